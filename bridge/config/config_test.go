@@ -1,0 +1,114 @@
+package config_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/config"
+)
+
+const good = `
+homeserver: {url: "http://homeserver:8008", domain: example.org}
+appservice: {url: "http://bridge:29328", hs_token_file: hs, as_token_file: as}
+rocketchat: {url: "http://rocketchat:3000", site_url: "https://chat.example.org", user_id: u, token_file: t, create_token_secret_file: c}
+database: sqlite:/data/bridge.db
+`
+
+func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
+	c, err := config.Parse("bridge.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Enabled || c.LogLevel != "info" || c.AppService.Bot != "rocket.cat" || c.Namespace != "native" || !c.Servers.Allowed("matrix.org") {
+		t.Errorf("defaults: %+v", c)
+	}
+}
+
+func TestEveryProblemIsNamedAtOnce(t *testing.T) {
+	_, err := config.Parse("bridge.yaml", []byte("log_level: loud\nhomeserver: {url: 'homeserver:8008/', domain: 'https://x'}\ndatabase: mysql:x\n"))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		`log_level: must be one of debug, info, warn, error (got "loud")`,
+		`homeserver.url: must be an http or https URL (got "homeserver:8008/")`,
+		`homeserver.domain: must be a bare server name (got "https://x")`,
+		`rocketchat.user_id: is required`,
+		`database: must start with "sqlite:" or "postgres:" (it has "mysql")`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("missing %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestUnknownKeyIsNamedWithItsLine(t *testing.T) {
+	_, err := config.Parse("bridge.yaml", []byte(good+"colour: red\n"))
+	if err == nil || !strings.Contains(err.Error(), "line 6: colour: unknown key") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestReload(t *testing.T) {
+	cur, _ := config.Parse("a", []byte(good))
+	next := cur
+	next.LogLevel = "debug"
+	if live, err := config.Reload(cur, next); err != nil || live.LogLevel != "debug" {
+		t.Errorf("live = %+v, err = %v", live, err)
+	}
+	next.Homeserver.URL = "http://other:8008"
+	live, err := config.Reload(cur, next)
+	if !errors.Is(err, config.ErrNeedsRestart) || err.Error() != "changed homeserver.url: needs a restart" {
+		t.Errorf("err = %v", err)
+	}
+	if live.LogLevel != "info" {
+		t.Error("a refused reload changed a live key")
+	}
+}
+
+func TestDenyBeatsAllow(t *testing.T) {
+	s := config.Servers{Allow: []string{"*.example.org", "friends.net"}, Deny: []string{"bad.example.org"}}
+	for server, want := range map[string]bool{"a.example.org": true, "BAD.example.org": false, "friends.net": true, "evil.com": false} {
+		if got := s.Allowed(server); got != want {
+			t.Errorf("Allowed(%q) = %v", server, got)
+		}
+	}
+}
+
+func TestWatchSeesAReplacedFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(name, []byte("a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changed := make(chan struct{}, 10)
+	done := make(chan error, 1)
+	go func() { done <- config.Watch(ctx, name, func() { changed <- struct{}{} }) }()
+	deadline := time.After(10 * time.Second)
+	for i := 0; ; i++ { // the watcher may not be up yet: replace until it notices
+		tmp := name + ".tmp"
+		if err := os.WriteFile(tmp, []byte{byte(i)}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(tmp, name); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-changed:
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			return
+		case <-time.After(300 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("the change was not noticed")
+		}
+	}
+}

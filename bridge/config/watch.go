@@ -1,0 +1,46 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// settle is how long a file must be left alone before it is read: editors write
+// in several steps.
+const settle = 100 * time.Millisecond
+
+// Watch calls changed after the file was written, replaced or removed, once per
+// burst of changes, until ctx ends. It watches the directory, because editors
+// and atomic writers put a new file in the place of the old one.
+func Watch(ctx context.Context, name string, changed func()) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", name, err)
+	}
+	defer func() { _ = w.Close() }()
+	if err := w.Add(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("watch %s: %w", name, err)
+	}
+	timer := time.NewTimer(0)
+	if !timer.Stop() {
+		<-timer.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-w.Events:
+			if filepath.Clean(e.Name) == filepath.Clean(name) && e.Op != fsnotify.Chmod {
+				timer.Reset(settle)
+			}
+		case err := <-w.Errors:
+			return fmt.Errorf("watch %s: %w", name, err)
+		case <-timer.C:
+			changed()
+		}
+	}
+}
