@@ -1,0 +1,228 @@
+// Package rocketchat is a client for Rocket.Chat's REST API and the types that
+// its REST and realtime answers are made of. It speaks the protocol and nothing
+// else: it knows no Matrix, keeps no state besides its credentials, and never
+// retries; callers decide. Data flows from method arguments to the server and
+// back. Rocket.Chat 8.x is the reference, 7.10 and later work as far as the
+// endpoints exist there. The websocket is in package ddp.
+package rocketchat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"appliance/bridge/secret"
+)
+
+// maxAnswer bounds what is read of a JSON answer: an unpaginated history of a
+// busy room is some megabytes, a server that never stops is not waited for.
+const maxAnswer = 64 << 20
+
+// Client makes REST calls as one user. Methods are safe for concurrent use.
+type Client struct {
+	base   string
+	userID string
+	token  secret.String
+	http   *http.Client
+}
+
+// New returns a client for the server at base ("http://rocketchat:3000"). An
+// empty userID makes an anonymous client, good for Info and Login.
+func New(base, userID string, token secret.String) *Client {
+	return &Client{base: base, userID: userID, token: token, http: &http.Client{
+		Timeout: time.Minute,
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+			ResponseHeaderTimeout: 50 * time.Second,
+		},
+	}}
+}
+
+// As returns a client for another user of the same server. Both share
+// connections.
+func (c *Client) As(userID string, token secret.String) *Client {
+	return &Client{base: c.base, userID: userID, token: token, http: c.http}
+}
+
+// UserID returns the user the client speaks for, "" when anonymous.
+func (c *Client) UserID() string { return c.userID }
+
+// Token returns the client's token, for the websocket login.
+func (c *Client) Token() secret.String { return c.token }
+
+// Base returns the server's address, without a trailing slash.
+func (c *Client) Base() string { return c.base }
+
+// An Error is an answer from the server that says no.
+type Error struct {
+	Method, Path string
+	Status       int           // HTTP status
+	Code         string        // errorType or the "[code]" at the end of the text, such as "error-room-not-found"; often empty
+	Text         string        // the server's own words
+	RetryAfter   time.Duration // how long to wait when Status is 429, 0 when unknown
+}
+
+func (e *Error) Error() string {
+	text := e.Text
+	if text == "" {
+		text = http.StatusText(e.Status)
+	}
+	return fmt.Sprintf("rocketchat: %s %s: %d %s", e.Method, e.Path, e.Status, text)
+}
+
+// Says reports whether err is an answer of the server with one of the codes, or
+// whose text is one of them: several refusals are free text.
+func Says(err error, codes ...string) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return false
+	}
+	for _, c := range codes {
+		if e.Code == c || e.Text == c {
+			return true
+		}
+	}
+	return false
+}
+
+// Status returns the HTTP status of a refusal, or 0 when err is something else,
+// such as a broken connection.
+func Status(err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status
+	}
+	return 0
+}
+
+// get calls a GET endpoint below /api/v1/ and decodes the answer into out.
+func (c *Client) get(ctx context.Context, endpoint string, query url.Values, out any) error {
+	return c.call(ctx, http.MethodGet, endpoint, query, nil, out)
+}
+
+// post calls a POST endpoint below /api/v1/ with a JSON body.
+func (c *Client) post(ctx context.Context, endpoint string, body, out any) error {
+	if body == nil {
+		body = struct{}{}
+	}
+	return c.call(ctx, http.MethodPost, endpoint, nil, body, out)
+}
+
+func (c *Client) call(ctx context.Context, method, endpoint string, query url.Values, body, out any) error {
+	path := "/api/v1/" + endpoint
+	u := c.base + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("rocketchat: %s %s: %w", method, path, err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, payload)
+	if err != nil {
+		return fmt.Errorf("rocketchat: %s %s: %w", method, path, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.do(req, path, out)
+}
+
+// do sends a prepared request with the client's credentials.
+func (c *Client) do(req *http.Request, path string, out any) error {
+	if c.userID != "" {
+		req.Header.Set("X-User-Id", c.userID)
+		req.Header.Set("X-Auth-Token", c.token.Reveal())
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("rocketchat: %s %s: %w", req.Method, path, withoutURL(err))
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("rocketchat: %s %s: %w", req.Method, path, err)
+	}
+	if res.StatusCode/100 != 2 {
+		return refusal(req.Method, path, res, data)
+	}
+	var envelope struct {
+		Success *bool `json:"success"`
+	}
+	if json.Unmarshal(data, &envelope) == nil && envelope.Success != nil && !*envelope.Success {
+		return refusal(req.Method, path, res, data)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("rocketchat: %s %s: unexpected answer: %w", req.Method, path, err)
+	}
+	return nil
+}
+
+// withoutURL drops the URL that net/http puts in front of its errors: queries
+// can carry names that do not belong in a log.
+func withoutURL(err error) error {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return ue.Err
+	}
+	return err
+}
+
+var bracketCode = regexp.MustCompile(`\[([a-zA-Z0-9_-]+)\]$`)
+
+// refusal reads the several envelopes in which Rocket.Chat says no.
+func refusal(method, path string, res *http.Response, data []byte) error {
+	var body struct {
+		Error     json.RawMessage `json:"error"`
+		ErrorType string          `json:"errorType"`
+		Message   json.RawMessage `json:"message"`
+	}
+	e := &Error{Method: method, Path: path, Status: res.StatusCode}
+	if json.Unmarshal(data, &body) == nil {
+		e.Code, e.Text = body.ErrorType, text(body.Error)
+		if e.Text == "" {
+			e.Text = text(body.Message)
+		}
+	}
+	if m := bracketCode.FindStringSubmatch(e.Text); m != nil && e.Code == "" {
+		e.Code = m[1]
+	}
+	if len(e.Text) > 300 {
+		e.Text = e.Text[:300]
+	}
+	if res.StatusCode == http.StatusTooManyRequests {
+		e.RetryAfter = retryAfter(res.Header)
+	}
+	return e
+}
+
+func text(raw json.RawMessage) string {
+	var s string
+	_ = json.Unmarshal(raw, &s)
+	return s
+}
+
+// retryAfter reads Retry-After or X-RateLimit-Reset (milliseconds since 1970).
+func retryAfter(h http.Header) time.Duration {
+	if s, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After"))); err == nil && s > 0 {
+		return min(time.Duration(s)*time.Second, time.Hour)
+	}
+	if ms, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+		return max(0, min(time.Until(time.UnixMilli(ms)), time.Hour))
+	}
+	return 0
+}

@@ -1,0 +1,287 @@
+// Package ddp is a client for Rocket.Chat's realtime API: DDP version 1 over a
+// websocket at /websocket. One Conn is one session of one user; it signs in,
+// subscribes and hands every event to one function, in the order of arrival.
+// It does not reconnect, because nothing is replayed after a reconnect: whoever
+// dials again must catch up over REST.
+package ddp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"appliance/bridge/secret"
+)
+
+const (
+	maxFrame    = 16 << 20         // a message with attachments is some kilobytes
+	pingEvery   = 15 * time.Second // the server gives up after about 30 s of silence
+	silentLimit = 45 * time.Second
+)
+
+// An Event is one frame of a stream subscription.
+type Event struct {
+	Stream string            // "stream-room-messages"
+	Name   string            // the event name: a room ID, "<rid>/deleteMessage", ...
+	Args   []json.RawMessage // as the stream documents them
+}
+
+// A Conn is a live session. Methods are safe for concurrent use.
+type Conn struct {
+	ws     *websocket.Conn
+	handle func(Event)
+	ctx    context.Context // ends with the connection; its cause says why
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	nextID  int
+	waiting map[string]chan frame
+}
+
+// frame is any DDP message, in either direction.
+type frame struct {
+	Msg        string            `json:"msg,omitempty"`
+	ID         string            `json:"id,omitempty"`
+	Version    string            `json:"version,omitempty"`
+	Support    []string          `json:"support,omitempty"`
+	Session    string            `json:"session,omitempty"`
+	Method     string            `json:"method,omitempty"`
+	Name       string            `json:"name,omitempty"`
+	Params     []any             `json:"params,omitempty"`
+	Result     json.RawMessage   `json:"result,omitempty"`
+	Error      json.RawMessage   `json:"error,omitempty"`
+	Subs       []string          `json:"subs,omitempty"`
+	Collection string            `json:"collection,omitempty"`
+	Fields     *streamFields     `json:"fields,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
+	Methods    []json.RawMessage `json:"methods,omitempty"`
+}
+
+type streamFields struct {
+	EventName string            `json:"eventName"`
+	Args      []json.RawMessage `json:"args"`
+}
+
+// ErrUnauthorized is wrapped by Dial when the server refuses the token.
+var ErrUnauthorized = errors.New("the token was refused")
+
+// Dial connects to the server at base ("http://rocketchat:3000") and signs in.
+// handle is called for every event, one at a time; while it runs nothing else
+// is read, so it must not wait for a reply on the same Conn.
+func Dial(ctx context.Context, base string, token secret.String, handle func(Event)) (*Conn, error) {
+	u := strings.Replace(strings.TrimSuffix(base, "/"), "http", "ws", 1) + "/websocket"
+	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	defer stop()
+	ws, res, err := websocket.Dial(ctx, u, nil) //nolint:bodyclose // the library closes it
+	_ = res
+	if err != nil {
+		return nil, fmt.Errorf("ddp: %w", err)
+	}
+	ws.SetReadLimit(maxFrame)
+	c := &Conn{ws: ws, handle: handle, done: make(chan struct{}), waiting: map[string]chan frame{}}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	connected := c.expect("connected")
+	go c.read()
+	go c.keepAlive()
+	if err := c.send(ctx, frame{Msg: "connect", Version: "1", Support: []string{"1"}}); err != nil {
+		return nil, c.fail(err)
+	}
+	if _, err := c.await(ctx, connected); err != nil {
+		return nil, c.fail(err)
+	}
+	if _, err := c.Call(ctx, "login", map[string]string{"resume": token.Reveal()}); err != nil {
+		if me, ok := errors.AsType[*MethodError](err); ok && me.Code == "403" {
+			err = fmt.Errorf("%w: %s", ErrUnauthorized, me.Reason)
+		}
+		return nil, c.fail(err)
+	}
+	return c, nil
+}
+
+// Subscribe starts a subscription to an event of a stream and waits until it is
+// live: what happens after Subscribe has returned is handed over.
+func (c *Conn) Subscribe(ctx context.Context, stream, event string) error {
+	id, reply := c.register("s")
+	err := c.send(ctx, frame{Msg: "sub", ID: id, Name: stream, Params: []any{event, map[string]any{"useCollection": false, "args": []any{}}}})
+	if err != nil {
+		return err
+	}
+	f, err := c.await(ctx, reply)
+	if err != nil {
+		return err
+	}
+	if f.Msg == "nosub" {
+		return fmt.Errorf("ddp: subscribe to %s %s: %w", stream, event, methodError(f.Error))
+	}
+	return nil
+}
+
+// Call runs a method and returns its result.
+func (c *Conn) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
+	if params == nil {
+		params = []any{}
+	}
+	id, reply := c.register("m")
+	if err := c.send(ctx, frame{Msg: "method", ID: id, Method: method, Params: params}); err != nil {
+		return nil, err
+	}
+	f, err := c.await(ctx, reply)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Error) > 0 && string(f.Error) != "null" {
+		return nil, fmt.Errorf("ddp: %s: %w", method, methodError(f.Error))
+	}
+	return f.Result, nil
+}
+
+// Done is closed when the connection has ended; Err then says why.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err returns why the connection ended.
+func (c *Conn) Err() error { return context.Cause(c.ctx) }
+
+// Close ends the session.
+func (c *Conn) Close() {
+	_ = c.fail(errors.New("closed"))
+	<-c.done
+}
+
+// A MethodError is a refusal of the server.
+type MethodError struct {
+	Code   string // "403", "not-allowed", "too-many-requests"
+	Reason string
+}
+
+func (e *MethodError) Error() string { return e.Code + " " + e.Reason }
+
+// Private
+
+func methodError(raw json.RawMessage) error {
+	var e struct {
+		Error   json.RawMessage `json:"error"`
+		Reason  string          `json:"reason"`
+		Message string          `json:"message"`
+	}
+	_ = json.Unmarshal(raw, &e)
+	if e.Reason == "" {
+		e.Reason = e.Message
+	}
+	return &MethodError{Code: strings.Trim(string(e.Error), `"`), Reason: e.Reason}
+}
+
+func (c *Conn) register(kind string) (string, chan frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nextID++
+	id := kind + strconv.Itoa(c.nextID)
+	reply := make(chan frame, 1)
+	c.waiting[id] = reply
+	return id, reply
+}
+
+func (c *Conn) expect(msg string) chan frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reply := make(chan frame, 1)
+	c.waiting[msg] = reply
+	return reply
+}
+
+func (c *Conn) resolve(id string, f frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reply, ok := c.waiting[id]; ok {
+		delete(c.waiting, id)
+		reply <- f
+	}
+}
+
+func (c *Conn) await(ctx context.Context, reply chan frame) (frame, error) {
+	select {
+	case f := <-reply:
+		return f, nil
+	case <-ctx.Done():
+		return frame{}, fmt.Errorf("ddp: %w", ctx.Err())
+	case <-c.ctx.Done():
+		return frame{}, context.Cause(c.ctx)
+	}
+}
+
+func (c *Conn) send(ctx context.Context, f frame) error {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("ddp: %w", err)
+	}
+	if err := c.ws.Write(ctx, websocket.MessageText, data); err != nil {
+		return fmt.Errorf("ddp: %w", err)
+	}
+	return nil
+}
+
+// fail ends the connection with err as its cause and returns err.
+func (c *Conn) fail(err error) error {
+	c.cancel(err)
+	_ = c.ws.CloseNow()
+	return err
+}
+
+func (c *Conn) read() {
+	defer close(c.done)
+	for {
+		ctx, stop := context.WithTimeout(c.ctx, silentLimit)
+		_, data, err := c.ws.Read(ctx)
+		stop()
+		if err != nil {
+			_ = c.fail(fmt.Errorf("ddp: %w", err))
+			return
+		}
+		var f frame
+		if json.Unmarshal(data, &f) == nil {
+			c.dispatch(f)
+		}
+	}
+}
+
+func (c *Conn) dispatch(f frame) {
+	switch f.Msg {
+	case "connected":
+		c.resolve("connected", f)
+	case "ping":
+		_ = c.send(c.ctx, frame{Msg: "pong", ID: f.ID})
+	case "result", "nosub":
+		c.resolve(f.ID, f)
+	case "ready":
+		for _, id := range f.Subs {
+			c.resolve(id, f)
+		}
+	case "changed":
+		if f.Fields != nil && strings.HasPrefix(f.Collection, "stream-") {
+			c.handle(Event{Stream: f.Collection, Name: f.Fields.EventName, Args: f.Fields.Args})
+		}
+	}
+}
+
+// keepAlive pings, so that a dead peer is noticed by the read timeout.
+func (c *Conn) keepAlive() {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+			if err := c.send(c.ctx, frame{Msg: "ping"}); err != nil {
+				return
+			}
+		}
+	}
+}

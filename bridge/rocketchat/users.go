@@ -1,0 +1,110 @@
+package rocketchat
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+
+	"appliance/bridge/secret"
+)
+
+// Info is what the server says of itself.
+type Info struct {
+	Version string `json:"version"` // "8.6" to strangers, "8.6.1" to administrators
+}
+
+// Info calls GET /api/v1/info. It needs no login.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	var out Info
+	err := c.get(ctx, "info", nil, &out)
+	return out, err
+}
+
+// Login exchanges a password for a client that speaks for the user. It calls
+// POST /api/v1/login with the digest of the password.
+func (c *Client) Login(ctx context.Context, username string, password secret.String) (*Client, error) {
+	sum := sha256.Sum256([]byte(password.Reveal()))
+	body := map[string]any{
+		"user":     map[string]string{"username": username},
+		"password": map[string]string{"digest": hex.EncodeToString(sum[:]), "algorithm": "sha-256"},
+	}
+	var out struct {
+		Data struct {
+			UserID    string `json:"userId"`
+			AuthToken string `json:"authToken"`
+		} `json:"data"`
+	}
+	if err := c.post(ctx, "login", body, &out); err != nil {
+		return nil, err
+	}
+	return c.As(out.Data.UserID, secret.New(out.Data.AuthToken)), nil
+}
+
+// Me calls GET /api/v1/me.
+func (c *Client) Me(ctx context.Context) (User, error) {
+	var out User
+	err := c.get(ctx, "me", nil, &out)
+	return out, err
+}
+
+// UserByName calls GET users.info. ok is false when there is no such user.
+func (c *Client) UserByName(ctx context.Context, username string) (u User, ok bool, err error) {
+	return c.userInfo(ctx, url.Values{"username": {username}})
+}
+
+// UserByID calls GET users.info. ok is false when there is no such user.
+func (c *Client) UserByID(ctx context.Context, id string) (u User, ok bool, err error) {
+	return c.userInfo(ctx, url.Values{"userId": {id}})
+}
+
+func (c *Client) userInfo(ctx context.Context, q url.Values) (User, bool, error) {
+	var out struct {
+		User User `json:"user"`
+	}
+	err := c.get(ctx, "users.info", q, &out)
+	if Says(err, "User not found.", "error-invalid-user", "The required \"userId\" or \"username\" param does not match any users [error-invalid-user]") {
+		return User{}, false, nil
+	}
+	return out.User, err == nil && out.User.ID != "", err
+}
+
+// NewUser is the body of users.create. Puppets have the roles user and bot.
+type NewUser struct {
+	Username            string   `json:"username"`
+	Name                string   `json:"name"`
+	Email               string   `json:"email"`
+	Password            string   `json:"password"`
+	Roles               []string `json:"roles"`
+	Verified            bool     `json:"verified"`
+	JoinDefaultChannels bool     `json:"joinDefaultChannels"`
+	SendWelcomeEmail    bool     `json:"sendWelcomeEmail"`
+	Nickname            string   `json:"nickname,omitempty"`
+	Bio                 string   `json:"bio,omitempty"`
+}
+
+// CreateUser calls POST users.create, for which the caller needs create-user.
+func (c *Client) CreateUser(ctx context.Context, u NewUser) (User, error) {
+	var out struct {
+		User User `json:"user"`
+	}
+	err := c.post(ctx, "users.create", u, &out)
+	return out.User, err
+}
+
+// CreateToken calls POST users.createToken in the form of Rocket.Chat 8:
+// the secret is CREATE_TOKENS_FOR_USERS_SECRET of the server's environment.
+func (c *Client) CreateToken(ctx context.Context, userID string, createSecret secret.String) (secret.String, error) {
+	var out struct {
+		Data struct {
+			AuthToken string `json:"authToken"`
+		} `json:"data"`
+	}
+	err := c.post(ctx, "users.createToken", map[string]string{"userId": userID, "secret": createSecret.Reveal()}, &out)
+	return secret.New(out.Data.AuthToken), err
+}
+
+// SetOwnName calls POST users.updateOwnBasicInfo as the user itself.
+func (c *Client) SetOwnName(ctx context.Context, name string) error {
+	return c.post(ctx, "users.updateOwnBasicInfo", map[string]any{"data": map[string]string{"name": name}}, nil)
+}

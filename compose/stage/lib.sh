@@ -1,0 +1,38 @@
+# Shared by the scripts of this directory: where things are and how to speak.
+# shellcheck shell=bash
+set -euo pipefail
+stage=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$stage/../.." && pwd)
+cache=${APPLIANCE_CACHE:-$root/.cache}
+mkdir -p "$cache/bin"
+export CGO_ENABLED=0
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { # fact, hint
+	printf 'stage: error: %s\n' "$1" >&2
+	[ -n "${2:-}" ] && printf 'stage: hint: %s\n' "$2" >&2
+	exit 1
+}
+need_root() { [ "$(id -u)" = 0 ] || die "this has to run as root" "type: sudo -E $0"; }
+
+# quietly NAME COMMAND...: runs a command with its output in a log, and shows
+# the end of the log when it fails.
+quietly() {
+	local log="$cache/$1.log" started=$SECONDS
+	shift
+	if ! "$@" >"$log" 2>&1; then
+		tail -n 25 "$log" >&2
+		die "that failed after $((SECONDS - started)) s: $*" "the whole output is in $log"
+	fi
+}
+
+# tool NAME PACKAGE: builds a pinned tool from tools/NAME into the cache, once per version.
+tool() {
+	local name=$1 pkg=$2 want
+	want=$(cat "$stage/tools/$name/go.mod" "$stage/tools/$name/go.sum" | sha256sum | cut -c1-16)
+	if [ "$(cat "$cache/bin/$name.version" 2>/dev/null)" != "$want" ]; then
+		say "building $name (once; a minute or two)"
+		quietly "build-$name" go -C "$stage/tools/$name" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/bin/$name" "$pkg"
+		echo "$want" >"$cache/bin/$name.version"
+	fi
+}

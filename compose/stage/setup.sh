@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes this machine able to run the demo and the tests: Docker Engine with a
+# running daemon, the Compose plugin, and the few Debian packages that build the
+# local images. Changes nothing that is already there. Needs root, apt and Go.
+. "$(dirname "$0")/lib.sh"
+
+command -v go >/dev/null || die "Go is not installed" "install Go 1.26 or newer: https://go.dev/dl/"
+need_root
+
+packages=()
+command -v dockerd >/dev/null || packages+=(docker.io)
+command -v iptables >/dev/null || packages+=(iptables)
+command -v mmdebstrap >/dev/null || packages+=(mmdebstrap)
+command -v openssl >/dev/null || packages+=(openssl)
+command -v curl >/dev/null || packages+=(curl)
+[ -x /usr/bin/busybox ] || [ -x /bin/busybox ] || packages+=(busybox-static)
+dpkg-query -W -f '${Status}' debian-archive-keyring 2>/dev/null | grep -q 'ok installed' || packages+=(debian-archive-keyring)
+if [ ${#packages[@]} -gt 0 ]; then
+	command -v apt-get >/dev/null || die "missing: ${packages[*]}, and there is no apt-get to install them with" "install them with this system's own package manager"
+	say "installing ${packages[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	quietly apt-update apt-get update -q -o DPkg::Lock::Timeout=300
+	# Without the daemon's service scripts: some machines have no service manager.
+	quietly apt-install apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}"
+fi
+
+if ! docker version >/dev/null 2>&1; then
+	say "starting the Docker daemon"
+	if [ -d /run/systemd/system ]; then
+		quietly docker-start systemctl start docker
+	else
+		rm -f /var/run/docker.pid
+		setsid dockerd >"$cache/dockerd.log" 2>&1 </dev/null &
+	fi
+	for _ in $(seq 100); do
+		docker version >/dev/null 2>&1 && break
+		sleep 0.3
+	done
+	docker version >/dev/null 2>&1 || die "the Docker daemon does not answer: $(tail -n 3 "$cache/dockerd.log" 2>/dev/null)" "run dockerd by hand and see what it says"
+fi
+
+if ! docker compose version >/dev/null 2>&1; then
+	tool compose github.com/docker/compose/v5/cmd
+	say "installing the Compose plugin"
+	mkdir -p ~/.docker/cli-plugins
+	install -m 755 "$cache/bin/compose" ~/.docker/cli-plugins/docker-compose
+	docker compose version >/dev/null 2>&1 || die "docker does not find the Compose plugin in ~/.docker/cli-plugins" "see: docker info"
+fi
