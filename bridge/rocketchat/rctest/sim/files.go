@@ -1,0 +1,197 @@
+package sim
+
+import (
+	"bytes"
+	"image"
+	_ "image/gif" // sizes of uploaded pictures
+	_ "image/jpeg"
+	_ "image/png"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// media is POST rooms.media/:rid, the first step of an upload (facts 5.1).
+func media(c *call) (any, error) {
+	e := c.e
+	r := e.room(c.path[0])
+	if !e.canRead(r, c.user) {
+		return nil, forbidden()
+	}
+	if c.file == nil || c.file.field != "file" {
+		return nil, meteorError("error-no-file-uploaded", "No file uploaded")
+	}
+	if err := e.fileProblem(c.file); err != nil {
+		return nil, err
+	}
+	id := newID()
+	if err := e.blobs.put(id, c.file.data); err != nil {
+		return nil, err
+	}
+	name := c.file.name
+	link := "/file-upload/" + id + "/" + url.PathEscape(name)
+	e.put(uploads, Doc{"_id": id, "rid": r.id(), "userId": c.user.id(), "name": name, "type": c.file.contentType(),
+		"size": len(c.file.data), "uploadedAt": e.now(), "store": "GridFS:Uploads", "complete": true, "path": link})
+	return Doc{"file": Doc{"_id": id, "url": link}}, nil
+}
+
+func (f *upload) contentType() string {
+	if f.kind != "" && f.kind != "application/octet-stream" {
+		return f.kind
+	}
+	return firstText(mime.TypeByExtension(path.Ext(f.name)), "application/octet-stream")
+}
+
+func (e *Engine) fileProblem(f *upload) error {
+	kind, _, _ := strings.Cut(f.contentType(), ";")
+	white := e.settingWords("FileUpload_MediaTypeWhiteList")
+	limit := e.settingNum("FileUpload_MaxFileSize")
+	switch {
+	case !e.settingOn("FileUpload_Enabled"):
+		return meteorError("error-file-upload-disabled", "File upload is disabled")
+	case limit >= 0 && len(f.data) > limit:
+		return meteorError("error-file-too-large", "File is too large")
+	case slices.Contains(e.settingWords("FileUpload_MediaTypeBlackList"), kind):
+		return meteorError("error-invalid-file-type", "File type is not accepted")
+	case len(white) > 0 && !slices.ContainsFunc(white, func(w string) bool {
+		return w == kind || strings.HasSuffix(w, "/*") && strings.HasPrefix(kind, strings.TrimSuffix(w, "*"))
+	}):
+		return meteorError("error-invalid-file-type", "File type is not accepted")
+	}
+	return nil
+}
+
+// mediaConfirm is POST rooms.mediaConfirm/:rid/:fileId, the second step. It does
+// not look whether it was done before: again means a second message (facts 5.1).
+func mediaConfirm(c *call) (any, error) {
+	e := c.e
+	r, f := e.room(c.path[0]), e.get(uploads, c.path[1])
+	if !e.canRead(r, c.user) {
+		return nil, forbidden()
+	}
+	if f == nil || f.str("userId") != c.user.id() || f.str("rid") != r.id() {
+		return nil, meteorError("invalid-file", "")
+	}
+	if n := c.body.str("fileName"); n != "" {
+		f = e.update(uploads, f, Doc{"name": n})
+	}
+	att, err := e.attachment(f, c.body.str("description"))
+	if err != nil {
+		return nil, err
+	}
+	file := f.only("name", "type", "size").with(Doc{"_id": f.id()})
+	m := c.body.only("msg", "tmid", "alias", "avatar", "emoji", "groupable").with(Doc{"rid": r.id(), "file": file,
+		"files": []any{file}, "attachments": []any{att}})
+	if err := firstError(e.mayPost(c.user, r), e.messageProblem(c.user, r, m)); err != nil {
+		return nil, err
+	}
+	sent := e.insertMessage(c.user, r, m)
+	return Doc{"message": sent}, nil
+}
+
+// attachment describes a file (facts 5.2). image_url is a thumbnail; title_link is
+// the original.
+func (e *Engine) attachment(f Doc, description string) (Doc, error) {
+	link := f.str("path")
+	a := Doc{"type": "file", "title": f.str("name"), "title_link": link, "title_link_download": true}
+	if description != "" {
+		a["description"] = description
+	}
+	switch kind, _, _ := strings.Cut(f.str("type"), "/"); kind {
+	case "image":
+		return e.imageAttachment(a, f)
+	case "audio", "video":
+		a[kind+"_url"], a[kind+"_type"], a[kind+"_size"] = link, f["type"], f["size"]
+	default:
+		a["format"] = strings.TrimPrefix(path.Ext(f.str("name")), ".")
+		a["size"] = f["size"]
+	}
+	return a, nil
+}
+
+func (e *Engine) imageAttachment(a, f Doc) (Doc, error) {
+	data, err := e.blobs.get(f.id())
+	if err != nil {
+		return nil, err
+	}
+	thumb := newID()
+	if err := e.blobs.put(thumb, data); err != nil {
+		return nil, err
+	}
+	name := "thumb-" + f.str("name")
+	link := "/file-upload/" + thumb + "/" + url.PathEscape(name)
+	e.put(uploads, f.without("_updatedAt").with(Doc{"_id": thumb, "name": name, "path": link, "originalFileId": f.id()}))
+	a["image_url"], a["image_type"], a["image_size"] = link, f["type"], f["size"]
+	if cfg, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil {
+		a["image_dimensions"] = Doc{"width": cfg.Width, "height": cfg.Height}
+	}
+	return a, nil
+}
+
+// visitor finds who asks for a file or an avatar: headers where allowed, else
+// query or cookies rc_uid and rc_token (facts 5.3, 3.5).
+func (c *call) visitor(headers bool) Doc {
+	if headers {
+		if c.authenticate(); c.user != nil {
+			return c.user
+		}
+	}
+	get := func(name string) string {
+		if v := c.q.Get(name); v != "" {
+			return v
+		}
+		if k, err := c.r.Cookie(name); err == nil {
+			v, _ := url.QueryUnescape(k.Value)
+			return v
+		}
+		return ""
+	}
+	if u := c.e.resume(get("rc_token")); u != nil && u.id() == get("rc_uid") {
+		return u
+	}
+	return nil
+}
+
+// fileDownload is GET /file-upload/:id/:name (facts 5.3).
+func (e *Engine) fileDownload(c *call, id string) answer {
+	f := e.get(uploads, id)
+	if f == nil {
+		return answer{status: http.StatusNotFound, raw: []byte("Not found")}
+	}
+	if e.settingOn("FileUpload_ProtectFiles") && !e.mayDownload(c.visitor(true), f) {
+		return answer{status: http.StatusForbidden, raw: []byte("Forbidden")}
+	}
+	data, err := e.blobs.get(id)
+	if err != nil || data == nil {
+		return answer{status: http.StatusNotFound, raw: []byte("Not found")}
+	}
+	disposition := "inline"
+	if c.q.Has("download") {
+		disposition = "attachment"
+	}
+	return answer{status: http.StatusOK, raw: data, header: http.Header{"Content-Type": {f.str("type")},
+		"Content-Security-Policy": {"default-src 'none'"}, "Cache-Control": {"max-age=31536000"},
+		"Content-Disposition": {disposition + "; filename*=UTF-8''" + url.PathEscape(f.str("name"))}}}
+}
+
+// mayDownload: members only by default, administrators included; both
+// restrictions at once deny everyone.
+func (e *Engine) mayDownload(u, f Doc) bool {
+	if u == nil {
+		return false
+	}
+	r := e.room(f.str("rid"))
+	members, readers := e.settingOn("FileUpload_Restrict_to_room_members"), e.settingOn("FileUpload_Restrict_to_users_who_can_access_room")
+	switch {
+	case members && readers:
+		return false
+	case members:
+		return e.sub(r.id(), u.id()) != nil
+	case readers:
+		return e.canRead(r, u)
+	}
+	return true
+}

@@ -1,0 +1,149 @@
+// Package sim is a simulator of Rocket.Chat 8.6: what a stranger would build who
+// had read its documentation and had been told about its habits. It is not
+// Rocket.Chat, holds none of its code, and nothing that passes against it has
+// been shown to work with the real server.
+//
+// One Engine is one workspace. Requests come in over HTTP (REST) and websockets
+// (DDP), run one at a time under one lock, change documents in collections, and
+// queue events. Changes go to an append-only journal; answers and events leave
+// only after the journal has been synced, so killing the process at any moment
+// loses nothing that was answered.
+//
+// What it leaves out on purpose: federation, livechat, teams, video, OAuth,
+// LDAP, end-to-end encryption, apps, importers, licences and webhooks.
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Version is what the simulator says when it is asked for its version.
+const Version = "8.6.1"
+
+// Options are fixed when an Engine is made.
+type Options struct {
+	// Env answers the environment variables Rocket.Chat would read. Nil: none.
+	Env func(string) string
+	// Environ lists all of them as KEY=value, for those with a variable name.
+	Environ []string
+	// Data is the journal; empty keeps everything in memory.
+	Data string
+	// Rude is nil for a polite server.
+	Rude *Rude
+	Log  *slog.Logger
+	// OnRequest, if not nil, sees every REST request first; true: it answered.
+	OnRequest func(http.ResponseWriter, *http.Request) bool
+}
+
+// An Engine is one simulated workspace. Make it with New, serve it as an
+// http.Handler and Close it.
+type Engine struct {
+	opts Options
+	env  env
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards everything below
+	data    *store
+	ops     []op       // changes of the running request
+	pending []delivery // events of the running request
+	streams streams
+	limits  limiter
+	codes   remembered2FA
+	counts  map[string]int
+	conns   map[*conn]struct{}
+	changed chan struct{} // closed and replaced whenever something changed
+
+	journal *journal
+	blobs   *blobs
+	out     *dispatcher
+	wg      sync.WaitGroup
+	ctx     context.Context
+	stop    context.CancelFunc
+}
+
+// New loads the journal, applies the environment and creates what a fresh
+// Rocket.Chat has: #general, rocket.cat and the first administrator.
+func New(o Options) (*Engine, error) {
+	if o.Env == nil {
+		o.Env = func(string) string { return "" }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{opts: o, log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
+		codes: remembered2FA{}, counts: map[string]int{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
+	j, err := openJournal(o.Data, e.data)
+	if err != nil {
+		return nil, err
+	}
+	e.journal, e.blobs = j, openBlobs(o.Data)
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.out = newDispatcher(e.journal, o.Rude)
+	e.wg.Go(func() { e.out.run(e.ctx) })
+	e.wg.Go(func() { e.journal.run() })
+	var seedErr error
+	if err := e.do(func() { seedErr = e.seed() }); err != nil || seedErr != nil {
+		e.Close()
+		return nil, fmt.Errorf("set up: %w", firstError(err, seedErr))
+	}
+	return e, nil
+}
+
+// Close drops every connection and waits until the journal is on disk.
+func (e *Engine) Close() error {
+	e.DropConnections()
+	e.stop()
+	e.out.close()
+	err := e.journal.close()
+	e.wg.Wait()
+	return err
+}
+
+// do runs f alone, then waits until what it changed is on disk.
+func (e *Engine) do(f func()) error {
+	return e.journal.wait(e.locked(f))
+}
+
+// locked runs f alone and returns the journal position that covers its changes.
+func (e *Engine) locked(f func()) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.signal()
+	var seq uint64
+	func() {
+		defer func() { seq = e.commit() }() // also when f panics: what was done is done
+		f()
+	}()
+	return seq
+}
+
+// commit hands the changes of the running request to the journal and its events
+// to the dispatcher, in one order.
+func (e *Engine) commit() uint64 {
+	seq := e.journal.append(e.ops)
+	e.out.push(seq, e.pending)
+	e.ops, e.pending = nil, nil
+	return seq
+}
+
+func (e *Engine) signal() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// now is the time in the resolution of a JavaScript Date.
+func (e *Engine) now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+// Command rocketsim serves the Rocket.Chat simulator of bridge/rocketchat/rctest
+// for demonstrations and end-to-end tests. It is not Rocket.Chat. It takes
+// Rocket.Chat's own environment and has two flags.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"appliance/bridge/rocketchat/rctest/sim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "rocketsim:", err)
+		}
+		os.Exit(2)
+	}
+}
+
+const usage = `rocketsim [--data FILE] [--rude SEED]
+
+A simulator of Rocket.Chat %s for tests and demonstrations; it is not Rocket.Chat.
+It listens on PORT (default 3000) and reads Rocket.Chat's environment: ROOT_URL,
+ADMIN_USERNAME, ADMIN_PASS, ADMIN_EMAIL, ADMIN_NAME, INITIAL_USER,
+OVERWRITE_SETTING_<Id>, <Id>, SETTINGS_BLOCKED, CREATE_TOKENS_FOR_USERS,
+CREATE_TOKENS_FOR_USERS_SECRET, HTTP_FORWARDED_COUNT, TEST_MODE. MONGO_URL is ignored.
+
+`
+
+func run(ctx context.Context, args []string, logTo *os.File) error {
+	flags := flag.NewFlagSet("rocketsim", flag.ContinueOnError)
+	data := flags.String("data", "", "keep everything in this `file` (default: in memory)")
+	rude := flags.String("rude", "", "be unpleasant, in the way that this `seed` gives")
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), usage, sim.Version)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(logTo, nil))
+	options := sim.Options{Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
+	if *rude != "" {
+		seed, err := strconv.ParseUint(*rude, 0, 64)
+		if err != nil {
+			return fmt.Errorf("--rude: %w", err)
+		}
+		options.Rude = sim.NewRude(seed)
+	}
+	engine, err := sim.New(options)
+	if err != nil {
+		return err
+	}
+	return errors.Join(serve(ctx, engine, log, *rude), engine.Close())
+}
+
+// serve listens on PORT until ctx ends.
+func serve(ctx context.Context, engine *sim.Engine, log *slog.Logger, rude string) error {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "3000"
+	}
+	listener, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	log.Info("THIS IS ROCKETSIM, A SIMULATOR, AND NOT ROCKET.CHAT", "simulates", sim.Version,
+		"listen", listener.Addr().String(), "root_url", os.Getenv("ROOT_URL"), "rude", rude)
+	server := &http.Server{Handler: engine, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	done := context.AfterFunc(ctx, func() {
+		engine.DropConnections()
+		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		server.Shutdown(grace)
+	})
+	defer done()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
