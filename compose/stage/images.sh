@@ -45,9 +45,11 @@ build_nginx() {
 
 build_postgres() {
 	debian trixie "$cache/postgres.tar" postgresql-17,ca-certificates \
-		--essential-hook='chroot "$1" groupadd -r -g 999 postgres && chroot "$1" useradd -r -u 999 -g 999 -d /var/lib/postgresql postgres' \
+		--essential-hook='echo postgres:x:999: >>"$1/etc/group"; echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >>"$1/etc/passwd"' \
 		--customize-hook="copy-in $stage/rootfs/postgres-entrypoint.sh /" \
-		--customize-hook='mv "$1/postgres-entrypoint.sh" "$1/usr/local/bin/docker-entrypoint.sh"; chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"; rm -rf "$1/var/lib/postgresql/17" "$1/etc/postgresql/17"; mkdir -p "$1/var/lib/postgresql/data" "$1/var/run/postgresql"; chown 999:999 "$1/var/lib/postgresql" "$1/var/lib/postgresql/data" "$1/var/run/postgresql"' &&
+		--customize-hook='mv "$1/postgres-entrypoint.sh" "$1/usr/local/bin/docker-entrypoint.sh"; chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"; rm -rf "$1/var/lib/postgresql/17" "$1/etc/postgresql/17"; mkdir -p "$1/var/lib/postgresql/data"; chown 999:999 "$1/var/lib/postgresql" "$1/var/lib/postgresql/data"' &&
+	# mmdebstrap leaves /run empty, and the server's socket lives there.
+	install -d -o 999 -g 999 "$cache/run/postgresql" && tar --append -C "$cache" -f "$cache/postgres.tar" ./run/postgresql && rm -r "$cache/run" &&
 	docker import -c "$(label "$2")" -c 'ENTRYPOINT ["docker-entrypoint.sh"]' -c 'CMD ["postgres"]' \
 		-c 'ENV PATH=/usr/local/bin:/usr/lib/postgresql/17/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8' \
 		-c 'EXPOSE 5432' "$cache/postgres.tar" "$1"
@@ -86,6 +88,7 @@ image() {
 	else
 		say "building the image $name"
 		quietly "image-$builder" "$builder" "$name" "$want"
+		[ "$(stamp "$name")" = "$want" ] || { tail -n 25 "$cache/image-$builder.log" >&2; die "the image $name was not built" "the whole output is in $cache/image-$builder.log"; }
 		origin[$name]=built
 	fi
 }

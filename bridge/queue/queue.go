@@ -1,0 +1,254 @@
+// Package queue decides when a stored event is tried, retried and given up on.
+// It holds the policy and no data: what waits lives in a Backend, which package
+// store implements in the same database, and the same transactions, as the
+// links between messages. Items of one lane are delivered one at a time, oldest
+// first; a lane whose first item has to wait, waits with it.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// An Item is one event of one side, waiting to be delivered to the other.
+// Payload is the event as it was received; conversion happens at delivery, so an
+// item that failed because of a bug can be retried after an upgrade.
+type Item struct {
+	ID       string // unique for ever: the source's own ID, and a revision where the source repeats one
+	Lane     string
+	Kind     string
+	Payload  []byte
+	Accepted time.Time // when it was stored
+	// Attempts counts deliveries begun before this one. When it is not 0 an
+	// earlier one may have arrived without our knowing.
+	Attempts int
+	// Failures counts the attempts that say something about the item: not the
+	// ones that were put off because of a rate limit or a far side that is down.
+	Failures int
+}
+
+// A Receipt says where a part of a delivered message ended up.
+type Receipt struct {
+	Part      int
+	RCRoom    string
+	RCMessage string
+	MXRoom    string
+	MXEvent   string
+}
+
+// A Backend stores items. Implementations pass queuetest.Run. Methods are safe
+// for concurrent use.
+type Backend interface {
+	// Add stores items in this order, all or none, and returns how many were
+	// new: an item whose ID was ever added is left out.
+	Add(ctx context.Context, now time.Time, items ...Item) (int, error)
+	// Claim returns the oldest item of a lane whose turn has come and that
+	// nobody holds, holds its lane until the lease ends, and counts the
+	// attempt. ok is false when there is none.
+	Claim(ctx context.Context, now time.Time, lease time.Duration) (item Item, ok bool, err error)
+	// Next returns when a lane that nobody holds will have its turn. ok is
+	// false when nothing waits.
+	Next(ctx context.Context) (at time.Time, ok bool, err error)
+	// Done removes the item, stores the receipts and frees the lane, in one
+	// transaction.
+	Done(ctx context.Context, item Item, receipts []Receipt) error
+	// Retry frees the lane, whose turn comes again at the given time. failed
+	// says whether the attempt counts.
+	Retry(ctx context.Context, item Item, at time.Time, failed bool, cause error) error
+	// Bury takes the item out of the lane for good, but keeps it and its cause
+	// for the operator, and frees the lane.
+	Bury(ctx context.Context, item Item, cause error) error
+}
+
+// Permanent marks err as one that no retry will mend. The item is buried and
+// the sender is told the sentence, which therefore names nothing internal.
+func Permanent(sentence string, err error) error {
+	return &permanent{error: err, sentence: sentence}
+}
+
+type permanent struct {
+	error
+	sentence string
+}
+
+func (p *permanent) Unwrap() error { return p.error }
+
+// Sentence returns what the sender of a buried item should be told.
+func Sentence(err error) string {
+	if p, ok := errors.AsType[*permanent](err); ok {
+		return p.sentence
+	}
+	return "it could not be delivered, in spite of many attempts"
+}
+
+// Later asks for another attempt after d without counting this one. Use it for
+// rate limits and for a far side that does not answer.
+func Later(d time.Duration, err error) error { return &later{err, d} }
+
+type later struct {
+	error
+	after time.Duration
+}
+
+func (l *later) Unwrap() error { return l.error }
+
+// maxFailures is reached after about two days of backoff.
+const maxFailures = 60
+
+// Backoff grows from half a second to an hour and stays there.
+func Backoff(failures int) time.Duration {
+	return min(time.Hour, 500*time.Millisecond<<min(failures, 13))
+}
+
+// Worker takes items from a Backend and delivers them.
+type Worker struct {
+	Backend Backend
+	// Deliver sends one item. Its error decides what happens to the item: nil,
+	// Permanent, Later, or anything else for a retry with backoff.
+	Deliver func(context.Context, Item) ([]Receipt, error)
+	// Buried is called after an item was buried; nil is allowed.
+	Buried func(context.Context, Item, error)
+	// Paused is asked before each claim; nil means never.
+	Paused func() bool
+	// Lanes is how many lanes are served at once.
+	Lanes int
+	Log   *slog.Logger
+
+	once  sync.Once
+	awake chan struct{}
+}
+
+const (
+	lease = 5 * time.Minute  // longer than any delivery; a lane whose holder died comes back after it
+	idle  = 30 * time.Second // how often to look without having been woken
+)
+
+// Wake makes the worker look for items now. It never blocks.
+func (w *Worker) Wake() {
+	w.init()
+	select {
+	case w.awake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *Worker) init() { w.once.Do(func() { w.awake = make(chan struct{}, 1) }) }
+
+// Run delivers items until ctx ends; deliveries under way are finished or
+// handed back before it returns. It returns an error only when the Backend
+// fails.
+func (w *Worker) Run(ctx context.Context) error {
+	w.init()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, max(1, w.Lanes))
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return failure(ctx)
+		}
+		item, ok, err := w.claim(ctx)
+		if err != nil {
+			fail(err)
+			return failure(ctx)
+		}
+		if !ok {
+			<-slots
+			if err := w.wait(ctx); err != nil {
+				fail(err)
+			}
+			if ctx.Err() != nil {
+				return failure(ctx)
+			}
+			continue
+		}
+		running.Go(func() {
+			if err := w.attempt(ctx, item); err != nil {
+				fail(err)
+			}
+			<-slots
+			w.Wake() // the lane is free again
+		})
+	}
+}
+
+// errStopped tells a clean stop from a failing backend.
+func failure(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+func (w *Worker) claim(ctx context.Context) (Item, bool, error) {
+	if ctx.Err() != nil || (w.Paused != nil && w.Paused()) {
+		return Item{}, false, nil
+	}
+	item, ok, err := w.Backend.Claim(ctx, time.Now(), lease)
+	if err != nil && ctx.Err() == nil {
+		return Item{}, false, fmt.Errorf("claim an item: %w", err)
+	}
+	return item, ok && err == nil, nil
+}
+
+// wait returns when there may be something to do.
+func (w *Worker) wait(ctx context.Context) error {
+	d := idle
+	if w.Paused == nil || !w.Paused() {
+		at, ok, err := w.Backend.Next(ctx)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("look for the next item: %w", err)
+		}
+		if ok && err == nil {
+			d = min(d, max(time.Until(at), time.Millisecond))
+		}
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-w.awake:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// attempt delivers an item and settles it, also when ctx has just ended, so that
+// a delivered item is not delivered again after a restart.
+func (w *Worker) attempt(ctx context.Context, item Item) error {
+	receipts, err := w.Deliver(ctx, item)
+	if err != nil && ctx.Err() != nil {
+		err = Later(0, err) // being stopped is not the item's fault
+	}
+	return w.settle(context.WithoutCancel(ctx), item, receipts, err)
+}
+
+// settle turns the outcome of a delivery into one call to the backend.
+func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error) error {
+	if err == nil {
+		return w.Backend.Done(ctx, item, receipts)
+	}
+	if l, ok := errors.AsType[*later](err); ok {
+		return w.Backend.Retry(ctx, item, time.Now().Add(l.after), false, err)
+	}
+	if _, ok := errors.AsType[*permanent](err); ok || item.Failures+1 >= maxFailures {
+		if err := w.Backend.Bury(ctx, item, err); err != nil {
+			return err
+		}
+		w.Log.Error("buried", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "err", err)
+		if w.Buried != nil {
+			w.Buried(ctx, item, err)
+		}
+		return nil
+	}
+	wait := Backoff(item.Failures)
+	w.Log.Warn("delivery failed, will be tried again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "failures", item.Failures+1, "wait", wait, "err", err)
+	return w.Backend.Retry(ctx, item, time.Now().Add(wait), true, err)
+}

@@ -1,0 +1,158 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/queue/queuetest"
+)
+
+func TestMemory(t *testing.T) {
+	queuetest.Run(t,
+		func(*testing.T) queuetest.Backend { return &queue.Memory{} },
+		func(*testing.T, queuetest.Backend) queuetest.Backend { return nil })
+}
+
+// work runs a worker over b until stop is called.
+func work(t *testing.T, b queue.Backend, deliver func(context.Context, queue.Item) ([]queue.Receipt, error)) (stop func()) {
+	t.Helper()
+	w := &queue.Worker{Backend: b, Deliver: deliver, Lanes: 2, Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
+}
+
+func put(t *testing.T, b queue.Backend, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if _, err := b.Add(t.Context(), time.Now(), queue.Item{ID: id, Lane: "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPuttingOffDoesNotUseUpFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1")
+		tries := 0
+		stop := work(t, b, func(_ context.Context, it queue.Item) ([]queue.Receipt, error) {
+			if tries++; tries <= 100 {
+				return nil, queue.Later(time.Minute, errors.New("429"))
+			}
+			if it.Failures != 0 || it.Attempts != 100 {
+				t.Errorf("failures = %d, attempts = %d", it.Failures, it.Attempts)
+			}
+			return []queue.Receipt{{RCMessage: "m1"}}, nil
+		})
+		time.Sleep(3 * time.Hour) // fake time
+		stop()
+		if tries != 101 || len(b.Receipts()) != 1 {
+			t.Errorf("%d tries, receipts %v", tries, b.Receipts())
+		}
+	})
+}
+
+func TestPermanentIsBuriedAtOnceAndTheLaneGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1", "m2")
+		cause := errors.New("413")
+		var told string
+		w := &queue.Worker{Backend: b, Lanes: 1, Log: slog.New(slog.DiscardHandler),
+			Deliver: func(_ context.Context, it queue.Item) ([]queue.Receipt, error) {
+				if it.ID == "m1" {
+					return nil, queue.Permanent("the file is too large", cause)
+				}
+				return nil, nil
+			},
+			Buried: func(_ context.Context, it queue.Item, err error) {
+				if !errors.Is(err, cause) {
+					t.Errorf("cause = %v", err)
+				}
+				told = it.ID + ": " + queue.Sentence(err)
+			}}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = w.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if told != "m1: the file is too large" {
+			t.Errorf("told %q", told)
+		}
+		if _, waiting, _ := b.Next(t.Context()); waiting {
+			t.Error("m2 still waits")
+		}
+	})
+}
+
+func TestAnItemThatAlwaysFailsIsBuriedInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1")
+		start, tries := time.Now(), 0
+		stop := work(t, b, func(context.Context, queue.Item) ([]queue.Receipt, error) {
+			tries++
+			return nil, errors.New("500")
+		})
+		time.Sleep(7 * 24 * time.Hour)
+		stop()
+		if buried, _ := b.Buried(t.Context()); len(buried) != 1 {
+			t.Errorf("not buried after %d tries in %v", tries, time.Since(start))
+		}
+	})
+}
+
+func TestStoppingDoesNotUseUpAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1")
+		stop := work(t, b, func(ctx context.Context, _ queue.Item) ([]queue.Receipt, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		synctest.Wait()
+		stop()
+		it, ok, _ := b.Claim(t.Context(), time.Now(), time.Minute)
+		if !ok || it.Failures != 0 || it.Attempts != 1 {
+			t.Errorf("item = %+v, %v", it, ok)
+		}
+	})
+}
+
+func TestAPausedWorkerDeliversAfterItGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1")
+		var paused, delivered atomic.Bool
+		paused.Store(true)
+		w := &queue.Worker{Backend: b, Lanes: 1, Log: slog.New(slog.DiscardHandler), Paused: paused.Load,
+			Deliver: func(context.Context, queue.Item) ([]queue.Receipt, error) { delivered.Store(true); return nil, nil }}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = w.Run(ctx) }()
+		time.Sleep(time.Hour)
+		if delivered.Load() {
+			t.Error("delivered while paused")
+		}
+		paused.Store(false)
+		w.Wake()
+		synctest.Wait()
+		if !delivered.Load() {
+			t.Error("not delivered")
+		}
+		cancel()
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,296 @@
+// Package queuetest says what a queue.Backend must do. Every implementation runs
+// the same suite.
+package queuetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// Backend is what the suite needs besides queue.Backend, to look behind it.
+type Backend interface {
+	queue.Backend
+	// Buried lists what was buried, oldest first.
+	Buried(ctx context.Context) ([]queue.Item, error)
+}
+
+var epoch = time.UnixMilli(1_700_000_000_000).UTC()
+
+// Run runs the suite. fresh returns an empty backend; reopen returns one with
+// the same content, as after a crash, or nil where nothing outlives the process.
+func Run(t *testing.T, fresh func(t *testing.T) Backend, reopen func(t *testing.T, b Backend) Backend) {
+	s := suite{fresh: fresh, reopen: reopen}
+	for _, tc := range []struct {
+		name string
+		test func(suite, *testing.T)
+	}{
+		{"OldestFirstWithinALane", suite.oldestFirst},
+		{"ALaneIsHeldWhileAnItemIsOut", suite.laneIsHeld},
+		{"LanesDoNotWaitForEachOther", suite.lanesAreFree},
+		{"AnIDIsAcceptedOnce", suite.once},
+		{"AnIDIsAcceptedOnceEvenAfterDelivery", suite.onceForEver},
+		{"ABurialFreesTheLaneAndIsKept", suite.bury},
+		{"ARetryBlocksItsLaneUntilItsTime", suite.retry},
+		{"AttemptsAndFailuresAreCountedApart", suite.counts},
+		{"ALeaseThatEndedIsClaimedAgain", suite.lease},
+		{"NextIsWhenTheFirstFreeLaneIsDue", suite.next},
+		{"AddIsAllOrNothing", suite.allOrNothing},
+		{"WhatWasAddedSurvivesACrash", suite.crash},
+		{"ManyWorkersDeliverEachItemOnceInOrder", suite.concurrent},
+	} {
+		t.Run(tc.name, func(t *testing.T) { tc.test(s, t) })
+	}
+}
+
+type suite struct {
+	fresh  func(t *testing.T) Backend
+	reopen func(t *testing.T, b Backend) Backend
+}
+
+func item(lane string, n int) queue.Item {
+	return queue.Item{ID: fmt.Sprintf("%s-%d", lane, n), Lane: lane, Kind: "test", Payload: []byte(fmt.Sprint(n))}
+}
+
+func add(t *testing.T, b queue.Backend, items ...queue.Item) {
+	t.Helper()
+	if n, err := b.Add(t.Context(), epoch, items...); err != nil || n != len(items) {
+		t.Fatalf("Add = %d, %v, want %d", n, err, len(items))
+	}
+}
+
+func claim(t *testing.T, b queue.Backend, at time.Duration) (queue.Item, bool) {
+	t.Helper()
+	it, ok, err := b.Claim(t.Context(), epoch.Add(at), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return it, ok
+}
+
+func mustClaim(t *testing.T, b queue.Backend, at time.Duration, id string) queue.Item {
+	t.Helper()
+	it, ok := claim(t, b, at)
+	if !ok || it.ID != id {
+		t.Fatalf("claimed %q, %v, want %q", it.ID, ok, id)
+	}
+	return it
+}
+
+func mustNotClaim(t *testing.T, b queue.Backend, at time.Duration) {
+	t.Helper()
+	if it, ok := claim(t, b, at); ok {
+		t.Fatalf("claimed %q, want nothing", it.ID)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s suite) oldestFirst(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	add(t, b, item("a", 3))
+	for n := 1; n <= 3; n++ {
+		it := mustClaim(t, b, 0, fmt.Sprintf("a-%d", n))
+		if string(it.Payload) != fmt.Sprint(n) || it.Kind != "test" || !it.Accepted.Equal(epoch) {
+			t.Errorf("item = %+v", it)
+		}
+		must(t, b.Done(t.Context(), it, nil))
+	}
+	mustNotClaim(t, b, time.Hour)
+}
+
+func (s suite) laneIsHeld(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	it := mustClaim(t, b, 0, "a-1")
+	mustNotClaim(t, b, time.Second)
+	must(t, b.Done(t.Context(), it, nil))
+	mustClaim(t, b, time.Second, "a-2")
+}
+
+func (s suite) lanesAreFree(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("b", 1), item("c", 1))
+	var got []string
+	for range 3 {
+		it, ok := claim(t, b, 0)
+		if !ok {
+			t.Fatal("a lane waited for another")
+		}
+		got = append(got, it.Lane)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("lanes = %v", got)
+	}
+}
+
+func (s suite) once(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1))
+	if n, err := b.Add(t.Context(), epoch, item("a", 1), item("a", 2)); err != nil || n != 1 {
+		t.Fatalf("Add = %d, %v", n, err)
+	}
+	must(t, b.Done(t.Context(), mustClaim(t, b, 0, "a-1"), nil))
+	must(t, b.Done(t.Context(), mustClaim(t, b, 0, "a-2"), nil))
+	mustNotClaim(t, b, time.Hour)
+}
+
+func (s suite) onceForEver(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1))
+	must(t, b.Done(t.Context(), mustClaim(t, b, 0, "a-1"), []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}))
+	add(t, b, item("b", 1))
+	must(t, b.Bury(t.Context(), mustClaim(t, b, 0, "b-1"), errors.New("no")))
+	if n, err := b.Add(t.Context(), epoch, item("a", 1), item("b", 1)); err != nil || n != 0 {
+		t.Fatalf("Add = %d, %v", n, err)
+	}
+	mustNotClaim(t, b, time.Hour)
+}
+
+func (s suite) bury(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	must(t, b.Bury(t.Context(), mustClaim(t, b, 0, "a-1"), errors.New("too large")))
+	mustClaim(t, b, 0, "a-2")
+	buried, err := b.Buried(t.Context())
+	if err != nil || len(buried) != 1 || buried[0].ID != "a-1" || string(buried[0].Payload) != "1" {
+		t.Errorf("buried = %+v, %v", buried, err)
+	}
+}
+
+func (s suite) retry(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	must(t, b.Retry(t.Context(), mustClaim(t, b, 0, "a-1"), epoch.Add(10*time.Second), true, errors.New("502")))
+	mustNotClaim(t, b, 9*time.Second)
+	must(t, b.Done(t.Context(), mustClaim(t, b, 10*time.Second, "a-1"), nil))
+	mustClaim(t, b, 10*time.Second, "a-2")
+}
+
+func (s suite) counts(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1))
+	want := [][2]int{{0, 0}, {1, 1}, {2, 1}, {3, 2}}
+	for i, failed := range []bool{true, false, true, false} {
+		it := mustClaim(t, b, time.Hour, "a-1")
+		if it.Attempts != want[i][0] || it.Failures != want[i][1] {
+			t.Errorf("claim %d: attempts %d, failures %d, want %v", i, it.Attempts, it.Failures, want[i])
+		}
+		must(t, b.Retry(t.Context(), it, epoch, failed, errors.New("x")))
+	}
+}
+
+func (s suite) lease(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1))
+	mustClaim(t, b, 0, "a-1")
+	mustNotClaim(t, b, 59*time.Second)
+	if it := mustClaim(t, b, 61*time.Second, "a-1"); it.Attempts != 1 {
+		t.Errorf("attempts = %d, want 1", it.Attempts)
+	}
+}
+
+func (s suite) next(t *testing.T) {
+	b := s.fresh(t)
+	if at, ok, err := b.Next(t.Context()); ok || err != nil {
+		t.Fatalf("empty: %v, %v, %v", at, ok, err)
+	}
+	add(t, b, item("a", 1), item("b", 1))
+	x, _ := claim(t, b, 0)
+	y, _ := claim(t, b, 0)
+	must(t, b.Retry(t.Context(), x, epoch.Add(7*time.Second), true, errors.New("x")))
+	must(t, b.Retry(t.Context(), y, epoch.Add(9*time.Second), true, errors.New("x")))
+	if at, ok, err := b.Next(t.Context()); !ok || err != nil || !at.Equal(epoch.Add(7*time.Second)) {
+		t.Errorf("Next = %v, %v, %v", at, ok, err)
+	}
+}
+
+func (s suite) allOrNothing(t *testing.T) {
+	b := s.fresh(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Add(ctx, epoch, item("a", 1), item("a", 2)); err == nil {
+		t.Fatal("Add succeeded under an ended context")
+	}
+	mustNotClaim(t, b, time.Hour)
+}
+
+func (s suite) crash(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	mustClaim(t, b, 0, "a-1")
+	if b = s.reopen(t, b); b == nil {
+		t.Skip("nothing outlives the process here; the same test runs for the databases")
+	}
+	it := mustClaim(t, b, time.Second, "a-1") // nobody holds a lane after a restart
+	if it.Attempts != 1 {
+		t.Errorf("attempts = %d: the one that the crash interrupted is forgotten", it.Attempts)
+	}
+	must(t, b.Done(t.Context(), it, nil))
+	if b = s.reopen(t, b); b == nil {
+		t.Fatal("reopened once, but not twice")
+	}
+	mustClaim(t, b, time.Second, "a-2")
+}
+
+func (s suite) concurrent(t *testing.T) {
+	b := s.fresh(t)
+	const lanes, each = 8, 25
+	for n := range each {
+		for l := range lanes {
+			add(t, b, item(fmt.Sprint("lane", l), n))
+		}
+	}
+	var mu sync.Mutex
+	got := map[string][]string{}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				it, ok, err := b.Claim(t.Context(), epoch, time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				total := 0
+				for _, l := range got {
+					total += len(l)
+				}
+				if ok {
+					got[it.Lane] = append(got[it.Lane], string(it.Payload))
+				}
+				mu.Unlock()
+				if ok {
+					if err := b.Done(t.Context(), it, nil); err != nil {
+						t.Error(err)
+						return
+					}
+				} else if total == lanes*each {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for lane, seq := range got {
+		for n, p := range seq {
+			if p != fmt.Sprint(n) {
+				t.Fatalf("%s: %v", lane, seq)
+			}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/secret"
+)
+
+// A Token lets the bridge act as a puppet.
+type Token = secret.String
+
+var errUnknownKind = errors.New("unknown kind of item")
+
+// Errors that the sides wrap, so that the relay can decide without knowing a
+// protocol. Any other error is retried with backoff.
+var (
+	// ErrUnavailable: the network did not answer, or answered that it cannot
+	// now. Nothing is known about the event itself.
+	ErrUnavailable = errors.New("is not available")
+	// ErrForbidden: the user may not do that, often because of a membership
+	// that has ended.
+	ErrForbidden = errors.New("is not allowed")
+	// ErrNotFound: the thing does not exist.
+	ErrNotFound = errors.New("does not exist")
+	// ErrRefused: the network will never accept this.
+	ErrRefused = errors.New("was refused")
+)
+
+// A WaitError is an answer that says when to come back.
+type WaitError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *WaitError) Error() string { return e.Err.Error() }
+func (e *WaitError) Unwrap() error { return e.Err }
+
+// Store is what the relay must not forget. Package store implements it.
+type Store interface {
+	queue.Backend
+
+	// Accept adds items and moves cursors in one transaction; see
+	// queue.Backend.Add.
+	Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (int, error)
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	// Known returns those of the item IDs that were ever added.
+	Known(ctx context.Context, itemIDs []string) (map[string]bool, error)
+
+	// Portals returns all portals.
+	Portals(ctx context.Context) ([]Portal, error)
+	PortalByRC(ctx context.Context, room ids.RCRoom) (Portal, bool, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (Portal, bool, error)
+	// PutPortal stores a portal and, in the same transaction, items and
+	// cursors that belong to its beginning. An earlier portal of either room
+	// is replaced.
+	PutPortal(ctx context.Context, p Portal, items []queue.Item, cursors map[string]string) error
+
+	GhostByRC(ctx context.Context, user ids.RCUser) (Ghost, bool, error)
+	GhostByMX(ctx context.Context, user ids.MXUser) (Ghost, bool, error)
+	// PutGhost stores a ghost or its new names.
+	PutGhost(ctx context.Context, g Ghost) error
+
+	PuppetByMX(ctx context.Context, user ids.MXUser) (Puppet, bool, error)
+	PuppetByRC(ctx context.Context, user ids.RCUser) (Puppet, bool, error)
+	PuppetByUsername(ctx context.Context, username string) (Puppet, bool, error)
+	// PutPuppet stores a puppet or its new names or token.
+	PutPuppet(ctx context.Context, p Puppet) error
+
+	// MessageLinked reports whether a Matrix event has a message already.
+	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
+	// EventLinked reports whether a message has a Matrix event already.
+	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
+}
+
+// An RCRoomInfo is a Rocket.Chat room as the relay needs it.
+type RCRoomInfo struct {
+	ID        ids.RCRoom
+	Type      string
+	Title     string
+	Topic     string
+	Encrypted bool
+}
+
+// RocketChat is one of the two networks. Package rcside implements it. Methods
+// may block until the network has answered or a timeout of some tens of seconds
+// has passed; all may be repeated without another effect than once.
+type RocketChat interface {
+	// Watch makes the side read the room of a portal from now on.
+	Watch(p Portal)
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// UserByName and UserByID look somebody up; ok is false when there is no
+	// such user.
+	UserByName(ctx context.Context, username string) (p RCPerson, ok bool, err error)
+	UserByID(ctx context.Context, id ids.RCUser) (p RCPerson, ok bool, err error)
+	// CreatePuppet makes the account for a Matrix user, or finds the one that
+	// an earlier call made.
+	CreatePuppet(ctx context.Context, user ids.MXUser, name string) (Puppet, error)
+	// Rename changes a puppet's display name.
+	Rename(ctx context.Context, p Puppet, name string) error
+	// Send puts a message into a room as a puppet.
+	Send(ctx context.Context, as Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+	// Direct returns the direct room of a puppet and a user.
+	Direct(ctx context.Context, as Puppet, with RCPerson) (ids.RCRoom, error)
+	// CreateGroup makes a private group that belongs to owner and that the
+	// bridge account can read.
+	CreateGroup(ctx context.Context, title string, owner RCPerson) (RCRoomInfo, error)
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info RCRoomInfo, ok bool, err error)
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p Portal, who ids.RCUser) error
+	Remove(ctx context.Context, p Portal, who ids.RCUser) error
+	// Members lists the people in a room.
+	Members(ctx context.Context, p Portal) ([]RCPerson, error)
+	// Tell sends somebody a direct message from the bridge account.
+	Tell(ctx context.Context, who RCPerson, text string) error
+	// Say puts a message of the bridge account into a room.
+	Say(ctx context.Context, room ids.RCRoom, text string) error
+}
+
+// An MXRoomSpec describes a Matrix room to be made.
+type MXRoomSpec struct {
+	Creator ids.MXUser
+	RCRoom  ids.RCRoom // written into the room's m.bridge state
+	Title   string
+	Topic   string
+	Site    string
+	Direct  bool
+	Invite  []ids.MXUser
+	Powers  map[ids.MXUser]int
+}
+
+// An MXMember is somebody in a Matrix room.
+type MXMember struct {
+	User       ids.MXUser
+	Name       string
+	Membership string // "join", "invite", "leave", "ban", "knock"
+}
+
+// Matrix is the other network. Package mxside implements it; what is said of
+// RocketChat holds for it too.
+type Matrix interface {
+	// Register makes sure that a ghost exists and carries a display name.
+	Register(ctx context.Context, ghost ids.MXUser, name string) error
+	// CreateRoom makes a room. It is the one call that makes another room
+	// when it is repeated.
+	CreateRoom(ctx context.Context, spec MXRoomSpec) (ids.MXRoom, error)
+	// Invite lets one of our users invite somebody.
+	Invite(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// Join makes one of our users join, inviting it as inviter when it has to be.
+	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
+	// Leave makes one of our users leave or refuse an invitation.
+	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
+	// Kick removes somebody, as one of our users.
+	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// Send sends a message as a ghost. source is carried inside the event.
+	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
+	// FindSent looks for an event that Send sent for source, in the room's
+	// timeline back to since, as reader.
+	FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string, since time.Time) (ids.MXEvent, bool, error)
+	// Members lists everybody in a room, as reader.
+	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]MXMember, error)
+	// Notice puts words of the bridge into a room, as reader.
+	Notice(ctx context.Context, room ids.MXRoom, reader ids.MXUser, txn, text string) error
+}

@@ -1,0 +1,70 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/rocketchat"
+)
+
+// maxPause is the longest pause between attempts while a side does not answer:
+// people wait for the conversation to come back.
+const maxPause = 15 * time.Second
+
+// outcome turns an error of a side into one that the queue understands.
+func outcome(item queue.Item, err error, refused string) error {
+	if err == nil {
+		return nil
+	}
+	if w, ok := errors.AsType[*WaitError](err); ok {
+		return queue.Later(max(w.After, 200*time.Millisecond), err)
+	}
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
+	case errors.Is(err, ErrRefused):
+		return queue.Permanent(refused, err)
+	}
+	return err
+}
+
+// tellSender puts a word about a buried item into the room it came from.
+func (r *Relay) tellSender(ctx context.Context, item queue.Item, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var err error
+	switch item.Kind {
+	case KindRCMessage:
+		m, perr := convert.ParseMessage(item.Payload)
+		if perr != nil {
+			return
+		}
+		err = r.RC.Tell(ctx, RCPerson{ID: ids.RCUser(m.User.ID), Username: m.User.Username, Name: m.User.Name},
+			fmt.Sprintf("Your message from %s was not carried to Matrix: %s.", m.Time.Format("15:04 MST"), queue.Sentence(cause)))
+	case KindMXMessage:
+		e, perr := convert.ParseEvent(item.Payload)
+		if perr != nil {
+			return
+		}
+		p, ok, perr := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+		if perr != nil || !ok {
+			return
+		}
+		err = r.MX.Notice(ctx, p.MXRoom, r.reader(p), ids.Transaction(r.reader(p), "buried "+item.ID, 0),
+			fmt.Sprintf("%s: your last message was not carried to Rocket.Chat: %s.", e.Sender, queue.Sentence(cause)))
+	default:
+		return
+	}
+	if err != nil {
+		r.Log.Warn("the sender of a buried item could not be told", "item", item.ID, "err", err)
+	}
+}
+
+func person(u rocketchat.UserRef) RCPerson {
+	return RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+}

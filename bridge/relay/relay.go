@@ -1,0 +1,189 @@
+// Package relay joins the two sides. It owns the interfaces that the sides and
+// the store implement, and the decisions that concern both: what becomes of an
+// event, who speaks for whom, which rooms are one conversation, how a delivery
+// whose outcome is unknown is settled, and what is our own echo. The sides speak
+// to their networks and know nothing of each other; the queue decides when.
+//
+// Events flow in through Accept, which stores them, and out through the queue,
+// which calls Deliver.
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+// Kinds of items. The payload of each is the event as its side received it.
+const (
+	KindRCMessage = "rc.message" // what somebody wrote in a bridged room: rocketchat.Message
+	KindRCMember  = "rc.member"  // a system message about membership: rocketchat.Message
+	KindRCRoster  = "rc.roster"  // a room has just been bridged: its members join on Matrix; no payload
+	KindMXMessage = "mx.message" // m.room.message
+	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
+	KindMXInvite  = "mx.invite"  // an invitation of a ghost: Invitation
+	KindMXRoster  = "mx.roster"  // a room has just been bridged: its members join in Rocket.Chat; no payload
+)
+
+// RCLane and MXLane name the lanes of one portal: what happened on that side,
+// waiting for the other.
+func RCLane(room ids.RCRoom) string { return "rc:" + string(room) }
+
+// MXLane is RCLane for the other direction.
+func MXLane(room ids.MXRoom) string { return "mx:" + string(room) }
+
+// A Portal is a Rocket.Chat room and a Matrix room that are one conversation.
+type Portal struct {
+	RCRoom ids.RCRoom
+	MXRoom ids.MXRoom
+	RCType string // rocketchat.Channel, Group or Direct
+	// RCReader is the puppet through which the Rocket.Chat room is read: the
+	// bridge account cannot see direct rooms. Empty for the bridge account.
+	RCReader ids.MXUser
+	// MXReader is the ghost through which the Matrix room is read when the
+	// bridge's own user is not in it. Empty for the bridge's own user.
+	MXReader ids.MXUser
+	Created  time.Time
+}
+
+// A Ghost is a Matrix user that stands for a Rocket.Chat user.
+type Ghost struct {
+	RCUser   ids.RCUser
+	MXUser   ids.MXUser
+	Username string // as last seen
+	Name     string // the display name last set on Matrix
+}
+
+// A Puppet is a Rocket.Chat user that stands for a Matrix user.
+type Puppet struct {
+	MXUser   ids.MXUser
+	RCUser   ids.RCUser
+	Username string
+	Name     string
+	Token    Token
+}
+
+// An RCPerson is a Rocket.Chat user as an event shows them.
+type RCPerson struct {
+	ID       ids.RCUser
+	Username string
+	Name     string
+}
+
+// Display returns the name people see.
+func (p RCPerson) Display() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Username
+}
+
+// A Caller is somebody who typed a command.
+type Caller struct {
+	RCPerson
+	Room ids.RCRoom
+}
+
+// An Invitation is a ghost's invitation to a Matrix room.
+type Invitation struct {
+	Room    ids.MXRoom `json:"room_id"`
+	Ghost   ids.MXUser `json:"ghost"`
+	Inviter ids.MXUser `json:"inviter"`
+	Direct  bool       `json:"is_direct"`
+	Name    string     `json:"name,omitempty"` // of the room, as far as the invitation tells
+}
+
+// Relay carries events between the sides. Its methods are safe for concurrent
+// use.
+type Relay struct {
+	Store  Store
+	RC     RocketChat
+	MX     Matrix
+	Names  ids.Namespace
+	Site   string             // Rocket.Chat's address as people see it
+	Live   func() config.Live // the configuration in force; a delivery reads it once
+	Log    *slog.Logger
+	worker queue.Worker
+
+	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
+	joined sync.Map // struct{} by membership: what we know to be joined
+	ready  sync.Once
+}
+
+// Run delivers what is stored until ctx ends.
+func (r *Relay) Run(ctx context.Context) error {
+	r.init()
+	return r.worker.Run(ctx)
+}
+
+// Wake makes the relay look for work now, for when Live has changed.
+func (r *Relay) Wake() {
+	r.init()
+	r.worker.Wake()
+}
+
+// lanes is how many portals and directions are served at once. Each waits for
+// the network most of the time.
+const lanes = 64
+
+func (r *Relay) init() {
+	r.ready.Do(func() {
+		r.worker.Backend = r.Store
+		r.worker.Deliver = r.Deliver
+		r.worker.Buried = r.tellSender
+		r.worker.Paused = func() bool { return !r.Live().Enabled }
+		r.worker.Lanes = lanes
+		r.worker.Log = r.Log
+	})
+}
+
+// Accept stores items and cursors in one transaction. Only when it has returned
+// nil may a side acknowledge them to its network. Handing over an event twice is
+// fine.
+func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[string]string) error {
+	n, err := r.Store.Accept(ctx, time.Now(), items, cursors)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		r.Wake()
+	}
+	return nil
+}
+
+// Deliver sends one item to the other side. The queue calls it, and calls it
+// again when it cannot know whether the last call arrived.
+func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	start := time.Now()
+	receipts, err := r.route(ctx, item)
+	if err == nil {
+		r.Log.Info("delivered", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
+			"took", time.Since(start), "waited", start.Sub(item.Accepted))
+	}
+	return receipts, err
+}
+
+func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	switch item.Kind {
+	case KindRCMessage:
+		return r.messageToMatrix(ctx, item)
+	case KindRCMember:
+		return nil, r.memberToMatrix(ctx, item)
+	case KindRCRoster:
+		return nil, r.rosterToMatrix(ctx, item)
+	case KindMXMessage:
+		return r.messageToRocketChat(ctx, item)
+	case KindMXMember:
+		return nil, r.memberToRocketChat(ctx, item)
+	case KindMXInvite:
+		return nil, r.acceptInvitation(ctx, item)
+	case KindMXRoster:
+		return nil, r.rosterToRocketChat(ctx, item)
+	}
+	return nil, queue.Permanent("this kind of event is not known to the bridge", errUnknownKind)
+}

@@ -1,0 +1,275 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/rocketchat"
+)
+
+const (
+	directRoom = rocketchat.Direct
+)
+
+// A SayError is a refusal whose text is meant for the person who asked: a
+// sentence without a full stop, with nothing internal in it.
+type SayError struct{ Text string }
+
+func (e *SayError) Error() string { return e.Text }
+
+func say(format string, args ...any) error { return &SayError{Text: fmt.Sprintf(format, args...)} }
+
+// RCCursor names the cursor of a Rocket.Chat room: milliseconds of the newest
+// change that was stored.
+func RCCursor(room ids.RCRoom) string { return "rc:" + string(room) }
+
+// begin returns the cursors of a portal that starts now: what was written
+// before stays where it is.
+func begin(p Portal) map[string]string {
+	return map[string]string{RCCursor(p.RCRoom): strconv.FormatInt(p.Created.UnixMilli(), 10)}
+}
+
+// Invite makes the caller's room a conversation with a Matrix user: it bridges
+// the room if that has not happened yet and invites the user on the caller's
+// behalf. Errors are a *SayError where the caller can do something about them.
+func (r *Relay) Invite(ctx context.Context, caller Caller, target ids.MXUser) error {
+	if err := r.mayTalk(target); err != nil {
+		return err
+	}
+	var p Portal
+	err := r.alone("room "+string(caller.Room), func() error {
+		var err error
+		p, err = r.bridgeRoom(ctx, caller)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	g, err := r.ghost(ctx, caller.RCPerson)
+	if err != nil {
+		return err
+	}
+	if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
+		return err
+	}
+	return r.invite(ctx, p, g.MXUser, target)
+}
+
+// mayTalk says whether the operator lets people talk to a Matrix user.
+func (r *Relay) mayTalk(target ids.MXUser) error {
+	switch {
+	case r.Names.Owns(target):
+		return say("%s is somebody of this Rocket.Chat; invite them with /invite", target)
+	case !r.Live().Servers.Allowed(target.Homeserver()):
+		return say("the administrator does not allow conversations with %s", target.Homeserver())
+	}
+	return nil
+}
+
+// bridgeRoom returns the portal of the caller's room, made as needed.
+func (r *Relay) bridgeRoom(ctx context.Context, caller Caller) (Portal, error) {
+	p, ok, err := r.Store.PortalByRC(ctx, caller.Room)
+	if err != nil || ok {
+		return p, err
+	}
+	info, ok, err := r.RC.Room(ctx, caller.Room)
+	switch {
+	case err != nil:
+		return Portal{}, err
+	case !ok:
+		return Portal{}, say("the bridge cannot see this room; add the user matrix-bridge to it and try again")
+	case info.Encrypted:
+		return Portal{}, say("this room is encrypted, and the bridge cannot read it")
+	case info.Type == directRoom:
+		return Portal{}, say("a direct message cannot take another person in; use /federation dm")
+	}
+	g, err := r.ghost(ctx, caller.RCPerson)
+	if err != nil {
+		return Portal{}, err
+	}
+	p = Portal{RCRoom: info.ID, RCType: info.Type, Created: time.Now().UTC()}
+	p.MXRoom, err = r.MX.CreateRoom(ctx, MXRoomSpec{
+		Creator: r.Names.BotUser(), RCRoom: info.ID, Title: info.Title, Topic: info.Topic, Site: r.Site,
+		Invite: []ids.MXUser{g.MXUser}, Powers: map[ids.MXUser]int{g.MXUser: 50},
+	})
+	if err != nil {
+		return Portal{}, fmt.Errorf("make a Matrix room: %w", err)
+	}
+	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: RCLane(p.RCRoom), Kind: KindRCRoster, Payload: []byte(p.RCRoom)}
+	if err := r.start(ctx, p, roster); err != nil {
+		return Portal{}, err
+	}
+	return p, nil
+}
+
+// start stores a portal and lets it live.
+func (r *Relay) start(ctx context.Context, p Portal, items ...queue.Item) error {
+	if err := r.Store.PutPortal(ctx, p, items, begin(p)); err != nil {
+		return err
+	}
+	r.Log.Info("a room is bridged", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "type", p.RCType)
+	r.RC.Watch(p)
+	r.Wake()
+	return nil
+}
+
+// invite asks a Matrix user into a portal's room. One who is there is no error.
+func (r *Relay) invite(ctx context.Context, p Portal, as, target ids.MXUser) error {
+	err := r.MX.Invite(ctx, p.MXRoom, as, target)
+	switch {
+	case errors.Is(err, ErrForbidden):
+		members, merr := r.MX.Members(ctx, p.MXRoom, r.reader(p))
+		if merr != nil {
+			return merr
+		}
+		for _, m := range members {
+			if m.User == target && (m.Membership == "join" || m.Membership == "invite") {
+				return nil
+			}
+		}
+		return say("%s cannot be invited: the room or their server does not allow it", target)
+	case errors.Is(err, ErrUnavailable):
+		return say("the server %s does not answer, so %s could not be invited; check the address or try again later", target.Homeserver(), target)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrRefused):
+		return say("%s could not be invited: %s does not know them or refused", target, target.Homeserver())
+	}
+	return err
+}
+
+// Direct opens a direct conversation of the caller with a Matrix user.
+func (r *Relay) Direct(ctx context.Context, caller RCPerson, target ids.MXUser) error {
+	if err := r.mayTalk(target); err != nil {
+		return err
+	}
+	return r.alone("direct "+string(caller.ID)+" "+string(target), func() error { return r.direct(ctx, caller, target) })
+}
+
+func (r *Relay) direct(ctx context.Context, caller RCPerson, target ids.MXUser) error {
+	g, err := r.ghost(ctx, caller)
+	if err != nil {
+		return err
+	}
+	// The account comes into being only once the invitation is out: an address
+	// that was mistyped leaves nothing behind.
+	if puppet, ok, err := r.Store.PuppetByMX(ctx, target); err != nil {
+		return err
+	} else if ok {
+		room, err := r.RC.Direct(ctx, puppet, caller)
+		if err != nil {
+			return err
+		}
+		if p, ok, err := r.Store.PortalByRC(ctx, room); err != nil {
+			return err
+		} else if ok {
+			return r.invite(ctx, p, g.MXUser, target)
+		}
+	}
+	room, err := r.MX.CreateRoom(ctx, MXRoomSpec{Creator: g.MXUser, Site: r.Site, Direct: true})
+	if err != nil {
+		return fmt.Errorf("make a Matrix room: %w", err)
+	}
+	p := Portal{MXRoom: room, RCType: directRoom, RCReader: target, MXReader: g.MXUser, Created: time.Now().UTC()}
+	if err := r.invite(ctx, p, g.MXUser, target); err != nil {
+		if lerr := r.MX.Leave(ctx, room, g.MXUser); lerr != nil {
+			r.Log.Warn("an unused Matrix room could not be left", "mx_room", room, "err", lerr)
+		}
+		return err
+	}
+	puppet, err := r.puppet(ctx, target, "")
+	if err != nil {
+		return err
+	}
+	if p.RCRoom, err = r.RC.Direct(ctx, puppet, caller); err != nil {
+		return err
+	}
+	r.joined.Store(string(p.MXRoom)+" "+string(g.MXUser), struct{}{})
+	return r.start(ctx, p)
+}
+
+// acceptInvitation lets a ghost join a Matrix room that its user was invited to,
+// and makes the Rocket.Chat side of it.
+func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
+	inv, err := ParseInvitation(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	if !r.Live().Servers.Allowed(inv.Inviter.Homeserver()) {
+		r.Log.Info("an invitation was refused", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room)
+		return outcome(item, ignore(r.MX.Leave(ctx, inv.Room, inv.Ghost), ErrForbidden, ErrNotFound), "")
+	}
+	who, ok, err := r.Person(ctx, inv.Ghost)
+	if err != nil {
+		return outcome(item, err, "")
+	}
+	if !ok {
+		return outcome(item, ignore(r.MX.Leave(ctx, inv.Room, inv.Ghost), ErrForbidden, ErrNotFound), "")
+	}
+	if err := r.MX.Join(ctx, inv.Room, inv.Ghost, ""); err != nil {
+		return outcome(item, err, "")
+	}
+	r.joined.Store(string(inv.Room)+" "+string(inv.Ghost), struct{}{})
+	return outcome(item, r.enter(ctx, inv, who), "Rocket.Chat refused it")
+}
+
+// enter brings a user into the Rocket.Chat side of a room whose ghost has just
+// joined.
+func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
+	p, ok, err := r.Store.PortalByMX(ctx, inv.Room)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if p.RCType == directRoom {
+			return nil
+		}
+		return r.RC.Add(ctx, p, who.ID)
+	}
+	p = Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
+	if inv.Direct {
+		puppet, err := r.puppet(ctx, inv.Inviter, r.nameIn(ctx, inv.Room, inv.Ghost, inv.Inviter))
+		if err != nil {
+			return err
+		}
+		p.RCType, p.RCReader = directRoom, inv.Inviter
+		if p.RCRoom, err = r.RC.Direct(ctx, puppet, who); err != nil {
+			return err
+		}
+		return r.start(ctx, p)
+	}
+	info, err := r.RC.CreateGroup(ctx, convert.Name(inv.Name, "matrix-"+string(who.Username)), who)
+	if err != nil {
+		return err
+	}
+	p.RCRoom, p.RCType = info.ID, info.Type
+	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: MXLane(p.MXRoom), Kind: KindMXRoster, Payload: []byte(p.MXRoom)}
+	return r.start(ctx, p, roster)
+}
+
+// nameIn returns somebody's display name in a room, "" when it cannot be had.
+func (r *Relay) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids.MXUser) string {
+	members, err := r.MX.Members(ctx, room, reader)
+	if err != nil {
+		return ""
+	}
+	for _, m := range members {
+		if m.User == user {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+func ignore(err error, these ...error) error {
+	for _, e := range these {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}

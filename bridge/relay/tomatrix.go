@@ -1,0 +1,185 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+// messageToMatrix delivers what somebody wrote in Rocket.Chat.
+func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	m, err := convert.ParseMessage(item.Payload)
+	if err != nil {
+		return nil, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	if err != nil || !ok {
+		return nil, err // the room is not bridged any more: nothing to do
+	}
+	if linked, err := r.Store.EventLinked(ctx, ids.RCMessage(m.ID)); err != nil || linked {
+		return nil, err
+	}
+	content := convert.ToMatrix(m)
+	if content.Body == "" {
+		return nil, nil
+	}
+	g, err := r.ghost(ctx, person(m.User))
+	if err == nil {
+		err = r.ensureJoined(ctx, p, g.MXUser)
+	}
+	if err != nil {
+		return nil, outcome(item, err, "the Matrix server does not let you into the room")
+	}
+	event, err := r.send(ctx, p, g, item, m.ID, content, m.Time.UnixMilli())
+	if err != nil {
+		return nil, outcome(item, err, "the Matrix server refused it")
+	}
+	return []queue.Receipt{{RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event)}}, nil
+}
+
+// send sends a message as a ghost, exactly once. A first attempt just sends. A
+// later one looks first whether an earlier one arrived without our knowing:
+// homeservers remember transaction IDs in memory only.
+func (r *Relay) send(ctx context.Context, p Portal, g Ghost, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
+	if item.Attempts > 0 {
+		event, ok, err := r.MX.FindSent(ctx, p.MXRoom, r.reader(p), source, item.Accepted)
+		if err != nil || ok {
+			return event, err
+		}
+	}
+	txn := ids.Transaction(g.MXUser, item.ID, 0)
+	event, err := r.MX.Send(ctx, p.MXRoom, g.MXUser, txn, source, millis(at), c)
+	if errors.Is(err, ErrForbidden) {
+		// Known to be joined, but it is not: somebody removed the ghost, or the
+		// homeserver lost the join. Try once more from the beginning.
+		r.forgetJoined(p.MXRoom, g.MXUser)
+		if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
+			return "", err
+		}
+		event, err = r.MX.Send(ctx, p.MXRoom, g.MXUser, txn, source, millis(at), c)
+		if errors.Is(err, ErrForbidden) {
+			return "", fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	return event, err
+}
+
+// memberToMatrix follows a change of membership in Rocket.Chat.
+func (r *Relay) memberToMatrix(ctx context.Context, item queue.Item) error {
+	m, err := convert.ParseMessage(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	if err != nil || !ok {
+		return err
+	}
+	switch m.Type {
+	case "uj", "ut", "ujt": // u joined
+		err = r.bringIn(ctx, p, person(m.User))
+	case "ul", "ult": // u left
+		err = r.takeOut(ctx, p, ids.RCUser(m.User.ID))
+	case "au", "added-user-to-team": // u added the user named in the text
+		err = r.added(ctx, p, person(m.User), m.Text)
+	case "ru", "removed-user-from-team", "user-banned": // u removed the user named in the text
+		err = r.removed(ctx, p, person(m.User), m.Text)
+	}
+	return outcome(item, err, "the Matrix server refused it")
+}
+
+// bringIn makes the ghost of a member join.
+func (r *Relay) bringIn(ctx context.Context, p Portal, who RCPerson) error {
+	if mine, err := r.ours(ctx, who.ID); err != nil || mine || r.RC.IsBridge(who.ID) {
+		return err
+	}
+	g, err := r.ghost(ctx, who)
+	if err != nil {
+		return err
+	}
+	return r.ensureJoined(ctx, p, g.MXUser)
+}
+
+// takeOut makes the ghost of somebody who has left leave too.
+func (r *Relay) takeOut(ctx context.Context, p Portal, who ids.RCUser) error {
+	g, ok, err := r.Store.GhostByRC(ctx, who)
+	if err != nil || !ok {
+		return err
+	}
+	r.forgetJoined(p.MXRoom, g.MXUser)
+	if err := r.MX.Leave(ctx, p.MXRoom, g.MXUser); err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// added follows "by added username": a user of Rocket.Chat joins on Matrix, a
+// puppet's person is invited there.
+func (r *Relay) added(ctx context.Context, p Portal, by RCPerson, username string) error {
+	puppet, isPuppet, err := r.Store.PuppetByUsername(ctx, username)
+	if err != nil {
+		return err
+	}
+	if isPuppet {
+		if r.RC.IsBridge(by.ID) {
+			return nil // our own doing
+		}
+		g, err := r.ghost(ctx, by)
+		if err != nil {
+			return err
+		}
+		if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
+			return err
+		}
+		return r.invite(ctx, p, g.MXUser, puppet.MXUser)
+	}
+	who, ok, err := r.RC.UserByName(ctx, username)
+	if err != nil || !ok {
+		return err
+	}
+	return r.bringIn(ctx, p, who)
+}
+
+// removed follows "by removed username".
+func (r *Relay) removed(ctx context.Context, p Portal, by RCPerson, username string) error {
+	puppet, isPuppet, err := r.Store.PuppetByUsername(ctx, username)
+	if err != nil {
+		return err
+	}
+	if isPuppet {
+		if mine, err := r.ours(ctx, by.ID); err != nil || mine || r.RC.IsBridge(by.ID) {
+			return err
+		}
+		return r.MX.Kick(ctx, p.MXRoom, r.reader(p), puppet.MXUser)
+	}
+	who, ok, err := r.RC.UserByName(ctx, username)
+	if err != nil || !ok {
+		return err
+	}
+	return r.takeOut(ctx, p, who.ID)
+}
+
+// rosterToMatrix makes the ghosts of everybody in a newly bridged room join, so
+// that people on Matrix see who is listening.
+func (r *Relay) rosterToMatrix(ctx context.Context, item queue.Item) error {
+	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(item.Payload))
+	if err != nil || !ok {
+		return err
+	}
+	members, err := r.RC.Members(ctx, p)
+	if err != nil {
+		return outcome(item, err, "")
+	}
+	for _, who := range members {
+		if err := r.bringIn(ctx, p, who); err != nil {
+			if errors.Is(err, ErrUnavailable) {
+				return outcome(item, err, "")
+			}
+			r.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)
+		}
+	}
+	return nil
+}

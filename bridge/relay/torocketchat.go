@@ -1,0 +1,123 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// messageToRocketChat delivers what somebody wrote on Matrix. Message IDs are
+// derived from the event's, so every step may be repeated.
+func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, err := convert.ParseEvent(item.Payload)
+	if err != nil {
+		return nil, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	if err != nil || !ok {
+		return nil, err // nobody bridges this room
+	}
+	if linked, err := r.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
+		return nil, err
+	}
+	parts := convert.ToRocketChat(e)
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	if !r.Live().Servers.Allowed(ids.MXUser(e.Sender).Homeserver()) {
+		return nil, queue.Permanent("this server's people may not write here", errors.New("the sender's server is not allowed"))
+	}
+	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
+	if err != nil {
+		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
+	}
+	receipts := make([]queue.Receipt, len(parts))
+	for i, text := range parts {
+		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
+		if err := r.say(ctx, p, puppet, id, text); err != nil {
+			return nil, outcome(item, err, "Rocket.Chat refused it")
+		}
+		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID}
+	}
+	return receipts, nil
+}
+
+// say sends as a puppet, and lets it into the room first when it is outside.
+func (r *Relay) say(ctx context.Context, p Portal, puppet Puppet, id ids.RCMessage, text string) error {
+	err := r.RC.Send(ctx, puppet, p.RCRoom, id, text)
+	if !errors.Is(err, ErrForbidden) {
+		return err
+	}
+	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
+		return err
+	}
+	if err := r.RC.Send(ctx, puppet, p.RCRoom, id, text); errors.Is(err, ErrForbidden) {
+		return errors.Join(ErrRefused, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// memberToRocketChat follows a change of membership on Matrix.
+func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
+	e, err := convert.ParseEvent(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	if err != nil || !ok {
+		return err
+	}
+	user := ids.MXUser(e.StateKey)
+	switch e.Content.Membership {
+	case "join":
+		puppet, perr := r.puppet(ctx, user, e.Content.Name)
+		if err = perr; err == nil && p.RCType != directRoom {
+			err = r.RC.Add(ctx, p, puppet.RCUser)
+		}
+	case "leave", "ban":
+		puppet, known, perr := r.Store.PuppetByMX(ctx, user)
+		if err = perr; err == nil && known && p.RCType != directRoom {
+			err = r.RC.Remove(ctx, p, puppet.RCUser)
+		}
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = nil // not a member, or no such room: as wanted
+	}
+	return outcome(item, err, "Rocket.Chat refused it")
+}
+
+// rosterToRocketChat lets everybody in who is in a newly bridged Matrix room.
+func (r *Relay) rosterToRocketChat(ctx context.Context, item queue.Item) error {
+	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(item.Payload))
+	if err != nil || !ok {
+		return err
+	}
+	members, err := r.MX.Members(ctx, p.MXRoom, r.reader(p))
+	if err != nil {
+		return outcome(item, err, "")
+	}
+	for _, m := range members {
+		if m.Membership != "join" || r.Names.Owns(m.User) {
+			continue
+		}
+		puppet, err := r.puppet(ctx, m.User, m.Name)
+		if err == nil && p.RCType != directRoom {
+			err = r.RC.Add(ctx, p, puppet.RCUser)
+		}
+		if errors.Is(err, ErrUnavailable) {
+			return outcome(item, err, "")
+		}
+		if err != nil {
+			r.Log.Warn("a member could not join in Rocket.Chat", "user", m.User, "room", p.RCRoom, "err", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/queue/queuetest"
+	"appliance/bridge/relay"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// subject is one kind of database under test.
+type subject struct {
+	name string
+	url  func(t *testing.T) string
+}
+
+var subjects = []subject{
+	{"SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "bridge.db") }},
+	{"PostgreSQL", postgresURL},
+}
+
+// postgresURL makes a database of its own on the server that
+// APPLIANCE_TEST_POSTGRES names; `make test` starts one.
+func postgresURL(t *testing.T) string {
+	t.Helper()
+	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
+	if server == "" {
+		why := "APPLIANCE_TEST_POSTGRES names no server; make test starts one and runs this"
+		if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool { return n != "" && strings.HasPrefix(t.Name(), n) }) {
+			t.Fatal("must run here, but: " + why)
+		}
+		t.Skip(why)
+	}
+	admin, err := sql.Open("pgx", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close() }()
+	name := fmt.Sprintf("test_%d", time.Now().UnixNano())
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		admin, err := sql.Open("pgx", server)
+		if err == nil {
+			_, _ = admin.ExecContext(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)")
+			_ = admin.Close()
+		}
+	})
+	i, j := strings.LastIndex(server, "/"), strings.LastIndex(server, "?")
+	if j < 0 {
+		j = len(server)
+	}
+	return server[:i+1] + name + server[j:]
+}
+
+func open(t *testing.T, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func each(t *testing.T, test func(t *testing.T, s *store.Store)) {
+	for _, sub := range subjects {
+		t.Run(sub.name, func(t *testing.T) { test(t, open(t, sub.url(t))) })
+	}
+}
+
+func TestQueue(t *testing.T) {
+	for _, sub := range subjects {
+		t.Run(sub.name, func(t *testing.T) {
+			urls := map[queuetest.Backend]string{}
+			reopen := func(t *testing.T, url string) queuetest.Backend {
+				s := open(t, url)
+				urls[s] = url
+				return s
+			}
+			queuetest.Run(t,
+				func(t *testing.T) queuetest.Backend { return reopen(t, sub.url(t)) },
+				func(t *testing.T, b queuetest.Backend) queuetest.Backend {
+					_ = b.(*store.Store).Close()
+					return reopen(t, urls[b])
+				})
+		})
+	}
+}
+
+func TestASecondProcessIsRefused(t *testing.T) {
+	for _, sub := range subjects {
+		t.Run(sub.name, func(t *testing.T) {
+			url := sub.url(t)
+			first := open(t, url)
+			if _, err := store.Open(t.Context(), url); !errors.Is(err, store.ErrInUse) {
+				t.Errorf("err = %v", err)
+			}
+			_ = first.Close()
+			open(t, url)
+		})
+	}
+}
+
+func TestACursorMovesWithItsItemsOrNotAtAll(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		if _, err := s.Accept(ctx, time.Now(), []queue.Item{{ID: "1", Lane: "a"}}, map[string]string{"c": "one"}); err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := s.Accept(ended, time.Now(), []queue.Item{{ID: "2", Lane: "a"}}, map[string]string{"c": "two"}); err == nil {
+			t.Fatal("accepted under an ended context")
+		}
+		known, err := s.Known(ctx, []string{"1", "2"})
+		if c, cerr := s.Cursor(ctx, "c"); c != "one" || cerr != nil || err != nil || !known["1"] || known["2"] {
+			t.Errorf("cursor %q, %v; known %v, %v", c, cerr, known, err)
+		}
+	})
+}
+
+func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "x", Lane: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}); err != nil {
+			t.Fatal(err)
+		}
+		a, err1 := s.EventLinked(ctx, "m")
+		b, err2 := s.MessageLinked(ctx, "$e")
+		c, err3 := s.EventLinked(ctx, "other")
+		if !a || !b || c || errors.Join(err1, err2, err3) != nil {
+			t.Errorf("linked %v %v %v, %v", a, b, c, errors.Join(err1, err2, err3))
+		}
+		if back, err := s.Backlog(ctx); err != nil || back.Waiting != 0 || back.Buried != 0 || !back.Oldest.IsZero() {
+			t.Errorf("backlog %+v, %v", back, err)
+		}
+	})
+}
+
+func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		p := relay.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "p", MXReader: "@a:x", Created: time.UnixMilli(5).UTC()}
+		if err := s.PutPortal(ctx, p, []queue.Item{{ID: "roster", Lane: "rc:r"}}, map[string]string{"rc:r": "5"}); err != nil {
+			t.Fatal(err)
+		}
+		got, ok, err := s.PortalByMX(ctx, "!m:x")
+		if !ok || err != nil || got != p {
+			t.Errorf("portal %+v, %v, %v", got, ok, err)
+		}
+		p.MXRoom = "!n:x" // the same room, bridged anew
+		if err := s.PutPortal(ctx, p, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := s.Portals(ctx); err != nil || len(all) != 1 || all[0].MXRoom != "!n:x" {
+			t.Errorf("portals %+v, %v", all, err)
+		}
+		g := relay.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice"}
+		if err := s.PutGhost(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+		g.Username = "alicia"
+		if err := s.PutGhost(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := s.GhostByMX(ctx, "@alice:x"); got != g || !ok || err != nil {
+			t.Errorf("ghost %+v, %v, %v", got, ok, err)
+		}
+		if err := s.PutPuppet(ctx, relay.Puppet{MXUser: "@bob:y", RCUser: "v", Username: "Bob_y", Name: "Bob", Token: secret.New("t")}); err != nil {
+			t.Fatal(err)
+		}
+		pup, ok, err := s.PuppetByUsername(ctx, "bob_Y")
+		if !ok || err != nil || pup.RCUser != "v" || pup.Token.Reveal() != "t" {
+			t.Errorf("puppet %+v, %v, %v", pup, ok, err)
+		}
+		if _, ok, err := s.PuppetByRC(ctx, "nobody"); ok || err != nil {
+			t.Errorf("nobody was found, %v", err)
+		}
+	})
+}
+
+func TestTheFileWithTokensIsPrivate(t *testing.T) {
+	dir := t.TempDir()
+	open(t, "sqlite:"+filepath.Join(dir, "bridge.db"))
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, f := range files {
+		if st, err := os.Stat(f); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, %v", f, st.Mode(), err)
+		}
+	}
+}
