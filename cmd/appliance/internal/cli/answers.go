@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"appliance/cmd/appliance/internal/wizard"
+	"appliance/provision"
+	"appliance/provision/answers"
+)
+
+// answerFlags are the ways to give answers on the command line.
+type answerFlags struct {
+	file string
+	set  []string
+}
+
+func (f *answerFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.file, "answers", "", "read answers from `FILE`")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "give one answer, as `key=value`; may be repeated")
+}
+
+// A missingError names the answers that nobody gave.
+type missingError struct{ keys []string }
+
+func (e *missingError) Error() string {
+	return "missing answers and no terminal to ask on: " + strings.Join(e.keys, ", ")
+}
+
+// Hint says how to give them.
+func (e *missingError) Hint() string {
+	var sets []string
+	for _, k := range e.keys {
+		sets = append(sets, "--set "+k+"=...")
+	}
+	return "write them into a file and name it with --answers, or give them with: " + strings.Join(sets, " ")
+}
+
+// collect brings the answers together: defaults, then a file (the named one, or
+// what the installation was made with), the environment, --set and, when
+// something is still missing and somebody is there, the wizard.
+func (a *app) collect(f answerFlags, ask bool) (answers.Answers, error) {
+	draft := answers.NewDraft()
+	switch {
+	case f.file != "":
+		if err := draft.File(f.file); err != nil {
+			return answers.Answers{}, &usageError{fmt.Errorf("answers: %w", err)}
+		}
+	case provision.Exists(a.dir):
+		if err := draft.File(provision.AnswersPath(a.dir)); err != nil {
+			return answers.Answers{}, err
+		}
+	}
+	draft.Environ(a.env.Environ)
+	for _, s := range f.set {
+		draft.Assign(s)
+	}
+	missing := draft.Missing()
+	if len(missing) == 0 && !ask {
+		return draft.Finish()
+	}
+	tty := a.terminal()
+	if tty == nil && len(missing) > 0 {
+		return answers.Answers{}, &missingError{missing}
+	}
+	if tty == nil {
+		return draft.Finish()
+	}
+	defer func() { _ = tty.Close() }()
+	if err := wizard.Ask(tty, draft); err != nil {
+		return answers.Answers{}, errInterrupted
+	}
+	return draft.Finish()
+}
+
+// absolute makes --dir independent of where we are.
+func (a *app) absolute() error {
+	dir, err := filepath.Abs(a.dir)
+	a.dir = dir
+	return err
+}

@@ -1,0 +1,102 @@
+// Package cli is the command line without the process: arguments, environment
+// and streams come in, an exit status goes out. There is one file per command;
+// each ends in one call into provision or bridge. It decides nothing about the
+// installation.
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"appliance/cmd/appliance/internal/ui"
+)
+
+// Env is everything a command may touch besides the host itself.
+type Env struct {
+	Args       []string
+	Environ    []string
+	Version    string
+	Stdin      *os.File
+	Stdout     io.Writer
+	Stderr     io.Writer
+	Executable func() (string, error) // the file of this program
+}
+
+// app is what all commands share.
+type app struct {
+	env  Env
+	dir  string
+	json bool
+}
+
+// Run executes one command and returns the exit status.
+func Run(ctx context.Context, env Env) int {
+	a := &app{env: env}
+	root := a.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && err != nil {
+		err = errInterrupted
+	}
+	return a.finish(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "appliance",
+		Short: "A Rocket.Chat whose people can talk to anybody on Matrix, on one host",
+		Long: "appliance sets up and looks after a Rocket.Chat, a Matrix homeserver and the bridge\n" +
+			"between them on one host. Start with: appliance up",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVar(&a.dir, "dir", "/opt/appliance", "the installation directory")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, for scripts")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(
+		a.initCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.doctorCommand(),
+		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.probeCommand(), a.versionCommand(),
+	)
+	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
+	return root
+}
+
+// terminal opens the terminal that somebody sits at, or returns nil.
+func (a *app) terminal() *os.File {
+	if a.env.Stdin == nil || !isatty.IsTerminal(a.env.Stdin.Fd()) {
+		return nil
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	return tty
+}
+
+// printer returns what tells the operator how things go.
+func (a *app) printer() ui.Printer {
+	switch {
+	case a.json:
+		return ui.NewJSON(a.env.Stderr)
+	case ui.Fancy(a.env.Stderr, a.env.Environ):
+		return ui.NewText(a.env.Stderr)
+	}
+	return ui.NewPlain(a.env.Stderr)
+}
+
+// exactly is cobra.ExactArgs with our exit status.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision"
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	var follow bool
+	var tail string
+	cmd := &cobra.Command{
+		Use:   "logs [service...]",
+		Short: "Show what the services say",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			installed, err := a.installed()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = installed.Close() }()
+			return installed.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, args...)
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
+	cmd.Flags().StringVarP(&tail, "tail", "n", "100", "how many `lines` of each to begin with, or all")
+	return cmd
+}
+
+func (a *app) reloadCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reload",
+		Short: "Make the bridge read bridge.yaml again (it does so by itself when the file changes)",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			installed, err := a.installed()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = installed.Close() }()
+			return installed.Reload(cmd.Context())
+		},
+	}
+}
+
+// probeCommand is the health check of images that have nothing but this program.
+func (a *app) probeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "probe URL",
+		Short:  "Succeed when URL answers with a status of 2xx",
+		Hidden: true,
+		Args:   exactly(1),
+		RunE:   func(cmd *cobra.Command, args []string) error { return probe(cmd.Context(), args[0]) },
+	}
+}
+
+func probe(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return &usageError{err}
+	}
+	res, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("%s answered %s", url, res.Status)
+	}
+	return nil
+}
+
+// A buildInfo says what this program is.
+type buildInfo struct {
+	Version  string            `json:"version"`
+	Revision string            `json:"revision,omitempty"`
+	Go       string            `json:"go"`
+	Platform string            `json:"platform"`
+	Images   map[string]string `json:"images"` // what it was tested with
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version and the versions of everything it installs",
+		Args:  exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			info := a.buildInfo()
+			if a.json {
+				return json.NewEncoder(a.env.Stdout).Encode(info)
+			}
+			fmt.Fprintf(a.env.Stdout, "appliance %s (%s, %s)\n", info.Version, info.Go, info.Platform)
+			return nil
+		},
+	}
+}
+
+func (a *app) buildInfo() buildInfo {
+	info := buildInfo{Version: a.env.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Images: provision.Images()}
+	if built, ok := debug.ReadBuildInfo(); ok {
+		if info.Version == "" {
+			info.Version = built.Main.Version
+		}
+		for _, s := range built.Settings {
+			if s.Key == "vcs.revision" {
+				info.Revision = s.Value
+			}
+		}
+	}
+	if info.Version == "" {
+		info.Version = "devel"
+	}
+	return info
+}

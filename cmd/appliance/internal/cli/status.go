@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"appliance/provision"
+	"appliance/provision/answers"
+	"appliance/provision/certs"
+	"appliance/provision/stack"
+)
+
+// Exit statuses. They are part of the interface.
+const (
+	statusDone        = 0
+	statusUnexpected  = 1
+	statusUsage       = 2
+	statusAnswers     = 3
+	statusDoctor      = 4
+	statusNotReady    = 5
+	statusLocked      = 6
+	statusCertificate = 7
+	statusUnhealthy   = 8
+	statusInterrupted = 130
+)
+
+const exitStatuses = `
+Exit status:
+  0    done
+  1    unexpected failure
+  2    usage
+  3    answers are missing or cannot be used
+  4    the doctor found something
+  5    the host is not ready
+  6    another appliance is at work
+  7    the certificate authority refused
+  8    a service did not become healthy
+  130  interrupted
+`
+
+var (
+	errInterrupted = errors.New("interrupted")
+	errDoctor      = errors.New("the doctor found something") // said already
+)
+
+// A usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Hint() string  { return "see: appliance --help" }
+
+// statusOf maps an error to the exit status.
+func statusOf(err error) int {
+	is := func(target any) bool { return errors.As(err, target) }
+	switch {
+	case err == nil:
+		return statusDone
+	case errors.Is(err, errInterrupted):
+		return statusInterrupted
+	case errors.Is(err, errDoctor):
+		return statusDoctor
+	case is(new(*usageError)), strings.HasPrefix(err.Error(), "unknown command"):
+		return statusUsage
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)):
+		return statusAnswers
+	case is(new(*provision.NotReadyError)):
+		return statusNotReady
+	case is(new(*stack.LockedError)):
+		return statusLocked
+	case is(new(*certs.RefusedError)):
+		return statusCertificate
+	case is(new(*stack.UnhealthyError)):
+		return statusUnhealthy
+	}
+	return statusUnexpected
+}
+
+// A complaint is one thing that is wrong and what to do about it.
+type complaint struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+// complaints takes an error apart into what the operator should know.
+func complaints(err error) []complaint {
+	if invalid, ok := errors.AsType[*answers.InvalidError](err); ok {
+		var out []complaint
+		for _, p := range invalid.Problems {
+			out = append(out, complaint{Error: p.String()})
+		}
+		return out
+	}
+	if unready, ok := errors.AsType[*provision.NotReadyError](err); ok {
+		var out []complaint
+		for _, f := range unready.Findings {
+			out = append(out, complaint{f.Summary + ": " + f.Why, f.Fix})
+		}
+		return out
+	}
+	c := complaint{Error: err.Error()}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		c.Hint = hinted.Hint()
+	}
+	return []complaint{c}
+}
+
+// finish prints an error, if there is one, and returns the exit status.
+func (a *app) finish(err error) int {
+	status := statusOf(err)
+	if err == nil || status == statusDoctor {
+		return status
+	}
+	list := complaints(err)
+	if a.json {
+		a.finishJSON(list, status)
+		return status
+	}
+	for _, c := range list {
+		fmt.Fprintf(a.env.Stderr, "appliance: error: %s\n", c.Error)
+		if c.Hint != "" {
+			fmt.Fprintf(a.env.Stderr, "appliance: hint: %s\n", c.Hint)
+		}
+	}
+	return status
+}
+
+func (a *app) finishJSON(list []complaint, status int) {
+	var texts []string
+	for _, c := range list {
+		texts = append(texts, c.Error)
+	}
+	_ = json.NewEncoder(a.env.Stderr).Encode(struct {
+		complaint
+		Status   int         `json:"status"`
+		Problems []complaint `json:"problems,omitempty"`
+	}{complaint{strings.Join(texts, "; "), list[0].Hint}, status, list})
+}

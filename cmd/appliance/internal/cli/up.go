@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"appliance/cmd/appliance/internal/ui"
+	"appliance/provision"
+	"appliance/provision/plan"
+)
+
+type upOptions struct {
+	answerFlags
+	dryRun, accept, overwrite, yes bool
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring this host to what the answers ask for; safe to run at any time",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), o) },
+	}
+	o.add(cmd)
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
+	cmd.Flags().BoolVar(&o.accept, "accept-edits", false, "keep files that were changed by hand")
+	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "put back files that were changed by hand")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.MarkFlagsMutuallyExclusive("accept-edits", "overwrite")
+	return cmd
+}
+
+func (o upOptions) edits() plan.Choice {
+	switch {
+	case o.accept:
+		return plan.Accept
+	case o.overwrite:
+		return plan.Overwrite
+	}
+	return plan.Ask
+}
+
+func (a *app) up(ctx context.Context, o upOptions) error {
+	if err := a.absolute(); err != nil {
+		return err
+	}
+	got, err := a.collect(o.answerFlags, false)
+	if err != nil {
+		return err
+	}
+	program, err := a.env.Executable()
+	if err != nil {
+		return err
+	}
+	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program})
+	if p != nil {
+		defer func() { _ = p.Close() }()
+	}
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return a.printPlan(p)
+	}
+	return a.apply(ctx, p)
+}
+
+func (a *app) printPlan(p *provision.Prepared) error {
+	if a.json {
+		return ui.PlanJSON(a.env.Stdout, p.Plan, p.Findings)
+	}
+	ui.Warnings(a.env.Stderr, p.Findings)
+	if p.Plan.Empty() {
+		fmt.Fprintln(a.env.Stdout, "nothing to do")
+	} else {
+		fmt.Fprint(a.env.Stdout, p.Plan.String())
+	}
+	return nil
+}
+
+func (a *app) apply(ctx context.Context, p *provision.Prepared) error {
+	changed := !p.Plan.Empty()
+	printer := a.printer()
+	if !a.json && changed {
+		ui.Warnings(a.env.Stderr, p.Findings)
+	}
+	err := p.Apply(ctx, printer)
+	printer.Close()
+	if err != nil {
+		return err
+	}
+	report := p.Report(ctx, changed)
+	if a.json {
+		return json.NewEncoder(a.env.Stdout).Encode(report)
+	}
+	ui.Report(a.env.Stdout, report)
+	return nil
+}

@@ -1,0 +1,170 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"appliance/provision/plan"
+)
+
+// A Plain printer writes one line per step and never goes back.
+type Plain struct {
+	mu      sync.Mutex
+	w       io.Writer
+	started map[string]time.Time
+	now     func() time.Time
+}
+
+// NewPlain returns a Plain that writes to w.
+func NewPlain(w io.Writer) *Plain {
+	return &Plain{w: w, started: map[string]time.Time{}, now: time.Now}
+}
+
+// Step implements plan.Reporter.
+func (p *Plain) Step(s plan.Step, state plan.StepState, _ string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch state {
+	case plan.Started:
+		p.started[s.ID] = p.now()
+		fmt.Fprintf(p.w, "==> %s%s\n", s.Title, cause(s))
+	case plan.Done:
+		fmt.Fprintf(p.w, "    done in %s\n", took(p.now().Sub(p.started[s.ID])))
+	case plan.Failed:
+		fmt.Fprintf(p.w, "    failed after %s\n", took(p.now().Sub(p.started[s.ID])))
+	case plan.NotReached:
+		fmt.Fprintf(p.w, "    not reached: %s\n", s.Title)
+	}
+}
+
+// Progress implements plan.Reporter; a log has no use for it.
+func (p *Plain) Progress(string, string, int64, int64) {}
+
+// Close implements Printer.
+func (p *Plain) Close() {}
+
+// A Text printer draws on a terminal: the line of the current step is written
+// over until the step is done.
+type Text struct {
+	mu      sync.Mutex
+	w       io.Writer
+	title   string
+	started time.Time
+	open    bool
+}
+
+// NewText returns a Text that draws on w.
+func NewText(w io.Writer) *Text { return &Text{w: w} }
+
+const (
+	clear = "\r\x1b[K"
+	green = "\x1b[32m"
+	red   = "\x1b[31m"
+	dim   = "\x1b[2m"
+	plain = "\x1b[0m"
+)
+
+// Step implements plan.Reporter.
+func (t *Text) Step(s plan.Step, state plan.StepState, _ string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch state {
+	case plan.Started:
+		t.title, t.started, t.open = s.Title, time.Now(), true
+		fmt.Fprintf(t.w, "%s  %s%s%s", dim, s.Title, cause(s), plain)
+	case plan.Done:
+		t.end(green + "✓" + plain)
+	case plan.Failed:
+		t.end(red + "✗" + plain)
+	case plan.NotReached:
+		fmt.Fprintf(t.w, "%s- %s (not reached)%s\n", dim, s.Title, plain)
+	}
+}
+
+func (t *Text) end(mark string) {
+	fmt.Fprintf(t.w, "%s%s %s %s%s%s\n", clear, mark, t.title, dim, took(time.Since(t.started)), plain)
+	t.open = false
+}
+
+// Progress implements plan.Reporter.
+func (t *Text) Progress(_, what string, done, total int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.open {
+		return
+	}
+	bar := ""
+	if total > 0 {
+		bar = fmt.Sprintf(" %d%%", done*100/total)
+	}
+	if runes := []rune(what); len(runes) > 60 {
+		what = string(runes[:60])
+	}
+	fmt.Fprintf(t.w, "%s  %s %s%s%s%s", clear, t.title, dim, what, bar, plain)
+}
+
+// Close implements Printer.
+func (t *Text) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open {
+		fmt.Fprintln(t.w)
+		t.open = false
+	}
+}
+
+// A JSON printer writes one object per line.
+type JSON struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+// NewJSON returns a JSON that writes to w.
+func NewJSON(w io.Writer) *JSON { return &JSON{enc: json.NewEncoder(w)} }
+
+type event struct {
+	Event  string         `json:"event"`
+	Step   string         `json:"step"`
+	Title  string         `json:"title,omitempty"`
+	Cause  string         `json:"cause,omitempty"`
+	State  plan.StepState `json:"state,omitempty"`
+	Detail string         `json:"detail,omitempty"`
+	Done   int64          `json:"done,omitempty"`
+	Total  int64          `json:"total,omitempty"`
+}
+
+// Step implements plan.Reporter.
+func (j *JSON) Step(s plan.Step, state plan.StepState, detail string) {
+	j.write(event{Event: "step", Step: s.ID, Title: s.Title, Cause: s.Cause, State: state, Detail: detail})
+}
+
+// Progress implements plan.Reporter.
+func (j *JSON) Progress(id, what string, done, total int64) {
+	j.write(event{Event: "progress", Step: id, Detail: what, Done: done, Total: total})
+}
+
+func (j *JSON) write(e event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_ = j.enc.Encode(e)
+}
+
+// Close implements Printer.
+func (j *JSON) Close() {}
+
+func cause(s plan.Step) string {
+	if s.Cause == "" {
+		return ""
+	}
+	return " (" + s.Cause + ")"
+}
+
+func took(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(100 * time.Millisecond).String()
+}

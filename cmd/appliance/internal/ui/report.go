@@ -1,0 +1,116 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"appliance/provision"
+	"appliance/provision/certs"
+	"appliance/provision/finding"
+	"appliance/provision/plan"
+)
+
+// Report prints what to know when all is done.
+func Report(w io.Writer, r provision.Report) {
+	if !r.Changed {
+		fmt.Fprintln(w, "nothing to do")
+	}
+	fmt.Fprintf(w, "\nRocket.Chat     %s\n", r.ChatURL)
+	fmt.Fprintf(w, "Matrix name     %s\n", r.ServerName)
+	fmt.Fprintf(w, "administrator   %s, with the password in %s\n", r.Admin.Username, r.Admin.PasswordFile)
+	if r.CAFile != "" {
+		fmt.Fprintf(w, "authority       %s: browsers have to trust it\n", r.CAFile)
+	}
+	fmt.Fprintf(w, "files           %s\n", r.Dir)
+	if r.Changed {
+		fmt.Fprintln(w, "\nThings to try:")
+		for i, try := range r.Try {
+			fmt.Fprintf(w, "  %d. %s\n", i+1, try)
+		}
+	}
+	if finding.Worst(r.Findings) > finding.OK {
+		fmt.Fprintln(w, "\nNot everything is well:")
+		Warnings(w, r.Findings)
+	}
+}
+
+// Findings prints the doctor's report.
+func Findings(w io.Writer, findings []finding.Finding) {
+	width := 0
+	for _, f := range findings {
+		width = max(width, len(f.Check))
+	}
+	var count [3]int
+	for _, f := range findings {
+		count[f.Severity]++
+		one(w, f, width)
+	}
+	fmt.Fprintf(w, "\n%d checks: %d ok, %d warn, %d fail\n", len(findings), count[finding.OK], count[finding.Warn], count[finding.Fail])
+}
+
+// Warnings prints what is not well.
+func Warnings(w io.Writer, findings []finding.Finding) {
+	for _, f := range findings {
+		if f.Severity > finding.OK {
+			one(w, f, 0)
+		}
+	}
+}
+
+func one(w io.Writer, f finding.Finding, width int) {
+	fmt.Fprintf(w, "%-5s %-*s %s\n", f.Severity, width, f.Check, f.Summary)
+	if f.Severity > finding.OK {
+		fmt.Fprintf(w, "      why  %s\n      fix  %s\n", f.Why, f.Fix)
+	}
+}
+
+// PlanJSON prints a plan, and what was found on the way to it, for scripts.
+func PlanJSON(w io.Writer, p plan.Plan, findings []finding.Finding) error {
+	type step struct {
+		ID    string   `json:"id"`
+		Title string   `json:"title"`
+		Cause string   `json:"cause"`
+		After []string `json:"after,omitempty"`
+	}
+	out := struct {
+		Steps    []step            `json:"steps"`
+		Findings []finding.Finding `json:"findings"`
+	}{[]step{}, findings}
+	for _, s := range p.Steps {
+		out.Steps = append(out.Steps, step{s.ID, s.Title, s.Cause, s.After})
+	}
+	return json.NewEncoder(w).Encode(out)
+}
+
+// Status prints what runs.
+func Status(w io.Writer, st provision.Status) {
+	fmt.Fprintf(w, "Rocket.Chat  %s\nMatrix name  %s\nfiles        %s\n\n", st.ChatURL, st.ServerName, st.Dir)
+	if len(st.Services) == 0 {
+		fmt.Fprintln(w, "no service is running; start them with: appliance up")
+	}
+	for _, s := range st.Services {
+		fmt.Fprintf(w, "%-12s %-32s %s\n", s.Name, s.Status, s.Image)
+	}
+	fmt.Fprintln(w)
+	Certificates(w, st.Certificates)
+}
+
+// Certificates prints the certificate of every name.
+func Certificates(w io.Writer, list []certs.Status) {
+	for _, c := range list {
+		switch {
+		case !c.Exists:
+			fmt.Fprintf(w, "%s  no certificate\n", c.Host)
+		case c.Placeholder:
+			fmt.Fprintf(w, "%s  a placeholder, until a real one comes\n", c.Host)
+		default:
+			fmt.Fprintf(w, "%s  until %s, from %s\n", c.Host, c.NotAfter.UTC().Format(time.DateOnly), c.Issuer)
+		}
+		if c.Failure != nil {
+			fmt.Fprintf(w, "    refused on %s: %s\n", c.Failure.At.UTC().Format(time.RFC3339), strings.TrimSpace(c.Failure.Problem.Detail))
+		}
+	}
+}

@@ -1,0 +1,26 @@
+// Command appliance sets up and looks after a chat server on one host: a
+// Rocket.Chat whose people can talk to anybody on Matrix.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"appliance/cmd/appliance/internal/cli"
+)
+
+// version is set by the linker.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := cli.Run(ctx, cli.Env{
+		Args: os.Args[1:], Environ: os.Environ(), Version: version,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Executable: os.Executable,
+	})
+	stop()
+	os.Exit(status)
+}

@@ -1,0 +1,71 @@
+// Package answers is what the operator decides, and nothing that is generated
+// or observed. Fields is the single list of the answers: the wizard walks it,
+// Load and Set fill it, Validate checks it and the documentation is made from
+// it. An Answers is a value; only Load and Save touch a file.
+package answers
+
+// Answers is every decision of the operator, as written in appliance.yaml.
+type Answers struct {
+	Domain                    string `yaml:"domain"`
+	ServerName                string `yaml:"server_name"`
+	Email                     string `yaml:"email"`
+	Homeserver                string `yaml:"homeserver"`
+	Namespace                 string `yaml:"namespace"`
+	AdminUsername             string `yaml:"admin_username"`
+	AdminEmail                string `yaml:"admin_email"`
+	TLS                       string `yaml:"tls"`
+	TLSCertFile               string `yaml:"tls_cert_file"`
+	TLSKeyFile                string `yaml:"tls_key_file"`
+	ACMEDirectory             string `yaml:"acme_directory"`
+	ACMECAFile                string `yaml:"acme_ca_file"`
+	MongoURL                  string `yaml:"mongo_url"`
+	FederationPrivateNetworks bool   `yaml:"federation_private_networks"`
+	HTTPPort                  int    `yaml:"http_port"`
+	HTTPSPort                 int    `yaml:"https_port"`
+	MinCPUs                   int    `yaml:"min_cpus"`
+	MinMemoryMB               int    `yaml:"min_memory_mb"`
+	MinDiskGB                 int    `yaml:"min_disk_gb"`
+}
+
+// What a homeserver, a namespace and a source of certificates may be.
+const (
+	Dendrite = "dendrite"
+	Synapse  = "synapse"
+
+	Native   = "native"
+	Prefixed = "prefixed"
+
+	ACME     = "acme"
+	Internal = "internal"
+	Files    = "files"
+)
+
+// LetsEncrypt is the ACME directory that is asked unless another is named.
+const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
+// Hosts are the names that need a certificate: where people sign in and, when
+// it differs, the name that ends every Matrix identifier.
+func (a Answers) Hosts() []string {
+	if a.ServerName == "" || a.ServerName == a.Domain {
+		return []string{a.Domain}
+	}
+	return []string{a.Domain, a.ServerName}
+}
+
+// SiteURL is where people point their browser.
+func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.HTTPSPort) }
+
+// BundledMongo reports whether the stack brings its own MongoDB.
+func (a Answers) BundledMongo() bool { return a.MongoURL == "" }
+
+// Permanent returns the answers that can never change once something exists,
+// because identifiers that other servers have stored are made of them.
+func (a Answers) Permanent() map[string]string {
+	out := map[string]string{}
+	for _, f := range Fields {
+		if f.Permanent {
+			out[f.Key] = f.Get(&a)
+		}
+	}
+	return out
+}

@@ -1,0 +1,129 @@
+package answers
+
+import (
+	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Each check returns what is wrong with a value as the end of a sentence that
+// starts with the key.
+
+var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func checkHost(s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("is required")
+	case strings.Contains(s, "://"):
+		return fmt.Errorf("must be a bare name, without %s", s[:strings.Index(s, "://")+3])
+	case strings.Contains(s, "@"):
+		return fmt.Errorf("must be a name, not an address with @")
+	case net.ParseIP(strings.Trim(s, "[]")) != nil:
+		return fmt.Errorf("must be a DNS name, not an IP address: certificates and Matrix addresses need a name")
+	case strings.Contains(s, "/"):
+		return fmt.Errorf("must be a bare name, without a path")
+	case strings.Contains(s, ":"):
+		return fmt.Errorf("must be a bare name, without a port")
+	case s != strings.ToLower(s):
+		return fmt.Errorf("must be in lower case")
+	case !strings.Contains(s, "."):
+		return fmt.Errorf("must have at least two parts, such as chat.example.org")
+	case len(s) > 253:
+		return fmt.Errorf("is longer than the 253 characters that DNS allows")
+	}
+	for part := range strings.SplitSeq(s, ".") {
+		if !label.MatchString(part) {
+			return fmt.Errorf("is not a DNS name: %q is not a valid part of one", part)
+		}
+	}
+	return nil
+}
+
+func checkEmail(s string) error {
+	if a, err := mail.ParseAddress(s); err != nil || a.Address != s {
+		return fmt.Errorf("is not an e-mail address")
+	}
+	return nil
+}
+
+var username = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+func checkUsername(s string) error {
+	if !username.MatchString(s) {
+		return fmt.Errorf("must be lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit")
+	}
+	if slices.Contains([]string{"administrator", "system", "user", "all", "here", "matrix-bridge", "rocket.cat"}, s) {
+		return fmt.Errorf("is reserved")
+	}
+	return nil
+}
+
+func checkAbsolute(s string) error {
+	if !filepath.IsAbs(s) {
+		return fmt.Errorf("must be an absolute path")
+	}
+	return nil
+}
+
+func checkHTTPS(s string) error {
+	if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("must be an https URL")
+	}
+	return nil
+}
+
+func checkMongo(s string) error {
+	if !strings.HasPrefix(s, "mongodb://") && !strings.HasPrefix(s, "mongodb+srv://") {
+		return fmt.Errorf("must start with mongodb:// or mongodb+srv://")
+	}
+	if strings.ContainsAny(s, " '\n") {
+		return fmt.Errorf("must not contain spaces or quotes")
+	}
+	return nil
+}
+
+func checkPort(s string) error {
+	if n, _ := strconv.Atoi(s); n < 1 || n > 65535 {
+		return fmt.Errorf("must be a port between 1 and 65535")
+	}
+	return nil
+}
+
+func checkNatural(s string) error {
+	if n, _ := strconv.Atoi(s); n < 0 {
+		return fmt.Errorf("must not be negative")
+	}
+	return nil
+}
+
+func oneOf(choices []string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(choices, s) {
+			return fmt.Errorf("must be one of %s", strings.Join(choices, ", "))
+		}
+		return nil
+	}
+}
+
+func optional(check func(string) error) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			return nil
+		}
+		return check(s)
+	}
+}
+
+func portSuffix(port int) string {
+	if port == 443 || port == 0 {
+		return ""
+	}
+	return ":" + strconv.Itoa(port)
+}

@@ -1,0 +1,165 @@
+package answers
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// A Kind says what values an answer has, so that the wizard can choose a prompt.
+type Kind string
+
+// Kinds of answers.
+const (
+	Text   Kind = "text"
+	Choice Kind = "choice"
+	Bool   Kind = "bool"
+	Int    Kind = "int"
+)
+
+// A Field describes one answer: how to ask for it, where it is kept and what is
+// wrong with a value.
+type Field struct {
+	Key       string   // as in the answers file, --set and, in upper case, the environment
+	Ask       string   // the question
+	Help      string   // what it is for, in a sentence
+	Kind      Kind     //
+	Choices   []string // the values of a Choice
+	Default   string   // the value when nothing is said; for some keys another answer, see Normalize
+	Required  bool     // there is no default: the operator has to say
+	Permanent bool     // cannot change once the installation exists
+	Advanced  bool     // the wizard does not ask
+	Get       func(*Answers) string
+	Set       func(*Answers, string) error
+	Check     func(string) error // nil when every value will do
+}
+
+// Fields lists the answers in the order in which they are asked.
+var Fields = []Field{
+	text("domain", func(a *Answers) *string { return &a.Domain }, Field{
+		Ask: "Which name will people open in their browser?", Required: true, Check: checkHost,
+		Help: "A DNS name of yours with an A or AAAA record for this host, such as chat.example.org.",
+	}),
+	text("server_name", func(a *Answers) *string { return &a.ServerName }, Field{
+		Ask: "Which name should Matrix addresses end in?", Permanent: true, Check: optional(checkHost),
+		Help: "The part after the colon in @alice:example.org. It can never change. Empty means the same as domain.",
+	}),
+	text("email", func(a *Answers) *string { return &a.Email }, Field{
+		Ask: "Which e-mail address should the certificate authority know? (may be empty)", Check: optional(checkEmail),
+		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
+	}),
+	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, []string{Dendrite, Synapse}, Field{
+		Ask: "Which Matrix homeserver should run?", Permanent: true,
+		Help: "Dendrite needs less memory; Synapse is the reference. There is no way from one to the other.",
+	}),
+	choice("namespace", func(a *Answers) *string { return &a.Namespace }, Native, []string{Native, Prefixed}, Field{
+		Ask: "How should Matrix addresses of Rocket.Chat users look?", Permanent: true, Advanced: true,
+		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, beside Matrix users of the homeserver's own.",
+	}),
+	text("admin_username", func(a *Answers) *string { return &a.AdminUsername }, Field{
+		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername,
+		Help: "The first Rocket.Chat administrator. The password is generated.",
+	}),
+	text("admin_email", func(a *Answers) *string { return &a.AdminEmail }, Field{
+		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail),
+		Help: "Rocket.Chat wants one. Empty means the administrator's username at domain.",
+	}),
+	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files}, Field{
+		Ask:  "Where should certificates come from?",
+		Help: "acme: Let's Encrypt or another authority. internal: an authority of this host's own, for closed networks. files: you bring them.",
+	}),
+	text("tls_cert_file", func(a *Answers) *string { return &a.TLSCertFile }, Field{
+		Ask: "Which file holds the certificate and its chain?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "PEM, valid for every name. Only with tls: files.",
+	}),
+	text("tls_key_file", func(a *Answers) *string { return &a.TLSKeyFile }, Field{
+		Ask: "Which file holds the private key?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "PEM. Only with tls: files.",
+	}),
+	text("acme_directory", func(a *Answers) *string { return &a.ACMEDirectory }, Field{
+		Ask: "Which ACME directory?", Default: LetsEncrypt, Advanced: true, Check: checkHTTPS,
+		Help: "The address of the certificate authority's directory.",
+	}),
+	text("acme_ca_file", func(a *Answers) *string { return &a.ACMECAFile }, Field{
+		Ask: "Which file holds the private authority's root certificates?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "PEM. Trusted when speaking to the certificate authority and, in federation, to other servers.",
+	}),
+	text("mongo_url", func(a *Answers) *string { return &a.MongoURL }, Field{
+		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo),
+		Help: "Address of an external MongoDB replica set. Empty means that the stack runs its own.",
+	}),
+	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
+		Ask: "May other Matrix servers have private addresses?", Advanced: true,
+		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",
+	}),
+	integer("http_port", func(a *Answers) *int { return &a.HTTPPort }, 80, Field{
+		Ask: "Which port for HTTP?", Advanced: true, Check: checkPort,
+		Help: "Certificate authorities connect to port 80 and to no other.",
+	}),
+	integer("https_port", func(a *Answers) *int { return &a.HTTPSPort }, 443, Field{
+		Ask: "Which port for HTTPS?", Advanced: true, Check: checkPort,
+		Help: "Where people and other Matrix servers connect.",
+	}),
+	integer("min_cpus", func(a *Answers) *int { return &a.MinCPUs }, 2, Field{
+		Ask: "How many CPUs are enough?", Advanced: true, Check: checkNatural,
+		Help: "Set lower to install on a smaller host at your own risk.",
+	}),
+	integer("min_memory_mb", func(a *Answers) *int { return &a.MinMemoryMB }, 2048, Field{
+		Ask: "How many MB of memory are enough?", Advanced: true, Check: checkNatural,
+		Help: "Set lower to install on a smaller host at your own risk.",
+	}),
+	integer("min_disk_gb", func(a *Answers) *int { return &a.MinDiskGB }, 20, Field{
+		Ask: "How many GB of disk are enough?", Advanced: true, Check: checkNatural,
+		Help: "Set lower to install on a smaller host at your own risk.",
+	}),
+}
+
+// Lookup returns the field with the given key.
+func Lookup(key string) (Field, bool) {
+	for _, f := range Fields {
+		if f.Key == key {
+			return f, true
+		}
+	}
+	return Field{}, false
+}
+
+func text(key string, at func(*Answers) *string, f Field) Field {
+	f.Key, f.Kind = key, Text
+	f.Get = func(a *Answers) string { return *at(a) }
+	f.Set = func(a *Answers, v string) error { *at(a) = v; return nil }
+	return f
+}
+
+func choice(key string, at func(*Answers) *string, def string, of []string, f Field) Field {
+	f = text(key, at, f)
+	f.Kind, f.Choices, f.Default, f.Check = Choice, of, def, oneOf(of)
+	return f
+}
+
+func boolean(key string, at func(*Answers) *bool, f Field) Field {
+	f.Key, f.Kind, f.Default = key, Bool, "false"
+	f.Get = func(a *Answers) string { return strconv.FormatBool(*at(a)) }
+	f.Set = func(a *Answers, v string) error {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("must be true or false")
+		}
+		*at(a) = b
+		return nil
+	}
+	return f
+}
+
+func integer(key string, at func(*Answers) *int, def int, f Field) Field {
+	f.Key, f.Kind, f.Default = key, Int, strconv.Itoa(def)
+	f.Get = func(a *Answers) string { return strconv.Itoa(*at(a)) }
+	f.Set = func(a *Answers, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("must be a whole number")
+		}
+		*at(a) = n
+		return nil
+	}
+	return f
+}

@@ -1,0 +1,170 @@
+package answers
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/provision/internal/atomicfile"
+)
+
+// A Draft collects answers from several sources. The last source that says
+// something wins, and each value remembers where it came from.
+type Draft struct {
+	Answers
+	origin   map[string]string
+	problems []Problem
+}
+
+// NewDraft returns the defaults.
+func NewDraft() *Draft {
+	d := &Draft{origin: map[string]string{}}
+	for _, f := range Fields {
+		if f.Default != "" {
+			_ = f.Set(&d.Answers, f.Default) // a test sets every default
+		}
+	}
+	return d
+}
+
+// File adds the answers of a YAML file. Keys that are no answers are problems,
+// as is everything that is not a plain value.
+func (d *Draft) File(name string) error {
+	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	d.parse(name, data)
+	return nil
+}
+
+// Parse reads the answers of one file that is already in memory.
+func Parse(name string, data []byte) (Answers, error) {
+	d := NewDraft()
+	d.parse(name, data)
+	return d.Finish()
+}
+
+func (d *Draft) parse(name string, data []byte) {
+	var doc yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil && len(bytes.TrimSpace(data)) > 0 {
+		d.bad(Problem{Key: name, Reason: "is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")})
+		return
+	}
+	if len(doc.Content) == 0 {
+		return
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		d.bad(Problem{Key: name, Reason: "must be a list of lines such as domain: chat.example.org"})
+		return
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		origin := fmt.Sprintf("%s line %d", name, key.Line)
+		if value.Kind != yaml.ScalarNode {
+			d.bad(Problem{Key: key.Value, Reason: "must be a single value", Origin: origin})
+			continue
+		}
+		text := value.Value
+		if value.Tag == "!!null" {
+			text = ""
+		}
+		d.Set(key.Value, text, origin)
+	}
+}
+
+// Environ adds variables named APPLIANCE_<KEY>.
+func (d *Draft) Environ(env []string) {
+	for _, f := range Fields {
+		name := "APPLIANCE_" + strings.ToUpper(f.Key)
+		for _, e := range env {
+			if k, v, _ := strings.Cut(e, "="); k == name {
+				d.Set(f.Key, v, "environment variable "+name)
+			}
+		}
+	}
+}
+
+// Assign adds the argument of --set, key=value.
+func (d *Draft) Assign(arg string) {
+	key, value, ok := strings.Cut(arg, "=")
+	if !ok {
+		d.bad(Problem{Key: arg, Reason: "must be written as key=value", Origin: "--set"})
+		return
+	}
+	d.Set(key, value, "--set")
+}
+
+// Set adds one answer. What cannot be accepted is reported by Finish.
+func (d *Draft) Set(key, value, origin string) {
+	f, ok := Lookup(key)
+	if !ok {
+		d.bad(Problem{Key: key, Reason: "unknown key" + suggestion(key), Origin: origin})
+		return
+	}
+	value = strings.TrimSpace(value)
+	if value == "" && f.Default != "" {
+		value = f.Default
+	}
+	if err := f.Set(&d.Answers, value); err != nil {
+		d.bad(Problem{Key: key, Value: value, Reason: err.Error(), Origin: origin})
+		return
+	}
+	d.origin[key] = origin
+}
+
+// Said reports whether any source named the key.
+func (d *Draft) Said(key string) bool { _, ok := d.origin[key]; return ok }
+
+// Finish returns the answers with defaults that depend on others, or an
+// *InvalidError with every problem.
+func (d *Draft) Finish() (Answers, error) {
+	a := d.Normalize()
+	problems := d.problems
+	for _, p := range a.Validate() {
+		p.Origin = d.origin[p.Key]
+		problems = append(problems, p)
+	}
+	if len(problems) > 0 {
+		return Answers{}, &InvalidError{Problems: problems}
+	}
+	return a, nil
+}
+
+func (d *Draft) bad(p Problem) { d.problems = append(d.problems, p) }
+
+// suggestion names the key that was probably meant.
+func suggestion(key string) string {
+	squash := func(s string) string { return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s)) }
+	for _, f := range Fields {
+		if squash(f.Key) == squash(key) || strings.HasPrefix(squash(f.Key), squash(key)) && len(key) > 2 {
+			return ", did you mean " + f.Key + "?"
+		}
+	}
+	return ""
+}
+
+// Marshal returns the answers file: every answer with its explanation.
+func (a Answers) Marshal() []byte {
+	var b strings.Builder
+	b.WriteString("# Answers of this installation. Change them here and run: appliance up\n")
+	for _, f := range Fields {
+		fmt.Fprintf(&b, "\n# %s\n", f.Help)
+		if f.Permanent {
+			b.WriteString("# It cannot change once the installation exists.\n")
+		}
+		value, _ := yaml.Marshal(map[string]string{f.Key: f.Get(&a)})
+		if f.Kind == Int || f.Kind == Bool {
+			value = []byte(f.Key + ": " + f.Get(&a) + "\n")
+		}
+		b.Write(value)
+	}
+	return []byte(b.String())
+}
+
+// Save writes the answers file.
+func (a Answers) Save(name string) error { return atomicfile.Write(name, a.Marshal(), 0o600) }

@@ -1,0 +1,87 @@
+package answers
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Problem is one answer that the operator has to change.
+type Problem struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Reason string `json:"reason"`           // the end of a sentence that starts with the key
+	Origin string `json:"origin,omitempty"` // where the value came from: "answers.yaml line 3"
+}
+
+func (p Problem) String() string {
+	s := p.Key + ": " + p.Reason
+	if p.Value != "" {
+		s += fmt.Sprintf(" (got %q)", p.Value)
+	}
+	if p.Origin != "" {
+		s += " in " + p.Origin
+	}
+	return s
+}
+
+// An InvalidError lists everything that is wrong with the answers, so that it
+// can be mended in one go.
+type InvalidError struct{ Problems []Problem }
+
+func (e *InvalidError) Error() string {
+	parts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		parts[i] = p.String()
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Missing returns the keys of required answers that have no value.
+func (a Answers) Missing() []string {
+	var keys []string
+	for _, f := range Fields {
+		if f.Required && f.Get(&a) == "" {
+			keys = append(keys, f.Key)
+		}
+	}
+	return keys
+}
+
+// Normalize fills the answers that default to another answer.
+func (a Answers) Normalize() Answers {
+	if a.ServerName == "" {
+		a.ServerName = a.Domain
+	}
+	if a.AdminEmail == "" && a.Domain != "" {
+		a.AdminEmail = a.AdminUsername + "@" + a.Domain
+	}
+	return a
+}
+
+// Validate returns every problem, in the order of Fields.
+func (a Answers) Validate() []Problem {
+	var problems []Problem
+	for _, f := range Fields {
+		if f.Check == nil {
+			continue
+		}
+		if err := f.Check(f.Get(&a)); err != nil {
+			problems = append(problems, Problem{Key: f.Key, Value: f.Get(&a), Reason: err.Error()})
+		}
+	}
+	return append(problems, a.together()...)
+}
+
+// together checks answers that depend on each other.
+func (a Answers) together() []Problem {
+	var problems []Problem
+	if a.HTTPPort == a.HTTPSPort {
+		problems = append(problems, Problem{Key: "https_port", Value: fmt.Sprint(a.HTTPSPort), Reason: "must differ from http_port"})
+	}
+	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
+		if a.TLS == Files && f.value == "" {
+			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
+		}
+	}
+	return problems
+}

@@ -1,0 +1,108 @@
+// Package bootstrap sees to what has to exist inside Rocket.Chat before anybody
+// can use it: the administrator and the account of the bridge. Rocket.Chat makes
+// both from its environment when it starts for the first time, so this package
+// mostly looks; it makes the administrator only where that did not happen. Every
+// function looks before it acts and may be run again.
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
+)
+
+// Accounts are what has to exist.
+type Accounts struct {
+	BridgeUserID string
+	BridgeToken  secret.String
+	AdminName    string
+	AdminEmail   string
+	AdminPass    secret.String
+}
+
+// A TokenError says that Rocket.Chat does not know the bridge's token.
+type TokenError struct{ Err error }
+
+func (e *TokenError) Error() string {
+	return "Rocket.Chat does not accept the bridge account's token: " + e.Err.Error()
+}
+
+func (e *TokenError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *TokenError) Hint() string {
+	return "the database was probably made by another installation: bring its secrets/bridge/rocketchat_token, or make a personal access token for matrix-bridge and put it there"
+}
+
+// Missing says what does not yet exist in the Rocket.Chat at base, or "" when
+// all is there.
+func Missing(ctx context.Context, base string, want Accounts) (string, error) {
+	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
+	if _, err := client.Me(ctx); err != nil {
+		return "", asTokenError(err)
+	}
+	admin, ok, err := client.UserByName(ctx, want.AdminName)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok:
+		return "there is no user " + want.AdminName, nil
+	case !slices.Contains(admin.Roles, "admin"):
+		return want.AdminName + " is not an administrator", nil
+	}
+	return "", nil
+}
+
+func asTokenError(err error) error {
+	if rocketchat.Status(err) == 401 {
+		return &TokenError{err}
+	}
+	return err
+}
+
+// Run waits until the Rocket.Chat at base answers and makes what is missing. An
+// answer may have been lost, so what counts is what a second look sees.
+func Run(ctx context.Context, base string, want Accounts) error {
+	missing, err := patiently(ctx, base, want)
+	if err != nil || missing == "" {
+		return err
+	}
+	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
+	_, createErr := client.CreateUser(ctx, rocketchat.NewUser{
+		Username: want.AdminName, Name: "Administrator", Email: want.AdminEmail,
+		Password: want.AdminPass.Reveal(), Roles: []string{"admin"}, Verified: true,
+	})
+	missing, err = Missing(ctx, base, want)
+	switch {
+	case err != nil:
+		return err
+	case missing != "":
+		return errors.Join(fmt.Errorf("make the administrator: %s", missing), createErr)
+	}
+	return nil
+}
+
+// patiently is Missing for a Rocket.Chat that has just started: its accounts may
+// come a moment after its first answer.
+func patiently(ctx context.Context, base string, want Accounts) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		missing, err := Missing(ctx, base, want)
+		if err == nil {
+			return missing, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-tick.C:
+		}
+	}
+}

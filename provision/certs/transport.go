@@ -1,0 +1,130 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Problem is what the authority said no with (RFC 7807).
+type Problem struct {
+	Type   string `json:"type"`
+	Detail string `json:"detail"`
+}
+
+// A transport stands between autocert and the authority for two reasons.
+// autocert always tries tls-alpn-01 first, which cannot work behind nginx and
+// costs one of the few failures that authorities allow: so it is only shown
+// http-01. And autocert keeps what the authority says to itself: so the last
+// problem is remembered here.
+type transport struct {
+	ctx  context.Context // ends requests of autocert, which has no context of its own
+	base http.RoundTripper
+	now  func() time.Time
+
+	mu      sync.Mutex
+	problem Problem
+	retryAt time.Time
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	stop := context.AfterFunc(t.ctx, cancel)
+	defer stop()
+	res, err := t.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	_ = res.Body.Close()
+	cancel()
+	if err != nil {
+		return nil, err
+	}
+	body = t.inspect(res, body)
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	res.ContentLength = int64(len(body))
+	res.Header.Del("Content-Length")
+	return res, nil
+}
+
+// inspect remembers problems and returns the body as autocert should see it.
+func (t *transport) inspect(res *http.Response, body []byte) []byte {
+	var fields map[string]json.RawMessage
+	if !strings.Contains(res.Header.Get("Content-Type"), "json") || json.Unmarshal(body, &fields) != nil {
+		return body
+	}
+	if res.StatusCode >= 400 {
+		t.remember(body, res.Header.Get("Retry-After"))
+	}
+	t.remember(fields["error"], "")
+	var challenges []json.RawMessage
+	if json.Unmarshal(fields["challenges"], &challenges) != nil {
+		return body
+	}
+	fields["challenges"], _ = json.Marshal(t.onlyHTTP(challenges))
+	if changed, err := json.Marshal(fields); err == nil {
+		return changed
+	}
+	return body
+}
+
+func (t *transport) onlyHTTP(challenges []json.RawMessage) []json.RawMessage {
+	kept := []json.RawMessage{}
+	for _, raw := range challenges {
+		var c struct {
+			Type  string          `json:"type"`
+			Error json.RawMessage `json:"error"`
+		}
+		if json.Unmarshal(raw, &c) == nil && c.Type == "http-01" {
+			t.remember(c.Error, "")
+			kept = append(kept, raw)
+		}
+	}
+	return kept
+}
+
+func (t *transport) remember(raw json.RawMessage, retryAfter string) {
+	var p Problem
+	if json.Unmarshal(raw, &p) != nil || p.Detail == "" || strings.HasSuffix(p.Type, ":badNonce") {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.problem = p
+	if at, ok := parseRetryAfter(retryAfter, t.now()); ok {
+		t.retryAt = at
+	}
+}
+
+// last returns what was remembered.
+func (t *transport) last() (Problem, time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.problem, t.retryAt
+}
+
+func parseRetryAfter(v string, now time.Time) (time.Time, bool) {
+	if seconds, err := strconv.Atoi(v); err == nil {
+		return now.Add(time.Duration(seconds) * time.Second), true
+	}
+	at, err := http.ParseTime(v)
+	return at, err == nil
+}
+
+// backoff is how long to wait before asking again within one attempt. When the
+// authority says that it has had enough, the attempt is over.
+func backoff(n int, _ *http.Request, res *http.Response) time.Duration {
+	if n > 8 || res != nil && res.StatusCode == http.StatusTooManyRequests {
+		return -1
+	}
+	return time.Duration(min(n, 5)) * 200 * time.Millisecond
+}

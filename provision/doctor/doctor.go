@@ -1,0 +1,151 @@
+// Package doctor finds out what is wrong with a running installation and says
+// what to do about it. Checks look at it from outside, through the front door,
+// and from inside, at the services; they never change anything.
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/certs"
+	"appliance/provision/finding"
+	"appliance/provision/plan"
+	"appliance/provision/render"
+)
+
+// limit is how long one check may take.
+const limit = 10 * time.Second
+
+// Patient is an installation as the checks see it.
+type Patient struct {
+	Answers  answers.Answers
+	CertsDir string
+	Services func(context.Context) (map[string]plan.Service, error)
+	Address  string // where the front door is: "127.0.0.1"
+	Now      func() time.Time
+}
+
+// Run looks at everything and returns what it found, in a stable order.
+func Run(ctx context.Context, p Patient) []finding.Finding {
+	return finding.Run(ctx, limit, Checks(p))
+}
+
+// Checks lists the checks.
+func Checks(p Patient) []finding.Check {
+	checks := []finding.Check{{Name: "services", Run: p.services}}
+	for i, host := range p.Answers.Hosts() {
+		name := []string{"certificate", "certificate-server-name"}[i]
+		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return p.certificate(ctx, host) }})
+	}
+	return append(checks,
+		finding.Check{Name: "rocketchat", Run: p.rocketchat},
+		finding.Check{Name: "well-known", Run: p.wellKnown},
+		finding.Check{Name: "federation", Run: p.federation},
+		finding.Check{Name: "closed-doors", Run: p.closedDoors},
+		finding.Check{Name: "bridge", Run: p.bridge},
+	)
+}
+
+// expected are the services that the answers ask for.
+func (p Patient) expected() []string {
+	names := []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"}
+	for _, profile := range render.Profiles(p.Answers) {
+		names = append(names, map[string]string{"acme": "certs", "mongo": "mongo"}[profile])
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (p Patient) services(ctx context.Context) finding.Finding {
+	have, err := p.Services(ctx)
+	if err != nil {
+		return finding.Failure("cannot list the services", err.Error(), "start Docker with: systemctl start docker")
+	}
+	var bad []string
+	for _, name := range p.expected() {
+		if _, ok := have[name]; !ok {
+			have[name] = plan.Service{Name: name, Status: "not there"}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if !have[name].OK() {
+			bad = append(bad, fmt.Sprintf("%s: %s", name, have[name].Status))
+		}
+	}
+	if len(bad) > 0 {
+		return finding.Failure(fmt.Sprintf("%d of %d services are not healthy", len(bad), len(have)), joined(bad), "run: appliance up")
+	}
+	return finding.Good("all %d services are healthy", len(have))
+}
+
+// certificate compares what is on disk with what the front door shows.
+func (p Patient) certificate(ctx context.Context, host string) finding.Finding {
+	status, err := certs.Inspect(p.CertsDir, host)
+	if err != nil {
+		return finding.Failure("cannot read the certificate of "+host, err.Error(), "run: appliance up")
+	}
+	days := status.Days(p.Now())
+	switch {
+	case !status.Exists, status.Placeholder:
+		return finding.Failure(host+" has no certificate", lastWords(status), "run: appliance up")
+	case days < 0:
+		return finding.Failure(fmt.Sprintf("the certificate of %s expired %d days ago", host, -days), lastWords(status), "run: appliance up")
+	}
+	served, err := p.served(ctx, host)
+	switch {
+	case err != nil:
+		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status")
+	case served != status.Serial:
+		return finding.Warning(fmt.Sprintf("%s shows another certificate than the one on disk", host),
+			"a renewed certificate is shown within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
+	case status.Failure != nil:
+		return finding.Warning(fmt.Sprintf("%s has a certificate for %d more days but the last renewal failed", host, days), lastWords(status), "mend that; it is tried again by itself")
+	case days < lifetime(status)/6:
+		return finding.Warning(fmt.Sprintf("the certificate of %s expires in %d days", host, days), "it should have been renewed by now", "see: appliance logs certs")
+	}
+	return finding.Good("%s is good for %d days", host, days)
+}
+
+func lifetime(s certs.Status) int { return int(s.NotAfter.Sub(s.NotBefore).Hours() / 24) }
+
+func lastWords(s certs.Status) string {
+	if s.Failure == nil {
+		return "nothing has been asked of the authority since"
+	}
+	return "the authority said on " + s.Failure.At.Format(time.RFC3339) + ": " + s.Failure.Problem.Detail
+}
+
+// served returns the serial number of the certificate that the front door shows.
+func (p Patient) served(ctx context.Context, host string) (string, error) {
+	d := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // to look at it, whoever issued it
+	conn, err := d.DialContext(ctx, "tcp", p.door())
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	tlsConn, ok := conn.(*tls.Conn)
+	if !ok || len(tlsConn.ConnectionState().PeerCertificates) == 0 {
+		return "", fmt.Errorf("no certificate was shown")
+	}
+	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
+}
+
+func (p Patient) door() string { return net.JoinHostPort(p.Address, fmt.Sprint(p.Answers.HTTPSPort)) }
+
+// client comes through the front door whatever DNS says.
+func (p Patient) client() *http.Client {
+	return &http.Client{Timeout: limit, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // certificates have a check of their own
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, p.door())
+		},
+	}}
+}

@@ -1,0 +1,115 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"appliance/provision/finding"
+)
+
+func joined(parts []string) string { return strings.Join(parts, "; ") }
+
+// get asks the front door.
+func (p Patient) get(ctx context.Context, host, path string) (int, []byte, error) {
+	return fetch(ctx, p.client(), "https://"+host+path)
+}
+
+func fetch(ctx context.Context, c *http.Client, url string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return res.StatusCode, body, err
+}
+
+func (p Patient) rocketchat(ctx context.Context) finding.Finding {
+	status, body, err := p.get(ctx, p.Answers.Domain, "/api/info")
+	var info struct {
+		Version string `json:"version"`
+	}
+	if err != nil || status != http.StatusOK || json.Unmarshal(body, &info) != nil {
+		return finding.Failure("Rocket.Chat does not answer at "+p.Answers.SiteURL(), outcome(status, err), "see: appliance logs rocketchat")
+	}
+	return finding.Good("Rocket.Chat %s answers at %s", info.Version, p.Answers.SiteURL())
+}
+
+func (p Patient) wellKnown(ctx context.Context) finding.Finding {
+	name := p.Answers.ServerName
+	status, body, err := p.get(ctx, name, "/.well-known/matrix/server")
+	var answer struct {
+		Server string `json:"m.server"`
+	}
+	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
+		return finding.Failure("other servers cannot find "+name, "/.well-known/matrix/server: "+outcome(status, err), "run: appliance up")
+	}
+	want := fmt.Sprintf("%s:%d", p.Answers.Domain, p.Answers.HTTPSPort)
+	if answer.Server != want {
+		return finding.Failure(name+" points to "+answer.Server, "it should point to "+want, "run: appliance up")
+	}
+	return finding.Good("%s points to %s", name, answer.Server)
+}
+
+func (p Patient) federation(ctx context.Context) finding.Finding {
+	status, body, err := p.get(ctx, p.Answers.Domain, "/_matrix/federation/v1/version")
+	var answer struct {
+		Server struct{ Name, Version string } `json:"server"`
+	}
+	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
+		return finding.Failure("the homeserver does not answer other servers", outcome(status, err), "see: appliance logs homeserver")
+	}
+	return finding.Good("%s %s answers other servers", answer.Server.Name, answer.Server.Version)
+}
+
+// closedDoors makes sure that what is nobody's business stays closed.
+func (p Patient) closedDoors(ctx context.Context) finding.Finding {
+	var open []string
+	for _, path := range []string{"/_matrix/client/versions", "/_synapse/admin/v1/server_version", "/_dendrite/monitor/up", "/metrics"} {
+		status, _, err := p.get(ctx, p.Answers.Domain, path)
+		if err != nil {
+			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx")
+		}
+		if status < 400 {
+			open = append(open, path)
+		}
+	}
+	if len(open) > 0 {
+		return finding.Failure(fmt.Sprintf("%d paths are open that should be closed", len(open)), joined(open), "run: appliance up --overwrite")
+	}
+	return finding.Good("administration and client API are closed to the internet")
+}
+
+// bridge asks the bridge itself whether both sides are connected.
+func (p Patient) bridge(ctx context.Context) finding.Finding {
+	services, err := p.Services(ctx)
+	if err != nil || services["bridge"].Address == "" {
+		return finding.Failure("the bridge is not running", "its container is "+services["bridge"].Status, "run: appliance up")
+	}
+	c := &http.Client{Timeout: limit}
+	status, body, err := fetch(ctx, c, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/ready")
+	if err != nil || status != http.StatusOK {
+		why := outcome(status, err)
+		if text := strings.TrimSpace(string(body)); text != "" && err == nil {
+			why = text[:min(len(text), 300)]
+		}
+		return finding.Failure("the bridge is not connected to both sides", why, "see: appliance logs bridge")
+	}
+	return finding.Good("the bridge is connected to both sides")
+}
+
+func outcome(status int, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("answered %d", status)
+}

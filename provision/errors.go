@@ -1,0 +1,41 @@
+package provision
+
+import (
+	"fmt"
+	"strings"
+
+	"appliance/provision/finding"
+)
+
+// A NotReadyError says why a host is not fit for the installation.
+type NotReadyError struct{ Findings []finding.Finding }
+
+func (e *NotReadyError) Error() string {
+	parts := make([]string, len(e.Findings))
+	for i, f := range e.Findings {
+		parts[i] = f.Summary
+	}
+	return strings.Join(parts, "; ")
+}
+
+// A PermanentError says that an answer can no longer change.
+type PermanentError struct{ Key, Was, Now, Dir string }
+
+func (e *PermanentError) Error() string {
+	return fmt.Sprintf("%s: cannot change from %q to %q: other servers know this one by it", e.Key, e.Was, e.Now)
+}
+
+// Hint says what to do.
+func (e *PermanentError) Hint() string {
+	return fmt.Sprintf("set %s back to %q, or start anew with: appliance down --purge", e.Key, e.Was)
+}
+
+// An AbsentError says that there is no installation in a directory.
+type AbsentError struct{ Dir string }
+
+func (e *AbsentError) Error() string { return "nothing is installed in " + e.Dir }
+
+// Hint says what to do.
+func (e *AbsentError) Hint() string {
+	return "install with: appliance up, or name another directory with --dir"
+}

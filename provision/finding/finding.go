@@ -1,0 +1,97 @@
+// Package finding is what a look at the host or at the installation says: all
+// is well, or what is not, why, and what to type. It looks at nothing itself;
+// preflight and doctor bring the checks.
+package finding
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A Severity orders findings.
+type Severity int
+
+// Severities, mildest first.
+const (
+	OK Severity = iota
+	Warn
+	Fail
+)
+
+func (s Severity) String() string { return [...]string{"ok", "warn", "fail"}[s] }
+
+// MarshalJSON writes the word.
+func (s Severity) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// A Finding is what one check saw. Why and Fix are empty when Severity is OK.
+type Finding struct {
+	Check    string   `json:"check"` // kebab-case, stable: scripts match on it
+	Severity Severity `json:"severity"`
+	Summary  string   `json:"summary"` // one line, names the thing
+	Why      string   `json:"why,omitempty"`
+	Fix      string   `json:"fix,omitempty"` // a command or a sentence in the imperative
+}
+
+// Good is a finding that all is well.
+func Good(format string, args ...any) Finding {
+	return Finding{Severity: OK, Summary: fmt.Sprintf(format, args...)}
+}
+
+// Warning is a finding that does not stand in the way.
+func Warning(summary, why, fix string) Finding {
+	return Finding{Severity: Warn, Summary: summary, Why: why, Fix: fix}
+}
+
+// Failure is a finding that stands in the way.
+func Failure(summary, why, fix string) Finding {
+	return Finding{Severity: Fail, Summary: summary, Why: why, Fix: fix}
+}
+
+// A Check looks at one thing and changes nothing.
+type Check struct {
+	Name string
+	Run  func(context.Context) Finding
+}
+
+// Run runs the checks at the same time, each for at most limit, and returns
+// their findings in the order of checks.
+func Run(ctx context.Context, limit time.Duration, checks []Check) []Finding {
+	findings := make([]Finding, len(checks))
+	var wg sync.WaitGroup
+	for i, c := range checks {
+		wg.Go(func() { findings[i] = one(ctx, limit, c) })
+	}
+	wg.Wait()
+	return findings
+}
+
+func one(ctx context.Context, limit time.Duration, c Check) Finding {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	f := c.Run(ctx)
+	f.Check = c.Name
+	return f
+}
+
+// Worst returns the highest severity.
+func Worst(findings []Finding) Severity {
+	worst := OK
+	for _, f := range findings {
+		worst = max(worst, f.Severity)
+	}
+	return worst
+}
+
+// Failures returns the findings that stand in the way.
+func Failures(findings []Finding) []Finding {
+	var out []Finding
+	for _, f := range findings {
+		if f.Severity == Fail {
+			out = append(out, f)
+		}
+	}
+	return out
+}

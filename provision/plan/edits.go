@@ -1,0 +1,54 @@
+package plan
+
+import (
+	"slices"
+
+	"appliance/provision/render"
+)
+
+// A Choice says what becomes of files that somebody edited.
+type Choice int
+
+// Choices about edited files.
+const (
+	Ask       Choice = iota // stop and say so
+	Accept                  // keep what the operator wrote, from now on
+	Overwrite               // put the rendered file back
+)
+
+// Edited returns the files that somebody changed by hand and whose rendered
+// content is different: to write them would lose the change.
+func Edited(files render.Files, s State) []string {
+	var out []string
+	for path, want := range files {
+		disk, record := s.Disk[path], s.Manifest.Files[path]
+		if !disk.Exists {
+			continue
+		}
+		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
+		ours := have == wanted || have == record.Rendered && record.Rendered != ""
+		accepted := have == record.Kept && wanted == record.Rendered
+		if !ours && !accepted {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// stale returns the files that have to be written.
+func stale(files render.Files, s State, choice Choice) []string {
+	edited := Edited(files, s)
+	var out []string
+	for path, want := range files {
+		disk, record := s.Disk[path], s.Manifest.Files[path]
+		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
+		kept := have == record.Kept && wanted == record.Rendered || choice == Accept && slices.Contains(edited, path)
+		same := have == wanted && disk.Mode == want.Mode && disk.UID == want.UID
+		if !disk.Exists || !same && !kept {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

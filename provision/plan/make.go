@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Make lists what has to be done so that the host is as wanted.
+func Make(w Wanted, s State, choice Choice) Plan {
+	var p Plan
+	add := func(id, title, cause string, do Op, after ...string) {
+		after = slices.DeleteFunc(after, func(id string) bool { return !p.has(id) })
+		p.Steps = append(p.Steps, Step{ID: id, Title: title, Cause: cause, After: after, Do: do})
+	}
+	if n := len(w.NewSecrets); n > 0 {
+		add("secrets", fmt.Sprintf("make %d secrets", n), "none on disk", MakeSecrets{w.NewSecrets})
+	}
+	paths := stale(w.Files, s, choice)
+	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w.Files, s)) > 0 {
+		add("files", "write the configuration", filesCause(paths, s), WriteFiles{paths}, "secrets")
+	}
+	certificates := func(after ...string) {
+		for _, host := range w.Hosts {
+			if cause := s.Certificates[host]; cause != "" {
+				add("certificate", "get a certificate for "+host, cause, GetCertificate{host}, after...)
+			}
+		}
+	}
+	if !s.doorWithoutKeeper() {
+		certificates("files")
+	}
+	if !s.Images[w.Image] {
+		add("program-image", "make the image of this program", "none of this build", BuildImage{w.Image})
+	}
+	if missing := w.missingImages(s); len(missing) > 0 {
+		add("images", "fetch "+strings.Join(missing, ", "), "not on this host", PullImages{missing}, "files")
+	}
+	if cause := servicesCause(paths, s); cause != "" {
+		add("services", "start the services", cause, StartServices{}, "files", "certificate", "program-image", "images")
+	}
+	if s.doorWithoutKeeper() {
+		certificates("files", "services")
+	}
+	if s.Bootstrap != "" {
+		add("bootstrap", "see to the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
+	}
+	return p
+}
+
+// doorWithoutKeeper reports whether nginx holds the port to which authorities
+// come but nobody is behind it to answer them: then the services come first.
+func (s State) doorWithoutKeeper() bool {
+	return s.Services["nginx"].State == "running" && !s.Services["certs"].OK()
+}
+
+func (p Plan) has(id string) bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.ID == id })
+}
+
+func (w Wanted) missingImages(s State) []string {
+	var out []string
+	for name, here := range s.Images {
+		if !here && name != w.Image {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func filesCause(paths []string, s State) string {
+	if len(s.Manifest.Files) == 0 {
+		return "new installation"
+	}
+	if len(paths) == 0 {
+		return "directories or records are missing"
+	}
+	names := make([]string, len(paths))
+	for i, p := range paths {
+		names[i] = path.Base(p)
+	}
+	return listed(names) + " " + verb(len(names), "differs", "differ")
+}
+
+// composeFiles are those that Compose itself reads: when one changes, only
+// Compose knows what follows for the services.
+var composeFiles = []string{"compose.yaml", ".env", "rocketchat.env"}
+
+func servicesCause(paths []string, s State) string {
+	if len(s.Services) == 0 {
+		return "none are running"
+	}
+	if slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(composeFiles, p) }) {
+		return "configuration changed"
+	}
+	var down, changed []string
+	for _, name := range slices.Sorted(maps.Keys(s.Hashes)) {
+		switch service := s.Services[name]; {
+		case !service.OK():
+			down = append(down, name)
+		case service.ConfigHash != s.Hashes[name]:
+			changed = append(changed, name)
+		}
+	}
+	var causes []string
+	if len(down) > 0 {
+		causes = append(causes, listed(down)+" "+verb(len(down), "is", "are")+" not healthy")
+	}
+	if len(changed) > 0 {
+		causes = append(causes, "configuration of "+listed(changed)+" changed")
+	}
+	return strings.Join(causes, ", ")
+}
+
+// listed names the first few of a list.
+func listed(names []string) string {
+	if len(names) > 4 {
+		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

@@ -1,0 +1,121 @@
+// Package plan decides what has to change on a host. It is pure: given what is
+// wanted and what was observed it returns the same Plan every time, and it never
+// opens a file, a socket or a clock. A Plan is data, so it can be printed and
+// compared; an Executor carries it out.
+package plan
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"appliance/provision/secrets"
+)
+
+// A Step is one change to the host.
+type Step struct {
+	ID    string   // stable, kebab-case, shown to users and used in tests
+	Title string   // imperative, one line: "write the configuration"
+	Cause string   // why it is in the plan: "nginx.conf differs"
+	After []string // IDs of the steps that must have succeeded first
+	Do    Op
+}
+
+// An Op says what a step does. Each kind calls the Executor method of its name,
+// so a new kind does not compile until every executor can carry it out.
+type Op interface {
+	Run(ctx context.Context, ex Executor) error
+}
+
+// An Executor changes the host. Methods are safe to repeat: on a host that
+// already satisfies the operation they change nothing and return nil.
+type Executor interface {
+	MakeSecrets(context.Context, MakeSecrets) error
+	WriteFiles(context.Context, WriteFiles) error
+	GetCertificate(context.Context, GetCertificate) error
+	BuildImage(context.Context, BuildImage) error
+	PullImages(context.Context, PullImages) error
+	StartServices(context.Context, StartServices) error
+	Bootstrap(context.Context, Bootstrap) error
+}
+
+type (
+	// MakeSecrets puts new secrets on disk.
+	MakeSecrets struct{ Names []secrets.Name }
+	// WriteFiles makes the directories and puts rendered files in place.
+	WriteFiles struct{ Paths []string }
+	// GetCertificate gets a certificate for a host from where the answers say.
+	GetCertificate struct{ Host string }
+	// BuildImage makes the image of this program.
+	BuildImage struct{ Name string }
+	// PullImages fetches images from their registries.
+	PullImages struct{ Names []string }
+	// StartServices starts what is not running and restarts what has changed,
+	// and waits until all are healthy.
+	StartServices struct{}
+	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
+	// its account.
+	Bootstrap struct{}
+)
+
+// Run calls ex.MakeSecrets.
+func (op MakeSecrets) Run(ctx context.Context, ex Executor) error { return ex.MakeSecrets(ctx, op) }
+
+// Run calls ex.WriteFiles.
+func (op WriteFiles) Run(ctx context.Context, ex Executor) error { return ex.WriteFiles(ctx, op) }
+
+// Run calls ex.GetCertificate.
+func (op GetCertificate) Run(ctx context.Context, ex Executor) error {
+	return ex.GetCertificate(ctx, op)
+}
+
+// Run calls ex.BuildImage.
+func (op BuildImage) Run(ctx context.Context, ex Executor) error { return ex.BuildImage(ctx, op) }
+
+// Run calls ex.PullImages.
+func (op PullImages) Run(ctx context.Context, ex Executor) error { return ex.PullImages(ctx, op) }
+
+// Run calls ex.StartServices.
+func (op StartServices) Run(ctx context.Context, ex Executor) error { return ex.StartServices(ctx, op) }
+
+// Run calls ex.Bootstrap.
+func (op Bootstrap) Run(ctx context.Context, ex Executor) error { return ex.Bootstrap(ctx, op) }
+
+// A Plan is a list of steps in an order that respects After.
+type Plan struct{ Steps []Step }
+
+// Empty reports whether the host already matches the answers.
+func (p Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// String renders one line per step; --dry-run prints it unchanged.
+func (p Plan) String() string {
+	var b strings.Builder
+	for i, s := range p.Steps {
+		fmt.Fprintf(&b, "%2d. %-18s %s (%s)", i+1, s.ID, s.Title, s.Cause)
+		if len(s.After) > 0 {
+			fmt.Fprintf(&b, " [after %s]", strings.Join(s.After, ", "))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// A StepState is how far a step has come.
+type StepState string
+
+// States of a step.
+const (
+	Started    StepState = "started"
+	Done       StepState = "done"
+	Failed     StepState = "failed"
+	NotReached StepState = "not reached"
+)
+
+// A Reporter hears what Apply does. Methods may be called at the same time.
+type Reporter interface {
+	// Step says that a step of the plan has reached a state.
+	Step(s Step, state StepState, detail string)
+	// Progress says what is going on inside a step; done and total are bytes or
+	// zero when there is nothing to count.
+	Progress(stepID, what string, done, total int64)
+}

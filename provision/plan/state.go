@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+	"appliance/provision/answers"
+	"appliance/provision/render"
+	"appliance/provision/secrets"
+)
+
+// Wanted is what the answers ask for.
+type Wanted struct {
+	Files      render.Files
+	Dirs       []render.Dir
+	NewSecrets []secrets.Name
+	Image      string // our own image
+	Hosts      []string
+}
+
+// A Disk is a file as it is on the host.
+type Disk struct {
+	render.File
+	Exists bool
+}
+
+// A Service is what runs under a name of the Compose file.
+type Service struct {
+	Name       string `json:"name"`
+	Image      string `json:"image"`
+	State      string `json:"state"`            // running, exited, restarting ...
+	Health     string `json:"health,omitempty"` // healthy, unhealthy, starting; empty without a health check
+	Status     string `json:"status"`           // for people: "Up 3 minutes (healthy)"
+	ConfigHash string `json:"-"`
+	ID         string `json:"-"`
+	Address    string `json:"-"` // on the network of the applications
+}
+
+// OK reports whether a service does what it should.
+func (s Service) OK() bool { return s.State == "running" && (s.Health == "" || s.Health == "healthy") }
+
+// State is what was observed of the host.
+type State struct {
+	Manifest     Manifest
+	Disk         map[string]Disk
+	MissingDirs  []string
+	Images       map[string]bool    // which of the wanted images are on this host
+	Services     map[string]Service // what exists of the project
+	Hashes       map[string]string  // service -> hash of its configuration on disk
+	Certificates map[string]string  // host -> why it needs a certificate; "" when it needs none
+	Bootstrap    string             // why bootstrap has to run; "" when all is there
+}
+
+// The files that operators are invited to edit.
+const (
+	BridgeFile  = "config/bridge/bridge.yaml"
+	AnswersFile = "appliance.yaml"
+)
+
+// Identity is what makes a file the same file: its bytes, or for bridge.yaml
+// the keys that are not the operator's to change, and for appliance.yaml the
+// answers however they are written down.
+func Identity(path string, data []byte) string {
+	switch path {
+	case BridgeFile:
+		if c, err := config.Parse(path, data); err == nil {
+			data, _ = yaml.Marshal(c.Fixed) // strings only: cannot fail
+		}
+	case AnswersFile:
+		if a, err := answers.Parse(path, data); err == nil {
+			data = a.Marshal()
+		}
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// A Manifest remembers what was written, so that an edit by hand is noticed.
+type Manifest struct {
+	Version   int               `json:"version"`
+	Files     map[string]Record `json:"files"`
+	Permanent map[string]string `json:"permanent"` // answers that can no longer change
+}
+
+// A Record is what is known of a written file.
+type Record struct {
+	Rendered string `json:"rendered"`       // Identity of what was rendered
+	Kept     string `json:"kept,omitempty"` // Identity of the operator's version, when it was accepted
+}

@@ -1,0 +1,73 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"appliance/provision/finding"
+	"appliance/provision/stack"
+)
+
+// The least that the installation works with.
+const (
+	leastAPI     = "1.41"
+	leastCompose = "2.24"
+)
+
+// A dockerOnce asks Docker and Compose once for all checks that want to know.
+type dockerOnce struct {
+	ask  func(context.Context) (stack.Versions, error, error)
+	once sync.Once
+	got  dockerAnswer
+}
+
+type dockerAnswer struct {
+	v                     stack.Versions
+	dockerErr, composeErr error
+}
+
+func once(h Host) *dockerOnce { return &dockerOnce{ask: h.Versions} }
+
+func (d *dockerOnce) get(ctx context.Context) dockerAnswer {
+	d.once.Do(func() { d.got.v, d.got.dockerErr, d.got.composeErr = d.ask(ctx) })
+	return d.got
+}
+
+func (d *dockerOnce) check(ctx context.Context) finding.Finding {
+	got := d.get(ctx)
+	switch {
+	case got.dockerErr != nil:
+		return finding.Failure("no Docker daemon answers", got.dockerErr.Error(),
+			"install it with: apt-get install docker.io docker-compose-v2; start it with: systemctl start docker")
+	case older(got.v.API, leastAPI):
+		return finding.Failure(fmt.Sprintf("Docker %s speaks API %s, %s required", got.v.Docker, got.v.API, leastAPI), "it is too old", "install Docker Engine 20.10 or newer")
+	case strings.HasPrefix(got.v.Root, "/var/snap/"):
+		return finding.Failure("Docker was installed as a snap", "it cannot see files outside the home directories",
+			"remove it with: snap remove docker; install it with: apt-get install docker.io docker-compose-v2")
+	}
+	return finding.Good("Docker %s (API %s)", got.v.Docker, got.v.API)
+}
+
+func (d *dockerOnce) compose(ctx context.Context) finding.Finding {
+	got := d.get(ctx)
+	const fix = "install it with: apt-get install docker-compose-v2 (or docker-compose-plugin from Docker's own repository)"
+	switch {
+	case got.composeErr != nil:
+		return finding.Failure("`docker compose` does not answer", got.composeErr.Error(), fix)
+	case got.v.Compose == "dev" || got.v.Compose == "":
+		return finding.Warning("Compose does not say its version", "it was built from source", "make sure that it is "+leastCompose+" or newer")
+	case older(got.v.Compose, leastCompose):
+		return finding.Failure(fmt.Sprintf("Compose %s, %s required", got.v.Compose, leastCompose), "it is too old for our Compose file", fix)
+	}
+	return finding.Good("Compose %s", got.v.Compose)
+}
+
+// older compares versions by their first two numbers.
+func older(version, least string) bool {
+	var a, b, c, d int
+	_, _ = fmt.Sscanf(version, "%d.%d", &a, &b)
+	_, _ = fmt.Sscanf(least, "%d.%d", &c, &d)
+	return a < c || a == c && b < d
+}

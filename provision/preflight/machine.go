@@ -1,0 +1,123 @@
+package preflight
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"appliance/provision/answers"
+	"appliance/provision/finding"
+)
+
+func (h Host) root(context.Context) finding.Finding {
+	if h.EUID != 0 {
+		return finding.Failure(fmt.Sprintf("running as user %d", h.EUID), "files of the containers' users can only be made by root", "run it again with: sudo")
+	}
+	return finding.Good("running as root")
+}
+
+func (h Host) architecture(context.Context) finding.Finding {
+	if h.Arch != "amd64" && h.Arch != "arm64" {
+		return finding.Failure(h.Arch+" is not supported", "there are no images of Rocket.Chat for it", "use a host with an amd64 or arm64 processor")
+	}
+	return finding.Good("%s", h.Arch)
+}
+
+func (h Host) cpus(a answers.Answers) finding.Finding {
+	if h.CPUs < a.MinCPUs {
+		return finding.Failure(fmt.Sprintf("%d CPU, %d required", h.CPUs, a.MinCPUs),
+			"Rocket.Chat, its database and the homeserver do not fit on fewer", "use a larger host, or at your own risk set the answer min_cpus")
+	}
+	return finding.Good("%d CPUs", h.CPUs)
+}
+
+// memory allows for what firmware and kernel keep: a host sold with 2 GB reports
+// some 5 % less.
+func (h Host) memory(a answers.Answers) finding.Finding {
+	total, swap := h.meminfo("MemTotal"), h.meminfo("SwapTotal")
+	switch {
+	case total < a.MinMemoryMB*92/100:
+		return finding.Failure(fmt.Sprintf("%d MB of memory, %d required", total, a.MinMemoryMB),
+			"services would be killed when memory runs out", "use a larger host, or at your own risk set the answer min_memory_mb")
+	case total < 3500 && swap < 1024:
+		return finding.Warning(fmt.Sprintf("%d MB of memory and %d MB of swap", total, swap),
+			"all services together come close to that", "add swap: fallocate -l 2G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile")
+	}
+	return finding.Good("%d MB of memory", total)
+}
+
+// MemoryMB is how much memory the host has, 0 when it does not say.
+func (h Host) MemoryMB() int { return h.meminfo("MemTotal") }
+
+func (h Host) meminfo(key string) int {
+	data, _ := fs.ReadFile(h.Root, "proc/meminfo")
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		if f := strings.Fields(s.Text()); len(f) >= 2 && f[0] == key+":" {
+			kb, _ := strconv.Atoi(f[1])
+			return kb / 1024
+		}
+	}
+	return 0
+}
+
+// disk looks where Docker keeps its images and where the installation goes. A
+// disk sold with 25 GB has some 22 free on a fresh system, so what counts is the
+// size, less a tenth, and that a good part of it is free.
+func (h Host) disk(ctx context.Context, a answers.Answers, dir string, d *dockerOnce) finding.Finding {
+	paths := []string{dir}
+	if root := d.get(ctx).v.Root; root != "" {
+		paths = append(paths, root)
+	}
+	least := uint64(1 << 62)
+	for _, path := range paths {
+		free, total, err := h.FreeBytes(path)
+		if err != nil {
+			return finding.Warning("cannot tell how much of the disk at "+path+" is free", err.Error(), "make sure that 20 GB are free")
+		}
+		gb := func(n uint64) uint64 { return n >> 30 }
+		want := uint64(max(a.MinDiskGB, 0)) << 30 //nolint:gosec // not negative
+		if total < want/10*9 || free < want/4 {
+			return finding.Failure(fmt.Sprintf("%s has %d GB, %d GB of them free; %d required", path, gb(total), gb(free), a.MinDiskGB),
+				"images, databases and files do not fit", "use a larger disk or free some of it, or at your own risk set the answer min_disk_gb")
+		}
+		least = min(least, gb(free))
+	}
+	return finding.Good("%d GB free", least)
+}
+
+// avx matters because MongoDB does not start without it.
+func (h Host) avx() finding.Finding {
+	if h.Arch != "amd64" {
+		return finding.Good("not needed on %s", h.Arch)
+	}
+	data, _ := fs.ReadFile(h.Root, "proc/cpuinfo")
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "flags") {
+			if strings.Contains(line+" ", " avx ") {
+				return finding.Good("the processor has AVX")
+			}
+			return finding.Failure("the processor has no AVX", "MongoDB 5 and later stop with an illegal instruction",
+				"on Proxmox and QEMU set the processor type to host, or name another MongoDB in the answer mongo_url")
+		}
+	}
+	return finding.Warning("cannot tell whether the processor has AVX", "/proc/cpuinfo lists no flags", "make sure that it has")
+}
+
+// kernel matters because MongoDB 8.0 does not run on Linux 6.19 to 7.0.
+func (h Host) kernel() finding.Finding {
+	data, _ := fs.ReadFile(h.Root, "proc/sys/kernel/osrelease")
+	release := strings.TrimSpace(string(data))
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return finding.Warning("cannot tell the version of the kernel", "/proc/sys/kernel/osrelease says "+strconv.Quote(release), "use Ubuntu 22.04 or 24.04")
+	}
+	if major == 6 && minor >= 19 || major == 7 && minor == 0 {
+		return finding.Failure("Linux "+release, "MongoDB 8.0 crashes or refuses to start on Linux 6.19 to 7.0 (Ubuntu 26.04 has 7.0)",
+			"use Ubuntu 22.04 or 24.04, or name another MongoDB in the answer mongo_url")
+	}
+	return finding.Good("Linux %s", release)
+}

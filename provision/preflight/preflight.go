@@ -1,0 +1,62 @@
+// Package preflight finds out whether a host is fit for the installation,
+// before anything is changed. Every check only looks. What it looks at comes in
+// through Host, so that tests can show it any machine.
+package preflight
+
+import (
+	"context"
+	"io/fs"
+	"net"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/finding"
+	"appliance/provision/stack"
+)
+
+// Host is the machine as the checks see it.
+type Host struct {
+	Root      fs.FS // "/"
+	Arch      string
+	CPUs      int
+	FreeBytes func(path string) (free, total uint64, err error)
+	Listen    func(port int) error // nil when the port is free
+	Resolve   func(ctx context.Context, host string) ([]net.IP, error)
+	Versions  func(ctx context.Context) (v stack.Versions, dockerErr, composeErr error)
+	Published func(ctx context.Context) (map[int]stack.Publisher, error)
+	EUID      int
+}
+
+// limit is how long one check may take.
+const limit = 15 * time.Second
+
+// Run looks at the host and returns what it found, in a stable order.
+func Run(ctx context.Context, h Host, a answers.Answers, dir string) []finding.Finding {
+	return finding.Run(ctx, limit, Checks(h, a, dir))
+}
+
+// Checks lists the checks that the answers call for.
+func Checks(h Host, a answers.Answers, dir string) []finding.Check {
+	docker := once(h)
+	checks := []finding.Check{
+		{Name: "root", Run: h.root},
+		{Name: "architecture", Run: h.architecture},
+		{Name: "cpus", Run: func(context.Context) finding.Finding { return h.cpus(a) }},
+		{Name: "memory", Run: func(context.Context) finding.Finding { return h.memory(a) }},
+		{Name: "disk", Run: func(ctx context.Context) finding.Finding { return h.disk(ctx, a, dir, docker) }},
+		{Name: "docker", Run: docker.check},
+		{Name: "compose", Run: docker.compose},
+		{Name: "http-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPPort) }},
+		{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
+	}
+	if a.BundledMongo() {
+		checks = append(checks,
+			finding.Check{Name: "avx", Run: func(context.Context) finding.Finding { return h.avx() }},
+			finding.Check{Name: "kernel", Run: func(context.Context) finding.Finding { return h.kernel() }})
+	}
+	for i, host := range a.Hosts() {
+		name := []string{"dns-domain", "dns-server-name"}[i]
+		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
+	}
+	return checks
+}

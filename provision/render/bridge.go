@@ -1,0 +1,65 @@
+package render
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+)
+
+// BridgeUserID is the _id of the bridge's account in Rocket.Chat.
+const BridgeUserID = "rcmxbridge0000001"
+
+// Bridge is the configuration of the bridge that belongs to the answers.
+func Bridge(in Input) config.Config {
+	c := config.Default()
+	c.Homeserver = config.Homeserver{URL: "http://homeserver:8008", Domain: in.Answers.ServerName, Kind: in.Answers.Homeserver}
+	c.AppService.URL = "http://bridge:29328"
+	c.AppService.HSTokenFile = "/run/secrets/bridge/hs_token"
+	c.AppService.ASTokenFile = "/run/secrets/bridge/as_token"
+	c.RocketChat = config.RocketChat{
+		URL: "http://rocketchat:3000", SiteURL: in.Answers.SiteURL(), UserID: BridgeUserID,
+		TokenFile: "/run/secrets/bridge/rocketchat_token", CreateTokenSecretFile: "/run/secrets/bridge/create_token_secret",
+	}
+	c.Database = "sqlite:/data/bridge.db"
+	c.Namespace = in.Answers.Namespace
+	if in.Live != nil {
+		c.Live = *in.Live
+	}
+	return c
+}
+
+// explanations go above the keys of bridge.yaml.
+var explanations = map[string]string{
+	"enabled":    "false keeps what is said on both sides and delivers it once this is true again.",
+	"log_level":  "debug, info, warn or error.",
+	"servers":    "With which Matrix servers people may talk: patterns such as \"*.example.org\".",
+	"homeserver": "Where Matrix is. The domain ends every Matrix address and never changes.",
+	"appservice": "The bridge as the homeserver knows it, in rocketchat-registration.yaml.",
+	"rocketchat": "Where Rocket.Chat is and who the bridge is there.",
+	"database":   "Where the bridge keeps what it must not forget.",
+	"namespace":  "native: @alice:domain. prefixed: @rc_alice:domain.",
+}
+
+// keys writes every key of a configuration, each below its explanation. It goes
+// by the type, so a key that the bridge gains is never left out.
+func keys(v any) (string, error) {
+	var b strings.Builder
+	value := reflect.ValueOf(v)
+	for i := range value.NumField() {
+		key := value.Type().Field(i).Tag.Get("yaml")
+		if text := explanations[key]; text != "" {
+			fmt.Fprintf(&b, "# %s\n", text)
+		}
+		enc := yaml.NewEncoder(&b)
+		enc.SetIndent(2)
+		if err := enc.Encode(map[string]any{key: value.Field(i).Interface()}); err != nil {
+			return "", err
+		}
+		b.WriteString("\n")
+	}
+	return b.String(), nil
+}

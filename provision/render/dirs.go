@@ -1,0 +1,56 @@
+package render
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+
+	"appliance/provision/answers"
+)
+
+// A Dir is a directory below the installation directory.
+type Dir struct {
+	Path string
+	Mode fs.FileMode
+	User int
+}
+
+// Dirs lists the directories of an installation, parents first.
+func Dirs(a answers.Answers, files Files) []Dir {
+	dirs := []Dir{
+		{"config", 0o755, Root},
+		{"config/ca", 0o755, Root},
+		{"data", 0o755, Root},
+		{"data/certs", 0o700, NginxUser},
+		{"data/certs/live", 0o700, NginxUser},
+		{"data/homeserver", 0o700, ApplianceUser},
+		{"data/postgres", 0o700, DatabaseUser},
+		{"data/bridge", 0o700, ApplianceUser},
+	}
+	if a.BundledMongo() {
+		dirs = append(dirs, Dir{"data/mongo", 0o755, DatabaseUser}, Dir{"data/mongo/db", 0o700, DatabaseUser}, Dir{"data/mongo/configdb", 0o700, DatabaseUser})
+	}
+	seen := map[string]bool{".": true}
+	var more []Dir
+	for name, f := range files {
+		dir := path.Dir(name)
+		mode := fs.FileMode(0o755)
+		if f.Mode&0o044 == 0 { // a directory of secrets
+			mode = 0o700
+		}
+		if !seen[dir] && !slices.ContainsFunc(dirs, func(d Dir) bool { return d.Path == dir }) {
+			seen[dir] = true
+			more = append(more, Dir{dir, mode, f.UID})
+		}
+	}
+	slices.SortFunc(more, func(a, b Dir) int {
+		switch {
+		case a.Path < b.Path:
+			return -1
+		case a.Path > b.Path:
+			return 1
+		}
+		return 0
+	})
+	return append(dirs, more...)
+}

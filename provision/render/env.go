@@ -1,0 +1,114 @@
+package render
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+	"appliance/compose"
+	"appliance/provision/answers"
+)
+
+// A variables is the content of an environment file, in order.
+type variables struct{ text strings.Builder }
+
+func (v *variables) set(name, value string)                { fmt.Fprintf(&v.text, "%s=%s\n", name, value) }
+func (v *variables) setf(name, format string, args ...any) { v.set(name, fmt.Sprintf(format, args...)) }
+func (v *variables) quoted(name, value string)             { v.setf(name, "'%s'", value) }
+func (v *variables) comment(text string)                   { fmt.Fprintf(&v.text, "\n# %s\n", text) }
+func (v *variables) bytes() []byte                         { return []byte(v.text.String()) }
+
+// env renders .env, what compose.yaml varies by.
+func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
+	images := Images()
+	a, m := in.Answers, in.memory()
+	v := &variables{}
+	v.text.WriteString("# Written by appliance from appliance.yaml.\n")
+	v.set("COMPOSE_PROJECT_NAME", in.Project)
+	v.set("COMPOSE_PROFILES", strings.Join(Profiles(a), ","))
+
+	v.comment("Images.")
+	v.set("APPLIANCE_IMAGE", in.Image)
+	v.set("HOMESERVER_IMAGE", images[strings.ToUpper(a.Homeserver)+"_IMAGE"])
+	for _, name := range []string{"NGINX_IMAGE", "ROCKETCHAT_IMAGE", "MONGO_IMAGE", "POSTGRES_IMAGE"} {
+		v.set(name, images[name])
+	}
+	v.set("HOMESERVER_COMMAND", homeserverCommand(a))
+
+	v.comment("Ports on this host.")
+	v.setf("HTTP_PORT", "%d", a.HTTPPort)
+	v.setf("HTTPS_PORT", "%d", a.HTTPSPort)
+
+	v.comment("Memory, by the size of this host.")
+	m.write(v)
+
+	v.comment("A service is started anew when its configuration changes.")
+	v.set("NGINX_CONFIG", digest(files, "config/nginx/"))
+	v.set("HOMESERVER_CONFIG", digest(files, "config/homeserver/", "config/ca/"))
+	v.set("CERTS_CONFIG", digest(files, "config/certs/", "config/ca/"))
+	fixed, err := yaml.Marshal(bridge.Fixed)
+	if err != nil {
+		return nil, err
+	}
+	ca := digest(files, "config/ca/")
+	v.set("BRIDGE_CONFIG", short(append(fixed, ca...)))
+	return v.bytes(), nil
+}
+
+func homeserverCommand(a answers.Answers) string {
+	if a.Homeserver == answers.Synapse {
+		return "run"
+	}
+	return "'--config /etc/dendrite/dendrite.yaml'"
+}
+
+// Profiles are the optional services that the answers ask for.
+func Profiles(a answers.Answers) []string {
+	var out []string
+	if a.TLS == answers.ACME {
+		out = append(out, "acme")
+	}
+	if a.BundledMongo() {
+		out = append(out, "mongo")
+	}
+	return out
+}
+
+// Images returns the names in versions.env.
+func Images() map[string]string {
+	out := map[string]string{}
+	for s := bufio.NewScanner(bytes.NewReader(compose.Versions)); s.Scan(); {
+		if key, value, ok := strings.Cut(s.Text(), "="); ok && !strings.HasPrefix(key, "#") {
+			out[key] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// digest identifies the content of all files below the given directories.
+func digest(files Files, dirs ...string) string {
+	var names []string
+	for name := range files {
+		if slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(name, d) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var all []byte
+	for _, name := range names {
+		all = fmt.Appendf(all, "%s %d\n%s", name, len(files[name].Data), files[name].Data)
+	}
+	return short(all)
+}
+
+func short(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:6])
+}

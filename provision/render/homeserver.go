@@ -1,0 +1,81 @@
+package render
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+
+	"appliance/provision/answers"
+	"appliance/provision/secrets"
+	"appliance/templates"
+)
+
+type homeserverFields struct {
+	ServerName, SiteURL, FederationAddress string
+	PostgresURL, PostgresPassword          string
+	RegistrationSecret                     string
+	MacaroonSecret, FormSecret             string
+	CacheMB                                int
+	PrivateNetworks, TrustedCA             bool
+}
+
+func (in Input) homeserver(put putter) error {
+	const dir = "config/homeserver/"
+	a, reveal := in.Answers, func(n secrets.Name) string { return in.Secrets[n].Reveal() }
+	postgres := url.URL{
+		Scheme: "postgresql", User: url.UserPassword("homeserver", reveal(secrets.PostgresPassword)),
+		Host: "postgres:5432", Path: "/homeserver", RawQuery: "sslmode=disable",
+	}
+	fields := homeserverFields{
+		ServerName: a.ServerName, SiteURL: a.SiteURL(),
+		FederationAddress: fmt.Sprintf("%s:%d", a.Domain, a.HTTPSPort),
+		PostgresURL:       postgres.String(), PostgresPassword: reveal(secrets.PostgresPassword),
+		RegistrationSecret: reveal(secrets.RegistrationSecret),
+		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
+		CacheMB:         max(64, in.memory().homeserver/4),
+		PrivateNetworks: a.FederationPrivateNetworks, TrustedCA: len(in.CA) > 0,
+	}
+	names := []string{"dendrite.yaml"}
+	if a.Homeserver == answers.Synapse {
+		names = []string{"homeserver.yaml", "log.yaml"}
+	}
+	for _, name := range names {
+		data, err := execute(templates.FS, name+".tmpl", fields)
+		if err != nil {
+			return err
+		}
+		put(dir+name, 0o600, ApplianceUser, data)
+	}
+	if err := in.signingKey(put, dir); err != nil {
+		return err
+	}
+	registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
+	put(dir+"rocketchat-registration.yaml", 0o600, ApplianceUser, registration)
+	return err
+}
+
+func (in Input) signingKey(put putter, dir string) error {
+	key := in.Secrets[secrets.MatrixKey].Reveal()
+	if in.Answers.Homeserver == answers.Dendrite {
+		put(dir+"matrix_key.pem", 0o600, ApplianceUser, []byte(key+"\n"))
+		return nil
+	}
+	key, err := secrets.SynapseKey(key)
+	put(dir+"signing.key", 0o600, ApplianceUser, []byte(key))
+	return err
+}
+
+type registrationFields struct{ ID, URL, ASToken, HSToken, Bot, UserRegex string }
+
+func (in Input) registration() registrationFields {
+	b := Bridge(in)
+	local := `[^:]+`
+	if in.Answers.Namespace == answers.Prefixed {
+		local = `rc_.*`
+	}
+	return registrationFields{
+		ID: b.AppService.ID, URL: b.AppService.URL, Bot: b.AppService.Bot,
+		ASToken: in.Secrets[secrets.ASToken].Reveal(), HSToken: in.Secrets[secrets.HSToken].Reveal(),
+		UserRegex: "^@" + local + ":" + regexp.QuoteMeta(in.Answers.ServerName) + "$",
+	}
+}

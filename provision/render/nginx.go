@@ -1,0 +1,21 @@
+package render
+
+import "appliance/provision/answers"
+
+type nginxFields struct {
+	Domain, ServerName string
+	Hosts              []string
+	SiteURL            string
+	HTTPSPort          int
+	HSTS               bool
+}
+
+func nginxData(in Input) nginxFields {
+	a := in.Answers
+	return nginxFields{
+		Domain: a.Domain, ServerName: a.ServerName, Hosts: a.Hosts(),
+		SiteURL: a.SiteURL(), HTTPSPort: a.HTTPSPort,
+		// Browsers would not let anybody past an authority they do not know.
+		HSTS: a.TLS != answers.Internal,
+	}
+}

@@ -1,0 +1,146 @@
+// Package render turns answers and secrets into the files of an installation.
+// It is pure: it reads nothing but its arguments and the embedded templates, and
+// the same input gives the same bytes.
+package render
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"strings"
+	"text/template"
+
+	"appliance/bridge/config"
+	"appliance/compose"
+	"appliance/nginx"
+	"appliance/provision/answers"
+	"appliance/provision/secrets"
+	"appliance/templates"
+)
+
+// Users inside the containers.
+const (
+	Root          = 0
+	NginxUser     = 101   // nginx and certs
+	DatabaseUser  = 999   // postgres and mongo
+	ApplianceUser = 10500 // homeserver and bridge
+)
+
+// Input is everything that a rendered file may depend on.
+type Input struct {
+	Answers answers.Answers
+	Secrets secrets.Set
+	Host    Host
+	Project string       // name of the Compose project
+	Image   string       // our own image
+	CA      []byte       // content of acme_ca_file
+	Live    *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
+}
+
+// Host is what has been observed of the machine.
+type Host struct {
+	MemoryMB int
+	// StartInterval says that the Docker Engine can check a starting container
+	// more often than a running one (API 1.44).
+	StartInterval bool
+}
+
+// A File is what belongs at a path below the installation directory.
+type File struct {
+	Mode     fs.FileMode
+	UID, GID int
+	Data     []byte
+}
+
+// Files maps paths to files.
+type Files map[string]File
+
+// Tree renders every file of the installation.
+func Tree(in Input) (Files, error) {
+	files := Files{}
+	put := func(name string, mode fs.FileMode, user int, data []byte) {
+		files[name] = File{Mode: mode, UID: user, GID: user, Data: data}
+	}
+	bridge := Bridge(in)
+	steps := []func() error{
+		func() error { return renderAll(put, nginx.FS, "config/nginx/", nginxData(in), 0o644, NginxUser) },
+		func() error { return in.homeserver(put) },
+		func() error {
+			data, err := execute(templates.FS, "bridge.yaml.tmpl", bridge)
+			put("config/bridge/bridge.yaml", 0o644, ApplianceUser, data)
+			return err
+		},
+		func() error { return in.certs(put) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if len(in.CA) > 0 {
+		put("config/ca/acme-ca.pem", 0o644, Root, in.CA)
+	}
+	put("config/mongo/ready.js", 0o644, DatabaseUser, compose.MongoReady)
+	put("compose.yaml", 0o644, Root, in.compose())
+	put("rocketchat.env", 0o600, Root, in.rocketchatEnv())
+	env, err := in.env(files, bridge)
+	if err != nil {
+		return nil, err
+	}
+	put(".env", 0o600, Root, env)
+	return files, nil
+}
+
+// compose is compose.yaml, without what this host's Docker Engine cannot do.
+func (in Input) compose() []byte {
+	if in.Host.StartInterval {
+		return compose.File
+	}
+	var out []string
+	for line := range strings.Lines(string(compose.File)) {
+		switch field := strings.TrimSpace(line); {
+		case strings.HasPrefix(field, "start_interval:"):
+			continue
+		case field == "interval: 10s": // quick enough to start, slow enough to keep
+			line = strings.Replace(line, "10s", "3s", 1)
+		}
+		out = append(out, line)
+	}
+	return []byte(strings.Join(out, ""))
+}
+
+type putter func(name string, mode fs.FileMode, user int, data []byte)
+
+// renderAll renders every template of a directory under its own name.
+func renderAll(put putter, from fs.FS, to string, data any, mode fs.FileMode, user int) error {
+	names, err := fs.Glob(from, "*.tmpl")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := execute(from, name, data)
+		if err != nil {
+			return err
+		}
+		put(to+strings.TrimSuffix(name, ".tmpl"), mode, user, text)
+	}
+	return nil
+}
+
+var functions = template.FuncMap{
+	"quote": func(s string) string { return fmt.Sprintf("%q", s) },
+	"join":  strings.Join,
+	"keys":  keys,
+}
+
+func execute(from fs.FS, name string, data any) ([]byte, error) {
+	t, err := template.New(name).Option("missingkey=error").Funcs(functions).ParseFS(from, name)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,86 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+
+	"appliance/provision/secrets"
+)
+
+// settings are forced at every start of Rocket.Chat. The bridge counts on them.
+var settings = [][2]string{
+	{"Show_Setup_Wizard", "completed"},
+	{"DDP_Rate_Limit_User_By_Method_Enabled", "false"},
+	{"DDP_Rate_Limit_Connection_By_Method_Enabled", "false"},
+	{"Message_AllowUnrecognizedSlashCommand", "true"},
+	{"Accounts_SetDefaultAvatar", "false"},
+	{"Message_ErasureType", "Keep"},
+	{"Accounts_TwoFactorAuthentication_By_Email_Auto_Opt_In", "false"},
+	{"Federation_Matrix_enabled", "false"},
+	{"Federation_Service_Enabled", "false"},
+}
+
+// rocketchatEnv renders the environment of Rocket.Chat, which knows no other
+// configuration. It holds secrets: only root may read the file.
+func (in Input) rocketchatEnv() []byte {
+	a := in.Answers
+	v := &variables{}
+	v.text.WriteString("# Written by appliance from appliance.yaml. Holds secrets.\n")
+	v.set("ROOT_URL", a.SiteURL())
+	v.set("PORT", "3000")
+	v.set("DEPLOY_METHOD", "docker")
+	v.quoted("MONGO_URL", in.mongoURL())
+	v.set("HTTP_FORWARDED_COUNT", "1")
+	v.set("EVENT_LOOP_LAG_MS", "2000")
+	v.setf("NODE_OPTIONS", "--max-old-space-size=%d", in.memory().rocketchat*3/4)
+
+	v.comment("The first administrator; without effect once there is one.")
+	v.set("ADMIN_USERNAME", a.AdminUsername)
+	v.set("ADMIN_NAME", "Administrator")
+	v.set("ADMIN_EMAIL", a.AdminEmail)
+	v.set("ADMIN_EMAIL_VERIFIED", "true")
+	v.set("ADMIN_PASS", in.Secrets[secrets.AdminPassword].Reveal())
+
+	v.comment("The account of the bridge, and what lets it speak for others.")
+	v.quoted("INITIAL_USER", in.initialUser())
+	v.set("CREATE_TOKENS_FOR_USERS", "true")
+	v.set("CREATE_TOKENS_FOR_USERS_SECRET", in.Secrets[secrets.CreateTokenSecret].Reveal())
+
+	v.comment("Settings.")
+	v.set("SETTINGS_BLOCKED", "Show_Setup_Wizard")
+	for _, s := range settings {
+		v.set("OVERWRITE_SETTING_"+s[0], s[1])
+	}
+	return v.bytes()
+}
+
+func (in Input) mongoURL() string {
+	if !in.Answers.BundledMongo() {
+		return in.Answers.MongoURL
+	}
+	u := url.URL{
+		Scheme: "mongodb", User: url.UserPassword("rocketchat", in.Secrets[secrets.MongoPassword].Reveal()),
+		Host: "mongo:27017", Path: "/rocketchat", RawQuery: "authSource=admin&replicaSet=rs0",
+	}
+	return u.String()
+}
+
+// initialUser is the document of the bridge account. It has a token and no
+// password, so nobody can sign in as it.
+func (in Input) initialUser() string {
+	token := in.Secrets[secrets.RocketChatToken].Reveal()
+	hash := sha256.Sum256([]byte(token))
+	type object = map[string]any
+	document, _ := json.Marshal(object{ // cannot fail: strings and booleans only
+		"_id": BridgeUserID, "username": "matrix-bridge", "name": "Matrix bridge",
+		"type": "bot", "active": true, "roles": []string{"bot", "admin"},
+		"services": object{"resume": object{"loginTokens": []object{{
+			"type": "personalAccessToken", "name": "bridge", "createdAt": "2020-01-01T00:00:00.000Z",
+			"lastTokenPart": token[max(0, len(token)-6):], "bypassTwoFactor": true,
+			"hashedToken": base64.StdEncoding.EncodeToString(hash[:]),
+		}}}},
+	})
+	return string(document)
+}

@@ -1,0 +1,77 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/certs"
+	"appliance/provision/doctor"
+	"appliance/provision/finding"
+	"appliance/provision/secrets"
+)
+
+// A Report is what an operator wants to know when all is done.
+type Report struct {
+	Changed    bool              `json:"changed"` // false: there was nothing to do
+	ChatURL    string            `json:"chat_url"`
+	ServerName string            `json:"server_name"`
+	Dir        string            `json:"dir"`
+	Admin      Admin             `json:"admin"`
+	CAFile     string            `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
+	Try        []string          `json:"try"`
+	Findings   []finding.Finding `json:"findings,omitempty"` // what the doctor thinks of it
+}
+
+// Admin says who the administrator is and where the password lies.
+type Admin struct {
+	Username     string `json:"username"`
+	PasswordFile string `json:"password_file"`
+}
+
+// Report looks at the finished installation.
+func (p *Prepared) Report(ctx context.Context, changed bool) Report {
+	a := p.opts.Answers
+	r := Report{
+		Changed: changed, ChatURL: a.SiteURL(), ServerName: a.ServerName, Dir: p.opts.Dir,
+		Admin: Admin{Username: a.AdminUsername, PasswordFile: secrets.Path(p.opts.Dir, secrets.AdminPassword)},
+		Try: []string{
+			fmt.Sprintf("open %s and sign in as %s", a.SiteURL(), a.AdminUsername),
+			"make a room and type in it: /bridge invite @somebody:matrix.org",
+			fmt.Sprintf("invite @%s:%s from any Matrix client", a.AdminUsername, a.ServerName),
+		},
+	}
+	if a.TLS == answers.Internal {
+		r.CAFile = certs.InternalCA(p.certsDir())
+	}
+	r.Findings = p.checkup(ctx, changed)
+	return r
+}
+
+// checkup is the doctor's opinion. What has just been started is given a moment
+// to find its feet.
+func (p *Prepared) checkup(ctx context.Context, patient bool) []finding.Finding {
+	until := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		findings := doctor.Run(ctx, p.patient())
+		if !patient || finding.Worst(findings) < finding.Fail || time.Now().After(until) {
+			return findings
+		}
+		select {
+		case <-ctx.Done():
+			return findings
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *Prepared) patient() doctor.Patient {
+	return doctor.Patient{
+		Answers: p.opts.Answers, CertsDir: p.certsDir(), Services: p.stack.Services, Address: "127.0.0.1", Now: time.Now,
+	}
+}
+
+func httpAddress(a answers.Answers) string { return fmt.Sprintf(":%d", a.HTTPPort) }

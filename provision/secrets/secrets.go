@@ -1,0 +1,162 @@
+// Package secrets makes the passwords, tokens and keys of an installation, once,
+// and keeps each in a file of its own that only its reader may open. It creates
+// what is missing and never replaces one: data that was written under a secret
+// is lost without it.
+package secrets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"appliance/bridge/secret"
+	"appliance/provision/internal/atomicfile"
+)
+
+// A Name is the path of a secret below the directory "secrets".
+type Name string
+
+// The secrets of an installation.
+const (
+	AdminPassword      Name = "admin_password"
+	PostgresPassword   Name = "postgres_password"
+	RegistrationSecret Name = "registration_shared_secret"
+	MacaroonSecret     Name = "macaroon_secret"
+	FormSecret         Name = "form_secret"
+	MatrixKey          Name = "matrix_key.pem"
+	MongoRootPassword  Name = "mongo_root_password"
+	MongoPassword      Name = "mongo_password"
+	MongoKeyfile       Name = "mongo_keyfile"
+	HSToken            Name = "bridge/hs_token"
+	ASToken            Name = "bridge/as_token"
+	RocketChatToken    Name = "bridge/rocketchat_token"
+	CreateTokenSecret  Name = "bridge/create_token_secret"
+)
+
+// Users inside the containers, who have to read their secrets.
+const (
+	databaseUser = 999
+	bridgeUser   = 10500
+)
+
+// A spec says how a secret is made, who reads it and which data is lost with it.
+type spec struct {
+	name  Name
+	make  func() (string, error)
+	uid   int
+	guard string // directory below the installation; what is in it needs the secret
+}
+
+var specs = []spec{
+	{AdminPassword, password, 0, ""},
+	{PostgresPassword, token, databaseUser, "data/postgres"},
+	{RegistrationSecret, token, 0, ""},
+	{MacaroonSecret, token, 0, ""},
+	{FormSecret, token, 0, ""},
+	{MatrixKey, matrixKey, 0, "data/postgres"},
+	{MongoRootPassword, token, databaseUser, "data/mongo"},
+	{MongoPassword, token, databaseUser, "data/mongo"},
+	{MongoKeyfile, keyfile, databaseUser, "data/mongo"},
+	{HSToken, token, bridgeUser, ""},
+	{ASToken, token, bridgeUser, ""},
+	{RocketChatToken, token, bridgeUser, "data/mongo"},
+	{CreateTokenSecret, token, bridgeUser, ""},
+}
+
+// A Set holds the value of every secret.
+type Set map[Name]secret.String
+
+// An OrphanError says that data exists whose secret is gone.
+type OrphanError struct {
+	Name  Name
+	Guard string
+	Dir   string
+}
+
+func (e *OrphanError) Error() string {
+	return fmt.Sprintf("%s holds data but its secret %s is missing", filepath.Join(e.Dir, e.Guard), filepath.Join(e.Dir, "secrets", string(e.Name)))
+}
+
+// Hint says what to do.
+func (e *OrphanError) Hint() string {
+	return fmt.Sprintf("put the secret back from a backup, or move %s away to start without that data", filepath.Join(e.Dir, e.Guard))
+}
+
+// Prepare reads the secrets below dir and makes those that are missing, in
+// memory only: Write puts them on disk. It returns the names of the new ones.
+func Prepare(dir string) (Set, []Name, error) {
+	set := Set{}
+	var missing []Name
+	var errs []error
+	for _, s := range specs {
+		value, err := read(dir, s)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, s.name)
+			value, err = s.create(dir)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		set[s.name] = secret.New(value)
+	}
+	return set, missing, errors.Join(errs...)
+}
+
+func read(dir string, s spec) (string, error) {
+	name := Path(dir, s.name)
+	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
+	if err == nil && strings.TrimSpace(string(data)) == "" {
+		return "", fmt.Errorf("secret %s is empty", name)
+	}
+	return strings.TrimRight(string(data), "\n"), err
+}
+
+func (s spec) create(dir string) (string, error) {
+	if s.guard != "" && holdsData(filepath.Join(dir, s.guard)) {
+		return "", &OrphanError{Name: s.name, Guard: s.guard, Dir: dir}
+	}
+	return s.make()
+}
+
+func holdsData(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
+
+// Path is where a secret is kept.
+func Path(dir string, n Name) string { return filepath.Join(dir, "secrets", string(n)) }
+
+// Write puts the named secrets of set on disk. One that is there already stays.
+func Write(dir string, set Set, names []Name) error {
+	if err := atomicfile.Mkdir(filepath.Join(dir, "secrets"), 0o700, 0, 0); err != nil {
+		return err
+	}
+	if err := atomicfile.Mkdir(filepath.Join(dir, "secrets", "bridge"), 0o700, bridgeUser, bridgeUser); err != nil {
+		return err
+	}
+	for _, s := range specs {
+		if !contains(names, s.name) {
+			continue
+		}
+		if _, err := os.Lstat(Path(dir, s.name)); err == nil {
+			continue
+		}
+		if err := atomicfile.WriteOwned(Path(dir, s.name), []byte(set[s.name].Reveal()), 0o600, s.uid, s.uid); err != nil {
+			return fmt.Errorf("secret %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+func contains(names []Name, n Name) bool {
+	for _, m := range names {
+		if m == n {
+			return true
+		}
+	}
+	return false
+}

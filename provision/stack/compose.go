@@ -1,0 +1,181 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+)
+
+// An Event is one line of `docker compose --progress json`.
+type Event struct {
+	ID       string `json:"id"`
+	ParentID string `json:"parent_id"`
+	Status   string `json:"status"` // Working, Done, Warning, Error
+	Text     string `json:"text"`   // Creating, Started, Healthy, Pulling ...
+	Details  string `json:"details"`
+	Current  int64  `json:"current"`
+	Total    int64  `json:"total"`
+	Error    bool   `json:"error"`
+	Message  string `json:"message"`
+}
+
+// An UnhealthyError says that a service did not come up.
+type UnhealthyError struct {
+	Service string
+	Reason  string   // "is unhealthy", "exited (3)"
+	Log     []string // its last lines
+}
+
+func (e *UnhealthyError) Error() string {
+	text := fmt.Sprintf("service %s %s", e.Service, e.Reason)
+	if len(e.Log) > 0 {
+		text += "; its last lines:\n    " + strings.Join(e.Log, "\n    ")
+	}
+	return text
+}
+
+// Hint says what to do.
+func (e *UnhealthyError) Hint() string {
+	return "mend what the lines above complain about and run again: appliance up (more: appliance logs " + e.Service + ")"
+}
+
+// Up starts what is not running, restarts what has changed and waits until all
+// are healthy.
+func (s *Stack) Up(ctx context.Context, hear func(Event)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watchForCrashes(ctx, cancel) })
+	err := s.compose(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
+	crashed, _ := errors.AsType[*UnhealthyError](context.Cause(ctx))
+	cancel(nil)
+	watch.Wait()
+	switch {
+	case crashed != nil:
+		return crashed
+	case err != nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled):
+		return err
+	case err != nil:
+		return s.explain(context.WithoutCancel(ctx), err)
+	}
+	return nil
+}
+
+// Pull fetches images that are not here.
+func (s *Stack) Pull(ctx context.Context, hear func(Event)) error {
+	err := s.compose(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")
+	if err != nil {
+		return fmt.Errorf("fetch images: %w", err)
+	}
+	return nil
+}
+
+// Down stops and removes the containers; data stays.
+func (s *Stack) Down(ctx context.Context, hear func(Event)) error {
+	return s.compose(ctx, hear, "down", "--remove-orphans")
+}
+
+// A composeError is a failure in Compose's own words.
+type composeError struct{ message string }
+
+func (e *composeError) Error() string { return e.message }
+
+// compose runs a command of Compose and passes on what it reports.
+func (s *Stack) compose(ctx context.Context, hear func(Event), args ...string) error {
+	cmd := s.command(ctx, append([]string{"compose", "--progress", "json"}, args...)...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("docker compose: %w", err)
+	}
+	message := listen(stderr, hear)
+	err = cmd.Wait()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if message == "" {
+		message = "docker compose " + args[0] + ": " + err.Error()
+	}
+	return &composeError{message}
+}
+
+// listen reads events until the end and returns the message of the last error,
+// or the last lines that were no events.
+func listen(r io.Reader, hear func(Event)) string {
+	var message string
+	var other []string
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e Event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			if text := strings.TrimSpace(lines.Text()); text != "" {
+				other = append(other, text)
+			}
+			continue
+		}
+		switch {
+		case e.Error:
+			message = e.Message
+		case e.Status == "Error" && message == "":
+			message = strings.TrimSpace(e.ID + " " + e.Text + " " + e.Details)
+		}
+		hear(e)
+	}
+	if message == "" {
+		message = strings.Join(other[max(0, len(other)-3):], "; ")
+	}
+	return message
+}
+
+// explain finds the service that a failure of Compose is about, and its log.
+func (s *Stack) explain(ctx context.Context, err error) error {
+	failed, ok := errors.AsType[*composeError](err)
+	if !ok {
+		return err
+	}
+	for _, prefix := range []string{"container ", "dependency failed to start: container "} {
+		rest, found := strings.CutPrefix(failed.message, prefix)
+		name, reason, two := strings.Cut(rest, " ")
+		if !found || !two {
+			continue
+		}
+		service := strings.TrimSuffix(strings.TrimPrefix(name, s.Project+"-"), "-1")
+		return &UnhealthyError{Service: service, Reason: reason, Log: s.lastLines(ctx, service)}
+	}
+	return err
+}
+
+// lastLines returns the end of a service's log.
+func (s *Stack) lastLines(ctx context.Context, service string) []string {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil
+	}
+	r, err := s.docker.ContainerLogs(ctx, services[service].ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "12"})
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = r.Close() }()
+	var b bytes.Buffer
+	_, _ = stdcopy.StdCopy(&b, &b, r)
+	var out []string
+	for line := range strings.Lines(b.String()) {
+		out = append(out, strings.TrimRight(line, "\r\n"))
+	}
+	return out
+}

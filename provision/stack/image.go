@@ -1,0 +1,140 @@
+package stack
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+)
+
+// repository is the name of our own image; its tag says what is in it.
+const repository = "appliance-program"
+
+// systemRoots is where Debian and Ubuntu keep the certificates to trust.
+const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
+// A Program is what our own image is made of: this program, and the authorities
+// that this host trusts, because the image has nothing else in it.
+type Program struct {
+	path  string
+	roots []byte
+	sum   string
+}
+
+// OpenProgram reads the executable at path.
+func OpenProgram(path string) (Program, error) {
+	roots, err := os.ReadFile(systemRoots)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Program{}, err
+	}
+	f, err := os.Open(path) //nolint:gosec // our own executable
+	if err != nil {
+		return Program{}, err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return Program{}, err
+	}
+	h.Write(roots)
+	return Program{path: path, roots: roots, sum: hex.EncodeToString(h.Sum(nil))}, nil
+}
+
+// Image is the name of the program's image.
+func (p Program) Image() string { return repository + ":" + p.sum[:12] }
+
+// static returns an error when the program needs libraries, which the image
+// does not have.
+func (p Program) static() error {
+	f, err := elf.Open(p.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	for _, part := range f.Progs {
+		if part.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s needs shared libraries and cannot run in a container: build it with CGO_ENABLED=0", p.path)
+		}
+	}
+	return nil
+}
+
+// BuildImage makes the image of the program.
+func (s *Stack) BuildImage(ctx context.Context, p Program) error {
+	if err := p.static(); err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(p.archive(w)) }()
+	answer, err := s.docker.ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, p.Image(), image.ImportOptions{
+		Message: "appliance",
+		Changes: []string{
+			`ENTRYPOINT ["/appliance"]`,
+			"USER 10500:10500",
+			"LABEL appliance.sha256=" + p.sum,
+		},
+	})
+	if err != nil {
+		_ = r.CloseWithError(err)
+		return fmt.Errorf("make image %s: %w", p.Image(), err)
+	}
+	defer func() { _ = answer.Close() }()
+	said, err := io.ReadAll(answer)
+	if err == nil && bytes.Contains(said, []byte(`"error"`)) {
+		err = errors.New(strings.TrimSpace(string(said)))
+	}
+	return err
+}
+
+func (p Program) archive(to io.Writer) error {
+	f, err := os.Open(p.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(to)
+	put := func(name string, mode int64, size int64, from io.Reader) error {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: size, ModTime: time.Unix(0, 0)}); err != nil {
+			return err
+		}
+		_, err := io.Copy(w, from)
+		return err
+	}
+	if err := put("appliance", 0o755, info.Size(), f); err != nil {
+		return err
+	}
+	if err := put(strings.TrimPrefix(systemRoots, "/"), 0o644, int64(len(p.roots)), bytes.NewReader(p.roots)); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// RemoveOldImages removes images of earlier builds; those in use stay.
+func (s *Stack) RemoveOldImages(ctx context.Context, keep string) {
+	list, err := s.docker.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
+	if err != nil {
+		return
+	}
+	for _, i := range list {
+		for _, tag := range i.RepoTags {
+			if tag != keep {
+				_, _ = s.docker.ImageRemove(ctx, tag, image.RemoveOptions{})
+			}
+		}
+	}
+}

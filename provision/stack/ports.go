@@ -1,0 +1,35 @@
+package stack
+
+import (
+	"context"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// A Publisher is a container that holds a port of this host.
+type Publisher struct {
+	Container string
+	Ours      bool   // it belongs to this installation
+	Dir       string // where its Compose project is, if it has one
+}
+
+// Publishers returns who holds which port.
+func (s *Stack) Publishers(ctx context.Context) (map[int]Publisher, error) {
+	list, err := s.docker.ContainerList(ctx, container.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	out := map[int]Publisher{}
+	for _, c := range list {
+		p := Publisher{Ours: c.Labels["com.docker.compose.project"] == s.Project, Dir: c.Labels["com.docker.compose.project.working_dir"]}
+		if len(c.Names) > 0 {
+			p.Container = c.Names[0][1:]
+		}
+		for _, port := range c.Ports {
+			if port.PublicPort != 0 {
+				out[int(port.PublicPort)] = p
+			}
+		}
+	}
+	return out, nil
+}

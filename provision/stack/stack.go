@@ -1,0 +1,110 @@
+// Package stack is the host and its containers: it observes them, and it carries
+// out what a plan says about them. It alone starts processes and speaks to
+// Docker. Compose is driven by its command, so that an operator can repeat what
+// happens here; everything else goes through Docker's API. It decides nothing:
+// that is the work of package plan.
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+)
+
+// A Stack is the installation in one directory.
+type Stack struct {
+	Dir     string // the installation directory
+	Project string // the name of the Compose project
+	docker  *client.Client
+}
+
+// Open prepares to speak to Docker; it does not yet do so.
+func Open(dir string) (*Stack, error) {
+	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	return &Stack{Dir: dir, Project: projectName(dir), docker: docker}, nil
+}
+
+// Close ends the connection to Docker.
+func (s *Stack) Close() error { return s.docker.Close() }
+
+// projectName is the last part of the directory, as far as Compose allows.
+func projectName(dir string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return -1
+	}, filepath.Base(dir))
+	name = strings.TrimLeft(name, "-_")
+	if name == "" {
+		return "appliance"
+	}
+	return name
+}
+
+// Versions of what has to be there.
+type Versions struct {
+	Docker, API string
+	Compose     string // "dev" for one built from source
+	Root        string // where Docker keeps its data
+}
+
+// Versions asks Docker and Compose who they are. dockerErr and composeErr say
+// which of them did not answer.
+func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr error) {
+	server, dockerErr := s.docker.ServerVersion(ctx)
+	v.Docker, v.API = server.Version, server.APIVersion
+	if dockerErr == nil {
+		info, err := s.docker.Info(ctx)
+		v.Root, dockerErr = info.DockerRootDir, err
+	}
+	out, composeErr := s.command(ctx, "compose", "version", "--short").Output()
+	v.Compose = strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+	return v, dockerErr, composeErr
+}
+
+// CanCheckStart reports whether the engine can check a starting container more
+// often than a running one, which came with API 1.44.
+func (s *Stack) CanCheckStart(ctx context.Context) (bool, error) {
+	if _, err := s.docker.Ping(ctx); err != nil {
+		return false, fmt.Errorf("docker: %w", err)
+	}
+	return !versions.LessThan(s.docker.ClientVersion(), "1.44"), nil
+}
+
+// command prepares `docker <args>` in the installation directory. Variables of
+// the operator's shell are kept from it, because they would win over .env.
+func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // arguments are ours
+	if _, err := os.Stat(s.Dir); err == nil {
+		cmd.Dir = s.Dir
+	}
+	for _, e := range os.Environ() {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "DOCKER_") || passed[name] {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+var passed = map[string]bool{
+	"PATH": true, "HOME": true, "USER": true, "TMPDIR": true, "XDG_RUNTIME_DIR": true, "XDG_CONFIG_HOME": true,
+	"HTTP_PROXY": true, "HTTPS_PROXY": true, "NO_PROXY": true, "http_proxy": true, "https_proxy": true, "no_proxy": true,
+	"SSH_AUTH_SOCK": true, "SSL_CERT_FILE": true, "SSL_CERT_DIR": true, "TERM": true, "NO_COLOR": true,
+}
