@@ -60,9 +60,13 @@ const maxBody = 256 << 20
 
 // ServeHTTP serves REST, the websocket and the files.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !e.enter() {
+		panic(http.ErrAbortHandler)
+	}
+	defer e.serving.Done()
 	setCORS(w.Header())
 	switch {
-	case r.URL.Path == "/websocket" || strings.HasPrefix(r.URL.Path, "/sockjs/") && strings.HasSuffix(r.URL.Path, "/websocket"):
+	case r.URL.Path == "/websocket":
 		e.serveWebsocket(w, r)
 	case r.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)

@@ -61,7 +61,9 @@ type Engine struct {
 	journal *journal
 	blobs   *blobs
 	out     *dispatcher
-	wg      sync.WaitGroup
+	wg      sync.WaitGroup // the engine's own goroutines
+	serving sync.WaitGroup // requests and websockets
+	closed  bool           // guarded by mu: no more of them
 	ctx     context.Context
 	stop    context.CancelFunc
 }
@@ -94,14 +96,37 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close drops every connection and waits until the journal is on disk.
+// Close drops every connection, waits for running requests, and returns when the
+// journal is on disk.
 func (e *Engine) Close() error {
+	e.look(func() { e.closed = true })
 	e.DropConnections()
 	e.stop()
+	e.serving.Wait()
 	e.out.close()
 	err := e.journal.close()
 	e.wg.Wait()
 	return err
+}
+
+// enter counts a request or websocket in; false when the engine is closed.
+func (e *Engine) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.serving.Add(1)
+	return true
+}
+
+// Idle waits until no websocket is open.
+func (e *Engine) Idle(ctx context.Context) error {
+	return e.Wait(ctx, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.conns) == 0
+	})
 }
 
 // do runs f alone, then waits until what it changed is on disk.

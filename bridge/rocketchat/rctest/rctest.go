@@ -1,0 +1,418 @@
+// Package rctest is a Rocket.Chat for tests: a real HTTP and websocket server on
+// a local port, over the simulator of package sim. It is not Rocket.Chat.
+//
+// It is rude unless told otherwise: it repeats and reorders events, drops
+// websockets, refuses requests with 429 and 502, and loses one answer in twenty
+// after doing the work. The seed of all that is in the test's log.
+package rctest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/rocketchat/rctest/sim"
+)
+
+// What every server starts with, unless Env says otherwise.
+const (
+	AdminName         = "admin"
+	AdminPassword     = "admin-password"
+	CreateTokenSecret = "create-token-secret"
+)
+
+// patience is how long the Wait functions wait.
+const patience = 20 * time.Second
+
+// A Server is ready to use after Start. Fields must be set before that.
+type Server struct {
+	Polite bool   // switches the rudeness off, for tests about something else
+	Seed   uint64 // 0: choose one
+	Data   string // journal file; empty keeps data in memory, also over Restart
+
+	// Env is added to the environment the simulator reads, such as
+	// "OVERWRITE_SETTING_API_Embed": "false" or "INITIAL_USER".
+	Env map[string]string
+
+	// OnRequest, if not nil, sees every REST request first. Returning true
+	// means that it has answered. Tests use it to fail exactly one call.
+	OnRequest func(http.ResponseWriter, *http.Request) bool
+
+	// URL is where it listens, such as "http://127.0.0.1:41234"; set by Start.
+	URL string
+
+	tb     testing.TB
+	engine *sim.Engine
+	rude   *sim.Rude
+	addr   string
+	http   *http.Server
+	served chan struct{}
+}
+
+// A Person is a user that a test can sign in as. The password of a user made by
+// CreateUser is the username.
+type Person = sim.Person
+
+// Start makes s listen on a local port until the test ends.
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
+	s.tb = tb
+	if s.Seed == 0 {
+		s.Seed = rand.Uint64()
+	}
+	if !s.Polite {
+		tb.Logf("rctest: Seed: %#x", s.Seed)
+		s.rude = sim.NewRude(s.Seed)
+	}
+	l := s.listen("127.0.0.1:0")
+	s.addr = l.Addr().String()
+	s.URL = "http://" + s.addr
+	s.engine = s.newEngine()
+	s.serve(l)
+	tb.Cleanup(func() {
+		s.Stop()
+		if s.engine != nil {
+			s.engine.Close()
+		}
+	})
+}
+
+func (s *Server) listen(addr string) net.Listener {
+	s.tb.Helper()
+	l, err := net.Listen("tcp", addr)
+	s.check(err)
+	return l
+}
+
+func (s *Server) newEngine() *sim.Engine {
+	s.tb.Helper()
+	env := s.environment()
+	var list []string
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	e, err := sim.New(sim.Options{Env: func(k string) string { return env[k] }, Environ: list, Data: s.Data, Rude: s.rude,
+		OnRequest: s.OnRequest, Log: slog.New(slog.DiscardHandler)})
+	s.check(err)
+	return e
+}
+
+func (s *Server) environment() map[string]string {
+	env := map[string]string{"ROOT_URL": s.URL, "ADMIN_USERNAME": AdminName, "ADMIN_PASS": AdminPassword,
+		"ADMIN_EMAIL": "admin@example.invalid", "CREATE_TOKENS_FOR_USERS": "true", "CREATE_TOKENS_FOR_USERS_SECRET": CreateTokenSecret,
+		"OVERWRITE_SETTING_Accounts_TwoFactorAuthentication_By_Email_Auto_Opt_In": "false"}
+	for k, v := range s.Env {
+		env[k] = v
+	}
+	return env
+}
+
+func (s *Server) serve(l net.Listener) {
+	s.http = &http.Server{Handler: s.engine, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	served := make(chan struct{})
+	s.served = served
+	go func() {
+		defer close(served)
+		s.http.Serve(l)
+	}()
+}
+
+// Stop ends all connections and closes the port. The data stay.
+func (s *Server) Stop() {
+	if s.http == nil {
+		return
+	}
+	s.http.Close()
+	<-s.served
+	s.http = nil
+	s.engine.DropConnections()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.engine.Idle(ctx); err != nil {
+		s.tb.Errorf("rctest: websockets are still open: %v", err)
+	}
+	if s.Data != "" {
+		s.engine.Close()
+		s.engine = nil
+	}
+}
+
+// Restart opens the same port again after Stop, with the same data.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	l := s.listen(s.addr)
+	if s.engine == nil {
+		s.engine = s.newEngine()
+	}
+	s.serve(l)
+}
+
+// DropConnections cuts every websocket.
+func (s *Server) DropConnections() { s.engine.DropConnections() }
+
+// Engine is the simulator itself, for what has no helper.
+func (s *Server) Engine() *sim.Engine { return s.engine }
+
+func (s *Server) check(err error) {
+	s.tb.Helper()
+	if err != nil {
+		s.tb.Fatalf("rctest: %v", err)
+	}
+}
+
+// What people do. Rooms are named by id or name, people by username.
+
+// CreateUser adds a user with the role user, or those given.
+func (s *Server) CreateUser(username string, roles ...string) Person {
+	s.tb.Helper()
+	p, err := s.engine.CreateUser(username, strings.ToUpper(username[:1])+username[1:], roles...)
+	s.check(err)
+	return p
+}
+
+// Admin signs in the administrator.
+func (s *Server) Admin() Person {
+	s.tb.Helper()
+	p := s.Login(AdminName)
+	p.Password = AdminPassword
+	return p
+}
+
+// Login gives an existing user one more token.
+func (s *Server) Login(username string) Person {
+	s.tb.Helper()
+	p, err := s.engine.Person(username)
+	s.check(err)
+	return p
+}
+
+// CreateChannel makes a public channel and returns its id.
+func (s *Server) CreateChannel(name, owner string, members ...string) string {
+	s.tb.Helper()
+	return s.CreateRoom("c", name, owner, members...)
+}
+
+// CreateRoom makes a room of type "c" or "p" and returns its id.
+func (s *Server) CreateRoom(t, name, owner string, members ...string) string {
+	s.tb.Helper()
+	rid, err := s.engine.CreateRoom(t, name, owner, members...)
+	s.check(err)
+	return rid
+}
+
+// CreateDirect makes a DM and returns its id.
+func (s *Server) CreateDirect(first string, others ...string) string {
+	s.tb.Helper()
+	rid, err := s.engine.CreateDirect(first, others...)
+	s.check(err)
+	return rid
+}
+
+// Say sends a message and returns its id.
+func (s *Server) Say(room, username, text string) string {
+	s.tb.Helper()
+	return s.SayWith(room, username, text, nil)
+}
+
+// Reply sends a message into the thread of root.
+func (s *Server) Reply(room, username, root, text string) string {
+	s.tb.Helper()
+	return s.SayWith(room, username, text, map[string]any{"tmid": root})
+}
+
+// SayWith sends a message with more fields.
+func (s *Server) SayWith(room, username, text string, fields map[string]any) string {
+	s.tb.Helper()
+	id, err := s.engine.Say(room, username, text, fields)
+	s.check(err)
+	return id
+}
+
+// Upload posts a file and returns the id of its message.
+func (s *Server) Upload(room, username, name, contentType string, data []byte, caption string) string {
+	s.tb.Helper()
+	id, err := s.engine.Upload(room, username, name, contentType, data, caption)
+	s.check(err)
+	return id
+}
+
+// Edit changes a message.
+func (s *Server) Edit(id, username, text string) {
+	s.tb.Helper()
+	s.check(s.engine.Edit(id, username, text))
+}
+
+// Delete removes a message.
+func (s *Server) Delete(id, username string) { s.tb.Helper(); s.check(s.engine.Delete(id, username)) }
+
+// React adds a reaction such as "smile", Unreact takes it back.
+func (s *Server) React(id, username, emoji string) {
+	s.tb.Helper()
+	s.check(s.engine.React(id, username, emoji, true))
+}
+
+// Unreact takes a reaction back.
+func (s *Server) Unreact(id, username, emoji string) {
+	s.tb.Helper()
+	s.check(s.engine.React(id, username, emoji, false))
+}
+
+// Typing starts or stops typing.
+func (s *Server) Typing(room, username string, on bool) {
+	s.tb.Helper()
+	s.check(s.engine.Typing(room, username, on))
+}
+
+// Join joins a public channel.
+func (s *Server) Join(room, username string) { s.tb.Helper(); s.check(s.engine.Join(room, username)) }
+
+// Leave leaves a room.
+func (s *Server) Leave(room, username string) { s.tb.Helper(); s.check(s.engine.Leave(room, username)) }
+
+// Invite adds username to a room.
+func (s *Server) Invite(room, by, username string) {
+	s.tb.Helper()
+	s.check(s.engine.Invite(room, by, username))
+}
+
+// Kick removes username from a room.
+func (s *Server) Kick(room, by, username string) {
+	s.tb.Helper()
+	s.check(s.engine.Kick(room, by, username))
+}
+
+// SetTopic changes a room's topic.
+func (s *Server) SetTopic(room, by, topic string) {
+	s.tb.Helper()
+	s.check(s.engine.ChangeRoom(room, by, map[string]any{"roomTopic": topic}))
+}
+
+// Rename changes a room's name.
+func (s *Server) Rename(room, by, name string) {
+	s.tb.Helper()
+	s.check(s.engine.ChangeRoom(room, by, map[string]any{"roomName": name}))
+}
+
+// SetName changes a person's display name.
+func (s *Server) SetName(username, name string) {
+	s.tb.Helper()
+	s.check(s.engine.ChangeUser(username, map[string]any{"name": name}))
+}
+
+// SetStatus changes presence ("online", "away", "busy", "offline") and its text.
+func (s *Server) SetStatus(username, status, text string) {
+	s.tb.Helper()
+	s.check(s.engine.SetStatus(username, status, text))
+}
+
+// Set changes a setting.
+func (s *Server) Set(setting string, value any) { s.tb.Helper(); s.check(s.engine.Set(setting, value)) }
+
+// What tests look at.
+
+// A Message is one message as the server holds it.
+type Message struct {
+	ID     string `json:"_id"`
+	Room   string `json:"rid"`
+	Text   string `json:"msg"`
+	Type   string `json:"t"` // empty for what people say
+	Thread string `json:"tmid"`
+	Alias  string `json:"alias"`
+	User   struct {
+		ID       string `json:"_id"`
+		Username string `json:"username"`
+	} `json:"u"`
+	EditedAt  string `json:"editedAt"`
+	Reactions map[string]struct {
+		Usernames []string `json:"usernames"`
+	} `json:"reactions"`
+	Attachments []map[string]any `json:"attachments"`
+	File        struct {
+		ID   string `json:"_id"`
+		Name string `json:"name"`
+	} `json:"file"`
+	Raw map[string]any `json:"-"` // everything
+}
+
+// Messages returns what a room holds, system messages included, oldest first.
+func (s *Server) Messages(room string) []Message {
+	var l []Message
+	for _, d := range s.engine.Messages(room) {
+		var m Message
+		b := d.JSON()
+		if err := errors.Join(json.Unmarshal(b, &m), json.Unmarshal(b, &m.Raw)); err != nil {
+			panic(err)
+		}
+		l = append(l, m)
+	}
+	return l
+}
+
+// Said returns what people said in a room: no system messages.
+func (s *Server) Said(room string) []Message {
+	var l []Message
+	for _, m := range s.Messages(room) {
+		if m.Type == "" {
+			l = append(l, m)
+		}
+	}
+	return l
+}
+
+// Members returns the usernames of a room's members, sorted.
+func (s *Server) Members(room string) []string { return s.engine.Members(room) }
+
+// Room returns a room as REST shows it, nil when there is none.
+func (s *Server) Room(room string) map[string]any { return s.engine.Room(room) }
+
+// User returns a user as administrators see it, nil when there is none.
+func (s *Server) User(username string) map[string]any { return s.engine.User(username) }
+
+// Count tells how often something was asked for: "POST /api/v1/chat.sendMessage",
+// "method sendMessage", "sub stream-room-messages" or "websocket".
+func (s *Server) Count(what string) int { return s.engine.Count(what) }
+
+// Sessions tells how many websockets are logged in as username.
+func (s *Server) Sessions(username string) int { return s.engine.Sessions(username) }
+
+// Subscribers tells how many subscriptions an event of a stream has, such as
+// ("stream-room-messages", rid).
+func (s *Server) Subscribers(stream, event string) int { return s.engine.Subscribers(stream, event) }
+
+// WaitFor waits until somebody has said text in a room.
+func (s *Server) WaitFor(tb testing.TB, room, text string) Message {
+	tb.Helper()
+	return s.WaitForMessage(tb, room, "the text "+text, func(m Message) bool { return m.Text == text })
+}
+
+// WaitForMessage waits until a room holds a message that fits.
+func (s *Server) WaitForMessage(tb testing.TB, room, what string, fits func(Message) bool) (found Message) {
+	tb.Helper()
+	s.WaitUntil(tb, what+" in "+room, func() bool {
+		for _, m := range s.Messages(room) {
+			if fits(m) {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// WaitUntil waits until ok does; it is asked again after every change here.
+func (s *Server) WaitUntil(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	if err := s.engine.Wait(ctx, ok); err != nil {
+		tb.Fatalf("rctest: waited for %s: %v", what, err)
+	}
+}
