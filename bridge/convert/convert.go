@@ -80,6 +80,7 @@ type EventContent struct {
 	Body       string
 	Membership string
 	Name       string // displayname of a member
+	RoomName   string // name of m.room.name
 	Direct     bool
 	Source     string // SourceKey: the item that our own event was sent for
 }
@@ -99,7 +100,7 @@ func ParseEvent(payload []byte) (Event, error) {
 	_ = json.Unmarshal(raw["origin_server_ts"], &e.Timestamp)
 	var c map[string]json.RawMessage
 	if json.Unmarshal(raw["content"], &c) == nil {
-		e.Content = EventContent{MsgType: str(c["msgtype"]), Body: str(c["body"]), Membership: str(c["membership"]), Name: str(c["displayname"]), Source: str(c[SourceKey])}
+		e.Content = EventContent{MsgType: str(c["msgtype"]), Body: str(c["body"]), Membership: str(c["membership"]), Name: str(c["displayname"]), RoomName: str(c["name"]), Source: str(c[SourceKey])}
 		_ = json.Unmarshal(c["is_direct"], &e.Content.Direct)
 	}
 	return e, nil

@@ -109,8 +109,9 @@ type RocketChat interface {
 	// Direct returns the direct room of a puppet and a user.
 	Direct(ctx context.Context, as Puppet, with RCPerson) (ids.RCRoom, error)
 	// CreateGroup makes a private group that belongs to owner and that the
-	// bridge account can read.
-	CreateGroup(ctx context.Context, title string, owner RCPerson) (RCRoomInfo, error)
+	// bridge account can read. A group that an interrupted call left behind is
+	// taken when unused says that it is no portal.
+	CreateGroup(ctx context.Context, title string, owner RCPerson, unused func(ids.RCRoom) (bool, error)) (RCRoomInfo, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info RCRoomInfo, ok bool, err error)
 	// Add and Remove change the membership of a room, as the bridge account.
@@ -161,9 +162,12 @@ type Matrix interface {
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Send sends a message as a ghost. source is carried inside the event.
 	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
-	// FindSent looks for an event that Send sent for source, in the room's
-	// timeline back to since, as reader.
-	FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string, since time.Time) (ids.MXEvent, bool, error)
+	// FindSent looks for an event that Send sent for source, as reader, among
+	// those that are newer than the last one that is linked.
+	FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error)
+	// Invitations lists what a ghost was invited to and has not answered, by
+	// an ID of each.
+	Invitations(ctx context.Context, ghost ids.MXUser) (map[string]Invitation, error)
 	// Members lists everybody in a room, as reader.
 	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]MXMember, error)
 	// Notice puts words of the bridge into a room, as reader.

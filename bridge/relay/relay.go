@@ -27,6 +27,7 @@ const (
 	KindMXMessage = "mx.message" // m.room.message
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
 	KindMXInvite  = "mx.invite"  // an invitation of a ghost: Invitation
+	KindMXHint    = "mx.hint"    // a ghost may have been invited by another server: the ghost
 	KindMXRoster  = "mx.roster"  // a room has just been bridged: its members join in Rocket.Chat; no payload
 )
 
@@ -108,6 +109,10 @@ type Relay struct {
 	Site   string             // Rocket.Chat's address as people see it
 	Live   func() config.Live // the configuration in force; a delivery reads it once
 	Log    *slog.Logger
+	// Delivered is told of each delivery: how long the item waited to be tried
+	// and how long the last attempt took. nil is allowed.
+	Delivered func(kind string, waited, took time.Duration)
+
 	worker queue.Worker
 
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
@@ -162,8 +167,11 @@ func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 	start := time.Now()
 	receipts, err := r.route(ctx, item)
 	if err == nil {
-		r.Log.Info("delivered", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
-			"took", time.Since(start), "waited", start.Sub(item.Accepted))
+		waited, took := start.Sub(item.Accepted), time.Since(start)
+		r.Log.Info("delivered", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "waited", waited, "took", took)
+		if r.Delivered != nil {
+			r.Delivered(item.Kind, waited, took)
+		}
 	}
 	return receipts, err
 }
@@ -182,6 +190,8 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.memberToRocketChat(ctx, item)
 	case KindMXInvite:
 		return nil, r.acceptInvitation(ctx, item)
+	case KindMXHint:
+		return nil, r.lookForInvitation(ctx, item)
 	case KindMXRoster:
 		return nil, r.rosterToRocketChat(ctx, item)
 	}

@@ -46,7 +46,7 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 // homeservers remember transaction IDs in memory only.
 func (r *Relay) send(ctx context.Context, p Portal, g Ghost, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
 	if item.Attempts > 0 {
-		event, ok, err := r.MX.FindSent(ctx, p.MXRoom, r.reader(p), source, item.Accepted)
+		event, ok, err := r.MX.FindSent(ctx, p.MXRoom, r.reader(p), source)
 		if err != nil || ok {
 			return event, err
 		}

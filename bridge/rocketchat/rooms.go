@@ -26,10 +26,19 @@ func family(roomType string) string {
 // RoomByID calls GET rooms.info as the caller, who must have access. ok is
 // false when there is no such room.
 func (c *Client) RoomByID(ctx context.Context, rid string) (r Room, ok bool, err error) {
+	return c.roomInfo(ctx, url.Values{"roomId": {rid}})
+}
+
+// RoomByName is RoomByID for the slug of a channel or group.
+func (c *Client) RoomByName(ctx context.Context, name string) (r Room, ok bool, err error) {
+	return c.roomInfo(ctx, url.Values{"roomName": {name}})
+}
+
+func (c *Client) roomInfo(ctx context.Context, q url.Values) (Room, bool, error) {
 	var out struct {
 		Room Room `json:"room"`
 	}
-	err = c.get(ctx, "rooms.info", url.Values{"roomId": {rid}}, &out)
+	err := c.get(ctx, "rooms.info", q, &out)
 	if Says(err, "error-room-not-found") {
 		return Room{}, false, nil
 	}

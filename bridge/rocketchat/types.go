@@ -68,6 +68,7 @@ type User struct {
 	Type     string   `json:"type"` // "user", "bot", "app"
 	Roles    []string `json:"roles"`
 	Active   bool     `json:"active"`
+	Nickname string   `json:"nickname"`
 }
 
 // Ref returns the short form.

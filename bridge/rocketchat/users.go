@@ -108,3 +108,22 @@ func (c *Client) CreateToken(ctx context.Context, userID string, createSecret se
 func (c *Client) SetOwnName(ctx context.Context, name string) error {
 	return c.post(ctx, "users.updateOwnBasicInfo", map[string]any{"data": map[string]string{"name": name}}, nil)
 }
+
+// Permissions calls GET permissions.listAll: the roles that have each
+// permission.
+func (c *Client) Permissions(ctx context.Context) (map[string][]string, error) {
+	var out struct {
+		Update []struct {
+			ID    string   `json:"_id"`
+			Roles []string `json:"roles"`
+		} `json:"update"`
+	}
+	if err := c.get(ctx, "permissions.listAll", nil, &out); err != nil {
+		return nil, err
+	}
+	perms := make(map[string][]string, len(out.Update))
+	for _, p := range out.Update {
+		perms[p.ID] = p.Roles
+	}
+	return perms, nil
+}

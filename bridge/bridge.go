@@ -1,0 +1,217 @@
+// Package bridge is the running bridge: it wires the two sides, the relay, the
+// store and the slash commands together, serves what the homeserver, the web
+// server and the operator ask of it over HTTP, and follows its configuration
+// file while it runs. It imports nothing of provisioning: it also runs alone,
+// against a Rocket.Chat and a homeserver that somebody already has.
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"appliance/bridge/command"
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/mxside"
+	"appliance/bridge/rcside"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/store"
+)
+
+// Options say how to run a bridge.
+type Options struct {
+	ConfigFile string
+	Version    string
+	// Log is where the bridge writes; its level follows the configuration when
+	// Level is the one that the handler was made with.
+	Log   *slog.Logger
+	Level *slog.LevelVar
+}
+
+// service is a bridge that runs.
+type service struct {
+	Options
+	current atomic.Pointer[config.Config]
+	refused atomic.Pointer[string] // why the newest file is not in force; nil when it is
+	store   *store.Store
+	relay   *relay.Relay
+	rc      *rcside.Side
+	mx      *mxside.Side
+	front   *command.Front
+	metrics *metrics
+}
+
+// Run runs a bridge until ctx ends. A configuration or a database that cannot be
+// used is an error at once; networks that do not answer are waited for.
+func Run(ctx context.Context, o Options) error {
+	if o.Level == nil {
+		o.Level = new(slog.LevelVar)
+	}
+	s := &service{Options: o}
+	cfg, err := config.Load(o.ConfigFile)
+	if err != nil {
+		return err
+	}
+	secrets, err := config.ReadSecrets(cfg.Fixed)
+	if err != nil {
+		return err
+	}
+	s.put(cfg)
+	if s.store, err = store.Open(ctx, cfg.Database); err != nil {
+		return err
+	}
+	defer func() { _ = s.store.Close() }()
+	if err := s.wire(cfg.Fixed, secrets); err != nil {
+		return err
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.AppService.Listen)
+	if err != nil {
+		return fmt.Errorf("appservice.listen: %w", err)
+	}
+	s.Log.Info("the bridge runs", "version", o.Version, "listen", ln.Addr().String(), "domain", cfg.Homeserver.Domain)
+	return s.run(ctx, ln)
+}
+
+// wire connects the parts. The relay and the sides need each other, so the
+// relay is filled in last.
+func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
+	names := ids.Namespace{Server: f.Homeserver.Domain, Bot: f.AppService.Bot}
+	if f.Namespace == "prefixed" {
+		names.Prefix = "rc_"
+	}
+	s.metrics = newMetrics(s.store, s.Version)
+	s.relay = &relay.Relay{
+		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.delivered,
+		Live: func() config.Live { return s.current.Load().Live },
+	}
+	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken)
+	s.rc = rcside.New(rcside.Options{
+		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
+		Log: s.Log.With("side", "rocketchat"),
+	})
+	var err error
+	s.mx, err = mxside.New(mxside.Options{
+		URL: f.Homeserver.URL, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,
+		Accept: s.relay.Accept, Log: s.Log.With("side", "matrix"),
+		Person: func(ctx context.Context, user ids.MXUser) (bool, error) {
+			_, ok, err := s.relay.Person(ctx, user)
+			return ok, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.relay.RC, s.relay.MX = s.rc, s.mx
+	s.front, err = command.NewFront(&command.Commands{Client: client, Bridge: s.relay, Answers: s.rc, Log: s.Log}, f.RocketChat.URL)
+	return err
+}
+
+// run runs everything until ctx ends or a part cannot go on.
+func (s *service) run(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.relay.Run(ctx) })
+	g.Go(func() error { return s.rc.Listen(ctx) })
+	g.Go(func() error { return s.mx.Listen(ctx) })
+	g.Go(func() error { return config.Watch(ctx, s.ConfigFile, s.reload) })
+	g.Go(func() error { return s.hangups(ctx) })
+	g.Go(func() error { return s.prune(ctx) })
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return ignoreDeadline(srv.Shutdown(grace))
+	})
+	err := g.Wait()
+	s.Log.Info("the bridge stops", "err", err)
+	return err
+}
+
+func ignoreDeadline(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// hangups reloads on SIGHUP, for where changes of files go unnoticed.
+func (s *service) hangups(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			s.reload()
+		}
+	}
+}
+
+// prune forgets what is too old to come again, once a day.
+func (s *service) prune(ctx context.Context) error {
+	tick := time.NewTicker(24 * time.Hour)
+	defer tick.Stop()
+	for {
+		if err := s.store.Prune(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.Log.Warn("old records could not be removed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// put makes a configuration the one in force.
+func (s *service) put(c config.Config) {
+	s.current.Store(&c)
+	s.refused.Store(nil)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err == nil {
+		s.Level.Set(level)
+	}
+}
+
+// reload puts a changed file in force, or keeps what is and says why.
+func (s *service) reload() {
+	cur := *s.current.Load()
+	next, err := config.Load(s.ConfigFile)
+	if err == nil {
+		changed := config.ChangedLive(cur, next)
+		if cur.Live, err = config.Reload(cur, next); err == nil {
+			s.put(cur)
+			if len(changed) > 0 {
+				s.Log.Info("the configuration was reloaded", "changed", changed)
+				s.relay.Wake()
+			}
+			s.metrics.reloads.WithLabelValues("ok").Inc()
+			return
+		}
+	}
+	why := err.Error()
+	if old := s.refused.Swap(&why); old == nil || *old != why {
+		s.Log.Error("the configuration was not reloaded: nothing has changed", "err", why)
+	}
+	s.metrics.reloads.WithLabelValues("refused").Inc()
+}

@@ -1,0 +1,218 @@
+// Package command runs the slash commands /bridge and /federation. Rocket.Chat
+// lets nobody but licensed apps add commands, so the web server hands four of
+// its endpoints to Front, which answers for these two commands and passes
+// everything else on to Rocket.Chat unchanged. The caller is whoever Rocket.Chat
+// says the request's token belongs to.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// Bridge is what commands do; *relay.Relay does it.
+type Bridge interface {
+	Invite(ctx context.Context, caller relay.Caller, target ids.MXUser) error
+	Direct(ctx context.Context, caller relay.RCPerson, target ids.MXUser) error
+}
+
+// Answers carries words to people; *rcside.Side does it.
+type Answers interface {
+	Tell(ctx context.Context, who relay.RCPerson, text string) error
+	Say(ctx context.Context, room ids.RCRoom, text string) error
+}
+
+// Commands runs commands.
+type Commands struct {
+	Client  *rocketchat.Client // speaks for the bridge account
+	Bridge  Bridge
+	Answers Answers
+	Log     *slog.Logger
+
+	mu    sync.Mutex
+	perms map[string][]string
+	asked time.Time
+}
+
+// request is one command as it was typed.
+type request struct {
+	caller *rocketchat.Client
+	user   rocketchat.User
+	name   string // "bridge" or "federation"
+	params string
+	room   string
+}
+
+// mine reports whether a command is ours.
+func mine(name string) bool {
+	name = strings.ToLower(name)
+	return name == "bridge" || name == "federation"
+}
+
+const help = "/bridge invite @name:example.org - invite somebody on Matrix to this room\n" +
+	"/federation dm @name:example.org - talk to somebody on Matrix alone\n" +
+	"/bridge help - this text"
+
+// run carries a command out and answers the caller. The error is a
+// *relay.SayError where the caller can do something about it.
+func (c *Commands) run(ctx context.Context, r request) error {
+	words := strings.Fields(r.params)
+	verb := ""
+	if len(words) > 0 {
+		verb = strings.ToLower(words[0])
+	}
+	var err error
+	switch r.name + " " + verb {
+	case "bridge invite":
+		err = c.invite(ctx, r, words[1:])
+	case "federation dm":
+		err = c.direct(ctx, r, words[1:])
+	case "bridge help", "federation help", "bridge ", "federation ":
+		return c.Answers.Tell(ctx, personOf(r.user), help)
+	default:
+		err = &relay.SayError{Text: fmt.Sprintf("there is no /%s %s; these commands are there:\n%s", r.name, verb, help)}
+	}
+	if err != nil {
+		c.refuse(ctx, r, err)
+	}
+	return err
+}
+
+// refuse tells the caller why nothing happened. Rocket.Chat shows a failed
+// command as a general sentence only, so the reason comes as a direct message.
+func (c *Commands) refuse(ctx context.Context, r request, err error) {
+	text := "That did not work just now; please try again in a moment."
+	if se, ok := errors.AsType[*relay.SayError](err); ok {
+		text = "Sorry: " + se.Text + "."
+	}
+	c.Log.Warn("a command failed", "command", r.name, "user", r.user.ID, "room", r.room, "err", err)
+	if err := c.Answers.Tell(ctx, personOf(r.user), text); err != nil {
+		c.Log.Warn("the caller of a command could not be told", "user", r.user.ID, "err", err)
+	}
+}
+
+func personOf(u rocketchat.User) relay.RCPerson {
+	return relay.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+}
+
+func sayf(format string, args ...any) error { return &relay.SayError{Text: fmt.Sprintf(format, args...)} }
+
+func oneAddress(usage string, words []string) (ids.MXUser, error) {
+	if len(words) != 1 {
+		return "", sayf("this needs one address: %s", usage)
+	}
+	mx, err := ids.ParseUser(words[0])
+	if err != nil {
+		return "", sayf("%s", err)
+	}
+	return mx, nil
+}
+
+// invite is /bridge invite.
+func (c *Commands) invite(ctx context.Context, r request, words []string) error {
+	target, err := oneAddress("/bridge invite @name:example.org", words)
+	if err != nil {
+		return err
+	}
+	room, sub, err := c.roomOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	if room.Type == rocketchat.Direct {
+		return sayf("a direct message cannot take another person in; use /federation dm %s", target)
+	}
+	if ok, err := c.mayInvite(ctx, r.user, room, sub); err != nil {
+		return err
+	} else if !ok {
+		return sayf("you may not invite people to this room")
+	}
+	// The bridge has to be in the room to read it and to let people in. The
+	// caller, who may invite, invites it.
+	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
+		return fmt.Errorf("bring the bridge into the room: %w", err)
+	}
+	caller := relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
+	if err := c.Bridge.Invite(ctx, caller, target); err != nil {
+		return err
+	}
+	return c.Answers.Say(ctx, caller.Room, fmt.Sprintf("%s invited %s from Matrix to this room.", caller.Display(), target))
+}
+
+// roomOf returns the room a command was typed in, if the caller is in it.
+func (c *Commands) roomOf(ctx context.Context, r request) (rocketchat.Room, rocketchat.Subscription, error) {
+	sub, ok, err := r.caller.Subscription(ctx, r.room)
+	if err != nil {
+		return rocketchat.Room{}, sub, err
+	}
+	if !ok {
+		return rocketchat.Room{}, sub, sayf("you are not in this room")
+	}
+	room, ok, err := r.caller.RoomByID(ctx, r.room)
+	if err == nil && !ok {
+		err = sayf("this room does not exist")
+	}
+	return room, sub, err
+}
+
+// mayInvite asks Rocket.Chat's permissions what Rocket.Chat itself would.
+func (c *Commands) mayInvite(ctx context.Context, u rocketchat.User, room rocketchat.Room, sub rocketchat.Subscription) (bool, error) {
+	perms, err := c.permissions(ctx)
+	if err != nil {
+		return false, err
+	}
+	any := "add-user-to-any-c-room"
+	if room.Type == rocketchat.Group {
+		any = "add-user-to-any-p-room"
+	}
+	return holds(perms["add-user-to-joined-room"], u.Roles, sub.Roles) || holds(perms[any], u.Roles), nil
+}
+
+func holds(need []string, have ...[]string) bool {
+	return slices.ContainsFunc(slices.Concat(have...), func(role string) bool { return slices.Contains(need, role) })
+}
+
+// permissionsFor is how long permissions are remembered.
+const permissionsFor = time.Minute
+
+func (c *Commands) permissions(ctx context.Context) (map[string][]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.perms != nil && time.Since(c.asked) < permissionsFor {
+		return c.perms, nil
+	}
+	perms, err := c.Client.Permissions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the permissions: %w", err)
+	}
+	c.perms, c.asked = perms, time.Now()
+	return perms, nil
+}
+
+// direct is /federation dm.
+func (c *Commands) direct(ctx context.Context, r request, words []string) error {
+	target, err := oneAddress("/federation dm @name:example.org", words)
+	if err != nil {
+		return err
+	}
+	perms, err := c.permissions(ctx)
+	if err != nil {
+		return err
+	}
+	if !holds(perms["create-d"], r.user.Roles) {
+		return sayf("you may not open direct messages")
+	}
+	if err := c.Bridge.Direct(ctx, personOf(r.user), target); err != nil {
+		return err
+	}
+	return c.Answers.Tell(ctx, personOf(r.user), fmt.Sprintf("%s is invited. Write to them in your new direct message; they see it once they have accepted.", target))
+}

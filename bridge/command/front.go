@@ -1,0 +1,257 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
+)
+
+// Front is the HTTP face of Commands.
+type Front struct {
+	Commands *Commands
+	target   *url.URL
+	proxy    *httputil.ReverseProxy
+	http     *http.Client
+}
+
+// NewFront returns a front that passes on to the Rocket.Chat at base.
+func NewFront(c *Commands, base string) (*Front, error) {
+	target, err := url.Parse(base)
+	if err != nil {
+		return nil, err
+	}
+	return &Front{Commands: c, target: target, http: &http.Client{Timeout: 30 * time.Second}, proxy: &httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.SetURL(target)
+			pr.Out.Host = pr.In.Host
+			// The web server has set these; Rocket.Chat counts requests by them.
+			for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip"} {
+				pr.Out.Header[h] = pr.In.Header[h]
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}}, nil
+}
+
+// Routes adds the four endpoints that the web server hands over.
+func (f *Front) Routes(mux *http.ServeMux) {
+	mux.HandleFunc("POST /api/v1/commands.run", f.commandsRun)
+	mux.HandleFunc("POST /api/v1/method.call/slashCommand", f.slashCommand)
+	mux.HandleFunc("GET /api/v1/commands.list", f.list)
+	mux.HandleFunc("GET /api/v1/commands.get", f.get)
+}
+
+const (
+	maxBody = 1 << 20
+	// runFor bounds a command: an invitation waits for another server.
+	runFor = 55 * time.Second
+)
+
+// commandsRun is POST /api/v1/commands.run, which the web client calls since 8.6
+// and the phones always did.
+func (f *Front) commandsRun(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Command string `json:"command"`
+		Params  string `json:"params"`
+		RoomID  string `json:"roomId"`
+	}
+	if !f.ours(w, r, &body, func() bool { return mine(body.Command) }) {
+		return
+	}
+	if err, status := f.run(r, body.Command, body.Params, body.RoomID); err != nil {
+		reply(w, status, map[string]any{"success": false, "error": words(err)})
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"result": nil, "success": true})
+}
+
+// slashCommand is POST /api/v1/method.call/slashCommand, which older web clients
+// call: the same in an envelope.
+func (f *Front) slashCommand(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Message string `json:"message"`
+	}
+	var call struct {
+		ID     json.RawMessage `json:"id"`
+		Params []struct {
+			Cmd    string `json:"cmd"`
+			Params string `json:"params"`
+			Msg    struct {
+				RoomID string `json:"rid"`
+			} `json:"msg"`
+		} `json:"params"`
+	}
+	isOurs := func() bool {
+		return json.Unmarshal([]byte(body.Message), &call) == nil && len(call.Params) == 1 && mine(call.Params[0].Cmd)
+	}
+	if !f.ours(w, r, &body, isOurs) {
+		return
+	}
+	p := call.Params[0]
+	result := map[string]any{"msg": "result", "id": call.ID, "result": nil}
+	if err, status := f.run(r, p.Cmd, p.Params, p.Msg.RoomID); err != nil {
+		if status == http.StatusUnauthorized {
+			reply(w, status, map[string]any{"status": "error", "message": words(err)})
+			return
+		}
+		delete(result, "result")
+		result["error"] = map[string]any{"isClientSafe": true, "error": "error-not-allowed", "reason": words(err), "message": words(err) + " [error-not-allowed]", "errorType": "Meteor.Error"}
+		inner, _ := json.Marshal(result) // maps of strings: cannot fail
+		reply(w, http.StatusBadRequest, map[string]any{"message": string(inner), "success": false})
+		return
+	}
+	inner, _ := json.Marshal(result)
+	reply(w, http.StatusOK, map[string]any{"message": string(inner), "success": true})
+}
+
+// ours decodes a request into body and reports whether it is for the bridge.
+// Everything else has been passed on when it returns false.
+func (f *Front) ours(w http.ResponseWriter, r *http.Request, body any, is func() bool) bool {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		reply(w, http.StatusBadRequest, map[string]any{"success": false, "error": "the request could not be read"})
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	if json.Unmarshal(data, body) == nil && is() {
+		return true
+	}
+	f.proxy.ServeHTTP(w, r)
+	return false
+}
+
+var errLogin = &relay.SayError{Text: "You must be logged in to do this."}
+
+// run finds out who calls and carries the command out.
+func (f *Front) run(r *http.Request, name, params, room string) (err error, status int) { //nolint:revive // the status belongs to the error
+	ctx, cancel := context.WithTimeout(r.Context(), runFor)
+	defer cancel()
+	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
+	if userID == "" || token == "" {
+		return errLogin, http.StatusUnauthorized
+	}
+	caller := f.Commands.Client.As(userID, secret.New(token))
+	user, err := caller.Me(ctx)
+	switch {
+	case rocketchat.Status(err) == http.StatusUnauthorized:
+		return errLogin, http.StatusUnauthorized
+	case err != nil:
+		return err, http.StatusBadGateway
+	}
+	err = f.Commands.run(ctx, request{caller: caller, user: user, name: strings.ToLower(name), params: params, room: room})
+	return err, http.StatusBadRequest
+}
+
+// words returns what may be shown of an error.
+func words(err error) string {
+	if se, ok := errors.AsType[*relay.SayError](err); ok {
+		return se.Text
+	}
+	return "the command could not be carried out"
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// listed are the commands as Rocket.Chat's clients list them.
+var listed = []map[string]any{
+	{"command": "bridge", "params": "invite @user:server", "description": "Talk to people on Matrix in this room", "clientOnly": false, "providesPreview": false},
+	{"command": "federation", "params": "dm @user:server", "description": "Talk to somebody on Matrix alone", "clientOnly": false, "providesPreview": false},
+}
+
+// list is GET /api/v1/commands.list: Rocket.Chat's own answer and, at the end of
+// its last page, our commands.
+func (f *Front) list(w http.ResponseWriter, r *http.Request) {
+	res, data, err := f.upstream(r)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	var page map[string]json.RawMessage
+	var commands []map[string]any
+	var total, offset int
+	if res.StatusCode != http.StatusOK || json.Unmarshal(data, &page) != nil || json.Unmarshal(page["commands"], &commands) != nil || json.Unmarshal(page["total"], &total) != nil {
+		passOn(w, res, data)
+		return
+	}
+	_ = json.Unmarshal(page["offset"], &offset)
+	missing := absent(commands)
+	if offset+len(commands) >= total {
+		commands = append(commands, missing...)
+	}
+	page["commands"], _ = json.Marshal(commands) // came from JSON: cannot fail
+	page["total"] = json.RawMessage(strconv.Itoa(total + len(missing)))
+	if _, ok := page["count"]; ok {
+		page["count"] = json.RawMessage(strconv.Itoa(len(commands)))
+	}
+	reply(w, http.StatusOK, page)
+}
+
+// absent returns those of our commands that are not in a list.
+func absent(commands []map[string]any) []map[string]any {
+	var out []map[string]any
+	for _, c := range listed {
+		have := false
+		for _, o := range commands {
+			have = have || o["command"] == c["command"]
+		}
+		if !have {
+			out = append(out, maps.Clone(c))
+		}
+	}
+	return out
+}
+
+// get is GET /api/v1/commands.get?command=.
+func (f *Front) get(w http.ResponseWriter, r *http.Request) {
+	for _, c := range listed {
+		if r.URL.Query().Get("command") == c["command"] {
+			reply(w, http.StatusOK, map[string]any{"command": c, "success": true})
+			return
+		}
+	}
+	f.proxy.ServeHTTP(w, r)
+}
+
+// upstream makes the same request to Rocket.Chat and reads the whole answer.
+func (f *Front) upstream(r *http.Request) (*http.Response, []byte, error) {
+	u := *f.target
+	u.Path, u.RawQuery = r.URL.Path, r.URL.RawQuery
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header = r.Header.Clone()
+	req.Header.Del("Accept-Encoding") // so that the answer can be read
+	req.Host = r.Host
+	res, err := f.http.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	return res, data, err
+}
+
+func passOn(w http.ResponseWriter, res *http.Response, data []byte) {
+	maps.Copy(w.Header(), res.Header)
+	w.Header().Del("Content-Length")
+	w.WriteHeader(res.StatusCode)
+	_, _ = w.Write(data)
+}

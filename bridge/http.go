@@ -1,0 +1,99 @@
+package bridge
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"appliance/bridge/store"
+)
+
+// routes returns everything the bridge serves. The web server passes on the
+// slash-command endpoints and the hint only; health, status and metrics are for
+// the inside.
+func (s *service) routes() http.Handler {
+	mux := http.NewServeMux()
+	s.mx.Routes(mux)
+	s.front.Routes(mux)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /ready", s.ready)
+	mux.HandleFunc("GET /status", s.status)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// Status is what GET /status answers.
+type Status struct {
+	Version    string    `json:"version"`
+	Enabled    bool      `json:"enabled"`
+	RocketChat bool      `json:"rocketchat_connected"`
+	Matrix     bool      `json:"matrix_connected"`
+	Waiting    int64     `json:"waiting"`
+	Buried     int64     `json:"buried"`
+	Oldest     time.Time `json:"oldest_waiting,omitzero"`
+	// ConfigError is why the newest bridge.yaml is not in force.
+	ConfigError string `json:"config_error,omitempty"`
+}
+
+func (s *service) ready(w http.ResponseWriter, _ *http.Request) {
+	if !s.rc.Connected() || !s.mx.Connected() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+func (s *service) status(w http.ResponseWriter, r *http.Request) {
+	b, err := s.store.Backlog(r.Context())
+	if err != nil {
+		http.Error(w, "the database does not answer", http.StatusInternalServerError)
+		return
+	}
+	st := Status{
+		Version: s.Version, Enabled: s.current.Load().Enabled, RocketChat: s.rc.Connected(), Matrix: s.mx.Connected(),
+		Waiting: b.Waiting, Buried: b.Buried, Oldest: b.Oldest,
+	}
+	if why := s.refused.Load(); why != nil {
+		st.ConfigError = *why
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(st)
+}
+
+// metrics are what GET /metrics shows.
+type metrics struct {
+	registry *prometheus.Registry
+	waited   *prometheus.HistogramVec
+	took     *prometheus.HistogramVec
+	reloads  *prometheus.CounterVec
+}
+
+func newMetrics(st *store.Store, version string) *metrics {
+	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "appliance_bridge_item_wait_seconds", Help: "Time from the acceptance of an item to its successful attempt.", Buckets: buckets,
+		}, []string{"kind"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "appliance_bridge_item_delivery_seconds", Help: "Duration of the successful attempt.", Buckets: buckets,
+		}, []string{"kind"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "appliance_bridge_config_reloads_total", Help: "Reloads of bridge.yaml by outcome.",
+		}, []string{"outcome"}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "appliance_bridge_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(m.waited, m.took, m.reloads, info, backlog{st}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) delivered(kind string, waited, took time.Duration) {
+	m.waited.WithLabelValues(kind).Observe(waited.Seconds())
+	m.took.WithLabelValues(kind).Observe(took.Seconds())
+}

@@ -1,0 +1,191 @@
+package mxside
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+)
+
+// maxTransaction bounds what is read of a transaction: a hundred events of the
+// largest size, with room to spare.
+const maxTransaction = 32 << 20
+
+// Routes adds what the homeserver calls (Application Service API), and the hint
+// that the web server gives when another server invites somebody of ours.
+func (s *Side) Routes(mux *http.ServeMux) {
+	mux.HandleFunc("PUT /_matrix/app/v1/transactions/{txn}", s.authorised(s.transaction))
+	mux.HandleFunc("GET /_matrix/app/v1/users/{user}", s.authorised(s.user))
+	mux.HandleFunc("GET /_matrix/app/v1/rooms/{alias}", s.authorised(notFound))
+	mux.HandleFunc("POST /_matrix/app/v1/ping", s.authorised(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "", "") }))
+	mux.HandleFunc("/hint/invite", s.hint)
+}
+
+// authorised lets only the homeserver in.
+func (s *Side) authorised(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			token = r.URL.Query().Get("access_token")
+		}
+		if subtle.ConstantTimeCompare([]byte(token), []byte(s.HSToken.Reveal())) != 1 {
+			answer(w, http.StatusForbidden, "M_FORBIDDEN", "the token is not the homeserver's")
+			return
+		}
+		next(w, r)
+	}
+}
+
+func answer(w http.ResponseWriter, status int, code, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	body := map[string]string{}
+	if code != "" {
+		body = map[string]string{"errcode": code, "error": text}
+	}
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusNotFound, "M_NOT_FOUND", "there is no such thing")
+}
+
+// transaction stores events and only then answers. Dendrite sends a transaction
+// again under the same ID with more events in it, so events are recognised by
+// their own ID and the transaction's means nothing.
+func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
+	var txn struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTransaction)).Decode(&txn); err != nil {
+		answer(w, http.StatusBadRequest, "M_BAD_JSON", err.Error())
+		return
+	}
+	var items []queue.Item
+	for _, raw := range txn.Events {
+		if it, ok := s.item(raw, ""); ok {
+			items = append(items, it)
+		}
+	}
+	if len(items) > 0 {
+		if s.sync.doubted() {
+			if err := s.recover(r.Context(), items); err != nil {
+				s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
+				answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")
+				return
+			}
+		}
+		if err := s.Accept(r.Context(), items, nil); err != nil {
+			s.Log.Error("a transaction could not be stored", "events", len(items), "err", err)
+			answer(w, http.StatusInternalServerError, "M_UNKNOWN", "the events could not be stored")
+			return
+		}
+	}
+	answer(w, http.StatusOK, "", "")
+}
+
+// user answers whether one of our addresses exists: GET /users/{user}.
+func (s *Side) user(w http.ResponseWriter, r *http.Request) {
+	ok, err := s.Person(r.Context(), ids.MXUser(r.PathValue("user")))
+	switch {
+	case err != nil:
+		s.Log.Warn("an address could not be looked up", "user", r.PathValue("user"), "err", err)
+		answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "Rocket.Chat does not answer")
+	case !ok:
+		notFound(w, r)
+	default:
+		answer(w, http.StatusOK, "", "")
+	}
+}
+
+// hint stores that another server seems to invite a ghost. It may come from
+// anybody, so it is only a reason to look: what counts is what the homeserver
+// then says.
+func (s *Side) hint(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		answer(w, http.StatusBadRequest, "M_BAD_JSON", "the body could not be read")
+		return
+	}
+	var v2 struct {
+		Event json.RawMessage `json:"event"`
+	}
+	raw := json.RawMessage(body) // version 1 sends the event itself
+	if json.Unmarshal(body, &v2) == nil && len(v2.Event) > 0 {
+		raw = v2.Event
+	}
+	e, err := convert.ParseEvent(raw)
+	ghost := ids.MXUser(e.StateKey)
+	if err != nil || e.Type != "m.room.member" || !s.Names.Owns(ghost) || e.Room == "" {
+		answer(w, http.StatusOK, "", "") // nothing for us
+		return
+	}
+	sum := sha256.Sum256(body)
+	item := queue.Item{
+		ID: "hint " + hex.EncodeToString(sum[:16]), Lane: "hint:" + string(ghost), Kind: relay.KindMXHint,
+		Payload: []byte(ghost),
+	}
+	if err := s.Accept(r.Context(), []queue.Item{item}, nil); err != nil {
+		answer(w, http.StatusInternalServerError, "M_UNKNOWN", "the hint could not be stored")
+		return
+	}
+	answer(w, http.StatusOK, "", "")
+}
+
+// item decides what an event is to the bridge. ok is false for our own echo and
+// for what does not cross. room is given where the event does not name it.
+func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
+	e, err := convert.ParseEvent(raw)
+	if err != nil || e.ID == "" || s.Names.Owns(ids.MXUser(e.Sender)) {
+		return queue.Item{}, false
+	}
+	if room == "" {
+		room = ids.MXRoom(e.Room)
+	}
+	if room == "" {
+		return queue.Item{}, false
+	}
+	it := queue.Item{ID: e.ID, Lane: relay.MXLane(room)}
+	switch {
+	case e.Type == "m.room.message":
+		it.Kind = relay.KindMXMessage
+	case e.Type == "m.room.member" && s.Names.Owns(ids.MXUser(e.StateKey)):
+		if e.Content.Membership != "invite" {
+			return queue.Item{}, false
+		}
+		return relay.InvitationItem(e.ID, relay.Invitation{
+			Room: room, Ghost: ids.MXUser(e.StateKey), Inviter: ids.MXUser(e.Sender), Direct: e.Content.Direct,
+		}), true
+	case e.Type == "m.room.member" && e.StateKey != "":
+		it.Kind = relay.KindMXMember
+	default:
+		return queue.Item{}, false
+	}
+	it.Payload = withRoom(raw, e.Room, room)
+	return it, true
+}
+
+// withRoom puts the room into an event from /sync, which leaves it out.
+func withRoom(raw json.RawMessage, has string, room ids.MXRoom) []byte {
+	if has == string(room) {
+		return raw
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil {
+		return raw
+	}
+	m["room_id"], _ = json.Marshal(room) // a string cannot fail
+	out, err := json.Marshal(m)
+	if err != nil {
+		return raw
+	}
+	return out
+}

@@ -1,0 +1,392 @@
+package rcside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/rocketchat/ddp"
+)
+
+// Accept stores items and cursors; see relay.Relay.Accept.
+type Accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error
+
+const (
+	// overlap is how far before the cursor catching up begins: changes are
+	// announced up to a minute after the time they carry, when Rocket.Chat
+	// looks at links first.
+	overlap = 90 * time.Second
+	// minPause and maxPause bound the wait between two attempts to connect.
+	minPause = 300 * time.Millisecond
+	maxPause = 15 * time.Second
+	// maxBatch is how many live messages are stored in one transaction.
+	maxBatch = 200
+	// maxMissed is how many missed messages are sorted in memory at once.
+	maxMissed = 5000
+	// maxFrames is how many live messages may wait in memory: beyond it the
+	// session is begun anew and catches up.
+	maxFrames = 20000
+)
+
+// Listen reads the rooms of all portals until ctx ends.
+func (s *Side) Listen(ctx context.Context) error {
+	portals, err := s.Store.Portals(ctx)
+	if err != nil {
+		return fmt.Errorf("read the portals: %w", err)
+	}
+	s.reader("") // the bridge account is connected even before there is a portal
+	for _, p := range portals {
+		s.Watch(p)
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-s.started:
+			running.Go(func() { r.run(ctx) })
+		}
+	}
+}
+
+// Watch implements relay.RocketChat.
+func (s *Side) Watch(p relay.Portal) {
+	s.mu.Lock()
+	old, known := s.watching[p.RCRoom]
+	s.watching[p.RCRoom] = p
+	s.mu.Unlock()
+	if known && old.RCReader != p.RCReader {
+		s.reader(old.RCReader).remove(p.RCRoom)
+	}
+	s.reader(p.RCReader).add(p.RCRoom)
+}
+
+// Connected reports whether the bridge account's session is live.
+func (s *Side) Connected() bool {
+	s.mu.Lock()
+	r := s.readers[""]
+	s.mu.Unlock()
+	return r != nil && r.isLive()
+}
+
+// reader returns the reader of an account, started as needed.
+func (s *Side) reader(account ids.MXUser) *reader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.readers[account]
+	if r == nil {
+		r = &reader{side: s, account: account, rooms: map[ids.RCRoom]bool{}, more: make(chan struct{}, 1)}
+		s.readers[account] = r
+		s.started <- r
+	}
+	return r
+}
+
+// A reader reads rooms through one account's session.
+type reader struct {
+	side    *Side
+	account ids.MXUser
+	more    chan struct{} // there is a new room, or a frame
+
+	mu     sync.Mutex
+	rooms  map[ids.RCRoom]bool // true once subscribed and caught up, in this session
+	frames []rocketchat.Message
+	live   bool
+	// overflow says that frames were dropped in this session.
+	overflow bool
+}
+
+func (r *reader) add(room ids.RCRoom) {
+	r.mu.Lock()
+	if _, ok := r.rooms[room]; !ok {
+		r.rooms[room] = false
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+func (r *reader) remove(room ids.RCRoom) {
+	r.mu.Lock()
+	delete(r.rooms, room)
+	r.mu.Unlock()
+}
+
+func (r *reader) signal() {
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+func (r *reader) isLive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live
+}
+
+// run keeps a session alive until ctx ends.
+func (r *reader) run(ctx context.Context) {
+	log := r.side.Log.With("account", string(r.account))
+	for failures := 0; ; {
+		start := time.Now()
+		err := r.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if failures++; time.Since(start) > time.Minute {
+			failures = 1
+		}
+		pause := min(maxPause, minPause<<min(failures-1, 6))
+		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter
+		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// session connects, catches up and stays until the connection ends.
+func (r *reader) session(ctx context.Context) error {
+	client, err := r.side.clientFor(ctx, r.account)
+	if err != nil {
+		return err
+	}
+	r.reset()
+	conn, err := ddp.Dial(ctx, client.Base(), client.Token(), r.event)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer r.reset()
+	for {
+		if err := r.catchUp(ctx, conn, client); err != nil {
+			return err
+		}
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
+		r.setLive()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-conn.Done():
+			return conn.Err()
+		case <-r.more:
+		}
+	}
+}
+
+// reset forgets what belonged to a session.
+func (r *reader) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live, r.frames, r.overflow = false, nil, false
+	for room := range r.rooms {
+		r.rooms[room] = false
+	}
+}
+
+func (r *reader) setLive() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live = true
+}
+
+// event takes a frame of the websocket. Frames of a room that is not caught up
+// yet wait: what happened before them comes first.
+func (r *reader) event(e ddp.Event) {
+	if e.Stream != "stream-room-messages" || len(e.Args) == 0 {
+		return
+	}
+	var m rocketchat.Message
+	if err := json.Unmarshal(e.Args[0], &m); err != nil || m.ID == "" {
+		return
+	}
+	r.mu.Lock()
+	if len(r.frames) < maxFrames {
+		r.frames = append(r.frames, m)
+	} else {
+		r.overflow = true
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// catchUp subscribes to the rooms that are new in this session and stores what
+// has happened in them since the cursor.
+func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client) error {
+	for _, room := range r.unread() {
+		if err := conn.Subscribe(ctx, "stream-room-messages", string(room)); err != nil {
+			if me, ok := errors.AsType[*ddp.MethodError](err); ok && me.Code == "not-allowed" {
+				r.side.Log.Warn("a bridged room cannot be read", "room", room, "err", err)
+				r.remove(room)
+				continue
+			}
+			return err
+		}
+		if err := r.side.missed(ctx, client, room); err != nil {
+			return fmt.Errorf("catch up with %s: %w", room, err)
+		}
+		r.mu.Lock()
+		if _, ok := r.rooms[room]; ok {
+			r.rooms[room] = true
+		}
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *reader) unread() []ids.RCRoom {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []ids.RCRoom
+	for room, done := range r.rooms {
+		if !done {
+			out = append(out, room)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// flush stores the live frames of the rooms that are caught up.
+func (r *reader) flush(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		if r.overflow {
+			r.mu.Unlock()
+			return errors.New("more arrived than could be stored")
+		}
+		n := min(len(r.frames), maxBatch)
+		batch := slices.Clone(r.frames[:n])
+		r.frames = r.frames[n:]
+		r.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		if err := r.side.store(ctx, batch); err != nil {
+			return err
+		}
+	}
+}
+
+// missed stores what has happened in a room since its cursor, in the order in
+// which it was written: changes come in the order of the last change.
+func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.RCRoom) error {
+	since, err := s.since(ctx, room)
+	if err != nil {
+		return err
+	}
+	var all []rocketchat.Message
+	err = client.SyncMessages(ctx, string(room), since, func(ms []rocketchat.Message) error {
+		if all = append(all, ms...); len(all) < maxMissed {
+			return nil
+		}
+		err := s.store(ctx, all)
+		all = nil
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b rocketchat.Message) int { return a.Time.Compare(b.Time.Time) })
+	return s.store(ctx, all)
+}
+
+// since returns from when on a room has to be read: a little before its cursor,
+// but not before its portal began.
+func (s *Side) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
+	begun := s.begun(room)
+	value, err := s.Store.Cursor(ctx, relay.RCCursor(room))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read a cursor: %w", err)
+	}
+	ms, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return begun, nil
+	}
+	if t := time.UnixMilli(ms).Add(-overlap); t.After(begun) {
+		return t, nil
+	}
+	return begun.Add(-time.Millisecond), nil // the server compares strictly
+}
+
+// begun returns when the portal of a room began: what was written before does
+// not cross.
+func (s *Side) begun(room ids.RCRoom) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watching[room].Created
+}
+
+// store turns messages into items and hands them over with the cursors.
+func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
+	var items []queue.Item
+	newest := map[string]int64{}
+	for _, m := range ms {
+		key := relay.RCCursor(ids.RCRoom(m.RoomID))
+		newest[key] = max(newest[key], m.Updated.UnixMilli())
+		item, ok, err := s.item(ctx, m)
+		if err != nil {
+			return err
+		}
+		if ok {
+			items = append(items, item)
+		}
+	}
+	cursors := map[string]string{}
+	for key, ms := range newest {
+		old, err := s.Store.Cursor(ctx, key)
+		if err != nil {
+			return err
+		}
+		if was, _ := strconv.ParseInt(old, 10, 64); ms > was {
+			cursors[key] = strconv.FormatInt(ms, 10)
+		}
+	}
+	if len(items) == 0 && len(cursors) == 0 {
+		return nil
+	}
+	return s.Accept(ctx, items, cursors)
+}
+
+// item decides what a message is to the bridge. ok is false for our own echo and
+// for what does not cross.
+func (s *Side) item(ctx context.Context, m rocketchat.Message) (queue.Item, bool, error) {
+	kind := ""
+	switch m.Type {
+	case "":
+		kind = relay.KindRCMessage
+	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned":
+		kind = relay.KindRCMember
+	default:
+		return queue.Item{}, false, nil
+	}
+	if m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
+		return queue.Item{}, false, nil
+	}
+	if s.IsBridge(ids.RCUser(m.User.ID)) {
+		return queue.Item{}, false, nil
+	}
+	if _, ours, err := s.Store.PuppetByRC(ctx, ids.RCUser(m.User.ID)); err != nil || ours {
+		return queue.Item{}, false, err
+	}
+	payload, err := json.Marshal(m)
+	if err != nil {
+		return queue.Item{}, false, err
+	}
+	return queue.Item{ID: "rc:" + m.ID, Lane: relay.RCLane(ids.RCRoom(m.RoomID)), Kind: kind, Payload: payload}, true, nil
+}

@@ -1,0 +1,298 @@
+// Package rcside is the Rocket.Chat side of the relay. It reads the rooms of
+// portals over the websocket and, after every connect, over REST from where it
+// had stopped, so that the websocket makes it fast and REST makes it complete;
+// and it carries out what the relay asks for over REST, as the bridge account or
+// as a puppet. It decides nothing that concerns Matrix.
+package rcside
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
+)
+
+var _ relay.RocketChat = (*Side)(nil)
+
+// Options say how to reach Rocket.Chat.
+type Options struct {
+	Client            *rocketchat.Client // speaks for the bridge account
+	CreateTokenSecret secret.String
+	Store             relay.Store
+	Accept            Accept
+	Log               *slog.Logger
+}
+
+// Side is Rocket.Chat. Methods are safe for concurrent use.
+type Side struct {
+	Options
+	mu       sync.Mutex
+	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
+	started  chan *reader
+	watching map[ids.RCRoom]relay.Portal
+}
+
+// New returns a side that reads nothing before Listen is called.
+func New(o Options) *Side {
+	return &Side{Options: o, readers: map[ids.MXUser]*reader{}, started: make(chan *reader, 1024), watching: map[ids.RCRoom]relay.Portal{}}
+}
+
+// IsBridge implements relay.RocketChat.
+func (s *Side) IsBridge(user ids.RCUser) bool { return string(user) == s.Client.UserID() }
+
+// UserByName implements relay.RocketChat.
+func (s *Side) UserByName(ctx context.Context, username string) (relay.RCPerson, bool, error) {
+	u, ok, err := s.Client.UserByName(ctx, username)
+	return personOf(u), ok, side(err)
+}
+
+// UserByID implements relay.RocketChat.
+func (s *Side) UserByID(ctx context.Context, id ids.RCUser) (relay.RCPerson, bool, error) {
+	u, ok, err := s.Client.UserByID(ctx, string(id))
+	return personOf(u), ok, side(err)
+}
+
+func personOf(u rocketchat.User) relay.RCPerson {
+	return relay.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+}
+
+// CreatePuppet implements relay.RocketChat. The Matrix address is the account's
+// nickname, where everybody sees it, and how a repeated call knows its own work.
+func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (relay.Puppet, error) {
+	for _, unique := range []bool{false, true} {
+		username := ids.PuppetUsername(mx, unique)
+		u, err := s.puppetAccount(ctx, mx, username, name)
+		if rocketchat.Says(err, "error-field-unavailable") {
+			continue // somebody else's name
+		}
+		if err != nil {
+			return relay.Puppet{}, side(err)
+		}
+		token, err := s.Client.CreateToken(ctx, u.ID, s.CreateTokenSecret)
+		if err != nil {
+			return relay.Puppet{}, side(err)
+		}
+		return relay.Puppet{MXUser: mx, RCUser: ids.RCUser(u.ID), Username: u.Username, Name: u.Name, Token: token}, nil
+	}
+	return relay.Puppet{}, fmt.Errorf("%w: the names for %s are taken", relay.ErrRefused, mx)
+}
+
+// puppetAccount makes an account, or finds the one that an earlier call made
+// whose answer was lost.
+func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name string) (rocketchat.User, error) {
+	password := make([]byte, 32)
+	_, _ = rand.Read(password) // never fails
+	u, err := s.Client.CreateUser(ctx, rocketchat.NewUser{
+		Username: username, Name: name, Email: username + "@matrix.invalid", Password: hex.EncodeToString(password),
+		Roles: []string{"user", "bot"}, Nickname: string(mx),
+	})
+	if err == nil || !rocketchat.Says(err, "error-field-unavailable") {
+		return u, err
+	}
+	found, ok, lookErr := s.Client.UserByName(ctx, username)
+	if lookErr != nil {
+		return u, lookErr
+	}
+	if ok && found.Nickname == string(mx) {
+		return found, nil
+	}
+	return u, err
+}
+
+// Rename implements relay.RocketChat.
+func (s *Side) Rename(ctx context.Context, p relay.Puppet, name string) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.SetOwnName(ctx, name) })
+}
+
+// Send implements relay.RocketChat.
+func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
+		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text})
+		return err
+	})
+}
+
+// Direct implements relay.RocketChat.
+func (s *Side) Direct(ctx context.Context, p relay.Puppet, with relay.RCPerson) (room ids.RCRoom, err error) {
+	err = s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
+		r, err := c.CreateDirect(ctx, with.Username)
+		room = ids.RCRoom(r.ID)
+		return err
+	})
+	return room, err
+}
+
+// asPuppet runs f with the puppet's token. Tokens end: with time, with a
+// deactivation, or because too many were issued. Then it gets a new one.
+func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.Client) error) error {
+	err := f(s.Client.As(string(p.RCUser), p.Token))
+	if rocketchat.Status(err) != http.StatusUnauthorized {
+		return side(err)
+	}
+	token, err := s.Client.CreateToken(ctx, string(p.RCUser), s.CreateTokenSecret)
+	if err != nil {
+		return side(err)
+	}
+	p.Token = token
+	if err := s.Store.PutPuppet(ctx, p); err != nil {
+		return err
+	}
+	return side(f(s.Client.As(string(p.RCUser), token)))
+}
+
+var notInSlug = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
+
+// CreateGroup implements relay.RocketChat.
+func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPerson, unused func(ids.RCRoom) (bool, error)) (relay.RCRoomInfo, error) {
+	slug := strings.Trim(notInSlug.ReplaceAllString(title, "-"), "-.")
+	if slug == "" {
+		slug = "matrix"
+	}
+	for n := 1; n < 100; n++ {
+		name := slug
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", slug, n)
+		}
+		r, err := s.Client.CreateGroup(ctx, name, []string{owner.Username})
+		if rocketchat.Says(err, "error-duplicate-channel-name") {
+			old, ok, lookErr := s.Client.RoomByName(ctx, name)
+			if lookErr != nil && !rocketchat.Says(lookErr, "Not Allowed", "not-allowed") {
+				return relay.RCRoomInfo{}, side(lookErr)
+			}
+			if !ok || old.Owner == nil || old.Owner.ID != s.Client.UserID() {
+				continue
+			}
+			free, freeErr := unused(ids.RCRoom(old.ID))
+			if freeErr != nil {
+				return relay.RCRoomInfo{}, freeErr
+			}
+			if !free {
+				continue
+			}
+			r, err = old, s.Client.Invite(ctx, rocketchat.Group, old.ID, string(owner.ID)) // left over from an attempt that was interrupted
+		}
+		if err != nil {
+			return relay.RCRoomInfo{}, side(err)
+		}
+		if err := s.Client.AddOwner(ctx, rocketchat.Group, r.ID, string(owner.ID)); err != nil {
+			return relay.RCRoomInfo{}, side(err)
+		}
+		return infoOf(r), nil
+	}
+	return relay.RCRoomInfo{}, fmt.Errorf("%w: every name like %q is taken", relay.ErrRefused, slug)
+}
+
+func infoOf(r rocketchat.Room) relay.RCRoomInfo {
+	return relay.RCRoomInfo{ID: ids.RCRoom(r.ID), Type: r.Type, Title: r.Title(), Topic: r.Topic, Encrypted: r.Encrypted}
+}
+
+// Room implements relay.RocketChat.
+func (s *Side) Room(ctx context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
+	r, ok, err := s.Client.RoomByID(ctx, string(room))
+	if rocketchat.Says(err, "Not Allowed", "not-allowed") {
+		return relay.RCRoomInfo{}, false, nil
+	}
+	return infoOf(r), ok, side(err)
+}
+
+// Add implements relay.RocketChat.
+func (s *Side) Add(ctx context.Context, p relay.Portal, who ids.RCUser) error {
+	return side(s.Client.Invite(ctx, p.RCType, string(p.RCRoom), string(who)))
+}
+
+// Remove implements relay.RocketChat.
+func (s *Side) Remove(ctx context.Context, p relay.Portal, who ids.RCUser) error {
+	return side(s.Client.Kick(ctx, p.RCType, string(p.RCRoom), string(who)))
+}
+
+// Members implements relay.RocketChat.
+func (s *Side) Members(ctx context.Context, p relay.Portal) ([]relay.RCPerson, error) {
+	c, err := s.clientFor(ctx, p.RCReader)
+	if err != nil {
+		return nil, err
+	}
+	members, err := c.Members(ctx, p.RCType, string(p.RCRoom))
+	if err != nil {
+		return nil, side(err)
+	}
+	out := make([]relay.RCPerson, len(members))
+	for i, m := range members {
+		out[i] = relay.RCPerson{ID: ids.RCUser(m.ID), Username: m.Username, Name: m.Name}
+	}
+	return out, nil
+}
+
+// Tell implements relay.RocketChat.
+func (s *Side) Tell(ctx context.Context, who relay.RCPerson, text string) error {
+	room, err := s.Client.CreateDirect(ctx, who.Username)
+	if err != nil {
+		return side(err)
+	}
+	return side(s.Client.PostMessage(ctx, room.ID, text))
+}
+
+// Say implements relay.RocketChat.
+func (s *Side) Say(ctx context.Context, room ids.RCRoom, text string) error {
+	return side(s.Client.PostMessage(ctx, string(room), text))
+}
+
+// clientFor returns a client for a reader: a puppet, or the bridge account.
+func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Client, error) {
+	if reader == "" {
+		return s.Client, nil
+	}
+	p, ok, err := s.Store.PuppetByMX(ctx, reader)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: the account of %s", relay.ErrNotFound, reader)
+	}
+	return s.Client.As(string(p.RCUser), p.Token), nil
+}
+
+// forbidden are the refusals, by code or by text, that mean "not as this user".
+var forbidden = []string{"error-not-allowed", "not-allowed", "Not Allowed", "error-action-not-allowed", "unauthorized", "error-unauthorized"}
+
+// missing are the refusals that mean "no such thing".
+var missing = []string{"error-room-not-found", "error-invalid-room", "error-user-not-in-room", "error-invalid-user", "error-user-not-found"}
+
+// final are the refusals that no repetition changes.
+var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
+	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
+	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
+
+// side translates an error of the client into the relay's words.
+func side(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e, ok := errors.AsType[*rocketchat.Error](err)
+	switch {
+	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
+		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
+	case e.Status == http.StatusTooManyRequests:
+		return &relay.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
+	case rocketchat.Says(err, "restricted-workspace"):
+		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
+	case rocketchat.Says(err, missing...), e.Status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+	case rocketchat.Says(err, final...):
+		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+	case rocketchat.Says(err, forbidden...), e.Status == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", relay.ErrForbidden, err)
+	}
+	return err
+}
