@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -31,9 +32,15 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 		st.Disk, err = s.disk(w.Files)
 		return err
 	})
-	g.Go(func() (err error) { st.Images, err = s.images(ctx, append(images, w.Image)); return err })
+	g.Go(func() (err error) {
+		if named := s.composeLines(ctx, "config", "--images"); len(named) > 0 {
+			images = slices.DeleteFunc(named, ours) // with the operator's override
+		}
+		st.Images, err = s.images(ctx, append(images, w.Image))
+		return err
+	})
 	g.Go(func() (err error) { st.Services, err = s.Services(ctx); return err })
-	g.Go(func() (err error) { st.Hashes, err = s.hashes(ctx); return err })
+	g.Go(func() error { st.Hashes = s.hashes(ctx); return nil })
 	return st, g.Wait()
 }
 
@@ -134,23 +141,32 @@ func (s *Stack) address(c container.Summary) string {
 }
 
 // hashes asks Compose what every service's configuration amounts to, with the
-// operator's override and everything. Without a Compose file there are none.
-func (s *Stack) hashes(ctx context.Context) (map[string]string, error) {
-	if _, err := os.Stat(s.path("compose.yaml")); err != nil {
-		return nil, nil
-	}
-	out, err := s.command(ctx, "compose", "config", "--hash", "*").Output()
-	if err != nil {
-		return nil, nil //nolint:nilerr // the files are about to be written anew, or `up` will say what is wrong
-	}
+// operator's override and everything.
+func (s *Stack) hashes(ctx context.Context) map[string]string {
 	hashes := map[string]string{}
-	for line := range strings.Lines(string(out)) {
+	for _, line := range s.composeLines(ctx, "config", "--hash", "*") {
 		if f := strings.Fields(line); len(f) == 2 {
 			hashes[f[0]] = f[1]
 		}
 	}
-	return hashes, nil
+	return hashes
 }
+
+// composeLines returns what a command of Compose prints, or nothing when there
+// is no Compose file yet or it cannot be used: then the files are about to be
+// written anew, or Up will say what is wrong.
+func (s *Stack) composeLines(ctx context.Context, args ...string) []string {
+	if _, err := os.Stat(s.path("compose.yaml")); err != nil {
+		return nil
+	}
+	out, err := s.command(ctx, append([]string{"compose"}, args...)...).Output()
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func ours(image string) bool { return strings.HasPrefix(image, repository+":") }
 
 // Manifest reads what was written last time; it is empty on a new host.
 func (s *Stack) Manifest() (plan.Manifest, error) {

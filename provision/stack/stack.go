@@ -79,10 +79,11 @@ func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr
 // CanCheckStart reports whether the engine can check a starting container more
 // often than a running one, which came with API 1.44.
 func (s *Stack) CanCheckStart(ctx context.Context) (bool, error) {
-	if _, err := s.docker.Ping(ctx); err != nil {
+	ping, err := s.docker.Ping(ctx)
+	if err != nil {
 		return false, fmt.Errorf("docker: %w", err)
 	}
-	return !versions.LessThan(s.docker.ClientVersion(), "1.44"), nil
+	return !versions.LessThan(ping.APIVersion, "1.44"), nil
 }
 
 // command prepares `docker <args>` in the installation directory. Variables of
