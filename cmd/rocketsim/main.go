@@ -27,7 +27,7 @@ func main() {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "rocketsim:", err)
 		}
-		os.Exit(2)
+		os.Exit(1)
 	}
 }
 

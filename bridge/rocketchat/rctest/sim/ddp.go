@@ -216,7 +216,17 @@ func (c *conn) subscribe(f Doc) {
 	}
 	c.e.streams.add(s)
 	c.subs[id] = s
+	if len(params) > 1 && usesCollection(params[1]) {
+		c.reply(Doc{"msg": "added", "collection": name, "id": "id", "fields": Doc{"eventName": event}})
+	}
 	c.reply(Doc{"msg": "ready", "subs": []string{id}})
+}
+
+// usesCollection is for old clients: they hold events in a collection, and change
+// only what was added before.
+func usesCollection(option any) bool {
+	on, _ := option.(bool)
+	return on || asDoc(option).flag("useCollection")
 }
 
 func (c *conn) nosub(id string, err error) {

@@ -77,6 +77,7 @@ func splitRoute(path string) (name string, params int) {
 func addAuthRoutes() {
 	post("login", "*", login, anonymous)
 	post("logout", "*", logout)
+	get("logout", "*", logout) // older clients
 	get("me", "fields", me)
 	post("users.createToken", "userId!:s secret!:s", createToken)
 	post("users.generatePersonalAccessToken", "tokenName!:s bypassTwoFactor:b", patGenerate, secondFactor)
