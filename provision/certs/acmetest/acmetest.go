@@ -1,0 +1,171 @@
+// Package acmetest runs a real ACME certificate authority inside the test
+// process. It wraps Pebble, so nonce rejection, random validation order and the
+// rest of Pebble's deliberate unpleasantness apply to our client. Every name
+// ends at this machine, except those told not to exist.
+package acmetest
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
+)
+
+// Server is a running certificate authority.
+type Server struct {
+	Directory string // the ACME directory URL to give to the client
+	CAFile    string // trusts the directory's own certificate
+	HTTPPort  int    // where challenges are fetched from
+
+	store *db.MemoryStore
+	mu    sync.Mutex
+	asked map[string]int // requests by the first part of their path
+	busy  time.Duration  // answer 429 with this Retry-After to new orders
+}
+
+// New starts an authority that validates http-01 challenges on a free local
+// port. It stops when the test ends.
+func New(tb testing.TB) *Server {
+	tb.Helper()
+	tb.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	logger := log.New(io.Discard, "", 0)
+	s := &Server{HTTPPort: FreePort(tb), store: db.NewMemoryStore(), asked: map[string]int{}}
+	authority := ca.New(logger, s.store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default", ValidityPeriod: 90 * 24 * 3600}})
+	validator := va.New(logger, s.HTTPPort, FreePort(tb), false, nameServer(tb), s.store)
+	front := wfe.New(logger, s.store, validator, authority, []string{"test.invalid"}, false, false, 1, 1)
+
+	srv := httptest.NewUnstartedServer(s.watch(front.Handler()))
+	srv.Config.ErrorLog = logger
+	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	tb.Cleanup(srv.Close)
+	s.Directory = srv.URL + wfe.DirectoryPath
+	s.CAFile = filepath.Join(tb.TempDir(), "directory-ca.pem")
+	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(s.CAFile, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// Block makes the authority refuse a domain for policy.
+func (s *Server) Block(tb testing.TB, domain string) {
+	tb.Helper()
+	if err := s.store.AddBlockedDomain(domain); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Busy makes the authority refuse new orders and ask to come back later. Zero
+// ends that. Pebble has no rate limits of its own.
+func (s *Server) Busy(retryAfter time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = retryAfter
+}
+
+// Asked returns how many requests came for a part of the protocol, such as
+// "order-plz" (new orders), without those whose nonce Pebble spurned.
+func (s *Server) Asked(part string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[part]
+}
+
+func (s *Server) watch(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		s.mu.Lock()
+		busy := s.busy
+		s.mu.Unlock()
+		if busy > 0 && part == "order-plz" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", strconv.Itoa(int(busy.Seconds())))
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many failed authorizations recently"}`)
+			s.count(part)
+			return
+		}
+		answer := &answer{ResponseWriter: w}
+		next.ServeHTTP(answer, r)
+		if !answer.badNonce {
+			s.count(part)
+		}
+	})
+}
+
+func (s *Server) count(part string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[part]++
+}
+
+// An answer notices that Pebble refused a nonce, which it does for practice.
+type answer struct {
+	http.ResponseWriter
+	badNonce bool
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.badNonce = a.badNonce || bytes.Contains(p, []byte(":badNonce"))
+	return a.ResponseWriter.Write(p)
+}
+
+// nameServer says that every name is at 127.0.0.1, but for those that end in
+// ".invalid", which do not exist.
+func nameServer(tb testing.TB) string {
+	tb.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // Pebble asks by TCP
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv := &dns.Server{Listener: ln, Handler: dns.HandlerFunc(resolve)}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.ActivateAndServe() }()
+	tb.Cleanup(func() { _ = srv.Shutdown(); <-done })
+	return ln.Addr().String()
+}
+
+func resolve(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg)
+	m.SetReply(q)
+	name := q.Question[0].Name
+	switch {
+	case strings.HasSuffix(name, ".invalid."):
+		m.Rcode = dns.RcodeNameError
+	case q.Question[0].Qtype == dns.TypeA:
+		m.Answer = append(m.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: net.IPv4(127, 0, 0, 1),
+		})
+	}
+	_ = w.WriteMsg(m)
+}
+
+// FreePort returns a port that was free a moment ago.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	addr, _ := ln.Addr().(*net.TCPAddr)
+	return addr.Port
+}

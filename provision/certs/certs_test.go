@@ -1,0 +1,247 @@
+package certs_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/provision/certs"
+	"appliance/provision/certs/acmetest"
+)
+
+func config(t *testing.T, srv *acmetest.Server, hosts ...string) certs.Config {
+	return certs.Config{Hosts: hosts, Directory: srv.Directory, CAFile: srv.CAFile, Dir: t.TempDir(), Listen: addr(srv)}
+}
+
+func addr(srv *acmetest.Server) string { return fmt.Sprintf("127.0.0.1:%d", srv.HTTPPort) }
+
+// answered runs f while challenges are answered.
+func answered(t *testing.T, cfg certs.Config, f func()) {
+	t.Helper()
+	stop, err := certs.Answer(t.Context(), cfg.Dir, cfg.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	f()
+}
+
+func TestACertificateIsObtainedOnceAndPutWhereNginxReadsIt(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "chat.example.test")
+	if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "none on disk from this authority" {
+		t.Errorf("before: %q", cause)
+	}
+	answered(t, cfg, func() {
+		for range 2 {
+			if err := certs.Obtain(t.Context(), cfg, "chat.example.test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	name := certs.LivePath(cfg.Dir, "chat.example.test")
+	pair, err := tls.LoadX509KeyPair(name, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pair.Leaf.VerifyHostname("chat.example.test") != nil || !strings.Contains(pair.Leaf.Issuer.CommonName, "Pebble") || len(pair.Certificate) < 2 {
+		t.Errorf("leaf for %v from %v, chain of %d", pair.Leaf.DNSNames, pair.Leaf.Issuer, len(pair.Certificate))
+	}
+	if pair.Leaf.PublicKeyAlgorithm.String() != "ECDSA" {
+		t.Errorf("key is %v", pair.Leaf.PublicKeyAlgorithm)
+	}
+	if info, _ := os.Stat(name); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	if n := srv.Asked("order-plz"); n != 1 {
+		t.Errorf("%d orders for one certificate: a challenge other than http-01 was tried, or it was asked for twice", n)
+	}
+	if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "" {
+		t.Errorf("after: %q", cause)
+	}
+}
+
+func TestARefusalHasTheAuthoritysOwnWordsAndIsKept(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "chat.example.test", "evil.example.test", "not-there.invalid")
+	srv.Block(t, "evil.example.test")
+	for host, want := range map[string]struct{ words, hint string }{
+		"chat.example.test": {"connection refused", "port 80 of chat.example.test must reach this host"},
+		"evil.example.test": {"forbidden by policy", "use another name"},
+		"not-there.invalid": {"", "not-there.invalid"},
+	} {
+		err := certs.Obtain(t.Context(), cfg, host)
+		refused, ok := errors.AsType[*certs.RefusedError](err)
+		if !ok {
+			t.Fatalf("%s: %v", host, err)
+		}
+		if !strings.Contains(strings.ToLower(refused.Error()), want.words) || strings.Contains(err.Error(), "viable challenge") {
+			t.Errorf("%s: %v", host, err)
+		}
+		if !strings.Contains(refused.Hint(), want.hint) {
+			t.Errorf("%s: hint %q", host, refused.Hint())
+		}
+		st, err := certs.Inspect(cfg.Dir, host)
+		if err != nil || st.Failure == nil || st.Failure.Problem.Detail == "" {
+			t.Errorf("%s: status %+v, %v", host, st, err)
+		}
+	}
+}
+
+func TestTheAuthoritysWaitIsHonouredAcrossRuns(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "chat.example.test")
+	srv.Busy(time.Hour)
+	err := certs.Obtain(t.Context(), cfg, "chat.example.test")
+	refused, ok := errors.AsType[*certs.RefusedError](err)
+	if !ok || !strings.Contains(err.Error(), "too many failed authorizations") || time.Until(refused.RetryAt) < 50*time.Minute {
+		t.Fatalf("%v", err)
+	}
+	srv.Busy(0)
+	asked := srv.Asked("order-plz")
+	err = certs.Obtain(t.Context(), cfg, "chat.example.test")
+	if refused, ok = errors.AsType[*certs.RefusedError](err); !ok || !refused.Earlier {
+		t.Errorf("asked again before it was time: %v", err)
+	}
+	if n := srv.Asked("order-plz") - asked; n != 0 {
+		t.Errorf("%d more orders", n)
+	}
+}
+
+func TestAnAuthorityThatCannotBeReachedIsARefusalToo(t *testing.T) {
+	cfg := certs.Config{Hosts: []string{"a.test"}, Directory: "https://127.0.0.1:1/dir", Dir: t.TempDir()}
+	err := certs.Obtain(t.Context(), cfg, "a.test")
+	refused, ok := errors.AsType[*certs.RefusedError](err)
+	if !ok || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(refused.Hint(), "acme_ca_file") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestARehearsalThatFailsKeepsTheRealAuthorityOutOfIt(t *testing.T) {
+	rehearsal, production := acmetest.New(t), acmetest.New(t)
+	cfg := config(t, production, "chat.example.test")
+	cfg.Rehearse = rehearsal.Directory
+	both, _ := os.ReadFile(rehearsal.CAFile)
+	second, _ := os.ReadFile(production.CAFile)
+	if err := os.WriteFile(cfg.CAFile, append(both, second...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := certs.Obtain(t.Context(), cfg, "chat.example.test"); err == nil {
+		t.Fatal("obtained while nobody answers")
+	}
+	if rehearsal.Asked("order-plz") == 0 || production.Asked("order-plz") != 0 {
+		t.Errorf("orders: rehearsal %d, production %d", rehearsal.Asked("order-plz"), production.Asked("order-plz"))
+	}
+}
+
+func TestTheServiceObtainsAndAnswersForOthers(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "chat.example.test")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- certs.Serve(ctx, cfg, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	eventually(t, "the service's own certificate", func() bool {
+		return certs.NeedACME(cfg, "chat.example.test", time.Now()) == ""
+	})
+	// Another process asks with the same directory; the service answers for it.
+	other := cfg
+	other.Hosts = []string{"example.test"}
+	if err := certs.Obtain(t.Context(), other, "example.test"); err != nil {
+		t.Error(err)
+	}
+	for path, want := range map[string]int{"/health": 200, "/.well-known/acme-challenge/..%2Facme_account%2Bkey": 404, "/.well-known/acme-challenge/unknown": 404} {
+		res, err := http.Get("http://" + cfg.Listen + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+}
+
+func TestAPlaceholderNeverReplacesAnything(t *testing.T) {
+	dir := t.TempDir()
+	if err := certs.Placeholder(dir, "a.test"); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := os.ReadFile(certs.LivePath(dir, "a.test"))
+	st, err := certs.Inspect(dir, "a.test")
+	if err != nil || !st.Exists || !st.Placeholder {
+		t.Errorf("%+v %v", st, err)
+	}
+	if err := certs.Placeholder(dir, "a.test"); err != nil {
+		t.Fatal(err)
+	}
+	if second, _ := os.ReadFile(certs.LivePath(dir, "a.test")); string(second) != string(first) {
+		t.Error("replaced")
+	}
+}
+
+func TestTheInternalAuthorityKeepsItsKeyAndRenewsWhatIsOld(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	for range 2 {
+		if err := certs.IssueInternal(dir, "a.test"); err != nil {
+			t.Fatal(err)
+		}
+		if cause := certs.NeedInternal(dir, "a.test", now); cause != "" {
+			t.Errorf("just issued: %q", cause)
+		}
+	}
+	if cause := certs.NeedInternal(dir, "a.test", now.Add(380*24*time.Hour)); !strings.HasPrefix(cause, "expires on ") {
+		t.Errorf("old: %q", cause)
+	}
+	if cause := certs.NeedInternal(dir, "b.test", now); cause != "none on disk" {
+		t.Errorf("other: %q", cause)
+	}
+}
+
+func TestFilesMustBelongTogetherAndToEveryHost(t *testing.T) {
+	dir := t.TempDir()
+	if err := certs.IssueInternal(dir, "a.test"); err != nil {
+		t.Fatal(err)
+	}
+	pem := certs.LivePath(dir, "a.test")
+	if _, err := certs.ReadFiles(pem, pem, []string{"a.test"}, time.Now()); err != nil {
+		t.Error(err)
+	}
+	if _, err := certs.ReadFiles(pem, pem, []string{"a.test", "b.test"}, time.Now()); err == nil || !strings.Contains(err.Error(), "b.test") {
+		t.Errorf("other host: %v", err)
+	}
+	if _, err := certs.ReadFiles(pem, filepath.Join(dir, "internal", "ca.key"), []string{"a.test"}, time.Now()); err == nil || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("other key: %v", err)
+	}
+	if _, err := certs.ReadFiles(pem, pem, []string{"a.test"}, time.Now().Add(400*24*time.Hour)); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("old: %v", err)
+	}
+}
+
+// eventually waits for a state.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("still waiting for %s", what)
+		case <-tick.C:
+		}
+	}
+}
