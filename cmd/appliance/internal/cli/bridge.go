@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"appliance/bridge"
+)
+
+func (a *app) bridgeCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "bridge",
+		Short: "Carry messages between Rocket.Chat and Matrix, until stopped",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := new(slog.LevelVar)
+			log := slog.New(slog.NewTextHandler(a.env.Stderr, &slog.HandlerOptions{Level: level}))
+			err := bridge.Run(cmd.Context(), bridge.Options{ConfigFile: file, Log: log, Level: level, Version: a.buildInfo().Version})
+			if cmd.Context().Err() != nil {
+				return nil // stopped, as services are
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "bridge.yaml", "configuration `FILE`")
+	return cmd
+}
