@@ -105,7 +105,9 @@ func personOf(u rocketchat.User) relay.RCPerson {
 	return relay.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
 }
 
-func sayf(format string, args ...any) error { return &relay.SayError{Text: fmt.Sprintf(format, args...)} }
+func sayf(format string, args ...any) error {
+	return &relay.SayError{Text: fmt.Sprintf(format, args...)}
+}
 
 func oneAddress(usage string, words []string) (ids.MXUser, error) {
 	if len(words) != 1 {

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"sync"
 	"time"
 
@@ -152,8 +153,15 @@ func (s *Side) Invite(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.as(as).InviteUser(ctx, room, &mautrix.ReqInviteUser{UserID: who})
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && he.RespError != nil && unreachable.MatchString(he.RespError.Err) {
+		return fmt.Errorf("%s %w: %w", who.Homeserver(), relay.ErrUnavailable, plain(err))
+	}
 	return side(err)
 }
+
+// unreachable matches what Dendrite says when the other server does not answer
+// an invitation: a 403 with the words of its HTTP client.
+var unreachable = regexp.MustCompile(`dial tcp|lookup |no such host|connection refused|connection reset|i/o timeout|deadline exceeded|Client\.Timeout|EOF|x509: |tls: |no route to host|network is unreachable|denied by`)
 
 // Join implements relay.Matrix.
 func (s *Side) Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error {

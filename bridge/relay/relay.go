@@ -102,13 +102,13 @@ type Invitation struct {
 // Relay carries events between the sides. Its methods are safe for concurrent
 // use.
 type Relay struct {
-	Store  Store
-	RC     RocketChat
-	MX     Matrix
-	Names  ids.Namespace
-	Site   string             // Rocket.Chat's address as people see it
-	Live   func() config.Live // the configuration in force; a delivery reads it once
-	Log    *slog.Logger
+	Store Store
+	RC    RocketChat
+	MX    Matrix
+	Names ids.Namespace
+	Site  string             // Rocket.Chat's address as people see it
+	Live  func() config.Live // the configuration in force; a delivery reads it once
+	Log   *slog.Logger
 	// Delivered is told of each delivery: how long the item waited to be tried
 	// and how long the last attempt took. nil is allowed.
 	Delivered func(kind string, waited, took time.Duration)

@@ -175,7 +175,7 @@ func (r *Relay) rosterToMatrix(ctx context.Context, item queue.Item) error {
 	}
 	for _, who := range members {
 		if err := r.bringIn(ctx, p, who); err != nil {
-			if errors.Is(err, ErrUnavailable) {
+			if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 				return outcome(item, err, "")
 			}
 			r.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)

@@ -112,7 +112,7 @@ func (r *Relay) rosterToRocketChat(ctx context.Context, item queue.Item) error {
 		if err == nil && p.RCType != directRoom {
 			err = r.RC.Add(ctx, p, puppet.RCUser)
 		}
-		if errors.Is(err, ErrUnavailable) {
+		if err != nil && (errors.Is(err, ErrUnavailable) || ctx.Err() != nil) {
 			return outcome(item, err, "")
 		}
 		if err != nil {

@@ -1,0 +1,465 @@
+package bridge_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"appliance/bridge"
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+const (
+	bridgeID    = "rcmxbridge0000001"
+	bridgeToken = "bridge-token-for-tests-0123456789abcdefghij"
+)
+
+// world is a Rocket.Chat, two homeservers that federate, and a bridge.
+type world struct {
+	t         *testing.T
+	rc        *rctest.Server
+	home, far *mxtest.Dendrite
+	dir, url  string
+	log       *syncBuffer
+	stop      func()
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newWorld starts everything; configure may change the simulator before.
+func newWorld(t *testing.T, rc *rctest.Server) *world {
+	t.Helper()
+	w := &world{t: t, rc: rc, home: mxtest.New(t), far: mxtest.New(t), dir: t.TempDir(), log: &syncBuffer{}}
+	sum := sha256.Sum256([]byte(bridgeToken))
+	user, _ := json.Marshal(map[string]any{
+		"_id": bridgeID, "username": "matrix-bridge", "name": "Matrix bridge", "type": "bot", "active": true, "roles": []string{"bot", "admin"},
+		"services": map[string]any{"resume": map[string]any{"loginTokens": []map[string]any{{
+			"type": "personalAccessToken", "name": "bridge", "createdAt": "2026-01-01T00:00:00.000Z", "lastTokenPart": "efghij",
+			"hashedToken": base64.StdEncoding.EncodeToString(sum[:]), "bypassTwoFactor": true,
+		}}}},
+	})
+	if rc.Env == nil {
+		rc.Env = map[string]string{}
+	}
+	rc.Env["INITIAL_USER"] = string(user)
+	rc.Start(t)
+	port := mxtest.FreePort(t)
+	w.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+	domain := strings.ReplaceAll(w.home.Name, ".", `\.`)
+	w.home.Start(fmt.Sprintf(`id: rocketchat
+url: %s
+as_token: as-token-for-tests
+hs_token: hs-token-for-tests
+sender_localpart: rocket.cat
+rate_limited: false
+receive_ephemeral: true
+namespaces:
+  users: [{regex: "^@[^:]+:%s$", exclusive: true}]
+  aliases: []
+  rooms: []
+`, w.url, domain))
+	w.far.Start("")
+	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests", "rc": bridgeToken, "create": rctest.CreateTokenSecret} {
+		w.write(name, value)
+	}
+	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %q, domain: %q}
+appservice: {url: %q, listen: "127.0.0.1:%d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
+rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
+database: sqlite:%[5]s/bridge.db
+`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, bridgeID))
+	w.startBridge()
+	return w
+}
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	tmp := filepath.Join(w.dir, name+".tmp")
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(w.dir, name)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// startBridge runs the bridge in this process until w.stop.
+func (w *world) startBridge() {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.log), &slog.HandlerOptions{Level: level}))
+	go func() {
+		done <- bridge.Run(ctx, bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: log, Level: level, Version: "test"})
+	}()
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the bridge ended with %v", err)
+		}
+	})
+	w.t.Cleanup(func() {
+		w.stop()
+		if w.t.Failed() {
+			w.t.Logf("the bridge's log:\n%s", w.log.String())
+		}
+	})
+	mxtest.WaitFor(w.t, "the bridge to be ready", func() bool {
+		select {
+		case err := <-done:
+			done <- err
+			w.t.Fatalf("the bridge ended with %v", err)
+		default:
+		}
+		res, err := http.Get(w.url + "/ready")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+// command types a slash command as somebody and returns the answer.
+func (w *world) command(p rctest.Person, room, command, params string) (int, string) {
+	w.t.Helper()
+	body, _ := json.Marshal(map[string]string{"command": command, "params": params, "roomId": room})
+	req, _ := http.NewRequest(http.MethodPost, w.url+"/api/v1/commands.run", bytes.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-User-Id", p.ID)
+	req.Header.Set("X-Auth-Token", p.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(data)
+}
+
+func (w *world) must(p rctest.Person, room, command, params string) {
+	w.t.Helper()
+	if status, body := w.command(p, room, command, params); status != http.StatusOK {
+		w.t.Fatalf("/%s %s: %d %s", command, params, status, body)
+	}
+}
+
+// hint does what the web server does when another server invites somebody.
+func (w *world) hint(room, ghost, sender string) {
+	w.t.Helper()
+	body := fmt.Sprintf(`{"room_version":"10","event":{"type":"m.room.member","room_id":%q,"state_key":%q,"sender":%q,"content":{"membership":"invite"}}}`, room, ghost, sender)
+	req, _ := http.NewRequest(http.MethodPut, w.url+"/hint/invite", strings.NewReader(body))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+}
+
+// saidOnMatrix returns "sender: body" of a room's messages.
+func saidOnMatrix(p *mxtest.Person, room string) []string {
+	var out []string
+	for _, e := range p.Timeline(room) {
+		if e.Content.MsgType == "m.text" {
+			out = append(out, e.Sender+": "+e.Content.Body)
+		}
+	}
+	return out
+}
+
+// saidInRC returns "username: text" of a room's messages, without the bridge's own.
+func (w *world) saidInRC(room string) []string {
+	var out []string
+	for _, m := range w.rc.Said(room) {
+		if m.User.ID != bridgeID {
+			out = append(out, m.User.Username+": "+m.Text)
+		}
+	}
+	return out
+}
+
+func (w *world) waitForMatrix(p *mxtest.Person, room string, want ...string) {
+	w.t.Helper()
+	var got []string
+	mxtest.WaitFor(w.t, fmt.Sprintf("%q on Matrix", want[len(want)-1]), func() bool {
+		got = saidOnMatrix(p, room)
+		return slices.Contains(got, want[len(want)-1])
+	})
+	if !slices.Equal(got, want) {
+		w.t.Errorf("on Matrix:\n%q\nwant\n%q", got, want)
+	}
+}
+
+func (w *world) waitForRC(room string, want ...string) {
+	w.t.Helper()
+	var got []string
+	mxtest.WaitFor(w.t, fmt.Sprintf("%q in Rocket.Chat", want[len(want)-1]), func() bool {
+		got = w.saidInRC(room)
+		return slices.Contains(got, want[len(want)-1])
+	})
+	if !slices.Equal(got, want) {
+		w.t.Errorf("in Rocket.Chat:\n%q\nwant\n%q", got, want)
+	}
+}
+
+func (w *world) alice() string { return "@alice:" + w.home.Name }
+
+func (w *world) waitForPuppet(room, username string) {
+	w.t.Helper()
+	mxtest.WaitFor(w.t, username+" to be in the room", func() bool { return slices.Contains(w.rc.Members(room), username) })
+}
+
+func TestAConversationInARoom(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	alice := w.rc.CreateUser("alice")
+	room := w.rc.CreateRoom("p", "plans", "alice")
+	w.rc.Say(room, "alice", "said before the bridge")
+	bob := w.far.Register("bob", "Bob Builder")
+	w.must(alice, room, "bridge", "invite "+bob.ID)
+	mxRoom, inviter := bob.AcceptInvitation()
+	if inviter != w.alice() {
+		t.Errorf("%s invited, want %s", inviter, w.alice())
+	}
+	var puppet string
+	mxtest.WaitFor(t, "bob to join in Rocket.Chat", func() bool {
+		for _, m := range w.rc.Members(room) {
+			if strings.HasPrefix(m, "bob_localhost") {
+				puppet = m
+			}
+		}
+		return puppet != ""
+	})
+	var inMX, inRC []string
+	for i := range 5 {
+		w.rc.Say(room, "alice", fmt.Sprint("to matrix ", i))
+		inMX = append(inMX, w.alice()+": "+fmt.Sprint("to matrix ", i))
+		inRC = append(inRC, "alice: "+fmt.Sprint("to matrix ", i))
+		w.waitForMatrix(bob, mxRoom, inMX...)
+		bob.Send(mxRoom, fmt.Sprint("to rocket.chat ", i))
+		inMX = append(inMX, bob.ID+": "+fmt.Sprint("to rocket.chat ", i))
+		inRC = append(inRC, puppet+": "+fmt.Sprint("to rocket.chat ", i))
+		w.waitForRC(room, append([]string{"alice: said before the bridge"}, inRC...)...)
+	}
+	if name := bob.DisplayName(w.alice()); name != "alice" && name != "Alice" {
+		t.Errorf("alice is called %q on Matrix", name)
+	}
+	bob.Must("POST", "/_matrix/client/v3/rooms/"+mxRoom+"/leave", map[string]any{}, nil)
+	mxtest.WaitFor(t, "bob to leave in Rocket.Chat", func() bool { return !slices.Contains(w.rc.Members(room), puppet) })
+	if strings.Contains(w.log.String(), "to matrix") || strings.Contains(w.log.String(), "to rocket.chat") {
+		t.Error("the log holds what people said")
+	}
+	if strings.Contains(w.log.String(), bridgeToken) || strings.Contains(w.log.String(), "as-token-for-tests") {
+		t.Error("the log holds a secret")
+	}
+}
+
+func TestADirectMessageFromRocketChat(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	alice := w.rc.CreateUser("alice")
+	lobby := w.rc.CreateRoom("p", "lobby", "alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	w.must(alice, lobby, "federation", "dm "+bob.ID)
+	mxRoom, inviter := bob.AcceptInvitation()
+	if inviter != w.alice() {
+		t.Errorf("%s invited", inviter)
+	}
+	dm := w.directWith("alice", "bob_localhost")
+	w.rc.Say(dm, "alice", "hello bob")
+	w.waitForMatrix(bob, mxRoom, w.alice()+": hello bob")
+	bob.Send(mxRoom, "hello alice")
+	puppet := w.puppetOf(dm, "alice")
+	w.waitForRC(dm, "alice: hello bob", puppet+": hello alice")
+}
+
+func TestADirectMessageFromMatrix(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	mxRoom := bob.CreateRoom("", true, w.alice())
+	w.hint(mxRoom, w.alice(), bob.ID)
+	mxtest.WaitFor(t, "alice to join on Matrix", func() bool { return bob.Members(mxRoom)[w.alice()] == "join" })
+	bob.Send(mxRoom, "hello alice")
+	dm := w.directWith("alice", "bob_localhost")
+	puppet := w.puppetOf(dm, "alice")
+	w.waitForRC(dm, puppet+": hello alice")
+	w.rc.Say(dm, "alice", "hello bob")
+	w.waitForMatrix(bob, mxRoom, bob.ID+": hello alice", w.alice()+": hello bob")
+	if u := w.rc.Engine(); u == nil {
+		t.Fatal("no engine")
+	}
+}
+
+func TestARoomFromMatrix(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	mxRoom := bob.CreateRoom("Garden Party", false, w.alice())
+	w.hint(mxRoom, w.alice(), bob.ID)
+	mxtest.WaitFor(t, "alice to join on Matrix", func() bool { return bob.Members(mxRoom)[w.alice()] == "join" })
+	room := ""
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { room = w.roomNamed("Garden-Party"); return room != "" })
+	mxtest.WaitFor(t, "everybody in Rocket.Chat", func() bool { return len(w.rc.Members(room)) == 3 })
+	bob.Send(mxRoom, "welcome")
+	w.rc.Say(room, "alice", "thanks")
+	mxtest.WaitFor(t, "thanks", func() bool { return slices.Contains(saidOnMatrix(bob, mxRoom), w.alice()+": thanks") })
+	mxtest.WaitFor(t, "welcome", func() bool { return len(w.saidInRC(room)) == 2 })
+}
+
+func TestCommandsThatCannotBeCarriedOut(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	alice, eve := w.rc.CreateUser("alice"), w.rc.CreateUser("eve")
+	room := w.rc.CreateRoom("p", "plans", "alice", "eve")
+	for _, tc := range []struct {
+		who          rctest.Person
+		name, params string
+		want         string
+	}{
+		{alice, "bridge", "invite bob", "is not a Matrix address"},
+		{alice, "bridge", "invite", "needs one address"},
+		{alice, "bridge", "invite @bob:localhost:1", "does not answer"},
+		{alice, "bridge", "invite " + w.alice(), "somebody of this Rocket.Chat"},
+		{eve, "bridge", "invite @bob:" + w.far.Name, "you may not invite"},
+		{alice, "bridge", "dance", "there is no /bridge dance"},
+	} {
+		status, body := w.command(tc.who, room, tc.name, tc.params)
+		if status != http.StatusBadRequest || !strings.Contains(body, tc.want) {
+			t.Errorf("/%s %s: %d %s, want %q", tc.name, tc.params, status, body, tc.want)
+		}
+	}
+	if status, _ := w.command(rctest.Person{ID: alice.ID, Token: "wrong"}, room, "bridge", "invite @b:x.org"); status != http.StatusUnauthorized {
+		t.Errorf("a wrong token: %d", status)
+	}
+	if status, body := w.command(alice, room, "nosuchcommand", ""); status != http.StatusBadRequest || !strings.Contains(body, "does not exist") {
+		t.Errorf("somebody else's command: %d %s", status, body)
+	}
+}
+
+// directWith waits for the direct room of a user with somebody whose name has a
+// prefix.
+func (w *world) directWith(user, prefix string) (room string) {
+	w.t.Helper()
+	mxtest.WaitFor(w.t, "a direct room of "+user+" and "+prefix, func() bool {
+		for _, r := range w.rooms() {
+			if r["t"] == "d" && slices.Contains(w.rc.Members(fmt.Sprint(r["_id"])), user) &&
+				slices.ContainsFunc(w.rc.Members(fmt.Sprint(r["_id"])), func(m string) bool { return strings.HasPrefix(m, prefix) }) {
+				room = fmt.Sprint(r["_id"])
+			}
+		}
+		return room != ""
+	})
+	return room
+}
+
+func (w *world) puppetOf(dm, user string) string {
+	for _, m := range w.rc.Members(dm) {
+		if m != user {
+			return m
+		}
+	}
+	return ""
+}
+
+func (w *world) roomNamed(name string) string {
+	for _, r := range w.rooms() {
+		if r["name"] == name {
+			return fmt.Sprint(r["_id"])
+		}
+	}
+	return ""
+}
+
+// rooms lists the rooms of alice.
+func (w *world) rooms() []map[string]any {
+	w.t.Helper()
+	p := w.rc.Login("alice")
+	req, _ := http.NewRequest(http.MethodGet, w.rc.URL+"/api/v1/rooms.get", nil)
+	req.Header.Set("X-User-Id", p.ID)
+	req.Header.Set("X-Auth-Token", p.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var out struct {
+		Update []map[string]any `json:"update"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		w.t.Fatal(err)
+	}
+	return out.Update
+}
+
+func waitUntil(t *testing.T, what string, d time.Duration, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(d)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", d, what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func TestTheConfigurationIsReloadedWhileItRuns(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	file := filepath.Join(w.dir, "bridge.yaml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() (st bridge.Status) {
+		res, err := http.Get(w.url + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	w.write("bridge.yaml", string(good)+"enabled: false\n")
+	waitUntil(t, "the live key to take effect", time.Second, func() bool { return !status().Enabled })
+	w.write("bridge.yaml", string(good)+"colour: red\n")
+	waitUntil(t, "the broken file to be noticed", time.Second, func() bool {
+		return strings.Contains(status().ConfigError, "line 5: colour: unknown key")
+	})
+	if status().Enabled {
+		t.Error("a broken file changed something")
+	}
+	w.write("bridge.yaml", strings.Replace(string(good), "database: sqlite:", "database: sqlite:/elsewhere", 1))
+	waitUntil(t, "the fixed key to be refused", time.Second, func() bool {
+		return strings.Contains(status().ConfigError, "changed database: needs a restart")
+	})
+	w.write("bridge.yaml", string(good))
+	waitUntil(t, "the good file to be in force", time.Second, func() bool { return status().Enabled && status().ConfigError == "" })
+}
