@@ -315,6 +315,12 @@ func (s *Server) SetStatus(username, status, text string) {
 // Set changes a setting.
 func (s *Server) Set(setting string, value any) { s.tb.Helper(); s.check(s.engine.Set(setting, value)) }
 
+// Restrict makes posting fail with restricted-workspace until it is lifted.
+func (s *Server) Restrict(on bool) { s.engine.Restrict(on) }
+
+// License gives the workspace a licence with so many seats, or none with 0.
+func (s *Server) License(seats int) { s.engine.License(seats) }
+
 // What tests look at.
 
 // A Message is one message as the server holds it.
@@ -370,10 +376,17 @@ func (s *Server) Said(room string) []Message {
 func (s *Server) Members(room string) []string { return s.engine.Members(room) }
 
 // Room returns a room as REST shows it, nil when there is none.
-func (s *Server) Room(room string) map[string]any { return s.engine.Room(room) }
+func (s *Server) Room(room string) map[string]any { return asREST(s.engine.Room(room)) }
 
 // User returns a user as administrators see it, nil when there is none.
-func (s *Server) User(username string) map[string]any { return s.engine.User(username) }
+func (s *Server) User(username string) map[string]any { return asREST(s.engine.User(username)) }
+
+func asREST(d sim.Doc) (v map[string]any) {
+	if err := json.Unmarshal(d.JSON(), &v); err != nil {
+		panic(err)
+	}
+	return v
+}
 
 // Count tells how often something was asked for: "POST /api/v1/chat.sendMessage",
 // "method sendMessage", "sub stream-room-messages" or "websocket".

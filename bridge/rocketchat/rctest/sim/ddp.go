@@ -20,7 +20,8 @@ type conn struct {
 	ip      string
 	uid     string // "" until login
 	token   string
-	started bool // "connect" was said
+	started bool      // "connect" was said
+	heard   time.Time // when the client last said anything
 	subs    map[string]*subscription
 	watched map[string]*subscription // stream-user-presence, by user id
 
@@ -42,7 +43,8 @@ func (e *Engine) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	c := &conn{e: e, ws: ws, session: newID(), ip: e.clientIP(r), subs: map[string]*subscription{},
-		watched: map[string]*subscription{}, filled: make(chan struct{}, 1), cancel: cancel}
+		watched: map[string]*subscription{}, filled: make(chan struct{}, 1), cancel: cancel,
+		heard: time.Now()}
 	e.locked(func() {
 		e.conns[c] = struct{}{}
 		e.counts["websocket"]++
@@ -100,6 +102,10 @@ func (c *conn) write(ctx context.Context) {
 			c.ws.CloseNow()
 			return
 		case <-tick.C:
+			if c.silent() {
+				c.ws.CloseNow()
+				return
+			}
 			c.push([]byte(`{"msg":"ping"}`))
 		case <-c.filled:
 			if c.writeQueued(ctx) != nil {
@@ -108,6 +114,12 @@ func (c *conn) write(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// silent tells whether a ping went unanswered (facts 7.1: about 15 s + 15 s).
+func (c *conn) silent() (yes bool) {
+	c.e.look(func() { yes = time.Since(c.heard) > 2*pingEvery })
+	return yes
 }
 
 func (c *conn) writeQueued(ctx context.Context) error {
@@ -145,6 +157,11 @@ func (c *conn) reply(d Doc) {
 
 // handle runs one frame of the client.
 func (c *conn) handle(f Doc) {
+	c.heard = time.Now()
+	if m := f.str("msg"); !c.started && m != "connect" && m != "" {
+		c.reply(Doc{"msg": "error", "reason": "Must connect first", "offendingMessage": f})
+		return
+	}
 	switch f.str("msg") {
 	case "connect":
 		c.connect(f)

@@ -9,7 +9,8 @@ import (
 )
 
 // env is what Rocket.Chat reads from its environment (facts 2.1, 2.2, 2.3, 1.5).
-// MONGO_URL is accepted and ignored.
+// MONGO_URL is accepted and ignored, and so is CREATE_TOKENS_FOR_USERS, which 8.x
+// has replaced by the secret.
 type env struct {
 	adminName, adminPass, adminEmail, adminFull string
 	adminVerified                               bool
@@ -19,7 +20,6 @@ type env struct {
 	overwrite                                   map[string]string // OVERWRITE_SETTING_<Id>
 	initial                                     map[string]string // <Id>
 	blocked, hidden                             []string
-	createTokens                                bool
 	createTokenSecret                           string
 	forwarded                                   int  // HTTP_FORWARDED_COUNT
 	testMode                                    bool // TEST_MODE: no limits, no second factor (2.9)
@@ -32,7 +32,6 @@ func readEnv(o Options) env {
 		adminEmail: get("ADMIN_EMAIL"), adminFull: get("ADMIN_NAME"), adminVerified: get("ADMIN_EMAIL_VERIFIED") == "true",
 		rootURL: strings.TrimRight(get("ROOT_URL"), "/"), overwrite: map[string]string{}, initial: map[string]string{},
 		blocked: commas(get("SETTINGS_BLOCKED")), hidden: commas(get("SETTINGS_HIDDEN")),
-		createTokens:      slices.Contains([]string{"true", "yes"}, strings.ToLower(get("CREATE_TOKENS_FOR_USERS"))),
 		createTokenSecret: get("CREATE_TOKENS_FOR_USERS_SECRET"),
 		testMode:          slices.Contains([]string{"true", "api"}, get("TEST_MODE")),
 	}
@@ -91,7 +90,21 @@ func (e *Engine) seed() error {
 			"ts": e.now(), "msgs": 0, "usersCount": 0, "u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}})
 	}
 	e.seedAdmin()
+	e.seedTestUser()
 	return e.seedInitialUser()
+}
+
+// seedTestUser is the administrator of TEST_MODE, gone at the next normal start
+// (facts 2.9).
+func (e *Engine) seedTestUser() {
+	const name = "rocketchat.internal.admin.test"
+	switch u := e.userNamed(name); {
+	case u != nil && !e.env.testMode:
+		e.remove(users, u.id())
+	case u == nil && e.env.testMode:
+		e.put(users, Doc{"_id": name, "username": name, "name": name, "type": "user", "active": true, "status": "offline",
+			"roles": []string{"admin"}, "createdAt": e.now(), "services": Doc{"password": Doc{"digest": digest(name)}}})
+	}
 }
 
 // seedAdmin creates the first administrator, once (facts 2.1).

@@ -84,12 +84,22 @@ func mediaConfirm(c *call) (any, error) {
 	}
 	file := f.only("name", "type", "size").with(Doc{"_id": f.id()})
 	m := c.body.only("msg", "tmid", "alias", "avatar", "emoji", "groupable").with(Doc{"rid": r.id(), "file": file,
-		"files": []any{file}, "attachments": []any{att}})
+		"files": files(file, att), "attachments": []any{att}})
 	if err := firstError(e.mayPost(c.user, r), e.messageProblem(c.user, r, m)); err != nil {
 		return nil, err
 	}
 	sent := e.insertMessage(c.user, r, m)
 	return Doc{"message": sent}, nil
+}
+
+// files lists the original and, for a picture, its thumbnail (facts 5.2).
+func files(file, att Doc) []any {
+	l := []any{file}
+	if thumb := att.str("image_url"); thumb != "" {
+		id, _, _ := strings.Cut(strings.TrimPrefix(thumb, "/file-upload/"), "/")
+		l = append(l, file.with(Doc{"_id": id, "name": "thumb-" + file.str("name")}))
+	}
+	return l
 }
 
 // attachment describes a file (facts 5.2). image_url is a thumbnail; title_link is

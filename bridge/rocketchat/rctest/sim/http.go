@@ -39,6 +39,7 @@ type call struct {
 	q      url.Values
 	path   []string // what stands for ":x" in the route
 	file   *upload  // the file part of a multipart request
+	seen   Doc      // the message as a racing chat.react read it
 }
 
 // An upload is the file part of a multipart request.
@@ -103,6 +104,9 @@ func (e *Engine) serveREST(w http.ResponseWriter, r *http.Request) {
 func (e *Engine) answer(c *call) (a answer, seq uint64) {
 	if err := c.read(); err != nil {
 		return faultAnswer(asFault(err)), 0
+	}
+	if strings.HasSuffix(c.r.URL.Path, "/chat.react") {
+		e.race(c)
 	}
 	seq = e.locked(func() { a = e.respond(c) })
 	return a, seq

@@ -44,8 +44,3 @@ func (e *Engine) info(u Doc) Doc {
 	}
 	return d
 }
-
-// emojiList is GET emoji-custom.list: there is none.
-func emojiList(*call) (any, error) {
-	return Doc{"emojis": Doc{"update": []any{}, "remove": []any{}}}, nil
-}

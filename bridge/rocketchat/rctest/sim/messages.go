@@ -67,6 +67,8 @@ func (e *Engine) send(u, m Doc) (Doc, error) {
 // mayPost holds the plain-text refusals of facts 4.1 (12.6.33).
 func (e *Engine) mayPost(u, r Doc) error {
 	switch {
+	case e.limited:
+		return restricted()
 	case r == nil:
 		return textError("error-invalid-room")
 	case r.flag("archived"):
@@ -82,6 +84,9 @@ func (e *Engine) mayPost(u, r Doc) error {
 	}
 	return nil
 }
+
+// restricted is what posting answers in a restricted workspace (facts 2.7).
+func restricted() *fault { return meteorError("restricted-workspace", "restricted-workspace") }
 
 func (e *Engine) messageProblem(u, r, m Doc) error {
 	switch {

@@ -75,6 +75,13 @@ func (m *method) doc(i int) Doc {
 	return asDoc(m.params[i])
 }
 
+func (m *method) list(i int) []string {
+	if i >= len(m.params) {
+		return nil
+	}
+	return asStrings(m.params[i])
+}
+
 func (m *method) time(i int) time.Time {
 	if i >= len(m.params) {
 		return time.Time{}
@@ -270,11 +277,7 @@ func ddpCreate(t string) func(*method) (any, error) {
 		if !m.e.may(m.user, "create-"+t, "") {
 			return nil, meteorError("error-not-allowed", "Not allowed")
 		}
-		var members []string
-		if len(m.params) > 1 {
-			members = asStrings(m.params[1])
-		}
-		r, err := m.e.createRoom(t, m.text(0), m.user, members, false, nil)
+		r, err := m.e.createRoom(t, m.text(0), m.user, m.list(1), false, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -365,6 +368,8 @@ func ddpSend(m *method) (any, error) {
 		return sent, nil
 	case asFault(err).code == "error-not-allowed", err.Error() == "error-not-allowed":
 		return nil, meteorError("error-not-allowed", "error-not-allowed")
+	case asFault(err).code == "restricted-workspace":
+		return nil, err
 	}
 	return nil, nil
 }
@@ -427,7 +432,7 @@ func ddpMessage(m *method) (any, error) {
 
 func ddpMessages(m *method) (any, error) {
 	var l []Doc
-	for _, id := range asStrings(Doc{"p": m.params}["p"].([]any)[0]) {
+	for _, id := range m.list(0) {
 		if d := m.e.message(id); d != nil && m.e.canRead(m.e.room(d.str("rid")), m.user) {
 			l = append(l, d)
 		}

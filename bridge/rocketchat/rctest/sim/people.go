@@ -246,6 +246,13 @@ func (e *Engine) Set(id string, value any) error {
 	return e.do(func() { e.put(settings, Doc{"_id": id, "value": value}) })
 }
 
+// Restrict makes the workspace one that has not reported statistics: posting fails
+// with restricted-workspace until it is lifted (facts 2.7).
+func (e *Engine) Restrict(on bool) { e.look(func() { e.limited = on }) }
+
+// License installs a licence with so many seats; 0 removes it (facts 3.4).
+func (e *Engine) License(seats int) { e.look(func() { e.seats = seats }) }
+
 // What tests look at.
 
 // Messages returns a room's messages, system messages included, oldest first.

@@ -331,6 +331,9 @@ func (e *Engine) deleteRoom(r Doc) {
 // discussionCreate is POST rooms.createDiscussion (facts 6.2).
 func discussionCreate(c *call) (any, error) {
 	e, b := c.e, c.body
+	if e.limited {
+		return nil, restricted()
+	}
 	if !e.may(c.user, "start-discussion", b.str("prid")) {
 		return nil, meteorError("error-action-not-allowed", "You are not allowed to create a discussion")
 	}
@@ -349,8 +352,7 @@ func discussionCreate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := e.systemMessage(parent, "discussion-created", b.str("t_name"), c.user, Doc{"drid": r.id(), "dcount": 0})
-	_ = m
+	e.systemMessage(parent, "discussion-created", b.str("t_name"), c.user, Doc{"drid": r.id(), "dcount": 0})
 	if reply := b.str("reply"); reply != "" {
 		if _, err := e.send(c.user, Doc{"rid": r.id(), "msg": reply}); err != nil {
 			return nil, err

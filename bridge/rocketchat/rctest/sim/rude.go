@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Rude makes a server unpleasant in the ways real ones are (habit 19): it refuses
@@ -45,6 +46,27 @@ func (r *Rude) refuse(w http.ResponseWriter) bool {
 
 // loses tells whether this answer gets lost.
 func (r *Rude) loses() bool { return r.in(20) }
+
+// race reads the message of a chat.react some time before it is changed, as the
+// real server does without a lock: of two reactions at once one can get lost
+// (facts 4.3, 12.6.8).
+func (e *Engine) race(c *call) {
+	if e.opts.Rude == nil {
+		return
+	}
+	e.look(func() { c.seen = e.message(c.body.str("messageId")) })
+	select {
+	case <-time.After(e.opts.Rude.pause()):
+	case <-c.r.Context().Done():
+	}
+}
+
+// pause is up to five milliseconds.
+func (r *Rude) pause() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(r.rng.IntN(5000)) * time.Microsecond
+}
 
 // A mixer sends frames; a rude one repeats, delays and drops. It is used by one
 // goroutine.

@@ -63,6 +63,8 @@ type Engine struct {
 	out     *dispatcher
 	wg      sync.WaitGroup // the engine's own goroutines
 	serving sync.WaitGroup // requests and websockets
+	limited bool           // guarded by mu: the workspace is restricted (facts 2.7)
+	seats   int            // guarded by mu: seats of the licence, 0 for no licence (facts 3.4)
 	closed  bool           // guarded by mu: no more of them
 	ctx     context.Context
 	stop    context.CancelFunc

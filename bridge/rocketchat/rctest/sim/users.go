@@ -86,11 +86,25 @@ func usersCreate(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.seats > 0 && e.activeSeats() >= e.seats {
+		return nil, meteorError("error-license-user-limit-reached", "License user limit reached")
+	}
 	u := e.put(users, e.newUser(b))
 	if v, ok := b["joinDefaultChannels"].(bool); !ok || v {
 		e.joinDefaults(u)
 	}
 	return Doc{"user": fullUser(u)}, nil
+}
+
+// activeSeats counts as facts 3.4 do: type app and bot are free, a role bot is not.
+func (e *Engine) activeSeats() (n int) {
+	for _, u := range e.data.colls[users] {
+		guest := slices.Equal(u.strs("roles"), []string{"guest"})
+		if u.flag("active") && !guest && u.str("type") == "user" {
+			n++
+		}
+	}
+	return n
 }
 
 func (e *Engine) newUser(b Doc) Doc {

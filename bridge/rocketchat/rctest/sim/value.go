@@ -149,6 +149,9 @@ func encode(v any, date func(time.Time) any) []byte {
 func plain(v any, date func(time.Time) any) any {
 	switch x := v.(type) {
 	case Doc:
+		if x == nil {
+			return nil
+		}
 		return plainMap(x, date)
 	case map[string]any:
 		return plainMap(x, date)
