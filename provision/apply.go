@@ -104,6 +104,9 @@ func (e *executor) GetCertificate(ctx context.Context, op plan.GetCertificate) e
 	case answers.Files:
 		return certs.InstallFiles(e.certsDir(), op.Host, e.bundle)
 	}
+	if op.Started {
+		return certs.Await(ctx, e.acme(), op.Host)
+	}
 	services, err := e.stack.Services(ctx)
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	}
 	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
 	p.wanted.Files, p.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
-	p.wanted.Image, p.wanted.Hosts = in.Image, p.opts.Answers.Hosts()
+	p.wanted.Image, p.wanted.Hosts, p.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
 	if p.state, err = p.stack.Observe(ctx, p.wanted, wantedImages(p.opts.Answers)); err != nil {
 		return err
 	}

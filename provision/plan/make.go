@@ -22,15 +22,15 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w.Files, s)) > 0 {
 		add("files", "write the configuration", filesCause(paths, s), WriteFiles{paths}, "secrets")
 	}
-	certificates := func(after ...string) {
+	certificates := func(started bool, after ...string) {
 		for _, host := range w.Hosts {
 			if cause := s.Certificates[host]; cause != "" {
-				add("certificate", "get a certificate for "+host, cause, GetCertificate{host}, after...)
+				add("certificate", "get a certificate for "+host, cause, GetCertificate{host, started}, after...)
 			}
 		}
 	}
 	if !s.doorWithoutKeeper() {
-		certificates("files")
+		certificates(false, "files")
 	}
 	if !s.Images[w.Image] {
 		add("program-image", "make the image of this program", "none of this build", BuildImage{w.Image})
@@ -42,7 +42,7 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		add("services", "start the services", cause, StartServices{}, "files", "certificate", "program-image", "images")
 	}
 	if s.doorWithoutKeeper() {
-		certificates("files", "services")
+		certificates(w.Profile("acme"), "files", "services")
 	}
 	if s.Bootstrap != "" {
 		add("bootstrap", "see to the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
@@ -55,6 +55,9 @@ func Make(w Wanted, s State, choice Choice) Plan {
 func (s State) doorWithoutKeeper() bool {
 	return s.Services["nginx"].State == "running" && !s.Services["certs"].OK()
 }
+
+// Profile reports whether the answers ask for an optional service.
+func (w Wanted) Profile(name string) bool { return slices.Contains(w.Profiles, name) }
 
 func (p Plan) has(id string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.ID == id })

@@ -45,7 +45,10 @@ type (
 	// WriteFiles makes the directories and puts rendered files in place.
 	WriteFiles struct{ Paths []string }
 	// GetCertificate gets a certificate for a host from where the answers say.
-	GetCertificate struct{ Host string }
+	GetCertificate struct {
+		Host    string
+		Started bool // the service that renews certificates has just been started and is at it
+	}
 	// BuildImage makes the image of this program.
 	BuildImage struct{ Name string }
 	// PullImages fetches images from their registries.

@@ -19,6 +19,7 @@ type Wanted struct {
 	NewSecrets []secrets.Name
 	Image      string // our own image
 	Hosts      []string
+	Profiles   []string // optional services
 }
 
 // A Disk is a file as it is on the host.
