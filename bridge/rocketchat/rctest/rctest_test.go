@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"net/textproto"
 	"os"
 	"slices"
@@ -818,6 +819,7 @@ type session struct {
 	t    testing.TB
 	ws   *websocket.Conn
 	seen []object
+	gone bool
 }
 
 func (c client) dial() *session {
@@ -1067,3 +1069,105 @@ func TestARudeServerIsUnpleasantButTruthful(t *testing.T) {
 		t.Errorf("%d messages for %d answers and %d lost ones", n, statuses[200], lost)
 	}
 }
+
+func TestSection8_4_WebhooksSeeDMsAndRetryEmptyAnswers(t *testing.T) {
+	s, _, _ := people(t)
+	calls := make(chan object, 10)
+	n := 0
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var v object
+		json.NewDecoder(r.Body).Decode(&v)
+		if n++; n > 1 {
+			w.Write([]byte("{}")) // the first answer is empty, which counts as a failure
+		}
+		calls <- v
+	}))
+	defer hook.Close()
+	admin(t, s).post("integrations.create", object{"type": "webhook-outgoing", "name": "dm", "enabled": true, "username": "rocket.cat",
+		"event": "sendMessage", "channel": "all_direct_messages", "urls": []string{hook.URL}, "scriptEnabled": false,
+		"retryFailedCalls": true, "retryCount": 2, "retryDelay": "powers-of-ten", "token": "tok"})
+	s.Say("GENERAL", "ada", "not this one")
+	dm := s.CreateDirect("ada", "bob")
+	id := s.Say(dm, "ada", "psst")
+	for range 2 {
+		if v := <-calls; v["message_id"] != id || v["channel_id"] != dm || v["user_name"] != "ada" || v["text"] != "psst" || v["token"] != "tok" {
+			t.Errorf("got %v", v)
+		}
+	}
+}
+
+func TestSection2_7_ARestrictedWorkspaceTakesNoMessages(t *testing.T) {
+	s, ada, _ := people(t)
+	rid := s.CreateChannel("c1", "ada")
+	s.Restrict(true)
+	ada.refused("chat.sendMessage", object{"message": object{"rid": rid, "msg": "x"}}, 400, "restricted-workspace [restricted-workspace]", "restricted-workspace")
+	s.Restrict(false)
+	ada.post("chat.sendMessage", object{"message": object{"rid": rid, "msg": "x"}})
+}
+
+func TestSection3_4_ALicenceHasSeats(t *testing.T) {
+	s, _, _ := people(t)
+	s.License(3) // the administrator, ada and bob
+	status, v, _ := admin(t, s).do("POST", "/api/v1/users.create", object{"email": "x@y.z", "name": "X", "password": "p", "username": "x"})
+	if status != 400 || v["errorType"] != "error-license-user-limit-reached" {
+		t.Errorf("%d %v", status, v)
+	}
+}
+
+func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testing.T) {
+	s := &rctest.Server{Seed: 11}
+	s.Start(t)
+	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
+	rooms := []string{s.CreateChannel("c1", "ada"), s.CreateChannel("c2", "ada")}
+	d := ada.dial()
+	for _, rid := range rooms {
+		d.sub("stream-room-messages", rid)
+	}
+	const each = 200
+	for i := range each {
+		for _, rid := range rooms {
+			s.Say(rid, "ada", jsonText(i))
+		}
+	}
+	last, repeats, overtaken := map[string]int{}, 0, 0
+	for newest := 0; d.alive(); {
+		f := d.read()
+		if f["collection"] != "stream-room-messages" {
+			continue
+		}
+		rid := dig(f, "fields", "eventName").(string)
+		var n int
+		json.Unmarshal([]byte(dig(f, "fields", "args", 0, "msg").(string)), &n)
+		switch {
+		case n < last[rid] && n < last[rid]-1:
+			t.Errorf("room %s: %d after %d", rid, n, last[rid])
+		case n <= last[rid]:
+			repeats++
+		}
+		if n < newest {
+			overtaken++
+		}
+		last[rid], newest = n, max(newest, n)
+		if last[rooms[0]] == each-1 && last[rooms[1]] == each-1 {
+			break
+		}
+	}
+	if repeats == 0 || overtaken == 0 && d.alive() {
+		t.Errorf("too polite: %d repeats, %d overtaken", repeats, overtaken)
+	}
+}
+
+// read returns the next frame, nil when the connection is gone.
+func (d *session) read() (f object) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, b, err := d.ws.Read(ctx)
+	if err != nil {
+		d.gone = true
+		return nil
+	}
+	json.Unmarshal(b, &f)
+	return f
+}
+
+func (d *session) alive() bool { return !d.gone }

@@ -62,6 +62,7 @@ func (e *Engine) edit(by, m Doc, text string, preview any) Doc {
 	m = e.put(messages, e.enrich(author, m.with(changes)))
 	e.refreshLast(m)
 	e.emitMessage(m)
+	e.callHooks(e.room(m.str("rid")), m, true)
 	return m
 }
 

@@ -161,6 +161,7 @@ func (e *Engine) insertMessage(u, r, m Doc) Doc {
 	e.touchRoom(r.id(), m)
 	e.alertMembers(r, m)
 	e.emitMessage(m)
+	e.callHooks(r, m, false)
 	return e.previewed(m)
 }
 

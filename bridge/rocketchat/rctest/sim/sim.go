@@ -10,7 +10,7 @@
 // loses nothing that was answered.
 //
 // What it leaves out on purpose: federation, livechat, teams, video, OAuth,
-// LDAP, end-to-end encryption, apps, importers, licences and webhooks.
+// LDAP, end-to-end encryption, apps, importers and incoming webhooks.
 package sim
 
 import (
@@ -51,6 +51,7 @@ type Engine struct {
 	data    *store
 	ops     []op       // changes of the running request
 	pending []delivery // events of the running request
+	hooks   []hookCall // webhooks of the running request
 	streams streams
 	limits  limiter
 	codes   remembered2FA
@@ -154,6 +155,7 @@ func (e *Engine) locked(f func()) uint64 {
 func (e *Engine) commit() uint64 {
 	seq := e.journal.append(e.ops)
 	e.out.push(seq, e.pending)
+	e.startHooks(seq)
 	e.ops, e.pending = nil, nil
 	return seq
 }

@@ -16,6 +16,8 @@ const (
 	perms    = "permissions"
 	uploads  = "uploads"
 	avatars  = "avatars" // by username, or room-<rid>
+
+	integrations = "integrations"
 )
 
 // A store holds all documents and the indexes over them.
@@ -38,7 +40,7 @@ func newStore() *store {
 		byToken: map[string]string{}, roomName: map[string]string{}, direct: map[string]string{},
 		members: map[string]map[string]Doc{}, memberOf: map[string]map[string]Doc{},
 		inRoom: map[string][]Doc{}, gone: map[string][]Doc{}}
-	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars} {
+	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, integrations} {
 		s.colls[c] = map[string]Doc{}
 	}
 	return s
