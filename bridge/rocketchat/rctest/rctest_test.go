@@ -1171,3 +1171,27 @@ func (d *session) read() (f object) {
 }
 
 func (d *session) alive() bool { return !d.gone }
+
+func TestSection6_4_SubscriptionsAndRoomsSinceADate(t *testing.T) {
+	s := polite(t)
+	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
+	rid := s.CreateChannel("c1", "ada")
+	kept := s.CreateChannel("c2", "ada")
+	s.CreateUser("bob")
+	all := ada.get("subscriptions.get")
+	if len(all["update"].([]any)) != 3 || len(all["remove"].([]any)) != 0 {
+		t.Fatalf("got %v", all)
+	}
+	tick(s, "GENERAL")
+	since := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	for since == time.Now().UTC().Format("2006-01-02T15:04:05.000Z") {
+	}
+	s.Say(kept, "ada", "news")
+	ada.post("channels.delete", object{"roomId": rid})
+	if v := ada.get("rooms.get?updatedSince=" + since); dig(v, "update", 0, "_id") != kept || dig(v, "update", 1) != nil || dig(v, "remove", 0, "_id") != rid {
+		t.Errorf("rooms: %v", v)
+	}
+	if v := ada.get("subscriptions.get?updatedSince=" + since); dig(v, "remove", 0, "_id") == nil {
+		t.Errorf("subscriptions: %v", v)
+	}
+}

@@ -67,6 +67,7 @@ func (e *Engine) changeSub(s, changes Doc) Doc {
 // dropSub ends a membership: the event carries hardly more than ids (facts 7.2).
 func (e *Engine) dropSub(s Doc) {
 	e.remove(subs, s.id())
+	e.change(op{goneSubs, s.id(), s.only("_id", "rid", "u").with(Doc{"_deletedAt": e.now()})})
 	e.emitSub("removed", s.only("_id", "rid", "u", "name", "t"))
 }
 
@@ -356,7 +357,18 @@ func (e *Engine) subsSince(u Doc, since time.Time) Doc {
 			l = append(l, s)
 		}
 	}
-	return Doc{"update": l, "remove": []any{}}
+	gone := []Doc{}
+	for _, d := range e.listed(goneSubs, "_id") {
+		if d.doc("u").id() == u.id() && deletedSince(d, since) {
+			gone = append(gone, d.only("_id", "_deletedAt"))
+		}
+	}
+	return Doc{"update": l, "remove": gone}
+}
+
+// deletedSince is false without a date: who asks for everything has nothing to remove.
+func deletedSince(d Doc, since time.Time) bool {
+	return !since.IsZero() && d.time("_deletedAt").After(since)
 }
 
 // subsGetOne is GET subscriptions.getOne.

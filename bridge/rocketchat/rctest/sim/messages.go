@@ -13,9 +13,15 @@ import (
 var messageKeys = []string{"_id", "rid", "msg", "tmid", "tshow", "ts", "t", "content", "e2e", "e2eMentions", "federation",
 	"bot", "customFields", "groupable", "sentByEmail", "u", "sendMessage"}
 
+// messageShape is open: unknown keys of a message are stored (facts 4.1).
+var messageShape = parseSchema("rid!:s _id:s msg:s tmid:s tshow:b alias:s emoji:s avatar:s attachments:l blocks:l customFields:o groupable:b ...")
+
 // chatSend is POST chat.sendMessage (facts 4.1).
 func chatSend(c *call) (any, error) {
 	m := c.body.doc("message")
+	if problem := messageShape.check(m); problem != "" {
+		return nil, meteorError("invalid-params", problem)
+	}
 	if isSystemType(m.str("t")) {
 		return nil, textError("Cannot send system messages using 'chat.sendMessage'")
 	}

@@ -234,7 +234,13 @@ func (e *Engine) roomsSince(u Doc, since time.Time) Doc {
 			l = append(l, r)
 		}
 	}
-	return Doc{"update": l, "remove": []any{}}
+	gone := []Doc{}
+	for _, d := range e.listed(goneRooms, "_id") {
+		if deletedSince(d, since) {
+			gone = append(gone, d)
+		}
+	}
+	return Doc{"update": l, "remove": gone}
 }
 
 // channelsList is GET channels.list: all public channels.
@@ -323,6 +329,7 @@ func (e *Engine) deleteRoom(r Doc) {
 		e.dropSub(s)
 	}
 	e.remove(rooms, r.id())
+	e.change(op{goneRooms, r.id(), Doc{"_id": r.id(), "_deletedAt": e.now()}})
 	for _, s := range members {
 		e.emit("stream-notify-user", s.doc("u").id()+"/rooms-changed", r.id(), "removed", r)
 	}

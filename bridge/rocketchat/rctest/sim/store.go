@@ -18,6 +18,8 @@ const (
 	avatars  = "avatars" // by username, or room-<rid>
 
 	integrations = "integrations"
+	goneSubs     = "gone-subscriptions"
+	goneRooms    = "gone-rooms"
 )
 
 // A store holds all documents and the indexes over them.
@@ -40,7 +42,7 @@ func newStore() *store {
 		byToken: map[string]string{}, roomName: map[string]string{}, direct: map[string]string{},
 		members: map[string]map[string]Doc{}, memberOf: map[string]map[string]Doc{},
 		inRoom: map[string][]Doc{}, gone: map[string][]Doc{}}
-	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, integrations} {
+	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, integrations, goneSubs, goneRooms} {
 		s.colls[c] = map[string]Doc{}
 	}
 	return s
