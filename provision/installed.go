@@ -112,7 +112,7 @@ func (i *Installed) Down(ctx context.Context, purge bool, r Reporter) error {
 	defer unlock()
 	step := plan.Step{ID: "stop", Title: "stop the services"}
 	err = reported(r, step, func() error {
-		return i.p.stack.Down(ctx, (&executor{Prepared: i.p, step: step.ID, r: r}).hear)
+		return i.p.stack.Down(ctx, purge, (&executor{Prepared: i.p, step: step.ID, r: r}).hear)
 	})
 	if err != nil || !purge {
 		return err

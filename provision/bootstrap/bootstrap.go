@@ -87,11 +87,18 @@ func Run(ctx context.Context, base string, want Accounts) error {
 	return nil
 }
 
+// How long Rocket.Chat may take for its accounts after its first answer, and
+// how long it may say that it does not know the bridge.
+const (
+	patience      = time.Minute
+	tokenPatience = 10 * time.Second
+)
+
 // patiently is Missing for a Rocket.Chat that has just started: its accounts may
 // come a moment after its first answer.
 func patiently(ctx context.Context, base string, want Accounts) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
+	started := time.Now()
+	var unknown *TokenError // sticks: who is unknown for long is soon told to slow down
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -99,9 +106,18 @@ func patiently(ctx context.Context, base string, want Accounts) (string, error) 
 		if err == nil {
 			return missing, nil
 		}
+		if e, ok := errors.AsType[*TokenError](err); ok {
+			unknown = e
+		}
+		switch waited := time.Since(started); {
+		case unknown != nil && waited > tokenPatience:
+			return "", unknown
+		case waited > patience:
+			return "", err
+		}
 		select {
 		case <-ctx.Done():
-			return "", err
+			return "", ctx.Err()
 		case <-tick.C:
 		}
 	}

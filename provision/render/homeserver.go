@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"appliance/provision/answers"
 	"appliance/provision/secrets"
@@ -55,7 +56,7 @@ func (in Input) homeserver(put putter) error {
 }
 
 func (in Input) signingKey(put putter, dir string) error {
-	key := in.Secrets[secrets.MatrixKey].Reveal()
+	key := strings.TrimRight(in.Secrets[secrets.MatrixKey].Reveal(), "\n")
 	if in.Answers.Homeserver == answers.Dendrite {
 		put(dir+"matrix_key.pem", 0o600, ApplianceUser, []byte(key+"\n"))
 		return nil

@@ -102,7 +102,7 @@ func (in Input) compose() []byte {
 		case strings.HasPrefix(field, "start_interval:"):
 			continue
 		case field == "interval: 10s": // quick enough to start, slow enough to keep
-			line = strings.Replace(line, "10s", "3s", 1)
+			line = strings.Replace(line, "10s", "2s", 1)
 		}
 		out = append(out, line)
 	}

@@ -79,9 +79,14 @@ func (s *Stack) Pull(ctx context.Context, hear func(Event)) error {
 	return nil
 }
 
-// Down stops and removes the containers; data stays.
-func (s *Stack) Down(ctx context.Context, hear func(Event)) error {
-	return s.compose(ctx, hear, "down", "--remove-orphans")
+// Down stops and removes the containers. Data stays, unless volumes: then those
+// that an operator's override has made go too.
+func (s *Stack) Down(ctx context.Context, volumes bool, hear func(Event)) error {
+	args := []string{"down", "--remove-orphans"}
+	if volumes {
+		args = append(args, "--volumes")
+	}
+	return s.compose(ctx, hear, args...)
 }
 
 // A composeError is a failure in Compose's own words.
