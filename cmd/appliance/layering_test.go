@@ -1,0 +1,176 @@
+package main
+
+import (
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "appliance"
+
+// allowed lists, for each tree of packages, the other trees of this module it
+// may import. The longest listed prefix of a package applies; a package without
+// an entry fails the test. Test files are not checked.
+var allowed = map[string][]string{
+	"cmd/appliance":                 {"cmd/appliance/internal/cli"},
+	"cmd/appliance/internal/cli":    {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
+	"cmd/appliance/internal/ui":     {"provision"},
+	"cmd/appliance/internal/wizard": {"provision/answers"},
+	"cmd/demo":                      {"bridge/rocketchat", "bridge/secret"},
+	"cmd/rocketsim":                 {"bridge/rocketchat/rctest"},
+
+	// The façade wires everything below it; of the bridge it knows what it
+	// renders, and the client with which it looks into Rocket.Chat.
+	"provision":                     {"provision", "bridge/config"},
+	"provision/answers":             {"provision/internal/atomicfile"},
+	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret"},
+	"provision/certs":               {"provision/internal/atomicfile"},
+	"provision/certs/acmetest":      {},
+	"provision/doctor":              {"provision/answers", "provision/certs", "provision/finding", "provision/plan", "provision/render"},
+	"provision/finding":             {},
+	"provision/internal/atomicfile": {},
+	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
+	"provision/preflight":           {"provision/answers", "provision/finding", "provision/stack"},
+	"provision/render":              {"provision/answers", "provision/certs", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
+	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
+	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile"},
+
+	"bridge":                   {"bridge"},
+	"bridge/command":           {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
+	"bridge/config":            {"bridge/secret"},
+	"bridge/convert":           {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
+	"bridge/ids":               {},
+	"bridge/mxside":            {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret"},
+	"bridge/queue":             {"bridge/queue"},
+	"bridge/rcside":            {"bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
+	"bridge/relay":             {"bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
+	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret"},
+	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest"}, // a stranger's idea of Rocket.Chat
+	"bridge/secret":            {},
+	"bridge/store":             {"bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret"},
+
+	"templates": {},
+	"compose":   {},
+	"nginx":     {},
+}
+
+// homes lists the packages that may import a technology. A path that ends in a
+// slash stands for everything below it.
+var homes = []struct {
+	technology string
+	packages   []string
+}{
+	{"os/exec", []string{"provision/stack", "cmd/demo", "bridge/mxside/mxtest"}},
+	{"github.com/docker/docker/", []string{"provision/stack"}},
+	{"github.com/compose-spec/", nil}, // in tests only
+	{"database/sql", []string{"bridge/store"}},
+	{"modernc.org/sqlite", []string{"bridge/store"}},
+	{"github.com/jackc/pgx/", []string{"bridge/store"}},
+	{"github.com/coder/websocket", []string{"bridge/rocketchat/ddp", "bridge/rocketchat/rctest"}},
+	{"maunium.net/go/mautrix/event", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
+	{"maunium.net/go/mautrix/format", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
+	{"maunium.net/go/mautrix/id", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
+	{"maunium.net/go/mautrix", []string{"bridge/mxside", "cmd/demo"}},
+	{"golang.org/x/crypto/acme/", []string{"provision/certs"}},
+	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
+	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},
+	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},
+	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "provision/certs/acmetest"}},
+}
+
+// pure packages decide and hold most of the tests; they open nothing.
+var pure = map[string][]string{
+	"provision/plan":    {"os", "net", "net/http", "time"},
+	"provision/render":  {"os", "net", "net/http", "time"},
+	"provision/finding": {"os", "net", "net/http"},
+	"bridge/ids":        {"os", "net", "net/http", "context"},
+	"bridge/convert":    {"os", "net", "net/http", "context"},
+}
+
+// below reports whether pkg is tree or lies below it.
+func below(pkg, tree string) bool { return pkg == tree || strings.HasPrefix(pkg, tree+"/") }
+
+// homeless returns why pkg must not import a technology, or "".
+func homeless(pkg, imp string) string {
+	for _, h := range homes {
+		if imp != strings.TrimSuffix(h.technology, "/") && !strings.HasPrefix(imp, strings.TrimSuffix(h.technology, "/")+"/") {
+			continue
+		}
+		if !slices.ContainsFunc(h.packages, func(p string) bool { return below(pkg, p) }) {
+			return "the home of " + h.technology + " is " + strings.Join(h.packages, ", ")
+		}
+		return ""
+	}
+	return ""
+}
+
+// rule returns the allow list for pkg.
+func rule(pkg string) (list []string, ok bool) {
+	for p := pkg; p != "."; p = path.Dir(p) {
+		if list, ok := allowed[p]; ok {
+			return list, true
+		}
+	}
+	return nil, false
+}
+
+// TestLayering keeps the arrows between packages true, and requires a package comment everywhere. It opens the source files
+// itself, rather than asking `go list`, so that the test cache notices changes.
+func TestLayering(t *testing.T) {
+	const root = "../.."
+	documented := map[string]bool{}
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != root || name == root+"/compose/stage") {
+			return filepath.SkipDir // caches, and tools that are modules of their own
+		}
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		if built, err := build.Default.MatchFile(filepath.Dir(name), d.Name()); err != nil || !built {
+			return err // behind a build tag
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(rel))
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		documented[pkg] = documented[pkg] || file.Doc != nil
+		list, ok := rule(pkg)
+		if !ok {
+			t.Errorf("%s: %s has no entry in the layering table", name, pkg)
+		}
+		for _, spec := range file.Imports {
+			full, _ := strconv.Unquote(spec.Path.Value)
+			imp, ours := strings.CutPrefix(full, module+"/")
+			if ours && !slices.ContainsFunc(list, func(tree string) bool { return below(imp, tree) }) {
+				t.Errorf("%s: %s must not import %s", name, pkg, imp)
+			}
+			if why := homeless(pkg, full); why != "" {
+				t.Errorf("%s: %s must not import %s: %s", name, pkg, full, why)
+			}
+			if slices.Contains(pure[pkg], full) {
+				t.Errorf("%s: %s is pure and must not import %s", name, pkg, full)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg, ok := range documented {
+		if !ok {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
