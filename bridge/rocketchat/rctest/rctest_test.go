@@ -28,15 +28,6 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
-// skip skips t unless CI promised that it would run.
-func skip(t testing.TB, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), t.Name()) {
-		t.Fatalf("must run here, but: %s", why)
-	}
-	t.Skip(why)
-}
-
 // polite starts a polite server.
 func polite(t *testing.T, env ...string) *rctest.Server {
 	t.Helper()
@@ -1194,4 +1185,42 @@ func TestSection6_4_SubscriptionsAndRoomsSinceADate(t *testing.T) {
 	if v := ada.get("subscriptions.get?updatedSince=" + since); dig(v, "remove", 0, "_id") == nil {
 		t.Errorf("subscriptions: %v", v)
 	}
+}
+
+func TestSection7_3_LinksArriveLateOnARudeServerUnlessPreviewsAreOff(t *testing.T) {
+	s := &rctest.Server{Seed: 3}
+	s.Start(t)
+	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
+	rid := s.CreateChannel("c1", "ada")
+	late := false
+	for round := 0; !late && round < 40; round++ {
+		d := ada.dial()
+		d.sub("stream-room-messages", rid)
+		for i := range 10 {
+			s.Say(rid, "ada", "https://example.org/"+jsonText(round)+"/"+jsonText(i))
+			s.Say(rid, "ada", "after "+jsonText(round)+" "+jsonText(i))
+		}
+		late = d.sees("after "+jsonText(round), "https://example.org/"+jsonText(round)+"/")
+		d.ws.CloseNow()
+	}
+	if !late {
+		t.Error("no message with a link was overtaken")
+	}
+}
+
+// sees reads until the tenth message that begins with plain and tells whether one
+// of them came before the link it follows.
+func (d *session) sees(plain, link string) bool {
+	seen := map[string]bool{}
+	for d.alive() {
+		text, _ := dig(d.read(), "fields", "args", 0, "msg").(string)
+		if n, ok := strings.CutPrefix(text, plain+" "); ok && !seen[link+n] {
+			return true
+		}
+		seen[text] = true
+		if text == plain+" 9" {
+			return false
+		}
+	}
+	return false
 }

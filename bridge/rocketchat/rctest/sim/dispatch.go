@@ -11,7 +11,6 @@ type delivery struct {
 	loose bool   // not even there: __my_messages__ (facts 7.3)
 	conn  *conn
 	frame []byte
-	last  bool // close the connection afterwards
 }
 
 // A dispatcher sends frames in the order they were queued, each only when the

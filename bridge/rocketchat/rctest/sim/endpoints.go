@@ -221,6 +221,8 @@ func addChatRoutes() {
 	get("chat.syncMessages", "roomId lastUpdate type next previous count", chatSync)
 	get("chat.getThreadMessages", "tmid!"+paging, threadMessages)
 	get("chat.getThreadsList", "rid! type text"+paging, threadsList)
+	get("chat.syncThreadsList", "rid! updatedSince!", threadsSince)
+	get("chat.syncThreadMessages", "tmid! updatedSince!", threadSince)
 	get("chat.getDeletedMessages", "roomId! since!"+paging, deletedMessages)
 	post("chat.pinMessage", "messageId!:s", chatPin(true))
 	post("chat.unPinMessage", "messageId!:s", chatPin(false))

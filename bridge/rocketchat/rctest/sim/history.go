@@ -188,6 +188,27 @@ func threadsList(c *call) (any, error) {
 	return c.paged("threads", l), nil
 }
 
+// threadsSince is GET chat.syncThreadsList, threadSince GET chat.syncThreadMessages:
+// what changed since updatedSince.
+func threadsSince(c *call) (any, error) {
+	return c.changed(c.q.Get("rid"), "threads", func(m Doc) bool { return m.num("tcount") > 0 })
+}
+
+func threadSince(c *call) (any, error) {
+	root := c.e.message(c.q.Get("tmid"))
+	return c.changed(root.str("rid"), "messages", func(m Doc) bool { return m.str("tmid") == root.id() })
+}
+
+func (c *call) changed(rid, key string, fits func(Doc) bool) (any, error) {
+	if !c.e.canRead(c.e.room(rid), c.user) {
+		return nil, meteorError("error-not-allowed", "Not Allowed")
+	}
+	since := c.timeParam("updatedSince")
+	l := slices.DeleteFunc(c.e.changedMessages(rid), func(m Doc) bool { return !fits(m) || !m.time("_updatedAt").After(since) })
+	gone := c.e.syncSince(rid, since)["deleted"]
+	return Doc{key: Doc{"update": l, "remove": gone}}, nil
+}
+
 // deletedMessages is GET chat.getDeletedMessages.
 func deletedMessages(c *call) (any, error) {
 	r := c.e.room(c.q.Get("roomId"))

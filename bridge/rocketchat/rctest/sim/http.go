@@ -243,7 +243,7 @@ func (c *call) read() error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return textError("Invalid JSON: " + err.Error())
 	}
-	if c.body = asDoc(fromJSON(v)); c.body == nil {
+	if c.body = asDoc(revive(v, false)); c.body == nil {
 		return meteorError("invalid-params", "must be object")
 	}
 	return nil

@@ -45,6 +45,9 @@ func openJournal(path string, s *store) (*journal, error) {
 	if path == "" {
 		return j, nil
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, err

@@ -146,11 +146,7 @@ func settingsList(c *call) (any, error) {
 
 // settingsPublic is GET settings.public.
 func settingsPublic(c *call) (any, error) {
-	var l []Doc
-	for _, d := range c.e.publicSettings(commas(c.q.Get("_id"))) {
-		l = append(l, d)
-	}
-	return c.paged("settings", l), nil
+	return c.paged("settings", c.e.publicSettings(commas(c.q.Get("_id")))), nil
 }
 
 // publicSettings returns those named, or all.

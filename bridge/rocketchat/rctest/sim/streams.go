@@ -54,19 +54,35 @@ func changedFrame(stream, event string, args []any) []byte {
 // emitMessage announces a message on its room's stream and on __my_messages__,
 // the latter to everybody who can read the room (facts 7.2, 7.3).
 func (e *Engine) emitMessage(m Doc) {
-	rid := m.str("rid")
-	e.emit("stream-room-messages", rid, rid, m)
+	rid, lane := m.str("rid"), m.str("rid")
+	if e.waitsForPreviews(m) {
+		lane += " previews" // a lane of its own: others may overtake it
+	}
+	e.emit("stream-room-messages", rid, lane, m)
 	r := e.room(rid)
 	for sub := range e.streams["stream-room-messages"]["__my_messages__"] {
 		u := e.user(sub.conn.uid)
 		if !e.canRead(r, u) {
 			continue
 		}
-		name, _ := r.str("name"), ""
-		about := Doc{"roomParticipant": e.sub(rid, u.id()) != nil, "roomType": r.str("t"), "roomName": name}
+		about := Doc{"roomParticipant": e.sub(rid, u.id()) != nil, "roomType": r.str("t"), "roomName": r.str("name")}
 		e.pending = append(e.pending, delivery{lane: rid, loose: true, conn: sub.conn,
 			frame: changedFrame("stream-room-messages", "__my_messages__", []any{m, about})})
 	}
+}
+
+// waitsForPreviews: a new message with links is announced only when its previews
+// have been fetched, which can be after later messages (facts 7.3).
+func (e *Engine) waitsForPreviews(m Doc) bool {
+	if !e.settingOn("API_Embed") || m.has("editedAt") || len(m.docs("attachments")) > 0 {
+		return false
+	}
+	for _, u := range m.docs("urls") {
+		if !u.flag("ignoreParse") {
+			return true
+		}
+	}
+	return false
 }
 
 // maySee checks the right to a subscription, when it is made and at each event.

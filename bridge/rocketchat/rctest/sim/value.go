@@ -183,11 +183,8 @@ func plainList[T any](l []T, date func(time.Time) any) []any {
 	return out
 }
 
-// fromJSON turns decoded JSON into documents; fromEJSON also makes dates.
-func fromJSON(v any) any { return revive(v, false) }
-
-func fromEJSON(v any) any { return revive(v, true) }
-
+// revive turns decoded JSON into documents; dates says whether {"$date"} means a
+// date, as in EJSON.
 func revive(v any, dates bool) any {
 	switch x := v.(type) {
 	case map[string]any:
@@ -207,7 +204,7 @@ func revive(v any, dates bool) any {
 	return v
 }
 
-// decodeDoc reads one JSON object; dates says whether {"$date"} means a date.
+// decodeDoc reads one JSON object.
 func decodeDoc(b []byte, dates bool) (Doc, error) {
 	var v map[string]any
 	if err := json.Unmarshal(b, &v); err != nil {

@@ -192,6 +192,9 @@ func hookDelay(kind string, try int) time.Duration {
 	return time.Duration(math.Pow(10, float64(try))) * 100 * time.Millisecond
 }
 
+// hookClient keeps no connections, so that nothing outlives an Engine.
+var hookClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 func postHook(ctx context.Context, h hookCall) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -201,7 +204,7 @@ func postHook(ctx context.Context, h hookCall) (status int, body []byte, err err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) rocketsim")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := hookClient.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
