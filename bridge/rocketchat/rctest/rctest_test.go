@@ -1224,3 +1224,21 @@ func (d *session) sees(plain, link string) bool {
 	}
 	return false
 }
+
+func TestARestartInMemoryKeepsThePortAndTheData(t *testing.T) {
+	s, ada, _ := people(t)
+	s.Say("GENERAL", "ada", "before")
+	d := ada.dial()
+	url := s.URL
+	s.Stop()
+	if _, err := http.Get(url + "/api/info"); err == nil {
+		t.Error("it still answers")
+	}
+	if d.read(); d.alive() {
+		t.Error("the websocket is still open")
+	}
+	s.Restart()
+	if l := s.Said("GENERAL"); s.URL != url || len(l) != 1 || ada.get("me")["username"] != "ada" {
+		t.Errorf("got %v at %s", l, s.URL)
+	}
+}
