@@ -315,6 +315,18 @@ func (s *Server) SetStatus(username, status, text string) {
 // Set changes a setting.
 func (s *Server) Set(setting string, value any) { s.tb.Helper(); s.check(s.engine.Set(setting, value)) }
 
+// Logout ends all sessions and tokens of a user.
+func (s *Server) Logout(username string) { s.tb.Helper(); s.check(s.engine.Logout(username)) }
+
+// FailNext answers the next request for what, such as
+// "POST /api/v1/chat.sendMessage", with status and text and does nothing else.
+func (s *Server) FailNext(what string, status int, text string) {
+	s.engine.FailNext(what, status, text)
+}
+
+// LoseNext does the work of the next request for what and loses the answer.
+func (s *Server) LoseNext(what string) { s.engine.LoseNext(what) }
+
 // Restrict makes posting fail with restricted-workspace until it is lifted.
 func (s *Server) Restrict(on bool) { s.engine.Restrict(on) }
 

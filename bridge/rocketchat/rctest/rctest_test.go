@@ -1242,3 +1242,24 @@ func TestARestartInMemoryKeepsThePortAndTheData(t *testing.T) {
 		t.Errorf("got %v at %s", l, s.URL)
 	}
 }
+
+func TestAMisfortuneCanBeArranged(t *testing.T) {
+	s, ada, _ := people(t)
+	send := object{"message": object{"_id": "m1", "rid": "GENERAL", "msg": "hi"}}
+	s.FailNext("POST /api/v1/chat.sendMessage", 503, "down")
+	s.LoseNext("POST /api/v1/chat.sendMessage")
+	ada.refused("chat.sendMessage", send, 503, "down", "")
+	if len(s.Said("GENERAL")) != 0 {
+		t.Error("it was sent all the same")
+	}
+	req, _ := http.NewRequest("POST", s.URL+"/api/v1/chat.sendMessage", strings.NewReader(jsonText(send)))
+	req.Header.Set("X-Auth-Token", ada.who.Token)
+	req.Header.Set("X-User-Id", ada.who.ID)
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("the answer was not lost")
+	}
+	if m := s.WaitFor(t, "GENERAL", "hi"); m.ID != "m1" || s.Count("POST /api/v1/chat.sendMessage") != 2 {
+		t.Errorf("got %+v", m)
+	}
+}

@@ -83,10 +83,8 @@ func setCORS(h http.Header) {
 
 func (e *Engine) serveREST(w http.ResponseWriter, r *http.Request) {
 	e.locked(func() { e.counts[r.Method+" "+r.URL.Path]++ })
-	if e.opts.OnRequest != nil && e.opts.OnRequest(w, r) {
-		return
-	}
-	if e.opts.Rude.refuse(w) {
+	answered, lose := e.interfere(w, r)
+	if answered {
 		return
 	}
 	c := &call{e: e, r: r, header: w.Header(), ip: e.clientIP(r), q: r.URL.Query()}
@@ -94,7 +92,7 @@ func (e *Engine) serveREST(w http.ResponseWriter, r *http.Request) {
 	if err := e.journal.wait(seq); err != nil {
 		a = answer{status: http.StatusInternalServerError, body: Doc{"success": false, "error": err.Error()}}
 	}
-	if e.opts.Rude.loses() {
+	if lose {
 		panic(http.ErrAbortHandler) // the work is done, and nobody hears of it
 	}
 	a.write(w)

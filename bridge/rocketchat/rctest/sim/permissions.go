@@ -196,5 +196,6 @@ func (c *call) changeRole(change func([]string, string) []string) (any, error) {
 	default:
 		c.e.update(users, u, Doc{"roles": change(u.strs("roles"), role)})
 	}
+	c.e.emit("stream-notify-logged", "roles-change", "", Doc{"type": "changed", "_id": role, "u": u.only("_id", "username")})
 	return Doc{"role": Doc{"_id": role, "name": role, "scope": roleNames[role]}}, nil
 }

@@ -56,6 +56,7 @@ type Engine struct {
 	limits  limiter
 	codes   remembered2FA
 	counts  map[string]int
+	planned map[string][]plan // by "POST /api/v1/...": what a test has arranged
 	conns   map[*conn]struct{}
 	changed chan struct{} // closed and replaced whenever something changed
 
@@ -81,7 +82,7 @@ func New(o Options) (*Engine, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{opts: o, log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
-		codes: remembered2FA{}, counts: map[string]int{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
+		codes: remembered2FA{}, counts: map[string]int{}, planned: map[string][]plan{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
 	j, err := openJournal(o.Data, e.data)
 	if err != nil {
 		return nil, err
