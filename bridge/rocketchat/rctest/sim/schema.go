@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -78,6 +79,9 @@ func (sh shape) check(d Doc) string {
 		kind, known := sh.fields[k]
 		if !known && !sh.open {
 			return "must NOT have additional properties"
+		}
+		if d[k] == nil && !slices.Contains(sh.required, k) {
+			continue // optional fields may be null
 		}
 		if want := wrongType(kind, d[k]); want != "" {
 			return "must be " + want
