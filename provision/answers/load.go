@@ -123,16 +123,15 @@ func (d *Draft) Said(key string) bool { _, ok := d.origin[key]; return ok }
 // Finish returns the answers with defaults that depend on others, or an
 // *InvalidError with every problem.
 func (d *Draft) Finish() (Answers, error) {
-	a := d.Normalize()
 	problems := d.problems
-	for _, p := range a.Validate() {
+	for _, p := range d.Validate() { // as said: what follows from a bad answer is no problem of its own
 		p.Origin = d.origin[p.Key]
 		problems = append(problems, p)
 	}
 	if len(problems) > 0 {
 		return Answers{}, &InvalidError{Problems: problems}
 	}
-	return a, nil
+	return d.Normalize(), nil
 }
 
 func (d *Draft) bad(p Problem) { d.problems = append(d.problems, p) }

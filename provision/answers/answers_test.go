@@ -1,0 +1,156 @@
+package answers_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"appliance/provision/answers"
+)
+
+func TestFieldsAreExactlyTheKeysOfTheFile(t *testing.T) {
+	var keys, tags []string
+	for _, f := range answers.Fields {
+		keys = append(keys, f.Key)
+	}
+	for i := range reflect.TypeFor[answers.Answers]().NumField() {
+		tags = append(tags, reflect.TypeFor[answers.Answers]().Field(i).Tag.Get("yaml"))
+	}
+	slices.Sort(keys)
+	slices.Sort(tags)
+	if !slices.Equal(keys, tags) {
+		t.Errorf("fields %v\nkeys   %v", keys, tags)
+	}
+}
+
+func TestEveryFieldIsExplainedAndHasAGoodDefault(t *testing.T) {
+	for _, f := range answers.Fields {
+		if f.Ask == "" || f.Help == "" {
+			t.Errorf("%s has no question or no help", f.Key)
+		}
+		var a answers.Answers
+		if f.Default == "" {
+			continue
+		}
+		if err := f.Set(&a, f.Default); err != nil || f.Get(&a) != f.Default {
+			t.Errorf("%s: default %q: %v", f.Key, f.Default, err)
+		}
+		if f.Check != nil && f.Check(f.Default) != nil {
+			t.Errorf("%s: default %q is refused", f.Key, f.Default)
+		}
+	}
+}
+
+func TestOneAnswerIsEnough(t *testing.T) {
+	d := answers.NewDraft()
+	d.Assign("domain=chat.example.org")
+	a, err := d.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.ServerName != "chat.example.org" || a.AdminEmail != "admin@chat.example.org" || a.Homeserver != answers.Dendrite ||
+		a.TLS != answers.ACME || a.HTTPSPort != 443 || a.SiteURL() != "https://chat.example.org" || len(a.Hosts()) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestBadAnswers(t *testing.T) {
+	for answer, want := range map[string]string{
+		"domain=https://chat.example.org": `domain: must be a bare name, without https:// (got "https://chat.example.org") in --set`,
+		"domain=203.0.113.7":              `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "203.0.113.7") in --set`,
+		"domain=[2001:db8::1]":            `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "[2001:db8::1]") in --set`,
+		"domain=chat.example.org:8443":    `domain: must be a bare name, without a port (got "chat.example.org:8443") in --set`,
+		"domain=chat.example.org/x":       `domain: must be a bare name, without a path (got "chat.example.org/x") in --set`,
+		"domain=@alice:example.org":       `domain: must be a name, not an address with @ (got "@alice:example.org") in --set`,
+		"domain=localhost":                `domain: must have at least two parts, such as chat.example.org (got "localhost") in --set`,
+		"domain=Chat.example.org":         `domain: must be in lower case (got "Chat.example.org") in --set`,
+		"domain=chat..example.org":        `domain: is not a DNS name: "" is not a valid part of one (got "chat..example.org") in --set`,
+		"domain=":                         `domain: is required in --set`,
+		"email=nobody":                    `email: is not an e-mail address (got "nobody") in --set`,
+		"homeserver=conduit":              `homeserver: must be one of dendrite, synapse (got "conduit") in --set`,
+		"admin_username=rocket.cat":       `admin_username: is reserved (got "rocket.cat") in --set`,
+		"admin_username=Bob Smith":        `admin_username: must be lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit (got "Bob Smith") in --set`,
+		"tls=files":                       `tls_cert_file: is required with tls: files; tls_key_file: is required with tls: files`,
+		"acme_directory=http://x":         `acme_directory: must be an https URL (got "http://x") in --set`,
+		"acme_ca_file=ca.pem":             `acme_ca_file: must be an absolute path (got "ca.pem") in --set`,
+		"mongo_url=postgres://x":          `mongo_url: must start with mongodb:// or mongodb+srv:// (got "postgres://x") in --set`,
+		"http_port=443":                   `https_port: must differ from http_port (got "443")`,
+		"http_port=web":                   `http_port: must be a whole number (got "web") in --set`,
+		"http_port=0":                     `http_port: must be a port between 1 and 65535 (got "0") in --set`,
+		"federation_private_networks=si":  `federation_private_networks: must be true or false (got "si") in --set`,
+		"colour=red":                      `colour: unknown key in --set`,
+		"server-name=example.org":         `server-name: unknown key, did you mean server_name? in --set`,
+		"domain":                          `domain: must be written as key=value in --set`,
+	} {
+		d := answers.NewDraft()
+		d.Set("domain", "chat.example.org", "--set")
+		d.Assign(answer)
+		_, err := d.Finish()
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", answer, err, want)
+		}
+	}
+}
+
+func TestEveryProblemIsNamedAtOnceWithItsPlace(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(name, []byte("domain: https://x\nemial: a@b.c\nhttp_port: [80]\nemail: nope\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := answers.NewDraft()
+	if err := d.File(name); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Finish()
+	invalid, ok := errors.AsType[*answers.InvalidError](err)
+	if !ok || len(invalid.Problems) != 4 {
+		t.Fatalf("%v", err)
+	}
+	for i, want := range []string{"line 2", "line 3", "line 1", "line 4"} {
+		if !strings.HasSuffix(invalid.Problems[i].Origin, want) {
+			t.Errorf("%v is not from %s", invalid.Problems[i], want)
+		}
+	}
+}
+
+func TestTheLastSourceWins(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(name, []byte("domain: a.example.org\nhttp_port: 8080\nemail:\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := answers.NewDraft()
+	if err := d.File(name); err != nil {
+		t.Fatal(err)
+	}
+	d.Environ([]string{"APPLIANCE_DOMAIN=b.example.org", "APPLIANCE_HTTPS_PORT=8443"})
+	d.Assign("domain=c.example.org")
+	a, err := d.Finish()
+	if err != nil || a.Domain != "c.example.org" || a.HTTPPort != 8080 || a.HTTPSPort != 8443 || a.SiteURL() != "https://c.example.org:8443" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+func TestWhatIsSavedIsReadBackTheSame(t *testing.T) {
+	d := answers.NewDraft()
+	d.Assign("domain=chat.example.org")
+	d.Assign("federation_private_networks=true")
+	d.Assign("min_cpus=1")
+	a, err := d.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := answers.Parse("saved", a.Marshal())
+	if err != nil || a != b {
+		t.Errorf("saved %+v\n read %+v, %v", a, b, err)
+	}
+}
+
+func TestMissingNamesWhatHasNoDefault(t *testing.T) {
+	if got := answers.NewDraft().Missing(); !slices.Equal(got, []string{"domain"}) {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,251 @@
+package render_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+	"appliance/bridge/secret"
+	"appliance/provision/answers"
+	"appliance/provision/certs"
+	"appliance/provision/render"
+	"appliance/provision/secrets"
+)
+
+// scenarios are installations that differ in as much as possible.
+var scenarios = map[string]struct {
+	set    []string
+	memory int
+	newer  bool // a Docker Engine that can check a starting container often
+	ca     string
+}{
+	"minimal":   {set: []string{"domain=chat.example.org"}, memory: 1967, newer: true},
+	"delegated": {set: []string{"domain=chat.example.org", "server_name=example.org", "tls=internal", "federation_private_networks=true", "http_port=8080", "https_port=8443"}, memory: 8000},
+	"synapse": {
+		set: []string{
+			"domain=chat.example.org", "homeserver=synapse", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
+			"acme_directory=https://ca.example.org/dir", "acme_ca_file=/etc/ca.pem", "email=ops@example.org",
+		}, memory: 64000, newer: true, ca: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+	},
+}
+
+func input(t *testing.T, name string) render.Input {
+	t.Helper()
+	s := scenarios[name]
+	d := answers.NewDraft()
+	for _, a := range s.set {
+		d.Assign(a)
+	}
+	a, err := d.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return render.Input{
+		Answers: a, Secrets: fixed(), Project: "appliance", Image: "appliance-program:0123456789ab", CA: []byte(s.ca),
+		Host: render.Host{MemoryMB: s.memory, StartInterval: s.newer},
+	}
+}
+
+// fixed are secrets that are the same every time.
+func fixed() secrets.Set {
+	set := secrets.Set{}
+	for _, n := range []secrets.Name{
+		secrets.AdminPassword, secrets.PostgresPassword, secrets.RegistrationSecret, secrets.MacaroonSecret, secrets.FormSecret,
+		secrets.MongoRootPassword, secrets.MongoPassword, secrets.MongoKeyfile, secrets.HSToken, secrets.ASToken, secrets.RocketChatToken, secrets.CreateTokenSecret,
+	} {
+		set[n] = secret.New("SECRET-" + string(n))
+	}
+	set[secrets.MatrixKey] = secret.New("-----BEGIN MATRIX PRIVATE KEY-----\nKey-ID: ed25519:abc123\n\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n-----END MATRIX PRIVATE KEY-----\n")
+	return set
+}
+
+func tree(t *testing.T, name string) render.Files {
+	t.Helper()
+	files, err := render.Tree(input(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestGolden(t *testing.T) {
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			files := tree(t, name)
+			dir := filepath.Join("testdata", name)
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				update(t, dir, files)
+			}
+			for path, f := range files {
+				want, err := os.ReadFile(filepath.Join(dir, golden(path)))
+				if err != nil || !bytes.Equal(want, f.Data) {
+					t.Errorf("%s differs from %s; see the difference with: make golden && git diff (%v)", path, dir, err)
+				}
+			}
+			entries, _ := os.ReadDir(dir)
+			if len(entries) != len(files) {
+				t.Errorf("%d golden files, %d rendered", len(entries), len(files))
+			}
+		})
+	}
+}
+
+// golden is the name of a golden file: flat, so that none is hidden.
+func golden(path string) string { return strings.ReplaceAll(strings.TrimPrefix(path, "."), "/", "_") }
+
+func update(t *testing.T, dir string, files render.Files) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, f := range files {
+		if err := os.WriteFile(filepath.Join(dir, golden(path)), f.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheSameInputGivesTheSameBytes(t *testing.T) {
+	for name := range scenarios {
+		if !reflect.DeepEqual(tree(t, name), tree(t, name)) {
+			t.Errorf("%s differs from itself", name)
+		}
+	}
+}
+
+func TestTheBridgeReadsWhatIsRendered(t *testing.T) {
+	in := input(t, "minimal")
+	in.Live = &config.Live{Enabled: false, LogLevel: "debug", Servers: config.Servers{Allow: []string{"*.example.org"}, Deny: []string{"bad.example.org"}}}
+	files, err := render.Tree(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Parse("bridge.yaml", files["config/bridge/bridge.yaml"].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := render.Bridge(in); !reflect.DeepEqual(got, want) {
+		t.Errorf("rendered %+v\n    read %+v", want, got)
+	}
+}
+
+func TestTheCertificateServiceReadsWhatIsRendered(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "certs.yaml")
+	if err := os.WriteFile(name, tree(t, "synapse")["config/certs/certs.yaml"].Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := certs.LoadConfig(name)
+	if err != nil || c.CAFile != "/etc/appliance-ca/acme-ca.pem" || c.Rehearse != "" || !slices.Equal(c.Hosts, []string{"chat.example.org"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestEveryYAMLFileHasNoKeyTwice(t *testing.T) {
+	for name := range scenarios {
+		for path, f := range tree(t, name) {
+			if filepath.Ext(path) != ".yaml" {
+				continue
+			}
+			var v map[string]any
+			if err := yaml.Unmarshal(f.Data, &v); err != nil || len(v) == 0 {
+				t.Errorf("%s: %s: %v", name, path, err)
+			}
+		}
+	}
+}
+
+func TestComposeReadsWhatIsRendered(t *testing.T) {
+	for name := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := tree(t, name)
+			for _, path := range []string{"compose.yaml", ".env", "rocketchat.env"} {
+				if err := os.WriteFile(filepath.Join(dir, path), files[path].Data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o, err := cli.NewProjectOptions([]string{filepath.Join(dir, "compose.yaml")}, cli.WithWorkingDirectory(dir), cli.WithEnvFiles(), cli.WithDotEnv,
+				cli.WithDefaultProfiles(render.Profiles(input(t, name).Answers)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := o.LoadProject(context.WithoutCancel(t.Context()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for service, c := range p.Services {
+				if c.Restart != "unless-stopped" || c.HealthCheck == nil || c.MemLimit == 0 || !slices.Contains(c.CapDrop, "ALL") ||
+					!slices.Contains(c.SecurityOpt, "no-new-privileges:true") || c.Logging == nil || c.Privileged {
+					t.Errorf("%s is not guarded as all services are", service)
+				}
+				if len(c.Ports) > 0 != (service == "nginx") {
+					t.Errorf("%s publishes %v", service, c.Ports)
+				}
+				for _, v := range c.Volumes {
+					if strings.Contains(v.Source, "docker.sock") {
+						t.Errorf("%s mounts the Docker socket", service)
+					}
+				}
+			}
+			account := *p.Services["rocketchat"].Environment["INITIAL_USER"]
+			if !json.Valid([]byte(account)) || !strings.Contains(account, `"_id":"rcmxbridge0000001"`) {
+				t.Errorf("INITIAL_USER came out as %s", account)
+			}
+		})
+	}
+}
+
+func TestOnlyRootAndItsReaderSeeASecret(t *testing.T) {
+	for name := range scenarios {
+		for path, f := range tree(t, name) {
+			if bytes.Contains(f.Data, []byte("SECRET-")) && f.Mode&0o077 != 0 {
+				t.Errorf("%s: %s holds a secret and has mode %v", name, path, f.Mode)
+			}
+		}
+	}
+}
+
+func TestLiveKeysDoNotRestartTheBridge(t *testing.T) {
+	in := input(t, "minimal")
+	before, _ := render.Tree(in)
+	in.Live = &config.Live{Enabled: false, LogLevel: "debug"}
+	after, _ := render.Tree(in)
+	if !bytes.Equal(before[".env"].Data, after[".env"].Data) {
+		t.Error("a live key changed .env, so Compose would restart the bridge")
+	}
+	in.Answers.Domain = "other.example.org"
+	other, _ := render.Tree(in)
+	if bytes.Equal(before[".env"].Data, other[".env"].Data) {
+		t.Error("another domain did not change .env")
+	}
+}
+
+func TestAllServicesFitASmallHost(t *testing.T) {
+	total := 0
+	for line := range strings.Lines(string(tree(t, "minimal")[".env"].Data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if strings.HasSuffix(key, "_MEMORY") {
+			n := 0
+			for _, c := range strings.TrimSuffix(value, "m") {
+				n = n*10 + int(c-'0')
+			}
+			total += n
+		}
+	}
+	if total == 0 || total > 2048+1024 {
+		t.Errorf("limits add up to %d MB", total)
+	}
+}

@@ -1,0 +1,126 @@
+package stack
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"appliance/provision/plan"
+	"appliance/provision/render"
+)
+
+func TestListenHearsEventsAndKeepsTheLastError(t *testing.T) {
+	const said = `{"id":"Image nginx","status":"Working","text":"Pulling"}
+{"id":"abc","parent_id":"Image nginx","status":"Working","text":"Downloading","current":5,"total":10,"percent":50}
+some warning that is no event
+{"id":"Container appliance-nginx-1","status":"Error","text":"unhealthy"}
+{"error":true,"message":"container appliance-nginx-1 is unhealthy"}
+`
+	var heard []string
+	message := listen(strings.NewReader(said), func(e Event) { heard = append(heard, e.ID) })
+	if message != "container appliance-nginx-1 is unhealthy" || len(heard) != 4 {
+		t.Errorf("%q, %v", message, heard)
+	}
+	if message := listen(strings.NewReader("one\ntwo\nthree\nfour\n"), func(Event) {}); message != "two; three; four" {
+		t.Errorf("%q", message)
+	}
+}
+
+func TestProjectNames(t *testing.T) {
+	for dir, want := range map[string]string{"/opt/appliance": "appliance", "/srv/My Chat.1": "mychat1", "/": "appliance", "/x/-_a": "a"} {
+		if got := projectName(dir); got != want {
+			t.Errorf("%s: %q", dir, got)
+		}
+	}
+}
+
+func TestHealthIsInTheStatusLine(t *testing.T) {
+	for status, want := range map[string]string{
+		"Up 3 minutes (healthy)": "healthy", "Up 3 seconds (health: starting)": "starting", "Up 1 hour (unhealthy)": "unhealthy", "Exited (1)": "",
+	} {
+		if got := health(status); got != want {
+			t.Errorf("%s: %q", status, got)
+		}
+	}
+}
+
+func TestTheLockNamesItsHolder(t *testing.T) {
+	s := &Stack{Dir: filepath.Join(t.TempDir(), "new")}
+	unlock, err := s.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Lock()
+	locked, ok := errors.AsType[*LockedError](err)
+	if !ok || !strings.HasPrefix(locked.Holder, "pid ") || !strings.Contains(locked.Holder, " since 20") {
+		t.Errorf("%v", err)
+	}
+	unlock()
+	if unlock, err = s.Lock(); err != nil {
+		t.Errorf("after it was let go: %v", err)
+	} else {
+		unlock()
+	}
+}
+
+func TestPurgeKeepsCertificates(t *testing.T) {
+	s := &Stack{Dir: t.TempDir()}
+	for _, name := range []string{"data/certs/live/a.pem", "data/postgres/base", "secrets/x", "compose.yaml"} {
+		_ = os.MkdirAll(filepath.Dir(s.path(name)), 0o700)
+		if err := os.WriteFile(s.path(name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	_ = filepath.WalkDir(s.Dir, func(name string, d os.DirEntry, _ error) error {
+		if !d.IsDir() {
+			left = append(left, strings.TrimPrefix(name, s.Dir+"/"))
+		}
+		return nil
+	})
+	if !slices.Equal(left, []string{"data/certs/live/a.pem"}) {
+		t.Errorf("%v", left)
+	}
+}
+
+func TestFilesAreWrittenAndObserved(t *testing.T) {
+	s := &Stack{Dir: t.TempDir()}
+	files := render.Files{"config/a": {Mode: 0o640, Data: []byte("a")}, "config/b": {Mode: 0o600, Data: []byte("b")}}
+	dirs := []render.Dir{{Path: "config", Mode: 0o700}}
+	if got := s.missingDirs(dirs); len(got) != 1 {
+		t.Errorf("missing %v", got)
+	}
+	if err := s.MakeDirs(dirs); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteFiles(files, []string{"config/a"}); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := s.disk(files)
+	if err != nil || !disk["config/a"].Exists || disk["config/a"].Mode != 0o640 || string(disk["config/a"].Data) != "a" || disk["config/b"].Exists {
+		t.Errorf("%+v, %v", disk, err)
+	}
+	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{"config/a": {Rendered: "x"}}, Permanent: map[string]string{"server_name": "a.test"}}
+	if err := s.SaveManifest(m); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Manifest(); err != nil || got.Files["config/a"].Rendered != "x" || got.Permanent["server_name"] != "a.test" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestVariablesOfTheShellDoNotReachCompose(t *testing.T) {
+	t.Setenv("HTTP_PORT", "9999")
+	t.Setenv("COMPOSE_FILE", "other.yaml")
+	t.Setenv("DOCKER_HOST", "unix:///x")
+	env := (&Stack{Dir: t.TempDir()}).command(t.Context(), "compose", "up").Env
+	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HTTP_PORT=") || strings.HasPrefix(e, "COMPOSE_") }) || !slices.Contains(env, "DOCKER_HOST=unix:///x") {
+		t.Errorf("%v", env)
+	}
+}
