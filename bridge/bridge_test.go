@@ -36,6 +36,7 @@ type world struct {
 	dir, url  string
 	log       *syncBuffer
 	stop      func()
+	people    map[string]rctest.Person
 }
 
 type syncBuffer struct {
@@ -168,9 +169,13 @@ func (w *world) command(p rctest.Person, room, command, params string) (int, str
 
 func (w *world) must(p rctest.Person, room, command, params string) {
 	w.t.Helper()
-	if status, body := w.command(p, room, command, params); status != http.StatusOK {
-		w.t.Fatalf("/%s %s: %d %s", command, params, status, body)
+	status, body := 0, ""
+	for range 20 { // a rude server refuses now and then, and people try again
+		if status, body = w.command(p, room, command, params); status == http.StatusOK {
+			return
+		}
 	}
+	w.t.Fatalf("/%s %s: %d %s", command, params, status, body)
 }
 
 // hint does what the web server does when another server invites somebody.

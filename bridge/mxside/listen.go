@@ -285,29 +285,6 @@ func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRo
 	return side(err)
 }
 
-// FindSent implements relay.Matrix. A ghost's messages are sent one after the
-// other, so the search ends at the newest one of ours that is linked: what was
-// sent later cannot be behind it.
-func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (found ids.MXEvent, ok bool, err error) {
-	err = s.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
-		for _, raw := range events {
-			e, err := convert.ParseEvent(raw)
-			if err != nil || e.Content.Source == "" || !s.Names.Owns(ids.MXUser(e.Sender)) {
-				continue
-			}
-			if e.Content.Source == source {
-				found, ok = ids.MXEvent(e.ID), true
-				return false, nil
-			}
-			if linked, err := s.Store.EventLinked(ctx, ids.RCMessage(e.Content.Source)); err != nil || linked {
-				return false, err
-			}
-		}
-		return true, nil
-	})
-	return found, ok, err
-}
-
 // Invitations implements relay.Matrix: the invitations that a ghost has not
 // answered, from its own GET /sync. Dendrite does not push those that come from
 // other servers.

@@ -163,7 +163,8 @@ type Matrix interface {
 	// Send sends a message as a ghost. source is carried inside the event.
 	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
 	// FindSent looks for an event that Send sent for source, as reader, among
-	// those that are newer than the last one that is linked.
+	// those that are newer than the last one that is linked. When it finds
+	// none there is none, also not one that the homeserver still works on.
 	FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error)
 	// Invitations lists what a ghost was invited to and has not answered, by
 	// an ID of each.

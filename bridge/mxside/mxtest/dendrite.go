@@ -1,6 +1,7 @@
 // Package mxtest runs real Matrix homeservers for tests: Dendrite on loopback,
-// with TLS between servers, so that federation is real too. The binary is named
-// by APPLIANCE_DENDRITE; `make test` builds it. Nothing is imitated here.
+// on PostgreSQL as in production, with TLS between servers, so that federation
+// is real too. The binary is named by APPLIANCE_DENDRITE and the database server
+// by APPLIANCE_TEST_POSTGRES; `make test` provides both. Nothing is imitated.
 package mxtest
 
 import (
@@ -31,6 +32,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Dendrite is a homeserver. Its fields are set by Start.
@@ -38,11 +41,12 @@ type Dendrite struct {
 	Name string // server name: "localhost:41234"; other test servers reach it there
 	URL  string // client-server API
 
-	tb    testing.TB
-	dir   string
-	ports [2]int
-	cmd   *exec.Cmd
-	ended chan struct{}
+	tb       testing.TB
+	dir      string
+	database string
+	ports    [2]int
+	cmd      *exec.Cmd
+	ended    chan struct{}
 }
 
 const sharedSecret = "only-for-tests"
@@ -62,10 +66,10 @@ func Skip(tb testing.TB, why string) {
 // service's registration file, "" for none; use Name in it before Start.
 func New(tb testing.TB) *Dendrite {
 	tb.Helper()
-	if os.Getenv("APPLIANCE_DENDRITE") == "" {
-		Skip(tb, "APPLIANCE_DENDRITE names no dendrite; make test builds one and runs this")
+	if os.Getenv("APPLIANCE_DENDRITE") == "" || os.Getenv("APPLIANCE_TEST_POSTGRES") == "" {
+		Skip(tb, "APPLIANCE_DENDRITE and APPLIANCE_TEST_POSTGRES are not set; make test sets them and runs this")
 	}
-	d := &Dendrite{tb: tb, dir: tb.TempDir(), ports: [2]int{FreePort(tb), FreePort(tb)}}
+	d := &Dendrite{tb: tb, database: database(tb), dir: tb.TempDir(), ports: [2]int{FreePort(tb), FreePort(tb)}}
 	d.Name = "localhost:" + strconv.Itoa(d.ports[1])
 	d.URL = "http://localhost:" + strconv.Itoa(d.ports[0])
 	return d
@@ -84,8 +88,13 @@ func (d *Dendrite) Start(registration string) *Dendrite {
 		d.write("registration.yaml", registration)
 		files = "[registration.yaml]"
 	}
-	d.write("dendrite.yaml", strings.NewReplacer("NAME", d.Name, "SECRET", sharedSecret, "FILES", files).Replace(configuration))
-	d.tb.Cleanup(d.Kill)
+	d.write("dendrite.yaml", strings.NewReplacer("NAME", d.Name, "SECRET", sharedSecret, "FILES", files, "DATABASE", d.database).Replace(configuration))
+	d.tb.Cleanup(func() {
+		d.Kill()
+		if text, _ := os.ReadFile(filepath.Join(d.dir, "log")); d.tb.Failed() {
+			d.tb.Logf("the end of the log of %s:\n%s", d.Name, text[max(0, len(text)-5000):])
+		}
+	})
 	d.Launch()
 	return d
 }
@@ -145,6 +154,7 @@ global:
   server_name: NAME
   private_key: matrix_key.pem
   key_validity_period: 168h0m0s
+  database: {connection_string: "DATABASE", max_open_conns: 15, max_idle_conns: 5, conn_max_lifetime: -1}
   cache: {max_size_estimated: 64mb, max_age: 1h}
   trusted_third_party_id_servers: []
   presence: {enable_inbound: false, enable_outbound: false}
@@ -157,21 +167,43 @@ client_api:
   registration_shared_secret: SECRET
   rate_limiting: {enabled: false}
 federation_api:
-  database: {connection_string: "file:federation.db"}
   send_max_retries: 16
   key_perspectives: []
   disable_tls_validation: true
   deny_networks: []
   allow_networks: ["0.0.0.0/0", "::/0"]
-media_api: {database: {connection_string: "file:media.db"}, base_path: ./media}
-key_server: {database: {connection_string: "file:keys.db"}}
-mscs: {database: {connection_string: "file:mscs.db"}}
-relay_api: {database: {connection_string: "file:relay.db"}}
-room_server: {database: {connection_string: "file:room.db"}, default_room_version: "10"}
-sync_api: {database: {connection_string: "file:sync.db"}, search: {enabled: false}}
-user_api: {account_database: {connection_string: "file:account.db"}, bcrypt_cost: 4}
+media_api: {base_path: ./media}
+room_server: {default_room_version: "10"}
+sync_api: {search: {enabled: false}}
+user_api: {account_bcrypt_cost: 4}
 logging: [{type: std, level: warn}]
 `
+
+// database makes a database of its own and returns how to reach it.
+func database(tb testing.TB) string {
+	tb.Helper()
+	server, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name := "dendrite_" + strings.ToLower(rand.Text())
+	run := func(ctx context.Context, statement string) error {
+		conn, err := pgx.Connect(ctx, server.String())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, statement)
+		return err
+	}
+	if err := run(tb.Context(), "CREATE DATABASE "+name); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = run(context.WithoutCancel(tb.Context()), "DROP DATABASE "+name+" WITH (FORCE)") })
+	own := *server
+	own.Path = "/" + name
+	return own.String()
+}
 
 func signingKey() string {
 	seed := make([]byte, 32)

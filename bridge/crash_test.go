@@ -1,0 +1,237 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"appliance/bridge"
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// bridgeProcess makes the test binary be the bridge: a bridge that is to be
+// killed has to be a process of its own.
+const bridgeProcess = "APPLIANCE_TEST_BRIDGE_CONFIG"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(bridgeProcess); file != "" {
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		if err := bridge.Run(context.Background(), bridge.Options{ConfigFile: file, Log: log, Version: "test"}); err != nil {
+			log.Error("ended", "err", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// spawnBridge replaces the bridge in this process by one of its own.
+func (w *world) spawnBridge() (kill func()) {
+	w.t.Helper()
+	w.stop()
+	log, err := os.OpenFile(filepath.Join(w.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this test binary; it ends with kill
+	cmd.Env = append(os.Environ(), bridgeProcess+"="+filepath.Join(w.dir, "bridge.yaml"))
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	w.t.Cleanup(func() {
+		kill()
+		if w.t.Failed() {
+			text, _ := os.ReadFile(filepath.Join(w.dir, "log"))
+			w.t.Logf("the end of the bridge's log:\n%s", text[max(0, len(text)-6000):])
+		}
+	})
+	mxtest.WaitFor(w.t, "the bridge to be ready", func() bool {
+		res, err := http.Get(w.url + "/ready")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return kill
+}
+
+// burst sends n messages each way at once, while disturb disturbs, and checks
+// that every one is there exactly once and in order.
+func (w *world) burst(n int, room, mxRoom string, bob *mxtest.Person, disturb func(sent func() int)) {
+	w.t.Helper()
+	var sending sync.WaitGroup
+	var mu sync.Mutex
+	count := 0
+	sent := func() int { mu.Lock(); defer mu.Unlock(); return count }
+	one := func() { mu.Lock(); count++; mu.Unlock() }
+	sending.Go(func() {
+		for i := range n {
+			for w.rcSay(room, i) != nil {
+				<-time.After(20 * time.Millisecond)
+			}
+			one()
+		}
+	})
+	sending.Go(func() {
+		for i := range n {
+			for {
+				_, err := bob.TrySend(w.t.Context(), mxRoom, fmt.Sprint("m ", i), "burst"+strconv.Itoa(i))
+				if err == nil {
+					break
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+			one()
+		}
+	})
+	disturb(sent)
+	sending.Wait()
+	inMX := func() []string { return only(saidOnMatrix(bob, mxRoom), w.alice()+": ") }
+	inRC := func() []string { return only(w.saidInRC(room), "bob_") }
+	deadline := time.Now().Add(3 * time.Minute)
+	for (len(inMX()) < n || len(inRC()) < n) && time.Now().Before(deadline) {
+		<-time.After(100 * time.Millisecond)
+	}
+	check := func(side, prefix string, got []string) {
+		for i := range max(n, len(got)) {
+			want := fmt.Sprint(prefix, i)
+			if i >= len(got) || i >= n || got[i] != want {
+				w.t.Errorf("%s: %d of %d messages; the first that is wrong is number %d: %s", side, len(got), n, i, around(got, i))
+				return
+			}
+		}
+	}
+	check("Matrix", "r ", inMX())
+	check("Rocket.Chat", "m ", inRC())
+}
+
+func around(got []string, i int) string {
+	return fmt.Sprintf("%q", got[max(0, min(i, len(got))-2):min(len(got), i+4)])
+}
+
+// only returns what was said by those whose name has a prefix, without the name.
+func only(said []string, prefix string) []string {
+	var out []string
+	for _, s := range said {
+		if strings.HasPrefix(s, prefix) {
+			out = append(out, s[strings.Index(s, ": ")+2:])
+		}
+	}
+	return out
+}
+
+// rcSay says something in Rocket.Chat as a client that does not give up would:
+// under an ID of its own, and "it is there already" is success.
+func (w *world) rcSay(room string, i int) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	p := w.people["alice"]
+	body := fmt.Sprintf(`{"message":{"_id":"burst%012d","rid":%q,"msg":"r %d"}}`, i, room, i)
+	req, _ := http.NewRequest(http.MethodPost, w.rc.URL+"/api/v1/chat.sendMessage", strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-User-Id", p.ID)
+	req.Header.Set("X-Auth-Token", p.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusBadRequest {
+		return nil
+	}
+	return fmt.Errorf("status %d", res.StatusCode)
+}
+
+// burstSize is how many messages go each way.
+const burstSize = 300
+
+// bridged returns a room of alice's with bob in it.
+func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
+	w.t.Helper()
+	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
+	w.people = map[string]rctest.Person{"alice": alice}
+	room = w.rc.CreateRoom("p", "plans", "alice")
+	bob = w.far.Register("bob", "Bob Builder")
+	w.must(alice, room, "bridge", "invite "+bob.ID)
+	mxRoom, _ = bob.AcceptInvitation()
+	mxtest.WaitFor(w.t, "bob to join in Rocket.Chat", func() bool {
+		for _, m := range w.rc.Members(room) {
+			if strings.HasPrefix(m, "bob_localhost") {
+				return true
+			}
+		}
+		return false
+	})
+	return room, mxRoom, bob
+}
+
+// when waits until n messages were sent.
+func when(t *testing.T, sent func() int, n int) {
+	t.Helper()
+	mxtest.WaitFor(t, fmt.Sprint(n, " messages"), func() bool { return sent() >= n })
+}
+
+func TestNothingIsLostWhenTheBridgeIsKilled(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	room, mxRoom, bob := w.bridged()
+	kill := w.spawnBridge()
+	w.burst(burstSize, room, mxRoom, bob, func(sent func() int) {
+		for n := 50; n < 2*burstSize; n += 150 {
+			when(t, sent, n)
+			kill()
+			kill = w.spawnBridge()
+		}
+	})
+}
+
+func TestNothingIsLostWhenRocketChatIsKilled(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true, Data: filepath.Join(t.TempDir(), "journal")})
+	room, mxRoom, bob := w.bridged()
+	w.burst(burstSize, room, mxRoom, bob, func(sent func() int) {
+		for _, n := range []int{100, 300} {
+			when(t, sent, n)
+			w.rc.Stop()
+			w.rc.Restart()
+		}
+	})
+}
+
+func TestNothingIsLostWhenTheHomeserverIsKilled(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	room, mxRoom, bob := w.bridged()
+	w.burst(burstSize, room, mxRoom, bob, func(sent func() int) {
+		for _, n := range []int{100, 300} {
+			when(t, sent, n)
+			w.home.Kill()
+			w.home.Launch()
+		}
+	})
+}
+
+func TestNothingIsLostOnARudeServer(t *testing.T) {
+	w := newWorld(t, &rctest.Server{})
+	room, mxRoom, bob := w.bridged()
+	w.burst(100, room, mxRoom, bob, func(func() int) {})
+}

@@ -1,0 +1,78 @@
+package mxside
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+// checkpoint is the type of the events that FindSent sends. No client shows it.
+var checkpoint = event.Type{Type: "org.appliance.checkpoint", Class: event.MessageEventType}
+
+const (
+	// checkpointFor is how long a checkpoint may take to be seen.
+	checkpointFor = 15 * time.Second
+	checkpointGap = 100 * time.Millisecond
+)
+
+// FindSent implements relay.Matrix.
+//
+// A homeserver whose client has gone away may still be storing the event, and
+// then shows it some time after it has stored it. So FindSent sends an event of
+// its own first, and searches only once that one is shown: both go through the
+// same queue of the room. A ghost's messages are sent one after the other, so
+// the search ends at the newest one of ours that is linked.
+func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
+	defer cancel()
+	resp, err := s.as(reader).SendMessageEvent(ctx, room, checkpoint, map[string]string{}, mautrix.ReqSendEvent{TransactionID: rand.Text()})
+	if err != nil {
+		return "", false, fmt.Errorf("send a checkpoint: %w", side(err))
+	}
+	for {
+		found, shown, err := s.search(ctx, room, reader, source, string(resp.EventID))
+		if err != nil || shown {
+			return found, found != "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", relay.ErrUnavailable)
+		case <-time.After(checkpointGap):
+		}
+	}
+}
+
+// search looks for the event sent for source. shown is false when the checkpoint
+// was not there yet, which must come first.
+func (s *Side) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source, checkpoint string) (found ids.MXEvent, shown bool, err error) {
+	err = s.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
+		for _, raw := range events {
+			e, err := convert.ParseEvent(raw)
+			if err != nil {
+				continue
+			}
+			shown = shown || e.ID == checkpoint
+			if e.Content.Source == "" || !s.Names.Owns(ids.MXUser(e.Sender)) {
+				continue
+			}
+			if e.Content.Source == source {
+				found = ids.MXEvent(e.ID)
+				return false, nil
+			}
+			if linked, err := s.Store.EventLinked(ctx, ids.RCMessage(e.Content.Source)); err != nil || linked {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	return found, shown || found != "", err
+}
