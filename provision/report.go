@@ -30,8 +30,9 @@ type Admin struct {
 	PasswordFile string `json:"password_file"`
 }
 
-// Report looks at the finished installation.
-func (p *Prepared) Report(ctx context.Context, changed bool) Report {
+// Report looks at the finished installation. One that has just been changed is
+// given some time until the doctor is content.
+func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Duration) Report {
 	a := p.opts.Answers
 	r := Report{
 		Changed: changed, ChatURL: a.SiteURL(), ServerName: a.ServerName, Dir: p.opts.Dir,
@@ -45,19 +46,21 @@ func (p *Prepared) Report(ctx context.Context, changed bool) Report {
 	if a.TLS == answers.Internal {
 		r.CAFile = certs.InternalCA(p.certsDir())
 	}
-	r.Findings = p.checkup(ctx, changed)
+	if !changed {
+		patience = 0
+	}
+	r.Findings = p.checkup(ctx, patience)
 	return r
 }
 
-// checkup is the doctor's opinion. What has just been started is given a moment
-// to find its feet.
-func (p *Prepared) checkup(ctx context.Context, patient bool) []finding.Finding {
-	until := time.Now().Add(20 * time.Second)
+// checkup is the doctor's opinion, asked again until it is good or patience ends.
+func (p *Prepared) checkup(ctx context.Context, patience time.Duration) []finding.Finding {
+	until := time.Now().Add(patience)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		findings := doctor.Run(ctx, p.patient())
-		if !patient || finding.Worst(findings) < finding.Fail || time.Now().After(until) {
+		if finding.Worst(findings) < finding.Fail || !time.Now().Before(until) {
 			return findings
 		}
 		select {

@@ -14,13 +14,15 @@ import (
 // version is set by the linker.
 var version string
 
-func main() {
+func main() { os.Exit(run(os.Executable)) }
+
+// run is the program; executable finds the file that becomes an image.
+func run(executable func() (string, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := cli.Run(ctx, cli.Env{
+	defer stop()
+	return cli.Run(ctx, cli.Env{
 		Args: os.Args[1:], Environ: os.Environ(), Version: version,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Executable: os.Executable,
+		Executable: executable,
 	})
-	stop()
-	os.Exit(status)
 }

@@ -120,6 +120,9 @@ func (d *Draft) Set(key, value, origin string) {
 // Said reports whether any source named the key.
 func (d *Draft) Said(key string) bool { _, ok := d.origin[key]; return ok }
 
+// Bad reports whether a source said something that cannot be an answer at all.
+func (d *Draft) Bad() bool { return len(d.problems) > 0 }
+
 // Finish returns the answers with defaults that depend on others, or an
 // *InvalidError with every problem.
 func (d *Draft) Finish() (Answers, error) {

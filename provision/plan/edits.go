@@ -43,7 +43,8 @@ func stale(files render.Files, s State, choice Choice) []string {
 	for path, want := range files {
 		disk, record := s.Disk[path], s.Manifest.Files[path]
 		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
-		kept := have == record.Kept && wanted == record.Rendered || choice == Accept && slices.Contains(edited, path)
+		accepted := have == record.Kept && wanted == record.Rendered
+		kept := accepted && choice != Overwrite || choice == Accept && slices.Contains(edited, path)
 		same := have == wanted && disk.Mode == want.Mode && disk.UID == want.UID
 		if !disk.Exists || !same && !kept {
 			out = append(out, path)

@@ -42,38 +42,57 @@ func (e *missingError) Hint() string {
 // collect brings the answers together: defaults, then a file (the named one, or
 // what the installation was made with), the environment, --set and, when
 // something is still missing and somebody is there, the wizard.
-func (a *app) collect(f answerFlags, ask bool) (answers.Answers, error) {
+// It reports whether somebody was asked.
+func (a *app) collect(f answerFlags, ask bool) (got answers.Answers, asked bool, err error) {
+	draft, err := a.draft(f)
+	if err != nil {
+		return got, false, err
+	}
+	missing := draft.Missing()
+	if len(missing) > 0 || ask {
+		asked, err = a.ask(draft)
+	}
+	switch {
+	case err != nil:
+		return got, asked, err
+	case !asked && len(missing) > 0 && !draft.Bad():
+		return got, false, &missingError{missing}
+	}
+	got, err = draft.Finish()
+	return got, asked, err
+}
+
+// draft is what can be had without asking.
+func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	draft := answers.NewDraft()
 	switch {
 	case f.file != "":
 		if err := draft.File(f.file); err != nil {
-			return answers.Answers{}, &usageError{fmt.Errorf("answers: %w", err)}
+			return nil, &usageError{fmt.Errorf("answers: %w", err)}
 		}
 	case provision.Exists(a.dir):
 		if err := draft.File(provision.AnswersPath(a.dir)); err != nil {
-			return answers.Answers{}, err
+			return nil, err
 		}
 	}
 	draft.Environ(a.env.Environ)
 	for _, s := range f.set {
 		draft.Assign(s)
 	}
-	missing := draft.Missing()
-	if len(missing) == 0 && !ask {
-		return draft.Finish()
-	}
+	return draft, nil
+}
+
+// ask runs the wizard if somebody sits at a terminal.
+func (a *app) ask(draft *answers.Draft) (asked bool, err error) {
 	tty := a.terminal()
-	if tty == nil && len(missing) > 0 {
-		return answers.Answers{}, &missingError{missing}
-	}
 	if tty == nil {
-		return draft.Finish()
+		return false, nil
 	}
 	defer func() { _ = tty.Close() }()
 	if err := wizard.Ask(tty, draft); err != nil {
-		return answers.Answers{}, errInterrupted
+		return true, errInterrupted
 	}
-	return draft.Finish()
+	return true, nil
 }
 
 // absolute makes --dir independent of where we are.

@@ -18,7 +18,7 @@ func (a *app) initCommand() *cobra.Command {
 			if err := a.absolute(); err != nil {
 				return err
 			}
-			got, err := a.collect(flags, true)
+			got, _, err := a.collect(flags, true)
 			if err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func statusOf(err error) int {
 		return statusInterrupted
 	case errors.Is(err, errDoctor):
 		return statusDoctor
-	case is(new(*usageError)), strings.HasPrefix(err.Error(), "unknown command"):
+	case is(new(*usageError)):
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)):
 		return statusAnswers

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 type upOptions struct {
 	answerFlags
 	dryRun, accept, overwrite, yes bool
+	patience                       time.Duration
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -30,6 +32,7 @@ func (a *app) upCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&o.accept, "accept-edits", false, "keep files that were changed by hand")
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "put back files that were changed by hand")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
 	cmd.MarkFlagsMutuallyExclusive("accept-edits", "overwrite")
 	return cmd
 }
@@ -48,7 +51,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err := a.absolute(); err != nil {
 		return err
 	}
-	got, err := a.collect(o.answerFlags, false)
+	got, asked, err := a.collect(o.answerFlags, false)
 	if err != nil {
 		return err
 	}
@@ -66,7 +69,13 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if o.dryRun {
 		return a.printPlan(p)
 	}
-	return a.apply(ctx, p)
+	if asked && !o.yes && !p.Plan.Empty() {
+		fmt.Fprintf(a.env.Stdout, "\n%s\n", p.Plan)
+		if err := a.confirm("Go on?"); err != nil {
+			return err
+		}
+	}
+	return a.apply(ctx, p, o.patience)
 }
 
 func (a *app) printPlan(p *provision.Prepared) error {
@@ -82,7 +91,7 @@ func (a *app) printPlan(p *provision.Prepared) error {
 	return nil
 }
 
-func (a *app) apply(ctx context.Context, p *provision.Prepared) error {
+func (a *app) apply(ctx context.Context, p *provision.Prepared, patience time.Duration) error {
 	changed := !p.Plan.Empty()
 	printer := a.printer()
 	if !a.json && changed {
@@ -93,7 +102,7 @@ func (a *app) apply(ctx context.Context, p *provision.Prepared) error {
 	if err != nil {
 		return err
 	}
-	report := p.Report(ctx, changed)
+	report := p.Report(ctx, changed, patience)
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(report)
 	}

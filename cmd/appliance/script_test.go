@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"appliance/provision/certs/acmetest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"appliance": func() { os.Exit(run(program)) },
+		"docker":    fakeDocker,
+	})
+}
+
+// program stands in for this program's file, which in tests may need libraries:
+// the head of a program that needs none.
+func program() (string, error) {
+	name := filepath.Join(os.Getenv("WORK"), "docker", "program")
+	head := append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00\x01\x00\x00\x00"), make([]byte, 40)...)
+	head[52], head[54], head[58] = 64, 56, 64 // the sizes of its headers
+	return name, os.WriteFile(name, head, 0o600)
+}
+
+// exits is the command "exits STATUS program args...".
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// keepEnv lets a helper set variables although scripts run at the same time.
+type keepEnv struct{ testing.TB }
+
+func (keepEnv) Setenv(key, value string) { _ = os.Setenv(key, value) }
+
+// TestScript runs the stories of testdata/script. Each has a Docker of its own,
+// which remembers what it was told in docker/log, and shares a certificate
+// authority with the others. See fake_test.go for what the Docker can be told.
+func TestScript(t *testing.T) {
+	authority := acmetest.New(keepEnv{t})
+	var stories atomic.Int32
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
+		},
+		Setup: func(env *testscript.Env) error {
+			n := int(stories.Add(1))
+			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%200+1, n)}
+			stop, err := d.start()
+			if err != nil {
+				return err
+			}
+			env.Defer(stop)
+			env.Setenv("DOCKER_HOST", "unix://"+d.socket())
+			env.Setenv("ACME", authority.Directory)
+			env.Setenv("ACME_PORT", strconv.Itoa(authority.HTTPPort))
+			env.Setenv("ACME_CA", authority.CAFile)
+			for key, value := range map[string]string{"MIN_CPUS": "1", "MIN_MEMORY_MB": "100", "MIN_DISK_GB": "1", "MONGO_URL": "mongodb://db.example.test/rc"} {
+				env.Setenv("APPLIANCE_"+key, value)
+			}
+			env.Setenv("APPLIANCE_HTTP_PORT", strconv.Itoa(acmetest.FreePort(t)))
+			env.Setenv("APPLIANCE_HTTPS_PORT", strconv.Itoa(acmetest.FreePort(t)))
+			return nil
+		},
+	})
+}
