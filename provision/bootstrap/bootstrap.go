@@ -77,7 +77,7 @@ func Run(ctx context.Context, base string, want Accounts) error {
 		Username: want.AdminName, Name: "Administrator", Email: want.AdminEmail,
 		Password: want.AdminPass.Reveal(), Roles: []string{"admin"}, Verified: true,
 	})
-	missing, err = Missing(ctx, base, want)
+	missing, err = patiently(ctx, base, want)
 	switch {
 	case err != nil:
 		return err

@@ -1,0 +1,77 @@
+package bootstrap_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"appliance/bridge/rocketchat/rctest"
+	"appliance/bridge/secret"
+	"appliance/provision/bootstrap"
+)
+
+// server is a rude Rocket.Chat that knows the bridge's account.
+func server(t *testing.T, token string) *rctest.Server {
+	t.Helper()
+	sum := sha256.Sum256([]byte(token))
+	srv := &rctest.Server{Env: map[string]string{"INITIAL_USER": fmt.Sprintf(
+		`{"_id":"rcmxbridge0000001","username":"matrix-bridge","name":"Matrix bridge","type":"bot","active":true,"roles":["bot","admin"],`+
+			`"services":{"resume":{"loginTokens":[{"type":"personalAccessToken","name":"bridge","createdAt":"2020-01-01T00:00:00.000Z",`+
+			`"lastTokenPart":"abc123","hashedToken":%q,"bypassTwoFactor":true}]}}}`, base64.StdEncoding.EncodeToString(sum[:]))}}
+	srv.Start(t)
+	return srv
+}
+
+func accounts(admin, token string) bootstrap.Accounts {
+	return bootstrap.Accounts{
+		BridgeUserID: "rcmxbridge0000001", BridgeToken: secret.New(token),
+		AdminName: admin, AdminEmail: admin + "@example.org", AdminPass: secret.New("Correct-horse-9"),
+	}
+}
+
+func TestTheAdministratorIsMadeOnceWhateverHappensToTheAnswers(t *testing.T) {
+	srv := server(t, "token")
+	srv.LoseNext("POST /api/v1/users.create")
+	for range 2 {
+		if err := bootstrap.Run(t.Context(), srv.URL, accounts("boss", "token")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := srv.Count("POST /api/v1/users.create"); n != 1 {
+		t.Errorf("asked to make the administrator %d times", n)
+	}
+}
+
+func TestAnAdministratorWhoExistsIsLeftAlone(t *testing.T) {
+	srv := server(t, "token")
+	if err := bootstrap.Run(t.Context(), srv.URL, accounts(rctest.AdminName, "token")); err != nil {
+		t.Fatal(err)
+	}
+	if n := srv.Count("POST /api/v1/users.create"); n != 0 {
+		t.Errorf("%d users made", n)
+	}
+}
+
+func TestSomebodyWithoutTheRoleIsNoAdministrator(t *testing.T) {
+	srv := server(t, "token")
+	srv.CreateUser("boss")
+	err := bootstrap.Run(t.Context(), srv.URL, accounts("boss", "token"))
+	if err == nil || !strings.Contains(err.Error(), "boss is not an administrator") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnUnknownTokenSaysWhatToDo(t *testing.T) {
+	srv := server(t, "token")
+	srv.Stop()
+	srv.Polite = true
+	srv.Start(t)
+	_, err := bootstrap.Missing(t.Context(), srv.URL, accounts("boss", "another"))
+	unknown, ok := errors.AsType[*bootstrap.TokenError](err)
+	if !ok || !strings.Contains(unknown.Hint(), "secrets/bridge/rocketchat_token") || strings.Contains(err.Error(), "another") {
+		t.Errorf("%v", err)
+	}
+}
