@@ -129,7 +129,10 @@ func (e *executor) PullImages(ctx context.Context, _ plan.PullImages) error {
 	return e.stack.Pull(ctx, e.hear)
 }
 
-func (e *executor) StartServices(ctx context.Context, _ plan.StartServices) error {
+func (e *executor) StartServices(ctx context.Context, op plan.StartServices) error {
+	if err := e.stack.Remove(ctx, op.Remove, e.hear); err != nil {
+		return err
+	}
 	if err := e.stack.Up(ctx, e.hear); err != nil {
 		return err
 	}

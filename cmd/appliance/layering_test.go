@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"cmd/appliance/internal/cli":    {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
 	"cmd/appliance/internal/ui":     {"provision"},
 	"cmd/appliance/internal/wizard": {"provision/answers"},
-	"cmd/demo":                      {"bridge/rocketchat", "bridge/secret"},
+	"cmd/demo":                      {"bridge/rocketchat", "bridge/secret", "compose"},
 	"cmd/rocketsim":                 {"bridge/rocketchat/rctest"},
 
 	// The façade wires everything below it; of the bridge it knows what it
@@ -78,7 +78,7 @@ var homes = []struct {
 	{"maunium.net/go/mautrix/format", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix/id", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix", []string{"bridge/mxside", "cmd/demo"}},
-	{"golang.org/x/crypto/acme/", []string{"provision/certs"}},
+	{"golang.org/x/crypto/acme/autocert", []string{"provision/certs"}},
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},
 	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},

@@ -45,11 +45,23 @@ func stale(files render.Files, s State, choice Choice) []string {
 		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
 		accepted := have == record.Kept && wanted == record.Rendered
 		kept := accepted && choice != Overwrite || choice == Accept && slices.Contains(edited, path)
-		same := have == wanted && disk.Mode == want.Mode && disk.UID == want.UID
+		same := have == wanted && access(path, disk.File, want)
 		if !disk.Exists || !same && !kept {
 			out = append(out, path)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// access reports whether those who have to can read a file, and nobody else. An
+// operator's editor may have given away one that operators are invited to edit.
+func access(path string, have, want render.File) bool {
+	switch path {
+	case AnswersFile:
+		return true
+	case BridgeFile:
+		return have.UID == want.UID || have.Mode&0o004 != 0
+	}
+	return have.Mode == want.Mode && have.UID == want.UID
 }

@@ -38,8 +38,8 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if missing := w.missingImages(s); len(missing) > 0 {
 		add("images", "fetch "+strings.Join(missing, ", "), "not on this host", PullImages{missing}, "files")
 	}
-	if cause := servicesCause(paths, s); cause != "" {
-		add("services", "start the services", cause, StartServices{}, "files", "certificate", "program-image", "images")
+	if cause := servicesCause(paths, w.unwanted(s), s); cause != "" {
+		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images")
 	}
 	if s.doorWithoutKeeper() {
 		certificates(w.Profile("acme"), "files", "services")
@@ -92,7 +92,24 @@ func filesCause(paths []string, s State) string {
 // Compose knows what follows for the services.
 var composeFiles = []string{"compose.yaml", ".env", "rocketchat.env"}
 
-func servicesCause(paths []string, s State) string {
+// optional are the services that only some answers ask for, by their profile.
+// Compose leaves one alone whose profile is switched off.
+var optional = map[string]string{"certs": "acme", "mongo": "mongo"}
+
+// unwanted returns the services that exist although the answers no longer ask
+// for them.
+func (w Wanted) unwanted(s State) []string {
+	var out []string
+	for service, profile := range optional {
+		if _, exists := s.Services[service]; exists && !w.Profile(profile) {
+			out = append(out, service)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func servicesCause(paths, unwanted []string, s State) string {
 	if len(s.Services) == 0 {
 		return "none are running"
 	}
@@ -114,6 +131,9 @@ func servicesCause(paths []string, s State) string {
 	}
 	if len(changed) > 0 {
 		causes = append(causes, "configuration of "+listed(changed)+" changed")
+	}
+	if len(unwanted) > 0 {
+		causes = append(causes, listed(unwanted)+" "+verb(len(unwanted), "is", "are")+" no longer wanted")
 	}
 	return strings.Join(causes, ", ")
 }

@@ -53,9 +53,9 @@ type (
 	BuildImage struct{ Name string }
 	// PullImages fetches images from their registries.
 	PullImages struct{ Names []string }
-	// StartServices starts what is not running and restarts what has changed,
-	// and waits until all are healthy.
-	StartServices struct{}
+	// StartServices starts what is not running, restarts what has changed,
+	// removes what is no longer wanted and waits until all are healthy.
+	StartServices struct{ Remove []string }
 	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
 	// its account.
 	Bootstrap struct{}

@@ -110,6 +110,18 @@ func TestPlans(t *testing.T) {
 		"bridge.yaml with live keys that the operator changed": {func(_ *plan.Wanted, s *plan.State) {
 			write(*s, plan.BridgeFile, "# mine\nenabled: false\n"+bridgeYAML)
 		}, plan.Ask, ""},
+		"a service that is no longer wanted": {func(w *plan.Wanted, s *plan.State) { w.Profiles = nil; delete(s.Hashes, "certs") }, plan.Ask,
+			" 1. services           start the services (certs is no longer wanted)\n"},
+		"bridge.yaml as an editor of root's left it": {func(_ *plan.Wanted, s *plan.State) {
+			d := s.Disk[plan.BridgeFile]
+			d.UID = 0
+			s.Disk[plan.BridgeFile] = d
+		}, plan.Ask, ""},
+		"bridge.yaml that the bridge cannot read": {func(_ *plan.Wanted, s *plan.State) {
+			d := s.Disk[plan.BridgeFile]
+			d.UID, d.Mode = 0, 0o600
+			s.Disk[plan.BridgeFile] = d
+		}, plan.Ask, " 1. files              write the configuration (bridge.yaml differs)\n"},
 		"an edited file that is kept": {func(_ *plan.Wanted, s *plan.State) { write(*s, "config/nginx/nginx.conf", "mine") }, plan.Accept,
 			" 1. files              write the configuration (directories or records are missing)\n"},
 		"an edited file that is put back": {func(_ *plan.Wanted, s *plan.State) { write(*s, "config/nginx/nginx.conf", "mine") }, plan.Overwrite,

@@ -70,6 +70,14 @@ func (s *Stack) Up(ctx context.Context, hear func(Event)) error {
 	return nil
 }
 
+// Remove stops and removes services whose data stays.
+func (s *Stack) Remove(ctx context.Context, services []string, hear func(Event)) error {
+	if len(services) == 0 {
+		return nil
+	}
+	return s.compose(ctx, hear, append([]string{"rm", "--stop", "--force"}, services...)...)
+}
+
 // Pull fetches images that are not here.
 func (s *Stack) Pull(ctx context.Context, hear func(Event)) error {
 	err := s.compose(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")

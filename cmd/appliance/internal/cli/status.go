@@ -65,7 +65,7 @@ func statusOf(err error) int {
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)):
 		return statusAnswers
-	case is(new(*provision.NotReadyError)):
+	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked
