@@ -73,7 +73,7 @@ var homes = []struct {
 	{"database/sql", []string{"bridge/store"}},
 	{"modernc.org/sqlite", []string{"bridge/store"}},
 	{"github.com/jackc/pgx/", []string{"bridge/store", "bridge/mxside/mxtest"}},
-	{"github.com/coder/websocket", []string{"bridge/rocketchat/ddp", "bridge/rocketchat/rctest"}},
+	{"github.com/coder/websocket", []string{"bridge/rocketchat/ddp", "bridge/rocketchat/rctest", "cmd/demo"}},
 	{"maunium.net/go/mautrix/event", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix/format", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix/id", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},

@@ -23,6 +23,9 @@ func (e *RefusedError) Error() string {
 	if e.Earlier {
 		return fmt.Sprintf("the certificate authority asked to wait until %s before asking again for %s: %s", e.RetryAt.UTC().Format(time.RFC3339), e.Host, detail)
 	}
+	if e.Problem.Type == "" {
+		return fmt.Sprintf("no certificate for %s: the authority cannot be asked: %s", e.Host, detail)
+	}
 	return fmt.Sprintf("no certificate for %s: the authority says: %s", e.Host, detail)
 }
 

@@ -32,7 +32,7 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 		return finding.Failure(fmt.Sprintf("port %d cannot be used", port), listenErr.Error(), "find out who uses it with: ss -ltnp")
 	}
 	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), "the installation has to have it",
-		"stop it with: systemctl disable --now "+name+" (or: kill "+strconv.Itoa(pid)+")")
+		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
 }
 
 // holder returns the process that listens on a port, by way of /proc.

@@ -2,6 +2,7 @@ package render
 
 import (
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -32,8 +33,8 @@ func Dirs(a answers.Answers, files Files) []Dir {
 	}
 	seen := map[string]bool{".": true}
 	var more []Dir
-	for name, f := range files {
-		dir := path.Dir(name)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, dir := files[name], path.Dir(name)
 		mode := fs.FileMode(0o755)
 		if f.Mode&0o044 == 0 { // a directory of secrets
 			mode = 0o700
@@ -43,14 +44,5 @@ func Dirs(a answers.Answers, files Files) []Dir {
 			more = append(more, Dir{dir, mode, f.UID})
 		}
 	}
-	slices.SortFunc(more, func(a, b Dir) int {
-		switch {
-		case a.Path < b.Path:
-			return -1
-		case a.Path > b.Path:
-			return 1
-		}
-		return 0
-	})
 	return append(dirs, more...)
 }

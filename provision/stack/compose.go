@@ -179,7 +179,7 @@ func (s *Stack) lastLines(ctx context.Context, service string) []string {
 	if err != nil {
 		return nil
 	}
-	r, err := s.docker.ContainerLogs(ctx, services[service].ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "12"})
+	r, err := s.api(ctx).ContainerLogs(ctx, services[service].ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "12"})
 	if err != nil {
 		return nil
 	}

@@ -40,7 +40,7 @@ func (s *Stack) watchForCrashes(ctx context.Context, cancel context.CancelCauseF
 
 // deaths counts how often a container was restarted since it was first seen.
 func (s *Stack) deaths(ctx context.Context, id string, before map[string]int) int {
-	info, err := s.docker.ContainerInspect(ctx, id)
+	info, err := s.api(ctx).ContainerInspect(ctx, id)
 	if err != nil || info.ContainerJSONBase == nil {
 		return 0
 	}

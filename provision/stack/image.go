@@ -77,7 +77,7 @@ func (s *Stack) BuildImage(ctx context.Context, p Program) error {
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(p.archive(w)) }()
-	answer, err := s.docker.ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, p.Image(), image.ImportOptions{
+	answer, err := s.api(ctx).ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, p.Image(), image.ImportOptions{
 		Message: "appliance",
 		Changes: []string{
 			`ENTRYPOINT ["/appliance"]`,
@@ -126,14 +126,14 @@ func (p Program) archive(to io.Writer) error {
 
 // RemoveOldImages removes images of earlier builds; those in use stay.
 func (s *Stack) RemoveOldImages(ctx context.Context, keep string) {
-	list, err := s.docker.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
+	list, err := s.api(ctx).ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
 	if err != nil {
 		return
 	}
 	for _, i := range list {
 		for _, tag := range i.RepoTags {
 			if tag != keep {
-				_, _ = s.docker.ImageRemove(ctx, tag, image.RemoveOptions{})
+				_, _ = s.api(ctx).ImageRemove(ctx, tag, image.RemoveOptions{})
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (s *Stack) disk(files render.Files) (map[string]plan.Disk, error) {
 func (s *Stack) images(ctx context.Context, names []string) (map[string]bool, error) {
 	out := map[string]bool{}
 	for _, name := range names {
-		_, err := s.docker.ImageInspect(ctx, name)
+		_, err := s.api(ctx).ImageInspect(ctx, name)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func (s *Stack) images(ctx context.Context, names []string) (map[string]bool, er
 
 // Services returns the containers of the project by the name of their service.
 func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
-	list, err := s.docker.ContainerList(ctx, container.ListOptions{
+	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{
 		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.Project)),
 	})
 	if err != nil {

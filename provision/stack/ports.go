@@ -15,7 +15,7 @@ type Publisher struct {
 
 // Publishers returns who holds which port.
 func (s *Stack) Publishers(ctx context.Context) (map[int]Publisher, error) {
-	list, err := s.docker.ContainerList(ctx, container.ListOptions{})
+	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	if !ok || found.State != "running" {
 		return &NotRunningError{Service: service}
 	}
-	return s.docker.ContainerKill(ctx, found.ID, signal)
+	return s.api(ctx).ContainerKill(ctx, found.ID, signal)
 }
 
 // A NotRunningError says that a service is not running.

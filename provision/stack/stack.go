@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/versions"
@@ -23,6 +24,7 @@ type Stack struct {
 	Dir     string // the installation directory
 	Project string // the name of the Compose project
 	docker  *client.Client
+	once    sync.Once
 }
 
 // Open prepares to speak to Docker; it does not yet do so.
@@ -32,6 +34,13 @@ func Open(dir string) (*Stack, error) {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
 	return &Stack{Dir: dir, Project: projectName(dir), docker: docker}, nil
+}
+
+// api returns the client once it has agreed with Docker on a version, which it
+// does not do safely when several ask at the same time.
+func (s *Stack) api(ctx context.Context) *client.Client {
+	s.once.Do(func() { s.docker.NegotiateAPIVersion(ctx) })
+	return s.docker
 }
 
 // Close ends the connection to Docker.
@@ -65,10 +74,10 @@ type Versions struct {
 // Versions asks Docker and Compose who they are. dockerErr and composeErr say
 // which of them did not answer.
 func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr error) {
-	server, dockerErr := s.docker.ServerVersion(ctx)
+	server, dockerErr := s.api(ctx).ServerVersion(ctx)
 	v.Docker, v.API = server.Version, server.APIVersion
 	if dockerErr == nil {
-		info, err := s.docker.Info(ctx)
+		info, err := s.api(ctx).Info(ctx)
 		v.Root, dockerErr = info.DockerRootDir, err
 	}
 	out, composeErr := s.command(ctx, "compose", "version", "--short").Output()
@@ -79,7 +88,7 @@ func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr
 // CanCheckStart reports whether the engine can check a starting container more
 // often than a running one, which came with API 1.44.
 func (s *Stack) CanCheckStart(ctx context.Context) (bool, error) {
-	ping, err := s.docker.Ping(ctx)
+	ping, err := s.api(ctx).Ping(ctx)
 	if err != nil {
 		return false, fmt.Errorf("docker: %w", err)
 	}

@@ -132,9 +132,13 @@ func (a *app) finishJSON(list []complaint, status int) {
 	for _, c := range list {
 		texts = append(texts, c.Error)
 	}
+	problems := list
+	if len(list) == 1 {
+		problems = nil
+	}
 	_ = json.NewEncoder(a.env.Stderr).Encode(struct {
 		complaint
 		Status   int         `json:"status"`
 		Problems []complaint `json:"problems,omitempty"`
-	}{complaint{strings.Join(texts, "; "), list[0].Hint}, status, list})
+	}{complaint{strings.Join(texts, "; "), list[0].Hint}, status, problems})
 }
