@@ -1,0 +1,78 @@
+# The two commands that matter: `make demo` and `make test`. Both set up what
+# they need (root, apt and Go are enough) and may be repeated at any time.
+
+SHELL := bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+export CGO_ENABLED = 0
+GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+.DEFAULT_GOAL := help
+
+.PHONY: demo
+demo: ## Install on this machine, next to another Matrix server, and show a conversation
+	@started=$$(date +%s) && $(MAKE) --no-print-directory setup images build && \
+	bin/demo -appliance bin/appliance -started $$started up
+
+.PHONY: demo-down
+demo-down: build ## Remove everything that make demo made
+	@bin/demo -appliance bin/appliance down
+
+.PHONY: test
+test: setup images ## Run all tests, also those against real servers
+	@compose/stage/test.sh
+
+.PHONY: unit
+unit: ## Run the tests that need nothing but Go
+	go test ./...
+
+.PHONY: race
+race: ## Run the same tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: check
+check: lint test reproducible ## What CI runs
+
+.PHONY: build
+build: ## Build the programs into bin/
+	@$(GOBUILD) -o bin/ ./cmd/...
+
+.PHONY: setup
+setup: ## Install what is missing: Docker Engine, Compose, tools of the local images
+	@compose/stage/setup.sh
+
+.PHONY: images
+images: ## Pull the images of the stack, or build them where no registry answers
+	@compose/stage/images.sh
+
+.PHONY: bench
+bench: ## Measure: ratios within one run
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: ## Vet, check the formatting and that go.mod is tidy
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
+	@go vet ./...
+	@go mod tidy -diff
+
+.PHONY: golden
+golden: ## Rewrite the golden files; read the diff before committing
+	UPDATE_GOLDEN=1 go test ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (default 30s)
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			go test -run='^$$' -fuzz="^$$f$$" -fuzztime=$(or $(FUZZTIME),30s) $$p || exit 1; \
+		done; \
+	done
+
+.PHONY: reproducible
+reproducible: ## Build twice from different directories and compare
+	@a=$$(mktemp -d) && b=$$(mktemp -d) && mkdir $$b/elsewhere && \
+	git ls-files -co --exclude-standard | tar -cT - | tar -xC $$b/elsewhere && \
+	$(GOBUILD) -o $$a/ ./cmd/... && (cd $$b/elsewhere && $(GOBUILD) -o $$b/ ./cmd/...) && \
+	for f in $$a/*; do cmp $$f $$b/$$(basename $$f) || exit 1; done && echo 'the build is reproducible' && rm -r $$a $$b
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

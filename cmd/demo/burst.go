@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// burst is a flood of messages each way with something bad in the middle.
+type burst struct {
+	messages int
+	kill     string // service
+	reload   bool
+}
+
+// burst checks that every message is on the other side exactly once and in
+// order, whatever happens in between.
+func (d *demo) burst(ctx context.Context, b burst) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
+	if err != nil {
+		return err
+	}
+	room, mxRoom, err := c.meet(ctx, "burst-"+strconv.FormatInt(time.Now().UnixMilli(), 36))
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	var sent atomic.Int64
+	var once sync.Once
+	half := make(chan struct{})
+	count := func() {
+		if sent.Add(1) >= int64(b.messages) { // half of both ways
+			once.Do(func() { close(half) })
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return flood(gctx, b.messages, count, func(id, text string) error {
+			err := c.alice.say(gctx, room, id, "r "+text)
+			if err != nil && strings.Contains(err.Error(), "400 Bad Request") {
+				return nil // it is there already: the answer was lost
+			}
+			return err
+		})
+	})
+	g.Go(func() error {
+		return flood(gctx, b.messages, count, func(id, text string) error { return c.bob.send(gctx, mxRoom, id, "m "+text) })
+	})
+	g.Go(func() error {
+		select {
+		case <-half:
+			return d.disturb(gctx, b)
+		case <-gctx.Done():
+			return gctx.Err()
+		}
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	inMX, inRC, err := c.settled(ctx, room, mxRoom, b.messages)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(inOrder("Matrix", "r ", inMX, b.messages), inOrder("Rocket.Chat", "m ", inRC, b.messages)); err != nil {
+		return err
+	}
+	what := "nothing disturbed"
+	if b.kill != "" {
+		what = "kill -9 of " + b.kill
+	}
+	if b.reload {
+		what = "hot reloads"
+	}
+	d.say("burst of %d messages each way, %s: every message exactly once and in order on both sides, %.1f s", b.messages, what, seconds(start))
+	return nil
+}
+
+// flood sends n messages one after the other, each as often as it takes.
+func flood(ctx context.Context, n int, count func(), send func(id, text string) error) error {
+	for i := range n {
+		for id := newID(); ; {
+			if err := send(id, strconv.Itoa(i)); err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		count()
+	}
+	return nil
+}
+
+func (d *demo) disturb(ctx context.Context, b burst) error {
+	if b.kill != "" {
+		pid, err := d.pid(ctx, b.kill)
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill -9 of %s: %w", b.kill, err)
+		}
+	}
+	if b.reload {
+		return d.reloads(ctx)
+	}
+	return nil
+}
+
+// reloads edits bridge.yaml as an operator would: a live key, a file that is
+// broken, and back.
+func (d *demo) reloads(ctx context.Context) error {
+	file := d.path("install/config/bridge/bridge.yaml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(good, []byte("log_level: info")) {
+		return errors.New("bridge.yaml has no log_level: info to change")
+	}
+	for _, text := range [][]byte{
+		bytes.Replace(good, []byte("log_level: info"), []byte("log_level: debug"), 1),
+		append(bytes.Clone(good), "colour: red\n"...),
+		bytes.Replace(good, []byte("log_level: info"), []byte("log_level: warn"), 1),
+		good,
+	} {
+		if err := os.WriteFile(file, text, 0o600); err != nil { // in place, as most editors do
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(700 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// settled waits until both sides have as many messages as were sent, and a
+// little longer, in which a second copy of one would arrive.
+func (c *cast) settled(ctx context.Context, room, mxRoom string, n int) (inMX, inRC []string, err error) {
+	complete := 0
+	for complete < 10 {
+		if inMX, err = c.bob.timeline(ctx, mxRoom, "@meter:"+serverName); err != nil {
+			return nil, nil, err
+		}
+		if inRC, err = c.alice.history(ctx, room, bobPuppet); err != nil {
+			return nil, nil, err
+		}
+		if len(inMX) >= n && len(inRC) >= n {
+			complete++
+		}
+		select {
+		case <-ctx.Done():
+			return inMX, inRC, fmt.Errorf("%d of %d on Matrix, %d of %d in Rocket.Chat: %w", len(inMX), n, len(inRC), n, ctx.Err())
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	return inMX, inRC, nil
+}
+
+// history returns the texts that somebody wrote in a room, oldest first.
+func (c *chatUser) history(ctx context.Context, room, username string) ([]string, error) {
+	var all []string
+	for offset := 0; ; {
+		var out struct {
+			Messages []struct {
+				Text string `json:"msg"`
+				Type string `json:"t"`
+				User struct {
+					Username string `json:"username"`
+				} `json:"u"`
+			} `json:"messages"`
+		}
+		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", room, offset), nil, &out); err != nil {
+			return nil, err
+		}
+		for _, m := range out.Messages {
+			if m.Type == "" && m.User.Username == username {
+				all = append([]string{m.Text}, all...)
+			}
+		}
+		if offset += len(out.Messages); len(out.Messages) == 0 {
+			return all, nil
+		}
+	}
+}
+
+func inOrder(side, prefix string, got []string, n int) error {
+	for i := range max(n, len(got)) {
+		if i >= n || i >= len(got) || got[i] != prefix+strconv.Itoa(i) {
+			return fmt.Errorf("%s has %d of %d messages; the first that is wrong is number %d: %q", side, len(got), n, i, got[max(0, min(i, len(got))-2):min(len(got), i+3)])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+// Command demo shows the main job on one machine: it builds a small world
+// around an installation - a certificate authority and another Matrix server
+// with a name of its own - installs with the appliance as an operator would, and
+// then plays a conversation through the public front door. What it learns goes
+// to summary.json. It is for `make demo`, `make demo-down` and `make test`, not
+// part of what is installed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "demo: error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	dir := flags.String("dir", ".demo", "where the demo keeps its files")
+	program := flags.String("appliance", "bin/appliance", "the program under demonstration")
+	started := flags.Int64("started", 0, "when the set-up began, in seconds since 1970, for the summary")
+	messages := flags.Int("messages", 500, "burst: how many messages go each way")
+	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
+	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	abs, err := filepath.Abs(*dir)
+	if err != nil {
+		return err
+	}
+	exe, err := filepath.Abs(*program)
+	if err != nil {
+		return err
+	}
+	d := newDemo(abs, exe)
+	switch flags.Arg(0) {
+	case "up":
+		return d.up(ctx, *started)
+	case "down":
+		return d.down(ctx)
+	case "burst":
+		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
+	}
+	return errors.New("say what to do: up, down or burst")
+}
