@@ -51,8 +51,10 @@ func run(ctx context.Context, args []string) error {
 		return d.up(ctx, *started)
 	case "down":
 		return d.down(ctx)
+	case "check":
+		return d.check(ctx)
 	case "burst":
 		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, down or burst")
+	return errors.New("say what to do: up, check, burst or down")
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// check looks at the installation from outside: who signed what it shows, which
+// doors are open and which are closed.
+func (d *demo) check(ctx context.Context) error {
+	roots, err := os.ReadFile(d.path("ca.pem"))
+	if err != nil {
+		return err
+	}
+	client := clientTrusting(roots)
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	var errs []error
+	for _, name := range []string{chatHost, serverName, remoteHost, remoteName} {
+		errs = append(errs, d.checkCertificate(ctx, roots, name))
+	}
+	for _, door := range doors {
+		errs = append(errs, d.checkDoor(ctx, client, door))
+	}
+	for _, port := range []string{"29328", "8008", "3000", "5432"} {
+		errs = append(errs, d.checkClosedPort(ctx, port))
+	}
+	return errors.Join(errs...)
+}
+
+// checkCertificate connects as a stranger who trusts only the authority.
+func (d *demo) checkCertificate(ctx context.Context, roots []byte, name string) error {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(roots)
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: name}}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(name, "443"))
+	if err != nil {
+		return fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	defer func() { _ = conn.Close() }()
+	tc, _ := conn.(*tls.Conn)
+	leaf := tc.ConnectionState().PeerCertificates[0]
+	if !strings.Contains(leaf.Issuer.CommonName, "Pebble") {
+		return fmt.Errorf("certificate of %s: issued by %q, not by the demo's authority", name, leaf.Issuer.CommonName)
+	}
+	d.say("ok    certificate of %-22s issued by %s, until %s", name, leaf.Issuer.CommonName, leaf.NotAfter.Format(time.DateOnly))
+	return nil
+}
+
+// A door is a path and what a stranger should get there.
+type door struct {
+	method, url string
+	status      []int
+	contains    string
+}
+
+var doors = []door{
+	{http.MethodGet, chatURL + "/api/info", []int{200}, `"version"`},
+	{http.MethodGet, "https://" + serverName + "/.well-known/matrix/server", []int{200}, chatHost + ":443"},
+	{http.MethodGet, "https://" + serverName + "/.well-known/matrix/client", []int{200}, "m.homeserver"},
+	{http.MethodGet, chatURL + "/_matrix/federation/v1/version", []int{200}, "Dendrite"},
+	{http.MethodGet, chatURL + "/_matrix/key/v2/server", []int{200}, serverName},
+	{http.MethodGet, "http://" + chatHost + "/", []int{301, 302, 308}, ""},
+	{http.MethodPost, chatURL + "/_matrix/client/v3/login", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/client/versions", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/_synapse/admin/v1/register", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/_dendrite/monitor/health", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/metrics", []int{403, 404}, ""},
+	{http.MethodPut, chatURL + "/_matrix/app/v1/transactions/1", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/_matrix//client/versions", []int{400, 403, 404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/federation/../client/versions", []int{400, 403, 404}, ""},
+	{http.MethodPost, chatURL + "/api/v1/commands.run", []int{400, 401}, ""},
+}
+
+func (d *demo) checkDoor(ctx context.Context, client *http.Client, door door) error {
+	req, err := http.NewRequestWithContext(ctx, door.method, door.url, strings.NewReader(`{"command":"bridge","params":"help","roomId":"x"}`))
+	if err != nil {
+		return err
+	}
+	if door.method != http.MethodGet {
+		req.Header.Set("Content-Type", "application/json")
+	} else {
+		req.Body, req.ContentLength = nil, 0
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", door.method, door.url, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body := make([]byte, 4096)
+	n, _ := res.Body.Read(body)
+	for _, want := range door.status {
+		if res.StatusCode == want && strings.Contains(string(body[:n]), door.contains) {
+			d.say("ok    %-5s %-64s %d", door.method, door.url, res.StatusCode)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %s: status %d, want %v with %q: %.200s", door.method, door.url, res.StatusCode, door.status, door.contains, body[:n])
+}
+
+// checkClosedPort makes sure that nothing but the front door is published.
+func (d *demo) checkClosedPort(ctx context.Context, port string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(chatHost, port))
+	if err != nil {
+		d.say("ok    port %s is closed", port)
+		return nil
+	}
+	_ = conn.Close()
+	return fmt.Errorf("port %s is open to strangers", port)
+}
