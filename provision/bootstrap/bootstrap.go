@@ -65,26 +65,40 @@ func asTokenError(err error) error {
 	return err
 }
 
+// attempts is how often the administrator is asked for: a server that has just
+// started turns some requests away.
+const attempts = 5
+
 // Run waits until the Rocket.Chat at base answers and makes what is missing. An
-// answer may have been lost, so what counts is what a second look sees.
+// answer may have been lost, so what counts is what the next look sees.
 func Run(ctx context.Context, base string, want Accounts) error {
-	missing, err := patiently(ctx, base, want)
-	if err != nil || missing == "" {
-		return err
-	}
 	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
-	_, createErr := client.CreateUser(ctx, rocketchat.NewUser{
-		Username: want.AdminName, Name: "Administrator", Email: want.AdminEmail,
-		Password: want.AdminPass.Reveal(), Roles: []string{"admin"}, Verified: true,
-	})
-	missing, err = patiently(ctx, base, want)
-	switch {
-	case err != nil:
-		return err
-	case missing != "":
-		return errors.Join(fmt.Errorf("make the administrator: %s", missing), createErr)
+	var createErr error
+	for range attempts {
+		missing, err := patiently(ctx, base, want)
+		if err != nil || missing == "" {
+			return err
+		}
+		if createErr != nil && !passing(createErr) {
+			return fmt.Errorf("make the administrator: %s: %w", missing, createErr)
+		}
+		_, createErr = client.CreateUser(ctx, rocketchat.NewUser{
+			Username: want.AdminName, Name: "Administrator", Email: want.AdminEmail,
+			Password: want.AdminPass.Reveal(), Roles: []string{"admin"}, Verified: true,
+		})
 	}
-	return nil
+	missing, err := patiently(ctx, base, want)
+	if err == nil && missing != "" {
+		err = fmt.Errorf("make the administrator: %s: %w", missing, createErr)
+	}
+	return err
+}
+
+// passing reports whether an error may be gone the next time: the server is
+// busy, or did not answer at all.
+func passing(err error) bool {
+	status := rocketchat.Status(err)
+	return status == 0 || status == 429 || status >= 500
 }
 
 // How long Rocket.Chat may take for its accounts after its first answer, and

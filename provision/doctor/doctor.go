@@ -69,6 +69,7 @@ func (p Patient) services(ctx context.Context) finding.Finding {
 		return finding.Failure("cannot list the services", err.Error(), "start Docker with: systemctl start docker")
 	}
 	var bad []string
+	have = maps.Clone(have)
 	for _, name := range p.expected() {
 		if _, ok := have[name]; !ok {
 			have[name] = plan.Service{Name: name, Status: "not there"}
