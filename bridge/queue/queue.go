@@ -38,6 +38,7 @@ type Receipt struct {
 	RCMessage string
 	MXRoom    string
 	MXEvent   string
+	MXSender  string
 }
 
 // A Backend stores items. Implementations pass queuetest.Run. Methods are safe

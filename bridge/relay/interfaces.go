@@ -72,6 +72,19 @@ type Store interface {
 	// PutPuppet stores a puppet or its new names or token.
 	PutPuppet(ctx context.Context, p Puppet) error
 
+	// MarkKnown makes an item ID one that was added before: what it would
+	// report is our own doing.
+	MarkKnown(ctx context.Context, itemID string) error
+
+	// LinksByEvent and LinksByMessage return the parts of a message.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// Reactions returns the reactions to a message that are on both sides.
+	Reactions(ctx context.Context, message ids.RCMessage) ([]Reaction, error)
+	ReactionByEvent(ctx context.Context, event ids.MXEvent) (Reaction, bool, error)
+	PutReaction(ctx context.Context, r Reaction) error
+	DropReaction(ctx context.Context, r Reaction) error
+
 	// MessageLinked reports whether a Matrix event has a message already.
 	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
 	// EventLinked reports whether a message has a Matrix event already.

@@ -69,6 +69,16 @@ type Puppet struct {
 	Token    Token
 }
 
+// A Reaction is one person's reaction to a message, on both sides.
+type Reaction struct {
+	Message  ids.RCMessage
+	Emoji    string // Rocket.Chat's key: ":smile:"
+	User     ids.RCUser
+	Event    ids.MXEvent
+	MXRoom   ids.MXRoom
+	MXSender ids.MXUser
+}
+
 // An RCPerson is a Rocket.Chat user as an event shows them.
 type RCPerson struct {
 	ID       ids.RCUser

@@ -38,7 +38,7 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 	if err != nil {
 		return nil, outcome(item, err, "the Matrix server refused it")
 	}
-	return []queue.Receipt{{RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event)}}, nil
+	return []queue.Receipt{{RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(g.MXUser)}}, nil
 }
 
 // send sends a message as a ghost, exactly once. A first attempt just sends. A

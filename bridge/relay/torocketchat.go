@@ -43,7 +43,7 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 		if err := r.say(ctx, p, puppet, id, text); err != nil {
 			return nil, outcome(item, err, "Rocket.Chat refused it")
 		}
-		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID}
+		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
 	}
 	return receipts, nil
 }

@@ -118,9 +118,9 @@ func (s *Store) Next(ctx context.Context) (time.Time, bool, error) {
 func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		for _, r := range receipts {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event) VALUES ($1, $2, $3, $4, $5, $6)
+			if _, err := tx.ExecContext(ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender) VALUES ($1, $2, $3, $4, $5, $6, $7)
 				ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`,
-				it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent); err != nil {
+				it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent, r.MXSender); err != nil {
 				return err
 			}
 		}
@@ -241,6 +241,12 @@ func (s *Store) collect(ctx context.Context, into map[string]bool, query string,
 		into[id] = true
 	}
 	return rows.Err()
+}
+
+// MarkKnown implements relay.Store.
+func (s *Store) MarkKnown(ctx context.Context, itemID string) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, itemID, time.Now().UnixMilli())
+	return err
 }
 
 // keepDone is how long the ID of a delivered item is remembered beside its

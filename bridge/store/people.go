@@ -154,6 +154,79 @@ func (s *Store) PutPuppet(ctx context.Context, p relay.Puppet) error {
 	return err
 }
 
+const linkColumns = `SELECT part, rc_room, rc_message, mx_room, mx_event, mx_sender FROM links`
+
+// LinksByEvent implements relay.Store.
+func (s *Store) LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error) {
+	return s.links(ctx, linkColumns+` WHERE mx_event = $1 ORDER BY part`, event)
+}
+
+// LinksByMessage implements relay.Store.
+func (s *Store) LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error) {
+	return s.links(ctx, linkColumns+` WHERE rc_message = $1 ORDER BY part`, message)
+}
+
+func (s *Store) links(ctx context.Context, query string, arg any) ([]queue.Receipt, error) {
+	rows, err := s.read.QueryContext(ctx, query, arg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []queue.Receipt
+	for rows.Next() {
+		var r queue.Receipt
+		if err := rows.Scan(&r.Part, &r.RCRoom, &r.RCMessage, &r.MXRoom, &r.MXEvent, &r.MXSender); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+const reactionColumns = `SELECT rc_message, emoji, rc_user, mx_event, mx_room, mx_sender FROM reactions`
+
+// Reactions implements relay.Store.
+func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]relay.Reaction, error) {
+	rows, err := s.read.QueryContext(ctx, reactionColumns+` WHERE rc_message = $1`, message)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []relay.Reaction
+	for rows.Next() {
+		r, err := scanReaction(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+func scanReaction(row scanner) (r relay.Reaction, err error) {
+	err = row.Scan(&r.Message, &r.Emoji, &r.User, &r.Event, &r.MXRoom, &r.MXSender)
+	return r, err
+}
+
+// ReactionByEvent implements relay.Store.
+func (s *Store) ReactionByEvent(ctx context.Context, event ids.MXEvent) (relay.Reaction, bool, error) {
+	return found(scanReaction(s.read.QueryRowContext(ctx, reactionColumns+` WHERE mx_event = $1`, event)))
+}
+
+// PutReaction implements relay.Store.
+func (s *Store) PutReaction(ctx context.Context, r relay.Reaction) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO reactions (rc_message, emoji, rc_user, mx_event, mx_room, mx_sender) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (rc_message, emoji, rc_user) DO UPDATE SET mx_event = excluded.mx_event, mx_sender = excluded.mx_sender`,
+		r.Message, r.Emoji, r.User, r.Event, r.MXRoom, r.MXSender)
+	return err
+}
+
+// DropReaction implements relay.Store.
+func (s *Store) DropReaction(ctx context.Context, r relay.Reaction) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM reactions WHERE rc_message = $1 AND emoji = $2 AND rc_user = $3`, r.Message, r.Emoji, r.User)
+	return err
+}
+
 // MessageLinked implements relay.Store.
 func (s *Store) MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error) {
 	return s.exists(ctx, `SELECT 1 FROM links WHERE mx_event = $1 LIMIT 1`, event)

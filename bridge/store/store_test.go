@@ -157,6 +157,51 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 	})
 }
 
+func TestReactionsAndPartsAreFound(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "$e", Lane: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []queue.Receipt{
+			{Part: 0, RCRoom: "r", RCMessage: "m0", MXRoom: "!r", MXEvent: "$e", MXSender: "@b:y"},
+			{Part: 1, RCRoom: "r", RCMessage: "m1", MXRoom: "!r", MXEvent: "$e", MXSender: "@b:y"},
+		}
+		if err := s.Done(ctx, it, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.LinksByEvent(ctx, "$e"); err != nil || !slices.Equal(got, want) {
+			t.Errorf("links %+v, %v", got, err)
+		}
+		if got, err := s.LinksByMessage(ctx, "m1"); err != nil || !slices.Equal(got, want[1:]) {
+			t.Errorf("links %+v, %v", got, err)
+		}
+		r := relay.Reaction{Message: "m0", Emoji: ":smile:", User: "u", Event: "$react", MXRoom: "!r", MXSender: "@a:x"}
+		if err := errors.Join(s.PutReaction(ctx, r), s.PutReaction(ctx, r)); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok, err := s.ReactionByEvent(ctx, "$react"); got != r || !ok || err != nil {
+			t.Errorf("reaction %+v, %v, %v", got, ok, err)
+		}
+		if err := s.DropReaction(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Reactions(ctx, "m0"); len(got) != 0 || err != nil {
+			t.Errorf("reactions %+v, %v", got, err)
+		}
+		if err := s.MarkKnown(ctx, "ours"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.Add(ctx, time.Now(), queue.Item{ID: "ours", Lane: "a"}); n != 0 || err != nil {
+			t.Errorf("added %d, %v", n, err)
+		}
+	})
+}
+
 func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
