@@ -29,28 +29,50 @@ const maxAnswer = 64 << 20
 
 // Client makes REST calls as one user. Methods are safe for concurrent use.
 type Client struct {
-	base   string
-	userID string
-	token  secret.String
-	http   *http.Client
+	base     string
+	userID   string
+	token    secret.String
+	http     *http.Client  // for answers of JSON: all of it within a minute
+	stream   *http.Client  // for files: as long as something moves
+	patience time.Duration // how long nothing may move
 }
 
 // New returns a client for the server at base ("http://rocketchat:3000"). An
 // empty userID makes an anonymous client, good for Info and Login.
 func New(base, userID string, token secret.String) *Client {
-	return &Client{base: base, userID: userID, token: token, http: &http.Client{
-		Timeout: time.Minute,
-		Transport: &http.Transport{
-			MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
-			ResponseHeaderTimeout: 50 * time.Second,
-		},
-	}}
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 50 * time.Second,
+	}
+	return &Client{
+		base: strings.TrimRight(base, "/"), userID: userID, token: token, patience: patience,
+		http:   &http.Client{Transport: transport, CheckRedirect: stay, Timeout: time.Minute},
+		stream: &http.Client{Transport: transport, CheckRedirect: follow},
+	}
+}
+
+// stay follows no redirect: one would turn a POST into a GET.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// follow lets a file come from another server, such as an object store, which
+// must not see the caller's token.
+func follow(req *http.Request, via []*http.Request) error {
+	if len(via) > 3 {
+		return errors.New("too many redirects")
+	}
+	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
+		req.Header.Del("X-User-Id")
+		req.Header.Del("X-Auth-Token")
+	}
+	return nil
 }
 
 // As returns a client for another user of the same server. Both share
 // connections.
 func (c *Client) As(userID string, token secret.String) *Client {
-	return &Client{base: c.base, userID: userID, token: token, http: c.http}
+	other := *c
+	other.userID, other.token = userID, token
+	return &other
 }
 
 // UserID returns the user the client speaks for, "" when anonymous.
@@ -137,31 +159,42 @@ func (c *Client) call(ctx context.Context, method, endpoint string, query url.Va
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	return c.do(req, path, out)
+	return c.do(c.http, req, path, out)
 }
 
-// do sends a prepared request with the client's credentials.
-func (c *Client) do(req *http.Request, path string, out any) error {
+// sign adds the caller's credentials.
+func (c *Client) sign(req *http.Request) {
 	if c.userID != "" {
 		req.Header.Set("X-User-Id", c.userID)
 		req.Header.Set("X-Auth-Token", c.token.Reveal())
 	}
-	res, err := c.http.Do(req)
+}
+
+// do sends a prepared request with the client's credentials.
+func (c *Client) do(with *http.Client, req *http.Request, path string, out any) error {
+	c.sign(req)
+	res, err := with.Do(req)
 	if err != nil {
 		return fmt.Errorf("rocketchat: %s %s: %w", req.Method, path, withoutURL(err))
 	}
 	defer func() { _ = res.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return fmt.Errorf("rocketchat: %s %s: %w", req.Method, path, err)
 	}
 	if res.StatusCode/100 != 2 {
 		return refusal(req.Method, path, res, data)
 	}
+	if len(data) > maxAnswer {
+		return fmt.Errorf("rocketchat: %s %s: unexpected answer: more than %d bytes", req.Method, path, maxAnswer)
+	}
 	var envelope struct {
 		Success *bool `json:"success"`
 	}
-	if json.Unmarshal(data, &envelope) == nil && envelope.Success != nil && !*envelope.Success {
+	if err := json.Unmarshal(data, &envelope); err != nil {
+		return fmt.Errorf("rocketchat: %s %s: unexpected answer: %w", req.Method, path, err)
+	}
+	if envelope.Success != nil && !*envelope.Success {
 		return refusal(req.Method, path, res, data)
 	}
 	if out == nil {
@@ -197,17 +230,37 @@ func refusal(method, path string, res *http.Response, data []byte) error {
 		if e.Text == "" {
 			e.Text = text(body.Message)
 		}
+		e.inner()
 	}
 	if m := bracketCode.FindStringSubmatch(e.Text); m != nil && e.Code == "" {
 		e.Code = m[1]
 	}
 	if len(e.Text) > 300 {
-		e.Text = e.Text[:300]
+		e.Text = strings.ToValidUTF8(e.Text[:300], "")
 	}
 	if res.StatusCode == http.StatusTooManyRequests {
-		e.RetryAfter = retryAfter(res.Header)
+		e.RetryAfter = retryAfter(res.Header, e.Text)
 	}
 	return e
+}
+
+// inner reads the refusal of a method of the realtime API, which method.call
+// hands over as text.
+func (e *Error) inner() {
+	var frame struct {
+		Error *struct {
+			Error   json.RawMessage `json:"error"` // a text or a number
+			Reason  string          `json:"reason"`
+			Message string          `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal([]byte(e.Text), &frame) != nil || frame.Error == nil {
+		return
+	}
+	e.Code, e.Text = strings.Trim(string(frame.Error.Error), `"`), frame.Error.Reason
+	if e.Text == "" {
+		e.Text = frame.Error.Message
+	}
 }
 
 func text(raw json.RawMessage) string {
@@ -216,13 +269,20 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
-// retryAfter reads Retry-After or X-RateLimit-Reset (milliseconds since 1970).
-func retryAfter(h http.Header) time.Duration {
+var mustWait = regexp.MustCompile(`must wait (\d+) seconds`)
+
+// retryAfter reads Retry-After, X-RateLimit-Reset (milliseconds since 1970) or
+// the server's words.
+func retryAfter(h http.Header, text string) time.Duration {
 	if s, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After"))); err == nil && s > 0 {
 		return min(time.Duration(s)*time.Second, time.Hour)
 	}
 	if ms, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
 		return max(0, min(time.Until(time.UnixMilli(ms)), time.Hour))
+	}
+	if m := mustWait.FindStringSubmatch(text); m != nil {
+		s, _ := strconv.Atoi(m[1])
+		return min(time.Duration(s)*time.Second, time.Hour)
 	}
 	return 0
 }

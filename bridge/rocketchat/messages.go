@@ -2,9 +2,12 @@ package rocketchat
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +18,7 @@ type NewMessage struct {
 	RoomID string `json:"rid"`
 	Text   string `json:"msg"`
 	Thread string `json:"tmid,omitempty"`
+	Shown  bool   `json:"tshow,omitempty"` // of a reply in a thread: the room shows it too
 }
 
 // SendMessage calls POST chat.sendMessage without link previews. When the
@@ -33,10 +37,13 @@ func (c *Client) SendMessage(ctx context.Context, m NewMessage) (Message, error)
 		return Message{}, err
 	}
 	found, ok, lookErr := c.Message(ctx, m.ID)
-	if lookErr == nil && ok && found.User.ID == c.userID {
-		return found, nil
+	switch {
+	case lookErr != nil: // it may be there: err must not be taken for a refusal
+		return Message{}, fmt.Errorf("%w (after: %v)", lookErr, err)
+	case !ok || found.User.ID != c.userID:
+		return Message{}, err
 	}
-	return Message{}, err
+	return found, nil
 }
 
 // Message calls GET chat.getMessage. ok is false when there is no such message.
@@ -65,47 +72,98 @@ func (c *Client) PostMessage(ctx context.Context, room, text string) error {
 	return c.post(ctx, "chat.postMessage", map[string]any{key: room, "text": text, "parseUrls": false}, nil)
 }
 
+// UpdateMessage calls POST chat.update, without link previews: the author or who
+// may edit others' messages replaces the text. Of a message with a file the text
+// is its caption. The same text again changes nothing.
+func (c *Client) UpdateMessage(ctx context.Context, rid, id, text string) (Message, error) {
+	var out struct {
+		Message Message `json:"message"`
+	}
+	body := map[string]any{"roomId": rid, "msgId": id, "text": text, "previewUrls": []string{}}
+	err := c.post(ctx, "chat.update", body, &out)
+	return out.Message, err
+}
+
+// DeleteMessage calls POST chat.delete. A message that is gone, or that nobody
+// ever sent, is no error.
+func (c *Client) DeleteMessage(ctx context.Context, rid, id string) error {
+	err := c.post(ctx, "chat.delete", map[string]string{"roomId": rid, "msgId": id}, nil)
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusBadRequest && strings.HasPrefix(e.Text, "No message found with the id") {
+		return nil
+	}
+	return err
+}
+
+// React calls POST chat.react: afterwards the caller reacts, or does not react,
+// to the message with emoji, a shortcode with or without colons. The server
+// takes no Unicode, and of two reactions to one message at the same time it can
+// lose one: callers react to a message one after the other.
+func (c *Client) React(ctx context.Context, id, emoji string, should bool) error {
+	return c.post(ctx, "chat.react", map[string]any{"messageId": id, "emoji": emoji, "shouldReact": should}, nil)
+}
+
+// Typing calls the method stream-notify-room over REST: it shows, or no longer
+// shows, that the caller is typing in a room, or in a thread of it unless thread
+// is "". name is the caller's username, or its display name where UI_Use_Real_Name
+// is on; anything else is silently ignored by the server. The sign goes away by
+// itself when it is not repeated every ten seconds.
+func (c *Client) Typing(ctx context.Context, rid, thread, name string, on bool) error {
+	doing, where := []string{}, map[string]string{}
+	if on {
+		doing = []string{"user-typing"}
+	}
+	if thread != "" {
+		where["tmid"] = thread
+	}
+	return c.method(ctx, "stream-notify-room", rid+"/user-activity", name, doing, where)
+}
+
+// method calls POST method.call/<name>: a method of the realtime API.
+func (c *Client) method(ctx context.Context, name string, params ...any) error {
+	frame, err := json.Marshal(map[string]any{"msg": "method", "id": "1", "method": name, "params": params})
+	if err != nil {
+		return fmt.Errorf("rocketchat: %s: %w", name, err)
+	}
+	return c.post(ctx, "method.call/"+name, map[string]string{"message": string(frame)}, nil)
+}
+
 // SyncMessages calls GET chat.syncMessages in its cursor form (Rocket.Chat 7.1
 // and later): every message of the room changed after since, oldest change
-// first, in pages. It includes edits, reactions and system messages. The
-// server compares strictly, so messages of one millisecond may be split by a
-// page; each page is therefore asked for from a millisecond before the end of
-// the last, and each is not called twice for the same change.
+// first, in pages. It includes edits, reactions and system messages. No change
+// is handed over twice.
 func (c *Client) SyncMessages(ctx context.Context, rid string, since time.Time, each func([]Message) error) error {
-	type change struct {
-		id string
-		at time.Time
-	}
-	seen := map[change]bool{}
-	for next, count := since.UnixMilli(), page; ; {
-		var out struct {
-			Result struct {
-				Updated []Message `json:"updated"`
-			} `json:"result"`
-		}
-		q := url.Values{"roomId": {rid}, "type": {"UPDATED"}, "next": {strconv.FormatInt(next, 10)}, "count": {strconv.Itoa(count)}}
-		if err := c.get(ctx, "chat.syncMessages", q, &out); err != nil {
-			return err
-		}
-		got := len(out.Result.Updated)
-		batch := slices.DeleteFunc(out.Result.Updated, func(m Message) bool {
-			k := change{m.ID, m.Updated.Time}
-			old := seen[k]
-			seen[k] = true
-			return old
-		})
-		slices.SortStableFunc(batch, func(a, b Message) int { return a.Updated.Compare(b.Updated.Time) })
-		if len(batch) > 0 {
-			if err := each(batch); err != nil {
-				return err
+	w := walk[Message]{client: c, room: rid, kind: "UPDATED", forward: true, from: since,
+		key: func(m Message) (string, time.Time) { return m.ID, m.Updated.Time }}
+	return w.run(ctx, func(ms []Message) (bool, error) { return true, each(ms) })
+}
+
+// A Deletion is a message that is gone.
+type Deletion struct {
+	ID   string `json:"_id"`
+	Time Time   `json:"_deletedAt"`
+}
+
+// SyncDeleted is SyncMessages for what was deleted after since. The server
+// forgets deletions after thirty days, and those that left a message of type
+// "rm" behind are not among them.
+func (c *Client) SyncDeleted(ctx context.Context, rid string, since time.Time, each func([]Deletion) error) error {
+	w := walk[Deletion]{client: c, room: rid, kind: "DELETED", forward: true, from: since,
+		key: func(d Deletion) (string, time.Time) { return d.ID, d.Time.Time }}
+	return w.run(ctx, func(ds []Deletion) (bool, error) { return true, each(ds) })
+}
+
+// MessageWithFile looks for the newest message of a room that carries a file,
+// among those changed after since.
+func (c *Client) MessageWithFile(ctx context.Context, rid, fileID string, since time.Time) (found Message, ok bool, err error) {
+	w := walk[Message]{client: c, room: rid, kind: "UPDATED", from: time.Now().Add(24 * time.Hour), // whatever its clock says
+		key: func(m Message) (string, time.Time) { return m.ID, m.Updated.Time }}
+	err = w.run(ctx, func(ms []Message) (bool, error) {
+		for _, m := range ms {
+			if m.File != nil && m.File.ID == fileID {
+				found, ok = m, true
 			}
-			next = batch[len(batch)-1].Updated.UnixMilli() - 1
 		}
-		switch {
-		case got < count:
-			return nil
-		case len(batch) == 0: // a whole page of one millisecond: look past it
-			next += 2
-		}
-	}
+		return !ok && ms[0].Updated.After(since), nil
+	})
+	return found, ok, err
 }

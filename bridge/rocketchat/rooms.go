@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -121,20 +122,76 @@ func (c *Client) Join(ctx context.Context, rid string) error {
 	return c.post(ctx, "channels.join", map[string]string{"roomId": rid}, nil)
 }
 
-// Leave calls channels.leave or groups.leave as the caller.
+// Leave calls channels.leave or groups.leave as the caller. Who is not there is
+// no error; the last owner is "error-you-are-last-owner".
 func (c *Client) Leave(ctx context.Context, roomType, rid string) error {
-	return c.post(ctx, family(roomType)+".leave", map[string]string{"roomId": rid}, nil)
+	err := c.post(ctx, family(roomType)+".leave", map[string]string{"roomId": rid}, nil)
+	if Says(err, "error-user-not-in-room") {
+		return nil
+	}
+	return err
 }
 
-// Kick calls channels.kick or groups.kick.
+// Kick calls channels.kick or groups.kick. Who is not there is no error.
 func (c *Client) Kick(ctx context.Context, roomType, rid, userID string) error {
-	return c.post(ctx, family(roomType)+".kick", map[string]string{"roomId": rid, "userId": userID}, nil)
+	err := c.post(ctx, family(roomType)+".kick", map[string]string{"roomId": rid, "userId": userID}, nil)
+	if Says(err, "error-user-not-in-room") {
+		return nil
+	}
+	return err
 }
 
-// AddOwner calls channels.addOwner or groups.addOwner.
+// AddOwner calls channels.addOwner or groups.addOwner. Who is an owner already
+// is no error.
 func (c *Client) AddOwner(ctx context.Context, roomType, rid, userID string) error {
-	err := c.post(ctx, family(roomType)+".addOwner", map[string]string{"roomId": rid, "userId": userID}, nil)
-	if Says(err, "error-user-already-owner") {
+	return c.role(ctx, roomType, "addOwner", rid, userID, "error-user-already-owner")
+}
+
+// RemoveOwner calls channels.removeOwner or groups.removeOwner. Who is no owner
+// is no error; the last owner is "error-remove-last-owner".
+func (c *Client) RemoveOwner(ctx context.Context, roomType, rid, userID string) error {
+	return c.role(ctx, roomType, "removeOwner", rid, userID, "error-user-not-owner")
+}
+
+// AddModerator calls channels.addModerator or groups.addModerator. Who is a
+// moderator already is no error.
+func (c *Client) AddModerator(ctx context.Context, roomType, rid, userID string) error {
+	return c.role(ctx, roomType, "addModerator", rid, userID, "error-user-already-moderator")
+}
+
+// RemoveModerator calls channels.removeModerator or groups.removeModerator. Who
+// is no moderator is no error.
+func (c *Client) RemoveModerator(ctx context.Context, roomType, rid, userID string) error {
+	return c.role(ctx, roomType, "removeModerator", rid, userID, "error-user-not-moderator")
+}
+
+// role calls an endpoint that changes a role; the code done says that the user
+// has it, or does not have it, already.
+func (c *Client) role(ctx context.Context, roomType, endpoint, rid, userID, done string) error {
+	err := c.post(ctx, family(roomType)+"."+endpoint, map[string]string{"roomId": rid, "userId": userID}, nil)
+	if Says(err, done) {
+		return nil
+	}
+	return err
+}
+
+// SetTopic calls channels.setTopic, groups.setTopic or im.setTopic; "" takes the
+// topic away.
+func (c *Client) SetTopic(ctx context.Context, roomType, rid, topic string) error {
+	return c.post(ctx, family(roomType)+".setTopic", map[string]string{"roomId": rid, "topic": topic}, nil)
+}
+
+// SetAnnouncement calls channels.setAnnouncement or groups.setAnnouncement; ""
+// takes the announcement away. A direct room has none.
+func (c *Client) SetAnnouncement(ctx context.Context, roomType, rid, announcement string) error {
+	return c.post(ctx, family(roomType)+".setAnnouncement", map[string]string{"roomId": rid, "announcement": announcement}, nil)
+}
+
+// Rename calls channels.rename or groups.rename. The name the room has already
+// is no error; a direct room has none.
+func (c *Client) Rename(ctx context.Context, roomType, rid, name string) error {
+	err := c.post(ctx, family(roomType)+".rename", map[string]string{"roomId": rid, "name": name}, nil)
+	if e, ok := errors.AsType[*Error](err); ok && strings.HasSuffix(e.Text, "name is the same as what it would be renamed to.") {
 		return nil
 	}
 	return err

@@ -2,6 +2,7 @@ package rocketchat
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 )
@@ -10,26 +11,22 @@ import (
 // {"$date": milliseconds} over the websocket.
 type Time struct{ time.Time }
 
-// UnmarshalJSON reads either form; null leaves the zero time.
+// UnmarshalJSON reads either form, or bare milliseconds. What is no time leaves
+// the zero time: one odd document must not make a whole page unreadable.
 func (t *Time) UnmarshalJSON(data []byte) error {
+	t.Time = time.Time{}
 	var s string
 	if json.Unmarshal(data, &s) == nil {
-		if s == "" {
-			return nil
+		if parsed, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			t.Time = parsed.UTC()
 		}
-		parsed, err := time.Parse(time.RFC3339Nano, s)
-		t.Time = parsed.UTC()
-		return err
+		return nil
 	}
 	var d struct {
 		Date int64 `json:"$date"`
 	}
-	if err := json.Unmarshal(data, &d); err != nil {
-		ms, perr := strconv.ParseInt(string(data), 10, 64)
-		if perr != nil {
-			return err
-		}
-		d.Date = ms
+	if json.Unmarshal(data, &d) != nil {
+		d.Date, _ = strconv.ParseInt(string(data), 10, 64)
 	}
 	if d.Date != 0 {
 		t.Time = time.UnixMilli(d.Date).UTC()
@@ -106,28 +103,87 @@ func (r Room) Title() string {
 
 // A Message is one document of a room's timeline. System messages have a Type.
 type Message struct {
-	ID          string       `json:"_id"`
-	RoomID      string       `json:"rid"`
-	Text        string       `json:"msg"`
-	Type        string       `json:"t,omitempty"` // "" for what people write; see facts of message types: "uj", "ul", "au", "ru", "r", "rm", ...
-	Time        Time         `json:"ts"`
-	Updated     Time         `json:"_updatedAt"`
-	User        UserRef      `json:"u"`
-	EditedAt    *Time        `json:"editedAt,omitempty"`
-	ThreadID    string       `json:"tmid,omitempty"`
-	Alias       string       `json:"alias,omitempty"`
-	Attachments []Attachment `json:"attachments,omitempty"`
-	File        *File        `json:"file,omitempty"`
+	ID          string              `json:"_id"`
+	RoomID      string              `json:"rid"`
+	Text        string              `json:"msg"`
+	Type        string              `json:"t,omitempty"` // "" for what people write; see facts of message types: "uj", "ul", "au", "ru", "r", "rm", ...
+	Time        Time                `json:"ts"`
+	Updated     Time                `json:"_updatedAt"`
+	User        UserRef             `json:"u"`
+	EditedAt    *Time               `json:"editedAt,omitempty"`
+	EditedBy    *UserRef            `json:"editedBy,omitempty"`
+	ThreadID    string              `json:"tmid,omitempty"`
+	ThreadShown bool                `json:"tshow,omitempty"` // a reply of a thread that the room shows too
+	Discussion  string              `json:"drid,omitempty"`  // the room a discussion began in this message
+	Role        string              `json:"role,omitempty"`  // of "subscription-role-added" and "-removed"
+	Alias       string              `json:"alias,omitempty"`
+	Mentions    []Mention           `json:"mentions,omitempty"`
+	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
+	Attachments []Attachment        `json:"attachments,omitempty"`
+	File        *File               `json:"file,omitempty"`  // the first file itself
+	Files       []File              `json:"files,omitempty"` // every file, and after a picture its thumbnail
 }
 
-// An Attachment is part of a message: a file or a quotation.
+// UnmarshalJSON reads a message as far as it can be read: clients may store
+// fields of any type in one, and none of them may stop a room.
+func (m *Message) UnmarshalJSON(data []byte) error {
+	type plain Message
+	return tolerant(json.Unmarshal(data, (*plain)(m)))
+}
+
+// A Reaction is who reacted to a message with one emoji.
+type Reaction struct {
+	Usernames []string `json:"usernames"`
+}
+
+// A Mention is who a message speaks to, as the server found them in its text.
+type Mention struct {
+	ID       string `json:"_id"` // of a user or a team; "all" or "here"
+	Username string `json:"username"`
+	Name     string `json:"name,omitempty"`
+	Type     string `json:"type,omitempty"` // "user", "team"; often absent
+}
+
+// An Attachment is part of a message: a file or a quotation. Links begin with
+// "/" when they lead to the server itself.
 type Attachment struct {
-	Title       string `json:"title,omitempty"`
-	TitleLink   string `json:"title_link,omitempty"`
-	Description string `json:"description,omitempty"`
-	Text        string `json:"text,omitempty"`
-	AuthorName  string `json:"author_name,omitempty"`
-	MessageLink string `json:"message_link,omitempty"`
+	Type            string       `json:"type,omitempty"` // "file" for an upload
+	Title           string       `json:"title,omitempty"`
+	TitleLink       string       `json:"title_link,omitempty"` // of an upload: the original file
+	Description     string       `json:"description,omitempty"`
+	Text            string       `json:"text,omitempty"`
+	AuthorName      string       `json:"author_name,omitempty"`
+	MessageLink     string       `json:"message_link,omitempty"` // of a quotation
+	Time            Time         `json:"ts,omitzero"`            // of what is quoted
+	ImageURL        string       `json:"image_url,omitempty"`    // a thumbnail when there is one
+	ImageType       string       `json:"image_type,omitempty"`
+	ImageDimensions *Dimensions  `json:"image_dimensions,omitempty"`
+	AudioURL        string       `json:"audio_url,omitempty"`
+	AudioType       string       `json:"audio_type,omitempty"`
+	VideoURL        string       `json:"video_url,omitempty"`
+	VideoType       string       `json:"video_type,omitempty"`
+	Attachments     []Attachment `json:"attachments,omitempty"` // of what is quoted
+}
+
+// UnmarshalJSON reads an attachment as far as it can be read.
+func (a *Attachment) UnmarshalJSON(data []byte) error {
+	type plain Attachment
+	return tolerant(json.Unmarshal(data, (*plain)(a)))
+}
+
+// tolerant drops the complaint that a value has another type than its field,
+// which then is left as it was.
+func tolerant(err error) error {
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil
+	}
+	return err
+}
+
+// Dimensions is the size of a picture in pixels.
+type Dimensions struct {
+	Width  int `json:"width"`
+	Height int `json:"height"`
 }
 
 // A File is an uploaded file.

@@ -4,7 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
 	"appliance/bridge/secret"
 )
@@ -109,6 +113,11 @@ func (c *Client) SetOwnName(ctx context.Context, name string) error {
 	return c.post(ctx, "users.updateOwnBasicInfo", map[string]any{"data": map[string]string{"name": name}}, nil)
 }
 
+// SetAvatar calls POST users.setAvatar as the user itself, with a picture.
+func (c *Client) SetAvatar(ctx context.Context, picture Media) error {
+	return c.multipart(ctx, "users.setAvatar", "image", picture, nil)
+}
+
 // Permissions calls GET permissions.listAll: the roles that have each
 // permission.
 func (c *Client) Permissions(ctx context.Context) (map[string][]string, error) {
@@ -126,4 +135,46 @@ func (c *Client) Permissions(ctx context.Context) (map[string][]string, error) {
 		perms[p.ID] = p.Roles
 	}
 	return perms, nil
+}
+
+// PublicSettings calls GET settings.public, which needs no login. Settings that
+// the server does not know, or does not show, are absent.
+func (c *Client) PublicSettings(ctx context.Context, ids ...string) (Settings, error) {
+	found := Settings{}
+	for ids := range slices.Chunk(ids, page) {
+		var out struct {
+			Settings []struct {
+				ID    string          `json:"_id"`
+				Value json.RawMessage `json:"value"`
+			} `json:"settings"`
+		}
+		q := url.Values{"_id": {strings.Join(ids, ",")}, "count": {strconv.Itoa(page)}}
+		if err := c.get(ctx, "settings.public", q, &out); err != nil {
+			return nil, err
+		}
+		for _, s := range out.Settings {
+			found[s.ID] = s.Value
+		}
+	}
+	return found, nil
+}
+
+// Settings are values of settings, as JSON, by ID.
+type Settings map[string]json.RawMessage
+
+// Int returns a number, or otherwise when there is none.
+func (s Settings) Int(id string, otherwise int64) int64 { return setting(s[id], otherwise) }
+
+// On returns a switch, or otherwise when there is none.
+func (s Settings) On(id string, otherwise bool) bool { return setting(s[id], otherwise) }
+
+// Text returns a text, or otherwise when there is none.
+func (s Settings) Text(id, otherwise string) string { return setting(s[id], otherwise) }
+
+func setting[T any](value json.RawMessage, otherwise T) T {
+	v := &otherwise
+	if json.Unmarshal(value, &v) != nil || v == nil {
+		return otherwise
+	}
+	return *v
 }

@@ -1,0 +1,277 @@
+package rocketchat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// patience is how long an upload or a download may go without a single byte.
+const patience = time.Minute
+
+var (
+	// ErrTooLarge is wrapped by Download, and by what reads its Body, when a file
+	// is larger than the caller takes.
+	ErrTooLarge = errors.New("the file is larger than allowed")
+
+	// ErrStalled is wrapped by UploadMedia, and by what reads the Body of a
+	// download, when nothing moves any more.
+	ErrStalled = errors.New("the transfer stands still")
+)
+
+// Media is a file on its way. It is read once, as it is needed.
+type Media struct {
+	Name string
+	Type string // "image/png"; what is no content type becomes "application/octet-stream"
+	Size int64  // -1 when unknown; another one than Body has fails the call
+	Body io.Reader
+}
+
+// An Upload is a file that the server holds for a day and no message shows yet.
+type Upload struct {
+	ID   string `json:"_id"`
+	Path string `json:"url"`
+}
+
+// UploadMedia calls POST rooms.media: the first half of sending a file. It does
+// not close the body of f.
+func (c *Client) UploadMedia(ctx context.Context, rid string, f Media) (Upload, error) {
+	var out struct {
+		File Upload `json:"file"`
+	}
+	err := c.multipart(ctx, "rooms.media/"+url.PathEscape(rid), "file", f, &out)
+	if err == nil && out.File.ID == "" {
+		err = fmt.Errorf("rocketchat: POST /api/v1/rooms.media/%s: unexpected answer: no file", rid)
+	}
+	return out.File, err
+}
+
+// MediaMessage is what a message says beside its file.
+type MediaMessage struct {
+	Text        string `json:"msg,omitempty"`
+	Thread      string `json:"tmid,omitempty"`
+	Description string `json:"description,omitempty"` // the caption as older clients show it
+	FileName    string `json:"fileName,omitempty"`
+}
+
+// ConfirmMedia calls POST rooms.mediaConfirm as the user who uploaded the file:
+// the second half of sending it makes the message. The server makes one for
+// every call; therefore ConfirmMedia looks for the message when the answer is
+// lost, and who repeats it later must look with MessageWithFile first.
+func (c *Client) ConfirmMedia(ctx context.Context, rid, fileID string, m MediaMessage) (Message, error) {
+	var out struct {
+		Message Message `json:"message"`
+	}
+	started := time.Now()
+	err := c.post(ctx, "rooms.mediaConfirm/"+url.PathEscape(rid)+"/"+url.PathEscape(fileID), m, &out)
+	if err == nil || certain(err) || ctx.Err() != nil {
+		return out.Message, err
+	}
+	found, ok, lookErr := c.MessageWithFile(ctx, rid, fileID, started.Add(-10*time.Minute))
+	switch {
+	case lookErr != nil:
+		return Message{}, errors.Join(err, lookErr)
+	case !ok || found.User.ID != c.userID:
+		return Message{}, err
+	}
+	return found, nil
+}
+
+// certain reports whether err says that nothing was done.
+func certain(err error) bool {
+	s := Status(err)
+	return s >= 400 && s < 500 && s != http.StatusRequestTimeout
+}
+
+// A Download is a file on its way from the server. The caller closes the Body.
+type Download struct {
+	Name string // "" when the server does not say
+	Type string // the server's word for it, not to be trusted
+	Size int64  // -1 when unknown
+	Body io.ReadCloser
+}
+
+// Download fetches a file as the caller, who must be a member of its room. link is
+// what an attachment carries ("/file-upload/<id>/<name>"); of a whole address only
+// the path counts, so that nobody else is ever asked. A file of more than limit
+// bytes ends in ErrTooLarge, before or while it is read.
+func (c *Client) Download(ctx context.Context, link string, limit int64) (*Download, error) {
+	p, err := filePath(link)
+	if err != nil {
+		return nil, err
+	}
+	ctx, w := newWatch(ctx, c.patience)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+p, nil)
+	if err != nil {
+		w.stop()
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, err)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	c.sign(req)
+	res, err := c.stream.Do(req)
+	if err != nil {
+		w.stop()
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, w.why(err))
+	}
+	body := &downloadBody{path: p, src: res.Body, watch: w, left: limit}
+	switch {
+	case res.StatusCode != http.StatusOK:
+		data, _ := io.ReadAll(io.LimitReader(body.src, 4096))
+		err = refusal(http.MethodGet, p, res, data)
+	case res.ContentLength > limit:
+		err = body.fail(ErrTooLarge)
+	}
+	if err != nil {
+		_ = body.Close()
+		return nil, err
+	}
+	d := &Download{Type: mediaType(res.Header.Get("Content-Type")), Size: res.ContentLength, Body: body}
+	if _, params, err := mime.ParseMediaType(res.Header.Get("Content-Disposition")); err == nil {
+		d.Name = params["filename"]
+	}
+	return d, nil
+}
+
+// filePath returns the path of an uploaded file, as it is to be asked for.
+func filePath(link string) (string, error) {
+	u, err := url.Parse(link)
+	if err != nil || !strings.HasPrefix(u.Path, "/file-upload/") || path.Clean(u.Path) != u.Path {
+		return "", errors.New("rocketchat: the link does not lead to an uploaded file")
+	}
+	return u.EscapedPath(), nil
+}
+
+// multipart posts one file as a form with one part. Nothing of it is held in
+// memory but its frame.
+func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media, out any) error {
+	p := "/api/v1/" + endpoint
+	var frame bytes.Buffer
+	form := multipart.NewWriter(&frame)
+	_, err := form.CreatePart(textproto.MIMEHeader{
+		"Content-Disposition": {multipart.FileContentDisposition(field, fileName(f.Name))},
+		"Content-Type":        {mediaType(f.Type)},
+	})
+	head := frame.Len()
+	if err = errors.Join(err, form.Close()); err != nil {
+		return fmt.Errorf("rocketchat: POST %s: %w", p, err)
+	}
+	ctx, w := newWatch(ctx, c.patience)
+	defer w.stop()
+	data := frame.Bytes()
+	body := io.MultiReader(bytes.NewReader(data[:head]), &watchedReader{f.Body, w}, bytes.NewReader(data[head:]))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+p, body)
+	if err != nil {
+		return fmt.Errorf("rocketchat: POST %s: %w", p, err)
+	}
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	if f.Size >= 0 {
+		req.ContentLength = int64(len(data)) + f.Size
+	}
+	return w.why(c.do(c.stream, req, p, out))
+}
+
+// fileName takes away what has no place in a header.
+func fileName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, ""))
+	if name == "" {
+		return "file"
+	}
+	return name
+}
+
+// mediaType returns s when it is a content type.
+func mediaType(s string) string {
+	if kind, params, err := mime.ParseMediaType(s); err == nil && strings.Contains(kind, "/") {
+		if full := mime.FormatMediaType(kind, params); full != "" {
+			return full
+		}
+	}
+	return "application/octet-stream"
+}
+
+// A watch ends a transfer that stands still.
+type watch struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	after  time.Duration
+}
+
+func newWatch(ctx context.Context, after time.Duration) (context.Context, *watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watch{ctx: ctx, cancel: cancel, after: after}
+	w.timer = time.AfterFunc(after, func() { cancel(ErrStalled) })
+	return ctx, w
+}
+
+func (w *watch) moved() { w.timer.Reset(w.after) }
+
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.cancel(nil)
+}
+
+// why returns ErrStalled where that is what was behind err.
+func (w *watch) why(err error) error {
+	if err != nil && errors.Is(context.Cause(w.ctx), ErrStalled) {
+		return fmt.Errorf("%w (%v)", ErrStalled, withoutURL(err))
+	}
+	return err
+}
+
+type watchedReader struct {
+	src   io.Reader
+	watch *watch
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	n, err := r.src.Read(p)
+	r.watch.moved()
+	return n, err
+}
+
+// downloadBody reads no more than is left and is cut off when nothing comes.
+type downloadBody struct {
+	path  string
+	src   io.ReadCloser
+	watch *watch
+	left  int64
+}
+
+func (b *downloadBody) Read(p []byte) (int, error) {
+	b.watch.moved()
+	n, err := b.src.Read(p)
+	b.watch.timer.Stop() // who reads may take its time
+	if b.left -= int64(n); b.left < 0 {
+		return max(n+int(b.left), 0), b.fail(ErrTooLarge)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, b.fail(b.watch.why(err))
+	}
+	return n, err
+}
+
+func (b *downloadBody) fail(err error) error {
+	return fmt.Errorf("rocketchat: GET %s: %w", b.path, err)
+}
+
+func (b *downloadBody) Close() error {
+	b.watch.stop()
+	return b.src.Close()
+}
