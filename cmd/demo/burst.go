@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,9 @@ func (d *demo) burst(ctx context.Context, b burst) error {
 	}
 	room, mxRoom, err := c.meet(ctx, "burst-"+strconv.FormatInt(time.Now().UnixMilli(), 36))
 	if err != nil {
+		return err
+	}
+	if err := c.warmUp(ctx, room, mxRoom); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -159,6 +163,7 @@ func (c *cast) settled(ctx context.Context, room, mxRoom string, n int) (inMX, i
 		if inMX, err = c.bob.timeline(ctx, mxRoom, "@meter:"+serverName); err != nil {
 			return nil, nil, err
 		}
+		inMX = slices.DeleteFunc(inMX, func(text string) bool { return strings.HasPrefix(text, "warming up ") })
 		if inRC, err = c.alice.history(ctx, room, bobPuppet); err != nil {
 			return nil, nil, err
 		}

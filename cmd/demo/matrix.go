@@ -183,7 +183,15 @@ func (m *matrixUser) acceptInvitation(ctx context.Context, known map[string]bool
 		}
 	}
 	known[room] = true
-	return room, m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(room), map[string]any{}, nil)
+	if err := m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(room), map[string]any{}, nil); err != nil {
+		return "", err
+	}
+	for { // until the own server has taken the whole room over
+		joined, _, err := m.sync(ctx)
+		if _, ok := joined[room]; ok || err != nil {
+			return room, err
+		}
+	}
 }
 
 // send sends a text under a transaction ID.
