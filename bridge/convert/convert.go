@@ -1,203 +1,90 @@
 // Package convert turns what people write on one side into what the other side
 // shows: messages to events and events to messages. It is pure: no network, no
 // database, no clock. It never fails: what it does not understand becomes text.
+//
+//	Rocket.Chat markdown -> parseMarkdown -> document -> printHTML, printBody -> Content
+//	Matrix HTML or text  -> parseHTML     -> document -> printMarkdown        -> messages
+//
+// Whatever it is given it takes time in proportion to that, bounded memory, and
+// writes no more than the other side accepts: long messages become several.
 package convert
 
 import (
-	"encoding/json"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"appliance/bridge/rocketchat"
+	"maunium.net/go/mautrix/id"
 )
 
-// Content is the content of an m.room.message event.
-type Content struct {
-	MsgType  string    `json:"msgtype"`
-	Body     string    `json:"body"`
-	Mentions *Mentions `json:"m.mentions,omitempty"`
+// Lookup answers questions about the other side. A nil function, or one that
+// returns false, means that the thing is unknown there, which is never an error:
+// it stays text. Functions are called once or twice for each name in a text.
+type Lookup struct {
+	// User returns who a Rocket.Chat username stands for on Matrix, and the
+	// name that people see there.
+	User func(username string) (mx id.UserID, name string, ok bool)
+	// Username returns the Rocket.Chat username of a Matrix user.
+	Username func(mx id.UserID) (username string, ok bool)
+	// Room returns the Matrix room ID or alias of a Rocket.Chat channel.
+	Room func(channel string) (room string, ok bool)
+	// Channel returns the name of the Rocket.Chat channel that a Matrix room
+	// ID or alias is bridged to.
+	Channel func(room string) (channel string, ok bool)
+	// Event returns the Matrix event of a Rocket.Chat message.
+	Event func(message string) (event id.EventID, ok bool)
+	// Permalink returns the address of the Rocket.Chat message of an event.
+	Permalink func(event id.EventID) (link string, ok bool)
+	// Limit is how many UTF-16 units a Rocket.Chat message may have; 0 means
+	// the default of Rocket.Chat's Message_MaxAllowedSize, 5,000.
+	Limit int
+	// Quiet says that the sender of a Matrix event may not notify everybody.
+	Quiet bool
 }
 
-// Mentions is m.mentions: who is meant to be notified. An empty one says that
-// nobody is, so that clients do not search the text.
-type Mentions struct {
-	UserIDs []string `json:"user_ids,omitempty"`
-	Room    bool     `json:"room,omitempty"`
-}
-
-// ParseMessage reads a message as Rocket.Chat sent it.
-func ParseMessage(payload []byte) (rocketchat.Message, error) {
-	var m rocketchat.Message
-	err := json.Unmarshal(payload, &m)
-	return m, err
-}
-
-// ToMatrix returns what a Rocket.Chat message looks like on Matrix.
-func ToMatrix(m rocketchat.Message) Content {
-	parts := []string{m.Text}
-	for _, a := range m.Attachments {
-		if a.TitleLink != "" {
-			parts = append(parts, "["+a.Title+"]")
-		}
-		if a.Description != "" {
-			parts = append(parts, a.Description)
-		}
+func (l Lookup) user(name string) (id.UserID, string, bool) {
+	if l.User == nil || name == "" {
+		return "", "", false
 	}
-	text := strings.Join(nonEmpty(parts), "\n")
-	// Rocket.Chat's /me is text in underscores from its first to its last character.
-	if len(text) > 2 && text[0] == '_' && text[len(text)-1] == '_' && !strings.ContainsAny(text[1:len(text)-1], "_\n") {
-		return Content{MsgType: "m.emote", Body: text[1 : len(text)-1], Mentions: &Mentions{}}
+	mx, display, ok := l.User(name)
+	if display = visibleName(display); display == "" {
+		display = name
 	}
-	return Content{MsgType: "m.text", Body: text, Mentions: &Mentions{}}
+	return mx, display, ok && mx != ""
 }
 
-func nonEmpty(in []string) []string {
-	var out []string
-	for _, s := range in {
-		if s != "" {
-			out = append(out, s)
-		}
+func (l Lookup) username(mx id.UserID) (string, bool) {
+	if l.Username == nil {
+		return "", false
 	}
-	return out
+	name, ok := l.Username(mx)
+	return name, ok && name != ""
 }
 
-// An Event is a Matrix event as the homeserver sent it, as far as the bridge
-// reads it. Content of another shape than expected leaves fields empty.
-type Event struct {
-	ID        string
-	Room      string
-	Sender    string
-	Type      string
-	StateKey  string
-	Timestamp int64 // milliseconds, set by the sender's server: not to be trusted
-	Content   EventContent
+func (l Lookup) room(channel string) (string, bool) {
+	if l.Room == nil || channel == "" {
+		return "", false
+	}
+	room, ok := l.Room(channel)
+	return room, ok && room != ""
 }
 
-// EventContent holds the fields of all event types that are read.
-type EventContent struct {
-	MsgType    string
-	Body       string
-	Membership string
-	Name       string // displayname of a member
-	RoomName   string // name of m.room.name
-	Direct     bool
-	Source     string // SourceKey: the item that our own event was sent for
+func (l Lookup) channel(room string) (string, bool) {
+	if l.Channel == nil {
+		return "", false
+	}
+	name, ok := l.Channel(room)
+	return name, ok && name != ""
 }
 
-// SourceKey is the key inside an event's content under which the bridge writes
-// the item that it was sent for, to recognise its own work after a crash.
-const SourceKey = "org.appliance.source"
-
-// ParseEvent reads an event. Only what is not JSON at all is an error: fields of
-// the wrong type are taken as absent, because anybody can send them.
-func ParseEvent(payload []byte) (Event, error) {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(payload, &raw); err != nil {
-		return Event{}, err
+func (l Lookup) event(message string) (id.EventID, bool) {
+	if l.Event == nil || message == "" {
+		return "", false
 	}
-	e := Event{ID: str(raw["event_id"]), Room: str(raw["room_id"]), Sender: str(raw["sender"]), Type: str(raw["type"]), StateKey: str(raw["state_key"])}
-	_ = json.Unmarshal(raw["origin_server_ts"], &e.Timestamp)
-	var c map[string]json.RawMessage
-	if json.Unmarshal(raw["content"], &c) == nil {
-		e.Content = EventContent{MsgType: str(c["msgtype"]), Body: str(c["body"]), Membership: str(c["membership"]), Name: str(c["displayname"]), RoomName: str(c["name"]), Source: str(c[SourceKey])}
-		_ = json.Unmarshal(c["is_direct"], &e.Content.Direct)
-	}
-	return e, nil
+	event, ok := l.Event(message)
+	return event, ok && event != ""
 }
 
-func str(raw json.RawMessage) string {
-	var s string
-	_ = json.Unmarshal(raw, &s)
-	return s
-}
-
-// maxMessage is Rocket.Chat's default Message_MaxAllowedSize, in UTF-16 units.
-const maxMessage = 5000
-
-// ToRocketChat returns the messages that a Matrix message becomes, in order:
-// more than one when it is longer than Rocket.Chat allows, none when there is
-// nothing to show.
-func ToRocketChat(e Event) []string {
-	text := e.Content.Body
-	switch e.Content.MsgType {
-	case "m.emote":
-		text = "_" + text + "_"
-	case "m.image", "m.file", "m.audio", "m.video":
-		text = "[" + text + "]"
+func (l Lookup) permalink(event id.EventID) (string, bool) {
+	if l.Permalink == nil || event == "" {
+		return "", false
 	}
-	if strings.TrimFunc(text, invisible) == "" {
-		return nil
-	}
-	return split(text, maxMessage)
-}
-
-// invisible reports whether r alone would show nothing.
-func invisible(r rune) bool {
-	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || unicode.IsControl(r)
-}
-
-// split cuts text into parts of at most limit UTF-16 units, at a line's end where
-// there is one, else at a space, else anywhere between two characters.
-func split(text string, limit int) []string {
-	var parts []string
-	for {
-		n := prefix(text, limit)
-		if n == len(text) {
-			return append(parts, text)
-		}
-		cut, skip := n, 0
-		if i := strings.LastIndexByte(text[:n], '\n'); i > n/2 {
-			cut, skip = i, 1
-		} else if i := strings.LastIndexByte(text[:n], ' '); i > n/2 {
-			cut, skip = i, 1
-		}
-		parts = append(parts, text[:cut])
-		text = text[cut+skip:]
-	}
-}
-
-// prefix returns how many bytes of text fit into limit UTF-16 units.
-func prefix(text string, limit int) int {
-	units, i := 0, 0
-	for i < len(text) {
-		r, size := utf8.DecodeRuneInString(text[i:])
-		units++
-		if r > 0xFFFF {
-			units++
-		}
-		if units > limit {
-			return i
-		}
-		i += size
-	}
-	return i
-}
-
-// maxName bounds a display name: real ones are short, hostile ones are not.
-const maxName = 120
-
-// Name returns a display name that Rocket.Chat accepts for a Matrix user: without
-// the characters it refuses, without invisible ones, of sensible length, and
-// never empty.
-func Name(displayName, fallback string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case strings.ContainsRune(`<>\/%`, r):
-			return -1
-		case unicode.IsSpace(r):
-			return ' '
-		case invisible(r), r == utf8.RuneError:
-			return -1
-		}
-		return r
-	}, displayName)
-	clean = strings.Join(strings.Fields(clean), " ")
-	if r := []rune(clean); len(r) > maxName {
-		clean = string(r[:maxName])
-	}
-	if clean == "" {
-		return fallback
-	}
-	return clean
+	link, ok := l.Permalink(event)
+	return link, ok && link != ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -23,8 +24,8 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 	if linked, err := r.Store.EventLinked(ctx, ids.RCMessage(m.ID)); err != nil || linked {
 		return nil, err
 	}
-	content := convert.ToMatrix(m)
-	if content.Body == "" {
+	parts := convert.ToMatrix(m, r.namesInMessage(ctx, m))
+	if len(parts) == 0 {
 		return nil, nil
 	}
 	g, err := r.ghost(ctx, person(m.User))
@@ -34,24 +35,31 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 	if err != nil {
 		return nil, outcome(item, err, "the Matrix server does not let you into the room")
 	}
-	event, err := r.send(ctx, p, g, item, m.ID, content, m.Time.UnixMilli())
-	if err != nil {
-		return nil, outcome(item, err, "the Matrix server refused it")
+	receipts := make([]queue.Receipt, len(parts))
+	for i, content := range parts {
+		event, err := r.send(ctx, p, g, item, m.ID, i, content, m.Time.UnixMilli())
+		if err != nil {
+			return nil, outcome(item, err, "the Matrix server refused it")
+		}
+		receipts[i] = queue.Receipt{Part: i, RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(g.MXUser)}
 	}
-	return []queue.Receipt{{RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(g.MXUser)}}, nil
+	return receipts, nil
 }
 
-// send sends a message as a ghost, exactly once. A first attempt just sends. A
+// send sends a part of a message as a ghost, exactly once. A first attempt just sends. A
 // later one looks first whether an earlier one arrived without our knowing:
 // homeservers remember transaction IDs in memory only.
-func (r *Relay) send(ctx context.Context, p Portal, g Ghost, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
+func (r *Relay) send(ctx context.Context, p Portal, g Ghost, item queue.Item, source string, part int, c convert.Content, at int64) (ids.MXEvent, error) {
+	if part > 0 {
+		source += "/" + strconv.Itoa(part)
+	}
 	if item.Attempts > 0 {
 		event, ok, err := r.MX.FindSent(ctx, p.MXRoom, r.reader(p), source)
 		if err != nil || ok {
 			return event, err
 		}
 	}
-	txn := ids.Transaction(g.MXUser, item.ID, 0)
+	txn := ids.Transaction(g.MXUser, item.ID, part)
 	event, err := r.MX.Send(ctx, p.MXRoom, g.MXUser, txn, source, millis(at), c)
 	if errors.Is(err, ErrForbidden) {
 		// Known to be joined, but it is not: somebody removed the ghost, or the

@@ -26,7 +26,7 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if linked, err := r.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
 		return nil, err
 	}
-	parts := convert.ToRocketChat(e)
+	parts := convert.ToRocketChat(e, r.namesInEvent(ctx))
 	if len(parts) == 0 {
 		return nil, nil
 	}

@@ -1,0 +1,81 @@
+package convert
+
+import "slices"
+
+// Content is the content of an m.room.message event.
+type Content struct {
+	MsgType       string     `json:"msgtype"`
+	Body          string     `json:"body"`
+	Format        string     `json:"format,omitempty"`
+	FormattedBody string     `json:"formatted_body,omitempty"`
+	Mentions      *Mentions  `json:"m.mentions,omitempty"`
+	RelatesTo     *RelatesTo `json:"m.relates_to,omitempty"`
+	NewContent    *Content   `json:"m.new_content,omitempty"`
+}
+
+// HTML is the format of a formatted body.
+const HTML = "org.matrix.custom.html"
+
+// Mentions is m.mentions: who is meant to be notified. An empty one says that
+// nobody is, so that clients do not search the text.
+type Mentions struct {
+	UserIDs []string `json:"user_ids,omitempty"`
+	Room    bool     `json:"room,omitempty"`
+}
+
+// RelatesTo is m.relates_to: a reply, part of a thread, or an edit.
+type RelatesTo struct {
+	Type          string     `json:"rel_type,omitempty"` // "m.thread" or "m.replace"
+	EventID       string     `json:"event_id,omitempty"`
+	InReplyTo     *InReplyTo `json:"m.in_reply_to,omitempty"`
+	IsFallingBack bool       `json:"is_falling_back,omitempty"`
+}
+
+// InReplyTo names the event that is replied to.
+type InReplyTo struct {
+	EventID string `json:"event_id"`
+}
+
+// Reply returns c as a reply to an event.
+func (c Content) Reply(to string) Content {
+	r := RelatesTo{}
+	if c.RelatesTo != nil {
+		r = *c.RelatesTo
+	}
+	r.InReplyTo, r.IsFallingBack = &InReplyTo{to}, false
+	c.RelatesTo = &r
+	return c
+}
+
+// Thread returns c as part of the thread that began with root. Clients without
+// threads show it as a reply to latest, unless it is a reply of its own.
+func (c Content) Thread(root, latest string) Content {
+	r := RelatesTo{Type: "m.thread", EventID: root, InReplyTo: &InReplyTo{latest}, IsFallingBack: true}
+	if c.RelatesTo != nil && c.RelatesTo.InReplyTo != nil {
+		r.InReplyTo, r.IsFallingBack = c.RelatesTo.InReplyTo, false
+	}
+	c.RelatesTo = &r
+	return c
+}
+
+// Edit returns c as the new version of an event, with the text that clients which
+// do not know edits show. Those whom before mentioned already are not notified
+// again.
+func (c Content) Edit(event string, before *Mentions) Content {
+	fresh := c
+	fresh.RelatesTo = nil
+	edit := Content{MsgType: c.MsgType, Body: "* " + c.Body, NewContent: &fresh, RelatesTo: &RelatesTo{Type: "m.replace", EventID: event}}
+	if c.FormattedBody != "" {
+		edit.Format, edit.FormattedBody = HTML, "* "+c.FormattedBody
+	}
+	edit.Mentions = &Mentions{}
+	if c.Mentions != nil {
+		edit.Mentions.Room = c.Mentions.Room && (before == nil || !before.Room)
+		for _, u := range c.Mentions.UserIDs {
+			if before == nil || !slices.Contains(before.UserIDs, u) {
+				edit.Mentions.UserIDs = append(edit.Mentions.UserIDs, u)
+			}
+		}
+	}
+	return edit
+}

@@ -1,0 +1,237 @@
+package convert
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+)
+
+// Limits of what is read from HTML. An event has 65,536 bytes at most, so nobody
+// honest comes near them; text after them is still read, markup is not.
+const (
+	maxTags     = 20_000
+	maxOpenTags = 100 // as the Matrix specification recommends
+	maxText     = 256 << 10
+)
+
+// parseHTML reads the HTML of a Matrix message: the tags and attributes that the
+// specification lists (Client-Server API, m.room.message msgtypes) and nothing
+// else. Of other tags the text is kept. It uses the tokenizer alone, no tree, so
+// that nesting costs nothing.
+func parseHTML(s string, look Lookup) []block {
+	h := &htmlParser{look: look}
+	h.containers = []*block{{}}
+	z := html.NewTokenizer(strings.NewReader(s))
+	for h.length < maxText {
+		kind := z.Next()
+		switch kind {
+		case html.ErrorToken:
+			return h.finish()
+		case html.TextToken:
+			h.text(string(z.Text()))
+		case html.StartTagToken, html.SelfClosingTagToken:
+			h.startTag(z) // "<b/>" opens, as in browsers
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			h.endTag(atom.Lookup(name))
+		}
+	}
+	return h.finish()
+}
+
+// An htmlParser builds a document. What is inside the innermost block collects in
+// runs, line breaks as "\n", until a block begins or ends.
+type htmlParser struct {
+	look       Lookup
+	containers []*block // the document, and the blocks that are open
+	runs       []run
+	open       []openTag
+	tags       int
+	length     int
+	styles     [4]int // how many tags ask for each style
+	code       int
+	pre        *strings.Builder
+	preTag     block
+	hidden     int // inside something whose text is not shown
+	raised     atom.Atom
+	paragraph  bool // the last block was a paragraph: text that follows keeps a distance
+	table      *table
+}
+
+type openTag struct {
+	name  atom.Atom
+	shut  func() // undoes what the tag did
+	block bool
+}
+
+// finish closes everything and returns the document.
+func (h *htmlParser) finish() []block {
+	h.closeTo(0)
+	h.flush()
+	return trimLines(h.containers[0].kids)
+}
+
+// attributes reads those of a tag that mean something. The first of a name counts.
+func attributes(z *html.Tokenizer) map[string]string {
+	attrs := map[string]string{}
+	for range 16 {
+		key, value, more := z.TagAttr()
+		if k := string(key); k != "" {
+			if _, ok := attrs[k]; !ok {
+				attrs[k] = string(value)
+			}
+		}
+		if !more {
+			break
+		}
+	}
+	return attrs
+}
+
+func (h *htmlParser) startTag(z *html.Tokenizer) {
+	raw, hasAttr := z.TagName()
+	name := atom.Lookup(raw)
+	if string(raw) == "mx-reply" {
+		name = mxReply
+	}
+	if h.tags++; h.tags > maxTags {
+		return
+	}
+	var attrs map[string]string
+	if hasAttr {
+		attrs = attributes(z)
+	}
+	if h.void(name, attrs) {
+		return
+	}
+	if len(h.open) >= maxOpenTags || h.pre != nil && name != atom.Code {
+		return
+	}
+	h.closeImplied(name)
+	t := openTag{name: name}
+	switch {
+	case h.startBlock(name, attrs, &t), h.startInline(name, attrs, &t):
+		h.open = append(h.open, t)
+	}
+}
+
+// mxReply stands for <mx-reply>, which the table of names does not hold.
+const mxReply atom.Atom = 1<<32 - 1
+
+// void handles tags without an end.
+func (h *htmlParser) void(name atom.Atom, attrs map[string]string) bool {
+	switch name {
+	case atom.Br:
+		h.lineBreak()
+	case atom.Hr:
+		h.flush()
+		if h.hidden == 0 && h.pre == nil {
+			h.add(block{kind: rule})
+		}
+	case atom.Img:
+		h.image(attrs)
+	case atom.Input, atom.Link, atom.Meta, atom.Base, atom.Col, atom.Area, atom.Embed, atom.Source, atom.Track, atom.Wbr, atom.Param:
+	default:
+		return false
+	}
+	return true
+}
+
+func (h *htmlParser) lineBreak() {
+	if h.pre != nil {
+		h.pre.WriteByte('\n')
+		return
+	}
+	h.addRun(run{text: "\n"})
+}
+
+// image shows the words for an image: a custom emoji's are its shortcode.
+func (h *htmlParser) image(attrs map[string]string) {
+	words := attrs["alt"]
+	if strings.TrimSpace(words) == "" {
+		words = attrs["title"]
+	}
+	if strings.TrimSpace(words) == "" {
+		words = "[image]"
+	}
+	h.text(strings.Join(strings.Fields(words), " "))
+}
+
+// closeImplied closes what cannot hold the tag that begins: an item before the
+// next, a paragraph before a block.
+func (h *htmlParser) closeImplied(name atom.Atom) {
+	switch name {
+	case atom.Li:
+		h.closeWithin(atom.Li, atom.Ul, atom.Ol)
+	case atom.Tr:
+		h.closeWithin(atom.Tr, atom.Table)
+	case atom.Td, atom.Th:
+		h.closeWithin(atom.Td, atom.Tr, atom.Table)
+		h.closeWithin(atom.Th, atom.Tr, atom.Table)
+	case atom.P, atom.Blockquote, atom.Ul, atom.Ol, atom.Pre, atom.Div, atom.Table, atom.Details, atom.H1, atom.H2, atom.H3, atom.H4, atom.H5, atom.H6:
+		h.closeWithin(atom.P, atom.Blockquote, atom.Li, atom.Td, atom.Th, atom.Details, atom.Div)
+	}
+}
+
+// closeWithin closes the innermost tag of a name, unless one of limits is nearer.
+func (h *htmlParser) closeWithin(name atom.Atom, limits ...atom.Atom) {
+	for i := len(h.open) - 1; i >= 0; i-- {
+		if h.open[i].name == name {
+			h.closeTo(i)
+			return
+		}
+		for _, l := range limits {
+			if h.open[i].name == l {
+				return
+			}
+		}
+	}
+}
+
+// endTag closes the tag it belongs to and those inside that were left open. An
+// inline tag does not close blocks; tags that nobody opened are ignored.
+func (h *htmlParser) endTag(name atom.Atom) {
+	if name == 0 {
+		name = mxReply
+	}
+	if name == atom.P && !h.isOpen(atom.P) && h.pre == nil {
+		h.flush()
+		return
+	}
+	for i := len(h.open) - 1; i >= 0; i-- {
+		if h.open[i].name == name {
+			h.closeTo(i)
+			return
+		}
+		if h.open[i].block && !isBlockTag(name) {
+			return
+		}
+	}
+}
+
+func (h *htmlParser) isOpen(name atom.Atom) bool {
+	for _, t := range h.open {
+		if t.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *htmlParser) closeTo(i int) {
+	for len(h.open) > i {
+		t := h.open[len(h.open)-1]
+		h.open = h.open[:len(h.open)-1]
+		t.shut()
+	}
+}
+
+func number(s string, otherwise int) int {
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil || n < 0 || n > 1_000_000 {
+		return otherwise
+	}
+	return n
+}

@@ -1,0 +1,80 @@
+package convert
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// everyone is how Rocket.Chat notifies all members. The stand-in keeps those that
+// are meant apart from those that are only text while a message is printed: it is
+// a character that cleanText never lets through.
+const everyone = "\x01"
+
+// quietly are the words that notify everybody, with their first letter from the
+// Cyrillic alphabet, where it looks the same.
+var quietly = strings.NewReplacer("@all", "@\u0430ll", "@here", "@\u04bbere")
+
+var everyoneTyped = regexp.MustCompile(`(^|[^0-9A-Za-z])@(all|here)\b`)
+
+// quietEveryone makes sure that only those mentions of everybody notify that are
+// meant to. Rocket.Chat searches the source, also in code, and has no escape for
+// "@"; so where somebody on Matrix merely typed "@all", the first letter of the
+// word becomes the Cyrillic one that looks the same. Nothing invisible is added,
+// the line is as wide as before, and people see what was written.
+func quietEveryone(s string) string {
+	if strings.Contains(s, "@") {
+		s = everyoneTyped.ReplaceAllStringFunc(s, quietly.Replace)
+	}
+	return strings.ReplaceAll(s, everyone, "@all")
+}
+
+// matrixEveryone is how Matrix people write to everybody.
+var matrixEveryone = regexp.MustCompile(`(^|[^0-9A-Za-z_/.:@-])@(room|all|here)\b`)
+
+// markEveryone turns the words for everybody into mentions of everybody. found is
+// false when there were none.
+func markEveryone(doc []block) (found bool) {
+	for i := range doc {
+		if markEveryone(doc[i].kids) {
+			found = true
+		}
+		var runs []run
+		for _, r := range doc[i].runs {
+			if r.kind != plainText || r.target != "" || !strings.Contains(r.text, "@") {
+				runs = append(runs, r)
+				continue
+			}
+			rest := r.text
+			for {
+				m := matrixEveryone.FindStringSubmatchIndex(rest)
+				if m == nil {
+					break
+				}
+				found = true
+				at := m[3]
+				runs = appendRun(runs, run{text: rest[:at], style: r.style})
+				runs = append(runs, run{kind: roomMention, text: rest[at:m[1]], style: r.style})
+				rest = rest[m[1]:]
+			}
+			runs = appendRun(runs, run{text: rest, style: r.style})
+		}
+		doc[i].runs = runs
+	}
+	return found
+}
+
+// mentionsOf returns whom a document notifies on Matrix.
+func mentionsOf(doc []block, m *Mentions) {
+	for _, b := range doc {
+		mentionsOf(b.kids, m)
+		for _, r := range b.runs {
+			switch {
+			case r.kind == roomMention:
+				m.Room = true
+			case r.kind == userMention && !slices.Contains(m.UserIDs, r.target):
+				m.UserIDs = append(m.UserIDs, r.target)
+			}
+		}
+	}
+}

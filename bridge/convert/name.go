@@ -1,0 +1,53 @@
+package convert
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxName bounds a display name: real ones are short, hostile ones are not.
+const maxName = 120
+
+// Name returns a display name that Rocket.Chat accepts for a Matrix user: without
+// the characters it refuses, without invisible ones, of sensible length, and
+// never empty.
+func Name(displayName, fallback string) string {
+	clean := visibleName(strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`<>\/%`, r) {
+			return -1
+		}
+		return r
+	}, displayName))
+	if clean == "" {
+		return fallback
+	}
+	return clean
+}
+
+// visibleName returns a name on one line, without invisible characters, and of
+// sensible length. It is empty when nothing can be seen.
+func visibleName(name string) string {
+	if len(name) > 16*maxName {
+		name = name[:16*maxName]
+	}
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case invisible(r), r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, name)
+	clean = strings.Join(strings.Fields(clean), " ")
+	if r := []rune(clean); len(r) > maxName {
+		clean = strings.TrimSpace(string(r[:maxName]))
+	}
+	return clean
+}
+
+// invisible reports whether r alone would show nothing.
+func invisible(r rune) bool {
+	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || unicode.IsControl(r) || hidden(r)
+}

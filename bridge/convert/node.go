@@ -1,0 +1,112 @@
+package convert
+
+// Between the two forms stands a small document: blocks, and lines of runs. Both
+// parsers make one, all printers take one, so each form is read in one place and
+// written in one place. Runs are flat on purpose: what is nested in the original
+// (bold in italic in a link) is a set of properties of a run, so nothing below
+// this needs recursion over inline text, and hostile nesting has nothing to nest.
+
+// A style is a set of ways in which text looks.
+type style uint8
+
+const (
+	bold style = 1 << iota
+	italic
+	strike
+	spoiler
+)
+
+const emphasis = bold | italic | strike
+
+type runKind uint8
+
+const (
+	plainText    runKind = iota
+	inlineCode           // text is shown as it is
+	userMention          // of the person named by target
+	roomMention          // everybody
+	channelLink          // a room; target is where it leads
+	inlineMath           // LaTeX
+	preformatted         // text that is markup already, in the form that is written
+)
+
+// A run is a piece of a line whose text looks the same throughout. In lines that
+// are not split yet, text may hold "\n".
+type run struct {
+	kind   runKind
+	text   string
+	target string // plain text: where a link leads; mentions: who
+	style  style
+}
+
+type blockKind uint8
+
+const (
+	line    blockKind = iota // runs without a line break; no runs at all is an empty line
+	heading                  // like a line, of level n
+	quote                    // of kids
+	list                     // of items; numbered from n when ordered
+	item                     // of kids
+	fence                    // preformatted text
+	math                     // LaTeX of its own
+	rule
+)
+
+type taskState uint8
+
+const (
+	noTask taskState = iota
+	openTask
+	doneTask
+)
+
+type block struct {
+	kind    blockKind
+	runs    []run
+	kids    []block
+	text    string // of a fence or math
+	lang    string // of a fence
+	n       int
+	ordered bool
+	task    taskState
+}
+
+// appendRun adds r to runs, joined with the last one when they look the same.
+func appendRun(runs []run, r run) []run {
+	if r.text == "" {
+		return runs
+	}
+	if n := len(runs); n > 0 && r.kind == plainText && runs[n-1].kind == plainText && runs[n-1].style == r.style && runs[n-1].target == r.target {
+		runs[n-1].text += r.text
+		return runs
+	}
+	return append(runs, r)
+}
+
+// isPlain reports whether a document needs no markup at all to be shown.
+func isPlain(doc []block) bool {
+	for _, b := range doc {
+		if b.kind != line {
+			return false
+		}
+		for _, r := range b.runs {
+			if r.kind == roomMention || r.kind == plainText && r.style == 0 && (r.target == "" || r.target == r.text) {
+				continue
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// trimLines drops empty lines at both ends.
+func trimLines(doc []block) []block {
+	empty := func(b block) bool { return b.kind == line && len(b.runs) == 0 }
+	for len(doc) > 0 && empty(doc[0]) {
+		doc = doc[1:]
+	}
+	for len(doc) > 0 && empty(doc[len(doc)-1]) {
+		doc = doc[:len(doc)-1]
+	}
+	return doc
+}

@@ -1,0 +1,182 @@
+package convert_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"maunium.net/go/mautrix/id"
+	"pgregory.net/rapid"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/rocketchat"
+)
+
+// both knows ada on both sides.
+var both = convert.Lookup{User: known.User, Room: known.Room, Channel: known.Channel, Username: func(mx id.UserID) (string, bool) {
+	return "ada", mx == "@ada:example.org"
+}}
+
+var word = rapid.StringMatching(`[a-zA-Zäπ日]{1,6}`)
+
+// words draws ordinary text, with blanks of any number between the words.
+func words(t *rapid.T) string {
+	var b strings.Builder
+	for i := range rapid.IntRange(1, 4).Draw(t, "words") {
+		if i > 0 {
+			b.WriteString(strings.Repeat(" ", rapid.IntRange(1, 3).Draw(t, "blanks")))
+		}
+		b.WriteString(word.Draw(t, "word"))
+	}
+	return b.String()
+}
+
+// piece draws a part of a line, as Rocket.Chat's own editor writes it.
+func piece(t *rapid.T) string {
+	switch rapid.IntRange(0, 12).Draw(t, "piece") {
+	case 0:
+		return "*" + words(t) + "*"
+	case 1:
+		return "_" + words(t) + "_"
+	case 2:
+		return "~" + words(t) + "~"
+	case 3:
+		return "*" + words(t) + " _" + words(t) + "_*"
+	case 4:
+		return "`" + rapid.StringMatching(`[a-z*_~@#\\]{1,8}`).Draw(t, "code") + "`"
+	case 5:
+		return "[" + words(t) + "](https://example.org/" + rapid.StringMatching(`[a-z_~*]{0,6}`).Draw(t, "path") + ")"
+	case 6:
+		return "@ada"
+	case 7:
+		return "||" + words(t) + "||"
+	case 8:
+		return "😀"
+	case 9:
+		return `\(` + word.Draw(t, "formula") + `\)`
+	case 10:
+		return "#general"
+	}
+	return words(t)
+}
+
+func mdLine(t *rapid.T) string {
+	var parts []string
+	for range rapid.IntRange(1, 4).Draw(t, "pieces") {
+		parts = append(parts, piece(t))
+	}
+	return strings.Join(parts, " ")
+}
+
+// mdBlock draws lines that belong together.
+func mdBlock(t *rapid.T, depth int) []string {
+	switch rapid.IntRange(0, 8).Draw(t, "block") {
+	case 0:
+		return []string{strings.Repeat("#", rapid.IntRange(1, 4).Draw(t, "level")) + " " + words(t)}
+	case 1:
+		out := []string{"```" + rapid.SampledFrom([]string{"", "go", "objective-c"}).Draw(t, "lang")}
+		for range rapid.IntRange(1, 4).Draw(t, "lines") {
+			out = append(out, "x"+rapid.StringMatching("[ \ta-z`*_<&>@#]{0,12}").Draw(t, "code line"))
+		}
+		return append(out, "```")
+	case 2:
+		if depth > 2 {
+			break
+		}
+		var out []string
+		for _, l := range append(mdBlock(t, 3), mdLine(t)) {
+			if strings.HasPrefix(l, "`") || strings.HasPrefix(l, "#") || strings.HasPrefix(l, "x") || strings.HasPrefix(l, "-") {
+				continue
+			}
+			out = append(out, "> "+l)
+		}
+		return out
+	case 3:
+		return mdList(t, "", depth)
+	case 4:
+		return []string{"---"}
+	}
+	return []string{mdLine(t)}
+}
+
+func mdList(t *rapid.T, indent string, depth int) []string {
+	var out []string
+	ordered := rapid.Bool().Draw(t, "ordered")
+	for i := range rapid.IntRange(1, 3).Draw(t, "items") {
+		bullet := "- "
+		if ordered {
+			bullet = fmt.Sprintf("%d. ", i+1)
+		} else if rapid.IntRange(0, 4).Draw(t, "task") == 0 {
+			bullet = "- [x] "
+		}
+		out = append(out, indent+bullet+words(t)+" "+piece(t))
+		if depth < 2 && rapid.IntRange(0, 3).Draw(t, "nest") == 0 {
+			lead := 2
+			if ordered {
+				lead = 3
+			}
+			out = append(out, mdList(t, indent+strings.Repeat(" ", lead), depth+1)...)
+		}
+	}
+	return out
+}
+
+// What Rocket.Chat's people commonly write is the same after the way to Matrix and
+// back: nothing is lost, nothing moves.
+func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var lines []string
+		list := false
+		for i := range rapid.IntRange(1, 5).Draw(t, "blocks") {
+			b := mdBlock(t, 0)
+			isQuote := len(b) > 0 && strings.HasPrefix(b[0], ">")
+			if i > 0 {
+				for range rapid.IntRange(0, 2).Draw(t, "empty lines") {
+					lines, list = append(lines, ""), false
+				}
+			}
+			if isQuote || list { // neighbours of the same kind would be one block
+				lines = append(lines, "between")
+			}
+			list = len(b) > 0 && (strings.HasPrefix(b[0], "-") || strings.HasPrefix(b[0], "1"))
+			if list {
+				lines = append(lines, "before")
+			}
+			lines = append(lines, b...)
+			if isQuote || list {
+				lines, list = append(lines, "behind"), false
+			}
+		}
+		md := strings.Join(lines, "\n")
+		contents := convert.ToMatrix(rocketchat.Message{Text: md}, both)
+		if len(contents) != 1 {
+			t.Skip("nothing to show")
+		}
+		c := contents[0]
+		e := convert.Event{Content: convert.EventContent{MsgType: c.MsgType, Body: c.Body, FormattedBody: c.FormattedBody, Mentions: c.Mentions}}
+		back := convert.ToRocketChat(e, both)
+		if len(back) != 1 || back[0] != md {
+			t.Fatalf("%q\nhtml %q\nback %q", md, c.FormattedBody, back)
+		}
+	})
+}
+
+// What is plain text on Matrix is plain text in Rocket.Chat: read as its people's
+// clients read it, it says the same.
+func TestPlainTextLooksTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var b strings.Builder
+		for range rapid.IntRange(1, 12).Draw(t, "pieces") {
+			b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-"}).Draw(t, "piece"))
+		}
+		typed := "x " + b.String()
+		parts := convert.ToRocketChat(text(typed), convert.Lookup{})
+		if len(parts) != 1 {
+			t.Fatalf("%q", parts)
+		}
+		shown := convert.ToMatrix(rocketchat.Message{Text: parts[0]}, convert.Lookup{})
+		if len(shown) != 1 || strings.ReplaceAll(shown[0].Body, "\u200b", "") != typed || shown[0].FormattedBody != "" {
+			t.Fatalf("%q was sent as %q and shown as %+v", typed, parts[0], shown)
+		}
+	})
+}

@@ -1,0 +1,74 @@
+package convert
+
+import (
+	"net/url"
+	"strings"
+)
+
+// A Rocket.Chat reply begins with a link that has no text, to the message that is
+// quoted: "[ ](https://chat.example.org/channel/general?msg=abc) yes".
+
+// SplitQuotes returns the IDs of the messages that a Rocket.Chat message quotes,
+// in order, and the text after the links to them.
+func SplitQuotes(text string) (ids []string, rest string) {
+	for {
+		s := strings.TrimLeft(text, " \t\n")
+		body, ok := strings.CutPrefix(s, "[ ](")
+		if !ok {
+			return ids, text
+		}
+		link, after, ok := strings.Cut(body, ")")
+		id := quotedID(link)
+		if !ok || id == "" {
+			return ids, text
+		}
+		ids, text = append(ids, id), after
+		if after != "" && (after[0] == ' ' || after[0] == '\n') {
+			text = after[1:]
+		}
+	}
+}
+
+// quotedID returns the message that a permalink leads to.
+func quotedID(link string) string {
+	if len(link) > maxURL || strings.ContainsAny(link, " \t\n") {
+		return ""
+	}
+	u, err := url.Parse(link)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Query().Get("msg")
+}
+
+// Quote returns text as a reply to the message that permalink leads to.
+func Quote(permalink, text string) string {
+	sep := " "
+	if first, _, _ := strings.Cut(text, "\n"); beginsBlock(first) {
+		sep = "\n"
+	}
+	return "[ ](" + linkPart(permalink) + ")" + sep + text
+}
+
+// beginsBlock reports whether a line means something only at the left margin.
+func beginsBlock(s string) bool {
+	_, isItem := parseMarker(s)
+	return isItem || headingLevel(s) > 0 || strings.HasPrefix(s, ">") || strings.HasPrefix(s, "```") || strings.HasPrefix(s, `\[`) || isRow(s)
+}
+
+// SplitReplyFallback takes off the body of a Matrix reply what older clients put
+// before it: the message replied to, in lines that begin with ">", and an empty
+// line. quoted is that message, the first line beginning with its author.
+func SplitReplyFallback(body string) (quoted, rest string) {
+	if !strings.HasPrefix(body, "> <@") && !strings.HasPrefix(body, "> * <@") && !strings.HasPrefix(body, "> In reply to") {
+		return "", body
+	}
+	var lines []string
+	rest = body
+	for strings.HasPrefix(rest, ">") {
+		var l string
+		l, rest, _ = strings.Cut(rest, "\n")
+		lines = append(lines, strings.TrimPrefix(strings.TrimPrefix(l, ">"), " "))
+	}
+	return strings.Join(lines, "\n"), strings.TrimPrefix(rest, "\n")
+}

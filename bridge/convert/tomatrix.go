@@ -1,0 +1,170 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"appliance/bridge/rocketchat"
+)
+
+// ParseMessage reads a message as Rocket.Chat sent it.
+func ParseMessage(payload []byte) (rocketchat.Message, error) {
+	var m rocketchat.Message
+	err := json.Unmarshal(payload, &m)
+	return m, err
+}
+
+// maxContent is how many bytes of an event its text may take. An event has at most
+// 65,536 with all that servers add: signatures, hashes, the IDs of its
+// predecessors, and what the bridge writes beside the text.
+const maxContent = 48 << 10
+
+// ToMatrix returns what a Rocket.Chat message looks like on Matrix: more than one
+// event only when it does not fit into one, none when there is nothing to show.
+// A quoted message becomes the event that the first one replies to, or, when
+// nobody knows its event, a quotation.
+func ToMatrix(m rocketchat.Message, look Lookup) []Content {
+	reply, before, text := quoted(m, look)
+	after := attachments(m, look)
+	parts := toContents(before, text, after, look)
+	if reply != "" && len(parts) > 0 {
+		parts[0] = parts[0].Reply(reply)
+	}
+	return parts
+}
+
+// toContents makes events of a text with more before and after it, and cuts the
+// text as often as it has to be.
+func toContents(before []block, text string, after []block, look Lookup) []Content {
+	whole, ok := toContent(before, text, after, look)
+	if !ok {
+		return nil
+	}
+	if fits(whole) {
+		return []Content{whole}
+	}
+	var parts []Content
+	if len(before) > 0 {
+		parts = append(parts, toContents(nil, printMarkdown(before, false), nil, look)...)
+	}
+	for _, t := range splitMarkdown(text, max(units(text)/2, minPart)) {
+		if c, ok := toContent(nil, t, nil, look); ok && (fits(c) || units(t) <= minPart) {
+			parts = append(parts, c)
+		} else if ok {
+			parts = append(parts, toContents(nil, t, nil, look)...)
+		}
+	}
+	if len(after) > 0 {
+		parts = append(parts, toContents(nil, printMarkdown(after, false), nil, look)...)
+	}
+	return parts
+}
+
+// minPart is a length in UTF-16 units that fits always, whatever is written.
+const minPart = 20
+
+// toContent makes one event; ok is false when there is nothing to show.
+func toContent(before []block, text string, after []block, look Lookup) (Content, bool) {
+	c := Content{MsgType: "m.text", Mentions: &Mentions{}}
+	if action, ok := emote(text); ok && len(before)+len(after) == 0 {
+		c.MsgType, text = "m.emote", action
+	}
+	doc := append(append(append([]block{}, before...), parseMarkdown(text, look)...), after...)
+	c.Body = printBody(doc)
+	if strings.TrimFunc(c.Body, invisible) == "" && isPlain(doc) {
+		return Content{}, false
+	}
+	if !isPlain(doc) {
+		c.Format, c.FormattedBody = HTML, printHTML(doc)
+	}
+	mentionsOf(doc, c.Mentions)
+	return c, true
+}
+
+// emote recognises Rocket.Chat's /me: text in underscores from its first to its
+// last character.
+func emote(text string) (string, bool) {
+	if len(text) > 2 && text[0] == '_' && text[len(text)-1] == '_' && !strings.ContainsAny(text[1:len(text)-1], "_\n") && strings.TrimSpace(text[1:len(text)-1]) != "" {
+		return text[1 : len(text)-1], true
+	}
+	return "", false
+}
+
+// fits reports whether c is small enough, in the JSON that servers measure.
+func fits(c Content) bool {
+	if 6*(len(c.Body)+len(c.FormattedBody)) < maxContent/2 && (c.Mentions == nil || len(c.Mentions.UserIDs) < 40) {
+		return true
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(c) == nil && b.Len() <= maxContent
+}
+
+// quoted takes the quoted messages off the text. The first one whose event is
+// known is what is replied to; of the others the text is kept.
+func quoted(m rocketchat.Message, look Lookup) (reply string, before []block, text string) {
+	ids, rest := SplitQuotes(m.Text)
+	for _, id := range ids {
+		if event, ok := look.event(id); ok && reply == "" {
+			reply = string(event)
+		} else if b, ok := quotation(m.Attachments, id, look); ok {
+			before = append(before, b)
+		} else if !ok && reply == "" {
+			return "", nil, m.Text
+		}
+	}
+	return reply, before, rest
+}
+
+// quotation makes a quote of the copy that Rocket.Chat attaches.
+func quotation(list []rocketchat.Attachment, message string, look Lookup) (block, bool) {
+	for _, a := range list {
+		if quotedID(a.MessageLink) != message {
+			continue
+		}
+		_, text := SplitQuotes(a.Text)
+		kids := parseMarkdown(text, look)
+		silence(kids)
+		if author := visibleName(a.AuthorName); author != "" {
+			kids = append([]block{{kind: line, runs: []run{{text: author, style: bold}}}}, kids...)
+		}
+		return block{kind: quote, kids: kids}, len(kids) > 0
+	}
+	return block{}, false
+}
+
+// silence makes text of mentions: who is quoted is not called again.
+func silence(doc []block) {
+	for i := range doc {
+		silence(doc[i].kids)
+		for j, r := range doc[i].runs {
+			if r.kind == userMention || r.kind == roomMention {
+				doc[i].runs[j] = run{text: r.text, style: r.style}
+			}
+		}
+	}
+}
+
+// attachments shows what hangs on a message as text: names of files and their
+// captions, and what integrations send.
+func attachments(m rocketchat.Message, look Lookup) []block {
+	var out []block
+	for _, a := range m.Attachments {
+		if a.MessageLink != "" {
+			continue
+		}
+		if title := visibleName(a.Title); title != "" && a.TitleLink != "" {
+			out = append(out, block{kind: line, runs: []run{{text: "[" + title + "]"}}})
+		} else if title != "" {
+			out = append(out, block{kind: line, runs: []run{{text: title, style: bold}}})
+		}
+		for _, s := range []string{a.Text, a.Description} {
+			if s != "" {
+				out = append(out, parseMarkdown(s, look)...)
+			}
+		}
+	}
+	return out
+}

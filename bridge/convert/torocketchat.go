@@ -1,0 +1,176 @@
+package convert
+
+import (
+	"strconv"
+	"strings"
+
+	"maunium.net/go/mautrix/id"
+)
+
+// maxMessage is Rocket.Chat's default Message_MaxAllowedSize, in UTF-16 units.
+const maxMessage = 5000
+
+// maxParts bounds how many messages one event becomes. An honest event, which has
+// 65,536 bytes, stays far below.
+const maxParts = 40
+
+// ToRocketChat returns the messages that a Matrix message becomes, in order:
+// more than one when it is longer than Rocket.Chat allows, none when there is
+// nothing to show. Of an edit it is the new version.
+func ToRocketChat(e Event, look Lookup) []string {
+	c := e.Content
+	if c.New != nil {
+		c = *c.New
+	}
+	doc, typed := document(c, look)
+	if c.Mentions != nil && c.Mentions.Room && !look.Quiet && len(doc) > 0 && !markEveryone(doc) {
+		doc = callEveryone(doc)
+	}
+	text := printMarkdown(doc, typed)
+	if strings.TrimFunc(text, invisible) == "" {
+		return nil
+	}
+	text = replyTo(e.Content, text, look)
+	limit := look.Limit
+	if limit <= 0 {
+		limit = maxMessage
+	}
+	parts := splitMarkdown(text, limit)
+	if len(parts) > maxParts {
+		parts = append(parts[:maxParts-1], "…")
+	}
+	return parts
+}
+
+// document reads what a message shows. typed says that it is plain text.
+func document(c EventContent, look Lookup) (doc []block, typed bool) {
+	switch c.MsgType {
+	case "m.image", "m.file", "m.audio", "m.video":
+		return fileDocument(c, look), true
+	case "m.location":
+		return locationDocument(c), true
+	}
+	if c.FormattedBody != "" {
+		doc = parseHTML(c.FormattedBody, look)
+	}
+	if len(doc) == 0 {
+		body := c.Body
+		if c.ReplyTo != "" {
+			_, body = SplitReplyFallback(body)
+		}
+		doc, typed = plainDocument(body), true
+	}
+	if c.MsgType == "m.emote" {
+		for i := range doc {
+			for j := range doc[i].runs {
+				doc[i].runs[j].style |= italic
+			}
+		}
+	}
+	return doc, typed
+}
+
+// plainDocument makes lines of text that is meant as it is.
+func plainDocument(body string) []block {
+	body = cleanText(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(body))
+	if len(body) > maxText {
+		body = strings.ToValidUTF8(body[:maxText], "")
+	}
+	var doc []block
+	for _, s := range strings.Split(body, "\n") {
+		doc = append(doc, block{kind: line, runs: appendRun(nil, run{text: s})})
+	}
+	return doc
+}
+
+// fileDocument shows the name of a file, and the caption when there is one.
+func fileDocument(c EventContent, look Lookup) []block {
+	name, caption := c.FileName, EventContent{}
+	if name == "" {
+		name = c.Body
+	} else if c.Body != name {
+		caption = EventContent{Body: c.Body, FormattedBody: c.FormattedBody, ReplyTo: c.ReplyTo}
+	}
+	if name = visibleName(name); name == "" {
+		name = "file"
+	}
+	doc := []block{{kind: line, runs: []run{{text: "[" + name + "]"}}}}
+	if caption.Body != "" {
+		more, _ := document(caption, look)
+		doc = append(doc, more...)
+	}
+	return doc
+}
+
+// locationDocument shows a place, with a link to a map.
+func locationDocument(c EventContent) []block {
+	doc := plainDocument(c.Body)
+	if lat, lon, ok := position(c.GeoURI); ok {
+		link := "https://www.openstreetmap.org/?mlat=" + lat + "&mlon=" + lon
+		doc = append(doc, block{kind: line, runs: []run{{text: link, target: link}}})
+	}
+	return doc
+}
+
+// position reads "geo:51.5,-0.12;u=35".
+func position(uri string) (lat, lon string, ok bool) {
+	rest, ok := strings.CutPrefix(uri, "geo:")
+	rest, _, _ = strings.Cut(rest, ";")
+	p := strings.Split(rest, ",")
+	if !ok || len(p) < 2 {
+		return "", "", false
+	}
+	for i, limit := range []float64{90, 180} {
+		f, err := strconv.ParseFloat(p[i], 64)
+		if err != nil || !(f >= -limit && f <= limit) {
+			return "", "", false
+		}
+		p[i] = strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return p[0], p[1], true
+}
+
+// callEveryone begins a document with a mention of everybody.
+func callEveryone(doc []block) []block {
+	call := []run{{kind: roomMention, text: "@all"}}
+	if doc[0].kind == line {
+		doc[0].runs = append(append(call, run{text: " "}), doc[0].runs...)
+		return doc
+	}
+	return append([]block{{kind: line, runs: call}}, doc...)
+}
+
+// replyTo makes a reply of a text: a link to the message when it is known, else
+// what the sender's client quoted of it.
+func replyTo(c EventContent, text string, look Lookup) string {
+	if c.ReplyTo == "" || c.FallsBack {
+		return text
+	}
+	if link, ok := look.permalink(id.EventID(c.ReplyTo)); ok {
+		return Quote(link, text)
+	}
+	body := c.Body
+	if c.New != nil {
+		body = c.New.Body
+	}
+	if original, _ := SplitReplyFallback(body); original != "" {
+		return printMarkdown([]block{fallbackQuote(original, look)}, true) + "\n" + text
+	}
+	return text
+}
+
+// fallbackQuote makes a quote of what a client puts before the body of a reply:
+// "<@author:server> text".
+func fallbackQuote(original string, look Lookup) block {
+	q := block{kind: quote, kids: trimLines(plainDocument(original))}
+	author, text, ok := strings.Cut(strings.TrimPrefix(original, "* "), "> ")
+	if mx := id.UserID(strings.TrimPrefix(author, "<")); ok && strings.HasPrefix(author, "<@") {
+		name, known := look.username(mx)
+		if !known {
+			name = visibleName(string(mx))
+		}
+		q.kids = trimLines(plainDocument(text))
+		q.kids = append([]block{{kind: line, runs: []run{{text: name, style: bold}}}}, q.kids...)
+	}
+	return q
+}

@@ -1,0 +1,55 @@
+package relay
+
+import (
+	"context"
+	"strings"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/rocketchat"
+)
+
+// namesInMessage answers what a Rocket.Chat message mentions. The server has
+// looked its people up already, so nobody is asked. What cannot be found out now
+// stays text.
+func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
+	return convert.Lookup{
+		User: func(username string) (ids.MXUser, string, bool) {
+			for _, mention := range m.Mentions {
+				if strings.EqualFold(mention.Username, username) && mention.Type != "team" {
+					return r.addressOf(ctx, RCPerson{ID: ids.RCUser(mention.ID), Username: mention.Username, Name: mention.Name})
+				}
+			}
+			return "", "", false
+		},
+		Event: func(message string) (ids.MXEvent, bool) {
+			links, err := r.Store.LinksByMessage(ctx, ids.RCMessage(message))
+			if err != nil || len(links) == 0 || links[0].RCRoom != m.RoomID {
+				return "", false
+			}
+			return ids.MXEvent(links[0].MXEvent), true
+		},
+	}
+}
+
+// addressOf returns the Matrix user that somebody in Rocket.Chat is or has.
+func (r *Relay) addressOf(ctx context.Context, who RCPerson) (mx ids.MXUser, name string, ok bool) {
+	if p, ok, err := r.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
+		return p.MXUser, p.Name, ok && err == nil
+	}
+	g, err := r.ghost(ctx, who)
+	return g.MXUser, g.Name, err == nil
+}
+
+// namesInEvent answers what a Matrix event mentions.
+func (r *Relay) namesInEvent(ctx context.Context) convert.Lookup {
+	return convert.Lookup{
+		Username: func(mx ids.MXUser) (string, bool) {
+			if p, ok, err := r.Store.PuppetByMX(ctx, mx); err != nil || ok {
+				return p.Username, ok && err == nil
+			}
+			g, ok, err := r.Store.GhostByMX(ctx, mx)
+			return g.Username, ok && err == nil
+		},
+	}
+}
