@@ -157,6 +157,10 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	switch {
 	case e.Type == "m.room.message":
 		it.Kind = relay.KindMXMessage
+	case e.Type == "m.reaction":
+		it.Kind = relay.KindMXReact
+	case e.Type == "m.room.redaction":
+		it.Kind = relay.KindMXRedact
 	case e.Type == "m.room.member" && s.Names.Owns(ids.MXUser(e.StateKey)):
 		if e.Content.Membership != "invite" {
 			return queue.Item{}, false

@@ -177,7 +177,7 @@ func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait
 func (s *Side) recover(ctx context.Context, items []queue.Item) error {
 	seen := map[ids.MXRoom]bool{}
 	for _, it := range items {
-		if it.Kind != relay.KindMXMessage && it.Kind != relay.KindMXMember {
+		if it.Kind == relay.KindMXInvite {
 			continue
 		}
 		e, err := convert.ParseEvent(it.Payload)

@@ -209,6 +209,27 @@ func (s *Side) Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, so
 	return resp.EventID, nil
 }
 
+// Redact implements relay.Matrix: PUT /rooms/{room}/redact/{event}/{txn}.
+func (s *Side) Redact(ctx context.Context, room ids.MXRoom, as ids.MXUser, target ids.MXEvent, txn string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := s.as(as).RedactEvent(ctx, room, target, mautrix.ReqRedact{TxnID: txn})
+	return side(err)
+}
+
+// React implements relay.Matrix.
+func (s *Side) React(ctx context.Context, room ids.MXRoom, as ids.MXUser, target ids.MXEvent, key, txn string) (ids.MXEvent, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := s.as(as).SendMessageEvent(ctx, room, event.EventReaction, map[string]any{
+		"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": target, "key": key},
+	}, mautrix.ReqSendEvent{TransactionID: txn})
+	if err != nil {
+		return "", side(err)
+	}
+	return resp.EventID, nil
+}
+
 func withSource(c convert.Content, source string) (map[string]any, error) {
 	data, err := json.Marshal(c)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -208,11 +209,18 @@ func (r *reader) setLive() {
 // event takes a frame of the websocket. Frames of a room that is not caught up
 // yet wait: what happened before them comes first.
 func (r *reader) event(e ddp.Event) {
-	if e.Stream != "stream-room-messages" || len(e.Args) == 0 {
+	if len(e.Args) == 0 {
 		return
 	}
 	var m rocketchat.Message
 	if err := json.Unmarshal(e.Args[0], &m); err != nil || m.ID == "" {
+		return
+	}
+	switch room, deleted := strings.CutSuffix(e.Name, "/deleteMessage"); {
+	case e.Stream == "stream-room-messages":
+	case e.Stream == "stream-notify-room" && deleted:
+		m = gone(room, m.ID)
+	default:
 		return
 	}
 	r.mu.Lock()
@@ -225,6 +233,12 @@ func (r *reader) event(e ddp.Event) {
 	r.signal()
 }
 
+// gone is a message of which is known only that it was deleted, in the form
+// that Rocket.Chat gives to those of which a trace stays.
+func gone(room, id string) rocketchat.Message {
+	return rocketchat.Message{ID: id, RoomID: room, Type: "rm"}
+}
+
 // catchUp subscribes to the rooms that are new in this session and stores what
 // has happened in them since the cursor.
 func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client) error {
@@ -235,6 +249,9 @@ func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat
 				r.remove(room)
 				continue
 			}
+			return err
+		}
+		if err := conn.Subscribe(ctx, "stream-notify-room", string(room)+"/deleteMessage"); err != nil {
 			return err
 		}
 		if err := r.side.missed(ctx, client, room); err != nil {
@@ -303,6 +320,15 @@ func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.R
 		return err
 	}
 	slices.SortStableFunc(all, func(a, b rocketchat.Message) int { return a.Time.Compare(b.Time.Time) })
+	err = client.SyncDeleted(ctx, string(room), since, func(ds []rocketchat.Deletion) error {
+		for _, d := range ds {
+			all = append(all, gone(string(room), d.ID))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	return s.store(ctx, all)
 }
 
@@ -336,16 +362,18 @@ func (s *Side) begun(room ids.RCRoom) time.Time {
 func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 	var items []queue.Item
 	newest := map[string]int64{}
+	known, err := s.Store.Known(ctx, baseIDs(ms))
+	if err != nil {
+		return err
+	}
 	for _, m := range ms {
 		key := relay.RCCursor(ids.RCRoom(m.RoomID))
 		newest[key] = max(newest[key], m.Updated.UnixMilli())
-		item, ok, err := s.item(ctx, m)
+		found, err := s.items(ctx, m, known)
 		if err != nil {
 			return err
 		}
-		if ok {
-			items = append(items, item)
-		}
+		items = append(items, found...)
 	}
 	cursors := map[string]string{}
 	for key, ms := range newest {
@@ -363,30 +391,93 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 	return s.Accept(ctx, items, cursors)
 }
 
-// item decides what a message is to the bridge. ok is false for our own echo and
-// for what does not cross.
-func (s *Side) item(ctx context.Context, m rocketchat.Message) (queue.Item, bool, error) {
-	kind := ""
+// baseID is the ID of the item for a message's first appearance.
+func baseID(m rocketchat.Message) string { return "rc:" + m.ID }
+
+func baseIDs(ms []rocketchat.Message) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = baseID(m)
+	}
+	return out
+}
+
+// items decides what a message is to the bridge: what is new about it, since
+// Rocket.Chat shows a message again whenever anything about it changes. It is
+// nothing for our own echo and for what does not cross. known says which
+// messages have appeared before, and is kept up.
+func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
+	if m.Type != "rm" && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
+		return nil, nil
+	}
+	ours, err := s.ours(ctx, m.User.ID)
+	if err != nil {
+		return nil, err
+	}
 	switch m.Type {
+	case "rm":
+		return s.list(m, relay.KindRCDelete, string(relay.RCDelete(ids.RCMessage(m.ID))))
 	case "":
-		kind = relay.KindRCMessage
+		return s.revisions(ctx, m, ours, known)
 	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned":
-		kind = relay.KindRCMember
-	default:
-		return queue.Item{}, false, nil
+		if ours {
+			return nil, nil
+		}
+		return s.list(m, relay.KindRCMember, baseID(m))
 	}
-	if m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
-		return queue.Item{}, false, nil
+	return nil, nil
+}
+
+// revisions returns the message itself, its newest edit and its reactions, as
+// far as they are new. What was edited before it was ever seen is new as it is.
+func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) {
+	var items []queue.Item
+	add := func(kind, id string) error {
+		more, err := s.list(m, kind, id)
+		items = append(items, more...)
+		return err
 	}
-	if s.IsBridge(ids.RCUser(m.User.ID)) {
-		return queue.Item{}, false, nil
+	if !ours {
+		if !known[baseID(m)] {
+			if err := add(relay.KindRCMessage, baseID(m)); err != nil {
+				return nil, err
+			}
+			known[baseID(m)] = true
+		} else if m.EditedAt != nil {
+			if err := add(relay.KindRCEdit, fmt.Sprintf("%s:edit:%d", baseID(m), m.EditedAt.UnixMilli())); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if _, ours, err := s.Store.PuppetByRC(ctx, ids.RCUser(m.User.ID)); err != nil || ours {
-		return queue.Item{}, false, err
+	react := len(m.Reactions) > 0
+	if !react {
+		old, err := s.Store.Reactions(ctx, ids.RCMessage(m.ID))
+		if err != nil {
+			return nil, err
+		}
+		react = len(old) > 0
 	}
+	if react {
+		if err := add(relay.KindRCReact, fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli())); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+// ours reports whether a user is the bridge account or a puppet.
+func (s *Side) ours(ctx context.Context, user string) (bool, error) {
+	if s.IsBridge(ids.RCUser(user)) {
+		return true, nil
+	}
+	_, puppet, err := s.Store.PuppetByRC(ctx, ids.RCUser(user))
+	return puppet, err
+}
+
+func (*Side) list(m rocketchat.Message, kind, id string) ([]queue.Item, error) {
 	payload, err := json.Marshal(m)
 	if err != nil {
-		return queue.Item{}, false, err
+		return nil, err
 	}
-	return queue.Item{ID: "rc:" + m.ID, Lane: relay.RCLane(ids.RCRoom(m.RoomID)), Kind: kind, Payload: payload}, true, nil
+	return []queue.Item{{ID: id, Lane: relay.RCLane(ids.RCRoom(m.RoomID)), Kind: kind, Payload: payload}}, nil
 }

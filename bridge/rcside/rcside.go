@@ -117,11 +117,32 @@ func (s *Side) Rename(ctx context.Context, p relay.Puppet, name string) error {
 }
 
 // Send implements relay.RocketChat.
-func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error {
+func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
-		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text})
+		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text, Thread: string(thread)})
 		return err
 	})
+}
+
+// Edit implements relay.RocketChat.
+func (s *Side) Edit(ctx context.Context, p relay.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
+		_, err := c.UpdateMessage(ctx, string(room), string(id), text)
+		return err
+	})
+}
+
+// Delete implements relay.RocketChat.
+func (s *Side) Delete(ctx context.Context, p *relay.Puppet, room ids.RCRoom, id ids.RCMessage) error {
+	if p == nil {
+		return side(s.Client.DeleteMessage(ctx, string(room), string(id)))
+	}
+	return s.asPuppet(ctx, *p, func(c *rocketchat.Client) error { return c.DeleteMessage(ctx, string(room), string(id)) })
+}
+
+// React implements relay.RocketChat.
+func (s *Side) React(ctx context.Context, p relay.Puppet, id ids.RCMessage, emoji string, on bool) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.React(ctx, string(id), emoji, on) })
 }
 
 // Direct implements relay.RocketChat.
@@ -267,7 +288,7 @@ func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Cl
 var forbidden = []string{"error-not-allowed", "not-allowed", "Not Allowed", "error-action-not-allowed", "unauthorized", "error-unauthorized"}
 
 // missing are the refusals that mean "no such thing".
-var missing = []string{"error-room-not-found", "error-invalid-room", "error-user-not-in-room", "error-invalid-user", "error-user-not-found"}
+var missing = []string{"error-message-not-found", "error-room-not-found", "error-invalid-room", "error-user-not-in-room", "error-invalid-user", "error-user-not-found"}
 
 // final are the refusals that no repetition changes.
 var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
@@ -287,7 +308,7 @@ func side(err error) error {
 		return &relay.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
 	case rocketchat.Says(err, "restricted-workspace"):
 		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
-	case rocketchat.Says(err, missing...), e.Status == http.StatusNotFound:
+	case rocketchat.Says(err, missing...), strings.HasPrefix(e.Text, "No message found"), e.Status == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
 	case rocketchat.Says(err, final...):
 		return fmt.Errorf("%w: %w", relay.ErrRefused, err)

@@ -117,8 +117,16 @@ type RocketChat interface {
 	CreatePuppet(ctx context.Context, user ids.MXUser, name string) (Puppet, error)
 	// Rename changes a puppet's display name.
 	Rename(ctx context.Context, p Puppet, name string) error
-	// Send puts a message into a room as a puppet.
-	Send(ctx context.Context, as Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+	// Send puts a message into a room as a puppet, into the thread of another
+	// message where one is named.
+	Send(ctx context.Context, as Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
+	// Edit changes a puppet's message.
+	Edit(ctx context.Context, as Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+	// Delete deletes a message as a puppet, or as the bridge account when as
+	// is nil. One that is gone is ErrNotFound.
+	Delete(ctx context.Context, as *Puppet, room ids.RCRoom, id ids.RCMessage) error
+	// React adds a puppet's reaction, such as ":smile:", or takes it back.
+	React(ctx context.Context, as Puppet, id ids.RCMessage, emoji string, on bool) error
 	// Direct returns the direct room of a puppet and a user.
 	Direct(ctx context.Context, as Puppet, with RCPerson) (ids.RCRoom, error)
 	// CreateGroup makes a private group that belongs to owner and that the
@@ -175,6 +183,10 @@ type Matrix interface {
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Send sends a message as a ghost. source is carried inside the event.
 	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
+	// Redact takes an event back.
+	Redact(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent, txn string) error
+	// React sends an m.reaction event.
+	React(ctx context.Context, room ids.MXRoom, as ids.MXUser, target ids.MXEvent, key, txn string) (ids.MXEvent, error)
 	// FindSent looks for an event that Send sent for source, as reader, among
 	// those that are newer than the last one that is linked. When it finds
 	// none there is none, also not one that the homeserver still works on.

@@ -41,9 +41,13 @@ func (r *Relay) addressOf(ctx context.Context, who RCPerson) (mx ids.MXUser, nam
 	return g.MXUser, g.Name, err == nil
 }
 
-// namesInEvent answers what a Matrix event mentions.
-func (r *Relay) namesInEvent(ctx context.Context) convert.Lookup {
+// namesInEvent answers what a Matrix event mentions and quotes.
+func (r *Relay) namesInEvent(ctx context.Context, p Portal) convert.Lookup {
 	return convert.Lookup{
+		Permalink: func(event ids.MXEvent) (string, bool) {
+			message, err := r.messageOf(ctx, p, event)
+			return r.permalink(p, message), err == nil && message != ""
+		},
 		Username: func(mx ids.MXUser) (string, bool) {
 			if p, ok, err := r.Store.PuppetByMX(ctx, mx); err != nil || ok {
 				return p.Username, ok && err == nil

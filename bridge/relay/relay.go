@@ -24,7 +24,12 @@ const (
 	KindRCMessage = "rc.message" // what somebody wrote in a bridged room: rocketchat.Message
 	KindRCMember  = "rc.member"  // a system message about membership: rocketchat.Message
 	KindRCRoster  = "rc.roster"  // a room has just been bridged: its members join on Matrix; no payload
+	KindRCEdit    = "rc.edit"    // a message was edited: rocketchat.Message as it is now
+	KindRCDelete  = "rc.delete"  // a message was deleted: rocketchat.Message of which only IDs are known
+	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
 	KindMXMessage = "mx.message" // m.room.message
+	KindMXReact   = "mx.react"   // m.reaction
+	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
 	KindMXInvite  = "mx.invite"  // an invitation of a ghost: Invitation
 	KindMXHint    = "mx.hint"    // a ghost may have been invited by another server: the ghost
@@ -194,6 +199,16 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.memberToMatrix(ctx, item)
 	case KindRCRoster:
 		return nil, r.rosterToMatrix(ctx, item)
+	case KindRCEdit:
+		return nil, r.editToMatrix(ctx, item)
+	case KindRCDelete:
+		return nil, r.deleteOnMatrix(ctx, item)
+	case KindRCReact:
+		return nil, r.reactionsToMatrix(ctx, item)
+	case KindMXReact:
+		return nil, r.reactionToRocketChat(ctx, item)
+	case KindMXRedact:
+		return nil, r.redactionToRocketChat(ctx, item)
 	case KindMXMessage:
 		return r.messageToRocketChat(ctx, item)
 	case KindMXMember:

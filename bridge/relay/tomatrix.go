@@ -4,71 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 )
 
-// messageToMatrix delivers what somebody wrote in Rocket.Chat.
-func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
-	if err != nil || !ok {
-		return nil, err // the room is not bridged any more: nothing to do
-	}
-	if linked, err := r.Store.EventLinked(ctx, ids.RCMessage(m.ID)); err != nil || linked {
-		return nil, err
-	}
-	parts := convert.ToMatrix(m, r.namesInMessage(ctx, m))
-	if len(parts) == 0 {
-		return nil, nil
-	}
-	g, err := r.ghost(ctx, person(m.User))
-	if err == nil {
-		err = r.ensureJoined(ctx, p, g.MXUser)
-	}
-	if err != nil {
-		return nil, outcome(item, err, "the Matrix server does not let you into the room")
-	}
-	receipts := make([]queue.Receipt, len(parts))
-	for i, content := range parts {
-		event, err := r.send(ctx, p, g, item, m.ID, i, content, m.Time.UnixMilli())
-		if err != nil {
-			return nil, outcome(item, err, "the Matrix server refused it")
-		}
-		receipts[i] = queue.Receipt{Part: i, RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(g.MXUser)}
-	}
-	return receipts, nil
-}
-
-// send sends a part of a message as a ghost, exactly once. A first attempt just sends. A
+// send sends a message as a ghost, exactly once. A first attempt just sends. A
 // later one looks first whether an earlier one arrived without our knowing:
 // homeservers remember transaction IDs in memory only.
-func (r *Relay) send(ctx context.Context, p Portal, g Ghost, item queue.Item, source string, part int, c convert.Content, at int64) (ids.MXEvent, error) {
-	if part > 0 {
-		source += "/" + strconv.Itoa(part)
-	}
+func (r *Relay) send(ctx context.Context, p Portal, as ids.MXUser, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
 	if item.Attempts > 0 {
 		event, ok, err := r.MX.FindSent(ctx, p.MXRoom, r.reader(p), source)
 		if err != nil || ok {
 			return event, err
 		}
 	}
-	txn := ids.Transaction(g.MXUser, item.ID, part)
-	event, err := r.MX.Send(ctx, p.MXRoom, g.MXUser, txn, source, millis(at), c)
+	txn := ids.Transaction(as, item.ID+" "+source, 0)
+	event, err := r.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
 	if errors.Is(err, ErrForbidden) {
 		// Known to be joined, but it is not: somebody removed the ghost, or the
 		// homeserver lost the join. Try once more from the beginning.
-		r.forgetJoined(p.MXRoom, g.MXUser)
-		if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
+		r.forgetJoined(p.MXRoom, as)
+		if err := r.ensureJoined(ctx, p, as); err != nil {
 			return "", err
 		}
-		event, err = r.MX.Send(ctx, p.MXRoom, g.MXUser, txn, source, millis(at), c)
+		event, err = r.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
 		if errors.Is(err, ErrForbidden) {
 			return "", fmt.Errorf("%w: %w", ErrRefused, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
+	"appliance/bridge/rocketchat"
 )
 
 func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
@@ -26,10 +27,6 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if linked, err := r.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
 		return nil, err
 	}
-	parts := convert.ToRocketChat(e, r.namesInEvent(ctx))
-	if len(parts) == 0 {
-		return nil, nil
-	}
 	if !r.Live().Servers.Allowed(ids.MXUser(e.Sender).Homeserver()) {
 		return nil, queue.Permanent("this server's people may not write here", errors.New("the sender's server is not allowed"))
 	}
@@ -37,10 +34,18 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if err != nil {
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
+	if e.Content.Replaces != "" {
+		return nil, r.editInRocketChat(ctx, item, p, puppet, e)
+	}
+	thread, err := r.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
+	if err != nil {
+		return nil, err
+	}
+	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p))
 	receipts := make([]queue.Receipt, len(parts))
 	for i, text := range parts {
 		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
-		if err := r.say(ctx, p, puppet, id, text); err != nil {
+		if err := r.say(ctx, p, puppet, id, thread, text); err != nil {
 			return nil, outcome(item, err, "Rocket.Chat refused it")
 		}
 		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
@@ -48,16 +53,52 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	return receipts, nil
 }
 
+// messageOf returns the message that an event is in Rocket.Chat, in this room.
+func (r *Relay) messageOf(ctx context.Context, p Portal, event ids.MXEvent) (ids.RCMessage, error) {
+	if event == "" {
+		return "", nil
+	}
+	links, err := r.Store.LinksByEvent(ctx, event)
+	if err != nil || len(links) == 0 || links[0].RCRoom != string(p.RCRoom) {
+		return "", err
+	}
+	return ids.RCMessage(links[0].RCMessage), nil
+}
+
+// permalink is how Rocket.Chat finds the message that is quoted.
+func (r *Relay) permalink(p Portal, message ids.RCMessage) string {
+	kind := map[string]string{rocketchat.Channel: "channel", rocketchat.Direct: "direct"}[p.RCType]
+	if kind == "" {
+		kind = "group"
+	}
+	return r.Site + "/" + kind + "/" + string(p.RCRoom) + "?msg=" + string(message)
+}
+
+// editInRocketChat delivers a new version of somebody's message. Of one that was
+// split the first part is replaced and the others stay.
+func (r *Relay) editInRocketChat(ctx context.Context, item queue.Item, p Portal, puppet Puppet, e convert.Event) error {
+	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(e.Content.Replaces))
+	if err != nil || len(links) == 0 || links[0].MXSender != e.Sender || links[0].RCRoom != string(p.RCRoom) {
+		return err // it never crossed, or is somebody else's
+	}
+	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p))
+	if len(parts) == 0 {
+		return nil
+	}
+	err = r.RC.Edit(ctx, puppet, p.RCRoom, ids.RCMessage(links[0].RCMessage), parts[0])
+	return outcome(item, ignore(err, ErrNotFound), "Rocket.Chat refused the edit")
+}
+
 // say sends as a puppet, and lets it into the room first when it is outside.
-func (r *Relay) say(ctx context.Context, p Portal, puppet Puppet, id ids.RCMessage, text string) error {
-	err := r.RC.Send(ctx, puppet, p.RCRoom, id, text)
+func (r *Relay) say(ctx context.Context, p Portal, puppet Puppet, id, thread ids.RCMessage, text string) error {
+	err := r.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
 	if !errors.Is(err, ErrForbidden) {
 		return err
 	}
 	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
 		return err
 	}
-	if err := r.RC.Send(ctx, puppet, p.RCRoom, id, text); errors.Is(err, ErrForbidden) {
+	if err := r.RC.Send(ctx, puppet, p.RCRoom, id, thread, text); errors.Is(err, ErrForbidden) {
 		return errors.Join(ErrRefused, err)
 	} else if err != nil {
 		return err

@@ -465,3 +465,31 @@ func (p *Person) DisplayName(user string) string {
 	_, _ = p.Call(context.Background(), "GET", "/_matrix/client/v3/profile/"+url.PathEscape(user), nil, &out)
 	return out.DisplayName
 }
+
+// SendEvent sends an event of any type and returns its ID.
+func (p *Person) SendEvent(room, kind string, content map[string]any) string {
+	p.on.tb.Helper()
+	var out struct {
+		EventID string `json:"event_id"`
+	}
+	txn := strings.ToLower(rand.Text())
+	p.Must("PUT", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/send/"+kind+"/"+txn, content, &out)
+	return out.EventID
+}
+
+// Redact takes an event back.
+func (p *Person) Redact(room, event string) {
+	p.on.tb.Helper()
+	p.Must("PUT", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/redact/"+url.PathEscape(event)+"/"+strings.ToLower(rand.Text()), map[string]any{}, nil)
+}
+
+// Events returns everything in a room's timeline as it was sent, oldest first.
+func (p *Person) Events(room string) []map[string]any {
+	p.on.tb.Helper()
+	var out struct {
+		Chunk []map[string]any `json:"chunk"`
+	}
+	p.Must("GET", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/messages?dir=b&limit=500", nil, &out)
+	slices.Reverse(out.Chunk)
+	return out.Chunk
+}

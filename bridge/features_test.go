@@ -1,0 +1,217 @@
+package bridge_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// stage is a room with alice in Rocket.Chat and bob on Matrix, for tests of what
+// crosses.
+type stage struct {
+	*world
+	room, mxRoom string
+	bob          *mxtest.Person
+	puppet       string
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	s := &stage{world: w}
+	s.room, s.mxRoom, s.bob = w.bridged()
+	for _, m := range w.rc.Members(s.room) {
+		if strings.HasPrefix(m, "bob_") {
+			s.puppet = m
+		}
+	}
+	return s
+}
+
+// find waits for an event in bob's timeline.
+func (s *stage) find(what string, fits func(kind string, content map[string]any) bool) (id string, content map[string]any) {
+	s.t.Helper()
+	mxtest.WaitFor(s.t, what, func() bool {
+		for _, e := range s.bob.Events(s.mxRoom) {
+			c, _ := e["content"].(map[string]any)
+			kind, _ := e["type"].(string)
+			if fits(kind, c) {
+				id, _ = e["event_id"].(string)
+				content = c
+				return true
+			}
+		}
+		return false
+	})
+	return id, content
+}
+
+func (s *stage) findText(body string) (id string, content map[string]any) {
+	s.t.Helper()
+	return s.find(body, func(kind string, c map[string]any) bool { return kind == "m.room.message" && c["body"] == body })
+}
+
+// message waits for a message in Rocket.Chat.
+func (s *stage) message(what string, fits func(rctest.Message) bool) rctest.Message {
+	s.t.Helper()
+	var found rctest.Message
+	mxtest.WaitFor(s.t, what, func() bool {
+		for _, m := range s.rc.Messages(s.room) {
+			if fits(m) {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func (s *stage) messageText(text string) rctest.Message {
+	s.t.Helper()
+	defer func() {
+		if s.t.Failed() {
+			for _, m := range s.rc.Said(s.room) {
+				s.t.Logf("in Rocket.Chat: %q", m.Text)
+			}
+		}
+	}()
+	return s.message(text, func(m rctest.Message) bool { return m.Text == text })
+}
+
+func relation(c map[string]any) map[string]any {
+	r, _ := c["m.relates_to"].(map[string]any)
+	return r
+}
+
+func TestFeatureFormatting(t *testing.T) {
+	s := newStage(t)
+	s.rc.Say(s.room, "alice", "*bold* and `code`, @"+s.puppet)
+	_, c := s.find("bold", func(_ string, c map[string]any) bool { return strings.Contains(fmt.Sprint(c["body"]), "bold") })
+	html := fmt.Sprint(c["formatted_body"])
+	if !strings.Contains(html, "<strong>bold</strong>") || !strings.Contains(html, "<code>code</code>") || !strings.Contains(html, s.bob.ID) {
+		t.Errorf("formatted_body = %s", html)
+	}
+	if !strings.Contains(fmt.Sprint(c["m.mentions"]), s.bob.ID) {
+		t.Errorf("m.mentions = %v", c["m.mentions"])
+	}
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "bold and code", "format": "org.matrix.custom.html",
+		"formatted_body": fmt.Sprintf(`<strong>bold</strong> and <code>code</code>, <a href="https://matrix.to/#/%s">alice</a>`, s.alice()),
+	})
+	s.messageText("*bold* and `code`, @alice")
+}
+
+func TestFeatureEdits(t *testing.T) {
+	s := newStage(t)
+	id := s.rc.Say(s.room, "alice", "frist")
+	event, _ := s.findText("frist")
+	s.rc.Edit(id, "alice", "first")
+	_, c := s.find("the edit", func(_ string, c map[string]any) bool { return relation(c)["rel_type"] == "m.replace" })
+	fresh, _ := c["m.new_content"].(map[string]any)
+	if relation(c)["event_id"] != event || fresh["body"] != "first" {
+		t.Errorf("edit = %v", c)
+	}
+	mine := s.bob.Send(s.mxRoom, "secnod")
+	s.messageText("secnod")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "* second", "m.new_content": map[string]any{"msgtype": "m.text", "body": "second"},
+		"m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": mine},
+	})
+	if m := s.messageText("second"); m.EditedAt == "" || m.User.Username != s.puppet {
+		t.Errorf("message = %+v", m)
+	}
+	s.rc.Say(s.room, "alice", "the end")
+	s.findText("the end")
+	edits := 0
+	for _, e := range s.bob.Events(s.mxRoom) {
+		if c, _ := e["content"].(map[string]any); relation(c)["rel_type"] == "m.replace" {
+			edits++
+		}
+	}
+	if edits != 2 {
+		t.Errorf("%d edits on Matrix: the bridge echoed one", edits)
+	}
+}
+
+func TestFeatureDeletes(t *testing.T) {
+	s := newStage(t)
+	id := s.rc.Say(s.room, "alice", "regretted")
+	event, _ := s.findText("regretted")
+	s.rc.Delete(id, "alice")
+	mxtest.WaitFor(t, "the redaction", func() bool {
+		return slices.ContainsFunc(s.bob.Events(s.mxRoom), func(e map[string]any) bool {
+			return e["type"] == "m.room.redaction" && e["redacts"] == event && e["sender"] == s.alice()
+		})
+	})
+	mine := s.bob.Send(s.mxRoom, "also regretted")
+	s.messageText("also regretted")
+	s.bob.Redact(s.mxRoom, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool {
+		return !slices.ContainsFunc(s.rc.Messages(s.room), func(m rctest.Message) bool { return m.Text == "also regretted" })
+	})
+}
+
+func TestFeatureReactions(t *testing.T) {
+	s := newStage(t)
+	id := s.rc.Say(s.room, "alice", "nice?")
+	event, _ := s.findText("nice?")
+	s.rc.React(id, "alice", "smile")
+	reaction, c := s.find("the reaction", func(kind string, _ map[string]any) bool { return kind == "m.reaction" })
+	if relation(c)["event_id"] != event || relation(c)["key"] != "😄" {
+		t.Errorf("reaction = %v", c)
+	}
+	s.rc.Unreact(id, "alice", "smile")
+	mxtest.WaitFor(t, "the reaction to be taken back", func() bool {
+		return slices.ContainsFunc(s.bob.Events(s.mxRoom), func(e map[string]any) bool { return e["redacts"] == reaction })
+	})
+	mine := s.bob.SendEvent(s.mxRoom, "m.reaction", map[string]any{
+		"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": event, "key": "👍️"},
+	})
+	reacted := func() bool {
+		m := s.messageText("nice?")
+		for _, r := range m.Reactions {
+			if slices.Contains(r.Usernames, s.puppet) {
+				return true
+			}
+		}
+		return false
+	}
+	mxtest.WaitFor(t, "bob's reaction", reacted)
+	s.bob.Redact(s.mxRoom, mine)
+	mxtest.WaitFor(t, "bob's reaction to be taken back", func() bool { return !reacted() })
+}
+
+func TestFeatureRepliesAndThreads(t *testing.T) {
+	s := newStage(t)
+	id := s.rc.Say(s.room, "alice", "question")
+	event, _ := s.findText("question")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "answer", "m.relates_to": map[string]any{"m.in_reply_to": map[string]any{"event_id": event}},
+	})
+	s.message("the answer quoting the question", func(m rctest.Message) bool {
+		return strings.HasSuffix(m.Text, "answer") && strings.Contains(m.Text, "?msg="+id)
+	})
+	s.rc.Say(s.room, "alice", fmt.Sprintf("[ ](%s/group/plans?msg=%s) my own answer", s.rc.URL, id))
+	_, c := s.findText("my own answer")
+	if to, _ := relation(c)["m.in_reply_to"].(map[string]any); to["event_id"] != event {
+		t.Errorf("reply = %v", c)
+	}
+	s.rc.Reply(s.room, "alice", id, "in the thread")
+	_, c = s.findText("in the thread")
+	if relation(c)["rel_type"] != "m.thread" || relation(c)["event_id"] != event {
+		t.Errorf("thread = %v", c)
+	}
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "there too", "m.relates_to": map[string]any{
+			"rel_type": "m.thread", "event_id": event, "is_falling_back": true, "m.in_reply_to": map[string]any{"event_id": event},
+		},
+	})
+	if m := s.messageText("there too"); m.Thread != id {
+		t.Errorf("thread = %q, want %q", m.Thread, id)
+	}
+}
