@@ -168,7 +168,7 @@ func (w *world) rcSay(room string, i int) (err error) {
 }
 
 // burstSize is how many messages go each way.
-const burstSize = 300
+const burstSize = 200
 
 // bridged returns a room of alice's with bob in it.
 func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
