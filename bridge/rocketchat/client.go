@@ -57,6 +57,9 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 // follow lets a file come from another server, such as an object store, which
 // must not see the caller's token.
 func follow(req *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet {
+		return http.ErrUseLastResponse
+	}
 	if len(via) > 3 {
 		return errors.New("too many redirects")
 	}

@@ -30,7 +30,9 @@ var (
 	ErrStalled = errors.New("the transfer stands still")
 )
 
-// Media is a file on its way. It is read once, as it is needed.
+// Media is a file on its way. It is read once, as it is needed. Whoever takes a
+// Media closes a Body that is an io.Closer, also on errors; one that can block
+// must be, because nothing else ends its Read.
 type Media struct {
 	Name string
 	Type string // "image/png"; what is no content type becomes "application/octet-stream"
@@ -44,8 +46,7 @@ type Upload struct {
 	Path string `json:"url"`
 }
 
-// UploadMedia calls POST rooms.media: the first half of sending a file. It does
-// not close the body of f.
+// UploadMedia calls POST rooms.media: the first half of sending a file.
 func (c *Client) UploadMedia(ctx context.Context, rid string, f Media) (Upload, error) {
 	var out struct {
 		File Upload `json:"file"`
@@ -155,6 +156,9 @@ func filePath(link string) (string, error) {
 // multipart posts one file as a form with one part. Nothing of it is held in
 // memory but its frame.
 func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media, out any) error {
+	ctx, w := newWatch(ctx, c.patience)
+	defer w.stop()
+	defer closeWith(ctx, f.Body)()
 	p := "/api/v1/" + endpoint
 	var frame bytes.Buffer
 	form := multipart.NewWriter(&frame)
@@ -166,8 +170,6 @@ func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media,
 	if err = errors.Join(err, form.Close()); err != nil {
 		return fmt.Errorf("rocketchat: POST %s: %w", p, err)
 	}
-	ctx, w := newWatch(ctx, c.patience)
-	defer w.stop()
 	data := frame.Bytes()
 	body := io.MultiReader(bytes.NewReader(data[:head]), &watchedReader{f.Body, w}, bytes.NewReader(data[head:]))
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+p, body)
@@ -179,6 +181,20 @@ func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media,
 		req.ContentLength = int64(len(data)) + f.Size
 	}
 	return w.why(c.do(c.stream, req, p, out))
+}
+
+// closeWith closes r when ctx ends, or when the function it returns is called.
+func closeWith(ctx context.Context, r io.Reader) func() {
+	closer, ok := r.(io.Closer)
+	if !ok {
+		return func() {}
+	}
+	stop := context.AfterFunc(ctx, func() { _ = closer.Close() })
+	return func() {
+		if stop() {
+			_ = closer.Close()
+		}
+	}
 }
 
 // fileName takes away what has no place in a header.

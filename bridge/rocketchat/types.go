@@ -80,17 +80,19 @@ const (
 
 // A Room is a room of any kind. A direct room has no names of its own.
 type Room struct {
-	ID          string   `json:"_id"`
-	Type        string   `json:"t"`
-	Name        string   `json:"name"`  // slug
-	DisplayName string   `json:"fname"` // what people see, when it differs from the slug
-	Topic       string   `json:"topic"`
-	Usernames   []string `json:"usernames"`
-	UIDs        []string `json:"uids"`
-	Encrypted   bool     `json:"encrypted"`
-	Archived    bool     `json:"archived"`
-	ReadOnly    bool     `json:"ro"`
-	Owner       *UserRef `json:"u"`
+	ID          string `json:"_id"`
+	Type        string `json:"t"`
+	Name        string `json:"name"`  // slug
+	DisplayName string `json:"fname"` // what people see, when it differs from the slug
+	Topic       string `json:"topic"`
+
+	Announcement string   `json:"announcement,omitempty"`
+	Usernames    []string `json:"usernames"`
+	UIDs         []string `json:"uids"`
+	Encrypted    bool     `json:"encrypted"`
+	Archived     bool     `json:"archived"`
+	ReadOnly     bool     `json:"ro"`
+	Owner        *UserRef `json:"u"`
 }
 
 // Title returns the name people see.

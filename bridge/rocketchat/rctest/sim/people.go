@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // What tests do by hand: as people would, but without a client. Rooms are named
@@ -133,6 +134,19 @@ func (e *Engine) Delete(id, username string) error {
 		}
 		e.deleteMessage(m, u)
 		return nil
+	})
+}
+
+// Touch changes all messages of a room in one millisecond, as the renaming of
+// their author does.
+func (e *Engine) Touch(room string) error {
+	return e.do(func() {
+		at := e.now()
+		if r := firstDoc(e.room(room), e.roomNamed(room)); r != nil {
+			for _, m := range slices.Clone(e.data.inRoom[r.id()]) {
+				e.change(op{messages, m.id(), m.with(Doc{"_updatedAt": at})})
+			}
+		}
 	})
 }
 
