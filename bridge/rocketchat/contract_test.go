@@ -229,7 +229,11 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 		case !slices.Contains(withoutLogin, name):
 			t.Run(name, func(t *testing.T) {
 				w := world{w.Subject, t, w.admin}
-				w.refused(call(t.Context(), wrong), http.StatusUnauthorized)
+				err := call(t.Context(), wrong)
+				if rocketchat.Status(err) == http.StatusTooManyRequests {
+					rctest.Skip(t, "the limiter was faster: wait a minute")
+				}
+				w.refused(err, http.StatusUnauthorized)
 				if name != "SetOwnName" { // one call a minute, also of strangers
 					w.refused(call(t.Context(), nobody), http.StatusUnauthorized)
 				}
@@ -386,7 +390,7 @@ func TestTheRateLimiterStopsOrdinaryPeople(t *testing.T) {
 	p := w.Person(t, "user")
 	c := as(w.Subject, p)
 	for range 40 {
-		_, err := c.Me(t.Context())
+		_, err := c.Subscriptions(t.Context())
 		if err == nil {
 			continue
 		}

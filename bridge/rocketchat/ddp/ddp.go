@@ -20,11 +20,13 @@ import (
 	"appliance/bridge/secret"
 )
 
-const (
-	maxFrame    = 16 << 20         // a message with attachments is some kilobytes
-	pingEvery   = 15 * time.Second // the server gives up after about 30 s of silence
-	silentLimit = 45 * time.Second
-)
+const maxFrame = 16 << 20 // a message with attachments is some kilobytes
+
+// times is how long a session waits.
+type times struct{ dial, ping, silent time.Duration }
+
+// The server gives up after about 30 s of silence.
+var usual = times{dial: 30 * time.Second, ping: 15 * time.Second, silent: 45 * time.Second}
 
 // An Event is one frame of a stream subscription.
 type Event struct {
@@ -39,7 +41,8 @@ type Conn struct {
 	handle func(Event)
 	ctx    context.Context // ends with the connection; its cause says why
 	cancel context.CancelCauseFunc
-	done   chan struct{}
+	done   chan struct{} // closed when nothing of it runs any more
+	times  times
 
 	mu      sync.Mutex
 	nextID  int
@@ -75,10 +78,14 @@ var ErrUnauthorized = errors.New("the token was refused")
 
 // Dial connects to the server at base ("http://rocketchat:3000") and signs in.
 // handle is called for every event, one at a time; while it runs nothing else
-// is read, so it must not wait for a reply on the same Conn.
+// is read, so it must neither wait for a reply on the same Conn nor Close it.
 func Dial(ctx context.Context, base string, token secret.String, handle func(Event)) (*Conn, error) {
+	return dial(ctx, base, token, handle, usual)
+}
+
+func dial(ctx context.Context, base string, token secret.String, handle func(Event), times times) (*Conn, error) {
 	u := strings.Replace(strings.TrimSuffix(base, "/"), "http", "ws", 1) + "/websocket"
-	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	ctx, stop := context.WithTimeout(ctx, times.dial)
 	defer stop()
 	ws, res, err := websocket.Dial(ctx, u, nil) //nolint:bodyclose // the library closes it
 	_ = res
@@ -86,24 +93,39 @@ func Dial(ctx context.Context, base string, token secret.String, handle func(Eve
 		return nil, fmt.Errorf("ddp: %w", err)
 	}
 	ws.SetReadLimit(maxFrame)
-	c := &Conn{ws: ws, handle: handle, done: make(chan struct{}), waiting: map[string]chan frame{}}
+	c := &Conn{ws: ws, handle: handle, done: make(chan struct{}), times: times, waiting: map[string]chan frame{}}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	connected := c.expect("connected")
-	go c.read()
-	go c.keepAlive()
-	if err := c.send(ctx, frame{Msg: "connect", Version: "1", Support: []string{"1"}}); err != nil {
-		return nil, c.fail(err)
-	}
-	if _, err := c.await(ctx, connected); err != nil {
-		return nil, c.fail(err)
-	}
-	if _, err := c.Call(ctx, "login", map[string]string{"resume": token.Reveal()}); err != nil {
-		if me, ok := errors.AsType[*MethodError](err); ok && me.Code == "403" {
-			err = fmt.Errorf("%w: %s", ErrUnauthorized, me.Reason)
-		}
-		return nil, c.fail(err)
+	var running sync.WaitGroup
+	running.Go(c.read)
+	running.Go(c.keepAlive)
+	go func() {
+		running.Wait()
+		close(c.done)
+	}()
+	if err := c.signIn(ctx, connected, token); err != nil {
+		_ = c.fail(err)
+		<-c.done
+		return nil, err
 	}
 	return c, nil
+}
+
+func (c *Conn) signIn(ctx context.Context, connected chan frame, token secret.String) error {
+	if err := c.send(ctx, frame{Msg: "connect", Version: "1", Support: []string{"1"}}); err != nil {
+		return err
+	}
+	switch f, err := c.await(ctx, "connected", connected); {
+	case err != nil:
+		return err
+	case f.Msg == "failed":
+		return fmt.Errorf("ddp: the server wants version %q of the protocol", f.Version)
+	}
+	_, err := c.Call(ctx, "login", map[string]string{"resume": token.Reveal()})
+	if me, ok := errors.AsType[*MethodError](err); ok && me.Code == "403" {
+		return fmt.Errorf("%w: %s", ErrUnauthorized, me.Reason)
+	}
+	return err
 }
 
 // Subscribe starts a subscription to an event of a stream and waits until it is
@@ -114,7 +136,7 @@ func (c *Conn) Subscribe(ctx context.Context, stream, event string) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.await(ctx, reply)
+	f, err := c.await(ctx, id, reply)
 	if err != nil {
 		return err
 	}
@@ -133,7 +155,7 @@ func (c *Conn) Call(ctx context.Context, method string, params ...any) (json.Raw
 	if err := c.send(ctx, frame{Msg: "method", ID: id, Method: method, Params: params}); err != nil {
 		return nil, err
 	}
-	f, err := c.await(ctx, reply)
+	f, err := c.await(ctx, id, reply)
 	if err != nil {
 		return nil, err
 	}
@@ -205,15 +227,28 @@ func (c *Conn) resolve(id string, f frame) {
 	}
 }
 
-func (c *Conn) await(ctx context.Context, reply chan frame) (frame, error) {
+// await waits for the reply to a frame. Whoever stops waiting is forgotten.
+func (c *Conn) await(ctx context.Context, id string, reply chan frame) (frame, error) {
 	select {
 	case f := <-reply:
 		return f, nil
 	case <-ctx.Done():
+		c.forget(id)
 		return frame{}, fmt.Errorf("ddp: %w", ctx.Err())
 	case <-c.ctx.Done():
+	}
+	select {
+	case f := <-reply: // it came just before the end
+		return f, nil
+	default:
 		return frame{}, context.Cause(c.ctx)
 	}
+}
+
+func (c *Conn) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, id)
 }
 
 func (c *Conn) send(ctx context.Context, f frame) error {
@@ -235,12 +270,14 @@ func (c *Conn) fail(err error) error {
 }
 
 func (c *Conn) read() {
-	defer close(c.done)
 	for {
-		ctx, stop := context.WithTimeout(c.ctx, silentLimit)
+		ctx, stop := context.WithTimeout(c.ctx, c.times.silent)
 		_, data, err := c.ws.Read(ctx)
 		stop()
 		if err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) && c.ctx.Err() == nil {
+				err = errors.New("the server is silent")
+			}
 			_ = c.fail(fmt.Errorf("ddp: %w", err))
 			return
 		}
@@ -253,7 +290,7 @@ func (c *Conn) read() {
 
 func (c *Conn) dispatch(f frame) {
 	switch f.Msg {
-	case "connected":
+	case "connected", "failed":
 		c.resolve("connected", f)
 	case "ping":
 		_ = c.send(c.ctx, frame{Msg: "pong", ID: f.ID})
@@ -272,7 +309,7 @@ func (c *Conn) dispatch(f frame) {
 
 // keepAlive pings, so that a dead peer is noticed by the read timeout.
 func (c *Conn) keepAlive() {
-	tick := time.NewTicker(pingEvery)
+	tick := time.NewTicker(c.times.ping)
 	defer tick.Stop()
 	for {
 		select {

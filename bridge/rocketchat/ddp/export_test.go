@@ -1,0 +1,20 @@
+package ddp
+
+import (
+	"context"
+	"time"
+
+	"appliance/bridge/secret"
+)
+
+// DialWith is Dial with other times.
+func DialWith(ctx context.Context, base string, token secret.String, handle func(Event), dialing, ping, silent time.Duration) (*Conn, error) {
+	return dial(ctx, base, token, handle, times{dialing, ping, silent})
+}
+
+// Waiting tells for how many replies the connection waits.
+func (c *Conn) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting)
+}
