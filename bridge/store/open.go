@@ -96,7 +96,7 @@ func openSQLite(file string) (*Store, error) {
 		_ = f.Close()
 	}
 	dsn := func(extra ...string) string {
-		q := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "busy_timeout(10000)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-8000)"}, extra...)}
+		q := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "busy_timeout(10000)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-2000)"}, extra...)}
 		return "file:" + file + "?" + q.Encode() + "&_txlock=immediate"
 	}
 	db, err := sql.Open("sqlite", dsn())
