@@ -25,6 +25,9 @@ var (
 	// is larger than the caller takes.
 	ErrTooLarge = errors.New("the file is larger than allowed")
 
+	// ErrSize is wrapped by UploadMedia when a file has another size than announced.
+	ErrSize = errors.New("the file has another size than announced")
+
 	// ErrStalled is wrapped by UploadMedia, and by what reads the Body of a
 	// download, when nothing moves any more.
 	ErrStalled = errors.New("the transfer stands still")
@@ -125,9 +128,11 @@ func (c *Client) Download(ctx context.Context, link string, limit int64) (*Downl
 		w.stop()
 		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, w.why(err))
 	}
+	w.timer.Stop()
 	body := &downloadBody{path: p, src: res.Body, watch: w, left: limit}
 	switch {
 	case res.StatusCode != http.StatusOK:
+		w.moved()
 		data, _ := io.ReadAll(io.LimitReader(body.src, 4096))
 		err = refusal(http.MethodGet, p, res, data)
 	case res.ContentLength > limit:
@@ -171,7 +176,7 @@ func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media,
 		return fmt.Errorf("rocketchat: POST %s: %w", p, err)
 	}
 	data := frame.Bytes()
-	body := io.MultiReader(bytes.NewReader(data[:head]), &watchedReader{f.Body, w}, bytes.NewReader(data[head:]))
+	body := io.MultiReader(bytes.NewReader(data[:head]), &source{media: f, watch: w}, bytes.NewReader(data[head:]))
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+p, body)
 	if err != nil {
 		return fmt.Errorf("rocketchat: POST %s: %w", p, err)
@@ -243,22 +248,31 @@ func (w *watch) stop() {
 	w.cancel(nil)
 }
 
-// why returns ErrStalled where that is what was behind err.
+// why returns err with the end of the transfer in front of it, if that is what
+// was behind err.
 func (w *watch) why(err error) error {
-	if err != nil && errors.Is(context.Cause(w.ctx), ErrStalled) {
-		return fmt.Errorf("%w (%v)", ErrStalled, withoutURL(err))
+	cause := context.Cause(w.ctx)
+	if err == nil || cause == nil || Status(err) != 0 || errors.Is(err, cause) {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w (%v)", cause, withoutURL(err))
 }
 
-type watchedReader struct {
-	src   io.Reader
+// source reads a file that is sent. A file of another size than announced fails
+// before the form around it is complete, so that nobody takes it for whole.
+type source struct {
+	media Media
 	watch *watch
+	read  int64
 }
 
-func (r *watchedReader) Read(p []byte) (int, error) {
-	n, err := r.src.Read(p)
-	r.watch.moved()
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.media.Body.Read(p)
+	s.watch.moved()
+	s.read += int64(n)
+	if size := s.media.Size; size >= 0 && (s.read > size || errors.Is(err, io.EOF) && s.read < size) {
+		return 0, ErrSize
+	}
 	return n, err
 }
 
