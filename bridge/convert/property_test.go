@@ -147,7 +147,7 @@ func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
 				lines, list = append(lines, "behind"), false
 			}
 		}
-		md := strings.Join(lines, "\n")
+		md := strings.Trim(strings.Join(lines, "\n"), "\n")
 		contents := convert.ToMatrix(rocketchat.Message{Text: md}, both)
 		if len(contents) != 1 {
 			t.Skip("nothing to show")
