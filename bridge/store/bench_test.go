@@ -1,0 +1,60 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/store"
+)
+
+// BenchmarkItem is what one message costs the database: stored, claimed, and
+// taken out again with its link, each a transaction of its own on disk. The
+// second figure is with a hundred thousand links in the store: it must not grow.
+func BenchmarkItem(b *testing.B) {
+	for _, links := range []int{0, 100_000} {
+		b.Run(fmt.Sprintf("links=%d", links), func(b *testing.B) {
+			s, err := store.Open(b.Context(), "sqlite:"+b.TempDir()+"/bridge.db")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			fill(b, s, links)
+			b.ResetTimer()
+			for i := range b.N {
+				one(b, s, fmt.Sprint("new", i), nil)
+			}
+		})
+	}
+}
+
+// fill stores links a thousand at a time, as parts of one item each.
+func fill(b *testing.B, s *store.Store, links int) {
+	b.Helper()
+	for n := 0; n < links; n += 1000 {
+		receipts := make([]queue.Receipt, 1000)
+		for i := range receipts {
+			receipts[i] = queue.Receipt{Part: i, RCRoom: "r", RCMessage: fmt.Sprint("m", n+i), MXRoom: "!r:x", MXEvent: fmt.Sprint("$e", n+i), MXSender: "@a:x"}
+		}
+		one(b, s, fmt.Sprint("old", n), receipts)
+	}
+}
+
+func one(b *testing.B, s *store.Store, id string, receipts []queue.Receipt) {
+	b.Helper()
+	ctx := b.Context()
+	if _, err := s.Add(ctx, time.Now(), queue.Item{ID: id, Lane: "rc:r", Kind: "rc.message", Payload: make([]byte, 400)}); err != nil {
+		b.Fatal(err)
+	}
+	it, ok, err := s.Claim(ctx, time.Now(), time.Minute)
+	if err != nil || !ok {
+		b.Fatal(ok, err)
+	}
+	if receipts == nil {
+		receipts = []queue.Receipt{{RCRoom: "r", RCMessage: id, MXRoom: "!r:x", MXEvent: "$" + id, MXSender: "@a:x"}}
+	}
+	if err := s.Done(ctx, it, receipts); err != nil {
+		b.Fatal(err)
+	}
+}
