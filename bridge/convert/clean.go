@@ -34,6 +34,17 @@ func cleanText(s string) string {
 	}, strings.ToValidUTF8(s, "\ufffd"))
 }
 
+// cutText returns at most n bytes of s, whole characters only.
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:max(n, 0)]
+}
+
 func isASCIIText(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || c < ' ' && c != '\n' && c != '\t' || c == 0x7f {

@@ -189,17 +189,17 @@ func (h *htmlParser) startHeading(level int, t *openTag) {
 	t.shut = func() {
 		runs := h.runs
 		h.runs = nil
-		var joined []run
+		var joined runBuilder
 		for i, l := range splitRuns(runs) {
-			if i > 0 && len(l) > 0 && len(joined) > 0 {
-				joined = appendRun(joined, run{text: " "})
+			if i > 0 && len(l) > 0 {
+				joined.add(run{text: " "})
 			}
 			for _, r := range l {
-				joined = appendRun(joined, r)
+				joined.add(r)
 			}
 		}
-		if len(joined) > 0 {
-			h.add(block{kind: heading, n: level, runs: joined})
+		if one := trimRuns(joined.take()); len(one) > 0 {
+			h.add(block{kind: heading, n: level, runs: one})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html/atom"
@@ -77,6 +78,7 @@ func (h *htmlParser) startCode(attrs map[string]string, t *openTag) {
 		return
 	}
 	h.code++
+	h.codes++
 	t.shut = func() { h.code-- }
 }
 
@@ -144,11 +146,7 @@ func (h *htmlParser) addRun(r run) {
 		}
 	}
 	if h.code > 0 && r.kind == plainText && r.text != "\n" {
-		r.kind = inlineCode
-		if n := len(h.runs); n > 0 && h.runs[n-1].kind == inlineCode && h.runs[n-1].style == r.style {
-			h.runs[n-1].text += r.text
-			return
-		}
+		r.kind, r.target = inlineCode, strconv.Itoa(h.codes)
 	}
 	h.runs = append(h.runs, r)
 }
@@ -158,6 +156,7 @@ func (h *htmlParser) text(s string) {
 	if h.hidden > 0 || s == "" {
 		return
 	}
+	s = cutText(s, maxText-h.length)
 	if h.pre != nil {
 		h.length += len(s)
 		h.pre.WriteString(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s))

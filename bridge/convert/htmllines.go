@@ -40,7 +40,7 @@ func splitRuns(runs []run) [][]run {
 // tidyLine removes the blanks at both ends and joins what looks the same.
 func tidyLine(runs []run) []run {
 	runs = trimRuns(runs)
-	var out []run
+	var out runBuilder
 	blank := true
 	for i, r := range runs {
 		if r.kind == plainText || r.kind == inlineCode {
@@ -48,11 +48,31 @@ func tidyLine(runs []run) []run {
 		} else {
 			blank = false
 		}
-		if r.kind == inlineCode {
-			out = append(out, r)
-		} else {
-			out = appendRun(out, r)
+		out.add(r)
+	}
+	return joinCode(out.take())
+}
+
+// joinCode makes one of the pieces that stood in the same tag.
+func joinCode(runs []run) []run {
+	var out []run
+	for i := 0; i < len(runs); {
+		r, n := runs[i], 1
+		for r.kind == inlineCode && i+n < len(runs) && runs[i+n].kind == inlineCode && runs[i+n].target == r.target && runs[i+n].style == r.style {
+			n++
 		}
+		if n > 1 {
+			var b strings.Builder
+			for _, piece := range runs[i : i+n] {
+				b.WriteString(piece.text)
+			}
+			r.text = b.String()
+		}
+		if r.kind == inlineCode {
+			r.target = ""
+		}
+		out = append(out, r)
+		i += n
 	}
 	return out
 }

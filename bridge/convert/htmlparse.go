@@ -51,7 +51,8 @@ type htmlParser struct {
 	tags       int
 	length     int
 	styles     [4]int // how many tags ask for each style
-	code       int
+	code       int    // how many code tags are open
+	codes      int    // how many there were: pieces of one belong together
 	pre        *strings.Builder
 	preTag     block
 	hidden     int // inside something whose text is not shown

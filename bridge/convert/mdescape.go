@@ -60,6 +60,7 @@ type escaper struct {
 	left     [256]int // of each mark, how many more come
 	prev     byte     // the last byte written
 	prevFree bool     // it was an ordinary character, not an escaped one
+	breakDot bool     // the next dot has to be escaped, to make no address of a word
 }
 
 const countedMarks = "*_~`"
@@ -172,9 +173,8 @@ func (e *escaper) text(s string, st style) {
 		if n == 0 {
 			n = e.char(s, i, st)
 		}
-		c := s[i]
 		i += n
-		start = n > 1 && strings.IndexByte(plainStop, s[i-1]) >= 0 || strings.IndexByte(plainStop, c) >= 0
+		start = !e.prevFree || isNameStop(s[i-1])
 	}
 }
 
@@ -196,34 +196,83 @@ func (e *escaper) afterName(s string, st style) int {
 	return 0
 }
 
-// word writes an address, or a word with an underscore after it, as it is.
+// word writes an address, or a word with an underscore after it, as it is, and
+// returns its length, or 0 when there is none.
 func (e *escaper) word(s string, st style) int {
-	n, auto := 0, false
-	if st&emphasis == 0 {
-		n = autoSpan(s)
-		auto = n > 0
-	} else if m := schemeSpan(s); m > 0 {
-		if n = autoSpan(s); n > 0 && !strings.ContainsAny(s[:n], "<>|") {
-			e.whole(run{text: s[:n], style: st}, "<"+linkPart(s[:n])+"|"+s[:n]+">")
-			return n
+	if n := emailSpan(s); n > 0 && st&emphasis == 0 {
+		e.whole(run{text: s[:n], style: st}, s[:n])
+		return n
+	}
+	if s[0] == '@' || s[0] == '#' && e.prev != '\\' { // underscores belong to a name
+		n := nameSpan(s[1:])
+		if n > 0 {
+			n++
+			e.whole(run{text: s[:n], style: st}, s[:n])
 		}
+		return n
+	}
+	n := autoSpan(s)
+	switch {
+	case e.breakDot:
 		n = 0
+	case n > 0 && st&emphasis == 0:
+		return e.address(s, n, st)
+	case n > 0 && linkable(s[:n]):
+		e.linked(s[:n], st)
+		return n
 	}
-	if n == 0 && st&italic == 0 && !isNameStop(e.prev) {
-		return 0
-	}
-	if n == 0 && st&italic == 0 {
+	if st&italic == 0 {
 		n = wordThenUnderscore(s)
+		if n > 0 {
+			e.whole(run{text: s[:n], style: st}, s[:n])
+		}
+		return n
 	}
-	if n == 0 {
+	return 0
+}
+
+// address writes an address of n bytes and what ends the sentence after it, which
+// is found not to belong to it. When that could begin emphasis it has to be
+// escaped, and then the address must not go on up to the next blank.
+func (e *escaper) address(s string, n int, st style) int {
+	end := n + len(s[n:]) - len(strings.TrimLeft(s[n:], addressEnd))
+	if !e.opens(s[:end], s[n:end]) {
+		e.whole(run{text: s[:end], style: st}, s[:end])
+		e.segments[len(e.segments)-1].address = end == len(s)
+		return end
+	}
+	if linkable(s[:n]) && linkPart(s[:n]) == s[:n] {
+		e.linked(s[:n], st)
+		return n
+	}
+	dot := strings.IndexByte(s, '.')
+	if dot < 0 || dot > n { // localhost
 		return 0
 	}
-	if auto { // what ends a sentence after it is found not to belong to it
-		n += len(s[n:]) - len(strings.TrimLeft(s[n:], addressEnd))
+	e.whole(run{text: s[:dot], style: st}, s[:dot])
+	e.escaped('.', st)
+	return dot + 1
+}
+
+// opens reports whether a mark at the end of text has another after it.
+func (e *escaper) opens(text, end string) bool {
+	for _, c := range []byte("*~") {
+		if k := strings.Count(end, string(c)); k > 1 || k == 1 && e.left[c] > strings.Count(text, string(c)) {
+			return true
+		}
 	}
-	e.whole(run{text: s[:n], style: st}, s[:n])
-	e.segments[len(e.segments)-1].address = auto && n == len(s) && emailSpan(s) == 0
-	return n
+	return false
+}
+
+// linkable reports whether an address can be written as <url|url>.
+func linkable(s string) bool {
+	_, ok := linkTarget(s)
+	return ok && hasScheme(s) && !strings.ContainsAny(s, "<>|")
+}
+
+// linked writes an address in the form that ends where it ends.
+func (e *escaper) linked(address string, st style) {
+	e.whole(run{text: address, style: st}, "<"+linkPart(address)+"|"+address+">")
 }
 
 // isNameStop reports whether a token can start after c.
@@ -248,13 +297,21 @@ func (e *escaper) char(s string, i int, st style) int {
 	case e.prev == '\\' && strings.IndexByte(escapable, c) >= 0:
 		e.escaped(c, st)
 		return 1
-	case c == '(' && e.prev == '\\' && strings.Contains(s[i:], `\)`), c == '[' && e.prev == '\\':
+	case c == '(' && e.prev == '\\' && strings.Contains(s[i:min(len(s), i+maxFormula)], `\)`), c == '[' && e.prev == '\\':
 		e.add(zeroWidth, st)
 	case c == '(' && e.prev == ']' && looksLikeAddress(s[i+1:]):
 		e.add(zeroWidth, st)
 	case c == '<' && startsAngle(s[i:]):
 		e.add("<", st)
-		e.add(zeroWidth, st)
+		if hostSpan(s[i+1:]) > 0 {
+			e.breakDot = true
+		} else {
+			e.add(zeroWidth, st)
+		}
+		return 1
+	case c == '.' && e.breakDot:
+		e.breakDot = false
+		e.escaped(c, st)
 		return 1
 	}
 	n := 1
@@ -339,7 +396,7 @@ func endAddresses(segments []segment) []segment {
 			out = append(out, s)
 			continue
 		}
-		if schemeSpan(s.text) > 0 && !strings.ContainsAny(s.text, "<>|") {
+		if linkable(s.text) {
 			s.text = "<" + linkPart(s.text) + "|" + s.text + ">"
 			out = append(out, s)
 			continue

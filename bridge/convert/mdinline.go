@@ -19,10 +19,7 @@ type token struct {
 // found from left to right, then each mark is paired with the next of its kind.
 func (p *mdParser) inline(s string) []run {
 	l := lexer{p: p, s: s, start: true}
-	l.run()
-	m := newMatcher(l.tokens)
-	m.match(0, len(l.tokens), 0)
-	return m.runs
+	return l.matched()
 }
 
 // A lexer finds the tokens of a line. Most markup counts only where a token can
@@ -34,8 +31,18 @@ type lexer struct {
 	start   bool
 	inLabel bool // of a link: no links, no code, no escapes
 	tokens  []token
-	noTick  bool // there is no "`" from here on
+	pending strings.Builder // text for the next token
+	noTick  bool            // there is no "`" from here on
 	links   linkEnds
+}
+
+// matched reads everything and returns the runs.
+func (l *lexer) matched() []run {
+	l.run()
+	l.flush()
+	m := newMatcher(l.tokens)
+	m.match(0, len(l.tokens), 0)
+	return m.runs.take()
 }
 
 // plainStop are the characters that end a run of ordinary text.
@@ -100,26 +107,30 @@ func (l *lexer) wordAndMarks(s string) {
 	word := strings.TrimRight(s, "_")
 	l.text(word)
 	for range len(s) - len(word) {
-		l.tokens = append(l.tokens, token{mark: '_', word: true})
+		l.add(token{mark: '_', word: true})
 	}
 }
 
 func isASCIIAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isASCIIAlnum(c byte) bool { return isASCIIAlpha(c) || c >= '0' && c <= '9' }
 
-func (l *lexer) text(s string) {
-	if n := len(l.tokens); n > 0 && l.tokens[n-1].mark == 0 {
-		l.tokens[n-1].runs = appendRun(l.tokens[n-1].runs, run{text: s})
-		return
+func (l *lexer) text(s string) { l.pending.WriteString(s) }
+
+func (l *lexer) flush() {
+	if l.pending.Len() > 0 {
+		l.tokens = append(l.tokens, token{runs: []run{{text: l.pending.String()}}})
+		l.pending.Reset()
 	}
-	l.tokens = append(l.tokens, token{runs: []run{{text: s}}})
 }
 
-func (l *lexer) atom(runs ...run) {
-	l.tokens = append(l.tokens, token{runs: runs})
+func (l *lexer) add(t token) {
+	l.flush()
+	l.tokens = append(l.tokens, t)
 }
 
-func (l *lexer) mark(c byte) { l.tokens = append(l.tokens, token{mark: c}) }
+func (l *lexer) atom(runs ...run) { l.add(token{runs: runs}) }
+
+func (l *lexer) mark(c byte) { l.add(token{mark: c}) }
 
 // special reads something other than ordinary text and returns its length, or 0.
 func (l *lexer) special() int {

@@ -47,17 +47,18 @@ func (l *lexer) link(s string) int {
 
 // labelled reads the text of a link, in which only emphasis counts.
 func labelled(label *lexer, target string) []run {
-	label.run()
-	m := newMatcher(label.tokens)
-	m.match(0, len(m.tokens), 0)
-	for i := range m.runs {
-		m.runs[i].target = target
+	runs := label.matched()
+	for i := range runs {
+		runs[i].target = target
 	}
-	return m.runs
+	return runs
 }
 
 // linkAddress reads an address and the bracket after it.
 func linkAddress(s string, from int) (target string, end int, ok bool) {
+	if strings.IndexByte(s[from:min(len(s), from+maxURL)], ')') < 0 {
+		return "", 0, false
+	}
 	depth := 0
 	for i := from; i < len(s) && i < from+maxURL; i++ {
 		switch c := s[i]; {
@@ -114,6 +115,7 @@ func hasScheme(s string) bool {
 // beginning of s. Rocket.Chat looks for no markup in one, also where it makes no
 // link of it because nobody can own such a name: "obj.field_a" is one word.
 func autoSpan(s string) int {
+	s = s[:min(len(s), maxURL)]
 	if n := emailSpan(s); n > 0 {
 		return n
 	}
@@ -162,13 +164,14 @@ func hostSpan(s string) int {
 	if strings.HasPrefix(s, "localhost") {
 		return len("localhost")
 	}
-	if strings.HasPrefix(s, "_") {
+	s = s[:min(len(s), maxHost)]
+	if strings.HasPrefix(s, "_") || strings.IndexByte(s, '.') < 0 {
 		return 0
 	}
 	dot, n := false, 0
-	for i, r := range s[:min(len(s), maxHost)] {
+	for i, r := range s {
 		if r == '.' {
-			if i == 0 || s[i-1] == '_' { // "_end of italic_.next"
+			if i == 0 || s[i-1] == '_' && !dot { // "_end of italic_.next"
 				return 0
 			}
 			next, _ := utf8.DecodeRuneInString(s[i+1:])
@@ -188,7 +191,10 @@ func hostSpan(s string) int {
 }
 
 func isHostChar(r rune) bool {
-	return r != utf8.RuneError && !unicode.IsSpace(r) && !strings.ContainsRune(".,!%~*\"':;()=$@&+?#\\/|><`[]", r)
+	if r < utf8.RuneSelf {
+		return isASCIIAlnum(byte(r)) || strings.IndexByte("_-{}^", byte(r)) >= 0
+	}
+	return r != utf8.RuneError && !unicode.IsSpace(r)
 }
 
 // emailSpan returns the length of "name@example.org" at the beginning.

@@ -6,7 +6,7 @@ import "strings"
 type matcher struct {
 	tokens []token
 	next   map[byte][]int32 // the position of the next mark of a kind, at or after each token
-	runs   []run
+	runs   runBuilder
 }
 
 var markStyles = map[byte]style{'*': bold, '_': italic, '~': strike, '|': spoiler}
@@ -39,7 +39,7 @@ func (m *matcher) match(lo, hi int, st style) {
 		if t.mark == 0 {
 			for _, r := range t.runs {
 				r.style |= st
-				m.runs = appendRun(m.runs, r)
+				m.runs.add(r)
 			}
 			i++
 			continue
@@ -70,7 +70,7 @@ func (m *matcher) literal(mark byte, width int, st style) {
 	if mark == '|' {
 		s = "||"
 	}
-	m.runs = appendRun(m.runs, run{text: s, style: st})
+	m.runs.add(run{text: s, style: st})
 }
 
 // pair finds what the mark at i begins: the tokens from open to end, between

@@ -39,10 +39,10 @@ func markEveryone(doc []block) (found bool) {
 		if markEveryone(doc[i].kids) {
 			found = true
 		}
-		var runs []run
+		var runs runBuilder
 		for _, r := range doc[i].runs {
 			if r.kind != plainText || r.target != "" || !strings.Contains(r.text, "@") {
-				runs = append(runs, r)
+				runs.add(r)
 				continue
 			}
 			rest := r.text
@@ -53,13 +53,13 @@ func markEveryone(doc []block) (found bool) {
 				}
 				found = true
 				at := m[3]
-				runs = appendRun(runs, run{text: rest[:at], style: r.style})
-				runs = append(runs, run{kind: roomMention, text: rest[at:m[1]], style: r.style})
+				runs.add(run{text: rest[:at], style: r.style})
+				runs.add(run{kind: roomMention, text: rest[at:m[1]], style: r.style})
 				rest = rest[m[1]:]
 			}
-			runs = appendRun(runs, run{text: rest, style: r.style})
+			runs.add(run{text: rest, style: r.style})
 		}
-		doc[i].runs = runs
+		doc[i].runs = runs.take()
 	}
 	return found
 }

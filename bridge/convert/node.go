@@ -1,5 +1,7 @@
 package convert
 
+import "strings"
+
 // Between the two forms stands a small document: blocks, and lines of runs. Both
 // parsers make one, all printers take one, so each form is read in one place and
 // written in one place. Runs are flat on purpose: what is nested in the original
@@ -71,16 +73,43 @@ type block struct {
 	task    taskState
 }
 
-// appendRun adds r to runs, joined with the last one when they look the same.
-func appendRun(runs []run, r run) []run {
+// A runBuilder collects runs, and makes one of neighbours that look the same.
+type runBuilder struct {
+	runs []run
+	last run // plain text that may grow, in text
+	text strings.Builder
+}
+
+func (b *runBuilder) add(r run) {
 	if r.text == "" {
-		return runs
+		return
 	}
-	if n := len(runs); n > 0 && r.kind == plainText && runs[n-1].kind == plainText && runs[n-1].style == r.style && runs[n-1].target == r.target {
-		runs[n-1].text += r.text
-		return runs
+	same := r.kind == plainText && r.style == b.last.style && r.target == b.last.target
+	if b.text.Len() > 0 && !same || r.kind != plainText {
+		b.flush()
 	}
-	return append(runs, r)
+	if r.kind != plainText {
+		b.runs = append(b.runs, r)
+		return
+	}
+	b.last = r
+	b.text.WriteString(r.text)
+}
+
+func (b *runBuilder) flush() {
+	if b.text.Len() > 0 {
+		b.last.text = b.text.String()
+		b.runs = append(b.runs, b.last)
+		b.text.Reset()
+	}
+}
+
+// take returns the runs and empties the builder.
+func (b *runBuilder) take() []run {
+	b.flush()
+	runs := b.runs
+	b.runs = nil
+	return runs
 }
 
 // isPlain reports whether a document needs no markup at all to be shown.

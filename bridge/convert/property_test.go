@@ -167,7 +167,7 @@ func TestPlainTextLooksTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b strings.Builder
 		for range rapid.IntRange(1, 12).Draw(t, "pieces") {
-			b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-"}).Draw(t, "piece"))
+			b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-", "https://example.org/a_b", "x.y"}).Draw(t, "piece"))
 		}
 		typed := "x " + b.String()
 		parts := convert.ToRocketChat(text(typed), convert.Lookup{})

@@ -25,6 +25,9 @@ const maxContent = 48 << 10
 // A quoted message becomes the event that the first one replies to, or, when
 // nobody knows its event, a quotation.
 func ToMatrix(m rocketchat.Message, look Lookup) []Content {
+	if len(m.Text) > maxText { // Rocket.Chat's limit can be raised, but not without end
+		m.Text = cutText(m.Text, maxText) + "…"
+	}
 	reply, before, text := quoted(m, look)
 	after := attachments(m, look)
 	parts := toContents(before, text, after, look)
@@ -41,15 +44,17 @@ func toContents(before []block, text string, after []block, look Lookup) []Conte
 	if !ok {
 		return nil
 	}
-	if fits(whole) {
+	size := contentSize(whole)
+	if size <= maxContent {
 		return []Content{whole}
 	}
+	limit := max(units(text)*(maxContent*3/4)/size, minPart)
 	var parts []Content
 	if len(before) > 0 {
 		parts = append(parts, toContents(nil, printMarkdown(before, false), nil, look)...)
 	}
-	for _, t := range splitMarkdown(text, max(units(text)/2, minPart)) {
-		if c, ok := toContent(nil, t, nil, look); ok && (fits(c) || units(t) <= minPart) {
+	for _, t := range splitMarkdown(text, limit) {
+		if c, ok := toContent(nil, t, nil, look); ok && (contentSize(c) <= maxContent || units(t) <= minPart) {
 			parts = append(parts, c)
 		} else if ok {
 			parts = append(parts, toContents(nil, t, nil, look)...)
@@ -91,15 +96,19 @@ func emote(text string) (string, bool) {
 	return "", false
 }
 
-// fits reports whether c is small enough, in the JSON that servers measure.
-func fits(c Content) bool {
-	if 6*(len(c.Body)+len(c.FormattedBody)) < maxContent/2 && (c.Mentions == nil || len(c.Mentions.UserIDs) < 40) {
-		return true
+// contentSize returns how many bytes c has in the JSON that servers measure. Of
+// what is small without doubt it is an estimate.
+func contentSize(c Content) int {
+	if n := 6 * (len(c.Body) + len(c.FormattedBody)); n < maxContent/2 && len(c.Mentions.UserIDs) < 40 {
+		return n
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(c) == nil && b.Len() <= maxContent
+	if enc.Encode(c) != nil {
+		return maxContent
+	}
+	return b.Len()
 }
 
 // quoted takes the quoted messages off the text. The first one whose event is

@@ -72,13 +72,14 @@ func document(c EventContent, look Lookup) (doc []block, typed bool) {
 
 // plainDocument makes lines of text that is meant as it is.
 func plainDocument(body string) []block {
-	body = cleanText(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(body))
-	if len(body) > maxText {
-		body = strings.ToValidUTF8(body[:maxText], "")
-	}
+	body = cleanText(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(cutText(body, maxText)))
 	var doc []block
 	for _, s := range strings.Split(body, "\n") {
-		doc = append(doc, block{kind: line, runs: appendRun(nil, run{text: s})})
+		b := block{kind: line}
+		if s != "" {
+			b.runs = []run{{text: s}}
+		}
+		doc = append(doc, b)
 	}
 	return doc
 }
