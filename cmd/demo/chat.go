@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +23,7 @@ import (
 type chatUser struct {
 	id, name, token string
 	client          *http.Client
+	began           time.Time // when the last request began that was not refused for being too fast
 
 	mu   sync.Mutex
 	seen []rocketchat.Message
@@ -36,11 +39,37 @@ func (c *chatUser) do(ctx context.Context, method, endpoint string, body, out an
 		h.Set("X-User-Id", c.id)
 		h.Set("X-Auth-Token", c.token)
 	}
-	data, err := call(ctx, c.client, method, chatURL+"/api/v1/"+endpoint, h, body)
-	if err != nil || out == nil {
-		return err
+	for {
+		c.began = time.Now()
+		data, err := call(ctx, c.client, method, chatURL+"/api/v1/"+endpoint, h, body)
+		if wait, ok := tooFast(err); ok && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+			continue
+		}
+		if err != nil || out == nil {
+			return err
+		}
+		return json.Unmarshal(data, out)
 	}
-	return json.Unmarshal(data, out)
+}
+
+var mustWait = regexp.MustCompile(`429 Too Many Requests.*must wait (\d+) seconds`)
+
+// tooFast reads from a refusal how long to wait: people may call an endpoint ten
+// times a minute, and a demo that is repeated at once is faster than people.
+func tooFast(err error) (time.Duration, bool) {
+	if err == nil {
+		return 0, false
+	}
+	m := mustWait.FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0, false
+	}
+	s, _ := strconv.Atoi(m[1])
+	return time.Duration(s+1) * time.Second, true
 }
 
 // loginChat signs in with a password.

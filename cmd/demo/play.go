@@ -21,7 +21,7 @@ type cast struct {
 const (
 	bobPuppet = "bob_" + remoteName
 	aliceMX   = "@alice:" + serverName
-	patience  = 60 * time.Second
+	patience  = 90 * time.Second
 )
 
 // enter signs everybody in, making their accounts as needed.
@@ -209,12 +209,12 @@ func (c *cast) directRoom(ctx context.Context, d *demo) (room, mxRoom string, er
 
 // toMatrix lets alice say something and waits until bob sees it.
 func (c *cast) toMatrix(ctx context.Context, room, mxRoom, text string) (line, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	start := time.Now()
 	if err := c.alice.say(ctx, room, newID(), text); err != nil {
 		return line{}, err
 	}
+	start := c.alice.began
 	e, err := c.bob.waitFor(ctx, mxRoom, text)
 	if err != nil {
 		return line{}, fmt.Errorf("%q was not seen on Matrix: %w", text, err)
