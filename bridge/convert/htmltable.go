@@ -13,7 +13,6 @@ type table struct {
 	caption string
 	rows    [][]string
 	headed  bool // the first row has headings
-	inCell  bool
 }
 
 // Limits of what is lined up; a larger table is not, its text stays.
@@ -52,7 +51,7 @@ func (h *htmlParser) startCell(name atom.Atom, t *openTag) bool {
 	case atom.Td, atom.Th:
 		h.flush()
 		h.table.cell(name == atom.Th)
-		t.shut = func() { h.flush(); h.table.inCell = false }
+		t.shut = h.flush
 	case atom.Caption:
 		h.flush()
 		t.shut = func() {
@@ -79,7 +78,6 @@ func (t *table) cell(head bool) {
 		t.rows[last] = append(t.rows[last], "")
 	}
 	t.headed = t.headed || head && last == 0
-	t.inCell = true
 }
 
 // add puts text into the last cell; text outside of cells makes one.

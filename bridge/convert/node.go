@@ -23,13 +23,12 @@ const emphasis = bold | italic | strike
 type runKind uint8
 
 const (
-	plainText    runKind = iota
-	inlineCode           // text is shown as it is
-	userMention          // of the person named by target
-	roomMention          // everybody
-	channelLink          // a room; target is where it leads
-	inlineMath           // LaTeX
-	preformatted         // text that is markup already, in the form that is written
+	plainText   runKind = iota
+	inlineCode          // text is shown as it is
+	userMention         // of the person named by target
+	roomMention         // everybody
+	channelLink         // a room; target is where it leads
+	inlineMath          // LaTeX
 )
 
 // A run is a piece of a line whose text looks the same throughout. In lines that
@@ -126,6 +125,21 @@ func isPlain(doc []block) bool {
 		}
 	}
 	return true
+}
+
+// visible reports whether a document shows anything at all.
+func visible(doc []block) bool {
+	for _, b := range doc {
+		if b.kind == rule || strings.TrimFunc(b.text, invisible) != "" || visible(b.kids) {
+			return true
+		}
+		for _, r := range b.runs {
+			if strings.TrimFunc(r.text, invisible) != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // trimLines drops empty lines at both ends.

@@ -77,7 +77,7 @@ func toContent(before []block, text string, after []block, look Lookup) (Content
 	}
 	doc := append(append(append([]block{}, before...), parseMarkdown(text, look)...), after...)
 	c.Body = printBody(doc)
-	if strings.TrimFunc(c.Body, invisible) == "" && isPlain(doc) {
+	if !visible(doc) {
 		return Content{}, false
 	}
 	if !isPlain(doc) {

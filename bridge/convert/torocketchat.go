@@ -26,11 +26,10 @@ func ToRocketChat(e Event, look Lookup) []string {
 	if c.Mentions != nil && c.Mentions.Room && !look.Quiet && len(doc) > 0 && !markEveryone(doc) {
 		doc = callEveryone(doc)
 	}
-	text := printMarkdown(doc, typed)
-	if strings.TrimFunc(text, invisible) == "" {
+	if !visible(doc) {
 		return nil
 	}
-	text = replyTo(e.Content, text, look)
+	text := replyTo(e.Content, printMarkdown(doc, typed), look)
 	limit := look.Limit
 	if limit <= 0 {
 		limit = maxMessage
