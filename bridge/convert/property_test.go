@@ -163,20 +163,22 @@ func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
 
 // What is plain text on Matrix is plain text in Rocket.Chat: read as its people's
 // clients read it, it says the same.
-func TestPlainTextLooksTheSame(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var b strings.Builder
-		for range rapid.IntRange(1, 12).Draw(t, "pieces") {
-			b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-", "https://example.org/a_b", "x.y"}).Draw(t, "piece"))
-		}
-		typed := "x " + b.String()
-		parts := convert.ToRocketChat(text(typed), convert.Lookup{})
-		if len(parts) != 1 {
-			t.Fatalf("%q", parts)
-		}
-		shown := convert.ToMatrix(rocketchat.Message{Text: parts[0]}, convert.Lookup{})
-		if len(shown) != 1 || strings.ReplaceAll(shown[0].Body, "\u200b", "") != typed || shown[0].FormattedBody != "" {
-			t.Fatalf("%q was sent as %q and shown as %+v", typed, parts[0], shown)
-		}
-	})
+func FuzzPlainTextLooksTheSame(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(plainTextLooksTheSame))
+}
+
+func plainTextLooksTheSame(t *rapid.T) {
+	var b strings.Builder
+	for range rapid.IntRange(1, 12).Draw(t, "pieces") {
+		b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-", "https://example.org/a_b", "x.y"}).Draw(t, "piece"))
+	}
+	typed := "x " + b.String()
+	parts := convert.ToRocketChat(text(typed), convert.Lookup{})
+	if len(parts) != 1 {
+		t.Fatalf("%q", parts)
+	}
+	shown := convert.ToMatrix(rocketchat.Message{Text: parts[0]}, convert.Lookup{})
+	if len(shown) != 1 || strings.ReplaceAll(shown[0].Body, "\u200b", "") != typed || shown[0].FormattedBody != "" {
+		t.Fatalf("%q was sent as %q and shown as %+v", typed, parts[0], shown)
+	}
 }
