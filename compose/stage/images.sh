@@ -63,6 +63,18 @@ build_dendrite() {
 	rm -rf "$dir"
 }
 
+# Synapse is a Python program of about a hundred packages, so the whole suite comes along.
+build_synapse() {
+	debian sid "$cache/synapse.tar" matrix-synapse,python3-psycopg2,ca-certificates,curl \
+		--dpkgopt='path-exclude=/usr/share/javascript/*' --dpkgopt='path-exclude=/usr/share/fonts/*' \
+		--essential-hook='printf "matrix-synapse matrix-synapse/server-name string stage.invalid\nmatrix-synapse matrix-synapse/report-stats boolean false\n" | chroot "$1" debconf-set-selections' \
+		--customize-hook="copy-in $stage/rootfs/synapse-entrypoint.sh /" \
+		--customize-hook='mv "$1/synapse-entrypoint.sh" "$1/start.sh"; chmod 755 "$1/start.sh"; rm -rf "$1/etc/matrix-synapse" "$1/var/lib/matrix-synapse"; echo synapse:x:991: >>"$1/etc/group"; echo synapse:x:991:991::/data:/bin/sh >>"$1/etc/passwd"; mkdir -p "$1/data"; chown 991:991 "$1/data"' &&
+	docker import -c "$(label "$2")" -c 'ENTRYPOINT ["/start.sh"]' -c 'EXPOSE 8008' -c 'ENV LANG=C.UTF-8 PATH=/usr/bin:/bin:/usr/sbin:/sbin' \
+		-c 'HEALTHCHECK --start-period=5s --interval=15s --timeout=5s CMD curl -fSs http://localhost:8008/health' "$cache/synapse.tar" "$1"
+	rm -f "$cache/synapse.tar"
+}
+
 build_rocketsim() {
 	local dir=$cache/rocketsim.root
 	rm -rf "$dir" && static "$dir" && cp "$cache/bin/rocketsim" "$dir/usr/bin/rocketsim" && mkdir -p "$dir/data" && chown 65533:65533 "$dir/data" &&
@@ -105,6 +117,7 @@ fi
 image "$NGINX_IMAGE" build_nginx "$(digest "$stage/images.sh" "$stage/rootfs/nginx-entrypoint.sh")"
 image "$POSTGRES_IMAGE" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
 image "$DENDRITE_IMAGE" build_dendrite "$(cat "$cache/bin/dendrite.version" 2>/dev/null || echo none)"
+image "$SYNAPSE_IMAGE" build_synapse "$(digest "$stage/rootfs/synapse-entrypoint.sh" <(declare -f debian build_synapse))"
 [ -d "$root/cmd/rocketsim" ] && image "$ROCKETCHAT_IMAGE" build_rocketsim "$(digest "$cache/bin/rocketsim" 2>/dev/null || echo none)"
 image appliance-stage/pebble build_pebble "$(cat "$cache/bin/pebble.version")"
 if $registry; then image "$MONGO_IMAGE" build_none none; fi
