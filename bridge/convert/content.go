@@ -5,7 +5,12 @@ import "slices"
 // Content is the content of an m.room.message event.
 type Content struct {
 	MsgType       string     `json:"msgtype"`
-	Body          string     `json:"body"`
+	Body          string     `json:"body"` // of a file: its caption, or its name
+	FileName      string     `json:"filename,omitempty"`
+	URL           string     `json:"url,omitempty"` // "mxc://server/id" of a file
+	Info          *FileInfo  `json:"info,omitempty"`
+	Voice         *struct{}  `json:"org.matrix.msc3245.voice,omitempty"`
+	Geo           string     `json:"geo_uri,omitempty"`
 	Format        string     `json:"format,omitempty"`
 	FormattedBody string     `json:"formatted_body,omitempty"`
 	Mentions      *Mentions  `json:"m.mentions,omitempty"`
@@ -34,6 +39,17 @@ type RelatesTo struct {
 // InReplyTo names the event that is replied to.
 type InReplyTo struct {
 	EventID string `json:"event_id"`
+}
+
+// FileInfo is the info of a file's event.
+type FileInfo struct {
+	Type      string    `json:"mimetype,omitempty"`
+	Size      int64     `json:"size,omitempty"` // bytes
+	Width     int       `json:"w,omitempty"`    // pixels
+	Height    int       `json:"h,omitempty"`
+	Duration  int64     `json:"duration,omitempty"` // milliseconds
+	ThumbURL  string    `json:"thumbnail_url,omitempty"`
+	ThumbInfo *FileInfo `json:"thumbnail_info,omitempty"`
 }
 
 // Reply returns c as a reply to an event.

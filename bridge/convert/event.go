@@ -26,6 +26,9 @@ type EventContent struct {
 	Replaces      string    // the event that this is a new version of
 	New           *EventContent
 	FileName      string
+	URL           string    // "mxc://server/id" of a file
+	Encrypted     bool      // the file is encrypted, and nothing without its key
+	Info          *FileInfo // what the sender says of the file: not to be trusted
 	GeoURI        string
 
 	Membership string
@@ -68,6 +71,11 @@ func (o object) content() EventContent {
 	if o.str("format") == HTML {
 		c.FormattedBody = o.str("formatted_body")
 	}
+	c.URL = o.str("url")
+	_, c.Encrypted = o["file"]
+	if info := o.object("info"); info != nil {
+		c.Info = &FileInfo{Type: info.str("mimetype"), Size: info.num("size"), Width: int(info.num("w")), Height: int(info.num("h")), Duration: info.num("duration")}
+	}
 	relates := o.object("m.relates_to")
 	c.ReplyTo = relates.object("m.in_reply_to").str("event_id")
 	switch relates.str("rel_type") {
@@ -106,6 +114,15 @@ func (o object) str(key string) string {
 	var s string
 	_ = json.Unmarshal(o[key], &s)
 	return s
+}
+
+// num reads a whole number between 0 and what a file can have.
+func (o object) num(key string) int64 {
+	var n float64
+	if json.Unmarshal(o[key], &n) != nil || !(n >= 0 && n < 1<<50) {
+		return 0
+	}
+	return int64(n)
 }
 
 func (o object) bool(key string) bool {

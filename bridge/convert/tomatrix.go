@@ -3,6 +3,7 @@ package convert
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"appliance/bridge/rocketchat"
@@ -28,6 +29,9 @@ func ToMatrix(m rocketchat.Message, look Lookup) []Content {
 	if len(m.Text) > maxText { // Rocket.Chat's limit can be raised, but not without end
 		m.Text = cutText(m.Text, maxText) + "…"
 	}
+	if place, ok := place(m); ok {
+		return []Content{place}
+	}
 	reply, before, text := quoted(m, look)
 	after := attachments(m, look)
 	parts := toContents(before, text, after, look)
@@ -35,6 +39,23 @@ func ToMatrix(m rocketchat.Message, look Lookup) []Content {
 		parts[0] = parts[0].Reply(reply)
 	}
 	return parts
+}
+
+// place returns the event for a message that shares where somebody is.
+func place(m rocketchat.Message) (Content, bool) {
+	if m.Location == nil || len(m.Location.Coordinates) < 2 {
+		return Content{}, false
+	}
+	lon, lat := m.Location.Coordinates[0], m.Location.Coordinates[1]
+	if !(lat >= -90 && lat <= 90 && lon >= -180 && lon <= 180) {
+		return Content{}, false
+	}
+	geo := "geo:" + strconv.FormatFloat(lat, 'f', -1, 64) + "," + strconv.FormatFloat(lon, 'f', -1, 64)
+	body := cleanText(m.Text)
+	if body == "" {
+		body = "Location: " + geo
+	}
+	return Content{MsgType: "m.location", Body: body, Geo: geo, Mentions: &Mentions{}}, true
 }
 
 // toContents makes events of a text with more before and after it, and cuts the
@@ -111,6 +132,13 @@ func contentSize(c Content) int {
 	return b.Len()
 }
 
+// ReplyTarget returns the event that a message without a text of its own replies
+// to, "" when it replies to none.
+func ReplyTarget(m rocketchat.Message, look Lookup) string {
+	reply, _, _ := quoted(m, look)
+	return reply
+}
+
 // quoted takes the quoted messages off the text. The first one whose event is
 // known is what is replied to; of the others the text is kept.
 func quoted(m rocketchat.Message, look Lookup) (reply string, before []block, text string) {
@@ -164,9 +192,16 @@ func attachments(m rocketchat.Message, look Lookup) []block {
 		if a.MessageLink != "" {
 			continue
 		}
-		if title := visibleName(a.Title); title != "" && a.TitleLink != "" {
+		title, link := visibleName(a.Title), outside(a)
+		switch {
+		case link != "":
+			if title == "" {
+				title = link
+			}
+			out = append(out, block{kind: line, runs: []run{{text: title, target: link}}})
+		case title != "" && a.TitleLink != "":
 			out = append(out, block{kind: line, runs: []run{{text: "[" + title + "]"}}})
-		} else if title != "" {
+		case title != "":
 			out = append(out, block{kind: line, runs: []run{{text: title, style: bold}}})
 		}
 		for _, s := range []string{a.Text, a.Description} {

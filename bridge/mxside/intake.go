@@ -155,7 +155,7 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	}
 	it := queue.Item{ID: e.ID, Lane: relay.MXLane(room)}
 	switch {
-	case e.Type == "m.room.message":
+	case e.Type == "m.room.message", e.Type == "m.sticker":
 		it.Kind = relay.KindMXMessage
 	case e.Type == "m.reaction":
 		it.Kind = relay.KindMXReact

@@ -51,10 +51,11 @@ type Options struct {
 // Side is Matrix. Methods are safe for concurrent use.
 type Side struct {
 	Options
-	base *url.URL
-	http *http.Client
-	sync syncState
-	fill sync.Mutex // one room is read back at a time
+	base   *url.URL
+	http   *http.Client
+	sync   syncState
+	limits limits
+	fill   sync.Mutex // one room is read back at a time
 }
 
 // New returns a side that reads nothing before Listen is called.

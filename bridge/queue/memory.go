@@ -82,6 +82,16 @@ func (m *Memory) Next(context.Context) (time.Time, bool, error) {
 	return at, ok, nil
 }
 
+// Renew implements Backend.
+func (m *Memory) Renew(_ context.Context, it Item, until time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.lanes[it.Lane]; l != nil && !l.held.IsZero() {
+		l.held = until
+	}
+	return nil
+}
+
 // Done implements Backend.
 func (m *Memory) Done(_ context.Context, it Item, receipts []Receipt) error {
 	m.mu.Lock()

@@ -54,6 +54,8 @@ type Backend interface {
 	// Next returns when a lane that nobody holds will have its turn. ok is
 	// false when nothing waits.
 	Next(ctx context.Context) (at time.Time, ok bool, err error)
+	// Renew holds the lane of an item that was claimed for longer.
+	Renew(ctx context.Context, item Item, until time.Time) error
 	// Done removes the item, stores the receipts and frees the lane, in one
 	// transaction.
 	Done(ctx context.Context, item Item, receipts []Receipt) error
@@ -224,11 +226,40 @@ func (w *Worker) wait(ctx context.Context) error {
 // attempt delivers an item and settles it, also when ctx has just ended, so that
 // a delivered item is not delivered again after a restart.
 func (w *Worker) attempt(ctx context.Context, item Item) error {
+	done := w.hold(ctx, item)
 	receipts, err := w.Deliver(ctx, item)
+	done()
 	if err != nil && ctx.Err() != nil {
 		err = Later(0, err) // being stopped is not the item's fault
 	}
 	return w.settle(context.WithoutCancel(ctx), item, receipts, err)
+}
+
+// hold renews the lease of an item until the function that it returns is called:
+// a large file on a slow line takes longer than any lease.
+func (w *Worker) hold(ctx context.Context, item Item) (done func()) {
+	var mu sync.Mutex
+	over := false
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(lease/3, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		if err := w.Backend.Renew(ctx, item, time.Now().Add(lease)); err != nil {
+			w.Log.Warn("an item could not be held for longer", "item", item.ID, "err", err)
+		}
+		timer.Reset(lease / 3)
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		timer.Stop()
+	}
 }
 
 // settle turns the outcome of a delivery into one call to the backend.

@@ -42,6 +42,7 @@ type Side struct {
 	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
 	started  chan *reader
 	watching map[ids.RCRoom]relay.Portal
+	limits   limits
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -292,6 +293,7 @@ var missing = []string{"error-message-not-found", "error-room-not-found", "error
 
 // final are the refusals that no repetition changes.
 var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
+	"error-file-too-large", "error-invalid-file-type", "error-file-upload-disabled", "error-direct-message-file-upload-not-allowed",
 	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
 	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
 
@@ -302,6 +304,8 @@ func side(err error) error {
 	}
 	e, ok := errors.AsType[*rocketchat.Error](err)
 	switch {
+	case errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrForbidden):
+		return err // told already, by what was read on the way
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
 		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
 	case e.Status == http.StatusTooManyRequests:

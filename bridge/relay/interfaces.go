@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"appliance/bridge/convert"
@@ -29,6 +30,8 @@ var (
 	ErrNotFound = errors.New("does not exist")
 	// ErrRefused: the network will never accept this.
 	ErrRefused = errors.New("was refused")
+	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
+	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
 )
 
 // A WaitError is an answer that says when to come back.
@@ -79,11 +82,17 @@ type Store interface {
 	// LinksByEvent and LinksByMessage return the parts of a message.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// DropLink forgets a part of a message, which is no more.
+	DropLink(ctx context.Context, link queue.Receipt) error
 	// Reactions returns the reactions to a message that are on both sides.
 	Reactions(ctx context.Context, message ids.RCMessage) ([]Reaction, error)
 	ReactionByEvent(ctx context.Context, event ids.MXEvent) (Reaction, bool, error)
 	PutReaction(ctx context.Context, r Reaction) error
 	DropReaction(ctx context.Context, r Reaction) error
+
+	// File returns what a file has become on the other side.
+	File(ctx context.Context, source string) (File, bool, error)
+	PutFile(ctx context.Context, f File) error
 
 	// MessageLinked reports whether a Matrix event has a message already.
 	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
@@ -120,6 +129,17 @@ type RocketChat interface {
 	// Send puts a message into a room as a puppet, into the thread of another
 	// message where one is named.
 	Send(ctx context.Context, as Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
+	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	Limits(ctx context.Context) (Limits, error)
+	// Open fetches an uploaded file of a portal's room, of at most limit bytes.
+	Open(ctx context.Context, p Portal, link string, limit int64) (Media, error)
+	// Upload stores a file for a room as a puppet; no message shows it yet.
+	Upload(ctx context.Context, as Puppet, room ids.RCRoom, m Media) (file string, err error)
+	// Show makes the message that shows an uploaded file. Repeating it makes
+	// another one: FindShown tells whether it was made, among what is newer
+	// than since.
+	Show(ctx context.Context, as Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
+	FindShown(ctx context.Context, as Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
 	// Edit changes a puppet's message.
 	Edit(ctx context.Context, as Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
 	// Delete deletes a message as a puppet, or as the bridge account when as
@@ -183,6 +203,12 @@ type Matrix interface {
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Send sends a message as a ghost. source is carried inside the event.
 	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
+	// Limits returns what the homeserver takes. It may be minutes old.
+	Limits(ctx context.Context) (Limits, error)
+	// Upload stores a file, as a ghost. Its address is an mxc:// one.
+	Upload(ctx context.Context, as ids.MXUser, m Media) (mxc string, err error)
+	// Download fetches a file of any server, of at most limit bytes.
+	Download(ctx context.Context, mxc string, limit int64) (Media, error)
 	// Redact takes an event back.
 	Redact(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent, txn string) error
 	// React sends an m.reaction event.

@@ -26,8 +26,10 @@ const (
 	KindRCRoster  = "rc.roster"  // a room has just been bridged: its members join on Matrix; no payload
 	KindRCEdit    = "rc.edit"    // a message was edited: rocketchat.Message as it is now
 	KindRCDelete  = "rc.delete"  // a message was deleted: rocketchat.Message of which only IDs are known
+	KindRCFiles   = "rc.files"   // files of a message that follow later: rocketchat.Message with these alone
 	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
 	KindMXMessage = "mx.message" // m.room.message
+	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
 	KindMXReact   = "mx.react"   // m.reaction
 	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
@@ -200,7 +202,11 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 	case KindRCRoster:
 		return nil, r.rosterToMatrix(ctx, item)
 	case KindRCEdit:
-		return nil, r.editToMatrix(ctx, item)
+		return r.editToMatrix(ctx, item)
+	case KindRCFiles:
+		return r.lateFilesToMatrix(ctx, item)
+	case KindMXFile:
+		return r.lateFileToRocketChat(ctx, item)
 	case KindRCDelete:
 		return nil, r.deleteOnMatrix(ctx, item)
 	case KindRCReact:

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"appliance/bridge/convert"
@@ -35,11 +36,14 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
 	if e.Content.Replaces != "" {
-		return nil, r.editInRocketChat(ctx, item, p, puppet, e)
+		return r.editInRocketChat(ctx, item, p, puppet, e)
 	}
 	thread, err := r.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
 	if err != nil {
 		return nil, err
+	}
+	if e.HasFile() {
+		return r.mediaToRocketChat(ctx, item, p, puppet, e, thread)
 	}
 	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p))
 	receipts := make([]queue.Receipt, len(parts))
@@ -74,19 +78,52 @@ func (r *Relay) permalink(p Portal, message ids.RCMessage) string {
 	return r.Site + "/" + kind + "/" + string(p.RCRoom) + "?msg=" + string(message)
 }
 
-// editInRocketChat delivers a new version of somebody's message. Of one that was
-// split the first part is replaced and the others stay.
-func (r *Relay) editInRocketChat(ctx context.Context, item queue.Item, p Portal, puppet Puppet, e convert.Event) error {
-	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(e.Content.Replaces))
-	if err != nil || len(links) == 0 || links[0].MXSender != e.Sender || links[0].RCRoom != string(p.RCRoom) {
-		return err // it never crossed, or is somebody else's
+// editInRocketChat delivers a new version of somebody's message, part by part:
+// parts that are new are sent, and parts that are no more are deleted.
+func (r *Relay) editInRocketChat(ctx context.Context, item queue.Item, p Portal, puppet Puppet, e convert.Event) ([]queue.Receipt, error) {
+	target := ids.MXEvent(e.Content.Replaces)
+	old, err := r.Store.LinksByEvent(ctx, target)
+	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
+		return nil, err // it never crossed, or is somebody else's
 	}
-	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p))
+	old = slices.DeleteFunc(old, func(l queue.Receipt) bool { return l.Part >= latePart })
+	_, file, err := r.Store.File(ctx, MXFile(target))
+	if err != nil {
+		return nil, err
+	}
+	look := r.namesInEvent(ctx, p)
+	parts := convert.ToRocketChat(e, look)
+	if file {
+		if parts = convert.Caption(e, look); len(parts) == 0 {
+			parts = []string{""} // the caption is gone, the file stays
+		}
+	}
 	if len(parts) == 0 {
-		return nil
+		return nil, nil
 	}
-	err = r.RC.Edit(ctx, puppet, p.RCRoom, ids.RCMessage(links[0].RCMessage), parts[0])
-	return outcome(item, ignore(err, ErrNotFound), "Rocket.Chat refused the edit")
+	var receipts []queue.Receipt
+	for i, text := range parts {
+		if i < len(old) {
+			if err := r.RC.Edit(ctx, puppet, p.RCRoom, ids.RCMessage(old[i].RCMessage), text); ignore(err, ErrNotFound) != nil {
+				return nil, outcome(item, err, "Rocket.Chat refused the edit")
+			}
+			continue
+		}
+		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
+		if err := r.say(ctx, p, puppet, id, "", text); err != nil {
+			return nil, outcome(item, err, "Rocket.Chat refused the edit")
+		}
+		receipts = append(receipts, queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: string(target), MXSender: e.Sender})
+	}
+	for _, l := range old[min(len(parts), len(old)):] {
+		if err := r.deleteInRocketChat(ctx, l); err != nil {
+			return nil, outcome(item, err, "")
+		}
+		if err := r.Store.DropLink(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	return receipts, nil
 }
 
 // say sends as a puppet, and lets it into the room first when it is outside.

@@ -121,6 +121,7 @@ type Message struct {
 	Alias       string              `json:"alias,omitempty"`
 	Mentions    []Mention           `json:"mentions,omitempty"`
 	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
+	Location    *Location           `json:"location,omitempty"`
 	Attachments []Attachment        `json:"attachments,omitempty"`
 	File        *File               `json:"file,omitempty"`  // the first file itself
 	Files       []File              `json:"files,omitempty"` // every file, and after a picture its thumbnail
@@ -131,6 +132,12 @@ type Message struct {
 func (m *Message) UnmarshalJSON(data []byte) error {
 	type plain Message
 	return tolerant(json.Unmarshal(data, (*plain)(m)))
+}
+
+// A Location is a place that somebody shares: a GeoJSON point.
+type Location struct {
+	Type        string    `json:"type"`        // "Point"
+	Coordinates []float64 `json:"coordinates"` // longitude and latitude, degrees
 }
 
 // A Reaction is who reacted to a message with one emoji.

@@ -168,6 +168,12 @@ func (s *Store) Retry(ctx context.Context, it queue.Item, at time.Time, failed b
 	})
 }
 
+// Renew implements queue.Backend.
+func (s *Store) Renew(ctx context.Context, it queue.Item, until time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE lanes SET held = $1 WHERE lane = $2 AND held > 0`, until.UnixMilli(), it.Lane)
+	return err
+}
+
 // Buried lists what was buried, oldest first.
 func (s *Store) Buried(ctx context.Context) ([]queue.Item, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT id, lane, kind, payload, accepted, attempts, failures FROM items WHERE buried > 0 ORDER BY seq`)
@@ -255,6 +261,11 @@ const keepDone = 30 * 24 * time.Hour
 
 // Prune forgets what is too old to come again.
 func (s *Store) Prune(ctx context.Context, now time.Time) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM done WHERE at < $1`, now.Add(-keepDone).UnixMilli())
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM done WHERE at < $1`, now.Add(-keepDone).UnixMilli()); err != nil {
+		return err
+	}
+	// Captions are edited for as long as anybody likes; only what waits for
+	// its message can be forgotten.
+	_, err := s.db.ExecContext(ctx, `DELETE FROM media WHERE at < $1 AND source LIKE 'mx:%'`, now.Add(-keepDone).UnixMilli())
 	return err
 }

@@ -166,6 +166,12 @@ func (s *Store) LinksByMessage(ctx context.Context, message ids.RCMessage) ([]qu
 	return s.links(ctx, linkColumns+` WHERE rc_message = $1 ORDER BY part`, message)
 }
 
+// DropLink implements relay.Store.
+func (s *Store) DropLink(ctx context.Context, l queue.Receipt) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM links WHERE rc_message = $1 AND mx_event = $2`, l.RCMessage, l.MXEvent)
+	return err
+}
+
 func (s *Store) links(ctx context.Context, query string, arg any) ([]queue.Receipt, error) {
 	rows, err := s.read.QueryContext(ctx, query, arg)
 	if err != nil {

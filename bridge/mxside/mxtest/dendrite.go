@@ -172,7 +172,7 @@ federation_api:
   disable_tls_validation: true
   deny_networks: []
   allow_networks: ["0.0.0.0/0", "::/0"]
-media_api: {base_path: ./media}
+media_api: {base_path: ./media, max_file_size_bytes: 4194304}
 room_server: {default_room_version: "10"}
 sync_api: {search: {enabled: false}}
 user_api: {account_bcrypt_cost: 4}

@@ -40,6 +40,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Backend, reopen func(t *testing.
 		{"ARetryBlocksItsLaneUntilItsTime", suite.retry},
 		{"AttemptsAndFailuresAreCountedApart", suite.counts},
 		{"ALeaseThatEndedIsClaimedAgain", suite.lease},
+		{"ALeaseThatIsRenewedHolds", suite.renew},
 		{"NextIsWhenTheFirstFreeLaneIsDue", suite.next},
 		{"AddIsAllOrNothing", suite.allOrNothing},
 		{"WhatWasAddedSurvivesACrash", suite.crash},
@@ -201,6 +202,17 @@ func (s suite) lease(t *testing.T) {
 	if it := mustClaim(t, b, 61*time.Second, "a-1"); it.Attempts != 1 {
 		t.Errorf("attempts = %d, want 1", it.Attempts)
 	}
+}
+
+func (s suite) renew(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	it := mustClaim(t, b, 0, "a-1")
+	must(t, b.Renew(t.Context(), it, epoch.Add(2*time.Minute)))
+	mustNotClaim(t, b, 119*time.Second)
+	must(t, b.Done(t.Context(), it, nil))
+	must(t, b.Renew(t.Context(), it, epoch.Add(time.Hour))) // too late: it holds nothing any more
+	mustClaim(t, b, 119*time.Second, "a-2")
 }
 
 func (s suite) next(t *testing.T) {

@@ -1,0 +1,66 @@
+package convert
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestContentTypesAreLookedAt(t *testing.T) {
+	png := "\x89PNG\r\n\x1a\n"
+	for _, tc := range []struct{ said, name, head, want string }{
+		{"image/png", "a.png", png, "image/png"},
+		{"image/jpeg", "a.jpg", png, "image/png"},
+		{"image/png", "a.png", "<html><script>", "application/octet-stream"},
+		{"image/svg+xml", "a.svg", "<?xml version='1.0'?><svg>", "image/svg+xml"},
+		{"", "a.png", png, "image/png"},
+		{"", "a.pdf", "%PDF-1.4", "application/pdf"},
+		{"audio/ogg", "a.ogg", "OggS\x00", "audio/ogg"},
+		{"audio/mp4", "a.m4a", "\x00\x00\x00\x18ftypmp42", "audio/mp4"},
+		{"image/heic", "a.heic", "\x00\x01\x02\x03", "image/heic"},
+		{"video/mp4", "a.mp4", "MZ\x90\x00", "video/mp4"},
+		{"nonsense", "a", "", "application/octet-stream"},
+		{"text/html; charset=utf-8", "a.html", "<html>", "text/html"},
+	} {
+		if got := ContentType(tc.said, tc.name, []byte(tc.head)); got != tc.want {
+			t.Errorf("ContentType(%q, %q, %q) = %q, want %q", tc.said, tc.name, tc.head, got, tc.want)
+		}
+	}
+}
+
+func TestFileNamesAreSafe(t *testing.T) {
+	for _, tc := range []struct{ name, kind, want string }{
+		{"harbour view.png", "image/png", "harbour view.png"},
+		{"../../etc/passwd", "", "passwd"},
+		{`C:\Users\a\b.txt`, "text/plain", "b.txt"},
+		{"", "image/jpeg", "file.jpg"},
+		{"a\u202egnp.exe", "", "agnp.exe"},
+		{"\u200b\u200b", "text/plain", "file.txt"},
+		{"x\r\nContent-Type: y", "", "x Content-Type: y"},
+		{"cat.png", "application/octet-stream", "cat.png.bin"},
+		{"...", "", "file"},
+	} {
+		if got := FileName(tc.name, tc.kind); got != tc.want {
+			t.Errorf("FileName(%q, %q) = %q, want %q", tc.name, tc.kind, got, tc.want)
+		}
+	}
+}
+
+func FuzzFileName(f *testing.F) {
+	f.Add("a.png", "image/png")
+	f.Add(strings.Repeat("é", 3000)+".jpeg", "")
+	f.Fuzz(func(t *testing.T, name, kind string) {
+		got := FileName(name, kind)
+		if got == "" || len(got) > maxFileName+32 || strings.ContainsAny(got, "/\\\r\n\x00") || !utf8.ValidString(got) || got == "." || got == ".." {
+			t.Errorf("FileName(%q, %q) = %q", name, kind, got)
+		}
+	})
+}
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1536: "1.5 kB", 10 << 20: "10 MB", 104857600: "100 MB", 5 << 30: "5 GB"} {
+		if got := Bytes(n); got != want {
+			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package bridge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// picture returns a PNG that no other test sends.
+func picture(width, height int) []byte {
+	m := image.NewRGBA(image.Rect(0, 0, width, height))
+	for i := range width * height {
+		m.Set(i%width, i/width, color.RGBA{uint8(i), uint8(i >> 8), uint8(i * 7), 255})
+	}
+	var b bytes.Buffer
+	_ = png.Encode(&b, m) // into memory
+	return b.Bytes()
+}
+
+func (s *stage) fetch(req *http.Request) (int, []byte) {
+	s.t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, data
+}
+
+// upload stores a file on bob's server.
+func (s *stage) upload(name, contentType string, data []byte) string {
+	s.t.Helper()
+	req, _ := http.NewRequest(http.MethodPost, s.far.URL+"/_matrix/media/v3/upload?filename="+url.QueryEscape(name), bytes.NewReader(data))
+	req.Header.Set("Authorization", "Bearer "+s.bob.Token)
+	req.Header.Set("Content-Type", contentType)
+	status, body := s.fetch(req)
+	var out struct {
+		URI string `json:"content_uri"`
+	}
+	if json.Unmarshal(body, &out) != nil || out.URI == "" {
+		s.t.Fatalf("upload: %d %s", status, body)
+	}
+	return out.URI
+}
+
+// download fetches a file as bob, from his own server.
+func (s *stage) download(mxc string) []byte {
+	s.t.Helper()
+	req, _ := http.NewRequest(http.MethodGet, s.far.URL+"/_matrix/client/v1/media/download/"+strings.TrimPrefix(mxc, "mxc://"), nil)
+	req.Header.Set("Authorization", "Bearer "+s.bob.Token)
+	status, data := s.fetch(req)
+	if status != http.StatusOK {
+		s.t.Fatalf("download %s: %d %s", mxc, status, data)
+	}
+	return data
+}
+
+// file fetches a file of Rocket.Chat as alice.
+func (s *stage) file(m rctest.Message) []byte {
+	s.t.Helper()
+	link, _ := m.Attachments[0]["title_link"].(string)
+	alice := s.rc.Login("alice")
+	req, _ := http.NewRequest(http.MethodGet, s.rc.URL+link, nil)
+	req.Header.Set("X-User-Id", alice.ID)
+	req.Header.Set("X-Auth-Token", alice.Token)
+	status, data := s.fetch(req)
+	if status != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %s", link, status, data)
+	}
+	return data
+}
+
+func (s *stage) withFile(name string) rctest.Message {
+	s.t.Helper()
+	return s.message(name, func(m rctest.Message) bool { return m.File.Name == name })
+}
+
+func TestFeatureFiles(t *testing.T) {
+	s := newStage(t)
+	data := picture(70, 50)
+	s.rc.Upload(s.room, "alice", "harbour view.png", "image/png", data, "the *harbour*")
+	_, c := s.find("the picture", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.image" })
+	info, _ := c["info"].(map[string]any)
+	if c["filename"] != "harbour view.png" || c["body"] != "the **harbour**" || !strings.Contains(fmt.Sprint(c["formatted_body"]), "<strong>harbour</strong>") {
+		t.Errorf("content = %v", c)
+	}
+	if info["mimetype"] != "image/png" || info["w"] != 70.0 || info["h"] != 50.0 || info["size"] != float64(len(data)) {
+		t.Errorf("info = %v", info)
+	}
+	if got := s.download(fmt.Sprint(c["url"])); !bytes.Equal(got, data) {
+		t.Errorf("%d bytes arrived on Matrix of %d", len(got), len(data))
+	}
+
+	back := picture(31, 17)
+	event := s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.image", "body": "what I see", "filename": "window.png", "url": s.upload("window.png", "image/png", back),
+		"info": map[string]any{"mimetype": "image/png", "size": len(back), "w": 31, "h": 17},
+	})
+	m := s.withFile("window.png")
+	if m.Text != "what I see" || m.User.Username != s.puppet || !bytes.Equal(s.file(m), back) {
+		t.Errorf("message = %+v", m)
+	}
+	s.bob.SendEvent(s.mxRoom, "m.sticker", map[string]any{
+		"body": "wave", "url": s.upload("sticker", "image/png", back), "info": map[string]any{"mimetype": "image/png"},
+	})
+	if m := s.withFile("wave.png"); m.Text != "" {
+		t.Errorf("sticker = %+v", m)
+	}
+	// A caption is edited, and the file stays.
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.image", "body": "* what I saw", "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
+		"m.new_content": map[string]any{"msgtype": "m.image", "body": "what I saw", "filename": "window.png", "url": c["url"]},
+	})
+	s.message("the new caption", func(m rctest.Message) bool { return m.File.Name == "window.png" && m.Text == "what I saw" })
+	s.rc.Say(s.room, "alice", "pretty")
+	s.findText("pretty")
+	if n := len(s.saidInRC(s.room)); n != 5 {
+		t.Errorf("%d messages in Rocket.Chat, want 5 with the one that warms up: %q", n, s.saidInRC(s.room))
+	}
+}
+
+func TestFeatureCaptionEdits(t *testing.T) {
+	s := newStage(t)
+	id := s.rc.Upload(s.room, "alice", "notes.pdf", "application/pdf", []byte("%PDF-1.4 not much"), "tuesday")
+	event, before := s.find("the file", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.file" })
+	s.rc.Edit(id, "alice", "wednesday")
+	_, c := s.find("the edit", func(_ string, c map[string]any) bool { return relation(c)["rel_type"] == "m.replace" })
+	fresh, _ := c["m.new_content"].(map[string]any)
+	if relation(c)["event_id"] != event || fresh["body"] != "wednesday" || fresh["url"] != before["url"] || fresh["filename"] != "notes.pdf" {
+		t.Errorf("edit = %v", c)
+	}
+}
+
+func TestFeatureFilesThatDoNotFit(t *testing.T) {
+	s := newStage(t)
+	s.rc.Upload(s.room, "alice", "film.bin", "application/octet-stream", make([]byte, mxtest.UploadLimit+1), "")
+	s.find("a word about the film", func(_ string, c map[string]any) bool {
+		return strings.HasPrefix(fmt.Sprint(c["body"]), "[film.bin] (") && strings.Contains(fmt.Sprint(c["body"]), "at most")
+	})
+	s.rc.Set("FileUpload_MediaTypeBlackList", "image/svg+xml,application/x-odd")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.file", "body": "odd.x", "url": s.upload("odd.x", "application/x-odd", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-odd"},
+	})
+	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.x]: Rocket.Chat does not take") })
+	// A picture that is none is a file like any other.
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.image", "body": "cat.png", "url": s.upload("cat.png", "image/png", []byte("<html><script>alert(1)</script></html>")), "info": map[string]any{"mimetype": "image/png"},
+	})
+	m := s.withFile("cat.png.bin")
+	if fmt.Sprint(m.Attachments[0]["image_url"]) != "<nil>" {
+		t.Errorf("shown as a picture: %v", m.Attachments)
+	}
+}
+
+func TestFeatureLocations(t *testing.T) {
+	s := newStage(t)
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.location", "body": "here", "geo_uri": "geo:51.5,-0.12;u=35"})
+	s.message("the place", func(m rctest.Message) bool {
+		return strings.HasPrefix(m.Text, "here") && strings.Contains(m.Text, "mlat=51.5&mlon=-0.12")
+	})
+	s.rc.SayWith(s.room, "alice", "", map[string]any{"location": map[string]any{"type": "Point", "coordinates": []any{13.4, 52.5}}})
+	_, c := s.find("alice's place", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.location" && c["geo_uri"] == "geo:52.5,13.4" })
+	if c["body"] == "" {
+		t.Errorf("content = %v", c)
+	}
+}

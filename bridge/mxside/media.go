@@ -1,0 +1,328 @@
+package mxside
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/id"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+const (
+	// patience is how long a transfer may go without a byte.
+	patience = time.Minute
+	// defaultUpload is what is taken to be allowed when a homeserver does not
+	// say: Dendrite's default.
+	defaultUpload = 10 << 20
+	limitsFor     = 5 * time.Minute
+)
+
+// errStalled ends a transfer that stands still.
+var errStalled = errors.New("the transfer stands still")
+
+// limits remembers what the homeserver takes.
+type limits struct {
+	mu    sync.Mutex
+	known relay.Limits
+	until time.Time
+}
+
+// Limits implements relay.Matrix: GET /_matrix/client/v1/media/config, or the
+// path it had before Matrix 1.11.
+func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	if time.Now().Before(s.limits.until) {
+		return s.limits.known, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(s.Names.BotUser())
+	var out struct {
+		Size *float64 `json:"m.upload.size"`
+	}
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "config"}), nil, &out)
+	if errors.Is(side(err), relay.ErrNotFound) || errors.Is(err, mautrix.MUnrecognized) {
+		_, err = c.MakeRequest(ctx, http.MethodGet, c.BuildURL(mautrix.MediaURLPath{"v3", "config"}), nil, &out)
+	}
+	if err != nil {
+		return relay.Limits{}, side(err)
+	}
+	s.limits.known = relay.Limits{File: defaultUpload}
+	if out.Size != nil && *out.Size > 0 && *out.Size < 1<<50 {
+		s.limits.known.File = int64(*out.Size)
+	}
+	s.limits.until = time.Now().Add(limitsFor)
+	return s.limits.known, nil
+}
+
+// Upload implements relay.Matrix: POST /_matrix/media/v3/upload. Homeservers want
+// to know the size before, so what comes without one goes through a temporary
+// file.
+func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string, error) {
+	if m.Size < 0 {
+		whole, err := spool(m)
+		if err != nil {
+			return "", err
+		}
+		m = whole
+	}
+	defer func() { _ = m.Body.Close() }()
+	ctx, w := watching(ctx)
+	defer w.stop()
+	c := s.as(as)
+	target := c.BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, map[string]string{"filename": m.Name, "user_id": string(as)})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, &moving{r: m.Body, left: m.Size, watch: w})
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+	}
+	if req.ContentLength = m.Size; m.Size == 0 {
+		req.Body = http.NoBody
+	}
+	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
+	req.Header.Set("Content-Type", m.Type)
+	res, err := s.http.Do(req)
+	if err != nil {
+		return "", w.why(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var out struct {
+		URI string `json:"content_uri"`
+	}
+	if err := refusal(res); err != nil {
+		return "", err
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&out); err != nil || out.URI == "" {
+		return "", fmt.Errorf("the homeserver %w: an upload was answered with no address", relay.ErrUnavailable)
+	}
+	return out.URI, nil
+}
+
+// Download implements relay.Matrix: GET /_matrix/client/v1/media/download, which
+// asks for a login, or the path it had before Matrix 1.11.
+func (s *Side) Download(ctx context.Context, mxc string, limit int64) (relay.Media, error) {
+	uri, err := id.ParseContentURI(mxc)
+	if err != nil || uri.IsEmpty() {
+		return relay.Media{}, fmt.Errorf("%w: the address of the file is not one", relay.ErrRefused)
+	}
+	c := s.as(s.Names.BotUser())
+	media, err := s.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit)
+	if errors.Is(err, errUnrecognized) {
+		media, err = s.download(ctx, c.BuildURL(mautrix.MediaURLPath{"v3", "download", uri.Homeserver, uri.FileID}), limit)
+	}
+	return media, err
+}
+
+func (s *Side) download(ctx context.Context, address string, limit int64) (relay.Media, error) {
+	ctx, w := watching(ctx)
+	body, err := s.get(ctx, w, address)
+	if err != nil {
+		w.stop()
+		return relay.Media{}, err
+	}
+	m := relay.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
+	src := &source{from: bufio.NewReaderSize(body.Body, 4096), body: body.Body, watch: w, left: limit}
+	m.Body = src
+	switch wait, isError := answeredWithError(body, src.from); {
+	case m.Size > limit:
+		err = relay.ErrTooLarge
+	case isError:
+		err = &relay.WaitError{After: wait, Err: errors.New("the homeserver answered a download with an error")}
+	}
+	if err != nil {
+		_ = src.Close()
+		return relay.Media{}, err
+	}
+	return m, nil
+}
+
+// get begins a download. A homeserver that has to fetch the file from another one
+// answers with 504, or 404, when that one does not answer.
+func (s *Side) get(ctx context.Context, w *watch, address string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+	}
+	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
+	res, err := s.http.Do(req)
+	if err != nil {
+		return nil, w.why(err)
+	}
+	w.moved()
+	if err := refusal(res); err != nil {
+		_ = res.Body.Close()
+		return nil, err
+	}
+	return res, nil
+}
+
+// answeredWithError recognises what Dendrite says instead of a file when it is
+// asked too often: status 200 and {"Code":429,…} as JSON.
+func answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
+	if res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
+		return 0, false
+	}
+	head, _ := body.Peek(4096)
+	var said struct {
+		Code *int
+		JSON *struct {
+			Errcode string `json:"errcode"`
+			Retry   int64  `json:"retry_after_ms"`
+		}
+	}
+	dec := json.NewDecoder(bytes.NewReader(head))
+	if dec.Decode(&said) != nil || said.Code == nil || said.JSON == nil || *said.Code < 400 {
+		return 0, false
+	}
+	return max(time.Second, min(time.Duration(said.JSON.Retry)*time.Millisecond, time.Minute)), true
+}
+
+// errUnrecognized: the homeserver does not know this path.
+var errUnrecognized = errors.New("the homeserver does not know this request")
+
+// refusal turns an answer that is no success into the relay's words.
+func refusal(res *http.Response) error {
+	if res.StatusCode/100 == 2 {
+		return nil
+	}
+	var said struct {
+		Code  string `json:"errcode"`
+		Text  string `json:"error"`
+		Retry int64  `json:"retry_after_ms"`
+	}
+	_ = json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&said)
+	text := fmt.Errorf("%d %s: %s", res.StatusCode, said.Code, said.Text)
+	switch status := res.StatusCode; {
+	case said.Code == "M_UNRECOGNIZED", status == http.StatusNotFound && said.Code == "":
+		return fmt.Errorf("%w: %w", errUnrecognized, text)
+	case status == http.StatusTooManyRequests:
+		return &relay.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
+	case status == http.StatusRequestEntityTooLarge, said.Code == "M_TOO_LARGE":
+		return fmt.Errorf("%w: %w", relay.ErrTooLarge, text)
+	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED":
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
+	}
+	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
+}
+
+// spool puts a file of unknown size into a temporary one.
+func spool(m relay.Media) (relay.Media, error) {
+	defer func() { _ = m.Body.Close() }()
+	f, err := os.CreateTemp("", "appliance-media-")
+	if err != nil {
+		return relay.Media{}, err
+	}
+	_ = os.Remove(f.Name()) // it lives as long as it is open
+	if m.Size, err = io.Copy(f, m.Body); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = f.Close()
+		return relay.Media{}, fmt.Errorf("keep a file: %w", err)
+	}
+	m.Body = f
+	return m, nil
+}
+
+// A watch ends a transfer that stands still.
+type watch struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func watching(ctx context.Context) (context.Context, *watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &watch{ctx: ctx, cancel: cancel, timer: time.AfterFunc(patience, func() { cancel(errStalled) })}
+}
+
+func (w *watch) moved() { w.timer.Reset(patience) }
+
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.cancel(nil)
+}
+
+// why tells a transfer that ended by itself from one that was ended.
+func (w *watch) why(err error) error {
+	var size *sizeError
+	switch cause := context.Cause(w.ctx); {
+	case errors.As(err, &size):
+		return fmt.Errorf("%w: %w", relay.ErrUnavailable, size)
+	case errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrNotFound):
+		return plain(err) // what reading the file said
+	case cause != nil && errors.Is(cause, context.Canceled):
+		return cause
+	case cause != nil:
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, cause)
+	}
+	return side(err)
+}
+
+// A sizeError is a file of another size than announced.
+type sizeError struct{ want, got int64 }
+
+func (e *sizeError) Error() string {
+	return "the file has " + strconv.FormatInt(e.got, 10) + " bytes or more, and was announced with " + strconv.FormatInt(e.want, 10)
+}
+
+// moving reads a file that is sent, and fails when its size is another than
+// announced, so that nobody takes it for whole.
+type moving struct {
+	r     io.Reader
+	left  int64
+	read  int64
+	watch *watch
+}
+
+func (m *moving) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.watch.moved()
+	m.read += int64(n)
+	if m.left -= int64(n); m.left < 0 || errors.Is(err, io.EOF) && m.left > 0 {
+		return 0, &sizeError{want: m.read + m.left, got: m.read}
+	}
+	return n, err
+}
+
+// source is what is downloaded: no more than is left, and cut off when nothing
+// comes.
+type source struct {
+	from  *bufio.Reader
+	body  io.Closer
+	watch *watch
+	left  int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.watch.moved()
+	n, err := s.from.Read(p)
+	s.watch.timer.Stop() // who reads may take its time
+	if s.left -= int64(n); s.left < 0 {
+		return 0, relay.ErrTooLarge
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, s.watch.why(err)
+	}
+	return n, err
+}
+
+func (s *source) Close() error {
+	s.watch.stop()
+	return s.body.Close()
+}

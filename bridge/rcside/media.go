@@ -1,0 +1,127 @@
+package rcside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// limitsFor is how long what Rocket.Chat takes is remembered: administrators
+// change it now and then.
+const limitsFor = 5 * time.Minute
+
+// Rocket.Chat's defaults, where its settings are not shown.
+const (
+	defaultFile = 100 << 20
+	defaultText = 5000
+	// unlimited is what is carried when Rocket.Chat sets no limit.
+	unlimited = 1 << 40
+)
+
+type limits struct {
+	mu    sync.Mutex
+	known relay.Limits
+	until time.Time
+}
+
+// Limits implements relay.RocketChat.
+func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	if time.Now().Before(s.limits.until) {
+		return s.limits.known, nil
+	}
+	found, err := s.Client.PublicSettings(ctx, "FileUpload_Enabled", "FileUpload_MaxFileSize", "Message_MaxAllowedSize")
+	if err != nil {
+		return relay.Limits{}, side(err)
+	}
+	known := relay.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
+	switch {
+	case !found.On("FileUpload_Enabled", true):
+		known.File = 0
+	case known.File < 0:
+		known.File = unlimited
+	}
+	s.limits.known, s.limits.until = known, time.Now().Add(limitsFor)
+	return known, nil
+}
+
+// Open implements relay.RocketChat. Files are shown to members of their room, so
+// the bridge account joins a public channel that it only reads.
+func (s *Side) Open(ctx context.Context, p relay.Portal, link string, limit int64) (relay.Media, error) {
+	c, err := s.clientFor(ctx, p.RCReader)
+	if err != nil {
+		return relay.Media{}, err
+	}
+	d, err := c.Download(ctx, link, limit)
+	if rocketchat.Status(err) == http.StatusForbidden && p.RCType == rocketchat.Channel {
+		if err := c.Join(ctx, string(p.RCRoom)); err != nil {
+			return relay.Media{}, side(err)
+		}
+		d, err = c.Download(ctx, link, limit)
+	}
+	if err != nil {
+		return relay.Media{}, mediaError(err)
+	}
+	return relay.Media{Name: d.Name, Type: d.Type, Size: d.Size, Body: body{d.Body}}, nil
+}
+
+// body gives errors of a download in the relay's words.
+type body struct{ io.ReadCloser }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = mediaError(err)
+	}
+	return n, err
+}
+
+func mediaError(err error) error {
+	if errors.Is(err, rocketchat.ErrTooLarge) {
+		return fmt.Errorf("%w: %w", relay.ErrTooLarge, err)
+	}
+	return side(err)
+}
+
+// Upload implements relay.RocketChat.
+func (s *Side) Upload(ctx context.Context, as relay.Puppet, room ids.RCRoom, m relay.Media) (string, error) {
+	var file string
+	err := s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
+		up, err := c.UploadMedia(ctx, string(room), rocketchat.Media{Name: m.Name, Type: m.Type, Size: m.Size, Body: m.Body})
+		file = up.ID
+		if rocketchat.Says(err, "error-file-too-large") {
+			return fmt.Errorf("%w: %w", relay.ErrTooLarge, err)
+		}
+		return err
+	})
+	return file, err
+}
+
+// Show implements relay.RocketChat.
+func (s *Side) Show(ctx context.Context, as relay.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
+	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
+		m, err := c.ConfirmMedia(ctx, string(room), file, rocketchat.MediaMessage{Text: text, Thread: string(thread)})
+		id = ids.RCMessage(m.ID)
+		return err
+	})
+	return id, err
+}
+
+// FindShown implements relay.RocketChat.
+func (s *Side) FindShown(ctx context.Context, as relay.Puppet, room ids.RCRoom, file string, since time.Time) (id ids.RCMessage, ok bool, err error) {
+	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
+		m, found, err := c.MessageWithFile(ctx, string(room), file, since)
+		id, ok = ids.RCMessage(m.ID), found
+		return err
+	})
+	return id, ok, err
+}

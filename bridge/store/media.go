@@ -1,0 +1,25 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"appliance/bridge/relay"
+)
+
+// File implements relay.Store.
+func (s *Store) File(ctx context.Context, source string) (relay.File, bool, error) {
+	f := relay.File{Source: source}
+	var at int64
+	err := s.read.QueryRowContext(ctx, `SELECT target, info, at FROM media WHERE source = $1`, source).Scan(&f.Target, &f.Info, &at)
+	f.At = time.UnixMilli(at).UTC()
+	return found(f, err)
+}
+
+// PutFile implements relay.Store.
+func (s *Store) PutFile(ctx context.Context, f relay.File) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO media (source, target, info, at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (source) DO UPDATE SET target = excluded.target, info = excluded.info, at = excluded.at`,
+		f.Source, f.Target, f.Info, f.At.UnixMilli())
+	return err
+}
