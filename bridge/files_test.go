@@ -174,7 +174,9 @@ func TestFeatureLocations(t *testing.T) {
 		return strings.HasPrefix(m.Text, "here") && strings.Contains(m.Text, "mlat=51.5&mlon=-0.12")
 	})
 	s.rc.SayWith(s.room, "alice", "", map[string]any{"location": map[string]any{"type": "Point", "coordinates": []any{13.4, 52.5}}})
-	_, c := s.find("alice's place", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.location" && c["geo_uri"] == "geo:52.5,13.4" })
+	_, c := s.find("alice's place", func(_ string, c map[string]any) bool {
+		return c["msgtype"] == "m.location" && c["geo_uri"] == "geo:52.5,13.4"
+	})
 	if c["body"] == "" {
 		t.Errorf("content = %v", c)
 	}
