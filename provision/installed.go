@@ -103,7 +103,7 @@ func (i *Installed) Logs(ctx context.Context, out, errOut io.Writer, follow bool
 func (i *Installed) Reload(ctx context.Context) error { return i.p.stack.Signal(ctx, "bridge", "HUP") }
 
 // Down stops the services. Data stays, unless purge: then everything goes but
-// the certificates.
+// certificates and backups.
 func (i *Installed) Down(ctx context.Context, purge bool, r Reporter) error {
 	unlock, err := i.p.stack.Lock()
 	if err != nil {
@@ -117,7 +117,7 @@ func (i *Installed) Down(ctx context.Context, purge bool, r Reporter) error {
 	if err != nil || !purge {
 		return err
 	}
-	return reported(r, plan.Step{ID: "purge", Title: "remove everything but the certificates"}, func() error {
+	return reported(r, plan.Step{ID: "purge", Title: "remove everything but certificates and backups"}, func() error {
 		i.p.stack.RemoveOldImages(ctx, "")
 		return i.p.stack.Purge()
 	})

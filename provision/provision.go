@@ -12,6 +12,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 		return nil, err
 	}
 	p := &Prepared{opts: o, stack: s, host: preflight.RealHost(s)}
-	if err := p.checkPermanent(); err != nil {
+	if err := errors.Join(p.checkRestore(), p.checkPermanent()); err != nil {
 		return nil, err
 	}
 	var g errgroup.Group
@@ -125,6 +126,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	for _, host := range p.wanted.Hosts {
 		p.state.Certificates[host] = p.needCertificate(host)
 	}
+	p.state.Dumps = dumps(p.opts.Dir)
 	p.state.Bootstrap = p.needBootstrap(ctx)
 	return nil
 }

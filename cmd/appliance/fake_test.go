@@ -34,6 +34,13 @@ func fakeDocker() {
 		}
 	case strings.HasPrefix(args, "compose config --images"):
 		fmt.Println("postgres:17")
+	case strings.HasPrefix(args, "exec -i postgres pg_dump"):
+		fmt.Print("what postgres holds")
+	case strings.HasPrefix(args, "exec -i postgres pg_restore"):
+		dump, _ := io.ReadAll(os.Stdin)
+		note(dir, "loaded", strings.ReplaceAll(string(dump), " ", "\n"))
+	case strings.Contains(args, "--no-deps"):
+		note(dir, "running", args[strings.LastIndex(args, " ")+1:])
 	case strings.Contains(args, " up "):
 		if bad, err := os.ReadFile(filepath.Join(dir, "unhealthy")); err == nil {
 			note(dir, "running", strings.TrimSpace(string(bad)))

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	// renders, and the client with which it looks into Rocket.Chat.
 	"provision":                     {"provision", "bridge/config"},
 	"provision/answers":             {"provision/internal/atomicfile"},
+	"provision/backup":              {},
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
@@ -80,6 +81,8 @@ var homes = []struct {
 	{"maunium.net/go/mautrix", []string{"bridge/mxside", "cmd/demo"}},
 	{"golang.org/x/crypto/acme/autocert", []string{"provision/certs"}},
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
+	{"filippo.io/age", []string{"provision/backup"}},
+	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},
 	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},
 	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "provision/certs/acmetest"}},

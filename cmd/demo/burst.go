@@ -43,25 +43,19 @@ func (d *demo) burst(ctx context.Context, b burst) error {
 	}
 	start := time.Now()
 	var sent atomic.Int64
-	var once sync.Once
+	var halfway sync.Once
 	half := make(chan struct{})
 	count := func() {
 		if sent.Add(1) >= int64(b.messages) { // half of both ways
-			once.Do(func() { close(half) })
+			halfway.Do(func() { close(half) })
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return flood(gctx, b.messages, count, func(id, text string) error {
-			err := c.alice.say(gctx, room, id, "r "+text)
-			if err != nil && strings.Contains(err.Error(), "400 Bad Request") {
-				return nil // it is there already: the answer was lost
-			}
-			return err
-		})
+		return flood(gctx, 0, b.messages, count, func(id, text string) error { return once(c.alice.say(gctx, room, id, "r "+text)) })
 	})
 	g.Go(func() error {
-		return flood(gctx, b.messages, count, func(id, text string) error { return c.bob.send(gctx, mxRoom, id, "m "+text) })
+		return flood(gctx, 0, b.messages, count, func(id, text string) error { return c.bob.send(gctx, mxRoom, id, "m "+text) })
 	})
 	g.Go(func() error {
 		select {
@@ -92,11 +86,21 @@ func (d *demo) burst(ctx context.Context, b burst) error {
 	return nil
 }
 
-// flood sends n messages one after the other, each as often as it takes.
-func flood(ctx context.Context, n int, count func(), send func(id, text string) error) error {
+// once makes nothing of a refusal of a message that is there already: the answer
+// to the first attempt was lost.
+func once(err error) error {
+	if err != nil && strings.Contains(err.Error(), "400 Bad Request") {
+		return nil
+	}
+	return err
+}
+
+// flood sends n messages one after the other, numbered from first, each as often
+// as it takes.
+func flood(ctx context.Context, first, n int, count func(), send func(id, text string) error) error {
 	for i := range n {
 		for id := newID(); ; {
-			if err := send(id, strconv.Itoa(i)); err == nil {
+			if err := send(id, strconv.Itoa(first+i)); err == nil {
 				break
 			}
 			select {

@@ -202,7 +202,9 @@ func (d *demo) images() (map[string]string, bool, error) {
 // down removes everything the demo made.
 func (d *demo) down(ctx context.Context) error {
 	var errs []error
-	if _, err := os.Stat(d.install()); err == nil {
+	if _, err := os.Stat(d.path("install/appliance.yaml")); err != nil {
+		errs = append(errs, d.destroy(ctx)) // what an interrupted demo has left
+	} else {
 		_, err := d.command(ctx, d.program, "down", "--dir", d.install(), "--purge", "--yes")
 		errs = append(errs, err)
 	}

@@ -51,6 +51,7 @@ for disturbance in "" "-kill bridge" "-kill rocketchat" "-kill homeserver" "-rel
 	# shellcheck disable=SC2086 # the words are meant to be split
 	bin/demo -messages "$messages" $disturbance burst
 done
+bin/demo -messages "$((messages / 2))" lose
 bin/appliance doctor --dir .demo/install
 $running || bin/demo -appliance bin/appliance down
 say "all tests passed"

@@ -38,8 +38,11 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if missing := w.missingImages(s); len(missing) > 0 {
 		add("images", "fetch "+strings.Join(missing, ", "), "not on this host", PullImages{missing}, "files")
 	}
+	if len(s.Dumps) > 0 {
+		add("databases", "load "+strings.Join(s.Dumps, " and ")+" from the backup", "a backup has been restored", LoadDatabases{s.Dumps}, "files", "images")
+	}
 	if cause := servicesCause(paths, w.unwanted(s), s); cause != "" {
-		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images")
+		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "databases")
 	}
 	if s.doorWithoutKeeper() {
 		certificates(w.Profile("acme"), "files", "services")
@@ -112,6 +115,9 @@ func (w Wanted) unwanted(s State) []string {
 func servicesCause(paths, unwanted []string, s State) string {
 	if len(s.Services) == 0 {
 		return "none are running"
+	}
+	if len(s.Dumps) > 0 {
+		return "databases are loaded"
 	}
 	if slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(composeFiles, p) }) {
 		return "configuration changed"

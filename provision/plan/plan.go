@@ -35,6 +35,7 @@ type Executor interface {
 	GetCertificate(context.Context, GetCertificate) error
 	BuildImage(context.Context, BuildImage) error
 	PullImages(context.Context, PullImages) error
+	LoadDatabases(context.Context, LoadDatabases) error
 	StartServices(context.Context, StartServices) error
 	Bootstrap(context.Context, Bootstrap) error
 }
@@ -53,6 +54,8 @@ type (
 	BuildImage struct{ Name string }
 	// PullImages fetches images from their registries.
 	PullImages struct{ Names []string }
+	// LoadDatabases replaces the content of databases by what a backup has brought.
+	LoadDatabases struct{ Names []string }
 	// StartServices starts what is not running, restarts what has changed,
 	// removes what is no longer wanted and waits until all are healthy.
 	StartServices struct{ Remove []string }
@@ -77,6 +80,9 @@ func (op BuildImage) Run(ctx context.Context, ex Executor) error { return ex.Bui
 
 // Run calls ex.PullImages.
 func (op PullImages) Run(ctx context.Context, ex Executor) error { return ex.PullImages(ctx, op) }
+
+// Run calls ex.LoadDatabases.
+func (op LoadDatabases) Run(ctx context.Context, ex Executor) error { return ex.LoadDatabases(ctx, op) }
 
 // Run calls ex.StartServices.
 func (op StartServices) Run(ctx context.Context, ex Executor) error { return ex.StartServices(ctx, op) }

@@ -52,6 +52,7 @@ type State struct {
 	Services     map[string]Service // what exists of the project
 	Hashes       map[string]string  // service -> hash of its configuration on disk
 	Certificates map[string]string  // host -> why it needs a certificate; "" when it needs none
+	Dumps        []string           // databases that a backup has brought and that wait to be loaded
 	Bootstrap    string             // why bootstrap has to run; "" when all is there
 }
 

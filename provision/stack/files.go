@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"appliance/provision/internal/atomicfile"
@@ -50,23 +51,26 @@ func (s *Stack) SaveManifest(m plan.Manifest) error {
 }
 
 // Purge removes the installation but for its certificates, which authorities do
-// not give out again and again.
+// not give out again and again, and its backups.
 func (s *Stack) Purge() error {
-	return removeBut(s.Dir, filepath.Join(s.Dir, "data", "certs"))
+	return RemoveBut(s.Dir, s.path("data/certs"), s.path("backups"), s.path(lockName))
 }
 
-func removeBut(dir, kept string) error {
+// RemoveBut removes what is in a directory except the kept paths and the
+// directories above them.
+func RemoveBut(dir string, kept ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
+		above := func(k string) bool { return strings.HasPrefix(k, name+string(filepath.Separator)) }
 		switch {
-		case name == kept, name == filepath.Join(dir, lockName):
+		case slices.Contains(kept, name):
 			continue
-		case strings.HasPrefix(kept, name+string(filepath.Separator)):
-			err = removeBut(name, kept)
+		case e.IsDir() && slices.ContainsFunc(kept, above):
+			err = RemoveBut(name, kept...)
 		default:
 			err = os.RemoveAll(name)
 		}

@@ -15,7 +15,7 @@ func (a *app) downCommand() *cobra.Command {
 	var purge, yes bool
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Stop the services and keep the data; with --purge remove everything but the certificates",
+		Short: "Stop the services and keep the data; with --purge remove everything but certificates and backups",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context(), purge, yes) },
 	}
@@ -45,7 +45,7 @@ func (a *app) down(ctx context.Context, purge, yes bool) error {
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"dir": a.dir, "purged": purge})
 	}
 	if purge {
-		fmt.Fprintf(a.env.Stdout, "removed; certificates are still in %s/data/certs\n", a.dir)
+		fmt.Fprintf(a.env.Stdout, "removed; certificates and backups are still in %s\n", a.dir)
 	} else {
 		fmt.Fprintln(a.env.Stdout, "stopped; start again with: appliance up")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/backup"
 	"appliance/provision/certs"
 	"appliance/provision/stack"
 )
@@ -63,9 +64,10 @@ func statusOf(err error) int {
 		return statusDoctor
 	case is(new(*usageError)):
 		return statusUsage
-	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)):
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
 		return statusAnswers
-	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)):
+	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)),
+		is(new(*provision.NotEmptyError)), is(new(*provision.PendingError)), is(new(*provision.FullDiskError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked

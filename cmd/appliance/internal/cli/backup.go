@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision"
+	"appliance/provision/backup"
+)
+
+// keyFlags are the ways to encrypt and to decrypt a backup.
+type keyFlags struct {
+	recipients              []string
+	recipientsFile          string
+	identities              []string
+	passphraseFile          string
+	canEncrypt, canIdentify bool
+}
+
+func (f *keyFlags) add(cmd *cobra.Command) {
+	if f.canEncrypt {
+		cmd.Flags().StringArrayVarP(&f.recipients, "recipient", "r", nil, "encrypt for the owner of this public `KEY` of age; may be repeated")
+		cmd.Flags().StringVar(&f.recipientsFile, "recipients-file", "", "encrypt for the public keys in `FILE`, one in a line")
+	}
+	if f.canIdentify {
+		cmd.Flags().StringArrayVarP(&f.identities, "identity", "i", nil, "decrypt with the private key of age in `FILE`; may be repeated")
+	}
+	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "the first line of `FILE` is the passphrase")
+}
+
+func (f *keyFlags) keys() (k backup.Keys, err error) {
+	if err := k.To(f.recipients, f.recipientsFile); err != nil {
+		return k, &usageError{err}
+	}
+	for _, file := range f.identities {
+		if err := k.Identity(file); err != nil {
+			return k, &usageError{err}
+		}
+	}
+	if f.passphraseFile != "" {
+		if err := k.Passphrase(f.passphraseFile); err != nil {
+			return k, &usageError{err}
+		}
+	}
+	return k, nil
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	var output string
+	keys := keyFlags{canEncrypt: true}
+	cmd := &cobra.Command{
+		Use:   "backup",
+		Short: "Save everything in one file: databases, media, keys, configuration and secrets",
+		Long: "Saves the whole installation in one file. The bridge and the homeserver stand still while the\n" +
+			"databases are read; Rocket.Chat stays open. Without a key the file holds all secrets in the clear.",
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			k, err := keys.keys()
+			if err != nil {
+				return err
+			}
+			if output != "" {
+				if output, err = filepath.Abs(output); err != nil {
+					return err
+				}
+			}
+			installed, err := a.installed()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = installed.Close() }()
+			printer := a.printer()
+			saved, err := installed.Backup(cmd.Context(), provision.BackupOptions{File: output, Keys: k, Program: a.buildInfo().Version}, printer)
+			printer.Close()
+			if err != nil {
+				return err
+			}
+			return a.saved(saved)
+		},
+	}
+	keys.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
+	cmd.AddCommand(a.backupVerifyCommand())
+	return cmd
+}
+
+func (a *app) saved(s provision.Saved) error {
+	if a.json {
+		return json.NewEncoder(a.env.Stdout).Encode(s)
+	}
+	fmt.Fprintf(a.env.Stdout, "saved %.1f MB in %s (%.1f MB); the bridge stood still for %s\n",
+		float64(s.Content)/1e6, s.File, float64(s.Bytes)/1e6, s.Pause.Round(100*time.Millisecond))
+	if !s.Encrypted {
+		fmt.Fprintln(a.env.Stderr, "the file holds all secrets in the clear: keep it safe, or encrypt with --recipient or --passphrase-file")
+	}
+	return nil
+}
+
+func (a *app) backupVerifyCommand() *cobra.Command {
+	keys := keyFlags{canIdentify: true}
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Read a backup to its end and compare every checksum",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k, err := keys.keys()
+			if err != nil {
+				return err
+			}
+			printer := a.printer()
+			h, m, err := provision.VerifyBackup(cmd.Context(), args[0], k, printer)
+			printer.Close()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return json.NewEncoder(a.env.Stdout).Encode(struct {
+					backup.Header
+					Members int   `json:"members"`
+					Content int64 `json:"content"`
+				}{h, len(m.Members), m.Size()})
+			}
+			fmt.Fprintf(a.env.Stdout, "%s is whole: %s (%s), made on %s by appliance %s, %.1f MB in %d members\n",
+				args[0], h.ServerName, h.Homeserver, h.Created.Format(time.RFC3339), h.Program, float64(m.Size())/1e6, len(m.Members))
+			return nil
+		},
+	}
+	keys.add(cmd)
+	return cmd
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	var o upOptions
+	keys := keyFlags{canIdentify: true}
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make the installation of a backup on an empty host and start it",
+		Long: "Unpacks a backup into an empty directory, verifies it, loads the databases and starts everything.\n" +
+			"A backup that is not whole leaves nothing behind. An interrupted restore is completed by: appliance up",
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			k, err := keys.keys()
+			if err != nil {
+				return err
+			}
+			if err := a.absolute(); err != nil {
+				return err
+			}
+			printer := a.printer()
+			err = provision.Restore(cmd.Context(), a.dir, args[0], k, printer)
+			printer.Close()
+			if err != nil {
+				return err
+			}
+			o.yes = true
+			return a.up(cmd.Context(), o)
+		},
+	}
+	keys.add(cmd)
+	cmd.Flags().StringArrayVar(&o.set, "set", nil, "change one answer on the way, as `key=value`; may be repeated")
+	cmd.Flags().DurationVar(&o.patience, "patience", 60*time.Second, "how long the installation may take until all checks are good")
+	return cmd
+}

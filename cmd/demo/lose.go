@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// lose shows what a backup is good for: people talk while it is made, the host
+// loses everything, the backup is restored, and the conversation goes on with
+// nothing lost and nothing twice.
+func (d *demo) lose(ctx context.Context, messages int) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	if err != nil {
+		return err
+	}
+	t := &talk{cast: c}
+	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("lose-%x", time.Now().UnixMilli())); err != nil {
+		return err
+	}
+	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
+		return err
+	}
+	key := d.path("backup_passphrase")
+	if _, err := d.secret("backup_passphrase", 0); err != nil {
+		return err
+	}
+	// One backup in the middle of a flood: its pause must lose nothing.
+	during := d.path("during.tar.zst.age")
+	if err := removeFiles(during, d.path("lose.tar.zst.age")); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.flood(gctx, messages) })
+	g.Go(func() error { return d.backup(gctx, during, key) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := t.settle(ctx); err != nil {
+		return err
+	}
+	d.say("%d messages each way while a backup was made: every one exactly once and in order on both sides", messages)
+
+	file := d.path("lose.tar.zst.age")
+	if err := d.backup(ctx, file, key); err != nil {
+		return err
+	}
+	if err := d.destroy(ctx); err != nil {
+		return err
+	}
+	if err := d.refusesDamaged(ctx, file, key); err != nil {
+		return err
+	}
+	start := time.Now()
+	if _, err := d.command(ctx, d.program, "restore", file, "--dir", d.install(), "--passphrase-file", key); err != nil {
+		return err
+	}
+	d.say("restored in %.1f s", seconds(start))
+	if _, err := d.command(ctx, d.program, "doctor", "--dir", d.install()); err != nil {
+		return err
+	}
+	if err := t.settle(ctx); err != nil {
+		return fmt.Errorf("after the restore: %w", err)
+	}
+	if err := t.flood(ctx, messages); err != nil {
+		return err
+	}
+	if err := t.settle(ctx); err != nil {
+		return fmt.Errorf("the conversation after the restore: %w", err)
+	}
+	d.say("%d more messages each way after everything was lost and restored: nothing lost, nothing twice; the doctor is content", messages)
+	return removeFiles(during, file)
+}
+
+// talk is a conversation that goes on for longer than one flood.
+type talk struct {
+	*cast
+	room, mxRoom string
+	said         int // each way
+}
+
+// flood lets both say n more messages.
+func (t *talk) flood(ctx context.Context, n int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	nothing := func() {}
+	g.Go(func() error {
+		return flood(ctx, t.said, n, nothing, func(id, text string) error { return once(t.alice.say(ctx, t.room, id, "r "+text)) })
+	})
+	g.Go(func() error {
+		return flood(ctx, t.said, n, nothing, func(id, text string) error { return t.bob.send(ctx, t.mxRoom, id, "m "+text) })
+	})
+	err := g.Wait()
+	t.said += n
+	return err
+}
+
+// settle waits for everything that was ever said and checks it.
+func (t *talk) settle(ctx context.Context) error {
+	inMX, inRC, err := t.settled(ctx, t.room, t.mxRoom, t.said)
+	if err != nil {
+		return err
+	}
+	return errors.Join(inOrder("Matrix", "r ", inMX, t.said), inOrder("Rocket.Chat", "m ", inRC, t.said))
+}
+
+func (d *demo) backup(ctx context.Context, file, key string) error {
+	out, err := d.command(ctx, d.program, "backup", "--dir", d.install(), "--output", file, "--passphrase-file", key, "--json")
+	if err != nil {
+		return err
+	}
+	var saved struct {
+		Content int64         `json:"content"`
+		Pause   time.Duration `json:"pause_ns"`
+	}
+	if err := json.Unmarshal([]byte(out), &saved); err != nil {
+		return err
+	}
+	d.say("backup of %.1f MB; the bridge stood still for %s", float64(saved.Content)/1e6, saved.Pause.Round(100*time.Millisecond))
+	_, err = d.command(ctx, d.program, "backup", "verify", file, "--passphrase-file", key)
+	return err
+}
+
+// destroy loses the host: containers and files, certificates too.
+func (d *demo) destroy(ctx context.Context) error {
+	ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project="+filepath.Base(d.install()))
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(ids) == "" {
+		return os.RemoveAll(d.install())
+	}
+	if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, strings.Fields(ids)...)...); err != nil {
+		return err
+	}
+	return os.RemoveAll(d.install())
+}
+
+// refusesDamaged restores damaged copies of a backup, which must leave nothing.
+func (d *demo) refusesDamaged(ctx context.Context, file, key string) error {
+	good, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	flipped := slices.Clone(good)
+	flipped[len(flipped)/2] ^= 1
+	damaged := d.path("damaged")
+	for what, data := range map[string][]byte{"truncated": good[:len(good)/2], "altered": flipped} {
+		if err := os.WriteFile(damaged, data, 0o600); err != nil {
+			return err
+		}
+		if _, err := d.command(ctx, d.program, "restore", damaged, "--dir", d.install(), "--passphrase-file", key); err == nil {
+			return fmt.Errorf("a backup that is %s was restored", what)
+		}
+		if _, err := os.Lstat(d.install()); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("a backup that is %s left something behind", what)
+		}
+	}
+	return os.Remove(damaged)
+}
+
+func removeFiles(names ...string) error {
+	var errs []error
+	for _, name := range names {
+		if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

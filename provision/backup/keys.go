@@ -1,0 +1,109 @@
+package backup
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+)
+
+// Keys encrypt or decrypt an archive. The zero value leaves it in the clear.
+type Keys struct {
+	recipients []age.Recipient
+	identities []age.Identity
+}
+
+// Encrypts reports whether an archive that is written with the keys is secret.
+func (k Keys) Encrypts() bool { return len(k.recipients) > 0 }
+
+// To adds recipients: public keys such as age1..., from the command line or, one
+// in a line, from a file.
+func (k *Keys) To(keys []string, file string) error {
+	if file != "" {
+		data, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(data)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				keys = append(keys, line)
+			}
+		}
+	}
+	for _, key := range keys {
+		r, err := age.ParseRecipients(strings.NewReader(key))
+		if err != nil {
+			return fmt.Errorf("recipient %q is not a public key of age: it should begin with age1", key)
+		}
+		k.recipients = append(k.recipients, r...)
+	}
+	return nil
+}
+
+// Identity adds the private keys in a file.
+func (k *Keys) Identity(file string) error {
+	f, err := os.Open(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	ids, err := age.ParseIdentities(f)
+	if err != nil {
+		return fmt.Errorf("%s holds no private key of age", file) // the library's words could show a part of it
+	}
+	k.identities = append(k.identities, ids...)
+	return nil
+}
+
+// Passphrase takes the first line of a file as what encrypts and decrypts.
+func (k *Keys) Passphrase(file string) error {
+	data, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	phrase := strings.TrimRight(string(line), "\r")
+	if len(phrase) < 8 {
+		return fmt.Errorf("the first line of %s is too short for a passphrase: at least 8 characters", file)
+	}
+	r, err := age.NewScryptRecipient(phrase)
+	if err != nil {
+		return err
+	}
+	id, err := age.NewScryptIdentity(phrase)
+	if err != nil {
+		return err
+	}
+	if len(k.recipients) > 0 {
+		return errors.New("a backup is encrypted for recipients or with a passphrase, not both")
+	}
+	k.recipients, k.identities = append(k.recipients, r), append(k.identities, id)
+	return nil
+}
+
+const ageMagic = "age-encryption.org/v1\n"
+
+// decrypt takes the encryption off, if there is one.
+func (k Keys) decrypt(r io.Reader) (io.Reader, error) {
+	b := bufio.NewReaderSize(r, 1<<16)
+	if head, _ := b.Peek(len(ageMagic)); string(head) != ageMagic {
+		return b, nil
+	}
+	if len(k.identities) == 0 {
+		return nil, &KeyError{"a key is needed to read it"}
+	}
+	plain, err := age.Decrypt(b, k.identities...)
+	var none *age.NoIdentityMatchError
+	if errors.As(err, &none) {
+		return nil, &KeyError{"this is not the key to it"}
+	}
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	return plain, nil
+}

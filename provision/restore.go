@@ -1,0 +1,282 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"appliance/provision/answers"
+	"appliance/provision/backup"
+	"appliance/provision/plan"
+	"appliance/provision/stack"
+)
+
+// restoreDir holds what has been unpacked from a backup and is not in place yet:
+// files/ until all of it is verified, databases/ until the dumps are loaded.
+// appliance.yaml is put in place last, so that a directory with it is an
+// installation and one without it is nothing yet.
+const restoreDir = ".restore"
+
+func restoredFiles(dir string) string { return filepath.Join(dir, restoreDir, "files") }
+func restoredDumps(dir string) string { return filepath.Join(dir, restoreDir, "databases") }
+
+// A PendingError says that a restore was interrupted before its end.
+type PendingError struct{ Dir string }
+
+func (e *PendingError) Error() string {
+	return "a backup has been restored into " + e.Dir + " only in part"
+}
+
+// Hint says what to do.
+func (e *PendingError) Hint() string {
+	if Exists(e.Dir) {
+		return "let it be completed with: appliance up"
+	}
+	return "run it again: appliance restore FILE; or remove " + filepath.Join(e.Dir, restoreDir)
+}
+
+// A NotEmptyError says that a directory holds something that a restore would replace.
+type NotEmptyError struct{ Dir, Found string }
+
+func (e *NotEmptyError) Error() string {
+	return fmt.Sprintf("%s is not empty: it has %s", e.Dir, e.Found)
+}
+
+// Hint says what to do.
+func (e *NotEmptyError) Hint() string {
+	return "restore into another directory with --dir, or remove the installation first (its certificates and backups stay): appliance down --purge"
+}
+
+// restorePending reports whether an interrupted restore is in dir.
+func restorePending(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, restoreDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// checkRestore refuses a directory in which a restore has not yet brought
+// everything into its place.
+func (p *Prepared) checkRestore() error {
+	pending, err := restorePending(p.opts.Dir)
+	if err == nil && pending && !Exists(p.opts.Dir) {
+		err = &PendingError{Dir: p.opts.Dir}
+	}
+	return err
+}
+
+// Restore unpacks a backup into an empty directory. Nothing is put in place
+// until the backup has been read to its end and every checksum is right; a
+// backup that is not whole leaves nothing behind. What remains to be done is
+// what up does: it loads the databases too.
+func Restore(ctx context.Context, dir, file string, k backup.Keys, r Reporter) error {
+	s, err := stack.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	_, statErr := os.Lstat(dir)
+	unlock, err := s.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := empty(dir); err != nil {
+		return err
+	}
+	if err := s.Vacant(ctx); err != nil {
+		return err
+	}
+	err = reported(r, plan.Step{ID: "unpack", Title: "unpack and verify " + file}, func() error {
+		return unpack(ctx, dir, file, k, r)
+	})
+	if err != nil {
+		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, restoreDir)))
+		if errors.Is(statErr, fs.ErrNotExist) {
+			_ = os.RemoveAll(dir) // it was made for this
+		}
+		return err
+	}
+	return reported(r, plan.Step{ID: "place", Title: "put everything in its place"}, func() error { return place(dir) })
+}
+
+// empty returns an error unless a directory is as good as empty. What an
+// interrupted restore has left is thrown away.
+func empty(dir string) error {
+	if Exists(dir) {
+		if pending, _ := restorePending(dir); pending {
+			return &PendingError{Dir: dir}
+		}
+		return &NotEmptyError{dir, "an installation"}
+	}
+	if pending, err := restorePending(dir); err != nil || pending {
+		// It was empty when that began.
+		if err := errors.Join(err, clearBut(dir, kept(dir))); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case BackupsDir, ".lock", "lost+found":
+			continue
+		case "data":
+			below, err := os.ReadDir(filepath.Join(dir, "data"))
+			if err == nil && !slices.ContainsFunc(below, func(e fs.DirEntry) bool { return e.Name() != "certs" }) {
+				continue
+			}
+		}
+		return &NotEmptyError{dir, e.Name()}
+	}
+	return nil
+}
+
+// kept are the paths that outlive an installation.
+func kept(dir string) []string {
+	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, BackupsDir), filepath.Join(dir, ".lock")}
+}
+
+func clearBut(dir string, kept []string) error { return stack.RemoveBut(dir, kept...) }
+
+// unpack brings the content of a backup below restoreDir.
+func unpack(ctx context.Context, dir, file string, k backup.Keys, r Reporter) error {
+	if err := os.RemoveAll(filepath.Join(dir, restoreDir)); err != nil {
+		return err
+	}
+	for _, d := range []string{restoredFiles(dir), restoredDumps(dir)} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	return readBackup(file, k, r, "unpack", func(in *backup.Reader) error {
+		_, err := in.Unpack(ctx, restoredFiles(dir), restoredDumps(dir))
+		if err != nil {
+			return err
+		}
+		return adopt(dir)
+	})
+}
+
+// adopt makes the answers name the files that came along where this host does
+// not have them.
+func adopt(dir string) error {
+	name := AnswersPath(restoredFiles(dir))
+	data, err := os.ReadFile(name) //nolint:gosec // just unpacked
+	if err != nil {
+		return &backup.CorruptError{Reason: "it holds no installation"}
+	}
+	a, err := answers.Parse(name, data)
+	if err != nil {
+		return err
+	}
+	changed := false
+	for key, file := range outsideFiles(&a) {
+		if *file == "" {
+			continue
+		}
+		if _, err := os.Stat(*file); err != nil {
+			*file, changed = filepath.Join(dir, outsideDir, key+".pem"), true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return a.Save(name)
+}
+
+// place moves what was unpacked into the installation directory, answers last.
+// Certificates that are here already stay: they are newer.
+func place(dir string) error {
+	from := restoredFiles(dir)
+	if err := moveAll(from, dir, func(name string) bool { return name == "data" || name == plan.AnswersFile }); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as render makes it
+		return err
+	}
+	err := moveAll(filepath.Join(from, "data"), filepath.Join(dir, "data"), func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, "data", name))
+		return err == nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(AnswersPath(from), AnswersPath(dir)); err != nil {
+		return err
+	}
+	return os.RemoveAll(from)
+}
+
+func moveAll(from, to string, skip func(name string) bool) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if skip(e.Name()) {
+			continue
+		}
+		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumps lists the databases that wait to be loaded.
+func dumps(dir string) []string {
+	entries, _ := os.ReadDir(restoredDumps(dir))
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+// LoadDatabases fills new databases with what a backup has brought. It begins
+// anew when it is repeated, so an interruption does no harm.
+func (e *executor) LoadDatabases(ctx context.Context, op plan.LoadDatabases) error {
+	if err := e.stack.Down(ctx, false, e.hear); err != nil {
+		return err
+	}
+	for _, d := range databases(e.opts.Answers) {
+		if !slices.Contains(op.Names, d.service) {
+			continue
+		}
+		if err := e.load(ctx, d); err != nil {
+			return fmt.Errorf("load the database %s: %w", d.service, err)
+		}
+	}
+	return os.RemoveAll(e.path(restoreDir))
+}
+
+func (e *executor) load(ctx context.Context, d database) error {
+	for _, dir := range d.data {
+		if err := clearBut(e.path(dir), nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := e.stack.MakeDirs(e.wanted.Dirs); err != nil {
+		return err
+	}
+	if err := e.stack.UpOnly(ctx, e.hear, d.service); err != nil {
+		return err
+	}
+	name := filepath.Join(restoredDumps(e.opts.Dir), d.service)
+	f, err := os.Open(name) //nolint:gosec // just unpacked
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	var said strings.Builder
+	return e.stack.Exec(ctx, d.service, f, &said, d.load...)
+}

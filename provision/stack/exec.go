@@ -1,0 +1,177 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"appliance/provision/plan"
+)
+
+// Exec runs a command in the container of a service. What it says to stderr is
+// part of the error when it fails. in may be nil.
+func (s *Stack) Exec(ctx context.Context, service string, in io.Reader, out io.Writer, args ...string) error {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return err
+	}
+	found := services[service]
+	if found.State != "running" {
+		return &NotRunningError{Service: service}
+	}
+	cmd := s.command(ctx, append([]string{"exec", "-i", found.ID}, args...)...)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &said
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		text := strings.TrimSpace(said.String())
+		if text == "" {
+			text = err.Error()
+		}
+		return fmt.Errorf("%s in %s: %s", args[0], service, text[max(0, len(text)-1000):])
+	}
+	return nil
+}
+
+// UpOnly starts some services and waits until they are healthy, leaving alone
+// those that depend on them.
+func (s *Stack) UpOnly(ctx context.Context, hear func(Event), services ...string) error {
+	err := s.compose(ctx, hear, append([]string{"up", "--detach", "--wait", "--wait-timeout", "300", "--no-deps", "--quiet-pull"}, services...)...)
+	if err != nil && ctx.Err() == nil {
+		return s.explain(context.WithoutCancel(ctx), err)
+	}
+	return err
+}
+
+// Stop stops running services, in this order, and returns those that it has stopped.
+func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var stopped []plan.Service
+	seconds := 30
+	for _, name := range names {
+		service := services[name]
+		if service.State != "running" && service.State != "restarting" {
+			continue
+		}
+		stopped = append(stopped, service) // also if stopping fails half way
+		if err := s.api(ctx).ContainerStop(ctx, service.ID, container.StopOptions{Timeout: &seconds}); err != nil {
+			return stopped, fmt.Errorf("stop %s: %w", name, err)
+		}
+	}
+	return stopped, nil
+}
+
+// Start starts what Stop has stopped, the last one first. It does not wait.
+func (s *Stack) Start(ctx context.Context, services []plan.Service) error {
+	var errs []error
+	for i := len(services) - 1; i >= 0; i-- {
+		if err := s.api(ctx).ContainerStart(ctx, services[i].ID, container.StartOptions{}); err != nil {
+			errs = append(errs, fmt.Errorf("start %s: %w", services[i].Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Freeze halts the processes of those services that use a directory below the
+// installation and returns what lets them go on.
+func (s *Stack) Freeze(ctx context.Context, below string) (thaw func() error, err error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var frozen []string
+	thaw = func() error {
+		var errs []error
+		for _, id := range frozen {
+			errs = append(errs, s.api(ctx).ContainerUnpause(context.WithoutCancel(ctx), id))
+		}
+		return errors.Join(errs...)
+	}
+	for _, service := range services {
+		if service.State != "running" || !s.mounts(ctx, service.ID, s.path(below)) {
+			continue
+		}
+		if err := s.api(ctx).ContainerPause(ctx, service.ID); err != nil {
+			return nil, errors.Join(fmt.Errorf("halt %s: %w", service.Name, err), thaw())
+		}
+		frozen = append(frozen, service.ID)
+	}
+	return thaw, nil
+}
+
+// mounts reports whether a container can write to a directory.
+func (s *Stack) mounts(ctx context.Context, id, dir string) bool {
+	info, err := s.api(ctx).ContainerInspect(ctx, id)
+	if err != nil {
+		return false
+	}
+	for _, m := range info.Mounts {
+		if m.Type == mount.TypeBind && m.RW && (sameDir(m.Source, dir) || strings.HasPrefix(m.Source, dir+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// ImageIDs returns which image every service runs, by the digest of its content.
+func (s *Stack) ImageIDs(ctx context.Context) (map[string]string, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, service := range services {
+		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
+		if err == nil && info.ContainerJSONBase != nil {
+			out[name] = info.Image
+		}
+	}
+	return out, nil
+}
+
+// AwaitHealthy waits until services are healthy.
+func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...string) error {
+	until := time.Now().Add(limit)
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		services, err := s.Services(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(names, func(n string) bool { return !services[n].OK() })
+		if i < 0 {
+			return nil
+		}
+		if time.Now().After(until) {
+			return &UnhealthyError{Service: names[i], Reason: "is " + services[names[i]].Status, Log: s.lastLines(ctx, names[i])}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Vacant returns an error when containers of the project's name exist.
+func (s *Stack) Vacant(ctx context.Context) error {
+	services, err := s.Services(ctx)
+	if err == nil && len(services) > 0 {
+		err = &ForeignError{Project: s.Project, Dir: s.Dir}
+	}
+	return err
+}
