@@ -161,9 +161,14 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 		it.Kind = relay.KindMXReact
 	case e.Type == "m.room.redaction":
 		it.Kind = relay.KindMXRedact
+	case e.Type == "m.room.encrypted":
+		it.Kind = relay.KindMXSecret
+	case isRoomState(e.Type) && e.StateKey == "":
+		it.Kind = relay.KindMXRoom
 	case e.Type == "m.room.member" && s.Names.Owns(ids.MXUser(e.StateKey)):
 		if e.Content.Membership != "invite" {
-			return queue.Item{}, false
+			it.Kind = relay.KindMXMember // somebody of ours was removed
+			break
 		}
 		return relay.InvitationItem(e.ID, relay.Invitation{
 			Room: room, Ghost: ids.MXUser(e.StateKey), Inviter: ids.MXUser(e.Sender), Direct: e.Content.Direct,
@@ -175,6 +180,15 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	}
 	it.Payload = withRoom(raw, e.Room, room)
 	return it, true
+}
+
+// isRoomState reports whether a type of event is about a room as a whole.
+func isRoomState(kind string) bool {
+	switch kind {
+	case "m.room.name", "m.room.topic", "m.room.avatar", "m.room.power_levels", "m.room.tombstone", "m.room.encryption":
+		return true
+	}
+	return false
 }
 
 // withRoom puts the room into an event from /sync, which leaves it out.

@@ -122,9 +122,17 @@ func (s *Side) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoo
 		for u, level := range spec.Powers {
 			users[u] = level
 		}
-		// Members may invite, as they may in Rocket.Chat.
+		// Members may invite, as they may in Rocket.Chat; owners may do what
+		// owners do there. Nobody but the bridge may encrypt the room.
 		invite := 0
-		req.PowerLevelOverride = &event.PowerLevelsEventContent{Users: users, InvitePtr: &invite}
+		owner := relay.OwnerPower
+		req.PowerLevelOverride = &event.PowerLevelsEventContent{
+			Users: users, InvitePtr: &invite, EventsDefault: spec.Write,
+			Events: map[string]int{
+				event.StatePowerLevels.Type: owner, event.StateTombstone.Type: owner, event.StateHistoryVisibility.Type: owner,
+				event.StateServerACL.Type: owner, event.StateEncryption.Type: 100,
+			},
+		}
 		req.InitialState = []*event.Event{bridgeState(spec)}
 	}
 	resp, err := s.as(spec.Creator).CreateRoom(ctx, req)

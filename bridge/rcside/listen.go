@@ -419,11 +419,17 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 		return s.list(m, relay.KindRCDelete, string(relay.RCDelete(ids.RCMessage(m.ID))))
 	case "":
 		return s.revisions(ctx, m, ours, known)
-	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned":
+	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned", "user-unbanned":
 		if ours {
 			return nil, nil
 		}
 		return s.list(m, relay.KindRCMember, baseID(m))
+	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room-archived", "room-unarchived",
+		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
+		if ours {
+			return nil, nil
+		}
+		return s.list(m, relay.KindRCRoom, baseID(m))
 	}
 	return nil, nil
 }

@@ -176,9 +176,15 @@ func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.
 
 var notInSlug = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
 
+// slugOf returns the name of a room that Rocket.Chat accepts for a title, "" when
+// nothing of it is left.
+func slugOf(title string) string {
+	return strings.Trim(notInSlug.ReplaceAllString(title, "-"), "-.")
+}
+
 // CreateGroup implements relay.RocketChat.
 func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPerson, unused func(ids.RCRoom) (bool, error)) (relay.RCRoomInfo, error) {
-	slug := strings.Trim(notInSlug.ReplaceAllString(title, "-"), "-.")
+	slug := slugOf(title)
 	if slug == "" {
 		slug = "matrix"
 	}
@@ -217,7 +223,10 @@ func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPers
 }
 
 func infoOf(r rocketchat.Room) relay.RCRoomInfo {
-	return relay.RCRoomInfo{ID: ids.RCRoom(r.ID), Type: r.Type, Title: r.Title(), Topic: r.Topic, Encrypted: r.Encrypted}
+	return relay.RCRoomInfo{
+		ID: ids.RCRoom(r.ID), Type: r.Type, Title: r.Title(), Topic: r.Topic, Announcement: r.Announcement,
+		Encrypted: r.Encrypted, ReadOnly: r.ReadOnly, Archived: r.Archived,
+	}
 }
 
 // Room implements relay.RocketChat.

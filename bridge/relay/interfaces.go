@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -102,12 +103,36 @@ type Store interface {
 
 // An RCRoomInfo is a Rocket.Chat room as the relay needs it.
 type RCRoomInfo struct {
-	ID        ids.RCRoom
-	Type      string
-	Title     string
-	Topic     string
-	Encrypted bool
+	ID           ids.RCRoom
+	Type         string
+	Title        string
+	Topic        string
+	Announcement string
+	Encrypted    bool
+	ReadOnly     bool
+	Archived     bool
 }
+
+// An RCRoomChange is what changes about a Rocket.Chat room; nil leaves a thing as
+// it is.
+type RCRoomChange struct {
+	Title      *string
+	Topic      *string
+	ReadOnly   *bool
+	Avatar     []byte
+	AvatarType string // content type of Avatar
+}
+
+// A Role is what somebody may do in a room. Each role may do what those before it
+// may.
+type Role int
+
+// The roles, as Rocket.Chat names them.
+const (
+	Member Role = iota
+	Moderator
+	Owner
+)
 
 // RocketChat is one of the two networks. Package rcside implements it. Methods
 // may block until the network has answered or a timeout of some tens of seconds
@@ -155,6 +180,12 @@ type RocketChat interface {
 	CreateGroup(ctx context.Context, title string, owner RCPerson, unused func(ids.RCRoom) (bool, error)) (RCRoomInfo, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info RCRoomInfo, ok bool, err error)
+	// Change changes a room, as the bridge account where it can see it.
+	Change(ctx context.Context, p Portal, c RCRoomChange) error
+	// Roles returns everybody with a role in a room.
+	Roles(ctx context.Context, p Portal) (map[ids.RCUser]Role, error)
+	// SetRole gives somebody a role, and takes the others away.
+	SetRole(ctx context.Context, p Portal, who ids.RCUser, role Role) error
 	// Add and Remove change the membership of a room, as the bridge account.
 	Add(ctx context.Context, p Portal, who ids.RCUser) error
 	Remove(ctx context.Context, p Portal, who ids.RCUser) error
@@ -176,6 +207,7 @@ type MXRoomSpec struct {
 	Direct  bool
 	Invite  []ids.MXUser
 	Powers  map[ids.MXUser]int
+	Write   int // the power that writing needs
 }
 
 // An MXMember is somebody in a Matrix room.
@@ -201,6 +233,16 @@ type Matrix interface {
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
 	// Kick removes somebody, as one of our users.
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// Ban removes somebody and keeps them out; Unban lets them come back.
+	Ban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	Unban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// State returns the content of a piece of state, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
+	// SetState sets a piece of state.
+	SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, kind, key string, content any) error
+	// JoinVia makes one of our users join a room that one of the servers knows.
+	JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via ...string) error
 	// Send sends a message as a ghost. source is carried inside the event.
 	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
 	// Limits returns what the homeserver takes. It may be minutes old.

@@ -27,9 +27,12 @@ const (
 	KindRCEdit    = "rc.edit"    // a message was edited: rocketchat.Message as it is now
 	KindRCDelete  = "rc.delete"  // a message was deleted: rocketchat.Message of which only IDs are known
 	KindRCFiles   = "rc.files"   // files of a message that follow later: rocketchat.Message with these alone
+	KindRCRoom    = "rc.room"    // a system message about the room itself: rocketchat.Message
 	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
 	KindMXMessage = "mx.message" // m.room.message
 	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
+	KindMXRoom    = "mx.room"    // a state event about the room itself
+	KindMXSecret  = "mx.secret"  // m.room.encrypted, which cannot be read
 	KindMXReact   = "mx.react"   // m.reaction
 	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
@@ -203,6 +206,12 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.rosterToMatrix(ctx, item)
 	case KindRCEdit:
 		return r.editToMatrix(ctx, item)
+	case KindRCRoom:
+		return nil, r.roomToMatrix(ctx, item)
+	case KindMXRoom:
+		return nil, r.roomToRocketChat(ctx, item)
+	case KindMXSecret:
+		return nil, r.encryptedToRocketChat(ctx, item)
 	case KindRCFiles:
 		return r.lateFilesToMatrix(ctx, item)
 	case KindMXFile:

@@ -94,9 +94,14 @@ func (r *Relay) bridgeRoom(ctx context.Context, caller Caller) (Portal, error) {
 		return Portal{}, err
 	}
 	p = Portal{RCRoom: info.ID, RCType: info.Type, Created: time.Now().UTC()}
+	powers, err := r.startPowers(ctx, p)
+	if err != nil {
+		return Portal{}, err
+	}
+	powers[g.MXUser] = max(powers[g.MXUser], powerOf[Moderator]) // who bridges a room invites and looks after it
 	p.MXRoom, err = r.MX.CreateRoom(ctx, MXRoomSpec{
 		Creator: r.Names.BotUser(), RCRoom: info.ID, Title: info.Title, Topic: info.Topic, Site: r.Site,
-		Invite: []ids.MXUser{g.MXUser}, Powers: map[ids.MXUser]int{g.MXUser: 50},
+		Invite: []ids.MXUser{g.MXUser}, Powers: powers, Write: writeLevel(info),
 	})
 	if err != nil {
 		return Portal{}, fmt.Errorf("make a Matrix room: %w", err)
@@ -241,7 +246,24 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 		return outcome(item, err, "")
 	}
 	r.joined.Store(string(inv.Room)+" "+string(inv.Ghost), struct{}{})
-	return outcome(item, r.enter(ctx, inv, who), "Rocket.Chat refused it")
+	if err := r.enter(ctx, inv, who); err != nil {
+		return outcome(item, err, "Rocket.Chat refused it")
+	}
+	return outcome(item, r.lookForEncryption(ctx, inv), "")
+}
+
+// lookForEncryption says so when a room that a ghost has just joined is one that
+// the bridge cannot read.
+func (r *Relay) lookForEncryption(ctx context.Context, inv Invitation) error {
+	_, encrypted, err := r.MX.State(ctx, inv.Room, inv.Ghost, stateEncryption, "")
+	if err != nil || !encrypted {
+		return ignore(err, ErrForbidden)
+	}
+	p, ok, err := r.Store.PortalByMX(ctx, inv.Room)
+	if err != nil || !ok {
+		return err
+	}
+	return r.encrypted(ctx, p)
 }
 
 // enter brings a user into the Rocket.Chat side of a room whose ghost has just

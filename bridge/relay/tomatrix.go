@@ -54,8 +54,12 @@ func (r *Relay) memberToMatrix(ctx context.Context, item queue.Item) error {
 		err = r.takeOut(ctx, p, ids.RCUser(m.User.ID))
 	case "au", "added-user-to-team": // u added the user named in the text
 		err = r.added(ctx, p, person(m.User), m.Text)
-	case "ru", "removed-user-from-team", "user-banned": // u removed the user named in the text
-		err = r.removed(ctx, p, person(m.User), m.Text)
+	case "ru", "removed-user-from-team": // u removed the user named in the text
+		err = r.removed(ctx, p, person(m.User), m.Text, r.MX.Kick)
+	case "user-banned":
+		err = r.removed(ctx, p, person(m.User), m.Text, r.MX.Ban)
+	case "user-unbanned":
+		err = r.removed(ctx, p, person(m.User), m.Text, r.MX.Unban)
 	}
 	return outcome(item, err, "the Matrix server refused it")
 }
@@ -112,23 +116,42 @@ func (r *Relay) added(ctx context.Context, p Portal, by RCPerson, username strin
 	return r.bringIn(ctx, p, who)
 }
 
-// removed follows "by removed username".
-func (r *Relay) removed(ctx context.Context, p Portal, by RCPerson, username string) error {
+// removed follows "by removed username", or banned, or let come back: as who did
+// it where they may on Matrix, else as who reads the room. Where nobody may, the
+// person is let in again, so that both sides say the same.
+func (r *Relay) removed(ctx context.Context, p Portal, by RCPerson, username string, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
 	puppet, isPuppet, err := r.Store.PuppetByUsername(ctx, username)
 	if err != nil {
 		return err
 	}
-	if isPuppet {
-		if mine, err := r.ours(ctx, by.ID); err != nil || mine || r.RC.IsBridge(by.ID) {
+	if !isPuppet {
+		who, ok, err := r.RC.UserByName(ctx, username)
+		if err != nil || !ok {
 			return err
 		}
-		return r.MX.Kick(ctx, p.MXRoom, r.reader(p), puppet.MXUser)
+		return r.takeOut(ctx, p, who.ID)
 	}
-	who, ok, err := r.RC.UserByName(ctx, username)
-	if err != nil || !ok {
+	if mine, err := r.ours(ctx, by.ID); err != nil || mine || r.RC.IsBridge(by.ID) {
 		return err
 	}
-	return r.takeOut(ctx, p, who.ID)
+	g, err := r.ghost(ctx, by)
+	if err != nil {
+		return err
+	}
+	err = how(ctx, p.MXRoom, g.MXUser, puppet.MXUser)
+	if errors.Is(err, ErrForbidden) {
+		err = how(ctx, p.MXRoom, r.reader(p), puppet.MXUser)
+	}
+	if !errors.Is(err, ErrForbidden) {
+		return err
+	}
+	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
+		return err
+	}
+	if err := r.RC.Tell(ctx, by, fmt.Sprintf("%s is back in the room: the room on Matrix does not allow you to remove people.", puppet.MXUser)); err != nil {
+		r.Log.Warn("somebody could not be told", "user", by.ID, "err", err)
+	}
+	return nil
 }
 
 // rosterToMatrix makes the ghosts of everybody in a newly bridged room join, so

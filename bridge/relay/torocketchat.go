@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -154,6 +155,9 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 		return err
 	}
 	user := ids.MXUser(e.StateKey)
+	if r.Names.Owns(user) {
+		return outcome(item, r.ghostRemoved(ctx, p, user, e), "Rocket.Chat refused it")
+	}
 	switch e.Content.Membership {
 	case "join":
 		puppet, perr := r.puppet(ctx, user, e.Content.Name)
@@ -170,6 +174,35 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 		err = nil // not a member, or no such room: as wanted
 	}
 	return outcome(item, err, "Rocket.Chat refused it")
+}
+
+// ghostRemoved follows when somebody on Matrix removes or bans one of ours: the
+// user leaves the Rocket.Chat room too, and is told by whom.
+func (r *Relay) ghostRemoved(ctx context.Context, p Portal, ghost ids.MXUser, e convert.Event) error {
+	r.forgetJoined(p.MXRoom, ghost)
+	if e.Content.Membership != "leave" && e.Content.Membership != "ban" || p.RCType == directRoom {
+		return nil
+	}
+	g, ok, err := r.Store.GhostByMX(ctx, ghost)
+	if err != nil || !ok {
+		return err
+	}
+	who, ok, err := r.RC.UserByID(ctx, g.RCUser)
+	if err != nil || !ok {
+		return err
+	}
+	info, _, err := r.RC.Room(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	if err := r.RC.Remove(ctx, p, g.RCUser); err != nil {
+		return ignore(err, ErrNotFound) // was not there
+	}
+	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Content.Membership]
+	if err := r.RC.Tell(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomLabel(info))); err != nil {
+		r.Log.Warn("somebody could not be told", "user", who.ID, "err", err)
+	}
+	return nil
 }
 
 // rosterToRocketChat lets everybody in who is in a newly bridged Matrix room.

@@ -1,0 +1,98 @@
+package convert
+
+import (
+	"encoding/json"
+	"strconv"
+)
+
+// Powers is what is read of m.room.power_levels.
+type Powers struct {
+	Users        map[string]int
+	Default      int // of who is not in Users
+	Events       int // needed to write
+	raw, rawUser map[string]json.RawMessage
+}
+
+// ParsePowers reads the content of m.room.power_levels. What is not a level is
+// taken as absent.
+func ParsePowers(content json.RawMessage) Powers {
+	p := Powers{Users: map[string]int{}, raw: map[string]json.RawMessage{}, rawUser: map[string]json.RawMessage{}}
+	_ = json.Unmarshal(content, &p.raw)
+	_ = json.Unmarshal(p.raw["users"], &p.rawUser)
+	for user, v := range p.rawUser {
+		if n, ok := level(v); ok {
+			p.Users[user] = n
+		}
+	}
+	p.Default, _ = level(p.raw["users_default"])
+	p.Events, _ = level(p.raw["events_default"])
+	return p
+}
+
+// level reads a power level: a whole number, or text of one in old rooms.
+func level(v json.RawMessage) (int, bool) {
+	var f float64
+	if json.Unmarshal(v, &f) == nil {
+		return clampLevel(f), len(v) > 0
+	}
+	var s string
+	if json.Unmarshal(v, &s) != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(s)
+	return clampLevel(float64(n)), err == nil
+}
+
+func clampLevel(f float64) int {
+	return int(max(-1<<40, min(1<<40, f)))
+}
+
+// Of returns somebody's level.
+func (p Powers) Of(user string) int {
+	if n, ok := p.Users[user]; ok {
+		return n
+	}
+	return p.Default
+}
+
+// With returns the content with somebody's level changed; everything else stays
+// as it was.
+func (p Powers) With(user string, n int) map[string]json.RawMessage {
+	users := map[string]json.RawMessage{}
+	for u, v := range p.rawUser {
+		users[u] = v
+	}
+	users[user], _ = json.Marshal(n) // a number cannot fail
+	out := p.copy()
+	out["users"], _ = json.Marshal(users) // nor a map of JSON
+	return out
+}
+
+// WithEvents returns the content with the level that writing needs changed.
+func (p Powers) WithEvents(n int) map[string]json.RawMessage {
+	out := p.copy()
+	out["events_default"], _ = json.Marshal(n)
+	return out
+}
+
+func (p Powers) copy() map[string]json.RawMessage {
+	out := map[string]json.RawMessage{}
+	for k, v := range p.raw {
+		out[k] = v
+	}
+	return out
+}
+
+// StateText returns a string of a piece of state, "" when it is not one.
+func StateText(content json.RawMessage, key string) string {
+	var o object
+	_ = json.Unmarshal(content, &o)
+	return o.str(key)
+}
+
+// ParseState returns the content of a state event.
+func ParseState(payload []byte) json.RawMessage {
+	var o object
+	_ = json.Unmarshal(payload, &o)
+	return o["content"]
+}

@@ -1,0 +1,99 @@
+package rcside
+
+import (
+	"context"
+	"fmt"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// Change implements relay.RocketChat. A name that another room has gets a number.
+func (s *Side) Change(ctx context.Context, p relay.Portal, c relay.RCRoomChange) error {
+	if c.Title != nil {
+		if err := s.rename(ctx, p, *c.Title); err != nil {
+			return err
+		}
+	}
+	change := rocketchat.RoomChange{Topic: c.Topic, ReadOnly: c.ReadOnly}
+	if c.Avatar != nil {
+		uri := rocketchat.DataURI(c.AvatarType, c.Avatar)
+		change.Avatar = &uri
+	}
+	if change == (rocketchat.RoomChange{}) {
+		return nil
+	}
+	client, err := s.clientFor(ctx, p.RCReader)
+	if err != nil {
+		return err
+	}
+	return side(client.SaveRoom(ctx, string(p.RCRoom), change))
+}
+
+// rename gives a room the name that is nearest to a title.
+func (s *Side) rename(ctx context.Context, p relay.Portal, title string) error {
+	slug := slugOf(title)
+	if slug == "" {
+		return nil // nothing that Rocket.Chat would accept
+	}
+	for n := 1; n < 100; n++ {
+		name := slug
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", slug, n)
+		}
+		err := s.Client.SaveRoom(ctx, string(p.RCRoom), rocketchat.RoomChange{Name: &name})
+		if !rocketchat.Says(err, "error-duplicate-channel-name") {
+			return side(err)
+		}
+	}
+	return fmt.Errorf("%w: every name like %q is taken", relay.ErrRefused, slug)
+}
+
+// Roles implements relay.RocketChat.
+func (s *Side) Roles(ctx context.Context, p relay.Portal) (map[ids.RCUser]relay.Role, error) {
+	list, err := s.Client.RoomRoles(ctx, p.RCType, string(p.RCRoom))
+	if err != nil {
+		return nil, side(err)
+	}
+	out := map[ids.RCUser]relay.Role{}
+	for _, entry := range list {
+		for _, name := range entry.Roles {
+			out[ids.RCUser(entry.User.ID)] = max(out[ids.RCUser(entry.User.ID)], roleOf(name))
+		}
+	}
+	return out, nil
+}
+
+func roleOf(name string) relay.Role {
+	switch name {
+	case "owner":
+		return relay.Owner
+	case "moderator":
+		return relay.Moderator
+	}
+	return relay.Member
+}
+
+// SetRole implements relay.RocketChat. The higher role is taken away only when
+// the lower one is there.
+func (s *Side) SetRole(ctx context.Context, p relay.Portal, who ids.RCUser, role relay.Role) error {
+	c, room, user := s.Client, string(p.RCRoom), string(who)
+	var err error
+	switch role {
+	case relay.Owner:
+		return side(c.AddOwner(ctx, p.RCType, room, user))
+	case relay.Moderator:
+		if err = c.AddModerator(ctx, p.RCType, room, user); err == nil {
+			err = c.RemoveOwner(ctx, p.RCType, room, user)
+		}
+	default:
+		if err = c.RemoveOwner(ctx, p.RCType, room, user); err == nil {
+			err = c.RemoveModerator(ctx, p.RCType, room, user)
+		}
+	}
+	if rocketchat.Says(err, "error-remove-last-owner") {
+		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+	}
+	return side(err)
+}
