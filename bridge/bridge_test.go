@@ -32,7 +32,7 @@ const (
 type world struct {
 	t         *testing.T
 	rc        *rctest.Server
-	home, far *mxtest.Dendrite
+	home, far *mxtest.Server
 	dir, url  string
 	log       *syncBuffer
 	stop      func()
@@ -59,7 +59,7 @@ func (s *syncBuffer) String() string {
 // newWorld starts everything; configure may change the simulator before.
 func newWorld(t *testing.T, rc *rctest.Server) *world {
 	t.Helper()
-	w := &world{t: t, rc: rc, home: mxtest.New(t), far: mxtest.New(t), dir: t.TempDir(), log: &syncBuffer{}}
+	w := &world{t: t, rc: rc, home: mxtest.New(t, mxtest.Kind(t)), far: mxtest.New(t, mxtest.Dendrite), dir: t.TempDir(), log: &syncBuffer{}}
 	sum := sha256.Sum256([]byte(bridgeToken))
 	user, _ := json.Marshal(map[string]any{
 		"_id": bridgeID, "username": "matrix-bridge", "name": "Matrix bridge", "type": "bot", "active": true, "roles": []string{"bot", "admin"},
@@ -83,6 +83,7 @@ hs_token: hs-token-for-tests
 sender_localpart: rocket.cat
 rate_limited: false
 receive_ephemeral: true
+de.sorunome.msc2409.push_ephemeral: true
 namespaces:
   users: [{regex: "^@[^:]+:%s$", exclusive: true}]
   aliases: []
@@ -92,11 +93,11 @@ namespaces:
 	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests", "rc": bridgeToken, "create": rctest.CreateTokenSecret} {
 		w.write(name, value)
 	}
-	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %q, domain: %q}
-appservice: {url: %q, listen: "127.0.0.1:%d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
+	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %[1]q, domain: %[2]q, kind: %[8]s}
+appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
 database: sqlite:%[5]s/bridge.db
-`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, bridgeID))
+`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, bridgeID, w.home.Kind))
 	w.startBridge()
 	return w
 }

@@ -76,7 +76,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(items) > 0 {
-		if s.sync.doubted() {
+		if !s.pushesAll() && s.sync.doubted() {
 			if err := s.recover(r.Context(), items); err != nil {
 				s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
 				answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")
@@ -171,7 +171,7 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 			break
 		}
 		return relay.InvitationItem(e.ID, relay.Invitation{
-			Room: room, Ghost: ids.MXUser(e.StateKey), Inviter: ids.MXUser(e.Sender), Direct: e.Content.Direct,
+			Room: room, Ghost: ids.MXUser(e.StateKey), Inviter: ids.MXUser(e.Sender), Direct: e.Content.Direct, Name: roomName(raw),
 		}), true
 	case e.Type == "m.room.member" && e.StateKey != "":
 		it.Kind = relay.KindMXMember
@@ -189,6 +189,25 @@ func isRoomState(kind string) bool {
 		return true
 	}
 	return false
+}
+
+// roomName returns the name of the room that an invitation is for, which Synapse
+// adds to the event it pushes; "" when it is not there.
+func roomName(invitation json.RawMessage) string {
+	var with struct {
+		Unsigned struct {
+			State []json.RawMessage `json:"invite_room_state"`
+		} `json:"unsigned"`
+	}
+	if json.Unmarshal(invitation, &with) != nil {
+		return ""
+	}
+	for _, raw := range with.Unsigned.State {
+		if e, err := convert.ParseEvent(raw); err == nil && e.Type == "m.room.name" {
+			return e.Content.RoomName
+		}
+	}
+	return ""
 }
 
 // withRoom puts the room into an event from /sync, which leaves it out.

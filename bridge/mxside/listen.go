@@ -75,14 +75,23 @@ func (s *Side) Connected() bool {
 	return s.sync.live
 }
 
+// pushesAll reports whether the homeserver's transactions bring everything, in
+// order: Synapse's do, Dendrite's do not.
+func (s *Side) pushesAll() bool { return s.Kind == "synapse" }
+
 // Listen reads what the bot's /sync shows until ctx ends: everything that
-// transactions may lack or bring in the wrong order.
+// transactions may lack or bring in the wrong order. Where they lack nothing it
+// only watches over the homeserver.
 func (s *Side) Listen(ctx context.Context) error {
 	bot := s.Names.BotUser()
+	poll := func() error { return s.poll(ctx, bot) }
+	if s.pushesAll() {
+		poll = func() error { return s.ping(ctx) }
+	}
 	for failures := 0; ; {
 		err := s.Register(ctx, bot, "Rocket.Chat bridge")
 		for err == nil {
-			if err = s.poll(ctx, bot); err == nil {
+			if err = poll(); err == nil {
 				failures = 0
 			}
 		}

@@ -37,6 +37,8 @@ var _ relay.Matrix = (*Side)(nil)
 // Options say how to reach the homeserver.
 type Options struct {
 	URL     string        // of the client-server API
+	Kind    string        // of homeserver: "dendrite" or "synapse"
+	ID      string        // of the application service
 	ASToken secret.String // what the bridge shows to the homeserver
 	HSToken secret.String // what the homeserver shows to the bridge
 	Names   ids.Namespace

@@ -32,11 +32,24 @@ done
 address=$(docker port "$database" 5432/tcp | head -n 1)
 export APPLIANCE_TEST_POSTGRES="postgres://postgres:only-for-tests@$address/postgres?sslmode=disable"
 export APPLIANCE_DENDRITE="$cache/bin/dendrite"
+# Synapse, out of its image.
+if [ "$(cat "$cache/synapse.image" 2>/dev/null)" != "$(docker image inspect --format '{{.Id}}' "$SYNAPSE_IMAGE")" ]; then
+	say "unpacking Synapse"
+	rm -rf "$cache/synapse.root" && mkdir -p "$cache/synapse.root"
+	container=$(docker create "$SYNAPSE_IMAGE")
+	docker export "$container" | tar -x -C "$cache/synapse.root"
+	docker rm "$container" >/dev/null
+	docker image inspect --format '{{.Id}}' "$SYNAPSE_IMAGE" >"$cache/synapse.image"
+fi
+export APPLIANCE_SYNAPSE="$cache/synapse.root"
 # These may not be skipped here: their needs are met.
-export APPLIANCE_MUST_RUN=TestQueue,TestASecondProcessIsRefused,TestNothingIsLost,TestAConversation,TestADirectMessage,TestARoom
+export APPLIANCE_MUST_RUN=TestQueue,TestASecondProcessIsRefused,TestNothingIsLost,TestAConversation,TestADirectMessage,TestARoom,TestFeature
 
 say "the Go tests, with Dendrite and PostgreSQL beside them"
 go test -timeout 20m ./...
+
+say "the bridge with Synapse in place of Dendrite"
+APPLIANCE_TEST_HOMESERVER=synapse go test -timeout 20m ./bridge
 
 say "the same promises under the race detector"
 CGO_ENABLED=1 go test -race -timeout 20m ./bridge/queue/... ./bridge/config/... ./bridge/ids/... ./bridge/convert/...

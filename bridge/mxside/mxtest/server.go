@@ -1,0 +1,256 @@
+// Package mxtest runs real Matrix homeservers for tests, Dendrite and Synapse, on
+// loopback, on PostgreSQL as in production, with TLS between servers, so that
+// federation is real too. Environment variables name the programs and the
+// database server; `make test` provides all. Nothing is imitated.
+package mxtest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The kinds of homeserver.
+const (
+	Dendrite = "dendrite"
+	Synapse  = "synapse"
+)
+
+// Kind is the homeserver that tests of the bridge are to use: what
+// APPLIANCE_TEST_HOMESERVER says, else Dendrite.
+func Kind(tb testing.TB) string {
+	tb.Helper()
+	switch kind := os.Getenv("APPLIANCE_TEST_HOMESERVER"); kind {
+	case "", Dendrite:
+		return Dendrite
+	case Synapse:
+		return Synapse
+	default:
+		tb.Fatalf("APPLIANCE_TEST_HOMESERVER must be %s or %s (it is %q)", Dendrite, Synapse, kind)
+		return ""
+	}
+}
+
+// Server is a homeserver. Its fields are set by New.
+type Server struct {
+	Name string // server name: "localhost:41234"; other test servers reach it there
+	URL  string // client-server API
+	Kind string
+
+	tb       testing.TB
+	software software
+	dir      string
+	database string
+	ports    [2]int // client-server API, federation
+	cmd      *exec.Cmd
+	ended    chan struct{}
+}
+
+// software is what differs between the kinds.
+type software interface {
+	// needs returns the environment variables that have to be set.
+	needs() []string
+	// files returns the configuration, by name of file in the server's directory.
+	files(s *Server, registration string) map[string]string
+	// command runs the server in its directory, in the foreground.
+	command(s *Server) *exec.Cmd
+}
+
+const sharedSecret = "only-for-tests"
+
+// Skip skips a test whose needs are not met, unless APPLIANCE_MUST_RUN names it.
+func Skip(tb testing.TB, why string) {
+	tb.Helper()
+	if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool {
+		return n != "" && strings.HasPrefix(tb.Name(), n)
+	}) {
+		tb.Fatalf("must run here, but: %s", why)
+	}
+	tb.Skip(why)
+}
+
+// New prepares a homeserver of a kind. Use its Name in a registration before
+// Start.
+func New(tb testing.TB, kind string) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, Kind: kind, software: dendrite{}}
+	if kind == Synapse {
+		s.software = synapse{}
+	}
+	for _, name := range append(s.software.needs(), "APPLIANCE_TEST_POSTGRES") {
+		if os.Getenv(name) == "" {
+			Skip(tb, name+" is not set; make test sets it and runs this")
+		}
+	}
+	s.database, s.dir, s.ports = database(tb), tb.TempDir(), [2]int{FreePort(tb), FreePort(tb)}
+	s.Name = "localhost:" + strconv.Itoa(s.ports[1])
+	s.URL = "http://localhost:" + strconv.Itoa(s.ports[0])
+	return s
+}
+
+// Start writes the configuration, starts the server and waits until it answers.
+// registration is the content of an application service's registration file; ""
+// is none.
+func (s *Server) Start(registration string) *Server {
+	s.tb.Helper()
+	cert, key := certificate(s.tb)
+	s.write("tls.crt", cert)
+	s.write("tls.key", key)
+	if registration != "" {
+		s.write("registration.yaml", registration)
+	}
+	for name, text := range s.software.files(s, registration) {
+		s.write(name, text)
+	}
+	s.tb.Cleanup(func() {
+		s.Kill()
+		if s.tb.Failed() {
+			s.tb.Logf("the end of the log of %s, %s:\n%s", s.Kind, s.Name, s.log(5000))
+		}
+	})
+	s.Launch()
+	return s
+}
+
+// Launch starts the server again after Kill, with all it had stored.
+func (s *Server) Launch() {
+	s.tb.Helper()
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	cmd := s.software.command(s)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); _ = log.Close(); close(ended) }()
+	s.cmd, s.ended = cmd, ended
+	WaitFor(s.tb, s.Kind+" to answer", func() bool {
+		select {
+		case <-ended:
+			s.tb.Fatalf("%s ended:\n%s", s.Kind, s.log(4000))
+		default:
+		}
+		res, err := http.Get(s.URL + "/_matrix/client/versions")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+// Kill ends the server as a power cut would.
+func (s *Server) Kill() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		s.cmd = nil
+	}
+}
+
+// log returns the end of what the server wrote.
+func (s *Server) log(size int) []byte {
+	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	return text[max(0, len(text)-size):]
+}
+
+func (s *Server) write(name, text string) {
+	s.tb.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
+// database makes a database of its own and returns how to reach it.
+func database(tb testing.TB) string {
+	tb.Helper()
+	server, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name := "homeserver_" + strings.ToLower(rand.Text())
+	run := func(ctx context.Context, statement string) error {
+		conn, err := pgx.Connect(ctx, server.String())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, statement)
+		return err
+	}
+	if err := run(tb.Context(), "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = run(context.WithoutCancel(tb.Context()), "DROP DATABASE "+name+" WITH (FORCE)") })
+	own := *server
+	own.Path = "/" + name
+	return own.String()
+}
+
+func certificate(tb testing.TB) (cert, key string) {
+	tb.Helper()
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tpl, tpl, &priv.PublicKey, priv)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(priv)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
+}
+
+// FreePort returns a port of loopback that nobody listens on.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// WaitFor looks until ok, and fails the test after a minute.
+func WaitFor(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 200*time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("waited a minute for %s", what)
+		}
+		<-time.After(wait)
+	}
+}
