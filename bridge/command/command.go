@@ -24,6 +24,7 @@ import (
 type Bridge interface {
 	Invite(ctx context.Context, caller relay.Caller, target ids.MXUser) error
 	Direct(ctx context.Context, caller relay.RCPerson, target ids.MXUser) error
+	History(ctx context.Context, caller relay.Caller, last int, since time.Time) (int, error)
 }
 
 // Answers carries words to people; *rcside.Side does it.
@@ -60,6 +61,7 @@ func mine(name string) bool {
 }
 
 const help = "/bridge invite @name:example.org - invite somebody on Matrix to this room\n" +
+	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
 	"/federation dm @name:example.org - talk to somebody on Matrix alone\n" +
 	"/bridge help - this text"
 
@@ -75,6 +77,8 @@ func (c *Commands) run(ctx context.Context, r request) error {
 	switch r.name + " " + verb {
 	case "bridge invite":
 		err = c.invite(ctx, r, words[1:])
+	case "bridge history":
+		err = c.history(ctx, r, words[1:])
 	case "federation dm":
 		err = c.direct(ctx, r, words[1:])
 	case "bridge help", "federation help", "bridge ", "federation ":

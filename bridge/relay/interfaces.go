@@ -56,6 +56,9 @@ type Store interface {
 	// Known returns those of the item IDs that were ever added.
 	Known(ctx context.Context, itemIDs []string) (map[string]bool, error)
 
+	// Waiting returns how many items of a lane wait.
+	Waiting(ctx context.Context, lane string) (int, error)
+
 	// Portals returns all portals.
 	Portals(ctx context.Context) ([]Portal, error)
 	PortalByRC(ctx context.Context, room ids.RCRoom) (Portal, bool, error)
@@ -191,6 +194,9 @@ type RocketChat interface {
 	Remove(ctx context.Context, p Portal, who ids.RCUser) error
 	// Members lists the people in a room.
 	Members(ctx context.Context, p Portal) ([]RCPerson, error)
+	// History returns what people said in a room, as items, oldest first: the
+	// last messages, and none from before since.
+	History(ctx context.Context, room RCRoomInfo, last int, since time.Time) ([]queue.Item, error)
 	// Tell sends somebody a direct message from the bridge account.
 	Tell(ctx context.Context, who RCPerson, text string) error
 	// Say puts a message of the bridge account into a room.

@@ -28,6 +28,7 @@ const (
 	KindRCDelete  = "rc.delete"  // a message was deleted: rocketchat.Message of which only IDs are known
 	KindRCFiles   = "rc.files"   // files of a message that follow later: rocketchat.Message with these alone
 	KindRCRoom    = "rc.room"    // a system message about the room itself: rocketchat.Message
+	KindRCInvite  = "rc.invite"  // an invitation that waits until the past of a room is carried: invitee
 	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
 	KindMXMessage = "mx.message" // m.room.message
 	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
@@ -212,6 +213,8 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.roomToRocketChat(ctx, item)
 	case KindMXSecret:
 		return nil, r.encryptedToRocketChat(ctx, item)
+	case KindRCInvite:
+		return nil, r.inviteNow(ctx, item)
 	case KindRCFiles:
 		return r.lateFilesToMatrix(ctx, item)
 	case KindMXFile:

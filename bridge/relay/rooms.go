@@ -45,7 +45,7 @@ func (r *Relay) Invite(ctx context.Context, caller Caller, target ids.MXUser) er
 	var p Portal
 	err := r.alone("room "+string(caller.Room), func() error {
 		var err error
-		p, err = r.bridgeRoom(ctx, caller)
+		p, err = r.bridgeRoom(ctx, caller, nil)
 		return err
 	})
 	if err != nil {
@@ -58,8 +58,20 @@ func (r *Relay) Invite(ctx context.Context, caller Caller, target ids.MXUser) er
 	if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
 		return err
 	}
+	// While the past of the room is still being carried, the invitation waits
+	// behind it: a server that joins in the middle does not see all of it.
+	waiting, err := r.Store.Waiting(ctx, RCLane(p.RCRoom))
+	if err != nil {
+		return err
+	}
+	if waiting >= manyWaiting {
+		return r.inviteLater(ctx, caller, p, target)
+	}
 	return r.invite(ctx, p, g.MXUser, target)
 }
+
+// manyWaiting is how many items in a lane say that a past is being carried.
+const manyWaiting = 3
 
 // mayTalk says whether the operator lets people talk to a Matrix user.
 func (r *Relay) mayTalk(target ids.MXUser) error {
@@ -72,8 +84,9 @@ func (r *Relay) mayTalk(target ids.MXUser) error {
 	return nil
 }
 
-// bridgeRoom returns the portal of the caller's room, made as needed.
-func (r *Relay) bridgeRoom(ctx context.Context, caller Caller) (Portal, error) {
+// bridgeRoom returns the portal of the caller's room, made as needed. A new one
+// begins with the items that first returns, where there is one.
+func (r *Relay) bridgeRoom(ctx context.Context, caller Caller, first func(RCRoomInfo) ([]queue.Item, error)) (Portal, error) {
 	p, ok, err := r.Store.PortalByRC(ctx, caller.Room)
 	if err != nil || ok {
 		return p, err
@@ -107,7 +120,15 @@ func (r *Relay) bridgeRoom(ctx context.Context, caller Caller) (Portal, error) {
 		return Portal{}, fmt.Errorf("make a Matrix room: %w", err)
 	}
 	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: RCLane(p.RCRoom), Kind: KindRCRoster, Payload: []byte(p.RCRoom)}
-	if err := r.start(ctx, p, roster); err != nil {
+	items := []queue.Item{roster}
+	if first != nil {
+		more, err := first(info)
+		if err != nil {
+			return Portal{}, err
+		}
+		items = append(items, more...)
+	}
+	if err := r.start(ctx, p, items...); err != nil {
 		return Portal{}, err
 	}
 	return p, nil

@@ -154,6 +154,33 @@ func (r *Relay) removed(ctx context.Context, p Portal, by RCPerson, username str
 	return nil
 }
 
+// takeOutStrangers makes the ghosts leave whose users are no members.
+func (r *Relay) takeOutStrangers(ctx context.Context, p Portal, members []RCPerson) error {
+	in := map[ids.RCUser]bool{}
+	for _, m := range members {
+		in[m.ID] = true
+	}
+	joined, err := r.MX.Members(ctx, p.MXRoom, r.reader(p))
+	if err != nil {
+		return err
+	}
+	for _, m := range joined {
+		if m.Membership != "join" || !r.Names.Owns(m.User) || m.User == r.Names.BotUser() || m.User == r.reader(p) {
+			continue
+		}
+		g, ok, err := r.Store.GhostByMX(ctx, m.User)
+		if err != nil {
+			return err
+		}
+		if ok && !in[g.RCUser] {
+			if err := r.takeOut(ctx, p, g.RCUser); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // rosterToMatrix makes the ghosts of everybody in a newly bridged room join, so
 // that people on Matrix see who is listening.
 func (r *Relay) rosterToMatrix(ctx context.Context, item queue.Item) error {
@@ -173,5 +200,5 @@ func (r *Relay) rosterToMatrix(ctx context.Context, item queue.Item) error {
 			r.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)
 		}
 	}
-	return nil
+	return outcome(item, r.takeOutStrangers(ctx, p, members), "")
 }

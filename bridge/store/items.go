@@ -214,6 +214,13 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	return b, err
 }
 
+// Waiting implements relay.Store.
+func (s *Store) Waiting(ctx context.Context, lane string) (int, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, `SELECT COALESCE(SUM(waiting), 0) FROM lanes WHERE lane = $1`, lane).Scan(&n)
+	return n, err
+}
+
 // Known implements relay.Store.
 func (s *Store) Known(ctx context.Context, itemIDs []string) (map[string]bool, error) {
 	known := map[string]bool{}

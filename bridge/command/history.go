@@ -1,0 +1,64 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+const historyUsage = "/bridge history 200, or /bridge history 2026-01-31"
+
+// history is /bridge history: it connects the room and brings its past along, so
+// many messages or since a day. Who may invite people may do it, because those
+// who are invited read it.
+func (c *Commands) history(ctx context.Context, r request, words []string) error {
+	last, since, err := howMuch(words)
+	if err != nil {
+		return err
+	}
+	room, sub, err := c.roomOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	if room.Type == rocketchat.Direct {
+		return sayf("the past of a direct message stays where it is")
+	}
+	if ok, err := c.mayInvite(ctx, r.user, room, sub); err != nil {
+		return err
+	} else if !ok {
+		return sayf("you may not invite people to this room, so you may not show its past to them")
+	}
+	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
+		return fmt.Errorf("bring the bridge into the room: %w", err)
+	}
+	caller := relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
+	n, err := c.Bridge.History(ctx, caller, last, since)
+	if err != nil {
+		return err
+	}
+	return c.Answers.Tell(ctx, caller.RCPerson, fmt.Sprintf(
+		"The room is connected with Matrix, and %d of its messages and reactions are being carried there. Invite people with /bridge invite @name:example.org; they will see them.", n))
+}
+
+// howMuch reads a number of messages, or a day.
+func howMuch(words []string) (last int, since time.Time, err error) {
+	if len(words) != 1 {
+		return 0, since, sayf("this needs a number of messages or a day: %s", historyUsage)
+	}
+	if n, err := strconv.Atoi(words[0]); err == nil {
+		if n < 1 || n > relay.MaxHistory {
+			return 0, since, sayf("the number of messages is from 1 to %d", relay.MaxHistory)
+		}
+		return n, since, nil
+	}
+	since, err = time.Parse(time.DateOnly, words[0])
+	if err != nil {
+		return 0, since, sayf("%q is neither a number of messages nor a day: %s", words[0], historyUsage)
+	}
+	return relay.MaxHistory, since, nil
+}

@@ -1,0 +1,45 @@
+package rcside
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+)
+
+// History implements relay.RocketChat. What puppets said is left out: on Matrix
+// nobody of ours could say it.
+func (s *Side) History(ctx context.Context, room relay.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
+	messages, err := s.Client.History(ctx, room.Type, string(room.ID), last, since)
+	if err != nil {
+		return nil, side(err)
+	}
+	var items []queue.Item
+	for _, m := range messages {
+		if m.Type != "" {
+			continue
+		}
+		ours, err := s.ours(ctx, m.User.ID)
+		if err != nil {
+			return nil, err
+		}
+		if m.RoomID = string(room.ID); ours {
+			continue
+		}
+		more, err := s.list(m, relay.KindRCMessage, baseID(m))
+		if err != nil {
+			return nil, err
+		}
+		if len(m.Reactions) > 0 {
+			react, err := s.list(m, relay.KindRCReact, fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli()))
+			if err != nil {
+				return nil, err
+			}
+			more = append(more, react...)
+		}
+		items = append(items, more...)
+	}
+	return items, nil
+}
