@@ -234,3 +234,66 @@ func TestFeatureRepliesAndThreads(t *testing.T) {
 		t.Errorf("thread = %q, want %q", m.Thread, id)
 	}
 }
+
+func TestFeatureLongMessages(t *testing.T) {
+	s := newStage(t)
+	long := strings.Repeat("Many words make a long story. ", 400) // 12,000 characters: three messages
+	event := s.bob.Send(s.mxRoom, long)
+	parts := func() (n int, text string) {
+		for _, m := range s.rc.Said(s.room) {
+			if m.User.Username == s.puppet {
+				n++
+				text += m.Text + " "
+			}
+		}
+		return n, strings.Join(strings.Fields(text), " ")
+	}
+	mxtest.WaitFor(t, "three messages", func() bool { n, _ := parts(); return n == 3 })
+	if _, text := parts(); text != strings.TrimSpace(long) {
+		t.Errorf("%d characters arrived of %d", len(text), len(long))
+	}
+	edit := func(text string) {
+		s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+			"msgtype": "m.text", "body": "* " + text, "m.new_content": map[string]any{"msgtype": "m.text", "body": text},
+			"m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
+		})
+	}
+	edit("short")
+	mxtest.WaitFor(t, "one message", func() bool { n, text := parts(); return n == 1 && text == "short" })
+	longer := strings.Repeat("Even more words. ", 500)
+	edit(longer)
+	mxtest.WaitFor(t, "two messages", func() bool { n, text := parts(); return n == 2 && text == strings.TrimSpace(longer) })
+
+	s.rc.Set("Message_MaxAllowedSize", 200000)
+	huge := strings.Repeat("Something to say, at length. ", 3000) // 87 kB: three events
+	id := s.rc.Say(s.room, "alice", huge)
+	events := func() (n int, text string) {
+		gone, fresh := map[any]bool{}, map[any]any{}
+		all := s.bob.Events(s.mxRoom)
+		for _, e := range all {
+			c, _ := e["content"].(map[string]any)
+			if e["type"] == "m.room.redaction" {
+				gone[e["redacts"]] = true
+			}
+			if n, ok := c["m.new_content"].(map[string]any); ok {
+				fresh[relation(c)["event_id"]] = n["body"]
+			}
+		}
+		for _, e := range all {
+			c, _ := e["content"].(map[string]any)
+			body, _ := c["body"].(string)
+			if e["type"] != "m.room.message" || e["sender"] != s.alice() || strings.HasPrefix(body, "warming") || relation(c)["rel_type"] == "m.replace" || gone[e["event_id"]] || body == "" {
+				continue
+			}
+			if edited, ok := fresh[e["event_id"]].(string); ok {
+				body = edited
+			}
+			n++
+			text += body + " "
+		}
+		return n, strings.Join(strings.Fields(text), " ")
+	}
+	mxtest.WaitFor(t, "three events", func() bool { n, text := events(); return n == 3 && text == strings.TrimSpace(huge) })
+	s.rc.Edit(id, "alice", "brief")
+	mxtest.WaitFor(t, "one event", func() bool { n, text := events(); return n == 1 && text == "brief" })
+}

@@ -181,3 +181,58 @@ func TestFeatureLocations(t *testing.T) {
 		t.Errorf("content = %v", c)
 	}
 }
+
+func TestFeaturePolls(t *testing.T) {
+	s := newStage(t)
+	text := func(body string) map[string]any { return map[string]any{"org.matrix.msc1767.text": body} }
+	answer := func(id, body string) map[string]any { return map[string]any{"id": id, "org.matrix.msc1767.text": body} }
+	poll := s.bob.SendEvent(s.mxRoom, "org.matrix.msc3381.poll.start", map[string]any{
+		"org.matrix.msc1767.text": "Lunch?", "org.matrix.msc3381.poll.start": map[string]any{
+			"kind": "org.matrix.msc3381.poll.disclosed", "max_selections": 1, "question": text("Lunch?"),
+			"answers": []any{answer("a", "Soup"), answer("b", "*Bread*")},
+		},
+	})
+	s.message("the poll", func(m rctest.Message) bool {
+		return strings.HasPrefix(m.Text, "📊 *Lunch?*\n1. Soup\n2. ") && strings.Contains(m.Text, "Bread")
+	})
+	vote := func(p *mxtest.Person, id string) {
+		p.SendEvent(s.mxRoom, "org.matrix.msc3381.poll.response", map[string]any{
+			"org.matrix.msc3381.poll.response": map[string]any{"answers": []string{id}},
+			"m.relates_to":                     map[string]any{"rel_type": "m.reference", "event_id": poll},
+		})
+	}
+	vote(s.bob, "a")
+	vote(s.bob, "b")
+	s.bob.SendEvent(s.mxRoom, "org.matrix.msc3381.poll.end", map[string]any{
+		"org.matrix.msc1767.text": "ended", "org.matrix.msc3381.poll.end": map[string]any{},
+		"m.relates_to": map[string]any{"rel_type": "m.reference", "event_id": poll},
+	})
+	s.message("the result", func(m rctest.Message) bool {
+		return strings.Contains(m.Text, "the poll has ended") && strings.Contains(m.Text, "Soup: 0 votes") && strings.Contains(m.Text, ": 1 vote")
+	})
+}
+
+func TestFeatureFilesThatAreLate(t *testing.T) {
+	s := newStage(t)
+	data := []byte("%PDF-1.4 patience")
+	mxc := s.upload("late.pdf", "application/pdf", data)
+	for range 6 { // more often than a message waits
+		s.rc.FailNext("POST /api/v1/rooms.media/"+s.room, http.StatusBadGateway, "away")
+	}
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.file", "body": "see page two", "filename": "late.pdf", "url": mxc, "info": map[string]any{"mimetype": "application/pdf", "size": len(data)},
+	})
+	s.bob.Send(s.mxRoom, "and page three")
+	s.messageText("and page three")
+	m := s.withFile("late.pdf")
+	if !bytes.Equal(s.file(m), data) {
+		t.Error("another file arrived")
+	}
+	var said []string
+	for _, m := range s.rc.Said(s.room) {
+		said = append(said, m.Text)
+	}
+	if got := strings.Join(said, "|"); !strings.HasSuffix(got, "see page two|and page three|") {
+		t.Errorf("in Rocket.Chat: %q", said)
+	}
+}

@@ -161,6 +161,8 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 		it.Kind = relay.KindMXReact
 	case e.Type == "m.room.redaction":
 		it.Kind = relay.KindMXRedact
+	case isPoll(e.Type):
+		it.Kind = relay.KindMXPoll
 	case e.Type == "m.room.encrypted":
 		it.Kind = relay.KindMXSecret
 	case isRoomState(e.Type) && e.StateKey == "":
@@ -180,6 +182,15 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	}
 	it.Payload = withRoom(raw, e.Room, room)
 	return it, true
+}
+
+// isPoll reports whether a type of event begins or ends a poll (MSC3381).
+func isPoll(kind string) bool {
+	switch kind {
+	case "m.poll.start", "m.poll.end", "org.matrix.msc3381.poll.start", "org.matrix.msc3381.poll.end":
+		return true
+	}
+	return false
 }
 
 // isRoomState reports whether a type of event is about a room as a whole.

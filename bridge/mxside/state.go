@@ -57,3 +57,43 @@ func (s *Side) JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via
 	_, err := s.as(who).JoinRoom(ctx, string(room), &mautrix.ReqJoinRoom{Via: via})
 	return side(err)
 }
+
+// Event implements relay.Matrix: GET /rooms/{room}/event/{event}.
+func (s *Side) Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(reader)
+	var out json.RawMessage
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "event", event), nil, &out)
+	return out, side(err)
+}
+
+// maxReferring bounds how many events that refer to one are read.
+const maxReferring = 5000
+
+// Referring implements relay.Matrix: GET /_matrix/client/v1/rooms/{room}/relations/{event}/m.reference.
+func (s *Side) Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) ([]json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(reader)
+	var all []json.RawMessage
+	for from := ""; len(all) < maxReferring; {
+		query := map[string]string{"limit": "100"}
+		if from != "" {
+			query["from"] = from
+		}
+		var out struct {
+			Chunk []json.RawMessage `json:"chunk"`
+			Next  string            `json:"next_batch"`
+		}
+		address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v1", "rooms", room, "relations", event, "m.reference"}, query)
+		if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &out); err != nil {
+			return nil, side(err)
+		}
+		all = append(all, out.Chunk...)
+		if from = out.Next; from == "" || len(out.Chunk) == 0 {
+			break
+		}
+	}
+	return all, nil
+}

@@ -34,6 +34,7 @@ const (
 	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
 	KindMXRoom    = "mx.room"    // a state event about the room itself
 	KindMXSecret  = "mx.secret"  // m.room.encrypted, which cannot be read
+	KindMXPoll    = "mx.poll"    // the beginning or the end of a poll
 	KindMXReact   = "mx.react"   // m.reaction
 	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
@@ -213,6 +214,8 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.roomToRocketChat(ctx, item)
 	case KindMXSecret:
 		return nil, r.encryptedToRocketChat(ctx, item)
+	case KindMXPoll:
+		return r.pollToRocketChat(ctx, item)
 	case KindRCInvite:
 		return nil, r.inviteNow(ctx, item)
 	case KindRCFiles:

@@ -1,0 +1,75 @@
+package relay
+
+import (
+	"context"
+	"errors"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+// pollToRocketChat shows a poll that somebody on Matrix has begun or ended, as
+// text.
+func (r *Relay) pollToRocketChat(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, err := convert.ParseEvent(item.Payload)
+	if err != nil {
+		return nil, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	if err != nil || !ok {
+		return nil, err
+	}
+	if !r.Live().Servers.Allowed(ids.MXUser(e.Sender).Homeserver()) {
+		return nil, queue.Permanent("this server's people may not write here", errors.New("the sender's server is not allowed"))
+	}
+	text, err := r.pollText(ctx, p, item, e)
+	if err != nil || text == "" {
+		return nil, outcome(item, err, "")
+	}
+	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
+	if err != nil {
+		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
+	}
+	id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), 0)
+	if err := r.say(ctx, p, puppet, id, "", text); err != nil {
+		return nil, outcome(item, err, "Rocket.Chat refused it")
+	}
+	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+}
+
+// pollText returns the question with its answers, or, of a poll that has ended,
+// the answers with their votes. It is empty when there is nothing to show.
+func (r *Relay) pollText(ctx context.Context, p Portal, item queue.Item, e convert.Event) (string, error) {
+	if poll, ok := convert.ParsePoll(item.Payload); ok {
+		return poll.Text(), nil
+	}
+	target, ok := convert.PollTarget(item.Payload)
+	if !ok {
+		return "", nil
+	}
+	start, err := r.MX.Event(ctx, p.MXRoom, r.reader(p), ids.MXEvent(target))
+	if err != nil {
+		return "", ignore(err, ErrNotFound, ErrForbidden)
+	}
+	poll, ok := convert.ParsePoll(start)
+	if !ok {
+		return "", nil
+	}
+	related, err := r.MX.Referring(ctx, p.MXRoom, r.reader(p), ids.MXEvent(target))
+	if err != nil {
+		return "", err
+	}
+	var votes []convert.Vote
+	for _, raw := range related {
+		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Timestamp {
+			votes = append(votes, v)
+		}
+	}
+	text := poll.Result(poll.Count(votes))
+	message, err := r.messageOf(ctx, p, ids.MXEvent(target))
+	if err == nil && message != "" {
+		text = convert.Quote(r.permalink(p, message), text)
+	}
+	return text, err
+}
