@@ -136,7 +136,9 @@ func (e *executor) StartServices(ctx context.Context, op plan.StartServices) err
 	if err := e.stack.Up(ctx, e.hear); err != nil {
 		return err
 	}
-	e.stack.RemoveOldImages(ctx, e.prog.Image())
+	if !e.opts.upgrade { // which may have to go back
+		e.stack.RemoveOldImages(ctx, e.prog.Image())
+	}
 	return nil
 }
 

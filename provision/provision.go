@@ -38,6 +38,9 @@ type Options struct {
 	Answers answers.Answers
 	Edits   plan.Choice // what becomes of files that somebody edited
 	Program string      // path of this program, which becomes an image
+
+	upgrade  bool    // changes that only an upgrade may make are allowed
+	versions *[]byte // content of versionsFile to plan with, when it is to change
 }
 
 // A Prepared is a host that has been looked at, and what has to be done.
@@ -84,6 +87,9 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 		p.Findings = append(p.Findings, edited...)
 		return p, &NotReadyError{edited}
 	}
+	if err := p.gate(); err != nil {
+		return p, err
+	}
 	p.Plan = plan.Make(p.wanted, p.state, o.Edits)
 	return p, nil
 }
@@ -119,7 +125,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
 	p.wanted.Files, p.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
 	p.wanted.Image, p.wanted.Hosts, p.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
-	if p.state, err = p.stack.Observe(ctx, p.wanted, wantedImages(p.opts.Answers)); err != nil {
+	if p.state, err = p.stack.Observe(ctx, p.wanted, wantedImages(p.opts.Answers, in.Images)); err != nil {
 		return err
 	}
 	p.state.Certificates = map[string]string{}
@@ -142,6 +148,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		}
 		return err
 	})
+	g.Go(func() (err error) { in.Images, err = p.images(); return err })
 	g.Go(func() (err error) { in.Host.StartInterval, err = p.stack.CanCheckStart(ctx); return err })
 	g.Go(func() (err error) { p.set, p.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir); return err })
 	g.Go(func() (err error) {
@@ -181,8 +188,7 @@ func (p *Prepared) path(below string) string { return filepath.Join(p.opts.Dir, 
 func (p *Prepared) certsDir() string         { return p.path("data/certs") }
 
 // wantedImages are the images of other people that the answers ask for.
-func wantedImages(a answers.Answers) []string {
-	all := render.Images()
+func wantedImages(a answers.Answers, all map[string]string) []string {
 	names := []string{all["NGINX_IMAGE"], all["ROCKETCHAT_IMAGE"], all["POSTGRES_IMAGE"]}
 	if a.Homeserver == answers.Synapse {
 		names = append(names, all["SYNAPSE_IMAGE"])

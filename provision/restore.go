@@ -13,6 +13,7 @@ import (
 	"appliance/provision/answers"
 	"appliance/provision/backup"
 	"appliance/provision/plan"
+	"appliance/provision/render"
 	"appliance/provision/stack"
 )
 
@@ -183,8 +184,11 @@ func adopt(dir string) error {
 		if *file == "" {
 			continue
 		}
-		if _, err := os.Stat(*file); err != nil {
-			*file, changed = filepath.Join(dir, outsideDir, key+".pem"), true
+		brought := filepath.Join(outsideDir, key+".pem")
+		if _, err := os.Stat(*file); err == nil {
+			_ = os.Remove(filepath.Join(restoredFiles(dir), brought))
+		} else {
+			*file, changed = filepath.Join(dir, brought), true
 		}
 	}
 	if !changed {
@@ -265,7 +269,7 @@ func (e *executor) load(ctx context.Context, d database) error {
 			return err
 		}
 	}
-	if err := e.stack.MakeDirs(e.wanted.Dirs); err != nil {
+	if err := e.stack.MakeDirs(render.Dirs(e.opts.Answers, nil)); err != nil {
 		return err
 	}
 	if err := e.stack.UpOnly(ctx, e.hear, d.service); err != nil {

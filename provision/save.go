@@ -128,6 +128,7 @@ type saver struct {
 	r     Reporter
 	w     *backup.Writer
 	step  string
+	taken []string // paths of the installation that outside has given to others
 	shown time.Time
 	pause time.Duration
 }
@@ -167,14 +168,15 @@ func (s *saver) everything() error {
 		if err := s.outside(); err != nil {
 			return err
 		}
+		foreign := s.foreign()
 		return s.tree(".", func(path string) bool {
-			return slices.Contains(notSaved, path) || s.ofOneMoment(path) || slices.Contains(s.foreign(), path)
+			return slices.Contains(notSaved, path) || s.ofOneMoment(path) || slices.Contains(foreign, path) || slices.Contains(s.taken, path)
 		})
 	})
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
-var notSaved = []string{BackupsDir, restoreDir, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
+var notSaved = []string{BackupsDir, restoreDir, upgradeFile, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
 
 // ofOneMoment reports whether a file belongs to what is saved during the pause:
 // all that the bridge and the homeserver keep, but for media, which only grow.
@@ -269,9 +271,11 @@ func (s *saver) outside() error {
 		if *file == "" || strings.HasPrefix(*file, s.p.opts.Dir+"/") {
 			continue
 		}
-		if err := s.w.File(*file, filepath.Join(outsideDir, key+".pem")); err != nil {
+		name := filepath.Join(outsideDir, key+".pem")
+		if err := s.w.File(*file, name); err != nil {
 			return err
 		}
+		s.taken = append(s.taken, name)
 	}
 	return nil
 }

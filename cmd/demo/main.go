@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string) error {
 	dir := flags.String("dir", ".demo", "where the demo keeps its files")
 	program := flags.String("appliance", "bin/appliance", "the program under demonstration")
 	started := flags.Int64("started", 0, "when the set-up began, in seconds since 1970, for the summary")
-	messages := flags.Int("messages", 500, "burst and lose: how many messages go each way")
+	messages := flags.Int("messages", 500, "burst, lose and upgrade: how many messages go each way")
 	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
@@ -55,8 +55,10 @@ func run(ctx context.Context, args []string) error {
 		return d.check(ctx)
 	case "lose":
 		return d.lose(ctx, *messages)
+	case "upgrade":
+		return d.upgrade(ctx, *messages)
 	case "burst":
 		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade or down")
 }

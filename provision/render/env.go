@@ -1,8 +1,6 @@
 package render
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -27,7 +25,10 @@ func (v *variables) bytes() []byte                         { return []byte(v.tex
 
 // env renders .env, what compose.yaml varies by.
 func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
-	images := Images()
+	images := in.Images
+	if images == nil {
+		images = Images()
+	}
 	a, m := in.Answers, in.memory()
 	v := &variables{}
 	v.text.WriteString("# Written by appliance from appliance.yaml.\n")
@@ -82,11 +83,14 @@ func Profiles(a answers.Answers) []string {
 }
 
 // Images returns the names in versions.env.
-func Images() map[string]string {
+func Images() map[string]string { return ParseVersions(compose.Versions) }
+
+// ParseVersions reads a file such as versions.env.
+func ParseVersions(data []byte) map[string]string {
 	out := map[string]string{}
-	for s := bufio.NewScanner(bytes.NewReader(compose.Versions)); s.Scan(); {
-		if key, value, ok := strings.Cut(s.Text(), "="); ok && !strings.HasPrefix(key, "#") {
-			out[key] = strings.TrimSpace(value)
+	for line := range strings.Lines(string(data)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+			out[strings.TrimSpace(key)] = strings.TrimSpace(value)
 		}
 	}
 	return out

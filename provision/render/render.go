@@ -31,10 +31,11 @@ type Input struct {
 	Answers answers.Answers
 	Secrets secrets.Set
 	Host    Host
-	Project string       // name of the Compose project
-	Image   string       // our own image
-	CA      []byte       // content of acme_ca_file
-	Live    *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
+	Project string            // name of the Compose project
+	Image   string            // our own image
+	Images  map[string]string // names of the others, as in versions.env; nil for those pinned there
+	CA      []byte            // content of acme_ca_file
+	Live    *config.Live      // what the operator wrote into bridge.yaml; nil for the defaults
 }
 
 // Host is what has been observed of the machine.

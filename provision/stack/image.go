@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -136,5 +137,45 @@ func (s *Stack) RemoveOldImages(ctx context.Context, keep string) {
 				_, _ = s.api(ctx).ImageRemove(ctx, tag, image.RemoveOptions{})
 			}
 		}
+	}
+}
+
+// Fetch gets images that are not here from their registries.
+func (s *Stack) Fetch(ctx context.Context, names []string, hear func(what string, done, total int64)) error {
+	for _, name := range names {
+		have, err := s.images(ctx, []string{name})
+		if err != nil {
+			return err
+		}
+		if have[name] {
+			continue
+		}
+		if err := s.fetch(ctx, name, hear); err != nil {
+			return fmt.Errorf("fetch %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Stack) fetch(ctx context.Context, name string, hear func(string, int64, int64)) error {
+	answer, err := s.api(ctx).ImagePull(ctx, name, image.PullOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Close() }()
+	for dec := json.NewDecoder(answer); ; {
+		var line struct {
+			Status, ID, Error string
+			Progress          struct{ Current, Total int64 } `json:"progressDetail"`
+		}
+		switch err := dec.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case line.Error != "":
+			return errors.New(line.Error)
+		}
+		hear(strings.TrimSpace(line.ID+" "+line.Status), line.Progress.Current, line.Progress.Total)
 	}
 }

@@ -66,7 +66,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		a.initCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.doctorCommand(),
-		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
+		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.upgradeCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root

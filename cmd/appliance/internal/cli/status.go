@@ -62,12 +62,15 @@ func statusOf(err error) int {
 		return statusInterrupted
 	case errors.Is(err, errDoctor):
 		return statusDoctor
+	case is(new(*provision.UpgradeError)):
+		return statusUnhealthy
 	case is(new(*usageError)):
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)),
-		is(new(*provision.NotEmptyError)), is(new(*provision.PendingError)), is(new(*provision.FullDiskError)):
+		is(new(*provision.NotEmptyError)), is(new(*provision.PendingError)),
+		is(new(*provision.GateError)), is(new(*provision.HalfwayError)), is(new(*provision.FullDiskError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked
@@ -87,6 +90,9 @@ type complaint struct {
 
 // complaints takes an error apart into what the operator should know.
 func complaints(err error) []complaint {
+	if failed, ok := errors.AsType[*provision.UpgradeError](err); ok {
+		return append(complaints(failed.Cause), complaint{failed.Outcome(), failed.Hint()})
+	}
 	if invalid, ok := errors.AsType[*answers.InvalidError](err); ok {
 		var out []complaint
 		for _, p := range invalid.Problems {

@@ -114,3 +114,16 @@ func Certificates(w io.Writer, list []certs.Status) {
 		}
 	}
 }
+
+// Changes prints what an upgrade would change, and what to know about it.
+func Changes(w io.Writer, u *provision.Upgrade) {
+	for _, c := range u.Changes {
+		fmt.Fprintln(w, c)
+		for _, note := range []string{c.Breaking, c.Refused} {
+			if note != "" {
+				fmt.Fprintf(w, "             %s\n", note)
+			}
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", u.Plan)
+}

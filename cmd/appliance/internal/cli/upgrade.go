@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/cmd/appliance/internal/ui"
+	"appliance/provision"
+)
+
+type upgradeOptions struct {
+	versions                        string
+	dryRun, yes, breaking, rollback bool
+	patience                        time.Duration
+}
+
+func (a *app) upgradeCommand() *cobra.Command {
+	var o upgradeOptions
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Move the installation to the versions of this program, and back when they are not healthy",
+		Long: "Fetches the new images while the old ones run, saves everything, and starts the new versions. When they\n" +
+			"are not healthy the files and the data of before are put back and started. To upgrade, put the new\n" +
+			"program in place of this one and run it.",
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.absolute(); err != nil {
+				return err
+			}
+			if o.rollback {
+				return a.rollback(cmd.Context())
+			}
+			return a.upgrade(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.versions, "versions", "", "use the images that `FILE` names instead of those of this program, until the next upgrade")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change and stop")
+	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "make breaking changes too")
+	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "go back from an upgrade that was interrupted")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.Flags().DurationVar(&o.patience, "patience", 3*time.Minute, "how long the new versions may take until all checks are good")
+	return cmd
+}
+
+func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
+	program, err := a.env.Executable()
+	if err != nil {
+		return err
+	}
+	var versions []byte
+	if o.versions != "" {
+		if versions, err = os.ReadFile(o.versions); err != nil {
+			return &usageError{err}
+		}
+	}
+	u, err := provision.PrepareUpgrade(ctx, provision.UpgradeOptions{
+		Options: provision.Options{Dir: a.dir, Program: program}, Versions: versions,
+		Breaking: o.breaking, Patience: o.patience, Version: a.buildInfo().Version,
+	})
+	if u != nil {
+		defer func() { _ = u.Close() }()
+	}
+	if err != nil {
+		return err
+	}
+	if u.Plan.Empty() {
+		return a.upgraded(u, "nothing to upgrade")
+	}
+	if !a.json {
+		ui.Changes(a.env.Stdout, u)
+	}
+	if o.dryRun {
+		if a.json {
+			return a.upgraded(u, "")
+		}
+		return u.Gate(ctx)
+	}
+	if err := u.Gate(ctx); err != nil {
+		return err
+	}
+	if !o.yes && a.terminal() != nil {
+		if err := a.confirm("Save everything and go on?"); err != nil {
+			return err
+		}
+	}
+	printer := a.printer()
+	err = u.Run(ctx, printer)
+	printer.Close()
+	if err != nil {
+		return err
+	}
+	return a.upgraded(u, "upgraded; all checks are good")
+}
+
+func (a *app) upgraded(u *provision.Upgrade, text string) error {
+	if a.json {
+		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes})
+	}
+	fmt.Fprintln(a.env.Stdout, text)
+	return nil
+}
+
+func (a *app) rollback(ctx context.Context) error {
+	installed, err := a.installed()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = installed.Close() }()
+	printer := a.printer()
+	err = installed.Rollback(ctx, printer)
+	printer.Close()
+	if err == nil && !a.json {
+		fmt.Fprintln(a.env.Stdout, "what was before is running again")
+	}
+	return err
+}

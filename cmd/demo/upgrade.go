@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"appliance/compose"
+)
+
+// upgrade moves the installation to versions that are good, and to others that
+// are not: one that dies and takes Rocket.Chat's data with it, and one whose
+// database is of the next major version. The conversation goes on through all.
+func (d *demo) upgrade(ctx context.Context, messages int) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	defer cancel()
+	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	if err != nil {
+		return err
+	}
+	t := &talk{cast: c}
+	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("upgrade-%x", time.Now().UnixMilli())); err != nil {
+		return err
+	}
+	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
+		return err
+	}
+	goOn := func(what string) error {
+		if err := t.flood(ctx, messages); err != nil {
+			return err
+		}
+		if err := t.settle(ctx); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if _, err := d.command(ctx, d.program, "doctor", "--dir", d.install()); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		d.say("%s: nothing lost, nothing twice; the doctor is content", what)
+		return nil
+	}
+	if err := goOn("before"); err != nil {
+		return err
+	}
+	pinned := versions()
+	rc, hs, pg := pinned["ROCKETCHAT_IMAGE"], pinned["DENDRITE_IMAGE"], pinned["POSTGRES_IMAGE"]
+	const dies = `ENTRYPOINT ["/bin/sh","-c","echo this version is broken; exit 3"]`
+	const eats = `ENTRYPOINT ["/bin/sh","-c","for f in /data/*; do echo spoilt >$f; done; echo this version is broken; exit 3"]`
+	reached := "" // the versions that the installation has come to
+	for _, s := range []struct {
+		what, key, from, to, change string
+		flags                       []string
+		bad                         bool
+	}{
+		{"a good new Rocket.Chat", "ROCKETCHAT_IMAGE", rc, rc + "0", "", nil, false},
+		{"a homeserver that dies", "DENDRITE_IMAGE", hs, hs + "0", dies, nil, true},
+		{"a Rocket.Chat that spoils its data", "ROCKETCHAT_IMAGE", rc, rc + "00", eats, nil, true},
+		{"the next PostgreSQL", "POSTGRES_IMAGE", pg, nextMajor(pg), "", []string{"--accept-breaking"}, false},
+	} {
+		if err := d.derive(ctx, s.from, s.to, s.change); err != nil {
+			return err
+		}
+		file := d.path("versions.env")
+		if err := os.WriteFile(file, []byte(reached+s.key+"="+s.to+"\n"), 0o600); err != nil {
+			return err
+		}
+		start := time.Now()
+		out, err := d.command(ctx, d.program, append([]string{"upgrade", "--dir", d.install(), "--versions", file, "--yes"}, s.flags...)...)
+		switch exit, failed := errors.AsType[*exec.ExitError](err); {
+		case !s.bad && err != nil:
+			return fmt.Errorf("%s: %w", s.what, err)
+		case s.bad && (!failed || exit.ExitCode() != 8 || !strings.Contains(err.Error(), "what was before is running again")):
+			return fmt.Errorf("%s: it should have gone back: %w\n%s", s.what, err, out)
+		}
+		if !s.bad {
+			reached += s.key + "=" + s.to + "\n"
+		}
+		d.say("upgrade to %s: %.1f s", s.what, seconds(start))
+		if err := goOn("after " + s.what); err != nil {
+			return err
+		}
+	}
+	// Back to what the program pins: not with the database, which is refused.
+	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "cannot go back to an older version") {
+		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
+	}
+	return nil
+}
+
+// derive makes an image under another name, changed by an instruction.
+func (d *demo) derive(ctx context.Context, from, to, change string) error {
+	if change == "" {
+		_, err := d.command(ctx, "docker", "tag", from, to)
+		return err
+	}
+	id, err := d.command(ctx, "docker", "create", from)
+	if err != nil {
+		return err
+	}
+	id = strings.TrimSpace(id)
+	_, err = d.command(ctx, "docker", "commit", "--change", change, id, to)
+	_, rmErr := d.command(ctx, "docker", "rm", id)
+	return errors.Join(err, rmErr)
+}
+
+func versions() map[string]string {
+	out := map[string]string{}
+	for l := range strings.Lines(string(compose.Versions)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(l), "="); ok {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+// nextMajor names the next major version of an image whose tag is a number.
+func nextMajor(image string) string {
+	name, tag, _ := strings.Cut(image, ":")
+	var n int
+	_, _ = fmt.Sscan(tag, &n)
+	return fmt.Sprintf("%s:%d", name, n+1)
+}

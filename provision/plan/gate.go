@@ -1,0 +1,124 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Change is a service that is to run another image.
+type Change struct {
+	Service string `json:"service"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+	// Breaking says what to know before it is done; "" when there is nothing.
+	Breaking string `json:"breaking,omitempty"`
+	// Refused says why it cannot be done; "" when it can.
+	Refused string `json:"refused,omitempty"`
+}
+
+// String is one line for people.
+func (c Change) String() string { return fmt.Sprintf("%-12s %s -> %s", c.Service, c.From, c.To) }
+
+// imageKeys are the variables of .env that name images, by service.
+var imageKeys = map[string]string{
+	"bridge": "APPLIANCE_IMAGE", "homeserver": "HOMESERVER_IMAGE", "mongo": "MONGO_IMAGE",
+	"nginx": "NGINX_IMAGE", "postgres": "POSTGRES_IMAGE", "rocketchat": "ROCKETCHAT_IMAGE",
+}
+
+// Changes compares the images of two versions of .env. There are none when
+// nothing is installed.
+func Changes(have, want []byte) []Change {
+	from, to := variables(have), variables(want)
+	bundledMongo := strings.Contains(","+to["COMPOSE_PROFILES"]+",", ",mongo,")
+	var out []Change
+	for _, service := range slices.Sorted(maps.Keys(imageKeys)) {
+		c := Change{Service: service, From: from[imageKeys[service]], To: to[imageKeys[service]]}
+		if c.From == "" || c.From == c.To || service == "mongo" && !bundledMongo {
+			continue
+		}
+		c.judge()
+		out = append(out, c)
+	}
+	return out
+}
+
+// judge finds out what a change means. Images whose tags are no versions are
+// left to the operator.
+func (c *Change) judge() {
+	from, fromOK := versionOf(c.From)
+	to, toOK := versionOf(c.To)
+	if !fromOK || !toOK || c.Service == "bridge" {
+		return
+	}
+	back := slices.Compare(to, from) < 0
+	major := to[0] - from[0]
+	switch c.Service {
+	case "postgres", "mongo":
+		switch {
+		case major < 0:
+			c.Refused = "a database cannot go back to an older version: restore a backup instead"
+		case major > 1:
+			c.Refused = fmt.Sprintf("databases move one major version at a time: go to version %d first", from[0]+1)
+		case major == 1 && c.Service == "postgres":
+			c.Breaking = "the database is made anew from its dump"
+		case major == 1:
+			c.Breaking = "MongoDB converts its files, and they cannot be converted back"
+		}
+	case "rocketchat":
+		switch {
+		case back:
+			c.Refused = "Rocket.Chat has changed its database and cannot go back: restore a backup instead"
+		case major > 1:
+			c.Refused = fmt.Sprintf("Rocket.Chat moves one major version at a time: go to version %d first", from[0]+1)
+		case major == 1:
+			c.Breaking = "a new major version of Rocket.Chat: read its release notes; apps and phones may have to be updated"
+		}
+	case "homeserver":
+		if back {
+			c.Refused = "a homeserver has changed its database and cannot go back: restore a backup instead"
+		}
+	}
+}
+
+// Severe returns the changes that nobody should make in passing.
+func Severe(changes []Change) []Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Breaking == "" && c.Refused == "" })
+}
+
+// Refused returns the changes that cannot be made.
+func Refused(changes []Change) []Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Refused == "" })
+}
+
+// versionOf reads the numbers of an image's tag: "8.6.1", "v0.15.2", "1.29-alpine".
+func versionOf(image string) ([]int, bool) {
+	image, _, _ = strings.Cut(image, "@")
+	i := strings.LastIndex(image, ":")
+	if i < 0 || strings.Contains(image[i:], "/") {
+		return nil, false
+	}
+	tag, _, _ := strings.Cut(strings.TrimPrefix(image[i+1:], "v"), "-")
+	var out []int
+	for part := range strings.SplitSeq(tag, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, false
+		}
+		out = append(out, n)
+	}
+	return out, true
+}
+
+// variables reads an environment file as render writes it.
+func variables(env []byte) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(string(env)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+			out[key] = value
+		}
+	}
+	return out
+}
