@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,5 +58,47 @@ func one(b *testing.B, s *store.Store, id string, receipts []queue.Receipt) {
 	}
 	if err := s.Done(ctx, it, receipts); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkLanes is what a message costs when many rooms are busy at once, as
+// seen by all of them together: they share transactions, and waits for the disk.
+func BenchmarkLanes(b *testing.B) {
+	for _, lanes := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {
+			s, err := store.Open(b.Context(), "sqlite:"+b.TempDir()+"/bridge.db")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			var n atomic.Int64
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				ctx := b.Context()
+				for pb.Next() {
+					i := n.Add(1)
+					id := fmt.Sprint("m", i)
+					if _, err := s.Add(ctx, time.Now(), queue.Item{ID: id, Lane: fmt.Sprint("rc:r", i%int64(lanes)), Kind: "rc.message", Payload: make([]byte, 400)}); err != nil {
+						b.Error(err)
+						return
+					}
+					it, ok, err := s.Claim(ctx, time.Now(), time.Minute)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if !ok {
+						continue // the only lane is held
+					}
+					receipt := queue.Receipt{RCRoom: "r", RCMessage: it.ID, MXRoom: "!r:x", MXEvent: "$" + it.ID, MXSender: "@a:x"}
+					if err := s.Done(ctx, it, []queue.Receipt{receipt}); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+		})
 	}
 }

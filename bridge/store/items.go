@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -21,135 +20,112 @@ func (s *Store) Add(ctx context.Context, now time.Time, items ...queue.Item) (in
 
 // Accept implements relay.Store.
 func (s *Store) Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (added int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := s.last
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		if added, last, err = insertItems(ctx, tx, now, items, last); err != nil {
+	var in []inserted
+	err = s.write(ctx, func(b *batch) (err error) {
+		if in, err = b.insert(now, items); err != nil {
 			return err
 		}
-		return putCursors(ctx, tx, cursors)
-	})
+		return b.cursors(cursors)
+	}, func() { s.count(in) })
 	if err != nil {
 		return 0, fmt.Errorf("store %d events: %w", len(items), err)
 	}
-	s.last = last
-	return added, nil
+	return len(in), nil
 }
 
-// insertItems adds what is new and returns how many that were and the last seq.
-func insertItems(ctx context.Context, tx *sql.Tx, now time.Time, items []queue.Item, last int64) (int, int64, error) {
-	added := 0
+// inserted is an item that was new.
+type inserted struct {
+	seq  int64
+	item queue.Item
+}
+
+// count makes the lanes know what was stored. It is called under s.mu.
+func (s *Store) count(in []inserted) {
+	for _, i := range in {
+		s.lanes.add(i.seq, i.item, i.item.Accepted.UnixMilli())
+	}
+}
+
+const (
+	insertItem = `INSERT INTO items (seq, id, lane, kind, payload, accepted)
+		SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), $5, CAST($6 AS BIGINT)
+		WHERE NOT EXISTS (SELECT 1 FROM done WHERE id = $2) AND NOT EXISTS (SELECT 1 FROM items WHERE id = $2)`
+	putCursor = `INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+	putLink   = `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`
+	deleteItem = `DELETE FROM items WHERE id = $1`
+	putDone    = `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`
+	buryItem   = `UPDATE items SET buried = $1, cause = $2, attempts = $3 WHERE id = $4`
+	retryItem  = `UPDATE items SET failures = failures + $1, cause = $2, attempts = $3 WHERE id = $4`
+	putOffLane = `INSERT INTO lanes (lane, waiting, due, held) VALUES ($1, 0, $2, 0) ON CONFLICT (lane) DO UPDATE SET due = excluded.due`
+	freeLane   = `DELETE FROM lanes WHERE lane = $1`
+)
+
+// insert adds what is new and returns it.
+func (b *batch) insert(now time.Time, items []queue.Item) ([]inserted, error) {
+	var in []inserted
 	for _, it := range items {
-		payload := it.Payload
-		if payload == nil {
-			payload = []byte{}
+		if it.Payload == nil {
+			it.Payload = []byte{}
 		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO items (seq, id, lane, kind, payload, accepted)
-			SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), $5, CAST($6 AS BIGINT)
-			WHERE NOT EXISTS (SELECT 1 FROM done WHERE id = $2) AND NOT EXISTS (SELECT 1 FROM items WHERE id = $2)`,
-			last+1, it.ID, it.Lane, it.Kind, payload, now.UnixMilli())
+		res, err := b.exec(insertItem, b.last+1, it.ID, it.Lane, it.Kind, it.Payload, now.UnixMilli())
 		if err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 		if n, _ := res.RowsAffected(); n == 0 {
 			continue
 		}
-		added++
-		last++
-		if _, err := tx.ExecContext(ctx, `INSERT INTO lanes (lane, waiting, due, held) VALUES ($1, 1, $2, 0)
-			ON CONFLICT (lane) DO UPDATE SET waiting = lanes.waiting + 1`, it.Lane, now.UnixMilli()); err != nil {
-			return 0, 0, err
-		}
+		b.last++
+		it.Accepted = time.UnixMilli(now.UnixMilli()).UTC()
+		in = append(in, inserted{b.last, it})
 	}
-	return added, last, nil
+	return in, nil
 }
 
-func putCursors(ctx context.Context, tx *sql.Tx, cursors map[string]string) error {
+func (b *batch) cursors(cursors map[string]string) error {
 	for name, value := range cursors {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO cursors (name, value) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
+		if _, err := b.exec(putCursor, name, value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Claim implements queue.Backend.
-func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration) (it queue.Item, ok bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		ms := now.UnixMilli()
-		err := tx.QueryRowContext(ctx, `SELECT lane FROM lanes WHERE due <= $1 AND held <= $1 ORDER BY due LIMIT 1`, ms).Scan(&it.Lane)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE lanes SET held = $1 WHERE lane = $2`, now.Add(lease).UnixMilli(), it.Lane); err != nil {
-			return err
-		}
-		var seq, accepted int64
-		err = tx.QueryRowContext(ctx, `SELECT seq, id, kind, payload, accepted, attempts, failures FROM items
-			WHERE lane = $1 AND buried = 0 ORDER BY seq LIMIT 1`, it.Lane).
-			Scan(&seq, &it.ID, &it.Kind, &it.Payload, &accepted, &it.Attempts, &it.Failures)
-		if err != nil {
-			return err
-		}
-		it.Accepted = time.UnixMilli(accepted).UTC()
-		_, err = tx.ExecContext(ctx, `UPDATE items SET attempts = attempts + 1 WHERE seq = $1`, seq)
-		return err
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return queue.Item{}, false, nil
-	}
-	return it, err == nil, err
-}
-
-// Next implements queue.Backend.
-func (s *Store) Next(ctx context.Context) (time.Time, bool, error) {
-	var ms sql.NullInt64
-	if err := s.read.QueryRowContext(ctx, `SELECT MIN(due) FROM lanes WHERE held = 0`).Scan(&ms); err != nil || !ms.Valid {
-		return time.Time{}, false, err
-	}
-	return time.UnixMilli(ms.Int64).UTC(), true, nil
-}
-
 // Done implements queue.Backend.
 func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	seq, _, putOff := s.head(it)
+	return s.write(ctx, func(b *batch) error {
 		for _, r := range receipts {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender) VALUES ($1, $2, $3, $4, $5, $6, $7)
-				ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`,
-				it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent, r.MXSender); err != nil {
+			if _, err := b.exec(putLink, it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent, r.MXSender); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM items WHERE id = $1`, it.ID); err != nil {
+		if _, err := b.exec(deleteItem, it.ID); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, it.ID, time.Now().UnixMilli()); err != nil {
+		if _, err := b.exec(putDone, it.ID, time.Now().UnixMilli()); err != nil {
 			return err
 		}
-		return leave(ctx, tx, it.Lane)
-	})
+		return b.free(it.Lane, putOff)
+	}, func() { s.lanes.leave(it.Lane, seq) })
 }
 
 // Bury implements queue.Backend.
 func (s *Store) Bury(ctx context.Context, it queue.Item, cause error) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE items SET buried = $1, cause = $2 WHERE id = $3`, time.Now().UnixMilli(), cause.Error(), it.ID); err != nil {
+	seq, attempts, putOff := s.head(it)
+	return s.write(ctx, func(b *batch) error {
+		if _, err := b.exec(buryItem, time.Now().UnixMilli(), cause.Error(), attempts, it.ID); err != nil {
 			return err
 		}
-		return leave(ctx, tx, it.Lane)
-	})
+		return b.free(it.Lane, putOff)
+	}, func() { s.lanes.leave(it.Lane, seq) })
 }
 
-// leave frees a lane that has one item less.
-func leave(ctx context.Context, tx *sql.Tx, lane string) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE lanes SET waiting = waiting - 1, held = 0, due = 0 WHERE lane = $1`, lane); err != nil {
-		return err
+func (b *batch) free(lane string, putOff bool) error {
+	if !putOff {
+		return nil
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM lanes WHERE lane = $1 AND waiting <= 0`, lane)
+	_, err := b.exec(freeLane, lane)
 	return err
 }
 
@@ -159,19 +135,24 @@ func (s *Store) Retry(ctx context.Context, it queue.Item, at time.Time, failed b
 	if failed {
 		count = 1
 	}
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE items SET failures = failures + $1, cause = $2 WHERE id = $3`, count, cause.Error(), it.ID); err != nil {
+	_, attempts, _ := s.head(it)
+	return s.write(ctx, func(b *batch) error {
+		if _, err := b.exec(retryItem, count, cause.Error(), attempts, it.ID); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE lanes SET due = $1, held = 0 WHERE lane = $2`, at.UnixMilli(), it.Lane)
+		_, err := b.exec(putOffLane, it.Lane, at.UnixMilli())
 		return err
+	}, func() {
+		l := s.lanes.byName[it.Lane]
+		if l == nil {
+			return
+		}
+		if len(l.items) > 0 && l.items[0].item.ID == it.ID {
+			l.items[0].item.Failures += count
+		}
+		l.putOff = true
+		s.lanes.settle(l, at.UnixMilli(), 0)
 	})
-}
-
-// Renew implements queue.Backend.
-func (s *Store) Renew(ctx context.Context, it queue.Item, until time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE lanes SET held = $1 WHERE lane = $2 AND held > 0`, until.UnixMilli(), it.Lane)
-	return err
 }
 
 // Buried lists what was buried, oldest first.
@@ -204,21 +185,18 @@ type Backlog struct {
 func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
+	s.mu.Lock()
+	for _, l := range s.lanes.byTurn {
+		b.Waiting += int64(l.waiting)
+	}
+	s.mu.Unlock()
 	err := s.read.QueryRowContext(ctx, `SELECT
-		(SELECT COALESCE(SUM(waiting), 0) FROM lanes),
 		(SELECT COUNT(*) FROM items WHERE buried > 0),
-		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Waiting, &b.Buried, &oldest)
+		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Buried, &oldest)
 	if oldest.Valid {
 		b.Oldest = time.UnixMilli(oldest.Int64).UTC()
 	}
 	return b, err
-}
-
-// Waiting implements relay.Store.
-func (s *Store) Waiting(ctx context.Context, lane string) (int, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT COALESCE(SUM(waiting), 0) FROM lanes WHERE lane = $1`, lane).Scan(&n)
-	return n, err
 }
 
 // Known implements relay.Store.

@@ -38,8 +38,17 @@ type Store struct {
 	read    *sql.DB
 	release func()
 
-	mu   sync.Mutex // orders acceptance: the order of seq is the order of commits
-	last int64      // the highest seq ever given
+	writes  chan *write
+	closing chan struct{}
+	closed  chan struct{}
+	close   sync.Once
+	last    int64 // the highest seq ever given; of the writer
+
+	stmtMu sync.Mutex
+	stmts  map[string]*sql.Stmt
+
+	mu    sync.Mutex
+	lanes lanes
 }
 
 // ErrInUse is wrapped by Open when another process has the database open.
@@ -62,15 +71,20 @@ func Open(ctx context.Context, database string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.writes, s.closing, s.closed = make(chan *write, maxGroup), make(chan struct{}), make(chan struct{})
 	if err := s.prepare(ctx, scheme); err != nil {
+		close(s.closed)
 		_ = s.Close()
 		return nil, err
 	}
+	go s.writer()
 	return s, nil
 }
 
-// Close closes the database.
+// Close closes the database. What is being written is written first.
 func (s *Store) Close() error {
+	s.close.Do(func() { close(s.closing) })
+	<-s.closed
 	err := s.db.Close()
 	if s.read != s.db {
 		err = errors.Join(err, s.read.Close())
@@ -154,9 +168,6 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring the database up to date: %w", err)
 	}
-	if _, err := s.db.ExecContext(ctx, `UPDATE lanes SET held = 0 WHERE held > 0`); err != nil {
-		return fmt.Errorf("free the lanes: %w", err)
-	}
 	if err := s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(seq), 0) FROM items`).Scan(&s.last); err != nil {
 		return fmt.Errorf("read the last item: %w", err)
 	}
@@ -164,18 +175,11 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 	if _, err := s.db.ExecContext(ctx, `UPDATE items SET attempts = 1 WHERE attempts = 0 AND buried = 0 AND seq IN (SELECT MIN(seq) FROM items WHERE buried = 0 GROUP BY lane)`); err != nil {
 		return fmt.Errorf("mark unfinished items: %w", err)
 	}
+	if err := s.prepareAll(ctx, insertItem, putCursor, putLink, deleteItem, putDone, buryItem, retryItem, putOffLane, freeLane); err != nil {
+		return fmt.Errorf("prepare the database: %w", err)
+	}
+	if err := s.load(ctx); err != nil {
+		return fmt.Errorf("count what waits: %w", err)
+	}
 	return nil
-}
-
-// tx runs f in a transaction.
-func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }

@@ -74,27 +74,23 @@ func found[T any](v T, err error) (T, bool, error) {
 
 // PutPortal implements relay.Store.
 func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Item, cursors map[string]string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := s.last
-	err := s.tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
+	var in []inserted
+	err := s.write(ctx, func(b *batch) (err error) {
+		if _, err = b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if _, err = b.tx.ExecContext(b.ctx, `INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created) VALUES ($1, $2, $3, $4, $5, $6)`,
 			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli()); err != nil {
 			return err
 		}
-		var err error
-		if _, last, err = insertItems(ctx, tx, time.Now(), items, last); err != nil {
+		if in, err = b.insert(time.Now(), items); err != nil {
 			return err
 		}
-		return putCursors(ctx, tx, cursors)
-	})
+		return b.cursors(cursors)
+	}, func() { s.count(in) })
 	if err != nil {
 		return fmt.Errorf("store the portal of %s: %w", p.RCRoom, err)
 	}
-	s.last = last
 	return nil
 }
 

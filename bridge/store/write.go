@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// maxGroup is how many writes share one transaction, and so one wait for the disk.
+const maxGroup = 256
+
+var errClosed = errors.New("the database is closed")
+
+// A write is something to be written. do may run more than once and must set, not
+// add to, what it captures; committed runs once it is on disk, in the order of
+// commits, under s.mu.
+type write struct {
+	do        func(*batch) error
+	committed func()
+	result    chan error
+}
+
+// A batch is a transaction that several writes share.
+type batch struct {
+	ctx  context.Context
+	s    *Store
+	tx   *sql.Tx
+	last int64 // the highest seq given
+}
+
+// exec runs a statement that is prepared once.
+func (b *batch) exec(query string, args ...any) (sql.Result, error) {
+	stmt, err := b.s.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	return b.tx.StmtContext(b.ctx, stmt).ExecContext(b.ctx, args...)
+}
+
+func (s *Store) prepared(query string) (*sql.Stmt, error) {
+	s.stmtMu.Lock()
+	defer s.stmtMu.Unlock()
+	if stmt, ok := s.stmts[query]; ok {
+		return stmt, nil
+	}
+	return nil, errors.New("a statement was not prepared: " + query)
+}
+
+// prepareAll prepares what is written again and again. It cannot be done inside a
+// transaction: SQLite has one connection for writing.
+func (s *Store) prepareAll(ctx context.Context, queries ...string) error {
+	s.stmtMu.Lock()
+	defer s.stmtMu.Unlock()
+	s.stmts = map[string]*sql.Stmt{}
+	for _, q := range queries {
+		stmt, err := s.db.PrepareContext(ctx, q)
+		if err != nil {
+			return err
+		}
+		s.stmts[q] = stmt
+	}
+	return nil
+}
+
+// write has something written and returns when it is on disk. Writes that come
+// while the disk is busy are written together.
+func (s *Store) write(ctx context.Context, do func(*batch) error, committed func()) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := &write{do: do, committed: committed, result: make(chan error, 1)}
+	select {
+	case s.writes <- w:
+	case <-s.closing:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return <-w.result // it is being written: the outcome must be known
+}
+
+// writer writes until Close.
+func (s *Store) writer() {
+	defer close(s.closed)
+	for {
+		var group []*write
+		select {
+		case w := <-s.writes:
+			group = append(group, w)
+		case <-s.closing:
+			for { // who was already let in gets an answer
+				select {
+				case w := <-s.writes:
+					w.result <- errClosed
+				default:
+					return
+				}
+			}
+		}
+	more:
+		for len(group) < maxGroup {
+			select {
+			case w := <-s.writes:
+				group = append(group, w)
+			default:
+				break more
+			}
+		}
+		s.commit(group)
+	}
+}
+
+// commit writes a group in one transaction. When that fails each is written in one
+// of its own, so that nobody fails because of somebody else.
+func (s *Store) commit(group []*write) {
+	if err := s.transaction(group...); err == nil {
+		return
+	} else if len(group) == 1 {
+		group[0].result <- err
+		return
+	}
+	for _, w := range group {
+		if err := s.transaction(w); err != nil {
+			w.result <- err
+		}
+	}
+}
+
+func (s *Store) transaction(group ...*write) error {
+	ctx := context.Background() // a write is never abandoned half-way
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	b := &batch{ctx: ctx, s: s, tx: tx, last: s.last}
+	for _, w := range group {
+		if err := w.do(b); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = b.last
+	for _, w := range group {
+		if w.committed != nil {
+			w.committed()
+		}
+		w.result <- nil
+	}
+	return nil
+}
