@@ -99,12 +99,13 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
+		Signs: s.relay, Live: s.relay.Live,
 		Log: s.Log.With("side", "rocketchat"),
 	})
 	var err error
 	s.mx, err = mxside.New(mxside.Options{
 		URL: f.Homeserver.URL, Kind: f.Homeserver.Kind, ID: f.AppService.ID, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,
-		Accept: s.relay.Accept, Log: s.Log.With("side", "matrix"),
+		Accept: s.relay.Accept, Signs: s.relay, Live: s.relay.Live, Log: s.Log.With("side", "matrix"),
 		Person: func(ctx context.Context, user ids.MXUser) (bool, error) {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err
@@ -204,6 +205,7 @@ func (s *service) reload() {
 			if len(changed) > 0 {
 				s.Log.Info("the configuration was reloaded", "changed", changed)
 				s.relay.Wake()
+				s.relay.Follow()
 			}
 			s.metrics.reloads.WithLabelValues("ok").Inc()
 			return

@@ -71,6 +71,12 @@ type Live struct {
 	LogLevel string `yaml:"log_level"`
 	// Servers says with which Matrix servers people may talk.
 	Servers Servers `yaml:"servers"`
+	// Typing, Receipts and Presence say whether people on one side see who
+	// types, who has read and who is there on the other. What is off is not
+	// read from either side.
+	Typing   bool `yaml:"typing"`
+	Receipts bool `yaml:"receipts"`
+	Presence bool `yaml:"presence"`
 }
 
 // Servers are lists of globs over server names, such as "*.example.org". A
@@ -88,7 +94,7 @@ func Default() Config {
 			AppService: AppService{ID: "rocketchat", Listen: ":29328", Bot: "rocket.cat"},
 			Namespace:  "native",
 		},
-		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}}},
+		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}}, Typing: true, Receipts: true},
 	}
 }
 

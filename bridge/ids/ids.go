@@ -9,6 +9,7 @@ package ids
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -133,14 +134,17 @@ var notInUsername = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
 // Rocket.Chat takes a name with both for a user of its own, licensed, federation.
 // Names that had to be changed, and those asked for with unique because the
 // plain one is taken, end in some characters of a digest of the whole user ID.
+// All are lower case: Rocket.Chat keeps the case of a username, and here and
+// there asks for it.
 func PuppetUsername(mx MXUser, unique bool) string {
 	local, server, _ := mx.Parse()
 	plain := local + "_" + server
-	name := strings.Trim(notInUsername.ReplaceAllString(plain, "-"), "-")
+	name := strings.ToLower(strings.Trim(notInUsername.ReplaceAllString(plain, "-"), "-"))
 	if name == plain && len(name) <= maxUsername && !unique {
 		return name
 	}
-	return name[:min(len(name), maxUsername-9)] + "-" + digest(string(mx))[:8]
+	sum := sha256.Sum256([]byte(mx))
+	return name[:min(len(name), maxUsername-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
 // MessageFor returns the Rocket.Chat message ID for a part of a Matrix event. It

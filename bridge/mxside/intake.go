@@ -64,11 +64,18 @@ func notFound(w http.ResponseWriter, _ *http.Request) {
 func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 	var txn struct {
 		Events []json.RawMessage `json:"events"`
+		Signs  []json.RawMessage `json:"ephemeral"`
+		// Signs as Synapse sent them before 1.157.
+		OldSigns []json.RawMessage `json:"de.sorunome.msc2409.ephemeral"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTransaction)).Decode(&txn); err != nil {
 		answer(w, http.StatusBadRequest, "M_BAD_JSON", err.Error())
 		return
 	}
+	if len(txn.Signs) == 0 {
+		txn.Signs = txn.OldSigns
+	}
+	s.signs(r.Context(), txn.Signs, "")
 	var items []queue.Item
 	for _, raw := range txn.Events {
 		if it, ok := s.item(raw, ""); ok {

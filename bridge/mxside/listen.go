@@ -34,10 +34,6 @@ const (
 	maxPause = 10 * time.Second
 )
 
-// syncFilter leaves out everything that the bridge does not read.
-const syncFilter = `{"presence":{"types":[]},"account_data":{"types":[]},"room":{"timeline":{"limit":100},` +
-	`"state":{"types":[]},"ephemeral":{"types":[]},"account_data":{"types":[]}}}`
-
 // syncState is what Listen knows of the homeserver.
 type syncState struct {
 	mu         sync.Mutex
@@ -85,8 +81,13 @@ func (s *Side) pushesAll() bool { return s.Kind == "synapse" }
 func (s *Side) Listen(ctx context.Context) error {
 	bot := s.Names.BotUser()
 	poll := func() error { return s.poll(ctx, bot) }
+	var running sync.WaitGroup
+	defer running.Wait()
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
+	} else {
+		running.Go(func() { s.sweep(ctx) })
+		running.Go(func() { s.followAll(ctx, &running) })
 	}
 	for failures := 0; ; {
 		err := s.Register(ctx, bot, "Rocket.Chat bridge")
@@ -114,12 +115,18 @@ func (s *Side) Listen(ctx context.Context) error {
 // syncAnswer is what is read of GET /sync.
 type syncAnswer struct {
 	NextBatch string `json:"next_batch"`
-	Rooms     struct {
+	Presence  struct {
+		Events []json.RawMessage `json:"events"`
+	} `json:"presence"`
+	Rooms struct {
 		Join map[ids.MXRoom]struct {
 			Timeline struct {
 				Events  []json.RawMessage `json:"events"`
 				Limited bool              `json:"limited"`
 			} `json:"timeline"`
+			Ephemeral struct {
+				Events []json.RawMessage `json:"events"`
+			} `json:"ephemeral"`
 		} `json:"join"`
 		Invite map[ids.MXRoom]struct {
 			InviteState struct {
@@ -145,10 +152,12 @@ func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
 	}
 	s.sync.answered()
 	var items []queue.Item
+	s.signs(ctx, ans.Presence.Events, "")
 	for room, r := range ans.Rooms.Join {
 		if since == "" {
 			continue // what was said before the bridge was there stays there
 		}
+		s.signs(ctx, r.Ephemeral.Events, room)
 		if r.Timeline.Limited {
 			missed, err := s.readBack(ctx, room, bot)
 			if err != nil {
@@ -172,7 +181,7 @@ func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
 	c := s.as(user)
-	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": syncFilter, "set_presence": "offline"}
+	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": s.filter(), "set_presence": "offline"}
 	if since != "" {
 		query["since"] = since
 	}
@@ -299,9 +308,11 @@ func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRo
 // other servers.
 func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]relay.Invitation, error) {
 	ans, err := s.syncOnce(ctx, ghost, "", 0)
-	if err != nil {
-		return nil, err
-	}
+	return invitations(ans, ghost), err
+}
+
+// invitations returns the invitations that a /sync shows.
+func invitations(ans syncAnswer, ghost ids.MXUser) map[string]relay.Invitation {
 	out := map[string]relay.Invitation{}
 	for room, r := range ans.Rooms.Invite {
 		inv := relay.Invitation{Room: room, Ghost: ghost}
@@ -318,12 +329,12 @@ func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]re
 				inv.Name = e.Content.RoomName
 			}
 		}
-		if id == "" { // Synapse leaves the event's ID out; accepting twice does no harm
-			id = fmt.Sprintf("invitation %s %s %d", room, ghost, time.Now().Unix()/300)
+		if id == "" { // Synapse leaves it out
+			id = invitationID(room, ghost)
 		}
 		if inv.Inviter != "" {
 			out[id] = inv
 		}
 	}
-	return out, nil
+	return out
 }

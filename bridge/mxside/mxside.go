@@ -25,6 +25,7 @@ import (
 	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 
+	"appliance/bridge/config"
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -47,7 +48,11 @@ type Options struct {
 	// Person says whether an address of ours stands for somebody, and makes
 	// its ghost when it does.
 	Person func(ctx context.Context, user ids.MXUser) (bool, error)
-	Log    *slog.Logger
+	Signs  Signs
+	// SweepPause is between two reads of ghosts; 0 is the usual.
+	SweepPause time.Duration
+	Live       func() config.Live
+	Log        *slog.Logger
 }
 
 // Side is Matrix. Methods are safe for concurrent use.
@@ -58,6 +63,10 @@ type Side struct {
 	sync   syncState
 	limits limits
 	fill   sync.Mutex // one room is read back at a time
+
+	followMu sync.Mutex
+	followed map[ids.MXUser]time.Time // until when
+	follows  chan ids.MXUser
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -66,7 +75,7 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the homeserver's address: %w", err)
 	}
-	s := &Side{Options: o, base: base, http: &http.Client{
+	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()

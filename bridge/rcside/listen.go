@@ -51,6 +51,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { s.followPeople(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,11 +173,15 @@ func (r *reader) session(ctx context.Context) error {
 	}
 	defer conn.Close()
 	defer r.reset()
+	signs := map[string]bool{}
 	for {
 		if err := r.catchUp(ctx, conn, client); err != nil {
 			return err
 		}
 		if err := r.flush(ctx); err != nil {
+			return err
+		}
+		if err := r.followSigns(ctx, conn, signs); err != nil {
 			return err
 		}
 		r.setLive()
@@ -209,7 +214,7 @@ func (r *reader) setLive() {
 // event takes a frame of the websocket. Frames of a room that is not caught up
 // yet wait: what happened before them comes first.
 func (r *reader) event(e ddp.Event) {
-	if len(e.Args) == 0 {
+	if len(e.Args) == 0 || r.sign(e) {
 		return
 	}
 	var m rocketchat.Message

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
@@ -32,6 +33,8 @@ type Options struct {
 	CreateTokenSecret secret.String
 	Store             relay.Store
 	Accept            Accept
+	Signs             Signs
+	Live              func() config.Live
 	Log               *slog.Logger
 }
 
@@ -42,12 +45,16 @@ type Side struct {
 	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
 	started  chan *reader
 	watching map[ids.RCRoom]relay.Portal
-	limits   limits
+
+	changed    chan changedPerson
+	askedNames time.Time // when showsNames was asked for
+	showsNames bool
+	limits     limits
 }
 
 // New returns a side that reads nothing before Listen is called.
 func New(o Options) *Side {
-	return &Side{Options: o, readers: map[ids.MXUser]*reader{}, started: make(chan *reader, 1024), watching: map[ids.RCRoom]relay.Portal{}}
+	return &Side{Options: o, readers: map[ids.MXUser]*reader{}, started: make(chan *reader, 1024), changed: make(chan changedPerson, 1024), watching: map[ids.RCRoom]relay.Portal{}}
 }
 
 // IsBridge implements relay.RocketChat.

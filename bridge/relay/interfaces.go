@@ -53,6 +53,8 @@ type Store interface {
 	Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (int, error)
 	// Cursor returns how far something was read, "" when it never was.
 	Cursor(ctx context.Context, name string) (string, error)
+	// MoveCursor sets how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
 	// Known returns those of the item IDs that were ever added.
 	Known(ctx context.Context, itemIDs []string) (map[string]bool, error)
 
@@ -70,6 +72,9 @@ type Store interface {
 
 	GhostByRC(ctx context.Context, user ids.RCUser) (Ghost, bool, error)
 	GhostByMX(ctx context.Context, user ids.MXUser) (Ghost, bool, error)
+	// GhostsAfter returns the first ghosts after one, in the order of their
+	// addresses.
+	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]Ghost, error)
 	// PutGhost stores a ghost or its new names.
 	PutGhost(ctx context.Context, g Ghost) error
 
@@ -141,6 +146,9 @@ const (
 // may block until the network has answered or a timeout of some tens of seconds
 // has passed; all may be repeated without another effect than once.
 type RocketChat interface {
+	RocketChatSigns
+	RocketChatProfiles
+
 	// Watch makes the side read the room of a portal from now on.
 	Watch(p Portal)
 	// IsBridge reports whether a user is the bridge account itself.
@@ -226,6 +234,9 @@ type MXMember struct {
 // Matrix is the other network. Package mxside implements it; what is said of
 // RocketChat holds for it too.
 type Matrix interface {
+	MatrixSigns
+	MatrixProfiles
+
 	// Register makes sure that a ghost exists and carries a display name.
 	Register(ctx context.Context, ghost ids.MXUser, name string) error
 	// CreateRoom makes a room. It is the one call that makes another room

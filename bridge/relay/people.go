@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"appliance/bridge/convert"
@@ -38,10 +39,13 @@ func (r *Relay) ghost(ctx context.Context, who RCPerson) (g Ghost, err error) {
 			}
 		}
 		g.Username, g.Name = who.Username, who.Display()
-		if err := r.MX.Register(ctx, g.MXUser, g.Name); err != nil {
+		if err := r.MX.Register(ctx, g.MXUser, convert.Name(g.Name, g.Username)); err != nil {
 			return fmt.Errorf("make %s on Matrix: %w", g.MXUser, err)
 		}
-		return r.Store.PutGhost(ctx, g)
+		if err := r.Store.PutGhost(ctx, g); err != nil || ok {
+			return err
+		}
+		return r.Accept(ctx, []queue.Item{RCPersonItem(who.ID, "is new")}, nil)
 	})
 	return g, err
 }
@@ -96,7 +100,18 @@ func (r *Relay) Person(ctx context.Context, mx ids.MXUser) (who RCPerson, ok boo
 // needed. name is the display name that was last seen, "" when none was.
 func (r *Relay) puppet(ctx context.Context, user ids.MXUser, name string) (p Puppet, err error) {
 	p, ok, err := r.Store.PuppetByMX(ctx, user)
-	if err != nil || (ok && (name == "" || p.Name == convert.Name(name, p.Username))) {
+	if err != nil || (ok && name == "") {
+		return p, err
+	}
+	fallback := ids.PuppetUsername(user, false)
+	if ok {
+		fallback = p.Username
+	}
+	if ok && (p.Name == convert.Name(name, fallback) || strings.HasPrefix(p.Name, convert.Name(name, fallback)+" (")) {
+		return p, nil
+	}
+	own, err := r.ownName(ctx, user, name, fallback)
+	if err != nil {
 		return p, err
 	}
 	err = r.alone(string(user), func() error {
@@ -104,13 +119,15 @@ func (r *Relay) puppet(ctx context.Context, user ids.MXUser, name string) (p Pup
 			return err
 		}
 		if !ok {
-			fallback := ids.PuppetUsername(user, false)
-			if p, err = r.RC.CreatePuppet(ctx, user, convert.Name(name, fallback)); err != nil {
+			if p, err = r.RC.CreatePuppet(ctx, user, own); err != nil {
 				return fmt.Errorf("make an account for %s: %w", user, err)
 			}
-			return r.Store.PutPuppet(ctx, p)
+			if err := r.Store.PutPuppet(ctx, p); err != nil {
+				return err
+			}
+			return r.Accept(ctx, []queue.Item{MXPersonItem(user, "is new")}, nil)
 		}
-		return r.renamePuppet(ctx, &p, convert.Name(name, p.Username))
+		return r.renamePuppet(ctx, &p, own)
 	})
 	return p, err
 }

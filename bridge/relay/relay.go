@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -23,6 +25,8 @@ import (
 const (
 	KindRCMessage = "rc.message" // what somebody wrote in a bridged room: rocketchat.Message
 	KindRCMember  = "rc.member"  // a system message about membership: rocketchat.Message
+	KindRCPerson  = "rc.person"  // something about a Rocket.Chat user may have changed: the user's ID
+	KindMXPerson  = "mx.person"  // something about a Matrix user may have changed: the user's ID
 	KindRCRoster  = "rc.roster"  // a room has just been bridged: its members join on Matrix; no payload
 	KindRCEdit    = "rc.edit"    // a message was edited: rocketchat.Message as it is now
 	KindRCDelete  = "rc.delete"  // a message was deleted: rocketchat.Message of which only IDs are known
@@ -140,12 +144,16 @@ type Relay struct {
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
 	joined sync.Map // struct{} by membership: what we know to be joined
 	ready  sync.Once
+	signs  signs
 }
 
 // Run delivers what is stored until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
 	r.init()
-	return r.worker.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.worker.Run(ctx) })
+	g.Go(func() error { return r.runSigns(ctx) })
+	return g.Wait()
 }
 
 // Wake makes the relay look for work now, for when Live has changed.
@@ -153,6 +161,9 @@ func (r *Relay) Wake() {
 	r.init()
 	r.worker.Wake()
 }
+
+// Follow makes the sides read what Live says now is to be read.
+func (r *Relay) Follow() { r.RC.Follow() }
 
 // lanes is how many portals and directions are served at once. Each waits for
 // the network most of the time.
@@ -166,6 +177,7 @@ func (r *Relay) init() {
 		r.worker.Paused = func() bool { return !r.Live().Enabled }
 		r.worker.Lanes = lanes
 		r.worker.Log = r.Log
+		r.signs.init()
 	})
 }
 
@@ -226,6 +238,10 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.deleteOnMatrix(ctx, item)
 	case KindRCReact:
 		return nil, r.reactionsToMatrix(ctx, item)
+	case KindRCPerson:
+		return nil, r.personToMatrix(ctx, item)
+	case KindMXPerson:
+		return nil, r.personToRocketChat(ctx, item)
 	case KindMXReact:
 		return nil, r.reactionToRocketChat(ctx, item)
 	case KindMXRedact:

@@ -141,6 +141,7 @@ func (r *Relay) start(ctx context.Context, p Portal, items ...queue.Item) error 
 	}
 	r.Log.Info("a room is bridged", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "type", p.RCType)
 	r.RC.Watch(p)
+	r.MX.Follow(p.MXReader)
 	r.Wake()
 	return nil
 }

@@ -43,6 +43,7 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 		}
 		receipts[i] = queue.Receipt{Part: i, RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(g.MXUser)}
 	}
+	r.MX.Follow(p.MXReader)
 	return receipts, nil
 }
 

@@ -55,6 +55,8 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 		}
 		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
 	}
+	r.toBeRead(p, ids.MXEvent(e.ID))
+	r.MX.Follow(p.MXReader)
 	return receipts, nil
 }
 
@@ -163,6 +165,9 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 		puppet, perr := r.puppet(ctx, user, e.Content.Name)
 		if err = perr; err == nil && p.RCType != directRoom {
 			err = r.RC.Add(ctx, p, puppet.RCUser)
+		}
+		if changed, perr := r.portraitChanged(ctx, user, item.Payload); err == nil && perr == nil && changed {
+			err = r.Accept(ctx, []queue.Item{MXPersonItem(user, item.ID)}, nil)
 		}
 	case "leave", "ban":
 		puppet, known, perr := r.Store.PuppetByMX(ctx, user)

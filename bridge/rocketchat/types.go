@@ -66,6 +66,8 @@ type User struct {
 	Roles    []string `json:"roles"`
 	Active   bool     `json:"active"`
 	Nickname string   `json:"nickname"`
+	// AvatarETag changes with the picture; "" when there is none.
+	AvatarETag string `json:"avatarETag"`
 }
 
 // Ref returns the short form.

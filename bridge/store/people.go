@@ -24,6 +24,12 @@ func (s *Store) Cursor(ctx context.Context, name string) (string, error) {
 	return value, err
 }
 
+// MoveCursor implements relay.Store.
+func (s *Store) MoveCursor(ctx context.Context, name, value string) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
+}
+
 const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, created FROM portals`
 
 type scanner interface{ Scan(...any) error }
@@ -109,6 +115,24 @@ func (s *Store) GhostByRC(ctx context.Context, user ids.RCUser) (relay.Ghost, bo
 // GhostByMX implements relay.Store.
 func (s *Store) GhostByMX(ctx context.Context, user ids.MXUser) (relay.Ghost, bool, error) {
 	return found(scanGhost(s.read.QueryRowContext(ctx, ghostColumns+` WHERE mx_user = $1`, user)))
+}
+
+// GhostsAfter implements relay.Store.
+func (s *Store) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]relay.Ghost, error) {
+	rows, err := s.read.QueryContext(ctx, ghostColumns+` WHERE mx_user > $1 ORDER BY mx_user LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []relay.Ghost
+	for rows.Next() {
+		g, err := scanGhost(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, g)
+	}
+	return out, rows.Err()
 }
 
 // PutGhost implements relay.Store.

@@ -39,7 +39,7 @@ global:
   database: {connection_string: "DATABASE", max_open_conns: 15, max_idle_conns: 5, conn_max_lifetime: -1}
   cache: {max_size_estimated: 64mb, max_age: 1h}
   trusted_third_party_id_servers: []
-  presence: {enable_inbound: false, enable_outbound: false}
+  presence: {enable_inbound: true, enable_outbound: true}
   report_stats: {enabled: false}
   jetstream: {storage_path: ./jetstream}
 app_service_api: {config_files: FILES}

@@ -47,6 +47,8 @@ type Conn struct {
 	mu      sync.Mutex
 	nextID  int
 	waiting map[string]chan frame
+	// subscribed are the IDs of subscriptions by event.
+	subscribed map[string]string
 }
 
 // frame is any DDP message, in either direction.
@@ -143,6 +145,7 @@ func (c *Conn) Subscribe(ctx context.Context, stream, event string) error {
 	if f.Msg == "nosub" {
 		return fmt.Errorf("ddp: subscribe to %s %s: %w", stream, event, methodError(f.Error))
 	}
+	c.remember(event, id)
 	return nil
 }
 

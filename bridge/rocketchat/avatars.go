@@ -1,0 +1,42 @@
+package rocketchat
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// Avatar calls GET /avatar/{username}: somebody's picture, of at most limit bytes.
+// The server takes the caller's token from cookies here and from nothing else that
+// stays out of logs.
+func (c *Client) Avatar(ctx context.Context, username string, limit int64) ([]byte, error) {
+	path := "/avatar/" + url.PathEscape(username)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, err)
+	}
+	req.AddCookie(&http.Cookie{Name: "rc_uid", Value: c.userID})
+	req.AddCookie(&http.Cookie{Name: "rc_token", Value: c.token.Reveal()})
+	res, err := c.stream.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, withoutURL(err))
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, err)
+	case res.StatusCode != http.StatusOK:
+		return nil, refusal(http.MethodGet, path, res, data[:min(len(data), 4096)])
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, ErrTooLarge)
+	}
+	return data, nil
+}
+
+// ResetAvatar calls POST users.resetAvatar as the user itself.
+func (c *Client) ResetAvatar(ctx context.Context) error {
+	return c.post(ctx, "users.resetAvatar", map[string]any{"userId": c.userID}, nil)
+}

@@ -1,0 +1,25 @@
+package ddp
+
+import "context"
+
+// Unsubscribe ends a subscription to an event of any stream. One that does not
+// exist, or a connection that has ended, is no error.
+func (c *Conn) Unsubscribe(ctx context.Context, event string) {
+	c.mu.Lock()
+	id, ok := c.subscribed[event]
+	delete(c.subscribed, event)
+	c.mu.Unlock()
+	if ok {
+		_ = c.send(ctx, frame{Msg: "unsub", ID: id})
+	}
+}
+
+// remember keeps the ID of a subscription for Unsubscribe.
+func (c *Conn) remember(event, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.subscribed == nil {
+		c.subscribed = map[string]string{}
+	}
+	c.subscribed[event] = id
+}
