@@ -93,9 +93,14 @@ func (i *Installed) Doctor(ctx context.Context) []finding.Finding {
 	return doctor.Run(ctx, i.p.patient())
 }
 
-// Logs writes what the services say.
-func (i *Installed) Logs(ctx context.Context, out, errOut io.Writer, follow bool, tail string, services ...string) error {
-	return i.p.stack.Logs(ctx, out, errOut, follow, tail, services...)
+// Logs writes what the services say, without secrets. since is a time or a
+// duration such as 1h30m; "" for no limit.
+func (i *Installed) Logs(ctx context.Context, out, errOut io.Writer, follow bool, tail, since string, services ...string) error {
+	m := i.p.newMask()
+	to, errTo := m.writer(out), m.writer(errOut)
+	defer to.flush()
+	defer errTo.flush()
+	return i.p.stack.Logs(ctx, to, errTo, follow, tail, since, services...)
 }
 
 // Reload makes the bridge read bridge.yaml again. It does so by itself; this is
@@ -138,3 +143,8 @@ func Exists(dir string) bool { _, err := os.Stat(AnswersPath(dir)); return err =
 
 // Images are the names of all images that an installation may use.
 func Images() map[string]string { return render.Images() }
+
+// Edit lets somebody edit a file with the editor that environ names.
+func Edit(ctx context.Context, environ []string, file string, in io.Reader, out, errOut io.Writer) error {
+	return stack.Edit(ctx, environ, file, in, out, errOut)
+}

@@ -28,6 +28,9 @@ func fakeDocker() {
 	switch {
 	case args == "compose version --short":
 		fmt.Println("2.30.0")
+	case strings.HasPrefix(args, "compose logs"):
+		said, _ := os.ReadFile(filepath.Join(dir, "logs"))
+		_, _ = os.Stdout.Write(said)
 	case strings.HasPrefix(args, "compose config --hash"):
 		for _, s := range services {
 			fmt.Println(s, "hash")

@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 
 	// The façade wires everything below it; of the bridge it knows what it
 	// renders, and the client with which it looks into Rocket.Chat.
-	"provision":                     {"provision", "bridge/config"},
+	"provision":                     {"provision", "bridge/config", "bridge/secret"},
 	"provision/answers":             {"provision/internal/atomicfile"},
 	"provision/backup":              {},
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret"},

@@ -32,7 +32,7 @@ func (d *demo) check(ctx context.Context) error {
 	for _, port := range []string{"29328", "8008", "3000", "5432"} {
 		errs = append(errs, d.checkClosedPort(ctx, port))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.checkBundle(ctx))...)
 }
 
 // checkCertificate connects as a stranger who trusts only the authority.

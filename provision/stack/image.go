@@ -179,3 +179,8 @@ func (s *Stack) fetch(ctx context.Context, name string, hear func(string, int64,
 		hear(strings.TrimSpace(line.ID+" "+line.Status), line.Progress.Current, line.Progress.Total)
 	}
 }
+
+// RemoveImage removes an image unless some container uses it.
+func (s *Stack) RemoveImage(ctx context.Context, name string) {
+	_, _ = s.api(ctx).ImageRemove(ctx, name, image.RemoveOptions{})
+}

@@ -2,13 +2,19 @@ package stack
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os/exec"
+	"strings"
 )
 
 // Logs writes the logs of services, all without a name, until ctx ends when
-// following.
-func (s *Stack) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail string, services ...string) error {
-	args := []string{"compose", "logs", "--tail", tail}
+// following. since is a time or a duration as Docker takes it, or empty.
+func (s *Stack) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail, since string, services ...string) error {
+	args := []string{"compose", "logs", "--no-color", "--tail", tail}
+	if since != "" {
+		args = append(args, "--since", since)
+	}
 	if follow {
 		args = append(args, "--follow")
 	}
@@ -37,3 +43,22 @@ func (e *NotRunningError) Error() string { return "service " + e.Service + " is 
 
 // Hint says what to do.
 func (e *NotRunningError) Hint() string { return "start it with: appliance up" }
+
+// Edit lets somebody edit a file with their editor: $VISUAL, $EDITOR or the one
+// that every system has.
+func Edit(ctx context.Context, environ []string, file string, in io.Reader, out, errOut io.Writer) error {
+	editor := "vi"
+	for _, name := range []string{"EDITOR=", "VISUAL="} {
+		for _, e := range environ {
+			if value, ok := strings.CutPrefix(e, name); ok && value != "" {
+				editor = value
+			}
+		}
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file) //nolint:gosec // the operator's own editor
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = in, out, errOut, environ
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("the editor %s: %w", editor, err)
+	}
+	return nil
+}

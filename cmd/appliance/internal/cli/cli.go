@@ -66,10 +66,20 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		a.initCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.doctorCommand(),
-		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.upgradeCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
+		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.upgradeCommand(),
+		a.configCommand(), a.federationCommand(), a.supportCommand(), a.uninstallCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root
+}
+
+// onTerminal reports whether somebody can be asked.
+func (a *app) onTerminal() bool {
+	tty := a.terminal()
+	if tty != nil {
+		_ = tty.Close()
+	}
+	return tty != nil
 }
 
 // terminal opens the terminal that somebody sits at, or returns nil.
@@ -99,6 +109,16 @@ func (a *app) printer() ui.Printer {
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}
+
+// atLeast is cobra.MinimumNArgs with our exit status.
+func atLeast(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.MinimumNArgs(n)(cmd, args); err != nil {
 			return &usageError{err}
 		}
 		return nil

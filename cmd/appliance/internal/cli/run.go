@@ -16,20 +16,21 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var follow bool
-	var tail string
+	var tail, since string
 	cmd := &cobra.Command{
 		Use:   "logs [service...]",
-		Short: "Show what the services say",
+		Short: "Show what the services say, without secrets",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			installed, err := a.installed()
 			if err != nil {
 				return err
 			}
 			defer func() { _ = installed.Close() }()
-			return installed.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, args...)
+			return installed.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
+	cmd.Flags().StringVar(&since, "since", "", "only what was said after `WHEN`: a time, or a duration such as 2h")
 	cmd.Flags().StringVarP(&tail, "tail", "n", "100", "how many `lines` of each to begin with, or all")
 	return cmd
 }

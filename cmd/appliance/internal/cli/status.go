@@ -64,7 +64,7 @@ func statusOf(err error) int {
 		return statusDoctor
 	case is(new(*provision.UpgradeError)):
 		return statusUnhealthy
-	case is(new(*usageError)):
+	case is(new(*usageError)), is(new(*provision.UnknownKeyError)):
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
 		return statusAnswers

@@ -16,6 +16,7 @@ import (
 type upOptions struct {
 	answerFlags
 	dryRun, accept, overwrite, yes bool
+	ask                            bool // whoever sits at a terminal, before anything is changed
 	patience                       time.Duration
 }
 
@@ -69,7 +70,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if o.dryRun {
 		return a.printPlan(p)
 	}
-	if asked && !o.yes && !p.Plan.Empty() {
+	if (asked || o.ask && a.onTerminal()) && !o.yes && !p.Plan.Empty() {
 		fmt.Fprintf(a.env.Stdout, "\n%s\n", p.Plan)
 		if err := a.confirm("Go on?"); err != nil {
 			return err

@@ -83,7 +83,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if err := u.Gate(ctx); err != nil {
 		return err
 	}
-	if !o.yes && a.terminal() != nil {
+	if !o.yes && a.onTerminal() {
 		if err := a.confirm("Save everything and go on?"); err != nil {
 			return err
 		}

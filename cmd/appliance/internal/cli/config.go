@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Look at the answers and the bridge's live keys, and change them",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.configListCommand(), a.configGetCommand(), a.configSetCommand(), a.configEditCommand())
+	return cmd
+}
+
+// with opens the installation for a command.
+func (a *app) with(do func(*provision.Installed) error) error {
+	installed, err := a.installed()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = installed.Close() }()
+	return do(installed)
+}
+
+func (a *app) configListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "Show every key and its value",
+		Args:  exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(func(i *provision.Installed) error {
+				all, err := i.Settings()
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(all)
+				}
+				for _, s := range all {
+					fmt.Fprintf(a.env.Stdout, "%-28s %s\n", s.Key, s.Value)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) configGetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get KEY",
+		Short: "Show the value of one key",
+		Args:  exactly(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.with(func(i *provision.Installed) error {
+				s, err := i.Setting(args[0])
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(s)
+				}
+				fmt.Fprintln(a.env.Stdout, s.Value)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) configSetCommand() *cobra.Command {
+	o := upOptions{}
+	cmd := &cobra.Command{
+		Use:   "set KEY=VALUE...",
+		Short: "Change answers and carry out what follows; keys that begin with bridge. take effect at once",
+		Args:  atLeast(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.configSet(cmd.Context(), o, args)
+		},
+	}
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
+	return cmd
+}
+
+func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
+	live := map[string]string{}
+	for _, arg := range args {
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return &usageError{fmt.Errorf("%q must be written as key=value", arg)}
+		}
+		if name, ok := strings.CutPrefix(key, provision.LivePrefix); ok {
+			live[name] = value
+		} else {
+			o.set = append(o.set, arg)
+		}
+	}
+	if len(live) > 0 {
+		if o.dryRun {
+			return &usageError{fmt.Errorf("%s keys take effect at once: there is no dry run of them", provision.LivePrefix)}
+		}
+		if err := a.with(func(i *provision.Installed) error { return a.setLive(i, live) }); err != nil {
+			return err
+		}
+	}
+	if len(o.set) == 0 {
+		return nil
+	}
+	if err := a.with(func(*provision.Installed) error { return nil }); err != nil {
+		return err // nothing to change
+	}
+	o.ask = true
+	return a.up(ctx, o)
+}
+
+func (a *app) setLive(i *provision.Installed, values map[string]string) error {
+	changed, err := i.SetLive(values)
+	if err != nil {
+		return err
+	}
+	return a.said(changed)
+}
+
+// said tells which live keys have changed.
+func (a *app) said(changed []string) error {
+	switch {
+	case a.json:
+		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": append([]string{}, changed...)})
+	case len(changed) == 0:
+		fmt.Fprintln(a.env.Stdout, "nothing to do")
+	default:
+		fmt.Fprintf(a.env.Stdout, "changed %s; the bridge takes it up within a second\n", strings.Join(changed, ", "))
+	}
+	return nil
+}
+
+func (a *app) configEditCommand() *cobra.Command {
+	o := upOptions{ask: true}
+	cmd := &cobra.Command{
+		Use:   "edit",
+		Short: "Edit the answers with $EDITOR and carry out what follows",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.with(func(*provision.Installed) error { return nil }); err != nil {
+				return err
+			}
+			name, err := a.edited(cmd.Context())
+			if name != "" {
+				defer func() { _ = os.Remove(name) }()
+			}
+			if err != nil {
+				return err
+			}
+			o.file = name
+			return a.up(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
+	return cmd
+}
+
+// edited lets somebody edit a copy of the answers: what cannot be used changes
+// nothing.
+func (a *app) edited(ctx context.Context) (string, error) {
+	data, err := os.ReadFile(provision.AnswersPath(a.dir))
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "appliance-*.yaml")
+	if err != nil {
+		return "", err
+	}
+	if _, err := f.Write(data); err != nil {
+		_ = f.Close()
+		return f.Name(), err
+	}
+	if err := f.Close(); err != nil {
+		return f.Name(), err
+	}
+	return f.Name(), provision.Edit(ctx, a.env.Environ, f.Name(), a.env.Stdin, a.env.Stdout, a.env.Stderr)
+}
+
+func (a *app) federationCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "federation",
+		Short: "Switch the conversation with Matrix on and off, and choose with whom; takes effect at once",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	for _, c := range []struct{ use, short, value string }{
+		{"enable", "Carry messages, also those that were kept meanwhile", "true"},
+		{"disable", "Keep what is said on both sides until federation is enabled again", "false"},
+	} {
+		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: exactly(0), RunE: func(*cobra.Command, []string) error {
+			return a.with(func(i *provision.Installed) error { return a.setLive(i, map[string]string{"enabled": c.value}) })
+		}})
+	}
+	for _, c := range []struct {
+		use, short string
+		allow      bool
+	}{
+		{"allow SERVER...", "Let people talk to servers, given as patterns such as *.example.org", true},
+		{"deny SERVER...", "Do not let people talk to servers", false},
+	} {
+		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: atLeast(1), RunE: func(_ *cobra.Command, args []string) error {
+			return a.with(func(i *provision.Installed) error {
+				changed, err := i.Federate(c.allow, args)
+				if err != nil {
+					return err
+				}
+				return a.said(changed)
+			})
+		}})
+	}
+	cmd.AddCommand(a.federationStatusCommand())
+	return cmd
+}
+
+func (a *app) federationStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show whether messages are carried and with whom people may talk",
+		Args:  exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(func(i *provision.Installed) error {
+				live, err := i.Live()
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(map[string]any{
+						"enabled": live.Enabled, "server_name": i.Answers.ServerName, "allow": live.Servers.Allow, "deny": live.Servers.Deny,
+					})
+				}
+				state := "on"
+				if !live.Enabled {
+					state = "off: what is said is kept on both sides"
+				}
+				fmt.Fprintf(a.env.Stdout, "federation   %s\nMatrix name  %s\nallowed      %s\ndenied       %s\n", state, i.Answers.ServerName,
+					strings.Join(live.Servers.Allow, ", "), strings.Join(live.Servers.Deny, ", "))
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) supportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "support",
+		Short: "Help others to help",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var output string
+	bundle := &cobra.Command{
+		Use:   "bundle",
+		Short: "Collect versions, findings, configuration and logs in one file, without secrets and messages",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output == "" {
+				output = "appliance-support-" + time.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
+			}
+			return a.with(func(i *provision.Installed) error {
+				if err := i.Bundle(cmd.Context(), output, a.buildInfo()); err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(map[string]string{"file": output})
+				}
+				fmt.Fprintf(a.env.Stdout, "wrote %s; look through it before you give it away: tar xzf %s\n", output, output)
+				return nil
+			})
+		},
+	}
+	bundle.Flags().StringVarP(&output, "output", "o", "", "write to `FILE`")
+	cmd.AddCommand(bundle)
+	return cmd
+}

@@ -1,0 +1,110 @@
+package provision
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"appliance/bridge/secret"
+	"appliance/provision/secrets"
+)
+
+// masked is what stands for a secret.
+const masked = "[secret]"
+
+// A mask takes secrets out of texts that are shown or given away.
+type mask struct {
+	replace *strings.Replacer
+	wipe    bool // also whatever could be what people wrote
+}
+
+// newMask knows the secrets of the installation, in every spelling in which they
+// are written down, and those inside addresses that the operator has given.
+func (p *Prepared) newMask() mask {
+	set, _, _ := secrets.Prepare(p.opts.Dir) // what can be read
+	var pairs []string
+	hide := func(value string) {
+		if len(value) < 6 {
+			return
+		}
+		for _, spelling := range []string{value, url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value))} {
+			pairs = append(pairs, spelling)
+		}
+	}
+	for _, value := range set {
+		reveal(value, hide)
+	}
+	if u, err := url.Parse(p.opts.Answers.MongoURL); err == nil && u.User != nil {
+		password, _ := u.User.Password()
+		hide(password)
+	}
+	slices.SortFunc(pairs, func(a, b string) int { return len(b) - len(a) }) // the longest first
+	var args []string
+	for _, spelling := range slices.Compact(pairs) {
+		args = append(args, spelling, masked)
+	}
+	return mask{replace: strings.NewReplacer(args...)}
+}
+
+// reveal passes on a secret whole and, when it has several lines, each of them.
+func reveal(value secret.String, hide func(string)) {
+	hide(value.Reveal())
+	for line := range strings.Lines(value.Reveal()) {
+		hide(strings.TrimSpace(line))
+	}
+}
+
+var (
+	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
+	credential = regexp.MustCompile(`(?i)((?:authorization|x-auth-token|access_token|as_token|hs_token|password|passwd|secret|token)["']?\s*[:=]\s*["']?(?:bearer\s+)?)[^\s"',;&{}\[\]]{6,}`)
+	inAddress  = regexp.MustCompile(`(://[^/\s:@"]*:)[^@/\s"]+@`)
+	query      = regexp.MustCompile(`\?[^\s"']+`)
+	// statements are lines in which databases show values of rows.
+	statements = regexp.MustCompile(`(?m)^.*(?:STATEMENT|DETAIL|CONTEXT|Failing row|"body"|"formatted_body"|"msg":|"message":\s*\{).*$`)
+)
+
+// text masks a whole text.
+func (m mask) text(s string) string {
+	s = m.replace.Replace(s)
+	s = privateKey.ReplaceAllString(s, masked)
+	s = credential.ReplaceAllString(s, "${1}"+masked)
+	s = inAddress.ReplaceAllString(s, "${1}"+masked+"@")
+	if m.wipe {
+		s = query.ReplaceAllString(s, "?[left out]")
+		s = statements.ReplaceAllString(s, "[a line with data was left out]")
+	}
+	return s
+}
+
+// writer masks line by line.
+func (m mask) writer(w io.Writer) *maskWriter { return &maskWriter{m: m, w: w} }
+
+type maskWriter struct {
+	m   mask
+	w   io.Writer
+	buf []byte
+}
+
+func (w *maskWriter) Write(p []byte) (int, error) {
+	w.buf = append(w.buf, p...)
+	end := bytes.LastIndexByte(w.buf, '\n') + 1
+	if end == 0 && len(w.buf) < 1<<20 {
+		return len(p), nil
+	}
+	if end == 0 {
+		end = len(w.buf)
+	}
+	_, err := io.WriteString(w.w, w.m.text(string(w.buf[:end])))
+	w.buf = append(w.buf[:0], w.buf[end:]...)
+	return len(p), err
+}
+
+// flush writes what is left without an end of line.
+func (w *maskWriter) flush() {
+	_, _ = io.WriteString(w.w, w.m.text(string(w.buf)))
+	w.buf = nil
+}

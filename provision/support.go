@@ -1,0 +1,135 @@
+package provision
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"appliance/provision/plan"
+	"appliance/provision/preflight"
+)
+
+// bundled are the files of an installation that tell how it is set up.
+var bundled = []string{
+	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", versionsFile, upgradeFile,
+	"config/bridge/bridge.yaml", "config/certs/certs.yaml", "config/homeserver/dendrite.yaml", "config/homeserver/homeserver.yaml",
+	"config/homeserver/log.yaml", "config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
+}
+
+// hostFacts are files that tell what kind of host it is.
+var hostFacts = []string{"/etc/os-release", "/proc/version", "/proc/meminfo", "/proc/loadavg", "/proc/uptime", "/proc/mounts", "/etc/docker/daemon.json"}
+
+// Bundle writes what somebody who helps has to know into a new file: versions,
+// findings, configuration and the ends of the logs, without secrets and without
+// what people wrote. It changes nothing.
+func (i *Installed) Bundle(ctx context.Context, file string, version any) (err error) {
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, out.Close()); err != nil {
+			_ = os.Remove(file)
+		}
+	}()
+	zip := gzip.NewWriter(out)
+	b := bundle{tar: tar.NewWriter(zip), mask: i.p.newMask()}
+	b.mask.wipe = true
+	b.json("version.json", version)
+	status, err := i.Status(ctx)
+	b.json("status.json", orText(status, err))
+	b.json("doctor.json", i.Doctor(ctx))
+	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(i.p.stack), i.Answers, i.p.opts.Dir))
+	images, err := i.p.stack.ImageIDs(ctx)
+	b.json("images.json", orText(images, err))
+	for _, name := range bundled {
+		b.file("files/"+name, i.p.path(name))
+	}
+	for _, name := range hostFacts {
+		b.file("host"+name, name)
+	}
+	b.put("host/files.txt", i.p.listing())
+	for _, s := range status.Services {
+		var log bytes.Buffer
+		if err := i.p.stack.Logs(ctx, &log, &log, false, "2000", "", s.Name); err != nil {
+			fmt.Fprintln(&log, err)
+		}
+		b.put("logs/"+s.Name+".log", log.String())
+	}
+	return errors.Join(b.err, b.tar.Close(), zip.Close())
+}
+
+func orText(v any, err error) any {
+	if err != nil {
+		return err.Error()
+	}
+	return v
+}
+
+type bundle struct {
+	tar  *tar.Writer
+	mask mask
+	err  error
+}
+
+func (b *bundle) json(name string, v any) {
+	data, err := json.MarshalIndent(v, "", "  ")
+	b.err = errors.Join(b.err, err)
+	b.put(name, string(data)+"\n")
+}
+
+// file adds a file if there is one.
+func (b *bundle) file(name, from string) {
+	data, err := os.ReadFile(from) //nolint:gosec // of our own list
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	b.put(name, string(data)+orEmpty(err))
+}
+
+func orEmpty(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error() + "\n"
+}
+
+func (b *bundle) put(name, text string) {
+	if b.err != nil {
+		return
+	}
+	text = b.mask.text(text)
+	h := &tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: time.Now().Truncate(time.Second)}
+	if b.err = b.tar.WriteHeader(h); b.err == nil {
+		_, b.err = b.tar.Write([]byte(text))
+	}
+}
+
+// listing shows names, modes and sizes of the installation, but of no media.
+func (p *Prepared) listing() string {
+	var b strings.Builder
+	_ = filepath.WalkDir(p.opts.Dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			fmt.Fprintln(&b, err)
+			return nil
+		}
+		rel, _ := filepath.Rel(p.opts.Dir, name)
+		if info, err := d.Info(); err == nil {
+			fmt.Fprintf(&b, "%v %12d %s\n", info.Mode(), info.Size(), rel)
+		}
+		if d.IsDir() && strings.Count(rel, "/") >= 2 {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return b.String()
+}
