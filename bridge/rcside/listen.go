@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -174,17 +176,23 @@ func (r *reader) session(ctx context.Context) error {
 	defer conn.Close()
 	defer r.reset()
 	signs := map[string]bool{}
+	r.setLive()
 	for {
-		if err := r.catchUp(ctx, conn, client); err != nil {
-			return err
-		}
-		if err := r.flush(ctx); err != nil {
-			return err
+		for {
+			more, err := r.catchUp(ctx, conn, client)
+			if err != nil {
+				return err
+			}
+			if err := r.flush(ctx); err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
 		}
 		if err := r.followSigns(ctx, conn, signs); err != nil {
 			return err
 		}
-		r.setLive()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -244,29 +252,47 @@ func gone(room, id string) rocketchat.Message {
 	return rocketchat.Message{ID: id, RoomID: room, Type: "rm"}
 }
 
-// catchUp subscribes to the rooms that are new in this session and stores what
-// has happened in them since the cursor.
-func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client) error {
-	for _, room := range r.unread() {
-		if err := conn.Subscribe(ctx, "stream-room-messages", string(room)); err != nil {
-			if me, ok := errors.AsType[*ddp.MethodError](err); ok && me.Code == "not-allowed" {
-				r.side.Log.Warn("a bridged room cannot be read", "room", room, "err", err)
-				r.remove(room)
-				continue
-			}
-			return err
+// Rooms are caught up with several at a time, and what is live in those that are
+// done is stored in between.
+const (
+	catchUpAtOnce = 8
+	catchUpBatch  = 128
+)
+
+// catchUp subscribes to rooms that are new in this session and stores what has
+// happened in them since the cursor. more says that there are others.
+func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client) (more bool, err error) {
+	rooms := r.unread()
+	if more = len(rooms) > catchUpBatch; more {
+		rooms = rooms[:catchUpBatch]
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(catchUpAtOnce)
+	for _, room := range rooms {
+		g.Go(func() error { return r.catchUpRoom(ctx, conn, client, room) })
+	}
+	return more, g.Wait()
+}
+
+func (r *reader) catchUpRoom(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client, room ids.RCRoom) error {
+	if err := conn.Subscribe(ctx, "stream-room-messages", string(room)); err != nil {
+		if me, ok := errors.AsType[*ddp.MethodError](err); ok && me.Code == "not-allowed" {
+			r.side.Log.Warn("a bridged room cannot be read", "room", room, "err", err)
+			r.remove(room)
+			return nil
 		}
-		if err := conn.Subscribe(ctx, "stream-notify-room", string(room)+"/deleteMessage"); err != nil {
-			return err
-		}
-		if err := r.side.missed(ctx, client, room); err != nil {
-			return fmt.Errorf("catch up with %s: %w", room, err)
-		}
-		r.mu.Lock()
-		if _, ok := r.rooms[room]; ok {
-			r.rooms[room] = true
-		}
-		r.mu.Unlock()
+		return err
+	}
+	if err := conn.Subscribe(ctx, "stream-notify-room", string(room)+"/deleteMessage"); err != nil {
+		return err
+	}
+	if err := r.side.missed(ctx, client, room); err != nil {
+		return fmt.Errorf("catch up with %s: %w", room, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.rooms[room]; ok {
+		r.rooms[room] = true
 	}
 	return nil
 }
@@ -292,17 +318,36 @@ func (r *reader) flush(ctx context.Context) error {
 			r.mu.Unlock()
 			return errors.New("more arrived than could be stored")
 		}
-		n := min(len(r.frames), maxBatch)
-		batch := slices.Clone(r.frames[:n])
-		r.frames = r.frames[n:]
+		batch := r.ready()
 		r.mu.Unlock()
-		if n == 0 {
+		if len(batch) == 0 {
 			return nil
 		}
 		if err := r.side.store(ctx, batch); err != nil {
 			return err
 		}
 	}
+}
+
+// ready takes frames of rooms that are caught up; the others wait. It is called
+// under r.mu.
+func (r *reader) ready() []rocketchat.Message {
+	var batch []rocketchat.Message
+	rest := r.frames[:0]
+	for i, m := range r.frames {
+		if len(batch) == maxBatch {
+			rest = append(rest, r.frames[i:]...)
+			break
+		}
+		if done, known := r.rooms[ids.RCRoom(m.RoomID)]; done || !known {
+			batch = append(batch, m)
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	clear(r.frames[len(rest):])
+	r.frames = rest
+	return batch
 }
 
 // missed stores what has happened in a room since its cursor, in the order in

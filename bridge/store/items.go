@@ -157,7 +157,7 @@ func (s *Store) Retry(ctx context.Context, it queue.Item, at time.Time, failed b
 
 // Buried lists what was buried, oldest first.
 func (s *Store) Buried(ctx context.Context) ([]queue.Item, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, lane, kind, payload, accepted, attempts, failures FROM items WHERE buried > 0 ORDER BY seq`)
+	rows, err := s.query(ctx, `SELECT id, lane, kind, payload, accepted, attempts, failures FROM items WHERE buried > 0 ORDER BY seq`)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 		b.Waiting += int64(l.waiting)
 	}
 	s.mu.Unlock()
-	err := s.read.QueryRowContext(ctx, `SELECT
+	err := s.queryRow(ctx, `SELECT
 		(SELECT COUNT(*) FROM items WHERE buried > 0),
 		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Buried, &oldest)
 	if oldest.Valid {
@@ -219,7 +219,7 @@ func (s *Store) Known(ctx context.Context, itemIDs []string) (map[string]bool, e
 }
 
 func (s *Store) collect(ctx context.Context, into map[string]bool, query string, args []any) error {
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	rows, err := s.query(ctx, query, args...)
 	if err != nil {
 		return err
 	}

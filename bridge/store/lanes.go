@@ -117,7 +117,7 @@ func (ls *lanes) leave(name string, seq int64) {
 // load counts what an earlier process left.
 func (s *Store) load(ctx context.Context) error {
 	s.lanes = lanes{byName: map[string]*lane{}, seen: s.last}
-	rows, err := s.read.QueryContext(ctx, `SELECT i.lane, COUNT(*), COALESCE(MIN(l.due), 0) FROM items i LEFT JOIN lanes l ON l.lane = i.lane
+	rows, err := s.query(ctx, `SELECT i.lane, COUNT(*), COALESCE(MIN(l.due), 0) FROM items i LEFT JOIN lanes l ON l.lane = i.lane
 		WHERE i.buried = 0 GROUP BY i.lane`)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ const readItems = `SELECT seq, id, kind, payload, accepted, attempts, failures F
 
 // fetch brings the first items of a lane to hand.
 func (s *Store) fetch(ctx context.Context, l *lane) error {
-	rows, err := s.read.QueryContext(ctx, readItems, l.name, s.lanes.seen, readAhead)
+	rows, err := s.query(ctx, readItems, l.name, s.lanes.seen, readAhead)
 	if err != nil {
 		return err
 	}

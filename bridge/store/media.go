@@ -11,7 +11,7 @@ import (
 func (s *Store) File(ctx context.Context, source string) (relay.File, bool, error) {
 	f := relay.File{Source: source}
 	var at int64
-	err := s.read.QueryRowContext(ctx, `SELECT target, info, at FROM media WHERE source = $1`, source).Scan(&f.Target, &f.Info, &at)
+	err := s.queryRow(ctx, `SELECT target, info, at FROM media WHERE source = $1`, source).Scan(&f.Target, &f.Info, &at)
 	f.At = time.UnixMilli(at).UTC()
 	return found(f, err)
 }

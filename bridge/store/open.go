@@ -44,8 +44,9 @@ type Store struct {
 	close   sync.Once
 	last    int64 // the highest seq ever given; of the writer
 
-	stmtMu sync.Mutex
-	stmts  map[string]*sql.Stmt
+	stmtMu  sync.Mutex
+	stmts   map[string]*sql.Stmt
+	readers sync.Map // *sql.Stmt by query
 
 	mu    sync.Mutex
 	lanes lanes

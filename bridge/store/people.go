@@ -17,7 +17,7 @@ import (
 // Cursor implements relay.Store.
 func (s *Store) Cursor(ctx context.Context, name string) (string, error) {
 	var value string
-	err := s.read.QueryRowContext(ctx, `SELECT value FROM cursors WHERE name = $1`, name).Scan(&value)
+	err := s.queryRow(ctx, `SELECT value FROM cursors WHERE name = $1`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -44,7 +44,7 @@ func scanPortal(row scanner) (relay.Portal, error) {
 
 // Portals implements relay.Store.
 func (s *Store) Portals(ctx context.Context) ([]relay.Portal, error) {
-	rows, err := s.read.QueryContext(ctx, portalColumns+` ORDER BY created`)
+	rows, err := s.query(ctx, portalColumns+` ORDER BY created`)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +62,12 @@ func (s *Store) Portals(ctx context.Context) ([]relay.Portal, error) {
 
 // PortalByRC implements relay.Store.
 func (s *Store) PortalByRC(ctx context.Context, room ids.RCRoom) (relay.Portal, bool, error) {
-	return found(scanPortal(s.read.QueryRowContext(ctx, portalColumns+` WHERE rc_room = $1`, room)))
+	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE rc_room = $1`, room)))
 }
 
 // PortalByMX implements relay.Store.
 func (s *Store) PortalByMX(ctx context.Context, room ids.MXRoom) (relay.Portal, bool, error) {
-	return found(scanPortal(s.read.QueryRowContext(ctx, portalColumns+` WHERE mx_room = $1`, room)))
+	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room)))
 }
 
 // found turns the absence of a row into a false.
@@ -109,12 +109,12 @@ func scanGhost(row scanner) (g relay.Ghost, err error) {
 
 // GhostByRC implements relay.Store.
 func (s *Store) GhostByRC(ctx context.Context, user ids.RCUser) (relay.Ghost, bool, error) {
-	return found(scanGhost(s.read.QueryRowContext(ctx, ghostColumns+` WHERE rc_user = $1`, user)))
+	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE rc_user = $1`, user)))
 }
 
 // GhostByMX implements relay.Store.
 func (s *Store) GhostByMX(ctx context.Context, user ids.MXUser) (relay.Ghost, bool, error) {
-	return found(scanGhost(s.read.QueryRowContext(ctx, ghostColumns+` WHERE mx_user = $1`, user)))
+	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE mx_user = $1`, user)))
 }
 
 // GhostsAfter implements relay.Store.
@@ -153,17 +153,17 @@ func scanPuppet(row scanner) (p relay.Puppet, err error) {
 
 // PuppetByMX implements relay.Store.
 func (s *Store) PuppetByMX(ctx context.Context, user ids.MXUser) (relay.Puppet, bool, error) {
-	return found(scanPuppet(s.read.QueryRowContext(ctx, puppetColumns+` WHERE mx_user = $1`, user)))
+	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE mx_user = $1`, user)))
 }
 
 // PuppetByRC implements relay.Store.
 func (s *Store) PuppetByRC(ctx context.Context, user ids.RCUser) (relay.Puppet, bool, error) {
-	return found(scanPuppet(s.read.QueryRowContext(ctx, puppetColumns+` WHERE rc_user = $1`, user)))
+	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE rc_user = $1`, user)))
 }
 
 // PuppetByUsername implements relay.Store. Usernames differ in more than case.
 func (s *Store) PuppetByUsername(ctx context.Context, username string) (relay.Puppet, bool, error) {
-	return found(scanPuppet(s.read.QueryRowContext(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username))))
+	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username))))
 }
 
 // PutPuppet implements relay.Store.
@@ -193,7 +193,7 @@ func (s *Store) DropLink(ctx context.Context, l queue.Receipt) error {
 }
 
 func (s *Store) links(ctx context.Context, query string, arg any) ([]queue.Receipt, error) {
-	rows, err := s.read.QueryContext(ctx, query, arg)
+	rows, err := s.query(ctx, query, arg)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ const reactionColumns = `SELECT rc_message, emoji, rc_user, mx_event, mx_room, m
 
 // Reactions implements relay.Store.
 func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]relay.Reaction, error) {
-	rows, err := s.read.QueryContext(ctx, reactionColumns+` WHERE rc_message = $1`, message)
+	rows, err := s.query(ctx, reactionColumns+` WHERE rc_message = $1`, message)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func scanReaction(row scanner) (r relay.Reaction, err error) {
 
 // ReactionByEvent implements relay.Store.
 func (s *Store) ReactionByEvent(ctx context.Context, event ids.MXEvent) (relay.Reaction, bool, error) {
-	return found(scanReaction(s.read.QueryRowContext(ctx, reactionColumns+` WHERE mx_event = $1`, event)))
+	return found(scanReaction(s.queryRow(ctx, reactionColumns+` WHERE mx_event = $1`, event)))
 }
 
 // PutReaction implements relay.Store.
@@ -265,7 +265,7 @@ func (s *Store) EventLinked(ctx context.Context, message ids.RCMessage) (bool, e
 
 func (s *Store) exists(ctx context.Context, query string, arg any) (bool, error) {
 	var one int
-	err := s.read.QueryRowContext(ctx, query, arg).Scan(&one)
+	err := s.queryRow(ctx, query, arg).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

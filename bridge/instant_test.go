@@ -1,0 +1,291 @@
+package bridge_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"appliance/bridge"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// instant is a Rocket.Chat and a homeserver that answer at once and do nothing
+// else: what is measured with them is the bridge, and their share of the machine.
+type instant struct {
+	rc, mx     *httptest.Server
+	mu         sync.Mutex
+	ws         *websocket.Conn
+	subscribed atomic.Int64
+	toMX, toRC atomic.Int64
+	arrived    chan struct{} // one for each message that came out on the other side, while somebody wants to know
+	file       int64         // bytes of the file that Rocket.Chat has
+	txn        atomic.Int64
+}
+
+func newInstant(tb testing.TB) *instant {
+	in := &instant{arrived: make(chan struct{}, 1<<20)}
+	in.rc = httptest.NewServer(http.HandlerFunc(in.rocketChat))
+	in.mx = httptest.NewServer(http.HandlerFunc(in.homeserver))
+	tb.Cleanup(func() {
+		in.mu.Lock()
+		if in.ws != nil {
+			_ = in.ws.CloseNow()
+		}
+		in.mu.Unlock()
+		in.rc.CloseClientConnections()
+		in.mx.CloseClientConnections()
+		in.rc.Close()
+		in.mx.Close()
+	})
+	return in
+}
+
+func (in *instant) rocketChat(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/websocket":
+		in.websocket(w, r)
+		return
+	case strings.HasPrefix(r.URL.Path, "/file-upload/"):
+		w.Header().Set("Content-Type", "application/zip")
+		w.Header().Set("Content-Length", fmt.Sprint(in.file))
+		block := make([]byte, 64<<10)
+		for left := in.file; left > 0; left -= int64(len(block)) {
+			if _, err := w.Write(block[:min(left, int64(len(block)))]); err != nil {
+				return
+			}
+		}
+		return
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/json")
+	switch strings.TrimPrefix(r.URL.Path, "/api/v1/") {
+	case "chat.syncMessages":
+		_, _ = io.WriteString(w, `{"success":true,"result":{"updated":[],"deleted":[],"cursor":{"next":null,"previous":null}}}`)
+	case "chat.sendMessage":
+		_, _ = io.WriteString(w, `{"success":true,"message":{"_id":"x","rid":"r","msg":"","u":{"_id":"u","username":"u"}}}`)
+		in.toRC.Add(1)
+		in.arrived <- struct{}{}
+	default:
+		_, _ = io.WriteString(w, `{"success":true}`)
+	}
+}
+
+func (in *instant) websocket(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	ctx := context.WithoutCancel(r.Context())
+	for {
+		_, data, err := ws.Read(ctx)
+		if err != nil {
+			return
+		}
+		var f struct{ Msg, ID string }
+		_ = json.Unmarshal(data, &f)
+		answer := ""
+		switch f.Msg {
+		case "connect":
+			answer = `{"msg":"connected","session":"s"}`
+		case "method":
+			answer = fmt.Sprintf(`{"msg":"result","id":%q,"result":{"id":%q,"token":"t","type":"resume"}}`, f.ID, bridgeID)
+			in.mu.Lock()
+			in.ws = ws
+			in.mu.Unlock()
+		case "sub":
+			answer = fmt.Sprintf(`{"msg":"ready","subs":[%q]}`, f.ID)
+			in.subscribed.Add(1)
+		case "ping":
+			answer = `{"msg":"pong"}`
+		}
+		if answer != "" && ws.Write(ctx, websocket.MessageText, []byte(answer)) != nil {
+			return
+		}
+	}
+}
+
+func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch path := r.URL.Path; {
+	case strings.HasSuffix(path, "/sync"):
+		if r.URL.Query().Get("since") != "" && r.URL.Query().Get("timeout") != "0" {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(20 * time.Second):
+			}
+		}
+		_, _ = io.WriteString(w, `{"next_batch":"s1"}`)
+	case strings.Contains(path, "/send/"):
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprintf(w, `{"event_id":"$sent%d"}`, in.toMX.Add(1))
+		in.arrived <- struct{}{}
+	case strings.HasSuffix(path, "/media/v3/upload"):
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"content_uri":"mxc://x/y"}`)
+	case strings.HasSuffix(path, "/config"):
+		_, _ = io.WriteString(w, `{"m.upload.size":1073741824}`)
+	default:
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"room_id":"!x:x"}`)
+	}
+}
+
+// say makes somebody say something in Rocket.Chat.
+func (in *instant) say(tb testing.TB, room int, id string, extra string) {
+	now := time.Now().UnixMilli()
+	frame := fmt.Sprintf(`{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"room%d","args":[{"_id":%q,"rid":"room%d",`+
+		`"msg":"What somebody says in a room, with *some* marks.","ts":{"$date":%d},"_updatedAt":{"$date":%d},"u":{"_id":"user%d","username":"user%d","name":"User %d"}%s}]}}`,
+		room, id, room, now, now, room, room, room, extra)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := in.ws.Write(context.Background(), websocket.MessageText, []byte(frame)); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// push delivers a transaction of the homeserver to the bridge.
+func (in *instant) push(tb testing.TB, url string, events []string) {
+	req, _ := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/_matrix/app/v1/transactions/%d", url, in.txn.Add(1)),
+		strings.NewReader(`{"events":[`+strings.Join(events, ",")+`]}`))
+	req.Header.Set("Authorization", "Bearer hs-token-for-tests")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		tb.Fatalf("the bridge answered a transaction with %d", res.StatusCode)
+	}
+}
+
+func matrixEvent(room int, id string) string {
+	return fmt.Sprintf(`{"type":"m.room.message","event_id":%q,"room_id":"!room%d:x","sender":"@bob%d:far","origin_server_ts":%d,`+
+		`"content":{"msgtype":"m.text","body":"What somebody says in a room, with some marks.","format":"org.matrix.custom.html",`+
+		`"formatted_body":"What somebody says in a room, with <em>some</em> marks."}}`, id, room, room, time.Now().UnixMilli())
+}
+
+// wait waits until n messages have come out.
+func (in *instant) wait(tb testing.TB, n int) {
+	deadline := time.After(5 * time.Minute)
+	for range n {
+		select {
+		case <-in.arrived:
+		case <-deadline:
+			tb.Fatal("waited five minutes for messages")
+		}
+	}
+}
+
+// filled makes a database of rooms with a ghost and a puppet each, more ghosts,
+// and links; each room counts from 0.
+func filled(tb testing.TB, file string, rooms, ghosts, links int) {
+	tb.Helper()
+	ctx := context.Background()
+	s, err := store.Open(ctx, "sqlite:"+file)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	check := func(err error) {
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	put := func(n int, f func(i int)) {
+		next := atomic.Int64{}
+		for range 128 {
+			wg.Go(func() {
+				for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+					f(i)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	put(rooms, func(i int) {
+		room := ids.RCRoom(fmt.Sprint("room", i))
+		check(s.PutPortal(ctx, relay.Portal{RCRoom: room, MXRoom: ids.MXRoom(fmt.Sprintf("!room%d:x", i)), RCType: "p", Created: time.UnixMilli(1)}, nil,
+			map[string]string{relay.RCCursor(room): fmt.Sprint(time.Now().UnixMilli())}))
+		check(s.PutPuppet(ctx, relay.Puppet{MXUser: ids.MXUser(fmt.Sprintf("@bob%d:far", i)), RCUser: ids.RCUser(fmt.Sprint("puppet", i)), Username: fmt.Sprintf("bob%d_far", i), Name: "Bob", Token: secret.New("t")}))
+	})
+	put(ghosts, func(i int) {
+		check(s.PutGhost(ctx, relay.Ghost{RCUser: ids.RCUser(fmt.Sprint("user", i)), MXUser: ids.MXUser(fmt.Sprintf("@user%d:x", i)), Username: fmt.Sprint("user", i), Name: fmt.Sprint("User ", i)}))
+	})
+	put((links+999)/1000, func(i int) {
+		receipts := make([]queue.Receipt, 1000)
+		for n := range receipts {
+			id := i*1000 + n
+			receipts[n] = queue.Receipt{Part: n, RCRoom: fmt.Sprint("room", id%max(rooms, 1)), RCMessage: fmt.Sprint("old", id), MXRoom: fmt.Sprintf("!room%d:x", id%max(rooms, 1)), MXEvent: fmt.Sprint("$old", id), MXSender: "@user0:x"}
+		}
+		it := queue.Item{ID: fmt.Sprint("past", i), Lane: fmt.Sprint("past", i)}
+		_, err := s.Add(ctx, time.Now(), it)
+		check(err)
+		check(s.Done(ctx, it, receipts))
+	})
+}
+
+// configure writes a configuration for the instant servers and returns its file
+// and where the bridge listens.
+func (in *instant) configure(tb testing.TB, dir string, port int) (file, url string) {
+	tb.Helper()
+	url = fmt.Sprintf("http://127.0.0.1:%d", port)
+	files := map[string]string{"hs": "hs-token-for-tests", "as": "as", "rc": bridgeToken, "create": "c", "bridge.yaml": fmt.Sprintf(`homeserver: {url: %q, domain: x}
+appservice: {url: %q, listen: "127.0.0.1:%d", hs_token_file: %[4]s/hs, as_token_file: %[4]s/as}
+rocketchat: {url: %[5]q, site_url: %[5]q, user_id: %[6]s, token_file: %[4]s/rc, create_token_secret_file: %[4]s/create}
+database: sqlite:%[4]s/bridge.db
+log_level: warn
+`, in.mx.URL, url, port, dir, in.rc.URL, bridgeID)}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "bridge.yaml"), url
+}
+
+// start runs a bridge in this process and returns where it listens.
+func (in *instant) start(tb testing.TB, rooms, links int) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	filled(tb, filepath.Join(dir, "bridge.db"), rooms, rooms, links)
+	file, url := in.configure(tb, dir, freePort(tb))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		log := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+		done <- bridge.Run(ctx, bridge.Options{ConfigFile: file, Log: log, Version: "bench"})
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	})
+	for in.subscribed.Load() < 2*int64(rooms) {
+		select {
+		case err := <-done:
+			tb.Fatal(err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return url
+}
