@@ -9,9 +9,9 @@ GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(V
 .DEFAULT_GOAL := help
 
 .PHONY: demo
-demo: ## Install on this machine, next to another Matrix server, and show a conversation
+demo: ## Install on this machine, next to another Matrix server, and show a conversation (HOMESERVER=synapse)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup images build && \
-	bin/demo -appliance bin/appliance -started $$started up
+	bin/demo -appliance bin/appliance -homeserver "$(HOMESERVER)" -started $$started up
 
 .PHONY: demo-down
 demo-down: build ## Remove everything that make demo made

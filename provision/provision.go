@@ -152,6 +152,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	g.Go(func() (err error) { in.Host.StartInterval, err = p.stack.CanCheckStart(ctx); return err })
 	g.Go(func() (err error) { p.set, p.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir); return err })
 	g.Go(func() (err error) {
+		in.Roots = stack.Roots()
 		if a.ACMECAFile != "" {
 			p.ca, err = os.ReadFile(a.ACMECAFile)
 		}

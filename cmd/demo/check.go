@@ -65,7 +65,7 @@ var doors = []door{
 	{http.MethodGet, chatURL + "/api/info", []int{200}, `"version"`},
 	{http.MethodGet, "https://" + serverName + "/.well-known/matrix/server", []int{200}, chatHost + ":443"},
 	{http.MethodGet, "https://" + serverName + "/.well-known/matrix/client", []int{200}, "m.homeserver"},
-	{http.MethodGet, chatURL + "/_matrix/federation/v1/version", []int{200}, "Dendrite"},
+	{http.MethodGet, chatURL + "/_matrix/federation/v1/version", []int{200}, `"server"`},
 	{http.MethodGet, chatURL + "/_matrix/key/v2/server", []int{200}, serverName},
 	{http.MethodGet, "http://" + chatHost + "/", []int{301, 302, 308}, ""},
 	{http.MethodPost, chatURL + "/_matrix/client/v3/login", []int{403, 404}, ""},

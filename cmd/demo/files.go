@@ -16,9 +16,22 @@ import (
 type demo struct {
 	dir     string // .demo
 	program string // the appliance
+
+	homeserver string // dendrite or synapse
 }
 
 func newDemo(dir, program string) *demo { return &demo{dir: dir, program: program} }
+
+// installedHomeserver is the homeserver of the installation, "" when there is none.
+func (d *demo) installedHomeserver() string {
+	data, _ := os.ReadFile(d.path("install/appliance.yaml"))
+	for line := range strings.Lines(string(data)) {
+		if name, ok := strings.CutPrefix(line, "homeserver: "); ok {
+			return strings.TrimSpace(name)
+		}
+	}
+	return ""
+}
 
 func (*demo) say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -31,6 +32,7 @@ func run(ctx context.Context, args []string) error {
 	dir := flags.String("dir", ".demo", "where the demo keeps its files")
 	program := flags.String("appliance", "bin/appliance", "the program under demonstration")
 	started := flags.Int64("started", 0, "when the set-up began, in seconds since 1970, for the summary")
+	homeserver := flags.String("homeserver", "", "up: dendrite or synapse; that of the installation when there is one")
 	messages := flags.Int("messages", 500, "burst, lose and upgrade: how many messages go each way")
 	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
@@ -46,6 +48,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	d := newDemo(abs, exe)
+	d.homeserver = cmp.Or(*homeserver, d.installedHomeserver(), "dendrite")
 	switch flags.Arg(0) {
 	case "up":
 		return d.up(ctx, *started)

@@ -151,8 +151,8 @@ func (d *demo) forgetOldAuthority() error {
 // writeAnswers writes what an operator decides, and the operator's own additions
 // to the Compose file: they join the installation to the demo's world.
 func (d *demo) writeAnswers(simulated bool) error {
-	answers := fmt.Sprintf("domain: %s\nserver_name: %s\nacme_directory: %s\nacme_ca_file: %s\nfederation_private_networks: true\n",
-		chatHost, serverName, directory(), d.path("ca.pem"))
+	answers := fmt.Sprintf("domain: %s\nserver_name: %s\nacme_directory: %s\nacme_ca_file: %s\nfederation_private_networks: true\nhomeserver: %s\n",
+		chatHost, serverName, directory(), d.path("ca.pem"), d.homeserver)
 	data := ""
 	if simulated {
 		answers += "mongo_url: mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0\n"

@@ -42,6 +42,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 		v.set(name, images[name])
 	}
 	v.set("HOMESERVER_COMMAND", homeserverCommand(a))
+	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
 	v.comment("Ports on this host.")
 	v.setf("HTTP_PORT", "%d", a.HTTPPort)

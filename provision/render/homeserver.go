@@ -17,7 +17,7 @@ type homeserverFields struct {
 	RegistrationSecret                     string
 	MacaroonSecret, FormSecret             string
 	CacheMB                                int
-	PrivateNetworks, TrustedCA             bool
+	PrivateNetworks                        bool
 }
 
 func (in Input) homeserver(put putter) error {
@@ -34,7 +34,7 @@ func (in Input) homeserver(put putter) error {
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
-		PrivateNetworks: a.FederationPrivateNetworks, TrustedCA: len(in.CA) > 0,
+		PrivateNetworks: a.FederationPrivateNetworks,
 	}
 	names := []string{"dendrite.yaml"}
 	if a.Homeserver == answers.Synapse {

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -34,6 +36,7 @@ type Input struct {
 	Project string            // name of the Compose project
 	Image   string            // our own image
 	Images  map[string]string // names of the others, as in versions.env; nil for those pinned there
+	Roots   []byte            // the authorities that this host trusts
 	CA      []byte            // content of acme_ca_file
 	Live    *config.Live      // what the operator wrote into bridge.yaml; nil for the defaults
 }
@@ -80,6 +83,9 @@ func Tree(in Input) (Files, error) {
 	}
 	if len(in.CA) > 0 {
 		put("config/ca/acme-ca.pem", 0o644, Root, in.CA)
+		if in.Answers.Homeserver == answers.Synapse {
+			put(synapseRoots, 0o644, Root, slices.Concat(in.Roots, in.CA))
+		}
 	}
 	put("config/mongo/ready.js", 0o644, DatabaseUser, compose.MongoReady)
 	put("compose.yaml", 0o644, Root, in.compose())
@@ -90,6 +96,19 @@ func Tree(in Input) (Files, error) {
 	}
 	put(".env", 0o600, Root, env)
 	return files, nil
+}
+
+// synapseRoots are all authorities in one file: OpenSSL finds none in a directory
+// unless files are named after their hashes, and Synapse's own setting for more
+// of them reads the first of each file and forgets those of the system.
+const synapseRoots = "config/ca/roots.pem"
+
+// homeserverRoots is where the homeserver finds the authorities to trust.
+func (in Input) homeserverRoots() string {
+	if in.Answers.Homeserver == answers.Synapse && len(in.CA) > 0 {
+		return "/etc/appliance-ca/" + path.Base(synapseRoots)
+	}
+	return "/etc/ssl/certs/ca-certificates.crt"
 }
 
 // compose is compose.yaml, without what this host's Docker Engine cannot do.

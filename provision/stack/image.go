@@ -25,6 +25,12 @@ const repository = "appliance-program"
 // systemRoots is where Debian and Ubuntu keep the certificates to trust.
 const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 
+// Roots are the authorities that this host trusts, nil when it has none.
+func Roots() []byte {
+	roots, _ := os.ReadFile(systemRoots)
+	return roots
+}
+
 // A Program is what our own image is made of: this program, and the authorities
 // that this host trusts, because the image has nothing else in it.
 type Program struct {
