@@ -95,6 +95,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusInternalServerError, "M_UNKNOWN", "the events could not be stored")
 			return
 		}
+		s.mayHaveGaps(items)
 	}
 	answer(w, http.StatusOK, "", "")
 }

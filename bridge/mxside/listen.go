@@ -85,6 +85,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	defer running.Wait()
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
+		running.Go(func() { s.lookForGaps(ctx) })
 	} else {
 		running.Go(func() { s.sweep(ctx) })
 		running.Go(func() { s.followAll(ctx, &running) })

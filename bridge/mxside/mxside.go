@@ -67,6 +67,7 @@ type Side struct {
 	followMu sync.Mutex
 	followed map[ids.MXUser]time.Time // until when
 	follows  chan ids.MXUser
+	gaps     map[ids.MXRoom]*gap // with followMu
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -75,7 +76,7 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the homeserver's address: %w", err)
 	}
-	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
+	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()
