@@ -71,10 +71,4 @@ func (p *Prepared) checkup(ctx context.Context, patience time.Duration) []findin
 	}
 }
 
-func (p *Prepared) patient() doctor.Patient {
-	return doctor.Patient{
-		Answers: p.opts.Answers, CertsDir: p.certsDir(), Services: p.stack.Services, Address: "127.0.0.1", Now: time.Now,
-	}
-}
-
 func httpAddress(a answers.Answers) string { return fmt.Sprintf(":%d", a.HTTPPort) }

@@ -14,6 +14,7 @@ import (
 
 	"appliance/provision/answers"
 	"appliance/provision/backup"
+	"appliance/provision/internal/atomicfile"
 	"appliance/provision/plan"
 	"appliance/provision/stack"
 )
@@ -88,7 +89,8 @@ func (i *Installed) save(ctx context.Context, o BackupOptions, r Reporter) (save
 	if err != nil {
 		return saved, err
 	}
-	if err := errors.Join(out.Sync(), os.Rename(out.Name(), file)); err != nil {
+	err = errors.Join(out.Sync(), os.Rename(out.Name(), file), atomicfile.Write(i.p.path(lastBackup), nil, 0o600))
+	if err != nil {
 		return saved, err
 	}
 	info, err := out.Stat()
@@ -176,7 +178,7 @@ func (s *saver) everything() error {
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
-var notSaved = []string{BackupsDir, restoreDir, upgradeFile, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
+var notSaved = []string{BackupsDir, restoreDir, upgradeFile, lastBackup, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
 
 // ofOneMoment reports whether a file belongs to what is saved during the pause:
 // all that the bridge and the homeserver keep, but for media, which only grow.
@@ -199,7 +201,9 @@ func (s *saver) foreign() []string {
 
 func (s *saver) together() (err error) {
 	begin := time.Now()
-	stopped, err := s.p.stack.Stop(s.ctx, "bridge", "homeserver")
+	// In this order: Synapse does not send again what the bridge did not take
+	// while Synapse itself was stopping.
+	stopped, err := s.p.stack.Stop(s.ctx, "homeserver", "bridge")
 	goOn := context.WithoutCancel(s.ctx)
 	defer func() {
 		err = errors.Join(err, s.p.stack.Start(goOn, stopped))

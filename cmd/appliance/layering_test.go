@@ -81,6 +81,7 @@ var homes = []struct {
 	{"maunium.net/go/mautrix", []string{"bridge/mxside", "cmd/demo"}},
 	{"golang.org/x/crypto/acme/autocert", []string{"provision/certs"}},
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
+	{"github.com/miekg/dns", []string{"provision/preflight", "provision/certs/acmetest"}},
 	{"filippo.io/age", []string{"provision/backup"}},
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},

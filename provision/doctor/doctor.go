@@ -30,6 +30,13 @@ type Patient struct {
 	Services func(context.Context) (map[string]plan.Service, error)
 	Address  string // where the front door is: "127.0.0.1"
 	Now      func() time.Time
+
+	Dir       string // of the installation
+	Runtimes  func(context.Context) (map[string]Runtime, error)
+	FreeBytes func(path string) (free, total uint64, err error)
+	Files     func() Files
+	Backups   func() (began, last time.Time) // of the installation, and the last backup or zero
+	Outside   *http.Client                   // comes as other servers do: by public names, trusting known authorities
 }
 
 // Run looks at everything and returns what it found, in a stable order.
@@ -49,7 +56,16 @@ func Checks(p Patient) []finding.Check {
 		finding.Check{Name: "well-known", Run: p.wellKnown},
 		finding.Check{Name: "federation", Run: p.federation},
 		finding.Check{Name: "closed-doors", Run: p.closedDoors},
+		finding.Check{Name: "federation-outside", Run: p.outside},
 		finding.Check{Name: "bridge", Run: p.bridge},
+		finding.Check{Name: "queue", Run: p.queue},
+		finding.Check{Name: "restarts", Run: p.restarts},
+		finding.Check{Name: "images", Run: p.images},
+		finding.Check{Name: "disk", Run: p.room},
+		finding.Check{Name: "files", Run: p.drift},
+		finding.Check{Name: "secrets", Run: p.modes},
+		finding.Check{Name: "unfinished", Run: p.unfinished},
+		finding.Check{Name: "backup", Run: p.backups},
 	)
 }
 

@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 
@@ -46,14 +47,31 @@ func (d *dockerOnce) check(ctx context.Context) finding.Finding {
 	case strings.HasPrefix(got.v.Root, "/var/snap/"):
 		return finding.Failure("Docker was installed as a snap", "it cannot see files outside the home directories",
 			"remove it with: snap remove docker; install it with: apt-get install docker.io docker-compose-v2")
+	case got.v.Rootless:
+		return finding.Failure("Docker runs without root", "it can neither open ports 80 and 443 nor give files to the users of the containers",
+			"use the system's Docker: systemctl start docker, and unset DOCKER_HOST")
+	case got.v.Cgroup == "none":
+		return finding.Warning("Docker cannot limit memory", "this kernel has no cgroups that it could use, so one service can take all memory", "boot with cgroup_enable=memory, or use cgroups version 2")
 	}
 	return finding.Good("Docker %s (API %s)", got.v.Docker, got.v.API)
 }
 
-func (d *dockerOnce) compose(ctx context.Context) finding.Finding {
+// oldCompose reports whether the Compose of before 2022 is here.
+func (h Host) oldCompose() bool {
+	for _, name := range []string{"usr/bin/docker-compose", "usr/local/bin/docker-compose"} {
+		if _, err := fs.Stat(h.Root, name); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *dockerOnce) compose(ctx context.Context, h Host) finding.Finding {
 	got := d.get(ctx)
 	const fix = "install it with: apt-get install docker-compose-v2 (or docker-compose-plugin from Docker's own repository)"
 	switch {
+	case got.composeErr != nil && h.oldCompose():
+		return finding.Failure("there is Compose 1 only", "docker-compose with a dash is no longer made and does not know our Compose file", fix)
 	case got.composeErr != nil:
 		return finding.Failure("`docker compose` does not answer", got.composeErr.Error(), fix)
 	case got.v.Compose == "dev" || got.v.Compose == "":

@@ -66,6 +66,9 @@ func (h Host) holder(port int) (name string, pid int) {
 func (h Host) dns(ctx context.Context, a answers.Answers, host string) finding.Finding {
 	ips, err := h.Resolve(ctx, host)
 	if err == nil && len(ips) > 0 {
+		if f, bad := h.leads(a, host, ips); bad {
+			return f
+		}
 		names := make([]string, len(ips))
 		for i, ip := range ips {
 			names[i] = ip.String()

@@ -7,6 +7,8 @@ import (
 	"context"
 	"io/fs"
 	"net"
+	"path"
+	"strings"
 	"time"
 
 	"appliance/provision/answers"
@@ -25,6 +27,12 @@ type Host struct {
 	Versions  func(ctx context.Context) (v stack.Versions, dockerErr, composeErr error)
 	Published func(ctx context.Context) (map[int]stack.Publisher, error)
 	EUID      int
+
+	FreeInodes func(path string) (free, total uint64, err error)
+	ClockAhead func(ctx context.Context, url string) (time.Duration, error) // of this host, compared with a web server's
+	Reach      func(ctx context.Context, address string) error              // nil when a connection can be opened
+	CAA        func(ctx context.Context, host string) (issuers []string, err error)
+	Addresses  func() ([]net.IP, error) // of this host
 }
 
 // limit is how long one check may take.
@@ -45,10 +53,14 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		{Name: "memory", Run: func(context.Context) finding.Finding { return h.memory(a) }},
 		{Name: "disk", Run: func(ctx context.Context) finding.Finding { return h.disk(ctx, a, dir, docker) }},
 		{Name: "docker", Run: docker.check},
-		{Name: "compose", Run: docker.compose},
+		{Name: "compose", Run: func(ctx context.Context) finding.Finding { return docker.compose(ctx, h) }},
 		{Name: "http-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPPort) }},
 		{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
 	}
+	checks = append(checks,
+		finding.Check{Name: "inodes", Run: func(context.Context) finding.Finding { return h.inodes(dir) }},
+		finding.Check{Name: "virtualization", Run: func(context.Context) finding.Finding { return h.virtualization() }},
+		finding.Check{Name: "installers", Run: func(context.Context) finding.Finding { return h.installers() }})
 	if a.BundledMongo() {
 		checks = append(checks,
 			finding.Check{Name: "avx", Run: func(context.Context) finding.Finding { return h.avx() }},
@@ -58,5 +70,21 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		name := []string{"dns-domain", "dns-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
 	}
+	if h.installed(dir) {
+		return checks // it has come through what follows
+	}
+	checks = append(checks, finding.Check{Name: "egress", Run: func(ctx context.Context) finding.Finding { return h.egress(ctx, a) }})
+	if a.TLS == answers.ACME {
+		checks = append(checks, finding.Check{Name: "clock", Run: func(ctx context.Context) finding.Finding { return h.clock(ctx, a) }})
+	}
+	if a.TLS == answers.ACME && a.ACMEDirectory == answers.LetsEncrypt {
+		checks = append(checks, finding.Check{Name: "caa", Run: func(ctx context.Context) finding.Finding { return h.caa(ctx, a) }})
+	}
 	return checks
+}
+
+// installed reports whether dir holds an installation already.
+func (h Host) installed(dir string) bool {
+	_, err := fs.Stat(h.Root, path.Join(strings.TrimPrefix(dir, "/"), "manifest.json"))
+	return err == nil
 }

@@ -175,3 +175,40 @@ func (s *Stack) Vacant(ctx context.Context) error {
 	}
 	return err
 }
+
+// A Runtime is how a container has fared; see doctor.Runtime.
+type Runtime struct {
+	Restarts      int
+	OOMKilled     bool
+	MemoryMB      int64
+	Image, Pinned string
+}
+
+// Runtimes looks at every container of the project.
+func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Runtime{}
+	for name, service := range services {
+		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
+		if err != nil || info.ContainerJSONBase == nil {
+			continue // it has just gone
+		}
+		r := Runtime{Restarts: info.RestartCount, Image: info.Image}
+		if info.State != nil {
+			r.OOMKilled = info.State.OOMKilled
+		}
+		if info.HostConfig != nil {
+			r.MemoryMB = info.HostConfig.Memory >> 20
+		}
+		if info.Config != nil {
+			if named, err := s.api(ctx).ImageInspect(ctx, info.Config.Image); err == nil {
+				r.Pinned = named.ID
+			}
+		}
+		out[name] = r
+	}
+	return out, nil
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +69,8 @@ func projectName(dir string) string {
 type Versions struct {
 	Docker, API string
 	Compose     string // "dev" for one built from source
+	Rootless    bool   // Docker runs as a user
+	Cgroup      string // driver of control groups: cgroupfs, systemd or none
 	Root        string // where Docker keeps its data
 }
 
@@ -78,7 +81,8 @@ func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr
 	v.Docker, v.API = server.Version, server.APIVersion
 	if dockerErr == nil {
 		info, err := s.api(ctx).Info(ctx)
-		v.Root, dockerErr = info.DockerRootDir, err
+		v.Root, v.Cgroup, dockerErr = info.DockerRootDir, info.CgroupDriver, err
+		v.Rootless = slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.HasPrefix(o, "name=rootless") })
 	}
 	out, composeErr := s.command(ctx, "compose", "version", "--short").Output()
 	v.Compose = strings.TrimPrefix(strings.TrimSpace(string(out)), "v")

@@ -1,0 +1,151 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"appliance/provision/finding"
+)
+
+// Runtime is how a container has fared.
+type Runtime struct {
+	Restarts  int  // since it was made
+	OOMKilled bool // it was killed for want of memory
+	MemoryMB  int64
+	Image     string // ID of the image that it runs
+	Pinned    string // ID of the image that has the name of the one it should run
+}
+
+// Files are what an installation keeps on disk, as far as they are judged.
+type Files struct {
+	Edited  []string // rendered files that somebody changed by hand
+	Exposed []string // secrets that others than their readers may read
+	Half    string   // what was begun and not ended: "a restore", "an upgrade"
+	HalfFix string
+}
+
+func (p Patient) restarts(ctx context.Context) finding.Finding {
+	list, err := p.Runtimes(ctx)
+	if err != nil {
+		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
+	}
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		r := list[name]
+		if r.OOMKilled {
+			return finding.Failure(name+" was killed for want of memory", fmt.Sprintf("it may use %d MB", r.MemoryMB),
+				"use a host with more memory and run: appliance up; or give "+name+" more with mem_limit in compose.override.yaml")
+		}
+		if r.Restarts >= 3 {
+			return finding.Warning(fmt.Sprintf("%s was restarted %d times", name, r.Restarts), "it ended by itself again and again", "see why with: appliance logs "+name)
+		}
+	}
+	return finding.Good("no service ended by itself")
+}
+
+func (p Patient) images(ctx context.Context) finding.Finding {
+	list, err := p.Runtimes(ctx)
+	if err != nil {
+		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
+	}
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if r := list[name]; r.Pinned != "" && r.Image != r.Pinned {
+			return finding.Warning(name+" runs another image than the one that has its name now", "somebody has fetched or built one since", "start it anew with: appliance up; or see: docker image ls --digests")
+		}
+	}
+	return finding.Good("every service runs the image that its name stands for")
+}
+
+// room warns before a full disk stops the databases.
+func (p Patient) room(context.Context) finding.Finding {
+	free, total, err := p.FreeBytes(p.Dir)
+	if err != nil {
+		return finding.Warning("cannot tell how full the disk is", err.Error(), "look with: df -h "+p.Dir)
+	}
+	const gb = 1 << 30
+	const fix = "free some with: docker image prune; remove old files from backups/; or use a larger disk"
+	switch {
+	case free < gb:
+		return finding.Failure(fmt.Sprintf("the disk has %d MB left", free>>20), "databases stop when there is nothing left", fix)
+	case free < 3*gb || free < total/20:
+		return finding.Warning(fmt.Sprintf("the disk has %d GB left of %d", free/gb, total/gb), "an upgrade needs room for images and a backup", fix)
+	}
+	return finding.Good("%d GB of disk free", free/gb)
+}
+
+func (p Patient) drift(context.Context) finding.Finding {
+	if f := p.Files(); len(f.Edited) > 0 {
+		return finding.Warning(joined(f.Edited)+" changed by hand since it was written", "the next change would run into it",
+			"keep it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite")
+	}
+	return finding.Good("rendered files are as they were written")
+}
+
+func (p Patient) modes(context.Context) finding.Finding {
+	if f := p.Files(); len(f.Exposed) > 0 {
+		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "take that away with: chmod 600 "+strings.Join(f.Exposed, " "))
+	}
+	return finding.Good("secrets can be read by their readers only")
+}
+
+func (p Patient) unfinished(context.Context) finding.Finding {
+	if f := p.Files(); f.Half != "" {
+		return finding.Failure(f.Half+" was interrupted", "the installation is neither the old one nor the new one", f.HalfFix)
+	}
+	return finding.Good("nothing was left half done")
+}
+
+// backups reminds an installation that is no longer new.
+func (p Patient) backups(context.Context) finding.Finding {
+	const week = 7 * 24 * time.Hour
+	began, last := p.Backups()
+	age := p.Now().Sub(last)
+	switch {
+	case last.IsZero() && p.Now().Sub(began) < week:
+		return finding.Good("there is no backup yet")
+	case last.IsZero():
+		return finding.Warning("there has never been a backup", "without one a lost host is lost for good", "make one with: appliance backup --output FILE; and keep it elsewhere")
+	case age > week:
+		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "what was said since would be lost with the host", "make one with: appliance backup --output FILE")
+	}
+	return finding.Good("the last backup is from %s", last.Format(time.DateOnly))
+}
+
+// queue asks the bridge what it could not deliver, and what waits for long.
+func (p Patient) queue(ctx context.Context) finding.Finding {
+	services, err := p.Services(ctx)
+	if err != nil || services["bridge"].Address == "" {
+		return finding.Failure("the bridge does not say what waits", "it is not running", "run: appliance up")
+	}
+	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status")
+	var s struct {
+		Enabled         bool
+		Waiting, Buried int64
+		Oldest          time.Time `json:"oldest_waiting"`
+		ConfigError     string    `json:"config_error"`
+	}
+	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
+		return finding.Failure("the bridge does not say what waits", outcome(status, err), "see: appliance logs bridge")
+	}
+	lag := time.Duration(0)
+	if s.Waiting > 0 && !s.Oldest.IsZero() {
+		lag = p.Now().Sub(s.Oldest)
+	}
+	switch {
+	case s.ConfigError != "":
+		return finding.Warning("the bridge goes on with its old configuration", s.ConfigError, "mend config/bridge/bridge.yaml; it is read again when it is saved")
+	case !s.Enabled:
+		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "what is said is kept on both sides", "switch it on with: appliance federation enable")
+	case lag > 10*time.Minute:
+		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the other side does not take them, or another server is down", "see: appliance logs bridge")
+	case s.Buried > 0:
+		return finding.Warning(fmt.Sprintf("%d items could not be delivered", s.Buried), "the bridge has given up on them and told their rooms", "see why with: appliance logs bridge")
+	}
+	return finding.Good("nothing waits for long and nothing was given up")
+}

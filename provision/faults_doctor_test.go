@@ -1,0 +1,242 @@
+package provision_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/certs"
+	"appliance/provision/doctor"
+	"appliance/provision/plan"
+)
+
+// An ill installation is one on which all is well until something is broken: a
+// front door with real certificates, and a bridge that answers.
+type patient struct {
+	doctor.Patient
+	t        *testing.T
+	door     map[string]string // path -> body
+	bridge   map[string]string
+	services map[string]plan.Service
+	runtimes map[string]doctor.Runtime
+	files    doctor.Files
+	free     uint64
+	now      time.Duration // since now
+	last     time.Time     // backup
+	key      ed25519.PrivateKey
+	trust    *x509.CertPool
+}
+
+const insideAddress = "127.78.4.1"
+
+func newPatient(t *testing.T) world {
+	p := &patient{
+		t: t, door: map[string]string{}, services: map[string]plan.Service{}, runtimes: map[string]doctor.Runtime{}, free: 50 << 30,
+		bridge: map[string]string{"/ready": "ok", "/status": `{"enabled":true}`}, last: time.Now().Add(-time.Hour), trust: x509.NewCertPool(),
+	}
+	for _, name := range []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"} {
+		p.services[name] = plan.Service{Name: name, State: "running", Health: "healthy", Address: insideAddress}
+		p.runtimes[name] = doctor.Runtime{Image: "sha256:a", Pinned: "sha256:a", MemoryMB: 384}
+	}
+	d := answers.NewDraft()
+	for _, set := range []string{"domain=chat.example.test", "server_name=example.test", "tls=internal", "mongo_url=mongodb://db/x"} {
+		d.Assign(set)
+	}
+	a, err := d.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Patient = doctor.Patient{
+		Answers: a, Dir: "/opt/appliance", CertsDir: t.TempDir(), Address: "127.0.0.1", Now: func() time.Time { return time.Now().Add(p.now) },
+		Services:  func(context.Context) (map[string]plan.Service, error) { return p.services, nil },
+		Runtimes:  func(context.Context) (map[string]doctor.Runtime, error) { return p.runtimes, nil },
+		FreeBytes: func(string) (uint64, uint64, error) { return p.free, 80 << 30, nil },
+		Files:     func() doctor.Files { return p.files },
+		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
+	}
+	p.openDoor()
+	p.openBridge()
+	return p
+}
+
+func serve(bodies map[string]string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := bodies[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = fmt.Fprint(w, body)
+	})
+}
+
+// openDoor serves what the internet sees, with the certificates that are on disk.
+func (p *patient) openDoor() {
+	srv := httptest.NewUnstartedServer(serve(p.door))
+	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	for _, host := range p.Answers.Hosts() {
+		if err := certs.IssueInternal(p.CertsDir, host); err != nil {
+			p.t.Fatal(err)
+		}
+		name := certs.LivePath(p.CertsDir, host)
+		pair, err := tls.LoadX509KeyPair(name, name)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		srv.TLS.Certificates = append(srv.TLS.Certificates, pair)
+	}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
+	srv.StartTLS()
+	p.t.Cleanup(srv.Close)
+	addr, _ := srv.Listener.Addr().(*net.TCPAddr)
+	p.Answers.HTTPSPort = addr.Port
+	ca, err := os.ReadFile(certs.InternalCA(p.CertsDir))
+	if err != nil || !p.trust.AppendCertsFromPEM(ca) {
+		p.t.Fatal(err)
+	}
+	p.Outside = &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: p.trust, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr.String())
+		},
+	}}
+	_, p.key, _ = ed25519.GenerateKey(nil)
+	p.door["/api/info"] = `{"version":"8.6","success":true}`
+	p.door["/_matrix/federation/v1/version"] = `{"server":{"name":"Dendrite","version":"0.15.2"}}`
+	p.door["/.well-known/matrix/server"] = fmt.Sprintf(`{"m.server":"chat.example.test:%d"}`, addr.Port)
+	p.door["/_matrix/key/v2/server"] = p.keys("example.test", time.Hour)
+}
+
+// keys is what a homeserver says about its key.
+func (p *patient) keys(name string, valid time.Duration) string {
+	public, _ := p.key.Public().(ed25519.PublicKey)
+	doc := map[string]any{
+		"server_name": name, "valid_until_ts": time.Now().Add(valid).UnixMilli(), "old_verify_keys": map[string]any{},
+		"verify_keys": map[string]any{"ed25519:1": map[string]string{"key": base64.RawStdEncoding.EncodeToString(public)}},
+	}
+	data, _ := json.Marshal(doc)
+	doc["signatures"] = map[string]any{name: map[string]string{"ed25519:1": base64.RawStdEncoding.EncodeToString(ed25519.Sign(p.key, data))}}
+	data, _ = json.Marshal(doc)
+	return string(data)
+}
+
+func (p *patient) openBridge() {
+	ln, err := net.Listen("tcp", insideAddress+":29328")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	srv := &http.Server{Handler: serve(p.bridge)}
+	go func() { _ = srv.Serve(ln) }()
+	p.t.Cleanup(func() { _ = srv.Close() })
+}
+
+func (p *patient) look(by string) (verdict, bool) {
+	return judge(doctor.Run(p.t.Context(), p.Patient), by)
+}
+
+func (p *patient) plain(text string) string {
+	text = strings.ReplaceAll(text, p.CertsDir, "/opt/appliance/data/certs")
+	return strings.ReplaceAll(text, fmt.Sprintf(":%d", p.Answers.HTTPSPort), "")
+}
+
+// value changes an entry of a map; an empty one is taken out.
+func value[V any](m map[string]V, key string, v *V) func() {
+	was, existed := m[key]
+	delete(m, key)
+	if v != nil {
+		m[key] = *v
+	}
+	return func() {
+		delete(m, key)
+		if existed {
+			m[key] = was
+		}
+	}
+}
+
+func (p *patient) faults() []fault {
+	runtime := func(name string, change func(*doctor.Runtime)) func() {
+		r := p.runtimes[name]
+		change(&r)
+		return value(p.runtimes, name, &r)
+	}
+	body := func(path, text string) func() { return value(p.door, path, &text) }
+	gone := func(path string) func() { return value(p.door, path, nil) }
+	status := func(text string) func() { return value(p.bridge, "/status", &text) }
+	return []fault{
+		{"a service that ended", "services", func() func() {
+			return value(p.services, "homeserver", &plan.Service{Name: "homeserver", State: "exited", Status: "Exited (1) 2 minutes ago"})
+		}, "1 of 5 services are not healthy", "appliance up"},
+		{"a service that was removed", "services", func() func() { return value(p.services, "postgres", nil) }, "1 of 5 services are not healthy", "appliance up"},
+		{"no certificate", "certificate", func() func() { return set(&p.CertsDir, filepath.Join(p.CertsDir, "none")) }, "chat.example.test has no certificate", "appliance up"},
+		{"an expired certificate", "certificate", func() func() { return set(&p.now, 400*24*time.Hour) }, "the certificate of chat.example.test expired 3 days ago", "appliance up"},
+		{"a certificate that was not renewed", "certificate-server-name", func() func() { return set(&p.now, 350*24*time.Hour) }, "the certificate of example.test expires in 46 days", "appliance logs certs"},
+		{"a renewed certificate that is not shown", "certificate", func() func() {
+			name := certs.LivePath(p.CertsDir, "chat.example.test")
+			was, _ := os.ReadFile(name)
+			if err := certs.IssueInternal(p.CertsDir, "chat.example.test"); err != nil {
+				p.t.Fatal(err)
+			}
+			return func() { _ = os.WriteFile(name, was, 0o600) }
+		}, "chat.example.test shows another certificate than the one on disk", "wait a minute"},
+		{"Rocket.Chat does not answer", "rocketchat", func() func() { return gone("/api/info") }, "Rocket.Chat does not answer at ", "appliance logs rocketchat"},
+		{"no well-known", "well-known", func() func() { return gone("/.well-known/matrix/server") }, "other servers cannot find example.test", "appliance up"},
+		{"a well-known that leads elsewhere", "well-known", func() func() { return body("/.well-known/matrix/server", `{"m.server":"old.example.test:443"}`) }, "example.test points to old.example.test:443", "appliance up"},
+		{"no federation", "federation", func() func() { return gone("/_matrix/federation/v1/version") }, "the homeserver does not answer other servers", "appliance logs homeserver"},
+		{"an open door", "closed-doors", func() func() { return body("/metrics", "go_goroutines 1") }, "1 paths are open that should be closed", "--overwrite"},
+		{"a certificate that nobody trusts", "federation-outside", func() func() {
+			return set(&p.Outside, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}, DialContext: dialer(p)}})
+		}, "other servers may not find example.test", "the certificate of example.test"},
+		{"a firewall in front", "federation-outside", func() func() {
+			return set(&p.Outside, &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, fmt.Errorf("dial tcp 203.0.113.7:443: i/o timeout")
+			}}})
+		}, "other servers may not find example.test", "DNS record"},
+		{"keys of another server", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("old.example.test", time.Hour)) }, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
+		{"keys that have expired", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("example.test", -time.Hour)) }, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
+		{"keys that somebody altered", "federation-outside", func() func() {
+			return body("/_matrix/key/v2/server", strings.Replace(p.keys("example.test", time.Hour), `"old_verify_keys":{}`, `"old_verify_keys":{"x":1}`, 1))
+		}, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
+		{"the bridge is off", "bridge", func() func() { return value(p.services, "bridge", nil) }, "the bridge is not running", "appliance up"},
+		{"the bridge is alone", "bridge", func() func() { return value(p.bridge, "/ready", nil) }, "the bridge is not connected to both sides", "appliance logs bridge"},
+		{"messages that wait", "queue", func() func() {
+			return status(fmt.Sprintf(`{"enabled":true,"waiting":7,"oldest_waiting":%q}`, time.Now().Add(-3*time.Hour).Format(time.RFC3339)))
+		}, "7 items wait, the oldest for 3h0m0s", "appliance logs bridge"},
+		{"messages that were given up", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 items could not be delivered", "appliance logs bridge"},
+		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
+		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge goes on with its old configuration", "mend config/bridge/bridge.yaml"},
+		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
+		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was killed for want of memory", "mem_limit"},
+		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs another image", "appliance up"},
+		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
+		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
+		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf changed by hand", "--accept-edits"},
+		{"a secret that everybody can read", "secrets", func() func() { return set(&p.files.Exposed, []string{"/opt/appliance/secrets/admin_password"}) }, "/opt/appliance/secrets/admin_password can be read by others", "chmod 600"},
+		{"an interrupted upgrade", "unfinished", func() func() {
+			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "go on with: appliance upgrade; or go back with: appliance upgrade --rollback"})
+		}, "an upgrade was interrupted", "appliance upgrade --rollback"},
+		{"never a backup", "backup", func() func() { return set(&p.last, time.Time{}) }, "there has never been a backup", "appliance backup"},
+		{"an old backup", "backup", func() func() { return set(&p.last, time.Now().Add(-20*24*time.Hour)) }, "the last backup is 20 days old", "appliance backup"},
+	}
+}
+
+func dialer(p *patient) func(context.Context, string, string) (net.Conn, error) {
+	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(p.Answers.HTTPSPort))
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+}

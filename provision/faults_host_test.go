@@ -1,0 +1,147 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/preflight"
+	"appliance/provision/stack"
+)
+
+// A host is a small droplet on which all is well.
+type host struct {
+	preflight.Host
+	t        *testing.T
+	root     fstest.MapFS
+	versions stack.Versions
+	docker   error
+	compose  error
+	ports    map[int]stack.Publisher
+	busy     error
+	names    []net.IP
+	deaf     map[string]bool
+	ahead    time.Duration
+	free     uint64 // bytes
+	inodes   uint64
+	issuers  []string
+}
+
+func newHost(t *testing.T) world {
+	h := &host{
+		t: t, versions: stack.Versions{Docker: "27.5.1", API: "1.47", Compose: "2.24.0", Cgroup: "systemd", Root: "/var/lib/docker"},
+		names: []net.IP{net.IPv4(203, 0, 113, 7)}, deaf: map[string]bool{}, free: 21 << 30, inodes: 1 << 20,
+		root: fstest.MapFS{
+			"proc/meminfo":              text("MemTotal: 2014312 kB\nSwapTotal: 2097148 kB\n"),
+			"proc/cpuinfo":              text("flags\t\t: fpu sse avx avx2\n"),
+			"proc/sys/kernel/osrelease": text("6.8.0-45-generic\n"),
+			"proc/net/tcp":              text("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n"),
+			"proc/812/comm":             text("apache2\n"),
+			"proc/812/fd/4":             {Data: []byte("socket:[4711]"), Mode: fs.ModeSymlink},
+		},
+	}
+	h.Host = preflight.Host{
+		Root: h.root, Arch: "amd64", CPUs: 2,
+		FreeBytes:  func(string) (uint64, uint64, error) { return h.free, 24 << 30, nil },
+		FreeInodes: func(string) (uint64, uint64, error) { return h.inodes, 1 << 21, nil },
+		Listen:     func(int) error { return h.busy },
+		Resolve: func(context.Context, string) ([]net.IP, error) {
+			if len(h.names) == 0 {
+				return nil, errors.New("no such host")
+			}
+			return h.names, nil
+		},
+		Versions:   func(context.Context) (stack.Versions, error, error) { return h.versions, h.docker, h.compose },
+		Published:  func(context.Context) (map[int]stack.Publisher, error) { return h.ports, nil },
+		ClockAhead: func(context.Context, string) (time.Duration, error) { return h.ahead, nil },
+		Reach: func(_ context.Context, address string) error {
+			if h.deaf[address] {
+				return errors.New("dial tcp " + address + ": i/o timeout")
+			}
+			return nil
+		},
+		CAA: func(context.Context, string) ([]string, error) { return h.issuers, nil },
+		Addresses: func() ([]net.IP, error) {
+			return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 5), net.IPv4(203, 0, 113, 7)}, nil
+		},
+	}
+	return h
+}
+
+func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+
+func (h *host) look(by string) (verdict, bool) {
+	d := answers.NewDraft()
+	d.Assign("domain=chat.example.org")
+	a, err := d.Finish()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return judge(preflight.Run(h.t.Context(), h.Host, a, "/opt/appliance"), by)
+}
+
+func (*host) plain(text string) string { return text }
+
+// file replaces a file of the host.
+func (h *host) file(name, content string) func() {
+	was, existed := h.root[name]
+	h.root[name] = text(content)
+	return func() {
+		delete(h.root, name)
+		if existed {
+			h.root[name] = was
+		}
+	}
+}
+
+func (h *host) faults() []fault {
+	taken := errors.New("listen tcp :80: bind: address already in use")
+	v := &h.versions
+	return []fault{
+		{"not root", "root", func() func() { return set(&h.EUID, 1000) }, "running as user 1000", "sudo"},
+		{"a processor without images", "architecture", func() func() { return set(&h.Arch, "riscv64") }, "riscv64 is not supported", "amd64 or arm64"},
+		{"one CPU", "cpus", func() func() { return set(&h.CPUs, 1) }, "1 CPU, 2 required", "min_cpus"},
+		{"1 GB of memory", "memory", func() func() { return h.file("proc/meminfo", "MemTotal: 1014312 kB\n") }, "990 MB of memory, 2048 required", "min_memory_mb"},
+		{"2 GB of memory without swap", "memory", func() func() { return h.file("proc/meminfo", "MemTotal: 2014312 kB\n") }, "1967 MB of memory and 0 MB of swap", "fallocate -l 2G /swapfile"},
+		{"a full disk", "disk", func() func() { return set(&h.free, 2<<30) }, "/opt/appliance has 24 GB, 2 GB of them free", "min_disk_gb"},
+		{"a disk full of small files", "inodes", func() func() { return set(&h.inodes, 900) }, "/opt/appliance has 900 of 2097152 inodes left", "du --inodes"},
+		{"an OpenVZ container", "virtualization", func() func() { return h.file("proc/vz/version", "") }, "this host is an OpenVZ", "KVM"},
+		{"an LXC container", "virtualization", func() func() { return h.file("run/systemd/container", "lxc\n") }, "this host is a container (lxc)", "nesting"},
+		{"unattended upgrades at work", "installers", func() func() { return h.file("proc/77/comm", "unattended-upgr\n") }, "unattended-upgr (pid 77) is installing", "wait until"},
+		{"cloud-init at work", "installers", func() func() { return h.file("run/cloud-init/status.json", "{}") }, "cloud-init has not finished", "cloud-init status --wait"},
+		{"no AVX", "avx", func() func() { return h.file("proc/cpuinfo", "flags : fpu sse\n") }, "the processor has no AVX", "type to host"},
+		{"a kernel on which MongoDB crashes", "kernel", func() func() { return h.file("proc/sys/kernel/osrelease", "7.0.0-12-generic\n") }, "Linux 7.0.0-12-generic", "22.04 or 24.04"},
+		{"no Docker", "docker", func() func() { return set(&h.docker, errors.New("dial unix /var/run/docker.sock: no such file")) }, "no Docker daemon answers", "apt-get install docker.io"},
+		{"an old Docker", "docker", func() func() { return set(v, stack.Versions{Docker: "19.03", API: "1.40"}) }, "Docker 19.03 speaks API 1.40, 1.41 required", "20.10 or newer"},
+		{"Docker as a snap", "docker", func() func() { return set(&v.Root, "/var/snap/docker/common") }, "Docker was installed as a snap", "snap remove docker"},
+		{"Docker without root", "docker", func() func() { return set(&v.Rootless, true) }, "Docker runs without root", "systemctl start docker"},
+		{"no control groups", "docker", func() func() { return set(&v.Cgroup, "none") }, "Docker cannot limit memory", "cgroup"},
+		{"no Compose", "compose", func() func() { return set(&h.compose, errors.New("exit status 1")) }, "`docker compose` does not answer", "docker-compose-v2"},
+		{"Compose 1 only", "compose", func() func() {
+			a, b := set(&h.compose, errors.New("exit status 1")), h.file("usr/bin/docker-compose", "")
+			return func() { a(); b() }
+		}, "there is Compose 1 only", "docker-compose-v2"},
+		{"an old Compose", "compose", func() func() { return set(&v.Compose, "2.17.2") }, "Compose 2.17.2, 2.24 required", "docker-compose-v2"},
+		{"another web server", "http-port", func() func() { return set(&h.busy, taken) }, "port 80 is used by apache2 (pid 812)", "systemctl disable --now apache2"},
+		{"another container on port 443", "https-port", func() func() { return set(&h.ports, map[int]stack.Publisher{443: {Container: "traefik"}}) }, "port 443 is used by the container traefik", "docker stop traefik"},
+		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "make an A record"},
+		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org leads to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},
+		{"an AAAA record of another host", "dns-domain", func() func() {
+			return set(&h.names, []net.IP{net.IPv4(203, 0, 113, 7), net.ParseIP("2001:db8::1")})
+		}, "chat.example.org leads to 2001:db8::1 too", "remove the record"},
+		{"Cloudflare in front", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(104, 21, 3, 4)}) }, "chat.example.org leads to Cloudflare (104.21.3.4)", "DNS only"},
+		{"a clock that is five minutes wrong", "clock", func() func() { return set(&h.ahead, -5*time.Minute) }, "the clock is 5m0s wrong", "timedatectl set-ntp true"},
+		{"a clock that is a day wrong", "clock", func() func() { return set(&h.ahead, 24*time.Hour) }, "the clock is 24h0m0s wrong", "timedatectl set-ntp true"},
+		{"no way to the certificate authority", "egress", func() func() {
+			h.deaf["acme-v02.api.letsencrypt.org:443"] = true
+			return func() { clear(h.deaf) }
+		}, "the certificate authority cannot be reached", "let this host open connections to acme-v02.api.letsencrypt.org:443"},
+		{"no way to a registry", "egress", func() func() { h.deaf["ghcr.io:443"] = true; return func() { clear(h.deaf) } }, "cannot reach ghcr.io:443", "proxy"},
+		{"a CAA record for another authority", "caa", func() func() { return set(&h.issuers, []string{"pki.goog"}) }, "CAA records of chat.example.org allow pki.goog only", `CAA 0 issue "letsencrypt.org"`},
+	}
+}

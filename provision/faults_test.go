@@ -1,0 +1,146 @@
+package provision_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"appliance/provision/finding"
+)
+
+// A fault is something that is wrong with a host, an installation or an archive,
+// made on purpose. break_ makes it and returns what does as the hint says.
+type fault struct {
+	what   string
+	by     string // the check or the command that finds it
+	break_ func() (mend func())
+	says   string // the beginning of what is said
+	hint   string // part of what to type
+}
+
+// A verdict is what was found.
+type verdict struct{ severity, says, why, hint string }
+
+// TestFaults breaks one thing after the other: the finding has to name the cause
+// and what to do, and after that was done all has to be well. What is found goes
+// into docs/faults.md, which UPDATE_GOLDEN=1 rewrites.
+func TestFaults(t *testing.T) {
+	var doc strings.Builder
+	doc.WriteString("# What can be wrong, and what is said about it\n\n" +
+		"Every row is a test: the fault is made, found, mended as the hint says, and gone afterwards\n" +
+		"(`go test ./provision -run TestFaults`, which also writes this page with `UPDATE_GOLDEN=1`).\n")
+	n := 0
+	for _, part := range []struct {
+		title string
+		world func(*testing.T) world
+	}{
+		{"Before installing: `appliance up`", newHost},
+		{"On a running installation: `appliance doctor`", newPatient},
+		{"In a command", newCommands},
+	} {
+		fmt.Fprintf(&doc, "\n## %s\n\n| fault | found by | | what is said | why | what to do |\n|---|---|---|---|---|---|\n", part.title)
+		var names []string
+		t.Run("all is well", func(t *testing.T) {
+			for _, f := range part.world(t).faults() {
+				names = append(names, f.what)
+			}
+		})
+		for _, name := range names {
+			n++
+			t.Run(name, func(t *testing.T) {
+				w := part.world(t) // one for each: nothing is left from the last
+				f := same(t, w.faults(), name)
+				if v, bad := w.look(f.by); bad {
+					t.Fatalf("it is ill before anything is broken: %+v", v)
+				}
+				mend := f.break_()
+				v, bad := w.look(f.by)
+				if !bad || !strings.HasPrefix(v.says, f.says) || !strings.Contains(v.hint, f.hint) {
+					t.Fatalf("found %+v\nwant %q with a hint of %q", v, f.says, f.hint)
+				}
+				mend()
+				if after, bad := w.look(f.by); bad {
+					t.Errorf("after it was mended: %+v", after)
+				}
+				fmt.Fprintf(&doc, "| %s | `%s` | %s | %s | %s | %s |\n", f.what, f.by, v.severity, cell(w, v.says), cell(w, v.why), cell(w, v.hint))
+			})
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d faults", n)
+	}
+	if !t.Failed() {
+		golden(t, "../docs/faults.md", doc.String())
+	}
+}
+
+// A world is where faults are made.
+type world interface {
+	faults() []fault
+	look(by string) (v verdict, bad bool)
+	plain(text string) string // without what differs from run to run
+}
+
+func same(t *testing.T, list []fault, what string) fault {
+	t.Helper()
+	for _, f := range list {
+		if f.what == what {
+			return f
+		}
+	}
+	t.Fatalf("no fault %q", what)
+	return fault{}
+}
+
+func cell(w world, text string) string {
+	text, _, _ = strings.Cut(w.plain(text), "\n")
+	return strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(text)
+}
+
+// judge turns findings into the verdict of one check.
+func judge(findings []finding.Finding, by string) (verdict, bool) {
+	for _, f := range findings {
+		if f.Check == by {
+			return verdict{f.Severity.String(), f.Summary, f.Why, f.Fix}, f.Severity > finding.OK
+		}
+	}
+	return verdict{says: "there is no check " + by}, false
+}
+
+// blame turns an error into a verdict.
+func blame(err error) (verdict, bool) {
+	if err == nil {
+		return verdict{}, false
+	}
+	var hinted interface{ Hint() string }
+	hint := ""
+	if errors.As(err, &hinted) {
+		hint = hinted.Hint()
+	}
+	return verdict{"fail", err.Error(), "", hint}, true
+}
+
+func golden(t *testing.T, name, want string) {
+	t.Helper()
+	have, err := os.ReadFile(name)
+	if err == nil && string(have) == want {
+		return
+	}
+	if os.Getenv("UPDATE_GOLDEN") == "" {
+		t.Errorf("%s is not what the tests say; run: UPDATE_GOLDEN=1 go test ./provision -run TestFaults (%v)", name, cmp.Or(err, errors.New("it differs")))
+		return
+	}
+	if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// set changes a value and returns what changes it back.
+func set[T any](at *T, value T) func() {
+	was := *at
+	*at = value
+	return func() { *at = was }
+}

@@ -1,0 +1,186 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/provision/answers"
+	"appliance/provision/finding"
+)
+
+// inodes run out before bytes where a disk is full of small files, and media are
+// small files.
+func (h Host) inodes(dir string) finding.Finding {
+	free, total, err := h.FreeInodes(dir)
+	switch {
+	case err != nil || total == 0: // some file systems have no such limit
+		return finding.Good("the file system of %s does not count inodes", dir)
+	case free < total/20 || free < 50_000:
+		return finding.Failure(fmt.Sprintf("%s has %d of %d inodes left", dir, free, total),
+			"every file needs one; without, writing fails although there is room", "find what has so many files with: du --inodes -x -d2 / | sort -n | tail")
+	}
+	return finding.Good("%d inodes free", free)
+}
+
+// virtualization matters because containers in containers need more than most
+// providers allow.
+func (h Host) virtualization() finding.Finding {
+	if _, err := fs.Stat(h.Root, "proc/vz"); err == nil {
+		if _, err := fs.Stat(h.Root, "proc/bc"); err != nil {
+			return finding.Failure("this host is an OpenVZ or Virtuozzo container", "it shares the kernel of its provider, which Docker cannot use", "use a host with a kernel of its own, such as a KVM droplet")
+		}
+	}
+	data, _ := fs.ReadFile(h.Root, "run/systemd/container")
+	if kind := strings.TrimSpace(string(data)); kind != "" {
+		return finding.Warning("this host is a container ("+kind+")", "Docker inside a container needs nesting, and its limits may not hold",
+			"use a virtual machine, or in Proxmox switch on nesting and keyctl for the container")
+	}
+	return finding.Good("this host is no container")
+}
+
+// installers finds those who are installing something at this moment.
+func (h Host) installers() finding.Finding {
+	comms, _ := fs.Glob(h.Root, "proc/[0-9]*/comm")
+	for _, name := range comms {
+		data, _ := fs.ReadFile(h.Root, name)
+		comm := strings.TrimSpace(string(data))
+		if slices.Contains([]string{"apt-get", "apt", "dpkg", "unattended-upgr", "aptitude"}, comm) {
+			return finding.Warning(fmt.Sprintf("%s (pid %s) is installing something", comm, path.Base(path.Dir(name))),
+				"it may restart Docker while services start", "wait until it is done: while pgrep -x "+comm+"; do sleep 5; done")
+		}
+	}
+	_, began := fs.Stat(h.Root, "run/cloud-init")
+	_, ended := fs.Stat(h.Root, "run/cloud-init/result.json")
+	if began == nil && ended != nil {
+		return finding.Warning("cloud-init has not finished", "it may still install packages and restart services", "wait for it with: cloud-init status --wait")
+	}
+	return finding.Good("nothing else is being installed")
+}
+
+// clock compares this host's with that of the authority: certificates, tokens and
+// signatures of other servers are all judged by it.
+func (h Host) clock(ctx context.Context, a answers.Answers) finding.Finding {
+	ahead, err := h.ClockAhead(ctx, a.ACMEDirectory)
+	const fix = "set it right and keep it so with: timedatectl set-ntp true"
+	switch off := ahead.Abs(); {
+	case err != nil:
+		return finding.Good("nobody to compare the clock with") // egress says why
+	case off > time.Hour:
+		return finding.Failure(fmt.Sprintf("the clock is %s wrong", off.Round(time.Minute)), "the certificate authority and other Matrix servers would refuse what it signs", fix)
+	case off > 30*time.Second:
+		return finding.Warning(fmt.Sprintf("the clock is %s wrong", off.Round(time.Second)), "times of messages are wrong too, and beyond some minutes other servers refuse what it signs", fix)
+	}
+	return finding.Good("the clock is right")
+}
+
+// egress tries the places from which an installation gets what it needs.
+func (h Host) egress(ctx context.Context, a answers.Answers) finding.Finding {
+	if a.TLS == answers.ACME {
+		if err := h.Reach(ctx, hostPort(a.ACMEDirectory)); err != nil {
+			return finding.Failure("the certificate authority cannot be reached", err.Error(),
+				"let this host open connections to "+hostPort(a.ACMEDirectory)+", or choose another source of certificates with the answer tls")
+		}
+	}
+	registries := []string{"registry-1.docker.io:443", "ghcr.io:443"}
+	errs := make([]error, len(registries))
+	var wg sync.WaitGroup
+	for i, registry := range registries {
+		wg.Go(func() { errs[i] = h.Reach(ctx, registry) })
+	}
+	wg.Wait()
+	var deaf []string
+	for i, err := range errs {
+		if err != nil {
+			deaf = append(deaf, registries[i])
+		}
+	}
+	if len(deaf) > 0 {
+		return finding.Warning("cannot reach "+strings.Join(deaf, " and "), "images that are not on this host yet come from there",
+			"let this host open connections to it, or name a proxy to Docker: https://docs.docker.com/engine/daemon/proxy/")
+	}
+	return finding.Good("the authority and the registries can be reached")
+}
+
+func hostPort(address string) string {
+	rest := strings.TrimPrefix(address, "https://")
+	host, _, _ := strings.Cut(rest, "/")
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(host, "443")
+}
+
+// caa finds out whether a domain lets Let's Encrypt issue.
+func (h Host) caa(ctx context.Context, a answers.Answers) finding.Finding {
+	for _, host := range a.Hosts() {
+		issuers, err := h.CAA(ctx, host)
+		if err != nil || len(issuers) == 0 || slices.Contains(issuers, "letsencrypt.org") {
+			continue
+		}
+		return finding.Failure("CAA records of "+host+" allow "+strings.Join(issuers, ", ")+" only", "Let's Encrypt will refuse to issue",
+			`add the record: `+host+`. CAA 0 issue "letsencrypt.org"`)
+	}
+	return finding.Good("no CAA record forbids Let's Encrypt")
+}
+
+// leads compares where a name leads with where this host is.
+func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Finding, bool) {
+	own, err := h.Addresses()
+	public := slices.DeleteFunc(slices.Clone(own), func(ip net.IP) bool { return ip.IsPrivate() || !ip.IsGlobalUnicast() })
+	if err != nil || a.TLS != answers.ACME {
+		return finding.Finding{}, false
+	}
+	var ours, foreign []string
+	for _, ip := range ips {
+		switch {
+		case cloudflare(ip):
+			return finding.Warning(host+" leads to Cloudflare ("+ip.String()+")", "its proxy ends TLS, limits uploads and sometimes answers other Matrix servers itself",
+				"switch the record to \"DNS only\" (the grey cloud)"), true
+		case slices.ContainsFunc(own, ip.Equal):
+			ours = append(ours, ip.String())
+		default:
+			foreign = append(foreign, ip.String())
+		}
+	}
+	switch {
+	case len(foreign) == 0:
+		return finding.Finding{}, false
+	case len(ours) > 0:
+		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+" too, which is not this host", "certificate authorities and people come by either address, and an AAAA record first",
+			"remove the record with "+foreign[0]+", or give that address to this host"), true
+	case len(public) > 0:
+		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would come to another host",
+			"change the record to "+public[0].String()+" and wait until it is known"), true
+	}
+	return finding.Finding{}, false // behind a router: nobody can tell
+}
+
+// cloudflare are the networks of https://www.cloudflare.com/ips/.
+func cloudflare(ip net.IP) bool {
+	addr, ok := netip.AddrFromSlice(ip)
+	return ok && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+}
+
+var proxies = prefixes("173.245.48.0/20 103.21.244.0/22 103.22.200.0/22 103.31.4.0/22 141.101.64.0/18 108.162.192.0/18 190.93.240.0/20 188.114.96.0/20 " +
+	"197.234.240.0/22 198.41.128.0/17 162.158.0.0/15 104.16.0.0/13 104.24.0.0/14 172.64.0.0/13 131.0.72.0/22 " +
+	"2400:cb00::/32 2606:4700::/32 2803:f800::/32 2405:b500::/32 2405:8100::/32 2a06:98c0::/29 2c0f:f248::/32")
+
+func prefixes(list string) []netip.Prefix {
+	var out []netip.Prefix
+	for f := range strings.FieldsSeq(list) {
+		out = append(out, netip.MustParsePrefix(f))
+	}
+	return out
+}
+
+// errNoClock says that a server did not tell the time.
+var errNoClock = errors.New("the server did not say what time it is")
