@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -100,7 +101,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,
-		Log: s.Log.With("side", "rocketchat"),
+		Log: s.Log.With("side", "rocketchat"), HookURL: strings.TrimRight(f.AppService.URL, "/") + rcside.HookPath,
 	})
 	var err error
 	s.mx, err = mxside.New(mxside.Options{

@@ -297,3 +297,38 @@ func TestFeatureLongMessages(t *testing.T) {
 	s.rc.Edit(id, "alice", "brief")
 	mxtest.WaitFor(t, "one event", func() bool { n, text := events(); return n == 1 && text == "brief" })
 }
+
+func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
+	s := newStage(t)
+	dm := s.rc.CreateDirect("alice", s.puppet)
+	s.rc.Say(dm, "alice", "psst, bob")
+	mxRoom, inviter := s.bob.AcceptInvitation()
+	if inviter != s.alice() {
+		t.Errorf("%s invited", inviter)
+	}
+	s.waitForMatrix(s.bob, mxRoom, s.alice()+": psst, bob")
+	s.bob.Send(mxRoom, "what is it?")
+	s.waitForRC(dm, "alice: psst, bob", s.puppet+": what is it?")
+
+	s.rc.CreateUser("carol")
+	three := s.rc.CreateDirect("alice", "carol", s.puppet)
+	s.rc.Say(three, "carol", "hello you two")
+	mxRoom, inviter = s.bob.AcceptInvitation()
+	s.rc.Say(three, "alice", "hello")
+	if want := "@carol:" + s.home.Name; inviter != want {
+		t.Errorf("%s invited, want %s", inviter, want)
+	}
+	s.waitForMatrix(s.bob, mxRoom, "@carol:"+s.home.Name+": hello you two", s.alice()+": hello")
+	s.bob.Send(mxRoom, "hello both")
+	s.waitForRC(three, "carol: hello you two", "alice: hello", s.puppet+": hello both")
+}
+
+func TestFeatureDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
+	s := newStage(t)
+	s.stop()
+	dm := s.rc.CreateDirect("alice", s.puppet)
+	s.rc.Say(dm, "alice", "anybody there?")
+	s.startBridge()
+	mxRoom, _ := s.bob.AcceptInvitation()
+	s.waitForMatrix(s.bob, mxRoom, s.alice()+": anybody there?")
+}

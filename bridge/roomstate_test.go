@@ -189,8 +189,14 @@ func TestFeatureEncryptedRooms(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice")
 	bob := w.far.Register("bob", "Bob Builder")
-	mxRoom := bob.CreateRoom("", true, w.alice())
-	bob.Must(http.MethodPut, "/_matrix/client/v3/rooms/"+url.PathEscape(mxRoom)+"/state/m.room.encryption/", map[string]any{"algorithm": "m.megolm.v1.aes-sha2"}, nil)
+	var created struct {
+		RoomID string `json:"room_id"`
+	}
+	bob.Must(http.MethodPost, "/_matrix/client/v3/createRoom", map[string]any{
+		"preset": "trusted_private_chat", "is_direct": true, "invite": []string{w.alice()},
+		"initial_state": []any{map[string]any{"type": "m.room.encryption", "state_key": "", "content": map[string]any{"algorithm": "m.megolm.v1.aes-sha2"}}},
+	}, &created)
+	mxRoom := created.RoomID
 	w.hint(mxRoom, w.alice(), bob.ID)
 	const sentence = "cannot read encrypted messages"
 	onMatrix := func() (n int) {

@@ -51,6 +51,16 @@ func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser,
 	}
 }
 
+// Mend implements relay.Matrix: it sends an event that no client shows. It comes
+// after everything the homeserver has, so a server that lacks some of that asks
+// for it.
+func (s *Side) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
+	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
+	defer cancel()
+	_, err := s.as(as).SendMessageEvent(ctx, room, checkpoint, map[string]string{}, mautrix.ReqSendEvent{TransactionID: rand.Text()})
+	return side(err)
+}
+
 // search looks for the event sent for source. shown is false when the checkpoint
 // was not there yet, which must come first.
 func (s *Side) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source, checkpoint string) (found ids.MXEvent, shown bool, err error) {

@@ -53,6 +53,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { s.watchDirects(ctx) })
 	running.Go(func() { s.followPeople(ctx) })
 	for {
 		select {
@@ -390,14 +391,20 @@ func (s *Side) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read a cursor: %w", err)
 	}
-	ms, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
+	at, ok := parseMillis(value)
+	if !ok {
 		return begun, nil
 	}
-	if t := time.UnixMilli(ms).Add(-overlap); t.After(begun) {
+	if t := at.Add(-overlap); t.After(begun) {
 		return t, nil
 	}
 	return begun.Add(-time.Millisecond), nil // the server compares strictly
+}
+
+// parseMillis reads a cursor that is a time.
+func parseMillis(value string) (time.Time, bool) {
+	ms, err := strconv.ParseInt(value, 10, 64)
+	return time.UnixMilli(ms), err == nil
 }
 
 // begun returns when the portal of a room began: what was written before does

@@ -36,6 +36,8 @@ type Options struct {
 	Signs             Signs
 	Live              func() config.Live
 	Log               *slog.Logger
+	// HookURL is where Rocket.Chat reaches Hook; "" for no webhook.
+	HookURL string
 }
 
 // Side is Rocket.Chat. Methods are safe for concurrent use.

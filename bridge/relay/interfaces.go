@@ -183,6 +183,8 @@ type RocketChat interface {
 	Delete(ctx context.Context, as *Puppet, room ids.RCRoom, id ids.RCMessage) error
 	// React adds a puppet's reaction, such as ":smile:", or takes it back.
 	React(ctx context.Context, as Puppet, id ids.RCMessage, emoji string, on bool) error
+	// Usernames returns who is in a direct room that the bridge account is not in.
+	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
 	// Direct returns the direct room of a puppet and a user.
 	Direct(ctx context.Context, as Puppet, with RCPerson) (ids.RCRoom, error)
 	// CreateGroup makes a private group that belongs to owner and that the
@@ -258,6 +260,9 @@ type Matrix interface {
 	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 	// SetState sets a piece of state.
 	SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, kind, key string, content any) error
+	// Mend makes servers that lack events of a room ask for them. People see
+	// nothing of it.
+	Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error
 	// Event returns an event of a room, as reader.
 	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
 	// Referring returns the events that refer to another one, such as the

@@ -33,6 +33,7 @@ const (
 	KindRCFiles   = "rc.files"   // files of a message that follow later: rocketchat.Message with these alone
 	KindRCRoom    = "rc.room"    // a system message about the room itself: rocketchat.Message
 	KindRCInvite  = "rc.invite"  // an invitation that waits until the past of a room is carried: invitee
+	KindRCDirect  = "rc.direct"  // somebody seems to write to a puppet in a direct room that is no portal: NewDirect
 	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
 	KindMXMessage = "mx.message" // m.room.message
 	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
@@ -143,6 +144,7 @@ type Relay struct {
 
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
 	joined sync.Map // struct{} by membership: what we know to be joined
+	spoke  sync.Map // time.Time by Matrix room: when a message was last sent there
 	ready  sync.Once
 	signs  signs
 }
@@ -228,6 +230,8 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.encryptedToRocketChat(ctx, item)
 	case KindMXPoll:
 		return r.pollToRocketChat(ctx, item)
+	case KindRCDirect:
+		return nil, r.newDirect(ctx, item)
 	case KindRCInvite:
 		return nil, r.inviteNow(ctx, item)
 	case KindRCFiles:

@@ -162,6 +162,7 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 	}
 	switch e.Content.Membership {
 	case "join":
+		r.mend(ctx, p)
 		puppet, perr := r.puppet(ctx, user, e.Content.Name)
 		if err = perr; err == nil && p.RCType != directRoom {
 			err = r.RC.Add(ctx, p, puppet.RCUser)

@@ -95,6 +95,7 @@ type Room struct {
 	Archived     bool     `json:"archived"`
 	ReadOnly     bool     `json:"ro"`
 	Owner        *UserRef `json:"u"`
+	LastMessage  Time     `json:"lm,omitzero"` // when something was last said
 }
 
 // Title returns the name people see.

@@ -139,7 +139,12 @@ func (p *Person) AcceptInvitation() (room, inviter string) {
 		}
 		return false
 	})
-	p.Must("POST", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/join", map[string]any{}, nil)
+	// The invited server has it before the inviting one has written it down, and
+	// until then the latter lets nobody in.
+	WaitFor(p.on.tb, p.ID+" to be let in", func() bool {
+		_, err := p.Call(context.Background(), "POST", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/join", map[string]any{}, nil)
+		return err == nil
+	})
 	return room, inviter
 }
 

@@ -1,0 +1,146 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+// NewDirect is the payload of KindRCDirect.
+type NewDirect struct {
+	Room   ids.RCRoom `json:"room"`
+	Author ids.RCUser `json:"author,omitempty"` // who wrote, where that is known
+	Since  time.Time  `json:"since"`            // what was said from then on crosses
+}
+
+// newDirect makes a conversation of a direct room that somebody has opened in
+// Rocket.Chat with people of Matrix: with one, or with several.
+func (r *Relay) newDirect(ctx context.Context, item queue.Item) error {
+	var d NewDirect
+	if err := json.Unmarshal(item.Payload, &d); err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	if _, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok {
+		return err
+	}
+	locals, puppets, err := r.whoIsIn(ctx, d.Room)
+	if err != nil {
+		return outcome(item, ignore(err, ErrNotFound, ErrForbidden), "")
+	}
+	if len(puppets) == 0 || len(locals) == 0 {
+		return nil // among themselves
+	}
+	author := locals[0]
+	for _, who := range locals {
+		if who.ID == d.Author {
+			author = who
+		}
+	}
+	err = r.openDirect(ctx, d, author, locals, puppets)
+	if se, ok := errors.AsType[*SayError](err); ok {
+		if err := r.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
+			r.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
+		}
+		return nil
+	}
+	return outcome(item, err, "")
+}
+
+// whoIsIn tells apart who is in a direct room.
+func (r *Relay) whoIsIn(ctx context.Context, room ids.RCRoom) (locals []RCPerson, puppets []Puppet, err error) {
+	usernames, err := r.RC.Usernames(ctx, room)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range usernames {
+		puppet, ok, err := r.Store.PuppetByUsername(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok {
+			puppets = append(puppets, puppet)
+		}
+	}
+	if len(puppets) == 0 {
+		return nil, nil, nil
+	}
+	for _, name := range usernames {
+		who, ok, err := r.RC.UserByName(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok || r.RC.IsBridge(who.ID) {
+			continue
+		}
+		if mine, err := r.ours(ctx, who.ID); err != nil {
+			return nil, nil, err
+		} else if !mine {
+			locals = append(locals, who)
+		}
+	}
+	return locals, puppets, nil
+}
+
+// openDirect makes the Matrix room for a direct room and invites its people. It is
+// private to those in it; the bridge's own user is not among them.
+func (r *Relay) openDirect(ctx context.Context, d NewDirect, author RCPerson, locals []RCPerson, puppets []Puppet) error {
+	for _, p := range puppets {
+		if err := r.mayTalk(p.MXUser); err != nil {
+			return err
+		}
+	}
+	return r.alone("direct room "+string(d.Room), func() error {
+		if _, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok {
+			return err
+		}
+		g, err := r.ghost(ctx, author)
+		if err != nil {
+			return err
+		}
+		room, err := r.MX.CreateRoom(ctx, MXRoomSpec{Creator: g.MXUser, Site: r.Site, Direct: true})
+		if err != nil {
+			return fmt.Errorf("make a Matrix room: %w", err)
+		}
+		p := Portal{RCRoom: d.Room, MXRoom: room, RCType: directRoom, RCReader: puppets[0].MXUser, MXReader: g.MXUser, Created: d.Since}
+		r.joined.Store(string(room)+" "+string(g.MXUser), struct{}{})
+		if err := r.inviteAll(ctx, p, g.MXUser, author, locals, puppets); err != nil {
+			if lerr := r.MX.Leave(ctx, room, g.MXUser); lerr != nil {
+				r.Log.Warn("an unused Matrix room could not be left", "mx_room", room, "err", lerr)
+			}
+			return err
+		}
+		return r.start(ctx, p)
+	})
+}
+
+// inviteAll invites everybody into a new direct room. That somebody of several
+// cannot be had is said and goes on without them.
+func (r *Relay) inviteAll(ctx context.Context, p Portal, as ids.MXUser, author RCPerson, locals []RCPerson, puppets []Puppet) error {
+	for _, who := range locals {
+		if who.ID == author.ID {
+			continue
+		}
+		if err := r.bringIn(ctx, p, who); err != nil {
+			return err
+		}
+	}
+	for _, puppet := range puppets {
+		err := r.invite(ctx, p, as, puppet.MXUser)
+		se, ok := errors.AsType[*SayError](err)
+		switch {
+		case err == nil:
+		case !ok || len(puppets) == 1:
+			return err
+		default:
+			if err := r.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
+				r.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
+			}
+		}
+	}
+	return nil
+}
