@@ -37,6 +37,7 @@ type world struct {
 	log       *syncBuffer
 	stop      func()
 	people    map[string]rctest.Person
+	base      string // of the configuration
 }
 
 type syncBuffer struct {

@@ -253,6 +253,7 @@ appservice: {url: %q, listen: "127.0.0.1:%d", hs_token_file: %[4]s/hs, as_token_
 rocketchat: {url: %[5]q, site_url: %[5]q, user_id: %[6]s, token_file: %[4]s/rc, create_token_secret_file: %[4]s/create}
 database: sqlite:%[4]s/bridge.db
 log_level: warn
+flood: {per_person: 0, per_server: 0}
 `, in.mx.URL, url, port, dir, in.rc.URL, bridgeID)}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

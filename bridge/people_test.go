@@ -25,16 +25,19 @@ import (
 	"appliance/bridge/secret"
 )
 
-// configure adds keys to the configuration of the running bridge.
+// configure adds keys to the configuration that the bridge began with.
 func (w *world) configure(extra string) {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "bridge.yaml")
-	old, err := os.ReadFile(file)
-	if err != nil {
-		w.t.Fatal(err)
+	if w.base == "" {
+		old, err := os.ReadFile(file)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.base = string(old)
 	}
 	reloads := strings.Count(w.log.String(), "the configuration was reloaded")
-	w.write("bridge.yaml", string(old)+extra)
+	w.write("bridge.yaml", w.base+extra)
 	mxtest.WaitFor(w.t, "the configuration to be reloaded", func() bool {
 		return strings.Count(w.log.String(), "the configuration was reloaded") > reloads
 	})

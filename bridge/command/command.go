@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
@@ -24,6 +25,13 @@ import (
 type Bridge interface {
 	Invite(ctx context.Context, caller relay.Caller, target ids.MXUser) error
 	Direct(ctx context.Context, caller relay.RCPerson, target ids.MXUser) error
+	Bridged(ctx context.Context, room ids.RCRoom) (bool, error)
+	KickOnMatrix(ctx context.Context, caller relay.Caller, target ids.MXUser) error
+	Describe(ctx context.Context, room ids.RCRoom) (string, error)
+	Unbridge(ctx context.Context, caller relay.Caller) error
+	Whois(ctx context.Context, name string) (string, error)
+	PublicRooms(ctx context.Context, server, words string) ([]relay.PublicRoom, error)
+	JoinPublic(ctx context.Context, caller relay.RCPerson, alias string) (string, error)
 	History(ctx context.Context, caller relay.Caller, last int, since time.Time) (int, error)
 }
 
@@ -38,6 +46,7 @@ type Commands struct {
 	Client  *rocketchat.Client // speaks for the bridge account
 	Bridge  Bridge
 	Answers Answers
+	Live    func() config.Live
 	Log     *slog.Logger
 
 	mu    sync.Mutex
@@ -47,6 +56,8 @@ type Commands struct {
 
 // request is one command as it was typed.
 type request struct {
+	// caller speaks with the caller's own token. It is nil when the command was
+	// typed as a message, of which Rocket.Chat says whose it is.
 	caller *rocketchat.Client
 	user   rocketchat.User
 	name   string // "bridge" or "federation"
@@ -61,8 +72,14 @@ func mine(name string) bool {
 }
 
 const help = "/bridge invite @name:example.org - invite somebody on Matrix to this room\n" +
+	"/bridge kick @name:example.org - remove somebody on Matrix from this room\n" +
+	"/bridge status - what this room is on Matrix\n" +
+	"/bridge whois @name - who somebody is on the other side\n" +
+	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
 	"/federation dm @name:example.org - talk to somebody on Matrix alone\n" +
+	"/federation rooms example.org some words - public rooms of a server\n" +
+	"/federation join #room:example.org - join a public room\n" +
 	"/bridge help - this text"
 
 // run carries a command out and answers the caller. The error is a
@@ -79,6 +96,18 @@ func (c *Commands) run(ctx context.Context, r request) error {
 		err = c.invite(ctx, r, words[1:])
 	case "bridge history":
 		err = c.history(ctx, r, words[1:])
+	case "bridge kick":
+		err = c.kick(ctx, r, words[1:])
+	case "bridge status":
+		err = c.status(ctx, r)
+	case "bridge whois":
+		err = c.whois(ctx, r, words[1:])
+	case "bridge unbridge":
+		err = c.unbridge(ctx, r)
+	case "federation rooms":
+		err = c.rooms(ctx, r, words[1:])
+	case "federation join":
+		err = c.join(ctx, r, words[1:])
 	case "federation dm":
 		err = c.direct(ctx, r, words[1:])
 	case "bridge help", "federation help", "bridge ", "federation ":
@@ -144,8 +173,13 @@ func (c *Commands) invite(ctx context.Context, r request, words []string) error 
 	}
 	// The bridge has to be in the room to read it and to let people in. The
 	// caller, who may invite, invites it.
-	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
-		return fmt.Errorf("bring the bridge into the room: %w", err)
+	if err := c.mayUse(ctx, r, room, sub); err != nil {
+		return err
+	}
+	if r.caller != nil {
+		if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
+			return fmt.Errorf("bring the bridge into the room: %w", err)
+		}
 	}
 	caller := relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
 	if err := c.Bridge.Invite(ctx, caller, target); err != nil {
@@ -156,6 +190,9 @@ func (c *Commands) invite(ctx context.Context, r request, words []string) error 
 
 // roomOf returns the room a command was typed in, if the caller is in it.
 func (c *Commands) roomOf(ctx context.Context, r request) (rocketchat.Room, rocketchat.Subscription, error) {
+	if r.caller == nil {
+		return c.roomTypedIn(ctx, r)
+	}
 	sub, ok, err := r.caller.Subscription(ctx, r.room)
 	if err != nil {
 		return rocketchat.Room{}, sub, err
@@ -214,7 +251,7 @@ func (c *Commands) direct(ctx context.Context, r request, words []string) error 
 	if err != nil {
 		return err
 	}
-	if !holds(perms["create-d"], r.user.Roles) {
+	if !holds(perms["create-d"], r.user.Roles) || !config.Holds(c.Live().Permissions.Direct, r.user.Roles...) {
 		return sayf("you may not open direct messages")
 	}
 	if err := c.Bridge.Direct(ctx, personOf(r.user), target); err != nil {

@@ -33,6 +33,12 @@ func (c *Commands) history(ctx context.Context, r request, words []string) error
 	} else if !ok {
 		return sayf("you may not invite people to this room, so you may not show its past to them")
 	}
+	if err := c.mayUse(ctx, r, room, sub); err != nil {
+		return err
+	}
+	if r.caller == nil {
+		return sayf("this room is connected with Matrix already; its past can be brought along only when the connection is made")
+	}
 	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
 		return fmt.Errorf("bring the bridge into the room: %w", err)
 	}

@@ -71,6 +71,12 @@ type Live struct {
 	LogLevel string `yaml:"log_level"`
 	// Servers says with which Matrix servers people may talk.
 	Servers Servers `yaml:"servers"`
+	// Users says with which Matrix users people may talk.
+	Users People `yaml:"users"`
+	// Permissions say who of Rocket.Chat may do what.
+	Permissions Permissions `yaml:"permissions"`
+	// Flood limits what comes from Matrix.
+	Flood Flood `yaml:"flood"`
 	// Typing, Receipts and Presence say whether people on one side see who
 	// types, who has read and who is there on the other. What is off is not
 	// read from either side.
@@ -94,7 +100,11 @@ func Default() Config {
 			AppService: AppService{ID: "rocketchat", Listen: ":29328", Bot: "rocket.cat"},
 			Namespace:  "native",
 		},
-		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}}, Typing: true, Receipts: true},
+		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}},
+			Users:       People{Allow: []string{"*"}},
+			Permissions: Permissions{Invite: []string{"*"}, Bridge: []string{"*"}, Direct: []string{"*"}, Join: []string{"*"}},
+			Flood:       Flood{PerPerson: 1200, PerServer: 12000},
+			Typing:      true, Receipts: true},
 	}
 }
 

@@ -141,6 +141,7 @@ func (c Config) Validate() []Problem {
 	}
 	globs("servers.allow", c.Servers.Allow)
 	globs("servers.deny", c.Servers.Deny)
+	c.validatePeople(bad)
 
 	httpURL("homeserver.url", c.Homeserver.URL)
 	required("homeserver.domain", c.Homeserver.Domain)

@@ -59,3 +59,9 @@ func invisible(r rune) bool {
 func Plain(name string) string {
 	return strings.ToLower(norm.NFKC.String(visibleName(name)))
 }
+
+// FirstLine returns a text up to its first line break.
+func FirstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, "\r")
+}

@@ -180,6 +180,9 @@ func (r *Relay) reactionToRocketChat(ctx context.Context, item queue.Item) error
 		r.Log.Info("a reaction has no name in Rocket.Chat", "mx_event", e.ID)
 		return nil
 	}
+	if r.admit(item, ids.MXUser(e.Sender)) != nil {
+		return nil
+	}
 	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
 	if err != nil {
 		return outcome(item, err, "")

@@ -65,6 +65,8 @@ type Store interface {
 	Portals(ctx context.Context) ([]Portal, error)
 	PortalByRC(ctx context.Context, room ids.RCRoom) (Portal, bool, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (Portal, bool, error)
+	// DropPortal forgets a portal. Its links stay.
+	DropPortal(ctx context.Context, p Portal) error
 	// PutPortal stores a portal and, in the same transaction, items and
 	// cursors that belong to its beginning. An earlier portal of either room
 	// is replaced.
@@ -148,6 +150,8 @@ const (
 type RocketChat interface {
 	RocketChatSigns
 	RocketChatProfiles
+	// Unwatch makes the side stop reading the room of a portal that is no more.
+	Unwatch(p Portal)
 
 	// Watch makes the side read the room of a portal from now on.
 	Watch(p Portal)
@@ -238,6 +242,7 @@ type MXMember struct {
 type Matrix interface {
 	MatrixSigns
 	MatrixProfiles
+	MatrixRooms
 
 	// Register makes sure that a ghost exists and carries a display name.
 	Register(ctx context.Context, ghost ids.MXUser, name string) error

@@ -55,6 +55,9 @@ func (r *Relay) tellSender(ctx context.Context, item queue.Item, cause error) {
 		if perr != nil || !ok {
 			return
 		}
+		if r.toldAlready(e.Sender, e.Room, cause) {
+			return
+		}
 		err = r.MX.Notice(ctx, p.MXRoom, r.reader(p), ids.Transaction(r.reader(p), "buried "+item.ID, 0),
 			fmt.Sprintf("%s: your last message was not carried to Rocket.Chat: %s.", e.Sender, queue.Sentence(cause)))
 	default:

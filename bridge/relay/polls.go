@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -20,8 +19,8 @@ func (r *Relay) pollToRocketChat(ctx context.Context, item queue.Item) ([]queue.
 	if err != nil || !ok {
 		return nil, err
 	}
-	if !r.Live().Servers.Allowed(ids.MXUser(e.Sender).Homeserver()) {
-		return nil, queue.Permanent("this server's people may not write here", errors.New("the sender's server is not allowed"))
+	if err := r.admit(item, ids.MXUser(e.Sender)); err != nil {
+		return nil, err
 	}
 	text, err := r.pollText(ctx, p, item, e)
 	if err != nil || text == "" {

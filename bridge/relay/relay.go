@@ -140,6 +140,10 @@ type Relay struct {
 	// and how long the last attempt took. nil is allowed.
 	Delivered func(kind string, waited, took time.Duration)
 
+	// Typed is told of a command that reached Rocket.Chat as a message. nil is
+	// allowed.
+	Typed func(ctx context.Context, caller Caller, name, params string)
+
 	worker queue.Worker
 
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
@@ -147,6 +151,7 @@ type Relay struct {
 	spoke  sync.Map // time.Time by Matrix room: when a message was last sent there
 	ready  sync.Once
 	signs  signs
+	gate   gate
 }
 
 // Run delivers what is stored until ctx ends.

@@ -78,6 +78,8 @@ func (r *Relay) mayTalk(target ids.MXUser) error {
 	switch {
 	case r.Names.Owns(target):
 		return say("%s is somebody of this Rocket.Chat; invite them with /invite", target)
+	case !r.Live().Users.Allowed(string(target)):
+		return say("the administrator does not allow conversations with %s", target)
 	case !r.Live().Servers.Allowed(target.Homeserver()):
 		return say("the administrator does not allow conversations with %s", target.Homeserver())
 	}
@@ -253,9 +255,8 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	if err != nil {
 		return queue.Permanent("it could not be read", err)
 	}
-	if !r.Live().Servers.Allowed(inv.Inviter.Homeserver()) {
-		r.Log.Info("an invitation was refused", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room)
-		return outcome(item, ignore(r.MX.Leave(ctx, inv.Room, inv.Ghost), ErrForbidden, ErrNotFound), "")
+	if !r.allowed(inv.Inviter) {
+		return outcome(item, r.refuseInvitation(ctx, inv), "")
 	}
 	who, ok, err := r.Person(ctx, inv.Ghost)
 	if err != nil {

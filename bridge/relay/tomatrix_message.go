@@ -24,6 +24,10 @@ func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.R
 	if linked, err := r.Store.EventLinked(ctx, ids.RCMessage(m.ID)); err != nil || linked {
 		return nil, err
 	}
+	if name, params, ok := typedCommand(m.Text); ok {
+		r.carryOut(ctx, item, Caller{RCPerson: person(m.User), Room: p.RCRoom}, name, params)
+		return nil, nil
+	}
 	g, err := r.ghost(ctx, person(m.User))
 	if err == nil {
 		err = r.ensureJoined(ctx, p, g.MXUser)

@@ -29,8 +29,8 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if linked, err := r.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
 		return nil, err
 	}
-	if !r.Live().Servers.Allowed(ids.MXUser(e.Sender).Homeserver()) {
-		return nil, queue.Permanent("this server's people may not write here", errors.New("the sender's server is not allowed"))
+	if err := r.admit(item, ids.MXUser(e.Sender)); err != nil {
+		return nil, err
 	}
 	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
 	if err != nil {
@@ -163,6 +163,9 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 	switch e.Content.Membership {
 	case "join":
 		r.mend(ctx, p)
+		if !r.allowed(user) {
+			return nil // may be there, but not here
+		}
 		puppet, perr := r.puppet(ctx, user, e.Content.Name)
 		if err = perr; err == nil && p.RCType != directRoom {
 			err = r.RC.Add(ctx, p, puppet.RCUser)

@@ -100,6 +100,12 @@ func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Ite
 	return nil
 }
 
+// DropPortal implements relay.Store.
+func (s *Store) DropPortal(ctx context.Context, p relay.Portal) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom)
+	return err
+}
+
 const ghostColumns = `SELECT rc_user, mx_user, username, name FROM ghosts`
 
 func scanGhost(row scanner) (g relay.Ghost, err error) {

@@ -128,7 +128,11 @@ func TestTheSameInputGivesTheSameBytes(t *testing.T) {
 
 func TestTheBridgeReadsWhatIsRendered(t *testing.T) {
 	in := input(t, "minimal")
-	in.Live = &config.Live{Enabled: false, LogLevel: "debug", Servers: config.Servers{Allow: []string{"*.example.org"}, Deny: []string{"bad.example.org"}}}
+	live := config.Default().Live
+	live.Enabled, live.LogLevel = false, "debug"
+	live.Servers = config.Servers{Allow: []string{"*.example.org"}, Deny: []string{"bad.example.org"}}
+	live.Users.Deny = []string{"@bad:example.org"}
+	in.Live = &live
 	files, err := render.Tree(in)
 	if err != nil {
 		t.Fatal(err)

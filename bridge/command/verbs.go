@@ -1,0 +1,205 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// mayUse asks the operator's permissions for inviting into a room and, when it is
+// not connected yet, for connecting it.
+func (c *Commands) mayUse(ctx context.Context, r request, room rocketchat.Room, sub rocketchat.Subscription) error {
+	roles := slices.Concat(r.user.Roles, sub.Roles)
+	if !config.Holds(c.Live().Permissions.Invite, roles...) {
+		return sayf("the administrator does not let you invite people from Matrix")
+	}
+	bridged, err := c.Bridge.Bridged(ctx, ids.RCRoom(room.ID))
+	if err != nil {
+		return err
+	}
+	if !bridged && !config.Holds(c.Live().Permissions.Bridge, roles...) {
+		return sayf("the administrator does not let you connect this room with Matrix")
+	}
+	return nil
+}
+
+// tell answers the caller alone.
+func (c *Commands) tell(ctx context.Context, r request, text string) error {
+	return c.Answers.Tell(ctx, personOf(r.user), text)
+}
+
+// kick is /bridge kick.
+func (c *Commands) kick(ctx context.Context, r request, words []string) error {
+	target, err := oneAddress("/bridge kick @name:example.org", words)
+	if err != nil {
+		return err
+	}
+	room, sub, err := c.roomOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	perms, err := c.permissions(ctx)
+	if err != nil {
+		return err
+	}
+	if !holds(perms["remove-user"], r.user.Roles, sub.Roles) {
+		return sayf("you may not remove people from this room")
+	}
+	if err := c.Bridge.KickOnMatrix(ctx, relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}, target); err != nil {
+		return err
+	}
+	return c.tell(ctx, r, fmt.Sprintf("%s is removed from %s.", target, room.Title()))
+}
+
+// status is /bridge status.
+func (c *Commands) status(ctx context.Context, r request) error {
+	room, _, err := c.roomOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	text, err := c.Bridge.Describe(ctx, ids.RCRoom(room.ID))
+	if err != nil {
+		return err
+	}
+	return c.tell(ctx, r, text)
+}
+
+// whois is /bridge whois.
+func (c *Commands) whois(ctx context.Context, r request, words []string) error {
+	if len(words) != 1 {
+		return sayf("this needs one name: /bridge whois @name, or /bridge whois @name:example.org")
+	}
+	text, err := c.Bridge.Whois(ctx, words[0])
+	if err != nil {
+		return err
+	}
+	return c.tell(ctx, r, text)
+}
+
+// unbridge is /bridge unbridge. It takes an owner of the room, or somebody who
+// may change any room.
+func (c *Commands) unbridge(ctx context.Context, r request) error {
+	room, sub, err := c.roomOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	perms, err := c.permissions(ctx)
+	if err != nil {
+		return err
+	}
+	if room.Type != rocketchat.Direct && !holds(perms["edit-room"], r.user.Roles, sub.Roles) {
+		return sayf("only an owner of this room may end its connection with Matrix")
+	}
+	if err := c.Bridge.Unbridge(ctx, relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}); err != nil {
+		return err
+	}
+	return c.tell(ctx, r, fmt.Sprintf("%s is no longer connected with Matrix. What was said stays on both sides.", room.Title()))
+}
+
+var serverLike = regexp.MustCompile(`^[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:[0-9]+)?$`)
+
+// rooms is /federation rooms [server] [words]. A first word that looks like the
+// name of a server is one.
+func (c *Commands) rooms(ctx context.Context, r request, words []string) error {
+	if !config.Holds(c.Live().Permissions.Join, r.user.Roles...) {
+		return sayf("the administrator does not let you look for rooms on Matrix")
+	}
+	server := ""
+	if len(words) > 0 && strings.ContainsAny(words[0], ".:") && serverLike.MatchString(words[0]) {
+		server, words = words[0], words[1:]
+	}
+	rooms, err := c.Bridge.PublicRooms(ctx, server, strings.Join(words, " "))
+	if err != nil {
+		return err
+	}
+	if len(rooms) == 0 {
+		return c.tell(ctx, r, "No public room was found.")
+	}
+	var b strings.Builder
+	b.WriteString("Public rooms; /federation join #room:example.org joins one:")
+	for _, room := range rooms {
+		fmt.Fprintf(&b, "\n%s: %s (%d people)", orElse(room.Alias, string(room.Room)), orElse(plain(room.Name), "without a name"), room.Members)
+		if topic := plain(room.Topic); topic != "" {
+			b.WriteString(", " + topic)
+		}
+	}
+	return c.tell(ctx, r, b.String())
+}
+
+// plain makes a text of somebody else's fit for one line.
+func plain(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if r := []rune(text); len(r) > 100 {
+		text = string(r[:100]) + "..."
+	}
+	return strings.NewReplacer("@", "@\u200b", "`", "'", "[", "(", "]", ")").Replace(text)
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+var alias = regexp.MustCompile(`^#[^\s:]+:[^\s:]+(:[0-9]+)?$`)
+
+// join is /federation join #alias:server.
+func (c *Commands) join(ctx context.Context, r request, words []string) error {
+	if len(words) != 1 || !alias.MatchString(words[0]) {
+		return sayf("this needs one address of a room: /federation join #room:example.org")
+	}
+	if !config.Holds(c.Live().Permissions.Join, r.user.Roles...) {
+		return sayf("the administrator does not let you join rooms on Matrix")
+	}
+	perms, err := c.permissions(ctx)
+	if err != nil {
+		return err
+	}
+	if !holds(perms["create-p"], r.user.Roles) {
+		return sayf("you may not make rooms, and joining one on Matrix makes one here")
+	}
+	title, err := c.Bridge.JoinPublic(ctx, personOf(r.user), words[0])
+	if err != nil {
+		return err
+	}
+	return c.tell(ctx, r, fmt.Sprintf("You have joined %s; it is the room %s here.", words[0], title))
+}
+
+// roomTypedIn is roomOf for a command that was typed as a message: whoever wrote
+// in a room is in it.
+func (c *Commands) roomTypedIn(ctx context.Context, r request) (rocketchat.Room, rocketchat.Subscription, error) {
+	room, ok, err := c.Client.RoomByID(ctx, r.room)
+	if err == nil && !ok || rocketchat.Says(err, "Not Allowed", "not-allowed") {
+		err = sayf("the bridge cannot see this room; type the command in the address of your Rocket.Chat")
+	}
+	if err != nil {
+		return room, rocketchat.Subscription{}, err
+	}
+	var sub rocketchat.Subscription
+	roles, err := c.Client.RoomRoles(ctx, room.Type, room.ID)
+	for _, entry := range roles {
+		if entry.User.ID == r.user.ID {
+			sub.Roles = entry.Roles
+		}
+	}
+	return room, sub, err
+}
+
+// Typed carries out a command that reached Rocket.Chat as a message, on behalf of
+// its author. Answers and refusals come as a direct message.
+func (c *Commands) Typed(ctx context.Context, caller relay.Caller, name, params string) {
+	user, ok, err := c.Client.UserByID(ctx, string(caller.ID))
+	if err != nil || !ok {
+		c.Log.Warn("the author of a typed command could not be looked up", "user", caller.ID, "err", err)
+		return
+	}
+	_ = c.run(ctx, request{user: user, name: name, params: params, room: string(caller.Room)}) // the caller has been told
+}

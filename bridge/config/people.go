@@ -1,0 +1,60 @@
+package config
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// People are lists of globs over Matrix addresses, such as "@*:example.org". A
+// person is allowed when the address matches Allow and does not match Deny.
+type People struct {
+	Allow []string `yaml:"allow"`
+	Deny  []string `yaml:"deny"`
+}
+
+// Allowed reports whether people may talk with a Matrix user.
+func (p People) Allowed(user string) bool {
+	user = strings.ReplaceAll(strings.ToLower(user), "/", "_") // "*" means everything here
+	match := func(glob string) bool {
+		ok, _ := path.Match(strings.ReplaceAll(strings.ToLower(glob), "/", "_"), user)
+		return ok
+	}
+	return slices.ContainsFunc(p.Allow, match) && !slices.ContainsFunc(p.Deny, match)
+}
+
+// Permissions are lists of Rocket.Chat roles, of the workspace or of the room, of
+// which one is needed. "*" is everybody. Rocket.Chat's own permissions apply too.
+type Permissions struct {
+	Invite []string `yaml:"invite"` // invite somebody on Matrix to a room
+	Bridge []string `yaml:"bridge"` // connect a room with Matrix in the first place
+	Direct []string `yaml:"direct"` // open a direct message
+	Join   []string `yaml:"join"`   // list and join public rooms
+}
+
+// Holds reports whether one of somebody's roles is in a list.
+func Holds(list []string, roles ...string) bool {
+	return slices.Contains(list, "*") || slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(list, r) })
+}
+
+// Flood limits how much crosses from Matrix, in messages and reactions a minute. 0
+// is no limit.
+type Flood struct {
+	PerPerson int `yaml:"per_person"`
+	PerServer int `yaml:"per_server"`
+}
+
+func (c Config) validatePeople(bad func(key, reason string, args ...any)) {
+	for key, list := range map[string][]string{"users.allow": c.Users.Allow, "users.deny": c.Users.Deny} {
+		for _, g := range list {
+			if _, err := path.Match(g, "x"); err != nil || g == "" || strings.ContainsAny(g, " ") || (g != "*" && !strings.HasPrefix(g, "@")) {
+				bad(key, "%q is not a pattern for a Matrix address such as @*:example.org", g)
+			}
+		}
+	}
+	for key, n := range map[string]int{"flood.per_person": c.Flood.PerPerson, "flood.per_server": c.Flood.PerServer} {
+		if n < 0 {
+			bad(key, "must be a number of messages a minute, or 0 for no limit (got %d)", n)
+		}
+	}
+}

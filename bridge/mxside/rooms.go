@@ -1,0 +1,68 @@
+package mxside
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+// PublicRooms implements relay.Matrix: POST /publicRooms.
+func (s *Side) PublicRooms(ctx context.Context, server, words string, limit int) ([]relay.PublicRoom, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(s.Names.BotUser())
+	query := map[string]string{}
+	if server != "" && server != s.Names.Server {
+		query["server"] = server
+	}
+	body := map[string]any{"limit": limit}
+	if words != "" {
+		body["filter"] = map[string]string{"generic_search_term": words}
+	}
+	var out struct {
+		Chunk []struct {
+			Room    ids.MXRoom `json:"room_id"`
+			Alias   string     `json:"canonical_alias"`
+			Name    string     `json:"name"`
+			Topic   string     `json:"topic"`
+			Members int        `json:"num_joined_members"`
+		} `json:"chunk"`
+	}
+	_, err := c.MakeRequest(ctx, http.MethodPost, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "publicRooms"}, query), body, &out)
+	if err != nil {
+		return nil, side(err)
+	}
+	var rooms []relay.PublicRoom
+	for _, r := range out.Chunk {
+		rooms = append(rooms, relay.PublicRoom{Room: r.Room, Alias: r.Alias, Name: r.Name, Topic: r.Topic, Members: r.Members})
+	}
+	return rooms[:min(len(rooms), limit)], nil
+}
+
+// JoinAlias implements relay.Matrix: POST /join/{alias}. Dendrite's answer does not
+// tell an alias that is unknown from a server that is down.
+func (s *Side) JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, server, _ := strings.Cut(alias, ":")
+	c := s.as(who)
+	var out struct {
+		Room ids.MXRoom `json:"room_id"`
+	}
+	query := map[string]string{"server_name": server}
+	_, err := c.MakeRequest(ctx, http.MethodPost, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "join", alias}, query), map[string]any{}, &out)
+	return out.Room, side(err)
+}
+
+// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason.
+func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := s.as(who).LeaveRoom(ctx, room, &mautrix.ReqLeave{Reason: reason})
+	return side(err)
+}

@@ -1,0 +1,113 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+var (
+	errDenied = errors.New("the administrator does not allow it")
+	errFlood  = errors.New("too much at once")
+)
+
+const (
+	// tellDenied and tellFlood are how often somebody is told.
+	tellDenied = 24 * time.Hour
+	tellFlood  = 10 * time.Minute
+	maxTold    = 10000
+)
+
+// gate counts what comes from Matrix, and remembers who was told what.
+type gate struct {
+	mu     sync.Mutex
+	minute int64
+	counts map[string]int
+	told   map[string]time.Time
+}
+
+// allowed reports whether the operator lets people talk with a Matrix user.
+func (r *Relay) allowed(user ids.MXUser) bool {
+	live := r.Live()
+	return live.Servers.Allowed(user.Homeserver()) && live.Users.Allowed(string(user))
+}
+
+// admit says whether what somebody on Matrix does may cross. The error buries the
+// item with a sentence for its sender.
+func (r *Relay) admit(item queue.Item, sender ids.MXUser) error {
+	if !r.allowed(sender) {
+		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages of "+string(sender), errDenied)
+	}
+	flood := r.Live().Flood
+	if item.Attempts > 0 || r.gate.count(sender, flood.PerPerson, flood.PerServer) {
+		return nil
+	}
+	return queue.Permanent("too many messages came within a minute; please send less", errFlood)
+}
+
+// count counts one more and reports whether the limits allow it.
+func (g *gate) count(sender ids.MXUser, perPerson, perServer int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now().Unix() / 60; now != g.minute || g.counts == nil {
+		g.minute, g.counts = now, map[string]int{}
+	}
+	person, server := string(sender), sender.Homeserver()
+	if (perPerson > 0 && g.counts[person] >= perPerson) || (perServer > 0 && g.counts[server] >= perServer) {
+		return false
+	}
+	g.counts[person]++
+	g.counts[server]++
+	return true
+}
+
+// toldAlready reports whether somebody was told of a refusal not long ago, and
+// notes that it is told now.
+func (r *Relay) toldAlready(sender, room string, cause error) bool {
+	again := tellFlood
+	switch {
+	case errors.Is(cause, errDenied):
+		again = tellDenied
+	case !errors.Is(cause, errFlood):
+		return false
+	}
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	if r.gate.told == nil || len(r.gate.told) > maxTold {
+		r.gate.told = map[string]time.Time{}
+	}
+	key := sender + " " + room + " " + again.String()
+	if time.Since(r.gate.told[key]) < again {
+		return true
+	}
+	r.gate.told[key] = time.Now()
+	return false
+}
+
+// refuseInvitation declines, with a word of why, what the operator does not allow.
+func (r *Relay) refuseInvitation(ctx context.Context, inv Invitation) error {
+	r.Log.Info("an invitation was refused", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room)
+	return ignore(r.MX.Refuse(ctx, inv.Room, inv.Ghost, "The administrator of this Rocket.Chat does not allow conversations with you."), ErrForbidden, ErrNotFound)
+}
+
+// typedCommand reports whether a message is a command of ours that reached
+// Rocket.Chat as a message, because the web server did not see it.
+func typedCommand(text string) (name, params string, ok bool) {
+	name, params, _ = strings.Cut(strings.TrimSpace(text), " ")
+	name = strings.ToLower(name)
+	return strings.TrimPrefix(name, "/"), strings.TrimSpace(convert.FirstLine(params)), name == "/bridge" || name == "/federation"
+}
+
+// carryOut carries out a command that was typed as a message. Whoever typed it is
+// answered alone; the message stays where it is.
+func (r *Relay) carryOut(ctx context.Context, item queue.Item, caller Caller, name, params string) {
+	if r.Typed != nil && item.Attempts == 0 {
+		r.Typed(ctx, caller, name, params)
+	}
+}
