@@ -60,6 +60,13 @@ func (s *syncBuffer) String() string {
 // newWorld starts everything; configure may change the simulator before.
 func newWorld(t *testing.T, rc *rctest.Server) *world {
 	t.Helper()
+	return newWorldNamed(t, rc, "native")
+}
+
+// newWorldNamed is newWorld with a namespace.
+func newWorldNamed(t *testing.T, rc *rctest.Server, namespace string) *world {
+	t.Helper()
+	prefix := map[string]string{"prefixed": "rc_"}[namespace]
 	w := &world{t: t, rc: rc, home: mxtest.New(t, mxtest.Kind(t)), far: mxtest.New(t, mxtest.Dendrite), dir: t.TempDir(), log: &syncBuffer{}}
 	sum := sha256.Sum256([]byte(bridgeToken))
 	user, _ := json.Marshal(map[string]any{
@@ -86,10 +93,10 @@ rate_limited: false
 receive_ephemeral: true
 de.sorunome.msc2409.push_ephemeral: true
 namespaces:
-  users: [{regex: "^@[^:]+:%s$", exclusive: true}]
+  users: [{regex: "^@%s[^:]+:%s$", exclusive: true}]
   aliases: []
   rooms: []
-`, w.url, domain))
+`, w.url, prefix, domain))
 	w.far.Start("")
 	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests", "rc": bridgeToken, "create": rctest.CreateTokenSecret} {
 		w.write(name, value)
@@ -98,7 +105,8 @@ namespaces:
 appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
 database: sqlite:%[5]s/bridge.db
-`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, bridgeID, w.home.Kind))
+namespace: %[9]s
+`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, bridgeID, w.home.Kind, namespace))
 	w.startBridge()
 	return w
 }
@@ -458,7 +466,7 @@ func TestTheConfigurationIsReloadedWhileItRuns(t *testing.T) {
 	waitUntil(t, "the live key to take effect", time.Second, func() bool { return !status().Enabled })
 	w.write("bridge.yaml", string(good)+"colour: red\n")
 	waitUntil(t, "the broken file to be noticed", time.Second, func() bool {
-		return strings.Contains(status().ConfigError, "line 5: colour: unknown key")
+		return strings.Contains(status().ConfigError, "line 6: colour: unknown key")
 	})
 	if status().Enabled {
 		t.Error("a broken file changed something")
