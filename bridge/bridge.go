@@ -39,6 +39,9 @@ type Options struct {
 	// Level is the one that the handler was made with.
 	Log   *slog.Logger
 	Level *slog.LevelVar
+	// Often makes what is done once in a while, comparing rooms and reading
+	// ghosts, be done with this pause; 0 is the usual.
+	Often time.Duration
 }
 
 // service is a bridge that runs.
@@ -95,7 +98,8 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.metrics = newMetrics(s.store, s.Version)
 	s.relay = &relay.Relay{
 		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.delivered,
-		Live: func() config.Live { return s.current.Load().Live },
+		ReconcileEvery: s.Often,
+		Live:           func() config.Live { return s.current.Load().Live },
 	}
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
@@ -106,7 +110,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	var err error
 	s.mx, err = mxside.New(mxside.Options{
 		URL: f.Homeserver.URL, Kind: f.Homeserver.Kind, ID: f.AppService.ID, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,
-		Accept: s.relay.Accept, Signs: s.relay, Live: s.relay.Live, Log: s.Log.With("side", "matrix"),
+		Accept: s.relay.Accept, Signs: s.relay, Live: s.relay.Live, SweepPause: s.Often, Log: s.Log.With("side", "matrix"),
 		Person: func(ctx context.Context, user ids.MXUser) (bool, error) {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err

@@ -38,6 +38,7 @@ type world struct {
 	stop      func()
 	people    map[string]rctest.Person
 	base      string // of the configuration
+	often     time.Duration
 }
 
 type syncBuffer struct {
@@ -130,7 +131,7 @@ func (w *world) startBridge() {
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.log), &slog.HandlerOptions{Level: level}))
 	go func() {
-		done <- bridge.Run(ctx, bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: log, Level: level, Version: "test"})
+		done <- bridge.Run(ctx, bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: log, Level: level, Version: "test", Often: w.often})
 	}()
 	w.stop = sync.OnceFunc(func() {
 		cancel()

@@ -2,6 +2,7 @@ package mxside
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -65,4 +66,36 @@ func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reas
 	defer cancel()
 	_, err := s.as(who).LeaveRoom(ctx, room, &mautrix.ReqLeave{Reason: reason})
 	return side(err)
+}
+
+// Bridges implements relay.Matrix: the m.bridge state of a room, under its stable
+// and its older name.
+func (s *Side) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.BridgeInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(reader)
+	var state []struct {
+		Type    string          `json:"type"`
+		Content json.RawMessage `json:"content"`
+	}
+	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "state"), nil, &state); err != nil {
+		return nil, side(err)
+	}
+	var found []relay.BridgeInfo
+	for _, e := range state {
+		var b struct {
+			Bot      ids.MXUser `json:"bridgebot"`
+			Protocol struct {
+				ID  string `json:"id"`
+				URL string `json:"external_url"`
+			} `json:"protocol"`
+			Channel struct {
+				ID string `json:"id"`
+			} `json:"channel"`
+		}
+		if (e.Type == "m.bridge" || e.Type == "uk.half-shot.bridge") && json.Unmarshal(e.Content, &b) == nil {
+			found = append(found, relay.BridgeInfo{Bot: b.Bot, Protocol: b.Protocol.ID, Site: b.Protocol.URL, Channel: b.Channel.ID})
+		}
+	}
+	return found, nil
 }

@@ -27,6 +27,8 @@ type MatrixRooms interface {
 	PublicRooms(ctx context.Context, server, words string, limit int) ([]PublicRoom, error)
 	// JoinAlias makes one of our users join a room by its alias.
 	JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error)
+	// Bridges returns what bridges have written into a room, as reader.
+	Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]BridgeInfo, error)
 	// Refuse declines an invitation with a reason.
 	Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error
 }
@@ -243,6 +245,15 @@ func (r *Relay) JoinPublic(ctx context.Context, caller RCPerson, alias string) (
 			return "", err
 		}
 		return "", say("%s is encrypted, and the bridge cannot read it", alias)
+	}
+	if twice, err := r.bridgedElsewhere(ctx, room, g.MXUser); err != nil || twice {
+		if lerr := r.MX.Leave(ctx, room, g.MXUser); lerr != nil {
+			r.Log.Warn("a room of another bridge could not be left", "mx_room", room, "err", lerr)
+		}
+		if err != nil {
+			return "", err
+		}
+		return "", say("another bridge connects %s with this Rocket.Chat already", alias)
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(alias, "#"), ":")
 	title, err := r.titleOf(ctx, room, g.MXUser, name)

@@ -144,6 +144,9 @@ type Relay struct {
 	// allowed.
 	Typed func(ctx context.Context, caller Caller, name, params string)
 
+	// ReconcileEvery is between two looks at all rooms; 0 is the usual.
+	ReconcileEvery time.Duration
+
 	worker queue.Worker
 
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
@@ -160,6 +163,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.worker.Run(ctx) })
 	g.Go(func() error { return r.runSigns(ctx) })
+	g.Go(func() error { return r.reconcileAll(ctx) })
 	return g.Wait()
 }
 

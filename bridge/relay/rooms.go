@@ -302,6 +302,11 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 		}
 		return r.RC.Add(ctx, p, who.ID)
 	}
+	if twice, err := r.bridgedElsewhere(ctx, inv.Room, inv.Ghost); err != nil {
+		return err
+	} else if twice {
+		return r.MX.Refuse(ctx, inv.Room, inv.Ghost, "Another bridge connects this room with this Rocket.Chat already.")
+	}
 	p = Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
 	if inv.Direct {
 		puppet, err := r.puppet(ctx, inv.Inviter, r.nameIn(ctx, inv.Room, inv.Ghost, inv.Inviter))

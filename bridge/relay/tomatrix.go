@@ -100,6 +100,11 @@ func (r *Relay) takeOut(ctx context.Context, p Portal, who ids.RCUser) error {
 	if err != nil || !ok {
 		return err
 	}
+	if g.MXUser == p.MXReader {
+		if p, _, err = r.handOver(ctx, p); err != nil {
+			return err
+		}
+	}
 	r.forgetJoined(p.MXRoom, g.MXUser)
 	if err := r.MX.Leave(ctx, p.MXRoom, g.MXUser); err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
 		return err

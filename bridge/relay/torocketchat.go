@@ -29,6 +29,9 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if linked, err := r.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
 		return nil, err
 	}
+	if again, err := r.cameFromHere(ctx, e); err != nil || again {
+		return nil, err
+	}
 	if err := r.admit(item, ids.MXUser(e.Sender)); err != nil {
 		return nil, err
 	}

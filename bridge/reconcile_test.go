@@ -1,0 +1,137 @@
+package bridge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// asService makes a request to our homeserver as the bridge would.
+func (w *world) asService(user, path string, body any) {
+	w.t.Helper()
+	data, _ := json.Marshal(body)
+	req, _ := http.NewRequest(http.MethodPost, w.home.URL+"/_matrix/client/v3"+path+"?user_id="+url.QueryEscape(user), bytes.NewReader(data))
+	req.Header.Set("Authorization", "Bearer as-token-for-tests")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		w.t.Fatalf("%s: %d", path, res.StatusCode)
+	}
+}
+
+// compareOften restarts the bridge as one that compares rooms all the time.
+func (w *world) compareOften() {
+	w.t.Helper()
+	w.stop()
+	w.often = 300 * time.Millisecond
+	w.startBridge()
+}
+
+func TestFeatureReconcile(t *testing.T) {
+	s := newStage(t)
+	carol := s.rc.CreateUser("carol")
+	s.rc.Invite(s.room, "alice", "carol")
+	ghost := "@carol:" + s.home.Name
+	mxtest.WaitFor(t, "carol on Matrix", func() bool { return s.bob.Members(s.mxRoom)[ghost] == "join" })
+	s.compareOften()
+
+	// Nobody says that alice's ghost is gone.
+	s.asService(s.alice(), "/rooms/"+s.mxRoom+"/leave", map[string]any{})
+	mxtest.WaitFor(t, "alice to be out", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
+	mxtest.WaitFor(t, "alice to be back on Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "join" })
+
+	// What the bridge account does is no news to the bridge.
+	puppetID := s.rc.User(s.puppet)["_id"]
+	self := rctest.Person{ID: bridgeID, Token: bridgeToken}
+	s.call(self, http.MethodPost, "groups.kick", map[string]any{"roomId": s.room, "userId": puppetID}, nil)
+	mxtest.WaitFor(t, "bob to be back in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(s.room), s.puppet) })
+
+	// An account that is deactivated says nothing either.
+	s.call(self, http.MethodPost, "users.setActiveStatus", map[string]any{"userId": carol.ID, "activeStatus": false, "confirmRelinquish": true}, nil)
+	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[ghost] == "leave" })
+
+	s.bob.Send(s.mxRoom, "all well")
+	s.messageText("all well")
+}
+
+// TestFeatureLostHints: the web server could not tell the bridge of an invitation.
+func TestFeatureLostHints(t *testing.T) {
+	s := newStage(t)
+	s.compareOften()
+	room := s.bob.CreateRoom("Without a hint", false, s.alice())
+	mxtest.WaitFor(t, "alice to join", func() bool { return s.bob.Members(room)[s.alice()] == "join" })
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Without-a-hint") != "" })
+}
+
+// TestFeatureDirectRedactions: Dendrite does not pass these on; the bridge reads
+// them through the ghost.
+func TestFeatureDirectRedactions(t *testing.T) {
+	s := newStage(t)
+	dmRoom := s.bob.CreateRoom("", true, s.alice())
+	s.hint(dmRoom, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "alice to join", func() bool { return s.bob.Members(dmRoom)[s.alice()] == "join" })
+	mine := s.bob.Send(dmRoom, "regretted in private")
+	dm := s.directWith("alice", "bob_localhost")
+	s.waitForRC(dm, s.puppet+": regretted in private")
+	s.bob.Redact(dmRoom, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool {
+		return !slices.ContainsFunc(s.rc.Messages(dm), func(m rctest.Message) bool { return m.Text == "regretted in private" })
+	})
+}
+
+// TestFeatureAnotherBridge: a room that another bridge connects with this
+// Rocket.Chat is left alone.
+func TestFeatureAnotherBridge(t *testing.T) {
+	s := newStage(t)
+	room := s.bob.CreateRoom("Twice", false)
+	s.bob.Must("PUT", "/_matrix/client/v3/rooms/"+room+"/state/uk.half-shot.bridge/other", map[string]any{
+		"bridgebot": "@other:" + s.far.Name, "protocol": map[string]any{"id": "rocketchat", "external_url": s.rc.URL}, "channel": map[string]any{"id": "GENERAL"},
+	}, nil)
+	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+room+"/invite", map[string]any{"user_id": s.alice()}, nil)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "alice to leave again", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
+	if s.roomNamed("Twice") != "" {
+		t.Error("the room is bridged twice")
+	}
+	// A message that another bridge took from here does not come back.
+	id := s.rc.Say(s.room, "alice", "only once")
+	s.findText("only once")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "only once", "org.appliance.source": id})
+	s.bob.Send(s.mxRoom, "after it")
+	s.messageText("after it")
+	if said := s.saidInRC(s.room); slices.ContainsFunc(said, func(x string) bool { return strings.HasPrefix(x, s.puppet) && strings.HasSuffix(x, "only once") }) {
+		t.Errorf("said in Rocket.Chat: %q", said)
+	}
+}
+
+// TestFeatureTheFirstOneLeaves: a room goes on when the one through whom the bridge
+// read it has left.
+func TestFeatureTheFirstOneLeaves(t *testing.T) {
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	room := s.bob.CreateRoom("Garden", false, s.alice(), "@carol:"+s.home.Name)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	rc := s.roomNamed("Garden")
+	s.hint(room, "@carol:"+s.home.Name, s.bob.ID)
+	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
+	s.rc.Leave(rc, "alice")
+	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
+	mine := s.bob.Send(room, "still there?")
+	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+	s.rc.Say(rc, "carol", "yes")
+	mxtest.WaitFor(t, "the answer", func() bool { return slices.Contains(saidOnMatrix(s.bob, room), "@carol:"+s.home.Name+": yes") })
+	s.bob.Redact(room, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+}
