@@ -94,9 +94,6 @@ func (d *demo) up(ctx context.Context, started int64) error {
 	if err := d.writeAnswers(simulated); err != nil {
 		return err
 	}
-	if err := d.forgetOldAuthority(); err != nil {
-		return err
-	}
 	start := time.Now()
 	if err := d.appliance(ctx, true); err != nil {
 		return err
@@ -127,23 +124,6 @@ func (d *demo) appliance(ctx context.Context, show bool) error {
 	}
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("appliance up: %w\n%s", err, out.String())
-	}
-	return nil
-}
-
-// forgetOldAuthority removes certificates of an authority that is no more: Pebble
-// makes itself a new root whenever it starts, after a restart of the host too.
-func (d *demo) forgetOldAuthority() error {
-	roots, err := os.ReadFile(d.path("ca.pem"))
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{chatHost, serverName} {
-		file := d.path("install/data/certs/live", name+".pem")
-		if _, err := os.Stat(file); err == nil && !trusted(file, name, roots) {
-			d.say("==> the demo's authority has started anew: forgetting the certificates of the old one")
-			return os.RemoveAll(d.path("install/data/certs/acme"))
-		}
 	}
 	return nil
 }

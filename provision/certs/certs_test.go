@@ -245,3 +245,43 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "chat.example.test")
+	answered(t, cfg, func() {
+		obtain := func() string {
+			if err := certs.Obtain(t.Context(), cfg, "chat.example.test"); err != nil {
+				t.Fatal(err)
+			}
+			s, err := certs.Inspect(cfg.Dir, "chat.example.test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Serial
+		}
+		first := obtain()
+		if again := obtain(); again != first {
+			t.Error("it was obtained again though nothing has changed")
+		}
+		// The same authority for the requests, but others to trust.
+		data, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.CAFile = filepath.Join(t.TempDir(), "other.pem")
+		if err := os.WriteFile(cfg.CAFile, append(data, data...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "acme_ca_file has changed and nobody in it vouches for the one on disk" {
+			t.Errorf("need: %q", cause)
+		}
+		second := obtain()
+		if second == first {
+			t.Error("the old one is still there")
+		}
+		if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "" || obtain() != second {
+			t.Errorf("and again: %q", cause)
+		}
+	})
+}

@@ -49,6 +49,9 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 // get returns when host has a valid certificate in the cache and, if it is to be
 // published, in its place.
 func (i *issuer) get(host string) error {
+	if err := i.forget(host); err != nil {
+		return err
+	}
 	cert, err := i.manager.GetCertificate(&tls.ClientHelloInfo{
 		ServerName:   host, // ECDSA: a bare hello would get RSA
 		CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
@@ -57,7 +60,7 @@ func (i *issuer) get(host string) error {
 		err = errIfExpired(cert, i.transport.now())
 	}
 	if err == nil {
-		return i.republish(host)
+		return errors.Join(i.republish(host), i.cfg.vouched(host))
 	}
 	if i.transport.ctx.Err() != nil {
 		return i.transport.ctx.Err()
