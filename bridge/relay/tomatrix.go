@@ -21,7 +21,7 @@ func (r *Relay) send(ctx context.Context, p Portal, as ids.MXUser, item queue.It
 			return event, err
 		}
 	}
-	defer r.spoke.Store(p.MXRoom, time.Now())
+	r.spoke.Store(p.MXRoom, time.Now())
 	txn := ids.Transaction(as, item.ID+" "+source, 0)
 	event, err := r.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
 	if errors.Is(err, ErrForbidden) {
@@ -39,9 +39,12 @@ func (r *Relay) send(ctx context.Context, p Portal, as ids.MXUser, item queue.It
 	return event, err
 }
 
-// mendFor is how long before somebody's joining a message may have been sent for
+// mendFor is how long before a joining a message may have been sent for
 // their server to have missed it.
-const mendFor = 2 * time.Minute
+const (
+	mendFor   = 2 * time.Minute
+	mendAgain = 3 * time.Second
+)
 
 // mend helps a server that somebody has just joined from: what was sent in the
 // same moment has nothing after it that would make the server ask for it.
@@ -50,9 +53,19 @@ func (r *Relay) mend(ctx context.Context, p Portal) {
 	if t, _ := at.(time.Time); !ok || time.Since(t) > mendFor {
 		return
 	}
-	if err := r.MX.Mend(ctx, p.MXRoom, r.reader(p)); err != nil {
-		r.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
+	mend := func() {
+		if err := r.MX.Mend(ctx, p.MXRoom, r.reader(p)); err != nil && ctx.Err() == nil {
+			r.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
+		}
 	}
+	mend()
+	// A server that is still busy with its own joining does not take in what
+	// comes meanwhile.
+	time.AfterFunc(mendAgain, func() {
+		if later, ok := r.spoke.Load(p.MXRoom); ok && later == at {
+			mend()
+		}
+	})
 }
 
 // memberToMatrix follows a change of membership in Rocket.Chat.
