@@ -332,3 +332,49 @@ func TestFeatureDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 	mxRoom, _ := s.bob.AcceptInvitation()
 	s.waitForMatrix(s.bob, mxRoom, s.alice()+": anybody there?")
 }
+
+func TestFeatureEditsTakenBack(t *testing.T) {
+	s := newStage(t)
+	event := s.bob.Send(s.mxRoom, "one")
+	s.messageText("one")
+	edit := func(text string) string {
+		return s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+			"msgtype": "m.text", "body": "* " + text, "m.new_content": map[string]any{"msgtype": "m.text", "body": text},
+			"m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
+		})
+	}
+	second := edit("two")
+	s.messageText("two")
+	third := edit("three")
+	s.messageText("three")
+	s.bob.Redact(s.mxRoom, third)
+	s.messageText("two")
+	s.bob.Redact(s.mxRoom, second)
+	s.messageText("one")
+}
+
+func TestFeatureManyDeletedAtOnce(t *testing.T) {
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	s.rc.Invite(s.room, "alice", "carol")
+	s.rc.Say(s.room, "carol", "I was here")
+	s.rc.Say(s.room, "carol", "and here")
+	first, _ := s.findText("I was here")
+	second, _ := s.findText("and here")
+	s.api(s.rc.Admin().Username, "users.delete", map[string]any{"username": "carol"})
+	mxtest.WaitFor(t, "both to be taken back", func() bool {
+		gone := map[any]bool{}
+		for _, e := range s.bob.Events(s.mxRoom) {
+			gone[e["redacts"]] = true
+		}
+		return gone[first] && gone[second]
+	})
+}
+
+func TestFeatureDiscussions(t *testing.T) {
+	s := newStage(t)
+	s.api("alice", "rooms.createDiscussion", map[string]any{"prid": s.room, "t_name": "What to pack"})
+	s.find("word of the discussion", func(_ string, c map[string]any) bool {
+		return c["msgtype"] == "m.text" && strings.Contains(fmt.Sprint(c["body"]), "started a discussion") && strings.Contains(fmt.Sprint(c["body"]), "What to pack")
+	})
+}

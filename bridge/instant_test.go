@@ -281,7 +281,7 @@ func (in *instant) start(tb testing.TB, rooms, links int) string {
 			tb.Error(err)
 		}
 	})
-	for in.subscribed.Load() < 2*int64(rooms) {
+	for in.subscribed.Load() < 3*int64(rooms) {
 		select {
 		case err := <-done:
 			tb.Fatal(err)

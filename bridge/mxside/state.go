@@ -71,8 +71,8 @@ func (s *Side) Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, ev
 // maxReferring bounds how many events that refer to one are read.
 const maxReferring = 5000
 
-// Referring implements relay.Matrix: GET /_matrix/client/v1/rooms/{room}/relations/{event}/m.reference.
-func (s *Side) Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) ([]json.RawMessage, error) {
+// Referring implements relay.Matrix: GET /_matrix/client/v1/rooms/{room}/relations/{event}/{relation}.
+func (s *Side) Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := s.as(reader)
@@ -86,7 +86,7 @@ func (s *Side) Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser
 			Chunk []json.RawMessage `json:"chunk"`
 			Next  string            `json:"next_batch"`
 		}
-		address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v1", "rooms", room, "relations", event, "m.reference"}, query)
+		address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v1", "rooms", room, "relations", event, relation}, query)
 		if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &out); err != nil {
 			return nil, side(err)
 		}

@@ -104,10 +104,12 @@ type reader struct {
 	account ids.MXUser
 	more    chan struct{} // there is a new room, or a frame
 
-	mu     sync.Mutex
-	rooms  map[ids.RCRoom]bool // true once subscribed and caught up, in this session
-	frames []rocketchat.Message
-	live   bool
+	mu    sync.Mutex
+	rooms map[ids.RCRoom]bool // true once caught up, in this session
+	// subscribed are the rooms of this session that are subscribed to.
+	subscribed map[ids.RCRoom]bool
+	frames     []rocketchat.Message
+	live       bool
 	// overflow says that frames were dropped in this session.
 	overflow bool
 }
@@ -115,6 +117,16 @@ type reader struct {
 func (r *reader) add(room ids.RCRoom) {
 	r.mu.Lock()
 	if _, ok := r.rooms[room]; !ok {
+		r.rooms[room] = false
+	}
+	r.mu.Unlock()
+	r.signal()
+}
+
+// again makes a room be caught up with once more in this session.
+func (r *reader) again(room ids.RCRoom) {
+	r.mu.Lock()
+	if done, ok := r.rooms[room]; ok && done {
 		r.rooms[room] = false
 	}
 	r.mu.Unlock()
@@ -209,6 +221,7 @@ func (r *reader) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live, r.frames, r.overflow = false, nil, false
+	r.subscribed = map[ids.RCRoom]bool{}
 	for room := range r.rooms {
 		r.rooms[room] = false
 	}
@@ -224,6 +237,10 @@ func (r *reader) setLive() {
 // yet wait: what happened before them comes first.
 func (r *reader) event(e ddp.Event) {
 	if len(e.Args) == 0 || r.sign(e) {
+		return
+	}
+	if room, bulk := strings.CutSuffix(e.Name, "/deleteMessageBulk"); bulk && e.Stream == "stream-notify-room" {
+		r.again(ids.RCRoom(room)) // which ones they were is asked for
 		return
 	}
 	var m rocketchat.Message
@@ -276,16 +293,13 @@ func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn, client *rocketchat
 }
 
 func (r *reader) catchUpRoom(ctx context.Context, conn *ddp.Conn, client *rocketchat.Client, room ids.RCRoom) error {
-	if err := conn.Subscribe(ctx, "stream-room-messages", string(room)); err != nil {
-		if me, ok := errors.AsType[*ddp.MethodError](err); ok && me.Code == "not-allowed" {
-			r.side.Log.Warn("a bridged room cannot be read", "room", room, "err", err)
-			r.remove(room)
-			return nil
+	r.mu.Lock()
+	subscribed := r.subscribed[room]
+	r.mu.Unlock()
+	if !subscribed {
+		if ok, err := r.subscribe(ctx, conn, room); err != nil || !ok {
+			return err
 		}
-		return err
-	}
-	if err := conn.Subscribe(ctx, "stream-notify-room", string(room)+"/deleteMessage"); err != nil {
-		return err
 	}
 	if err := r.side.missed(ctx, client, room); err != nil {
 		return fmt.Errorf("catch up with %s: %w", room, err)
@@ -296,6 +310,28 @@ func (r *reader) catchUpRoom(ctx context.Context, conn *ddp.Conn, client *rocket
 		r.rooms[room] = true
 	}
 	return nil
+}
+
+// subscribe asks for what happens in a room; ok is false when the account may not
+// see it.
+func (r *reader) subscribe(ctx context.Context, conn *ddp.Conn, room ids.RCRoom) (ok bool, err error) {
+	if err := conn.Subscribe(ctx, "stream-room-messages", string(room)); err != nil {
+		if me, ok := errors.AsType[*ddp.MethodError](err); ok && me.Code == "not-allowed" {
+			r.side.Log.Warn("a bridged room cannot be read", "room", room, "err", err)
+			r.remove(room)
+			return false, nil
+		}
+		return false, err
+	}
+	for _, what := range []string{"/deleteMessage", "/deleteMessageBulk"} {
+		if err := conn.Subscribe(ctx, "stream-notify-room", string(room)+what); err != nil {
+			return false, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subscribed[room] = true
+	return true, nil
 }
 
 func (r *reader) unread() []ids.RCRoom {
@@ -481,6 +517,11 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 			return nil, nil
 		}
 		return s.list(m, relay.KindRCMember, baseID(m))
+	case "discussion-created", "videoconf":
+		if ours {
+			return nil, nil
+		}
+		return s.list(told(m), relay.KindRCMessage, baseID(m))
 	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room-archived", "room-unarchived",
 		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
 		if ours {
@@ -489,6 +530,20 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 		return s.list(m, relay.KindRCRoom, baseID(m))
 	}
 	return nil, nil
+}
+
+// told makes a message of a system message that says what somebody has begun.
+func told(m rocketchat.Message) rocketchat.Message {
+	switch name := strings.TrimSpace(m.Text); {
+	case m.Type == "videoconf":
+		m.Text = "_started a call in Rocket.Chat_"
+	case name == "":
+		m.Text = "_started a discussion_"
+	default:
+		m.Text = "_started a discussion:_ " + name
+	}
+	m.Type = ""
+	return m
 }
 
 // revisions returns the message itself, its newest edit and its reactions, as

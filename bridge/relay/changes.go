@@ -29,12 +29,30 @@ func (r *Relay) deleteOnMatrix(ctx context.Context, item queue.Item) error {
 	if err != nil || !ok {
 		return err
 	}
+	as, err := r.whoTakesBack(ctx, p, ids.MXUser(links[0].MXSender))
+	if err != nil {
+		return outcome(item, err, "")
+	}
 	for _, l := range links {
-		if err := r.redact(ctx, p, ids.MXUser(l.MXSender), ids.MXEvent(l.MXEvent), item.ID); err != nil {
+		if err := r.redact(ctx, p, as, ids.MXEvent(l.MXEvent), item.ID); err != nil {
 			return outcome(item, err, "")
 		}
 	}
 	return nil
+}
+
+// whoTakesBack returns who redacts what a sender sent: the sender, unless the
+// account is gone, with all its messages. Then the ghost leaves its rooms in the
+// same moment, and other servers would not believe what it does there.
+func (r *Relay) whoTakesBack(ctx context.Context, p Portal, sender ids.MXUser) (ids.MXUser, error) {
+	g, ok, err := r.Store.GhostByMX(ctx, sender)
+	if err != nil || !ok {
+		return sender, err
+	}
+	if _, ok, err = r.RC.UserByID(ctx, g.RCUser); err != nil || ok {
+		return sender, err
+	}
+	return r.reader(p), nil
 }
 
 // redact takes an event back as its sender, where that is one of ours, and
@@ -213,6 +231,12 @@ func (r *Relay) redactionToRocketChat(ctx context.Context, item queue.Item) erro
 			return err
 		}
 		return outcome(item, r.unreact(ctx, reaction), "")
+	}
+	if edit, ok, err := r.Store.File(ctx, mxEdit(ids.MXEvent(target))); err != nil || ok {
+		if err != nil {
+			return err
+		}
+		return r.unedit(ctx, item, ids.MXEvent(target), ids.MXEvent(edit.Target))
 	}
 	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(target))
 	if err != nil {

@@ -270,9 +270,9 @@ type Matrix interface {
 	Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error
 	// Event returns an event of a room, as reader.
 	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
-	// Referring returns the events that refer to another one, such as the
-	// answers to a poll, as reader.
-	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) ([]json.RawMessage, error)
+	// Referring returns the events that have a relation to another one, such as
+	// the answers to a poll ("m.reference"), as reader.
+	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
 	// JoinVia makes one of our users join a room that one of the servers knows.
 	JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via ...string) error
 	// Send sends a message as a ghost. source is carried inside the event.

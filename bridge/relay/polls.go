@@ -55,7 +55,7 @@ func (r *Relay) pollText(ctx context.Context, p Portal, item queue.Item, e conve
 	if !ok {
 		return "", nil
 	}
-	related, err := r.MX.Referring(ctx, p.MXRoom, r.reader(p), ids.MXEvent(target))
+	related, err := r.MX.Referring(ctx, p.MXRoom, r.reader(p), ids.MXEvent(target), "m.reference")
 	if err != nil {
 		return "", err
 	}

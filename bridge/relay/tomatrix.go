@@ -39,11 +39,13 @@ func (r *Relay) send(ctx context.Context, p Portal, as ids.MXUser, item queue.It
 	return event, err
 }
 
-// mendFor is how long before a joining a message may have been sent for
-// their server to have missed it.
 const (
-	mendFor   = 2 * time.Minute
-	mendAgain = 3 * time.Second
+	// mendFor is how long before somebody joins a message may have been sent
+	// for their server to have missed it.
+	mendFor = 2 * time.Minute
+	// mendAfter gives a server time for its own joining: Dendrite refuses what
+	// comes meanwhile, and then everything that builds on it.
+	mendAfter = 3 * time.Second
 )
 
 // mend helps a server that somebody has just joined from: what was sent in the
@@ -53,17 +55,12 @@ func (r *Relay) mend(ctx context.Context, p Portal) {
 	if t, _ := at.(time.Time); !ok || time.Since(t) > mendFor {
 		return
 	}
-	mend := func() {
+	time.AfterFunc(mendAfter, func() {
+		if later, ok := r.spoke.Load(p.MXRoom); !ok || later != at || ctx.Err() != nil {
+			return // what was said since does the same
+		}
 		if err := r.MX.Mend(ctx, p.MXRoom, r.reader(p)); err != nil && ctx.Err() == nil {
 			r.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
-		}
-	}
-	mend()
-	// A server that is still busy with its own joining does not take in what
-	// comes meanwhile.
-	time.AfterFunc(mendAgain, func() {
-		if later, ok := r.spoke.Load(p.MXRoom); ok && later == at {
-			mend()
 		}
 	})
 }

@@ -40,6 +40,10 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
 	if e.Content.Replaces != "" {
+		// An edit can be taken back; by then its event says nothing any more.
+		if err := r.Store.PutFile(ctx, File{Source: mxEdit(ids.MXEvent(e.ID)), Target: e.Content.Replaces, At: time.Now()}); err != nil {
+			return nil, err
+		}
 		return r.editInRocketChat(ctx, item, p, puppet, e)
 	}
 	thread, err := r.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
