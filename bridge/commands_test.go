@@ -159,6 +159,20 @@ func TestFeaturePermissions(t *testing.T) {
 	refused(alice, "federation", "rooms "+s.far.Name, "does not let you look")
 	s.must(mods, s.room, "federation", "dm "+s.bob.ID)
 
+	// What goes past the commands is held to the same.
+	other := s.rc.CreateRoom("p", "other", "alice")
+	s.configure("")
+	dave := s.far.Register("dave", "Dave")
+	s.must(alice, other, "bridge", "invite "+dave.ID)
+	dave.AcceptInvitation()
+	s.configure("permissions: {direct: [moderator], invite: [admin], join: [admin]}\n")
+	s.rc.Invite(other, "alice", s.puppet)
+	s.told("alice", "does not let you invite people from Matrix")
+	mxtest.WaitFor(t, "bob's account to be removed again", func() bool { return !slices.Contains(s.rc.Members(other), s.puppet) })
+	dm := s.rc.CreateDirect("alice", s.puppet)
+	s.rc.Say(dm, "alice", "past the command")
+	s.told("alice", "does not let you open direct messages")
+
 	// Who is denied is told once, and nothing of theirs crosses.
 	s.configure("users: {deny: [\"@bob:*\"]}\n")
 	s.bob.Send(s.mxRoom, "denied one")

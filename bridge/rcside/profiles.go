@@ -64,7 +64,7 @@ func (s *Side) personChanged(ctx context.Context, p changedPerson) error {
 // Profile implements relay.RocketChat.
 func (s *Side) Profile(ctx context.Context, user ids.RCUser) (relay.RCProfile, bool, error) {
 	u, ok, err := s.Client.UserByID(ctx, string(user))
-	return relay.RCProfile{RCPerson: personOf(u), Active: u.Active, Avatar: u.AvatarETag}, ok, side(err)
+	return relay.RCProfile{RCPerson: personOf(u), Active: u.Active, Avatar: u.AvatarETag, Roles: u.Roles}, ok, side(err)
 }
 
 // Avatar implements relay.RocketChat.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -88,6 +89,26 @@ func (r *Relay) toldAlready(sender, room string, cause error) bool {
 	}
 	r.gate.told[key] = time.Now()
 	return false
+}
+
+// roleNames are Rocket.Chat's names of the roles in a room.
+var roleNames = map[Role]string{Owner: "owner", Moderator: "moderator"}
+
+// holds reports whether somebody has a role out of a list, in the workspace or,
+// where p is a portal, in its room.
+func (r *Relay) holds(ctx context.Context, list []string, who ids.RCUser, p Portal) (bool, error) {
+	if config.Holds(list) {
+		return true, nil
+	}
+	is, ok, err := r.RC.Profile(ctx, who)
+	if err != nil || !ok {
+		return false, err
+	}
+	if config.Holds(list, is.Roles...) || p.RCRoom == "" || p.RCType == directRoom {
+		return config.Holds(list, is.Roles...), nil
+	}
+	roles, err := r.RC.Roles(ctx, p)
+	return err == nil && config.Holds(list, roleNames[roles[who]]), err
 }
 
 // refuseInvitation declines, with a word of why, what the operator does not allow.

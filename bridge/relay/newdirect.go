@@ -94,6 +94,11 @@ func (r *Relay) openDirect(ctx context.Context, d NewDirect, author RCPerson, lo
 			return err
 		}
 	}
+	if may, err := r.holds(ctx, r.Live().Permissions.Direct, author.ID, Portal{}); err != nil {
+		return err
+	} else if !may {
+		return say("the administrator does not let you open direct messages with people on Matrix")
+	}
 	return r.alone("direct room "+string(d.Room), func() error {
 		if _, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok {
 			return err

@@ -21,6 +21,7 @@ type RCProfile struct {
 	RCPerson
 	Active bool   // false once deactivated
 	Avatar string // changes with the picture; "" when there is none
+	Roles  []string
 }
 
 // An MXProfile is what Matrix shows of somebody.

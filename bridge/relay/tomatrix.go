@@ -133,20 +133,46 @@ func (r *Relay) added(ctx context.Context, p Portal, by RCPerson, username strin
 		if r.RC.IsBridge(by.ID) {
 			return nil // our own doing
 		}
-		g, err := r.ghost(ctx, by)
-		if err != nil {
-			return err
-		}
-		if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
-			return err
-		}
-		return r.invite(ctx, p, g.MXUser, puppet.MXUser)
+		return r.addedPuppet(ctx, p, by, puppet)
 	}
 	who, ok, err := r.RC.UserByName(ctx, username)
 	if err != nil || !ok {
 		return err
 	}
 	return r.bringIn(ctx, p, who)
+}
+
+// addedPuppet invites the person of a puppet that somebody added to the room in
+// Rocket.Chat. Where that cannot be, the puppet goes, and who added it is told.
+func (r *Relay) addedPuppet(ctx context.Context, p Portal, by RCPerson, puppet Puppet) error {
+	err := r.inviteAdded(ctx, p, by, puppet.MXUser)
+	se, ok := errors.AsType[*SayError](err)
+	if !ok {
+		return err
+	}
+	if err := ignore(r.RC.Remove(ctx, p, puppet.RCUser), ErrNotFound); err != nil {
+		return err
+	}
+	return r.RC.Tell(ctx, by, "Sorry: "+se.Text+".")
+}
+
+func (r *Relay) inviteAdded(ctx context.Context, p Portal, by RCPerson, target ids.MXUser) error {
+	if err := r.mayTalk(target); err != nil {
+		return err
+	}
+	if may, err := r.holds(ctx, r.Live().Permissions.Invite, by.ID, p); err != nil {
+		return err
+	} else if !may {
+		return say("the administrator does not let you invite people from Matrix")
+	}
+	g, err := r.ghost(ctx, by)
+	if err != nil {
+		return err
+	}
+	if err := r.ensureJoined(ctx, p, g.MXUser); err != nil {
+		return err
+	}
+	return r.invite(ctx, p, g.MXUser, target)
 }
 
 // removed follows "by removed username", or banned, or let come back: as who did
