@@ -97,6 +97,7 @@ func TestFeatureUnbridge(t *testing.T) {
 	if room == s.mxRoom {
 		t.Error("the old room is used again")
 	}
+	s.warmUp(s.bob, room, s.room)
 	s.rc.Say(s.room, "alice", "a new beginning")
 	mxtest.WaitFor(t, "the new beginning", func() bool { return slices.Contains(saidOnMatrix(s.bob, room), s.alice()+": a new beginning") })
 	if slices.Contains(s.saidInRC(s.room), s.puppet+": anybody here?") {

@@ -189,13 +189,20 @@ func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
 		}
 		return false
 	})
-	// A server that has just joined over federation can miss what is said in
-	// the same moment; that is between the two servers.
+	w.warmUp(bob, mxRoom, room)
+	return room, mxRoom, bob
+}
+
+// warmUp waits until somebody's server shows what is said: one that has just
+// joined over federation can miss what is said in the same moment, which is
+// between the two servers.
+func (w *world) warmUp(who *mxtest.Person, mxRoom, room string) {
+	w.t.Helper()
 	for n, seen := 1, false; !seen; n++ {
 		text := fmt.Sprint("warming up ", n)
 		w.rc.Say(room, "alice", text)
 		for range 50 {
-			if seen = slices.Contains(saidOnMatrix(bob, mxRoom), w.alice()+": "+text); seen || n > 10 {
+			if seen = slices.Contains(saidOnMatrix(who, mxRoom), w.alice()+": "+text); seen || n > 10 {
 				break
 			}
 			<-time.After(100 * time.Millisecond)
@@ -204,7 +211,6 @@ func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
 			w.t.Fatal("the other server does not show what is said")
 		}
 	}
-	return room, mxRoom, bob
 }
 
 // when waits until n messages were sent.
