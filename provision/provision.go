@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -92,6 +94,20 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	}
 	p.Plan = plan.Make(p.wanted, p.state, o.Edits)
 	return p, nil
+}
+
+// LookAtHost finds out what kind of host this is, as far as that does not depend
+// on answers that nobody has given yet.
+func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.Finding, error) {
+	s, err := stack.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	findings := preflight.Run(ctx, preflight.RealHost(s), a, dir)
+	return slices.DeleteFunc(findings, func(f finding.Finding) bool {
+		return strings.HasPrefix(f.Check, "dns-") || f.Check == "caa"
+	}), nil
 }
 
 // Close ends what Prepare opened.

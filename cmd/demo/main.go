@@ -60,8 +60,10 @@ func run(ctx context.Context, args []string) error {
 		return d.lose(ctx, *messages)
 	case "upgrade":
 		return d.upgrade(ctx, *messages)
+	case "interrupt":
+		return d.interrupt(ctx)
 	case "burst":
 		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt or down")
 }

@@ -66,6 +66,7 @@ for disturbance in "" "-kill bridge" "-kill rocketchat" "-kill homeserver" "-rel
 done
 bin/demo -messages "$((messages / 2))" lose
 bin/demo -messages 30 upgrade
+bin/demo interrupt
 bin/appliance doctor --dir .demo/install
 $running || bin/demo -appliance bin/appliance down
 say "all tests passed"

@@ -44,7 +44,7 @@ var Fields = []Field{
 		Help: "The part after the colon in @alice:example.org. It can never change. Empty means the same as domain.",
 	}),
 	text("email", func(a *Answers) *string { return &a.Email }, Field{
-		Ask: "Which e-mail address should the certificate authority know? (may be empty)", Check: optional(checkEmail),
+		Ask: "E-mail address for the certificate authority? (may be empty)", Check: optional(checkEmail),
 		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
 	}),
 	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, []string{Dendrite, Synapse}, Field{

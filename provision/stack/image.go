@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 )
@@ -186,7 +188,16 @@ func (s *Stack) fetch(ctx context.Context, name string, hear func(string, int64,
 	}
 }
 
-// RemoveImage removes an image unless some container uses it.
+// RemoveImage removes an image unless some container uses it. Docker itself
+// would take the name away from one that is in use and has another name too.
 func (s *Stack) RemoveImage(ctx context.Context, name string) {
+	info, err := s.api(ctx).ImageInspect(ctx, name)
+	if err != nil {
+		return
+	}
+	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil || slices.ContainsFunc(list, func(c container.Summary) bool { return c.ImageID == info.ID }) {
+		return
+	}
 	_, _ = s.api(ctx).ImageRemove(ctx, name, image.RemoveOptions{})
 }

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"appliance/cmd/appliance/internal/ui"
 	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
 	"appliance/provision/answers"
@@ -43,14 +45,14 @@ func (e *missingError) Hint() string {
 // what the installation was made with), the environment, --set and, when
 // something is still missing and somebody is there, the wizard.
 // It reports whether somebody was asked.
-func (a *app) collect(f answerFlags, ask bool) (got answers.Answers, asked bool, err error) {
+func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers.Answers, asked bool, err error) {
 	draft, err := a.draft(f)
 	if err != nil {
 		return got, false, err
 	}
 	missing := draft.Missing()
 	if len(missing) > 0 || ask {
-		asked, err = a.ask(draft)
+		asked, err = a.ask(ctx, draft)
 	}
 	switch {
 	case err != nil:
@@ -82,13 +84,19 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	return draft, nil
 }
 
-// ask runs the wizard if somebody sits at a terminal.
-func (a *app) ask(draft *answers.Draft) (asked bool, err error) {
+// ask runs the wizard if somebody sits at a terminal, after it was said what
+// kind of host this is: nobody should answer questions in vain.
+func (a *app) ask(ctx context.Context, draft *answers.Draft) (asked bool, err error) {
 	tty := a.terminal()
 	if tty == nil {
 		return false, nil
 	}
 	defer func() { _ = tty.Close() }()
+	findings, err := provision.LookAtHost(ctx, a.dir, draft.Answers)
+	if err != nil {
+		return true, err
+	}
+	ui.Host(tty, findings)
 	if err := wizard.Ask(tty, draft); err != nil {
 		return true, errInterrupted
 	}

@@ -14,11 +14,11 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Ask the questions and write the answers to a file, changing nothing else",
 		Args:  exactly(0),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.absolute(); err != nil {
 				return err
 			}
-			got, _, err := a.collect(flags, true)
+			got, _, err := a.collect(cmd.Context(), flags, true)
 			if err != nil {
 				return err
 			}

@@ -52,7 +52,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err := a.absolute(); err != nil {
 		return err
 	}
-	got, asked, err := a.collect(o.answerFlags, false)
+	got, asked, err := a.collect(ctx, o.answerFlags, false)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 		return a.printPlan(p)
 	}
 	if (asked || o.ask && a.onTerminal()) && !o.yes && !p.Plan.Empty() {
-		fmt.Fprintf(a.env.Stdout, "\n%s\n", p.Plan)
+		ui.Plan(a.env.Stdout, p.Plan)
 		if err := a.confirm("Go on?"); err != nil {
 			return err
 		}

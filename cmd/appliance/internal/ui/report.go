@@ -127,3 +127,27 @@ func Changes(w io.Writer, u *provision.Upgrade) {
 	}
 	fmt.Fprintf(w, "\n%s\n", u.Plan)
 }
+
+// Plan prints what is going to be done, for somebody who is asked about it.
+func Plan(w io.Writer, p plan.Plan) {
+	fmt.Fprintln(w)
+	for i, s := range p.Steps {
+		line := fmt.Sprintf("%2d. %s", i+1, s.Title)
+		if whole := line + cause(s); len(whole) < 80 {
+			line = whole
+		}
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
+}
+
+// Host prints what was found of a host before the first question.
+func Host(w io.Writer, findings []finding.Finding) {
+	if finding.Worst(findings) == finding.OK {
+		fmt.Fprintf(w, "This host is fit: %d checks, all good.\n\n", len(findings))
+		return
+	}
+	fmt.Fprintln(w, "What was found of this host:")
+	Warnings(w, findings)
+	fmt.Fprintln(w)
+}

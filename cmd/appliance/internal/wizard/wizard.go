@@ -29,9 +29,13 @@ func Ask(tty *os.File, draft *answers.Draft) error {
 }
 
 func ask(tty *os.File, f answers.Field, now string) (string, error) {
-	var prompt survey.Prompt = &survey.Input{Message: f.Ask, Default: now, Help: f.Help}
+	question := f.Ask
+	if f.Permanent {
+		question += " (permanent)"
+	}
+	var prompt survey.Prompt = &survey.Input{Message: question, Default: now, Help: f.Help}
 	if f.Kind == answers.Choice {
-		prompt = &survey.Select{Message: f.Ask, Options: f.Choices, Default: now, Help: f.Help}
+		prompt = &survey.Select{Message: question, Options: f.Choices, Default: now, Help: f.Help}
 	}
 	var value string
 	err := survey.AskOne(prompt, &value,

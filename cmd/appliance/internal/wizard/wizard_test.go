@@ -51,7 +51,7 @@ func TestTheWizardAsksAgainInsteadOfAcceptingAnAddress(t *testing.T) {
 		step("Which name will people open", "https://chat.example.org")
 		step("must be a bare name, without https://", "chat.example.org")
 		step("Which name should Matrix addresses end in", "example.org")
-		step("certificate authority know", "")
+		step("certificate authority?", "")
 		step("Which Matrix homeserver", "")
 		step("administrator's username", "")
 		step("administrator's e-mail", "ops@example.org")

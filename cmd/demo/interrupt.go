@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// interrupt kills `appliance up` with kill -9 at the beginning of every step and
+// in the middle of it, each time on a new host beside the demo's installation.
+// The next up has to complete, and the one after it has to find nothing to do.
+func (d *demo) interrupt(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	dir := d.path("interrupted")
+	args := []string{"up", "--dir", dir, "--yes", "--set", "domain=chat.interrupted.test", "--set", "tls=internal", "--set", "http_port=18080", "--set", "https_port=18443",
+		"--set", "mongo_url=mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0"}
+	purge := func() error {
+		if _, err := os.Stat(dir + "/appliance.yaml"); err == nil {
+			if _, err := d.command(ctx, d.program, "down", "--dir", dir, "--purge", "--yes"); err != nil {
+				return err
+			}
+		}
+		return os.RemoveAll(dir)
+	}
+	if err := purge(); err != nil {
+		return err
+	}
+	steps, err := d.planned(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		for _, after := range []time.Duration{0, 700 * time.Millisecond} {
+			reached, err := d.killed(ctx, args, step, after)
+			if err != nil {
+				return err
+			}
+			if _, err := d.command(ctx, d.program, args...); err != nil {
+				return fmt.Errorf("after kill -9 in the step %s: %w", step, err)
+			}
+			out, err := d.command(ctx, d.program, "up", "--dir", dir)
+			if err != nil || !strings.HasPrefix(out, "nothing to do") {
+				return fmt.Errorf("after kill -9 in the step %s and another up there is still something to do: %w\n%s", step, err, out)
+			}
+			if _, err := d.command(ctx, d.program, "doctor", "--dir", dir); err != nil {
+				return err
+			}
+			if reached {
+				d.say("kill -9 of appliance up %4d ms after the step %-14s began: the next up completed", after.Milliseconds(), step)
+			}
+			if err := purge(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// planned are the steps of a new installation.
+func (d *demo) planned(ctx context.Context, args []string) ([]string, error) {
+	out, err := d.command(ctx, d.program, append(slices.Clone(args), "--json", "--dry-run")...)
+	if err != nil {
+		return nil, err
+	}
+	var plan struct {
+		Steps []struct {
+			ID string `json:"id"`
+		} `json:"steps"`
+	}
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, s := range plan.Steps {
+		ids = append(ids, s.ID)
+	}
+	if len(ids) < 5 {
+		return nil, fmt.Errorf("only the steps %v", ids)
+	}
+	return ids, nil
+}
+
+// killed starts the program and kills it some time after a step has begun. It
+// reports whether the program was still there to be killed.
+func (d *demo) killed(ctx context.Context, args []string, step string, after time.Duration) (bool, error) {
+	cmd := exec.CommandContext(ctx, d.program, append([]string{"--json"}, args...)...) //nolint:gosec // our own program
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return false, err
+	}
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	began := false
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		var e struct{ Event, Step, State string }
+		if json.Unmarshal(lines.Bytes(), &e) != nil || began || e.Event != "step" || e.Step != step || e.State != "started" {
+			continue
+		}
+		began = true
+		time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	}
+	err = cmd.Wait()
+	if !began {
+		return false, fmt.Errorf("the step %s never began: %w", step, err)
+	}
+	exit, failed := errors.AsType[*exec.ExitError](err)
+	return failed && !exit.Exited(), nil
+}
