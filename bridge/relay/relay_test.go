@@ -1,0 +1,428 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// chat is a Rocket.Chat in memory, as far as the policy of the relay needs one. A
+// method that is not here panics.
+type chat struct {
+	relay.RocketChat
+	mu      sync.Mutex
+	people  map[ids.RCUser]relay.RCProfile
+	members []ids.RCUser
+	read    map[ids.RCUser]bool
+	did     []string
+	fail    func(what string) error
+}
+
+func (c *chat) do(format string, args ...any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what := fmt.Sprintf(format, args...)
+	if c.fail != nil {
+		if err := c.fail(what); err != nil {
+			return err
+		}
+	}
+	c.did = append(c.did, what)
+	return nil
+}
+
+func (c *chat) log() []string { c.mu.Lock(); defer c.mu.Unlock(); return slices.Clone(c.did) }
+
+func (c *chat) Watch(relay.Portal)            {}
+func (c *chat) Follow()                       {}
+func (c *chat) IsBridge(user ids.RCUser) bool { return user == "bridge" }
+func (c *chat) UserByName(_ context.Context, name string) (relay.RCPerson, bool, error) {
+	for _, p := range c.people {
+		if p.Username == name {
+			return p.RCPerson, true, nil
+		}
+	}
+	return relay.RCPerson{}, false, nil
+}
+
+func (c *chat) Profile(_ context.Context, user ids.RCUser) (relay.RCProfile, bool, error) {
+	p, ok := c.people[user]
+	return p, ok, nil
+}
+
+func (c *chat) Members(context.Context, relay.Portal) (out []relay.RCPerson, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range c.members {
+		out = append(out, c.people[id].RCPerson)
+	}
+	return out, nil
+}
+
+func (c *chat) Roles(context.Context, relay.Portal) (map[ids.RCUser]relay.Role, error) {
+	return map[ids.RCUser]relay.Role{"alice": relay.Owner}, nil
+}
+
+func (c *chat) Send(_ context.Context, as relay.Puppet, _ ids.RCRoom, _, _ ids.RCMessage, text string) error {
+	return c.do("%s says %s", as.Username, text)
+}
+
+func (c *chat) Edit(_ context.Context, as relay.Puppet, _ ids.RCRoom, _ ids.RCMessage, text string) error {
+	return c.do("%s edits to %s", as.Username, text)
+}
+
+func (c *chat) Delete(_ context.Context, _ *relay.Puppet, _ ids.RCRoom, id ids.RCMessage) error {
+	return c.do("deleted %s", id)
+}
+
+func (c *chat) React(_ context.Context, as relay.Puppet, _ ids.RCMessage, emoji string, on bool) error {
+	return c.do("%s reacts %s %t", as.Username, emoji, on)
+}
+
+func (c *chat) Remove(_ context.Context, _ relay.Portal, who ids.RCUser) error {
+	return c.do("removed %s", who)
+}
+func (c *chat) Add(_ context.Context, _ relay.Portal, who ids.RCUser) error {
+	return c.do("added %s", who)
+}
+
+func (c *chat) Tell(_ context.Context, who relay.RCPerson, text string) error {
+	return c.do("told %s %s", who.Username, text)
+}
+
+func (c *chat) Typing(_ context.Context, as relay.Puppet, _ ids.RCRoom, on bool) error {
+	return c.do("%s types %t", as.Username, on)
+}
+
+func (c *chat) HasRead(_ context.Context, _ relay.Portal, who ids.RCUser) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read[who], nil
+}
+func (c *chat) Limits(context.Context) (relay.Limits, error) { return relay.Limits{Text: 5000}, nil }
+
+// matrix is a homeserver in memory.
+type matrix struct {
+	relay.Matrix
+	mu      sync.Mutex
+	members []relay.MXMember
+	did     []string
+}
+
+func (m *matrix) do(format string, args ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.did = append(m.did, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (m *matrix) log() []string { m.mu.Lock(); defer m.mu.Unlock(); return slices.Clone(m.did) }
+
+func (m *matrix) Follow(ids.MXUser)                                  {}
+func (m *matrix) Register(context.Context, ids.MXUser, string) error { return nil }
+func (m *matrix) Join(_ context.Context, _ ids.MXRoom, who, _ ids.MXUser) error {
+	return m.do("%s joins", who)
+}
+
+func (m *matrix) Leave(_ context.Context, _ ids.MXRoom, who ids.MXUser) error {
+	return m.do("%s leaves", who)
+}
+
+func (m *matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]relay.MXMember, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.members), nil
+}
+
+func (m *matrix) Notice(_ context.Context, _ ids.MXRoom, _ ids.MXUser, _, text string) error {
+	return m.do("notice: %s", text)
+}
+
+func (m *matrix) MarkRead(_ context.Context, _ ids.MXRoom, as ids.MXUser, event ids.MXEvent) error {
+	return m.do("%s has read %s", as, event)
+}
+
+func (m *matrix) Typing(_ context.Context, _ ids.MXRoom, as ids.MXUser, on bool) error {
+	return m.do("%s types %t", as, on)
+}
+
+func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _, source string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
+	return ids.MXEvent("$" + source), m.do("%s says %s", as, c.Body)
+}
+func (m *matrix) Mend(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
+func (m *matrix) Limits(context.Context) (relay.Limits, error)       { return relay.Limits{}, nil }
+
+// bench is a relay between the two, with a room in which alice and bob are.
+type bench struct {
+	*relay.Relay
+	t    *testing.T
+	rc   *chat
+	mx   *matrix
+	mu   sync.Mutex
+	live config.Live
+	n    int
+}
+
+const (
+	rcRoom = ids.RCRoom("room")
+	mxRoom = ids.MXRoom("!room:far.org")
+	bob    = ids.MXUser("@bob:far.org")
+)
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "relay.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, live: config.Default().Live, rc: &chat{people: map[ids.RCUser]relay.RCProfile{}, read: map[ids.RCUser]bool{}}, mx: &matrix{}}
+	b.Relay = &relay.Relay{
+		Store: st, RC: b.rc, MX: b.mx, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Live:           func() config.Live { b.mu.Lock(); defer b.mu.Unlock(); return b.live },
+		ReconcileEvery: 20 * time.Millisecond,
+	}
+	b.must(st.PutPuppet(t.Context(), relay.Puppet{MXUser: bob, RCUser: "bob", Username: "bob_far.org", Name: "Bob", Token: secret.New("t")}))
+	for _, name := range []string{"alice", "carol"} {
+		b.person(ids.RCUser(name), name)
+	}
+	b.rc.people["bob"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "bob", Username: "bob_far.org", Name: "Bob"}, Active: true}
+	b.rc.members = []ids.RCUser{"alice", "bob"}
+	b.mx.members = []relay.MXMember{{User: bob, Membership: "join"}, {User: "@alice:here.org", Membership: "join"}}
+	b.must(st.PutPortal(t.Context(), relay.Portal{RCRoom: rcRoom, MXRoom: mxRoom, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) person(id ids.RCUser, username string) {
+	who := relay.RCPerson{ID: id, Username: username, Name: strings.ToUpper(username)}
+	b.rc.people[id] = relay.RCProfile{RCPerson: who, Active: true}
+	b.must(b.Store.PutGhost(b.t.Context(), relay.Ghost{RCUser: id, MXUser: ids.MXUser("@" + username + ":here.org"), Username: username, Name: who.Name}))
+}
+
+// run lets the relay work until the test ends.
+func (b *bench) run() {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	b.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
+// says stores an event of bob's and returns its ID.
+func (b *bench) says(kind string, content map[string]any) string {
+	b.t.Helper()
+	b.n++
+	id := fmt.Sprintf("$event%d", b.n)
+	eventType := map[string]string{relay.KindMXMessage: "m.room.message", relay.KindMXReact: "m.reaction", relay.KindMXRedact: "m.room.redaction"}[kind]
+	payload, _ := json.Marshal(map[string]any{"event_id": id, "type": eventType, "sender": bob, "room_id": mxRoom, "origin_server_ts": time.Now().UnixMilli(), "content": content, "redacts": content["redacts"]})
+	b.must(b.Accept(b.t.Context(), []queue.Item{{ID: id, Lane: relay.MXLane(mxRoom), Kind: kind, Payload: payload}}, nil))
+	return id
+}
+
+func text(s string) map[string]any { return map[string]any{"msgtype": "m.text", "body": s} }
+
+func edit(of, s string) map[string]any {
+	return map[string]any{"msgtype": "m.text", "body": "* " + s, "m.new_content": text(s), "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": of}}
+}
+
+func until(t *testing.T, what string, got func() []string, ok func([]string) bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok(got()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %s; it is %q", what, got())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func (b *bench) untilRC(want ...string) {
+	b.t.Helper()
+	until(b.t, fmt.Sprintf("%q in Rocket.Chat", want), b.rc.log, func(got []string) bool { return slices.Equal(got, want) })
+}
+
+func TestWhatFollowsAMessageWaitsForIt(t *testing.T) {
+	b := newBench(t)
+	failures := 2
+	b.rc.fail = func(what string) error {
+		if strings.Contains(what, "says first") && failures > 0 {
+			failures--
+			return relay.ErrUnavailable
+		}
+		return nil
+	}
+	first := b.says(relay.KindMXMessage, text("first"))
+	b.says(relay.KindMXMessage, edit(first, "corrected"))
+	b.says(relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.says(relay.KindMXMessage, text("second"))
+	b.run()
+	b.untilRC("bob_far.org says first", "bob_far.org edits to corrected", "bob_far.org reacts :thumbsup: true", "bob_far.org says second")
+}
+
+func TestWhatFollowsABuriedMessageIsSkipped(t *testing.T) {
+	b := newBench(t)
+	b.rc.fail = func(what string) error {
+		if strings.Contains(what, "says first") {
+			return fmt.Errorf("%w: a secret of the server", relay.ErrRefused)
+		}
+		return nil
+	}
+	first := b.says(relay.KindMXMessage, text("first"))
+	b.says(relay.KindMXMessage, edit(first, "corrected"))
+	b.says(relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.says(relay.KindMXRedact, map[string]any{"redacts": first})
+	b.says(relay.KindMXMessage, text("second"))
+	b.run()
+	b.untilRC("bob_far.org says second")
+	until(t, "bob to be told", b.mx.log, func(got []string) bool {
+		return slices.ContainsFunc(got, func(s string) bool {
+			return strings.Contains(s, "was not carried to Rocket.Chat: Rocket.Chat refused it")
+		})
+	})
+	if strings.Contains(strings.Join(b.mx.log(), "\n"), "a secret of the server") {
+		t.Error("what the server said is shown in a room")
+	}
+}
+
+func TestWhoIsDeniedIsToldOnce(t *testing.T) {
+	b := newBench(t)
+	b.live.Users.Deny = []string{"@bob:*"}
+	for range 5 {
+		b.says(relay.KindMXMessage, text("let me in"))
+	}
+	b.run()
+	until(t, "all to be buried", func() []string {
+		n, err := b.Store.(*store.Store).Backlog(t.Context())
+		b.must(err)
+		return []string{fmt.Sprint(n.Buried)}
+	}, func(got []string) bool { return got[0] == "5" })
+	if n := len(b.mx.log()); n != 1 {
+		t.Errorf("bob was told %d times: %q", n, b.mx.log())
+	}
+	if got := b.rc.log(); len(got) != 0 {
+		t.Errorf("in Rocket.Chat: %q", got)
+	}
+}
+
+func TestADifferenceIsPutRightAtTheSecondLook(t *testing.T) {
+	b := newBench(t)
+	b.rc.members = []ids.RCUser{"alice", "bob", "carol"} // carol's ghost is not there
+	b.mx.members = []relay.MXMember{                     // bob has left, dave has come
+		{User: "@alice:here.org", Membership: "join"}, {User: bob, Membership: "leave"},
+	}
+	b.run()
+	until(t, "carol to join", b.mx.log, func(got []string) bool { return slices.Contains(got, "@carol:here.org joins") })
+	until(t, "bob to be removed", b.rc.log, func(got []string) bool { return slices.Contains(got, "removed bob") })
+	if slices.Contains(b.mx.log(), "@alice:here.org leaves") || slices.Contains(b.rc.log(), "removed alice") {
+		t.Error("alice, who is on both sides, was removed")
+	}
+}
+
+func TestReadReceiptsFollowTheReader(t *testing.T) {
+	b := newBench(t)
+	event := b.says(relay.KindMXMessage, text("read me"))
+	b.run()
+	b.untilRC("bob_far.org says read me")
+	if got := b.mx.log(); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "has read") }) {
+		t.Errorf("on Matrix before alice has read: %q", got)
+	}
+	b.rc.mu.Lock()
+	b.rc.read["alice"] = true
+	b.rc.mu.Unlock()
+	until(t, "alice's receipt", b.mx.log, func(got []string) bool { return slices.Contains(got, "@alice:here.org has read "+event) })
+}
+
+func TestTypingIsNobodysWhenTwoHaveTheName(t *testing.T) {
+	b := newBench(t)
+	b.person("carol2", "carol2")
+	b.rc.people["carol2"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "carol2", Username: "carol2", Name: "CAROL"}}
+	b.rc.members = []ids.RCUser{"alice", "carol", "carol2"}
+	b.run()
+	b.TypingInRocketChat(rcRoom, "CAROL", true)  // one of two
+	b.TypingInRocketChat(rcRoom, "nobody", true) // nobody
+	b.TypingInRocketChat(rcRoom, "ALICE", true)  // by display name
+	until(t, "alice to type", b.mx.log, func(got []string) bool { return slices.Contains(got, "@alice:here.org types true") })
+	if got := b.mx.log(); slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "@carol") && strings.Contains(s, "types") }) {
+		t.Errorf("on Matrix: %q", got)
+	}
+}
+
+func TestTypingOffCostsNothing(t *testing.T) {
+	b := newBench(t)
+	b.live.Typing = false
+	b.run()
+	b.TypingOnMatrix(t.Context(), mxRoom, []ids.MXUser{bob})
+	b.TypingInRocketChat(rcRoom, "alice", true)
+	b.mu.Lock()
+	b.live.Typing = true
+	b.mu.Unlock()
+	b.TypingOnMatrix(t.Context(), mxRoom, []ids.MXUser{bob})
+	b.untilRC("bob_far.org types true")
+	if got := b.mx.log(); slices.Contains(got, "@alice:here.org types true") {
+		t.Error("typing was shown while it was off")
+	}
+}
+
+func TestAnAddedAccountGoesAgainWhereItMayNotBe(t *testing.T) {
+	b := newBench(t)
+	b.live.Permissions.Invite = []string{"admin"}
+	payload, _ := json.Marshal(map[string]any{"_id": "m1", "rid": rcRoom, "t": "au", "msg": "bob_far.org", "ts": time.Now(), "u": map[string]any{"_id": "carol", "username": "carol"}})
+	b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m1", Lane: relay.RCLane(rcRoom), Kind: relay.KindRCMember, Payload: payload}}, nil))
+	b.run()
+	until(t, "carol to be told", b.rc.log, func(got []string) bool {
+		return slices.Contains(got, "removed bob") && slices.ContainsFunc(got, func(s string) bool {
+			return strings.HasPrefix(s, "told carol Sorry: the administrator does not let you invite people from Matrix")
+		})
+	})
+}
+
+func TestUnavailableIsNotRefused(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	down := true
+	b.rc.fail = func(string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if down {
+			return errors.Join(relay.ErrUnavailable, errors.New("connection refused"))
+		}
+		return nil
+	}
+	b.says(relay.KindMXMessage, text("patience"))
+	b.run()
+	<-time.After(300 * time.Millisecond) // several attempts
+	if got := b.mx.log(); len(got) > 0 {
+		t.Errorf("bob was told while Rocket.Chat was away: %q", got)
+	}
+	mu.Lock()
+	down = false
+	mu.Unlock()
+	b.untilRC("bob_far.org says patience")
+}
