@@ -52,7 +52,7 @@ say "the bridge with Synapse in place of Dendrite"
 APPLIANCE_TEST_HOMESERVER=synapse go test -timeout 20m ./bridge
 
 say "the same promises under the race detector"
-CGO_ENABLED=1 go test -race -timeout 20m ./bridge/queue/... ./bridge/config/... ./bridge/ids/... ./bridge/convert/...
+CGO_ENABLED=1 go test -race -timeout 20m ./bridge/queue/... ./bridge/relay/... ./bridge/config/... ./bridge/ids/... ./bridge/convert/...
 CGO_ENABLED=1 go test -race -timeout 20m -run 'TestAConversation|TestADirect|TestARoom|TestTheConf' ./bridge
 
 say "the demo, and what can be seen of it from outside"
