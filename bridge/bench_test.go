@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
 )
 
 func freePort(tb testing.TB) int {
@@ -205,4 +208,41 @@ func launch(b *testing.B, program, dir string, rooms int) {
 			b.ReportMetric(kb/1024, "RSS-MB")
 		}
 	}
+}
+
+// BenchmarkDendrite sends messages to one room of a real Dendrite, straight and
+// through the bridge in turns of fifty, and reports how fast the bridge is in
+// comparison: 1 is as fast as without it.
+func BenchmarkDendrite(b *testing.B) {
+	const turn = 50
+	w := newWorld(b, &rctest.Server{Polite: true})
+	room, mxRoom, bob := w.bridged()
+	home := w.home.Register("dave", "Dave")
+	straight := home.CreateRoom("straight", false, bob.ID)
+	if joined, _ := bob.AcceptInvitation(); joined != straight {
+		b.Fatal("bob joined another room")
+	}
+	var direct, bridged time.Duration
+	sent := w.delivered()
+	b.ResetTimer()
+	for i := range b.N {
+		start := time.Now()
+		for n := range turn {
+			home.Send(straight, fmt.Sprintf("straight %d %d", i, n))
+		}
+		direct += time.Since(start)
+		start = time.Now()
+		for n := range turn {
+			w.rc.Say(room, "alice", fmt.Sprintf("bridged %d %d", i, n))
+		}
+		sent += turn
+		for w.delivered() < sent {
+			time.Sleep(2 * time.Millisecond)
+		}
+		bridged += time.Since(start)
+	}
+	b.StopTimer()
+	mxtest.WaitFor(b, "everything on the other server", func() bool { return len(saidOnMatrix(bob, mxRoom)) >= sent })
+	b.ReportMetric(direct.Seconds()/bridged.Seconds(), "of-straight")
+	b.ReportMetric(float64(b.N*turn)/bridged.Seconds(), "messages/s")
 }

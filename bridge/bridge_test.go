@@ -30,7 +30,7 @@ const (
 
 // world is a Rocket.Chat, two homeservers that federate, and a bridge.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	rc        *rctest.Server
 	home, far *mxtest.Server
 	dir, url  string
@@ -59,13 +59,13 @@ func (s *syncBuffer) String() string {
 }
 
 // newWorld starts everything; configure may change the simulator before.
-func newWorld(t *testing.T, rc *rctest.Server) *world {
+func newWorld(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	return newWorldNamed(t, rc, "native")
 }
 
 // newWorldNamed is newWorld with a namespace.
-func newWorldNamed(t *testing.T, rc *rctest.Server, namespace string) *world {
+func newWorldNamed(t testing.TB, rc *rctest.Server, namespace string) *world {
 	t.Helper()
 	prefix := map[string]string{"prefixed": "rc_"}[namespace]
 	w := &world{t: t, rc: rc, home: mxtest.New(t, mxtest.Kind(t)), far: mxtest.New(t, mxtest.Dendrite), dir: t.TempDir(), log: &syncBuffer{}}

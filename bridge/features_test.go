@@ -55,6 +55,14 @@ func (s *stage) findText(body string) (id string, content map[string]any) {
 	return s.find(body, func(kind string, c map[string]any) bool { return kind == "m.room.message" && c["body"] == body })
 }
 
+// delivered returns how many messages our homeserver has got.
+func (w *world) delivered() int { return strings.Count(w.log.String(), "kind=rc.message") }
+
+func (w *world) waitForDelivered(n int) {
+	w.t.Helper()
+	mxtest.WaitFor(w.t, "our homeserver to have it", func() bool { return w.delivered() >= n })
+}
+
 // message waits for a message in Rocket.Chat.
 func (s *stage) message(what string, fits func(rctest.Message) bool) rctest.Message {
 	s.t.Helper()
@@ -301,7 +309,11 @@ func TestFeatureLongMessages(t *testing.T) {
 func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
 	s := newStage(t)
 	dm := s.rc.CreateDirect("alice", s.puppet)
+	n := s.delivered()
 	s.rc.Say(dm, "alice", "psst, bob")
+	// A server that joins in the very moment in which something is said may lose
+	// it, and people are not that quick.
+	s.waitForDelivered(n + 1)
 	mxRoom, inviter := s.bob.AcceptInvitation()
 	if inviter != s.alice() {
 		t.Errorf("%s invited", inviter)
@@ -312,7 +324,9 @@ func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
 
 	s.rc.CreateUser("carol")
 	three := s.rc.CreateDirect("alice", "carol", s.puppet)
+	n = s.delivered()
 	s.rc.Say(three, "carol", "hello you two")
+	s.waitForDelivered(n + 1)
 	mxRoom, inviter = s.bob.AcceptInvitation()
 	s.rc.Say(three, "alice", "hello")
 	if want := "@carol:" + s.home.Name; inviter != want {
@@ -328,7 +342,9 @@ func TestFeatureDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 	s.stop()
 	dm := s.rc.CreateDirect("alice", s.puppet)
 	s.rc.Say(dm, "alice", "anybody there?")
+	n := s.delivered()
 	s.startBridge()
+	s.waitForDelivered(n + 1)
 	mxRoom, _ := s.bob.AcceptInvitation()
 	s.waitForMatrix(s.bob, mxRoom, s.alice()+": anybody there?")
 }
