@@ -3,7 +3,6 @@ package convert
 import (
 	"encoding/json"
 	"mime"
-	"net/http"
 	"net/url"
 	"path"
 	"strconv"
@@ -144,14 +143,15 @@ func messageType(contentType string) string {
 }
 
 // ContentType returns what a file is: what its sender says, unless its first
-// bytes say something else. head holds up to 512 of them.
-func ContentType(said, name string, head []byte) string {
+// bytes say something else. looks is what they look like (http.DetectContentType),
+// "" when there are none.
+func ContentType(said, name, looks string) string {
 	said, _, err := mime.ParseMediaType(said)
 	if err != nil || !strings.Contains(said, "/") || said == "application/octet-stream" {
 		said, _, _ = mime.ParseMediaType(mime.TypeByExtension(strings.ToLower(path.Ext(name))))
 	}
-	seen, _, _ := mime.ParseMediaType(http.DetectContentType(head))
-	if len(head) == 0 || seen == "application/octet-stream" {
+	seen, _, _ := mime.ParseMediaType(looks)
+	if seen == "" || seen == "application/octet-stream" {
 		return first(said, "application/octet-stream") // nothing is known against it
 	}
 	kind, _, _ := strings.Cut(said, "/")

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -22,7 +23,7 @@ func TestContentTypesAreLookedAt(t *testing.T) {
 		{"nonsense", "a", "", "application/octet-stream"},
 		{"text/html; charset=utf-8", "a.html", "<html>", "text/html"},
 	} {
-		if got := ContentType(tc.said, tc.name, []byte(tc.head)); got != tc.want {
+		if got := ContentType(tc.said, tc.name, looks(tc.head)); got != tc.want {
 			t.Errorf("ContentType(%q, %q, %q) = %q, want %q", tc.said, tc.name, tc.head, got, tc.want)
 		}
 	}
@@ -63,4 +64,11 @@ func TestBytes(t *testing.T) {
 			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
 		}
 	}
+}
+
+func looks(head string) string {
+	if head == "" {
+		return ""
+	}
+	return http.DetectContentType([]byte(head))
 }

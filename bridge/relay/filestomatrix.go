@@ -12,6 +12,7 @@ import (
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
+	"net/http"
 	"time"
 
 	"appliance/bridge/convert"
@@ -111,7 +112,7 @@ func (r *Relay) fileToMatrix(ctx context.Context, p Portal, as ids.MXUser, f con
 	defer func() { _ = media.Body.Close() }()
 	info := convert.FileInfo{Size: media.Size, Width: f.Width, Height: f.Height}
 	body, head := peek(media.Body)
-	info.Type = convert.ContentType(convertType(f.Type, media.Type), f.Name, head[:min(len(head), 512)])
+	info.Type = convert.ContentType(convertType(f.Type, media.Type), f.Name, looks(head))
 	if info.Width == 0 {
 		if cfg, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
 			info.Width, info.Height = cfg.Width, cfg.Height
@@ -260,4 +261,12 @@ func (r *Relay) lateFilesToMatrix(ctx context.Context, item queue.Item) ([]queue
 		receipts = append(receipts, queue.Receipt{Part: latePart + i, RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(sender)})
 	}
 	return receipts, nil
+}
+
+// looks returns what the first bytes of a file look like.
+func looks(head []byte) string {
+	if len(head) == 0 {
+		return ""
+	}
+	return http.DetectContentType(head)
 }

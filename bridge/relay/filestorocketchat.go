@@ -62,7 +62,7 @@ func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.E
 		}
 		defer func() { _ = media.Body.Close() }()
 		body, head := peek(media.Body)
-		kind := convert.ContentType(convertType(said.Type, media.Type), e.Name(), head[:min(len(head), 512)])
+		kind := convert.ContentType(convertType(said.Type, media.Type), e.Name(), looks(head))
 		return r.RC.Upload(ctx, puppet, p.RCRoom, Media{Name: convert.FileName(e.Name(), kind), Type: kind, Size: media.Size, Body: &counter{r: body, c: media.Body}})
 	}
 	file, err := try()
