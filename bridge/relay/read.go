@@ -14,6 +14,9 @@ const (
 	readWithin = 30 * time.Minute
 	// maxReaders bounds of how many people in a room it is asked.
 	maxReaders = 20
+	// maxAsked bounds of how many rooms it is asked at one time: Rocket.Chat has
+	// more to do than to answer this.
+	maxAsked = 5
 )
 
 // unread is the newest message from Matrix that somebody has not read.
@@ -69,7 +72,7 @@ func (r *Relay) lookWhoHasRead(ctx context.Context) {
 		switch {
 		case now.Sub(u.since) > readWithin || !r.Live().Receipts:
 			delete(r.signs.unread, room)
-		case now.After(u.next):
+		case now.After(u.next) && len(due) < maxAsked:
 			u.next = now.Add(max(readEvery, now.Sub(u.since)/4))
 			due = append(due, u)
 		}
