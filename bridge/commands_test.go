@@ -92,6 +92,9 @@ func TestFeatureUnbridge(t *testing.T) {
 	})
 	s.bob.Send(s.mxRoom, "anybody here?")
 	s.rc.Say(s.room, "alice", "alone again")
+	// Dendrite 0.15 breaks a room for itself when others join in the moment in
+	// which it does.
+	s.rc.Kick(s.room, "alice", "eve")
 	s.must(s.people["alice"], s.room, "bridge", "invite "+s.bob.ID)
 	room, _ := s.bob.AcceptInvitation()
 	if room == s.mxRoom {

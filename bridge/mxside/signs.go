@@ -84,8 +84,13 @@ func readers(content json.RawMessage) []ids.MXUser {
 	return slices.Collect(maps.Keys(users))
 }
 
-// filter leaves everything out of a /sync that the bridge does not read.
-func (s *Side) filter() string {
+// filter leaves everything out of a /sync that the bridge does not read. The first
+// one of a user, without since, is a beginning: what was said before is not read.
+func (s *Side) filter(since string) string {
+	limit := "100"
+	if since == "" {
+		limit = "1"
+	}
 	live := s.Live()
 	var passing []string
 	if live.Typing {
@@ -98,7 +103,7 @@ func (s *Side) filter() string {
 	if live.Presence {
 		there = `"m.presence"`
 	}
-	return `{"presence":{"types":[` + there + `]},"account_data":{"types":[]},"room":{"timeline":{"limit":100},` +
+	return `{"presence":{"types":[` + there + `]},"account_data":{"types":[]},"room":{"timeline":{"limit":` + limit + `},` +
 		`"state":{"types":[]},"ephemeral":{"types":[` + strings.Join(passing, ",") + `]},"account_data":{"types":[]}}}`
 }
 
