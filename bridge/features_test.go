@@ -2,6 +2,8 @@ package bridge_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -393,4 +395,29 @@ func TestFeatureDiscussions(t *testing.T) {
 	s.find("word of the discussion", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.text" && strings.Contains(fmt.Sprint(c["body"]), "started a discussion") && strings.Contains(fmt.Sprint(c["body"]), "What to pack")
 	})
+}
+
+func TestFeatureBuriedItems(t *testing.T) {
+	s := newStage(t)
+	s.api("alice", "rooms.muteUser", map[string]any{"roomId": s.room, "username": s.puppet})
+	s.bob.Send(s.mxRoom, "too late?")
+	s.find("a word to bob", func(_ string, c map[string]any) bool {
+		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat")
+	})
+	res, err := http.Get(s.url + "/buried")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if !strings.Contains(string(list), "muted") || strings.Contains(string(list), "too late?") {
+		t.Errorf("buried: %s", list)
+	}
+	s.api("alice", "rooms.unmuteUser", map[string]any{"roomId": s.room, "username": s.puppet})
+	res, err = http.Post(s.url+"/buried/retry", "application/json", strings.NewReader(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	s.messageText("too late?")
 }

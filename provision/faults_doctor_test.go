@@ -216,7 +216,7 @@ func (p *patient) faults() []fault {
 		{"messages that wait", "queue", func() func() {
 			return status(fmt.Sprintf(`{"enabled":true,"waiting":7,"oldest_waiting":%q}`, time.Now().Add(-3*time.Hour).Format(time.RFC3339)))
 		}, "7 items wait, the oldest for 3h0m0s", "appliance logs bridge"},
-		{"messages that were given up", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 items could not be delivered", "appliance logs bridge"},
+		{"messages that were given up", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 items could not be delivered", "appliance buried"},
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge goes on with its old configuration", "mend config/bridge/bridge.yaml"},
 		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},

@@ -254,3 +254,42 @@ func TestTheFileWithTokensIsPrivate(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		check := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range []string{"a", "b"} {
+			_, err := s.Add(ctx, time.Now(), queue.Item{ID: id, Lane: "lane", Kind: "k", Payload: []byte("secret " + id)})
+			check(err)
+		}
+		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		check(err)
+		check(s.Bury(ctx, it, errors.New("no such room")))
+		list, err := s.GivenUp(ctx, 10)
+		check(err)
+		if len(list) != 1 || list[0].ID != "a" || list[0].Cause != "no such room" || list[0].Attempts != 1 || list[0].Buried.IsZero() {
+			t.Fatalf("given up: %+v", list)
+		}
+		check(s.Unbury(ctx, "a"))
+		if err := s.Unbury(ctx, "a"); !errors.Is(err, store.ErrNotBuried) {
+			t.Errorf("a second time: %v", err)
+		}
+		for _, want := range []string{"b", "a"} { // behind what waited
+			it, ok, err := s.Claim(ctx, time.Now(), time.Minute)
+			check(err)
+			if !ok || it.ID != want || string(it.Payload) != "secret "+want {
+				t.Fatalf("claimed %+v, %v; want %s", it, ok, want)
+			}
+			if want == "a" && it.Attempts != 1 {
+				t.Errorf("attempts = %d", it.Attempts)
+			}
+			check(s.Done(ctx, it, nil))
+		}
+	})
+}

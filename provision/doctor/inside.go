@@ -145,7 +145,7 @@ func (p Patient) queue(ctx context.Context) finding.Finding {
 	case lag > 10*time.Minute:
 		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the other side does not take them, or another server is down", "see: appliance logs bridge")
 	case s.Buried > 0:
-		return finding.Warning(fmt.Sprintf("%d items could not be delivered", s.Buried), "the bridge has given up on them and told their rooms", "see why with: appliance logs bridge")
+		return finding.Warning(fmt.Sprintf("%d items could not be delivered", s.Buried), "the bridge has given up on them and told their rooms", "see why, and try again, with: appliance buried")
 	}
 	return finding.Good("nothing waits for long and nothing was given up")
 }

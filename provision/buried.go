@@ -1,0 +1,85 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// A Buried is something that the bridge has given up, without what it says.
+type Buried struct {
+	ID       string    `json:"id"`
+	Lane     string    `json:"lane"` // "rc:" or "mx:" and the room it came from
+	Kind     string    `json:"kind"`
+	Accepted time.Time `json:"accepted"`
+	Buried   time.Time `json:"buried"`
+	Attempts int       `json:"attempts"`
+	Cause    string    `json:"cause"`
+}
+
+// Buried lists what the bridge has given up, oldest first.
+func (i *Installed) Buried(ctx context.Context) ([]Buried, error) {
+	var list []Buried
+	return list, i.askBridge(ctx, http.MethodGet, "/buried", nil, &list)
+}
+
+// A Retried says what became of a request to try again.
+type Retried struct {
+	Retried []string `json:"retried"`
+	Unknown []string `json:"unknown"` // not given up, or not there any more
+}
+
+// Retry makes the bridge try again what it has given up: some items, or all when
+// none is named.
+func (i *Installed) Retry(ctx context.Context, ids ...string) (Retried, error) {
+	var out Retried
+	if ids == nil {
+		ids = []string{}
+	}
+	return out, i.askBridge(ctx, http.MethodPost, "/buried/retry", map[string][]string{"ids": ids}, &out)
+}
+
+// bridgePort is where the bridge listens inside.
+const bridgePort = "29328"
+
+// askBridge calls the bridge on its inside address, which the host reaches and
+// nobody else outside.
+func (i *Installed) askBridge(ctx context.Context, method, path string, in, out any) error {
+	services, err := i.p.stack.Services(ctx)
+	if err != nil {
+		return err
+	}
+	address := services["bridge"].Address
+	if address == "" {
+		return errors.New("the bridge is not running (run: appliance up)")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(address, bridgePort)+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := (&http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return fmt.Errorf("the bridge does not answer: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the bridge answered %s: %s", res.Status, bytes.TrimSpace(data))
+	}
+	return json.Unmarshal(data, out)
+}
