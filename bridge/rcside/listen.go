@@ -562,7 +562,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 			}
 			known[baseID(m)] = true
 		} else if m.EditedAt != nil {
-			if err := add(relay.KindRCEdit, fmt.Sprintf("%s:edit:%d", baseID(m), m.EditedAt.UnixMilli())); err != nil {
+			if err := add(relay.KindRCEdit, editID(m)); err != nil {
 				return nil, err
 			}
 		}
