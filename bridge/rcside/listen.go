@@ -100,6 +100,8 @@ func (s *Side) reader(account ids.MXUser) *reader {
 
 // A reader reads rooms through one account's session.
 type reader struct {
+	// stale says that other signs are wanted than are subscribed to; with mu.
+	stale   bool
 	side    *Side
 	account ids.MXUser
 	more    chan struct{} // there is a new room, or a frame
@@ -118,6 +120,7 @@ func (r *reader) add(room ids.RCRoom) {
 	r.mu.Lock()
 	if _, ok := r.rooms[room]; !ok {
 		r.rooms[room] = false
+		r.stale = true
 	}
 	r.mu.Unlock()
 	r.signal()
@@ -128,6 +131,7 @@ func (r *reader) again(room ids.RCRoom) {
 	r.mu.Lock()
 	if done, ok := r.rooms[room]; ok && done {
 		r.rooms[room] = false
+		r.stale = true
 	}
 	r.mu.Unlock()
 	r.signal()
@@ -136,6 +140,7 @@ func (r *reader) again(room ids.RCRoom) {
 func (r *reader) remove(room ids.RCRoom) {
 	r.mu.Lock()
 	delete(r.rooms, room)
+	r.stale = true
 	r.mu.Unlock()
 }
 
@@ -224,6 +229,7 @@ func (r *reader) reset() {
 	r.subscribed = map[ids.RCRoom]bool{}
 	for room := range r.rooms {
 		r.rooms[room] = false
+		r.stale = true
 	}
 }
 
@@ -308,6 +314,7 @@ func (r *reader) catchUpRoom(ctx context.Context, conn *ddp.Conn, client *rocket
 	defer r.mu.Unlock()
 	if _, ok := r.rooms[room]; ok {
 		r.rooms[room] = true
+		r.stale = true
 	}
 	return nil
 }

@@ -24,6 +24,9 @@ func (s *Side) Follow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.readers {
+		r.mu.Lock()
+		r.stale = true
+		r.mu.Unlock()
 		r.signal()
 	}
 }
@@ -31,6 +34,13 @@ func (s *Side) Follow() {
 // followSigns subscribes to the signs that are wanted and not subscribed to, in
 // this session, and ends the subscriptions of those that are not.
 func (r *reader) followSigns(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
+	r.mu.Lock()
+	stale := r.stale || len(have) == 0
+	r.stale = false
+	r.mu.Unlock()
+	if !stale {
+		return nil
+	}
 	live := r.side.Live()
 	want := map[string]string{} // stream by event
 	if live.Typing {
@@ -54,11 +64,8 @@ func (r *reader) followSigns(ctx context.Context, conn *ddp.Conn, have map[strin
 		if have[event] {
 			continue
 		}
-		if err := conn.Subscribe(ctx, stream, event); err != nil {
-			if ctx.Err() != nil || conn.Err() != nil {
-				return err
-			}
-			r.side.Log.Warn("signs cannot be read", "stream", stream, "err", err)
+		if err := conn.Follow(ctx, stream, event); err != nil {
+			return err
 		}
 		have[event] = true
 	}

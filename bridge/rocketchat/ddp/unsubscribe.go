@@ -1,6 +1,20 @@
 package ddp
 
-import "context"
+import (
+	"context"
+	"strconv"
+)
+
+// Follow starts a subscription and does not wait for it: for what may be missed,
+// and of which there is much. Whether the server refuses is not told.
+func (c *Conn) Follow(ctx context.Context, stream, event string) error {
+	c.mu.Lock()
+	c.nextID++
+	id := "s" + strconv.Itoa(c.nextID)
+	c.mu.Unlock()
+	c.remember(event, id)
+	return c.send(ctx, frame{Msg: "sub", ID: id, Name: stream, Params: []any{event, map[string]any{"useCollection": false, "args": []any{}}}})
+}
 
 // Unsubscribe ends a subscription to an event of any stream. One that does not
 // exist, or a connection that has ended, is no error.
