@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // demo is one demo, below one directory.
@@ -17,10 +18,11 @@ type demo struct {
 	dir     string // .demo
 	program string // the appliance
 
-	homeserver string // dendrite or synapse
+	homeserver string        // dendrite or synapse
+	life       time.Duration // of the authority's certificates
 }
 
-func newDemo(dir, program string) *demo { return &demo{dir: dir, program: program} }
+func newDemo(dir, program string) *demo { return &demo{dir: dir, program: program, life: quarter} }
 
 // installedHomeserver is the homeserver of the installation, "" when there is none.
 func (d *demo) installedHomeserver() string {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -35,6 +36,8 @@ func run(ctx context.Context, args []string) error {
 	homeserver := flags.String("homeserver", "", "up: dendrite or synapse; that of the installation when there is one")
 	messages := flags.Int("messages", 500, "burst, lose and upgrade: how many messages go each way")
 	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
+	life := flags.Duration("life", 45*time.Second, "renew: how long certificates live")
+	during := flags.Duration("during", 150*time.Second, "renew: how long to open connections")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -60,10 +63,12 @@ func run(ctx context.Context, args []string) error {
 		return d.lose(ctx, *messages)
 	case "upgrade":
 		return d.upgrade(ctx, *messages)
+	case "renew":
+		return d.renew(ctx, *life, *during)
 	case "interrupt":
 		return d.interrupt(ctx)
 	case "burst":
 		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew or down")
 }

@@ -173,7 +173,7 @@ http {
 func (d *demo) pebble() error {
 	config := fmt.Sprintf(`{"pebble": {"listenAddress": "%[1]s:14000", "managementListenAddress": "%[1]s:15000",
 		"certificate": "/demo/directory.pem", "privateKey": "/demo/directory.key", "httpPort": 80, "tlsPort": 443,
-		"profiles": {"default": {"description": "90 days", "validityPeriod": 7776000}}}}`, gateway)
+		"profiles": {"default": {"description": "for the demo", "validityPeriod": %[2]d}}}}`, gateway, int(d.life.Seconds()))
 	if err := d.write("elsewhere/pebble/pebble.json", []byte(config), 0o644); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/acme/autocert"
 
@@ -17,9 +18,19 @@ import (
 type cache struct {
 	dir     string // CacheDir
 	publish func(host string, pem []byte) error
+	hidden  *hidden // may be nil
+}
+
+// hidden is a certificate that the cache does not show until there is another.
+type hidden struct {
+	host string
+	done atomic.Bool
 }
 
 func (c cache) Get(ctx context.Context, key string) ([]byte, error) {
+	if c.hidden != nil && key == c.hidden.host && !c.hidden.done.Load() {
+		return nil, autocert.ErrCacheMiss
+	}
 	return autocert.DirCache(c.dir).Get(ctx, key)
 }
 
@@ -33,6 +44,9 @@ func (c cache) Put(ctx context.Context, key string, data []byte) error {
 	}
 	if err := atomicfile.WriteOwned(filepath.Join(c.dir, key), data, 0o600, Owner, Owner); err != nil {
 		return err
+	}
+	if c.hidden != nil && key == c.hidden.host {
+		c.hidden.done.Store(true)
 	}
 	if c.publish == nil || strings.Contains(key, "+") { // an account, a token
 		return nil

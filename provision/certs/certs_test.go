@@ -285,3 +285,34 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 		}
 	})
 }
+
+// A certificate of a quarter of a minute is renewed although the authority fails when
+// autocert asks for it, which would then rest for an hour.
+func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a quarter of a minute")
+	}
+	srv := acmetest.NewFor(t, 15*time.Second)
+	cfg := config(t, srv, "chat.example.test")
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- certs.Serve(ctx, cfg, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	defer func() { stop(); <-done }()
+	serial := func() string {
+		s, err := certs.Inspect(cfg.Dir, "chat.example.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Serial
+	}
+	eventually(t, "a certificate", func() bool { return serial() != "" })
+	first, obtained := serial(), time.Now()
+	srv.Broken(true) // when autocert's timer comes
+	orders := srv.Asked("order-plz")
+	eventually(t, "a failed renewal", func() bool { return srv.Asked("order-plz") > orders })
+	srv.Broken(false)
+	eventually(t, "a renewal", func() bool { return serial() != first })
+	if since := time.Since(obtained); since > 15*time.Second {
+		t.Errorf("renewed after %s", since)
+	}
+}

@@ -2,10 +2,12 @@ package certs
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,21 +46,23 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 }
 
 // keep sees to it that host has a certificate. Asking autocert for it once
-// starts autocert's own timer, which renews it; asking again from time to time
-// mends what went wrong meanwhile and puts a renewed certificate in place.
+// starts autocert's own timer, which renews it when a third of its life is left;
+// but after one failure that timer rests for up to an hour, whatever the life of
+// the certificate, and tells nobody. So keep looks after it, renews what is
+// overdue itself, and records what the authority said.
 func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 	for failures := 0; ctx.Err() == nil; {
-		wait := time.Hour
 		err := waiting(i.cfg, host, time.Now())
 		if err == nil {
-			err = i.get(host)
+			i, err = i.fresh(host)
 			if recErr := record(i.cfg, host, err); recErr != nil {
 				log.Error("cannot keep what the authority said", "err", recErr)
 			}
 		}
+		wait := min(time.Hour, i.breath(host))
 		if err != nil && ctx.Err() == nil {
 			failures++
-			wait = pause(failures, err)
+			wait = i.pause(host, failures, err)
 			log.Warn("no certificate", "err", err, "again_in", wait.Round(time.Second).String())
 		} else {
 			failures = 0
@@ -68,6 +72,56 @@ func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// fresh returns when host has a certificate that is not overdue, and the issuer
+// that looks after it from now on.
+func (i *issuer) fresh(host string) (*issuer, error) {
+	leaf, err := i.leaf(host)
+	if err != nil || time.Until(leaf.NotAfter) > life(leaf)/4 {
+		return i, i.get(host)
+	}
+	next, err := newIssuer(i.transport.ctx, i.cfg, true)
+	if err != nil {
+		return i, err
+	}
+	c, _ := next.manager.Cache.(cache)
+	c.hidden = &hidden{host: host} // as if there were none: then autocert asks at once, and says how it went
+	next.manager.Cache = c
+	if err := next.get(host); err != nil {
+		return i, err
+	}
+	return next, nil
+}
+
+// leaf is the certificate of host in the cache.
+func (i *issuer) leaf(host string) (*x509.Certificate, error) {
+	return readLeaf(filepath.Join(CacheDir(i.cfg.Dir, i.cfg.Directory), host))
+}
+
+func life(leaf *x509.Certificate) time.Duration { return leaf.NotAfter.Sub(leaf.NotBefore) }
+
+// breath is the time in which a certificate of this life may be looked at once:
+// a long one every hour, one of minutes every few seconds.
+func (i *issuer) breath(host string) time.Duration {
+	leaf, err := i.leaf(host)
+	if err != nil {
+		return time.Hour
+	}
+	return max(life(leaf)/12, time.Second)
+}
+
+// pause is how long to wait after failures in a row, which is never so long that
+// a certificate of a short life would expire in it.
+func (i *issuer) pause(host string, failures int, err error) time.Duration {
+	wait := pause(failures, err)
+	if refused, ok := errors.AsType[*RefusedError](err); ok && !refused.RetryAt.IsZero() {
+		return wait
+	}
+	if leaf, err := i.leaf(host); err == nil {
+		wait = min(wait, max(life(leaf)/12, time.Second))
+	}
+	return wait
 }
 
 // pause is how long to wait after a number of failures in a row: authorities

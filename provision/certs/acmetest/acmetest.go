@@ -34,20 +34,27 @@ type Server struct {
 	CAFile    string // trusts the directory's own certificate
 	HTTPPort  int    // where challenges are fetched from
 
-	store *db.MemoryStore
-	mu    sync.Mutex
-	asked map[string]int // requests by the first part of their path
-	busy  time.Duration  // answer 429 with this Retry-After to new orders
+	store  *db.MemoryStore
+	mu     sync.Mutex
+	asked  map[string]int // requests by the first part of their path
+	broken bool
+	busy   time.Duration // answer 429 with this Retry-After to new orders
 }
 
 // New starts an authority that validates http-01 challenges on a free local
 // port. It stops when the test ends.
 func New(tb testing.TB) *Server {
 	tb.Helper()
+	return NewFor(tb, 90*24*time.Hour)
+}
+
+// NewFor starts an authority whose certificates live for some time.
+func NewFor(tb testing.TB, life time.Duration) *Server {
+	tb.Helper()
 	tb.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	logger := log.New(io.Discard, "", 0)
 	s := &Server{HTTPPort: FreePort(tb), store: db.NewMemoryStore(), asked: map[string]int{}}
-	authority := ca.New(logger, s.store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default", ValidityPeriod: 90 * 24 * 3600}})
+	authority := ca.New(logger, s.store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default", ValidityPeriod: uint64(life.Seconds())}})
 	validator := va.New(logger, s.HTTPPort, FreePort(tb), false, nameServer(tb), s.store)
 	front := wfe.New(logger, s.store, validator, authority, []string{"test.invalid"}, false, false, 1, 1)
 
@@ -81,6 +88,14 @@ func (s *Server) Busy(retryAfter time.Duration) {
 	s.busy = retryAfter
 }
 
+// Broken makes the authority fail at new orders, without a word about when to
+// come back.
+func (s *Server) Broken(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = yes
+}
+
 // Asked returns how many requests came for a part of the protocol, such as
 // "order-plz" (new orders), without those whose nonce Pebble spurned.
 func (s *Server) Asked(part string) int {
@@ -93,8 +108,15 @@ func (s *Server) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		s.mu.Lock()
-		busy := s.busy
+		busy, broken := s.busy, s.broken
 		s.mu.Unlock()
+		if broken && part == "order-plz" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"type":"urn:ietf:params:acme:error:unauthorized","detail":"out of order"}`)
+			s.count(part)
+			return
+		}
 		if busy > 0 && part == "order-plz" {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Retry-After", strconv.Itoa(int(busy.Seconds())))

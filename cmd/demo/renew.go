@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// quarter is the lifetime of the demo's certificates otherwise.
+const quarter = 90 * 24 * time.Hour
+
+// renew lets the authority issue certificates that live for a short time only,
+// and opens connection after connection through the front door while the
+// installation renews them: none may fail, and none may show a certificate that
+// has expired.
+func (d *demo) renew(ctx context.Context, life, during time.Duration) (err error) {
+	if err := d.lifetime(ctx, life); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.lifetime(context.WithoutCancel(ctx), quarter)) }()
+	roots, err := os.ReadFile(d.path("ca.pem"))
+	if err != nil {
+		return err
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(roots)
+	seen := &serials{first: map[string]time.Time{}}
+	load, cancel := context.WithTimeout(ctx, during)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, name := range []string{chatHost, serverName} {
+		for range 4 {
+			wg.Go(func() { seen.knock(load, name, pool) })
+		}
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if n := seen.failed.Load(); n > 0 {
+		return fmt.Errorf("%d of %d handshakes failed: %w", n, seen.done.Load(), seen.err)
+	}
+	if want := 2 * int(during/life); len(seen.first) < want {
+		return fmt.Errorf("only %d certificates were shown in %s, and each lives for %s", len(seen.first), during, life)
+	}
+	d.say("%d handshakes in %s over %d certificates that live for %s each: none failed", seen.done.Load(), during, len(seen.first), life)
+	return nil
+}
+
+// lifetime has the authority start anew, issuing for another time, and everybody
+// get certificates of it.
+func (d *demo) lifetime(ctx context.Context, life time.Duration) error {
+	d.life = life
+	if err := d.pebble(); err != nil {
+		return err
+	}
+	if _, err := d.command(ctx, "docker", "restart", project+"-pebble-1"); err != nil {
+		return err
+	}
+	if err := d.elsewhere(ctx); err != nil {
+		return err
+	}
+	return d.appliance(ctx, false)
+}
+
+// serials are the certificates that were shown.
+type serials struct {
+	done, failed atomic.Int64
+	mu           sync.Mutex
+	first        map[string]time.Time
+	err          error // the first
+}
+
+func (s *serials) knock(ctx context.Context, name string, pool *x509.CertPool) {
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}} // verifies the time too
+	for ctx.Err() == nil {
+		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", "443"))
+		if ctx.Err() != nil {
+			return
+		}
+		s.done.Add(1)
+		if err != nil {
+			s.failed.Add(1)
+			s.mu.Lock()
+			s.err = errors.Join(s.err, err)
+			s.mu.Unlock()
+			return // one is enough
+		}
+		tc, _ := conn.(*tls.Conn)
+		serial := tc.ConnectionState().PeerCertificates[0].SerialNumber.String()
+		_ = conn.Close()
+		s.mu.Lock()
+		if _, known := s.first[serial]; !known {
+			s.first[serial] = time.Now()
+		}
+		s.mu.Unlock()
+		select { // a few hundred a second are enough
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
