@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ func TestTheManualTellsTheTruth(t *testing.T) {
 	}
 	want := between(t, text, "answers", answersTable())
 	want = between(t, want, "status", statusTable(t))
+	want = between(t, want, "commands", commandsTable(t))
 	if bytes.Equal(text, want) {
 		return
 	}
@@ -85,4 +87,66 @@ func between(t *testing.T, text []byte, name, table string) []byte {
 	}
 	i += bytes.IndexByte(text[i:], '\n') + 1
 	return bytes.Join([][]byte{text[:i], []byte(table), text[j:]}, nil)
+}
+
+// commandsTable lists every command with its flags, as their help has them.
+func commandsTable(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("| command | what it does | flags |\n|---|---|---|\n")
+	leaves(t, nil, "", func(use, short string, flags []string) {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", use, short, strings.Join(flags, " "))
+	})
+	return b.String()
+}
+
+// leaves walks the commands below path by reading their help.
+func leaves(t *testing.T, path []string, short string, leaf func(use, short string, flags []string)) {
+	t.Helper()
+	var out bytes.Buffer
+	if status := cli.Run(t.Context(), cli.Env{Args: append(slices.Clone(path), "--help"), Stdout: &out, Stderr: &out}); status != 0 {
+		t.Fatalf("%v --help: status %d", path, status)
+	}
+	help := out.String()
+	names := firstWords(section(help, "Available Commands:"))
+	_, own, _ := strings.Cut(section(help, "Usage:"), "appliance")
+	use, _, _ := strings.Cut(strings.TrimSpace(own), "\n")
+	if len(path) > 0 && (len(names) == 0 || strings.Contains(help, "[command]") && len(firstWords(section(help, "Flags:"))) > 1) {
+		var flags []string
+		for _, f := range firstWords(section(help, "Flags:")) {
+			if f = strings.TrimSuffix(f, ","); f != "-h" && f != "--help" {
+				flags = append(flags, "`"+f+"`")
+			}
+		}
+		leaf("appliance "+strings.TrimSuffix(use, " [flags]"), short, flags)
+	}
+	for _, name := range names {
+		if name != "help" && name != "completion" {
+			_, about, _ := strings.Cut(section(help, "Available Commands:"), "  "+name+" ")
+			about, _, _ = strings.Cut(about, "\n")
+			leaves(t, append(slices.Clone(path), name), strings.TrimSpace(about), leaf)
+		}
+	}
+}
+
+// section is the indented text below a title of a help page.
+func section(help, title string) string {
+	_, rest, _ := strings.Cut(help, "\n"+title+"\n")
+	text, _, _ := strings.Cut(rest, "\n\n")
+	return text
+}
+
+// firstWords are the names in a list; of a flag, its long name.
+func firstWords(list string) []string {
+	var out []string
+	for line := range strings.Lines(list) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) > 1 && strings.HasPrefix(f[0], "-") && strings.HasSuffix(f[0], ",") && strings.HasPrefix(f[1], "--"):
+			out = append(out, f[1])
+		case len(f) > 0 && !strings.HasPrefix(line, "            "):
+			out = append(out, f[0])
+		}
+	}
+	return out
 }
