@@ -3,7 +3,6 @@ package bridge_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,17 +18,6 @@ import (
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
-
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	addr, _ := l.Addr().(*net.TCPAddr)
-	return addr.Port
-}
 
 // busyRooms is how many rooms talk at once in benchmarks.
 const busyRooms = 64
@@ -171,7 +159,7 @@ func BenchmarkLargeInstallation(b *testing.B) {
 
 func launch(b *testing.B, program, dir string, rooms int) {
 	in := newInstant(b)
-	file, url := in.configure(b, dir, freePort(b))
+	file, url := in.configure(b, dir, mxtest.FreePort(b))
 	ctx, cancel := context.WithCancel(b.Context())
 	cmd := exec.CommandContext(ctx, program, "bridge", "--config", file)
 	cmd.Stdout, cmd.Stderr = b.Output(), b.Output()

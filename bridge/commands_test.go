@@ -40,6 +40,7 @@ func (w *world) told(username, text string) string {
 }
 
 func TestFeatureCommands(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	alice := s.people["alice"]
 	s.must(alice, s.room, "bridge", "help")
@@ -75,6 +76,7 @@ func TestFeatureCommands(t *testing.T) {
 }
 
 func TestFeatureUnbridge(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	eve := s.rc.CreateUser("eve")
 	s.rc.Invite(s.room, "alice", "eve")
@@ -109,6 +111,7 @@ func TestFeatureUnbridge(t *testing.T) {
 }
 
 func TestFeaturePublicRooms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice := w.rc.CreateUser("alice", "user", "bot")
 	lobby := w.rc.CreateRoom("p", "lobby", "alice")
@@ -148,6 +151,7 @@ func TestFeaturePublicRooms(t *testing.T) {
 }
 
 func TestFeaturePermissions(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	alice := s.people["alice"]
 	mods := s.rc.CreateUser("mods", "user", "moderator")
@@ -204,6 +208,7 @@ func TestFeaturePermissions(t *testing.T) {
 }
 
 func TestFeatureFloodLimits(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.configure("flood: {per_person: 5, per_server: 100}\n")
 	for i := range 12 {

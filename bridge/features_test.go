@@ -111,6 +111,7 @@ func redacted(e map[string]any) any {
 }
 
 func TestFeatureFormatting(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.Say(s.room, "alice", "*bold* and `code`, @"+s.puppet)
 	_, c := s.find("bold", func(_ string, c map[string]any) bool { return strings.Contains(fmt.Sprint(c["body"]), "bold") })
@@ -129,6 +130,7 @@ func TestFeatureFormatting(t *testing.T) {
 }
 
 func TestFeatureEdits(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	id := s.rc.Say(s.room, "alice", "frist")
 	event, _ := s.findText("frist")
@@ -161,6 +163,7 @@ func TestFeatureEdits(t *testing.T) {
 }
 
 func TestFeatureDeletes(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	id := s.rc.Say(s.room, "alice", "regretted")
 	event, _ := s.findText("regretted")
@@ -186,6 +189,7 @@ func TestFeatureDeletes(t *testing.T) {
 }
 
 func TestFeatureReactions(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	id := s.rc.Say(s.room, "alice", "nice?")
 	event, _ := s.findText("nice?")
@@ -216,6 +220,7 @@ func TestFeatureReactions(t *testing.T) {
 }
 
 func TestFeatureRepliesAndThreads(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	id := s.rc.Say(s.room, "alice", "question")
 	event, _ := s.findText("question")
@@ -246,6 +251,7 @@ func TestFeatureRepliesAndThreads(t *testing.T) {
 }
 
 func TestFeatureLongMessages(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	long := strings.Repeat("Many words make a long story. ", 400) // 12,000 characters: three messages
 	event := s.bob.Send(s.mxRoom, long)
@@ -309,6 +315,7 @@ func TestFeatureLongMessages(t *testing.T) {
 }
 
 func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dm := s.rc.CreateDirect("alice", s.puppet)
 	n := s.delivered()
@@ -340,6 +347,7 @@ func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
 }
 
 func TestFeatureDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.stop()
 	dm := s.rc.CreateDirect("alice", s.puppet)
@@ -352,6 +360,7 @@ func TestFeatureDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 }
 
 func TestFeatureEditsTakenBack(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	event := s.bob.Send(s.mxRoom, "one")
 	s.messageText("one")
@@ -372,6 +381,7 @@ func TestFeatureEditsTakenBack(t *testing.T) {
 }
 
 func TestFeatureManyDeletedAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("carol")
 	s.rc.Invite(s.room, "alice", "carol")
@@ -390,6 +400,7 @@ func TestFeatureManyDeletedAtOnce(t *testing.T) {
 }
 
 func TestFeatureDiscussions(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.api("alice", "rooms.createDiscussion", map[string]any{"prid": s.room, "t_name": "What to pack"})
 	s.find("word of the discussion", func(_ string, c map[string]any) bool {
@@ -398,6 +409,7 @@ func TestFeatureDiscussions(t *testing.T) {
 }
 
 func TestFeatureBuriedItems(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.api("alice", "rooms.muteUser", map[string]any{"roomId": s.room, "username": s.puppet})
 	s.bob.Send(s.mxRoom, "too late?")

@@ -91,6 +91,7 @@ func (s *stage) withFile(name string) rctest.Message {
 }
 
 func TestFeatureFiles(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	data := picture(70, 50)
 	s.rc.Upload(s.room, "alice", "harbour view.png", "image/png", data, "the *harbour*")
@@ -135,6 +136,7 @@ func TestFeatureFiles(t *testing.T) {
 }
 
 func TestFeatureCaptionEdits(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	id := s.rc.Upload(s.room, "alice", "notes.pdf", "application/pdf", []byte("%PDF-1.4 not much"), "tuesday")
 	event, before := s.find("the file", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.file" })
@@ -147,6 +149,7 @@ func TestFeatureCaptionEdits(t *testing.T) {
 }
 
 func TestFeatureFilesThatDoNotFit(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.Upload(s.room, "alice", "film.bin", "application/octet-stream", make([]byte, mxtest.UploadLimit+1), "")
 	s.find("a word about the film", func(_ string, c map[string]any) bool {
@@ -168,6 +171,7 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 }
 
 func TestFeatureLocations(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.location", "body": "here", "geo_uri": "geo:51.5,-0.12;u=35"})
 	s.message("the place", func(m rctest.Message) bool {
@@ -183,6 +187,7 @@ func TestFeatureLocations(t *testing.T) {
 }
 
 func TestFeaturePolls(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	text := func(body string) map[string]any { return map[string]any{"org.matrix.msc1767.text": body} }
 	answer := func(id, body string) map[string]any { return map[string]any{"id": id, "org.matrix.msc1767.text": body} }
@@ -213,6 +218,7 @@ func TestFeaturePolls(t *testing.T) {
 }
 
 func TestFeatureFilesThatAreLate(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	data := []byte("%PDF-1.4 patience")
 	mxc := s.upload("late.pdf", "application/pdf", data)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestFeatureHistory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice := w.rc.CreateUser("alice")
 	w.rc.CreateUser("carol")

@@ -20,6 +20,7 @@ import (
 
 	"appliance/bridge"
 	"appliance/bridge/ids"
+	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
 	"appliance/bridge/secret"
@@ -268,7 +269,7 @@ func (in *instant) start(tb testing.TB, rooms, links int) string {
 	tb.Helper()
 	dir := tb.TempDir()
 	filled(tb, filepath.Join(dir, "bridge.db"), rooms, rooms, links)
-	file, url := in.configure(tb, dir, freePort(tb))
+	file, url := in.configure(tb, dir, mxtest.FreePort(tb))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {

@@ -131,6 +131,7 @@ func (s *stage) bobTypes(on bool) {
 }
 
 func TestFeatureTyping(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	seen, shown := s.watch(s.bob), s.activity()
 	mxtest.WaitFor(t, "the bridge to listen", func() bool { return s.rc.Subscribers("stream-notify-room", s.room+"/user-activity") == 2 })
@@ -147,6 +148,7 @@ func TestFeatureTyping(t *testing.T) {
 }
 
 func TestFeatureReceipts(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	seen := s.watch(s.bob)
 	unread := func(p rctest.Person) float64 {
@@ -179,6 +181,7 @@ func TestFeatureReceipts(t *testing.T) {
 }
 
 func TestFeaturePresence(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.configure("presence: true\n")
 	seen := s.watch(s.bob)
@@ -266,6 +269,7 @@ func (w *world) avatarInRC(username string) []byte {
 }
 
 func TestFeatureNamesAndPictures(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	alice := s.people["alice"]
 	s.rc.SetName("alice", "Alice of Wonderland")
@@ -298,6 +302,7 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 }
 
 func TestFeatureHostileNames(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("carol")
 	name := func(shown string) string {
@@ -325,6 +330,7 @@ func TestFeatureHostileNames(t *testing.T) {
 }
 
 func TestFeatureDepartures(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	carol := s.rc.CreateUser("carol")
 	s.rc.Invite(s.room, "alice", "carol")

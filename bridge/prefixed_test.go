@@ -12,6 +12,7 @@ import (
 // TestFeatureSharedHomeserver: people of the homeserver that the bridge uses talk
 // to Rocket.Chat as people of other servers do.
 func TestFeatureSharedHomeserver(t *testing.T) {
+	t.Parallel()
 	w := newWorldNamed(t, &rctest.Server{Polite: true}, "prefixed")
 	alice := w.rc.CreateUser("alice", "user", "bot")
 	room := w.rc.CreateRoom("p", "plans", "alice")

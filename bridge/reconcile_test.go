@@ -39,6 +39,7 @@ func (w *world) compareOften() {
 }
 
 func TestFeatureReconcile(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	carol := s.rc.CreateUser("carol")
 	s.rc.Invite(s.room, "alice", "carol")
@@ -67,6 +68,7 @@ func TestFeatureReconcile(t *testing.T) {
 
 // TestFeatureLostHints: the web server could not tell the bridge of an invitation.
 func TestFeatureLostHints(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.compareOften()
 	room := s.bob.CreateRoom("Without a hint", false, s.alice())
@@ -77,6 +79,7 @@ func TestFeatureLostHints(t *testing.T) {
 // TestFeatureDirectRedactions: Dendrite does not pass these on; the bridge reads
 // them through the ghost.
 func TestFeatureDirectRedactions(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	dmRoom := s.bob.CreateRoom("", true, s.alice())
 	s.hint(dmRoom, s.alice(), s.bob.ID)
@@ -93,6 +96,7 @@ func TestFeatureDirectRedactions(t *testing.T) {
 // TestFeatureAnotherBridge: a room that another bridge connects with this
 // Rocket.Chat is left alone.
 func TestFeatureAnotherBridge(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	room := s.bob.CreateRoom("Twice", false)
 	s.bob.Must("PUT", "/_matrix/client/v3/rooms/"+room+"/state/uk.half-shot.bridge/other", map[string]any{
@@ -118,6 +122,7 @@ func TestFeatureAnotherBridge(t *testing.T) {
 // TestFeatureTheFirstOneLeaves: a room goes on when the one through whom the bridge
 // read it has left.
 func TestFeatureTheFirstOneLeaves(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("carol")
 	room := s.bob.CreateRoom("Garden", false, s.alice(), "@carol:"+s.home.Name)

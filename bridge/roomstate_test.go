@@ -59,6 +59,7 @@ func (s *stage) promote() {
 }
 
 func TestFeatureRoomNameAndTopic(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.SetTopic(s.room, "alice", "where to go")
 	s.waitForState("m.room.topic", "the topic", func(c map[string]any) bool { return c["topic"] == "where to go" })
@@ -86,6 +87,7 @@ func TestFeatureRoomNameAndTopic(t *testing.T) {
 }
 
 func TestFeatureRolesAndPowers(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	if n := s.power(s.alice()); n != 90 {
 		t.Errorf("the owner begins with %v", n)
@@ -136,6 +138,7 @@ func (s *stage) roles(username string) []string {
 }
 
 func TestFeatureReadOnlyAndArchived(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	writers := func(n float64) func(map[string]any) bool {
 		return func(c map[string]any) bool { v, _ := c["events_default"].(float64); return v == n }
@@ -157,6 +160,7 @@ func TestFeatureReadOnlyAndArchived(t *testing.T) {
 }
 
 func TestFeatureKicksAndBans(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("carol")
 	s.rc.Invite(s.room, "alice", "carol")
@@ -186,6 +190,7 @@ func TestFeatureKicksAndBans(t *testing.T) {
 }
 
 func TestFeatureEncryptedRooms(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice")
 	bob := w.far.Register("bob", "Bob Builder")
@@ -229,6 +234,7 @@ func TestFeatureEncryptedRooms(t *testing.T) {
 }
 
 func TestFeatureRoomUpgrades(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.promote()
 	next := s.bob.CreateRoom("journeys, second part", false)

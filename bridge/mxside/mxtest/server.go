@@ -12,7 +12,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
+	mrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -232,15 +234,20 @@ func certificate(tb testing.TB) (cert, key string) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
 }
 
-// FreePort returns a port of loopback that nobody listens on.
+// FreePort returns a port of loopback that nobody listens on, out of those that
+// connections do not take.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range 1000 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+mrand.IntN(18000)))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = ln.Close() }()
+		return ln.Addr().(*net.TCPAddr).Port
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
+	tb.Fatal("no port is free")
+	return 0
 }
 
 // WaitFor looks until ok, and fails the test after a minute.
