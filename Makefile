@@ -45,8 +45,8 @@ images: ## Pull the images of the stack, or build them where no registry answers
 	@compose/stage/images.sh
 
 .PHONY: bench
-bench: ## Measure: ratios within one run
-	go test -run '^$$' -bench . -benchmem ./...
+bench: setup images ## Measure: ratios within one run
+	@compose/stage/bench.sh
 
 .PHONY: lint
 lint: ## Vet, check the formatting and that go.mod is tidy

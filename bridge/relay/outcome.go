@@ -39,14 +39,14 @@ func (r *Relay) tellSender(ctx context.Context, item queue.Item, cause error) {
 	defer cancel()
 	var err error
 	switch item.Kind {
-	case KindRCMessage:
+	case KindRCMessage, KindRCEdit, KindRCFiles:
 		m, perr := convert.ParseMessage(item.Payload)
 		if perr != nil {
 			return
 		}
 		err = r.RC.Tell(ctx, RCPerson{ID: ids.RCUser(m.User.ID), Username: m.User.Username, Name: m.User.Name},
-			fmt.Sprintf("Your message from %s was not carried to Matrix: %s.", m.Time.Format("15:04 MST"), queue.Sentence(cause)))
-	case KindMXMessage:
+			fmt.Sprintf("Your %s from %s was not carried to Matrix: %s.", thing(item.Kind), m.Time.Format("15:04 MST"), queue.Sentence(cause)))
+	case KindMXMessage, KindMXFile, KindMXPoll:
 		e, perr := convert.ParseEvent(item.Payload)
 		if perr != nil {
 			return
@@ -59,13 +59,26 @@ func (r *Relay) tellSender(ctx context.Context, item queue.Item, cause error) {
 			return
 		}
 		err = r.MX.Notice(ctx, p.MXRoom, r.reader(p), ids.Transaction(r.reader(p), "buried "+item.ID, 0),
-			fmt.Sprintf("%s: your last message was not carried to Rocket.Chat: %s.", e.Sender, queue.Sentence(cause)))
+			fmt.Sprintf("%s: your last %s was not carried to Rocket.Chat: %s.", e.Sender, thing(item.Kind), queue.Sentence(cause)))
 	default:
 		return
 	}
 	if err != nil {
 		r.Log.Warn("the sender of a buried item could not be told", "item", item.ID, "err", err)
 	}
+}
+
+// thing is what an item is to the person who made it.
+func thing(kind string) string {
+	switch kind {
+	case KindRCEdit:
+		return "edit of the message"
+	case KindRCFiles, KindMXFile:
+		return "file"
+	case KindMXPoll:
+		return "poll"
+	}
+	return "message"
 }
 
 func person(u rocketchat.UserRef) RCPerson {
