@@ -53,6 +53,14 @@ func (s *Side) followAll(ctx context.Context, running *sync.WaitGroup) {
 	}
 }
 
+// isFollowed reports whether a ghost is being read.
+func (s *Side) isFollowed(ghost ids.MXUser) bool {
+	s.followMu.Lock()
+	defer s.followMu.Unlock()
+	_, ok := s.followed[ghost]
+	return ok
+}
+
 // stillFollowed reports whether a ghost is to be read on, and forgets it when not.
 func (s *Side) stillFollowed(ghost ids.MXUser) bool {
 	s.followMu.Lock()
@@ -78,13 +86,14 @@ func (s *Side) follow(ctx context.Context, ghost ids.MXUser) {
 		}
 		wait = pollTimeout
 	}
+	s.forgetPosition(syncCursor + " " + string(ghost))
 }
 
 // readGhost makes one poll as a ghost and stores what it brings: what happened in
 // the rooms that are read through it, and its invitations.
 func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Duration) error {
 	key := syncCursor + " " + string(ghost)
-	since, err := s.Store.Cursor(ctx, key)
+	since, err := s.since(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -118,10 +127,7 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 	for id, inv := range invitations(ans, ghost) {
 		items = append(items, relay.InvitationItem(id, inv))
 	}
-	if len(items) == 0 && ans.NextBatch == since {
-		return nil
-	}
-	return s.Accept(ctx, items, map[string]string{key: ans.NextBatch})
+	return s.moved(ctx, key, ans.NextBatch, items)
 }
 
 // sweep reads every ghost once in a while until ctx ends.
@@ -139,6 +145,9 @@ func (s *Side) sweep(ctx context.Context) {
 		for _, g := range ghosts {
 			if err := s.readGhost(ctx, g.MXUser, 0); err != nil && ctx.Err() == nil {
 				s.Log.Debug("a ghost could not be read", "ghost", g.MXUser, "err", err)
+			}
+			if !s.isFollowed(g.MXUser) {
+				s.forgetPosition(syncCursor + " " + string(g.MXUser))
 			}
 			after = g.MXUser
 			if !wait(ctx, pause) {

@@ -139,7 +139,7 @@ type syncAnswer struct {
 
 // poll makes one long poll and stores what it brings, with the position.
 func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
-	since, err := s.Store.Cursor(ctx, syncCursor)
+	since, err := s.since(ctx, syncCursor)
 	if err != nil {
 		return fmt.Errorf("read a cursor: %w", err)
 	}
@@ -172,10 +172,7 @@ func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
 			}
 		}
 	}
-	if len(items) == 0 && ans.NextBatch == since {
-		return nil
-	}
-	return s.Accept(ctx, items, map[string]string{syncCursor: ans.NextBatch})
+	return s.moved(ctx, syncCursor, ans.NextBatch, items)
 }
 
 func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {

@@ -64,10 +64,11 @@ type Side struct {
 	limits limits
 	fill   sync.Mutex // one room is read back at a time
 
-	followMu sync.Mutex
-	followed map[ids.MXUser]time.Time // until when
-	follows  chan ids.MXUser
-	gaps     map[ids.MXRoom]*gap // with followMu
+	followMu  sync.Mutex
+	followed  map[ids.MXUser]time.Time // until when
+	follows   chan ids.MXUser
+	gaps      map[ids.MXRoom]*gap // with followMu
+	positions map[string]position // with followMu
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -76,7 +77,7 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the homeserver's address: %w", err)
 	}
-	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
+	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, positions: map[string]position{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()
