@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string) error {
 	homeserver := flags.String("homeserver", "", "up: dendrite or synapse; that of the installation when there is one")
 	messages := flags.Int("messages", 500, "burst, lose and upgrade: how many messages go each way")
 	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
-	life := flags.Duration("life", 45*time.Second, "renew: how long certificates live")
+	life := flags.Duration("life", time.Minute, "renew: how long certificates live")
 	during := flags.Duration("during", 150*time.Second, "renew: how long to open connections")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
