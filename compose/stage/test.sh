@@ -15,10 +15,10 @@ messages=${APPLIANCE_BURST:-200}
 export APPLIANCE_MUST_RUN=TestQueue,TestASecondProcessIsRefused,TestNothingIsLost,TestAConversation,TestADirectMessage,TestARoom,TestFeature
 
 say "the Go tests, with Dendrite and PostgreSQL beside them"
-go test -timeout 20m ./...
+go test -timeout 40m ./...
 
 say "the bridge with Synapse in place of Dendrite"
-APPLIANCE_TEST_HOMESERVER=synapse go test -timeout 20m ./bridge
+APPLIANCE_TEST_HOMESERVER=synapse go test -timeout 40m ./bridge
 
 say "the same promises under the race detector"
 CGO_ENABLED=1 go test -race -timeout 20m ./bridge/queue/... ./bridge/relay/... ./bridge/config/... ./bridge/ids/... ./bridge/convert/...
