@@ -433,3 +433,34 @@ func TestFeatureBuriedItems(t *testing.T) {
 	_ = res.Body.Close()
 	s.messageText("too late?")
 }
+
+func TestFeatureRoomMentionsAndLimits(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.Set("Message_MaxAllowedSize", 60)
+	s.rc.Say(s.room, "alice", "it is about #plans")
+	_, c := s.find("the room as a link", func(_ string, c map[string]any) bool { return strings.Contains(fmt.Sprint(c["body"]), "it is about") })
+	if html := fmt.Sprint(c["formatted_body"]); !strings.Contains(html, "https://matrix.to/#/") {
+		t.Errorf("formatted_body = %s", html)
+	}
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "this room", "format": "org.matrix.custom.html",
+		"formatted_body": fmt.Sprintf(`<a href="https://matrix.to/#/%s">this room</a>`, s.mxRoom),
+	})
+	s.messageText("#plans")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "hello all of you", "m.mentions": map[string]any{"room": true}})
+	s.messageText("hello all of you") // bob may not call everybody
+	s.promote()
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "wake up", "m.mentions": map[string]any{"room": true}})
+	s.messageText("@all wake up")
+	s.bob.Send(s.mxRoom, strings.Repeat("words and words ", 8))
+	mxtest.WaitFor(t, "three messages", func() bool {
+		n := 0
+		for _, m := range s.rc.Said(s.room) {
+			if strings.Contains(m.Text, "words") && len(m.Text) <= 60 {
+				n++
+			}
+		}
+		return n == 3
+	})
+}

@@ -80,7 +80,7 @@ func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.E
 // then what of the caption is too long for one message. A file that cannot be
 // had now follows later, one that never can is replaced by a line.
 func (r *Relay) mediaToRocketChat(ctx context.Context, item queue.Item, p Portal, puppet Puppet, e convert.Event, thread ids.RCMessage) ([]queue.Receipt, error) {
-	texts := convert.Caption(e, r.namesInEvent(ctx, p))
+	texts := convert.Caption(e, r.namesInEvent(ctx, p, e))
 	caption := ""
 	if len(texts) > 0 {
 		caption = texts[0]

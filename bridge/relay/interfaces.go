@@ -115,6 +115,7 @@ type Store interface {
 type RCRoomInfo struct {
 	ID           ids.RCRoom
 	Type         string
+	Slug         string // the name in addresses and mentions; direct rooms have none
 	Title        string
 	Topic        string
 	Announcement string

@@ -29,6 +29,15 @@ func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) conver
 			}
 			return ids.MXEvent(links[0].MXEvent), true
 		},
+		Room: func(channel string) (string, bool) {
+			for _, c := range m.Channels {
+				if strings.EqualFold(c.Name, channel) {
+					p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(c.ID))
+					return string(p.MXRoom), ok && err == nil && p.RCType != directRoom
+				}
+			}
+			return "", false
+		},
 	}
 }
 
@@ -41,9 +50,33 @@ func (r *Relay) addressOf(ctx context.Context, who RCPerson) (mx ids.MXUser, nam
 	return g.MXUser, g.Name, err == nil
 }
 
-// namesInEvent answers what a Matrix event mentions and quotes.
-func (r *Relay) namesInEvent(ctx context.Context, p Portal) convert.Lookup {
+// mayCallEverybody is the power that calling everybody in a room needs on Matrix,
+// unless its m.room.power_levels says otherwise.
+const mayCallEverybody = 50
+
+// namesInEvent answers what a Matrix event mentions and quotes, and what its
+// sender may do. What cannot be found out now is taken to be as usual.
+func (r *Relay) namesInEvent(ctx context.Context, p Portal, e convert.Event) convert.Lookup {
+	limits, err := r.RC.Limits(ctx)
+	if err != nil {
+		limits = Limits{}
+	}
+	quiet := false
+	if e.Content.Mentions != nil && e.Content.Mentions.Room {
+		powers, err := r.powers(ctx, p)
+		quiet = err == nil && powers.Of(e.Sender) < mayCallEverybody
+	}
 	return convert.Lookup{
+		Limit: limits.Text,
+		Quiet: quiet,
+		Channel: func(room string) (string, bool) {
+			linked, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(room))
+			if err != nil || !ok || linked.RCType == directRoom {
+				return "", false
+			}
+			info, ok, err := r.RC.Room(ctx, linked.RCRoom)
+			return info.Slug, ok && err == nil && info.Slug != ""
+		},
 		Permalink: func(event ids.MXEvent) (string, bool) {
 			message, err := r.messageOf(ctx, p, event)
 			return r.permalink(p, message), err == nil && message != ""

@@ -53,7 +53,7 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if e.HasFile() {
 		return r.mediaToRocketChat(ctx, item, p, puppet, e, thread)
 	}
-	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p))
+	parts := convert.ToRocketChat(e, r.namesInEvent(ctx, p, e))
 	receipts := make([]queue.Receipt, len(parts))
 	for i, text := range parts {
 		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
@@ -101,7 +101,7 @@ func (r *Relay) editInRocketChat(ctx context.Context, item queue.Item, p Portal,
 	if err != nil {
 		return nil, err
 	}
-	look := r.namesInEvent(ctx, p)
+	look := r.namesInEvent(ctx, p, e)
 	parts := convert.ToRocketChat(e, look)
 	if file {
 		if parts = convert.Caption(e, look); len(parts) == 0 {

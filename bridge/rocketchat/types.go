@@ -123,6 +123,7 @@ type Message struct {
 	Role        string              `json:"role,omitempty"`  // of "subscription-role-added" and "-removed"
 	Alias       string              `json:"alias,omitempty"`
 	Mentions    []Mention           `json:"mentions,omitempty"`
+	Channels    []ChannelRef        `json:"channels,omitempty"`
 	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
 	Location    *Location           `json:"location,omitempty"`
 	Attachments []Attachment        `json:"attachments,omitempty"`
@@ -154,6 +155,12 @@ type Mention struct {
 	Username string `json:"username"`
 	Name     string `json:"name,omitempty"`
 	Type     string `json:"type,omitempty"` // "user", "team"; often absent
+}
+
+// A ChannelRef is a room that a message names, as the server found it in its text.
+type ChannelRef struct {
+	ID   string `json:"_id"`
+	Name string `json:"name"`
 }
 
 // An Attachment is part of a message: a file or a quotation. Links begin with
