@@ -76,6 +76,11 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		txn.Signs = txn.OldSigns
 	}
 	s.signs(r.Context(), txn.Signs, "")
+	if s.Kind == "synapse" && s.sync.takeRefusal() {
+		answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "again, please, with what came before")
+		go s.refused()
+		return
+	}
 	var items []queue.Item
 	for _, raw := range txn.Events {
 		if it, ok := s.item(raw, ""); ok {

@@ -39,13 +39,25 @@ type syncState struct {
 	mu         sync.Mutex
 	live       bool
 	doubtUntil time.Time
+	// refuse says that the next transaction is to be refused; see stir.
+	refuse bool
 }
 
 // doubt begins a time in which transactions may come out of order.
 func (st *syncState) doubt() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.live, st.doubtUntil = false, time.Now().Add(doubtFor)
+	st.live, st.doubtUntil, st.refuse = false, time.Now().Add(doubtFor), true
+}
+
+// takeRefusal reports, once after each absence of the homeserver, that a
+// transaction is to be refused.
+func (st *syncState) takeRefusal() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	was := st.refuse
+	st.refuse = false
+	return was
 }
 
 // answered notes that the homeserver is there. The time of doubt runs from the
