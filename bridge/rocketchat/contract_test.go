@@ -201,8 +201,28 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"SetAnnouncement": func(c ctx, r client) error { return r.SetAnnouncement(c, rocketchat.Channel, "r", "text") },
 		"Rename":          func(c ctx, r client) error { return r.Rename(c, rocketchat.Channel, "r", "name") },
 		"Members":         func(c ctx, r client) error { _, err := r.Members(c, rocketchat.Channel, "r"); return err },
+		"RoomRoles":       func(c ctx, r client) error { _, err := r.RoomRoles(c, rocketchat.Group, "r"); return err },
+		"SaveRoom":        func(c ctx, r client) error { return r.SaveRoom(c, "r", rocketchat.RoomChange{}) },
+		"Archive":         func(c ctx, r client) error { return r.Archive(c, "r", true) },
+		"History": func(c ctx, r client) error {
+			_, err := r.History(c, rocketchat.Group, "r", 10, time.Time{})
+			return err
+		},
+		"Webhooks":     func(c ctx, r client) error { _, err := r.Webhooks(c); return err },
+		"PutWebhook":   func(c ctx, r client) error { return r.PutWebhook(c, rocketchat.Webhook{}) },
+		"AdminRoom":    func(c ctx, r client) error { _, err := r.AdminRoom(c, "r"); return err },
+		"AdminDirects": func(c ctx, r client) error { return r.AdminDirects(c, func([]rocketchat.Room) error { return nil }) },
+		"MarkRead":     func(c ctx, r client) error { return r.MarkRead(c, "r") },
+		"Counters":     func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
+		"SetStatus":    func(c ctx, r client) error { return r.SetStatus(c, "away") },
+		"Avatar":       func(c ctx, r client) error { _, err := r.Avatar(c, "who", 10); return err },
+		"ResetAvatar":  func(c ctx, r client) error { return r.ResetAvatar(c) },
 	}
 }
+
+// isFile tells the methods that fetch a file: those are not REST, and may be sent
+// elsewhere for it.
+func isFile(name string) bool { return name == "Download" || name == "Avatar" }
 
 var withoutLogin = []string{"Info", "Login", "PublicSettings"}
 
@@ -224,7 +244,9 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 	nobody := rocketchat.New(w.URL, "", secret.String{})
 	for name, call := range calls() {
 		switch {
-		case name == "Download": // files are not REST
+		case name == "Avatar":
+			w.refused(call(t.Context(), wrong), http.StatusForbidden)
+		case isFile(name):
 			w.refused(call(t.Context(), wrong), http.StatusNotFound)
 		case !slices.Contains(withoutLogin, name):
 			t.Run(name, func(t *testing.T) {
@@ -268,7 +290,7 @@ func TestARefusalOfAnyKindReachesTheCallerOfEveryMethodAndShowsNoToken(t *testin
 					w.ok(err) // is how a missing message looks
 					continue
 				}
-				if status == 301 && name == "Download" {
+				if status == 301 && isFile(name) {
 					continue // goes there
 				}
 				w.refused(err, status)
@@ -290,7 +312,7 @@ func TestWhatIsNoJSONIsNoSuccess(t *testing.T) {
 		t.Run(body, func(t *testing.T) {
 			w, c = answered(t, func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, body) })
 			for name, call := range calls() {
-				if err := call(w.t.Context(), c); err == nil && name != "Download" || rocketchat.Status(err) != 0 {
+				if err := call(w.t.Context(), c); err == nil && !isFile(name) || rocketchat.Status(err) != 0 {
 					t.Errorf("%s takes %q for success: %v", name, body, err)
 				}
 			}
@@ -303,7 +325,7 @@ func TestSuccessThatSaysItIsNoneIsARefusal(t *testing.T) {
 		io.WriteString(rw, `{"success":false,"error":"No. [error-no]"}`)
 	})
 	for name, call := range calls() {
-		if name != "Download" {
+		if !isFile(name) {
 			w.refused(call(t.Context(), c), http.StatusOK, "error-no")
 		}
 	}

@@ -1,0 +1,181 @@
+package rocketchat_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"appliance/bridge/rocketchat"
+)
+
+func TestARoomIsChangedAsAWhole(t *testing.T) {
+	w := begin(t)
+	p := w.puppet()
+	r := w.group(p)
+	name, topic, on := w.Name("renamed"), "where to go", true
+	for range 2 { // the same again changes nothing
+		w.ok(p.SaveRoom(t.Context(), r.ID, rocketchat.RoomChange{Name: &name, Topic: &topic, ReadOnly: &on}))
+	}
+	got, ok, err := p.RoomByID(t.Context(), r.ID)
+	w.ok(err)
+	if !ok || got.Name != name || got.Topic != topic || !got.ReadOnly {
+		t.Errorf("got %+v", got)
+	}
+	notes := 0
+	for _, m := range w.history(p, r.ID) {
+		if m.Type == "room_changed_topic" {
+			notes++
+		}
+	}
+	equal(t, notes, 1, "notes of the topic")
+	w.ok(p.Invite(t.Context(), r.Type, r.ID, w.admin.UserID()))
+	w.ok(w.admin.Archive(t.Context(), r.ID, true))
+	got, _, err = p.RoomByID(t.Context(), r.ID)
+	w.ok(err)
+	equal(t, got.Archived, true, "archived")
+	w.ok(w.admin.Archive(t.Context(), r.ID, false))
+	stranger := w.puppet()
+	w.refused(stranger.SaveRoom(t.Context(), r.ID, rocketchat.RoomChange{Topic: &topic}), http.StatusBadRequest)
+}
+
+func TestRolesOfARoom(t *testing.T) {
+	w := begin(t)
+	owner, helper := w.puppet(), w.puppet()
+	r := w.group(owner, helper)
+	w.ok(owner.AddModerator(t.Context(), r.Type, r.ID, helper.ID))
+	roles, err := owner.RoomRoles(t.Context(), r.Type, r.ID)
+	w.ok(err)
+	got := map[string][]string{}
+	for _, who := range roles {
+		got[who.User.ID] = who.Roles
+	}
+	if !slices.Contains(got[owner.ID], "owner") || !slices.Contains(got[helper.ID], "moderator") {
+		t.Errorf("roles %v", got)
+	}
+}
+
+func TestHistoryIsInOrderAndComplete(t *testing.T) {
+	w := begin(t)
+	p := w.puppet()
+	r := w.group(p)
+	const n = 130 // more than a page
+	for i := range n {
+		w.say(p, r.ID, fmt.Sprint("message ", i))
+	}
+	texts := func(last int, since time.Time) (l []string, all []rocketchat.Message) {
+		all, err := p.History(t.Context(), r.Type, r.ID, last, since)
+		w.ok(err)
+		for _, m := range all {
+			if m.Type == "" {
+				l = append(l, m.Text)
+			}
+		}
+		return l, all
+	}
+	got, all := texts(1000, time.Time{})
+	if len(got) != n || got[0] != "message 0" || got[n-1] != fmt.Sprint("message ", n-1) {
+		t.Errorf("%d messages, %q", len(got), got)
+	}
+	if !slices.IsSortedFunc(all, func(a, b rocketchat.Message) int { return a.Time.Compare(b.Time.Time) }) {
+		t.Error("out of order")
+	}
+	if got, _ := texts(3, time.Time{}); !slices.Equal(got, []string{"message 127", "message 128", "message 129"}) {
+		t.Errorf("the last three: %q", got)
+	}
+	if got, _ := texts(1000, all[len(all)-2].Time.Time); len(got) < 2 || len(got) > 10 || got[len(got)-1] != "message 129" {
+		t.Errorf("since the one before the last: %q", got)
+	}
+}
+
+func TestWebhooksAreMadeAndMadeAnew(t *testing.T) {
+	w := begin(t)
+	me, err := w.admin.Me(t.Context())
+	w.ok(err)
+	name := w.Name("hook")
+	hook := rocketchat.Webhook{Type: "webhook-outgoing", Name: name, Enabled: true, Username: me.Username, Event: "sendMessage",
+		Channel: "all_direct_messages", URLs: []string{"http://127.0.0.1:1/hook"}, Token: "token", Delay: "powers-of-two", Tries: 3}
+	mine := func() []rocketchat.Webhook {
+		all, err := w.admin.Webhooks(t.Context())
+		w.ok(err)
+		return slices.DeleteFunc(all, func(h rocketchat.Webhook) bool { return h.Name != name })
+	}
+	w.ok(w.admin.PutWebhook(t.Context(), hook))
+	got := mine()
+	if len(got) != 1 || got[0].Channel != hook.Channel || got[0].Token != "token" || !slices.Equal(got[0].URLs, hook.URLs) || !got[0].Enabled {
+		t.Fatalf("webhooks %+v", got)
+	}
+	hook.ID, hook.URLs = got[0].ID, []string{"http://127.0.0.1:2/hook"}
+	w.ok(w.admin.PutWebhook(t.Context(), hook))
+	if got := mine(); len(got) != 1 || !slices.Equal(got[0].URLs, hook.URLs) {
+		t.Errorf("webhooks %+v", got)
+	}
+	hook.ID, hook.Enabled = got[0].ID, false
+	w.ok(w.admin.PutWebhook(t.Context(), hook))
+	w.refused(w.puppet().PutWebhook(t.Context(), hook), http.StatusForbidden)
+}
+
+func TestAnAdministratorSeesWhoIsInADirectRoom(t *testing.T) {
+	w := begin(t)
+	a, b := w.puppet(), w.puppet()
+	r, err := a.CreateDirect(t.Context(), b.Username)
+	w.ok(err)
+	w.say(a, r.ID, "psst")
+	got, err := w.admin.AdminRoom(t.Context(), r.ID)
+	w.ok(err)
+	equal(t, sorted(got.Usernames...), sorted(a.Username, b.Username), "usernames")
+	found := false
+	w.ok(w.admin.AdminDirects(t.Context(), func(rooms []rocketchat.Room) error {
+		for _, room := range rooms {
+			if room.ID == r.ID {
+				found = room.Type == rocketchat.Direct && len(room.Usernames) == 2 && !room.LastMessage.IsZero()
+			}
+		}
+		return nil
+	}))
+	equal(t, found, true, "found among the direct rooms")
+	_, err = a.AdminRoom(t.Context(), r.ID)
+	if rocketchat.Status(err)/100 != 4 {
+		t.Errorf("somebody else: %v", err)
+	}
+}
+
+func TestReadingIsCounted(t *testing.T) {
+	w := begin(t)
+	a, b := w.puppet(), w.puppet()
+	r := w.group(a, b)
+	w.ok(a.Invite(t.Context(), r.Type, r.ID, w.admin.UserID()))
+	w.say(a, r.ID, "read this")
+	before, err := w.admin.Counters(t.Context(), r.Type, r.ID, b.ID)
+	w.ok(err)
+	w.ok(b.MarkRead(t.Context(), r.ID))
+	after, err := w.admin.Counters(t.Context(), r.Type, r.ID, b.ID)
+	w.ok(err)
+	if !after.ReadUntil.After(before.ReadUntil.Time) || after.Latest.IsZero() {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+}
+
+func TestPicturesOfPeople(t *testing.T) {
+	w := begin(t)
+	p, other := w.puppet(), w.puppet()
+	var data bytes.Buffer
+	w.ok(png.Encode(&data, image.NewGray(image.Rect(0, 0, 4, 4))))
+	picture := rocketchat.Media{Name: "a.png", Type: "image/png", Size: int64(data.Len()), Body: &data}
+	w.ok(p.SetAvatar(t.Context(), picture))
+	got, err := other.Avatar(t.Context(), p.Username, 1<<20)
+	w.ok(err)
+	if len(got) == 0 {
+		t.Error("no picture")
+	}
+	if _, err := other.Avatar(t.Context(), p.Username, 1); !errors.Is(err, rocketchat.ErrTooLarge) {
+		t.Errorf("one byte: %v", err)
+	}
+	w.ok(p.ResetAvatar(t.Context()))
+	w.ok(p.SetStatus(t.Context(), "away"))
+}
