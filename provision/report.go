@@ -55,11 +55,19 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 
 // checkup is the doctor's opinion, asked again until it is good or patience ends.
 func (p *Prepared) checkup(ctx context.Context, patience time.Duration) []finding.Finding {
+	// What is being done now is not finished yet, and is no finding.
+	patient := p.patient()
+	files := patient.Files
+	patient.Files = func() doctor.Files {
+		f := files()
+		f.Half = ""
+		return f
+	}
 	until := time.Now().Add(patience)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		findings := doctor.Run(ctx, p.patient())
+		findings := doctor.Run(ctx, patient)
 		if finding.Worst(findings) < finding.Fail || !time.Now().Before(until) {
 			return findings
 		}
