@@ -133,6 +133,11 @@ func (e *executor) StartServices(ctx context.Context, op plan.StartServices) err
 	if err := e.stack.Remove(ctx, op.Remove, e.hear); err != nil {
 		return err
 	}
+	if e.stack.Elsewhere(ctx, e.opts.Answers.DockerSubnet) { // a network in use cannot be moved
+		if err := e.stack.Down(ctx, false, e.hear); err != nil {
+			return err
+		}
+	}
 	if err := e.stack.Up(ctx, e.hear); err != nil {
 		return err
 	}

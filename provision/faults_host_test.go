@@ -3,8 +3,11 @@ package provision_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -30,6 +33,8 @@ type host struct {
 	free     uint64 // bytes
 	inodes   uint64
 	issuers  []string
+	subnet   string
+	networks stack.Networking
 }
 
 func newHost(t *testing.T) world {
@@ -65,7 +70,8 @@ func newHost(t *testing.T) world {
 			}
 			return nil
 		},
-		CAA: func(context.Context, string) ([]string, error) { return h.issuers, nil },
+		Networking: func(context.Context) (stack.Networking, error) { return h.networks, nil },
+		CAA:        func(context.Context, string) ([]string, error) { return h.issuers, nil },
 		Addresses: func() ([]net.IP, error) {
 			return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 5), net.IPv4(203, 0, 113, 7)}, nil
 		},
@@ -78,6 +84,7 @@ func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 func (h *host) look(by string) (verdict, bool) {
 	d := answers.NewDraft()
 	d.Assign("domain=chat.example.org")
+	d.Assign("docker_subnet=" + h.subnet)
 	a, err := d.Finish()
 	if err != nil {
 		h.t.Fatal(err)
@@ -97,6 +104,16 @@ func (h *host) file(name, content string) func() {
 			h.root[name] = was
 		}
 	}
+}
+
+// routes are lines of /proc/net/route: interface, destination and mask.
+func routes(lines ...string) string {
+	out := "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n"
+	for _, line := range lines {
+		f := strings.Fields(line)
+		out += fmt.Sprintf("%s\t%s\t00000000\t0001\t0\t0\t0\t%s\t0\t0\t0\n", f[0], f[1], f[2])
+	}
+	return out
 }
 
 func (h *host) faults() []fault {
@@ -142,6 +159,26 @@ func (h *host) faults() []fault {
 			return func() { clear(h.deaf) }
 		}, "the certificate authority cannot be reached", "let this host open connections to acme-v02.api.letsencrypt.org:443"},
 		{"no way to a registry", "egress", func() func() { h.deaf["ghcr.io:443"] = true; return func() { clear(h.deaf) } }, "cannot reach ghcr.io:443", "proxy"},
+		{"an old homeserver on port 8448", "federation-port", func() func() { return set(&h.ports, map[int]stack.Publisher{8448: {Container: "synapse"}}) }, "port 8448 is used by the container synapse", "docker stop synapse"},
+		{"a VPN that takes all addresses", "address-pool", func() func() {
+			return h.file("proc/net/route", routes("tun0 00000000 00000080", "tun0 00000080 00000080"))
+		}, "Docker has addresses for 0 more networks, 3 required", "--set docker_subnet=10.213.0.0/24"},
+		{"company networks on the addresses of Docker", "address-pool", func() func() {
+			return h.file("proc/net/route", routes("wg0 0000000A 000000FF", "eth1 000010AC 0000F0FF", "eth1 0000A8C0 0000FFFF"))
+		}, "Docker has addresses for 0 more networks, 3 required", "--set docker_subnet=100.127.213.0/24"},
+		{"a Docker full of networks", "address-pool", func() func() {
+			pool := netip.MustParsePrefix("172.30.0.0/15")
+			return set(&h.networks, stack.Networking{Pools: []stack.Pool{{Base: pool, Size: 16}}, Networks: []stack.Network{{Name: "shop_default", Subnets: []netip.Prefix{pool}}}})
+		}, "Docker has addresses for 0 more networks, 3 required", "--set docker_subnet=10.213.0.0/24"},
+		{"a docker_subnet that is in use", "address-pool", func() func() {
+			a, b := set(&h.subnet, "10.8.0.0/24"), h.file("proc/net/route", routes("wg0 0000080A 0000FFFF"))
+			return func() { a(); b() }
+		}, "docker_subnet 10.8.0.0/24 is in use", "choose another with: --set docker_subnet=10.213.0.0/24"},
+		{"a VPN that came after the containers", "address-pool", func() func() {
+			a := set(&h.networks, stack.Networking{Networks: []stack.Network{{Name: "appliance_app", Ours: true, Subnets: []netip.Prefix{netip.MustParsePrefix("172.18.0.0/16")}}}})
+			b := h.file("proc/net/route", routes("wg0 00640CAC 00FFFFFF", "wg0 001012AC 00F0FFFF", "br-1 000012AC 0000FFFF"))
+			return func() { a(); b() }
+		}, "172.18.0.0/16 of the containers overlaps with a network of this host", "appliance config set docker_subnet=10.213.0.0/24"},
 		{"a CAA record for another authority", "caa", func() func() { return set(&h.issuers, []string{"pki.goog"}) }, "CAA records of chat.example.org allow pki.goog only", `CAA 0 issue "letsencrypt.org"`},
 	}
 }

@@ -4,6 +4,8 @@
 // it. An Answers is a value; only Load and Save touch a file.
 package answers
 
+import "fmt"
+
 // Answers is every decision of the operator, as written in appliance.yaml.
 type Answers struct {
 	Domain                    string `yaml:"domain"`
@@ -22,6 +24,8 @@ type Answers struct {
 	FederationPrivateNetworks bool   `yaml:"federation_private_networks"`
 	HTTPPort                  int    `yaml:"http_port"`
 	HTTPSPort                 int    `yaml:"https_port"`
+	FederationPort            int    `yaml:"federation_port"`
+	DockerSubnet              string `yaml:"docker_subnet"`
 	MinCPUs                   int    `yaml:"min_cpus"`
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
 	MinDiskGB                 int    `yaml:"min_disk_gb"`
@@ -54,6 +58,14 @@ func (a Answers) Hosts() []string {
 
 // SiteURL is where people point their browser.
 func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.HTTPSPort) }
+
+// FederationAddress is where other Matrix servers are sent.
+func (a Answers) FederationAddress() string {
+	if a.FederationPort == 0 {
+		return fmt.Sprintf("%s:%d", a.Domain, a.HTTPSPort)
+	}
+	return fmt.Sprintf("%s:%d", a.Domain, a.FederationPort)
+}
 
 // BundledMongo reports whether the stack brings its own MongoDB.
 func (a Answers) BundledMongo() bool { return a.MongoURL == "" }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -92,6 +93,34 @@ func checkMongo(s string) error {
 func checkPort(s string) error {
 	if n, _ := strconv.Atoi(s); n < 1 || n > 65535 {
 		return fmt.Errorf("must be a port between 1 and 65535")
+	}
+	return nil
+}
+
+func checkFederationPort(s string) error {
+	if s == "0" {
+		return nil
+	}
+	return checkPort(s)
+}
+
+// private networks are those that the homeserver reaches for nobody.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
+}
+
+// checkSubnet takes what can be cut in four and leaves room in each part.
+func checkSubnet(s string) error {
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil || !p.Addr().Is4():
+		return fmt.Errorf("must be a network such as 10.213.0.0/24")
+	case p != p.Masked():
+		return fmt.Errorf("must be the first address of the network: %s", p.Masked())
+	case !slices.ContainsFunc(private, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) }):
+		return fmt.Errorf("must be in a private network, such as 10.0.0.0/8")
+	case p.Bits() < 8 || p.Bits() > 26:
+		return fmt.Errorf("must be between /8 and /26")
 	}
 	return nil
 }

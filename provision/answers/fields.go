@@ -99,6 +99,14 @@ var Fields = []Field{
 		Ask: "Which port for HTTPS?", Advanced: true, Check: checkPort,
 		Help: "Where people and other Matrix servers connect.",
 	}),
+	integer("federation_port", func(a *Answers) *int { return &a.FederationPort }, 0, Field{
+		Ask: "Which port for other Matrix servers?", Advanced: true, Check: checkFederationPort,
+		Help: "0 means https_port. 8448 where something in front of https_port does not let other servers through.",
+	}),
+	text("docker_subnet", func(a *Answers) *string { return &a.DockerSubnet }, Field{
+		Ask: "Which addresses should the containers have?", Advanced: true, Check: optional(checkSubnet),
+		Help: "Such as 10.213.0.0/24, where the addresses that Docker takes overlap with a VPN or another network of yours. Empty means that Docker chooses.",
+	}),
 	integer("min_cpus", func(a *Answers) *int { return &a.MinCPUs }, 2, Field{
 		Ask: "How many CPUs are enough?", Advanced: true, Check: checkNatural,
 		Help: "Set lower to install on a smaller host at your own risk.",

@@ -78,6 +78,9 @@ func (a Answers) together() []Problem {
 	if a.HTTPPort == a.HTTPSPort {
 		problems = append(problems, Problem{Key: "https_port", Value: fmt.Sprint(a.HTTPSPort), Reason: "must differ from http_port"})
 	}
+	if a.FederationPort != 0 && a.FederationPort == a.HTTPPort {
+		problems = append(problems, Problem{Key: "federation_port", Value: fmt.Sprint(a.FederationPort), Reason: "must differ from http_port"})
+	}
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})

@@ -36,6 +36,7 @@ type Patient struct {
 	FreeBytes func(path string) (free, total uint64, err error)
 	Files     func() Files
 	Backups   func() (began, last time.Time) // of the installation, and the last backup or zero
+	Host      []finding.Check                // of the host
 	Outside   *http.Client                   // comes as other servers do: by public names, trusting known authorities
 }
 
@@ -51,7 +52,7 @@ func Checks(p Patient) []finding.Check {
 		name := []string{"certificate", "certificate-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return p.certificate(ctx, host) }})
 	}
-	return append(checks,
+	checks = append(checks,
 		finding.Check{Name: "rocketchat", Run: p.rocketchat},
 		finding.Check{Name: "well-known", Run: p.wellKnown},
 		finding.Check{Name: "federation", Run: p.federation},
@@ -67,6 +68,7 @@ func Checks(p Patient) []finding.Check {
 		finding.Check{Name: "unfinished", Run: p.unfinished},
 		finding.Check{Name: "backup", Run: p.backups},
 	)
+	return append(checks, p.Host...)
 }
 
 // expected are the services that the answers ask for.

@@ -53,7 +53,7 @@ func (p Patient) wellKnown(ctx context.Context) finding.Finding {
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
 		return finding.Failure("other servers cannot find "+name, "/.well-known/matrix/server: "+outcome(status, err), "run: appliance up")
 	}
-	want := fmt.Sprintf("%s:%d", p.Answers.Domain, p.Answers.HTTPSPort)
+	want := p.Answers.FederationAddress()
 	if answer.Server != want {
 		return finding.Failure(name+" points to "+answer.Server, "it should point to "+want, "run: appliance up")
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type Host struct {
 	Reach      func(ctx context.Context, address string) error              // nil when a connection can be opened
 	CAA        func(ctx context.Context, host string) (issuers []string, err error)
 	Addresses  func() ([]net.IP, error) // of this host
+	Networking func(ctx context.Context) (stack.Networking, error)
 }
 
 // limit is how long one check may take.
@@ -56,6 +58,8 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		{Name: "compose", Run: func(ctx context.Context) finding.Finding { return docker.compose(ctx, h) }},
 		{Name: "http-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPPort) }},
 		{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
+		{Name: "federation-port", Run: func(ctx context.Context) finding.Finding { return h.federationPort(ctx, a) }},
+		{Name: "address-pool", Run: func(ctx context.Context) finding.Finding { return h.addressPool(ctx, a) }},
 	}
 	checks = append(checks,
 		finding.Check{Name: "inodes", Run: func(context.Context) finding.Finding { return h.inodes(dir) }},
@@ -81,6 +85,14 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		checks = append(checks, finding.Check{Name: "caa", Run: func(ctx context.Context) finding.Finding { return h.caa(ctx, a) }})
 	}
 	return checks
+}
+
+// Lasting lists the checks that matter as long as there is an installation,
+// because others on the host and in its network may change.
+func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
+	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
+		return !slices.Contains([]string{"address-pool", "federation-port", "inodes"}, c.Name)
+	})
 }
 
 // installed reports whether dir holds an installation already.

@@ -22,7 +22,7 @@ func RealHost(s *stack.Stack) Host {
 			return net.DefaultResolver.LookupIP(ctx, "ip", host)
 		},
 		Versions: s.Versions, Published: s.Publishers,
-		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, Addresses: addresses,
+		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, Addresses: addresses, Networking: s.Networking,
 	}
 }
 

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -29,7 +28,7 @@ func (in Input) homeserver(put putter) error {
 	}
 	fields := homeserverFields{
 		ServerName: a.ServerName, SiteURL: a.SiteURL(),
-		FederationAddress: fmt.Sprintf("%s:%d", a.Domain, a.HTTPSPort),
+		FederationAddress: a.FederationAddress(),
 		PostgresURL:       postgres.String(), PostgresPassword: reveal(secrets.PostgresPassword),
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),

@@ -6,7 +6,7 @@ type nginxFields struct {
 	Domain, ServerName string
 	Hosts              []string
 	SiteURL            string
-	HTTPSPort          int
+	FederationAddress  string
 	HSTS               bool
 }
 
@@ -14,7 +14,7 @@ func nginxData(in Input) nginxFields {
 	a := in.Answers
 	return nginxFields{
 		Domain: a.Domain, ServerName: a.ServerName, Hosts: a.Hosts(),
-		SiteURL: a.SiteURL(), HTTPSPort: a.HTTPSPort,
+		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
 		// Browsers would not let anybody past an authority they do not know.
 		HSTS: a.TLS != answers.Internal,
 	}

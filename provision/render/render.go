@@ -5,8 +5,10 @@ package render
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -112,13 +114,19 @@ func (in Input) homeserverRoots() string {
 }
 
 // compose is compose.yaml, without what this host's Docker Engine cannot do.
+// It has the networks and ports that only some answers ask for: Compose takes no
+// empty value for them.
 func (in Input) compose() []byte {
-	if in.Host.StartInterval {
-		return compose.File
-	}
+	a := in.Answers
+	ports, subnets := a.FederationPort != 0 && a.FederationPort != a.HTTPSPort, cut(a.DockerSubnet)
 	var out []string
 	for line := range strings.Lines(string(compose.File)) {
 		switch field := strings.TrimSpace(line); {
+		case ports && strings.HasPrefix(field, "ports:") && strings.Contains(field, "HTTPS_PORT"):
+			line = strings.Replace(line, "]", fmt.Sprintf(`, "%d:443"]`, a.FederationPort), 1)
+		case subnets[field] != "":
+			line = strings.Replace(line, field, subnets[field], 1)
+		case in.Host.StartInterval:
 		case strings.HasPrefix(field, "start_interval:"):
 			continue
 		case field == "interval: 10s": // quick enough to start, slow enough to keep
@@ -127,6 +135,25 @@ func (in Input) compose() []byte {
 		out = append(out, line)
 	}
 	return []byte(strings.Join(out, ""))
+}
+
+// cut gives each network a quarter of a subnet, as what takes the place of its
+// line in compose.yaml; one remains.
+func cut(subnet string) map[string]string {
+	whole, err := netip.ParsePrefix(subnet)
+	if err != nil {
+		return nil
+	}
+	part := func(n uint32) netip.Prefix {
+		bits := whole.Bits() + 2
+		at := binary.BigEndian.Uint32(whole.Masked().Addr().AsSlice()) + n<<(32-bits)
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))), bits)
+	}
+	return map[string]string{
+		"edge: {}":       fmt.Sprintf("edge: {ipam: {config: [{subnet: %s}]}}", part(0)),
+		"app: {}":        fmt.Sprintf("app: {ipam: {config: [{subnet: %s}]}}", part(1)),
+		"internal: true": fmt.Sprintf("internal: true\n    ipam: {config: [{subnet: %s}]}", part(2)),
+	}
 }
 
 type putter func(name string, mode fs.FileMode, user int, data []byte)

@@ -30,7 +30,7 @@ var scenarios = map[string]struct {
 	ca     string
 }{
 	"minimal":   {set: []string{"domain=chat.example.org"}, memory: 1967, newer: true},
-	"delegated": {set: []string{"domain=chat.example.org", "server_name=example.org", "tls=internal", "federation_private_networks=true", "http_port=8080", "https_port=8443"}, memory: 8000},
+	"delegated": {set: []string{"domain=chat.example.org", "server_name=example.org", "tls=internal", "federation_private_networks=true", "http_port=8080", "https_port=8443", "federation_port=8448", "docker_subnet=10.213.0.0/24"}, memory: 8000},
 	"synapse": {
 		set: []string{
 			"domain=chat.example.org", "homeserver=synapse", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",

@@ -1,0 +1,68 @@
+package stack
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/docker/docker/api/types/network"
+)
+
+// A Network is one of Docker's.
+type Network struct {
+	Name    string
+	Ours    bool // it belongs to this installation
+	Subnets []netip.Prefix
+}
+
+// A Pool is where Docker takes the subnets of new networks from.
+type Pool struct {
+	Base netip.Prefix
+	Size int // length of the prefix of each subnet
+}
+
+// Networking is what Docker has given out, and what it gives out from.
+type Networking struct {
+	Networks []Network
+	Pools    []Pool // empty when Docker does not say; then its own
+}
+
+// Networking asks Docker for its networks, those of version 4 only.
+func (s *Stack) Networking(ctx context.Context) (Networking, error) {
+	var out Networking
+	info, err := s.api(ctx).Info(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, p := range info.DefaultAddressPools {
+		if base, err := netip.ParsePrefix(p.Base); err == nil && base.Addr().Is4() {
+			out.Pools = append(out.Pools, Pool{base, p.Size})
+		}
+	}
+	list, err := s.api(ctx).NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return out, err
+	}
+	for _, n := range list {
+		have := Network{Name: n.Name, Ours: n.Labels["com.docker.compose.project"] == s.Project}
+		for _, c := range n.IPAM.Config {
+			if p, err := netip.ParsePrefix(c.Subnet); err == nil && p.Addr().Is4() {
+				have.Subnets = append(have.Subnets, p)
+			}
+		}
+		out.Networks = append(out.Networks, have)
+	}
+	return out, nil
+}
+
+// Elsewhere reports whether a network of the installation is outside of a subnet.
+func (s *Stack) Elsewhere(ctx context.Context, subnet string) bool {
+	whole, err := netip.ParsePrefix(subnet)
+	if err != nil {
+		return false
+	}
+	have, err := s.Networking(ctx)
+	return err == nil && slices.ContainsFunc(have.Networks, func(n Network) bool {
+		return n.Ours && slices.ContainsFunc(n.Subnets, func(p netip.Prefix) bool { return !whole.Contains(p.Addr()) })
+	})
+}

@@ -1,0 +1,65 @@
+package stack
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"appliance/provision/render"
+)
+
+func TestTheContainersMoveToOtherAddresses(t *testing.T) {
+	s := onThisMachine(t)
+	image := render.Images()["NGINX_IMAGE"]
+	if have, err := s.images(t.Context(), []string{image}); err != nil || !have[image] {
+		skip(t, "the image "+image+" is not on this machine")
+	}
+	s.Project = "appliance-networks"
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it
+		t.Fatal(err)
+	}
+	networks := func(set ...string) { // what is rendered, around one service
+		file := string(rendered(t, set...)["compose.yaml"].Data)
+		at := strings.Index(file, "\nnetworks:")
+		file = "name: " + s.Project + "\nservices: {one: {image: \"" + image + "\", entrypoint: [sleep, infinity], init: true, stop_grace_period: 1s, networks: [edge, app, data]}}\n" + file[at:]
+		if err := os.WriteFile(s.path("compose.yaml"), []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet := func(Event) {}
+	networks()
+	if err := s.Up(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Down(t.Context(), true, quiet) }()
+	const subnet = "10.213.0.0/24"
+	if !s.Elsewhere(t.Context(), subnet) || s.Elsewhere(t.Context(), "") {
+		t.Fatal("the networks should be where Docker wants them")
+	}
+	networks("docker_subnet=" + subnet)
+	if err := s.Down(t.Context(), false, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Up(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+	if s.Elsewhere(t.Context(), subnet) {
+		t.Error("the networks should be where they were told to be")
+	}
+	have, err := s.Networking(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]netip.Prefix{}
+	for _, n := range have.Networks {
+		if n.Ours {
+			got[n.Name] = n.Subnets[0]
+		}
+	}
+	for name, want := range map[string]string{"edge": "10.213.0.0/26", "app": "10.213.0.64/26", "data": "10.213.0.128/26"} {
+		if got[s.Project+"_"+name] != netip.MustParsePrefix(want) {
+			t.Errorf("%s has %s, want %s (%v)", name, got[s.Project+"_"+name], want, got)
+		}
+	}
+}
