@@ -78,7 +78,7 @@ func TestBadAnswers(t *testing.T) {
 		"acme_directory=http://x":         `acme_directory: must be an https URL (got "http://x") in --set`,
 		"acme_ca_file=ca.pem":             `acme_ca_file: must be an absolute path (got "ca.pem") in --set`,
 		"mongo_url=postgres://x":          `mongo_url: must start with mongodb:// or mongodb+srv:// (got "postgres://x") in --set`,
-		"federation_port=80":              `federation_port: must differ from http_port (got "80")`,
+		"federation_port=80":              `federation_port: must differ from http_port (got "80") in --set`,
 		"docker_subnet=10.213.0.1/24":     `docker_subnet: must be the first address of the network: 10.213.0.0/24 (got "10.213.0.1/24") in --set`,
 		"docker_subnet=8.8.8.0/24":        `docker_subnet: must be in a private network, such as 10.0.0.0/8 (got "8.8.8.0/24") in --set`,
 		"http_port=443":                   `https_port: must differ from http_port (got "443")`,
