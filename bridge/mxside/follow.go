@@ -111,18 +111,11 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 			continue
 		}
 		s.signs(ctx, r.Ephemeral.Events, room)
-		if r.Timeline.Limited {
-			missed, err := s.readBack(ctx, room, ghost)
-			if err != nil {
-				return err
-			}
-			items = append(items, missed...)
+		brought, err := s.timeline(ctx, room, ghost, r.Timeline)
+		if err != nil {
+			return err
 		}
-		for _, raw := range r.Timeline.Events {
-			if it, ok := s.item(raw, room); ok {
-				items = append(items, it)
-			}
-		}
+		items = append(items, brought...)
 	}
 	for id, inv := range invitations(ans, ghost) {
 		items = append(items, relay.InvitationItem(id, inv))

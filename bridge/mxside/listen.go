@@ -3,11 +3,9 @@ package mxside
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -27,9 +25,6 @@ const (
 	// out of order: Dendrite sends what it had under way again up to 64 s after
 	// what came later.
 	doubtFor = 2 * time.Minute
-	// page and maxPages bound how far a room is read back.
-	page     = 100
-	maxPages = 20
 	minPause = 200 * time.Millisecond
 	maxPause = 10 * time.Second
 )
@@ -41,13 +36,33 @@ type syncState struct {
 	doubtUntil time.Time
 	// refuse says that the next transaction is to be refused; see stir.
 	refuse bool
+	// nudged counts the nudges of each room since the last absence.
+	nudged map[ids.MXRoom]int
 }
 
 // doubt begins a time in which transactions may come out of order.
 func (st *syncState) doubt() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.live, st.doubtUntil, st.refuse = false, time.Now().Add(doubtFor), true
+	st.live, st.doubtUntil, st.refuse, st.nudged = false, time.Now().Add(doubtFor), true, map[ids.MXRoom]int{}
+}
+
+// nudges notes that a room was nudged so many times.
+func (st *syncState) nudges(room ids.MXRoom, n int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.nudged[room] += n
+}
+
+// mayNudge reports whether a room may be nudged once more, and counts it.
+func (st *syncState) mayNudge(room ids.MXRoom) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if time.Now().After(st.doubtUntil) || st.nudged[room] >= maxNudges {
+		return false
+	}
+	st.nudged[room]++
+	return true
 }
 
 // takeRefusal reports, once after each absence of the homeserver, that a
@@ -125,6 +140,12 @@ func (s *Side) Listen(ctx context.Context) error {
 	}
 }
 
+// timeline is what a /sync shows of a room.
+type timeline struct {
+	Events  []json.RawMessage `json:"events"`
+	Limited bool              `json:"limited"` // something before them is left out
+}
+
 // syncAnswer is what is read of GET /sync.
 type syncAnswer struct {
 	NextBatch string `json:"next_batch"`
@@ -133,10 +154,7 @@ type syncAnswer struct {
 	} `json:"presence"`
 	Rooms struct {
 		Join map[ids.MXRoom]struct {
-			Timeline struct {
-				Events  []json.RawMessage `json:"events"`
-				Limited bool              `json:"limited"`
-			} `json:"timeline"`
+			Timeline  timeline `json:"timeline"`
 			Ephemeral struct {
 				Events []json.RawMessage `json:"events"`
 			} `json:"ephemeral"`
@@ -171,18 +189,11 @@ func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
 			continue // what was said before the bridge was there stays there
 		}
 		s.signs(ctx, r.Ephemeral.Events, room)
-		if r.Timeline.Limited {
-			missed, err := s.readBack(ctx, room, bot)
-			if err != nil {
-				return err
-			}
-			items = append(items, missed...)
+		brought, err := s.timeline(ctx, room, bot, r.Timeline)
+		if err != nil {
+			return err
 		}
-		for _, raw := range r.Timeline.Events {
-			if it, ok := s.item(raw, room); ok {
-				items = append(items, it)
-			}
-		}
+		items = append(items, brought...)
 	}
 	return s.moved(ctx, syncCursor, ans.NextBatch, items)
 }
@@ -198,119 +209,6 @@ func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait
 	var ans syncAnswer
 	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), nil, &ans)
 	return ans, side(err)
-}
-
-// recover stores, in the room's own order, what a transaction may have
-// overtaken.
-func (s *Side) recover(ctx context.Context, items []queue.Item) error {
-	seen := map[ids.MXRoom]bool{}
-	for _, it := range items {
-		if it.Kind == relay.KindMXInvite {
-			continue
-		}
-		e, err := convert.ParseEvent(it.Payload)
-		if err != nil || seen[ids.MXRoom(e.Room)] {
-			continue
-		}
-		room := ids.MXRoom(e.Room)
-		seen[room] = true
-		p, ok, err := s.Store.PortalByMX(ctx, room)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		reader := p.MXReader
-		if reader == "" {
-			reader = s.Names.BotUser()
-		}
-		missed, err := s.readBack(ctx, room, reader)
-		if errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) {
-			continue // nobody of ours is in the room any more
-		}
-		if err != nil {
-			return err
-		}
-		if len(missed) > 0 {
-			if err := s.Accept(ctx, missed, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// readBack returns what has happened in a room since the newest event that was
-// ever accepted from it, oldest first.
-func (s *Side) readBack(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]queue.Item, error) {
-	s.fill.Lock()
-	defer s.fill.Unlock()
-	p, ok, err := s.Store.PortalByMX(ctx, room)
-	if err != nil || !ok {
-		return nil, err
-	}
-	var found []queue.Item
-	err = s.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
-		var batch []queue.Item
-		var batchIDs []string
-		more := true
-		for _, raw := range events {
-			if e, err := convert.ParseEvent(raw); err == nil && e.Timestamp < p.Created.Add(-time.Hour).UnixMilli() {
-				more = false // long before the portal; clocks differ a little
-				break
-			}
-			if it, ok := s.item(raw, room); ok {
-				batch, batchIDs = append(batch, it), append(batchIDs, it.ID)
-			}
-		}
-		known, err := s.Store.Known(ctx, batchIDs)
-		if err != nil {
-			return false, err
-		}
-		for _, it := range batch {
-			if known[it.ID] {
-				return false, nil
-			}
-			found = append(found, it)
-		}
-		return more, nil
-	})
-	slices.Reverse(found)
-	return found, err
-}
-
-// backwards hands over a room's events, newest first, page by page, until each
-// returns false or the room ends: GET /rooms/{room}/messages?dir=b.
-func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
-	c := s.as(reader)
-	from := ""
-	for range maxPages {
-		query := map[string]string{"dir": "b", "limit": strconv.Itoa(page)}
-		if from != "" {
-			query["from"] = from
-		}
-		var out struct {
-			Chunk []json.RawMessage `json:"chunk"`
-			End   string            `json:"end"`
-		}
-		if err := s.getMessages(ctx, c, room, query, &out); err != nil {
-			return err
-		}
-		more, err := each(out.Chunk)
-		if err != nil || !more || out.End == "" || len(out.Chunk) == 0 {
-			return err
-		}
-		from = out.End
-	}
-	return nil
-}
-
-func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRoom, query map[string]string, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
-	defer cancel()
-	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "messages"}, query), nil, out)
-	return side(err)
 }
 
 // Invitations implements relay.Matrix: the invitations that a ghost has not

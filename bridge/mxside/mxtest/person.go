@@ -260,3 +260,7 @@ func (p *Person) Events(room string) []map[string]any {
 	slices.Reverse(out.Chunk)
 	return out.Chunk
 }
+
+func PersonAs(s *Server, token string) *Person { return &Person{ID: "", Token: token, on: s} }
+
+func (s *Server) DB() string { return s.database }

@@ -1,0 +1,231 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+)
+
+const (
+	// page and maxPages bound how far a room is read back.
+	page     = 100
+	maxPages = 20
+	// holeSlack is how far before an accepted event one may be that was left out.
+	holeSlack = 2 * time.Minute
+	// showFor is how long a homeserver may take to show what it has pushed.
+	showFor = 3 * time.Second
+	showGap = 50 * time.Millisecond
+	// nudgeFor and maxNudges bound the search for what it forgot; see nudge.
+	nudgeFor  = 3 * time.Second
+	maxNudges = 10
+)
+
+// timeline returns what a /sync brought of a room, with what that may lack.
+func (s *Side) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t timeline) ([]queue.Item, error) {
+	var items []queue.Item
+	for _, raw := range t.Events {
+		if it, ok := s.item(raw, room); ok {
+			items = append(items, it)
+		}
+	}
+	if !t.Limited && !s.sync.doubted() {
+		return items, nil
+	}
+	missed, err := s.missed(ctx, room, reader, items, t.Limited)
+	return append(missed, items...), err
+}
+
+// recover stores, in the room's own order, what a transaction may have
+// overtaken.
+func (s *Side) recover(ctx context.Context, items []queue.Item) error {
+	byRoom := map[ids.MXRoom][]queue.Item{}
+	for _, it := range items {
+		if it.Kind == relay.KindMXInvite {
+			continue
+		}
+		if e, err := convert.ParseEvent(it.Payload); err == nil {
+			byRoom[ids.MXRoom(e.Room)] = append(byRoom[ids.MXRoom(e.Room)], it)
+		}
+	}
+	for room, pushed := range byRoom {
+		p, ok, err := s.Store.PortalByMX(ctx, room)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		reader := p.MXReader
+		if reader == "" {
+			reader = s.Names.BotUser()
+		}
+		missed, err := s.missed(ctx, room, reader, pushed, false)
+		if errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) {
+			continue // nobody of ours is in the room any more
+		}
+		if err != nil {
+			return err
+		}
+		if len(missed) > 0 {
+			if err := s.Accept(ctx, missed, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missed returns what has happened in a room up to those items and was never
+// accepted, oldest first. It waits for a moment until the homeserver shows the
+// newest of them: what is missing before it can be asked for only then.
+func (s *Side) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, items []queue.Item, limited bool) ([]queue.Item, error) {
+	s.fill.Lock()
+	defer s.fill.Unlock()
+	p, ok, err := s.Store.PortalByMX(ctx, room)
+	if err != nil || !ok {
+		return nil, err
+	}
+	newest, err := s.newestUnknown(ctx, items)
+	if err != nil || newest == "" && !limited {
+		return nil, err
+	}
+	for deadline := time.Now().Add(showFor); ; {
+		found, shown, err := s.readBack(ctx, p, reader, newest)
+		if err != nil {
+			return nil, err
+		}
+		if shown && s.sync.mayNudge(room) && s.nudge(ctx, room, reader) {
+			found, _, err = s.readBack(ctx, p, reader, newest)
+			return found, err
+		}
+		if shown || newest == "" || time.Now().After(deadline) || !wait(ctx, showGap) {
+			return found, ctx.Err()
+		}
+	}
+}
+
+// newestUnknown returns the last of the items that was never accepted, "" for none.
+func (s *Side) newestUnknown(ctx context.Context, items []queue.Item) (string, error) {
+	all := make([]string, len(items))
+	for i, it := range items {
+		all[i] = it.ID
+	}
+	known, err := s.Store.Known(ctx, all)
+	if err != nil {
+		return "", err
+	}
+	for _, id := range slices.Backward(all) {
+		if !known[id] {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+// nudge makes Dendrite ask the other servers for events that it knows to be
+// missing, which it does only for a client that reads at the beginning of a room.
+// A Dendrite that is killed while it takes an event in leaves it out, and goes on
+// with the next one; by itself it comes back to it after more than five minutes.
+// The room's order is right afterwards.
+func (s *Side) nudge(ctx context.Context, room ids.MXRoom, reader ids.MXUser) bool {
+	ctx, cancel := context.WithTimeout(ctx, nudgeFor)
+	defer cancel()
+	query := map[string]string{"dir": "b", "from": "t1_1", "limit": "20"}
+	err := s.getMessages(ctx, s.as(reader), room, query, &struct{}{})
+	if err != nil {
+		s.Log.Debug("the homeserver could not look for what it lacks", "mx_room", room, "err", err)
+		s.sync.nudges(room, maxNudges)
+	}
+	return err == nil
+}
+
+// readBack returns what has happened in a room since the newest event that was
+// ever accepted from it, and what was left out shortly before that, oldest first.
+// shown says whether newest was among it.
+func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
+	var oldest int64                               // in milliseconds: nothing older is taken
+	oldest = p.Created.Add(-time.Hour).UnixMilli() // clocks differ a little
+	err = s.backwards(ctx, p.MXRoom, reader, func(events []json.RawMessage) (bool, error) {
+		type entry struct {
+			item queue.Item
+			at   int64
+		}
+		var batch []entry
+		var batchIDs []string
+		for _, raw := range events {
+			e, err := convert.ParseEvent(raw)
+			if err != nil {
+				continue
+			}
+			shown = shown || e.ID == newest
+			if it, ok := s.item(raw, p.MXRoom); ok {
+				batch, batchIDs = append(batch, entry{it, e.Timestamp}), append(batchIDs, it.ID)
+			}
+		}
+		known, err := s.Store.Known(ctx, batchIDs)
+		if err != nil {
+			return false, err
+		}
+		more := true
+		for _, b := range batch {
+			switch {
+			case known[b.item.ID]:
+				if more { // the newest one that is known
+					more = false
+					oldest = max(p.Created.UnixMilli(), b.at-holeSlack.Milliseconds())
+				}
+			case b.at >= oldest:
+				found = append(found, b.item)
+			case more:
+				return false, nil // long before the portal
+			}
+		}
+		return more, nil
+	})
+	slices.Reverse(found)
+	return found, shown, err
+}
+
+// backwards hands over a room's events, newest first, page by page, until each
+// returns false or the room ends: GET /rooms/{room}/messages?dir=b.
+func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
+	c := s.as(reader)
+	from := ""
+	for range maxPages {
+		query := map[string]string{"dir": "b", "limit": strconv.Itoa(page)}
+		if from != "" {
+			query["from"] = from
+		}
+		var out struct {
+			Chunk []json.RawMessage `json:"chunk"`
+			End   string            `json:"end"`
+		}
+		if err := s.getMessages(ctx, c, room, query, &out); err != nil {
+			return err
+		}
+		more, err := each(out.Chunk)
+		if err != nil || !more || out.End == "" || len(out.Chunk) == 0 {
+			return err
+		}
+		from = out.End
+	}
+	return nil
+}
+
+func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRoom, query map[string]string, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
+	defer cancel()
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "messages"}, query), nil, out)
+	return side(err)
+}
