@@ -1110,18 +1110,36 @@ func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testin
 	s.Start(t)
 	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
 	rooms := []string{s.CreateChannel("c1", "ada"), s.CreateChannel("c2", "ada")}
-	d := ada.dial()
+	repeats, overtaken := 0, 0
+	for round := 0; repeats == 0 || overtaken == 0; round++ { // a rude server also hangs up
+		if round == 40 {
+			t.Fatalf("too polite: %d repeats, %d overtaken", repeats, overtaken)
+		}
+		r, o := ada.listenTo(rooms, round)
+		repeats, overtaken = repeats+r, overtaken+o
+	}
+}
+
+// listenTo says numbers in rooms and hears them until the last one or the end of
+// the connection. It counts what came twice, and what came after a later number
+// of another room; within a room no number may overtake.
+func (c client) listenTo(rooms []string, round int) (repeats, overtaken int) {
+	c.t.Helper()
+	d := c.dial()
 	for _, rid := range rooms {
 		d.sub("stream-room-messages", rid)
 	}
-	const each = 200
+	first, each := round*1000, 200
+	last := map[string]int{}
+	for _, rid := range rooms {
+		last[rid] = first - 1
+	}
 	for i := range each {
 		for _, rid := range rooms {
-			s.Say(rid, "ada", jsonText(i))
+			c.s.Say(rid, "ada", jsonText(first+i))
 		}
 	}
-	last, repeats, overtaken := map[string]int{}, 0, 0
-	for newest := 0; d.alive(); {
+	for newest := first; d.alive(); {
 		f := d.read()
 		if f["collection"] != "stream-room-messages" {
 			continue
@@ -1130,8 +1148,10 @@ func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testin
 		var n int
 		json.Unmarshal([]byte(dig(f, "fields", "args", 0, "msg").(string)), &n)
 		switch {
-		case n < last[rid] && n < last[rid]-1:
-			t.Errorf("room %s: %d after %d", rid, n, last[rid])
+		case n < first:
+			continue // of the round before
+		case n < last[rid]-1:
+			c.t.Errorf("room %s: %d after %d", rid, n, last[rid])
 		case n <= last[rid]:
 			repeats++
 		}
@@ -1139,13 +1159,11 @@ func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testin
 			overtaken++
 		}
 		last[rid], newest = n, max(newest, n)
-		if last[rooms[0]] == each-1 && last[rooms[1]] == each-1 {
+		if last[rooms[0]] == first+each-1 && last[rooms[1]] == first+each-1 {
 			break
 		}
 	}
-	if repeats == 0 || overtaken == 0 && d.alive() {
-		t.Errorf("too polite: %d repeats, %d overtaken", repeats, overtaken)
-	}
+	return repeats, overtaken
 }
 
 // read returns the next frame, nil when the connection is gone.
