@@ -36,13 +36,15 @@ type patient struct {
 	runtimes map[string]doctor.Runtime
 	files    doctor.Files
 	free     uint64
+	samples  []doctor.Sample
 	now      time.Duration // since now
 	last     time.Time     // backup
 	key      ed25519.PrivateKey
 	trust    *x509.CertPool
 }
 
-const insideAddress = "127.78.4.1"
+// insideAddress is where the bridge answers; every process has one of its own.
+var insideAddress = fmt.Sprintf("127.78.%d.%d", os.Getpid()>>8&255, os.Getpid()&255)
 
 func newPatient(t *testing.T) world {
 	p := &patient{
@@ -66,6 +68,7 @@ func newPatient(t *testing.T) world {
 		Services:  func(context.Context) (map[string]plan.Service, error) { return p.services, nil },
 		Runtimes:  func(context.Context) (map[string]doctor.Runtime, error) { return p.runtimes, nil },
 		FreeBytes: func(string) (uint64, uint64, error) { return p.free, 80 << 30, nil },
+		Samples:   func() []doctor.Sample { return p.samples },
 		Files:     func() doctor.Files { return p.files },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
 	}
@@ -223,6 +226,12 @@ func (p *patient) faults() []fault {
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was killed for want of memory", "mem_limit"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs another image", "appliance up"},
 		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
+		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "use a larger disk"},
+		{"backups that fill the disk in two days", "growth", func() func() {
+			a, b := set(&p.samples, growing("backups", 3<<30)), set(&p.free, 8<<30)
+			return func() { a(); b() }
+		}, "the disk is full in 2 days", "appliance backup --keep 7"},
+		{"something else that fills the disk", "growth", func() func() { return set(&p.samples, growing("", 4<<30)) }, "the disk is full in 12 days", "use a larger disk"},
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf changed by hand", "--accept-edits"},
 		{"a secret that everybody can read", "secrets", func() func() { return set(&p.files.Exposed, []string{"/opt/appliance/secrets/admin_password"}) }, "/opt/appliance/secrets/admin_password can be read by others", "chmod 600"},
@@ -239,4 +248,21 @@ func dialer(p *patient) func(context.Context, string, string) (net.Conn, error) 
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
+}
+
+// growing are samples of a week in which a part of the installation, or something
+// else, grew by so many bytes a day, and in which somebody fetched a large image.
+func growing(part string, perDay int64) []doctor.Sample {
+	var out []doctor.Sample
+	for n := range int64(7 * 6) {
+		s := doctor.Sample{At: time.Now().Add(time.Duration(n-41) * 4 * time.Hour), Used: 20<<30 + n*perDay/6, Parts: map[string]int64{"databases": 1 << 30, "media": 2 << 30, "backups": 0}}
+		if n > 30 {
+			s.Used += 5 << 30
+		}
+		if part != "" {
+			s.Parts[part] += n * perDay / 6
+		}
+		out = append(out, s)
+	}
+	return out
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"appliance/provision/answers"
 	"appliance/provision/certs"
@@ -88,8 +89,21 @@ func (i *Installed) Certificates() ([]certs.Status, error) {
 	return out, nil
 }
 
-// Doctor looks at everything and says what is wrong.
+// Doctor looks at everything and says what is wrong. It remembers how full the
+// disk is, to tell when it will be full; apart from that it changes nothing.
 func (i *Installed) Doctor(ctx context.Context) []finding.Finding {
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		_ = i.p.remember(ctx, time.Now()) // somebody else than root may look too
+	}()
+	defer func() { <-measured }()
+	return i.look(ctx)
+}
+
+func (i *Installed) look(ctx context.Context) []finding.Finding {
 	return doctor.Run(ctx, i.p.patient())
 }
 

@@ -31,6 +31,7 @@ const outsideDir = "outside"
 type BackupOptions struct {
 	File    string // the new file; "" for one in BackupsDir, named after the time
 	Keys    backup.Keys
+	Keep    int    // how many backups stay in BackupsDir, the oldest go; 0 for all
 	Program string // version of this program, for the header
 }
 
@@ -42,6 +43,7 @@ type Saved struct {
 	Members   int           `json:"members"`  // files, directories and parts of dumps
 	Pause     time.Duration `json:"pause_ns"` // how long the bridge and the homeserver stood still
 	Encrypted bool          `json:"encrypted"`
+	Removed   []string      `json:"removed,omitempty"` // older backups
 }
 
 // Backup saves the whole installation in one file. The bridge and the homeserver
@@ -55,7 +57,11 @@ func (i *Installed) Backup(ctx context.Context, o BackupOptions, r Reporter) (Sa
 		return Saved{}, err
 	}
 	defer unlock()
-	return i.save(ctx, o, r)
+	saved, err := i.save(ctx, o, r)
+	if err == nil && o.Keep > 0 {
+		saved.Removed, err = i.removeOld(o.Keep)
+	}
+	return saved, err
 }
 
 // save is Backup for somebody who has the lock.
@@ -178,7 +184,7 @@ func (s *saver) everything() error {
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
-var notSaved = []string{BackupsDir, restoreDir, upgradeFile, lastBackup, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
+var notSaved = []string{BackupsDir, restoreDir, upgradeFile, lastBackup, growthFile, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
 
 // ofOneMoment reports whether a file belongs to what is saved during the pause:
 // all that the bridge and the homeserver keep, but for media, which only grow.

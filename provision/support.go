@@ -20,7 +20,7 @@ import (
 
 // bundled are the files of an installation that tell how it is set up.
 var bundled = []string{
-	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", versionsFile, upgradeFile,
+	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", versionsFile, upgradeFile, growthFile,
 	"config/bridge/bridge.yaml", "config/certs/certs.yaml", "config/homeserver/dendrite.yaml", "config/homeserver/homeserver.yaml",
 	"config/homeserver/log.yaml", "config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
 }
@@ -47,7 +47,7 @@ func (i *Installed) Bundle(ctx context.Context, file string, version any) (err e
 	b.json("version.json", version)
 	status, err := i.Status(ctx)
 	b.json("status.json", orText(status, err))
-	b.json("doctor.json", i.Doctor(ctx))
+	b.json("doctor.json", i.look(ctx))
 	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(i.p.stack), i.Answers, i.p.opts.Dir))
 	images, err := i.p.stack.ImageIDs(ctx)
 	b.json("images.json", orText(images, err))

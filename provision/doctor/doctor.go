@@ -34,6 +34,7 @@ type Patient struct {
 	Dir       string // of the installation
 	Runtimes  func(context.Context) (map[string]Runtime, error)
 	FreeBytes func(path string) (free, total uint64, err error)
+	Samples   func() []Sample // of how full the disk was, the oldest first
 	Files     func() Files
 	Backups   func() (began, last time.Time) // of the installation, and the last backup or zero
 	Host      []finding.Check                // of the host
@@ -63,6 +64,7 @@ func Checks(p Patient) []finding.Check {
 		finding.Check{Name: "restarts", Run: p.restarts},
 		finding.Check{Name: "images", Run: p.images},
 		finding.Check{Name: "disk", Run: p.room},
+		finding.Check{Name: "growth", Run: p.growth},
 		finding.Check{Name: "files", Run: p.drift},
 		finding.Check{Name: "secrets", Run: p.modes},
 		finding.Check{Name: "unfinished", Run: p.unfinished},

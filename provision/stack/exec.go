@@ -212,3 +212,20 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 	}
 	return out, nil
 }
+
+// LogFiles are where Docker writes what the services say, by service. Older
+// parts of each lie beside it, with a number at the end of the name.
+func (s *Stack) LogFiles(ctx context.Context) (map[string]string, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, service := range services {
+		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
+		if err == nil && info.ContainerJSONBase != nil && info.LogPath != "" {
+			out[name] = info.LogPath
+		}
+	}
+	return out, nil
+}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -51,6 +52,7 @@ func (f *keyFlags) keys() (k backup.Keys, err error) {
 
 func (a *app) backupCommand() *cobra.Command {
 	var output string
+	var keep int
 	keys := keyFlags{canEncrypt: true}
 	cmd := &cobra.Command{
 		Use:   "backup",
@@ -63,6 +65,9 @@ func (a *app) backupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if keep < 0 || keep > 0 && output != "" {
+				return &usageError{errors.New("--keep is a number of backups in the directory backups of the installation, and does not go with --output")}
+			}
 			if output != "" {
 				if output, err = filepath.Abs(output); err != nil {
 					return err
@@ -74,7 +79,7 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			defer func() { _ = installed.Close() }()
 			printer := a.printer()
-			saved, err := installed.Backup(cmd.Context(), provision.BackupOptions{File: output, Keys: k, Program: a.buildInfo().Version}, printer)
+			saved, err := installed.Backup(cmd.Context(), provision.BackupOptions{File: output, Keys: k, Keep: keep, Program: a.buildInfo().Version}, printer)
 			printer.Close()
 			if err != nil {
 				return err
@@ -84,6 +89,7 @@ func (a *app) backupCommand() *cobra.Command {
 	}
 	keys.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
+	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
 	cmd.AddCommand(a.backupVerifyCommand())
 	return cmd
 }
@@ -94,6 +100,9 @@ func (a *app) saved(s provision.Saved) error {
 	}
 	fmt.Fprintf(a.env.Stdout, "saved %.1f MB in %s (%.1f MB); the bridge stood still for %s\n",
 		float64(s.Content)/1e6, s.File, float64(s.Bytes)/1e6, s.Pause.Round(100*time.Millisecond))
+	if n := len(s.Removed); n > 0 {
+		fmt.Fprintf(a.env.Stdout, "removed %d older\n", n)
+	}
 	if !s.Encrypted {
 		fmt.Fprintln(a.env.Stderr, "the file holds all secrets in the clear: keep it safe, or encrypt with --recipient or --passphrase-file")
 	}

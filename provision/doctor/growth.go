@@ -1,0 +1,95 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"appliance/provision/finding"
+)
+
+// A Sample is how full the disk was at a moment.
+type Sample struct {
+	At    time.Time        `json:"at"`
+	Used  int64            `json:"used"`  // bytes, by everybody
+	Parts map[string]int64 `json:"parts"` // bytes of this installation: databases, media, logs ...
+}
+
+// Samples are taken and kept so that a month of them tells where a disk is heading.
+const (
+	SampleEvery = 4 * time.Hour
+	SamplesFor  = 30 * 24 * time.Hour
+	fewest      = 6              // samples
+	shortest    = 24 * time.Hour // between the first and the last
+)
+
+// growth warns before a disk that still has room is full.
+func (p Patient) growth(context.Context) finding.Finding {
+	free, _, err := p.FreeBytes(p.Dir)
+	samples := p.Samples()
+	if n := len(samples); err != nil || n < fewest || samples[n-1].At.Sub(samples[0].At) < shortest {
+		return finding.Good("it takes a day of looking until one knows how fast the disk fills up")
+	}
+	perDay := slope(samples, func(s Sample) int64 { return s.Used })
+	if perDay < 1<<20 {
+		return finding.Good("the disk does not fill up")
+	}
+	days := float64(free) / perDay
+	if days > 30 {
+		return finding.Good("the disk will do for more than a month")
+	}
+	part, its := fastest(samples)
+	why := fmt.Sprintf("%s a day more; of that %s %s", size(perDay), part, size(its))
+	fix := "use a larger disk, or free some with: docker image prune; and remove what nobody needs"
+	switch {
+	case its < perDay/4:
+		why = fmt.Sprintf("%s a day more, most of it by something else on this host; see: du -xd3 / | sort -n | tail", size(perDay))
+	case part == "backups":
+		fix = "keep fewer of them with: appliance backup --keep 7; or elsewhere with: --output FILE"
+	}
+	summary := fmt.Sprintf("the disk is full in %d days", int(days))
+	if days < 3 {
+		return finding.Failure(summary, why, fix)
+	}
+	return finding.Warning(summary, why, fix)
+}
+
+func size(bytes float64) string {
+	if bytes >= 1<<30 {
+		return fmt.Sprintf("%.1f GB", bytes/(1<<30))
+	}
+	return fmt.Sprintf("%.0f MB", bytes/(1<<20))
+}
+
+// fastest is the part of the installation that grows most, and by how many
+// bytes a day.
+func fastest(samples []Sample) (part string, perDay float64) {
+	perDay = math.Inf(-1)
+	for _, name := range slices.Sorted(maps.Keys(samples[len(samples)-1].Parts)) {
+		if its := slope(samples, func(s Sample) int64 { return s.Parts[name] }); its > perDay {
+			part, perDay = name, its
+		}
+	}
+	return part, perDay
+}
+
+// slope is the growth in bytes a day: the median of that between any two
+// samples (Theil and Sen), so that one large file that came or went counts little.
+func slope(samples []Sample, of func(Sample) int64) float64 {
+	var all []float64
+	for i, a := range samples {
+		for _, b := range samples[i+1:] {
+			if days := b.At.Sub(a.At).Hours() / 24; days > 0 {
+				all = append(all, float64(of(b)-of(a))/days)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
