@@ -39,6 +39,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"Before installing: `appliance up`", newHost},
 		{"On a running installation: `appliance doctor`", newPatient},
+		{"With a homeserver and a Rocket.Chat that were there before: `appliance doctor`, and `appliance up` before it changes anything", newOwned},
 		{"In a command", newCommands},
 	} {
 		fmt.Fprintf(&doc, "\n## %s\n\n| fault | found by | | what is said | why | what to do |\n|---|---|---|---|---|---|\n", part.title)

@@ -64,7 +64,7 @@ type Status struct {
 
 // Status looks at the installation without judging it.
 func (i *Installed) Status(ctx context.Context) (Status, error) {
-	st := Status{Dir: i.p.opts.Dir, ChatURL: i.Answers.SiteURL(), ServerName: i.Answers.ServerName}
+	st := Status{Dir: i.p.opts.Dir, ChatURL: i.Answers.ChatURL(), ServerName: i.Answers.ServerName}
 	services, err := i.p.stack.Services(ctx)
 	if err != nil {
 		return st, err

@@ -38,6 +38,13 @@ func (p *Prepared) newMask() mask {
 	for _, value := range set {
 		reveal(value, hide)
 	}
+	if a := p.opts.Answers; !a.BundledRocketChat() {
+		foreign := secrets.Set{}
+		_ = foreignSecrets(a, foreign) // what can be read
+		for _, value := range foreign {
+			reveal(value, hide)
+		}
+	}
 	if u, err := url.Parse(p.opts.Answers.MongoURL); err == nil && u.User != nil {
 		password, _ := u.User.Password()
 		hide(password)

@@ -181,6 +181,9 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return asAnswerError("tls_cert_file", err)
 	})
 	err := g.Wait()
+	if err == nil {
+		err = p.foreignSecrets()
+	}
 	in.Secrets, in.CA, in.Live = p.set, p.ca, p.live()
 	return in, err
 }
@@ -206,11 +209,12 @@ func (p *Prepared) certsDir() string         { return p.path("data/certs") }
 
 // wantedImages are the images of other people that the answers ask for.
 func wantedImages(a answers.Answers, all map[string]string) []string {
-	names := []string{all["NGINX_IMAGE"], all["ROCKETCHAT_IMAGE"], all["POSTGRES_IMAGE"]}
-	if a.Homeserver == answers.Synapse {
-		names = append(names, all["SYNAPSE_IMAGE"])
-	} else {
-		names = append(names, all["DENDRITE_IMAGE"])
+	names := []string{all["NGINX_IMAGE"]}
+	if a.BundledRocketChat() {
+		names = append(names, all["ROCKETCHAT_IMAGE"])
+	}
+	if a.BundledHomeserver() {
+		names = append(names, all["POSTGRES_IMAGE"], all[strings.ToUpper(a.Homeserver)+"_IMAGE"])
 	}
 	if a.BundledMongo() {
 		names = append(names, all["MONGO_IMAGE"])
@@ -233,6 +237,9 @@ func (p *Prepared) needCertificate(host string) string {
 }
 
 func (p *Prepared) needBootstrap(ctx context.Context) string {
+	if !p.opts.Answers.BundledRocketChat() {
+		return "" // whose accounts are its owner's business
+	}
 	rc := p.state.Services["rocketchat"]
 	if !rc.OK() || rc.Address == "" {
 		return "Rocket.Chat is not running yet"

@@ -21,6 +21,7 @@ type Report struct {
 	Admin      Admin             `json:"admin"`
 	CAFile     string            `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
 	Try        []string          `json:"try"`
+	Attach     []Attachment      `json:"attach,omitempty"`   // what to add to servers of somebody else
 	Findings   []finding.Finding `json:"findings,omitempty"` // what the doctor thinks of it
 }
 
@@ -35,13 +36,23 @@ type Admin struct {
 func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Duration) Report {
 	a := p.opts.Answers
 	r := Report{
-		Changed: changed, ChatURL: a.SiteURL(), ServerName: a.ServerName, Dir: p.opts.Dir,
+		Changed: changed, ChatURL: a.ChatURL(), ServerName: a.ServerName, Dir: p.opts.Dir,
 		Admin: Admin{Username: a.AdminUsername, PasswordFile: secrets.Path(p.opts.Dir, secrets.AdminPassword)},
 		Try: []string{
-			fmt.Sprintf("open %s and sign in as %s", a.SiteURL(), a.AdminUsername),
+			fmt.Sprintf("open %s and sign in as %s", a.ChatURL(), a.AdminUsername),
 			"make a room and type in it: /bridge invite @somebody:matrix.org",
 			fmt.Sprintf("invite @%s:%s from any Matrix client", a.AdminUsername, a.ServerName),
 		},
+	}
+	if a.Namespace == answers.Prefixed {
+		r.Try[2] = fmt.Sprintf("invite @rc_%s:%s from any Matrix client", a.AdminUsername, a.ServerName)
+	}
+	if !a.BundledRocketChat() {
+		r.Admin = Admin{}
+		r.Try = []string{fmt.Sprintf("open %s, make a room and type in it: /bridge invite @somebody:matrix.org", a.ChatURL())}
+	}
+	if changed {
+		r.Attach, _ = p.attachments() // just written
 	}
 	if a.TLS == answers.Internal {
 		r.CAFile = certs.InternalCA(p.certsDir())

@@ -169,7 +169,11 @@ func (s *saver) do(id, title string, what func() error) error {
 
 // everything saves first what has to be of one moment and then the rest.
 func (s *saver) everything() error {
-	if err := s.do("pause", "stop the bridge and the homeserver for a moment; Rocket.Chat stays open", s.together); err != nil {
+	who := "the bridge and the homeserver"
+	if !s.Answers.BundledHomeserver() {
+		who = "the bridge"
+	}
+	if err := s.do("pause", "stop "+who+" for a moment; Rocket.Chat stays open", s.together); err != nil {
 		return err
 	}
 	return s.do("files", "save media, keys, configuration and secrets", func() error {
@@ -234,6 +238,9 @@ func (s *saver) together() (err error) {
 	if err := s.tree("data/bridge", nil); err != nil {
 		return err
 	}
+	if !s.Answers.BundledHomeserver() {
+		return nil
+	}
 	return s.tree("data/homeserver", func(path string) bool { return path == "data/homeserver/media" })
 }
 
@@ -291,7 +298,10 @@ func (s *saver) outside() error {
 }
 
 func outsideFiles(a *answers.Answers) map[string]*string {
-	return map[string]*string{"acme_ca_file": &a.ACMECAFile, "tls_cert_file": &a.TLSCertFile, "tls_key_file": &a.TLSKeyFile}
+	return map[string]*string{
+		"acme_ca_file": &a.ACMECAFile, "tls_cert_file": &a.TLSCertFile, "tls_key_file": &a.TLSKeyFile,
+		"rocketchat_token_file": &a.RocketChatTokenFile, "rocketchat_create_token_secret_file": &a.RocketChatSecretFile,
+	}
 }
 
 // A FullDiskError says that there was no room.
@@ -354,11 +364,14 @@ type database struct {
 // databases are those of the stack. The addresses are inside their containers,
 // where the owner of the server may come in without a password.
 func databases(a answers.Answers) []database {
-	out := []database{{
-		service: "postgres", data: []string{"data/postgres"},
-		dump: []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
-		load: []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
-	}}
+	var out []database
+	if a.BundledHomeserver() {
+		out = append(out, database{
+			service: "postgres", data: []string{"data/postgres"},
+			dump: []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
+			load: []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
+		})
+	}
 	if a.BundledMongo() {
 		out = append(out, database{
 			service: "mongo", data: []string{"data/mongo/db", "data/mongo/configdb"},

@@ -36,7 +36,10 @@ func NewFront(c *Commands, base string) (*Front, error) {
 	return &Front{Commands: c, target: target, http: &http.Client{Timeout: 30 * time.Second}, proxy: &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(target)
-			pr.Out.Host = pr.In.Host
+			if target.Scheme == "http" { // beside it; elsewhere it is known by its own name
+				pr.Out.Host = pr.In.Host
+			}
+			pr.Out.Header.Set(passedOn, "1")
 			// The web server has set these; Rocket.Chat counts requests by them.
 			for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip"} {
 				pr.Out.Header[h] = pr.In.Header[h]
@@ -48,10 +51,10 @@ func NewFront(c *Commands, base string) (*Front, error) {
 
 // Routes adds the four endpoints that the web server hands over.
 func (f *Front) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /api/v1/commands.run", f.commandsRun)
-	mux.HandleFunc("POST /api/v1/method.call/slashCommand", f.slashCommand)
-	mux.HandleFunc("GET /api/v1/commands.list", f.list)
-	mux.HandleFunc("GET /api/v1/commands.get", f.get)
+	mux.HandleFunc("POST /api/v1/commands.run", once(f.commandsRun))
+	mux.HandleFunc("POST /api/v1/method.call/slashCommand", once(f.slashCommand))
+	mux.HandleFunc("GET /api/v1/commands.list", once(f.list))
+	mux.HandleFunc("GET /api/v1/commands.get", once(f.get))
 }
 
 const (
@@ -131,6 +134,20 @@ func (f *Front) ours(w http.ResponseWriter, r *http.Request, body any, is func()
 	}
 	f.proxy.ServeHTTP(w, r)
 	return false
+}
+
+// passedOn marks what the bridge has passed on: a web server that hands it back
+// would send it round for ever.
+const passedOn = "X-Appliance-Bridge"
+
+func once(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(passedOn) != "" {
+			reply(w, http.StatusLoopDetected, map[string]any{"success": false, "error": "the web server in front of Rocket.Chat hands back what the bridge has passed on"})
+			return
+		}
+		next(w, r)
+	}
 }
 
 var errLogin = &relay.SayError{Text: "You must be logged in to do this."}
@@ -239,7 +256,10 @@ func (f *Front) upstream(r *http.Request) (*http.Response, []byte, error) {
 	}
 	req.Header = r.Header.Clone()
 	req.Header.Del("Accept-Encoding") // so that the answer can be read
-	req.Host = r.Host
+	req.Header.Set(passedOn, "1")
+	if f.target.Scheme == "http" {
+		req.Host = r.Host
+	}
 	res, err := f.http.Do(req)
 	if err != nil {
 		return nil, nil, err

@@ -40,6 +40,8 @@ func answersTable() string {
 	for _, f := range answers.Fields {
 		def := f.Default
 		switch {
+		case f.Required && f.If != nil:
+			def = "**required** then"
 		case f.Required:
 			def = "**required**"
 		case def != "":

@@ -55,7 +55,7 @@ func (d *demo) burst(ctx context.Context, b burst) error {
 		return flood(gctx, 0, b.messages, count, func(id, text string) error { return once(c.alice.say(gctx, room, id, "r "+text)) })
 	})
 	g.Go(func() error {
-		return flood(gctx, 0, b.messages, count, func(id, text string) error { return c.bob.send(gctx, mxRoom, id, "m "+text) })
+		return flood(gctx, 0, b.messages, count, d.paced(gctx, c, room, func(id, text string) error { return c.bob.send(gctx, mxRoom, id, "m "+text) }))
 	})
 	g.Go(func() error {
 		select {
@@ -112,6 +112,77 @@ func flood(ctx context.Context, first, n int, count func(), send func(id, text s
 		count()
 	}
 	return nil
+}
+
+// pace is how many messages of the other server may wait for Synapse. With more
+// than a hundred it skips some and fetches them later, out of order.
+const pace = 50
+
+// paced is send for somebody on the other server, as fast as our homeserver can
+// follow: on Synapse it waits from time to time until Rocket.Chat shows what was
+// sent before.
+func (d *demo) paced(ctx context.Context, c *cast, room string, send func(id, text string) error) func(id, text string) error {
+	if d.homeserver != "synapse" {
+		return send
+	}
+	d.say("(Synapse loses the order when over a hundred messages of another server wait: bob waits after every %d)", pace)
+	sent := 0
+	return func(id, text string) error {
+		if err := send(id, text); err != nil {
+			return err
+		}
+		if sent++; sent%pace == 0 {
+			c.awaitShown(ctx, room, "m "+text)
+		}
+		return nil
+	}
+}
+
+// awaitShown waits until Rocket.Chat shows what bob said, or ctx ends.
+func (c *cast) awaitShown(ctx context.Context, room, text string) {
+	for {
+		if shown, err := c.alice.newest(ctx, room, bobPuppet); err == nil && shown == text {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// newest returns the last text that somebody wrote in a room.
+func (c *chatUser) newest(ctx context.Context, room, username string) (string, error) {
+	for offset := 0; ; {
+		page, err := c.page(ctx, room, offset)
+		if err != nil || len(page) == 0 {
+			return "", err
+		}
+		for _, m := range page {
+			if m.Type == "" && m.User.Username == username {
+				return m.Text, nil
+			}
+		}
+		offset += len(page)
+	}
+}
+
+type chatMessage struct {
+	Text string `json:"msg"`
+	Type string `json:"t"`
+	User struct {
+		Username string `json:"username"`
+	} `json:"u"`
+}
+
+// page returns some messages of a room, newest first.
+func (c *chatUser) page(ctx context.Context, room string, offset int) ([]chatMessage, error) {
+	var out struct {
+		Messages []chatMessage `json:"messages"`
+	}
+	err := c.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", room, offset), nil, &out)
+	return out.Messages, err
 }
 
 func (d *demo) disturb(ctx context.Context, b burst) error {
@@ -185,24 +256,16 @@ func (c *cast) settled(ctx context.Context, room, mxRoom string, n int) (inMX, i
 func (c *chatUser) history(ctx context.Context, room, username string) ([]string, error) {
 	var all []string
 	for offset := 0; ; {
-		var out struct {
-			Messages []struct {
-				Text string `json:"msg"`
-				Type string `json:"t"`
-				User struct {
-					Username string `json:"username"`
-				} `json:"u"`
-			} `json:"messages"`
-		}
-		if err := c.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", room, offset), nil, &out); err != nil {
+		page, err := c.page(ctx, room, offset)
+		if err != nil {
 			return nil, err
 		}
-		for _, m := range out.Messages {
+		for _, m := range page {
 			if m.Type == "" && m.User.Username == username {
 				all = append([]string{m.Text}, all...)
 			}
 		}
-		if offset += len(out.Messages); len(out.Messages) == 0 {
+		if offset += len(page); len(page) == 0 {
 			return all, nil
 		}
 	}

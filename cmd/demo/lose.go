@@ -19,13 +19,13 @@ import (
 // loses everything, the backup is restored, and the conversation goes on with
 // nothing lost and nothing twice.
 func (d *demo) lose(ctx context.Context, messages int) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute+time.Duration(messages)*time.Second)
 	defer cancel()
 	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
 	if err != nil {
 		return err
 	}
-	t := &talk{cast: c}
+	t := &talk{cast: c, d: d}
 	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("lose-%x", time.Now().UnixMilli())); err != nil {
 		return err
 	}
@@ -86,6 +86,7 @@ func (d *demo) lose(ctx context.Context, messages int) error {
 // talk is a conversation that goes on for longer than one flood.
 type talk struct {
 	*cast
+	d            *demo
 	room, mxRoom string
 	said         int // each way
 }
@@ -98,7 +99,7 @@ func (t *talk) flood(ctx context.Context, n int) error {
 		return flood(ctx, t.said, n, nothing, func(id, text string) error { return once(t.alice.say(ctx, t.room, id, "r "+text)) })
 	})
 	g.Go(func() error {
-		return flood(ctx, t.said, n, nothing, func(id, text string) error { return t.bob.send(ctx, t.mxRoom, id, "m "+text) })
+		return flood(ctx, t.said, n, nothing, t.d.paced(ctx, t.cast, t.room, func(id, text string) error { return t.bob.send(ctx, t.mxRoom, id, "m "+text) }))
 	})
 	err := g.Wait()
 	t.said += n

@@ -226,6 +226,7 @@ func (m *matrixUser) displayName(ctx context.Context, room, user string) string 
 // timeline returns the texts that somebody wrote in a room, oldest first.
 func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]string, error) {
 	var all []string
+	seen := map[string]bool{} // pages may overlap where events have one depth
 	for from := ""; ; {
 		var out struct {
 			Chunk []mxEvent `json:"chunk"`
@@ -239,7 +240,8 @@ func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]strin
 			return nil, err
 		}
 		for _, e := range out.Chunk {
-			if e.Type == "m.room.message" && e.Sender == sender {
+			if e.Type == "m.room.message" && e.Sender == sender && !seen[e.ID] {
+				seen[e.ID] = true
 				all = append(all, e.Content.Body)
 			}
 		}

@@ -22,7 +22,7 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 	if err != nil {
 		return err
 	}
-	t := &talk{cast: c}
+	t := &talk{cast: c, d: d}
 	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("upgrade-%x", time.Now().UnixMilli())); err != nil {
 		return err
 	}

@@ -4,7 +4,10 @@
 // it. An Answers is a value; only Load and Save touch a file.
 package answers
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Answers is every decision of the operator, as written in appliance.yaml.
 type Answers struct {
@@ -12,6 +15,14 @@ type Answers struct {
 	ServerName                string `yaml:"server_name"`
 	Email                     string `yaml:"email"`
 	Homeserver                string `yaml:"homeserver"`
+	HomeserverURL             string `yaml:"homeserver_url"`
+	HomeserverKind            string `yaml:"homeserver_kind"`
+	RocketChat                string `yaml:"rocketchat"`
+	RocketChatURL             string `yaml:"rocketchat_url"`
+	RocketChatUserID          string `yaml:"rocketchat_user_id"`
+	RocketChatTokenFile       string `yaml:"rocketchat_token_file"`
+	RocketChatSecretFile      string `yaml:"rocketchat_create_token_secret_file"`
+	BridgeURL                 string `yaml:"bridge_url"`
 	Namespace                 string `yaml:"namespace"`
 	AdminUsername             string `yaml:"admin_username"`
 	AdminEmail                string `yaml:"admin_email"`
@@ -31,10 +42,13 @@ type Answers struct {
 	MinDiskGB                 int    `yaml:"min_disk_gb"`
 }
 
-// What a homeserver, a namespace and a source of certificates may be.
+// What a homeserver, a Rocket.Chat, a namespace and a source of certificates may
+// be. External is one that is there already and belongs to somebody else.
 const (
 	Dendrite = "dendrite"
 	Synapse  = "synapse"
+	External = "external"
+	Bundled  = "bundled"
 
 	Native   = "native"
 	Prefixed = "prefixed"
@@ -48,15 +62,15 @@ const (
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
 // Hosts are the names that need a certificate: where people sign in and, when
-// it differs, the name that ends every Matrix identifier.
+// it differs and is ours, the name that ends every Matrix identifier.
 func (a Answers) Hosts() []string {
-	if a.ServerName == "" || a.ServerName == a.Domain {
+	if a.ServerName == "" || a.ServerName == a.Domain || !a.BundledHomeserver() {
 		return []string{a.Domain}
 	}
 	return []string{a.Domain, a.ServerName}
 }
 
-// SiteURL is where people point their browser.
+// SiteURL is the front door of this host.
 func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.HTTPSPort) }
 
 // FederationAddress is where other Matrix servers are sent.
@@ -67,8 +81,38 @@ func (a Answers) FederationAddress() string {
 	return fmt.Sprintf("%s:%d", a.Domain, a.FederationPort)
 }
 
+// ChatURL is where people point their browser.
+func (a Answers) ChatURL() string {
+	if !a.BundledRocketChat() {
+		return strings.TrimRight(a.RocketChatURL, "/")
+	}
+	return a.SiteURL()
+}
+
+// PublicBridgeURL is where servers of somebody else reach the bridge.
+func (a Answers) PublicBridgeURL() string {
+	if a.BridgeURL != "" {
+		return strings.TrimRight(a.BridgeURL, "/")
+	}
+	return a.SiteURL()
+}
+
+// BundledHomeserver reports whether the stack brings its own homeserver.
+func (a Answers) BundledHomeserver() bool { return a.Homeserver != External }
+
+// Software is what the homeserver is, whoever it belongs to: Dendrite or Synapse.
+func (a Answers) Software() string {
+	if a.BundledHomeserver() {
+		return a.Homeserver
+	}
+	return a.HomeserverKind
+}
+
+// BundledRocketChat reports whether the stack brings its own Rocket.Chat.
+func (a Answers) BundledRocketChat() bool { return a.RocketChat != External }
+
 // BundledMongo reports whether the stack brings its own MongoDB.
-func (a Answers) BundledMongo() bool { return a.MongoURL == "" }
+func (a Answers) BundledMongo() bool { return a.BundledRocketChat() && a.MongoURL == "" }
 
 // Permanent returns the answers that can never change once something exists,
 // because identifiers that other servers have stored are made of them.

@@ -71,7 +71,7 @@ func TestBadAnswers(t *testing.T) {
 		"domain=chat..example.org":        `domain: is not a DNS name: "" is not a valid part of one (got "chat..example.org") in --set`,
 		"domain=":                         `domain: is required in --set`,
 		"email=nobody":                    `email: is not an e-mail address (got "nobody") in --set`,
-		"homeserver=conduit":              `homeserver: must be one of dendrite, synapse (got "conduit") in --set`,
+		"homeserver=conduit":              `homeserver: must be one of dendrite, synapse, external (got "conduit") in --set`,
 		"admin_username=rocket.cat":       `admin_username: is reserved (got "rocket.cat") in --set`,
 		"admin_username=Bob Smith":        `admin_username: must be lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit (got "Bob Smith") in --set`,
 		"tls=files":                       `tls_cert_file: is required with tls: files; tls_key_file: is required with tls: files`,

@@ -80,6 +80,30 @@ func checkHTTPS(s string) error {
 	return nil
 }
 
+// checkElsewhere accepts the address of a server that a container reaches.
+func checkElsewhere(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return fmt.Errorf("must be an address such as https://chat.example.org")
+	case u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "":
+		return fmt.Errorf("must be an address without user, path and query")
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+		return fmt.Errorf("must be an address that a container reaches: %s would be the container itself", u.Hostname())
+	}
+	return nil
+}
+
+var userID = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+func checkUserID(s string) error {
+	if !userID.MatchString(s) {
+		return fmt.Errorf("is not the ID of a user: letters and digits such as aobEdbYhXfu5hkeqG")
+	}
+	return nil
+}
+
 func checkMongo(s string) error {
 	if !strings.HasPrefix(s, "mongodb://") && !strings.HasPrefix(s, "mongodb+srv://") {
 		return fmt.Errorf("must start with mongodb:// or mongodb+srv://")

@@ -28,9 +28,12 @@ type Field struct {
 	Required  bool     // there is no default: the operator has to say
 	Permanent bool     // cannot change once the installation exists
 	Advanced  bool     // the wizard does not ask
-	Get       func(*Answers) string
-	Set       func(*Answers, string) error
-	Check     func(string) error // nil when every value will do
+	// If says whether the answer matters, given the others; nil when it always
+	// does. One that does not is neither asked for nor required.
+	If    func(Answers) bool
+	Get   func(*Answers) string
+	Set   func(*Answers, string) error
+	Check func(string) error // nil when every value will do
 }
 
 // Fields lists the answers in the order in which they are asked.
@@ -47,20 +50,53 @@ var Fields = []Field{
 		Ask: "E-mail address for the certificate authority? (may be empty)", Check: optional(checkEmail),
 		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
 	}),
-	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, []string{Dendrite, Synapse}, Field{
+	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, []string{Dendrite, Synapse, External}, Field{
 		Ask: "Which Matrix homeserver should run?", Permanent: true,
-		Help: "Dendrite needs less memory; Synapse is the reference. There is no way from one to the other.",
+		Help: "Dendrite needs less memory; Synapse is the reference; external is one that you have already. There is no way from one to the other.",
 	}),
-	choice("namespace", func(a *Answers) *string { return &a.Namespace }, Native, []string{Native, Prefixed}, Field{
+	text("homeserver_url", func(a *Answers) *string { return &a.HomeserverURL }, Field{
+		Ask: "Where does the bridge reach your homeserver?", Required: true, If: externalHomeserver, Check: optional(checkElsewhere),
+		Help: "Its client API, from inside a container, such as https://matrix.example.org. Only with homeserver: external.",
+	}),
+	choice("homeserver_kind", func(a *Answers) *string { return &a.HomeserverKind }, Synapse, []string{Synapse, Dendrite}, Field{
+		Ask: "What is your homeserver?", If: externalHomeserver,
+		Help: "What the external homeserver runs. Only with homeserver: external.",
+	}),
+	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
+		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
 		Ask: "How should Matrix addresses of Rocket.Chat users look?", Permanent: true, Advanced: true,
-		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, beside Matrix users of the homeserver's own.",
+		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, beside Matrix users of the homeserver's own. Empty means native, and prefixed with homeserver: external.",
+	}),
+	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
+		Ask: "Which Rocket.Chat?", Advanced: true,
+		Help: "bundled: one of this installation's own. external: one that you have already.",
+	}),
+	text("rocketchat_url", func(a *Answers) *string { return &a.RocketChatURL }, Field{
+		Ask: "Where is your Rocket.Chat?", Required: true, If: externalRocketChat, Check: optional(checkElsewhere),
+		Help: "Its address as people open it, such as https://chat.example.org. Only with rocketchat: external.",
+	}),
+	text("rocketchat_user_id", func(a *Answers) *string { return &a.RocketChatUserID }, Field{
+		Ask: "Which user ID does the bridge's account have there?", Required: true, If: externalRocketChat, Check: optional(checkUserID),
+		Help: "Shown beside its personal access token; the account needs the roles admin and bot. Only with rocketchat: external.",
+	}),
+	text("rocketchat_token_file", func(a *Answers) *string { return &a.RocketChatTokenFile }, Field{
+		Ask: "Which file holds that account's personal access token?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
+		Help: "Made with 'ignore two factor authentication'. Only with rocketchat: external.",
+	}),
+	text("rocketchat_create_token_secret_file", func(a *Answers) *string { return &a.RocketChatSecretFile }, Field{
+		Ask: "Which file holds its CREATE_TOKENS_FOR_USERS_SECRET?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
+		Help: "The value of that variable in the environment of your Rocket.Chat. Only with rocketchat: external.",
+	}),
+	text("bridge_url", func(a *Answers) *string { return &a.BridgeURL }, Field{
+		Ask: "Where do your servers reach the bridge?", Advanced: true, Check: optional(checkElsewhere),
+		Help: "Empty means the front door of this host. Only with homeserver: external or rocketchat: external.",
 	}),
 	text("admin_username", func(a *Answers) *string { return &a.AdminUsername }, Field{
-		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername,
+		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername, If: Answers.BundledRocketChat,
 		Help: "The first Rocket.Chat administrator. The password is generated.",
 	}),
 	text("admin_email", func(a *Answers) *string { return &a.AdminEmail }, Field{
-		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail),
+		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail), If: Answers.BundledRocketChat,
 		Help: "Rocket.Chat wants one. Empty means the administrator's username at domain.",
 	}),
 	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files}, Field{
@@ -121,6 +157,14 @@ var Fields = []Field{
 	}),
 }
 
+func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
+func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }
+
+// Asked reports whether somebody who has given the answers a is asked for f.
+func (f Field) Asked(a Answers) bool { return !f.Advanced && f.matters(a) }
+
+func (f Field) matters(a Answers) bool { return f.If == nil || f.If(a) }
+
 // Lookup returns the field with the given key.
 func Lookup(key string) (Field, bool) {
 	for _, f := range Fields {
@@ -132,7 +176,10 @@ func Lookup(key string) (Field, bool) {
 }
 
 func text(key string, at func(*Answers) *string, f Field) Field {
-	f.Key, f.Kind = key, Text
+	f.Key = key
+	if f.Kind == "" {
+		f.Kind = Text
+	}
 	f.Get = func(a *Answers) string { return *at(a) }
 	f.Set = func(a *Answers, v string) error { *at(a) = v; return nil }
 	return f

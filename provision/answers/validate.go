@@ -40,7 +40,7 @@ func (e *InvalidError) Error() string {
 func (a Answers) Missing() []string {
 	var keys []string
 	for _, f := range Fields {
-		if f.Required && f.Get(&a) == "" {
+		if f.Required && f.matters(a) && f.Get(&a) == "" {
 			keys = append(keys, f.Key)
 		}
 	}
@@ -51,6 +51,12 @@ func (a Answers) Missing() []string {
 func (a Answers) Normalize() Answers {
 	if a.ServerName == "" {
 		a.ServerName = a.Domain
+	}
+	if a.Namespace == "" {
+		a.Namespace = Native
+		if !a.BundledHomeserver() { // its people have the other addresses
+			a.Namespace = Prefixed
+		}
 	}
 	if a.AdminEmail == "" && a.Domain != "" {
 		a.AdminEmail = a.AdminUsername + "@" + a.Domain

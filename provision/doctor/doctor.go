@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"appliance/provision/answers"
+	"appliance/provision/attach"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
 	"appliance/provision/plan"
@@ -38,6 +39,7 @@ type Patient struct {
 	Files     func() Files
 	Backups   func() (began, last time.Time) // of the installation, and the last backup or zero
 	Host      []finding.Check                // of the host
+	Attached  attach.Servers                 // of somebody else
 	Outside   *http.Client                   // comes as other servers do: by public names, trusting known authorities
 }
 
@@ -53,12 +55,19 @@ func Checks(p Patient) []finding.Check {
 		name := []string{"certificate", "certificate-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return p.certificate(ctx, host) }})
 	}
+	if p.Attached.RocketChat != nil {
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: p.foreignRocketchat})
+	} else {
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: p.rocketchat})
+	}
+	if p.Attached.Homeserver != nil {
+		checks = append(checks, finding.Check{Name: "homeserver", Run: p.homeserver})
+	} else {
+		checks = append(checks, finding.Check{Name: "well-known", Run: p.wellKnown}, finding.Check{Name: "federation", Run: p.federation},
+			finding.Check{Name: "federation-outside", Run: p.outside})
+	}
 	checks = append(checks,
-		finding.Check{Name: "rocketchat", Run: p.rocketchat},
-		finding.Check{Name: "well-known", Run: p.wellKnown},
-		finding.Check{Name: "federation", Run: p.federation},
 		finding.Check{Name: "closed-doors", Run: p.closedDoors},
-		finding.Check{Name: "federation-outside", Run: p.outside},
 		finding.Check{Name: "bridge", Run: p.bridge},
 		finding.Check{Name: "queue", Run: p.queue},
 		finding.Check{Name: "restarts", Run: p.restarts},
@@ -74,14 +83,7 @@ func Checks(p Patient) []finding.Check {
 }
 
 // expected are the services that the answers ask for.
-func (p Patient) expected() []string {
-	names := []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"}
-	for _, profile := range render.Profiles(p.Answers) {
-		names = append(names, map[string]string{"acme": "certs", "mongo": "mongo"}[profile])
-	}
-	slices.Sort(names)
-	return names
-}
+func (p Patient) expected() []string { return render.Services(p.Answers) }
 
 func (p Patient) services(ctx context.Context) finding.Finding {
 	have, err := p.Services(ctx)

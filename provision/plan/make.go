@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"appliance/provision/render"
 )
 
 // Make lists what has to be done so that the host is as wanted.
@@ -95,17 +97,15 @@ func filesCause(paths []string, s State) string {
 // Compose knows what follows for the services.
 var composeFiles = []string{"compose.yaml", ".env", "rocketchat.env"}
 
-// optional are the services that only some answers ask for, by their profile.
-// Compose leaves one alone whose profile is switched off.
-var optional = map[string]string{"certs": "acme", "mongo": "mongo"}
-
 // unwanted returns the services that exist although the answers no longer ask
 // for them.
 func (w Wanted) unwanted(s State) []string {
 	var out []string
-	for service, profile := range optional {
-		if _, exists := s.Services[service]; exists && !w.Profile(profile) {
-			out = append(out, service)
+	for profile, services := range render.OfProfile {
+		for _, service := range services {
+			if _, exists := s.Services[service]; exists && !w.Profile(profile) {
+				out = append(out, service)
+			}
 		}
 	}
 	slices.Sort(out)

@@ -74,6 +74,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		name := []string{"dns-domain", "dns-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
 	}
+	checks = append(checks, attached(a)...)
 	if h.installed(dir) {
 		return checks // it has come through what follows
 	}

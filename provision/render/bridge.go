@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"path"
 	"reflect"
 	"strings"
 
@@ -13,11 +14,13 @@ import (
 // BridgeUserID is the _id of the bridge's account in Rocket.Chat.
 const BridgeUserID = "rcmxbridge0000001"
 
+const insideBridge = "http://bridge:29328"
+
 // Bridge is the configuration of the bridge that belongs to the answers.
 func Bridge(in Input) config.Config {
 	c := config.Default()
 	c.Homeserver = config.Homeserver{URL: "http://homeserver:8008", Domain: in.Answers.ServerName, Kind: in.Answers.Homeserver}
-	c.AppService.URL = "http://bridge:29328"
+	c.AppService.URL = insideBridge // where Rocket.Chat reaches the bridge
 	c.AppService.HSTokenFile = "/run/secrets/bridge/hs_token"
 	c.AppService.ASTokenFile = "/run/secrets/bridge/as_token"
 	c.RocketChat = config.RocketChat{
@@ -26,6 +29,17 @@ func Bridge(in Input) config.Config {
 	}
 	c.Database = "sqlite:/data/bridge.db"
 	c.Namespace = in.Answers.Namespace
+	a := in.Answers
+	if !a.BundledHomeserver() {
+		c.Homeserver.URL, c.Homeserver.Kind = strings.TrimRight(a.HomeserverURL, "/"), a.HomeserverKind
+	}
+	if !a.BundledRocketChat() {
+		c.AppService.URL = a.PublicBridgeURL()
+		c.RocketChat = config.RocketChat{
+			URL: a.ChatURL(), SiteURL: a.ChatURL(), UserID: a.RocketChatUserID,
+			TokenFile: "/etc/appliance/" + path.Base(rocketchatToken), CreateTokenSecretFile: "/etc/appliance/" + path.Base(rocketchatSecret),
+		}
+	}
 	if in.Live != nil {
 		c.Live = *in.Live
 	}

@@ -24,10 +24,11 @@ func Dirs(a answers.Answers, files Files) []Dir {
 		{"data", 0o755, Root},
 		{"data/certs", 0o700, NginxUser},
 		{"data/certs/live", 0o700, NginxUser},
-		{"data/homeserver", 0o700, ApplianceUser},
-		{"data/postgres", 0o700, DatabaseUser},
-		{"data/bridge", 0o700, ApplianceUser},
 	}
+	if a.BundledHomeserver() {
+		dirs = append(dirs, Dir{"data/homeserver", 0o700, ApplianceUser}, Dir{"data/postgres", 0o700, DatabaseUser})
+	}
+	dirs = append(dirs, Dir{"data/bridge", 0o700, ApplianceUser})
 	if a.BundledMongo() {
 		dirs = append(dirs, Dir{"data/mongo", 0o755, DatabaseUser}, Dir{"data/mongo/db", 0o700, DatabaseUser}, Dir{"data/mongo/configdb", 0o700, DatabaseUser})
 	}

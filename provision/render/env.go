@@ -37,10 +37,19 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 
 	v.comment("Images.")
 	v.set("APPLIANCE_IMAGE", in.Image)
-	v.set("HOMESERVER_IMAGE", images[strings.ToUpper(a.Homeserver)+"_IMAGE"])
-	for _, name := range []string{"NGINX_IMAGE", "ROCKETCHAT_IMAGE", "MONGO_IMAGE", "POSTGRES_IMAGE"} {
-		v.set(name, images[name])
+	const none = "none" // of a service that belongs to somebody else
+	homeserver, postgres, rocketchat := images[strings.ToUpper(a.Homeserver)+"_IMAGE"], images["POSTGRES_IMAGE"], images["ROCKETCHAT_IMAGE"]
+	if !a.BundledHomeserver() {
+		homeserver, postgres = none, none
 	}
+	if !a.BundledRocketChat() {
+		rocketchat = none
+	}
+	v.set("HOMESERVER_IMAGE", homeserver)
+	v.set("NGINX_IMAGE", images["NGINX_IMAGE"])
+	v.set("ROCKETCHAT_IMAGE", rocketchat)
+	v.set("MONGO_IMAGE", images["MONGO_IMAGE"])
+	v.set("POSTGRES_IMAGE", postgres)
 	v.set("HOMESERVER_COMMAND", homeserverCommand(a))
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
@@ -60,7 +69,11 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 		return nil, err
 	}
 	ca := digest(files, "config/ca/")
-	v.set("BRIDGE_CONFIG", short(append(fixed, ca...)))
+	foreign := digest(files, "config/bridge/rocketchat_")
+	if a.BundledRocketChat() {
+		foreign = ""
+	}
+	v.set("BRIDGE_CONFIG", short(append(append(fixed, ca...), foreign...)))
 	return v.bytes(), nil
 }
 
@@ -77,10 +90,31 @@ func Profiles(a answers.Answers) []string {
 	if a.TLS == answers.ACME {
 		out = append(out, "acme")
 	}
+	if a.BundledHomeserver() {
+		out = append(out, "homeserver")
+	}
 	if a.BundledMongo() {
 		out = append(out, "mongo")
 	}
+	if a.BundledRocketChat() {
+		out = append(out, "rocketchat")
+	}
 	return out
+}
+
+// Services are the names of all services that the answers ask for, sorted.
+func Services(a answers.Answers) []string {
+	out := []string{"bridge", "nginx"}
+	for _, profile := range Profiles(a) {
+		out = append(out, OfProfile[profile]...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// OfProfile are the services that exist only with a profile.
+var OfProfile = map[string][]string{
+	"acme": {"certs"}, "homeserver": {"homeserver", "postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"},
 }
 
 // Images returns the names in versions.env.

@@ -35,6 +35,11 @@ func (in Input) homeserver(put putter) error {
 		CacheMB:         max(64, in.memory().homeserver/4),
 		PrivateNetworks: a.FederationPrivateNetworks,
 	}
+	if !a.BundledHomeserver() {
+		registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
+		put(Registration, 0o600, Root, registration)
+		return err
+	}
 	names := []string{"dendrite.yaml"}
 	if a.Homeserver == answers.Synapse {
 		names = []string{"homeserver.yaml", "log.yaml"}
@@ -50,7 +55,7 @@ func (in Input) homeserver(put putter) error {
 		return err
 	}
 	registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
-	put(dir+"rocketchat-registration.yaml", 0o600, ApplianceUser, registration)
+	put(Registration, 0o600, ApplianceUser, registration)
 	return err
 }
 
@@ -73,8 +78,12 @@ func (in Input) registration() registrationFields {
 	if in.Answers.Namespace == answers.Prefixed {
 		local = `rc_.*`
 	}
+	address := insideBridge
+	if !in.Answers.BundledHomeserver() {
+		address = in.Answers.PublicBridgeURL()
+	}
 	return registrationFields{
-		ID: b.AppService.ID, URL: b.AppService.URL, Bot: b.AppService.Bot,
+		ID: b.AppService.ID, URL: address, Bot: b.AppService.Bot,
 		ASToken: in.Secrets[secrets.ASToken].Reveal(), HSToken: in.Secrets[secrets.HSToken].Reveal(),
 		UserRegex: "^@" + local + ":" + regexp.QuoteMeta(in.Answers.ServerName) + "$",
 	}

@@ -8,6 +8,9 @@ type nginxFields struct {
 	SiteURL            string
 	FederationAddress  string
 	HSTS               bool
+	Homeserver         bool   // is ours
+	RocketChat         bool   // is ours
+	ChatURL            string // of one that is not
 }
 
 func nginxData(in Input) nginxFields {
@@ -16,6 +19,7 @@ func nginxData(in Input) nginxFields {
 		Domain: a.Domain, ServerName: a.ServerName, Hosts: a.Hosts(),
 		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
 		// Browsers would not let anybody past an authority they do not know.
-		HSTS: a.TLS != answers.Internal,
+		HSTS:       a.TLS != answers.Internal,
+		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(),
 	}
 }

@@ -77,6 +77,7 @@ func Tree(in Input) (Files, error) {
 			return err
 		},
 		func() error { return in.certs(put) },
+		func() error { return in.attach(put) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -31,6 +32,16 @@ var scenarios = map[string]struct {
 }{
 	"minimal":   {set: []string{"domain=chat.example.org"}, memory: 1967, newer: true},
 	"delegated": {set: []string{"domain=chat.example.org", "server_name=example.org", "tls=internal", "federation_private_networks=true", "http_port=8080", "https_port=8443", "federation_port=8448", "docker_subnet=10.213.0.0/24"}, memory: 8000},
+	"attached": { // to a Synapse and a Rocket.Chat of somebody else
+		set: []string{
+			"domain=bridge.example.org", "homeserver=external", "homeserver_url=https://matrix.example.org", "server_name=example.org",
+			"rocketchat=external", "rocketchat_url=https://chat.example.org/", "rocketchat_user_id=aobEdbYhXfu5hkeqG",
+			"rocketchat_token_file=/root/token", "rocketchat_create_token_secret_file=/root/secret",
+		}, memory: 1967, newer: true,
+	},
+	"attached-homeserver": {
+		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=dendrite", "homeserver_url=http://10.0.0.7:8008", "server_name=example.org", "https_port=8443", "tls=internal"}, memory: 4000, newer: true,
+	},
 	"synapse": {
 		set: []string{
 			"domain=chat.example.org", "homeserver=synapse", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
@@ -203,6 +214,12 @@ func TestComposeReadsWhatIsRendered(t *testing.T) {
 						t.Errorf("%s mounts the Docker socket", service)
 					}
 				}
+			}
+			if want := render.Services(input(t, name).Answers); !slices.Equal(slices.Sorted(maps.Keys(p.Services)), want) {
+				t.Errorf("services %v, want %v", slices.Sorted(maps.Keys(p.Services)), want)
+			}
+			if !input(t, name).Answers.BundledRocketChat() {
+				return
 			}
 			account := *p.Services["rocketchat"].Environment["INITIAL_USER"]
 			if !json.Valid([]byte(account)) || !strings.Contains(account, `"_id":"rcmxbridge0000001"`) {

@@ -9,9 +9,11 @@ import (
 	"appliance/provision/secrets"
 )
 
-// settings are forced at every start of Rocket.Chat. The bridge counts on them.
-var settings = [][2]string{
-	{"Show_Setup_Wizard", "completed"},
+// settings are forced at every start of Rocket.Chat.
+var settings = append([][2]string{{"Show_Setup_Wizard", "completed"}}, NeededSettings...)
+
+// NeededSettings are what the bridge counts on.
+var NeededSettings = [][2]string{
 	{"DDP_Rate_Limit_User_By_Method_Enabled", "false"},
 	{"DDP_Rate_Limit_Connection_By_Method_Enabled", "false"},
 	{"Message_AllowUnrecognizedSlashCommand", "true"},
@@ -27,6 +29,10 @@ var settings = [][2]string{
 func (in Input) rocketchatEnv() []byte {
 	a := in.Answers
 	v := &variables{}
+	if !a.BundledRocketChat() { // Compose wants the file in any case
+		v.text.WriteString("# This installation has no Rocket.Chat of its own.\n")
+		return v.bytes()
+	}
 	v.text.WriteString("# Written by appliance from appliance.yaml. Holds secrets.\n")
 	v.set("ROOT_URL", a.SiteURL())
 	v.set("PORT", "3000")

@@ -20,7 +20,9 @@ func Report(w io.Writer, r provision.Report) {
 	}
 	fmt.Fprintf(w, "\nRocket.Chat     %s\n", r.ChatURL)
 	fmt.Fprintf(w, "Matrix name     %s\n", r.ServerName)
-	fmt.Fprintf(w, "administrator   %s, with the password in %s\n", r.Admin.Username, r.Admin.PasswordFile)
+	if r.Admin.Username != "" {
+		fmt.Fprintf(w, "administrator   %s, with the password in %s\n", r.Admin.Username, r.Admin.PasswordFile)
+	}
 	if r.CAFile != "" {
 		fmt.Fprintf(w, "authority       %s: browsers have to trust it\n", r.CAFile)
 	}
@@ -31,9 +33,20 @@ func Report(w io.Writer, r provision.Report) {
 			fmt.Fprintf(w, "  %d. %s\n", i+1, try)
 		}
 	}
+	Attachments(w, r.Attach)
 	if finding.Worst(r.Findings) > finding.OK {
 		fmt.Fprintln(w, "\nNot everything is well:")
 		Warnings(w, r.Findings)
+	}
+}
+
+// Attachments prints what to add to servers of somebody else.
+func Attachments(w io.Writer, list []provision.Attachment) {
+	for _, a := range list {
+		fmt.Fprintf(w, "\n%s", a.Text)
+		if a.File != "" {
+			fmt.Fprintf(w, "\nThe registration is in %s.\n", a.File)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // again until a value will do, and returns an error when somebody interrupts it.
 func Ask(tty *os.File, draft *answers.Draft) error {
 	for _, f := range answers.Fields {
-		if f.Advanced {
+		if !f.Asked(draft.Answers) {
 			continue
 		}
 		now := draft.Normalize()

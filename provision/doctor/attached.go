@@ -1,0 +1,51 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+
+	"appliance/provision/attach"
+	"appliance/provision/finding"
+	"appliance/provision/render"
+)
+
+// homeserver looks at one that belongs to somebody else: does it answer, does it
+// know the bridge, does it reach it.
+func (p Patient) homeserver(ctx context.Context) finding.Finding {
+	hs := p.Attached.Homeserver
+	if err := hs.Reach(ctx); err != nil {
+		return attachment(err)
+	}
+	asked, err := hs.Known(ctx)
+	if err != nil {
+		return attachment(err)
+	}
+	if !asked {
+		return finding.Good("the homeserver at %s knows the registration", hs.URL)
+	}
+	return finding.Good("the homeserver at %s knows the registration and reaches the bridge", hs.URL)
+}
+
+// foreignRocketchat looks at one that belongs to somebody else.
+func (p Patient) foreignRocketchat(ctx context.Context) finding.Finding {
+	rc := p.Attached.RocketChat
+	version, err := rc.Reach(ctx)
+	if err != nil {
+		return attachment(err)
+	}
+	differ, err := rc.Settings(ctx, render.NeededSettings)
+	if err != nil {
+		return attachment(err)
+	}
+	if len(differ) > 0 {
+		return finding.Warning("Rocket.Chat has settings that the bridge does not expect", "it should have "+joined(differ), "see what to add to its environment with: appliance attach")
+	}
+	return finding.Good("Rocket.Chat %s answers at %s and knows the bridge's account", version, rc.URL)
+}
+
+func attachment(err error) finding.Finding {
+	if e, ok := errors.AsType[*attach.Error](err); ok {
+		return finding.Failure(e.Summary, e.Why, e.Fix)
+	}
+	return finding.Failure("a server cannot be looked at", err.Error(), "try again")
+}
