@@ -125,9 +125,19 @@ func (e *executor) BuildImage(ctx context.Context, _ plan.BuildImage) error {
 	return e.stack.BuildImage(ctx, e.prog)
 }
 
-func (e *executor) PullImages(ctx context.Context, _ plan.PullImages) error {
+func (e *executor) PullImages(ctx context.Context, op plan.PullImages) error {
+	unlocked, err := e.stack.RestoreLocked(ctx, e.progress, op.Names...)
+	if err != nil || len(unlocked) == 0 {
+		return err
+	}
 	return e.stack.Pull(ctx, e.hear)
 }
+
+func (e *executor) LockImages(ctx context.Context, _ plan.LockImages) error {
+	return e.stack.LockImages(ctx)
+}
+
+func (e *executor) progress(what string, done, total int64) { e.r.Progress(e.step, what, done, total) }
 
 func (e *executor) StartServices(ctx context.Context, op plan.StartServices) error {
 	if err := e.stack.Remove(ctx, op.Remove, e.hear); err != nil {

@@ -225,6 +225,9 @@ func (p *patient) faults() []fault {
 		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was killed for want of memory", "mem_limit"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs another image", "appliance up"},
+		{"an image that is not the locked one", "images", func() func() {
+			return runtime("postgres", func(r *doctor.Runtime) { r.Stranger = "postgres:17" })
+		}, "postgres runs another image than the one that postgres:17 is locked to", "rm /opt/appliance/images.lock && appliance up"},
 		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
 		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "use a larger disk"},
 		{"backups that fill the disk in two days", "growth", func() func() {

@@ -16,11 +16,12 @@ import (
 
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
+	"appliance/provision/stack"
 )
 
 // bundled are the files of an installation that tell how it is set up.
 var bundled = []string{
-	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", versionsFile, upgradeFile, growthFile,
+	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", stack.ImageLockFile, versionsFile, upgradeFile, growthFile,
 	"config/bridge/bridge.yaml", "config/certs/certs.yaml", "config/homeserver/dendrite.yaml", "config/homeserver/homeserver.yaml",
 	"config/homeserver/log.yaml", "config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
 }

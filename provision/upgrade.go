@@ -295,6 +295,9 @@ func (i *Installed) goBack(ctx context.Context, at under, r Reporter) error {
 		if err := e.LoadDatabases(ctx, plan.LoadDatabases{Names: dumps(dir)}); err != nil {
 			return err
 		}
+		if _, err := e.stack.RestoreLocked(ctx, e.progress); err != nil {
+			return err
+		}
 		if err := e.stack.Up(ctx, e.hear); err != nil {
 			return err
 		}

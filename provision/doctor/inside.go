@@ -21,6 +21,7 @@ type Runtime struct {
 	MemoryMB  int64
 	Image     string // ID of the image that it runs
 	Pinned    string // ID of the image that has the name of the one it should run
+	Stranger  string // name of the image that it should run, when the lock says it is another
 }
 
 // Files are what an installation keeps on disk, as far as they are judged.
@@ -55,6 +56,10 @@ func (p Patient) images(ctx context.Context) finding.Finding {
 		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if r := list[name]; r.Stranger != "" {
+			return finding.Warning(name+" runs another image than the one that "+r.Stranger+" is locked to", "somebody has fetched or built one since, and nobody has tried it with this installation",
+				"put back the locked one with: appliance up; or keep what is there with: rm "+p.Dir+"/images.lock && appliance up")
+		}
 		if r := list[name]; r.Pinned != "" && r.Image != r.Pinned {
 			return finding.Warning(name+" runs another image than the one that has its name now", "somebody has fetched or built one since", "start it anew with: appliance up; or see: docker image ls --digests")
 		}

@@ -38,13 +38,20 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		add("program-image", "make the image of this program", "none of this build", BuildImage{w.Image})
 	}
 	if missing := w.missingImages(s); len(missing) > 0 {
-		add("images", "fetch "+strings.Join(missing, ", "), "not on this host", PullImages{missing}, "files")
+		cause := "not on this host"
+		if len(s.Strangers) == len(missing) {
+			cause = "the lock names others"
+		}
+		add("images", "fetch "+strings.Join(missing, ", "), cause, PullImages{missing}, "files")
+	}
+	if cause := lockCause(w, s); cause != "" {
+		add("image-lock", "write down which images these are", cause, LockImages{}, "files", "images")
 	}
 	if len(s.Dumps) > 0 {
 		add("databases", "load "+strings.Join(s.Dumps, " and ")+" from the backup", "a backup has been restored", LoadDatabases{s.Dumps}, "files", "images")
 	}
 	if cause := servicesCause(paths, w.unwanted(s), s); cause != "" {
-		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "databases")
+		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "image-lock", "databases")
 	}
 	if s.doorWithoutKeeper() {
 		certificates(w.Profile("acme"), "files", "services")
@@ -66,6 +73,21 @@ func (w Wanted) Profile(name string) bool { return slices.Contains(w.Profiles, n
 
 func (p Plan) has(id string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.ID == id })
+}
+
+// lockCause says why the lock has to be written: for names that it does not
+// have, or that it will not have once the configuration is written.
+func lockCause(w Wanted, s State) string {
+	switch n := len(s.Unrecorded); {
+	case n == 1:
+		return s.Unrecorded[0] + " is not locked yet"
+	case n > 1:
+		return fmt.Sprintf("%d are not locked yet", n)
+	}
+	if slices.ContainsFunc(Changes(s.Disk[".env"].Data, w.Files[".env"].Data), func(c Change) bool { return c.Service != "bridge" }) {
+		return "images change"
+	}
+	return ""
 }
 
 func (w Wanted) missingImages(s State) []string {
@@ -137,6 +159,9 @@ func servicesCause(paths, unwanted []string, s State) string {
 	}
 	if len(changed) > 0 {
 		causes = append(causes, "configuration of "+listed(changed)+" changed")
+	}
+	if len(s.Replaced) > 0 {
+		causes = append(causes, "image of "+listed(s.Replaced)+" changed")
 	}
 	if len(unwanted) > 0 {
 		causes = append(causes, listed(unwanted)+" "+verb(len(unwanted), "is", "are")+" no longer wanted")

@@ -35,6 +35,7 @@ type Executor interface {
 	GetCertificate(context.Context, GetCertificate) error
 	BuildImage(context.Context, BuildImage) error
 	PullImages(context.Context, PullImages) error
+	LockImages(context.Context, LockImages) error
 	LoadDatabases(context.Context, LoadDatabases) error
 	StartServices(context.Context, StartServices) error
 	Bootstrap(context.Context, Bootstrap) error
@@ -52,8 +53,11 @@ type (
 	}
 	// BuildImage makes the image of this program.
 	BuildImage struct{ Name string }
-	// PullImages fetches images from their registries.
+	// PullImages fetches images from their registries, by digest those that are
+	// locked, and gives them their names.
 	PullImages struct{ Names []string }
+	// LockImages writes down which images the names stand for.
+	LockImages struct{}
 	// LoadDatabases replaces the content of databases by what a backup has brought.
 	LoadDatabases struct{ Names []string }
 	// StartServices starts what is not running, restarts what has changed,
@@ -80,6 +84,9 @@ func (op BuildImage) Run(ctx context.Context, ex Executor) error { return ex.Bui
 
 // Run calls ex.PullImages.
 func (op PullImages) Run(ctx context.Context, ex Executor) error { return ex.PullImages(ctx, op) }
+
+// Run calls ex.LockImages.
+func (op LockImages) Run(ctx context.Context, ex Executor) error { return ex.LockImages(ctx, op) }
 
 // Run calls ex.LoadDatabases.
 func (op LoadDatabases) Run(ctx context.Context, ex Executor) error { return ex.LoadDatabases(ctx, op) }

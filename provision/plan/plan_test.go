@@ -66,6 +66,7 @@ func TestPlans(t *testing.T) {
 		"a new host": {func(w *plan.Wanted, s *plan.State) {
 			*s = plan.State{
 				Images:       map[string]bool{w.Image: false, "nginx:1": false, "mongo:8": false},
+				Unrecorded:   []string{"mongo:8", "nginx:1"},
 				Certificates: map[string]string{"chat.example.org": "none on disk", "example.org": "none on disk"},
 				MissingDirs:  []string{"config"}, Bootstrap: "Rocket.Chat is not running yet",
 			}
@@ -77,8 +78,27 @@ func TestPlans(t *testing.T) {
 			" 4. certificate        get a certificate for example.org (none on disk) [after files]\n" +
 			" 5. program-image      make the image of this program (none of this build)\n" +
 			" 6. images             fetch mongo:8, nginx:1 (not on this host) [after files]\n" +
-			" 7. services           start the services (none are running) [after files, certificate, program-image, images]\n" +
-			" 8. bootstrap          see to the administrator and the bridge account (Rocket.Chat is not running yet) [after services]\n"},
+			" 7. image-lock         write down which images these are (2 are not locked yet) [after files, images]\n" +
+			" 8. services           start the services (none are running) [after files, certificate, program-image, images, image-lock]\n" +
+			" 9. bootstrap          see to the administrator and the bridge account (Rocket.Chat is not running yet) [after services]\n"},
+		"a name that somebody gave to another image": {func(_ *plan.Wanted, s *plan.State) {
+			s.Images["nginx:1"], s.Strangers, s.Replaced = false, []string{"nginx:1"}, []string{"nginx"}
+		}, plan.Ask, "" +
+			" 1. images             fetch nginx:1 (the lock names others)\n" +
+			" 2. services           start the services (image of nginx changed) [after images]\n"},
+		"an image that was built anew on this host": {func(_ *plan.Wanted, s *plan.State) {
+			s.Unrecorded, s.Replaced = []string{"nginx:1"}, []string{"nginx"}
+		}, plan.Ask, "" +
+			" 1. image-lock         write down which images these are (nginx:1 is not locked yet)\n" +
+			" 2. services           start the services (image of nginx changed) [after image-lock]\n"},
+		"other images": {func(w *plan.Wanted, s *plan.State) {
+			w.Files[".env"] = render.File{Mode: 0o600, Data: []byte("NGINX_IMAGE=nginx:2")}
+			write(*s, ".env", "NGINX_IMAGE=nginx:1")
+			s.Manifest.Files[".env"] = plan.Record{Rendered: plan.Identity(".env", []byte("NGINX_IMAGE=nginx:1"))}
+		}, plan.Ask, "" +
+			" 1. files              write the configuration (.env differs)\n" +
+			" 2. image-lock         write down which images these are (images change) [after files]\n" +
+			" 3. services           start the services (configuration changed) [after files, image-lock]\n"},
 		"a new build of this program": {func(w *plan.Wanted, s *plan.State) {
 			s.Images[w.Image] = false
 			write(*s, ".env", "A=0")

@@ -48,7 +48,10 @@ type State struct {
 	Manifest     Manifest
 	Disk         map[string]Disk
 	MissingDirs  []string
-	Images       map[string]bool    // which of the wanted images are on this host
+	Images       map[string]bool    // which of the wanted images are on this host, and are those of the lock
+	Strangers    []string           // names that belong to others than the locked images
+	Unrecorded   []string           // names of which the lock does not say what they stand for
+	Replaced     []string           // services that run another image than the one that has its name
 	Services     map[string]Service // what exists of the project
 	Hashes       map[string]string  // service -> hash of its configuration on disk
 	Certificates map[string]string  // host -> why it needs a certificate; "" when it needs none

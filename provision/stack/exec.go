@@ -182,6 +182,7 @@ type Runtime struct {
 	OOMKilled     bool
 	MemoryMB      int64
 	Image, Pinned string
+	Stranger      string
 }
 
 // Runtimes looks at every container of the project.
@@ -190,6 +191,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, _ := s.ImageLock() // planning says when it cannot be read
 	out := map[string]Runtime{}
 	for name, service := range services {
 		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
@@ -206,6 +208,11 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 		if info.Config != nil {
 			if named, err := s.api(ctx).ImageInspect(ctx, info.Config.Image); err == nil {
 				r.Pinned = named.ID
+			}
+			if entry, locked := lock[info.Config.Image]; locked {
+				if running, here, err := s.here(ctx, r.Image); err == nil && here && !entry.is(running) {
+					r.Stranger = info.Config.Image
+				}
 			}
 		}
 		out[name] = r

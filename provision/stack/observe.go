@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,30 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 		if named := s.composeLines(ctx, "config", "--images"); len(named) > 0 {
 			images = slices.DeleteFunc(named, ours) // with the operator's override
 		}
-		st.Images, err = s.images(ctx, append(images, w.Image))
+		if st.Images, err = s.images(ctx, []string{w.Image}); err != nil {
+			return err
+		}
+		holdings, err := s.holdings(ctx, images)
+		for name, h := range holdings {
+			st.Images[name] = h.Locked
+			if h.Here && !h.Locked {
+				st.Strangers = append(st.Strangers, name)
+			}
+			if !h.Recorded {
+				st.Unrecorded = append(st.Unrecorded, name)
+			}
+		}
+		slices.Sort(st.Strangers)
+		slices.Sort(st.Unrecorded)
+		return err
+	})
+	g.Go(func() error {
+		list, err := s.Runtimes(ctx)
+		for _, name := range slices.Sorted(maps.Keys(list)) {
+			if r := list[name]; r.Pinned != "" && r.Image != r.Pinned {
+				st.Replaced = append(st.Replaced, name)
+			}
+		}
 		return err
 	})
 	g.Go(func() (err error) { st.Services, err = s.Services(ctx); return err })

@@ -1,0 +1,221 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/image"
+
+	"appliance/provision/internal/atomicfile"
+)
+
+// ImageLockFile says, below the installation, which images the names of the
+// Compose file stand for. Names may move in a registry; these do not.
+const ImageLockFile = "images.lock"
+
+// A LockedImage is what a name stands for.
+type LockedImage struct {
+	ID string `json:"id"` // the digest of the image's configuration
+	// Digest is that of the manifest in the registry that the image came from. An
+	// image that was built or loaded on this host has none.
+	Digest string `json:"digest,omitempty"`
+}
+
+type imageLock struct {
+	Version int                    `json:"version"`
+	Images  map[string]LockedImage `json:"images"`
+}
+
+// ImageLock reads the lock; there is none on a new host.
+func (s *Stack) ImageLock() (map[string]LockedImage, error) {
+	data, err := os.ReadFile(s.path(ImageLockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var lock imageLock
+	if err == nil {
+		err = json.Unmarshal(data, &lock)
+	}
+	if err != nil {
+		return nil, &BadLockError{File: s.path(ImageLockFile), Cause: err}
+	}
+	return lock.Images, nil
+}
+
+// A BadLockError says that the lock cannot be read.
+type BadLockError struct {
+	File  string
+	Cause error
+}
+
+func (e *BadLockError) Error() string { return e.File + ": " + e.Cause.Error() }
+
+// Unwrap is the cause.
+func (e *BadLockError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *BadLockError) Hint() string {
+	return "take it from a backup; or lock the images that are on this host with: rm " + e.File + " && appliance up"
+}
+
+// here looks at an image on this host.
+func (s *Stack) here(ctx context.Context, ref string) (info image.InspectResponse, ok bool, err error) {
+	info, err = s.api(ctx).ImageInspect(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return info, false, nil
+	}
+	return info, err == nil, err
+}
+
+// is reports whether an image is the locked one.
+func (l LockedImage) is(info image.InspectResponse) bool {
+	return info.ID == l.ID || l.Digest != "" && slices.ContainsFunc(info.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+l.Digest) })
+}
+
+// A Holding is how an image on this host compares with the lock.
+type Holding struct {
+	Here     bool // some image has the name
+	Locked   bool // it is the locked one, or may become it
+	Recorded bool // the lock says already what it is to be
+}
+
+// holdings compares images with the lock. A name in the lock that came from a
+// registry belongs to that image; one that was built here is its builder's to give.
+func (s *Stack) holdings(ctx context.Context, names []string) (map[string]Holding, error) {
+	lock, err := s.ImageLock()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Holding{}
+	for _, name := range names {
+		info, here, err := s.here(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		entry, recorded := lock[name]
+		same := recorded && entry.is(info)
+		out[name] = Holding{Here: here, Locked: here && (same || entry.Digest == ""), Recorded: same || entry.Digest != ""}
+	}
+	return out, nil
+}
+
+// LockImages makes the lock say what the names of the Compose file stand for on
+// this host. What is locked stays so.
+func (s *Stack) LockImages(ctx context.Context) error {
+	names := slices.DeleteFunc(s.composeLines(ctx, "config", "--images"), ours)
+	was, err := s.ImageLock()
+	if err != nil {
+		return err
+	}
+	lock := imageLock{Version: 1, Images: map[string]LockedImage{}}
+	for _, name := range names {
+		info, here, err := s.here(ctx, name)
+		switch entry, recorded := was[name]; {
+		case err != nil:
+			return err
+		case recorded && (!here || entry.is(info) || entry.Digest != ""):
+			lock.Images[name] = entry
+		case here:
+			lock.Images[name] = LockedImage{ID: info.ID, Digest: digestOf(name, info.RepoDigests)}
+		}
+	}
+	data, err := json.MarshalIndent(lock, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(s.path(ImageLockFile), append(data, '\n'), 0o644)
+}
+
+// repositoryOf is the name of an image without tag and digest.
+func repositoryOf(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	if i := strings.LastIndex(name, ":"); i > strings.LastIndex(name, "/") {
+		name = name[:i]
+	}
+	return name
+}
+
+// digestOf finds the digest that an image has in the repository of its name.
+func digestOf(name string, digests []string) string {
+	repo := repositoryOf(name)
+	for _, d := range digests {
+		from, digest, _ := strings.Cut(d, "@")
+		if from == repo || from == "docker.io/"+repo || from == "docker.io/library/"+repo {
+			return digest
+		}
+	}
+	return ""
+}
+
+// RestoreLocked gives the names among those listed that the lock knows, all
+// without a list, back to the locked images: those of this host, or by digest
+// from their registries. It returns the names of which the lock knows nothing
+// that helps.
+func (s *Stack) RestoreLocked(ctx context.Context, hear func(what string, done, total int64), names ...string) (unknown []string, err error) {
+	lock, err := s.ImageLock()
+	if err != nil {
+		return nil, err
+	}
+	if names == nil {
+		for name := range lock {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		entry, recorded := lock[name]
+		if !recorded {
+			unknown = append(unknown, name)
+			continue
+		}
+		restored, err := s.restoreLocked(ctx, name, entry, hear)
+		if err != nil {
+			return nil, fmt.Errorf("fetch %s@%s, which %s names: %w", repositoryOf(name), entry.Digest, ImageLockFile, err)
+		}
+		if !restored {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown, nil
+}
+
+func (s *Stack) restoreLocked(ctx context.Context, name string, entry LockedImage, hear func(string, int64, int64)) (bool, error) {
+	if info, here, err := s.here(ctx, name); err != nil || here && entry.is(info) {
+		return err == nil, err
+	}
+	id := entry.ID
+	if _, here, err := s.here(ctx, id); err != nil {
+		return false, err
+	} else if !here {
+		if entry.Digest == "" {
+			return false, nil
+		}
+		ref := repositoryOf(name) + "@" + entry.Digest
+		if err := s.pull(ctx, ref, hear); err != nil {
+			return false, err
+		}
+		id = ref
+	}
+	return true, s.api(ctx).ImageTag(ctx, id, name)
+}
+
+// pull fetches one image by Docker's command, which knows the passwords of
+// registries. Docker itself compares what it gets with the digest.
+func (s *Stack) pull(ctx context.Context, ref string, hear func(string, int64, int64)) error {
+	hear("Pulling "+ref, 0, 0)
+	out, err := s.command(ctx, "pull", "--quiet", ref).CombinedOutput()
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return errors.New(strings.TrimSpace(string(out)))
+	}
+	return nil
+}
