@@ -60,7 +60,9 @@ func (l *locker) build(name, content string) string {
 	return l.id(name)
 }
 
-func (l *locker) id(name string) string { return l.docker("image", "inspect", "--format", "{{.Id}}", name) }
+func (l *locker) id(name string) string {
+	return l.docker("image", "inspect", "--format", "{{.Id}}", name)
+}
 
 func (l *locker) names(names ...string) {
 	file := "name: " + l.Project + "\nservices:\n"
