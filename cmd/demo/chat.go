@@ -22,6 +22,7 @@ import (
 // front door.
 type chatUser struct {
 	id, name, token string
+	base            string // of the server
 	client          *http.Client
 	began           time.Time // when the last request began that was not refused for being too fast
 
@@ -41,7 +42,7 @@ func (c *chatUser) do(ctx context.Context, method, endpoint string, body, out an
 	}
 	for {
 		c.began = time.Now()
-		data, err := call(ctx, c.client, method, chatURL+"/api/v1/"+endpoint, h, body)
+		data, err := call(ctx, c.client, method, c.base+"/api/v1/"+endpoint, h, body)
 		if wait, ok := tooFast(err); ok && ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
@@ -73,8 +74,8 @@ func tooFast(err error) (time.Duration, bool) {
 }
 
 // loginChat signs in with a password.
-func loginChat(ctx context.Context, client *http.Client, username, password string) (*chatUser, error) {
-	c := &chatUser{client: client, name: username, news: make(chan struct{}, 1)}
+func loginChat(ctx context.Context, client *http.Client, base, username, password string) (*chatUser, error) {
+	c := &chatUser{client: client, base: base, name: username, news: make(chan struct{}, 1)}
 	var out struct {
 		Data struct {
 			UserID string `json:"userId"`
@@ -94,7 +95,7 @@ func (d *demo) ensureUser(ctx context.Context, admin *chatUser, username, name s
 	if err != nil {
 		return nil, err
 	}
-	if c, err := loginChat(ctx, admin.client, username, password); err == nil {
+	if c, err := loginChat(ctx, admin.client, admin.base, username, password); err == nil {
 		return c, nil
 	}
 	err = admin.do(ctx, http.MethodPost, "users.create", map[string]any{
@@ -103,7 +104,7 @@ func (d *demo) ensureUser(ctx context.Context, admin *chatUser, username, name s
 	if err != nil {
 		return nil, err
 	}
-	return loginChat(ctx, admin.client, username, password)
+	return loginChat(ctx, admin.client, admin.base, username, password)
 }
 
 // createRoom makes a private room.

@@ -67,8 +67,10 @@ func run(ctx context.Context, args []string) error {
 		return d.renew(ctx, *life, *during)
 	case "interrupt":
 		return d.interrupt(ctx)
+	case "attach":
+		return d.attach(ctx)
 	case "burst":
 		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, attach or down")
 }

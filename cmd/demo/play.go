@@ -35,7 +35,7 @@ func (d *demo) enter(ctx context.Context, username, name string, roles []string)
 	if err != nil {
 		return nil, nil, err
 	}
-	admin, err := loginChat(ctx, client, "admin", password)
+	admin, err := loginChat(ctx, client, chatURL, "admin", password)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sign in as the administrator: %w", err)
 	}

@@ -24,13 +24,17 @@ const (
 	remoteHost = "matrix.elsewhere.test"
 	acmeHost   = "acme.demo.test"
 
-	network  = "appliance-demo"
-	subnet   = "198.18.47.0/24"
-	gateway  = "198.18.47.1"
-	front    = "198.18.47.10" // our nginx, as the other server sees it
-	remoteIP = "198.18.47.20"
-	remoteHS = "198.18.47.21"
-	project  = "appliance-demo-elsewhere"
+	attached = "bridge.elsewhere.test" // beside the other server
+
+	network   = "appliance-demo"
+	subnet    = "198.18.47.0/24"
+	gateway   = "198.18.47.1"
+	front     = "198.18.47.10" // our nginx, as the other server sees it
+	remoteIP  = "198.18.47.20"
+	remoteHS  = "198.18.47.21"
+	ownChat   = "198.18.47.30" // a Rocket.Chat that was there before
+	ownBridge = "198.18.47.31"
+	project   = "appliance-demo-elsewhere"
 )
 
 // elsewhere builds the world around the installation, as far as it is missing.
@@ -70,7 +74,7 @@ func (d *demo) hosts(in bool) error {
 	}
 	if in {
 		text = strings.TrimRight(text, "\n") + "\n" + begin + "\n" +
-			"127.0.0.1 " + chatHost + " " + serverName + "\n" +
+			"127.0.0.1 " + chatHost + " " + serverName + " " + attached + "\n" +
 			remoteIP + " " + remoteHost + " " + remoteName + "\n" +
 			gateway + " " + acmeHost + "\n" + end + "\n"
 	}
@@ -112,7 +116,11 @@ func (d *demo) writeElsewhere() error {
 	}
 	replace := strings.NewReplacer("@NAME@", remoteName, "@HOST@", remoteHost, "@HOMESERVER@", remoteHS, "@PASSWORD@", password, "@SECRET@", shared)
 	const dendrite = "elsewhere/homeserver/dendrite.yaml"
-	if err := d.write(dendrite, []byte(replace.Replace(remoteDendrite)), 0o600); err != nil {
+	config := replace.Replace(remoteDendrite)
+	if _, err := os.Stat(d.path(ownRegistration)); err == nil { // see attach
+		config += "app_service_api: {config_files: [/demo/rocketchat-registration.yaml]}\n"
+	}
+	if err := d.write(dendrite, []byte(config), 0o600); err != nil {
 		return err
 	}
 	if err := os.Chown(d.path(dendrite), 10500, 10500); err != nil {

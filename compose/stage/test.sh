@@ -37,6 +37,7 @@ bin/demo -messages "$((messages / 2))" lose
 bin/demo -messages 30 upgrade
 bin/demo interrupt
 bin/demo renew
+bin/demo attach
 bin/appliance doctor --dir .demo/install
 $running || bin/demo -appliance bin/appliance down
 say "all tests passed"
