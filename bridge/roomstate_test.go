@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -79,6 +80,12 @@ func TestFeatureRoomNameAndTopic(t *testing.T) {
 	})
 	s.setState("m.room.avatar", map[string]any{"url": s.upload("a.png", "image/png", picture(20, 20))})
 	mxtest.WaitFor(t, "the avatar in Rocket.Chat", func() bool { return s.rc.Room(s.room)["avatarETag"] != nil })
+	mine := picture(30, 30)
+	s.api("alice", "rooms.saveRoomSettings", map[string]any{"rid": s.room, "roomAvatar": "data:image/png;base64," + base64.StdEncoding.EncodeToString(mine)})
+	s.waitForState("m.room.avatar", "the avatar on Matrix", func(c map[string]any) bool {
+		uri, _ := c["url"].(string)
+		return strings.HasPrefix(uri, "mxc://"+s.home.Name) && bytes.Equal(s.download(uri), mine)
+	})
 	s.rc.Say(s.room, "alice", "still here")
 	s.findText("still here")
 	if c := s.state("m.room.name"); c["name"] != "Voyages & plans" {

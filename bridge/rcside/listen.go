@@ -529,7 +529,7 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 			return nil, nil
 		}
 		return s.list(told(m), relay.KindRCMessage, baseID(m))
-	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room-archived", "room-unarchived",
+	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room_changed_avatar", "room-archived", "room-unarchived",
 		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
 		if ours {
 			return nil, nil

@@ -76,6 +76,15 @@ func (s *Side) Avatar(ctx context.Context, username string, limit int64) ([]byte
 	return data, err
 }
 
+// RoomAvatar implements relay.RocketChat.
+func (s *Side) RoomAvatar(ctx context.Context, room ids.RCRoom, limit int64) ([]byte, error) {
+	data, err := s.Client.RoomAvatar(ctx, string(room), limit)
+	if err != nil {
+		err = mediaError(err)
+	}
+	return data, err
+}
+
 // SetAvatar implements relay.RocketChat.
 func (s *Side) SetAvatar(ctx context.Context, p relay.Puppet, data []byte, contentType string) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {

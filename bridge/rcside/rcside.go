@@ -233,7 +233,7 @@ func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPers
 
 func infoOf(r rocketchat.Room) relay.RCRoomInfo {
 	return relay.RCRoomInfo{
-		ID: ids.RCRoom(r.ID), Type: r.Type, Slug: r.Name, Title: r.Title(), Topic: r.Topic, Announcement: r.Announcement,
+		ID: ids.RCRoom(r.ID), Type: r.Type, Slug: r.Name, Title: r.Title(), Topic: r.Topic, Announcement: r.Announcement, Avatar: r.AvatarETag,
 		Encrypted: r.Encrypted, ReadOnly: r.ReadOnly, Archived: r.Archived,
 	}
 }

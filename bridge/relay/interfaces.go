@@ -119,6 +119,7 @@ type RCRoomInfo struct {
 	Title        string
 	Topic        string
 	Announcement string
+	Avatar       string // changes with the picture; "" when there is none
 	Encrypted    bool
 	ReadOnly     bool
 	Archived     bool

@@ -36,6 +36,8 @@ type RocketChatProfiles interface {
 	Profile(ctx context.Context, user ids.RCUser) (p RCProfile, ok bool, err error)
 	// Avatar fetches somebody's picture, of at most limit bytes.
 	Avatar(ctx context.Context, username string, limit int64) ([]byte, error)
+	// RoomAvatar fetches a room's picture, of at most limit bytes.
+	RoomAvatar(ctx context.Context, room ids.RCRoom, limit int64) ([]byte, error)
 	// SetAvatar gives a puppet a picture; an empty one takes it away.
 	SetAvatar(ctx context.Context, as Puppet, data []byte, contentType string) error
 }
@@ -126,28 +128,36 @@ func (r *Relay) depart(ctx context.Context, g Ghost) error {
 
 // portraitToMatrix copies a picture that has changed.
 func (r *Relay) portraitToMatrix(ctx context.Context, g Ghost, is RCProfile) error {
-	key := "avatar " + string(is.ID)
+	fetch := func() ([]byte, error) { return r.RC.Avatar(ctx, is.Username, maxPortrait) }
+	return r.copyPicture(ctx, g.MXUser, "avatar "+string(is.ID), is.Avatar, fetch, func(mxc string) error {
+		return r.MX.SetAvatar(ctx, g.MXUser, mxc)
+	})
+}
+
+// copyPicture copies a picture of Rocket.Chat's that is not the one copied before,
+// which is remembered under a key. One that is none, or too large, is left out.
+func (r *Relay) copyPicture(ctx context.Context, as ids.MXUser, key, now string, fetch func() ([]byte, error), set func(mxc string) error) error {
 	known, err := r.Store.Cursor(ctx, key)
-	if err != nil || known == is.Avatar {
+	if err != nil || known == now {
 		return err
 	}
 	mxc := ""
-	if is.Avatar != "" {
-		data, err := r.RC.Avatar(ctx, is.Username, maxPortrait)
+	if now != "" {
+		data, err := fetch()
 		if err != nil {
 			return ignore(err, ErrNotFound, ErrTooLarge)
 		}
 		if kind := http.DetectContentType(data); strings.HasPrefix(kind, "image/") {
-			mxc, err = r.MX.Upload(ctx, g.MXUser, Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
+			mxc, err = r.MX.Upload(ctx, as, Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
 			if err != nil {
 				return ignore(err, ErrTooLarge)
 			}
 		}
 	}
-	if err := r.MX.SetAvatar(ctx, g.MXUser, mxc); err != nil {
+	if err := set(mxc); err != nil {
 		return err
 	}
-	return r.Store.MoveCursor(ctx, key, is.Avatar)
+	return r.Store.MoveCursor(ctx, key, now)
 }
 
 // personToRocketChat makes a puppet look like its Matrix user.

@@ -70,6 +70,8 @@ func (r *Relay) roomToMatrix(ctx context.Context, item queue.Item) error {
 		err = r.setText(ctx, p, g.MXUser, stateName, "name", info.Title)
 	case "room_changed_topic":
 		err = r.setText(ctx, p, g.MXUser, stateTopic, "topic", info.Topic)
+	case "room_changed_avatar":
+		err = r.pictureToMatrix(ctx, p, g.MXUser, info)
 	case "room_changed_announcement":
 		err = r.announce(ctx, item, p, g.MXUser, m)
 	case "room_changed_privacy":
@@ -115,6 +117,14 @@ func (r *Relay) setText(ctx context.Context, p Portal, as ids.MXUser, kind, key,
 		return err
 	}
 	return r.setState(ctx, p, as, kind, map[string]string{key: text})
+}
+
+// pictureToMatrix gives a Matrix room the picture of the Rocket.Chat room.
+func (r *Relay) pictureToMatrix(ctx context.Context, p Portal, as ids.MXUser, info RCRoomInfo) error {
+	fetch := func() ([]byte, error) { return r.RC.RoomAvatar(ctx, p.RCRoom, maxAvatar) }
+	return r.copyPicture(ctx, as, "avatar "+string(p.MXRoom), info.Avatar, fetch, func(mxc string) error {
+		return r.setState(ctx, p, as, stateAvatar, map[string]string{"url": mxc})
+	})
 }
 
 // announce says what a room's announcement has become: Matrix has none.

@@ -259,5 +259,10 @@ func (r *Relay) rosterToMatrix(ctx context.Context, item queue.Item) error {
 			r.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)
 		}
 	}
+	if info, ok, err := r.RC.Room(ctx, p.RCRoom); err == nil && ok && p.RCType != directRoom {
+		if err := r.pictureToMatrix(ctx, p, r.reader(p), info); err != nil {
+			r.Log.Warn("a room's picture could not be copied", "room", p.MXRoom, "err", err)
+		}
+	}
 	return outcome(item, r.takeOutStrangers(ctx, p, members), "")
 }

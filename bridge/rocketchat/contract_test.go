@@ -216,13 +216,14 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"Counters":     func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
 		"SetStatus":    func(c ctx, r client) error { return r.SetStatus(c, "away") },
 		"Avatar":       func(c ctx, r client) error { _, err := r.Avatar(c, "who", 10); return err },
+		"RoomAvatar":   func(c ctx, r client) error { _, err := r.RoomAvatar(c, "r", 10); return err },
 		"ResetAvatar":  func(c ctx, r client) error { return r.ResetAvatar(c) },
 	}
 }
 
 // isFile tells the methods that fetch a file: those are not REST, and may be sent
 // elsewhere for it.
-func isFile(name string) bool { return name == "Download" || name == "Avatar" }
+func isFile(name string) bool { return slices.Contains([]string{"Download", "Avatar", "RoomAvatar"}, name) }
 
 var withoutLogin = []string{"Info", "Login", "PublicSettings"}
 
@@ -244,7 +245,7 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 	nobody := rocketchat.New(w.URL, "", secret.String{})
 	for name, call := range calls() {
 		switch {
-		case name == "Avatar":
+		case name == "Avatar", name == "RoomAvatar":
 			w.refused(call(t.Context(), wrong), http.StatusForbidden)
 		case isFile(name):
 			w.refused(call(t.Context(), wrong), http.StatusNotFound)

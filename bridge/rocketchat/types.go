@@ -96,6 +96,7 @@ type Room struct {
 	ReadOnly     bool     `json:"ro"`
 	Owner        *UserRef `json:"u"`
 	LastMessage  Time     `json:"lm,omitzero"` // when something was last said
+	AvatarETag   string   `json:"avatarETag"`  // changes with the picture; "" when there is none
 }
 
 // Title returns the name people see.
