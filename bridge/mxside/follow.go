@@ -120,7 +120,11 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 	for id, inv := range invitations(ans, ghost) {
 		items = append(items, relay.InvitationItem(id, inv))
 	}
-	return s.moved(ctx, key, ans.NextBatch, items)
+	if err := s.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
+		return err
+	}
+	s.rest(ctx, ans)
+	return nil
 }
 
 // sweep reads every ghost once in a while until ctx ends.

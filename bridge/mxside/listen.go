@@ -25,6 +25,7 @@ const (
 	// out of order: Dendrite sends what it had under way again up to 64 s after
 	// what came later.
 	doubtFor = 2 * time.Minute
+	restFor  = 400 * time.Millisecond
 	minPause = 200 * time.Millisecond
 	maxPause = 10 * time.Second
 )
@@ -195,7 +196,20 @@ func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
 		}
 		items = append(items, brought...)
 	}
-	return s.moved(ctx, syncCursor, ans.NextBatch, items)
+	if err := s.moved(ctx, syncCursor, ans.NextBatch, items); err != nil {
+		return err
+	}
+	s.rest(ctx, ans)
+	return nil
+}
+
+// rest waits for a moment after a /sync that brought something: where people talk
+// every event would cost the homeserver another answer, and its transactions bring
+// the same sooner.
+func (s *Side) rest(ctx context.Context, ans syncAnswer) {
+	if len(ans.Rooms.Join) > 0 {
+		wait(ctx, restFor)
+	}
 }
 
 func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {
