@@ -223,7 +223,9 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 
 // isFile tells the methods that fetch a file: those are not REST, and may be sent
 // elsewhere for it.
-func isFile(name string) bool { return slices.Contains([]string{"Download", "Avatar", "RoomAvatar"}, name) }
+func isFile(name string) bool {
+	return slices.Contains([]string{"Download", "Avatar", "RoomAvatar"}, name)
+}
 
 var withoutLogin = []string{"Info", "Login", "PublicSettings"}
 
