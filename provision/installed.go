@@ -137,6 +137,9 @@ func (i *Installed) Down(ctx context.Context, purge bool, r Reporter) error {
 		return err
 	}
 	return reported(r, plan.Step{ID: "purge", Title: "remove everything but certificates and backups"}, func() error {
+		if err := i.forgetService(ctx); err != nil {
+			return err
+		}
 		i.p.stack.RemoveOldImages(ctx, "")
 		return i.p.stack.Purge()
 	})

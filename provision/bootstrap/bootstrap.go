@@ -136,3 +136,8 @@ func patiently(ctx context.Context, base string, want Accounts) (string, error) 
 		}
 	}
 }
+
+// Tell sends the administrator a direct message from the bridge's account.
+func Tell(ctx context.Context, base string, from Accounts, text string) error {
+	return rocketchat.New(base, from.BridgeUserID, from.BridgeToken).PostMessage(ctx, "@"+from.AdminName, text)
+}

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"appliance/cmd/appliance/internal/ui"
+	"appliance/provision"
 	"appliance/provision/certs"
 )
 
@@ -17,7 +20,7 @@ func (a *app) certsCommand() *cobra.Command {
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.certsStatusCommand(), a.certsServeCommand())
+	cmd.AddCommand(a.certsStatusCommand(), a.certsRenewCommand(), a.certsServeCommand())
 	return cmd
 }
 
@@ -27,22 +30,46 @@ func (a *app) certsStatusCommand() *cobra.Command {
 		Short: "Show the certificate of every name",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			installed, err := a.installed()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = installed.Close() }()
-			list, err := installed.Certificates()
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return json.NewEncoder(a.env.Stdout).Encode(list)
-			}
-			ui.Certificates(a.env.Stdout, list)
-			return nil
+			return a.with(func(i *provision.Installed) error {
+				list, err := i.Certificates()
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(list)
+				}
+				ui.Certificates(a.env.Stdout, list)
+				return nil
+			})
 		},
 	}
+}
+
+func (a *app) certsRenewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "renew",
+		Short: "Renew the certificates that it is time for, and take over files that have changed",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(func(i *provision.Installed) error {
+				renewed, err := a.renew(cmd.Context(), i)
+				switch {
+				case err != nil:
+				case a.json:
+					err = json.NewEncoder(a.env.Stdout).Encode(map[string]any{"renewed": append([]string{}, renewed...)})
+				case len(renewed) == 0:
+					fmt.Fprintln(a.env.Stdout, "nothing to do")
+				}
+				return err
+			})
+		},
+	}
+}
+
+func (a *app) renew(ctx context.Context, i *provision.Installed) ([]string, error) {
+	printer := a.printer()
+	defer printer.Close()
+	return i.RenewCertificates(ctx, printer)
 }
 
 func (a *app) certsServeCommand() *cobra.Command {

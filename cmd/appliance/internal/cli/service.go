@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision"
+	"appliance/provision/backup"
+)
+
+func (a *app) serviceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "service",
+		Short: "Make the host look after the installation: start it, save it, let the doctor see it",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.serviceInstallCommand(), a.serviceRemoveCommand(), a.serviceStatusCommand(), a.serviceRunCommand())
+	return cmd
+}
+
+// unitDirFlag is for those who make images of hosts.
+func unitDirFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "unit-dir", "", "the units are in `DIR`, and no systemd is told of them")
+}
+
+// chores are the flags of what is done again and again.
+type chores struct {
+	o        provision.ServiceOptions
+	noBackup bool
+}
+
+func (c *chores) add(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&c.o.Keep, "keep", 7, "how many backups stay")
+	cmd.Flags().BoolVar(&c.noBackup, "no-backup", false, "make no backups")
+	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the public keys in `FILE`, one in a line")
+}
+
+func (c *chores) options() (o provision.ServiceOptions, keys backup.Keys, err error) {
+	if err := keys.To(nil, c.o.Recipients); err != nil {
+		return o, keys, &usageError{err}
+	}
+	switch {
+	case c.noBackup:
+		c.o.Keep = 0
+	case c.o.Keep < 1:
+		return o, keys, &usageError{fmt.Errorf("--keep must be at least 1; for no backups give --no-backup")}
+	}
+	return c.o, keys, nil
+}
+
+func (a *app) serviceInstallCommand() *cobra.Command {
+	var c chores
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Add a unit and timers to systemd: start with the host, a backup every night, the doctor every hour",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, _, err := c.options()
+			if err != nil {
+				return err
+			}
+			return a.with(func(i *provision.Installed) error {
+				program, err := a.env.Executable()
+				if err != nil {
+					return err
+				}
+				if o.Program, err = provision.ProgramFile(program); err != nil {
+					return err
+				}
+				changed, err := i.InstallService(cmd.Context(), o)
+				switch {
+				case err != nil:
+				case a.json:
+					err = json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": changed})
+				case !changed:
+					fmt.Fprintln(a.env.Stdout, "nothing to do")
+				default:
+					fmt.Fprintln(a.env.Stdout, "installed; see: appliance service status")
+				}
+				return err
+			})
+		},
+	}
+	c.add(cmd)
+	unitDirFlag(cmd, &c.o.UnitDir)
+	return cmd
+}
+
+func (a *app) serviceRemoveCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "remove",
+		Short: "Take the unit and the timers away; what runs goes on",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(func(i *provision.Installed) error {
+				removed, err := i.RemoveService(cmd.Context(), dir)
+				switch {
+				case err != nil:
+				case a.json:
+					err = json.NewEncoder(a.env.Stdout).Encode(map[string]any{"removed": append([]string{}, removed...)})
+				case len(removed) == 0:
+					fmt.Fprintln(a.env.Stdout, "nothing to do")
+				default:
+					fmt.Fprintf(a.env.Stdout, "removed %d units\n", len(removed))
+				}
+				return err
+			})
+		},
+	}
+	unitDirFlag(cmd, &dir)
+	return cmd
+}
+
+func (a *app) serviceStatusCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the unit and the timers",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(func(i *provision.Installed) error {
+				list, err := i.Service(cmd.Context(), dir)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(list)
+				}
+				if len(list) == 0 {
+					fmt.Fprintln(a.env.Stdout, "none; add them with: appliance service install")
+					return nil
+				}
+				w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
+				for _, u := range list {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, u.Enabled, u.Active, u.Result, u.Next)
+				}
+				return w.Flush()
+			})
+		},
+	}
+	unitDirFlag(cmd, &dir)
+	return cmd
+}
+
+func (a *app) serviceRunCommand() *cobra.Command {
+	var c chores
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Without systemd: do what its timers do, until stopped",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, keys, err := c.options()
+			if err != nil {
+				return err
+			}
+			return a.with(func(i *provision.Installed) error {
+				last := func(name string) time.Time {
+					if name == "backup" {
+						return i.LastBackup()
+					}
+					return time.Time{}
+				}
+				provision.Chores(cmd.Context(), a.choresOf(i, o.Keep, keys), last, func(name string, err error) {
+					fmt.Fprintf(a.env.Stderr, "%s appliance: %s: %v\n", time.Now().UTC().Format(time.RFC3339), name, err)
+				})
+				return nil // stopped, as services are
+			})
+		},
+	}
+	c.add(cmd)
+	return cmd
+}
+
+func (a *app) choresOf(i *provision.Installed, keep int, keys backup.Keys) []provision.Chore {
+	list := []provision.Chore{
+		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
+			_, err := i.Alarm(ctx, i.Doctor(ctx))
+			return err
+		}},
+		{Name: "certificates", Every: 12 * time.Hour, Do: func(ctx context.Context) error {
+			_, err := a.renew(ctx, i)
+			return err
+		}},
+	}
+	if keep > 0 {
+		list = append(list, provision.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
+			printer := a.printer()
+			defer printer.Close()
+			_, err := i.Backup(ctx, provision.BackupOptions{Keys: keys, Keep: keep, Program: a.buildInfo().Version}, printer)
+			return err
+		}})
+	}
+	return list
+}

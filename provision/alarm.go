@@ -1,0 +1,88 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"appliance/bridge/secret"
+	"appliance/provision/bootstrap"
+	"appliance/provision/finding"
+	"appliance/provision/internal/atomicfile"
+	"appliance/provision/secrets"
+)
+
+// alarmFile remembers what the administrator was told last.
+const alarmFile = ".alarm.json"
+
+// told is one finding that the administrator knows of. What it says may change
+// from day to day without being news.
+type told struct {
+	Check    string `json:"check"`
+	Severity string `json:"severity"`
+}
+
+// Alarm tells the administrator in Rocket.Chat what the doctor has found, as a
+// direct message from the bridge's account, when it is not what was told last
+// time. It reports whether there was something to tell. What could not be told is
+// told the next time.
+func (i *Installed) Alarm(ctx context.Context, findings []finding.Finding) (sent bool, err error) {
+	now := []told{}
+	for _, f := range findings {
+		if f.Severity > finding.OK {
+			now = append(now, told{f.Check, f.Severity.String()})
+		}
+	}
+	was := []byte("[]")
+	if data, err := os.ReadFile(i.p.path(alarmFile)); err == nil {
+		was = data
+	}
+	data, err := json.Marshal(now)
+	if err != nil || string(data) == strings.TrimSpace(string(was)) {
+		return false, err
+	}
+	base, accounts, err := i.chat(ctx)
+	if err == nil {
+		err = bootstrap.Tell(ctx, base, accounts, alarmText(i.Answers.ServerName, findings))
+	}
+	if err != nil {
+		return false, fmt.Errorf("tell the administrator: %w", err)
+	}
+	return true, atomicfile.Write(i.p.path(alarmFile), data, 0o600)
+}
+
+func alarmText(name string, findings []finding.Finding) string {
+	var lines []string
+	for _, f := range findings {
+		if f.Severity > finding.OK {
+			lines = append(lines, fmt.Sprintf("*%s* `%s` %s\nwhy: %s\nwhat to do: %s", f.Severity, f.Check, f.Summary, f.Why, f.Fix))
+		}
+	}
+	if len(lines) == 0 {
+		return "The doctor of " + name + " is content again."
+	}
+	return "The doctor of " + name + " has found:\n\n" + strings.Join(lines, "\n\n")
+}
+
+// chat is where Rocket.Chat is, and who speaks there.
+func (i *Installed) chat(ctx context.Context) (base string, a bootstrap.Accounts, err error) {
+	if !i.Answers.BundledRocketChat() {
+		token, err := os.ReadFile(i.Answers.RocketChatTokenFile)
+		return i.Answers.RocketChatURL, bootstrap.Accounts{
+			BridgeUserID: i.Answers.RocketChatUserID, BridgeToken: secret.New(strings.TrimSpace(string(token))), AdminName: i.Answers.AdminUsername,
+		}, err
+	}
+	services, err := i.p.stack.Services(ctx)
+	if err != nil {
+		return "", a, err
+	}
+	if services["rocketchat"].Address == "" {
+		return "", a, errors.New("Rocket.Chat is not running") //nolint:staticcheck // a name
+	}
+	set, _, err := secrets.Prepare(i.p.opts.Dir)
+	i.p.set = set
+	return rocketchatURL(services["rocketchat"]), i.p.accounts(), err
+}

@@ -1,0 +1,74 @@
+package render
+
+import (
+	"bytes"
+	"path"
+	"strings"
+	"text/template"
+
+	"appliance/provision/answers"
+	"appliance/templates"
+)
+
+// Units is what systemd has to know to look after an installation.
+type Units struct {
+	Answers    answers.Answers
+	Project    string // name of the Compose project
+	Dir        string // the installation directory
+	Program    string // the file of this program
+	Docker     string // the file of the docker command
+	Keep       int    // backups; 0 for no timer that makes them
+	Recipients string // file with the public keys that backups are encrypted for, or ""
+}
+
+// Name is the name of the server, for people.
+func (u Units) Name() string { return u.Answers.ServerName }
+
+// Files renders the units by their names. Certificates need a timer only where no
+// service renews them.
+func (u Units) Files() (map[string][]byte, error) {
+	names := []string{".service", "-doctor.service", "-doctor.timer"}
+	if u.Keep > 0 {
+		names = append(names, "-backup.service", "-backup.timer")
+	}
+	if u.Answers.TLS != answers.ACME {
+		names = append(names, "-certs.service", "-certs.timer")
+	}
+	out := map[string][]byte{}
+	for _, name := range names {
+		from := "appliance" + name + ".tmpl"
+		t, err := template.New(path.Base(from)).Funcs(template.FuncMap{"arg": unitArgument, "path": unitPath, "program": unitProgram}).ParseFS(templates.FS, from)
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		if err := t.Execute(&b, u); err != nil {
+			return nil, err
+		}
+		out[UnitPrefix(u.Project)+name] = b.Bytes()
+	}
+	return out, nil
+}
+
+// UnitPrefix begins the names of an installation's units.
+func UnitPrefix(project string) string {
+	if project == "appliance" {
+		return project
+	}
+	return "appliance-at-" + project
+}
+
+// unitPath is a path where systemd takes the rest of the line.
+func unitPath(s string) string { return strings.ReplaceAll(s, "%", "%%") }
+
+// unitProgram is the first word of a command line, in which a $ is only a $.
+func unitProgram(s string) string { return strings.ReplaceAll(unitArgument(s), "$$", "$") }
+
+// unitArgument is one argument of a command line.
+func unitArgument(s string) string {
+	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`, `\`, `\\`, `"`, `\"`).Replace(s)
+	if s == "" || strings.ContainsAny(s, " '\t;") || strings.Contains(s, `\`) {
+		return `"` + s + `"`
+	}
+	return s
+}

@@ -1,0 +1,170 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"appliance/provision/internal/atomicfile"
+)
+
+// UnitDir is where an administrator's units are.
+const UnitDir = "/etc/systemd/system"
+
+// Units are those of an installation in a directory of systemd's.
+type Units struct {
+	Dir    string // where the files are
+	Prefix string // how their names begin
+	Live   bool   // a systemd runs here that is to know of them
+}
+
+// Systemd reports whether systemd is what started this host.
+func Systemd() bool {
+	info, err := os.Lstat("/run/systemd/system") // as sd_booted(3) has it
+	return err == nil && info.IsDir()
+}
+
+// Docker is the file of the docker command.
+func Docker() (string, error) { return exec.LookPath("docker") }
+
+// files lists the names of the units that are there.
+func (u Units) files() []string {
+	var out []string
+	for _, pattern := range []string{".service", "-doctor.*", "-backup.*", "-certs.*"} {
+		found, _ := filepath.Glob(filepath.Join(u.Dir, u.Prefix+pattern))
+		for _, f := range found {
+			if ext := filepath.Ext(f); ext == ".service" || ext == ".timer" {
+				out = append(out, filepath.Base(f))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// started are those units that systemd starts by itself.
+func started(names []string, prefix string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return filepath.Ext(n) != ".timer" && n != prefix+".service"
+	})
+}
+
+// Install writes units, removes those of this prefix that are no longer among
+// them, and starts the timers. It reports whether anything had to be changed.
+func (u Units) Install(ctx context.Context, files map[string][]byte) (changed bool, err error) {
+	var gone []string
+	for _, name := range u.files() {
+		if _, wanted := files[name]; !wanted {
+			gone = append(gone, name)
+		}
+	}
+	if err := u.drop(ctx, gone); err != nil {
+		return false, err
+	}
+	changed = len(gone) > 0
+	names := slices.Sorted(maps.Keys(files))
+	for _, name := range names {
+		file := filepath.Join(u.Dir, name)
+		if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, files[name]) {
+			continue
+		}
+		if err := atomicfile.Write(file, files[name], 0o644); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	if !u.Live {
+		return changed, nil
+	}
+	if changed {
+		if err := systemctl(ctx, "daemon-reload"); err != nil {
+			return changed, err
+		}
+	}
+	return changed, systemctl(ctx, append([]string{"enable", "--now"}, started(names, u.Prefix)...)...)
+}
+
+// Remove takes all units away; what runs goes on.
+func (u Units) Remove(ctx context.Context) (removed []string, err error) {
+	removed = u.files()
+	return removed, u.drop(ctx, removed)
+}
+
+func (u Units) drop(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if u.Live {
+		for _, name := range started(names, u.Prefix) {
+			args := []string{"disable", name}
+			if filepath.Ext(name) == ".timer" {
+				args = []string{"disable", "--now", name}
+			}
+			if err := systemctl(ctx, args...); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(u.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if u.Live {
+		return systemctl(ctx, "daemon-reload")
+	}
+	return nil
+}
+
+// A UnitStatus is what has become of a unit.
+type UnitStatus struct {
+	Unit    string `json:"unit"`
+	Enabled string `json:"enabled,omitempty"` // enabled, disabled, static; empty when no systemd runs
+	Active  string `json:"active,omitempty"`  // active, inactive, failed
+	Result  string `json:"result,omitempty"`  // of the last run: success, exit-code, timeout
+	Next    string `json:"next,omitempty"`    // when a timer comes next, as systemd writes it
+}
+
+// Status looks at the units.
+func (u Units) Status(ctx context.Context) ([]UnitStatus, error) {
+	out := []UnitStatus{}
+	for _, name := range u.files() {
+		st := UnitStatus{Unit: name}
+		if u.Live {
+			shown, err := exec.CommandContext(ctx, "systemctl", "show", name, "--property", "UnitFileState,ActiveState,Result,NextElapseUSecRealtime").Output() //nolint:gosec // our own names
+			if err != nil {
+				return nil, fmt.Errorf("systemctl show %s: %w", name, err)
+			}
+			for line := range strings.Lines(string(shown)) {
+				switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
+				case "UnitFileState":
+					st.Enabled = value
+				case "ActiveState":
+					st.Active = value
+				case "Result":
+					st.Result = value
+				case "NextElapseUSecRealtime":
+					st.Next = value
+				}
+			}
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
+
+func systemctl(ctx context.Context, args ...string) error {
+	out, err := exec.CommandContext(ctx, "systemctl", append([]string{"--no-ask-password"}, args...)...).CombinedOutput() //nolint:gosec // arguments are ours
+	if err != nil {
+		return fmt.Errorf("systemctl %s: %s", strings.Join(args, " "), strings.TrimSpace(string(out)+" "+err.Error()))
+	}
+	return nil
+}
