@@ -33,6 +33,18 @@ type terminal struct {
 // sit starts the program on a terminal, in a world like that of the scripts.
 func sit(t *testing.T, args ...string) *terminal {
 	t.Helper()
+	return newWorkplace(t).sit(args...)
+}
+
+// A workplace is where programs are started one after the other.
+type workplace struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func newWorkplace(t *testing.T) *workplace {
+	t.Helper()
 	work := t.TempDir()
 	d := &daemon{dir: filepath.Join(work, "docker"), address: fmt.Sprintf("127.76.%d.1", os.Getpid()%200+1)}
 	stop, err := d.start()
@@ -40,11 +52,20 @@ func sit(t *testing.T, args ...string) *terminal {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	cmd := exec.CommandContext(t.Context(), "appliance", args...)
-	cmd.Dir = work
-	cmd.Env = append(os.Environ(), "WORK="+work, "DOCKER_HOST=unix://"+d.socket(), "TERM=xterm", "NO_COLOR=1",
+	return &workplace{t: t, dir: work, env: append(os.Environ(), "WORK="+work, "DOCKER_HOST=unix://"+d.socket(), "TERM=xterm", "NO_COLOR=1",
 		"APPLIANCE_MIN_CPUS=1", "APPLIANCE_MIN_MEMORY_MB=100", "APPLIANCE_MIN_DISK_GB=1", "APPLIANCE_MONGO_URL=mongodb://db.example.test/rc",
-		"APPLIANCE_HTTP_PORT="+strconv.Itoa(acmetest.FreePort(t)), "APPLIANCE_HTTPS_PORT="+strconv.Itoa(acmetest.FreePort(t)))
+		"APPLIANCE_HTTP_PORT="+strconv.Itoa(acmetest.FreePort(t)), "APPLIANCE_HTTPS_PORT="+strconv.Itoa(acmetest.FreePort(t)))}
+}
+
+func (w *workplace) command(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(w.t.Context(), "appliance", args...)
+	cmd.Dir, cmd.Env = w.dir, w.env
+	return cmd
+}
+
+func (w *workplace) sit(args ...string) *terminal {
+	w.t.Helper()
+	t, cmd := w.t, w.command(args...)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)

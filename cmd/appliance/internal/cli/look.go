@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,27 +16,81 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	var interval time.Duration
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs and which certificates there are",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			installed, err := a.installed()
-			if err != nil {
-				return err
+			if interval < 100*time.Millisecond {
+				return &usageError{errors.New("--interval must be at least 100ms")}
 			}
-			defer func() { _ = installed.Close() }()
-			st, err := installed.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return json.NewEncoder(a.env.Stdout).Encode(st)
-			}
-			ui.Status(a.env.Stdout, st)
-			return nil
+			return a.with(func(i *provision.Installed) error {
+				if watch {
+					return a.watch(cmd.Context(), i, interval)
+				}
+				st, err := i.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return json.NewEncoder(a.env.Stdout).Encode(st)
+				}
+				ui.Status(a.env.Stdout, st)
+				return nil
+			})
 		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on until interrupted, in the same place of the screen")
+	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "how often to look with --watch")
+	return cmd
+}
+
+// watch shows the status again and again; a look that fails is shown too. As JSON
+// it is one document in a line.
+func (a *app) watch(ctx context.Context, i *provision.Installed, interval time.Duration) error {
+	screen := ui.NewScreen(a.env.Stdout, a.env.Environ)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		st, err := i.Status(ctx)
+		if ctx.Err() == nil {
+			if err := a.drawStatus(screen, st, err, interval); err != nil {
+				return err // nobody reads any more
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if !a.json {
+				screen.Close()
+			}
+			return nil // as it was asked to
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *app) drawStatus(screen *ui.Screen, st provision.Status, failed error, interval time.Duration) error {
+	now := time.Now().UTC()
+	if a.json {
+		doc := struct {
+			At time.Time `json:"at"`
+			provision.Status
+			Error string `json:"error,omitempty"`
+		}{At: now, Status: st}
+		if failed != nil {
+			doc.Error = failed.Error()
+		}
+		return json.NewEncoder(a.env.Stdout).Encode(doc)
+	}
+	var b strings.Builder
+	ui.Status(&b, st)
+	if failed != nil {
+		fmt.Fprintf(&b, "\nerror: %v\n", failed)
+	}
+	screen.Draw(b.String(), fmt.Sprintf("%s UTC, every %s; Ctrl-C ends", now.Format(time.TimeOnly), interval))
+	return nil
 }
 
 func (a *app) doctorCommand() *cobra.Command {
