@@ -88,7 +88,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(items) > 0 {
-		if !s.pushesAll() && s.sync.doubted() {
+		if s.sync.doubted() {
 			if err := s.recover(r.Context(), items); err != nil {
 				s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
 				answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")

@@ -21,9 +21,10 @@ import (
 const (
 	syncCursor  = "mx:sync"
 	pollTimeout = 30 * time.Second
-	// doubtFor is how long after a homeserver's restart its transactions may be
-	// out of order: Dendrite sends what it had under way again up to 64 s after
-	// what came later.
+	// doubtFor is how long after a homeserver's restart, or the bridge's, its
+	// transactions may be out of order: Dendrite sends what it had under way again
+	// up to 64 s after what came later, and Synapse may send one more before it
+	// notes that the one before was not taken.
 	doubtFor = 2 * time.Minute
 	restFor  = 400 * time.Millisecond
 	minPause = 200 * time.Millisecond
@@ -99,8 +100,8 @@ func (s *Side) Connected() bool {
 	return s.sync.live
 }
 
-// pushesAll reports whether the homeserver's transactions bring everything, in
-// order: Synapse's do, Dendrite's do not.
+// pushesAll reports whether the homeserver's transactions bring everything:
+// Synapse's do, Dendrite's do not.
 func (s *Side) pushesAll() bool { return s.Kind == "synapse" }
 
 // Listen reads what the bot's /sync shows until ctx ends: everything that

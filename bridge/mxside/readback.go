@@ -105,7 +105,7 @@ func (s *Side) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, i
 		if err != nil {
 			return nil, err
 		}
-		if shown && s.sync.mayNudge(room) && s.nudge(ctx, room, reader) {
+		if shown && !s.pushesAll() && s.sync.mayNudge(room) && s.nudge(ctx, room, reader) {
 			found, _, err = s.readBack(ctx, p, reader, newest)
 			return found, err
 		}
@@ -154,8 +154,7 @@ func (s *Side) nudge(ctx context.Context, room ids.MXRoom, reader ids.MXUser) bo
 // ever accepted from it, and what was left out shortly before that, oldest first.
 // shown says whether newest was among it.
 func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
-	var oldest int64                               // in milliseconds: nothing older is taken
-	oldest = p.Created.Add(-time.Hour).UnixMilli() // clocks differ a little
+	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
 	err = s.backwards(ctx, p.MXRoom, reader, func(events []json.RawMessage) (bool, error) {
 		type entry struct {
 			item queue.Item
