@@ -36,6 +36,7 @@ type commands struct {
 	host     string           // that wants a certificate
 	answered bool             // challenges are answered
 	set      []string         // answers
+	eab      *certs.Binding
 }
 
 func newCommands(t *testing.T) world {
@@ -139,7 +140,7 @@ func (c *commands) certificate() error {
 	if c.acme == nil {
 		c.acme = acmetest.New(c.t)
 	}
-	cfg := certs.Config{Hosts: []string{c.host}, Directory: c.acme.Directory, CAFile: c.acme.CAFile, Dir: filepath.Join(c.dir, "data/certs"), Listen: fmt.Sprintf("127.0.0.1:%d", c.acme.HTTPPort)}
+	cfg := certs.Config{Hosts: []string{c.host}, Directory: c.acme.Directory, CAFile: c.acme.CAFile, EAB: c.eab, Dir: filepath.Join(c.dir, "data/certs"), Listen: fmt.Sprintf("127.0.0.1:%d", c.acme.HTTPPort)}
 	_ = os.RemoveAll(cfg.Dir)
 	if c.answered {
 		stop, err := certs.Answer(c.t.Context(), cfg.Dir, cfg.Listen)
@@ -154,7 +155,7 @@ func (c *commands) certificate() error {
 var differs = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:]+Z|pid \d+|127\.0\.0\.1:\d+|http://\S+|damaged: .*`)
 
 func (c *commands) plain(text string) string {
-	text = strings.NewReplacer(c.dir, "/opt/appliance", c.file, "FILE").Replace(text)
+	text = strings.NewReplacer(c.dir, "/opt/appliance", c.file, "FILE", filepath.Dir(c.file), "/root").Replace(text)
 	return differs.ReplaceAllStringFunc(text, func(s string) string {
 		switch {
 		case strings.HasPrefix(s, "damaged"):
@@ -212,6 +213,27 @@ func (c *commands) encrypted() func() {
 	return func() { c.keys = k }
 }
 
+const boundKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+// hmac writes a key into a file.
+func (c *commands) hmac(name, key string) string {
+	name = filepath.Join(filepath.Dir(c.file), name)
+	c.write(name, key)
+	return name
+}
+
+// bound makes the authority want an account of the operator's, and gives it one
+// binding first and the right one afterwards.
+func (c *commands) bound(wrong *certs.Binding) func() {
+	c.acme = acmetest.NewBound(c.t, "customer-7", boundKey)
+	right := &certs.Binding{KeyID: "customer-7", HMACFile: c.hmac("right", boundKey)}
+	if wrong.KeyID == "" {
+		wrong = nil
+	}
+	c.eab = wrong
+	return func() { c.eab = right }
+}
+
 func (c *commands) faults() []fault {
 	file := func(name, data string) func() {
 		name = filepath.Join(c.dir, name)
@@ -244,6 +266,16 @@ func (c *commands) faults() []fault {
 			return func() { c.acme.Busy(0) }
 		}, "no certificate for chat.example.test: the authority says: too many failed authorizations", "wait until"},
 		{"an authority that cannot reach port 80", "certificate", func() func() { return set(&c.answered, false) }, "no certificate for chat.example.test: the authority says: ", "port 80 of chat.example.test must reach this host"},
+		{"an authority that wants an account of the operator's", "certificate", func() func() { return c.bound(&certs.Binding{}) }, "no certificate for chat.example.test: the authority says: ACME server policy", "acme_eab_key_id"},
+		{"a wrong key for the account", "certificate", func() func() {
+			return c.bound(&certs.Binding{KeyID: "customer-7", HMACFile: c.hmac("wrong", "AAAA"+boundKey[4:])})
+		}, "no certificate for chat.example.test: the authority says: external account binding", "compare acme_eab_key_id"},
+		{"a key for the account that everybody can read", "certificate", func() func() {
+			name := c.hmac("hmac", boundKey)
+			_ = os.Chmod(name, 0o644) //nolint:gosec // on purpose
+			c.bound(&certs.Binding{KeyID: "customer-7", HMACFile: name})
+			return func() { _ = os.Chmod(name, 0o600) }
+		}, "external account: ", "chmod 600"},
 		{"a name that the authority does not serve", "certificate", func() func() {
 			_ = c.certificate()
 			c.acme.Block(c.t, "blocked.example.test")

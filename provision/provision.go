@@ -175,6 +175,12 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return asAnswerError("acme_ca_file", err)
 	})
 	g.Go(func() (err error) {
+		if a.TLS == answers.ACME && a.ACMEEABHMACFile != "" {
+			in.EABKey, err = certs.ReadHMAC(a.ACMEEABHMACFile)
+		}
+		return asAnswerError("acme_eab_hmac_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}
@@ -192,7 +198,12 @@ func asAnswerError(key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &answers.InvalidError{Problems: []answers.Problem{{Key: key, Reason: "cannot be used: " + err.Error()}}}
+	reason := "cannot be used: " + err.Error()
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		reason += "; " + hinted.Hint()
+	}
+	return &answers.InvalidError{Problems: []answers.Problem{{Key: key, Reason: reason}}}
 }
 
 // live returns what the operator wrote into bridge.yaml, if it can be read.

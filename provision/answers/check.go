@@ -73,6 +73,13 @@ func checkAbsolute(s string) error {
 	return nil
 }
 
+func checkKeyID(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("must have no spaces and no characters beyond ASCII")
+	}
+	return nil
+}
+
 func checkHTTPS(s string) error {
 	if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("must be an https URL")

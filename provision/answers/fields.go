@@ -119,6 +119,14 @@ var Fields = []Field{
 		Ask: "Which file holds the private authority's root certificates?", Advanced: true, Check: optional(checkAbsolute),
 		Help: "PEM. Trusted when speaking to the certificate authority and, in federation, to other servers.",
 	}),
+	text("acme_eab_key_id", func(a *Answers) *string { return &a.ACMEEABKeyID }, Field{
+		Ask: "Which key ID did the certificate authority give you?", Advanced: true, Check: optional(checkKeyID),
+		Help: "For authorities that want an account of yours (external account binding).",
+	}),
+	text("acme_eab_hmac_file", func(a *Answers) *string { return &a.ACMEEABHMACFile }, Field{
+		Ask: "Which file holds the HMAC key that belongs to it?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "The HMAC key of acme_eab_key_id in base64, readable by its owner only.",
+	}),
 	text("mongo_url", func(a *Answers) *string { return &a.MongoURL }, Field{
 		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo),
 		Help: "Address of an external MongoDB replica set. Empty means that the stack runs its own.",

@@ -87,6 +87,13 @@ func (a Answers) together() []Problem {
 	if a.FederationPort != 0 && a.FederationPort == a.HTTPPort {
 		problems = append(problems, Problem{Key: "federation_port", Value: fmt.Sprint(a.FederationPort), Reason: "must differ from http_port"})
 	}
+	if (a.ACMEEABKeyID == "") != (a.ACMEEABHMACFile == "") {
+		key := "acme_eab_hmac_file"
+		if a.ACMEEABKeyID == "" {
+			key = "acme_eab_key_id"
+		}
+		problems = append(problems, Problem{Key: key, Reason: "is required too: a key ID and its key belong together"})
+	}
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})

@@ -33,6 +33,7 @@ type Config struct {
 	Directory string   `yaml:"directory"`          // the authority's ACME directory
 	Rehearse  string   `yaml:"rehearse,omitempty"` // directory of a test authority to ask first, once per host
 	Email     string   `yaml:"email,omitempty"`
+	EAB       *Binding `yaml:"eab,omitempty"`
 	CAFile    string   `yaml:"ca_file,omitempty"` // roots to trust besides the system's when speaking to the authority
 	Dir       string   `yaml:"dir"`               // the directory of certificates
 	Listen    string   `yaml:"listen"`            // where challenges are answered

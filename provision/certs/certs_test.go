@@ -316,3 +316,55 @@ func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
 		t.Errorf("renewed after %s", since)
 	}
 }
+
+// An authority that makes accounts only for its customers.
+func TestAnAccountIsBoundToTheOperatorsOwn(t *testing.T) {
+	const host, keyID, key = "chat.example.test", "customer-7", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	srv := acmetest.NewBound(t, keyID, key)
+	cfg := config(t, srv, host)
+	file := filepath.Join(t.TempDir(), "hmac")
+	ask := func(keyID, key string, mode os.FileMode) (err error) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(file, []byte(key+"\n"), 0o600), os.Chmod(file, mode)); err != nil {
+			t.Fatal(err)
+		}
+		cfg.EAB = &certs.Binding{KeyID: keyID, HMACFile: file}
+		answered(t, cfg, func() { err = certs.Obtain(t.Context(), cfg, host) })
+		return err
+	}
+	answered(t, cfg, func() {
+		err := certs.Obtain(t.Context(), cfg, host)
+		refused, ok := errors.AsType[*certs.RefusedError](err)
+		if !ok || !strings.HasSuffix(refused.Problem.Type, ":externalAccountRequired") || !strings.Contains(refused.Hint(), "acme_eab_key_id") {
+			t.Errorf("without: %v", err)
+		}
+	})
+	for what, err := range map[string]error{
+		"of another customer":   ask("customer-8", key, 0o600),
+		"with another key":      ask(keyID, "AAAA"+key[4:], 0o600),
+		"that everybody sees":   ask(keyID, key, 0o644),
+		"that is not in base64": ask(keyID, "äöü", 0o600),
+	} {
+		if err == nil {
+			t.Errorf("a binding %s was good enough", what)
+		}
+	}
+	if err := ask(keyID, key, 0o640); err == nil || !strings.Contains(err.Error(), "can be read by others") {
+		t.Errorf("%v", err)
+	}
+	if err := ask(keyID, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if cause := certs.NeedACME(cfg, host, time.Now()); cause != "" {
+		t.Error(cause)
+	}
+	// Others write the same key with another alphabet and with padding.
+	for _, written := range []string{"-_8=", "+/8=", "-_8", "  +/8\n"} {
+		if err := errors.Join(os.Chmod(file, 0o600), os.WriteFile(file, []byte(written), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := certs.ReadHMAC(file); err != nil {
+			t.Errorf("%q: %v", written, err)
+		}
+	}
+}

@@ -37,6 +37,10 @@ func (e *RefusedError) Hint() string {
 	switch {
 	case kind == "rateLimited" && !e.RetryAt.IsZero():
 		return "wait until " + e.RetryAt.UTC().Format(time.RFC3339) + " and run again: appliance up"
+	case kind == "externalAccountRequired":
+		return "this authority wants an account of yours: set acme_eab_key_id and acme_eab_hmac_file to what it gave you, and run again: appliance up"
+	case aboutAccount(e.Problem.Detail):
+		return "compare acme_eab_key_id and the key in acme_eab_hmac_file with what the authority gave you, and run again: appliance up"
 	case kind == "connection", kind == "unauthorized":
 		return "port 80 of " + e.Host + " must reach this host from the internet: check the DNS records (A and AAAA), the firewall and any proxy in between"
 	case kind == "dns":
@@ -49,4 +53,11 @@ func (e *RefusedError) Hint() string {
 		return "check that this host reaches " + e.Directory + " and trusts it (acme_ca_file), then run again: appliance up"
 	}
 	return "mend that and run again: appliance up"
+}
+
+// aboutAccount reports whether an authority speaks of the external account; the
+// types of its problems are those of other failures.
+func aboutAccount(detail string) bool {
+	detail = strings.ToLower(detail)
+	return strings.Contains(detail, "external account") || strings.Contains(detail, "externalaccountbinding")
 }

@@ -26,6 +26,10 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
+	eab, err := cfg.binding()
+	if err != nil {
+		return nil, err
+	}
 	t := &transport{ctx: ctx, now: time.Now, base: &http.Transport{
 		Proxy:           http.ProxyFromEnvironment,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -35,7 +39,7 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 		c.publish = func(host string, pem []byte) error { return publish(cfg.Dir, host, pem) }
 	}
 	m := &autocert.Manager{
-		Prompt: autocert.AcceptTOS, Cache: c, Email: cfg.Email,
+		Prompt: autocert.AcceptTOS, Cache: c, Email: cfg.Email, ExternalAccountBinding: eab,
 		HostPolicy: autocert.HostWhitelist(cfg.Hosts...),
 		Client: &acme.Client{
 			DirectoryURL: cfg.Directory, UserAgent: "appliance", RetryBackoff: backoff,
@@ -117,7 +121,7 @@ func rehearse(ctx context.Context, cfg Config, host string) error {
 	if _, err := (cache{dir: CacheDir(cfg.Dir, cfg.Directory)}).Get(ctx, host); err == nil {
 		return nil
 	}
-	cfg.Directory = cfg.Rehearse
+	cfg.Directory, cfg.EAB = cfg.Rehearse, nil
 	i, err := newIssuer(ctx, cfg, false)
 	if err != nil {
 		return err

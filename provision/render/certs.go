@@ -16,7 +16,12 @@ func (in Input) certs(put putter) error {
 	if len(in.CA) > 0 {
 		ca = "/etc/appliance-ca/acme-ca.pem"
 	}
-	data, err := yaml.Marshal(Certificates(in.Answers, "/certs", ca))
+	c := Certificates(in.Answers, "/certs", ca)
+	if c.EAB != nil {
+		c.EAB.HMACFile = "/etc/appliance/eab_hmac"
+		put("config/certs/eab_hmac", 0o400, NginxUser, in.EABKey)
+	}
+	data, err := yaml.Marshal(c)
 	put("config/certs/certs.yaml", 0o644, NginxUser, data)
 	return err
 }
@@ -30,6 +35,9 @@ func Certificates(a answers.Answers, dir, caFile string) certs.Config {
 	c := certs.Config{Hosts: a.Hosts(), Directory: a.ACMEDirectory, Email: a.Email, CAFile: caFile, Dir: dir, Listen: ":8402"}
 	if a.ACMEDirectory == answers.LetsEncrypt {
 		c.Rehearse = letsEncryptStaging
+	}
+	if a.ACMEEABKeyID != "" {
+		c.EAB = &certs.Binding{KeyID: a.ACMEEABKeyID, HMACFile: a.ACMEEABHMACFile}
 	}
 	return c
 }

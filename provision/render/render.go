@@ -40,6 +40,7 @@ type Input struct {
 	Images  map[string]string // names of the others, as in versions.env; nil for those pinned there
 	Roots   []byte            // the authorities that this host trusts
 	CA      []byte            // content of acme_ca_file
+	EABKey  []byte            // content of acme_eab_hmac_file
 	Live    *config.Live      // what the operator wrote into bridge.yaml; nil for the defaults
 }
 

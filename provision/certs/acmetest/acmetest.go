@@ -51,12 +51,28 @@ func New(tb testing.TB) *Server {
 // NewFor starts an authority whose certificates live for some time.
 func NewFor(tb testing.TB, life time.Duration) *Server {
 	tb.Helper()
+	return start(tb, life, false)
+}
+
+// NewBound starts an authority that makes accounts only for those who have one
+// with it already, under this key ID and this HMAC key in base64.
+func NewBound(tb testing.TB, keyID, key string) *Server {
+	tb.Helper()
+	s := start(tb, 90*24*time.Hour, true)
+	if err := s.store.AddExternalAccountKeyByID(keyID, key); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func start(tb testing.TB, life time.Duration, bound bool) *Server {
+	tb.Helper()
 	tb.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	logger := log.New(io.Discard, "", 0)
 	s := &Server{HTTPPort: FreePort(tb), store: db.NewMemoryStore(), asked: map[string]int{}}
 	authority := ca.New(logger, s.store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default", ValidityPeriod: uint64(life.Seconds())}})
 	validator := va.New(logger, s.HTTPPort, FreePort(tb), false, nameServer(tb), s.store)
-	front := wfe.New(logger, s.store, validator, authority, []string{"test.invalid"}, false, false, 1, 1)
+	front := wfe.New(logger, s.store, validator, authority, []string{"test.invalid"}, false, bound, 1, 1)
 
 	srv := httptest.NewUnstartedServer(s.watch(front.Handler()))
 	srv.Config.ErrorLog = logger
