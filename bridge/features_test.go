@@ -1,6 +1,8 @@
 package bridge_test
 
 import (
+	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -217,6 +219,55 @@ func TestFeatureReactions(t *testing.T) {
 	mxtest.WaitFor(t, "bob's reaction", reacted)
 	s.bob.Redact(s.mxRoom, mine)
 	mxtest.WaitFor(t, "bob's reaction to be taken back", func() bool { return !reacted() })
+}
+
+// Emoji that administrators of Rocket.Chat have added are pictures on Matrix.
+func TestFeatureCustomEmoji(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.Say(s.room, "alice", "no :blobcat: yet")
+	s.findText("no :blobcat: yet")
+	blob := picture(16, 16)
+	admin := rctest.Person{ID: bridgeID, Token: bridgeToken}
+	s.post(admin, "emoji-custom.create", "emoji", blob, map[string]string{"name": "blobcat", "aliases": "bc"})
+	source := func(html string) string {
+		_, rest, _ := strings.Cut(html, `<img data-mx-emoticon src="`)
+		uri, _, _ := strings.Cut(rest, `"`)
+		return uri
+	}
+	for n, name := range []string{":blobcat:", ":bc:"} {
+		// Whether the server has said so yet cannot be seen from outside.
+		var html string
+		mxtest.WaitFor(t, "the picture of "+name, func() bool {
+			text := fmt.Sprintf("look %d %s %s", n, name, rand.Text())
+			s.rc.Say(s.room, "alice", text)
+			_, c := s.findText(text)
+			html, _ = c["formatted_body"].(string)
+			return source(html) != ""
+		})
+		if !strings.Contains(html, `alt="`+name+`"`) || !bytes.Equal(s.download(source(html)), blob) {
+			t.Errorf("html = %s", html)
+		}
+	}
+	id := s.rc.Say(s.room, "alice", "nice?")
+	event, _ := s.findText("nice?")
+	for _, c := range []map[string]any{{"key": ":blobcat:"}, {"key": "mxc://example.org/cat", "shortcode": ":blobcat:"}} {
+		content := map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": event, "key": c["key"]}}
+		if c["shortcode"] != nil {
+			content["com.beeper.reaction.shortcode"] = c["shortcode"]
+		}
+		reacted := func() bool {
+			return slices.Contains(s.messageText("nice?").Reactions[":blobcat:"].Usernames, s.puppet)
+		}
+		mine := s.bob.SendEvent(s.mxRoom, "m.reaction", content)
+		mxtest.WaitFor(t, fmt.Sprint("bob's reaction ", c), reacted)
+		s.bob.Redact(s.mxRoom, mine)
+		mxtest.WaitFor(t, "bob's reaction to be taken back", func() bool { return !reacted() })
+	}
+	s.rc.React(id, "alice", "blobcat")
+	s.find("alice's reaction", func(kind string, c map[string]any) bool {
+		return kind == "m.reaction" && relation(c)["key"] == ":blobcat:"
+	})
 }
 
 func TestFeatureRepliesAndThreads(t *testing.T) {

@@ -234,12 +234,21 @@ func portrait(c color.Color) []byte {
 // setAvatar changes somebody's picture in Rocket.Chat.
 func (w *world) setAvatar(p rctest.Person, data []byte) {
 	w.t.Helper()
+	w.post(p, "users.setAvatar", "image", data, nil)
+}
+
+// post sends a picture with a form.
+func (w *world) post(p rctest.Person, path, field string, data []byte, fields map[string]string) {
+	w.t.Helper()
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
-	part, _ := form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="image"; filename="face.png"`}, "Content-Type": {"image/png"}})
+	part, _ := form.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="` + field + `"; filename="face.png"`}, "Content-Type": {"image/png"}})
 	_, _ = part.Write(data)
+	for name, value := range fields {
+		_ = form.WriteField(name, value)
+	}
 	_ = form.Close()
-	req, _ := http.NewRequest(http.MethodPost, w.rc.URL+"/api/v1/users.setAvatar", &b)
+	req, _ := http.NewRequest(http.MethodPost, w.rc.URL+"/api/v1/"+path, &b)
 	req.Header.Set("Content-Type", form.FormDataContentType())
 	req.Header.Set("X-User-Id", p.ID)
 	req.Header.Set("X-Auth-Token", p.Token)
@@ -249,7 +258,7 @@ func (w *world) setAvatar(p rctest.Person, data []byte) {
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		w.t.Fatalf("users.setAvatar: %d", res.StatusCode)
+		w.t.Fatalf("%s: %d", path, res.StatusCode)
 	}
 }
 

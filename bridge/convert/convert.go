@@ -10,6 +10,8 @@
 package convert
 
 import (
+	"strings"
+
 	"maunium.net/go/mautrix/id"
 )
 
@@ -31,11 +33,23 @@ type Lookup struct {
 	Event func(message string) (event id.EventID, ok bool)
 	// Permalink returns the address of the Rocket.Chat message of an event.
 	Permalink func(event id.EventID) (link string, ok bool)
+	// Emoji returns the picture ("mxc://...") of a custom emoji of Rocket.Chat,
+	// by its name without colons.
+	Emoji func(name string) (mxc string, ok bool)
 	// Limit is how many UTF-16 units a Rocket.Chat message may have; 0 means
 	// the default of Rocket.Chat's Message_MaxAllowedSize, 5,000.
 	Limit int
 	// Quiet says that the sender of a Matrix event may not notify everybody.
 	Quiet bool
+}
+
+// emoji returns the picture of a custom emoji.
+func (l Lookup) emoji(name string) (mxc string, ok bool) {
+	if l.Emoji == nil {
+		return "", false
+	}
+	mxc, ok = l.Emoji(name)
+	return mxc, ok && strings.HasPrefix(mxc, "mxc://")
 }
 
 func (l Lookup) user(name string) (id.UserID, string, bool) {

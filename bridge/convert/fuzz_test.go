@@ -22,6 +22,7 @@ import (
 var allowed = map[string][]string{
 	"h1": nil, "h2": nil, "h3": nil, "h4": nil, "blockquote": nil, "ul": nil, "ol": {"start"}, "li": nil, "pre": nil, "hr": nil, "br": nil,
 	"code": {"class"}, "strong": nil, "em": nil, "del": nil, "a": {"href"}, "span": {"data-mx-spoiler", "data-mx-maths"}, "div": {"data-mx-maths"},
+	"img": {"data-mx-emoticon", "src", "alt", "title", "height"},
 }
 
 // checkHTML reports what a Matrix client should not be sent: other tags or
@@ -47,11 +48,14 @@ func checkHTML(t *testing.T, s string) {
 				if !slices.Contains(attrs, a.Key) {
 					t.Errorf("<%s %s> in %q", tok.Data, a.Key, s)
 				}
+				if a.Key == "src" && !strings.HasPrefix(a.Val, "mxc://") {
+					t.Errorf("a picture of %q in %q", a.Val, s)
+				}
 				if a.Key == "href" {
 					checkAddress(t, a.Val)
 				}
 			}
-			if tok.Data != "br" && tok.Data != "hr" {
+			if tok.Data != "br" && tok.Data != "hr" && tok.Data != "img" {
 				open = append(open, tok.Data)
 			}
 		case xhtml.EndTagToken:

@@ -143,6 +143,10 @@ func (w *htmlPrinter) run(r run) {
 		w.anchor(roomURL(r.target), r.text)
 	case roomMention:
 		w.text("@room")
+	case emoticon:
+		name := html.EscapeString(r.text)
+		w.WriteString(`<img data-mx-emoticon src="` + html.EscapeString(r.target) + `" alt="` + name + `" title="` + name + `" height="32">`)
+		w.space = false
 	case inlineMath:
 		w.WriteString(`<span data-mx-maths="` + html.EscapeString(r.text) + `"><code>`)
 		w.text(r.text)

@@ -206,8 +206,12 @@ func (l *lexer) emoji(s string) int {
 		return 0
 	}
 	e, ok := Unicode(s[1:end])
-	if !ok {
-		e = s[:end+1] // a custom emoji; its name may hold marks
+	if mxc, custom := "", false; !ok {
+		e = s[:end+1] // its name may hold marks
+		if mxc, custom = l.p.look.emoji(s[1:end]); custom {
+			l.atom(run{kind: emoticon, text: e, target: mxc})
+			return end + 1
+		}
 	}
 	l.text(e)
 	return end + 1

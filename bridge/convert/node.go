@@ -29,6 +29,7 @@ const (
 	roomMention         // everybody
 	channelLink         // a room; target is where it leads
 	inlineMath          // LaTeX
+	emoticon            // a custom emoji; text is its shortcode, target its picture
 )
 
 // A run is a piece of a line whose text looks the same throughout. In lines that
@@ -36,7 +37,7 @@ const (
 type run struct {
 	kind   runKind
 	text   string
-	target string // plain text: where a link leads; mentions: who
+	target string // plain text: where a link leads; mentions: who; emoticons: mxc://
 	style  style
 }
 

@@ -52,6 +52,7 @@ type Side struct {
 	askedNames time.Time // when showsNames was asked for
 	showsNames bool
 	limits     limits
+	emojis     emojis
 }
 
 // New returns a side that reads nothing before Listen is called.

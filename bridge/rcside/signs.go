@@ -56,7 +56,7 @@ func (r *reader) followSigns(ctx context.Context, conn *ddp.Conn, have map[strin
 		if live.Presence {
 			want["user-status"] = "stream-notify-logged"
 		}
-		for _, event := range []string{"updateAvatar", "Users:NameChanged", "Users:Deleted"} {
+		for _, event := range []string{"updateAvatar", "Users:NameChanged", "Users:Deleted", "updateEmojiCustom", "deleteEmojiCustom"} {
 			want[event] = "stream-notify-logged"
 		}
 	}
@@ -90,6 +90,9 @@ func (r *reader) sign(e ddp.Event) bool {
 		return true
 	case e.Stream == "stream-notify-logged" && e.Name == "user-status":
 		r.status(e.Args)
+		return true
+	case e.Stream == "stream-notify-logged" && strings.HasSuffix(e.Name, "EmojiCustom"):
+		r.side.emojis.forget()
 		return true
 	case e.Stream == "stream-notify-logged":
 		r.side.profile(e)

@@ -193,7 +193,7 @@ func (r *Relay) reactionToRocketChat(ctx context.Context, item queue.Item) error
 	if err != nil || len(links) == 0 {
 		return err
 	}
-	name, ok := convert.Shortcode(key)
+	name, ok := r.reactionName(ctx, key, item.Payload)
 	if !ok {
 		r.Log.Info("a reaction has no name in Rocket.Chat", "mx_event", e.ID)
 		return nil

@@ -22,6 +22,7 @@ func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) conver
 			}
 			return "", "", false
 		},
+		Emoji: func(name string) (string, bool) { return r.emojiToMatrix(ctx, name) },
 		Event: func(message string) (ids.MXEvent, bool) {
 			links, err := r.Store.LinksByMessage(ctx, ids.RCMessage(message))
 			if err != nil || len(links) == 0 || links[0].RCRoom != m.RoomID {

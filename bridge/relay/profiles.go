@@ -38,6 +38,10 @@ type RocketChatProfiles interface {
 	Avatar(ctx context.Context, username string, limit int64) ([]byte, error)
 	// RoomAvatar fetches a room's picture, of at most limit bytes.
 	RoomAvatar(ctx context.Context, room ids.RCRoom, limit int64) ([]byte, error)
+	// Emoji returns an emoji of this Rocket.Chat's own by its name or an alias.
+	Emoji(ctx context.Context, name string) (RCEmoji, bool)
+	// EmojiPicture fetches its picture, of at most limit bytes.
+	EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error)
 	// SetAvatar gives a puppet a picture; an empty one takes it away.
 	SetAvatar(ctx context.Context, as Puppet, data []byte, contentType string) error
 }

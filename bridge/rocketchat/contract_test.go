@@ -216,15 +216,20 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"Counters":     func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
 		"SetStatus":    func(c ctx, r client) error { return r.SetStatus(c, "away") },
 		"Avatar":       func(c ctx, r client) error { _, err := r.Avatar(c, "who", 10); return err },
-		"RoomAvatar":   func(c ctx, r client) error { _, err := r.RoomAvatar(c, "r", 10); return err },
-		"ResetAvatar":  func(c ctx, r client) error { return r.ResetAvatar(c) },
+		"CustomEmojis": func(c ctx, r client) error { _, err := r.CustomEmojis(c); return err },
+		"EmojiPicture": func(c ctx, r client) error {
+			_, err := r.EmojiPicture(c, rocketchat.CustomEmoji{Name: "no-such", Extension: "png"}, 10)
+			return err
+		},
+		"RoomAvatar":  func(c ctx, r client) error { _, err := r.RoomAvatar(c, "r", 10); return err },
+		"ResetAvatar": func(c ctx, r client) error { return r.ResetAvatar(c) },
 	}
 }
 
 // isFile tells the methods that fetch a file: those are not REST, and may be sent
 // elsewhere for it.
 func isFile(name string) bool {
-	return slices.Contains([]string{"Download", "Avatar", "RoomAvatar"}, name)
+	return slices.Contains([]string{"Download", "Avatar", "RoomAvatar", "EmojiPicture"}, name)
 }
 
 var withoutLogin = []string{"Info", "Login", "PublicSettings"}

@@ -192,7 +192,7 @@ func chatReact(c *call) (any, error) {
 }
 
 func (e *Engine) react(u, m Doc, emoji string, should *bool) error {
-	if !knownEmoji(strings.Trim(emoji, ":")) {
+	if !e.knownEmoji(strings.Trim(emoji, ":")) {
 		return meteorError("error-not-allowed", "Invalid emoji provided.")
 	}
 	r := e.room(m.str("rid"))

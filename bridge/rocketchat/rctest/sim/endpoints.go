@@ -245,6 +245,7 @@ func addOtherRoutes() {
 	post("integrations.update", "integrationId!:s "+integrationShape, integrationUpdate, func(ep *endpoint) { ep.method = "PUT" })
 	post("integrations.remove", "type!:s integrationId!:s", integrationRemove, needs("manage-outgoing-integrations"))
 	get("emoji-custom.list", "updatedSince query", emojiList)
+	post("emoji-custom.create", "name:s aliases:s", emojiCreate, needs("manage-emoji"))
 	get("spotlight", "query!", spotlight)
 	get("directory", "text type workspace"+paging, directory)
 }

@@ -21,6 +21,8 @@ func (e *Engine) page(c *call) (answer, bool) {
 		return e.fileDownload(c, id), true
 	case strings.HasPrefix(p, "/avatar/"):
 		return e.avatarPage(c, strings.TrimPrefix(p, "/avatar/")), true
+	case strings.HasPrefix(p, "/emoji-custom/"):
+		return e.emojiPage(strings.TrimPrefix(p, "/emoji-custom/")), true
 	case !strings.HasPrefix(p, "/api/"):
 		return answer{status: http.StatusOK, raw: []byte(frontPage), header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}, true
 	}

@@ -17,6 +17,8 @@ const (
 	uploads  = "uploads"
 	avatars  = "avatars" // by username, or room-<rid>
 
+	customEmojis = "custom-emojis"
+
 	integrations = "integrations"
 	goneSubs     = "gone-subscriptions"
 	goneRooms    = "gone-rooms"
@@ -42,7 +44,7 @@ func newStore() *store {
 		byToken: map[string]string{}, roomName: map[string]string{}, direct: map[string]string{},
 		members: map[string]map[string]Doc{}, memberOf: map[string]map[string]Doc{},
 		inRoom: map[string][]Doc{}, gone: map[string][]Doc{}}
-	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, integrations, goneSubs, goneRooms} {
+	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, customEmojis, integrations, goneSubs, goneRooms} {
 		s.colls[c] = map[string]Doc{}
 	}
 	return s

@@ -1,0 +1,72 @@
+package rcside
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// emojis are the custom emoji of the server, as far as they are known.
+type emojis struct {
+	mu     sync.Mutex
+	byName map[string]rocketchat.CustomEmoji // aliases too
+	until  time.Time
+}
+
+// The list is asked for again after emojisFor; the server says when it changes, so
+// that is for what it did not get to say. After a failure it is a shorter time.
+const (
+	emojisFor      = 30 * time.Minute
+	emojisAskAgain = time.Minute
+)
+
+// forget makes the list be asked for again.
+func (e *emojis) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.until = time.Time{}
+}
+
+// find returns an emoji by its name or an alias.
+func (s *Side) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmoji, bool) {
+	s.emojis.mu.Lock()
+	defer s.emojis.mu.Unlock()
+	if time.Now().After(s.emojis.until) {
+		list, err := s.Client.CustomEmojis(ctx)
+		if err != nil {
+			s.Log.Warn("the custom emoji could not be read", "err", err)
+			s.emojis.until = time.Now().Add(emojisAskAgain)
+		} else {
+			s.emojis.byName, s.emojis.until = map[string]rocketchat.CustomEmoji{}, time.Now().Add(emojisFor)
+			for _, e := range list {
+				for _, alias := range append(e.Aliases, e.Name) {
+					s.emojis.byName[alias] = e
+				}
+			}
+		}
+	}
+	e, ok := s.emojis.byName[name]
+	return e, ok
+}
+
+// Emoji implements relay.RocketChat.
+func (s *Side) Emoji(ctx context.Context, name string) (relay.RCEmoji, bool) {
+	e, ok := s.findEmoji(ctx, name)
+	return relay.RCEmoji{Name: e.Name, Picture: e.ID + " " + e.ETag + " " + e.UpdatedAt.UTC().Format(time.RFC3339)}, ok
+}
+
+// EmojiPicture implements relay.RocketChat.
+func (s *Side) EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error) {
+	e, ok := s.findEmoji(ctx, name)
+	if !ok {
+		return nil, relay.ErrNotFound
+	}
+	data, err := s.Client.EmojiPicture(ctx, e, limit)
+	if err != nil {
+		err = mediaError(err)
+	}
+	return data, err
+}
