@@ -66,6 +66,20 @@ func TestFeatureReconcile(t *testing.T) {
 	s.messageText("all well")
 }
 
+// TestFeatureRoomDeleted: who is left in the Matrix room is told, and nobody stays
+// behind that nobody speaks through.
+func TestFeatureRoomDeleted(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.compareOften()
+	s.api("alice", "groups.delete", map[string]any{"roomId": s.room})
+	s.find("the reason", func(_ string, c map[string]any) bool {
+		body, _ := c["body"].(string)
+		return c["msgtype"] == "m.notice" && strings.HasPrefix(body, "This room is not there any more in Rocket.Chat")
+	})
+	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
+}
+
 // TestFeatureLostHints: the web server could not tell the bridge of an invitation.
 func TestFeatureLostHints(t *testing.T) {
 	t.Parallel()

@@ -126,6 +126,11 @@ func (r *Relay) Unbridge(ctx context.Context, caller Caller) error {
 	if err != nil {
 		return err
 	}
+	return r.end(ctx, p, caller.Display()+" has ended the connection of this room with Rocket.Chat.")
+}
+
+// end lets a portal be no more, and says why on Matrix.
+func (r *Relay) end(ctx context.Context, p Portal, why string) error {
 	// From here on nothing crosses, so the leaving is not carried anywhere.
 	if err := r.Store.DropPortal(ctx, p); err != nil {
 		return err
@@ -137,8 +142,7 @@ func (r *Relay) Unbridge(ctx context.Context, caller Caller) error {
 		return err
 	}
 	reader := r.reader(p)
-	if err := r.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, "unbridge "+p.Created.String(), 0),
-		caller.Display()+" has ended the connection of this room with Rocket.Chat."); err != nil {
+	if err := r.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, "unbridge "+p.Created.String(), 0), why); err != nil {
 		r.Log.Warn("a room could not be told that it is not bridged any more", "mx_room", p.MXRoom, "err", err)
 	}
 	slices.SortStableFunc(members, func(a, b MXMember) int {

@@ -64,6 +64,20 @@ func (r *Relay) reconcile(ctx context.Context, p Portal, before, now suspects) e
 	if p.RCType == directRoom {
 		return nil // who is in it never changes
 	}
+	// still reports whether a difference was there at the last look too.
+	still := func(what string) bool {
+		key := string(p.MXRoom) + " " + what
+		now[key] = true
+		return before[key]
+	}
+	switch _, there, err := r.RC.Room(ctx, p.RCRoom); {
+	case err != nil:
+		return err
+	case !there && still("gone"):
+		return r.end(ctx, p, "This room is not there any more in Rocket.Chat, so nothing is carried there.")
+	case !there:
+		return nil
+	}
 	here, err := r.RC.Members(ctx, p)
 	if err != nil {
 		return err
@@ -79,12 +93,6 @@ func (r *Relay) reconcile(ctx context.Context, p Portal, before, now suspects) e
 	status := map[ids.MXUser]MXMember{}
 	for _, m := range there {
 		status[m.User] = m
-	}
-	// still reports whether a difference was there at the last look too.
-	still := func(what string) bool {
-		key := string(p.MXRoom) + " " + what
-		now[key] = true
-		return before[key]
 	}
 	var errs []error
 	for _, who := range here {

@@ -116,6 +116,9 @@ func (c *chat) HasRead(_ context.Context, _ relay.Portal, who ids.RCUser) (bool,
 	defer c.mu.Unlock()
 	return c.read[who], nil
 }
+func (c *chat) Room(_ context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
+	return relay.RCRoomInfo{ID: room, Type: "p"}, true, nil
+}
 func (c *chat) Limits(context.Context) (relay.Limits, error) { return relay.Limits{Text: 5000}, nil }
 
 // matrix is a homeserver in memory.
