@@ -36,6 +36,11 @@ check: lint test reproducible ## What CI runs
 build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/...
 
+.PHONY: release
+release: ## Build what appliance self-update fetches into dist/
+	@mkdir -p dist && for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/appliance_linux_$$arch ./cmd/appliance || exit; done && \
+	cd dist && sha256sum appliance_linux_* >SHA256SUMS && cat SHA256SUMS
+
 .PHONY: setup
 setup: ## Install what is missing: Docker Engine, Compose, tools of the local images
 	@compose/stage/setup.sh

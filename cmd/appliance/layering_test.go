@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"provision/preflight":           {"provision/answers", "provision/attach", "provision/finding", "provision/stack"},
 	"provision/render":              {"provision/answers", "provision/certs", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
+	"provision/selfupdate":          {},
 	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile"},
 
 	"bridge":                   {"bridge"},

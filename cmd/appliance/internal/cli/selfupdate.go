@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision/plan"
+	"appliance/provision/selfupdate"
+	"appliance/provision/stack"
+)
+
+func (a *app) selfUpdateCommand() *cobra.Command {
+	var sum string
+	var back bool
+	cmd := &cobra.Command{
+		Use:   "self-update URL",
+		Short: "Replace this program by that of the release at URL, when its checksum is right; then run: appliance upgrade",
+		Long: "Downloads the program for this host from the directory of a release, compares its checksum with SHA256SUMS or\n" +
+			"with --sha256, starts it once, and puts it in the place of this one, which is kept beside it. What was\n" +
+			"interrupted goes on where it stopped. It touches no installation: that is for appliance upgrade.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if back {
+				return exactly(0)(cmd, args)
+			}
+			return exactly(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			program, err := a.env.Executable()
+			if err != nil {
+				return err
+			}
+			if !back {
+				return a.selfUpdate(cmd.Context(), selfupdate.Options{Program: program, Release: args[0], SHA256: sum, Try: stack.TryProgram})
+			}
+			if sum != "" {
+				return &usageError{errors.New("--rollback downloads nothing that could have a checksum")}
+			}
+			if err := selfupdate.Back(program); err != nil || a.json {
+				return err
+			}
+			fmt.Fprintln(a.env.Stdout, "the program from before is back; the other one is kept beside it")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&sum, "sha256", "", "the program must have the checksum `HEX`, whatever the release says")
+	cmd.Flags().BoolVar(&back, "rollback", false, "go back to the program from before the last self-update")
+	return cmd
+}
+
+func (a *app) selfUpdate(ctx context.Context, o selfupdate.Options) error {
+	printer := a.printer()
+	step := plan.Step{ID: "self-update", Title: "fetch " + selfupdate.Name() + " from " + o.Release}
+	o.Progress = func(what string, done, total int64) { printer.Progress(step.ID, what, done, total) }
+	printer.Step(step, plan.Started, "")
+	out, err := selfupdate.Run(ctx, o)
+	if err != nil {
+		printer.Step(step, plan.Failed, err.Error())
+	} else {
+		printer.Step(step, plan.Done, "")
+	}
+	printer.Close()
+	switch {
+	case err != nil:
+		return err
+	case a.json:
+		return json.NewEncoder(a.env.Stdout).Encode(out)
+	case !out.Changed:
+		fmt.Fprintln(a.env.Stdout, "nothing to do: this is that program")
+	default:
+		fmt.Fprintf(a.env.Stdout, "updated; the old program is %s. Bring the installation to its versions with: appliance upgrade\n", out.Previous)
+	}
+	return nil
+}

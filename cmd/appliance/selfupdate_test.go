@@ -1,0 +1,60 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"appliance/provision/selfupdate"
+)
+
+func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
+	next := []byte("#!/bin/sh\necho '{\"version\":\"v2\"}'\n")
+	sums := fmt.Sprintf("%x  %s\n", sha256.Sum256(next), selfupdate.Name())
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v2/SHA256SUMS":
+			_, _ = w.Write([]byte(sums))
+		case "/v2/" + selfupdate.Name():
+			_, _ = w.Write(next)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer srv.Close()
+	w := newWorkplace(t)
+	ca := filepath.Join(w.dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(w.env, "SSL_CERT_FILE="+ca)
+	run := func(status int, says string, args ...string) {
+		t.Helper()
+		cmd := w.command(append([]string{"self-update"}, args...)...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != status || !strings.Contains(string(out), says) {
+			t.Errorf("%v: status %d, want %d\n%s", args, got, status, out)
+		}
+	}
+	program := filepath.Join(w.dir, "docker", "program")
+	run(2, "accepts 1 arg(s)")
+	run(1, "no other program is kept", "--rollback")
+	run(1, "404", srv.URL+"/v9")
+	run(1, "nothing was changed", srv.URL+"/v2", "--sha256", strings.Repeat("0", 64))
+	if data, err := os.ReadFile(program); err != nil || string(data[:4]) != "\x7fELF" {
+		t.Fatalf("the program was changed: %v", err)
+	}
+	run(0, "Bring the installation to its versions with: appliance upgrade", srv.URL+"/v2")
+	if data, err := os.ReadFile(program); err != nil || string(data) != string(next) {
+		t.Fatalf("the program was not changed: %v", err)
+	}
+	if data, err := os.ReadFile(selfupdate.Previous(program)); err != nil || string(data[:4]) != "\x7fELF" {
+		t.Fatalf("the old program was not kept: %v", err)
+	}
+}

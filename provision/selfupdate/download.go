@@ -1,0 +1,194 @@
+package selfupdate
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Limits of what is taken from a server.
+const (
+	sumsLimit    = 1 << 20
+	programLimit = 1 << 30
+	stall        = time.Minute // without a byte
+)
+
+func isSum(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size
+}
+
+func sumOf(name string) (string, error) {
+	f, err := os.Open(name) //nolint:gosec // a program
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// checksum is what the program of the release must have.
+func (o *Options) checksum(ctx context.Context) (string, error) {
+	if o.SHA256 != "" {
+		return o.SHA256, nil
+	}
+	res, cancel, err := o.get(ctx, "SHA256SUMS", 0)
+	if err != nil {
+		return "", err
+	}
+	defer cancel()
+	lines := bufio.NewScanner(io.LimitReader(res.Body, sumsLimit))
+	for lines.Scan() {
+		sum, name, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		if strings.TrimLeft(name, " *") == Name() && isSum(sum) {
+			return strings.ToLower(sum), nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return "", err
+	}
+	return "", &ReleaseError{o.Release + "SHA256SUMS does not name " + Name(), "this release is not for hosts of this kind"}
+}
+
+// get asks for a file of the release from an offset on.
+func (o *Options) get(ctx context.Context, name string, from int64) (*http.Response, context.CancelFunc, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.Release+name, nil)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	req.Header.Set("User-Agent", "appliance")
+	if from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+	}
+	res, err := o.Client.Do(req)
+	if err != nil {
+		cancel()
+		return nil, nil, &ReleaseError{"the release cannot be had: " + err.Error(), "try again; what was downloaded is kept"}
+	}
+	done := func() { _ = res.Body.Close(); cancel() }
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent && res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+		done()
+		return nil, nil, &ReleaseError{fmt.Sprintf("%s%s: the server answered %s", o.Release, name, res.Status), "check the address of the release"}
+	}
+	return res, done, nil
+}
+
+// download brings the program beside the present one and returns its file, which
+// is locked until done is called. What an earlier run has downloaded is not asked
+// for again; resumed says so.
+func (o *Options) download(ctx context.Context, want string) (name string, resumed bool, done func(), err error) {
+	dir, base := filepath.Split(o.Program)
+	name = filepath.Join(dir, "."+base+"-"+want[:16]+".part")
+	o.forget(name)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // beside the program
+	if errors.Is(err, fs.ErrPermission) {
+		return "", false, nil, &ReleaseError{"cannot write beside " + o.Program, "run it again with: sudo"}
+	}
+	if err != nil {
+		return "", false, nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }() // one that is open for writing cannot be started
+	lock, err := os.Open(name)                           //nolint:gosec // as above
+	if err != nil {
+		return "", false, nil, err
+	}
+	unlock := func() { _ = lock.Close() }
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+		return "", false, nil, &ReleaseError{"another self-update is at work", "wait until it is done"}
+	}
+	if resumed, err = o.fill(ctx, f); err != nil {
+		return "", resumed, nil, err
+	}
+	return name, resumed, unlock, f.Sync()
+}
+
+// forget removes what was downloaded of other releases.
+func (o *Options) forget(but string) {
+	dir, base := filepath.Split(o.Program)
+	others, _ := filepath.Glob(filepath.Join(dir, "."+base+"-*.part"))
+	for _, other := range others {
+		if other != but {
+			_ = os.Remove(other)
+		}
+	}
+}
+
+func (o *Options) fill(ctx context.Context, f *os.File) (resumed bool, err error) {
+	have, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
+	res, cancel, err := o.get(ctx, Name(), have)
+	if err != nil {
+		return false, err
+	}
+	defer cancel()
+	if res.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		return true, nil // all of it is here, or the checksum will say
+	}
+	if res.StatusCode == http.StatusOK && have > 0 { // the server begins anew
+		if have, err = 0, f.Truncate(0); err != nil {
+			return false, err
+		}
+	}
+	if _, err := f.Seek(have, io.SeekStart); err != nil {
+		return false, err
+	}
+	total := int64(-1)
+	if res.ContentLength >= 0 {
+		total = have + res.ContentLength
+	}
+	stalled := time.AfterFunc(stall, cancel)
+	defer stalled.Stop()
+	n, err := io.Copy(f, &counted{r: io.LimitReader(res.Body, programLimit-have), at: have, hear: func(at int64) {
+		stalled.Reset(stall)
+		o.Progress("download "+Name(), at, max(total, 0))
+	}})
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return have > 0, &ReleaseError{"the disk that holds " + filepath.Dir(f.Name()) + " is full", "free some room and run this again: it goes on where it stopped"}
+	case ctx.Err() != nil:
+		return have > 0, ctx.Err()
+	case err != nil || total >= 0 && have+n != total:
+		return have > 0, &ReleaseError{fmt.Sprintf("the download ended after %d bytes: %v", have+n, err), "run this again: it goes on where it stopped"}
+	}
+	return have > 0, nil
+}
+
+// counted tells how far reading is, but not too often.
+type counted struct {
+	r    io.Reader
+	at   int64
+	told time.Time
+	hear func(at int64)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.at += int64(n)
+	if now := time.Now(); now.Sub(c.told) > 100*time.Millisecond {
+		c.told = now
+		c.hear(c.at)
+	}
+	return n, err
+}

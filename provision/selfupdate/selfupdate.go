@@ -1,0 +1,228 @@
+// Package selfupdate replaces the file of this program by that of another
+// release. A release is a directory on a web server:
+//
+//	SHA256SUMS               "<hex>  <name>" in every line, as sha256sum writes it
+//	appliance_linux_amd64    the program, for each platform
+//
+// What is downloaded lies beside the program under a name of its own until its
+// checksum is right and it has been seen to start; then it takes the program's
+// place in one step, and the old one is kept beside it. Whoever is stopped before
+// that, however hard, leaves the program as it was, and the next run goes on with
+// what was downloaded. It changes nothing of an installation.
+package selfupdate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say what to update to what.
+type Options struct {
+	Program  string                                          // the file of this program
+	Release  string                                          // address of the directory of a release
+	SHA256   string                                          // what the program of the release must have, in hex; "" for what SHA256SUMS says
+	Try      func(ctx context.Context, program string) error // starts a program to see whether it does; may be nil
+	Progress func(what string, done, total int64)            // bytes; may be nil
+	Client   *http.Client                                    // nil for one that trusts whom this host trusts
+}
+
+// An Outcome is what has become of an update.
+type Outcome struct {
+	Changed  bool   `json:"changed"`
+	SHA256   string `json:"sha256"`
+	Previous string `json:"previous,omitempty"` // the file of the program that was there before
+}
+
+// A ChecksumError says that a download is not what it should be.
+type ChecksumError struct{ File, Want, Got string }
+
+func (e *ChecksumError) Error() string {
+	return fmt.Sprintf("%s has the checksum %s, and should have %s", e.File, e.Got, e.Want)
+}
+
+// Hint says what to do.
+func (e *ChecksumError) Hint() string {
+	return "nothing was changed; somebody has altered it on its way, or the release is not complete: ask where you have it from"
+}
+
+// A ReleaseError says that a release cannot be had.
+type ReleaseError struct{ Reason, Advice string }
+
+func (e *ReleaseError) Error() string { return e.Reason }
+
+// Hint says what to do.
+func (e *ReleaseError) Hint() string { return e.Advice }
+
+// A StartError says that the program of a release does not start here.
+type StartError struct{ Cause error }
+
+func (e *StartError) Error() string {
+	return "the downloaded program does not start: " + e.Cause.Error()
+}
+
+// Unwrap is the cause.
+func (e *StartError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *StartError) Hint() string { return "nothing was changed; it may be for another kind of host" }
+
+// Name is the name of the program in a release for this platform.
+func Name() string { return "appliance_" + runtime.GOOS + "_" + runtime.GOARCH }
+
+// Previous is the file that keeps the program which was there before.
+func Previous(program string) string { return program + ".previous" }
+
+// Run downloads, verifies and replaces.
+func Run(ctx context.Context, o Options) (Outcome, error) {
+	if err := o.normalize(); err != nil {
+		return Outcome{}, err
+	}
+	want, err := o.checksum(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if have, err := sumOf(o.Program); err != nil || have == want {
+		return Outcome{SHA256: want}, err
+	}
+	resumed, err := o.update(ctx, want)
+	if _, wrong := errors.AsType[*ChecksumError](err); wrong && resumed {
+		_, err = o.update(ctx, want) // the first half may have suffered when an earlier run was stopped
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Changed: true, SHA256: want, Previous: Previous(o.Program)}, nil
+}
+
+func (o *Options) update(ctx context.Context, want string) (resumed bool, err error) {
+	file, resumed, done, err := o.download(ctx, want)
+	if err != nil {
+		return resumed, err
+	}
+	defer done()
+	if err := o.finish(ctx, file, want); err != nil {
+		return resumed, err
+	}
+	return resumed, replace(o.Program, file)
+}
+
+func (o *Options) normalize() error {
+	u, err := url.Parse(o.Release)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return &ReleaseError{fmt.Sprintf("%q is not the https address of a release", o.Release), "give the address of the directory that holds SHA256SUMS"}
+	}
+	o.Release = strings.TrimSuffix(o.Release, "/") + "/"
+	o.SHA256 = strings.ToLower(o.SHA256)
+	if o.SHA256 != "" && !isSum(o.SHA256) {
+		return &ReleaseError{fmt.Sprintf("%q is not a SHA-256 in hex", o.SHA256), "it has 64 digits"}
+	}
+	if o.Program, err = filepath.EvalSymlinks(o.Program); err != nil {
+		return err
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int64, int64) {}
+	}
+	if o.Client == nil {
+		o.Client = &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: time.Minute,
+		}}
+	}
+	client := *o.Client
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if req.URL.Scheme != "https" {
+			return fmt.Errorf("sent on to %s, which is not https", req.URL.Redacted())
+		}
+		if len(via) > 5 {
+			return errors.New("sent on too often")
+		}
+		return nil
+	}
+	o.Client = &client
+	return nil
+}
+
+// finish makes sure that a complete download is what it should be and runs.
+func (o *Options) finish(ctx context.Context, file, want string) error {
+	got, err := sumOf(file)
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return errors.Join(&ChecksumError{File: Name(), Want: want, Got: got}, os.Remove(file))
+	}
+	info, err := os.Stat(o.Program)
+	if err != nil {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(file, info.Mode().Perm()|0o500); err != nil {
+		return err
+	}
+	if o.Try != nil {
+		if err := o.Try(ctx, file); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return errors.Join(&StartError{err}, os.Remove(file))
+		}
+	}
+	return nil
+}
+
+// replace puts a file in the program's place and keeps the program beside it.
+func replace(program, file string) error {
+	kept := Previous(program)
+	spare := kept + ".new"
+	_ = os.Remove(spare)
+	if err := os.Link(program, spare); err != nil {
+		return err
+	}
+	if err := os.Rename(spare, kept); err != nil {
+		return err
+	}
+	if err := os.Rename(file, program); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(program))
+}
+
+// Back puts the program that was there before in the place of the present one,
+// which is kept in its stead: a second time it is undone.
+func Back(program string) error {
+	program, err := filepath.EvalSymlinks(program)
+	if err != nil {
+		return err
+	}
+	kept := Previous(program)
+	if _, err := os.Stat(kept); errors.Is(err, fs.ErrNotExist) {
+		return &ReleaseError{"no other program is kept in " + kept, "it is there after a self-update"}
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, program, unix.AT_FDCWD, kept, unix.RENAME_EXCHANGE); err != nil {
+		return fmt.Errorf("exchange %s and %s: %w", program, kept, err)
+	}
+	return syncDir(filepath.Dir(program))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // where the program is
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
