@@ -34,6 +34,9 @@ var known = convert.Lookup{
 	Channel: func(room string) (string, bool) {
 		return "general", room == "#general:example.org" || room == "!general:example.org"
 	},
+	Emoji: func(name string) (string, bool) {
+		return "mxc://example.org/" + name, name == "p" || name == "party_parrot"
+	},
 	Event: func(message string) (id.EventID, bool) { return "$known", message == "known" },
 	Permalink: func(event id.EventID) (string, bool) {
 		return "https://chat.example.org/channel/general?msg=known", event == "$known"

@@ -150,3 +150,19 @@ func BenchmarkToRocketChatHostile(b *testing.B) {
 		convert.ToRocketChat(html(s), known)
 	}
 }
+
+// Pictures of emoji make HTML many times as long as what was typed.
+func TestManyEmojiFitIntoEvents(t *testing.T) {
+	contents := convert.ToMatrix(rocketchat.Message{Text: strings.Repeat(":p: ", 5000)}, known)
+	shown := 0
+	for _, c := range contents {
+		shown += strings.Count(c.Body, ":p:")
+		if n := size(c); n > 64<<10 {
+			t.Errorf("an event of %d bytes", n)
+		}
+		checkHTML(t, c.FormattedBody)
+	}
+	if shown != 5000 {
+		t.Errorf("%d emoji in %d events", shown, len(contents))
+	}
+}
