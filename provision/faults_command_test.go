@@ -276,6 +276,7 @@ func (c *commands) faults() []fault {
 			c.bound(&certs.Binding{KeyID: "customer-7", HMACFile: name})
 			return func() { _ = os.Chmod(name, 0o600) }
 		}, "external account: ", "chmod 600"},
+		{"a full disk when a certificate is due", "certificate", c.tiny, "no certificate for chat.example.test: " + c.dir + "/data/certs has no room for it", "a renewal is tried again by itself"},
 		{"a name that the authority does not serve", "certificate", func() func() {
 			_ = c.certificate()
 			c.acme.Block(c.t, "blocked.example.test")

@@ -1,6 +1,7 @@
 package certs_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -367,4 +370,73 @@ func TestAnAccountIsBoundToTheOperatorsOwn(t *testing.T) {
 			t.Errorf("%q: %v", written, err)
 		}
 	}
+}
+
+// lines is a log that is read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestAFullDiskKeepsTheOldCertificate: while what the authority gives could not
+// be kept it is not asked, because that would count; what there is stays, and
+// when there is room again the renewal comes by itself.
+func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a third of a minute")
+	}
+	srv := acmetest.NewFor(t, 24*time.Second)
+	cfg := config(t, srv, "chat.example.test")
+	if err := errors.Join(os.MkdirAll(cfg.Dir, 0o700), syscall.Mount("tmpfs", cfg.Dir, "tmpfs", 0, "size=1m")); err != nil {
+		t.Skip("only root can make a full file system: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(cfg.Dir, syscall.MNT_DETACH) })
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	var log lines
+	go func() { done <- certs.Serve(ctx, cfg, slog.New(slog.NewTextHandler(&log, nil))) }()
+	defer func() { stop(); <-done }()
+	look := func() certs.Status {
+		s, err := certs.Inspect(cfg.Dir, "chat.example.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	eventually(t, "a certificate", func() bool { return look().Serial != "" })
+	first, orders := look(), srv.Asked("order-plz")
+	bulk := filepath.Join(cfg.Dir, "bulk")
+	if err := os.WriteFile(bulk, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	// Until it is overdue, and some attempts later.
+	eventually(t, "a renewal that is overdue, and said", func() bool {
+		return strings.Contains(log.String(), "has no room for it, so the authority was not asked")
+	})
+	if asked := srv.Asked("order-plz"); asked != orders {
+		t.Errorf("the authority was asked %d times for what could not be kept", asked-orders)
+	}
+	pem, err := os.ReadFile(certs.LivePath(cfg.Dir, "chat.example.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tls.X509KeyPair(pem, pem); err != nil || look().Serial != first.Serial {
+		t.Errorf("the old certificate is not there any more: %v", err)
+	}
+	if err := os.Remove(bulk); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a renewal", func() bool { return look().Serial != first.Serial })
 }

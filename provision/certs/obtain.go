@@ -30,11 +30,12 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &transport{ctx: ctx, now: time.Now, base: &http.Transport{
+	dir := CacheDir(cfg.Dir, cfg.Directory)
+	t := &transport{ctx: ctx, now: time.Now, room: func() error { return room(dir) }, base: &http.Transport{
 		Proxy:           http.ProxyFromEnvironment,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}}
-	c := cache{dir: CacheDir(cfg.Dir, cfg.Directory)}
+	c := cache{dir: dir}
 	if live {
 		c.publish = func(host string, pem []byte) error { return publish(cfg.Dir, host, pem) }
 	}
@@ -69,7 +70,10 @@ func (i *issuer) get(host string) error {
 	if i.transport.ctx.Err() != nil {
 		return i.transport.ctx.Err()
 	}
-	problem, retryAt := i.transport.last()
+	problem, retryAt, full := i.transport.last()
+	if full != nil {
+		return &FullDiskError{Host: host, Dir: i.cfg.Dir, Cause: full}
+	}
 	return &RefusedError{Host: host, Directory: i.cfg.Directory, Problem: problem, RetryAt: retryAt, Cause: err}
 }
 

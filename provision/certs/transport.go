@@ -22,19 +22,26 @@ type Problem struct {
 // autocert always tries tls-alpn-01 first, which cannot work behind nginx and
 // costs one of the few failures that authorities allow: so it is only shown
 // http-01. And autocert keeps what the authority says to itself: so the last
-// problem is remembered here.
+// problem is remembered here. It also orders what it cannot keep, again and again:
+// so no order passes while there is no room.
 type transport struct {
 	ctx  context.Context // ends requests of autocert, which has no context of its own
 	base http.RoundTripper
 	now  func() time.Time
+	room func() error // nil when what is ordered can be kept
 
 	mu      sync.Mutex
 	problem Problem
 	retryAt time.Time
+	orders  string // where the authority takes orders
+	full    error  // why the last order did not pass
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.admit(req); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(req.Context())
 	stop := context.AfterFunc(t.ctx, cancel)
 	defer stop()
@@ -56,6 +63,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// admit returns an error for an order while there is no room for what it brings.
+func (t *transport) admit(req *http.Request) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.orders == "" || req.URL.String() != t.orders {
+		return nil
+	}
+	t.full = t.room()
+	return t.full
+}
+
 // inspect remembers problems and returns the body as autocert should see it.
 func (t *transport) inspect(res *http.Response, body []byte) []byte {
 	var fields map[string]json.RawMessage
@@ -66,6 +84,11 @@ func (t *transport) inspect(res *http.Response, body []byte) []byte {
 		t.remember(body, res.Header.Get("Retry-After"))
 	}
 	t.remember(fields["error"], "")
+	if orders, ok := fields["newOrder"]; ok { // this is the directory
+		t.mu.Lock()
+		_ = json.Unmarshal(orders, &t.orders) // what is no text is none
+		t.mu.Unlock()
+	}
 	var challenges []json.RawMessage
 	if json.Unmarshal(fields["challenges"], &challenges) != nil {
 		return body
@@ -106,10 +129,10 @@ func (t *transport) remember(raw json.RawMessage, retryAfter string) {
 }
 
 // last returns what was remembered.
-func (t *transport) last() (Problem, time.Time) {
+func (t *transport) last() (p Problem, retryAt time.Time, full error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.problem, t.retryAt
+	return t.problem, t.retryAt, t.full
 }
 
 func parseRetryAfter(v string, now time.Time) (time.Time, bool) {
