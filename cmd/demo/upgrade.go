@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -29,19 +28,7 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
 		return err
 	}
-	goOn := func(what string) error {
-		if err := t.flood(ctx, messages); err != nil {
-			return err
-		}
-		if err := t.settle(ctx); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if _, err := d.command(ctx, d.program, "doctor", "--dir", d.install()); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		d.say("%s: nothing lost, nothing twice; the doctor is content", what)
-		return nil
-	}
+	goOn := func(what string) error { return t.goOn(ctx, what, messages) }
 	if err := goOn("before"); err != nil {
 		return err
 	}
@@ -69,10 +56,10 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 		}
 		start := time.Now()
 		out, err := d.command(ctx, d.program, append([]string{"upgrade", "--dir", d.install(), "--versions", file, "--yes"}, s.flags...)...)
-		switch exit, failed := errors.AsType[*exec.ExitError](err); {
+		switch {
 		case !s.bad && err != nil:
 			return fmt.Errorf("%s: %w", s.what, err)
-		case s.bad && (!failed || exit.ExitCode() != 8 || !strings.Contains(err.Error(), "what was before is running again")):
+		case s.bad && !wentBack(err):
 			return fmt.Errorf("%s: it should have gone back: %w\n%s", s.what, err, out)
 		}
 		if !s.bad {
@@ -88,6 +75,26 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
 	}
 	return nil
+}
+
+// goOn lets the conversation go on: everything arrives, and the doctor is content.
+func (t *talk) goOn(ctx context.Context, what string, messages int) error {
+	if err := t.flood(ctx, messages); err != nil {
+		return err
+	}
+	if err := t.settle(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if _, err := t.d.command(ctx, t.d.program, "doctor", "--dir", t.d.install()); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	t.d.say("%s: nothing lost, nothing twice; the doctor is content", what)
+	return nil
+}
+
+// wentBack reports whether an upgrade failed and put back what was before.
+func wentBack(err error) bool {
+	return exitCode(err) == 8 && strings.Contains(err.Error(), "what was before is running again")
 }
 
 // derive makes an image under another name, changed by an instruction.

@@ -38,6 +38,7 @@ bin/demo -messages 30 upgrade
 bin/demo interrupt
 bin/demo renew
 bin/demo attach
+bin/demo -messages 30 release
 bin/appliance doctor --dir .demo/install
 $running || bin/demo -appliance bin/appliance down
 say "all tests passed"

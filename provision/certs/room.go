@@ -37,6 +37,9 @@ func room(dir string) error {
 	}
 	name := filepath.Join(dir, ".room")
 	err := os.WriteFile(name, make([]byte, size), 0o600)
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err // the name of that file is of no interest
+	}
 	return errors.Join(err, ignoreAbsent(os.Remove(name)))
 }
 
