@@ -31,6 +31,8 @@ type Answers struct {
 	TLSKeyFile                string `yaml:"tls_key_file"`
 	ACMEDirectory             string `yaml:"acme_directory"`
 	ACMECAFile                string `yaml:"acme_ca_file"`
+	SynapseAdmin              bool   `yaml:"synapse_admin"`
+	SynapseAdminPort          int    `yaml:"synapse_admin_port"`
 	ACMEEABKeyID              string `yaml:"acme_eab_key_id"`
 	ACMEEABHMACFile           string `yaml:"acme_eab_hmac_file"`
 	MongoURL                  string `yaml:"mongo_url"`

@@ -82,6 +82,7 @@ func TestBadAnswers(t *testing.T) {
 		"docker_subnet=10.213.0.1/24":     `docker_subnet: must be the first address of the network: 10.213.0.0/24 (got "10.213.0.1/24") in --set`,
 		"docker_subnet=8.8.8.0/24":        `docker_subnet: must be in a private network, such as 10.0.0.0/8 (got "8.8.8.0/24") in --set`,
 		"acme_eab_key_id=x":               `acme_eab_hmac_file: is required too: a key ID and its key belong together`,
+		"synapse_admin=true":              `synapse_admin: is for homeserver: synapse only: others have no such interface (got "true") in --set`,
 		"http_port=443":                   `https_port: must differ from http_port (got "443")`,
 		"http_port=web":                   `http_port: must be a whole number (got "web") in --set`,
 		"http_port=0":                     `http_port: must be a port between 1 and 65535 (got "0") in --set`,

@@ -131,6 +131,14 @@ var Fields = []Field{
 		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo),
 		Help: "Address of an external MongoDB replica set. Empty means that the stack runs its own.",
 	}),
+	boolean("synapse_admin", func(a *Answers) *bool { return &a.SynapseAdmin }, Field{
+		Ask: "Should there be a web page to administer Synapse?", Advanced: true,
+		Help: "Only with homeserver: synapse, and on this host's own address 127.0.0.1 only; see: appliance synapse-admin.",
+	}),
+	integer("synapse_admin_port", func(a *Answers) *int { return &a.SynapseAdminPort }, 8009, Field{
+		Ask: "Which port for that page?", Advanced: true, Check: checkPort,
+		Help: "Of 127.0.0.1.",
+	}),
 	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
 		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",

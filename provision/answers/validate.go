@@ -87,6 +87,12 @@ func (a Answers) together() []Problem {
 	if a.FederationPort != 0 && a.FederationPort == a.HTTPPort {
 		problems = append(problems, Problem{Key: "federation_port", Value: fmt.Sprint(a.FederationPort), Reason: "must differ from http_port"})
 	}
+	if a.SynapseAdmin && a.Homeserver != Synapse {
+		problems = append(problems, Problem{Key: "synapse_admin", Value: "true", Reason: "is for homeserver: synapse only: others have no such interface"})
+	}
+	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
+		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
+	}
 	if (a.ACMEEABKeyID == "") != (a.ACMEEABHMACFile == "") {
 		key := "acme_eab_hmac_file"
 		if a.ACMEEABKeyID == "" {

@@ -25,18 +25,20 @@ func (c Change) String() string { return fmt.Sprintf("%-12s %s -> %s", c.Service
 // imageKeys are the variables of .env that name images, by service.
 var imageKeys = map[string]string{
 	"bridge": "APPLIANCE_IMAGE", "homeserver": "HOMESERVER_IMAGE", "mongo": "MONGO_IMAGE",
-	"nginx": "NGINX_IMAGE", "postgres": "POSTGRES_IMAGE", "rocketchat": "ROCKETCHAT_IMAGE",
+	"nginx": "NGINX_IMAGE", "postgres": "POSTGRES_IMAGE", "rocketchat": "ROCKETCHAT_IMAGE", "synapse-admin": "SYNAPSE_ADMIN_IMAGE",
 }
 
 // Changes compares the images of two versions of .env. There are none when
 // nothing is installed.
 func Changes(have, want []byte) []Change {
 	from, to := variables(have), variables(want)
-	bundledMongo := strings.Contains(","+to["COMPOSE_PROFILES"]+",", ",mongo,")
+	unused := func(service string) bool {
+		return (service == "mongo" || service == "synapse-admin") && !slices.Contains(strings.Split(to["COMPOSE_PROFILES"], ","), service)
+	}
 	var out []Change
 	for _, service := range slices.Sorted(maps.Keys(imageKeys)) {
 		c := Change{Service: service, From: from[imageKeys[service]], To: to[imageKeys[service]]}
-		if c.From == "" || c.From == c.To || service == "mongo" && !bundledMongo {
+		if c.From == "" || c.From == c.To || unused(service) {
 			continue
 		}
 		c.judge()

@@ -50,6 +50,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.set("ROCKETCHAT_IMAGE", rocketchat)
 	v.set("MONGO_IMAGE", images["MONGO_IMAGE"])
 	v.set("POSTGRES_IMAGE", postgres)
+	v.set("SYNAPSE_ADMIN_IMAGE", images["SYNAPSE_ADMIN_IMAGE"])
 	v.set("HOMESERVER_COMMAND", homeserverCommand(a))
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
@@ -99,6 +100,9 @@ func Profiles(a answers.Answers) []string {
 	if a.BundledRocketChat() {
 		out = append(out, "rocketchat")
 	}
+	if a.SynapseAdmin {
+		out = append(out, "synapse-admin")
+	}
 	return out
 }
 
@@ -114,7 +118,7 @@ func Services(a answers.Answers) []string {
 
 // OfProfile are the services that exist only with a profile.
 var OfProfile = map[string][]string{
-	"acme": {"certs"}, "homeserver": {"homeserver", "postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"},
+	"acme": {"certs"}, "homeserver": {"homeserver", "postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"}, "synapse-admin": {"synapse-admin"},
 }
 
 // Images returns the names in versions.env.

@@ -70,13 +70,17 @@ func (in Input) signingKey(put putter, dir string) error {
 	return err
 }
 
+// PrefixedLocalpart begins the addresses of Rocket.Chat users beside users of the
+// homeserver's own.
+const PrefixedLocalpart = "rc_"
+
 type registrationFields struct{ ID, URL, ASToken, HSToken, Bot, UserRegex string }
 
 func (in Input) registration() registrationFields {
 	b := Bridge(in)
 	local := `[^:]+`
 	if in.Answers.Namespace == answers.Prefixed {
-		local = `rc_.*`
+		local = PrefixedLocalpart + `.*`
 	}
 	address := insideBridge
 	if !in.Answers.BundledHomeserver() {

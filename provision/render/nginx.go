@@ -8,6 +8,7 @@ type nginxFields struct {
 	SiteURL            string
 	FederationAddress  string
 	HSTS               bool
+	SynapseAdmin       bool
 	Homeserver         bool   // is ours
 	RocketChat         bool   // is ours
 	ChatURL            string // of one that is not
@@ -20,6 +21,6 @@ func nginxData(in Input) nginxFields {
 		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
 		// Browsers would not let anybody past an authority they do not know.
 		HSTS:       a.TLS != answers.Internal,
-		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(),
+		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
 	}
 }

@@ -120,12 +120,12 @@ func (in Input) homeserverRoots() string {
 // empty value for them.
 func (in Input) compose() []byte {
 	a := in.Answers
-	ports, subnets := a.FederationPort != 0 && a.FederationPort != a.HTTPSPort, cut(a.DockerSubnet)
+	ports, subnets := morePorts(a), cut(a.DockerSubnet)
 	var out []string
 	for line := range strings.Lines(string(compose.File)) {
 		switch field := strings.TrimSpace(line); {
-		case ports && strings.HasPrefix(field, "ports:") && strings.Contains(field, "HTTPS_PORT"):
-			line = strings.Replace(line, "]", fmt.Sprintf(`, "%d:443"]`, a.FederationPort), 1)
+		case strings.HasPrefix(field, "ports:") && strings.Contains(field, "HTTPS_PORT"):
+			line = strings.Replace(line, "]", ports+"]", 1)
 		case subnets[field] != "":
 			line = strings.Replace(line, field, subnets[field], 1)
 		case in.Host.StartInterval:
@@ -137,6 +137,17 @@ func (in Input) compose() []byte {
 		out = append(out, line)
 	}
 	return []byte(strings.Join(out, ""))
+}
+
+// morePorts are those of nginx that only some answers ask for.
+func morePorts(a answers.Answers) (list string) {
+	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
+		list += fmt.Sprintf(`, "%d:443"`, a.FederationPort)
+	}
+	if a.SynapseAdmin {
+		list += fmt.Sprintf(`, "127.0.0.1:%d:8009"`, a.SynapseAdminPort)
+	}
+	return list
 }
 
 // cut gives each network a quarter of a subnet, as what takes the place of its

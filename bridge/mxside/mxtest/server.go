@@ -109,6 +109,9 @@ func New(tb testing.TB, kind string) *Server {
 	return s
 }
 
+// Database is the address of the server's PostgreSQL database.
+func (s *Server) Database() string { return s.database }
+
 // Start writes the configuration, starts the server and waits until it answers.
 // registration is the content of an application service's registration file; ""
 // is none.

@@ -70,7 +70,7 @@ func statusOf(err error) int {
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)),
 		is(new(*provision.NotEmptyError)), is(new(*provision.PendingError)),
-		is(new(*provision.GateError)), is(new(*provision.HalfwayError)), is(new(*provision.FullDiskError)), is(new(*provision.NoSystemdError)):
+		is(new(*provision.GateError)), is(new(*provision.HalfwayError)), is(new(*provision.FullDiskError)), is(new(*provision.NoSystemdError)), is(new(*provision.NoSynapseAdminError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked

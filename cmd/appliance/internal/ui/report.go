@@ -105,7 +105,7 @@ func Status(w io.Writer, st provision.Status) {
 		fmt.Fprintln(w, "no service is running; start them with: appliance up")
 	}
 	for _, s := range st.Services {
-		fmt.Fprintf(w, "%-12s %-32s %s\n", s.Name, s.Status, s.Image)
+		fmt.Fprintf(w, "%-13s %-32s %s\n", s.Name, s.Status, s.Image)
 	}
 	fmt.Fprintln(w)
 	Certificates(w, st.Certificates)

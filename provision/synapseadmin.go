@@ -1,0 +1,144 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"appliance/bridge/secret"
+	"appliance/provision/answers"
+	"appliance/provision/render"
+	"appliance/provision/secrets"
+)
+
+// A SynapseAdmin is who administers the homeserver on its web page, and where.
+type SynapseAdmin struct {
+	URL    string        `json:"url"` // on this host only
+	UserID string        `json:"user_id"`
+	Token  secret.String `json:"-"` // with which one signs in there; an earlier one ends
+}
+
+// A NoSynapseAdminError says that there is no page to administer the homeserver on.
+type NoSynapseAdminError struct{ Homeserver string }
+
+func (e *NoSynapseAdminError) Error() string {
+	if e.Homeserver != answers.Synapse {
+		return "the page administers Synapse, and the homeserver is " + e.Homeserver
+	}
+	return "the page is not there"
+}
+
+// Hint says what to do.
+func (e *NoSynapseAdminError) Hint() string {
+	if e.Homeserver != answers.Synapse {
+		return "there is none for " + e.Homeserver
+	}
+	return "add it with: appliance config set synapse_admin=true"
+}
+
+// SynapseAdmin makes sure that an account exists which administers Synapse, and
+// signs it in. The account belongs to the bridge's part of the namespace and has
+// no password.
+func (i *Installed) SynapseAdmin(ctx context.Context) (SynapseAdmin, error) {
+	a := i.Answers
+	out := SynapseAdmin{URL: fmt.Sprintf("http://127.0.0.1:%d", a.SynapseAdminPort), UserID: "@" + adminLocalpart(a) + ":" + a.ServerName}
+	if a.Homeserver != answers.Synapse || !a.SynapseAdmin {
+		return out, &NoSynapseAdminError{a.Homeserver}
+	}
+	services, err := i.p.stack.Services(ctx)
+	if err != nil {
+		return out, err
+	}
+	if services["homeserver"].Address == "" {
+		return out, errors.New("the homeserver is not running")
+	}
+	set, _, err := secrets.Prepare(i.p.opts.Dir)
+	if err != nil {
+		return out, err
+	}
+	out.Token, err = signInAdmin(ctx, fmt.Sprintf("http://%s:8008", services["homeserver"].Address), out.UserID, set[secrets.ASToken], func(ctx context.Context) error {
+		var said bytes.Buffer
+		statement := "UPDATE users SET admin = 1 WHERE name = '" + out.UserID + "'" // server names have no quotes
+		return i.p.stack.Exec(ctx, "postgres", nil, &said, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
+	})
+	return out, err
+}
+
+func adminLocalpart(a answers.Answers) string {
+	if a.Namespace == answers.Prefixed {
+		return render.PrefixedLocalpart + "appliance-admin"
+	}
+	return "appliance-admin"
+}
+
+// signInAdmin registers an account as an application service may (Matrix
+// application service API, "Server admin style permissions"), lets promote make it
+// an administrator, and signs it in.
+func signInAdmin(ctx context.Context, base, userID string, token secret.String, promote func(context.Context) error) (secret.String, error) {
+	localpart, _, _ := strings.Cut(strings.TrimPrefix(userID, "@"), ":")
+	const kind = "m.login.application_service"
+	err := matrix(ctx, token, base+"/_matrix/client/v3/register", map[string]any{"type": kind, "username": localpart, "inhibit_login": true}, nil)
+	if err != nil && !strings.Contains(err.Error(), "M_USER_IN_USE") {
+		return secret.String{}, fmt.Errorf("make the account %s: %w", userID, err)
+	}
+	if err := promote(ctx); err != nil {
+		return secret.String{}, fmt.Errorf("make %s an administrator: %w", userID, err)
+	}
+	logIn := func() (secret.String, error) {
+		var login struct {
+			AccessToken string `json:"access_token"`
+		}
+		err := matrix(ctx, token, base+"/_matrix/client/v3/login", map[string]any{
+			"type": kind, "identifier": map[string]string{"type": "m.id.user", "user": userID}, "initial_device_display_name": "appliance",
+		}, &login)
+		if err != nil {
+			err = fmt.Errorf("sign in %s: %w", userID, err)
+		}
+		return secret.New(login.AccessToken), err
+	}
+	first, err := logIn()
+	if err != nil {
+		return first, err
+	}
+	if err := matrix(ctx, first, base+"/_matrix/client/v3/logout/all", map[string]any{}, nil); err != nil {
+		return first, fmt.Errorf("end earlier tokens of %s: %w", userID, err)
+	}
+	return logIn()
+}
+
+func matrix(ctx context.Context, token secret.String, url string, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	data, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	res, err := (&http.Client{}).Do(req) // ends with ctx
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", res.Status, answer[:min(len(answer), 300)])
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
