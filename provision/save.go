@@ -33,6 +33,7 @@ type BackupOptions struct {
 	Keys    backup.Keys
 	Keep    int    // how many backups stay in BackupsDir, the oldest go; 0 for all
 	Program string // version of this program, for the header
+	prefix  string // of the name in BackupsDir
 }
 
 // A Saved is a backup that was made.
@@ -59,7 +60,7 @@ func (i *Installed) Backup(ctx context.Context, o BackupOptions, r Reporter) (Sa
 	defer unlock()
 	saved, err := i.save(ctx, o, r)
 	if err == nil && o.Keep > 0 {
-		saved.Removed, err = i.removeOld(o.Keep)
+		saved.Removed, err = i.removeOld("", o.Keep)
 	}
 	return saved, err
 }
@@ -117,7 +118,7 @@ func (i *Installed) backupFile(o BackupOptions) (string, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		name := fmt.Sprintf("%s-%s.tar.zst", i.Answers.ServerName, time.Now().UTC().Format("20060102T150405Z"))
+		name := fmt.Sprintf("%s%s-%s.tar.zst", o.prefix, i.Answers.ServerName, time.Now().UTC().Format("20060102T150405Z"))
 		if o.Keys.Encrypts() {
 			name += ".age"
 		}

@@ -34,12 +34,14 @@ type UpgradeOptions struct {
 	Breaking bool          // breaking changes are accepted
 	Patience time.Duration // how long until all checks have to be good
 	Version  string        // of this program
+	Keep     int           // how many backups of upgrades stay, the oldest go; 0 for all
 }
 
 // An Upgrade is one that has been looked at.
 type Upgrade struct {
 	Changes []plan.Change
 	Plan    plan.Plan
+	Removed []string // backups of earlier upgrades, after a good one
 	o       UpgradeOptions
 	i       *Installed
 }
@@ -169,7 +171,11 @@ func (u *Upgrade) Run(ctx context.Context, r Reporter) error {
 	err = u.change(ctx, at, r)
 	if err == nil {
 		u.i.p.stack.RemoveOldImages(ctx, u.image())
-		return os.Remove(u.i.p.path(upgradeFile))
+		if err := os.Remove(u.i.p.path(upgradeFile)); err != nil || u.o.Keep == 0 {
+			return err
+		}
+		u.Removed, err = u.i.removeOld(beforeUpgrade, u.o.Keep)
+		return err
 	}
 	back := u.i.goBack(context.WithoutCancel(ctx), at, r)
 	return &UpgradeError{Cause: errors.Join(err, back), RolledBack: back == nil, Backup: at.Backup}
@@ -210,7 +216,7 @@ func (u *Upgrade) begin(ctx context.Context, r Reporter) (under, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return at, err
 	}
-	saved, err := u.i.save(ctx, BackupOptions{Program: u.o.Version}, r)
+	saved, err := u.i.save(ctx, BackupOptions{Program: u.o.Version, prefix: beforeUpgrade}, r)
 	if err != nil {
 		return at, err
 	}

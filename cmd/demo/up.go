@@ -188,7 +188,7 @@ func (d *demo) down(ctx context.Context) error {
 		_, err := d.command(ctx, d.program, "down", "--dir", d.install(), "--purge", "--yes")
 		errs = append(errs, err)
 	}
-	errs = append(errs, d.detach(ctx))
+	errs = append(errs, d.detach(ctx), d.underive(ctx))
 	if _, err := os.Stat(d.path("elsewhere/compose.yaml")); err == nil {
 		errs = append(errs, d.composeElsewhere(ctx, "down", "--volumes", "--remove-orphans"))
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,11 +72,23 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 			return err
 		}
 	}
+	if err := d.keepsBackups(3); err != nil {
+		return err
+	}
 	// Back to what the program pins: not with the database, which is refused.
 	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "cannot go back to an older version") {
 		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
 	}
 	return nil
+}
+
+// keepsBackups makes sure that upgrades do not fill the disk with their backups.
+func (d *demo) keepsBackups(most int) error {
+	made, err := filepath.Glob(d.path("install/backups/before-upgrade-*"))
+	if err == nil && (len(made) == 0 || len(made) > most) {
+		err = fmt.Errorf("upgrades have left %d backups, at most %d should stay: %v", len(made), most, made)
+	}
+	return err
 }
 
 // goOn lets the conversation go on: everything arrives, and the doctor is content.
@@ -97,8 +111,32 @@ func wentBack(err error) bool {
 	return exitCode(err) == 8 && strings.Contains(err.Error(), "what was before is running again")
 }
 
+// derivedImages is a file with the names of the images that derive has made. The
+// installation may go on with some of them, so they go when it goes.
+const derivedImages = "derived_images"
+
+// underive removes what derive has made.
+func (d *demo) underive(ctx context.Context) error {
+	names, err := os.ReadFile(d.path(derivedImages))
+	if err != nil {
+		return nil //nolint:nilerr // there are none
+	}
+	var errs []error
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(strings.Fields(string(names))))) {
+		if _, err := d.command(ctx, "docker", "image", "inspect", name); err == nil {
+			_, err = d.command(ctx, "docker", "image", "rm", name)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // derive makes an image under another name, changed by an instruction.
 func (d *demo) derive(ctx context.Context, from, to, change string) error {
+	known, _ := os.ReadFile(d.path(derivedImages))
+	if err := d.write(derivedImages, append(known, to+"\n"...), 0o644); err != nil {
+		return err
+	}
 	if change == "" {
 		_, err := d.command(ctx, "docker", "tag", from, to)
 		return err

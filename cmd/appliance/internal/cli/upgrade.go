@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -17,6 +18,7 @@ type upgradeOptions struct {
 	versions                        string
 	dryRun, yes, breaking, rollback bool
 	patience                        time.Duration
+	keep                            int
 }
 
 func (a *app) upgradeCommand() *cobra.Command {
@@ -32,6 +34,9 @@ func (a *app) upgradeCommand() *cobra.Command {
 			if err := a.absolute(); err != nil {
 				return err
 			}
+			if o.keep < 0 {
+				return &usageError{errors.New("--keep is a number of backups, or 0 for all")}
+			}
 			if o.rollback {
 				return a.rollback(cmd.Context())
 			}
@@ -43,6 +48,7 @@ func (a *app) upgradeCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "make breaking changes too")
 	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "go back from an upgrade that was interrupted")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
+	cmd.Flags().IntVar(&o.keep, "keep", 3, "keep the newest `N` of the backups that upgrades have made; 0 keeps all")
 	cmd.Flags().DurationVar(&o.patience, "patience", 3*time.Minute, "how long the new versions may take until all checks are good")
 	return cmd
 }
@@ -60,7 +66,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	}
 	u, err := provision.PrepareUpgrade(ctx, provision.UpgradeOptions{
 		Options: provision.Options{Dir: a.dir, Program: program}, Versions: versions,
-		Breaking: o.breaking, Patience: o.patience, Version: a.buildInfo().Version,
+		Breaking: o.breaking, Patience: o.patience, Version: a.buildInfo().Version, Keep: o.keep,
 	})
 	if u != nil {
 		defer func() { _ = u.Close() }()
@@ -99,7 +105,10 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 
 func (a *app) upgraded(u *provision.Upgrade, text string) error {
 	if a.json {
-		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes})
+		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes, "removed": u.Removed})
+	}
+	for _, name := range u.Removed {
+		fmt.Fprintf(a.env.Stdout, "removed %s, of an earlier upgrade\n", name)
 	}
 	fmt.Fprintln(a.env.Stdout, text)
 	return nil
