@@ -1,12 +1,13 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"appliance/cmd/appliance/internal/ui"
+	"appliance/provision"
 )
 
 func (a *app) attachCommand() *cobra.Command {
@@ -15,23 +16,18 @@ func (a *app) attachCommand() *cobra.Command {
 		Short: "Show what to add to a homeserver or a Rocket.Chat that you had before",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			installed, err := a.installed()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = installed.Close() }()
-			list, err := installed.Attachments()
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return json.NewEncoder(a.env.Stdout).Encode(list)
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(a.env.Stdout, "nothing: the homeserver and Rocket.Chat are of this installation")
-			}
-			ui.Attachments(a.env.Stdout, list)
-			return nil
+			return a.with(func(i *provision.Installed) error {
+				list, err := i.Attachments()
+				if err != nil {
+					return err
+				}
+				return a.show(list, func(w io.Writer) {
+					if len(list) == 0 {
+						fmt.Fprintln(w, "nothing: the homeserver and Rocket.Chat are of this installation")
+					}
+					ui.Attachments(w, list)
+				})
+			})
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,18 +74,13 @@ func (a *app) backupCommand() *cobra.Command {
 					return err
 				}
 			}
-			installed, err := a.installed()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = installed.Close() }()
-			printer := a.printer()
-			saved, err := installed.Backup(cmd.Context(), provision.BackupOptions{File: output, Keys: k, Keep: keep, Program: a.buildInfo().Version}, printer)
-			printer.Close()
-			if err != nil {
-				return err
-			}
-			return a.saved(saved)
+			return a.with(func(i *provision.Installed) error {
+				saved, err := a.backup(cmd.Context(), i, provision.BackupOptions{File: output, Keys: k, Keep: keep})
+				if err != nil {
+					return err
+				}
+				return a.saved(saved)
+			})
 		},
 	}
 	keys.add(cmd)
@@ -92,6 +88,15 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
 	cmd.AddCommand(a.backupVerifyCommand())
 	return cmd
+}
+
+func (a *app) backup(ctx context.Context, i *provision.Installed, o provision.BackupOptions) (saved provision.Saved, err error) {
+	o.Program = a.buildInfo().Version
+	err = a.reporting(func(r provision.Reporter) (err error) {
+		saved, err = i.Backup(ctx, o, r)
+		return err
+	})
+	return saved, err
 }
 
 func (a *app) saved(s provision.Saved) error {
@@ -159,9 +164,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err := a.absolute(); err != nil {
 				return err
 			}
-			printer := a.printer()
-			err = provision.Restore(cmd.Context(), a.dir, args[0], k, printer)
-			printer.Close()
+			err = a.reporting(func(r provision.Reporter) error { return provision.Restore(cmd.Context(), a.dir, args[0], k, r) })
 			if err != nil {
 				return err
 			}

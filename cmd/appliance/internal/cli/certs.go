@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -35,11 +36,7 @@ func (a *app) certsStatusCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(list)
-				}
-				ui.Certificates(a.env.Stdout, list)
-				return nil
+				return a.show(list, func(w io.Writer) { ui.Certificates(w, list) })
 			})
 		},
 	}
@@ -66,10 +63,12 @@ func (a *app) certsRenewCommand() *cobra.Command {
 	}
 }
 
-func (a *app) renew(ctx context.Context, i *provision.Installed) ([]string, error) {
-	printer := a.printer()
-	defer printer.Close()
-	return i.RenewCertificates(ctx, printer)
+func (a *app) renew(ctx context.Context, i *provision.Installed) (renewed []string, err error) {
+	err = a.reporting(func(r provision.Reporter) (err error) {
+		renewed, err = i.RenewCertificates(ctx, r)
+		return err
+	})
+	return renewed, err
 }
 
 func (a *app) certsServeCommand() *cobra.Command {

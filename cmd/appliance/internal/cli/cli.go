@@ -6,6 +6,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/cmd/appliance/internal/ui"
+	"appliance/provision"
 )
 
 // Env is everything a command may touch besides the host itself.
@@ -71,6 +73,39 @@ func (a *app) root() *cobra.Command {
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root
+}
+
+func (a *app) installed() (*provision.Installed, error) {
+	if err := a.absolute(); err != nil {
+		return nil, err
+	}
+	return provision.OpenInstalled(a.dir)
+}
+
+// with opens the installation for a command.
+func (a *app) with(do func(*provision.Installed) error) error {
+	installed, err := a.installed()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = installed.Close() }()
+	return do(installed)
+}
+
+// reporting tells the operator how things go while something is done.
+func (a *app) reporting(do func(provision.Reporter) error) error {
+	printer := a.printer()
+	defer printer.Close()
+	return do(printer)
+}
+
+// show prints a document for scripts, or calls text for people.
+func (a *app) show(doc any, text func(w io.Writer)) error {
+	if a.json {
+		return json.NewEncoder(a.env.Stdout).Encode(doc)
+	}
+	text(a.env.Stdout)
+	return nil
 }
 
 // onTerminal reports whether somebody can be asked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -24,16 +25,6 @@ func (a *app) configCommand() *cobra.Command {
 	return cmd
 }
 
-// with opens the installation for a command.
-func (a *app) with(do func(*provision.Installed) error) error {
-	installed, err := a.installed()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = installed.Close() }()
-	return do(installed)
-}
-
 func (a *app) configListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
@@ -45,13 +36,11 @@ func (a *app) configListCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(all)
-				}
-				for _, s := range all {
-					fmt.Fprintf(a.env.Stdout, "%-28s %s\n", s.Key, s.Value)
-				}
-				return nil
+				return a.show(all, func(w io.Writer) {
+					for _, s := range all {
+						fmt.Fprintf(w, "%-28s %s\n", s.Key, s.Value)
+					}
+				})
 			})
 		},
 	}
@@ -68,11 +57,7 @@ func (a *app) configGetCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(s)
-				}
-				fmt.Fprintln(a.env.Stdout, s.Value)
-				return nil
+				return a.show(s, func(w io.Writer) { fmt.Fprintln(w, s.Value) })
 			})
 		},
 	}

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -25,31 +25,23 @@ func (a *app) downCommand() *cobra.Command {
 }
 
 func (a *app) down(ctx context.Context, purge, yes bool) error {
-	installed, err := a.installed()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = installed.Close() }()
-	if purge && !yes {
-		if err := a.confirm("Remove all messages, accounts and secrets in " + a.dir + "?"); err != nil {
+	return a.with(func(i *provision.Installed) error {
+		if purge && !yes {
+			if err := a.confirm("Remove all messages, accounts and secrets in " + a.dir + "?"); err != nil {
+				return err
+			}
+		}
+		if err := a.reporting(func(r provision.Reporter) error { return i.Down(ctx, purge, r) }); err != nil {
 			return err
 		}
-	}
-	printer := a.printer()
-	err = installed.Down(ctx, purge, printer)
-	printer.Close()
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"dir": a.dir, "purged": purge})
-	}
-	if purge {
-		fmt.Fprintf(a.env.Stdout, "removed; certificates and backups are still in %s\n", a.dir)
-	} else {
-		fmt.Fprintln(a.env.Stdout, "stopped; start again with: appliance up")
-	}
-	return nil
+		return a.show(map[string]any{"dir": a.dir, "purged": purge}, func(w io.Writer) {
+			if purge {
+				fmt.Fprintf(w, "removed; certificates and backups are still in %s\n", a.dir)
+			} else {
+				fmt.Fprintln(w, "stopped; start again with: appliance up")
+			}
+		})
+	})
 }
 
 // confirm asks a question whose answer must be yes.
@@ -64,11 +56,4 @@ func (a *app) confirm(question string) error {
 		return errInterrupted
 	}
 	return nil
-}
-
-func (a *app) installed() (*provision.Installed, error) {
-	if err := a.absolute(); err != nil {
-		return nil, err
-	}
-	return provision.OpenInstalled(a.dir)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -34,11 +35,7 @@ func (a *app) statusCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(st)
-				}
-				ui.Status(a.env.Stdout, st)
-				return nil
+				return a.show(st, func(w io.Writer) { ui.Status(w, st) })
 			})
 		},
 	}

@@ -21,12 +21,9 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs [service...]",
 		Short: "Show what the services say, without secrets",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			installed, err := a.installed()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = installed.Close() }()
-			return installed.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
+			return a.with(func(i *provision.Installed) error {
+				return i.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
@@ -41,12 +38,7 @@ func (a *app) reloadCommand() *cobra.Command {
 		Short: "Make the bridge read bridge.yaml again (it does so by itself when the file changes)",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			installed, err := a.installed()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = installed.Close() }()
-			return installed.Reload(cmd.Context())
+			return a.with(func(i *provision.Installed) error { return i.Reload(cmd.Context()) })
 		},
 	}
 }

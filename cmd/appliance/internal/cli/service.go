@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -74,16 +75,16 @@ func (a *app) serviceInstallCommand() *cobra.Command {
 					return err
 				}
 				changed, err := i.InstallService(cmd.Context(), o)
-				switch {
-				case err != nil:
-				case a.json:
-					err = json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": changed})
-				case !changed:
-					fmt.Fprintln(a.env.Stdout, "nothing to do")
-				default:
-					fmt.Fprintln(a.env.Stdout, "installed; see: appliance service status")
+				if err != nil {
+					return err
 				}
-				return err
+				return a.show(map[string]any{"changed": changed}, func(w io.Writer) {
+					if changed {
+						fmt.Fprintln(w, "installed; see: appliance service status")
+					} else {
+						fmt.Fprintln(w, "nothing to do")
+					}
+				})
 			})
 		},
 	}
@@ -101,16 +102,16 @@ func (a *app) serviceRemoveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(i *provision.Installed) error {
 				removed, err := i.RemoveService(cmd.Context(), dir)
-				switch {
-				case err != nil:
-				case a.json:
-					err = json.NewEncoder(a.env.Stdout).Encode(map[string]any{"removed": append([]string{}, removed...)})
-				case len(removed) == 0:
-					fmt.Fprintln(a.env.Stdout, "nothing to do")
-				default:
-					fmt.Fprintf(a.env.Stdout, "removed %d units\n", len(removed))
+				if err != nil {
+					return err
 				}
-				return err
+				return a.show(map[string]any{"removed": append([]string{}, removed...)}, func(w io.Writer) {
+					if len(removed) == 0 {
+						fmt.Fprintln(w, "nothing to do")
+					} else {
+						fmt.Fprintf(w, "removed %d units\n", len(removed))
+					}
+				})
 			})
 		},
 	}
@@ -191,9 +192,7 @@ func (a *app) choresOf(i *provision.Installed, keep int, keys backup.Keys) []pro
 	}
 	if keep > 0 {
 		list = append(list, provision.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
-			printer := a.printer()
-			defer printer.Close()
-			_, err := i.Backup(ctx, provision.BackupOptions{Keys: keys, Keep: keep, Program: a.buildInfo().Version}, printer)
+			_, err := a.backup(ctx, i, provision.BackupOptions{Keys: keys, Keep: keep})
 			return err
 		}})
 	}

@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -20,13 +20,12 @@ func (a *app) synapseAdminCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(map[string]string{"url": admin.URL, "user_id": admin.UserID, "access_token": admin.Token.Reveal()})
-				}
-				fmt.Fprintf(a.env.Stdout, "address        %s, on this host; from yours: ssh -L %d:127.0.0.1:%d %s\nuser           %s\naccess token   %s\n\n"+
-					"Sign in with the access token. An earlier one has ended.\n",
-					admin.URL, i.Answers.SynapseAdminPort, i.Answers.SynapseAdminPort, i.Answers.Domain, admin.UserID, admin.Token.Reveal())
-				return nil
+				doc := map[string]string{"url": admin.URL, "user_id": admin.UserID, "access_token": admin.Token.Reveal()}
+				return a.show(doc, func(w io.Writer) {
+					fmt.Fprintf(w, "address        %s, on this host; from yours: ssh -L %d:127.0.0.1:%d %s\nuser           %s\naccess token   %s\n\n"+
+						"Sign in with the access token. An earlier one has ended.\n",
+						admin.URL, i.Answers.SynapseAdminPort, i.Answers.SynapseAdminPort, i.Answers.Domain, admin.UserID, admin.Token.Reveal())
+				})
 			})
 		},
 	}

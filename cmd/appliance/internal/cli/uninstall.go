@@ -1,8 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -22,17 +22,12 @@ func (a *app) uninstallCommand() *cobra.Command {
 						return err
 					}
 				}
-				printer := a.printer()
-				err := i.Uninstall(cmd.Context(), all, printer)
-				printer.Close()
-				if err != nil {
+				if err := a.reporting(func(r provision.Reporter) error { return i.Uninstall(cmd.Context(), all, r) }); err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"dir": a.dir, "removed": true})
-				}
-				fmt.Fprintf(a.env.Stdout, "nothing of the installation is left in %s%s\n", a.dir, map[bool]string{false: " but its backups"}[all])
-				return nil
+				return a.show(map[string]any{"dir": a.dir, "removed": true}, func(w io.Writer) {
+					fmt.Fprintf(w, "nothing of the installation is left in %s%s\n", a.dir, map[bool]string{false: " but its backups"}[all])
+				})
 			})
 		},
 	}

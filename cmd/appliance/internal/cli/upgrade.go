@@ -115,16 +115,11 @@ func (a *app) upgraded(u *provision.Upgrade, text string) error {
 }
 
 func (a *app) rollback(ctx context.Context) error {
-	installed, err := a.installed()
-	if err != nil {
+	return a.with(func(i *provision.Installed) error {
+		err := a.reporting(func(r provision.Reporter) error { return i.Rollback(ctx, r) })
+		if err == nil && !a.json {
+			fmt.Fprintln(a.env.Stdout, "what was before is running again")
+		}
 		return err
-	}
-	defer func() { _ = installed.Close() }()
-	printer := a.printer()
-	err = installed.Rollback(ctx, printer)
-	printer.Close()
-	if err == nil && !a.json {
-		fmt.Fprintln(a.env.Stdout, "what was before is running again")
-	}
-	return err
+	})
 }
