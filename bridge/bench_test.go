@@ -238,9 +238,7 @@ func BenchmarkDendrite(b *testing.B) {
 			w.rc.Say(room, "alice", fmt.Sprintf("bridged %d %d", i, n))
 		}
 		sent += turn
-		for w.delivered() < sent {
-			time.Sleep(2 * time.Millisecond)
-		}
+		w.log.wait(sent)
 		bridged += time.Since(start)
 	}
 	b.StopTimer()

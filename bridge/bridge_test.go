@@ -41,15 +41,43 @@ type world struct {
 	often     time.Duration
 }
 
+// syncBuffer is a log. It counts the messages of Rocket.Chat that were delivered.
 type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu        sync.Mutex
+	b         bytes.Buffer
+	delivered int
+	more      chan struct{} // closed when delivered grows; nil when nobody waits
 }
 
 func (s *syncBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n := bytes.Count(p, []byte("kind=rc.message")); n > 0 {
+		s.delivered += n
+		if s.more != nil {
+			close(s.more)
+			s.more = nil
+		}
+	}
 	return s.b.Write(p)
+}
+
+// wait returns when n messages of Rocket.Chat were delivered. It does not poll,
+// which would take the processor from what is measured.
+func (s *syncBuffer) wait(n int) {
+	for {
+		s.mu.Lock()
+		if s.delivered >= n {
+			s.mu.Unlock()
+			return
+		}
+		if s.more == nil {
+			s.more = make(chan struct{})
+		}
+		more := s.more
+		s.mu.Unlock()
+		<-more
+	}
 }
 
 func (s *syncBuffer) String() string {

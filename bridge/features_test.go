@@ -60,7 +60,11 @@ func (s *stage) findText(body string) (id string, content map[string]any) {
 }
 
 // delivered returns how many messages our homeserver has got.
-func (w *world) delivered() int { return strings.Count(w.log.String(), "kind=rc.message") }
+func (w *world) delivered() int {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	return w.log.delivered
+}
 
 func (w *world) waitForDelivered(n int) {
 	w.t.Helper()

@@ -26,7 +26,7 @@ const (
 	// up to 64 s after what came later, and Synapse may send one more before it
 	// notes that the one before was not taken.
 	doubtFor = 2 * time.Minute
-	restFor  = 400 * time.Millisecond
+	restFor  = time.Second
 	minPause = 200 * time.Millisecond
 	maxPause = 10 * time.Second
 )
