@@ -19,6 +19,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
+	"appliance/bridge/stall"
 )
 
 const (
@@ -82,7 +83,7 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 	}
 	defer func() { _ = m.Body.Close() }()
 	ctx, w := watching(ctx)
-	defer w.stop()
+	defer w.Stop()
 	c := s.as(as)
 	target := c.BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, map[string]string{"filename": m.Name, "user_id": string(as)})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, &moving{r: m.Body, left: m.Size, watch: w})
@@ -96,7 +97,7 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 	req.Header.Set("Content-Type", m.Type)
 	res, err := s.http.Do(req)
 	if err != nil {
-		return "", w.why(err)
+		return "", why(w, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	var out struct {
@@ -130,7 +131,7 @@ func (s *Side) download(ctx context.Context, address string, limit int64) (relay
 	ctx, w := watching(ctx)
 	body, err := s.get(ctx, w, address)
 	if err != nil {
-		w.stop()
+		w.Stop()
 		return relay.Media{}, err
 	}
 	m := relay.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
@@ -151,7 +152,7 @@ func (s *Side) download(ctx context.Context, address string, limit int64) (relay
 
 // get begins a download. A homeserver that has to fetch the file from another one
 // answers with 504, or 404, when that one does not answer.
-func (s *Side) get(ctx context.Context, w *watch, address string) (*http.Response, error) {
+func (s *Side) get(ctx context.Context, w *stall.Watch, address string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
@@ -159,9 +160,9 @@ func (s *Side) get(ctx context.Context, w *watch, address string) (*http.Respons
 	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
 	res, err := s.http.Do(req)
 	if err != nil {
-		return nil, w.why(err)
+		return nil, why(w, err)
 	}
-	w.moved()
+	w.Moved()
 	if err := refusal(res); err != nil {
 		_ = res.Body.Close()
 		return nil, err
@@ -239,29 +240,14 @@ func spool(m relay.Media) (relay.Media, error) {
 	return m, nil
 }
 
-// A watch ends a transfer that stands still.
-type watch struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-}
-
-func watching(ctx context.Context) (context.Context, *watch) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	return ctx, &watch{ctx: ctx, cancel: cancel, timer: time.AfterFunc(patience, func() { cancel(errStalled) })}
-}
-
-func (w *watch) moved() { w.timer.Reset(patience) }
-
-func (w *watch) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
+func watching(ctx context.Context) (context.Context, *stall.Watch) {
+	return stall.New(ctx, patience, errStalled)
 }
 
 // why tells a transfer that ended by itself from one that was ended.
-func (w *watch) why(err error) error {
+func why(w *stall.Watch, err error) error {
 	var size *sizeError
-	switch cause := context.Cause(w.ctx); {
+	switch cause := w.Cause(); {
 	case errors.As(err, &size):
 		return fmt.Errorf("%w: %w", relay.ErrUnavailable, size)
 	case errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrNotFound):
@@ -287,12 +273,12 @@ type moving struct {
 	r     io.Reader
 	left  int64
 	read  int64
-	watch *watch
+	watch *stall.Watch
 }
 
 func (m *moving) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
-	m.watch.moved()
+	m.watch.Moved()
 	m.read += int64(n)
 	if m.left -= int64(n); m.left < 0 || errors.Is(err, io.EOF) && m.left > 0 {
 		return 0, &sizeError{want: m.read + m.left, got: m.read}
@@ -305,24 +291,24 @@ func (m *moving) Read(p []byte) (int, error) {
 type source struct {
 	from  *bufio.Reader
 	body  io.Closer
-	watch *watch
+	watch *stall.Watch
 	left  int64
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	s.watch.moved()
+	s.watch.Moved()
 	n, err := s.from.Read(p)
-	s.watch.timer.Stop() // who reads may take its time
+	s.watch.Rest() // who reads may take its time
 	if s.left -= int64(n); s.left < 0 {
 		return 0, relay.ErrTooLarge
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return n, s.watch.why(err)
+		return n, why(s.watch, err)
 	}
 	return n, err
 }
 
 func (s *source) Close() error {
-	s.watch.stop()
+	s.watch.Stop()
 	return s.body.Close()
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"appliance/bridge/stall"
 )
 
 // patience is how long an upload or a download may go without a single byte.
@@ -115,24 +117,24 @@ func (c *Client) Download(ctx context.Context, link string, limit int64) (*Downl
 	if err != nil {
 		return nil, err
 	}
-	ctx, w := newWatch(ctx, c.patience)
+	ctx, w := stall.New(ctx, c.patience, ErrStalled)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+p, nil)
 	if err != nil {
-		w.stop()
+		w.Stop()
 		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, err)
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	c.sign(req)
 	res, err := c.stream.Do(req)
 	if err != nil {
-		w.stop()
-		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, w.why(err))
+		w.Stop()
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, why(w, err))
 	}
-	w.timer.Stop()
+	w.Rest()
 	body := &downloadBody{path: p, src: res.Body, watch: w, left: limit}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		w.moved()
+		w.Moved()
 		data, _ := io.ReadAll(io.LimitReader(body.src, 4096))
 		err = refusal(http.MethodGet, p, res, data)
 	case res.ContentLength > limit:
@@ -161,8 +163,8 @@ func filePath(link string) (string, error) {
 // multipart posts one file as a form with one part. Nothing of it is held in
 // memory but its frame.
 func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media, out any) error {
-	ctx, w := newWatch(ctx, c.patience)
-	defer w.stop()
+	ctx, w := stall.New(ctx, c.patience, ErrStalled)
+	defer w.Stop()
 	defer closeWith(ctx, f.Body)()
 	p := "/api/v1/" + endpoint
 	var frame bytes.Buffer
@@ -185,7 +187,7 @@ func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media,
 	if f.Size >= 0 {
 		req.ContentLength = int64(len(data)) + f.Size
 	}
-	return w.why(c.do(c.stream, req, p, out))
+	return why(w, c.do(c.stream, req, p, out))
 }
 
 // closeWith closes r when ctx ends, or when the function it returns is called.
@@ -226,32 +228,10 @@ func mediaType(s string) string {
 	return "application/octet-stream"
 }
 
-// A watch ends a transfer that stands still.
-type watch struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	after  time.Duration
-}
-
-func newWatch(ctx context.Context, after time.Duration) (context.Context, *watch) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{ctx: ctx, cancel: cancel, after: after}
-	w.timer = time.AfterFunc(after, func() { cancel(ErrStalled) })
-	return ctx, w
-}
-
-func (w *watch) moved() { w.timer.Reset(w.after) }
-
-func (w *watch) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
-}
-
-// why returns err with the end of the transfer in front of it, if that is what
-// was behind err.
-func (w *watch) why(err error) error {
-	cause := context.Cause(w.ctx)
+// why returns err with the end of a transfer in front of it, if that is what was
+// behind err.
+func why(w *stall.Watch, err error) error {
+	cause := w.Cause()
 	if err == nil || cause == nil || Status(err) != 0 || errors.Is(err, cause) {
 		return err
 	}
@@ -262,13 +242,13 @@ func (w *watch) why(err error) error {
 // before the form around it is complete, so that nobody takes it for whole.
 type source struct {
 	media Media
-	watch *watch
+	watch *stall.Watch
 	read  int64
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.media.Body.Read(p)
-	s.watch.moved()
+	s.watch.Moved()
 	s.read += int64(n)
 	if size := s.media.Size; size >= 0 && (s.read > size || errors.Is(err, io.EOF) && s.read < size) {
 		return 0, ErrSize
@@ -280,19 +260,19 @@ func (s *source) Read(p []byte) (int, error) {
 type downloadBody struct {
 	path  string
 	src   io.ReadCloser
-	watch *watch
+	watch *stall.Watch
 	left  int64
 }
 
 func (b *downloadBody) Read(p []byte) (int, error) {
-	b.watch.moved()
+	b.watch.Moved()
 	n, err := b.src.Read(p)
-	b.watch.timer.Stop() // who reads may take its time
+	b.watch.Rest() // who reads may take its time
 	if b.left -= int64(n); b.left < 0 {
 		return max(n+int(b.left), 0), b.fail(ErrTooLarge)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return n, b.fail(b.watch.why(err))
+		return n, b.fail(why(b.watch, err))
 	}
 	return n, err
 }
@@ -302,6 +282,6 @@ func (b *downloadBody) fail(err error) error {
 }
 
 func (b *downloadBody) Close() error {
-	b.watch.stop()
+	b.watch.Stop()
 	return b.src.Close()
 }
