@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,6 +113,23 @@ func (term *terminal) wait(what string) string {
 	return ""
 }
 
+// more adds the questions on a screen that have been answered, all but the last
+// one, to those before.
+func more(answered []string, screen string) []string {
+	var on []string
+	for line := range strings.Lines(screen) {
+		if line = strings.TrimRight(line, " \n"); strings.HasPrefix(line, "? ") && strings.Contains(line[2:], "?") { // a line of help begins so too
+			on = append(on, line)
+		}
+	}
+	for _, line := range on[:max(0, len(on)-1)] {
+		if !slices.Contains(answered, line) {
+			answered = append(answered, line)
+		}
+	}
+	return answered
+}
+
 // recording is the course of an installation from the plan on. What the doctor
 // thinks of a world without a front door does not belong to it.
 func (term *terminal) recording() string {
@@ -170,6 +188,7 @@ func TestTheWizardOnATerminal(t *testing.T) {
 	term := sit(t, "up", "--dir", "appliance", "--patience", "0s")
 	var screens bytes.Buffer
 	show := func(title, screen string) { fmt.Fprintf(&screens, "=== %s\n%s\n", title, steady(screen)) }
+	var answered []string
 	for _, step := range []struct{ title, wait, keys string }{
 		{"the first question", "Which name will people open", "https://chat.example.test\r"},
 		{"what will not do is asked again", "must be a bare name", strings.Repeat("\x7f", 30) + "chat.example.test\r"},
@@ -182,7 +201,9 @@ func TestTheWizardOnATerminal(t *testing.T) {
 		{"another choice", "Where should certificates come from", "\x1b[B\r"},
 		{"the plan", "Go on?", "y\r"},
 	} {
-		show(step.title, term.wait(step.wait))
+		screen := term.wait(step.wait)
+		show(step.title, screen)
+		answered = more(answered, screen)
 		term.enter(step.keys)
 	}
 	<-term.ended
@@ -195,7 +216,7 @@ func TestTheWizardOnATerminal(t *testing.T) {
 		}
 	}
 	compareGolden(t, "testdata/wizard.txt", screens.String())
-	readme(t, "recording", "```\n"+steady(term.recording())+"\n```\n")
+	readme(t, "recording", "```\n$ appliance up\n"+strings.Join(answered, "\n")+"\n\n"+steady(term.recording())+"\n```\n")
 }
 
 // TestInterruptingAQuestionChangesNothing presses Ctrl-C.
