@@ -70,6 +70,9 @@ func TestScript(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			n := int(stories.Add(1))
+			if err := droplet(env.WorkDir); err != nil {
+				return err
+			}
 			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%200+1, n)}
 			stop, err := d.start()
 			if err != nil {

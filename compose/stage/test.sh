@@ -40,5 +40,12 @@ bin/demo renew
 bin/demo attach
 bin/demo -messages 30 release
 bin/appliance doctor --dir .demo/install
-$running || bin/demo -appliance bin/appliance down
+if ! $running; then
+	bin/demo -appliance bin/appliance down
+	say "the demo on Synapse"
+	make --no-print-directory demo HOMESERVER=synapse
+	bin/demo check
+	bin/demo -messages 60 burst
+	bin/demo -appliance bin/appliance down
+fi
 say "all tests passed"
