@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -77,6 +76,24 @@ func (s *Stack) here(ctx context.Context, ref string) (info image.InspectRespons
 // is reports whether an image is the locked one.
 func (l LockedImage) is(info image.InspectResponse) bool {
 	return info.ID == l.ID || l.Digest != "" && slices.ContainsFunc(info.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+l.Digest) })
+}
+
+// A LostImageError says that a locked image is neither here nor to be had.
+type LostImageError struct {
+	Ref, Lock string
+	Cause     error
+}
+
+func (e *LostImageError) Error() string {
+	return "cannot fetch " + e.Ref + ", which is locked: " + e.Cause.Error()
+}
+
+// Unwrap is the cause.
+func (e *LostImageError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *LostImageError) Hint() string {
+	return "let this host reach the registry; or, if it does not have it any more, let what the name stands for now take its place: rm " + e.Lock + " && appliance up"
 }
 
 // A Holding is how an image on this host compares with the lock.
@@ -177,7 +194,10 @@ func (s *Stack) RestoreLocked(ctx context.Context, hear func(what string, done, 
 		}
 		restored, err := s.restoreLocked(ctx, name, entry, hear)
 		if err != nil {
-			return nil, fmt.Errorf("fetch %s@%s, which %s names: %w", repositoryOf(name), entry.Digest, ImageLockFile, err)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, &LostImageError{Ref: repositoryOf(name) + "@" + entry.Digest, Lock: s.path(ImageLockFile), Cause: err}
 		}
 		if !restored {
 			unknown = append(unknown, name)

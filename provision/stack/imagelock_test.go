@@ -3,6 +3,8 @@ package stack
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -135,7 +137,12 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 
 	// A registry that has lost it is named, and nothing else takes its place.
 	lock[name] = LockedImage{ID: "sha256:" + strings.Repeat("0", 64), Digest: "sha256:" + strings.Repeat("1", 64)}
-	if _, err := l.restoreLocked(t.Context(), name, lock[name], quietly); err == nil || l.id(name) != first {
+	data, _ := json.Marshal(imageLock{Version: 1, Images: lock})
+	if err := os.WriteFile(l.path(ImageLockFile), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.RestoreLocked(t.Context(), quietly)
+	if lost, ok := errors.AsType[*LostImageError](err); !ok || !strings.Contains(lost.Error(), lock[name].Digest) || l.id(name) != first {
 		t.Errorf("%v", err)
 	}
 }
