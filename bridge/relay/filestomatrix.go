@@ -225,11 +225,7 @@ func (r *Relay) tellAuthor(ctx context.Context, m rocketchat.Message, text strin
 // lateFilesToMatrix delivers files that could not be had when their message was
 // delivered, as replies to it.
 func (r *Relay) lateFilesToMatrix(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	m, p, ok, err := r.ofRocketChat(ctx, item)
 	if err != nil || !ok {
 		return nil, err
 	}

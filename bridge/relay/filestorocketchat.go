@@ -154,11 +154,7 @@ func (r *Relay) tellOnMatrix(ctx context.Context, p Portal, about, text string) 
 // lateFileToRocketChat delivers a file that could not be had when its event was
 // delivered.
 func (r *Relay) lateFileToRocketChat(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	e, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -6,8 +6,28 @@ import (
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
+	"appliance/bridge/queue"
 	"appliance/bridge/rocketchat"
 )
+
+// ofRocketChat reads an item of Rocket.Chat and finds the portal of its room. ok is
+// false when that is not bridged any more: then there is nothing to do.
+func (r *Relay) ofRocketChat(ctx context.Context, item queue.Item) (m rocketchat.Message, p Portal, ok bool, err error) {
+	if m, err = convert.ParseMessage(item.Payload); err != nil {
+		return m, p, false, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err = r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	return m, p, ok, err
+}
+
+// ofMatrix is ofRocketChat for an item of Matrix.
+func (r *Relay) ofMatrix(ctx context.Context, item queue.Item) (e convert.Event, p Portal, ok bool, err error) {
+	if e, err = convert.ParseEvent(item.Payload); err != nil {
+		return e, p, false, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err = r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	return e, p, ok, err
+}
 
 // namesInMessage answers what a Rocket.Chat message mentions. The server has
 // looked its people up already, so nobody is asked. What cannot be found out now

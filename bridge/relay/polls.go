@@ -11,11 +11,7 @@ import (
 // pollToRocketChat shows a poll that somebody on Matrix has begun or ended, as
 // text.
 func (r *Relay) pollToRocketChat(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	e, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -49,11 +49,7 @@ const (
 // roomToMatrix makes a Matrix room what the Rocket.Chat room has become. The item
 // says only that something has changed, and who changed it.
 func (r *Relay) roomToMatrix(ctx context.Context, item queue.Item) error {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	m, p, ok, err := r.ofRocketChat(ctx, item)
 	if err != nil || !ok || p.RCType == directRoom {
 		return err
 	}

@@ -15,11 +15,7 @@ import (
 
 // roomToRocketChat makes a Rocket.Chat room what the Matrix room has become.
 func (r *Relay) roomToRocketChat(ctx context.Context, item queue.Item) error {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	e, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return err
 	}
@@ -248,11 +244,7 @@ func (r *Relay) sayInRocketChat(ctx context.Context, p Portal, text string) erro
 
 // encryptedToRocketChat answers a message that nobody here can read.
 func (r *Relay) encryptedToRocketChat(ctx context.Context, item queue.Item) error {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	_, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return err
 	}

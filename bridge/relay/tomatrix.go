@@ -67,11 +67,7 @@ func (r *Relay) mend(ctx context.Context, p Portal) {
 
 // memberToMatrix follows a change of membership in Rocket.Chat.
 func (r *Relay) memberToMatrix(ctx context.Context, item queue.Item) error {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	m, p, ok, err := r.ofRocketChat(ctx, item)
 	if err != nil || !ok {
 		return err
 	}

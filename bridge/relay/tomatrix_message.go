@@ -13,11 +13,7 @@ import (
 
 // messageToMatrix delivers what somebody wrote in Rocket.Chat.
 func (r *Relay) messageToMatrix(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	m, p, ok, err := r.ofRocketChat(ctx, item)
 	if err != nil || !ok {
 		return nil, err // the room is not bridged any more: nothing to do
 	}
@@ -109,11 +105,7 @@ func (r *Relay) eventOf(ctx context.Context, p Portal, message ids.RCMessage) (i
 // editToMatrix delivers a new version of a message, part by part: parts that are
 // new are sent, and parts that are no more are taken back.
 func (r *Relay) editToMatrix(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	m, p, ok, err := r.ofRocketChat(ctx, item)
 	if err != nil || !ok {
 		return nil, err
 	}

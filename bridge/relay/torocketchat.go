@@ -18,11 +18,7 @@ func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 // messageToRocketChat delivers what somebody wrote on Matrix. Message IDs are
 // derived from the event's, so every step may be repeated.
 func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return nil, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	e, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return nil, err // nobody bridges this room
 	}
@@ -155,11 +151,7 @@ func (r *Relay) say(ctx context.Context, p Portal, puppet Puppet, id, thread ids
 
 // memberToRocketChat follows a change of membership on Matrix.
 func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	e, p, ok, err := r.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return err
 	}
