@@ -181,10 +181,12 @@ type Event struct {
 	} `json:"content"`
 }
 
-// Timeline returns the messages of a room, oldest first.
+// Timeline returns the messages of a room, oldest first. An event that stands on
+// two pages, as on Dendrite while it fetches others, is one event.
 func (p *Person) Timeline(room string) []Event {
 	p.on.tb.Helper()
 	var all []Event
+	seen := map[string]bool{}
 	from := ""
 	for {
 		var out struct {
@@ -197,7 +199,8 @@ func (p *Person) Timeline(room string) []Event {
 		}
 		p.Must("GET", path, nil, &out)
 		for _, e := range out.Chunk {
-			if e.Type == "m.room.message" {
+			if e.Type == "m.room.message" && !seen[e.ID] {
+				seen[e.ID] = true
 				all = append(all, e)
 			}
 		}
