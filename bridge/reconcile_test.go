@@ -66,6 +66,26 @@ func TestFeatureReconcile(t *testing.T) {
 	s.messageText("all well")
 }
 
+// What was said in a Matrix room before somebody of ours came stays there, also
+// while the bridge has just started and looks for what it may have missed.
+func TestFeatureOnlyWhatIsSaidAfterJoining(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	room := s.bob.CreateRoom("Attic", false)
+	s.bob.Send(room, "before anybody came")
+	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/invite", map[string]any{"user_id": s.alice()}, nil)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Attic") != "" })
+	rc := s.roomNamed("Attic")
+	mxtest.WaitFor(t, "the first word that is carried", func() bool {
+		s.bob.Send(room, "after") // Dendrite may miss what is said in the very moment of a join
+		return slices.Contains(s.saidInRC(rc), s.puppet+": after")
+	})
+	if said := s.saidInRC(rc); slices.Contains(said, s.puppet+": before anybody came") {
+		t.Errorf("in Rocket.Chat: %q", said)
+	}
+}
+
 // TestFeatureRoomDeleted: who is left in the Matrix room is told, and nobody stays
 // behind that nobody speaks through.
 func TestFeatureRoomDeleted(t *testing.T) {

@@ -23,6 +23,8 @@ const (
 	maxPages = 20
 	// holeSlack is how far before an accepted event one may be that was left out.
 	holeSlack = 2 * time.Minute
+	// joinSlack is how far the clocks of the bridge and its homeserver may differ.
+	joinSlack = 5 * time.Minute
 	// showFor is how long a homeserver may take to show what it has pushed.
 	showFor = 3 * time.Second
 	showGap = 50 * time.Millisecond
@@ -162,12 +164,16 @@ func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, 
 		}
 		var batch []entry
 		var batchIDs []string
+		more, visible := true, -1
 		for _, raw := range events {
 			e, err := convert.ParseEvent(raw)
 			if err != nil {
 				continue
 			}
 			shown = shown || e.ID == newest
+			if e.Type == "m.room.member" && e.StateKey == string(reader) && e.Content.Membership == "join" && p.Created.Sub(time.UnixMilli(e.Timestamp)).Abs() < joinSlack {
+				visible = len(batch) // what was said before we came is not ours to carry
+			}
 			if it, ok := s.item(raw, p.MXRoom); ok {
 				batch, batchIDs = append(batch, entry{it, e.Timestamp}), append(batchIDs, it.ID)
 			}
@@ -176,9 +182,10 @@ func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, 
 		if err != nil {
 			return false, err
 		}
-		more := true
-		for _, b := range batch {
+		for i, b := range batch {
 			switch {
+			case i == visible:
+				return false, nil
 			case known[b.item.ID]:
 				if more { // the newest one that is known
 					more = false
@@ -190,7 +197,7 @@ func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, 
 				return false, nil // long before the portal
 			}
 		}
-		return more, nil
+		return more && visible < 0, nil
 	})
 	slices.Reverse(found)
 	return found, shown, err
