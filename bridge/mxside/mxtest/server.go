@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
@@ -238,15 +237,32 @@ func certificate(tb testing.TB) (cert, key string) {
 }
 
 // FreePort returns a port of loopback that nobody listens on, out of those that
-// connections do not take.
+// connections do not take. Until the test ends no other test gets it, of this
+// process or another: servers take a while to begin to listen, and some are
+// restarted.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
+	dir := filepath.Join(os.TempDir(), "appliance-test-ports")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		tb.Fatal(err)
+	}
 	for range 1000 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+mrand.IntN(18000)))
+		port := strconv.Itoa(12000 + mrand.IntN(18000))
+		lock, err := os.OpenFile(filepath.Join(dir, port), os.O_CREATE|os.O_RDONLY, 0o600)
 		if err != nil {
+			tb.Fatal(err)
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil { //nolint:gosec // a descriptor
+			_ = lock.Close()
 			continue
 		}
-		defer func() { _ = ln.Close() }()
+		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			_ = lock.Close()
+			continue
+		}
+		_ = ln.Close()
+		tb.Cleanup(func() { _ = lock.Close() })
 		return ln.Addr().(*net.TCPAddr).Port
 	}
 	tb.Fatal("no port is free")
