@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -23,7 +26,7 @@ const (
 	maxPages = 20
 	// holeSlack is how far before an accepted event one may be that was left out.
 	holeSlack = 2 * time.Minute
-	// joinSlack is how far the clocks of the bridge and its homeserver may differ.
+	// joinSlack is how long before a portal is stored somebody of ours may join.
 	joinSlack = 5 * time.Minute
 	// showFor is how long a homeserver may take to show what it has pushed.
 	showFor = 3 * time.Second
@@ -171,7 +174,7 @@ func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, 
 				continue
 			}
 			shown = shown || e.ID == newest
-			if e.Type == "m.room.member" && e.StateKey == string(reader) && e.Content.Membership == "join" && p.Created.Sub(time.UnixMilli(e.Timestamp)).Abs() < joinSlack {
+			if e.Type == "m.room.member" && e.StateKey == string(reader) && e.Content.Membership == "join" && joined(p, e.Timestamp) {
 				visible = len(batch) // what was said before we came is not ours to carry
 			}
 			if it, ok := s.item(raw, p.MXRoom); ok {
@@ -203,11 +206,19 @@ func (s *Side) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, 
 	return found, shown, err
 }
 
+// joined reports whether a membership of that time may be the one with which the
+// portal began: we join first, and then the portal is stored. What comes later is
+// a change of a name.
+func joined(p relay.Portal, at int64) bool {
+	before := p.Created.Sub(time.UnixMilli(at))
+	return before > -time.Second && before < joinSlack
+}
+
 // backwards hands over a room's events, newest first, page by page, until each
 // returns false or the room ends: GET /rooms/{room}/messages?dir=b.
 func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
 	c := s.as(reader)
-	from := ""
+	from, seen := "", map[string]bool{}
 	for range maxPages {
 		query := map[string]string{"dir": "b", "limit": strconv.Itoa(page)}
 		if from != "" {
@@ -220,13 +231,36 @@ func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser
 		if err := s.getMessages(ctx, c, room, query, &out); err != nil {
 			return err
 		}
-		more, err := each(out.Chunk)
+		fresh := slices.DeleteFunc(slices.Clone(out.Chunk), func(raw json.RawMessage) bool {
+			e, err := convert.ParseEvent(raw)
+			again := err == nil && seen[e.ID]
+			seen[e.ID] = true
+			return again
+		})
+		more, err := each(fresh)
 		if err != nil || !more || out.End == "" || len(out.Chunk) == 0 {
 			return err
 		}
-		from = out.End
+		if from = Earlier(out.End); len(fresh) == 0 {
+			from = out.End
+		}
 	}
 	return nil
+}
+
+// Earlier returns where to go on reading a room backwards after a page that ends
+// at a token. Dendrite's tokens name a depth, and where events of one depth stand
+// on both sides of the end of a page it leaves some of them out of both. So the
+// next page begins a depth later than it has to, and events come twice. Tokens of
+// other servers stay as they are.
+func Earlier(token string) string {
+	depth, position, ok := strings.Cut(strings.TrimPrefix(token, "t"), "_")
+	d, err := strconv.ParseInt(depth, 10, 64)
+	_, perr := strconv.ParseInt(position, 10, 64)
+	if !ok || err != nil || perr != nil || token[0] != 't' || d <= 1 {
+		return token
+	}
+	return fmt.Sprintf("t%d_%d", d+1, int64(math.MaxInt64))
 }
 
 func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRoom, query map[string]string, out any) error {

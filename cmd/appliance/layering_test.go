@@ -23,7 +23,7 @@ var allowed = map[string][]string{
 	"cmd/appliance/internal/cli":    {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
 	"cmd/appliance/internal/ui":     {"provision"},
 	"cmd/appliance/internal/wizard": {"provision/answers"},
-	"cmd/demo":                      {"bridge/rocketchat", "bridge/secret", "compose"},
+	"cmd/demo":                      {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
 	"cmd/rocketsim":                 {"bridge/rocketchat/rctest"},
 
 	// The façade wires everything below it; of the bridge it knows what it

@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"appliance/bridge/mxside"
 )
 
 func clientTrusting(roots []byte) *http.Client {
@@ -226,7 +228,7 @@ func (m *matrixUser) displayName(ctx context.Context, room, user string) string 
 // timeline returns the texts that somebody wrote in a room, oldest first.
 func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]string, error) {
 	var all []string
-	seen := map[string]bool{} // pages may overlap where events have one depth
+	seen := map[string]bool{} // pages overlap, see mxside.Earlier
 	for from := ""; ; {
 		var out struct {
 			Chunk []mxEvent `json:"chunk"`
@@ -239,9 +241,14 @@ func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]strin
 		if err := m.do(ctx, http.MethodGet, path, nil, &out); err != nil {
 			return nil, err
 		}
+		fresh := 0
 		for _, e := range out.Chunk {
-			if e.Type == "m.room.message" && e.Sender == sender && !seen[e.ID] {
-				seen[e.ID] = true
+			if seen[e.ID] {
+				continue
+			}
+			seen[e.ID] = true
+			fresh++
+			if e.Type == "m.room.message" && e.Sender == sender {
 				all = append(all, e.Content.Body)
 			}
 		}
@@ -249,7 +256,9 @@ func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]strin
 			slices.Reverse(all)
 			return all, nil
 		}
-		from = out.End
+		if from = mxside.Earlier(out.End); fresh == 0 {
+			from = out.End
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"appliance/bridge/mxside"
 )
 
 // Person is somebody with a Matrix client.
@@ -182,7 +184,7 @@ type Event struct {
 }
 
 // Timeline returns the messages of a room, oldest first. An event that stands on
-// two pages, as on Dendrite while it fetches others, is one event.
+// two pages is one event.
 func (p *Person) Timeline(room string) []Event {
 	p.on.tb.Helper()
 	var all []Event
@@ -198,16 +200,23 @@ func (p *Person) Timeline(room string) []Event {
 			path += "&from=" + url.QueryEscape(from)
 		}
 		p.Must("GET", path, nil, &out)
+		fresh := 0
 		for _, e := range out.Chunk {
-			if e.Type == "m.room.message" && !seen[e.ID] {
-				seen[e.ID] = true
+			if seen[e.ID] {
+				continue
+			}
+			seen[e.ID] = true
+			fresh++
+			if e.Type == "m.room.message" {
 				all = append(all, e)
 			}
 		}
 		if out.End == "" || len(out.Chunk) == 0 {
 			break
 		}
-		from = out.End
+		if from = mxside.Earlier(out.End); fresh == 0 {
+			from = out.End
+		}
 	}
 	slices.Reverse(all)
 	return all
