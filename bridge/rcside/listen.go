@@ -36,9 +36,10 @@ const (
 	maxBatch = 200
 	// maxMissed is how many missed messages are sorted in memory at once.
 	maxMissed = 5000
-	// maxFrames is how many live messages may wait in memory: beyond it the
-	// session is begun anew and catches up.
+	// maxFrames is how many live messages may wait in memory: beyond it nothing is
+	// read, and after heldUp the session is begun anew and catches up.
 	maxFrames = 20000
+	heldUp    = 5 * time.Second
 )
 
 // Listen reads the rooms of all portals until ctx ends.
@@ -91,7 +92,7 @@ func (s *Side) reader(account ids.MXUser) *reader {
 	defer s.mu.Unlock()
 	r := s.readers[account]
 	if r == nil {
-		r = &reader{side: s, account: account, rooms: map[ids.RCRoom]bool{}, more: make(chan struct{}, 1)}
+		r = &reader{side: s, account: account, rooms: map[ids.RCRoom]bool{}, more: make(chan struct{}, 1), space: make(chan struct{}, 1)}
 		s.readers[account] = r
 		s.started <- r
 	}
@@ -114,6 +115,7 @@ type reader struct {
 	live       bool
 	// overflow says that frames were dropped in this session.
 	overflow bool
+	space    chan struct{} // some frames were taken
 }
 
 func (r *reader) add(room ids.RCRoom) {
@@ -187,12 +189,15 @@ func (r *reader) session(ctx context.Context) error {
 		return err
 	}
 	r.reset()
-	conn, err := ddp.Dial(ctx, client.Base(), client.Token(), r.event)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	conn, err := ddp.Dial(ctx, client.Base(), client.Token(), func(e ddp.Event) { r.event(ctx, e) })
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	defer r.reset()
+	defer conn.Close()
+	defer stop() // event may be waiting, and Close waits for it
 	signs := map[string]bool{}
 	r.setLive()
 	for {
@@ -241,7 +246,7 @@ func (r *reader) setLive() {
 
 // event takes a frame of the websocket. Frames of a room that is not caught up
 // yet wait: what happened before them comes first.
-func (r *reader) event(e ddp.Event) {
+func (r *reader) event(ctx context.Context, e ddp.Event) {
 	if len(e.Args) == 0 || r.sign(e) {
 		return
 	}
@@ -260,14 +265,37 @@ func (r *reader) event(e ddp.Event) {
 	default:
 		return
 	}
-	r.mu.Lock()
-	if len(r.frames) < maxFrames {
-		r.frames = append(r.frames, m)
-	} else {
-		r.overflow = true
-	}
-	r.mu.Unlock()
+	r.put(ctx, m)
 	r.signal()
+}
+
+// put keeps a live message until it is stored. If too many wait, nothing more is
+// read from the connection for a while, which holds up the server; if that does
+// not help, because rooms are being caught up with, the session has to begin anew.
+func (r *reader) put(ctx context.Context, m rocketchat.Message) {
+	var late <-chan time.Time
+	for {
+		r.mu.Lock()
+		if full := len(r.frames) >= maxFrames; !full {
+			r.frames = append(r.frames, m)
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		if late == nil {
+			late = time.After(heldUp)
+		}
+		select {
+		case <-r.space:
+			continue
+		case <-ctx.Done():
+		case <-late:
+		}
+		r.mu.Lock()
+		r.overflow = true
+		r.mu.Unlock()
+		return
+	}
 }
 
 // gone is a message of which is known only that it was deleted, in the form
@@ -376,21 +404,25 @@ func (r *reader) flush(ctx context.Context) error {
 // ready takes frames of rooms that are caught up; the others wait. It is called
 // under r.mu.
 func (r *reader) ready() []rocketchat.Message {
-	var batch []rocketchat.Message
-	rest := r.frames[:0]
-	for i, m := range r.frames {
-		if len(batch) == maxBatch {
-			rest = append(rest, r.frames[i:]...)
-			break
-		}
+	var batch, wait []rocketchat.Message
+	n := 0
+	for ; n < len(r.frames) && len(batch) < maxBatch; n++ {
+		m := r.frames[n]
 		if done, known := r.rooms[ids.RCRoom(m.RoomID)]; done || !known {
 			batch = append(batch, m)
 		} else {
-			rest = append(rest, m)
+			wait = append(wait, m)
 		}
 	}
-	clear(r.frames[len(rest):])
-	r.frames = rest
+	clear(r.frames[:n-len(wait)])
+	copy(r.frames[n-len(wait):], wait)
+	r.frames = r.frames[n-len(wait):]
+	if len(batch) > 0 {
+		select {
+		case r.space <- struct{}{}:
+		default:
+		}
+	}
 	return batch
 }
 
