@@ -69,7 +69,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		OldSigns []json.RawMessage `json:"de.sorunome.msc2409.ephemeral"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTransaction)).Decode(&txn); err != nil {
-		answer(w, http.StatusBadRequest, "M_BAD_JSON", err.Error())
+		s.settle(w, http.StatusBadRequest, "M_BAD_JSON", err.Error())
 		return
 	}
 	if len(txn.Signs) == 0 {
@@ -77,7 +77,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 	}
 	s.signs(r.Context(), txn.Signs, "")
 	if s.Kind == "synapse" && s.sync.takeRefusal() {
-		answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "again, please, with what came before")
+		s.settle(w, http.StatusServiceUnavailable, "M_UNKNOWN", "again, please, with what came before")
 		go s.refused()
 		return
 	}
@@ -91,18 +91,31 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		if s.sync.doubted() {
 			if err := s.recover(r.Context(), items); err != nil {
 				s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
-				answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")
+				s.settle(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")
 				return
 			}
 		}
 		if err := s.Accept(r.Context(), items, nil); err != nil {
 			s.Log.Error("a transaction could not be stored", "events", len(items), "err", err)
-			answer(w, http.StatusInternalServerError, "M_UNKNOWN", "the events could not be stored")
+			s.settle(w, http.StatusInternalServerError, "M_UNKNOWN", "the events could not be stored")
 			return
 		}
 		s.mayHaveGaps(items)
 	}
-	answer(w, http.StatusOK, "", "")
+	s.settle(w, http.StatusOK, "", "")
+}
+
+// settle answers a transaction. Dendrite (0.15) never reads the answer's body and
+// never closes it, so that each one with a body keeps a connection of it open for
+// good, and two of its goroutines: it gets none. Synapse wants the object that the
+// specification asks for.
+func (s *Side) settle(w http.ResponseWriter, status int, code, text string) {
+	if s.Kind == "dendrite" {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(status)
+		return
+	}
+	answer(w, status, code, text)
 }
 
 // user answers whether one of our addresses exists: GET /users/{user}.

@@ -114,10 +114,26 @@ func (s *Side) Register(ctx context.Context, ghost ids.MXUser, name string) erro
 	if err != nil && !errors.Is(err, mautrix.MUserInUse) {
 		return side(err)
 	}
+	s.quieten(ctx, ghost)
 	if name == "" {
 		return nil
 	}
 	return side(c.SetDisplayName(ctx, name))
+}
+
+// quieten switches the notifications of one of our users off: PUT
+// /pushrules/global/override/.m.rule.master/enabled. Nobody reads them, but Dendrite
+// keeps one for each message and each of our users in its room, and counts them all
+// each time. Synapse keeps none for users of application services.
+func (s *Side) quieten(ctx context.Context, user ids.MXUser) {
+	if s.Kind != "dendrite" {
+		return
+	}
+	c := s.as(user)
+	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "pushrules", "global", "override", ".m.rule.master", "enabled"), map[string]bool{"enabled": true}, nil)
+	if err != nil {
+		s.Log.Warn("the notifications of a user could not be switched off; the homeserver has more work", "user", user, "err", err)
+	}
 }
 
 // CreateRoom implements relay.Matrix.

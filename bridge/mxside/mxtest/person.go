@@ -273,6 +273,6 @@ func (p *Person) Events(room string) []map[string]any {
 	return out.Chunk
 }
 
-func PersonAs(s *Server, token string) *Person { return &Person{ID: "", Token: token, on: s} }
-
-func (s *Server) DB() string { return s.database }
+// As returns the application service whose as_token is given; it acts for one of
+// its users with ?user_id= in the path.
+func (s *Server) As(token string) *Person { return &Person{Token: token, on: s} }

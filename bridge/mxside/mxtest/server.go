@@ -175,6 +175,16 @@ func (s *Server) Kill() {
 	}
 }
 
+// Connections counts the files and connections that the server has open.
+func (s *Server) Connections() int {
+	s.tb.Helper()
+	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "fd"))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return len(open)
+}
+
 // log returns the end of what the server wrote.
 func (s *Server) log(size int) []byte {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
