@@ -240,7 +240,7 @@ func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 		it := queue.Item{ID: fmt.Sprint("past", i), Lane: fmt.Sprint("past", i)}
 		_, err := s.Add(ctx, time.Now(), it)
 		check(err)
-		check(s.Done(ctx, it, receipts))
+		check(s.Done(ctx, it, receipts, nil))
 	})
 }
 

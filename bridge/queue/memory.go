@@ -93,11 +93,14 @@ func (m *Memory) Renew(_ context.Context, it Item, until time.Time) error {
 }
 
 // Done implements Backend.
-func (m *Memory) Done(_ context.Context, it Item, receipts []Receipt) error {
+func (m *Memory) Done(_ context.Context, it Item, receipts []Receipt, free func()) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.drop(it)
 	m.links = append(m.links, receipts...)
+	m.mu.Unlock()
+	if free != nil {
+		free()
+	}
 	return nil
 }
 

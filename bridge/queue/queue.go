@@ -56,9 +56,13 @@ type Backend interface {
 	Next(ctx context.Context) (at time.Time, ok bool, err error)
 	// Renew holds the lane of an item that was claimed for longer.
 	Renew(ctx context.Context, item Item, until time.Time) error
-	// Done removes the item, stores the receipts and frees the lane, in one
-	// transaction.
-	Done(ctx context.Context, item Item, receipts []Receipt) error
+	// Done removes the item and stores the receipts, in one transaction, and
+	// frees the lane. free, if it is not nil, is called once the lane's next item
+	// can be claimed, which may be before Done returns: then what is asked of the
+	// backend waits for the receipts. One item of a lane is on its way to the
+	// disk at a time, so that after a crash the first two of each lane may have
+	// been delivered. After an error the backend has to be opened anew.
+	Done(ctx context.Context, item Item, receipts []Receipt, free func()) error
 	// Retry frees the lane, whose turn comes again at the given time. failed
 	// says whether the attempt counts.
 	Retry(ctx context.Context, item Item, at time.Time, failed bool, cause error) error
@@ -265,7 +269,7 @@ func (w *Worker) hold(ctx context.Context, item Item) (done func()) {
 // settle turns the outcome of a delivery into one call to the backend.
 func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error) error {
 	if err == nil {
-		return w.Backend.Done(ctx, item, receipts)
+		return w.Backend.Done(ctx, item, receipts, w.Wake)
 	}
 	if l, ok := errors.AsType[*later](err); ok {
 		return w.Backend.Retry(ctx, item, time.Now().Add(l.after), false, err)

@@ -56,7 +56,7 @@ func one(b *testing.B, s *store.Store, id string, receipts []queue.Receipt) {
 	if receipts == nil {
 		receipts = []queue.Receipt{{RCRoom: "r", RCMessage: id, MXRoom: "!r:x", MXEvent: "$" + id, MXSender: "@a:x"}}
 	}
-	if err := s.Done(ctx, it, receipts); err != nil {
+	if err := s.Done(ctx, it, receipts, nil); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -92,7 +92,7 @@ func BenchmarkLanes(b *testing.B) {
 						continue // the only lane is held
 					}
 					receipt := queue.Receipt{RCRoom: "r", RCMessage: it.ID, MXRoom: "!r:x", MXEvent: "$" + it.ID, MXSender: "@a:x"}
-					if err := s.Done(ctx, it, []queue.Receipt{receipt}); err != nil {
+					if err := s.Done(ctx, it, []queue.Receipt{receipt}, nil); err != nil {
 						b.Error(err)
 						return
 					}

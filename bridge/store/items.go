@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,9 +93,10 @@ func (b *batch) cursors(cursors map[string]string) error {
 }
 
 // Done implements queue.Backend.
-func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt) error {
+func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
+	s.await(func(l *leaving) bool { return l.lane == it.Lane })
 	seq, _, putOff := s.head(it)
-	return s.write(ctx, func(b *batch) error {
+	w, err := s.send(ctx, func(b *batch) error {
 		for _, r := range receipts {
 			if _, err := b.exec(putLink, it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent, r.MXSender); err != nil {
 				return err
@@ -107,7 +109,60 @@ func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receip
 			return err
 		}
 		return b.free(it.Lane, putOff)
-	}, func() { s.lanes.leave(it.Lane, seq) })
+	}, nil)
+	if err != nil {
+		return err
+	}
+	l := &leaving{lane: it.Lane, seq: seq, receipts: receipts, stored: make(chan struct{})}
+	s.mu.Lock()
+	s.leaving[l] = true
+	s.lanes.leave(it.Lane, seq)
+	s.mu.Unlock()
+	if free != nil {
+		free()
+	}
+	err = <-w.result
+	s.mu.Lock()
+	delete(s.leaving, l)
+	s.mu.Unlock()
+	close(l.stored)
+	return err
+}
+
+// leaving is an item that was delivered and has left its lane in memory, while that
+// is being written.
+type leaving struct {
+	lane     string
+	seq      int64
+	receipts []queue.Receipt
+	stored   chan struct{} // closed when it is written
+}
+
+// await waits until what leaves and fits is written.
+func (s *Store) await(fits func(*leaving) bool) {
+	for {
+		var wait chan struct{}
+		s.mu.Lock()
+		for l := range s.leaving {
+			if fits(l) {
+				wait = l.stored
+				break
+			}
+		}
+		s.mu.Unlock()
+		if wait == nil {
+			return
+		}
+		<-wait
+	}
+}
+
+// awaitLinks waits until the links of a message or an event are written, if it was
+// delivered just now.
+func (s *Store) awaitLinks(id string) {
+	s.await(func(l *leaving) bool {
+		return slices.ContainsFunc(l.receipts, func(r queue.Receipt) bool { return r.RCMessage == id || r.MXEvent == id })
+	})
 }
 
 // Bury implements queue.Backend.

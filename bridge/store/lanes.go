@@ -116,7 +116,7 @@ func (ls *lanes) leave(name string, seq int64) {
 
 // load counts what an earlier process left.
 func (s *Store) load(ctx context.Context) error {
-	s.lanes = lanes{byName: map[string]*lane{}, seen: s.last}
+	s.lanes, s.leaving = lanes{byName: map[string]*lane{}, seen: s.last}, map[*leaving]bool{}
 	rows, err := s.query(ctx, `SELECT i.lane, COUNT(*), COALESCE(MIN(l.due), 0) FROM items i LEFT JOIN lanes l ON l.lane = i.lane
 		WHERE i.buried = 0 GROUP BY i.lane`)
 	if err != nil {
@@ -136,11 +136,17 @@ func (s *Store) load(ctx context.Context) error {
 }
 
 const readItems = `SELECT seq, id, kind, payload, accepted, attempts, failures FROM items
-	WHERE lane = $1 AND buried = 0 AND seq <= $2 ORDER BY seq LIMIT $3`
+	WHERE lane = $1 AND buried = 0 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4`
 
 // fetch brings the first items of a lane to hand.
 func (s *Store) fetch(ctx context.Context, l *lane) error {
-	rows, err := s.query(ctx, readItems, l.name, s.lanes.seen, readAhead)
+	left := int64(0)
+	for gone := range s.leaving {
+		if gone.lane == l.name {
+			left = gone.seq // it may be in the database still
+		}
+	}
+	rows, err := s.query(ctx, readItems, l.name, left, s.lanes.seen, readAhead)
 	if err != nil {
 		return err
 	}

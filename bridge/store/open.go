@@ -48,8 +48,9 @@ type Store struct {
 	stmts   map[string]*sql.Stmt
 	readers sync.Map // *sql.Stmt by query
 
-	mu    sync.Mutex
-	lanes lanes
+	mu      sync.Mutex
+	lanes   lanes
+	leaving map[*leaving]bool
 }
 
 // ErrInUse is wrapped by Open when another process has the database open.
@@ -172,8 +173,10 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 	if err := s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(seq), 0) FROM items`).Scan(&s.last); err != nil {
 		return fmt.Errorf("read the last item: %w", err)
 	}
-	// What was accepted by an earlier process may have been sent by it.
-	if _, err := s.db.ExecContext(ctx, `UPDATE items SET attempts = 1 WHERE attempts = 0 AND buried = 0 AND seq IN (SELECT MIN(seq) FROM items WHERE buried = 0 GROUP BY lane)`); err != nil {
+	// The first two items of each lane may have been sent by an earlier process:
+	// the second is begun while the first is being noted as done.
+	if _, err := s.db.ExecContext(ctx, `UPDATE items SET attempts = 1 WHERE attempts = 0 AND buried = 0 AND seq IN (
+		SELECT seq FROM (SELECT seq, ROW_NUMBER() OVER (PARTITION BY lane ORDER BY seq) AS place FROM items WHERE buried = 0) AS waiting WHERE place <= 2)`); err != nil {
 		return fmt.Errorf("mark unfinished items: %w", err)
 	}
 	if err := s.prepareAll(ctx, insertItem, putCursor, putLink, deleteItem, putDone, buryItem, retryItem, putOffLane, freeLane); err != nil {

@@ -184,11 +184,13 @@ const linkColumns = `SELECT part, rc_room, rc_message, mx_room, mx_event, mx_sen
 
 // LinksByEvent implements relay.Store.
 func (s *Store) LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error) {
+	s.awaitLinks(string(event))
 	return s.links(ctx, linkColumns+` WHERE mx_event = $1 ORDER BY part`, event)
 }
 
 // LinksByMessage implements relay.Store.
 func (s *Store) LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error) {
+	s.awaitLinks(string(message))
 	return s.links(ctx, linkColumns+` WHERE rc_message = $1 ORDER BY part`, message)
 }
 
@@ -261,11 +263,13 @@ func (s *Store) DropReaction(ctx context.Context, r relay.Reaction) error {
 
 // MessageLinked implements relay.Store.
 func (s *Store) MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error) {
+	s.awaitLinks(string(event))
 	return s.exists(ctx, `SELECT 1 FROM links WHERE mx_event = $1 LIMIT 1`, event)
 }
 
 // EventLinked implements relay.Store.
 func (s *Store) EventLinked(ctx context.Context, message ids.RCMessage) (bool, error) {
+	s.awaitLinks(string(message))
 	return s.exists(ctx, `SELECT 1 FROM links WHERE rc_message = $1 LIMIT 1`, message)
 }
 

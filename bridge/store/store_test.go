@@ -142,7 +142,7 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}); err != nil {
+		if err := s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		a, err1 := s.EventLinked(ctx, "m")
@@ -171,7 +171,7 @@ func TestReactionsAndPartsAreFound(t *testing.T) {
 			{Part: 0, RCRoom: "r", RCMessage: "m0", MXRoom: "!r", MXEvent: "$e", MXSender: "@b:y"},
 			{Part: 1, RCRoom: "r", RCMessage: "m1", MXRoom: "!r", MXEvent: "$e", MXSender: "@b:y"},
 		}
-		if err := s.Done(ctx, it, want); err != nil {
+		if err := s.Done(ctx, it, want, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := s.LinksByEvent(ctx, "$e"); err != nil || !slices.Equal(got, want) {
@@ -289,7 +289,7 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 			if want == "a" && it.Attempts != 1 {
 				t.Errorf("attempts = %d", it.Attempts)
 			}
-			check(s.Done(ctx, it, nil))
+			check(s.Done(ctx, it, nil, nil))
 		}
 	})
 }

@@ -65,18 +65,28 @@ func (s *Store) prepareAll(ctx context.Context, queries ...string) error {
 // write has something written and returns when it is on disk. Writes that come
 // while the disk is busy are written together.
 func (s *Store) write(ctx context.Context, do func(*batch) error, committed func()) error {
-	if err := ctx.Err(); err != nil {
+	w, err := s.send(ctx, do, committed)
+	if err != nil {
 		return err
+	}
+	return <-w.result // it is being written: the outcome must be known
+}
+
+// send is write without the waiting. Writes are written in the order in which they
+// were sent.
+func (s *Store) send(ctx context.Context, do func(*batch) error, committed func()) (*write, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	w := &write{do: do, committed: committed, result: make(chan error, 1)}
 	select {
 	case s.writes <- w:
+		return w, nil
 	case <-s.closing:
-		return errClosed
+		return nil, errClosed
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	return <-w.result // it is being written: the outcome must be known
 }
 
 // writer writes until Close.
