@@ -21,6 +21,7 @@ type emojis struct {
 const (
 	emojisFor      = 30 * time.Minute
 	emojisAskAgain = time.Minute
+	emojisTimeout  = 10 * time.Second
 )
 
 // forget makes the list be asked for again.
@@ -35,6 +36,9 @@ func (s *Side) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmo
 	s.emojis.mu.Lock()
 	defer s.emojis.mu.Unlock()
 	if time.Now().After(s.emojis.until) {
+		// Others wait for this answer, so it is nobody's own and may not take long.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), emojisTimeout)
+		defer cancel()
 		list, err := s.Client.CustomEmojis(ctx)
 		if err != nil {
 			s.Log.Warn("the custom emoji could not be read", "err", err)
