@@ -157,6 +157,59 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 	})
 }
 
+// The next item of a lane is begun while the disk is still busy with the last one;
+// whoever asks for the last one's link waits for it.
+func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	s := open(t, "sqlite:"+file)
+	now := time.Now()
+	if _, err := s.Add(ctx, now, queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
+		t.Fatal(err)
+	}
+	it, _, err := s.Claim(ctx, now, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = busy.Close() }()
+	tx, err := busy.BeginTx(ctx, nil) // nobody else can write
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
+	}()
+	<-free
+	if next, ok, err := s.Claim(ctx, now, time.Minute); err != nil || !ok || next.ID != "rc:2" {
+		t.Errorf("the next item is %q, %v, %v", next.ID, ok, err)
+	}
+	asked, found := make(chan struct{}), make(chan int, 1)
+	go func() {
+		close(asked)
+		links, err := s.LinksByMessage(ctx, "m")
+		if err != nil {
+			t.Error(err)
+		}
+		found <- len(links)
+	}()
+	<-asked
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-found; n != 1 {
+		t.Errorf("%d links were found", n)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReactionsAndPartsAreFound(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
