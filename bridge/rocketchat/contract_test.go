@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
@@ -25,10 +23,7 @@ import (
 // The contract of the client, against the simulator or against the real server
 // that ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
-}
+func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
 // A world is the server of one test, and its administrator.
 type world struct {

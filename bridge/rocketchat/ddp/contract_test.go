@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
@@ -23,10 +22,7 @@ import (
 // The contract of the session, against the simulator or against the real server
 // that ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
-}
+func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 

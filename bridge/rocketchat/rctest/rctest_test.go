@@ -18,15 +18,11 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 
 	"appliance/bridge/rocketchat/rctest"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
-}
+func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
 // polite starts a polite server.
 func polite(t *testing.T, env ...string) *rctest.Server {
