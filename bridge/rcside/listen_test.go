@@ -27,6 +27,13 @@ func TestAFullReaderHoldsUp(t *testing.T) {
 		defer close(done)
 		r.put(t.Context(), rocketchat.Message{ID: "last", RoomID: "room"})
 	}()
+	for range 2 { // the second finds room when the first was taken: put waits
+		select {
+		case r.space <- struct{}{}:
+		case <-done:
+			t.Fatal("a message was dropped, or kept beyond the limit")
+		}
+	}
 	var got []rocketchat.Message
 	for len(got) <= maxFrames {
 		r.mu.Lock()
