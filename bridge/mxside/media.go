@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -28,27 +27,18 @@ const (
 	// defaultUpload is what is taken to be allowed when a homeserver does not
 	// say: Dendrite's default.
 	defaultUpload = 10 << 20
-	limitsFor     = 5 * time.Minute
 )
 
 // errStalled ends a transfer that stands still.
 var errStalled = errors.New("the transfer stands still")
 
-// limits remembers what the homeserver takes.
-type limits struct {
-	mu    sync.Mutex
-	known relay.Limits
-	until time.Time
-}
-
 // Limits implements relay.Matrix: GET /_matrix/client/v1/media/config, or the
 // path it had before Matrix 1.11.
 func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
-	s.limits.mu.Lock()
-	defer s.limits.mu.Unlock()
-	if time.Now().Before(s.limits.until) {
-		return s.limits.known, nil
-	}
+	return s.limits.Get(func() (relay.Limits, error) { return s.askLimits(ctx) })
+}
+
+func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := s.as(s.Names.BotUser())
@@ -62,12 +52,11 @@ func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
 	if err != nil {
 		return relay.Limits{}, side(err)
 	}
-	s.limits.known = relay.Limits{File: defaultUpload}
+	known := relay.Limits{File: defaultUpload}
 	if out.Size != nil && *out.Size > 0 && *out.Size < 1<<50 {
-		s.limits.known.File = int64(*out.Size)
+		known.File = int64(*out.Size)
 	}
-	s.limits.until = time.Now().Add(limitsFor)
-	return s.limits.known, nil
+	return known, nil
 }
 
 // Upload implements relay.Matrix: POST /_matrix/media/v3/upload. Homeservers want

@@ -61,7 +61,7 @@ type Side struct {
 	base   *url.URL
 	http   *http.Client
 	sync   syncState
-	limits limits
+	limits relay.RememberedLimits
 	fill   sync.Mutex // one room is read back at a time
 
 	followMu  sync.Mutex

@@ -6,17 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
 )
-
-// limitsFor is how long what Rocket.Chat takes is remembered: administrators
-// change it now and then.
-const limitsFor = 5 * time.Minute
 
 // Rocket.Chat's defaults, where its settings are not shown.
 const (
@@ -26,19 +21,12 @@ const (
 	unlimited = 1 << 40
 )
 
-type limits struct {
-	mu    sync.Mutex
-	known relay.Limits
-	until time.Time
-}
-
 // Limits implements relay.RocketChat.
 func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
-	s.limits.mu.Lock()
-	defer s.limits.mu.Unlock()
-	if time.Now().Before(s.limits.until) {
-		return s.limits.known, nil
-	}
+	return s.limits.Get(func() (relay.Limits, error) { return s.askLimits(ctx) })
+}
+
+func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 	found, err := s.Client.PublicSettings(ctx, "FileUpload_Enabled", "FileUpload_MaxFileSize", "Message_MaxAllowedSize")
 	if err != nil {
 		return relay.Limits{}, side(err)
@@ -50,7 +38,6 @@ func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
 	case known.File < 0:
 		known.File = unlimited
 	}
-	s.limits.known, s.limits.until = known, time.Now().Add(limitsFor)
 	return known, nil
 }
 

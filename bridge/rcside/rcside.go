@@ -51,7 +51,7 @@ type Side struct {
 	changed    chan changedPerson
 	askedNames time.Time // when showsNames was asked for
 	showsNames bool
-	limits     limits
+	limits     relay.RememberedLimits
 	emojis     emojis
 }
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"io"
+	"sync"
 	"time"
 )
 
@@ -26,4 +27,32 @@ type File struct {
 type Limits struct {
 	File int64 // bytes of a file; 0 when it takes none
 	Text int   // UTF-16 units of a message; 0 when unknown
+}
+
+// limitsFor is how long a RememberedLimits is believed: administrators change what
+// their servers take now and then.
+const limitsFor = 5 * time.Minute
+
+// RememberedLimits is what a side was last found to take. The zero value knows
+// nothing. It is safe for concurrent use; while one asks, the others wait.
+type RememberedLimits struct {
+	mu    sync.Mutex
+	known Limits
+	until time.Time
+}
+
+// Get returns what is known, or asks when it is not known or too old. What fails is
+// not remembered.
+func (r *RememberedLimits) Get(ask func() (Limits, error)) (Limits, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Now().Before(r.until) {
+		return r.known, nil
+	}
+	found, err := ask()
+	if err != nil {
+		return Limits{}, err
+	}
+	r.known, r.until = found, time.Now().Add(limitsFor)
+	return found, nil
 }
