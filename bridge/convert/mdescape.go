@@ -226,10 +226,11 @@ func (e *escaper) joins(s string, i int, st style) bool {
 }
 
 // angle writes a "<" that would begin a link, so that it does not. A name without
-// a scheme is an address as long as there is a dot in it.
+// a scheme is an address as long as there is a dot in it; what keeps other things
+// apart from the "<" would itself be part of a name.
 func (e *escaper) angle(s string, st style) {
 	e.add("<", st)
-	if hostSpan(s[1:]) > 0 {
+	if hostSpan(s[1:]) > 0 || hostSpan(zeroWidth+s[1:]) > 0 {
 		e.breakDot = true
 	} else {
 		e.add(zeroWidth, st)
