@@ -67,9 +67,8 @@ func (e *escaper) address(s string, n int, st style) int {
 	if dot < 0 || dot > n { // localhost
 		return 0
 	}
-	e.whole(run{text: s[:dot], style: st}, s[:dot])
-	e.escaped('.', st)
-	return dot + 1
+	e.breakDot = true // and then the underscores before it are marks again
+	return 0
 }
 
 // opens reports whether a mark at the end of text has another after it.
