@@ -300,7 +300,7 @@ func (l *lexer) angle(s string) int {
 		return end + 1
 	}
 	url, label, ok := strings.Cut(s[1:end], "|")
-	if !ok || label == "" || strings.ContainsAny(label, "<|") {
+	if !ok || label == "" || strings.ContainsAny(label, "<|") || strings.ContainsAny(url, " \t<") {
 		return 0
 	}
 	target, ok := linkTarget(url)
