@@ -55,7 +55,11 @@ func (e *escaper) word(s string, st style) int {
 func (e *escaper) address(s string, n int, st style) int {
 	end := n + len(s[n:]) - len(strings.TrimLeft(s[n:], addressEnd))
 	if !e.opens(s[:end], s[n:end]) {
-		e.whole(run{text: s[:end], style: st}, s[:end])
+		text := s[:end]
+		if k := strings.Index(text, "]("); k >= 0 && e.bracket && looksLikeAddress(s[k+2:]) {
+			text = strings.ReplaceAll(text, "](", "]"+zeroWidth+"(") // a link is looked for first
+		}
+		e.whole(run{text: s[:end], style: st}, text)
 		e.segments[len(e.segments)-1].address = end == len(s)
 		return end
 	}

@@ -40,6 +40,7 @@ type escaper struct {
 	left     [256]int // of each mark, how many more come
 	prev     byte     // the last byte written
 	prevFree bool     // it was an ordinary character, not an escaped one
+	bracket  bool     // a "[" was written
 	breakDot bool     // the next dot has to be escaped, to make no address of a word
 }
 
@@ -81,6 +82,7 @@ func (e *escaper) add(text string, st style) {
 		return
 	}
 	e.segments = append(e.segments, segment{text: text, style: st, blank: strings.Trim(text, " \t") == ""})
+	e.bracket = e.bracket || strings.IndexByte(text, '[') >= 0
 	e.prev, e.prevFree = text[len(text)-1], true
 }
 
