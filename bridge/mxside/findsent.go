@@ -15,7 +15,8 @@ import (
 	"appliance/bridge/relay"
 )
 
-// checkpoint is the type of the events that FindSent sends. No client shows it.
+// checkpoint is the type of the events that FindSent, Mend and flush send. No
+// client shows it.
 var checkpoint = event.Type{Type: "org.appliance.checkpoint", Class: event.MessageEventType}
 
 const (
@@ -34,12 +35,12 @@ const (
 func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
 	defer cancel()
-	resp, err := s.as(reader).SendMessageEvent(ctx, room, checkpoint, map[string]string{}, mautrix.ReqSendEvent{TransactionID: rand.Text()})
+	sent, err := s.sendCheckpoint(ctx, room, reader, rand.Text())
 	if err != nil {
-		return "", false, fmt.Errorf("send a checkpoint: %w", side(err))
+		return "", false, fmt.Errorf("send a checkpoint: %w", err)
 	}
 	for {
-		found, shown, err := s.search(ctx, room, reader, source, string(resp.EventID))
+		found, shown, err := s.search(ctx, room, reader, source, sent)
 		if err != nil || shown {
 			return found, found != "", err
 		}
@@ -57,8 +58,18 @@ func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser,
 func (s *Side) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
 	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
 	defer cancel()
-	_, err := s.as(as).SendMessageEvent(ctx, room, checkpoint, map[string]string{}, mautrix.ReqSendEvent{TransactionID: rand.Text()})
-	return side(err)
+	_, err := s.sendCheckpoint(ctx, room, as, rand.Text())
+	return err
+}
+
+// sendCheckpoint sends an event that no client shows, with a mark in it that no
+// other has, and returns its ID.
+func (s *Side) sendCheckpoint(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark string) (string, error) {
+	resp, err := s.as(as).SendMessageEvent(ctx, room, checkpoint, map[string]string{"mark": mark}, mautrix.ReqSendEvent{TransactionID: mark})
+	if err != nil {
+		return "", side(err)
+	}
+	return string(resp.EventID), nil
 }
 
 // search looks for the event sent for source. shown is false when the checkpoint

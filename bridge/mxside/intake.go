@@ -1,12 +1,14 @@
 package mxside
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"appliance/bridge/convert"
@@ -76,33 +78,63 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 		txn.Signs = txn.OldSigns
 	}
 	s.signs(r.Context(), txn.Signs, "")
-	if s.Kind == "synapse" && s.sync.takeRefusal() {
-		s.settle(w, http.StatusServiceUnavailable, "M_UNKNOWN", "again, please, with what came before")
-		go s.refused()
+	take := s.take
+	if number, err := strconv.ParseInt(r.PathValue("txn"), 10, 64); err == nil && s.pushesAll() {
+		take = func(ctx context.Context, events []json.RawMessage) (int, string) {
+			return s.takeNumbered(ctx, number, events)
+		}
+	}
+	if status, why := take(r.Context(), txn.Events); status != http.StatusOK {
+		s.settle(w, status, "M_UNKNOWN", why)
 		return
 	}
+	s.settle(w, http.StatusOK, "", "")
+}
+
+// take stores the events of a transaction. status is what the homeserver is to be
+// answered, 200 once they are on disk.
+func (s *Side) take(ctx context.Context, events []json.RawMessage) (status int, why string) {
 	var items []queue.Item
-	for _, raw := range txn.Events {
+	for _, raw := range events {
 		if it, ok := s.item(raw, ""); ok {
 			items = append(items, it)
 		}
 	}
-	if len(items) > 0 {
-		if s.sync.doubted() {
-			if err := s.recover(r.Context(), items); err != nil {
-				s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
-				s.settle(w, http.StatusServiceUnavailable, "M_UNKNOWN", "what came before could not be read")
-				return
-			}
-		}
-		if err := s.Accept(r.Context(), items, nil); err != nil {
-			s.Log.Error("a transaction could not be stored", "events", len(items), "err", err)
-			s.settle(w, http.StatusInternalServerError, "M_UNKNOWN", "the events could not be stored")
-			return
-		}
-		s.mayHaveGaps(items)
+	if len(items) == 0 {
+		return http.StatusOK, ""
 	}
-	s.settle(w, http.StatusOK, "", "")
+	if s.sync.doubted() {
+		if err := s.recover(ctx, items); err != nil {
+			s.Log.Warn("a transaction is put off", "events", len(items), "err", err)
+			return http.StatusServiceUnavailable, "what came before could not be read"
+		}
+	}
+	if err := s.Accept(ctx, items, nil); err != nil {
+		s.Log.Error("a transaction could not be stored", "events", len(items), "err", err)
+		return http.StatusInternalServerError, "the events could not be stored"
+	}
+	s.mayHaveGaps(items)
+	return http.StatusOK, ""
+}
+
+// takeNumbered is take for Synapse, whose transactions have numbers; see held.
+func (s *Side) takeNumbered(ctx context.Context, number int64, events []json.RawMessage) (status int, why string) {
+	refuse, lacks := s.held.comes(number)
+	if refuse {
+		s.held.failed()
+		go s.again()
+		return http.StatusServiceUnavailable, "again, please, with what came before"
+	}
+	if lacks {
+		s.sync.overtook()
+		s.held.want()
+	}
+	if status, why = s.take(ctx, events); status != http.StatusOK {
+		s.held.failed()
+		return status, why
+	}
+	s.held.taken(number, events)
+	return status, why
 }
 
 // settle answers a transaction. Dendrite (0.15) never reads the answer's body and

@@ -36,8 +36,6 @@ type syncState struct {
 	mu         sync.Mutex
 	live       bool
 	doubtUntil time.Time
-	// refuse says that the next transaction is to be refused; see stir.
-	refuse bool
 	// nudged counts the nudges of each room since the last absence.
 	nudged map[ids.MXRoom]int
 }
@@ -46,7 +44,7 @@ type syncState struct {
 func (st *syncState) doubt() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.live, st.doubtUntil, st.refuse, st.nudged = false, time.Now().Add(doubtFor), true, map[ids.MXRoom]int{}
+	st.live, st.doubtUntil, st.nudged = false, time.Now().Add(doubtFor), map[ids.MXRoom]int{}
 }
 
 // nudges notes that a room was nudged so many times.
@@ -67,14 +65,11 @@ func (st *syncState) mayNudge(room ids.MXRoom) bool {
 	return true
 }
 
-// takeRefusal reports, once after each absence of the homeserver, that a
-// transaction is to be refused.
-func (st *syncState) takeRefusal() bool {
+// overtook begins a time of doubt while the homeserver is there.
+func (st *syncState) overtook() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	was := st.refuse
-	st.refuse = false
-	return was
+	st.doubtUntil = time.Now().Add(doubtFor)
 }
 
 // answered notes that the homeserver is there. The time of doubt runs from the
@@ -115,6 +110,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
 		running.Go(func() { s.lookForGaps(ctx) })
+		running.Go(func() { s.flushes(ctx) })
 	} else {
 		running.Go(func() { s.sweep(ctx) })
 		running.Go(func() { s.followAll(ctx, &running) })
@@ -130,6 +126,7 @@ func (s *Side) Listen(ctx context.Context) error {
 			return nil
 		}
 		s.sync.doubt()
+		s.held.forget()
 		failures++
 		pause := min(maxPause, minPause<<min(failures-1, 6))
 		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter

@@ -61,6 +61,7 @@ type Side struct {
 	base   *url.URL
 	http   *http.Client
 	sync   syncState
+	held   held
 	limits relay.RememberedLimits
 	fill   sync.Mutex // one room is read back at a time
 
@@ -81,6 +82,8 @@ func New(o Options) (*Side, error) {
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()
+	s.held.wanted = make(chan struct{}, 1)
+	s.held.forget()
 	return s, nil
 }
 

@@ -3,6 +3,7 @@ package mxside
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -18,11 +19,11 @@ const pingEvery = 15 * time.Second
 // otherwise that may take it minutes. Synapse has no /sync for the bridge's own
 // user and needs none: its transactions bring everything, in order.
 func (s *Side) ping(ctx context.Context) error {
-	if err := s.pingOnce(ctx); err != nil {
+	if _, err := s.pingOnce(ctx); err != nil {
 		return err
 	}
 	if !s.Connected() {
-		s.stir(ctx)
+		s.held.want()
 	}
 	s.sync.answered()
 	select {
@@ -33,51 +34,16 @@ func (s *Side) ping(ctx context.Context) error {
 	}
 }
 
-func (s *Side) pingOnce(ctx context.Context) error {
+// pingOnce asks Synapse to ping the bridge and, if it holds anything back, to send
+// that now. Synapse (1.157) fails at the latter, after the ping has come through,
+// while it is already doing so: then busy is true.
+func (s *Side) pingOnce(ctx context.Context) (busy bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := s.as(s.Names.BotUser())
-	_, err := c.MakeRequest(ctx, http.MethodPost, c.BuildURL(mautrix.ClientURLPath{"v1", "appservice", s.ID, "ping"}), map[string]string{}, nil)
-	return side(err)
+	_, err = c.MakeRequest(ctx, http.MethodPost, c.BuildURL(mautrix.ClientURLPath{"v1", "appservice", s.ID, "ping"}), map[string]string{}, nil)
+	if err != nil && (strings.Contains(err.Error(), "AlreadyCancelled") || strings.Contains(err.Error(), "AlreadyCalled")) {
+		return true, nil
+	}
+	return false, side(err)
 }
-
-// stir makes Synapse send what it had under way when it stopped. It keeps such a
-// transaction, but sends it again only after another one has failed: therefore an
-// event that no client shows makes a transaction, the first one after an absence
-// is refused (see transaction), and a ping makes Synapse try again at once, oldest
-// first.
-func (s *Side) stir(ctx context.Context) {
-	portals, err := s.Store.Portals(ctx)
-	if err != nil {
-		s.Log.Warn("the portals could not be read", "err", err)
-		return
-	}
-	for i, p := range portals {
-		as := p.MXReader
-		if as == "" {
-			as = s.Names.BotUser()
-		}
-		if err = s.Mend(ctx, p.MXRoom, as); err == nil || i == stirTries || ctx.Err() != nil {
-			break
-		}
-	}
-	if err != nil && ctx.Err() == nil {
-		s.Log.Warn("what Synapse had under way when it stopped may come late", "err", err)
-	}
-}
-
-// stirTries is in how many rooms an event is tried: any one will do.
-const stirTries = 5
-
-// refused makes Synapse try again at once.
-func (s *Side) refused() {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	time.Sleep(refusedFor)
-	if err := s.pingOnce(ctx); err != nil {
-		s.Log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
-	}
-}
-
-// refusedFor is how long Synapse takes to note that a transaction was refused.
-const refusedFor = 200 * time.Millisecond

@@ -29,7 +29,7 @@ func (synapse) files(s *Server, registration string) map[string]string {
 	password, _ := db.User.Password()
 	return map[string]string{
 		"signing.key": "ed25519 test1 " + base64.RawStdEncoding.EncodeToString(seed) + "\n",
-		"log.yaml":    "version: 1\ndisable_existing_loggers: false\nhandlers: {out: {class: logging.StreamHandler}}\nroot: {level: WARNING, handlers: [out]}\nloggers: {synapse.util.check_dependencies: {level: ERROR}}\n",
+		"log.yaml":    "version: 1\ndisable_existing_loggers: false\nhandlers: {out: {class: logging.StreamHandler, formatter: timed}}\nroot: {level: WARNING, handlers: [out]}\nformatters: {timed: {format: '%(asctime)s %(name)s %(message)s'}}\nloggers: {synapse.util.check_dependencies: {level: ERROR}, synapse.appservice.scheduler: {level: INFO}}\n",
 		"homeserver.yaml": strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations,
 			"CLIENT", strconv.Itoa(s.ports[0]), "FEDERATION", strconv.Itoa(s.ports[1]), "DBUSER", db.User.Username(), "DBPASSWORD", password,
 			"DBHOST", db.Hostname(), "DBPORT", db.Port(), "DBNAME", strings.TrimPrefix(db.Path, "/"), "URL", s.URL).Replace(synapseConfiguration),

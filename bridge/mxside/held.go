@@ -1,0 +1,216 @@
+package mxside
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"appliance/bridge/relay"
+)
+
+// Synapse numbers its transactions, keeps each one until the bridge has taken it,
+// and after a failure sends all that it kept, oldest first. But it keeps two kinds
+// for good, or until a failure comes by chance: one that was under way when it
+// stopped, and one that it made in the moment between finding that nothing more is
+// kept and noting that the bridge is there again. So after each failure the bridge
+// lets events of its own, which no client shows, go round: it refuses the first
+// transaction, so that all that is kept comes, and goes on until one event has
+// come back without a failure and no number lacks before it.
+const (
+	// flushTries and flushFor bound how many such events are sent, and how long one
+	// may take to come back. flushGap is between two of them: Synapse takes a moment
+	// to note that the bridge is there.
+	flushTries = 8
+	flushFor   = 3 * time.Second
+	flushGap   = time.Second
+	// flushPause is how long the bridge lets it be when that was in vain.
+	flushPause = time.Minute
+	// lacksEvery is how often it begins only because numbers lack: another
+	// application service of the same homeserver has numbers of the same row.
+	lacksEvery = 10 * time.Minute
+	maxLacking = 1000
+	// refusedFor is how long Synapse takes to note that a transaction was refused.
+	refusedFor = 200 * time.Millisecond
+	// flushRooms is in how many rooms an event is tried: any one will do.
+	flushRooms = 5
+)
+
+// held is what the bridge knows of the transactions that Synapse may hold back.
+type held struct {
+	// wanted has an element when Synapse is to send what it holds back.
+	wanted chan struct{}
+
+	mu      sync.Mutex
+	last    int64         // the highest number since the last absence, 0 for none
+	lacking map[int64]int // numbers below it that were not taken, and how many looks they have outlived
+	lacked  time.Time     // when a flush was last wanted because of those
+	refuse  bool          // the next transaction is to be refused
+	refused bool          // one was refused or failed since awaited was sent
+	awaited []byte        // what the event has in it that goes round; nil for none
+	back    chan struct{} // closed when it has come back
+}
+
+// want asks for a flush.
+func (h *held) want() {
+	select {
+	case h.wanted <- struct{}{}:
+	default: // asked for already
+	}
+}
+
+// forget begins anew after an absence of the homeserver: nothing is known of its
+// numbers, and the next transaction is to be refused.
+func (h *held) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last, h.lacking, h.refuse = 0, map[int64]int{}, true
+}
+
+// comes notes that a transaction has come. refuse says that it is not to be taken,
+// lacks that some before it were not and that this is news.
+func (h *held) comes(number int64) (refuse, lacks bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last > 0 && number-h.last <= maxLacking {
+		for n := h.last + 1; n < number; n++ {
+			h.lacking[n] = 0
+			lacks = true
+		}
+	}
+	h.last = max(h.last, number)
+	h.lacking[number] = 0 // until it is taken
+	if lacks = lacks && time.Since(h.lacked) > lacksEvery; lacks {
+		h.lacked = time.Now()
+	}
+	refuse, h.refuse = h.refuse, false
+	return refuse, lacks
+}
+
+// failed notes that a transaction was not taken: Synapse sends it again.
+func (h *held) failed() {
+	h.mu.Lock()
+	h.refused = true
+	h.mu.Unlock()
+	h.want()
+}
+
+// taken notes that a transaction was.
+func (h *held) taken(number int64, events []json.RawMessage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.lacking, number)
+	for _, e := range events {
+		if h.awaited != nil && bytes.Contains(e, h.awaited) {
+			h.awaited = nil
+			close(h.back)
+		}
+	}
+}
+
+// await begins to wait for an event with a mark in it.
+func (h *held) await(mark string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.wanted: // by something that this will show
+	default:
+	}
+	h.refused, h.awaited, h.back = false, []byte(mark), make(chan struct{})
+	return h.back
+}
+
+// nothing reports whether no transaction failed since await and none lacks. When
+// some do, the next one is to be refused; what still lacks after that has happened
+// twice is not the bridge's.
+func (h *held) nothing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for n := range h.lacking {
+		if h.lacking[n]++; h.lacking[n] > 2 {
+			delete(h.lacking, n)
+		}
+	}
+	h.refuse = len(h.lacking) > 0
+	return !h.refused && !h.refuse
+}
+
+// flushes makes Synapse send what it holds back whenever that is wanted, until ctx
+// ends.
+func (s *Side) flushes(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.held.wanted:
+		}
+		if !s.flush(ctx) && !wait(ctx, flushPause) {
+			return
+		}
+	}
+}
+
+// flush returns false when Synapse may still hold something back.
+func (s *Side) flush(ctx context.Context) bool {
+	portals, err := s.Store.Portals(ctx)
+	if err != nil {
+		s.Log.Warn("the portals could not be read", "err", err)
+		return false
+	}
+	if len(portals) == 0 {
+		return true // nobody has said anything yet, and there is no room to try it in
+	}
+	for range flushTries {
+		mark := rand.Text()
+		back := s.held.await(mark)
+		if err = s.goRound(ctx, portals, mark); err == nil {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-back:
+				if s.held.nothing() {
+					return true
+				}
+			case <-time.After(flushFor):
+				s.held.nothing()
+				_, err = s.pingOnce(ctx)
+			}
+		}
+		if !wait(ctx, flushGap) {
+			return false
+		}
+	}
+	s.Log.Warn("what Synapse had under way when it or the bridge stopped may come late", "err", err)
+	return false
+}
+
+// goRound sends an event with a mark in it to the first room that takes one.
+func (s *Side) goRound(ctx context.Context, portals []relay.Portal, mark string) error {
+	var err error
+	for _, p := range portals[:min(len(portals), flushRooms)] {
+		as := p.MXReader
+		if as == "" {
+			as = s.Names.BotUser()
+		}
+		if _, err = s.sendCheckpoint(ctx, p.MXRoom, as, mark); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// again makes Synapse try at once what was refused, as soon as it has noted that it
+// was.
+func (s *Side) again() {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	for busy := true; busy && wait(ctx, refusedFor); {
+		var err error
+		if busy, err = s.pingOnce(ctx); err != nil {
+			s.Log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
+			return
+		}
+	}
+}
