@@ -28,10 +28,14 @@ const (
 	flushGap   = time.Second
 	// flushPause is how long the bridge lets it be when that was in vain.
 	flushPause = time.Minute
-	// lacksEvery is how often it begins only because numbers lack: another
-	// application service of the same homeserver has numbers of the same row.
+	// lacksEvery is how often it begins only because numbers lack.
 	lacksEvery = 10 * time.Minute
 	maxLacking = 1000
+	// A number that lacks after so many events have come back belongs to another
+	// application service of the same homeserver, whose transactions are numbered in
+	// the same row. For othersFor numbers say nothing then.
+	othersAfter = 3
+	othersFor   = time.Hour
 	// refusedFor is how long Synapse takes to note that a transaction was refused.
 	refusedFor = 200 * time.Millisecond
 	// flushRooms is in how many rooms an event is tried: any one will do.
@@ -45,8 +49,9 @@ type held struct {
 
 	mu      sync.Mutex
 	last    int64         // the highest number since the last absence, 0 for none
-	lacking map[int64]int // numbers below it that were not taken, and how many looks they have outlived
+	lacking map[int64]int // numbers below it that were not taken, and after how many events
 	lacked  time.Time     // when a flush was last wanted because of those
+	others  time.Time     // until when others are known to have numbers of the same row
 	refuse  bool          // the next transaction is to be refused
 	refused bool          // one was refused or failed since awaited was sent
 	awaited []byte        // what the event has in it that goes round; nil for none
@@ -74,7 +79,7 @@ func (h *held) forget() {
 func (h *held) comes(number int64) (refuse, lacks bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last > 0 && number-h.last <= maxLacking {
+	if h.last > 0 && number-h.last <= maxLacking && time.Now().After(h.others) {
 		for n := h.last + 1; n < number; n++ {
 			h.lacking[n] = 0
 			lacks = true
@@ -122,19 +127,29 @@ func (h *held) await(mark string) <-chan struct{} {
 	return h.back
 }
 
-// nothing reports whether no transaction failed since await and none lacks. When
-// some do, the next one is to be refused; what still lacks after that has happened
-// twice is not the bridge's.
+// nothing reports, when the event that was awaited has come back, whether no
+// transaction failed meanwhile and none lacks. When some do, the next one is to be
+// refused.
 func (h *held) nothing() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for n := range h.lacking {
-		if h.lacking[n]++; h.lacking[n] > 2 {
-			delete(h.lacking, n)
+		if h.lacking[n]++; h.lacking[n] == othersAfter {
+			h.others = time.Now().Add(othersFor)
 		}
+	}
+	if time.Now().Before(h.others) {
+		clear(h.lacking)
 	}
 	h.refuse = len(h.lacking) > 0
 	return !h.refused && !h.refuse
+}
+
+// refuseNext makes the next transaction be refused.
+func (h *held) refuseNext() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuse = true
 }
 
 // flushes makes Synapse send what it holds back whenever that is wanted, until ctx
@@ -174,7 +189,7 @@ func (s *Side) flush(ctx context.Context) bool {
 					return true
 				}
 			case <-time.After(flushFor):
-				s.held.nothing()
+				s.held.refuseNext()
 				_, err = s.pingOnce(ctx)
 			}
 		}

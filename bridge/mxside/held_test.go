@@ -75,6 +75,9 @@ func TestHeld(t *testing.T) {
 		if !h.nothing() {
 			t.Error("8 is waited for")
 		}
+		if _, lacks := h.comes(11); lacks {
+			t.Error("10 is news")
+		}
 	})
 	t.Run("an event comes back", func(t *testing.T) {
 		h := begin(7)
