@@ -14,7 +14,7 @@ import (
 func TestATransactionThatSynapseHoldsBack(t *testing.T) {
 	t.Parallel()
 	if mxtest.Kind(t) != mxtest.Synapse {
-		t.Skip("Dendrite sends again what was not taken; `make test` runs this with Synapse")
+		mxtest.Skip(t, "Dendrite sends again what was not taken; `make test` demands this with Synapse")
 	}
 	s := newStage(t)
 	db, err := pgx.Connect(t.Context(), s.home.Database())

@@ -20,7 +20,7 @@ import (
 var checkpoint = event.Type{Type: "org.appliance.checkpoint", Class: event.MessageEventType}
 
 const (
-	// checkpointFor is how long a checkpoint may take to be seen.
+	// checkpointFor is how long a checkpoint may take to be taken, and to be seen.
 	checkpointFor = 15 * time.Second
 	checkpointGap = 100 * time.Millisecond
 )
@@ -56,8 +56,6 @@ func (s *Side) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser,
 // after everything the homeserver has, so a server that lacks some of that asks
 // for it.
 func (s *Side) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
-	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
-	defer cancel()
 	_, err := s.sendCheckpoint(ctx, room, as, rand.Text())
 	return err
 }
@@ -65,6 +63,8 @@ func (s *Side) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
 // sendCheckpoint sends an event that no client shows, with a mark in it that no
 // other has, and returns its ID.
 func (s *Side) sendCheckpoint(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointFor)
+	defer cancel()
 	resp, err := s.as(as).SendMessageEvent(ctx, room, checkpoint, map[string]string{"mark": mark}, mautrix.ReqSendEvent{TransactionID: mark})
 	if err != nil {
 		return "", side(err)

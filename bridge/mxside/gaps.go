@@ -86,10 +86,7 @@ func (s *Side) readGap(ctx context.Context, room ids.MXRoom, since time.Time) er
 	if err != nil || !ok {
 		return err
 	}
-	reader := p.MXReader
-	if reader == "" {
-		reader = s.Names.BotUser()
-	}
+	reader := p.ReadAs(s.Names.BotUser())
 	if p.Created.After(since.Add(-gapSlack)) {
 		since = p.Created
 	}

@@ -205,11 +205,7 @@ func (s *Side) flush(ctx context.Context) bool {
 func (s *Side) goRound(ctx context.Context, portals []relay.Portal, mark string) error {
 	var err error
 	for _, p := range portals[:min(len(portals), flushRooms)] {
-		as := p.MXReader
-		if as == "" {
-			as = s.Names.BotUser()
-		}
-		if _, err = s.sendCheckpoint(ctx, p.MXRoom, as, mark); err == nil || ctx.Err() != nil {
+		if _, err = s.sendCheckpoint(ctx, p.MXRoom, p.ReadAs(s.Names.BotUser()), mark); err == nil || ctx.Err() != nil {
 			break
 		}
 	}

@@ -120,14 +120,14 @@ func (s *Side) take(ctx context.Context, events []json.RawMessage) (status int, 
 // takeNumbered is take for Synapse, whose transactions have numbers; see held.
 func (s *Side) takeNumbered(ctx context.Context, number int64, events []json.RawMessage) (status int, why string) {
 	refuse, lacks := s.held.comes(number)
+	if lacks {
+		s.sync.overtook()
+		s.held.want()
+	}
 	if refuse {
 		s.held.failed()
 		go s.again()
 		return http.StatusServiceUnavailable, "again, please, with what came before"
-	}
-	if lacks {
-		s.sync.overtook()
-		s.held.want()
 	}
 	if status, why = s.take(ctx, events); status != http.StatusOK {
 		s.held.failed()

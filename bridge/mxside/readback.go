@@ -71,10 +71,7 @@ func (s *Side) recover(ctx context.Context, items []queue.Item) error {
 		if !ok {
 			continue
 		}
-		reader := p.MXReader
-		if reader == "" {
-			reader = s.Names.BotUser()
-		}
+		reader := p.ReadAs(s.Names.BotUser())
 		missed, err := s.missed(ctx, room, reader, pushed, false)
 		if errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) {
 			continue // nobody of ours is in the room any more

@@ -170,8 +170,5 @@ func (r *Relay) forgetJoined(room ids.MXRoom, ghost ids.MXUser) {
 
 // reader returns the Matrix user through which a portal is read.
 func (r *Relay) reader(p Portal) ids.MXUser {
-	if p.MXReader != "" {
-		return p.MXReader
-	}
-	return r.Names.BotUser()
+	return p.ReadAs(r.Names.BotUser())
 }

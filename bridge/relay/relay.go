@@ -9,6 +9,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -68,6 +69,10 @@ type Portal struct {
 	MXReader ids.MXUser
 	Created  time.Time
 }
+
+// ReadAs returns the Matrix user through which the portal is read, given the
+// bridge's own.
+func (p Portal) ReadAs(bot ids.MXUser) ids.MXUser { return cmp.Or(p.MXReader, bot) }
 
 // A Ghost is a Matrix user that stands for a Rocket.Chat user.
 type Ghost struct {
