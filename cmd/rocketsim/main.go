@@ -1,6 +1,6 @@
 // Command rocketsim serves the Rocket.Chat simulator of bridge/rocketchat/rctest
 // for demonstrations and end-to-end tests. It is not Rocket.Chat. It takes
-// Rocket.Chat's own environment and has two flags.
+// Rocket.Chat's own environment and has three flags.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +32,7 @@ func main() {
 	}
 }
 
-const usage = `rocketsim [--data FILE] [--rude SEED]
+const usage = `rocketsim [--data FILE] [--rude SEED] [--version VERSION]
 
 A simulator of Rocket.Chat %s for tests and demonstrations; it is not Rocket.Chat.
 It listens on PORT (default 3000) and reads Rocket.Chat's environment: ROOT_URL,
@@ -45,15 +46,16 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 	flags := flag.NewFlagSet("rocketsim", flag.ContinueOnError)
 	data := flags.String("data", "", "keep everything in this `file` (default: in memory)")
 	rude := flags.String("rude", "", "be unpleasant, in the way that this `seed` gives")
+	version := flags.String("version", sim.DefaultVersion, "be this `version` of Rocket.Chat")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), usage, sim.Version)
+		fmt.Fprintf(flags.Output(), usage, strings.Join(sim.Versions(), ", "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(logTo, nil))
-	options := sim.Options{Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
+	options := sim.Options{Version: *version, Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
 	if *rude != "" {
 		seed, err := strconv.ParseUint(*rude, 0, 64)
 		if err != nil {
@@ -78,7 +80,7 @@ func serve(ctx context.Context, engine *sim.Engine, log *slog.Logger, rude strin
 	if err != nil {
 		return err
 	}
-	log.Info("THIS IS ROCKETSIM, A SIMULATOR, AND NOT ROCKET.CHAT", "simulates", sim.Version,
+	log.Info("THIS IS ROCKETSIM, A SIMULATOR, AND NOT ROCKET.CHAT", "simulates", engine.Version(),
 		"listen", listener.Addr().String(), "root_url", os.Getenv("ROOT_URL"), "rude", rude)
 	server := &http.Server{Handler: engine, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}

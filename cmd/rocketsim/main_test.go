@@ -252,3 +252,26 @@ func installClients(t *testing.T) string {
 	}
 	return dir
 }
+
+func TestTheVersionIsAParameter(t *testing.T) {
+	p := start(t, nil, "--version", "7.2")
+	who, _ := p.signIn("here")
+	req, err := http.NewRequest(http.MethodGet, p.url+"/api/info", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Auth-Token", who.AuthToken)
+	req.Header.Set("X-User-Id", who.UserID)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var info struct{ Version string }
+	if err := json.NewDecoder(resp.Body).Decode(&info); err != nil || info.Version != "7.2.0" {
+		t.Errorf("/api/info says %q, %v; want 7.2.0", info.Version, err)
+	}
+	if err := run(t.Context(), []string{"--version", "6.5"}, os.Stderr); err == nil || !strings.Contains(err.Error(), "7.2, 8.3, 8.6") {
+		t.Errorf("a version that cannot be simulated: %v", err)
+	}
+}

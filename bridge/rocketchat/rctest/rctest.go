@@ -33,9 +33,10 @@ const patience = 20 * time.Second
 
 // A Server is ready to use after Start. Fields must be set before that.
 type Server struct {
-	Polite bool   // switches the rudeness off, for tests about something else
-	Seed   uint64 // 0: choose one
-	Data   string // journal file; empty keeps data in memory, also over Restart
+	Polite  bool   // switches the rudeness off, for tests about something else
+	Seed    uint64 // 0: choose one
+	Data    string // journal file; empty keeps data in memory, also over Restart
+	Version string // which Rocket.Chat to be, such as "7.2"; empty: sim.DefaultVersion
 
 	// Env is added to the environment the simulator reads, such as
 	// "OVERWRITE_SETTING_API_Embed": "false" or "INITIAL_USER".
@@ -98,7 +99,7 @@ func (s *Server) newEngine() *sim.Engine {
 	for k, v := range env {
 		list = append(list, k+"="+v)
 	}
-	e, err := sim.New(sim.Options{Env: func(k string) string { return env[k] }, Environ: list, Data: s.Data, Rude: s.rude,
+	e, err := sim.New(sim.Options{Version: s.Version, Env: func(k string) string { return env[k] }, Environ: list, Data: s.Data, Rude: s.rude,
 		OnRequest: s.OnRequest, Log: slog.New(slog.DiscardHandler)})
 	s.check(err)
 	return e

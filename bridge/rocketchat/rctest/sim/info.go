@@ -38,11 +38,11 @@ func health(d Doc) answer { return answer{status: http.StatusOK, body: d}.encode
 // info is GET /api/info: major.minor for everybody, all of the version with
 // view-statistics (facts 2.6).
 func (e *Engine) info(u Doc) Doc {
-	d := Doc{"version": Version[:strings.LastIndexByte(Version, '.')], "success": true,
+	d := Doc{"version": e.rel.short(), "success": true,
 		"minimumClientVersions": Doc{"desktop": "3.9.6", "mobile": "4.39.0"}, "cloudWorkspaceId": "", "simulator": "rocketsim"}
 	if u != nil && e.may(u, "view-statistics", "") {
-		d["version"] = Version
-		d["info"] = Doc{"version": Version, "build": Doc{"platform": "linux"}, "marketplaceApiVersion": "1.66.0"}
+		d["version"] = e.rel.version
+		d["info"] = Doc{"version": e.rel.version, "build": Doc{"platform": "linux"}, "marketplaceApiVersion": "1.66.0"}
 	}
 	return d
 }

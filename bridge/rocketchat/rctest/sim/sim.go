@@ -1,4 +1,4 @@
-// Package sim is a simulator of Rocket.Chat 8.6: what a stranger would build who
+// Package sim is a simulator of Rocket.Chat 7.2, 8.3 and 8.6: what a stranger would build who
 // had read its documentation and had been told about its habits. It is not
 // Rocket.Chat, holds none of its code, and nothing that passes against it has
 // been shown to work with the real server.
@@ -22,11 +22,10 @@ import (
 	"time"
 )
 
-// Version is what the simulator says when it is asked for its version.
-const Version = "8.6.1"
-
 // Options are fixed when an Engine is made.
 type Options struct {
+	// Version is the Rocket.Chat to simulate, one of Versions. Empty: DefaultVersion.
+	Version string
 	// Env answers the environment variables Rocket.Chat would read. Nil: none.
 	Env func(string) string
 	// Environ lists all of them as KEY=value, for those with a variable name.
@@ -44,6 +43,7 @@ type Options struct {
 // http.Handler and Close it.
 type Engine struct {
 	opts Options
+	rel  release
 	env  env
 	log  *slog.Logger
 
@@ -81,7 +81,11 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{opts: o, log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
+	rel, err := releaseOf(o.Version)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: o, rel: rel, log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
 		codes: remembered2FA{}, counts: map[string]int{}, planned: map[string][]plan{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
 	j, err := openJournal(o.Data, e.data)
 	if err != nil {
