@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -186,7 +187,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// errStopped tells a clean stop from a failing backend.
+// failure returns why Run ends: nil for a clean stop, or the error of a backend.
 func failure(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -231,12 +232,28 @@ func (w *Worker) wait(ctx context.Context) error {
 // a delivered item is not delivered again after a restart.
 func (w *Worker) attempt(ctx context.Context, item Item) error {
 	done := w.hold(ctx, item)
-	receipts, err := w.Deliver(ctx, item)
+	receipts, err := w.deliver(ctx, item)
 	done()
 	if err != nil && ctx.Err() != nil {
 		err = Later(0, err) // being stopped is not the item's fault
 	}
 	return w.settle(context.WithoutCancel(ctx), item, receipts, err)
+}
+
+// errPanic is wrapped by the cause of an item whose delivery panicked.
+var errPanic = errors.New("the delivery panicked")
+
+// deliver calls Deliver. An item that makes it panic is given up: it would do the
+// same after every restart. Of the value of the panic only its type is logged,
+// because it may quote a message.
+func (w *Worker) deliver(ctx context.Context, item Item) (receipts []Receipt, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.Log.Error("a delivery panicked", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			receipts, err = nil, Permanent("it cannot be processed", fmt.Errorf("%w: %T", errPanic, v))
+		}
+	}()
+	return w.Deliver(ctx, item)
 }
 
 // hold renews the lease of an item until the function that it returns is called:
@@ -266,12 +283,32 @@ func (w *Worker) hold(ctx context.Context, item Item) (done func()) {
 	}
 }
 
+// tell calls Buried, whose failure is no failure of the queue.
+func (w *Worker) tell(ctx context.Context, item Item, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.Log.Error("telling the sender panicked", "item", item.ID, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		}
+	}()
+	if w.Buried != nil {
+		w.Buried(ctx, item, err)
+	}
+}
+
+// oftenPostponed reports whether so many attempts are worth a line in the log: the
+// 8th, the 16th, the 32nd and so on.
+func oftenPostponed(attempts int) bool { return attempts >= 8 && attempts&(attempts-1) == 0 }
+
 // settle turns the outcome of a delivery into one call to the backend.
 func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error) error {
 	if err == nil {
 		return w.Backend.Done(ctx, item, receipts, w.Wake)
 	}
 	if l, ok := errors.AsType[*later](err); ok {
+		if oftenPostponed(item.Attempts + 1) {
+			w.Log.Warn("delivery is postponed again and again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
+				"accepted", item.Accepted, "wait", l.after, "err", err)
+		}
 		return w.Backend.Retry(ctx, item, time.Now().Add(l.after), false, err)
 	}
 	if _, ok := errors.AsType[*permanent](err); ok || item.Failures+1 >= maxFailures {
@@ -279,9 +316,7 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 			return err
 		}
 		w.Log.Error("buried", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "err", err)
-		if w.Buried != nil {
-			w.Buried(ctx, item, err)
-		}
+		w.tell(ctx, item, err)
 		return nil
 	}
 	wait := Backoff(item.Failures)

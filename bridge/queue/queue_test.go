@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -154,5 +155,69 @@ func TestAPausedWorkerDeliversAfterItGoesOn(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// A log that keeps its lines.
+type lines struct{ strings.Builder }
+
+func TestADeliveryThatPanicsIsGivenUpAndTheNextGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1", "m2")
+		var log lines
+		var told []string
+		w := &queue.Worker{Backend: b, Lanes: 1, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Deliver: func(_ context.Context, it queue.Item) ([]queue.Receipt, error) {
+				if it.ID == "m1" {
+					panic("a word that was said")
+				}
+				return []queue.Receipt{{RCMessage: it.ID}}, nil
+			},
+			Buried: func(_ context.Context, it queue.Item, err error) {
+				told = append(told, it.ID+": "+queue.Sentence(err))
+				panic("here too")
+			}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if dead, _ := b.Buried(t.Context()); len(dead) != 1 || dead[0].ID != "m1" {
+			t.Errorf("dead letters: %v", dead)
+		}
+		if got := b.Receipts(); len(got) != 1 || got[0].RCMessage != "m2" {
+			t.Errorf("delivered: %v", got)
+		}
+		if len(told) != 1 || told[0] != "m1: it cannot be processed" {
+			t.Errorf("told: %q", told)
+		}
+		if strings.Contains(log.String(), "a word that was said") || !strings.Contains(log.String(), "queue_test.go") {
+			t.Errorf("the log must show where, and not what:\n%s", log.String())
+		}
+	})
+}
+
+func TestAnItemThatIsPostponedAgainAndAgainIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &queue.Memory{}
+		put(t, b, "m1")
+		var log lines
+		w := &queue.Worker{Backend: b, Lanes: 1, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Deliver: func(context.Context, queue.Item) ([]queue.Receipt, error) {
+				return nil, queue.Later(time.Minute, errors.New("the account is deactivated"))
+			}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(100*time.Minute + time.Second) // fake time
+		cancel()
+		<-done
+		if n := strings.Count(log.String(), "the account is deactivated"); n != 4 { // the 8th, 16th, 32nd and 64th
+			t.Errorf("%d lines:\n%s", n, log.String())
+		}
 	})
 }
