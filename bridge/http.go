@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"appliance/bridge/ids"
 	"appliance/bridge/rcside"
 	"appliance/bridge/store"
 )
@@ -39,6 +40,9 @@ type Status struct {
 	Waiting    int64     `json:"waiting"`
 	Buried     int64     `json:"buried"`
 	Oldest     time.Time `json:"oldest_waiting,omitzero"`
+	// DoubtfulPuppets are Matrix users whose account in Rocket.Chat was not created
+	// by the bridge.
+	DoubtfulPuppets []ids.MXUser `json:"doubtful_puppets,omitempty"`
 	// ConfigError is why the newest bridge.yaml is not in force.
 	ConfigError string `json:"config_error,omitempty"`
 }
@@ -58,6 +62,7 @@ func (s *service) status(w http.ResponseWriter, r *http.Request) {
 	st := Status{
 		Version: s.Version, Enabled: s.current.Load().Enabled, RocketChat: s.rc.Connected(), Matrix: s.mx.Connected(),
 		Waiting: b.Waiting, Buried: b.Buried, Oldest: b.Oldest,
+		DoubtfulPuppets: s.relay.DoubtfulPuppets(),
 	}
 	if why := s.refused.Load(); why != nil {
 		st.ConfigError = *why

@@ -221,6 +221,7 @@ func (p *patient) faults() []fault {
 		}, "7 items wait, the oldest for 3h0m0s", "appliance logs bridge"},
 		{"messages that were given up", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 items could not be delivered", "appliance buried"},
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
+		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge goes on with its old configuration", "mend config/bridge/bridge.yaml"},
 		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was killed for want of memory", "mem_limit"},

@@ -2,11 +2,8 @@ package mxside
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -164,40 +161,6 @@ func (s *Side) user(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hint stores that another server seems to invite a ghost. It may come from
-// anybody, so it is only a reason to look: what counts is what the homeserver
-// then says.
-func (s *Side) hint(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	if err != nil {
-		answer(w, http.StatusBadRequest, "M_BAD_JSON", "the body could not be read")
-		return
-	}
-	var v2 struct {
-		Event json.RawMessage `json:"event"`
-	}
-	raw := json.RawMessage(body) // version 1 sends the event itself
-	if json.Unmarshal(body, &v2) == nil && len(v2.Event) > 0 {
-		raw = v2.Event
-	}
-	e, err := convert.ParseEvent(raw)
-	ghost := ids.MXUser(e.StateKey)
-	if err != nil || e.Type != "m.room.member" || !s.Names.Owns(ghost) || e.Room == "" {
-		answer(w, http.StatusOK, "", "") // nothing for us
-		return
-	}
-	sum := sha256.Sum256(body)
-	item := queue.Item{
-		ID: "hint " + hex.EncodeToString(sum[:16]), Lane: "hint:" + string(ghost), Kind: relay.KindMXHint,
-		Payload: []byte(ghost),
-	}
-	if err := s.Accept(r.Context(), []queue.Item{item}, nil); err != nil {
-		answer(w, http.StatusInternalServerError, "M_UNKNOWN", "the hint could not be stored")
-		return
-	}
-	answer(w, http.StatusOK, "", "")
-}
-
 // item decides what an event is to the bridge. ok is false for our own echo and
 // for what does not cross. room is given where the event does not name it.
 func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
@@ -208,7 +171,7 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	if room == "" {
 		room = ids.MXRoom(e.Room)
 	}
-	if room == "" {
+	if room == "" || tooLong(e.ID, e.Sender, e.StateKey, string(room)) {
 		return queue.Item{}, false
 	}
 	it := queue.Item{ID: e.ID, Lane: relay.MXLane(room)}
@@ -240,6 +203,20 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 	}
 	it.Payload = withRoom(raw, e.Room, room)
 	return it, true
+}
+
+// maxID is the longest identifier of Matrix, in bytes (specification, "Size
+// limits").
+const maxID = 255
+
+// tooLong reports whether one of some identifiers cannot be one.
+func tooLong(list ...string) bool {
+	for _, id := range list {
+		if len(id) > maxID {
+			return true
+		}
+	}
+	return false
 }
 
 // isPoll reports whether a type of event begins or ends a poll (MSC3381).

@@ -107,6 +107,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	poll := func() error { return s.poll(ctx, bot) }
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { s.followHints(ctx) })
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
 		running.Go(func() { s.lookForGaps(ctx) })

@@ -64,6 +64,7 @@ type Side struct {
 	held   held
 	limits relay.RememberedLimits
 	fill   sync.Mutex // one room is read back at a time
+	hints  hints
 
 	followMu  sync.Mutex
 	followed  map[ids.MXUser]time.Time // until when
@@ -84,6 +85,7 @@ func New(o Options) (*Side, error) {
 	s.sync.doubt()
 	s.held.wanted = make(chan struct{}, 1)
 	s.held.forget()
+	s.hints.init()
 	return s, nil
 }
 

@@ -80,13 +80,17 @@ func personOf(u rocketchat.User) relay.RCPerson {
 }
 
 // CreatePuppet implements relay.RocketChat. The Matrix address is the account's
-// nickname, where everybody sees it, and how a repeated call knows its own work.
+// nickname, where everybody sees it.
 func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (relay.Puppet, error) {
-	for _, unique := range []bool{false, true} {
-		username := ids.PuppetUsername(mx, unique)
-		u, err := s.puppetAccount(ctx, mx, username, name)
+	mark, err := s.Store.PuppetMark(ctx, mx)
+	if err != nil {
+		return relay.Puppet{}, err
+	}
+	// The last name cannot be taken on purpose: nobody else knows the mark.
+	for _, username := range []string{ids.PuppetUsername(mx, false), ids.PuppetUsername(mx, true), ids.PuppetUsername(mx, true) + "-" + mark[:6]} {
+		u, err := s.puppetAccount(ctx, mx, username, name, mark)
 		if rocketchat.Says(err, "error-field-unavailable") {
-			continue // somebody else's name
+			continue // the name of another account
 		}
 		if err != nil {
 			return relay.Puppet{}, side(err)
@@ -100,14 +104,16 @@ func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (re
 	return relay.Puppet{}, fmt.Errorf("%w: the names for %s are taken", relay.ErrRefused, mx)
 }
 
-// puppetAccount makes an account, or finds the one that an earlier call made
-// whose answer was lost.
-func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name string) (rocketchat.User, error) {
+// puppetAccount creates an account, or finds the one that an earlier call created
+// whose answer was lost. That one carries the mark in its email address, which only
+// administrators see, and the role that only they can give. A name, a nickname or any
+// other field that people set themselves proves nothing.
+func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name, mark string) (rocketchat.User, error) {
 	password := make([]byte, 32)
 	_, _ = rand.Read(password) // never fails
 	u, err := s.Client.CreateUser(ctx, rocketchat.NewUser{
-		Username: username, Name: name, Email: username + "@matrix.invalid", Password: hex.EncodeToString(password),
-		Roles: []string{"user", "bot"}, Nickname: string(mx),
+		Username: username, Name: name, Email: markedEmail(mark), Password: hex.EncodeToString(password),
+		Roles: []string{"user", relay.PuppetRole}, Nickname: string(mx),
 	})
 	if err == nil || !rocketchat.Says(err, "error-field-unavailable") {
 		return u, err
@@ -116,11 +122,14 @@ func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name 
 	if lookErr != nil {
 		return u, lookErr
 	}
-	if ok && found.Nickname == string(mx) {
+	if ok && found.HasRole(relay.PuppetRole) && found.HasEmail(markedEmail(mark)) {
 		return found, nil
 	}
 	return u, err
 }
+
+// markedEmail is the address of a puppet's account. No mail can be sent to it.
+func markedEmail(mark string) string { return "puppet-" + mark + "@matrix.invalid" }
 
 // Rename implements relay.RocketChat.
 func (s *Side) Rename(ctx context.Context, p relay.Puppet, name string) error {

@@ -232,11 +232,11 @@ func (r *Relay) redactionToRocketChat(ctx context.Context, item queue.Item) erro
 		}
 		return outcome(item, r.unreact(ctx, reaction), "")
 	}
-	if edit, ok, err := r.Store.File(ctx, mxEdit(ids.MXEvent(target))); err != nil || ok {
+	if original, ok, err := r.Store.EditOf(ctx, ids.MXEvent(target)); err != nil || ok {
 		if err != nil {
 			return err
 		}
-		return r.unedit(ctx, item, ids.MXEvent(target), ids.MXEvent(edit.Target))
+		return r.unedit(ctx, item, ids.MXEvent(target), original)
 	}
 	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(target))
 	if err != nil {

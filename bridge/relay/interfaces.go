@@ -86,6 +86,19 @@ type Store interface {
 	// PutPuppet stores a puppet or its new names or token.
 	PutPuppet(ctx context.Context, p Puppet) error
 
+	// PuppetMark returns what the account of a Matrix user carries because the
+	// bridge made it: a secret that is made once, and stored before the account
+	// is.
+	PuppetMark(ctx context.Context, user ids.MXUser) (string, error)
+	// PuppetsAfter returns the first Matrix users after one that have a puppet,
+	// in the order of their addresses.
+	PuppetsAfter(ctx context.Context, after ids.MXUser, limit int) ([]ids.MXUser, error)
+
+	// EditOf returns the event that an edit made on Matrix replaced; ok is false
+	// when the event is no edit that crossed.
+	EditOf(ctx context.Context, event ids.MXEvent) (target ids.MXEvent, ok bool, err error)
+	PutEdit(ctx context.Context, event, target ids.MXEvent) error
+
 	// MarkKnown makes an item ID one that was added before: what it would
 	// report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error

@@ -45,7 +45,6 @@ const (
 	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
 	KindMXInvite  = "mx.invite"  // an invitation of a ghost: Invitation
-	KindMXHint    = "mx.hint"    // a ghost may have been invited by another server: the ghost
 	KindMXRoster  = "mx.roster"  // a room has just been bridged: its members join in Rocket.Chat; no payload
 )
 
@@ -160,6 +159,7 @@ type Relay struct {
 	ready  sync.Once
 	signs  signs
 	gate   gate
+	audit  audit
 }
 
 // Run delivers what is stored until ctx ends.
@@ -169,6 +169,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go(func() error { return r.worker.Run(ctx) })
 	g.Go(func() error { return r.runSigns(ctx) })
 	g.Go(func() error { return r.reconcileAll(ctx) })
+	g.Go(func() error { return r.auditPuppets(ctx) })
 	return g.Wait()
 }
 
@@ -270,8 +271,6 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.memberToRocketChat(ctx, item)
 	case KindMXInvite:
 		return nil, r.acceptInvitation(ctx, item)
-	case KindMXHint:
-		return nil, r.lookForInvitation(ctx, item)
 	case KindMXRoster:
 		return nil, r.rosterToRocketChat(ctx, item)
 	}

@@ -221,33 +221,6 @@ func (r *Relay) direct(ctx context.Context, caller RCPerson, target ids.MXUser) 
 	return r.start(ctx, p)
 }
 
-// hintAttempts is how often a hint is followed: it comes before the homeserver
-// has dealt with the invitation.
-const hintAttempts = 12
-
-// lookForInvitation asks the homeserver what a ghost is invited to.
-func (r *Relay) lookForInvitation(ctx context.Context, item queue.Item) error {
-	ghost := ids.MXUser(item.Payload)
-	if _, ok, err := r.Person(ctx, ghost); err != nil || !ok {
-		return outcome(item, err, "")
-	}
-	found, err := r.MX.Invitations(ctx, ghost)
-	if err != nil {
-		return outcome(item, err, "")
-	}
-	if len(found) == 0 {
-		if item.Attempts < hintAttempts {
-			return queue.Later(min(5*time.Second, 100*time.Millisecond<<item.Attempts), errors.New("no invitation yet"))
-		}
-		return nil
-	}
-	var items []queue.Item
-	for id, inv := range found {
-		items = append(items, InvitationItem(id, inv))
-	}
-	return r.Accept(ctx, items, nil)
-}
-
 // acceptInvitation lets a ghost join a Matrix room that its user was invited to,
 // and makes the Rocket.Chat side of it.
 func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {

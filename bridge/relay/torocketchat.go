@@ -37,7 +37,7 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	}
 	if e.Content.Replaces != "" {
 		// An edit can be taken back; by then its event says nothing any more.
-		if err := r.Store.PutFile(ctx, File{Source: mxEdit(ids.MXEvent(e.ID)), Target: e.Content.Replaces, At: time.Now()}); err != nil {
+		if err := r.Store.PutEdit(ctx, ids.MXEvent(e.ID), ids.MXEvent(e.Content.Replaces)); err != nil {
 			return nil, err
 		}
 		return r.editInRocketChat(ctx, item, p, puppet, e)

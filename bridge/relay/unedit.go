@@ -9,9 +9,6 @@ import (
 	"appliance/bridge/queue"
 )
 
-// mxEdit names in the store what an edit was of.
-func mxEdit(event ids.MXEvent) string { return "mx:edit:" + string(event) }
-
 // unedit follows when somebody on Matrix takes an edit back: the message becomes
 // what its newest other version says.
 func (r *Relay) unedit(ctx context.Context, item queue.Item, gone, target ids.MXEvent) error {

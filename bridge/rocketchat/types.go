@@ -3,7 +3,9 @@ package rocketchat
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -68,6 +70,21 @@ type User struct {
 	Nickname string   `json:"nickname"`
 	// AvatarETag changes with the picture; "" when there is none.
 	AvatarETag string `json:"avatarETag"`
+	// Emails are shown to administrators only.
+	Emails []Email `json:"emails"`
+}
+
+// An Email is an address of a user.
+type Email struct {
+	Address string `json:"address"`
+}
+
+// HasRole reports whether the user has a role in the workspace.
+func (u User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
+
+// HasEmail reports whether an address is one of the user's.
+func (u User) HasEmail(address string) bool {
+	return slices.ContainsFunc(u.Emails, func(e Email) bool { return strings.EqualFold(e.Address, address) })
 }
 
 // Ref returns the short form.

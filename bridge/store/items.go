@@ -304,8 +304,12 @@ func (s *Store) Prune(ctx context.Context, now time.Time) error {
 	if _, err := s.db.ExecContext(ctx, `DELETE FROM done WHERE at < $1`, now.Add(-keepDone).UnixMilli()); err != nil {
 		return err
 	}
-	// Captions are edited for as long as anybody likes; only what waits for
-	// its message can be forgotten.
-	_, err := s.db.ExecContext(ctx, `DELETE FROM media WHERE at < $1 AND source LIKE 'mx:%'`, now.Add(-keepDone).UnixMilli())
+	// A file is needed for as long as its message: captions are edited years later.
+	// One that no message shows was uploaded for nothing.
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM media WHERE at < $1 AND source LIKE 'mx:%'
+		AND NOT EXISTS (SELECT 1 FROM links WHERE mx_event = substr(source, 4))`, now.Add(-keepDone).UnixMilli()); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(ctx, `DELETE FROM edits WHERE NOT EXISTS (SELECT 1 FROM links WHERE mx_event = target)`)
 	return err
 }

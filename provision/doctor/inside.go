@@ -134,6 +134,7 @@ func (p Patient) queue(ctx context.Context) finding.Finding {
 		Waiting, Buried int64
 		Oldest          time.Time `json:"oldest_waiting"`
 		ConfigError     string    `json:"config_error"`
+		Doubtful        []string  `json:"doubtful_puppets"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
 		return finding.Failure("the bridge does not say what waits", outcome(status, err), "see: appliance logs bridge")
@@ -143,6 +144,10 @@ func (p Patient) queue(ctx context.Context) finding.Finding {
 		lag = p.Now().Sub(s.Oldest)
 	}
 	switch {
+	case len(s.Doubtful) > 0:
+		return finding.Failure(fmt.Sprintf("the bridge did not create the account of %s", strings.Join(s.Doubtful, ", ")),
+			"it lacks the role bot, so it may belong to a person who reads what is meant for the Matrix user",
+			"open Administration > Users in Rocket.Chat: deactivate the account if a person signs in with it, otherwise give it the role bot")
 	case s.ConfigError != "":
 		return finding.Warning("the bridge goes on with its old configuration", s.ConfigError, "mend config/bridge/bridge.yaml; it is read again when it is saved")
 	case !s.Enabled:

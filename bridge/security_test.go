@@ -1,0 +1,146 @@
+package bridge_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// A person who gives herself the name and the nickname that the account of a Matrix
+// user will have must not become that account.
+func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	alice, mallory := w.rc.CreateUser("alice"), w.rc.CreateUser("mallory")
+	bob := w.far.Register("bob", "Bob Builder")
+	username := ids.PuppetUsername(ids.MXUser(bob.ID), false)
+	w.call(mallory, http.MethodPost, "users.updateOwnBasicInfo", map[string]any{"data": map[string]any{"username": username, "nickname": bob.ID}}, nil)
+	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
+	mxRoom, _ := bob.AcceptInvitation()
+	bob.Send(mxRoom, "for alice alone")
+	dm := w.directWith("alice", "bob_")
+	if members := w.rc.Members(dm); slices.Contains(members, username) {
+		t.Fatalf("%s of mallory reads what bob writes to alice: the room has %q", username, members)
+	}
+	w.rc.WaitFor(t, dm, "for alice alone")
+	var rooms struct {
+		Update []struct {
+			ID string `json:"_id"`
+		} `json:"update"`
+	}
+	w.call(mallory, http.MethodGet, "rooms.get", nil, &rooms)
+	for _, r := range rooms.Update {
+		if r.ID == dm {
+			t.Error("mallory is in the direct room of bob and alice")
+		}
+	}
+}
+
+// An account whose creation was not answered is found again, because it carries what
+// only the bridge knows.
+func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	w.rc.LoseNext("POST /api/v1/users.create")
+	room := bob.CreateRoom("", true, w.alice())
+	w.hint(room, w.alice(), bob.ID)
+	mxtest.WaitFor(t, "alice to join", func() bool { return bob.Members(room)[w.alice()] == "join" })
+	dm := w.directWith("alice", "bob_")
+	if got, want := w.puppetOf(dm, "alice"), ids.PuppetUsername(ids.MXUser(bob.ID), false); got != want {
+		t.Errorf("bob speaks as %s, want %s", got, want)
+	}
+}
+
+// Accounts that an earlier release took over are reported.
+func TestAnAccountThatIsNoBotIsReported(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	alice := w.rc.CreateUser("alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
+	bob.AcceptInvitation()
+	puppet := w.puppetOf(w.directWith("alice", "bob_"), "alice")
+	if doubtful := w.status().Doubtful; len(doubtful) != 0 {
+		t.Errorf("reported: %q", doubtful)
+	}
+	w.call(w.rc.Admin(), http.MethodPost, "roles.removeUserFromRole", map[string]any{"roleId": "bot", "username": puppet}, nil)
+	w.compareOften()
+	mxtest.WaitFor(t, "the account to be reported", func() bool { return slices.Equal(w.status().Doubtful, []string{bob.ID}) })
+}
+
+type bridgeStatus struct {
+	Doubtful []string `json:"doubtful_puppets"`
+	Waiting  int      `json:"waiting"`
+}
+
+func (w *world) status() (s bridgeStatus) {
+	w.t.Helper()
+	res, err := http.Get(w.url + "/status")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// rawHint sends what anybody can send to the mirrored address.
+func (w *world) rawHint(body string) int {
+	w.t.Helper()
+	req, _ := http.NewRequest(http.MethodPut, w.url+"/hint/invite", strings.NewReader(body))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0 // refused in the middle of the body
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+func inviteOf(ghost string) string {
+	return fmt.Sprintf(`{"type":"m.room.member","room_id":"!r:far","state_key":%q,"sender":"@m:far","content":{"membership":"invite"}}`, ghost)
+}
+
+// Hints come from anybody: they must cost no disk, little memory and little log.
+func TestAttackHintsWithoutEnd(t *testing.T) {
+	w := newWorld(t, &rctest.Server{Polite: true})
+	before := len(w.log.String())
+	huge := "@" + strings.Repeat("a", 1<<20) + ":" + w.home.Name
+	for range 30 {
+		w.rawHint(inviteOf(huge))
+	}
+	long := "@" + strings.Repeat("b", 300) + ":" + w.home.Name
+	w.rawHint(inviteOf(long))
+	for n := range 2000 {
+		if status := w.rawHint(inviteOf(fmt.Sprintf("@nobody%d:%s", n, w.home.Name))); status != http.StatusOK {
+			t.Fatalf("hint %d: status %d", n, status)
+		}
+	}
+	if waiting := w.status().Waiting; waiting != 0 {
+		t.Errorf("%d anonymous hints were stored", waiting)
+	}
+	for _, line := range strings.Split(w.log.String()[before:], "\n") {
+		if len(line) > 2000 {
+			t.Errorf("a line of %d bytes was logged: %.100s…", len(line), line)
+		}
+	}
+	if info, err := os.Stat(w.dir + "/bridge.db"); err != nil || info.Size() > 1<<20 {
+		t.Errorf("the database has %d bytes, %v", info.Size(), err)
+	}
+	// A person who is invited meanwhile is found.
+	w.rc.CreateUser("alice")
+	bob := w.far.Register("bob", "Bob Builder")
+	room := bob.CreateRoom("plans", false, w.alice())
+	w.hint(room, w.alice(), bob.ID)
+	mxtest.WaitFor(t, "alice to join", func() bool { return bob.Members(room)[w.alice()] == "join" })
+}
