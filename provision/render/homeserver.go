@@ -17,6 +17,16 @@ type homeserverFields struct {
 	MacaroonSecret, FormSecret             string
 	CacheMB                                int
 	PrivateNetworks                        bool
+	DenyNetworks                           []string
+}
+
+// denyNetworks are the addresses that are nobody's on the internet: a server that
+// has one of them as its own would make the homeserver ask this host's neighbours.
+// They are those of the IANA registries for special purposes, RFC 6890.
+var denyNetworks = []string{
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+	"::/128", "::1/128", "100::/64", "2001:db8::/32", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
 }
 
 func (in Input) homeserver(put putter) error {
@@ -33,7 +43,7 @@ func (in Input) homeserver(put putter) error {
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
-		PrivateNetworks: a.FederationPrivateNetworks,
+		PrivateNetworks: a.FederationPrivateNetworks, DenyNetworks: denyNetworks,
 	}
 	if !a.BundledHomeserver() {
 		registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())

@@ -11,7 +11,7 @@ func (in Input) memory() limits {
 	total := max(in.Host.MemoryMB, 1900)
 	share := func(percent, low, high int) int { return min(max(total*percent/100, low), high) }
 	return limits{
-		nginx:      share(3, 96, 512),
+		nginx:      share(3, 128, 512),
 		rocketchat: share(45, 1024, 4096),
 		mongo:      share(25, 640, 8192),
 		homeserver: share(18, 384, 4096),
@@ -20,6 +20,10 @@ func (in Input) memory() limits {
 		certs:      64,
 	}
 }
+
+// connections is how many connections each of nginx's two processes may have: 32
+// kB for each in what is left beside 64 MB for bodies, which lie in memory.
+func (m limits) connections() int { return (m.nginx - 64) * 16 }
 
 func (m limits) write(v *variables) {
 	v.setf("NGINX_MEMORY", "%dm", m.nginx)

@@ -8,6 +8,7 @@ type nginxFields struct {
 	SiteURL            string
 	FederationAddress  string
 	HSTS               bool
+	Connections        int // of each process
 	SynapseAdmin       bool
 	Homeserver         bool   // is ours
 	RocketChat         bool   // is ours
@@ -20,7 +21,8 @@ func nginxData(in Input) nginxFields {
 		Domain: a.Domain, ServerName: a.ServerName, Hosts: a.Hosts(),
 		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
 		// Browsers would not let anybody past an authority they do not know.
-		HSTS:       a.TLS != answers.Internal,
-		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
+		HSTS:        a.TLS != answers.Internal,
+		Connections: in.memory().connections(),
+		Homeserver:  a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
 	}
 }

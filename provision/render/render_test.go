@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -268,5 +269,45 @@ func TestAllServicesFitASmallHost(t *testing.T) {
 	}
 	if total == 0 || total > 2048+1024 {
 		t.Errorf("limits add up to %d MB", total)
+	}
+}
+
+// TestHomeserversAskNoNeighbours reads the list as Dendrite does: another server
+// chooses its own address, so none of a closed network may be asked.
+func TestHomeserversAskNoNeighbours(t *testing.T) {
+	var dendrite struct {
+		Federation struct {
+			Deny []string `yaml:"deny_networks"`
+		} `yaml:"federation_api"`
+	}
+	var synapse struct {
+		Deny []string `yaml:"ip_range_blacklist"`
+	}
+	for file, to := range map[string]any{"config/homeserver/dendrite.yaml": &dendrite, "config/homeserver/homeserver.yaml": &synapse} {
+		name := map[bool]string{true: "minimal", false: "synapse"}[to == any(&dendrite)]
+		if err := yaml.Unmarshal(tree(t, name)[file].Data, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for server, list := range map[string][]string{"Dendrite": dendrite.Federation.Deny, "Synapse": synapse.Deny} {
+		denied := func(address string) bool {
+			return slices.ContainsFunc(list, func(network string) bool {
+				_, n, err := net.ParseCIDR(network)
+				return err == nil && n.Contains(net.ParseIP(address))
+			})
+		}
+		for _, closed := range []string{
+			"0.0.0.0", "0.1.2.3", "10.1.1.1", "127.0.0.1", "127.9.9.9", "172.18.0.2", "192.168.1.1", "169.254.169.254", "100.64.0.1", "198.18.0.1", "198.19.255.1",
+			"224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80:0:0:1::1", "febf::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+		} {
+			if !denied(closed) {
+				t.Errorf("%s asks %s", server, closed)
+			}
+		}
+		for _, open := range []string{"1.1.1.1", "198.17.0.1", "198.20.0.1", "172.32.0.1", "2606:4700::1111", "64:ff9b::101:101"} {
+			if denied(open) {
+				t.Errorf("%s does not ask %s", server, open)
+			}
+		}
 	}
 }

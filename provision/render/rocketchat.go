@@ -14,6 +14,9 @@ var settings = append([][2]string{{"Show_Setup_Wizard", "completed"}}, NeededSet
 
 // NeededSettings are what the bridge counts on.
 var NeededSettings = [][2]string{
+	// The bridge subscribes to several streams of each room on one connection.
+	{"DDP_Rate_Limit_Connection_Enabled", "false"},
+	{"DDP_Rate_Limit_User_Enabled", "false"},
 	{"DDP_Rate_Limit_User_By_Method_Enabled", "false"},
 	{"DDP_Rate_Limit_Connection_By_Method_Enabled", "false"},
 	{"Message_AllowUnrecognizedSlashCommand", "true"},
