@@ -16,7 +16,6 @@ import (
 
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
-	"appliance/bridge/secret"
 )
 
 // Front is the HTTP face of Commands.
@@ -25,6 +24,7 @@ type Front struct {
 	target   *url.URL
 	proxy    *httputil.ReverseProxy
 	http     *http.Client
+	callers  callers
 }
 
 // NewFront returns a front that passes on to the Rocket.Chat at base.
@@ -58,7 +58,7 @@ func (f *Front) Routes(mux *http.ServeMux) {
 }
 
 const (
-	maxBody = 1 << 20
+	maxBody = 128 << 10
 	// runFor bounds a command: an invitation waits for another server.
 	runFor = 55 * time.Second
 )
@@ -75,7 +75,9 @@ func (f *Front) commandsRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err, status := f.run(r, body.Command, body.Params, body.RoomID); err != nil {
-		reply(w, status, map[string]any{"success": false, "error": words(err)})
+		if !busy(w, err) {
+			reply(w, status, map[string]any{"success": false, "error": words(err)})
+		}
 		return
 	}
 	reply(w, http.StatusOK, map[string]any{"result": nil, "success": true})
@@ -106,6 +108,9 @@ func (f *Front) slashCommand(w http.ResponseWriter, r *http.Request) {
 	p := call.Params[0]
 	result := map[string]any{"msg": "result", "id": call.ID, "result": nil}
 	if err, status := f.run(r, p.Cmd, p.Params, p.Msg.RoomID); err != nil {
+		if busy(w, err) {
+			return
+		}
 		if status == http.StatusUnauthorized {
 			reply(w, status, map[string]any{"status": "error", "message": words(err)})
 			return
@@ -156,20 +161,34 @@ var errLogin = &relay.SayError{Text: "You must be logged in to do this."}
 func (f *Front) run(r *http.Request, name, params, room string) (err error, status int) { //nolint:revive // the status belongs to the error
 	ctx, cancel := context.WithTimeout(r.Context(), runFor)
 	defer cancel()
-	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
-	if userID == "" || token == "" {
+	caller, address := callerOf(r, f.Commands.Client)
+	if caller == nil {
 		return errLogin, http.StatusUnauthorized
 	}
-	caller := f.Commands.Client.As(userID, secret.New(token))
-	user, err := caller.Me(ctx)
+	user, ok, err := f.callers.who(ctx, caller, address)
 	switch {
-	case rocketchat.Status(err) == http.StatusUnauthorized:
-		return errLogin, http.StatusUnauthorized
 	case err != nil:
 		return err, http.StatusBadGateway
+	case !ok:
+		return errLogin, http.StatusUnauthorized
 	}
 	err = f.Commands.run(ctx, request{caller: caller, user: user, name: strings.ToLower(name), params: params, room: room})
 	return err, http.StatusBadRequest
+}
+
+// busy answers a caller who has to wait, as Rocket.Chat's own limiter does, and
+// reports whether that is so.
+func busy(w http.ResponseWriter, err error) bool {
+	wait, ok := errors.AsType[*busyError](err)
+	if e, refused := errors.AsType[*rocketchat.Error](err); refused && e.Status == http.StatusTooManyRequests {
+		wait, ok = &busyError{e.RetryAfter}, true
+	}
+	if !ok {
+		return false
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
+	reply(w, http.StatusTooManyRequests, map[string]any{"success": false, "error": wait.Error() + " [error-too-many-requests]", "errorType": "error-too-many-requests"})
+	return true
 }
 
 // words returns what may be shown of an error.

@@ -32,6 +32,7 @@ type Client struct {
 	base     string
 	userID   string
 	token    secret.String
+	from     string        // address for which it calls, "" for its own
 	http     *http.Client  // for answers of JSON: all of it within a minute
 	stream   *http.Client  // for files: as long as something moves
 	patience time.Duration // how long nothing may move
@@ -75,6 +76,15 @@ func follow(req *http.Request, via []*http.Request) error {
 func (c *Client) As(userID string, token secret.String) *Client {
 	other := *c
 	other.userID, other.token = userID, token
+	return &other
+}
+
+// From returns a client whose calls count as those of another address, by which
+// Rocket.Chat limits them. It believes that of a server that it stands behind
+// (HTTP_FORWARDED_COUNT); an empty address is the client's own.
+func (c *Client) From(address string) *Client {
+	other := *c
+	other.from = address
 	return &other
 }
 
@@ -167,6 +177,10 @@ func (c *Client) call(ctx context.Context, method, endpoint string, query url.Va
 
 // sign adds the caller's credentials.
 func (c *Client) sign(req *http.Request) {
+	if c.from != "" {
+		req.Header.Set("X-Forwarded-For", c.from)
+		req.Header.Set("X-Real-IP", c.from)
+	}
 	if c.userID != "" {
 		req.Header.Set("X-User-Id", c.userID)
 		req.Header.Set("X-Auth-Token", c.token.Reveal())

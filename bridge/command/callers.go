@@ -1,0 +1,155 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
+)
+
+const (
+	// rememberedFor is how long Rocket.Chat's word about a token counts: long
+	// enough for somebody in a hurry, short enough for a token that has ended.
+	rememberedFor = 20 * time.Second
+	// remembered bounds how many tokens and how many addresses are kept.
+	remembered = 4096
+	// attemptsFor and maxAttempts bound how often an address may come with a token
+	// that Rocket.Chat does not know. Rocket.Chat itself allows ten such questions a
+	// minute, of all who share an address with the bridge where it does not take
+	// the caller's from the bridge.
+	attemptsFor = time.Minute
+	maxAttempts = 8
+)
+
+// A busyError says that somebody has to wait.
+type busyError struct{ wait time.Duration }
+
+func (e *busyError) Error() string { return fmt.Sprintf("too many requests, wait %d s", e.seconds()) }
+
+func (e *busyError) seconds() int { return max(1, int((e.wait+time.Second-1)/time.Second)) }
+
+// callers knows for a moment whose tokens are whose, so that Rocket.Chat is not
+// asked again for each command and not at all for those who guess.
+type callers struct {
+	mu       sync.Mutex
+	tokens   map[[sha256.Size]byte]verdict
+	attempts map[string]attempts // by address
+}
+
+type verdict struct {
+	user  rocketchat.User
+	known bool
+	until time.Time
+}
+
+type attempts struct {
+	n     int // those that failed, and those whose answer is not there yet
+	until time.Time
+}
+
+// who finds out whose request it is. ok is false when Rocket.Chat does not know
+// the token. The error is a *busyError for an address that has guessed too often.
+func (c *callers) who(ctx context.Context, client *rocketchat.Client, address string) (user rocketchat.User, ok bool, err error) {
+	key := sha256.Sum256([]byte(client.UserID() + "\x00" + client.Token().Reveal()))
+	now := time.Now()
+	c.mu.Lock()
+	if v, found := c.tokens[key]; found && now.Before(v.until) {
+		c.mu.Unlock()
+		return v.user, v.known, nil
+	}
+	wait := c.attempt(address, now)
+	c.mu.Unlock()
+	if wait > 0 {
+		return user, false, &busyError{wait}
+	}
+	user, err = client.Me(ctx)
+	refused := rocketchat.Status(err) == http.StatusUnauthorized
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !refused {
+		c.forgive(address)
+	}
+	if err != nil && !refused {
+		return user, false, err
+	}
+	if c.tokens == nil {
+		c.tokens = map[[sha256.Size]byte]verdict{}
+	}
+	trim(c.tokens, func(v verdict) bool { return now.After(v.until) })
+	c.tokens[key] = verdict{user, !refused, now.Add(rememberedFor)}
+	return user, !refused, nil
+}
+
+// attempt counts a question for an address, or says how long it has to wait.
+func (c *callers) attempt(address string, now time.Time) time.Duration {
+	a := c.attempts[address]
+	if !now.Before(a.until) {
+		a = attempts{until: now.Add(attemptsFor)}
+	}
+	if a.n >= maxAttempts {
+		return a.until.Sub(now)
+	}
+	a.n++
+	if c.attempts == nil {
+		c.attempts = map[string]attempts{}
+	}
+	trim(c.attempts, func(a attempts) bool { return now.After(a.until) })
+	c.attempts[address] = a
+	return 0
+}
+
+// forgive takes back a question that was not a guess.
+func (c *callers) forgive(address string) {
+	if a, ok := c.attempts[address]; ok && a.n > 0 {
+		a.n--
+		c.attempts[address] = a
+	}
+}
+
+// trim makes room in a map that is full: old entries go, and if there is none,
+// any one.
+func trim[K comparable, V any](m map[K]V, old func(V) bool) {
+	if len(m) < remembered {
+		return
+	}
+	for k, v := range m {
+		if old(v) {
+			delete(m, k)
+		}
+	}
+	for k := range m {
+		if len(m) < remembered {
+			return
+		}
+		delete(m, k)
+	}
+}
+
+// callerOf returns a client with the credentials of a request, and its address:
+// the one that the web server has put in place of what the visitor claimed.
+func callerOf(r *http.Request, bridge *rocketchat.Client) (client *rocketchat.Client, address string) {
+	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
+	if userID == "" || token == "" || len(userID)+len(token) > 1024 {
+		return nil, ""
+	}
+	address = r.Header.Get("X-Real-Ip")
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		address, _, _ = net.SplitHostPort(r.RemoteAddr)
+		ip, _ = netip.ParseAddr(address)
+	}
+	client = bridge.As(userID, secret.New(token)).From(address)
+	if ip.Is6() && !ip.Is4In6() { // the least that somebody gets
+		if half, err := ip.Prefix(64); err == nil {
+			address = half.String()
+		}
+	}
+	return client, address
+}
