@@ -51,11 +51,11 @@ func (m *Memory) Add(ctx context.Context, now time.Time, items ...Item) (int, er
 }
 
 // Claim implements Backend.
-func (m *Memory) Claim(_ context.Context, now time.Time, lease time.Duration) (Item, bool, error) {
+func (m *Memory) Claim(_ context.Context, class Class, now time.Time, lease time.Duration) (Item, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range m.lanes {
-		if len(l.items) > 0 && !l.due.After(now) && !l.held.After(now) {
+	for name, l := range m.lanes {
+		if ClassOf(name) == class && len(l.items) > 0 && !l.due.After(now) && !l.held.After(now) {
 			l.held = now.Add(lease)
 			it := l.items[0]
 			l.items[0].Attempts++
@@ -66,13 +66,13 @@ func (m *Memory) Claim(_ context.Context, now time.Time, lease time.Duration) (I
 }
 
 // Next implements Backend.
-func (m *Memory) Next(context.Context) (time.Time, bool, error) {
+func (m *Memory) Next(_ context.Context, class Class) (time.Time, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var at time.Time
 	ok := false
-	for _, l := range m.lanes {
-		if len(l.items) == 0 || !l.held.IsZero() {
+	for name, l := range m.lanes {
+		if ClassOf(name) != class || len(l.items) == 0 || !l.held.IsZero() {
 			continue
 		}
 		if !ok || l.due.Before(at) {

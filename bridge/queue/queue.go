@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,6 +33,31 @@ type Item struct {
 	Failures int
 }
 
+// A Class of lanes has workers of its own, so that slow deliveries of one class do not
+// keep the workers of another busy.
+type Class int
+
+// The classes.
+const (
+	Messages Class = iota
+	Files          // files that follow their messages; they may take minutes each
+	Classes  int   = iota
+)
+
+// filesSuffix ends the name of a lane of files.
+const filesSuffix = ":files"
+
+// FilesLane returns the lane for the files of a lane's messages.
+func FilesLane(lane string) string { return lane + filesSuffix }
+
+// ClassOf returns the class of a lane.
+func ClassOf(lane string) Class {
+	if strings.HasSuffix(lane, filesSuffix) {
+		return Files
+	}
+	return Messages
+}
+
 // A Receipt says where a part of a delivered message ended up.
 type Receipt struct {
 	Part      int
@@ -48,13 +74,13 @@ type Backend interface {
 	// Add stores items in this order, all or none, and returns how many were
 	// new: an item whose ID was ever added is left out.
 	Add(ctx context.Context, now time.Time, items ...Item) (int, error)
-	// Claim returns the oldest item of a lane whose turn has come and that
-	// nobody holds, holds its lane until the lease ends, and counts the
+	// Claim returns the oldest item of a lane of a class whose turn has come and
+	// that nobody holds, holds its lane until the lease ends, and counts the
 	// attempt. ok is false when there is none.
-	Claim(ctx context.Context, now time.Time, lease time.Duration) (item Item, ok bool, err error)
-	// Next returns when a lane that nobody holds will have its turn. ok is
-	// false when nothing waits.
-	Next(ctx context.Context) (at time.Time, ok bool, err error)
+	Claim(ctx context.Context, class Class, now time.Time, lease time.Duration) (item Item, ok bool, err error)
+	// Next returns when a lane of a class that nobody holds will have its turn.
+	// ok is false when nothing waits.
+	Next(ctx context.Context, class Class) (at time.Time, ok bool, err error)
 	// Renew holds the lane of an item that was claimed for longer.
 	Renew(ctx context.Context, item Item, until time.Time) error
 	// Done removes the item and stores the receipts, in one transaction, and
@@ -122,6 +148,8 @@ type Worker struct {
 	Buried func(context.Context, Item, error)
 	// Paused is asked before each claim; nil means never.
 	Paused func() bool
+	// Class is what lanes are served.
+	Class Class
 	// Lanes is how many lanes are served at once.
 	Lanes int
 	Log   *slog.Logger
@@ -199,7 +227,7 @@ func (w *Worker) claim(ctx context.Context) (Item, bool, error) {
 	if ctx.Err() != nil || (w.Paused != nil && w.Paused()) {
 		return Item{}, false, nil
 	}
-	item, ok, err := w.Backend.Claim(ctx, time.Now(), lease)
+	item, ok, err := w.Backend.Claim(ctx, w.Class, time.Now(), lease)
 	if err != nil && ctx.Err() == nil {
 		return Item{}, false, fmt.Errorf("claim an item: %w", err)
 	}
@@ -210,7 +238,7 @@ func (w *Worker) claim(ctx context.Context) (Item, bool, error) {
 func (w *Worker) wait(ctx context.Context) error {
 	d := idle
 	if w.Paused == nil || !w.Paused() {
-		at, ok, err := w.Backend.Next(ctx)
+		at, ok, err := w.Backend.Next(ctx, w.Class)
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("look for the next item: %w", err)
 		}

@@ -93,7 +93,7 @@ func TestPermanentIsBuriedAtOnceAndTheLaneGoesOn(t *testing.T) {
 		if told != "m1: the file is too large" {
 			t.Errorf("told %q", told)
 		}
-		if _, waiting, _ := b.Next(t.Context()); waiting {
+		if _, waiting, _ := b.Next(t.Context(), queue.Messages); waiting {
 			t.Error("m2 still waits")
 		}
 	})
@@ -126,7 +126,7 @@ func TestStoppingDoesNotUseUpAFailure(t *testing.T) {
 		})
 		synctest.Wait()
 		stop()
-		it, ok, _ := b.Claim(t.Context(), time.Now(), time.Minute)
+		it, ok, _ := b.Claim(t.Context(), queue.Messages, time.Now(), time.Minute)
 		if !ok || it.Failures != 0 || it.Attempts != 1 {
 			t.Errorf("item = %+v, %v", it, ok)
 		}

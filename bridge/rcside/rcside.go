@@ -176,7 +176,8 @@ func (s *Side) Direct(ctx context.Context, p relay.Puppet, with relay.RCPerson) 
 }
 
 // asPuppet runs f with the puppet's token. Tokens end: with time, with a
-// deactivation, or because too many were issued. Then it gets a new one.
+// deactivation, or because too many were issued. Then it gets a new one. An account
+// that was deleted or deactivated gets none: that is relay.ErrNoAccount.
 func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.Client.As(string(p.RCUser), p.Token))
 	if rocketchat.Status(err) != http.StatusUnauthorized {
@@ -184,13 +185,26 @@ func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.
 	}
 	token, err := s.Client.CreateToken(ctx, string(p.RCUser), s.CreateTokenSecret)
 	if err != nil {
-		return side(err)
+		return s.withoutAccount(ctx, p, err)
 	}
 	p.Token = token
 	if err := s.Store.PutPuppet(ctx, p); err != nil {
 		return err
 	}
-	return side(f(s.Client.As(string(p.RCUser), token)))
+	if err = f(s.Client.As(string(p.RCUser), token)); rocketchat.Status(err) == http.StatusUnauthorized {
+		return s.withoutAccount(ctx, p, err)
+	}
+	return side(err)
+}
+
+// withoutAccount returns err as relay.ErrNoAccount when the account of a puppet was
+// deleted or deactivated.
+func (s *Side) withoutAccount(ctx context.Context, p relay.Puppet, err error) error {
+	is, ok, lookErr := s.Client.UserByID(ctx, string(p.RCUser))
+	if lookErr == nil && (!ok || !is.Active) {
+		return fmt.Errorf("%w: %w", relay.ErrNoAccount, err)
+	}
+	return side(err)
 }
 
 var notInSlug = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)

@@ -31,7 +31,7 @@ const latePart = 100
 // RCFile names an upload of Rocket.Chat in the store.
 func RCFile(file string) string { return "rc:" + file }
 
-// late names the lane of files that follow later, and their items.
+// late names the item of files that follow later.
 func late(name string) string { return name + ":files" }
 
 // filesToMatrix carries the files of a message and returns their events, each
@@ -80,7 +80,7 @@ func (r *Relay) laterToMatrix(ctx context.Context, m rocketchat.Message, missing
 		return err
 	}
 	room := ids.RCRoom(m.RoomID)
-	return r.Accept(ctx, []queue.Item{{ID: late("rc:" + m.ID), Lane: late(RCLane(room)), Kind: KindRCFiles, Payload: payload}}, nil)
+	return r.Accept(ctx, []queue.Item{{ID: late("rc:" + m.ID), Lane: queue.FilesLane(RCLane(room)), Kind: KindRCFiles, Payload: payload}}, nil)
 }
 
 // refusedFile reports whether no repetition will carry a file.

@@ -66,8 +66,11 @@ func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.E
 		return r.RC.Upload(ctx, puppet, p.RCRoom, Media{Name: convert.FileName(e.Name(), kind), Type: kind, Size: media.Size, Body: &counter{r: body, c: media.Body}})
 	}
 	file, err := try()
-	if !errors.Is(err, ErrForbidden) || p.RCType == directRoom {
+	switch {
+	case !errors.Is(err, ErrForbidden):
 		return file, err
+	case p.RCType == directRoom:
+		return "", errors.Join(ErrOutsider, err)
 	}
 	// The puppet is not in the room: it is let in, as for a message.
 	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
@@ -97,7 +100,7 @@ func (r *Relay) mediaToRocketChat(ctx context.Context, item queue.Item, p Portal
 		r.tellOnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
 	case item.Kind == KindMXMessage && item.Attempts >= fileAttempts && ctx.Err() == nil:
 		r.Log.Warn("a file follows later", "item", item.ID, "err", err)
-		if err := r.Accept(ctx, []queue.Item{{ID: late(e.ID), Lane: late(MXLane(p.MXRoom)), Kind: KindMXFile, Payload: item.Payload}}, nil); err != nil {
+		if err := r.Accept(ctx, []queue.Item{{ID: late(e.ID), Lane: queue.FilesLane(MXLane(p.MXRoom)), Kind: KindMXFile, Payload: item.Payload}}, nil); err != nil {
 			return nil, err
 		}
 	default:
@@ -158,7 +161,7 @@ func (r *Relay) lateFileToRocketChat(ctx context.Context, item queue.Item) ([]qu
 	if err != nil || !ok {
 		return nil, err
 	}
-	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := r.speaker(ctx, p, ids.MXUser(e.Sender))
 	if err != nil {
 		return nil, outcome(item, err, "")
 	}

@@ -33,6 +33,12 @@ var (
 	ErrRefused = errors.New("was refused")
 	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
 	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
+	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
+	// ErrRefused too.
+	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
+	// ErrOutsider: a person who is not in a direct room wants to write there. It is
+	// an ErrRefused too.
+	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)
 )
 
 // A WaitError is an answer that says when to come back.

@@ -152,6 +152,7 @@ type Relay struct {
 	ReconcileEvery time.Duration
 
 	worker queue.Worker
+	files  queue.Worker // for files that follow their messages
 
 	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
 	joined sync.Map // struct{} by membership: what we know to be joined
@@ -167,6 +168,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.init()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.worker.Run(ctx) })
+	g.Go(func() error { return r.files.Run(ctx) })
 	g.Go(func() error { return r.runSigns(ctx) })
 	g.Go(func() error { return r.reconcileAll(ctx) })
 	g.Go(func() error { return r.auditPuppets(ctx) })
@@ -177,23 +179,31 @@ func (r *Relay) Run(ctx context.Context) error {
 func (r *Relay) Wake() {
 	r.init()
 	r.worker.Wake()
+	r.files.Wake()
 }
 
 // Follow makes the sides read what Live says now is to be read.
 func (r *Relay) Follow() { r.RC.Follow() }
 
-// lanes is how many portals and directions are served at once. Each waits for
-// the network most of the time.
-const lanes = 64
+const (
+	// lanes is how many portals and directions are served at once. Each waits for
+	// the network most of the time.
+	lanes = 64
+	// fileLanes is how many files that follow their messages are carried at once.
+	fileLanes = 16
+)
 
 func (r *Relay) init() {
 	r.ready.Do(func() {
-		r.worker.Backend = r.Store
-		r.worker.Deliver = r.Deliver
-		r.worker.Buried = r.tellSender
-		r.worker.Paused = func() bool { return !r.Live().Enabled }
-		r.worker.Lanes = lanes
-		r.worker.Log = r.Log
+		for w, class := range map[*queue.Worker]queue.Class{&r.worker: queue.Messages, &r.files: queue.Files} {
+			w.Backend = r.Store
+			w.Class = class
+			w.Deliver = r.Deliver
+			w.Buried = r.tellSender
+			w.Paused = func() bool { return !r.Live().Enabled }
+			w.Log = r.Log
+		}
+		r.worker.Lanes, r.files.Lanes = lanes, fileLanes
 		r.signs.init()
 	})
 }

@@ -31,7 +31,7 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if err := r.admit(item, ids.MXUser(e.Sender)); err != nil {
 		return nil, err
 	}
-	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := r.speaker(ctx, p, ids.MXUser(e.Sender))
 	if err != nil {
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
@@ -61,6 +61,19 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	r.toBeRead(p, ids.MXEvent(e.ID))
 	r.MX.Follow(p.MXReader)
 	return receipts, nil
+}
+
+// speaker returns the puppet of a person who speaks in a portal's room. A direct room
+// has the people it began with: nobody else gets an account for it.
+func (r *Relay) speaker(ctx context.Context, p Portal, user ids.MXUser) (Puppet, error) {
+	if p.RCType == directRoom {
+		puppet, ok, err := r.Store.PuppetByMX(ctx, user)
+		if err == nil && !ok {
+			err = ErrOutsider
+		}
+		return puppet, err
+	}
+	return r.puppet(ctx, user, "")
 }
 
 // messageOf returns the message that an event is in Rocket.Chat, in this room.
@@ -138,6 +151,9 @@ func (r *Relay) say(ctx context.Context, p Portal, puppet Puppet, id, thread ids
 	if !errors.Is(err, ErrForbidden) {
 		return err
 	}
+	if p.RCType == directRoom {
+		return errors.Join(ErrOutsider, err)
+	}
 	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
 		return err
 	}
@@ -165,10 +181,7 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 		if !r.allowed(user) {
 			return nil // may be there, but not here
 		}
-		puppet, perr := r.puppet(ctx, user, e.Content.Name)
-		if err = perr; err == nil && p.RCType != directRoom {
-			err = r.RC.Add(ctx, p, puppet.RCUser)
-		}
+		err = r.joinedOnMatrix(ctx, p, user, e.Content.Name)
 		if changed, perr := r.portraitChanged(ctx, user, item.Payload); err == nil && perr == nil && changed {
 			err = r.Accept(ctx, []queue.Item{MXPersonItem(user, item.ID)}, nil)
 		}
@@ -182,6 +195,46 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 		err = nil // not a member, or no such room: as wanted
 	}
 	return outcome(item, err, "Rocket.Chat refused it")
+}
+
+// joinedOnMatrix lets a person who has joined on Matrix into the Rocket.Chat room. A
+// direct room takes nobody in: its people are told that there is another reader.
+func (r *Relay) joinedOnMatrix(ctx context.Context, p Portal, user ids.MXUser, name string) error {
+	if p.RCType != directRoom {
+		puppet, err := r.puppet(ctx, user, name)
+		if err != nil {
+			return err
+		}
+		return r.RC.Add(ctx, p, puppet.RCUser)
+	}
+	puppet, known, err := r.Store.PuppetByMX(ctx, user)
+	if err != nil {
+		return err
+	}
+	usernames, err := r.RC.Usernames(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	if known && slices.Contains(usernames, puppet.Username) {
+		_, err := r.puppet(ctx, user, name)
+		return err
+	}
+	return r.tellOfReader(ctx, p, user)
+}
+
+// tellOfReader tells the Rocket.Chat users of a direct room that a person on Matrix
+// reads it who is not in it here.
+func (r *Relay) tellOfReader(ctx context.Context, p Portal, user ids.MXUser) error {
+	locals, _, err := r.whoIsIn(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	for _, who := range locals {
+		if err := r.RC.Tell(ctx, who, fmt.Sprintf("%s joined your direct conversation with %s on Matrix and can read it from now on.", user, p.RCReader)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ghostRemoved follows when somebody on Matrix removes or bans one of ours: the

@@ -241,7 +241,7 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
 	s.mu.Lock()
-	for _, l := range s.lanes.byTurn {
+	for _, l := range s.lanes.byName {
 		b.Waiting += int64(l.waiting)
 	}
 	s.mu.Unlock()

@@ -27,7 +27,8 @@ type lane struct {
 	held    int64 // until when somebody delivers it; 0 when nobody does
 	putOff  bool  // due is in the database too
 	items   []atHand
-	index   int // in lanes.byTurn
+	class   queue.Class
+	index   int // in lanes.byTurn of its class
 }
 
 // atHand is a waiting item in memory.
@@ -41,7 +42,7 @@ func (l *lane) turn() int64 { return max(l.due, l.held) }
 // lanes are those in which something waits.
 type lanes struct {
 	byName map[string]*lane
-	byTurn turns
+	byTurn [queue.Classes]turns
 	bytes  int   // of payloads at hand
 	seen   int64 // the highest seq that has been counted
 }
@@ -76,9 +77,9 @@ func (t *turns) Pop() any {
 func (ls *lanes) add(seq int64, it queue.Item, due int64) {
 	l := ls.byName[it.Lane]
 	if l == nil {
-		l = &lane{name: it.Lane, due: due}
+		l = &lane{name: it.Lane, class: queue.ClassOf(it.Lane), due: due}
 		ls.byName[it.Lane] = l
-		heap.Push(&ls.byTurn, l)
+		heap.Push(&ls.byTurn[l.class], l)
 	}
 	if len(l.items) == l.waiting && ls.bytes+len(it.Payload) <= maxAtHand {
 		l.items = append(l.items, atHand{seq, it})
@@ -91,7 +92,7 @@ func (ls *lanes) add(seq int64, it queue.Item, due int64) {
 // settle changes when a lane has its turn.
 func (ls *lanes) settle(l *lane, due, held int64) {
 	l.due, l.held = due, held
-	heap.Fix(&ls.byTurn, l.index)
+	heap.Fix(&ls.byTurn[l.class], l.index)
 }
 
 // leave takes the first item out of a lane, which is free then.
@@ -106,7 +107,7 @@ func (ls *lanes) leave(name string, seq int64) {
 		l.items = l.items[1:]
 	}
 	if l.waiting--; l.waiting <= 0 {
-		heap.Remove(&ls.byTurn, l.index)
+		heap.Remove(&ls.byTurn[l.class], l.index)
 		delete(ls.byName, name)
 		return
 	}
@@ -128,9 +129,9 @@ func (s *Store) load(ctx context.Context) error {
 		if err := rows.Scan(&l.name, &l.waiting, &l.due); err != nil {
 			return err
 		}
-		l.putOff = l.due > 0
+		l.putOff, l.class = l.due > 0, queue.ClassOf(l.name)
 		s.lanes.byName[l.name] = l
-		heap.Push(&s.lanes.byTurn, l)
+		heap.Push(&s.lanes.byTurn[l.class], l)
 	}
 	return rows.Err()
 }
@@ -165,11 +166,11 @@ func (s *Store) fetch(ctx context.Context, l *lane) error {
 }
 
 // Claim implements queue.Backend.
-func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration) (queue.Item, bool, error) {
+func (s *Store) Claim(ctx context.Context, class queue.Class, now time.Time, lease time.Duration) (queue.Item, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.lanes.byTurn) > 0 {
-		l := s.lanes.byTurn[0]
+	for len(s.lanes.byTurn[class]) > 0 {
+		l := s.lanes.byTurn[class][0]
 		if l.turn() > now.UnixMilli() {
 			break
 		}
@@ -192,12 +193,12 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration) (
 }
 
 // Next implements queue.Backend.
-func (s *Store) Next(context.Context) (time.Time, bool, error) {
+func (s *Store) Next(_ context.Context, class queue.Class) (time.Time, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var at int64
 	ok := false
-	for _, l := range s.lanes.byTurn {
+	for _, l := range s.lanes.byTurn[class] {
 		if l.held == 0 && (!ok || l.due < at) {
 			at, ok = l.due, true
 		}

@@ -138,7 +138,7 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 		if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "x", Lane: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		it, _, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	if _, err := s.Add(ctx, now, queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
 		t.Fatal(err)
 	}
-	it, _, err := s.Claim(ctx, now, time.Minute)
+	it, _, err := s.Claim(ctx, queue.Messages, now, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 		done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
 	}()
 	<-free
-	if next, ok, err := s.Claim(ctx, now, time.Minute); err != nil || !ok || next.ID != "rc:2" {
+	if next, ok, err := s.Claim(ctx, queue.Messages, now, time.Minute); err != nil || !ok || next.ID != "rc:2" {
 		t.Errorf("the next item is %q, %v, %v", next.ID, ok, err)
 	}
 	asked, found := make(chan struct{}), make(chan int, 1)
@@ -216,7 +216,7 @@ func TestReactionsAndPartsAreFound(t *testing.T) {
 		if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "$e", Lane: "a"}); err != nil {
 			t.Fatal(err)
 		}
-		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		it, _, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 			_, err := s.Add(ctx, time.Now(), queue.Item{ID: id, Lane: "lane", Kind: "k", Payload: []byte("secret " + id)})
 			check(err)
 		}
-		it, _, err := s.Claim(ctx, time.Now(), time.Minute)
+		it, _, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
 		check(err)
 		check(s.Bury(ctx, it, errors.New("no such room")))
 		list, err := s.GivenUp(ctx, 10)
@@ -334,7 +334,7 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 			t.Errorf("a second time: %v", err)
 		}
 		for _, want := range []string{"b", "a"} { // behind what waited
-			it, ok, err := s.Claim(ctx, time.Now(), time.Minute)
+			it, ok, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
 			check(err)
 			if !ok || it.ID != want || string(it.Payload) != "secret "+want {
 				t.Fatalf("claimed %+v, %v; want %s", it, ok, want)

@@ -34,6 +34,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Backend, reopen func(t *testing.
 		{"OldestFirstWithinALane", suite.oldestFirst},
 		{"ALaneIsHeldWhileAnItemIsOut", suite.laneIsHeld},
 		{"LanesDoNotWaitForEachOther", suite.lanesAreFree},
+		{"AClassIsClaimedByItself", suite.classes},
 		{"AnIDIsAcceptedOnce", suite.once},
 		{"AnIDIsAcceptedOnceEvenAfterDelivery", suite.onceForEver},
 		{"ABurialFreesTheLaneAndIsKept", suite.bury},
@@ -70,7 +71,7 @@ func add(t *testing.T, b queue.Backend, items ...queue.Item) {
 
 func claim(t *testing.T, b queue.Backend, at time.Duration) (queue.Item, bool) {
 	t.Helper()
-	it, ok, err := b.Claim(t.Context(), epoch.Add(at), time.Minute)
+	it, ok, err := b.Claim(t.Context(), queue.Messages, epoch.Add(at), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +122,25 @@ func (s suite) laneIsHeld(t *testing.T) {
 	mustNotClaim(t, b, time.Second)
 	must(t, b.Done(t.Context(), it, nil, nil))
 	mustClaim(t, b, time.Second, "a-2")
+}
+
+func (s suite) classes(t *testing.T) {
+	b := s.fresh(t)
+	files := queue.FilesLane("a")
+	add(t, b, item(files, 1), item("a", 1))
+	if at, ok, err := b.Next(t.Context(), queue.Files); !ok || err != nil || at.After(epoch) {
+		t.Errorf("Next = %v, %v, %v", at, ok, err)
+	}
+	mustClaim(t, b, 0, "a-1")
+	mustNotClaim(t, b, 0)
+	it, ok, err := b.Claim(t.Context(), queue.Files, epoch, time.Minute)
+	if err != nil || !ok || it.ID != files+"-1" {
+		t.Fatalf("Claim = %q, %v, %v", it.ID, ok, err)
+	}
+	must(t, b.Done(t.Context(), it, nil, nil))
+	if _, ok, err := b.Next(t.Context(), queue.Files); ok || err != nil {
+		t.Errorf("Next = %v, %v after the last file", ok, err)
+	}
 }
 
 func (s suite) lanesAreFree(t *testing.T) {
@@ -219,7 +239,7 @@ func (s suite) renew(t *testing.T) {
 
 func (s suite) next(t *testing.T) {
 	b := s.fresh(t)
-	if at, ok, err := b.Next(t.Context()); ok || err != nil {
+	if at, ok, err := b.Next(t.Context(), queue.Messages); ok || err != nil {
 		t.Fatalf("empty: %v, %v, %v", at, ok, err)
 	}
 	add(t, b, item("a", 1), item("b", 1))
@@ -227,7 +247,7 @@ func (s suite) next(t *testing.T) {
 	y, _ := claim(t, b, 0)
 	must(t, b.Retry(t.Context(), x, epoch.Add(7*time.Second), true, errors.New("x")))
 	must(t, b.Retry(t.Context(), y, epoch.Add(9*time.Second), true, errors.New("x")))
-	if at, ok, err := b.Next(t.Context()); !ok || err != nil || !at.Equal(epoch.Add(7*time.Second)) {
+	if at, ok, err := b.Next(t.Context(), queue.Messages); !ok || err != nil || !at.Equal(epoch.Add(7*time.Second)) {
 		t.Errorf("Next = %v, %v, %v", at, ok, err)
 	}
 }
@@ -313,7 +333,7 @@ func (s suite) concurrent(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for {
-				it, ok, err := b.Claim(t.Context(), epoch, time.Minute)
+				it, ok, err := b.Claim(t.Context(), queue.Messages, epoch, time.Minute)
 				if err != nil {
 					t.Error(err)
 					return
