@@ -103,21 +103,21 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 
 // Download implements relay.Matrix: GET /_matrix/client/v1/media/download, which
 // asks for a login, or the path it had before Matrix 1.11.
-func (s *Side) Download(ctx context.Context, mxc string, limit int64) (relay.Media, error) {
+func (s *Side) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (relay.Media, error) {
 	uri, err := id.ParseContentURI(mxc)
 	if err != nil || uri.IsEmpty() {
 		return relay.Media{}, fmt.Errorf("%w: the address of the file is not one", relay.ErrRefused)
 	}
 	c := s.as(s.Names.BotUser())
-	media, err := s.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit)
+	media, err := s.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit, patience)
 	if errors.Is(err, errUnrecognized) {
-		media, err = s.download(ctx, c.BuildURL(mautrix.MediaURLPath{"v3", "download", uri.Homeserver, uri.FileID}), limit)
+		media, err = s.download(ctx, c.BuildURL(mautrix.MediaURLPath{"v3", "download", uri.Homeserver, uri.FileID}), limit, patience)
 	}
 	return media, err
 }
 
-func (s *Side) download(ctx context.Context, address string, limit int64) (relay.Media, error) {
-	ctx, w := watching(ctx)
+func (s *Side) download(ctx context.Context, address string, limit int64, patience time.Duration) (relay.Media, error) {
+	ctx, w := stall.New(ctx, patience, relay.ErrSlow)
 	body, err := s.get(ctx, w, address)
 	if err != nil {
 		w.Stop()
@@ -239,9 +239,9 @@ func why(w *stall.Watch, err error) error {
 	switch cause := w.Cause(); {
 	case errors.As(err, &size):
 		return fmt.Errorf("%w: %w", relay.ErrUnavailable, size)
-	case errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrNotFound):
+	case errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrSlow):
 		return plain(err) // what reading the file said
-	case cause != nil && errors.Is(cause, context.Canceled):
+	case cause != nil && (errors.Is(cause, context.Canceled) || errors.Is(cause, relay.ErrSlow)):
 		return cause
 	case cause != nil:
 		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, cause)

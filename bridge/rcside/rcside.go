@@ -346,7 +346,7 @@ func side(err error) error {
 	}
 	e, ok := errors.AsType[*rocketchat.Error](err)
 	switch {
-	case errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrForbidden):
+	case errors.Is(err, relay.ErrSlow), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrForbidden):
 		return err // told already, by what was read on the way
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
 		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)

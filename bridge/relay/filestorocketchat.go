@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"appliance/bridge/convert"
@@ -31,7 +32,7 @@ func (r *Relay) fileToRocketChat(ctx context.Context, item queue.Item, p Portal,
 		ok = time.Since(file.At) < 23*time.Hour
 	}
 	if !ok {
-		if file.Target, err = r.upload(ctx, p, puppet, e); err != nil {
+		if file.Target, err = r.upload(ctx, item, p, puppet, e); err != nil {
 			return "", err
 		}
 		file.Source, file.At = MXFile(event), time.Now()
@@ -42,8 +43,9 @@ func (r *Relay) fileToRocketChat(ctx context.Context, item queue.Item, p Portal,
 	return r.RC.Show(ctx, puppet, p.RCRoom, file.Target, thread, caption)
 }
 
-// upload brings the file of an event into Rocket.Chat, in one stream.
-func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.Event) (string, error) {
+// upload brings the file of an event into Rocket.Chat, in one stream. The error is
+// ErrSlow when a message must not wait for it any longer.
+func (r *Relay) upload(ctx context.Context, item queue.Item, p Portal, puppet Puppet, e convert.Event) (file string, err error) {
 	limits, err := r.RC.Limits(ctx)
 	if err != nil {
 		return "", err
@@ -55,14 +57,39 @@ func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.E
 	if said.Size > limits.File {
 		return "", ErrTooLarge
 	}
+	carry := func(patience time.Duration) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			file, err = r.stream(ctx, p, puppet, e, limits.File, patience)
+			return err
+		}
+	}
+	if item.Kind == KindMXFile {
+		return file, within(ctx, lateFileTime, carry(lateFilePatience))
+	}
+	return file, r.transfers.prompt(ctx, serverOf(e.Content.URL), said.Size, carry(filePatience))
+}
+
+// serverOf returns the server of an mxc:// address.
+func serverOf(mxc string) string {
+	server, _, _ := strings.Cut(strings.TrimPrefix(mxc, "mxc://"), "/")
+	return server
+}
+
+// stream carries the file of an event. A puppet that is not in the room is let in, as
+// for a message.
+func (r *Relay) stream(ctx context.Context, p Portal, puppet Puppet, e convert.Event, limit int64, patience time.Duration) (string, error) {
 	try := func() (string, error) {
-		media, err := r.MX.Download(ctx, e.Content.URL, limits.File)
+		media, err := r.MX.Download(ctx, e.Content.URL, limit, patience)
 		if err != nil {
 			return "", err
 		}
 		defer func() { _ = media.Body.Close() }()
 		body, head := peek(media.Body)
-		kind := convert.ContentType(convertType(said.Type, media.Type), e.Name(), looks(head))
+		said := ""
+		if e.Content.Info != nil {
+			said = e.Content.Info.Type
+		}
+		kind := convert.ContentType(convertType(said, media.Type), e.Name(), looks(head))
 		return r.RC.Upload(ctx, puppet, p.RCRoom, Media{Name: convert.FileName(e.Name(), kind), Type: kind, Size: media.Size, Body: &counter{r: body, c: media.Body}})
 	}
 	file, err := try()
@@ -72,7 +99,6 @@ func (r *Relay) upload(ctx context.Context, p Portal, puppet Puppet, e convert.E
 	case p.RCType == directRoom:
 		return "", errors.Join(ErrOutsider, err)
 	}
-	// The puppet is not in the room: it is let in, as for a message.
 	if err := r.RC.Add(ctx, p, puppet.RCUser); err != nil {
 		return "", err
 	}
@@ -94,11 +120,13 @@ func (r *Relay) mediaToRocketChat(ctx context.Context, item queue.Item, p Portal
 		if len(texts) > 0 {
 			texts = texts[1:]
 		}
+	case errors.Is(err, ErrNoAccount), errors.Is(err, ErrOutsider):
+		return nil, outcome(item, err, "")
 	case refusedFile(err):
 		why := r.whyNotRocketChat(ctx, err)
 		texts = append([]string{convert.Instead(e.Name(), size(e), why)}, texts...)
 		r.tellOnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
-	case item.Kind == KindMXMessage && item.Attempts >= fileAttempts && ctx.Err() == nil:
+	case item.Kind == KindMXMessage && (errors.Is(err, ErrSlow) || item.Attempts >= fileAttempts) && ctx.Err() == nil:
 		r.Log.Warn("a file follows later", "item", item.ID, "err", err)
 		if err := r.Accept(ctx, []queue.Item{{ID: late(e.ID), Lane: queue.FilesLane(MXLane(p.MXRoom)), Kind: KindMXFile, Payload: item.Payload}}, nil); err != nil {
 			return nil, err
@@ -171,7 +199,7 @@ func (r *Relay) lateFileToRocketChat(ctx context.Context, item queue.Item) ([]qu
 	}
 	message, err := r.fileToRocketChat(ctx, item, p, puppet, e, thread, "")
 	if err != nil {
-		return nil, outcome(item, err, "Rocket.Chat refused the file")
+		return nil, lateOutcome(item, err, "Rocket.Chat refused the file")
 	}
 	return []queue.Receipt{{Part: latePart, RCRoom: string(p.RCRoom), RCMessage: string(message), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
 }

@@ -33,6 +33,9 @@ var (
 	ErrRefused = errors.New("was refused")
 	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
 	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
+	// ErrSlow: a file does not arrive, although the homeserver answers. Its own
+	// server does not send it.
+	ErrSlow = errors.New("the file does not arrive")
 	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
 	// ErrRefused too.
 	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
@@ -302,8 +305,10 @@ type Matrix interface {
 	Limits(ctx context.Context) (Limits, error)
 	// Upload stores a file, as a ghost. Its address is an mxc:// one.
 	Upload(ctx context.Context, as ids.MXUser, m Media) (mxc string, err error)
-	// Download fetches a file of any server, of at most limit bytes.
-	Download(ctx context.Context, mxc string, limit int64) (Media, error)
+	// Download fetches a file of any server, of at most limit bytes. A transfer in
+	// which nothing arrives for patience ends in ErrSlow, before or while it is
+	// read.
+	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (Media, error)
 	// Redact takes an event back.
 	Redact(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent, txn string) error
 	// React sends an m.reaction event.

@@ -25,6 +25,8 @@ func outcome(item queue.Item, err error, refused string) error {
 		return queue.Later(max(w.After, 200*time.Millisecond), err)
 	}
 	switch {
+	case errors.Is(err, ErrSlow):
+		return err // counts: the file may never arrive
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
 	case errors.Is(err, ErrNoAccount):

@@ -22,7 +22,7 @@ func (r *Relay) pollToRocketChat(ctx context.Context, item queue.Item) ([]queue.
 	if err != nil || text == "" {
 		return nil, outcome(item, err, "")
 	}
-	puppet, err := r.puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := r.speaker(ctx, p, ids.MXUser(e.Sender))
 	if err != nil {
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}

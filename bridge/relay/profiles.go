@@ -56,8 +56,12 @@ type MatrixProfiles interface {
 	JoinedRooms(ctx context.Context, user ids.MXUser) ([]ids.MXRoom, error)
 }
 
-// maxPortrait bounds a picture of somebody, in bytes: it goes through memory.
-const maxPortrait = 2 << 20
+const (
+	// maxPortrait bounds a picture of a person, in bytes: it goes through memory.
+	maxPortrait = 2 << 20
+	// portraitPatience is how long a picture may stand still.
+	portraitPatience = 10 * time.Second
+)
 
 // RCPersonItem is the item that says that something about a Rocket.Chat user may
 // have changed. Each reason makes another one.
@@ -195,13 +199,13 @@ func (r *Relay) portraitToRocketChat(ctx context.Context, puppet Puppet, mxc str
 	var data []byte
 	kind := ""
 	if mxc != "" {
-		media, err := r.MX.Download(ctx, mxc, maxPortrait)
+		media, err := r.MX.Download(ctx, mxc, maxPortrait, portraitPatience)
 		if err != nil {
-			return ignore(err, ErrNotFound, ErrTooLarge, ErrForbidden, ErrRefused)
+			return ignore(err, ErrNotFound, ErrTooLarge, ErrForbidden, ErrRefused, ErrSlow)
 		}
 		defer func() { _ = media.Body.Close() }()
 		if data, err = io.ReadAll(io.LimitReader(media.Body, maxPortrait)); err != nil {
-			return ignore(err, ErrTooLarge, ErrRefused)
+			return ignore(err, ErrTooLarge, ErrRefused, ErrSlow)
 		}
 		if kind = http.DetectContentType(data); !strings.HasPrefix(kind, "image/") {
 			return nil // not what it says it is

@@ -161,6 +161,8 @@ type Relay struct {
 	signs  signs
 	gate   gate
 	audit  audit
+
+	transfers transfers
 }
 
 // Run delivers what is stored until ctx ends.
@@ -205,6 +207,7 @@ func (r *Relay) init() {
 		}
 		r.worker.Lanes, r.files.Lanes = lanes, fileLanes
 		r.signs.init()
+		r.transfers.init()
 	})
 }
 

@@ -85,14 +85,14 @@ func (r *Relay) roomAvatar(ctx context.Context, p Portal, mxc string) error {
 	if mxc == "" {
 		return nil
 	}
-	media, err := r.MX.Download(ctx, mxc, maxAvatar)
+	media, err := r.MX.Download(ctx, mxc, maxAvatar, portraitPatience)
 	if err != nil {
-		return ignore(err, ErrRefused, ErrForbidden)
+		return ignore(err, ErrRefused, ErrForbidden, ErrSlow)
 	}
 	defer func() { _ = media.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(media.Body, maxAvatar))
 	if err != nil {
-		return ignore(err, ErrRefused)
+		return ignore(err, ErrRefused, ErrSlow)
 	}
 	kind := http.DetectContentType(data)
 	if !strings.HasPrefix(kind, "image/") {

@@ -1,0 +1,111 @@
+package bridge_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// A server announces files and never sends them. The room goes on.
+func TestAttackFilesThatNeverArrive(t *testing.T) {
+	s := newStage(t)
+	release := make(chan struct{})
+	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { close(release); silent.Close() })
+	server := "localhost:" + silent.URL[strings.LastIndex(silent.URL, ":")+1:]
+	began := time.Now()
+	for n := range 5 {
+		s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+			"msgtype": "m.file", "body": fmt.Sprint("see page ", n), "filename": "never.pdf", "url": fmt.Sprintf("mxc://%s/never%d", server, n),
+			"info": map[string]any{"mimetype": "application/pdf", "size": 100 << 20},
+		})
+	}
+	s.bob.Send(s.mxRoom, "and after them")
+	s.messageText("and after them")
+	if took := time.Since(began); took > 25*time.Second {
+		t.Errorf("the room stood still for %v", took)
+	}
+	for n := range 5 {
+		s.messageText(fmt.Sprint("see page ", n))
+	}
+}
+
+// dmWithBob opens a direct conversation of alice with bob.
+func dmWithBob(t *testing.T) (w *world, bob *mxtest.Person, dm, mxRoom string) {
+	t.Helper()
+	w = newWorld(t, &rctest.Server{Polite: true})
+	alice := w.rc.CreateUser("alice")
+	bob = w.far.Register("bob", "Bob Builder")
+	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
+	mxRoom, _ = bob.AcceptInvitation()
+	return w, bob, w.directWith("alice", "bob_"), mxRoom
+}
+
+// noticed waits for a word of the bridge in a Matrix room.
+func noticed(t *testing.T, p *mxtest.Person, room, text string) {
+	t.Helper()
+	mxtest.WaitFor(t, "the notice "+text, func() bool {
+		for _, e := range p.Timeline(room) {
+			if e.Content.MsgType == "m.notice" && strings.Contains(e.Content.Body, text) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// A third person in a direct room on Matrix neither writes to Rocket.Chat nor stops the
+// conversation, and those in Rocket.Chat are told of the reader.
+func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
+	w, bob, dm, mxRoom := dmWithBob(t)
+	carol := w.far.Register("carol", "Carol")
+	bob.Must("POST", "/_matrix/client/v3/rooms/"+mxRoom+"/invite", map[string]any{"user_id": carol.ID}, nil)
+	carol.AcceptInvitation()
+	if told := w.told("alice", carol.ID); !strings.Contains(told, "can read it") {
+		t.Errorf("alice was told %q", told)
+	}
+	carol.Send(mxRoom, "may I?")
+	bob.Send(mxRoom, "of course not")
+	w.rc.WaitFor(t, dm, "of course not")
+	noticed(t, bob, mxRoom, "you are not in it")
+	if _, exists := w.rc.User(ids.PuppetUsername(ids.MXUser(carol.ID), false))["_id"]; exists {
+		t.Error("carol got an account, which is a seat, for a room she is not in")
+	}
+}
+
+// An administrator deletes or deactivates the account of a Matrix user: whoever writes
+// is told, and the room goes on.
+func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
+	for name, remove := range map[string]func(s *stage, admin rctest.Person){
+		"deleted": func(s *stage, admin rctest.Person) {
+			s.call(admin, http.MethodPost, "users.delete", map[string]any{"username": s.puppet, "confirmRelinquish": true}, nil)
+		},
+		"deactivated": func(s *stage, admin rctest.Person) {
+			s.call(admin, http.MethodPost, "users.setActiveStatus", map[string]any{"userId": s.rc.User(s.puppet)["_id"], "activeStatus": false, "confirmRelinquish": true}, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			carol := s.far.Register("carol", "Carol")
+			s.must(s.rc.Login("alice"), s.room, "bridge", "invite "+carol.ID)
+			carol.AcceptInvitation()
+			remove(s, s.rc.Admin())
+			s.bob.Send(s.mxRoom, "is this on?")
+			carol.Send(s.mxRoom, "it is for me")
+			s.messageText("it is for me")
+			noticed(t, s.bob, s.mxRoom, "deleted or deactivated")
+		})
+	}
+}

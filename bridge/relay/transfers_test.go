@@ -1,0 +1,89 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+func never(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAMessageWaitsForItsFileForAMomentOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tr transfers
+		tr.init()
+		began := time.Now()
+		if err := tr.prompt(t.Context(), "evil.example", 1<<40, never); !errors.Is(err, ErrSlow) || time.Since(began) != maxFileTime {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		began = time.Now()
+		if err := tr.prompt(t.Context(), "evil.example", 1, never); !errors.Is(err, ErrSlow) || time.Since(began) != 0 {
+			t.Errorf("the next file of the server: %v after %v", err, time.Since(began))
+		}
+		if err := tr.prompt(t.Context(), "good.example", 1, func(context.Context) error { return nil }); err != nil {
+			t.Errorf("another server: %v", err)
+		}
+		time.Sleep(slowFor) // fake time
+		if err := tr.prompt(t.Context(), "evil.example", 1, func(context.Context) error { return nil }); err != nil {
+			t.Errorf("later: %v", err)
+		}
+	})
+}
+
+func TestFilesDoNotTakeEveryPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tr transfers
+		tr.init()
+		for n := range fileSlots {
+			go func() { _ = tr.prompt(t.Context(), strings.Repeat("x", n+1), 1<<40, never) }()
+		}
+		synctest.Wait()
+		began := time.Now()
+		if err := tr.prompt(t.Context(), "one.more", 1, never); !errors.Is(err, ErrSlow) || time.Since(began) != fileSlotWait {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if fileSlots >= lanes {
+			t.Error("files may take every place")
+		}
+		time.Sleep(maxFileTime)
+	})
+}
+
+func TestAStopIsNoSlowFile(t *testing.T) {
+	var tr transfers
+	tr.init()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tr.prompt(ctx, "good.example", 1, never); errors.Is(err, ErrSlow) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestALateFileThatNeverArrivesIsGivenUp(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name    string
+		item    queue.Item
+		err     error
+		givesUp bool
+	}{
+		{"stood still once", queue.Item{Accepted: now}, ErrSlow, false},
+		{"stood still too often", queue.Item{Accepted: now, Failures: lateFailures - 1}, ErrSlow, true},
+		{"homeserver is away", queue.Item{Accepted: now, Attempts: 500}, ErrUnavailable, false},
+		{"cannot be fetched for days", queue.Item{Accepted: now.Add(-2 * lateAge), Attempts: 500}, ErrUnavailable, true},
+		{"first attempt after days", queue.Item{Accepted: now.Add(-2 * lateAge)}, ErrUnavailable, false},
+	} {
+		err := lateOutcome(c.item, c.err, "refused")
+		if got := queue.Sentence(err) == "its server does not send it"; got != c.givesUp {
+			t.Errorf("%s: %v, gives up: %v", c.name, err, got)
+		}
+	}
+}
