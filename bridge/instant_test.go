@@ -27,6 +27,12 @@ import (
 	"appliance/bridge/store"
 )
 
+// The bridge's account in a Rocket.Chat that answers at once.
+const (
+	instantID    = "rcmxbridge0000001"
+	instantToken = "bridge-token-for-tests-0123456789abcdefghij"
+)
+
 // instant is a Rocket.Chat and a homeserver that answer at once and do nothing
 // else: what is measured with them is the bridge, and their share of the machine.
 type instant struct {
@@ -106,7 +112,7 @@ func (in *instant) websocket(w http.ResponseWriter, r *http.Request) {
 		case "connect":
 			answer = `{"msg":"connected","session":"s"}`
 		case "method":
-			answer = fmt.Sprintf(`{"msg":"result","id":%q,"result":{"id":%q,"token":"t","type":"resume"}}`, f.ID, bridgeID)
+			answer = fmt.Sprintf(`{"msg":"result","id":%q,"result":{"id":%q,"token":"t","type":"resume"}}`, f.ID, instantID)
 			in.mu.Lock()
 			in.ws = ws
 			in.mu.Unlock()
@@ -249,13 +255,13 @@ func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 func (in *instant) configure(tb testing.TB, dir string, port int) (file, url string) {
 	tb.Helper()
 	url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	files := map[string]string{"hs": "hs-token-for-tests", "as": "as", "rc": bridgeToken, "create": "c", "bridge.yaml": fmt.Sprintf(`homeserver: {url: %q, domain: x}
+	files := map[string]string{"hs": "hs-token-for-tests", "as": "as", "rc": instantToken, "create": "c", "bridge.yaml": fmt.Sprintf(`homeserver: {url: %q, domain: x}
 appservice: {url: %q, listen: "127.0.0.1:%d", hs_token_file: %[4]s/hs, as_token_file: %[4]s/as}
 rocketchat: {url: %[5]q, site_url: %[5]q, user_id: %[6]s, token_file: %[4]s/rc, create_token_secret_file: %[4]s/create}
 database: sqlite:%[4]s/bridge.db
 log_level: warn
 flood: {per_person: 0, per_server: 0}
-`, in.mx.URL, url, port, dir, in.rc.URL, bridgeID)}
+`, in.mx.URL, url, port, dir, in.rc.URL, instantID)}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			tb.Fatal(err)

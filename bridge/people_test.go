@@ -199,11 +199,13 @@ func TestFeaturePresence(t *testing.T) {
 // call makes a REST call to Rocket.Chat as somebody.
 func (w *world) call(p rctest.Person, method, endpoint string, body, out any) {
 	w.t.Helper()
-	data, _ := json.Marshal(body)
+	var data []byte // a body of null is none that every version takes
+	if body != nil {
+		data, _ = json.Marshal(body)
+	}
 	req, _ := http.NewRequest(method, w.rc.URL+"/api/v1/"+endpoint, bytes.NewReader(data))
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-User-Id", p.ID)
-	req.Header.Set("X-Auth-Token", p.Token)
+	rctest.Sign(req, p)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
@@ -303,7 +305,7 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 	mxtest.WaitFor(t, "bob's new name in Rocket.Chat", func() bool { return s.rc.User(s.puppet)["name"] == "Robert" })
 
 	// The address is the person's, whatever the username becomes.
-	s.call(rctest.Person{ID: bridgeID, Token: bridgeToken}, http.MethodPost, "users.update", map[string]any{"userId": alice.ID, "data": map[string]any{"username": "alicia"}}, nil)
+	s.call(s.rc.Admin(), http.MethodPost, "users.update", map[string]any{"userId": alice.ID, "data": map[string]any{"username": "alicia"}}, nil)
 	s.rc.Say(s.room, "alicia", "still me")
 	mxtest.WaitFor(t, "what was said under the new name", func() bool {
 		return slices.Contains(saidOnMatrix(s.bob, s.mxRoom), s.alice()+": still me")

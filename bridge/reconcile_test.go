@@ -54,12 +54,11 @@ func TestFeatureReconcile(t *testing.T) {
 
 	// What the bridge account does is no news to the bridge.
 	puppetID := s.rc.User(s.puppet)["_id"]
-	self := rctest.Person{ID: bridgeID, Token: bridgeToken}
-	s.call(self, http.MethodPost, "groups.kick", map[string]any{"roomId": s.room, "userId": puppetID}, nil)
+	s.call(s.bot, http.MethodPost, "groups.kick", map[string]any{"roomId": s.room, "userId": puppetID}, nil)
 	mxtest.WaitFor(t, "bob to be back in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(s.room), s.puppet) })
 
 	// An account that is deactivated says nothing either.
-	s.call(self, http.MethodPost, "users.setActiveStatus", map[string]any{"userId": carol.ID, "activeStatus": false, "confirmRelinquish": true}, nil)
+	s.call(s.bot, http.MethodPost, "users.setActiveStatus", map[string]any{"userId": carol.ID, "activeStatus": false, "confirmRelinquish": true}, nil)
 	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[ghost] == "leave" })
 
 	s.bob.Send(s.mxRoom, "all well")

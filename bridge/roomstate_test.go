@@ -22,8 +22,7 @@ func (s *stage) api(as, path string, body map[string]any) {
 	p := s.rc.Login(as)
 	req, _ := http.NewRequest(http.MethodPost, s.rc.URL+"/api/v1/"+path, bytes.NewReader(data))
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-User-Id", p.ID)
-	req.Header.Set("X-Auth-Token", p.Token)
+	rctest.Sign(req, p)
 	if status, answer := s.fetch(req); status != http.StatusOK {
 		s.t.Fatalf("POST %s: %d %s", path, status, answer)
 	}

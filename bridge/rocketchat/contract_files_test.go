@@ -287,7 +287,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestALargeFileTakesLittleMemory(t *testing.T) {
 	const size = 200 << 20
-	s := rctest.Server{Polite: true, OnRequest: func(rw http.ResponseWriter, r *http.Request) bool {
+	s := rctest.Server{Simulator: true, Polite: true, OnRequest: func(rw http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet {
 			io.CopyN(rw, zeros{}, size)
 			return true

@@ -272,6 +272,7 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 func answered(t *testing.T, f http.HandlerFunc) (world, *rocketchat.Client) {
 	t.Helper()
 	w := begin(t, func(s *rctest.Server) {
+		s.Simulator = true // a server made up
 		s.OnRequest = func(rw http.ResponseWriter, r *http.Request) bool { f(rw, r); return true }
 	})
 	w.Server(t)

@@ -71,7 +71,7 @@ var homes = []struct {
 	technology string
 	packages   []string
 }{
-	{"os/exec", []string{"provision/stack", "cmd/demo", "bridge/mxside/mxtest"}},
+	{"os/exec", []string{"provision/stack", "cmd/demo", "bridge/mxside/mxtest", "bridge/rocketchat/rctest"}},
 	{"github.com/docker/docker/", []string{"provision/stack"}},
 	{"github.com/compose-spec/", nil}, // in tests only
 	{"database/sql", []string{"bridge/store"}},

@@ -1,18 +1,18 @@
-// Package rctest is a Rocket.Chat for tests: a real HTTP and websocket server on
-// a local port, over the simulator of package sim. It is not Rocket.Chat.
+// Package rctest is a Rocket.Chat for tests. It is the simulator of package sim
+// behind a local port, or the real server that ROCKETCHAT_URL names: tests are
+// written once and ask the same of both.
 //
-// It is rude unless told otherwise: it repeats and reorders events, drops
-// websockets, refuses requests with 429 and 502, and loses one answer in twenty
-// after doing the work. The seed of all that is in the test's log.
+// The simulator is not Rocket.Chat. It is rude unless told otherwise: it repeats
+// and reorders events, drops websockets, refuses requests with 429 and 502, and
+// loses one answer in twenty after doing the work. The seed of all that is in the
+// test's log.
 package rctest
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,12 +21,17 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// What every server starts with, unless Env says otherwise.
+// What every simulator starts with, unless Env says otherwise.
 const (
 	AdminName         = "admin"
 	AdminPassword     = "admin-password"
 	CreateTokenSecret = "create-token-secret"
 )
+
+// BotName is the username of the bridge's account.
+const BotName = "matrix-bridge"
+
+var botRoles = []string{"bot", "admin"}
 
 // patience is how long the Wait functions wait.
 const patience = 20 * time.Second
@@ -35,8 +40,18 @@ const patience = 20 * time.Second
 type Server struct {
 	Polite  bool   // switches the rudeness off, for tests about something else
 	Seed    uint64 // 0: choose one
-	Data    string // journal file; empty keeps data in memory, also over Restart
-	Version string // which Rocket.Chat to be, such as "7.2"; empty: sim.DefaultVersion
+	Data    string // journal file of the simulator; empty keeps data in memory, also over Restart
+	Version string // which Rocket.Chat the simulator is to be, such as "7.2"; empty: sim.DefaultVersion
+
+	// Simulator keeps the test on the simulator, also where ROCKETCHAT_URL is set:
+	// for tests of the simulator, and of clients whose server answers by OnRequest.
+	Simulator bool
+
+	// Bridge gives the workspace the account that a bridge works with; see Bot.
+	Bridge bool
+
+	// Settings are in force when the test begins.
+	Settings map[string]any
 
 	// Env is added to the environment the simulator reads, such as
 	// "OVERWRITE_SETTING_API_Embed": "false" or "INITIAL_USER".
@@ -48,118 +63,69 @@ type Server struct {
 
 	// URL is where it listens, such as "http://127.0.0.1:41234"; set by Start.
 	URL string
+	// CreateTokenSecret is its CREATE_TOKENS_FOR_USERS_SECRET; set by Start. The
+	// other one is what a simulator has.
+	CreateTokenSecret string
 
-	tb     testing.TB
-	engine *sim.Engine
-	rude   *sim.Rude
-	addr   string
-	http   *http.Server
-	served chan struct{}
+	tb   testing.TB
+	host host
 }
 
 // A Person is a user that a test can sign in as. The password of a user made by
 // CreateUser is the username.
 type Person = sim.Person
 
-// Start makes s listen on a local port until the test ends.
+// Start makes s ready until the test ends: a simulator on a local port or, where
+// ROCKETCHAT_URL is set, the real server, which this test then has for itself and
+// finds empty. A test that needs what a real server does not do is skipped there.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	s.tb = tb
 	if s.Seed == 0 {
 		s.Seed = rand.Uint64()
 	}
-	if !s.Polite {
-		tb.Logf("rctest: Seed: %#x", s.Seed)
-		s.rude = sim.NewRude(s.Seed)
+	if s.choosesReal() {
+		s.host = newReal(tb, s)
+		return
 	}
-	l := s.listen("127.0.0.1:0")
-	s.addr = l.Addr().String()
-	s.URL = "http://" + s.addr
-	s.engine = s.newEngine()
-	s.serve(l)
-	tb.Cleanup(func() {
-		s.Stop()
-		if s.engine != nil {
-			s.engine.Close()
-		}
-	})
+	s.host = newSimulated(tb, s)
 }
 
-func (s *Server) listen(addr string) net.Listener {
-	s.tb.Helper()
-	l, err := net.Listen("tcp", addr)
-	s.check(err)
-	return l
-}
+func (s *Server) choosesReal() bool { return realURL() != "" && !s.Simulator }
 
-func (s *Server) newEngine() *sim.Engine {
+// Expect is what servers of its version do.
+func (s *Server) Expect() Expect {
 	s.tb.Helper()
-	env := s.environment()
-	var list []string
-	for k, v := range env {
-		list = append(list, k+"="+v)
-	}
-	e, err := sim.New(sim.Options{Version: s.Version, Env: func(k string) string { return env[k] }, Environ: list, Data: s.Data, Rude: s.rude,
-		OnRequest: s.OnRequest, Log: slog.New(slog.DiscardHandler)})
+	e, err := s.host.expect()
 	s.check(err)
 	return e
 }
 
-func (s *Server) environment() map[string]string {
-	env := map[string]string{"ROOT_URL": s.URL, "ADMIN_USERNAME": AdminName, "ADMIN_PASS": AdminPassword,
-		"ADMIN_EMAIL": "admin@example.invalid", "CREATE_TOKENS_FOR_USERS": "true", "CREATE_TOKENS_FOR_USERS_SECRET": CreateTokenSecret,
-		"OVERWRITE_SETTING_Accounts_TwoFactorAuthentication_By_Email_Auto_Opt_In": "false"}
-	for k, v := range s.Env {
-		env[k] = v
-	}
-	return env
-}
+// Stop ends all connections and closes the port. The data stay. A real server is
+// stopped by the program that ROCKETCHAT_CONTROL names.
+func (s *Server) Stop() { s.tb.Helper(); s.host.stop() }
 
-func (s *Server) serve(l net.Listener) {
-	s.http = &http.Server{Handler: s.engine, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	served := make(chan struct{})
-	s.served = served
-	go func() {
-		defer close(served)
-		s.http.Serve(l)
-	}()
-}
+// Restart starts the server again after Stop, with the same data.
+func (s *Server) Restart() { s.tb.Helper(); s.host.restart() }
 
-// Stop ends all connections and closes the port. The data stay.
-func (s *Server) Stop() {
-	if s.http == nil {
-		return
-	}
-	s.http.Close()
-	<-s.served
-	s.http = nil
-	s.engine.DropConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.engine.Idle(ctx); err != nil {
-		s.tb.Errorf("rctest: websockets are still open: %v", err)
-	}
-	if s.Data != "" {
-		s.engine.Close()
-		s.engine = nil
-	}
-}
-
-// Restart opens the same port again after Stop, with the same data.
-func (s *Server) Restart() {
+// Engine is the simulator itself, for what has no helper. A test that asks for it
+// is skipped on a real server.
+func (s *Server) Engine() *sim.Engine {
 	s.tb.Helper()
-	l := s.listen(s.addr)
-	if s.engine == nil {
-		s.engine = s.newEngine()
-	}
-	s.serve(l)
+	return s.simulator("it asks the simulator for what no server tells")
 }
 
-// DropConnections cuts every websocket.
-func (s *Server) DropConnections() { s.engine.DropConnections() }
+// simulator skips a test on a real server.
+func (s *Server) simulator(why string) *sim.Engine {
+	s.tb.Helper()
+	e := s.host.engine()
+	if e == nil {
+		Skip(s.tb, why)
+	}
+	return e
+}
 
-// Engine is the simulator itself, for what has no helper.
-func (s *Server) Engine() *sim.Engine { return s.engine }
+func (s *Server) work() workspace { return s.host.workspace() }
 
 func (s *Server) check(err error) {
 	s.tb.Helper()
@@ -173,7 +139,7 @@ func (s *Server) check(err error) {
 // CreateUser adds a user with the role user, or those given.
 func (s *Server) CreateUser(username string, roles ...string) Person {
 	s.tb.Helper()
-	p, err := s.engine.CreateUser(username, strings.ToUpper(username[:1])+username[1:], roles...)
+	p, err := s.work().CreateUser(username, strings.ToUpper(username[:1])+username[1:], roles...)
 	s.check(err)
 	return p
 }
@@ -181,15 +147,17 @@ func (s *Server) CreateUser(username string, roles ...string) Person {
 // Admin signs in the administrator.
 func (s *Server) Admin() Person {
 	s.tb.Helper()
-	p := s.Login(AdminName)
-	p.Password = AdminPassword
-	return p
+	return s.host.administrator()
 }
+
+// Bot is the bridge's account, with a token that asks for no second factor. There
+// is one where Bridge is set.
+func (s *Server) Bot() Person { s.tb.Helper(); return s.host.bot() }
 
 // Login gives an existing user one more token.
 func (s *Server) Login(username string) Person {
 	s.tb.Helper()
-	p, err := s.engine.Person(username)
+	p, err := s.work().Person(username)
 	s.check(err)
 	return p
 }
@@ -203,7 +171,7 @@ func (s *Server) CreateChannel(name, owner string, members ...string) string {
 // CreateRoom makes a room of type "c" or "p" and returns its id.
 func (s *Server) CreateRoom(t, name, owner string, members ...string) string {
 	s.tb.Helper()
-	rid, err := s.engine.CreateRoom(t, name, owner, members...)
+	rid, err := s.work().CreateRoom(t, name, owner, members...)
 	s.check(err)
 	return rid
 }
@@ -211,7 +179,7 @@ func (s *Server) CreateRoom(t, name, owner string, members ...string) string {
 // CreateDirect makes a DM and returns its id.
 func (s *Server) CreateDirect(first string, others ...string) string {
 	s.tb.Helper()
-	rid, err := s.engine.CreateDirect(first, others...)
+	rid, err := s.work().CreateDirect(first, others...)
 	s.check(err)
 	return rid
 }
@@ -231,7 +199,7 @@ func (s *Server) Reply(room, username, root, text string) string {
 // SayWith sends a message with more fields.
 func (s *Server) SayWith(room, username, text string, fields map[string]any) string {
 	s.tb.Helper()
-	id, err := s.engine.Say(room, username, text, fields)
+	id, err := s.work().Say(room, username, text, fields)
 	s.check(err)
 	return id
 }
@@ -239,7 +207,7 @@ func (s *Server) SayWith(room, username, text string, fields map[string]any) str
 // Upload posts a file and returns the id of its message.
 func (s *Server) Upload(room, username, name, contentType string, data []byte, caption string) string {
 	s.tb.Helper()
-	id, err := s.engine.Upload(room, username, name, contentType, data, caption)
+	id, err := s.work().Upload(room, username, name, contentType, data, caption)
 	s.check(err)
 	return id
 }
@@ -247,96 +215,115 @@ func (s *Server) Upload(room, username, name, contentType string, data []byte, c
 // Edit changes a message.
 func (s *Server) Edit(id, username, text string) {
 	s.tb.Helper()
-	s.check(s.engine.Edit(id, username, text))
+	s.check(s.work().Edit(id, username, text))
 }
 
 // Delete removes a message.
-func (s *Server) Delete(id, username string) { s.tb.Helper(); s.check(s.engine.Delete(id, username)) }
+func (s *Server) Delete(id, username string) { s.tb.Helper(); s.check(s.work().Delete(id, username)) }
 
 // React adds a reaction such as "smile", Unreact takes it back.
 func (s *Server) React(id, username, emoji string) {
 	s.tb.Helper()
-	s.check(s.engine.React(id, username, emoji, true))
+	s.check(s.work().React(id, username, emoji, true))
 }
 
 // Unreact takes a reaction back.
 func (s *Server) Unreact(id, username, emoji string) {
 	s.tb.Helper()
-	s.check(s.engine.React(id, username, emoji, false))
+	s.check(s.work().React(id, username, emoji, false))
 }
 
 // Touch changes all messages of a room in one millisecond, as the renaming of
 // their author does.
-func (s *Server) Touch(room string) { s.tb.Helper(); s.check(s.engine.Touch(room)) }
+func (s *Server) Touch(room string) {
+	s.tb.Helper()
+	s.check(s.simulator("it touches all messages of a room at once, which only the simulator does on request").Touch(room))
+}
 
 // Typing starts or stops typing.
 func (s *Server) Typing(room, username string, on bool) {
 	s.tb.Helper()
-	s.check(s.engine.Typing(room, username, on))
+	s.check(s.work().Typing(room, username, on))
 }
 
 // Join joins a public channel.
-func (s *Server) Join(room, username string) { s.tb.Helper(); s.check(s.engine.Join(room, username)) }
+func (s *Server) Join(room, username string) { s.tb.Helper(); s.check(s.work().Join(room, username)) }
 
 // Leave leaves a room.
-func (s *Server) Leave(room, username string) { s.tb.Helper(); s.check(s.engine.Leave(room, username)) }
+func (s *Server) Leave(room, username string) { s.tb.Helper(); s.check(s.work().Leave(room, username)) }
 
 // Invite adds username to a room.
 func (s *Server) Invite(room, by, username string) {
 	s.tb.Helper()
-	s.check(s.engine.Invite(room, by, username))
+	s.check(s.work().Invite(room, by, username))
 }
 
 // Kick removes username from a room.
 func (s *Server) Kick(room, by, username string) {
 	s.tb.Helper()
-	s.check(s.engine.Kick(room, by, username))
+	s.check(s.work().Kick(room, by, username))
 }
 
 // SetTopic changes a room's topic.
 func (s *Server) SetTopic(room, by, topic string) {
 	s.tb.Helper()
-	s.check(s.engine.ChangeRoom(room, by, map[string]any{"roomTopic": topic}))
+	s.check(s.work().ChangeRoom(room, by, map[string]any{"roomTopic": topic}))
 }
 
 // Rename changes a room's name.
 func (s *Server) Rename(room, by, name string) {
 	s.tb.Helper()
-	s.check(s.engine.ChangeRoom(room, by, map[string]any{"roomName": name}))
+	s.check(s.work().ChangeRoom(room, by, map[string]any{"roomName": name}))
 }
 
 // SetName changes a person's display name.
 func (s *Server) SetName(username, name string) {
 	s.tb.Helper()
-	s.check(s.engine.ChangeUser(username, map[string]any{"name": name}))
+	s.check(s.work().ChangeUser(username, map[string]any{"name": name}))
 }
 
 // SetStatus changes presence ("online", "away", "busy", "offline") and its text.
 func (s *Server) SetStatus(username, status, text string) {
 	s.tb.Helper()
-	s.check(s.engine.SetStatus(username, status, text))
+	s.check(s.work().SetStatus(username, status, text))
 }
 
 // Set changes a setting.
-func (s *Server) Set(setting string, value any) { s.tb.Helper(); s.check(s.engine.Set(setting, value)) }
+func (s *Server) Set(setting string, value any) { s.tb.Helper(); s.check(s.work().Set(setting, value)) }
 
 // Logout ends all sessions and tokens of a user.
-func (s *Server) Logout(username string) { s.tb.Helper(); s.check(s.engine.Logout(username)) }
+func (s *Server) Logout(username string) { s.tb.Helper(); s.check(s.work().Logout(username)) }
+
+// DropConnections cuts every websocket.
+func (s *Server) DropConnections() { s.tb.Helper(); s.simulator(misbehaves).DropConnections() }
+
+// Why tests are skipped on a real server.
+const (
+	misbehaves = "it makes the server fail, lose an answer or fall silent, which only the simulator does on request"
+	counts     = "it counts requests, sessions or subscriptions, which only the simulator tells"
+)
 
 // FailNext answers the next request for what, such as
 // "POST /api/v1/chat.sendMessage", with status and text and does nothing else.
 func (s *Server) FailNext(what string, status int, text string) {
-	s.engine.FailNext(what, status, text)
+	s.tb.Helper()
+	s.simulator(misbehaves).FailNext(what, status, text)
 }
 
 // LoseNext does the work of the next request for what and loses the answer.
-func (s *Server) LoseNext(what string) { s.engine.LoseNext(what) }
+func (s *Server) LoseNext(what string) { s.tb.Helper(); s.simulator(misbehaves).LoseNext(what) }
 
 // Restrict makes posting fail with restricted-workspace until it is lifted.
-func (s *Server) Restrict(on bool) { s.engine.Restrict(on) }
+func (s *Server) Restrict(on bool) {
+	s.tb.Helper()
+	s.simulator("it restricts the workspace, which only the simulator does on request").Restrict(on)
+}
 
 // License gives the workspace a licence with so many seats, or none with 0.
-func (s *Server) License(seats int) { s.engine.License(seats) }
+func (s *Server) License(seats int) {
+	s.tb.Helper()
+	s.simulator("it installs a licence, which only the simulator takes").License(seats)
+}
 
 // What tests look at.
 
@@ -367,7 +354,7 @@ type Message struct {
 // Messages returns what a room holds, system messages included, oldest first.
 func (s *Server) Messages(room string) []Message {
 	var l []Message
-	for _, d := range s.engine.Messages(room) {
+	for _, d := range s.work().Messages(room) {
 		var m Message
 		b := d.JSON()
 		if err := errors.Join(json.Unmarshal(b, &m), json.Unmarshal(b, &m.Raw)); err != nil {
@@ -390,13 +377,13 @@ func (s *Server) Said(room string) []Message {
 }
 
 // Members returns the usernames of a room's members, sorted.
-func (s *Server) Members(room string) []string { return s.engine.Members(room) }
+func (s *Server) Members(room string) []string { return s.work().Members(room) }
 
 // Room returns a room as REST shows it, nil when there is none.
-func (s *Server) Room(room string) map[string]any { return asREST(s.engine.Room(room)) }
+func (s *Server) Room(room string) map[string]any { return asREST(s.work().Room(room)) }
 
 // User returns a user as administrators see it, nil when there is none.
-func (s *Server) User(username string) map[string]any { return asREST(s.engine.User(username)) }
+func (s *Server) User(username string) map[string]any { return asREST(s.work().User(username)) }
 
 func asREST(d sim.Doc) (v map[string]any) {
 	if err := json.Unmarshal(d.JSON(), &v); err != nil {
@@ -407,14 +394,20 @@ func asREST(d sim.Doc) (v map[string]any) {
 
 // Count tells how often something was asked for: "POST /api/v1/chat.sendMessage",
 // "method sendMessage", "sub stream-room-messages" or "websocket".
-func (s *Server) Count(what string) int { return s.engine.Count(what) }
+func (s *Server) Count(what string) int { s.tb.Helper(); return s.simulator(counts).Count(what) }
 
 // Sessions tells how many websockets are logged in as username.
-func (s *Server) Sessions(username string) int { return s.engine.Sessions(username) }
+func (s *Server) Sessions(username string) int {
+	s.tb.Helper()
+	return s.simulator(counts).Sessions(username)
+}
 
 // Subscribers tells how many subscriptions an event of a stream has, such as
 // ("stream-room-messages", rid).
-func (s *Server) Subscribers(stream, event string) int { return s.engine.Subscribers(stream, event) }
+func (s *Server) Subscribers(stream, event string) int {
+	s.tb.Helper()
+	return s.simulator(counts).Subscribers(stream, event)
+}
 
 // WaitFor waits until somebody has said text in a room.
 func (s *Server) WaitFor(tb testing.TB, room, text string) Message {
@@ -442,7 +435,7 @@ func (s *Server) WaitUntil(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
-	if err := s.engine.Wait(ctx, ok); err != nil {
+	if err := s.work().Wait(ctx, ok); err != nil {
 		tb.Fatalf("rctest: waited for %s: %v", what, err)
 	}
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 // polite starts a polite server.
 func polite(t *testing.T, env ...string) *rctest.Server {
 	t.Helper()
-	s := &rctest.Server{Polite: true, Env: map[string]string{}}
+	s := &rctest.Server{Simulator: true, Polite: true, Env: map[string]string{}}
 	for i := 0; i < len(env); i += 2 {
 		s.Env[env[i]] = env[i+1]
 	}
@@ -740,7 +740,7 @@ func TestSection10_TheRateLimiterSparesBotsAndNobodyElse(t *testing.T) {
 }
 
 func TestARestartedServerStillKnowsWhatItAnswered(t *testing.T) {
-	s := &rctest.Server{Polite: true, Data: t.TempDir() + "/journal"}
+	s := &rctest.Server{Simulator: true, Polite: true, Data: t.TempDir() + "/journal"}
 	s.Start(t)
 	s.CreateUser("ada")
 	rid := s.CreateChannel("c1", "ada")
@@ -766,7 +766,7 @@ func TestARestartedServerStillKnowsWhatItAnswered(t *testing.T) {
 }
 
 func TestTheJournalTakesThousandsOfMessages(t *testing.T) {
-	s := &rctest.Server{Polite: true, Data: t.TempDir() + "/journal"}
+	s := &rctest.Server{Simulator: true, Polite: true, Data: t.TempDir() + "/journal"}
 	s.Start(t)
 	bot := client{t, s, s.CreateUser("bot1", "user", "bot")}
 	rid := s.CreateChannel("c1", "bot1")
@@ -1024,7 +1024,7 @@ func TestSection4_6_HiddenSystemMessagesAreNotBroadcast(t *testing.T) {
 }
 
 func TestARudeServerIsUnpleasantButTruthful(t *testing.T) {
-	s := &rctest.Server{Seed: 7}
+	s := &rctest.Server{Simulator: true, Seed: 7}
 	s.Start(t)
 	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
 	rid := s.CreateChannel("c1", "ada")
@@ -1096,7 +1096,7 @@ func TestSection3_4_ALicenceHasSeats(t *testing.T) {
 }
 
 func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testing.T) {
-	s := &rctest.Server{Seed: 11}
+	s := &rctest.Server{Simulator: true, Seed: 11}
 	s.Start(t)
 	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
 	rooms := []string{s.CreateChannel("c1", "ada"), s.CreateChannel("c2", "ada")}
@@ -1196,7 +1196,7 @@ func TestSection6_4_SubscriptionsAndRoomsSinceADate(t *testing.T) {
 }
 
 func TestSection7_3_LinksArriveLateOnARudeServerUnlessPreviewsAreOff(t *testing.T) {
-	s := &rctest.Server{Seed: 3}
+	s := &rctest.Server{Simulator: true, Seed: 3}
 	s.Start(t)
 	ada := client{t, s, s.CreateUser("ada", "user", "bot")}
 	rid := s.CreateChannel("c1", "ada")

@@ -1,10 +1,7 @@
 package rctest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -17,13 +14,9 @@ import (
 )
 
 // A Subject is the server that a contract suite talks to: a polite Server, or
-// the real Rocket.Chat that the environment names. Whatever a suite makes there,
-// it makes over REST and under names of its own, so that it can share the server.
-//
-//	ROCKETCHAT_URL                    http://127.0.0.1:3000
-//	ROCKETCHAT_ADMIN                  username of an administrator without a second factor
-//	ROCKETCHAT_PASSWORD               its password
-//	ROCKETCHAT_CREATE_TOKENS_SECRET   CREATE_TOKENS_FOR_USERS_SECRET of that server, if it has one
+// the real Rocket.Chat that the environment names (see docs/testing.md). Whatever
+// a suite makes there, it makes over REST and under names of its own, so that its
+// tests can share the server.
 type Subject struct {
 	URL               string
 	AdminName         string
@@ -31,32 +24,68 @@ type Subject struct {
 	CreateTokenSecret string // "" when the server has none
 
 	server *Server
+	rest   rest
 }
 
 // NewSubject returns the server to talk to. Where it is a simulator, configure
 // sees it before it starts.
 func NewSubject(tb testing.TB, configure ...func(*Server)) *Subject {
 	tb.Helper()
-	if u := os.Getenv("ROCKETCHAT_URL"); u != "" {
-		return &Subject{URL: strings.TrimRight(u, "/"), AdminName: os.Getenv("ROCKETCHAT_ADMIN"),
-			AdminPassword: os.Getenv("ROCKETCHAT_PASSWORD"), CreateTokenSecret: os.Getenv("ROCKETCHAT_CREATE_TOKENS_SECRET")}
-	}
 	s := &Server{Polite: true}
 	for _, f := range configure {
 		f(s)
 	}
+	if s.choosesReal() {
+		return newRealSubject(tb)
+	}
 	s.Start(tb)
-	return &Subject{URL: s.URL, AdminName: AdminName, AdminPassword: AdminPassword, CreateTokenSecret: CreateTokenSecret, server: s}
+	return &Subject{URL: s.URL, AdminName: AdminName, AdminPassword: AdminPassword, CreateTokenSecret: s.CreateTokenSecret, server: s,
+		rest: rest{s.URL}}
 }
+
+func newRealSubject(tb testing.TB) *Subject {
+	tb.Helper()
+	takeTurn(tb, realURL(), false)
+	s := &Subject{URL: realURL(), AdminName: os.Getenv("ROCKETCHAT_ADMIN"), AdminPassword: os.Getenv("ROCKETCHAT_PASSWORD"),
+		CreateTokenSecret: realSecret(), rest: rest{realURL()}}
+	if err := switchLimiterOff(); err != nil {
+		tb.Fatalf("rctest: switch the limiter of %s off: %v", s.URL, err)
+	}
+	return s
+}
+
+// switchLimiterOff does it once in a process.
+var switchLimiterOff = sync.OnceValue(func() error {
+	admin, err := realAdmin()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return rest{realURL()}.ensureSettings(ctx, admin, limiterOff)
+})
 
 // Server returns the simulator for tests that tell it what to do, and skips them
 // where the server is a real one.
 func (s *Subject) Server(tb testing.TB) *Server {
 	tb.Helper()
 	if s.server == nil {
-		Skip(tb, "it tells the server what to do, which only the simulator takes")
+		Skip(tb, misbehaves)
 	}
 	return s.server
+}
+
+// Expect is what servers of its version do.
+func (s *Subject) Expect(tb testing.TB) Expect {
+	tb.Helper()
+	if s.server != nil {
+		return s.server.Expect()
+	}
+	e, err := realExpect()
+	if err != nil {
+		tb.Fatalf("rctest: %v", err)
+	}
+	return e
 }
 
 // Skip skips a test whose needs are not met, unless APPLIANCE_MUST_RUN names it.
@@ -81,30 +110,12 @@ func (s *Subject) Admin(tb testing.TB) Person {
 	if s.server != nil {
 		return s.server.Admin()
 	}
-	p, err := realAdmin(s)
+	p, err := realAdmin()
 	if err != nil {
 		tb.Fatalf("rctest: sign in the administrator of %s: %v", s.URL, err)
 	}
 	return p
 }
-
-// realAdmin signs in once: a real server limits logins.
-var realAdmin = func() func(*Subject) (Person, error) {
-	var mu sync.Mutex
-	known := map[string]Person{}
-	return func(s *Subject) (Person, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if p, ok := known[s.URL]; ok {
-			return p, nil
-		}
-		p, err := s.login(context.Background(), s.AdminName, s.AdminPassword)
-		if err == nil {
-			known[s.URL] = p
-		}
-		return p, err
-	}
-}()
 
 // Puppet makes a user as the bridge makes them, with the roles user and bot.
 func (s *Subject) Puppet(tb testing.TB) Person { tb.Helper(); return s.Person(tb, "user", "bot") }
@@ -113,84 +124,35 @@ func (s *Subject) Puppet(tb testing.TB) Person { tb.Helper(); return s.Person(tb
 func (s *Subject) Person(tb testing.TB, roles ...string) Person {
 	tb.Helper()
 	admin, name := s.Admin(tb), s.Name("person")
-	var made struct {
-		User struct {
-			ID string `json:"_id"`
-		} `json:"user"`
-	}
-	err := s.post(tb.Context(), admin, "users.create", map[string]any{"username": name, "name": "Person " + name, "password": name,
-		"email": name + "@example.invalid", "roles": roles, "verified": false, "joinDefaultChannels": false, "sendWelcomeEmail": false}, &made)
+	p, err := s.rest.createUser(tb.Context(), admin, name, "Person "+name, false, roles...)
 	if err != nil {
 		tb.Fatalf("rctest: %v", err)
 	}
-	p, err := s.signIn(tb.Context(), admin, Person{ID: made.User.ID, Username: name, Password: name})
-	if err != nil {
+	if p, err = s.rest.signIn(tb.Context(), admin, p, s.CreateTokenSecret); err != nil {
 		tb.Fatalf("rctest: sign in %s: %v", name, err)
 	}
 	return p
 }
 
-// signIn prefers a token of the administrator's making, which no limit stops.
-func (s *Subject) signIn(ctx context.Context, admin, p Person) (Person, error) {
-	if s.CreateTokenSecret == "" {
-		return s.login(ctx, p.Username, p.Password)
+// Set changes a setting until the test ends. Tests that share the server see it.
+func (s *Subject) Set(tb testing.TB, setting string, value any) {
+	tb.Helper()
+	admin := s.Admin(tb)
+	var old struct {
+		Value any `json:"value"`
 	}
-	var out struct {
-		Data struct {
-			AuthToken string `json:"authToken"`
-		} `json:"data"`
+	if err := s.rest.call(tb.Context(), admin, http.MethodGet, "settings/"+setting, nil, &old); err != nil {
+		tb.Fatalf("rctest: %v", err)
 	}
-	err := s.post(ctx, admin, "users.createToken", map[string]any{"userId": p.ID, "secret": s.CreateTokenSecret}, &out)
-	p.Token = out.Data.AuthToken
-	return p, err
-}
-
-func (s *Subject) login(ctx context.Context, username, password string) (Person, error) {
-	var out struct {
-		Data struct {
-			UserID    string `json:"userId"`
-			AuthToken string `json:"authToken"`
-		} `json:"data"`
-	}
-	err := s.post(ctx, Person{}, "login", map[string]any{"username": username, "password": password}, &out)
-	return Person{ID: out.Data.UserID, Username: username, Password: password, Token: out.Data.AuthToken}, err
-}
-
-// post calls an endpoint, again when the server limits calls.
-func (s *Subject) post(ctx context.Context, by Person, endpoint string, body, out any) error {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/api/v1/"+endpoint, bytes.NewReader(data))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/json")
-		if by.Token != "" {
-			req.Header.Set("X-User-Id", by.ID)
-			req.Header.Set("X-Auth-Token", by.Token)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		var answer bytes.Buffer
-		_, err = answer.ReadFrom(res.Body)
-		res.Body.Close()
-		switch {
-		case err != nil:
-			return err
-		case res.StatusCode == http.StatusOK:
-			return json.Unmarshal(answer.Bytes(), out)
-		case res.StatusCode != http.StatusTooManyRequests:
-			return fmt.Errorf("POST %s: %d %s", endpoint, res.StatusCode, answer.String())
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(5 * time.Second):
+	change := func(ctx context.Context, value any) {
+		if err := s.rest.call(ctx, admin, http.MethodPost, "settings/"+setting, map[string]any{"value": value}, nil); err != nil {
+			tb.Errorf("rctest: %v", err)
 		}
 	}
+	change(tb.Context(), value)
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		change(ctx, old.Value)
+	})
 }

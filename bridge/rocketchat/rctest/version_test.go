@@ -11,7 +11,7 @@ import (
 // Everybody may know major.minor, who may see statistics all of it.
 func TestTheVersionIsWhatWasAskedFor(t *testing.T) {
 	for asked, full := range map[string]string{"7.2": "7.2.0", "8.3": "8.3.0", "8.6": "8.6.1", "": "8.6.1"} {
-		s := &rctest.Server{Polite: true, Version: asked}
+		s := &rctest.Server{Simulator: true, Polite: true, Version: asked}
 		s.Start(t)
 		short := full[:strings.LastIndexByte(full, '.')]
 		if _, v, _ := (client{t: t, s: s}).do("GET", "/api/info", nil); v["version"] != short {

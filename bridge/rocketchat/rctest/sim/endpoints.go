@@ -19,6 +19,7 @@ func init() {
 	addRoomRoutes()
 	addChatRoutes()
 	addOtherRoutes()
+	addRemovalRoutes()
 }
 
 // An option changes an endpoint as it is added.

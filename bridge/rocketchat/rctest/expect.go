@@ -1,0 +1,100 @@
+package rctest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Expect is what servers of a version do where versions differ: everything that
+// tests know of it is in this one table, and each test asks for what it needs.
+type Expect struct {
+	Version string // as /api/info says it
+
+	// TokenSecret: users.createToken refuses who does not know the secret.
+	TokenSecret bool
+	// FileNameInConfirm: rooms.mediaConfirm takes a name for the file.
+	FileNameInConfirm bool
+	// StrangerIsOneself: a direct room with somebody unknown is one with oneself.
+	StrangerIsOneself bool
+	// Bans: people can be banned from rooms.
+	Bans bool
+	// NoteOfInvited is the type of the message in a channel about who was invited.
+	NoteOfInvited string
+	// ArchivedIsHidden: rooms.info refuses to tell of a room that is archived.
+	ArchivedIsHidden bool
+	// TokenSkipsSecondFactor: a personal access token made for it asks for no
+	// second factor.
+	TokenSkipsSecondFactor bool
+}
+
+// changes says since when what is so. What a newer server does beyond the last row
+// is not known: it is expected to do what the last one does.
+var changes = []struct {
+	since release
+	apply func(*Expect)
+}{
+	{release{7, 2}, func(e *Expect) {
+		e.NoteOfInvited = "uj"
+		e.ArchivedIsHidden = true
+		e.TokenSkipsSecondFactor = true
+	}},
+	{release{8, 0}, func(e *Expect) { e.TokenSecret = true }},
+	{release{8, 1}, func(e *Expect) { e.TokenSkipsSecondFactor = false }},
+	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known
+		e.FileNameInConfirm = true
+		e.StrangerIsOneself = true
+		e.NoteOfInvited = "au"
+		e.Bans = true
+	}},
+	{release{8, 6}, func(e *Expect) {
+		e.ArchivedIsHidden = false
+		e.TokenSkipsSecondFactor = true
+	}},
+	{release{8, 8}, func(*Expect) {}},
+}
+
+// A release is a major and a minor version.
+type release [2]int
+
+func (r release) before(other release) bool {
+	return r[0] < other[0] || r[0] == other[0] && r[1] < other[1]
+}
+
+// expectation is the table's answer for a version such as "8.6.1" or "7.2".
+func expectation(version string) (Expect, error) {
+	var r release
+	if _, err := fmt.Sscanf(version, "%d.%d", &r[0], &r[1]); err != nil {
+		return Expect{}, fmt.Errorf("%q is no version of Rocket.Chat", version)
+	}
+	if oldest := changes[0].since; r.before(oldest) {
+		return Expect{}, fmt.Errorf("the tests know nothing of Rocket.Chat %s: the oldest is %d.%d", version, oldest[0], oldest[1])
+	}
+	e := Expect{Version: version}
+	for _, c := range changes {
+		if !r.before(c.since) {
+			c.apply(&e)
+		}
+	}
+	return e, nil
+}
+
+// realExpect asks the real server once in a process.
+var realExpect = sync.OnceValues(func() (Expect, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realURL()+"/api/info", nil)
+	if err != nil {
+		return Expect{}, err
+	}
+	var info struct {
+		Version string `json:"version"`
+	}
+	err = rest{realURL()}.retry(ctx, func() (*http.Request, error) { return req, nil }, Person{}, &info)
+	if err != nil {
+		return Expect{}, fmt.Errorf("ask %s for its version: %w", realURL(), err)
+	}
+	return expectation(info.Version)
+})
