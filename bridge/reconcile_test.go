@@ -17,8 +17,13 @@ import (
 // asService makes a request to our homeserver as the bridge would.
 func (w *world) asService(user, path string, body any) {
 	w.t.Helper()
+	w.asServiceDo(http.MethodPost, user, path, body)
+}
+
+func (w *world) asServiceDo(method, user, path string, body any) {
+	w.t.Helper()
 	data, _ := json.Marshal(body)
-	req, _ := http.NewRequest(http.MethodPost, w.home.URL+"/_matrix/client/v3"+path+"?user_id="+url.QueryEscape(user), bytes.NewReader(data))
+	req, _ := http.NewRequest(method, w.home.URL+"/_matrix/client/v3"+path+"?user_id="+url.QueryEscape(user), bytes.NewReader(data))
 	req.Header.Set("Authorization", "Bearer as-token-for-tests")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/bridge/store"
 )
 
 // A person who gives herself the name and the nickname that the account of a Matrix
@@ -143,4 +145,95 @@ func TestAttackHintsWithoutEnd(t *testing.T) {
 	room := bob.CreateRoom("plans", false, w.alice())
 	w.hint(room, w.alice(), bob.ID)
 	mxtest.WaitFor(t, "alice to join", func() bool { return bob.Members(room)[w.alice()] == "join" })
+}
+
+// People without power let nobody into a private room, and the invited do not read what
+// was said before.
+func TestAttackInvitationsByThePowerless(t *testing.T) {
+	s := newStage(t)
+	s.rc.CreateUser("eve")
+	carol := s.far.Register("carol", "Carol")
+	s.rc.Say(s.room, "alice", "the door code is 4711")
+	s.findText("the door code is 4711")
+	for _, target := range []string{"@eve:" + s.home.Name, carol.ID} {
+		status, err := s.bob.Call(t.Context(), http.MethodPost, "/_matrix/client/v3/rooms/"+s.mxRoom+"/invite", map[string]any{"user_id": target}, nil)
+		if status != http.StatusForbidden {
+			t.Errorf("bob, who has no power, invites %s: %d, %v", target, status, err)
+		}
+	}
+	s.must(s.rc.Login("alice"), s.room, "bridge", "invite "+carol.ID)
+	carol.AcceptInvitation()
+	s.rc.Say(s.room, "alice", "welcome")
+	mxtest.WaitFor(t, "carol to read the welcome", func() bool { return slices.Contains(saidOnMatrix(carol, s.mxRoom), s.alice()+": welcome") })
+	for _, said := range saidOnMatrix(carol, s.mxRoom) {
+		if strings.Contains(said, "4711") {
+			t.Errorf("carol reads what was said before her invitation: %s", said)
+		}
+	}
+	if slices.Contains(s.rc.Members(s.room), "eve") {
+		t.Error("eve was let into the private group")
+	}
+}
+
+// A member without a role may invite where Rocket.Chat lets members do so.
+func TestMembersInviteWhereTheWorkspaceLetsThem(t *testing.T) {
+	s := newStage(t)
+	s.call(s.rc.Admin(), http.MethodPost, "permissions.update", map[string]any{"permissions": []map[string]any{
+		{"_id": "add-user-to-joined-room", "roles": []string{"admin", "owner", "moderator", "user"}},
+	}}, nil)
+	s.stop()
+	s.startBridge() // permissions are remembered for a while
+	dave := s.rc.CreateUser("dave")
+	s.rc.Invite(s.room, "alice", "dave")
+	carol := s.far.Register("carol", "Carol")
+	s.must(dave, s.room, "bridge", "invite "+carol.ID)
+	carol.AcceptInvitation()
+	s.waitForPuppet(s.room, ids.PuppetUsername(ids.MXUser(carol.ID), false))
+}
+
+// The operator's permissions hold for invitations that are made on Matrix, too.
+func TestPermissionsHoldForInvitationsMadeOnMatrix(t *testing.T) {
+	s := newStage(t)
+	s.rc.CreateUser("eve")
+	s.rc.CreateUser("finn")
+	s.call(s.rc.Login("alice"), http.MethodPost, "groups.addModerator", map[string]any{"roomId": s.room, "userId": s.rc.User(s.puppet)["_id"]}, nil)
+	mxtest.WaitFor(t, "bob to have power", func() bool { return s.power(s.bob.ID) >= 50 })
+	eve, finn := "@eve:"+s.home.Name, "@finn:"+s.home.Name
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+s.mxRoom+"/invite", map[string]any{"user_id": eve}, nil)
+	s.hint(s.mxRoom, eve, s.bob.ID)
+	mxtest.WaitFor(t, "eve to be let in by a moderator", func() bool { return slices.Contains(s.rc.Members(s.room), "eve") })
+	s.configure("permissions: {invite: [owner]}\n")
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+s.mxRoom+"/invite", map[string]any{"user_id": finn}, nil)
+	s.hint(s.mxRoom, finn, s.bob.ID)
+	mxtest.WaitFor(t, "finn's invitation to be declined", func() bool { return s.bob.Members(s.mxRoom)[finn] == "leave" })
+	if slices.Contains(s.rc.Members(s.room), "finn") {
+		t.Error("finn was let in although only owners may invite")
+	}
+}
+
+// forget stops the bridge and takes a note out of its database.
+func (w *world) forget(note string) {
+	w.t.Helper()
+	w.stop()
+	st, err := store.Open(w.t.Context(), "sqlite:"+w.dir+"/bridge.db")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := errors.Join(st.MoveCursor(w.t.Context(), note, ""), st.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Rooms that an earlier release made are closed as new ones are.
+func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
+	s := newStage(t)
+	bot := "@rocket.cat:" + s.home.Name
+	levels := s.state("m.room.power_levels")
+	levels["invite"] = 0
+	s.asServiceDo(http.MethodPut, bot, "/rooms/"+s.mxRoom+"/state/m.room.power_levels", levels)
+	s.asServiceDo(http.MethodPut, bot, "/rooms/"+s.mxRoom+"/state/m.room.history_visibility", map[string]any{"history_visibility": "shared"})
+	s.forget("tightened " + s.mxRoom)
+	s.compareOften()
+	s.waitForState("m.room.power_levels", "that inviting needs power", func(c map[string]any) bool { return c["invite"] == 50.0 })
+	s.waitForState("m.room.history_visibility", "that the past is hidden", func(c map[string]any) bool { return c["history_visibility"] == "invited" })
 }

@@ -156,9 +156,9 @@ func (s *Side) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoo
 		for u, level := range spec.Powers {
 			users[u] = level
 		}
-		// Members may invite, as they may in Rocket.Chat; owners may do what
-		// owners do there. Nobody but the bridge may encrypt the room.
-		invite := 0
+		// Owners and moderators may invite, as they may in Rocket.Chat; owners may do
+		// what owners do there. Nobody but the bridge may encrypt the room.
+		invite := relay.InvitePower
 		owner := relay.OwnerPower
 		req.PowerLevelOverride = &event.PowerLevelsEventContent{
 			Users: users, InvitePtr: &invite, EventsDefault: spec.Write,
@@ -169,11 +169,22 @@ func (s *Side) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoo
 		}
 		req.InitialState = []*event.Event{bridgeState(spec)}
 	}
+	req.InitialState = append(req.InitialState, historyState(spec))
 	resp, err := s.as(spec.Creator).CreateRoom(ctx, req)
 	if err != nil {
 		return "", side(err)
 	}
 	return resp.RoomID, nil
+}
+
+// historyState returns the room's m.room.history_visibility event.
+func historyState(spec relay.MXRoomSpec) *event.Event {
+	visibility := relay.HistoryInvited
+	if spec.Past {
+		visibility = relay.HistoryShared
+	}
+	key := ""
+	return &event.Event{Type: event.StateHistoryVisibility, StateKey: &key, Content: event.Content{Raw: map[string]any{"history_visibility": visibility}}}
 }
 
 // bridgeState returns the room's m.bridge event (MSC2346, under its unstable

@@ -252,7 +252,16 @@ type MXRoomSpec struct {
 	Invite  []ids.MXUser
 	Powers  map[ids.MXUser]int
 	Write   int // the power that writing needs
+	// Past says that whoever joins may read what was said before: in a public
+	// channel, and where a past is carried.
+	Past bool
 }
+
+// Values of m.room.history_visibility.
+const (
+	HistoryShared  = "shared"  // whoever joins reads everything from then on, back to the beginning
+	HistoryInvited = "invited" // people read what is said after their invitation
+)
 
 // An MXMember is somebody in a Matrix room.
 type MXMember struct {

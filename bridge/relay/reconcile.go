@@ -78,6 +78,9 @@ func (r *Relay) reconcile(ctx context.Context, p Portal, before, now suspects) e
 	case !there:
 		return nil
 	}
+	if err := r.tighten(ctx, p); err != nil {
+		return err
+	}
 	here, err := r.RC.Members(ctx, p)
 	if err != nil {
 		return err

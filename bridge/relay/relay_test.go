@@ -138,6 +138,11 @@ func (m *matrix) do(format string, args ...any) error {
 
 func (m *matrix) log() []string { m.mu.Lock(); defer m.mu.Unlock(); return slices.Clone(m.did) }
 
+// State is that of a room as the bridge makes it.
+func (m *matrix) State(_ context.Context, _ ids.MXRoom, _ ids.MXUser, kind, _ string) (json.RawMessage, bool, error) {
+	return json.RawMessage(map[string]string{"m.room.power_levels": `{"invite":50}`, "m.room.history_visibility": `{"history_visibility":"invited"}`}[kind]), true, nil
+}
+
 func (m *matrix) Follow(ids.MXUser)                                  {}
 func (m *matrix) Register(context.Context, ids.MXUser, string) error { return nil }
 func (m *matrix) Join(_ context.Context, _ ids.MXRoom, who, _ ids.MXUser) error {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -117,6 +118,7 @@ func (r *Relay) bridgeRoom(ctx context.Context, caller Caller, first func(RCRoom
 	p.MXRoom, err = r.MX.CreateRoom(ctx, MXRoomSpec{
 		Creator: r.Names.BotUser(), RCRoom: info.ID, Title: info.Title, Topic: info.Topic, Site: r.Site,
 		Invite: []ids.MXUser{g.MXUser}, Powers: powers, Write: writeLevel(info),
+		Past: info.Type == rocketchat.Channel || first != nil,
 	})
 	if err != nil {
 		return Portal{}, fmt.Errorf("make a Matrix room: %w", err)
@@ -133,7 +135,7 @@ func (r *Relay) bridgeRoom(ctx context.Context, caller Caller, first func(RCRoom
 	if err := r.start(ctx, p, items...); err != nil {
 		return Portal{}, err
 	}
-	return p, nil
+	return p, r.Store.MoveCursor(ctx, tightened(p), "1") // it was made as it should be
 }
 
 // start stores a portal and lets it live.
@@ -151,6 +153,10 @@ func (r *Relay) start(ctx context.Context, p Portal, items ...queue.Item) error 
 // invite asks a Matrix user into a portal's room. One who is there is no error.
 func (r *Relay) invite(ctx context.Context, p Portal, as, target ids.MXUser) error {
 	err := r.MX.Invite(ctx, p.MXRoom, as, target)
+	if errors.Is(err, ErrForbidden) && as != r.reader(p) {
+		// Members without power may invite where the operator lets them.
+		err = r.MX.Invite(ctx, p.MXRoom, r.reader(p), target)
+	}
 	switch {
 	case errors.Is(err, ErrForbidden):
 		members, merr := r.MX.Members(ctx, p.MXRoom, r.reader(p))
@@ -238,6 +244,12 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	if !ok {
 		return outcome(item, ignore(r.MX.Leave(ctx, inv.Room, inv.Ghost), ErrForbidden, ErrNotFound), "")
 	}
+	if may, err := r.mayLetIn(ctx, inv); err != nil || !may {
+		if err == nil {
+			err = ignore(r.MX.Refuse(ctx, inv.Room, inv.Ghost, "The administrator of this Rocket.Chat does not let you invite people to this room."), ErrForbidden, ErrNotFound)
+		}
+		return outcome(item, err, "")
+	}
 	if err := r.MX.Join(ctx, inv.Room, inv.Ghost, ""); err != nil {
 		return outcome(item, err, "")
 	}
@@ -246,6 +258,21 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 		return outcome(item, err, "Rocket.Chat refused it")
 	}
 	return outcome(item, r.lookForEncryption(ctx, inv), "")
+}
+
+// mayLetIn reports whether the operator lets the person who invites bring people of
+// Rocket.Chat into the room. A room that is no portal yet is one of Matrix.
+func (r *Relay) mayLetIn(ctx context.Context, inv Invitation) (bool, error) {
+	p, ok, err := r.Store.PortalByMX(ctx, inv.Room)
+	if err != nil || !ok || p.RCType == directRoom {
+		return err == nil, err
+	}
+	list := r.Live().Permissions.Invite
+	puppet, ok, err := r.Store.PuppetByMX(ctx, inv.Inviter)
+	if err != nil || !ok {
+		return err == nil && config.Holds(list), err
+	}
+	return r.holds(ctx, list, puppet.RCUser, p)
 }
 
 // lookForEncryption says so when a room that a ghost has just joined is one that

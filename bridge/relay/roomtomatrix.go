@@ -19,7 +19,12 @@ const (
 	statePowers     = "m.room.power_levels"
 	stateTombstone  = "m.room.tombstone"
 	stateEncryption = "m.room.encryption"
+	stateHistory    = "m.room.history_visibility"
 )
+
+// InvitePower is the power level that inviting needs: a moderator's. Members without
+// a role may not add people to a room of Rocket.Chat either.
+const InvitePower = 50
 
 // OwnerPower is the power level of an owner: less than the bridge's, which has to
 // be able to take the role back.
@@ -41,9 +46,9 @@ func roleAt(level int) Role {
 
 // Levels that writing needs.
 const (
-	writeAll   = 0
-	writeSome  = 50  // in a room that is read-only: who has a role
-	writeNoone = 100 // in one that is archived
+	writeAll    = 0
+	writeSome   = 50  // in a room that is read-only: who has a role
+	writeNobody = 100 // in one that is archived
 )
 
 // roomToMatrix makes a Matrix room what the Rocket.Chat room has become. The item
@@ -149,7 +154,7 @@ func (r *Relay) announce(ctx context.Context, item queue.Item, p Portal, as ids.
 func writeLevel(info RCRoomInfo) int {
 	switch {
 	case info.Archived:
-		return writeNoone
+		return writeNobody
 	case info.ReadOnly:
 		return writeSome
 	}
