@@ -104,6 +104,9 @@ func Restore(ctx context.Context, dir, file string, k backup.Keys, r Reporter) e
 		}
 		return err
 	}
+	if err := rename(dir, s); err != nil {
+		return err
+	}
 	return reported(r, plan.Step{ID: "place", Title: "put everything in its place"}, func() error { return place(dir) })
 }
 
@@ -165,6 +168,22 @@ func unpack(ctx context.Context, dir, file string, k backup.Keys, r Reporter) er
 		}
 		return adopt(dir)
 	})
+}
+
+// rename gives what was unpacked the name of its new place: under that which the
+// backup remembers, another installation of this host may run.
+func rename(dir string, s *stack.Stack) error {
+	from, err := stack.Open(restoredFiles(dir))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	m, err := from.Manifest()
+	if err != nil || len(m.Files) == 0 {
+		return nil //nolint:nilerr // then there is no name either
+	}
+	s.Project, from.Project = stack.ProjectName(dir), stack.ProjectName(dir)
+	return from.SaveManifest(m)
 }
 
 // adopt makes the answers name the files that came along where this host does

@@ -35,12 +35,15 @@ func (*NoSystemdError) Hint() string {
 
 // Units are the installation's, in the directory that was given or in the host's.
 func (i *Installed) units(dir string) (stack.Units, error) {
-	u := stack.Units{Dir: dir, Prefix: render.UnitPrefix(i.p.stack.Project)}
+	u := stack.Units{Dir: dir, Prefix: render.UnitPrefix(stack.BaseName(i.p.opts.Dir))}
 	if dir == "" {
 		u.Dir, u.Live = stack.UnitDir, true
 		if !stack.Systemd() {
 			return u, &NoSystemdError{}
 		}
+	}
+	if owner := u.Owner(); owner != "" && owner != i.p.opts.Dir {
+		u.Prefix = render.UnitPrefix(i.p.stack.Project)
 	}
 	return u, nil
 }
@@ -63,7 +66,7 @@ func (i *Installed) InstallService(ctx context.Context, o ServiceOptions) (chang
 		return false, err
 	}
 	files, err := render.Units{
-		Answers: i.Answers, Project: i.p.stack.Project, Dir: i.p.opts.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients,
+		Answers: i.Answers, Prefix: units.Prefix, Dir: i.p.opts.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients,
 	}.Files()
 	if err != nil {
 		return false, err

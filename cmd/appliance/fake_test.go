@@ -17,11 +17,14 @@ import (
 var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"}
 
 // fakeDocker stands in for the docker command. What it is told goes to
-// docker/log; what the daemon below says is in files beside it. A file
-// docker/unhealthy names a service that will not come up.
+// docker/log; what the daemon below says is in files beside it, those of a Compose
+// project in a directory of its name. A file docker/unhealthy names a service that
+// will not come up.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
+	name := os.Getenv("COMPOSE_PROJECT_NAME")
+	project := filepath.Join(dir, "project", name)
 	if strings.HasPrefix(args, "compose --progress") {
 		note(dir, "log", "docker "+args)
 	}
@@ -43,19 +46,36 @@ func fakeDocker() {
 		dump, _ := io.ReadAll(os.Stdin)
 		note(dir, "loaded", strings.ReplaceAll(string(dump), " ", "\n"))
 	case strings.Contains(args, "--no-deps"):
-		note(dir, "running", args[strings.LastIndex(args, " ")+1:])
+		begin(project)
+		note(project, "running", args[strings.LastIndex(args, " ")+1:])
 	case strings.Contains(args, " up "):
+		begin(project)
 		if bad, err := os.ReadFile(filepath.Join(dir, "unhealthy")); err == nil {
-			note(dir, "running", strings.TrimSpace(string(bad)))
-			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container appliance-%s-1 is unhealthy"}`+"\n", strings.TrimSpace(string(bad)))
+			note(project, "running", strings.TrimSpace(string(bad)))
+			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container %s-%s-1 is unhealthy"}`+"\n", name, strings.TrimSpace(string(bad)))
 			os.Exit(1)
 		}
-		_ = os.Remove(filepath.Join(dir, "running"))
+		_ = os.Remove(filepath.Join(project, "running"))
 		for _, s := range services {
-			note(dir, "running", s)
+			note(project, "running", s)
 		}
 	case strings.Contains(args, " down "):
-		_ = os.Remove(filepath.Join(dir, "running"))
+		_ = os.RemoveAll(project)
+	}
+}
+
+// begin notes where a Compose project is, unless containers of that name exist.
+func begin(project string) {
+	where, err := os.Getwd()
+	if err == nil {
+		err = os.MkdirAll(project, 0o700)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if len(lines(project, "where")) == 0 {
+		note(project, "where", where)
 	}
 }
 
@@ -110,7 +130,7 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 	case path == "/info":
 		reply(w, map[string]string{"DockerRootDir": "/"})
 	case path == "/containers/json":
-		reply(w, d.containers())
+		reply(w, d.containers(r.URL.Query().Get("filters")))
 	case strings.HasSuffix(path, "/logs"):
 		_, _ = w.Write([]byte{1, 0, 0, 0, 0, 0, 0, 23})
 		_, _ = io.WriteString(w, "it said why, at the end\n"[:23])
@@ -132,21 +152,29 @@ func (d *daemon) has(path string) bool {
 	return slices.Contains(lines(d.dir, "images"), name)
 }
 
-func (d *daemon) containers() []any {
+func (d *daemon) containers(filters string) []any {
 	out := []any{}
 	bad := strings.Join(lines(d.dir, "unhealthy"), "")
-	for _, s := range lines(d.dir, "running") {
-		status := "Up 1 minute (healthy)"
-		if s == bad {
-			status = "Up 1 minute (unhealthy)"
+	projects, _ := os.ReadDir(filepath.Join(d.dir, "project"))
+	for _, p := range projects {
+		if strings.Contains(filters, "com.docker.compose.project=") && !strings.Contains(filters, `"com.docker.compose.project=`+p.Name()+`"`) {
+			continue
 		}
-		out = append(out, map[string]any{
-			"Id": s, "Names": []string{"/appliance-" + s + "-1"}, "Image": s, "State": "running", "Status": status,
-			"Labels": map[string]string{
-				"com.docker.compose.project": "appliance", "com.docker.compose.service": s, "com.docker.compose.config-hash": "hash",
-			},
-			"NetworkSettings": map[string]any{"Networks": map[string]any{"appliance_app": map[string]string{"IPAddress": d.address}}},
-		})
+		dir := filepath.Join(d.dir, "project", p.Name())
+		for _, s := range lines(dir, "running") {
+			status := "Up 1 minute (healthy)"
+			if s == bad {
+				status = "Up 1 minute (unhealthy)"
+			}
+			out = append(out, map[string]any{
+				"Id": s, "Names": []string{"/" + p.Name() + "-" + s + "-1"}, "Image": s, "State": "running", "Status": status,
+				"Labels": map[string]string{
+					"com.docker.compose.project": p.Name(), "com.docker.compose.service": s, "com.docker.compose.config-hash": "hash",
+					"com.docker.compose.project.working_dir": strings.Join(lines(dir, "where"), " "),
+				},
+				"NetworkSettings": map[string]any{"Networks": map[string]any{p.Name() + "_app": map[string]string{"IPAddress": d.address}}},
+			})
+		}
 	}
 	return out
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -134,7 +133,7 @@ func (d *demo) backup(ctx context.Context, file, key string) error {
 
 // destroy loses the host: containers and files, certificates too.
 func (d *demo) destroy(ctx context.Context) error {
-	ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project="+filepath.Base(d.install()))
+	ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+d.install())
 	if err != nil {
 		return err
 	}

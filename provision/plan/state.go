@@ -86,6 +86,7 @@ func Identity(path string, data []byte) string {
 // A Manifest remembers what was written, so that an edit by hand is noticed.
 type Manifest struct {
 	Version   int               `json:"version"`
+	Project   string            `json:"project,omitempty"` // name of the Compose project
 	Files     map[string]Record `json:"files"`
 	Permanent map[string]string `json:"permanent"` // answers that can no longer change
 }

@@ -13,7 +13,7 @@ import (
 // Units is what systemd has to know to look after an installation.
 type Units struct {
 	Answers    answers.Answers
-	Project    string // name of the Compose project
+	Prefix     string // begins their names, see UnitPrefix
 	Dir        string // the installation directory
 	Program    string // the file of this program
 	Docker     string // the file of the docker command
@@ -45,17 +45,17 @@ func (u Units) Files() (map[string][]byte, error) {
 		if err := t.Execute(&b, u); err != nil {
 			return nil, err
 		}
-		out[UnitPrefix(u.Project)+name] = b.Bytes()
+		out[u.Prefix+name] = b.Bytes()
 	}
 	return out, nil
 }
 
-// UnitPrefix begins the names of an installation's units.
-func UnitPrefix(project string) string {
-	if project == "appliance" {
-		return project
+// UnitPrefix begins the names of the units of an installation that is called so.
+func UnitPrefix(name string) string {
+	if name == "appliance" {
+		return name
 	}
-	return "appliance-at-" + project
+	return "appliance-at-" + name
 }
 
 // unitPath is a path where systemd takes the rest of the line.

@@ -104,6 +104,9 @@ func (e *composeError) Error() string { return e.message }
 
 // compose runs a command of Compose and passes on what it reports.
 func (s *Stack) compose(ctx context.Context, hear func(Event), args ...string) error {
+	if err := s.own(ctx); err != nil {
+		return err
+	}
 	cmd := s.command(ctx, append([]string{"compose", "--progress", "json"}, args...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

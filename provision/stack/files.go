@@ -41,8 +41,9 @@ func (s *Stack) WriteFiles(files render.Files, paths []string) error {
 	return nil
 }
 
-// SaveManifest remembers what was written.
+// SaveManifest remembers what was written, and under which name it runs.
 func (s *Stack) SaveManifest(m plan.Manifest) error {
+	m.Project = s.Project
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err

@@ -141,27 +141,6 @@ func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
 	return out, nil
 }
 
-// A ForeignError says that the name of our Compose project is taken.
-type ForeignError struct{ Project, Dir string }
-
-func (e *ForeignError) Error() string {
-	return fmt.Sprintf("containers of the name %s belong to the installation in %s", e.Project, e.Dir)
-}
-
-// Hint says what to do.
-func (e *ForeignError) Hint() string {
-	return fmt.Sprintf("look after that one with --dir %s, or choose a directory whose last part is not %s", e.Dir, e.Project)
-}
-
-func sameDir(a, b string) bool {
-	for _, dir := range []*string{&a, &b} {
-		if resolved, err := filepath.EvalSymlinks(*dir); err == nil {
-			*dir = resolved
-		}
-	}
-	return a == b
-}
-
 // health takes the result of the health check out of the status line.
 func health(status string) string {
 	for _, h := range []string{"unhealthy", "healthy"} {

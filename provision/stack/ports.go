@@ -21,7 +21,8 @@ func (s *Stack) Publishers(ctx context.Context) (map[int]Publisher, error) {
 	}
 	out := map[int]Publisher{}
 	for _, c := range list {
-		p := Publisher{Ours: c.Labels["com.docker.compose.project"] == s.Project, Dir: c.Labels["com.docker.compose.project.working_dir"]}
+		p := Publisher{Dir: c.Labels["com.docker.compose.project.working_dir"]}
+		p.Ours = c.Labels["com.docker.compose.project"] == s.Project && (p.Dir == "" || sameDir(p.Dir, s.Dir))
 		if len(c.Names) > 0 {
 			p.Container = c.Names[0][1:]
 		}

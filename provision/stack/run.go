@@ -11,6 +11,9 @@ import (
 // Logs writes the logs of services, all without a name, until ctx ends when
 // following. since is a time or a duration as Docker takes it, or empty.
 func (s *Stack) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail, since string, services ...string) error {
+	if err := s.own(ctx); err != nil {
+		return err
+	}
 	args := []string{"compose", "logs", "--no-color", "--tail", tail}
 	if since != "" {
 		args = append(args, "--since", since)

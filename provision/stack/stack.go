@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +33,7 @@ func Open(dir string) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
-	return &Stack{Dir: dir, Project: projectName(dir), docker: docker}, nil
+	return &Stack{Dir: dir, Project: projectOf(dir), docker: docker}, nil
 }
 
 // api returns the client once it has agreed with Docker on a version, which it
@@ -46,24 +45,6 @@ func (s *Stack) api(ctx context.Context) *client.Client {
 
 // Close ends the connection to Docker.
 func (s *Stack) Close() error { return s.docker.Close() }
-
-// projectName is the last part of the directory, as far as Compose allows.
-func projectName(dir string) string {
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
-			return r
-		case r >= 'A' && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return -1
-	}, filepath.Base(dir))
-	name = strings.TrimLeft(name, "-_")
-	if name == "" {
-		return "appliance"
-	}
-	return name
-}
 
 // Versions of what has to be there.
 type Versions struct {
@@ -112,6 +93,8 @@ func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
+	// It wins over .env, which may have come from another host.
+	cmd.Env = append(cmd.Env, "COMPOSE_PROJECT_NAME="+s.Project)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

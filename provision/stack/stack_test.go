@@ -31,7 +31,7 @@ some warning that is no event
 
 func TestProjectNames(t *testing.T) {
 	for dir, want := range map[string]string{"/opt/appliance": "appliance", "/srv/My Chat.1": "mychat1", "/": "appliance", "/x/-_a": "a"} {
-		if got := projectName(dir); got != want {
+		if got := BaseName(dir); got != want {
 			t.Errorf("%s: %q", dir, got)
 		}
 	}
@@ -119,8 +119,50 @@ func TestVariablesOfTheShellDoNotReachCompose(t *testing.T) {
 	t.Setenv("HTTP_PORT", "9999")
 	t.Setenv("COMPOSE_FILE", "other.yaml")
 	t.Setenv("DOCKER_HOST", "unix:///x")
-	env := (&Stack{Dir: t.TempDir()}).command(t.Context(), "compose", "up").Env
-	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HTTP_PORT=") || strings.HasPrefix(e, "COMPOSE_") }) || !slices.Contains(env, "DOCKER_HOST=unix:///x") {
+	t.Setenv("COMPOSE_PROJECT_NAME", "another")
+	env := (&Stack{Dir: t.TempDir(), Project: "ours"}).command(t.Context(), "compose", "up").Env
+	theirs := func(e string) bool {
+		return strings.HasPrefix(e, "HTTP_PORT=") || strings.HasPrefix(e, "COMPOSE_") && e != "COMPOSE_PROJECT_NAME=ours"
+	}
+	if slices.ContainsFunc(env, theirs) || !slices.Contains(env, "DOCKER_HOST=unix:///x") || !slices.Contains(env, "COMPOSE_PROJECT_NAME=ours") {
 		t.Errorf("%v", env)
+	}
+}
+
+func TestNoTwoInstallationsShareAName(t *testing.T) {
+	root := t.TempDir()
+	names := map[string]string{}
+	for _, dir := range []string{"one/chat", "two/chat", "one/Chat", "one/chat/chat"} {
+		name := ProjectName(filepath.Join(root, dir))
+		if other, taken := names[name]; taken || BaseName("/"+name) != name {
+			t.Errorf("%s is called %s, as is %q", dir, name, other)
+		}
+		names[name] = dir
+	}
+	// The same directory by another way, before and after it exists.
+	before := ProjectName(filepath.Join(root, "real/chat"))
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "real/chat"), 0o755), os.Symlink("real", filepath.Join(root, "link"))); err != nil { //nolint:gosec // as an installation has it
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"real/chat", "link/chat"} {
+		if got := ProjectName(filepath.Join(root, dir)); got != before {
+			t.Errorf("%s is called %s, and was %s", dir, got, before)
+		}
+	}
+	// What an earlier version has made keeps its name; what this one makes, too.
+	s := &Stack{Dir: filepath.Join(root, "real/chat"), Project: ""}
+	old := plan.Manifest{Version: 1, Files: map[string]plan.Record{".env": {Rendered: "x"}}}
+	if err := s.SaveManifest(old); err != nil {
+		t.Fatal(err)
+	}
+	if got := projectOf(s.Dir); got != "chat" {
+		t.Errorf("an old installation is called %s", got)
+	}
+	s.Project = "elsewhere-0123"
+	if err := s.SaveManifest(old); err != nil {
+		t.Fatal(err)
+	}
+	if got := projectOf(s.Dir); got != "elsewhere-0123" {
+		t.Errorf("one with a recorded name is called %s", got)
 	}
 }

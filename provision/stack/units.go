@@ -50,6 +50,17 @@ func (u Units) files() []string {
 	return out
 }
 
+// Owner is the installation whose units have these names, "" when there are none.
+func (u Units) Owner() string {
+	data, _ := os.ReadFile(filepath.Join(u.Dir, u.Prefix+".service"))
+	for line := range strings.Lines(string(data)) {
+		if dir, ok := strings.CutPrefix(strings.TrimSpace(line), "WorkingDirectory="); ok {
+			return strings.ReplaceAll(dir, "%%", "%")
+		}
+	}
+	return ""
+}
+
 // started are those units that systemd starts by itself.
 func started(names []string, prefix string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool {

@@ -26,7 +26,7 @@ func units(t *testing.T, dir string, keep int, set ...string) map[string][]byte 
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil { //nolint:gosec // it is executed
 		t.Fatal(err)
 	}
-	files, err := render.Units{Answers: a, Project: "appliance", Dir: dir, Program: program, Docker: program, Keep: keep, Recipients: filepath.Join(dir, "to whom")}.Files()
+	files, err := render.Units{Answers: a, Prefix: "appliance", Dir: dir, Program: program, Docker: program, Keep: keep, Recipients: filepath.Join(dir, "to whom")}.Files()
 	if err != nil {
 		t.Fatal(err)
 	}

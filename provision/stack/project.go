@@ -1,0 +1,84 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// projectOf is the name of the Compose project of an installation: the one that
+// its manifest remembers, that of earlier versions where the manifest remembers
+// none, and the directory's own where nothing is installed yet. It never changes,
+// because containers, networks and volumes are found by it.
+func projectOf(dir string) string {
+	m, err := (&Stack{Dir: dir}).Manifest()
+	switch {
+	case err == nil && m.Project != "":
+		return m.Project
+	case err != nil || len(m.Files) > 0:
+		return BaseName(dir)
+	}
+	return ProjectName(dir)
+}
+
+// ProjectName is the name of a new Compose project in a directory. It carries a
+// hash of the whole path, so that no two installations of a host have the same.
+func ProjectName(dir string) string {
+	sum := sha256.Sum256([]byte(resolved(dir)))
+	return BaseName(dir) + "-" + hex.EncodeToString(sum[:4])
+}
+
+// resolved is a path without symbolic links, as far as it exists.
+func resolved(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		return filepath.Join(resolved(parent), filepath.Base(dir))
+	}
+	return dir
+}
+
+// BaseName is the last part of a directory, as far as Compose allows. It was the
+// name of the project before that had a hash.
+func BaseName(dir string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return -1
+	}, filepath.Base(dir))
+	name = strings.TrimLeft(name, "-_")
+	if name == "" {
+		return "appliance"
+	}
+	return name
+}
+
+// A ForeignError says that the name of our Compose project is taken.
+type ForeignError struct{ Project, Dir string }
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("containers of the name %s belong to the installation in %s", e.Project, e.Dir)
+}
+
+// Hint says what to do.
+func (e *ForeignError) Hint() string {
+	return fmt.Sprintf("look after that one with --dir %s", e.Dir)
+}
+
+// own returns a *ForeignError when containers of the project's name belong to an
+// installation in another directory. Whatever speaks to Compose asks it first:
+// Compose goes by the name alone.
+func (s *Stack) own(ctx context.Context) error {
+	_, err := s.Services(ctx)
+	return err
+}
+
+func sameDir(a, b string) bool { return resolved(a) == resolved(b) }
