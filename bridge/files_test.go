@@ -155,11 +155,11 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 	s.find("a word about the film", func(_ string, c map[string]any) bool {
 		return strings.HasPrefix(fmt.Sprint(c["body"]), "[film.bin] (") && strings.Contains(fmt.Sprint(c["body"]), "at most")
 	})
-	s.rc.Set("FileUpload_MediaTypeBlackList", "image/svg+xml,application/x-odd")
+	s.rc.Set("FileUpload_MediaTypeBlackList", "image/svg+xml,application/x-tar")
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
-		"msgtype": "m.file", "body": "odd.x", "url": s.upload("odd.x", "application/x-odd", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-odd"},
+		"msgtype": "m.file", "body": "odd.tar", "url": s.upload("odd.tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
-	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.x]: Rocket.Chat does not take") })
+	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not take") })
 	// A picture that is none is a file like any other.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.image", "body": "cat.png", "url": s.upload("cat.png", "image/png", []byte("<html><script>alert(1)</script></html>")), "info": map[string]any{"mimetype": "image/png"},

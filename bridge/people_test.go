@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	_ "image/jpeg" // what servers make of pictures
 	"image/png"
 	"io"
 	"mime/multipart"
@@ -83,12 +84,24 @@ func (v *passing) look() {
 
 func (v *passing) wait(what string, fits func(kind string, text string) bool) {
 	v.w.t.Helper()
+	v.during(what, func() {}, fits)
+}
+
+// during waits as wait does while something is done again and again: nothing tells
+// since when a bridge listens.
+func (v *passing) during(what string, do func(), fits func(kind string, text string) bool) {
+	v.w.t.Helper()
 	mxtest.WaitFor(v.w.t, what, func() bool {
+		do()
 		v.look()
-		return slices.ContainsFunc(v.seen, func(e map[string]any) bool {
-			text, _ := json.Marshal(e)
-			return fits(fmt.Sprint(e["type"]), string(text))
-		})
+		return v.has(fits)
+	})
+}
+
+func (v *passing) has(fits func(kind string, text string) bool) bool {
+	return slices.ContainsFunc(v.seen, func(e map[string]any) bool {
+		text, _ := json.Marshal(e)
+		return fits(fmt.Sprint(e["type"]), string(text))
 	})
 }
 
@@ -134,9 +147,8 @@ func TestFeatureTyping(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	seen, shown := s.watch(s.bob), s.activity()
-	mxtest.WaitFor(t, "the bridge to listen", func() bool { return s.rc.Subscribers("stream-notify-room", s.room+"/user-activity") == 2 })
-	s.rc.Typing(s.room, "alice", true)
-	seen.wait("alice to type on Matrix", func(kind, text string) bool { return kind == "m.typing" && strings.Contains(text, s.alice()) })
+	aliceTypes := func(kind, text string) bool { return kind == "m.typing" && strings.Contains(text, s.alice()) }
+	seen.during("alice to type on Matrix", func() { s.rc.Typing(s.room, "alice", true) }, aliceTypes)
 	s.rc.Typing(s.room, "alice", false)
 	seen.wait("alice to have stopped", func(kind, text string) bool { return kind == "m.typing" && strings.Contains(text, `"user_ids":[]`) })
 	s.bobTypes(true)
@@ -144,7 +156,25 @@ func TestFeatureTyping(t *testing.T) {
 	s.bobTypes(false)
 	mxtest.WaitFor(t, "bob to have stopped", func() bool { return shown.has(`"` + s.puppet + `" []`) })
 	s.configure("typing: false\n")
-	mxtest.WaitFor(t, "the bridge to stop listening", func() bool { return s.rc.Subscribers("stream-notify-room", s.room+"/user-activity") == 1 })
+	seen.look()
+	seen.seen = nil
+	s.rc.Typing(s.room, "alice", true)
+	s.rc.Say(s.room, "alice", "typed unseen")
+	s.findText("typed unseen")
+	seen.look()
+	if seen.has(aliceTypes) {
+		t.Error("alice's typing crossed although it is off")
+	}
+}
+
+// Only the simulator tells who listens.
+func TestFeatureTypingThatIsOffIsNotListenedTo(t *testing.T) {
+	t.Parallel()
+	s := newStageOn(t, &rctest.Server{Simulator: true, Polite: true})
+	listening := func() int { return s.rc.Subscribers("stream-notify-room", s.room+"/user-activity") }
+	mxtest.WaitFor(t, "the bridge to listen", func() bool { return listening() == 1 })
+	s.configure("typing: false\n")
+	mxtest.WaitFor(t, "the bridge to stop listening", func() bool { return listening() == 0 })
 }
 
 func TestFeatureReceipts(t *testing.T) {
@@ -185,9 +215,11 @@ func TestFeaturePresence(t *testing.T) {
 	s := newStage(t)
 	s.configure("presence: true\n")
 	seen := s.watch(s.bob)
-	mxtest.WaitFor(t, "the bridge to listen", func() bool { return s.rc.Subscribers("stream-notify-logged", "user-status") == 1 })
-	s.rc.SetStatus("alice", "away", "")
-	seen.wait("alice to be away on Matrix", func(kind, text string) bool {
+	again := "online"
+	seen.during("alice to be away on Matrix", func() {
+		again = map[string]string{"online": "away", "away": "online"}[again]
+		s.rc.SetStatus("alice", again, "")
+	}, func(kind, text string) bool {
 		return kind == "m.presence" && strings.Contains(text, s.alice()) && strings.Contains(text, "unavailable")
 	})
 	s.bob.Must("PUT", "/_matrix/client/v3/presence/"+s.bob.ID+"/status", map[string]any{"presence": "unavailable"}, nil)
@@ -231,6 +263,21 @@ func portrait(c color.Color) []byte {
 	var b bytes.Buffer
 	_ = png.Encode(&b, img)
 	return b.Bytes()
+}
+
+// looks tells whether data is a picture of one colour, as far as it can be told:
+// servers make pictures larger, smaller and square, and another kind of file.
+func looks(data []byte, like color.Color) bool {
+	img, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return false
+	}
+	at := func(c color.Color) string {
+		r, g, b, _ := c.RGBA()
+		return fmt.Sprint(r>>13, g>>13, b>>13)
+	}
+	middle := img.Bounds().Min.Add(img.Bounds().Size().Div(2))
+	return at(img.At(middle.X, middle.Y)) == at(like)
 }
 
 // setAvatar changes somebody's picture in Rocket.Chat.
@@ -284,6 +331,7 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 	s := newStage(t)
 	alice := s.people["alice"]
 	s.rc.SetName("alice", "Alice of Wonderland")
+	s.rc.Say(s.room, "alice", "under my new name") // which shows it: no event tells of it by default
 	mxtest.WaitFor(t, "alice's new name on Matrix", func() bool { return s.bob.DisplayName(s.alice()) == "Alice of Wonderland" })
 	avatarOf := func(user string) string {
 		var out struct {
@@ -298,9 +346,10 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 	s.setAvatar(alice, portrait(color.Black))
 	mxtest.WaitFor(t, "alice's other picture on Matrix", func() bool { now := avatarOf(s.alice()); return now != "" && now != first })
 
-	face := portrait(color.RGBA{R: 200, A: 255})
+	red := color.RGBA{R: 200, A: 255}
+	face := portrait(red)
 	s.bob.Must("PUT", "/_matrix/client/v3/profile/"+s.bob.ID+"/avatar_url", map[string]any{"avatar_url": s.upload("face.png", "image/png", face)}, nil)
-	mxtest.WaitFor(t, "bob's picture in Rocket.Chat", func() bool { return bytes.Equal(s.avatarInRC(s.puppet), face) })
+	mxtest.WaitFor(t, "bob's picture in Rocket.Chat", func() bool { return looks(s.avatarInRC(s.puppet), red) })
 	s.bob.Must("PUT", "/_matrix/client/v3/profile/"+s.bob.ID+"/displayname", map[string]any{"displayname": "Robert"}, nil)
 	mxtest.WaitFor(t, "bob's new name in Rocket.Chat", func() bool { return s.rc.User(s.puppet)["name"] == "Robert" })
 
@@ -348,6 +397,7 @@ func TestFeatureDepartures(t *testing.T) {
 	ghost := "@carol:" + s.home.Name
 	joined := func() bool { return s.bob.Members(s.mxRoom)[ghost] == "join" }
 	mxtest.WaitFor(t, "carol on Matrix", joined)
+	s.compareOften() // no event tells of somebody whose messages are kept
 	s.call(s.rc.Admin(), http.MethodPost, "users.delete", map[string]any{"userId": carol.ID, "confirmRelinquish": true}, nil)
 	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return !joined() })
 }

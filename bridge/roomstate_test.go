@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image/color"
 	"net/http"
 	"net/url"
 	"slices"
@@ -79,11 +80,11 @@ func TestFeatureRoomNameAndTopic(t *testing.T) {
 	})
 	s.setState("m.room.avatar", map[string]any{"url": s.upload("a.png", "image/png", picture(20, 20))})
 	mxtest.WaitFor(t, "the avatar in Rocket.Chat", func() bool { return s.rc.Room(s.room)["avatarETag"] != nil })
-	mine := picture(30, 30)
-	s.api("alice", "rooms.saveRoomSettings", map[string]any{"rid": s.room, "roomAvatar": "data:image/png;base64," + base64.StdEncoding.EncodeToString(mine)})
+	blue := color.RGBA{B: 200, A: 255}
+	s.api("alice", "rooms.saveRoomSettings", map[string]any{"rid": s.room, "roomAvatar": "data:image/png;base64," + base64.StdEncoding.EncodeToString(portrait(blue))})
 	s.waitForState("m.room.avatar", "the avatar on Matrix", func(c map[string]any) bool {
 		uri, _ := c["url"].(string)
-		return strings.HasPrefix(uri, "mxc://"+s.home.Name) && bytes.Equal(s.download(uri), mine)
+		return strings.HasPrefix(uri, "mxc://"+s.home.Name) && looks(s.download(uri), blue)
 	})
 	s.rc.Say(s.room, "alice", "still here")
 	s.findText("still here")
@@ -185,6 +186,9 @@ func TestFeatureKicksAndBans(t *testing.T) {
 
 	s.api("alice", "groups.removeOwner", map[string]any{"roomId": s.room, "userId": s.rc.User(s.puppet)["_id"]})
 	mxtest.WaitFor(t, "bob's power to be taken", func() bool { return s.power(s.bob.ID) == 0 })
+	if !s.rc.Expect().Bans {
+		return
+	}
 	s.api("alice", "rooms.banUser", map[string]any{"roomId": s.room, "username": s.puppet})
 	mxtest.WaitFor(t, "bob to be banned", func() bool {
 		var out struct {

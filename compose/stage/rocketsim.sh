@@ -9,6 +9,7 @@ set -euo pipefail
 start() {
 	setsid "$ROCKETSIM_DIR/rocketsim" --version "$ROCKETSIM_VERSION" --data "$ROCKETSIM_DIR/data" \
 		>>"$ROCKETSIM_DIR/log" 2>&1 </dev/null &
+	disown
 	echo $! >"$ROCKETSIM_DIR/pid"
 	for _ in $(seq 100); do
 		curl -fs --max-time 5 -o "$ROCKETSIM_DIR/info" "$ROOT_URL/api/info" && return
