@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -105,7 +104,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,
-		Log: s.Log.With("side", "rocketchat"), HookURL: strings.TrimRight(f.AppService.URL, "/") + rcside.HookPath,
+		Log: s.Log.With("side", "rocketchat"),
 	})
 	var err error
 	s.mx, err = mxside.New(mxside.Options{

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/rcside"
 	"appliance/bridge/store"
 )
 
@@ -21,7 +20,6 @@ func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
-	mux.HandleFunc("POST "+rcside.HookPath, s.rc.Hook)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /status", s.status)

@@ -2,13 +2,9 @@ package rcside
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"slices"
 	"time"
 
 	"appliance/bridge/ids"
@@ -17,72 +13,78 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// The bridge account does not see direct rooms, so a first word to somebody on
-// Matrix goes unnoticed by it. An outgoing webhook for direct messages tells of
-// them: it is only a reason to look, and of what it brings nothing but the room,
-// the author and the time is read. What it missed a sweep finds.
-
+// The bridge account does not see what is said in direct rooms, so a first word to
+// somebody on Matrix goes unnoticed by it. Administrators see which direct rooms
+// there are, who is in them and how many messages each has: so the list is looked
+// at every few seconds, those with something new first, and where the number has
+// changed the room is read as the puppet that is in it. Nothing of what is said
+// among others is ever asked for.
 const (
-	hookName = "Matrix bridge: new direct messages"
-	// HookPath is where the bridge takes the webhook.
-	HookPath   = "/hook/direct"
-	hookCursor = "rc:hook"    // the webhook's token
-	lookCursor = "rc:directs" // until when direct rooms were looked through, in milliseconds
-	lookEvery  = time.Hour
-	hookRetry  = time.Minute
+	hookName   = "Matrix bridge: new direct messages" // of the webhook that releases before 1.1 made
+	lookCursor = "rc:directs"                         // until when direct rooms were looked at, in milliseconds
+
+	// lookEvery is between two looks at the newest direct rooms, sweepEvery between
+	// two at all of them; where they take long they are made less often.
+	lookEvery  = 2 * time.Second
+	sweepEvery = 10 * time.Minute
+	lookShare  = 20 // a look takes at most this part of the time
+	// lookPages is how many pages of the newest direct rooms a look takes.
+	lookPages = 10
+	// lookBack is how far before the last look something is new: the clocks of
+	// two computers differ.
+	lookBack = time.Minute
+	// rememberEvery is how often it is stored until when was looked.
+	rememberEvery = 15 * time.Second
+	// firstWords bounds how much of a room is looked through for who spoke first.
+	firstWords = 500
 )
 
-// watchDirects keeps the webhook in place and looks for rooms that it missed, until
-// ctx ends.
-func (s *Side) watchDirects(ctx context.Context) {
+// directs is what is known of direct rooms from the last looks. It belongs to one
+// goroutine.
+type directs struct {
+	counts map[ids.RCRoom]int // messages of the rooms with people of Matrix
+	newest map[ids.RCRoom]int // messages of the rooms that the last look saw
+	until  time.Time          // when the last complete look began
+	stored time.Time          // when until was last stored
+	looked bool               // there was a look: what is not known yet is new
+}
+
+// watchDirects looks at the list of direct rooms until ctx ends. It calls looked
+// after each look.
+func (s *Side) watchDirects(ctx context.Context, looked func()) {
+	d := &directs{counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
+	var swept time.Time
+	hooks, failed := true, false
 	for {
-		wait := lookEvery
-		err := s.putHook(ctx)
-		if err == nil {
-			err = s.lookThroughDirects(ctx)
+		start := time.Now()
+		s.lookAtRest(start)
+		if hooks {
+			hooks = s.removeHooks(ctx) != nil
 		}
+		all := swept.IsZero() || start.Sub(swept) > sweepEvery
+		err := s.look(ctx, d, all)
+		looked()
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
-			s.Log.Warn("new direct messages to people on Matrix may go unnoticed", "err", err)
-			wait = hookRetry
+		if all && err == nil {
+			swept = time.Now()
 		}
+		if err != nil && !failed {
+			s.Log.Warn("new direct messages to people on Matrix may go unnoticed for now", "err", err)
+		}
+		failed = err != nil
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(max(lookEvery, lookShare*time.Since(start))):
 		}
 	}
 }
 
-// hookToken returns what the webhook is known by, made when there is none.
-func (s *Side) hookToken(ctx context.Context) (string, error) {
-	token, err := s.Store.Cursor(ctx, hookCursor)
-	if err != nil || token != "" {
-		return token, err
-	}
-	token = rand.Text()
-	return token, s.Accept(ctx, nil, map[string]string{hookCursor: token})
-}
-
-// putHook makes the webhook, or makes it again what it has to be.
-func (s *Side) putHook(ctx context.Context) error {
-	if s.HookURL == "" {
-		return nil
-	}
-	token, err := s.hookToken(ctx)
-	if err != nil {
-		return err
-	}
-	me, ok, err := s.Client.UserByID(ctx, s.Client.UserID())
-	if err != nil || !ok {
-		return err
-	}
-	want := rocketchat.Webhook{
-		Type: "webhook-outgoing", Name: hookName, Enabled: true, Username: me.Username, Event: "sendMessage", Channel: "all_direct_messages",
-		URLs: []string{s.HookURL}, Token: token, Retry: true, Tries: 6, Delay: "powers-of-two",
-	}
+// removeHooks removes the webhook of earlier releases. With it goes its history, in
+// which Rocket.Chat keeps the text of every direct message of the workspace.
+func (s *Side) removeHooks(ctx context.Context) error {
 	hooks, err := s.Client.Webhooks(ctx)
 	if err != nil {
 		return err
@@ -91,105 +93,142 @@ func (s *Side) putHook(ctx context.Context) error {
 		if h.Name != hookName {
 			continue
 		}
-		if h.Enabled && h.Channel == want.Channel && slices.Equal(h.URLs, want.URLs) && h.Token == want.Token && h.Event == want.Event {
-			return nil
+		if err := s.Client.RemoveWebhook(ctx, h.ID); err != nil {
+			s.Log.Warn("the webhook of an earlier release could not be removed", "name", hookName, "err", err)
+			return err
 		}
-		want.ID = h.ID
-		break
-	}
-	if err := s.Client.PutWebhook(ctx, want); err != nil {
-		return fmt.Errorf("set up the webhook: %w", err)
+		s.Log.Info("the webhook of an earlier release was removed, and with it what it kept of direct messages", "name", hookName)
 	}
 	return nil
 }
 
-// Hook serves POST HookPath. Rocket.Chat takes an empty answer for a failure.
-func (s *Side) Hook(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Token   string `json:"token"`
-		Room    string `json:"channel_id"`
-		Author  string `json:"user_id"`
-		Message string `json:"message_id"`
-		Time    string `json:"timestamp"`
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-	if err != nil || json.Unmarshal(body, &in) != nil {
-		http.Error(w, "not a webhook of Rocket.Chat", http.StatusBadRequest)
-		return
-	}
-	token, err := s.hookToken(r.Context())
-	if err != nil {
-		http.Error(w, "later", http.StatusServiceUnavailable)
-		return
-	}
-	if subtle.ConstantTimeCompare([]byte(in.Token), []byte(token)) != 1 {
-		http.Error(w, "the token is another one", http.StatusForbidden)
-		return
-	}
-	at, err := time.Parse(time.RFC3339Nano, in.Time)
-	if err != nil || time.Since(at).Abs() > time.Hour {
-		at = time.Now().Add(-time.Minute)
-	}
-	if in.Room != "" && in.Message != "" {
-		err = s.maybeDirect(r.Context(), in.Message, relay.NewDirect{Room: ids.RCRoom(in.Room), Author: ids.RCUser(in.Author), Since: at.Add(-time.Second)})
-		if err != nil {
-			s.Log.Warn("word of a direct message could not be stored", "room", in.Room, "err", err)
-			http.Error(w, "later", http.StatusServiceUnavailable)
-			return
-		}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, "{}")
-}
-
-// maybeDirect stores that a direct room may have to become a portal, unless it is
-// one or its author is of Matrix.
-func (s *Side) maybeDirect(ctx context.Context, why string, d relay.NewDirect) error {
-	s.mu.Lock()
-	_, portal := s.watching[d.Room]
-	s.mu.Unlock()
-	if portal {
-		return nil
-	}
-	if ours, err := s.ours(ctx, string(d.Author)); err != nil || ours {
-		return err
-	}
-	payload, err := json.Marshal(d)
+// look compares the list of direct rooms with the last one: all of it, or what is
+// newest until a room that has not changed.
+func (s *Side) look(ctx context.Context, d *directs, all bool) error {
+	start := time.Now()
+	since, err := s.lookedUntil(ctx, d, start)
 	if err != nil {
 		return err
 	}
-	return s.Accept(ctx, []queue.Item{{ID: "direct " + string(d.Room) + " " + why, Lane: relay.RCLane(d.Room), Kind: relay.KindRCDirect, Payload: payload}}, nil)
-}
-
-// lookThroughDirects finds direct rooms with puppets in which something was said
-// since the last look, and that are no portals.
-func (s *Side) lookThroughDirects(ctx context.Context) error {
-	now := time.Now()
-	since := now
-	if value, err := s.Store.Cursor(ctx, lookCursor); err != nil {
-		return err
-	} else if ms, ok := parseMillis(value); ok {
-		since = ms.Add(-time.Minute)
-	}
-	err := s.Client.AdminDirects(ctx, func(rooms []rocketchat.Room) error {
+	newest, pages := map[ids.RCRoom]int{}, 0
+	var failed error
+	err = s.Client.AdminDirects(ctx, !all, func(rooms []rocketchat.Room) (more bool, err error) {
+		pages++
+		more = all || pages < lookPages
 		for _, room := range rooms {
-			if room.LastMessage.Before(since) || !slices.ContainsFunc(room.Usernames, func(name string) bool {
-				_, puppet, err := s.Store.PuppetByUsername(ctx, name)
-				return err != nil || puppet
-			}) {
-				continue
+			id := ids.RCRoom(room.ID)
+			if was, known := d.newest[id]; known && was == room.Messages && !all {
+				more = false // nor have those after it changed
 			}
-			d := relay.NewDirect{Room: ids.RCRoom(room.ID), Since: since}
-			if err := s.maybeDirect(ctx, fmt.Sprint(room.LastMessage.UnixMilli()), d); err != nil {
-				return err
+			if pages <= lookPages {
+				newest[id] = room.Messages
+			}
+			if err := s.compare(ctx, d, room, since); err != nil {
+				failed = err // the others are looked at all the same, this one again
+				delete(newest, id)
 			}
 		}
+		return more, ctx.Err()
+	})
+	if err == nil && !all {
+		d.newest = newest
+	}
+	d.looked = true
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("look at direct rooms: %w", err)
+	}
+	d.until = start
+	if start.Sub(d.stored) < rememberEvery {
 		return nil
+	}
+	d.stored = start
+	return s.Accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(start.UnixMilli())})
+}
+
+// lookedUntil returns from when on something in a direct room is new.
+func (s *Side) lookedUntil(ctx context.Context, d *directs, now time.Time) (time.Time, error) {
+	if d.until.IsZero() {
+		value, err := s.Store.Cursor(ctx, lookCursor)
+		if err != nil {
+			return time.Time{}, err
+		}
+		var ok bool
+		if d.until, ok = parseMillis(value); !ok {
+			d.until = now // the first start: what was said before does not cross
+		}
+	}
+	return d.until.Add(-lookBack), nil
+}
+
+// compare takes a room of the list.
+func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, since time.Time) error {
+	id := ids.RCRoom(room.ID)
+	was, known := d.counts[id]
+	if known && was == room.Messages {
+		return nil
+	}
+	if p, ok := s.portal(id); ok {
+		if d.counts[id] = room.Messages; d.looked { // at the start all are read anyway, afterwards
+			s.stir(p)
+		}
+		return nil
+	}
+	if room.Messages == 0 {
+		return nil
+	}
+	if was, seen := d.newest[id]; seen && was == room.Messages {
+		return nil
+	}
+	puppet, ok, err := s.puppetIn(ctx, room)
+	if err != nil || !ok {
+		return err
+	}
+	if err := s.maybeDirect(ctx, puppet, id, since); err != nil {
+		return err
+	}
+	d.counts[id] = room.Messages
+	return nil
+}
+
+// puppetIn returns somebody of Matrix who is in a direct room.
+func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p relay.Puppet, ok bool, err error) {
+	for _, name := range room.Usernames {
+		if p, ok, err = s.Store.PuppetByUsername(ctx, name); err != nil || ok {
+			return p, ok, err
+		}
+	}
+	return p, false, nil
+}
+
+// maybeDirect stores that a direct room has to become a portal when somebody of
+// Rocket.Chat has said something there since a time.
+func (s *Side) maybeDirect(ctx context.Context, puppet relay.Puppet, room ids.RCRoom, since time.Time) error {
+	var said []rocketchat.Message
+	err := s.asPuppet(ctx, puppet, func(c *rocketchat.Client) (err error) {
+		said, err = c.History(ctx, rocketchat.Direct, string(room), firstWords, since)
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("look through direct rooms: %w", err)
+		if lost(err) {
+			return nil
+		}
+		return err
 	}
-	return s.Accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(now.UnixMilli())})
+	for _, m := range said {
+		ours, err := s.ours(ctx, m.User.ID)
+		if err != nil {
+			return err
+		}
+		if ours || m.Type != "" {
+			continue
+		}
+		payload, err := json.Marshal(relay.NewDirect{Room: room, Author: ids.RCUser(m.User.ID), Since: m.Time.Time})
+		if err != nil {
+			return err
+		}
+		return s.Accept(ctx, []queue.Item{{ID: "direct " + string(room) + " " + m.ID, Lane: relay.RCLane(room), Kind: relay.KindRCDirect, Payload: payload}}, nil)
+	}
+	return nil
 }
 
 // Usernames implements relay.RocketChat.

@@ -44,17 +44,16 @@ func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 // Open implements relay.RocketChat. Files are shown to members of their room, so
 // the bridge account joins a public channel that it only reads.
 func (s *Side) Open(ctx context.Context, p relay.Portal, link string, limit int64) (relay.Media, error) {
-	c, err := s.clientFor(ctx, p.RCReader)
-	if err != nil {
-		return relay.Media{}, err
-	}
-	d, err := c.Download(ctx, link, limit)
-	if rocketchat.Status(err) == http.StatusForbidden && p.RCType == rocketchat.Channel {
-		if err := c.Join(ctx, string(p.RCRoom)); err != nil {
-			return relay.Media{}, side(err)
-		}
+	var d *rocketchat.Download
+	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
 		d, err = c.Download(ctx, link, limit)
-	}
+		if rocketchat.Status(err) == http.StatusForbidden && p.RCType == rocketchat.Channel {
+			if err = c.Join(ctx, string(p.RCRoom)); err == nil {
+				d, err = c.Download(ctx, link, limit)
+			}
+		}
+		return err
+	})
 	if err != nil {
 		return relay.Media{}, mediaError(err)
 	}

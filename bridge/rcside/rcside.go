@@ -36,8 +36,6 @@ type Options struct {
 	Signs             Signs
 	Live              func() config.Live
 	Log               *slog.Logger
-	// HookURL is where Rocket.Chat reaches Hook; "" for no webhook.
-	HookURL string
 }
 
 // Side is Rocket.Chat. Methods are safe for concurrent use.
@@ -45,8 +43,14 @@ type Side struct {
 	Options
 	mu       sync.Mutex
 	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
-	started  chan *reader
 	watching map[ids.RCRoom]relay.Portal
+	spawn    func(func(context.Context)) (stop func()) // starts what runs while Listen does; nil when it does not
+	sessions int                                       // of puppets
+	queued   []*reader                                 // those to be read over REST
+	more     chan struct{}                             // there is one
+
+	renewing sync.Mutex               // one token is renewed at a time
+	renewed  map[ids.MXUser]time.Time // when; with renewing
 
 	changed    chan changedPerson
 	askedNames time.Time // when showsNames was asked for
@@ -57,7 +61,10 @@ type Side struct {
 
 // New returns a side that reads nothing before Listen is called.
 func New(o Options) *Side {
-	return &Side{Options: o, readers: map[ids.MXUser]*reader{}, started: make(chan *reader, 1024), changed: make(chan changedPerson, 1024), watching: map[ids.RCRoom]relay.Portal{}}
+	return &Side{
+		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]relay.Portal{}, more: make(chan struct{}, 1),
+		changed: make(chan changedPerson, 1024), renewed: map[ids.MXUser]time.Time{},
+	}
 }
 
 // IsBridge implements relay.RocketChat.
@@ -138,6 +145,7 @@ func (s *Side) Rename(ctx context.Context, p relay.Puppet, name string) error {
 
 // Send implements relay.RocketChat.
 func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error {
+	s.talked(room)
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text, Thread: string(thread)})
 		return err
@@ -173,38 +181,6 @@ func (s *Side) Direct(ctx context.Context, p relay.Puppet, with relay.RCPerson) 
 		return err
 	})
 	return room, err
-}
-
-// asPuppet runs f with the puppet's token. Tokens end: with time, with a
-// deactivation, or because too many were issued. Then it gets a new one. An account
-// that was deleted or deactivated gets none: that is relay.ErrNoAccount.
-func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.Client) error) error {
-	err := f(s.Client.As(string(p.RCUser), p.Token))
-	if rocketchat.Status(err) != http.StatusUnauthorized {
-		return side(err)
-	}
-	token, err := s.Client.CreateToken(ctx, string(p.RCUser), s.CreateTokenSecret)
-	if err != nil {
-		return s.withoutAccount(ctx, p, err)
-	}
-	p.Token = token
-	if err := s.Store.PutPuppet(ctx, p); err != nil {
-		return err
-	}
-	if err = f(s.Client.As(string(p.RCUser), token)); rocketchat.Status(err) == http.StatusUnauthorized {
-		return s.withoutAccount(ctx, p, err)
-	}
-	return side(err)
-}
-
-// withoutAccount returns err as relay.ErrNoAccount when the account of a puppet was
-// deleted or deactivated.
-func (s *Side) withoutAccount(ctx context.Context, p relay.Puppet, err error) error {
-	is, ok, lookErr := s.Client.UserByID(ctx, string(p.RCUser))
-	if lookErr == nil && (!ok || !is.Active) {
-		return fmt.Errorf("%w: %w", relay.ErrNoAccount, err)
-	}
-	return side(err)
 }
 
 var notInSlug = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
@@ -265,8 +241,12 @@ func infoOf(r rocketchat.Room) relay.RCRoomInfo {
 // Room implements relay.RocketChat.
 func (s *Side) Room(ctx context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
 	r, ok, err := s.Client.RoomByID(ctx, string(room))
-	if rocketchat.Says(err, "Not Allowed", "not-allowed") {
+	switch {
+	case rocketchat.Says(err, "Not Allowed", "not-allowed"):
 		return relay.RCRoomInfo{}, false, nil
+	case rocketchat.Says(err, "error-room-archived"): // 7.x and some of 8.x do not tell more
+		r, err = s.Client.AdminRoom(ctx, string(room))
+		ok = r.ID != ""
 	}
 	return infoOf(r), ok, side(err)
 }
@@ -283,13 +263,13 @@ func (s *Side) Remove(ctx context.Context, p relay.Portal, who ids.RCUser) error
 
 // Members implements relay.RocketChat.
 func (s *Side) Members(ctx context.Context, p relay.Portal) ([]relay.RCPerson, error) {
-	c, err := s.clientFor(ctx, p.RCReader)
+	var members []rocketchat.Member
+	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
+		members, err = c.Members(ctx, p.RCType, string(p.RCRoom))
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	members, err := c.Members(ctx, p.RCType, string(p.RCRoom))
-	if err != nil {
-		return nil, side(err)
 	}
 	out := make([]relay.RCPerson, len(members))
 	for i, m := range members {
@@ -310,21 +290,6 @@ func (s *Side) Tell(ctx context.Context, who relay.RCPerson, text string) error 
 // Say implements relay.RocketChat.
 func (s *Side) Say(ctx context.Context, room ids.RCRoom, text string) error {
 	return side(s.Client.PostMessage(ctx, string(room), text))
-}
-
-// clientFor returns a client for a reader: a puppet, or the bridge account.
-func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Client, error) {
-	if reader == "" {
-		return s.Client, nil
-	}
-	p, ok, err := s.Store.PuppetByMX(ctx, reader)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w: the account of %s", relay.ErrNotFound, reader)
-	}
-	return s.Client.As(string(p.RCUser), p.Token), nil
 }
 
 // forbidden are the refusals, by code or by text, that mean "not as this user".

@@ -24,11 +24,7 @@ func (s *Side) Change(ctx context.Context, p relay.Portal, c relay.RCRoomChange)
 	if change == (rocketchat.RoomChange{}) {
 		return nil
 	}
-	client, err := s.clientFor(ctx, p.RCReader)
-	if err != nil {
-		return err
-	}
-	return side(client.SaveRoom(ctx, string(p.RCRoom), change))
+	return s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) error { return c.SaveRoom(ctx, string(p.RCRoom), change) })
 }
 
 // rename gives a room the name that is nearest to a title.

@@ -27,31 +27,24 @@ func (s *Side) Follow() {
 		r.mu.Lock()
 		r.stale = true
 		r.mu.Unlock()
-		r.signal()
+		signal(r.news)
 	}
 }
 
-// followSigns subscribes to the signs that are wanted and not subscribed to, in
-// this session, and ends the subscriptions of those that are not.
-func (r *reader) followSigns(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
-	r.mu.Lock()
-	stale := r.stale || len(have) == 0
-	r.stale = false
-	r.mu.Unlock()
-	if !stale {
-		return nil
-	}
+// wanted returns the ephemeral events that are wanted now: their streams by event.
+func (r *reader) wanted() map[string]string {
 	live := r.side.Live()
-	want := map[string]string{} // stream by event
+	want := map[string]string{}
+	r.mu.Lock()
+	r.stale = false
 	if live.Typing {
-		r.mu.Lock()
-		for room, done := range r.rooms {
-			if done {
-				want[string(room)+"/user-activity"] = "stream-notify-room"
+		for id, rm := range r.rooms {
+			if rm.hot && rm.done {
+				want[typingEvent(id)] = "stream-notify-room"
 			}
 		}
-		r.mu.Unlock()
 	}
+	r.mu.Unlock()
 	if r.account == "" {
 		if live.Presence {
 			want["user-status"] = "stream-notify-logged"
@@ -60,26 +53,11 @@ func (r *reader) followSigns(ctx context.Context, conn *ddp.Conn, have map[strin
 			want[event] = "stream-notify-logged"
 		}
 	}
-	for event, stream := range want {
-		if have[event] {
-			continue
-		}
-		if err := conn.Follow(ctx, stream, event); err != nil {
-			return err
-		}
-		have[event] = true
-	}
-	for event := range have {
-		if _, still := want[event]; !still {
-			conn.Unsubscribe(ctx, event)
-			delete(have, event)
-		}
-	}
-	return nil
+	return want
 }
 
-// sign takes a frame that is no message. It reports whether it was one.
-func (r *reader) sign(e ddp.Event) bool {
+// ephemeral takes a frame that is no message. It reports whether it was one.
+func (r *reader) ephemeral(e ddp.Event) bool {
 	switch room, typing := strings.CutSuffix(e.Name, "/user-activity"); {
 	case e.Stream == "stream-notify-room" && typing:
 		var shown string

@@ -112,8 +112,8 @@ type Room struct {
 	Archived     bool     `json:"archived"`
 	ReadOnly     bool     `json:"ro"`
 	Owner        *UserRef `json:"u"`
-	LastMessage  Time     `json:"lm,omitzero"` // when something was last said
-	AvatarETag   string   `json:"avatarETag"`  // changes with the picture; "" when there is none
+	Messages     int      `json:"msgs"`       // how many there are
+	AvatarETag   string   `json:"avatarETag"` // changes with the picture; "" when there is none
 }
 
 // Title returns the name people see.

@@ -75,6 +75,9 @@ type streamFields struct {
 	Args      []json.RawMessage `json:"args"`
 }
 
+// longestWait bounds what the server says of how long to wait.
+const longestWait = 2 * time.Minute
+
 // ErrUnauthorized is wrapped by Dial when the server refuses the token.
 var ErrUnauthorized = errors.New("the token was refused")
 
@@ -124,7 +127,7 @@ func (c *Conn) signIn(ctx context.Context, connected chan frame, token secret.St
 		return fmt.Errorf("ddp: the server wants version %q of the protocol", f.Version)
 	}
 	_, err := c.Call(ctx, "login", map[string]string{"resume": token.Reveal()})
-	if me, ok := errors.AsType[*MethodError](err); ok && me.Code == "403" {
+	if me, ok := errors.AsType[*MethodError](err); ok && (me.Code == "401" || me.Code == "403") {
 		return fmt.Errorf("%w: %s", ErrUnauthorized, me.Reason)
 	}
 	return err
@@ -184,6 +187,7 @@ func (c *Conn) Close() {
 type MethodError struct {
 	Code   string // "403", "not-allowed", "too-many-requests"
 	Reason string
+	Wait   time.Duration // of "too-many-requests": how long to wait, at most a minute or two
 }
 
 func (e *MethodError) Error() string { return e.Code + " " + e.Reason }
@@ -195,12 +199,19 @@ func methodError(raw json.RawMessage) error {
 		Error   json.RawMessage `json:"error"`
 		Reason  string          `json:"reason"`
 		Message string          `json:"message"`
+		Details struct {
+			TimeToReset float64 `json:"timeToReset"` // milliseconds
+		} `json:"details"`
 	}
 	_ = json.Unmarshal(raw, &e)
 	if e.Reason == "" {
 		e.Reason = e.Message
 	}
-	return &MethodError{Code: strings.Trim(string(e.Error), `"`), Reason: e.Reason}
+	me := &MethodError{Code: strings.Trim(string(e.Error), `"`), Reason: e.Reason}
+	if me.Code == "too-many-requests" {
+		me.Wait = max(time.Second, min(time.Duration(e.Details.TimeToReset)*time.Millisecond, longestWait))
+	}
+	return me
 }
 
 func (c *Conn) register(kind string) (string, chan frame) {

@@ -1,0 +1,241 @@
+package rcside
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// Accept stores items and cursors; see relay.Relay.Accept.
+type Accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error
+
+const (
+	// overlap is how far before the cursor catching up begins: changes are
+	// announced up to a minute after the time they carry, when Rocket.Chat
+	// looks at links first.
+	overlap = 90 * time.Second
+	// maxMissed is how many missed messages are sorted in memory at once.
+	maxMissed = 5000
+)
+
+// missed stores what has happened in a room since its cursor, in the order in
+// which it was written: changes come in the order of the last change.
+func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.RCRoom) error {
+	since, err := s.since(ctx, room)
+	if err != nil {
+		return err
+	}
+	var all []rocketchat.Message
+	err = client.SyncMessages(ctx, string(room), since, func(ms []rocketchat.Message) error {
+		if all = append(all, ms...); len(all) < maxMissed {
+			return nil
+		}
+		err := s.store(ctx, all)
+		all = nil
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b rocketchat.Message) int { return a.Time.Compare(b.Time.Time) })
+	err = client.SyncDeleted(ctx, string(room), since, func(ds []rocketchat.Deletion) error {
+		for _, d := range ds {
+			all = append(all, gone(string(room), d.ID))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.store(ctx, all)
+}
+
+// since returns from when on a room has to be read: a little before its cursor,
+// but not before its portal began.
+func (s *Side) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
+	begun := s.begun(room)
+	value, err := s.Store.Cursor(ctx, relay.RCCursor(room))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read a cursor: %w", err)
+	}
+	at, ok := parseMillis(value)
+	if !ok {
+		return begun, nil
+	}
+	if t := at.Add(-overlap); t.After(begun) {
+		return t, nil
+	}
+	return begun.Add(-time.Millisecond), nil // the server compares strictly
+}
+
+// parseMillis reads a cursor that is a time.
+func parseMillis(value string) (time.Time, bool) {
+	ms, err := strconv.ParseInt(value, 10, 64)
+	return time.UnixMilli(ms), err == nil
+}
+
+// begun returns when the portal of a room began: what was written before does
+// not cross.
+func (s *Side) begun(room ids.RCRoom) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watching[room].Created
+}
+
+// store turns messages into items and hands them over with the cursors.
+func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
+	var items []queue.Item
+	newest := map[string]int64{}
+	known, err := s.Store.Known(ctx, baseIDs(ms))
+	if err != nil {
+		return err
+	}
+	for _, m := range ms {
+		key := relay.RCCursor(ids.RCRoom(m.RoomID))
+		newest[key] = max(newest[key], m.Updated.UnixMilli())
+		found, err := s.items(ctx, m, known)
+		if err != nil {
+			return err
+		}
+		items = append(items, found...)
+	}
+	cursors := map[string]string{}
+	for key, ms := range newest {
+		old, err := s.Store.Cursor(ctx, key)
+		if err != nil {
+			return err
+		}
+		if was, _ := strconv.ParseInt(old, 10, 64); ms > was {
+			cursors[key] = strconv.FormatInt(ms, 10)
+		}
+	}
+	if len(items) == 0 && len(cursors) == 0 {
+		return nil
+	}
+	return s.Accept(ctx, items, cursors)
+}
+
+// baseID is the ID of the item for a message's first appearance.
+func baseID(m rocketchat.Message) string { return "rc:" + m.ID }
+
+func baseIDs(ms []rocketchat.Message) []string {
+	out := make([]string, len(ms))
+	for i, m := range ms {
+		out[i] = baseID(m)
+	}
+	return out
+}
+
+// items decides what a message is to the bridge: what is new about it, since
+// Rocket.Chat shows a message again whenever anything about it changes. It is
+// nothing for our own echo and for what does not cross. known says which
+// messages have appeared before, and is kept up.
+func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
+	if m.Type != "rm" && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
+		return nil, nil
+	}
+	ours, err := s.ours(ctx, m.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	switch m.Type {
+	case "rm":
+		return s.list(m, relay.KindRCDelete, string(relay.RCDelete(ids.RCMessage(m.ID))))
+	case "":
+		return s.revisions(ctx, m, ours, known)
+	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned", "user-unbanned":
+		if ours {
+			return nil, nil
+		}
+		return s.list(m, relay.KindRCMember, baseID(m))
+	case "discussion-created", "videoconf":
+		if ours {
+			return nil, nil
+		}
+		return s.list(told(m), relay.KindRCMessage, baseID(m))
+	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room_changed_avatar", "room-archived", "room-unarchived",
+		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
+		if ours {
+			return nil, nil
+		}
+		return s.list(m, relay.KindRCRoom, baseID(m))
+	}
+	return nil, nil
+}
+
+// told makes a message of a system message that says what somebody has begun.
+func told(m rocketchat.Message) rocketchat.Message {
+	switch name := strings.TrimSpace(m.Text); {
+	case m.Type == "videoconf":
+		m.Text = "_started a call in Rocket.Chat_"
+	case name == "":
+		m.Text = "_started a discussion_"
+	default:
+		m.Text = "_started a discussion:_ " + name
+	}
+	m.Type = ""
+	return m
+}
+
+// revisions returns the message itself, its newest edit and its reactions, as
+// far as they are new. What was edited before it was ever seen is new as it is.
+func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) {
+	var items []queue.Item
+	add := func(kind, id string) error {
+		more, err := s.list(m, kind, id)
+		items = append(items, more...)
+		return err
+	}
+	if !ours {
+		if !known[baseID(m)] {
+			if err := add(relay.KindRCMessage, baseID(m)); err != nil {
+				return nil, err
+			}
+			known[baseID(m)] = true
+		} else if m.EditedAt != nil {
+			if err := add(relay.KindRCEdit, editID(m)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	react := len(m.Reactions) > 0
+	if !react {
+		old, err := s.Store.Reactions(ctx, ids.RCMessage(m.ID))
+		if err != nil {
+			return nil, err
+		}
+		react = len(old) > 0
+	}
+	if react {
+		if err := add(relay.KindRCReact, fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli())); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+// ours reports whether a user is the bridge account or a puppet.
+func (s *Side) ours(ctx context.Context, user string) (bool, error) {
+	if s.IsBridge(ids.RCUser(user)) {
+		return true, nil
+	}
+	_, puppet, err := s.Store.PuppetByRC(ctx, ids.RCUser(user))
+	return puppet, err
+}
+
+func (*Side) list(m rocketchat.Message, kind, id string) ([]queue.Item, error) {
+	payload, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return []queue.Item{{ID: id, Lane: relay.RCLane(ids.RCRoom(m.RoomID)), Kind: kind, Payload: payload}}, nil
+}

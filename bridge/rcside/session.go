@@ -1,0 +1,303 @@
+package rcside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/rocketchat/ddp"
+)
+
+const (
+	// minPause and maxPause bound the wait between two attempts to connect.
+	minPause = 300 * time.Millisecond
+	maxPause = 15 * time.Second
+	// refusedPause is it when the server does not take the account's token.
+	refusedPause = time.Minute
+	// catchUpAtOnce is how many rooms of a session are caught up with at one time.
+	catchUpAtOnce = 8
+	// coldEvery is how often a room that is not subscribed to is read without a
+	// reason: for what nobody has told of, such as a deletion. coldAtOnce is how
+	// many of them in a second.
+	coldEvery  = 5 * time.Minute
+	coldAtOnce = 2
+	// maxRoomPause bounds the wait after a room could not be read.
+	maxRoomPause = 5 * time.Minute
+)
+
+// run keeps a session alive until ctx ends.
+func (r *reader) run(ctx context.Context) {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	log := r.side.Log.With("account", string(r.account))
+	for failures := 0; ; {
+		start := time.Now()
+		err := r.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if failures++; time.Since(start) > time.Minute {
+			failures = 1
+		}
+		pause := min(maxPause, minPause<<min(failures-1, 6))
+		if errors.Is(err, ddp.ErrUnauthorized) {
+			pause = refusedPause // a new token was refused as well
+		}
+		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter
+		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// session connects, catches up and stays until the connection ends.
+func (r *reader) session(ctx context.Context) error {
+	r.reset()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	conn, err := r.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.reset()
+	defer conn.Close()
+	defer stop() // event may be waiting, and Close waits for it
+	r.setLive()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-conn.Done():
+			return conn.Err()
+		}
+	})
+	g.Go(func() error { return r.store(ctx) })
+	g.Go(func() error { return r.catchUp(ctx, conn) })
+	g.Go(func() error { return r.follow(ctx, conn) })
+	return g.Wait()
+}
+
+// dial opens a session. Tokens end: then the account gets a new one.
+func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
+	client, err := r.side.clientFor(ctx, r.account)
+	if err != nil {
+		return nil, err
+	}
+	handle := func(e ddp.Event) { r.event(ctx, e) }
+	conn, err := ddp.Dial(ctx, client.Base(), client.Token(), handle)
+	if r.account == "" || !errors.Is(err, ddp.ErrUnauthorized) {
+		return conn, err
+	}
+	p, ok, err := r.side.Store.PuppetByMX(ctx, r.account)
+	if err != nil || !ok {
+		return nil, err
+	}
+	if p, err = r.side.renew(ctx, p, client.Token()); err != nil {
+		return nil, err
+	}
+	return ddp.Dial(ctx, client.Base(), p.Token, handle)
+}
+
+// store stores what the session brings until ctx ends.
+func (r *reader) store(ctx context.Context) error {
+	for {
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.more:
+		}
+	}
+}
+
+// catchUp catches up with the rooms for which there is a reason, several at a
+// time, until ctx ends.
+func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(catchUpAtOnce)
+	for ctx.Err() == nil {
+		id, ok := r.take()
+		if !ok {
+			select {
+			case <-ctx.Done():
+			case <-r.work:
+			}
+			continue
+		}
+		g.Go(func() error {
+			if err := r.listen(ctx, conn, id); err != nil {
+				return err
+			}
+			return r.read(ctx, id)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// take returns the next room to catch up with.
+func (r *reader) take() (ids.RCRoom, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.todo) > 0 {
+		id := r.todo[0]
+		r.todo = r.todo[1:]
+		if rm, ok := r.rooms[id]; ok {
+			rm.queued, rm.busy, rm.again = false, true, false
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// read stores what has happened in a room since its cursor. A room that cannot be
+// read is tried again later and does not hold up the others; a connection that
+// fails is an error.
+func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
+	err := r.side.asReader(ctx, r.account, func(c *rocketchat.Client) error { return r.side.missed(ctx, c, id) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm, ok := r.rooms[id]
+	if ok {
+		rm.busy = false
+	}
+	if !ok || ctx.Err() != nil {
+		return err
+	}
+	rm.read = time.Now()
+	// What the account may not see, or what is gone, is no failure: it may come back.
+	if err != nil {
+		if rm.failed == 0 {
+			r.side.Log.Warn("a bridged room could not be read", "rc_room", id, "account", string(r.account), "err", err)
+		}
+		rm.failed++
+	} else {
+		rm.failed = 0
+	}
+	switch {
+	case err != nil && !lost(err):
+		rm.due = rm.read.Add(min(maxRoomPause, time.Second<<min(rm.failed, 10)))
+		if rocketchat.Status(err) == 0 {
+			return fmt.Errorf("catch up with %s: %w", id, err)
+		}
+	case rm.again:
+		rm.again = false
+		r.enqueue(id)
+	default:
+		rm.done, rm.due = true, time.Time{}
+		r.stale = true
+		signal(r.more)
+		signal(r.news)
+	}
+	return nil
+}
+
+// lost reports whether a room is gone, or is not shown to the account.
+func lost(err error) bool {
+	return errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) || errors.Is(err, relay.ErrNoAccount)
+}
+
+// lookAround makes rooms be caught up with whose time has come: those that failed,
+// and those that nothing is heard of. It takes at most so many and returns how many.
+func (r *reader) lookAround(now time.Time, every time.Duration, most int) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, rm := range r.rooms {
+		if n >= most {
+			break
+		}
+		again := !rm.due.IsZero() && now.After(rm.due)
+		cold := rm.done && !rm.hot && now.Sub(rm.read) > every
+		if (again || cold) && !rm.queued && !rm.busy {
+			rm.due = time.Time{}
+			r.enqueue(id)
+			n++
+		}
+	}
+	return n
+}
+
+// readWithoutSession reads the accounts that have no session until ctx ends.
+func (s *Side) readWithoutSession(ctx context.Context) {
+	var g errgroup.Group
+	g.SetLimit(restAtOnce)
+	for ctx.Err() == nil {
+		r := s.next()
+		if r == nil {
+			select {
+			case <-ctx.Done():
+			case <-s.more:
+			}
+			continue
+		}
+		g.Go(func() error {
+			r.pass(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// passFor bounds how long one account is read over REST at a time.
+const passFor = 2 * time.Minute
+
+// pass reads, without a session, the rooms for which there is a reason.
+func (r *reader) pass(ctx context.Context) {
+	if !r.turn.TryLock() {
+		return // a session does it
+	}
+	defer r.turn.Unlock()
+	ctx, stop := context.WithTimeout(ctx, passFor)
+	defer stop()
+	for ctx.Err() == nil {
+		id, ok := r.take()
+		if !ok {
+			return
+		}
+		if r.read(ctx, id) != nil {
+			return // the server does not answer
+		}
+	}
+}
+
+// waiting reports whether there is a room to catch up with.
+func (r *reader) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.todo) > 0
+}
+
+// lookAtRest makes the accounts that have no session be read again in which a
+// room's time has come.
+func (s *Side) lookAtRest(now time.Time) {
+	s.mu.Lock()
+	var resting []*reader
+	for _, r := range s.readers {
+		if r.account != "" && r.stop == nil {
+			resting = append(resting, r)
+		}
+	}
+	s.mu.Unlock()
+	most := coldAtOnce * int(lookEvery/time.Second)
+	for _, r := range resting {
+		most -= r.lookAround(now, coldEvery, most)
+		if r.waiting() {
+			s.later(r)
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package rcside
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/rocketchat/ddp"
+)
+
+// Rocket.Chat lets a connection make 600 subscriptions and calls in a minute, and
+// an account 1,200 over all its connections; what is beyond is refused with
+// "too-many-requests" until the minute is over. So the number of rooms that are
+// subscribed to is bounded, and what a bucket does not allow now is read over
+// REST instead: nobody waits for a subscription.
+const (
+	// maxHot is how many rooms of a session are subscribed to.
+	maxHot = 100
+	// subsAtOnce and subsPerSecond are never more than 570 in a minute.
+	subsAtOnce    = 300
+	subsPerSecond = 4.5
+
+	// everyMessage is the event of all messages that an account may read, in no
+	// particular order.
+	everyMessage = "__my_messages__"
+	// roomsChanged is the end of the event of all changes of an account's rooms:
+	// it tells of deletions too, as the number of messages is less then.
+	roomsChanged = "/rooms-changed"
+)
+
+// roomEvents are what a room that talks is subscribed to, by stream.
+func roomEvents(id ids.RCRoom) [][2]string {
+	return [][2]string{
+		{"stream-room-messages", string(id)},
+		{"stream-notify-room", string(id) + "/deleteMessage"},
+		{"stream-notify-room", string(id) + "/deleteMessageBulk"},
+	}
+}
+
+func typingEvent(id ids.RCRoom) string { return string(id) + "/user-activity" }
+
+// errLater: the server takes no more subscriptions for now.
+var errLater = errors.New("too many subscriptions for now")
+
+// listen subscribes to a room, if there is place for it, or else makes sure that
+// the session hears of it. Afterwards the room has to be caught up with.
+func (r *reader) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) error {
+	events := roomEvents(id)
+	switch r.place(id, len(events)) {
+	case takenAlready:
+		return nil
+	case noPlace:
+		return r.listenToAll(ctx, conn)
+	}
+	for i, e := range events {
+		err := conn.Subscribe(ctx, e[0], e[1])
+		if err == nil {
+			continue
+		}
+		for _, made := range events[:i] {
+			conn.Unsubscribe(ctx, made[1])
+		}
+		r.vacate()
+		if err = r.refused(err); errors.Is(err, errLater) {
+			return r.listenToAll(ctx, conn)
+		}
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm, ok := r.rooms[id]; ok {
+		rm.hot = true
+	} else { // removed meanwhile
+		r.hot--
+		r.cooled = append(r.cooled, id)
+	}
+	return nil
+}
+
+// refused returns errLater for a subscription that the server does not take, and
+// remembers until when; only a broken connection is an error.
+func (r *reader) refused(err error) error {
+	me, ok := errors.AsType[*ddp.MethodError](err)
+	if !ok {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if me.Code == "too-many-requests" {
+		if until := time.Now().Add(me.Wait); until.After(r.blocked) {
+			r.blocked = until
+		}
+	}
+	r.side.Log.Info("Rocket.Chat does not take a subscription", "account", string(r.account), "err", err, "wait", me.Wait)
+	return errLater
+}
+
+// places a room can have.
+const (
+	noPlace = iota
+	takenAlready
+	place
+)
+
+// place takes a place among the rooms that are subscribed to; the one in which
+// nothing has happened for longest makes room for one in which something has.
+func (r *reader) place(id ids.RCRoom, subs int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm, ok := r.rooms[id]
+	if !ok || time.Now().Before(r.blocked) {
+		return noPlace
+	}
+	if rm.hot {
+		return takenAlready
+	}
+	if r.hot >= maxHot {
+		var oldest ids.RCRoom
+		at := rm.last
+		for other, o := range r.rooms {
+			if o.hot && o.last.Before(at) {
+				oldest, at = other, o.last
+			}
+		}
+		if oldest == "" || time.Since(at) < quietFor || r.budget.Tokens() < float64(subs) {
+			return noPlace
+		}
+		r.rooms[oldest].hot = false // from now on hints count
+		r.hot--
+		r.cooled = append(r.cooled, oldest)
+		signal(r.news)
+	}
+	if !r.budget.AllowN(time.Now(), subs) {
+		return noPlace
+	}
+	r.hot++
+	return place
+}
+
+// vacate gives a place back.
+func (r *reader) vacate() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hot--
+}
+
+// listenToAll makes the session of the bridge account hear of rooms that are not
+// subscribed to. Puppets would hear of every public channel, so theirs do not:
+// the list of direct rooms tells of those (directs.go).
+func (r *reader) listenToAll(ctx context.Context, conn *ddp.Conn) error {
+	r.mu.Lock()
+	do := r.account == "" && !r.woken && !time.Now().Before(r.blocked)
+	r.woken = r.woken || do
+	r.mu.Unlock()
+	if !do {
+		return nil
+	}
+	err := conn.Subscribe(ctx, "stream-room-messages", everyMessage)
+	if err == nil {
+		err = conn.Subscribe(ctx, "stream-notify-user", r.side.Client.UserID()+roomsChanged)
+	}
+	if err == nil {
+		return nil
+	}
+	r.mu.Lock()
+	r.woken = false
+	r.mu.Unlock()
+	if err = r.refused(err); errors.Is(err, errLater) {
+		return nil // what is not heard of is read once in a while
+	}
+	return err
+}
+
+// follow subscribes to the ephemeral events that are wanted, ends the
+// subscriptions of rooms that have become quiet, and looks around, until ctx ends.
+func (r *reader) follow(ctx context.Context, conn *ddp.Conn) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	have := map[string]bool{}
+	for {
+		r.leaveCooled(ctx, conn)
+		if err := r.followEphemeral(ctx, conn, have); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.news:
+		case now := <-tick.C:
+			r.lookAround(now, coldEvery, coldAtOnce)
+		}
+	}
+}
+
+// leaveCooled ends the subscriptions of rooms that have become quiet. They are
+// caught up with once more, since something may have happened meanwhile.
+func (r *reader) leaveCooled(ctx context.Context, conn *ddp.Conn) {
+	r.mu.Lock()
+	cooled := r.cooled
+	r.cooled = nil
+	r.mu.Unlock()
+	for _, id := range cooled {
+		r.mu.Lock()
+		rm, ok := r.rooms[id]
+		back := ok && rm.hot
+		r.mu.Unlock()
+		if back {
+			continue // it talks again
+		}
+		for _, e := range roomEvents(id) {
+			conn.Unsubscribe(ctx, e[1])
+		}
+		r.again(id)
+	}
+}
+
+// followEphemeral subscribes to the ephemeral events that are wanted and not
+// subscribed to, in this session, and ends the subscriptions of those that are not.
+func (r *reader) followEphemeral(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
+	r.mu.Lock()
+	stale := r.stale && !time.Now().Before(r.blocked)
+	r.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	want := r.wanted()
+	for event := range have {
+		if _, still := want[event]; !still {
+			conn.Unsubscribe(ctx, event)
+			delete(have, event)
+		}
+	}
+	for event, stream := range want {
+		if have[event] {
+			continue
+		}
+		if !r.budget.Allow() {
+			r.wantMore()
+			return nil // the next look comes in a second
+		}
+		if err := conn.Subscribe(ctx, stream, event); err != nil {
+			r.wantMore()
+			if err = r.refused(err); errors.Is(err, errLater) {
+				return nil
+			}
+			return err
+		}
+		have[event] = true
+	}
+	return nil
+}
+
+// wantMore notes that not everything that is wanted is subscribed to.
+func (r *reader) wantMore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stale = true
+}
