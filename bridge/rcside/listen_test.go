@@ -11,7 +11,8 @@ import (
 
 // fullReader has as many frames of a room as it keeps.
 func fullReader(caughtUp bool) *reader {
-	r := &reader{rooms: map[ids.RCRoom]bool{"room": caughtUp}, space: make(chan struct{}, 1)}
+	r := newReader(nil, "")
+	r.rooms["room"] = &room{done: caughtUp}
 	for i := range maxFrames {
 		r.frames = append(r.frames, rocketchat.Message{ID: fmt.Sprint(i), RoomID: "room"})
 	}
@@ -72,7 +73,8 @@ func TestAFullReaderEnds(t *testing.T) {
 // Frames of a room that is still being caught up with wait in their order, and
 // those of others go on.
 func TestFramesWaitForTheirRoom(t *testing.T) {
-	r := &reader{rooms: map[ids.RCRoom]bool{"done": true, "new": false}, space: make(chan struct{}, 1)}
+	r := newReader(nil, "")
+	r.rooms = map[ids.RCRoom]*room{"done": {done: true}, "new": {}}
 	for i := range 3 * maxBatch {
 		r.frames = append(r.frames, rocketchat.Message{ID: fmt.Sprint(i), RoomID: []string{"done", "new"}[i%2]})
 	}
@@ -80,7 +82,7 @@ func TestFramesWaitForTheirRoom(t *testing.T) {
 	for batch := r.ready(); len(batch) > 0; batch = r.ready() {
 		first = append(first, batch...)
 	}
-	r.rooms["new"] = true
+	r.rooms["new"].done = true
 	var second []rocketchat.Message
 	for batch := r.ready(); len(batch) > 0; batch = r.ready() {
 		second = append(second, batch...)
