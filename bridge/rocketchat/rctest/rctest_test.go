@@ -883,7 +883,7 @@ func TestSection7_1_MethodsAndPings(t *testing.T) {
 	d := client{t: t, s: s}.dial()
 	d.say(object{"msg": "ping", "id": "p1"})
 	d.until("pong", func(f object) bool { return f["msg"] == "pong" && f["id"] == "p1" })
-	if f := d.call("login", object{"resume": "no"}); dig(f, "error", "error") != 403.0 || dig(f, "error", "errorType") != "Meteor.Error" {
+	if f := d.call("login", object{"resume": "no"}); dig(f, "error", "error") != 401.0 || dig(f, "error", "errorType") != "Meteor.Error" {
 		t.Errorf("got %v", f)
 	}
 	sum := sha256.Sum256([]byte("ada"))

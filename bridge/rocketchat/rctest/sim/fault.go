@@ -1,6 +1,9 @@
 package sim
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+)
 
 // A fault is an answer that says no, in REST and in DDP.
 type fault struct {
@@ -68,8 +71,8 @@ func (f *fault) ddp() Doc {
 			"message": "Internal server error [500]", "errorType": "Meteor.Error"}
 	}
 	d := Doc{"isClientSafe": true, "error": f.code, "reason": f.text, "message": f.Error(), "errorType": "Meteor.Error"}
-	if f.code == "403" {
-		d["error"] = 403
+	if n, err := strconv.Atoi(f.code); err == nil {
+		d["error"] = n
 	}
 	if f.details != nil {
 		d["details"] = f.details

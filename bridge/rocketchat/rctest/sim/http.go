@@ -329,7 +329,11 @@ func (c *call) sort(l []Doc) {
 	}
 }
 
+// compareValues compares as MongoDB does: what is not there comes first.
 func compareValues(a, b any) int {
+	if a == nil || b == nil {
+		return boolNum(a != nil) - boolNum(b != nil)
+	}
 	if t, ok := a.(time.Time); ok {
 		u, _ := b.(time.Time)
 		return t.Compare(u)
@@ -361,3 +365,10 @@ func atoi(s string, otherwise int) int {
 }
 
 func sortedKeys[V any, M ~map[string]V](m M) []string { return slices.Sorted(maps.Keys(m)) }
+
+func boolNum(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

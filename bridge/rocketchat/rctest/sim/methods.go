@@ -109,13 +109,13 @@ func ddpLogin(m *method) (any, error) {
 	if token := p.str("resume"); token != "" {
 		u := e.resume(token)
 		if u == nil {
-			return nil, meteorError("403", "You've been logged out by the server. Please log in again.")
+			return nil, meteorError("401", "User not found")
 		}
 		return m.loggedIn(u, token, "resume"), nil
 	}
 	u := e.loginUser(p)
 	if u == nil || !passwordFits(u, p["password"]) {
-		return nil, meteorError("403", "User not found")
+		return nil, meteorError("401", "User not found")
 	}
 	if !u.flag("active") {
 		return nil, meteorError("error-user-is-not-activated", "User is not activated")

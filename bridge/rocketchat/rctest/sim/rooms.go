@@ -291,11 +291,13 @@ func (e *Engine) roomsOf(types, filter string) []Doc {
 // adminRooms is GET rooms.adminRooms: metadata of all rooms.
 func adminRooms(c *call) (any, error) {
 	types := strings.Join(append(c.q["types[]"], c.q["types"]...), "")
-	var l []Doc
-	for _, r := range c.e.roomsOf(firstText(types, "cpd"), c.q.Get("filter")) {
-		l = append(l, r.without("lastMessage", "uids"))
+	l := c.e.roomsOf(firstText(types, "cpd"), c.q.Get("filter"))
+	d := c.paged("rooms", l) // sorted by what is not shown, too
+	shown := []Doc{}
+	for _, r := range d.docs("rooms") {
+		shown = append(shown, r.without("lastMessage", "lm"))
 	}
-	return c.paged("rooms", l), nil
+	return d.with(Doc{"rooms": shown}), nil
 }
 
 // adminRoom is GET rooms.adminRooms.getRoom.
@@ -304,7 +306,7 @@ func adminRoom(c *call) (any, error) {
 	if r == nil {
 		return nil, meteorError("error-invalid-room", "Invalid room")
 	}
-	return r.without("lastMessage"), nil
+	return r.without("lastMessage", "lm"), nil
 }
 
 // roomDelete is POST channels.delete, groups.delete and im.delete.
