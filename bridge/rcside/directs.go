@@ -28,8 +28,11 @@ const (
 	lookEvery  = 2 * time.Second
 	sweepEvery = 10 * time.Minute
 	lookShare  = 20 // a look takes at most this part of the time
-	// lookPages is how many pages of the newest direct rooms a look takes.
+	// lookPages is how many pages of the newest direct rooms a look takes; when all
+	// of them are new, the next look is at all rooms.
 	lookPages = 10
+	// maxNewest bounds what is remembered of direct rooms without people of Matrix.
+	maxNewest = 10000
 	// lookBack is how far before the last look something is new: the clocks of
 	// two computers differ.
 	lookBack = time.Minute
@@ -47,6 +50,7 @@ type directs struct {
 	until  time.Time          // when the last complete look began
 	stored time.Time          // when until was last stored
 	looked bool               // there was a look: what is not known yet is new
+	behind bool               // the last look did not reach a room that has not changed
 }
 
 // watchDirects looks at the list of direct rooms until ctx ends. It calls looked
@@ -61,7 +65,7 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 		if hooks {
 			hooks = s.removeHooks(ctx) != nil
 		}
-		all := swept.IsZero() || start.Sub(swept) > sweepEvery
+		all := swept.IsZero() || d.behind || start.Sub(swept) > sweepEvery
 		err := s.look(ctx, d, all)
 		looked()
 		if ctx.Err() != nil {
@@ -114,13 +118,13 @@ func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 	var failed error
 	err = s.Client.AdminDirects(ctx, !all, func(rooms []rocketchat.Room) (more bool, err error) {
 		pages++
-		more = all || pages < lookPages
+		more = true
 		for _, room := range rooms {
 			id := ids.RCRoom(room.ID)
 			if was, known := d.newest[id]; known && was == room.Messages && !all {
 				more = false // nor have those after it changed
 			}
-			if pages <= lookPages {
+			if len(newest) < maxNewest {
 				newest[id] = room.Messages
 			}
 			if err := s.compare(ctx, d, room, since); err != nil {
@@ -128,9 +132,10 @@ func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 				delete(newest, id)
 			}
 		}
-		return more, ctx.Err()
+		d.behind = more && !all && pages == lookPages
+		return more && !d.behind, ctx.Err()
 	})
-	if err == nil && !all {
+	if err == nil {
 		d.newest = newest
 	}
 	d.looked = true

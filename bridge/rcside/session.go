@@ -19,7 +19,8 @@ const (
 	// minPause and maxPause bound the wait between two attempts to connect.
 	minPause = 300 * time.Millisecond
 	maxPause = 15 * time.Second
-	// refusedPause is it when the server does not take the account's token.
+	// refusedPause is it when there is no such account, or when the server takes
+	// neither its token nor a new one.
 	refusedPause = time.Minute
 	// catchUpAtOnce is how many rooms of a session are caught up with at one time.
 	catchUpAtOnce = 8
@@ -47,8 +48,8 @@ func (r *reader) run(ctx context.Context) {
 			failures = 1
 		}
 		pause := min(maxPause, minPause<<min(failures-1, 6))
-		if errors.Is(err, ddp.ErrUnauthorized) {
-			pause = refusedPause // a new token was refused as well
+		if errors.Is(err, ddp.ErrUnauthorized) || errors.Is(err, errRefusedAgain) || lost(err) {
+			pause = refusedPause
 		}
 		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter
 		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", pause)

@@ -1,0 +1,88 @@
+package rcside_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// A bridge with 5,000 direct rooms comes up, and ends when it is told to.
+func TestFiveThousandDirectRoomsAtTheStart(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	for i := range 5000 {
+		b.direct(b.puppet(fmt.Sprint("bob", i)))
+	}
+	room := b.group("plans")
+	b.start()
+	said := []string{"rc:" + b.rc.Say(string(room), "alice", "is anybody there?")}
+	took := b.waitForAll("what is said in a room", 20*time.Second, said)
+	if !b.side.Connected() {
+		t.Error("it is not ready")
+	}
+	t.Logf("ready after %s", took)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.stop()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
+	}
+}
+
+// 1,000 rooms and 1,200 direct rooms, each with somebody else, on a Rocket.Chat that
+// takes 600 subscriptions of a connection in a minute: what was said while the bridge
+// was away arrives, and then what is said, changed and deleted in any of them.
+func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
+	const rooms, directs = 1000, 1200
+	b := newBed(t, &rctest.Server{Polite: true})
+	var all []ids.RCRoom
+	for i := range rooms {
+		all = append(all, b.group(fmt.Sprint("room", i)))
+	}
+	for i := range directs {
+		all = append(all, b.direct(b.puppet(fmt.Sprint("bob", i))))
+	}
+	sayEverywhere := func(text string) (items []string) {
+		for _, room := range all {
+			items = append(items, "rc:"+b.rc.Say(string(room), "alice", text))
+		}
+		return items
+	}
+	away := sayEverywhere("said while the bridge was away")
+	b.start()
+	t.Logf("what was said while the bridge was away is there after %s", b.waitForAll("what was said while the bridge was away", 30*time.Second, away))
+	t.Logf("what is said in 2,200 rooms at once is there after %s", b.waitForAll("what is said everywhere", 30*time.Second, sayEverywhere("and now")))
+	last := all[0]
+	for i, room := range []ids.RCRoom{all[rooms/2], all[rooms-1], last} {
+		id := b.rc.Say(string(room), "alice", fmt.Sprint("quiet ", i))
+		b.waitForAll("what is said in a quiet room", 3*time.Second, []string{"rc:" + id})
+		b.rc.React(id, "alice", "smile")
+		b.waitFor("a reaction in a quiet room", 3*time.Second, func() bool {
+			for _, it := range b.items {
+				if it.Kind == relay.KindRCReact && it.Lane == relay.RCLane(room) {
+					return true
+				}
+			}
+			return false
+		})
+		b.rc.Delete(id, "alice")
+		b.waitForAll("a deletion in a quiet room", 3*time.Second, []string{string(relay.RCDelete(ids.RCMessage(id)))})
+	}
+	for _, room := range []ids.RCRoom{all[rooms], all[rooms+directs-1]} {
+		id := b.rc.Say(string(room), "alice", "a word in a direct room")
+		t.Logf("a word in a quiet direct room is there after %s", b.waitForAll("a word in a quiet direct room", 8*time.Second, []string{"rc:" + id}))
+	}
+	if n := b.rc.Count("websocket"); n > 200 {
+		t.Errorf("%d websockets were opened", n)
+	}
+	if n := b.rc.Count("sub stream-room-messages") + b.rc.Count("sub stream-notify-room") + b.rc.Count("sub stream-notify-logged"); n > 570+128*4+10 {
+		t.Errorf("%d subscriptions in the first minute", n)
+	}
+}

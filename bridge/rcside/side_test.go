@@ -1,0 +1,211 @@
+package rcside_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/rcside"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/rocketchat/rctest"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// bed is the Rocket.Chat side alone, with a Rocket.Chat and a database: what it
+// hands over is stored, and seen by the test.
+type bed struct {
+	t     *testing.T
+	rc    *rctest.Server
+	store *store.Store
+	side  *rcside.Side
+	stop  func()
+
+	mu      sync.Mutex
+	items   map[string]queue.Item // by ID
+	people  []ids.RCUser          // who changed
+	more    chan struct{}
+	typed   []ids.RCRoom
+	accepts int
+}
+
+// bundled is what the bundled Rocket.Chat is told of its limits.
+var bundled = map[string]string{
+	"OVERWRITE_SETTING_DDP_Rate_Limit_User_By_Method_Enabled": "false", "OVERWRITE_SETTING_DDP_Rate_Limit_Connection_By_Method_Enabled": "false",
+}
+
+func newBed(t *testing.T, rc *rctest.Server) *bed {
+	t.Helper()
+	if rc.Env == nil {
+		rc.Env = map[string]string{}
+	}
+	for k, v := range bundled {
+		rc.Env[k] = v
+	}
+	rc.Start(t)
+	b := &bed{t: t, rc: rc, items: map[string]queue.Item{}, more: make(chan struct{}, 1)}
+	var err error
+	if b.store, err = store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "bridge.db")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.store.Close() })
+	rc.CreateUser("matrix-bridge", "bot", "admin")
+	rc.CreateUser("alice")
+	return b
+}
+
+// start lets a side listen, as a process does that begins.
+func (b *bed) start() {
+	b.t.Helper()
+	me := b.rc.Login("matrix-bridge")
+	b.side = rcside.New(rcside.Options{
+		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(rctest.CreateTokenSecret),
+		Store: b.store, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
+		Log: slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.side.Listen(ctx) }()
+	b.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Error(err)
+		}
+	})
+	b.t.Cleanup(b.stop)
+}
+
+func (b *bed) accept(ctx context.Context, items []queue.Item, cursors map[string]string) error {
+	if _, err := b.store.Accept(ctx, time.Now(), items, cursors); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.accepts++
+	for _, it := range items {
+		if _, known := b.items[it.ID]; !known {
+			b.items[it.ID] = it
+		}
+	}
+	b.signal()
+	return nil
+}
+
+// TypingInRocketChat, PresenceInRocketChat and PersonChanged implement rcside.Signs.
+func (b *bed) TypingInRocketChat(room ids.RCRoom, _ string, _ bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.typed = append(b.typed, room)
+	b.signal()
+}
+
+func (b *bed) PresenceInRocketChat(ids.RCUser, relay.Presence) {}
+
+func (b *bed) PersonChanged(_ context.Context, user ids.RCUser) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.people = append(b.people, user)
+	b.signal()
+	return nil
+}
+
+func (b *bed) signal() {
+	select {
+	case b.more <- struct{}{}:
+	default:
+	}
+}
+
+// waitFor waits until ok, which is asked after everything that the side hands over.
+func (b *bed) waitFor(what string, within time.Duration, ok func() bool) time.Duration {
+	b.t.Helper()
+	start := time.Now()
+	late := time.After(within)
+	for {
+		b.mu.Lock()
+		is := ok()
+		b.mu.Unlock()
+		if is {
+			return time.Since(start)
+		}
+		select {
+		case <-b.more:
+		case <-late:
+			b.t.Fatalf("waited %s for %s", within, what)
+		}
+	}
+}
+
+// waitForAll waits until the side has handed over an item of each ID.
+func (b *bed) waitForAll(what string, within time.Duration, itemIDs []string) time.Duration {
+	b.t.Helper()
+	next := 0
+	return b.waitFor(what, within, func() bool {
+		for next < len(itemIDs) {
+			if _, ok := b.items[itemIDs[next]]; !ok {
+				return false
+			}
+			next++
+		}
+		return true
+	})
+}
+
+// group makes a private room of alice's that the bridge reads.
+func (b *bed) group(name string) ids.RCRoom {
+	b.t.Helper()
+	room := ids.RCRoom(b.rc.CreateRoom("p", name, "alice", "matrix-bridge"))
+	b.portal(relay.Portal{RCRoom: room, MXRoom: ids.MXRoom("!" + name + ":x"), RCType: rocketchat.Group})
+	return room
+}
+
+// portal stores a portal that was there before the side begins.
+func (b *bed) portal(p relay.Portal) {
+	b.t.Helper()
+	p.Created = time.Now().Add(-time.Hour)
+	if err := b.store.PutPortal(b.t.Context(), p, nil, map[string]string{relay.RCCursor(p.RCRoom): fmt.Sprint(time.Now().UnixMilli())}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// puppet makes an account for somebody on Matrix.
+func (b *bed) puppet(name string) relay.Puppet {
+	b.t.Helper()
+	u := b.rc.CreateUser(name, "user", "bot")
+	p := relay.Puppet{MXUser: ids.MXUser("@" + name + ":far"), RCUser: ids.RCUser(u.ID), Username: name, Name: name, Token: secret.New(u.Token)}
+	if err := b.store.PutPuppet(b.t.Context(), p); err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// direct makes a direct room of alice and a puppet that is a portal.
+func (b *bed) direct(p relay.Puppet) ids.RCRoom {
+	b.t.Helper()
+	room := ids.RCRoom(b.rc.CreateDirect("alice", p.Username))
+	b.portal(relay.Portal{RCRoom: room, MXRoom: ids.MXRoom("!direct-" + p.Username + ":x"), RCType: rocketchat.Direct, RCReader: p.MXUser})
+	return room
+}
+
+// directs returns what was handed over about new direct rooms.
+func (b *bed) directs() (out []relay.NewDirect) {
+	for _, it := range b.items {
+		if it.Kind == relay.KindRCDirect {
+			var d relay.NewDirect
+			if err := json.Unmarshal(it.Payload, &d); err != nil {
+				b.t.Error(err)
+			}
+			out = append(out, d)
+		}
+	}
+	return out
+}
