@@ -96,10 +96,15 @@ func (e *Engine) count(rid string) {
 
 // joinDefaults puts a new user into every default channel.
 func (e *Engine) joinDefaults(u Doc) {
-	for _, r := range e.listed(rooms, "name") {
+	var l []Doc
+	for _, r := range e.data.colls[rooms] {
 		if r.flag("default") && e.sub(r.id(), u.id()) == nil {
-			e.join(r, u)
+			l = append(l, r)
 		}
+	}
+	sortBy(l, "name")
+	for _, r := range l {
+		e.join(r, u)
 	}
 }
 
