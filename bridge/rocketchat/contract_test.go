@@ -206,12 +206,14 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"Webhooks":      func(c ctx, r client) error { _, err := r.Webhooks(c); return err },
 		"RemoveWebhook": func(c ctx, r client) error { return r.RemoveWebhook(c, "id") },
 		"AdminRoom":     func(c ctx, r client) error { _, err := r.AdminRoom(c, "r"); return err },
-		"AdminDirects":  func(c ctx, r client) error { return r.AdminDirects(c, false, func([]rocketchat.Room) (bool, error) { return false, nil }) },
-		"MarkRead":      func(c ctx, r client) error { return r.MarkRead(c, "r") },
-		"Counters":      func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
-		"SetStatus":     func(c ctx, r client) error { return r.SetStatus(c, "away") },
-		"Avatar":        func(c ctx, r client) error { _, err := r.Avatar(c, "who", 10); return err },
-		"CustomEmojis":  func(c ctx, r client) error { _, err := r.CustomEmojis(c); return err },
+		"AdminDirects": func(c ctx, r client) error {
+			return r.AdminDirects(c, false, func([]rocketchat.Room) (bool, error) { return false, nil })
+		},
+		"MarkRead":     func(c ctx, r client) error { return r.MarkRead(c, "r") },
+		"Counters":     func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
+		"SetStatus":    func(c ctx, r client) error { return r.SetStatus(c, "away") },
+		"Avatar":       func(c ctx, r client) error { _, err := r.Avatar(c, "who", 10); return err },
+		"CustomEmojis": func(c ctx, r client) error { _, err := r.CustomEmojis(c); return err },
 		"EmojiPicture": func(c ctx, r client) error {
 			_, err := r.EmojiPicture(c, rocketchat.CustomEmoji{Name: "no-such", Extension: "png"}, 10)
 			return err
