@@ -47,7 +47,10 @@ func (p *Prepared) execute(ctx context.Context, r Reporter) error {
 		}
 		r.Step(step, plan.Done, "")
 	}
-	return nil
+	if p.Plan.Empty() {
+		return nil
+	}
+	return p.stack.RememberLoaded(ctx)
 }
 
 // An executor carries out one step.
@@ -155,6 +158,10 @@ func (e *executor) StartServices(ctx context.Context, op plan.StartServices) err
 		e.stack.RemoveOldImages(ctx, e.prog.Image())
 	}
 	return nil
+}
+
+func (e *executor) Load(ctx context.Context, op plan.Load) error {
+	return e.stack.Load(ctx, e.state.Starts, op.Wait, op.Services...)
 }
 
 // hear passes on what Compose reports.

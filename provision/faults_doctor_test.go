@@ -35,6 +35,7 @@ type patient struct {
 	services map[string]plan.Service
 	runtimes map[string]doctor.Runtime
 	files    doctor.Files
+	stale    map[string][]string
 	free     uint64
 	samples  []doctor.Sample
 	now      time.Duration // since now
@@ -70,6 +71,7 @@ func newPatient(t *testing.T) world {
 		FreeBytes: func(string) (uint64, uint64, error) { return p.free, 80 << 30, nil },
 		Samples:   func() []doctor.Sample { return p.samples },
 		Files:     func() doctor.Files { return p.files },
+		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
 	}
 	p.openDoor()
@@ -237,6 +239,7 @@ func (p *patient) faults() []fault {
 		}, "the disk is full in 2 days", "appliance backup --keep 7"},
 		{"something else that fills the disk", "growth", func() func() { return set(&p.samples, growing("", 4<<30)) }, "the disk is full in 12 days", "use a larger disk"},
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
+		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf changed by hand", "--accept-edits"},
 		{"a secret that everybody can read", "secrets", func() func() { return set(&p.files.Exposed, []string{"/opt/appliance/secrets/admin_password"}) }, "/opt/appliance/secrets/admin_password can be read by others", "chmod 600"},
 		{"an interrupted upgrade", "unfinished", func() func() {

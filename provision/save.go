@@ -189,7 +189,7 @@ func (s *saver) everything() error {
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
-var notSaved = []string{BackupsDir, restoreDir, upgradeFile, lastBackup, growthFile, alarmFile, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
+var notSaved = []string{BackupsDir, restoreDir, upgradeFile, lastBackup, growthFile, alarmFile, stack.LoadedFile, ".lock", "data/postgres", "data/mongo/db", "data/mongo/configdb"}
 
 // ofOneMoment reports whether a file belongs to what is saved during the pause:
 // all that the bridge and the homeserver keep, but for media, which only grow.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // services are what the fake Compose runs.
@@ -58,9 +59,15 @@ func fakeDocker() {
 		_ = os.Remove(filepath.Join(project, "running"))
 		for _, s := range services {
 			note(project, "running", s)
+			if len(lines(dir, "started-"+s)) == 0 {
+				note(dir, "started-"+s, time.Now().Format(time.RFC3339Nano))
+			}
 		}
 	case strings.Contains(args, " down "):
 		_ = os.RemoveAll(project)
+		for _, s := range services {
+			_ = os.Remove(filepath.Join(dir, "started-"+s))
+		}
 	}
 }
 
@@ -131,6 +138,15 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]string{"DockerRootDir": "/"})
 	case path == "/containers/json":
 		reply(w, d.containers(r.URL.Query().Get("filters")))
+	case strings.HasPrefix(path, "/containers/") && strings.HasSuffix(path, "/json"):
+		id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/json")
+		reply(w, map[string]any{"Id": id, "State": map[string]string{"StartedAt": strings.Join(lines(d.dir, "started-"+id), "")}})
+	case strings.HasSuffix(path, "/restart"):
+		id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/restart")
+		_ = os.Remove(filepath.Join(d.dir, "started-"+id))
+		note(d.dir, "started-"+id, time.Now().Format(time.RFC3339Nano))
+		note(d.dir, "log", "restart "+id)
+		w.WriteHeader(http.StatusNoContent)
 	case strings.HasSuffix(path, "/logs"):
 		_, _ = w.Write([]byte{1, 0, 0, 0, 0, 0, 0, 23})
 		_, _ = io.WriteString(w, "it said why, at the end\n"[:23])

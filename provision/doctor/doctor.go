@@ -37,10 +37,11 @@ type Patient struct {
 	FreeBytes func(path string) (free, total uint64, err error)
 	Samples   func() []Sample // of how full the disk was, the oldest first
 	Files     func() Files
-	Backups   func() (began, last time.Time) // of the installation, and the last backup or zero
-	Host      []finding.Check                // of the host
-	Attached  attach.Servers                 // of somebody else
-	Outside   *http.Client                   // comes as other servers do: by public names, trusting known authorities
+	NotLoaded func(context.Context) (map[string][]string, error) // services that do not run what is on disk, and because of which files
+	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
+	Host      []finding.Check                                    // of the host
+	Attached  attach.Servers                                     // of somebody else
+	Outside   *http.Client                                       // comes as other servers do: by public names, trusting known authorities
 }
 
 // Run looks at everything and returns what it found, in a stable order.
@@ -75,6 +76,7 @@ func Checks(p Patient) []finding.Check {
 		finding.Check{Name: "disk", Run: p.room},
 		finding.Check{Name: "growth", Run: p.growth},
 		finding.Check{Name: "files", Run: p.drift},
+		finding.Check{Name: "loaded", Run: p.notLoaded},
 		finding.Check{Name: "secrets", Run: p.modes},
 		finding.Check{Name: "unfinished", Run: p.unfinished},
 		finding.Check{Name: "backup", Run: p.backups},

@@ -92,6 +92,27 @@ func (p Patient) drift(context.Context) finding.Finding {
 	return finding.Good("rendered files are as they were written")
 }
 
+func (p Patient) notLoaded(ctx context.Context) finding.Finding {
+	list, err := p.NotLoaded(ctx)
+	if err != nil {
+		return finding.Failure("cannot tell what the services run", err.Error(), "start Docker with: systemctl start docker")
+	}
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		files = append(files, list[name]...)
+	}
+	slices.Sort(files)
+	if files = slices.Compact(files); len(files) == 0 {
+		return finding.Good("every service runs what is on disk")
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(list)), " and ")
+	fix := "load it with: appliance up"
+	if edited := p.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
+		fix = "load it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite"
+	}
+	return finding.Failure(names+" was started before "+joined(files)+" was changed", "what is on disk is not what runs", fix)
+}
+
 func (p Patient) modes(context.Context) finding.Finding {
 	if f := p.Files(); len(f.Exposed) > 0 {
 		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "take that away with: chmod 600 "+strings.Join(f.Exposed, " "))

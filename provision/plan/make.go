@@ -50,8 +50,12 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if len(s.Dumps) > 0 {
 		add("databases", "load "+strings.Join(s.Dumps, " and ")+" from the backup", "a backup has been restored", LoadDatabases{s.Dumps}, "files", "images")
 	}
-	if cause := servicesCause(paths, w.unwanted(s), s); cause != "" {
-		add("services", "start the services", cause, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "image-lock", "databases")
+	start := servicesCause(paths, w.unwanted(s), s)
+	if services, cause := notLoaded(w, s, paths); len(services) > 0 {
+		add("load", "restart "+listed(services)+" with what is on disk", cause, Load{Services: services, Wait: start == ""}, "files")
+	}
+	if start != "" {
+		add("services", "start the services", start, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "image-lock", "databases", "load")
 	}
 	if s.doorWithoutKeeper() {
 		certificates(w.Profile("acme"), "files", "services")
@@ -60,6 +64,37 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		add("bootstrap", "see to the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
 	}
 	return p
+}
+
+// labels are the variables of .env by which Compose starts a service again.
+var labels = map[string]string{"nginx": "NGINX_CONFIG", "homeserver": "HOMESERVER_CONFIG", "certs": "CERTS_CONFIG", "bridge": "BRIDGE_CONFIG"}
+
+// notLoaded returns the services that will not run what will be on disk, unless
+// they are restarted, and because of which files.
+func notLoaded(w Wanted, s State, paths []string) (services []string, cause string) {
+	was, will := variables(s.Disk[".env"].Data), variables(w.Files[".env"].Data)
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(Reads)) {
+		if s.Services[name].State != "running" || was[labels[name]] != will[labels[name]] {
+			continue // it is started anyway
+		}
+		list := slices.Clone(s.NotLoaded[name])
+		for _, p := range paths {
+			read := slices.ContainsFunc(Reads[name], func(dir string) bool { return strings.HasPrefix(p, dir+"/") })
+			if read && Identity(p, s.Disk[p].Data) != Identity(p, w.Files[p].Data) {
+				list = append(list, p)
+			}
+		}
+		if len(list) > 0 {
+			services, files = append(services, name), append(files, list...)
+		}
+	}
+	slices.Sort(files)
+	files = slices.Compact(files)
+	for i, f := range files {
+		files[i] = path.Base(f)
+	}
+	return services, listed(files) + " " + verb(len(files), "is", "are") + " not in force"
 }
 
 // doorWithoutKeeper reports whether nginx holds the port to which authorities

@@ -38,6 +38,7 @@ type Executor interface {
 	LockImages(context.Context, LockImages) error
 	LoadDatabases(context.Context, LoadDatabases) error
 	StartServices(context.Context, StartServices) error
+	Load(context.Context, Load) error
 	Bootstrap(context.Context, Bootstrap) error
 }
 
@@ -63,6 +64,12 @@ type (
 	// StartServices starts what is not running, restarts what has changed,
 	// removes what is no longer wanted and waits until all are healthy.
 	StartServices struct{ Remove []string }
+	// Load restarts services that do not run what is on disk, unless they have been
+	// restarted since.
+	Load struct {
+		Services []string
+		Wait     bool // until they are healthy: nothing else does
+	}
 	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
 	// its account.
 	Bootstrap struct{}
@@ -93,6 +100,9 @@ func (op LoadDatabases) Run(ctx context.Context, ex Executor) error { return ex.
 
 // Run calls ex.StartServices.
 func (op StartServices) Run(ctx context.Context, ex Executor) error { return ex.StartServices(ctx, op) }
+
+// Run calls ex.Load.
+func (op Load) Run(ctx context.Context, ex Executor) error { return ex.Load(ctx, op) }
 
 // Run calls ex.Bootstrap.
 func (op Bootstrap) Run(ctx context.Context, ex Executor) error { return ex.Bootstrap(ctx, op) }

@@ -144,8 +144,18 @@ func TestPlans(t *testing.T) {
 		}, plan.Ask, " 1. files              write the configuration (bridge.yaml differs)\n"},
 		"an edited file that is kept": {func(_ *plan.Wanted, s *plan.State) { write(*s, "config/nginx/nginx.conf", "mine") }, plan.Accept,
 			" 1. files              write the configuration (directories or records are missing)\n"},
-		"an edited file that is put back": {func(_ *plan.Wanted, s *plan.State) { write(*s, "config/nginx/nginx.conf", "mine") }, plan.Overwrite,
-			" 1. files              write the configuration (nginx.conf differs)\n"},
+		"an edited file that is put back": {func(_ *plan.Wanted, s *plan.State) { write(*s, "config/nginx/nginx.conf", "mine") }, plan.Overwrite, "" +
+			" 1. files              write the configuration (nginx.conf differs)\n" +
+			" 2. load               restart nginx with what is on disk (nginx.conf is not in force) [after files]\n"},
+		"what is on disk and is not in force": {func(_ *plan.Wanted, s *plan.State) {
+			s.NotLoaded = map[string][]string{"nginx": {"config/nginx/nginx.conf"}, "homeserver": {"config/homeserver/dendrite.yaml"}}
+		}, plan.Ask, " 1. load               restart nginx with what is on disk (nginx.conf is not in force)\n"},
+		"what is on disk and will be in force when the service is started": {func(w *plan.Wanted, s *plan.State) {
+			s.NotLoaded = map[string][]string{"nginx": {"config/nginx/nginx.conf"}}
+			w.Files[".env"] = render.File{Mode: 0o600, Data: []byte("A=1\nNGINX_CONFIG=2")}
+		}, plan.Overwrite, "" +
+			" 1. files              write the configuration (.env differs)\n" +
+			" 2. services           start the services (configuration changed) [after files]\n"},
 		"an edited file that was kept before": {func(w *plan.Wanted, s *plan.State) {
 			const path = "config/nginx/nginx.conf"
 			write(*s, path, "mine")

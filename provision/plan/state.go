@@ -48,15 +48,17 @@ type State struct {
 	Manifest     Manifest
 	Disk         map[string]Disk
 	MissingDirs  []string
-	Images       map[string]bool    // which of the wanted images are on this host, and are those of the lock
-	Strangers    []string           // names that belong to others than the locked images
-	Unrecorded   []string           // names of which the lock does not say what they stand for
-	Replaced     []string           // services that run another image than the one that has its name
-	Services     map[string]Service // what exists of the project
-	Hashes       map[string]string  // service -> hash of its configuration on disk
-	Certificates map[string]string  // host -> why it needs a certificate; "" when it needs none
-	Dumps        []string           // databases that a backup has brought and that wait to be loaded
-	Bootstrap    string             // why bootstrap has to run; "" when all is there
+	Images       map[string]bool     // which of the wanted images are on this host, and are those of the lock
+	Strangers    []string            // names that belong to others than the locked images
+	Unrecorded   []string            // names of which the lock does not say what they stand for
+	Replaced     []string            // services that run another image than the one that has its name
+	Services     map[string]Service  // what exists of the project
+	Hashes       map[string]string   // service -> hash of its configuration on disk
+	Certificates map[string]string   // host -> why it needs a certificate; "" when it needs none
+	Dumps        []string            // databases that a backup has brought and that wait to be loaded
+	Starts       map[string]string   // service -> its present start, of those that read files then
+	NotLoaded    map[string][]string // service -> files on disk that it does not run
+	Bootstrap    string              // why bootstrap has to run; "" when all is there
 }
 
 // The files that operators are invited to edit.
@@ -64,6 +66,11 @@ const (
 	BridgeFile  = "config/bridge/bridge.yaml"
 	AnswersFile = "appliance.yaml"
 )
+
+// Reads are the directories whose files a service reads when it starts.
+var Reads = map[string][]string{
+	"nginx": {"config/nginx"}, "homeserver": {"config/homeserver", "config/ca"}, "certs": {"config/certs", "config/ca"}, "bridge": {"config/bridge", "config/ca"},
+}
 
 // Identity is what makes a file the same file: its bytes, or for bridge.yaml
 // the keys that are not the operator's to change, and for appliance.yaml the

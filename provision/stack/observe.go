@@ -64,6 +64,8 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 		return err
 	})
 	g.Go(func() (err error) { st.Services, err = s.Services(ctx); return err })
+	g.Go(func() (err error) { st.Starts, err = s.Starts(ctx); return err })
+	g.Go(func() (err error) { st.NotLoaded, err = s.NotLoaded(ctx); return err })
 	g.Go(func() error { st.Hashes = s.hashes(ctx); return nil })
 	return st, g.Wait()
 }

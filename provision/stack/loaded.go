@@ -1,0 +1,263 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"appliance/provision/internal/atomicfile"
+	"appliance/provision/plan"
+)
+
+// LoadedFile remembers with which files the services were started.
+const LoadedFile = ".loaded.json"
+
+// loaded is what a service was started with, as far as that is known for sure.
+type loaded struct {
+	Start string            `json:"start"` // of the container, see starts
+	Files map[string]string `json:"files"` // path -> plan.Identity
+}
+
+// A start is one start of a container.
+type start struct {
+	id string // of the container and its start
+	at time.Time
+}
+
+// starts tells since when the services run that read files when they start.
+func (s *Stack) starts(ctx context.Context) (map[string]start, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]start{}
+	for name := range plan.Reads {
+		service, there := services[name]
+		if !there || service.State != "running" {
+			continue
+		}
+		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
+		if err != nil || info.ContainerJSONBase == nil || info.State == nil {
+			continue // it has just gone
+		}
+		if at, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {
+			out[name] = start{service.ID + " " + info.State.StartedAt, at}
+		}
+	}
+	return out, nil
+}
+
+// Starts identifies the present start of every service that reads files then.
+func (s *Stack) Starts(ctx context.Context) (map[string]string, error) {
+	starts, err := s.starts(ctx)
+	out := map[string]string{}
+	for name, st := range starts {
+		out[name] = st.id
+	}
+	return out, err
+}
+
+// NotLoaded compares what runs with what is on disk: for each service that does
+// not run what is on disk it names the files. A service of which nothing is
+// remembered, because it was started by others, has read what is older than its
+// start.
+func (s *Stack) NotLoaded(ctx context.Context) (map[string][]string, error) {
+	starts, err := s.starts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, out := s.loaded(), map[string][]string{}
+	for name, st := range starts {
+		files, changed, err := s.reads(name)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // whoever may not read it cannot tell
+		}
+		if err != nil {
+			return nil, err
+		}
+		record, remembered := known[name]
+		if differ := differing(record.Files, files); remembered && record.Start == st.id {
+			if len(differ) > 0 {
+				out[name] = differ
+			}
+			continue
+		}
+		for _, file := range slices.Sorted(maps.Keys(changed)) {
+			// Most of bridge.yaml is read again when it is saved.
+			live := file == plan.BridgeFile && (!remembered || record.Files[file] == files[file])
+			if changed[file].After(st.at) && !live {
+				out[name] = append(out[name], file)
+			}
+		}
+	}
+	return out, nil
+}
+
+// differing names the files of which two sets know different things.
+func differing(a, b map[string]string) []string {
+	var out []string
+	for file := range b {
+		if a[file] != b[file] {
+			out = append(out, file)
+		}
+	}
+	for file := range a {
+		if _, there := b[file]; !there {
+			out = append(out, file)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// reads returns the identity of each file that a service reads when it starts, and
+// when it was last changed, its mode or owner included.
+func (s *Stack) reads(service string) (files map[string]string, changed map[string]time.Time, err error) {
+	files, changed = map[string]string{}, map[string]time.Time{}
+	for _, dir := range plan.Reads[service] {
+		err := filepath.WalkDir(s.path(dir), func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(s.Dir, name)
+			if err != nil {
+				return err
+			}
+			rel = filepath.ToSlash(rel)
+			sum := sha256.Sum256([]byte(plan.Identity(rel, data)))
+			files[rel], changed[rel] = hex.EncodeToString(sum[:8]), info.ModTime()
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				changed[rel] = time.Unix(st.Ctim.Unix())
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+	}
+	return files, changed, nil
+}
+
+func (s *Stack) loaded() map[string]loaded {
+	out := map[string]loaded{}
+	if data, err := os.ReadFile(s.path(LoadedFile)); err == nil {
+		_ = json.Unmarshal(data, &out) // what is not remembered is found out
+	}
+	return out
+}
+
+// RememberLoaded writes down what the services that run what is on disk run.
+func (s *Stack) RememberLoaded(ctx context.Context) error {
+	stale, err := s.NotLoaded(ctx)
+	if err != nil {
+		return err
+	}
+	starts, err := s.starts(ctx)
+	if err != nil {
+		return err
+	}
+	known, now := s.loaded(), map[string]loaded{}
+	for name, st := range starts {
+		if len(stale[name]) > 0 {
+			if record, ok := known[name]; ok && record.Start == st.id {
+				now[name] = record
+			}
+			continue
+		}
+		files, _, err := s.reads(name)
+		if err != nil {
+			return err
+		}
+		now[name] = loaded{Start: st.id, Files: files}
+	}
+	data, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(s.path(LoadedFile), append(data, '\n'), 0o600)
+}
+
+// A RefusedError says that a service would not start with what is on disk.
+type RefusedError struct{ Service, Dir, Said string }
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s refuses what is in %s, and goes on with what it has: %s", e.Service, e.Dir, e.Said)
+}
+
+// Hint says what to do.
+func (e *RefusedError) Hint() string {
+	return "correct the file that is named, or put ours back with: appliance up --overwrite"
+}
+
+// Load restarts services whose start is still the one of before, so that they read
+// what is on disk, and waits until they are healthy if it is told to. A web server
+// that would not come up again is left alone.
+func (s *Stack) Load(ctx context.Context, before map[string]string, wait bool, names ...string) error {
+	now, err := s.Starts(ctx)
+	if err != nil {
+		return err
+	}
+	services, err := s.Services(ctx)
+	if err != nil {
+		return err
+	}
+	var restarted []string
+	for _, name := range names {
+		if now[name] == "" || now[name] != before[name] {
+			continue // it has been started since
+		}
+		if name == "nginx" {
+			if err := s.tryNginx(ctx); err != nil {
+				return err
+			}
+		}
+		seconds := 30
+		if err := s.api(ctx).ContainerRestart(ctx, services[name].ID, container.StopOptions{Timeout: &seconds}); err != nil {
+			return fmt.Errorf("restart %s: %w", name, err)
+		}
+		restarted = append(restarted, name)
+	}
+	if wait {
+		if err := s.AwaitHealthy(ctx, 3*time.Minute, restarted...); err != nil {
+			return err
+		}
+	}
+	stale, err := s.NotLoaded(ctx)
+	for _, name := range restarted {
+		if err == nil && len(stale[name]) > 0 {
+			err = fmt.Errorf("%s was restarted, and %s was changed again meanwhile", name, strings.Join(stale[name], ", "))
+		}
+	}
+	return err
+}
+
+// tryNginx lets the running web server read what is on disk without using it.
+func (s *Stack) tryNginx(ctx context.Context) error {
+	var said strings.Builder
+	err := s.Exec(ctx, "nginx", nil, &said, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &RefusedError{Service: "nginx", Dir: s.path("config/nginx"), Said: strings.TrimPrefix(err.Error(), "nginx in nginx: ")}
+}
