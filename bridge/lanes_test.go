@@ -1,9 +1,11 @@
 package bridge_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 // A server announces files and never sends them. The room goes on.
 func TestAttackFilesThatNeverArrive(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	release := make(chan struct{})
 	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -69,6 +72,7 @@ func noticed(t *testing.T, p *mxtest.Person, room, text string) {
 // A third person in a direct room on Matrix neither writes to Rocket.Chat nor stops the
 // conversation, and those in Rocket.Chat are told of the reader.
 func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
+	t.Parallel()
 	w, bob, dm, mxRoom := dmWithBob(t)
 	carol := w.far.Register("carol", "Carol")
 	bob.Must("POST", "/_matrix/client/v3/rooms/"+mxRoom+"/invite", map[string]any{"user_id": carol.ID}, nil)
@@ -88,6 +92,7 @@ func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
 // An administrator deletes or deactivates the account of a Matrix user: whoever writes
 // is told, and the room goes on.
 func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
+	t.Parallel()
 	for name, remove := range map[string]func(s *stage, admin rctest.Person){
 		"deleted": func(s *stage, admin rctest.Person) {
 			s.call(admin, http.MethodPost, "users.delete", map[string]any{"username": s.puppet, "confirmRelinquish": true}, nil)
@@ -108,4 +113,27 @@ func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
 			noticed(t, s.bob, s.mxRoom, "deleted or deactivated")
 		})
 	}
+}
+
+// An event that makes the homeserver's /sync fail for ever does not stop what is read
+// there: deletions in direct rooms, for one.
+func TestAttackAnEventThatCannotBeShown(t *testing.T) {
+	t.Parallel()
+	if mxtest.Kind(t) != mxtest.Dendrite {
+		mxtest.Skip(t, "Synapse refuses events that are nested so deep")
+	}
+	w, bob, dm, mxRoom := dmWithBob(t)
+	event := bob.Send(mxRoom, "a word too many")
+	w.rc.WaitFor(t, dm, "a word too many")
+	deep := json.RawMessage(strings.Repeat("[", 9985) + strings.Repeat("]", 9985))
+	for n := range 10 { // one of them is too deep for /sync and not too deep for the rest
+		deep = json.RawMessage("[" + string(deep) + "]")
+		bob.SendEvent(mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": fmt.Sprint("deep ", n), "deep": deep})
+	}
+	bob.Send(mxRoom, "after the deep ones")
+	w.rc.WaitFor(t, dm, "after the deep ones")
+	bob.Redact(mxRoom, event)
+	waitUntil(t, "the word to be deleted in Rocket.Chat", 90*time.Second, func() bool {
+		return !slices.ContainsFunc(w.rc.Said(dm), func(m rctest.Message) bool { return m.Text == "a word too many" })
+	})
 }

@@ -20,6 +20,7 @@ import (
 // A person who gives herself the name and the nickname that the account of a Matrix
 // user will have must not become that account.
 func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice, mallory := w.rc.CreateUser("alice"), w.rc.CreateUser("mallory")
 	bob := w.far.Register("bob", "Bob Builder")
@@ -49,6 +50,7 @@ func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
 // An account whose creation was not answered is found again, because it carries what
 // only the bridge knows.
 func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice")
 	bob := w.far.Register("bob", "Bob Builder")
@@ -64,6 +66,7 @@ func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
 
 // Accounts that an earlier release took over are reported.
 func TestAnAccountThatIsNoBotIsReported(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice := w.rc.CreateUser("alice")
 	bob := w.far.Register("bob", "Bob Builder")
@@ -115,6 +118,7 @@ func inviteOf(ghost string) string {
 
 // Hints come from anybody: they must cost no disk, little memory and little log.
 func TestAttackHintsWithoutEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	before := len(w.log.String())
 	huge := "@" + strings.Repeat("a", 1<<20) + ":" + w.home.Name
@@ -150,6 +154,7 @@ func TestAttackHintsWithoutEnd(t *testing.T) {
 // People without power let nobody into a private room, and the invited do not read what
 // was said before.
 func TestAttackInvitationsByThePowerless(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("eve")
 	carol := s.far.Register("carol", "Carol")
@@ -177,6 +182,7 @@ func TestAttackInvitationsByThePowerless(t *testing.T) {
 
 // A member without a role may invite where Rocket.Chat lets members do so.
 func TestMembersInviteWhereTheWorkspaceLetsThem(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.call(s.rc.Admin(), http.MethodPost, "permissions.update", map[string]any{"permissions": []map[string]any{
 		{"_id": "add-user-to-joined-room", "roles": []string{"admin", "owner", "moderator", "user"}},
@@ -193,6 +199,7 @@ func TestMembersInviteWhereTheWorkspaceLetsThem(t *testing.T) {
 
 // The operator's permissions hold for invitations that are made on Matrix, too.
 func TestPermissionsHoldForInvitationsMadeOnMatrix(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.rc.CreateUser("eve")
 	s.rc.CreateUser("finn")
@@ -226,6 +233,7 @@ func (w *world) forget(note string) {
 
 // Rooms that an earlier release made are closed as new ones are.
 func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	bot := "@rocket.cat:" + s.home.Name
 	levels := s.state("m.room.power_levels")

@@ -74,17 +74,15 @@ func (s *Side) stillFollowed(ghost ids.MXUser) bool {
 
 // follow reads a ghost's rooms until nothing was said in them for a while.
 func (s *Side) follow(ctx context.Context, ghost ids.MXUser) {
-	wait := time.Duration(0)
+	patience, failures := time.Duration(0), 0
 	for s.stillFollowed(ghost) && ctx.Err() == nil {
-		if err := s.readGhost(ctx, ghost, wait); err != nil {
-			wait = 0
-			select {
-			case <-ctx.Done():
-			case <-time.After(maxPause):
-			}
+		if err := s.readGhost(ctx, ghost, patience); err != nil {
+			patience = 0
+			wait(ctx, min(maxPause, time.Second<<min(failures, 4)))
+			failures++
 			continue
 		}
-		wait = pollTimeout
+		patience, failures = pollTimeout, 0
 	}
 	s.forgetPosition(syncCursor + " " + string(ghost))
 }
@@ -99,17 +97,19 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 	}
 	ans, err := s.syncOnce(ctx, ghost, since, wait)
 	if err != nil {
-		return err
+		return s.stuck(ctx, ghost, key, since, err)
 	}
+	again := s.goesOn(key)
 	var items []queue.Item
 	for room, r := range ans.Rooms.Join {
 		p, ok, err := s.Store.PortalByMX(ctx, room)
 		if err != nil {
 			return err
 		}
-		if !ok || p.MXReader != ghost || since == "" {
+		if !ok || p.MXReader != ghost || since == "" && !again {
 			continue
 		}
+		r.Timeline.Limited = r.Timeline.Limited || again
 		s.signs(ctx, r.Ephemeral.Events, room)
 		brought, err := s.timeline(ctx, room, ghost, r.Timeline)
 		if err != nil {

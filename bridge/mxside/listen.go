@@ -179,15 +179,17 @@ func (s *Side) poll(ctx context.Context, bot ids.MXUser) error {
 	}
 	ans, err := s.syncOnce(ctx, bot, since, wait)
 	if err != nil {
-		return err
+		return s.stuck(ctx, bot, syncCursor, since, err)
 	}
+	again := s.goesOn(syncCursor)
 	s.sync.answered()
 	var items []queue.Item
 	s.signs(ctx, ans.Presence.Events, "")
 	for room, r := range ans.Rooms.Join {
-		if since == "" {
+		if since == "" && !again {
 			continue // what was said before the bridge was there stays there
 		}
+		r.Timeline.Limited = r.Timeline.Limited || again
 		s.signs(ctx, r.Ephemeral.Events, room)
 		brought, err := s.timeline(ctx, room, bot, r.Timeline)
 		if err != nil {

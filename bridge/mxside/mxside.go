@@ -71,6 +71,7 @@ type Side struct {
 	follows   chan ids.MXUser
 	gaps      map[ids.MXRoom]*gap // with followMu
 	positions map[string]position // with followMu
+	failing   map[string]int      // polls that failed in a row, by cursor; -1 after a new beginning; with followMu
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -79,7 +80,7 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the homeserver's address: %w", err)
 	}
-	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, positions: map[string]position{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
+	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, positions: map[string]position{}, failing: map[string]int{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()
