@@ -245,3 +245,45 @@ func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
 	s.waitForState("m.room.power_levels", "that inviting needs power", func(c map[string]any) bool { return c["invite"] == 50.0 })
 	s.waitForState("m.room.history_visibility", "that the past is hidden", func(c map[string]any) bool { return c["history_visibility"] == "invited" })
 }
+
+// The bridge fetches files with its own rights: it must not carry one that the writer of
+// a message only names.
+func TestAttackFilesOfOtherRooms(t *testing.T) {
+	s := newStage(t)
+	mallory := s.rc.CreateUser("mallory")
+	s.rc.Invite(s.room, "alice", "mallory")
+	secrets := s.rc.CreateRoom("p", "secrets", "alice")
+	carol := s.far.Register("carol", "Carol")
+	s.must(s.rc.Login("alice"), secrets, "bridge", "invite "+carol.ID) // the bridge is in this room, too
+	mxSecrets, _ := carol.AcceptInvitation()
+	id := s.rc.Upload(secrets, "alice", "salaries.txt", "text/plain", []byte("alice 100, bob 90"), "")
+	mxtest.WaitFor(t, "the file for carol", func() bool { return len(filesOnMatrix(carol, mxSecrets)) == 1 })
+	var link string
+	for _, m := range s.rc.Said(secrets) {
+		if m.ID == id {
+			link = fmt.Sprint(m.Attachments[0]["title_link"])
+		}
+	}
+	for n, forged := range []string{link, strings.Replace(link, "/file-upload/", "/file-upload/x/../", 1), link + "?x=..%2f", "/file-upload/..%2f..%2fapi/v1/me"} {
+		for _, field := range []string{"title_link", "image_url"} {
+			s.call(mallory, http.MethodPost, "chat.sendMessage", map[string]any{"message": map[string]any{
+				"rid": s.room, "msg": fmt.Sprint("look ", n, " ", field), "attachments": []map[string]any{{"title": "salaries.txt", "title_link": link, field: forged}},
+			}}, nil)
+		}
+	}
+	s.rc.Say(s.room, "mallory", "that is all")
+	s.findText("that is all")
+	if got := filesOnMatrix(s.bob, s.mxRoom); len(got) != 0 {
+		t.Errorf("mallory got files of a room she is not in: %v", got)
+	}
+}
+
+// filesOnMatrix returns the addresses of the files in a room.
+func filesOnMatrix(p *mxtest.Person, room string) (urls []string) {
+	for _, e := range p.Events(room) {
+		if c, _ := e["content"].(map[string]any); c["url"] != nil && e["type"] == "m.room.message" {
+			urls = append(urls, fmt.Sprint(c["url"]))
+		}
+	}
+	return urls
+}

@@ -47,20 +47,19 @@ func Uploads(m rocketchat.Message) ([]RocketFile, rocketchat.Message) {
 	return files, m
 }
 
+// uploadOf returns the upload that an attachment shows. Who writes a message chooses its
+// attachments, links included, and the bridge would fetch them with its own rights; only
+// Rocket.Chat sets file and files. So what is not in those is no upload.
 func uploadOf(m rocketchat.Message, a rocketchat.Attachment) (RocketFile, bool) {
 	fileID, ok := uploadID(a.TitleLink)
 	if !ok || a.MessageLink != "" {
 		return RocketFile{}, false
 	}
-	f := RocketFile{ID: fileID, Name: a.Title, Link: a.TitleLink, Caption: a.Description}
-	for _, known := range append([]rocketchat.File{}, m.Files...) {
-		if known.ID == fileID {
-			f.Name, f.Type, f.Size = known.Name, known.Type, known.Size
-		}
+	known, ok := fileOf(m, fileID)
+	if !ok {
+		return RocketFile{}, false
 	}
-	if m.File != nil && m.File.ID == fileID && f.Type == "" {
-		f.Name, f.Type, f.Size = m.File.Name, m.File.Type, m.File.Size
-	}
+	f := RocketFile{ID: fileID, Name: first(known.Name, a.Title), Link: a.TitleLink, Type: known.Type, Size: known.Size, Caption: a.Description}
 	if f.Type == "" {
 		f.Type = first(a.ImageType, a.AudioType, a.VideoType)
 	}
@@ -68,9 +67,24 @@ func uploadOf(m rocketchat.Message, a rocketchat.Attachment) (RocketFile, bool) 
 		f.Width, f.Height = d.Width, d.Height
 	}
 	if thumb, ok := uploadID(a.ImageURL); ok && thumb != fileID {
-		f.Thumb = a.ImageURL
+		if _, ok := fileOf(m, thumb); ok {
+			f.Thumb = a.ImageURL
+		}
 	}
 	return f, true
+}
+
+// fileOf returns a file that Rocket.Chat says is in a message.
+func fileOf(m rocketchat.Message, id string) (rocketchat.File, bool) {
+	for _, f := range m.Files {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	if m.File != nil && m.File.ID == id {
+		return *m.File, true
+	}
+	return rocketchat.File{}, false
 }
 
 func first(s ...string) string {

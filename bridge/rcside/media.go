@@ -75,6 +75,9 @@ func mediaError(err error) error {
 	if errors.Is(err, rocketchat.ErrTooLarge) {
 		return fmt.Errorf("%w: %w", relay.ErrTooLarge, err)
 	}
+	if errors.Is(err, rocketchat.ErrNoUpload) {
+		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+	}
 	return side(err)
 }
 

@@ -30,6 +30,10 @@ var (
 	// ErrSize is wrapped by UploadMedia when a file has another size than announced.
 	ErrSize = errors.New("the file has another size than announced")
 
+	// ErrNoUpload is returned by Download for a link that does not lead to an
+	// uploaded file.
+	ErrNoUpload = errors.New("rocketchat: the link does not lead to an uploaded file")
+
 	// ErrStalled is wrapped by UploadMedia, and by what reads the Body of a
 	// download, when nothing moves any more.
 	ErrStalled = errors.New("the transfer stands still")
@@ -155,7 +159,7 @@ func (c *Client) Download(ctx context.Context, link string, limit int64) (*Downl
 func filePath(link string) (string, error) {
 	u, err := url.Parse(link)
 	if err != nil || !strings.HasPrefix(u.Path, "/file-upload/") || path.Clean(u.Path) != u.Path {
-		return "", errors.New("rocketchat: the link does not lead to an uploaded file")
+		return "", ErrNoUpload
 	}
 	return u.EscapedPath(), nil
 }
