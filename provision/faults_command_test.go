@@ -87,7 +87,7 @@ type silent struct{}
 func (silent) Step(plan.Step, plan.StepState, string) {}
 func (silent) Progress(string, string, int64, int64)  {}
 func (c *commands) restored() error { // and removed again
-	err := provision.Restore(c.t.Context(), c.dir, c.file, c.keys, silent{})
+	err := provision.Restore(c.t.Context(), c.dir, provision.RestoreOptions{File: c.file, Keys: c.keys}, silent{})
 	if err == nil {
 		err = stack.RemoveBut(c.dir)
 	}

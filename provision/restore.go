@@ -72,11 +72,20 @@ func (p *Prepared) checkRestore() error {
 	return err
 }
 
+// RestoreOptions say what to restore, and how much a backup is trusted that others
+// may have written.
+type RestoreOptions struct {
+	File    string
+	Keys    backup.Keys
+	Foreign ForeignChoice
+	Links   bool // symbolic links that lead out of the installation are taken
+}
+
 // Restore unpacks a backup into an empty directory. Nothing is put in place
 // until the backup has been read to its end and every checksum is right; a
 // backup that is not whole leaves nothing behind. What remains to be done is
 // what up does: it loads the databases too.
-func Restore(ctx context.Context, dir, file string, k backup.Keys, r Reporter) error {
+func Restore(ctx context.Context, dir string, o RestoreOptions, r Reporter) error {
 	s, err := stack.Open(dir)
 	if err != nil {
 		return err
@@ -94,8 +103,11 @@ func Restore(ctx context.Context, dir, file string, k backup.Keys, r Reporter) e
 	if err := s.Vacant(ctx); err != nil {
 		return err
 	}
-	err = reported(r, plan.Step{ID: "unpack", Title: "unpack and verify " + file}, func() error {
-		return unpack(ctx, dir, file, k, r)
+	err = reported(r, plan.Step{ID: "unpack", Title: "unpack and verify " + o.File}, func() error {
+		if err := unpack(ctx, dir, o, r); err != nil {
+			return err
+		}
+		return foreign(restoredFiles(dir), o.Foreign)
 	})
 	if err != nil {
 		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, restoreDir)))
@@ -152,7 +164,7 @@ func kept(dir string) []string {
 func clearBut(dir string, kept []string) error { return stack.RemoveBut(dir, kept...) }
 
 // unpack brings the content of a backup below restoreDir.
-func unpack(ctx context.Context, dir, file string, k backup.Keys, r Reporter) error {
+func unpack(ctx context.Context, dir string, o RestoreOptions, r Reporter) error {
 	if err := os.RemoveAll(filepath.Join(dir, restoreDir)); err != nil {
 		return err
 	}
@@ -161,7 +173,8 @@ func unpack(ctx context.Context, dir, file string, k backup.Keys, r Reporter) er
 			return err
 		}
 	}
-	return readBackup(file, k, r, "unpack", func(in *backup.Reader) error {
+	return readBackup(o.File, o.Keys, r, "unpack", func(in *backup.Reader) error {
+		in.OutsideLinks = o.Links
 		_, err := in.Unpack(ctx, restoredFiles(dir), restoredDumps(dir))
 		if err != nil {
 			return err

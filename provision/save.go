@@ -44,6 +44,7 @@ type Saved struct {
 	Members   int           `json:"members"`  // files, directories and parts of dumps
 	Pause     time.Duration `json:"pause_ns"` // how long the bridge and the homeserver stood still
 	Encrypted bool          `json:"encrypted"`
+	Links     []string      `json:"links,omitempty"`   // symbolic links that lead out of the installation
 	Removed   []string      `json:"removed,omitempty"` // older backups
 }
 
@@ -106,7 +107,7 @@ func (i *Installed) save(ctx context.Context, o BackupOptions, r Reporter) (save
 	}
 	return Saved{
 		File: file, Bytes: info.Size(), Content: manifest.Size(), Members: len(manifest.Members),
-		Pause: s.pause.Round(time.Millisecond), Encrypted: o.Keys.Encrypts(),
+		Pause: s.pause.Round(time.Millisecond), Encrypted: o.Keys.Encrypts(), Links: s.w.OutsideLinks,
 	}, nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"appliance/provision/backup"
 	"appliance/provision/finding"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/plan"
@@ -278,7 +277,7 @@ func (i *Installed) dumpOnly(ctx context.Context, at under, name string, r Repor
 
 func (i *Installed) unpackBeside(ctx context.Context, at under, r Reporter) error {
 	return reported(r, plan.Step{ID: "unpack", Title: "unpack " + at.Backup}, func() error {
-		return unpack(ctx, i.p.opts.Dir, at.Backup, backup.Keys{}, r)
+		return unpack(ctx, i.p.opts.Dir, RestoreOptions{File: at.Backup, Links: true}, r)
 	})
 }
 

@@ -62,7 +62,7 @@ func (d *demo) lose(ctx context.Context, messages int) error {
 		return err
 	}
 	start := time.Now()
-	if _, err := d.command(ctx, d.program, "restore", file, "--dir", d.install(), "--passphrase-file", key); err != nil {
+	if _, err := d.command(ctx, d.program, "restore", file, "--dir", d.install(), "--passphrase-file", key, "--accept-overrides"); err != nil {
 		return err
 	}
 	d.say("restored in %.1f s", seconds(start))
@@ -159,7 +159,7 @@ func (d *demo) refusesDamaged(ctx context.Context, file, key string) error {
 		if err := os.WriteFile(damaged, data, 0o600); err != nil {
 			return err
 		}
-		if _, err := d.command(ctx, d.program, "restore", damaged, "--dir", d.install(), "--passphrase-file", key); err == nil {
+		if _, err := d.command(ctx, d.program, "restore", damaged, "--dir", d.install(), "--passphrase-file", key, "--accept-overrides"); err == nil {
 			return fmt.Errorf("a backup that is %s was restored", what)
 		}
 		if _, err := os.Lstat(d.install()); !errors.Is(err, fs.ErrNotExist) {

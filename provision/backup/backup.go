@@ -73,6 +73,19 @@ func (e *CorruptError) Hint() string {
 	return "use another backup; nothing was changed. Check one with: appliance backup verify FILE"
 }
 
+// A LinkError says that an archive has a symbolic link that leads out of the
+// installation: whatever follows it would write elsewhere on this host.
+type LinkError struct{ Name, Target string }
+
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("the backup has a symbolic link that leads out of the installation: %s -> %q", e.Name, e.Target)
+}
+
+// Hint says what to do.
+func (e *LinkError) Hint() string {
+	return "if you have made that link yourself, take it with: appliance restore FILE --accept-links"
+}
+
 // A KeyError says that an archive cannot be decrypted.
 type KeyError struct{ Reason string }
 
@@ -86,8 +99,9 @@ func (e *KeyError) Hint() string {
 // corrupt explains a failure to read.
 func corrupt(err error) error {
 	var already *CorruptError
+	var link *LinkError
 	switch {
-	case err == nil, errors.As(err, &already):
+	case err == nil, errors.As(err, &already), errors.As(err, &link):
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &CorruptError{"it is truncated"}

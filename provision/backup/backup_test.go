@@ -302,6 +302,100 @@ func TestAHostileBackupWritesNothingOutside(t *testing.T) {
 	}
 }
 
+// TestLinksThatLeadOutAreRefused: a link of a stranger's would let what follows it
+// later, as root, write elsewhere.
+func TestLinksThatLeadOutAreRefused(t *testing.T) {
+	link := func(name, target string) tar.Header {
+		return tar.Header{Name: "files/" + name, Linkname: target, Typeflag: tar.TypeSymlink}
+	}
+	for _, bad := range []tar.Header{link("secrets", "/root/.ssh"), link("a", "../x"), link("nginx", "./../../etc"), link("x", "/"), link("x", "..")} {
+		data := hostile(t, bad)
+		_, _, err := unpack(t, data, backup.Keys{})
+		if refused, ok := errors.AsType[*backup.LinkError](err); !ok || refused.Target != bad.Linkname || !strings.Contains(refused.Hint(), "--accept-links") {
+			t.Errorf("%s -> %s: %v", bad.Name, bad.Linkname, err)
+		}
+		r, err := backup.Open(bytes.NewReader(data), backup.Keys{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.OutsideLinks = true
+		if _, err := r.Unpack(t.Context(), t.TempDir(), t.TempDir()); err != nil {
+			t.Errorf("%s -> %s, which the operator wants: %v", bad.Name, bad.Linkname, err)
+		}
+		r.Close()
+	}
+	for _, good := range []tar.Header{link("a", "b"), link("config/a", "../b"), link("x/y/z", "../../a/./b")} {
+		if _, _, err := unpack(t, hostile(t, tar.Header{Name: "files/config", Typeflag: tar.TypeDir, Mode: 0o700}, tar.Header{Name: "files/x", Typeflag: tar.TypeDir, Mode: 0o700},
+			tar.Header{Name: "files/x/y", Typeflag: tar.TypeDir, Mode: 0o700}, good), backup.Keys{}); err != nil {
+			t.Errorf("%s -> %s: %v", good.Name, good.Linkname, err)
+		}
+	}
+	// Whoever saves such a link is told at once, not when it is too late.
+	dir := installation(t)
+	if err := os.Symlink("/mnt/large", filepath.Join(dir, "data/media")); err != nil {
+		t.Fatal(err)
+	}
+	w, err := backup.NewWriter(&bytes.Buffer{}, header, backup.Keys{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Tree(t.Context(), dir, ".", nil); err != nil || strings.Join(w.OutsideLinks, " ") != "data/media" {
+		t.Errorf("links that lead out: %q, %v", w.OutsideLinks, err)
+	}
+}
+
+// TestASmallBackupFillsNoDisk unpacks some kilobytes that hold a gigabyte.
+func TestASmallBackupFillsNoDisk(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "zeros"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(1<<30), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w, err := backup.NewWriter(&out, header, backup.Keys{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Tree(t.Context(), dir, ".", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, _, err := unpack(t, out.Bytes(), backup.Keys{})
+	if bad, ok := errors.AsType[*backup.CorruptError](err); !ok || !strings.Contains(bad.Reason, "times its size") {
+		t.Errorf("%d bytes that hold 1 GB: %v", out.Len(), err)
+	}
+	if info, err := os.Stat(filepath.Join(files, "zeros")); err != nil || info.Size() > 300<<20 {
+		t.Errorf("%v bytes were written, %v", info.Size(), err)
+	}
+}
+
+func TestNamesAndDocumentsAreBounded(t *testing.T) {
+	for what, h := range map[string]tar.Header{
+		"a name":   {Name: "files/" + strings.Repeat("n", 5000), Typeflag: tar.TypeReg, Mode: 0o600},
+		"a target": {Name: "files/l", Linkname: strings.Repeat("n", 5000), Typeflag: tar.TypeSymlink},
+	} {
+		var bad *backup.CorruptError
+		if _, _, err := unpack(t, hostile(t, h), backup.Keys{}); !errors.As(err, &bad) || !strings.Contains(bad.Reason, "more than 4096 bytes") {
+			t.Errorf("%s of 5000 bytes: %v", what, err)
+		}
+	}
+	var out bytes.Buffer
+	z, _ := zstd.NewWriter(&out)
+	w := tar.NewWriter(z)
+	head := `{"format": 1, "images": {"x": "` + strings.Repeat("y", 2<<20) + `"}}`
+	_ = w.WriteHeader(&tar.Header{Name: "backup.json", Size: int64(len(head)), Typeflag: tar.TypeReg})
+	_, _ = w.Write([]byte(head))
+	_ = errors.Join(w.Close(), z.Close())
+	if _, err := backup.Open(&out, backup.Keys{}, nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("a header of 2 MB: %v", err)
+	}
+}
+
 func TestAFormatOfTheFutureIsRefused(t *testing.T) {
 	var out bytes.Buffer
 	z, _ := zstd.NewWriter(&out)

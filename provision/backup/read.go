@@ -13,13 +13,31 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 )
 
+// Bounds on what an archive may hold. One that others have written could be small
+// and fill the disk or the memory of this host.
+const (
+	maxMembers = 2_000_000
+	maxName    = 4096
+	maxHeader  = 1 << 20
+	// maxRatio is how many times its own size an archive may unpack to, beyond
+	// plainly harmless: text compresses to a tenth, a log of one line to a hundredth.
+	maxRatio = 200
+	harmless = 256 << 20
+)
+
 // A Reader reads an archive from its beginning to its end, once.
 type Reader struct {
-	Header   Header
+	Header Header
+	// OutsideLinks says that symbolic links that lead out of the installation are
+	// unpacked. Without it they are refused.
+	OutsideLinks bool
+
+	file     *sized
 	tar      *tar.Reader
 	under    *zstd.Decoder
 	seen     Manifest
@@ -29,7 +47,8 @@ type Reader struct {
 
 // Open reads what an archive is of. A format of the future is refused.
 func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
-	plain, err := k.decrypt(r)
+	file := &sized{r: r}
+	plain, err := k.decrypt(file)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +56,7 @@ func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 	if err != nil {
 		return nil, corrupt(err)
 	}
-	out := &Reader{tar: tar.NewReader(z), under: z, progress: progress}
+	out := &Reader{file: file, tar: tar.NewReader(z), under: z, progress: progress}
 	if out.progress == nil {
 		out.progress = func(int64) {}
 	}
@@ -46,7 +65,7 @@ func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 		err = corruptf("it does not begin as a backup does")
 	}
 	if err == nil {
-		err = out.document(h, &out.Header)
+		err = out.document(h, &out.Header, maxHeader)
 	}
 	if err == nil && out.Header.Format != Format {
 		err = corruptf("it has format %d, and this program reads format %d: use the program that made it (%s)", out.Header.Format, Format, out.Header.Program)
@@ -62,8 +81,8 @@ func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 func (r *Reader) Close() { r.under.Close() }
 
 // document reads a member that is JSON.
-func (r *Reader) document(h *tar.Header, v any) error {
-	if h.Size > 1<<30 {
+func (r *Reader) document(h *tar.Header, v any, most int64) error {
+	if h.Size > most {
 		return corruptf("%s is too large", h.Name)
 	}
 	data, err := r.member(h, io.ReadAll)
@@ -75,6 +94,12 @@ func (r *Reader) document(h *tar.Header, v any) error {
 
 // member reads one member and notes its checksum.
 func (r *Reader) member(h *tar.Header, consume func(io.Reader) ([]byte, error)) ([]byte, error) {
+	switch {
+	case len(r.seen.Members) >= maxMembers:
+		return nil, corruptf("it has more than %d members", maxMembers)
+	case len(h.Name) > maxName, len(h.Linkname) > maxName:
+		return nil, corruptf("it has a name of more than %d bytes", maxName)
+	}
 	sum := sha256.New()
 	in := io.TeeReader(r.tar, io.MultiWriter(sum, readCounter{r}))
 	data, err := consume(in)
@@ -97,7 +122,22 @@ type readCounter struct{ r *Reader }
 func (c readCounter) Write(p []byte) (int, error) {
 	c.r.read += int64(len(p))
 	c.r.progress(c.r.read)
+	if c.r.read > harmless && c.r.read > maxRatio*c.r.file.n.Load() {
+		return 0, corruptf("it unpacks to more than %d times its size", maxRatio)
+	}
 	return len(p), nil
+}
+
+// sized counts what is read of a file.
+type sized struct {
+	r io.Reader
+	n atomic.Int64
+}
+
+func (s *sized) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n.Add(int64(n))
+	return n, err
 }
 
 // Verify reads everything and returns the manifest if all is as it was written.
@@ -149,7 +189,11 @@ func fromTheArchive(err error) bool {
 func (r *Reader) compare(h *tar.Header) (Manifest, error) {
 	got := r.seen
 	var want Manifest
-	if err := r.document(h, &want); err != nil {
+	most := int64(maxHeader)
+	for _, m := range got.Members {
+		most += int64(6*len(m.Name)) + 200 // as JSON
+	}
+	if err := r.document(h, &want, most); err != nil {
 		return want, corrupt(err)
 	}
 	// The checksum of the compressed stream is at its end.
@@ -192,8 +236,16 @@ func (r *Reader) Unpack(ctx context.Context, root, dumps string) (Manifest, erro
 		if !ok || !filepath.IsLocal(name) {
 			return corruptf("it has a member %q, which has no place", h.Name)
 		}
+		if h.Typeflag == tar.TypeSymlink && !r.OutsideLinks && leavesTree(name, h.Linkname) {
+			return &LinkError{Name: name, Target: h.Linkname}
+		}
 		return unpackEntry(files, name, h, in)
 	})
+}
+
+// leavesTree reports whether a symbolic link leads out of the tree that it is in.
+func leavesTree(name, target string) bool {
+	return path.IsAbs(target) || !filepath.IsLocal(path.Join(path.Dir(name), target))
 }
 
 func appendDump(dir *os.Root, name string, in io.Reader) error {
@@ -217,7 +269,7 @@ func unpackEntry(root *os.Root, name string, h *tar.Header, in io.Reader) error 
 		}
 	case tar.TypeSymlink:
 		if err := root.Symlink(h.Linkname, name); err != nil {
-			return err
+			return twice(name, err)
 		}
 		return own(root, name, h)
 	case tar.TypeReg:
@@ -239,10 +291,18 @@ func unpackEntry(root *os.Root, name string, h *tar.Header, in io.Reader) error 
 func unpackFile(root *os.Root, name string, in io.Reader) error {
 	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return twice(name, err)
 	}
 	_, err = io.Copy(f, in)
 	return errors.Join(err, f.Close())
+}
+
+// twice tells a member that is there for the second time from what this host did.
+func twice(name string, err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return corruptf("it has %s twice", name)
+	}
+	return err
 }
 
 // own gives a file to whom it belonged; only root can.

@@ -34,6 +34,8 @@ type Writer struct {
 	dirs     map[string]bool // written already
 	progress func(written int64)
 	written  int64
+
+	OutsideLinks []string // paths of symbolic links that lead out of the installation
 }
 
 // NewWriter begins an archive. progress hears how many bytes have been read so
@@ -136,6 +138,9 @@ func (w *Writer) entry(from, name string) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		if target, err = os.Readlink(from); err != nil {
 			return err
+		}
+		if rel := strings.TrimPrefix(name, filesDir); leavesTree(rel, target) {
+			w.OutsideLinks = append(w.OutsideLinks, rel)
 		}
 	case !info.IsDir():
 		return nil // a socket or a pipe is nothing without its process

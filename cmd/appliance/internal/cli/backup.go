@@ -108,6 +108,9 @@ func (a *app) saved(s provision.Saved) error {
 	if n := len(s.Removed); n > 0 {
 		fmt.Fprintf(a.env.Stdout, "removed %d older\n", n)
 	}
+	for _, link := range s.Links {
+		fmt.Fprintf(a.env.Stderr, "%s leads out of the installation: what is there is not saved, and appliance restore wants --accept-links\n", link)
+	}
 	if !s.Encrypted {
 		fmt.Fprintln(a.env.Stderr, "the file holds all secrets in the clear: keep it safe, or encrypt with --recipient or --passphrase-file")
 	}
@@ -149,6 +152,8 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 
 func (a *app) restoreCommand() *cobra.Command {
 	var o upOptions
+	var trust provision.RestoreOptions
+	var accept, drop bool
 	keys := keyFlags{canIdentify: true}
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
@@ -164,7 +169,17 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err := a.absolute(); err != nil {
 				return err
 			}
-			err = a.reporting(func(r provision.Reporter) error { return provision.Restore(cmd.Context(), a.dir, args[0], k, r) })
+			trust.File, trust.Keys = args[0], k
+			switch {
+			case accept:
+				trust.Foreign = provision.ForeignAccept
+			case drop:
+				trust.Foreign = provision.ForeignDrop
+			}
+			err = a.reporting(func(r provision.Reporter) error { return provision.Restore(cmd.Context(), a.dir, trust, r) })
+			if foreign, ok := errors.AsType[*provision.ForeignError](err); ok && !a.json {
+				fmt.Fprint(a.env.Stderr, foreign.Show())
+			}
 			if err != nil {
 				return err
 			}
@@ -173,6 +188,10 @@ func (a *app) restoreCommand() *cobra.Command {
 		},
 	}
 	keys.add(cmd)
+	cmd.Flags().BoolVar(&accept, "accept-overrides", false, "take compose.override.yaml and other files of the backup that decide what runs on this host")
+	cmd.Flags().BoolVar(&drop, "drop-overrides", false, "leave them out")
+	cmd.MarkFlagsMutuallyExclusive("accept-overrides", "drop-overrides")
+	cmd.Flags().BoolVar(&trust.Links, "accept-links", false, "take symbolic links that lead out of the installation")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "change one answer on the way, as `key=value`; may be repeated")
 	cmd.Flags().DurationVar(&o.patience, "patience", 60*time.Second, "how long the installation may take until all checks are good")
 	return cmd
