@@ -24,10 +24,13 @@ const (
 	lookCursor = "rc:directs"                         // until when direct rooms were looked at, in milliseconds
 
 	// lookEvery is between two looks at the newest direct rooms, sweepEvery between
-	// two at all of them; where they take long they are made less often.
+	// two at all of them. A server for which that is much work gets more time: a
+	// pause is so many times as long as the look, or the sweep.
 	lookEvery  = 2 * time.Second
+	maxLook    = 15 * time.Second
+	lookShare  = 5
 	sweepEvery = 10 * time.Minute
-	lookShare  = 20 // a look takes at most this part of the time
+	sweepShare = 100
 	// lookPages is how many pages of the newest direct rooms a look takes; when all
 	// of them are new, the next look is at all rooms.
 	lookPages = 10
@@ -50,14 +53,16 @@ type directs struct {
 	until  time.Time          // when the last complete look began
 	stored time.Time          // when until was last stored
 	looked bool               // there was a look: what is not known yet is new
+	began  time.Time          // when the process did
+	begins bool               // the first look of all: what was said before does not cross
 	behind bool               // the last look did not reach a room that has not changed
 }
 
 // watchDirects looks at the list of direct rooms until ctx ends. It calls looked
 // after each look.
 func (s *Side) watchDirects(ctx context.Context, looked func()) {
-	d := &directs{counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
-	var swept time.Time
+	d := &directs{began: time.Now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
+	var sweep time.Time // when the next one is due
 	hooks, failed := true, false
 	for {
 		start := time.Now()
@@ -65,23 +70,27 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 		if hooks {
 			hooks = s.removeHooks(ctx) != nil
 		}
-		all := swept.IsZero() || d.behind || start.Sub(swept) > sweepEvery
+		all := d.behind || start.After(sweep)
 		err := s.look(ctx, d, all)
 		looked()
 		if ctx.Err() != nil {
 			return
 		}
-		if all && err == nil {
-			swept = time.Now()
-		}
 		if err != nil && !failed {
 			s.Log.Warn("new direct messages to people on Matrix may go unnoticed for now", "err", err)
 		}
 		failed = err != nil
+		took, pause := time.Since(start), lookEvery
+		switch {
+		case !all:
+			pause = min(maxLook, max(lookEvery, lookShare*took))
+		case err == nil:
+			sweep = time.Now().Add(max(sweepEvery, sweepShare*took))
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(lookEvery, lookShare*time.Since(start))):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -110,7 +119,7 @@ func (s *Side) removeHooks(ctx context.Context) error {
 // newest until a room that has not changed.
 func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 	start := time.Now()
-	since, err := s.lookedUntil(ctx, d, start)
+	since, err := s.lookedUntil(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -142,7 +151,7 @@ func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("look at direct rooms: %w", err)
 	}
-	d.until = start
+	d.until, d.begins = start, false
 	if start.Sub(d.stored) < rememberEvery {
 		return nil
 	}
@@ -151,7 +160,7 @@ func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 }
 
 // lookedUntil returns from when on something in a direct room is new.
-func (s *Side) lookedUntil(ctx context.Context, d *directs, now time.Time) (time.Time, error) {
+func (s *Side) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
 	if d.until.IsZero() {
 		value, err := s.Store.Cursor(ctx, lookCursor)
 		if err != nil {
@@ -159,8 +168,11 @@ func (s *Side) lookedUntil(ctx context.Context, d *directs, now time.Time) (time
 		}
 		var ok bool
 		if d.until, ok = parseMillis(value); !ok {
-			d.until = now // the first start: what was said before does not cross
+			d.until, d.begins = d.began, true
 		}
+	}
+	if d.begins {
+		return d.until, nil
 	}
 	return d.until.Add(-lookBack), nil
 }
@@ -178,22 +190,32 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 		}
 		return nil
 	}
-	if room.Messages == 0 {
-		return nil
-	}
-	if was, seen := d.newest[id]; seen && was == room.Messages {
+	if seen, ok := d.newest[id]; room.Messages == 0 || ok && seen == room.Messages {
 		return nil
 	}
 	puppet, ok, err := s.puppetIn(ctx, room)
 	if err != nil || !ok {
 		return err
 	}
-	if err := s.maybeDirect(ctx, puppet, id, since); err != nil {
+	stored, err := s.Store.Cursor(ctx, countCursor(id))
+	if err != nil {
 		return err
+	}
+	if now := fmt.Sprint(room.Messages); stored != now {
+		if err := s.maybeDirect(ctx, puppet, id, since); err != nil {
+			return err
+		}
+		if err := s.Accept(ctx, nil, map[string]string{countCursor(id): now}); err != nil {
+			return err
+		}
 	}
 	d.counts[id] = room.Messages
 	return nil
 }
+
+// countCursor names the number of messages that a direct room with somebody of
+// Matrix had, that is no portal.
+func countCursor(id ids.RCRoom) string { return "rc:count " + string(id) }
 
 // puppetIn returns somebody of Matrix who is in a direct room.
 func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p relay.Puppet, ok bool, err error) {

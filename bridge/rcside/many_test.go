@@ -62,9 +62,9 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 	last := all[0]
 	for i, room := range []ids.RCRoom{all[rooms/2], all[rooms-1], last} {
 		id := b.rc.Say(string(room), "alice", fmt.Sprint("quiet ", i))
-		b.waitForAll("what is said in a quiet room", 3*time.Second, []string{"rc:" + id})
+		b.waitForAll("what is said in a quiet room", 10*time.Second, []string{"rc:" + id})
 		b.rc.React(id, "alice", "smile")
-		b.waitFor("a reaction in a quiet room", 3*time.Second, func() bool {
+		b.waitFor("a reaction in a quiet room", 10*time.Second, func() bool {
 			for _, it := range b.items {
 				if it.Kind == relay.KindRCReact && it.Lane == relay.RCLane(room) {
 					return true
@@ -73,11 +73,11 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 			return false
 		})
 		b.rc.Delete(id, "alice")
-		b.waitForAll("a deletion in a quiet room", 3*time.Second, []string{string(relay.RCDelete(ids.RCMessage(id)))})
+		b.waitForAll("a deletion in a quiet room", 10*time.Second, []string{string(relay.RCDelete(ids.RCMessage(id)))})
 	}
 	for _, room := range []ids.RCRoom{all[rooms], all[rooms+directs-1]} {
 		id := b.rc.Say(string(room), "alice", "a word in a direct room")
-		t.Logf("a word in a quiet direct room is there after %s", b.waitForAll("a word in a quiet direct room", 8*time.Second, []string{"rc:" + id}))
+		t.Logf("a word in a quiet direct room is there after %s", b.waitForAll("a word in a quiet direct room", 20*time.Second, []string{"rc:" + id}))
 	}
 	if n := b.rc.Count("websocket"); n > 200 {
 		t.Errorf("%d websockets were opened", n)
