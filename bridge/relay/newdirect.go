@@ -25,7 +25,7 @@ func (r *Relay) newDirect(ctx context.Context, item queue.Item) error {
 	if err := json.Unmarshal(item.Payload, &d); err != nil {
 		return queue.Permanent("it could not be read", err)
 	}
-	if _, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok {
+	if p, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok && !begunBy(p, d) {
 		return err
 	}
 	locals, puppets, err := r.whoIsIn(ctx, d.Room)
@@ -100,27 +100,47 @@ func (r *Relay) openDirect(ctx context.Context, d NewDirect, author RCPerson, lo
 		return say("the administrator does not let you open direct messages with people on Matrix")
 	}
 	return r.alone("direct room "+string(d.Room), func() error {
-		if _, ok, err := r.Store.PortalByRC(ctx, d.Room); err != nil || ok {
+		p, err := r.directPortal(ctx, d, author, puppets)
+		if err != nil || !begunBy(p, d) {
 			return err
 		}
-		g, err := r.ghost(ctx, author)
-		if err != nil {
-			return err
+		err = r.inviteAll(ctx, p, p.MXReader, author, locals, puppets)
+		if err == nil || errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			return err // the room stays, and is gone on with
 		}
-		room, err := r.MX.CreateRoom(ctx, MXRoomSpec{Creator: g.MXUser, Site: r.Site, Direct: true})
-		if err != nil {
-			return fmt.Errorf("make a Matrix room: %w", err)
+		r.RC.Unwatch(p)
+		if lerr := r.MX.Leave(ctx, p.MXRoom, p.MXReader); lerr != nil {
+			r.Log.Warn("an unused Matrix room could not be left", "mx_room", p.MXRoom, "err", lerr)
 		}
-		p := Portal{RCRoom: d.Room, MXRoom: room, RCType: directRoom, RCReader: puppets[0].MXUser, MXReader: g.MXUser, Created: d.Since}
-		r.joined.Store(string(room)+" "+string(g.MXUser), struct{}{})
-		if err := r.inviteAll(ctx, p, g.MXUser, author, locals, puppets); err != nil {
-			if lerr := r.MX.Leave(ctx, room, g.MXUser); lerr != nil {
-				r.Log.Warn("an unused Matrix room could not be left", "mx_room", room, "err", lerr)
-			}
-			return err
-		}
-		return r.start(ctx, p)
+		return errors.Join(err, r.Store.DropPortal(ctx, p))
 	})
+}
+
+// begunBy reports whether a portal is what a first word has made: an attempt that
+// was interrupted goes on with it.
+func begunBy(p Portal, d NewDirect) bool {
+	return p.RCType == directRoom && p.Created.UnixMilli() == d.Since.UnixMilli()
+}
+
+// directPortal returns the portal of a direct room, made as needed. It is stored
+// before anybody is invited: an invitation that comes back must find it, or the room
+// would be bridged twice.
+func (r *Relay) directPortal(ctx context.Context, d NewDirect, author RCPerson, puppets []Puppet) (Portal, error) {
+	p, ok, err := r.Store.PortalByRC(ctx, d.Room)
+	if err != nil || ok {
+		return p, err
+	}
+	g, err := r.ghost(ctx, author)
+	if err != nil {
+		return p, err
+	}
+	room, err := r.MX.CreateRoom(ctx, MXRoomSpec{Creator: g.MXUser, Site: r.Site, Direct: true})
+	if err != nil {
+		return p, fmt.Errorf("make a Matrix room: %w", err)
+	}
+	p = Portal{RCRoom: d.Room, MXRoom: room, RCType: directRoom, RCReader: puppets[0].MXUser, MXReader: g.MXUser, Created: d.Since}
+	r.joined.Store(string(room)+" "+string(g.MXUser), struct{}{})
+	return p, r.start(ctx, p)
 }
 
 // inviteAll invites everybody into a new direct room. That somebody of several

@@ -234,6 +234,9 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	if err != nil {
 		return queue.Permanent("it could not be read", err)
 	}
+	if r.Names.Owns(inv.Inviter) {
+		return nil // our own doing: who invites also lets the ghost join
+	}
 	if !r.allowed(inv.Inviter) {
 		return outcome(item, r.refuseInvitation(ctx, inv), "")
 	}

@@ -1,0 +1,125 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+)
+
+// A group direct room is one room on Matrix: the invitation of the second ghost,
+// which comes back while the room is being made, makes no other of it.
+func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
+	b := newBench(t)
+	const direct, room = ids.RCRoom("direct"), ids.MXRoom("!direct:here.org")
+	var begun atomic.Bool
+	back := make(chan struct{})
+	b.Relay.RC = directChat{b.rc}
+	b.Relay.MX = directMatrix{matrix: b.mx, room: room, joins: func(who ids.MXUser) {
+		if who != "@carol:here.org" || begun.Swap(true) {
+			return
+		}
+		b.must(b.Accept(t.Context(), []queue.Item{relay.InvitationItem("$invitation", relay.Invitation{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
+		go func() { // until it was dealt with, or has made a room of its own
+			defer close(back)
+			for range 100 {
+				n, err := b.Store.Waiting(t.Context(), relay.MXLane(room))
+				b.must(err)
+				if n == 0 {
+					return
+				}
+				select {
+				case <-time.After(20 * time.Millisecond):
+				case <-t.Context().Done():
+					return
+				}
+			}
+		}()
+		<-back
+	}}
+	b.run()
+	payload, _ := json.Marshal(relay.NewDirect{Room: direct, Author: "alice", Since: time.Now()})
+	b.must(b.Accept(t.Context(), []queue.Item{{ID: "direct", Lane: relay.RCLane(direct), Kind: relay.KindRCDirect, Payload: payload}}, nil))
+	b.wait("the invitation of bob", func() bool { return strings.Contains(strings.Join(b.mx.log(), "\n"), "invites @bob:far.org") })
+	<-back
+	b.wait("the end of it", func() bool {
+		n, err := b.Store.Waiting(t.Context(), relay.RCLane(direct))
+		return err == nil && n == 0
+	})
+	for _, did := range b.rc.log() {
+		if strings.HasPrefix(did, "group") {
+			t.Errorf("a stray private room was made: %s", did)
+		}
+	}
+	p, ok, err := b.Store.PortalByMX(t.Context(), room)
+	if err != nil || !ok || p.RCRoom != direct {
+		t.Errorf("the Matrix room is that of %+v (%v, %v)", p, ok, err)
+	}
+}
+
+// wait waits until ok.
+func (b *bench) wait(what string, ok func() bool) {
+	b.t.Helper()
+	late := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-late:
+			b.t.Fatalf("waited for %s: %v %v", what, b.rc.log(), b.mx.log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// directChat is a chat with a direct room of alice, carol and bob.
+type directChat struct{ *chat }
+
+func (directChat) Usernames(context.Context, ids.RCRoom) ([]string, error) {
+	return []string{"alice", "carol", "bob_far.org"}, nil
+}
+
+func (c directChat) UserByID(_ context.Context, id ids.RCUser) (relay.RCPerson, bool, error) {
+	p, ok := c.people[id]
+	return p.RCPerson, ok, nil
+}
+
+func (c directChat) CreateGroup(_ context.Context, title string, _ relay.RCPerson, _ func(ids.RCRoom) (bool, error)) (relay.RCRoomInfo, error) {
+	return relay.RCRoomInfo{ID: "stray", Type: "p"}, c.do("group %s", title)
+}
+
+// directMatrix makes one room, and says when somebody joins it.
+type directMatrix struct {
+	*matrix
+	room  ids.MXRoom
+	joins func(ids.MXUser)
+}
+
+func (m directMatrix) CreateRoom(context.Context, relay.MXRoomSpec) (ids.MXRoom, error) {
+	return m.room, nil
+}
+
+func (m directMatrix) Join(ctx context.Context, room ids.MXRoom, who, by ids.MXUser) error {
+	m.joins(who)
+	return m.matrix.Join(ctx, room, who, by)
+}
+
+func (m directMatrix) Invite(_ context.Context, _ ids.MXRoom, _, who ids.MXUser) error {
+	return m.do("invites %s", who)
+}
+
+func (directMatrix) Bridges(context.Context, ids.MXRoom, ids.MXUser) ([]relay.BridgeInfo, error) {
+	return nil, nil
+}
+
+// State is that of a direct room: who makes it may invite.
+func (m directMatrix) State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (json.RawMessage, bool, error) {
+	if kind != "m.room.power_levels" || room != m.room {
+		return m.matrix.State(ctx, room, reader, kind, key)
+	}
+	return json.RawMessage(`{"users":{"@alice:here.org":100},"invite":0}`), true, nil
+}
