@@ -33,6 +33,7 @@ func TestAFileCrossesAsItIs(t *testing.T) {
 	w := begin(t)
 	p, other := w.puppet(), w.puppet()
 	r := w.group(p, other)
+	pixel := aPicture(t)
 	for _, f := range []struct {
 		name, kind string
 		data       []byte
@@ -40,7 +41,7 @@ func TestAFileCrossesAsItIs(t *testing.T) {
 	}{
 		{"big noise.bin", "application/octet-stream", noise(3 << 20), 3 << 20},
 		{"größe \"a\" 🐙.txt", "text/plain; charset=utf-8", []byte("text"), -1},
-		{"pixel.png", "image/png", onePixel, int64(len(onePixel))},
+		{"pixel.png", "image/png", pixel, int64(len(pixel))},
 		{"empty.txt", "text/plain", nil, 0},
 		{"no\r\nX-Evil: header.txt", "text/plain\r\nX-Evil: header", []byte("text"), 4},
 	} {
@@ -73,10 +74,18 @@ func TestAFileCrossesAsItIs(t *testing.T) {
 	thread := w.say(p, r.ID, "root")
 	up, err := p.UploadMedia(t.Context(), r.ID, rocketchat.Media{Name: "a.txt", Type: "text/plain", Size: 4, Body: strings.NewReader("text")})
 	w.ok(err)
-	m, err := p.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{Thread: thread.ID, FileName: "b.txt"})
+	m, err := p.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{Thread: thread.ID})
 	w.ok(err)
-	if m.ThreadID != thread.ID || m.File.Name != "b.txt" {
+	if m.ThreadID != thread.ID || m.File.Name != "a.txt" {
 		t.Errorf("in a thread: %+v", m)
+	}
+	up, err = p.UploadMedia(t.Context(), r.ID, rocketchat.Media{Name: "a.txt", Type: "text/plain", Size: 4, Body: strings.NewReader("text")})
+	w.ok(err)
+	m, err = p.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{FileName: "b.txt"})
+	if !w.Expect(t).FileNameInConfirm {
+		w.refused(err, http.StatusBadRequest)
+	} else if w.ok(err); m.File.Name != "b.txt" {
+		t.Errorf("under another name: %+v", m)
 	}
 	_, ok, err := p.MessageWithFile(t.Context(), r.ID, w.Name("file"), time.UnixMilli(0))
 	if ok || err != nil {
@@ -100,8 +109,10 @@ func TestRefusedFiles(t *testing.T) {
 	w.refused(err, http.StatusBadRequest, "error-invalid-file-type")
 	up, err := p.UploadMedia(t.Context(), r.ID, text("text"))
 	w.ok(err)
-	_, err = other.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{})
-	w.refused(err, http.StatusBadRequest, "invalid-file")
+	if !w.Expect(t).OthersConfirm {
+		_, err = other.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{})
+		w.refused(err, http.StatusBadRequest, "invalid-file")
+	}
 	_, err = p.ConfirmMedia(t.Context(), r.ID, w.Name("file"), rocketchat.MediaMessage{})
 	w.refused(err, http.StatusBadRequest, "invalid-file")
 	equal(t, w.said(p, r.ID), nil, "messages")

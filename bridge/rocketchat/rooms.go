@@ -178,23 +178,29 @@ func (c *Client) role(ctx context.Context, roomType, endpoint, rid, userID, done
 // SetTopic calls channels.setTopic, groups.setTopic or im.setTopic; "" takes the
 // topic away.
 func (c *Client) SetTopic(ctx context.Context, roomType, rid, topic string) error {
-	return c.post(ctx, family(roomType)+".setTopic", map[string]string{"roomId": rid, "topic": topic}, nil)
+	return unlessTheSame(c.post(ctx, family(roomType)+".setTopic", map[string]string{"roomId": rid, "topic": topic}, nil))
+}
+
+// unlessTheSame takes the refusal of what a room has already for success. Channels
+// refuse so, other rooms do not.
+func unlessTheSame(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if ok && strings.Contains(e.Text, " is the same as what it would be ") {
+		return nil
+	}
+	return err
 }
 
 // SetAnnouncement calls channels.setAnnouncement or groups.setAnnouncement; ""
 // takes the announcement away. A direct room has none.
 func (c *Client) SetAnnouncement(ctx context.Context, roomType, rid, announcement string) error {
-	return c.post(ctx, family(roomType)+".setAnnouncement", map[string]string{"roomId": rid, "announcement": announcement}, nil)
+	return unlessTheSame(c.post(ctx, family(roomType)+".setAnnouncement", map[string]string{"roomId": rid, "announcement": announcement}, nil))
 }
 
 // Rename calls channels.rename or groups.rename. The name the room has already
 // is no error; a direct room has none.
 func (c *Client) Rename(ctx context.Context, roomType, rid, name string) error {
-	err := c.post(ctx, family(roomType)+".rename", map[string]string{"roomId": rid, "name": name}, nil)
-	if e, ok := errors.AsType[*Error](err); ok && strings.HasSuffix(e.Text, "name is the same as what it would be renamed to.") {
-		return nil
-	}
-	return err
+	return unlessTheSame(c.post(ctx, family(roomType)+".rename", map[string]string{"roomId": rid, "name": name}, nil))
 }
 
 // Members lists everybody in a room.

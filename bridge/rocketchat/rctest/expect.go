@@ -15,6 +15,11 @@ type Expect struct {
 
 	// TokenSecret: users.createToken refuses who does not know the secret.
 	TokenSecret bool
+	// TokenPermission: users.createToken refuses who may not make tokens for others,
+	// also with the secret.
+	TokenPermission bool
+	// OthersConfirm: rooms.mediaConfirm lets people post what somebody else uploaded.
+	OthersConfirm bool
 	// FileNameInConfirm: rooms.mediaConfirm takes a name for the file.
 	FileNameInConfirm bool
 	// StrangerIsOneself: a direct room with somebody unknown is one with oneself.
@@ -38,19 +43,23 @@ var changes = []struct {
 }{
 	{release{7, 2}, func(e *Expect) {
 		e.NoteOfInvited = "uj"
+		e.TokenPermission = true
+		e.OthersConfirm = true
 		e.ArchivedIsHidden = true
 		e.TokenSkipsSecondFactor = true
 	}},
-	{release{8, 0}, func(e *Expect) { e.TokenSecret = true }},
+	{release{8, 0}, func(e *Expect) { e.TokenSecret, e.TokenPermission = true, false }},
 	{release{8, 1}, func(e *Expect) { e.TokenSkipsSecondFactor = false }},
 	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known
 		e.FileNameInConfirm = true
+		e.OthersConfirm = false
 		e.StrangerIsOneself = true
 		e.NoteOfInvited = "au"
 		e.Bans = true
 	}},
 	{release{8, 6}, func(e *Expect) {
 		e.ArchivedIsHidden = false
+		e.TokenPermission = true
 		e.TokenSkipsSecondFactor = true
 	}},
 	{release{8, 8}, func(*Expect) {}},
