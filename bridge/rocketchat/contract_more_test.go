@@ -36,9 +36,15 @@ func TestARoomIsChangedAsAWhole(t *testing.T) {
 	equal(t, notes, 1, "notes of the topic")
 	w.ok(p.Invite(t.Context(), r.Type, r.ID, w.admin.UserID()))
 	w.ok(w.admin.Archive(t.Context(), r.ID, true))
-	got, _, err = p.RoomByID(t.Context(), r.ID)
+	got, err = w.admin.AdminRoom(t.Context(), r.ID)
 	w.ok(err)
-	equal(t, got.Archived, true, "archived")
+	equal(t, got.Archived, true, "archived, as an administrator sees it")
+	got, _, err = p.RoomByID(t.Context(), r.ID)
+	if err != nil && w.Expect(t).ArchivedIsHidden {
+		w.refused(err, http.StatusBadRequest, "error-room-archived")
+	} else if w.ok(err); !got.Archived {
+		t.Errorf("it is not archived: %+v", got)
+	}
 	w.ok(w.admin.Archive(t.Context(), r.ID, false))
 	stranger := w.puppet()
 	w.refused(stranger.SaveRoom(t.Context(), r.ID, rocketchat.RoomChange{Topic: &topic}), http.StatusBadRequest)

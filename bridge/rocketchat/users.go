@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,10 +20,15 @@ type Info struct {
 	Version string `json:"version"` // "8.6" to strangers, "8.6.1" to administrators
 }
 
-// Info calls GET /api/v1/info. It needs no login.
+// Info calls GET /api/info, which is not one of /api/v1. It needs no login.
 func (c *Client) Info(ctx context.Context) (Info, error) {
+	const path = "/api/info"
 	var out Info
-	err := c.get(ctx, "info", nil, &out)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return out, fmt.Errorf("rocketchat: GET %s: %w", path, err)
+	}
+	err = c.do(c.http, req, path, &out)
 	return out, err
 }
 
