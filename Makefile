@@ -21,6 +21,10 @@ demo-down: build ## Remove everything that make demo made
 test: setup images ## Run all tests, also those against real servers
 	@compose/stage/test.sh
 
+.PHONY: test-real
+test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
+	@compose/stage/real.sh
+
 .PHONY: unit
 unit: ## Run the tests that need nothing but Go
 	go test ./...

@@ -148,11 +148,15 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestAFileTooLargeForTheServer(t *testing.T) {
-	w := begin(t)
-	w.Server(t).Set("FileUpload_MaxFileSize", 10)
-	p := w.puppet()
-	_, err := p.UploadMedia(t.Context(), w.group(p).ID, text("more than ten bytes"))
-	w.refused(err, http.StatusBadRequest, "error-file-too-large")
+	t.Parallel()
+	s := alone(t)
+	s.Set("FileUpload_MaxFileSize", 10)
+	ada := s.CreateUser("ada", "user", "bot")
+	c := rocketchat.New(s.URL, ada.ID, secret.New(ada.Token))
+	_, err := c.UploadMedia(t.Context(), s.CreateRoom("p", "files", "ada"), text("more than ten bytes"))
+	if rocketchat.Status(err) != http.StatusBadRequest || !rocketchat.Says(err, "error-file-too-large") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestALostAnswerToConfirmMediaMakesOneMessage(t *testing.T) {

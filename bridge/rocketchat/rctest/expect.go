@@ -18,6 +18,8 @@ type Expect struct {
 	// TokenPermission: users.createToken refuses who may not make tokens for others,
 	// also with the secret.
 	TokenPermission bool
+	// Limiter: the limiter of REST stops people who call too often.
+	Limiter bool
 	// OthersConfirm: rooms.mediaConfirm lets people post what somebody else uploaded.
 	OthersConfirm bool
 	// FileNameInConfirm: rooms.mediaConfirm takes a name for the file.
@@ -48,6 +50,7 @@ var changes = []struct {
 		e.ArchivedIsHidden = true
 		e.TokenSkipsSecondFactor = true
 	}},
+	{release{7, 9}, func(e *Expect) { e.Limiter = true }},
 	{release{8, 0}, func(e *Expect) { e.TokenSecret, e.TokenPermission = true, false }},
 	{release{8, 1}, func(e *Expect) { e.TokenSkipsSecondFactor = false }},
 	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known

@@ -3,7 +3,6 @@ package rctest
 import (
 	"context"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -132,27 +131,4 @@ func (s *Subject) Person(tb testing.TB, roles ...string) Person {
 		tb.Fatalf("rctest: sign in %s: %v", name, err)
 	}
 	return p
-}
-
-// Set changes a setting until the test ends. Tests that share the server see it.
-func (s *Subject) Set(tb testing.TB, setting string, value any) {
-	tb.Helper()
-	admin := s.Admin(tb)
-	var old struct {
-		Value any `json:"value"`
-	}
-	if err := s.rest.call(tb.Context(), admin, http.MethodGet, "settings/"+setting, nil, &old); err != nil {
-		tb.Fatalf("rctest: %v", err)
-	}
-	change := func(ctx context.Context, value any) {
-		if err := s.rest.call(ctx, admin, http.MethodPost, "settings/"+setting, map[string]any{"value": value}, nil); err != nil {
-			tb.Errorf("rctest: %v", err)
-		}
-	}
-	change(tb.Context(), value)
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		change(ctx, old.Value)
-	})
 }
