@@ -32,9 +32,6 @@ type Expect struct {
 	NoteOfInvited string
 	// ArchivedIsHidden: rooms.info refuses to tell of a room that is archived.
 	ArchivedIsHidden bool
-	// TokenSkipsSecondFactor: a personal access token made for it asks for no
-	// second factor.
-	TokenSkipsSecondFactor bool
 }
 
 // changes says since when what is so. What a newer server does beyond the last row
@@ -48,11 +45,9 @@ var changes = []struct {
 		e.TokenPermission = true
 		e.OthersConfirm = true
 		e.ArchivedIsHidden = true
-		e.TokenSkipsSecondFactor = true
 	}},
 	{release{7, 9}, func(e *Expect) { e.Limiter = true }},
 	{release{8, 0}, func(e *Expect) { e.TokenSecret, e.TokenPermission = true, false }},
-	{release{8, 1}, func(e *Expect) { e.TokenSkipsSecondFactor = false }},
 	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known
 		e.FileNameInConfirm = true
 		e.OthersConfirm = false
@@ -63,7 +58,6 @@ var changes = []struct {
 	{release{8, 6}, func(e *Expect) {
 		e.ArchivedIsHidden = false
 		e.TokenPermission = true
-		e.TokenSkipsSecondFactor = true
 	}},
 	{release{8, 8}, func(*Expect) {}},
 }

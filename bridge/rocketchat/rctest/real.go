@@ -88,7 +88,7 @@ func (r *real) prepare(ctx context.Context, s *Server) error {
 	return err
 }
 
-// ensure sets what is not so already.
+// ensureSettings sets what is not so already.
 func (r rest) ensureSettings(ctx context.Context, admin Person, settings map[string]any) error {
 	for id, want := range settings {
 		var now struct {
@@ -187,7 +187,7 @@ var realAdmin = sync.OnceValues(func() (Person, error) {
 // request is how long one thing may take that a test asks for.
 const request = time.Minute
 
-// do calls as a person, who is signed in again when the token has ended.
+// do calls as a person.
 func (r *real) do(by Person, method, endpoint string, body, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), request)
 	defer cancel()

@@ -3,7 +3,6 @@ package rctest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -380,7 +379,7 @@ func (r *real) User(username string) sim.Doc {
 	var out struct {
 		User sim.Doc `json:"user"`
 	}
-	if err := r.do(r.admin, http.MethodGet, "users.info?username="+url.QueryEscape(username), nil, &out); errors.As(err, new(*refusal)) {
+	if err := r.do(r.admin, http.MethodGet, "users.info?username="+url.QueryEscape(username), nil, &out); err != nil {
 		return nil
 	}
 	return out.User
