@@ -27,6 +27,7 @@ import (
 	"appliance/bridge/rcside"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
 	"appliance/bridge/store"
 )
 
@@ -54,6 +55,8 @@ type service struct {
 	mx      *mxside.Side
 	front   *command.Front
 	metrics *metrics
+
+	operatorToken secret.String
 }
 
 // Run runs a bridge until ctx ends. A configuration or a database that cannot be
@@ -101,6 +104,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		Live:           func() config.Live { return s.current.Load().Live },
 	}
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken)
+	s.operatorToken = config.OperatorToken(secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,

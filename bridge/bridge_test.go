@@ -471,10 +471,7 @@ func TestTheConfigurationIsReloadedWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	status := func() (st bridge.Status) {
-		res, err := http.Get(w.url + "/status")
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := w.operator(http.MethodGet, "/status", "")
 		defer func() { _ = res.Body.Close() }()
 		if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
 			t.Fatal(err)

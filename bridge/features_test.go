@@ -476,20 +476,14 @@ func TestFeatureBuriedItems(t *testing.T) {
 	s.find("a word to bob", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat")
 	})
-	res, err := http.Get(s.url + "/buried")
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := s.operator(http.MethodGet, "/buried", "")
 	list, _ := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	if !strings.Contains(string(list), "muted") || strings.Contains(string(list), "too late?") {
 		t.Errorf("buried: %s", list)
 	}
 	s.api("alice", "rooms.unmuteUser", map[string]any{"roomId": s.room, "username": s.puppet})
-	res, err = http.Post(s.url+"/buried/retry", "application/json", strings.NewReader(`{}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	res = s.operator(http.MethodPost, "/buried/retry", "{}")
 	_ = res.Body.Close()
 	s.messageText("too late?")
 }

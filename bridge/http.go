@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -14,19 +15,31 @@ import (
 )
 
 // routes returns everything the bridge serves. The web server passes on the
-// slash-command endpoints and the hint only; health, status and metrics are for
-// the inside.
+// slash-command endpoints and the hint only; health and metrics are for the inside,
+// status and what was given up for the operator.
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /ready", s.ready)
-	mux.HandleFunc("GET /status", s.status)
-	mux.HandleFunc("GET /buried", s.buried)
-	mux.HandleFunc("POST /buried/retry", s.retryBuried)
+	mux.HandleFunc("GET /status", s.operator(s.status))
+	mux.HandleFunc("GET /buried", s.operator(s.buried))
+	mux.HandleFunc("POST /buried/retry", s.operator(s.retryBuried))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// operator lets only those in who show config.OperatorToken.
+func (s *service) operator(next http.HandlerFunc) http.HandlerFunc {
+	want := []byte("Bearer " + s.operatorToken.Reveal())
+	return func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			http.Error(w, "this is for the operator", http.StatusUnauthorized)
+			return
+		}
+		next(w, r)
+	}
 }
 
 // Status is what GET /status answers.

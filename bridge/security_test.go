@@ -88,10 +88,7 @@ type bridgeStatus struct {
 
 func (w *world) status() (s bridgeStatus) {
 	w.t.Helper()
-	res, err := http.Get(w.url + "/status")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	res := w.operator(http.MethodGet, "/status", "")
 	defer func() { _ = res.Body.Close() }()
 	if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
 		w.t.Fatal(err)

@@ -9,7 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path"
+	"strings"
 	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/secret"
+	"appliance/provision/plan"
 )
 
 // A Buried is something that the bridge has given up, without what it says.
@@ -45,6 +52,21 @@ func (i *Installed) Retry(ctx context.Context, ids ...string) (Retried, error) {
 	return out, i.askBridge(ctx, http.MethodPost, "/buried/retry", map[string][]string{"ids": ids}, &out)
 }
 
+// operatorToken is what the bridge wants to see of its operator.
+func (p *Prepared) operatorToken() (secret.String, error) {
+	c, err := config.Load(p.path(plan.BridgeFile))
+	if err != nil {
+		return secret.String{}, err
+	}
+	// As the bridge names it, inside its container.
+	file := "secrets/bridge/" + path.Base(c.RocketChat.TokenFile)
+	if strings.HasPrefix(c.RocketChat.TokenFile, "/etc/appliance/") {
+		file = "config/bridge/" + path.Base(c.RocketChat.TokenFile)
+	}
+	data, err := os.ReadFile(p.path(file))
+	return config.OperatorToken(secret.New(strings.TrimSpace(string(data)))), err
+}
+
 // bridgePort is where the bridge listens inside.
 const bridgePort = "29328"
 
@@ -69,6 +91,11 @@ func (i *Installed) askBridge(ctx context.Context, method, path string, in, out 
 	if err != nil {
 		return err
 	}
+	token, err := i.p.operatorToken()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	res, err := (&http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return fmt.Errorf("the bridge does not answer: %w", err)

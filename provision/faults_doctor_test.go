@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/certs"
 	"appliance/provision/doctor"
@@ -70,6 +71,7 @@ func newPatient(t *testing.T) world {
 		Runtimes:  func(context.Context) (map[string]doctor.Runtime, error) { return p.runtimes, nil },
 		FreeBytes: func(string) (uint64, uint64, error) { return p.free, 80 << 30, nil },
 		Samples:   func() []doctor.Sample { return p.samples },
+		Operator:  func() (secret.String, error) { return secret.New("operator"), nil },
 		Files:     func() doctor.Files { return p.files },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
@@ -144,7 +146,14 @@ func (p *patient) openBridge() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	srv := &http.Server{Handler: serve(p.bridge)}
+	answers := serve(p.bridge)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/status" && r.Header.Get("Authorization") != "Bearer operator" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		answers.ServeHTTP(w, r)
+	})}
 	go func() { _ = srv.Serve(ln) }()
 	p.t.Cleanup(func() { _ = srv.Close() })
 }

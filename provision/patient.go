@@ -23,7 +23,7 @@ func (p *Prepared) patient() doctor.Patient {
 	return doctor.Patient{
 		Answers: p.opts.Answers, Dir: p.opts.Dir, CertsDir: p.certsDir(), Services: p.stack.Services, Address: "127.0.0.1", Now: time.Now,
 		Runtimes: p.runtimes, FreeBytes: host.FreeBytes, Samples: p.samples, Host: preflight.Lasting(host, p.opts.Answers, p.opts.Dir), Files: p.filesFor, Backups: p.backupTimes, Outside: p.outsideClient(),
-		Attached: p.attached(), NotLoaded: p.stack.NotLoaded,
+		Attached: p.attached(), NotLoaded: p.stack.NotLoaded, Operator: p.operatorToken,
 	}
 }
 

@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
-	"provision/doctor":              {"provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/plan", "provision/render"},
+	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/plan", "provision/render"},
 	"provision/finding":             {},
 	"provision/internal/atomicfile": {},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},

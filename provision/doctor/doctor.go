@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/attach"
 	"appliance/provision/certs"
@@ -35,7 +36,8 @@ type Patient struct {
 	Dir       string // of the installation
 	Runtimes  func(context.Context) (map[string]Runtime, error)
 	FreeBytes func(path string) (free, total uint64, err error)
-	Samples   func() []Sample // of how full the disk was, the oldest first
+	Samples   func() []Sample               // of how full the disk was, the oldest first
+	Operator  func() (secret.String, error) // what the bridge wants to see of its operator
 	Files     func() Files
 	NotLoaded func(context.Context) (map[string][]string, error) // services that do not run what is on disk, and because of which files
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero

@@ -19,10 +19,13 @@ func (p Patient) get(ctx context.Context, host, path string) (int, []byte, error
 	return fetch(ctx, p.client(), "https://"+host+path)
 }
 
-func fetch(ctx context.Context, c *http.Client, url string) (int, []byte, error) {
+func fetch(ctx context.Context, c *http.Client, url string, header ...string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := c.Do(req)
 	if err != nil {

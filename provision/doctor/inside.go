@@ -149,7 +149,11 @@ func (p Patient) queue(ctx context.Context) finding.Finding {
 	if err != nil || services["bridge"].Address == "" {
 		return finding.Failure("the bridge does not say what waits", "it is not running", "run: appliance up")
 	}
-	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status")
+	token, err := p.Operator()
+	if err != nil {
+		return finding.Failure("the bridge does not say what waits", "it wants to see its own token, and that cannot be read: "+err.Error(), "run as root, or put back what is missing with: appliance up")
+	}
+	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status", "Authorization", "Bearer "+token.Reveal())
 	var s struct {
 		Enabled         bool
 		Waiting, Buried int64
