@@ -3,6 +3,7 @@ package rcside_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -39,18 +40,11 @@ type bed struct {
 }
 
 // bundled is what the bundled Rocket.Chat is told of its limits.
-var bundled = map[string]string{
-	"OVERWRITE_SETTING_DDP_Rate_Limit_User_By_Method_Enabled": "false", "OVERWRITE_SETTING_DDP_Rate_Limit_Connection_By_Method_Enabled": "false",
-}
+var bundled = map[string]any{"DDP_Rate_Limit_User_By_Method_Enabled": false, "DDP_Rate_Limit_Connection_By_Method_Enabled": false}
 
 func newBed(t *testing.T, rc *rctest.Server) *bed {
 	t.Helper()
-	if rc.Env == nil {
-		rc.Env = map[string]string{}
-	}
-	for k, v := range bundled {
-		rc.Env[k] = v
-	}
+	rc.Bridge, rc.Settings = true, bundled
 	rc.Start(t)
 	b := &bed{t: t, rc: rc, items: map[string]queue.Item{}, more: make(chan struct{}, 1)}
 	var err error
@@ -58,7 +52,6 @@ func newBed(t *testing.T, rc *rctest.Server) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.store.Close() })
-	rc.CreateUser("matrix-bridge", "bot", "admin")
 	rc.CreateUser("alice")
 	return b
 }
@@ -66,9 +59,9 @@ func newBed(t *testing.T, rc *rctest.Server) *bed {
 // start lets a side listen, as a process does that begins.
 func (b *bed) start() {
 	b.t.Helper()
-	me := b.rc.Login("matrix-bridge")
+	me := b.rc.Bot()
 	b.side = rcside.New(rcside.Options{
-		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(rctest.CreateTokenSecret),
+		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret),
 		Store: b.store, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
 		Log: slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
@@ -77,7 +70,7 @@ func (b *bed) start() {
 	go func() { done <- b.side.Listen(ctx) }()
 	b.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			b.t.Error(err)
 		}
 	})
