@@ -284,3 +284,44 @@ func filesOnMatrix(p *mxtest.Person, room string) (urls []string) {
 	}
 	return urls
 }
+
+// One person on Matrix cannot fill somebody's Rocket.Chat with rooms, nor the workspace
+// with accounts.
+func TestAttackInvitationsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice")
+	w.configure("flood: {invitations_per_person: 3, accounts_per_server: 2}\n")
+	bob := w.far.Register("bob", "Bob Builder")
+	var rooms []string
+	for n := range 6 {
+		room := bob.CreateRoom(fmt.Sprint("room ", n), false, w.alice())
+		w.hint(room, w.alice(), bob.ID)
+		rooms = append(rooms, room)
+	}
+	count := func(membership string) (n int) {
+		for _, room := range rooms {
+			if bob.Members(room)[w.alice()] == membership {
+				n++
+			}
+		}
+		return n
+	}
+	mxtest.WaitFor(t, "the rest to be declined", func() bool { return count("leave") == 3 })
+	if n := count("join"); n != 3 {
+		t.Errorf("alice is in %d rooms, want 3", n)
+	}
+	carol, dave := w.far.Register("carol", "Carol"), w.far.Register("dave", "Dave")
+	for _, p := range []*mxtest.Person{carol, dave} {
+		room := p.CreateRoom("plans of "+p.ID, false, w.alice())
+		w.hint(room, w.alice(), p.ID)
+		mxtest.WaitFor(t, "alice to join", func() bool { return p.Members(room)[w.alice()] == "join" })
+		p.Send(room, "hello from "+p.ID)
+		if p == dave {
+			noticed(t, dave, room, "too many new people")
+		}
+	}
+	if _, exists := w.rc.User(ids.PuppetUsername(ids.MXUser(dave.ID), false))["_id"]; exists {
+		t.Error("dave got the third account of a server that has two a day")
+	}
+}

@@ -103,7 +103,7 @@ func Default() Config {
 		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}},
 			Users:       People{Allow: []string{"*"}},
 			Permissions: Permissions{Invite: []string{"*"}, Bridge: []string{"*"}, Direct: []string{"*"}, Join: []string{"*"}},
-			Flood:       Flood{PerPerson: 1200, PerServer: 12000},
+			Flood:       Flood{PerPerson: 1200, PerServer: 12000, InvitationsPerPerson: 50, InvitationsPerServer: 500, AccountsPerServer: 2000},
 			Typing:      true, Receipts: true},
 	}
 }

@@ -37,11 +37,17 @@ func Holds(list []string, roles ...string) bool {
 	return slices.Contains(list, "*") || slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(list, r) })
 }
 
-// Flood limits how much crosses from Matrix, in messages and reactions a minute. 0
-// is no limit.
+// Flood limits how much comes from Matrix. 0 is no limit.
 type Flood struct {
+	// Messages and reactions a minute.
 	PerPerson int `yaml:"per_person"`
 	PerServer int `yaml:"per_server"`
+	// Invitations of Rocket.Chat users a day, each of which makes a room.
+	InvitationsPerPerson int `yaml:"invitations_per_person"`
+	InvitationsPerServer int `yaml:"invitations_per_server"`
+	// AccountsPerServer is how many people of one server get an account in
+	// Rocket.Chat a day. Each account is a seat.
+	AccountsPerServer int `yaml:"accounts_per_server"`
 }
 
 func (c Config) validatePeople(bad func(key, reason string, args ...any)) {
@@ -55,6 +61,14 @@ func (c Config) validatePeople(bad func(key, reason string, args ...any)) {
 	for key, n := range map[string]int{"flood.per_person": c.Flood.PerPerson, "flood.per_server": c.Flood.PerServer} {
 		if n < 0 {
 			bad(key, "must be a number of messages a minute, or 0 for no limit (got %d)", n)
+		}
+	}
+	for key, n := range map[string]int{
+		"flood.invitations_per_person": c.Flood.InvitationsPerPerson, "flood.invitations_per_server": c.Flood.InvitationsPerServer,
+		"flood.accounts_per_server": c.Flood.AccountsPerServer,
+	} {
+		if n < 0 {
+			bad(key, "must be a number a day, or 0 for no limit (got %d)", n)
 		}
 	}
 }

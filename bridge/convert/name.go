@@ -27,6 +27,12 @@ func Name(displayName, fallback string) string {
 	return clean
 }
 
+// ShortName is Name with so many characters to spare for what follows it.
+func ShortName(displayName, fallback string, spare int) string {
+	clean := []rune(Name(displayName, fallback))
+	return strings.TrimSpace(string(clean[:min(len(clean), max(1, maxName-spare))]))
+}
+
 // visibleName returns a name on one line, without invisible characters, and of
 // sensible length. It is empty when nothing can be seen.
 func visibleName(name string) string {

@@ -217,6 +217,7 @@ func (s *Side) syncOnce(ctx context.Context, user ids.MXUser, since string, wait
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
 	c := s.as(user)
+	c.ResponseSizeLimit = maxSync
 	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": s.filter(since), "set_presence": "offline"}
 	if since != "" {
 		query["since"] = since

@@ -96,9 +96,16 @@ func (s *Side) as(user ids.MXUser) *mautrix.Client {
 	return &mautrix.Client{
 		HomeserverURL: s.base, UserID: user, AccessToken: s.ASToken.Reveal(), Client: s.http,
 		UserAgent: "appliance-bridge", Log: zerolog.Nop(), SetAppServiceUserID: true,
-		IgnoreRateLimit: true, ResponseSizeLimit: 64 << 20,
+		IgnoreRateLimit: true, ResponseSizeLimit: maxAnswer,
 	}
 }
+
+const (
+	// maxAnswer bounds an answer that is held in memory: a page of a hundred events of
+	// the largest size, with room to spare. A /sync may be larger.
+	maxAnswer = 16 << 20
+	maxSync   = 64 << 20
+)
 
 // timeout bounds one action: a join or an invitation waits for other servers.
 const timeout = 50 * time.Second
@@ -311,20 +318,18 @@ func (s *Side) Notice(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t
 func (s *Side) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.MXMember, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(reader)
-	var out struct {
-		Chunk []json.RawMessage `json:"chunk"`
-	}
-	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "members"), nil, &out); err != nil {
-		return nil, side(err)
-	}
 	var members []relay.MXMember
-	for _, raw := range out.Chunk {
-		if e, err := convert.ParseEvent(raw); err == nil {
+	err := s.list(ctx, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
+		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
 			members = append(members, relay.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
 		}
-	}
-	return members, nil
+		if len(members) >= maxMembers {
+			s.Log.Warn("a room has more members than are looked at", "mx_room", room, "limit", maxMembers)
+			return errEnough
+		}
+		return nil
+	})
+	return members, err
 }
 
 // side translates an error of the client into the relay's words.

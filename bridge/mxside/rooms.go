@@ -73,17 +73,27 @@ func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reas
 func (s *Side) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.BridgeInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(reader)
-	var state []struct {
-		Type    string          `json:"type"`
-		Content json.RawMessage `json:"content"`
-	}
-	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "state"), nil, &state); err != nil {
-		return nil, side(err)
-	}
 	var found []relay.BridgeInfo
-	for _, e := range state {
-		var b struct {
+	err := s.list(ctx, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
+		if b, ok := bridgeIn(raw); ok {
+			found = append(found, b)
+		}
+		if len(found) >= maxBridges {
+			return errEnough
+		}
+		return nil
+	})
+	return found, err
+}
+
+// maxBridges bounds how many bridges a room is said to have.
+const maxBridges = 20
+
+// bridgeIn reads an m.bridge event.
+func bridgeIn(raw json.RawMessage) (relay.BridgeInfo, bool) {
+	var e struct {
+		Type    string `json:"type"`
+		Content struct {
 			Bot      ids.MXUser `json:"bridgebot"`
 			Protocol struct {
 				ID  string `json:"id"`
@@ -92,10 +102,13 @@ func (s *Side) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) 
 			Channel struct {
 				ID string `json:"id"`
 			} `json:"channel"`
-		}
-		if (e.Type == "m.bridge" || e.Type == "uk.half-shot.bridge") && json.Unmarshal(e.Content, &b) == nil {
-			found = append(found, relay.BridgeInfo{Bot: b.Bot, Protocol: b.Protocol.ID, Site: b.Protocol.URL, Channel: b.Channel.ID})
-		}
+		} `json:"content"`
 	}
-	return found, nil
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(raw, &kind) != nil || kind.Type != "m.bridge" && kind.Type != "uk.half-shot.bridge" || json.Unmarshal(raw, &e) != nil {
+		return relay.BridgeInfo{}, false
+	}
+	return relay.BridgeInfo{Bot: e.Content.Bot, Protocol: e.Content.Protocol.ID, Site: e.Content.Protocol.URL, Channel: e.Content.Channel.ID}, true
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +26,11 @@ const (
 	maxTold    = 10000
 )
 
-// gate counts what comes from Matrix, and remembers who was told what.
+// gate limits what comes from Matrix, and remembers who was told what.
 type gate struct {
-	mu     sync.Mutex
-	minute int64
-	counts map[string]int
-	told   map[string]time.Time
+	budgets budgets
+	mu      sync.Mutex
+	told    map[string]time.Time
 }
 
 // allowed reports whether the operator lets people talk with a Matrix user.
@@ -46,26 +46,26 @@ func (r *Relay) admit(item queue.Item, sender ids.MXUser) error {
 		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages of "+string(sender), errDenied)
 	}
 	flood := r.Live().Flood
-	if item.Attempts > 0 || r.gate.count(sender, flood.PerPerson, flood.PerServer) {
+	if item.Attempts > 0 || r.gate.budgets.spend(time.Minute, budget{"message " + string(sender), flood.PerPerson}, budget{"message " + sender.Homeserver(), flood.PerServer}) {
 		return nil
 	}
 	return queue.Permanent("too many messages came within a minute; please send less", errFlood)
 }
 
-// count counts one more and reports whether the limits allow it.
-func (g *gate) count(sender ids.MXUser, perPerson, perServer int) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now := time.Now().Unix() / 60; now != g.minute || g.counts == nil {
-		g.minute, g.counts = now, map[string]int{}
+// admitInvitation says whether a person on Matrix may invite once more today. An
+// invitation that was admitted is not counted again.
+func (r *Relay) admitInvitation(item queue.Item, inv Invitation) bool {
+	flood := r.Live().Flood
+	return item.Attempts > 0 || r.gate.budgets.spend(day,
+		budget{"invitation " + string(inv.Inviter), flood.InvitationsPerPerson}, budget{"invitation " + inv.Inviter.Homeserver(), flood.InvitationsPerServer})
+}
+
+// admitAccount says whether one more person of a server may get an account today.
+func (r *Relay) admitAccount(user ids.MXUser) error {
+	if r.gate.budgets.spend(day, budget{"account " + user.Homeserver(), r.Live().Flood.AccountsPerServer}) {
+		return nil
 	}
-	person, server := string(sender), sender.Homeserver()
-	if (perPerson > 0 && g.counts[person] >= perPerson) || (perServer > 0 && g.counts[server] >= perServer) {
-		return false
-	}
-	g.counts[person]++
-	g.counts[server]++
-	return true
+	return fmt.Errorf("%w: accounts for people of %s", ErrTooMany, user.Homeserver())
 }
 
 // toldAlready reports whether somebody was told of a refusal not long ago, and
@@ -109,12 +109,6 @@ func (r *Relay) holds(ctx context.Context, list []string, who ids.RCUser, p Port
 	}
 	roles, err := r.RC.Roles(ctx, p)
 	return err == nil && config.Holds(list, roleNames[roles[who]]), err
-}
-
-// refuseInvitation declines, with a word of why, what the operator does not allow.
-func (r *Relay) refuseInvitation(ctx context.Context, inv Invitation) error {
-	r.Log.Info("an invitation was refused", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room)
-	return ignore(r.MX.Refuse(ctx, inv.Room, inv.Ghost, "The administrator of this Rocket.Chat does not allow conversations with you."), ErrForbidden, ErrNotFound)
 }
 
 // typedCommand reports whether a message is a command of ours that reached

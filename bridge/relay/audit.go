@@ -3,10 +3,12 @@ package relay
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/queue"
 )
 
 // PuppetRole is the role that the account of every puppet has. Only administrators
@@ -64,6 +66,9 @@ func (r *Relay) auditOnce(ctx context.Context, gap time.Duration) error {
 		for _, user := range users {
 			after = user
 			made, err := r.madeByUs(ctx, user)
+			if err == nil {
+				err = r.addServer(ctx, user)
+			}
 			if err != nil {
 				return err
 			}
@@ -102,6 +107,16 @@ func (r *Relay) madeByUs(ctx context.Context, user ids.MXUser) (bool, error) {
 		return true, err
 	}
 	return slices.Contains(is.Roles, PuppetRole), nil
+}
+
+// addServer has a puppet renamed whose name lacks the server, as earlier releases named
+// them.
+func (r *Relay) addServer(ctx context.Context, user ids.MXUser) error {
+	puppet, ok, err := r.Store.PuppetByMX(ctx, user)
+	if err != nil || !ok || strings.HasSuffix(puppet.Name, " ("+user.Homeserver()+")") {
+		return err
+	}
+	return r.Accept(ctx, []queue.Item{MXPersonItem(user, "lacks its server")}, nil)
 }
 
 // pause waits, and returns false when ctx ended.

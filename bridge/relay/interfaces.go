@@ -39,6 +39,8 @@ var (
 	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
 	// ErrRefused too.
 	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
+	// ErrTooMany: a limit of the operator's is reached. It is an ErrRefused too.
+	ErrTooMany = fmt.Errorf("the limit is reached: it %w", ErrRefused)
 	// ErrOutsider: a person who is not in a direct room wants to write there. It is
 	// an ErrRefused too.
 	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)

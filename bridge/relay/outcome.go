@@ -31,6 +31,8 @@ func outcome(item queue.Item, err error, refused string) error {
 		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
 	case errors.Is(err, ErrNoAccount):
 		return queue.Permanent("your account in Rocket.Chat was deleted or deactivated by its administrator", err)
+	case errors.Is(err, ErrTooMany):
+		return queue.Permanent("too many new people of your server came to this Rocket.Chat today", err)
 	case errors.Is(err, ErrOutsider):
 		return queue.Permanent("it is a direct message in Rocket.Chat, and you are not in it there", err)
 	case errors.Is(err, ErrRefused):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"appliance/bridge/convert"
@@ -103,22 +102,18 @@ func (r *Relay) puppet(ctx context.Context, user ids.MXUser, name string) (p Pup
 	if err != nil || (ok && name == "") {
 		return p, err
 	}
-	fallback := ids.PuppetUsername(user, false)
-	if ok {
-		fallback = p.Username
-	}
-	if ok && (p.Name == convert.Name(name, fallback) || strings.HasPrefix(p.Name, convert.Name(name, fallback)+" (")) {
+	own := ownName(user, name)
+	if ok && p.Name == own {
 		return p, nil
-	}
-	own, err := r.ownName(ctx, user, name, fallback)
-	if err != nil {
-		return p, err
 	}
 	err = r.alone(string(user), func() error {
 		if p, ok, err = r.Store.PuppetByMX(ctx, user); err != nil {
 			return err
 		}
 		if !ok {
+			if err := r.admitAccount(user); err != nil {
+				return err
+			}
 			if p, err = r.RC.CreatePuppet(ctx, user, own); err != nil {
 				return fmt.Errorf("make an account for %s: %w", user, err)
 			}

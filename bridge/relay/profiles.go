@@ -232,20 +232,11 @@ func (r *Relay) portraitChanged(ctx context.Context, user ids.MXUser, event []by
 	return known != e.Content.Avatar, err
 }
 
-// ownName returns the display name for a puppet: safe to show, and not that of
-// somebody in this Rocket.Chat, who could be mistaken for its bearer.
-func (r *Relay) ownName(ctx context.Context, user ids.MXUser, name, fallback string) (string, error) {
-	safe := convert.Name(name, fallback)
-	username := strings.TrimPrefix(convert.Plain(safe), "@")
-	if strings.ContainsAny(username, " ") || username == strings.ToLower(fallback) {
-		return safe, nil
-	}
-	who, taken, err := r.RC.UserByName(ctx, username)
-	if err != nil || !taken {
-		return safe, err
-	}
-	if mine, err := r.ours(ctx, who.ID); err != nil || mine {
-		return safe, err
-	}
-	return convert.Name(safe+" ("+user.Homeserver()+")", fallback), nil
+// ownName returns the display name for a puppet: safe to show, and with the server that
+// vouches for it. People on Matrix choose their names freely, and letters of other
+// alphabets look alike, so that without the server anybody could pass for anybody.
+func ownName(user ids.MXUser, name string) string {
+	local, server, _ := user.Parse()
+	server = " (" + server + ")"
+	return convert.ShortName(name, convert.Name(local, "unnamed"), len([]rune(server))) + server
 }

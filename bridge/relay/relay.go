@@ -45,6 +45,7 @@ const (
 	KindMXRedact  = "mx.redact"  // m.room.redaction
 	KindMXMember  = "mx.member"  // m.room.member of somebody who is not ours
 	KindMXInvite  = "mx.invite"  // an invitation of a ghost: Invitation
+	KindMXDecline = "mx.decline" // an invitation that is to be declined: refusal
 	KindMXRoster  = "mx.roster"  // a room has just been bridged: its members join in Rocket.Chat; no payload
 )
 
@@ -284,6 +285,8 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.memberToRocketChat(ctx, item)
 	case KindMXInvite:
 		return nil, r.acceptInvitation(ctx, item)
+	case KindMXDecline:
+		return nil, r.declineNow(ctx, item)
 	case KindMXRoster:
 		return nil, r.rosterToRocketChat(ctx, item)
 	}

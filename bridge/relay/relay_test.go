@@ -206,7 +206,7 @@ func newBench(t *testing.T) *bench {
 		Live:           func() config.Live { b.mu.Lock(); defer b.mu.Unlock(); return b.live },
 		ReconcileEvery: 20 * time.Millisecond,
 	}
-	b.must(st.PutPuppet(t.Context(), relay.Puppet{MXUser: bob, RCUser: "bob", Username: "bob_far.org", Name: "Bob", Token: secret.New("t")}))
+	b.must(st.PutPuppet(t.Context(), relay.Puppet{MXUser: bob, RCUser: "bob", Username: "bob_far.org", Name: "Bob (far.org)", Token: secret.New("t")}))
 	for _, name := range []string{"alice", "carol"} {
 		b.person(ids.RCUser(name), name)
 	}

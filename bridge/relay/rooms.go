@@ -234,11 +234,13 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	if err != nil {
 		return queue.Permanent("it could not be read", err)
 	}
-	if r.Names.Owns(inv.Inviter) {
+	switch {
+	case r.Names.Owns(inv.Inviter):
 		return nil // our own doing: who invites also lets the ghost join
-	}
-	if !r.allowed(inv.Inviter) {
-		return outcome(item, r.refuseInvitation(ctx, inv), "")
+	case !r.allowed(inv.Inviter):
+		return r.decline(ctx, item, inv, notAllowed)
+	case !r.admitInvitation(item, inv):
+		return r.decline(ctx, item, inv, tooManyInvites)
 	}
 	who, ok, err := r.Person(ctx, inv.Ghost)
 	if err != nil {
@@ -249,7 +251,7 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	}
 	if may, err := r.mayLetIn(ctx, inv); err != nil || !may {
 		if err == nil {
-			err = ignore(r.MX.Refuse(ctx, inv.Room, inv.Ghost, "The administrator of this Rocket.Chat does not let you invite people to this room."), ErrForbidden, ErrNotFound)
+			return r.decline(ctx, item, inv, mayNotInvite)
 		}
 		return outcome(item, err, "")
 	}

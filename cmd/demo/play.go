@@ -20,6 +20,7 @@ type cast struct {
 
 const (
 	bobPuppet = "bob_" + remoteName
+	bobShown  = "Bob Builder (" + remoteName + ")"
 	aliceMX   = "@alice:" + serverName
 	patience  = 90 * time.Second
 )
@@ -243,8 +244,8 @@ func (c *cast) toChat(ctx context.Context, room, mxRoom, text string) (line, err
 		return line{}, err
 	}
 	l := line{SentVia: "matrix", Body: text, DelayMS: milliseconds(time.Since(start)), SeenAs: m.User.Name + " (" + m.User.Username + ")"}
-	if m.User.Username != bobPuppet || m.User.Name != "Bob Builder" {
-		return l, fmt.Errorf("%q was sent by %s, want Bob Builder (%s)", text, l.SeenAs, bobPuppet)
+	if m.User.Username != bobPuppet || m.User.Name != bobShown {
+		return l, fmt.Errorf("%q was sent by %s, want %s (%s)", text, l.SeenAs, bobShown, bobPuppet)
 	}
 	return l, nil
 }

@@ -1,0 +1,112 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+const (
+	// maxListing bounds what is read of a list that other servers fill: the state of a
+	// room, or its members.
+	maxListing = 64 << 20
+	// maxMembers bounds the members of a room that are kept.
+	maxMembers = 50_000
+)
+
+// errEnough ends the reading of a list early.
+var errEnough = errors.New("enough was read")
+
+// list reads a list element by element, so that its size costs no memory: GET path as
+// one of our users. The list is the answer itself, or the field named by key. each may
+// return errEnough. A list that is cut off at maxListing is no error.
+func (s *Side) list(ctx context.Context, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+	}
+	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
+	res, err := s.http.Do(req)
+	if err != nil {
+		return side(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if err := listRefusal(res); err != nil {
+		return err
+	}
+	body := &io.LimitedReader{R: res.Body, N: maxListing}
+	switch err := elements(json.NewDecoder(body), key, each); {
+	case err == nil, errors.Is(err, errEnough):
+		return nil
+	case body.N <= 0:
+		s.Log.Warn("a list of the homeserver is too long to be read whole", "path", fmt.Sprint(path...), "limit", maxListing)
+		return nil
+	default:
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, err)
+	}
+}
+
+// listRefusal is refusal, with the errors of requests that are not about media.
+func listRefusal(res *http.Response) error {
+	switch err := refusal(res); {
+	case err == nil:
+		return nil
+	case res.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", relay.ErrForbidden, err)
+	case errors.Is(err, errUnrecognized):
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+	default:
+		return err
+	}
+}
+
+// elements hands over the elements of a list one by one.
+func elements(dec *json.Decoder, key string, each func(json.RawMessage) error) error {
+	if key != "" {
+		if err := enter(dec, key); err != nil {
+			return err
+		}
+	}
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return errors.Join(err, errors.New("the answer holds no list"))
+	}
+	for dec.More() {
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return err
+		}
+		if err := each(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter goes to the value of a field of an object.
+func enter(dec *json.Decoder, key string) error {
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return errors.Join(err, errors.New("the answer is no object"))
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		if name == key {
+			return nil
+		}
+		var other json.RawMessage
+		if err := dec.Decode(&other); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the answer lacks %q", key)
+}
