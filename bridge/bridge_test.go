@@ -21,6 +21,7 @@ import (
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/provision/render"
+	"appliance/templates"
 )
 
 // world is a Rocket.Chat, two homeservers that federate, and a bridge.
@@ -91,8 +92,40 @@ func newWorld(t testing.TB, rc *rctest.Server) *world {
 // newWorldNamed is newWorld with a namespace.
 func newWorldNamed(t testing.TB, rc *rctest.Server, namespace string) *world {
 	t.Helper()
-	prefix := map[string]string{"prefixed": "rc_"}[namespace]
-	w := &world{t: t, rc: rc, home: mxtest.New(t, mxtest.Kind(t)), far: mxtest.New(t, mxtest.Dendrite), dir: t.TempDir(), log: &syncBuffer{}}
+	home := mxtest.Kind(t)
+	return worldSpec{namespace: namespace, home: home, far: mxtest.Dendrite, version: roomVersion(t, home)}.start(t, rc)
+}
+
+// worldSpec says which servers a world has.
+type worldSpec struct {
+	namespace string
+	home, far string // kinds of homeserver
+	version   string // of the rooms that are made on either
+}
+
+// roomVersion is the version that the appliance's own configuration of a kind of
+// homeserver gives to new rooms.
+func roomVersion(t testing.TB, kind string) string {
+	t.Helper()
+	file := map[string]string{mxtest.Dendrite: "dendrite.yaml.tmpl", mxtest.Synapse: "homeserver.yaml.tmpl"}[kind]
+	text, err := templates.FS.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "default_room_version: \"")
+	version, _, ok := strings.Cut(after, "\"")
+	if !ok {
+		t.Fatalf("%s says nothing of the version of new rooms", file)
+	}
+	return version
+}
+
+// start starts everything of a world.
+func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
+	t.Helper()
+	prefix := map[string]string{"prefixed": "rc_"}[spec.namespace]
+	w := &world{t: t, rc: rc, home: mxtest.New(t, spec.home), far: mxtest.New(t, spec.far), dir: t.TempDir(), log: &syncBuffer{}}
+	w.home.RoomVersion, w.far.RoomVersion = spec.version, spec.version
 	rc.Bridge, rc.Settings = true, map[string]any{}
 	for _, setting := range render.NeededSettings {
 		var value any = setting[1]
@@ -128,7 +161,7 @@ appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
 database: sqlite:%[5]s/bridge.db
 namespace: %[9]s
-`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, namespace))
+`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace))
 	w.startBridge()
 	return w
 }
@@ -213,7 +246,7 @@ func (w *world) must(p rctest.Person, room, command, params string) {
 // hint does what the web server does when another server invites somebody.
 func (w *world) hint(room, ghost, sender string) {
 	w.t.Helper()
-	body := fmt.Sprintf(`{"room_version":"10","event":{"type":"m.room.member","room_id":%q,"state_key":%q,"sender":%q,"content":{"membership":"invite"}}}`, room, ghost, sender)
+	body := fmt.Sprintf(`{"room_version":"1","event":{"type":"m.room.member","room_id":%q,"state_key":%q,"sender":%q,"content":{"membership":"invite"}}}`, room, ghost, sender)
 	req, _ := http.NewRequest(http.MethodPut, w.url+"/hint/invite", strings.NewReader(body))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type stage struct {
 	*world
 	room, mxRoom string
-	bob          *mxtest.Person
+	bob, dave    *mxtest.Person // dave where a test makes him
 	puppet       string
 }
 

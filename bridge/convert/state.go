@@ -8,8 +8,9 @@ import (
 // Powers is what is read of m.room.power_levels.
 type Powers struct {
 	Users        map[string]int
-	Default      int // of who is not in Users
-	Events       int // needed to write
+	Default      int             // of who is not in Users
+	Events       int             // needed to write
+	Creators     map[string]bool // who has power without limit (since room version 12)
 	raw, rawUser map[string]json.RawMessage
 }
 
@@ -47,12 +48,30 @@ func clampLevel(f float64) int {
 	return int(max(-1<<40, min(1<<40, f)))
 }
 
+// MaxLevel is more than any level that a room can give or ask for.
+const MaxLevel = 1 << 53
+
 // Of returns somebody's level.
 func (p Powers) Of(user string) int {
+	if p.Creators[user] {
+		return MaxLevel
+	}
 	if n, ok := p.Users[user]; ok {
 		return n
 	}
 	return p.Default
+}
+
+// Named returns the level of everybody who has one of their own.
+func (p Powers) Named() map[string]int {
+	named := map[string]int{}
+	for user, n := range p.Users {
+		named[user] = n
+	}
+	for user := range p.Creators {
+		named[user] = MaxLevel
+	}
+	return named
 }
 
 // With returns the content with somebody's level changed; everything else stays

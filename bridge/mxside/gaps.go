@@ -2,6 +2,7 @@ package mxside
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"slices"
 	"time"
@@ -25,6 +26,18 @@ const (
 // gapLooks is how long after the last event a room is read again.
 var gapLooks = []time.Duration{4 * time.Second, 20 * time.Second}
 
+// hiddenLooks is the same for a room in which Dendrite may hide redactions; see
+// readHidden.
+var hiddenLooks = []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute}
+
+// looksAfter returns when a room is to be read again.
+func (s *Side) looksAfter() []time.Duration {
+	if s.pushesAll() {
+		return gapLooks
+	}
+	return hiddenLooks
+}
+
 // gap is a room that may lack something.
 type gap struct {
 	since time.Time // when people began to speak
@@ -34,9 +47,6 @@ type gap struct {
 
 // mayHaveGaps notes the rooms of those items whose events came from other servers.
 func (s *Side) mayHaveGaps(items []queue.Item) {
-	if !s.pushesAll() {
-		return
-	}
 	now := time.Now()
 	s.followMu.Lock()
 	defer s.followMu.Unlock()
@@ -57,7 +67,11 @@ func (s *Side) mayHaveGaps(items []queue.Item) {
 func (s *Side) lookForGaps(ctx context.Context) {
 	for wait(ctx, gapEvery) {
 		for room, since := range s.dueGaps() {
-			if err := s.readGap(ctx, room, since); err != nil && ctx.Err() == nil {
+			read := s.readGap
+			if !s.pushesAll() {
+				read = s.readHidden
+			}
+			if err := read(ctx, room, since); err != nil && ctx.Err() == nil {
 				s.Log.Warn("a room could not be read again", "mx_room", room, "err", err)
 			}
 		}
@@ -67,17 +81,42 @@ func (s *Side) lookForGaps(ctx context.Context) {
 func (s *Side) dueGaps() map[ids.MXRoom]time.Time {
 	s.followMu.Lock()
 	defer s.followMu.Unlock()
-	due := map[ids.MXRoom]time.Time{}
+	due, looks := map[ids.MXRoom]time.Time{}, s.looksAfter()
 	for room, g := range s.gaps {
-		if time.Since(g.last) < gapLooks[g.looks] {
+		if time.Since(g.last) < looks[g.looks] {
 			continue
 		}
 		due[room] = g.since
-		if g.looks++; g.looks == len(gapLooks) {
+		if g.looks++; g.looks == len(looks) {
 			delete(s.gaps, room)
 		}
 	}
 	return due
+}
+
+// readHidden is readGap for Dendrite (0.15), which hides redactions of other software
+// in rooms of version 11 and later: it looks for the event that is taken back at the
+// place where earlier versions had it, and shows the redaction to nobody. But it does
+// know it, and where the next event of the room follows, Dendrite finds that it lacks
+// something between, and fetches it from the other servers for somebody who reads at
+// the beginning of the room. So an event that no client shows makes that next one.
+func (s *Side) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
+	p, ok, err := s.Store.PortalByMX(ctx, room)
+	if err != nil || !ok {
+		return err
+	}
+	reader := p.ReadAs(s.Names.BotUser())
+	created, err := s.Creation(ctx, room, reader)
+	if err != nil || !created.HidesRedactions {
+		return err
+	}
+	if _, err := s.sendCheckpoint(ctx, room, reader, rand.Text()); err != nil {
+		return err
+	}
+	if !s.nudge(ctx, room, reader) {
+		return nil
+	}
+	return s.readGap(ctx, room, since.Add(-gapSlack))
 }
 
 // readGap stores what is in a room since a time and was never accepted.

@@ -108,9 +108,9 @@ func (s *Side) Listen(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { s.followHints(ctx) })
+	running.Go(func() { s.lookForGaps(ctx) })
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
-		running.Go(func() { s.lookForGaps(ctx) })
 		running.Go(func() { s.flushes(ctx) })
 	} else {
 		running.Go(func() { s.sweep(ctx) })

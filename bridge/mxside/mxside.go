@@ -58,13 +58,14 @@ type Options struct {
 // Side is Matrix. Methods are safe for concurrent use.
 type Side struct {
 	Options
-	base   *url.URL
-	http   *http.Client
-	sync   syncState
-	held   held
-	limits relay.RememberedLimits
-	fill   sync.Mutex // one room is read back at a time
-	hints  hints
+	base     *url.URL
+	http     *http.Client
+	sync     syncState
+	held     held
+	limits   relay.RememberedLimits
+	fill     sync.Mutex // one room is read back at a time
+	hints    hints
+	versions versions
 
 	followMu  sync.Mutex
 	followed  map[ids.MXUser]time.Time // until when
@@ -153,16 +154,23 @@ func (s *Side) quieten(ctx context.Context, user ids.MXUser) {
 func (s *Side) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	version, err := s.newRoomVersion(ctx)
+	if err != nil {
+		return "", err
+	}
 	req := &mautrix.ReqCreateRoom{
-		Name: spec.Title, Topic: spec.Topic, Invite: spec.Invite, IsDirect: spec.Direct,
+		RoomVersion: id.RoomVersion(version), Name: spec.Title, Topic: spec.Topic, Invite: spec.Invite, IsDirect: spec.Direct,
 		Preset: "private_chat", Visibility: "private",
 	}
 	if spec.Direct {
 		req.Preset = "trusted_private_chat"
 	} else {
-		users := map[id.UserID]int{spec.Creator: 100}
+		users := map[id.UserID]int{}
 		for u, level := range spec.Powers {
 			users[u] = level
+		}
+		if delete(users, spec.Creator); !creatorsRule(version) {
+			users[spec.Creator] = 100
 		}
 		// Owners and moderators may invite, as they may in Rocket.Chat; owners may do
 		// what owners do there. Nobody but the bridge may encrypt the room.

@@ -24,6 +24,8 @@ const (
 	// page and maxPages bound how far a room is read back.
 	page     = 100
 	maxPages = 20
+	// pageShrinks is how much smaller the next page is after one that failed.
+	pageShrinks = 5
 	// holeSlack is how far before an accepted event one may be that was left out.
 	holeSlack = 2 * time.Minute
 	// joinSlack is how long before a portal is stored somebody of ours may join.
@@ -212,12 +214,15 @@ func joined(p relay.Portal, at int64) bool {
 }
 
 // backwards hands over a room's events, newest first, page by page, until each
-// returns false or the room ends: GET /rooms/{room}/messages?dir=b.
+// returns false or the room ends: GET /rooms/{room}/messages?dir=b. Where a page
+// reaches beyond what the homeserver has, and it fails to get that from the others,
+// the room ends there: a Dendrite (0.15) asks other Dendrites for the past of a room
+// of version 12 in vain, and then gives nothing of the page.
 func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
 	c := s.as(reader)
-	from, seen := "", map[string]bool{}
+	from, seen, limit, got := "", map[string]bool{}, page, false
 	for range maxPages {
-		query := map[string]string{"dir": "b", "limit": strconv.Itoa(page)}
+		query := map[string]string{"dir": "b", "limit": strconv.Itoa(limit)}
 		if from != "" {
 			query["from"] = from
 		}
@@ -225,9 +230,18 @@ func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser
 			Chunk []json.RawMessage `json:"chunk"`
 			End   string            `json:"end"`
 		}
-		if err := s.getMessages(ctx, c, room, query, &out); err != nil {
+		err := s.getMessages(ctx, c, room, query, &out)
+		switch {
+		case err != nil && errors.Is(err, errFailed) && limit > 1:
+			limit = max(1, limit/pageShrinks)
+			continue
+		case err != nil && errors.Is(err, errFailed) && got:
+			s.Log.Debug("the past of a room ends where the homeserver fails", "mx_room", room, "err", err)
+			return nil
+		case err != nil:
 			return err
 		}
+		got = true
 		fresh := slices.DeleteFunc(slices.Clone(out.Chunk), func(raw json.RawMessage) bool {
 			e, err := convert.ParseEvent(raw)
 			again := err == nil && seen[e.ID]
@@ -264,5 +278,11 @@ func (s *Side) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRo
 	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
 	defer cancel()
 	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "messages"}, query), nil, out)
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && he.Response != nil && he.Response.StatusCode == http.StatusInternalServerError {
+		return fmt.Errorf("%w: %w", errFailed, side(err))
+	}
 	return side(err)
 }
+
+// errFailed: the homeserver is there, and failed.
+var errFailed = errors.New("the homeserver has an error of its own")

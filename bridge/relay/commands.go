@@ -250,23 +250,17 @@ func (r *Relay) JoinPublic(ctx context.Context, caller RCPerson, alias string) (
 		}
 		return "", say("%s is encrypted, and the bridge cannot read it", alias)
 	}
-	if twice, err := r.bridgedElsewhere(ctx, room, g.MXUser); err != nil || twice {
-		if lerr := r.MX.Leave(ctx, room, g.MXUser); lerr != nil {
-			r.Log.Warn("a room of another bridge could not be left", "mx_room", room, "err", lerr)
-		}
-		if err != nil {
-			return "", err
-		}
-		return "", say("another bridge connects %s with this Rocket.Chat already", alias)
-	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(alias, "#"), ":")
 	title, err := r.titleOf(ctx, room, g.MXUser, name)
 	if err != nil {
 		return "", err
 	}
 	err = r.alone("join "+string(room), func() error {
-		return r.enter(ctx, Invitation{Room: room, Ghost: g.MXUser, Name: title}, caller)
+		return r.enter(ctx, Invitation{Room: room, Ghost: g.MXUser, Via: server, Name: title, Insists: true}, caller)
 	})
+	if re, ok := errors.AsType[*roomError](err); ok {
+		return "", say("%s: %s", alias, strings.TrimSuffix(re.reason, "."))
+	}
 	return title, err
 }
 

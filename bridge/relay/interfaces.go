@@ -272,6 +272,18 @@ type MXMember struct {
 	Membership string // "join", "invite", "leave", "ban", "knock"
 }
 
+// An MXCreation is how a Matrix room began (m.room.create).
+type MXCreation struct {
+	Type string // "" for a room in which people talk, "m.space" for a list of rooms
+	// Creators have power without limit, and no entry in m.room.power_levels: who
+	// made the room, since version 12. Empty before that.
+	Creators    []ids.MXUser
+	Predecessor ids.MXRoom // the room that this one replaces; "" for none
+	// HidesRedactions: redactions name their target inside the content (since
+	// version 11), where some servers do not look for it.
+	HidesRedactions bool
+}
+
 // Matrix is the other network. Package mxside implements it; what is said of
 // RocketChat holds for it too.
 type Matrix interface {
@@ -300,6 +312,8 @@ type Matrix interface {
 	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 	// SetState sets a piece of state.
 	SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, kind, key string, content any) error
+	// Creation returns how a room began, as reader.
+	Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (MXCreation, error)
 	// Mend makes servers that lack events of a room ask for them. People see
 	// nothing of it.
 	Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error

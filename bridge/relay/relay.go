@@ -129,7 +129,12 @@ type Invitation struct {
 	Inviter ids.MXUser `json:"inviter"`
 	Direct  bool       `json:"is_direct"`
 	Name    string     `json:"name,omitempty"` // of the room, as far as the invitation tells
+	Insists bool       `json:"-"`              // a room that it seems to replace is not waited for
+	Via     string     `json:"-"`              // a server that is in the room, where there is no inviter
 }
+
+// server returns a server that is in the room.
+func (inv Invitation) server() string { return cmp.Or(inv.Via, inv.Inviter.Homeserver()) }
 
 // Relay carries events between the sides. Its methods are safe for concurrent
 // use.

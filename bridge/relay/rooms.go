@@ -259,7 +259,15 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 		return outcome(item, err, "")
 	}
 	r.joined.Store(string(inv.Room)+" "+string(inv.Ghost), struct{}{})
+	inv.Insists = item.Attempts >= notYetTries
 	if err := r.enter(ctx, inv, who); err != nil {
+		if errors.Is(err, errNotYet) {
+			return queue.Later(time.Second, err)
+		}
+		if _, refused := errors.AsType[*roomError](err); refused {
+			r.Log.Info("a room was left again", "mx_room", inv.Room, "why", err)
+			return nil
+		}
 		return outcome(item, err, "Rocket.Chat refused it")
 	}
 	return outcome(item, r.lookForEncryption(ctx, inv), "")
@@ -307,10 +315,8 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 		}
 		return r.RC.Add(ctx, p, who.ID)
 	}
-	if twice, err := r.bridgedElsewhere(ctx, inv.Room, inv.Ghost); err != nil {
+	if moved, err := r.fits(ctx, inv, who); err != nil || moved {
 		return err
-	} else if twice {
-		return r.MX.Refuse(ctx, inv.Room, inv.Ghost, "Another bridge connects this room with this Rocket.Chat already.")
 	}
 	p = Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
 	if inv.Direct {
@@ -334,6 +340,59 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 	p.RCRoom, p.RCType = info.ID, info.Type
 	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: MXLane(p.MXRoom), Kind: KindMXRoster, Payload: []byte(p.MXRoom)}
 	return r.start(ctx, p, roster)
+}
+
+// notYetTries is how often a room that says so is looked at, a second apart.
+const notYetTries = 12
+
+// errNotYet: a room says that it replaces a portal's, which does not say so yet.
+var errNotYet = errors.New("the room that it replaces does not say so yet")
+
+// A roomError says why a room that was joined cannot be bridged, and was left again.
+type roomError struct{ reason string }
+
+func (e *roomError) Error() string { return e.reason }
+
+// fits looks what a room is that a ghost has just joined. It leaves one that cannot
+// be bridged, with a sentence, and lets a portal go on in one that replaces its room.
+func (r *Relay) fits(ctx context.Context, inv Invitation, who RCPerson) (moved bool, err error) {
+	created, err := r.MX.Creation(ctx, inv.Room, inv.Ghost)
+	if err != nil {
+		return false, err
+	}
+	if created.Type == spaceType {
+		return false, r.leaveRoom(ctx, inv, "This is a space, a list of rooms, and Rocket.Chat has no such thing: please invite to the rooms in it, one by one.")
+	}
+	p, replaces, sure, err := r.replaces(ctx, created, inv.Room)
+	switch {
+	case err != nil:
+		return false, err
+	case replaces:
+		if err := r.move(ctx, p, inv.Room, inv.Ghost, inv.server()); err != nil || p.RCType == directRoom {
+			return true, err
+		}
+		return true, r.RC.Add(ctx, p, who.ID)
+	case !sure && !inv.Insists:
+		return false, errNotYet
+	}
+	twice, err := r.bridgedElsewhere(ctx, inv.Room, inv.Ghost)
+	if err == nil && twice {
+		err = r.leaveRoom(ctx, inv, "Another bridge connects this room with this Rocket.Chat already.")
+	}
+	return false, err
+}
+
+// spaceType is the type of rooms that are lists of rooms.
+const spaceType = "m.space"
+
+// leaveRoom lets a ghost leave a room that cannot be bridged, with a reason. The
+// error is a *roomError then.
+func (r *Relay) leaveRoom(ctx context.Context, inv Invitation, reason string) error {
+	r.forgetJoined(inv.Room, inv.Ghost)
+	if err := ignore(r.MX.Refuse(ctx, inv.Room, inv.Ghost, reason), ErrForbidden, ErrNotFound); err != nil {
+		return err
+	}
+	return &roomError{reason}
 }
 
 // nameIn returns somebody's display name in a room, "" when it cannot be had.

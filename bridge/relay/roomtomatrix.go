@@ -176,7 +176,23 @@ func (r *Relay) setWriters(ctx context.Context, p Portal, as ids.MXUser, info RC
 
 func (r *Relay) powers(ctx context.Context, p Portal) (convert.Powers, error) {
 	content, _, err := r.MX.State(ctx, p.MXRoom, r.reader(p), statePowers, "")
-	return convert.ParsePowers(content), err
+	if err != nil {
+		return convert.Powers{}, err
+	}
+	return r.withCreators(ctx, p, convert.ParsePowers(content))
+}
+
+// withCreators adds who has power without limit.
+func (r *Relay) withCreators(ctx context.Context, p Portal, powers convert.Powers) (convert.Powers, error) {
+	created, err := r.MX.Creation(ctx, p.MXRoom, r.reader(p))
+	if err != nil {
+		return powers, err
+	}
+	powers.Creators = map[string]bool{}
+	for _, user := range created.Creators {
+		powers.Creators[string(user)] = true
+	}
+	return powers, nil
 }
 
 // roleToMatrix gives somebody whose role has changed the power that goes with it.
@@ -203,7 +219,9 @@ func (r *Relay) roleToMatrix(ctx context.Context, p Portal, m rocketchat.Message
 	if roleAt(has) == wanted {
 		return nil
 	}
-	err = r.setState(ctx, p, as, statePowers, powers.With(string(mx), powerOf[wanted]))
+	if err = ErrForbidden; !powers.Creators[string(mx)] { // whose power nobody can take
+		err = r.setState(ctx, p, as, statePowers, powers.With(string(mx), powerOf[wanted]))
+	}
 	if !errors.Is(err, ErrForbidden) {
 		return err
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,14 +26,8 @@ func (r *Relay) roomToRocketChat(ctx context.Context, item queue.Item) error {
 		err = r.follow(ctx, p, ids.MXUser(e.Sender), ids.MXRoom(convert.StateText(content, "replacement_room")))
 	case stateEncryption:
 		err = r.encrypted(ctx, p)
-	case stateTopic:
-		topic := cutRunes(convert.StateText(content, "topic"), maxTopic)
-		err = r.RC.Change(ctx, p, RCRoomChange{Topic: &topic})
-	case stateName, stateAvatar, statePowers:
-		if p.RCType == directRoom {
-			return nil // Rocket.Chat shows who is in it
-		}
-		err = r.changeRoom(ctx, p, e, convert.ParsePowers(content))
+	default:
+		err = r.changeRoom(ctx, p, e.Type, content)
 	}
 	if errors.Is(err, ErrForbidden) || errors.Is(err, ErrRefused) {
 		r.Log.Warn("a change of a room was refused", "rc_room", p.RCRoom, "type", e.Type, "err", err)
@@ -55,25 +50,65 @@ func cutRunes(s string, n int) string {
 	return s
 }
 
-func (r *Relay) changeRoom(ctx context.Context, p Portal, e convert.Event, powers convert.Powers) error {
-	switch e.Type {
+// changeRoom makes a Rocket.Chat room what a piece of the Matrix room's state says.
+func (r *Relay) changeRoom(ctx context.Context, p Portal, kind string, content json.RawMessage) error {
+	if p.RCType == directRoom && kind != stateTopic {
+		return nil // Rocket.Chat shows who is in it
+	}
+	switch kind {
+	case stateTopic:
+		topic := cutRunes(convert.StateText(content, "topic"), maxTopic)
+		return r.RC.Change(ctx, p, RCRoomChange{Topic: &topic})
 	case stateName:
-		if e.Content.RoomName == "" {
-			return nil
-		}
-		info, ok, err := r.RC.Room(ctx, p.RCRoom)
-		if err != nil || !ok || info.Title == e.Content.RoomName {
+		return r.roomName(ctx, p, convert.StateText(content, "name"))
+	case stateAvatar:
+		return r.roomAvatar(ctx, p, convert.StateText(content, "url"))
+	case statePowers:
+		powers, err := r.withCreators(ctx, p, convert.ParsePowers(content))
+		if err != nil {
 			return err
 		}
-		title := convert.Name(e.Content.RoomName, info.Title)
-		return r.RC.Change(ctx, p, RCRoomChange{Title: &title})
-	case stateAvatar:
-		return r.roomAvatar(ctx, p, e.Content.URL)
+		if err := r.writersToRocketChat(ctx, p, powers); err != nil {
+			return err
+		}
+		return r.rolesToRocketChat(ctx, p, powers)
 	}
-	if err := r.writersToRocketChat(ctx, p, powers); err != nil {
+	return nil
+}
+
+func (r *Relay) roomName(ctx context.Context, p Portal, name string) error {
+	if name == "" {
+		return nil
+	}
+	info, ok, err := r.RC.Room(ctx, p.RCRoom)
+	if err != nil || !ok || info.Title == name {
 		return err
 	}
-	return r.rolesToRocketChat(ctx, p, powers)
+	title := convert.Name(name, info.Title)
+	return r.RC.Change(ctx, p, RCRoomChange{Title: &title})
+}
+
+// startState makes a Rocket.Chat room what a Matrix room was when it was bridged:
+// not every homeserver tells of what was there before somebody of ours joined.
+func (r *Relay) startState(ctx context.Context, p Portal) error {
+	for _, kind := range []string{stateTopic, stateAvatar, statePowers} {
+		content, ok, err := r.MX.State(ctx, p.MXRoom, r.reader(p), kind, "")
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		err = r.changeRoom(ctx, p, kind, content)
+		if errors.Is(err, ErrForbidden) || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotFound) {
+			r.Log.Warn("a room could not be made what it is on Matrix", "rc_room", p.RCRoom, "type", kind, "err", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxAvatar bounds a picture of a room, in bytes: it goes through memory.
@@ -121,7 +156,7 @@ func (r *Relay) rolesToRocketChat(ctx context.Context, p Portal, powers convert.
 		return err
 	}
 	wanted := map[ids.RCUser]Role{}
-	for address, level := range powers.Users {
+	for address, level := range powers.Named() {
 		user, ok, err := r.userOf(ctx, ids.MXUser(address))
 		if err != nil {
 			return err
@@ -166,9 +201,7 @@ func (r *Relay) userOf(ctx context.Context, mx ids.MXUser) (ids.RCUser, bool, er
 	return puppet.RCUser, ok, err
 }
 
-// follow moves a portal to the room that replaces its Matrix room. Its people are
-// asked in again there; who was in the old one is brought along as far as they
-// are ours.
+// follow moves a portal to the room that replaces its Matrix room.
 func (r *Relay) follow(ctx context.Context, p Portal, by ids.MXUser, next ids.MXRoom) error {
 	if next == "" || next == p.MXRoom {
 		return nil
@@ -176,19 +209,52 @@ func (r *Relay) follow(ctx context.Context, p Portal, by ids.MXUser, next ids.MX
 	if _, used, err := r.Store.PortalByMX(ctx, next); err != nil || used {
 		return err
 	}
-	old := p
-	via := []string{by.Homeserver()}
-	if err := r.MX.JoinVia(ctx, next, r.reader(p), via...); err != nil {
+	via := by.Homeserver()
+	if err := r.MX.JoinVia(ctx, next, r.reader(p), via); err != nil {
 		if errors.Is(err, ErrForbidden) {
 			r.sayBoth(ctx, p, "upgrade "+string(next), "This room goes on elsewhere on Matrix, and the bridge was not let in there. Invite somebody of Rocket.Chat into the new room to go on.")
 			return nil
 		}
 		return err
 	}
-	p.MXRoom = next
+	return r.move(ctx, p, next, r.reader(p), via)
+}
+
+// replaces returns the portal whose Matrix room a room replaces, if both rooms say
+// so. sure is false when the other room may still come to say so.
+func (r *Relay) replaces(ctx context.Context, created MXCreation, room ids.MXRoom) (p Portal, ok, sure bool, err error) {
+	if created.Predecessor == "" {
+		return p, false, true, nil
+	}
+	if p, ok, err = r.Store.PortalByMX(ctx, created.Predecessor); err != nil || !ok {
+		return p, false, true, err
+	}
+	content, _, err := r.MX.State(ctx, p.MXRoom, r.reader(p), stateTombstone, "")
+	if err != nil {
+		return p, false, true, ignore(err, ErrForbidden)
+	}
+	next := convert.StateText(content, "replacement_room")
+	return p, next == string(room), next != "", nil
+}
+
+// move lets a portal go on in another Matrix room, in which guest, one of ours, is
+// already. Who was in the old one is brought along as far as they are ours.
+func (r *Relay) move(ctx context.Context, p Portal, next ids.MXRoom, guest ids.MXUser, via string) error {
+	old := p
 	members, err := r.MX.Members(ctx, old.MXRoom, r.reader(old))
 	if err != nil {
 		return err
+	}
+	join := func(who ids.MXUser) error {
+		err := r.MX.JoinVia(ctx, next, who, via)
+		if errors.Is(err, ErrForbidden) {
+			err = r.MX.Join(ctx, next, who, guest)
+		}
+		return err
+	}
+	p.MXRoom = next
+	if reader := r.reader(old); reader != guest && join(reader) != nil {
+		p.MXReader = guest
 	}
 	roster := queue.Item{ID: "roster " + string(next), Lane: MXLane(next), Kind: KindMXRoster, Payload: []byte(next)}
 	if err := r.Store.PutPortal(ctx, p, []queue.Item{roster}, nil); err != nil {
@@ -196,12 +262,13 @@ func (r *Relay) follow(ctx context.Context, p Portal, by ids.MXUser, next ids.MX
 	}
 	r.Log.Info("a room goes on in another one", "rc_room", p.RCRoom, "mx_room", next, "was", old.MXRoom)
 	r.RC.Watch(p)
+	r.MX.Follow(p.MXReader)
 	r.Wake()
 	for _, m := range members {
-		if m.Membership != "join" || !r.Names.Owns(m.User) || m.User == r.reader(p) {
+		if m.Membership != "join" || !r.Names.Owns(m.User) || m.User == r.reader(p) || m.User == guest {
 			continue
 		}
-		if err := r.MX.JoinVia(ctx, next, m.User, via...); err != nil {
+		if err := join(m.User); err != nil {
 			r.Log.Warn("a ghost could not follow into another room", "user", m.User, "mx_room", next, "err", err)
 			continue
 		}

@@ -291,5 +291,5 @@ func (r *Relay) rosterToRocketChat(ctx context.Context, item queue.Item) error {
 			r.Log.Warn("a member could not join in Rocket.Chat", "user", m.User, "room", p.RCRoom, "err", err)
 		}
 	}
-	return nil
+	return outcome(item, r.startState(ctx, p), "")
 }

@@ -15,13 +15,16 @@ type dendrite struct{}
 func (dendrite) needs() []string { return []string{"APPLIANCE_DENDRITE"} }
 
 func (dendrite) files(s *Server, registration string) map[string]string {
-	registrations := "[]"
+	registrations, version := "[]", ""
 	if registration != "" {
 		registrations = "[registration.yaml]"
 	}
+	if s.RoomVersion != "" {
+		version = "default_room_version: " + strconv.Quote(s.RoomVersion)
+	}
 	return map[string]string{
 		"matrix_key.pem": dendriteKey(),
-		"dendrite.yaml":  strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations, "DATABASE", s.database).Replace(dendriteConfiguration),
+		"dendrite.yaml":  strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations, "VERSION", version, "DATABASE", s.database).Replace(dendriteConfiguration),
 	}
 }
 
@@ -55,7 +58,7 @@ federation_api:
   deny_networks: []
   allow_networks: ["0.0.0.0/0", "::/0"]
 media_api: {base_path: ./media, max_file_size_bytes: 4194304}
-room_server: {default_room_version: "10"}
+room_server: {VERSION}
 sync_api: {search: {enabled: false}}
 user_api: {account_bcrypt_cost: 4}
 logging: [{type: std, level: warn}]

@@ -56,6 +56,9 @@ type Server struct {
 	Name string // server name: "localhost:41234"; other test servers reach it there
 	URL  string // client-server API
 	Kind string
+	// RoomVersion is the version of the rooms that are made on this server; set it
+	// before Start. "" is the server's own default.
+	RoomVersion string
 
 	tb       testing.TB
 	software software

@@ -25,12 +25,16 @@ func (synapse) files(s *Server, registration string) map[string]string {
 	if registration != "" {
 		registrations = "[registration.yaml]"
 	}
+	version := ""
+	if s.RoomVersion != "" {
+		version = "default_room_version: " + strconv.Quote(s.RoomVersion)
+	}
 	db, _ := url.Parse(s.database) // made by us: parses
 	password, _ := db.User.Password()
 	return map[string]string{
 		"signing.key": "ed25519 test1 " + base64.RawStdEncoding.EncodeToString(seed) + "\n",
 		"log.yaml":    "version: 1\ndisable_existing_loggers: false\nhandlers: {out: {class: logging.StreamHandler, formatter: timed}}\nroot: {level: WARNING, handlers: [out]}\nformatters: {timed: {format: '%(asctime)s %(name)s %(message)s'}}\nloggers: {synapse.util.check_dependencies: {level: ERROR}, synapse.appservice.scheduler: {level: INFO}}\n",
-		"homeserver.yaml": strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations,
+		"homeserver.yaml": strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations, "VERSION", version,
 			"CLIENT", strconv.Itoa(s.ports[0]), "FEDERATION", strconv.Itoa(s.ports[1]), "DBUSER", db.User.Username(), "DBPASSWORD", password,
 			"DBHOST", db.Hostname(), "DBPORT", db.Port(), "DBNAME", strings.TrimPrefix(db.Path, "/"), "URL", s.URL).Replace(synapseConfiguration),
 	}
@@ -77,8 +81,7 @@ federation_verify_certificates: false
 ip_range_blacklist: []
 federation_ip_range_blacklist: []
 app_service_config_files: FILES
-# Dendrite 0.15, the other server, loses redactions that come from Synapse in version 11.
-default_room_version: "10"
+VERSION
 presence: {enabled: true}
 caches: {global_factor: 0.5}
 federation: {client_timeout: 10s, max_short_retry_delay: 1s, destination_min_retry_interval: 1s, destination_max_retry_interval: 2s}

@@ -1,0 +1,130 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+const (
+	// versionFor is how long the homeserver's default room version is remembered.
+	versionFor = 10 * time.Minute
+	// maxCreations bounds what is remembered of how rooms began.
+	maxCreations = 5000
+	// firstWithCreators is the first room version whose creators have power without
+	// limit and must not be in m.room.power_levels.
+	firstWithCreators = 12
+	// firstWithRedacts is the first one whose redactions name their target in the
+	// content.
+	firstWithRedacts = 11
+)
+
+// versions is what is known of room versions.
+type versions struct {
+	mu        sync.Mutex
+	standard  string // of new rooms
+	asked     time.Time
+	creations map[ids.MXRoom]relay.MXCreation
+}
+
+// creatorsRule reports whether a room version gives its creators power without
+// limit. Versions with names of their own are taken to be like the older ones.
+func creatorsRule(version string) bool {
+	n, err := strconv.Atoi(version)
+	return err == nil && n >= firstWithCreators
+}
+
+// redactsInContent reports whether redactions of a room version name their target
+// in the content. Versions with names of their own may.
+func redactsInContent(version string) bool {
+	n, err := strconv.Atoi(version)
+	return version != "" && (err != nil || n >= firstWithRedacts)
+}
+
+// newRoomVersion returns the version that the homeserver gives to new rooms (GET
+// /capabilities). It is named in each request: Dendrite (0.15) takes version 12 as a
+// default, and then fails to make a room whose version is not named.
+func (s *Side) newRoomVersion(ctx context.Context) (string, error) {
+	s.versions.mu.Lock()
+	version, asked := s.versions.standard, s.versions.asked
+	s.versions.mu.Unlock()
+	if version != "" && time.Since(asked) < versionFor {
+		return version, nil
+	}
+	c := s.as(s.Names.BotUser())
+	var out struct {
+		Capabilities struct {
+			Versions struct {
+				Default string `json:"default"`
+			} `json:"m.room_versions"`
+		} `json:"capabilities"`
+	}
+	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "capabilities"), nil, &out); err != nil {
+		return "", fmt.Errorf("ask for the version of new rooms: %w", side(err))
+	}
+	s.versions.mu.Lock()
+	defer s.versions.mu.Unlock()
+	s.versions.standard, s.versions.asked = out.Capabilities.Versions.Default, time.Now()
+	return s.versions.standard, nil
+}
+
+// Creation implements relay.Matrix: GET /rooms/{room}/state/m.room.create/?format=event.
+// It never changes, so each is asked for once.
+func (s *Side) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
+	s.versions.mu.Lock()
+	known, ok := s.versions.creations[room]
+	s.versions.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := s.as(reader)
+	var raw json.RawMessage
+	address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "state", "m.room.create", ""}, map[string]string{"format": "event"})
+	if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &raw); err != nil {
+		return relay.MXCreation{}, side(err)
+	}
+	created := parseCreation(raw)
+	s.versions.mu.Lock()
+	defer s.versions.mu.Unlock()
+	if s.versions.creations == nil || len(s.versions.creations) >= maxCreations {
+		s.versions.creations = map[ids.MXRoom]relay.MXCreation{}
+	}
+	s.versions.creations[room] = created
+	return created, nil
+}
+
+// parseCreation reads an m.room.create event. Fields of another shape than expected
+// are taken as absent, one by one: anybody can make a room.
+func parseCreation(raw json.RawMessage) relay.MXCreation {
+	var e struct {
+		Sender  ids.MXUser                 `json:"sender"`
+		Content map[string]json.RawMessage `json:"content"`
+	}
+	_ = json.Unmarshal(raw, &e)
+	var created relay.MXCreation
+	var version string
+	_ = json.Unmarshal(e.Content["room_version"], &version)
+	_ = json.Unmarshal(e.Content["type"], &created.Type)
+	var before struct {
+		Room ids.MXRoom `json:"room_id"`
+	}
+	_ = json.Unmarshal(e.Content["predecessor"], &before)
+	created.Predecessor = before.Room
+	created.HidesRedactions = redactsInContent(version)
+	if creatorsRule(version) {
+		_ = json.Unmarshal(e.Content["additional_creators"], &created.Creators)
+		created.Creators = append(created.Creators, e.Sender)
+	}
+	return created
+}
