@@ -76,7 +76,7 @@ func TestRoomVersions(t *testing.T) {
 	home := mxtest.Kind(t)
 	for _, far := range []string{mxtest.Dendrite, mxtest.Synapse} {
 		for _, version := range roomVersions {
-			t.Run(fmt.Sprintf("%s and %s, version %s", home, far, version), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s beside %s v%s", home, far, version), func(t *testing.T) {
 				t.Parallel()
 				w := worldSpec{namespace: "native", home: home, far: far, version: version}.start(t, &rctest.Server{Polite: true})
 				for _, name := range []string{"alice", "carol"} {

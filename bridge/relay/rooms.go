@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -310,8 +311,8 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 		return err
 	}
 	if ok {
-		if p.RCType == directRoom {
-			return nil
+		if p, err = r.widen(ctx, p, who.Username); err != nil || p.RCType == directRoom {
+			return err
 		}
 		return r.RC.Add(ctx, p, who.ID)
 	}
@@ -319,6 +320,15 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 		return err
 	}
 	p = Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
+	if inv.Direct {
+		title, many, err := r.company(ctx, inv.Room, inv.Ghost)
+		if err != nil {
+			return err
+		}
+		if inv.Direct = !many; many {
+			inv.Name = cmp.Or(inv.Name, title)
+		}
+	}
 	if inv.Direct {
 		puppet, err := r.puppet(ctx, inv.Inviter, r.nameIn(ctx, inv.Room, inv.Ghost, inv.Inviter))
 		if err != nil {
@@ -330,10 +340,7 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 		}
 		return r.start(ctx, p)
 	}
-	info, err := r.RC.CreateGroup(ctx, convert.Name(inv.Name, "matrix-"+who.Username), who, func(room ids.RCRoom) (bool, error) {
-		_, used, err := r.Store.PortalByRC(ctx, room)
-		return !used, err
-	})
+	info, err := r.RC.CreateGroup(ctx, convert.Name(inv.Name, "matrix-"+who.Username), who, r.isFree(ctx))
 	if err != nil {
 		return err
 	}

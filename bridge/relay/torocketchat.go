@@ -35,6 +35,9 @@ func (r *Relay) messageToRocketChat(ctx context.Context, item queue.Item) ([]que
 	if err != nil {
 		return nil, outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
+	if p, err = r.placeFor(ctx, p, puppet); err != nil {
+		return nil, outcome(item, err, "Rocket.Chat refused it")
+	}
 	if e.Content.Replaces != "" {
 		// An edit can be taken back; by then its event says nothing any more.
 		if err := r.Store.PutEdit(ctx, ids.MXEvent(e.ID), ids.MXEvent(e.Content.Replaces)); err != nil {
