@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -182,6 +183,8 @@ func (s *Side) item(raw json.RawMessage, room ids.MXRoom) (queue.Item, bool) {
 		it.Kind = relay.KindMXReact
 	case e.Type == "m.room.redaction":
 		it.Kind = relay.KindMXRedact
+	case slices.Contains(convert.CallTypes, e.Type):
+		it.Kind = relay.KindMXCall
 	case isPoll(e.Type):
 		it.Kind = relay.KindMXPoll
 	case e.Type == "m.room.encrypted":
@@ -231,7 +234,7 @@ func isPoll(kind string) bool {
 // isRoomState reports whether a type of event is about a room as a whole.
 func isRoomState(kind string) bool {
 	switch kind {
-	case "m.room.name", "m.room.topic", "m.room.avatar", "m.room.power_levels", "m.room.tombstone", "m.room.encryption":
+	case "m.room.name", "m.room.topic", "m.room.avatar", "m.room.power_levels", "m.room.tombstone", "m.room.encryption", "m.room.pinned_events":
 		return true
 	}
 	return false

@@ -60,10 +60,18 @@ func (s *Side) JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids
 	return out.Room, side(err)
 }
 
-// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason.
+// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason. Dendrite
+// (0.15) reads no reason there, but takes one in the membership itself of somebody who
+// has joined.
 func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if s.Kind == "dendrite" {
+		left := map[string]string{"membership": "leave", "reason": reason}
+		if s.SetState(ctx, room, who, "m.room.member", string(who), left) == nil {
+			return nil
+		}
+	}
 	_, err := s.as(who).LeaveRoom(ctx, room, &mautrix.ReqLeave{Reason: reason})
 	return side(err)
 }

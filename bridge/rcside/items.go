@@ -162,6 +162,11 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 			return nil, nil
 		}
 		return s.list(told(m), relay.KindRCMessage, baseID(m))
+	case "e2e":
+		if ours {
+			return nil, nil
+		}
+		return s.list(m, relay.KindRCSecret, baseID(m))
 	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room_changed_avatar", "room-archived", "room-unarchived",
 		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
 		if ours {
@@ -205,6 +210,15 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 			if err := add(relay.KindRCEdit, editID(m)); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if m.Pinned != nil {
+		at := m.Updated
+		if m.PinnedAt != nil {
+			at = *m.PinnedAt
+		}
+		if err := add(relay.KindRCPin, fmt.Sprintf("%s:pin:%t:%d", baseID(m), *m.Pinned, at.UnixMilli())); err != nil {
+			return nil, err
 		}
 	}
 	react := len(m.Reactions) > 0

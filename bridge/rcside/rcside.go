@@ -173,6 +173,19 @@ func (s *Side) React(ctx context.Context, p relay.Puppet, id ids.RCMessage, emoj
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.React(ctx, string(id), emoji, on) })
 }
 
+// Pin implements relay.RocketChat. A message that is as wanted is left alone: pinning
+// it again would say so again.
+func (s *Side) Pin(ctx context.Context, as *relay.Puppet, id ids.RCMessage, on bool) error {
+	m, ok, err := s.Client.Message(ctx, string(id))
+	if err == nil && ok && (m.Pinned != nil && *m.Pinned) == on {
+		return nil
+	}
+	if as == nil {
+		return side(s.Client.Pin(ctx, string(id), on))
+	}
+	return s.asPuppet(ctx, *as, func(c *rocketchat.Client) error { return c.Pin(ctx, string(id), on) })
+}
+
 // Direct implements relay.RocketChat.
 func (s *Side) Direct(ctx context.Context, p relay.Puppet, with relay.RCPerson) (room ids.RCRoom, err error) {
 	err = s.asPuppet(ctx, p, func(c *rocketchat.Client) error {

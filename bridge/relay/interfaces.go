@@ -213,6 +213,9 @@ type RocketChat interface {
 	Delete(ctx context.Context, as *Puppet, room ids.RCRoom, id ids.RCMessage) error
 	// React adds a puppet's reaction, such as ":smile:", or takes it back.
 	React(ctx context.Context, as Puppet, id ids.RCMessage, emoji string, on bool) error
+	// Pin pins a message, or takes it off, as a puppet or, when as is nil, as the
+	// bridge account.
+	Pin(ctx context.Context, as *Puppet, id ids.RCMessage, on bool) error
 	// Usernames returns who is in a direct room that the bridge account is not in.
 	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
 	// Direct returns the direct room of a puppet and a user.

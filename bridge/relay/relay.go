@@ -36,10 +36,13 @@ const (
 	KindRCInvite  = "rc.invite"  // an invitation that waits until the past of a room is carried: invitee
 	KindRCDirect  = "rc.direct"  // somebody seems to write to a puppet in a direct room that is no portal: NewDirect
 	KindRCReact   = "rc.react"   // a message's reactions have changed: rocketchat.Message as it is now
+	KindRCPin     = "rc.pin"     // a message was pinned or taken off: rocketchat.Message as it is now
+	KindRCSecret  = "rc.secret"  // a message that is encrypted in Rocket.Chat: rocketchat.Message
 	KindMXMessage = "mx.message" // m.room.message
 	KindMXFile    = "mx.file"    // a file that follows later: m.room.message
 	KindMXRoom    = "mx.room"    // a state event about the room itself
 	KindMXSecret  = "mx.secret"  // m.room.encrypted, which cannot be read
+	KindMXCall    = "mx.call"    // somebody begins or joins a call
 	KindMXPoll    = "mx.poll"    // the beginning or the end of a poll
 	KindMXReact   = "mx.react"   // m.reaction
 	KindMXRedact  = "mx.redact"  // m.room.redaction
@@ -262,6 +265,12 @@ func (r *Relay) route(ctx context.Context, item queue.Item) ([]queue.Receipt, er
 		return nil, r.roomToRocketChat(ctx, item)
 	case KindMXSecret:
 		return nil, r.encryptedToRocketChat(ctx, item)
+	case KindRCPin:
+		return nil, r.pinToMatrix(ctx, item)
+	case KindRCSecret:
+		return nil, r.secretToMatrix(ctx, item)
+	case KindMXCall:
+		return r.callToRocketChat(ctx, item)
 	case KindMXPoll:
 		return r.pollToRocketChat(ctx, item)
 	case KindRCDirect:

@@ -26,6 +26,8 @@ func (r *Relay) roomToRocketChat(ctx context.Context, item queue.Item) error {
 		err = r.follow(ctx, p, ids.MXUser(e.Sender), ids.MXRoom(convert.StateText(content, "replacement_room")))
 	case stateEncryption:
 		err = r.encrypted(ctx, p)
+	case statePins:
+		err = r.pinsToRocketChat(ctx, p, e, content)
 	default:
 		err = r.changeRoom(ctx, p, e.Type, content)
 	}
@@ -247,10 +249,13 @@ func (r *Relay) move(ctx context.Context, p Portal, next ids.MXRoom, guest ids.M
 	}
 	join := func(who ids.MXUser) error {
 		err := r.MX.JoinVia(ctx, next, who, via)
-		if errors.Is(err, ErrForbidden) {
-			err = r.MX.Join(ctx, next, who, guest)
+		if !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
+			return err
 		}
-		return err
+		if err := r.MX.Invite(ctx, next, guest, who); err != nil {
+			return err
+		}
+		return r.MX.JoinVia(ctx, next, who, via)
 	}
 	p.MXRoom = next
 	if reader := r.reader(old); reader != guest && join(reader) != nil {

@@ -102,6 +102,16 @@ func (c *Client) React(ctx context.Context, id, emoji string, should bool) error
 	return c.post(ctx, "chat.react", map[string]any{"messageId": id, "emoji": emoji, "shouldReact": should}, nil)
 }
 
+// Pin calls POST chat.pinMessage, or chat.unPinMessage when on is false. The server
+// writes a system message ("message_pinned") when a message is pinned.
+func (c *Client) Pin(ctx context.Context, id string, on bool) error {
+	path := "chat.unPinMessage"
+	if on {
+		path = "chat.pinMessage"
+	}
+	return c.post(ctx, path, map[string]any{"messageId": id}, nil)
+}
+
 // Typing calls the method stream-notify-room over REST: it shows, or no longer
 // shows, that the caller is typing in a room, or in a thread of it unless thread
 // is "". name is the caller's username, or its display name where UI_Use_Real_Name

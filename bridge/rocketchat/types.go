@@ -143,6 +143,9 @@ type Message struct {
 	Mentions    []Mention           `json:"mentions,omitempty"`
 	Channels    []ChannelRef        `json:"channels,omitempty"`
 	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
+	Pinned      *bool               `json:"pinned,omitempty"`    // false once it was pinned and no longer is
+	PinnedAt    *Time               `json:"pinnedAt,omitempty"`
+	PinnedBy    *UserRef            `json:"pinnedBy,omitempty"`
 	Location    *Location           `json:"location,omitempty"`
 	Attachments []Attachment        `json:"attachments,omitempty"`
 	File        *File               `json:"file,omitempty"`  // the first file itself
