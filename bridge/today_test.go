@@ -175,7 +175,9 @@ func TestFeaturePublicChannels(t *testing.T) {
 	s.bob.Send(s.mxRoom, "hello square")
 	s.messageText("hello square")
 
-	ban := func(verb string) { s.api("alice", "rooms."+verb, map[string]any{"roomId": s.room, "username": s.puppet}) }
+	ban := func(verb string) {
+		s.api("alice", "rooms."+verb, map[string]any{"roomId": s.room, "username": s.puppet})
+	}
 	in := func() bool {
 		var out struct {
 			Rooms []string `json:"joined_rooms"`

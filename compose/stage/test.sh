@@ -12,7 +12,7 @@ set +a
 messages=${APPLIANCE_BURST:-200}
 . "$root/compose/stage/servers.sh"
 # These may not be skipped here: their needs are met.
-export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestWhatIsOnDiskIsWhatRuns,TestAttached,TestAnImageThatMovedInItsRegistryComesBackByDigest,TestTheContainersMoveToOtherAddresses,TestTheAdministratorOfSynapse,TestASecondProcessIsRefused,TestNothingIsLost,TestWhatIsUnderWay,TestAConversation,TestADirectMessage,TestARoom,TestFeature
+export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestWhatIsOnDiskIsWhatRuns,TestAttached,TestAnImageThatMovedInItsRegistryComesBackByDigest,TestTheContainersMoveToOtherAddresses,TestTheAdministratorOfSynapse,TestASecondProcessIsRefused,TestNothingIsLost,TestWhatIsUnderWay,TestAConversation,TestADirectMessage,TestARoom,TestRoomVersions,TestFeature
 
 say "the Go tests, with Dendrite and PostgreSQL beside them"
 go test -timeout 40m ./...
