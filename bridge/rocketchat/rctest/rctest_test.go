@@ -167,7 +167,8 @@ func TestSection0_1_StatusCodesOfRefusals(t *testing.T) {
 	if status != 401 || v["message"] != "You must be logged in to do this." || v["status"] != "error" {
 		t.Errorf("without a token: %d %v", status, v)
 	}
-	ada.refusedGet("rooms.adminRooms", 403, "User does not have the permissions required for this action [error-unauthorized]", "")
+	ada.refusedGet("rooms.adminRooms", 400, "error-not-authorized", "")
+	ada.refusedGet("settings", 403, "User does not have the permissions required for this action [error-unauthorized]", "")
 	if status, _, _ := ada.do("GET", "/api/v1/no.such", nil); status != 404 {
 		t.Errorf("an unknown endpoint answered %d", status)
 	}
@@ -413,7 +414,7 @@ func TestSection4_2_PostMessageJoinsAndOpensDMs(t *testing.T) {
 		t.Errorf("got %v, members %v", v, s.Members(rid))
 	}
 	bob.post("chat.postMessage", object{"channel": "@ada", "text": "psst"})
-	bob.refused("chat.postMessage", object{"channel": "#none", "text": "x"}, 400, "invalid-channel [invalid-channel]", "invalid-channel")
+	bob.refused("chat.postMessage", object{"channel": "#none", "text": "x"}, 400, "[invalid-channel]", "invalid-channel")
 }
 
 func TestSection4_3_EditDeleteReact(t *testing.T) {
@@ -583,17 +584,21 @@ func TestSection5_FilesAreUploadedInTwoStepsAndShownToMembersOnly(t *testing.T) 
 
 func TestSection3_5_AvatarsByUploadOnlyAndShownToWhoIsSignedIn(t *testing.T) {
 	_, ada, _ := people(t)
-	if status, v := ada.upload("/api/v1/users.setAvatar", "image", "me.png", "image/png", []byte("picture")); status != 200 {
+	if status, v := ada.upload("/api/v1/users.setAvatar", "image", "me.png", "image/png", paint(300, 150)); status != 200 {
 		t.Fatalf("%d %v", status, v)
 	}
 	if status, _, _ := ada.do("POST", "/api/v1/users.setAvatar", object{"avatarUrl": "http://10.0.0.1/a.png"}); status != 400 {
 		t.Errorf("by URL: %d (12.6.19)", status)
 	}
-	if got, _, _ := ada.do("GET", "/avatar/ada", nil); got != 403 {
-		t.Errorf("headers do not count, got %d", got)
+	if got, _, h := ada.do("GET", "/avatar/ada", nil); got != 200 || h.Get("Content-Type") != "image/svg+xml" {
+		t.Errorf("headers do not count, got %d %s", got, h.Get("Content-Type"))
 	}
-	if got, v, _ := ada.do("GET", "/avatar/ada?rc_uid="+ada.who.ID+"&rc_token="+ada.who.Token, nil); got != 200 || v["raw"] != "picture" {
-		t.Errorf("got %d %v", got, v)
+	got, v, h := ada.do("GET", "/avatar/ada?rc_uid="+ada.who.ID+"&rc_token="+ada.who.Token, nil)
+	if got != 200 || h.Get("Content-Type") != "image/png" {
+		t.Errorf("got %d %v", got, h)
+	}
+	if w, h := size(t, v["raw"].(string)); w != 200 || h != 200 {
+		t.Errorf("the avatar is %d by %d, want a square of 200", w, h)
 	}
 }
 
@@ -605,7 +610,7 @@ func TestSection6_2_RoomCreation(t *testing.T) {
 		t.Errorf("members %v", m)
 	}
 	ada.refused("groups.create", object{"name": "dev"}, 400, "A channel with name 'dev' exists [error-duplicate-channel-name]", "error-duplicate-channel-name")
-	ada.refused("channels.create", object{"name": "a b"}, 400, "'a b' is not a valid room name [error-invalid-room-name]", "error-invalid-room-name")
+	ada.refused("channels.create", object{"name": "a b"}, 400, "a b is not a valid room name. [error-invalid-room-name]", "error-invalid-room-name")
 	one := dig(ada.post("im.create", object{"username": "bob"}), "room", "rid")
 	if two := dig(bob.post("dm.create", object{"usernames": "ada"}), "room", "rid"); one != two {
 		t.Errorf("two DMs for the same people: %v %v", one, two)
@@ -650,7 +655,7 @@ func TestSection6_4_AnAdministratorDoesNotSeePrivateRooms(t *testing.T) {
 	id := s.Say(rid, "ada", "private")
 	root := admin(t, s)
 	root.refusedGet("rooms.info?roomId="+rid, 400, "not-allowed", "Not Allowed")
-	root.refusedGet("chat.getMessage?msgId="+id, 400, "", "")
+	root.refusedGet("chat.getMessage?msgId="+id, 400, "Not allowed [error-not-allowed]", "error-not-allowed")
 	if v := root.get("rooms.adminRooms?types[]=p"); dig(v, "rooms", 0, "_id") != rid {
 		t.Errorf("metadata: %v", v)
 	}
@@ -710,7 +715,7 @@ func TestSection9_PermissionsUpdateReplacesTheRoles(t *testing.T) {
 	s, ada, _ := people(t)
 	root := admin(t, s)
 	root.post("permissions.update", object{"permissions": []object{{"_id": "create-c", "roles": []string{"admin"}}}})
-	ada.refused("channels.create", object{"name": "x"}, 403, "User does not have the permissions required for this action [error-unauthorized]", "")
+	ada.refused("channels.create", object{"name": "x"}, 403, "unauthorized", "")
 	for _, p := range root.get("permissions.listAll")["update"].([]any) {
 		if dig(p, "_id") == "create-c" && jsonText(dig(p, "roles")) != `["admin"]` {
 			t.Errorf("got %v", p)
@@ -883,7 +888,7 @@ func TestSection7_1_MethodsAndPings(t *testing.T) {
 	d := client{t: t, s: s}.dial()
 	d.say(object{"msg": "ping", "id": "p1"})
 	d.until("pong", func(f object) bool { return f["msg"] == "pong" && f["id"] == "p1" })
-	if f := d.call("login", object{"resume": "no"}); dig(f, "error", "error") != 401.0 || dig(f, "error", "errorType") != "Meteor.Error" {
+	if f := d.call("login", object{"resume": "no"}); dig(f, "error", "error") != 401.0 || dig(f, "error", "reason") != "User not found" || dig(f, "error", "errorType") != "Meteor.Error" {
 		t.Errorf("got %v", f)
 	}
 	sum := sha256.Sum256([]byte("ada"))
@@ -931,6 +936,8 @@ func TestSection7_2_Streams(t *testing.T) {
 	if a := d.event("stream-room-messages", rid); dig(a, 0, "t") != "au" || dig(a, 0, "msg") != "bob" {
 		t.Errorf("got %v", a)
 	}
+	s.SetName("bob", "nobody hears of this")
+	s.Set("UI_Use_Real_Name", true)
 	s.SetName("bob", "Bobby")
 	if a := d.event("stream-notify-logged", "Users:NameChanged"); dig(a, 0, "name") != "Bobby" {
 		t.Errorf("got %v", a)

@@ -73,13 +73,13 @@ func login(c *call) (any, error) {
 	if token := c.body.str("resume"); token != "" {
 		u := c.e.resume(token)
 		if u == nil {
-			return nil, unauthorized()
+			return nil, c.e.unauthorized()
 		}
-		return c.loggedIn(u, token), nil
+		return c.loggedIn(c.e.update(users, u, Doc{"lastLogin": c.e.now()}), token), nil
 	}
 	u := c.e.loginUser(c.body)
 	if u == nil || !u.flag("active") || !passwordFits(u, c.body["password"]) {
-		return nil, unauthorized()
+		return nil, c.e.unauthorized()
 	}
 	if err := c.e.loginFactor(u, firstText(c.body.str("code"), c.r.Header.Get("x-2fa-code"))); err != nil {
 		return nil, err
@@ -89,13 +89,21 @@ func login(c *call) (any, error) {
 }
 
 func (c *call) loggedIn(u Doc, token string) answer {
-	return answer{status: http.StatusOK, body: Doc{"status": "success",
-		"data": Doc{"userId": u.id(), "authToken": token, "me": c.e.meView(u)}}}
+	return answer{status: http.StatusOK, body: c.e.envelope(Doc{"status": "success",
+		"data": Doc{"userId": u.id(), "authToken": token, "me": c.e.meView(u, true)}}, true)}
 }
 
-func unauthorized() *fault {
+func (e *Engine) unauthorized() *fault {
 	return &fault{status: http.StatusUnauthorized,
-		body: Doc{"success": false, "status": "error", "error": "Unauthorized", "message": "Unauthorized"}}
+		body: e.envelope(Doc{"status": "error", "error": "Unauthorized", "message": "Unauthorized"}, false)}
+}
+
+// envelope adds success to the answers about signing in, where the version does.
+func (e *Engine) envelope(d Doc, success bool) Doc {
+	if e.rel.refusesPlainly {
+		d["success"] = success
+	}
+	return d
 }
 
 // loginUser finds who wants to log in. TRAP (facts 1.1): in "user" a value with
@@ -144,7 +152,7 @@ func passwordFits(u Doc, password any) bool {
 func logout(c *call) (any, error) {
 	c.e.dropToken(c.user, c.token)
 	return answer{status: http.StatusOK,
-		body: Doc{"status": "success", "data": Doc{"message": "You've been logged out!"}}}, nil
+		body: c.e.envelope(Doc{"status": "success", "data": Doc{"message": "You've been logged out!"}}, true)}, nil
 }
 
 func (e *Engine) dropToken(u Doc, token string) {
@@ -154,25 +162,30 @@ func (e *Engine) dropToken(u Doc, token string) {
 }
 
 // me is GET me.
-func me(c *call) (any, error) { return c.e.meView(c.user), nil }
+func me(c *call) (any, error) { return c.e.meView(c.user, false), nil }
 
-// createToken is POST users.createToken as 8.x has it (facts 1.5).
+// createToken is POST users.createToken (facts 1.5). Before 8.0 the secret is
+// ignored; in 8.3 it is all that counts; since 8.6 the permission counts too.
 func createToken(c *call) (any, error) {
-	refused := meteorError("error-not-authorized", "Not authorized")
-	id := c.body.str("userId")
-	secret := c.e.env.createTokenSecret
-	if secret == "" || c.body.str("secret") != secret {
+	e, refused := c.e, meteorError("error-not-authorized", "Not authorized")
+	if !e.rel.secretCounts {
+		refused = refused.in("createToken")
+	} else if !c.body.has("secret") || !c.body.has("userId") {
+		return nil, meteorError("invalid-params", "must have required property 'secret'")
+	}
+	if secret := e.env.createTokenSecret; e.rel.secretCounts && (secret == "" || c.body.str("secret") != secret) {
 		return nil, refused
 	}
-	if id != c.user.id() && !c.e.may(c.user, "user-generate-access-token", "") {
+	u, err := c.target(c.body)
+	if err != nil {
+		return nil, err
+	}
+	free := e.rel.allTokensPermitted || e.rel.secretCounts && u.id() == c.user.id()
+	if !free && !e.may(c.user, "user-generate-access-token", "") {
 		return nil, refused
 	}
-	u := c.e.user(id)
-	if u == nil {
-		return nil, meteorError("error-invalid-user", "Invalid user")
-	}
-	token, _ := c.e.addToken(u)
-	return Doc{"data": Doc{"userId": id, "authToken": token}}, nil
+	token, _ := e.addToken(u)
+	return Doc{"data": Doc{"userId": u.id(), "authToken": token}}, nil
 }
 
 // Personal access tokens (facts 1.3).

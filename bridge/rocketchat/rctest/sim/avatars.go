@@ -1,11 +1,14 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"html"
+	"image"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -40,12 +43,46 @@ func setAvatar(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.update(users, u, Doc{"avatarETag": etag, "avatarOrigin": "rest"})
 	e.emit("stream-notify-logged", "updateAvatar", "", Doc{"username": u.str("username"), "etag": etag})
+	e.noteAvatar(u.id(), etag)
 	return Doc{}, nil
 }
 
+// etagDelay is how long after updateAvatar some versions store a user's etag.
+const etagDelay = 500 * time.Millisecond
+
+// noteAvatar stores the etag, some versions only after they have told of it.
+func (e *Engine) noteAvatar(uid, etag string) {
+	changes := Doc{"avatarETag": etag, "avatarOrigin": "rest"}
+	if !e.rel.lateAvatarETag {
+		e.update(users, e.user(uid), changes)
+		return
+	}
+	e.wg.Go(func() {
+		select {
+		case <-time.After(etagDelay):
+		case <-e.ctx.Done():
+		}
+		e.locked(func() {
+			if u := e.user(uid); u != nil {
+				e.update(users, u, changes)
+			}
+		})
+	})
+}
+
+// storeAvatar keeps a picture as a square of Accounts_AvatarSize.
 func (e *Engine) storeAvatar(name, kind string, data []byte) (etag string, err error) {
+	picture, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return "", meteorError("ufs: cannot upload file", "Error: pngload: libspng read error")
+	}
+	if e.settingOn("Accounts_AvatarResize") {
+		data = encodedPicture(squared(picture, e.settingNum("Accounts_AvatarSize")), kind)
+		if kind != "image/jpeg" {
+			kind = "image/png"
+		}
+	}
 	etag = newID()
 	if err := e.blobs.put("avatar-"+etag, data); err != nil {
 		return "", err
@@ -57,7 +94,7 @@ func (e *Engine) storeAvatar(name, kind string, data []byte) (etag string, err e
 // resetAvatar is POST users.resetAvatar.
 func resetAvatar(c *call) (any, error) {
 	u := c.user
-	if c.body.has("userId") || c.body.has("username") || c.body.has("user") {
+	if c.body.has("userId") || c.body.has("username") {
 		other, err := c.target(c.body)
 		if err != nil {
 			return nil, err
@@ -93,7 +130,7 @@ func (e *Engine) setRoomAvatar(u, r Doc, uri string) error {
 	if err != nil {
 		return err
 	}
-	e.setRoom(r.id(), Doc{"avatarETag": etag})
+	e.setRoom(r.id(), Doc{"avatarETag": etag, "avatarOrigin": "upload"})
 	e.systemMessage(e.room(r.id()), "room_changed_avatar", "", u, nil)
 	e.emit("stream-notify-logged", "updateAvatar", "", Doc{"rid": r.id(), "etag": etag})
 	return nil
@@ -101,20 +138,25 @@ func (e *Engine) setRoomAvatar(u, r Doc, uri string) error {
 
 // avatarPage is GET /avatar/:username and /avatar/room/:rid. While
 // Accounts_AvatarBlockUnauthenticatedAccess is on it wants rc_uid and rc_token in
-// query or cookies; headers do not count (facts 3.5).
+// query or cookies; headers do not count (facts 3.5). Who may not see a picture gets
+// a letter, as for who has none.
 func (e *Engine) avatarPage(c *call, name string) answer {
-	if e.settingOn("Accounts_AvatarBlockUnauthenticatedAccess") && c.visitor(false) == nil {
-		return answer{status: http.StatusForbidden, raw: []byte("Forbidden")}
-	}
 	key, label := name, name
 	if rid, ok := strings.CutPrefix(name, "room/"); ok {
 		key, label = "room-"+rid, firstText(e.room(rid).str("name"), "?")
+	}
+	if e.settingOn("Accounts_AvatarBlockUnauthenticatedAccess") && c.visitor(false) == nil {
+		key = ""
 	}
 	if a := e.get(avatars, key); a != nil {
 		if data, err := e.blobs.get("avatar-" + a.str("etag")); err == nil && data != nil {
 			return answer{status: http.StatusOK, raw: data, header: http.Header{"Content-Type": {a.str("type")}, "Etag": {a.str("etag")}}}
 		}
 	}
+	return svgAnswer(label)
+}
+
+func svgAnswer(label string) answer {
 	return answer{status: http.StatusOK, raw: []byte(initialsSVG(label)), header: http.Header{"Content-Type": {"image/svg+xml"}}}
 }
 

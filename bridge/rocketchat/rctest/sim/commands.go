@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"strings"
 )
 
@@ -73,7 +74,7 @@ func commandsRun(c *call) (any, error) {
 	}
 	r := c.e.room(c.body.str("roomId"))
 	if !c.e.canRead(r, c.user) {
-		return nil, forbidden()
+		return nil, c.e.forbidden()
 	}
 	if id := c.body.str("tmid"); id != "" && c.e.message(id).str("rid") != r.id() {
 		return nil, textError("Invalid thread.")
@@ -103,8 +104,11 @@ func ddpSlash(m *method) (any, error) {
 		return nil, err
 	}
 	v, err := m.e.runCommand(m.user, r, d.str("cmd"), strings.TrimSpace(d.str("params")), d.doc("msg").str("tmid"))
-	if err != nil || v == nil {
+	if err != nil {
 		return nil, err
+	}
+	if v == nil {
+		return json.RawMessage("null"), nil
 	}
 	return v, nil
 }

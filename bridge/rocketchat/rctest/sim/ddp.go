@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"sync"
@@ -335,11 +334,13 @@ func methodCall(c *call) (any, error) {
 	v, err := m.call()
 	if err != nil {
 		result["error"] = asFault(err).ddp()
+		if c.e.rel.failedCallIsOK {
+			return Doc{"message": string(ejson(result))}, nil
+		}
 		return nil, &fault{status: http.StatusBadRequest, body: Doc{"message": string(ejson(result)), "success": false}}
 	}
-	if v == nil {
-		v = json.RawMessage("null")
+	if v != nil {
+		result["result"] = v
 	}
-	result["result"] = v
 	return Doc{"message": string(ejson(result))}, nil
 }

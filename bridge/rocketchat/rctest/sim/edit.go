@@ -25,10 +25,10 @@ func chatUpdate(c *call) (any, error) {
 func (e *Engine) mayEdit(u, m Doc) error {
 	own := m.doc("u").id() == u.id()
 	if !e.may(u, "edit-message", m.str("rid")) && !(own && e.settingOn("Message_AllowEditing")) {
-		return meteorError("error-action-not-allowed", "Message editing not allowed").with(Doc{"action": "Message_editing"})
+		return meteorError("error-action-not-allowed", "Message editing not allowed").with(Doc{"method": "updateMessage", "action": "Message_editing"})
 	}
 	if isSystemType(m.str("t")) {
-		return meteorError("error-action-not-allowed", "Message editing not allowed").with(Doc{"action": "Message_editing"})
+		return meteorError("error-action-not-allowed", "Message editing not allowed").with(Doc{"method": "updateMessage", "action": "Message_editing"})
 	}
 	if e.tooLate(u, m, "Message_AllowEditing_BlockEditInMinutes") {
 		return meteorError("error-message-editing-blocked", "Message editing is blocked")
@@ -50,12 +50,12 @@ func (e *Engine) edit(by, m Doc, text string, preview any) Doc {
 	if e.settingOn("Message_KeepHistory") {
 		e.put(messages, m.with(Doc{"_id": newID(), "_hidden": true, "parent": m.id()}))
 	}
-	changes := Doc{"msg": text, "editedAt": e.now(), "editedBy": by.only("_id", "username"), "urls": nil}
+	changes := Doc{"msg": text, "editedAt": e.now(), "editedBy": by.only("_id", "username"), "urls": []any{}}
 	if l := m.docs("attachments"); m.has("file") && len(l) > 0 && l[0].has("description") {
 		changes["attachments"] = append([]any{l[0].with(Doc{"description": text})}, anyList(l[1:])...)
 		delete(changes, "msg")
 	}
-	if l := urlsIn(text, preview); len(l) > 0 {
+	if l := e.urlsIn(text, preview); len(l) > 0 {
 		changes["urls"] = l
 	}
 	author := e.user(m.doc("u").id())
@@ -96,7 +96,7 @@ func chatDelete(c *call) (any, error) {
 		return nil, err
 	}
 	c.e.deleteMessage(m, as)
-	return Doc{"_id": m.id(), "ts": c.e.now().UnixMilli(), "message": m.only("_id", "rid", "u")}, nil
+	return Doc{"_id": m.id(), "ts": millis(c.e.now()), "message": m.only("_id", "rid", "u")}, nil
 }
 
 // mayDelete: a plain bot cannot delete its own message, a user can (12.6.23).
@@ -107,7 +107,7 @@ func (e *Engine) mayDelete(u, m Doc) error {
 	}
 	own := m.doc("u").id() == u.id() && e.may(u, "delete-own-message", "")
 	if !e.settingOn("Message_AllowDeleting") || !own && !e.may(u, "delete-message", rid) {
-		return meteorError("error-action-not-allowed", "Not allowed").with(Doc{"action": "Delete_message"})
+		return meteorError("error-action-not-allowed", "Not allowed")
 	}
 	if e.tooLate(u, m, "Message_AllowDeleting_BlockDeleteInMinutes") {
 		return meteorError("error-message-deleting-blocked", "Message deleting is blocked")
@@ -119,8 +119,8 @@ func (e *Engine) mayDelete(u, m Doc) error {
 // for good: an event on stream-notify-room only (facts 4.8).
 func (e *Engine) deleteMessage(m, by Doc) {
 	if e.settingOn("Message_ShowDeletedStatus") || m.num("tcount") > 0 {
-		gone := e.update(messages, m, Doc{"t": "rm", "msg": "", "attachments": nil, "file": nil, "files": nil, "urls": nil,
-			"mentions": nil, "channels": nil, "reactions": nil, "editedAt": e.now(), "editedBy": by.only("_id", "username")})
+		gone := e.update(messages, m, Doc{"t": "rm", "msg": "", "md": nil, "attachments": []any{}, "file": nil, "files": nil, "urls": []any{},
+			"mentions": []any{}, "channels": []any{}, "reactions": Doc{}, "editedAt": e.now(), "editedBy": by.only("_id", "username")})
 		e.refreshLast(gone)
 		e.emitMessage(gone)
 		return
@@ -175,7 +175,7 @@ func (e *Engine) messageWithFile(fileID string) Doc {
 func chatReact(c *call) (any, error) {
 	m := c.e.message(c.body.str("messageId"))
 	if m == nil {
-		return nil, meteorError("error-message-not-found", "The message provided does not exist.")
+		return nil, meteorError("error-message-not-found", "The provided \"messageId\" does not match any existing message.")
 	}
 	emoji := firstText(c.body.str("emoji"), c.body.str("reaction"))
 	if emoji == "" {
@@ -193,11 +193,11 @@ func chatReact(c *call) (any, error) {
 
 func (e *Engine) react(u, m Doc, emoji string, should *bool) error {
 	if !e.knownEmoji(strings.Trim(emoji, ":")) {
-		return meteorError("error-not-allowed", "Invalid emoji provided.")
+		return meteorError("error-not-allowed", "Invalid emoji provided.").in("setReaction")
 	}
 	r := e.room(m.str("rid"))
 	if !e.canRead(r, u) {
-		return meteorError("error-not-allowed", "Not allowed")
+		return notAllowed("setReaction")
 	}
 	if r.flag("ro") && !r.flag("reactWhenReadOnly") && !e.may(u, "post-readonly", r.id()) {
 		return textError("You can't send messages because the room is readonly.")
@@ -219,15 +219,13 @@ func (e *Engine) react(u, m Doc, emoji string, should *bool) error {
 // toggled returns the reactions after one person's change; nil when none is left.
 func toggled(reactions Doc, emoji string, u Doc, on bool) any {
 	entry := reactions.doc(emoji)
-	usernames, names := entry.strs("usernames"), entry.strs("names")
+	usernames := removeFrom(entry.strs("usernames"), u.str("username"))
 	if on {
-		usernames, names = addTo(usernames, u.str("username")), append(slices.Clone(names), firstText(u.str("name"), u.str("username")))
-	} else {
-		usernames, names = removeFrom(usernames, u.str("username")), removeFrom(names, firstText(u.str("name"), u.str("username")))
+		usernames = append(usernames, u.str("username"))
 	}
 	var v any
 	if len(usernames) > 0 {
-		v = Doc{"usernames": usernames, "names": names}
+		v = Doc{"usernames": usernames}
 	}
 	if all := reactions.with(Doc{emoji: v}); len(all) > 0 {
 		return all

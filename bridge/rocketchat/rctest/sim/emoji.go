@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"bytes"
 	_ "embed"
+	"image"
 	"net/http"
 	"slices"
 	"strings"
@@ -62,8 +64,12 @@ func emojiCreate(c *call) (any, error) {
 	if !ok {
 		return nil, meteorError("error-invalid-file-type", "Invalid file type")
 	}
+	picture, _, err := image.Decode(bytes.NewReader(c.file.data))
+	if err != nil {
+		return nil, meteorError("ufs: cannot upload file", "Error: pngload: libspng read error")
+	}
 	etag := newID()
-	if err := e.blobs.put("emoji-"+etag, c.file.data); err != nil {
+	if err := e.blobs.put("emoji-"+etag, encodedPicture(fitted(picture, emojiSize), kind)); err != nil {
 		return nil, err
 	}
 	aliases := []any{}
@@ -72,13 +78,17 @@ func emojiCreate(c *call) (any, error) {
 			aliases = append(aliases, a)
 		}
 	}
-	d := Doc{"_id": newID(), "name": name, "aliases": aliases, "extension": ext, "etag": etag, "type": kind, "_updatedAt": e.now()}
+	d := Doc{"_id": newObjectID(), "name": name, "aliases": aliases, "extension": ext, "etag": etag, "type": kind, "_updatedAt": e.now()}
 	e.put(customEmojis, d)
 	e.emit("stream-notify-logged", "updateEmojiCustom", "", Doc{"emojiData": d})
 	return Doc{}, nil
 }
 
-// emojiPage is GET /emoji-custom/:name.:extension, for everybody.
+// emojiSize is the larger side of a custom emoji, in points.
+const emojiSize = 128
+
+// emojiPage is GET /emoji-custom/:name.:extension, for everybody; an unknown one is a
+// letter.
 func (e *Engine) emojiPage(file string) answer {
 	name, _, _ := strings.Cut(file, ".")
 	if d := e.customEmoji(name); d != nil {
@@ -86,5 +96,16 @@ func (e *Engine) emojiPage(file string) answer {
 			return answer{status: http.StatusOK, raw: data, header: http.Header{"Content-Type": {d.str("type")}}}
 		}
 	}
-	return answer{status: http.StatusNotFound, raw: []byte{}}
+	return svgAnswer(file)
+}
+
+// emojiDelete is POST emoji-custom.delete.
+func emojiDelete(c *call) (any, error) {
+	d := c.e.get(customEmojis, c.body.str("emojiId"))
+	if d == nil {
+		return nil, meteorError("Custom_Emoji_Error_Invalid_Emoji", "Invalid emoji").in("deleteEmojiCustom")
+	}
+	c.e.remove(customEmojis, d.id())
+	c.e.emit("stream-notify-logged", "deleteEmojiCustom", "", Doc{"emojiData": d})
+	return Doc{}, nil
 }

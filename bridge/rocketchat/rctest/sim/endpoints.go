@@ -29,6 +29,9 @@ func anonymous(ep *endpoint)    { ep.anonymous = true }
 func secondFactor(ep *endpoint) { ep.twoFactor = true }
 func unlimited(ep *endpoint)    { ep.unlimited = true }
 
+// in adds an endpoint only to versions that have it.
+func in(has func(release) bool) option { return func(ep *endpoint) { ep.exists = has } }
+
 func needs(perm ...string) option { return func(ep *endpoint) { ep.perms = perm } }
 
 func limited(calls int, per time.Duration) option {
@@ -80,7 +83,7 @@ func addAuthRoutes() {
 	post("logout", "*", logout)
 	get("logout", "*", logout) // older clients
 	get("me", "fields", me)
-	post("users.createToken", "userId!:s secret!:s", createToken)
+	post("users.createToken", "userId:s username:s user:s secret:s", createToken)
 	post("users.generatePersonalAccessToken", "tokenName!:s bypassTwoFactor:b", patGenerate, secondFactor)
 	post("users.regeneratePersonalAccessToken", "tokenName!:s", patRegenerate, secondFactor)
 	post("users.removePersonalAccessToken", "tokenName!:s", patRemove, secondFactor)
@@ -113,7 +116,8 @@ func addUserRoutes() {
 
 func addSettingRoutes() {
 	get("settings", "includeDefaults"+paging, settingsList, needs("view-privileged-setting"))
-	post("settings", "settings!:l", settingsBulk, needs("edit-privileged-setting"), secondFactor, func(ep *endpoint) { ep.strict2FA = true })
+	post("settings", "settings!:l", settingsBulk, needs("edit-privileged-setting"), secondFactor, func(ep *endpoint) { ep.strict2FA = true },
+		in(func(r release) bool { return r.bulkSettings }))
 	get("settings/:_id", "", settingsGet, needs("view-privileged-setting"))
 	post("settings/:_id", "value!|value! editor|execute!", settingsSet, needs("edit-privileged-setting"), secondFactor)
 	get("settings.public", "_id"+paging, settingsPublic, anonymous)
@@ -183,6 +187,7 @@ func addDirectRoutes() {
 }
 
 func addRoomRoutes() {
+	bans := func(r release) bool { return r.canBan }
 	get("rooms.info", "roomId! fields|roomName! fields", roomInfo)
 	get("rooms.get", "updatedSince fields", roomsGet)
 	post("rooms.saveRoomSettings", "rid!:s roomName:s roomTopic:s roomAnnouncement:s roomDescription:s roomAvatar:s "+
@@ -194,8 +199,9 @@ func addRoomRoutes() {
 	get("rooms.isMember", either("userId username"), isMember)
 	get("rooms.membersOrderedByRole", either("filter status"+paging), membersByRole)
 	get("rooms.roles", "rid!|roomId!", rolesOfRoom)
-	get("rooms.adminRooms", "types filter"+paging, adminRooms, needs("view-room-administration"))
-	get("rooms.adminRooms.getRoom", "rid!", adminRoom, needs("view-room-administration"))
+	get("rooms.adminRooms", "types filter"+paging, adminRooms)
+	get("rooms.adminRooms.getRoom", "rid!", adminRoom)
+	post("rooms.delete", "roomId!:s", roomsDelete)
 	post("rooms.createDiscussion", "prid!:s t_name!:s pmid:s users:l reply:s topic:s encrypted:b", discussionCreate)
 	post("rooms.media/:rid", "*", media)
 	post("rooms.mediaConfirm/:rid/:fileId", "msg:s tmid:s description:s fileName:s alias:s avatar:s emoji:s groupable:b "+
@@ -203,9 +209,9 @@ func addRoomRoutes() {
 	post("rooms.changeArchivationState", "rid!:s action!:s", changeArchivation)
 	post("rooms.muteUser", either("userId:s username:s"), roomMute(true))
 	post("rooms.unmuteUser", either("userId:s username:s"), roomMute(false))
-	post("rooms.banUser", either("userId:s username:s"), roomBan(true))
-	post("rooms.unbanUser", either("userId:s username:s"), roomBan(false))
-	get("rooms.bannedUsers", either(paging), bannedUsers)
+	post("rooms.banUser", either("userId:s username:s"), roomBan(true), in(bans))
+	post("rooms.unbanUser", either("userId:s username:s"), roomBan(false), in(bans))
+	get("rooms.bannedUsers", either(paging), bannedUsers, in(bans))
 	get("subscriptions.get", "updatedSince", subsGet)
 	get("subscriptions.getOne", "roomId!", subsGetOne)
 	post("subscriptions.read", "rid!:s readThreads:b|roomId!:s readThreads:b", subsRead)
@@ -244,8 +250,10 @@ func addOtherRoutes() {
 	get("integrations.list", "name type"+paging, integrationList, needs("manage-outgoing-integrations"))
 	get("integrations.get", "integrationId! createdBy", integrationGet, needs("manage-outgoing-integrations"))
 	post("integrations.update", "integrationId!:s "+integrationShape, integrationUpdate, func(ep *endpoint) { ep.method = "PUT" })
+	get("integrations.history", "id!"+paging, integrationHistory, needs("manage-outgoing-integrations"))
 	post("integrations.remove", "type!:s integrationId!:s", integrationRemove, needs("manage-outgoing-integrations"))
 	get("emoji-custom.list", "updatedSince query", emojiList)
+	post("emoji-custom.delete", "emojiId!:s", emojiDelete, needs("manage-emoji"))
 	post("emoji-custom.create", "name:s aliases:s", emojiCreate, needs("manage-emoji"))
 	get("spotlight", "query!", spotlight)
 	get("directory", "text type workspace"+paging, directory)

@@ -86,8 +86,12 @@ func (e *Engine) seed() error {
 			"status": "online", "active": true, "roles": []string{"bot"}, "createdAt": e.now()})
 	}
 	if e.room("GENERAL") == nil {
-		e.put(rooms, Doc{"_id": "GENERAL", "t": "c", "name": "general", "fname": "general", "default": true,
-			"ts": e.now(), "msgs": 0, "usersCount": 0, "u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}})
+		own := Doc{"fname": "general"}
+		if e.rel.roomFields {
+			own = Doc{"usernames": []string{}}
+		}
+		e.put(rooms, own.with(Doc{"_id": "GENERAL", "t": "c", "name": "general", "default": true,
+			"ts": e.now(), "msgs": 0, "usersCount": 0, "u": Doc{"_id": "rocket.cat", "username": "rocket.cat", "name": "Rocket.Cat"}}))
 	}
 	e.seedAdmin()
 	e.seedTestUser()
@@ -125,7 +129,7 @@ func (e *Engine) firstAdmin() Doc {
 	if name == "" || e.usernameProblem(name) != nil {
 		name = "admin"
 	}
-	u := Doc{"_id": newID(), "username": name, "name": firstText(e.env.adminFull, "Administrator"), "type": "user",
+	u := Doc{"_id": newObjectID(), "username": name, "avatarOrigin": "none", "statusDefault": "online", "utcOffset": 0, "name": firstText(e.env.adminFull, "Administrator"), "type": "user",
 		"active": true, "status": "offline", "roles": []string{"admin"}, "createdAt": e.now(),
 		"services": Doc{"password": Doc{"digest": digest(e.env.adminPass)}}}
 	if e.env.adminEmail != "" {
@@ -167,6 +171,9 @@ func (e *Engine) seedInitialUser() error {
 	}
 	if e.user(u.id()) != nil {
 		return nil
+	}
+	if !u.has("createdAt") {
+		u = u.with(Doc{"createdAt": e.now()})
 	}
 	e.joinDefaults(e.put(users, u))
 	return nil

@@ -11,7 +11,8 @@ type fault struct {
 	code    string // Meteor error code; empty for a plain Error
 	text    string
 	details Doc
-	body    Doc // the whole body, where the envelope is another one
+	body    Doc    // the whole body, where the envelope is another one
+	page    string // HTML instead of JSON
 }
 
 func (f *fault) Error() string {
@@ -34,9 +35,25 @@ func (f *fault) with(details Doc) *fault { f.details = details; return f }
 // textError is a plain Error: free text and no code (facts 0.1, 12.6.33).
 func textError(text string) *fault { return &fault{status: http.StatusBadRequest, text: text} }
 
-func forbidden() *fault { return &fault{status: http.StatusForbidden, text: "forbidden"} }
+func (e *Engine) forbidden() *fault {
+	return &fault{status: http.StatusForbidden, text: e.rel.forbiddenText}
+}
 
-func notFound(text string) *fault { return &fault{status: http.StatusNotFound, text: text} }
+// unauthorizedCall is the refusal of the few endpoints that ask for a permission
+// themselves and say no more.
+func unauthorizedCall() *fault { return &fault{status: http.StatusForbidden, text: "unauthorized"} }
+
+// in adds the name of the method that failed, as most methods do.
+func (f *fault) in(method string) *fault {
+	d := Doc{"method": method}
+	f.details = d.with(f.details)
+	return f
+}
+
+// notAllowed is the refusal of most methods.
+func notAllowed(method string) *fault {
+	return meteorError("error-not-allowed", "Not allowed").in(method)
+}
 
 // noPermission is the refusal of an endpoint's own permission check.
 func noPermission() *fault {
@@ -44,9 +61,13 @@ func noPermission() *fault {
 		text: "User does not have the permissions required for this action [error-unauthorized]"}
 }
 
-func notLoggedIn() *fault {
-	return &fault{status: http.StatusUnauthorized,
-		body: Doc{"success": false, "status": "error", "message": "You must be logged in to do this."}}
+func (e *Engine) notLoggedIn() *fault {
+	const text = "You must be logged in to do this."
+	body := Doc{"status": "error", "message": text}
+	if e.rel.refusesPlainly {
+		body = body.with(Doc{"success": false, "error": text})
+	}
+	return &fault{status: http.StatusUnauthorized, body: body}
 }
 
 // rest is the answer body of a fault.
@@ -71,8 +92,8 @@ func (f *fault) ddp() Doc {
 			"message": "Internal server error [500]", "errorType": "Meteor.Error"}
 	}
 	d := Doc{"isClientSafe": true, "error": f.code, "reason": f.text, "message": f.Error(), "errorType": "Meteor.Error"}
-	if n, err := strconv.Atoi(f.code); err == nil {
-		d["error"] = n
+	if n, err := strconv.Atoi(f.code); err == nil && n != 404 {
+		d["error"] = n // these are numbers in Meteor's own errors
 	}
 	if f.details != nil {
 		d["details"] = f.details

@@ -2,10 +2,9 @@ package sim
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"image"
-	_ "image/gif" // sizes of uploaded pictures
-	_ "image/jpeg"
-	_ "image/png"
 	"mime"
 	"net/http"
 	"net/url"
@@ -19,7 +18,7 @@ func media(c *call) (any, error) {
 	e := c.e
 	r := e.room(c.path[0])
 	if !e.canRead(r, c.user) {
-		return nil, forbidden()
+		return nil, e.forbidden()
 	}
 	if c.file == nil || c.file.field != "file" {
 		return nil, meteorError("error-no-file-uploaded", "No file uploaded")
@@ -27,22 +26,23 @@ func media(c *call) (any, error) {
 	if err := e.fileProblem(c.file); err != nil {
 		return nil, err
 	}
-	id := newID()
+	id := newObjectID()
 	if err := e.blobs.put(id, c.file.data); err != nil {
 		return nil, err
 	}
 	name := c.file.name
 	link := "/file-upload/" + id + "/" + url.PathEscape(name)
 	e.put(uploads, Doc{"_id": id, "rid": r.id(), "userId": c.user.id(), "name": name, "type": c.file.contentType(),
-		"size": len(c.file.data), "uploadedAt": e.now(), "store": "GridFS:Uploads", "complete": true, "path": link})
+		"size": len(c.file.data), "uploadedAt": e.now(), "format": pictureFormat(c.file.data), "store": "GridFS:Uploads", "complete": true, "path": link})
 	return Doc{"file": Doc{"_id": id, "url": link}}, nil
 }
 
 func (f *upload) contentType() string {
-	if f.kind != "" && f.kind != "application/octet-stream" {
+	byName, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(f.name)), ";")
+	if extensions, err := mime.ExtensionsByType(f.kind); err == nil && len(extensions) > 0 && f.kind != "application/octet-stream" {
 		return f.kind
 	}
-	return firstText(mime.TypeByExtension(path.Ext(f.name)), "application/octet-stream")
+	return firstText(byName, "application/octet-stream")
 }
 
 func (e *Engine) fileProblem(f *upload) error {
@@ -50,16 +50,18 @@ func (e *Engine) fileProblem(f *upload) error {
 	white := e.settingWords("FileUpload_MediaTypeWhiteList")
 	limit := e.settingNum("FileUpload_MaxFileSize")
 	switch {
+	case len(f.data) == 0:
+		return meteorError("file-too-small", "File size (size = 0) is too small (min = 1)")
 	case !e.settingOn("FileUpload_Enabled"):
 		return meteorError("error-file-upload-disabled", "File upload is disabled")
 	case limit >= 0 && len(f.data) > limit:
 		return meteorError("error-file-too-large", "File is too large")
 	case slices.Contains(e.settingWords("FileUpload_MediaTypeBlackList"), kind):
-		return meteorError("error-invalid-file-type", "File type is not accepted")
+		return meteorError("error-invalid-file-type", "File type is not accepted.")
 	case len(white) > 0 && !slices.ContainsFunc(white, func(w string) bool {
 		return w == kind || strings.HasSuffix(w, "/*") && strings.HasPrefix(kind, strings.TrimSuffix(w, "*"))
 	}):
-		return meteorError("error-invalid-file-type", "File type is not accepted")
+		return meteorError("error-invalid-file-type", "File type is not accepted.")
 	}
 	return nil
 }
@@ -70,10 +72,13 @@ func mediaConfirm(c *call) (any, error) {
 	e := c.e
 	r, f := e.room(c.path[0]), e.get(uploads, c.path[1])
 	if !e.canRead(r, c.user) {
-		return nil, forbidden()
+		return nil, e.forbidden()
 	}
 	if f == nil || f.str("userId") != c.user.id() || f.str("rid") != r.id() {
 		return nil, meteorError("invalid-file", "")
+	}
+	if c.body.has("fileName") && e.rel.noFileName {
+		return nil, textError("Match error: Failed Match.OneOf, Match.Maybe or Match.Optional validation")
 	}
 	if n := c.body.str("fileName"); n != "" {
 		f = e.update(uploads, f, Doc{"name": n})
@@ -82,33 +87,47 @@ func mediaConfirm(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := f.only("name", "type", "size").with(Doc{"_id": f.id()})
+	file := e.fileOf(f)
 	m := c.body.only("msg", "tmid", "alias", "avatar", "emoji", "groupable").with(Doc{"rid": r.id(), "file": file,
-		"files": files(file, att), "attachments": []any{att}})
+		"files": e.files(file, att), "attachments": []any{att}})
 	if err := firstError(e.mayPost(c.user, r), e.messageProblem(c.user, r, m)); err != nil {
 		return nil, err
 	}
 	sent := e.insertMessage(c.user, r, m)
-	return Doc{"message": sent}, nil
+	return Doc{"message": sent.without("mentions", "channels")}, nil
 }
 
-// files lists the original and, for a picture, its thumbnail (facts 5.2).
-func files(file, att Doc) []any {
+// fileOf is how a message names an upload.
+func (e *Engine) fileOf(f Doc) Doc {
+	d := f.only("name", "type", "size").with(Doc{"_id": f.id(), "format": f.str("format")})
+	if e.rel.fileGroups {
+		d["typeGroup"], _, _ = strings.Cut(f.str("type"), "/")
+	}
+	return d
+}
+
+// files lists the original and, for a picture that has one, its thumbnail (facts 5.2).
+func (e *Engine) files(file, att Doc) []any {
 	l := []any{file}
-	if thumb := att.str("image_url"); thumb != "" {
-		id, _, _ := strings.Cut(strings.TrimPrefix(thumb, "/file-upload/"), "/")
-		l = append(l, file.with(Doc{"_id": id, "name": "thumb-" + file.str("name")}))
+	id, _, _ := strings.Cut(strings.TrimPrefix(att.str("image_url"), "/file-upload/"), "/")
+	if thumb := e.get(uploads, id); thumb != nil && id != file.id() {
+		l = append(l, e.fileOf(thumb))
 	}
 	return l
 }
 
-// attachment describes a file (facts 5.2). image_url is a thumbnail; title_link is
-// the original.
+// attachment describes a file (facts 5.2). image_url is a thumbnail where the
+// picture is large; title_link is the original.
 func (e *Engine) attachment(f Doc, description string) (Doc, error) {
 	link := f.str("path")
 	a := Doc{"type": "file", "title": f.str("name"), "title_link": link, "title_link_download": true}
 	if description != "" {
-		a["description"] = description
+		a["description"], a["descriptionMd"] = description, parsedText(description)
+	} else if e.rel.fileGroups {
+		a["description"] = json.RawMessage("null")
+	}
+	if e.rel.fileGroups {
+		a["fileId"] = f.id()
 	}
 	switch kind, _, _ := strings.Cut(f.str("type"), "/"); kind {
 	case "image":
@@ -116,28 +135,41 @@ func (e *Engine) attachment(f Doc, description string) (Doc, error) {
 	case "audio", "video":
 		a[kind+"_url"], a[kind+"_type"], a[kind+"_size"] = link, f["type"], f["size"]
 	default:
-		a["format"] = strings.TrimPrefix(path.Ext(f.str("name")), ".")
+		a["format"] = strings.ToUpper(strings.TrimPrefix(path.Ext(f.str("name")), "."))
 		a["size"] = f["size"]
 	}
 	return a, nil
 }
 
+// imageAttachment adds what is known of a picture. One of more than 480 points has a
+// thumbnail, and the dimensions are then the thumbnail's.
 func (e *Engine) imageAttachment(a, f Doc) (Doc, error) {
 	data, err := e.blobs.get(f.id())
 	if err != nil {
 		return nil, err
 	}
-	thumb := newID()
-	if err := e.blobs.put(thumb, data); err != nil {
+	a["image_url"], a["image_type"], a["image_size"] = f["path"], f["type"], f["size"]
+	picture, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return a, nil
+	}
+	if preview := encodedPicture(fitted(picture, previewSize), "image/jpeg"); preview != nil {
+		a["image_preview"] = base64.StdEncoding.EncodeToString(preview)
+	}
+	small := fitted(picture, thumbnailSize)
+	a["image_dimensions"] = Doc{"width": small.Bounds().Dx(), "height": small.Bounds().Dy()}
+	if small == picture {
+		return a, nil
+	}
+	thumb := newObjectID()
+	encoded := encodedPicture(small, f.str("type"))
+	if err := e.blobs.put(thumb, encoded); err != nil {
 		return nil, err
 	}
-	name := "thumb-" + f.str("name")
-	link := "/file-upload/" + thumb + "/" + url.PathEscape(name)
-	e.put(uploads, f.without("_updatedAt").with(Doc{"_id": thumb, "name": name, "path": link, "originalFileId": f.id()}))
-	a["image_url"], a["image_type"], a["image_size"] = link, f["type"], f["size"]
-	if cfg, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil {
-		a["image_dimensions"] = Doc{"width": cfg.Width, "height": cfg.Height}
-	}
+	link := "/file-upload/" + thumb + "/" + url.PathEscape(f.str("name"))
+	e.put(uploads, f.without("_updatedAt").with(Doc{"_id": thumb, "name": "thumb-" + f.str("name"), "path": link, "size": len(encoded),
+		"originalFileId": f.id()}))
+	a["image_url"], a["image_size"] = link, len(encoded)
 	return a, nil
 }
 
@@ -169,14 +201,14 @@ func (c *call) visitor(headers bool) Doc {
 func (e *Engine) fileDownload(c *call, id string) answer {
 	f := e.get(uploads, id)
 	if f == nil {
-		return answer{status: http.StatusNotFound, raw: []byte("Not found")}
+		return answer{status: http.StatusNotFound, raw: []byte{}}
 	}
 	if e.settingOn("FileUpload_ProtectFiles") && !e.mayDownload(c.visitor(true), f) {
-		return answer{status: http.StatusForbidden, raw: []byte("Forbidden")}
+		return answer{status: http.StatusForbidden, raw: []byte{}}
 	}
 	data, err := e.blobs.get(id)
 	if err != nil || data == nil {
-		return answer{status: http.StatusNotFound, raw: []byte("Not found")}
+		return answer{status: http.StatusNotFound, raw: []byte{}}
 	}
 	disposition := "inline"
 	if c.q.Has("download") {

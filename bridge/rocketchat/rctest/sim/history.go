@@ -41,7 +41,7 @@ func chatSync(c *call) (any, error) {
 	case q.Has("lastUpdate") && c.timeParam("lastUpdate").IsZero():
 		return nil, meteorError("error-lastUpdate-param-invalid", "The \"lastUpdate\" query parameter must be a valid date")
 	case !c.e.canRead(c.e.room(rid), c.user):
-		return nil, meteorError("error-not-allowed", "Not allowed")
+		return nil, notAllowed("messages/get")
 	}
 	if q.Has("lastUpdate") {
 		return Doc{"result": c.e.syncSince(rid, c.timeParam("lastUpdate"))}, nil
@@ -104,7 +104,11 @@ func (c *call) syncCursor(rid, kind, next, previous string) Doc {
 			cursor["previous"] = first
 		}
 	}
-	return Doc{key: slices.Clone(page), "cursor": cursor}
+	d := Doc{key: slices.Clone(page), "cursor": cursor}
+	if c.e.rel.bothLists {
+		d = Doc{"updated": []any{}, "deleted": []any{}}.with(d)
+	}
+	return d
 }
 
 func orNull(ok bool, s string) any {

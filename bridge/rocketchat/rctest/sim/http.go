@@ -24,6 +24,7 @@ type endpoint struct {
 	strict2FA    bool // does not remember an earlier success
 	unlimited    bool
 	limit        rate
+	exists       func(release) bool // nil: in every version
 	run          func(*call) (any, error)
 }
 
@@ -134,7 +135,12 @@ func (e *Engine) respond(c *call) (a answer) {
 	return answer{status: http.StatusOK, body: d.with(Doc{"success": true})}.encoded()
 }
 
-func faultAnswer(f *fault) answer { return answer{status: f.status, body: f.rest()}.encoded() }
+func faultAnswer(f *fault) answer {
+	if f.page != "" {
+		return answer{status: f.status, raw: []byte(f.page), header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}
+	}
+	return answer{status: f.status, body: f.rest()}.encoded()
+}
 
 // encoded turns the body into bytes while the lock is held.
 func (a answer) encoded() answer {
@@ -160,15 +166,15 @@ func (a answer) write(w http.ResponseWriter) {
 // schema, permissions, second factor.
 func (e *Engine) route(c *call) (any, error) {
 	ep := findEndpoint(c)
-	if ep == nil {
-		return nil, notFound("API endpoint not found")
+	if ep == nil || ep.exists != nil && !ep.exists(e.rel) {
+		return e.noEndpoint(c.r.Method), nil
 	}
 	c.authenticate()
 	if err := c.limitREST(ep); err != nil {
 		return nil, err
 	}
 	if c.user == nil && !ep.anonymous {
-		return nil, notLoggedIn()
+		return nil, e.notLoggedIn()
 	}
 	if err := c.validate(ep); err != nil {
 		return nil, err
@@ -221,8 +227,11 @@ func (c *call) validate(ep *endpoint) error {
 // read takes in the body: JSON, a form, or multipart with one file.
 func (c *call) read() error {
 	c.body = Doc{}
-	if c.r.Body == nil || c.r.Method == http.MethodGet {
+	if c.r.Body == nil {
 		return nil
+	}
+	if c.r.Method == http.MethodGet {
+		return c.readNothing()
 	}
 	if strings.HasPrefix(c.r.Header.Get("Content-Type"), "multipart/form-data") {
 		return c.readMultipart()
@@ -243,6 +252,16 @@ func (c *call) read() error {
 	}
 	if c.body = asDoc(revive(v, false)); c.body == nil {
 		return meteorError("invalid-params", "must be object")
+	}
+	return nil
+}
+
+// readNothing is for GET, where 7.x reads a body all the same and refuses one that is
+// no object.
+func (c *call) readNothing() error {
+	b, err := io.ReadAll(io.LimitReader(c.r.Body, maxBody))
+	if err == nil && c.e.rel.nullBodyRefused && strings.TrimSpace(string(b)) == "null" {
+		return &fault{status: http.StatusBadRequest, page: "<!DOCTYPE html>\n<html lang=\"en\">\n<title>Error</title>\n<pre>Bad Request</pre>\n"}
 	}
 	return nil
 }

@@ -13,6 +13,14 @@ const idLetters = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 // newID returns a Meteor random id of 17 letters.
 func newID() string { return randomLetters(17) }
 
+// newObjectID returns an id as the database makes them: 24 hex digits. Rooms,
+// subscriptions, messages, files and integrations have such; users do not.
+func newObjectID() string {
+	b := make([]byte, 12)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
 // newToken returns a login token, 43 letters as Meteor's Random.secret.
 func newToken() string { return randomLetters(43) }
 

@@ -27,10 +27,16 @@ func (e *Engine) owners(rid string) (n int) {
 
 // insertSub makes u a member, without any message.
 func (e *Engine) insertSub(r, u Doc, roles []string, extra Doc) Doc {
-	s := Doc{"_id": newID(), "rid": r.id(), "u": userRef(u), "t": r.str("t"), "name": r.str("name"), "fname": r.str("fname"),
-		"open": true, "alert": false, "unread": 0, "userMentions": 0, "groupMentions": 0, "ts": e.now(), "ls": e.now()}.with(extra)
+	s := Doc{"_id": newObjectID(), "rid": r.id(), "u": userRef(u), "t": r.str("t"), "name": r.str("name"), "fname": r.str("fname"),
+		"open": true, "alert": false, "unread": 0, "userMentions": 0, "groupMentions": 0, "ts": e.now()}.with(extra)
 	if len(roles) > 0 {
-		s["roles"] = roles
+		s["roles"], s["ls"] = roles, e.now()
+		if !e.rel.namedRef {
+			s["u"] = u.only("_id", "username")
+		}
+	}
+	if e.rel.roomFields && r.str("t") != "d" {
+		s["customFields"] = Doc{}
 	}
 	if r.str("t") == "d" {
 		s["name"], s["fname"] = e.directName(r, u)
@@ -68,7 +74,7 @@ func (e *Engine) changeSub(s, changes Doc) Doc {
 func (e *Engine) dropSub(s Doc) {
 	e.remove(subs, s.id())
 	e.change(op{goneSubs, s.id(), s.only("_id", "rid", "u").with(Doc{"_deletedAt": e.now()})})
-	e.emitSub("removed", s.only("_id", "rid", "u", "name", "t"))
+	e.emitSub("removed", s.only("_id", "rid", "u", "t"))
 }
 
 func (e *Engine) emitSub(action string, s Doc) {
@@ -120,13 +126,13 @@ func roomJoin(c *call) (any, error) {
 		return nil, err
 	}
 	if r.str("t") != "c" || !c.e.canRead(r, c.user) {
-		return nil, meteorError("error-not-allowed", "Not allowed")
+		return nil, notAllowed("joinRoom")
 	}
 	if slices.Contains(r.strs("banned"), c.user.id()) {
 		return nil, meteorError("error-user-is-banned", "User is banned from this room")
 	}
 	if want := r.str("joinCode"); want != "" && want != c.body.str("joinCode") && !c.e.may(c.user, "join-without-join-code", "") {
-		return nil, meteorError("error-code-invalid", "Invalid Room Password")
+		return nil, meteorError("error-code-invalid", "Invalid Room Password").in("joinRoom")
 	}
 	if c.e.sub(r.id(), c.user.id()) == nil {
 		c.e.join(r, c.user)
@@ -142,7 +148,7 @@ func roomInvite(c *call) (any, error) {
 	}
 	people, err := c.invited()
 	if err != nil {
-		return nil, err
+		return nil, inviteFault(c.kind(), err)
 	}
 	if err := c.e.mayInvite(c.user, r); err != nil {
 		return nil, err
@@ -164,7 +170,24 @@ func (e *Engine) invite(rid string, u, by Doc) {
 		return
 	}
 	e.addMember(e.room(rid), u, nil)
-	e.systemMessage(e.room(rid), "au", u.str("username"), by, nil)
+	r := e.room(rid)
+	if e.rel.inviteIsJoin && r.str("t") == "c" {
+		e.systemMessage(r, "uj", u.str("username"), u, nil)
+		return
+	}
+	e.systemMessage(r, "au", u.str("username"), by, nil)
+}
+
+// inviteFault is what the families say of a person who does not exist.
+func inviteFault(kind string, err error) error {
+	switch {
+	case asFault(err).code != "error-invalid-user":
+		return err
+	case kind == "channel":
+		return &fault{status: 400, body: Doc{"success": false, "error": "invalid-user-invite-list",
+			"errorType": "Cannot invite if no users are provided"}}
+	}
+	return meteorError("error-empty-invite-list", "Cannot invite if no valid users are provided")
 }
 
 func (c *call) invited() ([]Doc, error) {
@@ -205,7 +228,7 @@ func (e *Engine) mayInvite(by, r Doc) error {
 	}
 	inside := e.sub(r.id(), by.id()) != nil && e.may(by, "add-user-to-joined-room", r.id())
 	if !inside && !e.may(by, "add-user-to-any-"+r.str("t")+"-room", "") {
-		return meteorError("error-not-allowed", "Not allowed")
+		return notAllowed("addUsersToRoom")
 	}
 	return nil
 }
@@ -221,21 +244,21 @@ func roomKick(c *call) (any, error) {
 		return nil, err
 	}
 	if !c.e.may(c.user, "remove-user", r.id()) {
-		return nil, meteorError("error-not-allowed", "Not allowed")
+		return nil, notAllowed("removeUserFromRoom")
 	}
 	if err := c.e.kick(r, u, c.user); err != nil {
 		return nil, err
 	}
-	return Doc{c.kind(): c.e.room(r.id())}, nil
+	return c.channelOnly(r)
 }
 
 func (e *Engine) kick(r, u, by Doc) error {
 	s := e.sub(r.id(), u.id())
 	if s == nil {
-		return meteorError("error-user-not-in-room", "User is not in this room")
+		return meteorError("error-user-not-in-room", "User is not in this room").in("removeUserFromRoom")
 	}
 	if slices.Contains(s.strs("roles"), "owner") && e.owners(r.id()) == 1 {
-		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.")
+		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.").in("removeUserFromRoom")
 	}
 	e.systemMessage(r, "ru", u.str("username"), by, nil)
 	e.removeSub(s)
@@ -251,21 +274,26 @@ func roomLeave(c *call) (any, error) {
 	if err := c.e.leave(r, c.user); err != nil {
 		return nil, err
 	}
-	if c.kind() == "" {
+	return c.channelOnly(r)
+}
+
+// channelOnly answers with the room for channels.*, with nothing for the others.
+func (c *call) channelOnly(r Doc) (any, error) {
+	if c.kind() != "channel" {
 		return Doc{}, nil
 	}
-	return Doc{c.kind(): c.e.room(r.id())}, nil
+	return Doc{"channel": c.e.room(r.id())}, nil
 }
 
 func (e *Engine) leave(r, u Doc) error {
 	s := e.sub(r.id(), u.id())
 	switch {
 	case s == nil:
-		return meteorError("error-user-not-in-room", "You are not in this room")
+		return meteorError("error-user-not-in-room", "You are not in this room").in("leaveRoom")
 	case r.str("t") == "d":
-		return meteorError("error-not-allowed", "Not allowed")
+		return notAllowed("leaveRoom")
 	case slices.Contains(s.strs("roles"), "owner") && e.owners(r.id()) == 1 && len(e.data.members[r.id()]) > 1:
-		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.")
+		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.").in("leaveRoom")
 	}
 	e.systemMessage(r, "ul", u.str("username"), u, nil)
 	e.removeSub(s)
@@ -306,7 +334,14 @@ func (c *call) memberList(r Doc) []Doc {
 		if len(status) > 0 && !slices.Contains(status, u.str("status")) {
 			continue
 		}
-		l = append(l, u.only("_id", "username", "name", "nickname", "status", "statusText", "utcOffset", "avatarETag"))
+		d := u.only("_id", "username", "name", "nickname", "status", "statusText", "utcOffset", "avatarETag")
+		switch {
+		case r.str("t") != "d":
+			d["_updatedAt"] = u["_updatedAt"]
+		case c.e.rel.memberSubscription:
+			d["subscription"] = s.only("_id", "ts", "roles")
+		}
+		l = append(l, d)
 	}
 	return l
 }
@@ -398,7 +433,7 @@ func subsRead(c *call) (any, error) {
 
 func (e *Engine) markRead(s Doc) {
 	e.changeSub(s, Doc{"ls": e.now(), "alert": false, "unread": 0, "userMentions": 0, "groupMentions": 0})
-	e.emit("stream-notify-room", s.str("rid")+"/messagesRead", s.str("rid"), Doc{"rid": s.str("rid"), "until": e.now()})
+	e.emit("stream-notify-room", s.str("rid")+"/messagesRead", s.str("rid"), Doc{"until": e.now()})
 }
 
 // openClose is POST channels.open/close, groups.open/close and im.open/close.

@@ -98,7 +98,7 @@ func (e *Engine) messageProblem(u, r, m Doc) error {
 	switch {
 	case m.str("tmid") != "" && !e.settingOn("Threads_enabled"):
 		return meteorError("error-not-allowed", "not-allowed")
-	case (m.has("alias") || m.has("avatar") || m.has("emoji")) && !e.may(u, "message-impersonate", r.id()):
+	case (m.str("alias") != "" || m.has("avatar") || m.has("emoji")) && !e.may(u, "message-impersonate", r.id()):
 		return textError("Not enough permission")
 	case m.has("customFields") && (!e.settingOn("Message_CustomFields_Enabled") || e.settingText("Message_CustomFields") == ""):
 		return textError("Custom fields not enabled")
@@ -112,7 +112,7 @@ func (e *Engine) messageProblem(u, r, m Doc) error {
 // sizeProblem counts UTF-16 units, as JavaScript does.
 func (e *Engine) sizeProblem(text string) error {
 	if len(utf16.Encode([]rune(text))) > e.settingNum("Message_MaxAllowedSize") {
-		return meteorError("error-message-size-exceeded", "Message size exceeds Message_MaxAllowedSize")
+		return meteorError("error-message-size-exceeded", "Message size exceeds Message_MaxAllowedSize").in("sendMessage")
 	}
 	return nil
 }
@@ -152,15 +152,15 @@ func attachmentsProblem(l []Doc) error {
 // insertMessage stores a message, then does what follows from one: thread
 // counters, the room's last message, unread counters, events.
 func (e *Engine) insertMessage(u, r, m Doc) Doc {
-	id := firstText(m.str("_id"), newID())
+	id := firstText(m.str("_id"), newObjectID())
 	preview := m["previewUrls"]
 	m = m.with(Doc{"_id": id, "u": userRef(u), "ts": e.timeOf(m["ts"]), "previewUrls": nil, "_updatedAt": nil, "rid": r.id()})
 	if !m.has("msg") {
 		m["msg"] = ""
 	}
 	m = e.enrich(u, m)
-	if l := urlsIn(m.str("msg"), preview); len(l) > 0 {
-		m["urls"] = l
+	if v, told := m["parseUrls"].(bool); v || !told {
+		m["urls"] = e.urlsIn(m.str("msg"), preview)
 	}
 	m = e.put(messages, m)
 	e.countReply(m)
@@ -185,7 +185,7 @@ func (e *Engine) previewed(m Doc) Doc {
 // enrich computes mentions, channels and quotes from the text.
 func (e *Engine) enrich(u, m Doc) Doc {
 	mentions, channels := e.mentionsIn(m.str("msg")), e.channelsIn(m.str("msg"))
-	m = m.with(Doc{"mentions": mentions, "channels": channels})
+	m = m.with(Doc{"mentions": mentions, "channels": channels, "md": parsedText(m.str("msg"))})
 	return e.quote(u, m)
 }
 
@@ -203,7 +203,7 @@ func (e *Engine) touchRoom(rid string, m Doc) {
 	r := e.room(rid)
 	changes := Doc{"msgs": r.num("msgs") + 1}
 	if m.str("tmid") == "" || m.flag("tshow") {
-		changes["lm"], changes["lastMessage"] = m["ts"], m
+		changes["lm"], changes["lastMessage"] = m["ts"], m.without("_updatedAt")
 	}
 	e.changeRoom(r, changes)
 }
@@ -251,7 +251,7 @@ func (e *Engine) alertMember(s, m Doc, mention, direct bool) {
 
 func (e *Engine) notification(s, m Doc) Doc {
 	return Doc{"title": m.doc("u").str("username"), "text": m.str("msg"), "payload": Doc{"_id": m.id(), "rid": m.str("rid"),
-		"tmid": m["tmid"], "sender": m["u"], "type": s.str("t"), "name": s.str("name"), "message": m.only("msg", "t")}}
+		"sender": m["u"], "type": s.str("t"), "name": s.str("name"), "message": m.only("msg", "t")}.with(m.only("tmid"))}
 }
 
 func mentioned(m Doc, uid string) bool {
@@ -302,12 +302,14 @@ func (e *Engine) groupMentionProblem(u, r Doc, text string) error {
 }
 
 // urlsIn lists links; previewUrls names those to be looked at, an empty list none.
-func urlsIn(text string, preview any) []Doc {
-	var l []Doc
+// Links to the server's own messages never are.
+func (e *Engine) urlsIn(text string, preview any) []Doc {
+	l := []Doc{}
 	wanted, limited := preview.([]any)
 	for _, u := range urlForm.FindAllString(text, -1) {
 		d := Doc{"url": u, "meta": Doc{}}
-		if limited && !slices.Contains(asStrings(wanted), u) {
+		own := e.siteURL() != "" && strings.HasPrefix(u, e.siteURL()) && linkForm.MatchString(u)
+		if own || limited && !slices.Contains(asStrings(wanted), u) {
 			d["ignoreParse"] = true
 		}
 		l = append(l, d)
@@ -350,8 +352,8 @@ func (e *Engine) quoted(u Doc, link string) Doc {
 	if q == nil || !e.canRead(e.room(q.str("rid")), u) {
 		return nil
 	}
-	return Doc{"text": q.str("msg"), "md": []any{}, "message_link": link, "author_name": q.doc("u").str("username"),
-		"author_icon": "/avatar/" + q.doc("u").str("username"), "attachments": q["attachments"], "ts": q["ts"]}
+	return Doc{"text": q.str("msg"), "md": q["md"], "message_link": link, "author_name": q.doc("u").str("username"),
+		"author_icon": "/avatar/" + q.doc("u").str("username"), "attachments": append([]any{}, anyList(q.docs("attachments"))...), "ts": q["ts"]}.with(nil)
 }
 
 // chatPost is POST chat.postMessage (facts 4.2): to a room, "#name" or "@user",
@@ -372,12 +374,13 @@ func chatPost(c *call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := c.body.only("alias", "emoji", "avatar", "attachments", "tmid", "customFields", "groupable").with(
+		m := Doc{"alias": "", "attachments": []any{}, "parseUrls": true, "groupable": false}.with(
+			c.body.only("alias", "emoji", "avatar", "attachments", "parseUrls", "tmid", "customFields", "groupable")).with(
 			Doc{"rid": r.id(), "msg": c.body.str("text")})
 		if last, err = c.e.sendLoudly(c.user, m); err != nil {
 			return nil, err
 		}
-		last = last.with(Doc{"channel": to})
+		last = last.without("_updatedAt").with(Doc{"channel": to})
 	}
 	return Doc{"ts": last.time("ts").UnixMilli(), "channel": last.str("channel"), "message": last.without("channel")}, nil
 }
@@ -390,7 +393,7 @@ func (c *call) postTarget(to string) (Doc, error) {
 	}
 	r := firstDoc(e.room(to), e.roomNamed(strings.TrimPrefix(to, "#")))
 	if r == nil {
-		return nil, meteorError("invalid-channel", "invalid-channel")
+		return nil, meteorError("invalid-channel", "")
 	}
 	if e.sub(r.id(), c.user.id()) == nil && r.str("t") == "c" && e.canRead(r, c.user) && !r.flag("archived") {
 		e.join(r, c.user)
@@ -402,8 +405,11 @@ func (c *call) postTarget(to string) (Doc, error) {
 // chatGet is GET chat.getMessage; a missing message is an empty failure.
 func chatGet(c *call) (any, error) {
 	m := c.e.message(c.q.Get("msgId"))
-	if m == nil || !c.e.canRead(c.e.room(m.str("rid")), c.user) {
+	if m == nil {
 		return nil, &fault{status: http.StatusBadRequest, body: Doc{"success": false}}
+	}
+	if !c.e.canRead(c.e.room(m.str("rid")), c.user) {
+		return nil, notAllowed("getSingleMessage")
 	}
 	return Doc{"message": m}, nil
 }
@@ -420,9 +426,10 @@ func isSystemType(t string) bool { return slices.Contains(systemTypes, t) }
 // systemMessage stores and announces a message that the server writes itself.
 // Hide_System_Messages hides it from the streams too (facts 4.6, 12.6.7).
 func (e *Engine) systemMessage(r Doc, t, text string, by Doc, extra Doc) Doc {
-	m := e.put(messages, Doc{"_id": newID(), "rid": r.id(), "t": t, "msg": text, "ts": e.now(), "u": userRef(by), "groupable": false}.with(extra))
+	m := e.put(messages, Doc{"_id": newObjectID(), "rid": r.id(), "t": t, "msg": text, "ts": e.now(), "u": by.only("_id", "username"),
+		"groupable": false}.with(extra))
 	if room := e.room(r.id()); room != nil {
-		e.changeRoom(room, Doc{"msgs": room.num("msgs") + 1, "lm": m["ts"]})
+		e.changeRoom(room, Doc{"msgs": room.num("msgs") + 1})
 	}
 	if !slices.Contains(e.settingList("Hide_System_Messages"), t) && !slices.Contains(r.strs("sysMes"), t) {
 		e.emitMessage(m)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func init() {
 		"setReaction": ddpReact, "readMessages": ddpRead, "getSingleMessage": ddpMessage, "getMessages": ddpMessages,
 		"spotlight": ddpSpotlight, "listEmojiCustom": ddpNone, "slashCommand": ddpSlash, "stream-notify-room": ddpNotifyRoom,
 		"UserPresence:setDefaultStatus": ddpStatus, "UserPresence:online": ddpPresence("online"), "UserPresence:away": ddpPresence("away"),
-		"setUserStatus": ddpSetStatus, "getUserPreferences": ddpNone, "autoTranslate.getSupportedLanguages": ddpNone,
+		"setUserStatus": ddpSetStatus, "clearIntegrationHistory": ddpClearHistory, "getUserPreferences": ddpNone, "autoTranslate.getSupportedLanguages": ddpNone,
 	}
 }
 
@@ -109,13 +110,13 @@ func ddpLogin(m *method) (any, error) {
 	if token := p.str("resume"); token != "" {
 		u := e.resume(token)
 		if u == nil {
-			return nil, meteorError("401", "User not found")
+			return nil, loginRefused()
 		}
 		return m.loggedIn(u, token, "resume"), nil
 	}
 	u := e.loginUser(p)
 	if u == nil || !passwordFits(u, p["password"]) {
-		return nil, meteorError("401", "User not found")
+		return nil, loginRefused()
 	}
 	if !u.flag("active") {
 		return nil, meteorError("error-user-is-not-activated", "User is not activated")
@@ -131,11 +132,24 @@ func (m *method) loggedIn(u Doc, token, kind string) Doc {
 	if m.conn != nil {
 		m.conn.uid, m.conn.token = u.id(), token
 		m.e.sessionStatus(u.id())
+		u = m.e.update(users, u, Doc{"lastLogin": m.e.now()})
 		m.conn.reply(Doc{"msg": "added", "collection": "users", "id": u.id(), "fields": u.only("username", "emails", "name")})
 	}
-	days := m.e.settingNum("Accounts_LoginExpiration")
-	return Doc{"id": u.id(), "token": token, "tokenExpires": m.e.now().AddDate(0, 0, days), "type": kind}
+	return Doc{"id": u.id(), "token": token, "tokenExpires": m.e.expires(u, token), "type": kind}
 }
+
+// expires is when a token ends: a personal access token never, which is a date
+// without a time.
+func (e *Engine) expires(u Doc, token string) any {
+	when := tokenEntry(u, token).time("when")
+	if when.IsZero() {
+		return Doc{"$date": json.RawMessage("null")}
+	}
+	return when.AddDate(0, 0, e.settingNum("Accounts_LoginExpiration"))
+}
+
+// loginRefused is the answer to every token and password that is not taken.
+func loginRefused() *fault { return meteorError("401", "User not found") }
 
 func ddpLogout(m *method) (any, error) {
 	m.e.dropToken(m.user, m.token)
@@ -182,7 +196,7 @@ func ddpSettings(m *method) (any, error) {
 func ddpPermissions(m *method) (any, error) {
 	var l []Doc
 	for _, id := range sortedKeys(permissionDefaults) {
-		l = append(l, Doc{"_id": id, "roles": m.e.rolesWith(id)})
+		l = append(l, Doc{"_id": id, "roles": m.e.rolesWith(id), "_updatedAt": m.e.started})
 	}
 	return sinceOrAll(Doc{"update": l, "remove": []any{}}, m.time(0)), nil
 }

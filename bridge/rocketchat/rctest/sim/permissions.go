@@ -134,7 +134,7 @@ func permissionsList(c *call) (any, error) {
 	for _, id := range sortedKeys(permissionDefaults) {
 		d := c.e.get(perms, id)
 		if d == nil {
-			d = Doc{"_id": id, "roles": c.e.rolesWith(id)}
+			d = Doc{"_id": id, "roles": c.e.rolesWith(id), "_updatedAt": c.e.started}
 		}
 		if since.IsZero() || d.time("_updatedAt").After(since) {
 			l = append(l, d)
@@ -165,7 +165,7 @@ func permissionsUpdate(c *call) (any, error) {
 func rolesList(c *call) (any, error) {
 	var l []Doc
 	for _, id := range sortedKeys(roleNames) {
-		l = append(l, Doc{"_id": id, "name": id, "scope": roleNames[id], "protected": true, "description": "", "mandatory2fa": false})
+		l = append(l, Doc{"_id": id, "name": id, "scope": roleNames[id], "protected": true, "description": "", "mandatory2fa": false, "_updatedAt": c.e.started})
 	}
 	return Doc{"roles": l}, nil
 }

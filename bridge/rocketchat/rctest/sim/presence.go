@@ -14,7 +14,7 @@ func setStatus(c *call) (any, error) {
 			return nil, err
 		}
 		if other.id() != u.id() && !c.e.may(u, "edit-other-user-info", "") {
-			return nil, forbidden()
+			return nil, c.e.forbidden()
 		}
 		u = other
 	}
@@ -59,14 +59,14 @@ func (e *Engine) sessionStatus(uid string) {
 	if u == nil {
 		return
 	}
-	want := "offline"
+	want, connection := "offline", "offline"
 	for c := range e.conns {
 		if c.uid == uid {
-			want = firstText(u.str("statusDefault"), "online")
+			want, connection = firstText(u.str("statusDefault"), "online"), "online"
 		}
 	}
 	if u.str("status") != want {
-		e.emitStatus(e.update(users, u, Doc{"status": want}))
+		e.emitStatus(e.update(users, u, Doc{"status": want, "statusConnection": connection}))
 	}
 }
 

@@ -70,11 +70,14 @@ func (c *call) where() Doc {
 func roomCreate(c *call) (any, error) {
 	t := c.types()
 	if !c.e.may(c.user, "create-"+t, "") {
-		return nil, noPermission()
+		if t == "p" {
+			return nil, notAllowed("createPrivateGroup")
+		}
+		return nil, unauthorizedCall()
 	}
 	b := c.body
 	r, err := c.e.createRoom(t, b.str("name"), c.user, b.strs("members"), b.flag("excludeSelf"),
-		b.doc("extraData").only("broadcast", "topic", "teamId").with(Doc{"ro": b["readOnly"], "customFields": b["customFields"]}))
+		b.doc("extraData").only("broadcast", "topic", "teamId").with(Doc{"ro": b.flag("readOnly"), "customFields": b["customFields"]}))
 	if err != nil {
 		return nil, err
 	}
@@ -96,17 +99,20 @@ func (e *Engine) createRoom(t, name string, owner Doc, members []string, exclude
 		if other.flag("archived") {
 			code = "error-archived-duplicate-name"
 		}
-		return nil, meteorError(code, "A channel with name '"+slug+"' exists").with(Doc{"channel_name": slug})
+		return nil, meteorError(code, "A channel with name '"+slug+"' exists").with(Doc{"function": "RocketChat.getValidRoomName", "channel_name": slug})
 	}
-	r := e.put(rooms, Doc{"_id": newID(), "t": t, "name": slug, "fname": name, "msgs": 0, "usersCount": 0, "ts": e.now(),
-		"default": false, "sysMes": true, "u": userRef(owner)}.with(extra))
+	base := Doc{"_id": newObjectID(), "t": t, "name": slug, "fname": name, "msgs": 0, "usersCount": 0, "ts": e.now(),
+		"ro": false, "u": userRef(owner)}
+	if e.rel.roomFields {
+		base["customFields"] = Doc{}
+	}
+	r := e.put(rooms, base.with(extra))
 	if !excludeSelf {
 		e.addMember(r, owner, []string{"owner"})
 	}
 	for _, m := range members { // unknown names are silently dropped
 		if u := e.userNamed(m); u != nil && e.sub(r.id(), u.id()) == nil {
 			e.addMember(e.room(r.id()), u, nil)
-			e.systemMessage(e.room(r.id()), "au", u.str("username"), owner, nil)
 		}
 	}
 	return e.room(r.id()), nil
@@ -121,7 +127,8 @@ func (e *Engine) slug(name string) (string, error) {
 	}
 	re, err := regexp.Compile("^" + e.settingText("UTF8_Channel_Names_Validation") + "$")
 	if err != nil || !re.MatchString(slug) {
-		return "", meteorError("error-invalid-room-name", "'"+name+"' is not a valid room name").with(Doc{"channel_name": name})
+		return "", meteorError("error-invalid-room-name", name+" is not a valid room name.").with(
+			Doc{"function": "RocketChat.getValidRoomName", "channel_name": name})
 	}
 	return slug, nil
 }
@@ -132,14 +139,14 @@ func userRef(u Doc) Doc { return u.only("_id", "username", "name") }
 // member set, else a new one (facts 6.2).
 func imCreate(c *call) (any, error) {
 	if !c.e.may(c.user, "create-d", "") {
-		return nil, noPermission()
+		return nil, notAllowed("createDirectMessage")
 	}
 	names := commas(firstText(c.body.str("usernames"), c.body.str("username")))
-	r, inserted, err := c.e.createDirect(c.user, names, c.body.flag("excludeSelf"))
+	r, _, err := c.e.createDirect(c.user, names, c.body.flag("excludeSelf"))
 	if err != nil {
 		return nil, err
 	}
-	return Doc{"room": r.with(Doc{"rid": r.id(), "inserted": inserted})}, nil
+	return Doc{"room": r.only("_id", "t", "usernames").with(Doc{"rid": r.id()})}, nil
 }
 
 func (e *Engine) createDirect(by Doc, names []string, excludeSelf bool) (r Doc, inserted bool, err error) {
@@ -150,7 +157,10 @@ func (e *Engine) createDirect(by Doc, names []string, excludeSelf bool) (r Doc, 
 	for _, n := range names {
 		u := e.userNamed(n)
 		if u == nil {
-			return nil, false, meteorError("error-invalid-user", "Invalid user")
+			if e.rel.unknownIsSelf {
+				continue
+			}
+			return nil, false, meteorError("error-invalid-user", "Invalid user").in("createDirectMessage")
 		}
 		if !slices.ContainsFunc(people, func(p Doc) bool { return p.id() == u.id() }) {
 			people = append(people, u)
@@ -176,8 +186,8 @@ func idsOf(people []Doc) []string {
 
 func (e *Engine) insertDirect(by Doc, people []Doc) Doc {
 	uids := idsOf(people)
-	id := newID()
-	if len(uids) == 2 {
+	id := newObjectID()
+	if len(uids) == 2 && e.rel.joinedDirectID {
 		id = strings.Join(slices.Sorted(slices.Values(uids)), "")
 	}
 	var usernames []string
@@ -185,7 +195,7 @@ func (e *Engine) insertDirect(by Doc, people []Doc) Doc {
 		usernames = append(usernames, p.str("username"))
 	}
 	r := e.put(rooms, Doc{"_id": id, "t": "d", "uids": uids, "usernames": usernames, "usersCount": len(uids), "msgs": 0,
-		"ts": e.now(), "u": userRef(by)})
+		"ts": e.now()})
 	for _, p := range people {
 		e.insertSub(r, p, nil, Doc{"open": p.id() == by.id()})
 	}
@@ -207,6 +217,9 @@ func roomInfo(c *call) (any, error) {
 	}
 	if !c.e.canRead(r, c.user) {
 		return nil, &fault{status: 400, text: "not-allowed", body: Doc{"success": false, "error": "not-allowed", "errorType": "Not Allowed"}}
+	}
+	if r.flag("archived") && c.e.rel.archivedInfoRefused {
+		return nil, meteorError("error-room-archived", "The channel, "+r.str("name")+", is archived")
 	}
 	d := Doc{"room": r}
 	if p := c.e.room(r.str("prid")); p != nil {
@@ -288,25 +301,58 @@ func (e *Engine) roomsOf(types, filter string) []Doc {
 	return l
 }
 
-// adminRooms is GET rooms.adminRooms: metadata of all rooms.
+// adminRooms is GET rooms.adminRooms: metadata of all rooms, or of those of the types
+// named. Discussions and teams alone name none, and then it is all.
 func adminRooms(c *call) (any, error) {
-	types := strings.Join(append(c.q["types[]"], c.q["types"]...), "")
-	l := c.e.roomsOf(firstText(types, "cpd"), c.q.Get("filter"))
+	if !c.e.may(c.user, "view-room-administration", "") {
+		return nil, textError("error-not-authorized")
+	}
+	types := slices.DeleteFunc(append(c.q["types[]"], c.q["types"]...), func(t string) bool { return len(t) > 1 })
+	var l []Doc
+	for _, r := range c.e.roomsOf("cpd", c.q.Get("filter")) {
+		if len(types) == 0 || slices.Contains(types, r.str("t")) {
+			l = append(l, r)
+		}
+	}
 	d := c.paged("rooms", l) // sorted by what is not shown, too
 	shown := []Doc{}
 	for _, r := range d.docs("rooms") {
-		shown = append(shown, r.without("lastMessage", "lm"))
+		shown = append(shown, adminView(r))
 	}
 	return d.with(Doc{"rooms": shown}), nil
 }
 
+// adminView is what the administration shows of a room: neither its last message
+// nor when that was.
+func adminView(r Doc) Doc {
+	return r.only("_id", "prid", "fname", "name", "t", "cl", "u", "usernames", "ts", "usersCount", "muted", "unmuted", "ro", "default",
+		"favorite", "featured", "reactWhenReadOnly", "topic", "msgs", "archived", "teamId", "teamMain", "announcement", "description",
+		"broadcast", "uids", "avatarETag")
+}
+
 // adminRoom is GET rooms.adminRooms.getRoom.
 func adminRoom(c *call) (any, error) {
+	if !c.e.may(c.user, "view-room-administration", "") {
+		return nil, textError("error-not-authorized")
+	}
 	r := c.e.room(c.q.Get("rid"))
 	if r == nil {
 		return nil, meteorError("error-invalid-room", "Invalid room")
 	}
-	return r.without("lastMessage", "lm"), nil
+	return adminView(r), nil
+}
+
+// roomsDelete is POST rooms.delete: any room, by who may delete its kind.
+func roomsDelete(c *call) (any, error) {
+	r := c.e.room(c.body.str("roomId"))
+	if r == nil {
+		return nil, meteorError("error-invalid-room", "Invalid room").in("eraseRoom")
+	}
+	if !c.e.may(c.user, "delete-"+r.str("t"), r.id()) {
+		return nil, notAllowed("eraseRoom")
+	}
+	c.e.deleteRoom(r)
+	return Doc{}, nil
 }
 
 // roomDelete is POST channels.delete, groups.delete and im.delete.
@@ -357,7 +403,8 @@ func discussionCreate(c *call) (any, error) {
 	if parent.str("t") == "c" {
 		t = "c"
 	}
-	r, err := e.createRoom(t, newID(), c.user, b.strs("users"), false, Doc{"prid": parent.id(), "fname": b.str("t_name"), "topic": b["topic"]})
+	r, err := e.createRoom(t, newID(), c.user, b.strs("users"), false, Doc{"prid": parent.id(), "fname": b.str("t_name"),
+		"topic": firstText(b.str("topic"), parent.str("name")), "encrypted": b.flag("encrypted"), "customFields": nil})
 	if err != nil {
 		return nil, err
 	}
@@ -367,7 +414,7 @@ func discussionCreate(c *call) (any, error) {
 			return nil, err
 		}
 	}
-	return Doc{"discussion": e.room(r.id()).with(Doc{"rid": r.id()})}, nil
+	return Doc{"discussion": e.room(r.id()).with(Doc{"rid": r.id(), "inserted": true})}, nil
 }
 
 // spotlight is GET spotlight: "@" looks for users, "#" for rooms.

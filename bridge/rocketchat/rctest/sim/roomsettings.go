@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -35,7 +36,11 @@ func (e *Engine) applyRoomSettings(u, r, b Doc) error {
 	}
 	for _, field := range []string{"roomTopic", "roomDescription", "roomAnnouncement"} {
 		if f := roomFields[field]; b.has(field) && b.str(field) != r.str(f.key) {
-			e.setRoom(r.id(), Doc{f.key: b.str(field)})
+			changes := Doc{f.key: b.str(field)}
+			if field == "roomAnnouncement" && e.rel.calendar {
+				changes["announcementDetails"] = json.RawMessage("null")
+			}
+			e.setRoom(r.id(), changes)
 			e.systemMessage(e.room(r.id()), f.t, b.str(field), u, nil)
 		}
 	}
@@ -138,6 +143,9 @@ func roomSet(field, key string) func(*call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if key == "topic" && r.str("topic") == c.body.str(key) {
+			return nil, textError("The " + kindName(c.types()) + " topic is the same as what it would be changed to.")
+		}
 		if err := c.e.applyRoomSettings(c.user, r, Doc{field: c.body.str(key)}); err != nil {
 			return nil, err
 		}
@@ -201,7 +209,7 @@ func changeArchivation(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Doc{"result": true}, c.e.archive(c.user, r, c.body.str("action") == "archive")
+	return Doc{}, c.e.archive(c.user, r, c.body.str("action") == "archive")
 }
 
 func (e *Engine) archive(u, r Doc, on bool) error {
@@ -242,18 +250,12 @@ func roomRole(role string, add bool) func(*call) (any, error) {
 
 func (e *Engine) changeRoomRole(by, r, u Doc, role string, add bool) error {
 	s := e.sub(r.id(), u.id())
-	has := slices.Contains(s.strs("roles"), role)
-	switch {
-	case !e.may(by, "set-"+role, r.id()):
-		return meteorError("error-not-allowed", "Not allowed")
-	case s == nil:
-		return meteorError("error-user-not-in-room", "User is not in this room")
-	case add && has:
-		return meteorError("error-user-already-"+role, "User is already a "+role)
-	case !add && !has:
-		return meteorError("error-user-not-"+role, "User is not a "+role)
-	case !add && role == "owner" && e.owners(r.id()) == 1:
-		return meteorError("error-remove-last-owner", "This is the last owner. Please set a new owner before removing this one.")
+	if err := e.roomRoleProblem(by, r, s, role, add); err != nil {
+		verb := "remove"
+		if add {
+			verb = "add"
+		}
+		return err.in(verb + "Room" + strings.ToUpper(role[:1]) + role[1:])
 	}
 	roles, note := removeFrom(s.strs("roles"), role), "subscription-role-removed"
 	if add {
@@ -264,11 +266,32 @@ func (e *Engine) changeRoomRole(by, r, u Doc, role string, add bool) error {
 	return nil
 }
 
+func (e *Engine) roomRoleProblem(by, r, s Doc, role string, add bool) *fault {
+	has := slices.Contains(s.strs("roles"), role)
+	what := "a " + role
+	if role == "owner" {
+		what = "an owner"
+	}
+	switch {
+	case !e.may(by, "set-"+role, r.id()):
+		return meteorError("error-not-allowed", "Not allowed")
+	case s == nil:
+		return meteorError("error-user-not-in-room", "User is not in this room")
+	case add && has:
+		return meteorError("error-user-already-"+role, "User is already "+what)
+	case !add && !has:
+		return meteorError("error-user-not-"+role, "User is not "+what)
+	case !add && role == "owner" && e.owners(r.id()) == 1:
+		return meteorError("error-remove-last-owner", "This is the last owner. Please set a new owner before removing this one.")
+	}
+	return nil
+}
+
 func (e *Engine) roomRoles(rid string) []Doc {
 	l := []Doc{}
 	for _, s := range e.memberSubs(rid) {
 		if roles := s.strs("roles"); len(roles) > 0 {
-			l = append(l, Doc{"_id": s.id(), "rid": rid, "u": s["u"], "roles": roles})
+			l = append(l, Doc{"_id": s.id(), "rid": rid, "u": e.refOf(s.doc("u")), "roles": roles})
 		}
 	}
 	return l
@@ -357,10 +380,11 @@ func (e *Engine) mute(by, r, u Doc, on bool) error {
 	if on {
 		muted, unmuted, note = addTo(r.strs("muted"), name), removeFrom(r.strs("unmuted"), name), "user-muted"
 	}
-	if !r.flag("ro") {
-		unmuted = removeFrom(unmuted, name)
+	changes := Doc{"muted": muted}
+	if r.flag("ro") {
+		changes["unmuted"] = unmuted
 	}
-	e.setRoom(r.id(), Doc{"muted": muted, "unmuted": unmuted})
+	e.setRoom(r.id(), changes)
 	e.systemMessage(e.room(r.id()), note, name, by, nil)
 	return nil
 }
@@ -417,4 +441,13 @@ func trimDataURI(s string) (kind, data string, ok bool) {
 		return "", "", false
 	}
 	return strings.Cut(rest, ";base64,")
+}
+
+// refOf is how lists of roles name a person: with the display name only where the
+// version does so.
+func (e *Engine) refOf(u Doc) Doc {
+	if e.rel.namedRef {
+		return u
+	}
+	return u.only("_id", "username")
 }

@@ -18,7 +18,7 @@ var defaults = map[string]any{
 	"Accounts_SetDefaultAvatar":                                  true, "Accounts_AllowUserAvatarChange": true,
 	"Accounts_AllowUserProfileChange": true, "Accounts_AllowRealNameChange": true, "Accounts_AllowUsernameChange": true,
 	"Accounts_AllowUserStatusMessageChange": true, "Accounts_AllowEmailChange": true, "Accounts_AllowPasswordChange": true,
-	"Accounts_AvatarBlockUnauthenticatedAccess": true, "Accounts_AllowedDomainsList": "", "Accounts_BlockedUsernameList": "",
+	"Accounts_AvatarBlockUnauthenticatedAccess": true, "Accounts_AvatarResize": true, "Accounts_AvatarSize": 200, "Accounts_AllowedDomainsList": "", "Accounts_BlockedUsernameList": "",
 	"Accounts_CustomFields": "", "Accounts_AllowInvisibleStatusOption": true,
 	"UTF8_User_Names_Validation": "[0-9a-zA-Z-_.]+", "UTF8_Channel_Names_Validation": "[0-9a-zA-Z-_.]+",
 	"UI_Allow_room_names_with_special_chars": false, "UI_Use_Real_Name": false,

@@ -42,10 +42,11 @@ type Options struct {
 // An Engine is one simulated workspace. Make it with New, serve it as an
 // http.Handler and Close it.
 type Engine struct {
-	opts Options
-	rel  release
-	env  env
-	log  *slog.Logger
+	opts    Options
+	rel     release
+	started time.Time // what is built in has not changed since
+	env     env
+	log     *slog.Logger
 
 	mu      sync.Mutex // guards everything below
 	data    *store
@@ -85,7 +86,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: o, rel: rel, log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
+	e := &Engine{opts: o, rel: rel, started: time.Now().UTC().Truncate(time.Millisecond), log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
 		codes: remembered2FA{}, counts: map[string]int{}, planned: map[string][]plan{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
 	j, err := openJournal(o.Data, e.data)
 	if err != nil {

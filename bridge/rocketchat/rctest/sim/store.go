@@ -20,6 +20,7 @@ const (
 	customEmojis = "custom-emojis"
 
 	integrations = "integrations"
+	hookHistory  = "integration-history"
 	goneSubs     = "gone-subscriptions"
 	goneRooms    = "gone-rooms"
 )
@@ -44,7 +45,7 @@ func newStore() *store {
 		byToken: map[string]string{}, roomName: map[string]string{}, direct: map[string]string{},
 		members: map[string]map[string]Doc{}, memberOf: map[string]map[string]Doc{},
 		inRoom: map[string][]Doc{}, gone: map[string][]Doc{}}
-	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, customEmojis, integrations, goneSubs, goneRooms} {
+	for _, c := range []string{users, rooms, subs, messages, trash, settings, perms, uploads, avatars, customEmojis, integrations, hookHistory, goneSubs, goneRooms} {
 		s.colls[c] = map[string]Doc{}
 	}
 	return s

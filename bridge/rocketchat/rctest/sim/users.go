@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -15,23 +16,102 @@ func publicUser(u Doc) Doc {
 
 // fullUser is what view-full-other-user-info adds.
 func fullUser(u Doc) Doc {
-	return u.without("services")
+	return u.without("services", "preferences")
+}
+
+// storedUser is a user as the endpoints show it that change one.
+func (e *Engine) storedUser(u Doc) Doc {
+	d := fullUser(u).with(Doc{"settings": Doc{}})
+	if e.rel.calendar && !d.has("inactiveReason") {
+		d["inactiveReason"] = json.RawMessage("null")
+	}
+	return d
+}
+
+// ownUser is what users.updateOwnBasicInfo shows: 7.x with all that is secret.
+func (e *Engine) ownUser(u Doc) Doc {
+	d := e.storedUser(u).with(Doc{"settings": e.profileOf(), "services": e.ownServices(u, true)})
+	if e.rel.calendar {
+		d["avatarUrl"], d["isOAuthUser"] = e.avatarURL(u), false
+	}
+	return d
+}
+
+func (e *Engine) avatarURL(u Doc) string { return e.siteURL() + "/avatar/" + u.str("username") }
+
+func (e *Engine) profileOf() Doc {
+	d := Doc{"profile": Doc{}}
+	if e.rel.calendar {
+		d["calendar"] = Doc{}
+	}
+	return d
+}
+
+// ownServices is how a person is shown its own means of signing in.
+func (e *Engine) ownServices(u Doc, afterChange bool) Doc {
+	has := u.doc("services").doc("password").str("digest") != ""
+	if e.rel.hidesPassword {
+		return Doc{"password": Doc{"exists": has}}
+	}
+	d := Doc{}
+	if has {
+		d["password"] = Doc{"bcrypt": "$2b$10$" + u.doc("services").doc("password").str("digest")}
+	}
+	if l := loginTokens(u); afterChange && len(l) > 0 {
+		d["resume"] = Doc{"loginTokens": anyList(l)}
+	}
+	return d
 }
 
 // meView is the caller's own account (GET me, login).
-func (e *Engine) meView(u Doc) Doc {
-	d := fullUser(u).with(Doc{"avatarUrl": e.siteURL() + "/avatar/" + u.str("username"), "settings": Doc{"preferences": Doc{}}})
-	if l := u.docs("emails"); len(l) > 0 {
+func (e *Engine) meView(u Doc, login bool) Doc {
+	d := u.only("_id", "username", "emails", "roles", "status", "statusConnection", "statusDefault", "statusText", "active", "_updatedAt",
+		"name", "nickname", "bio", "avatarOrigin", "avatarETag", "utcOffset", "customFields", "requirePasswordChange").with(Doc{
+		"avatarUrl": e.avatarURL(u), "settings": e.profileOf().with(Doc{"preferences": e.preferences(u)})})
+	if !login || e.rel.hidesPassword {
+		d["services"] = Doc{"password": Doc{"exists": u.doc("services").doc("password").str("digest") != ""}}
+	} else {
+		d["services"] = e.ownServices(u, false)
+	}
+	if !login || e.rel.calendar {
+		d["isOAuthUser"] = false
+	}
+	if l := u.docs("emails"); len(l) > 0 && l[0].flag("verified") {
 		d["email"] = l[0].str("address")
 	}
 	return d
 }
 
+// preferences are what a person has set, over those of who has set none.
+func (e *Engine) preferences(u Doc) Doc {
+	d := preferences
+	if !e.rel.calendar {
+		d = d.without("desktopNotificationVoiceCalls")
+	}
+	return d.with(u.doc("preferences"))
+}
+
+// preferences are those of who has set none, as a genuine server shows them.
+var preferences = Doc{"enableAutoAway": true, "idleTimeLimit": 300, "desktopNotificationRequireInteraction": false,
+	"desktopNotifications": "all", "desktopNotificationVoiceCalls": true, "pushNotifications": "all", "unreadAlert": true,
+	"useEmojis": true, "convertAsciiEmoji": true, "autoImageLoad": true, "saveMobileBandwidth": true, "collapseMediaByDefault": false,
+	"hideUsernames": false, "hideRoles": false, "hideFlexTab": false, "displayAvatars": true, "sidebarGroupByType": true,
+	"themeAppearence": "auto", "sidebarViewMode": "medium", "sidebarDisplayAvatar": true, "sidebarShowUnread": false,
+	"sidebarSortby": "activity", "showThreadsInMainChannel": false, "alsoSendThreadToChannel": "default", "sidebarShowFavorites": true,
+	"sendOnEnter": "normal", "emailNotificationMode": "mentions", "newRoomNotification": "door", "newMessageNotification": "chime",
+	"muteFocusedConversations": true, "masterVolume": 100, "notificationsSoundVolume": 100, "voipRingerVolume": 100,
+	"omnichannelTranscriptEmail": false, "notifyCalendarEvents": true, "enableMobileRinging": true,
+	"sidebarSectionsOrder": []any{"Incoming_Calls", "Incoming_Livechats", "Open_Livechats"}, "featuresPreview": "[]"}
+
 func (e *Engine) viewUser(viewer, u Doc) Doc {
 	if viewer.id() == u.id() || e.may(viewer, "view-full-other-user-info", "") {
-		return fullUser(u)
+		d := fullUser(u).without("_updatedAt", "avatarOrigin", "statusDefault", "utcOffset")
+		if viewer.id() == u.id() && !e.rel.hidesPassword {
+			d["services"] = e.ownServices(u, true)
+		}
+		return d
 	}
-	return publicUser(u)
+	return publicUser(u).without("_updatedAt")
 }
 
 var systemNames = []string{"all", "here", "admin", "administrator", "system", "user"}
@@ -40,12 +120,13 @@ var systemNames = []string{"all", "here", "admin", "administrator", "system", "u
 func (e *Engine) usernameProblem(name string) error {
 	re, err := regexp.Compile("^" + e.settingText("UTF8_User_Names_Validation") + "$")
 	if err != nil || !re.MatchString(name) {
-		return meteorError("error-input-is-not-a-valid-field", name+" is not a valid username").with(Doc{"input": name, "field": "Username"})
+		return meteorError("error-input-is-not-a-valid-field", name+" is not a valid username").with(
+			Doc{"method": "insertOrUpdateUser", "input": name, "field": "Username"})
 	}
 	blocked := append(e.settingWords("Accounts_BlockedUsernameList"), systemNames...)
 	taken := slices.ContainsFunc(blocked, func(b string) bool { return strings.EqualFold(b, name) })
 	if taken || e.userNamed(name) != nil {
-		return meteorError("error-field-unavailable", name+" is already in use :(").with(Doc{"field": name})
+		return meteorError("error-field-unavailable", name+" is already in use :(").with(Doc{"method": "insertOrUpdateUser", "field": name})
 	}
 	return nil
 }
@@ -70,7 +151,7 @@ func (e *Engine) emailProblem(addr, exceptUser string) error {
 		return meteorError("error-invalid-domain", "The e-mail address domain is not allowed")
 	}
 	if u := e.userMailed(addr); u != nil && u.id() != exceptUser {
-		return meteorError("error-field-unavailable", addr+" is already in use :(").with(Doc{"field": addr})
+		return meteorError("error-field-unavailable", addr+" is already in use :(").with(Doc{"method": "insertOrUpdateUser", "field": addr})
 	}
 	return nil
 }
@@ -79,7 +160,8 @@ func (e *Engine) emailProblem(addr, exceptUser string) error {
 func usersCreate(c *call) (any, error) {
 	e, b := c.e, c.body
 	if !e.may(c.user, "create-user", "") {
-		return nil, meteorError("error-action-not-allowed", "Adding user is not allowed")
+		return nil, meteorError("error-action-not-allowed", "Adding user is not allowed").with(
+			Doc{"method": "insertOrUpdateUser", "action": "Adding_user"})
 	}
 	err := firstError(nameProblem(b.str("name")), e.usernameProblem(b.str("username")), e.emailProblem(b.str("email"), ""),
 		e.rolesProblem(c.user, b.strs("roles")), e.customFieldsProblem(b.doc("customFields")))
@@ -93,7 +175,7 @@ func usersCreate(c *call) (any, error) {
 	if v, ok := b["joinDefaultChannels"].(bool); !ok || v {
 		e.joinDefaults(u)
 	}
-	return Doc{"user": fullUser(u)}, nil
+	return Doc{"user": e.storedUser(u)}, nil
 }
 
 // activeSeats counts as facts 3.4 do: type app and bot are free, a role bot is not.
@@ -185,6 +267,9 @@ func usersInfo(c *call) (any, error) {
 		return nil, textError("User not found.")
 	}
 	d := c.e.viewUser(c.user, u)
+	if c.user.id() == u.id() || c.e.may(c.user, "view-full-other-user-info", "") {
+		d["canViewAllInfo"] = true
+	}
 	if c.q.Get("includeUserRooms") == "true" {
 		d = d.with(Doc{"rooms": c.e.userRooms(u)})
 	}
@@ -206,7 +291,8 @@ func usersList(c *call) (any, error) {
 	}
 	var l []Doc
 	for _, u := range c.e.listed(users, "username") {
-		l = append(l, c.e.viewUser(c.user, u))
+		l = append(l, c.e.viewUser(c.user, u).without("createdAt", "services").with(
+			Doc{"nameInsensitive": strings.ToLower(u.str("name"))}))
 	}
 	return c.paged("users", l), nil
 }
@@ -228,7 +314,7 @@ func usersUpdate(c *call) (any, error) {
 	if err := e.profileProblem(c.user, u, data); err != nil {
 		return nil, err
 	}
-	return Doc{"user": fullUser(e.editUser(u, data))}, nil
+	return Doc{"user": e.storedUser(e.editUser(u, data))}, nil
 }
 
 func (e *Engine) profileProblem(by, u, data Doc) error {
@@ -285,7 +371,9 @@ func (e *Engine) renamed(old, u Doc) {
 			}
 		}
 	}
-	e.emit("stream-notify-logged", "Users:NameChanged", "", u.only("_id", "name", "username"))
+	if old.str("username") != u.str("username") || e.settingOn("UI_Use_Real_Name") {
+		e.emit("stream-notify-logged", "Users:NameChanged", "", u.only("_id", "name", "username"))
+	}
 }
 
 // updateOwn is POST users.updateOwnBasicInfo (facts 12.4).
@@ -308,7 +396,7 @@ func updateOwn(c *call) (any, error) {
 	if t := data.str("statusType"); t != "" {
 		c.user = e.update(users, c.user, Doc{"statusDefault": t})
 	}
-	return Doc{"user": fullUser(e.editUser(c.user, data.with(Doc{"password": data["newPassword"], "roles": nil, "active": nil})))}, nil
+	return Doc{"user": e.ownUser(e.editUser(c.user, data.with(Doc{"password": data["newPassword"], "roles": nil, "active": nil})))}, nil
 }
 
 // setActive is POST users.setActiveStatus (facts 3.5).
@@ -359,7 +447,8 @@ func (e *Engine) directReadOnly(uid string, ro bool) {
 }
 
 // usersDelete is POST users.delete. Message_ErasureType decides what becomes of
-// the messages; by default they go too (facts 12.6.20).
+// the messages; by default they go too (facts 12.6.20). A genuine server tells
+// clients of it with Users:Deleted, and with Keep not at all.
 func usersDelete(c *call) (any, error) {
 	e := c.e
 	u, err := c.target(c.body)
@@ -376,12 +465,18 @@ func usersDelete(c *call) (any, error) {
 	}
 	e.dropUser(u.id())
 	e.remove(users, u.id())
-	e.emit("stream-notify-logged", "Users:Deleted", "", Doc{"userId": u.id(), "messageErasureType": erasure})
-	return Doc{"deletedRooms": []string{}}, nil
+	switch erasure {
+	case "Delete":
+		e.emit("stream-notify-logged", "Users:Deleted", "", Doc{"userId": u.id(), "messageErasureType": erasure})
+	case "Unlink":
+		e.emit("stream-notify-logged", "Users:Deleted", "", Doc{"userId": u.id(), "messageErasureType": erasure,
+			"replaceByUser": Doc{"_id": "rocket.cat", "username": "rocket.cat", "alias": "Removed User"}})
+	}
+	return Doc{}, nil
 }
 
 func (e *Engine) eraseMessages(u Doc, erasure string) {
-	for rid, l := range e.data.inRoom {
+	for _, l := range e.data.inRoom {
 		for _, m := range slices.Clone(l) {
 			if m.doc("u").id() != u.id() {
 				continue
@@ -392,10 +487,6 @@ func (e *Engine) eraseMessages(u Doc, erasure string) {
 			case "Unlink":
 				e.put(messages, m.with(Doc{"u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}, "alias": "Removed User"}))
 			}
-		}
-		if erasure == "Delete" {
-			e.emit("stream-notify-room", rid+"/deleteMessageBulk", rid, Doc{"rid": rid, "ts": Doc{"$gt": e.now().AddDate(-100, 0, 0)},
-				"users": []string{u.str("username")}, "excludePinned": false, "ignoreDiscussion": false})
 		}
 	}
 }

@@ -16,13 +16,43 @@ const DefaultVersion = "8.6"
 // does and 8.3 does not is read in its source and changelog.
 type release struct {
 	version string // all three numbers, as /api/info tells administrators
+
+	refusesPlainly      bool   // 401 has an error beside the message
+	forbiddenText       string // what 403 says where a room is not the caller's
+	nullBodyRefused     bool   // GET with the body null is 400 and HTML
+	archivedInfoRefused bool   // rooms.info of an archived room is 400
+	failedCallIsOK      bool   // method.call answers 200 and success when the method fails
+	inviteIsJoin        bool   // channels.invite leaves uj, not au
+	unknownIsSelf       bool   // im.create drops unknown names: with none left it is a room with oneself
+	joinedDirectID      bool   // the id of a direct room of two is made of their ids
+	secretCounts        bool   // users.createToken wants the secret
+	noFileName          bool   // rooms.mediaConfirm refuses fileName
+	canBan              bool   // rooms.banUser exists
+	noLimiter           bool   // the REST limiter is not enforced on v1
+	roomFields          bool   // rooms and subscriptions have customFields
+	namedRef            bool   // a member's name is in its own subscription
+	fileGroups          bool   // typeGroup and fileId of files; description null
+	calendar            bool   // settings.calendar and isOAuthUser of a user
+	hidesPassword       bool   // services.password of oneself says exists, never bcrypt
+	nullsUnset          bool   // integrations.update shows what it unsets as null
+	lateAvatarETag      bool   // updateAvatar is sent before the user has the etag
+	memberSubscription  bool   // im.members tells the subscription of each member
+	bothLists           bool   // chat.syncMessages shows both lists, whichever is asked for
+	bulkSettings        bool   // POST settings exists
+	bypassTokens        bool   // a token that bypasses two factors is believed
+	allTokensPermitted  bool   // users.createToken asks no permission beside the secret
 }
 
 // releases is the one table of what depends on the version, by major.minor.
 var releases = map[string]release{
-	"7.2": {version: "7.2.0"},
-	"8.3": {version: "8.3.0"},
-	"8.6": {version: "8.6.1"},
+	"7.2": {version: "7.2.0", forbiddenText: "unauthorized", nullBodyRefused: true, archivedInfoRefused: true, failedCallIsOK: true,
+		inviteIsJoin: true, joinedDirectID: true, noFileName: true, noLimiter: true, roomFields: true, bypassTokens: true},
+	"8.3": {version: "8.3.0", refusesPlainly: true, forbiddenText: "unauthorized", archivedInfoRefused: true, unknownIsSelf: true,
+		secretCounts: true, canBan: true, namedRef: true, fileGroups: true, calendar: true, hidesPassword: true,
+		nullsUnset: true, lateAvatarETag: true, memberSubscription: true, bothLists: true, allTokensPermitted: true},
+	"8.6": {version: "8.6.1", refusesPlainly: true, forbiddenText: "forbidden", unknownIsSelf: true, secretCounts: true, canBan: true,
+		namedRef: true, fileGroups: true, calendar: true, hidesPassword: true, nullsUnset: true,
+		lateAvatarETag: true, memberSubscription: true, bothLists: true, bulkSettings: true, bypassTokens: true},
 }
 
 // Versions lists what an Engine can be told to simulate, oldest first.

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"math"
 	"net/http"
@@ -23,9 +24,13 @@ func integrationCreate(c *call) (any, error) {
 	if err := c.e.integrationProblem(c.user, c.body); err != nil {
 		return nil, err
 	}
-	d := c.body.with(Doc{"_id": newID(), "token": firstText(c.body.str("token"), newToken()[:24]), "_createdBy": userRef(c.user),
-		"_createdAt": c.e.now(), "channel": commas(c.body.str("channel"))})
-	return Doc{"integration": c.e.put(integrations, d)}, nil
+	d := c.e.put(integrations, c.body.with(Doc{"_id": newObjectID(), "token": firstText(c.body.str("token"), newToken()[:24]),
+		"scriptEngine": "isolated-vm", "userId": c.e.userNamed(c.body.str("username")).id(), "_createdBy": c.user.only("_id", "username"),
+		"_createdAt": c.e.now(), "channel": commas(c.body.str("channel"))}))
+	if c.e.rel.roomFields {
+		d = d.without("_updatedAt")
+	}
+	return Doc{"integration": d}, nil
 }
 
 func (e *Engine) integrationProblem(u, b Doc) error {
@@ -47,13 +52,17 @@ func (e *Engine) integrationProblem(u, b Doc) error {
 		if !strings.HasPrefix(ch, "all_") && !strings.HasPrefix(ch, "#") && !strings.HasPrefix(ch, "@") {
 			return meteorError("error-invalid-channel-start-with-chars", "Invalid channel. Start with @ or #")
 		}
+		if name, ok := strings.CutPrefix(ch, "#"); ok && e.roomNamed(name) == nil {
+			return meteorError("error-invalid-channel", "Invalid Channel")
+		}
 	}
 	return nil
 }
 
 // integrationList is GET integrations.list, integrationGet GET integrations.get.
 func integrationList(c *call) (any, error) {
-	return c.paged("integrations", c.e.listed(integrations, "name")), nil
+	d := c.paged("integrations", c.e.listed(integrations, "name"))
+	return d.with(Doc{"items": d["count"]}), nil
 }
 
 func integrationGet(c *call) (any, error) {
@@ -70,11 +79,25 @@ func integrationUpdate(c *call) (any, error) {
 	if d == nil {
 		return nil, textError("No integration found.")
 	}
+	if !c.e.may(c.user, "manage-outgoing-integrations", "") {
+		return nil, meteorError("error-invalid-channel", "Invalid Channel").with(
+			Doc{"function": "validateOutgoing._verifyUserHasPermissionForChannels"})
+	}
 	if err := c.e.integrationProblem(c.user, c.body); err != nil {
 		return nil, err
 	}
-	changes := c.body.without("integrationId").with(Doc{"channel": commas(c.body.str("channel"))})
-	return Doc{"integration": c.e.update(integrations, d, changes)}, nil
+	changes := c.body.without("integrationId").with(Doc{"channel": commas(c.body.str("channel")), "_updatedBy": c.user.only("_id", "username")})
+	d = c.e.update(integrations, d, changes)
+	if c.e.rel.nullsUnset {
+		d = d.with(nil)
+		for _, k := range []string{"avatar", "emoji", "alias", "targetRoom", "impersonateUser", "script", "scriptError", "triggerWords",
+			"triggerWordAnywhere", "runOnEdits"} {
+			if !d.has(k) {
+				d[k] = json.RawMessage("null")
+			}
+		}
+	}
+	return Doc{"integration": d}, nil
 }
 
 // integrationRemove is POST integrations.remove.
@@ -156,8 +179,10 @@ func (e *Engine) startHooks(seq uint64) {
 
 // deliverHook tries until an answer settles it.
 func (e *Engine) deliverHook(ctx context.Context, h hookCall) {
+	entry := e.hookBegun(h)
 	for try := 0; ; try++ {
 		status, body, err := postHook(ctx, h)
+		e.hookEnded(entry, status, body, err)
 		if err != nil {
 			return // network errors are not retried
 		}

@@ -1,0 +1,66 @@
+package sim
+
+import (
+	"regexp"
+	"strings"
+)
+
+// What a real server puts into md is the text as its own parser reads it. This is
+// no such parser: it knows paragraphs, plain text, links with and without a label,
+// mentions of people and of channels. Emphasis, lists, code, quotes and emoji stay
+// plain text, so a client that renders md shows their marks.
+
+var markForm = regexp.MustCompile(`\[([^\]\n]*)\]\((https?://[^\s)]+)\)|(https?://[^\s<>()\[\]]+)|` +
+	`(?:^|[^\w@.-])(@[0-9a-zA-Z._-]*[0-9a-zA-Z_-])|(?:^|[^\w#])(#[0-9a-zA-Z._-]*[0-9a-zA-Z_-])`)
+
+// parsedText is md for a text; nil, which is left out, for none.
+func parsedText(text string) any {
+	if text == "" {
+		return nil
+	}
+	var blocks []any
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.TrimSpace(line) == "" {
+			blocks = append(blocks, Doc{"type": "LINE_BREAK"})
+			continue
+		}
+		blocks = append(blocks, Doc{"type": "PARAGRAPH", "value": parsedLine(line)})
+	}
+	return blocks
+}
+
+func plainText(s string) Doc { return Doc{"type": "PLAIN_TEXT", "value": s} }
+
+// parsedLine cuts a line at its links and mentions.
+func parsedLine(line string) (l []any) {
+	add := func(s string) {
+		if s != "" {
+			l = append(l, plainText(s))
+		}
+	}
+	at := 0
+	for _, m := range markForm.FindAllStringSubmatchIndex(line, -1) {
+		group := func(i int) string { return line[m[2*i]:m[2*i+1]] }
+		switch {
+		case m[4] >= 0:
+			add(line[at:m[0]])
+			l = append(l, link(group(2), plainText(group(1))))
+		case m[6] >= 0:
+			add(line[at:m[0]])
+			l = append(l, link(group(3), plainText(group(3))))
+		case m[8] >= 0:
+			add(line[at:m[8]])
+			l = append(l, Doc{"type": "MENTION_USER", "value": plainText(group(4)[1:])})
+		default:
+			add(line[at:m[10]])
+			l = append(l, Doc{"type": "MENTION_CHANNEL", "value": plainText(group(5)[1:])})
+		}
+		at = m[1]
+	}
+	add(line[at:])
+	return l
+}
+
+func link(to string, label Doc) Doc {
+	return Doc{"type": "LINK", "value": Doc{"src": plainText(to), "label": []any{label}}}
+}
