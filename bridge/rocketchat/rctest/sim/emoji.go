@@ -98,14 +98,3 @@ func (e *Engine) emojiPage(file string) answer {
 	}
 	return svgAnswer(file)
 }
-
-// emojiDelete is POST emoji-custom.delete.
-func emojiDelete(c *call) (any, error) {
-	d := c.e.get(customEmojis, c.body.str("emojiId"))
-	if d == nil {
-		return nil, meteorError("Custom_Emoji_Error_Invalid_Emoji", "Invalid emoji").in("deleteEmojiCustom")
-	}
-	c.e.remove(customEmojis, d.id())
-	c.e.emit("stream-notify-logged", "deleteEmojiCustom", "", Doc{"emojiData": d})
-	return Doc{}, nil
-}

@@ -201,7 +201,6 @@ func addRoomRoutes() {
 	get("rooms.roles", "rid!|roomId!", rolesOfRoom)
 	get("rooms.adminRooms", "types filter"+paging, adminRooms)
 	get("rooms.adminRooms.getRoom", "rid!", adminRoom)
-	post("rooms.delete", "roomId!:s", roomsDelete)
 	post("rooms.createDiscussion", "prid!:s t_name!:s pmid:s users:l reply:s topic:s encrypted:b", discussionCreate)
 	post("rooms.media/:rid", "*", media)
 	post("rooms.mediaConfirm/:rid/:fileId", "msg:s tmid:s description:s fileName:s alias:s avatar:s emoji:s groupable:b "+
@@ -253,7 +252,6 @@ func addOtherRoutes() {
 	get("integrations.history", "id!"+paging, integrationHistory, needs("manage-outgoing-integrations"))
 	post("integrations.remove", "type!:s integrationId!:s", integrationRemove, needs("manage-outgoing-integrations"))
 	get("emoji-custom.list", "updatedSince query", emojiList)
-	post("emoji-custom.delete", "emojiId!:s", emojiDelete, needs("manage-emoji"))
 	post("emoji-custom.create", "name:s aliases:s", emojiCreate, needs("manage-emoji"))
 	get("spotlight", "query!", spotlight)
 	get("directory", "text type workspace"+paging, directory)

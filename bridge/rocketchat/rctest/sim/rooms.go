@@ -342,19 +342,6 @@ func adminRoom(c *call) (any, error) {
 	return adminView(r), nil
 }
 
-// roomsDelete is POST rooms.delete: any room, by who may delete its kind.
-func roomsDelete(c *call) (any, error) {
-	r := c.e.room(c.body.str("roomId"))
-	if r == nil {
-		return nil, meteorError("error-invalid-room", "Invalid room").in("eraseRoom")
-	}
-	if !c.e.may(c.user, "delete-"+r.str("t"), r.id()) {
-		return nil, notAllowed("eraseRoom")
-	}
-	c.e.deleteRoom(r)
-	return Doc{}, nil
-}
-
 // roomDelete is POST channels.delete, groups.delete and im.delete.
 func roomDelete(c *call) (any, error) {
 	r, err := c.findRoom(c.body, c.types())
