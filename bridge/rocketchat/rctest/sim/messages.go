@@ -388,6 +388,9 @@ func chatPost(c *call) (any, error) {
 func (c *call) postTarget(to string) (Doc, error) {
 	e := c.e
 	if name, ok := strings.CutPrefix(to, "@"); ok {
+		if e.userNamed(name) == nil {
+			return nil, meteorError("invalid-channel", "")
+		}
 		r, _, err := e.createDirect(c.user, []string{name}, false)
 		return r, err
 	}
