@@ -51,6 +51,7 @@ var changes = []struct {
 	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known
 		e.FileNameInConfirm = true
 		e.OthersConfirm = false
+		e.StrangerIsOneself = true
 		e.NoteOfInvited = "au"
 		e.Bans = true
 	}},

@@ -17,7 +17,7 @@ func TestEveryVersionIsExpectedToDoSomething(t *testing.T) {
 		"7.10":  func(e Expect) bool { return !e.TokenSecret && !e.Bans && e.NoteOfInvited == "uj" && e.Limiter },
 		"8.0.1": func(e Expect) bool { return e.TokenSecret && !e.TokenPermission && !e.Bans },
 		"8.3": func(e Expect) bool {
-			return e.Bans && e.ArchivedIsHidden
+			return e.Bans && e.StrangerIsOneself && e.ArchivedIsHidden
 		},
 		"8.6.1":  func(e Expect) bool { return !e.ArchivedIsHidden && e.TokenPermission },
 		"8.8":    func(e Expect) bool { return !e.ArchivedIsHidden && e.Bans },

@@ -74,7 +74,7 @@ func mediaConfirm(c *call) (any, error) {
 	if !e.canRead(r, c.user) {
 		return nil, e.forbidden()
 	}
-	if f == nil || f.str("userId") != c.user.id() || f.str("rid") != r.id() {
+	if f == nil || f.str("userId") != c.user.id() && !e.rel.othersConfirm || f.str("rid") != r.id() {
 		return nil, meteorError("invalid-file", "")
 	}
 	if c.body.has("fileName") && e.rel.noFileName {
@@ -123,7 +123,7 @@ func (e *Engine) attachment(f Doc, description string) (Doc, error) {
 	a := Doc{"type": "file", "title": f.str("name"), "title_link": link, "title_link_download": true}
 	if description != "" {
 		a["description"], a["descriptionMd"] = description, parsedText(description)
-	} else if e.rel.fileGroups {
+	} else if e.rel.nullDescription {
 		a["description"] = json.RawMessage("null")
 	}
 	if e.rel.fileGroups {

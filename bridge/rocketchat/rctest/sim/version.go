@@ -13,7 +13,9 @@ const DefaultVersion = "8.6"
 // A release is one version of Rocket.Chat as far as it differs from the others
 // that the simulator knows. Each field is one habit; what all of them share is in
 // the handlers. What 7.2 and 8.3 do was recorded from genuine servers; what 8.6
-// does and 8.3 does not is read in its source and changelog.
+// does and 8.3 does not is read in its source and changelog. Where 8.6 still differs from
+// 8.3 in lateAvatarETag, nullDescription and bulkDeleteTold, the bridge is not ready for
+// what 8.3 does; a genuine 8.6 is expected to do the same.
 type release struct {
 	version string // all three numbers, as /api/info tells administrators
 
@@ -27,11 +29,14 @@ type release struct {
 	joinedDirectID      bool   // the id of a direct room of two is made of their ids
 	secretCounts        bool   // users.createToken wants the secret
 	noFileName          bool   // rooms.mediaConfirm refuses fileName
+	othersConfirm       bool   // rooms.mediaConfirm takes a file that somebody else has uploaded
 	canBan              bool   // rooms.banUser exists
 	noLimiter           bool   // the REST limiter is not enforced on v1
 	roomFields          bool   // rooms and subscriptions have customFields
 	namedRef            bool   // a member's name is in its own subscription
-	fileGroups          bool   // typeGroup and fileId of files; description null
+	fileGroups          bool   // typeGroup and fileId of files
+	nullDescription     bool   // the attachment of a file sent with msg has description null, and edits go there
+	bulkDeleteTold      bool   // an erasure is told to each room with deleteMessageBulk, which no genuine server was seen to do
 	calendar            bool   // settings.calendar and isOAuthUser of a user
 	hidesPassword       bool   // services.password of oneself says exists, never bcrypt
 	nullsUnset          bool   // integrations.update shows what it unsets as null
@@ -46,13 +51,13 @@ type release struct {
 // releases is the one table of what depends on the version, by major.minor.
 var releases = map[string]release{
 	"7.2": {version: "7.2.0", forbiddenText: "unauthorized", nullBodyRefused: true, archivedInfoRefused: true, failedCallIsOK: true,
-		inviteIsJoin: true, joinedDirectID: true, noFileName: true, noLimiter: true, roomFields: true, bypassTokens: true},
+		inviteIsJoin: true, joinedDirectID: true, noFileName: true, othersConfirm: true, noLimiter: true, roomFields: true, bypassTokens: true},
 	"8.3": {version: "8.3.0", refusesPlainly: true, forbiddenText: "unauthorized", archivedInfoRefused: true, unknownIsSelf: true,
-		secretCounts: true, canBan: true, namedRef: true, fileGroups: true, calendar: true, hidesPassword: true,
+		secretCounts: true, canBan: true, namedRef: true, fileGroups: true, nullDescription: true, calendar: true, hidesPassword: true,
 		nullsUnset: true, lateAvatarETag: true, memberSubscription: true, bothLists: true, allTokensPermitted: true},
 	"8.6": {version: "8.6.1", refusesPlainly: true, forbiddenText: "forbidden", unknownIsSelf: true, secretCounts: true, canBan: true,
 		namedRef: true, fileGroups: true, calendar: true, hidesPassword: true, nullsUnset: true,
-		lateAvatarETag: true, memberSubscription: true, bothLists: true, bulkSettings: true, bypassTokens: true},
+		bulkDeleteTold: true, memberSubscription: true, bothLists: true, bulkSettings: true, bypassTokens: true},
 }
 
 // Versions lists what an Engine can be told to simulate, oldest first.
