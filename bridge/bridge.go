@@ -108,7 +108,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,
-		Log: s.Log.With("side", "rocketchat"),
+		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often,
 	})
 	var err error
 	s.mx, err = mxside.New(mxside.Options{

@@ -61,6 +61,7 @@ func (s *Side) Listen(ctx context.Context) error {
 		}
 	})
 	running.Go(func() { s.followPeople(ctx) })
+	running.Go(func() { s.watchPeople(ctx) })
 	<-ctx.Done()
 	return nil
 }

@@ -78,6 +78,9 @@ func mediaError(err error) error {
 	if errors.Is(err, rocketchat.ErrNoUpload) {
 		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
 	}
+	if errors.Is(err, rocketchat.ErrNoPicture) {
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+	}
 	return side(err)
 }
 

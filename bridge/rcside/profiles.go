@@ -3,63 +3,11 @@ package rcside
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
-	"appliance/bridge/rocketchat/ddp"
 )
-
-// profile takes that somebody has changed. Frames of a websocket must not be held
-// up, so the work is done beside; what is lost with the connection comes with the
-// next message or the next reconcile.
-func (s *Side) profile(e ddp.Event) {
-	var about struct {
-		ID       string `json:"_id"`
-		UserID   string `json:"userId"`
-		Username string `json:"username"`
-	}
-	if json.Unmarshal(e.Args[0], &about) != nil {
-		return
-	}
-	select {
-	case s.changed <- changedPerson{id: about.ID + about.UserID, username: about.Username}:
-	default:
-		s.Log.Warn("more people change at once than can be followed")
-	}
-}
-
-// changedPerson is somebody who has changed, known by either.
-type changedPerson struct{ id, username string }
-
-// followPeople hands over who has changed until ctx ends.
-func (s *Side) followPeople(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case p := <-s.changed:
-			one, cancel := context.WithTimeout(ctx, 10*time.Second)
-			if err := s.personChanged(one, p); err != nil && ctx.Err() == nil {
-				s.Log.Warn("a change of a person was not followed", "err", err)
-			}
-			cancel()
-		}
-	}
-}
-
-func (s *Side) personChanged(ctx context.Context, p changedPerson) error {
-	if p.id == "" {
-		u, ok, err := s.Client.UserByName(ctx, p.username)
-		if err != nil || !ok {
-			return err
-		}
-		p.id = u.ID
-	}
-	return s.Signs.PersonChanged(ctx, ids.RCUser(p.id))
-}
 
 // Profile implements relay.RocketChat.
 func (s *Side) Profile(ctx context.Context, user ids.RCUser) (relay.RCProfile, bool, error) {

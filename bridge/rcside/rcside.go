@@ -36,6 +36,8 @@ type Options struct {
 	Signs             Signs
 	Live              func() config.Live
 	Log               *slog.Logger
+	// PeopleEvery is between two looks at the list of people; 0 is the usual.
+	PeopleEvery time.Duration
 }
 
 // Side is Rocket.Chat. Methods are safe for concurrent use.
@@ -52,8 +54,8 @@ type Side struct {
 	renewing sync.Mutex               // one token is renewed at a time
 	renewed  map[ids.MXUser]time.Time // when; with renewing
 
-	changed    chan changedPerson
-	askedNames time.Time // when showsNames was asked for
+	changed    chan change // of people
+	askedNames time.Time   // when showsNames was asked for
 	showsNames bool
 	limits     relay.RememberedLimits
 	emojis     emojis
@@ -63,7 +65,7 @@ type Side struct {
 func New(o Options) *Side {
 	return &Side{
 		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]relay.Portal{}, more: make(chan struct{}, 1),
-		changed: make(chan changedPerson, 1024), renewed: map[ids.MXUser]time.Time{},
+		changed: make(chan change, maxTold), renewed: map[ids.MXUser]time.Time{},
 	}
 }
 

@@ -125,6 +125,15 @@ func (r *reader) again(id ids.RCRoom) {
 	r.enqueue(id)
 }
 
+// againAll is again for every room.
+func (r *reader) againAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.rooms {
+		r.enqueue(id)
+	}
+}
+
 // hint takes that something has happened in a room. What is subscribed to needs
 // no hints.
 func (r *reader) hint(id ids.RCRoom) {

@@ -37,6 +37,7 @@ type bed struct {
 	more    chan struct{}
 	typed   []ids.RCRoom
 	accepts int
+	often   time.Duration // between two looks at the people; 0 is the usual
 }
 
 // bundled is what the bundled Rocket.Chat is told of its limits.
@@ -61,7 +62,7 @@ func (b *bed) start() {
 	b.t.Helper()
 	me := b.rc.Bot()
 	b.side = rcside.New(rcside.Options{
-		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret),
+		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret), PeopleEvery: b.often,
 		Store: b.store, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
 		Log: slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})

@@ -134,10 +134,14 @@ func (r *Relay) depart(ctx context.Context, g Ghost) error {
 	return nil
 }
 
+// AvatarCursor names the cursor that holds which picture of somebody in Rocket.Chat
+// was copied.
+func AvatarCursor(user ids.RCUser) string { return "avatar " + string(user) }
+
 // portraitToMatrix copies a picture that has changed.
 func (r *Relay) portraitToMatrix(ctx context.Context, g Ghost, is RCProfile) error {
 	fetch := func() ([]byte, error) { return r.RC.Avatar(ctx, is.Username, maxPortrait) }
-	return r.copyPicture(ctx, g.MXUser, "avatar "+string(is.ID), is.Avatar, fetch, func(mxc string) error {
+	return r.copyPicture(ctx, g.MXUser, AvatarCursor(is.ID), is.Avatar, fetch, func(mxc string) error {
 		return r.MX.SetAvatar(ctx, g.MXUser, mxc)
 	})
 }
@@ -155,11 +159,13 @@ func (r *Relay) copyPicture(ctx context.Context, as ids.MXUser, key, now string,
 		if err != nil {
 			return ignore(err, ErrNotFound, ErrTooLarge)
 		}
-		if kind := http.DetectContentType(data); strings.HasPrefix(kind, "image/") {
-			mxc, err = r.MX.Upload(ctx, as, Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
-			if err != nil {
-				return ignore(err, ErrTooLarge)
-			}
+		kind := http.DetectContentType(data)
+		if !strings.HasPrefix(kind, "image/") {
+			return nil // no picture: what is shown stays
+		}
+		mxc, err = r.MX.Upload(ctx, as, Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
+		if err != nil {
+			return ignore(err, ErrTooLarge)
 		}
 	}
 	if err := set(mxc); err != nil {

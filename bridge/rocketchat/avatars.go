@@ -2,11 +2,17 @@ package rocketchat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
+
+// ErrNoPicture: there is no picture, or the caller may not see it. The server answers
+// with a letter then, as SVG, and so does not tell the two apart.
+var ErrNoPicture = errors.New("there is no picture")
 
 // Avatar calls GET /avatar/{username}: somebody's picture, of at most limit bytes.
 func (c *Client) Avatar(ctx context.Context, username string, limit int64) ([]byte, error) {
@@ -14,7 +20,7 @@ func (c *Client) Avatar(ctx context.Context, username string, limit int64) ([]by
 }
 
 // RoomAvatar calls GET /avatar/room/{rid}: the picture of a room, of at most limit
-// bytes. A room without one has its first letter, as SVG.
+// bytes.
 func (c *Client) RoomAvatar(ctx context.Context, roomID string, limit int64) ([]byte, error) {
 	return c.picture(ctx, "/avatar/room/"+url.PathEscape(roomID), limit)
 }
@@ -41,6 +47,9 @@ func (c *Client) picture(ctx context.Context, path string, limit int64) ([]byte,
 		return nil, refusal(http.MethodGet, path, res, data[:min(len(data), 4096)])
 	case int64(len(data)) > limit:
 		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, ErrTooLarge)
+	}
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "image/svg") {
+		return nil, fmt.Errorf("rocketchat: GET %s: %w", path, ErrNoPicture)
 	}
 	return data, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
 )
 
 func TestARoomIsChangedAsAWhole(t *testing.T) {
@@ -194,6 +195,27 @@ func TestPicturesOfPeople(t *testing.T) {
 	if _, err := other.Avatar(t.Context(), p.Username, 1); !errors.Is(err, rocketchat.ErrTooLarge) {
 		t.Errorf("one byte: %v", err)
 	}
+	if _, err := other.As(other.UserID(), secret.New("no token")).Avatar(t.Context(), p.Username, 1<<20); err == nil {
+		t.Error("a refused token shows a picture")
+	}
 	w.ok(p.ResetAvatar(t.Context()))
+	if data, err := other.Avatar(t.Context(), p.Username, 1<<20); !errors.Is(err, rocketchat.ErrNoPicture) {
+		t.Errorf("no picture: %d bytes, %v", len(data), err)
+	}
 	w.ok(p.SetStatus(t.Context(), "away"))
+}
+
+func TestEverybodyIsListed(t *testing.T) {
+	w := begin(t)
+	p := w.puppet()
+	found := 0
+	w.ok(w.admin.Users(t.Context(), func(users []rocketchat.User) error {
+		for _, u := range users {
+			if u.ID == p.ID && u.Username == p.Username && u.Name == "Person "+p.Username && u.Active {
+				found++
+			}
+		}
+		return nil
+	}))
+	equal(t, found, 1, "found on the list of people")
 }

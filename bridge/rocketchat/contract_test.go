@@ -208,6 +208,7 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"Webhooks":      func(c ctx, r client) error { _, err := r.Webhooks(c); return err },
 		"RemoveWebhook": func(c ctx, r client) error { return r.RemoveWebhook(c, "id") },
 		"AdminRoom":     func(c ctx, r client) error { _, err := r.AdminRoom(c, "r"); return err },
+		"Users":         func(c ctx, r client) error { return r.Users(c, func([]rocketchat.User) error { return nil }) },
 		"AdminDirects": func(c ctx, r client) error {
 			return r.AdminDirects(c, false, func([]rocketchat.Room) (bool, error) { return false, nil })
 		},

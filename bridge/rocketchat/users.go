@@ -69,6 +69,26 @@ func (c *Client) UserByID(ctx context.Context, id string) (u User, ok bool, err 
 	return c.userInfo(ctx, url.Values{"userId": {id}})
 }
 
+// Users calls GET users.list and hands over everybody, a page at a time.
+func (c *Client) Users(ctx context.Context, each func([]User) error) error {
+	for offset := 0; ; {
+		var out struct {
+			Users []User `json:"users"`
+			Total int    `json:"total"`
+		}
+		q := url.Values{"count": {strconv.Itoa(page)}, "offset": {strconv.Itoa(offset)}, "sort": {`{"_id":1}`}}
+		if err := c.get(ctx, "users.list", q, &out); err != nil {
+			return err
+		}
+		if err := each(out.Users); err != nil {
+			return err
+		}
+		if offset += len(out.Users); len(out.Users) == 0 || offset >= out.Total {
+			return nil
+		}
+	}
+}
+
 func (c *Client) userInfo(ctx context.Context, q url.Values) (User, bool, error) {
 	var out struct {
 		User User `json:"user"`

@@ -1,0 +1,184 @@
+package rcside_test
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/rocketchat/rctest"
+	"appliance/bridge/secret"
+)
+
+// as returns a client of somebody's.
+func (b *bed) as(username string) *rocketchat.Client {
+	b.t.Helper()
+	p := b.rc.Login(username)
+	return rocketchat.New(b.rc.URL, p.ID, secret.New(p.Token))
+}
+
+// ghost makes somebody known on Matrix, as they look now.
+func (b *bed) ghost(username string) ids.RCUser {
+	b.t.Helper()
+	u, ok, err := b.as("matrix-bridge").UserByName(b.t.Context(), username)
+	if err != nil || !ok {
+		b.t.Fatal(ok, err)
+	}
+	g := relay.Ghost{RCUser: ids.RCUser(u.ID), MXUser: ids.MXUser("@" + username + ":here"), Username: u.Username, Name: u.Name}
+	if err := b.store.PutGhost(b.t.Context(), g); err != nil {
+		b.t.Fatal(err)
+	}
+	return g.RCUser
+}
+
+// post calls an endpoint as somebody.
+func (b *bed) post(username, endpoint, body string) {
+	b.t.Helper()
+	c := b.as(username)
+	req, _ := http.NewRequest(http.MethodPost, b.rc.URL+"/api/v1/"+endpoint, strings.NewReader(body))
+	req.Header = http.Header{"X-User-Id": {c.UserID()}, "X-Auth-Token": {c.Token().Reveal()}, "Content-Type": {"application/json"}}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(res.Body)
+		b.t.Fatalf("%s: %s %s", endpoint, res.Status, text)
+	}
+}
+
+// changes waits until somebody is handed over as changed.
+func (b *bed) changes(what string, user ids.RCUser) {
+	b.t.Helper()
+	b.waitFor(what, 15*time.Second, func() bool { return slices.Contains(b.people, user) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.people = nil
+}
+
+// A new display name shows on Matrix before its bearer says anything, although
+// Rocket.Chat tells nobody of it while it shows usernames.
+func TestANewDisplayNameShows(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	b.often = 50 * time.Millisecond
+	alice := b.ghost("alice")
+	b.start()
+	b.rc.WaitUntil(t, "a look at the people", func() bool { return b.rc.Count("GET /api/v1/users.list") > 1 })
+	b.rc.SetName("alice", "Alice of Wonderland")
+	b.changes("the new name", alice)
+}
+
+// Whose account was deleted so that the messages stay leaves on Matrix soon: of that
+// Rocket.Chat tells nothing. The same when it was deactivated.
+func TestWhoIsDeletedOrDeactivatedIsNoticed(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	b.often = 50 * time.Millisecond
+	b.rc.CreateUser("carol")
+	b.rc.CreateUser("dave")
+	carol, dave := b.ghost("carol"), b.ghost("dave")
+	b.rc.Set("Message_ErasureType", "Keep")
+	b.start()
+	b.rc.WaitUntil(t, "a look at the people", func() bool { return b.rc.Count("GET /api/v1/users.list") > 1 })
+	b.post("matrix-bridge", "users.delete", fmt.Sprintf(`{"userId": %q, "confirmRelinquish": true}`, carol))
+	b.changes("the deletion", carol)
+	b.post("matrix-bridge", "users.setActiveStatus", fmt.Sprintf(`{"userId": %q, "activeStatus": false, "confirmRelinquish": true}`, dave))
+	b.changes("the deactivation", dave)
+}
+
+// The messages of an account that was deleted together with them go on Matrix too,
+// while the session lasts.
+func TestErasedMessagesAreErasedOnMatrix(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	b.rc.CreateUser("carol")
+	room := b.group("plans")
+	b.rc.Invite(string(room), "alice", "carol")
+	b.rc.Set("Message_ErasureType", "Delete")
+	b.start()
+	id := b.rc.Say(string(room), "carol", "to be forgotten")
+	b.waitForAll("the message", 10*time.Second, []string{"rc:" + id})
+	carol, _, err := b.as("matrix-bridge").UserByName(t.Context(), "carol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.post("matrix-bridge", "users.delete", fmt.Sprintf(`{"userId": %q, "confirmRelinquish": true}`, carol.ID))
+	b.waitForAll("the deletion of the message", 10*time.Second, []string{string(relay.RCDelete(ids.RCMessage(id)))})
+}
+
+// A room's picture is nobody's picture: nothing is asked about anybody.
+func TestARoomsPictureAsksNothingAboutPeople(t *testing.T) {
+	var asked atomic.Int64
+	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/api/v1/users.info" && r.URL.Query().Get("userId") == "" && r.URL.Query().Get("username") == "" {
+			asked.Add(1)
+		}
+		return false
+	}})
+	room := b.group("plans")
+	alice := b.ghost("alice")
+	b.start()
+	said := b.rc.Say(string(room), "alice", "hello")
+	b.waitForAll("a message", 10*time.Second, []string{"rc:" + said})
+	b.rc.WaitUntil(t, "the subscription to pictures", func() bool {
+		return b.rc.Subscribers("stream-notify-logged", "updateAvatar") > 0 && b.rc.Count("GET /api/v1/users.list") > 0
+	})
+	uri := rocketchat.DataURI("image/png", picture(t))
+	if err := b.as("alice").SaveRoom(t.Context(), string(room), rocketchat.RoomChange{Avatar: &uri}); err != nil {
+		t.Fatal(err)
+	}
+	b.setAvatar("alice") // comes after it
+	b.changes("the picture of alice", alice)
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d calls ask for nobody", n)
+	}
+}
+
+func picture(t *testing.T) []byte {
+	t.Helper()
+	var data bytes.Buffer
+	if err := png.Encode(&data, image.NewGray(image.Rect(0, 0, 40, 40))); err != nil {
+		t.Fatal(err)
+	}
+	return data.Bytes()
+}
+
+func (b *bed) setAvatar(username string) {
+	b.t.Helper()
+	data := picture(b.t)
+	if err := b.as(username).SetAvatar(b.t.Context(), rocketchat.Media{Name: "a.png", Type: "image/png", Size: int64(len(data)), Body: bytes.NewReader(data)}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// A new picture arrives although the server tells of it before it stores its etag.
+func TestANewPictureThatIsToldOfTooSoonArrives(t *testing.T) {
+	var late atomic.Int64
+	rc := &rctest.Server{Polite: true}
+	rc.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/api/v1/users.info" || r.URL.Query().Get("username") != "alice" || late.Add(-1) < 0 {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"user": {"_id": "too-soon", "username": "alice", "name": "Alice", "active": true}, "success": true}`)
+		return true
+	}
+	b := newBed(t, rc)
+	alice := b.ghost("alice")
+	b.start()
+	b.rc.WaitUntil(t, "the subscription to pictures", func() bool {
+		return b.rc.Subscribers("stream-notify-logged", "updateAvatar") > 0 && b.rc.Count("GET /api/v1/users.list") > 0
+	})
+	late.Store(1)
+	b.setAvatar("alice")
+	b.changes("the picture, once it is stored", alice)
+}
