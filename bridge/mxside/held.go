@@ -46,6 +46,8 @@ const (
 type held struct {
 	// wanted has an element when Synapse is to send what it holds back.
 	wanted chan struct{}
+	// refusals has an element when Synapse is to try at once what was refused.
+	refusals chan struct{}
 
 	mu      sync.Mutex
 	last    int64         // the highest number since the last absence, 0 for none
@@ -212,16 +214,30 @@ func (s *Side) goRound(ctx context.Context, portals []relay.Portal, mark string)
 	return err
 }
 
-// again makes Synapse try at once what was refused, as soon as it has noted that it
-// was.
-func (s *Side) again() {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	for busy := true; busy && wait(ctx, refusedFor); {
-		var err error
-		if busy, err = s.pingOnce(ctx); err != nil {
-			s.Log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
+// retryRefused makes Synapse try at once what was refused, as soon as it has noted that
+// it was, until ctx ends.
+func (s *Side) retryRefused(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
 			return
+		case <-s.held.refusals:
 		}
+		for busy := true; busy && wait(ctx, refusedFor); {
+			var err error
+			if busy, err = s.pingOnce(ctx); err != nil {
+				s.Log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
+				break
+			}
+		}
+	}
+}
+
+// refusedOne notes that a transaction was refused on purpose.
+func (h *held) refusedOne() {
+	h.failed()
+	select {
+	case h.refusals <- struct{}{}:
+	default: // asked for already
 	}
 }

@@ -123,8 +123,7 @@ func (s *Side) takeNumbered(ctx context.Context, number int64, events []json.Raw
 		s.held.want()
 	}
 	if refuse {
-		s.held.failed()
-		go s.again()
+		s.held.refusedOne()
 		return http.StatusServiceUnavailable, "again, please, with what came before"
 	}
 	if status, why = s.take(ctx, events); status != http.StatusOK {

@@ -112,6 +112,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	if s.pushesAll() {
 		poll = func() error { return s.ping(ctx) }
 		running.Go(func() { s.flushes(ctx) })
+		running.Go(func() { s.retryRefused(ctx) })
 	} else {
 		running.Go(func() { s.sweep(ctx) })
 		running.Go(func() { s.followAll(ctx, &running) })

@@ -85,7 +85,7 @@ func New(o Options) (*Side, error) {
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
 	s.sync.doubt()
-	s.held.wanted = make(chan struct{}, 1)
+	s.held.wanted, s.held.refusals = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.held.forget()
 	s.hints.init()
 	return s, nil

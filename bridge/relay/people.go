@@ -140,7 +140,7 @@ func (r *Relay) renamePuppet(ctx context.Context, p *Puppet, name string) error 
 	return r.Store.PutPuppet(ctx, *p)
 }
 
-// ours reports whether a Rocket.Chat user is a puppet or the bridge account.
+// ours reports whether a Rocket.Chat user is a puppet. The bridge account is none.
 func (r *Relay) ours(ctx context.Context, user ids.RCUser) (bool, error) {
 	_, ok, err := r.Store.PuppetByRC(ctx, user)
 	return ok, err

@@ -18,6 +18,10 @@ INSERT INTO edits (event, target) SELECT substr(source, 9), target FROM media WH
 DELETE FROM items WHERE kind = 'mx.hint';
 DELETE FROM lanes WHERE lane LIKE 'hint:%';
 
+-- Lanes are ordered in memory.
+DROP INDEX lanes_due;
+
 -- +goose Down
+CREATE INDEX lanes_due ON lanes (due);
 DROP TABLE edits;
 DROP TABLE puppet_marks;
