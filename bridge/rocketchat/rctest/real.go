@@ -56,6 +56,8 @@ func newReal(tb testing.TB, s *Server) *real {
 		Skip(tb, misbehaves)
 	case len(s.Env) > 0:
 		Skip(tb, "it starts the server with an environment of its own, which only the simulator takes")
+	case s.Bridge && realSecret() == "":
+		tb.Fatal("rctest: ROCKETCHAT_CREATE_TOKENS_SECRET is not set, and a bridge cannot speak for people without it")
 	}
 	takeTurn(tb, realURL(), true)
 	r := &real{rest: rest{realURL()}, tb: tb, people: map[string]Person{}, seers: map[string]Person{}, before: map[string]any{}}
