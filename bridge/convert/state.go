@@ -10,9 +10,14 @@ type Powers struct {
 	Users        map[string]int
 	Default      int             // of who is not in Users
 	Events       int             // needed to write
+	Redact       int             // needed to delete what others wrote
 	Creators     map[string]bool // who has power without limit (since room version 12)
 	raw, rawUser map[string]json.RawMessage
 }
+
+// defaultRedact is Redact where a room does not say (Client-Server API,
+// m.room.power_levels).
+const defaultRedact = 50
 
 // ParsePowers reads the content of m.room.power_levels. What is not a level is
 // taken as absent.
@@ -27,6 +32,10 @@ func ParsePowers(content json.RawMessage) Powers {
 	}
 	p.Default, _ = level(p.raw["users_default"])
 	p.Events, _ = level(p.raw["events_default"])
+	p.Redact = defaultRedact
+	if n, ok := level(p.raw["redact"]); ok {
+		p.Redact = n
+	}
 	return p
 }
 

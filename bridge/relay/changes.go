@@ -190,7 +190,7 @@ func (r *Relay) reactionToRocketChat(ctx context.Context, item queue.Item) error
 		return nil
 	}
 	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(target))
-	if err != nil || len(links) == 0 {
+	if err != nil || len(links) == 0 || links[0].MXRoom != e.Room {
 		return err
 	}
 	name, ok := r.reactionName(ctx, key, item.Payload)
@@ -226,9 +226,16 @@ func (r *Relay) redactionToRocketChat(ctx context.Context, item queue.Item) erro
 	if !ok {
 		return nil
 	}
+	e, err := convert.ParseEvent(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
 	if reaction, ok, err := r.Store.ReactionByEvent(ctx, ids.MXEvent(target)); err != nil || ok {
 		if err != nil {
 			return err
+		}
+		if may, err := r.mayRedact(ctx, e, string(reaction.MXRoom), string(reaction.MXSender)); err != nil || !may {
+			return outcome(item, err, "")
 		}
 		return outcome(item, r.unreact(ctx, reaction), "")
 	}
@@ -236,18 +243,59 @@ func (r *Relay) redactionToRocketChat(ctx context.Context, item queue.Item) erro
 		if err != nil {
 			return err
 		}
-		return r.unedit(ctx, item, ids.MXEvent(target), original)
+		return r.editTakenBack(ctx, item, e, ids.MXEvent(target), original)
 	}
 	links, err := r.Store.LinksByEvent(ctx, ids.MXEvent(target))
 	if err != nil {
 		return err
 	}
 	for _, l := range links {
+		if may, err := r.mayRedact(ctx, e, l.MXRoom, l.MXSender); err != nil || !may {
+			return outcome(item, err, "")
+		}
 		if err := r.deleteInRocketChat(ctx, l); err != nil {
 			return outcome(item, err, "")
 		}
 	}
 	return nil
+}
+
+// editTakenBack follows when an edit is redacted.
+func (r *Relay) editTakenBack(ctx context.Context, item queue.Item, e convert.Event, edit, original ids.MXEvent) error {
+	links, err := r.Store.LinksByEvent(ctx, original)
+	if err != nil || len(links) == 0 {
+		return err
+	}
+	if may, err := r.mayRedact(ctx, e, links[0].MXRoom, links[0].MXSender); err != nil || !may {
+		return outcome(item, err, "")
+	}
+	return r.unedit(ctx, item, edit, original)
+}
+
+// mayRedact reports whether a redaction may delete what a person sent to a room: it is
+// that person's own, or its sender has the power. Homeservers check the same; one that
+// does not must not reach further than Matrix.
+func (r *Relay) mayRedact(ctx context.Context, redaction convert.Event, room, sender string) (bool, error) {
+	if redaction.Room != room {
+		r.Log.Warn("a redaction names an event of another room", "mx_room", redaction.Room, "mx_event", redaction.ID)
+		return false, nil
+	}
+	if redaction.Sender == sender {
+		return true, nil
+	}
+	p, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(room))
+	if err != nil || !ok {
+		return false, err
+	}
+	powers, err := r.powers(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	may := powers.Of(redaction.Sender) >= powers.Redact
+	if !may {
+		r.Log.Warn("a redaction lacks the power", "mx_room", room, "mx_event", redaction.ID)
+	}
+	return may, nil
 }
 
 func (r *Relay) unreact(ctx context.Context, reaction Reaction) error {

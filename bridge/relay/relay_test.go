@@ -246,11 +246,16 @@ func (b *bench) run() {
 // says stores an event of bob's and returns its ID.
 func (b *bench) says(kind string, content map[string]any) string {
 	b.t.Helper()
+	return b.saysIn(mxRoom, bob, kind, content)
+}
+
+func (b *bench) saysIn(room ids.MXRoom, sender ids.MXUser, kind string, content map[string]any) string {
+	b.t.Helper()
 	b.n++
 	id := fmt.Sprintf("$event%d", b.n)
 	eventType := map[string]string{relay.KindMXMessage: "m.room.message", relay.KindMXReact: "m.reaction", relay.KindMXRedact: "m.room.redaction"}[kind]
-	payload, _ := json.Marshal(map[string]any{"event_id": id, "type": eventType, "sender": bob, "room_id": mxRoom, "origin_server_ts": time.Now().UnixMilli(), "content": content, "redacts": content["redacts"]})
-	b.must(b.Accept(b.t.Context(), []queue.Item{{ID: id, Lane: relay.MXLane(mxRoom), Kind: kind, Payload: payload}}, nil))
+	payload, _ := json.Marshal(map[string]any{"event_id": id, "type": eventType, "sender": sender, "room_id": room, "origin_server_ts": time.Now().UnixMilli(), "content": content, "redacts": content["redacts"]})
+	b.must(b.Accept(b.t.Context(), []queue.Item{{ID: id, Lane: relay.MXLane(room), Kind: kind, Payload: payload}}, nil))
 	return id
 }
 
@@ -292,6 +297,32 @@ func TestWhatFollowsAMessageWaitsForIt(t *testing.T) {
 	b.says(relay.KindMXMessage, text("second"))
 	b.run()
 	b.untilRC("bob_far.org says first", "bob_far.org edits to corrected", "bob_far.org reacts :thumbsup: true", "bob_far.org says second")
+}
+
+// A homeserver that passes on what it should have refused must not make the bridge delete
+// or mark messages.
+func TestRedactionsWithoutPowerAndFromOtherRoomsDoNothing(t *testing.T) {
+	b := newBench(t)
+	const elsewhere, eve = ids.MXRoom("!other:far.org"), ids.MXUser("@eve:far.org")
+	b.must(b.Store.PutPortal(t.Context(), relay.Portal{RCRoom: "other", MXRoom: elsewhere, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
+	b.must(b.Store.PutPuppet(t.Context(), relay.Puppet{MXUser: eve, RCUser: "eve", Username: "eve_far.org", Name: "Eve (far.org)", Token: secret.New("t")}))
+	b.rc.people["eve"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "eve", Username: "eve_far.org", Name: "Eve"}, Active: true, Roles: []string{"bot"}}
+	first := b.says(relay.KindMXMessage, text("first"))
+	b.run()
+	b.untilRC("bob_far.org says first")
+	b.saysIn(mxRoom, eve, relay.KindMXRedact, map[string]any{"redacts": first})
+	b.saysIn(elsewhere, bob, relay.KindMXRedact, map[string]any{"redacts": first})
+	b.saysIn(elsewhere, eve, relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.saysIn(elsewhere, eve, relay.KindMXMessage, text("last elsewhere"))
+	b.saysIn(mxRoom, eve, relay.KindMXMessage, text("last"))
+	until(t, "the last message", b.rc.log, func(got []string) bool { return len(got) >= 3 })
+	for _, did := range b.rc.log() {
+		if !strings.Contains(did, " says ") {
+			t.Errorf("in Rocket.Chat: %s", did)
+		}
+	}
+	b.says(relay.KindMXRedact, map[string]any{"redacts": first})
+	until(t, "bob's own deletion", b.rc.log, func(got []string) bool { return len(got) == 4 })
 }
 
 func TestWhatFollowsABuriedMessageIsSkipped(t *testing.T) {
