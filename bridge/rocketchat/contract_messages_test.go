@@ -213,6 +213,34 @@ func TestReact(t *testing.T) {
 	w.refused(p.React(t.Context(), w.Name("m"), "smile", true), http.StatusBadRequest)
 }
 
+func TestPin(t *testing.T) {
+	w := begin(t)
+	p, stranger := w.puppet(), w.puppet()
+	r := w.group(p)
+	m := w.say(p, r.ID, "remember this")
+	pinned := func() bool {
+		t.Helper()
+		found, _, err := p.Message(t.Context(), m.ID)
+		w.ok(err)
+		return found.Pinned != nil && *found.Pinned
+	}
+	w.ok(p.Pin(t.Context(), m.ID, true))
+	equal(t, pinned(), true, "pinned")
+	if err := stranger.Pin(t.Context(), m.ID, false); rocketchat.Status(err)/100 != 4 {
+		t.Errorf("by a stranger: %v", err)
+	}
+	w.ok(p.Pin(t.Context(), m.ID, false))
+	equal(t, pinned(), false, "pinned in the end")
+	w.refused(p.Pin(t.Context(), w.Name("m"), true), http.StatusBadRequest)
+	notes := 0
+	for _, m := range w.history(p, r.ID) {
+		if m.Type == "message_pinned" {
+			notes++
+		}
+	}
+	equal(t, notes, 1, "messages about it")
+}
+
 func TestTypingIsSeenByOthers(t *testing.T) {
 	w := begin(t)
 	p, other := w.puppet(), w.puppet()
@@ -303,7 +331,7 @@ func TestSyncMessagesIsForThoseWhoMayRead(t *testing.T) {
 // The renaming of a user changes all messages of that user in one millisecond.
 func TestEqualMillisecondsLoseNothing(t *testing.T) {
 	w := begin(t)
-	s := w.Server(t)
+	s := w.Server(t, "it changes messages in one millisecond, which only the simulator does on request")
 	p := w.puppet()
 	for _, n := range []int{1, 99, 100, 101, 350} {
 		r := w.channel(p)
@@ -415,7 +443,7 @@ func TestTimes(t *testing.T) {
 // Clients store what they like in a message; nothing of it may stop a room.
 func TestAnOddMessageDoesNotStopTheCatchUp(t *testing.T) {
 	w := begin(t)
-	s := w.Server(t)
+	s := w.Server(t, "it stores a message that real servers refuse to take")
 	p := w.puppet()
 	r := w.channel(p)
 	s.SayWith(r.ID, p.Username, "odd", map[string]any{"files": "none", "editedAt": "never", "role": 5, "reactions": []any{}})

@@ -172,6 +172,7 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"UpdateMessage":   func(c ctx, r client) error { _, err := r.UpdateMessage(c, "r", "m", "text"); return err },
 		"DeleteMessage":   func(c ctx, r client) error { return r.DeleteMessage(c, "r", "m") },
 		"React":           func(c ctx, r client) error { return r.React(c, "m", ":smile:", true) },
+		"Pin":             func(c ctx, r client) error { return r.Pin(c, "m", true) },
 		"Typing":          func(c ctx, r client) error { return r.Typing(c, "r", "", "who", true) },
 		"UploadMedia":     func(c ctx, r client) error { _, err := r.UploadMedia(c, "r", picture()); return err },
 		"ConfirmMedia": func(c ctx, r client) error {

@@ -189,6 +189,9 @@ func TestMethods(t *testing.T) {
 	if _, err := d.Call(ctx, "subscriptions/get"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	if _, err := d.Call(t.Context(), "subscriptions/get"); err != nil {
+		t.Errorf("the session, after a call that was cancelled: %v", err)
+	}
 }
 
 func TestCloseEndsEverything(t *testing.T) {

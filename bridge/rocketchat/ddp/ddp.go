@@ -139,6 +139,7 @@ func (c *Conn) Subscribe(ctx context.Context, stream, event string) error {
 	id, reply := c.register("s")
 	err := c.send(ctx, frame{Msg: "sub", ID: id, Name: stream, Params: []any{event, map[string]any{"useCollection": false, "args": []any{}}}})
 	if err != nil {
+		c.forget(id)
 		return err
 	}
 	f, err := c.await(ctx, id, reply)
@@ -159,6 +160,7 @@ func (c *Conn) Call(ctx context.Context, method string, params ...any) (json.Raw
 	}
 	id, reply := c.register("m")
 	if err := c.send(ctx, frame{Msg: "method", ID: id, Method: method, Params: params}); err != nil {
+		c.forget(id)
 		return nil, err
 	}
 	f, err := c.await(ctx, id, reply)
@@ -265,12 +267,19 @@ func (c *Conn) forget(id string) {
 	delete(c.waiting, id)
 }
 
+// send writes a frame, unless ctx has ended. A context that ends while a frame is
+// written ends the connection, so the frame has one of the session's.
 func (c *Conn) send(ctx context.Context, f frame) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("ddp: %w", err)
+	}
 	data, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("ddp: %w", err)
 	}
-	if err := c.ws.Write(ctx, websocket.MessageText, data); err != nil {
+	writing, stop := context.WithTimeout(c.ctx, c.times.silent)
+	defer stop()
+	if err := c.ws.Write(writing, websocket.MessageText, data); err != nil {
 		return fmt.Errorf("ddp: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package rctest
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
@@ -65,11 +66,11 @@ var switchLimiterOff = sync.OnceValue(func() error {
 })
 
 // Server returns the simulator for tests that tell it what to do, and skips them
-// where the server is a real one.
-func (s *Subject) Server(tb testing.TB) *Server {
+// where the server is a real one: because it would have to misbehave, or why.
+func (s *Subject) Server(tb testing.TB, why ...string) *Server {
 	tb.Helper()
 	if s.server == nil {
-		Skip(tb, misbehaves)
+		Skip(tb, cmp.Or(append(why, misbehaves)...))
 	}
 	return s.server
 }
