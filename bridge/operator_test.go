@@ -37,9 +37,8 @@ func (w *world) knock(method, path, body, authorization string) *http.Response {
 	return res
 }
 
-// Other containers reach the bridge's port. They neither see what waits nor have it
-// tried again.
-func TestOnlyTheOperatorSeesWhatWaits(t *testing.T) {
+// Other containers reach the bridge's port. They neither see the queue nor change it.
+func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	hs, err := os.ReadFile(w.dir + "/hs")

@@ -2,12 +2,14 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"appliance/provision/answers"
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
 	"appliance/provision/plan"
+	"appliance/provision/render"
 	"appliance/provision/secrets"
 	"appliance/provision/stack"
 )
@@ -85,7 +87,7 @@ func (e *executor) WriteFiles(_ context.Context, op plan.WriteFiles) error {
 
 // manifest is what is true of the files once they are written.
 func (e *executor) manifest(written []string) plan.Manifest {
-	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent()}
+	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent(), Bootstrapped: e.in.Bootstrapped}
 	for name, f := range e.wanted.Files {
 		record := plan.Record{Rendered: plan.Identity(name, f.Data)}
 		if disk := e.state.Disk[name]; disk.Exists && !slices.Contains(written, name) {
@@ -185,5 +187,34 @@ func (e *executor) Bootstrap(ctx context.Context, _ plan.Bootstrap) error {
 	if rc.State != "running" {
 		return &stack.NotRunningError{Service: "rocketchat"}
 	}
-	return bootstrap.Run(ctx, rocketchatURL(rc), e.accounts())
+	if err := bootstrap.Run(ctx, rocketchatURL(rc), e.accounts()); err != nil || e.in.Bootstrapped {
+		return err
+	}
+	return e.forgetPassword(ctx)
+}
+
+// forgetPassword starts Rocket.Chat again without the administrator's password in
+// its environment.
+func (e *executor) forgetPassword(ctx context.Context) error {
+	const name = "rocketchat.env"
+	e.in.Bootstrapped = true
+	files, err := render.Tree(e.in)
+	if err != nil {
+		return err
+	}
+	m, err := e.stack.Manifest()
+	if err != nil {
+		return err
+	}
+	record := m.Files[name]
+	record.Rendered, m.Bootstrapped = plan.Identity(name, files[name].Data), true
+	m.Files[name] = record
+	if record.Kept != "" { // it is the operator's
+		return e.stack.SaveManifest(m)
+	}
+	err = errors.Join(e.stack.WriteFiles(files, []string{name}), e.stack.SaveManifest(m))
+	if err != nil {
+		return err
+	}
+	return e.stack.UpOnly(ctx, e.hear, "rocketchat")
 }

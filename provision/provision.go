@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,7 @@ type Prepared struct {
 	Plan     plan.Plan
 
 	opts   Options
+	in     render.Input
 	stack  *stack.Stack
 	host   preflight.Host
 	wanted plan.Wanted
@@ -134,10 +136,18 @@ func (p *Prepared) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.state.Services, err = p.stack.Services(ctx); err != nil {
+		return err
+	}
+	missing := p.needBootstrap(ctx)
+	if in.Bootstrapped, err = p.bootstrapped(missing); err != nil {
+		return err
+	}
 	files, err := render.Tree(in)
 	if err != nil {
 		return err
 	}
+	p.in = in
 	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
 	p.wanted.Files, p.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
 	p.wanted.Image, p.wanted.Hosts, p.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
@@ -149,8 +159,26 @@ func (p *Prepared) observe(ctx context.Context) error {
 		p.state.Certificates[host] = p.needCertificate(host)
 	}
 	p.state.Dumps = dumps(p.opts.Dir)
-	p.state.Bootstrap = p.needBootstrap(ctx)
+	p.state.Bootstrap = missing
 	return nil
+}
+
+// bootstrapped reports whether Rocket.Chat has its administrator: it says so now, or
+// has done so and still has its database. One with a new database must not wait for
+// its administrator, because the first who registers would be that.
+func (p *Prepared) bootstrapped(missing string) (bool, error) {
+	if a := p.opts.Answers; !a.BundledRocketChat() || missing == "" {
+		return a.BundledRocketChat(), nil
+	}
+	m, err := p.stack.Manifest()
+	if err != nil || !m.Bootstrapped || !p.opts.Answers.BundledMongo() {
+		return m.Bootstrapped, err
+	}
+	have, err := os.ReadDir(p.path("data/mongo/db"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return len(have) > 0, err
 }
 
 // input gathers what the files are rendered from.

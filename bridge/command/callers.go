@@ -16,7 +16,7 @@ import (
 
 const (
 	// rememberedFor is how long Rocket.Chat's word about a token counts: long
-	// enough for somebody in a hurry, short enough for a token that has ended.
+	// enough for a person in a hurry, short enough for a token that has ended.
 	rememberedFor = 20 * time.Second
 	// remembered bounds how many tokens and how many addresses are kept.
 	remembered = 4096
@@ -28,7 +28,7 @@ const (
 	maxAttempts = 8
 )
 
-// A busyError says that somebody has to wait.
+// A busyError says that the caller has to wait.
 type busyError struct{ wait time.Duration }
 
 func (e *busyError) Error() string { return fmt.Sprintf("too many requests, wait %d s", e.seconds()) }
@@ -146,7 +146,7 @@ func callerOf(r *http.Request, bridge *rocketchat.Client) (client *rocketchat.Cl
 		ip, _ = netip.ParseAddr(address)
 	}
 	client = bridge.As(userID, secret.New(token)).From(address)
-	if ip.Is6() && !ip.Is4In6() { // the least that somebody gets
+	if ip.Is6() && !ip.Is4In6() { // the smallest network that a provider assigns
 		if half, err := ip.Prefix(64); err == nil {
 			address = half.String()
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,10 @@ func (d *demo) release(ctx context.Context, from string, messages int) error {
 	if err != nil {
 		return err
 	}
+	called, err := d.project(ctx)
+	if err != nil {
+		return err
+	}
 
 	d.program, start = broken, time.Now()
 	out, err := d.command(ctx, broken, "upgrade", "--dir", d.install(), "--yes")
@@ -95,6 +100,9 @@ func (d *demo) release(ctx context.Context, from string, messages int) error {
 	}
 	if now, err := d.bridgeImage(ctx); err != nil || now == was {
 		return fmt.Errorf("the bridge still runs %s: %w", now, err)
+	}
+	if now, err := d.project(ctx); err != nil || now != called {
+		return fmt.Errorf("the containers of the project %s are those of %q now, and its volumes are lost: %w", called, now, err)
 	}
 	d.say("upgrade from the release %s to this one: %.1f s", commit, seconds(start))
 	if err := t.goOn(ctx, "on this release", messages); err != nil {
@@ -185,8 +193,20 @@ func (d *demo) build(ctx context.Context, tree, to, version string, flags ...str
 	return err
 }
 
+// project is the name of the Compose project of all containers of the installation.
+func (d *demo) project(ctx context.Context) (string, error) {
+	out, err := d.command(ctx, "docker", "ps", "-a", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--format", `{{.Label "com.docker.compose.project"}}`)
+	names := strings.Fields(out)
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), " and "), err
+}
+
 // bridgeImage is the image that the bridge runs.
 func (d *demo) bridgeImage(ctx context.Context) (string, error) {
-	out, err := d.command(ctx, "docker", "inspect", "--format", "{{.Image}}", filepath.Base(d.install())+"-bridge-1")
+	name, err := d.container(ctx, "bridge")
+	if err != nil {
+		return "", err
+	}
+	out, err := d.command(ctx, "docker", "inspect", "--format", "{{.Image}}", name)
 	return strings.TrimSpace(out), err
 }

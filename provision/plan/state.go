@@ -96,6 +96,9 @@ type Manifest struct {
 	Project   string            `json:"project,omitempty"` // name of the Compose project
 	Files     map[string]Record `json:"files"`
 	Permanent map[string]string `json:"permanent"` // answers that can no longer change
+	// Bootstrapped says that Rocket.Chat has its administrator, so that it needs the
+	// password of the first one no longer.
+	Bootstrapped bool `json:"bootstrapped,omitempty"`
 }
 
 // A Record is what is known of a written file.

@@ -41,7 +41,9 @@ type Input struct {
 	Roots   []byte            // the authorities that this host trusts
 	CA      []byte            // content of acme_ca_file
 	EABKey  []byte            // content of acme_eab_hmac_file
-	Live    *config.Live      // what the operator wrote into bridge.yaml; nil for the defaults
+	// Bootstrapped says that Rocket.Chat has its administrator.
+	Bootstrapped bool
+	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
 }
 
 // Host is what has been observed of the machine.

@@ -255,6 +255,20 @@ func TestLiveKeysDoNotRestartTheBridge(t *testing.T) {
 	}
 }
 
+func TestTheFirstPasswordIsNotKept(t *testing.T) {
+	in := input(t, "minimal")
+	for bootstrapped, want := range map[bool]bool{false: true, true: false} {
+		in.Bootstrapped = bootstrapped
+		files, err := render.Tree(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(files["rocketchat.env"].Data, []byte("ADMIN_PASS")); got != want {
+			t.Errorf("bootstrapped %v: the password is there: %v", bootstrapped, got)
+		}
+	}
+}
+
 func TestAllServicesFitASmallHost(t *testing.T) {
 	total := 0
 	for line := range strings.Lines(string(tree(t, "minimal")[".env"].Data)) {

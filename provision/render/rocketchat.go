@@ -45,12 +45,14 @@ func (in Input) rocketchatEnv() []byte {
 	v.set("EVENT_LOOP_LAG_MS", "2000")
 	v.setf("NODE_OPTIONS", "--max-old-space-size=%d", in.memory().rocketchat*3/4)
 
-	v.comment("The first administrator; without effect once there is one.")
-	v.set("ADMIN_USERNAME", a.AdminUsername)
-	v.set("ADMIN_NAME", "Administrator")
-	v.set("ADMIN_EMAIL", a.AdminEmail)
-	v.set("ADMIN_EMAIL_VERIFIED", "true")
-	v.set("ADMIN_PASS", in.Secrets[secrets.AdminPassword].Reveal())
+	if !in.Bootstrapped { // whoever sees the environment later is not to see the password
+		v.comment("The first administrator; taken out once there is one.")
+		v.set("ADMIN_USERNAME", a.AdminUsername)
+		v.set("ADMIN_NAME", "Administrator")
+		v.set("ADMIN_EMAIL", a.AdminEmail)
+		v.set("ADMIN_EMAIL_VERIFIED", "true")
+		v.set("ADMIN_PASS", in.Secrets[secrets.AdminPassword].Reveal())
+	}
 
 	v.comment("The account of the bridge, and what lets it speak for others.")
 	v.quoted("INITIAL_USER", in.initialUser())

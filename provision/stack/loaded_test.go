@@ -14,7 +14,7 @@ import (
 )
 
 // A site is the web server of the stack alone, run by Compose, with a file of
-// configuration that somebody edits.
+// configuration that people edit.
 type site struct {
 	*Stack
 	t *testing.T
@@ -136,7 +136,7 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s.runs(http.StatusOK)
 	s.stale("")
 
-	// Put back after somebody has restarted it with an edit of theirs.
+	// Put back after a restart by hand with an edit.
 	s.write(closedWay)
 	if err := s.load(); err != nil {
 		t.Fatal(err)
