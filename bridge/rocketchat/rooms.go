@@ -73,7 +73,7 @@ func (c *Client) CreateGroup(ctx context.Context, name string, members []string)
 	var out struct {
 		Group Room `json:"group"`
 	}
-	err := c.post(ctx, "groups.create", map[string]any{"name": name, "members": members}, &out)
+	err := c.post(ctx, "groups.create", map[string]any{"name": name, "members": append([]string{}, members...)}, &out)
 	return out.Group, err
 }
 
@@ -82,7 +82,7 @@ func (c *Client) CreateChannel(ctx context.Context, name string, members []strin
 	var out struct {
 		Channel Room `json:"channel"`
 	}
-	err := c.post(ctx, "channels.create", map[string]any{"name": name, "members": members}, &out)
+	err := c.post(ctx, "channels.create", map[string]any{"name": name, "members": append([]string{}, members...)}, &out)
 	return out.Channel, err
 }
 

@@ -106,7 +106,7 @@ type NewUser struct {
 	Name                string   `json:"name"`
 	Email               string   `json:"email"`
 	Password            string   `json:"password"`
-	Roles               []string `json:"roles"`
+	Roles               []string `json:"roles,omitempty"`
 	Verified            bool     `json:"verified"`
 	JoinDefaultChannels bool     `json:"joinDefaultChannels"`
 	SendWelcomeEmail    bool     `json:"sendWelcomeEmail"`

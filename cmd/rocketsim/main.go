@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(logTo, nil))
-	options := sim.Options{Version: *version, Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
+	options := sim.Options{Version: *version, Record: os.Getenv("APPLIANCE_RECORD"), Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
 	if *rude != "" {
 		seed, err := strconv.ParseUint(*rude, 0, 64)
 		if err != nil {

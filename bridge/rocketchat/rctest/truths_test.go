@@ -161,7 +161,7 @@ func TestTruth_ErasingSomebodyIsToldByUsersDeletedAlone(t *testing.T) {
 			d.sub("stream-notify-room", rid+"/deleteMessageBulk")
 			d.sub("stream-notify-room", rid+"/deleteMessage")
 			admin(t, s).post("users.delete", object{"userId": bob.who.ID, "confirmRelinquish": true})
-			admin(t, s).post("roles.addUserToRole", object{"username": "ada", "roleName": "bot"}) // the end of the events
+			admin(t, s).post("roles.addUserToRole", object{"username": "ada", "roleId": "bot"}) // the end of the events
 			var seen []string
 			d.until("the end", func(f object) bool {
 				if f["msg"] == "changed" {

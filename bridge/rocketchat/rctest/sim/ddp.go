@@ -135,6 +135,7 @@ func (c *conn) writeQueued(ctx context.Context) error {
 }
 
 func (c *conn) push(b []byte) {
+	c.e.record.event(c.e.rel.short(), b)
 	c.mu.Lock()
 	c.queue = append(c.queue, b)
 	c.mu.Unlock()

@@ -40,7 +40,8 @@ type call struct {
 	q      url.Values
 	path   []string // what stands for ":x" in the route
 	file   *upload  // the file part of a multipart request
-	seen   Doc      // the message as a racing chat.react read it
+	ep     *endpoint
+	seen   Doc // the message as a racing chat.react read it
 }
 
 // An upload is the file part of a multipart request.
@@ -90,6 +91,7 @@ func (e *Engine) serveREST(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &call{e: e, r: r, header: w.Header(), ip: e.clientIP(r), q: r.URL.Query()}
 	a, seq := e.answer(c)
+	e.record.exchange(e.rel.short(), c, a.encoded())
 	if err := e.journal.wait(seq); err != nil {
 		a = answer{status: http.StatusInternalServerError, body: Doc{"success": false, "error": err.Error()}}
 	}
@@ -166,6 +168,7 @@ func (a answer) write(w http.ResponseWriter) {
 // schema, permissions, second factor.
 func (e *Engine) route(c *call) (any, error) {
 	ep := findEndpoint(c)
+	c.ep = ep
 	if ep == nil || ep.exists != nil && !ep.exists(e.rel) {
 		return e.noEndpoint(c.r.Method), nil
 	}
@@ -212,12 +215,12 @@ func routeKey(method, name string, params int) string {
 
 func (c *call) validate(ep *endpoint) error {
 	if ep.body != nil {
-		if problem := ep.body.check(c.body); problem != "" {
+		if problem := ep.body.check(c.body, !c.e.rel.strictNulls); problem != "" {
 			return meteorError("invalid-params", problem)
 		}
 	}
 	if ep.query != nil {
-		if problem := ep.query.check(queryDoc(c.q)); problem != "" {
+		if problem := ep.query.check(queryDoc(c.q), true); problem != "" {
 			return meteorError("error-invalid-params", problem)
 		}
 	}

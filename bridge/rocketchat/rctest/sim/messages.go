@@ -19,7 +19,7 @@ var messageShape = parseSchema("rid!:s _id:s msg:s tmid:s tshow:b alias:s emoji:
 // chatSend is POST chat.sendMessage (facts 4.1).
 func chatSend(c *call) (any, error) {
 	m := c.body.doc("message")
-	if problem := messageShape.check(m); problem != "" {
+	if problem := messageShape.check(m, true); problem != "" {
 		return nil, meteorError("invalid-params", problem)
 	}
 	if isSystemType(m.str("t")) {

@@ -77,7 +77,7 @@ func roomCreate(c *call) (any, error) {
 	}
 	b := c.body
 	r, err := c.e.createRoom(t, b.str("name"), c.user, b.strs("members"), b.flag("excludeSelf"),
-		b.doc("extraData").only("broadcast", "topic", "teamId").with(Doc{"ro": b.flag("readOnly"), "customFields": b["customFields"]}))
+		b.doc("extraData").only("broadcast", "topic", "teamId").with(Doc{"ro": b.flag("readOnly") || b.flag("readonly"), "customFields": b["customFields"]}))
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,8 @@ import (
 // A schema is the strict shape of a body or a query (facts 0.1, 12.6.29): one
 // object or, after "|", a choice of objects. Fields are separated by blanks;
 // "!" marks a required one and ":t" gives its type: s text, b boolean, n number,
-// o object, l list. "..." opens the schema for unknown fields.
+// o object, l list; a capital letter one that newer versions do not take as null, as
+// they take all others. "..." opens the schema for unknown fields.
 type schema []shape
 
 type shape struct {
@@ -52,10 +53,10 @@ func parseShape(text string) shape {
 }
 
 // check returns the words of the first violation, or "".
-func (s schema) check(d Doc) string {
+func (s schema) check(d Doc, nulls bool) string {
 	var first string
 	for i, sh := range s {
-		problem := sh.check(d)
+		problem := sh.check(d, nulls)
 		if problem == "" {
 			return ""
 		}
@@ -69,7 +70,7 @@ func (s schema) check(d Doc) string {
 	return first
 }
 
-func (sh shape) check(d Doc) string {
+func (sh shape) check(d Doc, nulls bool) string {
 	for _, f := range sh.required {
 		if !d.has(f) {
 			return fmt.Sprintf("must have required property '%s'", f)
@@ -80,14 +81,22 @@ func (sh shape) check(d Doc) string {
 		if !known && !sh.open {
 			return "must NOT have additional properties"
 		}
-		if d[k] == nil && !slices.Contains(sh.required, k) {
-			continue // optional fields may be null
+		mayBeNull := nulls || kind == 0 || kind >= 'a'
+		if d[k] == nil && mayBeNull && !slices.Contains(sh.required, k) {
+			continue
 		}
-		if want := wrongType(kind, d[k]); want != "" {
+		if want := wrongType(lower(kind), d[k]); want != "" {
 			return "must be " + want
 		}
 	}
 	return ""
+}
+
+func lower(kind byte) byte {
+	if kind >= 'A' && kind <= 'Z' {
+		kind += 'a' - 'A'
+	}
+	return kind
 }
 
 func wrongType(kind byte, v any) string {
@@ -123,4 +132,37 @@ func queryDoc(q url.Values) Doc {
 		d[name] = v[0]
 	}
 	return d
+}
+
+// A Form is what an endpoint takes: the alternatives of its body or query.
+type Form struct {
+	Method   string              `json:"method"`
+	Endpoint string              `json:"endpoint"`
+	Fields   []map[string]string `json:"fields"`   // by alternative: name to type, "" for any
+	Required [][]string          `json:"required"` // by alternative
+}
+
+// Forms lists what the endpoints take whose parameters are checked.
+func Forms() []Form {
+	var l []Form
+	for _, key := range sortedKeys(endpoints) {
+		ep := endpoints[key]
+		checked := ep.body
+		if ep.method == "GET" {
+			checked = ep.query
+		}
+		if checked == nil {
+			continue
+		}
+		f := Form{Method: ep.method, Endpoint: ep.path}
+		for _, sh := range checked {
+			fields := map[string]string{}
+			for name, kind := range sh.fields {
+				fields[name] = strings.ToLower(strings.Trim(string(kind), "\x00"))
+			}
+			f.Fields, f.Required = append(f.Fields, fields), append(f.Required, sh.required)
+		}
+		l = append(l, f)
+	}
+	return l
 }

@@ -16,11 +16,20 @@ func TestSection0_1_ASchemaSaysWhatIsWrongInAjvsWords(t *testing.T) {
 		{Doc{"roomId": 1.0}, "must be string\n must match a schema in anyOf"},
 		{Doc{"roomId": nil}, "must be string\n must match a schema in anyOf"},
 	} {
-		if got := s.check(c.body); got != c.want {
+		if got := s.check(c.body, true); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.body, got, c.want)
 		}
 	}
-	if got := parseSchema("a!:s ...").check(Doc{"a": "x", "b": 1.0}); got != "" {
+	list := parseSchema("members:L note:s")
+	for body, want := range map[string]string{"members": "must be array", "note": ""} {
+		if got := list.check(Doc{body: nil}, false); got != want {
+			t.Errorf("%s as null: got %q, want %q", body, got, want)
+		}
+	}
+	if got := list.check(Doc{"members": nil}, true); got != "" {
+		t.Errorf("members as null where that is taken: %q", got)
+	}
+	if got := parseSchema("a!:s ...").check(Doc{"a": "x", "b": 1.0}, true); got != "" {
 		t.Errorf("an open schema said %q", got)
 	}
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// Rude is nil for a polite server.
 	Rude *Rude
 	Log  *slog.Logger
+	// Record is a file to which one request and answer of each form is appended, for
+	// Rocket.Chat's own packages to judge. Empty: none.
+	Record string
 	// OnRequest, if not nil, sees every REST request first; true: it answered.
 	OnRequest func(http.ResponseWriter, *http.Request) bool
 }
@@ -62,6 +65,7 @@ type Engine struct {
 	changed chan struct{} // closed and replaced whenever something changed
 
 	journal *journal
+	record  *recorder
 	blobs   *blobs
 	out     *dispatcher
 	wg      sync.WaitGroup // the engine's own goroutines
@@ -88,6 +92,9 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{opts: o, rel: rel, started: time.Now().UTC().Truncate(time.Millisecond), log: o.Log, env: readEnv(o), data: newStore(), streams: streams{}, limits: limiter{},
 		codes: remembered2FA{}, counts: map[string]int{}, planned: map[string][]plan{}, conns: map[*conn]struct{}{}, changed: make(chan struct{})}
+	if e.record, err = openRecorder(o.Record); err != nil {
+		return nil, err
+	}
 	j, err := openJournal(o.Data, e.data)
 	if err != nil {
 		return nil, err
@@ -115,6 +122,7 @@ func (e *Engine) Close() error {
 	e.out.close()
 	err := e.journal.close()
 	e.wg.Wait()
+	e.record.close()
 	return err
 }
 

@@ -43,6 +43,7 @@ type release struct {
 	lateAvatarETag      bool   // updateAvatar is sent before the user has the etag
 	memberSubscription  bool   // im.members tells the subscription of each member
 	bothLists           bool   // chat.syncMessages shows both lists, whichever is asked for
+	strictNulls         bool   // members and roles are not null, where they are told
 	bulkSettings        bool   // POST settings exists
 	bypassTokens        bool   // a token that bypasses two factors is believed
 	allTokensPermitted  bool   // users.createToken asks no permission beside the secret
@@ -57,7 +58,7 @@ var releases = map[string]release{
 		nullsUnset: true, lateAvatarETag: true, memberSubscription: true, bothLists: true, allTokensPermitted: true},
 	"8.6": {version: "8.6.1", refusesPlainly: true, forbiddenText: "forbidden", unknownIsSelf: true, secretCounts: true, canBan: true,
 		namedRef: true, fileGroups: true, calendar: true, hidesPassword: true, nullsUnset: true,
-		bulkDeleteTold: true, memberSubscription: true, bothLists: true, bulkSettings: true, bypassTokens: true},
+		bulkDeleteTold: true, memberSubscription: true, bothLists: true, strictNulls: true, bulkSettings: true, bypassTokens: true},
 }
 
 // Versions lists what an Engine can be told to simulate, oldest first.
