@@ -20,12 +20,12 @@ const (
 	rememberedFor = 20 * time.Second
 	// remembered bounds how many tokens and how many addresses are kept.
 	remembered = 4096
-	// attemptsFor and maxAttempts bound how often an address may come with a token
-	// that Rocket.Chat does not know. Rocket.Chat itself allows ten such questions a
-	// minute, of all who share an address with the bridge where it does not take
-	// the caller's from the bridge.
+	// attemptsFor and maxAttempts bound how often an address may come with a wrong
+	// token of a user. Rocket.Chat itself allows ten such questions a minute, of all
+	// who share an address: with each other, or with the bridge where it does not
+	// take the caller's from the bridge.
 	attemptsFor = time.Minute
-	maxAttempts = 8
+	maxAttempts = 4
 )
 
 // A busyError says that the caller has to wait.
@@ -40,7 +40,7 @@ func (e *busyError) seconds() int { return max(1, int((e.wait+time.Second-1)/tim
 type callers struct {
 	mu       sync.Mutex
 	tokens   map[[sha256.Size]byte]verdict
-	attempts map[string]attempts // by address
+	attempts map[string]attempts // by address and user
 }
 
 type verdict struct {
@@ -56,7 +56,9 @@ type attempts struct {
 
 // who finds out whose request it is. ok is false when Rocket.Chat does not know
 // the token. The error is a *busyError for an address that has guessed too often.
-func (c *callers) who(ctx context.Context, client *rocketchat.Client, address string) (user rocketchat.User, ok bool, err error) {
+// Whether there is such a user at all the bridge finds out by itself, without a
+// limit, so strangers who know no user use up nobody's.
+func (c *callers) who(ctx context.Context, bridge, client *rocketchat.Client, address string) (user rocketchat.User, ok bool, err error) {
 	key := sha256.Sum256([]byte(client.UserID() + "\x00" + client.Token().Reveal()))
 	now := time.Now()
 	c.mu.Lock()
@@ -64,32 +66,45 @@ func (c *callers) who(ctx context.Context, client *rocketchat.Client, address st
 		c.mu.Unlock()
 		return v.user, v.known, nil
 	}
-	wait := c.attempt(address, now)
+	c.mu.Unlock()
+	if _, exists, err := bridge.UserByID(ctx, client.UserID()); err != nil {
+		return user, false, err
+	} else if exists {
+		if user, ok, err = c.ask(ctx, client, address+" "+client.UserID(), now); err != nil {
+			return user, false, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tokens == nil {
+		c.tokens = map[[sha256.Size]byte]verdict{}
+	}
+	trim(c.tokens, func(v verdict) bool { return now.After(v.until) })
+	c.tokens[key] = verdict{user, ok, now.Add(rememberedFor)}
+	return user, ok, nil
+}
+
+// ask lets Rocket.Chat say whose token it is.
+func (c *callers) ask(ctx context.Context, client *rocketchat.Client, by string, now time.Time) (user rocketchat.User, ok bool, err error) {
+	c.mu.Lock()
+	wait := c.attempt(by, now)
 	c.mu.Unlock()
 	if wait > 0 {
 		return user, false, &busyError{wait}
 	}
 	user, err = client.Me(ctx)
-	refused := rocketchat.Status(err) == http.StatusUnauthorized
+	if rocketchat.Status(err) == http.StatusUnauthorized {
+		return user, false, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !refused {
-		c.forgive(address)
-	}
-	if err != nil && !refused {
-		return user, false, err
-	}
-	if c.tokens == nil {
-		c.tokens = map[[sha256.Size]byte]verdict{}
-	}
-	trim(c.tokens, func(v verdict) bool { return now.After(v.until) })
-	c.tokens[key] = verdict{user, !refused, now.Add(rememberedFor)}
-	return user, !refused, nil
+	c.forgive(by)
+	return user, err == nil, err
 }
 
-// attempt counts a question for an address, or says how long it has to wait.
-func (c *callers) attempt(address string, now time.Time) time.Duration {
-	a := c.attempts[address]
+// attempt counts a question, or says how long the next one has to wait.
+func (c *callers) attempt(by string, now time.Time) time.Duration {
+	a := c.attempts[by]
 	if !now.Before(a.until) {
 		a = attempts{until: now.Add(attemptsFor)}
 	}
@@ -101,15 +116,15 @@ func (c *callers) attempt(address string, now time.Time) time.Duration {
 		c.attempts = map[string]attempts{}
 	}
 	trim(c.attempts, func(a attempts) bool { return now.After(a.until) })
-	c.attempts[address] = a
+	c.attempts[by] = a
 	return 0
 }
 
 // forgive takes back a question that was not a guess.
-func (c *callers) forgive(address string) {
-	if a, ok := c.attempts[address]; ok && a.n > 0 {
+func (c *callers) forgive(by string) {
+	if a, ok := c.attempts[by]; ok && a.n > 0 {
 		a.n--
-		c.attempts[address] = a
+		c.attempts[by] = a
 	}
 }
 

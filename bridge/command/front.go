@@ -165,7 +165,7 @@ func (f *Front) run(r *http.Request, name, params, room string) (err error, stat
 	if caller == nil {
 		return errLogin, http.StatusUnauthorized
 	}
-	user, ok, err := f.callers.who(ctx, caller, address)
+	user, ok, err := f.callers.who(ctx, f.Commands.Client, caller, address)
 	switch {
 	case err != nil:
 		return err, http.StatusBadGateway

@@ -171,7 +171,7 @@ func (d *demo) buildBroken(ctx context.Context, dir, to string) error {
 	if !bytes.Contains(text, []byte(opens)) {
 		return fmt.Errorf("%s is not as this step expects it: it lacks %q", name, opens)
 	}
-	const spoils = `if err := os.WriteFile(strings.TrimPrefix(cfg.Database, "sqlite:"), []byte("spoilt"), 0o600); err == nil {
+	const spoils = `if err := os.WriteFile(cfg.Database[len("sqlite:"):], []byte("spoilt"), 0o600); err == nil {
 		return errors.New("this version is broken")
 	}
 	`
