@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"time"
 
+	_ "golang.org/x/image/webp" // its size, too: the standard library reads no WebP
+
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -110,14 +112,10 @@ func (r *Relay) fileToMatrix(ctx context.Context, p Portal, as ids.MXUser, f con
 		return convert.Content{}, err
 	}
 	defer func() { _ = media.Body.Close() }()
-	info := convert.FileInfo{Size: media.Size, Width: f.Width, Height: f.Height}
 	body, head := peek(media.Body)
+	info := pictureSize(f, head)
+	info.Size = media.Size
 	info.Type = convert.ContentType(convertType(f.Type, media.Type), f.Name, looks(head))
-	if info.Width == 0 {
-		if cfg, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
-			info.Width, info.Height = cfg.Width, cfg.Height
-		}
-	}
 	name := convert.FileName(f.Name, info.Type)
 	counted := &counter{r: body, c: media.Body}
 	mxc, err := r.MX.Upload(ctx, as, Media{Name: name, Type: info.Type, Size: media.Size, Body: counted})
@@ -134,6 +132,16 @@ func (r *Relay) fileToMatrix(ctx context.Context, p Portal, as ids.MXUser, f con
 		return convert.Content{}, err
 	}
 	return convert.Content{}.WithFile(name, mxc, info), nil
+}
+
+// pictureSize returns the width and height of a picture, read from the beginning of
+// it. What Rocket.Chat says are those of the smaller one that it has made, if it has:
+// they serve only where the data does not tell, for their proportion.
+func pictureSize(f convert.RocketFile, head []byte) convert.FileInfo {
+	if cfg, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
+		return convert.FileInfo{Width: cfg.Width, Height: cfg.Height}
+	}
+	return convert.FileInfo{Width: f.Width, Height: f.Height}
 }
 
 // convertType returns the first content type that says anything.
@@ -172,10 +180,14 @@ func (r *Relay) thumbnail(ctx context.Context, p Portal, as ids.MXUser, f conver
 	}
 }
 
+// headSize is how much of a file is looked at, in bytes: the size of a JPEG comes
+// after up to 64 KB of what a camera writes.
+const headSize = 96 << 10
+
 // peek returns a reader of everything, and the beginning of it.
 func peek(body io.Reader) (io.Reader, []byte) {
-	b := bufio.NewReaderSize(body, 32<<10)
-	head, _ := b.Peek(32 << 10) // an error shows again when it is read
+	b := bufio.NewReaderSize(body, headSize)
+	head, _ := b.Peek(headSize) // an error shows again when it is read
 	return b, head
 }
 
