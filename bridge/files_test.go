@@ -85,15 +85,21 @@ func (s *stage) file(m rctest.Message) []byte {
 	return data
 }
 
-// captioned tells whether a caption is shown: versions keep it in the message, or
-// in the attachment.
-func captioned(m rctest.Message, caption string) bool {
-	return m.Text == caption || len(m.Attachments) > 0 && m.Attachments[0]["description"] == caption
-}
-
 func (s *stage) withFile(name string) rctest.Message {
 	s.t.Helper()
 	return s.message(name, func(m rctest.Message) bool { return m.File.Name == name })
+}
+
+// shown is what people read beside a file: the text of its message and the captions
+// of its attachments.
+func shown(m rctest.Message) string {
+	text := m.Text
+	for _, a := range m.Attachments {
+		if caption, ok := a["description"].(string); ok {
+			text = strings.TrimSpace(text + "\n" + caption)
+		}
+	}
+	return text
 }
 
 func TestFeatureFiles(t *testing.T) {
@@ -119,7 +125,7 @@ func TestFeatureFiles(t *testing.T) {
 		"info": map[string]any{"mimetype": "image/png", "size": len(back), "w": 31, "h": 17},
 	})
 	m := s.withFile("window.png")
-	if m.Text != "what I see" || m.User.Username != s.puppet || !bytes.Equal(s.file(m), back) {
+	if shown(m) != "what I see" || m.User.Username != s.puppet || !bytes.Equal(s.file(m), back) {
 		t.Errorf("message = %+v", m)
 	}
 	s.bob.SendEvent(s.mxRoom, "m.sticker", map[string]any{
@@ -133,7 +139,7 @@ func TestFeatureFiles(t *testing.T) {
 		"msgtype": "m.image", "body": "* what I saw", "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
 		"m.new_content": map[string]any{"msgtype": "m.image", "body": "what I saw", "filename": "window.png", "url": c["url"]},
 	})
-	s.message("the new caption", func(m rctest.Message) bool { return m.File.Name == "window.png" && captioned(m, "what I saw") })
+	s.message("the new caption", func(m rctest.Message) bool { return m.File.Name == "window.png" && shown(m) == "what I saw" })
 	s.rc.Say(s.room, "alice", "pretty")
 	s.findText("pretty")
 	if n := len(s.saidInRC(s.room)); n != 5 {

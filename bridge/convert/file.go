@@ -27,19 +27,25 @@ type RocketFile struct {
 	Thumb   string // where a smaller picture is; "" when there is none
 }
 
-// Uploads takes the uploaded files off a message. Captions that older clients
-// write beside a file go into the text of the message that is left.
+// Uploads takes the uploaded files off a message. Captions that are written beside a
+// file go into the text of the message that is left. Who edits a message with a file
+// changes the caption of its first attachment, where it has one or could have one
+// (8.x: null), and msg keeps the old text: then the caption is all that is said.
 func Uploads(m rocketchat.Message) ([]RocketFile, rocketchat.Message) {
 	var files []RocketFile
 	var rest []rocketchat.Attachment
-	for _, a := range m.Attachments {
+	for i, a := range m.Attachments {
 		file, ok := uploadOf(m, a)
 		if !ok {
 			rest = append(rest, a)
 			continue
 		}
 		files = append(files, file)
-		if caption := strings.TrimSpace(file.Caption); caption != "" && caption != strings.TrimSpace(m.Text) {
+		switch caption := strings.TrimSpace(file.Caption); {
+		case caption == "" || caption == strings.TrimSpace(m.Text):
+		case i == 0 && m.EditedAt != nil:
+			m.Text = caption // what msg says is what it said before
+		default:
 			m.Text = strings.TrimSpace(m.Text + "\n" + caption)
 		}
 	}

@@ -72,3 +72,29 @@ func looks(head string) string {
 	}
 	return http.DetectContentType([]byte(head))
 }
+
+// The caption of a file that was edited in Rocket.Chat is the new one, whether the
+// server writes it into msg (7.x) or beside the file, where msg keeps the old one (8.x).
+func TestAnEditedCaptionReplacesTheOldOne(t *testing.T) {
+	file := `"files":[{"_id":"f","name":"a.txt","type":"text/plain"}],"file":{"_id":"f","name":"a.txt","type":"text/plain"}`
+	for name, c := range map[string]struct{ message, want string }{
+		"as it was sent with msg":            {`"msg":"old","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":null}]`, "old"},
+		"as it was sent with a description":  {`"msg":"","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"old"}]`, "old"},
+		"as it was sent with both":           {`"msg":"see","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"old"}]`, "see\nold"},
+		"edited, sent with msg, 7.x":         {`"editedAt":"2026-01-01T00:00:00.000Z","msg":"new","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt"}]`, "new"},
+		"edited, sent with msg, 8.x":         {`"editedAt":"2026-01-01T00:00:00.000Z","msg":"old","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"new"}]`, "new"},
+		"edited, sent with a description":    {`"editedAt":"2026-01-01T00:00:00.000Z","msg":"","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"new"}]`, "new"},
+		"edited, sent without a caption 8.x": {`"editedAt":"2026-01-01T00:00:00.000Z","msg":"","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"new"}]`, "new"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := ParseMessage([]byte("{" + file + "," + c.message + "}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files, rest := Uploads(m)
+			if len(files) != 1 || rest.Text != c.want {
+				t.Errorf("%d files, and %q, want %q", len(files), rest.Text, c.want)
+			}
+		})
+	}
+}

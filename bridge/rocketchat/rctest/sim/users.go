@@ -476,11 +476,7 @@ func usersDelete(c *call) (any, error) {
 }
 
 func (e *Engine) eraseMessages(u Doc, erasure string) {
-	for rid, l := range e.data.inRoom {
-		if erasure == "Delete" && e.rel.bulkDeleteTold {
-			e.emit("stream-notify-room", rid+"/deleteMessageBulk", rid, Doc{"rid": rid, "ts": Doc{"$gt": e.now().AddDate(-100, 0, 0)},
-				"users": []string{u.str("username")}, "excludePinned": false, "ignoreDiscussion": false})
-		}
+	for _, l := range e.data.inRoom {
 		for _, m := range slices.Clone(l) {
 			if m.doc("u").id() != u.id() {
 				continue

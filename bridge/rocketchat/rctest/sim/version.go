@@ -13,9 +13,7 @@ const DefaultVersion = "8.6"
 // A release is one version of Rocket.Chat as far as it differs from the others
 // that the simulator knows. Each field is one habit; what all of them share is in
 // the handlers. What 7.2 and 8.3 do was recorded from genuine servers; what 8.6
-// does and 8.3 does not is read in its source and changelog. Where 8.6 still differs from
-// 8.3 in lateAvatarETag, nullDescription and bulkDeleteTold, the bridge is not ready for
-// what 8.3 does; a genuine 8.6 is expected to do the same.
+// does and 8.3 does not is read in its source and changelog.
 type release struct {
 	version string // all three numbers, as /api/info tells administrators
 
@@ -36,7 +34,6 @@ type release struct {
 	namedRef            bool   // a member's name is in its own subscription
 	fileGroups          bool   // typeGroup and fileId of files
 	nullDescription     bool   // the attachment of a file sent with msg has description null, and edits go there
-	bulkDeleteTold      bool   // an erasure is told to each room with deleteMessageBulk, which no genuine server was seen to do
 	calendar            bool   // settings.calendar and isOAuthUser of a user
 	hidesPassword       bool   // services.password of oneself says exists, never bcrypt
 	nullsUnset          bool   // integrations.update shows what it unsets as null
@@ -58,7 +55,7 @@ var releases = map[string]release{
 		nullsUnset: true, lateAvatarETag: true, memberSubscription: true, bothLists: true, allTokensPermitted: true},
 	"8.6": {version: "8.6.1", refusesPlainly: true, forbiddenText: "forbidden", unknownIsSelf: true, secretCounts: true, canBan: true,
 		namedRef: true, fileGroups: true, calendar: true, hidesPassword: true, nullsUnset: true,
-		bulkDeleteTold: true, memberSubscription: true, bothLists: true, strictNulls: true, bulkSettings: true, bypassTokens: true},
+		lateAvatarETag: true, nullDescription: true, memberSubscription: true, bothLists: true, strictNulls: true, bulkSettings: true, bypassTokens: true},
 }
 
 // Versions lists what an Engine can be told to simulate, oldest first.
