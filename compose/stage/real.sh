@@ -5,7 +5,8 @@
 # `make test-real`, and by test.sh for some of them. See docs/testing.md.
 #
 #   real.sh [NAMES]   NAMES is an expression for `go test -run`: the end-to-end tests
-#                     to run. Without it: all.
+#                     to run. Without it: all. REAL_VERSIONS says which versions of
+#                     rocketsim.
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 names=${1:-.}
@@ -45,6 +46,6 @@ if [ -n "${ROCKETCHAT_URL:-}" ]; then
 	suites env
 	exit
 fi
-for version in 7.2 8.3 8.6; do
+for version in ${REAL_VERSIONS:-7.2 8.3 8.6}; do
 	RUNNING_ON="rocketsim $version" suites "$stage/rocketsim.sh" "$version"
 done
