@@ -72,9 +72,9 @@ func (r rest) upload(ctx context.Context, by Person, endpoint, name, contentType
 	}, by, out)
 }
 
-func (r rest) retry(ctx context.Context, make func() (*http.Request, error), by Person, out any) error {
+func (r rest) retry(ctx context.Context, build func() (*http.Request, error), by Person, out any) error {
 	for {
-		req, err := make()
+		req, err := build()
 		if err != nil {
 			return err
 		}
