@@ -9,6 +9,7 @@ type nginxFields struct {
 	FederationAddress  string
 	HSTS               bool
 	Connections        int // of each process
+	PerVisitor         int // connections of one address; a whole office may share it
 	SynapseAdmin       bool
 	Homeserver         bool   // is ours
 	RocketChat         bool   // is ours
@@ -22,7 +23,7 @@ func nginxData(in Input) nginxFields {
 		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
 		// Browsers would not let anybody past an authority they do not know.
 		HSTS:        a.TLS != answers.Internal,
-		Connections: in.memory().connections(),
-		Homeserver:  a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
+		Connections: in.memory().connections(), PerVisitor: in.memory().connections() * 3 / 4,
+		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
 	}
 }
