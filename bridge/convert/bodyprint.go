@@ -36,6 +36,22 @@ func bodyLines(doc []block) []string {
 			out = append(out, strings.Split("$$"+b.text+"$$", "\n")...)
 		case rule:
 			out = append(out, "---")
+		case table:
+			out = append(out, bodyTable(b)...)
+		}
+	}
+	return out
+}
+
+func bodyTable(b block) []string {
+	var out []string
+	for i, row := range b.kids {
+		s := "|"
+		for _, c := range row.kids {
+			s += " " + bodyLine(c.runs) + " |"
+		}
+		if out = append(out, s); i == 0 && b.n > 0 {
+			out = append(out, "|"+strings.Repeat(" --- |", len(row.kids)))
 		}
 	}
 	return out

@@ -39,6 +39,8 @@ type Lookup struct {
 	// Limit is how many UTF-16 units a Rocket.Chat message may have; 0 means
 	// the default of Rocket.Chat's Message_MaxAllowedSize, 5,000.
 	Limit int
+	// Dialect is how the Rocket.Chat server reads messages: see DialectFor.
+	Dialect Dialect
 	// Quiet says that the sender of a Matrix event may not notify everybody.
 	Quiet bool
 }

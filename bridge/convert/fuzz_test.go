@@ -22,6 +22,7 @@ import (
 var allowed = map[string][]string{
 	"h1": nil, "h2": nil, "h3": nil, "h4": nil, "blockquote": nil, "ul": nil, "ol": {"start"}, "li": nil, "pre": nil, "hr": nil, "br": nil,
 	"code": {"class"}, "strong": nil, "em": nil, "del": nil, "a": {"href"}, "span": {"data-mx-spoiler", "data-mx-maths"}, "div": {"data-mx-maths"},
+	"table": nil, "thead": nil, "tbody": nil, "tr": nil, "th": nil, "td": nil,
 	"img": {"data-mx-emoticon", "src", "alt", "title", "height"},
 }
 
@@ -74,7 +75,7 @@ func checkHTML(t *testing.T, s string) {
 func checkAddress(t *testing.T, s string) {
 	t.Helper()
 	u, err := url.Parse(s)
-	if err != nil || !slices.Contains([]string{"http", "https", "ftp", "mailto", "magnet"}, u.Scheme) {
+	if err != nil || !slices.Contains([]string{"http", "https", "ftp", "mailto", "magnet", "tel", "sms", "geo", "matrix", "xmpp", "sip", "sftp", "ssh", "irc", "ircs", "news", "webcal"}, u.Scheme) {
 		t.Errorf("a link to %q: %v", s, err)
 	}
 }

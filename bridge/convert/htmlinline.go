@@ -70,7 +70,7 @@ func (h *htmlParser) startSpan(attrs map[string]string, t *openTag) {
 func (h *htmlParser) startCode(attrs map[string]string, t *openTag) {
 	if h.pre != nil {
 		for _, class := range strings.Fields(attrs["class"]) {
-			if lang, ok := strings.CutPrefix(class, "language-"); ok && lang != "" && len(lang) < 40 && !strings.ContainsFunc(lang, func(r rune) bool { return r == ' ' || !isLangChar(r) }) {
+			if lang, ok := strings.CutPrefix(class, "language-"); ok && lang != "" && len(lang) < 40 && !strings.ContainsFunc(lang, func(r rune) bool { return !isLangChar(r) }) {
 				h.preTag.lang = lang
 			}
 		}

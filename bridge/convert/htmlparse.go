@@ -58,7 +58,7 @@ type htmlParser struct {
 	hidden     int // inside something whose text is not shown
 	raised     atom.Atom
 	paragraph  bool // the last block was a paragraph: text that follows keeps a distance
-	table      *table
+	table      *tableReader
 }
 
 type openTag struct {
@@ -148,9 +148,14 @@ func (h *htmlParser) lineBreak() {
 	h.addRun(run{text: "\n"})
 }
 
-// image shows the words for an image: a custom emoji's are its shortcode.
+// image shows the words for an image. A custom emoji's are its shortcode, which may
+// be one in Rocket.Chat too.
 func (h *htmlParser) image(attrs map[string]string) {
 	words := attrs["alt"]
+	if _, ok := attrs["data-mx-emoticon"]; ok && isShortcode(words) && h.pre == nil && h.table == nil {
+		h.addRun(run{kind: emoticon, text: words})
+		return
+	}
 	if strings.TrimSpace(words) == "" {
 		words = attrs["title"]
 	}
@@ -235,4 +240,11 @@ func number(s string, otherwise int) int {
 		return otherwise
 	}
 	return n
+}
+
+// isShortcode reports whether s is the name of an emoji between colons.
+func isShortcode(s string) bool {
+	return len(s) > 2 && len(s) < 100 && s[0] == ':' && s[len(s)-1] == ':' && !strings.ContainsFunc(s[1:len(s)-1], func(r rune) bool {
+		return r >= 0x80 || !isASCIIAlnum(byte(r)) && strings.IndexByte("-_+.", byte(r)) < 0
+	})
 }

@@ -67,7 +67,38 @@ func (w *htmlPrinter) block(b block) {
 		w.WriteString(`<div data-mx-maths="` + html.EscapeString(b.text) + `"><pre><code>` + escapeText(b.text) + "\n</code></pre></div>")
 	case rule:
 		w.WriteString("<hr>")
+	case table:
+		w.table(b)
 	}
+}
+
+// table writes a table, whose first row has the headings.
+func (w *htmlPrinter) table(b block) {
+	w.WriteString("<table>")
+	for i, row := range b.kids {
+		part, cell := "", "td"
+		switch {
+		case i == 0:
+			part, cell = "thead", "th"
+			w.WriteString("<thead>")
+		case i == 1:
+			w.WriteString("<tbody>")
+		}
+		w.WriteString("<tr>")
+		for _, c := range row.kids {
+			w.WriteString("<" + cell + ">")
+			w.runs(c.runs)
+			w.WriteString("</" + cell + ">")
+		}
+		w.WriteString("</tr>")
+		if part != "" {
+			w.WriteString("</thead>")
+		}
+	}
+	if len(b.kids) > 1 {
+		w.WriteString("</tbody>")
+	}
+	w.WriteString("</table>")
 }
 
 func (w *htmlPrinter) list(b block) {

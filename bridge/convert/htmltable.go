@@ -7,15 +7,15 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// A table collects the text of its cells. It is shown as preformatted text, the
-// one form that every version of Rocket.Chat and every client lines up.
-type table struct {
+// A tableReader collects the cells of a table.
+type tableReader struct {
 	caption string
-	rows    [][]string
+	rows    [][][]run
 	headed  bool // the first row has headings
 }
 
-// Limits of what is lined up; a larger table is not, its text stays.
+// Limits of what is lined up where a table is shown as preformatted text; a larger
+// one is not, its text stays.
 const (
 	maxColumns   = 32
 	maxCellWidth = 60
@@ -27,7 +27,7 @@ func (h *htmlParser) startTable(t *openTag) {
 		t.shut = func() {}
 		return
 	}
-	h.table = &table{}
+	h.table = &tableReader{}
 	t.shut = func() {
 		h.flush()
 		tb := h.table
@@ -35,8 +35,8 @@ func (h *htmlParser) startTable(t *openTag) {
 		if tb.caption != "" {
 			h.add(block{kind: line, runs: []run{{text: tb.caption, style: bold}}})
 		}
-		if text := tb.String(); text != "" {
-			h.add(block{kind: fence, text: text})
+		if b := tb.block(); visible(b.kids) {
+			h.add(b)
 		}
 	}
 }
@@ -69,28 +69,58 @@ func (h *htmlParser) startCell(name atom.Atom, t *openTag) bool {
 	return true
 }
 
-func (t *table) cell(head bool) {
+func (t *tableReader) cell(head bool) {
 	if len(t.rows) == 0 {
 		t.rows = append(t.rows, nil)
 	}
 	last := len(t.rows) - 1
 	if len(t.rows[last]) < maxColumns {
-		t.rows[last] = append(t.rows[last], "")
+		t.rows[last] = append(t.rows[last], nil)
 	}
 	t.headed = t.headed || head && last == 0
 }
 
 // add puts text into the last cell; text outside of cells makes one.
-func (t *table) add(runs []run) {
-	text := runsText(runs)
-	if text == "" {
+func (t *tableReader) add(runs []run) {
+	var cell runBuilder
+	for _, l := range splitRuns(runs) {
+		for _, r := range trimRuns(l) {
+			cell.add(r)
+		}
+		cell.add(run{text: " "})
+	}
+	text := trimRuns(cell.take())
+	if len(text) == 0 {
 		return
 	}
 	if len(t.rows) == 0 || len(t.rows[len(t.rows)-1]) == 0 {
 		t.cell(false)
 	}
 	row := t.rows[len(t.rows)-1]
-	row[len(row)-1] = strings.TrimSpace(row[len(row)-1] + " " + text)
+	if c := &row[len(row)-1]; len(*c) > 0 {
+		*c = append(append(*c, run{text: " "}), text...)
+	} else {
+		*c = text
+	}
+}
+
+// block returns the table as a block, without rows that have no cells.
+func (t *tableReader) block() block {
+	b := block{kind: table}
+	if t.headed {
+		b.n = 1
+	}
+	for _, row := range t.rows {
+		if len(row) == 0 {
+			continue
+		}
+		cells := block{kind: tableRow}
+		for _, c := range row {
+			cells.kids = append(cells.kids, block{kind: line, runs: c})
+		}
+		b.kids = append(b.kids, cells)
+	}
+	return b
 }
 
 // runsText returns the text of runs on one line.
@@ -102,21 +132,21 @@ func runsText(runs []run) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// String lines the columns up.
-func (t *table) String() string {
+// tableText lines the columns of a table up.
+func tableText(t block) string {
 	var widths [maxColumns]int
-	for _, row := range t.rows {
-		for i, c := range row {
-			widths[i] = max(widths[i], min(utf8.RuneCountInString(c), maxCellWidth))
+	rows := make([][]string, len(t.kids))
+	for n, row := range t.kids {
+		for i, c := range row.kids[:min(len(row.kids), maxColumns)] {
+			text := runsText(c.runs)
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(text), maxCellWidth))
+			rows[n] = append(rows[n], text)
 		}
 	}
 	var b strings.Builder
-	for n, row := range t.rows {
-		if len(row) == 0 {
-			continue
-		}
+	for n, row := range rows {
 		writeRow(&b, row, widths[:], " ")
-		if n == 0 && t.headed {
+		if n == 0 && t.n > 0 {
 			writeRow(&b, make([]string, len(row)), widths[:], "-")
 		}
 	}

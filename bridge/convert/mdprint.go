@@ -3,95 +3,174 @@ package convert
 import (
 	"strconv"
 	"strings"
+
+	"appliance/bridge/convert/internal/grammar"
 )
 
-// A mdPrinter writes a document in Rocket.Chat's dialect.
+// maxDepth bounds how deep quotes and lists may be nested in what is read and
+// written. What is deeper is shown at this depth.
+const maxDepth = 20
+
+// A mdPrinter writes a document as Rocket.Chat reads it. It writes the last line
+// first, because what a line means depends on what follows it.
 type mdPrinter struct {
-	// typed says that the text was typed as it is, not marked up as HTML: what
-	// looks like a quote or a list in it was meant to look like one.
-	typed bool
+	look  Dialect
+	after string // what follows the line that is written
 }
 
 // printMarkdown writes a document as a Rocket.Chat message.
-func printMarkdown(doc []block, typed bool) string {
-	p := mdPrinter{typed: typed}
-	var out []string
-	for _, l := range p.lines(doc, false) {
-		out = append(out, l.text)
+func printMarkdown(doc []block, d Dialect) string {
+	p := mdPrinter{look: d}
+	return quietEveryone(strings.Join(p.lines(doc, false), "\n"))
+}
+
+// maxAfter is how much of what follows a line is looked at.
+const maxAfter = 1 << 10
+
+// lines writes blocks. inQuote says that they are in one, where Rocket.Chat knows
+// no blocks.
+func (p *mdPrinter) lines(doc []block, inQuote bool) []string {
+	var parts [][]string
+	after := p.after
+	for i := len(doc) - 1; i >= 0; i-- {
+		lines := p.block(doc[i], inQuote)
+		parts = append(parts, lines)
+		p.after = cutText("\n"+strings.Join(lines, "\n")+p.after, maxAfter)
 	}
-	return quietEveryone(strings.Join(out, "\n"))
-}
-
-// A printedLine may have to stand at the left margin: code blocks do.
-type printedLine struct {
-	text string
-	left bool
-}
-
-func (p mdPrinter) lines(doc []block, inQuote bool) []printedLine {
-	var out []printedLine
-	add := func(s string) { out = append(out, printedLine{text: s}) }
-	for _, b := range doc {
-		switch b.kind {
-		case line:
-			add(p.start(p.line(b.runs), inQuote))
-		case heading:
-			add(p.heading(b, inQuote))
-		case quote:
-			for _, l := range p.lines(b.kids, true) {
-				add(strings.TrimRight("> "+l.text, " "))
-			}
-		case list:
-			out = append(out, p.list(b, inQuote)...)
-		case item:
-			out = append(out, p.item(b, "- ", inQuote)...)
-		case fence:
-			out = append(out, p.fence(b, inQuote)...)
-		case math:
-			out = append(out, p.math(b, inQuote)...)
-		case rule:
-			add("---")
-		}
+	p.after = after
+	var out []string
+	for i := len(parts) - 1; i >= 0; i-- {
+		out = append(out, parts[i]...)
 	}
 	return out
 }
 
-// heading writes a heading; Rocket.Chat has four levels. They are bold anyway, and
-// older clients show marks in them as they are.
-func (p mdPrinter) heading(b block, inQuote bool) string {
+func (p *mdPrinter) block(b block, inQuote bool) []string {
+	switch b.kind {
+	case line:
+		return []string{p.line(b.runs, inQuote)}
+	case heading:
+		return []string{p.heading(b, inQuote)}
+	case quote:
+		return p.quote(b)
+	case list:
+		return p.list(b, inQuote, 0)
+	case item:
+		return p.item(b, "- ", inQuote, 0)
+	case fence:
+		return p.fence(b, inQuote)
+	case math:
+		return p.math(b, inQuote)
+	case rule:
+		return []string{"---"}
+	case table:
+		return p.table(b, inQuote)
+	case tableRow:
+		return p.lines(b.kids, inQuote)
+	}
+	return nil
+}
+
+// line writes a line of text that begins no block.
+func (p *mdPrinter) line(runs []run, inQuote bool) string {
+	s := writeLine(runs, p.look, p.after)
+	if inQuote || !beginsBlock(s+p.after, p.look) {
+		return s
+	}
+	trimmed := strings.TrimLeft(s, "0123456789")
+	switch {
+	case s[0] == '#' || s[0] == '*' && len(runs) > 0 && runs[0].style&emphasis == 0:
+		return `\` + s
+	case trimmed != s && strings.HasPrefix(trimmed, "."):
+		return s[:len(s)-len(trimmed)] + `\` + trimmed
+	case s[0] == '`' || s[0] == '|':
+		return s[:1] + zeroWidth + s[1:]
+	}
+	return zeroWidth + s
+}
+
+// beginsBlock reports whether a text begins with something else than a line.
+func beginsBlock(s string, d Dialect) bool {
+	if s == "" || strings.IndexByte("#*>|`-0123456789\\ \t", s[0]) < 0 {
+		return false
+	}
+	if strings.HasPrefix(s, "```") { // whether it ends or not
+		return true
+	}
+	k := grammar.First(s, d)
+	return k != grammar.Paragraph && k != grammar.LineBreak
+}
+
+// heading writes a heading; Rocket.Chat has four levels. Headings are bold anyway,
+// and some versions show marks in them as they are.
+func (p *mdPrinter) heading(b block, inQuote bool) string {
 	runs := append([]run{}, b.runs...)
 	for i := range runs {
-		runs[i].style &^= emphasis
+		runs[i].style &^= bold
 		if inQuote {
 			runs[i].style |= bold
 		}
 	}
 	if inQuote {
-		return p.line(runs)
+		return p.line(runs, true)
 	}
-	return strings.Repeat("#", min(b.n, 4)) + " " + strings.TrimLeft(p.line(runs), " ")
+	text := ""
+	if p.look == grammar.V31 {
+		text = runsText(runs)
+	} else {
+		text = strings.TrimLeft(writeLine(runs, p.look, p.after), " ")
+	}
+	return strings.Repeat("#", min(b.n, 4)) + " " + text
 }
 
-func (p mdPrinter) list(b block, inQuote bool) []printedLine {
-	var out []printedLine
-	for i, it := range b.kids {
-		bullet := "- "
-		if b.ordered {
-			bullet = strconv.Itoa(b.n+i) + ". "
-		}
-		out = append(out, p.item(it, bullet, inQuote)...)
+// quote writes a quote. One within another is text that begins with the mark.
+func (p *mdPrinter) quote(b block) []string {
+	out := p.lines(b.kids, true)
+	for i, l := range out {
+		out[i] = strings.TrimRight("> "+l, " ")
 	}
 	return out
 }
 
-// item writes an item and, indented, what is below it.
-func (p mdPrinter) item(b block, bullet string, inQuote bool) []printedLine {
-	indent := strings.Repeat(" ", len(bullet))
+func (p *mdPrinter) list(b block, inQuote bool, depth int) []string {
+	var parts [][]string
+	after := p.after
+	tasks := 0 // that the list begins with: Rocket.Chat knows no others
+	for tasks < len(b.kids) && b.kids[tasks].task != noTask && !b.ordered {
+		tasks++
+	}
+	for i := len(b.kids) - 1; i >= 0; i-- {
+		bullet := "- "
+		if b.ordered {
+			bullet = strconv.Itoa(b.n+i) + ". "
+		}
+		it := b.kids[i]
+		if i >= tasks {
+			bullet += taskBox(it.task)
+			it.task = noTask
+		}
+		lines := p.item(it, bullet, inQuote, depth)
+		parts = append(parts, lines)
+		p.after = cutText("\n"+strings.Join(lines, "\n")+p.after, maxAfter)
+	}
+	p.after = after
+	var out []string
+	for i := len(parts) - 1; i >= 0; i-- {
+		out = append(out, parts[i]...)
+	}
+	return out
+}
+
+// emSpace sets an item off that is below another: Rocket.Chat's lists are flat.
+const emSpace = "\u2003"
+
+// item writes an item, and after it what is below it.
+func (p *mdPrinter) item(b block, bullet string, inQuote bool, depth int) []string {
 	switch b.task {
 	case openTask:
-		bullet += "[ ] "
+		bullet = "- [ ] "
 	case doneTask:
-		bullet += "[x] "
+		bullet = "- [x] "
 	}
 	var kids []block
 	for _, k := range b.kids {
@@ -100,45 +179,62 @@ func (p mdPrinter) item(b block, bullet string, inQuote bool) []printedLine {
 		}
 	}
 	if len(kids) > 0 && kids[0].kind == list { // without a line of its own
-		return p.lines(kids, inQuote)
+		return p.below(kids, inQuote, depth)
 	}
-	inner := mdPrinter{typed: true} // nothing begins a block after a bullet
-	var first []printedLine
-	if len(kids) > 0 && kids[0].kind == line {
-		first = []printedLine{{text: inner.line(kids[0].runs)}}
-		kids = kids[1:]
-	} else {
-		first = []printedLine{{}}
+	var runs []run
+	if len(kids) > 0 && (kids[0].kind == line || kids[0].kind == heading) {
+		runs, kids = kids[0].runs, kids[1:]
 	}
-	first[0].text = strings.TrimRight(bullet+strings.TrimLeft(first[0].text, " \t"), " ")
-	for _, l := range p.lines(kids, inQuote) {
-		if !l.left {
-			l.text = indent + l.text
+	rest := p.below(kids, inQuote, depth)
+	after := p.after
+	if len(rest) > 0 {
+		p.after = cutText("\n"+strings.Join(rest, "\n")+p.after, maxAfter)
+	}
+	first := strings.TrimLeft(writeLine(runs, p.look, p.after), " \t")
+	p.after = after
+	if first == "" {
+		first = zeroWidth
+	}
+	return append([]string{bullet + strings.Repeat(emSpace, depth) + first}, rest...)
+}
+
+// below writes what is below an item.
+func (p *mdPrinter) below(kids []block, inQuote bool, depth int) []string {
+	var out []string
+	for _, k := range kids {
+		switch k.kind {
+		case list:
+			out = append(out, p.list(k, inQuote, min(depth+1, 4))...)
+		case line:
+			out = append(out, emSpace+writeLine(k.runs, p.look, p.after))
+		default:
+			out = append(out, p.block(k, inQuote)...)
 		}
-		first = append(first, l)
 	}
-	return first
+	return out
 }
 
 // fence writes preformatted text. Quotes cannot hold any: there each line is code
 // of its own.
-func (p mdPrinter) fence(b block, inQuote bool) []printedLine {
+func (p *mdPrinter) fence(b block, inQuote bool) []string {
 	lines := strings.Split(b.text, "\n")
-	var out []printedLine
 	if inQuote {
-		for _, s := range lines {
-			out = append(out, printedLine{text: p.line([]run{{kind: inlineCode, text: s}})})
+		for i, s := range lines {
+			lines[i] = writeLine([]run{{kind: inlineCode, text: s}}, p.look, "")
 		}
-		return out
+		return lines
 	}
-	out = append(out, printedLine{"```" + fenceLang(b.lang), true})
+	if lines[0] == "" { // would not be seen
+		lines[0] = zeroWidth
+	}
+	out := []string{"```" + fenceLang(b.lang)}
 	for _, s := range lines {
-		if strings.HasPrefix(s, "```") { // would end it
-			s = "\u200b" + s
+		for strings.Contains(s, "```") { // would end it
+			s = strings.ReplaceAll(s, "```", "``"+zeroWidth+"`")
 		}
-		out = append(out, printedLine{s, true})
+		out = append(out, s)
 	}
-	return append(out, printedLine{"```", true})
+	return append(out, "```")
 }
 
 // fenceLang returns a language in a form that Rocket.Chat reads: with another
@@ -147,35 +243,42 @@ func fenceLang(lang string) string {
 	return strings.NewReplacer("+", "p", "#", "sharp").Replace(lang)
 }
 
-func (p mdPrinter) math(b block, inQuote bool) []printedLine {
+func isLangChar(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.+#", r)
+}
+
+func (p *mdPrinter) math(b block, inQuote bool) []string {
 	if inQuote || strings.Contains(b.text, `\]`) || strings.TrimSpace(b.text) == "" {
 		return p.fence(b, inQuote)
 	}
-	var out []printedLine
-	for _, s := range strings.Split(`\[`+b.text+`\]`, "\n") {
-		out = append(out, printedLine{s, true})
-	}
-	return out
+	return strings.Split(`\[`+b.text+`\]`, "\n")
 }
 
-// start keeps a line of text from beginning a block.
-func (p mdPrinter) start(s string, inQuote bool) string {
-	if headingLevel(s) > 0 {
-		return `\` + s
+// table writes a table, or lines it up as preformatted text where Rocket.Chat
+// knows no tables.
+func (p *mdPrinter) table(b block, inQuote bool) []string {
+	if inQuote || p.look != grammar.V32 || len(b.kids) == 0 {
+		return p.fence(block{text: tableText(b)}, inQuote)
 	}
-	if s == "||" {
-		return "|" + zeroWidth + "|"
+	width := 1
+	for _, row := range b.kids {
+		width = max(width, len(row.kids))
 	}
-	if p.typed || inQuote {
-		return s
+	var out []string
+	for i, row := range b.kids {
+		s := "|"
+		for j := range width {
+			cell := ""
+			if j < len(row.kids) {
+				cell = writeCell(row.kids[j].runs, p.look)
+			}
+			s += " " + cell + " |"
+		}
+		if out = append(out, s); i == 0 {
+			out = append(out, "|"+strings.Repeat(" --- |", width))
+		}
 	}
-	trimmed := strings.TrimLeft(s, " \t")
-	if m, ok := parseMarker(s); ok && m.bullet == '.' {
-		return strings.Replace(s, ".", `\.`, 1)
-	} else if ok || strings.HasPrefix(s, ">") || len(trimmed) > 2 && strings.Trim(trimmed, "- \t") == "" {
-		return zeroWidth + s
-	}
-	return s
+	return out
 }
 
 // zeroWidth keeps characters apart that would be markup together and cannot be

@@ -52,6 +52,8 @@ const (
 	fence                    // preformatted text
 	math                     // LaTeX of its own
 	rule
+	table    // of rows, the first one of headings
+	tableRow // of lines
 )
 
 type taskState uint8

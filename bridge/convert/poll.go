@@ -135,5 +135,5 @@ func (p Poll) Result(counts map[string]int) string {
 
 // plainMarkdown writes text so that it is shown as it is.
 func plainMarkdown(s string) string {
-	return printMarkdown([]block{{kind: line, runs: []run{{text: s}}}}, true)
+	return printMarkdown([]block{{kind: line, runs: []run{{text: s}}}}, 0)
 }

@@ -3,6 +3,8 @@ package convert
 import (
 	"net/url"
 	"strings"
+
+	"appliance/bridge/convert/internal/grammar"
 )
 
 // A Rocket.Chat reply begins with a link that has no text, to the message that is
@@ -41,19 +43,14 @@ func quotedID(link string) string {
 	return u.Query().Get("msg")
 }
 
-// Quote returns text as a reply to the message that permalink leads to.
+// Quote returns text as a reply to the message that permalink leads to. What means
+// something only at the beginning of a line begins one.
 func Quote(permalink, text string) string {
 	sep := " "
-	if first, _, _ := strings.Cut(text, "\n"); beginsBlock(first) {
+	if beginsBlock(text, grammar.V31) || beginsBlock(text, grammar.V32) {
 		sep = "\n"
 	}
 	return "[ ](" + linkPart(permalink) + ")" + sep + text
-}
-
-// beginsBlock reports whether a line means something only at the left margin.
-func beginsBlock(s string) bool {
-	_, isItem := parseMarker(s)
-	return isItem || headingLevel(s) > 0 || strings.HasPrefix(s, ">") || strings.HasPrefix(s, "```") || strings.HasPrefix(s, `\[`) || isRow(s)
 }
 
 // SplitReplyFallback takes off the body of a Matrix reply what older clients put

@@ -213,3 +213,27 @@ func (s *splitter) part() {
 	}
 	s.lines, s.size = nil, 0
 }
+
+// fenceStart reads the first line of a code block.
+func fenceStart(s string) (lang string, ok bool) {
+	lang, ok = strings.CutPrefix(s, "```")
+	if !ok || strings.ContainsFunc(lang, func(r rune) bool { return r != ' ' && !isLangChar(r) }) {
+		return "", false
+	}
+	lang, _, _ = strings.Cut(strings.TrimSpace(lang), " ")
+	return lang, true
+}
+
+// fenceEnds returns for each line the next one, it included, that ends a code
+// block.
+func fenceEnds(lines []string) []int {
+	ends := make([]int, len(lines)+1)
+	ends[len(lines)] = len(lines)
+	for i := len(lines) - 1; i >= 0; i-- {
+		ends[i] = ends[i+1]
+		if strings.HasPrefix(lines[i], "```") && strings.Trim(lines[i][3:], " \t") == "" {
+			ends[i] = i
+		}
+	}
+	return ends
+}

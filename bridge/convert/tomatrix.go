@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
-	"strings"
 
 	"appliance/bridge/rocketchat"
 )
@@ -72,7 +71,7 @@ func toContents(before []block, text string, after []block, look Lookup) []Conte
 	limit := max(units(text)*(maxContent*3/4)/size, minPart)
 	var parts []Content
 	if len(before) > 0 {
-		parts = append(parts, toContents(nil, printMarkdown(before, false), nil, look)...)
+		parts = append(parts, toContents(nil, printMarkdown(before, look.Dialect), nil, look)...)
 	}
 	for _, t := range splitMarkdown(text, limit) {
 		if c, ok := toContent(nil, t, nil, look); ok && (contentSize(c) <= maxContent || units(t) <= minPart) {
@@ -82,7 +81,7 @@ func toContents(before []block, text string, after []block, look Lookup) []Conte
 		}
 	}
 	if len(after) > 0 {
-		parts = append(parts, toContents(nil, printMarkdown(after, false), nil, look)...)
+		parts = append(parts, toContents(nil, printMarkdown(after, look.Dialect), nil, look)...)
 	}
 	return parts
 }
@@ -93,9 +92,6 @@ const minPart = 20
 // toContent makes one event; ok is false when there is nothing to show.
 func toContent(before []block, text string, after []block, look Lookup) (Content, bool) {
 	c := Content{MsgType: "m.text", Mentions: &Mentions{}}
-	if action, ok := emote(text); ok && len(before)+len(after) == 0 {
-		c.MsgType, text = "m.emote", action
-	}
 	doc := append(append(append([]block{}, before...), parseMarkdown(text, look)...), after...)
 	c.Body = printBody(doc)
 	if !visible(doc) {
@@ -106,15 +102,6 @@ func toContent(before []block, text string, after []block, look Lookup) (Content
 	}
 	mentionsOf(doc, c.Mentions)
 	return c, true
-}
-
-// emote recognises Rocket.Chat's /me: text in underscores from its first to its
-// last character.
-func emote(text string) (string, bool) {
-	if len(text) > 2 && text[0] == '_' && text[len(text)-1] == '_' && !strings.ContainsAny(text[1:len(text)-1], "_\n") && strings.TrimSpace(text[1:len(text)-1]) != "" {
-		return text[1 : len(text)-1], true
-	}
-	return "", false
 }
 
 // contentSize returns how many bytes c has in the JSON that servers measure. Of

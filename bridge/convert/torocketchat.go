@@ -22,14 +22,14 @@ func ToRocketChat(e Event, look Lookup) []string {
 	if c.New != nil {
 		c = *c.New
 	}
-	doc, typed := document(c, look)
+	doc := document(c, look)
 	if c.Mentions != nil && c.Mentions.Room && !look.Quiet && len(doc) > 0 && !markEveryone(doc) {
 		doc = callEveryone(doc)
 	}
 	if !visible(doc) {
 		return nil
 	}
-	text := replyTo(e.Content, printMarkdown(doc, typed), look)
+	text := replyTo(e.Content, printMarkdown(doc, look.Dialect), look)
 	limit := look.Limit
 	if limit <= 0 {
 		limit = maxMessage
@@ -41,13 +41,13 @@ func ToRocketChat(e Event, look Lookup) []string {
 	return parts
 }
 
-// document reads what a message shows. typed says that it is plain text.
-func document(c EventContent, look Lookup) (doc []block, typed bool) {
+// document reads what a message shows.
+func document(c EventContent, look Lookup) (doc []block) {
 	switch c.MsgType {
 	case "m.image", "m.file", "m.audio", "m.video":
-		return fileDocument(c, look), true
+		return fileDocument(c, look)
 	case "m.location":
-		return locationDocument(c), true
+		return locationDocument(c)
 	}
 	if c.FormattedBody != "" {
 		doc = parseHTML(c.FormattedBody, look)
@@ -57,7 +57,7 @@ func document(c EventContent, look Lookup) (doc []block, typed bool) {
 		if c.ReplyTo != "" {
 			_, body = SplitReplyFallback(body)
 		}
-		doc, typed = plainDocument(body), true
+		doc = plainDocument(body)
 	}
 	if c.MsgType == "m.emote" {
 		for i := range doc {
@@ -66,7 +66,7 @@ func document(c EventContent, look Lookup) (doc []block, typed bool) {
 			}
 		}
 	}
-	return doc, typed
+	return doc
 }
 
 // plainDocument makes lines of text that is meant as it is.
@@ -96,7 +96,7 @@ func fileDocument(c EventContent, look Lookup) []block {
 	}
 	doc := []block{{kind: line, runs: []run{{text: "[" + name + "]"}}}}
 	if caption.Body != "" {
-		more, _ := document(caption, look)
+		more := document(caption, look)
 		doc = append(doc, more...)
 	}
 	return doc
@@ -154,7 +154,7 @@ func replyTo(c EventContent, text string, look Lookup) string {
 		body = c.New.Body
 	}
 	if original, _ := SplitReplyFallback(body); original != "" {
-		return printMarkdown([]block{fallbackQuote(original, look)}, true) + "\n" + text
+		return printMarkdown([]block{fallbackQuote(original, look)}, look.Dialect) + "\n" + text
 	}
 	return text
 }

@@ -4,12 +4,11 @@ import "strings"
 
 // autoLink reads an address that is written as it is.
 func (p *parser) autoLink(i int) (Node, int) {
+	if r, _ := p.rune(i); !isScheme(r) && p.domainChar(i) < 0 {
+		return none()
+	}
 	if p.d != V31 {
-		j := p.span(i, func(r rune) bool {
-			return !isSpace(r) && r != '\r' && r != '\n' && r != ':' && r != '.' && r != '/' && r != '@'
-		})
-		p.steps -= (j - i) / 8
-		if !p.is(j, "://") && p.at(j) != '.' {
+		if j := p.upTo(i, " \t\r\n:./@"); !p.is(j, "://") && p.at(j) != '.' {
 			return none()
 		}
 	}
@@ -71,12 +70,8 @@ func (p *parser) underscoreDomain(i int) (Node, int) {
 
 // mailLink reads the address of a person.
 func (p *parser) mailLink(i int) (Node, int) {
-	if p.d != V31 {
-		j := p.span(i, func(r rune) bool { return !isSpace(r) && r != '\r' && r != '\n' && r != '@' })
-		p.steps -= (j - i) / 8
-		if p.at(j) != '@' {
-			return none()
-		}
+	if p.class(i, isLocalPart) < 0 || p.d != V31 && p.at(p.upTo(i, " \t\r\n@")) != '@' {
+		return none()
 	}
 	if p.is(i, "mailto:") {
 		i += len("mailto:")

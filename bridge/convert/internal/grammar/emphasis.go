@@ -22,18 +22,25 @@ func (p *parser) lonelyMarks(i int) (Node, int) {
 	if c != '*' && c != '_' && c != '~' {
 		return none()
 	}
-	repeat := func(i int) int {
-		for p.at(i) == c && i < len(p.s) {
-			i++
-		}
-		return i
+	if i < p.marks.from || i >= p.marks.to {
+		p.marks.from, p.marks.to = i, p.repeated(i)
 	}
-	blank := repeat(i)
+	blank := p.marks.to
 	end := p.spaces(blank)
-	if j := repeat(end); end > blank && j > end {
+	if end > blank && p.at(end) == c {
+		j := p.repeated(end)
 		return text(p.s[i:j]), j
 	}
 	return none()
+}
+
+// repeated returns the end of a character that is repeated.
+func (p *parser) repeated(i int) int {
+	c := p.s[i]
+	for i < len(p.s) && p.s[i] == c {
+		i++
+	}
+	return i
 }
 
 func (p *parser) bold(i int) (Node, int)   { return p.paired(i, '*', inBold, Bold) }

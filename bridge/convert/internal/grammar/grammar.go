@@ -82,7 +82,7 @@ const (
 	Emoji               // the shortcode Target, written as Text
 	Math                // Text
 	Color               // Text
-	Time                // Target seconds since 1970, in the format Text
+	Time                // Target seconds since 1970, or today at Kids, in the format Text
 	group               // Kids, which are not one
 )
 
@@ -156,4 +156,14 @@ func Inline(text string, d Dialect) (Node, int) {
 		n, j = p.any(0)
 	}
 	return n, max(j, 0)
+}
+
+// First returns the kind of the block that a text begins with.
+func First(text string, d Dialect) BlockKind {
+	p := newParser(text, d)
+	b, j := p.block(0)
+	if j <= 0 {
+		return Paragraph
+	}
+	return b.Kind
 }

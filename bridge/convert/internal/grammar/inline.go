@@ -9,6 +9,9 @@ func (p *parser) item(i int) (Node, int) {
 	}
 	p.depth++
 	defer func() { p.depth-- }()
+	if j := p.words(i); j > i {
+		return text(p.s[i:j]), j
+	}
 	if p.d == V31 {
 		return p.oldItem(i)
 	}
@@ -16,6 +19,26 @@ func (p *parser) item(i int) (Node, int) {
 		return n, j
 	}
 	return p.unmarked(i)
+}
+
+// words returns the end of words from i on that have nothing but blanks between and
+// after them. All rules agree that they are text, and most lines are made of them.
+func (p *parser) words(i int) int {
+	end := i
+	for j := i; j < len(p.s); {
+		word := j
+		for j < len(p.s) && isAlnum(rune(p.s[j])) {
+			j++
+		}
+		if j == word || j < len(p.s) && strings.IndexByte(" \t\n\r", p.s[j]) < 0 || strings.HasPrefix(p.s[word:j], "localhost") {
+			return end
+		}
+		end = j
+		for j < len(p.s) && p.s[j] == ' ' {
+			j++
+		}
+	}
+	return end
 }
 
 type rule func(int) (Node, int)

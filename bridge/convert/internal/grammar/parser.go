@@ -24,6 +24,7 @@ type parser struct {
 	steps int   // how many more rules may be tried
 	depth int
 	memo  map[memoKey]memoEntry
+	marks struct{ from, to int } // where a mark was last found repeated
 }
 
 // budget is how many rules may be tried for each byte. Honest texts need a few
@@ -75,6 +76,16 @@ func (p *parser) span(i int, in func(rune) bool) int {
 		}
 		i += n
 	}
+}
+
+// upTo returns where the first of some characters stands, or the end.
+func (p *parser) upTo(i int, set string) int {
+	n := strings.IndexAny(p.s[i:], set)
+	if n < 0 {
+		n = len(p.s) - i
+	}
+	p.steps -= n / 32
+	return i + n
 }
 
 // class returns the position after a character of a set.
@@ -162,7 +173,7 @@ func Join(nodes []Node) []Node {
 	out := make([]Node, 0, len(flat))
 	var pending strings.Builder // the text of the last node, while it grows
 	for i, n := range flat {
-		if n.Kind == Emoji && n.Target != "" && (i > 0 && crowds(flat[i-1]) || i+1 < len(flat) && crowds(flat[i+1])) {
+		if n.Kind == Emoji && n.Target != "" && (i > 0 && Crowds(flat[i-1]) || i+1 < len(flat) && Crowds(flat[i+1])) {
 			n = text(n.Text)
 		}
 		last := len(out) - 1
@@ -185,7 +196,7 @@ func Join(nodes []Node) []Node {
 	return out
 }
 
-// crowds reports whether a node makes text of a shortcode beside it.
-func crowds(n Node) bool {
+// Crowds reports whether a node makes text of a shortcode beside it.
+func Crowds(n Node) bool {
 	return n.Kind == Emoji || n.Kind == Text && strings.TrimSpace(n.Text) != ""
 }

@@ -22,7 +22,11 @@ func (p *parser) time(i int) (Node, int) {
 	if p.at(j) != '>' {
 		return none()
 	}
-	return Node{Kind: Time, Text: format, Target: seconds}, j + 1
+	n := Node{Kind: Time, Text: format, Target: seconds}
+	if seconds == "" {
+		n.Kids = []Node{text(strings.TrimSuffix(p.s[i+3:j], ":"+format))}
+	}
+	return n, j + 1
 }
 
 // escapedTime reads the same after a backslash, which makes text of it.

@@ -1,0 +1,581 @@
+package convert
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"appliance/bridge/convert/internal/grammar"
+)
+
+// escapable are the characters that a backslash makes ordinary.
+const escapable = "*_~`"
+
+// maxChanges is how often a line is changed before everything in it is escaped.
+const maxChanges = 100
+
+// text writes the next of ordinary text, and changes it where it would be read as
+// something else.
+func (w *lineWriter) text() {
+	p := &w.pieces[w.k]
+	end := w.end(w.k)
+	if end == 0 {
+		w.k, w.from = w.k+1, 0
+		return
+	}
+	if w.cell && w.from < len(p.text) && p.text[w.from] == '|' && p.insert[w.from] == "" {
+		w.out.WriteString(`\`)
+		w.take(1, grammar.Node{Text: "|"})
+		w.from++
+		return
+	}
+	node, n := grammar.Inline(w.rest, w.d)
+	if n > end {
+		if w.goesOn && w.k == len(w.pieces)-1 && node.Kind == grammar.Text {
+			n = end
+			node.Text = w.rest[:n]
+		} else {
+			w.separate(node)
+			return
+		}
+	}
+	if w.from == len(p.text) { // what was added to keep it apart
+		n = end
+	}
+	to, left := p.advance(w.from, n)
+	at, ok := w.shows(node, n, p.text[w.from:to])
+	if !ok && w.from < len(p.text) && w.escape(min(w.from+at, len(p.text)-1), n) {
+		return
+	}
+	w.take(n, node)
+	if len(p.insert) > 0 { // of what comes next a part may be written already
+		p.insert[to] = left
+	}
+	w.from = to
+}
+
+// advance returns where in the text n bytes of how it is written end, and what is
+// left to be written before the next character.
+func (p *piece) advance(from, n int) (to int, left string) {
+	if len(p.insert) == 0 {
+		return min(from+n, len(p.text)), ""
+	}
+	for i := from; ; i++ {
+		insert := p.insert[i]
+		if n <= len(insert) || i == len(p.text) {
+			return i, insert[min(n, len(insert)):]
+		}
+		n -= len(insert) + 1
+		if n == 0 {
+			return i + 1, p.insert[i+1]
+		}
+	}
+}
+
+// shows reports whether a node shows just a text, or where it first does not.
+func (w *lineWriter) shows(node grammar.Node, n int, text string) (at int, ok bool) {
+	if node.Kind == grammar.Text && node.Text == text && len(node.Kids) == 0 {
+		return 0, true
+	}
+	if node.Kind == grammar.Emoji && node.Target != "" && w.isCrowded(n) {
+		return 0, strings.ReplaceAll(node.Text, zeroWidth, "") == strings.ReplaceAll(text, zeroWidth, "")
+	}
+	want := textCells(nil, text, cell{})
+	got := nodeCells(nil, []grammar.Node{node}, cell{})
+	i := firstDifference(want, got)
+	if i == len(want) && i == len(got) {
+		return 0, true
+	}
+	if i < len(want) && node.Kind == grammar.Text {
+		return want[i].at, false
+	}
+	return 0, false
+}
+
+// isCrowded reports whether a shortcode or an emoticon of n bytes is text because
+// something stands directly beside it.
+func (w *lineWriter) isCrowded(n int) bool {
+	if w.crowded {
+		return true
+	}
+	if n >= w.end(w.k) {
+		return false
+	}
+	next, _ := grammar.Inline(w.rest[n:], w.d)
+	return grammar.Crowds(next)
+}
+
+// separate keeps ordinary text apart from the piece after it.
+func (w *lineWriter) separate(node grammar.Node) {
+	p := &w.pieces[w.k]
+	w.patience--
+	switch rest := p.text[w.from:]; {
+	case p.insert[len(p.text)] == "" && !strings.ContainsAny(rest, ".:@"):
+		p.put(len(p.text), zeroWidth)
+	case node.Kind == grammar.Link && w.link(rest):
+	case p.spot(w.from) && strings.Contains(rest, "."):
+		p.put(w.from+strings.IndexByte(rest, '.'), `\`)
+	case p.insert[len(p.text)] == "":
+		p.put(len(p.text), zeroWidth)
+	case p.insert[len(p.text)] == zeroWidth:
+		p.put(len(p.text), " ")
+	default:
+		w.out.WriteString(w.rest[:w.end(w.k)])
+		w.k, w.from = w.k+1, 0
+	}
+	w.emit()
+}
+
+// spot reports whether it is the first time that something is changed there.
+func (p *piece) spot(at int) bool {
+	if p.spots == nil {
+		p.spots = map[int]int{}
+	}
+	p.spots[at]++
+	return p.spots[at] == 1
+}
+
+// link makes a link of the rest of a text that is an address, in the form that
+// ends where the address ends.
+func (w *lineWriter) link(address string) bool {
+	target, ok := linkTarget(address)
+	if !ok || strings.ContainsAny(address, "<>|") {
+		return false
+	}
+	p := &w.pieces[w.k]
+	p.text = p.text[:w.from]
+	next := piece{run: run{text: address, target: target}, label: []run{{text: address}}, form: 2}
+	w.pieces = slices.Insert(w.pieces, w.k+1, next)
+	return true
+}
+
+// escape changes a text at an offset, where a node of n bytes begins that it is
+// not meant to be. It returns false when there is nothing left to try.
+func (w *lineWriter) escape(at, n int) bool {
+	p := &w.pieces[w.k]
+	if w.changes++; w.changes > maxChanges {
+		if w.changes > maxChanges+1 {
+			return false
+		}
+		w.escapeAll()
+		return true
+	}
+	p.spot(at)
+	_, size := utf8.DecodeRuneInString(p.text[at:])
+	c := p.text[at]
+	switch p.spots[at] {
+	case 1:
+		switch {
+		case strings.IndexByte(escapable, c) >= 0:
+			p.put(at, `\`)
+		case c == '\\' && at+1 < len(p.text) && strings.IndexByte(escapable+".", p.text[at+1]) >= 0:
+			p.put(at+1, `\`)
+		case c == '[' && w.breakLink(at, n):
+		default:
+			p.put(at+size, zeroWidth)
+		}
+	case 2:
+		dot := strings.IndexByte(p.text[at:], '.')
+		if dot < 0 || dot > n {
+			p.put(at+size, zeroWidth)
+		} else {
+			p.put(at+dot, `\`)
+		}
+	case 3:
+		p.put(at, zeroWidth)
+	default:
+		return false
+	}
+	w.emit()
+	return true
+}
+
+// breakLink finds what makes a link of a bracket in ordinary text: its own end, or
+// that of a link after it, which is then written in its other form.
+func (w *lineWriter) breakLink(at, n int) bool {
+	p := &w.pieces[w.k]
+	end, _ := p.advance(w.from, n)
+	found := false
+	for i := at; i+1 < end; i++ {
+		if p.text[i] == ']' && p.text[i+1] == '(' {
+			p.put(i+1, zeroWidth)
+			found = true
+		}
+	}
+	for i := w.k + 1; !found && i < len(w.pieces) && w.starts[i]-w.done < n; i++ {
+		if q := &w.pieces[i]; q.label != nil && q.form == 1 {
+			q.form = 2
+			return true
+		}
+	}
+	return found
+}
+
+// escapeAll escapes everything in ordinary text that is left.
+func (w *lineWriter) escapeAll() {
+	for k := w.k; k < len(w.pieces); k++ {
+		p := &w.pieces[k]
+		if !p.isText() {
+			continue
+		}
+		from := 0
+		if k == w.k {
+			from = w.from
+		}
+		insert := map[int]string{}
+		for i := from; i < len(p.text); i++ {
+			switch c := p.text[i]; {
+			case strings.IndexByte(escapable, c) >= 0:
+				insert[i] = `\`
+			case c < 0x80 && !isASCIIAlnum(c) && strings.IndexByte(" \t,?\"&/.", c) < 0:
+				insert[i] += zeroWidth
+				if i+1 < len(p.text) && strings.IndexByte(escapable, p.text[i+1]) < 0 {
+					insert[i+1] = zeroWidth
+				}
+			}
+		}
+		p.insert = insert
+	}
+	w.emit()
+}
+
+// group writes what has a look, or is no text, up to where no mark is open.
+func (w *lineWriter) group() {
+	node, n := grammar.Inline(w.rest, w.d)
+	last := w.k
+	for w.closed[last] < 0 {
+		last++
+	}
+	var want []cell
+	for i := w.k; i <= last; i++ {
+		want = w.pieces[i].cells(want, i)
+	}
+	got := nodeCells(nil, []grammar.Node{node}, cell{})
+	at := firstDifference(want, got)
+	if at == len(want) && at == len(got) && n == w.end(last) {
+		w.accept(n, node, last)
+		return
+	}
+	if w.patience--; w.patience < 0 {
+		w.flatten(last)
+	} else {
+		w.change(last, want, got, at)
+	}
+	w.merge()
+	w.emit()
+}
+
+func (w *lineWriter) accept(n int, node grammar.Node, last int) {
+	w.take(n, node)
+	w.k, w.from = last+1, 0
+}
+
+// flatten makes ordinary text of pieces for which nothing else is left.
+func (w *lineWriter) flatten(last int) {
+	for i := w.k; i <= last; i++ {
+		p := &w.pieces[i]
+		text := p.text
+		switch p.kind {
+		case userMention:
+			text = "@" + p.target
+		case channelLink:
+			text = "#" + p.target
+		}
+		*p = piece{run: run{text: text}}
+	}
+}
+
+// change tries another way of writing a group that does not show what it should
+// from some cell on.
+func (w *lineWriter) change(last int, want, got []cell, at int) {
+	if at < len(want) {
+		c := want[at]
+		p := &w.pieces[c.piece]
+		switch {
+		case p.label != nil:
+			w.changeLink(c.piece)
+			return
+		case p.kind != plainText && p.style == 0 || p.kind != plainText && at > 0:
+			w.changeWhole(c.piece)
+			return
+		case at > 0 || len(got) > 0 && got[0].style&c.style == c.style:
+			if w.changeInside(c) {
+				return
+			}
+		}
+	}
+	w.changeGroup(last)
+}
+
+// changeLink tries the next form of a link; the last one is its text, with the
+// address after it.
+func (w *lineWriter) changeLink(i int) {
+	p := &w.pieces[i]
+	if p.form++; p.form == 1 && showsItself(p.text, p.target) {
+		p.form = 2
+	}
+	if p.form < linkForms {
+		return
+	}
+	text := runsText(p.label)
+	if !strings.Contains(text, p.target) {
+		text += " " + p.target
+	}
+	*p = piece{run: run{text: text, style: p.style}}
+}
+
+// changeWhole tries another way for what is no text, such as a mention: what
+// follows it might be taken for a part of it.
+func (w *lineWriter) changeWhole(i int) {
+	p := &w.pieces[i]
+	switch p.tried++; p.tried {
+	case 1:
+		w.pieces = slices.Insert(w.pieces, i+1, piece{run: run{text: zeroWidth, style: p.style}})
+	case 2:
+		p.style = 0
+	default:
+		*p = piece{run: run{text: strings.TrimPrefix(p.source(0), "`")}}
+		if q := &w.pieces[i]; strings.HasSuffix(q.text, "`") {
+			q.text = strings.TrimSuffix(q.text, "`")
+		}
+	}
+}
+
+// changeInside changes a character inside of emphasis.
+func (w *lineWriter) changeInside(c cell) bool {
+	p := &w.pieces[c.piece]
+	p.spot(c.at)
+	mark := strings.Contains("*_~`", c.text)
+	switch n := p.spots[c.at]; {
+	case n == 1 && mark && p.style&emphasis == 0: // hidden text knows escapes
+		p.put(c.at, `\`)
+	case n == 1 && !mark:
+		p.put(c.at+len(c.text), zeroWidth)
+	case n <= 2 && mark:
+		w.hoist(c.piece, c.at, `\`)
+	case n == 2:
+		p.put(c.at, zeroWidth)
+	case n == 3:
+		w.hoist(c.piece, c.at, "")
+	default:
+		return false
+	}
+	return true
+}
+
+// hoist takes a character out of the emphasis around it.
+func (w *lineWriter) hoist(i, at int, before string) {
+	p := w.pieces[i]
+	_, n := utf8.DecodeRuneInString(p.text[at:])
+	out := piece{run: run{text: p.text[at : at+n], style: p.style &^ emphasis}}
+	if before != "" {
+		out.put(0, before)
+		out.spots = map[int]int{0: 1}
+	}
+	w.split(i, at, n, &out)
+}
+
+// split puts a piece between two parts of another, in place of n bytes of it.
+func (w *lineWriter) split(i, at, n int, between *piece) {
+	p := w.pieces[i]
+	parts := []piece{p, *between, p}
+	parts[0].text, parts[2].text = p.text[:at], p.text[at+n:]
+	parts[0].insert, parts[2].insert = nil, nil
+	parts[0].spots, parts[2].spots = nil, nil
+	for x, s := range p.insert {
+		if x < at {
+			parts[0].put(x, s)
+		} else if x >= at+n {
+			parts[2].put(x-at-n, s)
+		}
+	}
+	parts = slices.DeleteFunc(parts, func(p piece) bool { return p.kind == plainText && p.text == "" })
+	w.pieces = slices.Replace(w.pieces, i, i+1, parts...)
+}
+
+// changeGroup tries another way of writing emphasis that is not seen as such, and
+// in the end gives it up.
+func (w *lineWriter) changeGroup(last int) {
+	ways := []func(int) bool{w.hoistOwnMarks, w.partFromNext, w.linkAddresses, w.doubleMarks, w.splitAddress, w.escapeLater, w.hoistMarks}
+	for {
+		first := &w.pieces[w.k]
+		if first.tried >= len(ways) {
+			w.dropStyle(last)
+			return
+		}
+		way := ways[first.tried]
+		if first.tried++; way(last) {
+			return
+		}
+	}
+}
+
+// partFromNext keeps emphasis apart from what follows it.
+func (w *lineWriter) partFromNext(last int) bool {
+	if last+1 < len(w.pieces) && w.pieces[last+1].isText() {
+		w.pieces[last+1].put(0, zeroWidth)
+	} else if last+1 < len(w.pieces) {
+		w.pieces = slices.Insert(w.pieces, last+1, piece{run: run{text: zeroWidth}})
+	} else {
+		return false
+	}
+	return true
+}
+
+// joinNext takes that back.
+func (w *lineWriter) joinNext(last int) {
+	if last+1 < len(w.pieces) && w.pieces[last+1].isText() {
+		if next := &w.pieces[last+1]; next.insert[0] == zeroWidth {
+			delete(next.insert, 0)
+		} else if next.text == zeroWidth {
+			w.pieces = slices.Delete(w.pieces, last+1, last+2)
+		}
+	}
+}
+
+// doubleMarks writes two marks for one.
+func (w *lineWriter) doubleMarks(last int) bool {
+	w.joinNext(last)
+	for i := w.k; i <= last; i++ {
+		w.pieces[i].double = true
+	}
+	return true
+}
+
+// splitAddress interrupts emphasis in what would be an address together with its
+// mark.
+func (w *lineWriter) splitAddress(last int) bool {
+	for i := w.k; i <= last; i++ {
+		p := w.pieces[i]
+		if n := strings.IndexAny(p.text, ".@:/"); p.kind == plainText && p.label == nil && n > 0 {
+			for j := w.k; j <= last; j++ {
+				w.pieces[j].double = false
+			}
+			w.split(i, n, 0, &piece{run: run{text: zeroWidth}})
+			return true
+		}
+	}
+	return false
+}
+
+// escapeLater escapes the marks that follow emphasis in ordinary text.
+func (w *lineWriter) escapeLater(last int) (found bool) {
+	for i := last + 1; i < len(w.pieces); i++ {
+		p := &w.pieces[i]
+		for j := 0; p.isText() && j < len(p.text); j++ {
+			if strings.IndexByte("*_~", p.text[j]) >= 0 && p.spot(j) {
+				p.put(j, `\`)
+				found = true
+			}
+		}
+	}
+	return found
+}
+
+// hoistOwnMarks takes those marks out of emphasis that would end it.
+func (w *lineWriter) hoistOwnMarks(last int) (found bool) {
+	for i := last; i >= w.k; i-- {
+		own := ""
+		for _, s := range []style{bold, italic, strike} {
+			if w.pieces[i].style&s != 0 {
+				own += styleMarks[s]
+			}
+		}
+		found = w.hoistThose(i, own) || found
+	}
+	return found
+}
+
+func (w *lineWriter) hoistMarks(last int) (found bool) {
+	for i := last; i >= w.k; i-- {
+		found = w.hoistThose(i, "*_~") || found
+	}
+	return found
+}
+
+// hoistThose takes some marks in a text out of the emphasis around it.
+func (w *lineWriter) hoistThose(i int, marks string) bool {
+	p := w.pieces[i]
+	if p.kind != plainText || p.label != nil || p.style&emphasis == 0 || !strings.ContainsAny(p.text, marks) {
+		return false
+	}
+	var parts []piece
+	for rest := p.text; rest != ""; {
+		n := strings.IndexAny(rest, marks)
+		if n < 0 {
+			n = len(rest)
+		}
+		if n > 0 {
+			inside := p
+			inside.text, inside.insert, inside.spots = rest[:n], nil, nil
+			parts, rest = append(parts, inside), rest[n:]
+			continue
+		}
+		out := piece{run: run{text: rest[:1], style: p.style &^ emphasis}}
+		out.put(0, `\`)
+		out.spots = map[int]int{0: 1}
+		parts, rest = append(parts, out), rest[1:]
+	}
+	w.pieces = slices.Replace(w.pieces, i, i+1, parts...)
+	return true
+}
+
+// linkAddresses makes links of the addresses in hidden text, which would go on over
+// the mark at its end.
+func (w *lineWriter) linkAddresses(last int) (found bool) {
+	if w.pieces[w.k].style&spoiler == 0 {
+		return false
+	}
+	w.joinNext(last)
+	for i := last; i >= w.k; i-- {
+		p := w.pieces[i]
+		if p.kind != plainText || p.label != nil {
+			continue
+		}
+		for _, word := range strings.Fields(p.text) {
+			target, ok := linkTarget(word)
+			if ok && !strings.ContainsAny(word, "<>|") {
+				at := strings.Index(p.text, word)
+				w.split(i, at, len(word), &piece{run: run{text: word, target: target, style: p.style}, label: []run{{text: word}}, form: 2})
+				found = true
+				break
+			}
+		}
+	}
+	return found
+}
+
+// dropStyle gives up the outermost look of a group.
+func (w *lineWriter) dropStyle(last int) {
+	for _, s := range []style{strike, italic, bold, spoiler} {
+		if w.pieces[w.k].style&s == 0 {
+			continue
+		}
+		for i := w.k; i <= last; i++ {
+			w.pieces[i].style &^= s
+			w.pieces[i].double, w.pieces[i].tried = false, 0
+		}
+		return
+	}
+	w.flatten(last)
+}
+
+// merge makes one of neighbouring texts without a look.
+func (w *lineWriter) merge() {
+	for i := w.k; i+1 < len(w.pieces); {
+		p, q := &w.pieces[i], &w.pieces[i+1]
+		if !p.isText() || !q.isText() {
+			i++
+			continue
+		}
+		for x, s := range q.insert {
+			p.put(len(p.text)+x, s)
+		}
+		for x, n := range q.spots {
+			p.spot(len(p.text) + x)
+			p.spots[len(p.text)+x] = n
+		}
+		p.text += q.text
+		w.pieces = slices.Delete(w.pieces, i+1, i+2)
+	}
+}

@@ -1,0 +1,167 @@
+package convert
+
+import (
+	"strings"
+
+	"appliance/bridge/convert/internal/grammar"
+)
+
+// makePieces cuts runs into pieces that can be written one by one.
+func makePieces(runs []run, d Dialect) []piece {
+	var pieces []piece
+	for i := 0; i < len(runs); {
+		if n := linkLength(runs[i:]); n > 0 {
+			pieces = append(pieces, linkPieces(runs[i:i+n])...)
+			i += n
+			continue
+		}
+		pieces = append(pieces, runPieces(runs[i])...)
+		i++
+	}
+	if d == grammar.V31 {
+		pieces = showSpoilers(pieces)
+	}
+	settleBlanks(pieces)
+	return settleMentions(pieces)
+}
+
+// linkLength returns how many runs share the link that the first one has.
+func linkLength(runs []run) int {
+	n := 0
+	for n < len(runs) && runs[n].kind == plainText && runs[n].target != "" && runs[n].target == runs[0].target {
+		n++
+	}
+	return n
+}
+
+// linkPieces makes one piece of a link. A text that looks like the address of
+// another server gives way to the address itself.
+func linkPieces(runs []run) []piece {
+	all := style(0xff)
+	for _, r := range runs {
+		all &= r.style
+	}
+	label := make([]run, len(runs))
+	for i, r := range runs {
+		label[i] = run{text: r.text, style: r.style &^ all &^ spoiler}
+	}
+	text, target := runsText(label), runs[0].target
+	if strings.TrimSpace(text) == "" {
+		return []piece{{run: run{text: text, style: all}}}
+	}
+	if looksElsewhere(text, target) {
+		text, label = target, []run{{text: target}}
+	}
+	p := piece{run: run{text: text, target: target, style: all}, label: label}
+	if !showsItself(text, target) {
+		p.form = 1
+	}
+	return []piece{p}
+}
+
+// runPieces makes pieces of a run. Blanks at the ends of what has a look are
+// pieces of their own.
+func runPieces(r run) []piece {
+	switch r.kind {
+	case inlineCode:
+		if r.text == "" || strings.ContainsAny(r.text, "`\n") {
+			return runPieces(run{text: r.text, style: r.style})
+		}
+	case inlineMath:
+		if r.style &^= emphasis; strings.TrimSpace(r.text) == "" || strings.Contains(r.text, `\)`) {
+			return runPieces(run{text: r.text, style: r.style})
+		}
+	case plainText:
+		core := strings.Trim(r.text, " \t")
+		if r.style == 0 || core == r.text || core == "" {
+			break
+		}
+		n := strings.Index(r.text, core)
+		var pieces []piece
+		for _, s := range []string{r.text[:n], core, r.text[n+len(core):]} {
+			if s != "" {
+				pieces = append(pieces, piece{run: run{text: s, style: r.style}})
+			}
+		}
+		return pieces
+	}
+	return []piece{{run: r}}
+}
+
+// showSpoilers writes the marks of hidden text where Rocket.Chat hides none: they
+// say what was meant.
+func showSpoilers(pieces []piece) []piece {
+	var out []piece
+	hidden := false
+	mark := piece{run: run{text: "||"}}
+	for _, p := range pieces {
+		if is := p.style&spoiler != 0; is != hidden {
+			out, hidden = append(out, mark), is
+		}
+		p.style &^= spoiler
+		out = append(out, p)
+	}
+	if hidden {
+		out = append(out, mark)
+	}
+	return out
+}
+
+func (p *piece) isBlank() bool {
+	return p.kind == plainText && p.label == nil && strings.Trim(p.text, " \t") == ""
+}
+
+// settleBlanks takes from blanks the styles that not both their neighbours have.
+func settleBlanks(pieces []piece) {
+	before := style(0)
+	for i := range pieces {
+		if !pieces[i].isBlank() {
+			before = pieces[i].style
+			continue
+		}
+		j := i
+		for j < len(pieces) && pieces[j].isBlank() {
+			j++
+		}
+		after := style(0)
+		if j < len(pieces) {
+			after = pieces[j].style
+		}
+		pieces[i].style &= before & after
+	}
+}
+
+// settleMentions puts a blank before mentions, and no mark: Rocket.Chat notifies
+// only who is named after a blank, whatever its clients show. It makes one of
+// neighbouring texts without a look.
+func settleMentions(pieces []piece) []piece {
+	var out []piece
+	before := style(0)
+	for _, p := range pieces {
+		last := len(out) - 1
+		if p.kind == userMention || p.kind == roomMention {
+			p.style &= before | spoiler
+			if last >= 0 && !endsBlank(&out[last]) {
+				out = append(out, piece{run: run{text: " ", style: p.style & out[last].style}})
+				last++
+			}
+		}
+		if p.isText() && last >= 0 && out[last].isText() {
+			out[last].text += p.text
+			continue
+		}
+		out, before = append(out, p), p.style
+	}
+	for i := 1; i < len(out); i++ { // blanks that came in between may be text now
+		if out[i].isText() && out[i-1].isText() {
+			out[i-1].text += out[i].text
+			out = append(out[:i], out[i+1:]...)
+			i--
+		}
+	}
+	return out
+}
+
+func endsBlank(p *piece) bool {
+	return p.kind == plainText && p.label == nil && p.text != "" && strings.IndexByte(" \t", p.text[len(p.text)-1]) >= 0
+}
