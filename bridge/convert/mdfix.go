@@ -34,8 +34,10 @@ func (w *lineWriter) text() {
 		if w.goesOn && w.k == len(w.pieces)-1 && node.Kind == grammar.Text {
 			n = end
 			node.Text = w.rest[:n]
-		} else {
+		} else if isWords(node) || w.from >= len(p.text) || !w.escape(w.from, n) {
 			w.separate(node)
+			return
+		} else {
 			return
 		}
 	}
@@ -103,6 +105,11 @@ func (w *lineWriter) isCrowded(n int) bool {
 	}
 	next, _ := grammar.Inline(w.rest[n:], w.d)
 	return grammar.Crowds(next)
+}
+
+// isWords reports whether a node is text, or an address that is written as it is.
+func isWords(n grammar.Node) bool {
+	return n.Kind == grammar.Text || n.Kind == grammar.Link && len(n.Kids) == 1 && showsItself(n.Kids[0].Text, n.Target)
 }
 
 // separate keeps ordinary text apart from the piece after it.
@@ -396,7 +403,7 @@ func (w *lineWriter) split(i, at, n int, between *piece) {
 // changeGroup tries another way of writing emphasis that is not seen as such, and
 // in the end gives it up.
 func (w *lineWriter) changeGroup(last int) {
-	ways := []func(int) bool{w.hoistOwnMarks, w.partFromNext, w.linkAddresses, w.doubleMarks, w.splitAddress, w.escapeLater, w.hoistMarks}
+	ways := []func(int) bool{w.hoistOwnMarks, w.partFromNext, w.quietNames, w.linkAddresses, w.doubleMarks, w.escapeLater, w.splitAddress, w.hoistMarks}
 	for {
 		first := &w.pieces[w.k]
 		if first.tried >= len(ways) {
@@ -420,6 +427,20 @@ func (w *lineWriter) partFromNext(last int) bool {
 		return false
 	}
 	return true
+}
+
+// quietNames keeps names and emoji in a text from coming alive.
+func (w *lineWriter) quietNames(last int) (found bool) {
+	for i := w.k; i <= last; i++ {
+		p := &w.pieces[i]
+		for j := 0; p.kind == plainText && p.label == nil && j < len(p.text); j++ {
+			if strings.IndexByte("@#:", p.text[j]) >= 0 && p.insert[j+1] == "" {
+				p.put(j+1, zeroWidth)
+				found = true
+			}
+		}
+	}
+	return found
 }
 
 // joinNext takes that back.
@@ -463,13 +484,23 @@ func (w *lineWriter) escapeLater(last int) (found bool) {
 	for i := last + 1; i < len(w.pieces); i++ {
 		p := &w.pieces[i]
 		for j := 0; p.isText() && j < len(p.text); j++ {
-			if strings.IndexByte("*_~", p.text[j]) >= 0 && p.spot(j) {
+			if strings.IndexByte("*_~", p.text[j]) >= 0 && !inAddress(p.text, j) && p.spot(j) {
 				p.put(j, `\`)
 				found = true
 			}
 		}
 	}
 	return found
+}
+
+// inAddress reports whether the word around an offset may be an address.
+func inAddress(s string, at int) bool {
+	from := strings.LastIndexAny(s[:at], " \t") + 1
+	to := strings.IndexAny(s[at:], " \t")
+	if to < 0 {
+		to = len(s) - at
+	}
+	return strings.ContainsAny(s[from:at+to], ".:@/")
 }
 
 // hoistOwnMarks takes those marks out of emphasis that would end it.

@@ -91,19 +91,9 @@ type lineWriter struct {
 // maxLine bounds what is written in one go.
 const maxLine = 2 << 10
 
-// writeLine writes runs as one line that after follows.
-func writeLine(runs []run, d Dialect, after string) string {
-	if s, ok := harmless(runs); ok {
-		return s
-	}
-	return writePieces(runs, d, after, false)
-}
-
-// writeCell writes runs as a cell of a table.
-func writeCell(runs []run, d Dialect) string { return writePieces(runs, d, " |", true) }
-
-func writePieces(runs []run, d Dialect, after string, cell bool) string {
-	parts := chunks(makePieces(runs, d))
+// writePieces writes a line, or a cell of a table, that after follows.
+func writePieces(pieces []piece, d Dialect, after string, cell bool) string {
+	parts := chunks(pieces)
 	out := make([]string, len(parts))
 	for i := len(parts) - 1; i >= 0; i-- {
 		w := lineWriter{d: d, after: after, pieces: parts[i], cell: cell, patience: 60 + 4*len(parts[i]), goesOn: i+1 < len(parts)}

@@ -6,12 +6,13 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// makePieces cuts runs into pieces that can be written one by one.
-func makePieces(runs []run, d Dialect) []piece {
+// makePieces cuts runs into pieces that can be written one by one. brackets says
+// that links are better written without.
+func makePieces(runs []run, d Dialect, brackets bool) []piece {
 	var pieces []piece
 	for i := 0; i < len(runs); {
 		if n := linkLength(runs[i:]); n > 0 {
-			pieces = append(pieces, linkPieces(runs[i:i+n])...)
+			pieces = append(pieces, linkPieces(runs[i:i+n], brackets)...)
 			i += n
 			continue
 		}
@@ -36,7 +37,7 @@ func linkLength(runs []run) int {
 
 // linkPieces makes one piece of a link. A text that looks like the address of
 // another server gives way to the address itself.
-func linkPieces(runs []run) []piece {
+func linkPieces(runs []run, brackets bool) []piece {
 	all := style(0xff)
 	for _, r := range runs {
 		all &= r.style
@@ -54,7 +55,9 @@ func linkPieces(runs []run) []piece {
 	}
 	p := piece{run: run{text: text, target: target, style: all}, label: label}
 	if !showsItself(text, target) {
-		p.form = 1
+		if p.form = 1; brackets && len(label) == 1 && label[0].style == 0 && !strings.ContainsAny(text, "<>|") {
+			p.form = 2
+		}
 	}
 	return []piece{p}
 }
@@ -72,6 +75,11 @@ func runPieces(r run) []piece {
 			return runPieces(run{text: r.text, style: r.style})
 		}
 	case plainText:
+		if r.style != 0 && strings.Contains(r.text, "://") {
+			if pieces := addressPieces(r); pieces != nil {
+				return pieces
+			}
+		}
 		core := strings.Trim(r.text, " \t")
 		if r.style == 0 || core == r.text || core == "" {
 			break
@@ -86,6 +94,32 @@ func runPieces(r run) []piece {
 		return pieces
 	}
 	return []piece{{run: r}}
+}
+
+// addressPieces makes links of the addresses in text that has a look: there they
+// are found no more, or not where they end.
+func addressPieces(r run) []piece {
+	var pieces []piece
+	rest := r.text
+	add := func(text string) {
+		if text != "" {
+			pieces = append(pieces, runPieces(run{text: text, style: r.style})...)
+		}
+	}
+	for _, word := range strings.Fields(r.text) {
+		target, ok := linkTarget(word)
+		if !ok || !strings.Contains(word, "://") || strings.ContainsAny(word, "<>|") {
+			continue
+		}
+		before, after, _ := strings.Cut(rest, word)
+		add(before)
+		pieces = append(pieces, piece{run: run{text: word, target: target, style: r.style}, label: []run{{text: word}}, form: 2})
+		rest = after
+	}
+	if pieces != nil {
+		add(rest)
+	}
+	return pieces
 }
 
 // showSpoilers writes the marks of hidden text where Rocket.Chat hides none: they

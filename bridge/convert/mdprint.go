@@ -14,14 +14,30 @@ const maxDepth = 20
 // A mdPrinter writes a document as Rocket.Chat reads it. It writes the last line
 // first, because what a line means depends on what follows it.
 type mdPrinter struct {
-	look  Dialect
-	after string // what follows the line that is written
+	d        Dialect
+	after    string // what follows the line that is written
+	brackets bool   // there are some in ordinary text, which a link after them may end
 }
 
 // printMarkdown writes a document as a Rocket.Chat message.
 func printMarkdown(doc []block, d Dialect) string {
-	p := mdPrinter{look: d}
+	p := mdPrinter{d: d, brackets: hasBrackets(doc)}
 	return quietEveryone(strings.Join(p.lines(doc, false), "\n"))
+}
+
+// hasBrackets reports whether ordinary text holds one that may begin a link.
+func hasBrackets(doc []block) bool {
+	for _, b := range doc {
+		if hasBrackets(b.kids) {
+			return true
+		}
+		for _, r := range b.runs {
+			if r.kind == plainText && strings.Contains(r.text, "[") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // maxAfter is how much of what follows a line is looked at.
@@ -73,8 +89,8 @@ func (p *mdPrinter) block(b block, inQuote bool) []string {
 
 // line writes a line of text that begins no block.
 func (p *mdPrinter) line(runs []run, inQuote bool) string {
-	s := writeLine(runs, p.look, p.after)
-	if inQuote || !beginsBlock(s+p.after, p.look) {
+	s := p.write(runs)
+	if inQuote || !beginsBlock(s+p.after, p.d) {
 		return s
 	}
 	trimmed := strings.TrimLeft(s, "0123456789")
@@ -87,6 +103,19 @@ func (p *mdPrinter) line(runs []run, inQuote bool) string {
 		return s[:1] + zeroWidth + s[1:]
 	}
 	return zeroWidth + s
+}
+
+// write writes runs as a line.
+func (p *mdPrinter) write(runs []run) string {
+	if s, ok := harmless(runs); ok {
+		return s
+	}
+	return writePieces(makePieces(runs, p.d, p.brackets), p.d, p.after, false)
+}
+
+// cell writes runs as a cell of a table.
+func (p *mdPrinter) cell(runs []run) string {
+	return writePieces(makePieces(runs, p.d, true), p.d, " |", true)
 }
 
 // beginsBlock reports whether a text begins with something else than a line.
@@ -115,10 +144,10 @@ func (p *mdPrinter) heading(b block, inQuote bool) string {
 		return p.line(runs, true)
 	}
 	text := ""
-	if p.look == grammar.V31 {
+	if p.d == grammar.V31 {
 		text = runsText(runs)
 	} else {
-		text = strings.TrimLeft(writeLine(runs, p.look, p.after), " ")
+		text = strings.TrimLeft(p.write(runs), " ")
 	}
 	return strings.Repeat("#", min(b.n, 4)) + " " + text
 }
@@ -190,7 +219,7 @@ func (p *mdPrinter) item(b block, bullet string, inQuote bool, depth int) []stri
 	if len(rest) > 0 {
 		p.after = cutText("\n"+strings.Join(rest, "\n")+p.after, maxAfter)
 	}
-	first := strings.TrimLeft(writeLine(runs, p.look, p.after), " \t")
+	first := strings.TrimLeft(p.write(runs), " \t")
 	p.after = after
 	if first == "" {
 		first = zeroWidth
@@ -206,7 +235,7 @@ func (p *mdPrinter) below(kids []block, inQuote bool, depth int) []string {
 		case list:
 			out = append(out, p.list(k, inQuote, min(depth+1, 4))...)
 		case line:
-			out = append(out, emSpace+writeLine(k.runs, p.look, p.after))
+			out = append(out, emSpace+p.write(k.runs))
 		default:
 			out = append(out, p.block(k, inQuote)...)
 		}
@@ -220,7 +249,7 @@ func (p *mdPrinter) fence(b block, inQuote bool) []string {
 	lines := strings.Split(b.text, "\n")
 	if inQuote {
 		for i, s := range lines {
-			lines[i] = writeLine([]run{{kind: inlineCode, text: s}}, p.look, "")
+			lines[i] = p.write([]run{{kind: inlineCode, text: s}})
 		}
 		return lines
 	}
@@ -231,6 +260,9 @@ func (p *mdPrinter) fence(b block, inQuote bool) []string {
 	for _, s := range lines {
 		for strings.Contains(s, "```") { // would end it
 			s = strings.ReplaceAll(s, "```", "``"+zeroWidth+"`")
+		}
+		if (p.d == grammar.V36 || p.d == 0) && strings.HasSuffix(s, "`") { // would be none there
+			s += zeroWidth
 		}
 		out = append(out, s)
 	}
@@ -257,7 +289,7 @@ func (p *mdPrinter) math(b block, inQuote bool) []string {
 // table writes a table, or lines it up as preformatted text where Rocket.Chat
 // knows no tables.
 func (p *mdPrinter) table(b block, inQuote bool) []string {
-	if inQuote || p.look != grammar.V32 || len(b.kids) == 0 {
+	if inQuote || p.d != grammar.V32 || len(b.kids) == 0 {
 		return p.fence(block{text: tableText(b)}, inQuote)
 	}
 	width := 1
@@ -270,7 +302,7 @@ func (p *mdPrinter) table(b block, inQuote bool) []string {
 		for j := range width {
 			cell := ""
 			if j < len(row.kids) {
-				cell = writeCell(row.kids[j].runs, p.look)
+				cell = p.cell(row.kids[j].runs)
 			}
 			s += " " + cell + " |"
 		}

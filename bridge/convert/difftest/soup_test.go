@@ -15,7 +15,7 @@ var pieces = []string{
 }
 
 // starts are what begins a line.
-var starts = []string{"- ", "* ", "+ ", "1. ", "2. ", "> ", ">", "# ", "## ", "#### ", "##### ", "- [ ] ", "- [x] ", "```\n", "```js\n", "```", "---", "|a|b|\n|-|-|\n", "| x |", "||\n", "\\[x\\]", "  - ", "  ", "\t"}
+var starts = []string{"- ", "* ", "+ ", "1. ", "2. ", "> ", ">", "# ", "## ", "#### ", "##### ", "- [ ] ", "- [x] ", "```\n", "```js\n", "```", "```\na`\n```", "```\n``\n\n```", "---", "|a|b|\n|-|-|\n", "| x |", "||\n", "\\[x\\]", "  - ", "  ", "\t"}
 
 // soup makes texts of random pieces.
 func soup(seed uint64, n int) []string {

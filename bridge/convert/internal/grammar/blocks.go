@@ -157,9 +157,19 @@ func (p *parser) fence(i int) (Block, int) {
 	return Block{Kind: Fence, Lang: strings.TrimSpace(p.s[i+3 : lang]), Text: strings.Join(lines, "\n")}, end + 3
 }
 
-// codeChunk returns the end of a line of preformatted text.
+// codeChunk returns the end of a line of preformatted text. V36 knows no tick at the
+// end of one.
 func (p *parser) codeChunk(i int) int {
 	for i < len(p.s) && p.s[i] != '\n' && p.s[i] != '\r' && !p.is(i, "```") {
+		if p.d == V36 && p.s[i] == '`' {
+			end := i
+			for p.at(end) == '`' {
+				end++
+			}
+			if end-i > 2 || end == len(p.s) || p.isEndOfLine(end) {
+				return i
+			}
+		}
 		i++
 	}
 	return i
