@@ -99,6 +99,9 @@ func (h *htmlParser) startLink(href string, t *openTag) {
 			return
 		}
 		for i := range linked {
+			if linked[i].kind == inlineCode && target != "" { // Rocket.Chat's links hold none
+				linked[i].kind, linked[i].target = plainText, ""
+			}
 			if linked[i].kind == plainText && linked[i].target == "" {
 				linked[i].target = target
 			}

@@ -24,7 +24,7 @@ func (w *lineWriter) text() {
 		return
 	}
 	if w.cell && w.from < len(p.text) && p.text[w.from] == '|' && p.insert[w.from] == "" {
-		w.out.WriteString(`\`)
+		w.out = append(w.out, '\\')
 		w.take(1, grammar.Node{Text: "|"})
 		w.from++
 		return
@@ -127,7 +127,7 @@ func (w *lineWriter) separate(node grammar.Node) {
 	case p.insert[len(p.text)] == zeroWidth:
 		p.put(len(p.text), " ")
 	default:
-		w.out.WriteString(w.rest[:w.end(w.k)])
+		w.out = append(w.out, w.rest[:w.end(w.k)]...)
 		w.k, w.from = w.k+1, 0
 	}
 	w.emit()
@@ -175,6 +175,7 @@ func (w *lineWriter) escape(at, n int) bool {
 		switch {
 		case strings.IndexByte(escapable, c) >= 0:
 			p.put(at, `\`)
+			w.escapeBefore(c)
 		case c == '\\' && at+1 < len(p.text) && strings.IndexByte(escapable+".", p.text[at+1]) >= 0:
 			p.put(at+1, `\`)
 		case c == '[' && w.breakLink(at, n):
@@ -195,6 +196,22 @@ func (w *lineWriter) escape(at, n int) bool {
 	}
 	w.emit()
 	return true
+}
+
+// escapeBefore escapes the same marks right before one that is escaped: together
+// with the backslash they would mean something after all.
+func (w *lineWriter) escapeBefore(c byte) {
+	n := len(w.out)
+	for n > 0 && w.out[n-1] == c {
+		n--
+	}
+	if n > 0 && w.out[n-1] == '\\' {
+		n++ // that one is escaped
+	}
+	if n < len(w.out) {
+		marks := len(w.out) - n
+		w.out = append(w.out[:n], strings.Repeat(`\`+string(c), marks)...)
+	}
 }
 
 // breakLink finds what makes a link of a bracket in ordinary text: its own end, or

@@ -74,7 +74,7 @@ type lineWriter struct {
 	d      Dialect
 	after  string // what follows the line
 	pieces []piece
-	out    strings.Builder
+	out    []byte
 
 	k, from  int    // the piece that comes next, and where in its text
 	rest     string // how everything from there on is written
@@ -160,7 +160,7 @@ func (w *lineWriter) write() string {
 			w.group()
 		}
 	}
-	return w.out.String()
+	return string(w.out)
 }
 
 // emit finds out how everything that is left is written.
@@ -200,7 +200,7 @@ func (w *lineWriter) take(n int, node grammar.Node) {
 	if p := &w.pieces[w.k]; p.kind == roomMention {
 		s = strings.Replace(s, "@all", everyone, 1)
 	}
-	w.out.WriteString(s)
+	w.out = append(w.out, s...)
 	w.rest = w.rest[n:]
 	w.done += n
 	w.crowded = grammar.Crowds(node)

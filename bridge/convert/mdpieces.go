@@ -23,7 +23,30 @@ func makePieces(runs []run, d Dialect, brackets bool) []piece {
 		pieces = showSpoilers(pieces)
 	}
 	settleBlanks(pieces)
-	return settleMentions(pieces)
+	pieces = settleMentions(pieces)
+	if brackets {
+		breakEnds(pieces)
+	}
+	return pieces
+}
+
+// breakEnds breaks what could end the link that a bracket on another line begins.
+func breakEnds(pieces []piece) {
+	for i := range pieces {
+		p := &pieces[i]
+		if !p.isText() {
+			continue
+		}
+		for at := 0; ; {
+			n := strings.Index(p.text[at:], "](")
+			if n < 0 {
+				break
+			}
+			if at += n + 1; !strings.Contains(p.text[:at-1], "[") {
+				p.put(at, zeroWidth)
+			}
+		}
+	}
 }
 
 // linkLength returns how many runs share the link that the first one has.

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,22 @@ type mdPrinter struct {
 // printMarkdown writes a document as a Rocket.Chat message.
 func printMarkdown(doc []block, d Dialect) string {
 	p := mdPrinter{d: d, brackets: hasBrackets(doc)}
-	return quietEveryone(strings.Join(p.lines(doc, false), "\n"))
+	text := strings.Join(p.lines(doc, false), "\n")
+	for _, face := range grammar.Emoticons(text, d) { // which are emoji where nothing else is
+		if !hasKind(doc, emoticon) {
+			text = strings.Replace(text, face, face[:1]+zeroWidth+face[1:], 1)
+		}
+	}
+	return quietEveryone(text)
+}
+
+func hasKind(doc []block, kind runKind) bool {
+	for _, b := range doc {
+		if hasKind(b.kids, kind) || slices.ContainsFunc(b.runs, func(r run) bool { return r.kind == kind }) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasBrackets reports whether ordinary text holds one that may begin a link.
@@ -99,8 +115,6 @@ func (p *mdPrinter) line(runs []run, inQuote bool) string {
 		return `\` + s
 	case trimmed != s && strings.HasPrefix(trimmed, "."):
 		return s[:len(s)-len(trimmed)] + `\` + trimmed
-	case s[0] == '`' || s[0] == '|':
-		return s[:1] + zeroWidth + s[1:]
 	}
 	return zeroWidth + s
 }
@@ -221,8 +235,8 @@ func (p *mdPrinter) item(b block, bullet string, inQuote bool, depth int) []stri
 	}
 	first := strings.TrimLeft(p.write(runs), " \t")
 	p.after = after
-	if first == "" {
-		first = zeroWidth
+	if first == "" || strings.HasPrefix(first, "[x] ") || strings.HasPrefix(first, "[ ] ") {
+		first = zeroWidth + first
 	}
 	return append([]string{bullet + strings.Repeat(emSpace, depth) + first}, rest...)
 }

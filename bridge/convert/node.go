@@ -121,7 +121,7 @@ func isPlain(doc []block) bool {
 			return false
 		}
 		for _, r := range b.runs {
-			if r.kind == roomMention || r.kind == plainText && r.style == 0 && (r.target == "" || r.target == r.text) {
+			if r.kind == roomMention && r.style == 0 || r.kind == plainText && r.style == 0 && (r.target == "" || r.target == r.text) {
 				continue
 			}
 			return false

@@ -135,7 +135,7 @@ func alone(label, target string) bool {
 		for _, p := range []string{"https://", "http://", "//", "mailto:", "tel:"} {
 			s = strings.TrimPrefix(s, p)
 		}
-		return strings.TrimSuffix(strings.NewReplacer("(", "", ")", "", "-", "").Replace(s), "/")
+		return strings.TrimSuffix(strings.NewReplacer("(", "", ")", "", "-", "", "+", "").Replace(s), "/")
 	}
 	return label != "" && short(address(label)) == short(address(target))
 }
@@ -225,6 +225,7 @@ func (s *shape) nodes(list []node, l look) {
 			}
 			if strings.TrimSpace(plainText(label)) == "" {
 				s.add(target, l)
+				continue
 			}
 			s.nodes(label, inside)
 		case "MENTION_USER":
@@ -245,6 +246,10 @@ func (s *shape) nodes(list []node, l look) {
 		case "EMOJI":
 			s.emoji(n, l)
 		case "INLINE_KATEX":
+			if strings.TrimSpace(n.text()) == "" {
+				s.add(`\( \)`, l)
+				continue
+			}
 			s.atom("$"+strings.TrimSpace(n.text()), l)
 		case "TIMESTAMP":
 			sec, _ := n.time()

@@ -117,3 +117,22 @@ func (p *parser) bigEmoji() (Block, bool) {
 	}
 	return b, len(b.Nodes) > 0 && i == len(p.s)
 }
+
+// Emoticons returns the emoticons and shortcodes of a message that has nothing but
+// emoji.
+func Emoticons(text string, d Dialect) []string {
+	if len(text) > 200 {
+		return nil
+	}
+	b, ok := newParser(text, d).bigEmoji()
+	if !ok {
+		return nil
+	}
+	var faces []string
+	for _, n := range b.Nodes {
+		if n.Target != "" {
+			faces = append(faces, n.Text)
+		}
+	}
+	return faces
+}
