@@ -133,7 +133,5 @@ func (p Poll) Result(counts map[string]int) string {
 	return b.String()
 }
 
-// plainMarkdown writes text so that it is shown as it is.
-func plainMarkdown(s string) string {
-	return printMarkdown([]block{{kind: line, runs: []run{{text: s}}}}, 0)
-}
+// plainMarkdown writes text so that every server shows it as it is.
+func plainMarkdown(s string) string { return AsTyped(s, 0) }

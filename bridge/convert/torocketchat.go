@@ -41,6 +41,12 @@ func ToRocketChat(e Event, look Lookup) []string {
 	return parts
 }
 
+// AsTyped returns a line of text as a Rocket.Chat message that shows it as it is and
+// notifies nobody: the names of files, and what else strangers choose.
+func AsTyped(text string, d Dialect) string {
+	return printMarkdown([]block{{kind: line, runs: []run{{text: oneLine(cleanText(text))}}}}, d)
+}
+
 // document reads what a message shows.
 func document(c EventContent, look Lookup) (doc []block) {
 	switch c.MsgType {
@@ -154,23 +160,18 @@ func replyTo(c EventContent, text string, look Lookup) string {
 		body = c.New.Body
 	}
 	if original, _ := SplitReplyFallback(body); original != "" {
-		return printMarkdown([]block{fallbackQuote(original, look)}, look.Dialect) + "\n" + text
+		return printMarkdown([]block{fallbackQuote(original)}, look.Dialect) + "\n" + text
 	}
 	return text
 }
 
 // fallbackQuote makes a quote of what a client puts before the body of a reply:
-// "<@author:server> text".
-func fallbackQuote(original string, look Lookup) block {
-	q := block{kind: quote, kids: trimLines(plainDocument(original))}
+// "<@author:server> text". Who wrote that is only what the sender says, so it is
+// left out: else everybody could make anybody say anything.
+func fallbackQuote(original string) block {
 	author, text, ok := strings.Cut(strings.TrimPrefix(original, "* "), "> ")
-	if mx := id.UserID(strings.TrimPrefix(author, "<")); ok && strings.HasPrefix(author, "<@") {
-		name, known := look.username(mx)
-		if !known {
-			name = visibleName(string(mx))
-		}
-		q.kids = trimLines(plainDocument(text))
-		q.kids = append([]block{{kind: line, runs: []run{{text: name, style: bold}}}}, q.kids...)
+	if !ok || !strings.HasPrefix(author, "<@") {
+		text = original
 	}
-	return q
+	return block{kind: quote, kids: trimLines(plainDocument(text))}
 }

@@ -34,6 +34,7 @@ func (r *Relay) ofMatrix(ctx context.Context, item queue.Item) (e convert.Event,
 // stays text.
 func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
 	return convert.Lookup{
+		Dialect: r.dialect(ctx),
 		User: func(username string) (ids.MXUser, string, bool) {
 			for _, mention := range m.Mentions {
 				if strings.EqualFold(mention.Username, username) && mention.Type != "team" {
@@ -62,6 +63,15 @@ func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) conver
 	}
 }
 
+// dialect returns how Rocket.Chat reads messages.
+func (r *Relay) dialect(ctx context.Context) convert.Dialect {
+	limits, err := r.RC.Limits(ctx)
+	if err != nil {
+		return 0
+	}
+	return limits.Dialect
+}
+
 // addressOf returns the Matrix user that somebody in Rocket.Chat is or has.
 func (r *Relay) addressOf(ctx context.Context, who RCPerson) (mx ids.MXUser, name string, ok bool) {
 	if p, ok, err := r.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
@@ -88,8 +98,9 @@ func (r *Relay) namesInEvent(ctx context.Context, p Portal, e convert.Event) con
 		quiet = err == nil && powers.Of(e.Sender) < mayCallEverybody
 	}
 	return convert.Lookup{
-		Limit: limits.Text,
-		Quiet: quiet,
+		Limit:   limits.Text,
+		Dialect: limits.Dialect,
+		Quiet:   quiet,
 		Channel: func(room string) (string, bool) {
 			linked, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(room))
 			if err != nil || !ok || linked.RCType == directRoom {
