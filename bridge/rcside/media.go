@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
@@ -34,9 +33,6 @@ func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 		return relay.Limits{}, side(err)
 	}
 	known := relay.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
-	if info, err := s.Client.Info(ctx); err == nil { // a server of unknown version is read as most are
-		known.Dialect = convert.DialectFor(info.Version)
-	}
 	switch {
 	case !found.On("FileUpload_Enabled", true):
 		known.File = 0

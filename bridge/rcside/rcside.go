@@ -58,6 +58,7 @@ type Side struct {
 	askedNames time.Time   // when showsNames was asked for
 	showsNames bool
 	limits     relay.RememberedLimits
+	speech     speech
 	emojis     emojis
 }
 

@@ -124,7 +124,7 @@ func (r *Relay) mediaToRocketChat(ctx context.Context, item queue.Item, p Portal
 		return nil, outcome(item, err, "")
 	case refusedFile(err):
 		why := r.whyNotRocketChat(ctx, err)
-		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), r.dialect(ctx))}, texts...)
+		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), r.RC.Dialect(ctx))}, texts...)
 		r.tellOnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
 	case item.Kind == KindMXMessage && (errors.Is(err, ErrSlow) || item.Attempts >= fileAttempts) && ctx.Err() == nil:
 		r.Log.Warn("a file follows later", "item", item.ID, "err", err)

@@ -197,6 +197,9 @@ type RocketChat interface {
 	Send(ctx context.Context, as Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
 	// Limits returns what Rocket.Chat takes. It may be minutes old.
 	Limits(ctx context.Context) (Limits, error)
+	// Dialect is how the server reads the text of messages, by its version; the zero
+	// value while that is unknown. It is asked for again now and then.
+	Dialect(ctx context.Context) convert.Dialect
 	// Open fetches an uploaded file of a portal's room, of at most limit bytes.
 	Open(ctx context.Context, p Portal, link string, limit int64) (Media, error)
 	// Upload stores a file for a room as a puppet; no message shows it yet.

@@ -34,7 +34,7 @@ func (r *Relay) ofMatrix(ctx context.Context, item queue.Item) (e convert.Event,
 // stays text.
 func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
 	return convert.Lookup{
-		Dialect: r.dialect(ctx),
+		Dialect: r.RC.Dialect(ctx),
 		User: func(username string) (ids.MXUser, string, bool) {
 			for _, mention := range m.Mentions {
 				if strings.EqualFold(mention.Username, username) && mention.Type != "team" {
@@ -61,15 +61,6 @@ func (r *Relay) namesInMessage(ctx context.Context, m rocketchat.Message) conver
 			return "", false
 		},
 	}
-}
-
-// dialect returns how Rocket.Chat reads messages.
-func (r *Relay) dialect(ctx context.Context) convert.Dialect {
-	limits, err := r.RC.Limits(ctx)
-	if err != nil {
-		return 0
-	}
-	return limits.Dialect
 }
 
 // addressOf returns the Matrix user that somebody in Rocket.Chat is or has.
@@ -99,7 +90,7 @@ func (r *Relay) namesInEvent(ctx context.Context, p Portal, e convert.Event) con
 	}
 	return convert.Lookup{
 		Limit:   limits.Text,
-		Dialect: limits.Dialect,
+		Dialect: r.RC.Dialect(ctx),
 		Quiet:   quiet,
 		Channel: func(room string) (string, bool) {
 			linked, ok, err := r.Store.PortalByMX(ctx, ids.MXRoom(room))

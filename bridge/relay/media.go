@@ -4,8 +4,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"appliance/bridge/convert"
 )
 
 // Media is a file on its way from one side to the other. It is read once. Whoever
@@ -29,10 +27,6 @@ type File struct {
 type Limits struct {
 	File int64 // bytes of a file; 0 when it takes none
 	Text int   // UTF-16 units of a message; 0 when unknown
-
-	// Dialect is how the side reads the text of messages; the zero value is that of
-	// a server whose version is unknown. Matrix has none.
-	Dialect convert.Dialect
 }
 
 // limitsFor is how long a RememberedLimits is believed: administrators change what

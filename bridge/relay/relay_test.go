@@ -119,6 +119,7 @@ func (c *chat) HasRead(_ context.Context, _ relay.Portal, who ids.RCUser) (bool,
 func (c *chat) Room(_ context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
 	return relay.RCRoomInfo{ID: room, Type: "p"}, true, nil
 }
+func (c *chat) Dialect(context.Context) convert.Dialect      { return 0 }
 func (c *chat) Limits(context.Context) (relay.Limits, error) { return relay.Limits{Text: 5000}, nil }
 
 // matrix is a homeserver in memory.

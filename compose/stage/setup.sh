@@ -14,6 +14,8 @@ command -v mmdebstrap >/dev/null || packages+=(mmdebstrap)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v curl >/dev/null || packages+=(curl)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
 [ -x /usr/bin/busybox ] || [ -x /bin/busybox ] || packages+=(busybox-static)
 dpkg-query -W -f '${Status}' debian-archive-keyring 2>/dev/null | grep -q 'ok installed' || packages+=(debian-archive-keyring)
 if [ ${#packages[@]} -gt 0 ]; then
@@ -47,3 +49,5 @@ if ! docker compose version >/dev/null 2>&1; then
 	install -m 755 "$cache/bin/compose" ~/.docker/cli-plugins/docker-compose
 	docker compose version >/dev/null 2>&1 || die "docker does not find the Compose plugin in ~/.docker/cli-plugins" "see: docker info"
 fi
+
+npm_packages parsers

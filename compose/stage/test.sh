@@ -12,10 +12,15 @@ set +a
 messages=${APPLIANCE_BURST:-200}
 . "$root/compose/stage/servers.sh"
 # These may not be skipped here: their needs are met.
-export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestWhatIsOnDiskIsWhatRuns,TestAttached,TestAnImageThatMovedInItsRegistryComesBackByDigest,TestTheContainersMoveToOtherAddresses,TestTheAdministratorOfSynapse,TestASecondProcessIsRefused,TestNothingIsLost,TestWhatIsUnderWay,TestAConversation,TestADirectMessage,TestARoom,TestRoomVersions,TestFeature
+export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestWhatIsOnDiskIsWhatRuns,TestAttached,TestAnImageThatMovedInItsRegistryComesBackByDigest,TestTheContainersMoveToOtherAddresses,TestTheAdministratorOfSynapse,TestASecondProcessIsRefused,TestNothingIsLost,TestWhatIsUnderWay,TestAConversation,TestADirectMessage,TestARoom,TestRoomVersions,TestFeature,TestTheGrammarIsThatOfRocketChat,TestMatrixShowsWhat,TestRocketChatShowsWhat
+
+export APPLIANCE_PARSERS=$cache/parsers
 
 say "the Go tests, with Dendrite and PostgreSQL beside them"
 go test -timeout 40m ./...
+
+say "text as Rocket.Chat's own parsers read it, in both directions"
+go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'
 
 say "the bridge with Synapse in place of Dendrite"
 APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFloodOnSynapse,TestATransactionThatSynapseHoldsBack \

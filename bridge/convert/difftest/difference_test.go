@@ -99,8 +99,8 @@ func TestMatrixShowsWhatRocketChatShows(t *testing.T) {
 			n := len(texts)
 			texts = append(texts, messages(1, generated)...)
 			trees := official(t, d.String(), texts)
-			kept := &rate{t: t, name: "committed", least: 99}
-			drawn := &rate{t: t, name: "generated", least: 98}
+			kept := &rate{t: t, name: d.String() + " committed", least: 99}
+			drawn := &rate{t: t, name: d.String() + " generated", least: 98}
 			for i, text := range texts {
 				r := kept
 				if i >= n {
@@ -146,8 +146,8 @@ func TestRocketChatShowsWhatMatrixShows(t *testing.T) {
 				sent[i], want[i] = toRocketChat(s, d)
 			}
 			trees := official(t, d.String(), sent)
-			kept := &rate{t: t, name: "committed", least: 99}
-			drawn := &rate{t: t, name: "generated", least: 98}
+			kept := &rate{t: t, name: d.String() + " committed", least: 99}
+			drawn := &rate{t: t, name: d.String() + " generated", least: 98}
 			for i, s := range samples {
 				r := kept
 				if i >= n {

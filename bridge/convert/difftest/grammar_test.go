@@ -1,7 +1,6 @@
 package difftest
 
 import (
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -150,12 +149,11 @@ var dialects = []grammar.Dialect{grammar.V31, grammar.V36, grammar.V32}
 // TestTheGrammarIsThatOfRocketChat compares whole trees, for random characters that
 // mean something.
 func TestTheGrammarIsThatOfRocketChat(t *testing.T) {
-	texts := soup(1, 20000)
-	if s := os.Getenv("TEXTS"); s != "" {
-		texts = strings.Split(s, "\n--\n")
-	}
+	texts := soup(1, 4000)
+	texts = append(texts, committed(t, "texts.jsonl")...)
 	for _, d := range dialects {
 		t.Run(d.String(), func(t *testing.T) {
+			t.Parallel()
 			wrong := 0
 			for i, tree := range official(t, d.String(), texts) {
 				want, got := theirs(tree), ourBlocks(grammar.Parse(texts[i], d))
