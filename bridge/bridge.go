@@ -118,6 +118,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err
 		},
+		Alias: s.relay.Alias,
 	})
 	if err != nil {
 		return err

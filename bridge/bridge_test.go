@@ -140,7 +140,7 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	w.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	domain := strings.ReplaceAll(w.home.Name, ".", `\.`)
 	w.home.Start(fmt.Sprintf(`id: rocketchat
-url: %s
+url: %[1]s
 as_token: as-token-for-tests
 hs_token: hs-token-for-tests
 sender_localpart: rocket.cat
@@ -148,8 +148,8 @@ rate_limited: false
 receive_ephemeral: true
 de.sorunome.msc2409.push_ephemeral: true
 namespaces:
-  users: [{regex: "^@%s[^:]+:%s$", exclusive: true}]
-  aliases: []
+  users: [{regex: "^@%[2]s[^:]+:%[3]s$", exclusive: true}]
+  aliases: [{regex: "^#rocketchat_[^:]+:%[3]s$", exclusive: true}, {regex: "^#[^:]+:%[3]s$", exclusive: false}]
   rooms: []
 `, w.url, prefix, domain))
 	w.far.Start("")

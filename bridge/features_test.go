@@ -466,6 +466,24 @@ func TestFeatureDiscussions(t *testing.T) {
 	s.find("word of the discussion", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.text" && strings.Contains(fmt.Sprint(c["body"]), "started a discussion") && strings.Contains(fmt.Sprint(c["body"]), "What to pack")
 	})
+	// The room of the discussion is connected as any other is.
+	discussion := ""
+	for _, r := range s.rooms() {
+		if r["prid"] == s.room {
+			discussion = fmt.Sprint(r["_id"])
+		}
+	}
+	s.must(s.rc.Login("alice"), discussion, "bridge", "invite "+s.bob.ID)
+	mxRoom, _ := s.bob.AcceptInvitation()
+	mxtest.WaitFor(t, "bob in the discussion", func() bool { return slices.Contains(s.rc.Members(discussion), s.puppet) })
+	s.warmUp(s.bob, mxRoom, discussion)
+	s.bob.Send(mxRoom, "a tent")
+	mxtest.WaitFor(t, "bob's word in the discussion", func() bool { return slices.Contains(s.saidInRC(discussion), s.puppet+": a tent") })
+	s.rc.Say(discussion, "alice", "and a stove")
+	mxtest.WaitFor(t, "alice's word on Matrix", func() bool { return slices.Contains(saidOnMatrix(s.bob, mxRoom), s.alice()+": and a stove") })
+	if slices.Contains(saidOnMatrix(s.bob, s.mxRoom), s.alice()+": and a stove") {
+		t.Error("what was said in the discussion was said in the room too")
+	}
 }
 
 func TestFeatureBuriedItems(t *testing.T) {

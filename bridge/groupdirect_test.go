@@ -46,23 +46,37 @@ func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	invite := func(room, user string) {
 		bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/invite", map[string]any{"user_id": user}, nil)
 	}
+	// Two servers that take somebody in at the same moment can lose one of them.
+	in := func(room string, users ...string) {
+		for _, user := range users {
+			mxtest.WaitFor(t, user+" to join on Matrix", func() bool { return bob.Members(room)[user] == "join" })
+		}
+	}
 	t.Run("at once", func(t *testing.T) {
 		mxRoom := bob.CreateRoom("", true, w.alice(), carol, dave.ID)
-		dave.AcceptInvitation()
 		w.hint(mxRoom, w.alice(), bob.ID)
 		w.hint(mxRoom, carol, bob.ID)
+		in(mxRoom, w.alice(), carol)
+		dave.AcceptInvitation()
 		converse(t, mxRoom)
 	})
 	t.Run("one by one", func(t *testing.T) {
 		mxRoom := bob.CreateRoom("", true, w.alice())
 		w.hint(mxRoom, w.alice(), bob.ID)
 		dm := w.directWith("alice", "bob_")
+		in(mxRoom, w.alice())
 		bob.Send(mxRoom, "hello alice")
 		w.waitForRC(dm, w.puppetOf(dm, "alice")+": hello alice")
 		invite(mxRoom, dave.ID)
 		dave.AcceptInvitation()
+		mxtest.WaitFor(t, "dave in a group in Rocket.Chat", func() bool {
+			return slices.ContainsFunc(w.rooms(), func(r map[string]any) bool {
+				return !seen[fmt.Sprint(r["_id"])] && r["t"] == "p" && has(w.rc.Members(fmt.Sprint(r["_id"])), "dave_")
+			})
+		})
 		invite(mxRoom, carol)
 		w.hint(mxRoom, carol, bob.ID)
+		in(mxRoom, carol)
 		converse(t, mxRoom)
 	})
 }

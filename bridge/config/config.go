@@ -77,6 +77,9 @@ type Live struct {
 	Permissions Permissions `yaml:"permissions"`
 	// Flood limits what comes from Matrix.
 	Flood Flood `yaml:"flood"`
+	// PublicChannels are the public channels that Matrix finds and joins by alias:
+	// names or patterns.
+	PublicChannels []string `yaml:"public_channels"`
 	// Typing, Receipts and Presence say whether people on one side see who
 	// types, who has read and who is there on the other. What is off is not
 	// read from either side.
@@ -101,10 +104,11 @@ func Default() Config {
 			Namespace:  "native",
 		},
 		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}},
-			Users:       People{Allow: []string{"*"}},
-			Permissions: Permissions{Invite: []string{"*"}, Bridge: []string{"*"}, Direct: []string{"*"}, Join: []string{"*"}},
-			Flood:       Flood{PerPerson: 1200, PerServer: 12000, InvitationsPerPerson: 50, InvitationsPerServer: 500, AccountsPerServer: 2000},
-			Typing:      true, Receipts: true},
+			Users:          People{Allow: []string{"*"}},
+			Permissions:    Permissions{Invite: []string{"*"}, Bridge: []string{"*"}, Direct: []string{"*"}, Join: []string{"*"}},
+			Flood:          Flood{PerPerson: 1200, PerServer: 12000, InvitationsPerPerson: 50, InvitationsPerServer: 500, AccountsPerServer: 2000},
+			PublicChannels: []string{},
+			Typing:         true, Receipts: true},
 	}
 }
 

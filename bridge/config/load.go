@@ -141,6 +141,11 @@ func (c Config) Validate() []Problem {
 	}
 	globs("servers.allow", c.Servers.Allow)
 	globs("servers.deny", c.Servers.Deny)
+	for _, g := range c.PublicChannels {
+		if _, err := path.Match(g, "x"); err != nil || g == "" || strings.ContainsAny(g, " #:@/") {
+			bad("public_channels", "%q is not the name of a channel, nor a pattern of names", g)
+		}
+	}
 	c.validatePeople(bad)
 
 	httpURL("homeserver.url", c.Homeserver.URL)

@@ -24,7 +24,7 @@ const maxTransaction = 32 << 20
 func (s *Side) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_matrix/app/v1/transactions/{txn}", s.authorised(s.transaction))
 	mux.HandleFunc("GET /_matrix/app/v1/users/{user}", s.authorised(s.user))
-	mux.HandleFunc("GET /_matrix/app/v1/rooms/{alias}", s.authorised(notFound))
+	mux.HandleFunc("GET /_matrix/app/v1/rooms/{alias}", s.authorised(s.room))
 	mux.HandleFunc("POST /_matrix/app/v1/ping", s.authorised(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "", "") }))
 	mux.HandleFunc("/hint/invite", s.hint)
 }

@@ -48,7 +48,10 @@ type Options struct {
 	// Person says whether an address of ours stands for somebody, and makes
 	// its ghost when it does.
 	Person func(ctx context.Context, user ids.MXUser) (bool, error)
-	Signs  Signs
+	// Alias says whether an alias of ours leads to a room, and makes it do so where
+	// it is to.
+	Alias func(ctx context.Context, alias string) (bool, error)
+	Signs Signs
 	// SweepPause is between two reads of ghosts; 0 is the usual.
 	SweepPause time.Duration
 	Live       func() config.Live

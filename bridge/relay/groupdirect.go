@@ -23,6 +23,9 @@ const (
 	// something is still on its way to Matrix.
 	settleFor = 5 * time.Second
 	settleGap = 100 * time.Millisecond
+	// othersFollow is how long others may be asked into a new direct room after the
+	// first one.
+	othersFollow = 500 * time.Millisecond
 	// unused is how old a direct room is that nobody can have begun to use.
 	unused = 10 * time.Second
 )
@@ -45,6 +48,22 @@ func (r *Relay) company(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 		names = append(names[:maxInTitle], "and more")
 	}
 	return strings.Join(names, " "), many, nil
+}
+
+// firstCompany is company for a direct room that has just come: who makes a room asks
+// the others in one after the other.
+func (r *Relay) firstCompany(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
+	for range 2 {
+		if title, many, err = r.company(ctx, room, reader); err != nil || many {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return "", false, ctx.Err()
+		case <-time.After(othersFollow):
+		}
+	}
+	return title, many, err
 }
 
 // widen makes sure that somebody has a place in the Rocket.Chat room of a portal that

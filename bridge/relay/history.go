@@ -30,7 +30,7 @@ func (r *Relay) History(ctx context.Context, caller Caller, last int, since time
 		} else if ok {
 			return say("this room is connected with Matrix already; its past can be brought along only when the connection is made")
 		}
-		p, err := r.bridgeRoom(ctx, caller, func(info RCRoomInfo) ([]queue.Item, error) {
+		p, err := r.bridgeRoom(ctx, caller.Room, &caller.RCPerson, func(info RCRoomInfo) ([]queue.Item, error) {
 			items, err := r.RC.History(ctx, info, last, since)
 			n = len(items)
 			return items, err

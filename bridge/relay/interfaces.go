@@ -176,6 +176,7 @@ const (
 type RocketChat interface {
 	RocketChatSigns
 	RocketChatProfiles
+	RocketChatPublic
 	// Unwatch makes the side stop reading the room of a portal that is no more.
 	Unwatch(p Portal)
 
@@ -296,6 +297,7 @@ type Matrix interface {
 	MatrixSigns
 	MatrixProfiles
 	MatrixRooms
+	MatrixPublic
 
 	// Register makes sure that a ghost exists and carries a display name.
 	Register(ctx context.Context, ghost ids.MXUser, name string) error

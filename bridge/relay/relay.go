@@ -169,6 +169,7 @@ type Relay struct {
 	ready  sync.Once
 	signs  signs
 	gate   gate
+	chosen chan struct{} // has an element when the public channels may be other ones
 	audit  audit
 
 	transfers transfers
@@ -182,6 +183,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go(func() error { return r.files.Run(ctx) })
 	g.Go(func() error { return r.runSigns(ctx) })
 	g.Go(func() error { return r.reconcileAll(ctx) })
+	g.Go(func() error { return r.runPublic(ctx) })
 	g.Go(func() error { return r.auditPuppets(ctx) })
 	return g.Wait()
 }
@@ -193,8 +195,13 @@ func (r *Relay) Wake() {
 	r.files.Wake()
 }
 
-// Follow makes the sides read what Live says now is to be read.
-func (r *Relay) Follow() { r.RC.Follow() }
+// Follow makes the sides read what Live says now is to be read, and Matrix see the
+// channels that are chosen now.
+func (r *Relay) Follow() {
+	r.init()
+	r.RC.Follow()
+	r.choose()
+}
 
 const (
 	// lanes is how many portals and directions are served at once. Each waits for
@@ -206,6 +213,7 @@ const (
 
 func (r *Relay) init() {
 	r.ready.Do(func() {
+		r.chosen = make(chan struct{}, 1)
 		for w, class := range map[*queue.Worker]queue.Class{&r.worker: queue.Messages, &r.files: queue.Files} {
 			w.Backend = r.Store
 			w.Class = class

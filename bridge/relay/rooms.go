@@ -47,7 +47,7 @@ func (r *Relay) Invite(ctx context.Context, caller Caller, target ids.MXUser) er
 	var p Portal
 	err := r.alone("room "+string(caller.Room), func() error {
 		var err error
-		p, err = r.bridgeRoom(ctx, caller, nil)
+		p, err = r.bridgeRoom(ctx, caller.Room, &caller.RCPerson, nil)
 		return err
 	})
 	if err != nil {
@@ -88,14 +88,15 @@ func (r *Relay) mayTalk(target ids.MXUser) error {
 	return nil
 }
 
-// bridgeRoom returns the portal of the caller's room, made as needed. A new one
-// begins with the items that first returns, where there is one.
-func (r *Relay) bridgeRoom(ctx context.Context, caller Caller, first func(RCRoomInfo) ([]queue.Item, error)) (Portal, error) {
-	p, ok, err := r.Store.PortalByRC(ctx, caller.Room)
+// bridgeRoom returns the portal of a room, made as needed. A new one begins with the
+// items that first returns, where there is one. caller is who asked for it, nil for the
+// operator.
+func (r *Relay) bridgeRoom(ctx context.Context, room ids.RCRoom, caller *RCPerson, first func(RCRoomInfo) ([]queue.Item, error)) (Portal, error) {
+	p, ok, err := r.Store.PortalByRC(ctx, room)
 	if err != nil || ok {
 		return p, err
 	}
-	info, ok, err := r.RC.Room(ctx, caller.Room)
+	info, ok, err := r.RC.Room(ctx, room)
 	switch {
 	case err != nil:
 		return Portal{}, err
@@ -106,19 +107,23 @@ func (r *Relay) bridgeRoom(ctx context.Context, caller Caller, first func(RCRoom
 	case info.Type == directRoom:
 		return Portal{}, say("a direct message cannot take another person in; use /federation dm")
 	}
-	g, err := r.ghost(ctx, caller.RCPerson)
-	if err != nil {
-		return Portal{}, err
-	}
 	p = Portal{RCRoom: info.ID, RCType: info.Type, Created: time.Now().UTC()}
 	powers, err := r.startPowers(ctx, p)
 	if err != nil {
 		return Portal{}, err
 	}
-	powers[g.MXUser] = max(powers[g.MXUser], powerOf[Moderator]) // who bridges a room invites and looks after it
+	var guests []ids.MXUser
+	if caller != nil {
+		g, err := r.ghost(ctx, *caller)
+		if err != nil {
+			return Portal{}, err
+		}
+		powers[g.MXUser] = max(powers[g.MXUser], powerOf[Moderator]) // who bridges a room invites and looks after it
+		guests = []ids.MXUser{g.MXUser}
+	}
 	p.MXRoom, err = r.MX.CreateRoom(ctx, MXRoomSpec{
 		Creator: r.Names.BotUser(), RCRoom: info.ID, Title: info.Title, Topic: info.Topic, Site: r.Site,
-		Invite: []ids.MXUser{g.MXUser}, Powers: powers, Write: writeLevel(info),
+		Invite: guests, Powers: powers, Write: writeLevel(info),
 		Past: info.Type == rocketchat.Channel || first != nil,
 	})
 	if err != nil {
@@ -321,7 +326,7 @@ func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
 	}
 	p = Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
 	if inv.Direct {
-		title, many, err := r.company(ctx, inv.Room, inv.Ghost)
+		title, many, err := r.firstCompany(ctx, inv.Room, inv.Ghost)
 		if err != nil {
 			return err
 		}

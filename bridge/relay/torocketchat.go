@@ -201,7 +201,8 @@ func (r *Relay) memberToRocketChat(ctx context.Context, item queue.Item) error {
 }
 
 // joinedOnMatrix lets a person who has joined on Matrix into the Rocket.Chat room. A
-// direct room takes nobody in: its people are told that there is another reader.
+// direct room takes nobody in: its people are told that there is another reader, and
+// the conversation goes on as a group.
 func (r *Relay) joinedOnMatrix(ctx context.Context, p Portal, user ids.MXUser, name string) error {
 	if p.RCType != directRoom {
 		puppet, err := r.puppet(ctx, user, name)
@@ -222,7 +223,16 @@ func (r *Relay) joinedOnMatrix(ctx context.Context, p Portal, user ids.MXUser, n
 		_, err := r.puppet(ctx, user, name)
 		return err
 	}
-	return r.tellOfReader(ctx, p, user)
+	if err := r.tellOfReader(ctx, p, user); err != nil {
+		return err
+	}
+	if puppet, err = r.puppet(ctx, user, name); err != nil {
+		return err
+	}
+	if p, err = r.widen(ctx, p, puppet.Username); err != nil || p.RCType == directRoom {
+		return err
+	}
+	return r.RC.Add(ctx, p, puppet.RCUser)
 }
 
 // tellOfReader tells the Rocket.Chat users of a direct room that a person on Matrix

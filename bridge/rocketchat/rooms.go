@@ -221,3 +221,21 @@ func (c *Client) Members(ctx context.Context, roomType, rid string) ([]Member, e
 		}
 	}
 }
+
+// Channels calls GET channels.list and hands over the public channels, a page at a
+// time, until each wants no more.
+func (c *Client) Channels(ctx context.Context, each func([]Room) (more bool)) error {
+	for offset := 0; ; {
+		var out struct {
+			Channels []Room `json:"channels"`
+			Total    int    `json:"total"`
+		}
+		q := url.Values{"count": {strconv.Itoa(page)}, "offset": {strconv.Itoa(offset)}, "sort": {`{"name":1}`}}
+		if err := c.get(ctx, "channels.list", q, &out); err != nil {
+			return err
+		}
+		if offset += len(out.Channels); !each(out.Channels) || len(out.Channels) == 0 || offset >= out.Total {
+			return nil
+		}
+	}
+}

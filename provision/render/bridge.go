@@ -48,14 +48,15 @@ func Bridge(in Input) config.Config {
 
 // explanations go above the keys of bridge.yaml.
 var explanations = map[string]string{
-	"enabled":    "false keeps what is said on both sides and delivers it once this is true again.",
-	"log_level":  "debug, info, warn or error.",
-	"servers":    "With which Matrix servers people may talk: patterns such as \"*.example.org\".",
-	"homeserver": "Where Matrix is. The domain ends every Matrix address and never changes.",
-	"appservice": "The bridge as the homeserver knows it, in rocketchat-registration.yaml.",
-	"rocketchat": "Where Rocket.Chat is and who the bridge is there.",
-	"database":   "Where the bridge keeps what it must not forget.",
-	"namespace":  "native: @alice:domain. prefixed: @rc_alice:domain.",
+	"enabled":         "false keeps what is said on both sides and delivers it once this is true again.",
+	"log_level":       "debug, info, warn or error.",
+	"servers":         "With which Matrix servers people may talk: patterns such as \"*.example.org\".",
+	"public_channels": "Public channels that people on Matrix find and join by alias: names or patterns such as \"help-*\".",
+	"homeserver":      "Where Matrix is. The domain ends every Matrix address and never changes.",
+	"appservice":      "The bridge as the homeserver knows it, in rocketchat-registration.yaml.",
+	"rocketchat":      "Where Rocket.Chat is and who the bridge is there.",
+	"database":        "Where the bridge keeps what it must not forget.",
+	"namespace":       "native: @alice:domain. prefixed: @rc_alice:domain.",
 }
 
 // keys writes every key of a configuration, each below its explanation. It goes

@@ -12,6 +12,7 @@ import (
 
 type homeserverFields struct {
 	ServerName, SiteURL, FederationAddress string
+	BotUser                                string // the bridge's own Matrix user
 	PostgresURL, PostgresPassword          string
 	RegistrationSecret                     string
 	MacaroonSecret, FormSecret             string
@@ -38,8 +39,8 @@ func (in Input) homeserver(put putter) error {
 	}
 	fields := homeserverFields{
 		ServerName: a.ServerName, SiteURL: a.SiteURL(),
-		FederationAddress: a.FederationAddress(),
-		PostgresURL:       postgres.String(), PostgresPassword: reveal(secrets.PostgresPassword),
+		FederationAddress: a.FederationAddress(), BotUser: "@" + Bridge(in).AppService.Bot + ":" + a.ServerName,
+		PostgresURL: postgres.String(), PostgresPassword: reveal(secrets.PostgresPassword),
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
@@ -84,12 +85,17 @@ func (in Input) signingKey(put putter, dir string) error {
 // homeserver's own.
 const PrefixedLocalpart = "rc_"
 
-type registrationFields struct{ ID, URL, ASToken, HSToken, Bot, UserRegex string }
+type registrationFields struct {
+	ID, URL, ASToken, HSToken, Bot, UserRegex string
+	OwnAliases, FreeAliases                   string // FreeAliases is "" beside people of the homeserver's own
+}
 
 func (in Input) registration() registrationFields {
 	b := Bridge(in)
-	local := `[^:]+`
+	server := ":" + regexp.QuoteMeta(in.Answers.ServerName) + "$"
+	local, free := `[^:]+`, "^#[^:]+"+server
 	if in.Answers.Namespace == answers.Prefixed {
+		free = ""
 		local = PrefixedLocalpart + `.*`
 	}
 	address := insideBridge
@@ -99,6 +105,6 @@ func (in Input) registration() registrationFields {
 	return registrationFields{
 		ID: b.AppService.ID, URL: address, Bot: b.AppService.Bot,
 		ASToken: in.Secrets[secrets.ASToken].Reveal(), HSToken: in.Secrets[secrets.HSToken].Reveal(),
-		UserRegex: "^@" + local + ":" + regexp.QuoteMeta(in.Answers.ServerName) + "$",
+		UserRegex: "^@" + local + server, OwnAliases: "^#rocketchat_[^:]+" + server, FreeAliases: free,
 	}
 }

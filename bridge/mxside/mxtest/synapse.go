@@ -82,6 +82,8 @@ ip_range_blacklist: []
 federation_ip_range_blacklist: []
 app_service_config_files: FILES
 VERSION
+allow_public_rooms_over_federation: true
+room_list_publication_rules: [{action: allow}]
 presence: {enabled: true}
 caches: {global_factor: 0.5}
 federation: {client_timeout: 10s, max_short_retry_delay: 1s, destination_min_retry_interval: 1s, destination_max_retry_interval: 2s}

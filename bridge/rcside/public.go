@@ -1,0 +1,29 @@
+package rcside
+
+import (
+	"context"
+
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat"
+)
+
+// Channels implements relay.RocketChat.
+func (s *Side) Channels(ctx context.Context, each func(relay.RCRoomInfo) (more bool)) error {
+	return side(s.Client.Channels(ctx, func(rooms []rocketchat.Room) bool {
+		for _, r := range rooms {
+			if r.Type == rocketchat.Channel && !each(infoOf(r)) {
+				return false
+			}
+		}
+		return true
+	}))
+}
+
+// Channel implements relay.RocketChat.
+func (s *Side) Channel(ctx context.Context, name string) (relay.RCRoomInfo, bool, error) {
+	r, ok, err := s.Client.RoomByName(ctx, name)
+	if err != nil || !ok || r.Type != rocketchat.Channel {
+		return relay.RCRoomInfo{}, false, side(err)
+	}
+	return infoOf(r), true, nil
+}
