@@ -19,6 +19,8 @@ func init() {
 	addRoomRoutes()
 	addChatRoutes()
 	addOtherRoutes()
+	addClientRoutes()
+	addTeamRoutes()
 	addRemovalRoutes()
 }
 

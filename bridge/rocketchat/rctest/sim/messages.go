@@ -422,7 +422,8 @@ func chatGet(c *call) (any, error) {
 var systemTypes = strings.Fields(`uj ul au ru ut ui uir ujt ult r rm wm room_changed_topic room_changed_description
 room_changed_announcement room_changed_privacy room_changed_avatar room-archived room-unarchived room-set-read-only
 room-removed-read-only room-allowed-reacting room-disallowed-reacting subscription-role-added subscription-role-removed
-user-muted user-unmuted user-banned user-unbanned message_pinned discussion-created`)
+user-muted user-unmuted user-banned user-unbanned message_pinned discussion-created
+added-user-to-team removed-user-from-team added-room-to-team deleted-room-from-team videoconf`)
 
 func isSystemType(t string) bool { return slices.Contains(systemTypes, t) }
 

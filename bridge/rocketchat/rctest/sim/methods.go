@@ -38,7 +38,8 @@ func init() {
 		"setReaction": ddpReact, "readMessages": ddpRead, "getSingleMessage": ddpMessage, "getMessages": ddpMessages,
 		"spotlight": ddpSpotlight, "listEmojiCustom": ddpNone, "slashCommand": ddpSlash, "stream-notify-room": ddpNotifyRoom,
 		"UserPresence:setDefaultStatus": ddpStatus, "UserPresence:online": ddpPresence("online"), "UserPresence:away": ddpPresence("away"),
-		"setUserStatus": ddpSetStatus, "clearIntegrationHistory": ddpClearHistory, "getUserPreferences": ddpNone, "autoTranslate.getSupportedLanguages": ddpNone,
+		"setUserStatus": ddpSetStatus, "clearIntegrationHistory": ddpClearHistory,
+		"openRoom": ddpShown(true), "hideRoom": ddpShown(false), "messages/get": ddpMessagesGet, "loadSurroundingMessages": ddpSurrounding, "getUserPreferences": ddpNone, "autoTranslate.getSupportedLanguages": ddpNone,
 	}
 }
 
@@ -310,8 +311,9 @@ func ddpJoin(m *method) (any, error) {
 	return true, nil
 }
 
+// ddpLeave is leaveRoom(rid), which some clients send as leaveRoom({rid}).
 func ddpLeave(m *method) (any, error) {
-	r, err := m.readable(m.text(0))
+	r, err := m.readable(firstText(m.text(0), m.doc(0).str("rid")))
 	if err != nil {
 		return nil, err
 	}
