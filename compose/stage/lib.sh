@@ -37,15 +37,16 @@ tool() {
 	fi
 }
 
-# npm_packages NAME: installs the pinned packages of NAME/package-lock.json into the
-# cache, once per version. They run in tests and are part of nothing that is shipped.
+# npm_packages NAME [DIR]: installs the pinned packages of DIR/package-lock.json (else of
+# NAME/ beside this file) into the cache, once per version. They run in tests and are
+# part of nothing that is shipped.
 npm_packages() {
-	local name=$1 want
-	want=$(cat "$stage/$name/package.json" "$stage/$name/package-lock.json" | sha256sum | cut -c1-16)
+	local name=$1 dir=${2:-$stage/$1} want
+	want=$(cat "$dir/package.json" "$dir/package-lock.json" | sha256sum | cut -c1-16)
 	if [ "$(cat "$cache/$name/version" 2>/dev/null)" != "$want" ]; then
 		say "installing the packages of $name from npm"
 		mkdir -p "$cache/$name"
-		cp "$stage/$name/package.json" "$stage/$name/package-lock.json" "$cache/$name/"
+		cp "$dir/package.json" "$dir/package-lock.json" "$cache/$name/"
 		quietly "npm-$name" npm ci --prefix "$cache/$name" --ignore-scripts --no-audit --no-fund
 		echo "$want" >"$cache/$name/version"
 	fi

@@ -51,3 +51,4 @@ if ! docker compose version >/dev/null 2>&1; then
 fi
 
 npm_packages parsers
+npm_packages official "$root/bridge/rocketchat/rctest/official"

@@ -16,8 +16,16 @@ export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestWhatIsOnDiskIsWhatRuns,
 
 export APPLIANCE_PARSERS=$cache/parsers
 
+# What the suites ask of the simulator is written down for Rocket.Chat's own packages.
+recorded=$cache/recorded-$$.jsonl
+
 say "the Go tests, with Dendrite and PostgreSQL beside them"
-go test -timeout 40m ./...
+APPLIANCE_RECORD=$recorded go test -timeout 40m ./...
+
+say "Rocket.Chat's own validators, types and clients"
+APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients \
+	go test -v -count=1 -timeout 20m ./bridge/rocketchat/rctest/official | grep -v '^=== '
+rm -f "$recorded"
 
 say "text as Rocket.Chat's own parsers read it, in both directions"
 go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'

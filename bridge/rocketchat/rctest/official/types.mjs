@@ -35,8 +35,9 @@ for await (const line of createInterface({ input: createReadStream(process.argv[
 	}
 	if (r.status !== 200) continue;
 	const { success, ...rest } = r.answer;
+	if (Object.keys(rest).length === 0) continue;
 	about[lines.length] = `${r.method} ${r.endpoint}`;
-	lines.push(`answer<Result<'${r.method}', '/v1/${r.endpoint}'>>()(${JSON.stringify(rest)});`);
+	lines.push(`answer<Result<'${r.method}', '/v1/${r.endpoint}'>>()(${JSON.stringify(r.answer)});`);
 	count.answers++;
 }
 const file = path.resolve('answers.ts');

@@ -201,8 +201,8 @@ func (c *conn) method(f Doc) {
 	} else if v != nil {
 		result["result"] = v
 	}
-	c.reply(result)
 	c.reply(Doc{"msg": "updated", "methods": []string{id}})
+	c.reply(result)
 }
 
 // subscribe answers ready or nosub (facts 7.1, 7.2).

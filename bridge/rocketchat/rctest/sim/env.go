@@ -173,7 +173,7 @@ func (e *Engine) seedInitialUser() error {
 		return nil
 	}
 	if !u.has("createdAt") {
-		u = u.with(Doc{"createdAt": e.now()})
+		u = u.with(Doc{"createdAt": e.now(), "avatarOrigin": "none"})
 	}
 	e.joinDefaults(e.put(users, u))
 	return nil

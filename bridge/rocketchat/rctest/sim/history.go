@@ -143,8 +143,13 @@ func roomHistory(c *call) (any, error) {
 	})
 	slices.Reverse(l)
 	count, offset := atoi(c.q.Get("count"), 20), atoi(c.q.Get("offset"), 0)
+	total := len(l)
 	l = l[min(offset, len(l)):]
-	return Doc{"messages": l[:min(count, len(l))]}, nil
+	d := Doc{"messages": l[:min(count, len(l))]}
+	if c.e.rel.historyCounts {
+		d = d.with(Doc{"count": min(count, len(l)), "offset": offset, "total": total})
+	}
+	return d, nil
 }
 
 // roomMessages is GET channels.messages, groups.messages and im.messages.

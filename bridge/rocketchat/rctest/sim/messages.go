@@ -49,8 +49,8 @@ func (e *Engine) sendLoudly(u, m Doc) (Doc, error) {
 
 // ephemeral shows a message to all sessions of one user and to nobody else.
 func (e *Engine) ephemeral(u Doc, rid, text string) {
-	e.emit("stream-notify-user", u.id()+"/message", rid, Doc{"_id": newID(), "rid": rid, "ts": e.now(), "msg": text,
-		"u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}, "private": true})
+	e.emit("stream-notify-user", u.id()+"/message", rid, Doc{"_id": newID(), "rid": rid, "ts": e.now(), "_updatedAt": e.now(), "msg": text,
+		"groupable": false, "u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}, "private": true})
 }
 
 // send is the way every user message takes. A second message with an _id that is

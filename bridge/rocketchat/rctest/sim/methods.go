@@ -134,7 +134,8 @@ func (m *method) loggedIn(u Doc, token, kind string) Doc {
 		m.conn.uid, m.conn.token = u.id(), token
 		m.e.sessionStatus(u.id())
 		u = m.e.update(users, u, Doc{"lastLogin": m.e.now()})
-		m.conn.reply(Doc{"msg": "added", "collection": "users", "id": u.id(), "fields": u.only("username", "emails", "name")})
+		m.conn.reply(Doc{"msg": "added", "collection": "users", "id": u.id(), "fields": u.only("username", "emails", "name",
+			"active", "roles", "statusConnection", "avatarOrigin", "_updatedAt")})
 	}
 	return Doc{"id": u.id(), "token": token, "tokenExpires": m.e.expires(u, token), "type": kind}
 }

@@ -162,7 +162,7 @@ func (e *Engine) Typing(room, username string, on bool) error {
 		if on {
 			what = append(what, "user-typing")
 		}
-		e.emit("stream-notify-room", r.id()+"/user-activity", r.id(), u.str("username"), what, Doc{})
+		e.emit("stream-notify-room", r.id()+"/user-activity", r.id(), u.str("username"), what)
 		return nil
 	})
 }

@@ -41,6 +41,7 @@ type release struct {
 	memberSubscription  bool   // im.members tells the subscription of each member
 	bothLists           bool   // chat.syncMessages shows both lists, whichever is asked for
 	strictNulls         bool   // members and roles are not null, where they are told
+	historyCounts       bool   // histories tell count, offset and total, as their type says
 	bulkSettings        bool   // POST settings exists
 	bypassTokens        bool   // a token that bypasses two factors is believed
 	allTokensPermitted  bool   // users.createToken asks no permission beside the secret
@@ -55,7 +56,7 @@ var releases = map[string]release{
 		nullsUnset: true, lateAvatarETag: true, memberSubscription: true, bothLists: true, allTokensPermitted: true},
 	"8.6": {version: "8.6.1", refusesPlainly: true, forbiddenText: "forbidden", unknownIsSelf: true, secretCounts: true, canBan: true,
 		namedRef: true, fileGroups: true, calendar: true, hidesPassword: true, nullsUnset: true,
-		lateAvatarETag: true, nullDescription: true, memberSubscription: true, bothLists: true, strictNulls: true, bulkSettings: true, bypassTokens: true},
+		lateAvatarETag: true, nullDescription: true, memberSubscription: true, bothLists: true, strictNulls: true, historyCounts: true, bulkSettings: true, bypassTokens: true},
 }
 
 // Versions lists what an Engine can be told to simulate, oldest first.
