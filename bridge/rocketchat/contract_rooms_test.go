@@ -49,6 +49,26 @@ func TestCreateRooms(t *testing.T) {
 	}
 }
 
+func TestChannels(t *testing.T) {
+	w := begin(t)
+	p := w.puppet()
+	public, private := w.channel(p), w.group(p)
+	seen := map[string]string{}
+	w.ok(w.admin.Channels(t.Context(), func(rooms []rocketchat.Room) bool {
+		for _, r := range rooms {
+			seen[r.ID] = r.Name
+		}
+		return true
+	}))
+	equal(t, seen[public.ID], public.Name, "the channel's name")
+	if _, ok := seen[private.ID]; ok {
+		t.Error("a private group is among the public channels")
+	}
+	pages := 0
+	w.ok(w.admin.Channels(t.Context(), func([]rocketchat.Room) bool { pages++; return false }))
+	equal(t, pages, 1, "pages after the last that was wanted")
+}
+
 func sorted(l ...string) []string { slices.Sort(l); return l }
 
 func (w world) members(p person, r rocketchat.Room) []string {

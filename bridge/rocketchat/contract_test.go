@@ -213,6 +213,9 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		"AdminDirects": func(c ctx, r client) error {
 			return r.AdminDirects(c, false, func([]rocketchat.Room) (bool, error) { return false, nil })
 		},
+		"Channels": func(c ctx, r client) error {
+			return r.Channels(c, func([]rocketchat.Room) bool { return false })
+		},
 		"MarkRead":     func(c ctx, r client) error { return r.MarkRead(c, "r") },
 		"Counters":     func(c ctx, r client) error { _, err := r.Counters(c, rocketchat.Group, "r", "u"); return err },
 		"SetStatus":    func(c ctx, r client) error { return r.SetStatus(c, "away") },
