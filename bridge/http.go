@@ -54,6 +54,10 @@ type Status struct {
 	// DoubtfulPuppets are Matrix users whose account in Rocket.Chat was not created
 	// by the bridge.
 	DoubtfulPuppets []ids.MXUser `json:"doubtful_puppets,omitempty"`
+	// RocketChatVersion is which Rocket.Chat it is, and RocketChatProblem why it takes
+	// no messages, while it does not.
+	RocketChatVersion string `json:"rocketchat_version,omitempty"`
+	RocketChatProblem string `json:"rocketchat_problem,omitempty"`
 	// ConfigError is why the newest bridge.yaml is not in force.
 	ConfigError string `json:"config_error,omitempty"`
 }
@@ -73,7 +77,7 @@ func (s *service) status(w http.ResponseWriter, r *http.Request) {
 	st := Status{
 		Version: s.Version, Enabled: s.current.Load().Enabled, RocketChat: s.rc.Connected(), Matrix: s.mx.Connected(),
 		Waiting: b.Waiting, Buried: b.Buried, Oldest: b.Oldest,
-		DoubtfulPuppets: s.relay.DoubtfulPuppets(),
+		DoubtfulPuppets: s.relay.DoubtfulPuppets(), RocketChatVersion: s.rc.Version(), RocketChatProblem: s.rc.Problem(),
 	}
 	if why := s.refused.Load(); why != nil {
 		st.ConfigError = *why

@@ -174,6 +174,7 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 		}
 		return s.list(m, relay.KindRCRoom, baseID(m))
 	}
+	s.unknownKind(m.Type)
 	return nil, nil
 }
 

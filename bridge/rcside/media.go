@@ -103,6 +103,7 @@ func (s *Side) Upload(ctx context.Context, as relay.Puppet, room ids.RCRoom, m r
 func (s *Side) Show(ctx context.Context, as relay.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, err := c.ConfirmMedia(ctx, string(room), file, caption(text, string(thread)))
+		s.noteSent(err)
 		id = ids.RCMessage(m.ID)
 		return err
 	})

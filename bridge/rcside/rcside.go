@@ -60,6 +60,7 @@ type Side struct {
 	limits     relay.RememberedLimits
 	speech     speech
 	emojis     emojis
+	server     server
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -151,6 +152,7 @@ func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id, th
 	s.talked(room)
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text, Thread: string(thread)})
+		s.noteSent(err)
 		return err
 	})
 }

@@ -74,6 +74,9 @@ func (r *reader) session(ctx context.Context) error {
 	defer conn.Close()
 	defer stop() // event may be waiting, and Close waits for it
 	r.setLive()
+	if r.account == "" {
+		r.side.noteVersion(ctx)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type bed struct {
 	more    chan struct{}
 	typed   []ids.RCRoom
 	accepts int
+	log     strings.Builder
 	often   time.Duration // between two looks at the people; 0 is the usual
 }
 
@@ -64,7 +66,7 @@ func (b *bed) start() {
 	b.side = rcside.New(rcside.Options{
 		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret), PeopleEvery: b.often,
 		Store: b.store, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
-		Log: slog.New(slog.NewTextHandler(b.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: slog.New(slog.NewTextHandler(b, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -110,6 +112,18 @@ func (b *bed) PersonChanged(_ context.Context, user ids.RCUser) error {
 	b.people = append(b.people, user)
 	b.signal()
 	return nil
+}
+
+// Write keeps the log, and shows what is more than news.
+func (b *bed) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log.Write(p)
+	b.signal()
+	if strings.Contains(string(p), "level=INFO") {
+		return len(p), nil
+	}
+	return b.t.Output().Write(p)
 }
 
 func (b *bed) signal() {

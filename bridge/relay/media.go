@@ -56,3 +56,10 @@ func (r *RememberedLimits) Get(ask func() (Limits, error)) (Limits, error) {
 	r.known, r.until = found, time.Now().Add(limitsFor)
 	return found, nil
 }
+
+// Forget makes the next Get ask.
+func (r *RememberedLimits) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = time.Time{}
+}

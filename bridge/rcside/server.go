@@ -1,0 +1,122 @@
+package rcside
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"appliance/bridge/rocketchat"
+)
+
+// newestKnown is the newest Rocket.Chat whose behaviour was looked at. A newer one is
+// used all the same.
+var newestKnown = [2]int{8, 8}
+
+// server is what is known of the Rocket.Chat itself.
+type server struct {
+	mu         sync.Mutex
+	version    string
+	restricted bool
+	kinds      map[string]bool // of system messages that were logged
+}
+
+// maxKinds bounds of how many unknown kinds it is written down that they were logged.
+const maxKinds = 100
+
+// ignored are the kinds of system messages that are known and have no place on Matrix.
+var ignored = []string{
+	"ui", "uir", "wm", "room_changed_description", "room-allowed-reacting", "room-disallowed-reacting", "room_e2e_enabled", "room_e2e_disabled",
+	"new-owner", "owner-removed", "new-moderator", "moderator-removed", "new-leader", "leader-removed", "user-muted", "user-unmuted", "mute_unmute",
+	"message_pinned", "message_pinned_e2e", "command", "e2e", "otr", "otr-ack", "abac-removed-user-from-room", "message_snippeted", "jitsi_call_started",
+	"user-converted-to-team", "user-converted-to-channel", "user-removed-room-from-team", "user-deleted-room-from-team", "user-added-room-to-team",
+}
+
+// unknownKind says once of each kind of system message that nobody knows here that it
+// does not cross: a newer server may have new ones.
+func (s *Side) unknownKind(kind string) {
+	if slices.Contains(ignored, kind) {
+		return
+	}
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	if s.server.kinds == nil {
+		s.server.kinds = map[string]bool{}
+	}
+	if s.server.kinds[kind] || len(s.server.kinds) >= maxKinds || len(kind) > 100 {
+		return
+	}
+	s.server.kinds[kind] = true
+	s.Log.Info("a kind of system message of Rocket.Chat is not known to this version of the bridge and does not cross", "kind", kind)
+}
+
+// noteVersion asks which Rocket.Chat it is and says when that has changed.
+func (s *Side) noteVersion(ctx context.Context) {
+	info, err := s.Client.Info(ctx)
+	if err != nil || info.Version == "" {
+		return // the next session asks again
+	}
+	s.server.mu.Lock()
+	was := s.server.version
+	s.server.version = info.Version
+	s.server.mu.Unlock()
+	now, old := release(info.Version), release(was)
+	switch {
+	case was == info.Version:
+		return
+	case was != "" && slices.Compare(now[:], old[:]) < 0:
+		s.Log.Warn("Rocket.Chat was replaced by an older version; Rocket.Chat supports that from a backup only", "version", info.Version, "before", was)
+	case slices.Compare(now[:], newestKnown[:]) > 0:
+		s.Log.Info("this Rocket.Chat is newer than those that the bridge was tested with", "version", info.Version,
+			"tested", fmt.Sprintf("%d.%d", newestKnown[0], newestKnown[1]))
+	default:
+		s.Log.Info("the version of Rocket.Chat", "version", info.Version)
+	}
+	s.limits.Forget()
+}
+
+// release returns the first two numbers of a version.
+func release(version string) (r [2]int) {
+	_, _ = fmt.Sscanf(version, "%d.%d", &r[0], &r[1]) // what is no number is 0
+	return r
+}
+
+// noteSent takes what became of a message. A workspace that takes none is said once,
+// with what it means; messages wait meanwhile.
+func (s *Side) noteSent(err error) {
+	restricted := rocketchat.Says(err, "restricted-workspace")
+	if err != nil && !restricted {
+		return
+	}
+	s.server.mu.Lock()
+	was := s.server.restricted
+	s.server.restricted = restricted
+	s.server.mu.Unlock()
+	switch {
+	case restricted && !was:
+		s.Log.Error("Rocket.Chat has made itself read-only: what people on Matrix write waits", "meaning", restrictedMeans)
+	case was && !restricted:
+		s.Log.Info("Rocket.Chat takes messages again")
+	}
+}
+
+// restrictedMeans is what "restricted-workspace" means to the operator.
+const restrictedMeans = "this Rocket.Chat has no licence and could not report its statistics for some days, so that it takes no messages (restricted-workspace): " +
+	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; what waits is then sent"
+
+// Problem returns why Rocket.Chat takes no messages, for the operator; "" when it does.
+func (s *Side) Problem() string {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	if s.server.restricted {
+		return restrictedMeans
+	}
+	return ""
+}
+
+// Version returns which Rocket.Chat it is, "" while that is not known.
+func (s *Side) Version() string {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	return s.server.version
+}

@@ -1,0 +1,75 @@
+package rcside_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// A workspace that has made itself read-only: messages wait, and the operator is told
+// once what it means, and that it is over.
+func TestAReadOnlyWorkspaceIsExplained(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	room, bob := b.group("plans"), b.puppet("bob")
+	b.rc.Invite(string(room), "alice", "bob")
+	b.start()
+	b.rc.Restrict(true)
+	for _, id := range []string{"one", "two"} {
+		if err := b.side.Send(t.Context(), bob, room, ids.RCMessage("m-"+id), "", "hello"); !errors.Is(err, relay.ErrUnavailable) {
+			t.Errorf("a message that has to wait: %v", err)
+		}
+	}
+	if why := b.side.Problem(); !strings.Contains(why, "no licence") || !strings.Contains(why, "collector.rocket.chat") {
+		t.Errorf("the operator is told %q", why)
+	}
+	b.rc.Restrict(false)
+	if err := b.side.Send(t.Context(), bob, room, "m-one", "", "hello"); err != nil {
+		t.Error(err)
+	}
+	if why := b.side.Problem(); why != "" {
+		t.Errorf("the operator is still told %q", why)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := strings.Count(b.log.String(), "read-only"); n != 1 {
+		t.Errorf("it was logged %d times", n)
+	}
+	if !strings.Contains(b.log.String(), "takes messages again") {
+		t.Error("it was not logged that it is over")
+	}
+}
+
+// A server that nobody here knows yet is used, and so is one that has become older;
+// either is said.
+func TestNewerAndOlderServersAreUsed(t *testing.T) {
+	var version atomic.Value
+	version.Store("9.3.1")
+	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/api/info" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"version": "`+version.Load().(string)+`", "somethingNew": {"of": [1, null, "kind"]}, "success": true}`)
+		return true
+	}})
+	room := b.group("plans")
+	b.start()
+	say := func(text string) {
+		t.Helper()
+		b.waitForAll(text, 10*time.Second, []string{"rc:" + b.rc.Say(string(room), "alice", text)})
+	}
+	say("to a new server")
+	b.waitFor("a word about the new version", 10*time.Second, func() bool { return strings.Contains(b.log.String(), "newer than those") })
+	version.Store("8.5.0")
+	b.rc.DropConnections()
+	b.waitFor("a word about the old version", 15*time.Second, func() bool { return strings.Contains(b.log.String(), "replaced by an older version") })
+	say("to an old server")
+}
