@@ -348,7 +348,7 @@ func TestFeatureLongMessages(t *testing.T) {
 		for _, e := range all {
 			c, _ := e["content"].(map[string]any)
 			if e["type"] == "m.room.redaction" {
-				gone[e["redacts"]] = true
+				gone[redacted(e)] = true
 			}
 			if n, ok := c["m.new_content"].(map[string]any); ok {
 				fresh[relation(c)["event_id"]] = n["body"]

@@ -171,13 +171,7 @@ func (s *stage) makeHere() {
 	s.must(alice, s.room, "bridge", "invite "+s.bob.ID)
 	// People are not that quick: a Dendrite to which somebody else's joining comes
 	// while it joins itself does not get over it.
-	mxtest.WaitFor(s.t, "carol to join on Matrix", func() bool {
-		var out struct {
-			Rooms []string `json:"joined_rooms"`
-		}
-		_, _ = s.home.As("as-token-for-tests").Call(s.t.Context(), http.MethodGet, "/_matrix/client/v3/joined_rooms?user_id="+url.QueryEscape(s.carol()), nil, &out)
-		return len(out.Rooms) == 1
-	})
+	mxtest.WaitFor(s.t, "carol to join on Matrix", func() bool { return len(s.joinedRooms(s.carol())) == 1 })
 	s.mxRoom, _ = s.bob.AcceptInvitation()
 	s.join()
 	s.warmUp(s.bob, s.mxRoom, s.room)
@@ -202,6 +196,15 @@ func (s *stage) makeThere() {
 	}
 	users[s.alice()] = 100
 	s.setState("m.room.power_levels", powers)
+}
+
+// joinedRooms returns the rooms that one of our users is in, as our homeserver has it.
+func (s *stage) joinedRooms(ghost string) []string {
+	var out struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	_, _ = s.home.As("as-token-for-tests").Call(s.t.Context(), http.MethodGet, "/_matrix/client/v3/joined_rooms?user_id="+url.QueryEscape(ghost), nil, &out)
+	return out.Rooms
 }
 
 func (s *stage) join() {
@@ -367,8 +370,7 @@ func (s *stage) tryUpgrade() {
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(out.Room)+"/invite", map[string]any{"user_id": s.alice()}, nil)
 	s.hint(out.Room, s.alice(), s.bob.ID)
 	mxtest.WaitFor(s.t, "alice and carol to follow", func() bool {
-		m := s.bob.Members(out.Room)
-		return m[s.alice()] == "join" && m[s.carol()] == "join"
+		return s.bob.Members(out.Room)[s.alice()] == "join" && slices.Contains(s.joinedRooms(s.carol()), out.Room)
 	})
 	s.rc.Say(s.room, "alice", "here we are")
 	mxtest.WaitFor(s.t, "alice's word in the new room", func() bool { return slices.Contains(saidOnMatrix(s.bob, out.Room), s.alice()+": here we are") })
