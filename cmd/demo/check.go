@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +34,7 @@ func (d *demo) check(ctx context.Context) error {
 	for _, port := range []string{"29328", "8008", "3000", "5432"} {
 		errs = append(errs, d.checkClosedPort(ctx, port))
 	}
+	errs = append(errs, d.checkContainers(ctx), d.attack(ctx))
 	return errors.Join(append(errs, d.checkBundle(ctx))...)
 }
 
@@ -73,6 +76,12 @@ var doors = []door{
 	{http.MethodGet, chatURL + "/_synapse/admin/v1/register", []int{403, 404}, ""},
 	{http.MethodGet, chatURL + "/_dendrite/monitor/health", []int{403, 404}, ""},
 	{http.MethodGet, chatURL + "/metrics", []int{403, 404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/media/v3/download/" + serverName + "/x", []int{404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/media/v3/download/" + remoteName + "/x", []int{404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/media/v3/thumbnail/" + serverName + "/x?width=96&height=96", []int{404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/media/r0/download/" + serverName + "/x", []int{404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/media/v1/download/" + serverName + "/x", []int{404}, ""},
+	{http.MethodGet, chatURL + "/_matrix/federation/v1/media/download/x", []int{400, 401, 403}, ""},
 	{http.MethodPut, chatURL + "/_matrix/app/v1/transactions/1", []int{403, 404}, ""},
 	{http.MethodGet, chatURL + "/_matrix//client/versions", []int{400, 403, 404}, ""},
 	{http.MethodGet, chatURL + "/_matrix/federation/../client/versions", []int{400, 403, 404}, ""},
@@ -117,4 +126,56 @@ func (d *demo) checkClosedPort(ctx context.Context, port string) error {
 	}
 	_ = conn.Close()
 	return fmt.Errorf("port %s is open to strangers", port)
+}
+
+// checkContainers makes sure that what runs has no more rights than it needs.
+func (d *demo) checkContainers(ctx context.Context) error {
+	ids, err := d.containers(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := d.command(ctx, "docker", append([]string{"inspect"}, ids...)...)
+	if err != nil {
+		return err
+	}
+	var list []struct {
+		Name   string
+		Config struct {
+			User   string
+			Env    []string
+			Labels map[string]string
+		}
+		HostConfig struct {
+			Privileged, ReadonlyRootfs bool
+			Memory, PidsLimit          int64
+			CapAdd, CapDrop            []string
+			SecurityOpt                []string
+			NetworkMode, PidMode       string
+		}
+		Mounts []struct{ Source string }
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range list {
+		service, h := c.Config.Labels["com.docker.compose.service"], c.HostConfig
+		writes := h.ReadonlyRootfs || service == "rocketchat" // its image writes beside itself
+		if c.Config.User == "" || strings.HasPrefix(c.Config.User, "0") || strings.HasPrefix(c.Config.User, "root") || !writes || h.Privileged || h.Memory == 0 || h.PidsLimit <= 0 ||
+			len(h.CapAdd) > 0 || !slices.Contains(h.CapDrop, "ALL") || !slices.Contains(h.SecurityOpt, "no-new-privileges:true") || h.NetworkMode == "host" || h.PidMode != "" {
+			errs = append(errs, fmt.Errorf("the container %s has more rights than it needs: user %q, %+v", c.Name, c.Config.User, h))
+		}
+		if slices.ContainsFunc(c.Config.Env, func(e string) bool { return strings.HasPrefix(e, "ADMIN_PASS=") }) {
+			errs = append(errs, fmt.Errorf("the container %s has the administrator's password in its environment", c.Name))
+		}
+		for _, m := range c.Mounts {
+			if strings.HasSuffix(m.Source, "docker.sock") {
+				errs = append(errs, fmt.Errorf("the container %s has Docker's socket", c.Name))
+			}
+		}
+	}
+	if len(errs) == 0 {
+		d.say("ok    %d containers: no root, no capabilities, limits, nothing writable but their data", len(list))
+	}
+	return errors.Join(errs...)
 }

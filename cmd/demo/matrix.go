@@ -136,6 +136,7 @@ type mxEvent struct {
 	Content  struct {
 		Body       string `json:"body"`
 		Membership string `json:"membership"`
+		URL        string `json:"url"`
 		Name       string `json:"displayname"`
 	} `json:"content"`
 }

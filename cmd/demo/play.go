@@ -65,22 +65,30 @@ func (d *demo) bob(ctx context.Context, client *http.Client) (*matrixUser, error
 	if err != nil {
 		return nil, err
 	}
-	base := "https://" + remoteHost
-	bob, err := loginMatrix(ctx, client, base, "bob", password)
+	bob, err := loginMatrix(ctx, client, "https://"+remoteHost, "bob", password)
 	if err == nil {
 		return bob, nil
 	}
-	shared, serr := d.secret("elsewhere/registration_secret", 0)
-	if serr != nil {
-		return nil, serr
-	}
-	if err := registerMatrix(ctx, "http://"+remoteHS+":8008", shared, "bob", password); err != nil {
-		return nil, fmt.Errorf("an account for bob: %w", err)
-	}
-	if bob, err = loginMatrix(ctx, client, base, "bob", password); err != nil {
+	if bob, err = d.person(ctx, client, "bob"); err != nil {
 		return nil, err
 	}
 	return bob, bob.do(ctx, http.MethodPut, "/_matrix/client/v3/profile/"+url.PathEscape(bob.id)+"/displayname", map[string]string{"displayname": "Bob Builder"}, nil)
+}
+
+// person makes an account on the other server and signs in.
+func (d *demo) person(ctx context.Context, client *http.Client, name string) (*matrixUser, error) {
+	password, err := d.secret(name+"_password", 0)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := d.secret("elsewhere/registration_secret", 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := registerMatrix(ctx, "http://"+remoteHS+":8008", shared, name, password); err != nil {
+		return nil, fmt.Errorf("an account for %s: %w", name, err)
+	}
+	return loginMatrix(ctx, client, "https://"+remoteHost, name, password)
 }
 
 // play is the conversation: a room, five messages each way, a direct message
