@@ -198,7 +198,7 @@ func launch(b *testing.B, program, dir string, rooms int) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	b.ReportMetric(time.Since(start).Seconds(), "ready-s")
-	for in.subscribed.Load() < 3*int64(rooms) && time.Since(start) < 5*time.Minute {
+	for in.synced.Load() < 2*int64(rooms) && time.Since(start) < 5*time.Minute {
 		time.Sleep(5 * time.Millisecond)
 	}
 	b.ReportMetric(time.Since(start).Seconds(), "read-s")

@@ -40,8 +40,10 @@ type instant struct {
 	mu         sync.Mutex
 	ws         *websocket.Conn
 	subscribed atomic.Int64
+	synced     atomic.Int64 // calls for what was missed: two for each room
 	toMX, toRC atomic.Int64
 	arrived    chan struct{} // one for each message that came out on the other side, while somebody wants to know
+	slow       time.Duration // how long Rocket.Chat takes for a message
 	file       int64         // bytes of the file that Rocket.Chat has
 	txn        atomic.Int64
 }
@@ -84,8 +86,12 @@ func (in *instant) rocketChat(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch strings.TrimPrefix(r.URL.Path, "/api/v1/") {
 	case "chat.syncMessages":
+		in.synced.Add(1)
 		_, _ = io.WriteString(w, `{"success":true,"result":{"updated":[],"deleted":[],"cursor":{"next":null,"previous":null}}}`)
 	case "chat.sendMessage":
+		if in.slow > 0 {
+			<-time.After(in.slow)
+		}
 		_, _ = io.WriteString(w, `{"success":true,"message":{"_id":"x","rid":"r","msg":"","u":{"_id":"u","username":"u"}}}`)
 		in.toRC.Add(1)
 		in.arrived <- struct{}{}
