@@ -131,7 +131,7 @@ func (d *demo) backup(ctx context.Context, file, key string) error {
 	return err
 }
 
-// destroy loses the host: containers and files, certificates too.
+// destroy loses the host: containers, networks and files, certificates too.
 func (d *demo) destroy(ctx context.Context) error {
 	ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+d.install())
 	if err != nil {
@@ -140,8 +140,22 @@ func (d *demo) destroy(ctx context.Context) error {
 	if strings.TrimSpace(ids) == "" {
 		return os.RemoveAll(d.install())
 	}
+	name, err := d.project(ctx)
+	if err != nil {
+		return err
+	}
 	if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, strings.Fields(ids)...)...); err != nil {
 		return err
+	}
+	// The next installation may have another name, and leave its networks alone.
+	networks, err := d.command(ctx, "docker", "network", "ls", "-q", "--filter", "label=com.docker.compose.project="+name)
+	if err != nil {
+		return err
+	}
+	if list := strings.Fields(networks); len(list) > 0 {
+		if _, err := d.command(ctx, "docker", append([]string{"network", "rm"}, list...)...); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(d.install())
 }
