@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -255,7 +256,7 @@ func (r *Relay) move(ctx context.Context, p Portal, next ids.MXRoom, guest ids.M
 		if err := r.MX.Invite(ctx, next, guest, who); err != nil {
 			return err
 		}
-		return r.MX.JoinVia(ctx, next, who, via)
+		return r.joinInvited(ctx, next, who, via)
 	}
 	p.MXRoom = next
 	if reader := r.reader(old); reader != guest && join(reader) != nil {
@@ -280,6 +281,27 @@ func (r *Relay) move(ctx context.Context, p Portal, next ids.MXRoom, guest ids.M
 		r.joined.Store(string(next)+" "+string(m.User), struct{}{})
 	}
 	return nil
+}
+
+const (
+	// invitedTries and invitedGap bound how often one of ours that was just invited
+	// tries to join: the servers take a moment to agree that it was.
+	invitedTries = 5
+	invitedGap   = 500 * time.Millisecond
+)
+
+func (r *Relay) joinInvited(ctx context.Context, room ids.MXRoom, who ids.MXUser, via string) error {
+	for n := 1; ; n++ {
+		err := r.MX.JoinVia(ctx, room, who, via)
+		if err == nil || n == invitedTries || !errors.Is(err, ErrForbidden) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(invitedGap):
+		}
+	}
 }
 
 // encrypted says, once, that a room has become one that the bridge cannot read.
