@@ -115,7 +115,11 @@ func isWords(n grammar.Node) bool {
 // separate keeps ordinary text apart from the piece after it.
 func (w *lineWriter) separate(node grammar.Node) {
 	p := &w.pieces[w.k]
-	w.patience--
+	if w.patience--; w.patience < 0 {
+		w.take(w.end(w.k), node)
+		w.k, w.from = w.k+1, 0
+		return
+	}
 	switch rest := p.text[w.from:]; {
 	case p.insert[len(p.text)] == "" && !strings.ContainsAny(rest, ".:@"):
 		p.put(len(p.text), zeroWidth)
@@ -127,8 +131,9 @@ func (w *lineWriter) separate(node grammar.Node) {
 	case p.insert[len(p.text)] == zeroWidth:
 		p.put(len(p.text), " ")
 	default:
-		w.out = append(w.out, w.rest[:w.end(w.k)]...)
+		w.take(w.end(w.k), node)
 		w.k, w.from = w.k+1, 0
+		return
 	}
 	w.emit()
 }
@@ -146,7 +151,7 @@ func (p *piece) spot(at int) bool {
 // ends where the address ends.
 func (w *lineWriter) link(address string) bool {
 	target, ok := linkTarget(address)
-	if !ok || strings.ContainsAny(address, "<>|") {
+	if !ok || w.noLinks || strings.ContainsAny(address, "<>|") {
 		return false
 	}
 	p := &w.pieces[w.k]
@@ -341,6 +346,7 @@ func (w *lineWriter) changeLink(i int) {
 	if p.form < linkForms {
 		return
 	}
+	w.noLinks = true // what was none before would be made one again
 	text := runsText(p.label)
 	if !strings.Contains(text, p.target) {
 		text += " " + p.target

@@ -86,6 +86,7 @@ type lineWriter struct {
 	cell     bool   // of a table
 	changes  int    // how often ordinary text was changed
 	goesOn   bool   // after is the rest of the same line
+	noLinks  bool   // an address was no link in any form
 }
 
 // maxLine bounds what is written in one go.

@@ -92,7 +92,16 @@ func (p *parser) emoticonInLine(i int) (Node, int) {
 	if j < 0 || p.emoticonEnds(j) {
 		return n, j
 	}
-	if _, k := p.item(j); k < 0 {
+	key := memoKey{at: j, skip: p.skip} // asked for at each emoticon of a row
+	e, ok := p.memo[key]
+	if !ok {
+		_, e.end = p.item(j)
+		if p.memo == nil {
+			p.memo = map[memoKey]memoEntry{}
+		}
+		p.memo[key] = e
+	}
+	if e.end < 0 {
 		return none()
 	}
 	return n, j

@@ -30,7 +30,7 @@ type parser struct {
 // budget is how many rules may be tried for each byte. Honest texts need a few
 // dozen.
 const (
-	budget   = 300
+	budget   = 100
 	maxDepth = 400
 )
 
