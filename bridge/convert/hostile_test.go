@@ -166,3 +166,25 @@ func TestManyEmojiFitIntoEvents(t *testing.T) {
 		t.Errorf("%d emoji in %d events", shown, len(contents))
 	}
 }
+
+// A text that is made to be hard to write for Rocket.Chat costs no more than a moment:
+// one of 32 kB took half a minute once.
+func TestHostileTextIsWrittenInAMoment(t *testing.T) {
+	for _, unit := range []string{"*_", "_*", "*a_b ", ":)", "_", "[", "]", "~", "|", "](", "<http://a|", "@", "`", "**a "} {
+		text := strings.Repeat(unit, 32<<10/len(unit))
+		for _, version := range []string{"8.0.0", "8.6.0", "8.8.0"} {
+			for _, html := range []string{"", "<em>" + strings.ReplaceAll(text, "<", "&lt;") + "</em>"} {
+				e := convert.Event{Type: "m.room.message", ID: "$e", Room: "!r:x", Sender: "@a:x"}
+				e.Content.MsgType, e.Content.Body, e.Content.FormattedBody = "m.text", text, html
+				began := time.Now()
+				parts := convert.ToRocketChat(e, convert.Lookup{Limit: 5000, Dialect: convert.DialectFor(version)})
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("%q in %s took %v", unit, version, took)
+				}
+				if len(parts) == 0 {
+					t.Errorf("%q in %s is lost", unit, version)
+				}
+			}
+		}
+	}
+}

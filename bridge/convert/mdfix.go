@@ -29,7 +29,7 @@ func (w *lineWriter) text() {
 		w.from++
 		return
 	}
-	node, n := grammar.Inline(w.rest, w.d)
+	node, n := w.inline(w.rest)
 	if n > end {
 		if w.goesOn && w.k == len(w.pieces)-1 && node.Kind == grammar.Text {
 			n = end
@@ -103,7 +103,7 @@ func (w *lineWriter) isCrowded(n int) bool {
 	if n >= w.end(w.k) {
 		return false
 	}
-	next, _ := grammar.Inline(w.rest[n:], w.d)
+	next, _ := w.inline(w.rest[n:])
 	return grammar.Crowds(next)
 }
 
@@ -251,26 +251,32 @@ func (w *lineWriter) escapeAll() {
 		if k == w.k {
 			from = w.from
 		}
-		insert := map[int]string{}
-		for i := from; i < len(p.text); i++ {
-			switch c := p.text[i]; {
-			case strings.IndexByte(escapable, c) >= 0:
-				insert[i] = `\`
-			case c < 0x80 && !isASCIIAlnum(c) && strings.IndexByte(" \t,?\"&/.", c) < 0:
-				insert[i] += zeroWidth
-				if i+1 < len(p.text) && strings.IndexByte(escapable, p.text[i+1]) < 0 {
-					insert[i+1] = zeroWidth
-				}
-			}
-		}
-		p.insert = insert
+		p.insert = escapes(p.text, from)
 	}
 	w.emit()
 }
 
+// escapes returns what is to be inserted into a text from an offset on, so that nothing
+// in it is markup.
+func escapes(text string, from int) map[int]string {
+	insert := map[int]string{}
+	for i := from; i < len(text); i++ {
+		switch c := text[i]; {
+		case strings.IndexByte(escapable, c) >= 0:
+			insert[i] = `\`
+		case c < 0x80 && !isASCIIAlnum(c) && strings.IndexByte(" \t,?\"&/.", c) < 0:
+			insert[i] += zeroWidth
+			if i+1 < len(text) && strings.IndexByte(escapable, text[i+1]) < 0 {
+				insert[i+1] = zeroWidth
+			}
+		}
+	}
+	return insert
+}
+
 // group writes what has a look, or is no text, up to where no mark is open.
 func (w *lineWriter) group() {
-	node, n := grammar.Inline(w.rest, w.d)
+	node, n := w.inline(w.rest)
 	last := w.k
 	for w.closed[last] < 0 {
 		last++

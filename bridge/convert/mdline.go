@@ -83,6 +83,7 @@ type lineWriter struct {
 	done     int    // of what closed and starts count, what is written
 	crowded  bool   // what was written last makes text of an emoticon
 	patience int    // how many changes are left
+	effort   *int   // how much work is left for the whole message
 	cell     bool   // of a table
 	changes  int    // how often ordinary text was changed
 	goesOn   bool   // after is the rest of the same line
@@ -93,11 +94,11 @@ type lineWriter struct {
 const maxLine = 2 << 10
 
 // writePieces writes a line, or a cell of a table, that after follows.
-func writePieces(pieces []piece, d Dialect, after string, cell bool) string {
+func writePieces(pieces []piece, d Dialect, after string, cell bool, effort *int) string {
 	parts := chunks(pieces)
 	out := make([]string, len(parts))
 	for i := len(parts) - 1; i >= 0; i-- {
-		w := lineWriter{d: d, after: after, pieces: parts[i], cell: cell, patience: 60 + 4*len(parts[i]), goesOn: i+1 < len(parts)}
+		w := lineWriter{d: d, after: after, pieces: parts[i], cell: cell, effort: effort, patience: 60 + 4*len(parts[i]), goesOn: i+1 < len(parts)}
 		out[i] = w.write()
 		after = cutText(out[i]+after, maxAfter)
 	}
@@ -153,8 +154,14 @@ func chunks(pieces []piece) [][]piece {
 
 // write writes the line.
 func (w *lineWriter) write() string {
-	w.emit()
+	if *w.effort > 0 {
+		w.emit()
+	}
 	for w.k < len(w.pieces) {
+		if *w.effort <= 0 {
+			w.plainly()
+			break
+		}
 		if w.pieces[w.k].isText() {
 			w.text()
 		} else {
@@ -193,6 +200,38 @@ func (w *lineWriter) emit() {
 	}
 	m.WriteString(w.after)
 	w.rest = m.String()
+	*w.effort -= len(w.rest)/8 + len(w.pieces)
+}
+
+// inline reads what a text begins with.
+func (w *lineWriter) inline(text string) (grammar.Node, int) {
+	node, n, cost := grammar.InlineCost(text, w.d)
+	*w.effort -= cost
+	return node, n
+}
+
+// plainly writes what is left without any look, and with all marks escaped: that takes
+// no reading. It is for texts that are made to be hard to write.
+func (w *lineWriter) plainly() {
+	if p := &w.pieces[w.k]; w.from > 0 {
+		p.text, p.insert, w.from = p.text[min(w.from, len(p.text)):], nil, 0
+	}
+	for i := w.k; i < len(w.pieces); i++ {
+		p := &w.pieces[i]
+		if p.label != nil && !strings.Contains(p.text, p.target) {
+			p.text += " " + p.target
+		}
+	}
+	w.flatten(len(w.pieces) - 1)
+	for ; w.k < len(w.pieces); w.k++ {
+		p := &w.pieces[w.k]
+		p.insert = escapes(p.text, 0)
+		s := p.source(0)
+		if w.cell {
+			s = strings.ReplaceAll(s, "|", `\|`)
+		}
+		w.out = append(w.out, s...)
+	}
 }
 
 // take writes the first n bytes of what is left, of piece k.

@@ -17,12 +17,17 @@ const maxDepth = 20
 type mdPrinter struct {
 	d        Dialect
 	after    string // what follows the line that is written
+	effort   int    // how much work is left
 	brackets bool   // there are some in ordinary text, which a link after them may end
 }
 
+// maxEffort bounds the work on one message, in rules that are tried: some tenths of a
+// second. Honest messages of the largest size take a fraction of it.
+const maxEffort = 2_500_000
+
 // printMarkdown writes a document as a Rocket.Chat message.
 func printMarkdown(doc []block, d Dialect) string {
-	p := mdPrinter{d: d, brackets: hasBrackets(doc)}
+	p := mdPrinter{d: d, effort: maxEffort, brackets: hasBrackets(doc)}
 	text := strings.Join(p.lines(doc, false), "\n")
 	for _, face := range grammar.Emoticons(text, d) { // which are emoji where nothing else is
 		if !hasKind(doc, emoticon) {
@@ -124,12 +129,12 @@ func (p *mdPrinter) write(runs []run) string {
 	if s, ok := harmless(runs); ok {
 		return s
 	}
-	return writePieces(makePieces(runs, p.d, p.brackets), p.d, p.after, false)
+	return writePieces(makePieces(runs, p.d, p.brackets), p.d, p.after, false, &p.effort)
 }
 
 // cell writes runs as a cell of a table.
 func (p *mdPrinter) cell(runs []run) string {
-	return writePieces(makePieces(runs, p.d, true), p.d, " |", true)
+	return writePieces(makePieces(runs, p.d, true), p.d, " |", true, &p.effort)
 }
 
 // beginsBlock reports whether a text begins with something else than a line.

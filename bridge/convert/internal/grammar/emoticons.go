@@ -92,6 +92,9 @@ func (p *parser) emoticonInLine(i int) (Node, int) {
 	if j < 0 || p.emoticonEnds(j) {
 		return n, j
 	}
+	if !p.spend() {
+		return none()
+	}
 	key := memoKey{at: j, skip: p.skip} // asked for at each emoticon of a row
 	e, ok := p.memo[key]
 	if !ok {
