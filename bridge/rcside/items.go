@@ -95,7 +95,7 @@ func (s *Side) begun(room ids.RCRoom) time.Time {
 func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 	var items []queue.Item
 	newest := map[string]int64{}
-	known, err := s.Store.Known(ctx, baseIDs(ms))
+	known, err := s.Store.Known(ctx, itemIDs(ms))
 	if err != nil {
 		return err
 	}
@@ -127,10 +127,15 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 // baseID is the ID of the item for a message's first appearance.
 func baseID(m rocketchat.Message) string { return "rc:" + m.ID }
 
-func baseIDs(ms []rocketchat.Message) []string {
-	out := make([]string, len(ms))
-	for i, m := range ms {
-		out[i] = baseID(m)
+// reactedID is the ID of the item for a message's first reaction. While it waits nothing
+// else tells that there is a reaction that may be taken back.
+func reactedID(m rocketchat.Message) string { return baseID(m) + ":react" }
+
+// itemIDs are the items that say what is known of messages.
+func itemIDs(ms []rocketchat.Message) []string {
+	var out []string
+	for _, m := range ms {
+		out = append(out, baseID(m), reactedID(m))
 	}
 	return out
 }
@@ -222,7 +227,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 			return nil, err
 		}
 	}
-	react := len(m.Reactions) > 0
+	react := len(m.Reactions) > 0 || known[reactedID(m)]
 	if !react {
 		old, err := s.Store.Reactions(ctx, ids.RCMessage(m.ID))
 		if err != nil {
@@ -231,7 +236,17 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 		react = len(old) > 0
 	}
 	if react {
-		if err := add(relay.KindRCReact, fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli())); err != nil {
+		if !known[reactedID(m)] {
+			known[reactedID(m)] = true
+			if err := add(relay.KindRCReact, reactedID(m)); err != nil {
+				return nil, err
+			}
+		}
+		id := fmt.Sprintf("%s:%d", reactedID(m), m.Updated.UnixMilli())
+		if len(m.Reactions) == 0 {
+			id += ":none" // it may have been taken back within the millisecond
+		}
+		if err := add(relay.KindRCReact, id); err != nil {
 			return nil, err
 		}
 	}
