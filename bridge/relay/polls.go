@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -56,7 +57,7 @@ func (r *Relay) pollText(ctx context.Context, p Portal, item queue.Item, e conve
 		return "", err
 	}
 	var votes []convert.Vote
-	for _, raw := range related {
+	for _, raw := range slices.Backward(related) { // they come newest first, and of two votes at one time the later counts
 		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Timestamp {
 			votes = append(votes, v)
 		}
