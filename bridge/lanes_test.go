@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"appliance/bridge/ids"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
@@ -49,7 +48,7 @@ func TestAttackFilesThatNeverArrive(t *testing.T) {
 func dmWithBob(t *testing.T) (w *world, bob *mxtest.Person, dm, mxRoom string) {
 	t.Helper()
 	w = newWorld(t, &rctest.Server{Polite: true})
-	alice := w.rc.CreateUser("alice")
+	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob = w.far.Register("bob", "Bob Builder")
 	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
 	mxRoom, _ = bob.AcceptInvitation()
@@ -69,8 +68,8 @@ func noticed(t *testing.T, p *mxtest.Person, room, text string) {
 	})
 }
 
-// A third person in a direct room on Matrix neither writes to Rocket.Chat nor stops the
-// conversation, and those in Rocket.Chat are told of the reader.
+// A third person in a direct room on Matrix makes it a group in Rocket.Chat; those there
+// are told of the reader, and the direct room keeps to itself what was said in it.
 func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
 	t.Parallel()
 	w, bob, dm, mxRoom := dmWithBob(t)
@@ -80,12 +79,21 @@ func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
 	if told := w.told("alice", carol.ID); !strings.Contains(told, "can read it") {
 		t.Errorf("alice was told %q", told)
 	}
+	group := ""
+	mxtest.WaitFor(t, "a group of the three", func() bool {
+		for _, r := range w.rooms() {
+			if id := fmt.Sprint(r["_id"]); r["t"] == "p" && has(w.rc.Members(id), "bob_") && has(w.rc.Members(id), "carol_") {
+				group = id
+			}
+		}
+		return group != ""
+	})
 	carol.Send(mxRoom, "may I?")
-	bob.Send(mxRoom, "of course not")
-	w.rc.WaitFor(t, dm, "of course not")
-	noticed(t, bob, mxRoom, "you are not in it")
-	if _, exists := w.rc.User(ids.PuppetUsername(ids.MXUser(carol.ID), false))["_id"]; exists {
-		t.Error("carol got an account, which is a seat, for a room she is not in")
+	w.rc.WaitFor(t, group, "may I?")
+	bob.Send(mxRoom, "of course")
+	w.rc.WaitFor(t, group, "of course")
+	if said := w.saidInRC(dm); slices.ContainsFunc(said, func(s string) bool { return strings.HasSuffix(s, "may I?") }) {
+		t.Errorf("in the direct room: %q", said)
 	}
 }
 

@@ -202,7 +202,7 @@ func TestFeatureKicksAndBans(t *testing.T) {
 func TestFeatureEncryptedRooms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	var created struct {
 		RoomID string `json:"room_id"`

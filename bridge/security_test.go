@@ -52,7 +52,7 @@ func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
 func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	w.rc.LoseNext("POST /api/v1/users.create")
 	room := bob.CreateRoom("", true, w.alice())
@@ -68,7 +68,7 @@ func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
 func TestAnAccountThatIsNoBotIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
-	alice := w.rc.CreateUser("alice")
+	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
 	bob.AcceptInvitation()
@@ -141,7 +141,7 @@ func TestAttackHintsWithoutEnd(t *testing.T) {
 		t.Errorf("the database has %d bytes, %v", info.Size(), err)
 	}
 	// A person who is invited meanwhile is found.
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	room := bob.CreateRoom("plans", false, w.alice())
 	w.hint(room, w.alice(), bob.ID)
@@ -290,7 +290,7 @@ func filesOnMatrix(p *mxtest.Person, room string) (urls []string) {
 func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	w.configure("flood: {invitations_per_person: 3, accounts_per_server: 2}\n")
 	bob := w.far.Register("bob", "Bob Builder")
 	var rooms []string
