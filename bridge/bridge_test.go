@@ -101,6 +101,7 @@ type worldSpec struct {
 	namespace string
 	home, far string // kinds of homeserver
 	version   string // of the rooms that are made on either
+	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
 }
 
 // roomVersion is the version that the appliance's own configuration of a kind of
@@ -125,7 +126,7 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	prefix := map[string]string{"prefixed": "rc_"}[spec.namespace]
 	w := &world{t: t, rc: rc, home: mxtest.New(t, spec.home), far: mxtest.New(t, spec.far), dir: t.TempDir(), log: &syncBuffer{}}
-	w.home.RoomVersion, w.far.RoomVersion = spec.version, spec.version
+	w.home.RoomVersion, w.far.RoomVersion, w.home.Rude = spec.version, spec.version, spec.rude
 	rc.Bridge, rc.Settings = true, map[string]any{}
 	for _, setting := range render.NeededSettings {
 		var value any = setting[1]
@@ -310,7 +311,7 @@ func (w *world) waitForPuppet(room, username string) {
 
 func TestAConversationInARoom(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
-	alice := w.rc.CreateUser("alice")
+	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	room := w.rc.CreateRoom("p", "plans", "alice")
 	w.rc.Say(room, "alice", "said before the bridge")
 	bob := w.far.Register("bob", "Bob Builder")
@@ -354,7 +355,7 @@ func TestAConversationInARoom(t *testing.T) {
 
 func TestADirectMessageFromRocketChat(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
-	alice := w.rc.CreateUser("alice")
+	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	lobby := w.rc.CreateRoom("p", "lobby", "alice")
 	bob := w.far.Register("bob", "Bob Builder")
 	w.must(alice, lobby, "federation", "dm "+bob.ID)
@@ -372,7 +373,7 @@ func TestADirectMessageFromRocketChat(t *testing.T) {
 
 func TestADirectMessageFromMatrix(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	mxRoom := bob.CreateRoom("", true, w.alice())
 	w.hint(mxRoom, w.alice(), bob.ID)
@@ -387,7 +388,7 @@ func TestADirectMessageFromMatrix(t *testing.T) {
 
 func TestARoomFromMatrix(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
-	w.rc.CreateUser("alice")
+	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	mxRoom := bob.CreateRoom("Garden Party", false, w.alice())
 	w.hint(mxRoom, w.alice(), bob.ID)

@@ -1,7 +1,8 @@
 // Package mxtest runs real Matrix homeservers for tests, Dendrite and Synapse, on
 // loopback, on PostgreSQL as in production, with TLS between servers, so that
 // federation is real too. Environment variables name the programs and the
-// database server; `make test` provides all. Nothing is imitated.
+// database server; `make test` provides all. Where they name none, package hermetic
+// stands in for both kinds.
 package mxtest
 
 import (
@@ -28,6 +29,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"appliance/bridge/mxside/mxtest/hermetic"
 )
 
 // The kinds of homeserver.
@@ -35,21 +38,6 @@ const (
 	Dendrite = "dendrite"
 	Synapse  = "synapse"
 )
-
-// Kind is the homeserver that tests of the bridge are to use: what
-// APPLIANCE_TEST_HOMESERVER says, else Dendrite.
-func Kind(tb testing.TB) string {
-	tb.Helper()
-	switch kind := os.Getenv("APPLIANCE_TEST_HOMESERVER"); kind {
-	case "", Dendrite:
-		return Dendrite
-	case Synapse:
-		return Synapse
-	default:
-		tb.Fatalf("APPLIANCE_TEST_HOMESERVER must be %s or %s (it is %q)", Dendrite, Synapse, kind)
-		return ""
-	}
-}
 
 // Server is a homeserver. Its fields are set by New.
 type Server struct {
@@ -59,8 +47,12 @@ type Server struct {
 	// RoomVersion is the version of the rooms that are made on this server; set it
 	// before Start. "" is the server's own default.
 	RoomVersion string
+	// Rude is the seed of a hermetic server that is rude, 0 for a polite one; set it
+	// before Start. Real servers are as they are.
+	Rude uint64
 
 	tb       testing.TB
+	hermetic *hermetic.Server // instead of all that follows
 	software software
 	dir      string
 	database string
@@ -100,6 +92,9 @@ func New(tb testing.TB, kind string) *Server {
 	if kind == Synapse {
 		s.software = synapse{}
 	}
+	if Hermetic() {
+		return s.prepareHermetic()
+	}
 	for _, name := range append(s.software.needs(), "APPLIANCE_TEST_POSTGRES") {
 		if os.Getenv(name) == "" {
 			Skip(tb, name+" is not set; make test sets it and runs this")
@@ -112,13 +107,22 @@ func New(tb testing.TB, kind string) *Server {
 }
 
 // Database is the address of the server's PostgreSQL database.
-func (s *Server) Database() string { return s.database }
+func (s *Server) Database() string {
+	s.tb.Helper()
+	if s.hermetic != nil {
+		Skip(s.tb, "a hermetic homeserver has no database; make test runs this with real ones")
+	}
+	return s.database
+}
 
 // Start writes the configuration, starts the server and waits until it answers.
 // registration is the content of an application service's registration file; ""
 // is none.
 func (s *Server) Start(registration string) *Server {
 	s.tb.Helper()
+	if s.hermetic != nil {
+		return s.startHermetic(registration)
+	}
 	cert, key := certificate(s.tb)
 	s.write("tls.crt", cert)
 	s.write("tls.key", key)
@@ -141,6 +145,12 @@ func (s *Server) Start(registration string) *Server {
 // Launch starts the server again after Kill, with all it had stored.
 func (s *Server) Launch() {
 	s.tb.Helper()
+	if s.hermetic != nil {
+		if err := s.hermetic.Launch(); err != nil {
+			s.tb.Fatal(err)
+		}
+		return
+	}
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.tb.Fatal(err)
@@ -171,6 +181,9 @@ func (s *Server) Launch() {
 
 // Kill ends the server as a power cut would.
 func (s *Server) Kill() {
+	if s.hermetic != nil {
+		s.hermetic.Stop()
+	}
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		<-s.ended
@@ -181,6 +194,9 @@ func (s *Server) Kill() {
 // Connections counts the files and connections that the server has open.
 func (s *Server) Connections() int {
 	s.tb.Helper()
+	if s.hermetic != nil {
+		return s.hermetic.Connections()
+	}
 	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "fd"))
 	if err != nil {
 		s.tb.Fatal(err)

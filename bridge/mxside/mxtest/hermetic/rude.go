@@ -1,0 +1,56 @@
+package hermetic
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// mood decides when a rude server is rude, by seed. A nil mood is polite.
+type mood struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func newMood(seed uint64) *mood {
+	if seed == 0 {
+		return nil
+	}
+	return &mood{r: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // it is to repeat itself
+}
+
+// chance is true in one of n cases.
+func (m *mood) chance(n int) bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.r.IntN(n) == 0
+}
+
+// refuses answers some requests of the application service with 429 and how many
+// milliseconds to wait. (Homeservers exempt application services in general, and not
+// everywhere.)
+func (m *mood) refuses(q *request) (wait int, refused bool) {
+	if !q.service || !m.chance(6) {
+		return 0, false
+	}
+	return 20, true
+}
+
+// hangsUp breaks off some connections after the work is done.
+func (m *mood) hangsUp(q *request) bool {
+	return q.service && q.Method != http.MethodGet && !strings.HasSuffix(q.URL.Path, "/ping") && m.chance(8)
+}
+
+// forgets forgets a transaction of a client now and then, as a Dendrite does that is
+// started again. Only messages: of reactions and redactions the bridge has no other way to
+// find out whether they are there.
+func (m *mood) forgets(q *request) bool {
+	return strings.Contains(q.URL.Path, "/send/m.room.message/") && m.chance(4)
+}
+
+// repeats sends a transaction again that was taken.
+func (m *mood) repeats() bool { return m.chance(3) }

@@ -1,0 +1,36 @@
+package bridge_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// TestEverythingOnARudeHomeserver holds the conversation of TestEverythingOnRudeServers
+// beside homeservers that refuse requests with 429, break off connections after they have
+// done what was asked for, forget which transactions of clients they know, and repeat
+// their own with more in them.
+func TestEverythingOnARudeHomeserver(t *testing.T) {
+	if !mxtest.Hermetic() {
+		mxtest.Skip(t, "real homeservers are as they are; go test without APPLIANCE_DENDRITE runs this")
+	}
+	first, n := seeds(t)
+	for seed := first; seed < first+n; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			kind := mxtest.Kind(t)
+			w := worldSpec{namespace: "native", home: kind, far: mxtest.Dendrite, version: roomVersion(t, kind), rude: seed}.start(t, &rctest.Server{Polite: true})
+			s := &stage{world: w}
+			s.room, s.mxRoom, s.bob = w.bridged()
+			for _, m := range w.rc.Members(s.room) {
+				if strings.HasPrefix(m, "bob_") {
+					s.puppet = m
+				}
+			}
+			s.everything()
+		})
+	}
+}
