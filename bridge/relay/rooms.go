@@ -243,6 +243,8 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 	switch {
 	case r.Names.Owns(inv.Inviter):
 		return nil // our own doing: who invites also lets the ghost join
+	case item.Attempts == 0 && r.alreadyIn(ctx, inv):
+		return nil // a hint and the homeserver told of the same invitation
 	case !r.allowed(inv.Inviter):
 		return r.decline(ctx, item, inv, notAllowed)
 	case !r.admitInvitation(item, inv):
@@ -277,6 +279,16 @@ func (r *Relay) acceptInvitation(ctx context.Context, item queue.Item) error {
 		return outcome(item, err, "Rocket.Chat refused it")
 	}
 	return outcome(item, r.lookForEncryption(ctx, inv), "")
+}
+
+// alreadyIn reports whether a ghost has accepted an invitation to a room that is a
+// portal. What it may be told once more is no new invitation.
+func (r *Relay) alreadyIn(ctx context.Context, inv Invitation) bool {
+	if _, in := r.joined.Load(string(inv.Room) + " " + string(inv.Ghost)); !in {
+		return false
+	}
+	_, ok, err := r.Store.PortalByMX(ctx, inv.Room)
+	return ok && err == nil
 }
 
 // mayLetIn reports whether the operator lets the person who invites bring people of
