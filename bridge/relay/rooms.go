@@ -323,6 +323,11 @@ func (r *Relay) lookForEncryption(ctx context.Context, inv Invitation) error {
 // enter brings a user into the Rocket.Chat side of a room whose ghost has just
 // joined.
 func (r *Relay) enter(ctx context.Context, inv Invitation, who RCPerson) error {
+	return r.alone("begin "+string(inv.Room), func() error { return r.enterAlone(ctx, inv, who) })
+}
+
+// enterAlone is enter while no other portal begins in the room or moves there.
+func (r *Relay) enterAlone(ctx context.Context, inv Invitation, who RCPerson) error {
 	p, ok, err := r.Store.PortalByMX(ctx, inv.Room)
 	if err != nil {
 		return err

@@ -209,6 +209,11 @@ func (r *Relay) follow(ctx context.Context, p Portal, by ids.MXUser, next ids.MX
 	if next == "" || next == p.MXRoom {
 		return nil
 	}
+	return r.alone("begin "+string(next), func() error { return r.followAlone(ctx, p, by, next) })
+}
+
+// followAlone is follow while no other portal begins in the next room.
+func (r *Relay) followAlone(ctx context.Context, p Portal, by ids.MXUser, next ids.MXRoom) error {
 	if _, used, err := r.Store.PortalByMX(ctx, next); err != nil || used {
 		return err
 	}
