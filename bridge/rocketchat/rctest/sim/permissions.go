@@ -165,7 +165,7 @@ func permissionsUpdate(c *call) (any, error) {
 func rolesList(c *call) (any, error) {
 	var l []Doc
 	for _, id := range sortedKeys(roleNames) {
-		l = append(l, Doc{"_id": id, "name": id, "scope": roleNames[id], "protected": true, "description": "", "mandatory2fa": false, "_updatedAt": c.e.started})
+		l = append(l, c.e.role(id))
 	}
 	return Doc{"roles": l}, nil
 }
@@ -198,5 +198,10 @@ func (c *call) changeRole(change func([]string, string) []string) (any, error) {
 		c.e.update(users, u, Doc{"roles": change(u.strs("roles"), role)})
 	}
 	c.e.emit("stream-notify-logged", "roles-change", "", Doc{"type": "changed", "_id": role, "u": u.only("_id", "username")})
-	return Doc{"role": Doc{"_id": role, "name": role, "scope": roleNames[role]}}, nil
+	return Doc{"role": c.e.role(role)}, nil
+}
+
+// role is a role of the workspace as roles.list shows it.
+func (e *Engine) role(id string) Doc {
+	return Doc{"_id": id, "name": id, "scope": roleNames[id], "protected": true, "description": "", "mandatory2fa": false, "_updatedAt": e.started}
 }
