@@ -46,7 +46,7 @@ func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	invite := func(room, user string) {
 		bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/invite", map[string]any{"user_id": user}, nil)
 	}
-	// Two servers that take somebody in at the same moment can lose one of them.
+	// Two servers that accept a join at the same moment can lose one of them.
 	in := func(room string, users ...string) {
 		for _, user := range users {
 			mxtest.WaitFor(t, user+" to join on Matrix", func() bool { return bob.Members(room)[user] == "join" })

@@ -6,7 +6,7 @@ import "encoding/json"
 // (Client-Server API, "Voice over IP"), and of a room (MSC3401, MSC4143).
 var CallTypes = []string{"m.call.invite", "m.call.member", "org.matrix.msc3401.call.member"}
 
-// BeginsCall reports whether an event of one of these types is of somebody who
+// BeginsCall reports whether an event of one of these types is of a user who
 // begins a call or joins one; those who leave send one too, with nothing in it.
 func BeginsCall(payload []byte) bool {
 	var raw object

@@ -98,7 +98,7 @@ func (s *Side) dueGaps() map[ids.MXRoom]time.Time {
 // in rooms of version 11 and later: it looks for the event that is taken back at the
 // place where earlier versions had it, and shows the redaction to nobody. But it does
 // know it, and where the next event of the room follows, Dendrite finds that it lacks
-// something between, and fetches it from the other servers for somebody who reads at
+// something between, and fetches it from the other servers for a user who reads at
 // the beginning of the room. So an event that no client shows makes that next one.
 func (s *Side) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
 	p, ok, err := s.Store.PortalByMX(ctx, room)

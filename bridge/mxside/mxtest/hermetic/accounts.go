@@ -197,7 +197,7 @@ func (s *Server) profile(q *request) (any, error) {
 	return out, nil
 }
 
-// asks asks the application service to make a user that somebody looks for: GET
+// asks tells the application service to create a user that is looked up: GET
 // /_matrix/app/v1/users/{user}.
 func (s *Server) asks(ctx context.Context, id string) bool {
 	s.u.mu.Lock()

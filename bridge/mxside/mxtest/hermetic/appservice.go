@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// service is the application service of a server, and what waits for it. It is guarded
+// service is the application service of a server, and its pending events. It is guarded
 // by the universe's lock, but for what never changes.
 type service struct {
 	s                                 *Server
@@ -32,7 +32,7 @@ type service struct {
 	down     bool          // a transaction with a number was not taken
 	failures int
 	wake     chan struct{} // there is something in queue
-	force    chan struct{} // somebody asks to try again at once
+	force    chan struct{} // asks for a retry at once
 }
 
 // waiting is an event, or one that homeservers do not store.
@@ -198,7 +198,7 @@ func (v *service) pause(ctx context.Context, failures int) bool {
 	return true
 }
 
-// sendGrowing sends as Dendrite does: what waits, under one ID until it is taken.
+// sendGrowing sends as Dendrite does: all pending events, under one ID until it is accepted.
 func (v *service) sendGrowing(ctx context.Context, r *running) {
 	id, again := "", false
 	for failures := 0; ; {
@@ -266,7 +266,7 @@ func (v *service) sendNumbered(ctx context.Context, r *running) {
 	}
 }
 
-// next makes a transaction of what waits, nil if nothing does.
+// next makes a transaction of the pending events, nil if there are none.
 func (v *service) next() (fresh *transaction, down bool) {
 	v.s.u.mu.Lock()
 	defer v.s.u.mu.Unlock()
