@@ -9,20 +9,21 @@ import (
 	"appliance/bridge/store"
 )
 
-// backlog collects what waits when it is asked, so that the figure is the
-// database's and not a count of our own.
+// backlog counts the items in the database whenever it is asked.
 type backlog struct{ store *store.Store }
 
 var (
-	waitingDesc = prometheus.NewDesc("appliance_bridge_items_waiting", "Items that wait to be delivered.", nil, nil)
-	buriedDesc  = prometheus.NewDesc("appliance_bridge_items_buried", "Items that were given up and kept for the operator.", nil, nil)
+	waitingDesc = prometheus.NewDesc("appliance_bridge_items_waiting", "Items that wait for delivery.", nil, nil)
+	deadDesc    = prometheus.NewDesc("appliance_bridge_dead_letters", "Items that were given up and kept for the operator.", nil, nil)
+	oldDeadDesc = prometheus.NewDesc("appliance_bridge_items_buried", "The same as appliance_bridge_dead_letters, which replaces it.", nil, nil)
 	oldestDesc  = prometheus.NewDesc("appliance_bridge_oldest_item_age_seconds", "Age of the oldest waiting item.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (backlog) Describe(ch chan<- *prometheus.Desc) {
 	ch <- waitingDesc
-	ch <- buriedDesc
+	ch <- deadDesc
+	ch <- oldDeadDesc
 	ch <- oldestDesc
 }
 
@@ -40,6 +41,7 @@ func (b backlog) Collect(ch chan<- prometheus.Metric) {
 		age = time.Since(now.Oldest).Seconds()
 	}
 	ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(now.Waiting))
-	ch <- prometheus.MustNewConstMetric(buriedDesc, prometheus.GaugeValue, float64(now.Buried))
+	ch <- prometheus.MustNewConstMetric(deadDesc, prometheus.GaugeValue, float64(now.Dead))
+	ch <- prometheus.MustNewConstMetric(oldDeadDesc, prometheus.GaugeValue, float64(now.Dead))
 	ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age)
 }

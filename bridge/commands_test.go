@@ -191,7 +191,7 @@ func TestFeaturePermissions(t *testing.T) {
 	}
 	s.rc.Say(s.room, "alice", "still here")
 	s.findText("still here")
-	mxtest.WaitFor(t, "both to be dealt with", func() bool { return strings.Count(s.log.String(), "level=ERROR msg=buried") >= 2 })
+	mxtest.WaitFor(t, "both to be dealt with", func() bool { return strings.Count(s.log.String(), "level=ERROR msg=\"gave up\"") >= 2 })
 	notices := 0
 	for _, e := range s.bob.Events(s.mxRoom) {
 		if c, _ := e["content"].(map[string]any); c["msgtype"] == "m.notice" {
@@ -217,7 +217,7 @@ func TestFeatureFloodLimits(t *testing.T) {
 	s.find("the word to bob", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "too many messages")
 	})
-	mxtest.WaitFor(t, "the rest to be kept back", func() bool { return strings.Count(s.log.String(), "level=ERROR msg=buried") >= 2 })
+	mxtest.WaitFor(t, "the rest to be kept back", func() bool { return strings.Count(s.log.String(), "level=ERROR msg=\"gave up\"") >= 2 })
 	if n := len(only(s.saidInRC(s.room), "bob_")); n < 5 || n > 10 { // ten when a minute ends in between
 		t.Errorf("%d messages crossed", n)
 	}

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"image/color"
 	"io"
@@ -9,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"appliance/bridge"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
@@ -486,24 +489,84 @@ func TestFeatureDiscussions(t *testing.T) {
 	}
 }
 
-func TestFeatureBuriedItems(t *testing.T) {
+// asked is the answer of the bridge to its operator.
+func (w *world) asked(method, path, body string) string {
+	w.t.Helper()
+	res := w.operator(method, path, body)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		w.t.Errorf("%s %s: %d %s, %v", method, path, res.StatusCode, text, err)
+	}
+	return string(text)
+}
+
+func TestFeatureDeadLetters(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.api("alice", "rooms.muteUser", map[string]any{"roomId": s.room, "username": s.puppet})
 	s.bob.Send(s.mxRoom, "too late?")
+	dropped := s.bob.Send(s.mxRoom, "never mind")
 	s.find("a word to bob", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat")
 	})
-	res := s.operator(http.MethodGet, "/buried", "")
-	list, _ := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	if !strings.Contains(string(list), "muted") || strings.Contains(string(list), "too late?") {
-		t.Errorf("buried: %s", list)
+	var list []struct{ ID, Cause string }
+	mxtest.WaitFor(t, "two dead letters", func() bool {
+		text := s.asked(http.MethodGet, "/queue/dead", "")
+		if strings.Contains(text, "too late?") {
+			t.Fatalf("the list says what was said: %s", text)
+		}
+		return json.Unmarshal([]byte(text), &list) == nil && len(list) == 2
+	})
+	if !strings.Contains(list[0].Cause, "muted") || list[1].ID != dropped {
+		t.Errorf("dead letters: %+v", list)
+	}
+	if old := s.asked(http.MethodGet, "/buried", ""); !strings.Contains(old, `"buried":"2`) || !strings.Contains(old, list[0].ID) {
+		t.Errorf("under the old name: %s", old)
+	}
+	if got := s.asked(http.MethodPost, "/queue/dead/drop", fmt.Sprintf(`{"ids":[%q,"$other"]}`, dropped)); got != fmt.Sprintf(`{"dropped":[%q],"unknown":["$other"]}`, dropped)+"\n" {
+		t.Errorf("dropped: %s", got)
 	}
 	s.api("alice", "rooms.unmuteUser", map[string]any{"roomId": s.room, "username": s.puppet})
-	res = s.operator(http.MethodPost, "/buried/retry", "{}")
+	res := s.operator(http.MethodPost, "/queue/dead/retry", "{}")
 	_ = res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a retry of neither some nor all: %d", res.StatusCode)
+	}
+	if got := s.asked(http.MethodPost, "/queue/dead/retry", `{"all":true}`); !strings.Contains(got, list[0].ID) {
+		t.Errorf("retried: %s", got)
+	}
 	s.messageText("too late?")
+	if got := s.asked(http.MethodGet, "/queue/dead", ""); got != "[]\n" {
+		t.Errorf("left: %s", got)
+	}
+	if slices.ContainsFunc(s.saidInRC(s.room), func(m string) bool { return strings.HasSuffix(m, "never mind") }) {
+		t.Error("what was dropped was said")
+	}
+}
+
+// While federation is off the operator sees which lanes wait, since when and how often
+// they were tried.
+func TestTheOperatorSeesWhatEachLaneWaitsFor(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.configure("enabled: false\n")
+	began := time.Now().Add(-time.Minute)
+	first := s.bob.Send(s.mxRoom, "one")
+	s.bob.Send(s.mxRoom, "two")
+	var q bridge.Lanes
+	mxtest.WaitFor(t, "two items that wait", func() bool {
+		return json.Unmarshal([]byte(s.asked(http.MethodGet, "/queue", "")), &q) == nil && q.Waiting == 2
+	})
+	if len(q.Lanes) != 1 || q.Lanes[0].Lane != "mx:"+s.mxRoom || q.Lanes[0].Waiting != 2 || q.Lanes[0].First != first || q.Lanes[0].Oldest.Before(began) {
+		t.Errorf("lanes: %+v", q)
+	}
+	s.configure("enabled: true\n")
+	s.messageText("two")
+	mxtest.WaitFor(t, "nothing to wait", func() bool {
+		var q bridge.Lanes
+		return json.Unmarshal([]byte(s.asked(http.MethodGet, "/queue", "")), &q) == nil && len(q.Lanes) == 0 && q.Waiting == 0
+	})
 }
 
 func TestFeatureRoomMentionsAndLimits(t *testing.T) {

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 
 // routes returns everything the bridge serves. The web server passes on the
 // slash-command endpoints and the hint only; health and metrics are for the inside,
-// status and what was given up for the operator.
+// status and the queue for the operator.
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.mx.Routes(mux)
@@ -24,8 +23,12 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /status", s.operator(s.status))
-	mux.HandleFunc("GET /buried", s.operator(s.buried))
-	mux.HandleFunc("POST /buried/retry", s.operator(s.retryBuried))
+	mux.HandleFunc("GET /queue", s.operator(s.lanes))
+	mux.HandleFunc("GET /queue/dead", s.operator(s.deadLetters))
+	mux.HandleFunc("POST /queue/dead/retry", s.operator(s.retryDead))
+	mux.HandleFunc("POST /queue/dead/drop", s.operator(s.dropDead))
+	mux.HandleFunc("GET /buried", s.operator(s.deadLettersOfOld)) // the old names
+	mux.HandleFunc("POST /buried/retry", s.operator(s.retryDeadOfOld))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
 }
@@ -49,7 +52,8 @@ type Status struct {
 	RocketChat bool      `json:"rocketchat_connected"`
 	Matrix     bool      `json:"matrix_connected"`
 	Waiting    int64     `json:"waiting"`
-	Buried     int64     `json:"buried"`
+	Dead       int64     `json:"dead_letters"`
+	OldDead    int64     `json:"buried"` // what Dead was called in earlier releases
 	Oldest     time.Time `json:"oldest_waiting,omitzero"`
 	// DoubtfulPuppets are Matrix users whose account in Rocket.Chat was not created
 	// by the bridge.
@@ -71,19 +75,18 @@ func (s *service) ready(w http.ResponseWriter, _ *http.Request) {
 func (s *service) status(w http.ResponseWriter, r *http.Request) {
 	b, err := s.store.Backlog(r.Context())
 	if err != nil {
-		http.Error(w, "the database does not answer", http.StatusInternalServerError)
+		noDatabase(w)
 		return
 	}
 	st := Status{
 		Version: s.Version, Enabled: s.current.Load().Enabled, RocketChat: s.rc.Connected(), Matrix: s.mx.Connected(),
-		Waiting: b.Waiting, Buried: b.Buried, Oldest: b.Oldest,
+		Waiting: b.Waiting, Dead: b.Dead, OldDead: b.Dead, Oldest: b.Oldest,
 		DoubtfulPuppets: s.relay.DoubtfulPuppets(), RocketChatVersion: s.rc.Version(), RocketChatProblem: s.rc.Problem(),
 	}
 	if why := s.refused.Load(); why != nil {
 		st.ConfigError = *why
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(st)
+	answerJSON(w, st)
 }
 
 // metrics are what GET /metrics shows.

@@ -45,15 +45,18 @@ func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, method := range map[string]string{"/status": http.MethodGet, "/buried": http.MethodGet, "/buried/retry": http.MethodPost} {
+	for path, method := range map[string]string{
+		"/status": http.MethodGet, "/queue": http.MethodGet, "/queue/dead": http.MethodGet, "/queue/dead/retry": http.MethodPost, "/queue/dead/drop": http.MethodPost,
+		"/buried": http.MethodGet, "/buried/retry": http.MethodPost,
+	} {
 		for _, authorization := range []string{"", "Bearer ", "Bearer guessed", "Bearer " + strings.TrimSpace(string(hs))} {
-			res := w.knock(method, path, "{}", authorization)
+			res := w.knock(method, path, `{"all":true}`, authorization)
 			_ = res.Body.Close()
 			if res.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%s %s with %q: %d", method, path, authorization, res.StatusCode)
 			}
 		}
-		res := w.operator(method, path, "{}")
+		res := w.operator(method, path, `{"all":true}`)
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("%s %s of the operator: %d", method, path, res.StatusCode)

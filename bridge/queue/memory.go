@@ -10,11 +10,11 @@ import (
 // Memory is a Backend that forgets everything with the process. It is the
 // reference for the databases and serves tests; nothing is kept on disk.
 type Memory struct {
-	mu     sync.Mutex
-	seen   map[string]bool
-	lanes  map[string]*memoryLane
-	buried []Item
-	links  []Receipt
+	mu    sync.Mutex
+	seen  map[string]bool
+	lanes map[string]*memoryLane
+	dead  []Item
+	links []Receipt
 }
 
 type memoryLane struct {
@@ -116,20 +116,20 @@ func (m *Memory) Retry(_ context.Context, it Item, at time.Time, failed bool, _ 
 	return nil
 }
 
-// Bury implements Backend.
-func (m *Memory) Bury(_ context.Context, it Item, _ error) error {
+// GiveUp implements Backend.
+func (m *Memory) GiveUp(_ context.Context, it Item, _ error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drop(it)
-	m.buried = append(m.buried, it)
+	m.dead = append(m.dead, it)
 	return nil
 }
 
-// Buried lists what was buried, oldest first.
-func (m *Memory) Buried(context.Context) ([]Item, error) {
+// DeadItems lists the dead letters, oldest first.
+func (m *Memory) DeadItems(context.Context) ([]Item, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.buried), nil
+	return slices.Clone(m.dead), nil
 }
 
 // Receipts lists what Done was given.

@@ -93,12 +93,12 @@ type Backend interface {
 	// Retry frees the lane, whose turn comes again at the given time. failed
 	// says whether the attempt counts.
 	Retry(ctx context.Context, item Item, at time.Time, failed bool, cause error) error
-	// Bury takes the item out of the lane for good, but keeps it and its cause
+	// GiveUp makes the item a dead letter: it leaves the lane, is kept with its cause
 	// for the operator, and frees the lane.
-	Bury(ctx context.Context, item Item, cause error) error
+	GiveUp(ctx context.Context, item Item, cause error) error
 }
 
-// Permanent marks err as one that no retry will mend. The item is buried and
+// Permanent marks err as one that no retry helps. The item becomes a dead letter and
 // the sender is told the sentence, which therefore names nothing internal.
 func Permanent(sentence string, err error) error {
 	return &permanent{error: err, sentence: sentence}
@@ -111,7 +111,7 @@ type permanent struct {
 
 func (p *permanent) Unwrap() error { return p.error }
 
-// Sentence returns what the sender of a buried item should be told.
+// Sentence returns what the sender of a dead letter should be told.
 func Sentence(err error) string {
 	if p, ok := errors.AsType[*permanent](err); ok {
 		return p.sentence
@@ -144,8 +144,8 @@ type Worker struct {
 	// Deliver sends one item. Its error decides what happens to the item: nil,
 	// Permanent, Later, or anything else for a retry with backoff.
 	Deliver func(context.Context, Item) ([]Receipt, error)
-	// Buried is called after an item was buried; nil is allowed.
-	Buried func(context.Context, Item, error)
+	// GaveUp is called after an item became a dead letter; nil is allowed.
+	GaveUp func(context.Context, Item, error)
 	// Paused is asked before each claim; nil means never.
 	Paused func() bool
 	// Class is what lanes are served.
@@ -311,15 +311,15 @@ func (w *Worker) hold(ctx context.Context, item Item) (done func()) {
 	}
 }
 
-// tell calls Buried, whose failure is no failure of the queue.
+// tell calls GaveUp, whose failure is no failure of the queue.
 func (w *Worker) tell(ctx context.Context, item Item, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.Log.Error("telling the sender panicked", "item", item.ID, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 		}
 	}()
-	if w.Buried != nil {
-		w.Buried(ctx, item, err)
+	if w.GaveUp != nil {
+		w.GaveUp(ctx, item, err)
 	}
 }
 
@@ -340,10 +340,10 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 		return w.Backend.Retry(ctx, item, time.Now().Add(l.after), false, err)
 	}
 	if _, ok := errors.AsType[*permanent](err); ok || item.Failures+1 >= maxFailures {
-		if err := w.Backend.Bury(ctx, item, err); err != nil {
+		if err := w.Backend.GiveUp(ctx, item, err); err != nil {
 			return err
 		}
-		w.Log.Error("buried", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "err", err)
+		w.Log.Error("gave up", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "err", err)
 		w.tell(ctx, item, err)
 		return nil
 	}

@@ -66,7 +66,7 @@ func TestPuttingOffDoesNotUseUpFailures(t *testing.T) {
 	})
 }
 
-func TestPermanentIsBuriedAtOnceAndTheLaneGoesOn(t *testing.T) {
+func TestPermanentBecomesADeadLetterAtOnceAndTheLaneGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &queue.Memory{}
 		put(t, b, "m1", "m2")
@@ -79,7 +79,7 @@ func TestPermanentIsBuriedAtOnceAndTheLaneGoesOn(t *testing.T) {
 				}
 				return nil, nil
 			},
-			Buried: func(_ context.Context, it queue.Item, err error) {
+			GaveUp: func(_ context.Context, it queue.Item, err error) {
 				if !errors.Is(err, cause) {
 					t.Errorf("cause = %v", err)
 				}
@@ -99,7 +99,7 @@ func TestPermanentIsBuriedAtOnceAndTheLaneGoesOn(t *testing.T) {
 	})
 }
 
-func TestAnItemThatAlwaysFailsIsBuriedInTheEnd(t *testing.T) {
+func TestAnItemThatAlwaysFailsBecomesADeadLetterInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &queue.Memory{}
 		put(t, b, "m1")
@@ -110,8 +110,8 @@ func TestAnItemThatAlwaysFailsIsBuriedInTheEnd(t *testing.T) {
 		})
 		time.Sleep(7 * 24 * time.Hour)
 		stop()
-		if buried, _ := b.Buried(t.Context()); len(buried) != 1 {
-			t.Errorf("not buried after %d tries in %v", tries, time.Since(start))
+		if dead, _ := b.DeadItems(t.Context()); len(dead) != 1 {
+			t.Errorf("not given up after %d tries in %v", tries, time.Since(start))
 		}
 	})
 }
@@ -174,7 +174,7 @@ func TestADeliveryThatPanicsIsGivenUpAndTheNextGoesOn(t *testing.T) {
 				}
 				return []queue.Receipt{{RCMessage: it.ID}}, nil
 			},
-			Buried: func(_ context.Context, it queue.Item, err error) {
+			GaveUp: func(_ context.Context, it queue.Item, err error) {
 				told = append(told, it.ID+": "+queue.Sentence(err))
 				panic("here too")
 			}}
@@ -186,7 +186,7 @@ func TestADeliveryThatPanicsIsGivenUpAndTheNextGoesOn(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if dead, _ := b.Buried(t.Context()); len(dead) != 1 || dead[0].ID != "m1" {
+		if dead, _ := b.DeadItems(t.Context()); len(dead) != 1 || dead[0].ID != "m1" {
 			t.Errorf("dead letters: %v", dead)
 		}
 		if got := b.Receipts(); len(got) != 1 || got[0].RCMessage != "m2" {

@@ -218,7 +218,7 @@ func (r *Relay) init() {
 			w.Backend = r.Store
 			w.Class = class
 			w.Deliver = r.Deliver
-			w.Buried = r.tellSender
+			w.GaveUp = r.tellSender
 			w.Paused = func() bool { return !r.Live().Enabled }
 			w.Log = r.Log
 		}

@@ -358,10 +358,10 @@ func TestWhoIsDeniedIsToldOnce(t *testing.T) {
 		b.says(relay.KindMXMessage, text("let me in"))
 	}
 	b.run()
-	until(t, "all to be buried", func() []string {
+	until(t, "all to be given up", func() []string {
 		n, err := b.Store.(*store.Store).Backlog(t.Context())
 		b.must(err)
-		return []string{fmt.Sprint(n.Buried)}
+		return []string{fmt.Sprint(n.Dead)}
 	}, func(got []string) bool { return got[0] == "5" })
 	if n := len(b.mx.log()); n != 1 {
 		t.Errorf("bob was told %d times: %q", n, b.mx.log())

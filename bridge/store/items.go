@@ -56,7 +56,7 @@ const (
 		ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`
 	deleteItem = `DELETE FROM items WHERE id = $1`
 	putDone    = `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`
-	buryItem   = `UPDATE items SET buried = $1, cause = $2, attempts = $3 WHERE id = $4`
+	giveUpItem = `UPDATE items SET buried = $1, cause = $2, attempts = $3 WHERE id = $4`
 	retryItem  = `UPDATE items SET failures = failures + $1, cause = $2, attempts = $3 WHERE id = $4`
 	putOffLane = `INSERT INTO lanes (lane, waiting, due, held) VALUES ($1, 0, $2, 0) ON CONFLICT (lane) DO UPDATE SET due = excluded.due`
 	freeLane   = `DELETE FROM lanes WHERE lane = $1`
@@ -165,11 +165,11 @@ func (s *Store) awaitLinks(id string) {
 	})
 }
 
-// Bury implements queue.Backend.
-func (s *Store) Bury(ctx context.Context, it queue.Item, cause error) error {
+// GiveUp implements queue.Backend.
+func (s *Store) GiveUp(ctx context.Context, it queue.Item, cause error) error {
 	seq, attempts, putOff := s.head(it)
 	return s.write(ctx, func(b *batch) error {
-		if _, err := b.exec(buryItem, time.Now().UnixMilli(), cause.Error(), attempts, it.ID); err != nil {
+		if _, err := b.exec(giveUpItem, time.Now().UnixMilli(), cause.Error(), attempts, it.ID); err != nil {
 			return err
 		}
 		return b.free(it.Lane, putOff)
@@ -210,8 +210,8 @@ func (s *Store) Retry(ctx context.Context, it queue.Item, at time.Time, failed b
 	})
 }
 
-// Buried lists what was buried, oldest first.
-func (s *Store) Buried(ctx context.Context) ([]queue.Item, error) {
+// DeadItems lists the dead letters, oldest first.
+func (s *Store) DeadItems(ctx context.Context) ([]queue.Item, error) {
 	rows, err := s.query(ctx, `SELECT id, lane, kind, payload, accepted, attempts, failures FROM items WHERE buried > 0 ORDER BY seq`)
 	if err != nil {
 		return nil, err
@@ -230,13 +230,13 @@ func (s *Store) Buried(ctx context.Context) ([]queue.Item, error) {
 	return out, rows.Err()
 }
 
-// Backlog is how much waits.
+// Backlog is how many items wait, and how many were given up.
 type Backlog struct {
-	Waiting, Buried int64
-	Oldest          time.Time // acceptance of the oldest waiting item; zero when none waits
+	Waiting, Dead int64
+	Oldest        time.Time // acceptance of the oldest waiting item; zero when none waits
 }
 
-// Backlog counts what waits and what was buried.
+// Backlog counts the items that wait and the dead letters.
 func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
@@ -247,7 +247,7 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	s.mu.Unlock()
 	err := s.queryRow(ctx, `SELECT
 		(SELECT COUNT(*) FROM items WHERE buried > 0),
-		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Buried, &oldest)
+		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Dead, &oldest)
 	if oldest.Valid {
 		b.Oldest = time.UnixMilli(oldest.Int64).UTC()
 	}

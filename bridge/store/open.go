@@ -1,7 +1,7 @@
 // Package store keeps what the bridge must not forget, in SQLite or PostgreSQL:
 // items, links, portals, ghosts, puppets and cursors. There are three
 // transactions that carry the promises of the product: Accept (items and
-// cursors in), Done (links in, item out) and Bury. It holds no policy: what is
+// cursors in), Done (links in, item out) and GiveUp. It holds no policy: what is
 // tried when is decided in package queue, what it means in package relay.
 //
 // One process at a time may open a database; a second one is refused.
@@ -179,7 +179,7 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 		SELECT seq FROM (SELECT seq, ROW_NUMBER() OVER (PARTITION BY lane ORDER BY seq) AS place FROM items WHERE buried = 0) AS waiting WHERE place <= 2)`); err != nil {
 		return fmt.Errorf("mark unfinished items: %w", err)
 	}
-	if err := s.prepareAll(ctx, insertItem, putCursor, putLink, deleteItem, putDone, buryItem, retryItem, putOffLane, freeLane); err != nil {
+	if err := s.prepareAll(ctx, insertItem, putCursor, putLink, deleteItem, putDone, giveUpItem, retryItem, putOffLane, freeLane); err != nil {
 		return fmt.Errorf("prepare the database: %w", err)
 	}
 	if err := s.load(ctx); err != nil {

@@ -151,7 +151,7 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 		if !a || !b || c || errors.Join(err1, err2, err3) != nil {
 			t.Errorf("linked %v %v %v, %v", a, b, c, errors.Join(err1, err2, err3))
 		}
-		if back, err := s.Backlog(ctx); err != nil || back.Waiting != 0 || back.Buried != 0 || !back.Oldest.IsZero() {
+		if back, err := s.Backlog(ctx); err != nil || back.Waiting != 0 || back.Dead != 0 || !back.Oldest.IsZero() {
 			t.Errorf("backlog %+v, %v", back, err)
 		}
 	})
@@ -308,6 +308,61 @@ func TestTheFileWithTokensIsPrivate(t *testing.T) {
 	}
 }
 
+// What the operator drops does not come back, not even when a side is read again.
+func TestADroppedDeadLetterDoesNotComeBack(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		it := queue.Item{ID: "a", Lane: "lane", Kind: "k"}
+		if _, err := s.Add(ctx, time.Now(), it); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Drop(ctx, "a"); !errors.Is(err, store.ErrNotDead) {
+			t.Errorf("an item that waits was dropped: %v", err)
+		}
+		claimed, _, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
+		if err := errors.Join(err, s.GiveUp(ctx, claimed, errors.New("no such room")), s.Drop(ctx, "a")); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.Add(ctx, time.Now(), it); n != 0 || err != nil {
+			t.Errorf("it came back: %d, %v", n, err)
+		}
+		if err := s.Drop(ctx, "a"); !errors.Is(err, store.ErrNotDead) {
+			t.Errorf("a second time: %v", err)
+		}
+	})
+}
+
+func TestTheOperatorSeesWhichLanesWaitAndWhy(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		now := time.Now()
+		for i, it := range []queue.Item{{ID: "a1", Lane: "a", Kind: "k"}, {ID: "b1", Lane: "b"}, {ID: "a2", Lane: "a"}} {
+			if _, err := s.Add(ctx, now.Add(time.Duration(i)*time.Second), it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		it, _, err := s.Claim(ctx, queue.Messages, now, time.Minute)
+		if err != nil || it.ID != "a1" {
+			t.Fatalf("claimed %q, %v", it.ID, err)
+		}
+		due := now.Add(time.Hour)
+		if err := s.Retry(ctx, it, due, true, errors.New("502")); err != nil {
+			t.Fatal(err)
+		}
+		lanes, err := s.Lanes(ctx, 10)
+		if err != nil || len(lanes) != 2 {
+			t.Fatalf("lanes %+v, %v", lanes, err)
+		}
+		a := lanes[0]
+		if a.Lane != "a" || a.Waiting != 2 || a.First != "a1" || a.Kind != "k" || a.Failures != 1 || a.Cause != "502" || a.Due.UnixMilli() != due.UnixMilli() || a.Oldest.UnixMilli() != now.UnixMilli() {
+			t.Errorf("lane %+v", a)
+		}
+		if lanes[1].Lane != "b" || !lanes[1].Due.IsZero() {
+			t.Errorf("lane %+v", lanes[1])
+		}
+	})
+}
+
 func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -323,14 +378,14 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 		}
 		it, _, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
 		check(err)
-		check(s.Bury(ctx, it, errors.New("no such room")))
-		list, err := s.GivenUp(ctx, 10)
+		check(s.GiveUp(ctx, it, errors.New("no such room")))
+		list, err := s.DeadLetters(ctx, 10)
 		check(err)
-		if len(list) != 1 || list[0].ID != "a" || list[0].Cause != "no such room" || list[0].Attempts != 1 || list[0].Buried.IsZero() {
+		if len(list) != 1 || list[0].ID != "a" || list[0].Cause != "no such room" || list[0].Attempts != 1 || list[0].GaveUp.IsZero() {
 			t.Fatalf("given up: %+v", list)
 		}
-		check(s.Unbury(ctx, "a"))
-		if err := s.Unbury(ctx, "a"); !errors.Is(err, store.ErrNotBuried) {
+		check(s.Revive(ctx, "a"))
+		if err := s.Revive(ctx, "a"); !errors.Is(err, store.ErrNotDead) {
 			t.Errorf("a second time: %v", err)
 		}
 		for _, want := range []string{"b", "a"} { // behind what waited

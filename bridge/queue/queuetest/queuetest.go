@@ -17,8 +17,8 @@ import (
 // Backend is what the suite needs besides queue.Backend, to look behind it.
 type Backend interface {
 	queue.Backend
-	// Buried lists what was buried, oldest first.
-	Buried(ctx context.Context) ([]queue.Item, error)
+	// DeadItems lists the dead letters, oldest first.
+	DeadItems(ctx context.Context) ([]queue.Item, error)
 }
 
 var epoch = time.UnixMilli(1_700_000_000_000).UTC()
@@ -37,7 +37,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Backend, reopen func(t *testing.
 		{"AClassIsClaimedByItself", suite.classes},
 		{"AnIDIsAcceptedOnce", suite.once},
 		{"AnIDIsAcceptedOnceEvenAfterDelivery", suite.onceForEver},
-		{"ABurialFreesTheLaneAndIsKept", suite.bury},
+		{"ADeadLetterFreesTheLaneAndIsKept", suite.deadLetter},
 		{"ARetryBlocksItsLaneUntilItsTime", suite.retry},
 		{"AttemptsAndFailuresAreCountedApart", suite.counts},
 		{"ALeaseThatEndedIsClaimedAgain", suite.lease},
@@ -176,21 +176,21 @@ func (s suite) onceForEver(t *testing.T) {
 	add(t, b, item("a", 1))
 	must(t, b.Done(t.Context(), mustClaim(t, b, 0, "a-1"), []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, nil))
 	add(t, b, item("b", 1))
-	must(t, b.Bury(t.Context(), mustClaim(t, b, 0, "b-1"), errors.New("no")))
+	must(t, b.GiveUp(t.Context(), mustClaim(t, b, 0, "b-1"), errors.New("no")))
 	if n, err := b.Add(t.Context(), epoch, item("a", 1), item("b", 1)); err != nil || n != 0 {
 		t.Fatalf("Add = %d, %v", n, err)
 	}
 	mustNotClaim(t, b, time.Hour)
 }
 
-func (s suite) bury(t *testing.T) {
+func (s suite) deadLetter(t *testing.T) {
 	b := s.fresh(t)
 	add(t, b, item("a", 1), item("a", 2))
-	must(t, b.Bury(t.Context(), mustClaim(t, b, 0, "a-1"), errors.New("too large")))
+	must(t, b.GiveUp(t.Context(), mustClaim(t, b, 0, "a-1"), errors.New("too large")))
 	mustClaim(t, b, 0, "a-2")
-	buried, err := b.Buried(t.Context())
-	if err != nil || len(buried) != 1 || buried[0].ID != "a-1" || string(buried[0].Payload) != "1" {
-		t.Errorf("buried = %+v, %v", buried, err)
+	dead, err := b.DeadItems(t.Context())
+	if err != nil || len(dead) != 1 || dead[0].ID != "a-1" || string(dead[0].Payload) != "1" {
+		t.Errorf("dead letters = %+v, %v", dead, err)
 	}
 }
 

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// The column items.buried says when an item became a dead letter, and is 0 while it
+// waits. It keeps the name that it had before the term changed, so that the release
+// before can still read the table.
+
+// DeadLetter is an item that was given up, as the operator sees it: without what it
+// says.
+type DeadLetter struct {
+	ID       string    `json:"id"`
+	Lane     string    `json:"lane"`
+	Kind     string    `json:"kind"`
+	Accepted time.Time `json:"accepted"`
+	GaveUp   time.Time `json:"gave_up"`
+	Attempts int       `json:"attempts"`
+	Cause    string    `json:"cause"` // of the last failure
+}
+
+// DeadLetters lists what was given up, oldest first, at most limit of it.
+func (s *Store) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
+	rows, err := s.query(ctx, `SELECT id, lane, kind, accepted, buried, attempts, cause FROM items WHERE buried > 0 ORDER BY seq LIMIT $1`, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	out := []DeadLetter{}
+	for rows.Next() {
+		var d DeadLetter
+		var accepted, gaveUp int64
+		if err := rows.Scan(&d.ID, &d.Lane, &d.Kind, &accepted, &gaveUp, &d.Attempts, &d.Cause); err != nil {
+			return nil, err
+		}
+		d.Accepted, d.GaveUp = time.UnixMilli(accepted).UTC(), time.UnixMilli(gaveUp).UTC()
+		out = append(out, d)
+	}
+	return out, rows.Err()
+}
+
+// ErrNotDead is wrapped by Revive and Drop when there is no such dead letter.
+var ErrNotDead = errors.New("is not a dead letter, or no longer one")
+
+// Revive puts a dead letter back into its lane, as the last item there. Its attempts
+// count on, so that what an earlier one may have done is looked for; its failures
+// start at 0.
+func (s *Store) Revive(ctx context.Context, id string) error {
+	var in []inserted
+	err := s.write(ctx, func(b *batch) error {
+		in = nil
+		it := queue.Item{ID: id}
+		var accepted int64
+		row := b.tx.QueryRowContext(b.ctx, `SELECT lane, kind, payload, accepted, attempts FROM items WHERE id = $1 AND buried > 0`, id)
+		if err := row.Scan(&it.Lane, &it.Kind, &it.Payload, &accepted, &it.Attempts); err != nil {
+			return fmt.Errorf("%s %w", id, ErrNotDead)
+		}
+		it.Accepted = time.UnixMilli(accepted).UTC()
+		b.last++
+		if _, err := b.tx.ExecContext(b.ctx, `UPDATE items SET seq = $1, buried = 0, failures = 0, cause = '' WHERE id = $2`, b.last, id); err != nil {
+			return err
+		}
+		in = []inserted{{b.last, it}}
+		return nil
+	}, func() { s.count(in) })
+	return err
+}
+
+// Drop removes a dead letter. Its ID is remembered for as long as that of a delivered
+// item, so that a side that is read again does not bring it back.
+func (s *Store) Drop(ctx context.Context, id string) error {
+	return s.write(ctx, func(b *batch) error {
+		res, err := b.tx.ExecContext(b.ctx, `DELETE FROM items WHERE id = $1 AND buried > 0`, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return fmt.Errorf("%s %w", id, errors.Join(ErrNotDead, err))
+		}
+		_, err = b.exec(putDone, id, time.Now().UnixMilli())
+		return err
+	}, nil)
+}
+
+// LaneState is a lane in which items wait, as the operator sees it.
+type LaneState struct {
+	Lane    string    `json:"lane"`
+	Waiting int64     `json:"waiting"`
+	Oldest  time.Time `json:"oldest"` // acceptance of the oldest item
+	// Due is when the first item may be tried, if its turn was put off.
+	Due      time.Time `json:"due,omitzero"`
+	First    string    `json:"first"` // ID of the first item
+	Kind     string    `json:"kind"`  // of the first item
+	Attempts int       `json:"attempts"`
+	Failures int       `json:"failures"`
+	Cause    string    `json:"last_error,omitempty"` // of the first item's last attempt
+}
+
+// Lanes lists the lanes in which items wait, the one with the oldest item first, at
+// most limit of them.
+func (s *Store) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
+	rows, err := s.query(ctx, `SELECT w.lane, w.waiting, w.oldest, COALESCE(l.due, 0), i.id, i.kind, i.attempts, i.failures, i.cause
+		FROM (SELECT lane, COUNT(*) AS waiting, MIN(accepted) AS oldest, MIN(seq) AS first FROM items WHERE buried = 0 GROUP BY lane) AS w
+		JOIN items i ON i.seq = w.first LEFT JOIN lanes l ON l.lane = w.lane ORDER BY w.oldest, w.lane LIMIT $1`, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	out := []LaneState{}
+	for rows.Next() {
+		var l LaneState
+		var oldest, due int64
+		if err := rows.Scan(&l.Lane, &l.Waiting, &oldest, &due, &l.First, &l.Kind, &l.Attempts, &l.Failures, &l.Cause); err != nil {
+			return nil, err
+		}
+		if l.Oldest = time.UnixMilli(oldest).UTC(); due > 0 {
+			l.Due = time.UnixMilli(due).UTC()
+		}
+		out = append(out, l)
+	}
+	return out, rows.Err()
+}
