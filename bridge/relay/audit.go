@@ -11,10 +11,6 @@ import (
 	"appliance/bridge/queue"
 )
 
-// PuppetRole is the role that the account of every puppet has. Only administrators
-// of Rocket.Chat can give it, so an account without it was not created by the bridge.
-const PuppetRole = "bot"
-
 const (
 	auditEvery = 6 * time.Hour
 	auditPage  = 200

@@ -11,10 +11,6 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// RCDelete is the ID of the item that says that a message was deleted. There is
-// one for each message, however often it is said.
-func RCDelete(message ids.RCMessage) string { return "rc:" + string(message) + ":delete" }
-
 // deleteOnMatrix takes back the events of a message that was deleted.
 func (r *Relay) deleteOnMatrix(ctx context.Context, item queue.Item) error {
 	m, err := convert.ParseMessage(item.Payload)

@@ -12,15 +12,6 @@ import (
 	"appliance/bridge/ids"
 )
 
-// A PublicRoom is a room that a server lists.
-type PublicRoom struct {
-	Room    ids.MXRoom
-	Alias   string // "#name:server"; may be ""
-	Name    string
-	Topic   string
-	Members int
-}
-
 // MatrixRooms is the part of Matrix about rooms of other servers.
 type MatrixRooms interface {
 	// PublicRooms searches what a server lists; "" is our own.

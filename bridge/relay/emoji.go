@@ -11,12 +11,6 @@ import (
 	"appliance/bridge/convert"
 )
 
-// An RCEmoji is an emoji that is Rocket.Chat's own.
-type RCEmoji struct {
-	Name    string // without colons
-	Picture string // changes with the picture
-}
-
 // maxEmoji bounds a picture of an emoji, in bytes: it goes through memory.
 const maxEmoji = 1 << 20
 

@@ -30,9 +30,6 @@ const fileAttempts = 4
 // latePart is the first part of a message that is a file which followed later.
 const latePart = 100
 
-// RCFile names an upload of Rocket.Chat in the store.
-func RCFile(file string) string { return "rc:" + file }
-
 // late names the item of files that follow later.
 func late(name string) string { return name + ":files" }
 

@@ -12,9 +12,6 @@ import (
 	"appliance/bridge/queue"
 )
 
-// MXFile names a file of Matrix in the store.
-func MXFile(event ids.MXEvent) string { return "mx:" + string(event) }
-
 // fileToRocketChat carries the file of an event with the first part of its
 // caption, and returns the message that shows it. It is settled after a crash:
 // what was uploaded is not uploaded again, and what is shown is not shown again.

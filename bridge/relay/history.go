@@ -11,9 +11,6 @@ import (
 	"appliance/bridge/queue"
 )
 
-// MaxHistory bounds how many messages of a room's past are carried.
-const MaxHistory = 10000
-
 // History bridges the caller's room and carries what was said in it before: the
 // last messages, or those since a time, or both. Everything is stored before
 // History returns, in one transaction with the portal, and carried in the order

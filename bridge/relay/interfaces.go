@@ -4,56 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/secret"
 )
-
-// A Token lets the bridge act as a puppet.
-type Token = secret.String
 
 var errUnknownKind = errors.New("unknown kind of item")
-
-// Errors that the sides wrap, so that the relay can decide without knowing a
-// protocol. Any other error is retried with backoff.
-var (
-	// ErrUnavailable: the network did not answer, or answered that it cannot
-	// now. Nothing is known about the event itself.
-	ErrUnavailable = errors.New("is not available")
-	// ErrForbidden: the user may not do that, often because of a membership
-	// that has ended.
-	ErrForbidden = errors.New("is not allowed")
-	// ErrNotFound: the thing does not exist.
-	ErrNotFound = errors.New("does not exist")
-	// ErrRefused: the network will never accept this.
-	ErrRefused = errors.New("was refused")
-	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
-	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
-	// ErrSlow: a file does not arrive, although the homeserver answers. Its own
-	// server does not send it.
-	ErrSlow = errors.New("the file does not arrive")
-	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
-	// ErrRefused too.
-	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
-	// ErrTooMany: a limit of the operator's is reached. It is an ErrRefused too.
-	ErrTooMany = fmt.Errorf("the limit is reached: it %w", ErrRefused)
-	// ErrOutsider: a person who is not in a direct room wants to write there. It is
-	// an ErrRefused too.
-	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)
-)
-
-// A WaitError is an answer that says when to come back.
-type WaitError struct {
-	After time.Duration
-	Err   error
-}
-
-func (e *WaitError) Error() string { return e.Err.Error() }
-func (e *WaitError) Unwrap() error { return e.Err }
 
 // Store is what the relay must not forget. Package store implements it.
 type Store interface {
@@ -135,41 +93,6 @@ type Store interface {
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
 }
 
-// An RCRoomInfo is a Rocket.Chat room as the relay needs it.
-type RCRoomInfo struct {
-	ID           ids.RCRoom
-	Type         string
-	Slug         string // the name in addresses and mentions; direct rooms have none
-	Title        string
-	Topic        string
-	Announcement string
-	Avatar       string // changes with the picture; "" when there is none
-	Encrypted    bool
-	ReadOnly     bool
-	Archived     bool
-}
-
-// An RCRoomChange is what changes about a Rocket.Chat room; nil leaves a thing as
-// it is.
-type RCRoomChange struct {
-	Title      *string
-	Topic      *string
-	ReadOnly   *bool
-	Avatar     []byte
-	AvatarType string // content type of Avatar
-}
-
-// A Role is what somebody may do in a room. Each role may do what those before it
-// may.
-type Role int
-
-// The roles, as Rocket.Chat names them.
-const (
-	Member Role = iota
-	Moderator
-	Owner
-)
-
 // RocketChat is one of the two networks. Package rcside implements it. Methods
 // may block until the network has answered or a timeout of some tens of seconds
 // has passed; all may be repeated without another effect than once.
@@ -248,47 +171,6 @@ type RocketChat interface {
 	Tell(ctx context.Context, who RCPerson, text string) error
 	// Say puts a message of the bridge account into a room.
 	Say(ctx context.Context, room ids.RCRoom, text string) error
-}
-
-// An MXRoomSpec describes a Matrix room to be made.
-type MXRoomSpec struct {
-	Creator ids.MXUser
-	RCRoom  ids.RCRoom // written into the room's m.bridge state
-	Title   string
-	Topic   string
-	Site    string
-	Direct  bool
-	Invite  []ids.MXUser
-	Powers  map[ids.MXUser]int
-	Write   int // the power that writing needs
-	// Past says that whoever joins may read what was said before: in a public
-	// channel, and where a past is carried.
-	Past bool
-}
-
-// Values of m.room.history_visibility.
-const (
-	HistoryShared  = "shared"  // whoever joins reads everything from then on, back to the beginning
-	HistoryInvited = "invited" // people read what is said after their invitation
-)
-
-// An MXMember is somebody in a Matrix room.
-type MXMember struct {
-	User       ids.MXUser
-	Name       string
-	Membership string // "join", "invite", "leave", "ban", "knock"
-}
-
-// An MXCreation is how a Matrix room began (m.room.create).
-type MXCreation struct {
-	Type string // "" for a room in which people talk, "m.space" for a list of rooms
-	// Creators have power without limit, and no entry in m.room.power_levels: who
-	// made the room, since version 12. Empty before that.
-	Creators    []ids.MXUser
-	Predecessor ids.MXRoom // the room that this one replaces; "" for none
-	// HidesRedactions: redactions name their target inside the content (since
-	// version 11), where some servers do not look for it.
-	HidesRedactions bool
 }
 
 // Matrix is the other network. Package mxside implements it; what is said of

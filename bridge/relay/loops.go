@@ -7,14 +7,6 @@ import (
 	"appliance/bridge/ids"
 )
 
-// A BridgeInfo is what a bridge writes into a room that it bridges (MSC2346).
-type BridgeInfo struct {
-	Bot      ids.MXUser
-	Protocol string // "rocketchat", "irc", ...
-	Site     string // the address of the network
-	Channel  string // the room over there
-}
-
 // bridgedElsewhere reports whether another bridge connects a Matrix room with this
 // Rocket.Chat: two would repeat each other's messages for ever.
 func (r *Relay) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (bool, error) {

@@ -5,18 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 )
-
-// NewDirect is the payload of KindRCDirect.
-type NewDirect struct {
-	Room   ids.RCRoom `json:"room"`
-	Author ids.RCUser `json:"author,omitempty"` // who wrote, where that is known
-	Since  time.Time  `json:"since"`            // what was said from then on crosses
-}
 
 // newDirect makes a conversation of a direct room that somebody has opened in
 // Rocket.Chat with people of Matrix: with one, or with several.

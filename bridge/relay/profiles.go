@@ -16,20 +16,6 @@ import (
 	"appliance/bridge/queue"
 )
 
-// An RCProfile is what Rocket.Chat shows of somebody.
-type RCProfile struct {
-	RCPerson
-	Active bool   // false once deactivated
-	Avatar string // changes with the picture; "" when there is none
-	Roles  []string
-}
-
-// An MXProfile is what Matrix shows of somebody.
-type MXProfile struct {
-	Name   string
-	Avatar string // "mxc://..."; "" when there is none
-}
-
 // RocketChatProfiles is the part of RocketChat about names and pictures.
 type RocketChatProfiles interface {
 	// Profile describes somebody; ok is false when the account is gone.
@@ -62,17 +48,6 @@ const (
 	// portraitPatience is how long a picture may stand still.
 	portraitPatience = 10 * time.Second
 )
-
-// RCPersonItem is the item that says that something about a Rocket.Chat user may
-// have changed. Each reason makes another one.
-func RCPersonItem(user ids.RCUser, reason string) queue.Item {
-	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "rc:people " + string(user), Kind: KindRCPerson, Payload: []byte(user)}
-}
-
-// MXPersonItem is RCPersonItem for a Matrix user.
-func MXPersonItem(user ids.MXUser, reason string) queue.Item {
-	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "mx:people " + string(user), Kind: KindMXPerson, Payload: []byte(user)}
-}
 
 // reasonNow is a reason of its own for every moment.
 func reasonNow() string { return fmt.Sprint(time.Now().UnixNano()) }
@@ -133,10 +108,6 @@ func (r *Relay) depart(ctx context.Context, g Ghost) error {
 	r.Log.Info("a user is gone and left on Matrix", "user", g.RCUser, "rooms", len(rooms))
 	return nil
 }
-
-// AvatarCursor names the cursor that holds which picture of somebody in Rocket.Chat
-// was copied.
-func AvatarCursor(user ids.RCUser) string { return "avatar " + string(user) }
 
 // portraitToMatrix copies a picture that has changed.
 func (r *Relay) portraitToMatrix(ctx context.Context, g Ghost, is RCProfile) error {

@@ -19,17 +19,7 @@ const (
 	directRoom = rocketchat.Direct
 )
 
-// A SayError is a refusal whose text is meant for the person who asked: a
-// sentence without a full stop, with nothing internal in it.
-type SayError struct{ Text string }
-
-func (e *SayError) Error() string { return e.Text }
-
 func say(format string, args ...any) error { return &SayError{Text: fmt.Sprintf(format, args...)} }
-
-// RCCursor names the cursor of a Rocket.Chat room: milliseconds of the newest
-// change that was stored.
-func RCCursor(room ids.RCRoom) string { return "rc:" + string(room) }
 
 // begin returns the cursors of a portal that starts now: what was written
 // before stays where it is.
@@ -397,7 +387,7 @@ func (r *Relay) fits(ctx context.Context, inv Invitation, who RCPerson) (moved b
 	case err != nil:
 		return false, err
 	case replaces:
-		if err := r.move(ctx, p, inv.Room, inv.Ghost, inv.server()); err != nil || p.RCType == directRoom {
+		if err := r.move(ctx, p, inv.Room, inv.Ghost, inv.Server()); err != nil || p.RCType == directRoom {
 			return true, err
 		}
 		return true, r.RC.Add(ctx, p, who.ID)

@@ -22,14 +22,6 @@ const (
 	stateHistory    = "m.room.history_visibility"
 )
 
-// InvitePower is the power level that inviting needs: a moderator's. Members without
-// a role may not add people to a room of Rocket.Chat either.
-const InvitePower = 50
-
-// OwnerPower is the power level of an owner: less than the bridge's, which has to
-// be able to take the role back.
-const OwnerPower = 90
-
 // powerOf is the power level of each role.
 var powerOf = map[Role]int{Member: 0, Moderator: 50, Owner: OwnerPower}
 

@@ -42,16 +42,6 @@ type MatrixSigns interface {
 	Follow(ghost ids.MXUser)
 }
 
-// Presence says whether somebody is there.
-type Presence string
-
-// The kinds of presence that both networks have.
-const (
-	Online  Presence = "online"
-	Away    Presence = "away"
-	Offline Presence = "offline"
-)
-
 const (
 	signWorkers = 4
 	maxSigns    = 1000            // more than that are dropped

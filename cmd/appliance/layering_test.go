@@ -53,7 +53,8 @@ var allowed = map[string][]string{
 	"bridge/mxside":            {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
 	"bridge/queue":             {"bridge/queue"},
 	"bridge/rcside":            {"bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/relay":             {"bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
+	"bridge/relay":             {"bridge/relay", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
+	"bridge/relay/model":       {"bridge/ids", "bridge/queue", "bridge/secret"},
 	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret", "bridge/stall"},
 	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest"}, // a stranger's idea of Rocket.Chat
 	"bridge/secret":            {},

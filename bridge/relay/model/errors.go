@@ -1,0 +1,51 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors that the sides wrap, so that the relay can decide without knowing a
+// protocol. Any other error is retried with backoff.
+var (
+	// ErrUnavailable: the network did not answer, or answered that it cannot
+	// now. Nothing is known about the event itself.
+	ErrUnavailable = errors.New("is not available")
+	// ErrForbidden: the user may not do that, often because of a membership
+	// that has ended.
+	ErrForbidden = errors.New("is not allowed")
+	// ErrNotFound: the thing does not exist.
+	ErrNotFound = errors.New("does not exist")
+	// ErrRefused: the network will never accept this.
+	ErrRefused = errors.New("was refused")
+	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
+	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
+	// ErrSlow: a file does not arrive, although the homeserver answers. Its own
+	// server does not send it.
+	ErrSlow = errors.New("the file does not arrive")
+	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
+	// ErrRefused too.
+	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
+	// ErrTooMany: a limit of the operator's is reached. It is an ErrRefused too.
+	ErrTooMany = fmt.Errorf("the limit is reached: it %w", ErrRefused)
+	// ErrOutsider: a person who is not in a direct room wants to write there. It is
+	// an ErrRefused too.
+	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)
+)
+
+// A WaitError is an answer that says when to come back.
+type WaitError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *WaitError) Error() string { return e.Err.Error() }
+
+func (e *WaitError) Unwrap() error { return e.Err }
+
+// A SayError is a refusal whose text is meant for the person who asked: a
+// sentence without a full stop, with nothing internal in it.
+type SayError struct{ Text string }
+
+func (e *SayError) Error() string { return e.Text }

@@ -1,0 +1,91 @@
+package model
+
+import (
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/secret"
+)
+
+// A Token lets the bridge act as a puppet.
+type Token = secret.String
+
+// A Ghost is a Matrix user that stands for a Rocket.Chat user.
+type Ghost struct {
+	RCUser   ids.RCUser
+	MXUser   ids.MXUser
+	Username string // as last seen
+	Name     string // the display name last set on Matrix
+}
+
+// A Puppet is a Rocket.Chat user that stands for a Matrix user.
+type Puppet struct {
+	MXUser   ids.MXUser
+	RCUser   ids.RCUser
+	Username string
+	Name     string
+	Token    Token
+}
+
+// An RCPerson is a Rocket.Chat user as an event shows them.
+type RCPerson struct {
+	ID       ids.RCUser
+	Username string
+	Name     string
+}
+
+// Display returns the name people see.
+func (p RCPerson) Display() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Username
+}
+
+// A Caller is somebody who typed a command.
+type Caller struct {
+	RCPerson
+	Room ids.RCRoom
+}
+
+// An RCProfile is what Rocket.Chat shows of somebody.
+type RCProfile struct {
+	RCPerson
+	Active bool   // false once deactivated
+	Avatar string // changes with the picture; "" when there is none
+	Roles  []string
+}
+
+// An MXProfile is what Matrix shows of somebody.
+type MXProfile struct {
+	Name   string
+	Avatar string // "mxc://..."; "" when there is none
+}
+
+// PuppetRole is the role that the account of every puppet has. Only administrators
+// of Rocket.Chat can give it, so an account without it was not created by the bridge.
+const PuppetRole = "bot"
+
+// RCPersonItem is the item that says that something about a Rocket.Chat user may
+// have changed. Each reason makes another one.
+func RCPersonItem(user ids.RCUser, reason string) queue.Item {
+	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "rc:people " + string(user), Kind: KindRCPerson, Payload: []byte(user)}
+}
+
+// MXPersonItem is RCPersonItem for a Matrix user.
+func MXPersonItem(user ids.MXUser, reason string) queue.Item {
+	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "mx:people " + string(user), Kind: KindMXPerson, Payload: []byte(user)}
+}
+
+// AvatarCursor names the cursor that holds which picture of somebody in Rocket.Chat
+// was copied.
+func AvatarCursor(user ids.RCUser) string { return "avatar " + string(user) }
+
+// Presence says whether somebody is there.
+type Presence string
+
+// The kinds of presence that both networks have.
+const (
+	Online  Presence = "online"
+	Away    Presence = "away"
+	Offline Presence = "offline"
+)

@@ -1,0 +1,137 @@
+// Package model holds what every part of the relay speaks of: rooms, people, messages
+// and files on both sides, the kinds of items with their lanes, and the errors that
+// decide what becomes of an item. It does no I/O and knows no protocol.
+package model
+
+import (
+	"cmp"
+	"time"
+
+	"appliance/bridge/ids"
+)
+
+// A Portal is a Rocket.Chat room and a Matrix room that are one conversation.
+type Portal struct {
+	RCRoom ids.RCRoom
+	MXRoom ids.MXRoom
+	RCType string // rocketchat.Channel, Group or Direct
+	// RCReader is the puppet through which the Rocket.Chat room is read: the
+	// bridge account cannot see direct rooms. Empty for the bridge account.
+	RCReader ids.MXUser
+	// MXReader is the ghost through which the Matrix room is read when the
+	// bridge's own user is not in it. Empty for the bridge's own user.
+	MXReader ids.MXUser
+	Created  time.Time
+}
+
+// ReadAs returns the Matrix user through which the portal is read, given the
+// bridge's own.
+func (p Portal) ReadAs(bot ids.MXUser) ids.MXUser { return cmp.Or(p.MXReader, bot) }
+
+// An RCRoomInfo is a Rocket.Chat room as the relay needs it.
+type RCRoomInfo struct {
+	ID           ids.RCRoom
+	Type         string
+	Slug         string // the name in addresses and mentions; direct rooms have none
+	Title        string
+	Topic        string
+	Announcement string
+	Avatar       string // changes with the picture; "" when there is none
+	Encrypted    bool
+	ReadOnly     bool
+	Archived     bool
+}
+
+// An RCRoomChange is what changes about a Rocket.Chat room; nil leaves a thing as
+// it is.
+type RCRoomChange struct {
+	Title      *string
+	Topic      *string
+	ReadOnly   *bool
+	Avatar     []byte
+	AvatarType string // content type of Avatar
+}
+
+// A Role is what somebody may do in a room. Each role may do what those before it
+// may.
+type Role int
+
+// The roles, as Rocket.Chat names them.
+const (
+	Member Role = iota
+	Moderator
+	Owner
+)
+
+// An MXRoomSpec describes a Matrix room to be made.
+type MXRoomSpec struct {
+	Creator ids.MXUser
+	RCRoom  ids.RCRoom // written into the room's m.bridge state
+	Title   string
+	Topic   string
+	Site    string
+	Direct  bool
+	Invite  []ids.MXUser
+	Powers  map[ids.MXUser]int
+	Write   int // the power that writing needs
+	// Past says that whoever joins may read what was said before: in a public
+	// channel, and where a past is carried.
+	Past bool
+}
+
+// Values of m.room.history_visibility.
+const (
+	HistoryShared  = "shared"  // whoever joins reads everything from then on, back to the beginning
+	HistoryInvited = "invited" // people read what is said after their invitation
+)
+
+// An MXMember is somebody in a Matrix room.
+type MXMember struct {
+	User       ids.MXUser
+	Name       string
+	Membership string // "join", "invite", "leave", "ban", "knock"
+}
+
+// An MXCreation is how a Matrix room began (m.room.create).
+type MXCreation struct {
+	Type string // "" for a room in which people talk, "m.space" for a list of rooms
+	// Creators have power without limit, and no entry in m.room.power_levels: who
+	// made the room, since version 12. Empty before that.
+	Creators    []ids.MXUser
+	Predecessor ids.MXRoom // the room that this one replaces; "" for none
+	// HidesRedactions: redactions name their target inside the content (since
+	// version 11), where some servers do not look for it.
+	HidesRedactions bool
+}
+
+// A PublicRoom is a room that a server lists.
+type PublicRoom struct {
+	Room    ids.MXRoom
+	Alias   string // "#name:server"; may be ""
+	Name    string
+	Topic   string
+	Members int
+}
+
+// A BridgeInfo is what a bridge writes into a room that it bridges (MSC2346).
+type BridgeInfo struct {
+	Bot      ids.MXUser
+	Protocol string // "rocketchat", "irc", ...
+	Site     string // the address of the network
+	Channel  string // the room over there
+}
+
+// InvitePower is the power level that inviting needs: a moderator's. Members without
+// a role may not add people to a room of Rocket.Chat either.
+const InvitePower = 50
+
+// OwnerPower is the power level of an owner: less than the bridge's, which has to
+// be able to take the role back.
+const OwnerPower = 90
+
+// RCCursor names the cursor of a Rocket.Chat room: milliseconds of the newest
+// change that was stored.
+func RCCursor(room ids.RCRoom) string { return "rc:" + string(room) }
+
+// MaxHistory bounds how many messages of a room's past are carried.
+const MaxHistory = 10000
