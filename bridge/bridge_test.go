@@ -108,7 +108,7 @@ type worldSpec struct {
 // homeserver gives to new rooms.
 func roomVersion(t testing.TB, kind string) string {
 	t.Helper()
-	file := map[string]string{mxtest.Dendrite: "dendrite.yaml.tmpl", mxtest.Synapse: "homeserver.yaml.tmpl"}[kind]
+	file := mxtest.SoftwareOf(kind).Template
 	text, err := templates.FS.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ func TestTheHomeserverIsNotBurdened(t *testing.T) {
 	if after := s.home.Connections(); after-before > messages/2 {
 		t.Errorf("the homeserver had %d files and connections open, and %d after %d messages each way", before, after, messages)
 	}
-	if s.home.Kind != mxtest.Dendrite {
-		return // Synapse has no list of notifications for users of application services
+	if !mxtest.Traits(t).KeepsNotifications {
+		return // there is no list of notifications for users of application services
 	}
 	as := s.home.As("as-token-for-tests")
 	for _, user := range []string{s.alice(), "@rocket.cat:" + s.home.Name} {

@@ -13,8 +13,8 @@ import (
 // That moment is made as long as it takes here, by holding on to what it notes.
 func TestATransactionThatSynapseHoldsBack(t *testing.T) {
 	t.Parallel()
-	if mxtest.Kind(t) != mxtest.Synapse {
-		mxtest.Skip(t, "Dendrite sends again what was not taken; `make test` demands this with Synapse")
+	if !mxtest.Traits(t).HoldsBack {
+		mxtest.Skip(t, "the homeserver sends again what was not taken; `make test` demands this with Synapse")
 	}
 	s := newStage(t)
 	db, err := pgx.Connect(t.Context(), s.home.Database())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mxside"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
@@ -61,7 +62,8 @@ const hiddenFromDendrite = "Dendrite (0.15) as the other server hides from its p
 
 // without returns why a feature cannot be had in a cell, "" where it can.
 func (c cell) without(feature string) string {
-	if c.home == mxtest.Synapse && c.far == mxtest.Dendrite && c.version != "10" && (feature == "deletion in RC" || feature == "reaction taken back in RC") {
+	far, err := mxside.TraitsOf(c.far)
+	if err == nil && far.HidesRedactions && c.home != c.far && c.version != "10" && (feature == "deletion in RC" || feature == "reaction taken back in RC") {
 		return hiddenFromDendrite
 	}
 	return ""

@@ -34,11 +34,21 @@ type Fixed struct {
 	Namespace string `yaml:"namespace"`
 }
 
+// Kinds of homeserver. What each does otherwise than the others is in package mxside.
+const (
+	Dendrite = "dendrite"
+	Synapse  = "synapse"
+	Generic  = "generic" // does as the specification says
+)
+
+// Homeservers are the values of homeserver.kind.
+func Homeservers() []string { return []string{Dendrite, Synapse, Generic} }
+
 // Homeserver says where Matrix is.
 type Homeserver struct {
 	URL    string `yaml:"url"`    // client-server API as the bridge reaches it: "http://homeserver:8008"
 	Domain string `yaml:"domain"` // the server name, the part of "@alice:example.org" after the colon
-	Kind   string `yaml:"kind"`   // "dendrite" or "synapse"
+	Kind   string `yaml:"kind"`   // one of Homeservers
 }
 
 // AppService is the bridge as the homeserver sees it. A change of any of these
@@ -99,7 +109,7 @@ type Servers struct {
 func Default() Config {
 	return Config{
 		Fixed: Fixed{
-			Homeserver: Homeserver{Kind: "dendrite"},
+			Homeserver: Homeserver{Kind: Dendrite},
 			AppService: AppService{ID: "rocketchat", Listen: ":29328", Bot: "rocket.cat"},
 			Namespace:  "native",
 		},

@@ -153,7 +153,7 @@ func (c Config) Validate() []Problem {
 	if strings.ContainsAny(c.Homeserver.Domain, "/@ ") {
 		bad("homeserver.domain", "must be a bare server name (got %q)", c.Homeserver.Domain)
 	}
-	oneOf("homeserver.kind", c.Homeserver.Kind, "dendrite", "synapse")
+	oneOf("homeserver.kind", c.Homeserver.Kind, Homeservers()...)
 	required("appservice.id", c.AppService.ID)
 	httpURL("appservice.url", c.AppService.URL)
 	required("appservice.listen", c.AppService.Listen)

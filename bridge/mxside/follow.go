@@ -11,10 +11,9 @@ import (
 	"appliance/bridge/relay"
 )
 
-// Dendrite pushes neither redactions nor signs, and no invitations of other
-// servers, and the bot is not in direct rooms. So the bridge reads those through
-// the /sync of a ghost: all the time while people talk there, and now and then
-// for every ghost.
+// What transactions lack (see Traits.PushesPart) the bridge reads through /sync. The bot
+// is not in direct rooms, so these are read through the /sync of a ghost: all the time
+// while people talk there, and now and then for every ghost.
 const (
 	followFor   = 10 * time.Minute // after somebody has said something
 	maxFollowed = 64
@@ -26,7 +25,7 @@ const (
 
 // Follow implements relay.Matrix.
 func (s *Side) Follow(ghost ids.MXUser) {
-	if s.pushesAll() || ghost == "" {
+	if !s.traits.PushesPart || ghost == "" {
 		return
 	}
 	s.followMu.Lock()

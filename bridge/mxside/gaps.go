@@ -12,31 +12,14 @@ import (
 	"appliance/bridge/queue"
 )
 
-// When another server sends more than Synapse can follow (a hundred waiting
-// events of a room), Synapse drops what is in the middle, fetches it beside later,
-// and never pushes it. So a room in which people of other servers spoke is read
-// again when it has been quiet for a moment, and what is new there is taken then:
-// out of order, but not lost.
+// A room in which people of other servers spoke is read again when it has been quiet for
+// a moment (see Traits.Rereads), and what is new there is taken then: out of order, but
+// not lost.
 const (
 	gapEvery = time.Second
 	gapPages = 5 // of a hundred events
 	gapSlack = 2 * time.Minute
 )
-
-// gapLooks is how long after the last event a room is read again.
-var gapLooks = []time.Duration{4 * time.Second, 20 * time.Second}
-
-// hiddenLooks is the same for a room in which Dendrite may hide redactions; see
-// readHidden.
-var hiddenLooks = []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute}
-
-// looksAfter returns when a room is to be read again.
-func (s *Side) looksAfter() []time.Duration {
-	if s.pushesAll() {
-		return gapLooks
-	}
-	return hiddenLooks
-}
 
 // gap is a room that may lack something.
 type gap struct {
@@ -47,6 +30,9 @@ type gap struct {
 
 // mayHaveGaps notes the rooms of those items whose events came from other servers.
 func (s *Side) mayHaveGaps(items []queue.Item) {
+	if len(s.traits.Rereads) == 0 {
+		return
+	}
 	now := time.Now()
 	s.followMu.Lock()
 	defer s.followMu.Unlock()
@@ -68,7 +54,7 @@ func (s *Side) lookForGaps(ctx context.Context) {
 	for wait(ctx, gapEvery) {
 		for room, since := range s.dueGaps() {
 			read := s.readGap
-			if !s.pushesAll() {
+			if s.traits.HidesRedactions {
 				read = s.readHidden
 			}
 			if err := read(ctx, room, since); err != nil && ctx.Err() == nil {
@@ -81,7 +67,7 @@ func (s *Side) lookForGaps(ctx context.Context) {
 func (s *Side) dueGaps() map[ids.MXRoom]time.Time {
 	s.followMu.Lock()
 	defer s.followMu.Unlock()
-	due, looks := map[ids.MXRoom]time.Time{}, s.looksAfter()
+	due, looks := map[ids.MXRoom]time.Time{}, s.traits.Rereads
 	for room, g := range s.gaps {
 		if time.Since(g.last) < looks[g.looks] {
 			continue

@@ -77,7 +77,7 @@ func (s *Side) transaction(w http.ResponseWriter, r *http.Request) {
 	}
 	s.signs(r.Context(), txn.Signs, "")
 	take := s.take
-	if number, err := strconv.ParseInt(r.PathValue("txn"), 10, 64); err == nil && s.pushesAll() {
+	if number, err := strconv.ParseInt(r.PathValue("txn"), 10, 64); err == nil && s.traits.HoldsBack {
 		take = func(ctx context.Context, events []json.RawMessage) (int, string) {
 			return s.takeNumbered(ctx, number, events)
 		}
@@ -115,7 +115,7 @@ func (s *Side) take(ctx context.Context, events []json.RawMessage) (status int, 
 	return http.StatusOK, ""
 }
 
-// takeNumbered is take for Synapse, whose transactions have numbers; see held.
+// takeNumbered is take for a homeserver that numbers its transactions; see held.
 func (s *Side) takeNumbered(ctx context.Context, number int64, events []json.RawMessage) (status int, why string) {
 	refuse, lacks := s.held.comes(number)
 	if lacks {
@@ -134,12 +134,10 @@ func (s *Side) takeNumbered(ctx context.Context, number int64, events []json.Raw
 	return status, why
 }
 
-// settle answers a transaction. Dendrite (0.15) never reads the answer's body and
-// never closes it, so that each one with a body keeps a connection of it open for
-// good, and two of its goroutines: it gets none. Synapse wants the object that the
-// specification asks for.
+// settle answers a transaction, with the object that the specification asks for unless
+// the homeserver leaks it; see Traits.LeaksAnswers.
 func (s *Side) settle(w http.ResponseWriter, status int, code, text string) {
-	if s.Kind == "dendrite" {
+	if s.traits.LeaksAnswers {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(status)
 		return

@@ -21,18 +21,14 @@ import (
 const (
 	syncCursor  = "mx:sync"
 	pollTimeout = 30 * time.Second
-	// doubtFor is how long after a homeserver's restart, or the bridge's, its
-	// transactions may be out of order: Dendrite sends what it had under way again
-	// up to 64 s after what came later, and Synapse may send one more before it
-	// notes that the one before was not taken.
-	doubtFor = 2 * time.Minute
-	restFor  = time.Second
-	minPause = 200 * time.Millisecond
-	maxPause = 10 * time.Second
+	restFor     = time.Second
+	minPause    = 200 * time.Millisecond
+	maxPause    = 10 * time.Second
 )
 
 // syncState is what Listen knows of the homeserver.
 type syncState struct {
+	doubtFor   time.Duration // see Traits.Disorder
 	mu         sync.Mutex
 	live       bool
 	doubtUntil time.Time
@@ -44,7 +40,7 @@ type syncState struct {
 func (st *syncState) doubt() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.live, st.doubtUntil, st.nudged = false, time.Now().Add(doubtFor), map[ids.MXRoom]int{}
+	st.live, st.doubtUntil, st.nudged = false, time.Now().Add(st.doubtFor), map[ids.MXRoom]int{}
 }
 
 // nudges notes that a room was nudged so many times.
@@ -69,7 +65,7 @@ func (st *syncState) mayNudge(room ids.MXRoom) bool {
 func (st *syncState) overtook() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.doubtUntil = time.Now().Add(doubtFor)
+	st.doubtUntil = time.Now().Add(st.doubtFor)
 }
 
 // answered notes that the homeserver is there. The time of doubt runs from the
@@ -78,7 +74,7 @@ func (st *syncState) answered() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.live {
-		st.live, st.doubtUntil = true, time.Now().Add(doubtFor)
+		st.live, st.doubtUntil = true, time.Now().Add(st.doubtFor)
 	}
 }
 
@@ -95,32 +91,31 @@ func (s *Side) Connected() bool {
 	return s.sync.live
 }
 
-// pushesAll reports whether the homeserver's transactions bring everything:
-// Synapse's do, Dendrite's do not.
-func (s *Side) pushesAll() bool { return s.Kind == "synapse" }
-
 // Listen reads what the bot's /sync shows until ctx ends: everything that
 // transactions may lack or bring in the wrong order. Where they lack nothing it
 // only watches over the homeserver.
 func (s *Side) Listen(ctx context.Context) error {
 	bot := s.Names.BotUser()
-	poll := func() error { return s.poll(ctx, bot) }
+	contact := func() error { return s.ping(ctx) }
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { s.followHints(ctx) })
-	running.Go(func() { s.lookForGaps(ctx) })
-	if s.pushesAll() {
-		poll = func() error { return s.ping(ctx) }
+	if len(s.traits.Rereads) > 0 {
+		running.Go(func() { s.lookForGaps(ctx) })
+	}
+	if s.traits.HoldsBack {
 		running.Go(func() { s.flushes(ctx) })
 		running.Go(func() { s.retryRefused(ctx) })
-	} else {
+	}
+	if s.traits.PushesPart {
+		contact = func() error { return s.poll(ctx, bot) }
 		running.Go(func() { s.sweep(ctx) })
 		running.Go(func() { s.followAll(ctx, &running) })
 	}
 	for failures := 0; ; {
 		err := s.Register(ctx, bot, "Rocket.Chat bridge")
 		for err == nil {
-			if err = poll(); err == nil {
+			if err = contact(); err == nil {
 				failures = 0
 			}
 		}

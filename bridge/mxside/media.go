@@ -126,7 +126,7 @@ func (s *Side) download(ctx context.Context, address string, limit int64, patien
 	m := relay.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
 	src := &source{from: bufio.NewReaderSize(body.Body, 4096), body: body.Body, watch: w, left: limit}
 	m.Body = src
-	switch wait, isError := answeredWithError(body, src.from); {
+	switch wait, isError := s.answeredWithError(body, src.from); {
 	case m.Size > limit:
 		err = relay.ErrTooLarge
 	case isError:
@@ -159,10 +159,9 @@ func (s *Side) get(ctx context.Context, w *stall.Watch, address string) (*http.R
 	return res, nil
 }
 
-// answeredWithError recognises what Dendrite says instead of a file when it is
-// asked too often: status 200 and {"Code":429,…} as JSON.
-func answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
-	if res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
+// answeredWithError recognises an error that comes as a file; see Traits.DisguisesErrors.
+func (s *Side) answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
+	if !s.traits.DisguisesErrors || res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
 		return 0, false
 	}
 	head, _ := body.Peek(4096)

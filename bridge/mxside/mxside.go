@@ -38,7 +38,7 @@ var _ relay.Matrix = (*Side)(nil)
 // Options say how to reach the homeserver.
 type Options struct {
 	URL     string        // of the client-server API
-	Kind    string        // of homeserver: "dendrite" or "synapse"
+	Kind    string        // of homeserver, as in bridge.yaml; see Traits
 	ID      string        // of the application service
 	ASToken secret.String // what the bridge shows to the homeserver
 	HSToken secret.String // what the homeserver shows to the bridge
@@ -61,6 +61,7 @@ type Options struct {
 // Side is Matrix. Methods are safe for concurrent use.
 type Side struct {
 	Options
+	traits   Traits
 	base     *url.URL
 	http     *http.Client
 	sync     syncState
@@ -84,9 +85,14 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the homeserver's address: %w", err)
 	}
-	s := &Side{Options: o, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, positions: map[string]position{}, failing: map[string]int{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
+	traits, err := TraitsOf(o.Kind)
+	if err != nil {
+		return nil, err
+	}
+	s := &Side{Options: o, traits: traits, base: base, followed: map[ids.MXUser]time.Time{}, gaps: map[ids.MXRoom]*gap{}, positions: map[string]position{}, failing: map[string]int{}, follows: make(chan ids.MXUser, maxFollowed), http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
 	}}
+	s.sync.doubtFor = traits.Disorder
 	s.sync.doubt()
 	s.held.wanted, s.held.refusals = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.held.forget()
@@ -131,21 +137,19 @@ func (s *Side) Register(ctx context.Context, ghost ids.MXUser, name string) erro
 	if err != nil && !errors.Is(err, mautrix.MUserInUse) {
 		return side(err)
 	}
-	s.quieten(ctx, ghost)
+	if s.traits.KeepsNotifications {
+		s.mute(ctx, ghost)
+	}
 	if name == "" {
 		return nil
 	}
 	return side(c.SetDisplayName(ctx, name))
 }
 
-// quieten switches the notifications of one of our users off: PUT
-// /pushrules/global/override/.m.rule.master/enabled. Nobody reads them, but Dendrite
-// keeps one for each message and each of our users in its room, and counts them all
-// each time. Synapse keeps none for users of application services.
-func (s *Side) quieten(ctx context.Context, user ids.MXUser) {
-	if s.Kind != "dendrite" {
-		return
-	}
+// mute switches the notifications of one of our users off, which nobody reads: PUT
+// /pushrules/global/override/.m.rule.master/enabled; see Traits.KeepsNotifications.
+// Synapse keeps none for users of application services.
+func (s *Side) mute(ctx context.Context, user ids.MXUser) {
 	c := s.as(user)
 	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "pushrules", "global", "override", ".m.rule.master", "enabled"), map[string]bool{"enabled": true}, nil)
 	if err != nil {
@@ -226,14 +230,13 @@ func (s *Side) Invite(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.as(as).InviteUser(ctx, room, &mautrix.ReqInviteUser{UserID: who})
-	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && he.RespError != nil && unreachable.MatchString(he.RespError.Err) {
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && s.traits.ForbidsUnreachable && he.RespError != nil && unreachable.MatchString(he.RespError.Err) {
 		return fmt.Errorf("%s %w: %w", who.Homeserver(), relay.ErrUnavailable, plain(err))
 	}
 	return side(err)
 }
 
-// unreachable matches what Dendrite says when the other server does not answer
-// an invitation: a 403 with the words of its HTTP client.
+// unreachable matches the words of Dendrite's HTTP client; see Traits.ForbidsUnreachable.
 var unreachable = regexp.MustCompile(`dial tcp|lookup |no such host|connection refused|connection reset|i/o timeout|deadline exceeded|Client\.Timeout|EOF|x509: |tls: |no route to host|network is unreachable|denied by`)
 
 // Join implements relay.Matrix.

@@ -109,7 +109,7 @@ func (s *Side) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, i
 		if err != nil {
 			return nil, err
 		}
-		if shown && !s.pushesAll() && s.sync.mayNudge(room) && s.nudge(ctx, room, reader) {
+		if shown && s.traits.SkipsInterrupted && s.sync.mayNudge(room) && s.nudge(ctx, room, reader) {
 			found, _, err = s.readBack(ctx, p, reader, newest)
 			return found, err
 		}
@@ -252,8 +252,8 @@ func (s *Side) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser
 		if err != nil || !more || out.End == "" || len(out.Chunk) == 0 {
 			return err
 		}
-		if from = Earlier(out.End); len(fresh) == 0 {
-			from = out.End
+		if from = out.End; s.traits.PagesSkip && len(fresh) > 0 {
+			from = Earlier(out.End)
 		}
 	}
 	return nil

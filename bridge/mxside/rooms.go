@@ -60,13 +60,12 @@ func (s *Side) JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids
 	return out.Room, side(err)
 }
 
-// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason. Dendrite
-// (0.15) reads no reason there, but takes one in the membership itself of somebody who
-// has joined.
+// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason, or the membership
+// event itself; see Traits.DropsLeaveReason.
 func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if s.Kind == "dendrite" {
+	if s.traits.DropsLeaveReason {
 		left := map[string]string{"membership": "leave", "reason": reason}
 		if s.SetState(ctx, room, who, "m.room.member", string(who), left) == nil {
 			return nil

@@ -258,7 +258,7 @@ func (p *Person) messages(room, query string, chunk any, end *string) {
 	}
 	status, err := p.Call(context.Background(), "GET", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/messages?dir=b&limit=500"+query, nil, &out)
 	switch {
-	case status == http.StatusInternalServerError && p.on.Kind == Dendrite:
+	case status == http.StatusInternalServerError && p.on.Software.LosesPast:
 		p.recent(room, chunk)
 		return
 	case err == nil:

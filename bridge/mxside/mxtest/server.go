@@ -33,17 +33,13 @@ import (
 	"appliance/bridge/mxside/mxtest/hermetic"
 )
 
-// The kinds of homeserver.
-const (
-	Dendrite = "dendrite"
-	Synapse  = "synapse"
-)
-
 // Server is a homeserver. Its fields are set by New.
 type Server struct {
 	Name string // server name: "localhost:41234"; other test servers reach it there
 	URL  string // client-server API
-	Kind string
+	Kind string // as in bridge.yaml
+	// Software is what runs.
+	Software Software
 	// RoomVersion is the version of the rooms that are made on this server; set it
 	// before Start. "" is the server's own default.
 	RoomVersion string
@@ -53,7 +49,6 @@ type Server struct {
 
 	tb       testing.TB
 	hermetic *hermetic.Server // instead of all that follows
-	software software
 	dir      string
 	database string
 	ports    [2]int // client-server API, federation
@@ -61,8 +56,8 @@ type Server struct {
 	ended    chan struct{}
 }
 
-// software is what differs between the kinds.
-type software interface {
+// runner runs a kind of software.
+type runner interface {
 	// needs returns the environment variables that have to be set.
 	needs() []string
 	// files returns the configuration, by name of file in the server's directory.
@@ -88,14 +83,14 @@ func Skip(tb testing.TB, why string) {
 // Start.
 func New(tb testing.TB, kind string) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, Kind: kind, software: dendrite{}}
-	if kind == Synapse {
-		s.software = synapse{}
+	s := &Server{tb: tb, Kind: kind, Software: SoftwareOf(kind)}
+	if s.Software.run == nil {
+		tb.Fatalf("there is no homeserver %q", kind)
 	}
 	if Hermetic() {
 		return s.prepareHermetic()
 	}
-	for _, name := range append(s.software.needs(), "APPLIANCE_TEST_POSTGRES") {
+	for _, name := range append(s.Software.run.needs(), "APPLIANCE_TEST_POSTGRES") {
 		if os.Getenv(name) == "" {
 			Skip(tb, name+" is not set; make test sets it and runs this")
 		}
@@ -129,7 +124,7 @@ func (s *Server) Start(registration string) *Server {
 	if registration != "" {
 		s.write("registration.yaml", registration)
 	}
-	for name, text := range s.software.files(s, registration) {
+	for name, text := range s.Software.run.files(s, registration) {
 		s.write(name, text)
 	}
 	s.tb.Cleanup(func() {
@@ -155,7 +150,7 @@ func (s *Server) Launch() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	cmd := s.software.command(s)
+	cmd := s.Software.run.command(s)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

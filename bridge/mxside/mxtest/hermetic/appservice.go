@@ -172,6 +172,7 @@ func (v *service) launch(ctx context.Context, r *running) {
 		return
 	}
 	if !v.s.Traits.GrowsTransactions {
+		v.down = v.down || !v.s.Traits.HoldsBack && len(v.kept) > 0
 		r.work.Go(func() { v.sendNumbered(ctx, r) })
 		return
 	}

@@ -36,6 +36,9 @@ type Traits struct {
 	// with more events in it, as Dendrite's does (against the specification). Else each
 	// transaction has a number and stays as it is, as Synapse's do.
 	GrowsTransactions bool
+	// HoldsBack: a transaction with a number that was under way when the server stopped is
+	// sent again only after the next failure, as Synapse does. Else it is sent at once.
+	HoldsBack bool
 	// Pings: POST /appservice/{id}/ping exists (Client-Server API, since v1.7).
 	Pings bool
 	// HidesRedactions: redactions that another kind of server sends in rooms of version 11
@@ -60,7 +63,15 @@ func Dendrite() Traits {
 
 // Synapse are the traits of Synapse 1.157.
 func Synapse() Traits {
-	return Traits{Synapse: true, PushesRedactions: true, PushesEphemeral: true, PushesRemoteInvites: true, Pings: true}
+	return Traits{Synapse: true, PushesRedactions: true, PushesEphemeral: true, PushesRemoteInvites: true, HoldsBack: true, Pings: true}
+}
+
+// Generic are the traits of a server that does as the specification says. Where that
+// leaves a choice it does as Synapse.
+func Generic() Traits {
+	t := Synapse()
+	t.HoldsBack = false
+	return t
 }
 
 // Options say what a server is like.

@@ -1,0 +1,109 @@
+package mxtest
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"appliance/bridge/config"
+	"appliance/bridge/mxside"
+	"appliance/bridge/mxside/mxtest/hermetic"
+)
+
+// The kinds of homeserver: what the bridge is told that it has before it.
+const (
+	Dendrite = config.Dendrite
+	Synapse  = config.Synapse
+	// Generic is a homeserver of which the bridge knows nothing but the specification. A
+	// real one is Synapse, a hermetic one does as the specification says.
+	Generic = config.Generic
+)
+
+// Software is what runs as a homeserver of some kind, with what tests have to know of it
+// beyond the traits that the bridge knows.
+type Software struct {
+	Kind string // that bridge.yaml names in production
+	// Template is the appliance's own configuration of it, a file of package templates.
+	Template string
+	// ShortNames: a display name of more than 256 characters is refused.
+	ShortNames bool
+	// RefusesDeepEvents: an event that is nested thousands of levels deep is refused.
+	RefusesDeepEvents bool
+	// LosesPast: GET /messages fails where a page reaches beyond what the server has.
+	LosesPast bool
+
+	run      runner
+	hermetic hermetic.Traits // of the one that stands in
+}
+
+var (
+	dendriteSoftware = Software{
+		Kind: Dendrite, Template: "dendrite.yaml.tmpl", LosesPast: true, run: dendrite{}, hermetic: hermetic.Dendrite(),
+	}
+	synapseSoftware = Software{
+		Kind: Synapse, Template: "homeserver.yaml.tmpl", ShortNames: true, RefusesDeepEvents: true, run: synapse{}, hermetic: hermetic.Synapse(),
+	}
+)
+
+// SoftwareOf is what runs as each kind.
+func SoftwareOf(kind string) Software {
+	return map[string]Software{Dendrite: dendriteSoftware, Synapse: synapseSoftware, Generic: genericSoftware()}[kind]
+}
+
+// genericSoftware is Synapse, which nobody tells the bridge.
+func genericSoftware() Software {
+	s := synapseSoftware
+	s.hermetic = hermetic.Generic()
+	return s
+}
+
+// named are the values of APPLIANCE_TEST_HOMESERVER, with the kind that each stands for.
+var named = map[string]string{
+	"": Dendrite, Dendrite: Dendrite, Synapse: Synapse, Generic: Generic,
+	"hermetic": Dendrite, "hermetic-dendrite": Dendrite, "hermetic-synapse": Synapse, "hermetic-generic": Generic,
+}
+
+// Kind is the homeserver that tests of the bridge are to use: what
+// APPLIANCE_TEST_HOMESERVER says, else Dendrite.
+func Kind(tb testing.TB) string {
+	tb.Helper()
+	value := os.Getenv("APPLIANCE_TEST_HOMESERVER")
+	kind := named[value]
+	if kind == "" {
+		tb.Fatalf("APPLIANCE_TEST_HOMESERVER must be one of %s (it is %q)", strings.Join(slices.Sorted(maps.Keys(named))[1:], ", "), value)
+	}
+	return kind
+}
+
+// Traits are what the bridge knows of the homeserver that tests are to use.
+func Traits(tb testing.TB) mxside.Traits {
+	tb.Helper()
+	return TraitsOf(tb, Kind(tb))
+}
+
+// TraitsOf are what the bridge knows of a kind of homeserver.
+func TraitsOf(tb testing.TB, kind string) mxside.Traits {
+	tb.Helper()
+	traits, err := mxside.TraitsOf(kind)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return traits
+}
+
+// Hermetic reports whether homeservers of tests are those of package hermetic: where
+// APPLIANCE_TEST_HOMESERVER says so, or says nothing and there is no real one.
+func Hermetic() bool {
+	value := os.Getenv("APPLIANCE_TEST_HOMESERVER")
+	return strings.HasPrefix(value, "hermetic") || value == "" && os.Getenv("APPLIANCE_DENDRITE") == ""
+}
+
+// OnlyReal skips a test that is about what a real homeserver does to itself.
+func OnlyReal(tb testing.TB, why string) {
+	tb.Helper()
+	if Hermetic() {
+		Skip(tb, why+"; `make test` runs this with real homeservers")
+	}
+}
