@@ -113,7 +113,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	var err error
 	s.mx, err = mxside.New(mxside.Options{
 		URL: f.Homeserver.URL, Kind: f.Homeserver.Kind, ID: f.AppService.ID, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,
-		Accept: s.relay.Accept, Signs: s.relay, Live: s.relay.Live, SweepPause: s.Often, Log: s.Log.With("side", "matrix"),
+		Accept: s.relay.Accept, Ephemeral: s.relay, Live: s.relay.Live, SweepPause: s.Often, Log: s.Log.With("side", "matrix"),
 		Person: func(ctx context.Context, user ids.MXUser) (bool, error) {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err

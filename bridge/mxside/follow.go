@@ -2,6 +2,7 @@ package mxside
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 // is not in direct rooms, so these are read through the /sync of a ghost: all the time
 // while people talk there, and now and then for every ghost.
 const (
-	followFor   = 10 * time.Minute // after somebody has said something
+	followFor   = 10 * time.Minute // after a person has said something
 	maxFollowed = 64
 	// sweepGap is between two ghosts of a sweep, sweepPause between two sweeps.
 	sweepGap   = 2 * time.Second
@@ -23,59 +24,94 @@ const (
 	sweepPage  = 200
 )
 
-// Follow implements relay.Matrix.
-func (s *Side) Follow(ghost ids.MXUser) {
-	if !s.traits.PushesPart || ghost == "" {
-		return
-	}
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
-	_, already := s.followed[ghost]
-	if !already && len(s.followed) >= maxFollowed {
-		return // the sweep comes by
-	}
-	s.followed[ghost] = time.Now().Add(followFor)
-	if !already {
-		s.follows <- ghost // as large as maxFollowed
+// followers reads what transactions lack through the /sync of the bot and of ghosts.
+type followers struct {
+	*client
+	pushed    *pushed
+	contact   *contact
+	syncer    *syncer
+	replay    *replay
+	inbox     *inbox
+	ephemeral *ephemeral
+	pause     time.Duration // between two ghosts of a sweep; 0 is the usual
+
+	mu       sync.Mutex
+	followed map[ids.MXUser]time.Time // until when
+	follows  chan ids.MXUser
+}
+
+func newFollowers(base *pushed, p parts) *followers {
+	return &followers{
+		client: p.client, pushed: base, contact: p.contact, syncer: p.syncer, replay: p.replay, inbox: p.inbox, ephemeral: p.ephemeral, pause: p.sweepPause,
+		followed: map[ids.MXUser]time.Time{}, follows: make(chan ids.MXUser, maxFollowed),
 	}
 }
 
-// followAll reads the ghosts that are to be followed until ctx ends.
-func (s *Side) followAll(ctx context.Context, running *sync.WaitGroup) {
+func (f *followers) lost() { f.pushed.lost() }
+
+func (f *followers) take(ctx context.Context, txn string, events []json.RawMessage) (status int, why string) {
+	return f.pushed.take(ctx, txn, events)
+}
+
+func (f *followers) run(ctx context.Context, running *sync.WaitGroup) {
+	f.pushed.run(ctx, running)
+	running.Go(func() { f.sweep(ctx) })
+	running.Go(func() { f.readAll(ctx, running) })
+}
+
+// follow has a ghost read for a while.
+func (f *followers) follow(ghost ids.MXUser) {
+	if ghost == "" {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, already := f.followed[ghost]
+	if !already && len(f.followed) >= maxFollowed {
+		return // the sweep comes by
+	}
+	f.followed[ghost] = time.Now().Add(followFor)
+	if !already {
+		f.follows <- ghost // as large as maxFollowed
+	}
+}
+
+// readAll reads the ghosts that are to be followed until ctx ends.
+func (f *followers) readAll(ctx context.Context, running *sync.WaitGroup) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case ghost := <-s.follows:
-			running.Go(func() { s.follow(ctx, ghost) })
+		case ghost := <-f.follows:
+			running.Go(func() { f.read(ctx, ghost) })
 		}
 	}
 }
 
 // isFollowed reports whether a ghost is being read.
-func (s *Side) isFollowed(ghost ids.MXUser) bool {
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
-	_, ok := s.followed[ghost]
+func (f *followers) isFollowed(ghost ids.MXUser) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.followed[ghost]
 	return ok
 }
 
 // stillFollowed reports whether a ghost is to be read on, and forgets it when not.
-func (s *Side) stillFollowed(ghost ids.MXUser) bool {
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
-	if time.Now().Before(s.followed[ghost]) {
+func (f *followers) stillFollowed(ghost ids.MXUser) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Now().Before(f.followed[ghost]) {
 		return true
 	}
-	delete(s.followed, ghost)
+	delete(f.followed, ghost)
 	return false
 }
 
-// follow reads a ghost's rooms until nothing was said in them for a while.
-func (s *Side) follow(ctx context.Context, ghost ids.MXUser) {
+// read reads a ghost's rooms until nothing was said in them for a while.
+func (f *followers) read(ctx context.Context, ghost ids.MXUser) {
 	patience, failures := time.Duration(0), 0
-	for s.stillFollowed(ghost) && ctx.Err() == nil {
-		if err := s.readGhost(ctx, ghost, patience); err != nil {
+	for f.stillFollowed(ghost) && ctx.Err() == nil {
+		if err := f.readGhost(ctx, ghost, patience); err != nil {
 			patience = 0
 			wait(ctx, min(maxPause, time.Second<<min(failures, 4)))
 			failures++
@@ -83,25 +119,63 @@ func (s *Side) follow(ctx context.Context, ghost ids.MXUser) {
 		}
 		patience, failures = pollTimeout, 0
 	}
-	s.forgetPosition(syncCursor + " " + string(ghost))
+	f.syncer.forgetPosition(syncCursor + " " + string(ghost))
+}
+
+// keep makes one long poll as the bot and stores what it brings, with the position.
+func (f *followers) keep(ctx context.Context) error {
+	bot := f.bot()
+	since, err := f.syncer.since(ctx, syncCursor)
+	if err != nil {
+		return fmt.Errorf("read a cursor: %w", err)
+	}
+	wait := pollTimeout
+	if !f.contact.Connected() {
+		wait = 0 // find out at once whether it answers
+	}
+	ans, err := f.syncer.syncOnce(ctx, bot, since, wait)
+	if err != nil {
+		return f.syncer.stuck(ctx, bot, syncCursor, since, err)
+	}
+	again := f.syncer.goesOn(syncCursor)
+	f.contact.answered()
+	var items []queue.Item
+	f.ephemeral.receive(ctx, ans.Presence.Events, "")
+	for room, r := range ans.Rooms.Join {
+		if since == "" && !again {
+			continue // what was said before the bridge was there stays there
+		}
+		r.Timeline.Limited = r.Timeline.Limited || again
+		f.ephemeral.receive(ctx, r.Ephemeral.Events, room)
+		brought, err := f.replay.timeline(ctx, room, bot, r.Timeline)
+		if err != nil {
+			return err
+		}
+		items = append(items, brought...)
+	}
+	if err := f.syncer.moved(ctx, syncCursor, ans.NextBatch, items); err != nil {
+		return err
+	}
+	f.syncer.rest(ctx, ans)
+	return nil
 }
 
 // readGhost makes one poll as a ghost and stores what it brings: what happened in
 // the rooms that are read through it, and its invitations.
-func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Duration) error {
+func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Duration) error {
 	key := syncCursor + " " + string(ghost)
-	since, err := s.since(ctx, key)
+	since, err := f.syncer.since(ctx, key)
 	if err != nil {
 		return err
 	}
-	ans, err := s.syncOnce(ctx, ghost, since, wait)
+	ans, err := f.syncer.syncOnce(ctx, ghost, since, wait)
 	if err != nil {
-		return s.stuck(ctx, ghost, key, since, err)
+		return f.syncer.stuck(ctx, ghost, key, since, err)
 	}
-	again := s.goesOn(key)
+	again := f.syncer.goesOn(key)
 	var items []queue.Item
 	for room, r := range ans.Rooms.Join {
-		p, ok, err := s.Store.PortalByMX(ctx, room)
+		p, ok, err := f.inbox.store.PortalByMX(ctx, room)
 		if err != nil {
 			return err
 		}
@@ -109,8 +183,8 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 			continue
 		}
 		r.Timeline.Limited = r.Timeline.Limited || again
-		s.signs(ctx, r.Ephemeral.Events, room)
-		brought, err := s.timeline(ctx, room, ghost, r.Timeline)
+		f.ephemeral.receive(ctx, r.Ephemeral.Events, room)
+		brought, err := f.replay.timeline(ctx, room, ghost, r.Timeline)
 		if err != nil {
 			return err
 		}
@@ -119,31 +193,31 @@ func (s *Side) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Durati
 	for id, inv := range invitations(ans, ghost) {
 		items = append(items, relay.InvitationItem(id, inv))
 	}
-	if err := s.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
+	if err := f.syncer.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
 		return err
 	}
-	s.rest(ctx, ans)
+	f.syncer.rest(ctx, ans)
 	return nil
 }
 
 // sweep reads every ghost once in a while until ctx ends.
-func (s *Side) sweep(ctx context.Context) {
+func (f *followers) sweep(ctx context.Context) {
 	after := ids.MXUser("")
 	for {
 		pause := sweepGap
-		ghosts, err := s.Store.GhostsAfter(ctx, after, sweepPage)
+		ghosts, err := f.inbox.store.GhostsAfter(ctx, after, sweepPage)
 		if err == nil && len(ghosts) == 0 {
 			after, pause = "", sweepPause
 		}
-		if s.SweepPause > 0 {
-			pause = s.SweepPause
+		if f.pause > 0 {
+			pause = f.pause
 		}
 		for _, g := range ghosts {
-			if err := s.readGhost(ctx, g.MXUser, 0); err != nil && ctx.Err() == nil {
-				s.Log.Debug("a ghost could not be read", "ghost", g.MXUser, "err", err)
+			if err := f.readGhost(ctx, g.MXUser, 0); err != nil && ctx.Err() == nil {
+				f.log.Debug("a ghost could not be read", "mx_user", g.MXUser, "err", err)
 			}
-			if !s.isFollowed(g.MXUser) {
-				s.forgetPosition(syncCursor + " " + string(g.MXUser))
+			if !f.isFollowed(g.MXUser) {
+				f.syncer.forgetPosition(syncCursor + " " + string(g.MXUser))
 			}
 			after = g.MXUser
 			if !wait(ctx, pause) {
@@ -164,10 +238,4 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-time.After(d):
 		return true
 	}
-}
-
-// invitationID names an invitation that comes without an event ID; accepting
-// twice does no harm.
-func invitationID(room ids.MXRoom, ghost ids.MXUser) string {
-	return fmt.Sprintf("invitation %s %s %d", room, ghost, time.Now().Unix()/300)
 }

@@ -2,13 +2,9 @@ package mxside
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/json"
 	"sync"
 	"time"
-
-	"appliance/bridge/relay"
 )
 
 // Synapse numbers its transactions, keeps each one until the bridge has taken it,
@@ -16,9 +12,9 @@ import (
 // for good, or until a failure comes by chance: one that was under way when it
 // stopped, and one that it made in the moment between finding that nothing more is
 // kept and noting that the bridge is there again. So after each failure the bridge
-// lets events of its own, which no client shows, go round: it refuses the first
-// transaction, so that all that is kept comes, and goes on until one event has
-// come back without a failure and no number lacks before it.
+// sends probe events and waits for their echo: it refuses the first transaction, so
+// that Synapse sends all that it keeps, and goes on until one probe event has come
+// back without a failure and no number before it is missing.
 const (
 	// flushTries and flushFor bound how many such events are sent, and how long one
 	// may take to come back. flushGap is between two of them: Synapse takes a moment
@@ -26,19 +22,19 @@ const (
 	flushTries = 8
 	flushFor   = 3 * time.Second
 	flushGap   = time.Second
-	// flushPause is how long the bridge lets it be when that was in vain.
+	// flushPause is how long the bridge waits after it gave up.
 	flushPause = time.Minute
-	// lacksEvery is how often it begins only because numbers lack.
+	// lacksEvery is how often it begins only because numbers are missing.
 	lacksEvery = 10 * time.Minute
 	maxLacking = 1000
-	// A number that lacks after so many events have come back belongs to another
-	// application service of the same homeserver, whose transactions are numbered in
-	// the same row. For othersFor numbers say nothing then.
+	// A number that is still missing after so many probe events have come back belongs
+	// to another application service of the same homeserver: all of them share one
+	// sequence of transaction IDs. Numbers are then ignored for othersFor.
 	othersAfter = 3
 	othersFor   = time.Hour
 	// refusedFor is how long Synapse takes to note that a transaction was refused.
 	refusedFor = 200 * time.Millisecond
-	// flushRooms is in how many rooms an event is tried: any one will do.
+	// flushRooms is in how many rooms a probe event is tried: any one will do.
 	flushRooms = 5
 )
 
@@ -53,11 +49,11 @@ type held struct {
 	last    int64         // the highest number since the last absence, 0 for none
 	lacking map[int64]int // numbers below it that were not taken, and after how many events
 	lacked  time.Time     // when a flush was last wanted because of those
-	others  time.Time     // until when others are known to have numbers of the same row
+	others  time.Time     // until when others are known to share the sequence of numbers
 	refuse  bool          // the next transaction is to be refused
 	refused bool          // one was refused or failed since awaited was sent
-	awaited []byte        // what the event has in it that goes round; nil for none
-	back    chan struct{} // closed when it has come back
+	awaited []byte        // the mark of the probe event that is awaited; nil for none
+	back    chan struct{} // closed when its echo has come
 }
 
 // want asks for a flush.
@@ -68,8 +64,8 @@ func (h *held) want() {
 	}
 }
 
-// forget begins anew after an absence of the homeserver: nothing is known of its
-// numbers, and the next transaction is to be refused.
+// forget notes an absence of the homeserver: nothing is known of its numbers any more,
+// and the next transaction is to be refused.
 func (h *held) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,85 +148,6 @@ func (h *held) refuseNext() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refuse = true
-}
-
-// flushes makes Synapse send what it holds back whenever that is wanted, until ctx
-// ends.
-func (s *Side) flushes(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.held.wanted:
-		}
-		if !s.flush(ctx) && !wait(ctx, flushPause) {
-			return
-		}
-	}
-}
-
-// flush returns false when Synapse may still hold something back.
-func (s *Side) flush(ctx context.Context) bool {
-	portals, err := s.Store.Portals(ctx)
-	if err != nil {
-		s.Log.Warn("the portals could not be read", "err", err)
-		return false
-	}
-	if len(portals) == 0 {
-		return true // nobody has said anything yet, and there is no room to try it in
-	}
-	for range flushTries {
-		mark := rand.Text()
-		back := s.held.await(mark)
-		if err = s.goRound(ctx, portals, mark); err == nil {
-			select {
-			case <-ctx.Done():
-				return false
-			case <-back:
-				if s.held.nothing() {
-					return true
-				}
-			case <-time.After(flushFor):
-				s.held.refuseNext()
-				_, err = s.pingOnce(ctx)
-			}
-		}
-		if !wait(ctx, flushGap) {
-			return false
-		}
-	}
-	s.Log.Warn("what Synapse had under way when it or the bridge stopped may come late", "err", err)
-	return false
-}
-
-// goRound sends an event with a mark in it to the first room that takes one.
-func (s *Side) goRound(ctx context.Context, portals []relay.Portal, mark string) error {
-	var err error
-	for _, p := range portals[:min(len(portals), flushRooms)] {
-		if _, err = s.sendCheckpoint(ctx, p.MXRoom, p.ReadAs(s.Names.BotUser()), mark); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
-	return err
-}
-
-// retryRefused makes Synapse try at once what was refused, as soon as it has noted that
-// it was, until ctx ends.
-func (s *Side) retryRefused(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.held.refusals:
-		}
-		for busy := true; busy && wait(ctx, refusedFor); {
-			var err error
-			if busy, err = s.pingOnce(ctx); err != nil {
-				s.Log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
-				break
-			}
-		}
-	}
 }
 
 // refusedOne notes that a transaction was refused on purpose.

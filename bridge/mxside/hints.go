@@ -35,14 +35,19 @@ const (
 // hints are the ghosts that may have been invited. Methods are safe for concurrent
 // use.
 type hints struct {
+	*client
+	syncer *syncer
+	inbox  *inbox
+	person func(ctx context.Context, user ids.MXUser) (bool, error)
+
 	mu      sync.Mutex
 	again   map[ids.MXUser]bool // by ghost that waits or is looked at; true when hinted again meanwhile
 	ghosts  chan ids.MXUser
 	dropped int // since the last one that was taken
 }
 
-func (h *hints) init() {
-	h.again, h.ghosts = map[ids.MXUser]bool{}, make(chan ids.MXUser, maxHints)
+func newHints(c *client, p parts, person func(context.Context, ids.MXUser) (bool, error)) *hints {
+	return &hints{client: c, syncer: p.syncer, inbox: p.inbox, person: person, again: map[ids.MXUser]bool{}, ghosts: make(chan ids.MXUser, maxHints)}
 }
 
 // put notes a hint. dropped is true for the first of a series that find no place.
@@ -74,23 +79,23 @@ func (h *hints) done(ghost ids.MXUser) {
 	}
 }
 
-// hint serves /hint/invite. It always answers the same, whatever was sent: nobody
+// serve serves /hint/invite. It always answers the same, whatever was sent: nobody
 // learns from it who exists.
-func (s *Side) hint(w http.ResponseWriter, r *http.Request) {
+func (h *hints) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHintBody))
 	if err != nil {
 		answer(w, http.StatusRequestEntityTooLarge, "M_TOO_LARGE", "the body is too large")
 		return
 	}
-	if ghost, ok := s.hinted(body); ok && s.hints.put(ghost) {
-		s.Log.Warn("more invitations are announced than can be looked at; they are found later", "limit", maxHints)
+	if ghost, ok := h.hinted(body); ok && h.put(ghost) {
+		h.log.Warn("more invitations are announced than can be looked at; they are found later", "limit", maxHints)
 	}
 	answer(w, http.StatusOK, "", "")
 }
 
 // hinted returns the ghost that the body of PUT /_matrix/federation/v{1,2}/invite
 // invites.
-func (s *Side) hinted(body []byte) (ids.MXUser, bool) {
+func (h *hints) hinted(body []byte) (ids.MXUser, bool) {
 	var v2 struct {
 		Event json.RawMessage `json:"event"`
 	}
@@ -100,14 +105,14 @@ func (s *Side) hinted(body []byte) (ids.MXUser, bool) {
 	}
 	e, err := convert.ParseEvent(raw)
 	ghost := ids.MXUser(e.StateKey)
-	if err != nil || e.Type != "m.room.member" || e.Room == "" || tooLong(e.StateKey, e.Room, e.Sender) || !s.Names.Owns(ghost) {
+	if err != nil || e.Type != "m.room.member" || e.Room == "" || tooLong(e.StateKey, e.Room, e.Sender) || !h.names.Owns(ghost) {
 		return "", false
 	}
 	return ghost, true
 }
 
-// followHints looks at the ghosts that may have been invited until ctx ends.
-func (s *Side) followHints(ctx context.Context) {
+// run looks at the ghosts that may have been invited until ctx ends.
+func (h *hints) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	calls := make(chan struct{}, hintCalls)
@@ -115,20 +120,20 @@ func (s *Side) followHints(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case ghost := <-s.hints.ghosts: // at most maxHints at once
+		case ghost := <-h.ghosts: // at most maxHints at once
 			running.Go(func() {
-				defer s.hints.done(ghost)
-				if err := s.followHint(ctx, ghost, calls); err != nil && ctx.Err() == nil {
-					s.Log.Info("an announced invitation is not there", "ghost", ghost, "err", err)
+				defer h.done(ghost)
+				if err := h.look(ctx, ghost, calls); err != nil && ctx.Err() == nil {
+					h.log.Info("an announced invitation is not there", "mx_user", ghost, "err", err)
 				}
 			})
 		}
 	}
 }
 
-// followHint stores what a ghost is invited to, once the homeserver knows. calls
+// look stores what a ghost is invited to, once the homeserver knows. calls
 // bounds how many requests are made at once for all hints together.
-func (s *Side) followHint(ctx context.Context, ghost ids.MXUser, calls chan struct{}) error {
+func (h *hints) look(ctx context.Context, ghost ids.MXUser, calls chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last error
@@ -138,7 +143,7 @@ func (s *Side) followHint(ctx context.Context, ghost ids.MXUser, calls chan stru
 			return ctx.Err()
 		case calls <- struct{}{}:
 		}
-		done, err := s.lookAtHint(ctx, ghost)
+		done, err := h.lookOnce(ctx, ghost)
 		<-calls
 		if done {
 			return err
@@ -150,16 +155,16 @@ func (s *Side) followHint(ctx context.Context, ghost ids.MXUser, calls chan stru
 	return errors.Join(last, ctx.Err())
 }
 
-// lookAtHint looks once. done is false when it is worth another look.
-func (s *Side) lookAtHint(ctx context.Context, ghost ids.MXUser) (done bool, err error) {
-	if ok, err := s.Person(ctx, ghost); err != nil || !ok {
+// lookOnce looks once. done is false when it is worth another look.
+func (h *hints) lookOnce(ctx context.Context, ghost ids.MXUser) (done bool, err error) {
+	if ok, err := h.person(ctx, ghost); err != nil || !ok {
 		return err == nil, err // done when the ghost stands for nobody
 	}
-	found, err := s.Invitations(ctx, ghost)
+	found, err := h.syncer.Invitations(ctx, ghost)
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	return true, s.Accept(ctx, invitationItems(found), nil)
+	return true, h.inbox.accept(ctx, invitationItems(found), nil)
 }
 
 func invitationItems(found map[string]relay.Invitation) []queue.Item {

@@ -32,16 +32,22 @@ const (
 // errStalled ends a transfer that stands still.
 var errStalled = errors.New("the transfer stands still")
 
-// Limits implements relay.Matrix: GET /_matrix/client/v1/media/config, or the
-// path it had before Matrix 1.11.
-func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
-	return s.limits.Get(func() (relay.Limits, error) { return s.askLimits(ctx) })
+// files moves the content of files to and from the homeserver.
+type files struct {
+	*client
+	limits relay.RememberedLimits
 }
 
-func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
+// Limits implements relay.Matrix: GET /_matrix/client/v1/media/config, or the
+// path it had before Matrix 1.11.
+func (f *files) Limits(ctx context.Context) (relay.Limits, error) {
+	return f.limits.Get(func() (relay.Limits, error) { return f.askLimits(ctx) })
+}
+
+func (f *files) askLimits(ctx context.Context) (relay.Limits, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(s.Names.BotUser())
+	c := f.as(f.bot())
 	var out struct {
 		Size *float64 `json:"m.upload.size"`
 	}
@@ -62,7 +68,7 @@ func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 // Upload implements relay.Matrix: POST /_matrix/media/v3/upload. Homeservers want
 // to know the size before, so what comes without one goes through a temporary
 // file.
-func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string, error) {
+func (f *files) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string, error) {
 	if m.Size < 0 {
 		whole, err := spool(m)
 		if err != nil {
@@ -73,7 +79,7 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 	defer func() { _ = m.Body.Close() }()
 	ctx, w := watching(ctx)
 	defer w.Stop()
-	c := s.as(as)
+	c := f.as(as)
 	target := c.BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, map[string]string{"filename": m.Name, "user_id": string(as)})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, &moving{r: m.Body, left: m.Size, watch: w})
 	if err != nil {
@@ -82,9 +88,9 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 	if req.ContentLength = m.Size; m.Size == 0 {
 		req.Body = http.NoBody
 	}
-	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
+	req.Header.Set("Authorization", "Bearer "+f.token.Reveal())
 	req.Header.Set("Content-Type", m.Type)
-	res, err := s.http.Do(req)
+	res, err := f.http.Do(req)
 	if err != nil {
 		return "", why(w, err)
 	}
@@ -103,22 +109,22 @@ func (s *Side) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string
 
 // Download implements relay.Matrix: GET /_matrix/client/v1/media/download, which
 // asks for a login, or the path it had before Matrix 1.11.
-func (s *Side) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (relay.Media, error) {
+func (f *files) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (relay.Media, error) {
 	uri, err := id.ParseContentURI(mxc)
 	if err != nil || uri.IsEmpty() {
 		return relay.Media{}, fmt.Errorf("%w: the address of the file is not one", relay.ErrRefused)
 	}
-	c := s.as(s.Names.BotUser())
-	media, err := s.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit, patience)
+	c := f.as(f.bot())
+	media, err := f.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit, patience)
 	if errors.Is(err, errUnrecognized) {
-		media, err = s.download(ctx, c.BuildURL(mautrix.MediaURLPath{"v3", "download", uri.Homeserver, uri.FileID}), limit, patience)
+		media, err = f.download(ctx, c.BuildURL(mautrix.MediaURLPath{"v3", "download", uri.Homeserver, uri.FileID}), limit, patience)
 	}
 	return media, err
 }
 
-func (s *Side) download(ctx context.Context, address string, limit int64, patience time.Duration) (relay.Media, error) {
+func (f *files) download(ctx context.Context, address string, limit int64, patience time.Duration) (relay.Media, error) {
 	ctx, w := stall.New(ctx, patience, relay.ErrSlow)
-	body, err := s.get(ctx, w, address)
+	body, err := f.get(ctx, w, address)
 	if err != nil {
 		w.Stop()
 		return relay.Media{}, err
@@ -126,7 +132,7 @@ func (s *Side) download(ctx context.Context, address string, limit int64, patien
 	m := relay.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
 	src := &source{from: bufio.NewReaderSize(body.Body, 4096), body: body.Body, watch: w, left: limit}
 	m.Body = src
-	switch wait, isError := s.answeredWithError(body, src.from); {
+	switch wait, isError := f.answeredWithError(body, src.from); {
 	case m.Size > limit:
 		err = relay.ErrTooLarge
 	case isError:
@@ -141,13 +147,13 @@ func (s *Side) download(ctx context.Context, address string, limit int64, patien
 
 // get begins a download. A homeserver that has to fetch the file from another one
 // answers with 504, or 404, when that one does not answer.
-func (s *Side) get(ctx context.Context, w *stall.Watch, address string) (*http.Response, error) {
+func (f *files) get(ctx context.Context, w *stall.Watch, address string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
 	}
-	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
-	res, err := s.http.Do(req)
+	req.Header.Set("Authorization", "Bearer "+f.token.Reveal())
+	res, err := f.http.Do(req)
 	if err != nil {
 		return nil, why(w, err)
 	}
@@ -160,8 +166,8 @@ func (s *Side) get(ctx context.Context, w *stall.Watch, address string) (*http.R
 }
 
 // answeredWithError recognises an error that comes as a file; see Traits.DisguisesErrors.
-func (s *Side) answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
-	if !s.traits.DisguisesErrors || res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
+func (f *files) answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
+	if !f.traits.DisguisesErrors || res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
 		return 0, false
 	}
 	head, _ := body.Peek(4096)
@@ -177,36 +183,6 @@ func (s *Side) answeredWithError(res *http.Response, body *bufio.Reader) (time.D
 		return 0, false
 	}
 	return max(time.Second, min(time.Duration(said.JSON.Retry)*time.Millisecond, time.Minute)), true
-}
-
-// errUnrecognized: the homeserver does not know this path.
-var errUnrecognized = errors.New("the homeserver does not know this request")
-
-// refusal turns an answer that is no success into the relay's words.
-func refusal(res *http.Response) error {
-	if res.StatusCode/100 == 2 {
-		return nil
-	}
-	var said struct {
-		Code  string `json:"errcode"`
-		Text  string `json:"error"`
-		Retry int64  `json:"retry_after_ms"`
-	}
-	_ = json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&said)
-	text := fmt.Errorf("%d %s: %s", res.StatusCode, said.Code, said.Text)
-	switch status := res.StatusCode; {
-	case said.Code == "M_UNRECOGNIZED", status == http.StatusNotFound && said.Code == "":
-		return fmt.Errorf("%w: %w", errUnrecognized, text)
-	case status == http.StatusTooManyRequests:
-		return &relay.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
-	case status == http.StatusRequestEntityTooLarge, said.Code == "M_TOO_LARGE":
-		return fmt.Errorf("%w: %w", relay.ErrTooLarge, text)
-	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED":
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
-	case status == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
-	}
-	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
 }
 
 // spool puts a file of unknown size into a temporary one.

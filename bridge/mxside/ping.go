@@ -2,47 +2,47 @@ package mxside
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"maunium.net/go/mautrix"
+
+	"appliance/bridge/relay"
 )
 
-// pingEvery is how often Synapse is asked whether it is there and reaches the
-// bridge.
+// pingEvery is how often a homeserver that pushes everything is asked whether it is
+// there and reaches the bridge.
 const pingEvery = 15 * time.Second
 
-// ping makes Synapse send a request back to the bridge: POST
-// /appservice/{id}/ping (Client-Server API, since v1.7). It proves both ways, and
-// Synapse then sends at once what it held back while the bridge did not answer;
-// otherwise that may take it minutes. Synapse has no /sync for the bridge's own
-// user and needs none: its transactions bring everything, in order.
-func (s *Side) ping(ctx context.Context) error {
-	if _, err := s.pingOnce(ctx); err != nil {
-		return err
-	}
-	if !s.Connected() {
-		s.held.want()
-	}
-	s.sync.answered()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(pingEvery):
-		return nil
-	}
+// pings asks the homeserver whether it is there.
+type pings struct {
+	*client
+	id      string // of the application service
+	contact *contact
 }
 
-// pingOnce asks Synapse to ping the bridge and, if it holds anything back, to send
-// that now. Synapse (1.157) fails at the latter, after the ping has come through,
-// while it is already doing so: then busy is true.
-func (s *Side) pingOnce(ctx context.Context) (busy bool, err error) {
+// ask makes the homeserver ping the bridge, which proves both ways. One that has no such
+// request (before Client-Server API v1.7) is asked who the bridge is: GET /account/whoami.
+func (p *pings) ask(ctx context.Context) error {
+	_, err := p.once(ctx)
+	if !errors.Is(err, relay.ErrNotFound) && !errors.Is(err, mautrix.MUnrecognized) {
+		return err
+	}
+	return p.whoami(ctx, p.bot())
+}
+
+// once is POST /appservice/{id}/ping. Synapse then sends at once what it held back while
+// the bridge did not answer; otherwise that may take it minutes. Synapse (1.157) fails at
+// the latter, after the ping has come through, while it is already doing so: then busy is
+// true.
+func (p *pings) once(ctx context.Context) (busy bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(s.Names.BotUser())
-	_, err = c.MakeRequest(ctx, http.MethodPost, c.BuildURL(mautrix.ClientURLPath{"v1", "appservice", s.ID, "ping"}), map[string]string{}, nil)
-	if err != nil && (strings.Contains(err.Error(), "AlreadyCancelled") || strings.Contains(err.Error(), "AlreadyCalled")) {
+	c := p.as(p.bot())
+	_, err = c.MakeRequest(ctx, http.MethodPost, c.BuildURL(mautrix.ClientURLPath{"v1", "appservice", p.id, "ping"}), map[string]string{}, nil)
+	if err != nil && p.traits.FailsPingWhileBusy && (strings.Contains(err.Error(), "AlreadyCancelled") || strings.Contains(err.Error(), "AlreadyCalled")) {
 		return true, nil
 	}
 	return false, side(err)

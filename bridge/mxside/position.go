@@ -10,7 +10,7 @@ import (
 // storeEvery is how often a position is stored when nothing has come that is.
 const storeEvery = time.Minute
 
-// position is how far a /sync was read, beyond what is stored: somebody's typing
+// position is how far a /sync was read, beyond what is stored: typing
 // moves it and is not worth a write. After a crash that much is read again, and
 // known already.
 type position struct {
@@ -19,40 +19,40 @@ type position struct {
 }
 
 // since returns where a /sync goes on.
-func (s *Side) since(ctx context.Context, key string) (string, error) {
-	s.followMu.Lock()
+func (s *syncer) since(ctx context.Context, key string) (string, error) {
+	s.mu.Lock()
 	p, ok := s.positions[key]
-	s.followMu.Unlock()
+	s.mu.Unlock()
 	if ok {
 		return p.since, nil
 	}
-	return s.Store.Cursor(ctx, key)
+	return s.inbox.store.Cursor(ctx, key)
 }
 
 // moved stores what a /sync brought, and how far it was read.
-func (s *Side) moved(ctx context.Context, key, next string, items []queue.Item) error {
-	s.followMu.Lock()
+func (s *syncer) moved(ctx context.Context, key, next string, items []queue.Item) error {
+	s.mu.Lock()
 	p := s.positions[key]
-	s.followMu.Unlock()
+	s.mu.Unlock()
 	if p.since == next && len(items) == 0 {
 		return nil
 	}
 	if len(items) > 0 || time.Since(p.stored) > storeEvery {
-		if err := s.Accept(ctx, items, map[string]string{key: next}); err != nil {
+		if err := s.inbox.accept(ctx, items, map[string]string{key: next}); err != nil {
 			return err
 		}
 		p.stored = time.Now()
 	}
 	p.since = next
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.positions[key] = p
 	return nil
 }
 
 // forgetPosition drops what is remembered beyond what is stored.
-func (s *Side) forgetPosition(key string) {
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
+func (s *syncer) forgetPosition(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.positions, key)
 }

@@ -3,85 +3,139 @@ package mxside
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
-	"strings"
 
 	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
 
+	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 )
 
-// PublicRooms implements relay.Matrix: POST /publicRooms.
-func (s *Side) PublicRooms(ctx context.Context, server, words string, limit int) ([]relay.PublicRoom, error) {
+// rooms makes rooms, and reads and changes their state.
+type rooms struct {
+	*client
+	versions versions
+}
+
+// CreateRoom implements relay.Matrix.
+func (r *rooms) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(s.Names.BotUser())
-	query := map[string]string{}
-	if server != "" && server != s.Names.Server {
-		query["server"] = server
-	}
-	body := map[string]any{"limit": limit}
-	if words != "" {
-		body["filter"] = map[string]string{"generic_search_term": words}
-	}
-	var out struct {
-		Chunk []struct {
-			Room    ids.MXRoom `json:"room_id"`
-			Alias   string     `json:"canonical_alias"`
-			Name    string     `json:"name"`
-			Topic   string     `json:"topic"`
-			Members int        `json:"num_joined_members"`
-		} `json:"chunk"`
-	}
-	_, err := c.MakeRequest(ctx, http.MethodPost, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "publicRooms"}, query), body, &out)
+	version, err := r.newRoomVersion(ctx)
 	if err != nil {
-		return nil, side(err)
+		return "", err
 	}
-	var rooms []relay.PublicRoom
-	for _, r := range out.Chunk {
-		rooms = append(rooms, relay.PublicRoom{Room: r.Room, Alias: r.Alias, Name: r.Name, Topic: r.Topic, Members: r.Members})
+	req := &mautrix.ReqCreateRoom{
+		RoomVersion: id.RoomVersion(version), Name: spec.Title, Topic: spec.Topic, Invite: spec.Invite, IsDirect: spec.Direct,
+		Preset: "private_chat", Visibility: "private",
 	}
-	return rooms[:min(len(rooms), limit)], nil
-}
-
-// JoinAlias implements relay.Matrix: POST /join/{alias}. Dendrite's answer does not
-// tell an alias that is unknown from a server that is down.
-func (s *Side) JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	_, server, _ := strings.Cut(alias, ":")
-	c := s.as(who)
-	var out struct {
-		Room ids.MXRoom `json:"room_id"`
-	}
-	query := map[string]string{"server_name": server}
-	_, err := c.MakeRequest(ctx, http.MethodPost, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "join", alias}, query), map[string]any{}, &out)
-	return out.Room, side(err)
-}
-
-// Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason, or the membership
-// event itself; see Traits.DropsLeaveReason.
-func (s *Side) Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if s.traits.DropsLeaveReason {
-		left := map[string]string{"membership": "leave", "reason": reason}
-		if s.SetState(ctx, room, who, "m.room.member", string(who), left) == nil {
-			return nil
+	if spec.Direct {
+		req.Preset = "trusted_private_chat"
+	} else {
+		users := map[id.UserID]int{}
+		for u, level := range spec.Powers {
+			users[u] = level
 		}
+		if delete(users, spec.Creator); !creatorsRule(version) {
+			users[spec.Creator] = 100
+		}
+		// Owners and moderators may invite, as they may in Rocket.Chat; owners may do
+		// what owners do there. Nobody but the bridge may encrypt the room.
+		invite := relay.InvitePower
+		owner := relay.OwnerPower
+		req.PowerLevelOverride = &event.PowerLevelsEventContent{
+			Users: users, InvitePtr: &invite, EventsDefault: spec.Write,
+			Events: map[string]int{
+				event.StatePowerLevels.Type: owner, event.StateTombstone.Type: owner, event.StateHistoryVisibility.Type: owner,
+				event.StateServerACL.Type: owner, event.StateEncryption.Type: 100,
+			},
+		}
+		req.InitialState = []*event.Event{bridgeState(spec)}
 	}
-	_, err := s.as(who).LeaveRoom(ctx, room, &mautrix.ReqLeave{Reason: reason})
+	req.InitialState = append(req.InitialState, historyState(spec))
+	resp, err := r.as(spec.Creator).CreateRoom(ctx, req)
+	if err != nil {
+		return "", side(err)
+	}
+	return resp.RoomID, nil
+}
+
+// historyState returns the room's m.room.history_visibility event.
+func historyState(spec relay.MXRoomSpec) *event.Event {
+	visibility := relay.HistoryInvited
+	if spec.Past {
+		visibility = relay.HistoryShared
+	}
+	key := ""
+	return &event.Event{Type: event.StateHistoryVisibility, StateKey: &key, Content: event.Content{Raw: map[string]any{"history_visibility": visibility}}}
+}
+
+// bridgeState returns the room's m.bridge event (MSC2346, under its unstable
+// name), by which clients and other bridges see what the room is bridged to.
+func bridgeState(spec relay.MXRoomSpec) *event.Event {
+	key := "rocketchat:" + string(spec.RCRoom)
+	return &event.Event{
+		Type:     event.StateHalfShotBridge,
+		StateKey: &key,
+		Content: event.Content{Raw: map[string]any{
+			"bridgebot": spec.Creator,
+			"protocol":  map[string]any{"id": "rocketchat", "displayname": "Rocket.Chat", "external_url": spec.Site},
+			"channel":   map[string]any{"id": spec.RCRoom, "displayname": spec.Title},
+		}},
+	}
+}
+
+// Members implements relay.Matrix: GET /rooms/{room}/members.
+func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.MXMember, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var members []relay.MXMember
+	err := r.list(ctx, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
+		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
+			members = append(members, relay.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
+		}
+		if len(members) >= maxMembers {
+			r.log.Warn("a room has more members than are looked at", "mx_room", room, "limit", maxMembers)
+			return errEnough
+		}
+		return nil
+	})
+	return members, err
+}
+
+// State implements relay.Matrix: GET /rooms/{room}/state/{type}/{key}.
+func (r *rooms) State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (json.RawMessage, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := r.as(reader)
+	var out json.RawMessage
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "state", kind, key), nil, &out)
+	if err = side(err); errors.Is(err, relay.ErrNotFound) {
+		return nil, false, nil
+	}
+	return out, err == nil, err
+}
+
+// SetState implements relay.Matrix: PUT /rooms/{room}/state/{type}/{key}.
+func (r *rooms) SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, kind, key string, content any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	c := r.as(as)
+	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "rooms", room, "state", kind, key), content, nil)
 	return side(err)
 }
 
 // Bridges implements relay.Matrix: the m.bridge state of a room, under its stable
 // and its older name.
-func (s *Side) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.BridgeInfo, error) {
+func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.BridgeInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var found []relay.BridgeInfo
-	err := s.list(ctx, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
+	err := r.list(ctx, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
 		if b, ok := bridgeIn(raw); ok {
 			found = append(found, b)
 		}

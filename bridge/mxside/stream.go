@@ -28,13 +28,13 @@ var errEnough = errors.New("enough was read")
 // list reads a list element by element, so that its size costs no memory: GET path as
 // one of our users. The list is the answer itself, or the field named by key. each may
 // return errEnough. A list that is cut off at maxListing is no error.
-func (s *Side) list(ctx context.Context, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
+func (c *client) list(ctx context.Context, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
 	}
-	req.Header.Set("Authorization", "Bearer "+s.ASToken.Reveal())
-	res, err := s.http.Do(req)
+	req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	res, err := c.http.Do(req)
 	if err != nil {
 		return side(err)
 	}
@@ -47,7 +47,7 @@ func (s *Side) list(ctx context.Context, as ids.MXUser, key string, path mautrix
 	case err == nil, errors.Is(err, errEnough):
 		return nil
 	case body.N <= 0:
-		s.Log.Warn("a list of the homeserver is too long to be read whole", "path", fmt.Sprint(path...), "limit", maxListing)
+		c.log.Warn("a list of the homeserver is too long to be read whole", "path", fmt.Sprint(path...), "limit", maxListing)
 		return nil
 	default:
 		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, err)

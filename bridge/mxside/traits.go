@@ -46,6 +46,9 @@ type Traits struct {
 	// our users in its room, and counts them all each time. Their notifications are
 	// switched off.
 	KeepsNotifications bool
+	// FailsPingWhileBusy: a ping that has come through is answered with an error while the
+	// homeserver is already sending what it held back.
+	FailsPingWhileBusy bool
 	// LeaksAnswers: the homeserver neither reads nor closes the body of the answer to a
 	// transaction, so that each one with a body keeps a connection of it open for good, and
 	// two of its goroutines. Such answers have no body.
@@ -82,7 +85,8 @@ var homeservers = map[string]Traits{
 	},
 	// Measured with Synapse 1.157 to 1.160.
 	config.Synapse: {
-		HoldsBack: true,
+		HoldsBack:          true,
+		FailsPingWhileBusy: true,
 		// It may send one more before it notes that the one before was not taken.
 		Disorder:      2 * time.Minute,
 		FollowsAtMost: 100,

@@ -53,14 +53,14 @@ func redactsInContent(version string) bool {
 // newRoomVersion returns the version that the homeserver gives to new rooms (GET
 // /capabilities). It is named in each request: Dendrite (0.15) takes version 12 as a
 // default, and then fails to make a room whose version is not named.
-func (s *Side) newRoomVersion(ctx context.Context) (string, error) {
-	s.versions.mu.Lock()
-	version, asked := s.versions.standard, s.versions.asked
-	s.versions.mu.Unlock()
+func (r *rooms) newRoomVersion(ctx context.Context) (string, error) {
+	r.versions.mu.Lock()
+	version, asked := r.versions.standard, r.versions.asked
+	r.versions.mu.Unlock()
 	if version != "" && time.Since(asked) < versionFor {
 		return version, nil
 	}
-	c := s.as(s.Names.BotUser())
+	c := r.as(r.bot())
 	var out struct {
 		Capabilities struct {
 			Versions struct {
@@ -71,36 +71,36 @@ func (s *Side) newRoomVersion(ctx context.Context) (string, error) {
 	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "capabilities"), nil, &out); err != nil {
 		return "", fmt.Errorf("ask for the version of new rooms: %w", side(err))
 	}
-	s.versions.mu.Lock()
-	defer s.versions.mu.Unlock()
-	s.versions.standard, s.versions.asked = out.Capabilities.Versions.Default, time.Now()
-	return s.versions.standard, nil
+	r.versions.mu.Lock()
+	defer r.versions.mu.Unlock()
+	r.versions.standard, r.versions.asked = out.Capabilities.Versions.Default, time.Now()
+	return r.versions.standard, nil
 }
 
 // Creation implements relay.Matrix: GET /rooms/{room}/state/m.room.create/?format=event.
 // It never changes, so each is asked for once.
-func (s *Side) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
-	s.versions.mu.Lock()
-	known, ok := s.versions.creations[room]
-	s.versions.mu.Unlock()
+func (r *rooms) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
+	r.versions.mu.Lock()
+	known, ok := r.versions.creations[room]
+	r.versions.mu.Unlock()
 	if ok {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := s.as(reader)
+	c := r.as(reader)
 	var raw json.RawMessage
 	address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "state", "m.room.create", ""}, map[string]string{"format": "event"})
 	if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &raw); err != nil {
 		return relay.MXCreation{}, side(err)
 	}
 	created := parseCreation(raw)
-	s.versions.mu.Lock()
-	defer s.versions.mu.Unlock()
-	if s.versions.creations == nil || len(s.versions.creations) >= maxCreations {
-		s.versions.creations = map[ids.MXRoom]relay.MXCreation{}
+	r.versions.mu.Lock()
+	defer r.versions.mu.Unlock()
+	if r.versions.creations == nil || len(r.versions.creations) >= maxCreations {
+		r.versions.creations = map[ids.MXRoom]relay.MXCreation{}
 	}
-	s.versions.creations[room] = created
+	r.versions.creations[room] = created
 	return created, nil
 }
 

@@ -20,7 +20,7 @@ import (
 	"appliance/bridge/mxside"
 )
 
-// Person is somebody with a Matrix client.
+// Person is a user with a Matrix client.
 type Person struct {
 	ID    string
 	Token string
@@ -284,7 +284,7 @@ func (p *Person) Members(room string) map[string]string {
 	return members
 }
 
-// DisplayName returns somebody's profile name as this person's server sees it.
+// DisplayName returns the profile name of a user as this person's server sees it.
 func (p *Person) DisplayName(user string) string {
 	var out struct {
 		DisplayName string `json:"displayname"`

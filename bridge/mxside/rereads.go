@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
 
 	"appliance/bridge/convert"
@@ -21,6 +22,19 @@ const (
 	gapSlack = 2 * time.Minute
 )
 
+// rereads reads rooms again for which the homeserver may have left events out of what it
+// pushed.
+type rereads struct {
+	*client
+	rooms   *rooms
+	probes  *probes
+	history *history
+	inbox   *inbox
+
+	mu   sync.Mutex
+	gaps map[ids.MXRoom]*gap
+}
+
 // gap is a room that may lack something.
 type gap struct {
 	since time.Time // when people began to speak
@@ -28,53 +42,53 @@ type gap struct {
 	looks int
 }
 
-// mayHaveGaps notes the rooms of those items whose events came from other servers.
-func (s *Side) mayHaveGaps(items []queue.Item) {
-	if len(s.traits.Rereads) == 0 {
+// note notes the rooms of those items whose events came from other servers.
+func (g *rereads) note(items []queue.Item) {
+	if len(g.traits.Rereads) == 0 {
 		return
 	}
 	now := time.Now()
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, it := range items {
 		e, err := convert.ParseEvent(it.Payload)
-		if err != nil || ids.MXUser(e.Sender).Homeserver() == s.Names.Server {
+		if err != nil || ids.MXUser(e.Sender).Homeserver() == g.names.Server {
 			continue
 		}
 		room := ids.MXRoom(e.Room)
-		if s.gaps[room] == nil {
-			s.gaps[room] = &gap{since: now}
+		if g.gaps[room] == nil {
+			g.gaps[room] = &gap{since: now}
 		}
-		s.gaps[room].last, s.gaps[room].looks = now, 0
+		g.gaps[room].last, g.gaps[room].looks = now, 0
 	}
 }
 
-// lookForGaps reads rooms again until ctx ends.
-func (s *Side) lookForGaps(ctx context.Context) {
+// run reads rooms again until ctx ends.
+func (g *rereads) run(ctx context.Context) {
 	for wait(ctx, gapEvery) {
-		for room, since := range s.dueGaps() {
-			read := s.readGap
-			if s.traits.HidesRedactions {
-				read = s.readHidden
+		for room, since := range g.due() {
+			read := g.readGap
+			if g.traits.HidesRedactions {
+				read = g.readHidden
 			}
 			if err := read(ctx, room, since); err != nil && ctx.Err() == nil {
-				s.Log.Warn("a room could not be read again", "mx_room", room, "err", err)
+				g.log.Warn("a room could not be read again", "mx_room", room, "err", err)
 			}
 		}
 	}
 }
 
-func (s *Side) dueGaps() map[ids.MXRoom]time.Time {
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
-	due, looks := map[ids.MXRoom]time.Time{}, s.traits.Rereads
-	for room, g := range s.gaps {
-		if time.Since(g.last) < looks[g.looks] {
+func (g *rereads) due() map[ids.MXRoom]time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	due, looks := map[ids.MXRoom]time.Time{}, g.traits.Rereads
+	for room, lack := range g.gaps {
+		if time.Since(lack.last) < looks[lack.looks] {
 			continue
 		}
-		due[room] = g.since
-		if g.looks++; g.looks == len(looks) {
-			delete(s.gaps, room)
+		due[room] = lack.since
+		if lack.looks++; lack.looks == len(looks) {
+			delete(g.gaps, room)
 		}
 	}
 	return due
@@ -86,38 +100,38 @@ func (s *Side) dueGaps() map[ids.MXRoom]time.Time {
 // know it, and where the next event of the room follows, Dendrite finds that it lacks
 // something between, and fetches it from the other servers for a user who reads at
 // the beginning of the room. So an event that no client shows makes that next one.
-func (s *Side) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
-	p, ok, err := s.Store.PortalByMX(ctx, room)
+func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
+	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return err
 	}
-	reader := p.ReadAs(s.Names.BotUser())
-	created, err := s.Creation(ctx, room, reader)
+	reader := p.ReadAs(g.bot())
+	created, err := g.rooms.Creation(ctx, room, reader)
 	if err != nil || !created.HidesRedactions {
 		return err
 	}
-	if _, err := s.sendCheckpoint(ctx, room, reader, rand.Text()); err != nil {
+	if _, err := g.probes.send(ctx, room, reader, rand.Text()); err != nil {
 		return err
 	}
-	if !s.nudge(ctx, room, reader) {
+	if !g.history.nudge(ctx, room, reader) {
 		return nil
 	}
-	return s.readGap(ctx, room, since.Add(-gapSlack))
+	return g.readGap(ctx, room, since.Add(-gapSlack))
 }
 
 // readGap stores what is in a room since a time and was never accepted.
-func (s *Side) readGap(ctx context.Context, room ids.MXRoom, since time.Time) error {
-	p, ok, err := s.Store.PortalByMX(ctx, room)
+func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time) error {
+	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return err
 	}
-	reader := p.ReadAs(s.Names.BotUser())
+	reader := p.ReadAs(g.bot())
 	if p.Created.After(since.Add(-gapSlack)) {
 		since = p.Created
 	}
 	var found []queue.Item
 	pages := 0
-	err = s.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
+	err = g.history.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
 		pages++
 		older := true
 		for _, raw := range events {
@@ -126,7 +140,7 @@ func (s *Side) readGap(ctx context.Context, room ids.MXRoom, since time.Time) er
 				continue
 			}
 			older = false
-			if it, ok := s.item(raw, room); ok {
+			if it, ok := g.inbox.item(raw, room); ok {
 				found = append(found, it)
 			}
 		}
@@ -140,7 +154,7 @@ func (s *Side) readGap(ctx context.Context, room ids.MXRoom, since time.Time) er
 	for i, it := range found {
 		known[i] = it.ID
 	}
-	old, err := s.Store.Known(ctx, known)
+	old, err := g.inbox.store.Known(ctx, known)
 	if err != nil {
 		return err
 	}
@@ -148,6 +162,6 @@ func (s *Side) readGap(ctx context.Context, room ids.MXRoom, since time.Time) er
 	if len(found) == 0 {
 		return nil
 	}
-	s.Log.Warn("the homeserver had left events out", "mx_room", room, "events", len(found))
-	return s.Accept(ctx, found, nil)
+	g.log.Warn("the homeserver had left events out", "mx_room", room, "events", len(found))
+	return g.inbox.accept(ctx, found, nil)
 }

@@ -1,0 +1,63 @@
+package mxside
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/rs/zerolog"
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/secret"
+)
+
+// client speaks to the homeserver as any of our users. All requests go through it.
+type client struct {
+	base   *url.URL // of the client-server API
+	http   *http.Client
+	token  secret.String // what the bridge shows to the homeserver
+	names  ids.Namespace
+	traits Traits
+	log    *slog.Logger
+}
+
+func newClient(o Options, base *url.URL, traits Traits) *client {
+	return &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
+	}}
+}
+
+// as returns a client for one of our users. Nothing is retried in it: when to
+// try again is the queue's decision.
+func (c *client) as(user ids.MXUser) *mautrix.Client {
+	return &mautrix.Client{
+		HomeserverURL: c.base, UserID: user, AccessToken: c.token.Reveal(), Client: c.http,
+		UserAgent: "appliance-bridge", Log: zerolog.Nop(), SetAppServiceUserID: true,
+		IgnoreRateLimit: true, ResponseSizeLimit: maxAnswer,
+	}
+}
+
+// whoami asks the homeserver whether it knows one of our users: GET /account/whoami.
+func (c *client) whoami(ctx context.Context, user ids.MXUser) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	m := c.as(user)
+	_, err := m.MakeRequest(ctx, http.MethodGet, m.BuildClientURL("v3", "account", "whoami"), nil, nil)
+	return side(err)
+}
+
+// bot is the bridge's own user.
+func (c *client) bot() ids.MXUser { return c.names.BotUser() }
+
+const (
+	// maxAnswer bounds an answer that is held in memory: a page of a hundred events of
+	// the largest size, with room to spare. A /sync may be larger.
+	maxAnswer = 16 << 20
+	maxSync   = 64 << 20
+)
+
+// timeout bounds one action: a join or an invitation waits for other servers.
+const timeout = 50 * time.Second

@@ -1,0 +1,81 @@
+package mxside
+
+import (
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+)
+
+// contact is what the bridge knows of whether the homeserver is there, and whether its
+// transactions may be out of order. Methods are safe for concurrent use.
+type contact struct {
+	doubtFor   time.Duration // see Traits.Disorder; never changes
+	mu         sync.Mutex
+	live       bool
+	doubtUntil time.Time
+	// nudged counts the nudges of each room since the last absence.
+	nudged map[ids.MXRoom]int
+}
+
+func newContact(disorder time.Duration) *contact {
+	c := &contact{doubtFor: disorder}
+	c.lost()
+	return c
+}
+
+// lost notes that the homeserver is not there. From now on transactions may come out of order.
+func (c *contact) lost() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live, c.doubtUntil, c.nudged = false, time.Now().Add(c.doubtFor), map[ids.MXRoom]int{}
+}
+
+// overtook begins a time of doubt while the homeserver is there.
+func (c *contact) overtook() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.doubtUntil = time.Now().Add(c.doubtFor)
+}
+
+// answered notes that the homeserver is there. The time of doubt runs from the
+// first answer after an absence.
+func (c *contact) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.live {
+		c.live, c.doubtUntil = true, time.Now().Add(c.doubtFor)
+	}
+}
+
+// doubted reports whether transactions may be out of order.
+func (c *contact) doubted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Before(c.doubtUntil)
+}
+
+// Connected reports whether the homeserver answers.
+func (c *contact) Connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live
+}
+
+// nudges notes that a room was nudged so many times.
+func (c *contact) nudges(room ids.MXRoom, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nudged[room] += n
+}
+
+// mayNudge reports whether a room may be nudged once more, and counts it.
+func (c *contact) mayNudge(room ids.MXRoom) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Now().After(c.doubtUntil) || c.nudged[room] >= maxNudges {
+		return false
+	}
+	c.nudged[room]++
+	return true
+}

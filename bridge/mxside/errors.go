@@ -1,0 +1,98 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/relay"
+)
+
+// side translates an error of the client into the relay's words.
+func side(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	he, ok := errors.AsType[mautrix.HTTPError](err)
+	if !ok || he.Response == nil {
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, plain(err))
+	}
+	text := plain(err)
+	switch status := he.Response.StatusCode; {
+	case status == http.StatusTooManyRequests:
+		return &relay.WaitError{After: retryAfter(he), Err: text}
+	case status >= 500, status == http.StatusUnauthorized:
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
+	case status == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", relay.ErrForbidden, text)
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
+	}
+	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
+}
+
+// plain keeps what the homeserver said of an error and drops the request, which
+// holds tokens and names.
+func plain(err error) error {
+	he, ok := errors.AsType[mautrix.HTTPError](err)
+	switch {
+	case !ok:
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			return ue.Err
+		}
+		return err
+	case he.RespError != nil:
+		return fmt.Errorf("%d %s: %s", he.Response.StatusCode, he.RespError.ErrCode, he.RespError.Err)
+	case he.Response != nil:
+		return fmt.Errorf("status %d", he.Response.StatusCode)
+	case he.WrappedError != nil:
+		return plain(he.WrappedError)
+	}
+	return errors.New(he.Message)
+}
+
+func retryAfter(he mautrix.HTTPError) time.Duration {
+	if he.RespError != nil {
+		if ms, ok := he.RespError.ExtraData["retry_after_ms"].(float64); ok && ms > 0 {
+			return min(time.Duration(ms)*time.Millisecond, 10*time.Minute)
+		}
+	}
+	return time.Second
+}
+
+// errUnrecognized: the homeserver does not know this path.
+var errUnrecognized = errors.New("the homeserver does not know this request")
+
+// refusal turns an answer that is no success into the relay's words.
+func refusal(res *http.Response) error {
+	if res.StatusCode/100 == 2 {
+		return nil
+	}
+	var said struct {
+		Code  string `json:"errcode"`
+		Text  string `json:"error"`
+		Retry int64  `json:"retry_after_ms"`
+	}
+	_ = json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&said)
+	text := fmt.Errorf("%d %s: %s", res.StatusCode, said.Code, said.Text)
+	switch status := res.StatusCode; {
+	case said.Code == "M_UNRECOGNIZED", status == http.StatusNotFound && said.Code == "":
+		return fmt.Errorf("%w: %w", errUnrecognized, text)
+	case status == http.StatusTooManyRequests:
+		return &relay.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
+	case status == http.StatusRequestEntityTooLarge, said.Code == "M_TOO_LARGE":
+		return fmt.Errorf("%w: %w", relay.ErrTooLarge, text)
+	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED":
+		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
+	case status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
+	}
+	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
+}

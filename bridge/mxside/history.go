@@ -1,0 +1,127 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+)
+
+const (
+	// page and maxPages bound how far a room is read back.
+	page     = 100
+	maxPages = 20
+	// pageShrinks is how much smaller the next page is after one that failed.
+	pageShrinks = 5
+	// nudgeFor and maxNudges bound the search for what the homeserver forgot; see nudge.
+	nudgeFor  = 3 * time.Second
+	maxNudges = 10
+)
+
+// history reads the past of rooms.
+type history struct {
+	*client
+	contact *contact
+}
+
+// backwards hands over a room's events, newest first, page by page, until each
+// returns false or the room ends: GET /rooms/{room}/messages?dir=b. Where a page
+// reaches beyond what the homeserver has, and it fails to get that from the others,
+// the room ends there: a Dendrite (0.15) asks other Dendrites for the past of a room
+// of version 12, gets nothing, and then answers with nothing of the page.
+func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
+	c := h.as(reader)
+	from, seen, limit, got := "", map[string]bool{}, page, false
+	for range maxPages {
+		query := map[string]string{"dir": "b", "limit": strconv.Itoa(limit)}
+		if from != "" {
+			query["from"] = from
+		}
+		var out struct {
+			Chunk []json.RawMessage `json:"chunk"`
+			End   string            `json:"end"`
+		}
+		err := h.getMessages(ctx, c, room, query, &out)
+		switch {
+		case err != nil && errors.Is(err, errFailed) && limit > 1:
+			limit = max(1, limit/pageShrinks)
+			continue
+		case err != nil && errors.Is(err, errFailed) && got:
+			h.log.Debug("the past of a room ends where the homeserver fails", "mx_room", room, "err", err)
+			return nil
+		case err != nil:
+			return err
+		}
+		got = true
+		fresh := slices.DeleteFunc(slices.Clone(out.Chunk), func(raw json.RawMessage) bool {
+			e, err := convert.ParseEvent(raw)
+			again := err == nil && seen[e.ID]
+			seen[e.ID] = true
+			return again
+		})
+		more, err := each(fresh)
+		if err != nil || !more || out.End == "" || len(out.Chunk) == 0 {
+			return err
+		}
+		if from = out.End; h.traits.PagesSkip && len(fresh) > 0 {
+			from = Earlier(out.End)
+		}
+	}
+	return nil
+}
+
+// Earlier returns where to go on reading a room backwards after a page that ends
+// at a token. Dendrite's tokens name a depth, and where events of one depth stand
+// on both sides of the end of a page it leaves some of them out of both. So the
+// next page begins a depth later than it has to, and events come twice. Tokens of
+// other servers stay as they are.
+func Earlier(token string) string {
+	depth, position, ok := strings.Cut(strings.TrimPrefix(token, "t"), "_")
+	d, err := strconv.ParseInt(depth, 10, 64)
+	_, perr := strconv.ParseInt(position, 10, 64)
+	if !ok || err != nil || perr != nil || token[0] != 't' || d <= 1 {
+		return token
+	}
+	return fmt.Sprintf("t%d_%d", d+1, int64(math.MaxInt64))
+}
+
+// nudge makes Dendrite ask the other servers for events that it knows to be
+// missing, which it does only for a client that reads at the beginning of a room.
+// A Dendrite that is killed while it takes an event in leaves it out, and goes on
+// with the next one; by itself it comes back to it after more than five minutes.
+// The room's order is right afterwards.
+func (h *history) nudge(ctx context.Context, room ids.MXRoom, reader ids.MXUser) bool {
+	ctx, cancel := context.WithTimeout(ctx, nudgeFor)
+	defer cancel()
+	query := map[string]string{"dir": "b", "from": "t1_1", "limit": "20"}
+	err := h.getMessages(ctx, h.as(reader), room, query, &struct{}{})
+	if err != nil {
+		h.log.Debug("the homeserver could not look for what it lacks", "mx_room", room, "err", err)
+		h.contact.nudges(room, maxNudges)
+	}
+	return err == nil
+}
+
+func (h *history) getMessages(ctx context.Context, c *mautrix.Client, room ids.MXRoom, query map[string]string, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
+	defer cancel()
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "messages"}, query), nil, out)
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && he.Response != nil && he.Response.StatusCode == http.StatusInternalServerError {
+		return fmt.Errorf("%w: %w", errFailed, side(err))
+	}
+	return side(err)
+}
+
+// errFailed: the homeserver is there, and failed.
+var errFailed = errors.New("the homeserver has an error of its own")

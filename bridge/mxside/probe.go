@@ -1,0 +1,106 @@
+package mxside
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/event"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+// probe is the type of the events by which the bridge finds out how far the homeserver
+// has come. No client shows it.
+var probe = event.Type{Type: "org.appliance.checkpoint", Class: event.MessageEventType}
+
+const (
+	// probeFor is how long a probe may take to be accepted, and to be shown.
+	probeFor = 15 * time.Second
+	probeGap = 100 * time.Millisecond
+)
+
+// probes sends probe events.
+type probes struct {
+	*client
+	history *history
+	store   relay.Store
+}
+
+// FindSent implements relay.Matrix.
+//
+// A homeserver whose client has gone away may still be storing the event, and
+// then shows it some time after it has stored it. So FindSent sends an event of
+// its own first, and searches only once that one is shown: both go through the
+// same queue of the room. A ghost's messages are sent one after the other, so
+// the search ends at the newest one of ours that is linked.
+func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	sent, err := p.send(ctx, room, reader, rand.Text())
+	if err != nil {
+		return "", false, fmt.Errorf("send a probe event: %w", err)
+	}
+	for {
+		found, shown, err := p.search(ctx, room, reader, source, sent)
+		if err != nil || shown {
+			return found, found != "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", relay.ErrUnavailable)
+		case <-time.After(probeGap):
+		}
+	}
+}
+
+// Mend implements relay.Matrix: it sends an event that no client shows. It comes
+// after everything the homeserver has, so a server that lacks some of that asks
+// for it.
+func (p *probes) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
+	_, err := p.send(ctx, room, as, rand.Text())
+	return err
+}
+
+// send sends an event that no client shows, with a mark in it that no
+// other has, and returns its ID.
+func (p *probes) send(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
+	resp, err := p.as(as).SendMessageEvent(ctx, room, probe, map[string]string{"mark": mark}, mautrix.ReqSendEvent{TransactionID: mark})
+	if err != nil {
+		return "", side(err)
+	}
+	return string(resp.EventID), nil
+}
+
+// search looks for the event sent for source. shown is false when the probe
+// was not there yet, which must come first.
+func (p *probes) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source, probe string) (found ids.MXEvent, shown bool, err error) {
+	err = p.history.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
+		for _, raw := range events {
+			e, err := convert.ParseEvent(raw)
+			if err != nil {
+				continue
+			}
+			shown = shown || e.ID == probe
+			if e.Content.Source == "" || !p.names.Owns(ids.MXUser(e.Sender)) {
+				continue
+			}
+			if e.Content.Source == source {
+				found = ids.MXEvent(e.ID)
+				return false, nil
+			}
+			if linked, err := p.store.EventLinked(ctx, ids.RCMessage(e.Content.Source)); err != nil || linked {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	return found, shown || found != "", err
+}

@@ -1,0 +1,193 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay"
+)
+
+const (
+	// holeSlack is how far before an accepted event one may be that was left out.
+	holeSlack = 2 * time.Minute
+	// joinSlack is how long before a portal is stored one of our users may join.
+	joinSlack = 5 * time.Minute
+	// showFor is how long a homeserver may take to show what it has pushed.
+	showFor = 3 * time.Second
+	showGap = 50 * time.Millisecond
+)
+
+// replay reads rooms again, so that what was left out or comes late is stored in the
+// room's own order.
+type replay struct {
+	*client
+	contact *contact
+	history *history
+	inbox   *inbox
+	one     sync.Mutex // one room is read at a time
+}
+
+// timeline returns what a /sync brought of a room, with what that may lack.
+func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t timeline) ([]queue.Item, error) {
+	var items []queue.Item
+	for _, raw := range t.Events {
+		if it, ok := r.inbox.item(raw, room); ok {
+			items = append(items, it)
+		}
+	}
+	if !t.Limited && !r.contact.doubted() {
+		return items, nil
+	}
+	missed, err := r.missed(ctx, room, reader, items, t.Limited)
+	return append(missed, items...), err
+}
+
+// recover stores, in the room's own order, what a transaction may have
+// overtaken.
+func (r *replay) recover(ctx context.Context, items []queue.Item) error {
+	byRoom := map[ids.MXRoom][]queue.Item{}
+	for _, it := range items {
+		if it.Kind == relay.KindMXInvite {
+			continue
+		}
+		if e, err := convert.ParseEvent(it.Payload); err == nil {
+			byRoom[ids.MXRoom(e.Room)] = append(byRoom[ids.MXRoom(e.Room)], it)
+		}
+	}
+	for room, pushed := range byRoom {
+		p, ok, err := r.inbox.store.PortalByMX(ctx, room)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		reader := p.ReadAs(r.bot())
+		missed, err := r.missed(ctx, room, reader, pushed, false)
+		if errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) {
+			continue // nobody of ours is in the room any more
+		}
+		if err != nil {
+			return err
+		}
+		if len(missed) > 0 {
+			if err := r.inbox.accept(ctx, missed, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missed returns what has happened in a room up to those items and was never
+// accepted, oldest first. It waits for a moment until the homeserver shows the
+// newest of them: what is missing before it can be asked for only then.
+func (r *replay) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, items []queue.Item, limited bool) ([]queue.Item, error) {
+	r.one.Lock()
+	defer r.one.Unlock()
+	p, ok, err := r.inbox.store.PortalByMX(ctx, room)
+	if err != nil || !ok {
+		return nil, err
+	}
+	newest, err := r.newestUnknown(ctx, items)
+	if err != nil || newest == "" && !limited {
+		return nil, err
+	}
+	for deadline := time.Now().Add(showFor); ; {
+		found, shown, err := r.readBack(ctx, p, reader, newest)
+		if err != nil {
+			return nil, err
+		}
+		if shown && r.traits.SkipsInterrupted && r.contact.mayNudge(room) && r.history.nudge(ctx, room, reader) {
+			found, _, err = r.readBack(ctx, p, reader, newest)
+			return found, err
+		}
+		if shown || newest == "" || time.Now().After(deadline) || !wait(ctx, showGap) {
+			return found, ctx.Err()
+		}
+	}
+}
+
+// newestUnknown returns the last of the items that was never accepted, "" for none.
+func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string, error) {
+	all := make([]string, len(items))
+	for i, it := range items {
+		all[i] = it.ID
+	}
+	known, err := r.inbox.store.Known(ctx, all)
+	if err != nil {
+		return "", err
+	}
+	for _, id := range slices.Backward(all) {
+		if !known[id] {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+// readBack returns what has happened in a room since the newest event that was
+// ever accepted from it, and what was left out shortly before that, oldest first.
+// shown says whether newest was among it.
+func (r *replay) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
+	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
+	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []json.RawMessage) (bool, error) {
+		type entry struct {
+			item queue.Item
+			at   int64
+		}
+		var batch []entry
+		var batchIDs []string
+		more, visible := true, -1
+		for _, raw := range events {
+			e, err := convert.ParseEvent(raw)
+			if err != nil {
+				continue
+			}
+			shown = shown || e.ID == newest
+			if e.Type == "m.room.member" && e.StateKey == string(reader) && e.Content.Membership == "join" && joined(p, e.Timestamp) {
+				visible = len(batch) // what was said before we came is not ours to carry
+			}
+			if it, ok := r.inbox.item(raw, p.MXRoom); ok {
+				batch, batchIDs = append(batch, entry{it, e.Timestamp}), append(batchIDs, it.ID)
+			}
+		}
+		known, err := r.inbox.store.Known(ctx, batchIDs)
+		if err != nil {
+			return false, err
+		}
+		for i, b := range batch {
+			switch {
+			case i == visible:
+				return false, nil
+			case known[b.item.ID]:
+				if more { // the newest one that is known
+					more = false
+					oldest = max(p.Created.UnixMilli(), b.at-holeSlack.Milliseconds())
+				}
+			case b.at >= oldest:
+				found = append(found, b.item)
+			case more:
+				return false, nil // long before the portal
+			}
+		}
+		return more && visible < 0, nil
+	})
+	slices.Reverse(found)
+	return found, shown, err
+}
+
+// joined reports whether a membership of that time may be the one with which the
+// portal began: we join first, and then the portal is stored. What comes later is
+// a change of a name.
+func joined(p relay.Portal, at int64) bool {
+	before := p.Created.Sub(time.UnixMilli(at))
+	return before > -time.Second && before < joinSlack
+}

@@ -1,0 +1,70 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+
+	"appliance/bridge/ids"
+)
+
+// A strategy is how the bridge makes sure that it hears of everything, in order. The
+// homeserver's traits choose one of three: pushed, holdback and followers.
+type strategy interface {
+	// run does what runs beside, in goroutines of running, until ctx ends.
+	run(ctx context.Context, running *sync.WaitGroup)
+	// keep makes sure that the homeserver is there, and returns when it is time to do so
+	// again. An error means that it is not.
+	keep(ctx context.Context) error
+	// lost notes that the homeserver is not there.
+	lost()
+	// take stores the events of a transaction. status is what the homeserver is to be
+	// answered: 200 once they are on disk.
+	take(ctx context.Context, txn string, events []json.RawMessage) (status int, why string)
+	// follow reads what happens in the rooms of a ghost for a while, where transactions do
+	// not bring all of it.
+	follow(ghost ids.MXUser)
+}
+
+// choose returns the strategy for a homeserver.
+func choose(t Traits, p parts) strategy {
+	base := &pushed{pings: p.pings, transactions: p.transactions, rereads: p.rereads}
+	switch {
+	case t.PushesPart:
+		return newFollowers(base, p)
+	case t.HoldsBack:
+		return newHoldback(base, p)
+	}
+	return base
+}
+
+// pushed is for a homeserver whose transactions bring everything, in order, and come
+// again until they are taken, as the Application Service API wants it.
+type pushed struct {
+	pings        *pings
+	transactions *transactions
+	rereads      *rereads
+}
+
+func (p *pushed) run(ctx context.Context, running *sync.WaitGroup) {
+	if len(p.rereads.traits.Rereads) > 0 {
+		running.Go(func() { p.rereads.run(ctx) })
+	}
+}
+
+func (p *pushed) keep(ctx context.Context) error {
+	if err := p.pings.ask(ctx); err != nil {
+		return err
+	}
+	p.pings.contact.answered()
+	wait(ctx, pingEvery)
+	return ctx.Err()
+}
+
+func (p *pushed) lost() { p.pings.contact.lost() }
+
+func (p *pushed) take(ctx context.Context, _ string, events []json.RawMessage) (status int, why string) {
+	return p.transactions.store(ctx, events)
+}
+
+func (p *pushed) follow(ids.MXUser) {}

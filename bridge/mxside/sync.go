@@ -1,0 +1,150 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"maunium.net/go/mautrix"
+
+	"appliance/bridge/config"
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+)
+
+const (
+	syncCursor  = "mx:sync"
+	pollTimeout = 30 * time.Second
+	restFor     = time.Second
+)
+
+// syncer reads GET /sync as one of our users, and notes how far. Methods are safe for
+// concurrent use.
+type syncer struct {
+	*client
+	inbox *inbox
+	live  func() config.Live
+
+	mu        sync.Mutex
+	positions map[string]position // by cursor
+	failing   map[string]int      // polls that failed in a row, by cursor; -1 after a new beginning
+}
+
+// timeline is what a /sync shows of a room.
+type timeline struct {
+	Events  []json.RawMessage `json:"events"`
+	Limited bool              `json:"limited"` // something before them is left out
+}
+
+// syncAnswer is what is read of GET /sync.
+type syncAnswer struct {
+	NextBatch string `json:"next_batch"`
+	Presence  struct {
+		Events []json.RawMessage `json:"events"`
+	} `json:"presence"`
+	Rooms struct {
+		Join map[ids.MXRoom]struct {
+			Timeline  timeline `json:"timeline"`
+			Ephemeral struct {
+				Events []json.RawMessage `json:"events"`
+			} `json:"ephemeral"`
+		} `json:"join"`
+		Invite map[ids.MXRoom]struct {
+			InviteState struct {
+				Events []json.RawMessage `json:"events"`
+			} `json:"invite_state"`
+		} `json:"invite"`
+	} `json:"rooms"`
+}
+
+func (s *syncer) syncOnce(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
+	defer cancel()
+	c := s.as(user)
+	c.ResponseSizeLimit = maxSync
+	query := map[string]string{"timeout": strconv.FormatInt(wait.Milliseconds(), 10), "filter": s.filter(since), "set_presence": "offline"}
+	if since != "" {
+		query["since"] = since
+	}
+	var ans syncAnswer
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "sync"}, query), nil, &ans)
+	return ans, side(err)
+}
+
+// filter leaves everything out of a /sync that the bridge does not read. The first
+// one of a user, without since, is a beginning: what was said before is not read.
+func (s *syncer) filter(since string) string {
+	limit := "100"
+	if since == "" {
+		limit = "1"
+	}
+	live := s.live()
+	var passing []string
+	if live.Typing {
+		passing = append(passing, `"m.typing"`)
+	}
+	if live.Receipts {
+		passing = append(passing, `"m.receipt"`)
+	}
+	there := ""
+	if live.Presence {
+		there = `"m.presence"`
+	}
+	return `{"presence":{"types":[` + there + `]},"account_data":{"types":[]},"room":{"timeline":{"limit":` + limit + `},` +
+		`"state":{"types":[]},"ephemeral":{"types":[` + strings.Join(passing, ",") + `]},"account_data":{"types":[]}}}`
+}
+
+// rest waits for a moment after a /sync that brought something: where people talk
+// every event would cost the homeserver another answer, and its transactions bring
+// the same sooner.
+func (s *syncer) rest(ctx context.Context, ans syncAnswer) {
+	if len(ans.Rooms.Join) > 0 {
+		wait(ctx, restFor)
+	}
+}
+
+// Invitations returns the invitations that a ghost has not answered, by an ID of each.
+func (s *syncer) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]relay.Invitation, error) {
+	ans, err := s.syncOnce(ctx, ghost, "", 0)
+	return invitations(ans, ghost), err
+}
+
+// invitations returns the invitations that a /sync shows.
+func invitations(ans syncAnswer, ghost ids.MXUser) map[string]relay.Invitation {
+	out := map[string]relay.Invitation{}
+	for room, r := range ans.Rooms.Invite {
+		inv := relay.Invitation{Room: room, Ghost: ghost}
+		id := ""
+		for _, raw := range r.InviteState.Events {
+			e, err := convert.ParseEvent(raw)
+			if err != nil {
+				continue
+			}
+			switch {
+			case e.Type == "m.room.member" && e.StateKey == string(ghost):
+				inv.Inviter, inv.Direct, id = ids.MXUser(e.Sender), e.Content.Direct, e.ID
+			case e.Type == "m.room.name":
+				inv.Name = e.Content.RoomName
+			}
+		}
+		if id == "" { // Synapse leaves it out
+			id = invitationID(room, ghost)
+		}
+		if inv.Inviter != "" {
+			out[id] = inv
+		}
+	}
+	return out
+}
+
+// invitationID names an invitation that comes without an event ID; accepting
+// twice does no harm.
+func invitationID(room ids.MXRoom, ghost ids.MXUser) string {
+	return fmt.Sprintf("invitation %s %s %d", room, ghost, time.Now().Unix()/300)
+}

@@ -1,0 +1,44 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"appliance/bridge/queue"
+)
+
+// transactions stores what the homeserver pushes.
+type transactions struct {
+	*client
+	contact *contact
+	replay  *replay
+	rereads *rereads
+	inbox   *inbox
+}
+
+// store stores the events of a transaction. status is what the homeserver is to be
+// answered, 200 once they are on disk.
+func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
+	var items []queue.Item
+	for _, raw := range events {
+		if it, ok := t.inbox.item(raw, ""); ok {
+			items = append(items, it)
+		}
+	}
+	if len(items) == 0 {
+		return http.StatusOK, ""
+	}
+	if t.contact.doubted() {
+		if err := t.replay.recover(ctx, items); err != nil {
+			t.log.Warn("a transaction is put off", "events", len(items), "err", err)
+			return http.StatusServiceUnavailable, "what came before could not be read"
+		}
+	}
+	if err := t.inbox.accept(ctx, items, nil); err != nil {
+		t.log.Error("a transaction could not be stored", "events", len(items), "err", err)
+		return http.StatusInternalServerError, "the events could not be stored"
+	}
+	t.rereads.note(items)
+	return http.StatusOK, ""
+}
