@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/checkup"
 	"appliance/provision/finding"
+	"appliance/provision/site"
 )
 
 // The administrator is told once of what is found, and once that it is over.
@@ -28,10 +29,10 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	if err := os.WriteFile(a.RocketChatTokenFile, []byte(ownToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Normalize().Save(provision.AnswersPath(dir)); err != nil {
+	if err := a.Normalize().Save(site.AnswersPath(dir)); err != nil {
 		t.Fatal(err)
 	}
-	installed, err := provision.OpenInstalled(dir)
+	installed, err := site.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	}
 	visit := func(want bool, findings ...finding.Finding) {
 		t.Helper()
-		if sent, err := installed.Alarm(t.Context(), findings); err != nil || sent != want {
+		if sent, err := checkup.Alarm(t.Context(), installed, findings); err != nil || sent != want {
 			t.Fatalf("sent %v, want %v: %v", sent, want, err)
 		}
 	}
@@ -55,7 +56,7 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	if err := os.Rename(a.RocketChatTokenFile, a.RocketChatTokenFile+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if sent, err := installed.Alarm(t.Context(), []finding.Finding{good}); err == nil || sent {
+	if sent, err := checkup.Alarm(t.Context(), installed, []finding.Finding{good}); err == nil || sent {
 		t.Fatal("told without a token")
 	}
 	if err := os.Rename(a.RocketChatTokenFile+".away", a.RocketChatTokenFile); err != nil {

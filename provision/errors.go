@@ -27,15 +27,16 @@ func (e *PermanentError) Error() string {
 
 // Hint says what to do.
 func (e *PermanentError) Hint() string {
-	return fmt.Sprintf("set %s back to %q, or start anew with: appliance down --purge", e.Key, e.Was)
+	return fmt.Sprintf("set %s back to %q, or start from nothing with: appliance down --purge", e.Key, e.Was)
 }
 
-// An AbsentError says that there is no installation in a directory.
-type AbsentError struct{ Dir string }
+// A GateError says why an upgrade is not begun.
+type GateError struct {
+	Reasons []string
+	Advice  string
+}
 
-func (e *AbsentError) Error() string { return "nothing is installed in " + e.Dir }
+func (e *GateError) Error() string { return strings.Join(e.Reasons, "; ") }
 
 // Hint says what to do.
-func (e *AbsentError) Hint() string {
-	return "install with: appliance up, or name another directory with --dir"
-}
+func (e *GateError) Hint() string { return e.Advice }

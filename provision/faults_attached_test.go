@@ -22,7 +22,7 @@ import (
 // owned is an installation that uses a homeserver and a Rocket.Chat of somebody
 // else, on which all is well.
 type owned struct {
-	*patient
+	*installation
 	rc      *rctest.Server
 	hs      *httptest.Server
 	name    string // of the homeserver
@@ -61,11 +61,11 @@ func owner(t *testing.T, roles ...string) *rctest.Server {
 }
 
 func newOwned(t *testing.T) world {
-	p, ok := newPatient(t).(*patient)
+	p, ok := newInstallation(t).(*installation)
 	if !ok {
-		t.Fatal("not a patient")
+		t.Fatal("not an installation")
 	}
-	o := &owned{patient: p, rc: owner(t, "bot", "admin"), name: "example.test", token: "the-as-token"}
+	o := &owned{installation: p, rc: owner(t, "bot", "admin"), name: "example.test", token: "the-as-token"}
 	o.hs = httptest.NewServer(http.HandlerFunc(o.homeserver))
 	o.deaf = httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(o.hs.Close)
@@ -106,7 +106,7 @@ func (o *owned) homeserver(w http.ResponseWriter, r *http.Request) {
 
 func (o *owned) plain(text string) string {
 	text = strings.NewReplacer(o.hs.URL, "https://matrix.example.test", o.rc.URL, "https://chat.example.test", o.deaf.URL, "https://www.example.test").Replace(text)
-	return o.patient.plain(text)
+	return o.installation.plain(text)
 }
 
 func (o *owned) faults() []fault {

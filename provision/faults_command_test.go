@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/certs"
 	"appliance/provision/certs/acmetest"
@@ -87,7 +87,7 @@ type silent struct{}
 func (silent) Step(plan.Step, plan.StepState, string) {}
 func (silent) Progress(string, string, int64, int64)  {}
 func (c *commands) restored() error { // and removed again
-	err := provision.Restore(c.t.Context(), c.dir, provision.RestoreOptions{File: c.file, Keys: c.keys}, silent{})
+	err := archive.Restore(c.t.Context(), c.dir, archive.RestoreOptions{File: c.file, Keys: c.keys}, silent{})
 	if err == nil {
 		err = stack.RemoveBut(c.dir)
 	}
@@ -98,7 +98,7 @@ func (c *commands) look(by string) (verdict, bool) {
 	ctx := c.t.Context()
 	switch by {
 	case "backup verify":
-		_, _, err := provision.VerifyBackup(ctx, c.file, c.keys, silent{})
+		_, _, err := archive.Verify(ctx, c.file, c.keys, silent{})
 		return blame(err)
 	case "restore":
 		return blame(c.restored())

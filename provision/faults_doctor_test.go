@@ -26,10 +26,10 @@ import (
 	"appliance/provision/plan"
 )
 
-// An ill installation is one on which all is well until something is broken: a
+// An installation is one on which all is well until something is broken: a
 // front door with real certificates, and a bridge that answers.
-type patient struct {
-	doctor.Patient
+type installation struct {
+	doctor.Target
 	t        *testing.T
 	door     map[string]string // path -> body
 	bridge   map[string]string
@@ -48,8 +48,8 @@ type patient struct {
 // insideAddress is where the bridge answers; every process has one of its own.
 var insideAddress = fmt.Sprintf("127.78.%d.%d", os.Getpid()>>8&255, os.Getpid()&255)
 
-func newPatient(t *testing.T) world {
-	p := &patient{
+func newInstallation(t *testing.T) world {
+	p := &installation{
 		t: t, door: map[string]string{}, services: map[string]plan.Service{}, runtimes: map[string]doctor.Runtime{}, free: 50 << 30,
 		bridge: map[string]string{"/ready": "ok", "/status": `{"enabled":true}`}, last: time.Now().Add(-time.Hour), trust: x509.NewCertPool(),
 	}
@@ -65,7 +65,7 @@ func newPatient(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Patient = doctor.Patient{
+	p.Target = doctor.Target{
 		Answers: a, Dir: "/opt/appliance", CertsDir: t.TempDir(), Address: "127.0.0.1", Now: func() time.Time { return time.Now().Add(p.now) },
 		Services:  func(context.Context) (map[string]plan.Service, error) { return p.services, nil },
 		Runtimes:  func(context.Context) (map[string]doctor.Runtime, error) { return p.runtimes, nil },
@@ -92,7 +92,7 @@ func serve(bodies map[string]string) http.Handler {
 }
 
 // openDoor serves what the internet sees, with the certificates that are on disk.
-func (p *patient) openDoor() {
+func (p *installation) openDoor() {
 	srv := httptest.NewUnstartedServer(serve(p.door))
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	for _, host := range p.Answers.Hosts() {
@@ -129,7 +129,7 @@ func (p *patient) openDoor() {
 }
 
 // keys is what a homeserver says about its key.
-func (p *patient) keys(name string, valid time.Duration) string {
+func (p *installation) keys(name string, valid time.Duration) string {
 	public, _ := p.key.Public().(ed25519.PublicKey)
 	doc := map[string]any{
 		"server_name": name, "valid_until_ts": time.Now().Add(valid).UnixMilli(), "old_verify_keys": map[string]any{},
@@ -141,7 +141,7 @@ func (p *patient) keys(name string, valid time.Duration) string {
 	return string(data)
 }
 
-func (p *patient) openBridge() {
+func (p *installation) openBridge() {
 	ln, err := net.Listen("tcp", insideAddress+":29328")
 	if err != nil {
 		p.t.Fatal(err)
@@ -158,11 +158,11 @@ func (p *patient) openBridge() {
 	p.t.Cleanup(func() { _ = srv.Close() })
 }
 
-func (p *patient) look(by string) (verdict, bool) {
-	return judge(doctor.Run(p.t.Context(), p.Patient), by)
+func (p *installation) look(by string) (verdict, bool) {
+	return judge(doctor.Run(p.t.Context(), p.Target), by)
 }
 
-func (p *patient) plain(text string) string {
+func (p *installation) plain(text string) string {
 	text = strings.ReplaceAll(text, p.CertsDir, "/opt/appliance/data/certs")
 	return strings.ReplaceAll(text, fmt.Sprintf(":%d", p.Answers.HTTPSPort), "")
 }
@@ -182,7 +182,7 @@ func value[V any](m map[string]V, key string, v *V) func() {
 	}
 }
 
-func (p *patient) faults() []fault {
+func (p *installation) faults() []fault {
 	runtime := func(name string, change func(*doctor.Runtime)) func() {
 		r := p.runtimes[name]
 		change(&r)
@@ -259,7 +259,7 @@ func (p *patient) faults() []fault {
 	}
 }
 
-func dialer(p *patient) func(context.Context, string, string) (net.Conn, error) {
+func dialer(p *installation) func(context.Context, string, string) (net.Conn, error) {
 	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(p.Answers.HTTPSPort))
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)

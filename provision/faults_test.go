@@ -38,7 +38,7 @@ func TestFaults(t *testing.T) {
 		world func(*testing.T) world
 	}{
 		{"Before installing: `appliance up`", newHost},
-		{"On a running installation: `appliance doctor`", newPatient},
+		{"On a running installation: `appliance doctor`", newInstallation},
 		{"With a homeserver and a Rocket.Chat that were there before: `appliance doctor`, and `appliance up` before it changes anything", newOwned},
 		{"In a command", newCommands},
 	} {

@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"appliance/provision/answers"
+	"appliance/provision/attach"
 	"appliance/provision/certs"
-	"appliance/provision/doctor"
+	"appliance/provision/checkup"
 	"appliance/provision/finding"
 	"appliance/provision/secrets"
 )
 
 // A Report is what an operator wants to know when all is done.
 type Report struct {
-	Changed    bool              `json:"changed"` // false: there was nothing to do
-	ChatURL    string            `json:"chat_url"`
-	ServerName string            `json:"server_name"`
-	Dir        string            `json:"dir"`
-	Admin      Admin             `json:"admin"`
-	CAFile     string            `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
-	Try        []string          `json:"try"`
-	Attach     []Attachment      `json:"attach,omitempty"`   // what to add to servers of somebody else
-	Findings   []finding.Finding `json:"findings,omitempty"` // what the doctor thinks of it
+	Changed    bool                `json:"changed"` // false: there was nothing to do
+	ChatURL    string              `json:"chat_url"`
+	ServerName string              `json:"server_name"`
+	Dir        string              `json:"dir"`
+	Admin      Admin               `json:"admin"`
+	CAFile     string              `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
+	Try        []string            `json:"try"`
+	Attach     []attach.Attachment `json:"attach,omitempty"`   // what to add to external servers
+	Findings   []finding.Finding   `json:"findings,omitempty"` // what the doctor thinks of it
 }
 
 // Admin says who the administrator is and where the password lies.
@@ -52,42 +53,14 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 		r.Try = []string{fmt.Sprintf("open %s, make a room and type in it: /bridge invite @somebody:matrix.org", a.ChatURL())}
 	}
 	if changed {
-		r.Attach, _ = p.attachments() // just written
+		r.Attach, _ = attach.Attachments(p.opts.Dir, a) // just written
 	}
 	if a.TLS == answers.Internal {
-		r.CAFile = certs.InternalCA(p.certsDir())
+		r.CAFile = certs.InternalCA(p.site.CertsDir())
 	}
 	if !changed {
 		patience = 0
 	}
-	r.Findings = p.checkup(ctx, patience)
+	r.Findings = checkup.Await(ctx, p.site, patience)
 	return r
 }
-
-// checkup is the doctor's opinion, asked again until it is good or patience ends.
-func (p *Prepared) checkup(ctx context.Context, patience time.Duration) []finding.Finding {
-	// What is being done now is not finished yet, and is no finding.
-	patient := p.patient()
-	files := patient.Files
-	patient.Files = func() doctor.Files {
-		f := files()
-		f.Half = ""
-		return f
-	}
-	until := time.Now().Add(patience)
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		findings := doctor.Run(ctx, patient)
-		if finding.Worst(findings) < finding.Fail || !time.Now().Before(until) {
-			return findings
-		}
-		select {
-		case <-ctx.Done():
-			return findings
-		case <-tick.C:
-		}
-	}
-}
-
-func httpAddress(a answers.Answers) string { return fmt.Sprintf(":%d", a.HTTPPort) }

@@ -26,24 +26,34 @@ var allowed = map[string][]string{
 	"cmd/demo":                      {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
 	"cmd/rocketsim":                 {"bridge/rocketchat/rctest"},
 
-	// The façade wires everything below it; of the bridge it knows what it
-	// renders, and the client with which it looks into Rocket.Chat.
+	// The root prepares, applies and reports, with the packages beside it; upgrade
+	// and support stand above it. Of the bridge it knows what it renders, and the
+	// client with which it looks into Rocket.Chat.
 	"provision":                     {"provision", "bridge/config", "bridge/secret"},
 	"provision/answers":             {"provision/internal/atomicfile"},
-	"provision/attach":              {"provision/answers", "bridge/secret"},
+	"provision/archive":             {"provision/answers", "provision/backup", "provision/internal/atomicfile", "provision/plan", "provision/render", "provision/site", "provision/stack"},
+	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
 	"provision/backup":              {},
-	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret"},
+	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret", "provision/answers", "provision/render", "provision/secrets"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
+	"provision/checkup":             {"bridge/secret", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/plan", "provision/render"},
 	"provision/finding":             {},
 	"provision/internal/atomicfile": {},
+	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
 	"provision/preflight":           {"provision/answers", "provision/attach", "provision/finding", "provision/stack"},
 	"provision/render":              {"provision/answers", "provision/certs", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
 	"provision/selfupdate":          {},
+	"provision/service":             {"provision/render", "provision/site", "provision/stack"},
+	"provision/settings":            {"bridge/config", "provision/answers", "provision/internal/atomicfile", "provision/plan", "provision/site"},
+	"provision/site":                {"provision/answers", "provision/plan", "provision/stack"},
 	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile"},
+	"provision/support":             {"bridge/secret", "provision", "provision/checkup"}, // it collects what all of them know
+	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/render", "provision/secrets", "provision/site"},
+	"provision/upgrade":             {"provision"}, // it prepares, saves, applies and examines
 
 	"bridge":                   {"bridge"},
 	"bridge/command":           {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},

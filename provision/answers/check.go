@@ -1,6 +1,7 @@
 package answers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/mail"
@@ -186,4 +187,17 @@ func portSuffix(port int) string {
 		return ""
 	}
 	return ":" + strconv.Itoa(port)
+}
+
+// Unusable says that an answer cannot be used because of err; nil stays nil.
+func Unusable(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	reason := "cannot be used: " + err.Error()
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		reason += "; " + hinted.Hint()
+	}
+	return &InvalidError{Problems: []Problem{{Key: key, Reason: reason}}}
 }

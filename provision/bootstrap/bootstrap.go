@@ -14,6 +14,9 @@ import (
 
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
+	"appliance/provision/answers"
+	"appliance/provision/render"
+	"appliance/provision/secrets"
 )
 
 // Accounts are what has to exist.
@@ -23,6 +26,14 @@ type Accounts struct {
 	AdminName    string
 	AdminEmail   string
 	AdminPass    secret.String
+}
+
+// AccountsOf are those that the answers name, with their secrets.
+func AccountsOf(a answers.Answers, set secrets.Set) Accounts {
+	return Accounts{
+		BridgeUserID: render.BridgeUserID, BridgeToken: set[secrets.RocketChatToken],
+		AdminName: a.AdminUsername, AdminEmail: a.AdminEmail, AdminPass: set[secrets.AdminPassword],
+	}
 }
 
 // A TokenError says that Rocket.Chat does not know the bridge's token.

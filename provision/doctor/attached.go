@@ -11,8 +11,8 @@ import (
 
 // homeserver looks at one that belongs to somebody else: does it answer, does it
 // know the bridge, does it reach it.
-func (p Patient) homeserver(ctx context.Context) finding.Finding {
-	hs := p.Attached.Homeserver
+func (t Target) homeserver(ctx context.Context) finding.Finding {
+	hs := t.Attached.Homeserver
 	if err := hs.Reach(ctx); err != nil {
 		return attachment(err)
 	}
@@ -27,8 +27,8 @@ func (p Patient) homeserver(ctx context.Context) finding.Finding {
 }
 
 // foreignRocketchat looks at one that belongs to somebody else.
-func (p Patient) foreignRocketchat(ctx context.Context) finding.Finding {
-	rc := p.Attached.RocketChat
+func (t Target) foreignRocketchat(ctx context.Context) finding.Finding {
+	rc := t.Attached.RocketChat
 	version, err := rc.Reach(ctx)
 	if err != nil {
 		return attachment(err)

@@ -25,8 +25,8 @@ import (
 // limit is how long one check may take.
 const limit = 10 * time.Second
 
-// Patient is an installation as the checks see it.
-type Patient struct {
+// Target is an installation as the checks see it.
+type Target struct {
 	Answers  answers.Answers
 	CertsDir string
 	Services func(context.Context) (map[string]plan.Service, error)
@@ -47,56 +47,56 @@ type Patient struct {
 }
 
 // Run looks at everything and returns what it found, in a stable order.
-func Run(ctx context.Context, p Patient) []finding.Finding {
-	return finding.Run(ctx, limit, Checks(p))
+func Run(ctx context.Context, t Target) []finding.Finding {
+	return finding.Run(ctx, limit, Checks(t))
 }
 
 // Checks lists the checks.
-func Checks(p Patient) []finding.Check {
-	checks := []finding.Check{{Name: "services", Run: p.services}}
-	for i, host := range p.Answers.Hosts() {
+func Checks(t Target) []finding.Check {
+	checks := []finding.Check{{Name: "services", Run: t.services}}
+	for i, host := range t.Answers.Hosts() {
 		name := []string{"certificate", "certificate-server-name"}[i]
-		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return p.certificate(ctx, host) }})
+		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return t.certificate(ctx, host) }})
 	}
-	if p.Attached.RocketChat != nil {
-		checks = append(checks, finding.Check{Name: "rocketchat", Run: p.foreignRocketchat})
+	if t.Attached.RocketChat != nil {
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.foreignRocketchat})
 	} else {
-		checks = append(checks, finding.Check{Name: "rocketchat", Run: p.rocketchat})
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.rocketchat})
 	}
-	if p.Attached.Homeserver != nil {
-		checks = append(checks, finding.Check{Name: "homeserver", Run: p.homeserver})
+	if t.Attached.Homeserver != nil {
+		checks = append(checks, finding.Check{Name: "homeserver", Run: t.homeserver})
 	} else {
-		checks = append(checks, finding.Check{Name: "well-known", Run: p.wellKnown}, finding.Check{Name: "federation", Run: p.federation},
-			finding.Check{Name: "federation-outside", Run: p.outside})
+		checks = append(checks, finding.Check{Name: "well-known", Run: t.wellKnown}, finding.Check{Name: "federation", Run: t.federation},
+			finding.Check{Name: "federation-outside", Run: t.outside})
 	}
 	checks = append(checks,
-		finding.Check{Name: "closed-doors", Run: p.closedDoors},
-		finding.Check{Name: "bridge", Run: p.bridge},
-		finding.Check{Name: "queue", Run: p.queue},
-		finding.Check{Name: "restarts", Run: p.restarts},
-		finding.Check{Name: "images", Run: p.images},
-		finding.Check{Name: "disk", Run: p.room},
-		finding.Check{Name: "growth", Run: p.growth},
-		finding.Check{Name: "files", Run: p.drift},
-		finding.Check{Name: "loaded", Run: p.notLoaded},
-		finding.Check{Name: "secrets", Run: p.modes},
-		finding.Check{Name: "unfinished", Run: p.unfinished},
-		finding.Check{Name: "backup", Run: p.backups},
+		finding.Check{Name: "closed-doors", Run: t.closedDoors},
+		finding.Check{Name: "bridge", Run: t.bridge},
+		finding.Check{Name: "queue", Run: t.queue},
+		finding.Check{Name: "restarts", Run: t.restarts},
+		finding.Check{Name: "images", Run: t.images},
+		finding.Check{Name: "disk", Run: t.room},
+		finding.Check{Name: "growth", Run: t.growth},
+		finding.Check{Name: "files", Run: t.drift},
+		finding.Check{Name: "loaded", Run: t.notLoaded},
+		finding.Check{Name: "secrets", Run: t.modes},
+		finding.Check{Name: "unfinished", Run: t.unfinished},
+		finding.Check{Name: "backup", Run: t.backups},
 	)
-	return append(checks, p.Host...)
+	return append(checks, t.Host...)
 }
 
 // expected are the services that the answers ask for.
-func (p Patient) expected() []string { return render.Services(p.Answers) }
+func (t Target) expected() []string { return render.Services(t.Answers) }
 
-func (p Patient) services(ctx context.Context) finding.Finding {
-	have, err := p.Services(ctx)
+func (t Target) services(ctx context.Context) finding.Finding {
+	have, err := t.Services(ctx)
 	if err != nil {
 		return finding.Failure("cannot list the services", err.Error(), "start Docker with: systemctl start docker")
 	}
 	var bad []string
 	have = maps.Clone(have)
-	for _, name := range p.expected() {
+	for _, name := range t.expected() {
 		if _, ok := have[name]; !ok {
 			have[name] = plan.Service{Name: name, Status: "not there"}
 		}
@@ -113,19 +113,19 @@ func (p Patient) services(ctx context.Context) finding.Finding {
 }
 
 // certificate compares what is on disk with what the front door shows.
-func (p Patient) certificate(ctx context.Context, host string) finding.Finding {
-	status, err := certs.Inspect(p.CertsDir, host)
+func (t Target) certificate(ctx context.Context, host string) finding.Finding {
+	status, err := certs.Inspect(t.CertsDir, host)
 	if err != nil {
 		return finding.Failure("cannot read the certificate of "+host, err.Error(), "run: appliance up")
 	}
-	days := status.Days(p.Now())
+	days := status.Days(t.Now())
 	switch {
 	case !status.Exists, status.Placeholder:
 		return finding.Failure(host+" has no certificate", lastWords(status), "run: appliance up")
 	case days < 0:
 		return finding.Failure(fmt.Sprintf("the certificate of %s expired %d days ago", host, -days), lastWords(status), "run: appliance up")
 	}
-	served, err := p.served(ctx, host)
+	served, err := t.served(ctx, host)
 	switch {
 	case err != nil:
 		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status")
@@ -150,9 +150,9 @@ func lastWords(s certs.Status) string {
 }
 
 // served returns the serial number of the certificate that the front door shows.
-func (p Patient) served(ctx context.Context, host string) (string, error) {
+func (t Target) served(ctx context.Context, host string) (string, error) {
 	d := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // to look at it, whoever issued it
-	conn, err := d.DialContext(ctx, "tcp", p.door())
+	conn, err := d.DialContext(ctx, "tcp", t.door())
 	if err != nil {
 		return "", err
 	}
@@ -164,15 +164,15 @@ func (p Patient) served(ctx context.Context, host string) (string, error) {
 	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
 
-func (p Patient) door() string { return net.JoinHostPort(p.Address, fmt.Sprint(p.Answers.HTTPSPort)) }
+func (t Target) door() string { return net.JoinHostPort(t.Address, fmt.Sprint(t.Answers.HTTPSPort)) }
 
 // client comes through the front door whatever DNS says.
-func (p Patient) client() *http.Client {
+func (t Target) client() *http.Client {
 	return &http.Client{Timeout: limit, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // certificates have a check of their own
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, p.door())
+			return (&net.Dialer{}).DialContext(ctx, network, t.door())
 		},
 	}}
 }

@@ -15,8 +15,8 @@ import (
 func joined(parts []string) string { return strings.Join(parts, "; ") }
 
 // get asks the front door.
-func (p Patient) get(ctx context.Context, host, path string) (int, []byte, error) {
-	return fetch(ctx, p.client(), "https://"+host+path)
+func (t Target) get(ctx context.Context, host, path string) (int, []byte, error) {
+	return fetch(ctx, t.client(), "https://"+host+path)
 }
 
 func fetch(ctx context.Context, c *http.Client, url string, header ...string) (int, []byte, error) {
@@ -36,35 +36,35 @@ func fetch(ctx context.Context, c *http.Client, url string, header ...string) (i
 	return res.StatusCode, body, err
 }
 
-func (p Patient) rocketchat(ctx context.Context) finding.Finding {
-	status, body, err := p.get(ctx, p.Answers.Domain, "/api/info")
+func (t Target) rocketchat(ctx context.Context) finding.Finding {
+	status, body, err := t.get(ctx, t.Answers.Domain, "/api/info")
 	var info struct {
 		Version string `json:"version"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &info) != nil {
-		return finding.Failure("Rocket.Chat does not answer at "+p.Answers.SiteURL(), outcome(status, err), "see: appliance logs rocketchat")
+		return finding.Failure("Rocket.Chat does not answer at "+t.Answers.SiteURL(), outcome(status, err), "see: appliance logs rocketchat")
 	}
-	return finding.Good("Rocket.Chat %s answers at %s", info.Version, p.Answers.SiteURL())
+	return finding.Good("Rocket.Chat %s answers at %s", info.Version, t.Answers.SiteURL())
 }
 
-func (p Patient) wellKnown(ctx context.Context) finding.Finding {
-	name := p.Answers.ServerName
-	status, body, err := p.get(ctx, name, "/.well-known/matrix/server")
+func (t Target) wellKnown(ctx context.Context) finding.Finding {
+	name := t.Answers.ServerName
+	status, body, err := t.get(ctx, name, "/.well-known/matrix/server")
 	var answer struct {
 		Server string `json:"m.server"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
 		return finding.Failure("other servers cannot find "+name, "/.well-known/matrix/server: "+outcome(status, err), "run: appliance up")
 	}
-	want := p.Answers.FederationAddress()
+	want := t.Answers.FederationAddress()
 	if answer.Server != want {
 		return finding.Failure(name+" points to "+answer.Server, "it should point to "+want, "run: appliance up")
 	}
 	return finding.Good("%s points to %s", name, answer.Server)
 }
 
-func (p Patient) federation(ctx context.Context) finding.Finding {
-	status, body, err := p.get(ctx, p.Answers.Domain, "/_matrix/federation/v1/version")
+func (t Target) federation(ctx context.Context) finding.Finding {
+	status, body, err := t.get(ctx, t.Answers.Domain, "/_matrix/federation/v1/version")
 	var answer struct {
 		Server struct{ Name, Version string } `json:"server"`
 	}
@@ -75,10 +75,10 @@ func (p Patient) federation(ctx context.Context) finding.Finding {
 }
 
 // closedDoors makes sure that what is nobody's business stays closed.
-func (p Patient) closedDoors(ctx context.Context) finding.Finding {
+func (t Target) closedDoors(ctx context.Context) finding.Finding {
 	var open []string
 	for _, path := range []string{"/_matrix/client/versions", "/_synapse/admin/v1/server_version", "/_dendrite/monitor/up", "/metrics"} {
-		status, _, err := p.get(ctx, p.Answers.Domain, path)
+		status, _, err := t.get(ctx, t.Answers.Domain, path)
 		if err != nil {
 			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx")
 		}
@@ -93,8 +93,8 @@ func (p Patient) closedDoors(ctx context.Context) finding.Finding {
 }
 
 // bridge asks the bridge itself whether both sides are connected.
-func (p Patient) bridge(ctx context.Context) finding.Finding {
-	services, err := p.Services(ctx)
+func (t Target) bridge(ctx context.Context) finding.Finding {
+	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
 		return finding.Failure("the bridge is not running", "its container is "+services["bridge"].Status, "run: appliance up")
 	}

@@ -27,9 +27,9 @@ const (
 )
 
 // growth warns before a disk that still has room is full.
-func (p Patient) growth(context.Context) finding.Finding {
-	free, _, err := p.FreeBytes(p.Dir)
-	samples := p.Samples()
+func (t Target) growth(context.Context) finding.Finding {
+	free, _, err := t.FreeBytes(t.Dir)
+	samples := t.Samples()
 	if n := len(samples); err != nil || n < fewest || samples[n-1].At.Sub(samples[0].At) < shortest {
 		return finding.Good("it takes a day of looking until one knows how fast the disk fills up")
 	}

@@ -32,8 +32,8 @@ type Files struct {
 	HalfFix string
 }
 
-func (p Patient) restarts(ctx context.Context) finding.Finding {
-	list, err := p.Runtimes(ctx)
+func (t Target) restarts(ctx context.Context) finding.Finding {
+	list, err := t.Runtimes(ctx)
 	if err != nil {
 		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
 	}
@@ -50,15 +50,15 @@ func (p Patient) restarts(ctx context.Context) finding.Finding {
 	return finding.Good("no service ended by itself")
 }
 
-func (p Patient) images(ctx context.Context) finding.Finding {
-	list, err := p.Runtimes(ctx)
+func (t Target) images(ctx context.Context) finding.Finding {
+	list, err := t.Runtimes(ctx)
 	if err != nil {
 		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		if r := list[name]; r.Stranger != "" {
 			return finding.Warning(name+" runs another image than the one that "+r.Stranger+" is locked to", "somebody has fetched or built one since, and nobody has tried it with this installation",
-				"put back the locked one with: appliance up; or keep what is there with: rm "+p.Dir+"/images.lock && appliance up")
+				"put back the locked one with: appliance up; or keep what is there with: rm "+t.Dir+"/images.lock && appliance up")
 		}
 		if r := list[name]; r.Pinned != "" && r.Image != r.Pinned {
 			return finding.Warning(name+" runs another image than the one that has its name now", "somebody has fetched or built one since", "start it anew with: appliance up; or see: docker image ls --digests")
@@ -68,10 +68,10 @@ func (p Patient) images(ctx context.Context) finding.Finding {
 }
 
 // room warns before a full disk stops the databases.
-func (p Patient) room(context.Context) finding.Finding {
-	free, total, err := p.FreeBytes(p.Dir)
+func (t Target) room(context.Context) finding.Finding {
+	free, total, err := t.FreeBytes(t.Dir)
 	if err != nil {
-		return finding.Warning("cannot tell how full the disk is", err.Error(), "look with: df -h "+p.Dir)
+		return finding.Warning("cannot tell how full the disk is", err.Error(), "look with: df -h "+t.Dir)
 	}
 	const gb = 1 << 30
 	const fix = "free some with: docker image prune; remove old files from backups/; or use a larger disk"
@@ -84,16 +84,16 @@ func (p Patient) room(context.Context) finding.Finding {
 	return finding.Good("%d GB of disk free", free/gb)
 }
 
-func (p Patient) drift(context.Context) finding.Finding {
-	if f := p.Files(); len(f.Edited) > 0 {
+func (t Target) drift(context.Context) finding.Finding {
+	if f := t.Files(); len(f.Edited) > 0 {
 		return finding.Warning(joined(f.Edited)+" changed by hand since it was written", "the next change would run into it",
 			"keep it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite")
 	}
 	return finding.Good("rendered files are as they were written")
 }
 
-func (p Patient) notLoaded(ctx context.Context) finding.Finding {
-	list, err := p.NotLoaded(ctx)
+func (t Target) notLoaded(ctx context.Context) finding.Finding {
+	list, err := t.NotLoaded(ctx)
 	if err != nil {
 		return finding.Failure("cannot tell what the services run", err.Error(), "start Docker with: systemctl start docker")
 	}
@@ -107,33 +107,33 @@ func (p Patient) notLoaded(ctx context.Context) finding.Finding {
 	}
 	names := strings.Join(slices.Sorted(maps.Keys(list)), " and ")
 	fix := "load it with: appliance up"
-	if edited := p.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
+	if edited := t.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
 		fix = "load it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite"
 	}
 	return finding.Failure(names+" was started before "+joined(files)+" was changed", "what is on disk is not what runs", fix)
 }
 
-func (p Patient) modes(context.Context) finding.Finding {
-	if f := p.Files(); len(f.Exposed) > 0 {
+func (t Target) modes(context.Context) finding.Finding {
+	if f := t.Files(); len(f.Exposed) > 0 {
 		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "take that away with: chmod 600 "+strings.Join(f.Exposed, " "))
 	}
 	return finding.Good("secrets can be read by their readers only")
 }
 
-func (p Patient) unfinished(context.Context) finding.Finding {
-	if f := p.Files(); f.Half != "" {
+func (t Target) unfinished(context.Context) finding.Finding {
+	if f := t.Files(); f.Half != "" {
 		return finding.Failure(f.Half+" was interrupted", "the installation is neither the old one nor the new one", f.HalfFix)
 	}
 	return finding.Good("nothing was left half done")
 }
 
 // backups reminds an installation that is no longer new.
-func (p Patient) backups(context.Context) finding.Finding {
+func (t Target) backups(context.Context) finding.Finding {
 	const week = 7 * 24 * time.Hour
-	began, last := p.Backups()
-	age := p.Now().Sub(last)
+	began, last := t.Backups()
+	age := t.Now().Sub(last)
 	switch {
-	case last.IsZero() && p.Now().Sub(began) < week:
+	case last.IsZero() && t.Now().Sub(began) < week:
 		return finding.Good("there is no backup yet")
 	case last.IsZero():
 		return finding.Warning("there has never been a backup", "without one a lost host is lost for good", "make one with: appliance backup --output FILE; and keep it elsewhere")
@@ -144,12 +144,12 @@ func (p Patient) backups(context.Context) finding.Finding {
 }
 
 // queue asks the bridge what it could not deliver, and what waits for long.
-func (p Patient) queue(ctx context.Context) finding.Finding {
-	services, err := p.Services(ctx)
+func (t Target) queue(ctx context.Context) finding.Finding {
+	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
 		return finding.Failure("the bridge does not say what waits", "it is not running", "run: appliance up")
 	}
-	token, err := p.Operator()
+	token, err := t.Operator()
 	if err != nil {
 		return finding.Failure("the bridge does not say what waits", "it wants to see its own token, and that cannot be read: "+err.Error(), "run as root, or put back what is missing with: appliance up")
 	}
@@ -166,7 +166,7 @@ func (p Patient) queue(ctx context.Context) finding.Finding {
 	}
 	lag := time.Duration(0)
 	if s.Waiting > 0 && !s.Oldest.IsZero() {
-		lag = p.Now().Sub(s.Oldest)
+		lag = t.Now().Sub(s.Oldest)
 	}
 	switch {
 	case len(s.Doubtful) > 0:

@@ -19,25 +19,25 @@ import (
 // follows the delegation with the names of the public DNS, trusts only known
 // authorities, and checks that the key it is shown signs itself
 // (Matrix server-server API, "Server discovery" and "Retrieving server keys").
-func (p Patient) outside(ctx context.Context) finding.Finding {
-	name := p.Answers.ServerName
-	host, err := p.delegated(ctx, name)
+func (t Target) outside(ctx context.Context) finding.Finding {
+	name := t.Answers.ServerName
+	host, err := t.delegated(ctx, name)
 	if err != nil {
 		return finding.Warning("other servers may not find "+name, err.Error(), "see to the DNS record and the certificate of "+name)
 	}
-	status, body, err := fetch(ctx, p.Outside, "https://"+host+"/_matrix/key/v2/server")
+	status, body, err := fetch(ctx, t.Outside, "https://"+host+"/_matrix/key/v2/server")
 	if err != nil || status != http.StatusOK {
 		return finding.Warning("other servers may not reach "+name+" at "+host, outcome(status, err), "see to the DNS record, the certificate and the firewall in front of "+host)
 	}
-	if err := selfSigned(body, name, p.Now()); err != nil {
+	if err := selfSigned(body, name, t.Now()); err != nil {
 		return finding.Failure("other servers would not believe the keys of "+name, err.Error(), "see: appliance logs homeserver")
 	}
 	return finding.Good("other servers find %s at %s and can trust its keys", name, host)
 }
 
 // delegated follows /.well-known/matrix/server. Without it the name itself counts.
-func (p Patient) delegated(ctx context.Context, name string) (string, error) {
-	status, body, err := fetch(ctx, p.Outside, "https://"+name+"/.well-known/matrix/server")
+func (t Target) delegated(ctx context.Context, name string) (string, error) {
+	status, body, err := fetch(ctx, t.Outside, "https://"+name+"/.well-known/matrix/server")
 	if err != nil {
 		return "", err
 	}

@@ -145,3 +145,14 @@ type Reporter interface {
 	// zero when there is nothing to count.
 	Progress(stepID, what string, done, total int64)
 }
+
+// Track does what a step stands for and tells r when it begins and how it ends.
+func Track(r Reporter, step Step, do func() error) error {
+	r.Step(step, Started, "")
+	if err := do(); err != nil {
+		r.Step(step, Failed, err.Error())
+		return err
+	}
+	r.Step(step, Done, "")
+	return nil
+}

@@ -12,6 +12,7 @@ import (
 	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/site"
 )
 
 // answerFlags are the ways to give answers on the command line.
@@ -72,8 +73,8 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 		if err := draft.File(f.file); err != nil {
 			return nil, &usageError{fmt.Errorf("answers: %w", err)}
 		}
-	case provision.Exists(a.dir):
-		if err := draft.File(provision.AnswersPath(a.dir)); err != nil {
+	case site.Exists(a.dir):
+		if err := draft.File(site.AnswersPath(a.dir)); err != nil {
 			return nil, err
 		}
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/cmd/appliance/internal/ui"
-	"appliance/provision"
+	"appliance/provision/attach"
+	"appliance/provision/site"
 )
 
 func (a *app) attachCommand() *cobra.Command {
@@ -16,8 +17,8 @@ func (a *app) attachCommand() *cobra.Command {
 		Short: "Show what to add to a homeserver or a Rocket.Chat that you had before",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.with(func(i *provision.Installed) error {
-				list, err := i.Attachments()
+			return a.with(func(on *site.Site) error {
+				list, err := attach.Attachments(on.Dir, on.Answers)
 				if err != nil {
 					return err
 				}

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/provision"
+	"appliance/provision/archive"
 	"appliance/provision/backup"
+	"appliance/provision/site"
 )
 
 // keyFlags are the ways to encrypt and to decrypt a backup.
@@ -74,8 +76,8 @@ func (a *app) backupCommand() *cobra.Command {
 					return err
 				}
 			}
-			return a.with(func(i *provision.Installed) error {
-				saved, err := a.backup(cmd.Context(), i, provision.BackupOptions{File: output, Keys: k, Keep: keep})
+			return a.with(func(on *site.Site) error {
+				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Keep: keep})
 				if err != nil {
 					return err
 				}
@@ -90,16 +92,16 @@ func (a *app) backupCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) backup(ctx context.Context, i *provision.Installed, o provision.BackupOptions) (saved provision.Saved, err error) {
+func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options) (saved archive.Saved, err error) {
 	o.Program = a.buildInfo().Version
 	err = a.reporting(func(r provision.Reporter) (err error) {
-		saved, err = i.Backup(ctx, o, r)
+		saved, err = archive.Save(ctx, on, o, r)
 		return err
 	})
 	return saved, err
 }
 
-func (a *app) saved(s provision.Saved) error {
+func (a *app) saved(s archive.Saved) error {
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(s)
 	}
@@ -129,7 +131,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 				return err
 			}
 			printer := a.printer()
-			h, m, err := provision.VerifyBackup(cmd.Context(), args[0], k, printer)
+			h, m, err := archive.Verify(cmd.Context(), args[0], k, printer)
 			printer.Close()
 			if err != nil {
 				return err
@@ -152,7 +154,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 
 func (a *app) restoreCommand() *cobra.Command {
 	var o upOptions
-	var trust provision.RestoreOptions
+	var trust archive.RestoreOptions
 	var accept, drop bool
 	keys := keyFlags{canIdentify: true}
 	cmd := &cobra.Command{
@@ -172,12 +174,12 @@ func (a *app) restoreCommand() *cobra.Command {
 			trust.File, trust.Keys = args[0], k
 			switch {
 			case accept:
-				trust.Foreign = provision.ForeignAccept
+				trust.Foreign = archive.ForeignAccept
 			case drop:
-				trust.Foreign = provision.ForeignDrop
+				trust.Foreign = archive.ForeignDrop
 			}
-			err = a.reporting(func(r provision.Reporter) error { return provision.Restore(cmd.Context(), a.dir, trust, r) })
-			if foreign, ok := errors.AsType[*provision.ForeignError](err); ok && !a.json {
+			err = a.reporting(func(r provision.Reporter) error { return archive.Restore(cmd.Context(), a.dir, trust, r) })
+			if foreign, ok := errors.AsType[*archive.ForeignError](err); ok && !a.json {
 				fmt.Fprint(a.env.Stderr, foreign.Show())
 			}
 			if err != nil {

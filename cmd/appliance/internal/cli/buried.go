@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/provision"
+	"appliance/provision/operator"
+	"appliance/provision/site"
 )
 
 // buriedCommand shows what the bridge has given up, and makes it try again.
@@ -19,8 +20,8 @@ func (a *app) buriedCommand() *cobra.Command {
 		Short: "List what the bridge could not deliver and has given up, with the reasons",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				list, err := i.Buried(cmd.Context())
+			return a.with(func(on *site.Site) error {
+				list, err := operator.DeadLetters(cmd.Context(), on)
 				if err != nil {
 					return err
 				}
@@ -52,8 +53,8 @@ func (a *app) buriedCommand() *cobra.Command {
 			if all == (len(ids) > 0) {
 				return &usageError{errors.New("name items, or give --all")}
 			}
-			return a.with(func(i *provision.Installed) error {
-				out, err := i.Retry(cmd.Context(), ids...)
+			return a.with(func(on *site.Site) error {
+				out, err := operator.Retry(cmd.Context(), on, ids...)
 				if err != nil {
 					return err
 				}

@@ -12,6 +12,7 @@ import (
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/provision"
 	"appliance/provision/certs"
+	"appliance/provision/site"
 )
 
 func (a *app) certsCommand() *cobra.Command {
@@ -31,8 +32,8 @@ func (a *app) certsStatusCommand() *cobra.Command {
 		Short: "Show the certificate of every name",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.with(func(i *provision.Installed) error {
-				list, err := i.Certificates()
+			return a.with(func(on *site.Site) error {
+				list, err := provision.Certificates(on)
 				if err != nil {
 					return err
 				}
@@ -48,8 +49,8 @@ func (a *app) certsRenewCommand() *cobra.Command {
 		Short: "Renew the certificates that it is time for, and take over files that have changed",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				renewed, err := a.renew(cmd.Context(), i)
+			return a.with(func(on *site.Site) error {
+				renewed, err := a.renew(cmd.Context(), on)
 				switch {
 				case err != nil:
 				case a.json:
@@ -63,9 +64,9 @@ func (a *app) certsRenewCommand() *cobra.Command {
 	}
 }
 
-func (a *app) renew(ctx context.Context, i *provision.Installed) (renewed []string, err error) {
+func (a *app) renew(ctx context.Context, on *site.Site) (renewed []string, err error) {
 	err = a.reporting(func(r provision.Reporter) (err error) {
-		renewed, err = i.RenewCertificates(ctx, r)
+		renewed, err = provision.RenewCertificates(ctx, on, r)
 		return err
 	})
 	return renewed, err

@@ -16,6 +16,7 @@ import (
 
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/provision"
+	"appliance/provision/site"
 )
 
 // Env is everything a command may touch besides the host itself.
@@ -75,15 +76,15 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-func (a *app) installed() (*provision.Installed, error) {
+func (a *app) installed() (*site.Site, error) {
 	if err := a.absolute(); err != nil {
 		return nil, err
 	}
-	return provision.OpenInstalled(a.dir)
+	return site.Open(a.dir)
 }
 
 // with opens the installation for a command.
-func (a *app) with(do func(*provision.Installed) error) error {
+func (a *app) with(do func(*site.Site) error) error {
 	installed, err := a.installed()
 	if err != nil {
 		return err

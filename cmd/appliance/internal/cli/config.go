@@ -11,7 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/provision"
+	"appliance/provision/settings"
+	"appliance/provision/site"
+	"appliance/provision/stack"
+	"appliance/provision/support"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -31,8 +34,8 @@ func (a *app) configListCommand() *cobra.Command {
 		Short: "Show every key and its value",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.with(func(i *provision.Installed) error {
-				all, err := i.Settings()
+			return a.with(func(on *site.Site) error {
+				all, err := settings.List(on)
 				if err != nil {
 					return err
 				}
@@ -52,8 +55,8 @@ func (a *app) configGetCommand() *cobra.Command {
 		Short: "Show the value of one key",
 		Args:  exactly(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.with(func(i *provision.Installed) error {
-				s, err := i.Setting(args[0])
+			return a.with(func(on *site.Site) error {
+				s, err := settings.Get(on, args[0])
 				if err != nil {
 					return err
 				}
@@ -86,7 +89,7 @@ func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
 		if !ok {
 			return &usageError{fmt.Errorf("%q must be written as key=value", arg)}
 		}
-		if name, ok := strings.CutPrefix(key, provision.LivePrefix); ok {
+		if name, ok := strings.CutPrefix(key, settings.LivePrefix); ok {
 			live[name] = value
 		} else {
 			o.set = append(o.set, arg)
@@ -94,24 +97,24 @@ func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
 	}
 	if len(live) > 0 {
 		if o.dryRun {
-			return &usageError{fmt.Errorf("%s keys take effect at once: there is no dry run of them", provision.LivePrefix)}
+			return &usageError{fmt.Errorf("%s keys take effect at once: there is no dry run of them", settings.LivePrefix)}
 		}
-		if err := a.with(func(i *provision.Installed) error { return a.setLive(i, live) }); err != nil {
+		if err := a.with(func(on *site.Site) error { return a.setLive(on, live) }); err != nil {
 			return err
 		}
 	}
 	if len(o.set) == 0 {
 		return nil
 	}
-	if err := a.with(func(*provision.Installed) error { return nil }); err != nil {
+	if err := a.with(func(*site.Site) error { return nil }); err != nil {
 		return err // nothing to change
 	}
 	o.ask = true
 	return a.up(ctx, o)
 }
 
-func (a *app) setLive(i *provision.Installed, values map[string]string) error {
-	changed, err := i.SetLive(values)
+func (a *app) setLive(on *site.Site, values map[string]string) error {
+	changed, err := settings.SetLive(on, values)
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (a *app) configEditCommand() *cobra.Command {
 		Short: "Edit the answers with $EDITOR and carry out what follows",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.with(func(*provision.Installed) error { return nil }); err != nil {
+			if err := a.with(func(*site.Site) error { return nil }); err != nil {
 				return err
 			}
 			name, err := a.edited(cmd.Context())
@@ -161,7 +164,7 @@ func (a *app) configEditCommand() *cobra.Command {
 // edited lets somebody edit a copy of the answers: what cannot be used changes
 // nothing.
 func (a *app) edited(ctx context.Context) (string, error) {
-	data, err := os.ReadFile(provision.AnswersPath(a.dir))
+	data, err := os.ReadFile(site.AnswersPath(a.dir))
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +179,7 @@ func (a *app) edited(ctx context.Context) (string, error) {
 	if err := f.Close(); err != nil {
 		return f.Name(), err
 	}
-	return f.Name(), provision.Edit(ctx, a.env.Environ, f.Name(), a.env.Stdin, a.env.Stdout, a.env.Stderr)
+	return f.Name(), stack.Edit(ctx, a.env.Environ, f.Name(), a.env.Stdin, a.env.Stdout, a.env.Stderr)
 }
 
 func (a *app) federationCommand() *cobra.Command {
@@ -191,7 +194,7 @@ func (a *app) federationCommand() *cobra.Command {
 		{"disable", "Keep what is said on both sides until federation is enabled again", "false"},
 	} {
 		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: exactly(0), RunE: func(*cobra.Command, []string) error {
-			return a.with(func(i *provision.Installed) error { return a.setLive(i, map[string]string{"enabled": c.value}) })
+			return a.with(func(on *site.Site) error { return a.setLive(on, map[string]string{"enabled": c.value}) })
 		}})
 	}
 	for _, c := range []struct {
@@ -202,8 +205,8 @@ func (a *app) federationCommand() *cobra.Command {
 		{"deny SERVER...", "Do not let people talk to servers", false},
 	} {
 		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: atLeast(1), RunE: func(_ *cobra.Command, args []string) error {
-			return a.with(func(i *provision.Installed) error {
-				changed, err := i.Federate(c.allow, args)
+			return a.with(func(on *site.Site) error {
+				changed, err := settings.Federate(on, c.allow, args)
 				if err != nil {
 					return err
 				}
@@ -221,21 +224,21 @@ func (a *app) federationStatusCommand() *cobra.Command {
 		Short: "Show whether messages are carried and with whom people may talk",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.with(func(i *provision.Installed) error {
-				live, err := i.Live()
+			return a.with(func(on *site.Site) error {
+				live, err := settings.Live(on)
 				if err != nil {
 					return err
 				}
 				if a.json {
 					return json.NewEncoder(a.env.Stdout).Encode(map[string]any{
-						"enabled": live.Enabled, "server_name": i.Answers.ServerName, "allow": live.Servers.Allow, "deny": live.Servers.Deny,
+						"enabled": live.Enabled, "server_name": on.Answers.ServerName, "allow": live.Servers.Allow, "deny": live.Servers.Deny,
 					})
 				}
 				state := "on"
 				if !live.Enabled {
 					state = "off: what is said is kept on both sides"
 				}
-				fmt.Fprintf(a.env.Stdout, "federation   %s\nMatrix name  %s\nallowed      %s\ndenied       %s\n", state, i.Answers.ServerName,
+				fmt.Fprintf(a.env.Stdout, "federation   %s\nMatrix name  %s\nallowed      %s\ndenied       %s\n", state, on.Answers.ServerName,
 					strings.Join(live.Servers.Allow, ", "), strings.Join(live.Servers.Deny, ", "))
 				return nil
 			})
@@ -259,8 +262,8 @@ func (a *app) supportCommand() *cobra.Command {
 			if output == "" {
 				output = "appliance-support-" + time.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
 			}
-			return a.with(func(i *provision.Installed) error {
-				if err := i.Bundle(cmd.Context(), output, a.buildInfo()); err != nil {
+			return a.with(func(on *site.Site) error {
+				if err := support.Bundle(cmd.Context(), on, output, a.buildInfo()); err != nil {
 					return err
 				}
 				if a.json {

@@ -9,6 +9,7 @@ import (
 
 	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
+	"appliance/provision/site"
 )
 
 func (a *app) downCommand() *cobra.Command {
@@ -25,13 +26,13 @@ func (a *app) downCommand() *cobra.Command {
 }
 
 func (a *app) down(ctx context.Context, purge, yes bool) error {
-	return a.with(func(i *provision.Installed) error {
+	return a.with(func(on *site.Site) error {
 		if purge && !yes {
 			if err := a.confirm("Remove all messages, accounts and secrets in " + a.dir + "?"); err != nil {
 				return err
 			}
 		}
-		if err := a.reporting(func(r provision.Reporter) error { return i.Down(ctx, purge, r) }); err != nil {
+		if err := a.reporting(func(r provision.Reporter) error { return provision.Down(ctx, on, purge, r) }); err != nil {
 			return err
 		}
 		return a.show(map[string]any{"dir": a.dir, "purged": purge}, func(w io.Writer) {

@@ -13,7 +13,9 @@ import (
 
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/provision"
+	"appliance/provision/checkup"
 	"appliance/provision/finding"
+	"appliance/provision/site"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -27,11 +29,11 @@ func (a *app) statusCommand() *cobra.Command {
 			if interval < 100*time.Millisecond {
 				return &usageError{errors.New("--interval must be at least 100ms")}
 			}
-			return a.with(func(i *provision.Installed) error {
+			return a.with(func(on *site.Site) error {
 				if watch {
-					return a.watch(cmd.Context(), i, interval)
+					return a.watch(cmd.Context(), on, interval)
 				}
-				st, err := i.Status(cmd.Context())
+				st, err := provision.StatusOf(cmd.Context(), on)
 				if err != nil {
 					return err
 				}
@@ -46,12 +48,12 @@ func (a *app) statusCommand() *cobra.Command {
 
 // watch shows the status again and again; a look that fails is shown too. As JSON
 // it is one document in a line.
-func (a *app) watch(ctx context.Context, i *provision.Installed, interval time.Duration) error {
+func (a *app) watch(ctx context.Context, on *site.Site, interval time.Duration) error {
 	screen := ui.NewScreen(a.env.Stdout, a.env.Environ)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
-		st, err := i.Status(ctx)
+		st, err := provision.StatusOf(ctx, on)
 		if ctx.Err() == nil {
 			if err := a.drawStatus(screen, st, err, interval); err != nil {
 				return err // nobody reads any more
@@ -97,11 +99,11 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Find out what is wrong and say what to do about it",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				findings := i.Doctor(cmd.Context())
+			return a.with(func(on *site.Site) error {
+				findings := checkup.Run(cmd.Context(), on)
 				worst := finding.Worst(findings)
 				if alarm {
-					if _, err := i.Alarm(cmd.Context(), findings); err != nil {
+					if _, err := checkup.Alarm(cmd.Context(), on, findings); err != nil {
 						fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // that it is ill counts for more
 					}
 				}

@@ -11,7 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/provision"
+	"appliance/provision/render"
+	"appliance/provision/settings"
+	"appliance/provision/site"
+	"appliance/provision/support"
 )
 
 func (a *app) logsCommand() *cobra.Command {
@@ -21,8 +24,8 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs [service...]",
 		Short: "Show what the services say, without secrets",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(func(i *provision.Installed) error {
-				return i.Logs(cmd.Context(), a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
+			return a.with(func(on *site.Site) error {
+				return support.Logs(cmd.Context(), on, a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
 			})
 		},
 	}
@@ -38,7 +41,7 @@ func (a *app) reloadCommand() *cobra.Command {
 		Short: "Make the bridge read bridge.yaml again (it does so by itself when the file changes)",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error { return i.Reload(cmd.Context()) })
+			return a.with(func(on *site.Site) error { return settings.Reload(cmd.Context(), on) })
 		},
 	}
 }
@@ -96,7 +99,7 @@ func (a *app) versionCommand() *cobra.Command {
 }
 
 func (a *app) buildInfo() buildInfo {
-	info := buildInfo{Version: a.env.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Images: provision.Images()}
+	info := buildInfo{Version: a.env.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Images: render.Images()}
 	if built, ok := debug.ReadBuildInfo(); ok {
 		if info.Version == "" {
 			info.Version = built.Main.Version

@@ -10,8 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/provision"
+	"appliance/provision/archive"
 	"appliance/provision/backup"
+	"appliance/provision/checkup"
+	"appliance/provision/service"
+	"appliance/provision/site"
 )
 
 func (a *app) serviceCommand() *cobra.Command {
@@ -32,7 +35,7 @@ func unitDirFlag(cmd *cobra.Command, to *string) {
 
 // chores are the flags of what is done again and again.
 type chores struct {
-	o        provision.ServiceOptions
+	o        service.Options
 	noBackup bool
 }
 
@@ -42,7 +45,7 @@ func (c *chores) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the public keys in `FILE`, one in a line")
 }
 
-func (c *chores) options() (o provision.ServiceOptions, keys backup.Keys, err error) {
+func (c *chores) options() (o service.Options, keys backup.Keys, err error) {
 	if err := keys.To(nil, c.o.Recipients); err != nil {
 		return o, keys, &usageError{err}
 	}
@@ -66,15 +69,15 @@ func (a *app) serviceInstallCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.with(func(i *provision.Installed) error {
+			return a.with(func(on *site.Site) error {
 				program, err := a.env.Executable()
 				if err != nil {
 					return err
 				}
-				if o.Program, err = provision.ProgramFile(program); err != nil {
+				if o.Program, err = service.ProgramFile(program); err != nil {
 					return err
 				}
-				changed, err := i.InstallService(cmd.Context(), o)
+				changed, err := service.Install(cmd.Context(), on, o)
 				if err != nil {
 					return err
 				}
@@ -100,8 +103,8 @@ func (a *app) serviceRemoveCommand() *cobra.Command {
 		Short: "Take the unit and the timers away; what runs goes on",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				removed, err := i.RemoveService(cmd.Context(), dir)
+			return a.with(func(on *site.Site) error {
+				removed, err := service.Remove(cmd.Context(), on, dir)
 				if err != nil {
 					return err
 				}
@@ -126,8 +129,8 @@ func (a *app) serviceStatusCommand() *cobra.Command {
 		Short: "Show the unit and the timers",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				list, err := i.Service(cmd.Context(), dir)
+			return a.with(func(on *site.Site) error {
+				list, err := service.Status(cmd.Context(), on, dir)
 				if err != nil {
 					return err
 				}
@@ -161,14 +164,14 @@ func (a *app) serviceRunCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.with(func(i *provision.Installed) error {
+			return a.with(func(on *site.Site) error {
 				last := func(name string) time.Time {
 					if name == "backup" {
-						return i.LastBackup()
+						return checkup.LastBackup(on)
 					}
 					return time.Time{}
 				}
-				provision.Chores(cmd.Context(), a.choresOf(i, o.Keep, keys), last, func(name string, err error) {
+				service.Chores(cmd.Context(), a.choresOf(on, o.Keep, keys), last, func(name string, err error) {
 					fmt.Fprintf(a.env.Stderr, "%s appliance: %s: %v\n", time.Now().UTC().Format(time.RFC3339), name, err)
 				})
 				return nil // stopped, as services are
@@ -179,20 +182,20 @@ func (a *app) serviceRunCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) choresOf(i *provision.Installed, keep int, keys backup.Keys) []provision.Chore {
-	list := []provision.Chore{
+func (a *app) choresOf(on *site.Site, keep int, keys backup.Keys) []service.Chore {
+	list := []service.Chore{
 		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
-			_, err := i.Alarm(ctx, i.Doctor(ctx))
+			_, err := checkup.Alarm(ctx, on, checkup.Run(ctx, on))
 			return err
 		}},
 		{Name: "certificates", Every: 12 * time.Hour, Do: func(ctx context.Context) error {
-			_, err := a.renew(ctx, i)
+			_, err := a.renew(ctx, on)
 			return err
 		}},
 	}
 	if keep > 0 {
-		list = append(list, provision.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
-			_, err := a.backup(ctx, i, provision.BackupOptions{Keys: keys, Keep: keep})
+		list = append(list, service.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
+			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Keep: keep})
 			return err
 		}})
 	}

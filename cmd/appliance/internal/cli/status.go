@@ -8,9 +8,14 @@ import (
 
 	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/certs"
+	"appliance/provision/service"
+	"appliance/provision/settings"
 	"appliance/provision/stack"
+	"appliance/provision/synapseadmin"
+	"appliance/provision/upgrade"
 )
 
 // Exit statuses. They are part of the interface.
@@ -62,15 +67,15 @@ func statusOf(err error) int {
 		return statusInterrupted
 	case errors.Is(err, errDoctor):
 		return statusDoctor
-	case is(new(*provision.UpgradeError)):
+	case is(new(*upgrade.FailedError)):
 		return statusUnhealthy
-	case is(new(*usageError)), is(new(*provision.UnknownKeyError)):
+	case is(new(*usageError)), is(new(*settings.UnknownKeyError)):
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)),
-		is(new(*provision.NotEmptyError)), is(new(*provision.PendingError)),
-		is(new(*provision.GateError)), is(new(*provision.HalfwayError)), is(new(*provision.FullDiskError)), is(new(*provision.NoSystemdError)), is(new(*provision.NoSynapseAdminError)):
+		is(new(*archive.NotEmptyError)), is(new(*archive.PendingError)),
+		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked
@@ -90,7 +95,7 @@ type complaint struct {
 
 // complaints takes an error apart into what the operator should know.
 func complaints(err error) []complaint {
-	if failed, ok := errors.AsType[*provision.UpgradeError](err); ok {
+	if failed, ok := errors.AsType[*upgrade.FailedError](err); ok {
 		return append(complaints(failed.Cause), complaint{failed.Outcome(), failed.Hint()})
 	}
 	if invalid, ok := errors.AsType[*answers.InvalidError](err); ok {

@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/provision"
+	"appliance/provision/site"
+	"appliance/provision/synapseadmin"
 )
 
 func (a *app) synapseAdminCommand() *cobra.Command {
@@ -15,8 +16,8 @@ func (a *app) synapseAdminCommand() *cobra.Command {
 		Short: "Sign in to the web page that administers Synapse: prints its address and a new access token",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
-				admin, err := i.SynapseAdmin(cmd.Context())
+			return a.with(func(on *site.Site) error {
+				admin, err := synapseadmin.Run(cmd.Context(), on)
 				if err != nil {
 					return err
 				}
@@ -24,7 +25,7 @@ func (a *app) synapseAdminCommand() *cobra.Command {
 				return a.show(doc, func(w io.Writer) {
 					fmt.Fprintf(w, "address        %s, on this host; from yours: ssh -L %d:127.0.0.1:%d %s\nuser           %s\naccess token   %s\n\n"+
 						"Sign in with the access token. An earlier one has ended.\n",
-						admin.URL, i.Answers.SynapseAdminPort, i.Answers.SynapseAdminPort, i.Answers.Domain, admin.UserID, admin.Token.Reveal())
+						admin.URL, on.Answers.SynapseAdminPort, on.Answers.SynapseAdminPort, on.Answers.Domain, admin.UserID, admin.Token.Reveal())
 				})
 			})
 		},

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/provision"
+	"appliance/provision/site"
 )
 
 func (a *app) uninstallCommand() *cobra.Command {
@@ -16,13 +17,13 @@ func (a *app) uninstallCommand() *cobra.Command {
 		Short: "Remove the installation with its certificates and images; backups stay unless --all",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(i *provision.Installed) error {
+			return a.with(func(on *site.Site) error {
 				if !yes {
 					if err := a.confirm("Remove all messages, accounts, secrets, certificates and images of " + a.dir + "?"); err != nil {
 						return err
 					}
 				}
-				if err := a.reporting(func(r provision.Reporter) error { return i.Uninstall(cmd.Context(), all, r) }); err != nil {
+				if err := a.reporting(func(r provision.Reporter) error { return provision.Uninstall(cmd.Context(), on, all, r) }); err != nil {
 					return err
 				}
 				return a.show(map[string]any{"dir": a.dir, "removed": true}, func(w io.Writer) {

@@ -12,6 +12,8 @@ import (
 
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/provision"
+	"appliance/provision/site"
+	"appliance/provision/upgrade"
 )
 
 type upgradeOptions struct {
@@ -64,8 +66,8 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 			return &usageError{err}
 		}
 	}
-	u, err := provision.PrepareUpgrade(ctx, provision.UpgradeOptions{
-		Options: provision.Options{Dir: a.dir, Program: program}, Versions: versions,
+	u, err := upgrade.Prepare(ctx, upgrade.Options{
+		Options: provision.Options{Dir: a.dir, Program: program}, NewVersions: versions,
 		Breaking: o.breaking, Patience: o.patience, Version: a.buildInfo().Version, Keep: o.keep,
 	})
 	if u != nil {
@@ -103,7 +105,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	return a.upgraded(u, "upgraded; all checks are good")
 }
 
-func (a *app) upgraded(u *provision.Upgrade, text string) error {
+func (a *app) upgraded(u *upgrade.Upgrade, text string) error {
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes, "removed": u.Removed})
 	}
@@ -115,8 +117,8 @@ func (a *app) upgraded(u *provision.Upgrade, text string) error {
 }
 
 func (a *app) rollback(ctx context.Context) error {
-	return a.with(func(i *provision.Installed) error {
-		err := a.reporting(func(r provision.Reporter) error { return i.Rollback(ctx, r) })
+	return a.with(func(on *site.Site) error {
+		err := a.reporting(func(r provision.Reporter) error { return upgrade.Rollback(ctx, on, r) })
 		if err == nil && !a.json {
 			fmt.Fprintln(a.env.Stdout, "what was before is running again")
 		}

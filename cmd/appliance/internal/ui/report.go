@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"appliance/provision"
+	"appliance/provision/attach"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
 	"appliance/provision/plan"
+	"appliance/provision/upgrade"
 )
 
 // Report prints what to know when all is done.
@@ -41,7 +43,7 @@ func Report(w io.Writer, r provision.Report) {
 }
 
 // Attachments prints what to add to servers of somebody else.
-func Attachments(w io.Writer, list []provision.Attachment) {
+func Attachments(w io.Writer, list []attach.Attachment) {
 	for _, a := range list {
 		fmt.Fprintf(w, "\n%s", a.Text)
 		if a.File != "" {
@@ -129,7 +131,7 @@ func Certificates(w io.Writer, list []certs.Status) {
 }
 
 // Changes prints what an upgrade would change, and what to know about it.
-func Changes(w io.Writer, u *provision.Upgrade) {
+func Changes(w io.Writer, u *upgrade.Upgrade) {
 	for _, c := range u.Changes {
 		fmt.Fprintln(w, c)
 		for _, note := range []string{c.Breaking, c.Refused} {

@@ -1,4 +1,6 @@
-package provision
+// Package support shows and collects what is needed to find a fault, without secrets
+// and without what people wrote.
+package support
 
 import (
 	"archive/tar"
@@ -14,14 +16,17 @@ import (
 	"strings"
 	"time"
 
+	"appliance/provision"
+	"appliance/provision/checkup"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
 // bundled are the files of an installation that tell how it is set up.
 var bundled = []string{
-	plan.AnswersFile, ".env", "compose.yaml", "compose.override.yaml", "manifest.json", stack.ImageLockFile, versionsFile, upgradeFile, growthFile,
+	plan.AnswersFile, ".env", "compose.yaml", site.OverrideFile, "manifest.json", stack.ImageLockFile, site.VersionsFile, site.UpgradeFile, site.GrowthFile,
 	"config/bridge/bridge.yaml", "config/certs/certs.yaml", "config/homeserver/dendrite.yaml", "config/homeserver/homeserver.yaml",
 	"config/homeserver/log.yaml", "config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
 }
@@ -29,10 +34,10 @@ var bundled = []string{
 // hostFacts are files that tell what kind of host it is.
 var hostFacts = []string{"/etc/os-release", "/proc/version", "/proc/meminfo", "/proc/loadavg", "/proc/uptime", "/proc/mounts", "/etc/docker/daemon.json"}
 
-// Bundle writes what somebody who helps has to know into a new file: versions,
-// findings, configuration and the ends of the logs, without secrets and without
-// what people wrote. It changes nothing.
-func (i *Installed) Bundle(ctx context.Context, file string, version any) (err error) {
+// Bundle collects diagnostics in a new file: versions, findings, configuration and
+// the ends of the logs, without secrets and without what people wrote. It changes
+// nothing.
+func Bundle(ctx context.Context, s *site.Site, file string, version any) (err error) {
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
 	if err != nil {
 		return err
@@ -43,28 +48,29 @@ func (i *Installed) Bundle(ctx context.Context, file string, version any) (err e
 		}
 	}()
 	zip := gzip.NewWriter(out)
-	b := bundle{tar: tar.NewWriter(zip), mask: i.p.newMask()}
+	b := bundle{tar: tar.NewWriter(zip), mask: newMask(s)}
 	b.mask.wipe = true
 	b.json("version.json", version)
-	status, err := i.Status(ctx)
+	status, err := provision.StatusOf(ctx, s)
 	b.json("status.json", orText(status, err))
-	b.json("doctor.json", i.look(ctx))
-	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(i.p.stack), i.Answers, i.p.opts.Dir))
-	images, err := i.p.stack.ImageIDs(ctx)
+	b.json("doctor.json", checkup.Look(ctx, s))
+	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(s.Stack), s.Answers, s.Dir))
+	images, err := s.Stack.ImageIDs(ctx)
 	b.json("images.json", orText(images, err))
 	for _, name := range bundled {
-		b.file("files/"+name, i.p.path(name))
+		b.file("files/"+name, s.Path(name))
 	}
 	for _, name := range hostFacts {
 		b.file("host"+name, name)
 	}
-	b.put("host/files.txt", i.p.listing())
-	for _, s := range status.Services {
+	b.put("host/files.txt", listing(s.Dir))
+	for _, service := range status.Services {
+		name := service.Name
 		var log bytes.Buffer
-		if err := i.p.stack.Logs(ctx, &log, &log, false, "2000", "", s.Name); err != nil {
+		if err := s.Stack.Logs(ctx, &log, &log, false, "2000", "", name); err != nil {
 			fmt.Fprintln(&log, err)
 		}
-		b.put("logs/"+s.Name+".log", log.String())
+		b.put("logs/"+name+".log", log.String())
 	}
 	return errors.Join(b.err, b.tar.Close(), zip.Close())
 }
@@ -116,14 +122,14 @@ func (b *bundle) put(name, text string) {
 }
 
 // listing shows names, modes and sizes of the installation, but of no media.
-func (p *Prepared) listing() string {
+func listing(dir string) string {
 	var b strings.Builder
-	_ = filepath.WalkDir(p.opts.Dir, func(name string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			fmt.Fprintln(&b, err)
 			return nil
 		}
-		rel, _ := filepath.Rel(p.opts.Dir, name)
+		rel, _ := filepath.Rel(dir, name)
 		if info, err := d.Info(); err == nil {
 			fmt.Fprintf(&b, "%v %12d %s\n", info.Mode(), info.Size(), rel)
 		}

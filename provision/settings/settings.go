@@ -1,7 +1,10 @@
-package provision
+// Package settings reads and changes what the operator may set: the answers, and the
+// live keys of bridge.yaml, which take effect without a restart.
+package settings
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +18,7 @@ import (
 	"appliance/provision/answers"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/plan"
+	"appliance/provision/site"
 )
 
 // LivePrefix begins the names of bridge.yaml's live keys where they stand beside
@@ -38,13 +42,13 @@ func (e *UnknownKeyError) Error() string { return fmt.Sprintf("unknown key %q", 
 // Hint says what to do.
 func (e *UnknownKeyError) Hint() string { return "see all keys with: appliance config list" }
 
-// Settings lists the answers and the live keys of the bridge.
-func (i *Installed) Settings() ([]Setting, error) {
+// List lists the answers and the live keys of the bridge.
+func List(s *site.Site) ([]Setting, error) {
 	var out []Setting
 	for _, f := range answers.Fields {
-		out = append(out, Setting{Key: f.Key, Value: f.Get(&i.Answers), Help: f.Help, Permanent: f.Permanent})
+		out = append(out, Setting{Key: f.Key, Value: f.Get(&s.Answers), Help: f.Help, Permanent: f.Permanent})
 	}
-	c, err := i.bridge()
+	c, err := bridge(s)
 	if err != nil {
 		return out, err
 	}
@@ -71,21 +75,21 @@ func flatten(prefix string, n *yaml.Node) []Setting {
 	return out
 }
 
-// Setting returns one of Settings.
-func (i *Installed) Setting(key string) (Setting, error) {
-	all, err := i.Settings()
-	if n := slices.IndexFunc(all, func(s Setting) bool { return s.Key == key }); n >= 0 {
+// Get returns one of List.
+func Get(s *site.Site, key string) (Setting, error) {
+	all, err := List(s)
+	if n := slices.IndexFunc(all, func(one Setting) bool { return one.Key == key }); n >= 0 {
 		return all[n], nil
 	}
 	return Setting{}, errors.Join(err, &UnknownKeyError{key})
 }
 
 // bridge reads bridge.yaml.
-func (i *Installed) bridge() (config.Config, error) { return config.Load(i.p.path(plan.BridgeFile)) }
+func bridge(s *site.Site) (config.Config, error) { return config.Load(s.Path(plan.BridgeFile)) }
 
 // Live returns the live keys of the bridge.
-func (i *Installed) Live() (config.Live, error) {
-	c, err := i.bridge()
+func Live(s *site.Site) (config.Live, error) {
+	c, err := bridge(s)
 	return c.Live, err
 }
 
@@ -93,13 +97,13 @@ func (i *Installed) Live() (config.Live, error) {
 // file, comments too, stays as it is. A value that the bridge would refuse
 // changes nothing. The bridge notices by itself. It returns the keys that have
 // changed.
-func (i *Installed) SetLive(values map[string]string) (changed []string, err error) {
-	unlock, err := i.p.stack.Lock()
+func SetLive(s *site.Site, values map[string]string) (changed []string, err error) {
+	unlock, err := s.Stack.Lock()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	name := i.p.path(plan.BridgeFile)
+	name := s.Path(plan.BridgeFile)
 	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
 	if err != nil {
 		return nil, err
@@ -173,7 +177,7 @@ func setValue(n *yaml.Node, value string) error {
 	return nil
 }
 
-// replace writes a file anew for the same readers.
+// replace writes a file for the same readers as before.
 func replace(name string, data []byte) error {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -188,14 +192,14 @@ func replace(name string, data []byte) error {
 
 // Federate allows or denies servers, given as globs: what is allowed is no
 // longer denied, and the other way round.
-func (i *Installed) Federate(allow bool, globs []string) ([]string, error) {
-	live, err := i.Live()
+func Federate(s *site.Site, allow bool, globs []string) ([]string, error) {
+	live, err := Live(s)
 	if err != nil {
 		return nil, err
 	}
 	servers := live.Servers
 	without := func(list []string) []string {
-		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(globs, s) })
+		return slices.DeleteFunc(slices.Clone(list), func(g string) bool { return slices.Contains(globs, g) })
 	}
 	add := func(list []string) []string {
 		for _, g := range globs {
@@ -213,10 +217,14 @@ func (i *Installed) Federate(allow bool, globs []string) ([]string, error) {
 	} else {
 		servers.Deny, servers.Allow = add(servers.Deny), without(servers.Allow)
 	}
-	return i.SetLive(map[string]string{"servers.allow": list(servers.Allow), "servers.deny": list(servers.Deny)})
+	return SetLive(s, map[string]string{"servers.allow": list(servers.Allow), "servers.deny": list(servers.Deny)})
 }
 
 func list(values []string) string {
 	data, _ := yaml.Marshal(values) // strings: cannot fail
 	return string(data)
 }
+
+// Reload makes the bridge read bridge.yaml again. It does so by itself; this is
+// for file systems that do not report changes.
+func Reload(ctx context.Context, s *site.Site) error { return s.Stack.Signal(ctx, "bridge", "HUP") }

@@ -1,4 +1,4 @@
-package provision
+package checkup
 
 import (
 	"context"
@@ -13,10 +13,8 @@ import (
 	"appliance/provision/finding"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/secrets"
+	"appliance/provision/site"
 )
-
-// alarmFile remembers what the administrator was told last.
-const alarmFile = ".alarm.json"
 
 // told is one finding that the administrator knows of. What it says may change
 // from day to day without being news.
@@ -29,7 +27,7 @@ type told struct {
 // direct message from the bridge's account, when it is not what was told last
 // time. It reports whether there was something to tell. What could not be told is
 // told the next time.
-func (i *Installed) Alarm(ctx context.Context, findings []finding.Finding) (sent bool, err error) {
+func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent bool, err error) {
 	now := []told{}
 	for _, f := range findings {
 		if f.Severity > finding.OK {
@@ -37,21 +35,21 @@ func (i *Installed) Alarm(ctx context.Context, findings []finding.Finding) (sent
 		}
 	}
 	was := []byte("[]")
-	if data, err := os.ReadFile(i.p.path(alarmFile)); err == nil {
+	if data, err := os.ReadFile(s.Path(site.AlarmFile)); err == nil {
 		was = data
 	}
 	data, err := json.Marshal(now)
 	if err != nil || string(data) == strings.TrimSpace(string(was)) {
 		return false, err
 	}
-	base, accounts, err := i.chat(ctx)
+	base, accounts, err := chat(ctx, s)
 	if err == nil {
-		err = bootstrap.Tell(ctx, base, accounts, alarmText(i.Answers.ServerName, findings))
+		err = bootstrap.Tell(ctx, base, accounts, alarmText(s.Answers.ServerName, findings))
 	}
 	if err != nil {
 		return false, fmt.Errorf("tell the administrator: %w", err)
 	}
-	return true, atomicfile.Write(i.p.path(alarmFile), data, 0o600)
+	return true, atomicfile.Write(s.Path(site.AlarmFile), data, 0o600)
 }
 
 func alarmText(name string, findings []finding.Finding) string {
@@ -68,21 +66,20 @@ func alarmText(name string, findings []finding.Finding) string {
 }
 
 // chat is where Rocket.Chat is, and who speaks there.
-func (i *Installed) chat(ctx context.Context) (base string, a bootstrap.Accounts, err error) {
-	if !i.Answers.BundledRocketChat() {
-		token, err := os.ReadFile(i.Answers.RocketChatTokenFile)
-		return i.Answers.RocketChatURL, bootstrap.Accounts{
-			BridgeUserID: i.Answers.RocketChatUserID, BridgeToken: secret.New(strings.TrimSpace(string(token))), AdminName: i.Answers.AdminUsername,
+func chat(ctx context.Context, s *site.Site) (base string, a bootstrap.Accounts, err error) {
+	if !s.Answers.BundledRocketChat() {
+		token, err := os.ReadFile(s.Answers.RocketChatTokenFile)
+		return s.Answers.RocketChatURL, bootstrap.Accounts{
+			BridgeUserID: s.Answers.RocketChatUserID, BridgeToken: secret.New(strings.TrimSpace(string(token))), AdminName: s.Answers.AdminUsername,
 		}, err
 	}
-	services, err := i.p.stack.Services(ctx)
+	services, err := s.Stack.Services(ctx)
 	if err != nil {
 		return "", a, err
 	}
 	if services["rocketchat"].Address == "" {
 		return "", a, errors.New("Rocket.Chat is not running") //nolint:staticcheck // a name
 	}
-	set, _, err := secrets.Prepare(i.p.opts.Dir)
-	i.p.set = set
-	return rocketchatURL(services["rocketchat"]), i.p.accounts(), err
+	set, _, err := secrets.Prepare(s.Dir)
+	return site.RocketChatURL(services["rocketchat"]), bootstrap.AccountsOf(s.Answers, set), err
 }

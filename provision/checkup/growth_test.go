@@ -1,4 +1,4 @@
-package provision_test
+package checkup_test
 
 import (
 	"encoding/json"
@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"appliance/provision"
 	"appliance/provision/answers"
+	"appliance/provision/checkup"
 	"appliance/provision/doctor"
+	"appliance/provision/site"
 )
 
 // The doctor remembers between its visits how full the disk was.
@@ -36,14 +37,14 @@ func TestTheDoctorRemembersHowFullTheDiskWas(t *testing.T) {
 	old, _ := json.Marshal([]doctor.Sample{{At: ago(40 * 24 * time.Hour)}, {At: ago(5 * time.Hour), Used: 7}, {At: ago(-time.Hour)}})
 	write(".growth.json", old)
 
-	installed, err := provision.OpenInstalled(dir)
+	installed, err := site.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = installed.Close() }()
 	var samples []doctor.Sample
 	for range 2 { // the second visit is too soon for another sample
-		installed.Doctor(t.Context())
+		checkup.Run(t.Context(), installed)
 		data, err := os.ReadFile(filepath.Join(dir, ".growth.json"))
 		if err != nil {
 			t.Fatal(err)

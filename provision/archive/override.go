@@ -1,4 +1,4 @@
-package provision
+package archive
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"appliance/provision/plan"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
@@ -24,9 +25,6 @@ const (
 	ForeignAccept
 	ForeignDrop // restore without them
 )
-
-// overrideFile is the operator's own addition to the Compose file.
-const overrideFile = "compose.override.yaml"
 
 // A ForeignError says that a backup decides by itself what runs on this host.
 // Whoever has written such a file is root here.
@@ -73,7 +71,7 @@ func foreign(dir string, choice ForeignChoice) error {
 		return err
 	}
 	var found ForeignError
-	names := []string{overrideFile, versionsFile}
+	names := []string{site.OverrideFile, site.VersionsFile}
 	for name, record := range m.Files {
 		if record.Kept != "" && name != plan.BridgeFile && name != plan.AnswersFile {
 			names = append(names, name)
@@ -109,7 +107,7 @@ func foreign(dir string, choice ForeignChoice) error {
 // shown is the text of a file that a stranger may have written, so that it does
 // nothing to a terminal.
 func shown(file string, info fs.FileInfo) string {
-	if !info.Mode().IsRegular() || info.Mode()&0o044 == 0 && filepath.Base(file) != overrideFile {
+	if !info.Mode().IsRegular() || info.Mode()&0o044 == 0 && filepath.Base(file) != site.OverrideFile {
 		return ""
 	}
 	data, err := os.ReadFile(file) //nolint:gosec // just unpacked

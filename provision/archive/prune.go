@@ -1,4 +1,4 @@
-package provision
+package archive
 
 import (
 	"errors"
@@ -6,28 +6,30 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"appliance/provision/site"
 )
 
-// beforeUpgrade begins the names of the backups that upgrades make.
-const beforeUpgrade = "before-upgrade-"
+// BeforeUpgrade begins the names of the backups that upgrades make.
+const BeforeUpgrade = "before-upgrade-"
 
-// removeOld removes the oldest backups of BackupsDir beyond a number of them:
-// those that upgrades have made when prefix is beforeUpgrade, the others when it
+// Prune removes the oldest backups of site.BackupsDir beyond a number of them:
+// those that upgrades have made when prefix is BeforeUpgrade, the others when it
 // is empty. One from which an upgrade may have to go back stays, and so does what
 // has another name than backups get there.
-func (i *Installed) removeOld(prefix string, keep int) (removed []string, err error) {
-	dir := i.p.path(BackupsDir)
-	all, err := filepath.Glob(filepath.Join(dir, prefix+i.Answers.ServerName+"-*.tar.zst*"))
+func Prune(s *site.Site, prefix string, keep int) (removed []string, err error) {
+	dir := s.Path(site.BackupsDir)
+	all, err := filepath.Glob(filepath.Join(dir, prefix+s.Answers.ServerName+"-*.tar.zst*"))
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(name string) bool {
-		rest := strings.TrimPrefix(filepath.Base(name), prefix+i.Answers.ServerName+"-")
+		rest := strings.TrimPrefix(filepath.Base(name), prefix+s.Answers.ServerName+"-")
 		stamp, ending, _ := strings.Cut(rest, ".")
 		return len(stamp) != len("20060102T150405Z") || ending != "tar.zst" && ending != "tar.zst.age"
 	})
 	slices.Sort(all) // by time, which is in the name
-	at, _ := i.p.readUpgrade()
+	at, _ := ReadReturnPoint(s)
 	var errs []error
 	for _, name := range all[:max(0, len(all)-keep)] {
 		if name == at.Backup {

@@ -1,4 +1,4 @@
-package provision
+package archive
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"appliance/provision/answers"
-	"appliance/provision/stack"
+	"appliance/provision/site"
 )
 
 // TestOldBackupsGo: upgrades and people keep their own number of backups, what
@@ -17,9 +17,9 @@ import (
 // that is under way.
 func TestOldBackupsGo(t *testing.T) {
 	dir := t.TempDir()
-	i := &Installed{Answers: answers.Answers{ServerName: "example.test"}, p: &Prepared{opts: Options{Dir: dir}, stack: &stack.Stack{Dir: dir}}}
+	s := &site.Site{Dir: dir, Answers: answers.Answers{ServerName: "example.test"}}
 	here := func() []string {
-		entries, err := os.ReadDir(filepath.Join(dir, BackupsDir))
+		entries, err := os.ReadDir(filepath.Join(dir, site.BackupsDir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestOldBackupsGo(t *testing.T) {
 		}
 		return names
 	}
-	if err := os.Mkdir(filepath.Join(dir, BackupsDir), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, site.BackupsDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
@@ -37,22 +37,22 @@ func TestOldBackupsGo(t *testing.T) {
 		"before-upgrade-example.test-20260301T000000Z.tar.zst", "before-upgrade-example.test-20260401T000000Z.tar.zst",
 		"example.test-20250101T000000Z.tar.zst", "example.test-20250201T000000Z.tar.zst.age", "example.test-mine.tar.zst", "notes.txt",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, BackupsDir, name), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, site.BackupsDir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	at, err := json.Marshal(under{Backup: filepath.Join(dir, BackupsDir, "before-upgrade-example.test-20260101T000000Z.tar.zst")})
+	at, err := json.Marshal(ReturnPoint{Backup: filepath.Join(dir, site.BackupsDir, "before-upgrade-example.test-20260101T000000Z.tar.zst")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(i.p.path(upgradeFile), at, 0o600); err != nil {
+	if err := os.WriteFile(s.Path(site.UpgradeFile), at, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	removed, err := i.removeOld(beforeUpgrade, 2)
+	removed, err := Prune(s, BeforeUpgrade, 2)
 	if err != nil || len(removed) != 1 || !strings.HasSuffix(removed[0], "20260201T000000Z.tar.zst") {
 		t.Errorf("removed %v, %v", removed, err)
 	}
-	if removed, err = i.removeOld("", 1); err != nil || len(removed) != 1 || !strings.HasSuffix(removed[0], "/example.test-20250101T000000Z.tar.zst") {
+	if removed, err = Prune(s, "", 1); err != nil || len(removed) != 1 || !strings.HasSuffix(removed[0], "/example.test-20250101T000000Z.tar.zst") {
 		t.Errorf("removed %v, %v", removed, err)
 	}
 	if got := here(); len(got) != 6 || !slices.Contains(got, "example.test-mine.tar.zst") || !slices.Contains(got, "notes.txt") {

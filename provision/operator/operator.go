@@ -1,4 +1,6 @@
-package provision
+// Package operator speaks to the bridge as its operator, over the HTTP API that the
+// bridge has inside.
+package operator
 
 import (
 	"bytes"
@@ -17,10 +19,11 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/secret"
 	"appliance/provision/plan"
+	"appliance/provision/site"
 )
 
-// A Buried is something that the bridge has given up, without what it says.
-type Buried struct {
+// A DeadLetter is something that the bridge has given up, without what it says.
+type DeadLetter struct {
 	ID       string    `json:"id"`
 	Lane     string    `json:"lane"` // "rc:" or "mx:" and the room it came from
 	Kind     string    `json:"kind"`
@@ -30,10 +33,10 @@ type Buried struct {
 	Cause    string    `json:"cause"`
 }
 
-// Buried lists what the bridge has given up, oldest first.
-func (i *Installed) Buried(ctx context.Context) ([]Buried, error) {
-	var list []Buried
-	return list, i.askBridge(ctx, http.MethodGet, "/buried", nil, &list)
+// DeadLetters lists what the bridge has given up, oldest first.
+func DeadLetters(ctx context.Context, s *site.Site) ([]DeadLetter, error) {
+	var list []DeadLetter
+	return list, ask(ctx, s, http.MethodGet, "/buried", nil, &list)
 }
 
 // A Retried says what became of a request to try again.
@@ -44,17 +47,17 @@ type Retried struct {
 
 // Retry makes the bridge try again what it has given up: some items, or all when
 // none is named.
-func (i *Installed) Retry(ctx context.Context, ids ...string) (Retried, error) {
+func Retry(ctx context.Context, s *site.Site, ids ...string) (Retried, error) {
 	var out Retried
 	if ids == nil {
 		ids = []string{}
 	}
-	return out, i.askBridge(ctx, http.MethodPost, "/buried/retry", map[string][]string{"ids": ids}, &out)
+	return out, ask(ctx, s, http.MethodPost, "/buried/retry", map[string][]string{"ids": ids}, &out)
 }
 
-// operatorToken is what the bridge wants to see of its operator.
-func (p *Prepared) operatorToken() (secret.String, error) {
-	c, err := config.Load(p.path(plan.BridgeFile))
+// Token is what the bridge wants to see of its operator.
+func Token(s *site.Site) (secret.String, error) {
+	c, err := config.Load(s.Path(plan.BridgeFile))
 	if err != nil {
 		return secret.String{}, err
 	}
@@ -63,17 +66,17 @@ func (p *Prepared) operatorToken() (secret.String, error) {
 	if strings.HasPrefix(c.RocketChat.TokenFile, "/etc/appliance/") {
 		file = "config/bridge/" + path.Base(c.RocketChat.TokenFile)
 	}
-	data, err := os.ReadFile(p.path(file))
+	data, err := os.ReadFile(s.Path(file))
 	return config.OperatorToken(secret.New(strings.TrimSpace(string(data)))), err
 }
 
 // bridgePort is where the bridge listens inside.
 const bridgePort = "29328"
 
-// askBridge calls the bridge on its inside address, which the host reaches and
+// ask calls the bridge on its inside address, which the host reaches and
 // nobody else outside.
-func (i *Installed) askBridge(ctx context.Context, method, path string, in, out any) error {
-	services, err := i.p.stack.Services(ctx)
+func ask(ctx context.Context, s *site.Site, method, path string, in, out any) error {
+	services, err := s.Stack.Services(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (i *Installed) askBridge(ctx context.Context, method, path string, in, out 
 	if err != nil {
 		return err
 	}
-	token, err := i.p.operatorToken()
+	token, err := Token(s)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package provision
+package support
 
 import (
 	"bytes"
@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"appliance/bridge/secret"
+	"appliance/provision/attach"
 	"appliance/provision/secrets"
+	"appliance/provision/site"
 )
 
 // masked is what stands for a secret.
@@ -24,8 +26,8 @@ type mask struct {
 
 // newMask knows the secrets of the installation, in every spelling in which they
 // are written down, and those inside addresses that the operator has given.
-func (p *Prepared) newMask() mask {
-	set, _, _ := secrets.Prepare(p.opts.Dir) // what can be read
+func newMask(s *site.Site) mask {
+	set, _, _ := secrets.Prepare(s.Dir) // what can be read
 	var pairs []string
 	hide := func(value string) {
 		if len(value) < 6 {
@@ -38,14 +40,12 @@ func (p *Prepared) newMask() mask {
 	for _, value := range set {
 		reveal(value, hide)
 	}
-	if a := p.opts.Answers; !a.BundledRocketChat() {
-		foreign := secrets.Set{}
-		_ = foreignSecrets(a, foreign) // what can be read
-		for _, value := range foreign {
-			reveal(value, hide)
-		}
+	external := secrets.Set{}
+	_ = attach.Secrets(s.Answers, external) // what can be read
+	for _, value := range external {
+		reveal(value, hide)
 	}
-	if u, err := url.Parse(p.opts.Answers.MongoURL); err == nil && u.User != nil {
+	if u, err := url.Parse(s.Answers.MongoURL); err == nil && u.User != nil {
 		password, _ := u.User.Password()
 		hide(password)
 	}

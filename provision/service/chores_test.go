@@ -1,4 +1,4 @@
-package provision_test
+package service_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"appliance/provision"
+	"appliance/provision/service"
 )
 
 // Two days of chores: what was done before the program came is not done again at
@@ -21,7 +21,7 @@ func TestChoresAreDoneWhenTheyAreDue(t *testing.T) {
 		began := time.Now()
 		var backups, complaints []string
 		looks := 0
-		provision.Chores(ctx, []provision.Chore{
+		service.Chores(ctx, []service.Chore{
 			{Name: "doctor", Every: time.Hour, Do: func(context.Context) error {
 				looks++
 				if looks == 3 {

@@ -1,4 +1,4 @@
-package provision
+package checkup
 
 import (
 	"context"
@@ -13,16 +13,14 @@ import (
 	"appliance/provision/doctor"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/preflight"
+	"appliance/provision/site"
 )
-
-// growthFile remembers how full the disk was whenever the doctor has looked.
-const growthFile = ".growth.json"
 
 // samples returns what was remembered, the oldest first. What cannot be read is
 // forgotten: it is worth a month of waiting at most.
-func (p *Prepared) samples() []doctor.Sample {
+func samples(s *site.Site) []doctor.Sample {
 	var out []doctor.Sample
-	data, err := os.ReadFile(p.path(growthFile))
+	data, err := os.ReadFile(s.Path(site.GrowthFile))
 	if err != nil || json.Unmarshal(data, &out) != nil {
 		return nil
 	}
@@ -31,37 +29,37 @@ func (p *Prepared) samples() []doctor.Sample {
 }
 
 // remember adds a sample, unless the last one is recent.
-func (p *Prepared) remember(ctx context.Context, now time.Time) error {
-	samples := slices.DeleteFunc(p.samples(), func(s doctor.Sample) bool {
-		return now.Sub(s.At) > doctor.SamplesFor || s.At.After(now) // a clock that was wrong
+func remember(ctx context.Context, s *site.Site, now time.Time) error {
+	kept := slices.DeleteFunc(samples(s), func(at doctor.Sample) bool {
+		return now.Sub(at.At) > doctor.SamplesFor || at.At.After(now) // a clock that was wrong
 	})
-	if n := len(samples); n > 0 && now.Sub(samples[n-1].At) < doctor.SampleEvery {
+	if n := len(kept); n > 0 && now.Sub(kept[n-1].At) < doctor.SampleEvery {
 		return nil
 	}
-	free, total, err := preflight.RealHost(p.stack).FreeBytes(p.opts.Dir)
+	free, total, err := preflight.RealHost(s.Stack).FreeBytes(s.Dir)
 	if err != nil {
 		return err
 	}
-	parts := p.parts(ctx)
+	measured := parts(ctx, s)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	used := int64(total - free) //nolint:gosec // no disk has 8 EB
-	data, err := json.Marshal(append(samples, doctor.Sample{At: now.UTC().Truncate(time.Second), Used: used, Parts: parts}))
+	data, err := json.Marshal(append(kept, doctor.Sample{At: now.UTC().Truncate(time.Second), Used: used, Parts: measured}))
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(p.path(growthFile), data, 0o600)
+	return atomicfile.Write(s.Path(site.GrowthFile), data, 0o600)
 }
 
 // parts measures what of the installation grows.
-func (p *Prepared) parts(ctx context.Context) map[string]int64 {
+func parts(ctx context.Context, s *site.Site) map[string]int64 {
 	out := map[string]int64{
-		"databases": p.bytesBelow(ctx, "data/postgres") + p.bytesBelow(ctx, "data/mongo") + p.bytesBelow(ctx, "data/bridge"),
-		"media":     p.bytesBelow(ctx, "data/homeserver"),
-		"backups":   p.bytesBelow(ctx, BackupsDir),
+		"databases": bytesBelow(ctx, s, "data/postgres") + bytesBelow(ctx, s, "data/mongo") + bytesBelow(ctx, s, "data/bridge"),
+		"media":     bytesBelow(ctx, s, "data/homeserver"),
+		"backups":   bytesBelow(ctx, s, site.BackupsDir),
 	}
-	logs, err := p.stack.LogFiles(ctx)
+	logs, err := s.Stack.LogFiles(ctx)
 	if err != nil {
 		return out
 	}
@@ -77,8 +75,8 @@ func (p *Prepared) parts(ctx context.Context) map[string]int64 {
 	return out
 }
 
-func (p *Prepared) bytesBelow(ctx context.Context, dir string) (sum int64) {
-	_ = filepath.WalkDir(p.path(dir), func(_ string, d fs.DirEntry, err error) error {
+func bytesBelow(ctx context.Context, s *site.Site, dir string) (sum int64) {
+	_ = filepath.WalkDir(s.Path(dir), func(_ string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return fs.SkipAll
 		}

@@ -1,4 +1,4 @@
-package provision
+package archive
 
 import (
 	"context"
@@ -14,17 +14,17 @@ import (
 	"appliance/provision/backup"
 	"appliance/provision/plan"
 	"appliance/provision/render"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
-// restoreDir holds what has been unpacked from a backup and is not in place yet:
-// files/ until all of it is verified, databases/ until the dumps are loaded.
+// site.RestoreDir holds what has been unpacked from a backup and is not in place
+// yet: files/ until all of it is verified, databases/ until the dumps are loaded.
 // appliance.yaml is put in place last, so that a directory with it is an
 // installation and one without it is nothing yet.
-const restoreDir = ".restore"
 
-func restoredFiles(dir string) string { return filepath.Join(dir, restoreDir, "files") }
-func restoredDumps(dir string) string { return filepath.Join(dir, restoreDir, "databases") }
+func restoredFiles(dir string) string { return filepath.Join(dir, site.RestoreDir, "files") }
+func restoredDumps(dir string) string { return filepath.Join(dir, site.RestoreDir, "databases") }
 
 // A PendingError says that a restore was interrupted before its end.
 type PendingError struct{ Dir string }
@@ -35,10 +35,10 @@ func (e *PendingError) Error() string {
 
 // Hint says what to do.
 func (e *PendingError) Hint() string {
-	if Exists(e.Dir) {
+	if site.Exists(e.Dir) {
 		return "let it be completed with: appliance up"
 	}
-	return "run it again: appliance restore FILE; or remove " + filepath.Join(e.Dir, restoreDir)
+	return "run it again: appliance restore FILE; or remove " + filepath.Join(e.Dir, site.RestoreDir)
 }
 
 // A NotEmptyError says that a directory holds something that a restore would replace.
@@ -53,21 +53,21 @@ func (e *NotEmptyError) Hint() string {
 	return "restore into another directory with --dir, or remove the installation first (its certificates and backups stay): appliance down --purge"
 }
 
-// restorePending reports whether an interrupted restore is in dir.
-func restorePending(dir string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(dir, restoreDir))
+// Pending reports whether an interrupted restore is in dir.
+func Pending(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, site.RestoreDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// checkRestore refuses a directory in which a restore has not yet brought
+// CheckPending refuses a directory in which a restore has not yet brought
 // everything into its place.
-func (p *Prepared) checkRestore() error {
-	pending, err := restorePending(p.opts.Dir)
-	if err == nil && pending && !Exists(p.opts.Dir) {
-		err = &PendingError{Dir: p.opts.Dir}
+func CheckPending(dir string) error {
+	pending, err := Pending(dir)
+	if err == nil && pending && !site.Exists(dir) {
+		err = &PendingError{Dir: dir}
 	}
 	return err
 }
@@ -85,7 +85,7 @@ type RestoreOptions struct {
 // until the backup has been read to its end and every checksum is right; a
 // backup that is not whole leaves nothing behind. What remains to be done is
 // what up does: it loads the databases too.
-func Restore(ctx context.Context, dir string, o RestoreOptions, r Reporter) error {
+func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) error {
 	s, err := stack.Open(dir)
 	if err != nil {
 		return err
@@ -103,14 +103,14 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r Reporter) erro
 	if err := s.Vacant(ctx); err != nil {
 		return err
 	}
-	err = reported(r, plan.Step{ID: "unpack", Title: "unpack and verify " + o.File}, func() error {
+	err = plan.Track(r, plan.Step{ID: "unpack", Title: "unpack and verify " + o.File}, func() error {
 		if err := unpack(ctx, dir, o, r); err != nil {
 			return err
 		}
 		return foreign(restoredFiles(dir), o.Foreign)
 	})
 	if err != nil {
-		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, restoreDir)))
+		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, site.RestoreDir)))
 		if errors.Is(statErr, fs.ErrNotExist) {
 			_ = os.RemoveAll(dir) // it was made for this
 		}
@@ -119,21 +119,21 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r Reporter) erro
 	if err := rename(dir, s); err != nil {
 		return err
 	}
-	return reported(r, plan.Step{ID: "place", Title: "put everything in its place"}, func() error { return place(dir) })
+	return plan.Track(r, plan.Step{ID: "place", Title: "put everything in its place"}, func() error { return place(dir) })
 }
 
 // empty returns an error unless a directory is as good as empty. What an
 // interrupted restore has left is thrown away.
 func empty(dir string) error {
-	if Exists(dir) {
-		if pending, _ := restorePending(dir); pending {
+	if site.Exists(dir) {
+		if pending, _ := Pending(dir); pending {
 			return &PendingError{Dir: dir}
 		}
 		return &NotEmptyError{dir, "an installation"}
 	}
-	if pending, err := restorePending(dir); err != nil || pending {
+	if pending, err := Pending(dir); err != nil || pending {
 		// It was empty when that began.
-		if err := errors.Join(err, clearBut(dir, kept(dir))); err != nil {
+		if err := errors.Join(err, stack.RemoveBut(dir, kept(dir)...)); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func empty(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case BackupsDir, ".lock", "lost+found":
+		case site.BackupsDir, ".lock", "lost+found":
 			continue
 		case "data":
 			below, err := os.ReadDir(filepath.Join(dir, "data"))
@@ -158,14 +158,12 @@ func empty(dir string) error {
 
 // kept are the paths that outlive an installation.
 func kept(dir string) []string {
-	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, BackupsDir), filepath.Join(dir, ".lock")}
+	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, ".lock")}
 }
 
-func clearBut(dir string, kept []string) error { return stack.RemoveBut(dir, kept...) }
-
-// unpack brings the content of a backup below restoreDir.
-func unpack(ctx context.Context, dir string, o RestoreOptions, r Reporter) error {
-	if err := os.RemoveAll(filepath.Join(dir, restoreDir)); err != nil {
+// unpack brings the content of a backup below site.RestoreDir.
+func unpack(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) error {
+	if err := os.RemoveAll(filepath.Join(dir, site.RestoreDir)); err != nil {
 		return err
 	}
 	for _, d := range []string{restoredFiles(dir), restoredDumps(dir)} {
@@ -202,7 +200,7 @@ func rename(dir string, s *stack.Stack) error {
 // adopt makes the answers name the files that came along where this host does
 // not have them.
 func adopt(dir string) error {
-	name := AnswersPath(restoredFiles(dir))
+	name := site.AnswersPath(restoredFiles(dir))
 	data, err := os.ReadFile(name) //nolint:gosec // just unpacked
 	if err != nil {
 		return &backup.CorruptError{Reason: "it holds no installation"}
@@ -246,7 +244,7 @@ func place(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(AnswersPath(from), AnswersPath(dir)); err != nil {
+	if err := os.Rename(site.AnswersPath(from), site.AnswersPath(dir)); err != nil {
 		return err
 	}
 	return os.RemoveAll(from)
@@ -268,8 +266,8 @@ func moveAll(from, to string, skip func(name string) bool) error {
 	return nil
 }
 
-// dumps lists the databases that wait to be loaded.
-func dumps(dir string) []string {
+// Dumps lists the databases that wait to be loaded.
+func Dumps(dir string) []string {
 	entries, _ := os.ReadDir(restoredDumps(dir))
 	var out []string
 	for _, e := range entries {
@@ -278,41 +276,41 @@ func dumps(dir string) []string {
 	return out
 }
 
-// LoadDatabases fills new databases with what a backup has brought. It begins
-// anew when it is repeated, so an interruption does no harm.
-func (e *executor) LoadDatabases(ctx context.Context, op plan.LoadDatabases) error {
-	if err := e.stack.Down(ctx, false, e.hear); err != nil {
+// LoadDatabases fills new databases with what a backup has brought. It starts from
+// the beginning when it is repeated, so an interruption does no harm.
+func LoadDatabases(ctx context.Context, s *site.Site, names []string, hear func(stack.Event)) error {
+	if err := s.Stack.Down(ctx, false, hear); err != nil {
 		return err
 	}
-	for _, d := range databases(e.opts.Answers) {
-		if !slices.Contains(op.Names, d.service) {
+	for _, d := range databases(s.Answers) {
+		if !slices.Contains(names, d.service) {
 			continue
 		}
-		if err := e.load(ctx, d); err != nil {
+		if err := load(ctx, s, d, hear); err != nil {
 			return fmt.Errorf("load the database %s: %w", d.service, err)
 		}
 	}
-	return os.RemoveAll(e.path(restoreDir))
+	return os.RemoveAll(s.Path(site.RestoreDir))
 }
 
-func (e *executor) load(ctx context.Context, d database) error {
+func load(ctx context.Context, s *site.Site, d database, hear func(stack.Event)) error {
 	for _, dir := range d.data {
-		if err := clearBut(e.path(dir), nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := stack.RemoveBut(s.Path(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := e.stack.MakeDirs(render.Dirs(e.opts.Answers, nil)); err != nil {
+	if err := s.Stack.MakeDirs(render.Dirs(s.Answers, nil)); err != nil {
 		return err
 	}
-	if err := e.stack.UpOnly(ctx, e.hear, d.service); err != nil {
+	if err := s.Stack.UpOnly(ctx, hear, d.service); err != nil {
 		return err
 	}
-	name := filepath.Join(restoredDumps(e.opts.Dir), d.service)
+	name := filepath.Join(restoredDumps(s.Dir), d.service)
 	f, err := os.Open(name) //nolint:gosec // just unpacked
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	var said strings.Builder
-	return e.stack.Exec(ctx, d.service, f, &said, d.load...)
+	return s.Stack.Exec(ctx, d.service, f, &said, d.load...)
 }

@@ -1,4 +1,6 @@
-package provision
+// Package synapseadmin signs an administrator in to the web page on which Synapse is
+// administered.
+package synapseadmin
 
 import (
 	"bytes"
@@ -15,19 +17,20 @@ import (
 	"appliance/provision/answers"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
+	"appliance/provision/site"
 )
 
-// A SynapseAdmin is who administers the homeserver on its web page, and where.
-type SynapseAdmin struct {
+// A SignIn is who administers the homeserver on its web page, and where.
+type SignIn struct {
 	URL    string        `json:"url"` // on this host only
 	UserID string        `json:"user_id"`
 	Token  secret.String `json:"-"` // with which one signs in there; an earlier one ends
 }
 
-// A NoSynapseAdminError says that there is no page to administer the homeserver on.
-type NoSynapseAdminError struct{ Homeserver string }
+// A NoPageError says that there is no page to administer the homeserver on.
+type NoPageError struct{ Homeserver string }
 
-func (e *NoSynapseAdminError) Error() string {
+func (e *NoPageError) Error() string {
 	if e.Homeserver != answers.Synapse {
 		return "the page administers Synapse, and the homeserver is " + e.Homeserver
 	}
@@ -35,37 +38,37 @@ func (e *NoSynapseAdminError) Error() string {
 }
 
 // Hint says what to do.
-func (e *NoSynapseAdminError) Hint() string {
+func (e *NoPageError) Hint() string {
 	if e.Homeserver != answers.Synapse {
 		return "there is none for " + e.Homeserver
 	}
 	return "add it with: appliance config set synapse_admin=true"
 }
 
-// SynapseAdmin makes sure that an account exists which administers Synapse, and
+// Run makes sure that an account exists which administers Synapse, and
 // signs it in. The account belongs to the bridge's part of the namespace and has
 // no password.
-func (i *Installed) SynapseAdmin(ctx context.Context) (SynapseAdmin, error) {
-	a := i.Answers
-	out := SynapseAdmin{URL: fmt.Sprintf("http://127.0.0.1:%d", a.SynapseAdminPort), UserID: "@" + adminLocalpart(a) + ":" + a.ServerName}
+func Run(ctx context.Context, s *site.Site) (SignIn, error) {
+	a := s.Answers
+	out := SignIn{URL: fmt.Sprintf("http://127.0.0.1:%d", a.SynapseAdminPort), UserID: "@" + adminLocalpart(a) + ":" + a.ServerName}
 	if a.Homeserver != answers.Synapse || !a.SynapseAdmin {
-		return out, &NoSynapseAdminError{a.Homeserver}
+		return out, &NoPageError{a.Homeserver}
 	}
-	services, err := i.p.stack.Services(ctx)
+	services, err := s.Stack.Services(ctx)
 	if err != nil {
 		return out, err
 	}
 	if services["homeserver"].Address == "" {
 		return out, errors.New("the homeserver is not running")
 	}
-	set, _, err := secrets.Prepare(i.p.opts.Dir)
+	set, _, err := secrets.Prepare(s.Dir)
 	if err != nil {
 		return out, err
 	}
 	out.Token, err = signInAdmin(ctx, fmt.Sprintf("http://%s:8008", services["homeserver"].Address), out.UserID, set[secrets.ASToken], func(ctx context.Context) error {
 		var said bytes.Buffer
 		statement := "UPDATE users SET admin = 1 WHERE name = '" + out.UserID + "'" // server names have no quotes
-		return i.p.stack.Exec(ctx, "postgres", nil, &said, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
+		return s.Stack.Exec(ctx, "postgres", nil, &said, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
 	})
 	return out, err
 }

@@ -13,10 +13,8 @@ package provision
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +23,8 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/provision/answers"
+	"appliance/provision/archive"
+	"appliance/provision/attach"
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
@@ -32,6 +32,7 @@ import (
 	"appliance/provision/preflight"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
@@ -39,11 +40,11 @@ import (
 type Options struct {
 	Dir     string // the installation directory, absolute
 	Answers answers.Answers
-	Edits   plan.Choice // what becomes of files that somebody edited
+	Edits   plan.Choice // what becomes of files that were edited by hand
 	Program string      // path of this program, which becomes an image
 
-	upgrade  bool    // changes that only an upgrade may make are allowed
-	versions *[]byte // content of versionsFile to plan with, when it is to change
+	Upgrade  bool    // changes that only an upgrade may make are allowed
+	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
 }
 
 // A Prepared is a host that has been looked at, and what has to be done.
@@ -51,10 +52,15 @@ type Prepared struct {
 	Findings []finding.Finding
 	Plan     plan.Plan
 
-	opts   Options
+	opts Options
+	site *site.Site
+	host preflight.Host
+	seen observed
+}
+
+// An observed is what one look at the host has brought.
+type observed struct {
 	in     render.Input
-	stack  *stack.Stack
-	host   preflight.Host
 	wanted plan.Wanted
 	state  plan.State
 	set    secrets.Set
@@ -63,61 +69,68 @@ type Prepared struct {
 	bundle []byte // key and certificate, with tls: files
 }
 
-// Prepare looks at the host and plans. It changes nothing.
+// Prepare looks at the host and plans. It changes nothing. What it returns is to be
+// closed, also when it comes with an error.
 func Prepare(ctx context.Context, o Options) (*Prepared, error) {
-	s, err := stack.Open(o.Dir)
+	s, err := site.New(o.Dir, o.Answers)
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{opts: o, stack: s, host: preflight.RealHost(s)}
-	if err := errors.Join(p.checkRestore(), p.checkPermanent()); err != nil {
-		return nil, err
+	p := &Prepared{opts: o, site: s, host: preflight.RealHost(s.Stack)}
+	return p, p.look(ctx)
+}
+
+// look observes the host and plans from nothing.
+func (p *Prepared) look(ctx context.Context) error {
+	p.Findings, p.Plan, p.seen = nil, plan.Plan{}, observed{}
+	if err := errors.Join(archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
+		return err
 	}
 	var g errgroup.Group
-	g.Go(func() error { p.Findings = preflight.Run(ctx, p.host, o.Answers, o.Dir); return nil })
+	g.Go(func() error { p.Findings = preflight.Run(ctx, p.host, p.opts.Answers, p.opts.Dir); return nil })
 	var observeErr error
 	g.Go(func() error { observeErr = p.observe(ctx); return nil })
 	_ = g.Wait()
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if finding.Worst(p.Findings) == finding.Fail {
-		return p, &NotReadyError{finding.Failures(p.Findings)}
+		return &NotReadyError{finding.Failures(p.Findings)}
 	}
 	if observeErr != nil {
-		return p, observeErr
+		return observeErr
 	}
 	if edited := p.edited(); len(edited) > 0 {
 		p.Findings = append(p.Findings, edited...)
-		return p, &NotReadyError{edited}
+		return &NotReadyError{edited}
 	}
 	if err := p.gate(); err != nil {
-		return p, err
+		return err
 	}
-	p.Plan = plan.Make(p.wanted, p.state, o.Edits)
-	return p, nil
+	p.Plan = plan.Make(p.seen.wanted, p.seen.state, p.opts.Edits)
+	return nil
 }
 
 // LookAtHost finds out what kind of host this is, as far as that does not depend
 // on answers that nobody has given yet.
 func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.Finding, error) {
-	s, err := stack.Open(dir)
+	s, err := site.New(dir, a)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = s.Close() }()
-	findings := preflight.Run(ctx, preflight.RealHost(s), a, dir)
+	findings := preflight.Run(ctx, preflight.RealHost(s.Stack), a, dir)
 	return slices.DeleteFunc(findings, func(f finding.Finding) bool {
 		return strings.HasPrefix(f.Check, "dns-") || f.Check == "caa"
 	}), nil
 }
 
 // Close ends what Prepare opened.
-func (p *Prepared) Close() error { return p.stack.Close() }
+func (p *Prepared) Close() error { return p.site.Close() }
 
 // checkPermanent refuses answers that can no longer change.
 func (p *Prepared) checkPermanent() error {
-	m, err := p.stack.Manifest()
+	m, err := p.site.Stack.Manifest()
 	if err != nil {
 		return err
 	}
@@ -136,7 +149,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.state.Services, err = p.stack.Services(ctx); err != nil {
+	if p.seen.state.Services, err = p.site.Stack.Services(ctx); err != nil {
 		return err
 	}
 	missing := p.needBootstrap(ctx)
@@ -147,19 +160,19 @@ func (p *Prepared) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.in = in
+	p.seen.in = in
 	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
-	p.wanted.Files, p.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
-	p.wanted.Image, p.wanted.Hosts, p.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
-	if p.state, err = p.stack.Observe(ctx, p.wanted, wantedImages(p.opts.Answers, in.Images)); err != nil {
+	p.seen.wanted.Files, p.seen.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
+	p.seen.wanted.Image, p.seen.wanted.Hosts, p.seen.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
+	if p.seen.state, err = p.site.Stack.Observe(ctx, p.seen.wanted, wantedImages(p.opts.Answers, in.Images)); err != nil {
 		return err
 	}
-	p.state.Certificates = map[string]string{}
-	for _, host := range p.wanted.Hosts {
-		p.state.Certificates[host] = p.needCertificate(host)
+	p.seen.state.Certificates = map[string]string{}
+	for _, host := range p.seen.wanted.Hosts {
+		p.seen.state.Certificates[host] = p.issuer().cause(host)
 	}
-	p.state.Dumps = dumps(p.opts.Dir)
-	p.state.Bootstrap = missing
+	p.seen.state.Dumps = archive.Dumps(p.opts.Dir)
+	p.seen.state.Bootstrap = missing
 	return nil
 }
 
@@ -170,11 +183,11 @@ func (p *Prepared) bootstrapped(missing string) (bool, error) {
 	if a := p.opts.Answers; !a.BundledRocketChat() || missing == "" {
 		return a.BundledRocketChat(), nil
 	}
-	m, err := p.stack.Manifest()
+	m, err := p.site.Stack.Manifest()
 	if err != nil || !m.Bootstrapped || !p.opts.Answers.BundledMongo() {
 		return m.Bootstrapped, err
 	}
-	have, err := os.ReadDir(p.path("data/mongo/db"))
+	have, err := os.ReadDir(p.site.Path("data/mongo/db"))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -184,67 +197,55 @@ func (p *Prepared) bootstrapped(missing string) (bool, error) {
 // input gathers what the files are rendered from.
 func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	a := p.opts.Answers
-	in := render.Input{Answers: a, Project: p.stack.Project, Host: render.Host{MemoryMB: p.host.MemoryMB()}}
+	in := render.Input{Answers: a, Project: p.site.Stack.Project, Host: render.Host{MemoryMB: p.host.MemoryMB()}}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		if p.prog, err = stack.OpenProgram(p.opts.Program); err == nil {
-			in.Image = p.prog.Image()
+		if p.seen.prog, err = stack.OpenProgram(p.opts.Program); err == nil {
+			in.Image = p.seen.prog.Image()
 		}
 		return err
 	})
 	g.Go(func() (err error) { in.Images, err = p.images(); return err })
-	g.Go(func() (err error) { in.Host.StartInterval, err = p.stack.CanCheckStart(ctx); return err })
-	g.Go(func() (err error) { p.set, p.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir); return err })
+	g.Go(func() (err error) { in.Host.StartInterval, err = p.site.Stack.CanCheckStart(ctx); return err })
+	g.Go(func() (err error) {
+		p.seen.set, p.seen.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir)
+		return err
+	})
 	g.Go(func() (err error) {
 		in.Roots = stack.Roots()
 		if a.ACMECAFile != "" {
-			p.ca, err = os.ReadFile(a.ACMECAFile)
+			p.seen.ca, err = os.ReadFile(a.ACMECAFile)
 		}
-		return asAnswerError("acme_ca_file", err)
+		return answers.Unusable("acme_ca_file", err)
 	})
 	g.Go(func() (err error) {
 		if a.TLS == answers.ACME && a.ACMEEABHMACFile != "" {
 			in.EABKey, err = certs.ReadHMAC(a.ACMEEABHMACFile)
 		}
-		return asAnswerError("acme_eab_hmac_file", err)
+		return answers.Unusable("acme_eab_hmac_file", err)
 	})
 	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
-			p.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
+			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}
-		return asAnswerError("tls_cert_file", err)
+		return answers.Unusable("tls_cert_file", err)
 	})
 	err := g.Wait()
 	if err == nil {
-		err = p.foreignSecrets()
+		err = attach.Secrets(a, p.seen.set)
 	}
-	in.Secrets, in.CA, in.Live = p.set, p.ca, p.live()
+	in.Secrets, in.CA, in.Live = p.seen.set, p.seen.ca, p.live()
 	return in, err
-}
-
-func asAnswerError(key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	reason := "cannot be used: " + err.Error()
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		reason += "; " + hinted.Hint()
-	}
-	return &answers.InvalidError{Problems: []answers.Problem{{Key: key, Reason: reason}}}
 }
 
 // live returns what the operator wrote into bridge.yaml, if it can be read.
 func (p *Prepared) live() *config.Live {
-	c, err := config.Load(p.path(plan.BridgeFile))
+	c, err := config.Load(p.site.Path(plan.BridgeFile))
 	if err != nil {
 		return nil
 	}
 	return &c.Live
 }
-
-func (p *Prepared) path(below string) string { return filepath.Join(p.opts.Dir, below) }
-func (p *Prepared) certsDir() string         { return p.path("data/certs") }
 
 // wantedImages are the images of other people that the answers ask for.
 func wantedImages(a answers.Answers, all map[string]string) []string {
@@ -264,55 +265,32 @@ func wantedImages(a answers.Answers, all map[string]string) []string {
 	return names
 }
 
-func (p *Prepared) acme() certs.Config {
-	return render.Certificates(p.opts.Answers, p.certsDir(), p.opts.Answers.ACMECAFile)
-}
-
-func (p *Prepared) needCertificate(host string) string {
-	switch p.opts.Answers.TLS {
-	case answers.Internal:
-		return certs.NeedInternal(p.certsDir(), host, time.Now())
-	case answers.Files:
-		return certs.NeedFiles(p.certsDir(), host, p.bundle)
-	}
-	return certs.NeedACME(p.acme(), host, time.Now())
-}
-
 func (p *Prepared) needBootstrap(ctx context.Context) string {
 	if !p.opts.Answers.BundledRocketChat() {
-		return "" // whose accounts are its owner's business
+		return "" // its accounts are not managed by us
 	}
-	rc := p.state.Services["rocketchat"]
+	rc := p.seen.state.Services["rocketchat"]
 	if !rc.OK() || rc.Address == "" {
 		return "Rocket.Chat is not running yet"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	missing, err := bootstrap.Missing(ctx, rocketchatURL(rc), p.accounts())
+	missing, err := bootstrap.Missing(ctx, site.RocketChatURL(rc), bootstrap.AccountsOf(p.opts.Answers, p.seen.set))
 	if err != nil {
 		return err.Error()
 	}
 	return missing
 }
 
-func rocketchatURL(s plan.Service) string { return fmt.Sprintf("http://%s:3000", s.Address) }
-
-func (p *Prepared) accounts() bootstrap.Accounts {
-	return bootstrap.Accounts{
-		BridgeUserID: render.BridgeUserID, BridgeToken: p.set[secrets.RocketChatToken],
-		AdminName: p.opts.Answers.AdminUsername, AdminEmail: p.opts.Answers.AdminEmail, AdminPass: p.set[secrets.AdminPassword],
-	}
-}
-
-// edited returns a finding for every file that somebody changed by hand, unless
-// it has been said what becomes of them.
+// edited returns a finding for every file that was changed by hand, unless
+// the options say what becomes of them.
 func (p *Prepared) edited() []finding.Finding {
 	if p.opts.Edits != plan.Ask {
 		return nil
 	}
 	var out []finding.Finding
-	for _, name := range plan.Edited(p.wanted.Files, p.state) {
-		f := finding.Failure(p.path(name)+" was changed by hand", plan.Difference(name, p.state.Disk[name].File, p.wanted.Files[name]),
+	for _, name := range plan.Edited(p.seen.wanted.Files, p.seen.state) {
+		f := finding.Failure(p.site.Path(name)+" was changed by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
 			"keep what is there with: appliance up --accept-edits, or put ours back with: appliance up --overwrite")
 		f.Check = "edited-file"
 		out = append(out, f)

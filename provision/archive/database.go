@@ -1,0 +1,40 @@
+package archive
+
+import "appliance/provision/answers"
+
+// A database is one that is saved as a dump.
+type database struct {
+	service string
+	data    []string // its directories
+	dump    []string // writes a dump to standard output
+	load    []string // reads one into an empty server
+}
+
+// databases are those of the stack. The addresses are inside their containers,
+// where the owner of the server may come in without a password.
+func databases(a answers.Answers) []database {
+	var out []database
+	if a.BundledHomeserver() {
+		out = append(out, database{
+			service: "postgres", data: []string{"data/postgres"},
+			dump: []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
+			load: []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
+		})
+	}
+	if a.BundledMongo() {
+		out = append(out, database{
+			service: "mongo", data: []string{"data/mongo/db", "data/mongo/configdb"},
+			dump: mongoTool("mongodump", "--oplog"),
+			load: mongoTool("mongorestore", "--oplogReplay", "--drop"),
+		})
+	}
+	return out
+}
+
+// mongoTool runs one of MongoDB's tools as root of the server. The password goes
+// from its file into another that only the tool reads, never onto a command line.
+func mongoTool(tool string, more ...string) []string {
+	return append([]string{"sh", "-c", `set -eu; umask 077; f=$(mktemp); trap 'rm -f "$f"' EXIT
+printf 'password: "%s"\n' "$(cat /run/secrets/mongo_root_password)" >"$f"
+tool=$1; shift; "$tool" --quiet --config "$f" --host 127.0.0.1 --username root --authenticationDatabase admin --archive "$@"`, "sh", tool}, more...)
+}

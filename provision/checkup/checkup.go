@@ -1,0 +1,158 @@
+// Package checkup examines an installation with the doctor's checks: it gives them
+// this host to look at, remembers how full the disk was, waits until all is well,
+// and tells the administrator what was found.
+package checkup
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"appliance/bridge/secret"
+	"appliance/provision/answers"
+	"appliance/provision/archive"
+	"appliance/provision/attach"
+	"appliance/provision/certs"
+	"appliance/provision/doctor"
+	"appliance/provision/finding"
+	"appliance/provision/operator"
+	"appliance/provision/plan"
+	"appliance/provision/preflight"
+	"appliance/provision/site"
+)
+
+// Run examines everything and says what is wrong. It remembers how full the disk is,
+// to tell when it will be full; apart from that it changes nothing.
+func Run(ctx context.Context, s *site.Site) []finding.Finding {
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		_ = remember(ctx, s, time.Now()) // a user other than root may look too
+	}()
+	defer func() { <-measured }()
+	return Look(ctx, s)
+}
+
+// Look is Run without remembering anything.
+func Look(ctx context.Context, s *site.Site) []finding.Finding { return doctor.Run(ctx, target(s)) }
+
+// Await examines a changed installation again and again until nothing fails, at
+// most for patience, and returns the last findings.
+func Await(ctx context.Context, s *site.Site, patience time.Duration) []finding.Finding {
+	t := target(s)
+	look := t.Files
+	t.Files = func() doctor.Files {
+		f := look()
+		f.Half = "" // it is being done now
+		return f
+	}
+	until := time.Now().Add(patience)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		findings := doctor.Run(ctx, t)
+		if finding.Worst(findings) < finding.Fail || !time.Now().Before(until) {
+			return findings
+		}
+		select {
+		case <-ctx.Done():
+			return findings
+		case <-tick.C:
+		}
+	}
+}
+
+// LastBackup is when the installation was saved last, or zero.
+func LastBackup(s *site.Site) time.Time {
+	_, last := backupTimes(s)
+	return last
+}
+
+// target is this host as the doctor's checks see it.
+func target(s *site.Site) doctor.Target {
+	host := preflight.RealHost(s.Stack)
+	return doctor.Target{
+		Answers: s.Answers, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
+		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
+		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.NotLoaded, Operator: func() (secret.String, error) { return operator.Token(s) },
+	}
+}
+
+func runtimes(ctx context.Context, s *site.Site) (map[string]doctor.Runtime, error) {
+	list, err := s.Stack.Runtimes(ctx)
+	out := map[string]doctor.Runtime{}
+	for name, r := range list {
+		out[name] = doctor.Runtime(r)
+	}
+	return out, err
+}
+
+// outsideClient trusts whom other servers trust, and the authority of closed networks.
+func outsideClient(s *site.Site) *http.Client {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	private := s.Answers.ACMECAFile
+	if s.Answers.TLS == answers.Internal {
+		private = certs.InternalCA(s.CertsDir())
+	}
+	if private != "" {
+		data, _ := os.ReadFile(private) //nolint:gosec // the operator names the file; without it the certificate is not trusted
+		roots.AppendCertsFromPEM(data)
+	}
+	return &http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+}
+
+// files looks at the installation's files as the doctor wants to know them.
+func files(s *site.Site) doctor.Files {
+	var out doctor.Files
+	m, err := s.Stack.Manifest()
+	if err == nil {
+		for name, record := range m.Files {
+			data, err := os.ReadFile(s.Path(name))
+			if err != nil {
+				continue // services says what follows
+			}
+			if have := plan.Identity(name, data); have != record.Rendered && have != record.Kept && name != plan.AnswersFile {
+				out.Edited = append(out.Edited, name)
+			}
+		}
+	}
+	slices.Sort(out.Edited)
+	_ = filepath.WalkDir(s.Path("secrets"), func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // what cannot be read is not exposed
+		}
+		if info, err := d.Info(); err == nil && info.Mode().Perm()&0o077 != 0 {
+			out.Exposed = append(out.Exposed, name)
+		}
+		return nil
+	})
+	if pending, _ := archive.Pending(s.Dir); pending {
+		out.Half, out.HalfFix = "a restore", (&archive.PendingError{Dir: s.Dir}).Hint()
+	}
+	if _, err := archive.ReadReturnPoint(s); err == nil {
+		out.Half, out.HalfFix = "an upgrade", (&archive.InterruptedError{Dir: s.Dir}).Hint()
+	}
+	return out
+}
+
+func backupTimes(s *site.Site) (began, last time.Time) {
+	// The oldest secret tells since when there is an installation.
+	if info, err := os.Stat(s.Path("secrets/admin_password")); err == nil {
+		began = info.ModTime()
+	}
+	if info, err := os.Stat(s.Path(site.LastBackup)); err == nil {
+		last = info.ModTime()
+	}
+	return began, last
+}

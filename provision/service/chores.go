@@ -1,0 +1,44 @@
+package service
+
+import (
+	"context"
+	"time"
+)
+
+// A Chore is something that is done again and again.
+type Chore struct {
+	Name  string
+	Every time.Duration
+	Do    func(context.Context) error
+}
+
+// Chores does them until ctx ends, each at once and then as often as it is due,
+// one after the other. last says when a chore was done before; said hears of
+// those that failed.
+func Chores(ctx context.Context, chores []Chore, last func(name string) time.Time, said func(name string, err error)) {
+	due := make([]time.Time, len(chores))
+	for n, c := range chores {
+		due[n] = last(c.Name).Add(c.Every)
+	}
+	for {
+		next := time.Now().Add(time.Hour)
+		for n, c := range chores {
+			if !time.Now().Before(due[n]) {
+				if err := c.Do(ctx); err != nil && ctx.Err() == nil {
+					said(c.Name, err)
+				}
+				due[n] = time.Now().Add(c.Every)
+			}
+			if due[n].Before(next) {
+				next = due[n]
+			}
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}

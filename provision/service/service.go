@@ -1,0 +1,114 @@
+// Package service makes the host look after an installation: systemd units and
+// timers, and the same chores without systemd.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"appliance/provision/render"
+	"appliance/provision/site"
+	"appliance/provision/stack"
+)
+
+// Options say how the host looks after an installation.
+type Options struct {
+	Program    string // the file of this program, as the units run it
+	Keep       int    // how many backups stay; 0 for none that are made by themselves
+	Recipients string // file with public keys that backups are encrypted for, or ""
+	UnitDir    string // "" for that of this host, whose systemd is told
+}
+
+// A NoSystemdError says that this host was not started by systemd.
+type NoSystemdError struct{}
+
+func (*NoSystemdError) Error() string { return "this host does not run systemd" }
+
+// Hint says what to do.
+func (*NoSystemdError) Hint() string {
+	return "containers start again by themselves when Docker does; for the rest, run under what supervises services here: appliance service run"
+}
+
+// Units are the installation's, in the directory that was given or in the host's.
+func units(s *site.Site, dir string) (stack.Units, error) {
+	u := stack.Units{Dir: dir, Prefix: render.UnitPrefix(stack.BaseName(s.Dir))}
+	if dir == "" {
+		u.Dir, u.Live = stack.UnitDir, true
+		if !stack.Systemd() {
+			return u, &NoSystemdError{}
+		}
+	}
+	if owner := u.Owner(); owner != "" && owner != s.Dir {
+		u.Prefix = render.UnitPrefix(s.Stack.Project)
+	}
+	return u, nil
+}
+
+// Install makes systemd start what is installed with the host, and adds
+// timers for backups, the doctor and, where no service sees to them,
+// certificates. It reports whether anything had to be changed.
+func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err error) {
+	u, err := units(s, o.UnitDir)
+	if err != nil {
+		return false, err
+	}
+	if o.Recipients != "" {
+		if o.Recipients, err = filepath.Abs(o.Recipients); err != nil {
+			return false, err
+		}
+	}
+	docker, err := stack.Docker()
+	if err != nil {
+		return false, err
+	}
+	files, err := render.Units{
+		Answers: s.Answers, Prefix: u.Prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients,
+	}.Files()
+	if err != nil {
+		return false, err
+	}
+	return u.Install(ctx, files)
+}
+
+// Remove takes the units away and returns their names. What runs goes on.
+func Remove(ctx context.Context, s *site.Site, unitDir string) ([]string, error) {
+	u, err := units(s, unitDir)
+	if err != nil {
+		return nil, err
+	}
+	return u.Remove(ctx)
+}
+
+// Forget is Remove for an installation that is being removed; without systemd
+// there is nothing to do.
+func Forget(ctx context.Context, s *site.Site) error {
+	_, err := Remove(ctx, s, "")
+	if _, none := errors.AsType[*NoSystemdError](err); none {
+		return nil
+	}
+	return err
+}
+
+// Status returns the state of the units.
+func Status(ctx context.Context, s *site.Site, unitDir string) ([]stack.UnitStatus, error) {
+	u, err := units(s, unitDir)
+	if err != nil {
+		return nil, err
+	}
+	return u.Status(ctx)
+}
+
+// ProgramFile is the file that units run: name, when it stays where it is.
+func ProgramFile(name string) (string, error) {
+	name, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode()&0o111 == 0 {
+		return "", errors.Join(err, fmt.Errorf("%s cannot be executed", name))
+	}
+	return name, nil
+}

@@ -1,0 +1,14 @@
+package site
+
+// Files and directories below the installation directory that are not rendered
+// from the answers.
+const (
+	BackupsDir   = "backups"               // where backups go unless a file is named; neither a backup nor a purge includes it
+	RestoreDir   = ".restore"              // what was unpacked from a backup and is not in place yet
+	VersionsFile = "versions.env"          // images other than this program's, as an upgrade was told
+	UpgradeFile  = ".upgrade"              // exists while an upgrade is in progress
+	LastBackup   = ".last_backup"          // its time is that of the last backup
+	GrowthFile   = ".growth.json"          // how full the disk was each time the doctor looked
+	AlarmFile    = ".alarm.json"           // what the administrator was told last
+	OverrideFile = "compose.override.yaml" // the operator's own addition to the Compose file
+)

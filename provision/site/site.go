@@ -1,0 +1,78 @@
+// Package site is one installation on this host: its directory, its answers, its
+// containers, and the names of the files that the program keeps about it. The
+// packages that work on an installation take a Site and keep nothing of their own.
+package site
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"appliance/provision/answers"
+	"appliance/provision/plan"
+	"appliance/provision/stack"
+)
+
+// A Site is an installation, or the directory in which one is about to be made.
+type Site struct {
+	Dir     string // the installation directory, absolute
+	Answers answers.Answers
+	Stack   *stack.Stack
+}
+
+// New returns the site in dir with answers that may not be on disk yet.
+func New(dir string, a answers.Answers) (*Site, error) {
+	s, err := stack.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Site{Dir: dir, Answers: a, Stack: s}, nil
+}
+
+// Open reads the answers of the installation in dir. It returns an AbsentError if
+// there is none.
+func Open(dir string) (*Site, error) {
+	draft := answers.NewDraft()
+	err := draft.File(AnswersPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &AbsentError{Dir: dir}
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := draft.Finish()
+	if err != nil {
+		return nil, err
+	}
+	return New(dir, a)
+}
+
+// Close ends the connection to Docker.
+func (s *Site) Close() error { return s.Stack.Close() }
+
+// Path is the path of a file that is named by its place below the directory.
+func (s *Site) Path(below string) string { return filepath.Join(s.Dir, filepath.FromSlash(below)) }
+
+// CertsDir is where certificates are kept.
+func (s *Site) CertsDir() string { return s.Path("data/certs") }
+
+// AnswersPath is where the installation in dir keeps its answers.
+func AnswersPath(dir string) string { return filepath.Join(dir, plan.AnswersFile) }
+
+// Exists reports whether there is an installation in dir.
+func Exists(dir string) bool { _, err := os.Stat(AnswersPath(dir)); return err == nil }
+
+// RocketChatURL is where this host reaches Rocket.Chat's container.
+func RocketChatURL(s plan.Service) string { return fmt.Sprintf("http://%s:3000", s.Address) }
+
+// An AbsentError says that there is no installation in a directory.
+type AbsentError struct{ Dir string }
+
+func (e *AbsentError) Error() string { return "nothing is installed in " + e.Dir }
+
+// Hint says what to do.
+func (e *AbsentError) Hint() string {
+	return "install with: appliance up, or name another directory with --dir"
+}

@@ -1,0 +1,18 @@
+package stack
+
+import "appliance/provision/plan"
+
+// Progress returns a function that passes on what Compose reports as the progress
+// of a step.
+func Progress(r plan.Reporter, step string) func(Event) {
+	return func(ev Event) {
+		if ev.Error || ev.Text == "" {
+			return
+		}
+		id := ev.ID
+		if ev.ParentID != "" {
+			id = ev.ParentID + " " + id
+		}
+		r.Progress(step, id+" "+ev.Text, ev.Current, ev.Total)
+	}
+}

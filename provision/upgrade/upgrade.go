@@ -1,0 +1,272 @@
+// Package upgrade brings an installation to other versions: it refuses what cannot
+// work, saves everything, changes the host, waits until the doctor finds nothing
+// wrong, and rolls back when it does.
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"appliance/provision"
+	"appliance/provision/archive"
+	"appliance/provision/checkup"
+	"appliance/provision/finding"
+	"appliance/provision/internal/atomicfile"
+	"appliance/provision/plan"
+	"appliance/provision/site"
+	"appliance/provision/stack"
+)
+
+// Options say what to upgrade to.
+type Options struct {
+	provision.Options
+	NewVersions []byte        // content of another versions.env; nil for this program's
+	Breaking    bool          // breaking changes are accepted
+	Patience    time.Duration // how long until all checks have to be good
+	Version     string        // of this program
+	Keep        int           // how many backups of upgrades stay, the oldest go; 0 for all
+}
+
+// An Upgrade is one that has been looked at.
+type Upgrade struct {
+	Changes []plan.Change
+	Plan    plan.Plan
+	Removed []string // backups of earlier upgrades, after a good one
+	o       Options
+	site    *site.Site
+}
+
+// A FailedError says that an upgrade failed, and what is there now.
+type FailedError struct {
+	Cause      error
+	RolledBack bool
+	Backup     string
+}
+
+func (e *FailedError) Error() string { return e.Outcome() + ": " + e.Cause.Error() }
+
+// Outcome is what has become of the installation.
+func (e *FailedError) Outcome() string {
+	if e.RolledBack {
+		return "the upgrade failed and what was before is running again"
+	}
+	return "the upgrade failed, and going back failed too"
+}
+
+// Unwrap is the failure.
+func (e *FailedError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *FailedError) Hint() string {
+	if e.RolledBack {
+		return "nothing was lost; mend what the new version complains about, or stay. The backup that was made is " + e.Backup
+	}
+	return "try again with: appliance upgrade --rollback; the backup is " + e.Backup
+}
+
+// Prepare looks at what an upgrade would change. It changes nothing.
+func Prepare(ctx context.Context, o Options) (*Upgrade, error) {
+	s, err := site.Open(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Answers, o.Upgrade, o.Versions = s.Answers, true, &o.NewVersions
+	u := &Upgrade{o: o, site: s}
+	if err := provision.CheckVersions(o.NewVersions); err != nil {
+		return u, err
+	}
+	p, err := provision.Prepare(ctx, o.Options)
+	if p != nil {
+		defer func() { _ = p.Close() }()
+		u.Changes, u.Plan = p.Changes(), p.Plan
+	}
+	return u, err
+}
+
+// Close ends what Prepare opened.
+func (u *Upgrade) Close() error { return u.site.Close() }
+
+// Gate returns why the upgrade should not be begun.
+func (u *Upgrade) Gate(ctx context.Context) error {
+	var refused, breaking []string
+	for _, c := range plan.Severe(u.Changes) {
+		if c.Refused != "" {
+			refused = append(refused, c.Service+": "+c.Refused)
+		} else {
+			breaking = append(breaking, c.Service+": "+c.Breaking)
+		}
+	}
+	switch {
+	case len(refused) > 0:
+		return &provision.GateError{Reasons: refused, Advice: "choose versions that can be reached from the installed ones: appliance upgrade --versions FILE"}
+	case len(breaking) > 0 && !u.o.Breaking:
+		return &provision.GateError{Reasons: breaking, Advice: "if that is wanted, run: appliance upgrade --accept-breaking"}
+	}
+	if _, err := archive.ReadReturnPoint(u.site); err == nil {
+		return nil // it goes on
+	}
+	if ill := finding.Failures(checkup.Run(ctx, u.site)); len(ill) > 0 {
+		reasons := []string{"the installation is not well, and an upgrade would hide why"}
+		for _, f := range ill {
+			reasons = append(reasons, f.Summary)
+		}
+		return &provision.GateError{Reasons: reasons, Advice: "mend it first; see: appliance doctor"}
+	}
+	return nil
+}
+
+// Run saves everything, brings up the new version and waits until the doctor is
+// content. When it is not, or when anything else fails, the files and the data
+// of the old version are put back and started.
+func (u *Upgrade) Run(ctx context.Context, r provision.Reporter) error {
+	unlock, err := u.site.Stack.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := u.fetch(ctx, r); err != nil {
+		return err // nothing has changed
+	}
+	at, err := u.begin(ctx, r)
+	if err != nil {
+		return err
+	}
+	err = u.change(ctx, at, r)
+	if err == nil {
+		u.site.Stack.RemoveOldImages(ctx, u.image())
+		if err := os.Remove(u.site.Path(site.UpgradeFile)); err != nil || u.o.Keep == 0 {
+			return err
+		}
+		u.Removed, err = archive.Prune(u.site, archive.BeforeUpgrade, u.o.Keep)
+		return err
+	}
+	back := rollBack(context.WithoutCancel(ctx), u.site, at, r)
+	return &FailedError{Cause: errors.Join(err, back), RolledBack: back == nil, Backup: at.Backup}
+}
+
+// image is the name of this program's image.
+func (u *Upgrade) image() string {
+	prog, err := stack.OpenProgram(u.o.Program)
+	if err != nil {
+		return ""
+	}
+	return prog.Image()
+}
+
+// fetch gets the new images while the old ones still run.
+func (u *Upgrade) fetch(ctx context.Context, r provision.Reporter) error {
+	var names []string
+	for _, c := range u.Changes {
+		if c.Service != "bridge" {
+			names = append(names, c.To)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	step := plan.Step{ID: "fetch", Title: "fetch " + strings.Join(names, ", ")}
+	return plan.Track(r, step, func() error {
+		return u.site.Stack.Fetch(ctx, names, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
+	})
+}
+
+// begin makes the backup that leads back, unless an interrupted upgrade has one.
+func (u *Upgrade) begin(ctx context.Context, r provision.Reporter) (archive.ReturnPoint, error) {
+	at, err := archive.ReadReturnPoint(u.site)
+	if err == nil {
+		return at, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return at, err
+	}
+	saved, err := archive.SaveLocked(ctx, u.site, archive.Options{Program: u.o.Version, Prefix: archive.BeforeUpgrade}, r)
+	if err != nil {
+		return at, err
+	}
+	at = archive.ReturnPoint{Backup: saved.File, Began: time.Now().UTC()}
+	return at, at.Write(u.site)
+}
+
+func (u *Upgrade) change(ctx context.Context, at archive.ReturnPoint, r provision.Reporter) error {
+	name := u.site.Path(site.VersionsFile)
+	err := os.Remove(name)
+	if u.o.NewVersions != nil {
+		err = atomicfile.Write(name, u.o.NewVersions, 0o644)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if slices.ContainsFunc(u.Changes, func(c plan.Change) bool { return c.Service == "postgres" && c.Breaking != "" }) {
+		if err := at.UnpackDump(ctx, u.site, "postgres", r); err != nil {
+			return err
+		}
+	}
+	p, err := provision.Prepare(ctx, u.o.Options)
+	if p != nil {
+		defer func() { _ = p.Close() }()
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.Execute(ctx, r); err != nil {
+		return err
+	}
+	return plan.Track(r, plan.Step{ID: "health", Title: "run the health checks"}, func() error {
+		if ill := finding.Failures(checkup.Await(ctx, u.site, u.o.Patience)); len(ill) > 0 {
+			return &provision.NotReadyError{Findings: ill}
+		}
+		return ctx.Err()
+	})
+}
+
+// rollBack puts the files and the data of a backup back in their places, starts
+// what ran before, and forgets the upgrade.
+func rollBack(ctx context.Context, s *site.Site, at archive.ReturnPoint, r provision.Reporter) error {
+	if err := at.Unpack(ctx, s, r); err != nil {
+		return err
+	}
+	step := plan.Step{ID: "rollback", Title: "put back what was before"}
+	hear := stack.Progress(r, step.ID)
+	return plan.Track(r, step, func() error {
+		if err := s.Stack.Down(ctx, false, hear); err != nil {
+			return err
+		}
+		if err := archive.PutBack(s); err != nil {
+			return err
+		}
+		if err := archive.LoadDatabases(ctx, s, archive.Dumps(s.Dir), hear); err != nil {
+			return err
+		}
+		_, err := s.Stack.RestoreLocked(ctx, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
+		if err != nil {
+			return err
+		}
+		if err := s.Stack.Up(ctx, hear); err != nil {
+			return err
+		}
+		return os.Remove(s.Path(site.UpgradeFile))
+	})
+}
+
+// Rollback goes back from an upgrade that was interrupted or whose own rollback
+// failed.
+func Rollback(ctx context.Context, s *site.Site, r provision.Reporter) error {
+	unlock, err := s.Stack.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	at, err := archive.ReadReturnPoint(s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &provision.GateError{Reasons: []string{"no upgrade is in progress"}, Advice: "to go back further, restore a backup: see " + s.Path(site.BackupsDir)}
+	}
+	if err != nil {
+		return err
+	}
+	return rollBack(ctx, s, at, r)
+}
