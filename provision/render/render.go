@@ -5,10 +5,8 @@ package render
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -94,7 +92,11 @@ func Tree(in Input) (Files, error) {
 		}
 	}
 	put("config/mongo/ready.js", 0o644, DatabaseUser, compose.MongoReady)
-	put("compose.yaml", 0o644, Root, in.compose())
+	file, err := in.compose(compose.File)
+	if err != nil {
+		return nil, err
+	}
+	put("compose.yaml", 0o644, Root, file)
 	put("rocketchat.env", 0o600, Root, in.rocketchatEnv())
 	env, err := in.env(files, bridge)
 	if err != nil {
@@ -115,60 +117,6 @@ func (in Input) homeserverRoots() string {
 		return "/etc/appliance-ca/" + path.Base(synapseRoots)
 	}
 	return "/etc/ssl/certs/ca-certificates.crt"
-}
-
-// compose is compose.yaml, without what this host's Docker Engine cannot do.
-// It has the networks and ports that only some answers ask for: Compose takes no
-// empty value for them.
-func (in Input) compose() []byte {
-	a := in.Answers
-	ports, subnets := morePorts(a), cut(a.DockerSubnet)
-	var out []string
-	for line := range strings.Lines(string(compose.File)) {
-		switch field := strings.TrimSpace(line); {
-		case strings.HasPrefix(field, "ports:") && strings.Contains(field, "HTTPS_PORT"):
-			line = strings.Replace(line, "]", ports+"]", 1)
-		case subnets[field] != "":
-			line = strings.Replace(line, field, subnets[field], 1)
-		case in.Host.StartInterval:
-		case strings.HasPrefix(field, "start_interval:"):
-			continue
-		case field == "interval: 10s": // quick enough to start, slow enough to keep
-			line = strings.Replace(line, "10s", "2s", 1)
-		}
-		out = append(out, line)
-	}
-	return []byte(strings.Join(out, ""))
-}
-
-// morePorts are those of nginx that only some answers ask for.
-func morePorts(a answers.Answers) (list string) {
-	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
-		list += fmt.Sprintf(`, "%d:443"`, a.FederationPort)
-	}
-	if a.SynapseAdmin {
-		list += fmt.Sprintf(`, "127.0.0.1:%d:8009"`, a.SynapseAdminPort)
-	}
-	return list
-}
-
-// cut gives each network a quarter of a subnet, as what takes the place of its
-// line in compose.yaml; one remains.
-func cut(subnet string) map[string]string {
-	whole, err := netip.ParsePrefix(subnet)
-	if err != nil {
-		return nil
-	}
-	part := func(n uint32) netip.Prefix {
-		bits := whole.Bits() + 2
-		at := binary.BigEndian.Uint32(whole.Masked().Addr().AsSlice()) + n<<(32-bits)
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))), bits)
-	}
-	return map[string]string{
-		"edge: {}":       fmt.Sprintf("edge: {ipam: {config: [{subnet: %s}]}}", part(0)),
-		"app: {}":        fmt.Sprintf("app: {ipam: {config: [{subnet: %s}]}}", part(1)),
-		"internal: true": fmt.Sprintf("internal: true\n    ipam: {config: [{subnet: %s}]}", part(2)),
-	}
 }
 
 type putter func(name string, mode fs.FileMode, user int, data []byte)
