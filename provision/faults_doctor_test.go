@@ -230,7 +230,8 @@ func (p *installation) faults() []fault {
 		{"messages that wait", "queue", func() func() {
 			return status(fmt.Sprintf(`{"enabled":true,"waiting":7,"oldest_waiting":%q}`, time.Now().Add(-3*time.Hour).Format(time.RFC3339)))
 		}, "7 items wait, the oldest for 3h0m0s", "appliance logs bridge"},
-		{"messages that were given up", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 items could not be delivered", "appliance buried"},
+		{"dead letters", "queue", func() func() { return status(`{"enabled":true,"dead_letters":2,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
+		{"dead letters, says a bridge of an earlier release", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
 		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge goes on with its old configuration", "mend config/bridge/bridge.yaml"},

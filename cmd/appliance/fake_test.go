@@ -120,8 +120,79 @@ func (d *daemon) start() (stop func(), err error) {
 		return nil, err
 	}
 	go func() { _ = http.Serve(api, http.HandlerFunc(d.api)) }()
+	bridge, err := net.Listen("tcp", d.address+":29328")
+	if err != nil {
+		return nil, err
+	}
 	go func() { _ = http.Serve(rocketchat, http.HandlerFunc(chat)) }()
-	return func() { _ = api.Close(); _ = rocketchat.Close() }, nil
+	go func() { _ = http.Serve(bridge, http.HandlerFunc(d.bridge)) }()
+	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close() }, nil
+}
+
+// bridge is as much of the bridge as its operator asks: the lanes of docker/lanes and
+// the dead letters of docker/dead, one ID in a line. It notes in docker/log what
+// becomes of them, and answers as a bridge of an earlier release without these files.
+func (d *daemon) bridge(w http.ResponseWriter, r *http.Request) {
+	if len(lines(d.dir, "lanes")) == 0 || !strings.HasPrefix(r.URL.Path, "/queue") && r.URL.Path != "/buried" {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	dead := lines(d.dir, "dead")
+	then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	letters := []any{}
+	for _, id := range dead {
+		letters = append(letters, map[string]any{"id": id, "lane": "rc:GENERAL", "kind": "message", "accepted": then, "gave_up": then, "buried": then, "attempts": 12, "cause": "M_FORBIDDEN"})
+	}
+	switch r.URL.Path {
+	case "/queue":
+		list := []any{}
+		for _, lane := range lines(d.dir, "lanes") {
+			if lane != "none" {
+				list = append(list, map[string]any{"lane": lane, "waiting": 3, "oldest": then, "first": "m1", "kind": "message", "attempts": 2, "last_error": "502"})
+			}
+		}
+		reply(w, map[string]any{"waiting": 3 * len(list), "dead_letters": len(dead), "lanes": list})
+	case "/queue/dead", "/buried":
+		reply(w, letters)
+	case "/queue/dead/retry":
+		d.choose(w, r, "retried", dead)
+	case "/queue/dead/drop":
+		d.choose(w, r, "dropped", dead)
+	}
+}
+
+func (d *daemon) choose(w http.ResponseWriter, r *http.Request, did string, dead []string) {
+	var in struct {
+		IDs []string
+		All bool
+	}
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.All == (len(in.IDs) > 0) {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if in.All {
+		in.IDs = dead
+	}
+	done, unknown := []string{}, []string{}
+	for _, id := range in.IDs {
+		if !slices.Contains(dead, id) {
+			unknown = append(unknown, id)
+			continue
+		}
+		done = append(done, id)
+		note(d.dir, "log", did+" "+id)
+	}
+	_ = os.Remove(filepath.Join(d.dir, "dead"))
+	for _, id := range dead {
+		if !slices.Contains(done, id) {
+			note(d.dir, "dead", id)
+		}
+	}
+	reply(w, map[string]any{did: done, "unknown": unknown})
 }
 
 var apiVersion = regexp.MustCompile(`^/v1\.\d+`)

@@ -155,11 +155,13 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 	}
 	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status", "Authorization", "Bearer "+token.Reveal())
 	var s struct {
-		Enabled         bool
-		Waiting, Buried int64
-		Oldest          time.Time `json:"oldest_waiting"`
-		ConfigError     string    `json:"config_error"`
-		Doubtful        []string  `json:"doubtful_puppets"`
+		Enabled     bool
+		Waiting     int64
+		Dead        int64     `json:"dead_letters"`
+		OldDead     int64     `json:"buried"` // of a bridge of an earlier release
+		Oldest      time.Time `json:"oldest_waiting"`
+		ConfigError string    `json:"config_error"`
+		Doubtful    []string  `json:"doubtful_puppets"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
 		return finding.Failure("the bridge does not say what waits", outcome(status, err), "see: appliance logs bridge")
@@ -179,8 +181,8 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "what is said is kept on both sides", "switch it on with: appliance federation enable")
 	case lag > 10*time.Minute:
 		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the other side does not take them, or another server is down", "see: appliance logs bridge")
-	case s.Buried > 0:
-		return finding.Warning(fmt.Sprintf("%d items could not be delivered", s.Buried), "the bridge has given up on them and told their rooms", "see why, and try again, with: appliance buried")
+	case max(s.Dead, s.OldDead) > 0:
+		return finding.Warning(fmt.Sprintf("%d dead letters", max(s.Dead, s.OldDead)), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
 	}
 	return finding.Good("nothing waits for long and nothing was given up")
 }

@@ -1,12 +1,11 @@
 // Package operator speaks to the bridge as its operator, over the HTTP API that the
-// bridge has inside.
+// bridge serves inside.
 package operator
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,10 +21,40 @@ import (
 	"appliance/provision/site"
 )
 
-// A DeadLetter is something that the bridge has given up, without what it says.
+// A Lane is one room in one direction, with what waits in it.
+type Lane struct {
+	Lane      string    `json:"lane"` // "rc:" or "mx:" and the room it comes from
+	Waiting   int64     `json:"waiting"`
+	Oldest    time.Time `json:"oldest"`               // acceptance of the oldest item
+	Due       time.Time `json:"due,omitzero"`         // of the next attempt, when it is put off
+	First     string    `json:"first"`                // ID of the oldest item
+	Kind      string    `json:"kind"`                 // of the oldest item
+	Attempts  int       `json:"attempts"`             // at the oldest item
+	LastError string    `json:"last_error,omitempty"` // of the last attempt
+}
+
+// A Queue is what waits to be delivered.
+type Queue struct {
+	Waiting     int64  `json:"waiting"`
+	DeadLetters int64  `json:"dead_letters"`
+	Lanes       []Lane `json:"lanes"` // the one with the oldest item first
+}
+
+// A DeadLetter is an item that the bridge has given up, without what it says.
 type DeadLetter struct {
 	ID       string    `json:"id"`
-	Lane     string    `json:"lane"` // "rc:" or "mx:" and the room it came from
+	Lane     string    `json:"lane"`
+	Kind     string    `json:"kind"`
+	Accepted time.Time `json:"accepted"`
+	GaveUp   time.Time `json:"gave_up"`
+	Attempts int       `json:"attempts"`
+	Cause    string    `json:"cause"`
+}
+
+// A BuriedLetter is a DeadLetter as earlier releases have printed it.
+type BuriedLetter struct {
+	ID       string    `json:"id"`
+	Lane     string    `json:"lane"`
 	Kind     string    `json:"kind"`
 	Accepted time.Time `json:"accepted"`
 	Buried   time.Time `json:"buried"`
@@ -33,29 +62,55 @@ type DeadLetter struct {
 	Cause    string    `json:"cause"`
 }
 
+// Waiting lists the lanes in which items wait.
+func Waiting(ctx context.Context, s *site.Site) (Queue, error) {
+	var q Queue
+	return q, ask(ctx, s, http.MethodGet, "/queue", nil, &q)
+}
+
 // DeadLetters lists what the bridge has given up, oldest first.
 func DeadLetters(ctx context.Context, s *site.Site) ([]DeadLetter, error) {
-	var list []DeadLetter
+	list := []DeadLetter{}
+	return list, ask(ctx, s, http.MethodGet, "/queue/dead", nil, &list)
+}
+
+// Buried is DeadLetters for scripts that were written for an earlier release.
+func Buried(ctx context.Context, s *site.Site) ([]BuriedLetter, error) {
+	var list []BuriedLetter
 	return list, ask(ctx, s, http.MethodGet, "/buried", nil, &list)
 }
 
-// A Retried says what became of a request to try again.
+// A Choice is which dead letters are meant: those with these IDs, or all.
+type Choice struct {
+	IDs []string `json:"ids"`
+	All bool     `json:"all"`
+}
+
+// Retried says which dead letters wait again.
 type Retried struct {
 	Retried []string `json:"retried"`
-	Unknown []string `json:"unknown"` // not given up, or not there any more
+	Unknown []string `json:"unknown"` // no dead letters, or no longer
 }
 
-// Retry makes the bridge try again what it has given up: some items, or all when
-// none is named.
-func Retry(ctx context.Context, s *site.Site, ids ...string) (Retried, error) {
+// Retry makes dead letters wait again, as the last of their lanes.
+func Retry(ctx context.Context, s *site.Site, c Choice) (Retried, error) {
 	var out Retried
-	if ids == nil {
-		ids = []string{}
-	}
-	return out, ask(ctx, s, http.MethodPost, "/buried/retry", map[string][]string{"ids": ids}, &out)
+	return out, ask(ctx, s, http.MethodPost, "/queue/dead/retry", c, &out)
 }
 
-// Token is what the bridge wants to see of its operator.
+// Dropped says which dead letters were removed.
+type Dropped struct {
+	Dropped []string `json:"dropped"`
+	Unknown []string `json:"unknown"` // no dead letters, or no longer
+}
+
+// Drop removes dead letters for good.
+func Drop(ctx context.Context, s *site.Site, c Choice) (Dropped, error) {
+	var out Dropped
+	return out, ask(ctx, s, http.MethodPost, "/queue/dead/drop", c, &out)
+}
+
+// Token is what the bridge asks of its operator.
 func Token(s *site.Site) (secret.String, error) {
 	c, err := config.Load(s.Path(plan.BridgeFile))
 	if err != nil {
@@ -70,11 +125,18 @@ func Token(s *site.Site) (secret.String, error) {
 	return config.OperatorToken(secret.New(strings.TrimSpace(string(data)))), err
 }
 
-// bridgePort is where the bridge listens inside.
-const bridgePort = "29328"
+// A BridgeError says that the bridge cannot be asked.
+type BridgeError struct{ Reason, Advice string }
 
-// ask calls the bridge on its inside address, which the host reaches and
-// nobody else outside.
+func (e *BridgeError) Error() string { return e.Reason }
+
+// Hint says what to do.
+func (e *BridgeError) Hint() string { return e.Advice }
+
+// port is where the bridge listens inside.
+const port = "29328"
+
+// ask calls the bridge on its inside address, which this host reaches and no other.
 func ask(ctx context.Context, s *site.Site, method, path string, in, out any) error {
 	services, err := s.Stack.Services(ctx)
 	if err != nil {
@@ -82,7 +144,7 @@ func ask(ctx context.Context, s *site.Site, method, path string, in, out any) er
 	}
 	address := services["bridge"].Address
 	if address == "" {
-		return errors.New("the bridge is not running (run: appliance up)")
+		return &BridgeError{"the bridge is not running", "start it with: appliance up"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -90,7 +152,7 @@ func ask(ctx context.Context, s *site.Site, method, path string, in, out any) er
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(address, bridgePort)+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(address, port)+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -101,15 +163,17 @@ func ask(ctx context.Context, s *site.Site, method, path string, in, out any) er
 	req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	res, err := (&http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return fmt.Errorf("the bridge does not answer: %w", err)
+		return &BridgeError{"the bridge does not answer: " + err.Error(), "see why with: appliance doctor"}
 	}
 	defer func() { _ = res.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the bridge answered %s: %s", res.Status, bytes.TrimSpace(data))
+	case res.StatusCode == http.StatusNotFound:
+		return &BridgeError{"the bridge is of an earlier release than this program", "bring it to this one with: appliance upgrade"}
+	case res.StatusCode != http.StatusOK:
+		return &BridgeError{fmt.Sprintf("the bridge answered %s: %s", res.Status, bytes.TrimSpace(data)), "see why with: appliance logs bridge"}
 	}
 	return json.Unmarshal(data, out)
 }

@@ -1,9 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -13,66 +12,47 @@ import (
 	"appliance/provision/site"
 )
 
-// buriedCommand shows what the bridge has given up, and makes it try again.
+// buriedCommand is what `queue dead` and `queue retry` were called in earlier
+// releases. Scripts rely on its output, which stays as it was.
 func (a *app) buriedCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "buried",
-		Short: "List what the bridge could not deliver and has given up, with the reasons",
-		Args:  exactly(0),
+		Use:    "buried",
+		Short:  "The name of appliance queue dead in earlier releases",
+		Hidden: true,
+		Args:   exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
-				list, err := operator.DeadLetters(cmd.Context(), on)
+				list, err := operator.Buried(cmd.Context(), on)
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(list)
-				}
-				if len(list) == 0 {
-					fmt.Fprintln(a.env.Stdout, "nothing was given up")
-					return nil
-				}
-				w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "GIVEN UP\tKIND\tTRIED\tFROM\tITEM\tWHY")
-				for _, b := range list {
-					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", b.Buried.Format(time.DateTime), b.Kind, b.Attempts, b.Lane, b.ID, b.Cause)
-				}
-				if err := w.Flush(); err != nil {
-					return err
-				}
-				fmt.Fprintln(a.env.Stdout, "\nTry again with: appliance buried retry ITEM..., or --all")
-				return nil
+				return a.show(list, func(w io.Writer) { printBuried(w, list) })
 			})
 		},
 	}
 	var all bool
 	retry := &cobra.Command{
 		Use:   "retry [ITEM...]",
-		Short: "Try again what was given up, behind what waits in its room",
+		Short: "The name of appliance queue retry in earlier releases",
 		RunE: func(cmd *cobra.Command, ids []string) error {
-			if all == (len(ids) > 0) {
-				return &usageError{errors.New("name items, or give --all")}
-			}
-			return a.with(func(on *site.Site) error {
-				out, err := operator.Retry(cmd.Context(), on, ids...)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					if err := json.NewEncoder(a.env.Stdout).Encode(out); err != nil {
-						return err
-					}
-				} else {
-					fmt.Fprintf(a.env.Stdout, "%d tried again\n", len(out.Retried))
-				}
-				if len(out.Unknown) > 0 {
-					return fmt.Errorf("%d items were not given up, or are not there any more: %q", len(out.Unknown), out.Unknown)
-				}
-				return nil
-			})
+			return a.retry(cmd.Context(), ids, all, func(w io.Writer, n int) { fmt.Fprintf(w, "%d tried again\n", n) })
 		},
 	}
-	retry.Flags().BoolVar(&all, "all", false, "try again everything that was given up")
+	a.chooseDeadLetters(retry, &all, "retry all dead letters")
 	cmd.AddCommand(retry)
 	return cmd
+}
+
+func printBuried(w io.Writer, list []operator.BuriedLetter) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "nothing was given up")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "GIVEN UP\tKIND\tTRIED\tFROM\tITEM\tWHY")
+	for _, b := range list {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", b.Buried.Format(time.DateTime), b.Kind, b.Attempts, b.Lane, b.ID, b.Cause)
+	}
+	_ = t.Flush()
+	fmt.Fprintln(w, "\nTry again with: appliance buried retry ITEM..., or --all")
 }

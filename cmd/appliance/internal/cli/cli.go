@@ -70,7 +70,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.doctorCommand(),
 		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.upgradeCommand(),
-		a.configCommand(), a.federationCommand(), a.supportCommand(), a.attachCommand(), a.buriedCommand(), a.serviceCommand(), a.synapseAdminCommand(), a.selfUpdateCommand(), a.uninstallCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
+		a.configCommand(), a.federationCommand(), a.supportCommand(), a.attachCommand(), a.queueCommand(), a.buriedCommand(), a.serviceCommand(), a.synapseAdminCommand(), a.selfUpdateCommand(), a.uninstallCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root
