@@ -124,7 +124,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		return err
 	}
 	s.relay.RC, s.relay.MX = s.rc, s.mx
-	commands := &command.Commands{Client: client, Bridge: s.relay, Answers: s.rc, Live: s.relay.Live, Log: s.Log}
+	commands := &command.Commands{Client: client, Bridge: s.relay.Commands(), Answers: s.rc, Live: s.relay.Live, Log: s.Log}
 	s.relay.Typed = commands.Typed
 	s.front, err = command.NewFront(commands, f.RocketChat.URL)
 	return err

@@ -43,7 +43,7 @@ func TestEveryKindHasAHandler(t *testing.T) {
 	if len(all) < 20 {
 		t.Fatalf("found %d kinds only", len(all))
 	}
-	table := new(Relay).handlers()
+	table := new(Relay).wire().handlers
 	for name, kind := range all {
 		if table[kind] == nil {
 			t.Errorf("%s (%q) has no handler", name, kind)

@@ -1,15 +1,14 @@
-// Package relay joins the two sides. It owns the interfaces that the sides and
-// the store implement, and the decisions that concern both: what becomes of an
-// event, who speaks for whom, which rooms are one conversation, how a delivery
-// whose outcome is unknown is settled, and what is our own echo. The sides speak
-// to their networks and know nothing of each other; the queue decides when.
-//
-// Events flow in through Accept, which stores them, and out through the queue,
-// which calls Deliver.
+// Package relay joins the two sides. It stores what they receive (Accept), hands each
+// item to the handler of its kind (Deliver), and decides what becomes of one that
+// cannot be delivered. The decisions themselves are in the packages below it: people,
+// portal, membership, ephemeral, and one package for each direction, tomatrix and
+// torocketchat. The sides speak to their networks and know nothing of each other; the
+// queue decides when.
 package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,10 +18,13 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
 )
 
-// Relay carries events between the sides. Its methods are safe for concurrent
-// use.
+var errUnknownKind = errors.New("unknown kind of item")
+
+// Relay carries events between the sides. Its exported fields are set before it is
+// used. Its methods are safe for concurrent use.
 type Relay struct {
 	Store Store
 	RC    RocketChat
@@ -37,24 +39,23 @@ type Relay struct {
 
 	// Typed is told of a command that reached Rocket.Chat as a message. nil is
 	// allowed.
-	Typed func(ctx context.Context, caller Caller, name, params string)
+	Typed func(ctx context.Context, caller model.Caller, name, params string)
 
-	// ReconcileEvery is between two looks at all rooms; 0 is the usual.
+	// ReconcileEvery is between two comparisons of all rooms; 0 is the usual.
 	ReconcileEvery time.Duration
 
 	worker queue.Worker
 	files  queue.Worker // for files that follow their messages
 
-	people sync.Map // *sync.Mutex by ghost or puppet: one creates, the others wait
-	joined sync.Map // struct{} by membership: what we know to be joined
-	spoke  sync.Map // time.Time by Matrix room: when a message was last sent there
-	ready  sync.Once
-	signs  signs
-	gate   gate
-	chosen chan struct{} // has an element when the public channels may be other ones
-	audit  audit
+	ready sync.Once
+	parts parts
+}
 
-	transfers transfers
+// typed passes on a command that reached Rocket.Chat as a message.
+func (r *Relay) typed(ctx context.Context, caller model.Caller, name, params string) {
+	if r.Typed != nil {
+		r.Typed(ctx, caller, name, params)
+	}
 }
 
 // Run delivers what is stored until ctx ends.
@@ -63,10 +64,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.worker.Run(ctx) })
 	g.Go(func() error { return r.files.Run(ctx) })
-	g.Go(func() error { return r.runSigns(ctx) })
-	g.Go(func() error { return r.reconcileAll(ctx) })
-	g.Go(func() error { return r.runPublic(ctx) })
-	g.Go(func() error { return r.auditPuppets(ctx) })
+	g.Go(func() error { return r.parts.ephemeral.Run(ctx) })
+	g.Go(func() error { return r.parts.reconciler.Run(ctx) })
+	g.Go(func() error { return r.parts.public.Run(ctx) })
+	g.Go(func() error { return r.parts.audit.Run(ctx) })
 	return g.Wait()
 }
 
@@ -82,32 +83,7 @@ func (r *Relay) Wake() {
 func (r *Relay) Follow() {
 	r.init()
 	r.RC.Follow()
-	r.choose()
-}
-
-const (
-	// lanes is how many portals and directions are served at once. Each waits for
-	// the network most of the time.
-	lanes = 64
-	// fileLanes is how many files that follow their messages are carried at once.
-	fileLanes = 16
-)
-
-func (r *Relay) init() {
-	r.ready.Do(func() {
-		r.chosen = make(chan struct{}, 1)
-		for w, class := range map[*queue.Worker]queue.Class{&r.worker: queue.Messages, &r.files: queue.Files} {
-			w.Backend = r.Store
-			w.Class = class
-			w.Deliver = r.Deliver
-			w.GaveUp = r.tellSender
-			w.Paused = func() bool { return !r.Live().Enabled }
-			w.Log = r.Log
-		}
-		r.worker.Lanes, r.files.Lanes = lanes, fileLanes
-		r.signs.init()
-		r.transfers.init()
-	})
+	r.parts.public.Look()
 }
 
 // Accept stores items and cursors in one transaction. Only when it has returned
@@ -127,11 +103,11 @@ func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[stri
 // Deliver sends one item to the other side. The queue calls it, and calls it
 // again when it cannot know whether the last call arrived.
 func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	start := time.Now()
-	deliver, ok := r.handlers()[item.Kind]
+	deliver, ok := r.parts.handlers[item.Kind]
 	if !ok {
 		return nil, queue.Permanent("this kind of event is not known to the bridge", errUnknownKind)
 	}
+	start := time.Now()
 	receipts, err := deliver(ctx, item)
 	if err == nil {
 		waited, took := start.Sub(item.Accepted), time.Since(start)

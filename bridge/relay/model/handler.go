@@ -17,3 +17,7 @@ func WithoutReceipts(deliver func(ctx context.Context, item queue.Item) error) H
 		return nil, deliver(ctx, item)
 	}
 }
+
+// Accept stores items and cursors in one transaction, and has them delivered. Handing
+// over an item twice is fine.
+type Accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/rocketchat"
 )
 
 // A Portal is a Rocket.Chat room and a Matrix room that are one conversation.
@@ -27,6 +28,14 @@ type Portal struct {
 // ReadAs returns the Matrix user through which the portal is read, given the
 // bridge's own.
 func (p Portal) ReadAs(bot ids.MXUser) ids.MXUser { return cmp.Or(p.MXReader, bot) }
+
+// Reader returns the Matrix user through which the portal is read, given whose names
+// are the bridge's.
+func (p Portal) Reader(names ids.Namespace) ids.MXUser { return p.ReadAs(names.BotUser()) }
+
+// IsDirect reports whether the Rocket.Chat room is a direct message, which takes nobody
+// else in.
+func (p Portal) IsDirect() bool { return p.RCType == rocketchat.Direct }
 
 // An RCRoomInfo is a Rocket.Chat room as the relay needs it.
 type RCRoomInfo struct {

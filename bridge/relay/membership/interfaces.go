@@ -1,0 +1,76 @@
+package membership
+
+import (
+	"context"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+// memberMatrix is what Members needs of Matrix.
+type memberMatrix interface {
+	// Leave makes one of our users leave or refuse an invitation.
+	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
+	// Members lists everybody in a room, as reader.
+	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
+}
+
+// memberStore is what Members needs of the store.
+type memberStore interface {
+	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+}
+
+// newcomerMatrix is what Newcomers needs of Matrix.
+type newcomerMatrix interface {
+	// Mend makes servers that lack events of a room ask for them. People see
+	// nothing of it.
+	Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error
+}
+
+// reconcileMatrix is what Reconciler needs of Matrix.
+type reconcileMatrix interface {
+	// Members lists everybody in a room, as reader.
+	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
+}
+
+// reconcileRocketChat is what Reconciler needs of Rocket.Chat.
+type reconcileRocketChat interface {
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// Members lists the people in a room.
+	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
+	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
+}
+
+// reconcileStore is what Reconciler needs of the store.
+type reconcileStore interface {
+	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// Portals returns all portals.
+	Portals(ctx context.Context) ([]model.Portal, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
+}
+
+// Store is what this package needs of the store.
+type Store interface {
+	memberStore
+	reconcileStore
+}
+
+// RocketChat is what this package needs of Rocket.Chat.
+type RocketChat interface {
+	reconcileRocketChat
+}
+
+// Matrix is what this package needs of Matrix.
+type Matrix interface {
+	memberMatrix
+	newcomerMatrix
+	reconcileMatrix
+}

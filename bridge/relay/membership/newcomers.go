@@ -1,0 +1,48 @@
+package membership
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+// Newcomers helps servers that join a room to all of its messages.
+type Newcomers struct {
+	MX    newcomerMatrix
+	spoke sync.Map
+	Names ids.Namespace
+	Log   *slog.Logger
+}
+
+// NoteSpoken notes that a message is sent to a room now.
+func (n *Newcomers) NoteSpoken(room ids.MXRoom) { n.spoke.Store(room, time.Now()) }
+
+// Nudge helps a server that somebody has just joined from: what was sent in the
+// same moment has nothing after it that would make the server ask for it.
+func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
+	at, ok := n.spoke.Load(p.MXRoom)
+	if t, _ := at.(time.Time); !ok || time.Since(t) > nudgeWithin {
+		return
+	}
+	time.AfterFunc(nudgeAfter, func() {
+		if later, ok := n.spoke.Load(p.MXRoom); !ok || later != at || ctx.Err() != nil {
+			return // what was said since does the same
+		}
+		if err := n.MX.Mend(ctx, p.MXRoom, p.Reader(n.Names)); err != nil && ctx.Err() == nil {
+			n.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
+		}
+	})
+}
+
+const (
+	// nudgeWithin is how long before somebody joins a message may have been sent
+	// for their server to have missed it.
+	nudgeWithin = 2 * time.Minute
+	// nudgeAfter gives a server time for its own joining: Dendrite refuses what
+	// comes meanwhile, and then everything that builds on it.
+	nudgeAfter = 3 * time.Second
+)

@@ -1,0 +1,198 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/relay/portal"
+)
+
+// Reconciler compares the rooms of both sides now and then.
+type Reconciler struct {
+	Store      reconcileStore
+	RC         reconcileRocketChat
+	MX         reconcileMatrix
+	Names      ids.Namespace
+	Log        *slog.Logger
+	Members    *Members
+	Admission  *people.Admission
+	People     *people.People
+	Joined     *people.Joined
+	Every      time.Duration // between two rounds; 0 is the usual
+	Live       func() config.Live
+	Portals    *portal.Portals
+	Tightening *portal.Tightening
+}
+
+// Run goes through all rooms until ctx ends.
+func (rec *Reconciler) Run(ctx context.Context) error {
+	pause, gap := reconcilePause, reconcileGap
+	if rec.Every > 0 {
+		pause, gap = rec.Every, 0
+	}
+	var before suspects
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		if !rec.Live().Enabled {
+			continue
+		}
+		portals, err := rec.Store.Portals(ctx)
+		if err != nil {
+			rec.Log.Warn("the rooms could not be read to compare them", "err", err)
+			continue
+		}
+		now := suspects{}
+		for _, p := range portals {
+			one, cancel := context.WithTimeout(ctx, time.Minute)
+			if err := rec.reconcile(one, p, before, now); err != nil && ctx.Err() == nil {
+				rec.Log.Warn("a room could not be compared", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "err", err)
+			}
+			cancel()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(gap):
+			}
+		}
+		before = now
+	}
+}
+
+// reconcile compares who is in a room on both sides.
+func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, now suspects) error {
+	if p.IsDirect() {
+		return nil // who is in it never changes
+	}
+	// still reports whether a difference was there at the last look too.
+	still := func(what string) bool {
+		key := string(p.MXRoom) + " " + what
+		now[key] = true
+		return before[key]
+	}
+	switch _, there, err := rec.RC.Room(ctx, p.RCRoom); {
+	case err != nil:
+		return err
+	case !there && still("gone"):
+		return rec.Portals.TearDown(ctx, p, "This room is not there any more in Rocket.Chat, so nothing is carried there.")
+	case !there:
+		return nil
+	}
+	if err := rec.Tightening.Tighten(ctx, p); err != nil {
+		return err
+	}
+	here, err := rec.RC.Members(ctx, p)
+	if err != nil {
+		return err
+	}
+	there, err := rec.MX.Members(ctx, p.MXRoom, p.Reader(rec.Names))
+	if err != nil {
+		return err
+	}
+	members := map[ids.RCUser]model.RCPerson{}
+	for _, m := range here {
+		members[m.ID] = m
+	}
+	status := map[ids.MXUser]model.MXMember{}
+	for _, m := range there {
+		status[m.User] = m
+	}
+	var errs []error
+	for _, who := range here {
+		errs = append(errs, rec.reconcileHere(ctx, p, who, status, still))
+	}
+	for _, m := range there {
+		errs = append(errs, rec.reconcileThere(ctx, p, m, members, still))
+	}
+	return errors.Join(errs...)
+}
+
+// reconcileHere puts right what somebody in the Rocket.Chat room is on Matrix.
+func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who model.RCPerson, status map[ids.MXUser]model.MXMember, still func(string) bool) error {
+	if rec.RC.IsBridge(who.ID) {
+		return nil
+	}
+	puppet, remote, err := rec.Store.PuppetByRC(ctx, who.ID)
+	if err != nil {
+		return err
+	}
+	if remote {
+		switch status[puppet.MXUser].Membership {
+		case "join", "invite", "knock":
+			return nil
+		}
+		if !still("out " + string(who.ID)) {
+			return nil
+		}
+		rec.Log.Info("somebody was shown in Rocket.Chat who is not in the room", "user", puppet.MXUser, "rc_room", p.RCRoom)
+		return model.Ignore(rec.RC.Remove(ctx, p, who.ID), model.ErrNotFound)
+	}
+	g, known, err := rec.Store.GhostByRC(ctx, who.ID)
+	if err != nil {
+		return err
+	}
+	if m := status[g.MXUser].Membership; known && (m == "join" || m == "ban") {
+		return nil
+	}
+	if !still("in " + string(who.ID)) {
+		return nil
+	}
+	rec.Log.Info("somebody was missing on Matrix", "user", who.ID, "mx_room", p.MXRoom)
+	rec.Joined.Forget(p.MXRoom, g.MXUser)
+	return model.Ignore(rec.Joined.BringIn(ctx, p, who), model.ErrForbidden)
+}
+
+// reconcileThere puts right what somebody in the Matrix room is in Rocket.Chat.
+func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m model.MXMember, members map[ids.RCUser]model.RCPerson, still func(string) bool) error {
+	if m.Membership != "join" || m.User == rec.Names.BotUser() {
+		return nil
+	}
+	if rec.Names.Owns(m.User) {
+		g, known, err := rec.Store.GhostByMX(ctx, m.User)
+		if err != nil || !known {
+			return err
+		}
+		if _, here := members[g.RCUser]; here || !still("gone "+string(g.RCUser)) {
+			return nil
+		}
+		rec.Log.Info("somebody was shown on Matrix who is not in the room", "user", g.RCUser, "mx_room", p.MXRoom)
+		return rec.Members.TakeOut(ctx, p, g.RCUser)
+	}
+	if !rec.Admission.Allows(m.User) {
+		return nil
+	}
+	puppet, known, err := rec.Store.PuppetByMX(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	if _, here := members[puppet.RCUser]; (known && here) || !still("new "+string(m.User)) {
+		return nil
+	}
+	rec.Log.Info("somebody was missing in Rocket.Chat", "user", m.User, "rc_room", p.RCRoom)
+	if puppet, err = rec.People.Puppet(ctx, m.User, m.Name); err != nil {
+		return err
+	}
+	return rec.RC.Add(ctx, p, puppet.RCUser)
+}
+
+// What a bridge was told is not all that has happened: system messages can be
+// hidden, a server can be away when somebody leaves, an account can be
+// deactivated. So every room is looked at once in a while, and who is shown on one
+// side and is not there on the other is put right. What is different is put right
+// only when it still is at the second look: things are always under way.
+const (
+	reconcilePause = 10 * time.Minute // between two passes
+	reconcileGap   = 500 * time.Millisecond
+)
+
+// suspects are the differences that were seen in the last pass.
+type suspects map[string]bool

@@ -1,0 +1,17 @@
+package model
+
+import "sync"
+
+// Locks lets one of several wait for another by a key: two rooms may meet the same
+// newcomer at the same moment. The zero value is ready. Its methods are safe for
+// concurrent use.
+type Locks struct{ held sync.Map } // *sync.Mutex by key
+
+// Do runs f while no other f runs for the same key.
+func (l *Locks) Do(key string, f func() error) error {
+	m, _ := l.held.LoadOrStore(key, &sync.Mutex{})
+	mu, _ := m.(*sync.Mutex)
+	mu.Lock()
+	defer mu.Unlock()
+	return f()
+}

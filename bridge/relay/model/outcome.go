@@ -1,0 +1,47 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// maxPause is the longest pause between attempts while a side does not answer:
+// people wait for the conversation to come back.
+const maxPause = 15 * time.Second
+
+// Outcome turns an error of a side into one that the queue understands.
+func Outcome(item queue.Item, err error, refused string) error {
+	if err == nil {
+		return nil
+	}
+	if w, ok := errors.AsType[*WaitError](err); ok {
+		return queue.Later(max(w.After, 200*time.Millisecond), err)
+	}
+	switch {
+	case errors.Is(err, ErrSlow):
+		return err // counts: the file may never arrive
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
+	case errors.Is(err, ErrNoAccount):
+		return queue.Permanent("your account in Rocket.Chat was deleted or deactivated by its administrator", err)
+	case errors.Is(err, ErrTooMany):
+		return queue.Permanent("too many new people of your server came to this Rocket.Chat today", err)
+	case errors.Is(err, ErrOutsider):
+		return queue.Permanent("it is a direct message in Rocket.Chat, and you are not in it there", err)
+	case errors.Is(err, ErrRefused):
+		return queue.Permanent(refused, err)
+	}
+	return err
+}
+
+func Ignore(err error, these ...error) error {
+	for _, e := range these {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}

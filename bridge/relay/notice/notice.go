@@ -1,0 +1,69 @@
+// Package notice says sentences of the bridge to people: in a Matrix room, in a Rocket.Chat
+// room, or to one person. A sentence is said once and nothing waits for it.
+package notice
+
+import (
+	"context"
+	"log/slog"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
+)
+
+// Notices says sentences of the bridge to people on either side.
+type Notices struct {
+	Store Store
+	RC    RocketChat
+	MX    Matrix
+	Log   *slog.Logger
+	Names ids.Namespace
+}
+
+// OnMatrix puts a word of the bridge into a Matrix room, once for each about.
+func (n *Notices) OnMatrix(ctx context.Context, p model.Portal, about, text string) {
+	reader := p.Reader(n.Names)
+	if err := n.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, about, 0), text); err != nil {
+		n.Log.Warn("a word could not be said on Matrix", "mx_room", p.MXRoom, "err", err)
+	}
+}
+
+// InRocketChat says a sentence in a room: as the bridge account, or, in a
+// direct room, as the puppet through which it is read.
+func (n *Notices) InRocketChat(ctx context.Context, p model.Portal, text string) error {
+	if p.RCReader == "" {
+		return n.RC.Say(ctx, p.RCRoom, text)
+	}
+	puppet, ok, err := n.Store.PuppetByMX(ctx, p.RCReader)
+	if err != nil || !ok {
+		return err
+	}
+	id := ids.MessageFor(p.MXRoom, ids.MXEvent("said "+text), 0)
+	return n.RC.Send(ctx, puppet, p.RCRoom, id, "", "_"+text+"_")
+}
+
+// OnBoth says a sentence on both sides of a portal.
+func (n *Notices) OnBoth(ctx context.Context, p model.Portal, about, text string) {
+	n.OnMatrix(ctx, p, about+" "+string(p.MXRoom), text)
+	if err := n.InRocketChat(ctx, p, text); err != nil {
+		n.Log.Warn("a word could not be said in Rocket.Chat", "rc_room", p.RCRoom, "err", err)
+	}
+}
+
+// Author sends a word to who wrote a message in Rocket.Chat. It is said as
+// well as can be, once; nothing waits for it.
+func (n *Notices) Author(ctx context.Context, m rocketchat.Message, text string) {
+	if err := n.RC.Tell(ctx, model.PersonOf(m.User), text); err != nil {
+		n.Log.Warn("somebody could not be told", "user", m.User.ID, "err", err)
+	}
+}
+
+// Encrypted says, once, that a room has become one that the bridge cannot read.
+func (n *Notices) Encrypted(ctx context.Context, p model.Portal) error {
+	known, err := n.Store.Known(ctx, []string{"encrypted " + string(p.MXRoom)})
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	n.OnBoth(ctx, p, "encrypted", "This room is encrypted on Matrix, and the bridge to Rocket.Chat cannot read encrypted messages: what is written on Matrix does not arrive in Rocket.Chat. Please go on in a room without encryption.")
+	return n.Store.MarkKnown(ctx, "encrypted "+string(p.MXRoom))
+}

@@ -1,0 +1,118 @@
+package people
+
+import (
+	"context"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+// admissionRocketChat is what Admission needs of Rocket.Chat.
+type admissionRocketChat interface {
+	// Profile describes somebody; ok is false when the account is gone.
+	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
+	// Roles returns everybody with a role in a room.
+	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
+}
+
+// auditRocketChat is what Audit needs of Rocket.Chat.
+type auditRocketChat interface {
+	// Profile describes somebody; ok is false when the account is gone.
+	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
+}
+
+// auditStore is what Audit needs of the store.
+type auditStore interface {
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// PuppetsAfter returns the first Matrix users after one that have a puppet,
+	// in the order of their addresses.
+	PuppetsAfter(ctx context.Context, after ids.MXUser, limit int) ([]ids.MXUser, error)
+}
+
+// joinedMatrix is what Joined needs of Matrix.
+type joinedMatrix interface {
+	// Join makes one of our users join, inviting it as inviter when it has to be.
+	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
+}
+
+// joinedRocketChat is what Joined needs of Rocket.Chat.
+type joinedRocketChat interface {
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+}
+
+// peopleMatrix is what People needs of Matrix.
+type peopleMatrix interface {
+	// Register makes sure that a ghost exists and carries a display name.
+	Register(ctx context.Context, ghost ids.MXUser, name string) error
+}
+
+// peopleRocketChat is what People needs of Rocket.Chat.
+type peopleRocketChat interface {
+	// CreatePuppet makes the account for a Matrix user, or finds the one that
+	// an earlier call made.
+	CreatePuppet(ctx context.Context, user ids.MXUser, name string) (model.Puppet, error)
+	// Rename changes a puppet's display name.
+	Rename(ctx context.Context, p model.Puppet, name string) error
+	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
+	// UserByName and UserByID look somebody up; ok is false when there is no
+	// such user.
+	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
+}
+
+// peopleStore is what People needs of the store.
+type peopleStore interface {
+	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
+	// PutGhost stores a ghost or its new names.
+	PutGhost(ctx context.Context, g model.Ghost) error
+	// PutPuppet stores a puppet or its new names or token.
+	PutPuppet(ctx context.Context, p model.Puppet) error
+}
+
+// pictureMatrix is what Pictures needs of Matrix.
+type pictureMatrix interface {
+	// Upload stores a file, as a ghost. Its address is an mxc:// one.
+	Upload(ctx context.Context, as ids.MXUser, m model.Media) (mxc string, err error)
+}
+
+// pictureRocketChat is what Pictures needs of Rocket.Chat.
+type pictureRocketChat interface {
+	// Emoji returns an emoji of this Rocket.Chat's own by its name or an alias.
+	Emoji(ctx context.Context, name string) (model.RCEmoji, bool)
+	// EmojiPicture fetches its picture, of at most limit bytes.
+	EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error)
+}
+
+// pictureStore is what Pictures needs of the store.
+type pictureStore interface {
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	// MoveCursor sets how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
+}
+
+// Store is what this package needs of the store.
+type Store interface {
+	peopleStore
+	auditStore
+	pictureStore
+}
+
+// RocketChat is what this package needs of Rocket.Chat.
+type RocketChat interface {
+	peopleRocketChat
+	joinedRocketChat
+	admissionRocketChat
+	auditRocketChat
+	pictureRocketChat
+}
+
+// Matrix is what this package needs of Matrix.
+type Matrix interface {
+	peopleMatrix
+	joinedMatrix
+	pictureMatrix
+}

@@ -1,0 +1,60 @@
+package people
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+// Joined makes ghosts join rooms, and remembers which ones are there. Its methods are
+// safe for concurrent use.
+type Joined struct {
+	RC     joinedRocketChat
+	MX     joinedMatrix
+	known  sync.Map
+	Names  ids.Namespace
+	People *People
+}
+
+// Ensure makes a ghost join a room unless it is known to be there.
+func (j *Joined) Ensure(ctx context.Context, p model.Portal, ghost ids.MXUser) error {
+	if j.Has(p.MXRoom, ghost) {
+		return nil
+	}
+	if err := j.MX.Join(ctx, p.MXRoom, ghost, p.Reader(j.Names)); err != nil {
+		return fmt.Errorf("join %s: %w", ghost, err)
+	}
+	j.Note(p.MXRoom, ghost)
+	return nil
+}
+
+// BringIn makes the ghost of a member join.
+func (j *Joined) BringIn(ctx context.Context, p model.Portal, who model.RCPerson) error {
+	if mine, err := j.People.IsPuppet(ctx, who.ID); err != nil || mine || j.RC.IsBridge(who.ID) {
+		return err
+	}
+	g, err := j.People.Ghost(ctx, who)
+	if err != nil {
+		return err
+	}
+	return j.Ensure(ctx, p, g.MXUser)
+}
+
+// Has reports whether a ghost is known to be in a room.
+func (j *Joined) Has(room ids.MXRoom, ghost ids.MXUser) bool {
+	_, ok := j.known.Load(string(room) + " " + string(ghost))
+	return ok
+}
+
+// Note notes that a ghost is in a room.
+func (j *Joined) Note(room ids.MXRoom, ghost ids.MXUser) {
+	j.known.Store(string(room)+" "+string(ghost), struct{}{})
+}
+
+// Forget notes that a ghost may not be in a room.
+func (j *Joined) Forget(room ids.MXRoom, ghost ids.MXUser) {
+	j.known.Delete(string(room) + " " + string(ghost))
+}

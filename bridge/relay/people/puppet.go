@@ -1,0 +1,72 @@
+package people
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// Puppet returns the Rocket.Chat user that speaks for a Matrix user, made as
+// needed. name is the display name that was last seen, "" when none was.
+func (people *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p model.Puppet, err error) {
+	p, ok, err := people.Store.PuppetByMX(ctx, user)
+	if err != nil || (ok && name == "") {
+		return p, err
+	}
+	own := ownName(user, name)
+	if ok && p.Name == own {
+		return p, nil
+	}
+	err = people.Locks.Do(string(user), func() error {
+		if p, ok, err = people.Store.PuppetByMX(ctx, user); err != nil {
+			return err
+		}
+		if !ok {
+			if err := people.Admission.admitAccount(user); err != nil {
+				return err
+			}
+			if p, err = people.RC.CreatePuppet(ctx, user, own); err != nil {
+				return fmt.Errorf("make an account for %s: %w", user, err)
+			}
+			if err := people.Store.PutPuppet(ctx, p); err != nil {
+				return err
+			}
+			return people.Accept(ctx, []queue.Item{model.MXPersonItem(user, "is new")}, nil)
+		}
+		return people.renamePuppet(ctx, &p, own)
+	})
+	return p, err
+}
+
+// renamePuppet follows a new display name. A name that Rocket.Chat refuses does
+// not hold up a message.
+func (people *People) renamePuppet(ctx context.Context, p *model.Puppet, name string) error {
+	if p.Name == name {
+		return nil
+	}
+	if err := people.RC.Rename(ctx, *p, name); err != nil && !errors.Is(err, model.ErrRefused) && !errors.Is(err, model.ErrForbidden) {
+		return fmt.Errorf("rename %s: %w", p.Username, err)
+	}
+	p.Name = name
+	return people.Store.PutPuppet(ctx, *p)
+}
+
+// IsPuppet reports whether a Rocket.Chat user is a puppet. The bridge account is none.
+func (people *People) IsPuppet(ctx context.Context, user ids.RCUser) (bool, error) {
+	_, ok, err := people.Store.PuppetByRC(ctx, user)
+	return ok, err
+}
+
+// ownName returns the display name for a puppet: safe to show, and with the server that
+// vouches for it. People on Matrix choose their names freely, and letters of other
+// alphabets look alike, so that without the server anybody could pass for anybody.
+func ownName(user ids.MXUser, name string) string {
+	local, server, _ := user.Parse()
+	server = " (" + server + ")"
+	return convert.ShortName(name, convert.Name(local, "unnamed"), len([]rune(server))) + server
+}

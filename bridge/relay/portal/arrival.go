@@ -1,0 +1,162 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/rocketchat"
+)
+
+// Arrivals makes the Rocket.Chat side of a Matrix room that a ghost has joined.
+type Arrivals struct {
+	Store    arrivalStore
+	RC       arrivalRocketChat
+	MX       arrivalMatrix
+	Locks    *model.Locks
+	Site     string
+	Names    ids.Namespace
+	Log      *slog.Logger
+	Portals  *Portals
+	People   *people.People
+	Upgrades *Upgrades
+	Joined   *people.Joined
+}
+
+// Enter brings a user into the Rocket.Chat side of a room whose ghost has just
+// joined.
+func (a *Arrivals) Enter(ctx context.Context, inv model.Invitation, who model.RCPerson) error {
+	return a.Locks.Do("begin "+string(inv.Room), func() error { return a.enterAlone(ctx, inv, who) })
+}
+
+// enterAlone is enter while no other portal begins in the room or moves there.
+func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who model.RCPerson) error {
+	p, ok, err := a.Store.PortalByMX(ctx, inv.Room)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if p, err = a.Portals.Widen(ctx, p, who.Username); err != nil || p.IsDirect() {
+			return err
+		}
+		return a.RC.Add(ctx, p, who.ID)
+	}
+	if moved, err := a.fits(ctx, inv, who); err != nil || moved {
+		return err
+	}
+	p = model.Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
+	if inv.Direct {
+		title, many, err := a.Portals.firstCompany(ctx, inv.Room, inv.Ghost)
+		if err != nil {
+			return err
+		}
+		if inv.Direct = !many; many {
+			inv.Name = cmp.Or(inv.Name, title)
+		}
+	}
+	if inv.Direct {
+		puppet, err := a.People.Puppet(ctx, inv.Inviter, a.nameIn(ctx, inv.Room, inv.Ghost, inv.Inviter))
+		if err != nil {
+			return err
+		}
+		p.RCType, p.RCReader = rocketchat.Direct, inv.Inviter
+		if p.RCRoom, err = a.RC.Direct(ctx, puppet, who); err != nil {
+			return err
+		}
+		return a.Portals.start(ctx, p)
+	}
+	info, err := a.RC.CreateGroup(ctx, convert.Name(inv.Name, "matrix-"+who.Username), who, a.Portals.isFree(ctx))
+	if err != nil {
+		return err
+	}
+	p.RCRoom, p.RCType = info.ID, info.Type
+	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXRoster, Payload: []byte(p.MXRoom)}
+	return a.Portals.start(ctx, p, roster)
+}
+
+// fits looks what a room is that a ghost has just joined. It leaves one that cannot
+// be bridged, with a sentence, and lets a portal go on in one that replaces its room.
+func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCPerson) (moved bool, err error) {
+	created, err := a.MX.Creation(ctx, inv.Room, inv.Ghost)
+	if err != nil {
+		return false, err
+	}
+	if created.Type == spaceType {
+		return false, a.leaveRoom(ctx, inv, "This is a space, a list of rooms, and Rocket.Chat has no such thing: please invite to the rooms in it, one by one.")
+	}
+	p, replaces, sure, err := a.Upgrades.replaces(ctx, created, inv.Room)
+	switch {
+	case err != nil:
+		return false, err
+	case replaces:
+		if err := a.Upgrades.move(ctx, p, inv.Room, inv.Ghost, inv.Server()); err != nil || p.IsDirect() {
+			return true, err
+		}
+		return true, a.RC.Add(ctx, p, who.ID)
+	case !sure && !inv.Insists:
+		return false, ErrNotYet
+	}
+	twice, err := a.bridgedElsewhere(ctx, inv.Room, inv.Ghost)
+	if err == nil && twice {
+		err = a.leaveRoom(ctx, inv, "Another bridge connects this room with this Rocket.Chat already.")
+	}
+	return false, err
+}
+
+// bridgedElsewhere reports whether another bridge connects a Matrix room with this
+// Rocket.Chat: two would repeat each other's messages for ever.
+func (a *Arrivals) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (bool, error) {
+	found, err := a.MX.Bridges(ctx, room, reader)
+	if err != nil {
+		return false, model.Ignore(err, model.ErrForbidden, model.ErrNotFound)
+	}
+	for _, b := range found {
+		if b.Protocol == "rocketchat" && b.Site == a.Site && !a.Names.Owns(b.Bot) {
+			a.Log.Warn("another bridge connects a room with this Rocket.Chat", "mx_room", room, "bridge", b.Bot, "rc_room", b.Channel)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// leaveRoom lets a ghost leave a room that cannot be bridged, with a reason. The
+// error is a *roomError then.
+func (a *Arrivals) leaveRoom(ctx context.Context, inv model.Invitation, reason string) error {
+	a.Joined.Forget(inv.Room, inv.Ghost)
+	if err := model.Ignore(a.MX.Refuse(ctx, inv.Room, inv.Ghost, reason), model.ErrForbidden, model.ErrNotFound); err != nil {
+		return err
+	}
+	return &RoomError{reason}
+}
+
+// nameIn returns somebody's display name in a room, "" when it cannot be had.
+func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids.MXUser) string {
+	members, err := a.MX.Members(ctx, room, reader)
+	if err != nil {
+		return ""
+	}
+	for _, m := range members {
+		if m.User == user {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+// errNotYet: a room says that it replaces a portal's, which does not say so yet.
+var ErrNotYet = errors.New("the room that it replaces does not say so yet")
+
+// A roomError says why a room that was joined cannot be bridged, and was left again.
+type RoomError struct{ reason string }
+
+// spaceType is the type of rooms that are lists of rooms.
+const spaceType = "m.space"
+
+func (e *RoomError) Error() string { return e.reason }

@@ -1,0 +1,69 @@
+package portal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// Backfill opens portals together with the past of their rooms.
+type Backfill struct {
+	Store   backfillStore
+	RC      backfillRocketChat
+	Locks   *model.Locks
+	Portals *Portals
+	Accept  model.Accept
+}
+
+// Open bridges the caller's room and carries what was said in it before: the
+// last messages, or those since a time, or both. Everything is stored before
+// Open returns, in one transaction with the portal, and carried in the order
+// in which it was said, before anything new; it keeps its times on Matrix. n is
+// how many items were stored. A room that is bridged already keeps its past where
+// it is, because what comes now would come after what has come since.
+func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, since time.Time) (n int, err error) {
+	if last <= 0 || last > model.MaxHistory {
+		last = model.MaxHistory
+	}
+	err = b.Locks.Do("room "+string(caller.Room), func() error {
+		if _, ok, err := b.Store.PortalByRC(ctx, caller.Room); err != nil {
+			return err
+		} else if ok {
+			return model.Say("this room is connected with Matrix already; its past can be brought along only when the connection is made")
+		}
+		p, err := b.Portals.Open(ctx, caller.Room, &caller.RCPerson, func(info model.RCRoomInfo) ([]queue.Item, error) {
+			items, err := b.RC.History(ctx, info, last, since)
+			n = len(items)
+			return items, err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		// Who spoke then and is no member now has had to come back for it.
+		leave := queue.Item{ID: "roster after history " + string(p.MXRoom), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCRoster, Payload: []byte(p.RCRoom)}
+		return b.Accept(ctx, []queue.Item{leave}, nil)
+	})
+	return n, err
+}
+
+// inviteLater puts an invitation behind what waits for the room.
+func (b *Backfill) inviteLater(ctx context.Context, caller model.Caller, p model.Portal, target ids.MXUser) error {
+	payload, err := json.Marshal(Invitee{caller.RCPerson, target, p.RCRoom})
+	if err != nil {
+		return err
+	}
+	id := fmt.Sprintf("invite %s %s %d", p.MXRoom, target, time.Now().UnixMilli())
+	return b.Accept(ctx, []queue.Item{{ID: id, Lane: model.RCLane(p.RCRoom), Kind: model.KindRCInvite, Payload: payload}}, nil)
+}
+
+// Invitee is the payload of KindRCInvite.
+type Invitee struct {
+	Caller model.RCPerson `json:"caller"`
+	Target ids.MXUser     `json:"target"`
+	Room   ids.RCRoom     `json:"room"`
+}

@@ -1,0 +1,199 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/rocketchat"
+)
+
+// Directs opens direct conversations.
+type Directs struct {
+	Store     directStore
+	RC        directRocketChat
+	MX        directMatrix
+	People    *people.People
+	Site      string
+	Joined    *people.Joined
+	Portals   *Portals
+	Log       *slog.Logger
+	Admission *people.Admission
+	Live      func() config.Live
+	Locks     *model.Locks
+}
+
+// Open opens a direct conversation of the caller with a Matrix user.
+func (ds *Directs) Open(ctx context.Context, caller model.RCPerson, target ids.MXUser) error {
+	if err := ds.Admission.MayTalk(target); err != nil {
+		return err
+	}
+	return ds.Locks.Do("direct "+string(caller.ID)+" "+string(target), func() error { return ds.open(ctx, caller, target) })
+}
+
+func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.MXUser) error {
+	g, err := ds.People.Ghost(ctx, caller)
+	if err != nil {
+		return err
+	}
+	// The account comes into being only once the invitation is out: an address
+	// that was mistyped leaves nothing behind.
+	if puppet, ok, err := ds.Store.PuppetByMX(ctx, target); err != nil {
+		return err
+	} else if ok {
+		room, err := ds.RC.Direct(ctx, puppet, caller)
+		if err != nil {
+			return err
+		}
+		if p, ok, err := ds.Store.PortalByRC(ctx, room); err != nil {
+			return err
+		} else if ok {
+			return ds.Portals.Invite(ctx, p, g.MXUser, target)
+		}
+	}
+	room, err := ds.MX.CreateRoom(ctx, model.MXRoomSpec{Creator: g.MXUser, Site: ds.Site, Direct: true})
+	if err != nil {
+		return fmt.Errorf("make a Matrix room: %w", err)
+	}
+	p := model.Portal{MXRoom: room, RCType: rocketchat.Direct, RCReader: target, MXReader: g.MXUser, Created: time.Now().UTC()}
+	if err := ds.Portals.Invite(ctx, p, g.MXUser, target); err != nil {
+		if lerr := ds.MX.Leave(ctx, room, g.MXUser); lerr != nil {
+			ds.Log.Warn("an unused Matrix room could not be left", "mx_room", room, "err", lerr)
+		}
+		return err
+	}
+	puppet, err := ds.People.Puppet(ctx, target, "")
+	if err != nil {
+		return err
+	}
+	if p.RCRoom, err = ds.RC.Direct(ctx, puppet, caller); err != nil {
+		return err
+	}
+	ds.Joined.Note(p.MXRoom, g.MXUser)
+	return ds.Portals.start(ctx, p)
+}
+
+// Begin makes the Matrix room for a direct room and invites its people. It is
+// private to those in it; the bridge's own user is not among them.
+func (ds *Directs) Begin(ctx context.Context, d model.NewDirect, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
+	for _, p := range puppets {
+		if err := ds.Admission.MayTalk(p.MXUser); err != nil {
+			return err
+		}
+	}
+	if may, err := ds.Admission.Holds(ctx, ds.Live().Permissions.Direct, author.ID, model.Portal{}); err != nil {
+		return err
+	} else if !may {
+		return model.Say("the administrator does not let you open direct messages with people on Matrix")
+	}
+	return ds.Locks.Do("direct room "+string(d.Room), func() error {
+		p, err := ds.directPortal(ctx, d, author, puppets)
+		if err != nil || !BegunBy(p, d) {
+			return err
+		}
+		err = ds.inviteAll(ctx, p, p.MXReader, author, locals, puppets)
+		if err == nil || errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
+			return err // the room stays, and is gone on with
+		}
+		ds.RC.Unwatch(p)
+		if lerr := ds.MX.Leave(ctx, p.MXRoom, p.MXReader); lerr != nil {
+			ds.Log.Warn("an unused Matrix room could not be left", "mx_room", p.MXRoom, "err", lerr)
+		}
+		return errors.Join(err, ds.Store.DropPortal(ctx, p))
+	})
+}
+
+// directPortal returns the portal of a direct room, made as needed. It is stored
+// before anybody is invited: an invitation that comes back must find it, or the room
+// would be bridged twice.
+func (ds *Directs) directPortal(ctx context.Context, d model.NewDirect, author model.RCPerson, puppets []model.Puppet) (model.Portal, error) {
+	p, ok, err := ds.Store.PortalByRC(ctx, d.Room)
+	if err != nil || ok {
+		return p, err
+	}
+	g, err := ds.People.Ghost(ctx, author)
+	if err != nil {
+		return p, err
+	}
+	room, err := ds.MX.CreateRoom(ctx, model.MXRoomSpec{Creator: g.MXUser, Site: ds.Site, Direct: true})
+	if err != nil {
+		return p, fmt.Errorf("make a Matrix room: %w", err)
+	}
+	p = model.Portal{RCRoom: d.Room, MXRoom: room, RCType: rocketchat.Direct, RCReader: puppets[0].MXUser, MXReader: g.MXUser, Created: d.Since}
+	ds.Joined.Note(room, g.MXUser)
+	return p, ds.Portals.start(ctx, p)
+}
+
+// inviteAll invites everybody into a new direct room. That somebody of several
+// cannot be had is said and goes on without them.
+func (ds *Directs) inviteAll(ctx context.Context, p model.Portal, as ids.MXUser, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
+	for _, who := range locals {
+		if who.ID == author.ID {
+			continue
+		}
+		if err := ds.Joined.BringIn(ctx, p, who); err != nil {
+			return err
+		}
+	}
+	for _, puppet := range puppets {
+		err := ds.Portals.Invite(ctx, p, as, puppet.MXUser)
+		se, ok := errors.AsType[*model.SayError](err)
+		switch {
+		case err == nil:
+		case !ok || len(puppets) == 1:
+			return err
+		default:
+			if err := ds.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
+				ds.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
+			}
+		}
+	}
+	return nil
+}
+
+// WhoIsIn tells apart who is in a direct room.
+func (ds *Directs) WhoIsIn(ctx context.Context, room ids.RCRoom) (locals []model.RCPerson, puppets []model.Puppet, err error) {
+	usernames, err := ds.RC.Usernames(ctx, room)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range usernames {
+		puppet, ok, err := ds.Store.PuppetByUsername(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok {
+			puppets = append(puppets, puppet)
+		}
+	}
+	if len(puppets) == 0 {
+		return nil, nil, nil
+	}
+	for _, name := range usernames {
+		who, ok, err := ds.RC.UserByName(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok || ds.RC.IsBridge(who.ID) {
+			continue
+		}
+		if mine, err := ds.People.IsPuppet(ctx, who.ID); err != nil {
+			return nil, nil, err
+		} else if !mine {
+			locals = append(locals, who)
+		}
+	}
+	return locals, puppets, nil
+}
+
+// BegunBy reports whether a portal is what a first word has made: an attempt that
+// was interrupted goes on with it.
+func BegunBy(p model.Portal, d model.NewDirect) bool {
+	return p.IsDirect() && p.Created.UnixMilli() == d.Since.UnixMilli()
+}

@@ -1,0 +1,118 @@
+package portal
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/roomstate"
+	"appliance/bridge/rocketchat"
+)
+
+// Open returns the portal of a room, made as needed. A new one begins with the
+// items that first returns, where there is one. caller is who asked for it, nil for the
+// operator.
+func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPerson, first func(model.RCRoomInfo) ([]queue.Item, error)) (model.Portal, error) {
+	p, ok, err := ps.Store.PortalByRC(ctx, room)
+	if err != nil || ok {
+		return p, err
+	}
+	info, ok, err := ps.RC.Room(ctx, room)
+	switch {
+	case err != nil:
+		return model.Portal{}, err
+	case !ok:
+		return model.Portal{}, model.Say("the bridge cannot see this room; add the user matrix-bridge to it and try again")
+	case info.Encrypted:
+		return model.Portal{}, model.Say("this room is encrypted, and the bridge cannot read it")
+	case info.Type == rocketchat.Direct:
+		return model.Portal{}, model.Say("a direct message cannot take another person in; use /federation dm")
+	}
+	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: time.Now().UTC()}
+	powers, err := ps.State.StartPowers(ctx, p)
+	if err != nil {
+		return model.Portal{}, err
+	}
+	var guests []ids.MXUser
+	if caller != nil {
+		g, err := ps.People.Ghost(ctx, *caller)
+		if err != nil {
+			return model.Portal{}, err
+		}
+		powers[g.MXUser] = max(powers[g.MXUser], model.PowerOf[model.Moderator]) // who bridges a room invites and looks after it
+		guests = []ids.MXUser{g.MXUser}
+	}
+	p.MXRoom, err = ps.MX.CreateRoom(ctx, model.MXRoomSpec{
+		Creator: ps.Names.BotUser(), RCRoom: info.ID, Title: info.Title, Topic: info.Topic, Site: ps.Site,
+		Invite: guests, Powers: powers, Write: roomstate.WriteLevel(info),
+		Past: info.Type == rocketchat.Channel || first != nil,
+	})
+	if err != nil {
+		return model.Portal{}, fmt.Errorf("make a Matrix room: %w", err)
+	}
+	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCRoster, Payload: []byte(p.RCRoom)}
+	items := []queue.Item{roster}
+	if first != nil {
+		more, err := first(info)
+		if err != nil {
+			return model.Portal{}, err
+		}
+		items = append(items, more...)
+	}
+	if err := ps.start(ctx, p, items...); err != nil {
+		return model.Portal{}, err
+	}
+	return p, ps.Store.MoveCursor(ctx, tightened(p), "1") // it was made as it should be
+}
+
+// start stores a portal and lets it live.
+func (ps *Portals) start(ctx context.Context, p model.Portal, items ...queue.Item) error {
+	if err := ps.Store.PutPortal(ctx, p, items, begin(p)); err != nil {
+		return err
+	}
+	ps.Log.Info("a room is bridged", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "type", p.RCType)
+	ps.RC.Watch(p)
+	ps.MX.Follow(p.MXReader)
+	ps.Wake()
+	return nil
+}
+
+// settle waits for a moment until nothing of a lane is on its way.
+func (ps *Portals) settle(ctx context.Context, lane string) error {
+	for deadline := time.Now().Add(settleFor); ; {
+		n, err := ps.Store.Waiting(ctx, lane)
+		if err != nil || n == 0 || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settleGap):
+		}
+	}
+}
+
+// isFree returns whether a room is no portal's.
+func (ps *Portals) isFree(ctx context.Context) func(ids.RCRoom) (bool, error) {
+	return func(room ids.RCRoom) (bool, error) {
+		_, used, err := ps.Store.PortalByRC(ctx, room)
+		return !used, err
+	}
+}
+
+// begin returns the cursors of a portal that starts now: what was written
+// before stays where it is.
+func begin(p model.Portal) map[string]string {
+	return map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(p.Created.UnixMilli(), 10)}
+}
+
+const (
+	// settleFor and settleGap bound how long a direct room is waited for in which
+	// something is still on its way to Matrix.
+	settleFor = 5 * time.Second
+	settleGap = 100 * time.Millisecond
+)

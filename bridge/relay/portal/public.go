@@ -1,0 +1,213 @@
+package portal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
+)
+
+// PublicChannels shows the public channels that the operator has chosen to Matrix: they
+// are found and joined there by alias, #name:server where the homeserver is the bridge's
+// alone and the name is free, and #rocketchat_name:server always. They are connected when
+// they are chosen, or when a homeserver asks for the alias of one that was created since.
+// Its methods are safe for concurrent use.
+type PublicChannels struct {
+	Store   publicStore
+	RC      publicRocketChat
+	MX      publicMatrix
+	Names   ids.Namespace
+	Live    func() config.Live
+	Log     *slog.Logger
+	Locks   *model.Locks
+	Portals *Portals
+
+	chosen chan struct{} // has an element when the operator may have chosen others
+}
+
+// NewPublicChannels completes PublicChannels whose exported fields are set.
+func NewPublicChannels(c *PublicChannels) *PublicChannels {
+	c.chosen = make(chan struct{}, 1)
+	return c
+}
+
+// Run keeps what Matrix is shown as the operator has chosen, until ctx ends.
+func (c *PublicChannels) Run(ctx context.Context) error {
+	for {
+		if err := c.Locks.Do("published", func() error { return c.publishAll(ctx) }); err != nil && ctx.Err() == nil {
+			c.Log.Warn("the public channels could not be shown on Matrix as they are; the bridge tries again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.chosen:
+		case <-time.After(publishEvery):
+		}
+	}
+}
+
+// Look makes runPublic look at what the operator has chosen now.
+func (c *PublicChannels) Look() {
+	select {
+	case c.chosen <- struct{}{}:
+	default: // it will
+	}
+}
+
+// publishAll shows every channel that is chosen, and none that is not.
+func (c *PublicChannels) publishAll(ctx context.Context) error {
+	shown, err := c.shown(ctx)
+	if err != nil {
+		return err
+	}
+	wanted := map[ids.RCRoom]model.RCRoomInfo{}
+	if len(c.Live().PublicChannels) > 0 {
+		err := c.RC.Channels(ctx, func(info model.RCRoomInfo) bool {
+			if c.isChosen(info) {
+				wanted[info.ID] = info
+			}
+			return len(wanted) < maxPublished
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, room := range slices.Sorted(maps.Keys(shown)) {
+		p, ok, err := c.Store.PortalByMX(ctx, room)
+		if _, still := wanted[p.RCRoom]; err != nil || ok && still && wanted[p.RCRoom].Slug == shown[room].Name {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, c.unpublish(ctx, room, p, shown))
+	}
+	for _, id := range slices.Sorted(maps.Keys(wanted)) {
+		errs = append(errs, c.publish(ctx, wanted[id], shown))
+	}
+	return errors.Join(errs...)
+}
+
+// isChosen reports whether the operator lets Matrix find a channel.
+func (c *PublicChannels) isChosen(info model.RCRoomInfo) bool {
+	if info.Type != rocketchat.Channel || info.Encrypted || info.Archived || strings.ContainsAny(info.Slug, ": #\t\n") || info.Slug == "" {
+		return false
+	}
+	return slices.ContainsFunc(c.Live().PublicChannels, func(glob string) bool {
+		ok, _ := path.Match(glob, info.Slug)
+		return ok
+	})
+}
+
+func (c *PublicChannels) shown(ctx context.Context) (map[ids.MXRoom]published, error) {
+	text, err := c.Store.Cursor(ctx, publishedCursor)
+	shown := map[ids.MXRoom]published{}
+	_ = json.Unmarshal([]byte(text), &shown) // "" at first
+	return shown, err
+}
+
+func (c *PublicChannels) keepShown(ctx context.Context, shown map[ids.MXRoom]published) error {
+	text, err := json.Marshal(shown)
+	if err != nil {
+		return err
+	}
+	return c.Store.MoveCursor(ctx, publishedCursor, string(text))
+}
+
+// publish connects a channel with Matrix, if it is not yet, and shows it there.
+func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, shown map[ids.MXRoom]published) error {
+	var p model.Portal
+	err := c.Locks.Do("room "+string(info.ID), func() (err error) {
+		p, err = c.Portals.Open(ctx, info.ID, nil, nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, done := shown[p.MXRoom]; done {
+		return nil
+	}
+	// A server that joins while others do may not get over it: first those who are
+	// here already.
+	if err := c.Portals.settle(ctx, model.RCLane(p.RCRoom)); err != nil {
+		return err
+	}
+	aliases := []string{"#" + aliasPrefix + info.Slug + ":" + c.Names.Server}
+	if c.Names.Prefix == "" { // nobody else has names here
+		aliases = []string{"#" + info.Slug + ":" + c.Names.Server, aliases[0]}
+	}
+	got, err := c.MX.Publish(ctx, p.MXRoom, p.Reader(c.Names), aliases)
+	if err != nil {
+		return err
+	}
+	shown[p.MXRoom] = published{Name: info.Slug, Aliases: got}
+	c.Log.Info("a channel can be found from Matrix", "rc_room", info.ID, "mx_room", p.MXRoom, "aliases", len(got))
+	return c.keepShown(ctx, shown)
+}
+
+func (c *PublicChannels) unpublish(ctx context.Context, room ids.MXRoom, p model.Portal, shown map[ids.MXRoom]published) error {
+	err := c.MX.Unpublish(ctx, room, p.Reader(c.Names), shown[room].Aliases)
+	if model.Ignore(err, model.ErrForbidden, model.ErrNotFound) != nil {
+		return err
+	}
+	delete(shown, room)
+	c.Log.Info("a channel can no longer be found from Matrix", "mx_room", room)
+	return c.keepShown(ctx, shown)
+}
+
+// Alias reports whether an alias of ours leads to a room, and connects the channel
+// that it names when the operator has chosen it: homeservers ask when somebody looks
+// for an alias that they do not know.
+func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) {
+	name, server, ok := strings.Cut(strings.TrimPrefix(alias, "#"), ":")
+	if !ok || server != c.Names.Server || len(c.Live().PublicChannels) == 0 {
+		return false, nil
+	}
+	name = strings.TrimPrefix(name, aliasPrefix)
+	info, ok, err := c.RC.Channel(ctx, name)
+	if err != nil || !ok || !c.isChosen(info) {
+		return false, err
+	}
+	found := false
+	err = c.Locks.Do("published", func() error {
+		shown, err := c.shown(ctx)
+		if err != nil || len(shown) >= maxPublished {
+			return err
+		}
+		if err := c.publish(ctx, info, shown); err != nil {
+			return err
+		}
+		for _, s := range shown {
+			found = found || slices.Contains(s.Aliases, alias)
+		}
+		return nil
+	})
+	return found, err
+}
+
+const (
+	// aliasPrefix begins the aliases that nobody else can have.
+	aliasPrefix = "rocketchat_"
+	// publishEvery is between two looks for channels that were made, renamed or
+	// closed.
+	publishEvery = 10 * time.Minute
+	// maxPublished bounds how many channels are shown.
+	maxPublished = 500
+	// publishedCursor holds what is shown: JSON of published by Matrix room.
+	publishedCursor = "published"
+)
+
+// published is what is kept of a channel that Matrix is shown.
+type published struct {
+	Name    string   `json:"name"`
+	Aliases []string `json:"aliases"`
+}

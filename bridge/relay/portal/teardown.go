@@ -1,0 +1,45 @@
+package portal
+
+import (
+	"context"
+	"slices"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+// TearDown lets a portal be no more, and says why on Matrix.
+func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) error {
+	// From here on nothing crosses, so the leaving is not carried anywhere.
+	if err := ps.Store.DropPortal(ctx, p); err != nil {
+		return err
+	}
+	ps.RC.Unwatch(p)
+	ps.Log.Info("a room is no longer bridged", "rc_room", p.RCRoom, "mx_room", p.MXRoom)
+	members, err := ps.MX.Members(ctx, p.MXRoom, p.Reader(ps.Names))
+	if err != nil {
+		return err
+	}
+	reader := p.Reader(ps.Names)
+	if err := ps.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, "unbridge "+p.Created.String(), 0), why); err != nil {
+		ps.Log.Warn("a room could not be told that it is not bridged any more", "mx_room", p.MXRoom, "err", err)
+	}
+	slices.SortStableFunc(members, func(a, b model.MXMember) int {
+		return map[bool]int{true: 1}[a.User == reader] - map[bool]int{true: 1}[b.User == reader]
+	})
+	for _, m := range members { // the reader last: it lists and speaks
+		if m.Membership != "join" && m.Membership != "invite" {
+			continue
+		}
+		if ps.Names.Owns(m.User) {
+			ps.Joined.Forget(p.MXRoom, m.User)
+			err = ps.MX.Leave(ctx, p.MXRoom, m.User)
+		} else if puppet, ok, perr := ps.Store.PuppetByMX(ctx, m.User); perr == nil && ok && !p.IsDirect() {
+			err = ps.RC.Remove(ctx, p, puppet.RCUser)
+		}
+		if model.Ignore(err, model.ErrForbidden, model.ErrNotFound, model.ErrRefused) != nil {
+			ps.Log.Warn("somebody could not leave a room that is not bridged any more", "mx_room", p.MXRoom, "err", err)
+		}
+	}
+	return nil
+}

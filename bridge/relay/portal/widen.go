@@ -1,0 +1,152 @@
+package portal
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// A direct room of Rocket.Chat never takes another person in, and one of Matrix does.
+// So a direct room of Matrix with more than two people is a private group in
+// Rocket.Chat, from the beginning or from when another person joins.
+
+// Widen makes sure that somebody has a place in the Rocket.Chat room of a portal that
+// may be direct: where they have none there it goes on in a private group.
+func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (model.Portal, error) {
+	if !p.IsDirect() {
+		return p, nil
+	}
+	err := ps.Locks.Do("room "+string(p.MXRoom), func() error {
+		now, ok, err := ps.Store.PortalByMX(ctx, p.MXRoom)
+		if err != nil || !ok || !now.IsDirect() {
+			p = now
+			return err
+		}
+		names, err := ps.RC.Usernames(ctx, p.RCRoom)
+		if err != nil || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, username) }) {
+			return err
+		}
+		p, err = ps.regroup(ctx, p, names)
+		return err
+	})
+	return p, err
+}
+
+// PlaceFor is widen for somebody who speaks. Who was found in a direct room once is
+// not looked for again.
+func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Puppet) (model.Portal, error) {
+	if !p.IsDirect() || puppet.MXUser == p.RCReader {
+		return p, nil
+	}
+	key := string(p.RCRoom) + " " + puppet.Username
+	if _, ok := ps.placed.Load(key); ok {
+		return p, nil
+	}
+	p, err := ps.Widen(ctx, p, puppet.Username)
+	if err == nil {
+		ps.placed.Store(key, struct{}{})
+	}
+	return p, err
+}
+
+// regroup lets a direct portal go on in a private group, with those who were in it.
+func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []string) (model.Portal, error) {
+	g, ok, err := ps.Store.GhostByMX(ctx, old.Reader(ps.Names))
+	if err != nil || !ok {
+		return old, err
+	}
+	owner, ok, err := ps.RC.UserByID(ctx, g.RCUser)
+	if err != nil || !ok {
+		return old, err
+	}
+	if err := ps.settle(ctx, model.RCLane(old.RCRoom)); err != nil {
+		return old, err
+	}
+	title, _, err := ps.company(ctx, old.MXRoom, old.Reader(ps.Names))
+	if err != nil {
+		return old, err
+	}
+	info, err := ps.RC.CreateGroup(ctx, title, owner, ps.isFree(ctx))
+	if err != nil {
+		return old, err
+	}
+	p := old
+	p.RCRoom, p.RCType, p.RCReader = info.ID, info.Type, ""
+	for _, name := range usernames {
+		who, ok, err := ps.RC.UserByName(ctx, name)
+		if err == nil && ok && who.ID != owner.ID && !ps.RC.IsBridge(who.ID) {
+			err = ps.RC.Add(ctx, p, who.ID)
+		}
+		if err != nil {
+			return old, err
+		}
+	}
+	roster := queue.Item{ID: "roster " + string(p.MXRoom) + " " + string(p.RCRoom), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXRoster, Payload: []byte(p.MXRoom)}
+	cursors := map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(time.Now().UnixMilli(), 10)}
+	if err := ps.Store.PutPortal(ctx, p, []queue.Item{roster}, cursors); err != nil {
+		return old, err
+	}
+	ps.Log.Info("a direct room goes on as a group", "rc_room", p.RCRoom, "was", old.RCRoom, "mx_room", p.MXRoom)
+	ps.RC.Unwatch(old)
+	ps.RC.Watch(p)
+	ps.Wake()
+	if time.Since(old.Created) > unused {
+		if err := ps.Notices.InRocketChat(ctx, old, "This conversation has more people now and goes on in the group "+convert.Name(info.Title, "beside this")+"."); err != nil {
+			ps.Log.Warn("a word could not be said in Rocket.Chat", "rc_room", old.RCRoom, "err", err)
+		}
+	}
+	return p, nil
+}
+
+// company returns who is in a Matrix room or invited, by the names they have there,
+// and whether those are more than the two of a direct conversation.
+func (ps *Portals) company(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
+	members, err := ps.MX.Members(ctx, room, reader)
+	if err != nil {
+		return "", false, err
+	}
+	var names []string
+	for _, m := range members {
+		if m.Membership == "join" || m.Membership == "invite" {
+			names = append(names, convert.Name(m.Name, m.User.Localpart()))
+		}
+	}
+	slices.Sort(names)
+	if many = len(names) > 2; len(names) > maxInTitle {
+		names = append(names[:maxInTitle], "and more")
+	}
+	return strings.Join(names, " "), many, nil
+}
+
+// firstCompany is company for a direct room that has just come: who makes a room asks
+// the others in one after the other.
+func (ps *Portals) firstCompany(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
+	for range 2 {
+		if title, many, err = ps.company(ctx, room, reader); err != nil || many {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return "", false, ctx.Err()
+		case <-time.After(othersFollow):
+		}
+	}
+	return title, many, err
+}
+
+const (
+	// maxInTitle is how many people a group is called after.
+	maxInTitle = 4
+	// othersFollow is how long others may be asked into a new direct room after the
+	// first one.
+	othersFollow = 500 * time.Millisecond
+	// unused is how old a direct room is that nobody can have begun to use.
+	unused = 10 * time.Second
+)

@@ -1,0 +1,39 @@
+package roomstate
+
+import (
+	"context"
+	"encoding/json"
+
+	"appliance/bridge/ids"
+)
+
+func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, error) {
+	known, err := s.Store.Cursor(ctx, pinsCursor(room))
+	var list []ids.MXEvent
+	_ = json.Unmarshal([]byte(known), &list) // "" at first
+	return list, err
+}
+
+func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEvent) error {
+	data, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return s.Store.MoveCursor(ctx, pinsCursor(room), string(data))
+}
+
+// maxPins bounds how many pinned events of a room are looked at, the newest ones.
+const maxPins = 100
+
+// pinsCursor names the cursor that holds what was last known to be pinned in a Matrix
+// room, so that only what has changed since crosses.
+func pinsCursor(room ids.MXRoom) string { return "pins " + string(room) }
+
+// Pinned reads the content of m.room.pinned_events.
+func Pinned(content json.RawMessage) []ids.MXEvent {
+	var c struct {
+		Pinned []ids.MXEvent `json:"pinned"`
+	}
+	_ = json.Unmarshal(content, &c) // what is no list is none
+	return c.Pinned[max(0, len(c.Pinned)-maxPins):]
+}

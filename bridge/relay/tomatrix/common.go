@@ -1,0 +1,141 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/notice"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/relay/portal"
+	"appliance/bridge/relay/roomstate"
+	"appliance/bridge/rocketchat"
+)
+
+// base is what several kinds of delivery need.
+type base struct {
+	Store     baseStore
+	RC        baseRocketChat
+	MX        baseMatrix
+	Names     ids.Namespace
+	Log       *slog.Logger
+	Accept    model.Accept
+	People    *people.People
+	Pictures  *people.Pictures
+	Joined    *people.Joined
+	Admission *people.Admission
+	Notices   *notice.Notices
+	State     *roomstate.State
+	Portals   *portal.Portals
+	Newcomers *membership.Newcomers
+}
+
+// ofRocketChat reads an item of Rocket.Chat and finds the portal of its room. ok is
+// false when that is not bridged any more: then there is nothing to do.
+func (h *base) ofRocketChat(ctx context.Context, item queue.Item) (m rocketchat.Message, p model.Portal, ok bool, err error) {
+	if m, err = convert.ParseMessage(item.Payload); err != nil {
+		return m, p, false, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err = h.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
+	return m, p, ok, err
+}
+
+// eventOf returns the event that a message is on Matrix, in this room.
+func (h *base) eventOf(ctx context.Context, p model.Portal, message ids.RCMessage) (ids.MXEvent, ids.MXUser, error) {
+	links, err := h.Store.LinksByMessage(ctx, message)
+	if err != nil || len(links) == 0 || links[0].MXRoom != string(p.MXRoom) {
+		return "", "", err
+	}
+	return ids.MXEvent(links[0].MXEvent), ids.MXUser(links[0].MXSender), nil
+}
+
+// namesInMessage answers what a Rocket.Chat message mentions. The server has
+// looked its people up already, so nobody is asked. What cannot be found out now
+// stays text.
+func (h *base) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
+	return convert.Lookup{
+		Dialect: h.RC.Dialect(ctx),
+		User: func(username string) (ids.MXUser, string, bool) {
+			for _, mention := range m.Mentions {
+				if strings.EqualFold(mention.Username, username) && mention.Type != "team" {
+					return h.People.AddressOf(ctx, model.RCPerson{ID: ids.RCUser(mention.ID), Username: mention.Username, Name: mention.Name})
+				}
+			}
+			return "", "", false
+		},
+		Emoji: func(name string) (string, bool) { return h.Pictures.Emoji(ctx, name) },
+		Event: func(message string) (ids.MXEvent, bool) {
+			links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(message))
+			if err != nil || len(links) == 0 || links[0].RCRoom != m.RoomID {
+				return "", false
+			}
+			return ids.MXEvent(links[0].MXEvent), true
+		},
+		Room: func(channel string) (string, bool) {
+			for _, c := range m.Channels {
+				if strings.EqualFold(c.Name, channel) {
+					p, ok, err := h.Store.PortalByRC(ctx, ids.RCRoom(c.ID))
+					return string(p.MXRoom), ok && err == nil && !p.IsDirect()
+				}
+			}
+			return "", false
+		},
+	}
+}
+
+// send sends a message as a ghost, exactly once. A first attempt just sends. A
+// later one looks first whether an earlier one arrived without our knowing:
+// homeservers remember transaction IDs in memory only.
+func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
+	if item.Attempts > 0 {
+		event, ok, err := h.MX.FindSent(ctx, p.MXRoom, p.Reader(h.Names), source)
+		if err != nil || ok {
+			return event, err
+		}
+	}
+	h.Newcomers.NoteSpoken(p.MXRoom)
+	txn := ids.Transaction(as, item.ID+" "+source, 0)
+	event, err := h.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
+	if errors.Is(err, model.ErrForbidden) {
+		// Known to be joined, but it is not: somebody removed the ghost, or the
+		// homeserver lost the join. Try once more from the beginning.
+		h.Joined.Forget(p.MXRoom, as)
+		if err := h.Joined.Ensure(ctx, p, as); err != nil {
+			return "", err
+		}
+		event, err = h.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
+		if errors.Is(err, model.ErrForbidden) {
+			return "", fmt.Errorf("%w: %w", model.ErrRefused, err)
+		}
+	}
+	return event, err
+}
+
+// redact takes an event back as its sender, where that is one of ours, and
+// otherwise as whoever of ours may. Where nobody may, it stays.
+func (h *base) redact(ctx context.Context, p model.Portal, sender ids.MXUser, event ids.MXEvent, item string) error {
+	as := p.Reader(h.Names)
+	if h.Names.Owns(sender) {
+		as = sender
+	}
+	err := h.MX.Redact(ctx, p.MXRoom, as, event, ids.Transaction(as, item+" "+string(event), 0))
+	if errors.Is(err, model.ErrForbidden) && as != p.Reader(h.Names) {
+		as = p.Reader(h.Names)
+		err = h.MX.Redact(ctx, p.MXRoom, as, event, ids.Transaction(as, item+" "+string(event), 0))
+	}
+	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) {
+		h.Log.Warn("an event could not be taken back", "mx_room", p.MXRoom, "mx_event", event, "err", err)
+		return nil
+	}
+	return err
+}
+
+func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

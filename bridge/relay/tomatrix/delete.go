@@ -1,0 +1,57 @@
+package tomatrix
+
+import (
+	"context"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// deletions takes back the events of deleted messages.
+type deletions struct {
+	*base
+	Store deletionStore
+	RC    deletionRocketChat
+}
+
+// deliver takes back the events of a message that was deleted.
+func (h *deletions) deliver(ctx context.Context, item queue.Item) error {
+	m, err := convert.ParseMessage(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
+	if err != nil || len(links) == 0 {
+		return err // never crossed
+	}
+	p, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(links[0].MXRoom))
+	if err != nil || !ok {
+		return err
+	}
+	as, err := h.whoTakesBack(ctx, p, ids.MXUser(links[0].MXSender))
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	for _, l := range links {
+		if err := h.redact(ctx, p, as, ids.MXEvent(l.MXEvent), item.ID); err != nil {
+			return model.Outcome(item, err, "")
+		}
+	}
+	return nil
+}
+
+// whoTakesBack returns who redacts what a sender sent: the sender, unless the
+// account is gone, with all its messages. Then the ghost leaves its rooms in the
+// same moment, and other servers would not believe what it does there.
+func (h *deletions) whoTakesBack(ctx context.Context, p model.Portal, sender ids.MXUser) (ids.MXUser, error) {
+	g, ok, err := h.Store.GhostByMX(ctx, sender)
+	if err != nil || !ok {
+		return sender, err
+	}
+	if _, ok, err = h.RC.UserByID(ctx, g.RCUser); err != nil || ok {
+		return sender, err
+	}
+	return p.Reader(h.Names), nil
+}

@@ -1,0 +1,52 @@
+package tomatrix
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/portal"
+)
+
+// directs opens the Matrix side of direct messages.
+type directs struct {
+	*base
+	Store   directStore
+	RC      directRocketChat
+	Directs *portal.Directs
+}
+
+// deliver makes a conversation of a direct room that somebody has opened in
+// Rocket.Chat with people of Matrix: with one, or with several.
+func (h *directs) deliver(ctx context.Context, item queue.Item) error {
+	var d model.NewDirect
+	if err := json.Unmarshal(item.Payload, &d); err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	if p, ok, err := h.Store.PortalByRC(ctx, d.Room); err != nil || ok && !portal.BegunBy(p, d) {
+		return err
+	}
+	locals, puppets, err := h.Directs.WhoIsIn(ctx, d.Room)
+	if err != nil {
+		return model.Outcome(item, model.Ignore(err, model.ErrNotFound, model.ErrForbidden), "")
+	}
+	if len(puppets) == 0 || len(locals) == 0 {
+		return nil // among themselves
+	}
+	author := locals[0]
+	for _, who := range locals {
+		if who.ID == d.Author {
+			author = who
+		}
+	}
+	err = h.Directs.Begin(ctx, d, author, locals, puppets)
+	if se, ok := errors.AsType[*model.SayError](err); ok {
+		if err := h.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
+			h.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
+		}
+		return nil
+	}
+	return model.Outcome(item, err, "")
+}

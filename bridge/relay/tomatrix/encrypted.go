@@ -1,0 +1,40 @@
+package tomatrix
+
+import (
+	"context"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// encrypted answers messages that are encrypted in Rocket.Chat.
+type encrypted struct {
+	*base
+	Store encryptedStore
+	RC    encryptedRocketChat
+}
+
+// deliver answers a message that is encrypted in Rocket.Chat, once for each room.
+func (h *encrypted) deliver(ctx context.Context, item queue.Item) error {
+	m, p, ok, err := h.ofRocketChat(ctx, item)
+	if err != nil || !ok {
+		return err
+	}
+	mark := "secret " + string(p.RCRoom)
+	known, err := h.Store.Known(ctx, []string{mark})
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	h.Notices.OnMatrix(ctx, p, mark, unreadable)
+	if err := h.Notices.InRocketChat(ctx, p, unreadable); err != nil {
+		// A room that takes nothing that is not encrypted.
+		if err := h.RC.Tell(ctx, model.PersonOf(m.User), unreadable); err != nil {
+			return model.Outcome(item, err, "")
+		}
+	}
+	return h.Store.MarkKnown(ctx, mark)
+}
+
+// unreadable is what is said of a Rocket.Chat room whose messages are encrypted.
+const unreadable = "What is written encrypted in this room of Rocket.Chat cannot be read by the bridge and does not arrive on Matrix. " +
+	"Please switch the encryption of the room off, or go on in another room."

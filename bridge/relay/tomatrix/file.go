@@ -1,0 +1,210 @@
+package tomatrix
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/gif" // sizes of pictures
+	_ "image/jpeg"
+	_ "image/png"
+	"io"
+	"time"
+
+	_ "golang.org/x/image/webp" // its size, too: the standard library reads no WebP
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/transfer"
+	"appliance/bridge/rocketchat"
+)
+
+// files carries the files of a message and returns their events, each
+// with the caption that is given for it. What does not arrive now follows in a
+// lane of its own; what never will is replaced by a line that says so.
+func (h *messages) files(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message, files []convert.RocketFile) ([]convert.Content, error) {
+	var out []convert.Content
+	var missing []convert.RocketFile
+	for _, f := range files {
+		c, err := h.file(ctx, p, as, f)
+		switch {
+		case err == nil:
+			out = append(out, c)
+		case transfer.Refused(err):
+			out = append(out, h.instead(ctx, f, err))
+			h.Notices.Author(ctx, m, fmt.Sprintf("Your file %q was not carried to Matrix: %s.", convert.FileName(f.Name, ""), h.whyNot(ctx, err)))
+		case item.Kind == model.KindRCMessage && item.Attempts >= transfer.Attempts && ctx.Err() == nil:
+			h.Log.Warn("a file follows later", "item", item.ID, "err", err)
+			missing = append(missing, f)
+		default:
+			return nil, err
+		}
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	return out, h.later(ctx, m, missing)
+}
+
+// file carries one file, unless that has been done.
+func (h *messages) file(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile) (convert.Content, error) {
+	old, ok, err := h.Store.File(ctx, model.RCFile(f.ID))
+	if err != nil {
+		return convert.Content{}, err
+	}
+	if ok {
+		info, err := convert.ParseInfo(old.Info)
+		return convert.Content{}.WithFile(convert.FileName(f.Name, info.Type), old.Target, info), err
+	}
+	limits, err := h.MX.Limits(ctx)
+	if err != nil {
+		return convert.Content{}, err
+	}
+	if f.Size > limits.File {
+		return convert.Content{}, model.ErrTooLarge
+	}
+	media, err := h.RC.Open(ctx, p, f.Link, limits.File)
+	if err != nil {
+		return convert.Content{}, err
+	}
+	defer func() { _ = media.Body.Close() }()
+	body, head := transfer.Peek(media.Body)
+	info := pictureSize(f, head)
+	info.Size = media.Size
+	info.Type = convert.ContentType(transfer.FirstType(f.Type, media.Type), f.Name, transfer.Looks(head))
+	name := convert.FileName(f.Name, info.Type)
+	counted := transfer.NewCounter(body, media.Body)
+	mxc, err := h.MX.Upload(ctx, as, model.Media{Name: name, Type: info.Type, Size: media.Size, Body: counted})
+	if err != nil {
+		return convert.Content{}, err
+	}
+	info.Size = counted.Count()
+	h.thumbnail(ctx, p, as, f, &info)
+	data, err := json.Marshal(info)
+	if err != nil {
+		return convert.Content{}, err
+	}
+	if err := h.Store.PutFile(ctx, model.File{Source: model.RCFile(f.ID), Target: mxc, Info: string(data), At: time.Now()}); err != nil {
+		return convert.Content{}, err
+	}
+	return convert.Content{}.WithFile(name, mxc, info), nil
+}
+
+// thumbnail carries the smaller picture that Rocket.Chat has made. Without it
+// clients ask their homeserver for one.
+func (h *messages) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile, info *convert.FileInfo) {
+	if f.Thumb == "" || info.Width == 0 {
+		return
+	}
+	media, err := h.RC.Open(ctx, p, f.Thumb, maxThumb)
+	if err != nil {
+		return
+	}
+	defer func() { _ = media.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(media.Body, maxThumb))
+	cfg, format, derr := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil || derr != nil || int64(len(data)) >= info.Size {
+		return // no picture, or no smaller one
+	}
+	thumb := convert.FileInfo{Type: "image/" + format, Size: int64(len(data)), Width: cfg.Width, Height: cfg.Height}
+	mxc, err := h.MX.Upload(ctx, as, model.Media{Name: "thumbnail", Type: thumb.Type, Size: thumb.Size, Body: io.NopCloser(bytes.NewReader(data))})
+	if err == nil {
+		info.ThumbURL, info.ThumbInfo = mxc, &thumb
+	}
+}
+
+// instead is the line for a file that does not cross.
+func (h *messages) instead(ctx context.Context, f convert.RocketFile, err error) convert.Content {
+	return convert.Content{
+		MsgType: "m.notice", Body: convert.Instead(convert.FileName(f.Name, f.Type), f.Size, h.whyNot(ctx, err)), Mentions: &convert.Mentions{},
+	}
+}
+
+func (h *messages) whyNot(ctx context.Context, err error) string {
+	switch {
+	case errors.Is(err, model.ErrTooLarge):
+		if limits, lerr := h.MX.Limits(ctx); lerr == nil {
+			return "the Matrix server takes files of at most " + convert.Bytes(limits.File)
+		}
+		return "it is too large for the Matrix server"
+	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
+		return "Rocket.Chat does not have it any more"
+	}
+	return "the Matrix server refused it"
+}
+
+// later stores that files of a message are still to come.
+func (h *messages) later(ctx context.Context, m rocketchat.Message, missing []convert.RocketFile) error {
+	wanted := map[string]bool{}
+	for _, f := range missing {
+		wanted[f.Link] = true
+	}
+	rest := m
+	rest.Text, rest.Attachments = "", nil
+	for _, a := range m.Attachments {
+		if wanted[a.TitleLink] {
+			a.Description = ""
+			rest.Attachments = append(rest.Attachments, a)
+		}
+	}
+	payload, err := json.Marshal(rest)
+	if err != nil {
+		return err
+	}
+	room := ids.RCRoom(m.RoomID)
+	return h.Accept(ctx, []queue.Item{{ID: transfer.Late("rc:" + m.ID), Lane: queue.FilesLane(model.RCLane(room)), Kind: model.KindRCFiles, Payload: payload}}, nil)
+}
+
+// lateFiles delivers files that could not be had when their message was
+// delivered, as replies to it.
+func (h *messages) lateFiles(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	m, p, ok, err := h.ofRocketChat(ctx, item)
+	if err != nil || !ok {
+		return nil, err
+	}
+	root, sender, err := h.eventOf(ctx, p, ids.RCMessage(m.ID))
+	if err != nil {
+		return nil, err
+	}
+	if sender == "" {
+		g, err := h.People.Ghost(ctx, model.PersonOf(m.User))
+		if err != nil {
+			return nil, model.Outcome(item, err, "")
+		}
+		sender = g.MXUser
+	}
+	files, _ := convert.Uploads(m)
+	contents, err := h.files(ctx, item, p, sender, m, files)
+	if err != nil {
+		return nil, model.Outcome(item, err, "the Matrix server refused the file")
+	}
+	var receipts []queue.Receipt
+	for i, c := range contents {
+		if root != "" {
+			c = c.Reply(string(root))
+		}
+		event, err := h.send(ctx, p, sender, item, fmt.Sprintf("%s#late%d", m.ID, i), c, m.Time.UnixMilli())
+		if err != nil {
+			return nil, model.Outcome(item, err, "the Matrix server refused the file")
+		}
+		receipts = append(receipts, queue.Receipt{Part: transfer.LatePart + i, RCRoom: m.RoomID, RCMessage: m.ID, MXRoom: string(p.MXRoom), MXEvent: string(event), MXSender: string(sender)})
+	}
+	return receipts, nil
+}
+
+// pictureSize returns the width and height of a picture, read from the beginning of
+// it. What Rocket.Chat says are those of the smaller one that it has made, if it has:
+// they serve only where the data does not tell, for their proportion.
+func pictureSize(f convert.RocketFile, head []byte) convert.FileInfo {
+	if cfg, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
+		return convert.FileInfo{Width: cfg.Width, Height: cfg.Height}
+	}
+	return convert.FileInfo{Width: f.Width, Height: f.Height}
+}
+
+// maxThumb bounds a smaller picture, which is only a convenience.
+const maxThumb = 1 << 20

@@ -1,0 +1,137 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+)
+
+// members follows who joins and leaves in Rocket.Chat.
+type members struct {
+	*base
+	Store   memberStore
+	RC      memberRocketChat
+	MX      memberMatrix
+	Live    func() config.Live
+	Members *membership.Members
+}
+
+// deliver follows a change of membership in Rocket.Chat.
+func (h *members) deliver(ctx context.Context, item queue.Item) error {
+	m, p, ok, err := h.ofRocketChat(ctx, item)
+	if err != nil || !ok {
+		return err
+	}
+	switch m.Type {
+	case "uj", "ut", "ujt": // u joined
+		err = h.Joined.BringIn(ctx, p, model.PersonOf(m.User))
+	case "ul", "ult": // u left
+		err = h.Members.TakeOut(ctx, p, ids.RCUser(m.User.ID))
+	case "au", "added-user-to-team": // u added the user named in the text
+		err = h.added(ctx, p, model.PersonOf(m.User), m.Text)
+	case "ru", "removed-user-from-team": // u removed the user named in the text
+		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Kick)
+	case "user-banned":
+		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Ban)
+	case "user-unbanned":
+		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Unban)
+	}
+	return model.Outcome(item, err, "the Matrix server refused it")
+}
+
+// added follows "by added username": a user of Rocket.Chat joins on Matrix, a
+// puppet's person is invited there.
+func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, username string) error {
+	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
+	if err != nil {
+		return err
+	}
+	if isPuppet {
+		if h.RC.IsBridge(by.ID) {
+			return nil // our own doing
+		}
+		return h.addedPuppet(ctx, p, by, puppet)
+	}
+	who, ok, err := h.RC.UserByName(ctx, username)
+	if err != nil || !ok {
+		return err
+	}
+	return h.Joined.BringIn(ctx, p, who)
+}
+
+// addedPuppet invites the person of a puppet that somebody added to the room in
+// Rocket.Chat. Where that cannot be, the puppet goes, and who added it is told.
+func (h *members) addedPuppet(ctx context.Context, p model.Portal, by model.RCPerson, puppet model.Puppet) error {
+	err := h.inviteAdded(ctx, p, by, puppet.MXUser)
+	se, ok := errors.AsType[*model.SayError](err)
+	if !ok {
+		return err
+	}
+	if err := model.Ignore(h.RC.Remove(ctx, p, puppet.RCUser), model.ErrNotFound); err != nil {
+		return err
+	}
+	return h.RC.Tell(ctx, by, "Sorry: "+se.Text+".")
+}
+
+func (h *members) inviteAdded(ctx context.Context, p model.Portal, by model.RCPerson, target ids.MXUser) error {
+	if err := h.Admission.MayTalk(target); err != nil {
+		return err
+	}
+	if may, err := h.Admission.Holds(ctx, h.Live().Permissions.Invite, by.ID, p); err != nil {
+		return err
+	} else if !may {
+		return model.Say("the administrator does not let you invite people from Matrix")
+	}
+	g, err := h.People.Ghost(ctx, by)
+	if err != nil {
+		return err
+	}
+	if err := h.Joined.Ensure(ctx, p, g.MXUser); err != nil {
+		return err
+	}
+	return h.Portals.Invite(ctx, p, g.MXUser, target)
+}
+
+// removed follows "by removed username", or banned, or let come back: as who did
+// it where they may on Matrix, else as who reads the room. Where nobody may, the
+// person is let in again, so that both sides say the same.
+func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson, username string, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
+	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
+	if err != nil {
+		return err
+	}
+	if !isPuppet {
+		who, ok, err := h.RC.UserByName(ctx, username)
+		if err != nil || !ok {
+			return err
+		}
+		return h.Members.TakeOut(ctx, p, who.ID)
+	}
+	if mine, err := h.People.IsPuppet(ctx, by.ID); err != nil || mine || h.RC.IsBridge(by.ID) {
+		return err
+	}
+	g, err := h.People.Ghost(ctx, by)
+	if err != nil {
+		return err
+	}
+	err = how(ctx, p.MXRoom, g.MXUser, puppet.MXUser)
+	if errors.Is(err, model.ErrForbidden) {
+		err = how(ctx, p.MXRoom, p.Reader(h.Names), puppet.MXUser)
+	}
+	if !errors.Is(err, model.ErrForbidden) {
+		return err
+	}
+	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
+		return err
+	}
+	if err := h.RC.Tell(ctx, by, fmt.Sprintf("%s is back in the room: the room on Matrix does not allow you to remove people.", puppet.MXUser)); err != nil {
+		h.Log.Warn("somebody could not be told", "user", by.ID, "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+)
+
+// memberships brings everybody into a room that has just been bridged.
+type memberships struct {
+	*base
+	Store   membershipStore
+	RC      membershipRocketChat
+	Members *membership.Members
+}
+
+// deliver makes the ghosts of everybody in a newly bridged room join, so
+// that people on Matrix see who is listening.
+func (h *memberships) deliver(ctx context.Context, item queue.Item) error {
+	p, ok, err := h.Store.PortalByRC(ctx, ids.RCRoom(item.Payload))
+	if err != nil || !ok {
+		return err
+	}
+	members, err := h.RC.Members(ctx, p)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	for _, who := range members {
+		if err := h.Joined.BringIn(ctx, p, who); err != nil {
+			if errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
+				return model.Outcome(item, err, "")
+			}
+			h.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)
+		}
+	}
+	if info, ok, err := h.RC.Room(ctx, p.RCRoom); err == nil && ok && !p.IsDirect() {
+		if err := h.State.SetPicture(ctx, p, p.Reader(h.Names), info); err != nil {
+			h.Log.Warn("a room's picture could not be copied", "room", p.MXRoom, "err", err)
+		}
+	}
+	return model.Outcome(item, h.Members.TakeOutStrangers(ctx, p, members), "")
+}

@@ -1,0 +1,71 @@
+package tomatrix
+
+import (
+	"context"
+	"strings"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/transfer"
+)
+
+// persons keeps the names and pictures of ghosts.
+type persons struct {
+	*base
+	Store personStore
+	RC    personRocketChat
+	MX    personMatrix
+}
+
+// deliver makes a ghost look like its user, and leave when that is gone.
+func (h *persons) deliver(ctx context.Context, item queue.Item) error {
+	user := ids.RCUser(item.Payload)
+	is, ok, err := h.RC.Profile(ctx, user)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	if puppet, mine, err := h.Store.PuppetByRC(ctx, user); err != nil || mine {
+		if err == nil && ok && puppet.Username != strings.ToLower(is.Username) {
+			puppet.Username = is.Username // somebody renamed the account
+			err = h.Store.PutPuppet(ctx, puppet)
+		}
+		return err
+	}
+	g, known, err := h.Store.GhostByRC(ctx, user)
+	if err != nil || !known {
+		return err
+	}
+	if !ok || !is.Active {
+		return model.Outcome(item, h.depart(ctx, g), "")
+	}
+	if g, err = h.People.Ghost(ctx, is.RCPerson); err != nil {
+		return model.Outcome(item, err, "")
+	}
+	return model.Outcome(item, h.portrait(ctx, g, is), "the Matrix server refused the picture")
+}
+
+// depart lets a ghost whose user is gone leave all its rooms. Its address stays
+// taken: nobody else speaks under it later.
+func (h *persons) depart(ctx context.Context, g model.Ghost) error {
+	rooms, err := h.MX.JoinedRooms(ctx, g.MXUser)
+	if err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		h.Joined.Forget(room, g.MXUser)
+		if err := model.Ignore(h.MX.Leave(ctx, room, g.MXUser), model.ErrForbidden, model.ErrNotFound); err != nil {
+			return err
+		}
+	}
+	h.Log.Info("a user is gone and left on Matrix", "user", g.RCUser, "rooms", len(rooms))
+	return nil
+}
+
+// portrait copies a picture that has changed.
+func (h *persons) portrait(ctx context.Context, g model.Ghost, is model.RCProfile) error {
+	fetch := func() ([]byte, error) { return h.RC.Avatar(ctx, is.Username, transfer.MaxPortrait) }
+	return h.Pictures.Copy(ctx, g.MXUser, model.AvatarCursor(is.ID), is.Avatar, fetch, func(mxc string) error {
+		return h.MX.SetAvatar(ctx, g.MXUser, mxc)
+	})
+}

@@ -1,0 +1,72 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/roomstate"
+	"appliance/bridge/rocketchat"
+)
+
+// pins pins messages on Matrix.
+type pins struct {
+	*base
+	RC pinRocketChat
+	MX pinMatrix
+}
+
+// deliver pins on Matrix what somebody pinned in Rocket.Chat, or takes it off.
+func (h *pins) deliver(ctx context.Context, item queue.Item) error {
+	m, p, ok, err := h.ofRocketChat(ctx, item)
+	if err != nil || !ok || m.Pinned == nil {
+		return err
+	}
+	event, _, err := h.eventOf(ctx, p, ids.RCMessage(m.ID))
+	if err != nil || event == "" {
+		return err
+	}
+	content, _, err := h.MX.State(ctx, p.MXRoom, p.Reader(h.Names), model.StatePins, "")
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	list := roomstate.Pinned(content)
+	if slices.Contains(list, event) == *m.Pinned {
+		return nil
+	}
+	if list = slices.DeleteFunc(list, func(e ids.MXEvent) bool { return e == event }); *m.Pinned {
+		list = append(list, event)
+	}
+	as, err := h.whoPinned(ctx, p, m)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	err = h.State.Set(ctx, p, as, model.StatePins, map[string]any{"pinned": append([]ids.MXEvent{}, list...)})
+	if errors.Is(err, model.ErrForbidden) {
+		h.Log.Info("the room on Matrix does not allow to pin", "mx_room", p.MXRoom)
+		return nil
+	}
+	if err == nil {
+		err = h.State.KnowPins(ctx, p.MXRoom, list)
+	}
+	return model.Outcome(item, err, "the Matrix server refused it")
+}
+
+// whoPinned returns who of ours pins on Matrix for who pinned in Rocket.Chat.
+func (h *pins) whoPinned(ctx context.Context, p model.Portal, m rocketchat.Message) (ids.MXUser, error) {
+	if m.PinnedBy == nil || h.RC.IsBridge(ids.RCUser(m.PinnedBy.ID)) {
+		return p.Reader(h.Names), nil
+	}
+	if mine, err := h.People.IsPuppet(ctx, ids.RCUser(m.PinnedBy.ID)); err != nil || mine {
+		return p.Reader(h.Names), err
+	}
+	who, ok, err := h.RC.UserByID(ctx, ids.RCUser(m.PinnedBy.ID))
+	if err != nil || !ok {
+		return p.Reader(h.Names), err
+	}
+	g, err := h.People.Ghost(ctx, who)
+	return g.MXUser, err
+}

@@ -1,0 +1,125 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
+)
+
+// reactions makes the reactions to a message the same on Matrix.
+type reactions struct {
+	*base
+	Store reactionStore
+	RC    reactionRocketChat
+	MX    reactionMatrix
+}
+
+// deliver makes the reactions of Rocket.Chat's people to a message the
+// same on Matrix. The payload is the message with all its reactions, so what has
+// to be done is a difference, and doing it twice does nothing.
+func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
+	m, err := convert.ParseMessage(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
+	if err != nil || len(links) == 0 {
+		return err
+	}
+	p, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(links[0].MXRoom))
+	if err != nil || !ok {
+		return err
+	}
+	wanted, err := h.reacted(ctx, m)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	have, err := h.Store.Reactions(ctx, ids.RCMessage(m.ID))
+	if err != nil {
+		return err
+	}
+	for _, old := range have {
+		key := reactionKey{old.Emoji, old.User}
+		if _, still := wanted[key]; still {
+			delete(wanted, key)
+			continue
+		}
+		if mine, err := h.People.IsPuppet(ctx, old.User); err != nil || mine {
+			if err != nil {
+				return err
+			}
+			continue // somebody's on Matrix, who takes it back there
+		}
+		if err := h.redact(ctx, p, old.MXSender, old.Event, item.ID); err != nil {
+			return model.Outcome(item, err, "")
+		}
+		if err := h.Store.DropReaction(ctx, old); err != nil {
+			return err
+		}
+	}
+	for key, who := range wanted {
+		if err := h.react(ctx, p, ids.MXEvent(links[0].MXEvent), m, key, who, item); err != nil {
+			return model.Outcome(item, err, "")
+		}
+	}
+	return nil
+}
+
+// reacted returns who of Rocket.Chat's people reacted how. Reactions carry
+// usernames.
+func (h *reactions) reacted(ctx context.Context, m rocketchat.Message) (map[reactionKey]model.RCPerson, error) {
+	out := map[reactionKey]model.RCPerson{}
+	for emoji, by := range m.Reactions {
+		for _, username := range by.Usernames {
+			if _, puppet, err := h.Store.PuppetByUsername(ctx, username); err != nil {
+				return nil, err
+			} else if puppet {
+				continue
+			}
+			who, ok, err := h.RC.UserByName(ctx, username)
+			if err != nil {
+				return nil, err
+			}
+			if ok && !h.RC.IsBridge(who.ID) {
+				out[reactionKey{emoji, who.ID}] = who
+			}
+		}
+	}
+	return out, nil
+}
+
+// react sends one reaction as a ghost.
+func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEvent, m rocketchat.Message, key reactionKey, who model.RCPerson, item queue.Item) error {
+	g, err := h.People.Ghost(ctx, who)
+	if err != nil {
+		return err
+	}
+	if err := h.Joined.Ensure(ctx, p, g.MXUser); err != nil {
+		return err
+	}
+	shown, ok := convert.Unicode(key.emoji)
+	if !ok {
+		shown = key.emoji // an emoji of this Rocket.Chat's own: its name has to do
+	}
+	event, err := h.MX.React(ctx, p.MXRoom, g.MXUser, target, shown, ids.Transaction(g.MXUser, item.ID+" "+key.emoji, 0))
+	if errors.Is(err, model.ErrRefused) { // it is there already
+		h.Log.Warn("a reaction was refused", "mx_room", p.MXRoom, "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return h.Store.PutReaction(ctx, model.Reaction{
+		Message: ids.RCMessage(m.ID), Emoji: key.emoji, User: key.user, Event: event, MXRoom: p.MXRoom, MXSender: g.MXUser,
+	})
+}
+
+type reactionKey struct {
+	emoji string
+	user  ids.RCUser
+}

@@ -1,0 +1,83 @@
+package tomatrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/roomstate"
+	"appliance/bridge/rocketchat"
+)
+
+// rooms makes a Matrix room what the Rocket.Chat room has become.
+type rooms struct {
+	*base
+	Store roomStore
+	RC    roomRocketChat
+}
+
+// deliver makes a Matrix room what the Rocket.Chat room has become. The item
+// says only that something has changed, and who changed it.
+func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
+	m, p, ok, err := h.ofRocketChat(ctx, item)
+	if err != nil || !ok || p.IsDirect() {
+		return err
+	}
+	info, ok, err := h.RC.Room(ctx, p.RCRoom)
+	if err != nil || !ok {
+		return model.Outcome(item, err, "")
+	}
+	g, err := h.People.Ghost(ctx, model.PersonOf(m.User))
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	switch m.Type {
+	case "r":
+		err = h.State.SetText(ctx, p, g.MXUser, model.StateName, "name", info.Title)
+	case "room_changed_topic":
+		err = h.State.SetText(ctx, p, g.MXUser, model.StateTopic, "topic", info.Topic)
+	case "room_changed_avatar":
+		err = h.State.SetPicture(ctx, p, g.MXUser, info)
+	case "room_changed_announcement":
+		err = h.announce(ctx, item, p, g.MXUser, m)
+	case "room_changed_privacy":
+		p.RCType = info.Type
+		err = h.Store.PutPortal(ctx, p, nil, nil)
+		h.RC.Watch(p)
+	case "subscription-role-added", "subscription-role-removed":
+		err = h.role(ctx, p, m, g.MXUser)
+	default:
+		err = h.State.SetWriters(ctx, p, g.MXUser, info)
+	}
+	if errors.Is(err, model.ErrForbidden) {
+		h.Notices.Author(ctx, m, fmt.Sprintf("Your change of %s was not made on Matrix: the room there does not allow it.", roomstate.Label(info)))
+		return nil
+	}
+	return model.Outcome(item, err, "the Matrix server refused it")
+}
+
+// announce says what a room's announcement has become: Matrix has none.
+func (h *rooms) announce(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message) error {
+	text := m
+	text.Type, text.ID = "", m.ID
+	if err := h.Joined.Ensure(ctx, p, as); err != nil {
+		return err
+	}
+	for i, c := range convert.ToMatrix(text, h.namesInMessage(ctx, m)) {
+		c.MsgType = "m.notice"
+		if i == 0 {
+			c.Body = "📢 " + c.Body
+			if c.FormattedBody != "" {
+				c.FormattedBody = "📢 " + c.FormattedBody
+			}
+		}
+		if _, err := h.send(ctx, p, as, item, part(m.ID, i), c, m.Time.UnixMilli()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+// Package tomatrix delivers what happens in Rocket.Chat to Matrix. There is one file for
+// each kind of event: message.go, edit.go, file.go, delete.go, reaction.go, pin.go,
+// room.go, role.go, member.go, person.go and so on. Each begins with its handler, named
+// deliver, and is read from top to bottom; common.go has what several of them need.
+package tomatrix
+
+import (
+	"context"
+	"log/slog"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/notice"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/relay/portal"
+	"appliance/bridge/relay/roomstate"
+)
+
+// Parts are what the handlers are made of.
+type Parts struct {
+	Store  Store
+	RC     RocketChat
+	MX     Matrix
+	Names  ids.Namespace
+	Live   func() config.Live
+	Log    *slog.Logger
+	Accept model.Accept
+	// Typed carries out a slash command that reached Rocket.Chat as a message.
+	Typed func(ctx context.Context, caller model.Caller, name, params string)
+
+	People    *people.People
+	Pictures  *people.Pictures
+	Joined    *people.Joined
+	Admission *people.Admission
+	Notices   *notice.Notices
+	State     *roomstate.State
+	Portals   *portal.Portals
+	Directs   *portal.Directs
+	Members   *membership.Members
+	Newcomers *membership.Newcomers
+}
+
+// Handlers returns what delivers each kind of item of Rocket.Chat.
+func Handlers(p Parts) map[string]model.Handler {
+	b := &base{
+		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Log: p.Log, Accept: p.Accept, People: p.People, Pictures: p.Pictures,
+		Joined: p.Joined, Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Newcomers: p.Newcomers,
+	}
+	m := &messages{base: b, Store: p.Store, RC: p.RC, MX: p.MX, Typed: p.Typed}
+	return map[string]model.Handler{
+		model.KindRCMessage: m.deliver,
+		model.KindRCEdit:    m.edit,
+		model.KindRCFiles:   m.lateFiles,
+		model.KindRCDelete:  model.WithoutReceipts((&deletions{b, p.Store, p.RC}).deliver),
+		model.KindRCReact:   model.WithoutReceipts((&reactions{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindRCPin:     model.WithoutReceipts((&pins{b, p.RC, p.MX}).deliver),
+		model.KindRCRoom:    model.WithoutReceipts((&rooms{b, p.Store, p.RC}).deliver),
+		model.KindRCMember:  model.WithoutReceipts((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
+		model.KindRCRoster:  model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.Members}).deliver),
+		model.KindRCPerson:  model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindRCSecret:  model.WithoutReceipts((&encrypted{b, p.Store, p.RC}).deliver),
+		model.KindRCInvite:  model.WithoutReceipts((&invites{b, p.Store, p.RC}).deliver),
+		model.KindRCDirect:  model.WithoutReceipts((&directs{b, p.Store, p.RC, p.Directs}).deliver),
+	}
+}

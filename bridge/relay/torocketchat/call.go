@@ -1,0 +1,82 @@
+package torocketchat
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// calls says that a call has begun on Matrix.
+type calls struct {
+	*base
+	Store callStore
+}
+
+// deliver says that somebody on Matrix has begun a call, which nobody can
+// join from Rocket.Chat.
+func (h *calls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok || !convert.BeginsCall(item.Payload) {
+		return nil, err
+	}
+	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+		return nil, err
+	}
+	if same, err := h.sameCall(ctx, p, e); err != nil || same {
+		return nil, err
+	}
+	puppet, err := h.People.Puppet(ctx, ids.MXUser(e.Sender), "")
+	if err == nil {
+		p, err = h.Portals.PlaceFor(ctx, p, puppet)
+	}
+	if err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+	}
+	id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), 0)
+	if err := h.say(ctx, p, puppet, id, "", "_started a call on Matrix, which cannot be joined from Rocket.Chat_"); err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+	}
+	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+}
+
+// sameCall reports whether an event belongs to a call of which a word was said. A call
+// of two has an event of its own at its beginning.
+func (h *calls) sameCall(ctx context.Context, p model.Portal, e convert.Event) (bool, error) {
+	if e.Type == "m.call.invite" {
+		return false, nil
+	}
+	key := "call " + string(p.MXRoom)
+	known, err := h.Store.Cursor(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	event, last, _ := cutCall(known)
+	if event == e.ID { // an attempt before this one
+		return false, nil
+	}
+	same := time.Since(last) < callFor
+	if same {
+		return true, nil
+	}
+	return false, h.Store.MoveCursor(ctx, key, fmt.Sprintf("%d %s", time.Now().UnixMilli(), e.ID))
+}
+
+// callFor is how long a call of a whole room is taken to be the same one: whoever
+// joins it sends an event, and again every now and then.
+const callFor = time.Hour
+
+// cutCall reads what is kept of the last call of a room.
+func cutCall(known string) (event string, at time.Time, ok bool) {
+	var ms string
+	if _, err := fmt.Sscanf(known, "%s %s", &ms, &event); err != nil {
+		return "", time.Time{}, false
+	}
+	n, err := strconv.ParseInt(ms, 10, 64)
+	return event, time.UnixMilli(n), err == nil
+}

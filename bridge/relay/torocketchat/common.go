@@ -1,0 +1,161 @@
+package torocketchat
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/notice"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/relay/portal"
+	"appliance/bridge/relay/roomstate"
+	"appliance/bridge/rocketchat"
+)
+
+// base is what several kinds of delivery need.
+type base struct {
+	Store     baseStore
+	RC        baseRocketChat
+	Names     ids.Namespace
+	Site      string
+	Log       *slog.Logger
+	Accept    model.Accept
+	People    *people.People
+	Joined    *people.Joined
+	Admission *people.Admission
+	Notices   *notice.Notices
+	State     *roomstate.State
+	Portals   *portal.Portals
+}
+
+// ofMatrix is ofRocketChat for an item of Matrix.
+func (h *base) ofMatrix(ctx context.Context, item queue.Item) (e convert.Event, p model.Portal, ok bool, err error) {
+	if e, err = convert.ParseEvent(item.Payload); err != nil {
+		return e, p, false, queue.Permanent("it could not be read", err)
+	}
+	p, ok, err = h.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
+	return e, p, ok, err
+}
+
+// messageOf returns the message that an event is in Rocket.Chat, in this room.
+func (h *base) messageOf(ctx context.Context, p model.Portal, event ids.MXEvent) (ids.RCMessage, error) {
+	if event == "" {
+		return "", nil
+	}
+	links, err := h.Store.LinksByEvent(ctx, event)
+	if err != nil || len(links) == 0 || links[0].RCRoom != string(p.RCRoom) {
+		return "", err
+	}
+	return ids.RCMessage(links[0].RCMessage), nil
+}
+
+// speaker returns the puppet of a person who speaks in a portal's room. A direct room
+// has the people it began with: nobody else gets an account for it.
+func (h *base) speaker(ctx context.Context, p model.Portal, user ids.MXUser) (model.Puppet, error) {
+	if p.IsDirect() {
+		puppet, ok, err := h.Store.PuppetByMX(ctx, user)
+		if err == nil && !ok {
+			err = model.ErrOutsider
+		}
+		return puppet, err
+	}
+	return h.People.Puppet(ctx, user, "")
+}
+
+// say sends as a puppet, and lets it into the room first when it is outside.
+func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id, thread ids.RCMessage, text string) error {
+	err := h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
+	if !errors.Is(err, model.ErrForbidden) {
+		return err
+	}
+	if p.IsDirect() {
+		return errors.Join(model.ErrOutsider, err)
+	}
+	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
+		return err
+	}
+	if err := h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text); errors.Is(err, model.ErrForbidden) {
+		return errors.Join(model.ErrRefused, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// permalink is how Rocket.Chat finds the message that is quoted.
+func (h *base) permalink(p model.Portal, message ids.RCMessage) string {
+	kind := map[string]string{rocketchat.Channel: "channel", rocketchat.Direct: "direct"}[p.RCType]
+	if kind == "" {
+		kind = "group"
+	}
+	return h.Site + "/" + kind + "/" + string(p.RCRoom) + "?msg=" + string(message)
+}
+
+// namesInEvent answers what a Matrix event mentions and quotes, and what its
+// sender may do. What cannot be found out now is taken to be as usual.
+func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event) convert.Lookup {
+	limits, err := h.RC.Limits(ctx)
+	if err != nil {
+		limits = model.Limits{}
+	}
+	quiet := false
+	if e.Content.Mentions != nil && e.Content.Mentions.Room {
+		powers, err := h.State.Powers(ctx, p)
+		quiet = err == nil && powers.Of(e.Sender) < mayCallEverybody
+	}
+	return convert.Lookup{
+		Limit:   limits.Text,
+		Dialect: h.RC.Dialect(ctx),
+		Quiet:   quiet,
+		Channel: func(room string) (string, bool) {
+			linked, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(room))
+			if err != nil || !ok || linked.IsDirect() {
+				return "", false
+			}
+			info, ok, err := h.RC.Room(ctx, linked.RCRoom)
+			return info.Slug, ok && err == nil && info.Slug != ""
+		},
+		Permalink: func(event ids.MXEvent) (string, bool) {
+			message, err := h.messageOf(ctx, p, event)
+			return h.permalink(p, message), err == nil && message != ""
+		},
+		Username: func(mx ids.MXUser) (string, bool) {
+			if p, ok, err := h.Store.PuppetByMX(ctx, mx); err != nil || ok {
+				return p.Username, ok && err == nil
+			}
+			g, ok, err := h.Store.GhostByMX(ctx, mx)
+			return g.Username, ok && err == nil
+		},
+	}
+}
+
+// deleteMessage deletes one part of a message, as its author where that is
+// a puppet and as the bridge account otherwise.
+func (h *base) deleteMessage(ctx context.Context, l queue.Receipt) error {
+	// The deletion comes back as news, and is then no news.
+	if err := h.Store.MarkKnown(ctx, model.RCDelete(ids.RCMessage(l.RCMessage))); err != nil {
+		return err
+	}
+	author, ok, err := h.Store.PuppetByMX(ctx, ids.MXUser(l.MXSender))
+	if err != nil {
+		return err
+	}
+	var as *model.Puppet
+	if ok {
+		as = &author
+	}
+	err = h.RC.Delete(ctx, as, ids.RCRoom(l.RCRoom), ids.RCMessage(l.RCMessage))
+	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrRefused) {
+		h.Log.Info("a message could not be deleted", "rc_message", l.RCMessage, "err", err)
+		return nil
+	}
+	return err
+}
+
+// mayCallEverybody is the power that calling everybody in a room needs on Matrix,
+// unless its m.room.power_levels says otherwise.
+const mayCallEverybody = 50

@@ -1,0 +1,60 @@
+package torocketchat
+
+import (
+	"context"
+	"slices"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/transfer"
+)
+
+// edit delivers a new version of somebody's message, part by part:
+// parts that are new are sent, and parts that are no more are deleted.
+func (h *messages) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
+	target := ids.MXEvent(e.Content.Replaces)
+	old, err := h.Store.LinksByEvent(ctx, target)
+	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
+		return nil, err // it never crossed, or is somebody else's
+	}
+	old = slices.DeleteFunc(old, func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
+	_, file, err := h.Store.File(ctx, model.MXFile(target))
+	if err != nil {
+		return nil, err
+	}
+	look := h.namesInEvent(ctx, p, e)
+	parts := convert.ToRocketChat(e, look)
+	if file {
+		if parts = convert.Caption(e, look); len(parts) == 0 {
+			parts = []string{""} // the caption is gone, the file stays
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	var receipts []queue.Receipt
+	for i, text := range parts {
+		if i < len(old) {
+			if err := h.RC.Edit(ctx, puppet, p.RCRoom, ids.RCMessage(old[i].RCMessage), text); model.Ignore(err, model.ErrNotFound) != nil {
+				return nil, model.Outcome(item, err, "Rocket.Chat refused the edit")
+			}
+			continue
+		}
+		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
+		if err := h.say(ctx, p, puppet, id, "", text); err != nil {
+			return nil, model.Outcome(item, err, "Rocket.Chat refused the edit")
+		}
+		receipts = append(receipts, queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: string(target), MXSender: e.Sender})
+	}
+	for _, l := range old[min(len(parts), len(old)):] {
+		if err := h.deleteMessage(ctx, l); err != nil {
+			return nil, model.Outcome(item, err, "")
+		}
+		if err := h.Store.DropLink(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	return receipts, nil
+}

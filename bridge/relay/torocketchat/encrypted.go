@@ -1,0 +1,22 @@
+package torocketchat
+
+import (
+	"context"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// encrypted answers messages that are encrypted on Matrix.
+type encrypted struct {
+	*base
+}
+
+// deliver answers a message that nobody here can read.
+func (h *encrypted) deliver(ctx context.Context, item queue.Item) error {
+	_, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok {
+		return err
+	}
+	return model.Outcome(item, h.Notices.Encrypted(ctx, p), "")
+}

@@ -1,0 +1,196 @@
+package torocketchat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/transfer"
+)
+
+// media delivers an event that is a file: the file with its caption,
+// then what of the caption is too long for one message. A file that cannot be
+// had now follows later, one that never can is replaced by a line.
+func (h *messages) media(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage) ([]queue.Receipt, error) {
+	texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
+	caption := ""
+	if len(texts) > 0 {
+		caption = texts[0]
+	}
+	message, err := h.file(ctx, item, p, puppet, e, thread, caption)
+	switch {
+	case err == nil:
+		if len(texts) > 0 {
+			texts = texts[1:]
+		}
+	case errors.Is(err, model.ErrNoAccount), errors.Is(err, model.ErrOutsider):
+		return nil, model.Outcome(item, err, "")
+	case transfer.Refused(err):
+		why := h.whyNot(ctx, err)
+		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), h.RC.Dialect(ctx))}, texts...)
+		h.Notices.OnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
+	case item.Kind == model.KindMXMessage && (errors.Is(err, model.ErrSlow) || item.Attempts >= transfer.Attempts) && ctx.Err() == nil:
+		h.Log.Warn("a file follows later", "item", item.ID, "err", err)
+		if err := h.Accept(ctx, []queue.Item{{ID: transfer.Late(e.ID), Lane: queue.FilesLane(model.MXLane(p.MXRoom)), Kind: model.KindMXFile, Payload: item.Payload}}, nil); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, model.Outcome(item, err, "Rocket.Chat refused the file")
+	}
+	receipt := queue.Receipt{RCRoom: string(p.RCRoom), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
+	var receipts []queue.Receipt
+	if message != "" {
+		receipt.RCMessage = string(message)
+		receipts = append(receipts, receipt)
+	}
+	for _, text := range texts {
+		receipt.Part = len(receipts)
+		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), receipt.Part)
+		if err := h.say(ctx, p, puppet, id, thread, text); err != nil {
+			return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+		}
+		receipt.RCMessage = string(id)
+		receipts = append(receipts, receipt)
+	}
+	return receipts, nil
+}
+
+// file carries the file of an event with the first part of its
+// caption, and returns the message that shows it. It is settled after a crash:
+// what was uploaded is not uploaded again, and what is shown is not shown again.
+func (h *messages) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
+	event := ids.MXEvent(e.ID)
+	file, ok, err := h.Store.File(ctx, model.MXFile(event))
+	if err != nil {
+		return "", err
+	}
+	// A day is what Rocket.Chat keeps an upload for that nothing shows.
+	if ok && item.Attempts > 0 {
+		if message, shown, err := h.RC.FindShown(ctx, puppet, p.RCRoom, file.Target, file.At.Add(-10*time.Minute)); err != nil || shown {
+			return message, err
+		}
+		ok = time.Since(file.At) < 23*time.Hour
+	}
+	if !ok {
+		if file.Target, err = h.upload(ctx, item, p, puppet, e); err != nil {
+			return "", err
+		}
+		file.Source, file.At = model.MXFile(event), time.Now()
+		if err := h.Store.PutFile(ctx, file); err != nil {
+			return "", err
+		}
+	}
+	return h.RC.Show(ctx, puppet, p.RCRoom, file.Target, thread, caption)
+}
+
+// upload brings the file of an event into Rocket.Chat, in one stream. The error is
+// ErrSlow when a message must not wait for it any longer.
+func (h *messages) upload(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) (file string, err error) {
+	limits, err := h.RC.Limits(ctx)
+	if err != nil {
+		return "", err
+	}
+	said := convert.FileInfo{}
+	if e.Content.Info != nil {
+		said = *e.Content.Info
+	}
+	if said.Size > limits.File {
+		return "", model.ErrTooLarge
+	}
+	carry := func(patience time.Duration) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			file, err = h.stream(ctx, p, puppet, e, limits.File, patience)
+			return err
+		}
+	}
+	if item.Kind == model.KindMXFile {
+		return file, within(ctx, lateFileTime, carry(lateFilePatience))
+	}
+	return file, h.transfers.prompt(ctx, serverOf(e.Content.URL), said.Size, carry(filePatience))
+}
+
+// stream carries the file of an event. A puppet that is not in the room is let in, as
+// for a message.
+func (h *messages) stream(ctx context.Context, p model.Portal, puppet model.Puppet, e convert.Event, limit int64, patience time.Duration) (string, error) {
+	try := func() (string, error) {
+		media, err := h.MX.Download(ctx, e.Content.URL, limit, patience)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = media.Body.Close() }()
+		body, head := transfer.Peek(media.Body)
+		said := ""
+		if e.Content.Info != nil {
+			said = e.Content.Info.Type
+		}
+		kind := convert.ContentType(transfer.FirstType(said, media.Type), e.Name(), transfer.Looks(head))
+		return h.RC.Upload(ctx, puppet, p.RCRoom, model.Media{Name: convert.FileName(e.Name(), kind), Type: kind, Size: media.Size, Body: transfer.NewCounter(body, media.Body)})
+	}
+	file, err := try()
+	switch {
+	case !errors.Is(err, model.ErrForbidden):
+		return file, err
+	case p.IsDirect():
+		return "", errors.Join(model.ErrOutsider, err)
+	}
+	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
+		return "", err
+	}
+	return try()
+}
+
+func (h *messages) whyNot(ctx context.Context, err error) string {
+	limits, lerr := h.RC.Limits(ctx)
+	switch {
+	case lerr == nil && limits.File == 0:
+		return "this Rocket.Chat takes no files"
+	case lerr == nil && errors.Is(err, model.ErrTooLarge):
+		return "Rocket.Chat takes files of at most " + convert.Bytes(limits.File)
+	case errors.Is(err, model.ErrTooLarge):
+		return "it is too large for Rocket.Chat"
+	case errors.Is(err, model.ErrNotFound):
+		return "its server does not have it"
+	}
+	return "Rocket.Chat does not take files of this kind"
+}
+
+// lateFile delivers a file that could not be had when its event was
+// delivered.
+func (h *messages) lateFile(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok {
+		return nil, err
+	}
+	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	if err != nil {
+		return nil, model.Outcome(item, err, "")
+	}
+	thread, err := h.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
+	if err != nil {
+		return nil, err
+	}
+	message, err := h.file(ctx, item, p, puppet, e, thread, "")
+	if err != nil {
+		return nil, lateOutcome(item, err, "Rocket.Chat refused the file")
+	}
+	return []queue.Receipt{{Part: transfer.LatePart, RCRoom: string(p.RCRoom), RCMessage: string(message), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+}
+
+func size(e convert.Event) int64 {
+	if e.Content.Info == nil {
+		return 0
+	}
+	return e.Content.Info.Size
+}
+
+// serverOf returns the server of an mxc:// address.
+func serverOf(mxc string) string {
+	server, _, _ := strings.Cut(strings.TrimPrefix(mxc, "mxc://"), "/")
+	return server
+}

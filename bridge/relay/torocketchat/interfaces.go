@@ -1,0 +1,296 @@
+package torocketchat
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// baseRocketChat is what base needs of Rocket.Chat.
+type baseRocketChat interface {
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Delete deletes a message as a puppet, or as the bridge account when as
+	// is nil. One that is gone is ErrNotFound.
+	Delete(ctx context.Context, as *model.Puppet, room ids.RCRoom, id ids.RCMessage) error
+	// Dialect is how the server reads the text of messages, by its version; the zero
+	// value while that is unknown. It is asked for again now and then.
+	Dialect(ctx context.Context) convert.Dialect
+	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	Limits(ctx context.Context) (model.Limits, error)
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
+	// Send puts a message into a room as a puppet, into the thread of another
+	// message where one is named.
+	Send(ctx context.Context, as model.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
+}
+
+// baseStore is what base needs of the store.
+type baseStore interface {
+	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// LinksByEvent and LinksByMessage return the parts of a message.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	// MarkKnown makes an item ID one that was added before: what it would
+	// report is our own doing.
+	MarkKnown(ctx context.Context, itemID string) error
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// callStore is what calls needs of the store.
+type callStore interface {
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	// MoveCursor sets how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
+}
+
+// invitationMatrix is what invitations needs of Matrix.
+type invitationMatrix interface {
+	// Join makes one of our users join, inviting it as inviter when it has to be.
+	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
+	// Leave makes one of our users leave or refuse an invitation.
+	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
+	// Refuse declines an invitation with a reason.
+	Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error
+	// State returns the content of a piece of state, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
+}
+
+// invitationStore is what invitations needs of the store.
+type invitationStore interface {
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// memberRocketChat is what members needs of Rocket.Chat.
+type memberRocketChat interface {
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
+	// Tell sends somebody a direct message from the bridge account.
+	Tell(ctx context.Context, who model.RCPerson, text string) error
+	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
+	// Usernames returns who is in a direct room that the bridge account is not in.
+	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
+}
+
+// memberStore is what members needs of the store.
+type memberStore interface {
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// membershipMatrix is what memberships needs of Matrix.
+type membershipMatrix interface {
+	// Members lists everybody in a room, as reader.
+	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
+}
+
+// membershipRocketChat is what memberships needs of Rocket.Chat.
+type membershipRocketChat interface {
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+}
+
+// membershipStore is what memberships needs of the store.
+type membershipStore interface {
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+}
+
+// messageMatrix is what messages needs of Matrix.
+type messageMatrix interface {
+	// Download fetches a file of any server, of at most limit bytes. A transfer in
+	// which nothing arrives for patience ends in ErrSlow, before or while it is
+	// read.
+	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
+	// Follow reads a room through a ghost for some minutes, where nothing
+	// else shows what happens in it.
+	Follow(ghost ids.MXUser)
+}
+
+// messageRocketChat is what messages needs of Rocket.Chat.
+type messageRocketChat interface {
+	// Add and Remove change the membership of a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Dialect is how the server reads the text of messages, by its version; the zero
+	// value while that is unknown. It is asked for again now and then.
+	Dialect(ctx context.Context) convert.Dialect
+	// Edit changes a puppet's message.
+	Edit(ctx context.Context, as model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+	FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
+	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	Limits(ctx context.Context) (model.Limits, error)
+	// Show makes the message that shows an uploaded file. Repeating it makes
+	// another one: FindShown tells whether it was made, among what is newer
+	// than since.
+	Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
+	// Upload stores a file for a room as a puppet; no message shows it yet.
+	Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (file string, err error)
+}
+
+// messageStore is what messages needs of the store.
+type messageStore interface {
+	// DropLink forgets a part of a message, which is no more.
+	DropLink(ctx context.Context, link queue.Receipt) error
+	// EventLinked reports whether a message has a Matrix event already.
+	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
+	// File returns what a file has become on the other side.
+	File(ctx context.Context, source string) (model.File, bool, error)
+	// LinksByEvent and LinksByMessage return the parts of a message.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	// MessageLinked reports whether a Matrix event has a message already.
+	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
+	PutEdit(ctx context.Context, event, target ids.MXEvent) error
+	PutFile(ctx context.Context, f model.File) error
+}
+
+// personMatrix is what persons needs of Matrix.
+type personMatrix interface {
+	// Download fetches a file of any server, of at most limit bytes. A transfer in
+	// which nothing arrives for patience ends in ErrSlow, before or while it is
+	// read.
+	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
+	// Profile describes somebody of any server.
+	Profile(ctx context.Context, user ids.MXUser) (model.MXProfile, error)
+}
+
+// personRocketChat is what persons needs of Rocket.Chat.
+type personRocketChat interface {
+	// SetAvatar gives a puppet a picture; an empty one takes it away.
+	SetAvatar(ctx context.Context, as model.Puppet, data []byte, contentType string) error
+}
+
+// personStore is what persons needs of the store.
+type personStore interface {
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	// MoveCursor sets how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// pinRocketChat is what pins needs of Rocket.Chat.
+type pinRocketChat interface {
+	// Pin pins a message, or takes it off, as a puppet or, when as is nil, as the
+	// bridge account.
+	Pin(ctx context.Context, as *model.Puppet, id ids.RCMessage, on bool) error
+}
+
+// pollMatrix is what polls needs of Matrix.
+type pollMatrix interface {
+	// Event returns an event of a room, as reader.
+	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
+	// Referring returns the events that have a relation to another one, such as
+	// the answers to a poll ("m.reference"), as reader.
+	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
+}
+
+// reactionRocketChat is what reactions needs of Rocket.Chat.
+type reactionRocketChat interface {
+	// Emoji returns an emoji of this Rocket.Chat's own by its name or an alias.
+	Emoji(ctx context.Context, name string) (model.RCEmoji, bool)
+	// React adds a puppet's reaction, such as ":smile:", or takes it back.
+	React(ctx context.Context, as model.Puppet, id ids.RCMessage, emoji string, on bool) error
+}
+
+// reactionStore is what reactions needs of the store.
+type reactionStore interface {
+	DropReaction(ctx context.Context, r model.Reaction) error
+	// LinksByEvent and LinksByMessage return the parts of a message.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
+	PutReaction(ctx context.Context, r model.Reaction) error
+}
+
+// redactionMatrix is what redactions needs of Matrix.
+type redactionMatrix interface {
+	// Event returns an event of a room, as reader.
+	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
+	// Referring returns the events that have a relation to another one, such as
+	// the answers to a poll ("m.reference"), as reader.
+	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
+}
+
+// redactionStore is what redactions needs of the store.
+type redactionStore interface {
+	// EditOf returns the event that an edit made on Matrix replaced; ok is false
+	// when the event is no edit that crossed.
+	EditOf(ctx context.Context, event ids.MXEvent) (target ids.MXEvent, ok bool, err error)
+	// LinksByEvent and LinksByMessage return the parts of a message.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	ReactionByEvent(ctx context.Context, event ids.MXEvent) (model.Reaction, bool, error)
+}
+
+// roomMatrix is what rooms needs of Matrix.
+type roomMatrix interface {
+	// Download fetches a file of any server, of at most limit bytes. A transfer in
+	// which nothing arrives for patience ends in ErrSlow, before or while it is
+	// read.
+	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
+	// State returns the content of a piece of state, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
+}
+
+// roomRocketChat is what rooms needs of Rocket.Chat.
+type roomRocketChat interface {
+	// Change changes a room, as the bridge account where it can see it.
+	Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// Roles returns everybody with a role in a room.
+	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
+	// SetRole gives somebody a role, and takes the others away.
+	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
+}
+
+// Store is what this package needs of the store.
+type Store interface {
+	baseStore
+	messageStore
+	reactionStore
+	redactionStore
+	memberStore
+	membershipStore
+	callStore
+	personStore
+	invitationStore
+}
+
+// RocketChat is what this package needs of Rocket.Chat.
+type RocketChat interface {
+	baseRocketChat
+	messageRocketChat
+	reactionRocketChat
+	memberRocketChat
+	membershipRocketChat
+	roomRocketChat
+	pinRocketChat
+	personRocketChat
+}
+
+// Matrix is what this package needs of Matrix.
+type Matrix interface {
+	messageMatrix
+	redactionMatrix
+	membershipMatrix
+	roomMatrix
+	pollMatrix
+	personMatrix
+	invitationMatrix
+}

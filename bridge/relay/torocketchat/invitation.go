@@ -1,0 +1,154 @@
+package torocketchat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/portal"
+)
+
+// invitations accepts and declines what ghosts are invited to.
+type invitations struct {
+	*base
+	Store    invitationStore
+	MX       invitationMatrix
+	Live     func() config.Live
+	Arrivals *portal.Arrivals
+}
+
+// deliver lets a ghost join a Matrix room that its user was invited to,
+// and makes the Rocket.Chat side of it.
+func (h *invitations) deliver(ctx context.Context, item queue.Item) error {
+	inv, err := model.ParseInvitation(item.Payload)
+	if err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	switch {
+	case h.Names.Owns(inv.Inviter):
+		return nil // our own doing: who invites also lets the ghost join
+	case item.Attempts == 0 && h.alreadyIn(ctx, inv):
+		return nil // a hint and the homeserver told of the same invitation
+	case !h.Admission.Allows(inv.Inviter):
+		return h.decline(ctx, item, inv, notAllowed)
+	case !h.Admission.AdmitInvitation(item, inv):
+		return h.decline(ctx, item, inv, tooManyInvites)
+	}
+	who, ok, err := h.People.Person(ctx, inv.Ghost)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
+	if !ok {
+		return model.Outcome(item, model.Ignore(h.MX.Leave(ctx, inv.Room, inv.Ghost), model.ErrForbidden, model.ErrNotFound), "")
+	}
+	if may, err := h.mayLetIn(ctx, inv); err != nil || !may {
+		if err == nil {
+			return h.decline(ctx, item, inv, mayNotInvite)
+		}
+		return model.Outcome(item, err, "")
+	}
+	if err := h.MX.Join(ctx, inv.Room, inv.Ghost, ""); err != nil {
+		return model.Outcome(item, err, "")
+	}
+	h.Joined.Note(inv.Room, inv.Ghost)
+	inv.Insists = item.Attempts >= notYetTries
+	if err := h.Arrivals.Enter(ctx, inv, who); err != nil {
+		if errors.Is(err, portal.ErrNotYet) {
+			return queue.Later(time.Second, err)
+		}
+		if _, refused := errors.AsType[*portal.RoomError](err); refused {
+			h.Log.Info("a room was left again", "mx_room", inv.Room, "why", err)
+			return nil
+		}
+		return model.Outcome(item, err, "Rocket.Chat refused it")
+	}
+	return model.Outcome(item, h.lookForEncryption(ctx, inv), "")
+}
+
+// alreadyIn reports whether a ghost has accepted an invitation to a room that is a
+// portal. What it may be told once more is no new invitation.
+func (h *invitations) alreadyIn(ctx context.Context, inv model.Invitation) bool {
+	if !h.Joined.Has(inv.Room, inv.Ghost) {
+		return false
+	}
+	_, ok, err := h.Store.PortalByMX(ctx, inv.Room)
+	return ok && err == nil
+}
+
+// mayLetIn reports whether the operator lets the person who invites bring people of
+// Rocket.Chat into the room. A room that is no portal yet is one of Matrix.
+func (h *invitations) mayLetIn(ctx context.Context, inv model.Invitation) (bool, error) {
+	p, ok, err := h.Store.PortalByMX(ctx, inv.Room)
+	if err != nil || !ok || p.IsDirect() {
+		return err == nil, err
+	}
+	list := h.Live().Permissions.Invite
+	puppet, ok, err := h.Store.PuppetByMX(ctx, inv.Inviter)
+	if err != nil || !ok {
+		return err == nil && config.Holds(list), err
+	}
+	return h.Admission.Holds(ctx, list, puppet.RCUser, p)
+}
+
+// lookForEncryption says so when a room that a ghost has just joined is one that
+// the bridge cannot read.
+func (h *invitations) lookForEncryption(ctx context.Context, inv model.Invitation) error {
+	_, encrypted, err := h.MX.State(ctx, inv.Room, inv.Ghost, model.StateEncryption, "")
+	if err != nil || !encrypted {
+		return model.Ignore(err, model.ErrForbidden)
+	}
+	p, ok, err := h.Store.PortalByMX(ctx, inv.Room)
+	if err != nil || !ok {
+		return err
+	}
+	return h.Notices.Encrypted(ctx, p)
+}
+
+// decline has an invitation declined with a word of why.
+func (h *invitations) decline(ctx context.Context, item queue.Item, inv model.Invitation, why string) error {
+	payload, err := json.Marshal(refusal{inv.Room, inv.Ghost, why})
+	if err != nil {
+		return err
+	}
+	h.Log.Info("an invitation is declined", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room, "reason", why)
+	return h.Accept(ctx, []queue.Item{{ID: item.ID + " declined", Lane: model.MXLane(inv.Room), Kind: model.KindMXDecline, Payload: payload}}, nil)
+}
+
+// declineNow declines an invitation on Matrix.
+func (h *invitations) declineNow(ctx context.Context, item queue.Item) error {
+	var d refusal
+	if err := json.Unmarshal(item.Payload, &d); err != nil {
+		return queue.Permanent("it could not be read", err)
+	}
+	if item.Attempts == 0 {
+		return queue.Later(declineAfter, errors.New("the inviting server may not have stored the invitation"))
+	}
+	return model.Outcome(item, model.Ignore(h.MX.Refuse(ctx, d.Room, d.Ghost, d.Reason), model.ErrForbidden, model.ErrNotFound), "")
+}
+
+// Reasons why an invitation is declined, for whoever invited.
+const (
+	notAllowed     = "The administrator of this Rocket.Chat does not allow conversations with you."
+	mayNotInvite   = "The administrator of this Rocket.Chat does not let you invite people to this room."
+	tooManyInvites = "Too many invitations came today; try again tomorrow."
+)
+
+// declineAfter is how long an invitation stands before it is declined. The invited
+// server knows it before the inviting one has stored it, and Dendrite (0.15) forgets an
+// invitation whose rejection the other server does not accept.
+const declineAfter = 2 * time.Second
+
+// A refusal is the payload of KindMXDecline.
+type refusal struct {
+	Room   ids.MXRoom `json:"room"`
+	Ghost  ids.MXUser `json:"ghost"`
+	Reason string     `json:"reason"`
+}
+
+// notYetTries is how often a room that says so is looked at, a second apart.
+const notYetTries = 12

@@ -1,0 +1,152 @@
+package torocketchat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/portal"
+	"appliance/bridge/relay/roomstate"
+)
+
+// members follows who joins and leaves on Matrix.
+type members struct {
+	*base
+	Store     memberStore
+	RC        memberRocketChat
+	Directs   *portal.Directs
+	Newcomers *membership.Newcomers
+}
+
+// deliver follows a change of membership on Matrix.
+func (h *members) deliver(ctx context.Context, item queue.Item) error {
+	e, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok {
+		return err
+	}
+	user := ids.MXUser(e.StateKey)
+	if h.Names.Owns(user) {
+		return model.Outcome(item, h.ghostRemoved(ctx, p, user, e), "Rocket.Chat refused it")
+	}
+	switch e.Content.Membership {
+	case "join":
+		h.Newcomers.Nudge(ctx, p)
+		if !h.Admission.Allows(user) {
+			return nil // may be there, but not here
+		}
+		err = h.joined(ctx, p, user, e.Content.Name)
+		if changed, perr := h.portraitChanged(ctx, user, item.Payload); err == nil && perr == nil && changed {
+			err = h.Accept(ctx, []queue.Item{model.MXPersonItem(user, item.ID)}, nil)
+		}
+	case "leave", "ban":
+		puppet, known, perr := h.Store.PuppetByMX(ctx, user)
+		if err = perr; err == nil && known && !p.IsDirect() {
+			err = h.RC.Remove(ctx, p, puppet.RCUser)
+		}
+	}
+	if errors.Is(err, model.ErrNotFound) {
+		err = nil // not a member, or no such room: as wanted
+	}
+	return model.Outcome(item, err, "Rocket.Chat refused it")
+}
+
+// joined lets a person who has joined on Matrix into the Rocket.Chat room. A
+// direct room takes nobody in: its people are told that there is another reader, and
+// the conversation goes on as a group.
+func (h *members) joined(ctx context.Context, p model.Portal, user ids.MXUser, name string) error {
+	if !p.IsDirect() {
+		puppet, err := h.People.Puppet(ctx, user, name)
+		if err != nil {
+			return err
+		}
+		return h.RC.Add(ctx, p, puppet.RCUser)
+	}
+	puppet, known, err := h.Store.PuppetByMX(ctx, user)
+	if err != nil {
+		return err
+	}
+	usernames, err := h.RC.Usernames(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	if known && slices.Contains(usernames, puppet.Username) {
+		_, err := h.People.Puppet(ctx, user, name)
+		return err
+	}
+	if err := h.tellOfReader(ctx, p, user); err != nil {
+		return err
+	}
+	if puppet, err = h.People.Puppet(ctx, user, name); err != nil {
+		return err
+	}
+	if p, err = h.Portals.Widen(ctx, p, puppet.Username); err != nil || p.IsDirect() {
+		return err
+	}
+	return h.RC.Add(ctx, p, puppet.RCUser)
+}
+
+// tellOfReader tells the Rocket.Chat users of a direct room that a person on Matrix
+// reads it who is not in it here.
+func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXUser) error {
+	locals, _, err := h.Directs.WhoIsIn(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	for _, who := range locals {
+		if err := h.RC.Tell(ctx, who, fmt.Sprintf("%s joined your direct conversation with %s on Matrix and can read it from now on.", user, p.RCReader)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ghostRemoved follows when somebody on Matrix removes or bans one of ours: the
+// user leaves the Rocket.Chat room too, and is told by whom.
+func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e convert.Event) error {
+	h.Joined.Forget(p.MXRoom, ghost)
+	if e.Content.Membership != "leave" && e.Content.Membership != "ban" || p.IsDirect() {
+		return nil
+	}
+	g, ok, err := h.Store.GhostByMX(ctx, ghost)
+	if err != nil || !ok {
+		return err
+	}
+	who, ok, err := h.RC.UserByID(ctx, g.RCUser)
+	if err != nil || !ok {
+		return err
+	}
+	info, _, err := h.RC.Room(ctx, p.RCRoom)
+	if err != nil {
+		return err
+	}
+	if err := h.RC.Remove(ctx, p, g.RCUser); err != nil {
+		return model.Ignore(err, model.ErrNotFound) // was not there
+	}
+	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Content.Membership]
+	if err := h.RC.Tell(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomstate.Label(info))); err != nil {
+		h.Log.Warn("somebody could not be told", "user", who.ID, "err", err)
+	}
+	return nil
+}
+
+// portraitChanged reports whether a member's event shows another picture than the
+// one that was copied.
+func (h *members) portraitChanged(ctx context.Context, user ids.MXUser, event []byte) (bool, error) {
+	var e struct {
+		Content struct {
+			Avatar string `json:"avatar_url"`
+		} `json:"content"`
+	}
+	if json.Unmarshal(event, &e) != nil {
+		return false, nil
+	}
+	known, err := h.Store.Cursor(ctx, "avatar "+string(user))
+	return known != e.Content.Avatar, err
+}

@@ -1,0 +1,81 @@
+package torocketchat
+
+import (
+	"context"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/ephemeral"
+	"appliance/bridge/relay/model"
+)
+
+// messages delivers messages, their edits and their files.
+type messages struct {
+	*base
+	Store     messageStore
+	RC        messageRocketChat
+	MX        messageMatrix
+	transfers *transfers
+	Events    *ephemeral.Events
+}
+
+// deliver delivers what somebody wrote on Matrix. Message IDs are
+// derived from the event's, so every step may be repeated.
+func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok {
+		return nil, err // nobody bridges this room
+	}
+	if linked, err := h.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
+		return nil, err
+	}
+	if again, err := h.cameFromHere(ctx, e); err != nil || again {
+		return nil, err
+	}
+	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+		return nil, err
+	}
+	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	if err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+	}
+	if p, err = h.Portals.PlaceFor(ctx, p, puppet); err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+	}
+	if e.Content.Replaces != "" {
+		// An edit can be taken back; by then its event says nothing any more.
+		if err := h.Store.PutEdit(ctx, ids.MXEvent(e.ID), ids.MXEvent(e.Content.Replaces)); err != nil {
+			return nil, err
+		}
+		return h.edit(ctx, item, p, puppet, e)
+	}
+	thread, err := h.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
+	if err != nil {
+		return nil, err
+	}
+	if e.HasFile() {
+		return h.media(ctx, item, p, puppet, e, thread)
+	}
+	parts := convert.ToRocketChat(e, h.namesInEvent(ctx, p, e))
+	receipts := make([]queue.Receipt, len(parts))
+	for i, text := range parts {
+		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
+		if err := h.say(ctx, p, puppet, id, thread, text); err != nil {
+			return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+		}
+		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
+	}
+	h.Events.ToBeRead(p, ids.MXEvent(e.ID))
+	h.MX.Follow(p.MXReader)
+	return receipts, nil
+}
+
+// cameFromHere reports whether an event on Matrix is what another bridge made of a
+// message of this Rocket.Chat.
+func (h *messages) cameFromHere(ctx context.Context, e convert.Event) (bool, error) {
+	if e.Content.Source == "" {
+		return false, nil
+	}
+	return h.Store.EventLinked(ctx, ids.RCMessage(e.Content.Source))
+}

@@ -1,0 +1,78 @@
+package torocketchat
+
+import (
+	"context"
+	"slices"
+
+	"appliance/bridge/convert"
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// polls shows polls as text.
+type polls struct {
+	*base
+	MX pollMatrix
+}
+
+// deliver shows a poll that somebody on Matrix has begun or ended, as
+// text.
+func (h *polls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+	e, p, ok, err := h.ofMatrix(ctx, item)
+	if err != nil || !ok {
+		return nil, err
+	}
+	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+		return nil, err
+	}
+	text, err := h.pollText(ctx, p, item, e)
+	if err != nil || text == "" {
+		return nil, model.Outcome(item, err, "")
+	}
+	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	if err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+	}
+	id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), 0)
+	if err := h.say(ctx, p, puppet, id, "", text); err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+	}
+	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+}
+
+// pollText returns the question with its answers, or, of a poll that has ended,
+// the answers with their votes. It is empty when there is nothing to show.
+func (h *polls) pollText(ctx context.Context, p model.Portal, item queue.Item, e convert.Event) (string, error) {
+	if poll, ok := convert.ParsePoll(item.Payload); ok {
+		return poll.Text(), nil
+	}
+	target, ok := convert.PollTarget(item.Payload)
+	if !ok {
+		return "", nil
+	}
+	start, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), ids.MXEvent(target))
+	if err != nil {
+		return "", model.Ignore(err, model.ErrNotFound, model.ErrForbidden)
+	}
+	poll, ok := convert.ParsePoll(start)
+	if !ok {
+		return "", nil
+	}
+	related, err := h.MX.Referring(ctx, p.MXRoom, p.Reader(h.Names), ids.MXEvent(target), "m.reference")
+	if err != nil {
+		return "", err
+	}
+	var votes []convert.Vote
+	for _, raw := range slices.Backward(related) { // they come newest first, and of two votes at one time the later counts
+		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Timestamp {
+			votes = append(votes, v)
+		}
+	}
+	text := poll.Result(poll.Count(votes))
+	message, err := h.messageOf(ctx, p, ids.MXEvent(target))
+	if err == nil && message != "" {
+		text = convert.Quote(h.permalink(p, message), text)
+	}
+	return text, err
+}

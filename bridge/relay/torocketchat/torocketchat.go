@@ -1,0 +1,71 @@
+// Package torocketchat delivers what happens on Matrix to Rocket.Chat. There is one file
+// for each kind of event: message.go, edit.go, file.go, redaction.go, reaction.go, pin.go,
+// room.go, role.go, member.go, invitation.go, poll.go, call.go and so on. Each begins with
+// its handler, named deliver, and is read from top to bottom; common.go has what several
+// of them need.
+package torocketchat
+
+import (
+	"log/slog"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/ephemeral"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/notice"
+	"appliance/bridge/relay/people"
+	"appliance/bridge/relay/portal"
+	"appliance/bridge/relay/roomstate"
+)
+
+// Parts are what the handlers are made of.
+type Parts struct {
+	Store  Store
+	RC     RocketChat
+	MX     Matrix
+	Names  ids.Namespace
+	Site   string // Rocket.Chat's address as people see it
+	Live   func() config.Live
+	Log    *slog.Logger
+	Accept model.Accept
+
+	People    *people.People
+	Joined    *people.Joined
+	Admission *people.Admission
+	Notices   *notice.Notices
+	State     *roomstate.State
+	Portals   *portal.Portals
+	Directs   *portal.Directs
+	Arrivals  *portal.Arrivals
+	Upgrades  *portal.Upgrades
+	Newcomers *membership.Newcomers
+	Ephemeral *ephemeral.Events
+}
+
+// Handlers returns what delivers each kind of item of Matrix.
+func Handlers(p Parts) map[string]model.Handler {
+	b := &base{
+		Store: p.Store, RC: p.RC, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
+		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals,
+	}
+	m := &messages{base: b, Store: p.Store, RC: p.RC, MX: p.MX, Events: p.Ephemeral, transfers: newTransfers()}
+	re := &reactions{b, p.Store, p.RC}
+	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}}
+	i := &invitations{b, p.Store, p.MX, p.Live, p.Arrivals}
+	return map[string]model.Handler{
+		model.KindMXMessage: m.deliver,
+		model.KindMXFile:    m.lateFile,
+		model.KindMXReact:   model.WithoutReceipts(re.deliver),
+		model.KindMXRedact:  model.WithoutReceipts((&redactions{b, p.Store, p.MX, m, re}).deliver),
+		model.KindMXRoom:    model.WithoutReceipts(ro.deliver),
+		model.KindMXMember:  model.WithoutReceipts((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
+		model.KindMXRoster:  model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),
+		model.KindMXPerson:  model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindMXInvite:  model.WithoutReceipts(i.deliver),
+		model.KindMXDecline: model.WithoutReceipts(i.declineNow),
+		model.KindMXSecret:  model.WithoutReceipts((&encrypted{b}).deliver),
+		model.KindMXPoll:    (&polls{b, p.MX}).deliver,
+		model.KindMXCall:    (&calls{b, p.Store}).deliver,
+	}
+}

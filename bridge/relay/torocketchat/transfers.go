@@ -1,0 +1,117 @@
+package torocketchat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// Any server on Matrix can announce a file that never arrives. A message waits for its
+// file only for a moment, so that the room goes on; what is slow follows in a lane of
+// its own, and is given up when its server does not send it.
+const (
+	// filePatience is how long the file of a message may stand still, lateFilePatience
+	// one that follows later.
+	filePatience     = 5 * time.Second
+	lateFilePatience = time.Minute
+	// A message waits for its whole file for minFileTime and the time that the
+	// announced size takes at fileRate, but not longer than maxFileTime.
+	minFileTime = 10 * time.Second
+	maxFileTime = 30 * time.Second
+	fileRate    = 2 << 20 // bytes a second
+	// lateFileTime bounds one attempt at a file that follows later.
+	lateFileTime = 30 * time.Minute
+	// lateFailures is how often a file that follows later may fail to arrive, which
+	// takes about an hour. lateAge is how old it may get while the homeserver says
+	// that it cannot fetch it.
+	lateFailures = 12
+	lateAge      = 24 * time.Hour
+	// slowFor is how long the files of a server that did not send one follow later
+	// without an attempt; maxSlow bounds the servers that are remembered.
+	slowFor = 5 * time.Minute
+	maxSlow = 1000
+	// fileSlots is how many messages may wait for their file at once, fileSlotWait how
+	// long one waits for its turn.
+	fileSlots    = model.Lanes / 2
+	fileSlotWait = 2 * time.Second
+)
+
+// transfers bounds what messages with files may hold up. Its methods are safe for
+// concurrent use.
+type transfers struct {
+	slots chan struct{}
+	mu    sync.Mutex
+	slow  map[string]time.Time // until when, by server
+}
+
+// within runs f with a limit of time, past which its error is ErrSlow.
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, d, model.ErrSlow)
+	defer cancel()
+	err := f(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), model.ErrSlow) {
+		return fmt.Errorf("%w within %v", model.ErrSlow, d)
+	}
+	return err
+}
+
+// lateOutcome is model.Outcome for a file that follows later: one that never arrives is given
+// up in the end.
+func lateOutcome(item queue.Item, err error, refused string) error {
+	const gone = "its server does not send it"
+	switch {
+	case errors.Is(err, model.ErrSlow) && item.Failures+1 >= lateFailures:
+		return queue.Permanent(gone, err)
+	case errors.Is(err, model.ErrUnavailable) && item.Attempts >= lateFailures && time.Since(item.Accepted) > lateAge:
+		return queue.Permanent(gone, err)
+	}
+	return model.Outcome(item, err, refused)
+}
+
+func newTransfers() *transfers {
+	return &transfers{slots: make(chan struct{}, fileSlots), slow: map[string]time.Time{}}
+}
+
+func (t *transfers) isSlow(server string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.slow[server])
+}
+
+func (t *transfers) noteSlow(server string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.slow) >= maxSlow {
+		clear(t.slow)
+	}
+	t.slow[server] = time.Now().Add(slowFor)
+}
+
+// prompt runs f, which carries the file of a message from a server, for a moment only.
+// The error is ErrSlow when the file has to follow later.
+func (t *transfers) prompt(ctx context.Context, server string, size int64, f func(context.Context) error) error {
+	if t.isSlow(server) {
+		return fmt.Errorf("%w: %s did not send another one", model.ErrSlow, server)
+	}
+	turn := time.NewTimer(fileSlotWait)
+	defer turn.Stop()
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-turn.C:
+		return fmt.Errorf("%w: too many files are on their way", model.ErrSlow)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	whole := min(maxFileTime, minFileTime+time.Duration(max(size, 0)/fileRate)*time.Second)
+	err := within(ctx, whole, f)
+	if errors.Is(err, model.ErrSlow) {
+		t.noteSlow(server)
+	}
+	return err
+}

@@ -1,0 +1,57 @@
+package transfer
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+)
+
+// FirstType returns the first content type that says anything.
+func FirstType(types ...string) string {
+	for _, t := range types {
+		if t != "" && t != "application/octet-stream" {
+			return t
+		}
+	}
+	return ""
+}
+
+// headSize is how much of a file is looked at, in bytes: the size of a JPEG comes
+// after up to 64 KB of what a camera writes.
+const headSize = 96 << 10
+
+// Peek returns a reader of everything, and the beginning of it.
+func Peek(body io.Reader) (io.Reader, []byte) {
+	b := bufio.NewReaderSize(body, headSize)
+	head, _ := b.Peek(headSize) // an error shows again when it is read
+	return b, head
+}
+
+// Looks returns what the first bytes of a file look like.
+func Looks(head []byte) string {
+	if len(head) == 0 {
+		return ""
+	}
+	return http.DetectContentType(head)
+}
+
+// Counter counts what is read.
+type Counter struct {
+	r io.Reader
+	c io.Closer
+	n int64
+}
+
+// NewCounter returns a counter of what is read from r, which closes c.
+func NewCounter(r io.Reader, c io.Closer) *Counter { return &Counter{r: r, c: c} }
+
+// Count returns how many bytes were read.
+func (c *Counter) Count() int64 { return c.n }
+
+func (c *Counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *Counter) Close() error { return c.c.Close() }
