@@ -68,7 +68,7 @@ func (r *Relay) wire() parts {
 		}
 		directs = &portal.Directs{
 			Store: r.Store, RC: r.RC, MX: r.MX, Site: r.Site, Live: r.Live, Log: r.Log, Locks: locks,
-			People: everybody, Admission: admission, Joined: joined, Portals: portals,
+			People: everybody, Admission: admission, Joined: joined, Portals: portals, Notices: notices,
 		}
 		members   = &membership.Members{Store: r.Store, MX: r.MX, Names: r.Names, Joined: joined, Portals: portals}
 		newcomers = &membership.Newcomers{MX: r.MX, Names: r.Names, Log: r.Log}

@@ -19,7 +19,7 @@ type Matrix interface {
 
 // RocketChat is what Events needs of Rocket.Chat.
 type RocketChat interface {
-	// HasRead reports whether somebody has seen everything in a room.
+	// HasRead reports whether a user has seen everything in a room.
 	HasRead(ctx context.Context, p model.Portal, who ids.RCUser) (bool, error)
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
@@ -35,8 +35,12 @@ type RocketChat interface {
 
 // Store is what Events needs of the store.
 type Store interface {
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// PresenceOnMatrix takes whether somebody on Matrix is there.
+// PresenceOnMatrix handles the presence of a person on Matrix.
 func (ev *Events) PresenceOnMatrix(user ids.MXUser, is model.Presence) {
 	if live := ev.Live(); !live.Enabled || !live.Presence || ev.Names.Owns(user) {
 		return
@@ -21,7 +21,7 @@ func (ev *Events) PresenceOnMatrix(user ids.MXUser, is model.Presence) {
 	})
 }
 
-// PresenceInRocketChat takes whether somebody in Rocket.Chat is there.
+// PresenceInRocketChat handles the presence of a person in Rocket.Chat.
 func (ev *Events) PresenceInRocketChat(user ids.RCUser, is model.Presence) {
 	if live := ev.Live(); !live.Enabled || !live.Presence {
 		return

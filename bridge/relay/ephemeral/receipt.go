@@ -8,7 +8,19 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// ReadOnMatrix takes that somebody has read up to an event on Matrix.
+const (
+	readEvery = 2 * time.Second
+	// readWithin is how long after a message it is asked who has read it, less
+	// and less often.
+	readWithin = 30 * time.Minute
+	// maxReaders bounds of how many people in a room it is asked.
+	maxReaders = 20
+	// maxAsked bounds of how many rooms it is asked at one time: Rocket.Chat has
+	// more to do than to answer this.
+	maxAsked = 5
+)
+
+// ReadOnMatrix handles a read receipt of a person on Matrix.
 func (ev *Events) ReadOnMatrix(room ids.MXRoom, user ids.MXUser) {
 	if live := ev.Live(); !live.Enabled || !live.Receipts || ev.Names.Owns(user) {
 		return
@@ -103,19 +115,7 @@ func (ev *Events) askWhoHasRead(ctx context.Context, u *unread) error {
 	return nil
 }
 
-const (
-	readEvery = 2 * time.Second
-	// readWithin is how long after a message it is asked who has read it, less
-	// and less often.
-	readWithin = 30 * time.Minute
-	// maxReaders bounds of how many people in a room it is asked.
-	maxReaders = 20
-	// maxAsked bounds of how many rooms it is asked at one time: Rocket.Chat has
-	// more to do than to answer this.
-	maxAsked = 5
-)
-
-// unread is the newest message from Matrix that somebody has not read.
+// unread is the newest message from Matrix that a person has not read.
 type unread struct {
 	portal model.Portal
 	event  ids.MXEvent

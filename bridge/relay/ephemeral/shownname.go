@@ -8,6 +8,11 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+const (
+	nameFor  = 5 * time.Minute
+	maxNames = 10000
+)
+
 // whoIsShown finds out who a name means, and remembers it for a while.
 func (ev *Events) whoIsShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, bool, error) {
 	key := string(p.RCRoom) + " " + shown
@@ -60,8 +65,3 @@ type knownName struct {
 	user ids.RCUser
 	till time.Time
 }
-
-const (
-	nameFor  = 5 * time.Minute
-	maxNames = 10000
-)

@@ -9,7 +9,12 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// TypingOnMatrix takes who types in a Matrix room now.
+const (
+	typingAgain = 8 * time.Second // Rocket.Chat forgets it after fifteen
+	typingFor   = 2 * time.Minute // no person types longer than this without a word
+)
+
+// TypingOnMatrix handles who types in a Matrix room now.
 func (ev *Events) TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser) {
 	if live := ev.Live(); !live.Enabled || !live.Typing {
 		return
@@ -70,7 +75,7 @@ func (ev *Events) repeatTyping(context.Context) {
 	}
 }
 
-// TypingInRocketChat takes that somebody types, or no longer. shown is the
+// TypingInRocketChat handles that a person types, or no longer. shown is the
 // username, or the display name where Rocket.Chat shows those.
 func (ev *Events) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
 	if live := ev.Live(); !live.Enabled || !live.Typing {
@@ -92,11 +97,6 @@ func (ev *Events) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
 		return ev.MX.Typing(ctx, p.MXRoom, g.MXUser, on)
 	})
 }
-
-const (
-	typingAgain = 8 * time.Second // Rocket.Chat forgets it after fifteen
-	typingFor   = 2 * time.Minute // longer nobody types without a sign of it
-)
 
 // typists are the people who type in a Matrix room.
 type typists struct {

@@ -17,7 +17,9 @@ type memberMatrix interface {
 
 // memberStore is what Members needs of the store.
 type memberStore interface {
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 }
 
@@ -36,12 +38,13 @@ type reconcileMatrix interface {
 
 // reconcileRocketChat is what Reconciler needs of Rocket.Chat.
 type reconcileRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
 	// Members lists the people in a room.
 	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
+	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
@@ -49,11 +52,15 @@ type reconcileRocketChat interface {
 
 // reconcileStore is what Reconciler needs of the store.
 type reconcileStore interface {
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 	// Portals returns all portals.
 	Portals(ctx context.Context) ([]model.Portal, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// PuppetByRC returns the puppet that a Rocket.Chat user is.
 	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
 }
 

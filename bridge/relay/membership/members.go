@@ -22,7 +22,7 @@ type Members struct {
 	Names   ids.Namespace
 }
 
-// TakeOut makes the ghost of somebody who has left leave too.
+// TakeOut makes the ghost of a person who has left leave too.
 func (ms *Members) TakeOut(ctx context.Context, p model.Portal, who ids.RCUser) error {
 	g, ok, err := ms.Store.GhostByRC(ctx, who)
 	if err != nil || !ok {

@@ -10,6 +10,15 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+const (
+	// nudgeWithin is how long before a person joins a message may have been sent
+	// for their server to have missed it.
+	nudgeWithin = 2 * time.Minute
+	// nudgeAfter gives a server time for its own joining: Dendrite refuses what
+	// comes meanwhile, and then everything that builds on it.
+	nudgeAfter = 3 * time.Second
+)
+
 // Newcomers helps servers that join a room to all of its messages.
 type Newcomers struct {
 	MX    newcomerMatrix
@@ -21,7 +30,7 @@ type Newcomers struct {
 // NoteSpoken notes that a message is sent to a room now.
 func (n *Newcomers) NoteSpoken(room ids.MXRoom) { n.spoke.Store(room, time.Now()) }
 
-// Nudge helps a server that somebody has just joined from: what was sent in the
+// Nudge helps a server that a person has just joined from: what was sent in the
 // same moment has nothing after it that would make the server ask for it.
 func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 	at, ok := n.spoke.Load(p.MXRoom)
@@ -37,12 +46,3 @@ func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 		}
 	})
 }
-
-const (
-	// nudgeWithin is how long before somebody joins a message may have been sent
-	// for their server to have missed it.
-	nudgeWithin = 2 * time.Minute
-	// nudgeAfter gives a server time for its own joining: Dendrite refuses what
-	// comes meanwhile, and then everything that builds on it.
-	nudgeAfter = 3 * time.Second
-)

@@ -13,6 +13,16 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
+// What a bridge was told is not all that has happened: system messages can be
+// hidden, a server can be away when a person leaves, an account can be
+// deactivated. So every room is looked at once in a while, and who is shown on one
+// side and is not there on the other is put right. What differs is corrected
+// only when it still is at the second look: things are always under way.
+const (
+	reconcilePause = 10 * time.Minute // between two passes
+	reconcileGap   = 500 * time.Millisecond
+)
+
 // Reconciler compares the rooms of both sides now and then.
 type Reconciler struct {
 	Store      reconcileStore
@@ -116,7 +126,7 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	return errors.Join(errs...)
 }
 
-// reconcileHere puts right what somebody in the Rocket.Chat room is on Matrix.
+// reconcileHere corrects what a member of the Rocket.Chat room is on Matrix.
 func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who model.RCPerson, status map[ids.MXUser]model.MXMember, still func(string) bool) error {
 	if rec.RC.IsBridge(who.ID) {
 		return nil
@@ -133,7 +143,7 @@ func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who mo
 		if !still("out " + string(who.ID)) {
 			return nil
 		}
-		rec.Log.Info("somebody was shown in Rocket.Chat who is not in the room", "user", puppet.MXUser, "rc_room", p.RCRoom)
+		rec.Log.Info("a member who has left on Matrix was removed in Rocket.Chat", "mx_user", puppet.MXUser, "rc_room", p.RCRoom)
 		return model.Ignore(rec.RC.Remove(ctx, p, who.ID), model.ErrNotFound)
 	}
 	g, known, err := rec.Store.GhostByRC(ctx, who.ID)
@@ -146,12 +156,12 @@ func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who mo
 	if !still("in " + string(who.ID)) {
 		return nil
 	}
-	rec.Log.Info("somebody was missing on Matrix", "user", who.ID, "mx_room", p.MXRoom)
+	rec.Log.Info("a member was missing on Matrix", "rc_user", who.ID, "mx_room", p.MXRoom)
 	rec.Joined.Forget(p.MXRoom, g.MXUser)
 	return model.Ignore(rec.Joined.BringIn(ctx, p, who), model.ErrForbidden)
 }
 
-// reconcileThere puts right what somebody in the Matrix room is in Rocket.Chat.
+// reconcileThere corrects what a member of the Matrix room is in Rocket.Chat.
 func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m model.MXMember, members map[ids.RCUser]model.RCPerson, still func(string) bool) error {
 	if m.Membership != "join" || m.User == rec.Names.BotUser() {
 		return nil
@@ -164,7 +174,7 @@ func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m mod
 		if _, here := members[g.RCUser]; here || !still("gone "+string(g.RCUser)) {
 			return nil
 		}
-		rec.Log.Info("somebody was shown on Matrix who is not in the room", "user", g.RCUser, "mx_room", p.MXRoom)
+		rec.Log.Info("a member who has left in Rocket.Chat was removed on Matrix", "rc_user", g.RCUser, "mx_room", p.MXRoom)
 		return rec.Members.TakeOut(ctx, p, g.RCUser)
 	}
 	if !rec.Admission.Allows(m.User) {
@@ -177,22 +187,12 @@ func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m mod
 	if _, here := members[puppet.RCUser]; (known && here) || !still("new "+string(m.User)) {
 		return nil
 	}
-	rec.Log.Info("somebody was missing in Rocket.Chat", "user", m.User, "rc_room", p.RCRoom)
+	rec.Log.Info("a member was missing in Rocket.Chat", "mx_user", m.User, "rc_room", p.RCRoom)
 	if puppet, err = rec.People.Puppet(ctx, m.User, m.Name); err != nil {
 		return err
 	}
 	return rec.RC.Add(ctx, p, puppet.RCUser)
 }
-
-// What a bridge was told is not all that has happened: system messages can be
-// hidden, a server can be away when somebody leaves, an account can be
-// deactivated. So every room is looked at once in a while, and who is shown on one
-// side and is not there on the other is put right. What is different is put right
-// only when it still is at the second look: things are always under way.
-const (
-	reconcilePause = 10 * time.Minute // between two passes
-	reconcileGap   = 500 * time.Millisecond
-)
 
 // suspects are the differences that were seen in the last pass.
 type suspects map[string]bool

@@ -41,13 +41,13 @@ func (p RCPerson) Display() string {
 	return p.Username
 }
 
-// A Caller is somebody who typed a command.
+// A Caller is a person who typed a command.
 type Caller struct {
 	RCPerson
 	Room ids.RCRoom
 }
 
-// An RCProfile is what Rocket.Chat shows of somebody.
+// An RCProfile is what Rocket.Chat shows of a person.
 type RCProfile struct {
 	RCPerson
 	Active bool   // false once deactivated
@@ -55,7 +55,7 @@ type RCProfile struct {
 	Roles  []string
 }
 
-// An MXProfile is what Matrix shows of somebody.
+// An MXProfile is what Matrix shows of a person.
 type MXProfile struct {
 	Name   string
 	Avatar string // "mxc://..."; "" when there is none
@@ -76,11 +76,11 @@ func MXPersonItem(user ids.MXUser, reason string) queue.Item {
 	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "mx:people " + string(user), Kind: KindMXPerson, Payload: []byte(user)}
 }
 
-// AvatarCursor names the cursor that holds which picture of somebody in Rocket.Chat
+// AvatarCursor names the cursor that holds which picture of a person in Rocket.Chat
 // was copied.
 func AvatarCursor(user ids.RCUser) string { return "avatar " + string(user) }
 
-// Presence says whether somebody is there.
+// Presence says whether a person is there.
 type Presence string
 
 // The kinds of presence that both networks have.

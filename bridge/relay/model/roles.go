@@ -3,7 +3,7 @@ package model
 // PowerOf is the power level of each role.
 var PowerOf = map[Role]int{Member: 0, Moderator: 50, Owner: OwnerPower}
 
-// RoleAt returns the role of somebody with a power level.
+// RoleAt returns the role that a power level stands for.
 func RoleAt(level int) Role {
 	switch {
 	case level >= PowerOf[Owner]:

@@ -61,7 +61,7 @@ type RCRoomChange struct {
 	AvatarType string // content type of Avatar
 }
 
-// A Role is what somebody may do in a room. Each role may do what those before it
+// A Role is what a person may do in a room. Each role may do what those before it
 // may.
 type Role int
 
@@ -94,7 +94,7 @@ const (
 	HistoryInvited = "invited" // people read what is said after their invitation
 )
 
-// An MXMember is somebody in a Matrix room.
+// An MXMember is a person in a Matrix room.
 type MXMember struct {
 	User       ids.MXUser
 	Name       string

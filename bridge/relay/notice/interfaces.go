@@ -20,7 +20,7 @@ type RocketChat interface {
 	// Send puts a message into a room as a puppet, into the thread of another
 	// message where one is named.
 	Send(ctx context.Context, as model.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
-	// Tell sends somebody a direct message from the bridge account.
+	// Tell sends a person a direct message from the bridge account.
 	Tell(ctx context.Context, who model.RCPerson, text string) error
 }
 
@@ -31,5 +31,6 @@ type Store interface {
 	// MarkKnown makes an item ID one that was added before: what it would
 	// report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }

@@ -24,7 +24,7 @@ type Notices struct {
 func (n *Notices) OnMatrix(ctx context.Context, p model.Portal, about, text string) {
 	reader := p.Reader(n.Names)
 	if err := n.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, about, 0), text); err != nil {
-		n.Log.Warn("a word could not be said on Matrix", "mx_room", p.MXRoom, "err", err)
+		n.Log.Warn("a notice could not be sent to Matrix", "mx_room", p.MXRoom, "err", err)
 	}
 }
 
@@ -46,16 +46,26 @@ func (n *Notices) InRocketChat(ctx context.Context, p model.Portal, text string)
 func (n *Notices) OnBoth(ctx context.Context, p model.Portal, about, text string) {
 	n.OnMatrix(ctx, p, about+" "+string(p.MXRoom), text)
 	if err := n.InRocketChat(ctx, p, text); err != nil {
-		n.Log.Warn("a word could not be said in Rocket.Chat", "rc_room", p.RCRoom, "err", err)
+		n.Log.Warn("a notice could not be sent to Rocket.Chat", "rc_room", p.RCRoom, "err", err)
 	}
 }
 
 // Author sends a word to who wrote a message in Rocket.Chat. It is said as
 // well as can be, once; nothing waits for it.
 func (n *Notices) Author(ctx context.Context, m rocketchat.Message, text string) {
-	if err := n.RC.Tell(ctx, model.PersonOf(m.User), text); err != nil {
-		n.Log.Warn("somebody could not be told", "user", m.User.ID, "err", err)
+	n.Person(ctx, model.PersonOf(m.User), text)
+}
+
+// Person sends a person in Rocket.Chat a direct message, once.
+func (n *Notices) Person(ctx context.Context, who model.RCPerson, text string) {
+	if err := n.RC.Tell(ctx, who, text); err != nil {
+		n.Log.Warn("a notice could not be sent to a user", "rc_user", who.ID, "err", err)
 	}
+}
+
+// Sorry tells a person in Rocket.Chat why something that they asked for was not done.
+func (n *Notices) Sorry(ctx context.Context, who model.RCPerson, why *model.SayError) {
+	n.Person(ctx, who, "Sorry: "+why.Text+".")
 }
 
 // Encrypted says, once, that a room has become one that the bridge cannot read.

@@ -13,6 +13,18 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+var (
+	errDenied = errors.New("the administrator does not allow it")
+	errFlood  = errors.New("too much at once")
+)
+
+const (
+	// tellDenied and tellFlood are how often a person is told.
+	tellDenied = 24 * time.Hour
+	tellFlood  = 10 * time.Minute
+	maxTold    = 10000
+)
+
 // Admission says what people may do: the operator's lists, the limits on what comes from
 // Matrix, and the permissions inside Rocket.Chat. It remembers who was told of a refusal.
 // Its methods are safe for concurrent use.
@@ -29,7 +41,7 @@ type Admission struct {
 func (a *Admission) MayTalk(target ids.MXUser) error {
 	switch {
 	case a.Names.Owns(target):
-		return model.Say("%s is somebody of this Rocket.Chat; invite them with /invite", target)
+		return model.Say("%s is a user of this Rocket.Chat; invite them with /invite", target)
 	case !a.Live().Users.Allowed(string(target)):
 		return model.Say("the administrator does not allow conversations with %s", target)
 	case !a.Live().Servers.Allowed(target.Homeserver()):
@@ -44,7 +56,7 @@ func (a *Admission) Allows(user ids.MXUser) bool {
 	return live.Servers.Allowed(user.Homeserver()) && live.Users.Allowed(string(user))
 }
 
-// Holds reports whether somebody has a role out of a list, in the workspace or,
+// Holds reports whether a user has a role out of a list, in the workspace or,
 // where p is a portal, in its room.
 func (a *Admission) Holds(ctx context.Context, list []string, who ids.RCUser, p model.Portal) (bool, error) {
 	if config.Holds(list) {
@@ -61,8 +73,8 @@ func (a *Admission) Holds(ctx context.Context, list []string, who ids.RCUser, p 
 	return err == nil && config.Holds(list, model.RoleNames[roles[who]]), err
 }
 
-// Admit says whether what somebody on Matrix does may cross. The error buries the
-// item with a sentence for its sender.
+// Admit says whether what a person on Matrix does may cross. The error makes the item a
+// dead letter, with a sentence for its sender.
 func (a *Admission) Admit(item queue.Item, sender ids.MXUser) error {
 	if !a.Allows(sender) {
 		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages of "+string(sender), errDenied)
@@ -90,7 +102,7 @@ func (a *Admission) admitAccount(user ids.MXUser) error {
 	return fmt.Errorf("%w: accounts for people of %s", model.ErrTooMany, user.Homeserver())
 }
 
-// ToldRecently reports whether somebody was told of a refusal not long ago, and
+// ToldRecently reports whether a person was told of a refusal not long ago, and
 // notes that it is told now.
 func (a *Admission) ToldRecently(sender, room string, cause error) bool {
 	again := tellFlood
@@ -112,15 +124,3 @@ func (a *Admission) ToldRecently(sender, room string, cause error) bool {
 	a.told[key] = time.Now()
 	return false
 }
-
-var (
-	errDenied = errors.New("the administrator does not allow it")
-	errFlood  = errors.New("too much at once")
-)
-
-const (
-	// tellDenied and tellFlood are how often somebody is told.
-	tellDenied = 24 * time.Hour
-	tellFlood  = 10 * time.Minute
-	maxTold    = 10000
-)

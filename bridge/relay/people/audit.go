@@ -13,6 +13,15 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+const (
+	auditEvery = 6 * time.Hour
+	auditPage  = 200
+	// auditGap is between two accounts: the audit is never in a hurry.
+	auditGap = 50 * time.Millisecond
+	// maxDoubtful bounds how many doubtful accounts are kept and reported.
+	maxDoubtful = 100
+)
+
 // Audit looks at the accounts of all puppets now and then. Its methods are safe for
 // concurrent use.
 type Audit struct {
@@ -113,15 +122,6 @@ func (a *Audit) addServer(ctx context.Context, user ids.MXUser) error {
 	}
 	return a.Accept(ctx, []queue.Item{model.MXPersonItem(user, "lacks its server")}, nil)
 }
-
-const (
-	auditEvery = 6 * time.Hour
-	auditPage  = 200
-	// auditGap is between two accounts: the audit is never in a hurry.
-	auditGap = 50 * time.Millisecond
-	// maxDoubtful bounds how many doubtful accounts are kept and reported.
-	maxDoubtful = 100
-)
 
 // pause waits, and returns false when ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {

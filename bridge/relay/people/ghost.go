@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Ghost returns the Matrix user that speaks for somebody, made and named as
-// needed. A ghost keeps its address when its user is renamed.
+// Ghost returns the Matrix user that speaks for a person in Rocket.Chat, created and named
+// as needed. A ghost keeps its address when its user is renamed.
 func (people *People) Ghost(ctx context.Context, who model.RCPerson) (g model.Ghost, err error) {
 	g, ok, err := people.Store.GhostByRC(ctx, who.ID)
 	if err != nil || (ok && g.Name == who.Display() && g.Username == who.Username) {
@@ -58,7 +58,7 @@ func (people *People) freeGhost(ctx context.Context, who model.RCPerson) (model.
 }
 
 // Person returns the Rocket.Chat user that a Matrix address of ours stands for,
-// and makes its ghost: homeservers ask when somebody looks for the address. ok
+// and creates its ghost: homeservers ask when a person looks for the address. ok
 // is false when there is no such user.
 func (people *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPerson, ok bool, err error) {
 	if mx == people.Names.BotUser() {
@@ -84,7 +84,7 @@ func (people *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPe
 	return who, err == nil && g.MXUser == mx, err
 }
 
-// AddressOf returns the Matrix user that somebody in Rocket.Chat is or has.
+// AddressOf returns the Matrix user that a person in Rocket.Chat is or has.
 func (people *People) AddressOf(ctx context.Context, who model.RCPerson) (mx ids.MXUser, name string, ok bool) {
 	if p, ok, err := people.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
 		return p.MXUser, p.Name, ok && err == nil

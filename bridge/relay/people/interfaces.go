@@ -9,7 +9,7 @@ import (
 
 // admissionRocketChat is what Admission needs of Rocket.Chat.
 type admissionRocketChat interface {
-	// Profile describes somebody; ok is false when the account is gone.
+	// Profile describes a user; ok is false when the account is gone.
 	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
 	// Roles returns everybody with a role in a room.
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
@@ -17,12 +17,13 @@ type admissionRocketChat interface {
 
 // auditRocketChat is what Audit needs of Rocket.Chat.
 type auditRocketChat interface {
-	// Profile describes somebody; ok is false when the account is gone.
+	// Profile describes a user; ok is false when the account is gone.
 	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
 }
 
 // auditStore is what Audit needs of the store.
 type auditStore interface {
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 	// PuppetsAfter returns the first Matrix users after one that have a puppet,
 	// in the order of their addresses.
@@ -49,22 +50,26 @@ type peopleMatrix interface {
 
 // peopleRocketChat is what People needs of Rocket.Chat.
 type peopleRocketChat interface {
-	// CreatePuppet makes the account for a Matrix user, or finds the one that
-	// an earlier call made.
+	// CreatePuppet creates the account for a Matrix user, or finds the one that an
+	// earlier call created.
 	CreatePuppet(ctx context.Context, user ids.MXUser, name string) (model.Puppet, error)
 	// Rename changes a puppet's display name.
 	Rename(ctx context.Context, p model.Puppet, name string) error
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 }
 
 // peopleStore is what People needs of the store.
 type peopleStore interface {
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// PuppetByRC returns the puppet that a Rocket.Chat user is.
 	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
 	// PutGhost stores a ghost or its new names.
 	PutGhost(ctx context.Context, g model.Ghost) error

@@ -12,6 +12,9 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// maxEmoji bounds a picture of an emoji, in bytes: it goes through memory.
+const maxEmoji = 1 << 20
+
 // Pictures copies avatars and custom emoji to Matrix, each once.
 type Pictures struct {
 	Store pictureStore
@@ -78,6 +81,3 @@ func (pics *Pictures) Emoji(ctx context.Context, name string) (mxc string, ok bo
 	}
 	return mxc, err == nil
 }
-
-// maxEmoji bounds a picture of an emoji, in bytes: it goes through memory.
-const maxEmoji = 1 << 20

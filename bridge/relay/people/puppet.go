@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Puppet returns the Rocket.Chat user that speaks for a Matrix user, made as
+// Puppet returns the Rocket.Chat user that speaks for a Matrix user, created as
 // needed. name is the display name that was last seen, "" when none was.
 func (people *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p model.Puppet, err error) {
 	p, ok, err := people.Store.PuppetByMX(ctx, user)

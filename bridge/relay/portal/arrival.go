@@ -15,6 +15,12 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
+// errNotYet: a room says that it replaces a portal's, which does not say so yet.
+var ErrNotYet = errors.New("the room that it replaces does not say so yet")
+
+// spaceType is the type of rooms that are lists of rooms.
+const spaceType = "m.space"
+
 // Arrivals makes the Rocket.Chat side of a Matrix room that a ghost has joined.
 type Arrivals struct {
 	Store    arrivalStore
@@ -77,8 +83,8 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 		return err
 	}
 	p.RCRoom, p.RCType = info.ID, info.Type
-	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXRoster, Payload: []byte(p.MXRoom)}
-	return a.Portals.start(ctx, p, roster)
+	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom)), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXMembership, Payload: []byte(p.MXRoom)}
+	return a.Portals.start(ctx, p, everybody)
 }
 
 // fits looks what a room is that a ghost has just joined. It leaves one that cannot
@@ -119,7 +125,7 @@ func (a *Arrivals) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader
 	}
 	for _, b := range found {
 		if b.Protocol == "rocketchat" && b.Site == a.Site && !a.Names.Owns(b.Bot) {
-			a.Log.Warn("another bridge connects a room with this Rocket.Chat", "mx_room", room, "bridge", b.Bot, "rc_room", b.Channel)
+			a.Log.Warn("another bridge connects a room with this Rocket.Chat", "mx_room", room, "mx_user", b.Bot, "rc_room", b.Channel)
 			return true, nil
 		}
 	}
@@ -136,7 +142,7 @@ func (a *Arrivals) leaveRoom(ctx context.Context, inv model.Invitation, reason s
 	return &RoomError{reason}
 }
 
-// nameIn returns somebody's display name in a room, "" when it cannot be had.
+// nameIn returns the display name of a person in a room, "" when it is not known.
 func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids.MXUser) string {
 	members, err := a.MX.Members(ctx, room, reader)
 	if err != nil {
@@ -150,13 +156,7 @@ func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids
 	return ""
 }
 
-// errNotYet: a room says that it replaces a portal's, which does not say so yet.
-var ErrNotYet = errors.New("the room that it replaces does not say so yet")
-
 // A roomError says why a room that was joined cannot be bridged, and was left again.
 type RoomError struct{ reason string }
-
-// spaceType is the type of rooms that are lists of rooms.
-const spaceType = "m.space"
 
 func (e *RoomError) Error() string { return e.reason }

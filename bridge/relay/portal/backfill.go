@@ -45,13 +45,13 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 			return err
 		}
 		// Who spoke then and is no member now has had to come back for it.
-		leave := queue.Item{ID: "roster after history " + string(p.MXRoom), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCRoster, Payload: []byte(p.RCRoom)}
+		leave := queue.Item{ID: model.MembershipID("after history " + string(p.MXRoom)), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCMembership, Payload: []byte(p.RCRoom)}
 		return b.Accept(ctx, []queue.Item{leave}, nil)
 	})
 	return n, err
 }
 
-// inviteLater puts an invitation behind what waits for the room.
+// inviteLater puts an invitation behind the items that wait for the room.
 func (b *Backfill) inviteLater(ctx context.Context, caller model.Caller, p model.Portal, target ids.MXUser) error {
 	payload, err := json.Marshal(Invitee{caller.RCPerson, target, p.RCRoom})
 	if err != nil {

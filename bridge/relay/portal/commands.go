@@ -14,6 +14,11 @@ import (
 	"appliance/bridge/relay/roomstate"
 )
 
+var errNotBridged = &model.SayError{Text: "this room is not connected with Matrix; /bridge invite @name:example.org does that"}
+
+// manyWaiting is how many items in a lane say that a past is being carried.
+const manyWaiting = 3
+
 // Commands does what people ask for with slash commands.
 type Commands struct {
 	Store     commandStore
@@ -88,7 +93,7 @@ func (cmd *Commands) Unbridge(ctx context.Context, caller model.Caller) error {
 	return cmd.Portals.TearDown(ctx, p, caller.Display()+" has ended the connection of this room with Rocket.Chat.")
 }
 
-// KickOnMatrix removes somebody on Matrix from the caller's room.
+// KickOnMatrix removes a person on Matrix from the caller's room.
 func (cmd *Commands) KickOnMatrix(ctx context.Context, caller model.Caller, target ids.MXUser) error {
 	p, err := cmd.portalOf(ctx, caller.Room)
 	if err != nil {
@@ -113,7 +118,7 @@ func (cmd *Commands) KickOnMatrix(ctx context.Context, caller model.Caller, targ
 	if err != nil {
 		return err
 	}
-	// What the bridge does itself does not come back as news.
+	// What the bridge does itself is not echoed.
 	puppet, ok, err := cmd.Store.PuppetByMX(ctx, target)
 	if err != nil || !ok {
 		return err
@@ -135,8 +140,3 @@ func (cmd *Commands) portalOf(ctx context.Context, room ids.RCRoom) (model.Porta
 	}
 	return p, err
 }
-
-var errNotBridged = &model.SayError{Text: "this room is not connected with Matrix; /bridge invite @name:example.org does that"}
-
-// manyWaiting is how many items in a lane say that a past is being carried.
-const manyWaiting = 3

@@ -52,7 +52,7 @@ func (cmd *Commands) Describe(ctx context.Context, room ids.RCRoom) (string, err
 	return b.String(), nil
 }
 
-// Whois says in words who somebody is on the other side. name is a username or a
+// Whois says in words who a person is on the other side. name is a username or a
 // Matrix address.
 func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 	name = strings.TrimSpace(name)

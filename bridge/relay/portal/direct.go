@@ -10,6 +10,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/notice"
 	"appliance/bridge/relay/people"
 	"appliance/bridge/rocketchat"
 )
@@ -23,6 +24,7 @@ type Directs struct {
 	Site      string
 	Joined    *people.Joined
 	Portals   *Portals
+	Notices   *notice.Notices
 	Log       *slog.Logger
 	Admission *people.Admission
 	Live      func() config.Live
@@ -130,8 +132,8 @@ func (ds *Directs) directPortal(ctx context.Context, d model.NewDirect, author m
 	return p, ds.Portals.start(ctx, p)
 }
 
-// inviteAll invites everybody into a new direct room. That somebody of several
-// cannot be had is said and goes on without them.
+// inviteAll invites everybody into a new direct room. Where one of several cannot be
+// invited, the author is told and the room goes on without them.
 func (ds *Directs) inviteAll(ctx context.Context, p model.Portal, as ids.MXUser, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
 	for _, who := range locals {
 		if who.ID == author.ID {
@@ -149,9 +151,7 @@ func (ds *Directs) inviteAll(ctx context.Context, p model.Portal, as ids.MXUser,
 		case !ok || len(puppets) == 1:
 			return err
 		default:
-			if err := ds.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
-				ds.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
-			}
+			ds.Notices.Sorry(ctx, author, se)
 		}
 	}
 	return nil

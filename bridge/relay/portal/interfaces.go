@@ -24,11 +24,11 @@ type arrivalMatrix interface {
 
 // arrivalRocketChat is what Arrivals needs of Rocket.Chat.
 type arrivalRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// CreateGroup makes a private group that belongs to owner and that the
-	// bridge account can read. A group that an interrupted call left behind is
-	// taken when unused says that it is no portal.
+	// CreateGroup creates a private group that belongs to owner and that the bridge
+	// account can read. A group that an interrupted call left behind is taken when
+	// unused says that it is no portal.
 	CreateGroup(ctx context.Context, title string, owner model.RCPerson, unused func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error)
 	// Direct returns the direct room of a puppet and a user.
 	Direct(ctx context.Context, as model.Puppet, with model.RCPerson) (ids.RCRoom, error)
@@ -36,6 +36,7 @@ type arrivalRocketChat interface {
 
 // arrivalStore is what Arrivals needs of the store.
 type arrivalStore interface {
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -48,6 +49,7 @@ type backfillRocketChat interface {
 
 // backfillStore is what Backfill needs of the store.
 type backfillStore interface {
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 }
 
@@ -55,7 +57,7 @@ type backfillStore interface {
 type commandMatrix interface {
 	// JoinAlias makes one of our users join a room by its alias.
 	JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error)
-	// Kick removes somebody, as one of our users.
+	// Kick removes a person, as one of our users.
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Leave makes one of our users leave or refuse an invitation.
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
@@ -70,17 +72,21 @@ type commandMatrix interface {
 
 // commandRocketChat is what Commands needs of Rocket.Chat.
 type commandRocketChat interface {
+	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 }
 
 // commandStore is what Commands needs of the store.
 type commandStore interface {
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// PuppetByUsername returns the puppet with a username.
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
 	// Waiting returns how many items of a lane wait.
 	Waiting(ctx context.Context, lane string) (int, error)
@@ -88,8 +94,8 @@ type commandStore interface {
 
 // directMatrix is what Directs needs of Matrix.
 type directMatrix interface {
-	// CreateRoom makes a room. It is the one call that makes another room
-	// when it is repeated.
+	// CreateRoom creates a room. It is the one call that creates another room when it
+	// is repeated.
 	CreateRoom(ctx context.Context, spec model.MXRoomSpec) (ids.MXRoom, error)
 	// Leave makes one of our users leave or refuse an invitation.
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
@@ -101,12 +107,9 @@ type directRocketChat interface {
 	Direct(ctx context.Context, as model.Puppet, with model.RCPerson) (ids.RCRoom, error)
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
-	// Tell sends somebody a direct message from the bridge account.
-	Tell(ctx context.Context, who model.RCPerson, text string) error
-	// Unwatch makes the side stop reading the room of a portal that is no more.
+	// Unwatch makes the side stop reading the room of a portal that has ended.
 	Unwatch(p model.Portal)
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 	// Usernames returns who is in a direct room that the bridge account is not in.
 	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
@@ -116,20 +119,23 @@ type directRocketChat interface {
 type directStore interface {
 	// DropPortal forgets a portal. Its links stay.
 	DropPortal(ctx context.Context, p model.Portal) error
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// PuppetByUsername returns the puppet with a username.
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
 }
 
 // portalsMatrix is what Portals needs of Matrix.
 type portalsMatrix interface {
-	// CreateRoom makes a room. It is the one call that makes another room
-	// when it is repeated.
+	// CreateRoom creates a room. It is the one call that creates another room when it
+	// is repeated.
 	CreateRoom(ctx context.Context, spec model.MXRoomSpec) (ids.MXRoom, error)
 	// Follow reads a room through a ghost for some minutes, where nothing
 	// else shows what happens in it.
 	Follow(ghost ids.MXUser)
-	// Invite lets one of our users invite somebody.
+	// Invite lets one of our users invite a person.
 	Invite(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Leave makes one of our users leave or refuse an invitation.
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
@@ -141,22 +147,23 @@ type portalsMatrix interface {
 
 // portalsRocketChat is what Portals needs of Rocket.Chat.
 type portalsRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// CreateGroup makes a private group that belongs to owner and that the
-	// bridge account can read. A group that an interrupted call left behind is
-	// taken when unused says that it is no portal.
+	// CreateGroup creates a private group that belongs to owner and that the bridge
+	// account can read. A group that an interrupted call left behind is taken when
+	// unused says that it is no portal.
 	CreateGroup(ctx context.Context, title string, owner model.RCPerson, unused func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error)
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
+	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// Unwatch makes the side stop reading the room of a portal that is no more.
+	// Unwatch makes the side stop reading the room of a portal that has ended.
 	Unwatch(p model.Portal)
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 	// Usernames returns who is in a direct room that the bridge account is not in.
 	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
@@ -168,11 +175,15 @@ type portalsRocketChat interface {
 type portalsStore interface {
 	// DropPortal forgets a portal. Its links stay.
 	DropPortal(ctx context.Context, p model.Portal) error
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 	// PutPortal stores a portal and, in the same transaction, items and
 	// cursors that belong to its beginning. An earlier portal of either room
@@ -205,6 +216,7 @@ type publicStore interface {
 	Cursor(ctx context.Context, name string) (string, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -230,7 +242,7 @@ type upgradeMatrix interface {
 	// Follow reads a room through a ghost for some minutes, where nothing
 	// else shows what happens in it.
 	Follow(ghost ids.MXUser)
-	// Invite lets one of our users invite somebody.
+	// Invite lets one of our users invite a person.
 	Invite(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// JoinVia makes one of our users join a room that one of the servers knows.
 	JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via ...string) error
@@ -249,6 +261,7 @@ type upgradeRocketChat interface {
 
 // upgradeStore is what Upgrades needs of the store.
 type upgradeStore interface {
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PutPortal stores a portal and, in the same transaction, items and
 	// cursors that belong to its beginning. An earlier portal of either room

@@ -8,6 +8,9 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// maxListed is how many public rooms are shown.
+const maxListed = 20
+
 // PublicRooms lists rooms that anybody may join.
 func (cmd *Commands) PublicRooms(ctx context.Context, server, words string) ([]model.PublicRoom, error) {
 	if server != "" && !cmd.Live().Servers.Allowed(server) {
@@ -67,6 +70,3 @@ func (cmd *Commands) JoinPublic(ctx context.Context, caller model.RCPerson, alia
 	}
 	return title, err
 }
-
-// maxListed is how many public rooms are shown.
-const maxListed = 20

@@ -13,6 +13,13 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
+const (
+	// settleFor and settleGap bound how long a direct room is waited for in which
+	// something is still on its way to Matrix.
+	settleFor = 5 * time.Second
+	settleGap = 100 * time.Millisecond
+)
+
 // Open returns the portal of a room, made as needed. A new one begins with the
 // items that first returns, where there is one. caller is who asked for it, nil for the
 // operator.
@@ -54,8 +61,8 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	if err != nil {
 		return model.Portal{}, fmt.Errorf("make a Matrix room: %w", err)
 	}
-	roster := queue.Item{ID: "roster " + string(p.MXRoom), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCRoster, Payload: []byte(p.RCRoom)}
-	items := []queue.Item{roster}
+	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom)), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCMembership, Payload: []byte(p.RCRoom)}
+	items := []queue.Item{everybody}
 	if first != nil {
 		more, err := first(info)
 		if err != nil {
@@ -109,10 +116,3 @@ func (ps *Portals) isFree(ctx context.Context) func(ids.RCRoom) (bool, error) {
 func begin(p model.Portal) map[string]string {
 	return map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(p.Created.UnixMilli(), 10)}
 }
-
-const (
-	// settleFor and settleGap bound how long a direct room is waited for in which
-	// something is still on its way to Matrix.
-	settleFor = 5 * time.Second
-	settleGap = 100 * time.Millisecond
-)

@@ -17,6 +17,18 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
+const (
+	// aliasPrefix begins the aliases that nobody else can have.
+	aliasPrefix = "rocketchat_"
+	// publishEvery is between two looks for channels that were made, renamed or
+	// closed.
+	publishEvery = 10 * time.Minute
+	// maxPublished bounds how many channels are shown.
+	maxPublished = 500
+	// publishedCursor holds what is shown: JSON of published by Matrix room.
+	publishedCursor = "published"
+)
+
 // PublicChannels shows the public channels that the operator has chosen to Matrix: they
 // are found and joined there by alias, #name:server where the homeserver is the bridge's
 // alone and the name is free, and #rocketchat_name:server always. They are connected when
@@ -45,7 +57,7 @@ func NewPublicChannels(c *PublicChannels) *PublicChannels {
 func (c *PublicChannels) Run(ctx context.Context) error {
 	for {
 		if err := c.Locks.Do("published", func() error { return c.publishAll(ctx) }); err != nil && ctx.Err() == nil {
-			c.Log.Warn("the public channels could not be shown on Matrix as they are; the bridge tries again", "err", err)
+			c.Log.Warn("the public channels could not be published; the bridge tries again", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -165,7 +177,7 @@ func (c *PublicChannels) unpublish(ctx context.Context, room ids.MXRoom, p model
 }
 
 // Alias reports whether an alias of ours leads to a room, and connects the channel
-// that it names when the operator has chosen it: homeservers ask when somebody looks
+// that it names when the operator has chosen it: homeservers ask when a person looks
 // for an alias that they do not know.
 func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) {
 	name, server, ok := strings.Cut(strings.TrimPrefix(alias, "#"), ":")
@@ -193,18 +205,6 @@ func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) 
 	})
 	return found, err
 }
-
-const (
-	// aliasPrefix begins the aliases that nobody else can have.
-	aliasPrefix = "rocketchat_"
-	// publishEvery is between two looks for channels that were made, renamed or
-	// closed.
-	publishEvery = 10 * time.Minute
-	// maxPublished bounds how many channels are shown.
-	maxPublished = 500
-	// publishedCursor holds what is shown: JSON of published by Matrix room.
-	publishedCursor = "published"
-)
 
 // published is what is kept of a channel that Matrix is shown.
 type published struct {

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// TearDown lets a portal be no more, and says why on Matrix.
+// TearDown ends a portal, and says why on Matrix.
 func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) error {
 	// From here on nothing crosses, so the leaving is not carried anywhere.
 	if err := ps.Store.DropPortal(ctx, p); err != nil {
@@ -22,7 +22,7 @@ func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) err
 	}
 	reader := p.Reader(ps.Names)
 	if err := ps.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, "unbridge "+p.Created.String(), 0), why); err != nil {
-		ps.Log.Warn("a room could not be told that it is not bridged any more", "mx_room", p.MXRoom, "err", err)
+		ps.Log.Warn("the end of a portal could not be announced", "mx_room", p.MXRoom, "err", err)
 	}
 	slices.SortStableFunc(members, func(a, b model.MXMember) int {
 		return map[bool]int{true: 1}[a.User == reader] - map[bool]int{true: 1}[b.User == reader]
@@ -38,7 +38,7 @@ func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) err
 			err = ps.RC.Remove(ctx, p, puppet.RCUser)
 		}
 		if model.Ignore(err, model.ErrForbidden, model.ErrNotFound, model.ErrRefused) != nil {
-			ps.Log.Warn("somebody could not leave a room that is not bridged any more", "mx_room", p.MXRoom, "err", err)
+			ps.Log.Warn("a member could not leave a room that is no longer bridged", "mx_room", p.MXRoom, "err", err)
 		}
 	}
 	return nil

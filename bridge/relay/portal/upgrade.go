@@ -14,6 +14,13 @@ import (
 	"appliance/bridge/relay/people"
 )
 
+const (
+	// invitedTries and invitedGap bound how often one of ours that was just invited
+	// tries to join: the servers take a moment to agree that it was.
+	invitedTries = 5
+	invitedGap   = 500 * time.Millisecond
+)
+
 // Upgrades moves portals to the rooms that replace their Matrix rooms.
 type Upgrades struct {
 	Store   upgradeStore
@@ -43,7 +50,7 @@ func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUse
 	via := by.Homeserver()
 	if err := u.MX.JoinVia(ctx, next, p.Reader(u.Names), via); err != nil {
 		if errors.Is(err, model.ErrForbidden) {
-			u.Notices.OnBoth(ctx, p, "upgrade "+string(next), "This room goes on elsewhere on Matrix, and the bridge was not let in there. Invite somebody of Rocket.Chat into the new room to go on.")
+			u.Notices.OnBoth(ctx, p, "upgrade "+string(next), "This room goes on elsewhere on Matrix, and the bridge was not let in there. Invite a user of Rocket.Chat into the new room to go on.")
 			return nil
 		}
 		return err
@@ -90,11 +97,11 @@ func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, gu
 	if reader := old.Reader(u.Names); reader != guest && join(reader) != nil {
 		p.MXReader = guest
 	}
-	roster := queue.Item{ID: "roster " + string(next), Lane: model.MXLane(next), Kind: model.KindMXRoster, Payload: []byte(next)}
-	if err := u.Store.PutPortal(ctx, p, []queue.Item{roster}, nil); err != nil {
+	everybody := queue.Item{ID: model.MembershipID(string(next)), Lane: model.MXLane(next), Kind: model.KindMXMembership, Payload: []byte(next)}
+	if err := u.Store.PutPortal(ctx, p, []queue.Item{everybody}, nil); err != nil {
 		return err
 	}
-	u.Log.Info("a room goes on in another one", "rc_room", p.RCRoom, "mx_room", next, "was", old.MXRoom)
+	u.Log.Info("a room goes on in another one", "rc_room", p.RCRoom, "mx_room", next, "mx_room_before", old.MXRoom)
 	u.RC.Watch(p)
 	u.MX.Follow(p.MXReader)
 	u.Wake()
@@ -103,7 +110,7 @@ func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, gu
 			continue
 		}
 		if err := join(m.User); err != nil {
-			u.Log.Warn("a ghost could not follow into another room", "user", m.User, "mx_room", next, "err", err)
+			u.Log.Warn("a ghost could not follow into another room", "mx_user", m.User, "mx_room", next, "err", err)
 			continue
 		}
 		u.Joined.Note(next, m.User)
@@ -124,10 +131,3 @@ func (u *Upgrades) joinInvited(ctx context.Context, room ids.MXRoom, who ids.MXU
 		}
 	}
 }
-
-const (
-	// invitedTries and invitedGap bound how often one of ours that was just invited
-	// tries to join: the servers take a moment to agree that it was.
-	invitedTries = 5
-	invitedGap   = 500 * time.Millisecond
-)

@@ -13,11 +13,21 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+const (
+	// maxInTitle is how many people a group is called after.
+	maxInTitle = 4
+	// othersFollow is how long others may be asked into a new direct room after the
+	// first one.
+	othersFollow = 500 * time.Millisecond
+	// unused is how old a direct room is that nobody can have begun to use.
+	unused = 10 * time.Second
+)
+
 // A direct room of Rocket.Chat never takes another person in, and one of Matrix does.
 // So a direct room of Matrix with more than two people is a private group in
 // Rocket.Chat, from the beginning or from when another person joins.
 
-// Widen makes sure that somebody has a place in the Rocket.Chat room of a portal that
+// Widen makes sure that a person has a place in the Rocket.Chat room of a portal that
 // may be direct: where they have none there it goes on in a private group.
 func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (model.Portal, error) {
 	if !p.IsDirect() {
@@ -39,7 +49,7 @@ func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (
 	return p, err
 }
 
-// PlaceFor is widen for somebody who speaks. Who was found in a direct room once is
+// PlaceFor is Widen for a person who speaks. Who was found in a direct room once is
 // not looked for again.
 func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Puppet) (model.Portal, error) {
 	if !p.IsDirect() || puppet.MXUser == p.RCReader {
@@ -88,18 +98,18 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 			return old, err
 		}
 	}
-	roster := queue.Item{ID: "roster " + string(p.MXRoom) + " " + string(p.RCRoom), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXRoster, Payload: []byte(p.MXRoom)}
+	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom) + " " + string(p.RCRoom)), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXMembership, Payload: []byte(p.MXRoom)}
 	cursors := map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(time.Now().UnixMilli(), 10)}
-	if err := ps.Store.PutPortal(ctx, p, []queue.Item{roster}, cursors); err != nil {
+	if err := ps.Store.PutPortal(ctx, p, []queue.Item{everybody}, cursors); err != nil {
 		return old, err
 	}
-	ps.Log.Info("a direct room goes on as a group", "rc_room", p.RCRoom, "was", old.RCRoom, "mx_room", p.MXRoom)
+	ps.Log.Info("a direct room goes on as a group", "rc_room", p.RCRoom, "rc_room_before", old.RCRoom, "mx_room", p.MXRoom)
 	ps.RC.Unwatch(old)
 	ps.RC.Watch(p)
 	ps.Wake()
 	if time.Since(old.Created) > unused {
 		if err := ps.Notices.InRocketChat(ctx, old, "This conversation has more people now and goes on in the group "+convert.Name(info.Title, "beside this")+"."); err != nil {
-			ps.Log.Warn("a word could not be said in Rocket.Chat", "rc_room", old.RCRoom, "err", err)
+			ps.Log.Warn("a notice could not be sent to Rocket.Chat", "rc_room", old.RCRoom, "err", err)
 		}
 	}
 	return p, nil
@@ -140,13 +150,3 @@ func (ps *Portals) firstCompany(ctx context.Context, room ids.MXRoom, reader ids
 	}
 	return title, many, err
 }
-
-const (
-	// maxInTitle is how many people a group is called after.
-	maxInTitle = 4
-	// othersFollow is how long others may be asked into a new direct room after the
-	// first one.
-	othersFollow = 500 * time.Millisecond
-	// unused is how old a direct room is that nobody can have begun to use.
-	unused = 10 * time.Second
-)

@@ -27,6 +27,7 @@ type RocketChat interface {
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
 	// RoomAvatar fetches a room's picture, of at most limit bytes.
 	RoomAvatar(ctx context.Context, room ids.RCRoom, limit int64) ([]byte, error)
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
 }
 

@@ -7,6 +7,9 @@ import (
 	"appliance/bridge/ids"
 )
 
+// maxPins bounds how many pinned events of a room are looked at, the newest ones.
+const maxPins = 100
+
 func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, error) {
 	known, err := s.Store.Cursor(ctx, pinsCursor(room))
 	var list []ids.MXEvent
@@ -21,9 +24,6 @@ func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEven
 	}
 	return s.Store.MoveCursor(ctx, pinsCursor(room), string(data))
 }
-
-// maxPins bounds how many pinned events of a room are looked at, the newest ones.
-const maxPins = 100
 
 // pinsCursor names the cursor that holds what was last known to be pinned in a Matrix
 // room, so that only what has changed since crosses.

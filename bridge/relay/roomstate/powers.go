@@ -8,6 +8,13 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// Levels that writing needs.
+const (
+	writeAll    = 0
+	writeSome   = 50  // in a room that is read-only: who has a role
+	writeNobody = 100 // in one that is archived
+)
+
 func (s *State) Powers(ctx context.Context, p model.Portal) (convert.Powers, error) {
 	content, _, err := s.MX.State(ctx, p.MXRoom, p.Reader(s.Names), model.StatePowers, "")
 	if err != nil {
@@ -66,13 +73,6 @@ func (s *State) SetWriters(ctx context.Context, p model.Portal, as ids.MXUser, i
 	}
 	return s.Set(ctx, p, as, model.StatePowers, powers.WithEvents(need))
 }
-
-// Levels that writing needs.
-const (
-	writeAll    = 0
-	writeSome   = 50  // in a room that is read-only: who has a role
-	writeNobody = 100 // in one that is archived
-)
 
 // WriteLevel returns the level that writing in a room needs.
 func WriteLevel(info model.RCRoomInfo) int {

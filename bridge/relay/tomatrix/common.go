@@ -105,7 +105,7 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 	txn := ids.Transaction(as, item.ID+" "+source, 0)
 	event, err := h.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
 	if errors.Is(err, model.ErrForbidden) {
-		// Known to be joined, but it is not: somebody removed the ghost, or the
+		// Known to be joined, but it is not: the ghost was removed, or the
 		// homeserver lost the join. Try once more from the beginning.
 		h.Joined.Forget(p.MXRoom, as)
 		if err := h.Joined.Ensure(ctx, p, as); err != nil {
@@ -132,7 +132,7 @@ func (h *base) redact(ctx context.Context, p model.Portal, sender ids.MXUser, ev
 		err = h.MX.Redact(ctx, p.MXRoom, as, event, ids.Transaction(as, item+" "+string(event), 0))
 	}
 	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) {
-		h.Log.Warn("an event could not be taken back", "mx_room", p.MXRoom, "mx_event", event, "err", err)
+		h.Log.Warn("an event could not be redacted", "mx_room", p.MXRoom, "mx_event", event, "err", err)
 		return nil
 	}
 	return err

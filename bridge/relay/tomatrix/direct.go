@@ -14,11 +14,10 @@ import (
 type directs struct {
 	*base
 	Store   directStore
-	RC      directRocketChat
 	Directs *portal.Directs
 }
 
-// deliver makes a conversation of a direct room that somebody has opened in
+// deliver opens a conversation for a direct room that was opened in
 // Rocket.Chat with people of Matrix: with one, or with several.
 func (h *directs) deliver(ctx context.Context, item queue.Item) error {
 	var d model.NewDirect
@@ -43,9 +42,7 @@ func (h *directs) deliver(ctx context.Context, item queue.Item) error {
 	}
 	err = h.Directs.Begin(ctx, d, author, locals, puppets)
 	if se, ok := errors.AsType[*model.SayError](err); ok {
-		if err := h.RC.Tell(ctx, author, "Sorry: "+se.Text+"."); err != nil {
-			h.Log.Warn("somebody could not be told", "user", author.ID, "err", err)
-		}
+		h.Notices.Sorry(ctx, author, se)
 		return nil
 	}
 	return model.Outcome(item, err, "")

@@ -19,7 +19,7 @@ func (h *messages) edit(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 	}
 	old, err := h.partsOf(ctx, p, ids.RCMessage(m.ID))
 	if err != nil || len(old) == 0 || !h.Names.Owns(ids.MXUser(old[0].MXSender)) {
-		return nil, err // it never crossed, or is somebody's on Matrix, which only they can edit
+		return nil, err // it never crossed, or is of a person on Matrix, who alone can edit it
 	}
 	sender := ids.MXUser(old[0].MXSender)
 	if err := h.Joined.Ensure(ctx, p, sender); err != nil {

@@ -23,6 +23,9 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
+// maxThumb bounds a smaller picture, which is only a convenience.
+const maxThumb = 1 << 20
+
 // files carries the files of a message and returns their events, each
 // with the caption that is given for it. What does not arrive now follows in a
 // lane of its own; what never will is replaced by a line that says so.
@@ -159,7 +162,7 @@ func (h *messages) later(ctx context.Context, m rocketchat.Message, missing []co
 	return h.Accept(ctx, []queue.Item{{ID: transfer.Late("rc:" + m.ID), Lane: queue.FilesLane(model.RCLane(room)), Kind: model.KindRCFiles, Payload: payload}}, nil)
 }
 
-// lateFiles delivers files that could not be had when their message was
+// lateFiles delivers files that did not arrive when their message was
 // delivered, as replies to it.
 func (h *messages) lateFiles(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	m, p, ok, err := h.ofRocketChat(ctx, item)
@@ -205,6 +208,3 @@ func pictureSize(f convert.RocketFile, head []byte) convert.FileInfo {
 	}
 	return convert.FileInfo{Width: f.Width, Height: f.Height}
 }
-
-// maxThumb bounds a smaller picture, which is only a convenience.
-const maxThumb = 1 << 20

@@ -32,36 +32,37 @@ type baseRocketChat interface {
 
 // baseStore is what base needs of the store.
 type baseStore interface {
+	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 }
 
 // deletionRocketChat is what deletions needs of Rocket.Chat.
 type deletionRocketChat interface {
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
 }
 
 // deletionStore is what deletions needs of the store.
 type deletionStore interface {
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
-}
-
-// directRocketChat is what directs needs of Rocket.Chat.
-type directRocketChat interface {
-	// Tell sends somebody a direct message from the bridge account.
-	Tell(ctx context.Context, who model.RCPerson, text string) error
 }
 
 // directStore is what directs needs of the store.
 type directStore interface {
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 }
 
 // encryptedRocketChat is what encrypted needs of Rocket.Chat.
 type encryptedRocketChat interface {
-	// Tell sends somebody a direct message from the bridge account.
+	// Tell sends a person a direct message from the bridge account.
 	Tell(ctx context.Context, who model.RCPerson, text string) error
 }
 
@@ -74,42 +75,39 @@ type encryptedStore interface {
 	MarkKnown(ctx context.Context, itemID string) error
 }
 
-// inviteRocketChat is what invites needs of Rocket.Chat.
-type inviteRocketChat interface {
-	// Tell sends somebody a direct message from the bridge account.
-	Tell(ctx context.Context, who model.RCPerson, text string) error
-}
-
 // inviteStore is what invites needs of the store.
 type inviteStore interface {
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 }
 
 // memberMatrix is what members needs of Matrix.
 type memberMatrix interface {
-	// Ban removes somebody and keeps them out; Unban lets them come back.
+	// Ban removes a person and keeps them out.
 	Ban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
-	// Kick removes somebody, as one of our users.
+	// Kick removes a person, as one of our users.
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// Unban lets a person who is banned come back.
 	Unban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 }
 
 // memberRocketChat is what members needs of Rocket.Chat.
 type memberRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
+	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// Tell sends somebody a direct message from the bridge account.
+	// Tell sends a person a direct message from the bridge account.
 	Tell(ctx context.Context, who model.RCPerson, text string) error
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 }
 
 // memberStore is what members needs of the store.
 type memberStore interface {
+	// PuppetByUsername returns the puppet with a username.
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
 }
 
@@ -123,6 +121,7 @@ type membershipRocketChat interface {
 
 // membershipStore is what memberships needs of the store.
 type membershipStore interface {
+	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 }
 
@@ -145,13 +144,15 @@ type messageRocketChat interface {
 
 // messageStore is what messages needs of the store.
 type messageStore interface {
-	// DropLink forgets a part of a message, which is no more.
+	// DropLink forgets a part of a message that no longer exists.
 	DropLink(ctx context.Context, link queue.Receipt) error
 	// EventLinked reports whether a message has a Matrix event already.
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
 	// File returns what a file has become on the other side.
 	File(ctx context.Context, source string) (model.File, bool, error)
+	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// PutFile stores what a file has become on the other side.
 	PutFile(ctx context.Context, f model.File) error
 }
 
@@ -167,15 +168,17 @@ type personMatrix interface {
 
 // personRocketChat is what persons needs of Rocket.Chat.
 type personRocketChat interface {
-	// Avatar fetches somebody's picture, of at most limit bytes.
+	// Avatar fetches the picture of a person, of at most limit bytes.
 	Avatar(ctx context.Context, username string, limit int64) ([]byte, error)
-	// Profile describes somebody; ok is false when the account is gone.
+	// Profile describes a user; ok is false when the account is gone.
 	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
 }
 
 // personStore is what persons needs of the store.
 type personStore interface {
+	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// PuppetByRC returns the puppet that a Rocket.Chat user is.
 	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
 	// PutPuppet stores a puppet or its new names or token.
 	PutPuppet(ctx context.Context, p model.Puppet) error
@@ -192,6 +195,7 @@ type pinMatrix interface {
 type pinRocketChat interface {
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
 }
 
@@ -205,17 +209,21 @@ type reactionMatrix interface {
 type reactionRocketChat interface {
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 }
 
 // reactionStore is what reactions needs of the store.
 type reactionStore interface {
+	// DropReaction forgets a reaction.
 	DropReaction(ctx context.Context, r model.Reaction) error
+	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByUsername returns the puppet with a username.
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
+	// PutReaction stores a reaction that is on both sides.
 	PutReaction(ctx context.Context, r model.Reaction) error
 	// Reactions returns the reactions to a message that are on both sides.
 	Reactions(ctx context.Context, message ids.RCMessage) ([]model.Reaction, error)
@@ -229,10 +237,9 @@ type roomRocketChat interface {
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// SetRole gives somebody a role, and takes the others away.
+	// SetRole gives a person a role, and takes the others away.
 	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
-	// UserByName and UserByID look somebody up; ok is false when there is no
-	// such user.
+	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 	// Watch makes the side read the room of a portal from now on.
 	Watch(p model.Portal)
@@ -273,8 +280,6 @@ type RocketChat interface {
 	pinRocketChat
 	personRocketChat
 	encryptedRocketChat
-	inviteRocketChat
-	directRocketChat
 }
 
 // Matrix is what this package needs of Matrix.

@@ -14,7 +14,6 @@ import (
 type invites struct {
 	*base
 	Store inviteStore
-	RC    inviteRocketChat
 }
 
 // deliver makes an invitation that has waited. Whoever asked for it is told when
@@ -36,9 +35,7 @@ func (h *invites) deliver(ctx context.Context, item queue.Item) error {
 		err = h.Portals.Invite(ctx, p, g.MXUser, inv.Target)
 	}
 	if se, ok := errors.AsType[*model.SayError](err); ok {
-		if err := h.RC.Tell(ctx, inv.Caller, "Sorry: "+se.Text+"."); err != nil {
-			h.Log.Warn("somebody could not be told", "user", inv.Caller.ID, "err", err)
-		}
+		h.Notices.Sorry(ctx, inv.Caller, se)
 		return nil
 	}
 	return model.Outcome(item, err, "")

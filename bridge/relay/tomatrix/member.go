@@ -65,7 +65,7 @@ func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, 
 	return h.Joined.BringIn(ctx, p, who)
 }
 
-// addedPuppet invites the person of a puppet that somebody added to the room in
+// addedPuppet invites the person of a puppet that was added to the room in
 // Rocket.Chat. Where that cannot be, the puppet goes, and who added it is told.
 func (h *members) addedPuppet(ctx context.Context, p model.Portal, by model.RCPerson, puppet model.Puppet) error {
 	err := h.inviteAdded(ctx, p, by, puppet.MXUser)
@@ -130,8 +130,6 @@ func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson
 	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
 		return err
 	}
-	if err := h.RC.Tell(ctx, by, fmt.Sprintf("%s is back in the room: the room on Matrix does not allow you to remove people.", puppet.MXUser)); err != nil {
-		h.Log.Warn("somebody could not be told", "user", by.ID, "err", err)
-	}
+	h.Notices.Person(ctx, by, fmt.Sprintf("%s is back in the room: the room on Matrix does not allow you to remove people.", puppet.MXUser))
 	return nil
 }

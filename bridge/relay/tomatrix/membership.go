@@ -34,12 +34,12 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item) error {
 			if errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
 				return model.Outcome(item, err, "")
 			}
-			h.Log.Warn("a member could not join on Matrix", "user", who.ID, "room", p.MXRoom, "err", err)
+			h.Log.Warn("a member could not join on Matrix", "rc_user", who.ID, "mx_room", p.MXRoom, "err", err)
 		}
 	}
 	if info, ok, err := h.RC.Room(ctx, p.RCRoom); err == nil && ok && !p.IsDirect() {
 		if err := h.State.SetPicture(ctx, p, p.Reader(h.Names), info); err != nil {
-			h.Log.Warn("a room's picture could not be copied", "room", p.MXRoom, "err", err)
+			h.Log.Warn("a room's picture could not be copied", "mx_room", p.MXRoom, "err", err)
 		}
 	}
 	return model.Outcome(item, h.Members.TakeOutStrangers(ctx, p, members), "")

@@ -21,7 +21,7 @@ type messages struct {
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
 }
 
-// deliver delivers what somebody wrote in Rocket.Chat.
+// deliver delivers a message from Rocket.Chat.
 func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	m, p, ok, err := h.ofRocketChat(ctx, item)
 	if err != nil || !ok {

@@ -27,7 +27,7 @@ func (h *persons) deliver(ctx context.Context, item queue.Item) error {
 	}
 	if puppet, mine, err := h.Store.PuppetByRC(ctx, user); err != nil || mine {
 		if err == nil && ok && puppet.Username != strings.ToLower(is.Username) {
-			puppet.Username = is.Username // somebody renamed the account
+			puppet.Username = is.Username // the account was renamed
 			err = h.Store.PutPuppet(ctx, puppet)
 		}
 		return err
@@ -58,7 +58,7 @@ func (h *persons) depart(ctx context.Context, g model.Ghost) error {
 			return err
 		}
 	}
-	h.Log.Info("a user is gone and left on Matrix", "user", g.RCUser, "rooms", len(rooms))
+	h.Log.Info("a user is gone and left on Matrix", "rc_user", g.RCUser, "rooms", len(rooms))
 	return nil
 }
 

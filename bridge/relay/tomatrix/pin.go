@@ -19,7 +19,7 @@ type pins struct {
 	MX pinMatrix
 }
 
-// deliver pins on Matrix what somebody pinned in Rocket.Chat, or takes it off.
+// deliver pins on Matrix what was pinned in Rocket.Chat, or takes it off.
 func (h *pins) deliver(ctx context.Context, item queue.Item) error {
 	m, p, ok, err := h.ofRocketChat(ctx, item)
 	if err != nil || !ok || m.Pinned == nil {
@@ -46,7 +46,7 @@ func (h *pins) deliver(ctx context.Context, item queue.Item) error {
 	}
 	err = h.State.Set(ctx, p, as, model.StatePins, map[string]any{"pinned": append([]ids.MXEvent{}, list...)})
 	if errors.Is(err, model.ErrForbidden) {
-		h.Log.Info("the room on Matrix does not allow to pin", "mx_room", p.MXRoom)
+		h.Log.Info("the Matrix room does not allow the pin", "mx_room", p.MXRoom)
 		return nil
 	}
 	if err == nil {

@@ -53,7 +53,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
 			if err != nil {
 				return err
 			}
-			continue // somebody's on Matrix, who takes it back there
+			continue // of a person on Matrix, who takes it back there
 		}
 		if err := h.redact(ctx, p, old.MXSender, old.Event, item.ID); err != nil {
 			return model.Outcome(item, err, "")

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// role gives somebody whose role has changed the power that goes with it.
+// role gives a person whose role has changed the power that goes with it.
 // Where Matrix does not allow it the role is changed back, so that both sides say
 // the same.
 func (h *rooms) role(ctx context.Context, p model.Portal, m rocketchat.Message, as ids.MXUser) error {

@@ -50,18 +50,18 @@ func Handlers(p Parts) map[string]model.Handler {
 	}
 	m := &messages{base: b, Store: p.Store, RC: p.RC, MX: p.MX, Typed: p.Typed}
 	return map[string]model.Handler{
-		model.KindRCMessage: m.deliver,
-		model.KindRCEdit:    m.edit,
-		model.KindRCFiles:   m.lateFiles,
-		model.KindRCDelete:  model.WithoutReceipts((&deletions{b, p.Store, p.RC}).deliver),
-		model.KindRCReact:   model.WithoutReceipts((&reactions{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindRCPin:     model.WithoutReceipts((&pins{b, p.RC, p.MX}).deliver),
-		model.KindRCRoom:    model.WithoutReceipts((&rooms{b, p.Store, p.RC}).deliver),
-		model.KindRCMember:  model.WithoutReceipts((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
-		model.KindRCRoster:  model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.Members}).deliver),
-		model.KindRCPerson:  model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindRCSecret:  model.WithoutReceipts((&encrypted{b, p.Store, p.RC}).deliver),
-		model.KindRCInvite:  model.WithoutReceipts((&invites{b, p.Store, p.RC}).deliver),
-		model.KindRCDirect:  model.WithoutReceipts((&directs{b, p.Store, p.RC, p.Directs}).deliver),
+		model.KindRCMessage:    m.deliver,
+		model.KindRCEdit:       m.edit,
+		model.KindRCFiles:      m.lateFiles,
+		model.KindRCDelete:     model.WithoutReceipts((&deletions{b, p.Store, p.RC}).deliver),
+		model.KindRCReact:      model.WithoutReceipts((&reactions{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindRCPin:        model.WithoutReceipts((&pins{b, p.RC, p.MX}).deliver),
+		model.KindRCRoom:       model.WithoutReceipts((&rooms{b, p.Store, p.RC}).deliver),
+		model.KindRCMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
+		model.KindRCMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.Members}).deliver),
+		model.KindRCPerson:     model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindRCSecret:     model.WithoutReceipts((&encrypted{b, p.Store, p.RC}).deliver),
+		model.KindRCInvite:     model.WithoutReceipts((&invites{b, p.Store}).deliver),
+		model.KindRCDirect:     model.WithoutReceipts((&directs{b, p.Store, p.Directs}).deliver),
 	}
 }

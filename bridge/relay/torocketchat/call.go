@@ -12,13 +12,17 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// callFor is how long a call of a whole room is taken to be the same one: whoever
+// joins it sends an event, and again every now and then.
+const callFor = time.Hour
+
 // calls says that a call has begun on Matrix.
 type calls struct {
 	*base
 	Store callStore
 }
 
-// deliver says that somebody on Matrix has begun a call, which nobody can
+// deliver says that a call has begun on Matrix, which nobody can
 // join from Rocket.Chat.
 func (h *calls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	e, p, ok, err := h.ofMatrix(ctx, item)
@@ -66,10 +70,6 @@ func (h *calls) sameCall(ctx context.Context, p model.Portal, e convert.Event) (
 	}
 	return false, h.Store.MoveCursor(ctx, key, fmt.Sprintf("%d %s", time.Now().UnixMilli(), e.ID))
 }
-
-// callFor is how long a call of a whole room is taken to be the same one: whoever
-// joins it sends an event, and again every now and then.
-const callFor = time.Hour
 
 // cutCall reads what is kept of the last call of a room.
 func cutCall(known string) (event string, at time.Time, ok bool) {

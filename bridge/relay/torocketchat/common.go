@@ -16,6 +16,10 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
+// mayCallEverybody is the power that calling everybody in a room needs on Matrix,
+// unless its m.room.power_levels says otherwise.
+const mayCallEverybody = 50
+
 // base is what several kinds of delivery need.
 type base struct {
 	Store     baseStore
@@ -136,7 +140,7 @@ func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event
 // deleteMessage deletes one part of a message, as its author where that is
 // a puppet and as the bridge account otherwise.
 func (h *base) deleteMessage(ctx context.Context, l queue.Receipt) error {
-	// The deletion comes back as news, and is then no news.
+	// Rocket.Chat echoes the deletion; it is marked as seen, so that the echo is ignored.
 	if err := h.Store.MarkKnown(ctx, model.RCDelete(ids.RCMessage(l.RCMessage))); err != nil {
 		return err
 	}
@@ -155,7 +159,3 @@ func (h *base) deleteMessage(ctx context.Context, l queue.Receipt) error {
 	}
 	return err
 }
-
-// mayCallEverybody is the power that calling everybody in a room needs on Matrix,
-// unless its m.room.power_levels says otherwise.
-const mayCallEverybody = 50

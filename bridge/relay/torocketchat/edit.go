@@ -11,13 +11,13 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// edit delivers a new version of somebody's message, part by part:
+// edit delivers a new version of a message, part by part:
 // parts that are new are sent, and parts that are no more are deleted.
 func (h *messages) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
 	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
-		return nil, err // it never crossed, or is somebody else's
+		return nil, err // it never crossed, or is another person's
 	}
 	old = slices.DeleteFunc(old, func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
 	_, file, err := h.Store.File(ctx, model.MXFile(target))

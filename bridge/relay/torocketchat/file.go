@@ -160,7 +160,7 @@ func (h *messages) whyNot(ctx context.Context, err error) string {
 	return "Rocket.Chat does not take files of this kind"
 }
 
-// lateFile delivers a file that could not be had when its event was
+// lateFile delivers a file that did not arrive when its event was
 // delivered.
 func (h *messages) lateFile(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	e, p, ok, err := h.ofMatrix(ctx, item)

@@ -13,7 +13,7 @@ import (
 
 // baseRocketChat is what base needs of Rocket.Chat.
 type baseRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Delete deletes a message as a puppet, or as the bridge account when as
 	// is nil. One that is gone is ErrNotFound.
@@ -32,13 +32,16 @@ type baseRocketChat interface {
 
 // baseStore is what base needs of the store.
 type baseStore interface {
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
-	// LinksByEvent and LinksByMessage return the parts of a message.
+	// LinksByEvent returns the parts of a message, by an event of it.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	// MarkKnown makes an item ID one that was added before: what it would
 	// report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
@@ -65,19 +68,23 @@ type invitationMatrix interface {
 
 // invitationStore is what invitations needs of the store.
 type invitationStore interface {
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
 // memberRocketChat is what members needs of Rocket.Chat.
 type memberRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// Tell sends somebody a direct message from the bridge account.
+	// Tell sends a person a direct message from the bridge account.
 	Tell(ctx context.Context, who model.RCPerson, text string) error
+	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
 	// Usernames returns who is in a direct room that the bridge account is not in.
 	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
@@ -87,7 +94,9 @@ type memberRocketChat interface {
 type memberStore interface {
 	// Cursor returns how far something was read, "" when it never was.
 	Cursor(ctx context.Context, name string) (string, error)
+	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
@@ -99,12 +108,13 @@ type membershipMatrix interface {
 
 // membershipRocketChat is what memberships needs of Rocket.Chat.
 type membershipRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 }
 
 // membershipStore is what memberships needs of the store.
 type membershipStore interface {
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -121,19 +131,20 @@ type messageMatrix interface {
 
 // messageRocketChat is what messages needs of Rocket.Chat.
 type messageRocketChat interface {
-	// Add and Remove change the membership of a room, as the bridge account.
+	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Dialect is how the server reads the text of messages, by its version; the zero
 	// value while that is unknown. It is asked for again now and then.
 	Dialect(ctx context.Context) convert.Dialect
 	// Edit changes a puppet's message.
 	Edit(ctx context.Context, as model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+	// FindShown returns the message that shows an uploaded file, among those that are
+	// newer than since; ok is false when there is none.
 	FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
 	// Limits returns what Rocket.Chat takes. It may be minutes old.
 	Limits(ctx context.Context) (model.Limits, error)
-	// Show makes the message that shows an uploaded file. Repeating it makes
-	// another one: FindShown tells whether it was made, among what is newer
-	// than since.
+	// Show sends the message that shows an uploaded file. Repeating it sends another
+	// one: FindShown tells whether it was sent.
 	Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
 	// Upload stores a file for a room as a puppet; no message shows it yet.
 	Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (file string, err error)
@@ -141,17 +152,19 @@ type messageRocketChat interface {
 
 // messageStore is what messages needs of the store.
 type messageStore interface {
-	// DropLink forgets a part of a message, which is no more.
+	// DropLink forgets a part of a message that no longer exists.
 	DropLink(ctx context.Context, link queue.Receipt) error
 	// EventLinked reports whether a message has a Matrix event already.
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
 	// File returns what a file has become on the other side.
 	File(ctx context.Context, source string) (model.File, bool, error)
-	// LinksByEvent and LinksByMessage return the parts of a message.
+	// LinksByEvent returns the parts of a message, by an event of it.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	// MessageLinked reports whether a Matrix event has a message already.
 	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
+	// PutEdit stores which event an edit replaced.
 	PutEdit(ctx context.Context, event, target ids.MXEvent) error
+	// PutFile stores what a file has become on the other side.
 	PutFile(ctx context.Context, f model.File) error
 }
 
@@ -161,7 +174,7 @@ type personMatrix interface {
 	// which nothing arrives for patience ends in ErrSlow, before or while it is
 	// read.
 	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
-	// Profile describes somebody of any server.
+	// Profile describes a person of any server.
 	Profile(ctx context.Context, user ids.MXUser) (model.MXProfile, error)
 }
 
@@ -177,6 +190,7 @@ type personStore interface {
 	Cursor(ctx context.Context, name string) (string, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
@@ -206,10 +220,13 @@ type reactionRocketChat interface {
 
 // reactionStore is what reactions needs of the store.
 type reactionStore interface {
+	// DropReaction forgets a reaction.
 	DropReaction(ctx context.Context, r model.Reaction) error
-	// LinksByEvent and LinksByMessage return the parts of a message.
+	// LinksByEvent returns the parts of a message, by an event of it.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	// PuppetByRC returns the puppet that a Rocket.Chat user is.
 	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
+	// PutReaction stores a reaction that is on both sides.
 	PutReaction(ctx context.Context, r model.Reaction) error
 }
 
@@ -227,10 +244,13 @@ type redactionStore interface {
 	// EditOf returns the event that an edit made on Matrix replaced; ok is false
 	// when the event is no edit that crossed.
 	EditOf(ctx context.Context, event ids.MXEvent) (target ids.MXEvent, ok bool, err error)
-	// LinksByEvent and LinksByMessage return the parts of a message.
+	// LinksByEvent returns the parts of a message, by an event of it.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// ReactionByEvent returns the reaction that an event is.
 	ReactionByEvent(ctx context.Context, event ids.MXEvent) (model.Reaction, bool, error)
 }
 
@@ -255,7 +275,7 @@ type roomRocketChat interface {
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// SetRole gives somebody a role, and takes the others away.
+	// SetRole gives a person a role, and takes the others away.
 	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
 }
 

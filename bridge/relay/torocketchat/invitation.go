@@ -13,6 +13,21 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
+// Reasons why an invitation is declined, for whoever invited.
+const (
+	notAllowed     = "The administrator of this Rocket.Chat does not allow conversations with you."
+	mayNotInvite   = "The administrator of this Rocket.Chat does not let you invite people to this room."
+	tooManyInvites = "Too many invitations came today; try again tomorrow."
+)
+
+// declineAfter is how long an invitation stands before it is declined. The invited
+// server knows it before the inviting one has stored it, and Dendrite (0.15) forgets an
+// invitation whose rejection the other server does not accept.
+const declineAfter = 2 * time.Second
+
+// notYetTries is how often a room that says so is looked at, a second apart.
+const notYetTries = 12
+
 // invitations accepts and declines what ghosts are invited to.
 type invitations struct {
 	*base
@@ -62,7 +77,7 @@ func (h *invitations) deliver(ctx context.Context, item queue.Item) error {
 			return queue.Later(time.Second, err)
 		}
 		if _, refused := errors.AsType[*portal.RoomError](err); refused {
-			h.Log.Info("a room was left again", "mx_room", inv.Room, "why", err)
+			h.Log.Info("a room that cannot be bridged was left", "mx_room", inv.Room, "reason", err)
 			return nil
 		}
 		return model.Outcome(item, err, "Rocket.Chat refused it")
@@ -131,24 +146,9 @@ func (h *invitations) declineNow(ctx context.Context, item queue.Item) error {
 	return model.Outcome(item, model.Ignore(h.MX.Refuse(ctx, d.Room, d.Ghost, d.Reason), model.ErrForbidden, model.ErrNotFound), "")
 }
 
-// Reasons why an invitation is declined, for whoever invited.
-const (
-	notAllowed     = "The administrator of this Rocket.Chat does not allow conversations with you."
-	mayNotInvite   = "The administrator of this Rocket.Chat does not let you invite people to this room."
-	tooManyInvites = "Too many invitations came today; try again tomorrow."
-)
-
-// declineAfter is how long an invitation stands before it is declined. The invited
-// server knows it before the inviting one has stored it, and Dendrite (0.15) forgets an
-// invitation whose rejection the other server does not accept.
-const declineAfter = 2 * time.Second
-
 // A refusal is the payload of KindMXDecline.
 type refusal struct {
 	Room   ids.MXRoom `json:"room"`
 	Ghost  ids.MXUser `json:"ghost"`
 	Reason string     `json:"reason"`
 }
-
-// notYetTries is how often a room that says so is looked at, a second apart.
-const notYetTries = 12

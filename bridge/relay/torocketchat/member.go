@@ -107,7 +107,7 @@ func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXU
 	return nil
 }
 
-// ghostRemoved follows when somebody on Matrix removes or bans one of ours: the
+// ghostRemoved follows when a ghost is removed or banned on Matrix: the
 // user leaves the Rocket.Chat room too, and is told by whom.
 func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e convert.Event) error {
 	h.Joined.Forget(p.MXRoom, ghost)
@@ -130,9 +130,7 @@ func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MX
 		return model.Ignore(err, model.ErrNotFound) // was not there
 	}
 	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Content.Membership]
-	if err := h.RC.Tell(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomstate.Label(info))); err != nil {
-		h.Log.Warn("somebody could not be told", "user", who.ID, "err", err)
-	}
+	h.Notices.Person(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomstate.Label(info)))
 	return nil
 }
 

@@ -40,7 +40,7 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item) error {
 			return model.Outcome(item, err, "")
 		}
 		if err != nil {
-			h.Log.Warn("a member could not join in Rocket.Chat", "user", m.User, "room", p.RCRoom, "err", err)
+			h.Log.Warn("a member could not join in Rocket.Chat", "mx_user", m.User, "rc_room", p.RCRoom, "err", err)
 		}
 	}
 	return model.Outcome(item, h.rooms.all(ctx, p), "")

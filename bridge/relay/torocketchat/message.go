@@ -20,7 +20,7 @@ type messages struct {
 	Events    *ephemeral.Events
 }
 
-// deliver delivers what somebody wrote on Matrix. Message IDs are
+// deliver delivers a message from Matrix. Message IDs are
 // derived from the event's, so every step may be repeated.
 func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	e, p, ok, err := h.ofMatrix(ctx, item)

@@ -18,7 +18,7 @@ type pins struct {
 	RC pinRocketChat
 }
 
-// follow pins in Rocket.Chat what somebody pinned on Matrix, and takes off
+// follow pins in Rocket.Chat what was pinned on Matrix, and takes off
 // what they took off.
 func (h *pins) follow(ctx context.Context, p model.Portal, e convert.Event, content json.RawMessage) error {
 	now := roomstate.Pinned(content)

@@ -16,7 +16,7 @@ type polls struct {
 	MX pollMatrix
 }
 
-// deliver shows a poll that somebody on Matrix has begun or ended, as
+// deliver shows a poll that began or ended on Matrix, as
 // text.
 func (h *polls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	e, p, ok, err := h.ofMatrix(ctx, item)

@@ -20,7 +20,7 @@ type reactions struct {
 	RC    reactionRocketChat
 }
 
-// deliver delivers a reaction of somebody on Matrix.
+// deliver adds the reaction of a person on Matrix.
 func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
 	e, err := convert.ParseEvent(item.Payload)
 	if err != nil {

@@ -18,7 +18,7 @@ type redactions struct {
 	reactions *reactions
 }
 
-// deliver takes back what somebody on Matrix took back: a reaction
+// deliver follows a redaction on Matrix: of a reaction
 // or a message.
 func (h *redactions) deliver(ctx context.Context, item queue.Item) error {
 	target, ok := convert.ParseRedaction(item.Payload)
@@ -80,7 +80,7 @@ func (h *redactions) mayRedact(ctx context.Context, redaction convert.Event, roo
 	}
 	may := powers.Of(redaction.Sender) >= powers.Redact
 	if !may {
-		h.Log.Warn("a redaction lacks the power", "mx_room", room, "mx_event", redaction.ID)
+		h.Log.Warn("the sender of a redaction lacks the power", "mx_room", room, "mx_event", redaction.ID)
 	}
 	return may, nil
 }

@@ -17,6 +17,9 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
+// maxTopic bounds a topic, in characters. Rocket.Chat has no limit of its own.
+const maxTopic = 4000
+
 // rooms makes a Rocket.Chat room what the Matrix room has become.
 type rooms struct {
 	*base
@@ -112,7 +115,7 @@ func (h *rooms) avatar(ctx context.Context, p model.Portal, mxc string) error {
 }
 
 // all makes a Rocket.Chat room what a Matrix room was when it was bridged:
-// not every homeserver tells of what was there before somebody of ours joined.
+// not every homeserver tells of what was there before a ghost joined.
 func (h *rooms) all(ctx context.Context, p model.Portal) error {
 	for _, kind := range []string{model.StateTopic, model.StateAvatar, model.StatePowers} {
 		content, ok, err := h.MX.State(ctx, p.MXRoom, p.Reader(h.Names), kind, "")
@@ -124,7 +127,7 @@ func (h *rooms) all(ctx context.Context, p model.Portal) error {
 		}
 		err = h.change(ctx, p, kind, content)
 		if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrNotFound) {
-			h.Log.Warn("a room could not be made what it is on Matrix", "rc_room", p.RCRoom, "type", kind, "err", err)
+			h.Log.Warn("a change on Matrix could not be made in Rocket.Chat", "rc_room", p.RCRoom, "type", kind, "err", err)
 			continue
 		}
 		if err != nil {
@@ -133,9 +136,6 @@ func (h *rooms) all(ctx context.Context, p model.Portal) error {
 	}
 	return nil
 }
-
-// maxTopic bounds a topic, in characters. Rocket.Chat has no limit of its own.
-const maxTopic = 4000
 
 func cutRunes(s string, n int) string {
 	if len(s) <= n {

@@ -54,18 +54,18 @@ func Handlers(p Parts) map[string]model.Handler {
 	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}}
 	i := &invitations{b, p.Store, p.MX, p.Live, p.Arrivals}
 	return map[string]model.Handler{
-		model.KindMXMessage: m.deliver,
-		model.KindMXFile:    m.lateFile,
-		model.KindMXReact:   model.WithoutReceipts(re.deliver),
-		model.KindMXRedact:  model.WithoutReceipts((&redactions{b, p.Store, p.MX, m, re}).deliver),
-		model.KindMXRoom:    model.WithoutReceipts(ro.deliver),
-		model.KindMXMember:  model.WithoutReceipts((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
-		model.KindMXRoster:  model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),
-		model.KindMXPerson:  model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindMXInvite:  model.WithoutReceipts(i.deliver),
-		model.KindMXDecline: model.WithoutReceipts(i.declineNow),
-		model.KindMXSecret:  model.WithoutReceipts((&encrypted{b}).deliver),
-		model.KindMXPoll:    (&polls{b, p.MX}).deliver,
-		model.KindMXCall:    (&calls{b, p.Store}).deliver,
+		model.KindMXMessage:    m.deliver,
+		model.KindMXFile:       m.lateFile,
+		model.KindMXReact:      model.WithoutReceipts(re.deliver),
+		model.KindMXRedact:     model.WithoutReceipts((&redactions{b, p.Store, p.MX, m, re}).deliver),
+		model.KindMXRoom:       model.WithoutReceipts(ro.deliver),
+		model.KindMXMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
+		model.KindMXMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),
+		model.KindMXPerson:     model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.KindMXInvite:     model.WithoutReceipts(i.deliver),
+		model.KindMXDecline:    model.WithoutReceipts(i.declineNow),
+		model.KindMXSecret:     model.WithoutReceipts((&encrypted{b}).deliver),
+		model.KindMXPoll:       (&polls{b, p.MX}).deliver,
+		model.KindMXCall:       (&calls{b, p.Store}).deliver,
 	}
 }

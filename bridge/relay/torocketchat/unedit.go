@@ -22,7 +22,7 @@ func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e conve
 	return h.unedit(ctx, item, edit, original)
 }
 
-// unedit follows when somebody on Matrix takes an edit back: the message becomes
+// unedit follows when an edit is redacted on Matrix: the message becomes
 // what its newest other version says.
 func (h *redactions) unedit(ctx context.Context, item queue.Item, gone, target ids.MXEvent) error {
 	links, err := h.Store.LinksByEvent(ctx, target)

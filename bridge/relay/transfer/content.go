@@ -6,6 +6,10 @@ import (
 	"net/http"
 )
 
+// headSize is how much of a file is looked at, in bytes: the size of a JPEG comes
+// after up to 64 KB of what a camera writes.
+const headSize = 96 << 10
+
 // FirstType returns the first content type that says anything.
 func FirstType(types ...string) string {
 	for _, t := range types {
@@ -15,10 +19,6 @@ func FirstType(types ...string) string {
 	}
 	return ""
 }
-
-// headSize is how much of a file is looked at, in bytes: the size of a JPEG comes
-// after up to 64 KB of what a camera writes.
-const headSize = 96 << 10
 
 // Peek returns a reader of everything, and the beginning of it.
 func Peek(body io.Reader) (io.Reader, []byte) {
