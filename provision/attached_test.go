@@ -28,7 +28,7 @@ import (
 // homeserver and a Rocket.Chat: the homeserver first does not know the bridge,
 // then knows it, then reaches it, and people talk.
 func TestAttached(t *testing.T) {
-	for _, kind := range []string{mxtest.Dendrite, mxtest.Synapse} {
+	for _, kind := range []string{mxtest.Dendrite, mxtest.Synapse, mxtest.Generic} {
 		t.Run(kind, func(t *testing.T) {
 			rc, hs, port := owner(t, "bot", "admin"), mxtest.New(t, kind), mxtest.FreePort(t)
 			hs.Start("")
@@ -55,11 +55,11 @@ func TestAttached(t *testing.T) {
 			hs.Kill()
 			hs.Start(string(files[render.Registration].Data))
 			asked, err := known.Known(t.Context())
-			if kind == mxtest.Synapse && (err == nil || !strings.Contains(err.Error(), "does not reach the bridge")) || kind == mxtest.Dendrite && err != nil {
+			if mxtest.SoftwareOf(kind).Pings && (err == nil || !strings.Contains(err.Error(), "does not reach the bridge")) || !mxtest.SoftwareOf(kind).Pings && err != nil {
 				t.Fatalf("with the registration, before the bridge runs: %v, %v", asked, err)
 			}
 			runBridge(t, filepath.Join(dir, "bridge.yaml"), a.BridgeURL)
-			if asked, err = known.Known(t.Context()); err != nil || asked != (kind == mxtest.Synapse) {
+			if asked, err = known.Known(t.Context()); err != nil || asked != mxtest.SoftwareOf(kind).Pings {
 				t.Fatalf("with a bridge: asked %v, %v", asked, err)
 			}
 			talk(t, rc, hs, a.BridgeURL)

@@ -28,6 +28,7 @@ import (
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
+	"appliance/provision/homeserver"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
 	"appliance/provision/render"
@@ -254,7 +255,7 @@ func wantedImages(a answers.Answers, all map[string]string) []string {
 		names = append(names, all["ROCKETCHAT_IMAGE"])
 	}
 	if a.BundledHomeserver() {
-		names = append(names, all["POSTGRES_IMAGE"], all[strings.ToUpper(a.Homeserver)+"_IMAGE"])
+		names = append(names, all["POSTGRES_IMAGE"], all[homeserver.Of(a.Homeserver).Stack.ImageKey])
 	}
 	if a.BundledMongo() {
 		names = append(names, all["MONGO_IMAGE"])

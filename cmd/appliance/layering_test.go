@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	// and support stand above it. Of the bridge it knows what it renders, and the
 	// client with which it looks into Rocket.Chat.
 	"provision":                     {"provision", "bridge/config", "bridge/secret"},
-	"provision/answers":             {"provision/internal/atomicfile"},
+	"provision/answers":             {"provision/homeserver", "provision/internal/atomicfile"},
 	"provision/archive":             {"provision/answers", "provision/backup", "provision/internal/atomicfile", "provision/plan", "provision/render", "provision/site", "provision/stack"},
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
 	"provision/backup":              {},
@@ -38,21 +38,22 @@ var allowed = map[string][]string{
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
 	"provision/checkup":             {"bridge/secret", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/site"},
-	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/plan", "provision/render"},
+	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
 	"provision/finding":             {},
+	"provision/homeserver":          {"bridge/config"},
 	"provision/internal/atomicfile": {},
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
 	"provision/preflight":           {"provision/answers", "provision/attach", "provision/finding", "provision/stack"},
-	"provision/render":              {"provision/answers", "provision/certs", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
+	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
 	"provision/selfupdate":          {},
 	"provision/service":             {"provision/render", "provision/site", "provision/stack"},
 	"provision/settings":            {"bridge/config", "provision/answers", "provision/internal/atomicfile", "provision/plan", "provision/site"},
 	"provision/site":                {"provision/answers", "provision/plan", "provision/stack"},
 	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile"},
-	"provision/support":             {"bridge/secret", "provision", "provision/checkup"}, // it collects what all of them know
-	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/render", "provision/secrets", "provision/site"},
+	"provision/support":             {"bridge/secret", "provision", "provision/checkup", "provision/homeserver"}, // it collects what all of them know
+	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/homeserver", "provision/render", "provision/secrets", "provision/site"},
 	"provision/upgrade":             {"provision"}, // it prepares, saves, applies and examines
 
 	"bridge":         {"bridge"},
@@ -116,11 +117,12 @@ var homes = []struct {
 
 // pure packages decide and hold most of the tests; they open nothing.
 var pure = map[string][]string{
-	"provision/plan":    {"os", "net", "net/http", "time"},
-	"provision/render":  {"os", "net", "net/http", "time"},
-	"provision/finding": {"os", "net", "net/http"},
-	"bridge/ids":        {"os", "net", "net/http", "context"},
-	"bridge/convert":    {"os", "net", "net/http", "context"},
+	"provision/plan":       {"os", "net", "net/http", "time"},
+	"provision/render":     {"os", "net", "net/http", "time"},
+	"provision/finding":    {"os", "net", "net/http"},
+	"provision/homeserver": {"os", "net", "net/http", "time"},
+	"bridge/ids":           {"os", "net", "net/http", "context"},
+	"bridge/convert":       {"os", "net", "net/http", "context"},
 }
 
 // below reports whether pkg is tree or lies below it.

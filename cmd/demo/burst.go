@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"appliance/bridge/mxside"
 )
 
 // burst is a flood of messages each way with something bad in the middle.
@@ -114,18 +116,16 @@ func flood(ctx context.Context, first, n int, count func(), send func(id, text s
 	return nil
 }
 
-// pace is how many messages of the other server may wait for Synapse. With more
-// than a hundred it skips some and fetches them later, out of order.
-const pace = 50
-
-// paced is send for somebody on the other server, as fast as our homeserver can
-// follow: on Synapse it waits from time to time until Rocket.Chat shows what was
-// sent before.
+// paced is send for a user of the other server, as fast as our homeserver can follow: one
+// that loses the order of many events is waited for from time to time until Rocket.Chat
+// shows what was sent before.
 func (d *demo) paced(ctx context.Context, c *cast, room string, send func(id, text string) error) func(id, text string) error {
-	if d.homeserver != "synapse" {
+	traits, err := mxside.TraitsOf(d.homeserver)
+	if err != nil || traits.FollowsAtMost == 0 {
 		return send
 	}
-	d.say("(Synapse loses the order when over a hundred messages of another server wait: bob waits after every %d)", pace)
+	pace := traits.FollowsAtMost / 2
+	d.say("(%s loses the order when over %d messages of another server wait: bob waits after every %d)", d.homeserver, traits.FollowsAtMost, pace)
 	sent := 0
 	return func(id, text string) error {
 		if err := send(id, text); err != nil {

@@ -7,6 +7,8 @@ package answers
 import (
 	"fmt"
 	"strings"
+
+	"appliance/provision/homeserver"
 )
 
 // Answers is every decision of the operator, as written in appliance.yaml.
@@ -49,8 +51,8 @@ type Answers struct {
 // What a homeserver, a Rocket.Chat, a namespace and a source of certificates may
 // be. External is one that is there already and belongs to somebody else.
 const (
-	Dendrite = "dendrite"
-	Synapse  = "synapse"
+	Dendrite = homeserver.Dendrite
+	Synapse  = homeserver.Synapse
 	External = "external"
 	Bundled  = "bundled"
 
@@ -104,7 +106,7 @@ func (a Answers) PublicBridgeURL() string {
 // BundledHomeserver reports whether the stack brings its own homeserver.
 func (a Answers) BundledHomeserver() bool { return a.Homeserver != External }
 
-// Software is what the homeserver is, whoever it belongs to: Dendrite or Synapse.
+// Software is the kind of the homeserver, whoever it belongs to.
 func (a Answers) Software() string {
 	if a.BundledHomeserver() {
 		return a.Homeserver

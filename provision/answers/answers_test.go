@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 )
 
 func TestFieldsAreExactlyTheKeysOfTheFile(t *testing.T) {
@@ -52,7 +53,7 @@ func TestOneAnswerIsEnough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.ServerName != "chat.example.org" || a.AdminEmail != "admin@chat.example.org" || a.Homeserver != answers.Dendrite ||
+	if a.ServerName != "chat.example.org" || a.AdminEmail != "admin@chat.example.org" || a.Homeserver != homeserver.Bundled()[0] ||
 		a.TLS != answers.ACME || a.HTTPSPort != 443 || a.SiteURL() != "https://chat.example.org" || len(a.Hosts()) != 1 {
 		t.Errorf("%+v", a)
 	}

@@ -3,6 +3,8 @@ package answers
 import (
 	"fmt"
 	"strconv"
+
+	"appliance/provision/homeserver"
 )
 
 // A Kind says what values an answer has, so that the wizard can choose a prompt.
@@ -50,7 +52,7 @@ var Fields = []Field{
 		Ask: "E-mail address for the certificate authority? (may be empty)", Check: optional(checkEmail),
 		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
 	}),
-	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, []string{Dendrite, Synapse, External}, Field{
+	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, append(homeserver.Bundled(), External), Field{
 		Ask: "Which Matrix homeserver should run?", Permanent: true,
 		Help: "Dendrite needs less memory; Synapse is the reference; external is one that you have already. There is no way from one to the other.",
 	}),
@@ -58,9 +60,9 @@ var Fields = []Field{
 		Ask: "Where does the bridge reach your homeserver?", Required: true, If: externalHomeserver, Check: optional(checkElsewhere),
 		Help: "Its client API, from inside a container, such as https://matrix.example.org. Only with homeserver: external.",
 	}),
-	choice("homeserver_kind", func(a *Answers) *string { return &a.HomeserverKind }, Synapse, []string{Synapse, Dendrite}, Field{
+	choice("homeserver_kind", func(a *Answers) *string { return &a.HomeserverKind }, Synapse, []string{Synapse, Dendrite, homeserver.Generic}, Field{
 		Ask: "What is your homeserver?", If: externalHomeserver,
-		Help: "What the external homeserver runs. Only with homeserver: external.",
+		Help: "What the external homeserver runs; generic is any other one that does as the Matrix specification says. Only with homeserver: external.",
 	}),
 	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),

@@ -3,6 +3,8 @@ package answers
 import (
 	"fmt"
 	"strings"
+
+	"appliance/provision/homeserver"
 )
 
 // A Problem is one answer that the operator has to change.
@@ -87,7 +89,7 @@ func (a Answers) together() []Problem {
 	if a.FederationPort != 0 && a.FederationPort == a.HTTPPort {
 		problems = append(problems, Problem{Key: "federation_port", Value: fmt.Sprint(a.FederationPort), Reason: "must differ from http_port"})
 	}
-	if a.SynapseAdmin && a.Homeserver != Synapse {
+	if stack := homeserver.Of(a.Homeserver).Stack; a.SynapseAdmin && (stack == nil || !stack.AdminPage) {
 		problems = append(problems, Problem{Key: "synapse_admin", Value: "true", Reason: "is for homeserver: synapse only: others have no such interface"})
 	}
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"appliance/provision/finding"
+	"appliance/provision/homeserver"
 )
 
 func joined(parts []string) string { return strings.Join(parts, "; ") }
@@ -77,7 +78,7 @@ func (t Target) federation(ctx context.Context) finding.Finding {
 // closedDoors makes sure that what is nobody's business stays closed.
 func (t Target) closedDoors(ctx context.Context) finding.Finding {
 	var open []string
-	for _, path := range []string{"/_matrix/client/versions", "/_synapse/admin/v1/server_version", "/_dendrite/monitor/up", "/metrics"} {
+	for _, path := range append(homeserver.AdminPaths(), "/_matrix/client/versions", "/metrics") {
 		status, _, err := t.get(ctx, t.Answers.Domain, path)
 		if err != nil {
 			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx")

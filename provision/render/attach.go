@@ -3,6 +3,7 @@ package render
 import (
 	"net/url"
 
+	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/templates"
 )
@@ -24,7 +25,8 @@ const (
 const Registration = "config/homeserver/rocketchat-registration.yaml"
 
 type attachFields struct {
-	Software, ServerName       string
+	ServerName                 string
+	Steps                      string // for that kind of homeserver
 	BridgeURL, BridgeHost      string
 	ChatURL, ChatHost, BotUser string
 	Settings                   [][2]string
@@ -34,10 +36,15 @@ type attachFields struct {
 func (in Input) attach(put putter) error {
 	a := in.Answers
 	fields := attachFields{
-		Software: a.Software(), ServerName: a.ServerName, BridgeURL: a.PublicBridgeURL(), BridgeHost: hostOf(a.PublicBridgeURL()),
+		ServerName: a.ServerName, BridgeURL: a.PublicBridgeURL(), BridgeHost: hostOf(a.PublicBridgeURL()),
 		ChatURL: a.ChatURL(), ChatHost: hostOf(a.ChatURL()), BotUser: "@" + Bridge(in).AppService.Bot + ":" + a.ServerName, Settings: NeededSettings,
 	}
 	if !a.BundledHomeserver() {
+		steps, err := execute(templates.FS, homeserver.Of(a.Software()).AttachSteps, fields)
+		if err != nil {
+			return err
+		}
+		fields.Steps = string(steps)
 		text, err := execute(templates.FS, "attach-homeserver.txt.tmpl", fields)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/compose"
 	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 )
 
 // A variables is the content of an environment file, in order.
@@ -38,20 +39,21 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.comment("Images.")
 	v.set("APPLIANCE_IMAGE", in.Image)
 	const none = "none" // of a service that belongs to somebody else
-	homeserver, postgres, rocketchat := images[strings.ToUpper(a.Homeserver)+"_IMAGE"], images["POSTGRES_IMAGE"], images["ROCKETCHAT_IMAGE"]
-	if !a.BundledHomeserver() {
-		homeserver, postgres = none, none
+	image, postgres, rocketchat := none, none, images["ROCKETCHAT_IMAGE"]
+	command := homeserver.Of(answers.Dendrite).Stack.Command // of a service that does not run
+	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
+		image, postgres, command = images[stack.ImageKey], images["POSTGRES_IMAGE"], stack.Command
 	}
 	if !a.BundledRocketChat() {
 		rocketchat = none
 	}
-	v.set("HOMESERVER_IMAGE", homeserver)
+	v.set("HOMESERVER_IMAGE", image)
 	v.set("NGINX_IMAGE", images["NGINX_IMAGE"])
 	v.set("ROCKETCHAT_IMAGE", rocketchat)
 	v.set("MONGO_IMAGE", images["MONGO_IMAGE"])
 	v.set("POSTGRES_IMAGE", postgres)
 	v.set("SYNAPSE_ADMIN_IMAGE", images["SYNAPSE_ADMIN_IMAGE"])
-	v.set("HOMESERVER_COMMAND", homeserverCommand(a))
+	v.set("HOMESERVER_COMMAND", command)
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
 	v.comment("Ports on this host.")
@@ -76,13 +78,6 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	}
 	v.set("BRIDGE_CONFIG", short(append(append(fixed, ca...), foreign...)))
 	return v.bytes(), nil
-}
-
-func homeserverCommand(a answers.Answers) string {
-	if a.Homeserver == answers.Synapse {
-		return "run"
-	}
-	return "'--config /etc/dendrite/dendrite.yaml'"
 }
 
 // Profiles are the optional services that the answers ask for.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/templates"
 )
@@ -46,23 +47,20 @@ func (in Input) homeserver(put putter) error {
 		CacheMB:         max(64, in.memory().homeserver/4),
 		PrivateNetworks: a.FederationPrivateNetworks, DenyNetworks: denyNetworks,
 	}
-	if !a.BundledHomeserver() {
+	stack := homeserver.Of(a.Homeserver).Stack
+	if stack == nil {
 		registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
 		put(Registration, 0o600, Root, registration)
 		return err
 	}
-	names := []string{"dendrite.yaml"}
-	if a.Homeserver == answers.Synapse {
-		names = []string{"homeserver.yaml", "log.yaml"}
-	}
-	for _, name := range names {
+	for _, name := range stack.Templates {
 		data, err := execute(templates.FS, name+".tmpl", fields)
 		if err != nil {
 			return err
 		}
 		put(dir+name, 0o600, ApplianceUser, data)
 	}
-	if err := in.signingKey(put, dir); err != nil {
+	if err := in.signingKey(put, dir, stack); err != nil {
 		return err
 	}
 	registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
@@ -70,14 +68,14 @@ func (in Input) homeserver(put putter) error {
 	return err
 }
 
-func (in Input) signingKey(put putter, dir string) error {
+func (in Input) signingKey(put putter, dir string, stack *homeserver.Stack) (err error) {
 	key := strings.TrimRight(in.Secrets[secrets.MatrixKey].Reveal(), "\n")
-	if in.Answers.Homeserver == answers.Dendrite {
-		put(dir+"matrix_key.pem", 0o600, ApplianceUser, []byte(key+"\n"))
-		return nil
+	if stack.TranslatesKey {
+		key, err = secrets.SynapseKey(key)
+	} else {
+		key += "\n"
 	}
-	key, err := secrets.SynapseKey(key)
-	put(dir+"signing.key", 0o600, ApplianceUser, []byte(key))
+	put(dir+stack.SigningKey, 0o600, ApplianceUser, []byte(key))
 	return err
 }
 

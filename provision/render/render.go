@@ -16,6 +16,7 @@ import (
 	"appliance/compose"
 	"appliance/nginx"
 	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/templates"
 )
@@ -87,8 +88,8 @@ func Tree(in Input) (Files, error) {
 	}
 	if len(in.CA) > 0 {
 		put("config/ca/acme-ca.pem", 0o644, Root, in.CA)
-		if in.Answers.Homeserver == answers.Synapse {
-			put(synapseRoots, 0o644, Root, slices.Concat(in.Roots, in.CA))
+		if in.needsRoots() {
+			put(allRoots, 0o644, Root, slices.Concat(in.Roots, in.CA))
 		}
 	}
 	put("config/mongo/ready.js", 0o644, DatabaseUser, compose.MongoReady)
@@ -106,15 +107,19 @@ func Tree(in Input) (Files, error) {
 	return files, nil
 }
 
-// synapseRoots are all authorities in one file: OpenSSL finds none in a directory
-// unless files are named after their hashes, and Synapse's own setting for more
-// of them reads the first of each file and forgets those of the system.
-const synapseRoots = "config/ca/roots.pem"
+// needsRoots reports whether the homeserver wants all authorities in one file.
+func (in Input) needsRoots() bool {
+	stack := homeserver.Of(in.Answers.Homeserver).Stack
+	return stack != nil && stack.NeedsRoots
+}
+
+// allRoots are all authorities in one file.
+const allRoots = "config/ca/roots.pem"
 
 // homeserverRoots is where the homeserver finds the authorities to trust.
 func (in Input) homeserverRoots() string {
-	if in.Answers.Homeserver == answers.Synapse && len(in.CA) > 0 {
-		return "/etc/appliance-ca/" + path.Base(synapseRoots)
+	if in.needsRoots() && len(in.CA) > 0 {
+		return "/etc/appliance-ca/" + path.Base(allRoots)
 	}
 	return "/etc/ssl/certs/ca-certificates.crt"
 }

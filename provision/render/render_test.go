@@ -43,6 +43,9 @@ var scenarios = map[string]struct {
 	"attached-homeserver": {
 		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=dendrite", "homeserver_url=http://10.0.0.7:8008", "server_name=example.org", "https_port=8443", "tls=internal"}, memory: 4000, newer: true,
 	},
+	"attached-generic": {
+		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=generic", "homeserver_url=https://matrix.example.org", "server_name=example.org"}, memory: 1967, newer: true,
+	},
 	"synapse": {
 		set: []string{
 			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",

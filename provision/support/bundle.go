@@ -18,17 +18,24 @@ import (
 
 	"appliance/provision"
 	"appliance/provision/checkup"
+	"appliance/provision/homeserver"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
 	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
-// bundled are the files of an installation that tell how it is set up.
-var bundled = []string{
-	plan.AnswersFile, ".env", "compose.yaml", site.OverrideFile, "manifest.json", stack.ImageLockFile, site.VersionsFile, site.UpgradeFile, site.GrowthFile,
-	"config/bridge/bridge.yaml", "config/certs/certs.yaml", "config/homeserver/dendrite.yaml", "config/homeserver/homeserver.yaml",
-	"config/homeserver/log.yaml", "config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
+// bundled returns the files of an installation that tell how it is set up.
+func bundled() []string {
+	files := []string{
+		plan.AnswersFile, ".env", "compose.yaml", site.OverrideFile, "manifest.json", stack.ImageLockFile, site.VersionsFile, site.UpgradeFile, site.GrowthFile,
+		"config/bridge/bridge.yaml", "config/certs/certs.yaml",
+		"config/homeserver/rocketchat-registration.yaml", "config/nginx/nginx.conf", "config/nginx/rocketchat.conf", "config/nginx/slash.conf",
+	}
+	for _, name := range homeserver.ConfigFiles() {
+		files = append(files, "config/homeserver/"+name)
+	}
+	return files
 }
 
 // hostFacts are files that tell what kind of host it is.
@@ -57,7 +64,7 @@ func Bundle(ctx context.Context, s *site.Site, file string, version any) (err er
 	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(s.Stack), s.Answers, s.Dir))
 	images, err := s.Stack.ImageIDs(ctx)
 	b.json("images.json", orText(images, err))
-	for _, name := range bundled {
+	for _, name := range bundled() {
 		b.file("files/"+name, s.Path(name))
 	}
 	for _, name := range hostFacts {

@@ -15,6 +15,7 @@ import (
 
 	"appliance/bridge/secret"
 	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
@@ -31,7 +32,7 @@ type SignIn struct {
 type NoPageError struct{ Homeserver string }
 
 func (e *NoPageError) Error() string {
-	if e.Homeserver != answers.Synapse {
+	if !hasPage(e.Homeserver) {
 		return "the page administers Synapse, and the homeserver is " + e.Homeserver
 	}
 	return "the page is not there"
@@ -39,10 +40,16 @@ func (e *NoPageError) Error() string {
 
 // Hint says what to do.
 func (e *NoPageError) Hint() string {
-	if e.Homeserver != answers.Synapse {
+	if !hasPage(e.Homeserver) {
 		return "there is none for " + e.Homeserver
 	}
 	return "add it with: appliance config set synapse_admin=true"
+}
+
+// hasPage reports whether the page can administer a homeserver.
+func hasPage(name string) bool {
+	stack := homeserver.Of(name).Stack
+	return stack != nil && stack.AdminPage
 }
 
 // Run makes sure that an account exists which administers Synapse, and
@@ -51,7 +58,7 @@ func (e *NoPageError) Hint() string {
 func Run(ctx context.Context, s *site.Site) (SignIn, error) {
 	a := s.Answers
 	out := SignIn{URL: fmt.Sprintf("http://127.0.0.1:%d", a.SynapseAdminPort), UserID: "@" + adminLocalpart(a) + ":" + a.ServerName}
-	if a.Homeserver != answers.Synapse || !a.SynapseAdmin {
+	if !hasPage(a.Homeserver) || !a.SynapseAdmin {
 		return out, &NoPageError{a.Homeserver}
 	}
 	services, err := s.Stack.Services(ctx)

@@ -31,6 +31,8 @@ type Software struct {
 	ShortNames bool
 	// RefusesDeepEvents: an event that is nested thousands of levels deep is refused.
 	RefusesDeepEvents bool
+	// Pings: the homeserver can be asked whether it reaches the bridge.
+	Pings bool
 	// LosesPast: GET /messages fails where a page reaches beyond what the server has.
 	LosesPast bool
 
@@ -43,7 +45,7 @@ var (
 		Kind: Dendrite, Template: "dendrite.yaml.tmpl", LosesPast: true, run: dendrite{}, hermetic: hermetic.Dendrite(),
 	}
 	synapseSoftware = Software{
-		Kind: Synapse, Template: "homeserver.yaml.tmpl", ShortNames: true, RefusesDeepEvents: true, run: synapse{}, hermetic: hermetic.Synapse(),
+		Kind: Synapse, Template: "homeserver.yaml.tmpl", ShortNames: true, RefusesDeepEvents: true, Pings: true, run: synapse{}, hermetic: hermetic.Synapse(),
 	}
 )
 

@@ -1,0 +1,114 @@
+// Package homeserver holds what the appliance does otherwise for one Matrix homeserver
+// than for another, as one value for each kind. The rest of provision asks the value and
+// compares no names. What the running bridge does otherwise is in package mxside; how to
+// add a kind is in docs/homeservers.md.
+//
+// What all kinds share stays where it is: the client API on port 8008, a health check by
+// /_matrix/client/versions, one PostgreSQL database named homeserver, data in
+// data/homeserver, and memory by the size of the host.
+package homeserver
+
+import (
+	"slices"
+
+	"appliance/bridge/config"
+)
+
+// The kinds of homeserver, as the answers homeserver and homeserver_kind name them.
+const (
+	Dendrite = config.Dendrite
+	Synapse  = config.Synapse
+	Generic  = config.Generic
+)
+
+// A Kind is a Matrix homeserver that the appliance knows.
+type Kind struct {
+	Name string
+	// AttachSteps is the template of what to add to one that was there before, a file of
+	// package templates.
+	AttachSteps string
+	// AdminPaths are paths of its own that must be closed to the internet.
+	AdminPaths []string
+	// Stack is how the stack runs it; nil when it is only attached to.
+	Stack *Stack
+}
+
+// Stack is how the stack runs a kind of homeserver.
+type Stack struct {
+	ImageKey string // its name in versions.env
+	Command  string // of its container, as .env has it
+	// Templates make its configuration in config/homeserver/, files of package templates
+	// without their ending .tmpl.
+	Templates []string
+	// SigningKey is the file of its signing key there. TranslatesKey says that it has
+	// Synapse's format: "ed25519", a version and the seed in one line. Else it is a PEM file.
+	SigningKey    string
+	TranslatesKey bool
+	// NeedsRoots: it trusts the authorities of one file only. OpenSSL finds none in a
+	// directory unless files are named after their hashes, and Synapse's own setting for
+	// more of them reads the first of each file and forgets those of the system.
+	NeedsRoots bool
+	// AdminPage: Ketesa can administer it.
+	AdminPage bool
+}
+
+// kinds are all of them. This is the one place of provision that knows their names.
+var kinds = []Kind{
+	{
+		Name: Dendrite, AttachSteps: "attach-dendrite.txt.tmpl", AdminPaths: []string{"/_dendrite/monitor/up"},
+		Stack: &Stack{
+			ImageKey: "DENDRITE_IMAGE", Command: "'--config /etc/dendrite/dendrite.yaml'",
+			Templates: []string{"dendrite.yaml"}, SigningKey: "matrix_key.pem",
+		},
+	},
+	{
+		Name: Synapse, AttachSteps: "attach-synapse.txt.tmpl", AdminPaths: []string{"/_synapse/admin/v1/server_version"},
+		Stack: &Stack{
+			ImageKey: "SYNAPSE_IMAGE", Command: "run",
+			Templates: []string{"homeserver.yaml", "log.yaml"}, SigningKey: "signing.key", TranslatesKey: true,
+			NeedsRoots: true, AdminPage: true,
+		},
+	},
+	{Name: Generic, AttachSteps: "attach-generic.txt.tmpl"},
+}
+
+// Of returns the kind of a name; the zero value, without a Stack, when there is none.
+func Of(name string) Kind {
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == name })
+	if i < 0 {
+		return Kind{}
+	}
+	return kinds[i]
+}
+
+// Bundled are the names of those that the stack can run.
+func Bundled() []string {
+	var names []string
+	for _, k := range kinds {
+		if k.Stack != nil {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// AdminPaths are the paths of all kinds that must be closed to the internet.
+func AdminPaths() []string {
+	var paths []string
+	for _, k := range kinds {
+		paths = append(paths, k.AdminPaths...)
+	}
+	return paths
+}
+
+// ConfigFiles are the files in config/homeserver/ that the kinds are set up with, without
+// their keys.
+func ConfigFiles() []string {
+	var names []string
+	for _, k := range kinds {
+		if k.Stack != nil {
+			names = append(names, k.Stack.Templates...)
+		}
+	}
+	return names
+}
