@@ -12,6 +12,8 @@ type Event struct {
 	StateKey  string
 	Timestamp int64 // milliseconds, set by the sender's server: not to be trusted
 	Content   EventContent
+
+	top, content object // what Reaction, Redacts and the like read
 }
 
 // EventContent holds the fields of all event types that are read.
@@ -54,8 +56,12 @@ func ParseEvent(payload []byte) (Event, error) {
 	}
 	e := Event{ID: raw.str("event_id"), Room: raw.str("room_id"), Sender: raw.str("sender"), Type: raw.str("type"), StateKey: raw.str("state_key")}
 	_ = json.Unmarshal(raw["origin_server_ts"], &e.Timestamp)
-	e.Content = raw.object("content").content()
-	if fresh := raw.object("content").object("m.new_content"); fresh != nil && e.Content.Replaces != "" {
+	e.top, e.content = raw, raw.object("content")
+	e.Content = e.content.content()
+	if e.Content.Replaces == "" {
+		return e, nil
+	}
+	if fresh := e.content.object("m.new_content"); fresh != nil {
 		c := fresh.content()
 		e.Content.New = &c
 	}

@@ -24,7 +24,13 @@ const maxAnswers = 50
 func ParsePoll(payload []byte) (p Poll, ok bool) {
 	var e object
 	_ = json.Unmarshal(payload, &e)
-	content := e.object("content")
+	return pollIn(e.object("content"))
+}
+
+// Poll is ParsePoll for an event that was read.
+func (e Event) Poll() (p Poll, ok bool) { return pollIn(e.content) }
+
+func pollIn(content object) (p Poll, ok bool) {
 	start := content.object("m.poll")
 	if start == nil {
 		start = content.object("org.matrix.msc3381.poll.start")
@@ -60,7 +66,14 @@ func text1767(o object) string {
 func PollTarget(payload []byte) (event string, ok bool) {
 	var e object
 	_ = json.Unmarshal(payload, &e)
-	relates := e.object("content").object("m.relates_to")
+	return pollTargetIn(e.object("content"))
+}
+
+// PollTarget is the function of that name for an event that was read.
+func (e Event) PollTarget() (event string, ok bool) { return pollTargetIn(e.content) }
+
+func pollTargetIn(content object) (event string, ok bool) {
+	relates := content.object("m.relates_to")
 	event = relates.str("event_id")
 	return event, event != "" && relates.str("rel_type") == "m.reference"
 }

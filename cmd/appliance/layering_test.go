@@ -60,22 +60,23 @@ var allowed = map[string][]string{
 	"bridge/command": {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
 	"bridge/config":  {"bridge/secret"},
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
+	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/ids":     {},
-	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
+	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
 	"bridge/queue":   {"bridge/queue"},
-	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue"},
+	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
+	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue"},
 	// The relay's concepts: the model below, the two directions on top, which never meet.
-	"bridge/relay/model":        {"bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
+	"bridge/relay/model":        {"bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
 	"bridge/relay/transfer":     {"bridge/relay/model"},
 	"bridge/relay/notice":       {"bridge/relay/model", "bridge/ids", "bridge/rocketchat"},
-	"bridge/relay/people":       {"bridge/relay/model", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue"},
+	"bridge/relay/people":       {"bridge/relay/model", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue"},
 	"bridge/relay/roomstate":    {"bridge/relay/model", "bridge/relay/people", "bridge/relay/transfer", "bridge/convert", "bridge/ids"},
 	"bridge/relay/ephemeral":    {"bridge/relay/model", "bridge/relay/people", "bridge/config", "bridge/ids"},
-	"bridge/relay/portal":       {"bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/roomstate", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/relay/portal":       {"bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/roomstate", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/relay/membership":   {"bridge/relay/model", "bridge/relay/people", "bridge/relay/portal", "bridge/config", "bridge/ids"},
-	"bridge/relay/tomatrix":     {"bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
-	"bridge/relay/torocketchat": {"bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/relay/tomatrix":     {"bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/relay/torocketchat": {"bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 
 	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret", "bridge/stall"},
 	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest"}, // a stranger's idea of Rocket.Chat
@@ -123,6 +124,7 @@ var pure = map[string][]string{
 	"provision/homeserver": {"os", "net", "net/http", "time"},
 	"bridge/ids":           {"os", "net", "net/http", "context"},
 	"bridge/convert":       {"os", "net", "net/http", "context"},
+	"bridge/event":         {"os", "net", "net/http", "context"},
 }
 
 // below reports whether pkg is tree or lies below it.
