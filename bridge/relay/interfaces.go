@@ -55,13 +55,18 @@ type sideStore interface {
 	PuppetMark(ctx context.Context, user ids.MXUser) (string, error)
 }
 
+// followRocketChat is what Relay.Follow needs of Rocket.Chat.
+type followRocketChat interface {
+	// Follow makes the side read again what Live says is to be read.
+	Follow()
+}
+
 // RocketChat is one of the two networks. Package rcside implements it. Each part of
 // the relay declares what it needs of it. Methods may block until the network has
 // answered or a timeout of some tens of seconds has passed; all may be repeated
 // without another effect than once.
 type RocketChat interface {
-	// Follow makes the side read again what Live says is to be read.
-	Follow()
+	followRocketChat
 
 	people.RocketChat
 	notice.RocketChat
@@ -76,10 +81,6 @@ type RocketChat interface {
 // Matrix is the other network. Package mxside implements it; what is said of
 // RocketChat holds for it too.
 type Matrix interface {
-	// Invitations lists what a ghost was invited to and has not answered, by
-	// an ID of each.
-	Invitations(ctx context.Context, ghost ids.MXUser) (map[string]model.Invitation, error)
-
 	people.Matrix
 	notice.Matrix
 	roomstate.Matrix
