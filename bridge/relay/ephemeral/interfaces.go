@@ -37,7 +37,6 @@ type RocketChat interface {
 type Store interface {
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)

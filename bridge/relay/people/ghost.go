@@ -12,45 +12,45 @@ import (
 
 // Ghost returns the Matrix user that speaks for a person in Rocket.Chat, created and named
 // as needed. A ghost keeps its address when its user is renamed.
-func (people *People) Ghost(ctx context.Context, who model.RCPerson) (g model.Ghost, err error) {
-	g, ok, err := people.Store.GhostByRC(ctx, who.ID)
+func (pl *People) Ghost(ctx context.Context, who model.RCPerson) (g model.Ghost, err error) {
+	g, ok, err := pl.Store.GhostByRC(ctx, who.ID)
 	if err != nil || (ok && g.Name == who.Display() && g.Username == who.Username) {
 		return g, err
 	}
-	err = people.Locks.Do(string(who.ID), func() error {
-		if g, ok, err = people.Store.GhostByRC(ctx, who.ID); err != nil {
+	err = pl.Locks.Do(string(who.ID), func() error {
+		if g, ok, err = pl.Store.GhostByRC(ctx, who.ID); err != nil {
 			return err
 		}
 		if !ok {
-			if g, err = people.freeGhost(ctx, who); err != nil {
+			if g, err = pl.freeGhost(ctx, who); err != nil {
 				return err
 			}
 		}
 		g.Username, g.Name = who.Username, who.Display()
-		if err := people.MX.Register(ctx, g.MXUser, convert.Name(g.Name, g.Username)); err != nil {
+		if err := pl.MX.Register(ctx, g.MXUser, convert.Name(g.Name, g.Username)); err != nil {
 			return fmt.Errorf("make %s on Matrix: %w", g.MXUser, err)
 		}
-		if err := people.Store.PutGhost(ctx, g); err != nil || ok {
+		if err := pl.Store.PutGhost(ctx, g); err != nil || ok {
 			return err
 		}
-		return people.Accept(ctx, []queue.Item{model.RCPersonItem(who.ID, "is new")}, nil)
+		return pl.Accept(ctx, []queue.Item{model.RCPersonItem(who.ID, "is new")}, nil)
 	})
 	return g, err
 }
 
 // freeGhost finds an address that stands for nobody else. An address is taken
 // when another user had the name before and was renamed since.
-func (people *People) freeGhost(ctx context.Context, who model.RCPerson) (model.Ghost, error) {
+func (pl *People) freeGhost(ctx context.Context, who model.RCPerson) (model.Ghost, error) {
 	for attempt := range 100 {
-		mx, ok := people.Names.Ghost(who.Username, attempt)
+		mx, ok := pl.Names.Ghost(who.Username, attempt)
 		if !ok {
 			break
 		}
-		_, taken, err := people.Store.GhostByMX(ctx, mx)
+		_, taken, err := pl.Store.GhostByMX(ctx, mx)
 		if err != nil {
 			return model.Ghost{}, err
 		}
-		if !taken && mx != people.Names.BotUser() {
+		if !taken && mx != pl.Names.BotUser() {
 			return model.Ghost{RCUser: who.ID, MXUser: mx}, nil
 		}
 	}
@@ -60,45 +60,45 @@ func (people *People) freeGhost(ctx context.Context, who model.RCPerson) (model.
 // Person returns the Rocket.Chat user that a Matrix address of ours stands for,
 // and creates its ghost: homeservers ask when a person looks for the address. ok
 // is false when there is no such user.
-func (people *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPerson, ok bool, err error) {
-	if mx == people.Names.BotUser() {
+func (pl *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPerson, ok bool, err error) {
+	if mx == pl.Names.BotUser() {
 		return model.RCPerson{}, false, nil
 	}
-	if g, ok, err := people.Store.GhostByMX(ctx, mx); err != nil || ok {
+	if g, ok, err := pl.Store.GhostByMX(ctx, mx); err != nil || ok {
 		if err != nil {
 			return model.RCPerson{}, false, err
 		}
-		return people.RC.UserByID(ctx, g.RCUser)
+		return pl.RC.UserByID(ctx, g.RCUser)
 	}
-	username, ok := people.Names.Username(mx)
+	username, ok := pl.Names.Username(mx)
 	if !ok {
 		return model.RCPerson{}, false, nil
 	}
-	if who, ok, err = people.RC.UserByName(ctx, username); err != nil || !ok {
+	if who, ok, err = pl.RC.UserByName(ctx, username); err != nil || !ok {
 		return model.RCPerson{}, false, err
 	}
-	if _, puppet, err := people.Store.PuppetByRC(ctx, who.ID); err != nil || puppet {
+	if _, puppet, err := pl.Store.PuppetByRC(ctx, who.ID); err != nil || puppet {
 		return model.RCPerson{}, false, err
 	}
-	g, err := people.Ghost(ctx, who)
+	g, err := pl.Ghost(ctx, who)
 	return who, err == nil && g.MXUser == mx, err
 }
 
 // AddressOf returns the Matrix user that a person in Rocket.Chat is or has.
-func (people *People) AddressOf(ctx context.Context, who model.RCPerson) (mx ids.MXUser, name string, ok bool) {
-	if p, ok, err := people.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
+func (pl *People) AddressOf(ctx context.Context, who model.RCPerson) (mx ids.MXUser, name string, ok bool) {
+	if p, ok, err := pl.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
 		return p.MXUser, p.Name, ok && err == nil
 	}
-	g, err := people.Ghost(ctx, who)
+	g, err := pl.Ghost(ctx, who)
 	return g.MXUser, g.Name, err == nil
 }
 
 // UserOf returns the Rocket.Chat user that an address stands for.
-func (people *People) UserOf(ctx context.Context, mx ids.MXUser) (ids.RCUser, bool, error) {
-	if people.Names.Owns(mx) {
-		g, ok, err := people.Store.GhostByMX(ctx, mx)
+func (pl *People) UserOf(ctx context.Context, mx ids.MXUser) (ids.RCUser, bool, error) {
+	if pl.Names.Owns(mx) {
+		g, ok, err := pl.Store.GhostByMX(ctx, mx)
 		return g.RCUser, ok, err
 	}
-	puppet, ok, err := people.Store.PuppetByMX(ctx, mx)
+	puppet, ok, err := pl.Store.PuppetByMX(ctx, mx)
 	return puppet.RCUser, ok, err
 }

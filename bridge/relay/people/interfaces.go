@@ -101,23 +101,23 @@ type pictureStore interface {
 
 // Store is what this package needs of the store.
 type Store interface {
-	peopleStore
 	auditStore
+	peopleStore
 	pictureStore
 }
 
 // RocketChat is what this package needs of Rocket.Chat.
 type RocketChat interface {
-	peopleRocketChat
-	joinedRocketChat
 	admissionRocketChat
 	auditRocketChat
+	joinedRocketChat
+	peopleRocketChat
 	pictureRocketChat
 }
 
 // Matrix is what this package needs of Matrix.
 type Matrix interface {
-	peopleMatrix
 	joinedMatrix
+	peopleMatrix
 	pictureMatrix
 }

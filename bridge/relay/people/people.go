@@ -5,12 +5,7 @@
 package people
 
 import (
-	"context"
-	"fmt"
-	"time"
-
 	"appliance/bridge/ids"
-	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
 
@@ -25,19 +20,3 @@ type People struct {
 	Admission *Admission
 	Names     ids.Namespace
 }
-
-// Changed takes that a Rocket.Chat user has another name or picture, or is
-// gone. Nothing happens for those who do not show on Matrix.
-func (people *People) Changed(ctx context.Context, user ids.RCUser) error {
-	_, ghost, err := people.Store.GhostByRC(ctx, user)
-	if err != nil {
-		return err
-	}
-	if mine, err := people.IsPuppet(ctx, user); err != nil || (!ghost && !mine) {
-		return err
-	}
-	return people.Accept(ctx, []queue.Item{model.RCPersonItem(user, reasonNow())}, nil)
-}
-
-// reasonNow is a reason of its own for every moment.
-func reasonNow() string { return fmt.Sprint(time.Now().UnixNano()) }

@@ -13,8 +13,8 @@ import (
 
 // Puppet returns the Rocket.Chat user that speaks for a Matrix user, created as
 // needed. name is the display name that was last seen, "" when none was.
-func (people *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p model.Puppet, err error) {
-	p, ok, err := people.Store.PuppetByMX(ctx, user)
+func (pl *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p model.Puppet, err error) {
+	p, ok, err := pl.Store.PuppetByMX(ctx, user)
 	if err != nil || (ok && name == "") {
 		return p, err
 	}
@@ -22,43 +22,43 @@ func (people *People) Puppet(ctx context.Context, user ids.MXUser, name string) 
 	if ok && p.Name == own {
 		return p, nil
 	}
-	err = people.Locks.Do(string(user), func() error {
-		if p, ok, err = people.Store.PuppetByMX(ctx, user); err != nil {
+	err = pl.Locks.Do(string(user), func() error {
+		if p, ok, err = pl.Store.PuppetByMX(ctx, user); err != nil {
 			return err
 		}
 		if !ok {
-			if err := people.Admission.admitAccount(user); err != nil {
+			if err := pl.Admission.admitAccount(user); err != nil {
 				return err
 			}
-			if p, err = people.RC.CreatePuppet(ctx, user, own); err != nil {
+			if p, err = pl.RC.CreatePuppet(ctx, user, own); err != nil {
 				return fmt.Errorf("make an account for %s: %w", user, err)
 			}
-			if err := people.Store.PutPuppet(ctx, p); err != nil {
+			if err := pl.Store.PutPuppet(ctx, p); err != nil {
 				return err
 			}
-			return people.Accept(ctx, []queue.Item{model.MXPersonItem(user, "is new")}, nil)
+			return pl.Accept(ctx, []queue.Item{model.MXPersonItem(user, "is new")}, nil)
 		}
-		return people.renamePuppet(ctx, &p, own)
+		return pl.renamePuppet(ctx, &p, own)
 	})
 	return p, err
 }
 
 // renamePuppet follows a new display name. A name that Rocket.Chat refuses does
 // not hold up a message.
-func (people *People) renamePuppet(ctx context.Context, p *model.Puppet, name string) error {
+func (pl *People) renamePuppet(ctx context.Context, p *model.Puppet, name string) error {
 	if p.Name == name {
 		return nil
 	}
-	if err := people.RC.Rename(ctx, *p, name); err != nil && !errors.Is(err, model.ErrRefused) && !errors.Is(err, model.ErrForbidden) {
+	if err := pl.RC.Rename(ctx, *p, name); err != nil && !errors.Is(err, model.ErrRefused) && !errors.Is(err, model.ErrForbidden) {
 		return fmt.Errorf("rename %s: %w", p.Username, err)
 	}
 	p.Name = name
-	return people.Store.PutPuppet(ctx, *p)
+	return pl.Store.PutPuppet(ctx, *p)
 }
 
 // IsPuppet reports whether a Rocket.Chat user is a puppet. The bridge account is none.
-func (people *People) IsPuppet(ctx context.Context, user ids.RCUser) (bool, error) {
-	_, ok, err := people.Store.PuppetByRC(ctx, user)
+func (pl *People) IsPuppet(ctx context.Context, user ids.RCUser) (bool, error) {
+	_, ok, err := pl.Store.PuppetByRC(ctx, user)
 	return ok, err
 }
 

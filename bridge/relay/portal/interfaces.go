@@ -36,7 +36,6 @@ type arrivalRocketChat interface {
 
 // arrivalStore is what Arrivals needs of the store.
 type arrivalStore interface {
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -179,7 +178,6 @@ type portalsStore interface {
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
@@ -216,7 +214,6 @@ type publicStore interface {
 	Cursor(ctx context.Context, name string) (string, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -261,7 +258,6 @@ type upgradeRocketChat interface {
 
 // upgradeStore is what Upgrades needs of the store.
 type upgradeStore interface {
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PutPortal stores a portal and, in the same transaction, items and
 	// cursors that belong to its beginning. An earlier portal of either room
@@ -271,34 +267,34 @@ type upgradeStore interface {
 
 // Store is what this package needs of the store.
 type Store interface {
+	arrivalStore
+	backfillStore
+	commandStore
+	directStore
 	portalsStore
+	publicStore
 	tighteningStore
 	upgradeStore
-	arrivalStore
-	directStore
-	backfillStore
-	publicStore
-	commandStore
 }
 
 // RocketChat is what this package needs of Rocket.Chat.
 type RocketChat interface {
-	portalsRocketChat
-	upgradeRocketChat
 	arrivalRocketChat
-	directRocketChat
 	backfillRocketChat
-	publicRocketChat
 	commandRocketChat
+	directRocketChat
+	portalsRocketChat
+	publicRocketChat
+	upgradeRocketChat
 }
 
 // Matrix is what this package needs of Matrix.
 type Matrix interface {
+	arrivalMatrix
+	commandMatrix
+	directMatrix
 	portalsMatrix
+	publicMatrix
 	tighteningMatrix
 	upgradeMatrix
-	arrivalMatrix
-	directMatrix
-	publicMatrix
-	commandMatrix
 }

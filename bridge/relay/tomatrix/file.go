@@ -26,10 +26,18 @@ import (
 // maxThumb bounds a smaller picture, which is only a convenience.
 const maxThumb = 1 << 20
 
-// files carries the files of a message and returns their events, each
+// files carries the files of messages.
+type files struct {
+	*base
+	Store fileStore
+	RC    fileRocketChat
+	MX    fileMatrix
+}
+
+// carry carries the files of a message and returns their events, each
 // with the caption that is given for it. What does not arrive now follows in a
 // lane of its own; what never will is replaced by a line that says so.
-func (h *messages) files(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message, files []convert.RocketFile) ([]convert.Content, error) {
+func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message, files []convert.RocketFile) ([]convert.Content, error) {
 	var out []convert.Content
 	var missing []convert.RocketFile
 	for _, f := range files {
@@ -54,7 +62,7 @@ func (h *messages) files(ctx context.Context, item queue.Item, p model.Portal, a
 }
 
 // file carries one file, unless that has been done.
-func (h *messages) file(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile) (convert.Content, error) {
+func (h *files) file(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile) (convert.Content, error) {
 	old, ok, err := h.Store.File(ctx, model.RCFile(f.ID))
 	if err != nil {
 		return convert.Content{}, err
@@ -99,7 +107,7 @@ func (h *messages) file(ctx context.Context, p model.Portal, as ids.MXUser, f co
 
 // thumbnail carries the smaller picture that Rocket.Chat has made. Without it
 // clients ask their homeserver for one.
-func (h *messages) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile, info *convert.FileInfo) {
+func (h *files) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile, info *convert.FileInfo) {
 	if f.Thumb == "" || info.Width == 0 {
 		return
 	}
@@ -121,13 +129,13 @@ func (h *messages) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser,
 }
 
 // instead is the line for a file that does not cross.
-func (h *messages) instead(ctx context.Context, f convert.RocketFile, err error) convert.Content {
+func (h *files) instead(ctx context.Context, f convert.RocketFile, err error) convert.Content {
 	return convert.Content{
 		MsgType: "m.notice", Body: convert.Instead(convert.FileName(f.Name, f.Type), f.Size, h.whyNot(ctx, err)), Mentions: &convert.Mentions{},
 	}
 }
 
-func (h *messages) whyNot(ctx context.Context, err error) string {
+func (h *files) whyNot(ctx context.Context, err error) string {
 	switch {
 	case errors.Is(err, model.ErrTooLarge):
 		if limits, lerr := h.MX.Limits(ctx); lerr == nil {
@@ -141,7 +149,7 @@ func (h *messages) whyNot(ctx context.Context, err error) string {
 }
 
 // later stores that files of a message are still to come.
-func (h *messages) later(ctx context.Context, m rocketchat.Message, missing []convert.RocketFile) error {
+func (h *files) later(ctx context.Context, m rocketchat.Message, missing []convert.RocketFile) error {
 	wanted := map[string]bool{}
 	for _, f := range missing {
 		wanted[f.Link] = true
@@ -162,9 +170,9 @@ func (h *messages) later(ctx context.Context, m rocketchat.Message, missing []co
 	return h.Accept(ctx, []queue.Item{{ID: transfer.Late("rc:" + m.ID), Lane: queue.FilesLane(model.RCLane(room)), Kind: model.KindRCFiles, Payload: payload}}, nil)
 }
 
-// lateFiles delivers files that did not arrive when their message was
+// late delivers files that did not arrive when their message was
 // delivered, as replies to it.
-func (h *messages) lateFiles(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+func (h *files) late(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	m, p, ok, err := h.ofRocketChat(ctx, item)
 	if err != nil || !ok {
 		return nil, err
@@ -181,7 +189,7 @@ func (h *messages) lateFiles(ctx context.Context, item queue.Item) ([]queue.Rece
 		sender = g.MXUser
 	}
 	files, _ := convert.Uploads(m)
-	contents, err := h.files(ctx, item, p, sender, m, files)
+	contents, err := h.carry(ctx, item, p, sender, m, files)
 	if err != nil {
 		return nil, model.Outcome(item, err, "the Matrix server refused the file")
 	}

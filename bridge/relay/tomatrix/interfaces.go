@@ -50,7 +50,6 @@ type deletionStore interface {
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
 	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
@@ -73,6 +72,28 @@ type encryptedStore interface {
 	// MarkKnown makes an item ID one that was added before: what it would
 	// report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error
+}
+
+// fileMatrix is what files needs of Matrix.
+type fileMatrix interface {
+	// Limits returns what the homeserver takes. It may be minutes old.
+	Limits(ctx context.Context) (model.Limits, error)
+	// Upload stores a file, as a ghost. Its address is an mxc:// one.
+	Upload(ctx context.Context, as ids.MXUser, m model.Media) (mxc string, err error)
+}
+
+// fileRocketChat is what files needs of Rocket.Chat.
+type fileRocketChat interface {
+	// Open fetches an uploaded file of a portal's room, of at most limit bytes.
+	Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error)
+}
+
+// fileStore is what files needs of the store.
+type fileStore interface {
+	// File returns what a file has become on the other side.
+	File(ctx context.Context, source string) (model.File, bool, error)
+	// PutFile stores what a file has become on the other side.
+	PutFile(ctx context.Context, f model.File) error
 }
 
 // inviteStore is what invites needs of the store.
@@ -130,16 +151,6 @@ type messageMatrix interface {
 	// Follow reads a room through a ghost for some minutes, where nothing
 	// else shows what happens in it.
 	Follow(ghost ids.MXUser)
-	// Limits returns what the homeserver takes. It may be minutes old.
-	Limits(ctx context.Context) (model.Limits, error)
-	// Upload stores a file, as a ghost. Its address is an mxc:// one.
-	Upload(ctx context.Context, as ids.MXUser, m model.Media) (mxc string, err error)
-}
-
-// messageRocketChat is what messages needs of Rocket.Chat.
-type messageRocketChat interface {
-	// Open fetches an uploaded file of a portal's room, of at most limit bytes.
-	Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error)
 }
 
 // messageStore is what messages needs of the store.
@@ -148,12 +159,8 @@ type messageStore interface {
 	DropLink(ctx context.Context, link queue.Receipt) error
 	// EventLinked reports whether a message has a Matrix event already.
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
-	// File returns what a file has become on the other side.
-	File(ctx context.Context, source string) (model.File, bool, error)
 	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
-	// PutFile stores what a file has become on the other side.
-	PutFile(ctx context.Context, f model.File) error
 }
 
 // personMatrix is what persons needs of Matrix.
@@ -219,7 +226,6 @@ type reactionStore interface {
 	DropReaction(ctx context.Context, r model.Reaction) error
 	// LinksByMessage returns the parts of a message.
 	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByUsername returns the puppet with a username.
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
@@ -229,18 +235,22 @@ type reactionStore interface {
 	Reactions(ctx context.Context, message ids.RCMessage) ([]model.Reaction, error)
 }
 
-// roomRocketChat is what rooms needs of Rocket.Chat.
-type roomRocketChat interface {
+// roleRocketChat is what roles needs of Rocket.Chat.
+type roleRocketChat interface {
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
 	// Roles returns everybody with a role in a room.
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
-	// Room describes a room the bridge account can see.
-	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
 	// SetRole gives a person a role, and takes the others away.
 	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
 	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
+}
+
+// roomRocketChat is what rooms needs of Rocket.Chat.
+type roomRocketChat interface {
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
 	// Watch makes the side read the room of a portal from now on.
 	Watch(p model.Portal)
 }
@@ -256,38 +266,41 @@ type roomStore interface {
 // Store is what this package needs of the store.
 type Store interface {
 	baseStore
-	messageStore
 	deletionStore
-	reactionStore
+	directStore
+	encryptedStore
+	fileStore
+	inviteStore
 	memberStore
 	membershipStore
-	roomStore
+	messageStore
 	personStore
-	encryptedStore
-	inviteStore
-	directStore
+	reactionStore
+	roomStore
 }
 
 // RocketChat is what this package needs of Rocket.Chat.
 type RocketChat interface {
 	baseRocketChat
-	messageRocketChat
 	deletionRocketChat
-	reactionRocketChat
+	encryptedRocketChat
+	fileRocketChat
 	memberRocketChat
 	membershipRocketChat
-	roomRocketChat
-	pinRocketChat
 	personRocketChat
-	encryptedRocketChat
+	pinRocketChat
+	reactionRocketChat
+	roleRocketChat
+	roomRocketChat
 }
 
 // Matrix is what this package needs of Matrix.
 type Matrix interface {
 	baseMatrix
-	messageMatrix
-	reactionMatrix
+	fileMatrix
 	memberMatrix
-	pinMatrix
+	messageMatrix
 	personMatrix
+	pinMatrix
+	reactionMatrix
 }

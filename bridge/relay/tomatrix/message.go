@@ -12,13 +12,13 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// messages delivers messages, their edits and their files.
+// messages delivers messages and their edits; files have a file of their own.
 type messages struct {
 	*base
 	Store messageStore
-	RC    messageRocketChat
 	MX    messageMatrix
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
+	files *files
 }
 
 // deliver delivers a message from Rocket.Chat.
@@ -64,7 +64,7 @@ func (h *messages) contents(ctx context.Context, item queue.Item, p model.Portal
 	look := h.namesInMessage(ctx, m)
 	contents := convert.ToMatrix(rest, look)
 	if len(files) > 0 {
-		media, err := h.files(ctx, item, p, as, m, files)
+		media, err := h.files.carry(ctx, item, p, as, m, files)
 		if err != nil {
 			return nil, err
 		}

@@ -10,10 +10,16 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// role gives a person whose role has changed the power that goes with it.
+// roles follows the roles of a Rocket.Chat room.
+type roles struct {
+	*base
+	RC roleRocketChat
+}
+
+// follow gives a person whose role has changed the power that goes with it.
 // Where Matrix does not allow it the role is changed back, so that both sides say
 // the same.
-func (h *rooms) role(ctx context.Context, p model.Portal, m rocketchat.Message, as ids.MXUser) error {
+func (h *roles) follow(ctx context.Context, p model.Portal, m rocketchat.Message, as ids.MXUser) error {
 	who, ok, err := h.RC.UserByName(ctx, m.Text)
 	if err != nil || !ok || h.RC.IsBridge(who.ID) {
 		return err

@@ -18,6 +18,7 @@ type rooms struct {
 	*base
 	Store roomStore
 	RC    roomRocketChat
+	roles *roles
 }
 
 // deliver makes a Matrix room what the Rocket.Chat room has become. The item
@@ -49,7 +50,7 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
 		err = h.Store.PutPortal(ctx, p, nil, nil)
 		h.RC.Watch(p)
 	case "subscription-role-added", "subscription-role-removed":
-		err = h.role(ctx, p, m, g.MXUser)
+		err = h.roles.follow(ctx, p, m, g.MXUser)
 	default:
 		err = h.State.SetWriters(ctx, p, g.MXUser, info)
 	}

@@ -48,15 +48,16 @@ func Handlers(p Parts) map[string]model.Handler {
 		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Log: p.Log, Accept: p.Accept, People: p.People, Pictures: p.Pictures,
 		Joined: p.Joined, Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Newcomers: p.Newcomers,
 	}
-	m := &messages{base: b, Store: p.Store, RC: p.RC, MX: p.MX, Typed: p.Typed}
+	f := &files{b, p.Store, p.RC, p.MX}
+	m := &messages{b, p.Store, p.MX, p.Typed, f}
 	return map[string]model.Handler{
 		model.KindRCMessage:    m.deliver,
 		model.KindRCEdit:       m.edit,
-		model.KindRCFiles:      m.lateFiles,
+		model.KindRCFiles:      f.late,
 		model.KindRCDelete:     model.WithoutReceipts((&deletions{b, p.Store, p.RC}).deliver),
 		model.KindRCReact:      model.WithoutReceipts((&reactions{b, p.Store, p.RC, p.MX}).deliver),
 		model.KindRCPin:        model.WithoutReceipts((&pins{b, p.RC, p.MX}).deliver),
-		model.KindRCRoom:       model.WithoutReceipts((&rooms{b, p.Store, p.RC}).deliver),
+		model.KindRCRoom:       model.WithoutReceipts((&rooms{b, p.Store, p.RC, &roles{b, p.RC}}).deliver),
 		model.KindRCMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
 		model.KindRCMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.Members}).deliver),
 		model.KindRCPerson:     model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),

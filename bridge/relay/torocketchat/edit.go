@@ -11,9 +11,16 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
+// edits delivers new versions of messages.
+type edits struct {
+	*base
+	Store editStore
+	RC    editRocketChat
+}
+
 // edit delivers a new version of a message, part by part:
 // parts that are new are sent, and parts that are no more are deleted.
-func (h *messages) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
+func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
 	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {

@@ -14,10 +14,19 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// media delivers an event that is a file: the file with its caption,
+// files carries the files of messages.
+type files struct {
+	*base
+	Store     fileStore
+	RC        fileRocketChat
+	MX        fileMatrix
+	transfers *transfers
+}
+
+// carry delivers an event that is a file: the file with its caption,
 // then what of the caption is too long for one message. A file that cannot be
 // had now follows later, one that never can is replaced by a line.
-func (h *messages) media(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage) ([]queue.Receipt, error) {
+func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage) ([]queue.Receipt, error) {
 	texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
 	caption := ""
 	if len(texts) > 0 {
@@ -64,7 +73,7 @@ func (h *messages) media(ctx context.Context, item queue.Item, p model.Portal, p
 // file carries the file of an event with the first part of its
 // caption, and returns the message that shows it. It is settled after a crash:
 // what was uploaded is not uploaded again, and what is shown is not shown again.
-func (h *messages) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
+func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
 	event := ids.MXEvent(e.ID)
 	file, ok, err := h.Store.File(ctx, model.MXFile(event))
 	if err != nil {
@@ -91,7 +100,7 @@ func (h *messages) file(ctx context.Context, item queue.Item, p model.Portal, pu
 
 // upload brings the file of an event into Rocket.Chat, in one stream. The error is
 // ErrSlow when a message must not wait for it any longer.
-func (h *messages) upload(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) (file string, err error) {
+func (h *files) upload(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) (file string, err error) {
 	limits, err := h.RC.Limits(ctx)
 	if err != nil {
 		return "", err
@@ -117,7 +126,7 @@ func (h *messages) upload(ctx context.Context, item queue.Item, p model.Portal, 
 
 // stream carries the file of an event. A puppet that is not in the room is let in, as
 // for a message.
-func (h *messages) stream(ctx context.Context, p model.Portal, puppet model.Puppet, e convert.Event, limit int64, patience time.Duration) (string, error) {
+func (h *files) stream(ctx context.Context, p model.Portal, puppet model.Puppet, e convert.Event, limit int64, patience time.Duration) (string, error) {
 	try := func() (string, error) {
 		media, err := h.MX.Download(ctx, e.Content.URL, limit, patience)
 		if err != nil {
@@ -145,7 +154,7 @@ func (h *messages) stream(ctx context.Context, p model.Portal, puppet model.Pupp
 	return try()
 }
 
-func (h *messages) whyNot(ctx context.Context, err error) string {
+func (h *files) whyNot(ctx context.Context, err error) string {
 	limits, lerr := h.RC.Limits(ctx)
 	switch {
 	case lerr == nil && limits.File == 0:
@@ -160,9 +169,9 @@ func (h *messages) whyNot(ctx context.Context, err error) string {
 	return "Rocket.Chat does not take files of this kind"
 }
 
-// lateFile delivers a file that did not arrive when its event was
+// late delivers a file that did not arrive when its event was
 // delivered.
-func (h *messages) lateFile(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+func (h *files) late(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	e, p, ok, err := h.ofMatrix(ctx, item)
 	if err != nil || !ok {
 		return nil, err

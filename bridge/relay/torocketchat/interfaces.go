@@ -39,7 +39,6 @@ type baseStore interface {
 	// MarkKnown makes an item ID one that was added before: what it would
 	// report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
@@ -51,6 +50,57 @@ type callStore interface {
 	Cursor(ctx context.Context, name string) (string, error)
 	// MoveCursor sets how far something was read.
 	MoveCursor(ctx context.Context, name, value string) error
+}
+
+// editRocketChat is what edits needs of Rocket.Chat.
+type editRocketChat interface {
+	// Edit changes a puppet's message.
+	Edit(ctx context.Context, as model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
+}
+
+// editStore is what edits needs of the store.
+type editStore interface {
+	// DropLink forgets a part of a message that no longer exists.
+	DropLink(ctx context.Context, link queue.Receipt) error
+	// File returns what a file has become on the other side.
+	File(ctx context.Context, source string) (model.File, bool, error)
+	// LinksByEvent returns the parts of a message, by an event of it.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+}
+
+// fileMatrix is what files needs of Matrix.
+type fileMatrix interface {
+	// Download fetches a file of any server, of at most limit bytes. A transfer in
+	// which nothing arrives for patience ends in ErrSlow, before or while it is
+	// read.
+	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
+}
+
+// fileRocketChat is what files needs of Rocket.Chat.
+type fileRocketChat interface {
+	// Add lets a user into a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Dialect is how the server reads the text of messages, by its version; the zero
+	// value while that is unknown. It is asked for again now and then.
+	Dialect(ctx context.Context) convert.Dialect
+	// FindShown returns the message that shows an uploaded file, among those that are
+	// newer than since; ok is false when there is none.
+	FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
+	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	Limits(ctx context.Context) (model.Limits, error)
+	// Show sends the message that shows an uploaded file. Repeating it sends another
+	// one: FindShown tells whether it was sent.
+	Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
+	// Upload stores a file for a room as a puppet; no message shows it yet.
+	Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (file string, err error)
+}
+
+// fileStore is what files needs of the store.
+type fileStore interface {
+	// File returns what a file has become on the other side.
+	File(ctx context.Context, source string) (model.File, bool, error)
+	// PutFile stores what a file has become on the other side.
+	PutFile(ctx context.Context, f model.File) error
 }
 
 // invitationMatrix is what invitations needs of Matrix.
@@ -68,7 +118,6 @@ type invitationMatrix interface {
 
 // invitationStore is what invitations needs of the store.
 type invitationStore interface {
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
@@ -114,58 +163,24 @@ type membershipRocketChat interface {
 
 // membershipStore is what memberships needs of the store.
 type membershipStore interface {
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
 // messageMatrix is what messages needs of Matrix.
 type messageMatrix interface {
-	// Download fetches a file of any server, of at most limit bytes. A transfer in
-	// which nothing arrives for patience ends in ErrSlow, before or while it is
-	// read.
-	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
 	// Follow reads a room through a ghost for some minutes, where nothing
 	// else shows what happens in it.
 	Follow(ghost ids.MXUser)
 }
 
-// messageRocketChat is what messages needs of Rocket.Chat.
-type messageRocketChat interface {
-	// Add lets a user into a room, as the bridge account.
-	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// Dialect is how the server reads the text of messages, by its version; the zero
-	// value while that is unknown. It is asked for again now and then.
-	Dialect(ctx context.Context) convert.Dialect
-	// Edit changes a puppet's message.
-	Edit(ctx context.Context, as model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
-	// FindShown returns the message that shows an uploaded file, among those that are
-	// newer than since; ok is false when there is none.
-	FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
-	// Limits returns what Rocket.Chat takes. It may be minutes old.
-	Limits(ctx context.Context) (model.Limits, error)
-	// Show sends the message that shows an uploaded file. Repeating it sends another
-	// one: FindShown tells whether it was sent.
-	Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
-	// Upload stores a file for a room as a puppet; no message shows it yet.
-	Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (file string, err error)
-}
-
 // messageStore is what messages needs of the store.
 type messageStore interface {
-	// DropLink forgets a part of a message that no longer exists.
-	DropLink(ctx context.Context, link queue.Receipt) error
 	// EventLinked reports whether a message has a Matrix event already.
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
-	// File returns what a file has become on the other side.
-	File(ctx context.Context, source string) (model.File, bool, error)
-	// LinksByEvent returns the parts of a message, by an event of it.
-	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	// MessageLinked reports whether a Matrix event has a message already.
 	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
 	// PutEdit stores which event an edit replaced.
 	PutEdit(ctx context.Context, event, target ids.MXEvent) error
-	// PutFile stores what a file has become on the other side.
-	PutFile(ctx context.Context, f model.File) error
 }
 
 // personMatrix is what persons needs of Matrix.
@@ -230,15 +245,6 @@ type reactionStore interface {
 	PutReaction(ctx context.Context, r model.Reaction) error
 }
 
-// redactionMatrix is what redactions needs of Matrix.
-type redactionMatrix interface {
-	// Event returns an event of a room, as reader.
-	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
-	// Referring returns the events that have a relation to another one, such as
-	// the answers to a poll ("m.reference"), as reader.
-	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
-}
-
 // redactionStore is what redactions needs of the store.
 type redactionStore interface {
 	// EditOf returns the event that an edit made on Matrix replaced; ok is false
@@ -246,12 +252,23 @@ type redactionStore interface {
 	EditOf(ctx context.Context, event ids.MXEvent) (target ids.MXEvent, ok bool, err error)
 	// LinksByEvent returns the parts of a message, by an event of it.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
-	// PortalByMX returns the portal of a Matrix room.
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
-	// PuppetByMX returns the puppet of a Matrix user.
-	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 	// ReactionByEvent returns the reaction that an event is.
 	ReactionByEvent(ctx context.Context, event ids.MXEvent) (model.Reaction, bool, error)
+}
+
+// roleRocketChat is what roles needs of Rocket.Chat.
+type roleRocketChat interface {
+	// Change changes a room, as the bridge account where it can see it.
+	Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// Roles returns everybody with a role in a room.
+	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
+	// SetRole gives a person a role, and takes the others away.
+	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
 }
 
 // roomMatrix is what rooms needs of Matrix.
@@ -269,48 +286,66 @@ type roomMatrix interface {
 type roomRocketChat interface {
 	// Change changes a room, as the bridge account where it can see it.
 	Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error
-	// IsBridge reports whether a user is the bridge account itself.
-	IsBridge(user ids.RCUser) bool
-	// Roles returns everybody with a role in a room.
-	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// SetRole gives a person a role, and takes the others away.
-	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
+}
+
+// uneditMatrix is what unedits needs of Matrix.
+type uneditMatrix interface {
+	// Event returns an event of a room, as reader.
+	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
+	// Referring returns the events that have a relation to another one, such as
+	// the answers to a poll ("m.reference"), as reader.
+	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
+}
+
+// uneditStore is what unedits needs of the store.
+type uneditStore interface {
+	// LinksByEvent returns the parts of a message, by an event of it.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
 // Store is what this package needs of the store.
 type Store interface {
 	baseStore
-	messageStore
-	reactionStore
-	redactionStore
+	callStore
+	editStore
+	fileStore
+	invitationStore
 	memberStore
 	membershipStore
-	callStore
+	messageStore
 	personStore
-	invitationStore
+	reactionStore
+	redactionStore
+	uneditStore
 }
 
 // RocketChat is what this package needs of Rocket.Chat.
 type RocketChat interface {
 	baseRocketChat
-	messageRocketChat
-	reactionRocketChat
+	editRocketChat
+	fileRocketChat
 	memberRocketChat
 	membershipRocketChat
-	roomRocketChat
-	pinRocketChat
 	personRocketChat
+	pinRocketChat
+	reactionRocketChat
+	roleRocketChat
+	roomRocketChat
 }
 
 // Matrix is what this package needs of Matrix.
 type Matrix interface {
-	messageMatrix
-	redactionMatrix
-	membershipMatrix
-	roomMatrix
-	pollMatrix
-	personMatrix
+	fileMatrix
 	invitationMatrix
+	membershipMatrix
+	messageMatrix
+	personMatrix
+	pollMatrix
+	roomMatrix
+	uneditMatrix
 }

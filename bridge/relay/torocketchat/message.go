@@ -10,14 +10,14 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// messages delivers messages, their edits and their files.
+// messages delivers messages; edits and files have files of their own.
 type messages struct {
 	*base
-	Store     messageStore
-	RC        messageRocketChat
-	MX        messageMatrix
-	transfers *transfers
-	Events    *ephemeral.Events
+	Store  messageStore
+	MX     messageMatrix
+	Events *ephemeral.Events
+	edits  *edits
+	files  *files
 }
 
 // deliver delivers a message from Matrix. Message IDs are
@@ -48,14 +48,14 @@ func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receip
 		if err := h.Store.PutEdit(ctx, ids.MXEvent(e.ID), ids.MXEvent(e.Content.Replaces)); err != nil {
 			return nil, err
 		}
-		return h.edit(ctx, item, p, puppet, e)
+		return h.edits.edit(ctx, item, p, puppet, e)
 	}
 	thread, err := h.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
 	if err != nil {
 		return nil, err
 	}
 	if e.HasFile() {
-		return h.media(ctx, item, p, puppet, e, thread)
+		return h.files.carry(ctx, item, p, puppet, e, thread)
 	}
 	parts := convert.ToRocketChat(e, h.namesInEvent(ctx, p, e))
 	receipts := make([]queue.Receipt, len(parts))

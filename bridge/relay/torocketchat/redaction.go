@@ -13,8 +13,7 @@ import (
 type redactions struct {
 	*base
 	Store     redactionStore
-	MX        redactionMatrix
-	messages  *messages
+	unedits   *unedits
 	reactions *reactions
 }
 
@@ -57,6 +56,18 @@ func (h *redactions) deliver(ctx context.Context, item queue.Item) error {
 		}
 	}
 	return nil
+}
+
+// editTakenBack follows when an edit is redacted.
+func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e convert.Event, edit, original ids.MXEvent) error {
+	links, err := h.Store.LinksByEvent(ctx, original)
+	if err != nil || len(links) == 0 {
+		return err
+	}
+	if may, err := h.mayRedact(ctx, e, links[0].MXRoom, links[0].MXSender); err != nil || !may {
+		return model.Outcome(item, err, "")
+	}
+	return h.unedits.unedit(ctx, item, edit, original)
 }
 
 // mayRedact reports whether a redaction may delete what a person sent to a room: it is

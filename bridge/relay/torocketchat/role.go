@@ -9,8 +9,14 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// roles follows the power levels of a Matrix room.
+type roles struct {
+	*base
+	RC roleRocketChat
+}
+
 // writers makes a room read-only when only those with power may write.
-func (h *rooms) writers(ctx context.Context, p model.Portal, powers convert.Powers) error {
+func (h *roles) writers(ctx context.Context, p model.Portal, powers convert.Powers) error {
 	info, ok, err := h.RC.Room(ctx, p.RCRoom)
 	if err != nil || !ok || info.Archived {
 		return err
@@ -21,9 +27,9 @@ func (h *rooms) writers(ctx context.Context, p model.Portal, powers convert.Powe
 	return nil
 }
 
-// roles gives everybody the role that goes with their power. Who is of
+// follow gives everybody the role that goes with their power. Who is of
 // Rocket.Chat and not named on Matrix keeps the role they have.
-func (h *rooms) roles(ctx context.Context, p model.Portal, powers convert.Powers) error {
+func (h *roles) follow(ctx context.Context, p model.Portal, powers convert.Powers) error {
 	roles, err := h.RC.Roles(ctx, p)
 	if err != nil {
 		return err

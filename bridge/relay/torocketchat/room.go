@@ -27,6 +27,7 @@ type rooms struct {
 	MX       roomMatrix
 	Upgrades *portal.Upgrades
 	pins     *pins
+	roles    *roles
 }
 
 // deliver makes a Rocket.Chat room what the Matrix room has become.
@@ -72,10 +73,10 @@ func (h *rooms) change(ctx context.Context, p model.Portal, kind string, content
 		if err != nil {
 			return err
 		}
-		if err := h.writers(ctx, p, powers); err != nil {
+		if err := h.roles.writers(ctx, p, powers); err != nil {
 			return err
 		}
-		return h.roles(ctx, p, powers)
+		return h.roles.follow(ctx, p, powers)
 	}
 	return nil
 }

@@ -49,15 +49,17 @@ func Handlers(p Parts) map[string]model.Handler {
 		Store: p.Store, RC: p.RC, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
 		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals,
 	}
-	m := &messages{base: b, Store: p.Store, RC: p.RC, MX: p.MX, Events: p.Ephemeral, transfers: newTransfers()}
+	e := &edits{b, p.Store, p.RC}
+	f := &files{b, p.Store, p.RC, p.MX, newTransfers()}
+	m := &messages{b, p.Store, p.MX, p.Ephemeral, e, f}
 	re := &reactions{b, p.Store, p.RC}
-	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}}
+	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}, &roles{b, p.RC}}
 	i := &invitations{b, p.Store, p.MX, p.Live, p.Arrivals}
 	return map[string]model.Handler{
 		model.KindMXMessage:    m.deliver,
-		model.KindMXFile:       m.lateFile,
+		model.KindMXFile:       f.late,
 		model.KindMXReact:      model.WithoutReceipts(re.deliver),
-		model.KindMXRedact:     model.WithoutReceipts((&redactions{b, p.Store, p.MX, m, re}).deliver),
+		model.KindMXRedact:     model.WithoutReceipts((&redactions{b, p.Store, &unedits{b, p.Store, p.MX, e}, re}).deliver),
 		model.KindMXRoom:       model.WithoutReceipts(ro.deliver),
 		model.KindMXMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
 		model.KindMXMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),

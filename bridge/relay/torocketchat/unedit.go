@@ -10,21 +10,17 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// editTakenBack follows when an edit is redacted.
-func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e convert.Event, edit, original ids.MXEvent) error {
-	links, err := h.Store.LinksByEvent(ctx, original)
-	if err != nil || len(links) == 0 {
-		return err
-	}
-	if may, err := h.mayRedact(ctx, e, links[0].MXRoom, links[0].MXSender); err != nil || !may {
-		return model.Outcome(item, err, "")
-	}
-	return h.unedit(ctx, item, edit, original)
+// unedits takes edits back.
+type unedits struct {
+	*base
+	Store uneditStore
+	MX    uneditMatrix
+	edits *edits
 }
 
 // unedit follows when an edit is redacted on Matrix: the message becomes
 // what its newest other version says.
-func (h *redactions) unedit(ctx context.Context, item queue.Item, gone, target ids.MXEvent) error {
+func (h *unedits) unedit(ctx context.Context, item queue.Item, gone, target ids.MXEvent) error {
 	links, err := h.Store.LinksByEvent(ctx, target)
 	if err != nil || len(links) == 0 {
 		return err
@@ -41,13 +37,13 @@ func (h *redactions) unedit(ctx context.Context, item queue.Item, gone, target i
 	if err != nil || !ok {
 		return model.Outcome(item, model.Ignore(err, model.ErrNotFound, model.ErrForbidden), "")
 	}
-	_, err = h.messages.edit(ctx, item, p, puppet, version)
+	_, err = h.edits.edit(ctx, item, p, puppet, version)
 	return err
 }
 
 // version returns a message as it is without one of its edits, in the form of an
 // edit.
-func (h *redactions) version(ctx context.Context, p model.Portal, gone, target ids.MXEvent) (convert.Event, bool, error) {
+func (h *unedits) version(ctx context.Context, p model.Portal, gone, target ids.MXEvent) (convert.Event, bool, error) {
 	raw, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), target)
 	if err != nil {
 		return convert.Event{}, false, err

@@ -1,0 +1,27 @@
+package people
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// Changed handles that a Rocket.Chat user has another name or picture, or is
+// gone. Nothing happens for those who do not show on Matrix.
+func (pl *People) Changed(ctx context.Context, user ids.RCUser) error {
+	_, ghost, err := pl.Store.GhostByRC(ctx, user)
+	if err != nil {
+		return err
+	}
+	if mine, err := pl.IsPuppet(ctx, user); err != nil || (!ghost && !mine) {
+		return err
+	}
+	return pl.Accept(ctx, []queue.Item{model.RCPersonItem(user, reasonNow())}, nil)
+}
+
+// reasonNow is a reason of its own for every moment.
+func reasonNow() string { return fmt.Sprint(time.Now().UnixNano()) }
