@@ -24,7 +24,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// TestAttached brings what is rendered for servers of somebody else to a real
+// TestAttached brings what is rendered for external servers to a real
 // homeserver and a Rocket.Chat: the homeserver first does not know the bridge,
 // then knows it, then reaches it, and people talk.
 func TestAttached(t *testing.T) {
@@ -119,7 +119,7 @@ func runBridge(t *testing.T, file, url string) {
 	})
 }
 
-// talk invites somebody of the homeserver by a command that comes as the owner's
+// talk invites a user of the homeserver by a command that comes as the owner's
 // web server hands it over, and lets both say something.
 func talk(t *testing.T, rc *rctest.Server, hs *mxtest.Server, url string) {
 	t.Helper()

@@ -19,8 +19,7 @@ import (
 	"appliance/provision/render"
 )
 
-// owned is an installation that uses a homeserver and a Rocket.Chat of somebody
-// else, on which all is well.
+// owned is an installation that uses an external homeserver and Rocket.Chat, on which all is well.
 type owned struct {
 	*installation
 	rc      *rctest.Server
@@ -116,7 +115,7 @@ func (o *owned) faults() []fault {
 		{"the homeserver of another name", "homeserver", func() func() { return set(&o.name, "example.org") }, "the homeserver at " + o.hs.URL + " is that of example.org", "server_name=example.org"},
 		{"a homeserver without the registration", "homeserver", func() func() { return set(&o.token, "another") }, "the homeserver does not know the registration", "appliance attach"},
 		{"a homeserver that does not reach the bridge", "homeserver", func() func() { return set(&o.pingErr, "M_CONNECTION_FAILED") }, "the homeserver does not reach the bridge at ", "bridge_url"},
-		{"a homeserver that reaches something else", "homeserver", func() func() { return set(&o.pingErr, "M_BAD_STATUS") }, "the homeserver reaches something else than the bridge at ", "bridge_url"},
+		{"a homeserver that reaches something else", "homeserver", func() func() { return set(&o.pingErr, "M_BAD_STATUS") }, "the homeserver reaches something other than the bridge at ", "bridge_url"},
 		{"the address of something that is no Rocket.Chat", "rocketchat", func() func() { return set(&rc.URL, o.deaf.URL) }, "no Rocket.Chat answers at " + o.deaf.URL, "rocketchat_url"},
 		{"a token that Rocket.Chat refuses", "rocketchat", func() func() { return set(&rc.Token, secret.New("withdrawn")) }, "Rocket.Chat does not accept the token of " + ownUserID, "rocketchat_token_file"},
 		{"an account of the bridge that may not enough", "rocketchat", func() func() {

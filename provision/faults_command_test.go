@@ -256,8 +256,8 @@ func (c *commands) faults() []fault {
 		}, "a backup has been restored into " + c.dir + " only in part", "appliance up"},
 		{"a full disk while restoring", "restore", c.tiny, "the disk that holds " + c.dir + " is full", "free some room"},
 		{"a lost secret of a database that has data", "up", func() func() { return file("data/postgres/PG_VERSION", "17\n") }, c.dir + "/data/postgres holds data but its secret", "put the secret back from a backup"},
-		{"another appliance at work", "up", c.hold, "another appliance is at work in " + c.dir, "wait until it is done"},
-		{"a lock of images that somebody has broken", "up", func() func() { return file("images.lock", "<<<<<<< HEAD\n") }, c.dir + "/images.lock: invalid character '<'", "appliance up"},
+		{"another appliance at work", "up", c.hold, "another appliance process is changing " + c.dir, "wait until it is done"},
+		{"a damaged image lock", "up", func() func() { return file("images.lock", "<<<<<<< HEAD\n") }, c.dir + "/images.lock: invalid character '<'", "appliance up"},
 		{"a misspelt answer", "up", func() func() { return set(&c.set, []string{"domain=chat.example.test", "http-port=8080"}) }, "http-port: unknown key, did you mean http_port?", ""},
 		{"a web address in place of a name", "up", func() func() { return set(&c.set, []string{"domain=https://chat.example.test/"}) }, "domain: must be a bare name, without https://", ""},
 		{"too many tries at the authority", "certificate", func() func() {

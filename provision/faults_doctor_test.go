@@ -212,7 +212,7 @@ func (p *installation) faults() []fault {
 		{"a well-known that leads elsewhere", "well-known", func() func() { return body("/.well-known/matrix/server", `{"m.server":"old.example.test:443"}`) }, "example.test points to old.example.test:443", "appliance up"},
 		{"no federation", "federation", func() func() { return gone("/_matrix/federation/v1/version") }, "the homeserver does not answer other servers", "appliance logs homeserver"},
 		{"an open door", "closed-doors", func() func() { return body("/metrics", "go_goroutines 1") }, "1 paths are open that should be closed", "--overwrite"},
-		{"a certificate that nobody trusts", "federation-outside", func() func() {
+		{"an untrusted certificate", "federation-outside", func() func() {
 			return set(&p.Outside, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}, DialContext: dialer(p)}})
 		}, "other servers may not find example.test", "the certificate of example.test"},
 		{"a firewall in front", "federation-outside", func() func() {
@@ -220,11 +220,11 @@ func (p *installation) faults() []fault {
 				return nil, fmt.Errorf("dial tcp 203.0.113.7:443: i/o timeout")
 			}}})
 		}, "other servers may not find example.test", "DNS record"},
-		{"keys of another server", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("old.example.test", time.Hour)) }, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
-		{"keys that have expired", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("example.test", -time.Hour)) }, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
-		{"keys that somebody altered", "federation-outside", func() func() {
+		{"keys of another server", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("old.example.test", time.Hour)) }, "other servers would reject the keys of example.test", "appliance logs homeserver"},
+		{"keys that have expired", "federation-outside", func() func() { return body("/_matrix/key/v2/server", p.keys("example.test", -time.Hour)) }, "other servers would reject the keys of example.test", "appliance logs homeserver"},
+		{"keys that were altered", "federation-outside", func() func() {
 			return body("/_matrix/key/v2/server", strings.Replace(p.keys("example.test", time.Hour), `"old_verify_keys":{}`, `"old_verify_keys":{"x":1}`, 1))
-		}, "other servers would not believe the keys of example.test", "appliance logs homeserver"},
+		}, "other servers would reject the keys of example.test", "appliance logs homeserver"},
 		{"the bridge is off", "bridge", func() func() { return value(p.services, "bridge", nil) }, "the bridge is not running", "appliance up"},
 		{"the bridge is alone", "bridge", func() func() { return value(p.bridge, "/ready", nil) }, "the bridge is not connected to both sides", "appliance logs bridge"},
 		{"messages that wait", "queue", func() func() {
@@ -234,13 +234,13 @@ func (p *installation) faults() []fault {
 		{"dead letters, says a bridge of an earlier release", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
 		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
-		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge goes on with its old configuration", "mend config/bridge/bridge.yaml"},
+		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge keeps its old configuration", "fix config/bridge/bridge.yaml"},
 		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
-		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was killed for want of memory", "mem_limit"},
-		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs another image", "appliance up"},
+		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "mem_limit"},
+		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs an older image", "appliance up"},
 		{"an image that is not the locked one", "images", func() func() {
 			return runtime("postgres", func(r *doctor.Runtime) { r.Stranger = "postgres:17" })
-		}, "postgres runs another image than the one that postgres:17 is locked to", "rm /opt/appliance/images.lock && appliance up"},
+		}, "postgres does not run the image that postgres:17 is locked to", "rm /opt/appliance/images.lock && appliance up"},
 		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
 		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "use a larger disk"},
 		{"backups that fill the disk in two days", "growth", func() func() {
@@ -250,10 +250,10 @@ func (p *installation) faults() []fault {
 		{"something else that fills the disk", "growth", func() func() { return set(&p.samples, growing("", 4<<30)) }, "the disk is full in 12 days", "use a larger disk"},
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
-		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf changed by hand", "--accept-edits"},
+		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf was edited by hand", "--accept-edits"},
 		{"a secret that everybody can read", "secrets", func() func() { return set(&p.files.Exposed, []string{"/opt/appliance/secrets/admin_password"}) }, "/opt/appliance/secrets/admin_password can be read by others", "chmod 600"},
 		{"an interrupted upgrade", "unfinished", func() func() {
-			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "go on with: appliance upgrade; or go back with: appliance upgrade --rollback"})
+			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "continue with: appliance upgrade; or go back with: appliance upgrade --rollback"})
 		}, "an upgrade was interrupted", "appliance upgrade --rollback"},
 		{"never a backup", "backup", func() func() { return set(&p.last, time.Time{}) }, "there has never been a backup", "appliance backup"},
 		{"an old backup", "backup", func() func() { return set(&p.last, time.Now().Add(-20*24*time.Hour)) }, "the last backup is 20 days old", "appliance backup"},
@@ -268,7 +268,7 @@ func dialer(p *installation) func(context.Context, string, string) (net.Conn, er
 }
 
 // growing are samples of a week in which a part of the installation, or something
-// else, grew by so many bytes a day, and in which somebody fetched a large image.
+// else, grew by so many bytes a day, and in which a large image was pulled.
 func growing(part string, perDay int64) []doctor.Sample {
 	var out []doctor.Sample
 	for n := range int64(7 * 6) {

@@ -16,7 +16,7 @@ import (
 type fault struct {
 	what   string
 	by     string // the check or the command that finds it
-	break_ func() (mend func())
+	break_ func() (repair func())
 	says   string // the beginning of what is said
 	hint   string // part of what to type
 }
@@ -30,7 +30,7 @@ type verdict struct{ severity, says, why, hint string }
 func TestFaults(t *testing.T) {
 	var doc strings.Builder
 	doc.WriteString("# What can be wrong, and what is said about it\n\n" +
-		"Every row is a test: the fault is made, found, mended as the hint says, and gone afterwards\n" +
+		"Every row is a test: the fault is caused, detected, fixed as the hint says, and gone afterwards\n" +
 		"(`go test ./provision -run TestFaults`, which also writes this page with `UPDATE_GOLDEN=1`).\n")
 	n := 0
 	for _, part := range []struct {
@@ -57,14 +57,14 @@ func TestFaults(t *testing.T) {
 				if v, bad := w.look(f.by); bad {
 					t.Fatalf("it is ill before anything is broken: %+v", v)
 				}
-				mend := f.break_()
+				repair := f.break_()
 				v, bad := w.look(f.by)
 				if !bad || !strings.HasPrefix(v.says, f.says) || !strings.Contains(v.hint, f.hint) {
 					t.Fatalf("found %+v\nwant %q with a hint of %q", v, f.says, f.hint)
 				}
-				mend()
+				repair()
 				if after, bad := w.look(f.by); bad {
-					t.Errorf("after it was mended: %+v", after)
+					t.Errorf("after the repair: %+v", after)
 				}
 				fmt.Fprintf(&doc, "| %s | `%s` | %s | %s | %s | %s |\n", f.what, f.by, v.severity, cell(w, v.says), cell(w, v.why), cell(w, v.hint))
 			})

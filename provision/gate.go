@@ -34,7 +34,7 @@ func (p *Prepared) gate() error {
 		reasons = append(reasons, c.Service+": "+c.From+" -> "+c.To+": "+c.Refused+c.Breaking)
 	}
 	if len(reasons) > 0 {
-		return &GateError{reasons, "that is for: appliance upgrade, which saves everything first and goes back when it fails"}
+		return &GateError{reasons, "use: appliance upgrade, which makes a backup first and rolls back if it fails"}
 	}
 	return nil
 }

@@ -291,8 +291,8 @@ func (p *Prepared) edited() []finding.Finding {
 	}
 	var out []finding.Finding
 	for _, name := range plan.Edited(p.seen.wanted.Files, p.seen.state) {
-		f := finding.Failure(p.site.Path(name)+" was changed by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
-			"keep what is there with: appliance up --accept-edits, or put ours back with: appliance up --overwrite")
+		f := finding.Failure(p.site.Path(name)+" was edited by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
+			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 		f.Check = "edited-file"
 		out = append(out, f)
 	}

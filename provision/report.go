@@ -41,7 +41,7 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 		Admin: Admin{Username: a.AdminUsername, PasswordFile: secrets.Path(p.opts.Dir, secrets.AdminPassword)},
 		Try: []string{
 			fmt.Sprintf("open %s and sign in as %s", a.ChatURL(), a.AdminUsername),
-			"make a room and type in it: /bridge invite @somebody:matrix.org",
+			"create a room and type in it: /bridge invite @bob:matrix.org",
 			fmt.Sprintf("invite @%s:%s from any Matrix client", a.AdminUsername, a.ServerName),
 		},
 	}
@@ -50,7 +50,7 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 	}
 	if !a.BundledRocketChat() {
 		r.Admin = Admin{}
-		r.Try = []string{fmt.Sprintf("open %s, make a room and type in it: /bridge invite @somebody:matrix.org", a.ChatURL())}
+		r.Try = []string{fmt.Sprintf("open %s, create a room and type in it: /bridge invite @bob:matrix.org", a.ChatURL())}
 	}
 	if changed {
 		r.Attach, _ = attach.Attachments(p.opts.Dir, a) // just written

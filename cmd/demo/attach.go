@@ -190,7 +190,7 @@ func (d *demo) content(ctx context.Context, run func(...string) (string, error))
 	}
 }
 
-// talkAttached lets somebody of that Rocket.Chat invite somebody of that
+// talkAttached has a user of that Rocket.Chat invite a user of that
 // homeserver, and both say something.
 func (d *demo) talkAttached(ctx context.Context) error {
 	password, err := d.secret("own/admin_password", 0)

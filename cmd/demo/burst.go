@@ -152,7 +152,7 @@ func (c *cast) awaitShown(ctx context.Context, room, text string) {
 	}
 }
 
-// newest returns the last text that somebody wrote in a room.
+// newest returns the last text that a user wrote in a room.
 func (c *chatUser) newest(ctx context.Context, room, username string) (string, error) {
 	for offset := 0; ; {
 		page, err := c.page(ctx, room, offset)
@@ -252,7 +252,7 @@ func (c *cast) settled(ctx context.Context, room, mxRoom string, n int) (inMX, i
 	return inMX, inRC, nil
 }
 
-// history returns the texts that somebody wrote in a room, oldest first.
+// history returns the texts that a user wrote in a room, oldest first.
 func (c *chatUser) history(ctx context.Context, room, username string) ([]string, error) {
 	var all []string
 	for offset := 0; ; {

@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// chatUser is somebody with a browser: REST and a websocket through the public
+// chatUser is a user with a browser: REST and a websocket through the public
 // front door.
 type chatUser struct {
 	id, name, token string

@@ -126,7 +126,7 @@ func (d *demo) backup(ctx context.Context, file, key string) error {
 	if err := json.Unmarshal([]byte(out), &saved); err != nil {
 		return err
 	}
-	d.say("backup of %.1f MB; the bridge stood still for %s", float64(saved.Content)/1e6, saved.Pause.Round(100*time.Millisecond))
+	d.say("backup of %.1f MB; the bridge was stopped for %s", float64(saved.Content)/1e6, saved.Pause.Round(100*time.Millisecond))
 	_, err = d.command(ctx, d.program, "backup", "verify", file, "--passphrase-file", key)
 	return err
 }

@@ -64,7 +64,7 @@ func call(ctx context.Context, client *http.Client, method, u string, header htt
 	return data, err
 }
 
-// matrixUser is somebody with a Matrix client, or one of our ghosts.
+// matrixUser is a user of a Matrix client, or one of our ghosts.
 type matrixUser struct {
 	id, base, token string
 	as              string // the ghost to speak as, with an application service's token
@@ -217,7 +217,7 @@ func (m *matrixUser) waitFor(ctx context.Context, room, text string) (mxEvent, e
 	}
 }
 
-// displayName returns somebody's name in a room.
+// displayName returns a user's name in a room.
 func (m *matrixUser) displayName(ctx context.Context, room, user string) string {
 	var out struct {
 		Name string `json:"displayname"`
@@ -226,7 +226,7 @@ func (m *matrixUser) displayName(ctx context.Context, room, user string) string 
 	return out.Name
 }
 
-// timeline returns the texts that somebody wrote in a room, oldest first.
+// timeline returns the texts that a user wrote in a room, oldest first.
 func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]string, error) {
 	var all []string
 	seen := map[string]bool{} // pages overlap, see mxside.Earlier

@@ -84,7 +84,7 @@ func (d *demo) freshly(ctx context.Context, name string, left time.Duration) err
 	}
 }
 
-// lifetime has the authority start anew, issuing for another time, and everybody
+// lifetime restarts the authority, issuing for another time, and everybody
 // get certificates of it.
 func (d *demo) lifetime(ctx context.Context, life time.Duration) error {
 	d.life = life

@@ -76,7 +76,7 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 		return err
 	}
 	// Back to what the program pins: not with the database, which is refused.
-	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "cannot go back to an older version") {
+	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "a database cannot be downgraded") {
 		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
 	}
 	return nil
@@ -106,9 +106,9 @@ func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	return nil
 }
 
-// wentBack reports whether an upgrade failed and put back what was before.
+// wentBack reports whether an upgrade failed and restore the previous version.
 func wentBack(err error) bool {
-	return exitCode(err) == 8 && strings.Contains(err.Error(), "what was before is running again")
+	return exitCode(err) == 8 && strings.Contains(err.Error(), "rolled back: the previous version is running again")
 }
 
 // derivedImages is a file with the names of the images that derive has made. The

@@ -49,7 +49,7 @@ type Answers struct {
 }
 
 // What a homeserver, a Rocket.Chat, a namespace and a source of certificates may
-// be. External is one that is there already and belongs to somebody else.
+// be. External is one that exists already and is managed elsewhere.
 const (
 	Dendrite = homeserver.Dendrite
 	Synapse  = homeserver.Synapse
@@ -95,7 +95,7 @@ func (a Answers) ChatURL() string {
 	return a.SiteURL()
 }
 
-// PublicBridgeURL is where servers of somebody else reach the bridge.
+// PublicBridgeURL is where external servers reach the bridge.
 func (a Answers) PublicBridgeURL() string {
 	if a.BridgeURL != "" {
 		return strings.TrimRight(a.BridgeURL, "/")

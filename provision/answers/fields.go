@@ -178,7 +178,7 @@ var Fields = []Field{
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
 func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }
 
-// Asked reports whether somebody who has given the answers a is asked for f.
+// Asked reports whether the wizard asks for f, given the other answers.
 func (f Field) Asked(a Answers) bool { return !f.Advanced && f.matters(a) }
 
 func (f Field) matters(a Answers) bool { return f.If == nil || f.If(a) }

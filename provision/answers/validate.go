@@ -27,7 +27,7 @@ func (p Problem) String() string {
 }
 
 // An InvalidError lists everything that is wrong with the answers, so that it
-// can be mended in one go.
+// can be fixed in one go.
 type InvalidError struct{ Problems []Problem }
 
 func (e *InvalidError) Error() string {
@@ -77,11 +77,11 @@ func (a Answers) Validate() []Problem {
 			problems = append(problems, Problem{Key: f.Key, Value: f.Get(&a), Reason: err.Error()})
 		}
 	}
-	return append(problems, a.together()...)
+	return append(problems, a.consistent()...)
 }
 
-// together checks answers that depend on each other.
-func (a Answers) together() []Problem {
+// consistent checks answers that depend on each other.
+func (a Answers) consistent() []Problem {
 	var problems []Problem
 	if a.HTTPPort == a.HTTPSPort {
 		problems = append(problems, Problem{Key: "https_port", Value: fmt.Sprint(a.HTTPSPort), Reason: "must differ from http_port"})

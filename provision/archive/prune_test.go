@@ -13,8 +13,8 @@ import (
 )
 
 // TestOldBackupsGo: upgrades and people keep their own number of backups, what
-// somebody else has put there stays, and so does the way back from an upgrade
-// that is under way.
+// was put there by others stays, and so does the backup that an upgrade in
+// progress can roll back to.
 func TestOldBackupsGo(t *testing.T) {
 	dir := t.TempDir()
 	s := &site.Site{Dir: dir, Answers: answers.Answers{ServerName: "example.test"}}

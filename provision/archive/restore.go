@@ -311,6 +311,6 @@ func load(ctx context.Context, s *site.Site, d database, hear func(stack.Event))
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	var said strings.Builder
-	return s.Stack.Exec(ctx, d.service, f, &said, d.load...)
+	var output strings.Builder
+	return s.Stack.Exec(ctx, d.service, f, &output, d.load...)
 }

@@ -75,5 +75,5 @@ func (e *InterruptedError) Error() string { return "an upgrade of " + e.Dir + " 
 
 // Hint says what to do.
 func (e *InterruptedError) Hint() string {
-	return "go on with: appliance upgrade; or go back with: appliance upgrade --rollback"
+	return "continue with: appliance upgrade; or go back with: appliance upgrade --rollback"
 }

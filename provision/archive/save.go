@@ -28,7 +28,7 @@ const outsideDir = "outside"
 type Options struct {
 	File    string // the new file; "" for one in backups/, named after the time
 	Keys    backup.Keys
-	Keep    int    // how many backups stay in backups/, the oldest go; 0 for all
+	Keep    int    // how many backups to keep in backups/, the oldest go; 0 for all
 	Program string // version of this program, for the header
 	Prefix  string // of the name in backups/
 }

@@ -1,7 +1,6 @@
-// Package attach looks at a homeserver and a Rocket.Chat that were there before
-// and belong to somebody else: do they answer, do they know us, is what the
-// bridge counts on switched on. It asks over HTTP, as the bridge does, and
-// changes nothing.
+// Package attach checks an external homeserver and an external Rocket.Chat: do they
+// answer, do they know the bridge, are the settings that it needs switched on. It asks
+// over HTTP, as the bridge does, and changes nothing.
 package attach
 
 import (
@@ -88,7 +87,7 @@ func ask(ctx context.Context, c *http.Client, method, url string, header http.He
 		return res.StatusCode, err
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return res.StatusCode, fmt.Errorf("answered %s with something else than JSON", res.Status)
+		return res.StatusCode, fmt.Errorf("answered %s without JSON", res.Status)
 	}
 	return res.StatusCode, nil
 }

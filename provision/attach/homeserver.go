@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// A Homeserver is one that was there before.
+// A Homeserver is an external homeserver.
 type Homeserver struct {
 	URL       string        // client API
 	Name      string        // what its Matrix addresses end in
@@ -60,11 +60,11 @@ func (h *Homeserver) Known(ctx context.Context) (asked bool, err error) {
 	status, err := ask(ctx, h.client, http.MethodGet, h.URL+"/_matrix/client/v3/account/whoami?user_id="+url.QueryEscape(bot), header, &who)
 	switch {
 	case err != nil || status >= 500:
-		return false, &Error{"no homeserver answers at " + h.URL, why(status, err), "see to that server, or give its new address with: appliance config set homeserver_url=..."}
+		return false, &Error{"no homeserver answers at " + h.URL, why(status, err), "check that server, or set its new address with: appliance config set homeserver_url=..."}
 	case status != http.StatusOK:
-		return false, &Error{"the homeserver does not know the registration", who.Code + " " + who.Text, "see what to add to it, and start it anew, with: appliance attach"}
+		return false, &Error{"the homeserver does not know the registration", who.Code + " " + who.Text, "see what to add to it with: appliance attach; then restart it"}
 	case who.User != bot:
-		return false, &Error{"the homeserver knows us as " + who.User, "the registration is for " + bot, "copy the registration anew; see: appliance attach"}
+		return false, &Error{"the homeserver knows us as " + who.User, "the registration is for " + bot, "copy the registration again; see: appliance attach"}
 	}
 	var pong struct {
 		matrixError
@@ -78,7 +78,7 @@ func (h *Homeserver) Known(ctx context.Context) (asked bool, err error) {
 	case err != nil || slices.Contains([]string{"", "M_UNRECOGNIZED", "M_NOT_FOUND"}, pong.Code):
 		return false, nil // Client-Server API, v1.7; Dendrite has none
 	case pong.Code == "M_BAD_STATUS":
-		return true, &Error{"the homeserver reaches something else than the bridge at " + h.BridgeURL, strings.TrimSpace(pong.Text + " " + pong.Body), "copy the registration anew, see: appliance attach; or say where the bridge is with: appliance config set bridge_url=..."}
+		return true, &Error{"the homeserver reaches something other than the bridge at " + h.BridgeURL, strings.TrimSpace(pong.Text + " " + pong.Body), "copy the registration again, see: appliance attach; or set the bridge's address with: appliance config set bridge_url=..."}
 	}
-	return true, &Error{"the homeserver does not reach the bridge at " + h.BridgeURL, pong.Code + " " + pong.Text, "open the way from there, and let it trust the certificate; or say where the bridge is with: appliance config set bridge_url=..."}
+	return true, &Error{"the homeserver does not reach the bridge at " + h.BridgeURL, pong.Code + " " + pong.Text, "allow connections from there, and make it trust the certificate; or set the bridge's address with: appliance config set bridge_url=..."}
 }

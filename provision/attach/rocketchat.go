@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// A RocketChat is one that was there before.
+// A RocketChat is an external Rocket.Chat.
 type RocketChat struct {
 	URL    string // as people open it
 	UserID string // of the bridge's account
@@ -40,9 +40,9 @@ func (r *RocketChat) Reach(ctx context.Context) (version string, err error) {
 	}
 	switch status, err := r.get(ctx, "/api/v1/me", &me); {
 	case err == nil && status == http.StatusUnauthorized:
-		return "", &Error{"Rocket.Chat does not accept the token of " + r.UserID, why(status, nil), "make a new personal access token as that user and put it into the file that rocketchat_token_file names"}
+		return "", &Error{"Rocket.Chat does not accept the token of " + r.UserID, why(status, nil), "create a new personal access token as that user and put it into the file that rocketchat_token_file names"}
 	case err != nil || status != http.StatusOK:
-		return "", &Error{"Rocket.Chat at " + r.URL + " does not say who the bridge is", why(status, err), "see to that server and try again"}
+		return "", &Error{"Rocket.Chat at " + r.URL + " does not say who the bridge is", why(status, err), "check that server and try again"}
 	}
 	for _, role := range []string{"admin", "bot"} { // bots are not slowed down
 		if !slices.Contains(me.Roles, role) {
@@ -61,7 +61,7 @@ func (r *RocketChat) Settings(ctx context.Context, want [][2]string) (differ []s
 		}
 		status, err := r.get(ctx, "/api/v1/settings/"+s[0], &got)
 		if err != nil || status == http.StatusUnauthorized || status == http.StatusForbidden {
-			return nil, &Error{"Rocket.Chat does not show its settings", why(status, err), "see to that server and try again"}
+			return nil, &Error{"Rocket.Chat does not show its settings", why(status, err), "check that server and try again"}
 		}
 		if status != http.StatusOK {
 			continue // this version does not have it

@@ -238,7 +238,7 @@ func TestAnEncryptedBackupNeedsItsKey(t *testing.T) {
 	}
 }
 
-// A hostile archive is one that somebody made to write where it must not.
+// A hostile archive was made to write where it must not.
 func hostile(t *testing.T, members ...tar.Header) []byte {
 	t.Helper()
 	var out bytes.Buffer

@@ -1,8 +1,7 @@
-// Package bootstrap sees to what has to exist inside Rocket.Chat before anybody
-// can use it: the administrator and the account of the bridge. Rocket.Chat makes
-// both from its environment when it starts for the first time, so this package
-// mostly looks; it makes the administrator only where that did not happen. Every
-// function looks before it acts and may be run again.
+// Package bootstrap creates what has to exist inside Rocket.Chat before it can be
+// used: the administrator and the bridge account. Rocket.Chat creates both from its
+// environment at its first start, so this package mostly checks; it creates the
+// administrator only if that did not happen. Every function is idempotent.
 package bootstrap
 
 import (
@@ -47,7 +46,7 @@ func (e *TokenError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *TokenError) Hint() string {
-	return "the database was probably made by another installation: bring its secrets/bridge/rocketchat_token, or make a personal access token for matrix-bridge and put it there"
+	return "the database probably belongs to another installation: copy its secrets/bridge/rocketchat_token, or create a personal access token for matrix-bridge and put it there"
 }
 
 // Missing says what does not yet exist in the Rocket.Chat at base, or "" when
@@ -80,7 +79,7 @@ func asTokenError(err error) error {
 // started turns some requests away.
 const attempts = 5
 
-// Run waits until the Rocket.Chat at base answers and makes what is missing. An
+// Run waits until the Rocket.Chat at base answers and creates what is missing. An
 // answer may have been lost, so what counts is what the next look sees.
 func Run(ctx context.Context, base string, want Accounts) error {
 	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
@@ -91,7 +90,7 @@ func Run(ctx context.Context, base string, want Accounts) error {
 			return err
 		}
 		if createErr != nil && !passing(createErr) {
-			return fmt.Errorf("make the administrator: %s: %w", missing, createErr)
+			return fmt.Errorf("create the administrator: %s: %w", missing, createErr)
 		}
 		_, createErr = client.CreateUser(ctx, rocketchat.NewUser{
 			Username: want.AdminName, Name: "Administrator", Email: want.AdminEmail,
@@ -100,7 +99,7 @@ func Run(ctx context.Context, base string, want Accounts) error {
 	}
 	missing, err := patiently(ctx, base, want)
 	if err == nil && missing != "" {
-		err = fmt.Errorf("make the administrator: %s: %w", missing, createErr)
+		err = fmt.Errorf("create the administrator: %s: %w", missing, createErr)
 	}
 	return err
 }

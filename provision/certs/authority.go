@@ -17,8 +17,8 @@ func (c Config) caRecord(host string) string {
 	return filepath.Join(CacheDir(c.Dir, c.Directory), host+".ca_file")
 }
 
-// foreign reports whether a certificate in the cache is of an authority that is
-// no more: CAFile is another than it was, and nobody in it vouches for the
+// foreign reports whether a certificate in the cache comes from an authority that is
+// no longer trusted: CAFile has changed, and none of its roots signs the
 // certificate. CAFile alone does not tell, because it need not hold the root of
 // what the authority issues.
 func (c Config) foreign(host string, pair tls.Certificate) bool {
@@ -51,7 +51,7 @@ func (c Config) caDigest() (string, *x509.CertPool) {
 	return hex.EncodeToString(sum[:]), roots
 }
 
-// forget removes a certificate of an authority that is no more from the cache.
+// forget removes a certificate of an authority that is no longer trusted from the cache.
 // nginx goes on serving it until there is another.
 func (i *issuer) forget(host string) error {
 	name := filepath.Join(CacheDir(i.cfg.Dir, i.cfg.Directory), host)

@@ -23,7 +23,7 @@ type ExposedError struct{ File string }
 func (e *ExposedError) Error() string { return e.File + " holds a secret and can be read by others" }
 
 // Hint says what to do.
-func (e *ExposedError) Hint() string { return "take that away with: chmod 600 " + e.File }
+func (e *ExposedError) Hint() string { return "restrict it with: chmod 600 " + e.File }
 
 // ReadHMAC reads a file with an HMAC key, which nobody else may be able to read.
 func ReadHMAC(name string) ([]byte, error) {

@@ -1,4 +1,4 @@
-// Package certs gets certificates and keeps them fresh. Certificates come from
+// Package certs obtains and renews certificates. Certificates come from
 // an ACME authority (through autocert, with only the http-01 challenge), from an
 // authority of this host's own, or from files; wherever they come from, nginx
 // reads them as live/<host>.pem below the directory of certificates: one file
@@ -7,7 +7,7 @@
 //	live/<host>.pem      what nginx serves
 //	acme/<authority>/    autocert's cache, one per ACME directory
 //	internal/            the host's own authority
-//	failures.json        what an authority said no to, and until when to wait
+//	failures.json        what an authority refused, and until when to wait
 //
 // It knows nothing of containers: it listens where it is told.
 package certs

@@ -276,7 +276,7 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 		if err := os.WriteFile(cfg.CAFile, append(data, data...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "acme_ca_file has changed and nobody in it vouches for the one on disk" {
+		if cause := certs.NeedACME(cfg, "chat.example.test", time.Now()); cause != "acme_ca_file has changed, and the certificate on disk is not signed by it" {
 			t.Errorf("need: %q", cause)
 		}
 		second := obtain()

@@ -52,7 +52,7 @@ func (e *RefusedError) Hint() string {
 	case e.Problem.Type == "":
 		return "check that this host reaches " + e.Directory + " and trusts it (acme_ca_file), then run again: appliance up"
 	}
-	return "mend that and run again: appliance up"
+	return "fix that and run again: appliance up"
 }
 
 // aboutAccount reports whether an authority speaks of the external account; the

@@ -60,7 +60,7 @@ func record(cfg Config, host string, outcome error) error {
 	}
 	delete(failures, host)
 	if isRefusal {
-		failures[host] = Failure{Directory: cfg.Directory, At: time.Now().UTC(), Problem: said(refused), NotBefore: refused.RetryAt}
+		failures[host] = Failure{Directory: cfg.Directory, At: time.Now().UTC(), Problem: problemOf(refused), NotBefore: refused.RetryAt}
 	}
 	data, err := json.MarshalIndent(failures, "", "  ")
 	if err != nil {
@@ -72,7 +72,7 @@ func record(cfg Config, host string, outcome error) error {
 	return atomicfile.WriteOwned(filepath.Join(cfg.Dir, "failures.json"), append(data, '\n'), 0o600, Owner, Owner)
 }
 
-func said(e *RefusedError) Problem {
+func problemOf(e *RefusedError) Problem {
 	if e.Problem.Detail == "" && e.Cause != nil {
 		return Problem{Detail: e.Cause.Error()}
 	}

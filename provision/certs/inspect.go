@@ -73,7 +73,7 @@ func NeedACME(cfg Config, host string, now time.Time) string {
 		return "the one on disk has expired or is damaged"
 	}
 	if cfg.foreign(host, pair) {
-		return "acme_ca_file has changed and nobody in it vouches for the one on disk"
+		return "acme_ca_file has changed, and the certificate on disk is not signed by it"
 	}
 	if live, err := os.ReadFile(LivePath(cfg.Dir, host)); err != nil || !bytes.Equal(live, cached) { //nolint:gosec // host is one of ours
 		return "the one on disk is not in use"

@@ -99,7 +99,7 @@ func (i *issuer) republish(host string) error {
 }
 
 // Obtain makes sure that host has a certificate of cfg.Directory, and publishes
-// it. Challenges must be answered by somebody: by Answer, or by the service when
+// it. Challenges must be answered meanwhile: by Answer, or by the service when
 // it runs with the same directory. A *RefusedError is kept, and when it says
 // until when to wait, the next call before that time fails without asking.
 func Obtain(ctx context.Context, cfg Config, host string) error {

@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Serve is the service: it answers challenges and keeps every certificate fresh
-// until ctx ends.
+// Serve is the service: it answers challenges and renews certificates until ctx ends.
 func Serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("/.well-known/acme-challenge/", challenges(cfg.Dir))
@@ -45,7 +44,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return g.Wait()
 }
 
-// keep sees to it that host has a certificate. Asking autocert for it once
+// keep makes sure that host has a certificate. Asking autocert for it once
 // starts autocert's own timer, which renews it when a third of its life is left;
 // but after one failure that timer rests for up to an hour, whatever the life of
 // the certificate, and tells nobody. So keep looks after it, renews what is
@@ -56,7 +55,7 @@ func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 		if err == nil {
 			i, err = i.fresh(host)
 			if recErr := record(i.cfg, host, err); recErr != nil {
-				log.Error("cannot keep what the authority said", "err", recErr)
+				log.Error("cannot store the authority's answer", "err", recErr)
 			}
 		}
 		wait := min(time.Hour, i.breath(host))

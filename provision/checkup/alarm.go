@@ -16,9 +16,9 @@ import (
 	"appliance/provision/site"
 )
 
-// told is one finding that the administrator knows of. What it says may change
+// A notice is one finding that the administrator was told of. Its text may change
 // from day to day without being news.
-type told struct {
+type notice struct {
 	Check    string `json:"check"`
 	Severity string `json:"severity"`
 }
@@ -28,10 +28,10 @@ type told struct {
 // time. It reports whether there was something to tell. What could not be told is
 // told the next time.
 func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent bool, err error) {
-	now := []told{}
+	now := []notice{}
 	for _, f := range findings {
 		if f.Severity > finding.OK {
-			now = append(now, told{f.Check, f.Severity.String()})
+			now = append(now, notice{f.Check, f.Severity.String()})
 		}
 	}
 	was := []byte("[]")

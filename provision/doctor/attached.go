@@ -9,7 +9,7 @@ import (
 	"appliance/provision/render"
 )
 
-// homeserver looks at one that belongs to somebody else: does it answer, does it
+// homeserver checks an external homeserver: does it answer, does it
 // know the bridge, does it reach it.
 func (t Target) homeserver(ctx context.Context) finding.Finding {
 	hs := t.Attached.Homeserver
@@ -26,8 +26,8 @@ func (t Target) homeserver(ctx context.Context) finding.Finding {
 	return finding.Good("the homeserver at %s knows the registration and reaches the bridge", hs.URL)
 }
 
-// foreignRocketchat looks at one that belongs to somebody else.
-func (t Target) foreignRocketchat(ctx context.Context) finding.Finding {
+// externalRocketChat checks an external Rocket.Chat.
+func (t Target) externalRocketChat(ctx context.Context) finding.Finding {
 	rc := t.Attached.RocketChat
 	version, err := rc.Reach(ctx)
 	if err != nil {
@@ -47,5 +47,5 @@ func attachment(err error) finding.Finding {
 	if e, ok := errors.AsType[*attach.Error](err); ok {
 		return finding.Failure(e.Summary, e.Why, e.Fix)
 	}
-	return finding.Failure("a server cannot be looked at", err.Error(), "try again")
+	return finding.Failure("a server cannot be checked", err.Error(), "try again")
 }

@@ -37,13 +37,13 @@ type Target struct {
 	Runtimes  func(context.Context) (map[string]Runtime, error)
 	FreeBytes func(path string) (free, total uint64, err error)
 	Samples   func() []Sample               // of how full the disk was, the oldest first
-	Operator  func() (secret.String, error) // what the bridge wants to see of its operator
+	Operator  func() (secret.String, error) // the bearer token of the bridge's operator API
 	Files     func() Files
-	NotLoaded func(context.Context) (map[string][]string, error) // services that do not run what is on disk, and because of which files
+	NotLoaded func(context.Context) (map[string][]string, error) // services started before the files on disk changed, and these files
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
 	Host      []finding.Check                                    // of the host
-	Attached  attach.Servers                                     // of somebody else
-	Outside   *http.Client                                       // comes as other servers do: by public names, trusting known authorities
+	Attached  attach.Servers                                     // external servers
+	Outside   *http.Client                                       // connects as other servers do: by public names, trusting known authorities
 }
 
 // Run looks at everything and returns what it found, in a stable order.
@@ -59,7 +59,7 @@ func Checks(t Target) []finding.Check {
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return t.certificate(ctx, host) }})
 	}
 	if t.Attached.RocketChat != nil {
-		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.foreignRocketchat})
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.externalRocketChat})
 	} else {
 		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.rocketchat})
 	}
@@ -133,7 +133,7 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 		return finding.Warning(fmt.Sprintf("%s shows another certificate than the one on disk", host),
 			"a renewed certificate is shown within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
 	case status.Failure != nil:
-		return finding.Warning(fmt.Sprintf("%s has a certificate for %d more days but the last renewal failed", host, days), lastWords(status), "mend that; it is tried again by itself")
+		return finding.Warning(fmt.Sprintf("%s has a certificate for %d more days but the last renewal failed", host, days), lastWords(status), "fix that; the renewal is retried automatically")
 	case days < lifetime(status)/6:
 		return finding.Warning(fmt.Sprintf("the certificate of %s expires in %d days", host, days), "it should have been renewed by now", "see: appliance logs certs")
 	}
@@ -144,7 +144,7 @@ func lifetime(s certs.Status) int { return int(s.NotAfter.Sub(s.NotBefore).Hours
 
 func lastWords(s certs.Status) string {
 	if s.Failure == nil {
-		return "nothing has been asked of the authority since"
+		return "the authority has not been asked since"
 	}
 	return "the authority said on " + s.Failure.At.Format(time.RFC3339) + ": " + s.Failure.Problem.Detail
 }

@@ -75,7 +75,7 @@ func (t Target) federation(ctx context.Context) finding.Finding {
 	return finding.Good("%s %s answers other servers", answer.Server.Name, answer.Server.Version)
 }
 
-// closedDoors makes sure that what is nobody's business stays closed.
+// closedDoors makes sure that internal endpoints are closed to the internet.
 func (t Target) closedDoors(ctx context.Context) finding.Finding {
 	var open []string
 	for _, path := range append(homeserver.AdminPaths(), "/_matrix/client/versions", "/metrics") {
@@ -97,7 +97,7 @@ func (t Target) closedDoors(ctx context.Context) finding.Finding {
 func (t Target) bridge(ctx context.Context) finding.Finding {
 	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge is not running", "its container is "+services["bridge"].Status, "run: appliance up")
+		return finding.Failure("the bridge is not running", "the state of the state of its container is "+services["bridge"].Status, "run: appliance up")
 	}
 	c := &http.Client{Timeout: limit}
 	status, body, err := fetch(ctx, c, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/ready")

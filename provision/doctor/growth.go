@@ -31,24 +31,24 @@ func (t Target) growth(context.Context) finding.Finding {
 	free, _, err := t.FreeBytes(t.Dir)
 	samples := t.Samples()
 	if n := len(samples); err != nil || n < fewest || samples[n-1].At.Sub(samples[0].At) < shortest {
-		return finding.Good("it takes a day of looking until one knows how fast the disk fills up")
+		return finding.Good("too early to tell how fast the disk fills up: that takes a day")
 	}
 	perDay := slope(samples, func(s Sample) int64 { return s.Used })
 	if perDay < 1<<20 {
-		return finding.Good("the disk does not fill up")
+		return finding.Good("disk usage is not growing")
 	}
 	days := float64(free) / perDay
 	if days > 30 {
-		return finding.Good("the disk will do for more than a month")
+		return finding.Good("the disk has room for more than a month")
 	}
 	part, its := fastest(samples)
-	why := fmt.Sprintf("%s a day more; of that %s %s", size(perDay), part, size(its))
-	fix := "use a larger disk, or free some with: docker image prune; and remove what nobody needs"
+	why := fmt.Sprintf("growing by %s a day, of which %s %s", size(perDay), part, size(its))
+	fix := "use a larger disk, or free space with: docker image prune"
 	switch {
 	case its < perDay/4:
-		why = fmt.Sprintf("%s a day more, most of it by something else on this host; see: du -xd3 / | sort -n | tail", size(perDay))
+		why = fmt.Sprintf("growing by %s a day, mostly outside the installation; see: du -xd3 / | sort -n | tail", size(perDay))
 	case part == "backups":
-		fix = "keep fewer of them with: appliance backup --keep 7; or elsewhere with: --output FILE"
+		fix = "keep fewer backups with: appliance backup --keep 7; or store them elsewhere with: --output FILE"
 	}
 	summary := fmt.Sprintf("the disk is full in %d days", int(days))
 	if days < 3 {

@@ -14,10 +14,10 @@ import (
 	"appliance/provision/finding"
 )
 
-// Runtime is how a container has fared.
+// Runtime is what Docker knows about a container's life.
 type Runtime struct {
-	Restarts  int  // since it was made
-	OOMKilled bool // it was killed for want of memory
+	Restarts  int  // since its creation
+	OOMKilled bool // it was OOM-killed
 	MemoryMB  int64
 	Image     string // ID of the image that it runs
 	Pinned    string // ID of the image that has the name of the one it should run
@@ -26,9 +26,9 @@ type Runtime struct {
 
 // Files are what an installation keeps on disk, as far as they are judged.
 type Files struct {
-	Edited  []string // rendered files that somebody changed by hand
-	Exposed []string // secrets that others than their readers may read
-	Half    string   // what was begun and not ended: "a restore", "an upgrade"
+	Edited  []string // rendered files that were edited by hand
+	Exposed []string // secrets that other users may read
+	Half    string   // what was interrupted: "a restore", "an upgrade"
 	HalfFix string
 }
 
@@ -40,14 +40,14 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		r := list[name]
 		if r.OOMKilled {
-			return finding.Failure(name+" was killed for want of memory", fmt.Sprintf("it may use %d MB", r.MemoryMB),
-				"use a host with more memory and run: appliance up; or give "+name+" more with mem_limit in compose.override.yaml")
+			return finding.Failure(name+" was OOM-killed", fmt.Sprintf("its memory limit is %d MB", r.MemoryMB),
+				"use a host with more memory and run: appliance up; or raise the limit: give "+name+" more with mem_limit in compose.override.yaml")
 		}
 		if r.Restarts >= 3 {
-			return finding.Warning(fmt.Sprintf("%s was restarted %d times", name, r.Restarts), "it ended by itself again and again", "see why with: appliance logs "+name)
+			return finding.Warning(fmt.Sprintf("%s was restarted %d times", name, r.Restarts), "it exited again and again", "see why with: appliance logs "+name)
 		}
 	}
-	return finding.Good("no service ended by itself")
+	return finding.Good("no service has crashed")
 }
 
 func (t Target) images(ctx context.Context) finding.Finding {
@@ -57,11 +57,11 @@ func (t Target) images(ctx context.Context) finding.Finding {
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		if r := list[name]; r.Stranger != "" {
-			return finding.Warning(name+" runs another image than the one that "+r.Stranger+" is locked to", "somebody has fetched or built one since, and nobody has tried it with this installation",
-				"put back the locked one with: appliance up; or keep what is there with: rm "+t.Dir+"/images.lock && appliance up")
+			return finding.Warning(name+" does not run the image that "+r.Stranger+" is locked to", "another image was pulled or built under that name, and it is untested with this installation",
+				"restore the locked image with: appliance up; or keep the new one with: rm "+t.Dir+"/images.lock && appliance up")
 		}
 		if r := list[name]; r.Pinned != "" && r.Image != r.Pinned {
-			return finding.Warning(name+" runs another image than the one that has its name now", "somebody has fetched or built one since", "start it anew with: appliance up; or see: docker image ls --digests")
+			return finding.Warning(name+" runs an older image than the one its name now stands for", "another image was pulled or built under that name", "recreate it with: appliance up; or see: docker image ls --digests")
 		}
 	}
 	return finding.Good("every service runs the image that its name stands for")
@@ -74,10 +74,10 @@ func (t Target) room(context.Context) finding.Finding {
 		return finding.Warning("cannot tell how full the disk is", err.Error(), "look with: df -h "+t.Dir)
 	}
 	const gb = 1 << 30
-	const fix = "free some with: docker image prune; remove old files from backups/; or use a larger disk"
+	const fix = "free space with: docker image prune; remove old files from backups/; or use a larger disk"
 	switch {
 	case free < gb:
-		return finding.Failure(fmt.Sprintf("the disk has %d MB left", free>>20), "databases stop when there is nothing left", fix)
+		return finding.Failure(fmt.Sprintf("the disk has %d MB left", free>>20), "databases stop when the disk is full", fix)
 	case free < 3*gb || free < total/20:
 		return finding.Warning(fmt.Sprintf("the disk has %d GB left of %d", free/gb, total/gb), "an upgrade needs room for images and a backup", fix)
 	}
@@ -86,10 +86,10 @@ func (t Target) room(context.Context) finding.Finding {
 
 func (t Target) drift(context.Context) finding.Finding {
 	if f := t.Files(); len(f.Edited) > 0 {
-		return finding.Warning(joined(f.Edited)+" changed by hand since it was written", "the next change would run into it",
-			"keep it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite")
+		return finding.Warning(joined(f.Edited)+" was edited by hand", "the next change would overwrite the edit",
+			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 	}
-	return finding.Good("rendered files are as they were written")
+	return finding.Good("no rendered file was edited")
 }
 
 func (t Target) notLoaded(ctx context.Context) finding.Finding {
@@ -103,28 +103,28 @@ func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	}
 	slices.Sort(files)
 	if files = slices.Compact(files); len(files) == 0 {
-		return finding.Good("every service runs what is on disk")
+		return finding.Good("every service runs the configuration on disk")
 	}
 	names := strings.Join(slices.Sorted(maps.Keys(list)), " and ")
 	fix := "load it with: appliance up"
 	if edited := t.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
-		fix = "load it with: appliance up --accept-edits; or put ours back with: appliance up --overwrite"
+		fix = "load it with: appliance up --accept-edits; or discard the edit with: appliance up --overwrite"
 	}
-	return finding.Failure(names+" was started before "+joined(files)+" was changed", "what is on disk is not what runs", fix)
+	return finding.Failure(names+" was started before "+joined(files)+" was changed", "the running configuration is not the one on disk", fix)
 }
 
 func (t Target) modes(context.Context) finding.Finding {
 	if f := t.Files(); len(f.Exposed) > 0 {
-		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "take that away with: chmod 600 "+strings.Join(f.Exposed, " "))
+		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "restrict it with: chmod 600 "+strings.Join(f.Exposed, " "))
 	}
-	return finding.Good("secrets can be read by their readers only")
+	return finding.Good("secrets are readable by their owners only")
 }
 
 func (t Target) unfinished(context.Context) finding.Finding {
 	if f := t.Files(); f.Half != "" {
-		return finding.Failure(f.Half+" was interrupted", "the installation is neither the old one nor the new one", f.HalfFix)
+		return finding.Failure(f.Half+" was interrupted", "the installation is neither in the old nor in the new state", f.HalfFix)
 	}
-	return finding.Good("nothing was left half done")
+	return finding.Good("no restore or upgrade was interrupted")
 }
 
 // backups reminds an installation that is no longer new.
@@ -136,22 +136,22 @@ func (t Target) backups(context.Context) finding.Finding {
 	case last.IsZero() && t.Now().Sub(began) < week:
 		return finding.Good("there is no backup yet")
 	case last.IsZero():
-		return finding.Warning("there has never been a backup", "without one a lost host is lost for good", "make one with: appliance backup --output FILE; and keep it elsewhere")
+		return finding.Warning("there has never been a backup", "without a backup, a lost host cannot be restored", "make one with: appliance backup --output FILE; and store it on another host")
 	case age > week:
-		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "what was said since would be lost with the host", "make one with: appliance backup --output FILE")
+		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "everything after it would be lost with the host", "make one with: appliance backup --output FILE")
 	}
 	return finding.Good("the last backup is from %s", last.Format(time.DateOnly))
 }
 
-// queue asks the bridge what it could not deliver, and what waits for long.
+// queue asks the bridge for its backlog and its dead letters.
 func (t Target) queue(ctx context.Context) finding.Finding {
 	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge does not say what waits", "it is not running", "run: appliance up")
+		return finding.Failure("the bridge does not report its queue", "it is not running", "run: appliance up")
 	}
 	token, err := t.Operator()
 	if err != nil {
-		return finding.Failure("the bridge does not say what waits", "it wants to see its own token, and that cannot be read: "+err.Error(), "run as root, or put back what is missing with: appliance up")
+		return finding.Failure("the bridge does not report its queue", "its operator token cannot be read: "+err.Error(), "run as root, or recreate missing files with: appliance up")
 	}
 	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status", "Authorization", "Bearer "+token.Reveal())
 	var s struct {
@@ -164,7 +164,7 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 		Doubtful    []string  `json:"doubtful_puppets"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
-		return finding.Failure("the bridge does not say what waits", outcome(status, err), "see: appliance logs bridge")
+		return finding.Failure("the bridge does not report its queue", outcome(status, err), "see: appliance logs bridge")
 	}
 	lag := time.Duration(0)
 	if s.Waiting > 0 && !s.Oldest.IsZero() {
@@ -176,13 +176,13 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 			"it lacks the role bot, so it may belong to a person who reads what is meant for the Matrix user",
 			"open Administration > Users in Rocket.Chat: deactivate the account if a person signs in with it, otherwise give it the role bot")
 	case s.ConfigError != "":
-		return finding.Warning("the bridge goes on with its old configuration", s.ConfigError, "mend config/bridge/bridge.yaml; it is read again when it is saved")
+		return finding.Warning("the bridge keeps its old configuration", s.ConfigError, "fix config/bridge/bridge.yaml; the bridge reloads it when it is saved")
 	case !s.Enabled:
-		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "what is said is kept on both sides", "switch it on with: appliance federation enable")
+		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "messages are held back in both directions", "switch it on with: appliance federation enable")
 	case lag > 10*time.Minute:
-		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the other side does not take them, or another server is down", "see: appliance logs bridge")
+		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
 	case max(s.Dead, s.OldDead) > 0:
 		return finding.Warning(fmt.Sprintf("%d dead letters", max(s.Dead, s.OldDead)), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
 	}
-	return finding.Good("nothing waits for long and nothing was given up")
+	return finding.Good("the queue is short and there are no dead letters")
 }

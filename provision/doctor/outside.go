@@ -15,7 +15,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// outside does what another homeserver does before it speaks to this one: it
+// outside does what another homeserver does before it federates with this one: it
 // follows the delegation with the names of the public DNS, trusts only known
 // authorities, and checks that the key it is shown signs itself
 // (Matrix server-server API, "Server discovery" and "Retrieving server keys").
@@ -23,14 +23,14 @@ func (t Target) outside(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
 	host, err := t.delegated(ctx, name)
 	if err != nil {
-		return finding.Warning("other servers may not find "+name, err.Error(), "see to the DNS record and the certificate of "+name)
+		return finding.Warning("other servers may not find "+name, err.Error(), "check the DNS record and the certificate of "+name)
 	}
 	status, body, err := fetch(ctx, t.Outside, "https://"+host+"/_matrix/key/v2/server")
 	if err != nil || status != http.StatusOK {
-		return finding.Warning("other servers may not reach "+name+" at "+host, outcome(status, err), "see to the DNS record, the certificate and the firewall in front of "+host)
+		return finding.Warning("other servers may not reach "+name+" at "+host, outcome(status, err), "check the DNS record, the certificate and the firewall of "+host)
 	}
 	if err := selfSigned(body, name, t.Now()); err != nil {
-		return finding.Failure("other servers would not believe the keys of "+name, err.Error(), "see: appliance logs homeserver")
+		return finding.Failure("other servers would reject the keys of "+name, err.Error(), "see: appliance logs homeserver")
 	}
 	return finding.Good("other servers find %s at %s and can trust its keys", name, host)
 }
@@ -83,7 +83,7 @@ func selfSigned(data []byte, name string, now time.Time) error {
 		}
 		signature, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(keys.Signatures[name][id], "="))
 		if err != nil || !ed25519.Verify(public, signed, signature) {
-			return fmt.Errorf("%s does not sign itself", id)
+			return fmt.Errorf("%s has an invalid self-signature", id)
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"appliance/provision/render"
 )
 
-// A Choice says what becomes of files that somebody edited.
+// A Choice says what to do with files that were edited by hand.
 type Choice int
 
 // Choices about edited files.
@@ -16,7 +16,7 @@ const (
 	Overwrite               // put the rendered file back
 )
 
-// Edited returns the files that somebody changed by hand and whose rendered
+// Edited returns the files that were changed by hand and whose rendered
 // content is different: to write them would lose the change.
 func Edited(files render.Files, s State) []string {
 	var out []string
@@ -54,7 +54,7 @@ func stale(files render.Files, s State, choice Choice) []string {
 	return out
 }
 
-// access reports whether those who have to can read a file, and nobody else. An
+// access reports whether its readers, and no others, can read a file. An
 // operator's editor may have given away one that operators are invited to edit.
 func access(path string, have, want render.File) bool {
 	switch path {

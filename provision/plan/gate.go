@@ -61,31 +61,31 @@ func (c *Change) judge() {
 	case "postgres", "mongo":
 		switch {
 		case major < 0:
-			c.Refused = "a database cannot go back to an older version: restore a backup instead"
+			c.Refused = "a database cannot be downgraded: restore a backup instead"
 		case major > 1:
-			c.Refused = fmt.Sprintf("databases move one major version at a time: go to version %d first", from[0]+1)
+			c.Refused = fmt.Sprintf("upgrade databases one major version at a time: go to version %d first", from[0]+1)
 		case major == 1 && c.Service == "postgres":
-			c.Breaking = "the database is made anew from its dump"
+			c.Breaking = "the database is recreated from its dump"
 		case major == 1:
 			c.Breaking = "MongoDB converts its files, and they cannot be converted back"
 		}
 	case "rocketchat":
 		switch {
 		case back:
-			c.Refused = "Rocket.Chat has changed its database and cannot go back: restore a backup instead"
+			c.Refused = "Rocket.Chat cannot be downgraded, it has migrated its database: restore a backup instead"
 		case major > 1:
-			c.Refused = fmt.Sprintf("Rocket.Chat moves one major version at a time: go to version %d first", from[0]+1)
+			c.Refused = fmt.Sprintf("upgrade Rocket.Chat one major version at a time: go to version %d first", from[0]+1)
 		case major == 1:
 			c.Breaking = "a new major version of Rocket.Chat: read its release notes; apps and phones may have to be updated"
 		}
 	case "homeserver":
 		if back {
-			c.Refused = "a homeserver has changed its database and cannot go back: restore a backup instead"
+			c.Refused = "a homeserver cannot be downgraded, it has migrated its database: restore a backup instead"
 		}
 	}
 }
 
-// Severe returns the changes that nobody should make in passing.
+// Severe returns the changes that must not happen as a side effect.
 func Severe(changes []Change) []Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Breaking == "" && c.Refused == "" })
 }

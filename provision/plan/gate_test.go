@@ -14,17 +14,17 @@ func TestTheGate(t *testing.T) {
 	}
 	for _, c := range []struct{ key, from, to, breaking, refused string }{
 		{"POSTGRES_IMAGE", "postgres:17", "postgres:17.6", "", ""},
-		{"POSTGRES_IMAGE", "postgres:17", "postgres:18-alpine", "made anew from its dump", ""},
+		{"POSTGRES_IMAGE", "postgres:17", "postgres:18-alpine", "recreated from its dump", ""},
 		{"POSTGRES_IMAGE", "postgres:17", "postgres:19", "", "go to version 18 first"},
-		{"POSTGRES_IMAGE", "postgres:17", "postgres:16", "", "cannot go back"},
+		{"POSTGRES_IMAGE", "postgres:17", "postgres:16", "", "cannot be downgraded"},
 		{"MONGO_IMAGE", "mongo:8.0", "mongo:9.0", "cannot be converted back", ""},
 		{"MONGO_IMAGE", "mongo:7.0", "mongo:9.0", "", "go to version 8 first"},
 		{"ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:8.6.2", "", ""},
 		{"ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:9.0.0", "release notes", ""},
-		{"ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:8.5.9", "", "cannot go back"},
+		{"ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:8.5.9", "", "cannot be downgraded"},
 		{"ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:7.13.0", "rocketchat/rocket.chat:9.0.0", "", "go to version 8 first"},
 		{"HOMESERVER_IMAGE", "ghcr.io/x/dendrite:v0.15.2", "ghcr.io/x/dendrite:v0.15.3@sha256:ab", "", ""},
-		{"HOMESERVER_IMAGE", "ghcr.io/x/dendrite:v0.15.2", "ghcr.io/x/dendrite:v0.14.9", "", "cannot go back"},
+		{"HOMESERVER_IMAGE", "ghcr.io/x/dendrite:v0.15.2", "ghcr.io/x/dendrite:v0.14.9", "", "cannot be downgraded"},
 		{"NGINX_IMAGE", "nginx:1.29", "nginx:1.28", "", ""},
 		{"ROCKETCHAT_IMAGE", "registry:5000/rocket.chat", "registry:5000/rocket.chat:mine", "", ""},
 	} {

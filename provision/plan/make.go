@@ -18,7 +18,7 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		p.Steps = append(p.Steps, Step{ID: id, Title: title, Cause: cause, After: after, Do: do})
 	}
 	if n := len(w.NewSecrets); n > 0 {
-		add("secrets", fmt.Sprintf("make %d secrets", n), "none on disk", MakeSecrets{w.NewSecrets})
+		add("secrets", fmt.Sprintf("generate %d secrets", n), "none on disk", MakeSecrets{w.NewSecrets})
 	}
 	paths := stale(w.Files, s, choice)
 	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w.Files, s)) > 0 {
@@ -31,21 +31,21 @@ func Make(w Wanted, s State, choice Choice) Plan {
 			}
 		}
 	}
-	if !s.doorWithoutKeeper() {
+	if !s.challengesUnanswered() {
 		certificates(false, "files")
 	}
 	if !s.Images[w.Image] {
-		add("program-image", "make the image of this program", "none of this build", BuildImage{w.Image})
+		add("program-image", "build the appliance image", "not built yet", BuildImage{w.Image})
 	}
 	if missing := w.missingImages(s); len(missing) > 0 {
 		cause := "not on this host"
 		if len(s.Strangers) == len(missing) {
-			cause = "the lock names others"
+			cause = "the lock names other images"
 		}
 		add("images", "fetch "+strings.Join(missing, ", "), cause, PullImages{missing}, "files")
 	}
 	if cause := lockCause(w, s); cause != "" {
-		add("image-lock", "write down which images these are", cause, LockImages{}, "files", "images")
+		add("image-lock", "lock the images", cause, LockImages{}, "files", "images")
 	}
 	if len(s.Dumps) > 0 {
 		add("databases", "load "+strings.Join(s.Dumps, " and ")+" from the backup", "a backup has been restored", LoadDatabases{s.Dumps}, "files", "images")
@@ -57,11 +57,11 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if start != "" {
 		add("services", "start the services", start, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "image-lock", "databases", "load")
 	}
-	if s.doorWithoutKeeper() {
+	if s.challengesUnanswered() {
 		certificates(w.Profile("acme"), "files", "services")
 	}
 	if s.Bootstrap != "" {
-		add("bootstrap", "see to the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
+		add("bootstrap", "create the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
 	}
 	return p
 }
@@ -97,9 +97,10 @@ func notLoaded(w Wanted, s State, paths []string) (services []string, cause stri
 	return services, listed(files) + " " + verb(len(files), "is", "are") + " not in force"
 }
 
-// doorWithoutKeeper reports whether nginx holds the port to which authorities
-// come but nobody is behind it to answer them: then the services come first.
-func (s State) doorWithoutKeeper() bool {
+// challengesUnanswered reports whether nginx holds the port that certificate
+// authorities connect to while no service behind it answers: then the services are
+// started first.
+func (s State) challengesUnanswered() bool {
 	return s.Services["nginx"].State == "running" && !s.Services["certs"].OK()
 }
 

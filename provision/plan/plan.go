@@ -43,21 +43,21 @@ type Executor interface {
 }
 
 type (
-	// MakeSecrets puts new secrets on disk.
+	// MakeSecrets writes new secrets to disk.
 	MakeSecrets struct{ Names []secrets.Name }
 	// WriteFiles makes the directories and puts rendered files in place.
 	WriteFiles struct{ Paths []string }
 	// GetCertificate gets a certificate for a host from where the answers say.
 	GetCertificate struct {
 		Host    string
-		Started bool // the service that renews certificates has just been started and is at it
+		Started bool // the service that renews certificates was just started and is obtaining it
 	}
-	// BuildImage makes the image of this program.
+	// BuildImage builds the image of this program.
 	BuildImage struct{ Name string }
 	// PullImages fetches images from their registries, by digest those that are
 	// locked, and gives them their names.
 	PullImages struct{ Names []string }
-	// LockImages writes down which images the names stand for.
+	// LockImages records which images the names stand for.
 	LockImages struct{}
 	// LoadDatabases replaces the content of databases by what a backup has brought.
 	LoadDatabases struct{ Names []string }

@@ -72,24 +72,24 @@ func TestPlans(t *testing.T) {
 			}
 			w.NewSecrets = []secrets.Name{secrets.ASToken, secrets.HSToken}
 		}, plan.Ask, "" +
-			" 1. secrets            make 2 secrets (none on disk)\n" +
+			" 1. secrets            generate 2 secrets (none on disk)\n" +
 			" 2. files              write the configuration (new installation) [after secrets]\n" +
 			" 3. certificate        get a certificate for chat.example.org (none on disk) [after files]\n" +
 			" 4. certificate        get a certificate for example.org (none on disk) [after files]\n" +
-			" 5. program-image      make the image of this program (none of this build)\n" +
+			" 5. program-image      build the appliance image (not built yet)\n" +
 			" 6. images             fetch mongo:8, nginx:1 (not on this host) [after files]\n" +
-			" 7. image-lock         write down which images these are (2 are not locked yet) [after files, images]\n" +
+			" 7. image-lock         lock the images (2 are not locked yet) [after files, images]\n" +
 			" 8. services           start the services (none are running) [after files, certificate, program-image, images, image-lock]\n" +
-			" 9. bootstrap          see to the administrator and the bridge account (Rocket.Chat is not running yet) [after services]\n"},
-		"a name that somebody gave to another image": {func(_ *plan.Wanted, s *plan.State) {
+			" 9. bootstrap          create the administrator and the bridge account (Rocket.Chat is not running yet) [after services]\n"},
+		"a name that was given to another image": {func(_ *plan.Wanted, s *plan.State) {
 			s.Images["nginx:1"], s.Strangers, s.Replaced = false, []string{"nginx:1"}, []string{"nginx"}
 		}, plan.Ask, "" +
-			" 1. images             fetch nginx:1 (the lock names others)\n" +
+			" 1. images             fetch nginx:1 (the lock names other images)\n" +
 			" 2. services           start the services (image of nginx changed) [after images]\n"},
-		"an image that was built anew on this host": {func(_ *plan.Wanted, s *plan.State) {
+		"an image that was rebuilt on this host": {func(_ *plan.Wanted, s *plan.State) {
 			s.Unrecorded, s.Replaced = []string{"nginx:1"}, []string{"nginx"}
 		}, plan.Ask, "" +
-			" 1. image-lock         write down which images these are (nginx:1 is not locked yet)\n" +
+			" 1. image-lock         lock the images (nginx:1 is not locked yet)\n" +
 			" 2. services           start the services (image of nginx changed) [after image-lock]\n"},
 		"other images": {func(w *plan.Wanted, s *plan.State) {
 			w.Files[".env"] = render.File{Mode: 0o600, Data: []byte("NGINX_IMAGE=nginx:2")}
@@ -97,7 +97,7 @@ func TestPlans(t *testing.T) {
 			s.Manifest.Files[".env"] = plan.Record{Rendered: plan.Identity(".env", []byte("NGINX_IMAGE=nginx:1"))}
 		}, plan.Ask, "" +
 			" 1. files              write the configuration (.env differs)\n" +
-			" 2. image-lock         write down which images these are (images change) [after files]\n" +
+			" 2. image-lock         lock the images (images change) [after files]\n" +
 			" 3. services           start the services (configuration changed) [after files, image-lock]\n"},
 		"a new build of this program": {func(w *plan.Wanted, s *plan.State) {
 			s.Images[w.Image] = false
@@ -105,7 +105,7 @@ func TestPlans(t *testing.T) {
 			s.Manifest.Files[".env"] = plan.Record{Rendered: plan.Identity(".env", []byte("A=0"))}
 		}, plan.Ask, "" +
 			" 1. files              write the configuration (.env differs)\n" +
-			" 2. program-image      make the image of this program (none of this build)\n" +
+			" 2. program-image      build the appliance image (not built yet)\n" +
 			" 3. services           start the services (configuration changed) [after files, program-image]\n"},
 		"a service that died": {func(_ *plan.Wanted, s *plan.State) {
 			s.Services["bridge"] = plan.Service{Name: "bridge", State: "exited", ConfigHash: "1"}
@@ -121,7 +121,7 @@ func TestPlans(t *testing.T) {
 		"an expired certificate": {func(_ *plan.Wanted, s *plan.State) {
 			s.Certificates["example.org"] = "the one on disk has expired"
 		}, plan.Ask, " 1. certificate        get a certificate for example.org (the one on disk has expired)\n"},
-		"a certificate while nginx has the port and nobody answers behind it": {func(_ *plan.Wanted, s *plan.State) {
+		"a certificate while nginx has the port and no service answers behind it": {func(_ *plan.Wanted, s *plan.State) {
 			s.Certificates["example.org"] = "none on disk"
 			delete(s.Services, "certs")
 		}, plan.Ask, "" +

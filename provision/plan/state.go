@@ -49,13 +49,13 @@ type State struct {
 	Disk         map[string]Disk
 	MissingDirs  []string
 	Images       map[string]bool     // which of the wanted images are on this host, and are those of the lock
-	Strangers    []string            // names that belong to others than the locked images
+	Strangers    []string            // names that stand for images other than the locked ones
 	Unrecorded   []string            // names of which the lock does not say what they stand for
 	Replaced     []string            // services that run another image than the one that has its name
 	Services     map[string]Service  // what exists of the project
 	Hashes       map[string]string   // service -> hash of its configuration on disk
 	Certificates map[string]string   // host -> why it needs a certificate; "" when it needs none
-	Dumps        []string            // databases that a backup has brought and that wait to be loaded
+	Dumps        []string            // databases from a backup that are still to be loaded
 	Starts       map[string]string   // service -> its present start, of those that read files then
 	NotLoaded    map[string][]string // service -> files on disk that it does not run
 	Bootstrap    string              // why bootstrap has to run; "" when all is there

@@ -9,7 +9,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// attached looks at servers that belong to somebody else.
+// attached checks the external servers.
 func attached(a answers.Answers) []finding.Check {
 	var checks []finding.Check
 	servers := attach.Of(a)
@@ -37,5 +37,5 @@ func bad(err error) finding.Finding {
 	if e, ok := errors.AsType[*attach.Error](err); ok {
 		return finding.Failure(e.Summary, e.Why, e.Fix)
 	}
-	return finding.Failure("a server cannot be looked at", err.Error(), "try again")
+	return finding.Failure("a server cannot be checked", err.Error(), "try again")
 }

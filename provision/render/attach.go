@@ -8,14 +8,13 @@ import (
 	"appliance/templates"
 )
 
-// What the bridge has to know of a Rocket.Chat that belongs to somebody else.
+// What the bridge has to know of an external Rocket.Chat.
 const (
 	rocketchatToken  = "config/bridge/rocketchat_token"
 	rocketchatSecret = "config/bridge/rocketchat_create_token_secret"
 )
 
-// AttachHomeserver and AttachRocketChat say what to add to a server that was
-// there before.
+// AttachHomeserver and AttachRocketChat say what to add to an external server.
 const (
 	AttachHomeserver = "attach/homeserver.txt"
 	AttachRocketChat = "attach/rocketchat.txt"
@@ -32,7 +31,7 @@ type attachFields struct {
 	Settings                   [][2]string
 }
 
-// attach renders what belongs to servers of somebody else.
+// attach renders what belongs to external servers.
 func (in Input) attach(put putter) error {
 	a := in.Answers
 	fields := attachFields{

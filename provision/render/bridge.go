@@ -48,9 +48,9 @@ func Bridge(in Input) config.Config {
 
 // explanations go above the keys of bridge.yaml.
 var explanations = map[string]string{
-	"enabled":         "false keeps what is said on both sides and delivers it once this is true again.",
+	"enabled":         "false holds messages back in both directions and delivers them once this is true again.",
 	"log_level":       "debug, info, warn or error.",
-	"servers":         "With which Matrix servers people may talk: patterns such as \"*.example.org\".",
+	"servers":         "Which Matrix servers may federate: patterns such as \"*.example.org\".",
 	"public_channels": "Public channels that people on Matrix find and join by alias: names or patterns such as \"help-*\".",
 	"homeserver":      "Where Matrix is. The domain ends every Matrix address and never changes.",
 	"appservice":      "The bridge as the homeserver knows it, in rocketchat-registration.yaml.",

@@ -38,7 +38,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 
 	v.comment("Images.")
 	v.set("APPLIANCE_IMAGE", in.Image)
-	const none = "none" // of a service that belongs to somebody else
+	const none = "none" // of an external service
 	image, postgres, rocketchat := none, none, images["ROCKETCHAT_IMAGE"]
 	command := homeserver.Of(answers.Dendrite).Stack.Command // of a service that does not run
 	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
@@ -63,7 +63,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.comment("Memory, by the size of this host.")
 	m.write(v)
 
-	v.comment("A service is started anew when its configuration changes.")
+	v.comment("A service is recreated when its configuration changes.")
 	v.set("NGINX_CONFIG", digest(files, "config/nginx/"))
 	v.set("HOMESERVER_CONFIG", digest(files, "config/homeserver/", "config/ca/"))
 	v.set("CERTS_CONFIG", digest(files, "config/certs/", "config/ca/"))

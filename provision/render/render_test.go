@@ -33,7 +33,7 @@ var scenarios = map[string]struct {
 }{
 	"minimal":   {set: []string{"domain=chat.example.org"}, memory: 1967, newer: true},
 	"delegated": {set: []string{"domain=chat.example.org", "server_name=example.org", "tls=internal", "federation_private_networks=true", "http_port=8080", "https_port=8443", "federation_port=8448", "docker_subnet=10.213.0.0/24"}, memory: 8000},
-	"attached": { // to a Synapse and a Rocket.Chat of somebody else
+	"attached": { // to an external Synapse and an external Rocket.Chat
 		set: []string{
 			"domain=bridge.example.org", "homeserver=external", "homeserver_url=https://matrix.example.org", "server_name=example.org",
 			"rocketchat=external", "rocketchat_url=https://chat.example.org/", "rocketchat_user_id=aobEdbYhXfu5hkeqG",

@@ -78,7 +78,7 @@ func (o *Options) get(ctx context.Context, name string, from int64) (*http.Respo
 	res, err := o.Client.Do(req)
 	if err != nil {
 		cancel()
-		return nil, nil, &ReleaseError{"the release cannot be had: " + err.Error(), "try again; what was downloaded is kept"}
+		return nil, nil, &ReleaseError{"the release cannot be downloaded: " + err.Error(), "try again; what was downloaded is kept"}
 	}
 	done := func() { _ = res.Body.Close(); cancel() }
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent && res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
@@ -114,7 +114,7 @@ func (o *Options) download(ctx context.Context, want string) (name string, resum
 		}
 	}()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
-		return "", false, nil, &ReleaseError{"another self-update is at work", "wait until it is done"}
+		return "", false, nil, &ReleaseError{"another self-update is running", "wait until it is done"}
 	}
 	if resumed, err = o.fill(ctx, f); err != nil {
 		return "", resumed, nil, err
@@ -146,7 +146,7 @@ func (o *Options) fill(ctx context.Context, f *os.File) (resumed bool, err error
 	if res.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		return true, nil // all of it is here, or the checksum will say
 	}
-	if res.StatusCode == http.StatusOK && have > 0 { // the server begins anew
+	if res.StatusCode == http.StatusOK && have > 0 { // the server starts from the beginning
 		if have, err = 0, f.Truncate(0); err != nil {
 			return false, err
 		}
@@ -166,28 +166,28 @@ func (o *Options) fill(ctx context.Context, f *os.File) (resumed bool, err error
 	}})
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return have > 0, &ReleaseError{"the disk that holds " + filepath.Dir(f.Name()) + " is full", "free some room and run this again: it goes on where it stopped"}
+		return have > 0, &ReleaseError{"the disk that holds " + filepath.Dir(f.Name()) + " is full", "free some space and run this again: it resumes where it stopped"}
 	case ctx.Err() != nil:
 		return have > 0, ctx.Err()
 	case err != nil || total >= 0 && have+n != total:
-		return have > 0, &ReleaseError{fmt.Sprintf("the download ended after %d bytes: %v", have+n, err), "run this again: it goes on where it stopped"}
+		return have > 0, &ReleaseError{fmt.Sprintf("the download ended after %d bytes: %v", have+n, err), "run this again: it resumes where it stopped"}
 	}
 	return have > 0, nil
 }
 
 // counted tells how far reading is, but not too often.
 type counted struct {
-	r    io.Reader
-	at   int64
-	told time.Time
-	hear func(at int64)
+	r     io.Reader
+	at    int64
+	shown time.Time
+	hear  func(at int64)
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.at += int64(n)
-	if now := time.Now(); now.Sub(c.told) > 100*time.Millisecond {
-		c.told = now
+	if now := time.Now(); now.Sub(c.shown) > 100*time.Millisecond {
+		c.shown = now
 		c.hear(c.at)
 	}
 	return n, err

@@ -54,10 +54,10 @@ func (e *ChecksumError) Error() string {
 
 // Hint says what to do.
 func (e *ChecksumError) Hint() string {
-	return "nothing was changed; somebody has altered it on its way, or the release is not complete: ask where you have it from"
+	return "nothing was changed; the download was altered, or the release is incomplete: ask whoever publishes it"
 }
 
-// A ReleaseError says that a release cannot be had.
+// A ReleaseError says that a release cannot be used.
 type ReleaseError struct{ Reason, Advice string }
 
 func (e *ReleaseError) Error() string { return e.Reason }

@@ -202,7 +202,7 @@ func TestWhatIsNotRightIsRefusedAndLeavesNothing(t *testing.T) {
 		"sums that are a web page":    {func(r *release, _ *selfupdate.Options) { r.sums = "<html>" }, "does not name appliance_"},
 		"no release":                  {func(_ *release, o *selfupdate.Options) { o.Release = strings.Replace(o.Release, "v2", "v9", 1) }, "404"},
 		"without TLS":                 {func(_ *release, o *selfupdate.Options) { o.Release = strings.Replace(o.Release, "https", "http", 1) }, "is not the https address"},
-		"from somebody unknown":       {func(_ *release, o *selfupdate.Options) { o.Client = nil }, "cannot be had"},
+		"from an unknown authority":   {func(_ *release, o *selfupdate.Options) { o.Client = nil }, "cannot be downloaded"},
 		"a program that does not run": {func(r *release, _ *selfupdate.Options) { r.program = []byte("#!/bin/sh\nexit 3\n") }, "does not start: exit status 3"},
 		"for another processor":       {func(r *release, _ *selfupdate.Options) { r.program = []byte("\x7fELF nothing of ours") }, "does not start"},
 	} {
@@ -245,7 +245,7 @@ func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 		t.Errorf("asked for %q", asked)
 	}
 
-	// A server that cannot go on begins anew.
+	// A server that cannot resume starts from the beginning.
 	r, name = newRelease(t, program("new", 300_000)), installed(t)
 	r.set(func(r *release) { r.cut, r.noRange = 100_000, true })
 	_, _ = selfupdate.Run(t.Context(), r.options(name))

@@ -13,9 +13,9 @@ type Chore struct {
 }
 
 // Chores does them until ctx ends, each at once and then as often as it is due,
-// one after the other. last says when a chore was done before; said hears of
+// one after the other. last says when a chore was done before; failed hears of
 // those that failed.
-func Chores(ctx context.Context, chores []Chore, last func(name string) time.Time, said func(name string, err error)) {
+func Chores(ctx context.Context, chores []Chore, last func(name string) time.Time, failed func(name string, err error)) {
 	due := make([]time.Time, len(chores))
 	for n, c := range chores {
 		due[n] = last(c.Name).Add(c.Every)
@@ -25,7 +25,7 @@ func Chores(ctx context.Context, chores []Chore, last func(name string) time.Tim
 		for n, c := range chores {
 			if !time.Now().Before(due[n]) {
 				if err := c.Do(ctx); err != nil && ctx.Err() == nil {
-					said(c.Name, err)
+					failed(c.Name, err)
 				}
 				due[n] = time.Now().Add(c.Every)
 			}

@@ -17,7 +17,7 @@ import (
 // Options say how the host looks after an installation.
 type Options struct {
 	Program    string // the file of this program, as the units run it
-	Keep       int    // how many backups stay; 0 for none that are made by themselves
+	Keep       int    // how many backups to keep; 0 for none that are made by themselves
 	Recipients string // file with public keys that backups are encrypted for, or ""
 	UnitDir    string // "" for that of this host, whose systemd is told
 }
@@ -48,7 +48,7 @@ func units(s *site.Site, dir string) (stack.Units, error) {
 }
 
 // Install makes systemd start what is installed with the host, and adds
-// timers for backups, the doctor and, where no service sees to them,
+// timers for backups, the doctor and, where no service renews them,
 // certificates. It reports whether anything had to be changed.
 func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err error) {
 	u, err := units(s, o.UnitDir)

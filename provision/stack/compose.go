@@ -45,7 +45,7 @@ func (e *UnhealthyError) Error() string {
 
 // Hint says what to do.
 func (e *UnhealthyError) Hint() string {
-	return "mend what the lines above complain about and run again: appliance up (more: appliance logs " + e.Service + ")"
+	return "fix what the lines above complain about and run again: appliance up (more: appliance logs " + e.Service + ")"
 }
 
 // Up starts what is not running, restarts what has changed and waits until all

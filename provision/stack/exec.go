@@ -28,13 +28,13 @@ func (s *Stack) Exec(ctx context.Context, service string, in io.Reader, out io.W
 		return &NotRunningError{Service: service}
 	}
 	cmd := s.command(ctx, append([]string{"exec", "-i", found.ID}, args...)...)
-	var said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &said
+	var output bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &output
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		text := strings.TrimSpace(said.String())
+		text := strings.TrimSpace(output.String())
 		if text == "" {
 			text = err.Error()
 		}
@@ -176,7 +176,7 @@ func (s *Stack) Vacant(ctx context.Context) error {
 	return err
 }
 
-// A Runtime is how a container has fared; see doctor.Runtime.
+// A Runtime is what Docker knows about a container's life; see doctor.Runtime.
 type Runtime struct {
 	Restarts      int
 	OOMKilled     bool

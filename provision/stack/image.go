@@ -96,12 +96,12 @@ func (s *Stack) BuildImage(ctx context.Context, p Program) error {
 	})
 	if err != nil {
 		_ = r.CloseWithError(err)
-		return fmt.Errorf("make image %s: %w", p.Image(), err)
+		return fmt.Errorf("build image %s: %w", p.Image(), err)
 	}
 	defer func() { _ = answer.Close() }()
-	said, err := io.ReadAll(answer)
-	if err == nil && bytes.Contains(said, []byte(`"error"`)) {
-		err = errors.New(strings.TrimSpace(string(said)))
+	output, err := io.ReadAll(answer)
+	if err == nil && bytes.Contains(output, []byte(`"error"`)) {
+		err = errors.New(strings.TrimSpace(string(output)))
 	}
 	return err
 }

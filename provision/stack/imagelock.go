@@ -61,7 +61,7 @@ func (e *BadLockError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *BadLockError) Hint() string {
-	return "take it from a backup; or lock the images that are on this host with: rm " + e.File + " && appliance up"
+	return "restore it from a backup; or lock the images that are on this host with: rm " + e.File + " && appliance up"
 }
 
 // here looks at an image on this host.
@@ -78,7 +78,7 @@ func (l LockedImage) is(info image.InspectResponse) bool {
 	return info.ID == l.ID || l.Digest != "" && slices.ContainsFunc(info.RepoDigests, func(d string) bool { return strings.HasSuffix(d, "@"+l.Digest) })
 }
 
-// A LostImageError says that a locked image is neither here nor to be had.
+// A LostImageError says that a locked image is neither on this host nor available.
 type LostImageError struct {
 	Ref, Lock string
 	Cause     error
@@ -93,7 +93,7 @@ func (e *LostImageError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *LostImageError) Hint() string {
-	return "let this host reach the registry; or, if it does not have it any more, let what the name stands for now take its place: rm " + e.Lock + " && appliance up"
+	return "allow access to the registry; or, if it no longer has the image, lock the one that the name stands for now: rm " + e.Lock + " && appliance up"
 }
 
 // A Holding is how an image on this host compares with the lock.

@@ -107,7 +107,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 
-	// Somebody publishes another image under the same name, and somebody fetches it.
+	// Another image is published under the same name and pulled.
 	second := l.build(name, "second")
 	l.docker("push", name)
 	if h := l.holding(name); h != (Holding{Here: true, Recorded: true}) || first == second {
@@ -117,7 +117,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, _ := l.ImageLock(); again[name] != lock[name] {
-		t.Fatalf("locked anew: %+v", again)
+		t.Fatalf("locked again: %+v", again)
 	}
 	restore := func(when string) {
 		t.Helper()
@@ -160,7 +160,7 @@ func TestAnImageThatWasBuiltHereIsLockedByItsID(t *testing.T) {
 	}
 	second := l.build(name, "second")
 	if h := l.holding(name); h != (Holding{Here: true, Locked: true}) { // its builder's to give
-		t.Fatalf("built anew: %+v", h)
+		t.Fatalf("rebuilt: %+v", h)
 	}
 	if err := l.LockImages(t.Context()); err != nil {
 		t.Fatal(err)

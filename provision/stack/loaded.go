@@ -202,12 +202,12 @@ func (s *Stack) RememberLoaded(ctx context.Context) error {
 type RefusedError struct{ Service, Dir, Said string }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s refuses what is in %s, and goes on with what it has: %s", e.Service, e.Dir, e.Said)
+	return fmt.Sprintf("%s refuses the configuration in %s and keeps the old one: %s", e.Service, e.Dir, e.Said)
 }
 
 // Hint says what to do.
 func (e *RefusedError) Hint() string {
-	return "correct the file that is named, or put ours back with: appliance up --overwrite"
+	return "correct the file that is named, or discard the edit with: appliance up --overwrite"
 }
 
 // Load restarts services whose start is still the one of before, so that they read
@@ -254,8 +254,8 @@ func (s *Stack) Load(ctx context.Context, before map[string]string, wait bool, n
 
 // tryNginx lets the running web server read what is on disk without using it.
 func (s *Stack) tryNginx(ctx context.Context) error {
-	var said strings.Builder
-	err := s.Exec(ctx, "nginx", nil, &said, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")
+	var output strings.Builder
+	err := s.Exec(ctx, "nginx", nil, &output, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("another appliance is at work in %s (%s)", e.Dir, e.Holder)
+	return fmt.Sprintf("another appliance process is changing %s (%s)", e.Dir, e.Holder)
 }
 
 // Hint says what to do.

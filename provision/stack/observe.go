@@ -183,7 +183,7 @@ func (s *Stack) hashes(ctx context.Context) map[string]string {
 
 // composeLines returns what a command of Compose prints, or nothing when there
 // is no Compose file yet or it cannot be used: then the files are about to be
-// written anew, or Up will say what is wrong.
+// rewritten, or Up will say what is wrong.
 func (s *Stack) composeLines(ctx context.Context, args ...string) []string {
 	if _, err := os.Stat(s.path("compose.yaml")); err != nil {
 		return nil

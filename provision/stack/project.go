@@ -70,7 +70,7 @@ func (e *ForeignError) Error() string {
 
 // Hint says what to do.
 func (e *ForeignError) Hint() string {
-	return fmt.Sprintf("look after that one with --dir %s", e.Dir)
+	return fmt.Sprintf("manage that one with --dir %s", e.Dir)
 }
 
 // own returns a *ForeignError when containers of the project's name belong to an

@@ -47,8 +47,8 @@ func (e *NotRunningError) Error() string { return "service " + e.Service + " is 
 // Hint says what to do.
 func (e *NotRunningError) Hint() string { return "start it with: appliance up" }
 
-// Edit lets somebody edit a file with their editor: $VISUAL, $EDITOR or the one
-// that every system has.
+// Edit opens a file in the operator's editor: $VISUAL, $EDITOR or the one that every
+// system has.
 func Edit(ctx context.Context, environ []string, file string, in io.Reader, out, errOut io.Writer) error {
 	editor := "vi"
 	for _, name := range []string{"EDITOR=", "VISUAL="} {

@@ -71,16 +71,16 @@ func started(names []string, prefix string) []string {
 // Install writes units, removes those of this prefix that are no longer among
 // them, and starts the timers. It reports whether anything had to be changed.
 func (u Units) Install(ctx context.Context, files map[string][]byte) (changed bool, err error) {
-	var gone []string
+	var obsolete []string
 	for _, name := range u.files() {
 		if _, wanted := files[name]; !wanted {
-			gone = append(gone, name)
+			obsolete = append(obsolete, name)
 		}
 	}
-	if err := u.drop(ctx, gone); err != nil {
+	if err := u.drop(ctx, obsolete); err != nil {
 		return false, err
 	}
-	changed = len(gone) > 0
+	changed = len(obsolete) > 0
 	names := slices.Sorted(maps.Keys(files))
 	for _, name := range names {
 		file := filepath.Join(u.Dir, name)

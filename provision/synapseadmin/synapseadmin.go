@@ -73,9 +73,9 @@ func Run(ctx context.Context, s *site.Site) (SignIn, error) {
 		return out, err
 	}
 	out.Token, err = signInAdmin(ctx, fmt.Sprintf("http://%s:8008", services["homeserver"].Address), out.UserID, set[secrets.ASToken], func(ctx context.Context) error {
-		var said bytes.Buffer
+		var output bytes.Buffer
 		statement := "UPDATE users SET admin = 1 WHERE name = '" + out.UserID + "'" // server names have no quotes
-		return s.Stack.Exec(ctx, "postgres", nil, &said, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
+		return s.Stack.Exec(ctx, "postgres", nil, &output, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
 	})
 	return out, err
 }

@@ -53,9 +53,9 @@ func (e *FailedError) Error() string { return e.Outcome() + ": " + e.Cause.Error
 // Outcome is what has become of the installation.
 func (e *FailedError) Outcome() string {
 	if e.RolledBack {
-		return "the upgrade failed and what was before is running again"
+		return "the upgrade failed and was rolled back"
 	}
-	return "the upgrade failed, and going back failed too"
+	return "the upgrade failed, and so did the rollback"
 }
 
 // Unwrap is the failure.
@@ -64,7 +64,7 @@ func (e *FailedError) Unwrap() error { return e.Cause }
 // Hint says what to do.
 func (e *FailedError) Hint() string {
 	if e.RolledBack {
-		return "nothing was lost; mend what the new version complains about, or stay. The backup that was made is " + e.Backup
+		return "nothing was lost; fix what the new version complains about, or stay on the old one. The backup is " + e.Backup
 	}
 	return "try again with: appliance upgrade --rollback; the backup is " + e.Backup
 }
@@ -111,11 +111,11 @@ func (u *Upgrade) Gate(ctx context.Context) error {
 		return nil // it goes on
 	}
 	if ill := finding.Failures(checkup.Run(ctx, u.site)); len(ill) > 0 {
-		reasons := []string{"the installation is not well, and an upgrade would hide why"}
+		reasons := []string{"the installation is not healthy, and an upgrade would hide the cause"}
 		for _, f := range ill {
 			reasons = append(reasons, f.Summary)
 		}
-		return &provision.GateError{Reasons: reasons, Advice: "mend it first; see: appliance doctor"}
+		return &provision.GateError{Reasons: reasons, Advice: "fix it first; see: appliance doctor"}
 	}
 	return nil
 }
@@ -230,7 +230,7 @@ func rollBack(ctx context.Context, s *site.Site, at archive.ReturnPoint, r provi
 	if err := at.Unpack(ctx, s, r); err != nil {
 		return err
 	}
-	step := plan.Step{ID: "rollback", Title: "put back what was before"}
+	step := plan.Step{ID: "rollback", Title: "restore the previous version"}
 	hear := stack.Progress(r, step.ID)
 	return plan.Track(r, step, func() error {
 		if err := s.Stack.Down(ctx, false, hear); err != nil {

@@ -23,14 +23,14 @@ type answerFlags struct {
 
 func (f *answerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "answers", "", "read answers from `FILE`")
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "give one answer, as `key=value`; may be repeated")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an answer, as `key=value`; may be repeated")
 }
 
 // A missingError names the answers that nobody gave.
 type missingError struct{ keys []string }
 
 func (e *missingError) Error() string {
-	return "missing answers and no terminal to ask on: " + strings.Join(e.keys, ", ")
+	return "missing answers, and no terminal to ask on: " + strings.Join(e.keys, ", ")
 }
 
 // Hint says how to give them.
@@ -44,8 +44,8 @@ func (e *missingError) Hint() string {
 
 // collect brings the answers together: defaults, then a file (the named one, or
 // what the installation was made with), the environment, --set and, when
-// something is still missing and somebody is there, the wizard.
-// It reports whether somebody was asked.
+// something is still missing and there is a terminal, the wizard.
+// It reports whether the wizard ran.
 func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers.Answers, asked bool, err error) {
 	draft, err := a.draft(f)
 	if err != nil {
@@ -65,7 +65,7 @@ func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers
 	return got, asked, err
 }
 
-// draft is what can be had without asking.
+// draft collects what is known without asking.
 func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	draft := answers.NewDraft()
 	switch {
@@ -85,8 +85,8 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	return draft, nil
 }
 
-// ask runs the wizard if somebody sits at a terminal, after it was said what
-// kind of host this is: nobody should answer questions in vain.
+// ask runs the wizard on a terminal, after the checks of the host: it would be a
+// pity to answer questions for a host that is not fit.
 func (a *app) ask(ctx context.Context, draft *answers.Draft) (asked bool, err error) {
 	tty := a.terminal()
 	if tty == nil {

@@ -14,7 +14,7 @@ import (
 func (a *app) attachCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "attach",
-		Short: "Show what to add to a homeserver or a Rocket.Chat that you had before",
+		Short: "Show what to add to an external homeserver or Rocket.Chat",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.with(func(on *site.Site) error {
@@ -24,7 +24,7 @@ func (a *app) attachCommand() *cobra.Command {
 				}
 				return a.show(list, func(w io.Writer) {
 					if len(list) == 0 {
-						fmt.Fprintln(w, "nothing: the homeserver and Rocket.Chat are of this installation")
+						fmt.Fprintln(w, "nothing: the homeserver and Rocket.Chat belong to this installation")
 					}
 					ui.Attachments(w, list)
 				})

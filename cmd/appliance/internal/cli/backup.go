@@ -27,13 +27,13 @@ type keyFlags struct {
 
 func (f *keyFlags) add(cmd *cobra.Command) {
 	if f.canEncrypt {
-		cmd.Flags().StringArrayVarP(&f.recipients, "recipient", "r", nil, "encrypt for the owner of this public `KEY` of age; may be repeated")
-		cmd.Flags().StringVar(&f.recipientsFile, "recipients-file", "", "encrypt for the public keys in `FILE`, one in a line")
+		cmd.Flags().StringArrayVarP(&f.recipients, "recipient", "r", nil, "encrypt for this age public `KEY`; may be repeated")
+		cmd.Flags().StringVar(&f.recipientsFile, "recipients-file", "", "encrypt for the age public keys in `FILE`, one per line")
 	}
 	if f.canIdentify {
-		cmd.Flags().StringArrayVarP(&f.identities, "identity", "i", nil, "decrypt with the private key of age in `FILE`; may be repeated")
+		cmd.Flags().StringArrayVarP(&f.identities, "identity", "i", nil, "decrypt with the age private key in `FILE`; may be repeated")
 	}
-	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "the first line of `FILE` is the passphrase")
+	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "read the passphrase from the first line of `FILE`")
 }
 
 func (f *keyFlags) keys() (k backup.Keys, err error) {
@@ -59,9 +59,9 @@ func (a *app) backupCommand() *cobra.Command {
 	keys := keyFlags{canEncrypt: true}
 	cmd := &cobra.Command{
 		Use:   "backup",
-		Short: "Save everything in one file: databases, media, keys, configuration and secrets",
-		Long: "Saves the whole installation in one file. The bridge and the homeserver stand still while the\n" +
-			"databases are read; Rocket.Chat stays open. Without a key the file holds all secrets in the clear.",
+		Short: "Back up databases, media, keys, configuration and secrets to one file",
+		Long: "Writes the whole installation to one file. The bridge and the homeserver are stopped while the\n" +
+			"databases are read; Rocket.Chat stays open. Without a key the file is not encrypted, and it holds all secrets.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			k, err := keys.keys()
@@ -105,16 +105,16 @@ func (a *app) saved(s archive.Saved) error {
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(s)
 	}
-	fmt.Fprintf(a.env.Stdout, "saved %.1f MB in %s (%.1f MB); the bridge stood still for %s\n",
+	fmt.Fprintf(a.env.Stdout, "saved %.1f MB in %s (%.1f MB); the bridge was stopped for %s\n",
 		float64(s.Content)/1e6, s.File, float64(s.Bytes)/1e6, s.Pause.Round(100*time.Millisecond))
 	if n := len(s.Removed); n > 0 {
 		fmt.Fprintf(a.env.Stdout, "removed %d older\n", n)
 	}
 	for _, link := range s.Links {
-		fmt.Fprintf(a.env.Stderr, "%s leads out of the installation: what is there is not saved, and appliance restore wants --accept-links\n", link)
+		fmt.Fprintf(a.env.Stderr, "%s points outside the installation: its target is not saved, and appliance restore needs --accept-links\n", link)
 	}
 	if !s.Encrypted {
-		fmt.Fprintln(a.env.Stderr, "the file holds all secrets in the clear: keep it safe, or encrypt with --recipient or --passphrase-file")
+		fmt.Fprintln(a.env.Stderr, "the file holds all secrets unencrypted: keep it safe, or encrypt with --recipient or --passphrase-file")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 	keys := keyFlags{canIdentify: true}
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Read a backup to its end and compare every checksum",
+		Short: "Read a whole backup and verify every checksum",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := keys.keys()
@@ -143,7 +143,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 					Content int64 `json:"content"`
 				}{h, len(m.Members), m.Size()})
 			}
-			fmt.Fprintf(a.env.Stdout, "%s is whole: %s (%s), made on %s by appliance %s, %.1f MB in %d members\n",
+			fmt.Fprintf(a.env.Stdout, "%s is complete: %s (%s), made on %s by appliance %s, %.1f MB in %d members\n",
 				args[0], h.ServerName, h.Homeserver, h.Created.Format(time.RFC3339), h.Program, float64(m.Size())/1e6, len(m.Members))
 			return nil
 		},
@@ -159,9 +159,9 @@ func (a *app) restoreCommand() *cobra.Command {
 	keys := keyFlags{canIdentify: true}
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Make the installation of a backup on an empty host and start it",
+		Short: "Restore a backup onto an empty host and start it",
 		Long: "Unpacks a backup into an empty directory, verifies it, loads the databases and starts everything.\n" +
-			"A backup that is not whole leaves nothing behind. An interrupted restore is completed by: appliance up",
+			"A damaged backup leaves nothing behind. Complete an interrupted restore with: appliance up",
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := keys.keys()
@@ -190,11 +190,11 @@ func (a *app) restoreCommand() *cobra.Command {
 		},
 	}
 	keys.add(cmd)
-	cmd.Flags().BoolVar(&accept, "accept-overrides", false, "take compose.override.yaml and other files of the backup that decide what runs on this host")
-	cmd.Flags().BoolVar(&drop, "drop-overrides", false, "leave them out")
+	cmd.Flags().BoolVar(&accept, "accept-overrides", false, "restore compose.override.yaml and other files of the backup that decide what runs on this host")
+	cmd.Flags().BoolVar(&drop, "drop-overrides", false, "restore without them")
 	cmd.MarkFlagsMutuallyExclusive("accept-overrides", "drop-overrides")
-	cmd.Flags().BoolVar(&trust.Links, "accept-links", false, "take symbolic links that lead out of the installation")
-	cmd.Flags().StringArrayVar(&o.set, "set", nil, "change one answer on the way, as `key=value`; may be repeated")
-	cmd.Flags().DurationVar(&o.patience, "patience", 60*time.Second, "how long the installation may take until all checks are good")
+	cmd.Flags().BoolVar(&trust.Links, "accept-links", false, "restore symbolic links that point outside the installation")
+	cmd.Flags().StringArrayVar(&o.set, "set", nil, "change an answer, as `key=value`; may be repeated")
+	cmd.Flags().DurationVar(&o.patience, "patience", 60*time.Second, "how long to wait for the installation to become healthy")
 	return cmd
 }

@@ -12,7 +12,7 @@ func (a *app) bridgeCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "bridge",
-		Short: "Carry messages between Rocket.Chat and Matrix, until stopped",
+		Short: "Run the bridge between Rocket.Chat and Matrix until stopped",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := new(slog.LevelVar)

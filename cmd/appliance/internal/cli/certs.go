@@ -18,7 +18,7 @@ import (
 func (a *app) certsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs",
-		Short: "Look at certificates and keep them fresh",
+		Short: "Show and renew certificates",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -29,7 +29,7 @@ func (a *app) certsCommand() *cobra.Command {
 func (a *app) certsStatusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show the certificate of every name",
+		Short: "Show the certificate of each host name",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.with(func(on *site.Site) error {
@@ -46,7 +46,7 @@ func (a *app) certsStatusCommand() *cobra.Command {
 func (a *app) certsRenewCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "renew",
-		Short: "Renew the certificates that it is time for, and take over files that have changed",
+		Short: "Renew the certificates that are due, and install certificate files that have changed",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -76,7 +76,7 @@ func (a *app) certsServeCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer the authority's challenges and renew certificates, until stopped",
+		Short: "Answer ACME challenges and renew certificates until stopped",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := certs.LoadConfig(file)

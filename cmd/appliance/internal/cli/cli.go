@@ -57,8 +57,8 @@ func Run(ctx context.Context, env Env) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "appliance",
-		Short: "A Rocket.Chat whose people can talk to anybody on Matrix, on one host",
-		Long: "appliance sets up and looks after a Rocket.Chat, a Matrix homeserver and the bridge\n" +
+		Short: "Rocket.Chat with Matrix federation, on one host",
+		Long: "appliance installs and maintains Rocket.Chat, a Matrix homeserver and the bridge\n" +
 			"between them on one host. Start with: appliance up",
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.NoArgs,
@@ -109,7 +109,7 @@ func (a *app) show(doc any, text func(w io.Writer)) error {
 	return nil
 }
 
-// onTerminal reports whether somebody can be asked.
+// onTerminal reports whether there is a terminal to ask on.
 func (a *app) onTerminal() bool {
 	tty := a.terminal()
 	if tty != nil {
@@ -118,7 +118,7 @@ func (a *app) onTerminal() bool {
 	return tty != nil
 }
 
-// terminal opens the terminal that somebody sits at, or returns nil.
+// terminal opens the controlling terminal, or returns nil.
 func (a *app) terminal() *os.File {
 	if a.env.Stdin == nil || !isatty.IsTerminal(a.env.Stdin.Fd()) {
 		return nil

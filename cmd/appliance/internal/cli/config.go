@@ -20,7 +20,7 @@ import (
 func (a *app) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Look at the answers and the bridge's live keys, and change them",
+		Short: "Show and change the answers and the bridge's live keys",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -70,15 +70,15 @@ func (a *app) configSetCommand() *cobra.Command {
 	o := upOptions{}
 	cmd := &cobra.Command{
 		Use:   "set KEY=VALUE...",
-		Short: "Change answers and carry out what follows; keys that begin with bridge. take effect at once",
+		Short: "Change answers and apply them; keys that begin with bridge. take effect at once",
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.configSet(cmd.Context(), o, args)
 		},
 	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
-	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
 	return cmd
 }
 
@@ -118,18 +118,18 @@ func (a *app) setLive(on *site.Site, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return a.said(changed)
+	return a.printChanged(changed)
 }
 
-// said tells which live keys have changed.
-func (a *app) said(changed []string) error {
+// printChanged tells which live keys have changed.
+func (a *app) printChanged(changed []string) error {
 	switch {
 	case a.json:
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": append([]string{}, changed...)})
 	case len(changed) == 0:
 		fmt.Fprintln(a.env.Stdout, "nothing to do")
 	default:
-		fmt.Fprintf(a.env.Stdout, "changed %s; the bridge takes it up within a second\n", strings.Join(changed, ", "))
+		fmt.Fprintf(a.env.Stdout, "changed %s; the bridge applies it within a second\n", strings.Join(changed, ", "))
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (a *app) configEditCommand() *cobra.Command {
 	o := upOptions{ask: true}
 	cmd := &cobra.Command{
 		Use:   "edit",
-		Short: "Edit the answers with $EDITOR and carry out what follows",
+		Short: "Edit the answers with $EDITOR and apply them",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.with(func(*site.Site) error { return nil }); err != nil {
@@ -155,14 +155,13 @@ func (a *app) configEditCommand() *cobra.Command {
 			return a.up(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
-	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
 	return cmd
 }
 
-// edited lets somebody edit a copy of the answers: what cannot be used changes
-// nothing.
+// edited opens a copy of the answers in the editor: invalid answers change nothing.
 func (a *app) edited(ctx context.Context) (string, error) {
 	data, err := os.ReadFile(site.AnswersPath(a.dir))
 	if err != nil {
@@ -185,13 +184,13 @@ func (a *app) edited(ctx context.Context) (string, error) {
 func (a *app) federationCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "federation",
-		Short: "Switch the conversation with Matrix on and off, and choose with whom; takes effect at once",
+		Short: "Switch federation on or off and choose servers; takes effect at once",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, c := range []struct{ use, short, value string }{
-		{"enable", "Carry messages, also those that were kept meanwhile", "true"},
-		{"disable", "Keep what is said on both sides until federation is enabled again", "false"},
+		{"enable", "Deliver messages, including those held back in the meantime", "true"},
+		{"disable", "Hold back messages in both directions until federation is enabled again", "false"},
 	} {
 		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: exactly(0), RunE: func(*cobra.Command, []string) error {
 			return a.with(func(on *site.Site) error { return a.setLive(on, map[string]string{"enabled": c.value}) })
@@ -201,8 +200,8 @@ func (a *app) federationCommand() *cobra.Command {
 		use, short string
 		allow      bool
 	}{
-		{"allow SERVER...", "Let people talk to servers, given as patterns such as *.example.org", true},
-		{"deny SERVER...", "Do not let people talk to servers", false},
+		{"allow SERVER...", "Allow servers, given as patterns such as *.example.org", true},
+		{"deny SERVER...", "Deny servers", false},
 	} {
 		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: atLeast(1), RunE: func(_ *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
@@ -210,7 +209,7 @@ func (a *app) federationCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.said(changed)
+				return a.printChanged(changed)
 			})
 		}})
 	}
@@ -221,7 +220,7 @@ func (a *app) federationCommand() *cobra.Command {
 func (a *app) federationStatusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show whether messages are carried and with whom people may talk",
+		Short: "Show whether federation is on and which servers are allowed",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.with(func(on *site.Site) error {
@@ -236,7 +235,7 @@ func (a *app) federationStatusCommand() *cobra.Command {
 				}
 				state := "on"
 				if !live.Enabled {
-					state = "off: what is said is kept on both sides"
+					state = "off: messages are held back in both directions"
 				}
 				fmt.Fprintf(a.env.Stdout, "federation   %s\nMatrix name  %s\nallowed      %s\ndenied       %s\n", state, on.Answers.ServerName,
 					strings.Join(live.Servers.Allow, ", "), strings.Join(live.Servers.Deny, ", "))
@@ -249,14 +248,14 @@ func (a *app) federationStatusCommand() *cobra.Command {
 func (a *app) supportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "support",
-		Short: "Help others to help",
+		Short: "Collect diagnostics",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var output string
 	bundle := &cobra.Command{
 		Use:   "bundle",
-		Short: "Collect versions, findings, configuration and logs in one file, without secrets and messages",
+		Short: "Write versions, findings, configuration and logs to one file, without secrets or messages",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output == "" {
@@ -269,7 +268,7 @@ func (a *app) supportCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(a.env.Stdout).Encode(map[string]string{"file": output})
 				}
-				fmt.Fprintf(a.env.Stdout, "wrote %s; look through it before you give it away: tar xzf %s\n", output, output)
+				fmt.Fprintf(a.env.Stdout, "wrote %s; review it before you share it: tar xzf %s\n", output, output)
 				return nil
 			})
 		},

@@ -16,7 +16,7 @@ func (a *app) downCommand() *cobra.Command {
 	var purge, yes bool
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Stop the services and keep the data; with --purge remove everything but certificates and backups",
+		Short: "Stop the services and keep the data; --purge removes everything but certificates and backups",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context(), purge, yes) },
 	}
@@ -49,7 +49,7 @@ func (a *app) down(ctx context.Context, purge, yes bool) error {
 func (a *app) confirm(question string) error {
 	tty := a.terminal()
 	if tty == nil {
-		return &usageError{fmt.Errorf("%s there is no terminal to ask on: add --yes", question)}
+		return &usageError{fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
 	}
 	defer func() { _ = tty.Close() }()
 	yes, err := wizard.Confirm(tty, question)

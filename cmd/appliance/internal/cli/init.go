@@ -12,7 +12,7 @@ func (a *app) initCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Ask the questions and write the answers to a file, changing nothing else",
+		Short: "Run the wizard and write the answers to a file, without changing the host",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.absolute(); err != nil {

@@ -23,7 +23,7 @@ func (a *app) statusCommand() *cobra.Command {
 	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what runs and which certificates there are",
+		Short: "Show the services and the certificates",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval < 100*time.Millisecond {
@@ -41,8 +41,8 @@ func (a *app) statusCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on until interrupted, in the same place of the screen")
-	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "how often to look with --watch")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "refresh until interrupted")
+	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "refresh interval of --watch")
 	return cmd
 }
 
@@ -96,7 +96,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	var strict, quiet, alarm bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Find out what is wrong and say what to do about it",
+		Short: "Diagnose the installation and say how to fix it",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -124,8 +124,8 @@ func (a *app) doctorCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing when all is well, and otherwise only what is not")
-	cmd.Flags().BoolVar(&alarm, "alarm", false, "tell the administrator in Rocket.Chat too, when it is not what was told last time")
-	cmd.Flags().BoolVar(&strict, "strict", false, "a warning is a failure")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only problems, and nothing if there are none")
+	cmd.Flags().BoolVar(&alarm, "alarm", false, "notify the administrator in Rocket.Chat if the findings have changed")
+	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as failures")
 	return cmd
 }

@@ -22,23 +22,23 @@ func (a *app) logsCommand() *cobra.Command {
 	var tail, since string
 	cmd := &cobra.Command{
 		Use:   "logs [service...]",
-		Short: "Show what the services say, without secrets",
+		Short: "Show the logs of the services, with secrets masked",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
 				return support.Logs(cmd.Context(), on, a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until interrupted")
-	cmd.Flags().StringVar(&since, "since", "", "only what was said after `WHEN`: a time, or a duration such as 2h")
-	cmd.Flags().StringVarP(&tail, "tail", "n", "100", "how many `lines` of each to begin with, or all")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow the logs until interrupted")
+	cmd.Flags().StringVar(&since, "since", "", "only lines after `WHEN`: a time, or a duration such as 2h")
+	cmd.Flags().StringVarP(&tail, "tail", "n", "100", "number of `lines` per service to start with, or all")
 	return cmd
 }
 
 func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
-		Short: "Make the bridge read bridge.yaml again (it does so by itself when the file changes)",
+		Short: "Make the bridge reload bridge.yaml (it does so by itself when the file changes)",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error { return settings.Reload(cmd.Context(), on) })
@@ -50,7 +50,7 @@ func (a *app) reloadCommand() *cobra.Command {
 func (a *app) probeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "probe URL",
-		Short:  "Succeed when URL answers with a status of 2xx",
+		Short:  "Succeed if URL answers with a 2xx status",
 		Hidden: true,
 		Args:   exactly(1),
 		RunE:   func(cmd *cobra.Command, args []string) error { return probe(cmd.Context(), args[0]) },
@@ -85,7 +85,7 @@ type buildInfo struct {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version and the versions of everything it installs",
+		Short: "Print the version, with --json also those of all images",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			info := a.buildInfo()

@@ -18,7 +18,7 @@ func (a *app) selfUpdateCommand() *cobra.Command {
 	var back bool
 	cmd := &cobra.Command{
 		Use:   "self-update URL",
-		Short: "Replace this program by that of the release at URL, when its checksum is right; then run: appliance upgrade",
+		Short: "Replace this program with the release at URL after verifying its checksum; then run: appliance upgrade",
 		Long: "Downloads the program for this host from the directory of a release, compares its checksum with SHA256SUMS or\n" +
 			"with --sha256, starts it once, and puts it in the place of this one, which is kept beside it. What was\n" +
 			"interrupted goes on where it stopped. It touches no installation: that is for appliance upgrade.",

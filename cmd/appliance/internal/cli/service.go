@@ -20,7 +20,7 @@ import (
 func (a *app) serviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "service",
-		Short: "Make the host look after the installation: start it, save it, let the doctor see it",
+		Short: "Run the installation as a service: start at boot, nightly backups, hourly health checks",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -30,7 +30,7 @@ func (a *app) serviceCommand() *cobra.Command {
 
 // unitDirFlag is for those who make images of hosts.
 func unitDirFlag(cmd *cobra.Command, to *string) {
-	cmd.Flags().StringVar(to, "unit-dir", "", "the units are in `DIR`, and no systemd is told of them")
+	cmd.Flags().StringVar(to, "unit-dir", "", "write the units to `DIR` and do not call systemd")
 }
 
 // chores are the flags of what is done again and again.
@@ -40,9 +40,9 @@ type chores struct {
 }
 
 func (c *chores) add(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&c.o.Keep, "keep", 7, "how many backups stay")
-	cmd.Flags().BoolVar(&c.noBackup, "no-backup", false, "make no backups")
-	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the public keys in `FILE`, one in a line")
+	cmd.Flags().IntVar(&c.o.Keep, "keep", 7, "how many backups to keep")
+	cmd.Flags().BoolVar(&c.noBackup, "no-backup", false, "do not make backups")
+	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the age public keys in `FILE`, one per line")
 }
 
 func (c *chores) options() (o service.Options, keys backup.Keys, err error) {
@@ -62,7 +62,7 @@ func (a *app) serviceInstallCommand() *cobra.Command {
 	var c chores
 	cmd := &cobra.Command{
 		Use:   "install",
-		Short: "Add a unit and timers to systemd: start with the host, a backup every night, the doctor every hour",
+		Short: "Install systemd units: start at boot, a backup every night, the doctor every hour",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, _, err := c.options()
@@ -100,7 +100,7 @@ func (a *app) serviceRemoveCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "remove",
-		Short: "Take the unit and the timers away; what runs goes on",
+		Short: "Remove the units; running services stay up",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -126,7 +126,7 @@ func (a *app) serviceStatusCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the unit and the timers",
+		Short: "Show the state of the units",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -157,7 +157,7 @@ func (a *app) serviceRunCommand() *cobra.Command {
 	var c chores
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Without systemd: do what its timers do, until stopped",
+		Short: "Without systemd: do the work of its timers until stopped",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, keys, err := c.options()

@@ -40,7 +40,7 @@ Exit status:
   3    answers are missing or cannot be used
   4    the doctor found something
   5    the host is not ready
-  6    another appliance is at work
+  6    another appliance process is running
   7    the certificate authority refused
   8    a service did not become healthy
   130  interrupted

@@ -13,7 +13,7 @@ import (
 func (a *app) synapseAdminCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "synapse-admin",
-		Short: "Sign in to the web page that administers Synapse: prints its address and a new access token",
+		Short: "Print the address of the Synapse admin page and a new access token for it",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -24,7 +24,7 @@ func (a *app) synapseAdminCommand() *cobra.Command {
 				doc := map[string]string{"url": admin.URL, "user_id": admin.UserID, "access_token": admin.Token.Reveal()}
 				return a.show(doc, func(w io.Writer) {
 					fmt.Fprintf(w, "address        %s, on this host; from yours: ssh -L %d:127.0.0.1:%d %s\nuser           %s\naccess token   %s\n\n"+
-						"Sign in with the access token. An earlier one has ended.\n",
+						"Sign in with the access token. Earlier tokens are revoked.\n",
 						admin.URL, on.Answers.SynapseAdminPort, on.Answers.SynapseAdminPort, on.Answers.Domain, admin.UserID, admin.Token.Reveal())
 				})
 			})

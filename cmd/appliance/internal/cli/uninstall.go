@@ -14,7 +14,7 @@ func (a *app) uninstallCommand() *cobra.Command {
 	var yes, all bool
 	cmd := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Remove the installation with its certificates and images; backups stay unless --all",
+		Short: "Remove the installation, its certificates and images; backups stay unless --all",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -27,7 +27,7 @@ func (a *app) uninstallCommand() *cobra.Command {
 					return err
 				}
 				return a.show(map[string]any{"dir": a.dir, "removed": true}, func(w io.Writer) {
-					fmt.Fprintf(w, "nothing of the installation is left in %s%s\n", a.dir, map[bool]string{false: " but its backups"}[all])
+					fmt.Fprintf(w, "the installation was removed from %s%s\n", a.dir, map[bool]string{false: ", except backups"}[all])
 				})
 			})
 		},

@@ -24,16 +24,16 @@ func (a *app) upCommand() *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Bring this host to what the answers ask for; safe to run at any time",
+		Short: "Install, or apply changed answers; safe to run at any time",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), o) },
 	}
 	o.add(cmd)
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be done and stop")
-	cmd.Flags().BoolVar(&o.accept, "accept-edits", false, "keep files that were changed by hand")
-	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "put back files that were changed by hand")
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
-	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long a changed installation may take until all checks are good")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
+	cmd.Flags().BoolVar(&o.accept, "accept-edits", false, "keep files that were edited by hand")
+	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "overwrite files that were edited by hand")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
+	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
 	cmd.MarkFlagsMutuallyExclusive("accept-edits", "overwrite")
 	return cmd
 }

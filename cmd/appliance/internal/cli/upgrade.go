@@ -27,10 +27,10 @@ func (a *app) upgradeCommand() *cobra.Command {
 	var o upgradeOptions
 	cmd := &cobra.Command{
 		Use:   "upgrade",
-		Short: "Move the installation to the versions of this program, and back when they are not healthy",
-		Long: "Fetches the new images while the old ones run, saves everything, and starts the new versions. When they\n" +
-			"are not healthy the files and the data of before are put back and started. To upgrade, put the new\n" +
-			"program in place of this one and run it.",
+		Short: "Upgrade to the versions of this program; roll back if they are unhealthy",
+		Long: "Pulls the new images while the old ones run, makes a backup, and starts the new versions. If they are\n" +
+			"unhealthy, it restores files and data and starts the previous versions. To upgrade, replace this\n" +
+			"program by the new one and run it.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.absolute(); err != nil {
@@ -45,13 +45,13 @@ func (a *app) upgradeCommand() *cobra.Command {
 			return a.upgrade(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.versions, "versions", "", "use the images that `FILE` names instead of those of this program, until the next upgrade")
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change and stop")
-	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "make breaking changes too")
-	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "go back from an upgrade that was interrupted")
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask before starting")
-	cmd.Flags().IntVar(&o.keep, "keep", 3, "keep the newest `N` of the backups that upgrades have made; 0 keeps all")
-	cmd.Flags().DurationVar(&o.patience, "patience", 3*time.Minute, "how long the new versions may take until all checks are good")
+	cmd.Flags().StringVar(&o.versions, "versions", "", "use the images named in `FILE` instead of those of this program, until the next upgrade")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change and exit")
+	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "allow breaking changes")
+	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "roll back an interrupted upgrade")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
+	cmd.Flags().IntVar(&o.keep, "keep", 3, "keep the newest `N` of the backups made by upgrades; 0 keeps all")
+	cmd.Flags().DurationVar(&o.patience, "patience", 3*time.Minute, "how long to wait for the new versions to become healthy")
 	return cmd
 }
 
@@ -92,7 +92,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 		return err
 	}
 	if !o.yes && a.onTerminal() {
-		if err := a.confirm("Save everything and go on?"); err != nil {
+		if err := a.confirm("Make a backup and upgrade?"); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.upgraded(u, "upgraded; all checks are good")
+	return a.upgraded(u, "upgraded; all checks pass")
 }
 
 func (a *app) upgraded(u *upgrade.Upgrade, text string) error {
@@ -120,7 +120,7 @@ func (a *app) rollback(ctx context.Context) error {
 	return a.with(func(on *site.Site) error {
 		err := a.reporting(func(r provision.Reporter) error { return upgrade.Rollback(ctx, on, r) })
 		if err == nil && !a.json {
-			fmt.Fprintln(a.env.Stdout, "what was before is running again")
+			fmt.Fprintln(a.env.Stdout, "rolled back: the previous version is running again")
 		}
 		return err
 	})

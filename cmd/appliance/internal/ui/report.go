@@ -42,7 +42,7 @@ func Report(w io.Writer, r provision.Report) {
 	}
 }
 
-// Attachments prints what to add to servers of somebody else.
+// Attachments prints what to add to external servers.
 func Attachments(w io.Writer, list []attach.Attachment) {
 	for _, a := range list {
 		fmt.Fprintf(w, "\n%s", a.Text)
@@ -143,7 +143,7 @@ func Changes(w io.Writer, u *upgrade.Upgrade) {
 	fmt.Fprintf(w, "\n%s\n", u.Plan)
 }
 
-// Plan prints what is going to be done, for somebody who is asked about it.
+// Plan prints the steps before the operator confirms them.
 func Plan(w io.Writer, p plan.Plan) {
 	fmt.Fprintln(w)
 	for i, s := range p.Steps {

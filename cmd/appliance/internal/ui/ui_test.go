@@ -21,7 +21,7 @@ func play(p Printer) {
 	p.Step(services, plan.Started, "")
 	p.Progress("services", "Image nginx Pulling", 5, 10)
 	p.Step(services, plan.Failed, "service nginx is unhealthy")
-	p.Step(plan.Step{ID: "bootstrap", Title: "see to the administrator"}, plan.NotReached, "")
+	p.Step(plan.Step{ID: "bootstrap", Title: "create the administrator"}, plan.NotReached, "")
 	p.Close()
 }
 
@@ -34,7 +34,7 @@ func TestPlainIsForLogs(t *testing.T) {
     done in 0s
 ==> start the services (configuration changed)
     failed after 0s
-    not reached: see to the administrator
+    not reached: create the administrator
 `
 	if b.String() != want {
 		t.Errorf("%s", b.String())

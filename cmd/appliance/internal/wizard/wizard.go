@@ -12,7 +12,7 @@ import (
 )
 
 // Ask walks answers.Fields and offers what the draft already holds. It asks
-// again until a value will do, and returns an error when somebody interrupts it.
+// again until a value is valid, and returns an error when it is interrupted.
 func Ask(tty *os.File, draft *answers.Draft) error {
 	for _, f := range answers.Fields {
 		if !f.Asked(draft.Answers) {

@@ -13,7 +13,7 @@ import (
 	"appliance/provision/answers"
 )
 
-// sit runs ask at a terminal, with somebody who types what play says.
+// sit runs ask at a terminal at which play types the answers.
 func sit(t *testing.T, ask func(tty *os.File) error, play func(c *expect.Console)) error {
 	t.Helper()
 	master, slave, err := pty.Open()
