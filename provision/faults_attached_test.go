@@ -129,9 +129,9 @@ func (o *owned) faults() []fault {
 	}
 }
 
-// TestAnswersForServersOfSomebodyElse: what is missing or cannot work is said
+// TestAnswersForExternalServers: what is missing or cannot work is said
 // before anything is looked at.
-func TestAnswersForServersOfSomebodyElse(t *testing.T) {
+func TestAnswersForExternalServers(t *testing.T) {
 	for _, c := range []struct {
 		set  []string
 		want string

@@ -157,11 +157,11 @@ func (d *demo) register(ctx context.Context) error {
 	if err := errors.Join(d.write(ownRegistration, data, 0o600), os.Chown(d.path(ownRegistration), 10500, 10500)); err != nil {
 		return err
 	}
-	return d.remoteAnew(ctx)
+	return d.restartRemote(ctx)
 }
 
-// remoteAnew starts the other server with its configuration as it is now.
-func (d *demo) remoteAnew(ctx context.Context) error {
+// restartRemote starts the other server with its configuration as it is now.
+func (d *demo) restartRemote(ctx context.Context) error {
 	if err := d.writeElsewhere(); err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (d *demo) detach(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	if _, err := os.Stat(d.path(ownRegistration)); err == nil {
-		errs = append(errs, os.Remove(d.path(ownRegistration)), d.remoteAnew(ctx))
+		errs = append(errs, os.Remove(d.path(ownRegistration)), d.restartRemote(ctx))
 	}
 	return errors.Join(append(errs, os.RemoveAll(d.path("attached")), os.RemoveAll(d.path("own")))...)
 }

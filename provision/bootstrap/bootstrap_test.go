@@ -57,7 +57,7 @@ func TestAnAdministratorWhoExistsIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestSomebodyWithoutTheRoleIsNoAdministrator(t *testing.T) {
+func TestAUserWithoutTheRoleIsNoAdministrator(t *testing.T) {
 	srv := server(t, "token", false)
 	srv.CreateUser("boss")
 	err := bootstrap.Run(t.Context(), srv.URL, accounts("boss", "token"))

@@ -255,7 +255,7 @@ func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 	}
 }
 
-func TestWhatSufferedInACrashIsDownloadedAnew(t *testing.T) {
+func TestADamagedDownloadIsRepeated(t *testing.T) {
 	r, name := newRelease(t, program("new", 300_000)), installed(t)
 	for _, left := range [][]byte{make([]byte, 100_000), make([]byte, len(r.program)), make([]byte, 2*len(r.program))} {
 		part := filepath.Join(filepath.Dir(name), ".appliance-"+sum(r.program)[:16]+".part")
