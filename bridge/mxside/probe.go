@@ -59,10 +59,9 @@ func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 	}
 }
 
-// Mend implements relay.Matrix: it sends an event that no client shows. It comes
-// after everything the homeserver has, so a server that lacks some of that asks
-// for it.
-func (p *probes) Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
+// Probe implements relay.Matrix: it sends a probe event. It comes after everything the
+// homeserver has, so a server that lacks some of that asks for it.
+func (p *probes) Probe(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
 	_, err := p.send(ctx, room, as, rand.Text())
 	return err
 }

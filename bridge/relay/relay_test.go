@@ -175,8 +175,8 @@ func (m *matrix) Typing(_ context.Context, _ ids.MXRoom, as ids.MXUser, on bool)
 func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _, source string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
 	return ids.MXEvent("$" + source), m.do("%s says %s", as, c.Body)
 }
-func (m *matrix) Mend(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
-func (m *matrix) Limits(context.Context) (relay.Limits, error)       { return relay.Limits{}, nil }
+func (m *matrix) Probe(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
+func (m *matrix) Limits(context.Context) (relay.Limits, error)        { return relay.Limits{}, nil }
 
 // bench is a relay between the two, with a room in which alice and bob are.
 type bench struct {

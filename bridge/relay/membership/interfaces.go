@@ -25,9 +25,9 @@ type memberStore interface {
 
 // newcomerMatrix is what Newcomers needs of Matrix.
 type newcomerMatrix interface {
-	// Mend makes servers that lack events of a room ask for them. People see
+	// Probe makes servers that lack events of a room ask for them. People see
 	// nothing of it.
-	Mend(ctx context.Context, room ids.MXRoom, as ids.MXUser) error
+	Probe(ctx context.Context, room ids.MXRoom, as ids.MXUser) error
 }
 
 // reconcileMatrix is what Reconciler needs of Matrix.

@@ -41,7 +41,7 @@ func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 		if later, ok := n.spoke.Load(p.MXRoom); !ok || later != at || ctx.Err() != nil {
 			return // what was said since does the same
 		}
-		if err := n.MX.Mend(ctx, p.MXRoom, p.Reader(n.Names)); err != nil && ctx.Err() == nil {
+		if err := n.MX.Probe(ctx, p.MXRoom, p.Reader(n.Names)); err != nil && ctx.Err() == nil {
 			n.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
 		}
 	})

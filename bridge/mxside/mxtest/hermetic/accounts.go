@@ -217,7 +217,7 @@ func (s *Server) setProfile(q *request) (any, error) {
 		return nil, err
 	}
 	if q.user.id != q.PathValue("user") {
-		return nil, forbidden("the profile is somebody else's")
+		return nil, forbidden("the profile is another user's")
 	}
 	if s.Traits.Synapse && len([]rune(in[field])) > 256 && field == "displayname" {
 		return nil, &apiError{http.StatusBadRequest, "M_UNKNOWN", "the name is longer than 256", nil}
@@ -236,8 +236,8 @@ func (s *Server) setProfile(q *request) (any, error) {
 	return empty, nil
 }
 
-// quieten is PUT /pushrules/global/override/.m.rule.master/enabled.
-func (s *Server) quieten(q *request) (any, error) {
+// mute is PUT /pushrules/global/override/.m.rule.master/enabled.
+func (s *Server) mute(q *request) (any, error) {
 	var in struct{ Enabled bool }
 	if err := q.read(&in); err != nil {
 		return nil, err

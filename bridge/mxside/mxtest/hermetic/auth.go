@@ -74,7 +74,7 @@ func (r *room) authorise(e *event) error {
 	}
 	switch {
 	case e.stateKey != nil && strings.HasPrefix(*e.stateKey, "@") && *e.stateKey != e.sender:
-		return forbidden("the state key is somebody else")
+		return forbidden("the state key is another user")
 	case e.kind == "m.room.power_levels" && e.stateKey != nil:
 		return r.authorisePowers(p, e)
 	case e.kind == "m.room.redaction":
@@ -91,7 +91,7 @@ func (r *room) authoriseRedaction(p powers, e *event) error {
 		return &apiError{404, "M_NOT_FOUND", "there is no such event", nil}
 	}
 	if target.sender != e.sender && r.power(p, e.sender) < p.Redact {
-		return forbidden("the event is somebody else's")
+		return forbidden("the event is another user's")
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (r *room) authoriseJoin(e *event, was string) error {
 	rule := r.field("m.room.join_rules", "join_rule")
 	switch {
 	case e.sender != *e.stateKey:
-		return forbidden("nobody joins for somebody else")
+		return forbidden("nobody joins for another user")
 	case len(r.events) == 1 && e.sender == r.creators[0]:
 		return nil
 	case was == "ban":

@@ -111,7 +111,7 @@ func (s *Server) deleteAlias(q *request) (any, error) {
 	case s.u.aliases[alias] == nil || serverOf(alias) != s.Name:
 		return nil, notFound("there is no such alias")
 	case q.service && !matches(s.service.aliases, alias):
-		return nil, forbidden("the alias is somebody else's")
+		return nil, forbidden("the alias is another user's")
 	}
 	delete(s.u.aliases, alias)
 	return empty, nil

@@ -39,7 +39,7 @@ func (s *Server) setTyping(q *request) (any, error) {
 	return empty, nil
 }
 
-// stopsTyping ends somebody's typing whose time is over.
+// stopsTyping ends the typing of a user whose time is over.
 func (u *Universe) stopsTyping(r *room, user string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -49,7 +49,7 @@ func (u *Universe) stopsTyping(r *room, user string) {
 	}
 }
 
-// tell notes on each server of a room that somebody types there or has stopped, and
+// tell notes on each server of a room that a user types there or has stopped, and
 // does something more. The lock is held.
 func (u *Universe) tell(r *room, more func(*Server)) {
 	for len(r.typed) < len(u.servers) {
@@ -130,7 +130,7 @@ func (s *Server) setPresence(q *request) (any, error) {
 		return nil, err
 	}
 	if q.user.id != q.PathValue("user") {
-		return nil, forbidden("the presence is somebody else's")
+		return nil, forbidden("the presence is that of another user")
 	}
 	if !slices.Contains([]string{"online", "unavailable", "offline"}, in.Presence) {
 		return nil, &apiError{http.StatusBadRequest, "M_UNKNOWN", "there is no such presence", nil}

@@ -42,7 +42,7 @@ type Traits struct {
 	// Pings: POST /appservice/{id}/ping exists (Client-Server API, since v1.7).
 	Pings bool
 	// HidesRedactions: redactions that another kind of server sends in rooms of version 11
-	// and later are shown to nobody until somebody reads at the beginning of the room.
+	// and later are shown to nobody until a user reads at the beginning of the room.
 	// Dendrite (0.15) looks for what they name at the place where earlier versions had it.
 	HidesRedactions bool
 	// LeaksAnswers: a connection to the application service whose answer has a body is

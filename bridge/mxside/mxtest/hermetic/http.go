@@ -30,7 +30,7 @@ func badJSON(err error) error {
 	return &apiError{http.StatusBadRequest, "M_BAD_JSON", err.Error(), nil}
 }
 
-// request is a request of somebody who was let in.
+// request is a request that has passed authentication.
 type request struct {
 	*http.Request
 	w    http.ResponseWriter
@@ -212,7 +212,7 @@ func (s *Server) routes() *http.ServeMux {
 		"GET /media/config":                                     s.mediaConfig,
 		"GET /media/download/{server}/{id}":                     s.download,
 		"GET /media/download/{server}/{id}/{name}":              s.download,
-		"PUT /pushrules/global/override/.m.rule.master/enabled": s.locked(s.quieten),
+		"PUT /pushrules/global/override/.m.rule.master/enabled": s.locked(s.mute),
 
 		"POST /rooms/{room}/join":                          s.join,
 		"POST /rooms/{room}/invite":                        s.invite,

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// file is what somebody has uploaded.
+// file is an upload.
 type file struct {
 	kind, name string
 	data       []byte

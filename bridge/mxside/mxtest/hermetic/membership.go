@@ -65,7 +65,7 @@ func (s *Server) invite(q *request) (any, error) {
 	return empty, s.inviteTo(r, q.user.id, who, reason, false)
 }
 
-// unreachable is what each kind says when the server of somebody who is invited does not
+// unreachable is what each kind says when the server of an invited user does not
 // answer: Dendrite 403 with the words of its HTTP client, Synapse 502.
 func (s *Server) unreachable(err error) error {
 	if s.Traits.Synapse {
@@ -191,7 +191,7 @@ func (s *Server) joinedRooms(q *request) (any, error) {
 	return map[string]any{"joined_rooms": rooms}, nil
 }
 
-// seen is a room as somebody sees its state: as it is for those who are in it, as it was
+// seen is a room as a user sees its state: as it is for those who are in it, as it was
 // for those who have left.
 func (s *Server) seen(q *request) (*room, map[key]*event, error) {
 	r, err := s.room(q)

@@ -130,7 +130,7 @@ func (e *event) reference() reference {
 	return c.To
 }
 
-// reacted reports whether somebody has reacted to something with the same key before.
+// reacted reports whether the sender has reacted to the same event with the same key before.
 func (r *room) reacted(e *event) bool {
 	for _, old := range r.events {
 		if old.kind == e.kind && old.sender == e.sender && old.redaction == nil && old.reference() == e.reference() {
@@ -290,7 +290,7 @@ func (p place) after(index int) bool {
 }
 
 // messages is GET /rooms/{room}/messages. Dendrite (0.15) fetches what it lacks from the
-// others for somebody who reads at the beginning of a room.
+// others for a user who reads at the beginning of a room.
 func (s *Server) messages(q *request) (any, error) {
 	r, visible, err := s.reads(q)
 	if err != nil {

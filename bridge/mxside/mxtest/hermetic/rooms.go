@@ -107,7 +107,7 @@ func (r *room) joined() []string {
 	return users
 }
 
-// has reports whether somebody of a server is in the room.
+// has reports whether a user of a server is in the room.
 func (r *room) has(server string) bool {
 	return slices.ContainsFunc(r.joined(), func(u string) bool { return serverOf(u) == server })
 }

@@ -157,7 +157,7 @@ func (s *Server) joinedSince(r *room, user string, since int64) bool {
 	return false
 }
 
-// stripped is the state that somebody who is invited sees (specification, "Stripped
+// stripped is the state that an invited user sees (specification, "Stripped
 // state"). Dendrite gives the invitation its ID, Synapse leaves it out.
 func (s *Server) stripped(r *room, user string) []any {
 	events := []any{}
