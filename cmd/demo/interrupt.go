@@ -30,7 +30,8 @@ func (d *demo) interrupt(ctx context.Context) error {
 		}
 		return os.RemoveAll(dir)
 	}
-	if err := purge(); err != nil {
+	fresh := func() error { return errors.Join(purge(), d.simulatorData("interrupted")) }
+	if err := fresh(); err != nil {
 		return err
 	}
 	steps, err := d.planned(ctx, args)
@@ -60,12 +61,26 @@ func (d *demo) interrupt(ctx context.Context) error {
 			if reached {
 				d.say("kill -9 of appliance up %4d ms after the step %-14s began: the next up completed", after.Milliseconds(), step)
 			}
-			if err := purge(); err != nil {
+			if err := fresh(); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return purge()
+}
+
+// simulatorData lets the simulator of an installation keep its data when its
+// container is created again, as Rocket.Chat keeps its own in MongoDB.
+func (d *demo) simulatorData(install string) error {
+	_, simulated, err := d.images()
+	if err != nil || !simulated {
+		return err
+	}
+	if err := os.MkdirAll(d.path(install+"/data"), 0o755); err != nil { //nolint:gosec // containers read it
+		return err
+	}
+	return errors.Join(ownedDir(d.path(install+"/data/rocketsim"), 65533),
+		d.write(install+"/compose.override.yaml", []byte("services:\n  rocketchat:\n    volumes: [\"./data/rocketsim:/data\"]\n"), 0o644))
 }
 
 // planned are the steps of a new installation.
