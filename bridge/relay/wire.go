@@ -72,7 +72,7 @@ func (r *Relay) wire() parts {
 		}
 		members   = &membership.Members{Store: r.Store, MX: r.MX, Names: r.Names, Joined: joined, Portals: portals}
 		newcomers = &membership.Newcomers{MX: r.MX, Names: r.Names, Log: r.Log}
-		events    = ephemeral.New(&ephemeral.Events{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, People: everybody})
+		events    = ephemeral.New(ephemeral.Parts{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, People: everybody})
 	)
 	handlers := tomatrix.Handlers(tomatrix.Parts{
 		Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, Accept: r.Accept, Typed: r.typed,

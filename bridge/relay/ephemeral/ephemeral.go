@@ -1,11 +1,12 @@
-// Package ephemeral carries ephemeral events between the sides: who types, who has read,
-// who is there. They are never stored, never wait in a lane, and are dropped when there
-// are too many: the next one says the same again.
+// Package ephemeral carries ephemeral events between the sides: who types (typing.go),
+// who has read (receipt.go), who is there (presence.go). They are never stored, never wait
+// in a lane, and are dropped when there are too many: the next one says the same again.
 package ephemeral
 
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,6 +17,16 @@ import (
 
 // Events carries ephemeral events. Its methods are safe for concurrent use.
 type Events struct {
+	*Typing
+	*Receipts
+	*Presences
+
+	calls *calls
+	log   *slog.Logger
+}
+
+// Parts are what Events is made of.
+type Parts struct {
 	Store  Store
 	RC     RocketChat
 	MX     Matrix
@@ -23,38 +34,41 @@ type Events struct {
 	Live   func() config.Live
 	Log    *slog.Logger
 	People *people.People
-
-	pending *pending
 }
 
-// New completes Events whose exported fields are set.
-func New(ev *Events) *Events {
-	ev.pending = newPending()
-	return ev
+// New returns what carries ephemeral events while Run runs.
+func New(p Parts) *Events {
+	c := newCalls()
+	names := &shownNames{RC: p.RC, people: p.People, known: map[string]knownName{}}
+	return &Events{
+		calls: c, log: p.Log,
+		Typing:    &Typing{Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Live: p.Live, calls: c, names: names, rooms: map[ids.MXRoom]*typists{}},
+		Receipts:  &Receipts{Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Live: p.Live, People: p.People, calls: c, rooms: map[ids.MXRoom]*unread{}},
+		Presences: &Presences{Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Live: p.Live, calls: c},
+	}
 }
 
-// Run makes the calls until ctx ends.
+// Run shows ephemeral events until ctx ends.
 func (ev *Events) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range workers {
-		g.Go(func() error {
-			for {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-ev.pending.more:
-				}
-				for call, ok := ev.pending.take(); ok; call, ok = ev.pending.take() {
-					one, cancel := context.WithTimeout(ctx, callTimeout)
-					if err := call(one); err != nil && ctx.Err() == nil {
-						ev.Log.Debug("an ephemeral event was not shown", "err", err)
-					}
-					cancel()
-				}
-			}
-		})
+		g.Go(func() error { return ev.calls.run(ctx, ev.log) })
 	}
 	g.Go(func() error { return every(ctx, typingAgain, ev.repeatTyping) })
 	g.Go(func() error { return every(ctx, readEvery, ev.lookWhoHasRead) })
 	return g.Wait()
+}
+
+// every calls f again and again until ctx ends.
+func every(ctx context.Context, d time.Duration, f func(context.Context)) error {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			f(ctx)
+		}
+	}
 }

@@ -7,18 +7,42 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Matrix is what Events needs of Matrix.
-type Matrix interface {
-	// MarkRead shows that a ghost has read up to an event.
-	MarkRead(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent) error
-	// SetPresence shows whether a ghost is there.
-	SetPresence(ctx context.Context, as ids.MXUser, is model.Presence) error
-	// Typing shows for a while that a ghost types, or no longer.
-	Typing(ctx context.Context, room ids.MXRoom, as ids.MXUser, on bool) error
+// nameRocketChat is what shownNames needs of Rocket.Chat.
+type nameRocketChat interface {
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// Members lists the people in a room.
+	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
 }
 
-// RocketChat is what Events needs of Rocket.Chat.
-type RocketChat interface {
+// presenceMatrix is what Presences needs of Matrix.
+type presenceMatrix interface {
+	// SetPresence shows whether a ghost is there.
+	SetPresence(ctx context.Context, as ids.MXUser, is model.Presence) error
+}
+
+// presenceRocketChat is what Presences needs of Rocket.Chat.
+type presenceRocketChat interface {
+	// SetPresence shows whether a puppet is there.
+	SetPresence(ctx context.Context, as model.Puppet, is model.Presence) error
+}
+
+// presenceStore is what Presences needs of the store.
+type presenceStore interface {
+	// GhostByRC returns the ghost of a Rocket.Chat user.
+	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// receiptMatrix is what Receipts needs of Matrix.
+type receiptMatrix interface {
+	// MarkRead shows that a ghost has read up to an event.
+	MarkRead(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent) error
+}
+
+// receiptRocketChat is what Receipts needs of Rocket.Chat.
+type receiptRocketChat interface {
 	// HasRead reports whether a user has seen everything in a room.
 	HasRead(ctx context.Context, p model.Portal, who ids.RCUser) (bool, error)
 	// IsBridge reports whether a user is the bridge account itself.
@@ -27,14 +51,31 @@ type RocketChat interface {
 	MarkRead(ctx context.Context, as model.Puppet, room ids.RCRoom) error
 	// Members lists the people in a room.
 	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
-	// SetPresence shows whether a puppet is there.
-	SetPresence(ctx context.Context, as model.Puppet, is model.Presence) error
+}
+
+// receiptStore is what Receipts needs of the store.
+type receiptStore interface {
+	// GhostByRC returns the ghost of a Rocket.Chat user.
+	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
+	// PuppetByMX returns the puppet of a Matrix user.
+	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// typingMatrix is what Typing needs of Matrix.
+type typingMatrix interface {
+	// Typing shows for a while that a ghost types, or no longer.
+	Typing(ctx context.Context, room ids.MXRoom, as ids.MXUser, on bool) error
+}
+
+// typingRocketChat is what Typing needs of Rocket.Chat.
+type typingRocketChat interface {
 	// Typing shows, for some seconds, that a puppet types, or no longer.
 	Typing(ctx context.Context, as model.Puppet, room ids.RCRoom, on bool) error
 }
 
-// Store is what Events needs of the store.
-type Store interface {
+// typingStore is what Typing needs of the store.
+type typingStore interface {
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
@@ -42,4 +83,26 @@ type Store interface {
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+}
+
+// Store is what this package needs of the store.
+type Store interface {
+	presenceStore
+	receiptStore
+	typingStore
+}
+
+// RocketChat is what this package needs of Rocket.Chat.
+type RocketChat interface {
+	nameRocketChat
+	presenceRocketChat
+	receiptRocketChat
+	typingRocketChat
+}
+
+// Matrix is what this package needs of Matrix.
+type Matrix interface {
+	presenceMatrix
+	receiptMatrix
+	typingMatrix
 }

@@ -2,10 +2,13 @@ package ephemeral
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
 )
 
 const (
@@ -20,68 +23,82 @@ const (
 	maxAsked = 5
 )
 
+// Receipts shows on one side who has read what on the other.
+type Receipts struct {
+	Store  receiptStore
+	RC     receiptRocketChat
+	MX     receiptMatrix
+	Names  ids.Namespace
+	Live   func() config.Live
+	People *people.People
+
+	calls *calls
+	mu    sync.Mutex
+	rooms map[ids.MXRoom]*unread
+}
+
 // ReadOnMatrix handles a read receipt of a person on Matrix.
-func (ev *Events) ReadOnMatrix(room ids.MXRoom, user ids.MXUser) {
-	if live := ev.Live(); !live.Enabled || !live.Receipts || ev.Names.Owns(user) {
+func (re *Receipts) ReadOnMatrix(room ids.MXRoom, user ids.MXUser) {
+	if live := re.Live(); !live.Enabled || !live.Receipts || re.Names.Owns(user) {
 		return
 	}
-	ev.pending.put("read "+string(room)+" "+string(user), func(ctx context.Context) error {
-		p, ok, err := ev.Store.PortalByMX(ctx, room)
+	re.calls.put("read "+string(room)+" "+string(user), func(ctx context.Context) error {
+		p, ok, err := re.Store.PortalByMX(ctx, room)
 		if err != nil || !ok {
 			return err
 		}
-		puppet, ok, err := ev.Store.PuppetByMX(ctx, user)
+		puppet, ok, err := re.Store.PuppetByMX(ctx, user)
 		if err != nil || !ok {
 			return err
 		}
-		return model.Ignore(ev.RC.MarkRead(ctx, puppet, p.RCRoom), model.ErrNotFound)
+		return model.Ignore(re.RC.MarkRead(ctx, puppet, p.RCRoom), model.ErrNotFound)
 	})
 }
 
 // ToBeRead notes that there is a new message from Matrix. Rocket.Chat tells
 // nobody who has read what, so it has to be asked.
-func (ev *Events) ToBeRead(p model.Portal, event ids.MXEvent) {
-	if !ev.Live().Receipts {
+func (re *Receipts) ToBeRead(p model.Portal, event ids.MXEvent) {
+	if !re.Live().Receipts {
 		return
 	}
-	ev.pending.mu.Lock()
-	defer ev.pending.mu.Unlock()
-	if len(ev.pending.unread) >= maxPending {
+	re.mu.Lock()
+	defer re.mu.Unlock()
+	if len(re.rooms) >= maxPending {
 		return
 	}
 	now := time.Now()
-	ev.pending.unread[p.MXRoom] = &unread{portal: p, event: event, since: now, next: now.Add(readEvery)}
+	re.rooms[p.MXRoom] = &unread{portal: p, event: event, since: now, next: now.Add(readEvery)}
 }
 
 // lookWhoHasRead asks about the rooms whose time has come, and shows on Matrix
 // who has read them.
-func (ev *Events) lookWhoHasRead(ctx context.Context) {
+func (re *Receipts) lookWhoHasRead(ctx context.Context) {
 	now := time.Now()
-	ev.pending.mu.Lock()
+	re.mu.Lock()
 	var due []*unread
-	for room, u := range ev.pending.unread {
+	for room, u := range re.rooms {
 		switch {
-		case now.Sub(u.since) > readWithin || !ev.Live().Receipts:
-			delete(ev.pending.unread, room)
+		case now.Sub(u.since) > readWithin || !re.Live().Receipts:
+			delete(re.rooms, room)
 		case now.After(u.next) && len(due) < maxAsked:
 			u.next = now.Add(max(readEvery, now.Sub(u.since)/4))
 			due = append(due, u)
 		}
 	}
-	ev.pending.mu.Unlock()
+	re.mu.Unlock()
 	for _, u := range due {
-		ev.pending.put("unread "+string(u.portal.MXRoom), func(ctx context.Context) error { return ev.askWhoHasRead(ctx, u) })
+		re.calls.put("unread "+string(u.portal.MXRoom), func(ctx context.Context) error { return re.askWhoHasRead(ctx, u) })
 	}
 }
 
-func (ev *Events) askWhoHasRead(ctx context.Context, u *unread) error {
+func (re *Receipts) askWhoHasRead(ctx context.Context, u *unread) error {
 	if u.people == nil {
-		members, err := ev.RC.Members(ctx, u.portal)
+		members, err := re.RC.Members(ctx, u.portal)
 		if err != nil {
 			return err
 		}
 		for _, m := range members {
-			if mine, err := ev.People.IsPuppet(ctx, m.ID); err != nil || mine || ev.RC.IsBridge(m.ID) || len(u.people) >= maxReaders {
+			if mine, err := re.People.IsPuppet(ctx, m.ID); err != nil || mine || re.RC.IsBridge(m.ID) || len(u.people) >= maxReaders {
 				continue
 			}
 			u.people = append(u.people, m.ID)
@@ -89,7 +106,7 @@ func (ev *Events) askWhoHasRead(ctx context.Context, u *unread) error {
 	}
 	var left []ids.RCUser
 	for _, who := range u.people {
-		read, err := ev.RC.HasRead(ctx, u.portal, who)
+		read, err := re.RC.HasRead(ctx, u.portal, who)
 		if err != nil {
 			return err
 		}
@@ -97,20 +114,20 @@ func (ev *Events) askWhoHasRead(ctx context.Context, u *unread) error {
 			left = append(left, who)
 			continue
 		}
-		g, ok, err := ev.Store.GhostByRC(ctx, who)
+		g, ok, err := re.Store.GhostByRC(ctx, who)
 		if err != nil {
 			return err
 		}
 		if ok {
-			if err := model.Ignore(ev.MX.MarkRead(ctx, u.portal.MXRoom, g.MXUser, u.event), model.ErrForbidden, model.ErrNotFound); err != nil {
+			if err := model.Ignore(re.MX.MarkRead(ctx, u.portal.MXRoom, g.MXUser, u.event), model.ErrForbidden, model.ErrNotFound); err != nil {
 				return err
 			}
 		}
 	}
-	ev.pending.mu.Lock()
-	defer ev.pending.mu.Unlock()
-	if u.people = left; len(left) == 0 && ev.pending.unread[u.portal.MXRoom] == u {
-		delete(ev.pending.unread, u.portal.MXRoom)
+	re.mu.Lock()
+	defer re.mu.Unlock()
+	if u.people = left; len(left) == 0 && re.rooms[u.portal.MXRoom] == u {
+		delete(re.rooms, u.portal.MXRoom)
 	}
 	return nil
 }

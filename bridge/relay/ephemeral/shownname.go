@@ -2,10 +2,12 @@ package ephemeral
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
 )
 
 const (
@@ -13,30 +15,39 @@ const (
 	maxNames = 10000
 )
 
+// shownNames finds out whom a name means in a room, and remembers it for a while.
+type shownNames struct {
+	RC     nameRocketChat
+	people *people.People
+
+	mu    sync.Mutex
+	known map[string]knownName
+}
+
 // whoIsShown finds out who a name means, and remembers it for a while.
-func (ev *Events) whoIsShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, bool, error) {
+func (n *shownNames) whoIsShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, bool, error) {
 	key := string(p.RCRoom) + " " + shown
-	ev.pending.mu.Lock()
-	known, ok := ev.pending.names[key]
-	ev.pending.mu.Unlock()
+	n.mu.Lock()
+	known, ok := n.known[key]
+	n.mu.Unlock()
 	if ok && time.Now().Before(known.till) {
 		return known.user, known.user != "", nil
 	}
-	user, err := ev.lookUpShown(ctx, p, shown)
+	user, err := n.lookUpShown(ctx, p, shown)
 	if err != nil {
 		return "", false, err
 	}
-	ev.pending.mu.Lock()
-	if len(ev.pending.names) >= maxNames {
-		clear(ev.pending.names)
+	n.mu.Lock()
+	if len(n.known) >= maxNames {
+		clear(n.known)
 	}
-	ev.pending.names[key] = knownName{user: user, till: time.Now().Add(nameFor)}
-	ev.pending.mu.Unlock()
+	n.known[key] = knownName{user: user, till: time.Now().Add(nameFor)}
+	n.mu.Unlock()
 	return user, user != "", nil
 }
 
-func (ev *Events) lookUpShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, error) {
-	members, err := ev.RC.Members(ctx, p)
+func (n *shownNames) lookUpShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, error) {
+	members, err := n.RC.Members(ctx, p)
 	if err != nil {
 		return "", err
 	}
@@ -53,8 +64,8 @@ func (ev *Events) lookUpShown(ctx context.Context, p model.Portal, shown string)
 	if len(found) != 1 {
 		return "", nil // nobody, or one of several of the same name
 	}
-	mine, err := ev.People.IsPuppet(ctx, found[0])
-	if err != nil || mine || ev.RC.IsBridge(found[0]) {
+	mine, err := n.people.IsPuppet(ctx, found[0])
+	if err != nil || mine || n.RC.IsBridge(found[0]) {
 		return "", err
 	}
 	return found[0], nil

@@ -3,8 +3,10 @@ package ephemeral
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
+	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 )
@@ -14,87 +16,101 @@ const (
 	typingFor   = 2 * time.Minute // no person types longer than this without a word
 )
 
+// Typing shows on one side who types on the other.
+type Typing struct {
+	Store typingStore
+	RC    typingRocketChat
+	MX    typingMatrix
+	Names ids.Namespace
+	Live  func() config.Live
+
+	calls *calls
+	names *shownNames
+	mu    sync.Mutex
+	rooms map[ids.MXRoom]*typists
+}
+
 // TypingOnMatrix handles who types in a Matrix room now.
-func (ev *Events) TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser) {
-	if live := ev.Live(); !live.Enabled || !live.Typing {
+func (t *Typing) TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser) {
+	if live := t.Live(); !live.Enabled || !live.Typing {
 		return
 	}
-	p, ok, err := ev.Store.PortalByMX(ctx, room)
+	p, ok, err := t.Store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return
 	}
-	users = slices.DeleteFunc(slices.Clone(users), ev.Names.Owns)
-	ev.pending.mu.Lock()
+	users = slices.DeleteFunc(slices.Clone(users), t.Names.Owns)
+	t.mu.Lock()
 	var before []ids.MXUser
-	if old := ev.pending.typing[room]; old != nil {
+	if old := t.rooms[room]; old != nil {
 		before = old.users
 	}
 	if len(users) > 0 {
-		ev.pending.typing[room] = &typists{portal: p, users: users, until: time.Now().Add(typingFor)}
+		t.rooms[room] = &typists{portal: p, users: users, until: time.Now().Add(typingFor)}
 	} else {
-		delete(ev.pending.typing, room)
+		delete(t.rooms, room)
 	}
-	ev.pending.mu.Unlock()
+	t.mu.Unlock()
 	for _, u := range users {
-		ev.typeInRocketChat(p, u, true)
+		t.typeInRocketChat(p, u, true)
 	}
 	for _, u := range before {
 		if !slices.Contains(users, u) {
-			ev.typeInRocketChat(p, u, false)
+			t.typeInRocketChat(p, u, false)
 		}
 	}
 }
 
 // typeInRocketChat shows the typing of those who have an account already.
-func (ev *Events) typeInRocketChat(p model.Portal, user ids.MXUser, on bool) {
-	ev.pending.put("typing "+string(p.MXRoom)+" "+string(user), func(ctx context.Context) error {
-		puppet, ok, err := ev.Store.PuppetByMX(ctx, user)
+func (t *Typing) typeInRocketChat(p model.Portal, user ids.MXUser, on bool) {
+	t.calls.put("typing "+string(p.MXRoom)+" "+string(user), func(ctx context.Context) error {
+		puppet, ok, err := t.Store.PuppetByMX(ctx, user)
 		if err != nil || !ok {
 			return err
 		}
-		return ev.RC.Typing(ctx, puppet, p.RCRoom, on)
+		return t.RC.Typing(ctx, puppet, p.RCRoom, on)
 	})
 }
 
 // repeatTyping says again who types: Matrix says it once, Rocket.Chat forgets.
-func (ev *Events) repeatTyping(context.Context) {
-	ev.pending.mu.Lock()
+func (t *Typing) repeatTyping(context.Context) {
+	t.mu.Lock()
 	var again []*typists
-	for room, t := range ev.pending.typing {
-		if time.Now().After(t.until) || !ev.Live().Typing {
-			delete(ev.pending.typing, room)
+	for room, who := range t.rooms {
+		if time.Now().After(who.until) || !t.Live().Typing {
+			delete(t.rooms, room)
 			continue
 		}
-		again = append(again, t)
+		again = append(again, who)
 	}
-	ev.pending.mu.Unlock()
-	for _, t := range again {
-		for _, u := range t.users {
-			ev.typeInRocketChat(t.portal, u, true)
+	t.mu.Unlock()
+	for _, who := range again {
+		for _, u := range who.users {
+			t.typeInRocketChat(who.portal, u, true)
 		}
 	}
 }
 
 // TypingInRocketChat handles that a person types, or no longer. shown is the
 // username, or the display name where Rocket.Chat shows those.
-func (ev *Events) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
-	if live := ev.Live(); !live.Enabled || !live.Typing {
+func (t *Typing) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
+	if live := t.Live(); !live.Enabled || !live.Typing {
 		return
 	}
-	ev.pending.put("typing "+string(room)+" "+shown, func(ctx context.Context) error {
-		p, ok, err := ev.Store.PortalByRC(ctx, room)
+	t.calls.put("typing "+string(room)+" "+shown, func(ctx context.Context) error {
+		p, ok, err := t.Store.PortalByRC(ctx, room)
 		if err != nil || !ok {
 			return err
 		}
-		who, ok, err := ev.whoIsShown(ctx, p, shown)
+		who, ok, err := t.names.whoIsShown(ctx, p, shown)
 		if err != nil || !ok {
 			return err
 		}
-		g, ok, err := ev.Store.GhostByRC(ctx, who)
+		g, ok, err := t.Store.GhostByRC(ctx, who)
 		if err != nil || !ok {
 			return err
 		}
-		return ev.MX.Typing(ctx, p.MXRoom, g.MXUser, on)
+		return t.MX.Typing(ctx, p.MXRoom, g.MXUser, on)
 	})
 }
 
