@@ -16,6 +16,9 @@ type Content struct {
 	Mentions      *Mentions  `json:"m.mentions,omitempty"`
 	RelatesTo     *RelatesTo `json:"m.relates_to,omitempty"`
 	NewContent    *Content   `json:"m.new_content,omitempty"`
+	// Source is what the event was sent for, under SourceKey: by it the bridge finds
+	// an event that it does not know the outcome of.
+	Source string `json:"org.appliance.source,omitempty"`
 }
 
 // HTML is the format of a formatted body.

@@ -3,7 +3,6 @@ package mxside
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -12,38 +11,20 @@ import (
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
 )
 
 // messages sends events into rooms, and reads single ones.
 type messages struct{ *client }
 
 // Send implements relay.Matrix: PUT /rooms/{room}/send/m.room.message/{txn}.
-func (m *messages) Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error) {
+func (m *messages) Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn string, at time.Time, c convert.Content) (ids.MXEvent, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	content, err := withSource(c, source)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", relay.ErrRefused, err)
-	}
-	resp, err := m.as(as).SendMessageEvent(ctx, room, event.EventMessage, content, mautrix.ReqSendEvent{TransactionID: txn, Timestamp: at.UnixMilli()})
+	resp, err := m.as(as).SendMessageEvent(ctx, room, event.EventMessage, c, mautrix.ReqSendEvent{TransactionID: txn, Timestamp: at.UnixMilli()})
 	if err != nil {
 		return "", side(err)
 	}
 	return resp.EventID, nil
-}
-
-func withSource(c convert.Content, source string) (map[string]any, error) {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	var m map[string]any
-	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, err
-	}
-	m[convert.SourceKey] = source
-	return m, nil
 }
 
 // Redact implements relay.Matrix: PUT /rooms/{room}/redact/{event}/{txn}.

@@ -43,11 +43,11 @@ func (fileMatrix) Upload(_ context.Context, _ ids.MXUser, m relay.Media) (string
 	return "mxc://here.org/file", err
 }
 
-func (m fileMatrix) Send(_ context.Context, _ ids.MXRoom, _ ids.MXUser, _, source string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
+func (m fileMatrix) Send(_ context.Context, _ ids.MXRoom, _ ids.MXUser, _ string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
 	if c.Info == nil {
-		return ids.MXEvent("$" + source), nil
+		return ids.MXEvent("$" + c.Source), nil
 	}
-	return ids.MXEvent("$" + source), m.do("%s %dx%d", c.MsgType, c.Info.Width, c.Info.Height)
+	return ids.MXEvent("$" + c.Source), m.do("%s %dx%d", c.MsgType, c.Info.Width, c.Info.Height)
 }
 
 func (m fileMatrix) SetAvatar(_ context.Context, ghost ids.MXUser, mxc string) error {

@@ -172,8 +172,8 @@ func (m *matrix) Typing(_ context.Context, _ ids.MXRoom, as ids.MXUser, on bool)
 	return m.do("%s types %t", as, on)
 }
 
-func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _, source string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
-	return ids.MXEvent("$" + source), m.do("%s says %s", as, c.Body)
+func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _ string, _ time.Time, c convert.Content) (ids.MXEvent, error) {
+	return ids.MXEvent("$" + c.Source), m.do("%s says %s", as, c.Body)
 }
 func (m *matrix) Probe(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
 func (m *matrix) Limits(context.Context) (relay.Limits, error)        { return relay.Limits{}, nil }

@@ -102,8 +102,9 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 		}
 	}
 	h.Newcomers.NoteSpoken(p.MXRoom)
+	c.Source = source
 	txn := ids.Transaction(as, item.ID+" "+source, 0)
-	event, err := h.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
+	event, err := h.MX.Send(ctx, p.MXRoom, as, txn, millis(at), c)
 	if errors.Is(err, model.ErrForbidden) {
 		// Known to be joined, but it is not: the ghost was removed, or the
 		// homeserver lost the join. Try once more from the beginning.
@@ -111,7 +112,7 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 		if err := h.Joined.Ensure(ctx, p, as); err != nil {
 			return "", err
 		}
-		event, err = h.MX.Send(ctx, p.MXRoom, as, txn, source, millis(at), c)
+		event, err = h.MX.Send(ctx, p.MXRoom, as, txn, millis(at), c)
 		if errors.Is(err, model.ErrForbidden) {
 			return "", fmt.Errorf("%w: %w", model.ErrRefused, err)
 		}

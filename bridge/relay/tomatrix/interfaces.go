@@ -19,8 +19,8 @@ type baseMatrix interface {
 	FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error)
 	// Redact takes an event back.
 	Redact(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent, txn string) error
-	// Send sends a message as a ghost. source is carried inside the event.
-	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn, source string, at time.Time, c convert.Content) (ids.MXEvent, error)
+	// Send sends a message as a ghost.
+	Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, txn string, at time.Time, c convert.Content) (ids.MXEvent, error)
 }
 
 // baseRocketChat is what base needs of Rocket.Chat.
