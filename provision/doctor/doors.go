@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -97,7 +98,7 @@ func (t Target) closedDoors(ctx context.Context) finding.Finding {
 func (t Target) bridge(ctx context.Context) finding.Finding {
 	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge is not running", "the state of the state of the state of its container is "+services["bridge"].Status, "run: appliance up")
+		return finding.Failure("the bridge is not running", "its container: "+cmp.Or(services["bridge"].Status, "none"), "run: appliance up")
 	}
 	c := &http.Client{Timeout: limit}
 	status, body, err := fetch(ctx, c, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/ready")
