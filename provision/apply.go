@@ -49,7 +49,7 @@ func (p *Prepared) Execute(ctx context.Context, r Reporter) error {
 	if p.Plan.Empty() {
 		return nil
 	}
-	return p.site.Stack.RememberLoaded(ctx)
+	return p.site.Stack.Loaded().Remember(ctx)
 }
 
 // An executor carries out one step.
@@ -68,10 +68,10 @@ func (e *executor) MakeSecrets(_ context.Context, op plan.MakeSecrets) error {
 // WriteFiles writes the files and then remembers what it wrote; if it is
 // interrupted between, the files are simply the ones that are wanted.
 func (e *executor) WriteFiles(_ context.Context, op plan.WriteFiles) error {
-	if err := e.site.Stack.MakeDirs(e.seen.wanted.Dirs); err != nil {
+	if err := e.site.Stack.Tree().MakeDirs(e.seen.wanted.Dirs); err != nil {
 		return err
 	}
-	if err := e.site.Stack.WriteFiles(e.seen.wanted.Files, op.Paths); err != nil {
+	if err := e.site.Stack.Tree().Write(e.seen.wanted.Files, op.Paths); err != nil {
 		return err
 	}
 	for _, host := range e.seen.wanted.Hosts {
@@ -79,7 +79,7 @@ func (e *executor) WriteFiles(_ context.Context, op plan.WriteFiles) error {
 			return err
 		}
 	}
-	return e.site.Stack.SaveManifest(e.manifest(op.Paths))
+	return e.site.Stack.Tree().SaveManifest(e.manifest(op.Paths))
 }
 
 // manifest is what is true of the files once they are written.
@@ -107,43 +107,43 @@ func (e *executor) LoadDatabases(ctx context.Context, op plan.LoadDatabases) err
 }
 
 func (e *executor) BuildImage(ctx context.Context, _ plan.BuildImage) error {
-	return e.site.Stack.BuildImage(ctx, e.seen.prog)
+	return e.site.Stack.Images().Build(ctx, e.seen.prog)
 }
 
 func (e *executor) PullImages(ctx context.Context, op plan.PullImages) error {
-	unlocked, err := e.site.Stack.RestoreLocked(ctx, e.progress, op.Names...)
+	unlocked, err := e.site.Stack.Images().RestoreLocked(ctx, e.progress, op.Names...)
 	if err != nil || len(unlocked) == 0 {
 		return err
 	}
-	return e.site.Stack.Pull(ctx, e.hear())
+	return e.site.Stack.Compose().Pull(ctx, e.hear())
 }
 
 func (e *executor) LockImages(ctx context.Context, _ plan.LockImages) error {
-	return e.site.Stack.LockImages(ctx)
+	return e.site.Stack.Images().Lock(ctx)
 }
 
 func (e *executor) progress(what string, done, total int64) { e.r.Progress(e.step, what, done, total) }
 
 func (e *executor) StartServices(ctx context.Context, op plan.StartServices) error {
-	if err := e.site.Stack.Remove(ctx, op.Remove, e.hear()); err != nil {
+	if err := e.site.Stack.Compose().Remove(ctx, op.Remove, e.hear()); err != nil {
 		return err
 	}
-	if e.site.Stack.Elsewhere(ctx, e.opts.Answers.DockerSubnet) { // a network in use cannot be moved
-		if err := e.site.Stack.Down(ctx, false, e.hear()); err != nil {
+	if e.site.Stack.Engine().Elsewhere(ctx, e.opts.Answers.DockerSubnet) { // a network in use cannot be moved
+		if err := e.site.Stack.Compose().Down(ctx, false, e.hear()); err != nil {
 			return err
 		}
 	}
-	if err := e.site.Stack.Up(ctx, e.hear()); err != nil {
+	if err := e.site.Stack.Compose().Up(ctx, e.hear()); err != nil {
 		return err
 	}
 	if !e.opts.Upgrade { // which may have to go back
-		e.site.Stack.RemoveOldImages(ctx, e.seen.prog.Image())
+		e.site.Stack.Images().RemoveOld(ctx, e.seen.prog.Image())
 	}
 	return nil
 }
 
 func (e *executor) Load(ctx context.Context, op plan.Load) error {
-	return e.site.Stack.Load(ctx, e.seen.state.Starts, op.Wait, op.Services...)
+	return e.site.Stack.Loaded().Restart(ctx, e.seen.state.Starts, op.Wait, op.Services...)
 }
 
 // hear returns what passes on the progress that Compose reports.
@@ -173,7 +173,7 @@ func (e *executor) forgetPassword(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := e.site.Stack.Manifest()
+	m, err := e.site.Stack.Tree().Manifest()
 	if err != nil {
 		return err
 	}
@@ -181,11 +181,11 @@ func (e *executor) forgetPassword(ctx context.Context) error {
 	record.Rendered, m.Bootstrapped = plan.Identity(name, files[name].Data), true
 	m.Files[name] = record
 	if record.Kept != "" { // it is the operator's
-		return e.site.Stack.SaveManifest(m)
+		return e.site.Stack.Tree().SaveManifest(m)
 	}
-	err = errors.Join(e.site.Stack.WriteFiles(files, []string{name}), e.site.Stack.SaveManifest(m))
+	err = errors.Join(e.site.Stack.Tree().Write(files, []string{name}), e.site.Stack.Tree().SaveManifest(m))
 	if err != nil {
 		return err
 	}
-	return e.site.Stack.UpOnly(ctx, e.hear(), "rocketchat")
+	return e.site.Stack.Compose().UpOnly(ctx, e.hear(), "rocketchat")
 }

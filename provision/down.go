@@ -19,7 +19,7 @@ func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 	}
 	defer unlock()
 	step := plan.Step{ID: "stop", Title: "stop the services"}
-	err = plan.Track(r, step, func() error { return s.Stack.Down(ctx, purge, stack.Progress(r, step.ID)) })
+	err = plan.Track(r, step, func() error { return s.Stack.Compose().Down(ctx, purge, stack.Progress(r, step.ID)) })
 	if err != nil || !purge {
 		return err
 	}
@@ -27,8 +27,8 @@ func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 		if err := service.Forget(ctx, s); err != nil {
 			return err
 		}
-		s.Stack.RemoveOldImages(ctx, "")
-		return s.Stack.Purge()
+		s.Stack.Images().RemoveOld(ctx, "")
+		return s.Stack.Tree().Purge()
 	})
 }
 
@@ -45,7 +45,7 @@ func Uninstall(ctx context.Context, s *site.Site, all bool, r Reporter) error {
 	}
 	return plan.Track(r, plan.Step{ID: "uninstall", Title: "remove certificates and images"}, func() error {
 		for _, service := range services {
-			s.Stack.RemoveImage(ctx, service.Image)
+			s.Stack.Images().Remove(ctx, service.Image)
 		}
 		stay := []string{s.Path(site.BackupsDir)}
 		if all {

@@ -122,7 +122,7 @@ func (c *commands) locked() error {
 	unlock, err := s.Lock()
 	if err == nil {
 		unlock()
-		_, err = s.ImageLock()
+		_, err = s.Images().Locked()
 	}
 	return err
 }

@@ -131,7 +131,7 @@ func (p *Prepared) Close() error { return p.site.Close() }
 
 // checkPermanent refuses answers that can no longer change.
 func (p *Prepared) checkPermanent() error {
-	m, err := p.site.Stack.Manifest()
+	m, err := p.site.Stack.Tree().Manifest()
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (p *Prepared) bootstrapped(missing string) (bool, error) {
 	if a := p.opts.Answers; !a.BundledRocketChat() || missing == "" {
 		return a.BundledRocketChat(), nil
 	}
-	m, err := p.site.Stack.Manifest()
+	m, err := p.site.Stack.Tree().Manifest()
 	if err != nil || !m.Bootstrapped || !p.opts.Answers.BundledMongo() {
 		return m.Bootstrapped, err
 	}
@@ -207,7 +207,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return err
 	})
 	g.Go(func() (err error) { in.Images, err = p.images(); return err })
-	g.Go(func() (err error) { in.Host.StartInterval, err = p.site.Stack.CanCheckStart(ctx); return err })
+	g.Go(func() (err error) { in.Host.StartInterval, err = p.site.Stack.Engine().CanCheckStart(ctx); return err })
 	g.Go(func() (err error) {
 		p.seen.set, p.seen.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir)
 		return err

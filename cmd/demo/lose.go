@@ -140,7 +140,7 @@ func (d *demo) destroy(ctx context.Context) error {
 	if strings.TrimSpace(ids) == "" {
 		return os.RemoveAll(d.install())
 	}
-	name, err := d.project(ctx)
+	name, err := d.projects(ctx)
 	if err != nil {
 		return err
 	}

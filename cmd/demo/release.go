@@ -19,10 +19,20 @@ import (
 // there are no tags.
 const farBack = 30
 
+// A transition is the way from the previous release to this program, in steps, with a
+// conversation that goes on through all of them.
+type transition struct {
+	*demo
+	commit         string // of the previous release
+	old, bad, good string // programs: the previous release, a broken one, this one
+	messages       int    // each way after every step
+	talk           *talk
+	image, project string // of the previous release: the bridge's image, the Compose project
+}
+
 // release installs the previous release, built from its commit, and upgrades it
 // to this program: first to one that is broken on purpose and spoils the bridge's
-// data, which has to go back by itself, then to the good one. The conversation
-// goes on through all of it.
+// data, which has to be rolled back, then to the good one.
 func (d *demo) release(ctx context.Context, from string, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
@@ -35,80 +45,93 @@ func (d *demo) release(ctx context.Context, from string, messages int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	t := &transition{demo: d, commit: commit, old: filepath.Join(dir, "old"), bad: filepath.Join(dir, "broken"), good: d.program, messages: messages}
+	defer func() { d.program = t.good }()
 	start := time.Now()
-	old, broken := filepath.Join(dir, "old"), filepath.Join(dir, "broken")
-	if err := errors.Join(d.buildCommit(ctx, commit, dir, old), d.buildBroken(ctx, dir, broken)); err != nil {
+	if err := errors.Join(d.buildCommit(ctx, commit, dir, t.old), d.buildBroken(ctx, dir, t.bad)); err != nil {
 		return err
 	}
 	d.say("built the release %s, and a broken one, in %.1f s", commit, seconds(start))
-	good := d.program
-	defer func() { d.program = good }()
-
-	// The previous release, on a host where nothing is.
-	_, simulated, err := d.images()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.destroy(ctx), d.elsewhere(ctx), d.writeAnswers(simulated)); err != nil {
-		return err
-	}
-	d.program, start = old, time.Now()
-	if err := d.appliance(ctx, false); err != nil {
-		return fmt.Errorf("the previous release: %w", err)
-	}
-	d.say("installed the release %s in %.1f s", commit, seconds(start))
-	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
-	if err != nil {
-		return err
-	}
-	t := &talk{cast: c, d: d}
-	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("release-%x", time.Now().UnixMilli())); err != nil {
-		return err
-	}
-	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
-		return err
-	}
-	if err := t.goOn(ctx, "on the previous release", messages); err != nil {
-		return err
-	}
-	was, err := d.bridgeImage(ctx)
-	if err != nil {
-		return err
-	}
-	called, err := d.project(ctx)
-	if err != nil {
-		return err
-	}
-
-	d.program, start = broken, time.Now()
-	out, err := d.command(ctx, broken, "upgrade", "--dir", d.install(), "--yes")
-	if !wentBack(err) {
-		return fmt.Errorf("the upgrade to a broken release should have gone back: %w\n%s", err, out)
-	}
-	if now, err := d.bridgeImage(ctx); err != nil || now != was {
-		return fmt.Errorf("the bridge runs %s and not %s: %w", now, was, err)
-	}
-	d.say("upgrade to a release that spoils the bridge's data and dies: it went back by itself, %.1f s", seconds(start))
-	d.program = old
-	if err := t.goOn(ctx, "back on the previous release", messages); err != nil {
-		return err
-	}
-
-	d.program, start = good, time.Now()
-	if _, err := d.command(ctx, good, "upgrade", "--dir", d.install(), "--yes"); err != nil {
-		return fmt.Errorf("the upgrade from the previous release: %w", err)
-	}
-	if now, err := d.bridgeImage(ctx); err != nil || now == was {
-		return fmt.Errorf("the bridge still runs %s: %w", now, err)
-	}
-	if now, err := d.project(ctx); err != nil || now != called {
-		return fmt.Errorf("the containers of the project %s are those of %q now, and its volumes are lost: %w", called, now, err)
-	}
-	d.say("upgrade from the release %s to this one: %.1f s", commit, seconds(start))
-	if err := t.goOn(ctx, "on this release", messages); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{t.install, t.begin, t.breakAndRollBack, t.upgrade} {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	return d.appliance(ctx, false) // and finds nothing wrong with what the upgrade left
+}
+
+// install puts the previous release on a host where nothing is.
+func (t *transition) install(ctx context.Context) error {
+	_, simulated, err := t.images()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(t.destroy(ctx), t.elsewhere(ctx), t.writeAnswers(simulated)); err != nil {
+		return err
+	}
+	t.program = t.old
+	start := time.Now()
+	if err := t.appliance(ctx, false); err != nil {
+		return fmt.Errorf("the previous release: %w", err)
+	}
+	t.say("installed the release %s in %.1f s", t.commit, seconds(start))
+	return nil
+}
+
+// begin starts the conversation and notes what runs.
+func (t *transition) begin(ctx context.Context) error {
+	c, _, err := t.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	if err != nil {
+		return err
+	}
+	t.talk = &talk{cast: c, d: t.demo}
+	if t.talk.room, t.talk.mxRoom, err = c.meet(ctx, fmt.Sprintf("release-%x", time.Now().UnixMilli())); err != nil {
+		return err
+	}
+	if err := c.warmUp(ctx, t.talk.room, t.talk.mxRoom); err != nil {
+		return err
+	}
+	if err := t.talk.goOn(ctx, "on the previous release", t.messages); err != nil {
+		return err
+	}
+	if t.image, err = t.bridgeImage(ctx); err != nil {
+		return err
+	}
+	t.project, err = t.projects(ctx)
+	return err
+}
+
+// breakAndRollBack upgrades to the broken release, which has to be rolled back.
+func (t *transition) breakAndRollBack(ctx context.Context) error {
+	t.program = t.bad
+	start := time.Now()
+	out, err := t.command(ctx, t.bad, "upgrade", "--dir", t.demo.install(), "--yes")
+	if !wentBack(err) {
+		return fmt.Errorf("the upgrade to a broken release should have been rolled back: %w\n%s", err, out)
+	}
+	if now, err := t.bridgeImage(ctx); err != nil || now != t.image {
+		return fmt.Errorf("the bridge runs %s and not %s: %w", now, t.image, err)
+	}
+	t.say("upgrade to a release that spoils the bridge's data and dies: rolled back, %.1f s", seconds(start))
+	t.program = t.old
+	return t.talk.goOn(ctx, "back on the previous release", t.messages)
+}
+
+// upgrade brings the installation to this program.
+func (t *transition) upgrade(ctx context.Context) error {
+	t.program = t.good
+	start := time.Now()
+	if _, err := t.command(ctx, t.good, "upgrade", "--dir", t.demo.install(), "--yes"); err != nil {
+		return fmt.Errorf("the upgrade from the previous release: %w", err)
+	}
+	if now, err := t.bridgeImage(ctx); err != nil || now == t.image {
+		return fmt.Errorf("the bridge still runs %s: %w", now, err)
+	}
+	if now, err := t.projects(ctx); err != nil || now != t.project {
+		return fmt.Errorf("the containers of the project %s are those of %q now, and its volumes are lost: %w", t.project, now, err)
+	}
+	t.say("upgrade from the release %s to this one: %.1f s", t.commit, seconds(start))
+	return t.talk.goOn(ctx, "on this release", t.messages)
 }
 
 // previous finds the commit of the previous release.
@@ -193,8 +216,8 @@ func (d *demo) build(ctx context.Context, tree, to, version string, flags ...str
 	return err
 }
 
-// project is the name of the Compose project of all containers of the installation.
-func (d *demo) project(ctx context.Context) (string, error) {
+// projects names the Compose projects of the containers of the installation: one.
+func (d *demo) projects(ctx context.Context) (string, error) {
 	out, err := d.command(ctx, "docker", "ps", "-a", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--format", `{{.Label "com.docker.compose.project"}}`)
 	names := strings.Fields(out)
 	slices.Sort(names)

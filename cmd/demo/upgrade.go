@@ -106,9 +106,9 @@ func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	return nil
 }
 
-// wentBack reports whether an upgrade failed and restore the previous version.
+// wentBack reports whether an upgrade failed and was rolled back.
 func wentBack(err error) bool {
-	return exitCode(err) == 8 && strings.Contains(err.Error(), "rolled back: the previous version is running again")
+	return exitCode(err) == 8 && strings.Contains(err.Error(), "the upgrade failed and was rolled back")
 }
 
 // derivedImages is a file with the names of the images that derive has made. The

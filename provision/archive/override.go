@@ -66,7 +66,7 @@ func foreign(dir string, choice ForeignChoice) error {
 		return err
 	}
 	defer func() { _ = from.Close() }()
-	m, err := from.Manifest()
+	m, err := from.Tree().Manifest()
 	if err != nil {
 		return err
 	}

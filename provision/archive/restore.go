@@ -189,12 +189,12 @@ func rename(dir string, s *stack.Stack) error {
 		return err
 	}
 	defer func() { _ = from.Close() }()
-	m, err := from.Manifest()
+	m, err := from.Tree().Manifest()
 	if err != nil || len(m.Files) == 0 {
 		return nil //nolint:nilerr // then there is no name either
 	}
 	s.Project, from.Project = stack.ProjectName(dir), stack.ProjectName(dir)
-	return from.SaveManifest(m)
+	return from.Tree().SaveManifest(m)
 }
 
 // adopt makes the answers name the files that came along where this host does
@@ -279,7 +279,7 @@ func Dumps(dir string) []string {
 // LoadDatabases fills new databases with what a backup has brought. It starts from
 // the beginning when it is repeated, so an interruption does no harm.
 func LoadDatabases(ctx context.Context, s *site.Site, names []string, hear func(stack.Event)) error {
-	if err := s.Stack.Down(ctx, false, hear); err != nil {
+	if err := s.Stack.Compose().Down(ctx, false, hear); err != nil {
 		return err
 	}
 	for _, d := range databases(s.Answers) {
@@ -299,10 +299,10 @@ func load(ctx context.Context, s *site.Site, d database, hear func(stack.Event))
 			return err
 		}
 	}
-	if err := s.Stack.MakeDirs(render.Dirs(s.Answers, nil)); err != nil {
+	if err := s.Stack.Tree().MakeDirs(render.Dirs(s.Answers, nil)); err != nil {
 		return err
 	}
-	if err := s.Stack.UpOnly(ctx, hear, d.service); err != nil {
+	if err := s.Stack.Compose().UpOnly(ctx, hear, d.service); err != nil {
 		return err
 	}
 	name := filepath.Join(restoredDumps(s.Dir), d.service)

@@ -273,7 +273,7 @@ func (s *saver) database(d database) error {
 		return err
 	}
 	if services[d.service].State != "running" {
-		if err := s.Stack.UpOnly(s.ctx, func(stack.Event) {}, d.service); err != nil {
+		if err := s.Stack.Compose().UpOnly(s.ctx, func(stack.Event) {}, d.service); err != nil {
 			return err
 		}
 		defer func() { _, _ = s.Stack.Stop(context.WithoutCancel(s.ctx), d.service) }()

@@ -82,7 +82,7 @@ func target(s *site.Site) doctor.Target {
 	return doctor.Target{
 		Answers: s.Answers, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
 		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
-		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.NotLoaded, Operator: func() (secret.String, error) { return operator.Token(s) },
+		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }
 
@@ -115,7 +115,7 @@ func outsideClient(s *site.Site) *http.Client {
 // files looks at the installation's files as the doctor wants to know them.
 func files(s *site.Site) doctor.Files {
 	var out doctor.Files
-	m, err := s.Stack.Manifest()
+	m, err := s.Stack.Tree().Manifest()
 	if err == nil {
 		for name, record := range m.Files {
 			data, err := os.ReadFile(s.Path(name))

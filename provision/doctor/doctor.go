@@ -86,9 +86,6 @@ func Checks(t Target) []finding.Check {
 	return append(checks, t.Host...)
 }
 
-// expected are the services that the answers ask for.
-func (t Target) expected() []string { return render.Services(t.Answers) }
-
 func (t Target) services(ctx context.Context) finding.Finding {
 	have, err := t.Services(ctx)
 	if err != nil {
@@ -96,7 +93,7 @@ func (t Target) services(ctx context.Context) finding.Finding {
 	}
 	var bad []string
 	have = maps.Clone(have)
-	for _, name := range t.expected() {
+	for _, name := range render.Services(t.Answers) {
 		if _, ok := have[name]; !ok {
 			have[name] = plan.Service{Name: name, Status: "not there"}
 		}

@@ -21,8 +21,8 @@ func RealHost(s *stack.Stack) Host {
 		Resolve: func(ctx context.Context, host string) ([]net.IP, error) {
 			return net.DefaultResolver.LookupIP(ctx, "ip", host)
 		},
-		Versions: s.Versions, Published: s.Publishers,
-		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, Addresses: addresses, Networking: s.Networking,
+		Versions: s.Engine().Versions, Published: s.Engine().Publishers,
+		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, Addresses: addresses, Networking: s.Engine().Networking,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 
@@ -50,12 +51,12 @@ func (e *UnhealthyError) Hint() string {
 
 // Up starts what is not running, restarts what has changed and waits until all
 // are healthy.
-func (s *Stack) Up(ctx context.Context, hear func(Event)) error {
+func (s Compose) Up(ctx context.Context, hear func(Event)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watchForCrashes(ctx, cancel) })
-	err := s.compose(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
+	err := s.run(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
 	crashed, _ := errors.AsType[*UnhealthyError](context.Cause(ctx))
 	cancel(nil)
 	watch.Wait()
@@ -71,16 +72,16 @@ func (s *Stack) Up(ctx context.Context, hear func(Event)) error {
 }
 
 // Remove stops and removes services whose data stays.
-func (s *Stack) Remove(ctx context.Context, services []string, hear func(Event)) error {
+func (s Compose) Remove(ctx context.Context, services []string, hear func(Event)) error {
 	if len(services) == 0 {
 		return nil
 	}
-	return s.compose(ctx, hear, append([]string{"rm", "--stop", "--force"}, services...)...)
+	return s.run(ctx, hear, append([]string{"rm", "--stop", "--force"}, services...)...)
 }
 
 // Pull fetches images that are not here.
-func (s *Stack) Pull(ctx context.Context, hear func(Event)) error {
-	err := s.compose(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")
+func (s Compose) Pull(ctx context.Context, hear func(Event)) error {
+	err := s.run(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")
 	if err != nil {
 		return fmt.Errorf("fetch images: %w", err)
 	}
@@ -89,12 +90,12 @@ func (s *Stack) Pull(ctx context.Context, hear func(Event)) error {
 
 // Down stops and removes the containers. Data stays, unless volumes: then those
 // that an operator's override has made go too.
-func (s *Stack) Down(ctx context.Context, volumes bool, hear func(Event)) error {
+func (s Compose) Down(ctx context.Context, volumes bool, hear func(Event)) error {
 	args := []string{"down", "--remove-orphans"}
 	if volumes {
 		args = append(args, "--volumes")
 	}
-	return s.compose(ctx, hear, args...)
+	return s.run(ctx, hear, args...)
 }
 
 // A composeError is a failure in Compose's own words.
@@ -102,12 +103,12 @@ type composeError struct{ message string }
 
 func (e *composeError) Error() string { return e.message }
 
-// compose runs a command of Compose and passes on what it reports.
-func (s *Stack) compose(ctx context.Context, hear func(Event), args ...string) error {
-	if err := s.own(ctx); err != nil {
+// run runs a command of Compose and passes on what it reports.
+func (s Compose) run(ctx context.Context, hear func(Event), args ...string) error {
+	if err := s.stack.own(ctx); err != nil {
 		return err
 	}
-	cmd := s.command(ctx, append([]string{"compose", "--progress", "json"}, args...)...)
+	cmd := s.stack.command(ctx, append([]string{"compose", "--progress", "json"}, args...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func listen(r io.Reader, hear func(Event)) string {
 }
 
 // explain finds the service that a failure of Compose is about, and its log.
-func (s *Stack) explain(ctx context.Context, err error) error {
+func (s Compose) explain(ctx context.Context, err error) error {
 	failed, ok := errors.AsType[*composeError](err)
 	if !ok {
 		return err
@@ -170,19 +171,19 @@ func (s *Stack) explain(ctx context.Context, err error) error {
 		if !found || !two {
 			continue
 		}
-		service := strings.TrimSuffix(strings.TrimPrefix(name, s.Project+"-"), "-1")
+		service := strings.TrimSuffix(strings.TrimPrefix(name, s.stack.Project+"-"), "-1")
 		return &UnhealthyError{Service: service, Reason: reason, Log: s.lastLines(ctx, service)}
 	}
 	return err
 }
 
 // lastLines returns the end of a service's log.
-func (s *Stack) lastLines(ctx context.Context, service string) []string {
-	services, err := s.Services(ctx)
+func (s Compose) lastLines(ctx context.Context, service string) []string {
+	services, err := s.stack.Services(ctx)
 	if err != nil {
 		return nil
 	}
-	r, err := s.api(ctx).ContainerLogs(ctx, services[service].ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "12"})
+	r, err := s.stack.api(ctx).ContainerLogs(ctx, services[service].ID, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "12"})
 	if err != nil {
 		return nil
 	}
@@ -194,4 +195,58 @@ func (s *Stack) lastLines(ctx context.Context, service string) []string {
 		out = append(out, strings.TrimRight(line, "\r\n"))
 	}
 	return out
+}
+
+// UpOnly starts some services and waits until they are healthy, leaving alone
+// those that depend on them.
+func (s Compose) UpOnly(ctx context.Context, hear func(Event), services ...string) error {
+	err := s.run(ctx, hear, append([]string{"up", "--detach", "--wait", "--wait-timeout", "300", "--no-deps", "--quiet-pull"}, services...)...)
+	if err != nil && ctx.Err() == nil {
+		return s.explain(context.WithoutCancel(ctx), err)
+	}
+	return err
+}
+
+// lines returns what a command of Compose prints, or nothing when there
+// is no Compose file yet or it cannot be used: then the files are about to be
+// rewritten, or Up will say what is wrong.
+func (s Compose) lines(ctx context.Context, args ...string) []string {
+	if _, err := os.Stat(s.stack.path("compose.yaml")); err != nil {
+		return nil
+	}
+	out, err := s.stack.command(ctx, append([]string{"compose"}, args...)...).Output()
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// hashes asks Compose what every service's configuration amounts to, with the
+// operator's override and everything.
+func (s Compose) hashes(ctx context.Context) map[string]string {
+	hashes := map[string]string{}
+	for _, line := range s.lines(ctx, "config", "--hash", "*") {
+		if f := strings.Fields(line); len(f) == 2 {
+			hashes[f[0]] = f[1]
+		}
+	}
+	return hashes
+}
+
+// Logs writes the logs of services, all without a name, until ctx ends when
+// following. since is a time or a duration as Docker takes it, or empty.
+func (s Compose) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail, since string, services ...string) error {
+	if err := s.stack.own(ctx); err != nil {
+		return err
+	}
+	args := []string{"compose", "logs", "--no-color", "--tail", tail}
+	if since != "" {
+		args = append(args, "--since", since)
+	}
+	if follow {
+		args = append(args, "--follow")
+	}
+	cmd := s.stack.command(ctx, append(args, services...)...)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd.Run()
 }

@@ -13,7 +13,7 @@ const restarts = 4
 // watchForCrashes cancels ctx with an UnhealthyError when a service keeps dying.
 // Compose would wait until its own time is up, because the service is always
 // about to be restarted.
-func (s *Stack) watchForCrashes(ctx context.Context, cancel context.CancelCauseFunc) {
+func (s Compose) watchForCrashes(ctx context.Context, cancel context.CancelCauseFunc) {
 	before := map[string]int{}
 	for tick := time.NewTicker(time.Second); ; {
 		select {
@@ -22,7 +22,7 @@ func (s *Stack) watchForCrashes(ctx context.Context, cancel context.CancelCauseF
 			return
 		case <-tick.C:
 		}
-		services, err := s.Services(ctx)
+		services, err := s.stack.Services(ctx)
 		if err != nil {
 			continue
 		}
@@ -39,8 +39,8 @@ func (s *Stack) watchForCrashes(ctx context.Context, cancel context.CancelCauseF
 }
 
 // deaths counts how often a container was restarted since it was first seen.
-func (s *Stack) deaths(ctx context.Context, id string, before map[string]int) int {
-	info, err := s.api(ctx).ContainerInspect(ctx, id)
+func (s Compose) deaths(ctx context.Context, id string, before map[string]int) int {
+	info, err := s.stack.api(ctx).ContainerInspect(ctx, id)
 	if err != nil || info.ContainerJSONBase == nil {
 		return 0
 	}

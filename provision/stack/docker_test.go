@@ -33,7 +33,7 @@ func onThisMachine(t *testing.T) *Stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, dockerErr, composeErr := s.Versions(t.Context()); dockerErr != nil || composeErr != nil {
+	if _, dockerErr, composeErr := s.Engine().Versions(t.Context()); dockerErr != nil || composeErr != nil {
 		skip(t, "no Docker or no Compose on this machine")
 	}
 	return s
@@ -65,7 +65,7 @@ func rendered(t *testing.T, set ...string) render.Files {
 func TestNginxAcceptsItsConfiguration(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
-	if have, err := s.images(t.Context(), []string{image}); err != nil || !have[image] {
+	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
 		skip(t, "the image "+image+" is not on this machine")
 	}
 	for _, set := range [][]string{nil, {"server_name=example.test", "tls=internal"}} {
@@ -92,25 +92,25 @@ func TestNginxAcceptsItsConfiguration(t *testing.T) {
 func TestComposeItselfReadsWhatIsRenderedAndSeesTheOverride(t *testing.T) {
 	s := onThisMachine(t)
 	files := rendered(t)
-	if err := s.MakeDirs(nil); err != nil {
+	if err := s.Tree().MakeDirs(nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.WriteFiles(files, []string{"compose.yaml", ".env", "rocketchat.env"}); err != nil {
+	if err := s.Tree().Write(files, []string{"compose.yaml", ".env", "rocketchat.env"}); err != nil {
 		t.Fatal(err)
 	}
-	before := s.hashes(t.Context())
+	before := s.Compose().hashes(t.Context())
 	if len(before) != 7 || before["mongo"] == "" || before["certs"] == "" {
 		t.Fatalf("hashes %v", before)
 	}
 	override := render.Files{"compose.override.yaml": {Mode: 0o600, Data: []byte("services: {nginx: {image: nginx:mine}}\n")}}
-	if err := s.WriteFiles(override, []string{"compose.override.yaml"}); err != nil {
+	if err := s.Tree().Write(override, []string{"compose.override.yaml"}); err != nil {
 		t.Fatal(err)
 	}
-	after := s.hashes(t.Context())
+	after := s.Compose().hashes(t.Context())
 	if after["nginx"] == before["nginx"] || after["bridge"] != before["bridge"] {
 		t.Error("an override of nginx must change nginx and nothing else")
 	}
-	if images := s.composeLines(t.Context(), "config", "--images"); !slices.Contains(images, "nginx:mine") {
+	if images := s.Compose().lines(t.Context(), "config", "--images"); !slices.Contains(images, "nginx:mine") {
 		t.Errorf("images %v", images)
 	}
 }
@@ -130,7 +130,7 @@ func TestAnImageIsMadeOfAProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.BuildImage(t.Context(), p); err != nil {
+	if err := s.Images().Build(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = exec.CommandContext(t.Context(), "docker", "image", "rm", p.Image()).Run() }()

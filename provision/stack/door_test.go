@@ -67,7 +67,7 @@ func openDoor(t *testing.T, set ...string) *door {
 	t.Helper()
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
-	if have, err := s.images(t.Context(), []string{image}); err != nil || !have[image] {
+	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
 		skip(t, "the image "+image+" is not on this machine")
 	}
 	host := hostOfContainers(t)

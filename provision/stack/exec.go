@@ -43,16 +43,6 @@ func (s *Stack) Exec(ctx context.Context, service string, in io.Reader, out io.W
 	return nil
 }
 
-// UpOnly starts some services and waits until they are healthy, leaving alone
-// those that depend on them.
-func (s *Stack) UpOnly(ctx context.Context, hear func(Event), services ...string) error {
-	err := s.compose(ctx, hear, append([]string{"up", "--detach", "--wait", "--wait-timeout", "300", "--no-deps", "--quiet-pull"}, services...)...)
-	if err != nil && ctx.Err() == nil {
-		return s.explain(context.WithoutCancel(ctx), err)
-	}
-	return err
-}
-
 // Stop stops running services, in this order, and returns those that it has stopped.
 func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, error) {
 	services, err := s.Services(ctx)
@@ -126,22 +116,6 @@ func (s *Stack) mounts(ctx context.Context, id, dir string) bool {
 	return false
 }
 
-// ImageIDs returns which image every service runs, by the digest of its content.
-func (s *Stack) ImageIDs(ctx context.Context) (map[string]string, error) {
-	services, err := s.Services(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]string{}
-	for name, service := range services {
-		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
-		if err == nil && info.ContainerJSONBase != nil {
-			out[name] = info.Image
-		}
-	}
-	return out, nil
-}
-
 // AwaitHealthy waits until services are healthy.
 func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...string) error {
 	until := time.Now().Add(limit)
@@ -157,7 +131,7 @@ func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...
 			return nil
 		}
 		if time.Now().After(until) {
-			return &UnhealthyError{Service: names[i], Reason: "is " + services[names[i]].Status, Log: s.lastLines(ctx, names[i])}
+			return &UnhealthyError{Service: names[i], Reason: "is " + services[names[i]].Status, Log: s.Compose().lastLines(ctx, names[i])}
 		}
 		select {
 		case <-ctx.Done():
@@ -191,7 +165,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, _ := s.ImageLock() // planning says when it cannot be read
+	lock, _ := s.Images().Locked() // planning says when it cannot be read
 	out := map[string]Runtime{}
 	for name, service := range services {
 		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
@@ -210,7 +184,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 				r.Pinned = named.ID
 			}
 			if entry, locked := lock[info.Config.Image]; locked {
-				if running, here, err := s.here(ctx, r.Image); err == nil && here && !entry.is(running) {
+				if running, here, err := s.Images().here(ctx, r.Image); err == nil && here && !entry.is(running) {
 					r.Stranger = info.Config.Image
 				}
 			}

@@ -2,11 +2,14 @@ package stack
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/plan"
@@ -15,46 +18,46 @@ import (
 
 // MakeDirs makes the directories that are missing. One that exists keeps its
 // mode and owner.
-func (s *Stack) MakeDirs(dirs []render.Dir) error {
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
+func (s Tree) MakeDirs(dirs []render.Dir) error {
+	if err := os.MkdirAll(s.stack.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
 		return err
 	}
 	for _, d := range dirs {
-		if _, err := os.Stat(s.path(d.Path)); err == nil {
+		if _, err := os.Stat(s.stack.path(d.Path)); err == nil {
 			continue
 		}
-		if err := atomicfile.Mkdir(s.path(d.Path), d.Mode, d.User, d.User); err != nil {
+		if err := atomicfile.Mkdir(s.stack.path(d.Path), d.Mode, d.User, d.User); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// WriteFiles puts files in place, each in one step.
-func (s *Stack) WriteFiles(files render.Files, paths []string) error {
+// Write puts files in place, each in one step.
+func (s Tree) Write(files render.Files, paths []string) error {
 	for _, p := range paths {
 		f := files[p]
-		if err := atomicfile.WriteOwned(s.path(p), f.Data, f.Mode, f.UID, f.GID); err != nil {
-			return fmt.Errorf("write %s: %w", s.path(p), err)
+		if err := atomicfile.WriteOwned(s.stack.path(p), f.Data, f.Mode, f.UID, f.GID); err != nil {
+			return fmt.Errorf("write %s: %w", s.stack.path(p), err)
 		}
 	}
 	return nil
 }
 
 // SaveManifest remembers what was written, and under which name it runs.
-func (s *Stack) SaveManifest(m plan.Manifest) error {
-	m.Project = s.Project
+func (s Tree) SaveManifest(m plan.Manifest) error {
+	m.Project = s.stack.Project
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(s.path("manifest.json"), append(data, '\n'), 0o600)
+	return atomicfile.Write(s.stack.path("manifest.json"), append(data, '\n'), 0o600)
 }
 
 // Purge removes the installation but for its certificates, which authorities do
 // not give out again and again, and its backups.
-func (s *Stack) Purge() error {
-	return RemoveBut(s.Dir, s.path("data/certs"), s.path("backups"), s.path(lockName))
+func (s Tree) Purge() error {
+	return RemoveBut(s.stack.Dir, s.stack.path("data/certs"), s.stack.path("backups"), s.stack.path(lockName))
 }
 
 // RemoveBut removes what is in a directory except the kept paths and the
@@ -80,4 +83,54 @@ func RemoveBut(dir string, kept ...string) error {
 		}
 	}
 	return nil
+}
+
+func (s Tree) missingDirs(dirs []render.Dir) []string {
+	var out []string
+	for _, d := range dirs {
+		if info, err := os.Stat(s.stack.path(d.Path)); err != nil || !info.IsDir() {
+			out = append(out, d.Path)
+		}
+	}
+	return out
+}
+
+func (s Tree) disk(files render.Files) (map[string]plan.Disk, error) {
+	out := map[string]plan.Disk{}
+	for path, want := range files {
+		name := s.stack.path(path)
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
+		if err != nil {
+			return nil, err
+		}
+		d := plan.Disk{Exists: true, File: render.File{Mode: info.Mode().Perm(), UID: want.UID, GID: want.GID, Data: data}}
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+			d.UID, d.GID = int(owner.Uid), int(owner.Gid)
+		}
+		out[path] = d
+	}
+	return out, nil
+}
+
+// Manifest reads what was written last time; it is empty on a new host.
+func (s Tree) Manifest() (plan.Manifest, error) {
+	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: map[string]string{}}
+	data, err := os.ReadFile(s.stack.path("manifest.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("%s: %w", s.stack.path("manifest.json"), err)
+	}
+	return m, nil
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -79,14 +80,14 @@ func (p Program) static() error {
 	return nil
 }
 
-// BuildImage makes the image of the program.
-func (s *Stack) BuildImage(ctx context.Context, p Program) error {
+// Build builds the image of the program.
+func (s Images) Build(ctx context.Context, p Program) error {
 	if err := p.static(); err != nil {
 		return err
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(p.archive(w)) }()
-	answer, err := s.api(ctx).ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, p.Image(), image.ImportOptions{
+	answer, err := s.stack.api(ctx).ImageImport(ctx, image.ImportSource{Source: r, SourceName: "-"}, p.Image(), image.ImportOptions{
 		Message: "appliance",
 		Changes: []string{
 			`ENTRYPOINT ["/appliance"]`,
@@ -133,25 +134,25 @@ func (p Program) archive(to io.Writer) error {
 	return w.Close()
 }
 
-// RemoveOldImages removes images of earlier builds; those in use stay.
-func (s *Stack) RemoveOldImages(ctx context.Context, keep string) {
-	list, err := s.api(ctx).ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
+// RemoveOld removes images of earlier builds; those in use stay.
+func (s Images) RemoveOld(ctx context.Context, keep string) {
+	list, err := s.stack.api(ctx).ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository+":*"))})
 	if err != nil {
 		return
 	}
 	for _, i := range list {
 		for _, tag := range i.RepoTags {
 			if tag != keep {
-				_, _ = s.api(ctx).ImageRemove(ctx, tag, image.RemoveOptions{})
+				_, _ = s.stack.api(ctx).ImageRemove(ctx, tag, image.RemoveOptions{})
 			}
 		}
 	}
 }
 
 // Fetch gets images that are not here from their registries.
-func (s *Stack) Fetch(ctx context.Context, names []string, hear func(what string, done, total int64)) error {
+func (s Images) Fetch(ctx context.Context, names []string, hear func(what string, done, total int64)) error {
 	for _, name := range names {
-		have, err := s.images(ctx, []string{name})
+		have, err := s.present(ctx, []string{name})
 		if err != nil {
 			return err
 		}
@@ -165,8 +166,8 @@ func (s *Stack) Fetch(ctx context.Context, names []string, hear func(what string
 	return nil
 }
 
-func (s *Stack) fetch(ctx context.Context, name string, hear func(string, int64, int64)) error {
-	answer, err := s.api(ctx).ImagePull(ctx, name, image.PullOptions{})
+func (s Images) fetch(ctx context.Context, name string, hear func(string, int64, int64)) error {
+	answer, err := s.stack.api(ctx).ImagePull(ctx, name, image.PullOptions{})
 	if err != nil {
 		return err
 	}
@@ -188,16 +189,44 @@ func (s *Stack) fetch(ctx context.Context, name string, hear func(string, int64,
 	}
 }
 
-// RemoveImage removes an image unless some container uses it. Docker itself
+// Remove removes an image unless some container uses it. Docker itself
 // would take the name away from one that is in use and has another name too.
-func (s *Stack) RemoveImage(ctx context.Context, name string) {
-	info, err := s.api(ctx).ImageInspect(ctx, name)
+func (s Images) Remove(ctx context.Context, name string) {
+	info, err := s.stack.api(ctx).ImageInspect(ctx, name)
 	if err != nil {
 		return
 	}
-	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{All: true})
+	list, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil || slices.ContainsFunc(list, func(c container.Summary) bool { return c.ImageID == info.ID }) {
 		return
 	}
-	_, _ = s.api(ctx).ImageRemove(ctx, name, image.RemoveOptions{})
+	_, _ = s.stack.api(ctx).ImageRemove(ctx, name, image.RemoveOptions{})
+}
+
+// IDs returns which image every service runs, by the digest of its content.
+func (s Images) IDs(ctx context.Context) (map[string]string, error) {
+	services, err := s.stack.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for name, service := range services {
+		info, err := s.stack.api(ctx).ContainerInspect(ctx, service.ID)
+		if err == nil && info.ContainerJSONBase != nil {
+			out[name] = info.Image
+		}
+	}
+	return out, nil
+}
+
+func (s Images) present(ctx context.Context, names []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, name := range names {
+		_, err := s.stack.api(ctx).ImageInspect(ctx, name)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		out[name] = err == nil
+	}
+	return out, nil
 }

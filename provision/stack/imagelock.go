@@ -32,9 +32,9 @@ type imageLock struct {
 	Images  map[string]LockedImage `json:"images"`
 }
 
-// ImageLock reads the lock; there is none on a new host.
-func (s *Stack) ImageLock() (map[string]LockedImage, error) {
-	data, err := os.ReadFile(s.path(ImageLockFile))
+// Locked reads the lock; there is none on a new host.
+func (s Images) Locked() (map[string]LockedImage, error) {
+	data, err := os.ReadFile(s.stack.path(ImageLockFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -43,7 +43,7 @@ func (s *Stack) ImageLock() (map[string]LockedImage, error) {
 		err = json.Unmarshal(data, &lock)
 	}
 	if err != nil {
-		return nil, &BadLockError{File: s.path(ImageLockFile), Cause: err}
+		return nil, &BadLockError{File: s.stack.path(ImageLockFile), Cause: err}
 	}
 	return lock.Images, nil
 }
@@ -65,8 +65,8 @@ func (e *BadLockError) Hint() string {
 }
 
 // here looks at an image on this host.
-func (s *Stack) here(ctx context.Context, ref string) (info image.InspectResponse, ok bool, err error) {
-	info, err = s.api(ctx).ImageInspect(ctx, ref)
+func (s Images) here(ctx context.Context, ref string) (info image.InspectResponse, ok bool, err error) {
+	info, err = s.stack.api(ctx).ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
 		return info, false, nil
 	}
@@ -105,8 +105,8 @@ type Holding struct {
 
 // holdings compares images with the lock. A name in the lock that came from a
 // registry belongs to that image; one that was built here is its builder's to give.
-func (s *Stack) holdings(ctx context.Context, names []string) (map[string]Holding, error) {
-	lock, err := s.ImageLock()
+func (s Images) holdings(ctx context.Context, names []string) (map[string]Holding, error) {
+	lock, err := s.Locked()
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +123,11 @@ func (s *Stack) holdings(ctx context.Context, names []string) (map[string]Holdin
 	return out, nil
 }
 
-// LockImages makes the lock say what the names of the Compose file stand for on
+// Lock makes the lock say what the names of the Compose file stand for on
 // this host. What is locked stays so.
-func (s *Stack) LockImages(ctx context.Context) error {
-	names := slices.DeleteFunc(s.composeLines(ctx, "config", "--images"), ours)
-	was, err := s.ImageLock()
+func (s Images) Lock(ctx context.Context) error {
+	names := slices.DeleteFunc(s.stack.Compose().lines(ctx, "config", "--images"), ours)
+	was, err := s.Locked()
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *Stack) LockImages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(s.path(ImageLockFile), append(data, '\n'), 0o644)
+	return atomicfile.Write(s.stack.path(ImageLockFile), append(data, '\n'), 0o644)
 }
 
 // repositoryOf is the name of an image without tag and digest.
@@ -175,8 +175,8 @@ func digestOf(name string, digests []string) string {
 // without a list, back to the locked images: those of this host, or by digest
 // from their registries. It returns the names of which the lock knows nothing
 // that helps.
-func (s *Stack) RestoreLocked(ctx context.Context, hear func(what string, done, total int64), names ...string) (unknown []string, err error) {
-	lock, err := s.ImageLock()
+func (s Images) RestoreLocked(ctx context.Context, hear func(what string, done, total int64), names ...string) (unknown []string, err error) {
+	lock, err := s.Locked()
 	if err != nil {
 		return nil, err
 	}
@@ -192,12 +192,12 @@ func (s *Stack) RestoreLocked(ctx context.Context, hear func(what string, done, 
 			unknown = append(unknown, name)
 			continue
 		}
-		restored, err := s.restoreLocked(ctx, name, entry, hear)
+		restored, err := s.restore(ctx, name, entry, hear)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			return nil, &LostImageError{Ref: repositoryOf(name) + "@" + entry.Digest, Lock: s.path(ImageLockFile), Cause: err}
+			return nil, &LostImageError{Ref: repositoryOf(name) + "@" + entry.Digest, Lock: s.stack.path(ImageLockFile), Cause: err}
 		}
 		if !restored {
 			unknown = append(unknown, name)
@@ -206,7 +206,7 @@ func (s *Stack) RestoreLocked(ctx context.Context, hear func(what string, done, 
 	return unknown, nil
 }
 
-func (s *Stack) restoreLocked(ctx context.Context, name string, entry LockedImage, hear func(string, int64, int64)) (bool, error) {
+func (s Images) restore(ctx context.Context, name string, entry LockedImage, hear func(string, int64, int64)) (bool, error) {
 	if info, here, err := s.here(ctx, name); err != nil || here && entry.is(info) {
 		return err == nil, err
 	}
@@ -223,14 +223,14 @@ func (s *Stack) restoreLocked(ctx context.Context, name string, entry LockedImag
 		}
 		id = ref
 	}
-	return true, s.api(ctx).ImageTag(ctx, id, name)
+	return true, s.stack.api(ctx).ImageTag(ctx, id, name)
 }
 
 // pull fetches one image by Docker's command, which knows the passwords of
 // registries. Docker itself compares what it gets with the digest.
-func (s *Stack) pull(ctx context.Context, ref string, hear func(string, int64, int64)) error {
+func (s Images) pull(ctx context.Context, ref string, hear func(string, int64, int64)) error {
 	hear("Pulling "+ref, 0, 0)
-	out, err := s.command(ctx, "pull", "--quiet", ref).CombinedOutput()
+	out, err := s.stack.command(ctx, "pull", "--quiet", ref).CombinedOutput()
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -78,7 +78,7 @@ func (l *locker) names(names ...string) {
 
 func (l *locker) holding(name string) Holding {
 	l.t.Helper()
-	h, err := l.holdings(l.t.Context(), []string{name})
+	h, err := l.Images().holdings(l.t.Context(), []string{name})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -96,10 +96,10 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 	if h := l.holding(name); h != (Holding{Here: true, Locked: true}) {
 		t.Fatalf("before it is locked: %+v", h)
 	}
-	if err := l.LockImages(t.Context()); err != nil {
+	if err := l.Images().Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := l.ImageLock()
+	lock, err := l.Images().Locked()
 	if err != nil || lock[name].ID != first || !strings.HasPrefix(lock[name].Digest, "sha256:") || lock[name].Digest == first {
 		t.Fatalf("lock %+v, %v", lock, err)
 	}
@@ -113,15 +113,15 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 	if h := l.holding(name); h != (Holding{Here: true, Recorded: true}) || first == second {
 		t.Fatalf("with another image: %+v", h)
 	}
-	if err := l.LockImages(t.Context()); err != nil { // what is locked stays so
+	if err := l.Images().Lock(t.Context()); err != nil { // what is locked stays so
 		t.Fatal(err)
 	}
-	if again, _ := l.ImageLock(); again[name] != lock[name] {
+	if again, _ := l.Images().Locked(); again[name] != lock[name] {
 		t.Fatalf("locked again: %+v", again)
 	}
 	restore := func(when string) {
 		t.Helper()
-		if unknown, err := l.RestoreLocked(t.Context(), quietly); err != nil || len(unknown) > 0 {
+		if unknown, err := l.Images().RestoreLocked(t.Context(), quietly); err != nil || len(unknown) > 0 {
 			t.Fatalf("%s: %v, %v", when, unknown, err)
 		}
 		if got := l.id(name); got != first {
@@ -141,7 +141,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 	if err := os.WriteFile(l.path(ImageLockFile), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = l.RestoreLocked(t.Context(), quietly)
+	_, err = l.Images().RestoreLocked(t.Context(), quietly)
 	if lost, ok := errors.AsType[*LostImageError](err); !ok || !strings.Contains(lost.Error(), lock[name].Digest) || l.id(name) != first {
 		t.Errorf("%v", err)
 	}
@@ -152,24 +152,24 @@ func TestAnImageThatWasBuiltHereIsLockedByItsID(t *testing.T) {
 	name := "appliance-lock-test:1"
 	first := l.build(name, "first")
 	l.names(name)
-	if err := l.LockImages(t.Context()); err != nil {
+	if err := l.Images().Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if lock, _ := l.ImageLock(); lock[name] != (LockedImage{ID: first}) {
+	if lock, _ := l.Images().Locked(); lock[name] != (LockedImage{ID: first}) {
 		t.Fatalf("lock %+v", lock)
 	}
 	second := l.build(name, "second")
 	if h := l.holding(name); h != (Holding{Here: true, Locked: true}) { // its builder's to give
 		t.Fatalf("rebuilt: %+v", h)
 	}
-	if err := l.LockImages(t.Context()); err != nil {
+	if err := l.Images().Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if lock, _ := l.ImageLock(); lock[name].ID != second {
+	if lock, _ := l.Images().Locked(); lock[name].ID != second {
 		t.Errorf("lock %+v", lock)
 	}
 	l.docker("rmi", name)
-	if unknown, err := l.RestoreLocked(t.Context(), quietly); err != nil || !slices.Equal(unknown, []string{name}) {
+	if unknown, err := l.Images().RestoreLocked(t.Context(), quietly); err != nil || !slices.Equal(unknown, []string{name}) {
 		t.Errorf("an image that is nowhere: %v, %v", unknown, err)
 	}
 }

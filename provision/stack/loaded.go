@@ -25,8 +25,8 @@ import (
 // LoadedFile remembers with which files the services were started.
 const LoadedFile = ".loaded.json"
 
-// loaded is what a service was started with, as far as that is known for sure.
-type loaded struct {
+// A record is what a service was started with, as far as that is known for sure.
+type record struct {
 	Start string            `json:"start"` // of the container, see starts
 	Files map[string]string `json:"files"` // path -> plan.Identity
 }
@@ -38,8 +38,8 @@ type start struct {
 }
 
 // starts tells since when the services run that read files when they start.
-func (s *Stack) starts(ctx context.Context) (map[string]start, error) {
-	services, err := s.Services(ctx)
+func (s Loaded) starts(ctx context.Context) (map[string]start, error) {
+	services, err := s.stack.Services(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Stack) starts(ctx context.Context) (map[string]start, error) {
 		if !there || service.State != "running" {
 			continue
 		}
-		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
+		info, err := s.stack.api(ctx).ContainerInspect(ctx, service.ID)
 		if err != nil || info.ContainerJSONBase == nil || info.State == nil {
 			continue // it has just gone
 		}
@@ -61,7 +61,7 @@ func (s *Stack) starts(ctx context.Context) (map[string]start, error) {
 }
 
 // Starts identifies the present start of every service that reads files then.
-func (s *Stack) Starts(ctx context.Context) (map[string]string, error) {
+func (s Loaded) Starts(ctx context.Context) (map[string]string, error) {
 	starts, err := s.starts(ctx)
 	out := map[string]string{}
 	for name, st := range starts {
@@ -70,16 +70,16 @@ func (s *Stack) Starts(ctx context.Context) (map[string]string, error) {
 	return out, err
 }
 
-// NotLoaded compares what runs with what is on disk: for each service that does
+// Stale compares what runs with what is on disk: for each service that does
 // not run what is on disk it names the files. A service of which nothing is
 // remembered, because it was started by others, has read what is older than its
 // start.
-func (s *Stack) NotLoaded(ctx context.Context) (map[string][]string, error) {
+func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 	starts, err := s.starts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known, out := s.loaded(), map[string][]string{}
+	known, out := s.records(), map[string][]string{}
 	for name, st := range starts {
 		files, changed, err := s.reads(name)
 		if errors.Is(err, fs.ErrPermission) {
@@ -125,10 +125,10 @@ func differing(a, b map[string]string) []string {
 
 // reads returns the identity of each file that a service reads when it starts, and
 // when it was last changed, its mode or owner included.
-func (s *Stack) reads(service string) (files map[string]string, changed map[string]time.Time, err error) {
+func (s Loaded) reads(service string) (files map[string]string, changed map[string]time.Time, err error) {
 	files, changed = map[string]string{}, map[string]time.Time{}
 	for _, dir := range plan.Reads[service] {
-		err := filepath.WalkDir(s.path(dir), func(name string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(s.stack.path(dir), func(name string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err
 			}
@@ -140,7 +140,7 @@ func (s *Stack) reads(service string) (files map[string]string, changed map[stri
 			if err != nil {
 				return err
 			}
-			rel, err := filepath.Rel(s.Dir, name)
+			rel, err := filepath.Rel(s.stack.Dir, name)
 			if err != nil {
 				return err
 			}
@@ -159,17 +159,17 @@ func (s *Stack) reads(service string) (files map[string]string, changed map[stri
 	return files, changed, nil
 }
 
-func (s *Stack) loaded() map[string]loaded {
-	out := map[string]loaded{}
-	if data, err := os.ReadFile(s.path(LoadedFile)); err == nil {
+func (s Loaded) records() map[string]record {
+	out := map[string]record{}
+	if data, err := os.ReadFile(s.stack.path(LoadedFile)); err == nil {
 		_ = json.Unmarshal(data, &out) // what is not remembered is found out
 	}
 	return out
 }
 
-// RememberLoaded writes down what the services that run what is on disk run.
-func (s *Stack) RememberLoaded(ctx context.Context) error {
-	stale, err := s.NotLoaded(ctx)
+// Remember writes down what the services that run what is on disk run.
+func (s Loaded) Remember(ctx context.Context) error {
+	stale, err := s.Stale(ctx)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (s *Stack) RememberLoaded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known, now := s.loaded(), map[string]loaded{}
+	known, now := s.records(), map[string]record{}
 	for name, st := range starts {
 		if len(stale[name]) > 0 {
 			if record, ok := known[name]; ok && record.Start == st.id {
@@ -189,13 +189,13 @@ func (s *Stack) RememberLoaded(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		now[name] = loaded{Start: st.id, Files: files}
+		now[name] = record{Start: st.id, Files: files}
 	}
 	data, err := json.Marshal(now)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(s.path(LoadedFile), append(data, '\n'), 0o600)
+	return atomicfile.Write(s.stack.path(LoadedFile), append(data, '\n'), 0o600)
 }
 
 // A RefusedError says that a service would not start with what is on disk.
@@ -210,15 +210,15 @@ func (e *RefusedError) Hint() string {
 	return "correct the file that is named, or discard the edit with: appliance up --overwrite"
 }
 
-// Load restarts services whose start is still the one of before, so that they read
+// Restart restarts services whose start is still the one of before, so that they read
 // what is on disk, and waits until they are healthy if it is told to. A web server
 // that would not come up again is left alone.
-func (s *Stack) Load(ctx context.Context, before map[string]string, wait bool, names ...string) error {
+func (s Loaded) Restart(ctx context.Context, before map[string]string, wait bool, names ...string) error {
 	now, err := s.Starts(ctx)
 	if err != nil {
 		return err
 	}
-	services, err := s.Services(ctx)
+	services, err := s.stack.Services(ctx)
 	if err != nil {
 		return err
 	}
@@ -233,17 +233,17 @@ func (s *Stack) Load(ctx context.Context, before map[string]string, wait bool, n
 			}
 		}
 		seconds := 30
-		if err := s.api(ctx).ContainerRestart(ctx, services[name].ID, container.StopOptions{Timeout: &seconds}); err != nil {
+		if err := s.stack.api(ctx).ContainerRestart(ctx, services[name].ID, container.StopOptions{Timeout: &seconds}); err != nil {
 			return fmt.Errorf("restart %s: %w", name, err)
 		}
 		restarted = append(restarted, name)
 	}
 	if wait {
-		if err := s.AwaitHealthy(ctx, 3*time.Minute, restarted...); err != nil {
+		if err := s.stack.AwaitHealthy(ctx, 3*time.Minute, restarted...); err != nil {
 			return err
 		}
 	}
-	stale, err := s.NotLoaded(ctx)
+	stale, err := s.Stale(ctx)
 	for _, name := range restarted {
 		if err == nil && len(stale[name]) > 0 {
 			err = fmt.Errorf("%s was restarted, and %s was changed again meanwhile", name, strings.Join(stale[name], ", "))
@@ -253,11 +253,11 @@ func (s *Stack) Load(ctx context.Context, before map[string]string, wait bool, n
 }
 
 // tryNginx lets the running web server read what is on disk without using it.
-func (s *Stack) tryNginx(ctx context.Context) error {
+func (s Loaded) tryNginx(ctx context.Context) error {
 	var output strings.Builder
-	err := s.Exec(ctx, "nginx", nil, &output, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")
+	err := s.stack.Exec(ctx, "nginx", nil, &output, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return &RefusedError{Service: "nginx", Dir: s.path("config/nginx"), Said: strings.TrimPrefix(err.Error(), "nginx in nginx: ")}
+	return &RefusedError{Service: "nginx", Dir: s.stack.path("config/nginx"), Said: strings.TrimPrefix(err.Error(), "nginx in nginx: ")}
 }

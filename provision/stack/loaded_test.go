@@ -30,13 +30,13 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{onThisMachine(t), t}
 	image := render.Images()["NGINX_IMAGE"]
-	if have, err := s.images(t.Context(), []string{image}); err != nil || !have[image] {
+	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
 		skip(t, "the image "+image+" is not on this machine")
 	}
 	s.write(closedWay)
 	file := "services: {nginx: {image: \"" + image + "\", entrypoint: [nginx, -e, /dev/stderr, -c, /etc/appliance-nginx/nginx.conf], user: \"101:101\", stop_grace_period: 1s," +
 		" networks: [app], volumes: [\"./config/nginx:/etc/appliance-nginx:ro\"]}}\nnetworks: {app: {}}\n"
-	if err := s.WriteFiles(render.Files{"compose.yaml": {Mode: 0o644, Data: []byte(file)}}, []string{"compose.yaml"}); err != nil {
+	if err := s.Tree().Write(render.Files{"compose.yaml": {Mode: 0o644, Data: []byte(file)}}, []string{"compose.yaml"}); err != nil {
 		t.Fatal(err)
 	}
 	quiet := func(Event) {}
@@ -44,9 +44,9 @@ func newSite(t *testing.T) *site {
 		if t.Failed() {
 			t.Log(docker(t, "logs", s.Project+"-nginx-1"))
 		}
-		_ = s.Down(context.WithoutCancel(t.Context()), true, quiet)
+		_ = s.Compose().Down(context.WithoutCancel(t.Context()), true, quiet)
 	})
-	if err := s.Up(t.Context(), quiet); err != nil {
+	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -55,9 +55,9 @@ func newSite(t *testing.T) *site {
 func (s *site) write(way string) {
 	s.t.Helper()
 	text := "daemon off;\npid /tmp/nginx.pid;\nevents {}\nhttp {\naccess_log off;\nproxy_temp_path /tmp/p; client_body_temp_path /tmp/c; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u; scgi_temp_path /tmp/s;\nserver {\nlisten 3000;\n" + way + "\n}\n}\n"
-	err := s.MakeDirs([]render.Dir{{Path: "config/nginx", Mode: 0o755}})
+	err := s.Tree().MakeDirs([]render.Dir{{Path: "config/nginx", Mode: 0o755}})
 	if err == nil {
-		err = s.WriteFiles(render.Files{siteFile: {Mode: 0o644, Data: []byte(text)}}, []string{siteFile})
+		err = s.Tree().Write(render.Files{siteFile: {Mode: 0o644, Data: []byte(text)}}, []string{siteFile})
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -93,7 +93,7 @@ func (s *site) runs(status int) {
 // stale makes sure which services are known not to run what is on disk.
 func (s *site) stale(want string) {
 	s.t.Helper()
-	list, err := s.NotLoaded(s.t.Context())
+	list, err := s.Loaded().Stale(s.t.Context())
 	if got := strings.Join(list["nginx"], " "); err != nil || got != want || len(list) > 1 {
 		s.t.Errorf("not in force are %v, want %q (%v)", list, want, err)
 	}
@@ -101,12 +101,12 @@ func (s *site) stale(want string) {
 
 func (s *site) load() error {
 	s.t.Helper()
-	starts, err := s.Starts(s.t.Context())
+	starts, err := s.Loaded().Starts(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	err = s.Load(s.t.Context(), starts, true, "nginx")
-	if again := s.RememberLoaded(s.t.Context()); again != nil {
+	err = s.Loaded().Restart(s.t.Context(), starts, true, "nginx")
+	if again := s.Loaded().Remember(s.t.Context()); again != nil {
 		s.t.Fatal(again)
 	}
 	return err
@@ -118,7 +118,7 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s := newSite(t)
 	s.stale("")
 	s.runs(http.StatusNotFound)
-	if err := s.RememberLoaded(t.Context()); err != nil {
+	if err := s.Loaded().Remember(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -126,7 +126,7 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s.write(openWay)
 	s.runs(http.StatusNotFound)
 	s.stale(siteFile)
-	if err := s.RememberLoaded(t.Context()); err != nil { // by whatever else is done meanwhile
+	if err := s.Loaded().Remember(t.Context()); err != nil { // by whatever else is done meanwhile
 		t.Fatal(err)
 	}
 	s.stale(siteFile)
@@ -174,13 +174,13 @@ func TestEditsOfTheBridgeThatItReadsByItselfAreInForce(t *testing.T) {
 		f := files[plan.BridgeFile]
 		f.UID, f.GID = os.Getuid(), os.Getgid()
 		f.Data = []byte(strings.Replace(string(f.Data), from, to, 1))
-		if err := s.MakeDirs([]render.Dir{{Path: "config/bridge", Mode: 0o755}}); err != nil {
+		if err := s.Tree().MakeDirs([]render.Dir{{Path: "config/bridge", Mode: 0o755}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.WriteFiles(render.Files{plan.BridgeFile: f}, []string{plan.BridgeFile}); err != nil {
+		if err := s.Tree().Write(render.Files{plan.BridgeFile: f}, []string{plan.BridgeFile}); err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := s.reads("bridge")
+		got, _, err := s.Loaded().reads("bridge")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,9 +28,9 @@ type Networking struct {
 }
 
 // Networking asks Docker for its networks, those of version 4 only.
-func (s *Stack) Networking(ctx context.Context) (Networking, error) {
+func (s Engine) Networking(ctx context.Context) (Networking, error) {
 	var out Networking
-	info, err := s.api(ctx).Info(ctx)
+	info, err := s.stack.api(ctx).Info(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -39,12 +39,12 @@ func (s *Stack) Networking(ctx context.Context) (Networking, error) {
 			out.Pools = append(out.Pools, Pool{base, p.Size})
 		}
 	}
-	list, err := s.api(ctx).NetworkList(ctx, network.ListOptions{})
+	list, err := s.stack.api(ctx).NetworkList(ctx, network.ListOptions{})
 	if err != nil {
 		return out, err
 	}
 	for _, n := range list {
-		have := Network{Name: n.Name, Ours: n.Labels["com.docker.compose.project"] == s.Project}
+		have := Network{Name: n.Name, Ours: n.Labels["com.docker.compose.project"] == s.stack.Project}
 		for _, c := range n.IPAM.Config {
 			if p, err := netip.ParsePrefix(c.Subnet); err == nil && p.Addr().Is4() {
 				have.Subnets = append(have.Subnets, p)
@@ -56,7 +56,7 @@ func (s *Stack) Networking(ctx context.Context) (Networking, error) {
 }
 
 // Elsewhere reports whether a network of the installation is outside of a subnet.
-func (s *Stack) Elsewhere(ctx context.Context, subnet string) bool {
+func (s Engine) Elsewhere(ctx context.Context, subnet string) bool {
 	whole, err := netip.ParsePrefix(subnet)
 	if err != nil {
 		return false

@@ -12,7 +12,7 @@ import (
 func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
-	if have, err := s.images(t.Context(), []string{image}); err != nil || !have[image] {
+	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
 		skip(t, "the image "+image+" is not on this machine")
 	}
 	s.Project = "appliance-networks"
@@ -29,25 +29,25 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	}
 	quiet := func(Event) {}
 	networks()
-	if err := s.Up(t.Context(), quiet); err != nil {
+	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Down(t.Context(), true, quiet) }()
+	defer func() { _ = s.Compose().Down(t.Context(), true, quiet) }()
 	const subnet = "10.213.0.0/24"
-	if !s.Elsewhere(t.Context(), subnet) || s.Elsewhere(t.Context(), "") {
+	if !s.Engine().Elsewhere(t.Context(), subnet) || s.Engine().Elsewhere(t.Context(), "") {
 		t.Fatal("the networks should be where Docker wants them")
 	}
 	networks("docker_subnet=" + subnet)
-	if err := s.Down(t.Context(), false, quiet); err != nil {
+	if err := s.Compose().Down(t.Context(), false, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Up(t.Context(), quiet); err != nil {
+	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	if s.Elsewhere(t.Context(), subnet) {
+	if s.Engine().Elsewhere(t.Context(), subnet) {
 		t.Error("the networks should be where they were told to be")
 	}
-	have, err := s.Networking(t.Context())
+	have, err := s.Engine().Networking(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

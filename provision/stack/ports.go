@@ -14,15 +14,15 @@ type Publisher struct {
 }
 
 // Publishers returns who holds which port.
-func (s *Stack) Publishers(ctx context.Context) (map[int]Publisher, error) {
-	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{})
+func (s Engine) Publishers(ctx context.Context) (map[int]Publisher, error) {
+	list, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	out := map[int]Publisher{}
 	for _, c := range list {
 		p := Publisher{Dir: c.Labels["com.docker.compose.project.working_dir"]}
-		p.Ours = c.Labels["com.docker.compose.project"] == s.Project && (p.Dir == "" || sameDir(p.Dir, s.Dir))
+		p.Ours = c.Labels["com.docker.compose.project"] == s.stack.Project && (p.Dir == "" || sameDir(p.Dir, s.stack.Dir))
 		if len(c.Names) > 0 {
 			p.Container = c.Names[0][1:]
 		}

@@ -14,7 +14,7 @@ import (
 // none, and the directory's own where nothing is installed yet. It never changes,
 // because containers, networks and volumes are found by it.
 func projectOf(dir string) string {
-	m, err := (&Stack{Dir: dir}).Manifest()
+	m, err := (&Stack{Dir: dir}).Tree().Manifest()
 	switch {
 	case err == nil && m.Project != "":
 		return m.Project

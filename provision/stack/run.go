@@ -8,24 +8,6 @@ import (
 	"strings"
 )
 
-// Logs writes the logs of services, all without a name, until ctx ends when
-// following. since is a time or a duration as Docker takes it, or empty.
-func (s *Stack) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail, since string, services ...string) error {
-	if err := s.own(ctx); err != nil {
-		return err
-	}
-	args := []string{"compose", "logs", "--no-color", "--tail", tail}
-	if since != "" {
-		args = append(args, "--since", since)
-	}
-	if follow {
-		args = append(args, "--follow")
-	}
-	cmd := s.command(ctx, append(args, services...)...)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	return cmd.Run()
-}
-
 // Signal sends a signal to the process of a service.
 func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	services, err := s.Services(ctx)

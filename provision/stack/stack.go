@@ -27,6 +27,35 @@ type Stack struct {
 	once    sync.Once
 }
 
+// A Stack has parts, each for one subject.
+type (
+	// Compose starts and stops services by the command docker compose.
+	Compose struct{ stack *Stack }
+	// Images builds, pulls, locks and removes images.
+	Images struct{ stack *Stack }
+	// Loaded knows with which files the services were started.
+	Loaded struct{ stack *Stack }
+	// Tree is the directory of the installation.
+	Tree struct{ stack *Stack }
+	// Engine is Docker itself: its version and what it has given to whom.
+	Engine struct{ stack *Stack }
+)
+
+// Compose returns the part that starts and stops services.
+func (s *Stack) Compose() Compose { return Compose{s} }
+
+// Images returns the part that handles images.
+func (s *Stack) Images() Images { return Images{s} }
+
+// Loaded returns the part that compares what runs with what is on disk.
+func (s *Stack) Loaded() Loaded { return Loaded{s} }
+
+// Tree returns the part that reads and writes files.
+func (s *Stack) Tree() Tree { return Tree{s} }
+
+// Engine returns the part that asks Docker about itself.
+func (s *Stack) Engine() Engine { return Engine{s} }
+
 // Open prepares to speak to Docker; it does not yet do so.
 func Open(dir string) (*Stack, error) {
 	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
@@ -57,23 +86,23 @@ type Versions struct {
 
 // Versions asks Docker and Compose who they are. dockerErr and composeErr say
 // which of them did not answer.
-func (s *Stack) Versions(ctx context.Context) (v Versions, dockerErr, composeErr error) {
-	server, dockerErr := s.api(ctx).ServerVersion(ctx)
+func (s Engine) Versions(ctx context.Context) (v Versions, dockerErr, composeErr error) {
+	server, dockerErr := s.stack.api(ctx).ServerVersion(ctx)
 	v.Docker, v.API = server.Version, server.APIVersion
 	if dockerErr == nil {
-		info, err := s.api(ctx).Info(ctx)
+		info, err := s.stack.api(ctx).Info(ctx)
 		v.Root, v.Cgroup, dockerErr = info.DockerRootDir, info.CgroupDriver, err
 		v.Rootless = slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.HasPrefix(o, "name=rootless") })
 	}
-	out, composeErr := s.command(ctx, "compose", "version", "--short").Output()
+	out, composeErr := s.stack.command(ctx, "compose", "version", "--short").Output()
 	v.Compose = strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
 	return v, dockerErr, composeErr
 }
 
 // CanCheckStart reports whether the engine can check a starting container more
 // often than a running one, which came with API 1.44.
-func (s *Stack) CanCheckStart(ctx context.Context) (bool, error) {
-	ping, err := s.api(ctx).Ping(ctx)
+func (s Engine) CanCheckStart(ctx context.Context) (bool, error) {
+	ping, err := s.stack.api(ctx).Ping(ctx)
 	if err != nil {
 		return false, fmt.Errorf("docker: %w", err)
 	}

@@ -74,7 +74,7 @@ func TestPurgeKeepsCertificates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Purge(); err != nil {
+	if err := s.Tree().Purge(); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -93,24 +93,24 @@ func TestFilesAreWrittenAndObserved(t *testing.T) {
 	s := &Stack{Dir: t.TempDir()}
 	files := render.Files{"config/a": {Mode: 0o640, Data: []byte("a")}, "config/b": {Mode: 0o600, Data: []byte("b")}}
 	dirs := []render.Dir{{Path: "config", Mode: 0o700}}
-	if got := s.missingDirs(dirs); len(got) != 1 {
+	if got := s.Tree().missingDirs(dirs); len(got) != 1 {
 		t.Errorf("missing %v", got)
 	}
-	if err := s.MakeDirs(dirs); err != nil {
+	if err := s.Tree().MakeDirs(dirs); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.WriteFiles(files, []string{"config/a"}); err != nil {
+	if err := s.Tree().Write(files, []string{"config/a"}); err != nil {
 		t.Fatal(err)
 	}
-	disk, err := s.disk(files)
+	disk, err := s.Tree().disk(files)
 	if err != nil || !disk["config/a"].Exists || disk["config/a"].Mode != 0o640 || string(disk["config/a"].Data) != "a" || disk["config/b"].Exists {
 		t.Errorf("%+v, %v", disk, err)
 	}
 	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{"config/a": {Rendered: "x"}}, Permanent: map[string]string{"server_name": "a.test"}}
-	if err := s.SaveManifest(m); err != nil {
+	if err := s.Tree().SaveManifest(m); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Manifest(); err != nil || got.Files["config/a"].Rendered != "x" || got.Permanent["server_name"] != "a.test" {
+	if got, err := s.Tree().Manifest(); err != nil || got.Files["config/a"].Rendered != "x" || got.Permanent["server_name"] != "a.test" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -152,14 +152,14 @@ func TestNoTwoInstallationsShareAName(t *testing.T) {
 	// What an earlier version has made keeps its name; what this one makes, too.
 	s := &Stack{Dir: filepath.Join(root, "real/chat"), Project: ""}
 	old := plan.Manifest{Version: 1, Files: map[string]plan.Record{".env": {Rendered: "x"}}}
-	if err := s.SaveManifest(old); err != nil {
+	if err := s.Tree().SaveManifest(old); err != nil {
 		t.Fatal(err)
 	}
 	if got := projectOf(s.Dir); got != "chat" {
 		t.Errorf("an old installation is called %s", got)
 	}
 	s.Project = "elsewhere-0123"
-	if err := s.SaveManifest(old); err != nil {
+	if err := s.Tree().SaveManifest(old); err != nil {
 		t.Fatal(err)
 	}
 	if got := projectOf(s.Dir); got != "elsewhere-0123" {

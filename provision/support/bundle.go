@@ -62,7 +62,7 @@ func Bundle(ctx context.Context, s *site.Site, file string, version any) (err er
 	b.json("status.json", orText(status, err))
 	b.json("doctor.json", checkup.Look(ctx, s))
 	b.json("preflight.json", preflight.Run(ctx, preflight.RealHost(s.Stack), s.Answers, s.Dir))
-	images, err := s.Stack.ImageIDs(ctx)
+	images, err := s.Stack.Images().IDs(ctx)
 	b.json("images.json", orText(images, err))
 	for _, name := range bundled() {
 		b.file("files/"+name, s.Path(name))
@@ -74,7 +74,7 @@ func Bundle(ctx context.Context, s *site.Site, file string, version any) (err er
 	for _, service := range status.Services {
 		name := service.Name
 		var log bytes.Buffer
-		if err := s.Stack.Logs(ctx, &log, &log, false, "2000", "", name); err != nil {
+		if err := s.Stack.Compose().Logs(ctx, &log, &log, false, "2000", "", name); err != nil {
 			fmt.Fprintln(&log, err)
 		}
 		b.put("logs/"+name+".log", log.String())

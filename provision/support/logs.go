@@ -14,5 +14,5 @@ func Logs(ctx context.Context, s *site.Site, out, errOut io.Writer, follow bool,
 	to, errTo := m.writer(out), m.writer(errOut)
 	defer to.flush()
 	defer errTo.flush()
-	return s.Stack.Logs(ctx, to, errTo, follow, tail, since, services...)
+	return s.Stack.Compose().Logs(ctx, to, errTo, follow, tail, since, services...)
 }

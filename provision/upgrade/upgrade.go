@@ -138,7 +138,7 @@ func (u *Upgrade) Run(ctx context.Context, r provision.Reporter) error {
 	}
 	err = u.change(ctx, at, r)
 	if err == nil {
-		u.site.Stack.RemoveOldImages(ctx, u.image())
+		u.site.Stack.Images().RemoveOld(ctx, u.image())
 		if err := os.Remove(u.site.Path(site.UpgradeFile)); err != nil || u.o.Keep == 0 {
 			return err
 		}
@@ -171,7 +171,7 @@ func (u *Upgrade) fetch(ctx context.Context, r provision.Reporter) error {
 	}
 	step := plan.Step{ID: "fetch", Title: "fetch " + strings.Join(names, ", ")}
 	return plan.Track(r, step, func() error {
-		return u.site.Stack.Fetch(ctx, names, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
+		return u.site.Stack.Images().Fetch(ctx, names, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
 	})
 }
 
@@ -233,7 +233,7 @@ func rollBack(ctx context.Context, s *site.Site, at archive.ReturnPoint, r provi
 	step := plan.Step{ID: "rollback", Title: "restore the previous version"}
 	hear := stack.Progress(r, step.ID)
 	return plan.Track(r, step, func() error {
-		if err := s.Stack.Down(ctx, false, hear); err != nil {
+		if err := s.Stack.Compose().Down(ctx, false, hear); err != nil {
 			return err
 		}
 		if err := archive.PutBack(s); err != nil {
@@ -242,11 +242,11 @@ func rollBack(ctx context.Context, s *site.Site, at archive.ReturnPoint, r provi
 		if err := archive.LoadDatabases(ctx, s, archive.Dumps(s.Dir), hear); err != nil {
 			return err
 		}
-		_, err := s.Stack.RestoreLocked(ctx, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
+		_, err := s.Stack.Images().RestoreLocked(ctx, func(what string, done, total int64) { r.Progress(step.ID, what, done, total) })
 		if err != nil {
 			return err
 		}
-		if err := s.Stack.Up(ctx, hear); err != nil {
+		if err := s.Stack.Compose().Up(ctx, hear); err != nil {
 			return err
 		}
 		return os.Remove(s.Path(site.UpgradeFile))

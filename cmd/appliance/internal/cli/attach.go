@@ -11,7 +11,7 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) attachCommand() *cobra.Command {
+func attachCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "attach",
 		Short: "Show what to add to an external homeserver or Rocket.Chat",

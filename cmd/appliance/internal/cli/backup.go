@@ -53,7 +53,7 @@ func (f *keyFlags) keys() (k backup.Keys, err error) {
 	return k, nil
 }
 
-func (a *app) backupCommand() *cobra.Command {
+func backupCommand(a *app) *cobra.Command {
 	var output string
 	var keep int
 	keys := keyFlags{canEncrypt: true}
@@ -88,7 +88,7 @@ func (a *app) backupCommand() *cobra.Command {
 	keys.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
-	cmd.AddCommand(a.backupVerifyCommand())
+	cmd.AddCommand(backupVerifyCommand(a))
 	return cmd
 }
 
@@ -119,7 +119,7 @@ func (a *app) saved(s archive.Saved) error {
 	return nil
 }
 
-func (a *app) backupVerifyCommand() *cobra.Command {
+func backupVerifyCommand(a *app) *cobra.Command {
 	keys := keyFlags{canIdentify: true}
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
@@ -152,7 +152,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) restoreCommand() *cobra.Command {
+func restoreCommand(a *app) *cobra.Command {
 	var o upOptions
 	var trust archive.RestoreOptions
 	var accept, drop bool

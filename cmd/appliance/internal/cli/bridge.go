@@ -8,7 +8,7 @@ import (
 	"appliance/bridge"
 )
 
-func (a *app) bridgeCommand() *cobra.Command {
+func bridgeCommand(a *app) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "bridge",

@@ -14,7 +14,7 @@ import (
 
 // buriedCommand is what `queue dead` and `queue retry` were called in earlier
 // releases. Scripts rely on its output, which stays as it was.
-func (a *app) buriedCommand() *cobra.Command {
+func buriedCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    "buried",
 		Short:  "The name of appliance queue dead in earlier releases",

@@ -15,18 +15,18 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) certsCommand() *cobra.Command {
+func certsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs",
 		Short: "Show and renew certificates",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.certsStatusCommand(), a.certsRenewCommand(), a.certsServeCommand())
+	cmd.AddCommand(certsStatusCommand(a), certsRenewCommand(a), certsServeCommand(a))
 	return cmd
 }
 
-func (a *app) certsStatusCommand() *cobra.Command {
+func certsStatusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the certificate of each host name",
@@ -43,7 +43,7 @@ func (a *app) certsStatusCommand() *cobra.Command {
 	}
 }
 
-func (a *app) certsRenewCommand() *cobra.Command {
+func certsRenewCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "renew",
 		Short: "Renew the certificates that are due, and install certificate files that have changed",
@@ -72,7 +72,7 @@ func (a *app) renew(ctx context.Context, on *site.Site) (renewed []string, err e
 	return renewed, err
 }
 
-func (a *app) certsServeCommand() *cobra.Command {
+func certsServeCommand(a *app) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "serve",

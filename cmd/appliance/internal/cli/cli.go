@@ -7,6 +7,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/cmd/appliance/internal/ui"
+	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
 	"appliance/provision/site"
 )
@@ -68,9 +70,9 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, for scripts")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		a.initCommand(), a.upCommand(), a.downCommand(), a.statusCommand(), a.doctorCommand(),
-		a.logsCommand(), a.reloadCommand(), a.certsCommand(), a.backupCommand(), a.restoreCommand(), a.upgradeCommand(),
-		a.configCommand(), a.federationCommand(), a.supportCommand(), a.attachCommand(), a.queueCommand(), a.buriedCommand(), a.serviceCommand(), a.synapseAdminCommand(), a.selfUpdateCommand(), a.uninstallCommand(), a.bridgeCommand(), a.probeCommand(), a.versionCommand(),
+		initCommand(a), upCommand(a), downCommand(a), statusCommand(a), doctorCommand(a),
+		logsCommand(a), reloadCommand(a), certsCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
+		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root
@@ -159,4 +161,18 @@ func atLeast(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// confirm asks a question whose answer must be yes.
+func (a *app) confirm(question string) error {
+	tty := a.terminal()
+	if tty == nil {
+		return &usageError{fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
+	}
+	defer func() { _ = tty.Close() }()
+	yes, err := wizard.Confirm(tty, question)
+	if err != nil || !yes {
+		return errInterrupted
+	}
+	return nil
 }

@@ -17,18 +17,18 @@ import (
 	"appliance/provision/support"
 )
 
-func (a *app) configCommand() *cobra.Command {
+func configCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show and change the answers and the bridge's live keys",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.configListCommand(), a.configGetCommand(), a.configSetCommand(), a.configEditCommand())
+	cmd.AddCommand(configListCommand(a), configGetCommand(a), configSetCommand(a), configEditCommand(a))
 	return cmd
 }
 
-func (a *app) configListCommand() *cobra.Command {
+func configListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "Show every key and its value",
@@ -49,7 +49,7 @@ func (a *app) configListCommand() *cobra.Command {
 	}
 }
 
-func (a *app) configGetCommand() *cobra.Command {
+func configGetCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get KEY",
 		Short: "Show the value of one key",
@@ -66,14 +66,14 @@ func (a *app) configGetCommand() *cobra.Command {
 	}
 }
 
-func (a *app) configSetCommand() *cobra.Command {
+func configSetCommand(a *app) *cobra.Command {
 	o := upOptions{}
 	cmd := &cobra.Command{
 		Use:   "set KEY=VALUE...",
 		Short: "Change answers and apply them; keys that begin with bridge. take effect at once",
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.configSet(cmd.Context(), o, args)
+			return configSet(a, cmd.Context(), o, args)
 		},
 	}
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
@@ -82,7 +82,7 @@ func (a *app) configSetCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
+func configSet(a *app, ctx context.Context, o upOptions, args []string) error {
 	live := map[string]string{}
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
@@ -99,7 +99,7 @@ func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
 		if o.dryRun {
 			return &usageError{fmt.Errorf("%s keys take effect at once: there is no dry run of them", settings.LivePrefix)}
 		}
-		if err := a.with(func(on *site.Site) error { return a.setLive(on, live) }); err != nil {
+		if err := a.with(func(on *site.Site) error { return setLive(a, on, live) }); err != nil {
 			return err
 		}
 	}
@@ -113,16 +113,16 @@ func (a *app) configSet(ctx context.Context, o upOptions, args []string) error {
 	return a.up(ctx, o)
 }
 
-func (a *app) setLive(on *site.Site, values map[string]string) error {
+func setLive(a *app, on *site.Site, values map[string]string) error {
 	changed, err := settings.SetLive(on, values)
 	if err != nil {
 		return err
 	}
-	return a.printChanged(changed)
+	return printChanged(a, changed)
 }
 
 // printChanged tells which live keys have changed.
-func (a *app) printChanged(changed []string) error {
+func printChanged(a *app, changed []string) error {
 	switch {
 	case a.json:
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": append([]string{}, changed...)})
@@ -134,7 +134,7 @@ func (a *app) printChanged(changed []string) error {
 	return nil
 }
 
-func (a *app) configEditCommand() *cobra.Command {
+func configEditCommand(a *app) *cobra.Command {
 	o := upOptions{ask: true}
 	cmd := &cobra.Command{
 		Use:   "edit",
@@ -181,7 +181,7 @@ func (a *app) edited(ctx context.Context) (string, error) {
 	return f.Name(), stack.Edit(ctx, a.env.Environ, f.Name(), a.env.Stdin, a.env.Stdout, a.env.Stderr)
 }
 
-func (a *app) federationCommand() *cobra.Command {
+func federationCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "federation",
 		Short: "Switch federation on or off and choose servers; takes effect at once",
@@ -193,7 +193,7 @@ func (a *app) federationCommand() *cobra.Command {
 		{"disable", "Hold back messages in both directions until federation is enabled again", "false"},
 	} {
 		cmd.AddCommand(&cobra.Command{Use: c.use, Short: c.short, Args: exactly(0), RunE: func(*cobra.Command, []string) error {
-			return a.with(func(on *site.Site) error { return a.setLive(on, map[string]string{"enabled": c.value}) })
+			return a.with(func(on *site.Site) error { return setLive(a, on, map[string]string{"enabled": c.value}) })
 		}})
 	}
 	for _, c := range []struct {
@@ -209,15 +209,15 @@ func (a *app) federationCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printChanged(changed)
+				return printChanged(a, changed)
 			})
 		}})
 	}
-	cmd.AddCommand(a.federationStatusCommand())
+	cmd.AddCommand(federationStatusCommand(a))
 	return cmd
 }
 
-func (a *app) federationStatusCommand() *cobra.Command {
+func federationStatusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show whether federation is on and which servers are allowed",
@@ -245,7 +245,7 @@ func (a *app) federationStatusCommand() *cobra.Command {
 	}
 }
 
-func (a *app) supportCommand() *cobra.Command {
+func supportCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "support",
 		Short: "Collect diagnostics",

@@ -7,12 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
 	"appliance/provision/site"
 )
 
-func (a *app) downCommand() *cobra.Command {
+func downCommand(a *app) *cobra.Command {
 	var purge, yes bool
 	cmd := &cobra.Command{
 		Use:   "down",
@@ -43,18 +42,4 @@ func (a *app) down(ctx context.Context, purge, yes bool) error {
 			}
 		})
 	})
-}
-
-// confirm asks a question whose answer must be yes.
-func (a *app) confirm(question string) error {
-	tty := a.terminal()
-	if tty == nil {
-		return &usageError{fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
-	}
-	defer func() { _ = tty.Close() }()
-	yes, err := wizard.Confirm(tty, question)
-	if err != nil || !yes {
-		return errInterrupted
-	}
-	return nil
 }

@@ -18,7 +18,7 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func statusCommand(a *app) *cobra.Command {
 	var watch bool
 	var interval time.Duration
 	cmd := &cobra.Command{
@@ -31,7 +31,7 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			return a.with(func(on *site.Site) error {
 				if watch {
-					return a.watch(cmd.Context(), on, interval)
+					return watchStatus(a, cmd.Context(), on, interval)
 				}
 				st, err := provision.StatusOf(cmd.Context(), on)
 				if err != nil {
@@ -46,16 +46,16 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// watch shows the status again and again; a look that fails is shown too. As JSON
+// watchStatus shows the status again and again; a look that fails is shown too. As JSON
 // it is one document in a line.
-func (a *app) watch(ctx context.Context, on *site.Site, interval time.Duration) error {
+func watchStatus(a *app, ctx context.Context, on *site.Site, interval time.Duration) error {
 	screen := ui.NewScreen(a.env.Stdout, a.env.Environ)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		st, err := provision.StatusOf(ctx, on)
 		if ctx.Err() == nil {
-			if err := a.drawStatus(screen, st, err, interval); err != nil {
+			if err := drawStatus(a, screen, st, err, interval); err != nil {
 				return err // nobody reads any more
 			}
 		}
@@ -70,7 +70,7 @@ func (a *app) watch(ctx context.Context, on *site.Site, interval time.Duration) 
 	}
 }
 
-func (a *app) drawStatus(screen *ui.Screen, st provision.Status, failed error, interval time.Duration) error {
+func drawStatus(a *app, screen *ui.Screen, st provision.Status, failed error, interval time.Duration) error {
 	now := time.Now().UTC()
 	if a.json {
 		doc := struct {
@@ -92,7 +92,7 @@ func (a *app) drawStatus(screen *ui.Screen, st provision.Status, failed error, i
 	return nil
 }
 
-func (a *app) doctorCommand() *cobra.Command {
+func doctorCommand(a *app) *cobra.Command {
 	var strict, quiet, alarm bool
 	cmd := &cobra.Command{
 		Use:   "doctor",

@@ -14,18 +14,18 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) queueCommand() *cobra.Command {
+func queueCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "Look at the messages that wait, and at dead letters: retry them or drop them",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.queueListCommand(), a.queueDeadCommand(), a.queueRetryCommand(), a.queueDropCommand())
+	cmd.AddCommand(queueListCommand(a), queueDeadCommand(a), queueRetryCommand(a), queueDropCommand(a))
 	return cmd
 }
 
-func (a *app) queueListCommand() *cobra.Command {
+func queueListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the rooms in which messages wait, with their number and the last error",
@@ -59,7 +59,7 @@ func printQueue(w io.Writer, q operator.Queue) {
 	}
 }
 
-func (a *app) queueDeadCommand() *cobra.Command {
+func queueDeadCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dead",
 		Short: "List the dead letters: what the bridge could not deliver and has given up, with the reasons",
@@ -90,7 +90,7 @@ func printDeadLetters(w io.Writer, list []operator.DeadLetter) {
 	fmt.Fprintln(w, "\nRetry with: appliance queue retry ITEM..., or --all. Remove for good with: appliance queue drop ITEM..., or --all")
 }
 
-func (a *app) queueRetryCommand() *cobra.Command {
+func queueRetryCommand(a *app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "retry [ITEM...]",
@@ -103,7 +103,7 @@ func (a *app) queueRetryCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) queueDropCommand() *cobra.Command {
+func queueDropCommand(a *app) *cobra.Command {
 	var all, yes bool
 	cmd := &cobra.Command{
 		Use:   "drop [ITEM...]",

@@ -17,7 +17,7 @@ import (
 	"appliance/provision/support"
 )
 
-func (a *app) logsCommand() *cobra.Command {
+func logsCommand(a *app) *cobra.Command {
 	var follow bool
 	var tail, since string
 	cmd := &cobra.Command{
@@ -35,7 +35,7 @@ func (a *app) logsCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) reloadCommand() *cobra.Command {
+func reloadCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Make the bridge reload bridge.yaml (it does so by itself when the file changes)",
@@ -47,7 +47,7 @@ func (a *app) reloadCommand() *cobra.Command {
 }
 
 // probeCommand is the health check of images that have nothing but this program.
-func (a *app) probeCommand() *cobra.Command {
+func probeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:    "probe URL",
 		Short:  "Succeed if URL answers with a 2xx status",
@@ -82,7 +82,7 @@ type buildInfo struct {
 	Images   map[string]string `json:"images"` // what it was tested with
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, with --json also those of all images",

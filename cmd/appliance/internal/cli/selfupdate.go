@@ -13,7 +13,7 @@ import (
 	"appliance/provision/stack"
 )
 
-func (a *app) selfUpdateCommand() *cobra.Command {
+func selfUpdateCommand(a *app) *cobra.Command {
 	var sum string
 	var back bool
 	cmd := &cobra.Command{
@@ -34,7 +34,7 @@ func (a *app) selfUpdateCommand() *cobra.Command {
 				return err
 			}
 			if !back {
-				return a.selfUpdate(cmd.Context(), selfupdate.Options{Program: program, Release: args[0], SHA256: sum, Try: stack.TryProgram})
+				return selfUpdate(a, cmd.Context(), selfupdate.Options{Program: program, Release: args[0], SHA256: sum, Try: stack.TryProgram})
 			}
 			if sum != "" {
 				return &usageError{errors.New("--rollback downloads nothing that could have a checksum")}
@@ -51,7 +51,7 @@ func (a *app) selfUpdateCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) selfUpdate(ctx context.Context, o selfupdate.Options) error {
+func selfUpdate(a *app, ctx context.Context, o selfupdate.Options) error {
 	printer := a.printer()
 	step := plan.Step{ID: "self-update", Title: "fetch " + selfupdate.Name() + " from " + o.Release}
 	o.Progress = func(what string, done, total int64) { printer.Progress(step.ID, what, done, total) }

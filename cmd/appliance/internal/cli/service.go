@@ -17,14 +17,14 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) serviceCommand() *cobra.Command {
+func serviceCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "service",
 		Short: "Run the installation as a service: start at boot, nightly backups, hourly health checks",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.serviceInstallCommand(), a.serviceRemoveCommand(), a.serviceStatusCommand(), a.serviceRunCommand())
+	cmd.AddCommand(serviceInstallCommand(a), serviceRemoveCommand(a), serviceStatusCommand(a), serviceRunCommand(a))
 	return cmd
 }
 
@@ -58,7 +58,7 @@ func (c *chores) options() (o service.Options, keys backup.Keys, err error) {
 	return c.o, keys, nil
 }
 
-func (a *app) serviceInstallCommand() *cobra.Command {
+func serviceInstallCommand(a *app) *cobra.Command {
 	var c chores
 	cmd := &cobra.Command{
 		Use:   "install",
@@ -96,7 +96,7 @@ func (a *app) serviceInstallCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) serviceRemoveCommand() *cobra.Command {
+func serviceRemoveCommand(a *app) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "remove",
@@ -122,7 +122,7 @@ func (a *app) serviceRemoveCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) serviceStatusCommand() *cobra.Command {
+func serviceStatusCommand(a *app) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -153,7 +153,7 @@ func (a *app) serviceStatusCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) serviceRunCommand() *cobra.Command {
+func serviceRunCommand(a *app) *cobra.Command {
 	var c chores
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -171,7 +171,7 @@ func (a *app) serviceRunCommand() *cobra.Command {
 					}
 					return time.Time{}
 				}
-				service.Chores(cmd.Context(), a.choresOf(on, o.Keep, keys), last, func(name string, err error) {
+				service.Chores(cmd.Context(), choresOf(a, on, o.Keep, keys), last, func(name string, err error) {
 					fmt.Fprintf(a.env.Stderr, "%s appliance: %s: %v\n", time.Now().UTC().Format(time.RFC3339), name, err)
 				})
 				return nil // stopped, as services are
@@ -182,7 +182,7 @@ func (a *app) serviceRunCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) choresOf(on *site.Site, keep int, keys backup.Keys) []service.Chore {
+func choresOf(a *app, on *site.Site, keep int, keys backup.Keys) []service.Chore {
 	list := []service.Chore{
 		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
 			_, err := checkup.Alarm(ctx, on, checkup.Run(ctx, on))

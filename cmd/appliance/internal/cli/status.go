@@ -128,7 +128,7 @@ func (a *app) finish(err error) int {
 	}
 	list := complaints(err)
 	if a.json {
-		a.finishJSON(list, status)
+		finishJSON(a, list, status)
 		return status
 	}
 	for _, c := range list {
@@ -140,7 +140,7 @@ func (a *app) finish(err error) int {
 	return status
 }
 
-func (a *app) finishJSON(list []complaint, status int) {
+func finishJSON(a *app, list []complaint, status int) {
 	var texts []string
 	for _, c := range list {
 		texts = append(texts, c.Error)

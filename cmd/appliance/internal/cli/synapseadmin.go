@@ -10,7 +10,7 @@ import (
 	"appliance/provision/synapseadmin"
 )
 
-func (a *app) synapseAdminCommand() *cobra.Command {
+func synapseAdminCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "synapse-admin",
 		Short: "Print the address of the Synapse admin page and a new access token for it",

@@ -10,7 +10,7 @@ import (
 	"appliance/provision/site"
 )
 
-func (a *app) uninstallCommand() *cobra.Command {
+func uninstallCommand(a *app) *cobra.Command {
 	var yes, all bool
 	cmd := &cobra.Command{
 		Use:   "uninstall",

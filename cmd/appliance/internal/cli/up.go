@@ -20,7 +20,7 @@ type upOptions struct {
 	patience                       time.Duration
 }
 
-func (a *app) upCommand() *cobra.Command {
+func upCommand(a *app) *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -68,7 +68,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 		return err
 	}
 	if o.dryRun {
-		return a.printPlan(p)
+		return printPlan(a, p)
 	}
 	if (asked || o.ask && a.onTerminal()) && !o.yes && !p.Plan.Empty() {
 		ui.Plan(a.env.Stdout, p.Plan)
@@ -76,10 +76,10 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 			return err
 		}
 	}
-	return a.apply(ctx, p, o.patience)
+	return apply(a, ctx, p, o.patience)
 }
 
-func (a *app) printPlan(p *provision.Prepared) error {
+func printPlan(a *app, p *provision.Prepared) error {
 	if a.json {
 		return ui.PlanJSON(a.env.Stdout, p.Plan, p.Findings)
 	}
@@ -92,7 +92,7 @@ func (a *app) printPlan(p *provision.Prepared) error {
 	return nil
 }
 
-func (a *app) apply(ctx context.Context, p *provision.Prepared, patience time.Duration) error {
+func apply(a *app, ctx context.Context, p *provision.Prepared, patience time.Duration) error {
 	changed := !p.Plan.Empty()
 	printer := a.printer()
 	if !a.json && changed {

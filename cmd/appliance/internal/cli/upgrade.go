@@ -23,7 +23,7 @@ type upgradeOptions struct {
 	keep                            int
 }
 
-func (a *app) upgradeCommand() *cobra.Command {
+func upgradeCommand(a *app) *cobra.Command {
 	var o upgradeOptions
 	cmd := &cobra.Command{
 		Use:   "upgrade",
@@ -77,14 +77,14 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 		return err
 	}
 	if u.Plan.Empty() {
-		return a.upgraded(u, "nothing to upgrade")
+		return upgraded(a, u, "nothing to upgrade")
 	}
 	if !a.json {
 		ui.Changes(a.env.Stdout, u)
 	}
 	if o.dryRun {
 		if a.json {
-			return a.upgraded(u, "")
+			return upgraded(a, u, "")
 		}
 		return u.Gate(ctx)
 	}
@@ -102,10 +102,10 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.upgraded(u, "upgraded; all checks pass")
+	return upgraded(a, u, "upgraded; all checks pass")
 }
 
-func (a *app) upgraded(u *upgrade.Upgrade, text string) error {
+func upgraded(a *app, u *upgrade.Upgrade, text string) error {
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes, "removed": u.Removed})
 	}
