@@ -53,20 +53,6 @@ func (a *appService) authorised(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func answer(w http.ResponseWriter, status int, code, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	body := map[string]string{}
-	if code != "" {
-		body = map[string]string{"errcode": code, "error": text}
-	}
-	_ = json.NewEncoder(w).Encode(body)
-}
-
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusNotFound, "M_NOT_FOUND", "there is no such thing")
-}
-
 // transaction stores events and only then answers. Dendrite sends a transaction
 // again under the same ID with more events in it, so events are recognised by
 // their own ID and the transaction's means nothing.

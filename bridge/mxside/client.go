@@ -24,12 +24,6 @@ type client struct {
 	log    *slog.Logger
 }
 
-func newClient(o Options, base *url.URL, traits Traits) *client {
-	return &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
-	}}
-}
-
 // as returns a client for one of our users. Nothing is retried in it: when to
 // try again is the queue's decision.
 func (c *client) as(user ids.MXUser) *mautrix.Client {
@@ -61,3 +55,20 @@ const (
 
 // timeout bounds one action: a join or an invitation waits for other servers.
 const timeout = 50 * time.Second
+
+const (
+	// minPause and maxPause bound how long the bridge waits before it tries again a
+	// homeserver that failed.
+	minPause = 200 * time.Millisecond
+	maxPause = 10 * time.Second
+)
+
+// wait returns false when ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -7,6 +7,9 @@ import (
 	"appliance/bridge/ids"
 )
 
+// maxNudges bounds how often a room is nudged after an absence; see history.nudge.
+const maxNudges = 10
+
 // contact is what the bridge knows of whether the homeserver is there, and whether its
 // transactions may be out of order. Methods are safe for concurrent use.
 type contact struct {

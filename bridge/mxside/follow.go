@@ -30,6 +30,7 @@ type followers struct {
 	pushed    *pushed
 	contact   *contact
 	syncer    *syncer
+	positions *positions
 	replay    *replay
 	inbox     *inbox
 	ephemeral *ephemeral
@@ -42,7 +43,7 @@ type followers struct {
 
 func newFollowers(base *pushed, p parts) *followers {
 	return &followers{
-		client: p.client, pushed: base, contact: p.contact, syncer: p.syncer, replay: p.replay, inbox: p.inbox, ephemeral: p.ephemeral, pause: p.sweepPause,
+		client: p.client, pushed: base, contact: p.contact, syncer: p.syncer, positions: &positions{client: p.client, inbox: p.inbox, read: map[string]position{}, failing: map[string]int{}}, replay: p.replay, inbox: p.inbox, ephemeral: p.ephemeral, pause: p.sweepPause,
 		followed: map[ids.MXUser]time.Time{}, follows: make(chan ids.MXUser, maxFollowed),
 	}
 }
@@ -119,13 +120,13 @@ func (f *followers) read(ctx context.Context, ghost ids.MXUser) {
 		}
 		patience, failures = pollTimeout, 0
 	}
-	f.syncer.forgetPosition(syncCursor + " " + string(ghost))
+	f.positions.forget(syncCursor + " " + string(ghost))
 }
 
 // keep makes one long poll as the bot and stores what it brings, with the position.
 func (f *followers) keep(ctx context.Context) error {
 	bot := f.bot()
-	since, err := f.syncer.since(ctx, syncCursor)
+	since, err := f.positions.since(ctx, syncCursor)
 	if err != nil {
 		return fmt.Errorf("read a cursor: %w", err)
 	}
@@ -133,11 +134,11 @@ func (f *followers) keep(ctx context.Context) error {
 	if !f.contact.Connected() {
 		wait = 0 // find out at once whether it answers
 	}
-	ans, err := f.syncer.syncOnce(ctx, bot, since, wait)
+	ans, err := f.syncer.once(ctx, bot, since, wait)
 	if err != nil {
-		return f.syncer.stuck(ctx, bot, syncCursor, since, err)
+		return f.positions.failed(ctx, bot, syncCursor, since, err)
 	}
-	again := f.syncer.goesOn(syncCursor)
+	again := f.positions.cameThrough(syncCursor)
 	f.contact.answered()
 	var items []queue.Item
 	f.ephemeral.receive(ctx, ans.Presence.Events, "")
@@ -153,7 +154,7 @@ func (f *followers) keep(ctx context.Context) error {
 		}
 		items = append(items, brought...)
 	}
-	if err := f.syncer.moved(ctx, syncCursor, ans.NextBatch, items); err != nil {
+	if err := f.positions.moved(ctx, syncCursor, ans.NextBatch, items); err != nil {
 		return err
 	}
 	f.syncer.rest(ctx, ans)
@@ -164,15 +165,15 @@ func (f *followers) keep(ctx context.Context) error {
 // the rooms that are read through it, and its invitations.
 func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Duration) error {
 	key := syncCursor + " " + string(ghost)
-	since, err := f.syncer.since(ctx, key)
+	since, err := f.positions.since(ctx, key)
 	if err != nil {
 		return err
 	}
-	ans, err := f.syncer.syncOnce(ctx, ghost, since, wait)
+	ans, err := f.syncer.once(ctx, ghost, since, wait)
 	if err != nil {
-		return f.syncer.stuck(ctx, ghost, key, since, err)
+		return f.positions.failed(ctx, ghost, key, since, err)
 	}
-	again := f.syncer.goesOn(key)
+	again := f.positions.cameThrough(key)
 	var items []queue.Item
 	for room, r := range ans.Rooms.Join {
 		p, ok, err := f.inbox.store.PortalByMX(ctx, room)
@@ -193,7 +194,7 @@ func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.D
 	for id, inv := range invitations(ans, ghost) {
 		items = append(items, relay.InvitationItem(id, inv))
 	}
-	if err := f.syncer.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
+	if err := f.positions.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
 		return err
 	}
 	f.syncer.rest(ctx, ans)
@@ -217,7 +218,7 @@ func (f *followers) sweep(ctx context.Context) {
 				f.log.Debug("a ghost could not be read", "mx_user", g.MXUser, "err", err)
 			}
 			if !f.isFollowed(g.MXUser) {
-				f.syncer.forgetPosition(syncCursor + " " + string(g.MXUser))
+				f.positions.forget(syncCursor + " " + string(g.MXUser))
 			}
 			after = g.MXUser
 			if !wait(ctx, pause) {
@@ -227,15 +228,5 @@ func (f *followers) sweep(ctx context.Context) {
 		if !wait(ctx, pause) {
 			return
 		}
-	}
-}
-
-// wait returns false when ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }

@@ -46,8 +46,8 @@ type hints struct {
 	dropped int // since the last one that was taken
 }
 
-func newHints(c *client, p parts, person func(context.Context, ids.MXUser) (bool, error)) *hints {
-	return &hints{client: c, syncer: p.syncer, inbox: p.inbox, person: person, again: map[ids.MXUser]bool{}, ghosts: make(chan ids.MXUser, maxHints)}
+func newHints(c *client, s *syncer, in *inbox, person func(context.Context, ids.MXUser) (bool, error)) *hints {
+	return &hints{client: c, syncer: s, inbox: in, person: person, again: map[ids.MXUser]bool{}, ghosts: make(chan ids.MXUser, maxHints)}
 }
 
 // put notes a hint. dropped is true for the first of a series that find no place.

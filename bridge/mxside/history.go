@@ -24,9 +24,8 @@ const (
 	maxPages = 20
 	// pageShrinks is how much smaller the next page is after one that failed.
 	pageShrinks = 5
-	// nudgeFor and maxNudges bound the search for what the homeserver forgot; see nudge.
-	nudgeFor  = 3 * time.Second
-	maxNudges = 10
+	// nudgeFor bounds the search for what the homeserver forgot; see nudge.
+	nudgeFor = 3 * time.Second
 )
 
 // history reads the past of rooms.

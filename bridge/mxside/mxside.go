@@ -55,6 +55,7 @@ type Options struct {
 // listens. Methods are safe for concurrent use.
 type Side struct {
 	*people
+	*versions
 	*rooms
 	*membership
 	*directory
@@ -69,21 +70,6 @@ type Side struct {
 	appService *appService
 }
 
-// parts are what strategies are made of.
-type parts struct {
-	client       *client
-	contact      *contact
-	pings        *pings
-	transactions *transactions
-	rereads      *rereads
-	probes       *probes
-	replay       *replay
-	inbox        *inbox
-	syncer       *syncer
-	ephemeral    *ephemeral
-	sweepPause   time.Duration
-}
-
 // New returns a side that reads nothing before Listen is called.
 func New(o Options) (*Side, error) {
 	base, err := url.Parse(o.URL)
@@ -94,23 +80,26 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(o, base, traits)
-	rooms := &rooms{client: c}
+	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
+	}}
+	versions := &versions{client: c}
+	rooms := &rooms{c, versions}
 	p := parts{client: c, contact: newContact(traits.Disorder), sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}
 	history := &history{c, p.contact}
 	p.inbox = &inbox{names: o.Names, store: o.Store, accept: o.Accept}
 	p.pings = &pings{c, o.ID, p.contact}
 	p.probes = &probes{c, history, o.Store}
 	p.replay = &replay{client: c, contact: p.contact, history: history, inbox: p.inbox}
-	p.rereads = &rereads{client: c, rooms: rooms, probes: p.probes, history: history, inbox: p.inbox, gaps: map[ids.MXRoom]*gap{}}
+	p.rereads = &rereads{client: c, versions: versions, probes: p.probes, history: history, inbox: p.inbox, gaps: map[ids.MXRoom]*gap{}}
 	p.transactions = &transactions{c, p.contact, p.replay, p.rereads, p.inbox}
-	p.syncer = &syncer{client: c, inbox: p.inbox, live: o.Live, positions: map[string]position{}, failing: map[string]int{}}
+	p.syncer = &syncer{c, o.Live}
 	s := &Side{
-		people: &people{c}, rooms: rooms, membership: &membership{c, rooms}, directory: &directory{c, rooms}, messages: &messages{c},
+		people: &people{c}, versions: versions, rooms: rooms, membership: &membership{c, rooms}, directory: &directory{c, rooms}, messages: &messages{c},
 		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, syncer: p.syncer, strategy: choose(traits, p),
 	}
 	s.appService = &appService{
-		traits: traits, token: o.HSToken, strategy: s.strategy, ephemeral: p.ephemeral, hints: newHints(c, p, o.Person),
+		traits: traits, token: o.HSToken, strategy: s.strategy, ephemeral: p.ephemeral, hints: newHints(c, p.syncer, p.inbox, o.Person),
 		person: o.Person, alias: o.Alias, log: o.Log,
 	}
 	return s, nil
@@ -127,11 +116,6 @@ func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]re
 
 // Follow implements relay.Matrix.
 func (s *Side) Follow(ghost ids.MXUser) { s.strategy.follow(ghost) }
-
-const (
-	minPause = 200 * time.Millisecond
-	maxPause = 10 * time.Second
-)
 
 // Listen watches over the homeserver, and reads what its transactions may lack or bring
 // in the wrong order, until ctx ends.

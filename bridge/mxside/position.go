@@ -2,10 +2,17 @@ package mxside
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
+	"appliance/bridge/ids"
 	"appliance/bridge/queue"
+	"appliance/bridge/relay"
 )
+
+// syncCursor is the name of the cursor of the bot's /sync, and begins those of ghosts.
+const syncCursor = "mx:sync"
 
 // storeEvery is how often a position is stored when nothing has come that is.
 const storeEvery = time.Minute
@@ -18,10 +25,20 @@ type position struct {
 	stored time.Time
 }
 
+// positions are how far each /sync was read. Methods are safe for concurrent use.
+type positions struct {
+	*client
+	inbox *inbox
+
+	mu      sync.Mutex
+	read    map[string]position // by cursor
+	failing map[string]int      // polls that failed in a row, by cursor; -1 after a new beginning
+}
+
 // since returns where a /sync goes on.
-func (s *syncer) since(ctx context.Context, key string) (string, error) {
+func (s *positions) since(ctx context.Context, key string) (string, error) {
 	s.mu.Lock()
-	p, ok := s.positions[key]
+	p, ok := s.read[key]
 	s.mu.Unlock()
 	if ok {
 		return p.since, nil
@@ -30,9 +47,9 @@ func (s *syncer) since(ctx context.Context, key string) (string, error) {
 }
 
 // moved stores what a /sync brought, and how far it was read.
-func (s *syncer) moved(ctx context.Context, key, next string, items []queue.Item) error {
+func (s *positions) moved(ctx context.Context, key, next string, items []queue.Item) error {
 	s.mu.Lock()
-	p := s.positions[key]
+	p := s.read[key]
 	s.mu.Unlock()
 	if p.since == next && len(items) == 0 {
 		return nil
@@ -46,13 +63,58 @@ func (s *syncer) moved(ctx context.Context, key, next string, items []queue.Item
 	p.since = next
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.positions[key] = p
+	s.read[key] = p
 	return nil
 }
 
-// forgetPosition drops what is remembered beyond what is stored.
-func (s *syncer) forgetPosition(key string) {
+// forget drops what is remembered beyond what is stored.
+func (s *positions) forget(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.positions, key)
+	delete(s.read, key)
+}
+
+// maxStuck is how many polls in a row may fail before the position is given up.
+const maxStuck = 3
+
+// failed takes a failed poll, and returns its error. One event can make every /sync from
+// a position fail: Dendrite (0.15) answers 500 from then on once a room has an event that is
+// nested nearly 10,000 levels deep. So after some failures of a homeserver that answers
+// everything else, the poll begins from a new position, and the rooms are read back.
+func (s *positions) failed(ctx context.Context, user ids.MXUser, key, since string, err error) error {
+	if since == "" || ctx.Err() != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.failing[key] = max(s.failing[key], 0) + 1
+	often := s.failing[key] >= maxStuck
+	s.mu.Unlock()
+	if !often || !s.answersOtherwise(ctx, user) {
+		return err
+	}
+	if err := s.inbox.store.MoveCursor(ctx, key, ""); err != nil {
+		return err
+	}
+	s.log.Error("the homeserver cannot show what is new; it is read from a new position", "mx_user", user, "failures", maxStuck, "err", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read[key] = position{}
+	s.failing[key] = -1
+	return err
+}
+
+// cameThrough notes that a poll came through. It reports whether that is the first one from
+// a new position, before which something may be missing.
+func (s *positions) cameThrough(key string) (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again = s.failing[key] < 0
+	delete(s.failing, key)
+	return again
+}
+
+// answersOtherwise reports whether the homeserver knows one of our users just now.
+func (s *positions) answersOtherwise(ctx context.Context, user ids.MXUser) bool {
+	err := s.whoami(ctx, user)
+	return err == nil || !errors.Is(err, relay.ErrUnavailable)
 }

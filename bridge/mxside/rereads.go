@@ -26,10 +26,10 @@ const (
 // pushed.
 type rereads struct {
 	*client
-	rooms   *rooms
-	probes  *probes
-	history *history
-	inbox   *inbox
+	versions *versions
+	probes   *probes
+	history  *history
+	inbox    *inbox
 
 	mu   sync.Mutex
 	gaps map[ids.MXRoom]*gap
@@ -106,7 +106,7 @@ func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Ti
 		return err
 	}
 	reader := p.ReadAs(g.bot())
-	created, err := g.rooms.Creation(ctx, room, reader)
+	created, err := g.versions.Creation(ctx, room, reader)
 	if err != nil || !created.HidesRedactions {
 		return err
 	}

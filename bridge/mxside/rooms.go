@@ -18,14 +18,14 @@ import (
 // rooms makes rooms, and reads and changes their state.
 type rooms struct {
 	*client
-	versions versions
+	versions *versions
 }
 
 // CreateRoom implements relay.Matrix.
 func (r *rooms) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	version, err := r.newRoomVersion(ctx)
+	version, err := r.versions.ofNewRooms(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -94,7 +94,7 @@ func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var members []relay.MXMember
-	err := r.list(ctx, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
+	err := list(ctx, r.client, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
 		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
 			members = append(members, relay.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
 		}
@@ -135,7 +135,7 @@ func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var found []relay.BridgeInfo
-	err := r.list(ctx, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
+	err := list(ctx, r.client, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
 		if b, ok := bridgeIn(raw); ok {
 			found = append(found, b)
 		}

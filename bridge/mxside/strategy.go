@@ -37,34 +37,3 @@ func choose(t Traits, p parts) strategy {
 	}
 	return base
 }
-
-// pushed is for a homeserver whose transactions bring everything, in order, and come
-// again until they are taken, as the Application Service API wants it.
-type pushed struct {
-	pings        *pings
-	transactions *transactions
-	rereads      *rereads
-}
-
-func (p *pushed) run(ctx context.Context, running *sync.WaitGroup) {
-	if len(p.rereads.traits.Rereads) > 0 {
-		running.Go(func() { p.rereads.run(ctx) })
-	}
-}
-
-func (p *pushed) keep(ctx context.Context) error {
-	if err := p.pings.ask(ctx); err != nil {
-		return err
-	}
-	p.pings.contact.answered()
-	wait(ctx, pingEvery)
-	return ctx.Err()
-}
-
-func (p *pushed) lost() { p.pings.contact.lost() }
-
-func (p *pushed) take(ctx context.Context, _ string, events []json.RawMessage) (status int, why string) {
-	return p.transactions.store(ctx, events)
-}
-
-func (p *pushed) follow(ids.MXUser) {}

@@ -28,7 +28,7 @@ var errEnough = errors.New("enough was read")
 // list reads a list element by element, so that its size costs no memory: GET path as
 // one of our users. The list is the answer itself, or the field named by key. each may
 // return errEnough. A list that is cut off at maxListing is no error.
-func (c *client) list(ctx context.Context, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
+func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -19,21 +18,14 @@ import (
 )
 
 const (
-	syncCursor  = "mx:sync"
 	pollTimeout = 30 * time.Second
 	restFor     = time.Second
 )
 
-// syncer reads GET /sync as one of our users, and notes how far. Methods are safe for
-// concurrent use.
+// syncer reads GET /sync as one of our users.
 type syncer struct {
 	*client
-	inbox *inbox
-	live  func() config.Live
-
-	mu        sync.Mutex
-	positions map[string]position // by cursor
-	failing   map[string]int      // polls that failed in a row, by cursor; -1 after a new beginning
+	live func() config.Live
 }
 
 // timeline is what a /sync shows of a room.
@@ -63,7 +55,8 @@ type syncAnswer struct {
 	} `json:"rooms"`
 }
 
-func (s *syncer) syncOnce(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {
+// once makes one request, which waits for as long for something new.
+func (s *syncer) once(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
 	c := s.as(user)
@@ -111,7 +104,7 @@ func (s *syncer) rest(ctx context.Context, ans syncAnswer) {
 
 // Invitations returns the invitations that a ghost has not answered, by an ID of each.
 func (s *syncer) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]relay.Invitation, error) {
-	ans, err := s.syncOnce(ctx, ghost, "", 0)
+	ans, err := s.once(ctx, ghost, "", 0)
 	return invitations(ans, ghost), err
 }
 

@@ -28,8 +28,10 @@ const (
 	firstWithRedacts = 11
 )
 
-// versions is what is known of room versions.
+// versions finds out the versions of rooms, and remembers them.
 type versions struct {
+	*client
+
 	mu        sync.Mutex
 	standard  string // of new rooms
 	asked     time.Time
@@ -50,17 +52,17 @@ func redactsInContent(version string) bool {
 	return version != "" && (err != nil || n >= firstWithRedacts)
 }
 
-// newRoomVersion returns the version that the homeserver gives to new rooms (GET
+// ofNewRooms returns the version that the homeserver gives to new rooms (GET
 // /capabilities). It is named in each request: Dendrite (0.15) takes version 12 as a
 // default, and then fails to make a room whose version is not named.
-func (r *rooms) newRoomVersion(ctx context.Context) (string, error) {
-	r.versions.mu.Lock()
-	version, asked := r.versions.standard, r.versions.asked
-	r.versions.mu.Unlock()
+func (v *versions) ofNewRooms(ctx context.Context) (string, error) {
+	v.mu.Lock()
+	version, asked := v.standard, v.asked
+	v.mu.Unlock()
 	if version != "" && time.Since(asked) < versionFor {
 		return version, nil
 	}
-	c := r.as(r.bot())
+	c := v.as(v.bot())
 	var out struct {
 		Capabilities struct {
 			Versions struct {
@@ -71,36 +73,36 @@ func (r *rooms) newRoomVersion(ctx context.Context) (string, error) {
 	if _, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "capabilities"), nil, &out); err != nil {
 		return "", fmt.Errorf("ask for the version of new rooms: %w", side(err))
 	}
-	r.versions.mu.Lock()
-	defer r.versions.mu.Unlock()
-	r.versions.standard, r.versions.asked = out.Capabilities.Versions.Default, time.Now()
-	return r.versions.standard, nil
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.standard, v.asked = out.Capabilities.Versions.Default, time.Now()
+	return v.standard, nil
 }
 
 // Creation implements relay.Matrix: GET /rooms/{room}/state/m.room.create/?format=event.
 // It never changes, so each is asked for once.
-func (r *rooms) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
-	r.versions.mu.Lock()
-	known, ok := r.versions.creations[room]
-	r.versions.mu.Unlock()
+func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
+	v.mu.Lock()
+	known, ok := v.creations[room]
+	v.mu.Unlock()
 	if ok {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c := r.as(reader)
+	c := v.as(reader)
 	var raw json.RawMessage
 	address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "state", "m.room.create", ""}, map[string]string{"format": "event"})
 	if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &raw); err != nil {
 		return relay.MXCreation{}, side(err)
 	}
 	created := parseCreation(raw)
-	r.versions.mu.Lock()
-	defer r.versions.mu.Unlock()
-	if r.versions.creations == nil || len(r.versions.creations) >= maxCreations {
-		r.versions.creations = map[ids.MXRoom]relay.MXCreation{}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.creations == nil || len(v.creations) >= maxCreations {
+		v.creations = map[ids.MXRoom]relay.MXCreation{}
 	}
-	r.versions.creations[room] = created
+	v.creations[room] = created
 	return created, nil
 }
 

@@ -19,7 +19,12 @@ const (
 
 // small lists the trees of packages in which no type and no interface is larger than the
 // limits. Others are added as they get there.
-var small = []string{"bridge/relay", "bridge/config", "bridge/ids"}
+var small = []string{"bridge/relay", "bridge/config", "bridge/ids", "bridge/mxside"}
+
+// large are the types that may have more methods, with the reason.
+var large = map[string]string{
+	"bridge/mxside/mxtest/hermetic.Server": "a homeserver for tests, with a method for each request of the specification that it answers",
+}
 
 // A shape is what is counted in a package.
 type shape struct {
@@ -109,7 +114,7 @@ func TestTypesAndInterfacesStaySmall(t *testing.T) {
 		for pkg, s := range shapes(t, tree) {
 			for name, n := range s.methods {
 				counted++
-				if n > maxMethods {
+				if n > maxMethods && large[pkg+"."+name] == "" {
 					t.Errorf("%s.%s has %d methods, more than %d", pkg, name, n, maxMethods)
 				}
 			}
