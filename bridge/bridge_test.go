@@ -126,6 +126,7 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	prefix := map[string]string{"prefixed": "rc_"}[spec.namespace]
 	w := &world{t: t, rc: rc, home: mxtest.New(t, spec.home), far: mxtest.New(t, spec.far), dir: t.TempDir(), log: &syncBuffer{}}
+	skipUntold(t, w.home)
 	w.home.RoomVersion, w.far.RoomVersion, w.home.Rude = spec.version, spec.version, spec.rude
 	rc.Bridge, rc.Settings = true, map[string]any{}
 	for _, setting := range render.NeededSettings {

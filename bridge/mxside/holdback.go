@@ -18,7 +18,7 @@ type holdback struct {
 	*client
 	pushed *pushed
 	probes *probes
-	store  relay.Store
+	store  Store
 	held   held
 }
 

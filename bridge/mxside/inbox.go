@@ -11,10 +11,25 @@ import (
 	"appliance/bridge/relay"
 )
 
+// Store is what the side must not forget. Package store implements it.
+type Store interface {
+	// Cursor returns how far something was read, "" at the beginning.
+	Cursor(ctx context.Context, name string) (string, error)
+	MoveCursor(ctx context.Context, name, value string) error
+	// Known returns which items were ever accepted, by ID.
+	Known(ctx context.Context, ids []string) (map[string]bool, error)
+	// EventLinked reports whether the event of a message of Rocket.Chat is known.
+	EventLinked(ctx context.Context, msg ids.RCMessage) (bool, error)
+	Portals(ctx context.Context) ([]relay.Portal, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (relay.Portal, bool, error)
+	// GhostsAfter returns the first ghosts after one, in the order of their addresses.
+	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]relay.Ghost, error)
+}
+
 // inbox decides what an event is to the bridge, and stores it.
 type inbox struct {
 	names  ids.Namespace
-	store  relay.Store
+	store  Store
 	accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error
 }
 

@@ -35,7 +35,7 @@ type Options struct {
 	ASToken secret.String // what the bridge shows to the homeserver
 	HSToken secret.String // what the homeserver shows to the bridge
 	Names   ids.Namespace
-	Store   relay.Store
+	Store   Store
 	Accept  func(ctx context.Context, items []queue.Item, cursors map[string]string) error
 	// Person says whether an address of ours stands for a person, and makes
 	// its ghost when it does.

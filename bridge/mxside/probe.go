@@ -29,7 +29,7 @@ const (
 type probes struct {
 	*client
 	history *history
-	store   relay.Store
+	store   Store
 }
 
 // FindSent implements relay.Matrix.

@@ -95,6 +95,16 @@ func TraitsOf(tb testing.TB, kind string) mxside.Traits {
 	return traits
 }
 
+// Misbehaves are the traits of what runs, whether the bridge is told of them or not.
+func (s *Server) Misbehaves() mxside.Traits {
+	s.tb.Helper()
+	kind := s.Software.Kind
+	if s.hermetic != nil {
+		kind = s.Kind // what stands in has the traits of its kind
+	}
+	return TraitsOf(s.tb, kind)
+}
+
 // Hermetic reports whether homeservers of tests are those of package hermetic: where
 // APPLIANCE_TEST_HOMESERVER says so, or says nothing and there is no real one.
 func Hermetic() bool {
