@@ -69,7 +69,7 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	for _, m := range rc.Said(room) {
 		got = append(got, m.Text)
 	}
-	if len(got) != 2 || !strings.Contains(got[0], "the certificate expires in 9 days") || !strings.Contains(got[0], "open port 80") || !strings.Contains(got[1], "content again") {
+	if len(got) != 2 || !strings.Contains(got[0], "the certificate expires in 9 days") || !strings.Contains(got[0], "open port 80") || !strings.Contains(got[1], "nothing wrong any more") {
 		t.Errorf("the administrator got %q", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// Reporter hears what Apply does.
+// A Reporter is told what Apply does.
 type Reporter = plan.Reporter
 
 // Apply carries out the plan. It takes the host's lock and looks again first,
@@ -82,7 +82,7 @@ func (e *executor) WriteFiles(_ context.Context, op plan.WriteFiles) error {
 	return e.site.Stack.Tree().SaveManifest(e.manifest(op.Paths))
 }
 
-// manifest is what is true of the files once they are written.
+// manifest describes the files once they are written.
 func (e *executor) manifest(written []string) plan.Manifest {
 	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent(), Bootstrapped: e.seen.in.Bootstrapped}
 	for name, f := range e.seen.wanted.Files {
@@ -101,7 +101,7 @@ func (e *executor) GetCertificate(ctx context.Context, op plan.GetCertificate) e
 	return e.issuer().get(ctx, op)
 }
 
-// LoadDatabases fills new databases with what a backup has brought.
+// LoadDatabases fills new databases with the dumps of a backup.
 func (e *executor) LoadDatabases(ctx context.Context, op plan.LoadDatabases) error {
 	return archive.LoadDatabases(ctx, e.site, op.Names, e.hear())
 }
@@ -164,8 +164,8 @@ func (e *executor) Bootstrap(ctx context.Context, _ plan.Bootstrap) error {
 	return e.forgetPassword(ctx)
 }
 
-// forgetPassword starts Rocket.Chat again without the administrator's password in
-// its environment.
+// forgetPassword restarts Rocket.Chat without the administrator's password in its
+// environment.
 func (e *executor) forgetPassword(ctx context.Context) error {
 	const name = "rocketchat.env"
 	e.seen.in.Bootstrapped = true

@@ -30,7 +30,7 @@ func (e *PermanentError) Hint() string {
 	return fmt.Sprintf("set %s back to %q, or start from nothing with: appliance down --purge", e.Key, e.Was)
 }
 
-// A GateError says why an upgrade is not begun.
+// A GateError says why an upgrade is refused.
 type GateError struct {
 	Reasons []string
 	Advice  string

@@ -253,8 +253,8 @@ func (c *commands) faults() []fault {
 		{"an interrupted restore in the way", "restore", func() func() {
 			a, b := file("appliance.yaml", "domain: a.example.test\n"), file(".restore/databases/postgres", "x")
 			return func() { a(); b(); _ = os.RemoveAll(filepath.Join(c.dir, ".restore")) }
-		}, "a backup has been restored into " + c.dir + " only in part", "appliance up"},
-		{"a full disk while restoring", "restore", c.tiny, "the disk that holds " + c.dir + " is full", "free some room"},
+		}, "a restore into " + c.dir + " is incomplete", "appliance up"},
+		{"a full disk while restoring", "restore", c.tiny, "the disk that holds " + c.dir + " is full", "free some space"},
 		{"a lost secret of a database that has data", "up", func() func() { return file("data/postgres/PG_VERSION", "17\n") }, c.dir + "/data/postgres holds data but its secret", "put the secret back from a backup"},
 		{"another appliance at work", "up", c.hold, "another appliance process is changing " + c.dir, "wait until it is done"},
 		{"a damaged image lock", "up", func() func() { return file("images.lock", "<<<<<<< HEAD\n") }, c.dir + "/images.lock: invalid character '<'", "appliance up"},
@@ -276,7 +276,7 @@ func (c *commands) faults() []fault {
 			c.bound(&certs.Binding{KeyID: "customer-7", HMACFile: name})
 			return func() { _ = os.Chmod(name, 0o600) }
 		}, "external account: ", "chmod 600"},
-		{"a full disk when a certificate is due", "certificate", c.tiny, "no certificate for chat.example.test: " + c.dir + "/data/certs has no room for it", "a renewal is tried again by itself"},
+		{"a full disk when a certificate is due", "certificate", c.tiny, "no certificate for chat.example.test: " + c.dir + "/data/certs is full", "the renewal is retried automatically"},
 		{"a name that the authority does not serve", "certificate", func() func() {
 			_ = c.certificate()
 			c.acme.Block(c.t, "blocked.example.test")

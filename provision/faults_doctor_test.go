@@ -206,12 +206,12 @@ func (p *installation) faults() []fault {
 				p.t.Fatal(err)
 			}
 			return func() { _ = os.WriteFile(name, was, 0o600) }
-		}, "chat.example.test shows another certificate than the one on disk", "wait a minute"},
+		}, "chat.example.test serves another certificate than the one on disk", "wait a minute"},
 		{"Rocket.Chat does not answer", "rocketchat", func() func() { return gone("/api/info") }, "Rocket.Chat does not answer at ", "appliance logs rocketchat"},
 		{"no well-known", "well-known", func() func() { return gone("/.well-known/matrix/server") }, "other servers cannot find example.test", "appliance up"},
 		{"a well-known that leads elsewhere", "well-known", func() func() { return body("/.well-known/matrix/server", `{"m.server":"old.example.test:443"}`) }, "example.test points to old.example.test:443", "appliance up"},
 		{"no federation", "federation", func() func() { return gone("/_matrix/federation/v1/version") }, "the homeserver does not answer other servers", "appliance logs homeserver"},
-		{"an open door", "closed-doors", func() func() { return body("/metrics", "go_goroutines 1") }, "1 paths are open that should be closed", "--overwrite"},
+		{"an open door", "closed-doors", func() func() { return body("/metrics", "go_goroutines 1") }, "1 internal paths are open", "--overwrite"},
 		{"an untrusted certificate", "federation-outside", func() func() {
 			return set(&p.Outside, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}, DialContext: dialer(p)}})
 		}, "other servers may not find example.test", "the certificate of example.test"},

@@ -142,11 +142,11 @@ func (h *host) faults() []fault {
 		{"Compose 1 only", "compose", func() func() {
 			a, b := set(&h.compose, errors.New("exit status 1")), h.file("usr/bin/docker-compose", "")
 			return func() { a(); b() }
-		}, "there is Compose 1 only", "docker-compose-v2"},
+		}, "only Compose 1 is installed", "docker-compose-v2"},
 		{"an old Compose", "compose", func() func() { return set(&v.Compose, "2.17.2") }, "Compose 2.17.2, 2.24 required", "docker-compose-v2"},
 		{"another web server", "http-port", func() func() { return set(&h.busy, taken) }, "port 80 is used by apache2 (pid 812)", "systemctl disable --now apache2"},
 		{"another container on port 443", "https-port", func() func() { return set(&h.ports, map[int]stack.Publisher{443: {Container: "traefik"}}) }, "port 443 is used by the container traefik", "docker stop traefik"},
-		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "make an A record"},
+		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "create an A record"},
 		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org leads to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},
 		{"an AAAA record of another host", "dns-domain", func() func() {
 			return set(&h.names, []net.IP{net.IPv4(203, 0, 113, 7), net.ParseIP("2001:db8::1")})
@@ -157,7 +157,7 @@ func (h *host) faults() []fault {
 		{"no way to the certificate authority", "egress", func() func() {
 			h.deaf["acme-v02.api.letsencrypt.org:443"] = true
 			return func() { clear(h.deaf) }
-		}, "the certificate authority cannot be reached", "let this host open connections to acme-v02.api.letsencrypt.org:443"},
+		}, "the certificate authority cannot be reached", "allow connections to acme-v02.api.letsencrypt.org:443"},
 		{"no way to a registry", "egress", func() func() { h.deaf["ghcr.io:443"] = true; return func() { clear(h.deaf) } }, "cannot reach ghcr.io:443", "proxy"},
 		{"an old homeserver on port 8448", "federation-port", func() func() { return set(&h.ports, map[int]stack.Publisher{8448: {Container: "synapse"}}) }, "port 8448 is used by the container synapse", "docker stop synapse"},
 		{"a VPN that takes all addresses", "address-pool", func() func() {

@@ -29,7 +29,7 @@ type verdict struct{ severity, says, why, hint string }
 // into docs/faults.md, which UPDATE_GOLDEN=1 rewrites.
 func TestFaults(t *testing.T) {
 	var doc strings.Builder
-	doc.WriteString("# What can be wrong, and what is said about it\n\n" +
+	doc.WriteString("# Faults, and what the program says about them\n\n" +
 		"Every row is a test: the fault is caused, detected, fixed as the hint says, and gone afterwards\n" +
 		"(`go test ./provision -run TestFaults`, which also writes this page with `UPDATE_GOLDEN=1`).\n")
 	n := 0

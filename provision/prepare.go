@@ -81,7 +81,7 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	return p, p.look(ctx)
 }
 
-// look observes the host and plans from nothing.
+// look observes the host and makes a new plan.
 func (p *Prepared) look(ctx context.Context) error {
 	p.Findings, p.Plan, p.seen = nil, plan.Plan{}, observed{}
 	if err := errors.Join(archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
@@ -112,8 +112,8 @@ func (p *Prepared) look(ctx context.Context) error {
 	return nil
 }
 
-// LookAtHost finds out what kind of host this is, as far as that does not depend
-// on answers that nobody has given yet.
+// LookAtHost runs the checks of the host that do not depend on answers, which may
+// not have been given yet.
 func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.Finding, error) {
 	s, err := site.New(dir, a)
 	if err != nil {
@@ -178,8 +178,8 @@ func (p *Prepared) observe(ctx context.Context) error {
 }
 
 // bootstrapped reports whether Rocket.Chat has its administrator: it says so now, or
-// has done so and still has its database. One with a new database must not wait for
-// its administrator, because the first who registers would be that.
+// said so before and still has its database. With a new database the administrator
+// must be created at once, because the first user who registers would become one.
 func (p *Prepared) bootstrapped(missing string) (bool, error) {
 	if a := p.opts.Answers; !a.BundledRocketChat() || missing == "" {
 		return a.BundledRocketChat(), nil
@@ -248,7 +248,7 @@ func (p *Prepared) live() *config.Live {
 	return &c.Live
 }
 
-// wantedImages are the images of other people that the answers ask for.
+// wantedImages are the third-party images that the answers ask for.
 func wantedImages(a answers.Answers, all map[string]string) []string {
 	names := []string{all["NGINX_IMAGE"]}
 	if a.BundledRocketChat() {

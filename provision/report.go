@@ -13,7 +13,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// A Report is what an operator wants to know when all is done.
+// A Report is the outcome for the operator.
 type Report struct {
 	Changed    bool                `json:"changed"` // false: there was nothing to do
 	ChatURL    string              `json:"chat_url"`
@@ -23,17 +23,17 @@ type Report struct {
 	CAFile     string              `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
 	Try        []string            `json:"try"`
 	Attach     []attach.Attachment `json:"attach,omitempty"`   // what to add to external servers
-	Findings   []finding.Finding   `json:"findings,omitempty"` // what the doctor thinks of it
+	Findings   []finding.Finding   `json:"findings,omitempty"` // of the doctor
 }
 
-// Admin says who the administrator is and where the password lies.
+// Admin is the administrator, and the file that holds the password.
 type Admin struct {
 	Username     string `json:"username"`
 	PasswordFile string `json:"password_file"`
 }
 
-// Report looks at the finished installation. One that has just been changed is
-// given some time until the doctor is content.
+// Report examines the finished installation. One that was just changed is given up
+// to patience to become healthy.
 func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Duration) Report {
 	a := p.opts.Answers
 	r := Report{

@@ -21,14 +21,14 @@ const (
 	ownUserID       = "ownersbridge00001"
 )
 
-// attach shows an installation for people who have everything already: it uses
-// the other Matrix server and a Rocket.Chat beside it, brings neither, says what
-// to add to them, and carries messages once that was done. Nothing of it stays.
+// attach installs beside existing servers: it uses the other Matrix server and a
+// Rocket.Chat beside it, checks that up says what to add to them, and that messages
+// are delivered once that was done. It removes what it has created.
 func (d *demo) attach(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if _, simulated, err := d.images(); err != nil || !simulated {
-		return errors.Join(err, errors.New("this step needs the simulator in place of the Rocket.Chat that was there before"))
+		return errors.Join(err, errors.New("this step needs the simulator in place of the external Rocket.Chat"))
 	}
 	if err := d.elsewhere(ctx); err != nil {
 		return err
@@ -72,7 +72,7 @@ bridge_url: http://%s:29328
 			return fmt.Errorf("up does not say %q:\n%s", want, out)
 		}
 	}
-	d.say("installed beside a homeserver and a Rocket.Chat that were there before; up says what to add to them")
+	d.say("installed with an external homeserver and Rocket.Chat; up says what to add to them")
 	var settings []string
 	for line := range strings.Lines(out) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "OVERWRITE_SETTING_") {
@@ -171,16 +171,16 @@ func (d *demo) restartRemote(ctx context.Context) error {
 	return d.composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
 }
 
-// content waits until the doctor is.
+// content waits until the doctor finds nothing wrong.
 func (d *demo) content(ctx context.Context, run func(...string) (string, error)) error {
 	for until := time.Now().Add(time.Minute); ; {
 		out, err := run("doctor")
 		if err == nil {
-			d.say("after that the doctor is content")
+			d.say("after that the doctor finds nothing wrong")
 			return nil
 		}
 		if time.Now().After(until) {
-			return fmt.Errorf("the doctor is not content: %w\n%s", err, out)
+			return fmt.Errorf("the doctor finds problems: %w\n%s", err, out)
 		}
 		select {
 		case <-ctx.Done():

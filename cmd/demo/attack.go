@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// attack does through the front door what people who mean harm would do: anonymous
-// ones first, then one with an account on each side.
+// attack plays attackers at the front door: anonymous ones first, then one with an
+// account on each side.
 func (d *demo) attack(ctx context.Context) error {
 	before, err := d.lives(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *demo) attack(ctx context.Context) error {
 	return errors.Join(err, d.held("all of that together: no service has ended", lifeErr), d.insiders(ctx))
 }
 
-// held says so when an attack has come to nothing.
+// held reports an attack that failed.
 func (d *demo) held(what string, err error) error {
 	if err != nil {
 		return fmt.Errorf("attack: %s: %w", what, err)

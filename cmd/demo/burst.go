@@ -20,7 +20,7 @@ import (
 	"appliance/bridge/mxside"
 )
 
-// burst is a flood of messages each way with something bad in the middle.
+// burst is a flood of messages each way with a fault in the middle.
 type burst struct {
 	messages int
 	kill     string // service
@@ -88,8 +88,8 @@ func (d *demo) burst(ctx context.Context, b burst) error {
 	return nil
 }
 
-// once makes nothing of a refusal of a message that is there already: the answer
-// to the first attempt was lost.
+// once ignores the refusal of a message that exists already: the answer to the first
+// attempt was lost.
 func once(err error) error {
 	if err != nil && strings.Contains(err.Error(), "400 Bad Request") {
 		return nil

@@ -78,7 +78,7 @@ func (d *demo) lose(ctx context.Context, messages int) error {
 	if err := t.settle(ctx); err != nil {
 		return fmt.Errorf("the conversation after the restore: %w", err)
 	}
-	d.say("%d more messages each way after everything was lost and restored: nothing lost, nothing twice; the doctor is content", messages)
+	d.say("%d more messages each way after everything was lost and restored: nothing lost or duplicated; the doctor finds nothing wrong", messages)
 	return removeFiles(during, file)
 }
 

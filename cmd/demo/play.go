@@ -144,7 +144,7 @@ func (c *cast) meet(ctx context.Context, name string) (room, mxRoom string, err 
 	return room, mxRoom, c.alice.waitForMember(ctx, room, bobPuppet)
 }
 
-// warmUp says something until the other server shows it. A server that has just
+// warmUp sends messages until the other server shows one. A server that has just
 // joined a room over federation can miss what is said in the same moment; that
 // is between the two servers, and the bridge cannot see it.
 func (c *cast) warmUp(ctx context.Context, room, mxRoom string) error {

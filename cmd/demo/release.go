@@ -106,7 +106,7 @@ func (t *transition) breakAndRollBack(ctx context.Context) error {
 	t.program = t.bad
 	start := time.Now()
 	out, err := t.command(ctx, t.bad, "upgrade", "--dir", t.demo.install(), "--yes")
-	if !wentBack(err) {
+	if !rolledBack(err) {
 		return fmt.Errorf("the upgrade to a broken release should have been rolled back: %w\n%s", err, out)
 	}
 	if now, err := t.bridgeImage(ctx); err != nil || now != t.image {

@@ -61,8 +61,8 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 		switch {
 		case !s.bad && err != nil:
 			return fmt.Errorf("%s: %w", s.what, err)
-		case s.bad && !wentBack(err):
-			return fmt.Errorf("%s: it should have gone back: %w\n%s", s.what, err, out)
+		case s.bad && !rolledBack(err):
+			return fmt.Errorf("%s: it should have been rolled back: %w\n%s", s.what, err, out)
 		}
 		if !s.bad {
 			reached += s.key + "=" + s.to + "\n"
@@ -91,7 +91,7 @@ func (d *demo) keepsBackups(most int) error {
 	return err
 }
 
-// goOn lets the conversation go on: everything arrives, and the doctor is content.
+// goOn lets the conversation go on: everything arrives, and the doctor finds nothing wrong.
 func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	if err := t.flood(ctx, messages); err != nil {
 		return err
@@ -102,12 +102,12 @@ func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	if _, err := t.d.command(ctx, t.d.program, "doctor", "--dir", t.d.install()); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	t.d.say("%s: nothing lost, nothing twice; the doctor is content", what)
+	t.d.say("%s: nothing lost or duplicated; the doctor finds nothing wrong", what)
 	return nil
 }
 
-// wentBack reports whether an upgrade failed and was rolled back.
-func wentBack(err error) bool {
+// rolledBack reports whether an upgrade failed and was rolled back.
+func rolledBack(err error) bool {
 	return exitCode(err) == 8 && strings.Contains(err.Error(), "the upgrade failed and was rolled back")
 }
 

@@ -54,7 +54,7 @@ var Fields = []Field{
 	}),
 	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, append(homeserver.Bundled(), External), Field{
 		Ask: "Which Matrix homeserver should run?", Permanent: true,
-		Help: "Dendrite needs less memory; Synapse is the reference; external is one that you have already. There is no way from one to the other.",
+		Help: "Dendrite needs less memory; Synapse is the reference implementation; external is your existing homeserver. It cannot be changed later.",
 	}),
 	text("homeserver_url", func(a *Answers) *string { return &a.HomeserverURL }, Field{
 		Ask: "Where does the bridge reach your homeserver?", Required: true, If: externalHomeserver, Check: optional(checkElsewhere),
@@ -67,11 +67,11 @@ var Fields = []Field{
 	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
 		Ask: "How should Matrix addresses of Rocket.Chat users look?", Permanent: true, Advanced: true,
-		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, beside Matrix users of the homeserver's own. Empty means native, and prefixed with homeserver: external.",
+		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, for a homeserver with its own users. Empty means native, and prefixed with homeserver: external.",
 	}),
 	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
 		Ask: "Which Rocket.Chat?", Advanced: true,
-		Help: "bundled: one of this installation's own. external: one that you have already.",
+		Help: "bundled: part of this installation. external: your existing Rocket.Chat.",
 	}),
 	text("rocketchat_url", func(a *Answers) *string { return &a.RocketChatURL }, Field{
 		Ask: "Where is your Rocket.Chat?", Required: true, If: externalRocketChat, Check: optional(checkElsewhere),
@@ -83,7 +83,7 @@ var Fields = []Field{
 	}),
 	text("rocketchat_token_file", func(a *Answers) *string { return &a.RocketChatTokenFile }, Field{
 		Ask: "Which file holds that account's personal access token?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
-		Help: "Made with 'ignore two factor authentication'. Only with rocketchat: external.",
+		Help: "Create it with 'ignore two factor authentication'. Only with rocketchat: external.",
 	}),
 	text("rocketchat_create_token_secret_file", func(a *Answers) *string { return &a.RocketChatSecretFile }, Field{
 		Ask: "Which file holds its CREATE_TOKENS_FOR_USERS_SECRET?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
@@ -99,11 +99,11 @@ var Fields = []Field{
 	}),
 	text("admin_email", func(a *Answers) *string { return &a.AdminEmail }, Field{
 		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail), If: Answers.BundledRocketChat,
-		Help: "Rocket.Chat wants one. Empty means the administrator's username at domain.",
+		Help: "Required by Rocket.Chat. Empty means the administrator's username at domain.",
 	}),
 	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files}, Field{
 		Ask:  "Where should certificates come from?",
-		Help: "acme: Let's Encrypt or another authority. internal: an authority of this host's own, for closed networks. files: you bring them.",
+		Help: "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate.",
 	}),
 	text("tls_cert_file", func(a *Answers) *string { return &a.TLSCertFile }, Field{
 		Ask: "Which file holds the certificate and its chain?", Advanced: true, Check: optional(checkAbsolute),
@@ -123,7 +123,7 @@ var Fields = []Field{
 	}),
 	text("acme_eab_key_id", func(a *Answers) *string { return &a.ACMEEABKeyID }, Field{
 		Ask: "Which key ID did the certificate authority give you?", Advanced: true, Check: optional(checkKeyID),
-		Help: "For authorities that want an account of yours (external account binding).",
+		Help: "For authorities that require external account binding.",
 	}),
 	text("acme_eab_hmac_file", func(a *Answers) *string { return &a.ACMEEABHMACFile }, Field{
 		Ask: "Which file holds the HMAC key that belongs to it?", Advanced: true, Check: optional(checkAbsolute),
@@ -131,15 +131,15 @@ var Fields = []Field{
 	}),
 	text("mongo_url", func(a *Answers) *string { return &a.MongoURL }, Field{
 		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo),
-		Help: "Address of an external MongoDB replica set. Empty means that the stack runs its own.",
+		Help: "URL of an external MongoDB replica set. Empty means a bundled one.",
 	}),
 	boolean("synapse_admin", func(a *Answers) *bool { return &a.SynapseAdmin }, Field{
 		Ask: "Should there be a web page to administer Synapse?", Advanced: true,
-		Help: "Only with homeserver: synapse, and on this host's own address 127.0.0.1 only; see: appliance synapse-admin.",
+		Help: "Only with homeserver: synapse. It listens on 127.0.0.1 only; see: appliance synapse-admin.",
 	}),
 	integer("synapse_admin_port", func(a *Answers) *int { return &a.SynapseAdminPort }, 8009, Field{
 		Ask: "Which port for that page?", Advanced: true, Check: checkPort,
-		Help: "Of 127.0.0.1.",
+		Help: "The port on 127.0.0.1.",
 	}),
 	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
@@ -155,11 +155,11 @@ var Fields = []Field{
 	}),
 	integer("federation_port", func(a *Answers) *int { return &a.FederationPort }, 0, Field{
 		Ask: "Which port for other Matrix servers?", Advanced: true, Check: checkFederationPort,
-		Help: "0 means https_port. 8448 where something in front of https_port does not let other servers through.",
+		Help: "0 means https_port. Set 8448 if a proxy in front of https_port blocks other servers.",
 	}),
 	text("docker_subnet", func(a *Answers) *string { return &a.DockerSubnet }, Field{
 		Ask: "Which addresses should the containers have?", Advanced: true, Check: optional(checkSubnet),
-		Help: "Such as 10.213.0.0/24, where the addresses that Docker takes overlap with a VPN or another network of yours. Empty means that Docker chooses.",
+		Help: "Such as 10.213.0.0/24, if Docker's addresses overlap with a VPN or another network. Empty means that Docker chooses.",
 	}),
 	integer("min_cpus", func(a *Answers) *int { return &a.MinCPUs }, 2, Field{
 		Ask: "How many CPUs are enough?", Advanced: true, Check: checkNatural,

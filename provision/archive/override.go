@@ -15,7 +15,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// A ForeignChoice says what becomes of the files of a backup that decide what runs
+// A ForeignChoice says what to do with the files of a backup that decide what runs
 // on this host and are not rendered from the answers.
 type ForeignChoice int
 
@@ -34,12 +34,12 @@ type ForeignError struct {
 }
 
 func (e *ForeignError) Error() string {
-	return "the backup brings files of its own that decide what runs on this host: " + strings.Join(e.Files, ", ")
+	return "the backup contains files that decide what runs on this host: " + strings.Join(e.Files, ", ")
 }
 
 // Hint says what to do.
 func (e *ForeignError) Hint() string {
-	return "read them; then take them with: appliance restore FILE --accept-overrides; or leave them out with: appliance restore FILE --drop-overrides"
+	return "review them; then restore them with: appliance restore FILE --accept-overrides; or without them: appliance restore FILE --drop-overrides"
 }
 
 // Show is what the files say.

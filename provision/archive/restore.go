@@ -30,13 +30,13 @@ func restoredDumps(dir string) string { return filepath.Join(dir, site.RestoreDi
 type PendingError struct{ Dir string }
 
 func (e *PendingError) Error() string {
-	return "a backup has been restored into " + e.Dir + " only in part"
+	return "a restore into " + e.Dir + " is incomplete"
 }
 
 // Hint says what to do.
 func (e *PendingError) Hint() string {
 	if site.Exists(e.Dir) {
-		return "let it be completed with: appliance up"
+		return "complete it with: appliance up"
 	}
 	return "run it again: appliance restore FILE; or remove " + filepath.Join(e.Dir, site.RestoreDir)
 }
@@ -50,7 +50,7 @@ func (e *NotEmptyError) Error() string {
 
 // Hint says what to do.
 func (e *NotEmptyError) Hint() string {
-	return "restore into another directory with --dir, or remove the installation first (its certificates and backups stay): appliance down --purge"
+	return "restore into another directory with --dir, or remove the installation first (certificates and backups are kept): appliance down --purge"
 }
 
 // Pending reports whether an interrupted restore is in dir.
@@ -83,8 +83,8 @@ type RestoreOptions struct {
 
 // Restore unpacks a backup into an empty directory. Nothing is put in place
 // until the backup has been read to its end and every checksum is right; a
-// backup that is not whole leaves nothing behind. What remains to be done is
-// what up does: it loads the databases too.
+// damaged backup leaves nothing behind. The rest is done by up, which also loads
+// the databases.
 func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) error {
 	s, err := stack.Open(dir)
 	if err != nil {
@@ -119,11 +119,11 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter)
 	if err := rename(dir, s); err != nil {
 		return err
 	}
-	return plan.Track(r, plan.Step{ID: "place", Title: "put everything in its place"}, func() error { return place(dir) })
+	return plan.Track(r, plan.Step{ID: "place", Title: "put the files in place"}, func() error { return place(dir) })
 }
 
-// empty returns an error unless a directory is as good as empty. What an
-// interrupted restore has left is thrown away.
+// empty returns an error unless a directory can be restored into. It removes what an
+// interrupted restore has left.
 func empty(dir string) error {
 	if site.Exists(dir) {
 		if pending, _ := Pending(dir); pending {
@@ -276,7 +276,7 @@ func Dumps(dir string) []string {
 	return out
 }
 
-// LoadDatabases fills new databases with what a backup has brought. It starts from
+// LoadDatabases fills new databases with the dumps of a backup. It starts from
 // the beginning when it is repeated, so an interruption does no harm.
 func LoadDatabases(ctx context.Context, s *site.Site, names []string, hear func(stack.Event)) error {
 	if err := s.Stack.Compose().Down(ctx, false, hear); err != nil {

@@ -39,15 +39,15 @@ type Saved struct {
 	Bytes     int64         `json:"bytes"`    // of the file
 	Content   int64         `json:"content"`  // of what is in it
 	Members   int           `json:"members"`  // files, directories and parts of dumps
-	Pause     time.Duration `json:"pause_ns"` // how long the bridge and the homeserver stood still
+	Pause     time.Duration `json:"pause_ns"` // how long the bridge and the homeserver were stopped
 	Encrypted bool          `json:"encrypted"`
 	Links     []string      `json:"links,omitempty"`   // symbolic links that lead out of the installation
 	Removed   []string      `json:"removed,omitempty"` // older backups
 }
 
 // Save saves the whole installation in one file. The bridge and the homeserver
-// stand still while the databases are read, because what they know of each other
-// has to be of one moment; Rocket.Chat stays open, and so do its files and the
+// are stopped while the databases are read, because their data must be
+// consistent with each other; Rocket.Chat stays open, and so do its files and the
 // homeserver's media, which are read afterwards. An interrupted backup leaves no
 // file and everything running.
 func Save(ctx context.Context, s *site.Site, o Options, r plan.Reporter) (Saved, error) {
@@ -123,7 +123,7 @@ func backupFile(s *site.Site, o Options) (string, error) {
 		file = filepath.Join(dir, name)
 	}
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-		return "", errors.Join(err, fmt.Errorf("%s is there already; a backup never replaces a file", file))
+		return "", errors.Join(err, fmt.Errorf("%s exists already; a backup never replaces a file", file))
 	}
 	return file, nil
 }
@@ -140,7 +140,7 @@ type saver struct {
 	pause time.Duration
 }
 
-// progress shows how far it is, but not too often.
+// progress reports at most every 200 ms.
 func (s *saver) progress(n int64) {
 	if now := time.Now(); s.step != "" && now.Sub(s.shown) > 200*time.Millisecond {
 		s.shown = now
@@ -172,7 +172,7 @@ func (s *saver) save() error {
 	if !s.Answers.BundledHomeserver() {
 		who = "the bridge"
 	}
-	if err := s.do("pause", "stop "+who+" for a moment; Rocket.Chat stays open", s.snapshot); err != nil {
+	if err := s.do("pause", "stop "+who+" for a snapshot; Rocket.Chat stays open", s.snapshot); err != nil {
 		return err
 	}
 	return s.do("files", "save media, keys, configuration and secrets", func() error {
@@ -208,8 +208,7 @@ func (s *saver) foreign() []string {
 	return out
 }
 
-// snapshot saves what has to be of one moment, with the bridge and the homeserver
-// stopped.
+// snapshot saves what must be consistent, with the bridge and the homeserver stopped.
 func (s *saver) snapshot() (err error) {
 	begin := time.Now()
 	// In this order: Synapse does not send again what the bridge did not take
@@ -312,7 +311,7 @@ func (e *FullDiskError) Error() string { return "the disk that holds " + e.Dir +
 
 // Hint says what to do.
 func (e *FullDiskError) Hint() string {
-	return "free some room, or name a file on another disk; look with: df -h " + e.Dir
+	return "free some space, or name a file on another disk; see: df -h " + e.Dir
 }
 
 func fullDisk(err error, file string) error {

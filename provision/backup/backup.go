@@ -78,12 +78,12 @@ func (e *CorruptError) Hint() string {
 type LinkError struct{ Name, Target string }
 
 func (e *LinkError) Error() string {
-	return fmt.Sprintf("the backup has a symbolic link that leads out of the installation: %s -> %q", e.Name, e.Target)
+	return fmt.Sprintf("the backup has a symbolic link that points outside the installation: %s -> %q", e.Name, e.Target)
 }
 
 // Hint says what to do.
 func (e *LinkError) Hint() string {
-	return "if you have made that link yourself, take it with: appliance restore FILE --accept-links"
+	return "if you created that link yourself, restore it with: appliance restore FILE --accept-links"
 }
 
 // A KeyError says that an archive cannot be decrypted.

@@ -62,7 +62,7 @@ func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 	}
 	h, err := out.tar.Next()
 	if err == nil && h.Name != headerName {
-		err = corruptf("it does not begin as a backup does")
+		err = corruptf("it does not begin like a backup")
 	}
 	if err == nil {
 		err = out.document(h, &out.Header, maxHeader)

@@ -423,7 +423,7 @@ func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
 	}
 	// Until it is overdue, and some attempts later.
 	eventually(t, "a renewal that is overdue, and said", func() bool {
-		return strings.Contains(log.String(), "has no room for it, so the authority was not asked")
+		return strings.Contains(log.String(), "is full, so the authority was not asked")
 	})
 	if asked := srv.Asked("order-plz"); asked != orders {
 		t.Errorf("the authority was asked %d times for what could not be kept", asked-orders)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A RefusedError says that an authority gave no certificate, in its own words.
+// A RefusedError says that an authority refused a certificate, in its own words.
 type RefusedError struct {
 	Host, Directory string
 	Problem         Problem
@@ -38,13 +38,13 @@ func (e *RefusedError) Hint() string {
 	case kind == "rateLimited" && !e.RetryAt.IsZero():
 		return "wait until " + e.RetryAt.UTC().Format(time.RFC3339) + " and run again: appliance up"
 	case kind == "externalAccountRequired":
-		return "this authority wants an account of yours: set acme_eab_key_id and acme_eab_hmac_file to what it gave you, and run again: appliance up"
+		return "this authority requires external account binding: set acme_eab_key_id and acme_eab_hmac_file to what it gave you, and run again: appliance up"
 	case aboutAccount(e.Problem.Detail):
 		return "compare acme_eab_key_id and the key in acme_eab_hmac_file with what the authority gave you, and run again: appliance up"
 	case kind == "connection", kind == "unauthorized":
 		return "port 80 of " + e.Host + " must reach this host from the internet: check the DNS records (A and AAAA), the firewall and any proxy in between"
 	case kind == "dns":
-		return "make DNS records for " + e.Host + " that point to this host, and wait until they are known"
+		return "create DNS records for " + e.Host + " that point to this host, and wait until they have propagated"
 	case kind == "caa":
 		return "a CAA record of " + e.Host + " forbids this authority: change the record or acme_directory"
 	case kind == "rejectedIdentifier":

@@ -89,7 +89,7 @@ func NeedInternal(dir, host string, now time.Time) string {
 	}
 	ca, err := tls.LoadX509KeyPair(InternalCA(dir), keyPath(dir))
 	if err != nil || leaf.CheckSignatureFrom(ca.Leaf) != nil {
-		return "the one on disk is from elsewhere"
+		return "the one on disk comes from another authority"
 	}
 	if now.Add(30 * 24 * time.Hour).After(leaf.NotAfter) {
 		return "expires on " + leaf.NotAfter.Format(time.DateOnly)

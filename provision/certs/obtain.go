@@ -133,7 +133,7 @@ func rehearse(ctx context.Context, cfg Config, host string) error {
 	return i.get(host)
 }
 
-// Answer answers challenges on addr until ctx ends, while nobody else does. It
+// Answer answers challenges on addr until ctx ends, while no service does. It
 // returns when it listens.
 func Answer(ctx context.Context, dir, addr string) (stop func(), err error) {
 	var lc net.ListenConfig

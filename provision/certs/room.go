@@ -17,14 +17,14 @@ type FullDiskError struct {
 }
 
 func (e *FullDiskError) Error() string {
-	return fmt.Sprintf("no certificate for %s: %s has no room for it, so the authority was not asked: %s", e.Host, e.Dir, e.Cause)
+	return fmt.Sprintf("no certificate for %s: %s is full, so the authority was not asked: %s", e.Host, e.Dir, e.Cause)
 }
 
 func (e *FullDiskError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *FullDiskError) Hint() string {
-	return "free some room; a renewal is tried again by itself. Look with: df -h " + e.Dir
+	return "free some space; the renewal is retried automatically. See: df -h " + e.Dir
 }
 
 // size is more than an account, a challenge and a certificate need.

@@ -23,10 +23,9 @@ type notice struct {
 	Severity string `json:"severity"`
 }
 
-// Alarm tells the administrator in Rocket.Chat what the doctor has found, as a
-// direct message from the bridge's account, when it is not what was told last
-// time. It reports whether there was something to tell. What could not be told is
-// told the next time.
+// Alarm notifies the administrator of the findings by a direct message from the
+// bridge's account, if they have changed since the last one. It reports whether a
+// message was sent; one that failed is sent the next time.
 func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent bool, err error) {
 	now := []notice{}
 	for _, f := range findings {
@@ -47,7 +46,7 @@ func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent 
 		err = bootstrap.Tell(ctx, base, accounts, alarmText(s.Answers.ServerName, findings))
 	}
 	if err != nil {
-		return false, fmt.Errorf("tell the administrator: %w", err)
+		return false, fmt.Errorf("notify the administrator: %w", err)
 	}
 	return true, atomicfile.Write(s.Path(site.AlarmFile), data, 0o600)
 }
@@ -60,12 +59,12 @@ func alarmText(name string, findings []finding.Finding) string {
 		}
 	}
 	if len(lines) == 0 {
-		return "The doctor of " + name + " is content again."
+		return "The doctor of " + name + " finds nothing wrong any more."
 	}
 	return "The doctor of " + name + " has found:\n\n" + strings.Join(lines, "\n\n")
 }
 
-// chat is where Rocket.Chat is, and who speaks there.
+// chat returns Rocket.Chat's address and the accounts to use.
 func chat(ctx context.Context, s *site.Site) (base string, a bootstrap.Accounts, err error) {
 	if !s.Answers.BundledRocketChat() {
 		token, err := os.ReadFile(s.Answers.RocketChatTokenFile)

@@ -112,7 +112,7 @@ func outsideClient(s *site.Site) *http.Client {
 	return &http.Client{Timeout: 8 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 }
 
-// files looks at the installation's files as the doctor wants to know them.
+// files examines the installation's files for the doctor.
 func files(s *site.Site) doctor.Files {
 	var out doctor.Files
 	m, err := s.Stack.Tree().Manifest()

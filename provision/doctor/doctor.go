@@ -127,8 +127,8 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	case err != nil:
 		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status")
 	case served != status.Serial:
-		return finding.Warning(fmt.Sprintf("%s shows another certificate than the one on disk", host),
-			"a renewed certificate is shown within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
+		return finding.Warning(fmt.Sprintf("%s serves another certificate than the one on disk", host),
+			"a renewed certificate is served within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
 	case status.Failure != nil:
 		return finding.Warning(fmt.Sprintf("%s has a certificate for %d more days but the last renewal failed", host, days), lastWords(status), "fix that; the renewal is retried automatically")
 	case days < lifetime(status)/6:

@@ -89,7 +89,7 @@ func (t Target) closedDoors(ctx context.Context) finding.Finding {
 		}
 	}
 	if len(open) > 0 {
-		return finding.Failure(fmt.Sprintf("%d paths are open that should be closed", len(open)), joined(open), "run: appliance up --overwrite")
+		return finding.Failure(fmt.Sprintf("%d internal paths are open", len(open)), joined(open), "run: appliance up --overwrite")
 	}
 	return finding.Good("administration and client API are closed to the internet")
 }

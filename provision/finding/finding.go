@@ -1,6 +1,6 @@
-// Package finding is what a look at the host or at the installation says: all
-// is well, or what is not, why, and what to type. It looks at nothing itself;
-// preflight and doctor bring the checks.
+// Package finding is the result of a check of the host or the installation: ok, or
+// what is wrong, why, and what to type. It checks nothing itself; preflight and doctor
+// bring the checks.
 package finding
 
 import (
@@ -35,17 +35,17 @@ type Finding struct {
 	Fix      string   `json:"fix,omitempty"` // a command or a sentence in the imperative
 }
 
-// Good is a finding that all is well.
+// Good is a finding without a problem.
 func Good(format string, args ...any) Finding {
 	return Finding{Severity: OK, Summary: fmt.Sprintf(format, args...)}
 }
 
-// Warning is a finding that does not stand in the way.
+// Warning is a finding that does not prevent anything.
 func Warning(summary, why, fix string) Finding {
 	return Finding{Severity: Warn, Summary: summary, Why: why, Fix: fix}
 }
 
-// Failure is a finding that stands in the way.
+// Failure is a finding that prevents the installation or an upgrade.
 func Failure(summary, why, fix string) Finding {
 	return Finding{Severity: Fail, Summary: summary, Why: why, Fix: fix}
 }
@@ -85,7 +85,7 @@ func Worst(findings []Finding) Severity {
 	return worst
 }
 
-// Failures returns the findings that stand in the way.
+// Failures returns the findings that are failures.
 func Failures(findings []Finding) []Finding {
 	var out []Finding
 	for _, f := range findings {

@@ -59,7 +59,7 @@ type (
 	PullImages struct{ Names []string }
 	// LockImages records which images the names stand for.
 	LockImages struct{}
-	// LoadDatabases replaces the content of databases by what a backup has brought.
+	// LoadDatabases replaces the content of databases by the dumps of a backup.
 	LoadDatabases struct{ Names []string }
 	// StartServices starts what is not running, restarts what has changed,
 	// removes what is no longer wanted and waits until all are healthy.
@@ -137,12 +137,12 @@ const (
 	NotReached StepState = "not reached"
 )
 
-// A Reporter hears what Apply does. Methods may be called at the same time.
+// A Reporter is told what Apply does. Methods may be called concurrently.
 type Reporter interface {
 	// Step says that a step of the plan has reached a state.
 	Step(s Step, state StepState, detail string)
-	// Progress says what is going on inside a step; done and total are bytes or
-	// zero when there is nothing to count.
+	// Progress describes the work inside a step; done and total are bytes, or zero if
+	// there is nothing to count.
 	Progress(stepID, what string, done, total int64)
 }
 

@@ -48,10 +48,10 @@ func (d *dockerOnce) check(ctx context.Context) finding.Finding {
 		return finding.Failure("Docker was installed as a snap", "it cannot see files outside the home directories",
 			"remove it with: snap remove docker; install it with: apt-get install docker.io docker-compose-v2")
 	case got.v.Rootless:
-		return finding.Failure("Docker runs without root", "it can neither open ports 80 and 443 nor give files to the users of the containers",
+		return finding.Failure("Docker runs without root", "it can neither open ports 80 and 443 nor chown files to the users of the containers",
 			"use the system's Docker: systemctl start docker, and unset DOCKER_HOST")
 	case got.v.Cgroup == "none":
-		return finding.Warning("Docker cannot limit memory", "this kernel has no cgroups that it could use, so one service can take all memory", "boot with cgroup_enable=memory, or use cgroups version 2")
+		return finding.Warning("Docker cannot limit memory", "this kernel has no usable cgroups, so one service can take all memory", "boot with cgroup_enable=memory, or use cgroups version 2")
 	}
 	return finding.Good("Docker %s (API %s)", got.v.Docker, got.v.API)
 }
@@ -71,13 +71,13 @@ func (d *dockerOnce) compose(ctx context.Context, h Host) finding.Finding {
 	const fix = "install it with: apt-get install docker-compose-v2 (or docker-compose-plugin from Docker's own repository)"
 	switch {
 	case got.composeErr != nil && h.oldCompose():
-		return finding.Failure("there is Compose 1 only", "docker-compose with a dash is no longer made and does not know our Compose file", fix)
+		return finding.Failure("only Compose 1 is installed", "docker-compose 1 is no longer maintained and cannot read the Compose file", fix)
 	case got.composeErr != nil:
 		return finding.Failure("`docker compose` does not answer", got.composeErr.Error(), fix)
 	case got.v.Compose == "dev" || got.v.Compose == "":
 		return finding.Warning("Compose does not say its version", "it was built from source", "make sure that it is "+leastCompose+" or newer")
 	case older(got.v.Compose, leastCompose):
-		return finding.Failure(fmt.Sprintf("Compose %s, %s required", got.v.Compose, leastCompose), "it is too old for our Compose file", fix)
+		return finding.Failure(fmt.Sprintf("Compose %s, %s required", got.v.Compose, leastCompose), "it is too old for the Compose file", fix)
 	}
 	return finding.Good("Compose %s", got.v.Compose)
 }

@@ -15,7 +15,7 @@ import (
 
 func (h Host) root(context.Context) finding.Finding {
 	if h.EUID != 0 {
-		return finding.Failure(fmt.Sprintf("running as user %d", h.EUID), "files of the containers' users can only be made by root", "run it again with: sudo")
+		return finding.Failure(fmt.Sprintf("running as user %d", h.EUID), "only root can create files for the users of the containers", "run it again with: sudo")
 	}
 	return finding.Good("running as root")
 }

@@ -19,7 +19,7 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 		if p, taken := published[port]; taken && p.Ours {
 			return finding.Good("port %d is ours", port)
 		} else if taken {
-			return finding.Failure(fmt.Sprintf("port %d is used by the container %s", port, p.Container), "the installation has to have it",
+			return finding.Failure(fmt.Sprintf("port %d is used by the container %s", port, p.Container), "the installation needs it",
 				"stop it with: docker stop "+p.Container)
 		}
 	}
@@ -31,7 +31,7 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 	if name == "" {
 		return finding.Failure(fmt.Sprintf("port %d cannot be used", port), listenErr.Error(), "find out who uses it with: ss -ltnp")
 	}
-	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), "the installation has to have it",
+	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), "the installation needs it",
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
 }
 
@@ -79,7 +79,7 @@ func (h Host) dns(ctx context.Context, a answers.Answers, host string) finding.F
 	if err != nil {
 		why = err.Error()
 	}
-	fix := "make an A record for " + host + " that points to this host, and wait until it is known"
+	fix := "create an A record for " + host + " that points to this host, and wait until it has propagated"
 	if a.TLS == answers.ACME && a.ACMEDirectory == answers.LetsEncrypt {
 		return finding.Failure(host+" does not resolve", why, fix)
 	}

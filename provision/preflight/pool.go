@@ -152,14 +152,14 @@ func (g ground) left(enough int) (n int, blocked string) {
 func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Finding {
 	g, err := h.ground(ctx)
 	if err != nil {
-		return finding.Good("Docker does not tell its networks") // the check of Docker says why
+		return finding.Good("Docker does not list its networks") // the check of Docker says why
 	}
 	set := "with: --set docker_subnet=" + g.proposal()
 	if a.DockerSubnet != "" {
 		if who := g.crossed(netip.MustParsePrefix(a.DockerSubnet)); who != "" {
 			return finding.Failure("docker_subnet "+a.DockerSubnet+" is in use", who+", and one of the two could not be reached", "choose another "+set)
 		}
-		return finding.Good("the containers have %s for themselves", a.DockerSubnet)
+		return finding.Good("the containers use %s, which nothing else uses", a.DockerSubnet)
 	}
 	for _, n := range g.ours {
 		for _, subnet := range n.Subnets {
@@ -170,7 +170,7 @@ func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Findin
 		}
 	}
 	if len(g.ours) > 0 {
-		return finding.Good("nobody else uses the addresses of the containers")
+		return finding.Good("no other network uses the addresses of the containers")
 	}
 	const networks = 3
 	if n, blocked := g.left(networks); n < networks {
@@ -179,7 +179,7 @@ func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Findin
 		}
 		return finding.Failure(fmt.Sprintf("Docker has addresses for %d more networks, %d required", n, networks), blocked, "give the containers addresses that are free "+set)
 	}
-	return finding.Good("Docker has addresses to give")
+	return finding.Good("Docker has free addresses")
 }
 
 // matrixPort is where other servers come when nothing tells them where to go.
@@ -193,7 +193,7 @@ func (h Host) federationPort(ctx context.Context, a answers.Answers) finding.Fin
 	}
 	f := h.port(ctx, matrixPort)
 	if f.Severity == finding.OK {
-		return finding.Good("other servers come to port %d; nobody else answers them at %d", a.HTTPSPort, matrixPort)
+		return finding.Good("other servers connect to port %d; no other service answers at %d", a.HTTPSPort, matrixPort)
 	}
-	return finding.Warning(f.Summary, "other servers come there when they cannot read where to go, and would find a stranger", f.Fix)
+	return finding.Warning(f.Summary, "other servers connect there if they cannot read the delegation, and would reach another service", f.Fix)
 }

@@ -26,7 +26,7 @@ func (h Host) inodes(dir string) finding.Finding {
 		return finding.Good("the file system of %s does not count inodes", dir)
 	case free < total/20 || free < 50_000:
 		return finding.Failure(fmt.Sprintf("%s has %d of %d inodes left", dir, free, total),
-			"every file needs one; without, writing fails although there is room", "find what has so many files with: du --inodes -x -d2 / | sort -n | tail")
+			"every file needs an inode; without any, writes fail although there is space", "find what has so many files with: du --inodes -x -d2 / | sort -n | tail")
 	}
 	return finding.Good("%d inodes free", free)
 }
@@ -44,7 +44,7 @@ func (h Host) virtualization() finding.Finding {
 		return finding.Warning("this host is a container ("+kind+")", "Docker inside a container needs nesting, and its limits may not hold",
 			"use a virtual machine, or in Proxmox switch on nesting and keyctl for the container")
 	}
-	return finding.Good("this host is no container")
+	return finding.Good("this host is not a container")
 }
 
 // installers finds those who are installing something at this moment.
@@ -70,10 +70,10 @@ func (h Host) installers() finding.Finding {
 // signatures of other servers are all judged by it.
 func (h Host) clock(ctx context.Context, a answers.Answers) finding.Finding {
 	ahead, err := h.ClockAhead(ctx, a.ACMEDirectory)
-	const fix = "set it right and keep it so with: timedatectl set-ntp true"
+	const fix = "synchronise it with: timedatectl set-ntp true"
 	switch off := ahead.Abs(); {
 	case err != nil:
-		return finding.Good("nobody to compare the clock with") // egress says why
+		return finding.Good("no clock to compare with") // egress says why
 	case off > time.Hour:
 		return finding.Failure(fmt.Sprintf("the clock is %s wrong", off.Round(time.Minute)), "the certificate authority and other Matrix servers would refuse what it signs", fix)
 	case off > 30*time.Second:
@@ -87,7 +87,7 @@ func (h Host) egress(ctx context.Context, a answers.Answers) finding.Finding {
 	if a.TLS == answers.ACME {
 		if err := h.Reach(ctx, hostPort(a.ACMEDirectory)); err != nil {
 			return finding.Failure("the certificate authority cannot be reached", err.Error(),
-				"let this host open connections to "+hostPort(a.ACMEDirectory)+", or choose another source of certificates with the answer tls")
+				"allow connections to "+hostPort(a.ACMEDirectory)+", or choose another source of certificates with the answer tls")
 		}
 	}
 	registries := []string{"registry-1.docker.io:443", "ghcr.io:443"}
@@ -104,8 +104,8 @@ func (h Host) egress(ctx context.Context, a answers.Answers) finding.Finding {
 		}
 	}
 	if len(deaf) > 0 {
-		return finding.Warning("cannot reach "+strings.Join(deaf, " and "), "images that are not on this host yet come from there",
-			"let this host open connections to it, or name a proxy to Docker: https://docs.docker.com/engine/daemon/proxy/")
+		return finding.Warning("cannot reach "+strings.Join(deaf, " and "), "missing images are pulled from there",
+			"allow connections to it, or configure a proxy for Docker: https://docs.docker.com/engine/daemon/proxy/")
 	}
 	return finding.Good("the authority and the registries can be reached")
 }
@@ -155,11 +155,11 @@ func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Findi
 	case len(foreign) == 0:
 		return finding.Finding{}, false
 	case len(ours) > 0:
-		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+" too, which is not this host", "certificate authorities and people come by either address, and an AAAA record first",
+		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+" too, which is not this host", "certificate authorities and people use either address, and an AAAA record first",
 			"remove the record with "+foreign[0]+", or give that address to this host"), true
 	case len(public) > 0:
-		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would come to another host",
-			"change the record to "+public[0].String()+" and wait until it is known"), true
+		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would reach another host",
+			"change the record to "+public[0].String()+" and wait until it has propagated"), true
 	}
 	return finding.Finding{}, false // behind a router: nobody can tell
 }

@@ -1,5 +1,5 @@
-// Package secrets makes the passwords, tokens and keys of an installation, once,
-// and keeps each in a file of its own that only its reader may open. It creates
+// Package secrets generates the passwords, tokens and keys of an installation, once,
+// and keeps each in a file that only its reader may open. It creates
 // what is missing and never replaces one: data that was written under a secret
 // is lost without it.
 package secrets
@@ -42,7 +42,7 @@ const (
 	bridgeUser   = 10500
 )
 
-// A spec says how a secret is made, who reads it and which data is lost with it.
+// A spec says how a secret is generated, who reads it and which data is lost with it.
 type spec struct {
 	name  Name
 	make  func() (string, error)
@@ -85,7 +85,7 @@ func (e *OrphanError) Hint() string {
 	return fmt.Sprintf("put the secret back from a backup, or move %s away to start without that data", filepath.Join(e.Dir, e.Guard))
 }
 
-// Prepare reads the secrets below dir and makes those that are missing, in
+// Prepare reads the secrets below dir and generates those that are missing, in
 // memory only: Write puts them on disk. It returns the names of the new ones.
 func Prepare(dir string) (Set, []Name, error) {
 	set := Set{}

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// A Chore is something that is done again and again.
+// A Chore is periodic work.
 type Chore struct {
 	Name  string
 	Every time.Duration
 	Do    func(context.Context) error
 }
 
-// Chores does them until ctx ends, each at once and then as often as it is due,
-// one after the other. last says when a chore was done before; failed hears of
-// those that failed.
+// Chores does them until ctx ends, each when it is due, one after the other. last
+// returns when a chore was done before; failed is called for each failure.
 func Chores(ctx context.Context, chores []Chore, last func(name string) time.Time, failed func(name string, err error)) {
 	due := make([]time.Time, len(chores))
 	for n, c := range chores {

@@ -1,4 +1,4 @@
-// Package service makes the host look after an installation: systemd units and
+// Package service runs an installation as a service of the host: systemd units and
 // timers, and the same chores without systemd.
 package service
 
@@ -14,7 +14,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// Options say how the host looks after an installation.
+// Options of the service.
 type Options struct {
 	Program    string // the file of this program, as the units run it
 	Keep       int    // how many backups to keep; 0 for none that are made by themselves
@@ -29,7 +29,7 @@ func (*NoSystemdError) Error() string { return "this host does not run systemd" 
 
 // Hint says what to do.
 func (*NoSystemdError) Hint() string {
-	return "containers start again by themselves when Docker does; for the rest, run under what supervises services here: appliance service run"
+	return "containers restart with Docker; for the rest, run this under your supervisor: appliance service run"
 }
 
 // Units are the installation's, in the directory that was given or in the host's.
@@ -47,7 +47,7 @@ func units(s *site.Site, dir string) (stack.Units, error) {
 	return u, nil
 }
 
-// Install makes systemd start what is installed with the host, and adds
+// Install adds a unit that starts the installation at boot, and
 // timers for backups, the doctor and, where no service renews them,
 // certificates. It reports whether anything had to be changed.
 func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err error) {
@@ -73,7 +73,7 @@ func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err er
 	return u.Install(ctx, files)
 }
 
-// Remove takes the units away and returns their names. What runs goes on.
+// Remove removes the units and returns their names. Running services stay up.
 func Remove(ctx context.Context, s *site.Site, unitDir string) ([]string, error) {
 	u, err := units(s, unitDir)
 	if err != nil {

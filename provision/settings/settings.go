@@ -94,8 +94,8 @@ func Live(s *site.Site) (config.Live, error) {
 }
 
 // SetLive changes live keys of bridge.yaml, each given as YAML; the rest of the
-// file, comments too, stays as it is. A value that the bridge would refuse
-// changes nothing. The bridge notices by itself. It returns the keys that have
+// file, including comments, stays as it is. An invalid value changes nothing. The
+// bridge watches the file. It returns the keys that have
 // changed.
 func SetLive(s *site.Site, values map[string]string) (changed []string, err error) {
 	unlock, err := s.Stack.Lock()
@@ -153,7 +153,7 @@ func setYAML(n *yaml.Node, path []string, value string) error {
 		return setValue(n.Content[k+1], value)
 	}
 	if n.Kind != yaml.MappingNode {
-		return errors.New("has nothing below it")
+		return errors.New("has no keys below it")
 	}
 	below := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[0]}, below)

@@ -128,7 +128,7 @@ func (b *bundle) put(name, text string) {
 	}
 }
 
-// listing shows names, modes and sizes of the installation, but of no media.
+// listing shows names, modes and sizes of the installation's files, except media.
 func listing(dir string) string {
 	var b strings.Builder
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {

@@ -18,7 +18,7 @@ import (
 // masked is what stands for a secret.
 const masked = "[secret]"
 
-// A mask takes secrets out of texts that are shown or given away.
+// A mask removes secrets from texts that are shown or shared.
 type mask struct {
 	replace *strings.Replacer
 	wipe    bool // also whatever could be what people wrote

@@ -21,11 +21,11 @@ import (
 	"appliance/provision/site"
 )
 
-// A SignIn is who administers the homeserver on its web page, and where.
+// A SignIn is the account that administers Synapse, and the address of the page.
 type SignIn struct {
 	URL    string        `json:"url"` // on this host only
 	UserID string        `json:"user_id"`
-	Token  secret.String `json:"-"` // with which one signs in there; an earlier one ends
+	Token  secret.String `json:"-"` // to sign in with; earlier ones are revoked
 }
 
 // A NoPageError says that there is no page to administer the homeserver on.
@@ -33,9 +33,9 @@ type NoPageError struct{ Homeserver string }
 
 func (e *NoPageError) Error() string {
 	if !hasPage(e.Homeserver) {
-		return "the page administers Synapse, and the homeserver is " + e.Homeserver
+		return "the admin page is for Synapse, and the homeserver is " + e.Homeserver
 	}
-	return "the page is not there"
+	return "the admin page is not installed"
 }
 
 // Hint says what to do.
@@ -95,7 +95,7 @@ func signInAdmin(ctx context.Context, base, userID string, token secret.String, 
 	const kind = "m.login.application_service"
 	err := matrix(ctx, token, base+"/_matrix/client/v3/register", map[string]any{"type": kind, "username": localpart, "inhibit_login": true}, nil)
 	if err != nil && !strings.Contains(err.Error(), "M_USER_IN_USE") {
-		return secret.String{}, fmt.Errorf("make the account %s: %w", userID, err)
+		return secret.String{}, fmt.Errorf("create the account %s: %w", userID, err)
 	}
 	if err := promote(ctx); err != nil {
 		return secret.String{}, fmt.Errorf("make %s an administrator: %w", userID, err)
@@ -117,7 +117,7 @@ func signInAdmin(ctx context.Context, base, userID string, token secret.String, 
 		return first, err
 	}
 	if err := matrix(ctx, first, base+"/_matrix/client/v3/logout/all", map[string]any{}, nil); err != nil {
-		return first, fmt.Errorf("end earlier tokens of %s: %w", userID, err)
+		return first, fmt.Errorf("revoke earlier tokens of %s: %w", userID, err)
 	}
 	return logIn()
 }

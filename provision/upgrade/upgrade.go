@@ -32,7 +32,7 @@ type Options struct {
 	Keep        int           // how many backups of upgrades stay, the oldest go; 0 for all
 }
 
-// An Upgrade is one that has been looked at.
+// An Upgrade is one that was prepared.
 type Upgrade struct {
 	Changes []plan.Change
 	Plan    plan.Plan
@@ -120,9 +120,9 @@ func (u *Upgrade) Gate(ctx context.Context) error {
 	return nil
 }
 
-// Run saves everything, brings up the new version and waits until the doctor is
-// content. When it is not, or when anything else fails, the files and the data
-// of the old version are put back and started.
+// Run makes a backup, starts the new versions and waits until the health checks
+// pass. If they do not, or if anything else fails, it rolls back: it restores the files
+// and the data and starts the old versions.
 func (u *Upgrade) Run(ctx context.Context, r provision.Reporter) error {
 	unlock, err := u.site.Stack.Lock()
 	if err != nil {
@@ -158,7 +158,7 @@ func (u *Upgrade) image() string {
 	return prog.Image()
 }
 
-// fetch gets the new images while the old ones still run.
+// fetch pulls the new images while the old ones still run.
 func (u *Upgrade) fetch(ctx context.Context, r provision.Reporter) error {
 	var names []string
 	for _, c := range u.Changes {
@@ -175,7 +175,7 @@ func (u *Upgrade) fetch(ctx context.Context, r provision.Reporter) error {
 	})
 }
 
-// begin makes the backup that leads back, unless an interrupted upgrade has one.
+// begin makes the backup to roll back to, unless an interrupted upgrade has one.
 func (u *Upgrade) begin(ctx context.Context, r provision.Reporter) (archive.ReturnPoint, error) {
 	at, err := archive.ReadReturnPoint(u.site)
 	if err == nil {

@@ -69,7 +69,7 @@ func backupCommand(a *app) *cobra.Command {
 				return err
 			}
 			if keep < 0 || keep > 0 && output != "" {
-				return &usageError{errors.New("--keep is a number of backups in the directory backups of the installation, and does not go with --output")}
+				return &usageError{errors.New("--keep takes a number of backups in backups/ of the installation and cannot be combined with --output")}
 			}
 			if output != "" {
 				if output, err = filepath.Abs(output); err != nil {

@@ -1,7 +1,6 @@
-// Package cli is the command line without the process: arguments, environment
-// and streams come in, an exit status goes out. There is one file per command;
-// each ends in one call into provision or bridge. It decides nothing about the
-// installation.
+// Package cli is the command line without the process: it takes arguments,
+// environment and streams, and returns an exit status. There is one file per command;
+// each ends in one call into provision or bridge.
 package cli
 
 import (
@@ -95,7 +94,7 @@ func (a *app) with(do func(*site.Site) error) error {
 	return do(installed)
 }
 
-// reporting tells the operator how things go while something is done.
+// reporting shows the progress of do.
 func (a *app) reporting(do func(provision.Reporter) error) error {
 	printer := a.printer()
 	defer printer.Close()
@@ -132,7 +131,7 @@ func (a *app) terminal() *os.File {
 	return tty
 }
 
-// printer returns what tells the operator how things go.
+// printer returns the Printer for this terminal, log or script.
 func (a *app) printer() ui.Printer {
 	switch {
 	case a.json:

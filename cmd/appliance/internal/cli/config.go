@@ -97,7 +97,7 @@ func configSet(a *app, ctx context.Context, o upOptions, args []string) error {
 	}
 	if len(live) > 0 {
 		if o.dryRun {
-			return &usageError{fmt.Errorf("%s keys take effect at once: there is no dry run of them", settings.LivePrefix)}
+			return &usageError{fmt.Errorf("%s keys take effect at once and have no dry run", settings.LivePrefix)}
 		}
 		if err := a.with(func(on *site.Site) error { return setLive(a, on, live) }); err != nil {
 			return err

@@ -46,8 +46,8 @@ func statusCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// watchStatus shows the status again and again; a look that fails is shown too. As JSON
-// it is one document in a line.
+// watchStatus refreshes the status; a failed look is shown too. As JSON it is one
+// document per line.
 func watchStatus(a *app, ctx context.Context, on *site.Site, interval time.Duration) error {
 	screen := ui.NewScreen(a.env.Stdout, a.env.Environ)
 	tick := time.NewTicker(interval)

@@ -46,7 +46,7 @@ func reloadCommand(a *app) *cobra.Command {
 	}
 }
 
-// probeCommand is the health check of images that have nothing but this program.
+// probeCommand is the health check of images that contain only this program.
 func probeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:    "probe URL",

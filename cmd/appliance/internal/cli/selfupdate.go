@@ -37,7 +37,7 @@ func selfUpdateCommand(a *app) *cobra.Command {
 				return selfUpdate(a, cmd.Context(), selfupdate.Options{Program: program, Release: args[0], SHA256: sum, Try: stack.TryProgram})
 			}
 			if sum != "" {
-				return &usageError{errors.New("--rollback downloads nothing that could have a checksum")}
+				return &usageError{errors.New("--rollback downloads nothing: it takes no checksum")}
 			}
 			if err := selfupdate.Back(program); err != nil || a.json {
 				return err

@@ -28,12 +28,12 @@ func serviceCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// unitDirFlag is for those who make images of hosts.
+// unitDirFlag is for building host images.
 func unitDirFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVar(to, "unit-dir", "", "write the units to `DIR` and do not call systemd")
 }
 
-// chores are the flags of what is done again and again.
+// chores are the flags of the periodic work.
 type chores struct {
 	o        service.Options
 	noBackup bool

@@ -48,7 +48,7 @@ Exit status:
 
 var (
 	errInterrupted = errors.New("interrupted")
-	errDoctor      = errors.New("the doctor found something") // said already
+	errDoctor      = errors.New("the doctor found something") // already printed
 )
 
 // A usageError is a mistake on the command line.
@@ -93,7 +93,7 @@ type complaint struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// complaints takes an error apart into what the operator should know.
+// complaints splits an error into what the operator should know.
 func complaints(err error) []complaint {
 	if failed, ok := errors.AsType[*upgrade.FailedError](err); ok {
 		return append(complaints(failed.Cause), complaint{failed.Outcome(), failed.Hint()})
@@ -120,7 +120,7 @@ func complaints(err error) []complaint {
 	return []complaint{c}
 }
 
-// finish prints an error, if there is one, and returns the exit status.
+// finish prints an error, if any, and returns the exit status.
 func (a *app) finish(err error) int {
 	status := statusOf(err)
 	if err == nil || status == statusDoctor {

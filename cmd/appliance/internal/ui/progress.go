@@ -10,7 +10,7 @@ import (
 	"appliance/provision/plan"
 )
 
-// A Plain printer writes one line per step and never goes back.
+// A Plain printer writes one line per step and never moves the cursor.
 type Plain struct {
 	mu      sync.Mutex
 	w       io.Writer

@@ -15,7 +15,7 @@ import (
 	"appliance/provision/upgrade"
 )
 
-// Report prints what to know when all is done.
+// Report prints the outcome of up.
 func Report(w io.Writer, r provision.Report) {
 	if !r.Changed {
 		fmt.Fprintln(w, "nothing to do")
@@ -66,7 +66,7 @@ func Findings(w io.Writer, findings []finding.Finding) {
 	fmt.Fprintf(w, "\n%d checks: %d ok, %d warn, %d fail\n", len(findings), count[finding.OK], count[finding.Warn], count[finding.Fail])
 }
 
-// Warnings prints what is not well.
+// Warnings prints the findings that are not ok.
 func Warnings(w io.Writer, findings []finding.Finding) {
 	for _, f := range findings {
 		if f.Severity > finding.OK {
@@ -82,7 +82,7 @@ func one(w io.Writer, f finding.Finding, width int) {
 	}
 }
 
-// PlanJSON prints a plan, and what was found on the way to it, for scripts.
+// PlanJSON prints a plan and its findings for scripts.
 func PlanJSON(w io.Writer, p plan.Plan, findings []finding.Finding) error {
 	type step struct {
 		ID    string   `json:"id"`
@@ -130,7 +130,7 @@ func Certificates(w io.Writer, list []certs.Status) {
 	}
 }
 
-// Changes prints what an upgrade would change, and what to know about it.
+// Changes prints what an upgrade would change, with warnings.
 func Changes(w io.Writer, u *upgrade.Upgrade) {
 	for _, c := range u.Changes {
 		fmt.Fprintln(w, c)
@@ -156,7 +156,7 @@ func Plan(w io.Writer, p plan.Plan) {
 	fmt.Fprintln(w)
 }
 
-// Host prints what was found of a host before the first question.
+// Host prints the findings about the host before the first question.
 func Host(w io.Writer, findings []finding.Finding) {
 	if finding.Worst(findings) == finding.OK {
 		fmt.Fprintf(w, "This host is fit: %d checks, all good.\n\n", len(findings))

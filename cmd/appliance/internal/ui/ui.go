@@ -1,6 +1,6 @@
 // Package ui prints what provision reports: for people at a terminal, for logs,
 // and for scripts. It is the only package besides cli that writes to the
-// operator's streams, and it knows no more than what it is told.
+// operator's streams, and it only prints what it is given.
 package ui
 
 import (
@@ -13,7 +13,7 @@ import (
 	"appliance/provision"
 )
 
-// A Printer shows the course of a plan.
+// A Printer shows the progress of a plan.
 type Printer interface {
 	provision.Reporter
 	Close() // ends what is unfinished on the screen

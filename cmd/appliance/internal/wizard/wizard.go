@@ -1,6 +1,6 @@
 // Package wizard asks for answers on a terminal. What it fills is a draft of the
-// answers and nothing else: to run it and then `appliance up` is the same as to
-// write the file by hand.
+// answers and nothing else: running it and then `appliance up` is the same
+// as writing the file by hand.
 package wizard
 
 import (
