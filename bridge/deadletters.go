@@ -136,7 +136,7 @@ func (s *service) eachDead(w http.ResponseWriter, r *http.Request, noneIsAll boo
 			return nil, nil, false
 		default:
 			done = append(done, id)
-			s.Log.Info(did, "item", id)
+			s.Log.Info(did, "item", id) //nolint:sloglint // one of the two constants of the callers
 		}
 	}
 	return done, unknown, true

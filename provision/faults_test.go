@@ -12,13 +12,13 @@ import (
 )
 
 // A fault is something that is wrong with a host, an installation or an archive,
-// made on purpose. break_ makes it and returns what does as the hint says.
+// made on purpose. inflict makes it and returns what does as the hint says.
 type fault struct {
-	what   string
-	by     string // the check or the command that finds it
-	break_ func() (repair func())
-	says   string // the beginning of what is said
-	hint   string // part of what to type
+	what    string
+	by      string // the check or the command that finds it
+	inflict func() (repair func())
+	says    string // the beginning of what is said
+	hint    string // part of what to type
 }
 
 // A verdict is what was found.
@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 				if v, bad := w.look(f.by); bad {
 					t.Fatalf("it is ill before anything is broken: %+v", v)
 				}
-				repair := f.break_()
+				repair := f.inflict()
 				v, bad := w.look(f.by)
 				if !bad || !strings.HasPrefix(v.says, f.says) || !strings.Contains(v.hint, f.hint) {
 					t.Fatalf("found %+v\nwant %q with a hint of %q", v, f.says, f.hint)

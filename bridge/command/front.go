@@ -74,7 +74,7 @@ func (f *Front) commandsRun(w http.ResponseWriter, r *http.Request) {
 	if !f.ours(w, r, &body, func() bool { return mine(body.Command) }) {
 		return
 	}
-	if err, status := f.run(r, body.Command, body.Params, body.RoomID); err != nil {
+	if status, err := f.run(r, body.Command, body.Params, body.RoomID); err != nil {
 		if !busy(w, err) {
 			reply(w, status, map[string]any{"success": false, "error": words(err)})
 		}
@@ -107,7 +107,7 @@ func (f *Front) slashCommand(w http.ResponseWriter, r *http.Request) {
 	}
 	p := call.Params[0]
 	result := map[string]any{"msg": "result", "id": call.ID, "result": nil}
-	if err, status := f.run(r, p.Cmd, p.Params, p.Msg.RoomID); err != nil {
+	if status, err := f.run(r, p.Cmd, p.Params, p.Msg.RoomID); err != nil {
 		if busy(w, err) {
 			return
 		}
@@ -157,23 +157,23 @@ func once(next http.HandlerFunc) http.HandlerFunc {
 
 var errLogin = &relay.SayError{Text: "You must be logged in to do this."}
 
-// run finds out who calls and carries the command out.
-func (f *Front) run(r *http.Request, name, params, room string) (err error, status int) { //nolint:revive // the status belongs to the error
+// run finds out who calls and runs the command. The status belongs to the error.
+func (f *Front) run(r *http.Request, name, params, room string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), runFor)
 	defer cancel()
 	caller, address := callerOf(r, f.Commands.Client)
 	if caller == nil {
-		return errLogin, http.StatusUnauthorized
+		return http.StatusUnauthorized, errLogin
 	}
 	user, ok, err := f.callers.who(ctx, f.Commands.Client, caller, address)
 	switch {
 	case err != nil:
-		return err, http.StatusBadGateway
+		return http.StatusBadGateway, err
 	case !ok:
-		return errLogin, http.StatusUnauthorized
+		return http.StatusUnauthorized, errLogin
 	}
 	err = f.Commands.run(ctx, request{caller: caller, user: user, name: strings.ToLower(name), params: params, room: room})
-	return err, http.StatusBadRequest
+	return http.StatusBadRequest, err
 }
 
 // busy answers a caller who has to wait, as Rocket.Chat's own limiter does, and
@@ -214,7 +214,7 @@ var listed = []map[string]any{
 // list is GET /api/v1/commands.list: Rocket.Chat's own answer and, at the end of
 // its last page, our commands.
 func (f *Front) list(w http.ResponseWriter, r *http.Request) {
-	res, data, err := f.upstream(r)
+	res, data, err := f.upstream(r) //nolint:bodyclose // upstream has read and closed it
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return

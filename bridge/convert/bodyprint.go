@@ -38,6 +38,7 @@ func bodyLines(doc []block) []string {
 			out = append(out, "---")
 		case table:
 			out = append(out, bodyTable(b)...)
+		case tableRow: // bodyTable writes it
 		}
 	}
 	return out
@@ -75,6 +76,7 @@ func bodyItem(b block, bullet string) []string {
 		bullet += "[ ] "
 	case doneTask:
 		bullet += "[x] "
+	case noTask:
 	}
 	out := bodyLines(b.kids)
 	for i := range out {

@@ -16,8 +16,9 @@ func styleIndex(s style) int {
 		return 1
 	case strike:
 		return 2
+	default:
+		return 3
 	}
-	return 3
 }
 
 // startInline begins something inside a line and says what ends it.
@@ -92,7 +93,7 @@ func (h *htmlParser) startLink(href string, t *openTag) {
 		if len(linked) == 0 {
 			return
 		}
-		mention, target := h.resolve(href, linked)
+		mention, target := h.resolve(href)
 		if mention.kind != plainText {
 			mention.style = linked[0].style
 			h.runs = append(h.runs[:from], mention)
@@ -110,7 +111,7 @@ func (h *htmlParser) startLink(href string, t *openTag) {
 }
 
 // resolve finds out what a link leads to.
-func (h *htmlParser) resolve(href string, linked []run) (mention run, target string) {
+func (h *htmlParser) resolve(href string) (mention run, target string) {
 	href = strings.TrimSpace(href)
 	uri, err := id.ParseMatrixURIOrMatrixToURL(href)
 	if err != nil || uri == nil {

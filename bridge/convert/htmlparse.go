@@ -36,6 +36,7 @@ func parseHTML(s string, look Lookup) []block {
 		case html.EndTagToken:
 			name, _ := z.TagName()
 			h.endTag(atom.Lookup(name))
+		case html.CommentToken, html.DoctypeToken: // show nothing
 		}
 	}
 	return h.finish()

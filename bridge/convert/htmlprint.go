@@ -69,6 +69,7 @@ func (w *htmlPrinter) block(b block) {
 		w.WriteString("<hr>")
 	case table:
 		w.table(b)
+	case line, tableRow: // blocks and table write them
 	}
 }
 
@@ -77,11 +78,11 @@ func (w *htmlPrinter) table(b block) {
 	w.WriteString("<table>")
 	for i, row := range b.kids {
 		part, cell := "", "td"
-		switch {
-		case i == 0:
+		switch i {
+		case 0:
 			part, cell = "thead", "th"
 			w.WriteString("<thead>")
-		case i == 1:
+		case 1:
 			w.WriteString("<tbody>")
 		}
 		w.WriteString("<tr>")
@@ -129,6 +130,7 @@ func taskBox(t taskState) string {
 		return "☐ "
 	case doneTask:
 		return "☑ "
+	case noTask:
 	}
 	return ""
 }
@@ -203,15 +205,15 @@ func roomURL(room string) string {
 // and none at the beginning of a line, unless they are no-break spaces.
 func (w *htmlPrinter) text(s string) {
 	for _, r := range s {
-		switch {
-		case r == '&' || r == '<' || r == '>':
+		switch r {
+		case '&', '<', '>':
 			w.WriteString(escapeText(string(r)))
 			w.space = false
-		case r == '\t':
+		case '\t':
 			for range 4 {
 				w.blank()
 			}
-		case r == ' ':
+		case ' ':
 			w.blank()
 		default:
 			w.WriteRune(r)

@@ -315,6 +315,7 @@ func (w *lineWriter) flatten(last int) {
 			text = "@" + p.target
 		case channelLink:
 			text = "#" + p.target
+		default:
 		}
 		*p = piece{run: run{text: text}}
 	}

@@ -115,6 +115,7 @@ func runPieces(r run) []piece {
 			}
 		}
 		return pieces
+	default:
 	}
 	return []piece{{run: r}}
 }

@@ -162,7 +162,7 @@ func (p *mdPrinter) heading(b block, inQuote bool) string {
 	if inQuote {
 		return p.line(runs, true)
 	}
-	text := ""
+	var text string
 	if p.d == grammar.V31 {
 		text = runsText(runs)
 	} else {
@@ -219,6 +219,7 @@ func (p *mdPrinter) item(b block, bullet string, inQuote bool, depth int) []stri
 		bullet = "- [ ] "
 	case doneTask:
 		bullet = "- [x] "
+	case noTask:
 	}
 	var kids []block
 	for _, k := range b.kids {

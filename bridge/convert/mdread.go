@@ -66,6 +66,7 @@ func (r mdReader) block(b grammar.Block) []block {
 			return []block{{kind: math, text: strings.TrimSpace(b.Text)}}
 		}
 		return []block{{kind: line, runs: []run{{text: `\[` + strings.Join(strings.Fields(b.Text), " ") + `\]`}}}}
+	case grammar.Paragraph, grammar.LineBreak, grammar.BigEmoji:
 	}
 	return []block{{kind: line, runs: r.line(b.Nodes)}}
 }

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // maxName bounds a display name: real ones are short, hostile ones are not.
@@ -58,12 +56,6 @@ func visibleName(name string) string {
 // invisible reports whether r alone would show nothing.
 func invisible(r rune) bool {
 	return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || unicode.IsControl(r) || hidden(r)
-}
-
-// Plain returns what a name looks like at a glance: without the differences of
-// case, width and style that letters have in Unicode.
-func Plain(name string) string {
-	return strings.ToLower(norm.NFKC.String(visibleName(name)))
 }
 
 // FirstLine returns a text up to its first line break.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"maunium.net/go/mautrix"
-	"maunium.net/go/mautrix/id"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
@@ -81,11 +80,7 @@ func (m *membership) JoinedRooms(ctx context.Context, user ids.MXUser) ([]ids.MX
 	if err != nil {
 		return nil, side(err)
 	}
-	rooms := make([]ids.MXRoom, len(resp.JoinedRooms))
-	for i, r := range resp.JoinedRooms {
-		rooms[i] = id.RoomID(r)
-	}
-	return rooms, nil
+	return resp.JoinedRooms, nil
 }
 
 // Leave implements relay.Matrix.

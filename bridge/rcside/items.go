@@ -199,7 +199,7 @@ func told(m rocketchat.Message) rocketchat.Message {
 
 // revisions returns the message itself, its newest edit and its reactions, as
 // far as they are new. What was edited before it was ever seen is new as it is.
-func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) {
+func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
 	var items []queue.Item
 	add := func(kind, id string) error {
 		more, err := s.list(m, kind, id)

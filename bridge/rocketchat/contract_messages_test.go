@@ -2,6 +2,7 @@ package rocketchat_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -309,7 +310,7 @@ func TestSyncMessagesWalksThroughPagesOldestChangeFirst(t *testing.T) {
 	stop := fmt.Errorf("enough")
 	calls := 0
 	err := p.SyncMessages(t.Context(), r.ID, time.UnixMilli(0), func([]rocketchat.Message) error { calls++; return stop })
-	if err != stop || calls != 1 {
+	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("stopped with %v after %d calls", err, calls)
 	}
 	w.ok(p.SyncMessages(t.Context(), r.ID, time.Now().Add(time.Hour), func([]rocketchat.Message) error { t.Error("the future has happened"); return nil }))

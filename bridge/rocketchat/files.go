@@ -239,7 +239,7 @@ func why(w *stall.Watch, err error) error {
 	if err == nil || cause == nil || Status(err) != 0 || errors.Is(err, cause) {
 		return err
 	}
-	return fmt.Errorf("%w (%v)", cause, withoutURL(err))
+	return fmt.Errorf("%w (%v)", cause, withoutURL(err)) //nolint:errorlint // the cause alone decides what happens next
 }
 
 // source reads a file that is sent. A file of another size than announced fails

@@ -39,7 +39,7 @@ func (c *Client) SendMessage(ctx context.Context, m NewMessage) (Message, error)
 	found, ok, lookErr := c.Message(ctx, m.ID)
 	switch {
 	case lookErr != nil: // it may be there: err must not be taken for a refusal
-		return Message{}, fmt.Errorf("%w (after: %v)", lookErr, err)
+		return Message{}, fmt.Errorf("%w (after: %v)", lookErr, err) //nolint:errorlint // err must not decide
 	case !ok || found.User.ID != c.userID:
 		return Message{}, err
 	}

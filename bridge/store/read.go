@@ -9,7 +9,7 @@ import (
 // package has queries, and none is made of what comes from outside.
 func (s *Store) reading(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := s.readers.Load(query); ok {
-		return stmt.(*sql.Stmt), nil //nolint:forcetypeassert // nothing else is stored
+		return stmt.(*sql.Stmt), nil //nolint:errcheck // nothing else is stored
 	}
 	stmt, err := s.read.PrepareContext(ctx, query)
 	if err != nil {
@@ -17,7 +17,7 @@ func (s *Store) reading(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	if old, ok := s.readers.LoadOrStore(query, stmt); ok {
 		_ = stmt.Close()
-		return old.(*sql.Stmt), nil //nolint:forcetypeassert // nothing else is stored
+		return old.(*sql.Stmt), nil //nolint:errcheck // nothing else is stored
 	}
 	return stmt, nil
 }

@@ -169,10 +169,10 @@ func steady(screen string) string {
 		}
 	}
 	return varies.ReplaceAllStringFunc(screen, func(s string) string {
-		switch {
-		case s[0] == '/':
+		switch s[0] {
+		case '/':
 			return "/srv"
-		case s[0] == ':':
+		case ':':
 			return ""
 		}
 		return "0s"

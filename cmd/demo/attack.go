@@ -118,7 +118,7 @@ func (s stranger) several(ctx context.Context, times int, want []int, send func(
 		})
 	}
 	wg.Wait()
-	return errors.Join(append(errs, ctx.Err())...)
+	return errors.Join(errors.Join(errs...), ctx.Err())
 }
 
 func (s stranger) largeBodies(ctx context.Context) error {

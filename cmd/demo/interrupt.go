@@ -16,7 +16,7 @@ import (
 // interrupt kills `appliance up` with kill -9 at the beginning of every step and
 // in the middle of it, each time on a new host beside the demo's installation.
 // The next up has to complete, and the one after it has to find nothing to do.
-func (d *demo) interrupt(ctx context.Context) error {
+func (d *demo) interrupt(ctx context.Context) error { //nolint:gocognit // a list of steps, each of which may fail
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	dir := d.path("interrupted")

@@ -76,7 +76,7 @@ func serve(ctx context.Context, engine *sim.Engine, log *slog.Logger, rude strin
 	if port == "" {
 		port = "3000"
 	}
-	listener, err := net.Listen("tcp", ":"+port)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+port)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func serve(ctx context.Context, engine *sim.Engine, log *slog.Logger, rude strin
 		engine.DropConnections()
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		server.Shutdown(grace)
+		_ = server.Shutdown(grace) // who is still served after the grace is cut off
 	})
 	defer done()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

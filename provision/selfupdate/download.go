@@ -45,7 +45,7 @@ func (o *Options) checksum(ctx context.Context) (string, error) {
 	if o.SHA256 != "" {
 		return o.SHA256, nil
 	}
-	res, cancel, err := o.get(ctx, "SHA256SUMS", 0)
+	res, cancel, err := o.get(ctx, "SHA256SUMS", 0) //nolint:bodyclose // cancel closes it
 	if err != nil {
 		return "", err
 	}

@@ -33,9 +33,7 @@ func newMask(s *site.Site) mask {
 		if len(value) < 6 {
 			return
 		}
-		for _, spelling := range []string{value, url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value))} {
-			pairs = append(pairs, spelling)
-		}
+		pairs = append(pairs, value, url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value)))
 	}
 	for _, value := range set {
 		reveal(value, hide)

@@ -319,7 +319,8 @@ func (s suite) free(t *testing.T) {
 	}
 	mustNotClaim(t, b, time.Hour)
 }
-func (s suite) concurrent(t *testing.T) {
+
+func (s suite) concurrent(t *testing.T) { //nolint:gocognit // four workers and what they may see, in one place
 	b := s.fresh(t)
 	const lanes, each = 8, 25
 	for n := range each {

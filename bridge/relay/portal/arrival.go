@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// errNotYet: a room says that it replaces a portal's, which does not say so yet.
+// ErrNotYet: a room says that it replaces a portal's, which does not say so yet.
 var ErrNotYet = errors.New("the room that it replaces does not say so yet")
 
 // spaceType is the type of rooms that are lists of rooms.
@@ -156,7 +156,7 @@ func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids
 	return ""
 }
 
-// A roomError says why a room that was joined cannot be bridged, and was left again.
+// A RoomError says why a room that was joined cannot be bridged, and was left again.
 type RoomError struct{ reason string }
 
 func (e *RoomError) Error() string { return e.reason }

@@ -319,7 +319,7 @@ func TestASilentServerIsLeft(t *testing.T) {
 		for read() != nil {
 		}
 	})
-	c, err := ddp.DialWith(t.Context(), u, secret.New("token"), func(ddp.Event) {}, patience, 10*time.Millisecond, 100*time.Millisecond)
+	c, err := ddp.DialWith(t.Context(), u, secret.New("token"), func(ddp.Event) {}, patience, 10*time.Millisecond, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

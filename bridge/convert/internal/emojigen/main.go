@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"log"
 	"os"
 	"slices"
 	"strconv"
@@ -34,7 +33,8 @@ type entry struct {
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, "emojigen:", err)
+		os.Exit(1)
 	}
 }
 
@@ -70,7 +70,11 @@ func run(args []string) error {
 	w := bufio.NewWriter(os.Stdout)
 	for _, k := range keys {
 		e := all[k]
-		fmt.Fprint(w, text(e.CodePoints.Full), " ", strings.Trim(e.Name, ":"))
+		emoji, err := text(e.CodePoints.Full)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Name, err)
+		}
+		fmt.Fprint(w, emoji, " ", strings.Trim(e.Name, ":"))
 		for _, o := range e.Others {
 			fmt.Fprint(w, " ", strings.Trim(o, ":"))
 		}
@@ -102,14 +106,15 @@ func regular(e entry, all map[string]entry) bool {
 	return true
 }
 
-func text(hex string) string {
+// text returns the characters that hex lists.
+func text(hex string) (string, error) {
 	var b strings.Builder
 	for _, p := range strings.Split(hex, "-") {
 		n, err := strconv.ParseUint(p, 16, 32)
 		if err != nil {
-			log.Fatal(err)
+			return "", err
 		}
 		b.WriteRune(rune(n))
 	}
-	return b.String()
+	return b.String(), nil
 }

@@ -129,7 +129,7 @@ func (p *parser) phone(i int) (written, number string, end int) {
 		return "", "", fail
 	}
 	i++
-	prefix, digits := "", ""
+	var prefix, digits string
 	j := p.span(i, isDigit)
 	if j > i {
 		prefix, digits = p.s[i:j], p.s[i:j]

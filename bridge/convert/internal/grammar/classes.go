@@ -53,7 +53,7 @@ func isLocalPart(r rune) bool {
 	case r >= 0x2190 && r <= 0x21ff, r >= 0x2600 && r <= 0x27bf, r >= 0x20d0 && r <= 0x20f0, r >= 0x23e9 && r <= 0x23f3, r >= 0x23f8 && r <= 0x23fa:
 		return true
 	}
-	return strings.ContainsRune("©®™ℹ‍️︎㊙㊗〽〰Ⓜ‼⁉▪▫▶◀◻◼◽◾⬅⬆⬇⬛⬜⭐⭕⌚⌛⌨⏏⤴⤵", r)
+	return strings.ContainsRune("©®™ℹ\u200d\ufe0f\ufe0e㊙㊗〽〰Ⓜ‼⁉▪▫▶◀◻◼◽◾⬅⬆⬇⬛⬜⭐⭕⌚⌛⌨⏏⤴⤵", r)
 }
 
 func isLocalSpecial(r rune) bool {

@@ -13,12 +13,11 @@ func (p *parser) emoji(i int) (Node, int) {
 	if r, _ := p.rune(i); r < 0x80 && (p.d != V32 || !isDigit(r) && r != '#' && r != '*') {
 		return none()
 	}
-	j := fail
+	read := p.oldPicture
 	if p.d == V32 {
-		j = p.picture(i)
-	} else {
-		j = p.oldPicture(i)
+		read = p.picture
 	}
+	j := read(i)
 	if j < 0 {
 		return none()
 	}
@@ -52,16 +51,8 @@ func (p *parser) oldPicture(i int) int {
 		return j
 	}
 	if j := p.class(i, in(0x1f900, 0x1f9ff)); j >= 0 {
-		if k := p.varied(j, isSymbol); k >= 0 {
-			for {
-				if p.is(k, joiner) {
-					if l := p.varied(k+len(joiner), isSymbol); l >= 0 {
-						k = l
-						continue
-					}
-				}
-				return k
-			}
+		if k := p.joined(j, func(i int) int { return p.varied(i, isSymbol) }); k >= 0 {
+			return k
 		}
 		return j
 	}

@@ -60,8 +60,9 @@ func (d Dialect) String() string {
 		return "0.31.32"
 	case V32:
 		return "0.32.0"
+	default:
+		return "0.31.36"
 	}
-	return "0.31.36"
 }
 
 // A Kind is what a node is.
@@ -146,16 +147,10 @@ func Parse(text string, d Dialect) []Block {
 	return blocks
 }
 
-// Inline reads the first piece of a line, as it stands outside of other markup,
-// and returns its length in bytes. Shortcodes and emoticons are emoji here, also
-// where text beside them will make text of them: see Join.
-func Inline(text string, d Dialect) (Node, int) {
-	n, j, _ := InlineCost(text, d)
-	return n, j
-}
-
-// InlineCost is Inline, and says how much work it was: about the number of rules that
-// were tried.
+// InlineCost reads the first piece of a line, as it stands outside of other markup,
+// and returns its length in bytes and how much work it was: about the number of rules
+// that were tried. Shortcodes and emoticons are emoji here, also where text beside
+// them will make text of them: see Join.
 func InlineCost(text string, d Dialect) (n Node, length, cost int) {
 	p := newParser(text, d)
 	all := p.steps

@@ -1,6 +1,7 @@
 package grammar
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -156,20 +157,7 @@ func none() (Node, int) { return Node{}, fail }
 // Join makes one of neighbouring texts, and text of shortcodes and emoticons that
 // stand directly beside text or other emoji.
 func Join(nodes []Node) []Node {
-	flat := nodes
-	for i, n := range nodes {
-		if n.Kind == group {
-			flat = append([]Node{}, nodes[:i]...)
-			for _, n := range nodes[i:] {
-				if n.Kind == group {
-					flat = append(flat, n.Kids...)
-				} else {
-					flat = append(flat, n)
-				}
-			}
-			break
-		}
-	}
+	flat := ungroup(nodes)
 	out := make([]Node, 0, len(flat))
 	var pending strings.Builder // the text of the last node, while it grows
 	for i, n := range flat {
@@ -194,6 +182,23 @@ func Join(nodes []Node) []Node {
 		out[len(out)-1].Text = pending.String()
 	}
 	return out
+}
+
+// ungroup puts the members of groups in their place.
+func ungroup(nodes []Node) []Node {
+	first := slices.IndexFunc(nodes, func(n Node) bool { return n.Kind == group })
+	if first < 0 {
+		return nodes
+	}
+	flat := slices.Clone(nodes[:first])
+	for _, n := range nodes[first:] {
+		if n.Kind == group {
+			flat = append(flat, n.Kids...)
+		} else {
+			flat = append(flat, n)
+		}
+	}
+	return flat
 }
 
 // Crowds reports whether a node makes text of a shortcode beside it.

@@ -342,7 +342,7 @@ func (v *service) call(ctx context.Context, r *running, method, path string, bod
 	}
 	req.Header.Set("Authorization", "Bearer "+v.hsToken)
 	req.Header.Set("Content-Type", "application/json")
-	res, err := r.client.Do(req)
+	res, err := r.client.Do(req) //nolint:bodyclose // closed below, or left open until the end of the run as Dendrite leaves it
 	if err != nil {
 		return 0, err
 	}

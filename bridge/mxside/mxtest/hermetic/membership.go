@@ -16,13 +16,13 @@ func (s *Server) room(q *request) (*room, error) {
 }
 
 // change makes a change of a membership, if it is allowed. The lock is held.
-func (s *Server) change(r *room, by, who string, content map[string]any) (*event, error) {
+func (s *Server) change(r *room, by, who string, content map[string]any) error {
 	e := &event{kind: "m.room.member", sender: by, stateKey: &who, content: encode(content)}
 	if err := r.authorise(e); err != nil {
-		return nil, err
+		return err
 	}
 	s.u.add(r, e)
-	return e, nil
+	return nil
 }
 
 // target reads whom a request is about, and why.
@@ -82,7 +82,7 @@ func (s *Server) inviteTo(r *room, by, who, reason string, direct bool) error {
 	if direct {
 		content["is_direct"] = true
 	}
-	_, err := s.change(r, by, who, withReason(content, reason))
+	err := s.change(r, by, who, withReason(content, reason))
 	return err
 }
 
@@ -113,7 +113,7 @@ func (s *Server) join(q *request) (any, error) {
 	if r.membership(q.user.id) == "join" { // nothing changes
 		return map[string]any{"room_id": r.id}, nil
 	}
-	if _, err := s.change(r, q.user.id, q.user.id, withReason(s.memberContent(q.user.id, "join"), in.Reason)); err != nil {
+	if err := s.change(r, q.user.id, q.user.id, withReason(s.memberContent(q.user.id, "join"), in.Reason)); err != nil {
 		return nil, err
 	}
 	return map[string]any{"room_id": r.id}, nil
@@ -153,7 +153,7 @@ func (s *Server) leave(q *request) (any, error) {
 	if r.membership(q.user.id) == "leave" {
 		return empty, nil
 	}
-	_, err = s.change(r, q.user.id, q.user.id, withReason(map[string]any{"membership": "leave"}, in.Reason))
+	err = s.change(r, q.user.id, q.user.id, withReason(map[string]any{"membership": "leave"}, in.Reason))
 	return empty, err
 }
 
@@ -170,7 +170,7 @@ func (s *Server) remove(q *request, membership string, was ...string) (any, erro
 	if now := r.membership(who); len(was) > 0 && !slices.Contains(was, now) {
 		return nil, forbidden("%s is not to be removed: the membership is %q", who, now)
 	}
-	_, err = s.change(r, q.user.id, who, withReason(map[string]any{"membership": membership}, reason))
+	err = s.change(r, q.user.id, who, withReason(map[string]any{"membership": membership}, reason))
 	return empty, err
 }
 

@@ -36,7 +36,7 @@ func (s *Server) content(q *request) (json.RawMessage, error) {
 	if s.Traits.Synapse && strings.Count(string(q.body), "[") > synapseDepth && depth(q.body) > synapseDepth {
 		return nil, &apiError{http.StatusBadRequest, "M_BAD_JSON", "the content is nested too deep", nil}
 	}
-	return json.RawMessage(q.body), nil
+	return q.body, nil
 }
 
 // depth returns how deep JSON is nested.

@@ -45,9 +45,9 @@ const (
 )
 
 type receipt struct {
-	user, event, kind string
-	at                int64
-	pos               []int64
+	user, event string
+	at          int64
+	pos         []int64
 }
 
 // delivery is an event on its way to another server.

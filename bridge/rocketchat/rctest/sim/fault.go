@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 )
@@ -103,7 +104,7 @@ func (f *fault) ddp() Doc {
 
 // asFault makes a fault of any error.
 func asFault(err error) *fault {
-	if f, ok := err.(*fault); ok {
+	if f, ok := errors.AsType[*fault](err); ok {
 		return f
 	}
 	return &fault{status: http.StatusInternalServerError, text: err.Error()}

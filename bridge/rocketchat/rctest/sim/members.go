@@ -26,7 +26,7 @@ func (e *Engine) owners(rid string) (n int) {
 }
 
 // insertSub makes u a member, without any message.
-func (e *Engine) insertSub(r, u Doc, roles []string, extra Doc) Doc {
+func (e *Engine) insertSub(r, u Doc, roles []string, extra Doc) {
 	s := Doc{"_id": newObjectID(), "rid": r.id(), "u": userRef(u), "t": r.str("t"), "name": r.str("name"), "fname": r.str("fname"),
 		"open": true, "alert": false, "unread": 0, "userMentions": 0, "groupMentions": 0, "ts": e.now()}.with(extra)
 	if len(roles) > 0 {
@@ -47,7 +47,6 @@ func (e *Engine) insertSub(r, u Doc, roles []string, extra Doc) Doc {
 	s = e.put(subs, s)
 	e.emitSub("inserted", s)
 	e.emit("stream-notify-user", u.id()+"/rooms-changed", r.id(), "inserted", r)
-	return s
 }
 
 // directName is what a DM is called in u's list: the others (facts 6.1).
@@ -64,10 +63,9 @@ func (e *Engine) directName(r, u Doc) (name, fname string) {
 	return strings.Join(names, ", "), strings.Join(fnames, ", ")
 }
 
-func (e *Engine) changeSub(s, changes Doc) Doc {
+func (e *Engine) changeSub(s, changes Doc) {
 	s = e.update(subs, s, changes)
 	e.emitSub("updated", s)
-	return s
 }
 
 // dropSub ends a membership: the event carries hardly more than ids (facts 7.2).
