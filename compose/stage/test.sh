@@ -20,7 +20,7 @@ export APPLIANCE_PARSERS=$cache/parsers
 recorded=$cache/recorded-$$.jsonl
 
 say "the Go tests, with Dendrite and PostgreSQL beside them"
-APPLIANCE_RECORD=$recorded go test -timeout 40m ./...
+APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded go test -timeout 40m ./...
 
 say "Rocket.Chat's own validators, types and clients"
 APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients \
