@@ -31,7 +31,7 @@ require (
 	golang.org/x/sync v0.25.0
 	golang.org/x/sys v0.50.0
 	golang.org/x/term v0.47.0
-	golang.org/x/text v0.44.0
+	golang.org/x/text v0.44.0 // indirect
 	maunium.net/go/mautrix v0.32.0
 	modernc.org/sqlite v1.61.1
 	pgregory.net/rapid v1.3.0
