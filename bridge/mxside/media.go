@@ -124,7 +124,7 @@ func (f *files) Download(ctx context.Context, mxc string, limit int64, patience 
 
 func (f *files) download(ctx context.Context, address string, limit int64, patience time.Duration) (relay.Media, error) {
 	ctx, w := stall.New(ctx, patience, relay.ErrSlow)
-	body, err := f.get(ctx, w, address)
+	body, err := f.get(ctx, w, address) //nolint:bodyclose // the reader of the file closes it; see source.Close
 	if err != nil {
 		w.Stop()
 		return relay.Media{}, err
