@@ -1,8 +1,8 @@
 // Package queue decides when a stored event is tried, retried and given up on.
-// It holds the policy and no data: what waits lives in a Backend, which package
-// store implements in the same database, and the same transactions, as the
-// links between messages. Items of one lane are delivered one at a time, oldest
-// first; a lane whose first item has to wait, waits with it.
+// It holds the policy and no data: the items are in a Backend, which package store
+// implements in the same database, and the same transactions, as the links between
+// messages. Items of one lane are delivered one at a time, oldest first; a lane whose
+// first item has to wait, waits with it.
 package queue
 
 import (
@@ -31,6 +31,8 @@ type Item struct {
 	// Failures counts the attempts that say something about the item: not the
 	// ones that were put off because of a rate limit or a far side that is down.
 	Failures int
+	// Lease is the right to deliver the item; nil where one process has the backend.
+	Lease *Lease
 }
 
 // A Class of lanes has workers of its own, so that slow deliveries of one class do not
@@ -70,29 +72,34 @@ type Receipt struct {
 
 // A Backend stores items. Implementations pass queuetest.Run. Methods are safe
 // for concurrent use.
+//
+// now is the clock of this process. A backend that several processes share does not
+// believe it and asks its database for the time instead.
 type Backend interface {
 	// Add stores items in this order, all or none, and returns how many were
 	// new: an item whose ID was ever added is left out.
 	Add(ctx context.Context, now time.Time, items ...Item) (int, error)
 	// Claim returns the oldest item of a lane of a class whose turn has come and
-	// that nobody holds, holds its lane until the lease ends, and counts the
-	// attempt. ok is false when there is none.
-	Claim(ctx context.Context, class Class, now time.Time, lease time.Duration) (item Item, ok bool, err error)
-	// Next returns when a lane of a class that nobody holds will have its turn.
-	// ok is false when nothing waits.
-	Next(ctx context.Context, class Class) (at time.Time, ok bool, err error)
-	// Renew holds the lane of an item that was claimed for longer.
-	Renew(ctx context.Context, item Item, until time.Time) error
+	// that no process delivers, takes its lane, and counts the attempt. ok is false
+	// when there is none.
+	Claim(ctx context.Context, class Class, now time.Time) (item Item, ok bool, err error)
+	// Next returns in what time a lane of a class may have its turn; a backend that
+	// several processes share says a time in which it looks again. ok is false when
+	// no item waits.
+	Next(ctx context.Context, class Class, now time.Time) (in time.Duration, ok bool, err error)
 	// Done removes the item and stores the receipts, in one transaction, and
 	// frees the lane. free, if it is not nil, is called once the lane's next item
 	// can be claimed, which may be before Done returns: then what is asked of the
 	// backend waits for the receipts. One item of a lane is on its way to the
 	// disk at a time, so that after a crash the first two of each lane may have
-	// been delivered. After an error the backend has to be opened anew.
+	// been delivered.
+	//
+	// Done, Retry and GiveUp return ErrLost, and change nothing, when the lane has
+	// gone to another process.
 	Done(ctx context.Context, item Item, receipts []Receipt, free func()) error
-	// Retry frees the lane, whose turn comes again at the given time. failed
-	// says whether the attempt counts.
-	Retry(ctx context.Context, item Item, at time.Time, failed bool, cause error) error
+	// Retry frees the lane, whose turn comes again after a time. failed says
+	// whether the attempt counts.
+	Retry(ctx context.Context, item Item, now time.Time, after time.Duration, failed bool, cause error) error
 	// GiveUp makes the item a dead letter: it leaves the lane, is kept with its cause
 	// for the operator, and frees the lane.
 	GiveUp(ctx context.Context, item Item, cause error) error
@@ -156,11 +163,12 @@ type Worker struct {
 
 	once  sync.Once
 	awake chan struct{}
+	away  bool // the backend does not answer; of Run
 }
 
 const (
-	lease = 5 * time.Minute  // longer than any delivery; a lane whose holder died comes back after it
-	idle  = 30 * time.Second // how often to look without having been woken
+	idle      = 30 * time.Second // how often to look without having been woken
+	awayPause = time.Second      // between two looks at a backend that does not answer
 )
 
 // Wake makes the worker look for items now. It never blocks.
@@ -191,6 +199,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			return failure(ctx)
 		}
 		item, ok, err := w.claim(ctx)
+		if w.isAway(ctx, err) {
+			<-slots
+			continue
+		}
 		if err != nil {
 			fail(err)
 			return failure(ctx)
@@ -227,23 +239,45 @@ func (w *Worker) claim(ctx context.Context) (Item, bool, error) {
 	if ctx.Err() != nil || (w.Paused != nil && w.Paused()) {
 		return Item{}, false, nil
 	}
-	item, ok, err := w.Backend.Claim(ctx, w.Class, time.Now(), lease)
+	item, ok, err := w.Backend.Claim(ctx, w.Class, time.Now())
 	if err != nil && ctx.Err() == nil {
 		return Item{}, false, fmt.Errorf("claim an item: %w", err)
 	}
 	return item, ok && err == nil, nil
 }
 
+// isAway reports whether a backend does not answer, after a pause. It is logged once.
+func (w *Worker) isAway(ctx context.Context, err error) bool {
+	if !errors.Is(err, ErrAway) {
+		if err == nil && w.away {
+			w.Log.Info("the database answers again")
+			w.away = false
+		}
+		return false
+	}
+	if !w.away {
+		w.Log.Warn("nothing can be delivered for now", "err", err)
+		w.away = true
+	}
+	timer := time.NewTimer(awayPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return true
+}
+
 // wait returns when there may be something to do.
 func (w *Worker) wait(ctx context.Context) error {
 	d := idle
 	if w.Paused == nil || !w.Paused() {
-		at, ok, err := w.Backend.Next(ctx, w.Class)
+		in, ok, err := w.Backend.Next(ctx, w.Class, time.Now())
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("look for the next item: %w", err)
 		}
 		if ok && err == nil {
-			d = min(d, max(time.Until(at), time.Millisecond))
+			d = min(d, max(in, time.Millisecond))
 		}
 	}
 	timer := time.NewTimer(d)
@@ -259,13 +293,19 @@ func (w *Worker) wait(ctx context.Context) error {
 // attempt delivers an item and settles it, also when ctx has just ended, so that
 // a delivered item is not delivered again after a restart.
 func (w *Worker) attempt(ctx context.Context, item Item) error {
-	done := w.hold(ctx, item)
-	receipts, err := w.deliver(ctx, item)
+	held, done := under(ctx, item.Lease)
+	receipts, err := w.deliver(held, item)
 	done()
-	if err != nil && ctx.Err() != nil {
+	if err != nil && (ctx.Err() != nil || item.Lease.Err() != nil) {
 		err = Later(0, err) // being stopped is not the item's fault
 	}
-	return w.settle(context.WithoutCancel(ctx), item, receipts, err)
+	err = w.settle(context.WithoutCancel(ctx), item, receipts, err)
+	if errors.Is(err, ErrLost) || errors.Is(err, ErrAway) {
+		// Whoever has the lane next looks for what this delivery may have done.
+		w.Log.Warn("the outcome of a delivery could not be stored", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "err", err)
+		return nil
+	}
+	return err
 }
 
 // errPanic is wrapped by the cause of an item whose delivery panicked.
@@ -282,33 +322,6 @@ func (w *Worker) deliver(ctx context.Context, item Item) (receipts []Receipt, er
 		}
 	}()
 	return w.Deliver(ctx, item)
-}
-
-// hold renews the lease of an item until the function that it returns is called:
-// a large file on a slow line takes longer than any lease.
-func (w *Worker) hold(ctx context.Context, item Item) (done func()) {
-	var mu sync.Mutex
-	over := false
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(lease/3, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if over {
-			return
-		}
-		if err := w.Backend.Renew(ctx, item, time.Now().Add(lease)); err != nil {
-			w.Log.Warn("an item could not be held for longer", "item", item.ID, "err", err)
-		}
-		timer.Reset(lease / 3)
-	})
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
-		timer.Stop()
-	}
 }
 
 // tell calls GaveUp, whose failure is no failure of the queue.
@@ -337,7 +350,7 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 			w.Log.Warn("delivery is postponed again and again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
 				"accepted", item.Accepted, "wait", l.after, "err", err)
 		}
-		return w.Backend.Retry(ctx, item, time.Now().Add(l.after), false, err)
+		return w.Backend.Retry(ctx, item, time.Now(), l.after, false, err)
 	}
 	if _, ok := errors.AsType[*permanent](err); ok || item.Failures+1 >= maxFailures {
 		if err := w.Backend.GiveUp(ctx, item, err); err != nil {
@@ -349,5 +362,5 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 	}
 	wait := Backoff(item.Failures)
 	w.Log.Warn("delivery failed, will be tried again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "failures", item.Failures+1, "wait", wait, "err", err)
-	return w.Backend.Retry(ctx, item, time.Now().Add(wait), true, err)
+	return w.Backend.Retry(ctx, item, time.Now(), wait, true, err)
 }

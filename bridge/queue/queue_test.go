@@ -15,9 +15,7 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	queuetest.Run(t,
-		func(*testing.T) queuetest.Backend { return &queue.Memory{} },
-		func(*testing.T, queuetest.Backend) queuetest.Backend { return nil })
+	queuetest.Run(t, queuetest.Subject{Fresh: func(*testing.T) queuetest.Backend { return &queuetest.Memory{} }})
 }
 
 // work runs a worker over b until stop is called.
@@ -46,7 +44,7 @@ func put(t *testing.T, b queue.Backend, ids ...string) {
 
 func TestPuttingOffDoesNotUseUpFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1")
 		tries := 0
 		stop := work(t, b, func(_ context.Context, it queue.Item) ([]queue.Receipt, error) {
@@ -68,7 +66,7 @@ func TestPuttingOffDoesNotUseUpFailures(t *testing.T) {
 
 func TestPermanentBecomesADeadLetterAtOnceAndTheLaneGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1", "m2")
 		cause := errors.New("413")
 		var told string
@@ -93,15 +91,15 @@ func TestPermanentBecomesADeadLetterAtOnceAndTheLaneGoesOn(t *testing.T) {
 		if told != "m1: the file is too large" {
 			t.Errorf("told %q", told)
 		}
-		if _, waiting, _ := b.Next(t.Context(), queue.Messages); waiting {
-			t.Error("m2 still waits")
+		if _, waiting, _ := b.Next(t.Context(), queue.Messages, time.Now()); waiting {
+			t.Error("m2 was not delivered")
 		}
 	})
 }
 
 func TestAnItemThatAlwaysFailsBecomesADeadLetterInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1")
 		start, tries := time.Now(), 0
 		stop := work(t, b, func(context.Context, queue.Item) ([]queue.Receipt, error) {
@@ -118,7 +116,7 @@ func TestAnItemThatAlwaysFailsBecomesADeadLetterInTheEnd(t *testing.T) {
 
 func TestStoppingDoesNotUseUpAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1")
 		stop := work(t, b, func(ctx context.Context, _ queue.Item) ([]queue.Receipt, error) {
 			<-ctx.Done()
@@ -126,7 +124,7 @@ func TestStoppingDoesNotUseUpAFailure(t *testing.T) {
 		})
 		synctest.Wait()
 		stop()
-		it, ok, _ := b.Claim(t.Context(), queue.Messages, time.Now(), time.Minute)
+		it, ok, _ := b.Claim(t.Context(), queue.Messages, time.Now())
 		if !ok || it.Failures != 0 || it.Attempts != 1 {
 			t.Errorf("item = %+v, %v", it, ok)
 		}
@@ -135,7 +133,7 @@ func TestStoppingDoesNotUseUpAFailure(t *testing.T) {
 
 func TestAPausedWorkerDeliversAfterItGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1")
 		var paused, delivered atomic.Bool
 		paused.Store(true)
@@ -163,7 +161,7 @@ type lines struct{ strings.Builder }
 
 func TestADeliveryThatPanicsIsGivenUpAndTheNextGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1", "m2")
 		var log lines
 		var told []string
@@ -203,7 +201,7 @@ func TestADeliveryThatPanicsIsGivenUpAndTheNextGoesOn(t *testing.T) {
 
 func TestAnItemThatIsPostponedAgainAndAgainIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &queue.Memory{}
+		b := &queuetest.Memory{}
 		put(t, b, "m1")
 		var log lines
 		w := &queue.Worker{Backend: b, Lanes: 1, Log: slog.New(slog.NewTextHandler(&log, nil)),

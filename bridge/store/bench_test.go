@@ -49,7 +49,7 @@ func one(b *testing.B, s *store.Store, id string, receipts []queue.Receipt) {
 	if _, err := s.Add(ctx, time.Now(), queue.Item{ID: id, Lane: "rc:r", Kind: "rc.message", Payload: make([]byte, 400)}); err != nil {
 		b.Fatal(err)
 	}
-	it, ok, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
+	it, ok, err := s.Claim(ctx, queue.Messages, time.Now())
 	if err != nil || !ok {
 		b.Fatal(ok, err)
 	}
@@ -83,7 +83,7 @@ func BenchmarkLanes(b *testing.B) {
 						b.Error(err)
 						return
 					}
-					it, ok, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
+					it, ok, err := s.Claim(ctx, queue.Messages, time.Now())
 					if err != nil {
 						b.Error(err)
 						return

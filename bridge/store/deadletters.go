@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -52,30 +53,37 @@ var ErrNotDead = errors.New("is not a dead letter, or no longer one")
 // count on, so that what an earlier one may have done is looked for; its failures
 // start at 0.
 func (s *Store) Revive(ctx context.Context, id string) error {
+	var lane string
+	if err := s.queryRow(ctx, `SELECT lane FROM items WHERE id = $1 AND buried > 0`, id).Scan(&lane); errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%s %w", id, ErrNotDead)
+	} else if err != nil {
+		return err
+	}
 	var in []inserted
-	err := s.write(ctx, func(b *batch) error {
-		in = nil
+	return s.write(ctx, &write{lanes: []string{lane}, do: func(b *batch) error {
 		it := queue.Item{ID: id}
 		var accepted int64
 		row := b.tx.QueryRowContext(b.ctx, `SELECT lane, kind, payload, accepted, attempts FROM items WHERE id = $1 AND buried > 0`, id)
-		if err := row.Scan(&it.Lane, &it.Kind, &it.Payload, &accepted, &it.Attempts); err != nil {
+		if err := row.Scan(&it.Lane, &it.Kind, &it.Payload, &accepted, &it.Attempts); errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%s %w", id, ErrNotDead)
-		}
-		it.Accepted = time.UnixMilli(accepted).UTC()
-		b.last++
-		if _, err := b.tx.ExecContext(b.ctx, `UPDATE items SET seq = $1, buried = 0, failures = 0, cause = '' WHERE id = $2`, b.last, id); err != nil {
+		} else if err != nil {
 			return err
 		}
-		in = []inserted{{b.last, it}}
-		return nil
-	}, func() { s.count(in) })
-	return err
+		it.Accepted = time.UnixMilli(accepted).UTC()
+		seq, err := s.keeper.nextSeq(b)
+		if err != nil {
+			return err
+		}
+		in = []inserted{{seq, it}}
+		_, err = b.tx.ExecContext(b.ctx, `UPDATE items SET seq = $1, buried = 0, failures = 0, cause = '' WHERE id = $2`, seq, id)
+		return err
+	}, committed: func() { s.keeper.count(in) }})
 }
 
 // Drop removes a dead letter. Its ID is remembered for as long as that of a delivered
 // item, so that a side that is read again does not bring it back.
 func (s *Store) Drop(ctx context.Context, id string) error {
-	return s.write(ctx, func(b *batch) error {
+	return s.write(ctx, &write{do: func(b *batch) error {
 		res, err := b.tx.ExecContext(b.ctx, `DELETE FROM items WHERE id = $1 AND buried > 0`, id)
 		if err != nil {
 			return err
@@ -85,7 +93,7 @@ func (s *Store) Drop(ctx context.Context, id string) error {
 		}
 		_, err = b.exec(putDone, id, time.Now().UnixMilli())
 		return err
-	}, nil)
+	}})
 }
 
 // LaneState is a lane in which items wait, as the operator sees it.
@@ -119,7 +127,7 @@ func (s *Store) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
 		if err := rows.Scan(&l.Lane, &l.Waiting, &oldest, &due, &l.First, &l.Kind, &l.Attempts, &l.Failures, &l.Cause); err != nil {
 			return nil, err
 		}
-		if l.Oldest = time.UnixMilli(oldest).UTC(); due > 0 {
+		if l.Oldest = time.UnixMilli(oldest).UTC(); due > 0 && l.Attempts > 0 {
 			l.Due = time.UnixMilli(due).UTC()
 		}
 		out = append(out, l)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,16 +23,25 @@ func (s *Store) Add(ctx context.Context, now time.Time, items ...queue.Item) (in
 // Accept implements relay.Store.
 func (s *Store) Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (added int, err error) {
 	var in []inserted
-	err = s.write(ctx, func(b *batch) (err error) {
-		if in, err = b.insert(now, items); err != nil {
+	err = s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
+		if in, err = s.keeper.insert(b, now, items); err != nil {
 			return err
 		}
 		return b.cursors(cursors)
-	}, func() { s.count(in) })
+	}, committed: func() { s.keeper.count(in) }})
 	if err != nil {
 		return 0, fmt.Errorf("store %d events: %w", len(items), err)
 	}
 	return len(in), nil
+}
+
+// lanesOf returns the lanes of items.
+func lanesOf(items []queue.Item) []string {
+	lanes := make([]string, len(items))
+	for i, it := range items {
+		lanes[i] = it.Lane
+	}
+	return lanes
 }
 
 // inserted is an item that was new.
@@ -40,83 +50,52 @@ type inserted struct {
 	item queue.Item
 }
 
-// count makes the lanes know what was stored. It is called under s.mu.
-func (s *Store) count(in []inserted) {
-	for _, i := range in {
-		s.lanes.add(i.seq, i.item, i.item.Accepted.UnixMilli())
-	}
-}
-
 const (
-	insertItem = `INSERT INTO items (seq, id, lane, kind, payload, accepted)
-		SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), $5, CAST($6 AS BIGINT)
-		WHERE NOT EXISTS (SELECT 1 FROM done WHERE id = $2) AND NOT EXISTS (SELECT 1 FROM items WHERE id = $2)`
 	putCursor = `INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
-	putLink   = `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`
-	deleteItem = `DELETE FROM items WHERE id = $1`
-	putDone    = `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`
-	giveUpItem = `UPDATE items SET buried = $1, cause = $2, attempts = $3 WHERE id = $4`
-	retryItem  = `UPDATE items SET failures = failures + $1, cause = $2, attempts = $3 WHERE id = $4`
-	putOffLane = `INSERT INTO lanes (lane, waiting, due, held) VALUES ($1, 0, $2, 0) ON CONFLICT (lane) DO UPDATE SET due = excluded.due`
-	freeLane   = `DELETE FROM lanes WHERE lane = $1`
+	putDone   = `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`
 )
 
-// insert adds what is new and returns it.
-func (b *batch) insert(now time.Time, items []queue.Item) ([]inserted, error) {
-	var in []inserted
-	for _, it := range items {
-		if it.Payload == nil {
-			it.Payload = []byte{}
-		}
-		res, err := b.exec(insertItem, b.last+1, it.ID, it.Lane, it.Kind, it.Payload, now.UnixMilli())
-		if err != nil {
-			return nil, err
-		}
-		if n, _ := res.RowsAffected(); n == 0 {
-			continue
-		}
-		b.last++
-		it.Accepted = time.UnixMilli(now.UnixMilli()).UTC()
-		in = append(in, inserted{b.last, it})
-	}
-	return in, nil
-}
-
+// cursors moves cursors, in an order that is the same in all processes.
 func (b *batch) cursors(cursors map[string]string) error {
-	for name, value := range cursors {
-		if _, err := b.exec(putCursor, name, value); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(cursors)) {
+		if _, err := b.exec(putCursor, name, cursors[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// Claim implements queue.Backend.
+func (s *Store) Claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error) {
+	return s.keeper.claim(ctx, class, now)
+}
+
+// Next implements queue.Backend.
+func (s *Store) Next(_ context.Context, class queue.Class, now time.Time) (time.Duration, bool, error) {
+	in, ok := s.keeper.next(class, now)
+	return in, ok, nil
+}
+
+// Waiting implements relay.Store.
+func (s *Store) Waiting(ctx context.Context, lane string) (int, error) {
+	return s.keeper.waiting(ctx, lane)
+}
+
 // Done implements queue.Backend.
 func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
 	s.await(func(l *leaving) bool { return l.lane == it.Lane })
-	seq, _, putOff := s.head(it)
-	w, err := s.send(ctx, func(b *batch) error {
-		for _, r := range receipts {
-			if _, err := b.exec(putLink, it.ID, r.Part, r.RCRoom, r.RCMessage, r.MXRoom, r.MXEvent, r.MXSender); err != nil {
-				return err
-			}
-		}
-		if _, err := b.exec(deleteItem, it.ID); err != nil {
-			return err
-		}
-		if _, err := b.exec(putDone, it.ID, time.Now().UnixMilli()); err != nil {
-			return err
-		}
-		return b.free(it.Lane, putOff)
-	}, nil)
+	h, err := s.keeper.head(it)
 	if err != nil {
 		return err
 	}
-	l := &leaving{lane: it.Lane, seq: seq, receipts: receipts, stored: make(chan struct{})}
+	w := &write{lease: it.Lease, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
+	if err := s.send(ctx, w); err != nil {
+		return s.keeper.failed(it, err)
+	}
+	l := &leaving{lane: it.Lane, seq: h.seq, receipts: receipts, stored: make(chan struct{})}
 	s.mu.Lock()
 	s.leaving[l] = true
-	s.lanes.leave(it.Lane, seq)
+	s.keeper.leave(it, h)
 	s.mu.Unlock()
 	if free != nil {
 		free()
@@ -126,7 +105,10 @@ func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receip
 	delete(s.leaving, l)
 	s.mu.Unlock()
 	close(l.stored)
-	return err
+	if err != nil {
+		return s.keeper.failed(it, err)
+	}
+	return nil
 }
 
 // leaving is an item that was delivered and has left its lane in memory, while that
@@ -167,47 +149,38 @@ func (s *Store) awaitLinks(id string) {
 
 // GiveUp implements queue.Backend.
 func (s *Store) GiveUp(ctx context.Context, it queue.Item, cause error) error {
-	seq, attempts, putOff := s.head(it)
-	return s.write(ctx, func(b *batch) error {
-		if _, err := b.exec(giveUpItem, time.Now().UnixMilli(), cause.Error(), attempts, it.ID); err != nil {
-			return err
-		}
-		return b.free(it.Lane, putOff)
-	}, func() { s.lanes.leave(it.Lane, seq) })
-}
-
-func (b *batch) free(lane string, putOff bool) error {
-	if !putOff {
-		return nil
+	h, err := s.keeper.head(it)
+	if err != nil {
+		return err
 	}
-	_, err := b.exec(freeLane, lane)
-	return err
+	err = s.write(ctx, &write{
+		lease: it.Lease, do: func(b *batch) error { return s.keeper.giveUp(b, it, h, cause) },
+		committed: func() { s.keeper.leave(it, h) },
+	})
+	if err != nil {
+		return s.keeper.failed(it, err)
+	}
+	return nil
 }
 
 // Retry implements queue.Backend.
-func (s *Store) Retry(ctx context.Context, it queue.Item, at time.Time, failed bool, cause error) error {
-	count := 0
-	if failed {
-		count = 1
-	}
-	_, attempts, _ := s.head(it)
-	return s.write(ctx, func(b *batch) error {
-		if _, err := b.exec(retryItem, count, cause.Error(), attempts, it.ID); err != nil {
-			return err
-		}
-		_, err := b.exec(putOffLane, it.Lane, at.UnixMilli())
+func (s *Store) Retry(ctx context.Context, it queue.Item, now time.Time, after time.Duration, failed bool, cause error) error {
+	h, err := s.keeper.head(it)
+	if err != nil {
 		return err
-	}, func() {
-		l := s.lanes.byName[it.Lane]
-		if l == nil {
-			return
-		}
-		if len(l.items) > 0 && l.items[0].item.ID == it.ID {
-			l.items[0].item.Failures += count
-		}
-		l.putOff = true
-		s.lanes.settle(l, at.UnixMilli(), 0)
+	}
+	p := postponed{now: now, after: after, cause: cause}
+	if failed {
+		p.failed = 1
+	}
+	err = s.write(ctx, &write{
+		lease: it.Lease, lanes: []string{it.Lane}, do: func(b *batch) error { return s.keeper.putOff(b, it, h, p) },
+		committed: func() { s.keeper.wait(it, h, p) },
 	})
+	if err != nil {
+		return s.keeper.failed(it, err)
+	}
+	return nil
 }
 
 // DeadItems lists the dead letters, oldest first.
@@ -240,12 +213,11 @@ type Backlog struct {
 func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
-	s.mu.Lock()
-	for _, l := range s.lanes.byName {
-		b.Waiting += int64(l.waiting)
+	var err error
+	if b.Waiting, err = s.keeper.backlog(ctx); err != nil {
+		return b, err
 	}
-	s.mu.Unlock()
-	err := s.queryRow(ctx, `SELECT
+	err = s.queryRow(ctx, `SELECT
 		(SELECT COUNT(*) FROM items WHERE buried > 0),
 		(SELECT accepted FROM items WHERE buried = 0 ORDER BY seq LIMIT 1)`).Scan(&b.Dead, &oldest)
 	if oldest.Valid {

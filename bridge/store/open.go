@@ -4,7 +4,8 @@
 // cursors in), Done (links in, item out) and GiveUp. It holds no policy: what is
 // tried when is decided in package queue, what it means in package relay.
 //
-// One process at a time may open a database; a second one is refused.
+// One process at a time may open an SQLite database; a second one is refused. Any number
+// of processes share a PostgreSQL database: see shared for how.
 package store
 
 import (
@@ -13,6 +14,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -20,8 +22,10 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"appliance/bridge/relay"
@@ -42,31 +46,49 @@ type Store struct {
 	closing chan struct{}
 	closed  chan struct{}
 	close   sync.Once
-	last    int64 // the highest seq ever given; of the writer
 
 	stmtMu  sync.Mutex
 	stmts   map[string]*sql.Stmt
 	readers sync.Map // *sql.Stmt by query
 
-	mu      sync.Mutex
-	lanes   lanes
-	leaving map[*leaving]bool
+	keeper keeper
+
+	mu         sync.Mutex
+	leaving    map[*leaving]bool
+	subscribed map[string][]func([]string)
+	work       []func()
 }
+
+// An Option changes how a database is opened.
+type Option func(*options)
+
+type options struct{ log *slog.Logger }
+
+// WithLog makes a store say what goes on between processes.
+func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
 // ErrInUse is wrapped by Open when another process has the database open.
 var ErrInUse = errors.New("is in use by another process")
 
 // Open opens a database, "sqlite:<file>" or "postgres://...", and brings its
-// schema up to date. Whatever an earlier process held is free again.
-func Open(ctx context.Context, database string) (*Store, error) {
+// schema up to date.
+func Open(ctx context.Context, database string, opts ...Option) (*Store, error) {
+	o := options{log: slog.New(slog.DiscardHandler)}
+	for _, f := range opts {
+		f(&o)
+	}
 	scheme, rest, _ := strings.Cut(database, ":")
 	var s *Store
 	var err error
 	switch scheme {
 	case "sqlite":
-		s, err = openSQLite(rest)
+		if s, err = openSQLite(rest); err == nil {
+			s.keeper = &memory{s: s}
+		}
 	case "postgres", "postgresql":
-		s, err = openPostgres(ctx, database)
+		if s, err = openPostgres(ctx, database); err == nil {
+			s.keeper = newShared(s, o.log)
+		}
 	default:
 		return nil, fmt.Errorf(`the database must start with "sqlite:" or "postgres:" (it has %q)`, scheme)
 	}
@@ -74,6 +96,7 @@ func Open(ctx context.Context, database string) (*Store, error) {
 		return nil, err
 	}
 	s.writes, s.closing, s.closed = make(chan *write, maxGroup), make(chan struct{}), make(chan struct{})
+	s.leaving, s.subscribed = map[*leaving]bool{}, map[string][]func([]string){}
 	if err := s.prepare(ctx, scheme); err != nil {
 		close(s.closed)
 		_ = s.Close()
@@ -87,6 +110,7 @@ func Open(ctx context.Context, database string) (*Store, error) {
 func (s *Store) Close() error {
 	s.close.Do(func() { close(s.closing) })
 	<-s.closed
+	s.keeper.stop()
 	err := s.db.Close()
 	if s.read != s.db {
 		err = errors.Join(err, s.read.Close())
@@ -130,14 +154,26 @@ func openSQLite(file string) (*Store, error) {
 	return &Store{db: db, read: read, release: func() { _ = lock.Close() }}, nil
 }
 
-// advisoryLock is the number under which PostgreSQL keeps us the only one.
+// advisoryLock is the number of a lock that each process holds together with the others.
+// The release before this one held it alone, so the two do not run at the same time.
 const advisoryLock = 0x726f636b6d78
 
+const (
+	// What a process that was stopped in a transaction has locked is free after
+	// stuckFor; lockPatience is how long others wait for it.
+	stuckFor     = "5s"
+	lockPatience = "8s"
+)
+
 func openPostgres(ctx context.Context, dsn string) (*Store, error) {
-	db, err := sql.Open("pgx", dsn)
+	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
 	}
+	cfg.RuntimeParams["application_name"] = "appliance bridge"
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = stuckFor
+	cfg.RuntimeParams["lock_timeout"] = lockPatience
+	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	holder, err := db.Conn(ctx)
@@ -145,9 +181,9 @@ func openPostgres(ctx context.Context, dsn string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("connect to the database: %w", err), db.Close())
 	}
 	var mine bool
-	if err := holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
+	if err := holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
 		if err == nil {
-			err = fmt.Errorf("the database %w", ErrInUse)
+			err = fmt.Errorf("the database %w: a bridge of an earlier release", ErrInUse)
 		}
 		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
@@ -155,35 +191,32 @@ func openPostgres(ctx context.Context, dsn string) (*Store, error) {
 }
 
 func (s *Store) prepare(ctx context.Context, scheme string) error {
-	dialect := goose.DialectPostgres
-	if scheme == "sqlite" {
-		dialect = goose.DialectSQLite3
+	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	dialect := goose.DialectSQLite3
+	if scheme != "sqlite" {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // several processes may start at once
+		if err != nil {
+			return err
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
 	}
 	sub, err := fsSub()
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(dialect, s.db, sub, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, s.db, sub, opts...)
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring the database up to date: %w", err)
 	}
-	if err := s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(seq), 0) FROM items`).Scan(&s.last); err != nil {
-		return fmt.Errorf("read the last item: %w", err)
-	}
-	// The first two items of each lane may have been sent by an earlier process:
-	// the second is begun while the first is being noted as done.
-	if _, err := s.db.ExecContext(ctx, `UPDATE items SET attempts = 1 WHERE attempts = 0 AND buried = 0 AND seq IN (
-		SELECT seq FROM (SELECT seq, ROW_NUMBER() OVER (PARTITION BY lane ORDER BY seq) AS place FROM items WHERE buried = 0) AS waiting WHERE place <= 2)`); err != nil {
-		return fmt.Errorf("mark unfinished items: %w", err)
-	}
-	if err := s.prepareAll(ctx, insertItem, putCursor, putLink, deleteItem, putDone, giveUpItem, retryItem, putOffLane, freeLane); err != nil {
+	if err := s.prepareAll(ctx, s.keeper.statements()...); err != nil {
 		return fmt.Errorf("prepare the database: %w", err)
 	}
-	if err := s.load(ctx); err != nil {
-		return fmt.Errorf("count what waits: %w", err)
+	if err := s.keeper.start(ctx); err != nil {
+		return fmt.Errorf("look for items: %w", err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func found[T any](v T, err error) (T, bool, error) {
 // PutPortal implements relay.Store.
 func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Item, cursors map[string]string) error {
 	var in []inserted
-	err := s.write(ctx, func(b *batch) (err error) {
+	err := s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
 		if _, err = b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
 			return err
 		}
@@ -89,11 +89,11 @@ func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Ite
 			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli()); err != nil {
 			return err
 		}
-		if in, err = b.insert(time.Now(), items); err != nil {
+		if in, err = s.keeper.insert(b, time.Now(), items); err != nil {
 			return err
 		}
 		return b.cursors(cursors)
-	}, func() { s.count(in) })
+	}, committed: func() { s.keeper.count(in) }})
 	if err != nil {
 		return fmt.Errorf("store the portal of %s: %w", p.RCRoom, err)
 	}

@@ -23,7 +23,7 @@ func deliver(t *testing.T, s *store.Store, message, event string) {
 	if _, err := s.Add(ctx, time.Now(), queue.Item{ID: event, Lane: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	it, ok, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute)
+	it, ok, err := s.Claim(ctx, queue.Messages, time.Now())
 	if err != nil || !ok {
 		t.Fatal(ok, err)
 	}
@@ -117,7 +117,7 @@ func TestEditsOfTheReleaseBeforeAreKeptAndItsHintsAreNot(t *testing.T) {
 	if b, err := s.Backlog(ctx); b.Waiting != 1 || err != nil {
 		t.Errorf("waiting: %+v, %v", b, err)
 	}
-	if it, ok, err := s.Claim(ctx, queue.Messages, time.Now(), time.Minute); it.ID != "$m" || !ok || err != nil {
+	if it, ok, err := s.Claim(ctx, queue.Messages, time.Now()); it.ID != "$m" || !ok || err != nil {
 		t.Errorf("claimed %q, %v, %v", it.ID, ok, err)
 	}
 }

@@ -4,6 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"appliance/bridge/queue"
 )
 
 // maxGroup is how many writes share one transaction, and so one wait for the disk.
@@ -18,6 +23,8 @@ type write struct {
 	do        func(*batch) error
 	committed func()
 	result    chan error
+	lanes     []string     // to which it adds items, or whose turn it puts off
+	lease     *queue.Lease // under which it settles an item; nil for none
 }
 
 // A batch is a transaction that several writes share.
@@ -25,7 +32,12 @@ type batch struct {
 	ctx  context.Context
 	s    *Store
 	tx   *sql.Tx
-	last int64 // the highest seq given
+	last int64            // the highest seq given, where that is counted here
+	mine map[leaseID]bool // the leases that were checked
+
+	// What is written at the end for all writes together.
+	links links
+	gone  []string
 }
 
 // exec runs a statement that is prepared once.
@@ -64,9 +76,8 @@ func (s *Store) prepareAll(ctx context.Context, queries ...string) error {
 
 // write has something written and returns when it is on disk. Writes that come
 // while the disk is busy are written together.
-func (s *Store) write(ctx context.Context, do func(*batch) error, committed func()) error {
-	w, err := s.send(ctx, do, committed)
-	if err != nil {
+func (s *Store) write(ctx context.Context, w *write) error {
+	if err := s.send(ctx, w); err != nil {
 		return err
 	}
 	return <-w.result // it is being written: the outcome must be known
@@ -74,18 +85,18 @@ func (s *Store) write(ctx context.Context, do func(*batch) error, committed func
 
 // send is write without the waiting. Writes are written in the order in which they
 // were sent.
-func (s *Store) send(ctx context.Context, do func(*batch) error, committed func()) (*write, error) {
+func (s *Store) send(ctx context.Context, w *write) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	w := &write{do: do, committed: committed, result: make(chan error, 1)}
+	w.result = make(chan error, 1)
 	select {
 	case s.writes <- w:
-		return w, nil
+		return nil
 	case <-s.closing:
-		return nil, errClosed
+		return errClosed
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -121,12 +132,17 @@ func (s *Store) writer() {
 }
 
 // commit writes a group in one transaction. When that fails each is written in one
-// of its own, so that nobody fails because of somebody else.
+// of its own, so that no write fails because of another. A database that does not
+// answer is not asked again for each.
 func (s *Store) commit(group []*write) {
-	if err := s.transaction(group...); err == nil {
+	err := s.transaction(group...)
+	if err == nil {
 		return
-	} else if len(group) == 1 {
-		group[0].result <- err
+	}
+	if len(group) == 1 || s.Shared() && !answered(err) {
+		for _, w := range group {
+			w.result <- err
+		}
 		return
 	}
 	for _, w := range group {
@@ -136,25 +152,45 @@ func (s *Store) commit(group []*write) {
 	}
 }
 
+// answered reports whether an error is an answer, and not the lack of one.
+func answered(err error) bool {
+	_, ok := errors.AsType[*pgconn.PgError](err)
+	return ok || errors.Is(err, queue.ErrLost) || errors.Is(err, ErrNotDead)
+}
+
+// writePatience bounds a transaction on a database that may not answer. One that is
+// longer under way has failed, as far as is known here.
+const writePatience = 10 * time.Second
+
 func (s *Store) transaction(group ...*write) error {
-	ctx := context.Background() // a write is never abandoned half-way
+	ctx := context.Background() // a write is never abandoned because of who asked for it
+	if s.Shared() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, writePatience)
+		defer cancel()
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	b := &batch{ctx: ctx, s: s, tx: tx, last: s.last}
+	b := &batch{ctx: ctx, s: s, tx: tx}
+	if err := s.keeper.begin(b, group); err != nil {
+		return err
+	}
 	for _, w := range group {
 		if err := w.do(b); err != nil {
 			return err
 		}
+	}
+	if err := s.keeper.flush(b); err != nil {
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = b.last
 	for _, w := range group {
 		if w.committed != nil {
 			w.committed()

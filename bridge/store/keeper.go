@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// A keeper knows which lanes have items and whose turn it is. SQLite belongs to one
+// process, so its keeper holds that in memory; PostgreSQL may be shared, and its keeper
+// takes leases.
+type keeper interface {
+	// start reads what the database holds; stop gives back what this process has.
+	start(ctx context.Context) error
+	stop()
+
+	// statements are what is written again and again.
+	statements() []string
+	// begin is called first in each transaction, with all that is written in it,
+	// and flush last.
+	begin(b *batch, group []*write) error
+	flush(b *batch) error
+	// insert adds the items that are new and returns them.
+	insert(b *batch, now time.Time, items []queue.Item) ([]inserted, error)
+	// nextSeq returns a number that is higher than that of any item of the lanes of
+	// the transaction.
+	nextSeq(b *batch) (int64, error)
+	// done, giveUp and putOff write what became of an item.
+	done(b *batch, it queue.Item, h head, receipts []queue.Receipt) error
+	giveUp(b *batch, it queue.Item, h head, cause error) error
+	putOff(b *batch, it queue.Item, h head, p postponed) error
+
+	// head returns what is known of an item that a claim has given out.
+	head(it queue.Item) (head, error)
+	// count, leave and wait take what was written into memory. They are called under
+	// Store.mu.
+	count(in []inserted)
+	leave(it queue.Item, h head)
+	wait(it queue.Item, h head, p postponed)
+	// failed takes that what became of an item could not be written.
+	failed(it queue.Item, err error) error
+
+	claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error)
+	next(class queue.Class, now time.Time) (time.Duration, bool)
+	waiting(ctx context.Context, lane string) (int, error)
+	backlog(ctx context.Context) (int64, error)
+}
+
+// head is what is known of an item that a claim has given out, and of its lane.
+type head struct {
+	seq      int64
+	attempts int  // with the one under way
+	putOff   bool // the lane's turn was put off in the database
+}
+
+// postponed says when an item is tried again.
+type postponed struct {
+	now    time.Time
+	after  time.Duration
+	failed int // 1 when the attempt counts, else 0
+	cause  error
+}

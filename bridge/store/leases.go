@@ -1,0 +1,602 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+const (
+	// leaseFor is how long a lease lasts in the database, and so how long the lanes of
+	// a process that died wait for another one. renewEvery is between two renewals.
+	leaseFor   = 9 * time.Second
+	renewEvery = 2 * time.Second
+	// trustFor is for how long after it was asked for a lease is relied on here. The
+	// rest is for a request that is on its way when this process is stopped.
+	trustFor = 6 * time.Second
+	// idleFor is how long a lane without items stays with its process.
+	idleFor = 3 * time.Second
+	// lookEvery is how often free lanes are looked for without having been told of one.
+	lookEvery = time.Second
+	// lanesAtOnce is how many free lanes are taken at once, and fetchAtOnce in how many
+	// of them items are read at once.
+	lanesAtOnce = 8
+	fetchAtOnce = 64
+	// ownTurn is how long a free lane is left to the process that it falls to by its
+	// name, so that processes share the work evenly. Any other one takes it then.
+	ownTurn = 400 * time.Millisecond
+
+	// dbNow is the time of the database in milliseconds: the clocks of the processes
+	// differ, and decide nothing.
+	dbNow = `(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint`
+)
+
+// shared is the keeper of PostgreSQL, which several processes may share. A lane is
+// delivered by the process that has its lease: a row of lanes with an owner, a time and
+// a fencing number. Only the owner settles items of the lane, and only under the number
+// under which it took the lane: each transaction checks that first, and holds the row so
+// that no other process takes the lane until it has ended (begin). A lane is free when
+// it has no owner, or when the owner has not renewed its lease in time. Then the first
+// two items may have been delivered without having been settled; they count as tried.
+//
+// Numbers that order items come from a sequence of the database, while the row of the
+// lane is locked, so that the order of the numbers of a lane is that of the commits.
+//
+// PostgreSQL does the coordination: row locks, SKIP LOCKED, a sequence, and
+// LISTEN/NOTIFY, which only makes things faster (announce.go).
+type shared struct {
+	s     *Store
+	owner string // of this process's leases
+	news  announcer
+	log   *slog.Logger
+
+	running sync.WaitGroup
+	end     context.CancelFunc
+
+	looking sync.Mutex // one look for work at a time
+
+	// With Store.mu.
+	held     map[string]*heldLane
+	turns    [queue.Classes][]*heldLane // free lanes with items at hand, in the order of their turn
+	dirty    [queue.Classes]bool        // there may be free lanes
+	lookAt   [queue.Classes]time.Time   // when to look for some anyway
+	replicas int                        // of processes that share the work
+	place    int                        // of this one among them, from 0
+}
+
+// heldLane is a lane whose lease this process has.
+type heldLane struct {
+	lease  *queue.Lease
+	class  queue.Class
+	items  []atHand // those after the one that is being delivered
+	after  int64    // the highest seq that was read
+	more   bool     // there may be items after that
+	busy   bool     // an item is being delivered
+	listed bool     // in turns
+	doubt  int      // how many of the next items may have been delivered already
+	used   time.Time
+	out    atHand // what is being delivered
+}
+
+func (k *shared) statements() []string { return []string{putCursor, putDone, retryItem} }
+
+func (k *shared) claim(ctx context.Context, class queue.Class, _ time.Time) (queue.Item, bool, error) {
+	for ctx.Err() == nil {
+		if it, ok := k.take(class); ok {
+			return it, true, nil
+		}
+		more, err := k.look(ctx, class)
+		if err != nil {
+			return queue.Item{}, false, away(err)
+		}
+		if !more {
+			return queue.Item{}, false, nil
+		}
+	}
+	return queue.Item{}, false, ctx.Err()
+}
+
+// take gives out the first item of the lane whose turn it is.
+func (k *shared) take(class queue.Class) (queue.Item, bool) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for len(k.turns[class]) > 0 {
+		l := k.turns[class][0]
+		k.turns[class] = k.turns[class][1:]
+		l.listed = false
+		if l.busy || len(l.items) == 0 || k.held[l.lease.Lane] != l {
+			continue
+		}
+		if l.lease.Err() != nil {
+			k.drop(l)
+			continue
+		}
+		l.out, l.items = l.items[0], l.items[1:]
+		l.busy, l.used = true, time.Now()
+		it := l.out.item
+		l.out.item.Attempts++
+		it.Lease = l.lease
+		return it, true
+	}
+	return queue.Item{}, false
+}
+
+// list gives a lane its turn, if it has items. It is called under Store.mu.
+func (k *shared) list(l *heldLane) {
+	if !l.busy && !l.listed && len(l.items) > 0 {
+		l.listed = true
+		k.turns[l.class] = append(k.turns[l.class], l)
+	}
+}
+
+// drop gives a lease up, and the deliveries under it. It is called under Store.mu.
+func (k *shared) drop(l *heldLane) {
+	l.lease.Lose()
+	if k.held[l.lease.Lane] == l {
+		delete(k.held, l.lease.Lane)
+	}
+}
+
+// look reads items of this process's lanes, or takes free lanes. It returns false when
+// there is nothing to do now.
+func (k *shared) look(ctx context.Context, class queue.Class) (bool, error) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	if empty := k.empty(class); len(empty) > 0 {
+		return true, k.fetch(ctx, empty)
+	}
+	k.s.mu.Lock()
+	look := k.dirty[class] || !time.Now().Before(k.lookAt[class])
+	if look {
+		k.dirty[class], k.lookAt[class] = false, time.Now().Add(lookEvery)
+	}
+	k.s.mu.Unlock()
+	if !look {
+		return false, nil
+	}
+	n, err := k.acquire(ctx, class)
+	if err != nil || n == lanesAtOnce {
+		k.s.mu.Lock()
+		k.dirty[class] = true
+		k.s.mu.Unlock()
+	}
+	return n > 0, err
+}
+
+// empty returns lanes of this process that may have items and have none at hand.
+func (k *shared) empty(class queue.Class) []*heldLane {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	var out []*heldLane
+	for _, l := range k.held {
+		if l.class == class && l.more && len(l.items) == 0 && len(out) < fetchAtOnce {
+			l.more = false // what is added from now on makes it true again
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures
+	FROM unnest($1::text[], $2::bigint[]) AS l (lane, after)
+	CROSS JOIN LATERAL (SELECT * FROM items WHERE items.lane = l.lane AND buried = 0 AND seq > l.after ORDER BY seq LIMIT $3) AS i
+	ORDER BY i.lane, i.seq`
+
+// fetch brings the next items of lanes to hand.
+func (k *shared) fetch(ctx context.Context, lanes []*heldLane) error {
+	names, after := make([]string, len(lanes)), make([]int64, len(lanes))
+	for i, l := range lanes {
+		names[i], after[i] = l.lease.Lane, l.after
+	}
+	found, err := k.read(ctx, names, after)
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for _, l := range lanes {
+		if err != nil {
+			l.more = true
+			continue
+		}
+		items := found[l.lease.Lane]
+		for i := range items {
+			if l.doubt > 0 {
+				l.doubt--
+				items[i].item.Attempts = max(items[i].item.Attempts, 1)
+			}
+			l.after = items[i].seq
+		}
+		l.items = append(l.items, items...)
+		l.more = l.more || len(items) == readAhead
+		k.list(l)
+	}
+	return err
+}
+
+func (k *shared) read(ctx context.Context, names []string, after []int64) (map[string][]atHand, error) {
+	rows, err := k.s.query(ctx, fetchItems, names, after, readAhead)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	found := map[string][]atHand{}
+	for rows.Next() {
+		var a atHand
+		var accepted int64
+		if err := rows.Scan(&a.item.Lane, &a.seq, &a.item.ID, &a.item.Kind, &a.item.Payload, &accepted, &a.item.Attempts, &a.item.Failures); err != nil {
+			return nil, err
+		}
+		a.item.Accepted = time.UnixMilli(accepted).UTC()
+		found[a.item.Lane] = append(found[a.item.Lane], a)
+	}
+	return found, rows.Err()
+}
+
+// takeLanes takes free lanes of a class, those that have been free for longest first. A
+// lane that falls to another process by its name is left to it for a while.
+const takeLanes = `WITH free AS (
+	SELECT lane, owner FROM lanes
+	WHERE waiting > 0 AND (right(lane, 6) = ':files') = $1
+	AND GREATEST(due, held) <= ` + dbNow + ` - CASE WHEN mod(abs(hashtext(lane)::bigint), $2) = $3 THEN 0 ELSE $4::bigint END
+	ORDER BY GREATEST(due, held) LIMIT $5 FOR UPDATE SKIP LOCKED)
+	UPDATE lanes SET owner = $6, fence = fence + 1, held = ` + dbNow + ` + $7::bigint
+	FROM free WHERE lanes.lane = free.lane RETURNING lanes.lane, lanes.fence, free.owner`
+
+// acquire takes free lanes and returns how many.
+func (k *shared) acquire(ctx context.Context, class queue.Class) (int, error) {
+	k.s.mu.Lock()
+	of, place := max(1, k.replicas), k.place
+	k.s.mu.Unlock()
+	asked := time.Now()
+	rows, err := k.s.query(ctx, takeLanes, class == queue.Files, of, place, ownTurn.Milliseconds(), lanesAtOnce, k.owner, leaseFor.Milliseconds())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	n := 0
+	for rows.Next() {
+		var lane, before string
+		var fence int64
+		if err := rows.Scan(&lane, &fence, &before); err != nil {
+			return n, err
+		}
+		n++
+		l := &heldLane{lease: queue.NewLease(lane, fence, asked.Add(trustFor)), class: class, more: true, used: asked}
+		if before != "" {
+			l.doubt = 2
+			k.log.Info("took over a lane whose lease had ended", "lane", lane, "fence", fence)
+		}
+		k.s.mu.Lock()
+		if old := k.held[lane]; old != nil {
+			k.drop(old)
+		}
+		k.held[lane] = l
+		k.s.mu.Unlock()
+	}
+	return n, rows.Err()
+}
+
+func (k *shared) next(class queue.Class, _ time.Time) (time.Duration, bool) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	return max(0, time.Until(k.lookAt[class])), true
+}
+
+// markWaiting locks the rows of lanes to which items are added, in an order that is the
+// same in all processes, and notes that they have some.
+const markWaiting = `INSERT INTO lanes (lane, waiting, due, held) SELECT lane, 1, ` + dbNow + `, 0 FROM unnest($1::text[]) AS lane
+	ON CONFLICT (lane) DO UPDATE SET waiting = 1, due = excluded.due WHERE lanes.waiting = 0`
+
+// holdLanes returns those lanes that this process still has under the same numbers, and
+// keeps other processes from taking them until the transaction ends. It does not hold
+// up those that add items.
+const holdLanes = `SELECT lanes.lane, lanes.fence FROM lanes JOIN unnest($1::text[], $2::bigint[]) AS mine (lane, fence)
+	ON lanes.lane = mine.lane AND lanes.fence = mine.fence WHERE lanes.owner = $3 FOR KEY SHARE OF lanes`
+
+// begin locks the lanes of a transaction and checks the leases under which it settles
+// items.
+func (k *shared) begin(b *batch, group []*write) error {
+	var adds, names []string
+	var fences []int64
+	for _, w := range group {
+		adds = append(adds, w.lanes...)
+		if w.lease != nil {
+			names, fences = append(names, w.lease.Lane), append(fences, w.lease.Fence)
+		}
+	}
+	if slices.Sort(adds); len(adds) > 0 {
+		if _, err := b.tx.ExecContext(b.ctx, markWaiting, slices.Compact(adds)); err != nil {
+			return err
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	rows, err := b.tx.QueryContext(b.ctx, holdLanes, names, fences, k.owner)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	b.mine = map[leaseID]bool{}
+	for rows.Next() {
+		var id leaseID
+		if err := rows.Scan(&id.lane, &id.fence); err != nil {
+			return err
+		}
+		b.mine[id] = true
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for i := range names {
+		if !b.mine[leaseID{names[i], fences[i]}] {
+			return fmt.Errorf("%w: %s under %d", queue.ErrLost, names[i], fences[i])
+		}
+	}
+	return nil
+}
+
+const addItems = `INSERT INTO items (seq, id, lane, kind, payload, accepted)
+	SELECT nextval('items_seq'), n.id, n.lane, n.kind, n.payload, ` + dbNow + ` FROM (
+		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS u (id, lane, kind, payload, place)
+		WHERE NOT EXISTS (SELECT 1 FROM done WHERE done.id = u.id) AND NOT EXISTS (SELECT 1 FROM items WHERE items.id = u.id) ORDER BY place) AS n
+	ON CONFLICT (id) DO NOTHING RETURNING seq, id, lane`
+
+func (k *shared) insert(b *batch, _ time.Time, items []queue.Item) ([]inserted, error) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	n := len(items)
+	ids, lanes, kinds, payloads := make([]string, n), make([]string, n), make([]string, n), make([][]byte, n)
+	for i, it := range items {
+		ids[i], lanes[i], kinds[i], payloads[i] = it.ID, it.Lane, it.Kind, it.Payload
+		if payloads[i] == nil {
+			payloads[i] = []byte{}
+		}
+	}
+	rows, err := b.tx.QueryContext(b.ctx, addItems, ids, lanes, kinds, payloads)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var in []inserted
+	for rows.Next() {
+		var i inserted
+		if err := rows.Scan(&i.seq, &i.item.ID, &i.item.Lane); err != nil {
+			return nil, err
+		}
+		in = append(in, i)
+	}
+	return in, rows.Err()
+}
+
+func (k *shared) nextSeq(b *batch) (seq int64, err error) {
+	err = b.tx.QueryRowContext(b.ctx, `SELECT nextval('items_seq')`).Scan(&seq)
+	return seq, err
+}
+
+// count makes known that lanes have items.
+func (k *shared) count(in []inserted) {
+	for _, i := range in {
+		if l := k.held[i.item.Lane]; l != nil {
+			l.more = true
+			continue
+		}
+		k.dirty[queue.ClassOf(i.item.Lane)] = true
+		k.news.say(topicLanes, i.item.Lane)
+	}
+}
+
+// heard takes that another process has added items to lanes.
+func (k *shared) heard(lanes []string) {
+	k.s.mu.Lock()
+	for _, lane := range lanes {
+		if l := k.held[lane]; l != nil {
+			l.more = true
+		} else {
+			k.dirty[queue.ClassOf(lane)] = true
+		}
+	}
+	k.s.mu.Unlock()
+	k.s.wake()
+}
+
+// heardNothing takes that this process may have missed something.
+func (k *shared) heardNothing() {
+	k.s.mu.Lock()
+	for _, l := range k.held {
+		l.more = true
+	}
+	for class := range k.dirty {
+		k.dirty[class] = true
+	}
+	k.s.mu.Unlock()
+	k.s.wake()
+}
+
+// lane returns what is known of the lane of an item that is being delivered. It is
+// called under Store.mu.
+func (k *shared) lane(it queue.Item) *heldLane {
+	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease && l.out.item.ID == it.ID {
+		return l
+	}
+	return nil
+}
+
+func (k *shared) head(it queue.Item) (head, error) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	l := k.lane(it)
+	if l == nil {
+		return head{}, fmt.Errorf("%w: %s", queue.ErrLost, it.Lane)
+	}
+	return head{seq: l.out.seq, attempts: l.out.item.Attempts}, nil
+}
+
+func (k *shared) done(b *batch, it queue.Item, _ head, receipts []queue.Receipt) error {
+	for _, r := range receipts {
+		b.links.add(it.ID, r)
+	}
+	b.gone = append(b.gone, it.ID)
+	return nil
+}
+
+func (k *shared) leave(it queue.Item, _ head) {
+	if l := k.lane(it); l != nil {
+		l.busy, l.out, l.used = false, atHand{}, time.Now()
+		k.list(l)
+	}
+}
+
+func (k *shared) giveUp(b *batch, it queue.Item, h head, cause error) error {
+	_, err := b.tx.ExecContext(b.ctx, `UPDATE items SET buried = `+dbNow+`, cause = $1, attempts = $2 WHERE id = $3`, cause.Error(), h.attempts, it.ID)
+	return err
+}
+
+// putOff gives the lane back: whichever process is first takes it when its time comes.
+func (k *shared) putOff(b *batch, it queue.Item, h head, p postponed) error {
+	if _, err := b.exec(retryItem, p.failed, p.cause.Error(), h.attempts, it.ID); err != nil {
+		return err
+	}
+	_, err := b.tx.ExecContext(b.ctx, `UPDATE lanes SET owner = '', held = 0, due = `+dbNow+` + $1::bigint WHERE lane = $2 AND owner = $3 AND fence = $4`,
+		p.after.Milliseconds(), it.Lane, k.owner, it.Lease.Fence)
+	return err
+}
+
+func (k *shared) wait(it queue.Item, _ head, p postponed) {
+	if l := k.lane(it); l != nil {
+		delete(k.held, it.Lane)
+	}
+	class := queue.ClassOf(it.Lane)
+	if at := time.Now().Add(p.after); at.Before(k.lookAt[class]) {
+		k.lookAt[class] = at
+	}
+}
+
+// failed gives up the lane of an item whose outcome could not be stored: it is taken
+// again, by whichever process, when its lease has ended, and what was delivered is
+// looked for.
+func (k *shared) failed(it queue.Item, err error) error {
+	k.s.mu.Lock()
+	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease {
+		k.drop(l)
+	}
+	k.s.mu.Unlock()
+	return away(err)
+}
+
+func (k *shared) waiting(ctx context.Context, lane string) (n int, err error) {
+	err = k.s.queryRow(ctx, `SELECT COUNT(*) FROM items WHERE lane = $1 AND buried = 0`, lane).Scan(&n)
+	return n, err
+}
+
+func (k *shared) backlog(ctx context.Context) (n int64, err error) {
+	err = k.s.queryRow(ctx, `SELECT COUNT(*) FROM items WHERE buried = 0`).Scan(&n)
+	return n, err
+}
+
+// away marks an error as one of a database that can be used again later.
+func away(err error) error {
+	if err == nil || errors.Is(err, queue.ErrLost) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", queue.ErrAway, err)
+}
+
+// leaseID names a lease.
+type leaseID struct {
+	lane  string
+	fence int64
+}
+
+// links are receipts to be stored, by column.
+type links struct {
+	item, rcRoom, rcMessage, mxRoom, mxEvent, mxSender []string
+	part                                               []int32
+	at                                                 map[string]int // by item and part
+}
+
+func (l *links) add(item string, r queue.Receipt) {
+	key := fmt.Sprint(r.Part, " ", item)
+	if i, ok := l.at[key]; ok { // the last one counts
+		l.rcMessage[i], l.mxEvent[i] = r.RCMessage, r.MXEvent
+		return
+	}
+	if l.at == nil {
+		l.at = map[string]int{}
+	}
+	l.at[key] = len(l.item)
+	l.item, l.part = append(l.item, item), append(l.part, int32(r.Part)) //nolint:gosec // a message has few parts
+	l.rcRoom, l.rcMessage = append(l.rcRoom, r.RCRoom), append(l.rcMessage, r.RCMessage)
+	l.mxRoom, l.mxEvent, l.mxSender = append(l.mxRoom, r.MXRoom), append(l.mxEvent, r.MXEvent), append(l.mxSender, r.MXSender)
+}
+
+// flush writes what the writes of a transaction have in common.
+func (k *shared) flush(b *batch) error {
+	if l := &b.links; len(l.item) > 0 {
+		if _, err := b.tx.ExecContext(b.ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender)
+			SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+			ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`,
+			l.item, l.part, l.rcRoom, l.rcMessage, l.mxRoom, l.mxEvent, l.mxSender); err != nil {
+			return err
+		}
+	}
+	if len(b.gone) == 0 {
+		return nil
+	}
+	_, err := b.tx.ExecContext(b.ctx, `WITH gone AS (DELETE FROM items WHERE id = ANY($1::text[]) RETURNING id)
+		INSERT INTO done (id, at) SELECT id, `+dbNow+` FROM gone ON CONFLICT (id) DO NOTHING`, b.gone)
+	return err
+}
+
+// names returns the lanes of some leases, sorted.
+func names(lanes []*heldLane) []string {
+	out := make([]string, len(lanes))
+	for i, l := range lanes {
+		out[i] = l.lease.Lane
+	}
+	slices.SortFunc(out, strings.Compare)
+	return out
+}
+
+func newShared(s *Store, log *slog.Logger) *shared {
+	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}}
+	k.news = announcer{k: k, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
+	return k
+}
+
+// prepareShared makes what SQLite does not have: the sequence that numbers items. It goes
+// on after the highest number, which an earlier release may have given. What that
+// release left is noted as work.
+const prepareShared = `SELECT pg_advisory_xact_lock(%d);
+	CREATE SEQUENCE IF NOT EXISTS items_seq;
+	SELECT setval('items_seq', highest) FROM (SELECT COALESCE(MAX(seq), 0) AS highest FROM items) AS i, items_seq WHERE highest > items_seq.last_value;
+	INSERT INTO lanes (lane, waiting, due, held) SELECT DISTINCT lane COLLATE "C" AS name, 1, 0, 0 FROM items WHERE buried = 0 ORDER BY name
+		ON CONFLICT (lane) DO UPDATE SET waiting = 1 WHERE lanes.waiting = 0;`
+
+// prepareLock is the number of the lock under which one process at a time prepares.
+const prepareLock = advisoryLock + 1
+
+func (k *shared) start(ctx context.Context) error {
+	if _, err := k.s.db.ExecContext(ctx, fmt.Sprintf(prepareShared, prepareLock)); err != nil {
+		return fmt.Errorf("prepare the numbers of items: %w", err)
+	}
+	if err := k.beat(ctx); err != nil {
+		return fmt.Errorf("say that this process runs: %w", err)
+	}
+	for class := range k.dirty {
+		k.dirty[class] = true
+	}
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	k.end = end
+	k.running.Go(func() { k.renewals(running) })
+	k.running.Go(func() { k.listen(running) })
+	k.running.Go(func() { k.news.run(running) })
+	return nil
+}

@@ -1,0 +1,505 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/store"
+)
+
+// pair is a database that two processes share.
+type pair struct {
+	url  string
+	a, b *store.Store
+}
+
+func newPair(t *testing.T) pair {
+	t.Helper()
+	url := postgresURL(t)
+	return pair{url, open(t, url), open(t, url)}
+}
+
+// exec changes the database behind the back of both.
+func (p pair) exec(t *testing.T, query string) {
+	t.Helper()
+	db, err := sql.Open("pgx", p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func add(t *testing.T, s *store.Store, items ...queue.Item) {
+	t.Helper()
+	if n, err := s.Add(t.Context(), time.Now(), items...); err != nil || n != len(items) {
+		t.Fatalf("added %d, %v", n, err)
+	}
+}
+
+// claimed waits until a store gives out an item.
+func claimed(t *testing.T, s *store.Store, id string) queue.Item {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
+		s.LookNow()
+		it, ok, err := s.Claim(t.Context(), queue.Messages, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			if it.ID != id {
+				t.Fatalf("claimed %q, want %q", it.ID, id)
+			}
+			return it
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	t.Fatalf("%q was not given out", id)
+	return queue.Item{}
+}
+
+// mustNotClaim fails when a store gives out an item.
+func mustNotClaim(t *testing.T, s *store.Store) {
+	t.Helper()
+	s.LookNow()
+	if it, ok, err := s.Claim(t.Context(), queue.Messages, time.Now()); ok || err != nil {
+		t.Fatalf("claimed %q, %v", it.ID, err)
+	}
+}
+
+// A process that was stopped for longer than its lease settles nothing: what it says of
+// the item is refused, and the item belongs to the process that took over.
+func TestAProcessThatWasStoppedSettlesNothing(t *testing.T) {
+	for name, settle := range map[string]func(s *store.Store, it queue.Item) error{
+		"done": func(s *store.Store, it queue.Item) error {
+			return s.Done(t.Context(), it, []queue.Receipt{{RCRoom: "r", RCMessage: "twice", MXRoom: "!r", MXEvent: "$twice"}}, nil)
+		},
+		"retry": func(s *store.Store, it queue.Item) error {
+			return s.Retry(t.Context(), it, time.Now(), time.Hour, true, errors.New("late"))
+		},
+		"given up": func(s *store.Store, it queue.Item) error { return s.GiveUp(t.Context(), it, errors.New("late")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			add(t, p.a, queue.Item{ID: "1", Lane: "l"}, queue.Item{ID: "2", Lane: "l"}, queue.Item{ID: "3", Lane: "l"})
+			old := claimed(t, p.a, "1")
+			mustNotClaim(t, p.b)
+			p.a.Pause()
+			travel(t, p.url, time.Now().Add(10*time.Second))
+			it := claimed(t, p.b, "1")
+			if it.Attempts != 1 || it.Lease.Fence <= old.Lease.Fence {
+				t.Errorf("taken over with %d attempts under %d, before under %d", it.Attempts, it.Lease.Fence, old.Lease.Fence)
+			}
+			if err := settle(p.a, old); !errors.Is(err, queue.ErrLost) {
+				t.Errorf("the process that was stopped: %v", err)
+			}
+			if err := p.b.Done(t.Context(), it, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if linked, err := p.b.MessageLinked(t.Context(), "$twice"); linked || err != nil {
+				t.Errorf("its link was stored: %v, %v", linked, err)
+			}
+			if it := claimed(t, p.b, "2"); it.Attempts != 1 { // it may have been begun too
+				t.Errorf("the second item has %d attempts", it.Attempts)
+			}
+			if list, err := p.b.DeadLetters(t.Context(), 10); len(list) > 0 || err != nil {
+				t.Errorf("dead letters: %+v, %v", list, err)
+			}
+		})
+	}
+}
+
+// A delivery whose lane goes to another process is stopped, may send nothing any more,
+// and is not settled.
+func TestADeliveryEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	add(t, p.a, queue.Item{ID: "1", Lane: "l"})
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	w := &queue.Worker{Backend: p.a, Lanes: 1, Log: slog.New(slog.DiscardHandler), Deliver: func(ctx context.Context, _ queue.Item) ([]queue.Receipt, error) {
+		if err := queue.Held(ctx); err != nil {
+			t.Errorf("at the beginning: %v", err)
+		}
+		close(begun)
+		<-ctx.Done()
+		ended <- queue.Held(ctx)
+		return nil, ctx.Err()
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	<-begun
+	p.exec(t, `UPDATE lanes SET owner = 'another', fence = fence + 1`)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, queue.ErrLost) {
+			t.Errorf("the delivery may still send: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the delivery goes on under a lease that is lost")
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("the worker ended with %v", err)
+	}
+	travel(t, p.url, time.Now().Add(20*time.Second))
+	if it := claimed(t, p.b, "1"); it.Failures != 0 {
+		t.Errorf("it counts as %d failures", it.Failures)
+	}
+}
+
+// What a process gives back when it stops is taken at once, and is not in doubt.
+func TestAProcessThatStopsGivesItsLanesBack(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	add(t, p.a, queue.Item{ID: "1", Lane: "l"}, queue.Item{ID: "2", Lane: "l"})
+	if err := p.a.Done(t.Context(), claimed(t, p.a, "1"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.a.Close()
+	start := time.Now()
+	if it := claimed(t, p.b, "2"); it.Attempts != 0 {
+		t.Errorf("it counts %d attempts", it.Attempts)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// The clocks of the processes are ten minutes fast and ten minutes slow: the time of the
+// database decides.
+func TestClocksThatDifferByTenMinutesDoNotMatter(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	now := time.Now()
+	travel(t, p.url, now)
+	fast, slow := now.Add(10*time.Minute), now.Add(-10*time.Minute)
+	if _, err := p.a.Add(t.Context(), fast, queue.Item{ID: "1", Lane: "l"}); err != nil {
+		t.Fatal(err)
+	}
+	p.b.LookNow()
+	travel(t, p.url, now.Add(time.Second)) // its turn by name is over
+	it, ok, err := p.b.Claim(t.Context(), queue.Messages, slow)
+	if err != nil || !ok {
+		t.Fatalf("what a fast clock accepted waits for a slow one: %v, %v", ok, err)
+	}
+	if at := it.Accepted.Sub(now).Abs(); at > time.Minute {
+		t.Errorf("it was accepted %v from now", at)
+	}
+	if err := p.b.Retry(t.Context(), it, slow, 5*time.Second, true, errors.New("502")); err != nil {
+		t.Fatal(err)
+	}
+	travel(t, p.url, now.Add(5*time.Second))
+	p.a.LookNow()
+	if it, ok, err := p.a.Claim(t.Context(), queue.Messages, fast); ok || err != nil {
+		t.Errorf("%q was tried too early, %v", it.ID, err)
+	}
+	travel(t, p.url, now.Add(7*time.Second))
+	p.a.LookNow()
+	if _, ok, err := p.a.Claim(t.Context(), queue.Messages, fast); !ok || err != nil {
+		t.Errorf("it was not tried: %v, %v", ok, err)
+	}
+	p.b.LookNow()
+	if it, ok, err := p.b.Claim(t.Context(), queue.Messages, slow); ok || err != nil {
+		t.Errorf("%q was given out twice, %v", it.ID, err)
+	}
+}
+
+// receiver takes deliveries and checks that each item comes once and in the order of
+// each sender, also when it is offered again.
+type receiver struct {
+	mu    sync.Mutex
+	lanes map[string][]string
+	by    map[string]int // deliveries by process
+	seen  map[string]bool
+	wrong []string
+}
+
+func (r *receiver) worker(name string, s *store.Store, lanes int) *queue.Worker {
+	w := &queue.Worker{Backend: s, Lanes: lanes, Log: slog.New(slog.DiscardHandler), Deliver: func(ctx context.Context, it queue.Item) ([]queue.Receipt, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if err := queue.Held(ctx); err != nil {
+			return nil, err
+		}
+		if r.seen[it.ID] {
+			if it.Attempts == 0 {
+				r.wrong = append(r.wrong, it.ID+" was offered again as new")
+			}
+		} else {
+			r.seen[it.ID] = true
+			r.lanes[it.Lane] = append(r.lanes[it.Lane], it.ID)
+			r.by[name]++
+		}
+		return []queue.Receipt{{RCRoom: "r", RCMessage: it.ID, MXRoom: "!r", MXEvent: "$" + it.ID}}, nil
+	}}
+	s.OnWork(w.Wake)
+	return w
+}
+
+func newReceiver() *receiver {
+	return &receiver{lanes: map[string][]string{}, by: map[string]int{}, seen: map[string]bool{}}
+}
+
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seen)
+}
+
+// check checks that each sender's items are there, in order.
+func (r *receiver) check(t *testing.T, lanes, senders, each int) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.wrong {
+		t.Error(w)
+	}
+	for l := range lanes {
+		lane := fmt.Sprint("lane", l)
+		next := make([]int, senders)
+		for _, id := range r.lanes[lane] {
+			var s, n int
+			if _, err := fmt.Sscanf(id, lane+"-%d-%d", &s, &n); err != nil || n != next[s] {
+				t.Fatalf("%s: %q came after %d of its sender", lane, id, next[s])
+			}
+			next[s]++
+		}
+		for s, n := range next {
+			if n != each {
+				t.Errorf("%s: %d items of sender %d, want %d", lane, n, s, each)
+			}
+		}
+	}
+}
+
+// Three processes accept items of the same lanes at the same time and deliver them,
+// while one dies and another one is stopped past its leases and goes on.
+func TestProcessesShareTheWorkInOrder(t *testing.T) {
+	t.Parallel()
+	url := postgresURL(t)
+	const lanes, senders, each = 12, 3, 30
+	all := []*store.Store{open(t, url), open(t, url), open(t, url)}
+	r := newReceiver()
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for i, s := range all[:2] {
+		w := r.worker(fmt.Sprint(i), s, 8)
+		running.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	dying, die := context.WithCancel(ctx)
+	defer die()
+	dead := r.worker("2", all[2], 8)
+	running.Go(func() { _ = dead.Run(dying) })
+	var sending sync.WaitGroup
+	for s := range senders {
+		sending.Go(func() {
+			for n := range each {
+				var items []queue.Item
+				for l := range lanes {
+					lane := fmt.Sprint("lane", l)
+					items = append(items, queue.Item{ID: fmt.Sprintf("%s-%d-%d", lane, s, n), Lane: lane})
+				}
+				if s%2 == 1 { // not all in the same order
+					slices.Reverse(items)
+				}
+				if _, err := all[s%2].Add(ctx, time.Now(), items...); err != nil {
+					t.Error(err)
+				}
+				if s == 0 && n == each/2 {
+					all[2].Pause()
+					die()
+				}
+			}
+		})
+	}
+	sending.Wait()
+	for deadline := time.Now().Add(40 * time.Second); r.count() < lanes*senders*each && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+	}
+	stop()
+	running.Wait()
+	r.check(t, lanes, senders, each)
+	t.Logf("delivered by each: %v", r.by)
+	for i := range 2 {
+		if r.by[fmt.Sprint(i)] == 0 {
+			t.Errorf("process %d delivered nothing: %v", i, r.by)
+		}
+	}
+}
+
+// door is a TCP proxy to PostgreSQL that can be closed.
+type door struct {
+	mu     sync.Mutex
+	closed bool
+	conns  []net.Conn
+	to     string
+}
+
+func newDoor(t *testing.T, dsn string) (*door, string) {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	d := &door{to: u.Host}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go d.serve(c)
+		}
+	}()
+	u.Host = ln.Addr().String()
+	return d, u.String()
+}
+
+func (d *door) serve(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	d.mu.Lock()
+	closed := d.closed
+	d.mu.Unlock()
+	if closed {
+		return
+	}
+	up, err := net.Dial("tcp", d.to)
+	if err != nil {
+		return
+	}
+	defer func() { _ = up.Close() }()
+	d.mu.Lock()
+	d.conns = append(d.conns, c, up)
+	d.mu.Unlock()
+	go func() { _, _ = io.Copy(up, c); _ = up.Close() }()
+	_, _ = io.Copy(c, up)
+}
+
+// shut closes the door, or opens it again.
+func (d *door) shut(closed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed = closed; closed {
+		for _, c := range d.conns {
+			_ = c.Close()
+		}
+		d.conns = nil
+	}
+}
+
+// PostgreSQL goes away in the middle of deliveries, and comes back: the worker goes on by
+// itself, and nothing is lost or comes twice.
+func TestPostgreSQLGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel()
+	direct := postgresURL(t)
+	d, url := newDoor(t, direct)
+	s := open(t, url)
+	r := newReceiver()
+	w := r.worker("0", s, 4)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	const lanes, each = 4, 60
+	for n := range each {
+		for l := range lanes {
+			it := queue.Item{ID: fmt.Sprintf("lane%d-0-%d", l, n), Lane: fmt.Sprint("lane", l)}
+			for {
+				if _, err := s.Add(ctx, time.Now(), it); err == nil {
+					break
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+			w.Wake()
+		}
+		switch n {
+		case each / 3:
+			d.shut(true)
+			go func() {
+				<-time.After(1500 * time.Millisecond)
+				d.shut(false)
+			}()
+		}
+	}
+	for deadline := time.Now().Add(30 * time.Second); r.count() < lanes*each && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("the worker ended with %v", err)
+	}
+	r.check(t, lanes, 1, each)
+}
+
+// An earlier release has the database alone: the two do not run at the same time, and
+// what it left is delivered.
+func TestWhatAnEarlierReleaseLeftIsDelivered(t *testing.T) {
+	t.Parallel()
+	url := postgresURL(t)
+	first := open(t, url)
+	add(t, first, queue.Item{ID: "1", Lane: "l"})
+	if err := first.Done(t.Context(), claimed(t, first, "1"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Close()
+	p := pair{url: url}
+	p.exec(t, `INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES (1000, 'old', 'l', 'k', '', 1), (1001, 'old2', 'old lane', 'k', '', 1)`)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(t.Context(), `SELECT pg_advisory_lock($1)`, 0x726f636b6d78); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), url); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("beside an earlier release: %v", err)
+	}
+	if _, err := conn.ExecContext(t.Context(), `SELECT pg_advisory_unlock($1)`, 0x726f636b6d78); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, url)
+	add(t, s, queue.Item{ID: "new", Lane: "l"})
+	var got []string
+	for range 3 {
+		s.LookNow()
+		it, ok, err := s.Claim(t.Context(), queue.Messages, time.Now())
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		got = append(got, it.ID)
+		if err := s.Done(t.Context(), it, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if slices.Index(got, "old") > slices.Index(got, "new") || !slices.Contains(got, "old2") {
+		t.Errorf("delivered %q", got)
+	}
+}

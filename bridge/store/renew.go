@@ -1,0 +1,228 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// dbPatience bounds what is asked of the database beside deliveries.
+const dbPatience = 3 * time.Second
+
+// renewals renews leases, and gives back what is idle, until ctx ends.
+func (k *shared) renewals(ctx context.Context) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	failed := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := k.renewAll(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
+			k.log.Warn("leases could not be renewed", "err", err)
+		}
+		failed = err != nil
+		k.dropStale()
+	}
+}
+
+func (k *shared) renewAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dbPatience)
+	defer cancel()
+	if err := k.renew(ctx); err != nil {
+		return fmt.Errorf("renew leases: %w", err)
+	}
+	if err := k.beat(ctx); err != nil {
+		return fmt.Errorf("say that this process runs: %w", err)
+	}
+	if err := k.release(ctx, k.idle()); err != nil {
+		return fmt.Errorf("give idle lanes back: %w", err)
+	}
+	return nil
+}
+
+// renewLanes locks rows in the order in which those who add items do.
+const renewLanes = `UPDATE lanes SET held = ` + dbNow + ` + $1::bigint FROM (
+	SELECT lane FROM lanes WHERE lane = ANY($2::text[]) AND owner = $3 ORDER BY lane COLLATE "C" FOR NO KEY UPDATE) AS mine
+	WHERE lanes.lane = mine.lane RETURNING lanes.lane, lanes.fence`
+
+// renew renews the leases of this process, and drops those that are not its own any
+// more.
+func (k *shared) renew(ctx context.Context) error {
+	k.s.mu.Lock()
+	mine := make([]*heldLane, 0, len(k.held))
+	for _, l := range k.held {
+		mine = append(mine, l)
+	}
+	k.s.mu.Unlock()
+	if len(mine) == 0 {
+		return nil
+	}
+	asked := time.Now()
+	rows, err := k.s.query(ctx, renewLanes, leaseFor.Milliseconds(), names(mine), k.owner)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	still := map[leaseID]bool{}
+	for rows.Next() {
+		var id leaseID
+		if err := rows.Scan(&id.lane, &id.fence); err != nil {
+			return err
+		}
+		still[id] = true
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for _, l := range mine {
+		switch {
+		case still[leaseID{l.lease.Lane, l.lease.Fence}]:
+			l.lease.Extend(asked.Add(trustFor))
+		case k.held[l.lease.Lane] == l:
+			k.log.Warn("another process has taken over a lane", "lane", l.lease.Lane, "fence", l.lease.Fence)
+			k.drop(l)
+		}
+	}
+	return nil
+}
+
+// dropStale drops the leases that could not be renewed in time.
+func (k *shared) dropStale() {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for _, l := range k.held {
+		if l.lease.Err() != nil {
+			k.drop(l)
+		}
+	}
+}
+
+// beat says that this process runs, and counts those that do.
+func (k *shared) beat(ctx context.Context) error {
+	if _, err := k.s.db.ExecContext(ctx, `INSERT INTO replicas (id, until) VALUES ($1, `+dbNow+` + $2::bigint)
+		ON CONFLICT (id) DO UPDATE SET until = excluded.until`, k.owner, leaseFor.Milliseconds()); err != nil {
+		return err
+	}
+	if _, err := k.s.db.ExecContext(ctx, `DELETE FROM replicas WHERE until < `+dbNow+` - 3600000`); err != nil {
+		return err
+	}
+	var replicas, place int
+	err := k.s.queryRow(ctx, `SELECT COUNT(*), COUNT(*) FILTER (WHERE id < $1) FROM replicas WHERE until > `+dbNow, k.owner).Scan(&replicas, &place)
+	if err != nil {
+		return err
+	}
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	k.replicas, k.place = replicas, place
+	return nil
+}
+
+// idle takes the lanes out that have had no items for a while.
+func (k *shared) idle() []*heldLane {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	var out []*heldLane
+	for name, l := range k.held {
+		if !l.busy && !l.more && len(l.items) == 0 && time.Since(l.used) > idleFor {
+			delete(k.held, name)
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// release gives lanes back. One to which items are being added stays with this process.
+func (k *shared) release(ctx context.Context, lanes []*heldLane) error {
+	if len(lanes) == 0 {
+		return nil
+	}
+	free, err := k.free(ctx, names(lanes), `FOR UPDATE SKIP LOCKED`)
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for _, l := range lanes {
+		class := l.class
+		switch {
+		case err != nil: // taken again when the lease has ended
+			l.lease.Lose()
+		case free[l.lease.Lane]:
+			k.dirty[class] = true // it may have got an item just before
+		case k.held[l.lease.Lane] == nil:
+			l.more = true
+			k.held[l.lease.Lane] = l
+		}
+	}
+	return err
+}
+
+// free removes this process from the rows of lanes, and returns which ones it could
+// lock. Whether a lane has items is asked after it is locked, in a statement of its
+// own, which sees what was added before.
+func (k *shared) free(ctx context.Context, lanes []string, lock string) (map[string]bool, error) {
+	tx, err := k.s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	rows, err := tx.QueryContext(ctx, `SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND owner = $2 ORDER BY lane COLLATE "C" `+lock, lanes, k.owner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	free := map[string]bool{}
+	var locked []string
+	for rows.Next() {
+		var lane string
+		if err := rows.Scan(&lane); err != nil {
+			return nil, err
+		}
+		free[lane] = true
+		locked = append(locked, lane)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE lanes SET owner = '', held = 0, due = `+dbNow+`,
+		waiting = CASE WHEN EXISTS (SELECT 1 FROM items WHERE items.lane = lanes.lane AND buried = 0) THEN 1 ELSE 0 END
+		WHERE lane = ANY($1::text[])`, locked); err != nil {
+		return nil, err
+	}
+	return free, tx.Commit()
+}
+
+// stop gives everything back, so that other processes need not wait for it.
+func (k *shared) stop() {
+	if k.end == nil {
+		return
+	}
+	k.end()
+	k.running.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), dbPatience)
+	defer cancel()
+	k.s.mu.Lock()
+	var lanes []*heldLane
+	for _, l := range k.held {
+		if !l.busy {
+			lanes = append(lanes, l)
+		}
+		k.drop(l)
+	}
+	k.s.mu.Unlock()
+	free, err := k.free(ctx, names(lanes), `FOR UPDATE`)
+	if err == nil {
+		_, err = k.s.db.ExecContext(ctx, `DELETE FROM replicas WHERE id = $1`, k.owner)
+	}
+	if err != nil {
+		k.log.Warn("what this process had could not be given back; other processes take it when it has ended", "err", err)
+		return
+	}
+	for lane := range free {
+		k.news.say(topicLanes, lane)
+	}
+	k.news.flush(ctx)
+}
