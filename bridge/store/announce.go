@@ -15,10 +15,11 @@ import (
 
 const (
 	channel    = "appliance_bridge"
-	topicLanes = "lanes" // items were added to lanes, or lanes were given back
-	topicRoles = "roles" // a role was given back
-	maxPayload = 7000    // bytes of one notification; PostgreSQL takes fewer than 8000
-	maxUnsaid  = 10_000  // values that wait to be said; what is beyond is found by looking
+	topicLanes = "lanes"    // items were added to lanes, or lanes were given back
+	topicRoles = "roles"    // a role was given back
+	topicBeat  = "replicas" // a process began or stopped
+	maxPayload = 7000       // bytes of one notification; PostgreSQL takes fewer than 8000
+	maxUnsaid  = 10_000     // values that wait to be said; what is beyond is found by looking
 	listenFor  = 20 * time.Second
 	againAfter = time.Second // before the connection that listens is opened again
 )
@@ -172,9 +173,15 @@ func (k *shared) hears(payload string) {
 	if json.Unmarshal([]byte(payload), &n) != nil || n.From == k.owner {
 		return
 	}
-	if n.Topic == topicLanes {
+	switch n.Topic {
+	case topicLanes:
 		k.heard(n.Values)
 		return
+	case topicBeat:
+		select {
+		case k.changed <- struct{}{}:
+		default:
+		}
 	}
 	k.s.heard(n.Topic, n.Values)
 }

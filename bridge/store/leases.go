@@ -60,6 +60,7 @@ type shared struct {
 
 	running sync.WaitGroup
 	end     context.CancelFunc
+	changed chan struct{} // has an element when another process began or stopped
 
 	looking sync.Mutex // one look for work at a time
 
@@ -566,7 +567,7 @@ func names(lanes []*heldLane) []string {
 }
 
 func newShared(s *Store, log *slog.Logger) *shared {
-	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}}
+	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}, changed: make(chan struct{}, 1)}
 	k.news = announcer{k: k, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
 	return k
 }
@@ -598,5 +599,6 @@ func (k *shared) start(ctx context.Context) error {
 	k.running.Go(func() { k.renewals(running) })
 	k.running.Go(func() { k.listen(running) })
 	k.running.Go(func() { k.news.run(running) })
+	k.news.say(topicBeat, k.owner)
 	return nil
 }

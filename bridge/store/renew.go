@@ -19,6 +19,7 @@ func (k *shared) renewals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-k.changed:
 		}
 		err := k.renewAll(ctx)
 		if err != nil && !failed && ctx.Err() == nil {
@@ -224,5 +225,6 @@ func (k *shared) stop() {
 	for lane := range free {
 		k.news.say(topicLanes, lane)
 	}
+	k.news.say(topicBeat, k.owner)
 	k.news.flush(ctx)
 }

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// retryRole is before a role whose work has failed is taken again.
+const retryRole = 2 * time.Second
+
+// Lead runs something in one process at a time: the one that has a role, such as reading
+// a network. Its context ends when another process may have taken the role. A process
+// that dies or is stopped is replaced when its role has ended, after leaseFor at most.
+// With SQLite this process is the only one. Lead returns when ctx ends, or with an error
+// of run with SQLite; with PostgreSQL what fails is begun again.
+func (s *Store) Lead(ctx context.Context, role string, run func(context.Context) error) error {
+	k, ok := s.keeper.(*shared)
+	if !ok {
+		return run(ctx)
+	}
+	free := make(chan struct{}, 1)
+	s.Subscribe(topicRoles, func([]string) {
+		select {
+		case free <- struct{}{}:
+		default:
+		}
+	})
+	for ctx.Err() == nil {
+		asked := time.Now()
+		mine, err := k.takeRole(ctx, role)
+		if err != nil && ctx.Err() == nil {
+			k.log.Warn("a role could not be taken", "role", role, "err", err)
+		}
+		pause := lookEvery
+		if mine {
+			k.log.Info("this process has the role now", "role", role, "process", k.owner)
+			err := k.lead(ctx, role, asked, run)
+			if ctx.Err() == nil {
+				k.log.Warn("this process has the role no more", "role", role, "process", k.owner, "err", err)
+				pause = retryRole
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-free:
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+// takeRole takes a role that is free, or renews it.
+func (k *shared) takeRole(ctx context.Context, role string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, dbPatience)
+	defer cancel()
+	res, err := k.s.db.ExecContext(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, $2, `+dbNow+` + $3::bigint)
+		ON CONFLICT (role) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE roles.owner = excluded.owner OR roles.until < `+dbNow,
+		role, k.owner, leaseFor.Milliseconds())
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// lead runs something for as long as the role can be renewed, and gives the role back.
+func (k *shared) lead(ctx context.Context, role string, asked time.Time, run func(context.Context) error) error {
+	led, stop := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		k.keepRole(led, role, asked, func() { stop(queue.ErrLost) })
+	}()
+	err := run(led)
+	if cause := context.Cause(led); cause != nil {
+		err = cause
+	}
+	stop(nil)
+	<-done
+	if errors.Is(err, queue.ErrLost) {
+		return err
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), dbPatience)
+	defer cancel()
+	if _, derr := k.s.db.ExecContext(end, `DELETE FROM roles WHERE role = $1 AND owner = $2`, role, k.owner); derr == nil {
+		k.news.say(topicRoles, role)
+	}
+	return err
+}
+
+// keepRole renews a role until ctx ends, or calls lost.
+func (k *shared) keepRole(ctx context.Context, role string, asked time.Time, lost func()) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	until := asked.Add(trustFor)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		mine, err := k.takeRole(ctx, role)
+		switch {
+		case err == nil && mine && time.Since(now) < trustFor:
+			until = now.Add(trustFor)
+		case err == nil && !mine, time.Now().After(until):
+			lost()
+			return
+		}
+	}
+}
+
+// Led reports whether any process has a role now.
+func (s *Store) Led(ctx context.Context, role string) (bool, error) {
+	if !s.Shared() {
+		return true, nil
+	}
+	var n int
+	err := s.queryRow(ctx, `SELECT COUNT(*) FROM roles WHERE role = $1 AND until > `+dbNow, role).Scan(&n)
+	return n > 0, err
+}
+
+// StartTimer makes a timer run for a while, by the clock of the database, as all
+// processes see it. A timer that runs for longer already is left as it is.
+func (s *Store) StartTimer(ctx context.Context, name string, d time.Duration) error {
+	if !s.Shared() {
+		return nil
+	}
+	_, err := s.db.ExecContext(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, '', `+dbNow+` + $2::bigint)
+		ON CONFLICT (role) DO UPDATE SET until = GREATEST(roles.until, excluded.until)`, "timer "+name, d.Milliseconds())
+	return err
+}
+
+// TimerRuns reports whether a timer runs.
+func (s *Store) TimerRuns(ctx context.Context, name string) (bool, error) {
+	if !s.Shared() {
+		return false, nil
+	}
+	return s.Led(ctx, "timer "+name)
+}
+
+// Process names this process among those that share the database.
+func (s *Store) Process() string {
+	if k, ok := s.keeper.(*shared); ok {
+		return k.owner
+	}
+	return ""
+}
+
+// Replicas returns how many processes share the database, as far as is known.
+func (s *Store) Replicas() int {
+	k, ok := s.keeper.(*shared)
+	if !ok {
+		return 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(1, k.replicas)
+}
