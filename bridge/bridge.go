@@ -24,6 +24,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/mxside"
+	"appliance/bridge/queue"
 	"appliance/bridge/rcside"
 	"appliance/bridge/relay"
 	"appliance/bridge/rocketchat"
@@ -55,6 +56,7 @@ type service struct {
 	mx      *mxside.Side
 	front   *command.Front
 	metrics *metrics
+	reads   atomic.Bool // this process has the role reading
 
 	operatorToken secret.String
 }
@@ -75,7 +77,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	s.put(cfg)
-	if s.store, err = store.Open(ctx, cfg.Database); err != nil {
+	if s.store, err = store.Open(ctx, cfg.Database, store.WithLog(o.Log)); err != nil {
 		return err
 	}
 	defer func() { _ = s.store.Close() }()
@@ -103,17 +105,22 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		ReconcileEvery: s.Often,
 		Live:           func() config.Live { return s.current.Load().Live },
 	}
-	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken)
+	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).Guarded(queue.Held)
 	s.operatorToken = config.OperatorToken(secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,
-		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often,
+		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often, Now: s.store.Now,
 	})
+	var others mxside.Team
+	if s.store.Shared() {
+		s.store.OnWork(s.relay.Wake)
+		s.rc.Led, others = s.led, team{s.store}
+	}
 	var err error
 	s.mx, err = mxside.New(mxside.Options{
 		URL: f.Homeserver.URL, Kind: f.Homeserver.Kind, ID: f.AppService.ID, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,
-		Accept: s.relay.Accept, Ephemeral: s.relay, Live: s.relay.Live, SweepPause: s.Often, Log: s.Log.With("side", "matrix"),
+		Accept: s.relay.Accept, Ephemeral: s.relay, Live: s.relay.Live, SweepPause: s.Often, Log: s.Log.With("side", "matrix"), Team: others,
 		Person: func(ctx context.Context, user ids.MXUser) (bool, error) {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err
@@ -135,11 +142,11 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.relay.Run(ctx) })
-	g.Go(func() error { return s.rc.Listen(ctx) })
 	g.Go(func() error { return s.mx.Listen(ctx) })
+	g.Go(func() error { return s.store.Lead(ctx, reading, s.lead) })
+	g.Go(func() error { return s.keepUp(ctx) })
 	g.Go(func() error { return config.Watch(ctx, s.ConfigFile, s.reload) })
 	g.Go(func() error { return s.hangups(ctx) })
-	g.Go(func() error { return s.prune(ctx) })
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err

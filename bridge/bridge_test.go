@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -102,6 +103,8 @@ type worldSpec struct {
 	home, far string // kinds of homeserver
 	version   string // of the rooms that are made on either
 	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
+	database  string // "" for SQLite
+	noBridge  bool   // the test starts it
 }
 
 // roomVersion is the version that the appliance's own configuration of a kind of
@@ -161,10 +164,12 @@ namespaces:
 	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %[1]q, domain: %[2]q, kind: %[8]s}
 appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
-database: sqlite:%[5]s/bridge.db
+database: %[10]q
 namespace: %[9]s
-`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace))
-	w.startBridge()
+`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace, cmp.Or(spec.database, "sqlite:"+w.dir+"/bridge.db")))
+	if !spec.noBridge {
+		w.startBridge()
+	}
 	return w
 }
 
@@ -487,7 +492,7 @@ func (w *world) rooms() []map[string]any {
 	return out.Update
 }
 
-func waitUntil(t *testing.T, what string, d time.Duration, ok func() bool) {
+func waitUntil(t testing.TB, what string, d time.Duration, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(d)
 	for !ok() {
@@ -522,7 +527,7 @@ func TestTheConfigurationIsReloadedWhileItRuns(t *testing.T) {
 	if status().Enabled {
 		t.Error("a broken file changed something")
 	}
-	w.write("bridge.yaml", strings.Replace(string(good), "database: sqlite:", "database: sqlite:/elsewhere", 1))
+	w.write("bridge.yaml", strings.Replace(string(good), "database: \"sqlite:", "database: \"sqlite:/elsewhere", 1))
 	waitUntil(t, "the fixed key to be refused", time.Second, func() bool {
 		return strings.Contains(status().ConfigError, "changed database: needs a restart")
 	})

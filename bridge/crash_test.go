@@ -150,14 +150,19 @@ func only(said []string, prefix string) []string {
 
 // rcSay says something in Rocket.Chat as a client that does not give up would:
 // under an ID of its own, and "it is there already" is success.
-func (w *world) rcSay(room string, i int) (err error) {
+func (w *world) rcSay(room string, i int) error {
+	return w.rcSayAs(room, fmt.Sprintf("burst%012d", i), fmt.Sprint("r ", i))
+}
+
+// rcSayAs is rcSay with an ID and a text.
+func (w *world) rcSayAs(room, id, text string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
 	p := w.people["alice"]
-	body := fmt.Sprintf(`{"message":{"_id":"burst%012d","rid":%q,"msg":"r %d"}}`, i, room, i)
+	body := fmt.Sprintf(`{"message":{"_id":%q,"rid":%q,"msg":%q}}`, id, room, text)
 	req, _ := http.NewRequest(http.MethodPost, w.rc.URL+"/api/v1/chat.sendMessage", strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-User-Id", p.ID)

@@ -55,6 +55,11 @@ type Status struct {
 	Dead       int64     `json:"dead_letters"`
 	OldDead    int64     `json:"buried"` // what Dead was called in earlier releases
 	Oldest     time.Time `json:"oldest_waiting,omitzero"`
+	// Process names this process among those that share the database, and Replicas is
+	// how many there are; Reads says that this one reads the networks for all.
+	Process  string `json:"process,omitempty"`
+	Replicas int    `json:"replicas"`
+	Reads    bool   `json:"reads"`
 	// DoubtfulPuppets are Matrix users whose account in Rocket.Chat was not created
 	// by the bridge.
 	DoubtfulPuppets []ids.MXUser `json:"doubtful_puppets,omitempty"`
@@ -81,6 +86,7 @@ func (s *service) status(w http.ResponseWriter, r *http.Request) {
 	st := Status{
 		Version: s.Version, Enabled: s.current.Load().Enabled, RocketChat: s.rc.Connected(), Matrix: s.mx.Connected(),
 		Waiting: b.Waiting, Dead: b.Dead, OldDead: b.Dead, Oldest: b.Oldest,
+		Process: s.store.Process(), Replicas: s.store.Replicas(), Reads: s.reads.Load(),
 		DoubtfulPuppets: s.relay.DoubtfulPuppets(), RocketChatVersion: s.rc.Version(), RocketChatProblem: s.rc.Problem(),
 	}
 	if why := s.refused.Load(); why != nil {

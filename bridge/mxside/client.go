@@ -11,6 +11,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/queue"
 	"appliance/bridge/secret"
 )
 
@@ -22,6 +23,21 @@ type client struct {
 	names  ids.Namespace
 	traits Traits
 	log    *slog.Logger
+}
+
+// underLease sends requests of deliveries only while this process has the lease of their
+// lane.
+type underLease struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (u underLease) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := queue.Held(r.Context()); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	return u.next.RoundTrip(r)
 }
 
 // as returns a client for one of our users. Nothing is retried in it: when to

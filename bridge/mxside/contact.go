@@ -1,6 +1,7 @@
 package mxside
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ const maxNudges = 10
 // transactions may be out of order. Methods are safe for concurrent use.
 type contact struct {
 	doubtFor   time.Duration // see Traits.Disorder; never changes
+	team       *team
 	mu         sync.Mutex
 	live       bool
 	doubtUntil time.Time
@@ -21,14 +23,14 @@ type contact struct {
 	nudged map[ids.MXRoom]int
 }
 
-func newContact(disorder time.Duration) *contact {
-	c := &contact{doubtFor: disorder}
-	c.lost()
+func newContact(disorder time.Duration, t *team) *contact {
+	c := &contact{doubtFor: disorder, team: t, doubtUntil: time.Now().Add(disorder), nudged: map[ids.MXRoom]int{}}
 	return c
 }
 
 // lost notes that the homeserver is not there. From now on transactions may come out of order.
 func (c *contact) lost() {
+	c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live, c.doubtUntil, c.nudged = false, time.Now().Add(c.doubtFor), map[ids.MXRoom]int{}
@@ -36,6 +38,7 @@ func (c *contact) lost() {
 
 // overtook begins a time of doubt while the homeserver is there.
 func (c *contact) overtook() {
+	c.tell()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.doubtUntil = time.Now().Add(c.doubtFor)
@@ -44,6 +47,9 @@ func (c *contact) overtook() {
 // answered notes that the homeserver is there. The time of doubt runs from the
 // first answer after an absence.
 func (c *contact) answered() {
+	if !c.Connected() {
+		c.tell()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.live {
@@ -51,11 +57,19 @@ func (c *contact) answered() {
 	}
 }
 
+// tell makes the other processes doubt the order of transactions too.
+func (c *contact) tell() {
+	if c.team.leading() {
+		c.team.doubt(c.doubtFor)
+	}
+}
+
 // doubted reports whether transactions may be out of order.
-func (c *contact) doubted() bool {
+func (c *contact) doubted(ctx context.Context) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Before(c.doubtUntil)
+	doubt := time.Now().Before(c.doubtUntil)
+	c.mu.Unlock()
+	return doubt || c.doubtFor > 0 && c.team.doubted(ctx)
 }
 
 // Connected reports whether the homeserver answers.

@@ -56,8 +56,12 @@ func (f *followers) take(ctx context.Context, txn string, events []json.RawMessa
 
 func (f *followers) run(ctx context.Context, running *sync.WaitGroup) {
 	f.pushed.run(ctx, running)
-	running.Go(func() { f.sweep(ctx) })
 	running.Go(func() { f.readAll(ctx, running) })
+}
+
+func (f *followers) lead(ctx context.Context, running *sync.WaitGroup) {
+	f.positions.forget(syncCursor) // another process may have read on
+	running.Go(func() { f.sweep(ctx) })
 }
 
 // follow has a ghost read for a while.

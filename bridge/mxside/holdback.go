@@ -19,18 +19,25 @@ type holdback struct {
 	pushed *pushed
 	probes *probes
 	store  Store
+	team   *team
 	held   held
 }
 
 func newHoldback(base *pushed, p parts) *holdback {
-	h := &holdback{client: p.client, pushed: base, probes: p.probes, store: p.inbox.store}
+	h := &holdback{client: p.client, pushed: base, probes: p.probes, store: p.inbox.store, team: p.team}
 	h.held.wanted, h.held.refusals = make(chan struct{}, 1), make(chan struct{}, 1)
 	h.held.forget()
+	if !p.team.alone() {
+		p.team.Subscribe(takenTopic, h.held.elsewhere)
+	}
 	return h
 }
 
 func (h *holdback) run(ctx context.Context, running *sync.WaitGroup) {
 	h.pushed.run(ctx, running)
+}
+
+func (h *holdback) lead(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() { h.flushes(ctx) })
 	running.Go(func() { h.retryRefused(ctx) })
 }
@@ -59,6 +66,12 @@ func (h *holdback) take(ctx context.Context, txn string, events []json.RawMessag
 	number, err := strconv.ParseInt(txn, 10, 64)
 	if err != nil {
 		return h.pushed.take(ctx, txn, events)
+	}
+	if !h.team.leading() {
+		if status, why = h.pushed.take(ctx, txn, events); status == http.StatusOK {
+			h.team.took(number, events)
+		}
+		return status, why
 	}
 	refuse, lacks := h.held.comes(number)
 	if lacks {

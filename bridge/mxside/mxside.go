@@ -43,6 +43,8 @@ type Options struct {
 	// Alias says whether an alias of ours leads to a room, and makes it do so where
 	// it is to.
 	Alias func(ctx context.Context, alias string) (bool, error)
+	// Team is the processes that share the work; nil for one that is alone.
+	Team Team
 	// Ephemeral takes typing, receipts and presence.
 	Ephemeral Ephemeral
 	// SweepPause is between two reads of ghosts; 0 is the usual.
@@ -65,6 +67,7 @@ type Side struct {
 	*ephemeral
 	*contact
 
+	team       *team
 	syncer     *syncer
 	strategy   strategy
 	appService *appService
@@ -81,11 +84,12 @@ func New(o Options) (*Side, error) {
 		return nil, err
 	}
 	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
+		Transport: underLease{&http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}},
 	}}
 	versions := &versions{client: c}
 	rooms := &rooms{c, versions}
-	p := parts{client: c, contact: newContact(traits.Disorder), sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}
+	team := &team{Team: o.Team}
+	p := parts{client: c, team: team, contact: newContact(traits.Disorder, team), sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}
 	history := &history{c, p.contact}
 	p.inbox = &inbox{names: o.Names, store: o.Store, accept: o.Accept}
 	p.pings = &pings{c, o.ID, p.contact}
@@ -96,7 +100,7 @@ func New(o Options) (*Side, error) {
 	p.syncer = &syncer{c, o.Live}
 	s := &Side{
 		people: &people{c}, versions: versions, rooms: rooms, membership: &membership{c, rooms}, directory: &directory{c, rooms}, messages: &messages{c},
-		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, syncer: p.syncer, strategy: choose(traits, p),
+		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, team: team, syncer: p.syncer, strategy: choose(traits, p),
 	}
 	s.appService = &appService{
 		traits: traits, token: o.HSToken, strategy: s.strategy, ephemeral: p.ephemeral, hints: newHints(c, p.syncer, p.inbox, o.Person),
@@ -117,13 +121,19 @@ func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]re
 // Follow implements relay.Matrix.
 func (s *Side) Follow(ghost ids.MXUser) { s.strategy.follow(ghost) }
 
-// Listen watches over the homeserver, and reads what its transactions may lack or bring
-// in the wrong order, until ctx ends.
+// Listen does, until ctx ends, what each process does that takes transactions; see Lead
+// for what one does for all.
 func (s *Side) Listen(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { s.appService.hints.run(ctx) })
 	s.strategy.run(ctx, &running)
+	s.watch(ctx)
+	return nil
+}
+
+// keep keeps in touch with the homeserver until ctx ends.
+func (s *Side) keep(ctx context.Context) {
 	for failures := 0; ; {
 		err := s.Register(ctx, s.people.bot(), "Rocket.Chat bridge")
 		for err == nil {
@@ -132,7 +142,7 @@ func (s *Side) Listen(ctx context.Context) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		s.strategy.lost()
 		failures++

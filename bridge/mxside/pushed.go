@@ -12,6 +12,7 @@ import (
 // parts are what strategies are made of.
 type parts struct {
 	client       *client
+	team         *team
 	contact      *contact
 	pings        *pings
 	transactions *transactions
@@ -37,6 +38,8 @@ func (p *pushed) run(ctx context.Context, running *sync.WaitGroup) {
 		running.Go(func() { p.rereads.run(ctx) })
 	}
 }
+
+func (p *pushed) lead(context.Context, *sync.WaitGroup) {}
 
 func (p *pushed) keep(ctx context.Context) error {
 	if err := p.pings.ask(ctx); err != nil {

@@ -42,7 +42,7 @@ func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 			items = append(items, it)
 		}
 	}
-	if !t.Limited && !r.contact.doubted() {
+	if !t.Limited && !r.contact.doubted(ctx) {
 		return items, nil
 	}
 	missed, err := r.missed(ctx, room, reader, items, t.Limited)

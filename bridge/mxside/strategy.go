@@ -13,6 +13,8 @@ import (
 type strategy interface {
 	// run does what runs beside, in goroutines of running, until ctx ends.
 	run(ctx context.Context, running *sync.WaitGroup)
+	// lead is run for the process that leads.
+	lead(ctx context.Context, running *sync.WaitGroup)
 	// keep makes sure that the homeserver is there, and returns when it is time to do so
 	// again. An error means that it is not.
 	keep(ctx context.Context) error

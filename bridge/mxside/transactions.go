@@ -29,7 +29,7 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 	if len(items) == 0 {
 		return http.StatusOK, ""
 	}
-	if t.contact.doubted() {
+	if t.contact.doubted(ctx) {
 		if err := t.replay.recover(ctx, items); err != nil {
 			t.log.Warn("a transaction is put off", "events", len(items), "err", err)
 			return http.StatusServiceUnavailable, "what came before could not be read"

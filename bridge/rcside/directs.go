@@ -61,7 +61,7 @@ type directs struct {
 // watchDirects looks at the list of direct rooms until ctx ends. It calls looked
 // after each look.
 func (s *Side) watchDirects(ctx context.Context, looked func()) {
-	d := &directs{began: time.Now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
+	d := &directs{began: s.Now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
 	var sweep time.Time // when the next one is due
 	hooks, failed := true, false
 	for {
@@ -118,7 +118,7 @@ func (s *Side) removeHooks(ctx context.Context) error {
 // look compares the list of direct rooms with the last one: all of it, or what is
 // newest until a room that has not changed.
 func (s *Side) look(ctx context.Context, d *directs, all bool) error {
-	start := time.Now()
+	start := s.Now()
 	since, err := s.lookedUntil(ctx, d)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -26,8 +27,11 @@ const (
 	restAtOnce = 8
 )
 
-// Listen reads the rooms of all portals until ctx ends.
+// Listen reads the rooms of all portals until ctx ends. One process at a time does it;
+// the others call KeepUp, so that they know the portals and can go on in its place.
 func (s *Side) Listen(ctx context.Context) error {
+	s.leads.Store(true)
+	defer s.leads.Store(false)
 	portals, err := s.Store.Portals(ctx)
 	if err != nil {
 		return fmt.Errorf("read the portals: %w", err)
@@ -37,6 +41,7 @@ func (s *Side) Listen(ctx context.Context) error {
 			return err
 		}
 	}
+	s.readAgain()
 	var running sync.WaitGroup
 	defer running.Wait()
 	s.begin(func(f func(context.Context)) func() {
@@ -63,6 +68,48 @@ func (s *Side) Listen(ctx context.Context) error {
 	running.Go(func() { s.followPeople(ctx) })
 	running.Go(func() { s.watchPeople(ctx) })
 	<-ctx.Done()
+	return nil
+}
+
+// readAgain makes all rooms be caught up with, from their cursors: another process may
+// have read them meanwhile, and stopped.
+func (s *Side) readAgain() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.readers))
+	s.mu.Unlock()
+	for _, r := range all {
+		r.againAll()
+	}
+}
+
+// KeepUp takes over the portals as they are in the store now: other processes begin and
+// end some too.
+func (s *Side) KeepUp(ctx context.Context) error {
+	portals, err := s.Store.Portals(ctx)
+	if err != nil {
+		return fmt.Errorf("read the portals: %w", err)
+	}
+	now := make(map[ids.RCRoom]bool, len(portals))
+	for _, p := range portals {
+		now[p.RCRoom] = true
+		if old, ok := s.portal(p.RCRoom); !ok || old.RCReader != p.RCReader || old.MXRoom != p.MXRoom {
+			s.Watch(p)
+		}
+	}
+	s.mu.Lock()
+	var gone []relay.Portal
+	for room, p := range s.watching {
+		if !now[room] {
+			gone = append(gone, p)
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range gone {
+		// It may have begun since the portals were read.
+		if _, ok, err := s.Store.PortalByRC(ctx, p.RCRoom); err == nil && !ok {
+			s.Unwatch(p)
+		}
+	}
 	return nil
 }
 
@@ -165,8 +212,12 @@ func (s *Side) talked(room ids.RCRoom) {
 	}
 }
 
-// Connected reports whether the bridge account's session is live.
+// Connected reports whether the bridge account's session is live, or that another
+// process has one.
 func (s *Side) Connected() bool {
+	if !s.leads.Load() && s.Led != nil {
+		return s.Led()
+	}
 	s.mu.Lock()
 	r := s.readers[""]
 	s.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"appliance/bridge/config"
@@ -36,6 +37,10 @@ type Options struct {
 	Signs             Signs
 	Live              func() config.Live
 	Log               *slog.Logger
+	// Led reports whether any process reads Rocket.Chat; nil for one that is alone.
+	Led func() bool
+	// Now is the time that all processes agree on; nil for this one's own.
+	Now func() time.Time
 	// PeopleEvery is between two looks at the list of people; 0 is the usual.
 	PeopleEvery time.Duration
 }
@@ -43,6 +48,7 @@ type Options struct {
 // Side is Rocket.Chat. Methods are safe for concurrent use.
 type Side struct {
 	Options
+	leads    atomic.Bool // Listen runs
 	mu       sync.Mutex
 	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
 	watching map[ids.RCRoom]relay.Portal
@@ -65,6 +71,9 @@ type Side struct {
 
 // New returns a side that reads nothing before Listen is called.
 func New(o Options) *Side {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return &Side{
 		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]relay.Portal{}, more: make(chan struct{}, 1),
 		changed: make(chan change, maxTold), renewed: map[ids.MXUser]time.Time{},

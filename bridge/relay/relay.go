@@ -58,16 +58,25 @@ func (r *Relay) typed(ctx context.Context, caller model.Caller, name, params str
 	}
 }
 
-// Run delivers what is stored until ctx ends.
+// Run delivers what is stored until ctx ends. Each process does it; see Sweep for what one
+// does for all.
 func (r *Relay) Run(ctx context.Context) error {
 	r.init()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.worker.Run(ctx) })
 	g.Go(func() error { return r.files.Run(ctx) })
 	g.Go(func() error { return r.parts.ephemeral.Run(ctx) })
+	g.Go(func() error { return r.parts.audit.Run(ctx) })
+	return g.Wait()
+}
+
+// Sweep compares rooms, and shows public channels, until ctx ends. One process at a time
+// does it.
+func (r *Relay) Sweep(ctx context.Context) error {
+	r.init()
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.parts.reconciler.Run(ctx) })
 	g.Go(func() error { return r.parts.public.Run(ctx) })
-	g.Go(func() error { return r.parts.audit.Run(ctx) })
 	return g.Wait()
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"appliance/bridge/config"
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -235,7 +237,12 @@ func (b *bench) person(id ids.RCUser, username string) {
 func (b *bench) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	go func() {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return b.Run(ctx) })
+		g.Go(func() error { return b.Sweep(ctx) })
+		done <- g.Wait()
+	}()
 	b.t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

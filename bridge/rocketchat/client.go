@@ -52,6 +52,33 @@ func New(base, userID string, token secret.String) *Client {
 	}
 }
 
+// Guarded returns a client that asks before each request whether it may be made, and
+// otherwise returns the reason. Both share connections.
+func (c *Client) Guarded(ask func(context.Context) error) *Client {
+	other := *c
+	json, files := *c.http, *c.stream
+	json.Transport, files.Transport = guard{ask, json.Transport}, guard{ask, files.Transport}
+	other.http, other.stream = &json, &files
+	return &other
+}
+
+// guard asks before each request whether it may be made.
+type guard struct {
+	ask  func(context.Context) error
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := g.ask(r.Context()); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	return g.next.RoundTrip(r)
+}
+
 // stay follows no redirect: one would turn a POST into a GET.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 

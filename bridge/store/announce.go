@@ -15,13 +15,15 @@ import (
 
 const (
 	channel    = "appliance_bridge"
-	topicLanes = "lanes"    // items were added to lanes, or lanes were given back
-	topicRoles = "roles"    // a role was given back
-	topicBeat  = "replicas" // a process began or stopped
-	maxPayload = 7000       // bytes of one notification; PostgreSQL takes fewer than 8000
-	maxUnsaid  = 10_000     // values that wait to be said; what is beyond is found by looking
-	listenFor  = 20 * time.Second
-	againAfter = time.Second // before the connection that listens is opened again
+	topicLanes = "lanes" // items were added to lanes, or lanes were given back
+	// TopicPortals tells that portals began or ended.
+	TopicPortals = "portals"
+	topicRoles   = "roles"    // a role was given back
+	topicBeat    = "replicas" // a process began or stopped
+	maxPayload   = 7000       // bytes of one notification; PostgreSQL takes fewer than 8000
+	maxUnsaid    = 10_000     // values that wait to be said; what is beyond is found by looking
+	listenFor    = 20 * time.Second
+	againAfter   = time.Second // before the connection that listens is opened again
 )
 
 // notice is the payload of a notification.

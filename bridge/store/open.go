@@ -19,6 +19,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,6 +53,7 @@ type Store struct {
 	readers sync.Map // *sql.Stmt by query
 
 	keeper keeper
+	ahead  atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
 
 	mu         sync.Mutex
 	leaving    map[*leaving]bool
@@ -105,6 +107,10 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	go s.writer()
 	return s, nil
 }
+
+// Now is the time that all processes agree on which share the database: its own, within
+// a few milliseconds.
+func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // Close closes the database. What is being written is written first.
 func (s *Store) Close() error {

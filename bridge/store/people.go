@@ -97,12 +97,14 @@ func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Ite
 	if err != nil {
 		return fmt.Errorf("store the portal of %s: %w", p.RCRoom, err)
 	}
+	s.Announce(TopicPortals, string(p.RCRoom))
 	return nil
 }
 
 // DropPortal implements relay.Store.
 func (s *Store) DropPortal(ctx context.Context, p relay.Portal) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom)
+	s.Announce(TopicPortals, string(p.RCRoom))
 	return err
 }
 

@@ -114,10 +114,12 @@ func (k *shared) beat(ctx context.Context) error {
 		return err
 	}
 	var replicas, place int
-	err := k.s.queryRow(ctx, `SELECT COUNT(*), COUNT(*) FILTER (WHERE id < $1) FROM replicas WHERE until > `+dbNow, k.owner).Scan(&replicas, &place)
+	var now int64
+	err := k.s.queryRow(ctx, `SELECT COUNT(*), COUNT(*) FILTER (WHERE id < $1), `+dbNow+` FROM replicas WHERE until > `+dbNow, k.owner).Scan(&replicas, &place, &now)
 	if err != nil {
 		return err
 	}
+	k.s.ahead.Store(int64(time.UnixMilli(now).Sub(time.Now())))
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	k.replicas, k.place = replicas, place

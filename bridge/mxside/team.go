@@ -1,0 +1,131 @@
+package mxside
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"appliance/bridge/convert"
+)
+
+// Team is what processes that share the work know together: *store.Store does it. One
+// of them leads: it reads what transactions lack and watches over the homeserver. All of
+// them take transactions.
+type Team interface {
+	// Led reports whether any process leads.
+	Led(ctx context.Context) (bool, error)
+	// StartTimer makes a timer run that all processes see; TimerRuns reports whether
+	// it does.
+	StartTimer(ctx context.Context, name string, d time.Duration) error
+	TimerRuns(ctx context.Context, name string) (bool, error)
+	// Announce tells the others something, soon and at most once; Subscribe hears it.
+	Announce(topic, value string)
+	Subscribe(topic string, f func(values []string))
+}
+
+const (
+	// doubtTimer runs while transactions may be out of order.
+	doubtTimer = "mx:doubt"
+	// takenTopic tells of numbered transactions that a process took that does not lead.
+	takenTopic = "mx:taken"
+	// watchEvery is how often a process that does not lead asks whether the homeserver
+	// is there, and teamFor how long it may take to ask the others something.
+	watchEvery = 5 * time.Second
+	teamFor    = 3 * time.Second
+)
+
+// team is this process among others. Alone it leads, and asks nobody.
+type team struct {
+	Team
+	leads atomic.Bool
+}
+
+func (t *team) alone() bool { return t == nil || t.Team == nil }
+
+// leading reports whether this process leads.
+func (t *team) leading() bool { return t.alone() || t.leads.Load() }
+
+// doubt makes all processes doubt the order of transactions for a while.
+func (t *team) doubt(d time.Duration) {
+	if t.alone() || d <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), teamFor)
+	defer cancel()
+	_ = t.StartTimer(ctx, doubtTimer, d) // if the database is away nothing is taken
+}
+
+// doubted reports whether another process has found a reason to doubt the order of
+// transactions, or could not have, because none leads.
+func (t *team) doubted(ctx context.Context) bool {
+	if t.leading() {
+		return false
+	}
+	if led, err := t.Led(ctx); err != nil || !led {
+		return true
+	}
+	runs, err := t.TimerRuns(ctx, doubtTimer)
+	return err != nil || runs
+}
+
+// watch asks now and then whether the homeserver is there, while this process does not
+// lead, until ctx ends.
+func (s *Side) watch(ctx context.Context) {
+	for {
+		if !s.team.leading() {
+			switch err := s.people.whoami(ctx, s.people.bot()); {
+			case err == nil:
+				s.contact.answered()
+			case ctx.Err() == nil:
+				s.contact.lost()
+			}
+		}
+		if !wait(ctx, watchEvery) {
+			return
+		}
+	}
+}
+
+// Lead watches over the homeserver, and reads what its transactions may lack or bring in
+// the wrong order, until ctx ends. One process at a time does it.
+func (s *Side) Lead(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if !s.team.alone() {
+		s.team.leads.Store(true)
+		defer s.team.leads.Store(false)
+		s.strategy.lost() // nobody has watched for a while
+	}
+	s.strategy.lead(ctx, &running)
+	s.keep(ctx)
+	return nil
+}
+
+// took tells the process that leads of a numbered transaction, and of the marks of probe
+// events in it.
+func (t *team) took(number int64, events []json.RawMessage) {
+	value := strconv.FormatInt(number, 10)
+	for _, raw := range events {
+		if e, err := convert.ParseEvent(raw); err == nil && e.Type == probe.Type {
+			value += " " + string(raw)
+		}
+	}
+	t.Announce(takenTopic, value)
+}
+
+// elsewhere takes that other processes took numbered transactions.
+func (h *held) elsewhere(values []string) {
+	for _, v := range values {
+		text, event, _ := strings.Cut(v, " ")
+		number, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		h.comes(number)
+		h.taken(number, []json.RawMessage{json.RawMessage(event)})
+	}
+}

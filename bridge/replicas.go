@@ -1,0 +1,75 @@
+package bridge
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"appliance/bridge/store"
+)
+
+// Processes that share a PostgreSQL all take transactions of the homeserver, serve slash
+// commands and deliver items; see docs/replicas.md. What reads the networks and sweeps
+// over rooms is done by one of them, which has the role reading. A process with SQLite
+// has it always.
+const reading = "reading"
+
+const (
+	// keepUpEvery is how often portals are looked for that other processes began,
+	// without having been told of one.
+	keepUpEvery = 10 * time.Second
+	// ledFor bounds how long it takes to find out whether any process reads.
+	ledFor = 2 * time.Second
+)
+
+// team is the store as mxside sees it.
+type team struct{ *store.Store }
+
+// Led implements mxside.Team.
+func (t team) Led(ctx context.Context) (bool, error) { return t.Store.Led(ctx, reading) }
+
+// led reports whether any process reads the networks now.
+func (s *service) led() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), ledFor)
+	defer cancel()
+	led, err := s.store.Led(ctx, reading)
+	return led && err == nil
+}
+
+// lead does what one process does for all, until ctx ends.
+func (s *service) lead(ctx context.Context) error {
+	s.reads.Store(true)
+	defer s.reads.Store(false)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.rc.Listen(ctx) })
+	g.Go(func() error { return s.mx.Lead(ctx) })
+	g.Go(func() error { return s.relay.Sweep(ctx) })
+	g.Go(func() error { return s.prune(ctx) })
+	return g.Wait()
+}
+
+// keepUp takes over the portals that other processes begin and end, until ctx ends.
+func (s *service) keepUp(ctx context.Context) error {
+	if !s.store.Shared() {
+		return nil
+	}
+	changed := make(chan struct{}, 1)
+	s.store.Subscribe(store.TopicPortals, func([]string) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
+	for {
+		if err := s.rc.KeepUp(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("the portals of other processes are not known", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-time.After(keepUpEvery):
+		}
+	}
+}
