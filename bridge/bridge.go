@@ -115,6 +115,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	var others mxside.Team
 	if s.store.Shared() {
 		s.store.OnWork(s.relay.Wake)
+		s.relay.Lock = s.store.Lock
 		s.rc.Led, others = s.led, team{s.store}
 	}
 	var err error

@@ -41,6 +41,10 @@ type Relay struct {
 	// allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
 
+	// Lock locks a key among all processes that share the store; nil for one that is
+	// alone.
+	Lock func(key string) (unlock func(), err error)
+
 	// ReconcileEvery is between two comparisons of all rooms; 0 is the usual.
 	ReconcileEvery time.Duration
 

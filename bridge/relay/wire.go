@@ -46,7 +46,7 @@ func (r *Relay) init() {
 // wire creates the parts, each after those that it uses.
 func (r *Relay) wire() parts {
 	var (
-		locks     = new(model.Locks)
+		locks     = &model.Locks{Across: r.Lock}
 		admission = &people.Admission{RC: r.RC, Names: r.Names, Live: r.Live}
 		everybody = &people.People{
 			Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Accept: r.Accept, Admission: admission, Locks: locks,
@@ -71,7 +71,7 @@ func (r *Relay) wire() parts {
 			People: everybody, Admission: admission, Joined: joined, Portals: portals, Notices: notices,
 		}
 		members   = &membership.Members{Store: r.Store, MX: r.MX, Names: r.Names, Joined: joined, Portals: portals}
-		newcomers = &membership.Newcomers{MX: r.MX, Names: r.Names, Log: r.Log}
+		newcomers = &membership.Newcomers{MX: r.MX, Names: r.Names, Log: r.Log, Shared: r.Lock != nil}
 		events    = ephemeral.New(ephemeral.Parts{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, People: everybody})
 	)
 	handlers := tomatrix.Handlers(tomatrix.Parts{

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"appliance/bridge/queue"
 )
 
@@ -56,6 +58,7 @@ type shared struct {
 	s     *Store
 	owner string // of this process's leases
 	news  announcer
+	locks locker
 	log   *slog.Logger
 
 	running sync.WaitGroup
@@ -566,8 +569,9 @@ func names(lanes []*heldLane) []string {
 	return out
 }
 
-func newShared(s *Store, log *slog.Logger) *shared {
+func newShared(s *Store, cfg *pgx.ConnConfig, log *slog.Logger) *shared {
 	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}, changed: make(chan struct{}, 1)}
+	k.locks.cfg = cfg
 	k.news = announcer{k: k, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
 	return k
 }

@@ -561,3 +561,40 @@ func TestARoleIsHandedOver(t *testing.T) {
 		t.Errorf("it is led: %v, %v", led, err)
 	}
 }
+
+// Two processes that do the same thing at the same moment do it one after the other.
+func TestALockIsSharedByAllProcesses(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	unlock, err := p.a.Lock("room r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := p.b.Lock("room other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	got := make(chan error, 1)
+	go func() {
+		unlock, err := p.b.Lock("room r")
+		if err == nil {
+			unlock()
+		}
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		t.Fatalf("both have it: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	unlock()
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it was not unlocked")
+	}
+}

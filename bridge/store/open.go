@@ -88,9 +88,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 			s.keeper = &memory{s: s}
 		}
 	case "postgres", "postgresql":
-		if s, err = openPostgres(ctx, database); err == nil {
-			s.keeper = newShared(s, o.log)
-		}
+		s, err = openPostgres(ctx, database, o.log)
 	default:
 		return nil, fmt.Errorf(`the database must start with "sqlite:" or "postgres:" (it has %q)`, scheme)
 	}
@@ -171,7 +169,7 @@ const (
 	lockPatience = "8s"
 )
 
-func openPostgres(ctx context.Context, dsn string) (*Store, error) {
+func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
@@ -193,7 +191,9 @@ func openPostgres(ctx context.Context, dsn string) (*Store, error) {
 		}
 		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
-	return &Store{db: db, read: db, release: func() { _ = holder.Close() }}, nil
+	s := &Store{db: db, read: db, release: func() { _ = holder.Close() }}
+	s.keeper = newShared(s, cfg, log)
+	return s, nil
 }
 
 func (s *Store) prepare(ctx context.Context, scheme string) error {

@@ -205,6 +205,7 @@ func (k *shared) stop() {
 	}
 	k.end()
 	k.running.Wait()
+	k.locks.close()
 	ctx, cancel := context.WithTimeout(context.Background(), dbPatience)
 	defer cancel()
 	k.s.mu.Lock()

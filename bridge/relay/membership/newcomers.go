@@ -21,10 +21,11 @@ const (
 
 // Newcomers helps servers that join a room to all of its messages.
 type Newcomers struct {
-	MX    newcomerMatrix
-	spoke sync.Map
-	Names ids.Namespace
-	Log   *slog.Logger
+	MX     newcomerMatrix
+	spoke  sync.Map
+	Names  ids.Namespace
+	Log    *slog.Logger
+	Shared bool // other processes send messages too
 }
 
 // NoteSpoken notes that a message is sent to a room now.
@@ -34,11 +35,12 @@ func (n *Newcomers) NoteSpoken(room ids.MXRoom) { n.spoke.Store(room, time.Now()
 // same moment has nothing after it that would make the server ask for it.
 func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 	at, ok := n.spoke.Load(p.MXRoom)
-	if t, _ := at.(time.Time); !ok || time.Since(t) > nudgeWithin {
+	t, _ := at.(time.Time)
+	if recent := ok && time.Since(t) <= nudgeWithin; !recent && !n.Shared {
 		return
 	}
 	time.AfterFunc(nudgeAfter, func() {
-		if later, ok := n.spoke.Load(p.MXRoom); !ok || later != at || ctx.Err() != nil {
+		if later, _ := n.spoke.Load(p.MXRoom); later != at || ctx.Err() != nil {
 			return // what was said since does the same
 		}
 		if err := n.MX.Probe(ctx, p.MXRoom, p.Reader(n.Names)); err != nil && ctx.Err() == nil {

@@ -5,13 +5,27 @@ import "sync"
 // Locks lets one of several wait for another by a key: two rooms may meet the same
 // newcomer at the same moment. The zero value is ready. Its methods are safe for
 // concurrent use.
-type Locks struct{ held sync.Map } // *sync.Mutex by key
+type Locks struct {
+	// Across locks a key among all processes that share the store; nil for one that is
+	// alone.
+	Across func(key string) (unlock func(), err error)
 
-// Do runs f while no other f runs for the same key.
+	held sync.Map // *sync.Mutex by key
+}
+
+// Do runs f while no other f runs for the same key. An error says what f returned, or
+// that the key could not be locked.
 func (l *Locks) Do(key string, f func() error) error {
 	m, _ := l.held.LoadOrStore(key, &sync.Mutex{})
 	mu, _ := m.(*sync.Mutex)
 	mu.Lock()
 	defer mu.Unlock()
+	if l.Across != nil {
+		unlock, err := l.Across(key)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	return f()
 }

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+const (
+	// lockClass keeps the numbers of these locks apart from others in the database.
+	lockClass = 0x6d78
+	// lockedFor is how long a process that was stopped keeps what it has locked. What is
+	// done under a lock takes less.
+	lockedFor = "60s"
+	// maxLocks is how many keys a process locks at once, at most.
+	maxLocks = 16
+)
+
+// locker locks keys among all processes that share the database, with advisory locks of
+// PostgreSQL. It has connections of its own: what is done under a lock needs the others.
+type locker struct {
+	cfg  *pgx.ConnConfig
+	once sync.Once
+	db   *sql.DB
+}
+
+func (l *locker) open() *sql.DB {
+	l.once.Do(func() {
+		cfg := l.cfg.Copy()
+		cfg.RuntimeParams["idle_in_transaction_session_timeout"] = lockedFor
+		l.db = stdlib.OpenDB(*cfg)
+		l.db.SetMaxOpenConns(maxLocks)
+		l.db.SetMaxIdleConns(1)
+		l.db.SetConnMaxIdleTime(time.Minute)
+	})
+	return l.db
+}
+
+func (l *locker) close() {
+	l.once.Do(func() {})
+	if l.db != nil {
+		_ = l.db.Close()
+	}
+}
+
+// Lock locks a key among all processes that share the database, or fails after a few
+// seconds.
+func (s *Store) Lock(key string) (unlock func(), err error) {
+	k, ok := s.keeper.(*shared)
+	if !ok {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
+	defer cancel()
+	// The transaction outlives this call, and so must its context.
+	tx, err := k.locks.open().BeginTx(context.Background(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", key, err)
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, lockClass, key); err != nil {
+		_ = tx.Rollback()
+		return nil, fmt.Errorf("lock %s: %w", key, err)
+	}
+	return func() { _ = tx.Rollback() }, nil
+}
