@@ -20,8 +20,8 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 	const direct, room = ids.RCRoom("direct"), ids.MXRoom("!direct:here.org")
 	var begun atomic.Bool
 	back := make(chan struct{})
-	b.Relay.RC = directChat{b.rc}
-	b.Relay.MX = directMatrix{matrix: b.mx, room: room, joins: func(who ids.MXUser) {
+	b.RC = directChat{b.rc}
+	b.MX = directMatrix{matrix: b.mx, room: room, joins: func(who ids.MXUser) {
 		if who != "@carol:here.org" || begun.Swap(true) {
 			return
 		}

@@ -80,7 +80,7 @@ func TestALargePictureHasItsOwnSize(t *testing.T) {
 	for name, data := range large(t) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.Relay.RC, b.Relay.MX = fileChat{b.rc, data}, fileMatrix{b.mx}
+			b.RC, b.MX = fileChat{b.rc, data}, fileMatrix{b.mx}
 			b.run()
 			kind := "image/" + strings.Replace(name[2:], "jpg", "jpeg", 1)
 			payload := fmt.Sprintf(`{"_id":"m","rid":"room","msg":"","ts":"2026-01-01T00:00:00.000Z","u":{"_id":"alice","username":"alice","name":"ALICE"},
@@ -101,7 +101,7 @@ func TestALargePictureHasItsOwnSize(t *testing.T) {
 func TestALetterDoesNotWipeAPicture(t *testing.T) {
 	b := newBench(t)
 	svg := `<?xml version="1.0" encoding="UTF-8" standalone="no"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200"><text>A</text></svg>`
-	b.Relay.RC, b.Relay.MX = fileChat{b.rc, []byte(svg)}, fileMatrix{b.mx}
+	b.RC, b.MX = fileChat{b.rc, []byte(svg)}, fileMatrix{b.mx}
 	alice := b.rc.people["alice"]
 	alice.Avatar = "new"
 	b.rc.people["alice"] = alice

@@ -13,12 +13,12 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
+
+	"golang.org/x/sync/errgroup"
 )
 
 var errUnknownKind = errors.New("unknown kind of item")

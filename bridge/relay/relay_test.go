@@ -101,6 +101,7 @@ func (c *chat) React(_ context.Context, as relay.Puppet, _ ids.RCMessage, emoji 
 func (c *chat) Remove(_ context.Context, _ relay.Portal, who ids.RCUser) error {
 	return c.do("removed %s", who)
 }
+
 func (c *chat) Add(_ context.Context, _ relay.Portal, who ids.RCUser) error {
 	return c.do("added %s", who)
 }
@@ -118,6 +119,7 @@ func (c *chat) HasRead(_ context.Context, _ relay.Portal, who ids.RCUser) (bool,
 	defer c.mu.Unlock()
 	return c.read[who], nil
 }
+
 func (c *chat) Room(_ context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
 	return relay.RCRoomInfo{ID: room, Type: "p"}, true, nil
 }

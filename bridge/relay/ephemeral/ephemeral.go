@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/people"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Events carries ephemeral events. Its methods are safe for concurrent use.

@@ -22,7 +22,7 @@ const (
 // Newcomers helps servers that join a room to all of its messages.
 type Newcomers struct {
 	MX     newcomerMatrix
-	spoke  sync.Map
+	spoke  sync.Map // when a message was last sent: time.Time by Matrix room
 	Names  ids.Namespace
 	Log    *slog.Logger
 	Shared bool // other processes send messages too

@@ -49,3 +49,6 @@ func (e *WaitError) Unwrap() error { return e.Err }
 type SayError struct{ Text string }
 
 func (e *SayError) Error() string { return e.Text }
+
+// Say returns a SayError with a formatted text.
+func Say(format string, args ...any) error { return &SayError{Text: fmt.Sprintf(format, args...)} }

@@ -37,6 +37,7 @@ func Outcome(item queue.Item, err error, refused string) error {
 	return err
 }
 
+// Ignore returns err, or nil when it is one of these.
 func Ignore(err error, these ...error) error {
 	for _, e := range these {
 		if errors.Is(err, e) {

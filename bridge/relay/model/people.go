@@ -3,6 +3,7 @@ package model
 import (
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
+	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 )
 
@@ -39,6 +40,11 @@ func (p RCPerson) Display() string {
 		return p.Name
 	}
 	return p.Username
+}
+
+// PersonOf returns the user that an event of Rocket.Chat refers to.
+func PersonOf(u rocketchat.UserRef) RCPerson {
+	return RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
 }
 
 // A Caller is a person who typed a command.

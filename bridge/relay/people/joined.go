@@ -14,7 +14,7 @@ import (
 type Joined struct {
 	RC     joinedRocketChat
 	MX     joinedMatrix
-	known  sync.Map
+	known  sync.Map // what we know to be joined: struct{} by room and ghost
 	Names  ids.Namespace
 	People *People
 }

@@ -21,7 +21,7 @@ type Portals struct {
 	Store   portalsStore
 	RC      portalsRocketChat
 	MX      portalsMatrix
-	placed  sync.Map
+	placed  sync.Map // who was found in a direct room: struct{} by room and username
 	Log     *slog.Logger
 	Wake    func()
 	Locks   *model.Locks

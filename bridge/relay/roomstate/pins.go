@@ -10,6 +10,7 @@ import (
 // maxPins bounds how many pinned events of a room are looked at, the newest ones.
 const maxPins = 100
 
+// KnownPins returns what was last known to be pinned in a Matrix room.
 func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, error) {
 	known, err := s.Store.Cursor(ctx, pinsCursor(room))
 	var list []ids.MXEvent
@@ -17,6 +18,7 @@ func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, 
 	return list, err
 }
 
+// KnowPins notes what is pinned in a Matrix room now.
 func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEvent) error {
 	data, err := json.Marshal(list)
 	if err != nil {

@@ -15,6 +15,7 @@ const (
 	writeNobody = 100 // in one that is archived
 )
 
+// Powers returns who has which power in a room.
 func (s *State) Powers(ctx context.Context, p model.Portal) (convert.Powers, error) {
 	content, _, err := s.MX.State(ctx, p.MXRoom, p.Reader(s.Names), model.StatePowers, "")
 	if err != nil {

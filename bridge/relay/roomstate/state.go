@@ -68,6 +68,7 @@ func (s *State) Title(ctx context.Context, room ids.MXRoom, reader ids.MXUser, o
 	return convert.Name(c.Name, otherwise), nil
 }
 
+// Label is what a room is called in a sentence.
 func Label(info model.RCRoomInfo) string {
 	if info.Title == "" {
 		return "the room"

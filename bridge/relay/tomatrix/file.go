@@ -1,19 +1,17 @@
 package tomatrix
 
 import (
-	"bytes"
+	"bytes" // sizes of pictures
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif" // sizes of pictures
+	_ "image/gif"
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
 	"time"
-
-	_ "golang.org/x/image/webp" // its size, too: the standard library reads no WebP
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -21,6 +19,8 @@ import (
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/transfer"
 	"appliance/bridge/rocketchat"
+
+	_ "golang.org/x/image/webp" // its size, too: the standard library reads no WebP
 )
 
 // maxThumb bounds a smaller picture, which is only a convenience.
