@@ -51,7 +51,7 @@ type versionFeature struct {
 type cell struct {
 	home, far string // kinds of homeserver
 	version   string
-	made      string // "here" by the bridge, or "there" by somebody of the other server
+	made      string // "here" by the bridge, or "there" by a user of the other server
 }
 
 var roomVersions = []string{"10", "11", "12"}
@@ -71,7 +71,7 @@ func (c cell) without(feature string) string {
 
 // TestRoomVersions tries each feature that may depend on the version of a room in
 // each version, with each kind of homeserver on either side, in a room that the
-// bridge has made and in one that somebody of the other server has made. The bridge's
+// bridge has made and in one that a user of the other server has made. The bridge's
 // homeserver is the one that APPLIANCE_TEST_HOMESERVER names. What comes out is
 // docs/room-versions.md.
 func TestRoomVersions(t *testing.T) {
@@ -120,7 +120,7 @@ func TestRoomVersionsDocument(t *testing.T) {
 
 Every version of Matrix rooms from 10 to 12 can be bridged, whoever made the room. ` + "`make test`" + ` tries each of these in
 each cell with real homeservers (TestRoomVersions) and writes this page: "yes" is a test that passed, a number a reason
-below. *Made here* is a room that the bridge made for one of Rocket.Chat (RC), *there* one that somebody of the other
+below. *Made here* is a room that the bridge made for one of Rocket.Chat (RC), *there* one that a user of the other
 server made.
 
 `)

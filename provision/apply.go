@@ -29,10 +29,7 @@ func (p *Prepared) Apply(ctx context.Context, r Reporter) error {
 		return err
 	}
 	defer unlock()
-	if err := p.look(ctx); err != nil {
-		return err
-	}
-	return p.Execute(ctx, r)
+	return p.again(ctx, r)
 }
 
 // Execute is Apply for a caller that holds the host's lock and has just prepared.

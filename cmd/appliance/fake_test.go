@@ -20,7 +20,7 @@ var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat
 // fakeDocker stands in for the docker command. What it is told goes to
 // docker/log; what the daemon below says is in files beside it, those of a Compose
 // project in a directory of its name. A file docker/unhealthy names a service that
-// will not come up.
+// will not come up, docker/dies one that does not the next time.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -54,6 +54,11 @@ func fakeDocker() {
 		if bad, err := os.ReadFile(filepath.Join(dir, "unhealthy")); err == nil {
 			note(project, "running", strings.TrimSpace(string(bad)))
 			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container %s-%s-1 is unhealthy"}`+"\n", name, strings.TrimSpace(string(bad)))
+			os.Exit(1)
+		}
+		if bad, err := os.ReadFile(filepath.Join(dir, "dies")); err == nil {
+			_ = os.Remove(filepath.Join(dir, "dies"))
+			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container %s-%s-1 exited (1)"}`+"\n", name, strings.TrimSpace(string(bad)))
 			os.Exit(1)
 		}
 		_ = os.Remove(filepath.Join(project, "running"))
@@ -217,6 +222,9 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		_ = os.Remove(filepath.Join(d.dir, "started-"+id))
 		note(d.dir, "started-"+id, time.Now().Format(time.RFC3339Nano))
 		note(d.dir, "log", "restart "+id)
+		w.WriteHeader(http.StatusNoContent)
+	case strings.HasSuffix(path, "/stop"):
+		note(d.dir, "log", "stop "+strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/stop"))
 		w.WriteHeader(http.StatusNoContent)
 	case strings.HasSuffix(path, "/logs"):
 		_, _ = w.Write([]byte{1, 0, 0, 0, 0, 0, 0, 23})
