@@ -37,24 +37,7 @@ func (d *demo) attach(ctx context.Context) (err error) {
 	if err := d.ownChat(ctx); err != nil {
 		return err
 	}
-	answers := fmt.Sprintf(`domain: %s
-tls: internal
-http_port: 8081
-https_port: 8444
-homeserver: external
-homeserver_url: http://%s:8008
-homeserver_kind: dendrite
-server_name: %s
-rocketchat: external
-rocketchat_url: %s
-rocketchat_user_id: %s
-rocketchat_token_file: %s
-rocketchat_create_token_secret_file: %s
-bridge_url: http://%s:29328
-`, attached, remoteHS, remoteName, ownChatURL, ownUserID, d.path("own/token"), d.path("own/create_secret"), ownBridge)
-	override := fmt.Sprintf("services:\n  bridge:\n    networks:\n      app: {}\n      internet: {ipv4_address: %s}\nnetworks:\n  internet: {external: true, name: %s}\n", ownBridge, network)
-	if err := errors.Join(d.write("own/answers.yaml", []byte(answers), 0o600), os.MkdirAll(d.path("attached"), 0o755), //nolint:gosec // as up makes it
-		d.write("attached/compose.override.yaml", []byte(override), 0o644)); err != nil {
+	if err := d.writeAttached(); err != nil {
 		return err
 	}
 	run := func(args ...string) (string, error) {
@@ -98,6 +81,29 @@ bridge_url: http://%s:29328
 	}
 	d.say("%s", strings.TrimSpace(verified))
 	return nil
+}
+
+// writeAttached writes the answers of the attached installation and what joins it to
+// the demo's network.
+func (d *demo) writeAttached() error {
+	answers := fmt.Sprintf(`domain: %s
+tls: internal
+http_port: 8081
+https_port: 8444
+homeserver: external
+homeserver_url: http://%s:8008
+homeserver_kind: dendrite
+server_name: %s
+rocketchat: external
+rocketchat_url: %s
+rocketchat_user_id: %s
+rocketchat_token_file: %s
+rocketchat_create_token_secret_file: %s
+bridge_url: http://%s:29328
+`, attached, remoteHS, remoteName, ownChatURL, ownUserID, d.path("own/token"), d.path("own/create_secret"), ownBridge)
+	override := fmt.Sprintf("services:\n  bridge:\n    networks:\n      app: {}\n      internet: {ipv4_address: %s}\nnetworks:\n  internet: {external: true, name: %s}\n", ownBridge, network)
+	return errors.Join(d.write("own/answers.yaml", []byte(answers), 0o600), os.MkdirAll(d.path("attached"), 0o755), //nolint:gosec // as up makes it
+		d.write("attached/compose.override.yaml", []byte(override), 0o644))
 }
 
 func exitCode(err error) int {
@@ -239,9 +245,18 @@ func (d *demo) talkAttached(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := carol.exchange(ctx, bob, room, mxRoom); err != nil {
+		return err
+	}
+	d.say("three messages each way between them, as %s and bob", "@rc_admin:"+remoteName)
+	return nil
+}
+
+// exchange sends three messages each way between a room and its Matrix room.
+func (c *chatUser) exchange(ctx context.Context, bob *matrixUser, room, mxRoom string) error {
 	for n := range 3 {
 		said := fmt.Sprint("Hello Bob, this is ", n+1)
-		if err := carol.say(ctx, room, newID(), said); err != nil {
+		if err := c.say(ctx, room, newID(), said); err != nil {
 			return err
 		}
 		e, err := bob.waitFor(ctx, mxRoom, said)
@@ -255,11 +270,10 @@ func (d *demo) talkAttached(ctx context.Context) error {
 		if err := bob.send(ctx, mxRoom, newID(), answer); err != nil {
 			return err
 		}
-		if err := carol.awaitText(ctx, room, answer); err != nil {
+		if err := c.awaitText(ctx, room, answer); err != nil {
 			return err
 		}
 	}
-	d.say("three messages each way between them, as %s and bob", "@rc_admin:"+remoteName)
 	return nil
 }
 

@@ -20,15 +20,8 @@ import (
 func (d *demo) lose(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute+time.Duration(messages)*time.Second)
 	defer cancel()
-	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	t, err := d.converse(ctx, "lose")
 	if err != nil {
-		return err
-	}
-	t := &talk{cast: c, d: d}
-	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("lose-%x", time.Now().UnixMilli())); err != nil {
-		return err
-	}
-	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
 		return err
 	}
 	key := d.path("backup_passphrase")
@@ -88,6 +81,19 @@ type talk struct {
 	d            *demo
 	room, mxRoom string
 	said         int // each way
+}
+
+// converse signs both in and brings them into a new room of a kind.
+func (d *demo) converse(ctx context.Context, kind string) (*talk, error) {
+	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	if err != nil {
+		return nil, err
+	}
+	t := &talk{cast: c, d: d}
+	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("%s-%x", kind, time.Now().UnixMilli())); err != nil {
+		return nil, err
+	}
+	return t, c.warmUp(ctx, t.room, t.mxRoom)
 }
 
 // flood lets both say n more messages.

@@ -80,17 +80,11 @@ func (t *transition) install(ctx context.Context) error {
 
 // begin starts the conversation and notes what runs.
 func (t *transition) begin(ctx context.Context) error {
-	c, _, err := t.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	talk, err := t.converse(ctx, "release")
 	if err != nil {
 		return err
 	}
-	t.talk = &talk{cast: c, d: t.demo}
-	if t.talk.room, t.talk.mxRoom, err = c.meet(ctx, fmt.Sprintf("release-%x", time.Now().UnixMilli())); err != nil {
-		return err
-	}
-	if err := c.warmUp(ctx, t.talk.room, t.talk.mxRoom); err != nil {
-		return err
-	}
+	t.talk = talk
 	if err := t.talk.goOn(ctx, "on the previous release", t.messages); err != nil {
 		return err
 	}

@@ -19,15 +19,8 @@ import (
 func (d *demo) upgrade(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
-	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"})
+	t, err := d.converse(ctx, "upgrade")
 	if err != nil {
-		return err
-	}
-	t := &talk{cast: c, d: d}
-	if t.room, t.mxRoom, err = c.meet(ctx, fmt.Sprintf("upgrade-%x", time.Now().UnixMilli())); err != nil {
-		return err
-	}
-	if err := c.warmUp(ctx, t.room, t.mxRoom); err != nil {
 		return err
 	}
 	goOn := func(what string) error { return t.goOn(ctx, what, messages) }
