@@ -10,8 +10,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// Down stops the services. Data stays, unless purge: then everything goes but
-// certificates and backups.
+// Down stops the services. With purge it also removes everything but certificates and
+// backups.
 func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -32,7 +32,7 @@ func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 	})
 }
 
-// Uninstall removes everything that installing has brought: containers, data,
+// Uninstall removes everything that was installed: containers, data,
 // configuration, secrets, certificates and images that nothing else uses; with
 // all, backups too. The program itself stays.
 func Uninstall(ctx context.Context, s *site.Site, all bool, r Reporter) error {

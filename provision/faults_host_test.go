@@ -129,7 +129,7 @@ func (h *host) faults() []fault {
 		{"a disk full of small files", "inodes", func() func() { return set(&h.inodes, 900) }, "/opt/appliance has 900 of 2097152 inodes left", "du --inodes"},
 		{"an OpenVZ container", "virtualization", func() func() { return h.file("proc/vz/version", "") }, "this host is an OpenVZ", "KVM"},
 		{"an LXC container", "virtualization", func() func() { return h.file("run/systemd/container", "lxc\n") }, "this host is a container (lxc)", "nesting"},
-		{"unattended upgrades at work", "installers", func() func() { return h.file("proc/77/comm", "unattended-upgr\n") }, "unattended-upgr (pid 77) is installing", "wait until"},
+		{"unattended upgrades at work", "installers", func() func() { return h.file("proc/77/comm", "unattended-upgr\n") }, "unattended-upgr (pid 77) is running", "wait until"},
 		{"cloud-init at work", "installers", func() func() { return h.file("run/cloud-init/status.json", "{}") }, "cloud-init has not finished", "cloud-init status --wait"},
 		{"no AVX", "avx", func() func() { return h.file("proc/cpuinfo", "flags : fpu sse\n") }, "the processor has no AVX", "type to host"},
 		{"a kernel on which MongoDB crashes", "kernel", func() func() { return h.file("proc/sys/kernel/osrelease", "7.0.0-12-generic\n") }, "Linux 7.0.0-12-generic", "22.04 or 24.04"},
@@ -147,11 +147,11 @@ func (h *host) faults() []fault {
 		{"another web server", "http-port", func() func() { return set(&h.busy, taken) }, "port 80 is used by apache2 (pid 812)", "systemctl disable --now apache2"},
 		{"another container on port 443", "https-port", func() func() { return set(&h.ports, map[int]stack.Publisher{443: {Container: "traefik"}}) }, "port 443 is used by the container traefik", "docker stop traefik"},
 		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "create an A record"},
-		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org leads to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},
+		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org resolves to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},
 		{"an AAAA record of another host", "dns-domain", func() func() {
 			return set(&h.names, []net.IP{net.IPv4(203, 0, 113, 7), net.ParseIP("2001:db8::1")})
-		}, "chat.example.org leads to 2001:db8::1 too", "remove the record"},
-		{"Cloudflare in front", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(104, 21, 3, 4)}) }, "chat.example.org leads to Cloudflare (104.21.3.4)", "DNS only"},
+		}, "chat.example.org also resolves to 2001:db8::1", "remove the record"},
+		{"Cloudflare in front", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(104, 21, 3, 4)}) }, "chat.example.org resolves to Cloudflare (104.21.3.4)", "DNS only"},
 		{"a clock that is five minutes wrong", "clock", func() func() { return set(&h.ahead, -5*time.Minute) }, "the clock is 5m0s wrong", "timedatectl set-ntp true"},
 		{"a clock that is a day wrong", "clock", func() func() { return set(&h.ahead, 24*time.Hour) }, "the clock is 24h0m0s wrong", "timedatectl set-ntp true"},
 		{"no way to the certificate authority", "egress", func() func() {

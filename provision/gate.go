@@ -12,7 +12,7 @@ import (
 	"appliance/provision/site"
 )
 
-// Changes are those of images, and what each means for the data.
+// Changes are the changes of images, with what each means for the data.
 func (p *Prepared) Changes() []plan.Change {
 	return plan.Changes(p.seen.state.Disk[".env"].Data, p.seen.wanted.Files[".env"].Data)
 }
@@ -59,7 +59,7 @@ func CheckVersions(versions []byte) error {
 	return err
 }
 
-// images are those of this installation.
+// images are the images of this installation.
 func (p *Prepared) images() (map[string]string, error) {
 	if p.opts.Versions != nil {
 		return images(*p.opts.Versions)

@@ -1,13 +1,12 @@
-// Package provision brings a host to what the answers ask for: from answers to a
-// running stack, and from a changed answer to a changed stack. It wires the
-// packages below it and decides nothing that they can decide:
+// Package provision installs what the answers ask for, and applies changed answers. It
+// wires the packages below it:
 //
 //	answers, secrets -> render -> Files ┐
 //	stack.Observe, certs, bootstrap -> State ┴> plan.Make -> Plan -> Apply
 //
-// Prepare only looks. Apply holds the host's lock, looks again, and carries out
-// the plan step by step; a failure in the middle leaves steps "not reached", and
-// the next run starts from what it then observes.
+// Prepare is read-only. Apply holds the host's lock, observes again, and carries out
+// the plan step by step; after a failure the remaining steps are "not reached", and the
+// next run starts from the state that it observes.
 package provision
 
 import (
@@ -48,7 +47,7 @@ type Options struct {
 	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
 }
 
-// A Prepared is a host that has been looked at, and what has to be done.
+// A Prepared is the plan for a host, with the observations it was made from.
 type Prepared struct {
 	Findings []finding.Finding
 	Plan     plan.Plan
@@ -59,7 +58,7 @@ type Prepared struct {
 	seen observed
 }
 
-// An observed is what one look at the host has brought.
+// An observed is the result of one look at the host.
 type observed struct {
 	in     render.Input
 	wanted plan.Wanted
@@ -70,8 +69,8 @@ type observed struct {
 	bundle []byte // key and certificate, with tls: files
 }
 
-// Prepare looks at the host and plans. It changes nothing. What it returns is to be
-// closed, also when it comes with an error.
+// Prepare observes the host and makes a plan. It changes nothing. Close what it
+// returns, also if it comes with an error.
 func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	s, err := site.New(o.Dir, o.Answers)
 	if err != nil {
@@ -126,7 +125,7 @@ func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.F
 	}), nil
 }
 
-// Close ends what Prepare opened.
+// Close releases what Prepare opened.
 func (p *Prepared) Close() error { return p.site.Close() }
 
 // checkPermanent refuses answers that can no longer change.
@@ -144,7 +143,7 @@ func (p *Prepared) checkPermanent() error {
 	return nil
 }
 
-// observe finds out what is wanted and what is there.
+// observe determines the wanted and the present state.
 func (p *Prepared) observe(ctx context.Context) error {
 	in, err := p.input(ctx)
 	if err != nil {

@@ -51,8 +51,8 @@ func RotateCreateToken(ctx context.Context, o Options, r Reporter) error {
 	return errors.Join(err, p.again(context.WithoutCancel(ctx), r))
 }
 
-// prepareRotation refuses where there is no secret of ours, or where the new one
-// would not be all that changes.
+// prepareRotation refuses if the secret is not ours, or if anything but the secret
+// would change.
 func prepareRotation(ctx context.Context, o Options) (*Prepared, error) {
 	s, err := site.Open(o.Dir)
 	if err != nil {

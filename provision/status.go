@@ -10,7 +10,7 @@ import (
 	"appliance/provision/site"
 )
 
-// Status is what runs and what certificates there are.
+// Status is the state of the services and the certificates.
 type Status struct {
 	Dir          string         `json:"dir"`
 	ChatURL      string         `json:"chat_url"`
@@ -19,7 +19,7 @@ type Status struct {
 	Certificates []certs.Status `json:"certificates"`
 }
 
-// StatusOf looks at an installation without judging it.
+// StatusOf describes an installation without judging it.
 func StatusOf(ctx context.Context, s *site.Site) (Status, error) {
 	st := Status{Dir: s.Dir, ChatURL: s.Answers.ChatURL(), ServerName: s.Answers.ServerName}
 	services, err := s.Stack.Services(ctx)

@@ -32,7 +32,7 @@ func (d *demo) putCertificate(name string, data []byte) error {
 	return os.Chown(d.certificateFile(name), 101, 101)
 }
 
-// selfSigned lets nginx start before there are certificates.
+// selfSigned writes a self-signed certificate, so that nginx starts before there are others.
 func (d *demo) selfSigned() error {
 	for _, name := range []string{remoteName, remoteHost} {
 		if _, err := os.Stat(d.certificateFile(name)); err == nil {

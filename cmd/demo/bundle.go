@@ -56,7 +56,7 @@ func (d *demo) checkBundle(ctx context.Context) error {
 	return os.Remove(file)
 }
 
-// forbidden are the values that nobody else may see, by what they are.
+// forbidden are the values that must not leave the host, by their meaning.
 func (d *demo) forbidden() (map[string]string, error) {
 	out := map[string]string{}
 	err := filepath.WalkDir(d.path("install/secrets"), func(name string, e fs.DirEntry, err error) error {

@@ -123,7 +123,7 @@ func (c *chatUser) command(ctx context.Context, room, command, params string) er
 	return c.do(ctx, http.MethodPost, "commands.run", map[string]string{"command": command, "params": params, "roomId": room}, nil)
 }
 
-// say sends a message under an ID of its own.
+// say sends a message with a given ID.
 func (c *chatUser) say(ctx context.Context, room, id, text string) error {
 	return c.do(ctx, http.MethodPost, "chat.sendMessage", map[string]any{"message": map[string]string{"_id": id, "rid": room, "msg": text}}, nil)
 }

@@ -69,8 +69,8 @@ func (d *demo) interrupt(ctx context.Context) error { //nolint:gocognit // a lis
 	return purge()
 }
 
-// simulatorData lets the simulator of an installation keep its data when its
-// container is created again, as Rocket.Chat keeps its own in MongoDB.
+// simulatorData makes the simulator of an installation keep its data when its
+// container is recreated, as Rocket.Chat keeps its data in MongoDB.
 func (d *demo) simulatorData(install string) error {
 	_, simulated, err := d.images()
 	if err != nil || !simulated {

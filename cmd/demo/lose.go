@@ -15,8 +15,8 @@ import (
 )
 
 // lose shows what a backup is good for: people talk while it is made, the host
-// loses everything, the backup is restored, and the conversation goes on with
-// nothing lost and nothing twice.
+// loses everything, the backup is restored, and the conversation continues without
+// loss or duplicates.
 func (d *demo) lose(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute+time.Duration(messages)*time.Second)
 	defer cancel()
@@ -75,7 +75,7 @@ func (d *demo) lose(ctx context.Context, messages int) error {
 	return removeFiles(during, file)
 }
 
-// talk is a conversation that goes on for longer than one flood.
+// talk is a conversation that spans several floods.
 type talk struct {
 	*cast
 	d            *demo
@@ -96,7 +96,7 @@ func (d *demo) converse(ctx context.Context, kind string) (*talk, error) {
 	return t, c.warmUp(ctx, t.room, t.mxRoom)
 }
 
-// flood lets both say n more messages.
+// flood sends n more messages from both.
 func (t *talk) flood(ctx context.Context, n int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	nothing := func() {}

@@ -216,7 +216,7 @@ func (c *cast) directRoom(ctx context.Context, d *demo) (room, mxRoom string, er
 	return room, mxRoom, d.write("direct_room", []byte(room+" "+mxRoom+"\n"), 0o644)
 }
 
-// toMatrix lets alice say something and waits until bob sees it.
+// toMatrix sends a message from alice and waits until bob sees it.
 func (c *cast) toMatrix(ctx context.Context, room, mxRoom, text string) (line, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
@@ -239,7 +239,7 @@ func (c *cast) toMatrix(ctx context.Context, room, mxRoom, text string) (line, e
 	return l, nil
 }
 
-// toChat lets bob say something and waits until alice sees it.
+// toChat sends a message from bob and waits until alice sees it.
 func (c *cast) toChat(ctx context.Context, room, mxRoom, text string) (line, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

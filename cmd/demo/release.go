@@ -20,7 +20,7 @@ import (
 const farBack = 30
 
 // A transition is the way from the previous release to this program, in steps, with a
-// conversation that goes on through all of them.
+// conversation that continues through all of them.
 type transition struct {
 	*demo
 	commit         string // of the previous release

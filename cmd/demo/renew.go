@@ -16,8 +16,8 @@ import (
 // quarter is the lifetime of the demo's certificates otherwise.
 const quarter = 90 * 24 * time.Hour
 
-// renew lets the authority issue certificates that live for a short time only,
-// and opens connection after connection through the front door while the
+// renew makes the authority issue short-lived certificates only, and opens
+// connection after connection through the front door while the
 // installation renews them: none may fail, and none may show a certificate that
 // has expired.
 func (d *demo) renew(ctx context.Context, life, during time.Duration) (err error) {

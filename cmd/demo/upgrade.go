@@ -15,7 +15,7 @@ import (
 
 // upgrade moves the installation to versions that are good, and to others that
 // are not: one that dies and takes Rocket.Chat's data with it, and one whose
-// database is of the next major version. The conversation goes on through all.
+// database is of the next major version. The conversation continues through all of them.
 func (d *demo) upgrade(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
@@ -84,7 +84,7 @@ func (d *demo) keepsBackups(most int) error {
 	return err
 }
 
-// goOn lets the conversation go on: everything arrives, and the doctor finds nothing wrong.
+// goOn continues the conversation: everything arrives, and the doctor finds nothing wrong.
 func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	if err := t.flood(ctx, messages); err != nil {
 		return err
@@ -105,7 +105,7 @@ func rolledBack(err error) bool {
 }
 
 // derivedImages is a file with the names of the images that derive has made. The
-// installation may go on with some of them, so they go when it goes.
+// installation may still use some of them, so they are removed with it.
 const derivedImages = "derived_images"
 
 // underive removes what derive has made.

@@ -177,7 +177,7 @@ http {
 `
 
 // pebble writes the authority's configuration and the certificate of its
-// directory, which nobody else signs.
+// directory, which is self-signed.
 func (d *demo) pebble() error {
 	config := fmt.Sprintf(`{"pebble": {"listenAddress": "%[1]s:14000", "managementListenAddress": "%[1]s:15000",
 		"certificate": "/demo/directory.pem", "privateKey": "/demo/directory.key", "httpPort": 80, "tlsPort": 443,

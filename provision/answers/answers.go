@@ -1,5 +1,5 @@
-// Package answers is what the operator decides, and nothing that is generated
-// or observed. Fields is the single list of the answers: the wizard walks it,
+// Package answers holds the operator's decisions, and nothing that is generated or
+// observed. Fields is the single list of the answers: the wizard walks it,
 // Load and Set fill it, Validate checks it and the documentation is made from
 // it. An Answers is a value; only Load and Save touch a file.
 package answers
@@ -106,7 +106,7 @@ func (a Answers) PublicBridgeURL() string {
 // BundledHomeserver reports whether the stack brings its own homeserver.
 func (a Answers) BundledHomeserver() bool { return a.Homeserver != External }
 
-// Software is the kind of the homeserver, whoever it belongs to.
+// Software is the kind of the homeserver, bundled or external.
 func (a Answers) Software() string {
 	if a.BundledHomeserver() {
 		return a.Homeserver

@@ -136,7 +136,7 @@ func checkFederationPort(s string) error {
 	return checkPort(s)
 }
 
-// private networks are those that the homeserver reaches for nobody.
+// private networks are those that the homeserver never connects to.
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
 }

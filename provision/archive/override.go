@@ -26,8 +26,8 @@ const (
 	ForeignDrop // restore without them
 )
 
-// A ForeignError says that a backup decides by itself what runs on this host.
-// Whoever has written such a file is root here.
+// A ForeignError says that a backup has files that decide what runs on this host.
+// Their author gets root here.
 type ForeignError struct {
 	Files []string
 	Texts []string // what is in them, for people to read; "" for what holds secrets

@@ -161,7 +161,7 @@ func kept(dir string) []string {
 	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, ".lock")}
 }
 
-// unpack brings the content of a backup below site.RestoreDir.
+// unpack extracts a backup below site.RestoreDir.
 func unpack(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) error {
 	if err := os.RemoveAll(filepath.Join(dir, site.RestoreDir)); err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Package backup is the format of a backup: one file that holds a whole
-// installation and can be checked without it. It knows no Docker and no
-// database: whoever calls it brings the files and the dumps.
+// Package backup is the file format of a backup: one file with a whole installation,
+// which can be verified without it. It knows no Docker and no
+// database: its caller supplies the files and the dumps.
 //
 // An archive is a tar, compressed with zstd and, if asked for, encrypted with
 // age, so that it can be opened without this program:

@@ -12,7 +12,7 @@ import (
 	"filippo.io/age"
 )
 
-// Keys encrypt or decrypt an archive. The zero value leaves it in the clear.
+// Keys encrypt or decrypt an archive. The zero value does not encrypt.
 type Keys struct {
 	recipients []age.Recipient
 	identities []age.Identity

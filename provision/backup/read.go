@@ -178,7 +178,7 @@ func or(a, b error) error {
 }
 
 // fromTheArchive tells a failure to read the archive from one to write its
-// content, which is about this host.
+// content, which is a problem of this host.
 func fromTheArchive(err error) bool {
 	var host *fs.PathError
 	var link *os.LinkError

@@ -52,7 +52,7 @@ func (c Config) caDigest() (string, *x509.CertPool) {
 }
 
 // forget removes a certificate of an authority that is no longer trusted from the cache.
-// nginx goes on serving it until there is another.
+// nginx serves it until there is another.
 func (i *issuer) forget(host string) error {
 	name := filepath.Join(CacheDir(i.cfg.Dir, i.cfg.Directory), host)
 	pair, err := tls.LoadX509KeyPair(name, name)

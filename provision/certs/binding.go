@@ -25,7 +25,7 @@ func (e *ExposedError) Error() string { return e.File + " holds a secret and can
 // Hint says what to do.
 func (e *ExposedError) Hint() string { return "restrict it with: chmod 600 " + e.File }
 
-// ReadHMAC reads a file with an HMAC key, which nobody else may be able to read.
+// ReadHMAC reads a file with an HMAC key, which only its owner may be able to read.
 func ReadHMAC(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {

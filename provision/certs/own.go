@@ -22,7 +22,7 @@ import (
 const placeholderName = "appliance placeholder"
 
 // Placeholder makes sure that host has some certificate, so that nginx can
-// answer. It leaves one that is there alone.
+// answer. It does not replace an existing one.
 func Placeholder(dir, host string) error {
 	if _, err := os.Stat(LivePath(dir, host)); err == nil {
 		return nil

@@ -47,7 +47,7 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 // keep makes sure that host has a certificate. Asking autocert for it once
 // starts autocert's own timer, which renews it when a third of its life is left;
 // but after one failure that timer rests for up to an hour, whatever the life of
-// the certificate, and tells nobody. So keep looks after it, renews what is
+// the certificate, without a report. So keep watches it, renews what is
 // overdue itself, and records what the authority said.
 func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 	for failures := 0; ctx.Err() == nil; {

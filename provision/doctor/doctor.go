@@ -1,6 +1,6 @@
-// Package doctor finds out what is wrong with a running installation and says
-// what to do about it. Checks look at it from outside, through the front door,
-// and from inside, at the services; they never change anything.
+// Package doctor diagnoses a running installation and says how to fix it. Checks look
+// at it from outside, through the front door, and from inside, at the services; they
+// never change anything.
 package doctor
 
 import (

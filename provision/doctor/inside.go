@@ -24,7 +24,7 @@ type Runtime struct {
 	Stranger  string // name of the image that it should run, when the lock says it is another
 }
 
-// Files are what an installation keeps on disk, as far as they are judged.
+// Files are what the checks need to know about the files of an installation.
 type Files struct {
 	Edited  []string // rendered files that were edited by hand
 	Exposed []string // secrets that other users may read

@@ -1,6 +1,6 @@
-// Package plan decides what has to change on a host. It is pure: given what is
-// wanted and what was observed it returns the same Plan every time, and it never
-// opens a file, a socket or a clock. A Plan is data, so it can be printed and
+// Package plan decides what has to change on a host. It is pure: for the same wanted
+// and observed state it returns the same Plan, and it never opens a file, a socket or a
+// clock. A Plan is data, so it can be printed and
 // compared; an Executor carries it out.
 package plan
 

@@ -12,7 +12,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// port finds out whether we can have a port, or who has it.
+// port checks that a port is free, or finds out who uses it.
 func (h Host) port(ctx context.Context, port int) finding.Finding {
 	published, err := h.Published(ctx)
 	if err == nil {
@@ -61,8 +61,8 @@ func (h Host) holder(port int) (name string, pid int) {
 	return "", 0
 }
 
-// dns finds out whether a name leads anywhere. A public authority has to find
-// it; in a closed network this host may be the only one that does not.
+// dns checks that a name resolves. A public authority has to resolve it; in a closed
+// network this host may be the only one that does not.
 func (h Host) dns(ctx context.Context, a answers.Answers, host string) finding.Finding {
 	ips, err := h.Resolve(ctx, host)
 	if err == nil && len(ips) > 0 {

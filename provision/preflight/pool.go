@@ -116,7 +116,7 @@ func (g ground) taken(subnet netip.Prefix) string {
 	return ""
 }
 
-// proposal is a subnet that nobody uses.
+// proposal is an unused subnet.
 func (g ground) proposal() string {
 	for _, c := range candidates {
 		if g.crossed(netip.MustParsePrefix(c)) == "" {
@@ -146,9 +146,8 @@ func (g ground) left(enough int) (n int, blocked string) {
 	return n, blocked
 }
 
-// addressPool finds out whether there are addresses for the containers that
-// nobody else uses: behind an address that is used twice, one of the two cannot
-// be reached.
+// addressPool checks that the containers get addresses that nothing else uses: of two
+// hosts with the same address one cannot be reached.
 func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Finding {
 	g, err := h.ground(ctx)
 	if err != nil {
@@ -186,7 +185,7 @@ func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Findin
 const matrixPort = 8448
 
 // federationPort looks at the port for other servers: one that was asked for has
-// to be free, and 8448 should belong to nobody else.
+// to be free, and 8448 should not belong to another service.
 func (h Host) federationPort(ctx context.Context, a answers.Answers) finding.Finding {
 	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
 		return h.port(ctx, a.FederationPort)

@@ -1,6 +1,6 @@
-// Package preflight finds out whether a host is fit for the installation,
-// before anything is changed. Every check only looks. What it looks at comes in
-// through Host, so that tests can show it any machine.
+// Package preflight checks whether a host is fit for the installation, before
+// anything is changed. Checks are read-only. Host is what they look at, so that tests
+// can present any machine.
 package preflight
 
 import (
@@ -88,8 +88,8 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 	return checks
 }
 
-// Lasting lists the checks that matter as long as there is an installation,
-// because others on the host and in its network may change.
+// Lasting lists the checks that stay relevant after the installation, because the
+// host and its network may change.
 func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
 	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
 		return !slices.Contains([]string{"address-pool", "federation-port", "inodes"}, c.Name)

@@ -47,14 +47,14 @@ func (h Host) virtualization() finding.Finding {
 	return finding.Good("this host is not a container")
 }
 
-// installers finds those who are installing something at this moment.
+// installers finds package managers that are running now.
 func (h Host) installers() finding.Finding {
 	comms, _ := fs.Glob(h.Root, "proc/[0-9]*/comm")
 	for _, name := range comms {
 		data, _ := fs.ReadFile(h.Root, name)
 		comm := strings.TrimSpace(string(data))
 		if slices.Contains([]string{"apt-get", "apt", "dpkg", "unattended-upgr", "aptitude"}, comm) {
-			return finding.Warning(fmt.Sprintf("%s (pid %s) is installing something", comm, path.Base(path.Dir(name))),
+			return finding.Warning(fmt.Sprintf("%s (pid %s) is running", comm, path.Base(path.Dir(name))),
 				"it may restart Docker while services start", "wait until it is done: while pgrep -x "+comm+"; do sleep 5; done")
 		}
 	}
@@ -63,7 +63,7 @@ func (h Host) installers() finding.Finding {
 	if began == nil && ended != nil {
 		return finding.Warning("cloud-init has not finished", "it may still install packages and restart services", "wait for it with: cloud-init status --wait")
 	}
-	return finding.Good("nothing else is being installed")
+	return finding.Good("no package manager is running")
 }
 
 // clock compares this host's with that of the authority: certificates, tokens and
@@ -82,7 +82,7 @@ func (h Host) clock(ctx context.Context, a answers.Answers) finding.Finding {
 	return finding.Good("the clock is right")
 }
 
-// egress tries the places from which an installation gets what it needs.
+// egress connects to the authority and the registries that an installation needs.
 func (h Host) egress(ctx context.Context, a answers.Answers) finding.Finding {
 	if a.TLS == answers.ACME {
 		if err := h.Reach(ctx, hostPort(a.ACMEDirectory)); err != nil {
@@ -119,7 +119,7 @@ func hostPort(address string) string {
 	return net.JoinHostPort(host, "443")
 }
 
-// caa finds out whether a domain lets Let's Encrypt issue.
+// caa checks whether a domain's CAA records allow Let's Encrypt.
 func (h Host) caa(ctx context.Context, a answers.Answers) finding.Finding {
 	for _, host := range a.Hosts() {
 		issuers, err := h.CAA(ctx, host)
@@ -132,7 +132,7 @@ func (h Host) caa(ctx context.Context, a answers.Answers) finding.Finding {
 	return finding.Good("no CAA record forbids Let's Encrypt")
 }
 
-// leads compares where a name leads with where this host is.
+// leads compares the addresses of a name with those of this host.
 func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Finding, bool) {
 	own, err := h.Addresses()
 	public := slices.DeleteFunc(slices.Clone(own), func(ip net.IP) bool { return ip.IsPrivate() || !ip.IsGlobalUnicast() })
@@ -143,7 +143,7 @@ func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Findi
 	for _, ip := range ips {
 		switch {
 		case cloudflare(ip):
-			return finding.Warning(host+" leads to Cloudflare ("+ip.String()+")", "its proxy ends TLS, limits uploads and sometimes answers other Matrix servers itself",
+			return finding.Warning(host+" resolves to Cloudflare ("+ip.String()+")", "its proxy ends TLS, limits uploads and sometimes answers other Matrix servers itself",
 				"switch the record to \"DNS only\" (the grey cloud)"), true
 		case slices.ContainsFunc(own, ip.Equal):
 			ours = append(ours, ip.String())
@@ -155,10 +155,10 @@ func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Findi
 	case len(foreign) == 0:
 		return finding.Finding{}, false
 	case len(ours) > 0:
-		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+" too, which is not this host", "certificate authorities and people use either address, and an AAAA record first",
+		return finding.Failure(host+" also resolves to "+strings.Join(foreign, ", ")+", which is not this host", "certificate authorities and people use either address, and an AAAA record first",
 			"remove the record with "+foreign[0]+", or give that address to this host"), true
 	case len(public) > 0:
-		return finding.Failure(host+" leads to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would reach another host",
+		return finding.Failure(host+" resolves to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would reach another host",
 			"change the record to "+public[0].String()+" and wait until it has propagated"), true
 	}
 	return finding.Finding{}, false // behind a router: nobody can tell

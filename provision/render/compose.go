@@ -33,7 +33,7 @@ func (in Input) compose(text []byte) ([]byte, error) {
 	return []byte(strings.Join(f.lines, "")), f.err
 }
 
-// morePorts are those of nginx that only some answers ask for.
+// morePorts are the ports of nginx that only some answers ask for.
 func morePorts(a answers.Answers) (list string) {
 	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
 		list += fmt.Sprintf(`, "%d:443"`, a.FederationPort)

@@ -22,8 +22,8 @@ type homeserverFields struct {
 	DenyNetworks                           []string
 }
 
-// denyNetworks are the addresses that are nobody's on the internet: a server that
-// has one of them as its own would make the homeserver ask this host's neighbours.
+// denyNetworks are the addresses that are not public: a server that claims one of
+// them would make the homeserver connect to this host's neighbours.
 // They are those of the IANA registries for special purposes, RFC 6890.
 var denyNetworks = []string{
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",

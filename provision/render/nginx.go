@@ -21,7 +21,7 @@ func nginxData(in Input) nginxFields {
 	return nginxFields{
 		Domain: a.Domain, ServerName: a.ServerName, Hosts: a.Hosts(),
 		SiteURL: a.SiteURL(), FederationAddress: a.FederationAddress(),
-		// Browsers would not let anybody past an authority they do not know.
+		// Browsers block pages whose authority they do not know.
 		HSTS:        a.TLS != answers.Internal,
 		Connections: in.memory().connections(), PerVisitor: in.memory().connections() * 3 / 4,
 		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,

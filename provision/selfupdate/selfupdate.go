@@ -4,11 +4,11 @@
 //	SHA256SUMS               "<hex>  <name>" in every line, as sha256sum writes it
 //	appliance_linux_amd64    the program, for each platform
 //
-// What is downloaded lies beside the program under a name of its own until its
-// checksum is right and it has been seen to start; then it takes the program's
-// place in one step, and the old one is kept beside it. Whoever is stopped before
-// that, however hard, leaves the program as it was, and the next run goes on with
-// what was downloaded. It changes nothing of an installation.
+// What is downloaded is kept beside the program under another name until its
+// checksum is verified and it has been started once; then it replaces the program
+// atomically, and the old one is kept beside it. An interruption before that, however
+// hard, leaves the program as it was, and the next run resumes the download. It changes
+// nothing of an installation.
 package selfupdate
 
 import (

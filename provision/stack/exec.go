@@ -75,8 +75,8 @@ func (s *Stack) Start(ctx context.Context, services []plan.Service) error {
 	return errors.Join(errs...)
 }
 
-// Freeze halts the processes of those services that use a directory below the
-// installation and returns what lets them go on.
+// Freeze pauses the processes of those services that use a directory below the
+// installation and returns what resumes them.
 func (s *Stack) Freeze(ctx context.Context, below string) (thaw func() error, err error) {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Stack) Freeze(ctx context.Context, below string) (thaw func() error, er
 			continue
 		}
 		if err := s.api(ctx).ContainerPause(ctx, service.ID); err != nil {
-			return nil, errors.Join(fmt.Errorf("halt %s: %w", service.Name, err), thaw())
+			return nil, errors.Join(fmt.Errorf("pause %s: %w", service.Name, err), thaw())
 		}
 		frozen = append(frozen, service.ID)
 	}

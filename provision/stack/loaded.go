@@ -83,7 +83,7 @@ func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 	for name, st := range starts {
 		files, changed, err := s.reads(name)
 		if errors.Is(err, fs.ErrPermission) {
-			continue // whoever may not read it cannot tell
+			continue // without permission to read it there is no telling
 		}
 		if err != nil {
 			return nil, err
@@ -167,7 +167,7 @@ func (s Loaded) records() map[string]record {
 	return out
 }
 
-// Remember writes down what the services that run what is on disk run.
+// Remember records, for the services that run what is on disk, what that is.
 func (s Loaded) Remember(ctx context.Context) error {
 	stale, err := s.Stale(ctx)
 	if err != nil {
@@ -252,7 +252,7 @@ func (s Loaded) Restart(ctx context.Context, before map[string]string, wait bool
 	return err
 }
 
-// tryNginx lets the running web server read what is on disk without using it.
+// tryNginx makes the running web server check what is on disk without using it.
 func (s Loaded) tryNginx(ctx context.Context) error {
 	var output strings.Builder
 	err := s.stack.Exec(ctx, "nginx", nil, &output, "nginx", "-t", "-q", "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf")

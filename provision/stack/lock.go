@@ -25,7 +25,7 @@ func (e *LockedError) Error() string {
 func (e *LockedError) Hint() string { return "wait until it is done, then run this again" }
 
 // Lock makes this process the only one that changes the installation. The
-// kernel lets go of the lock when the process ends, however it ends.
+// kernel releases the lock when the process ends, however it ends.
 func (s *Stack) Lock() (unlock func(), err error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
 		return nil, err

@@ -1,8 +1,8 @@
 // Package stack is the host and its containers: it observes them, and it carries
 // out what a plan says about them. It alone starts processes and speaks to
 // Docker. Compose is driven by its command, so that an operator can repeat what
-// happens here; everything else goes through Docker's API. It decides nothing:
-// that is the work of package plan.
+// happens here; everything else goes through Docker's API. Package plan
+// makes the decisions.
 package stack
 
 import (

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// TryProgram starts a program of ours to see whether it does here, without
-// letting it do anything.
+// TryProgram starts another version of this program to see whether it runs here.
 func TryProgram(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

@@ -103,7 +103,7 @@ func (u Units) Install(ctx context.Context, files map[string][]byte) (changed bo
 	return changed, systemctl(ctx, append([]string{"enable", "--now"}, started(names, u.Prefix)...)...)
 }
 
-// Remove takes all units away; what runs goes on.
+// Remove removes all units; running services stay up.
 func (u Units) Remove(ctx context.Context) (removed []string, err error) {
 	removed = u.files()
 	return removed, u.drop(ctx, removed)

@@ -88,7 +88,7 @@ func adminLocalpart(a answers.Answers) string {
 }
 
 // signInAdmin registers an account as an application service may (Matrix
-// application service API, "Server admin style permissions"), lets promote make it
+// application service API, "Server admin style permissions"), calls promote, which makes it
 // an administrator, and signs it in.
 func signInAdmin(ctx context.Context, base, userID string, token secret.String, promote func(context.Context) error) (secret.String, error) {
 	localpart, _, _ := strings.Cut(strings.TrimPrefix(userID, "@"), ":")

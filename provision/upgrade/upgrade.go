@@ -1,6 +1,5 @@
-// Package upgrade brings an installation to other versions: it refuses what cannot
-// work, saves everything, changes the host, waits until the doctor finds nothing
-// wrong, and rolls back when it does.
+// Package upgrade upgrades an installation: it refuses what cannot work, makes a
+// backup, changes the host, runs the health checks, and rolls back if they fail.
 package upgrade
 
 import (
@@ -88,7 +87,7 @@ func Prepare(ctx context.Context, o Options) (*Upgrade, error) {
 	return u, err
 }
 
-// Close ends what Prepare opened.
+// Close releases what Prepare opened.
 func (u *Upgrade) Close() error { return u.site.Close() }
 
 // Gate returns why the upgrade should not be begun.

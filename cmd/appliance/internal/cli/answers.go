@@ -26,7 +26,7 @@ func (f *answerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an answer, as `key=value`; may be repeated")
 }
 
-// A missingError names the answers that nobody gave.
+// A missingError names required answers without a value.
 type missingError struct{ keys []string }
 
 func (e *missingError) Error() string {

@@ -20,8 +20,8 @@ func selfUpdateCommand(a *app) *cobra.Command {
 		Use:   "self-update URL",
 		Short: "Replace this program with the release at URL after verifying its checksum; then run: appliance upgrade",
 		Long: "Downloads the program for this host from the directory of a release, compares its checksum with SHA256SUMS or\n" +
-			"with --sha256, starts it once, and puts it in the place of this one, which is kept beside it. What was\n" +
-			"interrupted goes on where it stopped. It touches no installation: that is for appliance upgrade.",
+			"with --sha256, starts it once, and replaces this one, which is kept beside it. An interrupted download\n" +
+			"resumes. It changes no installation: use appliance upgrade for that.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if back {
 				return exactly(0)(cmd, args)
