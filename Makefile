@@ -58,10 +58,8 @@ bench: setup images ## Measure: ratios within one run
 	@compose/stage/bench.sh
 
 .PHONY: lint
-lint: ## Vet, check the formatting and that go.mod is tidy
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
-	@go vet ./...
-	@go mod tidy -diff
+lint: ## Check the source without running it: formatting, go.mod, go vet, golangci-lint, dead code
+	@compose/stage/lint.sh
 
 .PHONY: golden
 golden: ## Rewrite the golden files; read the diff before committing

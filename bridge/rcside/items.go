@@ -154,7 +154,7 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 	}
 	switch m.Type {
 	case "rm":
-		return s.list(m, relay.KindRCDelete, string(relay.RCDelete(ids.RCMessage(m.ID))))
+		return s.list(m, relay.KindRCDelete, relay.RCDelete(ids.RCMessage(m.ID)))
 	case "":
 		return s.revisions(ctx, m, ours, known)
 	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned", "user-unbanned":

@@ -73,7 +73,7 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 			return false
 		})
 		b.rc.Delete(id, "alice")
-		b.waitForAll("a deletion in a quiet room", 10*time.Second, []string{string(relay.RCDelete(ids.RCMessage(id)))})
+		b.waitForAll("a deletion in a quiet room", 10*time.Second, []string{relay.RCDelete(ids.RCMessage(id))})
 	}
 	for _, room := range []ids.RCRoom{all[rooms], all[rooms+directs-1]} {
 		id := b.rc.Say(string(room), "alice", "a word in a direct room")

@@ -115,7 +115,7 @@ func TestErasedMessagesAreErasedOnMatrix(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.post("matrix-bridge", "users.delete", fmt.Sprintf(`{"userId": %q, "confirmRelinquish": true}`, carol.ID))
-			gone := string(relay.RCDelete(ids.RCMessage(id)))
+			gone := relay.RCDelete(ids.RCMessage(id))
 			if erasure == "Delete" {
 				b.waitForAll("the deletion of the message", 10*time.Second, []string{gone})
 				return

@@ -129,7 +129,7 @@ func (c *Client) Download(ctx context.Context, link string, limit int64) (*Downl
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	c.sign(req)
-	res, err := c.stream.Do(req)
+	res, err := c.stream.Do(req) //nolint:bodyclose // closed with the download that has it
 	if err != nil {
 		w.Stop()
 		return nil, fmt.Errorf("rocketchat: GET %s: %w", p, why(w, err))

@@ -138,7 +138,7 @@ func (o *Options) fill(ctx context.Context, f *os.File) (resumed bool, err error
 	if err != nil {
 		return false, err
 	}
-	res, cancel, err := o.get(ctx, Name(), have)
+	res, cancel, err := o.get(ctx, Name(), have) //nolint:bodyclose // cancel closes it
 	if err != nil {
 		return false, err
 	}

@@ -111,11 +111,3 @@ func Hermetic() bool {
 	value := os.Getenv("APPLIANCE_TEST_HOMESERVER")
 	return strings.HasPrefix(value, "hermetic") || value == "" && os.Getenv("APPLIANCE_DENDRITE") == ""
 }
-
-// OnlyReal skips a test that is about what a real homeserver does to itself.
-func OnlyReal(tb testing.TB, why string) {
-	tb.Helper()
-	if Hermetic() {
-		Skip(tb, why+"; `make test` runs this with real homeservers")
-	}
-}

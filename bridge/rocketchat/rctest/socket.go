@@ -25,7 +25,7 @@ type frame struct {
 // callMethod calls one method over a websocket of its own, as a client that has
 // just opened does.
 func (r rest) callMethod(ctx context.Context, by Person, method string, params ...any) (err error) {
-	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.url, "http")+"/websocket", nil)
+	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.url, "http")+"/websocket", nil) //nolint:bodyclose // Dial has closed it
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func reloadCommand(a *app) *cobra.Command {
 }
 
 // probeCommand is the health check of images that contain only this program.
-func probeCommand(a *app) *cobra.Command {
+func probeCommand(*app) *cobra.Command {
 	return &cobra.Command{
 		Use:    "probe URL",
 		Short:  "Succeed if URL answers with a 2xx status",
