@@ -13,40 +13,44 @@
 package event
 
 import (
+	"maps"
+	"slices"
+
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/rocketchat"
 )
 
-// Kinds of events, as they are stored, logged and counted.
+// Kinds of events, as they are stored, logged and counted. The values stay as earlier
+// releases wrote them.
 const (
-	KindRCMessage = "rc.message"
-	KindRCEdit    = "rc.edit"
-	KindRCDelete  = "rc.delete"
-	KindRCFiles   = "rc.files"
-	KindRCReact   = "rc.react"
-	KindRCPin     = "rc.pin"
-	KindRCSecret  = "rc.secret"
-	KindRCMember  = "rc.member"
-	KindRCRoom    = "rc.room"
-	KindRCPerson  = "rc.person"
-	KindRCRoster  = "rc.roster"
-	KindRCInvite  = "rc.invite"
-	KindRCDirect  = "rc.direct"
+	KindRCMessage    = "rc.message"
+	KindRCEdit       = "rc.edit"
+	KindRCDelete     = "rc.delete"
+	KindRCFiles      = "rc.files"
+	KindRCReact      = "rc.react"
+	KindRCPin        = "rc.pin"
+	KindRCSecret     = "rc.secret"
+	KindRCMember     = "rc.member"
+	KindRCRoom       = "rc.room"
+	KindRCPerson     = "rc.person"
+	KindRCMembership = "rc.roster"
+	KindRCInvite     = "rc.invite"
+	KindRCDirect     = "rc.direct"
 
-	KindMXMessage = "mx.message"
-	KindMXFile    = "mx.file"
-	KindMXReact   = "mx.react"
-	KindMXRedact  = "mx.redact"
-	KindMXCall    = "mx.call"
-	KindMXPoll    = "mx.poll"
-	KindMXSecret  = "mx.secret"
-	KindMXMember  = "mx.member"
-	KindMXRoom    = "mx.room"
-	KindMXPerson  = "mx.person"
-	KindMXRoster  = "mx.roster"
-	KindMXInvite  = "mx.invite"
-	KindMXDecline = "mx.decline"
+	KindMXMessage    = "mx.message"
+	KindMXFile       = "mx.file"
+	KindMXReact      = "mx.react"
+	KindMXRedact     = "mx.redact"
+	KindMXCall       = "mx.call"
+	KindMXPoll       = "mx.poll"
+	KindMXSecret     = "mx.secret"
+	KindMXMember     = "mx.member"
+	KindMXRoom       = "mx.room"
+	KindMXPerson     = "mx.person"
+	KindMXMembership = "mx.roster"
+	KindMXInvite     = "mx.invite"
+	KindMXDecline    = "mx.decline"
 )
 
 // An Event is what has happened on one side, to be carried to the other. There is one
@@ -57,6 +61,9 @@ type Event interface {
 	// source returns the bytes that are stored, without the version.
 	source() ([]byte, error)
 }
+
+// Kinds returns every kind of event, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(forms)) }
 
 // A form is how one kind of event is stored.
 type form struct {
@@ -69,31 +76,31 @@ type form struct {
 // and is read for good. 1 is the same source with the version beside it. Kinds that
 // stay at 0 hold a bare identifier.
 var forms = map[string]form{
-	KindRCMessage: {1, ofMessage(func(m rocketchat.Message) RCWritten { return RCWritten{m} })},
-	KindRCEdit:    {1, ofMessage(func(m rocketchat.Message) RCEdited { return RCEdited{m} })},
-	KindRCDelete:  {1, ofMessage(func(m rocketchat.Message) RCDeleted { return RCDeleted{m} })},
-	KindRCFiles:   {1, ofMessage(func(m rocketchat.Message) RCFilesLate { return RCFilesLate{m} })},
-	KindRCReact:   {1, ofMessage(func(m rocketchat.Message) RCReacted { return RCReacted{m} })},
-	KindRCPin:     {1, ofMessage(func(m rocketchat.Message) RCPinned { return RCPinned{m} })},
-	KindRCSecret:  {1, ofMessage(func(m rocketchat.Message) RCUnreadable { return RCUnreadable{m} })},
-	KindRCMember:  {1, ofMessage(newRCMember)},
-	KindRCRoom:    {1, ofMessage(newRCRoom)},
-	KindRCPerson:  {0, bare(func(id string) RCPerson { return RCPerson{ids.RCUser(id)} })},
-	KindRCRoster:  {0, bare(func(id string) RCRoster { return RCRoster{ids.RCRoom(id)} })},
-	KindRCInvite:  {1, decodeJSON[RCInvite]},
-	KindRCDirect:  {1, decodeJSON[RCDirect]},
+	KindRCMessage:    {1, ofMessage(func(m rocketchat.Message) RCWritten { return RCWritten{m} })},
+	KindRCEdit:       {1, ofMessage(func(m rocketchat.Message) RCEdited { return RCEdited{m} })},
+	KindRCDelete:     {1, ofMessage(func(m rocketchat.Message) RCDeleted { return RCDeleted{m} })},
+	KindRCFiles:      {1, ofMessage(func(m rocketchat.Message) RCFilesLate { return RCFilesLate{m} })},
+	KindRCReact:      {1, ofMessage(func(m rocketchat.Message) RCReacted { return RCReacted{m} })},
+	KindRCPin:        {1, ofMessage(func(m rocketchat.Message) RCPinned { return RCPinned{m} })},
+	KindRCSecret:     {1, ofMessage(func(m rocketchat.Message) RCUnreadable { return RCUnreadable{m} })},
+	KindRCMember:     {1, ofMessage(newRCMember)},
+	KindRCRoom:       {1, ofMessage(newRCRoom)},
+	KindRCPerson:     {0, bare(func(id string) RCPerson { return RCPerson{ids.RCUser(id)} })},
+	KindRCMembership: {0, bare(func(id string) RCMembership { return RCMembership{ids.RCRoom(id)} })},
+	KindRCInvite:     {1, decodeJSON[RCInvite]},
+	KindRCDirect:     {1, decodeJSON[RCDirect]},
 
-	KindMXMessage: {1, ofMatrix(func(h MXHead, e convert.Event) MXWritten { return MXWritten{h, e} })},
-	KindMXFile:    {1, ofMatrix(func(h MXHead, e convert.Event) MXFileLate { return MXFileLate{h, e} })},
-	KindMXReact:   {1, ofMatrix(newMXReacted)},
-	KindMXRedact:  {1, ofMatrix(newMXRedacted)},
-	KindMXCall:    {1, ofMatrix(newMXCall)},
-	KindMXPoll:    {1, ofMatrix(newMXPoll)},
-	KindMXSecret:  {1, ofMatrix(func(h MXHead, _ convert.Event) MXUnreadable { return MXUnreadable{h} })},
-	KindMXMember:  {1, ofMatrix(newMXMember)},
-	KindMXRoom:    {1, ofMatrix(newMXRoom)},
-	KindMXPerson:  {0, bare(func(id string) MXPerson { return MXPerson{ids.MXUser(id)} })},
-	KindMXRoster:  {0, bare(func(id string) MXRoster { return MXRoster{ids.MXRoom(id)} })},
-	KindMXInvite:  {1, decodeJSON[MXInvited]},
-	KindMXDecline: {1, decodeJSON[MXDecline]},
+	KindMXMessage:    {1, ofMatrix(func(h MXHead, e convert.Event) MXWritten { return MXWritten{h, e} })},
+	KindMXFile:       {1, ofMatrix(func(h MXHead, e convert.Event) MXFileLate { return MXFileLate{h, e} })},
+	KindMXReact:      {1, ofMatrix(newMXReacted)},
+	KindMXRedact:     {1, ofMatrix(newMXRedacted)},
+	KindMXCall:       {1, ofMatrix(newMXCall)},
+	KindMXPoll:       {1, ofMatrix(newMXPoll)},
+	KindMXSecret:     {1, ofMatrix(func(h MXHead, _ convert.Event) MXUnreadable { return MXUnreadable{h} })},
+	KindMXMember:     {1, ofMatrix(newMXMember)},
+	KindMXRoom:       {1, ofMatrix(newMXRoom)},
+	KindMXPerson:     {0, bare(func(id string) MXPerson { return MXPerson{ids.MXUser(id)} })},
+	KindMXMembership: {0, bare(func(id string) MXMembership { return MXMembership{ids.MXRoom(id)} })},
+	KindMXInvite:     {1, decodeJSON[MXInvited]},
+	KindMXDecline:    {1, decodeJSON[MXDecline]},
 }

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +15,6 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/rocketchat"
 )
-
-func kinds() []string { return slices.Sorted(maps.Keys(forms)) }
 
 func fixture(kind string, version int) string {
 	return filepath.Join("testdata", fmt.Sprintf("%s.v%d", kind, version))
@@ -40,7 +36,7 @@ func shown(t *testing.T, e Event) []byte {
 func TestEveryVersionOfEveryKindIsRead(t *testing.T) {
 	t.Parallel()
 	update := os.Getenv("UPDATE_GOLDEN") != ""
-	for _, kind := range kinds() {
+	for _, kind := range Kinds() {
 		newest := forms[kind].version
 		golden := filepath.Join("testdata", kind+".golden")
 		for version := 0; version <= newest; version++ {
@@ -118,7 +114,7 @@ func TestEveryFixtureIsOfAKind(t *testing.T) {
 // It knew no versions and read each kind as is done here.
 func TestThePreviousReleaseReadsWhatIsStored(t *testing.T) {
 	t.Parallel()
-	for _, kind := range kinds() {
+	for _, kind := range Kinds() {
 		before, err := os.ReadFile(fixture(kind, 0))
 		if err != nil {
 			t.Fatal(err)
@@ -308,7 +304,7 @@ func TestOfSystemMessage(t *testing.T) {
 // FuzzDecode: what is stored comes from strangers in the end. Whatever can be read can
 // be stored again, and is the same then.
 func FuzzDecode(f *testing.F) {
-	all := kinds()
+	all := Kinds()
 	for i, kind := range all {
 		for version := range forms[kind].version + 1 {
 			stored, err := os.ReadFile(fixture(kind, version))
@@ -341,7 +337,7 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzReadMatrix: what was read at intake is read the same when it is delivered.
 func FuzzReadMatrix(f *testing.F) {
-	for _, kind := range kinds() {
+	for _, kind := range Kinds() {
 		if stored, err := os.ReadFile(fixture(kind, 0)); err == nil && strings.HasPrefix(kind, "mx.") {
 			f.Add(stored, "!room:chat.example.org")
 			f.Add(stored, "!other:x")

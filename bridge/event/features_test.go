@@ -10,32 +10,32 @@ import (
 // features names, for each kind of event, the test that proves the row of the table of
 // features in the README in which the kind appears.
 var features = map[string]string{
-	KindRCMessage: "TestFeatureFormatting",
-	KindRCEdit:    "TestFeatureEdits",
-	KindRCDelete:  "TestFeatureDeletes",
-	KindRCFiles:   "TestFeatureFilesThatAreLate",
-	KindRCReact:   "TestFeatureReactions",
-	KindRCPin:     "TestFeaturePins",
-	KindRCSecret:  "TestFeatureEncryptedInRocketChat",
-	KindRCMember:  "TestFeatureKicksAndBans",
-	KindRCRoom:    "TestFeatureRoomNameAndTopic",
-	KindRCPerson:  "TestFeatureNamesAndPictures",
-	KindRCRoster:  "TestFeatureReconcile",
-	KindRCInvite:  "TestFeatureHistory",
-	KindRCDirect:  "TestFeatureDirectRoomsOpenedInRocketChat",
-	KindMXMessage: "TestFeatureFormatting",
-	KindMXFile:    "TestFeatureFilesThatAreLate",
-	KindMXReact:   "TestFeatureReactions",
-	KindMXRedact:  "TestFeatureDeletes",
-	KindMXCall:    "TestFeatureCallsOnMatrix",
-	KindMXPoll:    "TestFeaturePolls",
-	KindMXSecret:  "TestFeatureEncryptedRooms",
-	KindMXMember:  "TestFeatureKicksAndBans",
-	KindMXRoom:    "TestFeatureRoomNameAndTopic",
-	KindMXPerson:  "TestFeatureNamesAndPictures",
-	KindMXRoster:  "TestFeatureRoomsFromMatrixAsTheyAre",
-	KindMXInvite:  "TestADirectMessageFromMatrix",
-	KindMXDecline: "TestFeaturePermissions",
+	KindRCMessage:    "TestFeatureFormatting",
+	KindRCEdit:       "TestFeatureEdits",
+	KindRCDelete:     "TestFeatureDeletes",
+	KindRCFiles:      "TestFeatureFilesThatAreLate",
+	KindRCReact:      "TestFeatureReactions",
+	KindRCPin:        "TestFeaturePins",
+	KindRCSecret:     "TestFeatureEncryptedInRocketChat",
+	KindRCMember:     "TestFeatureKicksAndBans",
+	KindRCRoom:       "TestFeatureRoomNameAndTopic",
+	KindRCPerson:     "TestFeatureNamesAndPictures",
+	KindRCMembership: "TestFeatureReconcile",
+	KindRCInvite:     "TestFeatureHistory",
+	KindRCDirect:     "TestFeatureDirectRoomsOpenedInRocketChat",
+	KindMXMessage:    "TestFeatureFormatting",
+	KindMXFile:       "TestFeatureFilesThatAreLate",
+	KindMXReact:      "TestFeatureReactions",
+	KindMXRedact:     "TestFeatureDeletes",
+	KindMXCall:       "TestFeatureCallsOnMatrix",
+	KindMXPoll:       "TestFeaturePolls",
+	KindMXSecret:     "TestFeatureEncryptedRooms",
+	KindMXMember:     "TestFeatureKicksAndBans",
+	KindMXRoom:       "TestFeatureRoomNameAndTopic",
+	KindMXPerson:     "TestFeatureNamesAndPictures",
+	KindMXMembership: "TestFeatureRoomsFromMatrixAsTheyAre",
+	KindMXInvite:     "TestADirectMessageFromMatrix",
+	KindMXDecline:    "TestFeaturePermissions",
 }
 
 // Whoever adds a kind of event says what people have of it, and proves it.
@@ -50,7 +50,7 @@ func TestEveryKindHasARowInTheTableOfFeatures(t *testing.T) {
 		t.Fatalf("only %d rows were found", len(rows))
 	}
 	table := strings.Join(rows, "\n")
-	for _, kind := range kinds() {
+	for _, kind := range Kinds() {
 		switch test, ok := features[kind]; {
 		case !ok:
 			t.Errorf("%s has no row in the table of features", kind)

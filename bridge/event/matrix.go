@@ -83,8 +83,8 @@ type MXRoom struct {
 // MXPerson: something about a Matrix user may have changed.
 type MXPerson struct{ User ids.MXUser }
 
-// MXRoster: a room has just been connected, and its members join in Rocket.Chat.
-type MXRoster struct{ Room ids.MXRoom }
+// MXMembership: a room has just been connected, and its members join in Rocket.Chat.
+type MXMembership struct{ Room ids.MXRoom }
 
 // MXInvited: a ghost was invited to a room.
 type MXInvited struct {
@@ -115,6 +115,16 @@ const (
 	SetEncryption  // messages are encrypted from now on
 	SetPins
 )
+
+// String returns what Matrix calls it, for logs.
+func (c StateChange) String() string {
+	for name, change := range stateChanges {
+		if change == c {
+			return name
+		}
+	}
+	return "unknown"
+}
 
 // A State is one part of a room's state.
 type State struct {
@@ -340,7 +350,7 @@ func (MXRoom) Kind() string { return KindMXRoom }
 func (MXPerson) Kind() string { return KindMXPerson }
 
 // Kind implements Event.
-func (MXRoster) Kind() string { return KindMXRoster }
+func (MXMembership) Kind() string { return KindMXMembership }
 
 // Kind implements Event.
 func (MXInvited) Kind() string { return KindMXInvite }
@@ -348,8 +358,8 @@ func (MXInvited) Kind() string { return KindMXInvite }
 // Kind implements Event.
 func (MXDecline) Kind() string { return KindMXDecline }
 
-func (h MXHead) source() ([]byte, error)    { return h.raw, nil }
-func (e MXPerson) source() ([]byte, error)  { return []byte(e.User), nil }
-func (e MXRoster) source() ([]byte, error)  { return []byte(e.Room), nil }
-func (e MXInvited) source() ([]byte, error) { return json.Marshal(e) }
-func (e MXDecline) source() ([]byte, error) { return json.Marshal(e) }
+func (h MXHead) source() ([]byte, error)       { return h.raw, nil }
+func (e MXPerson) source() ([]byte, error)     { return []byte(e.User), nil }
+func (e MXMembership) source() ([]byte, error) { return []byte(e.Room), nil }
+func (e MXInvited) source() ([]byte, error)    { return json.Marshal(e) }
+func (e MXDecline) source() ([]byte, error)    { return json.Marshal(e) }

@@ -50,8 +50,8 @@ type RCRoom struct {
 // RCPerson: something about a Rocket.Chat user may have changed.
 type RCPerson struct{ User ids.RCUser }
 
-// RCRoster: a room has just been connected, and its members join on Matrix.
-type RCRoster struct{ Room ids.RCRoom }
+// RCMembership: a room has just been connected, and its members join on Matrix.
+type RCMembership struct{ Room ids.RCRoom }
 
 // RCInvite: an invitation from Rocket.Chat that waits until the past of a room has
 // been carried.
@@ -231,7 +231,7 @@ func (RCRoom) Kind() string { return KindRCRoom }
 func (RCPerson) Kind() string { return KindRCPerson }
 
 // Kind implements Event.
-func (RCRoster) Kind() string { return KindRCRoster }
+func (RCMembership) Kind() string { return KindRCMembership }
 
 // Kind implements Event.
 func (RCInvite) Kind() string { return KindRCInvite }
@@ -249,6 +249,6 @@ func (e RCUnreadable) source() ([]byte, error) { return json.Marshal(e.Message) 
 func (e RCMember) source() ([]byte, error)     { return json.Marshal(e.Message) }
 func (e RCRoom) source() ([]byte, error)       { return json.Marshal(e.Message) }
 func (e RCPerson) source() ([]byte, error)     { return []byte(e.User), nil }
-func (e RCRoster) source() ([]byte, error)     { return []byte(e.Room), nil }
+func (e RCMembership) source() ([]byte, error) { return []byte(e.Room), nil }
 func (e RCInvite) source() ([]byte, error)     { return json.Marshal(e) }
 func (e RCDirect) source() ([]byte, error)     { return json.Marshal(e) }

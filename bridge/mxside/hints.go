@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -167,7 +168,7 @@ func (h *hints) lookOnce(ctx context.Context, ghost ids.MXUser) (done bool, err 
 	return true, h.inbox.accept(ctx, invitationItems(found), nil)
 }
 
-func invitationItems(found map[string]relay.Invitation) []queue.Item {
+func invitationItems(found map[string]event.MXInvited) []queue.Item {
 	items := make([]queue.Item, 0, len(found))
 	for id, inv := range found {
 		items = append(items, relay.InvitationItem(id, inv))

@@ -14,7 +14,6 @@ import (
 
 	"maunium.net/go/mautrix"
 
-	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 )
 
@@ -39,9 +38,9 @@ type history struct {
 // reaches beyond what the homeserver has, and it fails to get that from the others,
 // the room ends there: a Dendrite (0.15) asks other Dendrites for the past of a room
 // of version 12, gets nothing, and then answers with nothing of the page.
-func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]json.RawMessage) (bool, error)) error {
+func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]arrival) (bool, error)) error {
 	c := h.as(reader)
-	from, seen, limit, got := "", map[string]bool{}, page, false
+	from, seen, limit, got := "", map[ids.MXEvent]bool{}, page, false
 	for range maxPages {
 		query := map[string]string{"dir": "b", "limit": strconv.Itoa(limit)}
 		if from != "" {
@@ -63,10 +62,9 @@ func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXU
 			return err
 		}
 		got = true
-		fresh := slices.DeleteFunc(slices.Clone(out.Chunk), func(raw json.RawMessage) bool {
-			e, err := convert.ParseEvent(raw)
-			again := err == nil && seen[e.ID]
-			seen[e.ID] = true
+		fresh := slices.DeleteFunc(h.arrivals(out.Chunk, room), func(a arrival) bool {
+			again := seen[a.head.ID]
+			seen[a.head.ID] = true
 			return again
 		})
 		more, err := each(fresh)

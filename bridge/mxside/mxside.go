@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -114,7 +115,7 @@ func (s *Side) Routes(mux *http.ServeMux) { s.appService.routes(mux) }
 
 // Invitations implements relay.Matrix: the invitations that a ghost has not answered, from
 // its own GET /sync. Not every homeserver pushes those that come from other servers.
-func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]relay.Invitation, error) {
+func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]event.MXInvited, error) {
 	return s.syncer.Invitations(ctx, ghost)
 }
 

@@ -3,21 +3,20 @@ package mxside
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"maunium.net/go/mautrix"
-	"maunium.net/go/mautrix/event"
+	mxevent "maunium.net/go/mautrix/event"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 )
 
 // probe is the type of the events by which the bridge finds out how far the homeserver
 // has come. No client shows it.
-var probe = event.Type{Type: "org.appliance.checkpoint", Class: event.MessageEventType}
+var probe = mxevent.Type{Type: "org.appliance.checkpoint", Class: mxevent.MessageEventType}
 
 const (
 	// probeFor is how long a probe may take to be accepted, and to be shown.
@@ -81,21 +80,18 @@ func (p *probes) send(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark 
 // search looks for the event sent for source. shown is false when the probe
 // was not there yet, which must come first.
 func (p *probes) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source, probe string) (found ids.MXEvent, shown bool, err error) {
-	err = p.history.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
-		for _, raw := range events {
-			e, err := convert.ParseEvent(raw)
-			if err != nil {
+	err = p.history.backwards(ctx, room, reader, func(events []arrival) (bool, error) {
+		for _, a := range events {
+			shown = shown || string(a.head.ID) == probe
+			written, ok := a.event.(event.MXWritten)
+			if !ok || written.Event.Content.Source == "" || !p.names.Owns(a.head.Sender) {
 				continue
 			}
-			shown = shown || e.ID == probe
-			if e.Content.Source == "" || !p.names.Owns(ids.MXUser(e.Sender)) {
-				continue
-			}
-			if e.Content.Source == source {
-				found = ids.MXEvent(e.ID)
+			if written.Event.Content.Source == source {
+				found = a.head.ID
 				return false, nil
 			}
-			if linked, err := p.store.EventLinked(ctx, ids.RCMessage(e.Content.Source)); err != nil || linked {
+			if linked, err := p.store.EventLinked(ctx, ids.RCMessage(written.Event.Content.Source)); err != nil || linked {
 				return false, err
 			}
 		}

@@ -2,13 +2,12 @@ package mxside
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -36,12 +35,7 @@ type replay struct {
 
 // timeline returns what a /sync brought of a room, with what that may lack.
 func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t timeline) ([]queue.Item, error) {
-	var items []queue.Item
-	for _, raw := range t.Events {
-		if it, ok := r.inbox.item(raw, room); ok {
-			items = append(items, it)
-		}
-	}
+	items := r.inbox.items(r.arrivals(t.Events, room))
 	if !t.Limited && !r.contact.doubted(ctx) {
 		return items, nil
 	}
@@ -51,14 +45,11 @@ func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 
 // recover stores, in the room's own order, what a transaction may have
 // overtaken.
-func (r *replay) recover(ctx context.Context, items []queue.Item) error {
+func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 	byRoom := map[ids.MXRoom][]queue.Item{}
-	for _, it := range items {
-		if it.Kind == relay.KindMXInvite {
-			continue
-		}
-		if e, err := convert.ParseEvent(it.Payload); err == nil {
-			byRoom[ids.MXRoom(e.Room)] = append(byRoom[ids.MXRoom(e.Room)], it)
+	for _, a := range arrived {
+		if it, ok := r.inbox.item(a); ok && it.Kind != event.KindMXInvite {
+			byRoom[a.head.Room] = append(byRoom[a.head.Room], it)
 		}
 	}
 	for room, pushed := range byRoom {
@@ -138,7 +129,7 @@ func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string,
 // shown says whether newest was among it.
 func (r *replay) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
 	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
-	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []json.RawMessage) (bool, error) {
+	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []arrival) (bool, error) {
 		type entry struct {
 			item queue.Item
 			at   int64
@@ -146,17 +137,13 @@ func (r *replay) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser
 		var batch []entry
 		var batchIDs []string
 		more, visible := true, -1
-		for _, raw := range events {
-			e, err := convert.ParseEvent(raw)
-			if err != nil {
-				continue
-			}
-			shown = shown || e.ID == newest
-			if e.Type == "m.room.member" && e.StateKey == string(reader) && e.Content.Membership == "join" && joined(p, e.Timestamp) {
+		for _, a := range events {
+			shown = shown || string(a.head.ID) == newest
+			if m, ok := a.event.(event.MXMember); ok && m.User == reader && m.Membership == "join" && joined(p, m.Time) {
 				visible = len(batch) // what was said before we came is not ours to carry
 			}
-			if it, ok := r.inbox.item(raw, p.MXRoom); ok {
-				batch, batchIDs = append(batch, entry{it, e.Timestamp}), append(batchIDs, it.ID)
+			if it, ok := r.inbox.item(a); ok {
+				batch, batchIDs = append(batch, entry{it, a.head.Time}), append(batchIDs, it.ID)
 			}
 		}
 		known, err := r.inbox.store.Known(ctx, batchIDs)

@@ -3,12 +3,10 @@ package mxside
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
-	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 )
@@ -42,20 +40,19 @@ type gap struct {
 	looks int
 }
 
-// note notes the rooms of those items whose events came from other servers.
-func (g *rereads) note(items []queue.Item) {
+// note notes the rooms of the events that came from other servers.
+func (g *rereads) note(arrived []arrival) {
 	if len(g.traits.Rereads) == 0 {
 		return
 	}
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, it := range items {
-		e, err := convert.ParseEvent(it.Payload)
-		if err != nil || ids.MXUser(e.Sender).Homeserver() == g.names.Server {
+	for _, a := range arrived {
+		if a.event == nil || a.head.Sender.Homeserver() == g.names.Server {
 			continue
 		}
-		room := ids.MXRoom(e.Room)
+		room := a.head.Room
 		if g.gaps[room] == nil {
 			g.gaps[room] = &gap{since: now}
 		}
@@ -131,16 +128,15 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 	}
 	var found []queue.Item
 	pages := 0
-	err = g.history.backwards(ctx, room, reader, func(events []json.RawMessage) (bool, error) {
+	err = g.history.backwards(ctx, room, reader, func(events []arrival) (bool, error) {
 		pages++
 		older := true
-		for _, raw := range events {
-			e, err := convert.ParseEvent(raw)
-			if err != nil || e.Timestamp < since.UnixMilli() {
+		for _, a := range events {
+			if a.head.Time < since.UnixMilli() {
 				continue
 			}
 			older = false
-			if it, ok := g.inbox.item(raw, room); ok {
+			if it, ok := g.inbox.item(a); ok {
 				found = append(found, it)
 			}
 		}

@@ -13,8 +13,8 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
 )
 
 const (
@@ -103,16 +103,16 @@ func (s *syncer) rest(ctx context.Context, ans syncAnswer) {
 }
 
 // Invitations returns the invitations that a ghost has not answered, by an ID of each.
-func (s *syncer) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]relay.Invitation, error) {
+func (s *syncer) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]event.MXInvited, error) {
 	ans, err := s.once(ctx, ghost, "", 0)
 	return invitations(ans, ghost), err
 }
 
 // invitations returns the invitations that a /sync shows.
-func invitations(ans syncAnswer, ghost ids.MXUser) map[string]relay.Invitation {
-	out := map[string]relay.Invitation{}
+func invitations(ans syncAnswer, ghost ids.MXUser) map[string]event.MXInvited {
+	out := map[string]event.MXInvited{}
 	for room, r := range ans.Rooms.Invite {
-		inv := relay.Invitation{Room: room, Ghost: ghost}
+		inv := event.MXInvited{Room: room, Ghost: ghost}
 		id := ""
 		for _, raw := range r.InviteState.Events {
 			e, err := convert.ParseEvent(raw)

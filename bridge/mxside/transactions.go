@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-
-	"appliance/bridge/queue"
 )
 
 // transactions stores what the homeserver pushes.
@@ -20,17 +18,13 @@ type transactions struct {
 // store stores the events of a transaction. status is what the homeserver is to be
 // answered, 200 once they are on disk.
 func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
-	var items []queue.Item
-	for _, raw := range events {
-		if it, ok := t.inbox.item(raw, ""); ok {
-			items = append(items, it)
-		}
-	}
+	arrived := t.arrivals(events, "")
+	items := t.inbox.items(arrived)
 	if len(items) == 0 {
 		return http.StatusOK, ""
 	}
 	if t.contact.doubted(ctx) {
-		if err := t.replay.recover(ctx, items); err != nil {
+		if err := t.replay.recover(ctx, arrived); err != nil {
 			t.log.Warn("a transaction is put off", "events", len(items), "err", err)
 			return http.StatusServiceUnavailable, "what came before could not be read"
 		}
@@ -39,6 +33,6 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 		t.log.Error("a transaction could not be stored", "events", len(items), "err", err)
 		return http.StatusInternalServerError, "the events could not be stored"
 	}
-	t.rereads.note(items)
+	t.rereads.note(arrived)
 	return http.StatusOK, ""
 }

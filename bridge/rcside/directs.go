@@ -2,11 +2,11 @@ package rcside
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -249,11 +249,11 @@ func (s *Side) maybeDirect(ctx context.Context, puppet relay.Puppet, room ids.RC
 		if ours || m.Type != "" {
 			continue
 		}
-		payload, err := json.Marshal(relay.NewDirect{Room: room, Author: ids.RCUser(m.User.ID), Since: m.Time.Time})
+		item, err := event.Item("direct "+string(room)+" "+m.ID, relay.RCLane(room), event.RCDirect{Room: room, Author: ids.RCUser(m.User.ID), Since: m.Time.Time})
 		if err != nil {
 			return err
 		}
-		return s.Accept(ctx, []queue.Item{{ID: "direct " + string(room) + " " + m.ID, Lane: relay.RCLane(room), Kind: relay.KindRCDirect, Payload: payload}}, nil)
+		return s.Accept(ctx, []queue.Item{item}, nil)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
 )
@@ -28,12 +29,12 @@ func (s *Side) History(ctx context.Context, room relay.RCRoomInfo, last int, sin
 		if m.RoomID = string(room.ID); ours {
 			continue
 		}
-		more, err := s.list(m, relay.KindRCMessage, baseID(m))
+		more, err := list(baseID(m), m, event.RCWritten{Message: m})
 		if err != nil {
 			return nil, err
 		}
 		if len(m.Reactions) > 0 {
-			react, err := s.list(m, relay.KindRCReact, fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli()))
+			react, err := list(fmt.Sprintf("%s:react:%d", baseID(m), m.Updated.UnixMilli()), m, event.RCReacted{Message: m})
 			if err != nil {
 				return nil, err
 			}

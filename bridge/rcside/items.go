@@ -2,13 +2,12 @@ package rcside
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -49,7 +48,7 @@ func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.R
 	slices.SortStableFunc(all, func(a, b rocketchat.Message) int { return a.Time.Compare(b.Time.Time) })
 	err = client.SyncDeleted(ctx, string(room), since, func(ds []rocketchat.Deletion) error {
 		for _, d := range ds {
-			all = append(all, gone(string(room), d.ID))
+			all = append(all, event.Deleted(string(room), d.ID).Message)
 		}
 		return nil
 	})
@@ -145,75 +144,46 @@ func itemIDs(ms []rocketchat.Message) []string {
 // nothing for our own echo and for what does not cross. known says which
 // messages have appeared before, and is kept up.
 func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
-	if m.Type != "rm" && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
+	e, system := event.OfSystemMessage(m)
+	_, deleted := e.(event.RCDeleted)
+	if !deleted && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
 		return nil, nil
 	}
 	ours, err := s.ours(ctx, m.User.ID)
 	if err != nil {
 		return nil, err
 	}
-	switch m.Type {
-	case "rm":
-		return s.list(m, relay.KindRCDelete, relay.RCDelete(ids.RCMessage(m.ID)))
-	case "":
+	switch {
+	case m.Type == "":
 		return s.revisions(ctx, m, ours, known)
-	case "uj", "ut", "ujt", "ul", "ult", "au", "added-user-to-team", "ru", "removed-user-from-team", "user-banned", "user-unbanned":
-		if ours {
-			return nil, nil
-		}
-		return s.list(m, relay.KindRCMember, baseID(m))
-	case "discussion-created", "videoconf":
-		if ours {
-			return nil, nil
-		}
-		return s.list(told(m), relay.KindRCMessage, baseID(m))
-	case "e2e":
-		if ours {
-			return nil, nil
-		}
-		return s.list(m, relay.KindRCSecret, baseID(m))
-	case "r", "room_changed_topic", "room_changed_announcement", "room_changed_privacy", "room_changed_avatar", "room-archived", "room-unarchived",
-		"room-set-read-only", "room-removed-read-only", "subscription-role-added", "subscription-role-removed":
-		if ours {
-			return nil, nil
-		}
-		return s.list(m, relay.KindRCRoom, baseID(m))
+	case !system:
+		s.unknownKind(m.Type)
+		return nil, nil
+	case deleted:
+		return list(relay.RCDelete(ids.RCMessage(m.ID)), m, e)
+	case ours:
+		return nil, nil
 	}
-	s.unknownKind(m.Type)
-	return nil, nil
-}
-
-// told makes a message of a system message that says what somebody has begun.
-func told(m rocketchat.Message) rocketchat.Message {
-	switch name := strings.TrimSpace(m.Text); {
-	case m.Type == "videoconf":
-		m.Text = "_started a call in Rocket.Chat_"
-	case name == "":
-		m.Text = "_started a discussion_"
-	default:
-		m.Text = "_started a discussion:_ " + name
-	}
-	m.Type = ""
-	return m
+	return list(baseID(m), m, e)
 }
 
 // revisions returns the message itself, its newest edit and its reactions, as
 // far as they are new. What was edited before it was ever seen is new as it is.
 func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
 	var items []queue.Item
-	add := func(kind, id string) error {
-		more, err := s.list(m, kind, id)
+	add := func(id string, e event.Event) error {
+		more, err := list(id, m, e)
 		items = append(items, more...)
 		return err
 	}
 	if !ours {
 		if !known[baseID(m)] {
-			if err := add(relay.KindRCMessage, baseID(m)); err != nil {
+			if err := add(baseID(m), event.RCWritten{Message: m}); err != nil {
 				return nil, err
 			}
 			known[baseID(m)] = true
 		} else if m.EditedAt != nil {
-			if err := add(relay.KindRCEdit, editID(m)); err != nil {
+			if err := add(editID(m), event.RCEdited{Message: m}); err != nil {
 				return nil, err
 			}
 		}
@@ -223,7 +193,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 		if m.PinnedAt != nil {
 			at = *m.PinnedAt
 		}
-		if err := add(relay.KindRCPin, fmt.Sprintf("%s:pin:%t:%d", baseID(m), *m.Pinned, at.UnixMilli())); err != nil {
+		if err := add(fmt.Sprintf("%s:pin:%t:%d", baseID(m), *m.Pinned, at.UnixMilli()), event.RCPinned{Message: m}); err != nil {
 			return nil, err
 		}
 	}
@@ -238,7 +208,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 	if react {
 		if !known[reactedID(m)] {
 			known[reactedID(m)] = true
-			if err := add(relay.KindRCReact, reactedID(m)); err != nil {
+			if err := add(reactedID(m), event.RCReacted{Message: m}); err != nil {
 				return nil, err
 			}
 		}
@@ -246,7 +216,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 		if len(m.Reactions) == 0 {
 			id += ":none" // it may have been taken back within the millisecond
 		}
-		if err := add(relay.KindRCReact, id); err != nil {
+		if err := add(id, event.RCReacted{Message: m}); err != nil {
 			return nil, err
 		}
 	}
@@ -262,10 +232,11 @@ func (s *Side) ours(ctx context.Context, user string) (bool, error) {
 	return puppet, err
 }
 
-func (*Side) list(m rocketchat.Message, kind, id string) ([]queue.Item, error) {
-	payload, err := json.Marshal(m)
+// list returns the item that tells an event of a message.
+func list(id string, m rocketchat.Message, e event.Event) ([]queue.Item, error) {
+	item, err := event.Item(id, relay.RCLane(ids.RCRoom(m.RoomID)), e)
 	if err != nil {
 		return nil, err
 	}
-	return []queue.Item{{ID: id, Lane: relay.RCLane(ids.RCRoom(m.RoomID)), Kind: kind, Payload: payload}}, nil
+	return []queue.Item{item}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
@@ -231,7 +232,7 @@ func (r *reader) event(ctx context.Context, e ddp.Event) {
 	switch room, deleted := strings.CutSuffix(e.Name, "/deleteMessage"); {
 	case e.Stream == "stream-room-messages":
 	case e.Stream == "stream-notify-room" && deleted:
-		m = gone(room, m.ID)
+		m = event.Deleted(room, m.ID).Message
 	default:
 		return
 	}
@@ -295,12 +296,6 @@ func (r *reader) put(ctx context.Context, m rocketchat.Message) {
 		signal(r.more)
 		return
 	}
-}
-
-// gone is a message of which is known only that it was deleted, in the form
-// that Rocket.Chat gives to those of which a trace stays.
-func gone(room, id string) rocketchat.Message {
-	return rocketchat.Message{ID: id, RoomID: room, Type: "rm"}
 }
 
 // flush stores the live frames of the rooms that are caught up.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/rcside"
@@ -205,10 +206,10 @@ func (b *bed) direct(p relay.Puppet) ids.RCRoom {
 }
 
 // directs returns what was handed over about new direct rooms.
-func (b *bed) directs() (out []relay.NewDirect) {
+func (b *bed) directs() (out []event.RCDirect) {
 	for _, it := range b.items {
 		if it.Kind == relay.KindRCDirect {
-			var d relay.NewDirect
+			var d event.RCDirect
 			if err := json.Unmarshal(it.Payload, &d); err != nil {
 				b.t.Error(err)
 			}

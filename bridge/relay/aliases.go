@@ -1,13 +1,15 @@
 package relay
 
-import "appliance/bridge/relay/model"
+import (
+	"appliance/bridge/event"
+	"appliance/bridge/relay/model"
+)
 
 // The model under the names that it had in this package.
 type (
 	WaitError        = model.WaitError
 	SayError         = model.SayError
 	Invitation       = model.Invitation
-	NewDirect        = model.NewDirect
 	Media            = model.Media
 	File             = model.File
 	Limits           = model.Limits
@@ -35,32 +37,32 @@ type (
 
 // Constants of the model.
 const (
-	KindRCMessage    = model.KindRCMessage
-	KindRCMember     = model.KindRCMember
-	KindRCPerson     = model.KindRCPerson
-	KindMXPerson     = model.KindMXPerson
-	KindRCMembership = model.KindRCMembership
-	KindRCEdit       = model.KindRCEdit
-	KindRCDelete     = model.KindRCDelete
-	KindRCFiles      = model.KindRCFiles
-	KindRCRoom       = model.KindRCRoom
-	KindRCInvite     = model.KindRCInvite
-	KindRCDirect     = model.KindRCDirect
-	KindRCReact      = model.KindRCReact
-	KindRCPin        = model.KindRCPin
-	KindRCSecret     = model.KindRCSecret
-	KindMXMessage    = model.KindMXMessage
-	KindMXFile       = model.KindMXFile
-	KindMXRoom       = model.KindMXRoom
-	KindMXSecret     = model.KindMXSecret
-	KindMXCall       = model.KindMXCall
-	KindMXPoll       = model.KindMXPoll
-	KindMXReact      = model.KindMXReact
-	KindMXRedact     = model.KindMXRedact
-	KindMXMember     = model.KindMXMember
-	KindMXInvite     = model.KindMXInvite
-	KindMXDecline    = model.KindMXDecline
-	KindMXMembership = model.KindMXMembership
+	KindRCMessage    = event.KindRCMessage
+	KindRCMember     = event.KindRCMember
+	KindRCPerson     = event.KindRCPerson
+	KindMXPerson     = event.KindMXPerson
+	KindRCMembership = event.KindRCMembership
+	KindRCEdit       = event.KindRCEdit
+	KindRCDelete     = event.KindRCDelete
+	KindRCFiles      = event.KindRCFiles
+	KindRCRoom       = event.KindRCRoom
+	KindRCInvite     = event.KindRCInvite
+	KindRCDirect     = event.KindRCDirect
+	KindRCReact      = event.KindRCReact
+	KindRCPin        = event.KindRCPin
+	KindRCSecret     = event.KindRCSecret
+	KindMXMessage    = event.KindMXMessage
+	KindMXFile       = event.KindMXFile
+	KindMXRoom       = event.KindMXRoom
+	KindMXSecret     = event.KindMXSecret
+	KindMXCall       = event.KindMXCall
+	KindMXPoll       = event.KindMXPoll
+	KindMXReact      = event.KindMXReact
+	KindMXRedact     = event.KindMXRedact
+	KindMXMember     = event.KindMXMember
+	KindMXInvite     = event.KindMXInvite
+	KindMXDecline    = event.KindMXDecline
+	KindMXMembership = event.KindMXMembership
 	PuppetRole       = model.PuppetRole
 	Online           = model.Online
 	Away             = model.Away
@@ -77,24 +79,23 @@ const (
 
 // Errors and functions of the model.
 var (
-	ErrUnavailable  = model.ErrUnavailable
-	ErrForbidden    = model.ErrForbidden
-	ErrNotFound     = model.ErrNotFound
-	ErrRefused      = model.ErrRefused
-	ErrTooLarge     = model.ErrTooLarge
-	ErrSlow         = model.ErrSlow
-	ErrNoAccount    = model.ErrNoAccount
-	ErrTooMany      = model.ErrTooMany
-	ErrOutsider     = model.ErrOutsider
-	InvitationItem  = model.InvitationItem
-	ParseInvitation = model.ParseInvitation
-	RCLane          = model.RCLane
-	MXLane          = model.MXLane
-	RCDelete        = model.RCDelete
-	MXFile          = model.MXFile
-	RCFile          = model.RCFile
-	RCPersonItem    = model.RCPersonItem
-	MXPersonItem    = model.MXPersonItem
-	AvatarCursor    = model.AvatarCursor
-	RCCursor        = model.RCCursor
+	ErrUnavailable = model.ErrUnavailable
+	ErrForbidden   = model.ErrForbidden
+	ErrNotFound    = model.ErrNotFound
+	ErrRefused     = model.ErrRefused
+	ErrTooLarge    = model.ErrTooLarge
+	ErrSlow        = model.ErrSlow
+	ErrNoAccount   = model.ErrNoAccount
+	ErrTooMany     = model.ErrTooMany
+	ErrOutsider    = model.ErrOutsider
+	InvitationItem = model.InvitationItem
+	RCLane         = model.RCLane
+	MXLane         = model.MXLane
+	RCDelete       = model.RCDelete
+	MXFile         = model.MXFile
+	RCFile         = model.RCFile
+	RCPersonItem   = model.RCPersonItem
+	MXPersonItem   = model.MXPersonItem
+	AvatarCursor   = model.AvatarCursor
+	RCCursor       = model.RCCursor
 )

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
 )
 
 // deadLetterTxn begins what the transaction ID of a notice about a dead letter is derived
@@ -24,46 +25,41 @@ const noticeTimeout = 30 * time.Second
 func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
-	var err error
-	switch item.Kind {
-	case model.KindRCMessage, model.KindRCEdit, model.KindRCFiles:
-		m, perr := convert.ParseMessage(item.Payload)
-		if perr != nil {
-			return
-		}
-		err = r.RC.Tell(ctx, model.PersonOf(m.User),
-			fmt.Sprintf("Your %s from %s was not carried to Matrix: %s.", thing(item.Kind), m.Time.Format("15:04 MST"), queue.Sentence(cause)))
-	case model.KindMXMessage, model.KindMXFile, model.KindMXPoll:
-		e, perr := convert.ParseEvent(item.Payload)
-		if perr != nil {
-			return
-		}
-		p, ok, perr := r.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
-		if perr != nil || !ok {
-			return
-		}
-		if r.parts.admission.ToldRecently(e.Sender, e.Room, cause) {
-			return
-		}
-		err = r.MX.Notice(ctx, p.MXRoom, p.Reader(r.Names), ids.Transaction(p.Reader(r.Names), deadLetterTxn+item.ID, 0),
-			fmt.Sprintf("%s: your last %s was not carried to Rocket.Chat: %s.", e.Sender, thing(item.Kind), queue.Sentence(cause)))
-	default:
-		return
+	e, err := event.Decode(item.Kind, item.Payload)
+	if err != nil {
+		return // nobody knows whose it was
+	}
+	switch e := e.(type) {
+	case event.RCWritten:
+		err = r.tellAuthor(ctx, e.Message, "message", cause)
+	case event.RCEdited:
+		err = r.tellAuthor(ctx, e.Message, "edit of the message", cause)
+	case event.RCFilesLate:
+		err = r.tellAuthor(ctx, e.Message, "file", cause)
+	case event.MXWritten:
+		err = r.tellSender(ctx, item, e.MXHead, "message", cause)
+	case event.MXFileLate:
+		err = r.tellSender(ctx, item, e.MXHead, "file", cause)
+	case event.MXPoll:
+		err = r.tellSender(ctx, item, e.MXHead, "poll", cause)
 	}
 	if err != nil {
 		r.Log.Warn("the sender of a dead letter could not be told", "item", item.ID, "err", err)
 	}
 }
 
-// thing is what an item is to the person who made it.
-func thing(kind string) string {
-	switch kind {
-	case model.KindRCEdit:
-		return "edit of the message"
-	case model.KindRCFiles, model.KindMXFile:
-		return "file"
-	case model.KindMXPoll:
-		return "poll"
+// tellAuthor tells who wrote a message in Rocket.Chat that something of it was given up.
+func (r *Relay) tellAuthor(ctx context.Context, m rocketchat.Message, what string, cause error) error {
+	return r.RC.Tell(ctx, model.PersonOf(m.User),
+		fmt.Sprintf("Your %s from %s was not carried to Matrix: %s.", what, m.Time.Format("15:04 MST"), queue.Sentence(cause)))
+}
+
+// tellSender tells who sent an event on Matrix that it was given up, in its room.
+func (r *Relay) tellSender(ctx context.Context, item queue.Item, e event.MXHead, what string, cause error) error {
+	p, ok, err := r.Store.PortalByMX(ctx, e.Room)
+	if err != nil || !ok || r.parts.admission.ToldRecently(string(e.Sender), string(e.Room), cause) {
+		return err
 	}
-	return "message"
+	return r.MX.Notice(ctx, p.MXRoom, p.Reader(r.Names), ids.Transaction(p.Reader(r.Names), deadLetterTxn+item.ID, 0),
+		fmt.Sprintf("%s: your last %s was not carried to Rocket.Chat: %s.", e.Sender, what, queue.Sentence(cause)))
 }

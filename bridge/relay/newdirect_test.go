@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
@@ -25,7 +26,7 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 		if who != "@carol:here.org" || begun.Swap(true) {
 			return
 		}
-		b.must(b.Accept(t.Context(), []queue.Item{relay.InvitationItem("$invitation", relay.Invitation{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
+		b.must(b.Accept(t.Context(), []queue.Item{relay.InvitationItem("$invitation", event.MXInvited{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
 		go func() { // until it was dealt with, or has made a room of its own
 			defer close(back)
 			for range 100 {
@@ -44,7 +45,7 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 		<-back
 	}}
 	b.run()
-	payload, _ := json.Marshal(relay.NewDirect{Room: direct, Author: "alice", Since: time.Now()})
+	payload, _ := json.Marshal(event.RCDirect{Room: direct, Author: "alice", Since: time.Now()})
 	b.must(b.Accept(t.Context(), []queue.Item{{ID: "direct", Lane: relay.RCLane(direct), Kind: relay.KindRCDirect, Payload: payload}}, nil))
 	b.wait("the invitation of bob", func() bool { return strings.Contains(strings.Join(b.mx.log(), "\n"), "invites @bob:far.org") })
 	<-back

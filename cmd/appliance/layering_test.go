@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
 	"bridge/queue":   {"bridge/queue"},
 	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue"},
+	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	// The relay's concepts: the model below, the two directions on top, which never meet.
 	"bridge/relay/model":        {"bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
 	"bridge/relay/transfer":     {"bridge/relay/model"},

@@ -2,7 +2,9 @@ package model
 
 import (
 	"context"
+	"errors"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 )
 
@@ -11,11 +13,53 @@ import (
 // call arrived.
 type Handler func(ctx context.Context, item queue.Item) ([]queue.Receipt, error)
 
-// WithoutReceipts makes a Handler of a delivery that leaves no message behind.
-func WithoutReceipts(deliver func(ctx context.Context, item queue.Item) error) Handler {
-	return func(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-		return nil, deliver(ctx, item)
+// An Entry is a handler and the kind of event that it is for.
+type Entry struct {
+	Kind    string
+	Handler Handler
+}
+
+// On makes an entry of what delivers one type of event.
+func On[E event.Event](deliver func(ctx context.Context, item queue.Item, e E) ([]queue.Receipt, error)) Entry {
+	var kind E
+	return Entry{kind.Kind(), func(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
+		e, err := read[E](item)
+		if err != nil {
+			return nil, err
+		}
+		return deliver(ctx, item, e)
+	}}
+}
+
+// OnSilent is On for a delivery that leaves no message behind.
+func OnSilent[E event.Event](deliver func(ctx context.Context, item queue.Item, e E) error) Entry {
+	return On(func(ctx context.Context, item queue.Item, e E) ([]queue.Receipt, error) {
+		return nil, deliver(ctx, item, e)
+	})
+}
+
+// Handlers makes a table of entries.
+func Handlers(entries ...Entry) map[string]Handler {
+	table := make(map[string]Handler, len(entries))
+	for _, e := range entries {
+		table[e.Kind] = e.Handler
 	}
+	return table
+}
+
+var errType = errors.New("the item holds an event of another type")
+
+// read reads the event of an item. One that cannot be read becomes a dead letter.
+func read[E event.Event](item queue.Item) (e E, err error) {
+	in, err := event.Decode(item.Kind, item.Payload)
+	if err != nil {
+		return e, queue.Permanent("it could not be read", err)
+	}
+	e, ok := in.(E)
+	if !ok {
+		return e, queue.Permanent("it could not be read", errType)
+	}
+	return e, nil
 }
 
 // Accept stores items and cursors in one transaction, and has them delivered. Handing

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/rocketchat"
@@ -74,12 +75,14 @@ const PuppetRole = "bot"
 // RCPersonItem is the item that says that something about a Rocket.Chat user may
 // have changed. Each reason makes another one.
 func RCPersonItem(user ids.RCUser, reason string) queue.Item {
-	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "rc:people " + string(user), Kind: KindRCPerson, Payload: []byte(user)}
+	item, _ := event.Item("person "+string(user)+" "+reason, "rc:people "+string(user), event.RCPerson{User: user}) // an identifier cannot fail
+	return item
 }
 
 // MXPersonItem is RCPersonItem for a Matrix user.
 func MXPersonItem(user ids.MXUser, reason string) queue.Item {
-	return queue.Item{ID: "person " + string(user) + " " + reason, Lane: "mx:people " + string(user), Kind: KindMXPerson, Payload: []byte(user)}
+	item, _ := event.Item("person "+string(user)+" "+reason, "mx:people "+string(user), event.MXPerson{User: user})
+	return item
 }
 
 // AvatarCursor names the cursor that holds which picture of a person in Rocket.Chat

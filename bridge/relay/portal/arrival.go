@@ -9,7 +9,6 @@ import (
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
-	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/people"
 	"appliance/bridge/rocketchat"
@@ -83,7 +82,7 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 		return err
 	}
 	p.RCRoom, p.RCType = info.ID, info.Type
-	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom)), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXMembership, Payload: []byte(p.MXRoom)}
+	everybody := model.MXMembershipItem(string(p.MXRoom), p.MXRoom)
 	return a.Portals.start(ctx, p, everybody)
 }
 

@@ -2,10 +2,10 @@ package portal
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -45,7 +45,7 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 			return err
 		}
 		// Who spoke then and is no member now has had to come back for it.
-		leave := queue.Item{ID: model.MembershipID("after history " + string(p.MXRoom)), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCMembership, Payload: []byte(p.RCRoom)}
+		leave := model.RCMembershipItem("after history "+string(p.MXRoom), p.RCRoom)
 		return b.Accept(ctx, []queue.Item{leave}, nil)
 	})
 	return n, err
@@ -53,17 +53,10 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 
 // inviteLater puts an invitation behind the items that wait for the room.
 func (b *Backfill) inviteLater(ctx context.Context, caller model.Caller, p model.Portal, target ids.MXUser) error {
-	payload, err := json.Marshal(Invitee{caller.RCPerson, target, p.RCRoom})
+	id := fmt.Sprintf("invite %s %s %d", p.MXRoom, target, time.Now().UnixMilli())
+	item, err := event.Item(id, model.RCLane(p.RCRoom), event.RCInvite{Caller: event.Caller(caller.RCPerson), Target: target, Room: p.RCRoom})
 	if err != nil {
 		return err
 	}
-	id := fmt.Sprintf("invite %s %s %d", p.MXRoom, target, time.Now().UnixMilli())
-	return b.Accept(ctx, []queue.Item{{ID: id, Lane: model.RCLane(p.RCRoom), Kind: model.KindRCInvite, Payload: payload}}, nil)
-}
-
-// Invitee is the payload of KindRCInvite.
-type Invitee struct {
-	Caller model.RCPerson `json:"caller"`
-	Target ids.MXUser     `json:"target"`
-	Room   ids.RCRoom     `json:"room"`
+	return b.Accept(ctx, []queue.Item{item}, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/notice"
@@ -83,7 +84,7 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 
 // Begin makes the Matrix room for a direct room and invites its people. It is
 // private to those in it; the bridge's own user is not among them.
-func (ds *Directs) Begin(ctx context.Context, d model.NewDirect, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
+func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
 	for _, p := range puppets {
 		if err := ds.Admission.MayTalk(p.MXUser); err != nil {
 			return err
@@ -114,7 +115,7 @@ func (ds *Directs) Begin(ctx context.Context, d model.NewDirect, author model.RC
 // directPortal returns the portal of a direct room, made as needed. It is stored
 // before anybody is invited: an invitation that comes back must find it, or the room
 // would be bridged twice.
-func (ds *Directs) directPortal(ctx context.Context, d model.NewDirect, author model.RCPerson, puppets []model.Puppet) (model.Portal, error) {
+func (ds *Directs) directPortal(ctx context.Context, d event.RCDirect, author model.RCPerson, puppets []model.Puppet) (model.Portal, error) {
 	p, ok, err := ds.Store.PortalByRC(ctx, d.Room)
 	if err != nil || ok {
 		return p, err
@@ -194,6 +195,6 @@ func (ds *Directs) WhoIsIn(ctx context.Context, room ids.RCRoom) (locals []model
 
 // BegunBy reports whether a portal is what a first word has made: an attempt that
 // was interrupted goes on with it.
-func BegunBy(p model.Portal, d model.NewDirect) bool {
+func BegunBy(p model.Portal, d event.RCDirect) bool {
 	return p.IsDirect() && p.Created.UnixMilli() == d.Since.UnixMilli()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"appliance/bridge/event"
 	"appliance/bridge/relay/model"
 )
 
@@ -63,7 +64,7 @@ func (cmd *Commands) JoinPublic(ctx context.Context, caller model.RCPerson, alia
 		return "", err
 	}
 	err = cmd.Locks.Do("join "+string(room), func() error {
-		return cmd.Arrivals.Enter(ctx, model.Invitation{Room: room, Ghost: g.MXUser, Via: server, Name: title, Insists: true}, caller)
+		return cmd.Arrivals.Enter(ctx, model.Invitation{MXInvited: event.MXInvited{Room: room, Ghost: g.MXUser, Name: title}, Via: server, Insists: true}, caller)
 	})
 	if re, ok := errors.AsType[*RoomError](err); ok {
 		return "", model.Say("%s: %s", alias, strings.TrimSuffix(re.reason, "."))

@@ -61,7 +61,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	if err != nil {
 		return model.Portal{}, fmt.Errorf("make a Matrix room: %w", err)
 	}
-	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom)), Lane: model.RCLane(p.RCRoom), Kind: model.KindRCMembership, Payload: []byte(p.RCRoom)}
+	everybody := model.RCMembershipItem(string(p.MXRoom), p.RCRoom)
 	items := []queue.Item{everybody}
 	if first != nil {
 		more, err := first(info)

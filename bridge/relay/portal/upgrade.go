@@ -97,7 +97,7 @@ func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, gu
 	if reader := old.Reader(u.Names); reader != guest && join(reader) != nil {
 		p.MXReader = guest
 	}
-	everybody := queue.Item{ID: model.MembershipID(string(next)), Lane: model.MXLane(next), Kind: model.KindMXMembership, Payload: []byte(next)}
+	everybody := model.MXMembershipItem(string(next), next)
 	if err := u.Store.PutPortal(ctx, p, []queue.Item{everybody}, nil); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 			return old, err
 		}
 	}
-	everybody := queue.Item{ID: model.MembershipID(string(p.MXRoom) + " " + string(p.RCRoom)), Lane: model.MXLane(p.MXRoom), Kind: model.KindMXMembership, Payload: []byte(p.MXRoom)}
+	everybody := model.MXMembershipItem(string(p.MXRoom)+" "+string(p.RCRoom), p.MXRoom)
 	cursors := map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(time.Now().UnixMilli(), 10)}
 	if err := ps.Store.PutPortal(ctx, p, []queue.Item{everybody}, cursors); err != nil {
 		return old, err

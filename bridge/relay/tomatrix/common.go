@@ -38,14 +38,10 @@ type base struct {
 	Newcomers *membership.Newcomers
 }
 
-// ofRocketChat reads an item of Rocket.Chat and finds the portal of its room. ok is
-// false when that is not bridged any more: then there is nothing to do.
-func (h *base) ofRocketChat(ctx context.Context, item queue.Item) (m rocketchat.Message, p model.Portal, ok bool, err error) {
-	if m, err = convert.ParseMessage(item.Payload); err != nil {
-		return m, p, false, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err = h.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
-	return m, p, ok, err
+// portalOf finds the portal of a message's room. ok is false when that is not bridged
+// any more: then there is nothing to do.
+func (h *base) portalOf(ctx context.Context, m rocketchat.Message) (p model.Portal, ok bool, err error) {
+	return h.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
 }
 
 // eventOf returns the event that a message is on Matrix, in this room.

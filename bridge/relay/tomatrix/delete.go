@@ -3,7 +3,7 @@ package tomatrix
 import (
 	"context"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -17,12 +17,8 @@ type deletions struct {
 }
 
 // deliver takes back the events of a message that was deleted.
-func (h *deletions) deliver(ctx context.Context, item queue.Item) error {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
+func (h *deletions) deliver(ctx context.Context, item queue.Item, in event.RCDeleted) error {
+	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(in.Message.ID))
 	if err != nil || len(links) == 0 {
 		return err // never crossed
 	}

@@ -2,9 +2,9 @@ package tomatrix
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/portal"
@@ -19,11 +19,7 @@ type directs struct {
 
 // deliver opens a conversation for a direct room that was opened in
 // Rocket.Chat with people of Matrix: with one, or with several.
-func (h *directs) deliver(ctx context.Context, item queue.Item) error {
-	var d model.NewDirect
-	if err := json.Unmarshal(item.Payload, &d); err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
+func (h *directs) deliver(ctx context.Context, item queue.Item, d event.RCDirect) error {
 	if p, ok, err := h.Store.PortalByRC(ctx, d.Room); err != nil || ok && !portal.BegunBy(p, d) {
 		return err
 	}

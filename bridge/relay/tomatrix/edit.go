@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -12,8 +13,9 @@ import (
 
 // edit delivers a new version of a message, part by part: parts that are
 // new are sent, and parts that are no more are taken back.
-func (h *messages) edit(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *messages) edit(ctx context.Context, item queue.Item, in event.RCEdited) ([]queue.Receipt, error) {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package tomatrix
 import (
 	"context"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
@@ -15,8 +16,9 @@ type encrypted struct {
 }
 
 // deliver answers a message that is encrypted in Rocket.Chat, once for each room.
-func (h *encrypted) deliver(ctx context.Context, item queue.Item) error {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *encrypted) deliver(ctx context.Context, item queue.Item, in event.RCUnreadable) error {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok {
 		return err
 	}

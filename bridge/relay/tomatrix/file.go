@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -48,7 +49,7 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as i
 		case transfer.Refused(err):
 			out = append(out, h.instead(ctx, f, err))
 			h.Notices.Author(ctx, m, fmt.Sprintf("Your file %q was not carried to Matrix: %s.", convert.FileName(f.Name, ""), h.whyNot(ctx, err)))
-		case item.Kind == model.KindRCMessage && item.Attempts >= transfer.Attempts && ctx.Err() == nil:
+		case item.Kind == event.KindRCMessage && item.Attempts >= transfer.Attempts && ctx.Err() == nil:
 			h.Log.Warn("a file follows later", "item", item.ID, "err", err)
 			missing = append(missing, f)
 		default:
@@ -162,18 +163,19 @@ func (h *files) later(ctx context.Context, m rocketchat.Message, missing []conve
 			rest.Attachments = append(rest.Attachments, a)
 		}
 	}
-	payload, err := json.Marshal(rest)
+	lane := queue.FilesLane(model.RCLane(ids.RCRoom(m.RoomID)))
+	item, err := event.Item(transfer.Late("rc:"+m.ID), lane, event.RCFilesLate{Message: rest})
 	if err != nil {
 		return err
 	}
-	room := ids.RCRoom(m.RoomID)
-	return h.Accept(ctx, []queue.Item{{ID: transfer.Late("rc:" + m.ID), Lane: queue.FilesLane(model.RCLane(room)), Kind: model.KindRCFiles, Payload: payload}}, nil)
+	return h.Accept(ctx, []queue.Item{item}, nil)
 }
 
 // late delivers files that did not arrive when their message was
 // delivered, as replies to it.
-func (h *files) late(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *files) late(ctx context.Context, item queue.Item, in event.RCFilesLate) ([]queue.Receipt, error) {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -2,12 +2,11 @@ package tomatrix
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
-	"appliance/bridge/relay/portal"
 )
 
 // invites makes invitations that waited for the past of a room.
@@ -18,16 +17,13 @@ type invites struct {
 
 // deliver makes an invitation that has waited. Whoever asked for it is told when
 // it fails.
-func (h *invites) deliver(ctx context.Context, item queue.Item) error {
-	var inv portal.Invitee
-	if err := json.Unmarshal(item.Payload, &inv); err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
+func (h *invites) deliver(ctx context.Context, item queue.Item, inv event.RCInvite) error {
+	caller := model.RCPerson(inv.Caller)
 	p, ok, err := h.Store.PortalByRC(ctx, inv.Room)
 	if err != nil || !ok {
 		return err
 	}
-	g, err := h.People.Ghost(ctx, inv.Caller)
+	g, err := h.People.Ghost(ctx, caller)
 	if err == nil {
 		err = h.Joined.Ensure(ctx, p, g.MXUser)
 	}
@@ -35,7 +31,7 @@ func (h *invites) deliver(ctx context.Context, item queue.Item) error {
 		err = h.Portals.Invite(ctx, p, g.MXUser, inv.Target)
 	}
 	if se, ok := errors.AsType[*model.SayError](err); ok {
-		h.Notices.Sorry(ctx, inv.Caller, se)
+		h.Notices.Sorry(ctx, caller, se)
 		return nil
 	}
 	return model.Outcome(item, err, "")

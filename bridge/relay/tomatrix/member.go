@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/membership"
@@ -23,24 +24,26 @@ type members struct {
 }
 
 // deliver follows a change of membership in Rocket.Chat.
-func (h *members) deliver(ctx context.Context, item queue.Item) error {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *members) deliver(ctx context.Context, item queue.Item, in event.RCMember) error {
+	p, ok, err := h.portalOf(ctx, in.Message)
 	if err != nil || !ok {
 		return err
 	}
-	switch m.Type {
-	case "uj", "ut", "ujt": // u joined
-		err = h.Joined.BringIn(ctx, p, model.PersonOf(m.User))
-	case "ul", "ult": // u left
-		err = h.Members.TakeOut(ctx, p, ids.RCUser(m.User.ID))
-	case "au", "added-user-to-team": // u added the user named in the text
-		err = h.added(ctx, p, model.PersonOf(m.User), m.Text)
-	case "ru", "removed-user-from-team": // u removed the user named in the text
-		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Kick)
-	case "user-banned":
-		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Ban)
-	case "user-unbanned":
-		err = h.removed(ctx, p, model.PersonOf(m.User), m.Text, h.MX.Unban)
+	by := model.PersonOf(in.By)
+	switch in.Change {
+	case event.Joined:
+		err = h.Joined.BringIn(ctx, p, by)
+	case event.Left:
+		err = h.Members.TakeOut(ctx, p, by.ID)
+	case event.Added:
+		err = h.added(ctx, p, by, in.Username)
+	case event.Removed:
+		err = h.removed(ctx, p, by, in.Username, h.MX.Kick)
+	case event.Banned:
+		err = h.removed(ctx, p, by, in.Username, h.MX.Ban)
+	case event.Unbanned:
+		err = h.removed(ctx, p, by, in.Username, h.MX.Unban)
+	case event.Unknown:
 	}
 	return model.Outcome(item, err, "the Matrix server refused it")
 }

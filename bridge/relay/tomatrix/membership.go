@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"appliance/bridge/ids"
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/membership"
 	"appliance/bridge/relay/model"
@@ -20,8 +20,8 @@ type memberships struct {
 
 // deliver makes the ghosts of everybody in a newly bridged room join, so
 // that people on Matrix see who is listening.
-func (h *memberships) deliver(ctx context.Context, item queue.Item) error {
-	p, ok, err := h.Store.PortalByRC(ctx, ids.RCRoom(item.Payload))
+func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCMembership) error {
+	p, ok, err := h.Store.PortalByRC(ctx, in.Room)
 	if err != nil || !ok {
 		return err
 	}

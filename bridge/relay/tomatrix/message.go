@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -22,8 +23,9 @@ type messages struct {
 }
 
 // deliver delivers a message from Rocket.Chat.
-func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *messages) deliver(ctx context.Context, item queue.Item, in event.RCWritten) ([]queue.Receipt, error) {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok {
 		return nil, err // the room is not bridged any more: nothing to do
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"appliance/bridge/ids"
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/transfer"
@@ -19,20 +19,19 @@ type persons struct {
 }
 
 // deliver makes a ghost look like its user, and leave when that is gone.
-func (h *persons) deliver(ctx context.Context, item queue.Item) error {
-	user := ids.RCUser(item.Payload)
-	is, ok, err := h.RC.Profile(ctx, user)
+func (h *persons) deliver(ctx context.Context, item queue.Item, in event.RCPerson) error {
+	is, ok, err := h.RC.Profile(ctx, in.User)
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
-	if puppet, mine, err := h.Store.PuppetByRC(ctx, user); err != nil || mine {
+	if puppet, mine, err := h.Store.PuppetByRC(ctx, in.User); err != nil || mine {
 		if err == nil && ok && puppet.Username != strings.ToLower(is.Username) {
 			puppet.Username = is.Username // the account was renamed
 			err = h.Store.PutPuppet(ctx, puppet)
 		}
 		return err
 	}
-	g, known, err := h.Store.GhostByRC(ctx, user)
+	g, known, err := h.Store.GhostByRC(ctx, in.User)
 	if err != nil || !known {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -20,8 +21,9 @@ type pins struct {
 }
 
 // deliver pins on Matrix what was pinned in Rocket.Chat, or takes it off.
-func (h *pins) deliver(ctx context.Context, item queue.Item) error {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *pins) deliver(ctx context.Context, item queue.Item, in event.RCPinned) error {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok || m.Pinned == nil {
 		return err
 	}

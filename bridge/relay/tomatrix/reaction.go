@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -20,13 +21,10 @@ type reactions struct {
 }
 
 // deliver makes the reactions of Rocket.Chat's people to a message the
-// same on Matrix. The payload is the message with all its reactions, so what has
+// same on Matrix. The event is the message with all its reactions, so what has
 // to be done is a difference, and doing it twice does nothing.
-func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
-	m, err := convert.ParseMessage(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
+func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCReacted) error {
+	m := in.Message
 	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
 	if err != nil || len(links) == 0 {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -23,8 +24,9 @@ type rooms struct {
 
 // deliver makes a Matrix room what the Rocket.Chat room has become. The item
 // says only that something has changed, and who changed it.
-func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
-	m, p, ok, err := h.ofRocketChat(ctx, item)
+func (h *rooms) deliver(ctx context.Context, item queue.Item, in event.RCRoom) error {
+	m := in.Message
+	p, ok, err := h.portalOf(ctx, m)
 	if err != nil || !ok || p.IsDirect() {
 		return err
 	}
@@ -36,22 +38,22 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
-	switch m.Type {
-	case "r":
+	switch in.Change {
+	case event.Name:
 		err = h.State.SetText(ctx, p, g.MXUser, model.StateName, "name", info.Title)
-	case "room_changed_topic":
+	case event.Topic:
 		err = h.State.SetText(ctx, p, g.MXUser, model.StateTopic, "topic", info.Topic)
-	case "room_changed_avatar":
+	case event.Picture:
 		err = h.State.SetPicture(ctx, p, g.MXUser, info)
-	case "room_changed_announcement":
+	case event.Announcement:
 		err = h.announce(ctx, item, p, g.MXUser, m)
-	case "room_changed_privacy":
+	case event.Privacy:
 		p.RCType = info.Type
 		err = h.Store.PutPortal(ctx, p, nil, nil)
 		h.RC.Watch(p)
-	case "subscription-role-added", "subscription-role-removed":
+	case event.Roles:
 		err = h.roles.follow(ctx, p, m, g.MXUser)
-	default:
+	case event.Writers:
 		err = h.State.SetWriters(ctx, p, g.MXUser, info)
 	}
 	if errors.Is(err, model.ErrForbidden) {

@@ -42,7 +42,7 @@ type Parts struct {
 	Newcomers *membership.Newcomers
 }
 
-// Handlers returns what delivers each kind of item of Rocket.Chat.
+// Handlers returns what delivers each kind of event of Rocket.Chat.
 func Handlers(p Parts) map[string]model.Handler {
 	b := &base{
 		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Log: p.Log, Accept: p.Accept, People: p.People, Pictures: p.Pictures,
@@ -50,19 +50,19 @@ func Handlers(p Parts) map[string]model.Handler {
 	}
 	f := &files{b, p.Store, p.RC, p.MX}
 	m := &messages{b, p.Store, p.MX, p.Typed, f}
-	return map[string]model.Handler{
-		model.KindRCMessage:    m.deliver,
-		model.KindRCEdit:       m.edit,
-		model.KindRCFiles:      f.late,
-		model.KindRCDelete:     model.WithoutReceipts((&deletions{b, p.Store, p.RC}).deliver),
-		model.KindRCReact:      model.WithoutReceipts((&reactions{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindRCPin:        model.WithoutReceipts((&pins{b, p.RC, p.MX}).deliver),
-		model.KindRCRoom:       model.WithoutReceipts((&rooms{b, p.Store, p.RC, &roles{b, p.RC}}).deliver),
-		model.KindRCMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
-		model.KindRCMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.Members}).deliver),
-		model.KindRCPerson:     model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindRCSecret:     model.WithoutReceipts((&encrypted{b, p.Store, p.RC}).deliver),
-		model.KindRCInvite:     model.WithoutReceipts((&invites{b, p.Store}).deliver),
-		model.KindRCDirect:     model.WithoutReceipts((&directs{b, p.Store, p.Directs}).deliver),
-	}
+	return model.Handlers(
+		model.On(m.deliver),
+		model.On(m.edit),
+		model.On(f.late),
+		model.OnSilent((&deletions{b, p.Store, p.RC}).deliver),
+		model.OnSilent((&reactions{b, p.Store, p.RC, p.MX}).deliver),
+		model.OnSilent((&pins{b, p.RC, p.MX}).deliver),
+		model.OnSilent((&rooms{b, p.Store, p.RC, &roles{b, p.RC}}).deliver),
+		model.OnSilent((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
+		model.OnSilent((&memberships{b, p.Store, p.RC, p.Members}).deliver),
+		model.OnSilent((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.OnSilent((&encrypted{b, p.Store, p.RC}).deliver),
+		model.OnSilent((&invites{b, p.Store}).deliver),
+		model.OnSilent((&directs{b, p.Store, p.Directs}).deliver),
+	)
 }

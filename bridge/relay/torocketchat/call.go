@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -24,35 +24,35 @@ type calls struct {
 
 // deliver says that a call has begun on Matrix, which nobody can
 // join from Rocket.Chat.
-func (h *calls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, p, ok, err := h.ofMatrix(ctx, item)
-	if err != nil || !ok || !convert.BeginsCall(item.Payload) {
+func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([]queue.Receipt, error) {
+	p, ok, err := h.portalOf(ctx, e.Room)
+	if err != nil || !ok || !e.Begins {
 		return nil, err
 	}
-	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+	if err := h.Admission.Admit(item, e.Sender); err != nil {
 		return nil, err
 	}
 	if same, err := h.sameCall(ctx, p, e); err != nil || same {
 		return nil, err
 	}
-	puppet, err := h.People.Puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := h.People.Puppet(ctx, e.Sender, "")
 	if err == nil {
 		p, err = h.Portals.PlaceFor(ctx, p, puppet)
 	}
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
-	id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), 0)
+	id := ids.MessageFor(p.MXRoom, e.ID, 0)
 	if err := h.say(ctx, p, puppet, id, "", "_started a call on Matrix, which cannot be joined from Rocket.Chat_"); err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 	}
-	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: string(e.Room), MXEvent: string(e.ID), MXSender: string(e.Sender)}}, nil
 }
 
 // sameCall reports whether an event belongs to a call of which a word was said. A call
 // of two has an event of its own at its beginning.
-func (h *calls) sameCall(ctx context.Context, p model.Portal, e convert.Event) (bool, error) {
-	if e.Type == "m.call.invite" {
+func (h *calls) sameCall(ctx context.Context, p model.Portal, e event.MXCall) (bool, error) {
+	if e.OfTwo {
 		return false, nil
 	}
 	key := "call " + string(p.MXRoom)
@@ -60,11 +60,11 @@ func (h *calls) sameCall(ctx context.Context, p model.Portal, e convert.Event) (
 	if err != nil {
 		return false, err
 	}
-	event, last, _ := cutCall(known)
-	if event == e.ID { // an attempt before this one
+	last, at, _ := cutCall(known)
+	if last == string(e.ID) { // an attempt before this one
 		return false, nil
 	}
-	same := time.Since(last) < callFor
+	same := time.Since(at) < callFor
 	if same {
 		return true, nil
 	}

@@ -36,13 +36,10 @@ type base struct {
 	Portals   *portal.Portals
 }
 
-// ofMatrix is ofRocketChat for an item of Matrix.
-func (h *base) ofMatrix(ctx context.Context, item queue.Item) (e convert.Event, p model.Portal, ok bool, err error) {
-	if e, err = convert.ParseEvent(item.Payload); err != nil {
-		return e, p, false, queue.Permanent("it could not be read", err)
-	}
-	p, ok, err = h.Store.PortalByMX(ctx, ids.MXRoom(e.Room))
-	return e, p, ok, err
+// portalOf finds the portal of a room. ok is false when that is not bridged any more:
+// then there is nothing to do.
+func (h *base) portalOf(ctx context.Context, room ids.MXRoom) (p model.Portal, ok bool, err error) {
+	return h.Store.PortalByMX(ctx, room)
 }
 
 // messageOf returns the message that an event is in Rocket.Chat, in this room.

@@ -3,6 +3,7 @@ package torocketchat
 import (
 	"context"
 
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
@@ -13,8 +14,8 @@ type encrypted struct {
 }
 
 // deliver answers a message that nobody here can read.
-func (h *encrypted) deliver(ctx context.Context, item queue.Item) error {
-	_, p, ok, err := h.ofMatrix(ctx, item)
+func (h *encrypted) deliver(ctx context.Context, item queue.Item, e event.MXUnreadable) error {
+	p, ok, err := h.portalOf(ctx, e.Room)
 	if err != nil || !ok {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -26,7 +27,8 @@ type files struct {
 // carry delivers an event that is a file: the file with its caption,
 // then what of the caption is too long for one message. A file that cannot be
 // had now follows later, one that never can is replaced by a line.
-func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage) ([]queue.Receipt, error) {
+func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, in event.MXWritten, thread ids.RCMessage) ([]queue.Receipt, error) {
+	e := in.Event
 	texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
 	caption := ""
 	if len(texts) > 0 {
@@ -44,9 +46,9 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 		why := h.whyNot(ctx, err)
 		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), h.RC.Dialect(ctx))}, texts...)
 		h.Notices.OnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
-	case item.Kind == model.KindMXMessage && (errors.Is(err, model.ErrSlow) || item.Attempts >= transfer.Attempts) && ctx.Err() == nil:
+	case item.Kind == event.KindMXMessage && (errors.Is(err, model.ErrSlow) || item.Attempts >= transfer.Attempts) && ctx.Err() == nil:
 		h.Log.Warn("a file follows later", "item", item.ID, "err", err)
-		if err := h.Accept(ctx, []queue.Item{{ID: transfer.Late(e.ID), Lane: queue.FilesLane(model.MXLane(p.MXRoom)), Kind: model.KindMXFile, Payload: item.Payload}}, nil); err != nil {
+		if err := h.later(ctx, p, event.MXFileLate(in)); err != nil {
 			return nil, err
 		}
 	default:
@@ -74,8 +76,8 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 // caption, and returns the message that shows it. It is settled after a crash:
 // what was uploaded is not uploaded again, and what is shown is not shown again.
 func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
-	event := ids.MXEvent(e.ID)
-	file, ok, err := h.Store.File(ctx, model.MXFile(event))
+	source := model.MXFile(ids.MXEvent(e.ID))
+	file, ok, err := h.Store.File(ctx, source)
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +92,7 @@ func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppe
 		if file.Target, err = h.upload(ctx, item, p, puppet, e); err != nil {
 			return "", err
 		}
-		file.Source, file.At = model.MXFile(event), time.Now()
+		file.Source, file.At = source, time.Now()
 		if err := h.Store.PutFile(ctx, file); err != nil {
 			return "", err
 		}
@@ -118,7 +120,7 @@ func (h *files) upload(ctx context.Context, item queue.Item, p model.Portal, pup
 			return err
 		}
 	}
-	if item.Kind == model.KindMXFile {
+	if item.Kind == event.KindMXFile {
 		return file, within(ctx, lateFileTime, carry(lateFilePatience))
 	}
 	return file, h.transfers.prompt(ctx, serverOf(e.Content.URL), said.Size, carry(filePatience))
@@ -169,14 +171,24 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 	return "Rocket.Chat does not take files of this kind"
 }
 
+// later stores that the file of an event is still to come.
+func (h *files) later(ctx context.Context, p model.Portal, e event.MXFileLate) error {
+	item, err := event.Item(transfer.Late(string(e.ID)), queue.FilesLane(model.MXLane(p.MXRoom)), e)
+	if err != nil {
+		return err
+	}
+	return h.Accept(ctx, []queue.Item{item}, nil)
+}
+
 // late delivers a file that did not arrive when its event was
 // delivered.
-func (h *files) late(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, p, ok, err := h.ofMatrix(ctx, item)
+func (h *files) late(ctx context.Context, item queue.Item, in event.MXFileLate) ([]queue.Receipt, error) {
+	e := in.Event
+	p, ok, err := h.portalOf(ctx, in.Room)
 	if err != nil || !ok {
 		return nil, err
 	}
-	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	puppet, err := h.speaker(ctx, p, in.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "")
 	}

@@ -2,12 +2,11 @@ package torocketchat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
 	"appliance/bridge/config"
-	"appliance/bridge/ids"
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/portal"
@@ -39,11 +38,8 @@ type invitations struct {
 
 // deliver lets a ghost join a Matrix room that its user was invited to,
 // and makes the Rocket.Chat side of it.
-func (h *invitations) deliver(ctx context.Context, item queue.Item) error {
-	inv, err := model.ParseInvitation(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
+func (h *invitations) deliver(ctx context.Context, item queue.Item, in event.MXInvited) error {
+	inv := model.Invitation{MXInvited: in}
 	switch {
 	case h.Names.Owns(inv.Inviter):
 		return nil // our own doing: who invites also lets the ghost join
@@ -126,29 +122,18 @@ func (h *invitations) lookForEncryption(ctx context.Context, inv model.Invitatio
 
 // decline has an invitation declined with a word of why.
 func (h *invitations) decline(ctx context.Context, item queue.Item, inv model.Invitation, why string) error {
-	payload, err := json.Marshal(refusal{inv.Room, inv.Ghost, why})
+	declined, err := event.Item(item.ID+" declined", model.MXLane(inv.Room), event.MXDecline{Room: inv.Room, Ghost: inv.Ghost, Reason: why})
 	if err != nil {
 		return err
 	}
 	h.Log.Info("an invitation is declined", "inviter_server", inv.Inviter.Homeserver(), "mx_room", inv.Room, "reason", why)
-	return h.Accept(ctx, []queue.Item{{ID: item.ID + " declined", Lane: model.MXLane(inv.Room), Kind: model.KindMXDecline, Payload: payload}}, nil)
+	return h.Accept(ctx, []queue.Item{declined}, nil)
 }
 
 // declineNow declines an invitation on Matrix.
-func (h *invitations) declineNow(ctx context.Context, item queue.Item) error {
-	var d refusal
-	if err := json.Unmarshal(item.Payload, &d); err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
+func (h *invitations) declineNow(ctx context.Context, item queue.Item, d event.MXDecline) error {
 	if item.Attempts == 0 {
 		return queue.Later(declineAfter, errors.New("the inviting server may not have stored the invitation"))
 	}
 	return model.Outcome(item, model.Ignore(h.MX.Refuse(ctx, d.Room, d.Ghost, d.Reason), model.ErrForbidden, model.ErrNotFound), "")
-}
-
-// A refusal is the payload of KindMXDecline.
-type refusal struct {
-	Room   ids.MXRoom `json:"room"`
-	Ghost  ids.MXUser `json:"ghost"`
-	Reason string     `json:"reason"`
 }

@@ -2,12 +2,11 @@ package torocketchat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/membership"
@@ -26,23 +25,23 @@ type members struct {
 }
 
 // deliver follows a change of membership on Matrix.
-func (h *members) deliver(ctx context.Context, item queue.Item) error {
-	e, p, ok, err := h.ofMatrix(ctx, item)
+func (h *members) deliver(ctx context.Context, item queue.Item, e event.MXMember) error {
+	p, ok, err := h.portalOf(ctx, e.Room)
 	if err != nil || !ok {
 		return err
 	}
-	user := ids.MXUser(e.StateKey)
+	user := e.User
 	if h.Names.Owns(user) {
 		return model.Outcome(item, h.ghostRemoved(ctx, p, user, e), "Rocket.Chat refused it")
 	}
-	switch e.Content.Membership {
+	switch e.Membership {
 	case "join":
 		h.Newcomers.Nudge(ctx, p)
 		if !h.Admission.Allows(user) {
 			return nil // may be there, but not here
 		}
-		err = h.joined(ctx, p, user, e.Content.Name)
-		if changed, perr := h.portraitChanged(ctx, user, item.Payload); err == nil && perr == nil && changed {
+		err = h.joined(ctx, p, user, e.Name)
+		if changed, perr := h.portraitChanged(ctx, e); err == nil && perr == nil && changed {
 			err = h.Accept(ctx, []queue.Item{model.MXPersonItem(user, item.ID)}, nil)
 		}
 	case "leave", "ban":
@@ -109,9 +108,9 @@ func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXU
 
 // ghostRemoved follows when a ghost is removed or banned on Matrix: the
 // user leaves the Rocket.Chat room too, and is told by whom.
-func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e convert.Event) error {
+func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) error {
 	h.Joined.Forget(p.MXRoom, ghost)
-	if e.Content.Membership != "leave" && e.Content.Membership != "ban" || p.IsDirect() {
+	if e.Membership != "leave" && e.Membership != "ban" || p.IsDirect() {
 		return nil
 	}
 	g, ok, err := h.Store.GhostByMX(ctx, ghost)
@@ -129,22 +128,14 @@ func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MX
 	if err := h.RC.Remove(ctx, p, g.RCUser); err != nil {
 		return model.Ignore(err, model.ErrNotFound) // was not there
 	}
-	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Content.Membership]
+	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Membership]
 	h.Notices.Person(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomstate.Label(info)))
 	return nil
 }
 
 // portraitChanged reports whether a member's event shows another picture than the
 // one that was copied.
-func (h *members) portraitChanged(ctx context.Context, user ids.MXUser, event []byte) (bool, error) {
-	var e struct {
-		Content struct {
-			Avatar string `json:"avatar_url"`
-		} `json:"content"`
-	}
-	if json.Unmarshal(event, &e) != nil {
-		return false, nil
-	}
-	known, err := h.Store.Cursor(ctx, "avatar "+string(user))
-	return known != e.Content.Avatar, err
+func (h *members) portraitChanged(ctx context.Context, e event.MXMember) (bool, error) {
+	known, err := h.Store.Cursor(ctx, "avatar "+string(e.User))
+	return known != e.Avatar, err
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"appliance/bridge/ids"
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
@@ -19,8 +19,8 @@ type memberships struct {
 }
 
 // deliver lets everybody in who is in a newly bridged Matrix room.
-func (h *memberships) deliver(ctx context.Context, item queue.Item) error {
-	p, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(item.Payload))
+func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.MXMembership) error {
+	p, ok, err := h.Store.PortalByMX(ctx, in.Room)
 	if err != nil || !ok {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/ephemeral"
@@ -22,21 +23,22 @@ type messages struct {
 
 // deliver delivers a message from Matrix. Message IDs are
 // derived from the event's, so every step may be repeated.
-func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, p, ok, err := h.ofMatrix(ctx, item)
+func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWritten) ([]queue.Receipt, error) {
+	e := in.Event
+	p, ok, err := h.portalOf(ctx, in.Room)
 	if err != nil || !ok {
 		return nil, err // nobody bridges this room
 	}
-	if linked, err := h.Store.MessageLinked(ctx, ids.MXEvent(e.ID)); err != nil || linked {
+	if linked, err := h.Store.MessageLinked(ctx, in.ID); err != nil || linked {
 		return nil, err
 	}
 	if again, err := h.cameFromHere(ctx, e); err != nil || again {
 		return nil, err
 	}
-	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+	if err := h.Admission.Admit(item, in.Sender); err != nil {
 		return nil, err
 	}
-	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	puppet, err := h.speaker(ctx, p, in.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
@@ -45,7 +47,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receip
 	}
 	if e.Content.Replaces != "" {
 		// An edit can be taken back; by then its event says nothing any more.
-		if err := h.Store.PutEdit(ctx, ids.MXEvent(e.ID), ids.MXEvent(e.Content.Replaces)); err != nil {
+		if err := h.Store.PutEdit(ctx, in.ID, ids.MXEvent(e.Content.Replaces)); err != nil {
 			return nil, err
 		}
 		return h.edits.edit(ctx, item, p, puppet, e)
@@ -55,18 +57,18 @@ func (h *messages) deliver(ctx context.Context, item queue.Item) ([]queue.Receip
 		return nil, err
 	}
 	if e.HasFile() {
-		return h.files.carry(ctx, item, p, puppet, e, thread)
+		return h.files.carry(ctx, item, p, puppet, in, thread)
 	}
 	parts := convert.ToRocketChat(e, h.namesInEvent(ctx, p, e))
 	receipts := make([]queue.Receipt, len(parts))
 	for i, text := range parts {
-		id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), i)
+		id := ids.MessageFor(p.MXRoom, in.ID, i)
 		if err := h.say(ctx, p, puppet, id, thread, text); err != nil {
 			return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 		}
 		receipts[i] = queue.Receipt{Part: i, RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}
 	}
-	h.Events.ToBeRead(p, ids.MXEvent(e.ID))
+	h.Events.ToBeRead(p, in.ID)
 	h.MX.Follow(p.MXReader)
 	return receipts, nil
 }

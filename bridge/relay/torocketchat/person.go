@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"appliance/bridge/ids"
+	"appliance/bridge/event"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/transfer"
@@ -22,8 +22,8 @@ type persons struct {
 }
 
 // deliver makes a puppet look like its Matrix user.
-func (h *persons) deliver(ctx context.Context, item queue.Item) error {
-	user := ids.MXUser(item.Payload)
+func (h *persons) deliver(ctx context.Context, item queue.Item, in event.MXPerson) error {
+	user := in.User
 	puppet, ok, err := h.Store.PuppetByMX(ctx, user)
 	if err != nil || !ok {
 		return err

@@ -2,14 +2,12 @@ package torocketchat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
-	"appliance/bridge/relay/roomstate"
 )
 
 // pins pins messages in Rocket.Chat.
@@ -20,20 +18,20 @@ type pins struct {
 
 // follow pins in Rocket.Chat what was pinned on Matrix, and takes off
 // what they took off.
-func (h *pins) follow(ctx context.Context, p model.Portal, e convert.Event, content json.RawMessage) error {
-	now := roomstate.Pinned(content)
+func (h *pins) follow(ctx context.Context, p model.Portal, e event.MXRoom) error {
+	now := e.State.Pinned
 	was, err := h.State.KnownPins(ctx, p.MXRoom)
 	if err != nil {
 		return err
 	}
-	for _, event := range was {
-		if !slices.Contains(now, event) {
-			err = errors.Join(err, h.pin(ctx, p, e, event, false))
+	for _, id := range was {
+		if !slices.Contains(now, id) {
+			err = errors.Join(err, h.pin(ctx, p, e.Sender, id, false))
 		}
 	}
-	for _, event := range now {
-		if !slices.Contains(was, event) {
-			err = errors.Join(err, h.pin(ctx, p, e, event, true))
+	for _, id := range now {
+		if !slices.Contains(was, id) {
+			err = errors.Join(err, h.pin(ctx, p, e.Sender, id, true))
 		}
 	}
 	if err != nil {
@@ -44,12 +42,12 @@ func (h *pins) follow(ctx context.Context, p model.Portal, e convert.Event, cont
 
 // pin pins one message, as the puppet of who did so on Matrix, or, where that may not,
 // as the bridge account: the room on Matrix has allowed it.
-func (h *pins) pin(ctx context.Context, p model.Portal, e convert.Event, event ids.MXEvent, on bool) error {
-	message, err := h.messageOf(ctx, p, event)
+func (h *pins) pin(ctx context.Context, p model.Portal, by ids.MXUser, id ids.MXEvent, on bool) error {
+	message, err := h.messageOf(ctx, p, id)
 	if err != nil || message == "" {
 		return err
 	}
-	puppet, err := h.People.Puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := h.People.Puppet(ctx, by, "")
 	if err != nil {
 		return err
 	}

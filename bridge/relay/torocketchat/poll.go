@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -18,40 +19,39 @@ type polls struct {
 
 // deliver shows a poll that began or ended on Matrix, as
 // text.
-func (h *polls) deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
-	e, p, ok, err := h.ofMatrix(ctx, item)
+func (h *polls) deliver(ctx context.Context, item queue.Item, e event.MXPoll) ([]queue.Receipt, error) {
+	p, ok, err := h.portalOf(ctx, e.Room)
 	if err != nil || !ok {
 		return nil, err
 	}
-	if err := h.Admission.Admit(item, ids.MXUser(e.Sender)); err != nil {
+	if err := h.Admission.Admit(item, e.Sender); err != nil {
 		return nil, err
 	}
-	text, err := h.pollText(ctx, p, item, e)
+	text, err := h.text(ctx, p, e)
 	if err != nil || text == "" {
 		return nil, model.Outcome(item, err, "")
 	}
-	puppet, err := h.speaker(ctx, p, ids.MXUser(e.Sender))
+	puppet, err := h.speaker(ctx, p, e.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
-	id := ids.MessageFor(p.MXRoom, ids.MXEvent(e.ID), 0)
+	id := ids.MessageFor(p.MXRoom, e.ID, 0)
 	if err := h.say(ctx, p, puppet, id, "", text); err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 	}
-	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: e.Room, MXEvent: e.ID, MXSender: e.Sender}}, nil
+	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: string(e.Room), MXEvent: string(e.ID), MXSender: string(e.Sender)}}, nil
 }
 
-// pollText returns the question with its answers, or, of a poll that has ended,
+// text returns the question with its answers, or, of a poll that has ended,
 // the answers with their votes. It is empty when there is nothing to show.
-func (h *polls) pollText(ctx context.Context, p model.Portal, item queue.Item, e convert.Event) (string, error) {
-	if poll, ok := convert.ParsePoll(item.Payload); ok {
-		return poll.Text(), nil
-	}
-	target, ok := convert.PollTarget(item.Payload)
-	if !ok {
+func (h *polls) text(ctx context.Context, p model.Portal, e event.MXPoll) (string, error) {
+	switch {
+	case e.Poll != nil:
+		return e.Poll.Text(), nil
+	case e.Ends == "":
 		return "", nil
 	}
-	start, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), ids.MXEvent(target))
+	start, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), e.Ends)
 	if err != nil {
 		return "", model.Ignore(err, model.ErrNotFound, model.ErrForbidden)
 	}
@@ -59,18 +59,18 @@ func (h *polls) pollText(ctx context.Context, p model.Portal, item queue.Item, e
 	if !ok {
 		return "", nil
 	}
-	related, err := h.MX.Referring(ctx, p.MXRoom, p.Reader(h.Names), ids.MXEvent(target), "m.reference")
+	related, err := h.MX.Referring(ctx, p.MXRoom, p.Reader(h.Names), e.Ends, "m.reference")
 	if err != nil {
 		return "", err
 	}
 	var votes []convert.Vote
 	for _, raw := range slices.Backward(related) { // they come newest first, and of two votes at one time the later counts
-		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Timestamp {
+		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Time {
 			votes = append(votes, v)
 		}
 	}
 	text := poll.Result(poll.Count(votes))
-	message, err := h.messageOf(ctx, p, ids.MXEvent(target))
+	message, err := h.messageOf(ctx, p, e.Ends)
 	if err == nil && message != "" {
 		text = convert.Quote(h.permalink(p, message), text)
 	}

@@ -2,12 +2,12 @@ package torocketchat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -21,28 +21,23 @@ type reactions struct {
 }
 
 // deliver adds the reaction of a person on Matrix.
-func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
+func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReacted) error {
+	if e.Target == "" {
+		return nil // cannot be understood
 	}
-	target, key, ok := convert.ParseReaction(item.Payload)
-	if !ok {
-		return nil
-	}
-	links, err := h.Store.LinksByEvent(ctx, ids.MXEvent(target))
-	if err != nil || len(links) == 0 || links[0].MXRoom != e.Room {
+	links, err := h.Store.LinksByEvent(ctx, e.Target)
+	if err != nil || len(links) == 0 || links[0].MXRoom != string(e.Room) {
 		return err
 	}
-	name, ok := h.reactionName(ctx, key, item.Payload)
+	name, ok := h.reactionName(ctx, e)
 	if !ok {
 		h.Log.Info("a reaction has no name in Rocket.Chat", "mx_event", e.ID)
 		return nil
 	}
-	if h.Admission.Admit(item, ids.MXUser(e.Sender)) != nil {
+	if h.Admission.Admit(item, e.Sender) != nil {
 		return nil
 	}
-	puppet, err := h.People.Puppet(ctx, ids.MXUser(e.Sender), "")
+	puppet, err := h.People.Puppet(ctx, e.Sender, "")
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
@@ -56,27 +51,20 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item) error {
 		return model.Outcome(item, err, "")
 	}
 	return h.Store.PutReaction(ctx, model.Reaction{
-		Message: message, Emoji: emoji, User: puppet.RCUser, Event: ids.MXEvent(e.ID), MXRoom: ids.MXRoom(e.Room), MXSender: ids.MXUser(e.Sender),
+		Message: message, Emoji: emoji, User: puppet.RCUser, Event: e.ID, MXRoom: e.Room, MXSender: e.Sender,
 	})
 }
 
 // reactionName returns what a reaction is called in Rocket.Chat, without colons:
 // an emoji, or one of Rocket.Chat's own by its name. Clients that react with
 // pictures put the name beside it (MSC4027).
-func (h *reactions) reactionName(ctx context.Context, key string, event []byte) (string, bool) {
-	if name, ok := convert.Shortcode(key); ok {
+func (h *reactions) reactionName(ctx context.Context, e event.MXReacted) (string, bool) {
+	if name, ok := convert.Shortcode(e.Key); ok {
 		return name, true
 	}
-	var e struct {
-		Content struct {
-			Name   string `json:"shortcode"`
-			Beeper string `json:"com.beeper.reaction.shortcode"`
-		} `json:"content"`
-	}
-	if strings.HasPrefix(key, "mxc://") && json.Unmarshal(event, &e) == nil {
-		if key = e.Content.Beeper; key == "" {
-			key = e.Content.Name
-		}
+	key := e.Key
+	if strings.HasPrefix(key, "mxc://") {
+		key = e.Name
 	}
 	name := strings.Trim(key, ":")
 	if name == "" {

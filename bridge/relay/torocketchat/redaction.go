@@ -3,7 +3,7 @@ package torocketchat
 import (
 	"context"
 
-	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -19,36 +19,31 @@ type redactions struct {
 
 // deliver follows a redaction on Matrix: of a reaction
 // or a message.
-func (h *redactions) deliver(ctx context.Context, item queue.Item) error {
-	target, ok := convert.ParseRedaction(item.Payload)
-	if !ok {
+func (h *redactions) deliver(ctx context.Context, item queue.Item, e event.MXRedacted) error {
+	if e.Target == "" {
 		return nil
 	}
-	e, err := convert.ParseEvent(item.Payload)
-	if err != nil {
-		return queue.Permanent("it could not be read", err)
-	}
-	if reaction, ok, err := h.Store.ReactionByEvent(ctx, ids.MXEvent(target)); err != nil || ok {
+	if reaction, ok, err := h.Store.ReactionByEvent(ctx, e.Target); err != nil || ok {
 		if err != nil {
 			return err
 		}
-		if may, err := h.mayRedact(ctx, e, string(reaction.MXRoom), string(reaction.MXSender)); err != nil || !may {
+		if may, err := h.mayRedact(ctx, e.MXHead, reaction.MXRoom, reaction.MXSender); err != nil || !may {
 			return model.Outcome(item, err, "")
 		}
 		return model.Outcome(item, h.reactions.unreact(ctx, reaction), "")
 	}
-	if original, ok, err := h.Store.EditOf(ctx, ids.MXEvent(target)); err != nil || ok {
+	if original, ok, err := h.Store.EditOf(ctx, e.Target); err != nil || ok {
 		if err != nil {
 			return err
 		}
-		return h.editTakenBack(ctx, item, e, ids.MXEvent(target), original)
+		return h.editTakenBack(ctx, item, e, original)
 	}
-	links, err := h.Store.LinksByEvent(ctx, ids.MXEvent(target))
+	links, err := h.Store.LinksByEvent(ctx, e.Target)
 	if err != nil {
 		return err
 	}
 	for _, l := range links {
-		if may, err := h.mayRedact(ctx, e, l.MXRoom, l.MXSender); err != nil || !may {
+		if may, err := h.mayRedact(ctx, e.MXHead, ids.MXRoom(l.MXRoom), ids.MXUser(l.MXSender)); err != nil || !may {
 			return model.Outcome(item, err, "")
 		}
 		if err := h.deleteMessage(ctx, l); err != nil {
@@ -59,21 +54,21 @@ func (h *redactions) deliver(ctx context.Context, item queue.Item) error {
 }
 
 // editTakenBack follows when an edit is redacted.
-func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e convert.Event, edit, original ids.MXEvent) error {
+func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e event.MXRedacted, original ids.MXEvent) error {
 	links, err := h.Store.LinksByEvent(ctx, original)
 	if err != nil || len(links) == 0 {
 		return err
 	}
-	if may, err := h.mayRedact(ctx, e, links[0].MXRoom, links[0].MXSender); err != nil || !may {
+	if may, err := h.mayRedact(ctx, e.MXHead, ids.MXRoom(links[0].MXRoom), ids.MXUser(links[0].MXSender)); err != nil || !may {
 		return model.Outcome(item, err, "")
 	}
-	return h.unedits.unedit(ctx, item, edit, original)
+	return h.unedits.unedit(ctx, item, e.Target, original)
 }
 
 // mayRedact reports whether a redaction may delete what a person sent to a room: it is
 // that person's own, or its sender has the power. Homeservers check the same; one that
 // does not must not reach further than Matrix.
-func (h *redactions) mayRedact(ctx context.Context, redaction convert.Event, room, sender string) (bool, error) {
+func (h *redactions) mayRedact(ctx context.Context, redaction event.MXHead, room ids.MXRoom, sender ids.MXUser) (bool, error) {
 	if redaction.Room != room {
 		h.Log.Warn("a redaction names an event of another room", "mx_room", redaction.Room, "mx_event", redaction.ID)
 		return false, nil
@@ -81,7 +76,7 @@ func (h *redactions) mayRedact(ctx context.Context, redaction convert.Event, roo
 	if redaction.Sender == sender {
 		return true, nil
 	}
-	p, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(room))
+	p, ok, err := h.Store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -89,7 +84,7 @@ func (h *redactions) mayRedact(ctx context.Context, redaction convert.Event, roo
 	if err != nil {
 		return false, err
 	}
-	may := powers.Of(redaction.Sender) >= powers.Redact
+	may := powers.Of(string(redaction.Sender)) >= powers.Redact
 	if !may {
 		h.Log.Warn("the sender of a redaction lacks the power", "mx_room", room, "mx_event", redaction.ID)
 	}

@@ -2,7 +2,6 @@ package torocketchat
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
@@ -31,24 +31,23 @@ type rooms struct {
 }
 
 // deliver makes a Rocket.Chat room what the Matrix room has become.
-func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
-	e, p, ok, err := h.ofMatrix(ctx, item)
+func (h *rooms) deliver(ctx context.Context, item queue.Item, e event.MXRoom) error {
+	p, ok, err := h.Store.PortalByMX(ctx, e.Room)
 	if err != nil || !ok {
 		return err
 	}
-	content := convert.ParseState(item.Payload)
-	switch e.Type {
-	case model.StateTombstone:
-		err = h.Upgrades.Follow(ctx, p, ids.MXUser(e.Sender), ids.MXRoom(convert.StateText(content, "replacement_room")))
-	case model.StateEncryption:
+	switch e.State.Change {
+	case event.SetReplacement:
+		err = h.Upgrades.Follow(ctx, p, e.Sender, ids.MXRoom(e.State.Text))
+	case event.SetEncryption:
 		err = h.Notices.Encrypted(ctx, p)
-	case model.StatePins:
-		err = h.pins.follow(ctx, p, e, content)
-	default:
-		err = h.change(ctx, p, e.Type, content)
+	case event.SetPins:
+		err = h.pins.follow(ctx, p, e)
+	case event.SetName, event.SetTopic, event.SetPicture, event.SetPowers:
+		err = h.change(ctx, p, e.State)
 	}
 	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) {
-		h.Log.Warn("a change of a room was refused", "rc_room", p.RCRoom, "type", e.Type, "err", err)
+		h.Log.Warn("a change of a room was refused", "rc_room", p.RCRoom, "type", e.State.Change, "err", err)
 		h.Notices.OnMatrix(ctx, p, "change "+item.ID, fmt.Sprintf("%s: your change of this room was not made in Rocket.Chat, which does not allow it.", e.Sender))
 		return nil
 	}
@@ -56,20 +55,20 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item) error {
 }
 
 // change makes a Rocket.Chat room what a piece of the Matrix room's state says.
-func (h *rooms) change(ctx context.Context, p model.Portal, kind string, content json.RawMessage) error {
-	if p.IsDirect() && kind != model.StateTopic {
+func (h *rooms) change(ctx context.Context, p model.Portal, s event.State) error {
+	if p.IsDirect() && s.Change != event.SetTopic {
 		return nil // Rocket.Chat shows who is in it
 	}
-	switch kind {
-	case model.StateTopic:
-		topic := cutRunes(convert.StateText(content, "topic"), maxTopic)
+	switch s.Change {
+	case event.SetTopic:
+		topic := cutRunes(s.Text, maxTopic)
 		return h.RC.Change(ctx, p, model.RCRoomChange{Topic: &topic})
-	case model.StateName:
-		return h.name(ctx, p, convert.StateText(content, "name"))
-	case model.StateAvatar:
-		return h.avatar(ctx, p, convert.StateText(content, "url"))
-	case model.StatePowers:
-		powers, err := h.State.WithCreators(ctx, p, convert.ParsePowers(content))
+	case event.SetName:
+		return h.name(ctx, p, s.Text)
+	case event.SetPicture:
+		return h.avatar(ctx, p, s.Text)
+	case event.SetPowers:
+		powers, err := h.State.WithCreators(ctx, p, s.Powers)
 		if err != nil {
 			return err
 		}
@@ -77,8 +76,9 @@ func (h *rooms) change(ctx context.Context, p model.Portal, kind string, content
 			return err
 		}
 		return h.roles.follow(ctx, p, powers)
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (h *rooms) name(ctx context.Context, p model.Portal, name string) error {
@@ -123,10 +123,11 @@ func (h *rooms) all(ctx context.Context, p model.Portal) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		s, known := event.ReadState(kind, content)
+		if !ok || !known {
 			continue
 		}
-		err = h.change(ctx, p, kind, content)
+		err = h.change(ctx, p, s)
 		if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrNotFound) {
 			h.Log.Warn("a change on Matrix could not be made in Rocket.Chat", "rc_room", p.RCRoom, "type", kind, "err", err)
 			continue

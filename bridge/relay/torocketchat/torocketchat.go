@@ -43,7 +43,7 @@ type Parts struct {
 	Ephemeral *ephemeral.Events
 }
 
-// Handlers returns what delivers each kind of item of Matrix.
+// Handlers returns what delivers each kind of event of Matrix.
 func Handlers(p Parts) map[string]model.Handler {
 	b := &base{
 		Store: p.Store, RC: p.RC, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
@@ -55,19 +55,19 @@ func Handlers(p Parts) map[string]model.Handler {
 	re := &reactions{b, p.Store, p.RC}
 	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}, &roles{b, p.RC}}
 	i := &invitations{b, p.Store, p.MX, p.Live, p.Arrivals}
-	return map[string]model.Handler{
-		model.KindMXMessage:    m.deliver,
-		model.KindMXFile:       f.late,
-		model.KindMXReact:      model.WithoutReceipts(re.deliver),
-		model.KindMXRedact:     model.WithoutReceipts((&redactions{b, p.Store, &unedits{b, p.Store, p.MX, e}, re}).deliver),
-		model.KindMXRoom:       model.WithoutReceipts(ro.deliver),
-		model.KindMXMember:     model.WithoutReceipts((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
-		model.KindMXMembership: model.WithoutReceipts((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),
-		model.KindMXPerson:     model.WithoutReceipts((&persons{b, p.Store, p.RC, p.MX}).deliver),
-		model.KindMXInvite:     model.WithoutReceipts(i.deliver),
-		model.KindMXDecline:    model.WithoutReceipts(i.declineNow),
-		model.KindMXSecret:     model.WithoutReceipts((&encrypted{b}).deliver),
-		model.KindMXPoll:       (&polls{b, p.MX}).deliver,
-		model.KindMXCall:       (&calls{b, p.Store}).deliver,
-	}
+	return model.Handlers(
+		model.On(m.deliver),
+		model.On(f.late),
+		model.OnSilent(re.deliver),
+		model.OnSilent((&redactions{b, p.Store, &unedits{b, p.Store, p.MX, e}, re}).deliver),
+		model.OnSilent(ro.deliver),
+		model.OnSilent((&members{b, p.Store, p.RC, p.Directs, p.Newcomers}).deliver),
+		model.OnSilent((&memberships{b, p.Store, p.RC, p.MX, ro}).deliver),
+		model.OnSilent((&persons{b, p.Store, p.RC, p.MX}).deliver),
+		model.OnSilent(i.deliver),
+		model.OnSilent(i.declineNow),
+		model.OnSilent((&encrypted{b}).deliver),
+		model.On((&polls{b, p.MX}).deliver),
+		model.On((&calls{b, p.Store}).deliver),
+	)
 }
