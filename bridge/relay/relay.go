@@ -1,5 +1,5 @@
 // Package relay joins the two sides. It stores what they receive (Accept), hands each
-// item to the handler of its kind (Deliver), and decides what becomes of one that
+// item to the handler of its kind (Deliver), and decides what happens to one that
 // cannot be delivered. The decisions themselves are in the packages below it: people,
 // portal, membership, ephemeral, and one package for each direction, tomatrix and
 // torocketchat. The sides speak to their networks and know nothing of each other; the
@@ -41,8 +41,8 @@ type Relay struct {
 	// allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
 
-	// Lock locks a key among all processes that share the store; nil for one that is
-	// alone.
+	// Lock locks a key among all processes that share the store; nil when
+	// there is only one.
 	Lock func(key string) (unlock func(), err error)
 
 	// ReconcileEvery is between two comparisons of all rooms; 0 is the usual.
@@ -84,7 +84,7 @@ func (r *Relay) Sweep(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Wake makes the relay look for work now, for when Live has changed.
+// Wake makes the workers look for items now; it is called when Live has changed.
 func (r *Relay) Wake() {
 	r.init()
 	r.worker.Wake()

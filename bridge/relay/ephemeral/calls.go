@@ -13,7 +13,7 @@ const (
 	callTimeout = 5 * time.Second // of one call
 )
 
-// calls waits with calls that are of no use when they are late. Of those with the same
+// calls is a queue of calls that are of no use when they are late. Of those with the same
 // key only the newest is kept.
 type calls struct {
 	mu      sync.Mutex

@@ -1,6 +1,6 @@
 // Package ephemeral carries ephemeral events between the sides: who types (typing.go),
 // who has read (receipt.go), who is there (presence.go). They are never stored, never wait
-// in a lane, and are dropped when there are too many: the next one says the same again.
+// in a lane, and are dropped when there are too many: the next one replaces it.
 package ephemeral
 
 import (

@@ -13,13 +13,13 @@ import (
 
 const (
 	readEvery = 2 * time.Second
-	// readWithin is how long after a message it is asked who has read it, less
+	// readWithin is how long after a message the bridge asks who has read it, less
 	// and less often.
 	readWithin = 30 * time.Minute
-	// maxReaders bounds of how many people in a room it is asked.
+	// maxReaders bounds the people of a room that the bridge asks about.
 	maxReaders = 20
-	// maxAsked bounds of how many rooms it is asked at one time: Rocket.Chat has
-	// more to do than to answer this.
+	// maxAsked bounds the rooms that the bridge asks about at one time: Rocket.Chat
+	// has other work.
 	maxAsked = 5
 )
 
@@ -55,8 +55,8 @@ func (re *Receipts) ReadOnMatrix(room ids.MXRoom, user ids.MXUser) {
 	})
 }
 
-// ToBeRead notes that there is a new message from Matrix. Rocket.Chat tells
-// nobody who has read what, so it has to be asked.
+// ToBeRead notes that there is a new message from Matrix. Rocket.Chat sends no receipts,
+// so the bridge asks who has read it.
 func (re *Receipts) ToBeRead(p model.Portal, event ids.MXEvent) {
 	if !re.Live().Receipts {
 		return
@@ -70,8 +70,8 @@ func (re *Receipts) ToBeRead(p model.Portal, event ids.MXEvent) {
 	re.rooms[p.MXRoom] = &unread{portal: p, event: event, since: now, next: now.Add(readEvery)}
 }
 
-// lookWhoHasRead asks about the rooms whose time has come, and shows on Matrix
-// who has read them.
+// lookWhoHasRead asks about the rooms that are due, and shows on Matrix who has read
+// them.
 func (re *Receipts) lookWhoHasRead(ctx context.Context) {
 	now := time.Now()
 	re.mu.Lock()

@@ -13,7 +13,7 @@ import (
 
 const (
 	typingAgain = 8 * time.Second // Rocket.Chat forgets it after fifteen
-	typingFor   = 2 * time.Minute // no person types longer than this without a word
+	typingFor   = 2 * time.Minute // a person who types longer has stopped unnoticed
 )
 
 // Typing shows on one side who types on the other.

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
-// Members lets the ghosts of people who have left leave too.
+// Members makes ghosts leave rooms.
 type Members struct {
 	Store   memberStore
 	MX      memberMatrix

@@ -13,11 +13,10 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
-// What a bridge was told is not all that has happened: system messages can be
-// hidden, a server can be away when a person leaves, an account can be
-// deactivated. So every room is looked at once in a while, and who is shown on one
-// side and is not there on the other is put right. What differs is corrected
-// only when it still is at the second look: things are always under way.
+// The bridge is not told of everything: system messages can be hidden, a server can be
+// down when a person leaves, an account can be deactivated. So the members of every room
+// are compared now and then. A difference is corrected when two comparisons in a row find
+// it: changes are always on their way.
 const (
 	reconcilePause = 10 * time.Minute // between two passes
 	reconcileGap   = 500 * time.Millisecond

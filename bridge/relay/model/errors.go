@@ -34,7 +34,7 @@ var (
 	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)
 )
 
-// A WaitError is an answer that says when to come back.
+// A WaitError is an answer that says when to try again.
 type WaitError struct {
 	After time.Duration
 	Err   error

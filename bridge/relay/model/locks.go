@@ -2,12 +2,12 @@ package model
 
 import "sync"
 
-// Locks lets one of several wait for another by a key: two rooms may meet the same
-// newcomer at the same moment. The zero value is ready. Its methods are safe for
+// Locks is a mutex for each key: two rooms may meet the same newcomer at the same
+// moment. The zero value is ready. Its methods are safe for
 // concurrent use.
 type Locks struct {
-	// Across locks a key among all processes that share the store; nil for one that is
-	// alone.
+	// Across locks a key among all processes that share the store; nil when
+	// there is only one.
 	Across func(key string) (unlock func(), err error)
 
 	held sync.Map // *sync.Mutex by key

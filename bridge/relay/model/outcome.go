@@ -12,7 +12,9 @@ import (
 // people wait for the conversation to come back.
 const maxPause = 15 * time.Second
 
-// Outcome turns an error of a side into one that the queue understands.
+// Outcome turns an error of a side into one that the queue understands: a retry with
+// backoff, a pause that counts as no failure, or a dead letter, for which refused is the
+// sentence that its sender reads.
 func Outcome(item queue.Item, err error, refused string) error {
 	if err == nil {
 		return nil
@@ -22,7 +24,7 @@ func Outcome(item queue.Item, err error, refused string) error {
 	}
 	switch {
 	case errors.Is(err, ErrSlow):
-		return err // counts: the file may never arrive
+		return err // counts as a failure: the file may never arrive
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
 	case errors.Is(err, ErrNoAccount):

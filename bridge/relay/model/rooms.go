@@ -1,6 +1,6 @@
-// Package model holds what every part of the relay speaks of: rooms, people, messages
+// Package model holds the terms that all parts of the relay share: rooms, people, messages
 // and files on both sides, the kinds of items with their lanes, and the errors that
-// decide what becomes of an item. It does no I/O and knows no protocol.
+// decide what happens to an item. It does no I/O and knows no protocol.
 package model
 
 import (
@@ -72,7 +72,7 @@ const (
 	Owner
 )
 
-// An MXRoomSpec describes a Matrix room to be made.
+// An MXRoomSpec describes a Matrix room to create.
 type MXRoomSpec struct {
 	Creator ids.MXUser
 	RCRoom  ids.RCRoom // written into the room's m.bridge state
@@ -105,7 +105,7 @@ type MXMember struct {
 type MXCreation struct {
 	Type string // "" for a room in which people talk, "m.space" for a list of rooms
 	// Creators have power without limit, and no entry in m.room.power_levels: who
-	// made the room, since version 12. Empty before that.
+	// created the room, since version 12. Empty before that.
 	Creators    []ids.MXUser
 	Predecessor ids.MXRoom // the room that this one replaces; "" for none
 	// HidesRedactions: redactions name their target inside the content (since

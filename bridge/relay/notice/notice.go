@@ -1,5 +1,5 @@
-// Package notice says sentences of the bridge to people: in a Matrix room, in a Rocket.Chat
-// room, or to one person. A sentence is said once and nothing waits for it.
+// Package notice sends notices of the bridge to people: to a Matrix room, to a Rocket.Chat
+// room, or to one person. A notice is sent once and nothing waits for it.
 package notice
 
 import (
@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Notices says sentences of the bridge to people on either side.
+// Notices sends notices of the bridge to people on either side.
 type Notices struct {
 	Store Store
 	RC    RocketChat
@@ -20,7 +20,7 @@ type Notices struct {
 	Names ids.Namespace
 }
 
-// OnMatrix puts a word of the bridge into a Matrix room, once for each about.
+// OnMatrix sends a notice of the bridge to a Matrix room, once for each value of about.
 func (n *Notices) OnMatrix(ctx context.Context, p model.Portal, about, text string) {
 	reader := p.Reader(n.Names)
 	if err := n.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, about, 0), text); err != nil {
@@ -28,7 +28,7 @@ func (n *Notices) OnMatrix(ctx context.Context, p model.Portal, about, text stri
 	}
 }
 
-// InRocketChat says a sentence in a room: as the bridge account, or, in a
+// InRocketChat sends a notice to a room: as the bridge account, or, in a
 // direct room, as the puppet through which it is read.
 func (n *Notices) InRocketChat(ctx context.Context, p model.Portal, text string) error {
 	if p.RCReader == "" {
@@ -42,7 +42,7 @@ func (n *Notices) InRocketChat(ctx context.Context, p model.Portal, text string)
 	return n.RC.Send(ctx, puppet, p.RCRoom, id, "", "_"+text+"_")
 }
 
-// OnBoth says a sentence on both sides of a portal.
+// OnBoth sends a notice to both sides of a portal.
 func (n *Notices) OnBoth(ctx context.Context, p model.Portal, about, text string) {
 	n.OnMatrix(ctx, p, about+" "+string(p.MXRoom), text)
 	if err := n.InRocketChat(ctx, p, text); err != nil {
@@ -50,8 +50,7 @@ func (n *Notices) OnBoth(ctx context.Context, p model.Portal, about, text string
 	}
 }
 
-// Author sends a word to who wrote a message in Rocket.Chat. It is said as
-// well as can be, once; nothing waits for it.
+// Author sends a notice to the author of a message in Rocket.Chat, once.
 func (n *Notices) Author(ctx context.Context, m rocketchat.Message, text string) {
 	n.Person(ctx, model.PersonOf(m.User), text)
 }
@@ -68,7 +67,7 @@ func (n *Notices) Sorry(ctx context.Context, who model.RCPerson, why *model.SayE
 	n.Person(ctx, who, "Sorry: "+why.Text+".")
 }
 
-// Encrypted says, once, that a room has become one that the bridge cannot read.
+// Encrypted says, once for each portal, that the bridge cannot read its Matrix room.
 func (n *Notices) Encrypted(ctx context.Context, p model.Portal) error {
 	known, err := n.Store.Known(ctx, []string{"encrypted " + string(p.MXRoom)})
 	if err != nil || len(known) > 0 {

@@ -23,5 +23,5 @@ func (pl *People) Changed(ctx context.Context, user ids.RCUser) error {
 	return pl.Accept(ctx, []queue.Item{model.RCPersonItem(user, reasonNow())}, nil)
 }
 
-// reasonNow is a reason of its own for every moment.
+// reasonNow returns a reason that no other call returns.
 func reasonNow() string { return fmt.Sprint(time.Now().UnixNano()) }

@@ -25,7 +25,7 @@ type Pictures struct {
 }
 
 // Copy copies a picture of Rocket.Chat's that is not the one copied before,
-// which is remembered under a key. One that is none, or too large, is left out.
+// which is remembered under a key. One that is no picture, or too large, is left out.
 func (pics *Pictures) Copy(ctx context.Context, as ids.MXUser, key, now string, fetch func() ([]byte, error), set func(mxc string) error) error {
 	known, err := pics.Store.Cursor(ctx, key)
 	if err != nil || known == now {
@@ -39,7 +39,7 @@ func (pics *Pictures) Copy(ctx context.Context, as ids.MXUser, key, now string, 
 		}
 		kind := http.DetectContentType(data)
 		if !strings.HasPrefix(kind, "image/") {
-			return nil // no picture: what is shown stays
+			return nil // no picture: the one that is shown stays
 		}
 		mxc, err = pics.MX.Upload(ctx, as, model.Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
 		if err != nil {

@@ -38,9 +38,8 @@ type Commands struct {
 	Arrivals  *Arrivals
 }
 
-// Invite makes the caller's room a conversation with a Matrix user: it bridges
-// the room if that has not happened yet and invites the user on the caller's
-// behalf. Errors are a *SayError where the caller can do something about them.
+// Invite invites a Matrix user to the caller's room, on the caller's behalf, and opens
+// a portal for the room if it has none. Errors are a *SayError where the caller can do something about them.
 func (cmd *Commands) Invite(ctx context.Context, caller model.Caller, target ids.MXUser) error {
 	if err := cmd.Admission.MayTalk(target); err != nil {
 		return err

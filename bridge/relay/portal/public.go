@@ -20,8 +20,8 @@ import (
 const (
 	// aliasPrefix begins the aliases that nobody else can have.
 	aliasPrefix = "rocketchat_"
-	// publishEvery is between two looks for channels that were made, renamed or
-	// closed.
+	// publishEvery is the interval between two checks for channels that were created,
+	// renamed or closed.
 	publishEvery = 10 * time.Minute
 	// maxPublished bounds how many channels are shown.
 	maxPublished = 500
@@ -53,7 +53,7 @@ func NewPublicChannels(c *PublicChannels) *PublicChannels {
 	return c
 }
 
-// Run keeps what Matrix is shown as the operator has chosen, until ctx ends.
+// Run publishes the channels that the operator has chosen, and no others, until ctx ends.
 func (c *PublicChannels) Run(ctx context.Context) error {
 	for {
 		if err := c.Locks.Do("published", func() error { return c.publishAll(ctx) }); err != nil && ctx.Err() == nil {
@@ -68,11 +68,11 @@ func (c *PublicChannels) Run(ctx context.Context) error {
 	}
 }
 
-// Look makes runPublic look at what the operator has chosen now.
+// Look makes Run check what the operator has chosen now.
 func (c *PublicChannels) Look() {
 	select {
 	case c.chosen <- struct{}{}:
-	default: // it will
+	default: // it is going to
 	}
 }
 
@@ -148,8 +148,8 @@ func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, sho
 	if _, done := shown[p.MXRoom]; done {
 		return nil
 	}
-	// A server that joins while others do may not get over it: first those who are
-	// here already.
+	// A server that joins while others do may never recover: the ghosts that are
+	// joining go first.
 	if err := c.Portals.settle(ctx, model.RCLane(p.RCRoom)); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 // TearDown ends a portal, and says why on Matrix.
 func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) error {
-	// From here on nothing crosses, so the leaving is not carried anywhere.
+	// From here on nothing is relayed, so leaving is not either.
 	if err := ps.Store.DropPortal(ctx, p); err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) err
 	slices.SortStableFunc(members, func(a, b model.MXMember) int {
 		return map[bool]int{true: 1}[a.User == reader] - map[bool]int{true: 1}[b.User == reader]
 	})
-	for _, m := range members { // the reader last: it lists and speaks
+	for _, m := range members { // the reader leaves last: it lists the members and sends the notice
 		if m.Membership != "join" && m.Membership != "invite" {
 			continue
 		}

@@ -17,10 +17,10 @@ type Tightening struct {
 	Names ids.Namespace
 }
 
-// Tighten closes what earlier releases left open in the rooms that they made: members
+// Tighten closes what earlier releases left open in the rooms that they created: members
 // without power could invite, and the invited read what was said before. It is done
-// once, so that an owner may decide otherwise later. In a room that the bridge has no
-// power over nothing changes.
+// once, so that an owner may decide otherwise later. Where the bridge lacks the power,
+// nothing changes.
 func (t *Tightening) Tighten(ctx context.Context, p model.Portal) error {
 	if p.MXReader != "" || p.IsDirect() {
 		return nil
@@ -37,8 +37,8 @@ func (t *Tightening) Tighten(ctx context.Context, p model.Portal) error {
 	return t.Store.MoveCursor(ctx, tightened(p), "1")
 }
 
-// hideHistory makes what is said from now on in a private room readable only for those
-// who were invited by then.
+// hideHistory hides the messages of a private room, from now on, from those who are
+// invited later.
 func (t *Tightening) hideHistory(ctx context.Context, p model.Portal) error {
 	if p.RCType != rocketchat.Group {
 		return nil
@@ -74,5 +74,5 @@ func (t *Tightening) raiseInvitePower(ctx context.Context, p model.Portal) error
 	return t.MX.SetState(ctx, p.MXRoom, p.Reader(t.Names), model.StatePowers, "", levels)
 }
 
-// tightened names the note that a room is as rooms are made now.
+// tightened names the cursor that says that a room is as this release creates rooms.
 func tightened(p model.Portal) string { return "tightened " + string(p.MXRoom) }

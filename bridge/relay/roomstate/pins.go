@@ -36,6 +36,6 @@ func Pinned(content json.RawMessage) []ids.MXEvent {
 	var c struct {
 		Pinned []ids.MXEvent `json:"pinned"`
 	}
-	_ = json.Unmarshal(content, &c) // what is no list is none
+	_ = json.Unmarshal(content, &c) // content of another type has no list
 	return c.Pinned[max(0, len(c.Pinned)-maxPins):]
 }

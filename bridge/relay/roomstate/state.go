@@ -25,8 +25,8 @@ type State struct {
 	People   *people.People
 }
 
-// Set sets a piece of state as who changed it, or, where they may not, as
-// whoever of ours reads the room.
+// Set sets a state event as the user who changed it, or, where that user may not, as the
+// reader of the portal.
 func (s *State) Set(ctx context.Context, p model.Portal, as ids.MXUser, kind string, content any) error {
 	err := s.Joined.Ensure(ctx, p, as)
 	if err == nil {
@@ -38,7 +38,7 @@ func (s *State) Set(ctx context.Context, p model.Portal, as ids.MXUser, kind str
 	return err
 }
 
-// SetText sets a piece of state that is one text, unless it is that already.
+// SetText sets a state event that holds one text, unless it holds that already.
 func (s *State) SetText(ctx context.Context, p model.Portal, as ids.MXUser, kind, key, text string) error {
 	now, _, err := s.MX.State(ctx, p.MXRoom, p.Reader(s.Names), kind, "")
 	if err != nil || convert.StateText(now, key) == text {
@@ -64,7 +64,7 @@ func (s *State) Title(ctx context.Context, room ids.MXRoom, reader ids.MXUser, o
 	var c struct {
 		Name string `json:"name"`
 	}
-	_ = json.Unmarshal(content, &c) // what is no name is none
+	_ = json.Unmarshal(content, &c) // content of another type has no name
 	return convert.Name(c.Name, otherwise), nil
 }
 

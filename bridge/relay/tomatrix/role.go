@@ -17,8 +17,8 @@ type roles struct {
 }
 
 // follow gives a person whose role has changed the power that goes with it.
-// Where Matrix does not allow it the role is changed back, so that both sides say
-// the same.
+// Where Matrix does not allow it the role is changed back, so that both sides
+// agree.
 func (h *roles) follow(ctx context.Context, p model.Portal, m rocketchat.Message, as ids.MXUser) error {
 	who, ok, err := h.RC.UserByName(ctx, m.Text)
 	if err != nil || !ok || h.RC.IsBridge(who.ID) {

@@ -19,7 +19,7 @@ type edits struct {
 }
 
 // edit delivers a new version of a message, part by part:
-// parts that are new are sent, and parts that are no more are deleted.
+// parts that are new are sent, and parts that are gone are deleted.
 func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
