@@ -22,10 +22,10 @@ import (
 
 func directory() string { return "https://" + acmeHost + ":14000/dir" }
 
-func (d *demo) certificateFile(name string) string { return d.path("elsewhere/certs", name+".pem") }
+func (d world) certificateFile(name string) string { return d.path("elsewhere/certs", name+".pem") }
 
 // putCertificate writes a key and its chain for the other server's nginx.
-func (d *demo) putCertificate(name string, data []byte) error {
+func (d world) putCertificate(name string, data []byte) error {
 	if err := d.write(filepath.Join("elsewhere/certs", name+".pem"), data, 0o600); err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (d *demo) putCertificate(name string, data []byte) error {
 }
 
 // selfSigned writes a self-signed certificate, so that nginx starts before there are others.
-func (d *demo) selfSigned() error {
+func (d world) selfSigned() error {
 	for _, name := range []string{remoteName, remoteHost} {
 		if _, err := os.Stat(d.certificateFile(name)); err == nil {
 			continue
@@ -78,7 +78,7 @@ func pemKey(key *ecdsa.PrivateKey) ([]byte, error) {
 
 // remoteCertificates gives the other server certificates of the authority,
 // unless it has some that the demo's world trusts.
-func (d *demo) remoteCertificates(ctx context.Context) error {
+func (d world) remoteCertificates(ctx context.Context) error {
 	roots, err := os.ReadFile(d.path("ca.pem"))
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func trusted(file, name string, roots []byte) bool {
 }
 
 // issue obtains a certificate over http-01 through the other server's web root.
-func (d *demo) issue(ctx context.Context, client *acme.Client, name string) ([]byte, error) {
+func (d world) issue(ctx context.Context, client *acme.Client, name string) ([]byte, error) {
 	order, err := client.AuthorizeOrder(ctx, acme.DomainIDs(name))
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (d *demo) issue(ctx context.Context, client *acme.Client, name string) ([]b
 	return out, err
 }
 
-func (d *demo) answer(ctx context.Context, client *acme.Client, u string) error {
+func (d world) answer(ctx context.Context, client *acme.Client, u string) error {
 	authz, err := client.GetAuthorization(ctx, u)
 	if err != nil || authz.Status == acme.StatusValid {
 		return err

@@ -21,16 +21,19 @@ const (
 	ownUserID       = "ownersbridge00001"
 )
 
+// Attaching shows an installation beside existing servers.
+type attaching struct{ *demo }
+
 // attach installs beside existing servers: it uses the other Matrix server and a
 // Rocket.Chat beside it, checks that up says what to add to them, and that messages
 // are delivered once that was done. It removes what it has created.
-func (d *demo) attach(ctx context.Context) (err error) {
+func (d attaching) attach(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if _, simulated, err := d.images(); err != nil || !simulated {
 		return errors.Join(err, errors.New("this step needs the simulator in place of the external Rocket.Chat"))
 	}
-	if err := d.elsewhere(ctx); err != nil {
+	if err := (world{d.demo}).elsewhere(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.detach(context.WithoutCancel(ctx))) }()
@@ -85,7 +88,7 @@ func (d *demo) attach(ctx context.Context) (err error) {
 
 // writeAttached writes the answers of the attached installation and what joins it to
 // the demo's network.
-func (d *demo) writeAttached() error {
+func (d attaching) writeAttached() error {
 	answers := fmt.Sprintf(`domain: %s
 tls: internal
 http_port: 8081
@@ -116,7 +119,7 @@ func exitCode(err error) int {
 
 // ownChat starts a Rocket.Chat with an account for the bridge and settings in its
 // environment.
-func (d *demo) ownChat(ctx context.Context, settings ...string) error {
+func (d attaching) ownChat(ctx context.Context, settings ...string) error {
 	if err := os.MkdirAll(d.path("own"), 0o700); err != nil {
 		return err
 	}
@@ -155,7 +158,7 @@ func (d *demo) ownChat(ctx context.Context, settings ...string) error {
 }
 
 // register does at the other server what the appliance says.
-func (d *demo) register(ctx context.Context) error {
+func (d attaching) register(ctx context.Context) error {
 	data, err := os.ReadFile(d.path("attached/config/homeserver/rocketchat-registration.yaml"))
 	if err != nil {
 		return err
@@ -167,18 +170,18 @@ func (d *demo) register(ctx context.Context) error {
 }
 
 // restartRemote starts the other server with its configuration as it is now.
-func (d *demo) restartRemote(ctx context.Context) error {
-	if err := d.writeElsewhere(); err != nil {
+func (d attaching) restartRemote(ctx context.Context) error {
+	if err := (world{d.demo}).writeElsewhere(); err != nil {
 		return err
 	}
-	if err := d.composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
+	if err := (world{d.demo}).composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
 		return err
 	}
-	return d.composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
+	return world{d.demo}.composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
 }
 
 // content waits until the doctor finds nothing wrong.
-func (d *demo) content(ctx context.Context, run func(...string) (string, error)) error {
+func (d attaching) content(ctx context.Context, run func(...string) (string, error)) error {
 	for until := time.Now().Add(time.Minute); ; {
 		out, err := run("doctor")
 		if err == nil {
@@ -198,7 +201,7 @@ func (d *demo) content(ctx context.Context, run func(...string) (string, error))
 
 // talkAttached has a user of that Rocket.Chat invite a user of that
 // homeserver, and both say something.
-func (d *demo) talkAttached(ctx context.Context) error {
+func (d attaching) talkAttached(ctx context.Context) error {
 	password, err := d.secret("own/admin_password", 0)
 	if err != nil {
 		return err
@@ -292,7 +295,7 @@ func (c *chatUser) awaitText(ctx context.Context, room, text string) error {
 }
 
 // detach removes what attach has made.
-func (d *demo) detach(ctx context.Context) error {
+func (d attaching) detach(ctx context.Context) error {
 	var errs []error
 	if _, err := os.Stat(d.path("attached/appliance.yaml")); err == nil {
 		_, err := d.command(ctx, d.program, "down", "--dir", d.path("attached"), "--purge", "--yes")

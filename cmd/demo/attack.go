@@ -23,7 +23,7 @@ import (
 
 // attack plays attackers at the front door: anonymous ones first, then one with an
 // account on each side.
-func (d *demo) attack(ctx context.Context) error {
+func (d inspection) attack(ctx context.Context) error {
 	before, err := d.lives(ctx)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (d *demo) attack(ctx context.Context) error {
 }
 
 // held reports an attack that failed.
-func (d *demo) held(what string, err error) error {
+func (d inspection) held(what string, err error) error {
 	if err != nil {
 		return fmt.Errorf("attack: %s: %w", what, err)
 	}
@@ -56,7 +56,7 @@ func (d *demo) held(what string, err error) error {
 }
 
 // lives tells since when every container of the installation runs.
-func (d *demo) lives(ctx context.Context) (string, error) {
+func (d inspection) lives(ctx context.Context) (string, error) {
 	ids, err := d.containers(ctx)
 	if err != nil {
 		return "", err
@@ -65,7 +65,7 @@ func (d *demo) lives(ctx context.Context) (string, error) {
 }
 
 // containers are the IDs of the installation's.
-func (d *demo) containers(ctx context.Context) ([]string, error) {
+func (d inspection) containers(ctx context.Context) ([]string, error) {
 	out, err := d.command(ctx, "docker", "ps", "-q", "--filter", "label=com.docker.compose.project.working_dir="+d.install())
 	ids := strings.Fields(out)
 	slices.Sort(ids)
@@ -145,7 +145,7 @@ func (s stranger) guesses(ctx context.Context) error {
 
 // insiders are attacks by people with accounts. The commands of alice work although
 // strangers have just guessed at them.
-func (d *demo) insiders(ctx context.Context) error {
+func (d inspection) insiders(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	c, admin, err := d.enter(ctx, "alice", "Alice Cooper", []string{"user"})
@@ -173,7 +173,7 @@ func (d *demo) insiders(ctx context.Context) error {
 }
 
 // powerless lets bob, who has no power, invite others into a private group.
-func (d *demo) powerless(ctx context.Context, c *cast, mxRoom string) error {
+func (d inspection) powerless(ctx context.Context, c *cast, mxRoom string) error {
 	for _, target := range []string{"@admin:" + serverName, "@mallory:" + remoteName} {
 		err := c.bob.do(ctx, http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(mxRoom)+"/invite", map[string]string{"user_id": target}, nil)
 		if err == nil || !strings.Contains(err.Error(), "403") {
@@ -193,7 +193,7 @@ func cmpError(err error) error {
 
 // foreignFile lets mallory name a file of a room that she is not in. Then alice sends
 // one, which has to be all that comes to the other server.
-func (d *demo) foreignFile(ctx context.Context, c *cast, mallory *chatUser, room, mxRoom string) error {
+func (d inspection) foreignFile(ctx context.Context, c *cast, mallory *chatUser, room, mxRoom string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	secrets, err := c.alice.createRoom(ctx, "secrets-"+newID())
@@ -287,7 +287,7 @@ func (m *matrixUser) download(ctx context.Context, uri string) ([]byte, error) {
 
 // takeOver gives mallory the name and the nickname that the account of a Matrix user
 // will have, and lets that user write to alice.
-func (d *demo) takeOver(ctx context.Context, c *cast, mallory *chatUser, name string) error {
+func (d inspection) takeOver(ctx context.Context, c *cast, mallory *chatUser, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	mx := "@" + name + ":" + remoteName

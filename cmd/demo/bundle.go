@@ -17,7 +17,7 @@ import (
 
 // checkBundle makes a support bundle of the installation that has just talked,
 // and looks in it for every secret and for everything that was said.
-func (d *demo) checkBundle(ctx context.Context) error {
+func (d inspection) checkBundle(ctx context.Context) error {
 	file := d.path("support.tar.gz")
 	if err := removeFiles(file); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (d *demo) checkBundle(ctx context.Context) error {
 }
 
 // forbidden are the values that must not leave the host, by their meaning.
-func (d *demo) forbidden() (map[string]string, error) {
+func (d inspection) forbidden() (map[string]string, error) {
 	out := map[string]string{}
 	err := filepath.WalkDir(d.path("install/secrets"), func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

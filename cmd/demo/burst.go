@@ -27,9 +27,12 @@ type burst struct {
 	reload   bool
 }
 
+// Bursts are floods of messages.
+type bursts struct{ *demo }
+
 // burst checks that every message is on the other side exactly once and in
 // order, whatever happens in between.
-func (d *demo) burst(ctx context.Context, b burst) error {
+func (d bursts) burst(ctx context.Context, b burst) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
@@ -185,9 +188,9 @@ func (c *chatUser) page(ctx context.Context, room string, offset int) ([]chatMes
 	return out.Messages, err
 }
 
-func (d *demo) disturb(ctx context.Context, b burst) error {
+func (d bursts) disturb(ctx context.Context, b burst) error {
 	if b.kill != "" {
-		pid, err := d.pid(ctx, b.kill)
+		pid, err := meter{d.demo}.pid(ctx, b.kill)
 		if err != nil {
 			return err
 		}
@@ -203,7 +206,7 @@ func (d *demo) disturb(ctx context.Context, b burst) error {
 
 // reloads edits bridge.yaml as an operator would: a live key, a file that is
 // broken, and back.
-func (d *demo) reloads(ctx context.Context) error {
+func (d bursts) reloads(ctx context.Context) error {
 	file := d.path("install/config/bridge/bridge.yaml")
 	good, err := os.ReadFile(file)
 	if err != nil {

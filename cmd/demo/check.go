@@ -15,9 +15,12 @@ import (
 	"time"
 )
 
+// An inspection looks at the installation from outside, as strangers and attackers do.
+type inspection struct{ *demo }
+
 // check looks at the installation from outside: who signed what it shows, which
 // doors are open and which are closed.
-func (d *demo) check(ctx context.Context) error {
+func (d inspection) check(ctx context.Context) error {
 	roots, err := os.ReadFile(d.path("ca.pem"))
 	if err != nil {
 		return err
@@ -39,7 +42,7 @@ func (d *demo) check(ctx context.Context) error {
 }
 
 // checkCertificate connects as a stranger who trusts only the authority.
-func (d *demo) checkCertificate(ctx context.Context, roots []byte, name string) error {
+func (d inspection) checkCertificate(ctx context.Context, roots []byte, name string) error {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: name}}
@@ -88,7 +91,7 @@ var doors = []door{
 	{http.MethodPost, chatURL + "/api/v1/commands.run", []int{400, 401}, ""},
 }
 
-func (d *demo) checkDoor(ctx context.Context, client *http.Client, door door) error {
+func (d inspection) checkDoor(ctx context.Context, client *http.Client, door door) error {
 	req, err := http.NewRequestWithContext(ctx, door.method, door.url, strings.NewReader(`{"command":"bridge","params":"help","roomId":"x"}`))
 	if err != nil {
 		return err
@@ -115,7 +118,7 @@ func (d *demo) checkDoor(ctx context.Context, client *http.Client, door door) er
 }
 
 // checkClosedPort makes sure that nothing but the front door is published.
-func (d *demo) checkClosedPort(ctx context.Context, port string) error {
+func (d inspection) checkClosedPort(ctx context.Context, port string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var dialer net.Dialer
@@ -129,7 +132,7 @@ func (d *demo) checkClosedPort(ctx context.Context, port string) error {
 }
 
 // checkContainers makes sure that what runs has no more rights than it needs.
-func (d *demo) checkContainers(ctx context.Context) error {
+func (d inspection) checkContainers(ctx context.Context) error {
 	ids, err := d.containers(ctx)
 	if err != nil {
 		return err

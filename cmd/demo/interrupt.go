@@ -13,10 +13,13 @@ import (
 	"time"
 )
 
+// An interruption kills appliance up at each step.
+type interruption struct{ *demo }
+
 // interrupt kills `appliance up` with kill -9 at the beginning of every step and
 // in the middle of it, each time on a new host beside the demo's installation.
 // The next up has to complete, and the one after it has to find nothing to do.
-func (d *demo) interrupt(ctx context.Context) error { //nolint:gocognit // a list of steps, each of which may fail
+func (d interruption) interrupt(ctx context.Context) error { //nolint:gocognit // a list of steps, each of which may fail
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	dir := d.path("interrupted")
@@ -71,7 +74,7 @@ func (d *demo) interrupt(ctx context.Context) error { //nolint:gocognit // a lis
 
 // simulatorData makes the simulator of an installation keep its data when its
 // container is recreated, as Rocket.Chat keeps its data in MongoDB.
-func (d *demo) simulatorData(install string) error {
+func (d interruption) simulatorData(install string) error {
 	_, simulated, err := d.images()
 	if err != nil || !simulated {
 		return err
@@ -84,7 +87,7 @@ func (d *demo) simulatorData(install string) error {
 }
 
 // planned are the steps of a new installation.
-func (d *demo) planned(ctx context.Context, args []string) ([]string, error) {
+func (d interruption) planned(ctx context.Context, args []string) ([]string, error) {
 	out, err := d.command(ctx, d.program, append(slices.Clone(args), "--json", "--dry-run")...)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func (d *demo) planned(ctx context.Context, args []string) ([]string, error) {
 
 // killed starts the program and kills it some time after a step has begun. It
 // reports whether the program was still there to be killed.
-func (d *demo) killed(ctx context.Context, args []string, step string, after time.Duration) (bool, error) {
+func (d interruption) killed(ctx context.Context, args []string, step string, after time.Duration) (bool, error) {
 	cmd := exec.CommandContext(ctx, d.program, append([]string{"--json"}, args...)...) //nolint:gosec // our own program
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

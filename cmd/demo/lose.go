@@ -14,10 +14,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// A loss is that of the whole host, and the restore of a backup.
+type loss struct{ *demo }
+
 // lose shows what a backup is good for: people talk while it is made, the host
 // loses everything, the backup is restored, and the conversation continues without
 // loss or duplicates.
-func (d *demo) lose(ctx context.Context, messages int) error {
+func (d loss) lose(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute+time.Duration(messages)*time.Second)
 	defer cancel()
 	t, err := d.converse(ctx, "lose")
@@ -120,7 +123,7 @@ func (t *talk) settle(ctx context.Context) error {
 	return errors.Join(inOrder("Matrix", "r ", inMX, t.said), inOrder("Rocket.Chat", "m ", inRC, t.said))
 }
 
-func (d *demo) backup(ctx context.Context, file, key string) error {
+func (d loss) backup(ctx context.Context, file, key string) error {
 	out, err := d.command(ctx, d.program, "backup", "--dir", d.install(), "--output", file, "--passphrase-file", key, "--json")
 	if err != nil {
 		return err
@@ -167,7 +170,7 @@ func (d *demo) destroy(ctx context.Context) error {
 }
 
 // refusesDamaged restores damaged copies of a backup, which must leave nothing.
-func (d *demo) refusesDamaged(ctx context.Context, file, key string) error {
+func (d loss) refusesDamaged(ctx context.Context, file, key string) error {
 	good, err := os.ReadFile(file)
 	if err != nil {
 		return err

@@ -59,21 +59,21 @@ func run(ctx context.Context, args []string) error {
 	case "down":
 		return d.down(ctx)
 	case "check":
-		return d.check(ctx)
+		return inspection{d}.check(ctx)
 	case "lose":
-		return d.lose(ctx, *messages)
+		return loss{d}.lose(ctx, *messages)
 	case "upgrade":
-		return d.upgrade(ctx, *messages)
+		return upgrades{d}.upgrade(ctx, *messages)
 	case "renew":
-		return d.renew(ctx, *life, *during)
+		return renewal{d}.renew(ctx, *life, *during)
 	case "interrupt":
-		return d.interrupt(ctx)
+		return interruption{d}.interrupt(ctx)
 	case "release":
-		return d.release(ctx, *from, *messages)
+		return releases{d}.release(ctx, *from, *messages)
 	case "attach":
-		return d.attach(ctx)
+		return attaching{d}.attach(ctx)
 	case "burst":
-		return d.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
+		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
 	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach or down")
 }

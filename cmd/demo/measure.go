@@ -18,9 +18,12 @@ const homeserverIP = "198.18.47.11"
 // samples is how many messages each way of measuring sends.
 const samples = 60
 
+// A meter measures delays and memory.
+type meter struct{ *demo }
+
 // measure compares messages that cross the bridge with events sent to the same
 // homeserver directly, in turn, as seen by the same observer on that homeserver.
-func (d *demo) measure(ctx context.Context, admin *chatUser) (figures, error) {
+func (d meter) measure(ctx context.Context, admin *chatUser) (figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	var f figures
@@ -99,7 +102,7 @@ func percentile(values []float64, p int) float64 {
 }
 
 // container returns the name of a service's container.
-func (d *demo) container(ctx context.Context, service string) (string, error) {
+func (d meter) container(ctx context.Context, service string) (string, error) {
 	out, err := d.command(ctx, "docker", "compose", "--project-directory", d.install(), "ps", "--format", "{{.Name}}", service)
 	if err == nil && strings.TrimSpace(out) == "" {
 		err = fmt.Errorf("the service %s does not run", service)
@@ -108,7 +111,7 @@ func (d *demo) container(ctx context.Context, service string) (string, error) {
 }
 
 // pid returns the process of a service.
-func (d *demo) pid(ctx context.Context, service string) (int, error) {
+func (d meter) pid(ctx context.Context, service string) (int, error) {
 	name, err := d.container(ctx, service)
 	if err != nil {
 		return 0, err
@@ -125,7 +128,7 @@ func (d *demo) pid(ctx context.Context, service string) (int, error) {
 }
 
 // rss returns the resident memory of a service's process, in bytes.
-func (d *demo) rss(ctx context.Context, service string) (int64, error) {
+func (d meter) rss(ctx context.Context, service string) (int64, error) {
 	pid, err := d.pid(ctx, service)
 	if err != nil {
 		return 0, err

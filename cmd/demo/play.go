@@ -124,7 +124,7 @@ func (d *demo) play(ctx context.Context, s *summary, begin time.Time) error {
 	if err := d.direct(ctx, c, s, stamp); err != nil {
 		return err
 	}
-	s.Bridge, err = d.measure(ctx, admin)
+	s.Bridge, err = meter{d}.measure(ctx, admin)
 	return err
 }
 

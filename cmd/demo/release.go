@@ -22,7 +22,7 @@ const farBack = 30
 // A transition is the way from the previous release to this program, in steps, with a
 // conversation that continues through all of them.
 type transition struct {
-	*demo
+	releases
 	commit         string // of the previous release
 	old, bad, good string // programs: the previous release, a broken one, this one
 	messages       int    // each way after every step
@@ -30,10 +30,13 @@ type transition struct {
 	image, project string // of the previous release: the bridge's image, the Compose project
 }
 
+// Releases builds programs from commits.
+type releases struct{ *demo }
+
 // release installs the previous release, built from its commit, and upgrades it
 // to this program: first to one that is broken on purpose and spoils the bridge's
 // data, which has to be rolled back, then to the good one.
-func (d *demo) release(ctx context.Context, from string, messages int) error {
+func (d releases) release(ctx context.Context, from string, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	commit, err := d.previous(ctx, from)
@@ -45,7 +48,7 @@ func (d *demo) release(ctx context.Context, from string, messages int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	t := &transition{demo: d, commit: commit, old: filepath.Join(dir, "old"), bad: filepath.Join(dir, "broken"), good: d.program, messages: messages}
+	t := &transition{releases: d, commit: commit, old: filepath.Join(dir, "old"), bad: filepath.Join(dir, "broken"), good: d.program, messages: messages}
 	defer func() { d.program = t.good }()
 	start := time.Now()
 	if err := errors.Join(d.buildCommit(ctx, commit, dir, t.old), d.buildBroken(ctx, dir, t.bad)); err != nil {
@@ -66,7 +69,7 @@ func (t *transition) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(t.destroy(ctx), t.elsewhere(ctx), t.writeAnswers(simulated)); err != nil {
+	if err := errors.Join(t.destroy(ctx), (world{t.demo}).elsewhere(ctx), t.writeAnswers(simulated)); err != nil {
 		return err
 	}
 	t.program = t.old
@@ -129,7 +132,7 @@ func (t *transition) upgrade(ctx context.Context) error {
 }
 
 // previous finds the commit of the previous release.
-func (d *demo) previous(ctx context.Context, from string) (string, error) {
+func (d releases) previous(ctx context.Context, from string) (string, error) {
 	git := func(args ...string) (string, error) {
 		out, err := d.command(ctx, "git", append([]string{"-C", d.source(), "-c", "safe.directory=*"}, args...)...)
 		return strings.TrimSpace(out), err
@@ -160,10 +163,10 @@ func (d *demo) previous(ctx context.Context, from string) (string, error) {
 }
 
 // source is the root of the repository.
-func (d *demo) source() string { return filepath.Dir(d.dir) }
+func (d releases) source() string { return filepath.Dir(d.dir) }
 
 // buildCommit builds the program of a commit.
-func (d *demo) buildCommit(ctx context.Context, commit, dir, to string) error {
+func (d releases) buildCommit(ctx context.Context, commit, dir, to string) error {
 	tree, archive := filepath.Join(dir, "src"), filepath.Join(dir, "src.tar")
 	if err := os.MkdirAll(tree, 0o755); err != nil { //nolint:gosec // sources
 		return err
@@ -178,7 +181,7 @@ func (d *demo) buildCommit(ctx context.Context, commit, dir, to string) error {
 }
 
 // buildBroken builds this program with a bridge that spoils its data and ends.
-func (d *demo) buildBroken(ctx context.Context, dir, to string) error {
+func (d releases) buildBroken(ctx context.Context, dir, to string) error {
 	const opens = "if s.store, err = store.Open("
 	name := filepath.Join(d.source(), "bridge/bridge.go")
 	text, err := os.ReadFile(name)
@@ -204,7 +207,7 @@ func (d *demo) buildBroken(ctx context.Context, dir, to string) error {
 	return d.build(ctx, d.source(), to, "broken", "-overlay", filepath.Join(dir, "overlay.json"))
 }
 
-func (d *demo) build(ctx context.Context, tree, to, version string, flags ...string) error {
+func (d releases) build(ctx context.Context, tree, to, version string, flags ...string) error {
 	args := append([]string{"-C", tree, "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + version, "-o", to}, flags...)
 	_, err := d.command(ctx, "env", append([]string{"CGO_ENABLED=0", "go"}, append(args, "./cmd/appliance")...)...)
 	return err
@@ -219,8 +222,8 @@ func (d *demo) projects(ctx context.Context) (string, error) {
 }
 
 // bridgeImage is the image that the bridge runs.
-func (d *demo) bridgeImage(ctx context.Context) (string, error) {
-	name, err := d.container(ctx, "bridge")
+func (d releases) bridgeImage(ctx context.Context) (string, error) {
+	name, err := meter{d.demo}.container(ctx, "bridge")
 	if err != nil {
 		return "", err
 	}

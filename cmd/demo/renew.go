@@ -16,11 +16,14 @@ import (
 // quarter is the lifetime of the demo's certificates otherwise.
 const quarter = 90 * 24 * time.Hour
 
+// A renewal is that of short-lived certificates under load.
+type renewal struct{ *demo }
+
 // renew makes the authority issue short-lived certificates only, and opens
 // connection after connection through the front door while the
 // installation renews them: none may fail, and none may show a certificate that
 // has expired.
-func (d *demo) renew(ctx context.Context, life, during time.Duration) (err error) {
+func (d renewal) renew(ctx context.Context, life, during time.Duration) (err error) {
 	if err := d.lifetime(ctx, life); err != nil {
 		return err
 	}
@@ -62,7 +65,7 @@ func (d *demo) renew(ctx context.Context, life, during time.Duration) (err error
 
 // freshly waits until the front door shows a certificate that lives for some
 // time yet.
-func (d *demo) freshly(ctx context.Context, name string, left time.Duration) error {
+func (d renewal) freshly(ctx context.Context, name string, left time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	dialer := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // only its dates matter
@@ -86,15 +89,15 @@ func (d *demo) freshly(ctx context.Context, name string, left time.Duration) err
 
 // lifetime restarts the authority, issuing for another time, and everybody
 // get certificates of it.
-func (d *demo) lifetime(ctx context.Context, life time.Duration) error {
+func (d renewal) lifetime(ctx context.Context, life time.Duration) error {
 	d.life = life
-	if err := d.pebble(); err != nil {
+	if err := (world{d.demo}).pebble(); err != nil {
 		return err
 	}
 	if _, err := d.command(ctx, "docker", "restart", project+"-pebble-1"); err != nil {
 		return err
 	}
-	if err := d.elsewhere(ctx); err != nil {
+	if err := (world{d.demo}).elsewhere(ctx); err != nil {
 		return err
 	}
 	return d.appliance(ctx, false)

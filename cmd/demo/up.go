@@ -78,7 +78,7 @@ func (d *demo) up(ctx context.Context, started int64) error {
 		return err
 	}
 	d.say("==> building the world around the installation: a certificate authority, and %s", remoteName)
-	if err := d.elsewhere(ctx); err != nil {
+	if err := (world{d}).elsewhere(ctx); err != nil {
 		return err
 	}
 	s := summary{ChatURL: chatURL, ServerName: serverName, CAFile: d.path("ca.pem"), Dir: d.install(), Images: images}
@@ -188,11 +188,11 @@ func (d *demo) down(ctx context.Context) error {
 		_, err := d.command(ctx, d.program, "down", "--dir", d.install(), "--purge", "--yes")
 		errs = append(errs, err)
 	}
-	errs = append(errs, d.detach(ctx), d.underive(ctx))
+	errs = append(errs, attaching{d}.detach(ctx), upgrades{d}.underive(ctx))
 	if _, err := os.Stat(d.path("elsewhere/compose.yaml")); err == nil {
-		errs = append(errs, d.composeElsewhere(ctx, "down", "--volumes", "--remove-orphans"))
+		errs = append(errs, world{d}.composeElsewhere(ctx, "down", "--volumes", "--remove-orphans"))
 	}
-	errs = append(errs, d.hosts(false))
+	errs = append(errs, world{d}.hosts(false))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

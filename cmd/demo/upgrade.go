@@ -13,10 +13,13 @@ import (
 	"appliance/compose"
 )
 
+// Upgrades are those to other images, good and bad.
+type upgrades struct{ *demo }
+
 // upgrade moves the installation to versions that are good, and to others that
 // are not: one that dies and takes Rocket.Chat's data with it, and one whose
 // database is of the next major version. The conversation continues through all of them.
-func (d *demo) upgrade(ctx context.Context, messages int) error {
+func (d upgrades) upgrade(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	t, err := d.converse(ctx, "upgrade")
@@ -76,7 +79,7 @@ func (d *demo) upgrade(ctx context.Context, messages int) error {
 }
 
 // keepsBackups makes sure that upgrades do not fill the disk with their backups.
-func (d *demo) keepsBackups(most int) error {
+func (d upgrades) keepsBackups(most int) error {
 	made, err := filepath.Glob(d.path("install/backups/before-upgrade-*"))
 	if err == nil && (len(made) == 0 || len(made) > most) {
 		err = fmt.Errorf("upgrades have left %d backups, at most %d should stay: %v", len(made), most, made)
@@ -109,7 +112,7 @@ func rolledBack(err error) bool {
 const derivedImages = "derived_images"
 
 // underive removes what derive has made.
-func (d *demo) underive(ctx context.Context) error {
+func (d upgrades) underive(ctx context.Context) error {
 	names, err := os.ReadFile(d.path(derivedImages))
 	if err != nil {
 		return nil //nolint:nilerr // there are none
@@ -125,7 +128,7 @@ func (d *demo) underive(ctx context.Context) error {
 }
 
 // derive makes an image under another name, changed by an instruction.
-func (d *demo) derive(ctx context.Context, from, to, change string) error {
+func (d upgrades) derive(ctx context.Context, from, to, change string) error {
 	known, _ := os.ReadFile(d.path(derivedImages))
 	if err := d.write(derivedImages, append(known, to+"\n"...), 0o644); err != nil {
 		return err

@@ -37,8 +37,11 @@ const (
 	project   = "appliance-demo-elsewhere"
 )
 
+// A world is what is around the installation: an authority and another Matrix server.
+type world struct{ *demo }
+
 // elsewhere builds the world around the installation, as far as it is missing.
-func (d *demo) elsewhere(ctx context.Context) error {
+func (d world) elsewhere(ctx context.Context) error {
 	if err := d.hosts(true); err != nil {
 		return err
 	}
@@ -62,7 +65,7 @@ func (d *demo) elsewhere(ctx context.Context) error {
 }
 
 // hosts puts the demo's names into /etc/hosts, or takes them out.
-func (d *demo) hosts(in bool) error {
+func (d world) hosts(in bool) error {
 	const file, begin, end = "/etc/hosts", "# appliance demo: begin", "# appliance demo: end"
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -90,7 +93,7 @@ func (d *demo) hosts(in bool) error {
 
 // writeElsewhere writes the files of the other server and of the authority.
 // What was generated once stays.
-func (d *demo) writeElsewhere() error {
+func (d world) writeElsewhere() error {
 	for _, dir := range []string{"elsewhere/ca", "elsewhere/certs", "elsewhere/webroot/.well-known/acme-challenge", "elsewhere/pebble", "elsewhere/nginx"} {
 		if err := os.MkdirAll(d.path(dir), 0o755); err != nil { //nolint:gosec // containers read it
 			return err
@@ -178,7 +181,7 @@ http {
 
 // pebble writes the authority's configuration and the certificate of its
 // directory, which is self-signed.
-func (d *demo) pebble() error {
+func (d world) pebble() error {
 	config := fmt.Sprintf(`{"pebble": {"listenAddress": "%[1]s:14000", "managementListenAddress": "%[1]s:15000",
 		"certificate": "/demo/directory.pem", "privateKey": "/demo/directory.key", "httpPort": 80, "tlsPort": 443,
 		"profiles": {"default": {"description": "for the demo", "validityPeriod": %[2]d}}}}`, gateway, int(d.life.Seconds()))
@@ -197,7 +200,7 @@ func (d *demo) pebble() error {
 
 // trustRoots returns what the demo's world trusts: the certificate of Pebble's
 // directory and the root that Pebble made when it started.
-func (d *demo) trustRoots(ctx context.Context) ([]byte, error) {
+func (d world) trustRoots(ctx context.Context) ([]byte, error) {
 	own, err := os.ReadFile(d.path("elsewhere/pebble/directory.pem"))
 	if err != nil {
 		return nil, err
@@ -220,7 +223,7 @@ func (d *demo) trustRoots(ctx context.Context) ([]byte, error) {
 }
 
 // composeElsewhere runs docker compose for the world around the installation.
-func (d *demo) composeElsewhere(ctx context.Context, args ...string) error {
+func (d world) composeElsewhere(ctx context.Context, args ...string) error {
 	file, err := os.ReadFile(filepath.Join(filepath.Dir(d.dir), "compose/stage/elsewhere.yaml"))
 	if err != nil {
 		return err
