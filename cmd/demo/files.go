@@ -25,7 +25,7 @@ type demo struct {
 func newDemo(dir, program string) *demo { return &demo{dir: dir, program: program, life: quarter} }
 
 // installedHomeserver is the homeserver of the installation, "" when there is none.
-func (d *demo) installedHomeserver() string {
+func installedHomeserver(d *demo) string {
 	data, _ := os.ReadFile(d.path("install/appliance.yaml"))
 	for line := range strings.Lines(string(data)) {
 		if name, ok := strings.CutPrefix(line, "homeserver: "); ok {

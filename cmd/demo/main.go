@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	d := newDemo(abs, exe)
-	d.homeserver = cmp.Or(*homeserver, d.installedHomeserver(), "dendrite")
+	d.homeserver = cmp.Or(*homeserver, installedHomeserver(d), "dendrite")
 	switch flags.Arg(0) {
 	case "up":
 		return d.up(ctx, *started)

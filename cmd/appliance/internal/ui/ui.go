@@ -16,6 +16,10 @@ import (
 // A Printer shows the progress of a plan.
 type Printer interface {
 	provision.Reporter
+	closer
+}
+
+type closer interface {
 	Close() // ends what is unfinished on the screen
 }
 
