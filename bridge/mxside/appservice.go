@@ -94,7 +94,7 @@ func (a *appService) user(w http.ResponseWriter, r *http.Request) {
 	ok, err := a.person(r.Context(), ids.MXUser(r.PathValue("user")))
 	switch {
 	case err != nil:
-		a.log.Warn("an address could not be looked up", "mx_user", r.PathValue("user"), "err", err)
+		a.log.Warn("a user could not be looked up", "mx_user", r.PathValue("user"), "err", err)
 		answer(w, http.StatusServiceUnavailable, "M_UNKNOWN", "Rocket.Chat does not answer")
 	case !ok:
 		notFound(w, r)

@@ -78,7 +78,7 @@ func (d *directory) Publish(ctx context.Context, room ids.MXRoom, as ids.MXUser,
 	}
 	err := d.setListed(ctx, room, as, "public")
 	if errors.Is(err, relay.ErrForbidden) {
-		d.log.Warn("the homeserver does not let the bridge put a channel into its list; it can be joined by its alias only", "mx_room", room, "err", err,
+		d.log.Warn("the homeserver does not let the bridge list a channel; it can be joined by its alias only", "mx_room", room, "err", err,
 			"hint", "Synapse: allow the bridge's user in room_list_publication_rules of homeserver.yaml")
 		err = nil
 	}
@@ -101,7 +101,7 @@ func (d *directory) takeAlias(ctx context.Context, room ids.MXRoom, alias string
 		return err == nil && now.Room == room, side(err)
 	}
 	if err = side(err); errors.Is(err, relay.ErrRefused) || errors.Is(err, relay.ErrForbidden) {
-		d.log.Warn("the homeserver gives the bridge no alias; its registration needs namespaces.aliases", "alias", alias, "err", err,
+		d.log.Warn("the homeserver refuses an alias to the bridge; its registration needs namespaces.aliases", "alias", alias, "err", err,
 			"hint", "run: appliance up; with a homeserver of your own: appliance attach")
 		return false, nil
 	}

@@ -3,6 +3,8 @@ package mxside
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,17 +18,17 @@ import (
 // that Synapse sends all that it keeps, and goes on until one probe event has come
 // back without a failure and no number before it is missing.
 const (
-	// flushTries and flushFor bound how many such events are sent, and how long one
-	// may take to come back. flushGap is between two of them: Synapse takes a moment
+	// flushTries and flushFor bound how many probe events are sent, and how long the echo
+	// of one may take. flushGap is between two of them: Synapse takes a moment
 	// to note that the bridge is there.
 	flushTries = 8
 	flushFor   = 3 * time.Second
 	flushGap   = time.Second
 	// flushPause is how long the bridge waits after it gave up.
 	flushPause = time.Minute
-	// lacksEvery is how often it begins only because numbers are missing.
-	lacksEvery = 10 * time.Minute
-	maxLacking = 1000
+	// missingEvery is how often it begins only because numbers are missing.
+	missingEvery = 10 * time.Minute
+	maxMissing   = 1000
 	// A number that is still missing after so many probe events have come back belongs
 	// to another application service of the same homeserver: all of them share one
 	// sequence of transaction IDs. Numbers are then ignored for othersFor.
@@ -47,8 +49,8 @@ type held struct {
 
 	mu      sync.Mutex
 	last    int64         // the highest number since the last absence, 0 for none
-	lacking map[int64]int // numbers below it that were not taken, and after how many events
-	lacked  time.Time     // when a flush was last wanted because of those
+	missing map[int64]int // numbers below it that were not taken, and after how many events
+	asked   time.Time     // when a flush was last wanted because of those
 	others  time.Time     // until when others are known to share the sequence of numbers
 	refuse  bool          // the next transaction is to be refused
 	refused bool          // one was refused or failed since awaited was sent
@@ -69,30 +71,30 @@ func (h *held) want() {
 func (h *held) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last, h.lacking, h.refuse = 0, map[int64]int{}, true
+	h.last, h.missing, h.refuse = 0, map[int64]int{}, true
 }
 
-// comes notes that a transaction has come. refuse says that it is not to be taken,
-// lacks that some before it were not and that this is news.
-func (h *held) comes(number int64) (refuse, lacks bool) {
+// arrived notes a transaction. refuse says that it is not to be taken, gap that some
+// before it are missing and that this was not known yet.
+func (h *held) arrived(number int64) (refuse, gap bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last > 0 && number-h.last <= maxLacking && time.Now().After(h.others) {
+	if h.last > 0 && number-h.last <= maxMissing && time.Now().After(h.others) {
 		for n := h.last + 1; n < number; n++ {
-			h.lacking[n] = 0
-			lacks = true
+			h.missing[n] = 0
+			gap = true
 		}
 	}
 	h.last = max(h.last, number)
-	h.lacking[number] = 0 // until it is taken
-	if lacks = lacks && time.Since(h.lacked) > lacksEvery; lacks {
-		h.lacked = time.Now()
+	h.missing[number] = 0 // until it is taken
+	if gap = gap && time.Since(h.asked) > missingEvery; gap {
+		h.asked = time.Now()
 	}
 	refuse, h.refuse = h.refuse, false
-	return refuse, lacks
+	return refuse, gap
 }
 
-// failed notes that a transaction was not taken: Synapse sends it again.
+// failed notes that a transaction was not stored: Synapse sends it again.
 func (h *held) failed() {
 	h.mu.Lock()
 	h.refused = true
@@ -100,11 +102,11 @@ func (h *held) failed() {
 	h.want()
 }
 
-// taken notes that a transaction was.
+// taken notes that a transaction was stored.
 func (h *held) taken(number int64, events []json.RawMessage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.lacking, number)
+	delete(h.missing, number)
 	for _, e := range events {
 		if h.awaited != nil && bytes.Contains(e, h.awaited) {
 			h.awaited = nil
@@ -113,7 +115,7 @@ func (h *held) taken(number int64, events []json.RawMessage) {
 	}
 }
 
-// await begins to wait for an event with a mark in it.
+// await begins to wait for the echo of a probe event, which has a mark in it.
 func (h *held) await(mark string) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,21 +127,20 @@ func (h *held) await(mark string) <-chan struct{} {
 	return h.back
 }
 
-// nothing reports, when the event that was awaited has come back, whether no
-// transaction failed meanwhile and none lacks. When some do, the next one is to be
-// refused.
-func (h *held) nothing() bool {
+// complete reports, when the echo of the probe event has come, whether no transaction has
+// failed meanwhile and none is missing. If one is, the next transaction is to be refused.
+func (h *held) complete() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for n := range h.lacking {
-		if h.lacking[n]++; h.lacking[n] == othersAfter {
+	for n := range h.missing {
+		if h.missing[n]++; h.missing[n] == othersAfter {
 			h.others = time.Now().Add(othersFor)
 		}
 	}
 	if time.Now().Before(h.others) {
-		clear(h.lacking)
+		clear(h.missing)
 	}
-	h.refuse = len(h.lacking) > 0
+	h.refuse = len(h.missing) > 0
 	return !h.refused && !h.refuse
 }
 
@@ -156,5 +157,18 @@ func (h *held) refusedOne() {
 	select {
 	case h.refusals <- struct{}{}:
 	default: // asked for already
+	}
+}
+
+// elsewhere notes numbered transactions that other processes stored.
+func (h *held) elsewhere(values []string) {
+	for _, v := range values {
+		text, event, _ := strings.Cut(v, " ")
+		number, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		h.arrived(number)
+		h.taken(number, []json.RawMessage{json.RawMessage(event)})
 	}
 }

@@ -89,7 +89,7 @@ func (h *hints) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if ghost, ok := h.hinted(body); ok && h.put(ghost) {
-		h.log.Warn("more invitations are announced than can be looked at; they are found later", "limit", maxHints)
+		h.log.Warn("too many announced invitations; the others are found later", "limit", maxHints)
 	}
 	answer(w, http.StatusOK, "", "")
 }
@@ -125,7 +125,7 @@ func (h *hints) run(ctx context.Context) {
 			running.Go(func() {
 				defer h.done(ghost)
 				if err := h.look(ctx, ghost, calls); err != nil && ctx.Err() == nil {
-					h.log.Info("an announced invitation is not there", "mx_user", ghost, "err", err)
+					h.log.Info("an announced invitation was not found", "mx_user", ghost, "err", err)
 				}
 			})
 		}

@@ -56,13 +56,13 @@ func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXU
 			limit = max(1, limit/pageShrinks)
 			continue
 		case err != nil && errors.Is(err, errFailed) && got:
-			h.log.Debug("the past of a room ends where the homeserver fails", "mx_room", room, "err", err)
+			h.log.Debug("reading back stopped where the homeserver fails", "mx_room", room, "err", err)
 			return nil
 		case err != nil:
 			return err
 		}
 		got = true
-		fresh := slices.DeleteFunc(h.arrivals(out.Chunk, room), func(a arrival) bool {
+		fresh := slices.DeleteFunc(arrivals(h.log, out.Chunk, room), func(a arrival) bool {
 			again := seen[a.head.ID]
 			seen[a.head.ID] = true
 			return again
@@ -104,7 +104,7 @@ func (h *history) nudge(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	query := map[string]string{"dir": "b", "from": "t1_1", "limit": "20"}
 	err := h.getMessages(ctx, h.as(reader), room, query, &struct{}{})
 	if err != nil {
-		h.log.Debug("the homeserver could not look for what it lacks", "mx_room", room, "err", err)
+		h.log.Debug("the homeserver could not look for missing events", "mx_room", room, "err", err)
 		h.contact.nudges(room, maxNudges)
 	}
 	return err == nil

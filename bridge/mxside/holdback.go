@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 )
@@ -69,12 +70,12 @@ func (h *holdback) take(ctx context.Context, txn string, events []json.RawMessag
 	}
 	if !h.team.leading() {
 		if status, why = h.pushed.take(ctx, txn, events); status == http.StatusOK {
-			h.team.took(number, events)
+			h.tell(number, events)
 		}
 		return status, why
 	}
-	refuse, lacks := h.held.comes(number)
-	if lacks {
+	refuse, gap := h.held.arrived(number)
+	if gap {
 		h.pushed.pings.contact.overtook()
 		h.held.want()
 	}
@@ -90,7 +91,7 @@ func (h *holdback) take(ctx context.Context, txn string, events []json.RawMessag
 	return status, why
 }
 
-// flushes makes Synapse send what it holds back whenever that is wanted, until ctx
+// flushes makes Synapse send what it holds back whenever that is asked for, until ctx
 // ends.
 func (h *holdback) flushes(ctx context.Context) {
 	for {
@@ -123,7 +124,7 @@ func (h *holdback) flush(ctx context.Context) bool {
 			case <-ctx.Done():
 				return false
 			case <-back:
-				if h.held.nothing() {
+				if h.held.complete() {
 					return true
 				}
 			case <-time.After(flushFor):
@@ -135,7 +136,7 @@ func (h *holdback) flush(ctx context.Context) bool {
 			return false
 		}
 	}
-	h.log.Warn("what Synapse had under way when it or the bridge stopped may come late", "err", err)
+	h.log.Warn("the homeserver may still hold transactions back; their events may arrive late", "err", err)
 	return false
 }
 
@@ -162,9 +163,21 @@ func (h *holdback) retryRefused(ctx context.Context) {
 		for busy := true; busy && wait(ctx, refusedFor); {
 			var err error
 			if busy, err = h.pushed.pings.once(ctx); err != nil {
-				h.log.Warn("Synapse could not be asked to go on", "err", err) // it does so by itself, later
+				h.log.Warn("the homeserver could not be pinged after a transaction was refused", "err", err) // it sends again by itself, later
 				break
 			}
 		}
 	}
+}
+
+// tell tells the process that leads of a numbered transaction, and of the marks of probe
+// events in it.
+func (h *holdback) tell(number int64, events []json.RawMessage) {
+	value := strconv.FormatInt(number, 10)
+	for _, raw := range events {
+		if e, err := convert.ParseEvent(raw); err == nil && e.Type == probe.Type {
+			value += " " + string(raw)
+		}
+	}
+	h.team.Announce(takenTopic, value)
 }

@@ -2,7 +2,6 @@ package mxside
 
 import (
 	"context"
-	"encoding/json"
 
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
@@ -30,27 +29,6 @@ type inbox struct {
 	names  ids.Namespace
 	store  Store
 	accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error
-}
-
-// An arrival is an event of a homeserver that was read.
-type arrival struct {
-	head  event.MXHead
-	event event.Event // nil for one that does not cross
-}
-
-// arrivals reads events, once. room is given where the events do not name it. What is no
-// event is left out.
-func (c *client) arrivals(raws []json.RawMessage, room ids.MXRoom) []arrival {
-	out := make([]arrival, 0, len(raws))
-	for _, raw := range raws {
-		head, e, err := event.ReadMatrix(raw, room)
-		if err != nil {
-			c.log.Debug("an event cannot be read", "mx_room", room, "err", err)
-			continue
-		}
-		out = append(out, arrival{head, e})
-	}
-	return out
 }
 
 // item returns the item for an event. ok is false for our own echo and for what does

@@ -153,3 +153,36 @@ func (s *Side) keep(ctx context.Context) {
 		wait(ctx, pause)
 	}
 }
+
+// watch asks now and then whether the homeserver is there, while this process does not
+// lead, until ctx ends.
+func (s *Side) watch(ctx context.Context) {
+	for {
+		if !s.team.leading() {
+			switch err := s.people.whoami(ctx, s.people.bot()); {
+			case err == nil:
+				s.contact.answered()
+			case ctx.Err() == nil:
+				s.contact.lost()
+			}
+		}
+		if !wait(ctx, watchEvery) {
+			return
+		}
+	}
+}
+
+// Lead watches over the homeserver, and reads what its transactions may lack or bring in
+// the wrong order, until ctx ends. One process at a time does it.
+func (s *Side) Lead(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if !s.team.alone() {
+		s.team.leads.Store(true)
+		defer s.team.leads.Store(false)
+		s.strategy.lost() // nobody has watched for a while
+	}
+	s.strategy.lead(ctx, &running)
+	s.keep(ctx)
+	return nil
+}

@@ -47,7 +47,7 @@ func (p *people) mute(ctx context.Context, user ids.MXUser) {
 	c := p.as(user)
 	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "pushrules", "global", "override", ".m.rule.master", "enabled"), map[string]bool{"enabled": true}, nil)
 	if err != nil {
-		p.log.Warn("the notifications of a user could not be switched off; the homeserver has more work", "mx_user", user, "err", err)
+		p.log.Warn("notifications of a user could not be switched off; the homeserver has more work", "mx_user", user, "err", err)
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *positions) failed(ctx context.Context, user ids.MXUser, key, since stri
 	if err := s.inbox.store.MoveCursor(ctx, key, ""); err != nil {
 		return err
 	}
-	s.log.Error("the homeserver cannot show what is new; it is read from a new position", "mx_user", user, "failures", maxStuck, "err", err)
+	s.log.Error("sync keeps failing; it begins from a new position", "mx_user", user, "failures", maxStuck, "err", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read[key] = position{}

@@ -35,7 +35,7 @@ type replay struct {
 
 // timeline returns what a /sync brought of a room, with what that may lack.
 func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t timeline) ([]queue.Item, error) {
-	items := r.inbox.items(r.arrivals(t.Events, room))
+	items := r.inbox.items(arrivals(r.log, t.Events, room))
 	if !t.Limited && !r.contact.doubted(ctx) {
 		return items, nil
 	}

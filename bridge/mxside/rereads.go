@@ -33,7 +33,7 @@ type rereads struct {
 	gaps map[ids.MXRoom]*gap
 }
 
-// gap is a room that may lack something.
+// gap is a room of which events may be missing.
 type gap struct {
 	since time.Time // when people began to speak
 	last  time.Time // when they spoke last
@@ -79,12 +79,12 @@ func (g *rereads) due() map[ids.MXRoom]time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	due, looks := map[ids.MXRoom]time.Time{}, g.traits.Rereads
-	for room, lack := range g.gaps {
-		if time.Since(lack.last) < looks[lack.looks] {
+	for room, missing := range g.gaps {
+		if time.Since(missing.last) < looks[missing.looks] {
 			continue
 		}
-		due[room] = lack.since
-		if lack.looks++; lack.looks == len(looks) {
+		due[room] = missing.since
+		if missing.looks++; missing.looks == len(looks) {
 			delete(g.gaps, room)
 		}
 	}
@@ -94,8 +94,8 @@ func (g *rereads) due() map[ids.MXRoom]time.Time {
 // readHidden is readGap for Dendrite (0.15), which hides redactions of other software
 // in rooms of version 11 and later: it looks for the event that is taken back at the
 // place where earlier versions had it, and shows the redaction to nobody. But it does
-// know it, and where the next event of the room follows, Dendrite finds that it lacks
-// something between, and fetches it from the other servers for a user who reads at
+// know it, and where the next event of the room follows, Dendrite finds that something
+// between is missing, and fetches it from the other servers for a user who reads at
 // the beginning of the room. So an event that no client shows makes that next one.
 func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
@@ -158,6 +158,6 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 	if len(found) == 0 {
 		return nil
 	}
-	g.log.Warn("the homeserver had left events out", "mx_room", room, "events", len(found))
+	g.log.Warn("events that the homeserver did not push were found", "mx_room", room, "events", len(found))
 	return g.inbox.accept(ctx, found, nil)
 }

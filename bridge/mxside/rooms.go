@@ -99,7 +99,7 @@ func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 			members = append(members, relay.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
 		}
 		if len(members) >= maxMembers {
-			r.log.Warn("a room has more members than are looked at", "mx_room", room, "limit", maxMembers)
+			r.log.Warn("the members of a room were cut off", "mx_room", room, "limit", maxMembers)
 			return errEnough
 		}
 		return nil

@@ -47,7 +47,7 @@ func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautri
 	case err == nil, errors.Is(err, errEnough):
 		return nil
 	case body.N <= 0:
-		c.log.Warn("a list of the homeserver is too long to be read whole", "path", fmt.Sprint(path...), "limit", maxListing)
+		c.log.Warn("a list of the homeserver was cut off", "path", fmt.Sprint(path...), "limit", maxListing)
 		return nil
 	default:
 		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, err)

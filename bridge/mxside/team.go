@@ -2,14 +2,8 @@ package mxside
 
 import (
 	"context"
-	"encoding/json"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"appliance/bridge/convert"
 )
 
 // Team is what processes that share the work know together: *store.Store does it. One
@@ -70,62 +64,4 @@ func (t *team) doubted(ctx context.Context) bool {
 	}
 	runs, err := t.TimerRuns(ctx, doubtTimer)
 	return err != nil || runs
-}
-
-// watch asks now and then whether the homeserver is there, while this process does not
-// lead, until ctx ends.
-func (s *Side) watch(ctx context.Context) {
-	for {
-		if !s.team.leading() {
-			switch err := s.people.whoami(ctx, s.people.bot()); {
-			case err == nil:
-				s.contact.answered()
-			case ctx.Err() == nil:
-				s.contact.lost()
-			}
-		}
-		if !wait(ctx, watchEvery) {
-			return
-		}
-	}
-}
-
-// Lead watches over the homeserver, and reads what its transactions may lack or bring in
-// the wrong order, until ctx ends. One process at a time does it.
-func (s *Side) Lead(ctx context.Context) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	if !s.team.alone() {
-		s.team.leads.Store(true)
-		defer s.team.leads.Store(false)
-		s.strategy.lost() // nobody has watched for a while
-	}
-	s.strategy.lead(ctx, &running)
-	s.keep(ctx)
-	return nil
-}
-
-// took tells the process that leads of a numbered transaction, and of the marks of probe
-// events in it.
-func (t *team) took(number int64, events []json.RawMessage) {
-	value := strconv.FormatInt(number, 10)
-	for _, raw := range events {
-		if e, err := convert.ParseEvent(raw); err == nil && e.Type == probe.Type {
-			value += " " + string(raw)
-		}
-	}
-	t.Announce(takenTopic, value)
-}
-
-// elsewhere takes that other processes took numbered transactions.
-func (h *held) elsewhere(values []string) {
-	for _, v := range values {
-		text, event, _ := strings.Cut(v, " ")
-		number, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			continue
-		}
-		h.comes(number)
-		h.taken(number, []json.RawMessage{json.RawMessage(event)})
-	}
 }

@@ -115,7 +115,7 @@ func TestAGenericHomeserverIsAskedWhoTheBridgeIs(t *testing.T) {
 			s := sideOf(t, mxtest.Generic, a)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- s.Listen(ctx) }()
+			go func() { done <- s.Lead(ctx) }()
 			asking := "/ping"
 			if c.whoami != nil {
 				asking = "/whoami"

@@ -18,14 +18,14 @@ type transactions struct {
 // store stores the events of a transaction. status is what the homeserver is to be
 // answered, 200 once they are on disk.
 func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
-	arrived := t.arrivals(events, "")
+	arrived := arrivals(t.log, events, "")
 	items := t.inbox.items(arrived)
 	if len(items) == 0 {
 		return http.StatusOK, ""
 	}
 	if t.contact.doubted(ctx) {
 		if err := t.replay.recover(ctx, arrived); err != nil {
-			t.log.Warn("a transaction is put off", "events", len(items), "err", err)
+			t.log.Warn("a transaction was deferred", "events", len(items), "err", err)
 			return http.StatusServiceUnavailable, "what came before could not be read"
 		}
 	}

@@ -1,0 +1,30 @@
+package mxside
+
+import (
+	"encoding/json"
+	"log/slog"
+
+	"appliance/bridge/event"
+	"appliance/bridge/ids"
+)
+
+// An arrival is an event of a homeserver that was read.
+type arrival struct {
+	head  event.MXHead
+	event event.Event // nil for one that does not cross
+}
+
+// arrivals reads events, once. room is given where the events do not name it. What is no
+// event is left out.
+func arrivals(log *slog.Logger, raws []json.RawMessage, room ids.MXRoom) []arrival {
+	out := make([]arrival, 0, len(raws))
+	for _, raw := range raws {
+		head, e, err := event.ReadMatrix(raw, room)
+		if err != nil {
+			log.Debug("an event cannot be read", "mx_room", room, "err", err)
+			continue
+		}
+		out = append(out, arrival{head, e})
+	}
+	return out
+}
