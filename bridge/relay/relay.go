@@ -8,20 +8,18 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 
 	"golang.org/x/sync/errgroup"
 )
-
-var errUnknownKind = errors.New("unknown kind of item")
 
 // Relay carries events between the sides. Its exported fields are set before it is
 // used. Its methods are safe for concurrent use.
@@ -118,7 +116,7 @@ func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[stri
 func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	deliver, ok := r.parts.handlers[item.Kind]
 	if !ok {
-		return nil, queue.Permanent("this kind of event is not known to the bridge", errUnknownKind)
+		return nil, queue.Permanent("this kind of event is not known to the bridge", event.ErrKind)
 	}
 	start := time.Now()
 	receipts, err := deliver(ctx, item)

@@ -475,3 +475,26 @@ func TestUnavailableIsNotRefused(t *testing.T) {
 	mu.Unlock()
 	b.untilRC("bob_far.org says patience")
 }
+
+// A delivery that panics makes its event a dead letter: the next one goes on, the sender
+// is told, and so is the operator, without what was said.
+func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
+	b := newBench(t)
+	b.rc.fail = func(what string) error {
+		if strings.Contains(what, "says the last straw") {
+			panic(what)
+		}
+		return nil
+	}
+	straw := b.says(relay.KindMXMessage, text("the last straw"))
+	b.says(relay.KindMXMessage, text("second"))
+	b.run()
+	b.untilRC("bob_far.org says second")
+	until(t, "a word to bob", b.mx.log, func(log []string) bool {
+		return strings.Contains(strings.Join(log, "\n"), "was not carried to Rocket.Chat: it cannot be processed")
+	})
+	dead, err := b.Store.(*store.Store).DeadLetters(t.Context(), 10)
+	if err != nil || len(dead) != 1 || dead[0].ID != straw || !strings.Contains(dead[0].Cause, "panicked") || strings.Contains(dead[0].Cause, "straw") {
+		t.Errorf("dead letters: %+v, %v", dead, err)
+	}
+}
