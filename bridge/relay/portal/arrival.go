@@ -14,13 +14,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// ErrNotYet: a room says that it replaces a portal's, which does not say so yet.
+// ErrNotYet: a room claims to replace the room of a portal, and that one does not confirm
+// it yet.
 var ErrNotYet = errors.New("the room that it replaces does not say so yet")
 
 // spaceType is the type of rooms that are lists of rooms.
 const spaceType = "m.space"
 
-// Arrivals makes the Rocket.Chat side of a Matrix room that a ghost has joined.
+// Arrivals creates the Rocket.Chat side of a Matrix room that a ghost has joined.
 type Arrivals struct {
 	Store    arrivalStore
 	RC       arrivalRocketChat
@@ -41,7 +42,8 @@ func (a *Arrivals) Enter(ctx context.Context, inv model.Invitation, who model.RC
 	return a.Locks.Do("begin "+string(inv.Room), func() error { return a.enterAlone(ctx, inv, who) })
 }
 
-// enterAlone is enter while no other portal begins in the room or moves there.
+// enterAlone is Enter while the room is locked: no other portal begins in it or moves
+// there.
 func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who model.RCPerson) error {
 	p, ok, err := a.Store.PortalByMX(ctx, inv.Room)
 	if err != nil {
@@ -86,8 +88,8 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 	return a.Portals.start(ctx, p, everybody)
 }
 
-// fits looks what a room is that a ghost has just joined. It leaves one that cannot
-// be bridged, with a sentence, and lets a portal go on in one that replaces its room.
+// fits checks a room that a ghost has just joined. It leaves one that cannot be bridged,
+// with a reason, and moves a portal to one that replaces its room.
 func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCPerson) (moved bool, err error) {
 	created, err := a.MX.Creation(ctx, inv.Room, inv.Ghost)
 	if err != nil {
@@ -132,7 +134,7 @@ func (a *Arrivals) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader
 }
 
 // leaveRoom lets a ghost leave a room that cannot be bridged, with a reason. The
-// error is a *roomError then.
+// error is a *RoomError then.
 func (a *Arrivals) leaveRoom(ctx context.Context, inv model.Invitation, reason string) error {
 	a.Joined.Forget(inv.Room, inv.Ghost)
 	if err := model.Ignore(a.MX.Refuse(ctx, inv.Room, inv.Ghost, reason), model.ErrForbidden, model.ErrNotFound); err != nil {
@@ -155,7 +157,7 @@ func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids
 	return ""
 }
 
-// A RoomError says why a room that was joined cannot be bridged, and was left again.
+// A RoomError says why a room that was joined cannot be bridged, and was left.
 type RoomError struct{ reason string }
 
 func (e *RoomError) Error() string { return e.reason }

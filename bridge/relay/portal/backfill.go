@@ -23,9 +23,9 @@ type Backfill struct {
 // Open bridges the caller's room and carries what was said in it before: the
 // last messages, or those since a time, or both. Everything is stored before
 // Open returns, in one transaction with the portal, and carried in the order
-// in which it was said, before anything new; it keeps its times on Matrix. n is
-// how many items were stored. A room that is bridged already keeps its past where
-// it is, because what comes now would come after what has come since.
+// in which it was said, before anything new; it keeps its timestamps on Matrix. n is
+// how many items were stored. A room that is bridged already
+// gets no backfill: it would appear after the messages that were relayed since.
 func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, since time.Time) (n int, err error) {
 	if last <= 0 || last > model.MaxHistory {
 		last = model.MaxHistory
@@ -44,7 +44,7 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 		if err != nil || n == 0 {
 			return err
 		}
-		// Who spoke then and is no member now has had to come back for it.
+		// Ghosts of former members joined again for their messages, and leave now.
 		leave := model.RCMembershipItem("after history "+string(p.MXRoom), p.RCRoom)
 		return b.Accept(ctx, []queue.Item{leave}, nil)
 	})

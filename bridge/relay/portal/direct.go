@@ -45,8 +45,8 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 	if err != nil {
 		return err
 	}
-	// The account comes into being only once the invitation is out: an address
-	// that was mistyped leaves nothing behind.
+	// The account is created only when the invitation was sent: a mistyped address
+	// leaves nothing behind.
 	if puppet, ok, err := ds.Store.PuppetByMX(ctx, target); err != nil {
 		return err
 	} else if ok {
@@ -82,7 +82,7 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 	return ds.Portals.start(ctx, p)
 }
 
-// Begin makes the Matrix room for a direct room and invites its people. It is
+// Begin creates the Matrix room for a direct room and invites its people. It is
 // private to those in it; the bridge's own user is not among them.
 func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
 	for _, p := range puppets {
@@ -102,7 +102,7 @@ func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCP
 		}
 		err = ds.inviteAll(ctx, p, p.MXReader, author, locals, puppets)
 		if err == nil || errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
-			return err // the room stays, and is gone on with
+			return err // the next attempt goes on with the room
 		}
 		ds.RC.Unwatch(p)
 		if lerr := ds.MX.Leave(ctx, p.MXRoom, p.MXReader); lerr != nil {
@@ -112,7 +112,7 @@ func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCP
 	})
 }
 
-// directPortal returns the portal of a direct room, made as needed. It is stored
+// directPortal returns the portal of a direct room, created as needed. It is stored
 // before anybody is invited: an invitation that comes back must find it, or the room
 // would be bridged twice.
 func (ds *Directs) directPortal(ctx context.Context, d event.RCDirect, author model.RCPerson, puppets []model.Puppet) (model.Portal, error) {
@@ -158,7 +158,7 @@ func (ds *Directs) inviteAll(ctx context.Context, p model.Portal, as ids.MXUser,
 	return nil
 }
 
-// WhoIsIn tells apart who is in a direct room.
+// WhoIsIn returns the users and the puppets of a direct room.
 func (ds *Directs) WhoIsIn(ctx context.Context, room ids.RCRoom) (locals []model.RCPerson, puppets []model.Puppet, err error) {
 	usernames, err := ds.RC.Usernames(ctx, room)
 	if err != nil {
@@ -193,8 +193,8 @@ func (ds *Directs) WhoIsIn(ctx context.Context, room ids.RCRoom) (locals []model
 	return locals, puppets, nil
 }
 
-// BegunBy reports whether a portal is what a first word has made: an attempt that
-// was interrupted goes on with it.
+// BegunBy reports whether a portal was opened for a first message: an attempt after one
+// that was interrupted goes on with it.
 func BegunBy(p model.Portal, d event.RCDirect) bool {
 	return p.IsDirect() && p.Created.UnixMilli() == d.Since.UnixMilli()
 }

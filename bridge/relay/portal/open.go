@@ -20,7 +20,7 @@ const (
 	settleGap = 100 * time.Millisecond
 )
 
-// Open returns the portal of a room, made as needed. A new one begins with the
+// Open returns the portal of a room, created as needed. A new one begins with the
 // items that first returns, where there is one. caller is who asked for it, nil for the
 // operator.
 func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPerson, first func(model.RCRoomInfo) ([]queue.Item, error)) (model.Portal, error) {
@@ -50,7 +50,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 		if err != nil {
 			return model.Portal{}, err
 		}
-		powers[g.MXUser] = max(powers[g.MXUser], model.PowerOf[model.Moderator]) // who bridges a room invites and looks after it
+		powers[g.MXUser] = max(powers[g.MXUser], model.PowerOf[model.Moderator]) // who bridges a room may invite to it and moderate it
 		guests = []ids.MXUser{g.MXUser}
 	}
 	p.MXRoom, err = ps.MX.CreateRoom(ctx, model.MXRoomSpec{
@@ -73,10 +73,10 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	if err := ps.start(ctx, p, items...); err != nil {
 		return model.Portal{}, err
 	}
-	return p, ps.Store.MoveCursor(ctx, tightened(p), "1") // it was made as it should be
+	return p, ps.Store.MoveCursor(ctx, tightened(p), "1") // there is nothing to tighten
 }
 
-// start stores a portal and lets it live.
+// start stores a portal and has both rooms read.
 func (ps *Portals) start(ctx context.Context, p model.Portal, items ...queue.Item) error {
 	if err := ps.Store.PutPortal(ctx, p, items, begin(p)); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (ps *Portals) settle(ctx context.Context, lane string) error {
 	}
 }
 
-// isFree returns whether a room is no portal's.
+// isFree returns a function that reports whether a room has no portal.
 func (ps *Portals) isFree(ctx context.Context) func(ids.RCRoom) (bool, error) {
 	return func(room ids.RCRoom) (bool, error) {
 		_, used, err := ps.Store.PortalByRC(ctx, room)
@@ -111,8 +111,8 @@ func (ps *Portals) isFree(ctx context.Context) func(ids.RCRoom) (bool, error) {
 	}
 }
 
-// begin returns the cursors of a portal that starts now: what was written
-// before stays where it is.
+// begin returns the cursors of a portal that starts now: older messages are not
+// relayed.
 func begin(p model.Portal) map[string]string {
 	return map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(p.Created.UnixMilli(), 10)}
 }

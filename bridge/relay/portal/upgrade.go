@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// invitedTries and invitedGap bound how often one of ours that was just invited
+	// invitedTries and invitedGap bound how often a ghost that was just invited
 	// tries to join: the servers take a moment to agree that it was.
 	invitedTries = 5
 	invitedGap   = 500 * time.Millisecond
@@ -42,7 +42,7 @@ func (u *Upgrades) Follow(ctx context.Context, p model.Portal, by ids.MXUser, ne
 	return u.Locks.Do("begin "+string(next), func() error { return u.followAlone(ctx, p, by, next) })
 }
 
-// followAlone is follow while no other portal begins in the next room.
+// followAlone is Follow while the next room is locked: no other portal begins in it.
 func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUser, next ids.MXRoom) error {
 	if _, used, err := u.Store.PortalByMX(ctx, next); err != nil || used {
 		return err
@@ -59,7 +59,7 @@ func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUse
 }
 
 // replaces returns the portal whose Matrix room a room replaces, if both rooms say
-// so. sure is false when the other room may still come to say so.
+// so. sure is false while the other room may still confirm it.
 func (u *Upgrades) replaces(ctx context.Context, created model.MXCreation, room ids.MXRoom) (p model.Portal, ok, sure bool, err error) {
 	if created.Predecessor == "" {
 		return p, false, true, nil
@@ -75,8 +75,8 @@ func (u *Upgrades) replaces(ctx context.Context, created model.MXCreation, room 
 	return p, next == string(room), next != "", nil
 }
 
-// move lets a portal go on in another Matrix room, in which guest, one of ours, is
-// already. Who was in the old one is brought along as far as they are ours.
+// move moves a portal to another Matrix room, in which guest, a ghost or the bridge's own
+// user, is already. The ghosts of the old room join too.
 func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, guest ids.MXUser, via string) error {
 	old := p
 	members, err := u.MX.Members(ctx, old.MXRoom, old.Reader(u.Names))

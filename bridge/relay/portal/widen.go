@@ -27,8 +27,8 @@ const (
 // So a direct room of Matrix with more than two people is a private group in
 // Rocket.Chat, from the beginning or from when another person joins.
 
-// Widen makes sure that a person has a place in the Rocket.Chat room of a portal that
-// may be direct: where they have none there it goes on in a private group.
+// Widen makes sure that a person can be in the Rocket.Chat room of a portal that may be
+// direct: one who is not in the direct room turns it into a private group.
 func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (model.Portal, error) {
 	if !p.IsDirect() {
 		return p, nil
@@ -49,8 +49,7 @@ func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (
 	return p, err
 }
 
-// PlaceFor is Widen for a person who speaks. Who was found in a direct room once is
-// not looked for again.
+// PlaceFor is Widen for a person who speaks. It remembers who was found in a direct room.
 func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Puppet) (model.Portal, error) {
 	if !p.IsDirect() || puppet.MXUser == p.RCReader {
 		return p, nil
@@ -66,7 +65,7 @@ func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Pu
 	return p, err
 }
 
-// regroup lets a direct portal go on in a private group, with those who were in it.
+// regroup moves a direct portal to a private group, with those who were in it.
 func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []string) (model.Portal, error) {
 	g, ok, err := ps.Store.GhostByMX(ctx, old.Reader(ps.Names))
 	if err != nil || !ok {
@@ -115,8 +114,8 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 	return p, nil
 }
 
-// company returns who is in a Matrix room or invited, by the names they have there,
-// and whether those are more than the two of a direct conversation.
+// company returns a title made of the names of those who are in a Matrix room or
+// invited, and whether there are more than two.
 func (ps *Portals) company(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
 	members, err := ps.MX.Members(ctx, room, reader)
 	if err != nil {
@@ -135,8 +134,8 @@ func (ps *Portals) company(ctx context.Context, room ids.MXRoom, reader ids.MXUs
 	return strings.Join(names, " "), many, nil
 }
 
-// firstCompany is company for a direct room that has just come: who makes a room asks
-// the others in one after the other.
+// firstCompany is company for a new direct room: its creator invites one after another,
+// so it waits a moment for more than two.
 func (ps *Portals) firstCompany(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
 	for range 2 {
 		if title, many, err = ps.company(ctx, room, reader); err != nil || many {

@@ -53,9 +53,8 @@ func (h *base) eventOf(ctx context.Context, p model.Portal, message ids.RCMessag
 	return ids.MXEvent(links[0].MXEvent), ids.MXUser(links[0].MXSender), nil
 }
 
-// namesInMessage answers what a Rocket.Chat message mentions. The server has
-// looked its people up already, so nobody is asked. What cannot be found out now
-// stays text.
+// namesInMessage looks up what a Rocket.Chat message mentions. The message carries its
+// users, so the server is not asked. What is not found stays text.
 func (h *base) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
 	return convert.Lookup{
 		Dialect: h.RC.Dialect(ctx),
@@ -116,8 +115,8 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 	return event, err
 }
 
-// redact takes an event back as its sender, where that is one of ours, and
-// otherwise as whoever of ours may. Where nobody may, it stays.
+// redact redacts an event as its sender, where that is a ghost, or as the reader of the
+// portal. Where neither may, the event stays.
 func (h *base) redact(ctx context.Context, p model.Portal, sender ids.MXUser, event ids.MXEvent, item string) error {
 	as := p.Reader(h.Names)
 	if h.Names.Owns(sender) {

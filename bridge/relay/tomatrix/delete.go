@@ -38,7 +38,7 @@ func (h *deletions) deliver(ctx context.Context, item queue.Item, in event.RCDel
 	return nil
 }
 
-// whoTakesBack returns who redacts what a sender sent: the sender, unless the
+// whoTakesBack returns the user that redacts what a sender sent: the sender, unless the
 // account is gone, with all its messages. Then the ghost leaves its rooms in the
 // same moment, and other servers would not believe what it does there.
 func (h *deletions) whoTakesBack(ctx context.Context, p model.Portal, sender ids.MXUser) (ids.MXUser, error) {

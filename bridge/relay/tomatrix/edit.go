@@ -12,7 +12,7 @@ import (
 )
 
 // edit delivers a new version of a message, part by part: parts that are
-// new are sent, and parts that are no more are taken back.
+// new are sent, and parts that are gone are redacted.
 func (h *messages) edit(ctx context.Context, item queue.Item, in event.RCEdited) ([]queue.Receipt, error) {
 	m := in.Message
 	p, ok, err := h.portalOf(ctx, m)

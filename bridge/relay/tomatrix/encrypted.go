@@ -29,7 +29,7 @@ func (h *encrypted) deliver(ctx context.Context, item queue.Item, in event.RCUnr
 	}
 	h.Notices.OnMatrix(ctx, p, mark, unreadable)
 	if err := h.Notices.InRocketChat(ctx, p, unreadable); err != nil {
-		// A room that takes nothing that is not encrypted.
+		// The room takes encrypted messages only.
 		if err := h.RC.Tell(ctx, model.PersonOf(m.User), unreadable); err != nil {
 			return model.Outcome(item, err, "")
 		}

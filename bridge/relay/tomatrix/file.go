@@ -1,13 +1,13 @@
 package tomatrix
 
 import (
-	"bytes" // sizes of pictures
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif"
+	_ "image/gif" // sizes of pictures
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
@@ -37,7 +37,7 @@ type files struct {
 
 // carry carries the files of a message and returns their events, each
 // with the caption that is given for it. What does not arrive now follows in a
-// lane of its own; what never will is replaced by a line that says so.
+// lane of its own; what is refused is replaced by a line of text.
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message, files []convert.RocketFile) ([]convert.Content, error) {
 	var out []convert.Content
 	var missing []convert.RocketFile

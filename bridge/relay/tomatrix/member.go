@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// members follows who joins and leaves in Rocket.Chat.
+// members relays who joins and leaves in Rocket.Chat.
 type members struct {
 	*base
 	Store   memberStore
@@ -69,7 +69,8 @@ func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, 
 }
 
 // addedPuppet invites the person of a puppet that was added to the room in
-// Rocket.Chat. Where that cannot be, the puppet goes, and who added it is told.
+// Rocket.Chat. Where that is refused, the puppet is removed and the person who added it
+// is told.
 func (h *members) addedPuppet(ctx context.Context, p model.Portal, by model.RCPerson, puppet model.Puppet) error {
 	err := h.inviteAdded(ctx, p, by, puppet.MXUser)
 	se, ok := errors.AsType[*model.SayError](err)
@@ -101,9 +102,9 @@ func (h *members) inviteAdded(ctx context.Context, p model.Portal, by model.RCPe
 	return h.Portals.Invite(ctx, p, g.MXUser, target)
 }
 
-// removed follows "by removed username", or banned, or let come back: as who did
-// it where they may on Matrix, else as who reads the room. Where nobody may, the
-// person is let in again, so that both sides say the same.
+// removed follows "by removed username", or banned, or unbanned: as the ghost of the one
+// who did it, or as the reader of the portal. Where neither may, the person is added again,
+// so that both sides agree.
 func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson, username string, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
 	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
 	if err != nil {

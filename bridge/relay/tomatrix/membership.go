@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// memberships brings everybody into a room that has just been bridged.
+// memberships makes all members join a room that was just bridged.
 type memberships struct {
 	*base
 	Store   membershipStore
@@ -18,8 +18,8 @@ type memberships struct {
 	Members *membership.Members
 }
 
-// deliver makes the ghosts of everybody in a newly bridged room join, so
-// that people on Matrix see who is listening.
+// deliver makes the ghosts of all members join a room that was just bridged, so that
+// people on Matrix see who is listening.
 func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCMembership) error {
 	p, ok, err := h.Store.PortalByRC(ctx, in.Room)
 	if err != nil || !ok {

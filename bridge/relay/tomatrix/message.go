@@ -85,8 +85,8 @@ func (h *messages) contents(ctx context.Context, item queue.Item, p model.Portal
 	return contents, nil
 }
 
-// command carries out a command that was typed as a message. Whoever typed it is
-// answered alone; the message stays where it is.
+// command carries out a command that was typed as a message. Only the
+// person who typed it sees the answer; the message stays where it is.
 func (h *messages) command(ctx context.Context, item queue.Item, caller model.Caller, name, params string) {
 	if h.Typed != nil && item.Attempts == 0 {
 		h.Typed(ctx, caller, name, params)

@@ -57,7 +57,7 @@ func (h *pins) deliver(ctx context.Context, item queue.Item, in event.RCPinned) 
 	return model.Outcome(item, err, "the Matrix server refused it")
 }
 
-// whoPinned returns who of ours pins on Matrix for who pinned in Rocket.Chat.
+// whoPinned returns the Matrix user that pins for the one who pinned in Rocket.Chat.
 func (h *pins) whoPinned(ctx context.Context, p model.Portal, m rocketchat.Message) (ids.MXUser, error) {
 	if m.PinnedBy == nil || h.RC.IsBridge(ids.RCUser(m.PinnedBy.ID)) {
 		return p.Reader(h.Names), nil

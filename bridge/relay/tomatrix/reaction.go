@@ -21,8 +21,8 @@ type reactions struct {
 }
 
 // deliver makes the reactions of Rocket.Chat's people to a message the
-// same on Matrix. The event is the message with all its reactions, so what has
-// to be done is a difference, and doing it twice does nothing.
+// same on Matrix. The event is the message with all its reactions, so the
+// difference is applied, and applying it twice does nothing.
 func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCReacted) error {
 	m := in.Message
 	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
@@ -102,7 +102,7 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	}
 	shown, ok := convert.Unicode(key.emoji)
 	if !ok {
-		shown = key.emoji // an emoji of this Rocket.Chat's own: its name has to do
+		shown = key.emoji // a custom emoji: its name is shown
 	}
 	event, err := h.MX.React(ctx, p.MXRoom, g.MXUser, target, shown, ids.Transaction(g.MXUser, item.ID+" "+key.emoji, 0))
 	if errors.Is(err, model.ErrRefused) { // it is there already

@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// callFor is how long a call of a whole room is taken to be the same one: whoever
-// joins it sends an event, and again every now and then.
+// callFor is how long a call of a whole room counts as the same call: everyone who joins
+// sends an event, and repeats it.
 const callFor = time.Hour
 
 // calls says that a call has begun on Matrix.
@@ -49,8 +49,8 @@ func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([
 	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: string(e.Room), MXEvent: string(e.ID), MXSender: string(e.Sender)}}, nil
 }
 
-// sameCall reports whether an event belongs to a call of which a word was said. A call
-// of two has an event of its own at its beginning.
+// sameCall reports whether an event belongs to a call that was announced already. A call
+// of two people begins with an event of its own type.
 func (h *calls) sameCall(ctx context.Context, p model.Portal, e event.MXCall) (bool, error) {
 	if e.OfTwo {
 		return false, nil

@@ -96,8 +96,8 @@ func (h *base) permalink(p model.Portal, message ids.RCMessage) string {
 	return h.Site + "/" + kind + "/" + string(p.RCRoom) + "?msg=" + string(message)
 }
 
-// namesInEvent answers what a Matrix event mentions and quotes, and what its
-// sender may do. What cannot be found out now is taken to be as usual.
+// namesInEvent looks up what a Matrix event mentions and quotes, and what its sender may
+// do. What is not found gets the usual values.
 func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event) convert.Lookup {
 	limits, err := h.RC.Limits(ctx)
 	if err != nil {

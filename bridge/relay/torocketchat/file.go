@@ -25,8 +25,8 @@ type files struct {
 }
 
 // carry delivers an event that is a file: the file with its caption,
-// then what of the caption is too long for one message. A file that cannot be
-// had now follows later, one that never can is replaced by a line.
+// then what of the caption is too long for one message. A file that does not
+// arrive now follows later; one that is refused is replaced by a line of text.
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, in event.MXWritten, thread ids.RCMessage) ([]queue.Receipt, error) {
 	e := in.Event
 	texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
@@ -73,15 +73,15 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 }
 
 // file carries the file of an event with the first part of its
-// caption, and returns the message that shows it. It is settled after a crash:
-// what was uploaded is not uploaded again, and what is shown is not shown again.
+// caption, and returns the message that shows it. After a crash
+// it uploads no file and shows no message a second time.
 func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
 	source := model.MXFile(ids.MXEvent(e.ID))
 	file, ok, err := h.Store.File(ctx, source)
 	if err != nil {
 		return "", err
 	}
-	// A day is what Rocket.Chat keeps an upload for that nothing shows.
+	// Rocket.Chat keeps an upload that no message shows for a day.
 	if ok && item.Attempts > 0 {
 		if message, shown, err := h.RC.FindShown(ctx, puppet, p.RCRoom, file.Target, file.At.Add(-10*time.Minute)); err != nil || shown {
 			return message, err

@@ -37,7 +37,7 @@ type invitations struct {
 }
 
 // deliver lets a ghost join a Matrix room that its user was invited to,
-// and makes the Rocket.Chat side of it.
+// and creates the Rocket.Chat side of it.
 func (h *invitations) deliver(ctx context.Context, item queue.Item, in event.MXInvited) error {
 	inv := model.Invitation{MXInvited: in}
 	switch {
@@ -120,7 +120,7 @@ func (h *invitations) lookForEncryption(ctx context.Context, inv model.Invitatio
 	return h.Notices.Encrypted(ctx, p)
 }
 
-// decline has an invitation declined with a word of why.
+// decline has an invitation declined, with the reason.
 func (h *invitations) decline(ctx context.Context, item queue.Item, inv model.Invitation, why string) error {
 	declined, err := event.Item(item.ID+" declined", model.MXLane(inv.Room), event.MXDecline{Room: inv.Room, Ghost: inv.Ghost, Reason: why})
 	if err != nil {

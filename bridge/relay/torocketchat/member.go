@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/relay/roomstate"
 )
 
-// members follows who joins and leaves on Matrix.
+// members relays who joins and leaves on Matrix.
 type members struct {
 	*base
 	Store     memberStore
@@ -38,7 +38,7 @@ func (h *members) deliver(ctx context.Context, item queue.Item, e event.MXMember
 	case "join":
 		h.Newcomers.Nudge(ctx, p)
 		if !h.Admission.Allows(user) {
-			return nil // may be there, but not here
+			return nil // allowed on Matrix, and not in Rocket.Chat
 		}
 		err = h.joined(ctx, p, user, e.Name)
 		if changed, perr := h.portraitChanged(ctx, e); err == nil && perr == nil && changed {
@@ -91,8 +91,8 @@ func (h *members) joined(ctx context.Context, p model.Portal, user ids.MXUser, n
 	return h.RC.Add(ctx, p, puppet.RCUser)
 }
 
-// tellOfReader tells the Rocket.Chat users of a direct room that a person on Matrix
-// reads it who is not in it here.
+// tellOfReader tells the Rocket.Chat users of a direct room that another person on Matrix
+// can read it now.
 func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXUser) error {
 	locals, _, err := h.Directs.WhoIsIn(ctx, p.RCRoom)
 	if err != nil {

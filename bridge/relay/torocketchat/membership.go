@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// memberships lets everybody into a room that has just been bridged.
+// memberships adds all members to a room that was just bridged.
 type memberships struct {
 	*base
 	Store membershipStore
@@ -18,7 +18,7 @@ type memberships struct {
 	rooms *rooms
 }
 
-// deliver lets everybody in who is in a newly bridged Matrix room.
+// deliver adds all members of a Matrix room that was just bridged.
 func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.MXMembership) error {
 	p, ok, err := h.Store.PortalByMX(ctx, in.Room)
 	if err != nil || !ok {

@@ -27,7 +27,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	e := in.Event
 	p, ok, err := h.portalOf(ctx, in.Room)
 	if err != nil || !ok {
-		return nil, err // nobody bridges this room
+		return nil, err // the room is not bridged
 	}
 	if linked, err := h.Store.MessageLinked(ctx, in.ID); err != nil || linked {
 		return nil, err
@@ -46,7 +46,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 	}
 	if e.Content.Replaces != "" {
-		// An edit can be taken back; by then its event says nothing any more.
+		// An edit can be redacted, and its event is empty then.
 		if err := h.Store.PutEdit(ctx, in.ID, ids.MXEvent(e.Content.Replaces)); err != nil {
 			return nil, err
 		}
@@ -73,8 +73,8 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	return receipts, nil
 }
 
-// cameFromHere reports whether an event on Matrix is what another bridge made of a
-// message of this Rocket.Chat.
+// cameFromHere reports whether another bridge sent an event for a message of this
+// Rocket.Chat.
 func (h *messages) cameFromHere(ctx context.Context, e convert.Event) (bool, error) {
 	if e.Content.Source == "" {
 		return false, nil

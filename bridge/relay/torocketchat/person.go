@@ -61,7 +61,7 @@ func (h *persons) portrait(ctx context.Context, puppet model.Puppet, mxc string)
 			return model.Ignore(err, model.ErrTooLarge, model.ErrRefused, model.ErrSlow)
 		}
 		if kind = http.DetectContentType(data); !strings.HasPrefix(kind, "image/") {
-			return nil // not what it says it is
+			return nil // not a picture
 		}
 	}
 	if err := h.RC.SetAvatar(ctx, puppet, data, kind); err != nil && !errors.Is(err, model.ErrRefused) && !errors.Is(err, model.ErrForbidden) {

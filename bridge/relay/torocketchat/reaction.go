@@ -56,7 +56,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReac
 }
 
 // reactionName returns what a reaction is called in Rocket.Chat, without colons:
-// an emoji, or one of Rocket.Chat's own by its name. Clients that react with
+// a standard emoji, or a custom one by its name. Clients that react with
 // pictures put the name beside it (MSC4027).
 func (h *reactions) reactionName(ctx context.Context, e event.MXReacted) (string, bool) {
 	if name, ok := convert.Shortcode(e.Key); ok {

@@ -66,8 +66,8 @@ func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e event
 }
 
 // mayRedact reports whether a redaction may delete what a person sent to a room: it is
-// that person's own, or its sender has the power. Homeservers check the same; one that
-// does not must not reach further than Matrix.
+// that person's own, or its sender has the power. Homeservers check the same; what one
+// does not check must not reach Rocket.Chat.
 func (h *redactions) mayRedact(ctx context.Context, redaction event.MXHead, room ids.MXRoom, sender ids.MXUser) (bool, error) {
 	if redaction.Room != room {
 		h.Log.Warn("a redaction names an event of another room", "mx_room", redaction.Room, "mx_event", redaction.ID)

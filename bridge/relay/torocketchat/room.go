@@ -93,8 +93,7 @@ func (h *rooms) name(ctx context.Context, p model.Portal, name string) error {
 	return h.RC.Change(ctx, p, model.RCRoomChange{Title: &title})
 }
 
-// avatar carries the picture of a room. One that is none, or too large, stays
-// where it is.
+// avatar copies the picture of a room. One that is no picture, or too large, is left out.
 func (h *rooms) avatar(ctx context.Context, p model.Portal, mxc string) error {
 	if mxc == "" {
 		return nil
@@ -115,8 +114,8 @@ func (h *rooms) avatar(ctx context.Context, p model.Portal, mxc string) error {
 	return h.RC.Change(ctx, p, model.RCRoomChange{Avatar: data, AvatarType: kind})
 }
 
-// all makes a Rocket.Chat room what a Matrix room was when it was bridged:
-// not every homeserver tells of what was there before a ghost joined.
+// all applies the whole state of a Matrix room that was just bridged: not every
+// homeserver sends the state from before a ghost joined.
 func (h *rooms) all(ctx context.Context, p model.Portal) error {
 	for _, kind := range []string{model.StateTopic, model.StateAvatar, model.StatePowers} {
 		content, ok, err := h.MX.State(ctx, p.MXRoom, p.Reader(h.Names), kind, "")
