@@ -184,6 +184,9 @@ func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, er
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to the database: %w", err), db.Close())
 	}
+	if err := makeSchema(ctx, holder, cfg.RuntimeParams["search_path"]); err != nil {
+		return nil, errors.Join(err, holder.Close(), db.Close())
+	}
 	var mine bool
 	if err := holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
 		if err == nil {
@@ -194,6 +197,23 @@ func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, er
 	s := &Store{db: db, read: db, release: func() { _ = holder.Close() }}
 	s.keeper = newShared(s, cfg, log)
 	return s, nil
+}
+
+// makeSchema makes the schema that an address names (?search_path=bridge), if there is
+// none yet: the bridge may share the database of another program.
+func makeSchema(ctx context.Context, conn *sql.Conn, path string) error {
+	name, _, _ := strings.Cut(path, ",")
+	if name == "" {
+		return nil
+	}
+	var exists bool
+	if err := conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)`, name).Scan(&exists); err != nil || exists {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fmt.Errorf("make the schema %s: %w", name, err)
+	}
+	return nil
 }
 
 func (s *Store) prepare(ctx context.Context, scheme string) error {

@@ -25,6 +25,8 @@ type Answers struct {
 	RocketChatTokenFile       string `yaml:"rocketchat_token_file"`
 	RocketChatSecretFile      string `yaml:"rocketchat_create_token_secret_file"`
 	BridgeURL                 string `yaml:"bridge_url"`
+	BridgeDatabase            string `yaml:"bridge_database"`
+	BridgeReplicas            int    `yaml:"bridge_replicas"`
 	Namespace                 string `yaml:"namespace"`
 	AdminUsername             string `yaml:"admin_username"`
 	AdminEmail                string `yaml:"admin_email"`
@@ -55,6 +57,8 @@ const (
 	Synapse  = homeserver.Synapse
 	External = "external"
 	Bundled  = "bundled"
+
+	SQLite = "sqlite" // a file of the bridge's own
 
 	Native   = "native"
 	Prefixed = "prefixed"

@@ -160,3 +160,29 @@ func TestMissingNamesWhatHasNoDefault(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func TestSeveralBridgeProcessesNeedAPostgreSQL(t *testing.T) {
+	for _, tc := range []struct {
+		set  []string
+		want string // "" when it is fine
+	}{
+		{[]string{"bridge_replicas=2"}, "bridge_replicas: needs bridge_database: bundled"},
+		{[]string{"bridge_replicas=2", "bridge_database=bundled"}, ""},
+		{[]string{"bridge_replicas=3", "bridge_database=postgres://bridge:pw@db.example.org:5432/bridge?sslmode=require"}, ""},
+		{[]string{"bridge_replicas=0"}, "bridge_replicas: must be a number from 1 to 8"},
+		{[]string{"bridge_replicas=9", "bridge_database=bundled"}, "bridge_replicas: must be a number from 1 to 8"},
+		{[]string{"bridge_database=mysql://db/bridge"}, "bridge_database: must be sqlite, bundled or a URL"},
+		{[]string{"bridge_database=postgres://db"}, "bridge_database: must be sqlite, bundled or a URL"},
+		{[]string{"bridge_database=bundled", "homeserver=external", "homeserver_url=https://m.example.org", "server_name=example.org"}, "bridge_database: needs a bundled homeserver"},
+	} {
+		d := answers.NewDraft()
+		d.Assign("domain=chat.example.org")
+		for _, s := range tc.set {
+			d.Assign(s)
+		}
+		_, err := d.Finish()
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%v: %v, want %q", tc.set, err, tc.want)
+		}
+	}
+}

@@ -122,6 +122,31 @@ func checkMongo(s string) error {
 	return nil
 }
 
+// checkBridgeDatabase accepts sqlite, bundled and the URL of a PostgreSQL.
+func checkBridgeDatabase(s string) error {
+	if s == SQLite || s == Bundled {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		return fmt.Errorf("must be sqlite, bundled or a URL such as postgres://user:password@host/name")
+	}
+	if strings.ContainsAny(s, " '\n") {
+		return fmt.Errorf("must not contain spaces or quotes")
+	}
+	return nil
+}
+
+// maxReplicas is how many bridge processes may share a database.
+const maxReplicas = 8
+
+func checkReplicas(s string) error {
+	if n, _ := strconv.Atoi(s); n < 1 || n > maxReplicas {
+		return fmt.Errorf("must be a number from 1 to %d", maxReplicas)
+	}
+	return nil
+}
+
 func checkPort(s string) error {
 	if n, _ := strconv.Atoi(s); n < 1 || n > 65535 {
 		return fmt.Errorf("must be a port between 1 and 65535")

@@ -93,6 +93,14 @@ var Fields = []Field{
 		Ask: "Where do your servers reach the bridge?", Advanced: true, Check: optional(checkElsewhere),
 		Help: "Empty means the front door of this host. Only with homeserver: external or rocketchat: external.",
 	}),
+	text("bridge_database", func(a *Answers) *string { return &a.BridgeDatabase }, Field{
+		Ask: "Where should the bridge keep its data?", Default: SQLite, Advanced: true, Check: checkBridgeDatabase,
+		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. What the bridge has stored stays where it is when this changes.",
+	}),
+	integer("bridge_replicas", func(a *Answers) *int { return &a.BridgeReplicas }, 1, Field{
+		Ask: "How many bridge processes should share the work?", Advanced: true, Check: checkReplicas,
+		Help: "From 1 to 8. When one dies, another one takes over within 15 seconds. More than 1 needs bridge_database: bundled or a URL.",
+	}),
 	text("admin_username", func(a *Answers) *string { return &a.AdminUsername }, Field{
 		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername, If: Answers.BundledRocketChat,
 		Help: "The first Rocket.Chat administrator. The password is generated.",

@@ -92,6 +92,12 @@ func (a Answers) consistent() []Problem {
 	if stack := homeserver.Of(a.Homeserver).Stack; a.SynapseAdmin && (stack == nil || !stack.AdminPage) {
 		problems = append(problems, Problem{Key: "synapse_admin", Value: "true", Reason: "is for homeserver: synapse only: others have no such interface"})
 	}
+	if a.BridgeReplicas > 1 && a.BridgeDatabase == SQLite {
+		problems = append(problems, Problem{Key: "bridge_replicas", Value: fmt.Sprint(a.BridgeReplicas), Reason: "needs bridge_database: bundled or a PostgreSQL: one process at a time can use sqlite"})
+	}
+	if a.BridgeDatabase == Bundled && !a.BundledHomeserver() {
+		problems = append(problems, Problem{Key: "bridge_database", Value: Bundled, Reason: "needs a bundled homeserver, whose PostgreSQL it uses: with homeserver: external give the URL of a PostgreSQL"})
+	}
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
 		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
 	}

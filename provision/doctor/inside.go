@@ -162,6 +162,7 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 		Oldest      time.Time `json:"oldest_waiting"`
 		ConfigError string    `json:"config_error"`
 		Doubtful    []string  `json:"doubtful_puppets"`
+		Replicas    int       // 0 of a bridge of an earlier release
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
 		return finding.Failure("the bridge does not report its queue", outcome(status, err), "see: appliance logs bridge")
@@ -181,6 +182,8 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "messages are held back in both directions", "switch it on with: appliance federation enable")
 	case lag > 10*time.Minute:
 		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
+	case s.Replicas > 0 && s.Replicas < t.Answers.BridgeReplicas:
+		return finding.Warning(fmt.Sprintf("%d of %d bridge processes run", s.Replicas, t.Answers.BridgeReplicas), "the others do its work meanwhile", "start it with: appliance up; see why it ended with: appliance logs bridge")
 	case max(s.Dead, s.OldDead) > 0:
 		return finding.Warning(fmt.Sprintf("%d dead letters", max(s.Dead, s.OldDead)), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
 	}

@@ -38,6 +38,33 @@ type Service struct {
 	ConfigHash string `json:"-"`
 	ID         string `json:"-"`
 	Address    string `json:"-"` // on the network of the applications
+	// Others are further containers of the service. The service itself is the one that
+	// does least well, with the address of one that runs.
+	Others []Service `json:"-"`
+}
+
+// Add makes a service of two containers.
+func (s Service) Add(other Service) Service {
+	if s.OK() && !other.OK() {
+		other.Others, s.Others = append(s.Others, s), nil
+		other.Others[len(other.Others)-1].Others = nil
+		if s.Address != "" && s.State == "running" {
+			other.Address = s.Address
+		}
+		return other
+	}
+	if s.State != "running" && other.State == "running" && other.Address != "" {
+		s.Address = other.Address
+	}
+	s.Others = append(s.Others, other)
+	return s
+}
+
+// Containers are all containers of a service.
+func (s Service) Containers() []Service {
+	others := s.Others
+	s.Others = nil
+	return append([]Service{s}, others...)
 }
 
 // OK reports whether a service does what it should.

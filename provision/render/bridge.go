@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"appliance/bridge/config"
+	"appliance/provision/answers"
 )
 
 // BridgeUserID is the _id of the bridge's account in Rocket.Chat.
@@ -27,7 +28,7 @@ func Bridge(in Input) config.Config {
 		URL: "http://rocketchat:3000", SiteURL: in.Answers.SiteURL(), UserID: BridgeUserID,
 		TokenFile: "/run/secrets/bridge/rocketchat_token", CreateTokenSecretFile: "/run/secrets/bridge/create_token_secret",
 	}
-	c.Database = "sqlite:/data/bridge.db"
+	c.Database = in.bridgeDatabase()
 	c.Namespace = in.Answers.Namespace
 	a := in.Answers
 	if !a.BundledHomeserver() {
@@ -44,6 +45,22 @@ func Bridge(in Input) config.Config {
 		c.Live = *in.Live
 	}
 	return c
+}
+
+// bridgeDatabase is where the bridge keeps its data. The bundled PostgreSQL is the
+// homeserver's: a schema of its own is in the same backups.
+func (in Input) bridgeDatabase() string {
+	switch in.Answers.BridgeDatabase {
+	case answers.SQLite, "":
+		return "sqlite:/data/bridge.db"
+	case answers.Bundled:
+		u := in.postgres()
+		q := u.Query()
+		q.Set("search_path", "bridge")
+		u.RawQuery = q.Encode()
+		return u.String()
+	}
+	return in.Answers.BridgeDatabase
 }
 
 // explanations go above the keys of bridge.yaml.

@@ -22,6 +22,12 @@ func (in Input) compose(text []byte) ([]byte, error) {
 	if more := morePorts(in.Answers); more != "" {
 		f.extend(more, "services", "nginx", "ports")
 	}
+	if n := in.Answers.BridgeReplicas; n > 1 {
+		f.follow(fmt.Sprintf("scale: %d", n), "services", "bridge", "mem_limit")
+	}
+	if in.Answers.BridgeDatabase == answers.Bundled {
+		f.extend(", data", "services", "bridge", "networks")
+	}
 	if subnets := quarters(in.Answers.DockerSubnet); subnets != nil {
 		f.fill(ipam(subnets[0]), "networks", "edge")
 		f.fill(ipam(subnets[1]), "networks", "app")

@@ -34,10 +34,7 @@ var denyNetworks = []string{
 func (in Input) homeserver(put putter) error {
 	const dir = "config/homeserver/"
 	a, reveal := in.Answers, func(n secrets.Name) string { return in.Secrets[n].Reveal() }
-	postgres := url.URL{
-		Scheme: "postgresql", User: url.UserPassword("homeserver", reveal(secrets.PostgresPassword)),
-		Host: "postgres:5432", Path: "/homeserver", RawQuery: "sslmode=disable",
-	}
+	postgres := in.postgres()
 	fields := homeserverFields{
 		ServerName: a.ServerName, SiteURL: a.SiteURL(),
 		FederationAddress: a.FederationAddress(), BotUser: "@" + Bridge(in).AppService.Bot + ":" + a.ServerName,
@@ -66,6 +63,14 @@ func (in Input) homeserver(put putter) error {
 	registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
 	put(Registration, 0o600, ApplianceUser, registration)
 	return err
+}
+
+// postgres is the address of the homeserver's database.
+func (in Input) postgres() url.URL {
+	return url.URL{
+		Scheme: "postgresql", User: url.UserPassword("homeserver", in.Secrets[secrets.PostgresPassword].Reveal()),
+		Host: "postgres:5432", Path: "/homeserver", RawQuery: "sslmode=disable",
+	}
 }
 
 func (in Input) signingKey(put putter, dir string, stack *homeserver.Stack) (err error) {

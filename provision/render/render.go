@@ -75,7 +75,11 @@ func Tree(in Input) (Files, error) {
 		func() error { return in.homeserver(put) },
 		func() error {
 			data, err := execute(templates.FS, "bridge.yaml.tmpl", bridge)
-			put("config/bridge/bridge.yaml", 0o644, ApplianceUser, data)
+			mode := fs.FileMode(0o644)
+			if in.Answers.BridgeDatabase != answers.SQLite {
+				mode = 0o600 // the address has a password in it
+			}
+			put("config/bridge/bridge.yaml", mode, ApplianceUser, data)
 			return err
 		},
 		func() error { return in.certs(put) },

@@ -46,6 +46,9 @@ var scenarios = map[string]struct {
 	"attached-generic": {
 		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=generic", "homeserver_url=https://matrix.example.org", "server_name=example.org"}, memory: 1967, newer: true,
 	},
+	"replicas": { // two bridge processes in the homeserver's PostgreSQL
+		set: []string{"domain=chat.example.org", "bridge_database=bundled", "bridge_replicas=2"}, memory: 8000, newer: true,
+	},
 	"synapse": {
 		set: []string{
 			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",

@@ -52,13 +52,14 @@ func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, erro
 	var stopped []plan.Service
 	seconds := 30
 	for _, name := range names {
-		service := services[name]
-		if service.State != "running" && service.State != "restarting" {
-			continue
-		}
-		stopped = append(stopped, service) // also if stopping fails half way
-		if err := s.api(ctx).ContainerStop(ctx, service.ID, container.StopOptions{Timeout: &seconds}); err != nil {
-			return stopped, fmt.Errorf("stop %s: %w", name, err)
+		for _, service := range services[name].Containers() {
+			if service.State != "running" && service.State != "restarting" {
+				continue
+			}
+			stopped = append(stopped, service) // also if stopping fails half way
+			if err := s.api(ctx).ContainerStop(ctx, service.ID, container.StopOptions{Timeout: &seconds}); err != nil {
+				return stopped, fmt.Errorf("stop %s: %w", name, err)
+			}
 		}
 	}
 	return stopped, nil

@@ -82,10 +82,14 @@ func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
 		if dir := c.Labels["com.docker.compose.project.working_dir"]; dir != "" && !sameDir(dir, s.Dir) {
 			return nil, &ForeignError{Project: s.Project, Dir: dir}
 		}
-		out[name] = plan.Service{
+		one := plan.Service{
 			Name: name, Image: c.Image, State: c.State, Status: c.Status, Health: health(c.Status), ID: c.ID,
 			ConfigHash: c.Labels["com.docker.compose.config-hash"], Address: s.address(c),
 		}
+		if first, ok := out[name]; ok {
+			one = first.Add(one)
+		}
+		out[name] = one
 	}
 	return out, nil
 }

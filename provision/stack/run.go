@@ -18,7 +18,15 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	if !ok || found.State != "running" {
 		return &NotRunningError{Service: service}
 	}
-	return s.api(ctx).ContainerKill(ctx, found.ID, signal)
+	for _, c := range found.Containers() {
+		if c.State != "running" {
+			continue
+		}
+		if err := s.api(ctx).ContainerKill(ctx, c.ID, signal); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A NotRunningError says that a service is not running.

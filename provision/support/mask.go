@@ -43,9 +43,11 @@ func newMask(s *site.Site) mask {
 	for _, value := range external {
 		reveal(value, hide)
 	}
-	if u, err := url.Parse(s.Answers.MongoURL); err == nil && u.User != nil {
-		password, _ := u.User.Password()
-		hide(password)
+	for _, address := range []string{s.Answers.MongoURL, s.Answers.BridgeDatabase} {
+		if u, err := url.Parse(address); err == nil && u.User != nil {
+			password, _ := u.User.Password()
+			hide(password)
+		}
 	}
 	slices.SortFunc(pairs, func(a, b string) int { return len(b) - len(a) }) // the longest first
 	var args []string
