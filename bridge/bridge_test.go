@@ -316,6 +316,7 @@ func (w *world) waitForPuppet(room, username string) {
 }
 
 func TestAConversationInARoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	room := w.rc.CreateRoom("p", "plans", "alice")
@@ -378,6 +379,7 @@ func TestADirectMessageFromRocketChat(t *testing.T) {
 }
 
 func TestADirectMessageFromMatrix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")

@@ -248,6 +248,7 @@ func when(t *testing.T, sent func() int, n int) {
 }
 
 func TestNothingIsLostWhenTheBridgeIsKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	room, mxRoom, bob := w.bridged()
 	kill := w.spawnBridge()
@@ -285,6 +286,7 @@ func TestAFloodOnSynapse(t *testing.T) {
 }
 
 func TestNothingIsLostWhenRocketChatIsKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true, Data: filepath.Join(t.TempDir(), "journal")})
 	room, mxRoom, bob := w.bridged()
 	w.burst(burstSize(t), room, mxRoom, bob, func(sent func() int) {
@@ -297,6 +299,7 @@ func TestNothingIsLostWhenRocketChatIsKilled(t *testing.T) {
 }
 
 func TestNothingIsLostWhenTheHomeserverIsKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	room, mxRoom, bob := w.bridged()
 	w.burst(burstSize(t), room, mxRoom, bob, func(sent func() int) {
@@ -309,6 +312,7 @@ func TestNothingIsLostWhenTheHomeserverIsKilled(t *testing.T) {
 }
 
 func TestNothingIsLostOnARudeServer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{})
 	room, mxRoom, bob := w.bridged()
 	w.burst(burstSize(t)/2, room, mxRoom, bob, func(func() int) {})

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,36 @@ type instant struct {
 	slow       time.Duration // how long Rocket.Chat takes for a message
 	file       int64         // bytes of the file that Rocket.Chat has
 	txn        atomic.Int64
+	pushed     map[string][]string // the newest events of each room of Matrix, oldest first
+}
+
+// page is how many events /messages shows.
+const page = 1000
+
+// keep notes events that the bridge is sent, so that /messages shows them: the bridge
+// asks until they are there.
+func (in *instant) keep(events []string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.pushed == nil {
+		in.pushed = map[string][]string{}
+	}
+	for _, e := range events {
+		_, after, _ := strings.Cut(e, `"room_id":"`)
+		room, _, _ := strings.Cut(after, `"`)
+		list := append(in.pushed[room], e)
+		in.pushed[room] = list[max(0, len(list)-page):]
+	}
+}
+
+// messages answers /messages, backwards from the newest event.
+func (in *instant) messages(w io.Writer, path string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	parts := strings.Split(path, "/")
+	list := slices.Clone(in.pushed[parts[len(parts)-2]])
+	slices.Reverse(list)
+	_, _ = io.WriteString(w, `{"start":"s","chunk":[`+strings.Join(list, ",")+`]}`)
 }
 
 func newInstant(tb testing.TB) *instant {
@@ -149,6 +180,8 @@ func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = fmt.Fprintf(w, `{"event_id":"$sent%d"}`, in.toMX.Add(1))
 		in.arrived <- struct{}{}
+	case strings.HasSuffix(path, "/messages"):
+		in.messages(w, path)
 	case strings.HasSuffix(path, "/media/v3/upload"):
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, `{"content_uri":"mxc://x/y"}`)
@@ -175,6 +208,7 @@ func (in *instant) say(tb testing.TB, room int, id string, extra string) {
 
 // push delivers a transaction of the homeserver to the bridge.
 func (in *instant) push(tb testing.TB, url string, events []string) {
+	in.keep(events)
 	req, _ := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/_matrix/app/v1/transactions/%d", url, in.txn.Add(1)),
 		strings.NewReader(`{"events":[`+strings.Join(events, ",")+`]}`))
 	req.Header.Set("Authorization", "Bearer hs-token-for-tests")

@@ -33,6 +33,7 @@ func seeds(t *testing.T) (first, n uint64) {
 // TestEverythingOnRudeServers holds one conversation, with all that people do to
 // messages, on servers that repeat, reorder, drop, refuse and lose answers.
 func TestEverythingOnRudeServers(t *testing.T) {
+	t.Parallel()
 	first, n := seeds(t)
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
