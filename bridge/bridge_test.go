@@ -422,7 +422,7 @@ func TestCommandsThatCannotBeCarriedOut(t *testing.T) {
 		{alice, "bridge", "invite bob", "is not a Matrix address"},
 		{alice, "bridge", "invite", "needs one address"},
 		{alice, "bridge", "invite @bob:localhost:1", "does not answer"},
-		{alice, "bridge", "invite " + w.alice(), "somebody of this Rocket.Chat"},
+		{alice, "bridge", "invite " + w.alice(), "is a user of this Rocket.Chat"},
 		{eve, "bridge", "invite @bob:" + w.far.Name, "you may not invite"},
 		{alice, "bridge", "dance", "there is no /bridge dance"},
 	} {
