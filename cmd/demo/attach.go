@@ -33,7 +33,7 @@ func (d attaching) attach(ctx context.Context) (err error) {
 	if _, simulated, err := d.images(); err != nil || !simulated {
 		return errors.Join(err, errors.New("this step needs the simulator in place of the external Rocket.Chat"))
 	}
-	if err := (world{d.demo}).elsewhere(ctx); err != nil {
+	if err := world(d).elsewhere(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.detach(context.WithoutCancel(ctx))) }()
@@ -171,13 +171,13 @@ func (d attaching) register(ctx context.Context) error {
 
 // restartRemote starts the other server with its configuration as it is now.
 func (d attaching) restartRemote(ctx context.Context) error {
-	if err := (world{d.demo}).writeElsewhere(); err != nil {
+	if err := world(d).writeElsewhere(); err != nil {
 		return err
 	}
-	if err := (world{d.demo}).composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
+	if err := world(d).composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
 		return err
 	}
-	return world{d.demo}.composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
+	return world(d).composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
 }
 
 // content waits until the doctor finds nothing wrong.

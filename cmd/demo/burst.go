@@ -190,7 +190,7 @@ func (c *chatUser) page(ctx context.Context, room string, offset int) ([]chatMes
 
 func (d bursts) disturb(ctx context.Context, b burst) error {
 	if b.kill != "" {
-		pid, err := meter{d.demo}.pid(ctx, b.kill)
+		pid, err := meter(d).pid(ctx, b.kill)
 		if err != nil {
 			return err
 		}

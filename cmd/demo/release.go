@@ -223,7 +223,7 @@ func (d *demo) projects(ctx context.Context) (string, error) {
 
 // bridgeImage is the image that the bridge runs.
 func (d releases) bridgeImage(ctx context.Context) (string, error) {
-	name, err := meter{d.demo}.container(ctx, "bridge")
+	name, err := meter(d).container(ctx, "bridge")
 	if err != nil {
 		return "", err
 	}

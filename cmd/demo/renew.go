@@ -91,13 +91,13 @@ func (d renewal) freshly(ctx context.Context, name string, left time.Duration) e
 // get certificates of it.
 func (d renewal) lifetime(ctx context.Context, life time.Duration) error {
 	d.life = life
-	if err := (world{d.demo}).pebble(); err != nil {
+	if err := world(d).pebble(); err != nil {
 		return err
 	}
 	if _, err := d.command(ctx, "docker", "restart", project+"-pebble-1"); err != nil {
 		return err
 	}
-	if err := (world{d.demo}).elsewhere(ctx); err != nil {
+	if err := world(d).elsewhere(ctx); err != nil {
 		return err
 	}
 	return d.appliance(ctx, false)
