@@ -21,7 +21,7 @@ import (
 	"appliance/provision/site"
 )
 
-// A Lane is one room in one direction, with what waits in it.
+// A Lane is one room in one direction, with its backlog.
 type Lane struct {
 	Lane      string    `json:"lane"` // "rc:" or "mx:" and the room it comes from
 	Waiting   int64     `json:"waiting"`
@@ -33,7 +33,7 @@ type Lane struct {
 	LastError string    `json:"last_error,omitempty"` // of the last attempt
 }
 
-// A Queue is what waits to be delivered.
+// A Queue is the backlog of the bridge.
 type Queue struct {
 	Waiting     int64  `json:"waiting"`
 	DeadLetters int64  `json:"dead_letters"`

@@ -17,7 +17,7 @@ import (
 func queueCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "Look at the messages that wait, and at dead letters: retry them or drop them",
+		Short: "Show the backlog and the dead letters; retry or drop dead letters",
 		Args:  exactly(0),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -28,7 +28,7 @@ func queueCommand(a *app) *cobra.Command {
 func queueListCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the rooms in which messages wait, with their number and the last error",
+		Short: "List the rooms with undelivered messages: how many, since when, and the last error",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -62,7 +62,7 @@ func printQueue(w io.Writer, q operator.Queue) {
 func queueDeadCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dead",
-		Short: "List the dead letters: what the bridge could not deliver and has given up, with the reasons",
+		Short: "List the dead letters, which the bridge could not deliver, with the reasons",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
@@ -94,7 +94,7 @@ func queueRetryCommand(a *app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "retry [ITEM...]",
-		Short: "Retry dead letters, behind what waits in their rooms",
+		Short: "Put dead letters back at the end of their rooms' queues",
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			return a.retry(cmd.Context(), ids, all, func(w io.Writer, n int) { fmt.Fprintf(w, "%s again\n", letters(n, "waits", "wait")) })
 		},
