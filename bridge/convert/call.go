@@ -8,12 +8,6 @@ var CallTypes = []string{"m.call.invite", "m.call.member", "org.matrix.msc3401.c
 
 // BeginsCall reports whether an event of one of these types is of a user who
 // begins a call or joins one; those who leave send one too, with nothing in it.
-func BeginsCall(payload []byte) bool {
-	e, err := ParseEvent(payload)
-	return err == nil && e.BeginsCall()
-}
-
-// BeginsCall is the function of that name for an event that was read.
 func (e Event) BeginsCall() bool {
 	content := e.content
 	if e.Type == "m.call.invite" {

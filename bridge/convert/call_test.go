@@ -18,7 +18,8 @@ func TestBeginsCall(t *testing.T) {
 		`{"type":"m.call.member","content":{"application":["m.call"],"memberships":"x","m.calls":1}}`: false,
 		`null`: false, `[]`: false,
 	} {
-		if got := convert.BeginsCall([]byte(event)); got != want {
+		e, err := convert.ParseEvent([]byte(event))
+		if got := err == nil && e.BeginsCall(); got != want {
 			t.Errorf("%s: %v", event, got)
 		}
 	}

@@ -1,10 +1,13 @@
 package convert
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"appliance/bridge/rocketchat"
 )
 
 func TestContentTypesAreLookedAt(t *testing.T) {
@@ -87,7 +90,8 @@ func TestAnEditedCaptionReplacesTheOldOne(t *testing.T) {
 		"edited, sent without a caption 8.x": {`"editedAt":"2026-01-01T00:00:00.000Z","msg":"","attachments":[{"type":"file","title":"a.txt","title_link":"/file-upload/f/a.txt","description":"new"}]`, "new"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := ParseMessage([]byte("{" + file + "," + c.message + "}"))
+			var m rocketchat.Message
+			err := json.Unmarshal([]byte("{"+file+","+c.message+"}"), &m)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,18 +19,10 @@ type PollAnswer struct{ ID, Text string }
 // maxAnswers bounds a poll: real ones have up to 20 answers.
 const maxAnswers = 50
 
-// ParsePoll reads the event that begins a poll, in its stable or its unstable
+// Poll reads the event that begins a poll, in its stable or its unstable
 // form. ok is false when it asks nothing.
-func ParsePoll(payload []byte) (p Poll, ok bool) {
-	var e object
-	_ = json.Unmarshal(payload, &e)
-	return pollIn(e.object("content"))
-}
-
-// Poll is ParsePoll for an event that was read.
-func (e Event) Poll() (p Poll, ok bool) { return pollIn(e.content) }
-
-func pollIn(content object) (p Poll, ok bool) {
+func (e Event) Poll() (p Poll, ok bool) {
+	content := e.content
 	start := content.object("m.poll")
 	if start == nil {
 		start = content.object("org.matrix.msc3381.poll.start")
@@ -63,17 +55,8 @@ func text1767(o object) string {
 }
 
 // PollTarget returns the poll that an answer to it, or its end, belongs to.
-func PollTarget(payload []byte) (event string, ok bool) {
-	var e object
-	_ = json.Unmarshal(payload, &e)
-	return pollTargetIn(e.object("content"))
-}
-
-// PollTarget is the function of that name for an event that was read.
-func (e Event) PollTarget() (event string, ok bool) { return pollTargetIn(e.content) }
-
-func pollTargetIn(content object) (event string, ok bool) {
-	relates := content.object("m.relates_to")
+func (e Event) PollTarget() (event string, ok bool) {
+	relates := e.content.object("m.relates_to")
 	event = relates.str("event_id")
 	return event, event != "" && relates.str("rel_type") == "m.reference"
 }
@@ -91,9 +74,7 @@ func ParseVote(payload []byte) (v Vote, ok bool) {
 	if err != nil || e.Type != "m.poll.response" && e.Type != "org.matrix.msc3381.poll.response" {
 		return Vote{}, false
 	}
-	var raw object
-	_ = json.Unmarshal(payload, &raw)
-	content := raw.object("content")
+	content := e.content
 	answers := content["m.selections"]
 	if answers == nil {
 		answers = content.object("org.matrix.msc3381.poll.response")["answers"]

@@ -117,10 +117,3 @@ func StateText(content json.RawMessage, key string) string {
 	_ = json.Unmarshal(content, &o)
 	return o.str(key)
 }
-
-// ParseState returns the content of a state event.
-func ParseState(payload []byte) json.RawMessage {
-	var o object
-	_ = json.Unmarshal(payload, &o)
-	return o["content"]
-}

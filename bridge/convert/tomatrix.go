@@ -8,13 +8,6 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// ParseMessage reads a message as Rocket.Chat sent it.
-func ParseMessage(payload []byte) (rocketchat.Message, error) {
-	var m rocketchat.Message
-	err := json.Unmarshal(payload, &m)
-	return m, err
-}
-
 // maxContent is how many bytes of an event its text may take. An event has at most
 // 65,536 with all that servers add: signatures, hashes, the IDs of its
 // predecessors, and what the bridge writes beside the text.

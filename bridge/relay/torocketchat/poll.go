@@ -55,9 +55,10 @@ func (h *polls) text(ctx context.Context, p model.Portal, e event.MXPoll) (strin
 	if err != nil {
 		return "", model.Ignore(err, model.ErrNotFound, model.ErrForbidden)
 	}
-	poll, ok := convert.ParsePoll(start)
-	if !ok {
-		return "", nil
+	begun, err := convert.ParseEvent(start)
+	poll, ok := begun.Poll()
+	if err != nil || !ok {
+		return "", nil // what cannot be read is no poll
 	}
 	related, err := h.MX.Referring(ctx, p.MXRoom, p.Reader(h.Names), e.Ends, "m.reference")
 	if err != nil {
