@@ -23,7 +23,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
 )
@@ -270,12 +270,12 @@ func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 	}
 	put(rooms, func(i int) {
 		room := ids.RCRoom(fmt.Sprint("room", i))
-		check(s.PutPortal(ctx, relay.Portal{RCRoom: room, MXRoom: ids.MXRoom(fmt.Sprintf("!room%d:x", i)), RCType: "p", Created: time.UnixMilli(1)}, nil,
-			map[string]string{relay.RCCursor(room): fmt.Sprint(time.Now().UnixMilli())}))
-		check(s.PutPuppet(ctx, relay.Puppet{MXUser: ids.MXUser(fmt.Sprintf("@bob%d:far", i)), RCUser: ids.RCUser(fmt.Sprint("puppet", i)), Username: fmt.Sprintf("bob%d_far", i), Name: "Bob", Token: secret.New("t")}))
+		check(s.PutPortal(ctx, model.Portal{RCRoom: room, MXRoom: ids.MXRoom(fmt.Sprintf("!room%d:x", i)), RCType: "p", Created: time.UnixMilli(1)}, nil,
+			map[string]string{model.RCCursor(room): fmt.Sprint(time.Now().UnixMilli())}))
+		check(s.PutPuppet(ctx, model.Puppet{MXUser: ids.MXUser(fmt.Sprintf("@bob%d:far", i)), RCUser: ids.RCUser(fmt.Sprint("puppet", i)), Username: fmt.Sprintf("bob%d_far", i), Name: "Bob", Token: secret.New("t")}))
 	})
 	put(ghosts, func(i int) {
-		check(s.PutGhost(ctx, relay.Ghost{RCUser: ids.RCUser(fmt.Sprint("user", i)), MXUser: ids.MXUser(fmt.Sprintf("@user%d:x", i)), Username: fmt.Sprint("user", i), Name: fmt.Sprint("User ", i)}))
+		check(s.PutGhost(ctx, model.Ghost{RCUser: ids.RCUser(fmt.Sprint("user", i)), MXUser: ids.MXUser(fmt.Sprintf("@user%d:x", i)), Username: fmt.Sprint("user", i), Name: fmt.Sprint("User ", i)}))
 	})
 	put((links+999)/1000, func(i int) {
 		receipts := make([]queue.Receipt, 1000)

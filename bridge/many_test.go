@@ -14,7 +14,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/mxside/mxtest"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
@@ -29,24 +29,24 @@ func manyRooms(t *testing.T, rc *rctest.Server, database string) (all []string) 
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	put := func(p relay.Portal) {
+	put := func(p model.Portal) {
 		p.Created = time.Now().Add(-time.Hour)
 		p.MXRoom = ids.MXRoom("!" + string(p.RCRoom) + ":x")
-		if err := s.PutPortal(t.Context(), p, nil, map[string]string{relay.RCCursor(p.RCRoom): fmt.Sprint(time.Now().UnixMilli())}); err != nil {
+		if err := s.PutPortal(t.Context(), p, nil, map[string]string{model.RCCursor(p.RCRoom): fmt.Sprint(time.Now().UnixMilli())}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, string(p.RCRoom))
 	}
 	for i := range reduced(1000, 100) {
-		put(relay.Portal{RCRoom: ids.RCRoom(rc.CreateRoom("p", fmt.Sprint("room", i), "alice", rc.Bot().Username)), RCType: "p"})
+		put(model.Portal{RCRoom: ids.RCRoom(rc.CreateRoom("p", fmt.Sprint("room", i), "alice", rc.Bot().Username)), RCType: "p"})
 	}
 	for i := range reduced(1200, 120) {
 		u := rc.CreateUser(fmt.Sprint("bob", i), "user", "bot")
-		p := relay.Puppet{MXUser: ids.MXUser("@" + u.Username + ":far"), RCUser: ids.RCUser(u.ID), Username: u.Username, Name: "Bob", Token: secret.New(u.Token)}
+		p := model.Puppet{MXUser: ids.MXUser("@" + u.Username + ":far"), RCUser: ids.RCUser(u.ID), Username: u.Username, Name: "Bob", Token: secret.New(u.Token)}
 		if err := s.PutPuppet(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
-		put(relay.Portal{RCRoom: ids.RCRoom(rc.CreateDirect("alice", u.Username)), RCType: "d", RCReader: p.MXUser})
+		put(model.Portal{RCRoom: ids.RCRoom(rc.CreateDirect("alice", u.Username)), RCType: "d", RCReader: p.MXUser})
 	}
 	return all
 }

@@ -17,27 +17,27 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
 // Bridge is what commands do; *relay.Relay does it.
 type Bridge interface {
-	Invite(ctx context.Context, caller relay.Caller, target ids.MXUser) error
-	Direct(ctx context.Context, caller relay.RCPerson, target ids.MXUser) error
+	Invite(ctx context.Context, caller model.Caller, target ids.MXUser) error
+	Direct(ctx context.Context, caller model.RCPerson, target ids.MXUser) error
 	Bridged(ctx context.Context, room ids.RCRoom) (bool, error)
-	KickOnMatrix(ctx context.Context, caller relay.Caller, target ids.MXUser) error
+	KickOnMatrix(ctx context.Context, caller model.Caller, target ids.MXUser) error
 	Describe(ctx context.Context, room ids.RCRoom) (string, error)
-	Unbridge(ctx context.Context, caller relay.Caller) error
+	Unbridge(ctx context.Context, caller model.Caller) error
 	Whois(ctx context.Context, name string) (string, error)
-	PublicRooms(ctx context.Context, server, words string) ([]relay.PublicRoom, error)
-	JoinPublic(ctx context.Context, caller relay.RCPerson, alias string) (string, error)
-	History(ctx context.Context, caller relay.Caller, last int, since time.Time) (int, error)
+	PublicRooms(ctx context.Context, server, words string) ([]model.PublicRoom, error)
+	JoinPublic(ctx context.Context, caller model.RCPerson, alias string) (string, error)
+	History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error)
 }
 
 // Answers carries words to people; *rcside.Side does it.
 type Answers interface {
-	Tell(ctx context.Context, who relay.RCPerson, text string) error
+	Tell(ctx context.Context, who model.RCPerson, text string) error
 	Say(ctx context.Context, room ids.RCRoom, text string) error
 }
 
@@ -83,7 +83,7 @@ const help = "/bridge invite @name:example.org - invite somebody on Matrix to th
 	"/bridge help - this text"
 
 // run carries a command out and answers the caller. The error is a
-// *relay.SayError where the caller can do something about it.
+// *model.SayError where the caller can do something about it.
 func (c *Commands) run(ctx context.Context, r request) error {
 	words := strings.Fields(r.params)
 	verb := ""
@@ -113,7 +113,7 @@ func (c *Commands) run(ctx context.Context, r request) error {
 	case "bridge help", "federation help", "bridge ", "federation ":
 		return c.Answers.Tell(ctx, personOf(r.user), help)
 	default:
-		err = &relay.SayError{Text: fmt.Sprintf("there is no /%s %s; these commands are there:\n%s", r.name, verb, help)}
+		err = &model.SayError{Text: fmt.Sprintf("there is no /%s %s; these commands are there:\n%s", r.name, verb, help)}
 	}
 	if err != nil {
 		c.refuse(ctx, r, err)
@@ -125,7 +125,7 @@ func (c *Commands) run(ctx context.Context, r request) error {
 // command as a general sentence only, so the reason comes as a direct message.
 func (c *Commands) refuse(ctx context.Context, r request, err error) {
 	text := "That did not work just now; please try again in a moment."
-	if se, ok := errors.AsType[*relay.SayError](err); ok {
+	if se, ok := errors.AsType[*model.SayError](err); ok {
 		text = "Sorry: " + se.Text + "."
 	}
 	c.Log.Warn("a command failed", "command", r.name, "user", r.user.ID, "room", r.room, "err", err)
@@ -134,12 +134,12 @@ func (c *Commands) refuse(ctx context.Context, r request, err error) {
 	}
 }
 
-func personOf(u rocketchat.User) relay.RCPerson {
-	return relay.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+func personOf(u rocketchat.User) model.RCPerson {
+	return model.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
 }
 
 func sayf(format string, args ...any) error {
-	return &relay.SayError{Text: fmt.Sprintf(format, args...)}
+	return &model.SayError{Text: fmt.Sprintf(format, args...)}
 }
 
 func oneAddress(usage string, words []string) (ids.MXUser, error) {
@@ -181,7 +181,7 @@ func (c *Commands) invite(ctx context.Context, r request, words []string) error 
 			return fmt.Errorf("bring the bridge into the room: %w", err)
 		}
 	}
-	caller := relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
+	caller := model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
 	if err := c.Bridge.Invite(ctx, caller, target); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -155,7 +155,7 @@ func once(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-var errLogin = &relay.SayError{Text: "You must be logged in to do this."}
+var errLogin = &model.SayError{Text: "You must be logged in to do this."}
 
 // run finds out who calls and runs the command. The status belongs to the error.
 func (f *Front) run(r *http.Request, name, params, room string) (status int, err error) {
@@ -193,7 +193,7 @@ func busy(w http.ResponseWriter, err error) bool {
 
 // words returns what may be shown of an error.
 func words(err error) string {
-	if se, ok := errors.AsType[*relay.SayError](err); ok {
+	if se, ok := errors.AsType[*model.SayError](err); ok {
 		return se.Text
 	}
 	return "the command could not be carried out"

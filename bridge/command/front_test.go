@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/command"
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 // told counts what callers were told.
 type told struct{ n atomic.Int64 }
 
-func (t *told) Tell(context.Context, relay.RCPerson, string) error { t.n.Add(1); return nil }
+func (t *told) Tell(context.Context, model.RCPerson, string) error { t.n.Add(1); return nil }
 
 func (t *told) Say(context.Context, ids.RCRoom, string) error { return nil }
 

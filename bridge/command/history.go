@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -42,7 +42,7 @@ func (c *Commands) history(ctx context.Context, r request, words []string) error
 	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
 		return fmt.Errorf("bring the bridge into the room: %w", err)
 	}
-	caller := relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
+	caller := model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}
 	n, err := c.Bridge.History(ctx, caller, last, since)
 	if err != nil {
 		return err
@@ -57,8 +57,8 @@ func howMuch(words []string) (last int, since time.Time, err error) {
 		return 0, since, sayf("this needs a number of messages or a day: %s", historyUsage)
 	}
 	if n, err := strconv.Atoi(words[0]); err == nil {
-		if n < 1 || n > relay.MaxHistory {
-			return 0, since, sayf("the number of messages is from 1 to %d", relay.MaxHistory)
+		if n < 1 || n > model.MaxHistory {
+			return 0, since, sayf("the number of messages is from 1 to %d", model.MaxHistory)
 		}
 		return n, since, nil
 	}
@@ -66,5 +66,5 @@ func howMuch(words []string) (last int, since time.Time, err error) {
 	if err != nil {
 		return 0, since, sayf("%q is neither a number of messages nor a day: %s", words[0], historyUsage)
 	}
-	return relay.MaxHistory, since, nil
+	return model.MaxHistory, since, nil
 }

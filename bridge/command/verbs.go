@@ -9,7 +9,7 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -52,7 +52,7 @@ func (c *Commands) kick(ctx context.Context, r request, words []string) error {
 	if !holds(perms["remove-user"], r.user.Roles, sub.Roles) {
 		return sayf("you may not remove people from this room")
 	}
-	if err := c.Bridge.KickOnMatrix(ctx, relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}, target); err != nil {
+	if err := c.Bridge.KickOnMatrix(ctx, model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}, target); err != nil {
 		return err
 	}
 	return c.tell(ctx, r, fmt.Sprintf("%s is removed from %s.", target, room.Title()))
@@ -97,7 +97,7 @@ func (c *Commands) unbridge(ctx context.Context, r request) error {
 	if room.Type != rocketchat.Direct && !holds(perms["edit-room"], r.user.Roles, sub.Roles) {
 		return sayf("only an owner of this room may end its connection with Matrix")
 	}
-	if err := c.Bridge.Unbridge(ctx, relay.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}); err != nil {
+	if err := c.Bridge.Unbridge(ctx, model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}); err != nil {
 		return err
 	}
 	return c.tell(ctx, r, fmt.Sprintf("%s is no longer connected with Matrix. What was said stays on both sides.", room.Title()))
@@ -195,7 +195,7 @@ func (c *Commands) roomTypedIn(ctx context.Context, r request) (rocketchat.Room,
 
 // Typed carries out a command that reached Rocket.Chat as a message, on behalf of
 // its author. Answers and refusals come as a direct message.
-func (c *Commands) Typed(ctx context.Context, caller relay.Caller, name, params string) {
+func (c *Commands) Typed(ctx context.Context, caller model.Caller, name, params string) {
 	user, ok, err := c.Client.UserByID(ctx, string(caller.ID))
 	if err != nil || !ok {
 		c.Log.Warn("the author of a typed command could not be looked up", "user", caller.ID, "err", err)

@@ -9,7 +9,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // directory is where people find rooms: lists of public rooms, and aliases.
@@ -19,7 +19,7 @@ type directory struct {
 }
 
 // PublicRooms implements relay.Matrix: POST /publicRooms.
-func (d *directory) PublicRooms(ctx context.Context, server, words string, limit int) ([]relay.PublicRoom, error) {
+func (d *directory) PublicRooms(ctx context.Context, server, words string, limit int) ([]model.PublicRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := d.as(d.bot())
@@ -44,9 +44,9 @@ func (d *directory) PublicRooms(ctx context.Context, server, words string, limit
 	if err != nil {
 		return nil, side(err)
 	}
-	var rooms []relay.PublicRoom
+	var rooms []model.PublicRoom
 	for _, r := range out.Chunk {
-		rooms = append(rooms, relay.PublicRoom{Room: r.Room, Alias: r.Alias, Name: r.Name, Topic: r.Topic, Members: r.Members})
+		rooms = append(rooms, model.PublicRoom{Room: r.Room, Alias: r.Alias, Name: r.Name, Topic: r.Topic, Members: r.Members})
 	}
 	return rooms[:min(len(rooms), limit)], nil
 }
@@ -67,7 +67,7 @@ func (d *directory) Publish(ctx context.Context, room ids.MXRoom, as ids.MXUser,
 		}
 	}
 	if len(got) == 0 {
-		return nil, fmt.Errorf("%w: every alias of the room belongs to another one", relay.ErrRefused)
+		return nil, fmt.Errorf("%w: every alias of the room belongs to another one", model.ErrRefused)
 	}
 	canonical := map[string]any{"alias": got[0], "alt_aliases": append([]string{}, got[1:]...)}
 	if err := d.rooms.SetState(ctx, room, as, "m.room.canonical_alias", "", canonical); err != nil {
@@ -77,7 +77,7 @@ func (d *directory) Publish(ctx context.Context, room ids.MXRoom, as ids.MXUser,
 		return nil, err
 	}
 	err := d.setListed(ctx, room, as, "public")
-	if errors.Is(err, relay.ErrForbidden) {
+	if errors.Is(err, model.ErrForbidden) {
 		d.log.Warn("the homeserver does not let the bridge list a channel; it can be joined by its alias only", "mx_room", room, "err", err,
 			"hint", "Synapse: allow the bridge's user in room_list_publication_rules of homeserver.yaml")
 		err = nil
@@ -100,7 +100,7 @@ func (d *directory) takeAlias(ctx context.Context, room ids.MXRoom, alias string
 		_, err = c.MakeRequest(ctx, http.MethodGet, address, nil, &now)
 		return err == nil && now.Room == room, side(err)
 	}
-	if err = side(err); errors.Is(err, relay.ErrRefused) || errors.Is(err, relay.ErrForbidden) {
+	if err = side(err); errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrForbidden) {
 		d.log.Warn("the homeserver refuses an alias to the bridge; its registration needs namespaces.aliases", "alias", alias, "err", err,
 			"hint", "run: appliance up; with a homeserver of your own: appliance attach")
 		return false, nil
@@ -122,7 +122,7 @@ func (d *directory) Unpublish(ctx context.Context, room ids.MXRoom, as ids.MXUse
 	c := d.as(d.bot())
 	for _, alias := range aliases {
 		_, err := c.MakeRequest(ctx, http.MethodDelete, c.BuildClientURL("v3", "directory", "room", alias), nil, nil)
-		if err = side(err); err != nil && !errors.Is(err, relay.ErrNotFound) {
+		if err = side(err); err != nil && !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
 	}

@@ -11,14 +11,14 @@ import (
 	"maunium.net/go/mautrix/event"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // Ephemeral takes typing, receipts and presence as they come; *relay.Relay does it.
 type Ephemeral interface {
 	TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser)
 	ReadOnMatrix(room ids.MXRoom, user ids.MXUser)
-	PresenceOnMatrix(user ids.MXUser, is relay.Presence)
+	PresenceOnMatrix(user ids.MXUser, is model.Presence)
 }
 
 // ephemeral shows ghosts type, read and be there, and hands over who does so on Matrix.
@@ -70,7 +70,7 @@ func (x *ephemeral) receive(ctx context.Context, events []json.RawMessage, room 
 	}
 }
 
-var presences = map[string]relay.Presence{"online": relay.Online, "unavailable": relay.Away, "offline": relay.Offline, "": relay.Offline}
+var presences = map[string]model.Presence{"online": model.Online, "unavailable": model.Away, "offline": model.Offline, "": model.Offline}
 
 // readers returns who has read something: {"$event": {"m.read": {"@user": {...}}}}.
 func readers(content json.RawMessage) []ids.MXUser {
@@ -107,7 +107,7 @@ func (x *ephemeral) MarkRead(ctx context.Context, room ids.MXRoom, as ids.MXUser
 }
 
 // SetPresence implements relay.Matrix: PUT /presence/{user}/status.
-func (x *ephemeral) SetPresence(ctx context.Context, as ids.MXUser, is relay.Presence) error {
-	to := map[relay.Presence]event.Presence{relay.Online: event.PresenceOnline, relay.Away: event.PresenceUnavailable, relay.Offline: event.PresenceOffline}[is]
+func (x *ephemeral) SetPresence(ctx context.Context, as ids.MXUser, is model.Presence) error {
+	to := map[model.Presence]event.Presence{model.Online: event.PresenceOnline, model.Away: event.PresenceUnavailable, model.Offline: event.PresenceOffline}[is]
 	return side(x.as(as).SetPresence(ctx, mautrix.ReqPresence{Presence: to}))
 }

@@ -12,7 +12,7 @@ import (
 
 	"maunium.net/go/mautrix"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // side translates an error of the client into the relay's words.
@@ -22,20 +22,20 @@ func side(err error) error {
 	}
 	he, ok := errors.AsType[mautrix.HTTPError](err)
 	if !ok || he.Response == nil {
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, plain(err))
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, plain(err))
 	}
 	text := plain(err)
 	switch status := he.Response.StatusCode; {
 	case status == http.StatusTooManyRequests:
-		return &relay.WaitError{After: retryAfter(he), Err: text}
+		return &model.WaitError{After: retryAfter(he), Err: text}
 	case status >= 500, status == http.StatusUnauthorized:
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, text)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%w: %w", relay.ErrForbidden, text)
+		return fmt.Errorf("%w: %w", model.ErrForbidden, text)
 	case status == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
+		return fmt.Errorf("%w: %w", model.ErrNotFound, text)
 	}
-	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
+	return fmt.Errorf("%w: %w", model.ErrRefused, text)
 }
 
 // plain keeps what the homeserver said of an error and drops the request, which
@@ -86,13 +86,13 @@ func refusal(res *http.Response) error {
 	case said.Code == "M_UNRECOGNIZED", status == http.StatusNotFound && said.Code == "":
 		return fmt.Errorf("%w: %w", errUnrecognized, text)
 	case status == http.StatusTooManyRequests:
-		return &relay.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
+		return &model.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
 	case status == http.StatusRequestEntityTooLarge, said.Code == "M_TOO_LARGE":
-		return fmt.Errorf("%w: %w", relay.ErrTooLarge, text)
+		return fmt.Errorf("%w: %w", model.ErrTooLarge, text)
 	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED":
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, text)
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, text)
 	case status == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, text)
+		return fmt.Errorf("%w: %w", model.ErrNotFound, text)
 	}
-	return fmt.Errorf("%w: %w", relay.ErrRefused, text)
+	return fmt.Errorf("%w: %w", model.ErrRefused, text)
 }

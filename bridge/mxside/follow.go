@@ -9,7 +9,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // What transactions lack (see Traits.PushesPart) the bridge reads through /sync. The bot
@@ -196,7 +196,7 @@ func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.D
 		items = append(items, brought...)
 	}
 	for id, inv := range invitations(ans, ghost) {
-		items = append(items, relay.InvitationItem(id, inv))
+		items = append(items, model.InvitationItem(id, inv))
 	}
 	if err := f.positions.moved(ctx, key, ans.NextBatch, items); err != nil || wait == 0 {
 		return err

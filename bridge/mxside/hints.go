@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // The web server mirrors what other servers send when they invite one of ours,
@@ -171,7 +171,7 @@ func (h *hints) lookOnce(ctx context.Context, ghost ids.MXUser) (done bool, err 
 func invitationItems(found map[string]event.MXInvited) []queue.Item {
 	items := make([]queue.Item, 0, len(found))
 	for id, inv := range found {
-		items = append(items, relay.InvitationItem(id, inv))
+		items = append(items, model.InvitationItem(id, inv))
 	}
 	return items
 }

@@ -11,7 +11,7 @@ import (
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // holdback is for a homeserver that may hold transactions back; see Traits.HoldsBack.
@@ -141,7 +141,7 @@ func (h *holdback) flush(ctx context.Context) bool {
 }
 
 // probe sends a probe event to the first room that takes one.
-func (h *holdback) probe(ctx context.Context, portals []relay.Portal, mark string) error {
+func (h *holdback) probe(ctx context.Context, portals []model.Portal, mark string) error {
 	var err error
 	for _, p := range portals[:min(len(portals), flushRooms)] {
 		if _, err = h.probes.send(ctx, p.MXRoom, p.ReadAs(h.bot()), mark); err == nil || ctx.Err() != nil {

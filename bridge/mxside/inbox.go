@@ -6,7 +6,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // Store is what the side must not forget. Package store implements it.
@@ -18,10 +18,10 @@ type Store interface {
 	Known(ctx context.Context, ids []string) (map[string]bool, error)
 	// EventLinked reports whether the event of a message of Rocket.Chat is known.
 	EventLinked(ctx context.Context, msg ids.RCMessage) (bool, error)
-	Portals(ctx context.Context) ([]relay.Portal, error)
-	PortalByMX(ctx context.Context, room ids.MXRoom) (relay.Portal, bool, error)
+	Portals(ctx context.Context) ([]model.Portal, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// GhostsAfter returns the first ghosts after one, in the order of their addresses.
-	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]relay.Ghost, error)
+	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]model.Ghost, error)
 }
 
 // inbox decides what an event is to the bridge, and stores it.
@@ -41,7 +41,7 @@ func (b *inbox) item(a arrival) (it queue.Item, ok bool) {
 	if m, is := e.(event.MXMember); is && m.Membership == "invite" && b.names.Owns(m.User) {
 		e = m.Invitation()
 	}
-	it, err := event.Item(string(a.head.ID), relay.MXLane(a.head.Room), e)
+	it, err := event.Item(string(a.head.ID), model.MXLane(a.head.Room), e)
 	return it, err == nil
 }
 

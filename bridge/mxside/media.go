@@ -17,7 +17,7 @@ import (
 	"maunium.net/go/mautrix/id"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/stall"
 )
 
@@ -35,16 +35,16 @@ var errStalled = errors.New("the transfer stands still")
 // files moves the content of files to and from the homeserver.
 type files struct {
 	*client
-	limits relay.RememberedLimits
+	limits model.RememberedLimits
 }
 
 // Limits implements relay.Matrix: GET /_matrix/client/v1/media/config, or the
 // path it had before Matrix 1.11.
-func (f *files) Limits(ctx context.Context) (relay.Limits, error) {
-	return f.limits.Get(func() (relay.Limits, error) { return f.askLimits(ctx) })
+func (f *files) Limits(ctx context.Context) (model.Limits, error) {
+	return f.limits.Get(func() (model.Limits, error) { return f.askLimits(ctx) })
 }
 
-func (f *files) askLimits(ctx context.Context) (relay.Limits, error) {
+func (f *files) askLimits(ctx context.Context) (model.Limits, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := f.as(f.bot())
@@ -52,13 +52,13 @@ func (f *files) askLimits(ctx context.Context) (relay.Limits, error) {
 		Size *float64 `json:"m.upload.size"`
 	}
 	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "config"}), nil, &out)
-	if errors.Is(side(err), relay.ErrNotFound) || errors.Is(err, mautrix.MUnrecognized) {
+	if errors.Is(side(err), model.ErrNotFound) || errors.Is(err, mautrix.MUnrecognized) {
 		_, err = c.MakeRequest(ctx, http.MethodGet, c.BuildURL(mautrix.MediaURLPath{"v3", "config"}), nil, &out)
 	}
 	if err != nil {
-		return relay.Limits{}, side(err)
+		return model.Limits{}, side(err)
 	}
-	known := relay.Limits{File: defaultUpload}
+	known := model.Limits{File: defaultUpload}
 	if out.Size != nil && *out.Size > 0 && *out.Size < 1<<50 {
 		known.File = int64(*out.Size)
 	}
@@ -68,7 +68,7 @@ func (f *files) askLimits(ctx context.Context) (relay.Limits, error) {
 // Upload implements relay.Matrix: POST /_matrix/media/v3/upload. Homeservers want
 // to know the size before, so what comes without one goes through a temporary
 // file.
-func (f *files) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (string, error) {
+func (f *files) Upload(ctx context.Context, as ids.MXUser, m model.Media) (string, error) {
 	if m.Size < 0 {
 		whole, err := spool(m)
 		if err != nil {
@@ -83,7 +83,7 @@ func (f *files) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (strin
 	target := c.BuildURLWithQuery(mautrix.MediaURLPath{"v3", "upload"}, map[string]string{"filename": m.Name, "user_id": string(as)})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, &moving{r: m.Body, left: m.Size, watch: w})
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+		return "", fmt.Errorf("%w: %w", model.ErrRefused, plain(err))
 	}
 	if req.ContentLength = m.Size; m.Size == 0 {
 		req.Body = http.NoBody
@@ -102,17 +102,17 @@ func (f *files) Upload(ctx context.Context, as ids.MXUser, m relay.Media) (strin
 		return "", err
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&out); err != nil || out.URI == "" {
-		return "", fmt.Errorf("the homeserver %w: an upload was answered with no address", relay.ErrUnavailable)
+		return "", fmt.Errorf("the homeserver %w: an upload was answered with no address", model.ErrUnavailable)
 	}
 	return out.URI, nil
 }
 
 // Download implements relay.Matrix: GET /_matrix/client/v1/media/download, which
 // asks for a login, or the path it had before Matrix 1.11.
-func (f *files) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (relay.Media, error) {
+func (f *files) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error) {
 	uri, err := id.ParseContentURI(mxc)
 	if err != nil || uri.IsEmpty() {
-		return relay.Media{}, fmt.Errorf("%w: the address of the file is not one", relay.ErrRefused)
+		return model.Media{}, fmt.Errorf("%w: the address of the file is not one", model.ErrRefused)
 	}
 	c := f.as(f.bot())
 	media, err := f.download(ctx, c.BuildURL(mautrix.ClientURLPath{"v1", "media", "download", uri.Homeserver, uri.FileID}), limit, patience)
@@ -122,25 +122,25 @@ func (f *files) Download(ctx context.Context, mxc string, limit int64, patience 
 	return media, err
 }
 
-func (f *files) download(ctx context.Context, address string, limit int64, patience time.Duration) (relay.Media, error) {
-	ctx, w := stall.New(ctx, patience, relay.ErrSlow)
+func (f *files) download(ctx context.Context, address string, limit int64, patience time.Duration) (model.Media, error) {
+	ctx, w := stall.New(ctx, patience, model.ErrSlow)
 	body, err := f.get(ctx, w, address) //nolint:bodyclose // the reader of the file closes it; see source.Close
 	if err != nil {
 		w.Stop()
-		return relay.Media{}, err
+		return model.Media{}, err
 	}
-	m := relay.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
+	m := model.Media{Type: body.Header.Get("Content-Type"), Size: body.ContentLength}
 	src := &source{from: bufio.NewReaderSize(body.Body, 4096), body: body.Body, watch: w, left: limit}
 	m.Body = src
 	switch wait, isError := f.answeredWithError(body, src.from); {
 	case m.Size > limit:
-		err = relay.ErrTooLarge
+		err = model.ErrTooLarge
 	case isError:
-		err = &relay.WaitError{After: wait, Err: errors.New("the homeserver answered a download with an error")}
+		err = &model.WaitError{After: wait, Err: errors.New("the homeserver answered a download with an error")}
 	}
 	if err != nil {
 		_ = src.Close()
-		return relay.Media{}, err
+		return model.Media{}, err
 	}
 	return m, nil
 }
@@ -150,7 +150,7 @@ func (f *files) download(ctx context.Context, address string, limit int64, patie
 func (f *files) get(ctx context.Context, w *stall.Watch, address string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+		return nil, fmt.Errorf("%w: %w", model.ErrRefused, plain(err))
 	}
 	req.Header.Set("Authorization", "Bearer "+f.token.Reveal())
 	res, err := f.http.Do(req)
@@ -186,11 +186,11 @@ func (f *files) answeredWithError(res *http.Response, body *bufio.Reader) (time.
 }
 
 // spool puts a file of unknown size into a temporary one.
-func spool(m relay.Media) (relay.Media, error) {
+func spool(m model.Media) (model.Media, error) {
 	defer func() { _ = m.Body.Close() }()
 	f, err := os.CreateTemp("", "appliance-media-")
 	if err != nil {
-		return relay.Media{}, err
+		return model.Media{}, err
 	}
 	_ = os.Remove(f.Name()) // it lives as long as it is open
 	if m.Size, err = io.Copy(f, m.Body); err == nil {
@@ -198,7 +198,7 @@ func spool(m relay.Media) (relay.Media, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return relay.Media{}, fmt.Errorf("keep a file: %w", err)
+		return model.Media{}, fmt.Errorf("keep a file: %w", err)
 	}
 	m.Body = f
 	return m, nil
@@ -213,13 +213,13 @@ func why(w *stall.Watch, err error) error {
 	var size *sizeError
 	switch cause := w.Cause(); {
 	case errors.As(err, &size):
-		return fmt.Errorf("%w: %w", relay.ErrUnavailable, size)
-	case errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrSlow):
+		return fmt.Errorf("%w: %w", model.ErrUnavailable, size)
+	case errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrSlow):
 		return plain(err) // what reading the file said
-	case cause != nil && (errors.Is(cause, context.Canceled) || errors.Is(cause, relay.ErrSlow)):
+	case cause != nil && (errors.Is(cause, context.Canceled) || errors.Is(cause, model.ErrSlow)):
 		return cause
 	case cause != nil:
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, cause)
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, cause)
 	}
 	return side(err)
 }
@@ -264,7 +264,7 @@ func (s *source) Read(p []byte) (int, error) {
 	n, err := s.from.Read(p)
 	s.watch.Rest() // who reads may take its time
 	if s.left -= int64(n); s.left < 0 {
-		return 0, relay.ErrTooLarge
+		return 0, model.ErrTooLarge
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return n, why(s.watch, err)

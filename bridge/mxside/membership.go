@@ -11,7 +11,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // membership lets our users come to rooms and go, and invite and remove others.
@@ -26,7 +26,7 @@ func (m *membership) Invite(ctx context.Context, room ids.MXRoom, as, who ids.MX
 	defer cancel()
 	_, err := m.as(as).InviteUser(ctx, room, &mautrix.ReqInviteUser{UserID: who})
 	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && m.traits.ForbidsUnreachable && he.RespError != nil && unreachable.MatchString(he.RespError.Err) {
-		return fmt.Errorf("%s %w: %w", who.Homeserver(), relay.ErrUnavailable, plain(err))
+		return fmt.Errorf("%s %w: %w", who.Homeserver(), model.ErrUnavailable, plain(err))
 	}
 	return side(err)
 }
@@ -39,7 +39,7 @@ func (m *membership) Join(ctx context.Context, room ids.MXRoom, who, inviter ids
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := m.as(who).JoinRoomByID(ctx, room)
-	if inviter == "" || inviter == who || !errors.Is(side(err), relay.ErrForbidden) {
+	if inviter == "" || inviter == who || !errors.Is(side(err), model.ErrForbidden) {
 		return side(err)
 	}
 	if err := m.Invite(ctx, room, inviter, who); err != nil {

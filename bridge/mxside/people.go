@@ -8,7 +8,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // people makes ghosts, and reads and changes profiles.
@@ -52,7 +52,7 @@ func (p *people) mute(ctx context.Context, user ids.MXUser) {
 }
 
 // Profile implements relay.Matrix: GET /profile/{user}.
-func (p *people) Profile(ctx context.Context, user ids.MXUser) (relay.MXProfile, error) {
+func (p *people) Profile(ctx context.Context, user ids.MXUser) (model.MXProfile, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := p.as(p.bot())
@@ -61,7 +61,7 @@ func (p *people) Profile(ctx context.Context, user ids.MXUser) (relay.MXProfile,
 		Avatar string `json:"avatar_url"`
 	}
 	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "profile", user), nil, &out)
-	return relay.MXProfile{Name: out.Name, Avatar: out.Avatar}, side(err)
+	return model.MXProfile{Name: out.Name, Avatar: out.Avatar}, side(err)
 }
 
 // SetAvatar implements relay.Matrix: PUT /profile/{user}/avatar_url.

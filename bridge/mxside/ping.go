@@ -9,7 +9,7 @@ import (
 
 	"maunium.net/go/mautrix"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // pingEvery is how often a homeserver that pushes everything is asked whether it is
@@ -27,7 +27,7 @@ type pings struct {
 // request (before Client-Server API v1.7) is asked who the bridge is: GET /account/whoami.
 func (p *pings) ask(ctx context.Context) error {
 	_, err := p.once(ctx)
-	if !errors.Is(err, relay.ErrNotFound) && !errors.Is(err, mautrix.MUnrecognized) {
+	if !errors.Is(err, model.ErrNotFound) && !errors.Is(err, mautrix.MUnrecognized) {
 		return err
 	}
 	return p.whoami(ctx, p.bot())

@@ -8,7 +8,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // syncCursor is the name of the cursor of the bot's /sync, and begins those of ghosts.
@@ -116,5 +116,5 @@ func (s *positions) cameThrough(key string) (again bool) {
 // answersOtherwise reports whether the homeserver knows one of our users just now.
 func (s *positions) answersOtherwise(ctx context.Context, user ids.MXUser) bool {
 	err := s.whoami(ctx, user)
-	return err == nil || !errors.Is(err, relay.ErrUnavailable)
+	return err == nil || !errors.Is(err, model.ErrUnavailable)
 }

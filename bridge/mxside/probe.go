@@ -11,7 +11,7 @@ import (
 
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // probe is the type of the events by which the bridge finds out how far the homeserver
@@ -52,7 +52,7 @@ func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 		}
 		select {
 		case <-ctx.Done():
-			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", relay.ErrUnavailable)
+			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", model.ErrUnavailable)
 		case <-time.After(probeGap):
 		}
 	}

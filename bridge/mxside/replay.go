@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 const (
@@ -62,7 +62,7 @@ func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 		}
 		reader := p.ReadAs(r.bot())
 		missed, err := r.missed(ctx, room, reader, pushed, false)
-		if errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) {
+		if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) {
 			continue // nobody of ours is in the room any more
 		}
 		if err != nil {
@@ -127,7 +127,7 @@ func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string,
 // readBack returns what has happened in a room since the newest event that was
 // ever accepted from it, and what was left out shortly before that, oldest first.
 // shown says whether newest was among it.
-func (r *replay) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
+func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
 	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
 	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []arrival) (bool, error) {
 		type entry struct {
@@ -174,7 +174,7 @@ func (r *replay) readBack(ctx context.Context, p relay.Portal, reader ids.MXUser
 // joined reports whether a membership of that time may be the one with which the
 // portal began: we join first, and then the portal is stored. What comes later is
 // a change of a name.
-func joined(p relay.Portal, at int64) bool {
+func joined(p model.Portal, at int64) bool {
 	before := p.Created.Sub(time.UnixMilli(at))
 	return before > -time.Second && before < joinSlack
 }

@@ -12,7 +12,7 @@ import (
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // rooms makes rooms, and reads and changes their state.
@@ -22,7 +22,7 @@ type rooms struct {
 }
 
 // CreateRoom implements relay.Matrix.
-func (r *rooms) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRoom, error) {
+func (r *rooms) CreateRoom(ctx context.Context, spec model.MXRoomSpec) (ids.MXRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	version, err := r.versions.ofNewRooms(ctx)
@@ -45,8 +45,8 @@ func (r *rooms) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRo
 		}
 		// Owners and moderators may invite, as they may in Rocket.Chat; owners may do
 		// what owners do there. Nobody but the bridge may encrypt the room.
-		invite := relay.InvitePower
-		owner := relay.OwnerPower
+		invite := model.InvitePower
+		owner := model.OwnerPower
 		req.PowerLevelOverride = &event.PowerLevelsEventContent{
 			Users: users, InvitePtr: &invite, EventsDefault: spec.Write,
 			Events: map[string]int{
@@ -65,10 +65,10 @@ func (r *rooms) CreateRoom(ctx context.Context, spec relay.MXRoomSpec) (ids.MXRo
 }
 
 // historyState returns the room's m.room.history_visibility event.
-func historyState(spec relay.MXRoomSpec) *event.Event {
-	visibility := relay.HistoryInvited
+func historyState(spec model.MXRoomSpec) *event.Event {
+	visibility := model.HistoryInvited
 	if spec.Past {
-		visibility = relay.HistoryShared
+		visibility = model.HistoryShared
 	}
 	key := ""
 	return &event.Event{Type: event.StateHistoryVisibility, StateKey: &key, Content: event.Content{Raw: map[string]any{"history_visibility": visibility}}}
@@ -76,7 +76,7 @@ func historyState(spec relay.MXRoomSpec) *event.Event {
 
 // bridgeState returns the room's m.bridge event (MSC2346, under its unstable
 // name), by which clients and other bridges see what the room is bridged to.
-func bridgeState(spec relay.MXRoomSpec) *event.Event {
+func bridgeState(spec model.MXRoomSpec) *event.Event {
 	key := "rocketchat:" + string(spec.RCRoom)
 	return &event.Event{
 		Type:     event.StateHalfShotBridge,
@@ -90,13 +90,13 @@ func bridgeState(spec relay.MXRoomSpec) *event.Event {
 }
 
 // Members implements relay.Matrix: GET /rooms/{room}/members.
-func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.MXMember, error) {
+func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var members []relay.MXMember
+	var members []model.MXMember
 	err := list(ctx, r.client, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
 		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
-			members = append(members, relay.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
+			members = append(members, model.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
 		}
 		if len(members) >= maxMembers {
 			r.log.Warn("the members of a room were cut off", "mx_room", room, "limit", maxMembers)
@@ -114,7 +114,7 @@ func (r *rooms) State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, k
 	c := r.as(reader)
 	var out json.RawMessage
 	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildClientURL("v3", "rooms", room, "state", kind, key), nil, &out)
-	if err = side(err); errors.Is(err, relay.ErrNotFound) {
+	if err = side(err); errors.Is(err, model.ErrNotFound) {
 		return nil, false, nil
 	}
 	return out, err == nil, err
@@ -131,10 +131,10 @@ func (r *rooms) SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, ki
 
 // Bridges implements relay.Matrix: the m.bridge state of a room, under its stable
 // and its older name.
-func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]relay.BridgeInfo, error) {
+func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.BridgeInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var found []relay.BridgeInfo
+	var found []model.BridgeInfo
 	err := list(ctx, r.client, reader, "", mautrix.ClientURLPath{"v3", "rooms", room, "state"}, func(raw json.RawMessage) error {
 		if b, ok := bridgeIn(raw); ok {
 			found = append(found, b)
@@ -151,7 +151,7 @@ func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 const maxBridges = 20
 
 // bridgeIn reads an m.bridge event.
-func bridgeIn(raw json.RawMessage) (relay.BridgeInfo, bool) {
+func bridgeIn(raw json.RawMessage) (model.BridgeInfo, bool) {
 	var e struct {
 		Type    string `json:"type"`
 		Content struct {
@@ -169,7 +169,7 @@ func bridgeIn(raw json.RawMessage) (relay.BridgeInfo, bool) {
 		Type string `json:"type"`
 	}
 	if json.Unmarshal(raw, &kind) != nil || kind.Type != "m.bridge" && kind.Type != "uk.half-shot.bridge" || json.Unmarshal(raw, &e) != nil {
-		return relay.BridgeInfo{}, false
+		return model.BridgeInfo{}, false
 	}
-	return relay.BridgeInfo{Bot: e.Content.Bot, Protocol: e.Content.Protocol.ID, Site: e.Content.Protocol.URL, Channel: e.Content.Channel.ID}, true
+	return model.BridgeInfo{Bot: e.Content.Bot, Protocol: e.Content.Protocol.ID, Site: e.Content.Protocol.URL, Channel: e.Content.Channel.ID}, true
 }

@@ -11,7 +11,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 const (
@@ -31,7 +31,7 @@ var errEnough = errors.New("enough was read")
 func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
 	if err != nil {
-		return fmt.Errorf("%w: %w", relay.ErrRefused, plain(err))
+		return fmt.Errorf("%w: %w", model.ErrRefused, plain(err))
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	res, err := c.http.Do(req)
@@ -50,7 +50,7 @@ func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautri
 		c.log.Warn("a list of the homeserver was cut off", "path", fmt.Sprint(path...), "limit", maxListing)
 		return nil
 	default:
-		return fmt.Errorf("the homeserver %w: %w", relay.ErrUnavailable, err)
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, err)
 	}
 }
 
@@ -60,9 +60,9 @@ func listRefusal(res *http.Response) error {
 	case err == nil:
 		return nil
 	case res.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("%w: %w", relay.ErrForbidden, err)
+		return fmt.Errorf("%w: %w", model.ErrForbidden, err)
 	case errors.Is(err, errUnrecognized):
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
 	default:
 		return err
 	}

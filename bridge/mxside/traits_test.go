@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/mxside"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 )
 
@@ -167,10 +167,10 @@ func TestTraitsChangeWhatTheBridgeDoes(t *testing.T) {
 			if err == nil {
 				_ = m.Body.Close()
 			}
-			if _, isWait := errors.AsType[*relay.WaitError](err); isWait != traits.DisguisesErrors || !isWait && err != nil {
+			if _, isWait := errors.AsType[*model.WaitError](err); isWait != traits.DisguisesErrors || !isWait && err != nil {
 				t.Errorf("a file that looks like an error: %v", err)
 			}
-			if err := s.Invite(t.Context(), "!r:home", "@alice:home", "@bob:far"); errors.Is(err, relay.ErrUnavailable) != traits.ForbidsUnreachable || err == nil {
+			if err := s.Invite(t.Context(), "!r:home", "@alice:home", "@bob:far"); errors.Is(err, model.ErrUnavailable) != traits.ForbidsUnreachable || err == nil {
 				t.Errorf("an invitation that is forbidden: %v", err)
 			}
 			mux := http.NewServeMux()

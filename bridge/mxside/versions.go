@@ -12,7 +12,7 @@ import (
 	"maunium.net/go/mautrix"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 const (
@@ -35,7 +35,7 @@ type versions struct {
 	mu        sync.Mutex
 	standard  string // of new rooms
 	asked     time.Time
-	creations map[ids.MXRoom]relay.MXCreation
+	creations map[ids.MXRoom]model.MXCreation
 }
 
 // creatorsRule reports whether a room version gives its creators power without
@@ -81,7 +81,7 @@ func (v *versions) ofNewRooms(ctx context.Context) (string, error) {
 
 // Creation implements relay.Matrix: GET /rooms/{room}/state/m.room.create/?format=event.
 // It never changes, so each is asked for once.
-func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (relay.MXCreation, error) {
+func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (model.MXCreation, error) {
 	v.mu.Lock()
 	known, ok := v.creations[room]
 	v.mu.Unlock()
@@ -94,13 +94,13 @@ func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXU
 	var raw json.RawMessage
 	address := c.BuildURLWithQuery(mautrix.ClientURLPath{"v3", "rooms", room, "state", "m.room.create", ""}, map[string]string{"format": "event"})
 	if _, err := c.MakeRequest(ctx, http.MethodGet, address, nil, &raw); err != nil {
-		return relay.MXCreation{}, side(err)
+		return model.MXCreation{}, side(err)
 	}
 	created := parseCreation(raw)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.creations == nil || len(v.creations) >= maxCreations {
-		v.creations = map[ids.MXRoom]relay.MXCreation{}
+		v.creations = map[ids.MXRoom]model.MXCreation{}
 	}
 	v.creations[room] = created
 	return created, nil
@@ -108,13 +108,13 @@ func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXU
 
 // parseCreation reads an m.room.create event. Fields of another shape than expected
 // are taken as absent, one by one: anybody can make a room.
-func parseCreation(raw json.RawMessage) relay.MXCreation {
+func parseCreation(raw json.RawMessage) model.MXCreation {
 	var e struct {
 		Sender  ids.MXUser                 `json:"sender"`
 		Content map[string]json.RawMessage `json:"content"`
 	}
 	_ = json.Unmarshal(raw, &e)
-	var created relay.MXCreation
+	var created model.MXCreation
 	var version string
 	_ = json.Unmarshal(e.Content["room_version"], &version)
 	_ = json.Unmarshal(e.Content["type"], &created.Type)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 )
@@ -22,8 +22,8 @@ var errRefusedAgain = errors.New("a new token was refused too")
 
 // asPuppet runs f with the puppet's token. Tokens end: with time, with a
 // deactivation, or because too many were issued. Then it gets a new one. An account
-// that was deleted or deactivated gets none: that is relay.ErrNoAccount.
-func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.Client) error) error {
+// that was deleted or deactivated gets none: that is model.ErrNoAccount.
+func (s *Side) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.Client.As(string(p.RCUser), p.Token))
 	if rocketchat.Status(err) != http.StatusUnauthorized {
 		return side(err)
@@ -38,12 +38,12 @@ func (s *Side) asPuppet(ctx context.Context, p relay.Puppet, f func(*rocketchat.
 	return side(err)
 }
 
-// withoutAccount returns err as relay.ErrNoAccount when the account of a puppet was
+// withoutAccount returns err as model.ErrNoAccount when the account of a puppet was
 // deleted or deactivated.
-func (s *Side) withoutAccount(ctx context.Context, p relay.Puppet, err error) error {
+func (s *Side) withoutAccount(ctx context.Context, p model.Puppet, err error) error {
 	is, ok, lookErr := s.Client.UserByID(ctx, string(p.RCUser))
 	if lookErr == nil && (!ok || !is.Active) {
-		return fmt.Errorf("%w: %w", relay.ErrNoAccount, err)
+		return fmt.Errorf("%w: %w", model.ErrNoAccount, err)
 	}
 	return side(err)
 }
@@ -58,7 +58,7 @@ func (s *Side) asReader(ctx context.Context, reader ids.MXUser, f func(*rocketch
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("%w: the account of %s", relay.ErrNotFound, reader)
+		return fmt.Errorf("%w: the account of %s", model.ErrNotFound, reader)
 	}
 	return s.asPuppet(ctx, p, f)
 }
@@ -73,14 +73,14 @@ func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Cl
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("%w: the account of %s", relay.ErrNotFound, reader)
+		return nil, fmt.Errorf("%w: the account of %s", model.ErrNotFound, reader)
 	}
 	return s.Client.As(string(p.RCUser), p.Token), nil
 }
 
 // renew gives a puppet a new token in place of one that was refused, unless that
 // has happened meanwhile, and returns the puppet with it.
-func (s *Side) renew(ctx context.Context, p relay.Puppet, refused secret.String) (relay.Puppet, error) {
+func (s *Side) renew(ctx context.Context, p model.Puppet, refused secret.String) (model.Puppet, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
 	now, ok, err := s.Store.PuppetByMX(ctx, p.MXUser)

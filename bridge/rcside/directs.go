@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -218,7 +218,7 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 func countCursor(id ids.RCRoom) string { return "rc:count " + string(id) }
 
 // puppetIn returns somebody of Matrix who is in a direct room.
-func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p relay.Puppet, ok bool, err error) {
+func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Puppet, ok bool, err error) {
 	for _, name := range room.Usernames {
 		if p, ok, err = s.Store.PuppetByUsername(ctx, name); err != nil || ok {
 			return p, ok, err
@@ -229,7 +229,7 @@ func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p relay.Pupp
 
 // maybeDirect stores that a direct room has to become a portal when somebody of
 // Rocket.Chat has said something there since a time.
-func (s *Side) maybeDirect(ctx context.Context, puppet relay.Puppet, room ids.RCRoom, since time.Time) error {
+func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RCRoom, since time.Time) error {
 	var said []rocketchat.Message
 	err := s.asPuppet(ctx, puppet, func(c *rocketchat.Client) (err error) {
 		said, err = c.History(ctx, rocketchat.Direct, string(room), firstWords, since)
@@ -249,7 +249,7 @@ func (s *Side) maybeDirect(ctx context.Context, puppet relay.Puppet, room ids.RC
 		if ours || m.Type != "" {
 			continue
 		}
-		item, err := event.Item("direct "+string(room)+" "+m.ID, relay.RCLane(room), event.RCDirect{Room: room, Author: ids.RCUser(m.User.ID), Since: m.Time.Time})
+		item, err := event.Item("direct "+string(room)+" "+m.ID, model.RCLane(room), event.RCDirect{Room: room, Author: ids.RCUser(m.User.ID), Since: m.Time.Time})
 		if err != nil {
 			return err
 		}

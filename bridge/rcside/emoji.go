@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -57,16 +57,16 @@ func (s *Side) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmo
 }
 
 // Emoji implements relay.RocketChat.
-func (s *Side) Emoji(ctx context.Context, name string) (relay.RCEmoji, bool) {
+func (s *Side) Emoji(ctx context.Context, name string) (model.RCEmoji, bool) {
 	e, ok := s.findEmoji(ctx, name)
-	return relay.RCEmoji{Name: e.Name, Picture: e.ID + " " + e.ETag + " " + e.UpdatedAt.UTC().Format(time.RFC3339)}, ok
+	return model.RCEmoji{Name: e.Name, Picture: e.ID + " " + e.ETag + " " + e.UpdatedAt.UTC().Format(time.RFC3339)}, ok
 }
 
 // EmojiPicture implements relay.RocketChat.
 func (s *Side) EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error) {
 	e, ok := s.findEmoji(ctx, name)
 	if !ok {
-		return nil, relay.ErrNotFound
+		return nil, model.ErrNotFound
 	}
 	data, err := s.Client.EmojiPicture(ctx, e, limit)
 	if err != nil {

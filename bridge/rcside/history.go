@@ -7,12 +7,12 @@ import (
 
 	"appliance/bridge/event"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // History implements relay.RocketChat. What puppets said is left out: on Matrix
 // nobody of ours could say it.
-func (s *Side) History(ctx context.Context, room relay.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
+func (s *Side) History(ctx context.Context, room model.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
 	messages, err := s.Client.History(ctx, room.Type, string(room.ID), last, since)
 	if err != nil {
 		return nil, side(err)

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -62,7 +62,7 @@ func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.R
 // but not before its portal began.
 func (s *Side) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
 	begun := s.begun(room)
-	value, err := s.Store.Cursor(ctx, relay.RCCursor(room))
+	value, err := s.Store.Cursor(ctx, model.RCCursor(room))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read a cursor: %w", err)
 	}
@@ -99,7 +99,7 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 		return err
 	}
 	for _, m := range ms {
-		key := relay.RCCursor(ids.RCRoom(m.RoomID))
+		key := model.RCCursor(ids.RCRoom(m.RoomID))
 		newest[key] = max(newest[key], m.Updated.UnixMilli())
 		found, err := s.items(ctx, m, known)
 		if err != nil {
@@ -160,7 +160,7 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 		s.unknownKind(m.Type)
 		return nil, nil
 	case deleted:
-		return list(relay.RCDelete(ids.RCMessage(m.ID)), m, e)
+		return list(model.RCDelete(ids.RCMessage(m.ID)), m, e)
 	case ours:
 		return nil, nil
 	}
@@ -234,7 +234,7 @@ func (s *Side) ours(ctx context.Context, user string) (bool, error) {
 
 // list returns the item that tells an event of a message.
 func list(id string, m rocketchat.Message, e event.Event) ([]queue.Item, error) {
-	item, err := event.Item(id, relay.RCLane(ids.RCRoom(m.RoomID)), e)
+	item, err := event.Item(id, model.RCLane(ids.RCRoom(m.RoomID)), e)
 	if err != nil {
 		return nil, err
 	}

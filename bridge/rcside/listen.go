@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // Rooms that the bridge account sees are read through its session. Direct rooms
@@ -97,7 +97,7 @@ func (s *Side) KeepUp(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	var gone []relay.Portal
+	var gone []model.Portal
 	for room, p := range s.watching {
 		if !now[room] {
 			gone = append(gone, p)
@@ -122,8 +122,8 @@ func (s *Side) begin(spawn func(func(context.Context)) (stop func())) {
 
 // recall watches a portal of an earlier run: when something last happened there
 // says how soon it is read.
-func (s *Side) recall(ctx context.Context, p relay.Portal) error {
-	value, err := s.Store.Cursor(ctx, relay.RCCursor(p.RCRoom))
+func (s *Side) recall(ctx context.Context, p model.Portal) error {
+	value, err := s.Store.Cursor(ctx, model.RCCursor(p.RCRoom))
 	if err != nil {
 		return fmt.Errorf("read a cursor: %w", err)
 	}
@@ -162,7 +162,7 @@ func (s *Side) byUse() []*reader {
 }
 
 // Watch implements relay.RocketChat. It does not wait.
-func (s *Side) Watch(p relay.Portal) {
+func (s *Side) Watch(p model.Portal) {
 	s.mu.Lock()
 	old, known := s.watching[p.RCRoom]
 	s.watching[p.RCRoom] = p
@@ -176,7 +176,7 @@ func (s *Side) Watch(p relay.Portal) {
 }
 
 // Unwatch implements relay.RocketChat.
-func (s *Side) Unwatch(p relay.Portal) {
+func (s *Side) Unwatch(p model.Portal) {
 	s.mu.Lock()
 	delete(s.watching, p.RCRoom)
 	s.mu.Unlock()
@@ -184,7 +184,7 @@ func (s *Side) Unwatch(p relay.Portal) {
 }
 
 // portal returns the portal of a room that is watched.
-func (s *Side) portal(room ids.RCRoom) (relay.Portal, bool) {
+func (s *Side) portal(room ids.RCRoom) (model.Portal, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.watching[room]
@@ -192,7 +192,7 @@ func (s *Side) portal(room ids.RCRoom) (relay.Portal, bool) {
 }
 
 // stir takes that something seems to have happened in the room of a portal.
-func (s *Side) stir(p relay.Portal) {
+func (s *Side) stir(p model.Portal) {
 	r := s.reader(p.RCReader)
 	r.hint(p.RCRoom)
 	s.serve(r)

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 )
 
@@ -66,14 +67,14 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 		b.rc.React(id, "alice", "smile")
 		b.waitFor("a reaction in a quiet room", 10*time.Second, func() bool {
 			for _, it := range b.items {
-				if it.Kind == relay.KindRCReact && it.Lane == relay.RCLane(room) {
+				if it.Kind == event.KindRCReact && it.Lane == model.RCLane(room) {
 					return true
 				}
 			}
 			return false
 		})
 		b.rc.Delete(id, "alice")
-		b.waitForAll("a deletion in a quiet room", 10*time.Second, []string{relay.RCDelete(ids.RCMessage(id))})
+		b.waitForAll("a deletion in a quiet room", 10*time.Second, []string{model.RCDelete(ids.RCMessage(id))})
 	}
 	for _, room := range []ids.RCRoom{all[rooms], all[rooms+directs-1]} {
 		id := b.rc.Say(string(room), "alice", "a word in a direct room")

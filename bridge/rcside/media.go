@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -23,16 +23,16 @@ const (
 )
 
 // Limits implements relay.RocketChat.
-func (s *Side) Limits(ctx context.Context) (relay.Limits, error) {
-	return s.limits.Get(func() (relay.Limits, error) { return s.askLimits(ctx) })
+func (s *Side) Limits(ctx context.Context) (model.Limits, error) {
+	return s.limits.Get(func() (model.Limits, error) { return s.askLimits(ctx) })
 }
 
-func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
+func (s *Side) askLimits(ctx context.Context) (model.Limits, error) {
 	found, err := s.Client.PublicSettings(ctx, "FileUpload_Enabled", "FileUpload_MaxFileSize", "Message_MaxAllowedSize")
 	if err != nil {
-		return relay.Limits{}, side(err)
+		return model.Limits{}, side(err)
 	}
-	known := relay.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
+	known := model.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
 	switch {
 	case !found.On("FileUpload_Enabled", true):
 		known.File = 0
@@ -44,7 +44,7 @@ func (s *Side) askLimits(ctx context.Context) (relay.Limits, error) {
 
 // Open implements relay.RocketChat. Files are shown to members of their room, so
 // the bridge account joins a public channel that it only reads.
-func (s *Side) Open(ctx context.Context, p relay.Portal, link string, limit int64) (relay.Media, error) {
+func (s *Side) Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error) {
 	var d *rocketchat.Download
 	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
 		d, err = c.Download(ctx, link, limit)
@@ -56,9 +56,9 @@ func (s *Side) Open(ctx context.Context, p relay.Portal, link string, limit int6
 		return err
 	})
 	if err != nil {
-		return relay.Media{}, mediaError(err)
+		return model.Media{}, mediaError(err)
 	}
-	return relay.Media{Name: d.Name, Type: d.Type, Size: d.Size, Body: body{d.Body}}, nil
+	return model.Media{Name: d.Name, Type: d.Type, Size: d.Size, Body: body{d.Body}}, nil
 }
 
 // body gives errors of a download in the relay's words.
@@ -74,25 +74,25 @@ func (b body) Read(p []byte) (int, error) {
 
 func mediaError(err error) error {
 	if errors.Is(err, rocketchat.ErrTooLarge) {
-		return fmt.Errorf("%w: %w", relay.ErrTooLarge, err)
+		return fmt.Errorf("%w: %w", model.ErrTooLarge, err)
 	}
 	if errors.Is(err, rocketchat.ErrNoUpload) {
-		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+		return fmt.Errorf("%w: %w", model.ErrRefused, err)
 	}
 	if errors.Is(err, rocketchat.ErrNoPicture) {
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
 	}
 	return side(err)
 }
 
 // Upload implements relay.RocketChat.
-func (s *Side) Upload(ctx context.Context, as relay.Puppet, room ids.RCRoom, m relay.Media) (string, error) {
+func (s *Side) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (string, error) {
 	var file string
 	err := s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		up, err := c.UploadMedia(ctx, string(room), rocketchat.Media{Name: m.Name, Type: m.Type, Size: m.Size, Body: m.Body})
 		file = up.ID
 		if rocketchat.Says(err, "error-file-too-large") {
-			return fmt.Errorf("%w: %w", relay.ErrTooLarge, err)
+			return fmt.Errorf("%w: %w", model.ErrTooLarge, err)
 		}
 		return err
 	})
@@ -100,7 +100,7 @@ func (s *Side) Upload(ctx context.Context, as relay.Puppet, room ids.RCRoom, m r
 }
 
 // Show implements relay.RocketChat.
-func (s *Side) Show(ctx context.Context, as relay.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
+func (s *Side) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, err := c.ConfirmMedia(ctx, string(room), file, caption(text, string(thread)))
 		s.noteSent(err)
@@ -122,7 +122,7 @@ func caption(text, thread string) rocketchat.MediaMessage {
 }
 
 // FindShown implements relay.RocketChat.
-func (s *Side) FindShown(ctx context.Context, as relay.Puppet, room ids.RCRoom, file string, since time.Time) (id ids.RCMessage, ok bool, err error) {
+func (s *Side) FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (id ids.RCMessage, ok bool, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, found, err := c.MessageWithFile(ctx, string(room), file, since)
 		id, ok = ids.RCMessage(m.ID), found

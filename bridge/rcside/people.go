@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
 )
@@ -258,7 +258,7 @@ func (s *Side) compareWithGhost(ctx context.Context, u rocketchat.User, changed 
 		return err
 	}
 	if !changed {
-		picture, err := s.Store.Cursor(ctx, relay.AvatarCursor(g.RCUser))
+		picture, err := s.Store.Cursor(ctx, model.AvatarCursor(g.RCUser))
 		if err != nil {
 			return err
 		}

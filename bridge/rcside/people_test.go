@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
@@ -34,7 +34,7 @@ func (b *bed) ghost(username string) ids.RCUser {
 	if err != nil || !ok {
 		b.t.Fatal(ok, err)
 	}
-	g := relay.Ghost{RCUser: ids.RCUser(u.ID), MXUser: ids.MXUser("@" + username + ":here"), Username: u.Username, Name: u.Name}
+	g := model.Ghost{RCUser: ids.RCUser(u.ID), MXUser: ids.MXUser("@" + username + ":here"), Username: u.Username, Name: u.Name}
 	if err := b.store.PutGhost(b.t.Context(), g); err != nil {
 		b.t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestErasedMessagesAreErasedOnMatrix(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.post("matrix-bridge", "users.delete", fmt.Sprintf(`{"userId": %q, "confirmRelinquish": true}`, carol.ID))
-			gone := relay.RCDelete(ids.RCMessage(id))
+			gone := model.RCDelete(ids.RCMessage(id))
 			if erasure == "Delete" {
 				b.waitForAll("the deletion of the message", 10*time.Second, []string{gone})
 				return

@@ -5,14 +5,14 @@ import (
 	"context"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
 // Profile implements relay.RocketChat.
-func (s *Side) Profile(ctx context.Context, user ids.RCUser) (relay.RCProfile, bool, error) {
+func (s *Side) Profile(ctx context.Context, user ids.RCUser) (model.RCProfile, bool, error) {
 	u, ok, err := s.Client.UserByID(ctx, string(user))
-	return relay.RCProfile{RCPerson: personOf(u), Active: u.Active, Avatar: u.AvatarETag, Roles: u.Roles}, ok, side(err)
+	return model.RCProfile{RCPerson: personOf(u), Active: u.Active, Avatar: u.AvatarETag, Roles: u.Roles}, ok, side(err)
 }
 
 // Avatar implements relay.RocketChat.
@@ -34,7 +34,7 @@ func (s *Side) RoomAvatar(ctx context.Context, room ids.RCRoom, limit int64) ([]
 }
 
 // SetAvatar implements relay.RocketChat.
-func (s *Side) SetAvatar(ctx context.Context, p relay.Puppet, data []byte, contentType string) error {
+func (s *Side) SetAvatar(ctx context.Context, p model.Puppet, data []byte, contentType string) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		if len(data) == 0 {
 			return c.ResetAvatar(ctx)

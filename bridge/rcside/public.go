@@ -3,12 +3,12 @@ package rcside
 import (
 	"context"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
 // Channels implements relay.RocketChat.
-func (s *Side) Channels(ctx context.Context, each func(relay.RCRoomInfo) (more bool)) error {
+func (s *Side) Channels(ctx context.Context, each func(model.RCRoomInfo) (more bool)) error {
 	return side(s.Client.Channels(ctx, func(rooms []rocketchat.Room) bool {
 		for _, r := range rooms {
 			if r.Type == rocketchat.Channel && !each(infoOf(r)) {
@@ -20,10 +20,10 @@ func (s *Side) Channels(ctx context.Context, each func(relay.RCRoomInfo) (more b
 }
 
 // Channel implements relay.RocketChat.
-func (s *Side) Channel(ctx context.Context, name string) (relay.RCRoomInfo, bool, error) {
+func (s *Side) Channel(ctx context.Context, name string) (model.RCRoomInfo, bool, error) {
 	r, ok, err := s.Client.RoomByName(ctx, name)
 	if err != nil || !ok || r.Type != rocketchat.Channel {
-		return relay.RCRoomInfo{}, false, side(err)
+		return model.RCRoomInfo{}, false, side(err)
 	}
 	return infoOf(r), true, nil
 }

@@ -22,6 +22,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 )
@@ -51,7 +52,7 @@ type Side struct {
 	leads    atomic.Bool // Listen runs
 	mu       sync.Mutex
 	readers  map[ids.MXUser]*reader // by puppet; "" is the bridge account
-	watching map[ids.RCRoom]relay.Portal
+	watching map[ids.RCRoom]model.Portal
 	spawn    func(func(context.Context)) (stop func()) // starts what runs while Listen does; nil when it does not
 	sessions int                                       // of puppets
 	queued   []*reader                                 // those to be read over REST
@@ -63,7 +64,7 @@ type Side struct {
 	changed    chan change // of people
 	askedNames time.Time   // when showsNames was asked for
 	showsNames bool
-	limits     relay.RememberedLimits
+	limits     model.RememberedLimits
 	speech     speech
 	emojis     emojis
 	server     server
@@ -75,7 +76,7 @@ func New(o Options) *Side {
 		o.Now = time.Now
 	}
 	return &Side{
-		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]relay.Portal{}, more: make(chan struct{}, 1),
+		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]model.Portal{}, more: make(chan struct{}, 1),
 		changed: make(chan change, maxTold), renewed: map[ids.MXUser]time.Time{},
 	}
 }
@@ -84,27 +85,27 @@ func New(o Options) *Side {
 func (s *Side) IsBridge(user ids.RCUser) bool { return string(user) == s.Client.UserID() }
 
 // UserByName implements relay.RocketChat.
-func (s *Side) UserByName(ctx context.Context, username string) (relay.RCPerson, bool, error) {
+func (s *Side) UserByName(ctx context.Context, username string) (model.RCPerson, bool, error) {
 	u, ok, err := s.Client.UserByName(ctx, username)
 	return personOf(u), ok, side(err)
 }
 
 // UserByID implements relay.RocketChat.
-func (s *Side) UserByID(ctx context.Context, id ids.RCUser) (relay.RCPerson, bool, error) {
+func (s *Side) UserByID(ctx context.Context, id ids.RCUser) (model.RCPerson, bool, error) {
 	u, ok, err := s.Client.UserByID(ctx, string(id))
 	return personOf(u), ok, side(err)
 }
 
-func personOf(u rocketchat.User) relay.RCPerson {
-	return relay.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+func personOf(u rocketchat.User) model.RCPerson {
+	return model.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
 }
 
 // CreatePuppet implements relay.RocketChat. The Matrix address is the account's
 // nickname, where everybody sees it.
-func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (relay.Puppet, error) {
+func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (model.Puppet, error) {
 	mark, err := s.Store.PuppetMark(ctx, mx)
 	if err != nil {
-		return relay.Puppet{}, err
+		return model.Puppet{}, err
 	}
 	// The last name cannot be taken on purpose: nobody else knows the mark.
 	for _, username := range []string{ids.PuppetUsername(mx, false), ids.PuppetUsername(mx, true), ids.PuppetUsername(mx, true) + "-" + mark[:6]} {
@@ -113,15 +114,15 @@ func (s *Side) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (re
 			continue // the name of another account
 		}
 		if err != nil {
-			return relay.Puppet{}, side(err)
+			return model.Puppet{}, side(err)
 		}
 		token, err := s.Client.CreateToken(ctx, u.ID, s.CreateTokenSecret)
 		if err != nil {
-			return relay.Puppet{}, side(err)
+			return model.Puppet{}, side(err)
 		}
-		return relay.Puppet{MXUser: mx, RCUser: ids.RCUser(u.ID), Username: u.Username, Name: u.Name, Token: token}, nil
+		return model.Puppet{MXUser: mx, RCUser: ids.RCUser(u.ID), Username: u.Username, Name: u.Name, Token: token}, nil
 	}
-	return relay.Puppet{}, fmt.Errorf("%w: the names for %s are taken", relay.ErrRefused, mx)
+	return model.Puppet{}, fmt.Errorf("%w: the names for %s are taken", model.ErrRefused, mx)
 }
 
 // puppetAccount creates an account, or finds the one that an earlier call created
@@ -133,7 +134,7 @@ func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name,
 	_, _ = rand.Read(password) // never fails
 	u, err := s.Client.CreateUser(ctx, rocketchat.NewUser{
 		Username: username, Name: name, Email: markedEmail(mark), Password: hex.EncodeToString(password),
-		Roles: []string{"user", relay.PuppetRole}, Nickname: string(mx),
+		Roles: []string{"user", model.PuppetRole}, Nickname: string(mx),
 	})
 	if err == nil || !rocketchat.Says(err, "error-field-unavailable") {
 		return u, err
@@ -142,7 +143,7 @@ func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name,
 	if lookErr != nil {
 		return u, lookErr
 	}
-	if ok && found.HasRole(relay.PuppetRole) && found.HasEmail(markedEmail(mark)) {
+	if ok && found.HasRole(model.PuppetRole) && found.HasEmail(markedEmail(mark)) {
 		return found, nil
 	}
 	return u, err
@@ -152,12 +153,12 @@ func (s *Side) puppetAccount(ctx context.Context, mx ids.MXUser, username, name,
 func markedEmail(mark string) string { return "puppet-" + mark + "@matrix.invalid" }
 
 // Rename implements relay.RocketChat.
-func (s *Side) Rename(ctx context.Context, p relay.Puppet, name string) error {
+func (s *Side) Rename(ctx context.Context, p model.Puppet, name string) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.SetOwnName(ctx, name) })
 }
 
 // Send implements relay.RocketChat.
-func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error {
+func (s *Side) Send(ctx context.Context, p model.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error {
 	s.talked(room)
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		_, err := c.SendMessage(ctx, rocketchat.NewMessage{ID: string(id), RoomID: string(room), Text: text, Thread: string(thread)})
@@ -167,7 +168,7 @@ func (s *Side) Send(ctx context.Context, p relay.Puppet, room ids.RCRoom, id, th
 }
 
 // Edit implements relay.RocketChat.
-func (s *Side) Edit(ctx context.Context, p relay.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error {
+func (s *Side) Edit(ctx context.Context, p model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		_, err := c.UpdateMessage(ctx, string(room), string(id), text)
 		return err
@@ -175,7 +176,7 @@ func (s *Side) Edit(ctx context.Context, p relay.Puppet, room ids.RCRoom, id ids
 }
 
 // Delete implements relay.RocketChat.
-func (s *Side) Delete(ctx context.Context, p *relay.Puppet, room ids.RCRoom, id ids.RCMessage) error {
+func (s *Side) Delete(ctx context.Context, p *model.Puppet, room ids.RCRoom, id ids.RCMessage) error {
 	if p == nil {
 		return side(s.Client.DeleteMessage(ctx, string(room), string(id)))
 	}
@@ -183,13 +184,13 @@ func (s *Side) Delete(ctx context.Context, p *relay.Puppet, room ids.RCRoom, id 
 }
 
 // React implements relay.RocketChat.
-func (s *Side) React(ctx context.Context, p relay.Puppet, id ids.RCMessage, emoji string, on bool) error {
+func (s *Side) React(ctx context.Context, p model.Puppet, id ids.RCMessage, emoji string, on bool) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.React(ctx, string(id), emoji, on) })
 }
 
 // Pin implements relay.RocketChat. A message that is as wanted is left alone: pinning
 // it again would say so again.
-func (s *Side) Pin(ctx context.Context, as *relay.Puppet, id ids.RCMessage, on bool) error {
+func (s *Side) Pin(ctx context.Context, as *model.Puppet, id ids.RCMessage, on bool) error {
 	m, ok, err := s.Client.Message(ctx, string(id))
 	if err == nil && ok && (m.Pinned != nil && *m.Pinned) == on {
 		return nil
@@ -201,7 +202,7 @@ func (s *Side) Pin(ctx context.Context, as *relay.Puppet, id ids.RCMessage, on b
 }
 
 // Direct implements relay.RocketChat.
-func (s *Side) Direct(ctx context.Context, p relay.Puppet, with relay.RCPerson) (room ids.RCRoom, err error) {
+func (s *Side) Direct(ctx context.Context, p model.Puppet, with model.RCPerson) (room ids.RCRoom, err error) {
 	err = s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		r, err := c.CreateDirect(ctx, with.Username)
 		room = ids.RCRoom(r.ID)
@@ -219,7 +220,7 @@ func slugOf(title string) string {
 }
 
 // CreateGroup implements relay.RocketChat.
-func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPerson, unused func(ids.RCRoom) (bool, error)) (relay.RCRoomInfo, error) {
+func (s *Side) CreateGroup(ctx context.Context, title string, owner model.RCPerson, unused func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error) {
 	slug := slugOf(title)
 	if slug == "" {
 		slug = "matrix"
@@ -233,14 +234,14 @@ func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPers
 		if rocketchat.Says(err, "error-duplicate-channel-name") {
 			old, ok, lookErr := s.Client.RoomByName(ctx, name)
 			if lookErr != nil && !rocketchat.Says(lookErr, "Not Allowed", "not-allowed") {
-				return relay.RCRoomInfo{}, side(lookErr)
+				return model.RCRoomInfo{}, side(lookErr)
 			}
 			if !ok || old.Owner == nil || old.Owner.ID != s.Client.UserID() {
 				continue
 			}
 			free, freeErr := unused(ids.RCRoom(old.ID))
 			if freeErr != nil {
-				return relay.RCRoomInfo{}, freeErr
+				return model.RCRoomInfo{}, freeErr
 			}
 			if !free {
 				continue
@@ -248,29 +249,29 @@ func (s *Side) CreateGroup(ctx context.Context, title string, owner relay.RCPers
 			r, err = old, s.Client.Invite(ctx, rocketchat.Group, old.ID, string(owner.ID)) // left over from an attempt that was interrupted
 		}
 		if err != nil {
-			return relay.RCRoomInfo{}, side(err)
+			return model.RCRoomInfo{}, side(err)
 		}
 		if err := s.Client.AddOwner(ctx, rocketchat.Group, r.ID, string(owner.ID)); err != nil {
-			return relay.RCRoomInfo{}, side(err)
+			return model.RCRoomInfo{}, side(err)
 		}
 		return infoOf(r), nil
 	}
-	return relay.RCRoomInfo{}, fmt.Errorf("%w: every name like %q is taken", relay.ErrRefused, slug)
+	return model.RCRoomInfo{}, fmt.Errorf("%w: every name like %q is taken", model.ErrRefused, slug)
 }
 
-func infoOf(r rocketchat.Room) relay.RCRoomInfo {
-	return relay.RCRoomInfo{
+func infoOf(r rocketchat.Room) model.RCRoomInfo {
+	return model.RCRoomInfo{
 		ID: ids.RCRoom(r.ID), Type: r.Type, Slug: r.Name, Title: r.Title(), Topic: r.Topic, Announcement: r.Announcement, Avatar: r.AvatarETag,
 		Encrypted: r.Encrypted, ReadOnly: r.ReadOnly, Archived: r.Archived,
 	}
 }
 
 // Room implements relay.RocketChat.
-func (s *Side) Room(ctx context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
+func (s *Side) Room(ctx context.Context, room ids.RCRoom) (model.RCRoomInfo, bool, error) {
 	r, ok, err := s.Client.RoomByID(ctx, string(room))
 	switch {
 	case rocketchat.Says(err, "Not Allowed", "not-allowed"):
-		return relay.RCRoomInfo{}, false, nil
+		return model.RCRoomInfo{}, false, nil
 	case rocketchat.Says(err, "error-room-archived"): // 7.x and some of 8.x do not tell more
 		r, err = s.Client.AdminRoom(ctx, string(room))
 		ok = r.ID != ""
@@ -279,17 +280,17 @@ func (s *Side) Room(ctx context.Context, room ids.RCRoom) (relay.RCRoomInfo, boo
 }
 
 // Add implements relay.RocketChat.
-func (s *Side) Add(ctx context.Context, p relay.Portal, who ids.RCUser) error {
+func (s *Side) Add(ctx context.Context, p model.Portal, who ids.RCUser) error {
 	return side(s.Client.Invite(ctx, p.RCType, string(p.RCRoom), string(who)))
 }
 
 // Remove implements relay.RocketChat.
-func (s *Side) Remove(ctx context.Context, p relay.Portal, who ids.RCUser) error {
+func (s *Side) Remove(ctx context.Context, p model.Portal, who ids.RCUser) error {
 	return side(s.Client.Kick(ctx, p.RCType, string(p.RCRoom), string(who)))
 }
 
 // Members implements relay.RocketChat.
-func (s *Side) Members(ctx context.Context, p relay.Portal) ([]relay.RCPerson, error) {
+func (s *Side) Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error) {
 	var members []rocketchat.Member
 	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
 		members, err = c.Members(ctx, p.RCType, string(p.RCRoom))
@@ -298,15 +299,15 @@ func (s *Side) Members(ctx context.Context, p relay.Portal) ([]relay.RCPerson, e
 	if err != nil {
 		return nil, err
 	}
-	out := make([]relay.RCPerson, len(members))
+	out := make([]model.RCPerson, len(members))
 	for i, m := range members {
-		out[i] = relay.RCPerson{ID: ids.RCUser(m.ID), Username: m.Username, Name: m.Name}
+		out[i] = model.RCPerson{ID: ids.RCUser(m.ID), Username: m.Username, Name: m.Name}
 	}
 	return out, nil
 }
 
 // Tell implements relay.RocketChat.
-func (s *Side) Tell(ctx context.Context, who relay.RCPerson, text string) error {
+func (s *Side) Tell(ctx context.Context, who model.RCPerson, text string) error {
 	room, err := s.Client.CreateDirect(ctx, who.Username)
 	if err != nil {
 		return side(err)
@@ -338,20 +339,20 @@ func side(err error) error {
 	}
 	e, ok := errors.AsType[*rocketchat.Error](err)
 	switch {
-	case errors.Is(err, relay.ErrSlow), errors.Is(err, relay.ErrRefused), errors.Is(err, relay.ErrUnavailable), errors.Is(err, relay.ErrNotFound), errors.Is(err, relay.ErrForbidden):
+	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
 		return err // told already, by what was read on the way
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
-		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
 	case e.Status == http.StatusTooManyRequests:
-		return &relay.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
+		return &model.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
 	case rocketchat.Says(err, "restricted-workspace"):
-		return fmt.Errorf("rocket.chat %w: %w", relay.ErrUnavailable, err)
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
 	case rocketchat.Says(err, missing...), strings.HasPrefix(e.Text, "No message found"), e.Status == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", relay.ErrNotFound, err)
+		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
 	case rocketchat.Says(err, final...):
-		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+		return fmt.Errorf("%w: %w", model.ErrRefused, err)
 	case rocketchat.Says(err, forbidden...), e.Status == http.StatusForbidden:
-		return fmt.Errorf("%w: %w", relay.ErrForbidden, err)
+		return fmt.Errorf("%w: %w", model.ErrForbidden, err)
 	}
 	return err
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 )
 
@@ -23,7 +23,7 @@ func TestAReadOnlyWorkspaceIsExplained(t *testing.T) {
 	b.start()
 	b.rc.Restrict(true)
 	for _, id := range []string{"one", "two"} {
-		if err := b.side.Send(t.Context(), bob, room, ids.RCMessage("m-"+id), "", "hello"); !errors.Is(err, relay.ErrUnavailable) {
+		if err := b.side.Send(t.Context(), bob, room, ids.RCMessage("m-"+id), "", "hello"); !errors.Is(err, model.ErrUnavailable) {
 			t.Errorf("a message that has to wait: %v", err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
 )
@@ -213,7 +213,7 @@ func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
 
 // lost reports whether a room is gone, or is not shown to the account.
 func lost(err error) bool {
-	return errors.Is(err, relay.ErrForbidden) || errors.Is(err, relay.ErrNotFound) || errors.Is(err, relay.ErrNoAccount)
+	return errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrNoAccount)
 }
 
 // lookAround makes rooms be caught up with whose time has come: those that failed,

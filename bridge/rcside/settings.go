@@ -5,12 +5,12 @@ import (
 	"fmt"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
 // Change implements relay.RocketChat. A name that another room has gets a number.
-func (s *Side) Change(ctx context.Context, p relay.Portal, c relay.RCRoomChange) error {
+func (s *Side) Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error {
 	if c.Title != nil {
 		if err := s.rename(ctx, p, *c.Title); err != nil {
 			return err
@@ -28,7 +28,7 @@ func (s *Side) Change(ctx context.Context, p relay.Portal, c relay.RCRoomChange)
 }
 
 // rename gives a room the name that is nearest to a title.
-func (s *Side) rename(ctx context.Context, p relay.Portal, title string) error {
+func (s *Side) rename(ctx context.Context, p model.Portal, title string) error {
 	slug := slugOf(title)
 	if slug == "" {
 		return nil // nothing that Rocket.Chat would accept
@@ -43,16 +43,16 @@ func (s *Side) rename(ctx context.Context, p relay.Portal, title string) error {
 			return side(err)
 		}
 	}
-	return fmt.Errorf("%w: every name like %q is taken", relay.ErrRefused, slug)
+	return fmt.Errorf("%w: every name like %q is taken", model.ErrRefused, slug)
 }
 
 // Roles implements relay.RocketChat.
-func (s *Side) Roles(ctx context.Context, p relay.Portal) (map[ids.RCUser]relay.Role, error) {
+func (s *Side) Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error) {
 	list, err := s.Client.RoomRoles(ctx, p.RCType, string(p.RCRoom))
 	if err != nil {
 		return nil, side(err)
 	}
-	out := map[ids.RCUser]relay.Role{}
+	out := map[ids.RCUser]model.Role{}
 	for _, entry := range list {
 		for _, name := range entry.Roles {
 			out[ids.RCUser(entry.User.ID)] = max(out[ids.RCUser(entry.User.ID)], roleOf(name))
@@ -61,25 +61,25 @@ func (s *Side) Roles(ctx context.Context, p relay.Portal) (map[ids.RCUser]relay.
 	return out, nil
 }
 
-func roleOf(name string) relay.Role {
+func roleOf(name string) model.Role {
 	switch name {
 	case "owner":
-		return relay.Owner
+		return model.Owner
 	case "moderator":
-		return relay.Moderator
+		return model.Moderator
 	}
-	return relay.Member
+	return model.Member
 }
 
 // SetRole implements relay.RocketChat. The higher role is taken away only when
 // the lower one is there.
-func (s *Side) SetRole(ctx context.Context, p relay.Portal, who ids.RCUser, role relay.Role) error {
+func (s *Side) SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error {
 	c, room, user := s.Client, string(p.RCRoom), string(who)
 	var err error
 	switch role {
-	case relay.Owner:
+	case model.Owner:
 		return side(c.AddOwner(ctx, p.RCType, room, user))
-	case relay.Moderator:
+	case model.Moderator:
 		if err = c.AddModerator(ctx, p.RCType, room, user); err == nil {
 			err = c.RemoveOwner(ctx, p.RCType, room, user)
 		}
@@ -89,7 +89,7 @@ func (s *Side) SetRole(ctx context.Context, p relay.Portal, who ids.RCUser, role
 		}
 	}
 	if rocketchat.Says(err, "error-remove-last-owner") {
-		return fmt.Errorf("%w: %w", relay.ErrRefused, err)
+		return fmt.Errorf("%w: %w", model.ErrRefused, err)
 	}
 	return side(err)
 }

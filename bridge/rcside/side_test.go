@@ -17,7 +17,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/rcside"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
@@ -105,7 +105,7 @@ func (b *bed) TypingInRocketChat(room ids.RCRoom, _ string, _ bool) {
 	b.signal()
 }
 
-func (b *bed) PresenceInRocketChat(ids.RCUser, relay.Presence) {}
+func (b *bed) PresenceInRocketChat(ids.RCUser, model.Presence) {}
 
 func (b *bed) PersonChanged(_ context.Context, user ids.RCUser) error {
 	b.mu.Lock()
@@ -173,24 +173,24 @@ func (b *bed) waitForAll(what string, within time.Duration, itemIDs []string) ti
 func (b *bed) group(name string) ids.RCRoom {
 	b.t.Helper()
 	room := ids.RCRoom(b.rc.CreateRoom("p", name, "alice", "matrix-bridge"))
-	b.portal(relay.Portal{RCRoom: room, MXRoom: ids.MXRoom("!" + name + ":x"), RCType: rocketchat.Group})
+	b.portal(model.Portal{RCRoom: room, MXRoom: ids.MXRoom("!" + name + ":x"), RCType: rocketchat.Group})
 	return room
 }
 
 // portal stores a portal that was there before the side begins.
-func (b *bed) portal(p relay.Portal) {
+func (b *bed) portal(p model.Portal) {
 	b.t.Helper()
 	p.Created = time.Now().Add(-time.Hour)
-	if err := b.store.PutPortal(b.t.Context(), p, nil, map[string]string{relay.RCCursor(p.RCRoom): fmt.Sprint(time.Now().UnixMilli())}); err != nil {
+	if err := b.store.PutPortal(b.t.Context(), p, nil, map[string]string{model.RCCursor(p.RCRoom): fmt.Sprint(time.Now().UnixMilli())}); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 // puppet makes an account for somebody on Matrix.
-func (b *bed) puppet(name string) relay.Puppet {
+func (b *bed) puppet(name string) model.Puppet {
 	b.t.Helper()
 	u := b.rc.CreateUser(name, "user", "bot")
-	p := relay.Puppet{MXUser: ids.MXUser("@" + name + ":far"), RCUser: ids.RCUser(u.ID), Username: name, Name: name, Token: secret.New(u.Token)}
+	p := model.Puppet{MXUser: ids.MXUser("@" + name + ":far"), RCUser: ids.RCUser(u.ID), Username: name, Name: name, Token: secret.New(u.Token)}
 	if err := b.store.PutPuppet(b.t.Context(), p); err != nil {
 		b.t.Fatal(err)
 	}
@@ -198,17 +198,17 @@ func (b *bed) puppet(name string) relay.Puppet {
 }
 
 // direct makes a direct room of alice and a puppet that is a portal.
-func (b *bed) direct(p relay.Puppet) ids.RCRoom {
+func (b *bed) direct(p model.Puppet) ids.RCRoom {
 	b.t.Helper()
 	room := ids.RCRoom(b.rc.CreateDirect("alice", p.Username))
-	b.portal(relay.Portal{RCRoom: room, MXRoom: ids.MXRoom("!direct-" + p.Username + ":x"), RCType: rocketchat.Direct, RCReader: p.MXUser})
+	b.portal(model.Portal{RCRoom: room, MXRoom: ids.MXRoom("!direct-" + p.Username + ":x"), RCType: rocketchat.Direct, RCReader: p.MXUser})
 	return room
 }
 
 // directs returns what was handed over about new direct rooms.
 func (b *bed) directs() (out []event.RCDirect) {
 	for _, it := range b.items {
-		if it.Kind == relay.KindRCDirect {
+		if it.Kind == event.KindRCDirect {
 			var d event.RCDirect
 			if err := json.Unmarshal(it.Payload, &d); err != nil {
 				b.t.Error(err)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
 )
@@ -15,7 +15,7 @@ import (
 // Signs takes what passes; *relay.Relay does it.
 type Signs interface {
 	TypingInRocketChat(room ids.RCRoom, shown string, on bool)
-	PresenceInRocketChat(user ids.RCUser, is relay.Presence)
+	PresenceInRocketChat(user ids.RCUser, is model.Presence)
 	PersonChanged(ctx context.Context, user ids.RCUser) error
 }
 
@@ -80,7 +80,7 @@ func (r *reader) ephemeral(e ddp.Event) bool {
 }
 
 // statuses are how the stream writes a status.
-var statuses = map[int]relay.Presence{0: relay.Offline, 1: relay.Online, 2: relay.Away, 3: relay.Away}
+var statuses = map[int]model.Presence{0: model.Offline, 1: model.Online, 2: model.Away, 3: model.Away}
 
 // status takes [id, username, number, text, ...].
 func (r *reader) status(args []json.RawMessage) {
@@ -99,7 +99,7 @@ func (r *reader) status(args []json.RawMessage) {
 }
 
 // Typing implements relay.RocketChat.
-func (s *Side) Typing(ctx context.Context, p relay.Puppet, room ids.RCRoom, on bool) error {
+func (s *Side) Typing(ctx context.Context, p model.Puppet, room ids.RCRoom, on bool) error {
 	name := p.Username
 	if s.realNames(ctx) {
 		name = p.Name
@@ -131,17 +131,17 @@ func (s *Side) realNames(ctx context.Context) bool {
 }
 
 // MarkRead implements relay.RocketChat.
-func (s *Side) MarkRead(ctx context.Context, p relay.Puppet, room ids.RCRoom) error {
+func (s *Side) MarkRead(ctx context.Context, p model.Puppet, room ids.RCRoom) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.MarkRead(ctx, string(room)) })
 }
 
 // HasRead implements relay.RocketChat.
-func (s *Side) HasRead(ctx context.Context, p relay.Portal, who ids.RCUser) (bool, error) {
+func (s *Side) HasRead(ctx context.Context, p model.Portal, who ids.RCUser) (bool, error) {
 	n, err := s.Client.Counters(ctx, p.RCType, string(p.RCRoom), string(who))
 	return err == nil && n.Joined && !n.Latest.After(n.ReadUntil.Time), side(err)
 }
 
 // SetPresence implements relay.RocketChat.
-func (s *Side) SetPresence(ctx context.Context, p relay.Puppet, is relay.Presence) error {
+func (s *Side) SetPresence(ctx context.Context, p model.Puppet, is model.Presence) error {
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.SetStatus(ctx, string(is)) })
 }

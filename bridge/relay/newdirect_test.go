@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // A group direct room is one room on Matrix: the invitation of the second ghost,
@@ -26,11 +26,11 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 		if who != "@carol:here.org" || begun.Swap(true) {
 			return
 		}
-		b.must(b.Accept(t.Context(), []queue.Item{relay.InvitationItem("$invitation", event.MXInvited{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
+		b.must(b.Accept(t.Context(), []queue.Item{model.InvitationItem("$invitation", event.MXInvited{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
 		go func() { // until it was dealt with, or has made a room of its own
 			defer close(back)
 			for range 100 {
-				n, err := b.Store.Waiting(t.Context(), relay.MXLane(room))
+				n, err := b.Store.Waiting(t.Context(), model.MXLane(room))
 				b.must(err)
 				if n == 0 {
 					return
@@ -46,11 +46,11 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 	}}
 	b.run()
 	payload, _ := json.Marshal(event.RCDirect{Room: direct, Author: "alice", Since: time.Now()})
-	b.must(b.Accept(t.Context(), []queue.Item{{ID: "direct", Lane: relay.RCLane(direct), Kind: relay.KindRCDirect, Payload: payload}}, nil))
+	b.must(b.Accept(t.Context(), []queue.Item{{ID: "direct", Lane: model.RCLane(direct), Kind: event.KindRCDirect, Payload: payload}}, nil))
 	b.wait("the invitation of bob", func() bool { return strings.Contains(strings.Join(b.mx.log(), "\n"), "invites @bob:far.org") })
 	<-back
 	b.wait("the end of it", func() bool {
-		n, err := b.Store.Waiting(t.Context(), relay.RCLane(direct))
+		n, err := b.Store.Waiting(t.Context(), model.RCLane(direct))
 		return err == nil && n == 0
 	})
 	for _, did := range b.rc.log() {
@@ -84,13 +84,13 @@ func (directChat) Usernames(context.Context, ids.RCRoom) ([]string, error) {
 	return []string{"alice", "carol", "bob_far.org"}, nil
 }
 
-func (c directChat) UserByID(_ context.Context, id ids.RCUser) (relay.RCPerson, bool, error) {
+func (c directChat) UserByID(_ context.Context, id ids.RCUser) (model.RCPerson, bool, error) {
 	p, ok := c.people[id]
 	return p.RCPerson, ok, nil
 }
 
-func (c directChat) CreateGroup(_ context.Context, title string, _ relay.RCPerson, _ func(ids.RCRoom) (bool, error)) (relay.RCRoomInfo, error) {
-	return relay.RCRoomInfo{ID: "stray", Type: "p"}, c.do("group %s", title)
+func (c directChat) CreateGroup(_ context.Context, title string, _ model.RCPerson, _ func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error) {
+	return model.RCRoomInfo{ID: "stray", Type: "p"}, c.do("group %s", title)
 }
 
 // directMatrix makes one room, and says when somebody joins it.
@@ -100,7 +100,7 @@ type directMatrix struct {
 	joins func(ids.MXUser)
 }
 
-func (m directMatrix) CreateRoom(context.Context, relay.MXRoomSpec) (ids.MXRoom, error) {
+func (m directMatrix) CreateRoom(context.Context, model.MXRoomSpec) (ids.MXRoom, error) {
 	return m.room, nil
 }
 
@@ -113,7 +113,7 @@ func (m directMatrix) Invite(_ context.Context, _ ids.MXRoom, _, who ids.MXUser)
 	return m.do("invites %s", who)
 }
 
-func (directMatrix) Bridges(context.Context, ids.MXRoom, ids.MXUser) ([]relay.BridgeInfo, error) {
+func (directMatrix) Bridges(context.Context, ids.MXRoom, ids.MXUser) ([]model.BridgeInfo, error) {
 	return nil, nil
 }
 

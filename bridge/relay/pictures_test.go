@@ -14,9 +14,10 @@ import (
 	"time"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // fileChat is a Rocket.Chat with one file.
@@ -25,8 +26,8 @@ type fileChat struct {
 	data []byte
 }
 
-func (c fileChat) Open(context.Context, relay.Portal, string, int64) (relay.Media, error) {
-	return relay.Media{Size: int64(len(c.data)), Body: io.NopCloser(bytes.NewReader(c.data))}, nil
+func (c fileChat) Open(context.Context, model.Portal, string, int64) (model.Media, error) {
+	return model.Media{Size: int64(len(c.data)), Body: io.NopCloser(bytes.NewReader(c.data))}, nil
 }
 
 func (c fileChat) Avatar(context.Context, string, int64) ([]byte, error) { return c.data, nil }
@@ -34,11 +35,11 @@ func (c fileChat) Avatar(context.Context, string, int64) ([]byte, error) { retur
 // fileMatrix takes files and shows what it was sent.
 type fileMatrix struct{ *matrix }
 
-func (fileMatrix) Limits(context.Context) (relay.Limits, error) {
-	return relay.Limits{File: 1 << 30}, nil
+func (fileMatrix) Limits(context.Context) (model.Limits, error) {
+	return model.Limits{File: 1 << 30}, nil
 }
 
-func (fileMatrix) Upload(_ context.Context, _ ids.MXUser, m relay.Media) (string, error) {
+func (fileMatrix) Upload(_ context.Context, _ ids.MXUser, m model.Media) (string, error) {
 	_, err := io.Copy(io.Discard, m.Body)
 	return "mxc://here.org/file", err
 }
@@ -87,7 +88,7 @@ func TestALargePictureHasItsOwnSize(t *testing.T) {
 				"files":[{"_id":"f","name":%[1]q,"type":%[2]q,"size":%[3]d},{"_id":"t","name":"thumb-%[1]s","type":%[2]q}],"file":{"_id":"f","name":%[1]q,"type":%[2]q},
 				"attachments":[{"type":"file","title":%[1]q,"title_link":"/file-upload/f/%[1]s","image_url":"/file-upload/t/%[1]s","image_dimensions":{"width":480,"height":343}}]}`,
 				name, kind, len(data))
-			b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m", Lane: relay.RCLane(rcRoom), Kind: relay.KindRCMessage, Payload: []byte(payload)}}, nil))
+			b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m", Lane: model.RCLane(rcRoom), Kind: event.KindRCMessage, Payload: []byte(payload)}}, nil))
 			b.wait("the picture", func() bool { return strings.Contains(strings.Join(b.mx.log(), "\n"), "m.image") })
 			if got := strings.Join(b.mx.log(), "\n"); !strings.Contains(got, "m.image 700x500") {
 				t.Errorf("on Matrix: %s", got)
@@ -105,9 +106,9 @@ func TestALetterDoesNotWipeAPicture(t *testing.T) {
 	alice := b.rc.people["alice"]
 	alice.Avatar = "new"
 	b.rc.people["alice"] = alice
-	b.must(b.Store.MoveCursor(t.Context(), relay.AvatarCursor("alice"), "old"))
+	b.must(b.Store.MoveCursor(t.Context(), model.AvatarCursor("alice"), "old"))
 	b.run()
-	b.must(b.Accept(t.Context(), []queue.Item{relay.RCPersonItem("alice", "has another picture")}, nil))
+	b.must(b.Accept(t.Context(), []queue.Item{model.RCPersonItem("alice", "has another picture")}, nil))
 	b.wait("a look at alice", func() bool {
 		n, err := b.Store.Waiting(t.Context(), "rc:people alice")
 		return err == nil && n == 0
@@ -115,7 +116,7 @@ func TestALetterDoesNotWipeAPicture(t *testing.T) {
 	if got := strings.Join(b.mx.log(), "\n"); strings.Contains(got, "has the picture") {
 		t.Errorf("on Matrix: %s", got)
 	}
-	if known, err := b.Store.Cursor(t.Context(), relay.AvatarCursor("alice")); err != nil || known != "old" {
+	if known, err := b.Store.Cursor(t.Context(), model.AvatarCursor("alice")); err != nil || known != "old" {
 		t.Errorf("the picture %q is taken for copied (%v)", known, err)
 	}
 }

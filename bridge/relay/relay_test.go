@@ -18,9 +18,11 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/bridge/convert"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
 )
@@ -30,7 +32,7 @@ import (
 type chat struct {
 	relay.RocketChat
 	mu      sync.Mutex
-	people  map[ids.RCUser]relay.RCProfile
+	people  map[ids.RCUser]model.RCProfile
 	members []ids.RCUser
 	read    map[ids.RCUser]bool
 	did     []string
@@ -52,24 +54,24 @@ func (c *chat) do(format string, args ...any) error {
 
 func (c *chat) log() []string { c.mu.Lock(); defer c.mu.Unlock(); return slices.Clone(c.did) }
 
-func (c *chat) Watch(relay.Portal)            {}
+func (c *chat) Watch(model.Portal)            {}
 func (c *chat) Follow()                       {}
 func (c *chat) IsBridge(user ids.RCUser) bool { return user == "bridge" }
-func (c *chat) UserByName(_ context.Context, name string) (relay.RCPerson, bool, error) {
+func (c *chat) UserByName(_ context.Context, name string) (model.RCPerson, bool, error) {
 	for _, p := range c.people {
 		if p.Username == name {
 			return p.RCPerson, true, nil
 		}
 	}
-	return relay.RCPerson{}, false, nil
+	return model.RCPerson{}, false, nil
 }
 
-func (c *chat) Profile(_ context.Context, user ids.RCUser) (relay.RCProfile, bool, error) {
+func (c *chat) Profile(_ context.Context, user ids.RCUser) (model.RCProfile, bool, error) {
 	p, ok := c.people[user]
 	return p, ok, nil
 }
 
-func (c *chat) Members(context.Context, relay.Portal) (out []relay.RCPerson, err error) {
+func (c *chat) Members(context.Context, model.Portal) (out []model.RCPerson, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range c.members {
@@ -78,59 +80,59 @@ func (c *chat) Members(context.Context, relay.Portal) (out []relay.RCPerson, err
 	return out, nil
 }
 
-func (c *chat) Roles(context.Context, relay.Portal) (map[ids.RCUser]relay.Role, error) {
-	return map[ids.RCUser]relay.Role{"alice": relay.Owner}, nil
+func (c *chat) Roles(context.Context, model.Portal) (map[ids.RCUser]model.Role, error) {
+	return map[ids.RCUser]model.Role{"alice": model.Owner}, nil
 }
 
-func (c *chat) Send(_ context.Context, as relay.Puppet, _ ids.RCRoom, _, _ ids.RCMessage, text string) error {
+func (c *chat) Send(_ context.Context, as model.Puppet, _ ids.RCRoom, _, _ ids.RCMessage, text string) error {
 	return c.do("%s says %s", as.Username, text)
 }
 
-func (c *chat) Edit(_ context.Context, as relay.Puppet, _ ids.RCRoom, _ ids.RCMessage, text string) error {
+func (c *chat) Edit(_ context.Context, as model.Puppet, _ ids.RCRoom, _ ids.RCMessage, text string) error {
 	return c.do("%s edits to %s", as.Username, text)
 }
 
-func (c *chat) Delete(_ context.Context, _ *relay.Puppet, _ ids.RCRoom, id ids.RCMessage) error {
+func (c *chat) Delete(_ context.Context, _ *model.Puppet, _ ids.RCRoom, id ids.RCMessage) error {
 	return c.do("deleted %s", id)
 }
 
-func (c *chat) React(_ context.Context, as relay.Puppet, _ ids.RCMessage, emoji string, on bool) error {
+func (c *chat) React(_ context.Context, as model.Puppet, _ ids.RCMessage, emoji string, on bool) error {
 	return c.do("%s reacts %s %t", as.Username, emoji, on)
 }
 
-func (c *chat) Remove(_ context.Context, _ relay.Portal, who ids.RCUser) error {
+func (c *chat) Remove(_ context.Context, _ model.Portal, who ids.RCUser) error {
 	return c.do("removed %s", who)
 }
 
-func (c *chat) Add(_ context.Context, _ relay.Portal, who ids.RCUser) error {
+func (c *chat) Add(_ context.Context, _ model.Portal, who ids.RCUser) error {
 	return c.do("added %s", who)
 }
 
-func (c *chat) Tell(_ context.Context, who relay.RCPerson, text string) error {
+func (c *chat) Tell(_ context.Context, who model.RCPerson, text string) error {
 	return c.do("told %s %s", who.Username, text)
 }
 
-func (c *chat) Typing(_ context.Context, as relay.Puppet, _ ids.RCRoom, on bool) error {
+func (c *chat) Typing(_ context.Context, as model.Puppet, _ ids.RCRoom, on bool) error {
 	return c.do("%s types %t", as.Username, on)
 }
 
-func (c *chat) HasRead(_ context.Context, _ relay.Portal, who ids.RCUser) (bool, error) {
+func (c *chat) HasRead(_ context.Context, _ model.Portal, who ids.RCUser) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read[who], nil
 }
 
-func (c *chat) Room(_ context.Context, room ids.RCRoom) (relay.RCRoomInfo, bool, error) {
-	return relay.RCRoomInfo{ID: room, Type: "p"}, true, nil
+func (c *chat) Room(_ context.Context, room ids.RCRoom) (model.RCRoomInfo, bool, error) {
+	return model.RCRoomInfo{ID: room, Type: "p"}, true, nil
 }
 func (c *chat) Dialect(context.Context) convert.Dialect      { return 0 }
-func (c *chat) Limits(context.Context) (relay.Limits, error) { return relay.Limits{Text: 5000}, nil }
+func (c *chat) Limits(context.Context) (model.Limits, error) { return model.Limits{Text: 5000}, nil }
 
 // matrix is a homeserver in memory.
 type matrix struct {
 	relay.Matrix
 	mu      sync.Mutex
-	members []relay.MXMember
+	members []model.MXMember
 	did     []string
 }
 
@@ -158,7 +160,7 @@ func (m *matrix) Leave(_ context.Context, _ ids.MXRoom, who ids.MXUser) error {
 	return m.do("%s leaves", who)
 }
 
-func (m *matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]relay.MXMember, error) {
+func (m *matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.members), nil
@@ -180,7 +182,7 @@ func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _ string, 
 	return ids.MXEvent("$" + c.Source), m.do("%s says %s", as, c.Body)
 }
 func (m *matrix) Probe(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
-func (m *matrix) Limits(context.Context) (relay.Limits, error)        { return relay.Limits{}, nil }
+func (m *matrix) Limits(context.Context) (model.Limits, error)        { return model.Limits{}, nil }
 
 // bench is a relay between the two, with a room in which alice and bob are.
 type bench struct {
@@ -205,20 +207,20 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, live: config.Default().Live, rc: &chat{people: map[ids.RCUser]relay.RCProfile{}, read: map[ids.RCUser]bool{}}, mx: &matrix{}}
+	b := &bench{t: t, live: config.Default().Live, rc: &chat{people: map[ids.RCUser]model.RCProfile{}, read: map[ids.RCUser]bool{}}, mx: &matrix{}}
 	b.Relay = &relay.Relay{
 		Store: st, RC: b.rc, MX: b.mx, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Live:           func() config.Live { b.mu.Lock(); defer b.mu.Unlock(); return b.live },
 		ReconcileEvery: 20 * time.Millisecond,
 	}
-	b.must(st.PutPuppet(t.Context(), relay.Puppet{MXUser: bob, RCUser: "bob", Username: "bob_far.org", Name: "Bob (far.org)", Token: secret.New("t")}))
+	b.must(st.PutPuppet(t.Context(), model.Puppet{MXUser: bob, RCUser: "bob", Username: "bob_far.org", Name: "Bob (far.org)", Token: secret.New("t")}))
 	for _, name := range []string{"alice", "carol"} {
 		b.person(ids.RCUser(name), name)
 	}
-	b.rc.people["bob"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "bob", Username: "bob_far.org", Name: "Bob"}, Active: true}
+	b.rc.people["bob"] = model.RCProfile{RCPerson: model.RCPerson{ID: "bob", Username: "bob_far.org", Name: "Bob"}, Active: true}
 	b.rc.members = []ids.RCUser{"alice", "bob"}
-	b.mx.members = []relay.MXMember{{User: bob, Membership: "join"}, {User: "@alice:here.org", Membership: "join"}}
-	b.must(st.PutPortal(t.Context(), relay.Portal{RCRoom: rcRoom, MXRoom: mxRoom, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
+	b.mx.members = []model.MXMember{{User: bob, Membership: "join"}, {User: "@alice:here.org", Membership: "join"}}
+	b.must(st.PutPortal(t.Context(), model.Portal{RCRoom: rcRoom, MXRoom: mxRoom, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
 	return b
 }
 
@@ -230,9 +232,9 @@ func (b *bench) must(err error) {
 }
 
 func (b *bench) person(id ids.RCUser, username string) {
-	who := relay.RCPerson{ID: id, Username: username, Name: strings.ToUpper(username)}
-	b.rc.people[id] = relay.RCProfile{RCPerson: who, Active: true}
-	b.must(b.Store.PutGhost(b.t.Context(), relay.Ghost{RCUser: id, MXUser: ids.MXUser("@" + username + ":here.org"), Username: username, Name: who.Name}))
+	who := model.RCPerson{ID: id, Username: username, Name: strings.ToUpper(username)}
+	b.rc.people[id] = model.RCProfile{RCPerson: who, Active: true}
+	b.must(b.Store.PutGhost(b.t.Context(), model.Ghost{RCUser: id, MXUser: ids.MXUser("@" + username + ":here.org"), Username: username, Name: who.Name}))
 }
 
 // run lets the relay work until the test ends.
@@ -263,9 +265,9 @@ func (b *bench) saysIn(room ids.MXRoom, sender ids.MXUser, kind string, content 
 	b.t.Helper()
 	b.n++
 	id := fmt.Sprintf("$event%d", b.n)
-	eventType := map[string]string{relay.KindMXMessage: "m.room.message", relay.KindMXReact: "m.reaction", relay.KindMXRedact: "m.room.redaction"}[kind]
+	eventType := map[string]string{event.KindMXMessage: "m.room.message", event.KindMXReact: "m.reaction", event.KindMXRedact: "m.room.redaction"}[kind]
 	payload, _ := json.Marshal(map[string]any{"event_id": id, "type": eventType, "sender": sender, "room_id": room, "origin_server_ts": time.Now().UnixMilli(), "content": content, "redacts": content["redacts"]})
-	b.must(b.Accept(b.t.Context(), []queue.Item{{ID: id, Lane: relay.MXLane(room), Kind: kind, Payload: payload}}, nil))
+	b.must(b.Accept(b.t.Context(), []queue.Item{{ID: id, Lane: model.MXLane(room), Kind: kind, Payload: payload}}, nil))
 	return id
 }
 
@@ -297,14 +299,14 @@ func TestWhatFollowsAMessageWaitsForIt(t *testing.T) {
 	b.rc.fail = func(what string) error {
 		if strings.Contains(what, "says first") && failures > 0 {
 			failures--
-			return relay.ErrUnavailable
+			return model.ErrUnavailable
 		}
 		return nil
 	}
-	first := b.says(relay.KindMXMessage, text("first"))
-	b.says(relay.KindMXMessage, edit(first, "corrected"))
-	b.says(relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
-	b.says(relay.KindMXMessage, text("second"))
+	first := b.says(event.KindMXMessage, text("first"))
+	b.says(event.KindMXMessage, edit(first, "corrected"))
+	b.says(event.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.says(event.KindMXMessage, text("second"))
 	b.run()
 	b.untilRC("bob_far.org says first", "bob_far.org edits to corrected", "bob_far.org reacts :thumbsup: true", "bob_far.org says second")
 }
@@ -314,24 +316,24 @@ func TestWhatFollowsAMessageWaitsForIt(t *testing.T) {
 func TestRedactionsWithoutPowerAndFromOtherRoomsDoNothing(t *testing.T) {
 	b := newBench(t)
 	const elsewhere, eve = ids.MXRoom("!other:far.org"), ids.MXUser("@eve:far.org")
-	b.must(b.Store.PutPortal(t.Context(), relay.Portal{RCRoom: "other", MXRoom: elsewhere, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
-	b.must(b.Store.PutPuppet(t.Context(), relay.Puppet{MXUser: eve, RCUser: "eve", Username: "eve_far.org", Name: "Eve (far.org)", Token: secret.New("t")}))
-	b.rc.people["eve"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "eve", Username: "eve_far.org", Name: "Eve"}, Active: true, Roles: []string{"bot"}}
-	first := b.says(relay.KindMXMessage, text("first"))
+	b.must(b.Store.PutPortal(t.Context(), model.Portal{RCRoom: "other", MXRoom: elsewhere, RCType: "p", Created: time.Now().Add(-time.Hour)}, nil, nil))
+	b.must(b.Store.PutPuppet(t.Context(), model.Puppet{MXUser: eve, RCUser: "eve", Username: "eve_far.org", Name: "Eve (far.org)", Token: secret.New("t")}))
+	b.rc.people["eve"] = model.RCProfile{RCPerson: model.RCPerson{ID: "eve", Username: "eve_far.org", Name: "Eve"}, Active: true, Roles: []string{"bot"}}
+	first := b.says(event.KindMXMessage, text("first"))
 	b.run()
 	b.untilRC("bob_far.org says first")
-	b.saysIn(mxRoom, eve, relay.KindMXRedact, map[string]any{"redacts": first})
-	b.saysIn(elsewhere, bob, relay.KindMXRedact, map[string]any{"redacts": first})
-	b.saysIn(elsewhere, eve, relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
-	b.saysIn(elsewhere, eve, relay.KindMXMessage, text("last elsewhere"))
-	b.saysIn(mxRoom, eve, relay.KindMXMessage, text("last"))
+	b.saysIn(mxRoom, eve, event.KindMXRedact, map[string]any{"redacts": first})
+	b.saysIn(elsewhere, bob, event.KindMXRedact, map[string]any{"redacts": first})
+	b.saysIn(elsewhere, eve, event.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.saysIn(elsewhere, eve, event.KindMXMessage, text("last elsewhere"))
+	b.saysIn(mxRoom, eve, event.KindMXMessage, text("last"))
 	until(t, "the last message", b.rc.log, func(got []string) bool { return len(got) >= 3 })
 	for _, did := range b.rc.log() {
 		if !strings.Contains(did, " says ") {
 			t.Errorf("in Rocket.Chat: %s", did)
 		}
 	}
-	b.says(relay.KindMXRedact, map[string]any{"redacts": first})
+	b.says(event.KindMXRedact, map[string]any{"redacts": first})
 	until(t, "bob's own deletion", b.rc.log, func(got []string) bool { return len(got) == 4 })
 }
 
@@ -339,15 +341,15 @@ func TestWhatFollowsABuriedMessageIsSkipped(t *testing.T) {
 	b := newBench(t)
 	b.rc.fail = func(what string) error {
 		if strings.Contains(what, "says first") {
-			return fmt.Errorf("%w: a secret of the server", relay.ErrRefused)
+			return fmt.Errorf("%w: a secret of the server", model.ErrRefused)
 		}
 		return nil
 	}
-	first := b.says(relay.KindMXMessage, text("first"))
-	b.says(relay.KindMXMessage, edit(first, "corrected"))
-	b.says(relay.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
-	b.says(relay.KindMXRedact, map[string]any{"redacts": first})
-	b.says(relay.KindMXMessage, text("second"))
+	first := b.says(event.KindMXMessage, text("first"))
+	b.says(event.KindMXMessage, edit(first, "corrected"))
+	b.says(event.KindMXReact, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": first, "key": "👍️"}})
+	b.says(event.KindMXRedact, map[string]any{"redacts": first})
+	b.says(event.KindMXMessage, text("second"))
 	b.run()
 	b.untilRC("bob_far.org says second")
 	until(t, "bob to be told", b.mx.log, func(got []string) bool {
@@ -364,7 +366,7 @@ func TestWhoIsDeniedIsToldOnce(t *testing.T) {
 	b := newBench(t)
 	b.live.Users.Deny = []string{"@bob:*"}
 	for range 5 {
-		b.says(relay.KindMXMessage, text("let me in"))
+		b.says(event.KindMXMessage, text("let me in"))
 	}
 	b.run()
 	until(t, "all to be given up", func() []string {
@@ -383,7 +385,7 @@ func TestWhoIsDeniedIsToldOnce(t *testing.T) {
 func TestADifferenceIsPutRightAtTheSecondLook(t *testing.T) {
 	b := newBench(t)
 	b.rc.members = []ids.RCUser{"alice", "bob", "carol"} // carol's ghost is not there
-	b.mx.members = []relay.MXMember{                     // bob has left, dave has come
+	b.mx.members = []model.MXMember{                     // bob has left, dave has come
 		{User: "@alice:here.org", Membership: "join"}, {User: bob, Membership: "leave"},
 	}
 	b.run()
@@ -396,7 +398,7 @@ func TestADifferenceIsPutRightAtTheSecondLook(t *testing.T) {
 
 func TestReadReceiptsFollowTheReader(t *testing.T) {
 	b := newBench(t)
-	event := b.says(relay.KindMXMessage, text("read me"))
+	event := b.says(event.KindMXMessage, text("read me"))
 	b.run()
 	b.untilRC("bob_far.org says read me")
 	if got := b.mx.log(); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "has read") }) {
@@ -411,7 +413,7 @@ func TestReadReceiptsFollowTheReader(t *testing.T) {
 func TestTypingIsNobodysWhenTwoHaveTheName(t *testing.T) {
 	b := newBench(t)
 	b.person("carol2", "carol2")
-	b.rc.people["carol2"] = relay.RCProfile{RCPerson: relay.RCPerson{ID: "carol2", Username: "carol2", Name: "CAROL"}}
+	b.rc.people["carol2"] = model.RCProfile{RCPerson: model.RCPerson{ID: "carol2", Username: "carol2", Name: "CAROL"}}
 	b.rc.members = []ids.RCUser{"alice", "carol", "carol2"}
 	b.run()
 	b.TypingInRocketChat(rcRoom, "CAROL", true)  // one of two
@@ -443,7 +445,7 @@ func TestAnAddedAccountGoesAgainWhereItMayNotBe(t *testing.T) {
 	b := newBench(t)
 	b.live.Permissions.Invite = []string{"admin"}
 	payload, _ := json.Marshal(map[string]any{"_id": "m1", "rid": rcRoom, "t": "au", "msg": "bob_far.org", "ts": time.Now(), "u": map[string]any{"_id": "carol", "username": "carol"}})
-	b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m1", Lane: relay.RCLane(rcRoom), Kind: relay.KindRCMember, Payload: payload}}, nil))
+	b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m1", Lane: model.RCLane(rcRoom), Kind: event.KindRCMember, Payload: payload}}, nil))
 	b.run()
 	until(t, "carol to be told", b.rc.log, func(got []string) bool {
 		return slices.Contains(got, "removed bob") && slices.ContainsFunc(got, func(s string) bool {
@@ -460,11 +462,11 @@ func TestUnavailableIsNotRefused(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if down {
-			return errors.Join(relay.ErrUnavailable, errors.New("connection refused"))
+			return errors.Join(model.ErrUnavailable, errors.New("connection refused"))
 		}
 		return nil
 	}
-	b.says(relay.KindMXMessage, text("patience"))
+	b.says(event.KindMXMessage, text("patience"))
 	b.run()
 	<-time.After(300 * time.Millisecond) // several attempts
 	if got := b.mx.log(); len(got) > 0 {
@@ -486,8 +488,8 @@ func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
 		}
 		return nil
 	}
-	straw := b.says(relay.KindMXMessage, text("the last straw"))
-	b.says(relay.KindMXMessage, text("second"))
+	straw := b.says(event.KindMXMessage, text("the last straw"))
+	b.says(event.KindMXMessage, text("second"))
 	b.run()
 	b.untilRC("bob_far.org says second")
 	until(t, "a word to bob", b.mx.log, func(log []string) bool {

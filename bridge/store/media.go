@@ -4,12 +4,12 @@ import (
 	"context"
 	"time"
 
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 )
 
 // File implements relay.Store.
-func (s *Store) File(ctx context.Context, source string) (relay.File, bool, error) {
-	f := relay.File{Source: source}
+func (s *Store) File(ctx context.Context, source string) (model.File, bool, error) {
+	f := model.File{Source: source}
 	var at int64
 	err := s.queryRow(ctx, `SELECT target, info, at FROM media WHERE source = $1`, source).Scan(&f.Target, &f.Info, &at)
 	f.At = time.UnixMilli(at).UTC()
@@ -17,7 +17,7 @@ func (s *Store) File(ctx context.Context, source string) (relay.File, bool, erro
 }
 
 // PutFile implements relay.Store.
-func (s *Store) PutFile(ctx context.Context, f relay.File) error {
+func (s *Store) PutFile(ctx context.Context, f model.File) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO media (source, target, info, at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (source) DO UPDATE SET target = excluded.target, info = excluded.info, at = excluded.at`,
 		f.Source, f.Target, f.Info, f.At.UnixMilli())

@@ -10,7 +10,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 )
 
@@ -34,8 +34,8 @@ const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, c
 
 type scanner interface{ Scan(...any) error }
 
-func scanPortal(row scanner) (relay.Portal, error) {
-	var p relay.Portal
+func scanPortal(row scanner) (model.Portal, error) {
+	var p model.Portal
 	var created int64
 	err := row.Scan(&p.RCRoom, &p.MXRoom, &p.RCType, &p.RCReader, &p.MXReader, &created)
 	p.Created = time.UnixMilli(created).UTC()
@@ -43,13 +43,13 @@ func scanPortal(row scanner) (relay.Portal, error) {
 }
 
 // Portals implements relay.Store.
-func (s *Store) Portals(ctx context.Context) ([]relay.Portal, error) {
+func (s *Store) Portals(ctx context.Context) ([]model.Portal, error) {
 	rows, err := s.query(ctx, portalColumns+` ORDER BY created`)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []relay.Portal
+	var out []model.Portal
 	for rows.Next() {
 		p, err := scanPortal(rows)
 		if err != nil {
@@ -61,12 +61,12 @@ func (s *Store) Portals(ctx context.Context) ([]relay.Portal, error) {
 }
 
 // PortalByRC implements relay.Store.
-func (s *Store) PortalByRC(ctx context.Context, room ids.RCRoom) (relay.Portal, bool, error) {
+func (s *Store) PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error) {
 	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE rc_room = $1`, room)))
 }
 
 // PortalByMX implements relay.Store.
-func (s *Store) PortalByMX(ctx context.Context, room ids.MXRoom) (relay.Portal, bool, error) {
+func (s *Store) PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error) {
 	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room)))
 }
 
@@ -79,7 +79,7 @@ func found[T any](v T, err error) (T, bool, error) {
 }
 
 // PutPortal implements relay.Store.
-func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Item, cursors map[string]string) error {
+func (s *Store) PutPortal(ctx context.Context, p model.Portal, items []queue.Item, cursors map[string]string) error {
 	var in []inserted
 	err := s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
 		if _, err = b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
@@ -102,7 +102,7 @@ func (s *Store) PutPortal(ctx context.Context, p relay.Portal, items []queue.Ite
 }
 
 // DropPortal implements relay.Store.
-func (s *Store) DropPortal(ctx context.Context, p relay.Portal) error {
+func (s *Store) DropPortal(ctx context.Context, p model.Portal) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom)
 	s.Announce(TopicPortals, string(p.RCRoom))
 	return err
@@ -110,29 +110,29 @@ func (s *Store) DropPortal(ctx context.Context, p relay.Portal) error {
 
 const ghostColumns = `SELECT rc_user, mx_user, username, name FROM ghosts`
 
-func scanGhost(row scanner) (g relay.Ghost, err error) {
+func scanGhost(row scanner) (g model.Ghost, err error) {
 	err = row.Scan(&g.RCUser, &g.MXUser, &g.Username, &g.Name)
 	return g, err
 }
 
 // GhostByRC implements relay.Store.
-func (s *Store) GhostByRC(ctx context.Context, user ids.RCUser) (relay.Ghost, bool, error) {
+func (s *Store) GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error) {
 	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE rc_user = $1`, user)))
 }
 
 // GhostByMX implements relay.Store.
-func (s *Store) GhostByMX(ctx context.Context, user ids.MXUser) (relay.Ghost, bool, error) {
+func (s *Store) GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error) {
 	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE mx_user = $1`, user)))
 }
 
 // GhostsAfter implements relay.Store.
-func (s *Store) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]relay.Ghost, error) {
+func (s *Store) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]model.Ghost, error) {
 	rows, err := s.read.QueryContext(ctx, ghostColumns+` WHERE mx_user > $1 ORDER BY mx_user LIMIT $2`, after, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []relay.Ghost
+	var out []model.Ghost
 	for rows.Next() {
 		g, err := scanGhost(rows)
 		if err != nil {
@@ -144,7 +144,7 @@ func (s *Store) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([
 }
 
 // PutGhost implements relay.Store.
-func (s *Store) PutGhost(ctx context.Context, g relay.Ghost) error {
+func (s *Store) PutGhost(ctx context.Context, g model.Ghost) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO ghosts (rc_user, mx_user, username, name) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (rc_user) DO UPDATE SET username = excluded.username, name = excluded.name`, g.RCUser, g.MXUser, g.Username, g.Name)
 	return err
@@ -152,7 +152,7 @@ func (s *Store) PutGhost(ctx context.Context, g relay.Ghost) error {
 
 const puppetColumns = `SELECT mx_user, rc_user, username, name, token FROM puppets`
 
-func scanPuppet(row scanner) (p relay.Puppet, err error) {
+func scanPuppet(row scanner) (p model.Puppet, err error) {
 	var token string
 	err = row.Scan(&p.MXUser, &p.RCUser, &p.Username, &p.Name, &token)
 	p.Token = secret.New(token)
@@ -160,22 +160,22 @@ func scanPuppet(row scanner) (p relay.Puppet, err error) {
 }
 
 // PuppetByMX implements relay.Store.
-func (s *Store) PuppetByMX(ctx context.Context, user ids.MXUser) (relay.Puppet, bool, error) {
+func (s *Store) PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error) {
 	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE mx_user = $1`, user)))
 }
 
 // PuppetByRC implements relay.Store.
-func (s *Store) PuppetByRC(ctx context.Context, user ids.RCUser) (relay.Puppet, bool, error) {
+func (s *Store) PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error) {
 	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE rc_user = $1`, user)))
 }
 
 // PuppetByUsername implements relay.Store. Usernames differ in more than case.
-func (s *Store) PuppetByUsername(ctx context.Context, username string) (relay.Puppet, bool, error) {
+func (s *Store) PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error) {
 	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username))))
 }
 
 // PutPuppet implements relay.Store.
-func (s *Store) PutPuppet(ctx context.Context, p relay.Puppet) error {
+func (s *Store) PutPuppet(ctx context.Context, p model.Puppet) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO puppets (mx_user, rc_user, username, name, token) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mx_user) DO UPDATE SET rc_user = excluded.rc_user, username = excluded.username, name = excluded.name, token = excluded.token`,
 		p.MXUser, p.RCUser, strings.ToLower(p.Username), p.Name, p.Token.Reveal())
@@ -222,13 +222,13 @@ func (s *Store) links(ctx context.Context, query string, arg any) ([]queue.Recei
 const reactionColumns = `SELECT rc_message, emoji, rc_user, mx_event, mx_room, mx_sender FROM reactions`
 
 // Reactions implements relay.Store.
-func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]relay.Reaction, error) {
+func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]model.Reaction, error) {
 	rows, err := s.query(ctx, reactionColumns+` WHERE rc_message = $1`, message)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []relay.Reaction
+	var out []model.Reaction
 	for rows.Next() {
 		r, err := scanReaction(rows)
 		if err != nil {
@@ -239,18 +239,18 @@ func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]relay.R
 	return out, rows.Err()
 }
 
-func scanReaction(row scanner) (r relay.Reaction, err error) {
+func scanReaction(row scanner) (r model.Reaction, err error) {
 	err = row.Scan(&r.Message, &r.Emoji, &r.User, &r.Event, &r.MXRoom, &r.MXSender)
 	return r, err
 }
 
 // ReactionByEvent implements relay.Store.
-func (s *Store) ReactionByEvent(ctx context.Context, event ids.MXEvent) (relay.Reaction, bool, error) {
+func (s *Store) ReactionByEvent(ctx context.Context, event ids.MXEvent) (model.Reaction, bool, error) {
 	return found(scanReaction(s.queryRow(ctx, reactionColumns+` WHERE mx_event = $1`, event)))
 }
 
 // PutReaction implements relay.Store.
-func (s *Store) PutReaction(ctx context.Context, r relay.Reaction) error {
+func (s *Store) PutReaction(ctx context.Context, r model.Reaction) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO reactions (rc_message, emoji, rc_user, mx_event, mx_room, mx_sender) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (rc_message, emoji, rc_user) DO UPDATE SET mx_event = excluded.mx_event, mx_sender = excluded.mx_sender`,
 		r.Message, r.Emoji, r.User, r.Event, r.MXRoom, r.MXSender)
@@ -258,7 +258,7 @@ func (s *Store) PutReaction(ctx context.Context, r relay.Reaction) error {
 }
 
 // DropReaction implements relay.Store.
-func (s *Store) DropReaction(ctx context.Context, r relay.Reaction) error {
+func (s *Store) DropReaction(ctx context.Context, r model.Reaction) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM reactions WHERE rc_message = $1 AND emoji = $2 AND rc_user = $3`, r.Message, r.Emoji, r.User)
 	return err
 }

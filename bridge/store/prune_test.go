@@ -12,7 +12,7 @@ import (
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/store"
 )
 
@@ -38,7 +38,7 @@ func TestAYearOfPruningKeepsWhatIsNeeded(t *testing.T) {
 		ctx := t.Context()
 		deliver(t, s, "m1", "$photo")
 		now := time.Now()
-		for _, f := range []relay.File{{Source: relay.MXFile("$photo"), Target: "upload"}, {Source: relay.MXFile("$neverShown"), Target: "upload2"}, {Source: relay.RCFile("f"), Target: "mxc://a/b"}} {
+		for _, f := range []model.File{{Source: model.MXFile("$photo"), Target: "upload"}, {Source: model.MXFile("$neverShown"), Target: "upload2"}, {Source: model.RCFile("f"), Target: "mxc://a/b"}} {
 			f.At = now
 			if err := s.PutFile(ctx, f); err != nil {
 				t.Fatal(err)
@@ -61,7 +61,7 @@ func TestAYearOfPruningKeepsWhatIsNeeded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for source, want := range map[string]bool{relay.MXFile("$photo"): true, relay.MXFile("$neverShown"): false, relay.RCFile("f"): true} {
+		for source, want := range map[string]bool{model.MXFile("$photo"): true, model.MXFile("$neverShown"): false, model.RCFile("f"): true} {
 			if _, ok, err := s.File(ctx, source); ok != want || err != nil {
 				t.Errorf("file %s: %v, %v, want %v", source, ok, err, want)
 			}

@@ -15,7 +15,7 @@ import (
 
 	"appliance/bridge/queue"
 	"appliance/bridge/queue/queuetest"
-	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
 )
@@ -271,7 +271,7 @@ func TestReactionsAndPartsAreFound(t *testing.T) {
 		if got, err := s.LinksByMessage(ctx, "m1"); err != nil || !slices.Equal(got, want[1:]) {
 			t.Errorf("links %+v, %v", got, err)
 		}
-		r := relay.Reaction{Message: "m0", Emoji: ":smile:", User: "u", Event: "$react", MXRoom: "!r", MXSender: "@a:x"}
+		r := model.Reaction{Message: "m0", Emoji: ":smile:", User: "u", Event: "$react", MXRoom: "!r", MXSender: "@a:x"}
 		if err := errors.Join(s.PutReaction(ctx, r), s.PutReaction(ctx, r)); err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestReactionsAndPartsAreFound(t *testing.T) {
 func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		p := relay.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "p", MXReader: "@a:x", Created: time.UnixMilli(5).UTC()}
+		p := model.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "p", MXReader: "@a:x", Created: time.UnixMilli(5).UTC()}
 		if err := s.PutPortal(ctx, p, []queue.Item{{ID: "roster", Lane: "rc:r"}}, map[string]string{"rc:r": "5"}); err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 		if all, err := s.Portals(ctx); err != nil || len(all) != 1 || all[0].MXRoom != "!n:x" {
 			t.Errorf("portals %+v, %v", all, err)
 		}
-		g := relay.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice"}
+		g := model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice"}
 		if err := s.PutGhost(ctx, g); err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 		if got, ok, err := s.GhostByMX(ctx, "@alice:x"); got != g || !ok || err != nil {
 			t.Errorf("ghost %+v, %v, %v", got, ok, err)
 		}
-		if err := s.PutPuppet(ctx, relay.Puppet{MXUser: "@bob:y", RCUser: "v", Username: "Bob_y", Name: "Bob", Token: secret.New("t")}); err != nil {
+		if err := s.PutPuppet(ctx, model.Puppet{MXUser: "@bob:y", RCUser: "v", Username: "Bob_y", Name: "Bob", Token: secret.New("t")}); err != nil {
 			t.Fatal(err)
 		}
 		pup, ok, err := s.PuppetByUsername(ctx, "bob_Y")
