@@ -122,11 +122,11 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	case days < 0:
 		return finding.Failure(fmt.Sprintf("the certificate of %s expired %d days ago", host, -days), lastWords(status), "run: appliance up")
 	}
-	served, err := t.served(ctx, host)
+	serial, err := served(ctx, t, host)
 	switch {
 	case err != nil:
 		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status")
-	case served != status.Serial:
+	case serial != status.Serial:
 		return finding.Warning(fmt.Sprintf("%s serves another certificate than the one on disk", host),
 			"a renewed certificate is served within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
 	case status.Failure != nil:
@@ -147,9 +147,9 @@ func lastWords(s certs.Status) string {
 }
 
 // served returns the serial number of the certificate that the front door shows.
-func (t Target) served(ctx context.Context, host string) (string, error) {
+func served(ctx context.Context, t Target, host string) (string, error) {
 	d := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // to look at it, whoever issued it
-	conn, err := d.DialContext(ctx, "tcp", t.door())
+	conn, err := d.DialContext(ctx, "tcp", door(t))
 	if err != nil {
 		return "", err
 	}
@@ -161,15 +161,15 @@ func (t Target) served(ctx context.Context, host string) (string, error) {
 	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
 
-func (t Target) door() string { return net.JoinHostPort(t.Address, fmt.Sprint(t.Answers.HTTPSPort)) }
+func door(t Target) string { return net.JoinHostPort(t.Address, fmt.Sprint(t.Answers.HTTPSPort)) }
 
-// client comes through the front door whatever DNS says.
-func (t Target) client() *http.Client {
+// clientFor comes through the front door whatever DNS says.
+func clientFor(t Target) *http.Client {
 	return &http.Client{Timeout: limit, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // certificates have a check of their own
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, t.door())
+			return (&net.Dialer{}).DialContext(ctx, network, door(t))
 		},
 	}}
 }

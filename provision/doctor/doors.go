@@ -17,8 +17,8 @@ import (
 func joined(parts []string) string { return strings.Join(parts, "; ") }
 
 // get asks the front door.
-func (t Target) get(ctx context.Context, host, path string) (int, []byte, error) {
-	return fetch(ctx, t.client(), "https://"+host+path)
+func get(ctx context.Context, t Target, host, path string) (int, []byte, error) {
+	return fetch(ctx, clientFor(t), "https://"+host+path)
 }
 
 func fetch(ctx context.Context, c *http.Client, url string, header ...string) (int, []byte, error) {
@@ -39,7 +39,7 @@ func fetch(ctx context.Context, c *http.Client, url string, header ...string) (i
 }
 
 func (t Target) rocketchat(ctx context.Context) finding.Finding {
-	status, body, err := t.get(ctx, t.Answers.Domain, "/api/info")
+	status, body, err := get(ctx, t, t.Answers.Domain, "/api/info")
 	var info struct {
 		Version string `json:"version"`
 	}
@@ -51,7 +51,7 @@ func (t Target) rocketchat(ctx context.Context) finding.Finding {
 
 func (t Target) wellKnown(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
-	status, body, err := t.get(ctx, name, "/.well-known/matrix/server")
+	status, body, err := get(ctx, t, name, "/.well-known/matrix/server")
 	var answer struct {
 		Server string `json:"m.server"`
 	}
@@ -66,7 +66,7 @@ func (t Target) wellKnown(ctx context.Context) finding.Finding {
 }
 
 func (t Target) federation(ctx context.Context) finding.Finding {
-	status, body, err := t.get(ctx, t.Answers.Domain, "/_matrix/federation/v1/version")
+	status, body, err := get(ctx, t, t.Answers.Domain, "/_matrix/federation/v1/version")
 	var answer struct {
 		Server struct{ Name, Version string } `json:"server"`
 	}
@@ -80,7 +80,7 @@ func (t Target) federation(ctx context.Context) finding.Finding {
 func (t Target) closedDoors(ctx context.Context) finding.Finding {
 	var open []string
 	for _, path := range append(homeserver.AdminPaths(), "/_matrix/client/versions", "/metrics") {
-		status, _, err := t.get(ctx, t.Answers.Domain, path)
+		status, _, err := get(ctx, t, t.Answers.Domain, path)
 		if err != nil {
 			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx")
 		}

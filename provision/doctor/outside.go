@@ -21,7 +21,7 @@ import (
 // (Matrix server-server API, "Server discovery" and "Retrieving server keys").
 func (t Target) outside(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
-	host, err := t.delegated(ctx, name)
+	host, err := delegated(ctx, t, name)
 	if err != nil {
 		return finding.Warning("other servers may not find "+name, err.Error(), "check the DNS record and the certificate of "+name)
 	}
@@ -36,7 +36,7 @@ func (t Target) outside(ctx context.Context) finding.Finding {
 }
 
 // delegated follows /.well-known/matrix/server. Without it the name itself counts.
-func (t Target) delegated(ctx context.Context, name string) (string, error) {
+func delegated(ctx context.Context, t Target, name string) (string, error) {
 	status, body, err := fetch(ctx, t.Outside, "https://"+name+"/.well-known/matrix/server")
 	if err != nil {
 		return "", err
