@@ -18,6 +18,9 @@ const maxChanges = 100
 // something else.
 func (w *lineWriter) text() {
 	p := &w.pieces[w.k]
+	if w.from == 0 {
+		w.begin = len(w.out)
+	}
 	end := w.end(w.k)
 	if end == 0 {
 		w.k, w.from = w.k+1, 0
@@ -180,6 +183,9 @@ func (w *lineWriter) escape(at, n int) bool {
 		switch {
 		case strings.IndexByte(escapable, c) >= 0:
 			p.put(at, `\`)
+			if c == '`' {
+				w.escapeOpen(w.rest[:min(n, len(w.rest))])
+			}
 			w.escapeBefore(c)
 		case c == '\\' && at+1 < len(p.text) && strings.IndexByte(escapable+".", p.text[at+1]) >= 0:
 			p.put(at+1, `\`)
@@ -217,6 +223,24 @@ func (w *lineWriter) escapeBefore(c byte) {
 		marks := len(w.out) - n
 		w.out = append(w.out[:n], strings.Repeat(`\`+string(c), marks)...)
 	}
+}
+
+// escapeOpen escapes the marks that this text has before a backtick that is escaped:
+// code no longer keeps them from the same marks in it.
+func (w *lineWriter) escapeOpen(code string) {
+	var out []byte
+	for i := w.begin; i < len(w.out); i++ {
+		c := w.out[i]
+		switch {
+		case c == '\\' && i+1 < len(w.out):
+			out = append(out, c)
+			i++
+		case strings.IndexByte("*_~", c) >= 0 && strings.IndexByte(code, c) >= 0:
+			out = append(out, '\\')
+		}
+		out = append(out, w.out[i])
+	}
+	w.out = append(w.out[:w.begin], out...)
 }
 
 // breakLink finds what makes a link of a bracket in ordinary text: its own end, or

@@ -76,6 +76,7 @@ type lineWriter struct {
 	pieces []piece
 	out    []byte
 
+	begin    int    // where in out the ordinary text at k begins
 	k, from  int    // the piece that comes next, and where in its text
 	rest     string // how everything from there on is written
 	closed   []int  // for each piece, where it ends and no mark is open; -1 while one is
