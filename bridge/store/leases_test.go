@@ -598,3 +598,37 @@ func TestALockIsSharedByAllProcesses(t *testing.T) {
 		t.Error("it was not unlocked")
 	}
 }
+
+// The bridge may have a schema of its own in the database of another program, as it does
+// in the homeserver's. It is made when it is not there.
+func TestASchemaOfItsOwn(t *testing.T) {
+	t.Parallel()
+	direct := postgresURL(t)
+	u, err := url.Parse(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.RawQuery = "sslmode=disable&search_path=bridge"
+	for n := range 2 {
+		s, err := store.Open(t.Context(), u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			add(t, s, queue.Item{ID: "1", Lane: "l"})
+		} else {
+			claimed(t, s, "1")
+		}
+		_ = s.Close()
+	}
+	db, err := sql.Open("pgx", direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var tables, others int
+	if err := db.QueryRowContext(t.Context(), `SELECT COUNT(*) FILTER (WHERE schemaname = 'bridge'), COUNT(*) FILTER (WHERE schemaname = 'public')
+		FROM pg_tables`).Scan(&tables, &others); err != nil || tables < 10 || others > 0 {
+		t.Errorf("%d tables in the schema, %d outside, %v", tables, others, err)
+	}
+}

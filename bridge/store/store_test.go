@@ -28,12 +28,12 @@ type subject struct {
 
 var subjects = []subject{
 	{"SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "bridge.db") }},
-	{"PostgreSQL", postgresURL},
+	{"PostgreSQL", func(t *testing.T) string { return postgresURL(t) }},
 }
 
 // postgresURL makes a database of its own on the server that
 // APPLIANCE_TEST_POSTGRES names; `make test` starts one.
-func postgresURL(t *testing.T) string {
+func postgresURL(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
 	if server == "" {
@@ -73,7 +73,7 @@ func postgresURL(t *testing.T) string {
 
 // timeMachine gives a database a clock that a test can set: a function that hides
 // PostgreSQL's own.
-func timeMachine(t *testing.T, url string) {
+func timeMachine(t testing.TB, url string) {
 	t.Helper()
 	db, err := sql.Open("pgx", url)
 	if err != nil {
