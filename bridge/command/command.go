@@ -71,13 +71,13 @@ func mine(name string) bool {
 	return name == "bridge" || name == "federation"
 }
 
-const help = "/bridge invite @name:example.org - invite somebody on Matrix to this room\n" +
-	"/bridge kick @name:example.org - remove somebody on Matrix from this room\n" +
+const help = "/bridge invite @name:example.org - invite a person on Matrix to this room\n" +
+	"/bridge kick @name:example.org - remove a person on Matrix from this room\n" +
 	"/bridge status - what this room is on Matrix\n" +
-	"/bridge whois @name - who somebody is on the other side\n" +
+	"/bridge whois @name - who a person is on the other side\n" +
 	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
-	"/federation dm @name:example.org - talk to somebody on Matrix alone\n" +
+	"/federation dm @name:example.org - talk to one person on Matrix\n" +
 	"/federation rooms example.org some words - public rooms of a server\n" +
 	"/federation join #room:example.org - join a public room\n" +
 	"/bridge help - this text"

@@ -83,7 +83,7 @@ func (c *Commands) whois(ctx context.Context, r request, words []string) error {
 	return c.tell(ctx, r, text)
 }
 
-// unbridge is /bridge unbridge. It takes an owner of the room, or somebody who
+// unbridge is /bridge unbridge. It takes an owner of the room, or a person who
 // may change any room.
 func (c *Commands) unbridge(ctx context.Context, r request) error {
 	room, sub, err := c.roomOf(ctx, r)
@@ -133,7 +133,7 @@ func (c *Commands) rooms(ctx context.Context, r request, words []string) error {
 	return c.tell(ctx, r, b.String())
 }
 
-// plain makes a text of somebody else's fit for one line.
+// plain makes a text from elsewhere fit for one line.
 func plain(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if r := []rune(text); len(r) > 100 {

@@ -38,7 +38,7 @@ func (p Problem) String() string {
 }
 
 // An InvalidError lists everything that is wrong with a file, so that it can be
-// mended in one go.
+// fixed in one go.
 type InvalidError struct {
 	File     string
 	Problems []Problem

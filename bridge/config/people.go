@@ -26,13 +26,13 @@ func (p People) Allowed(user string) bool {
 // Permissions are lists of Rocket.Chat roles, of the workspace or of the room, of
 // which one is needed. "*" is everybody. Rocket.Chat's own permissions apply too.
 type Permissions struct {
-	Invite []string `yaml:"invite"` // invite somebody on Matrix to a room
+	Invite []string `yaml:"invite"` // invite a person on Matrix to a room
 	Bridge []string `yaml:"bridge"` // connect a room with Matrix in the first place
 	Direct []string `yaml:"direct"` // open a direct message
 	Join   []string `yaml:"join"`   // list and join public rooms
 }
 
-// Holds reports whether one of somebody's roles is in a list.
+// Holds reports whether one of a person's roles is in a list.
 func Holds(list []string, roles ...string) bool {
 	return slices.Contains(list, "*") || slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(list, r) })
 }

@@ -108,7 +108,7 @@ func size(c convert.Content) int {
 	return b.Len()
 }
 
-// Whatever somebody writes in Rocket.Chat, Matrix gets events that fit and hold
+// Whatever is written in Rocket.Chat, Matrix gets events that fit and hold
 // only what is allowed.
 func FuzzToMatrix(f *testing.F) {
 	seeds(f, "tomatrix")
@@ -126,7 +126,7 @@ func FuzzToMatrix(f *testing.F) {
 	})
 }
 
-// Whatever somebody sends on Matrix, Rocket.Chat gets messages that fit, and
+// Whatever is sent on Matrix, Rocket.Chat gets messages that fit, and
 // nobody calls everybody.
 func FuzzToRocketChat(f *testing.F) {
 	seeds(f, "torocketchat")

@@ -178,7 +178,7 @@ func (h *htmlParser) text(s string) {
 
 // joinLines makes one blank of each line break in the source, with the blanks
 // around it. Other blanks stay, also where browsers would show one of several:
-// somebody typed them.
+// a person typed them.
 func joinLines(s string) string {
 	if !strings.ContainsAny(s, "\n\r") {
 		return s

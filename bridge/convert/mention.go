@@ -19,7 +19,7 @@ var everyoneTyped = regexp.MustCompile(`(^|[^0-9A-Za-z])@(all|here)\b`)
 
 // quietEveryone makes sure that only those mentions of everybody notify that are
 // meant to. Rocket.Chat searches the source, also in code, and has no escape for
-// "@"; so where somebody on Matrix merely typed "@all", the first letter of the
+// "@"; so where a person on Matrix merely typed "@all", the first letter of the
 // word becomes the Cyrillic one that looks the same. Nothing invisible is added,
 // the line is as wide as before, and people see what was written.
 func quietEveryone(s string) string {

@@ -60,7 +60,7 @@ func clampLevel(f float64) int {
 // MaxLevel is more than any level that a room can give or ask for.
 const MaxLevel = 1 << 53
 
-// Of returns somebody's level.
+// Of returns the level of a user.
 func (p Powers) Of(user string) int {
 	if p.Creators[user] {
 		return MaxLevel
@@ -83,7 +83,7 @@ func (p Powers) Named() map[string]int {
 	return named
 }
 
-// With returns the content with somebody's level changed; everything else stays
+// With returns the content with the level of one user changed; everything else stays
 // as it was.
 func (p Powers) With(user string, n int) map[string]json.RawMessage {
 	users := map[string]json.RawMessage{}

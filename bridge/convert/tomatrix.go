@@ -33,7 +33,7 @@ func ToMatrix(m rocketchat.Message, look Lookup) []Content {
 	return parts
 }
 
-// place returns the event for a message that shares where somebody is.
+// place returns the event for a message that shares a location.
 func place(m rocketchat.Message) (Content, bool) {
 	if m.Location == nil || len(m.Location.Coordinates) < 2 {
 		return Content{}, false

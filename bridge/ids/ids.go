@@ -19,7 +19,7 @@ import (
 )
 
 // Identifiers of the two networks. Users and rooms are named by their IDs, never
-// by a name that somebody can change.
+// by a name that can change.
 type (
 	RCRoom    string       // a Rocket.Chat room, "GENERAL" or a random ID
 	RCMessage string       // a Rocket.Chat message

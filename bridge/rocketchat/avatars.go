@@ -14,7 +14,7 @@ import (
 // with a letter then, as SVG, and so does not tell the two apart.
 var ErrNoPicture = errors.New("there is no picture")
 
-// Avatar calls GET /avatar/{username}: somebody's picture, of at most limit bytes.
+// Avatar calls GET /avatar/{username}: a user's picture, of at most limit bytes.
 func (c *Client) Avatar(ctx context.Context, username string, limit int64) ([]byte, error) {
 	return c.picture(ctx, "/avatar/"+url.PathEscape(username), limit)
 }

@@ -54,7 +54,7 @@ func TestTheSameMessageTwiceIsThereOnce(t *testing.T) {
 		equal(t, m.ID, n.ID, "id")
 	}
 	if _, err := other.SendMessage(t.Context(), n); err == nil {
-		t.Error("somebody else's message was taken for one's own")
+		t.Error("another user's message was taken for one's own")
 	}
 	equal(t, w.said(p, r.ID), []string{"once"}, "what was said")
 }
@@ -251,7 +251,7 @@ func TestTypingIsSeenByOthers(t *testing.T) {
 	w.ok(err)
 	defer c.Close()
 	w.ok(c.Subscribe(t.Context(), "stream-notify-room", r.ID+"/user-activity"))
-	w.ok(p.Typing(t.Context(), r.ID, "", "somebody-else", true)) // ignored
+	w.ok(p.Typing(t.Context(), r.ID, "", "another", true)) // ignored
 	w.ok(p.Typing(t.Context(), r.ID, "", p.Username, true))
 	w.ok(p.Typing(t.Context(), r.ID, "", p.Username, false))
 	for _, want := range []string{`["user-typing"]`, `[]`} {

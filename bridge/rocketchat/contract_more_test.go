@@ -159,7 +159,7 @@ func TestAnAdministratorSeesWhoIsInADirectRoom(t *testing.T) {
 	}
 	_, err = a.AdminRoom(t.Context(), r.ID)
 	if rocketchat.Status(err)/100 != 4 {
-		t.Errorf("somebody else: %v", err)
+		t.Errorf("another user: %v", err)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestSubscriptions(t *testing.T) {
 	}
 	for _, rid := range []string{r.ID, w.Name("room")} {
 		if _, ok, err := w.puppet().Subscription(t.Context(), rid); ok || err != nil {
-			t.Errorf("somebody else's: %v %v", ok, err)
+			t.Errorf("another user's: %v %v", ok, err)
 		}
 	}
 	all, err := other.Subscriptions(t.Context())
@@ -216,7 +216,7 @@ func TestKick(t *testing.T) {
 	p, other := w.puppet(), w.puppet()
 	for _, r := range []rocketchat.Room{w.channel(p, other), w.group(p, other)} {
 		if err := other.Kick(t.Context(), r.Type, r.ID, p.ID); rocketchat.Status(err)/100 != 4 {
-			t.Errorf("by somebody who may not: %v", err)
+			t.Errorf("by a user without permission: %v", err)
 		}
 		for range 2 {
 			w.ok(p.Kick(t.Context(), r.Type, r.ID, other.ID))

@@ -45,7 +45,7 @@ func as(s *rctest.Subject, p rctest.Person) *rocketchat.Client {
 	return rocketchat.New(s.URL, p.ID, secret.New(p.Token))
 }
 
-// A person is somebody with a client.
+// A person is a user with a client.
 type person struct {
 	*rocketchat.Client
 	rctest.Person
@@ -569,7 +569,7 @@ func TestAnUnknownUserIsNoError(t *testing.T) {
 	_, ok2, err := w.admin.UserByID(t.Context(), w.Name("nobody"))
 	w.ok(err)
 	if ok || ok2 {
-		t.Error("somebody was found")
+		t.Error("a user was found")
 	}
 }
 

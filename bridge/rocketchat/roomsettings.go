@@ -35,7 +35,7 @@ func (c *Client) Archive(ctx context.Context, rid string, on bool) error {
 	return c.post(ctx, "rooms.changeArchivationState", map[string]string{"rid": rid, "action": action}, nil)
 }
 
-// RoomRoles are the roles that somebody has in one room: "owner", "moderator",
+// RoomRoles are the roles that a user has in one room: "owner", "moderator",
 // "leader".
 type RoomRoles struct {
 	User  UserRef  `json:"u"`

@@ -159,7 +159,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	return tolerant(json.Unmarshal(data, (*plain)(m)))
 }
 
-// A Location is a place that somebody shares: a GeoJSON point.
+// A Location is a place that a user shares: a GeoJSON point.
 type Location struct {
 	Type        string    `json:"type"`        // "Point"
 	Coordinates []float64 `json:"coordinates"` // longitude and latitude, degrees

@@ -20,11 +20,11 @@ type Expect struct {
 	TokenPermission bool
 	// Limiter: the limiter of REST stops people who call too often.
 	Limiter bool
-	// OthersConfirm: rooms.mediaConfirm lets people post what somebody else uploaded.
+	// OthersConfirm: rooms.mediaConfirm lets people post what another user uploaded.
 	OthersConfirm bool
 	// FileNameInConfirm: rooms.mediaConfirm takes a name for the file.
 	FileNameInConfirm bool
-	// StrangerIsOneself: a direct room with somebody unknown is one with oneself.
+	// StrangerIsOneself: a direct room with an unknown user is one with oneself.
 	StrangerIsOneself bool
 	// Bans: people can be banned from rooms.
 	Bans bool

@@ -409,7 +409,7 @@ func (s *Server) Subscribers(stream, event string) int {
 	return s.simulator(counts).Subscribers(stream, event)
 }
 
-// WaitFor waits until somebody has said text in a room.
+// WaitFor waits until a user has said text in a room.
 func (s *Server) WaitFor(tb testing.TB, room, text string) Message {
 	tb.Helper()
 	return s.WaitForMessage(tb, room, "the text "+text, func(m Message) bool { return m.Text == text })

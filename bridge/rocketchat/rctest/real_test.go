@@ -78,7 +78,7 @@ func TestTurns(t *testing.T) {
 				n := mine.Add(1)
 				defer mine.Add(-1)
 				if others.Load() > 0 || i%3 == 0 && n > 1 {
-					t.Error("somebody else has it")
+					t.Error("another process has it")
 				}
 				<-time.After(10 * time.Millisecond)
 			})

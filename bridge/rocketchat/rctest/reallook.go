@@ -11,7 +11,7 @@ import (
 )
 
 // What tests look at on a real server. Who may not see a room sees nothing of it,
-// administrators included, so somebody who was in it is asked.
+// administrators included, so a former member is asked.
 
 func (r *real) Messages(room string) []sim.Doc {
 	d := r.find(room)
@@ -94,7 +94,7 @@ func (r *real) see(room doc, endpoint string, out any) bool {
 	})
 }
 
-// Room is what an administrator sees of it, and more where somebody who is in it
+// Room is what an administrator sees of it, and more where a member
 // sees more.
 func (r *real) Room(room string) sim.Doc {
 	d := r.find(room)

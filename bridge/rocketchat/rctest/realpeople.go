@@ -33,7 +33,7 @@ func (r *real) signedIn(ctx context.Context, p Person) (Person, error) {
 	return p, err
 }
 
-// Person signs in somebody, with the token of the last time if it is one still.
+// Person signs in a user, with the token of the last time if it is one still.
 func (r *real) Person(username string) (Person, error) {
 	if username == r.admin.Username || username == AdminName {
 		return r.admin, nil
@@ -53,7 +53,7 @@ func (r *real) Person(username string) (Person, error) {
 	return r.signedIn(ctx, Person{ID: id, Username: username, Password: username})
 }
 
-// as calls as somebody.
+// as calls as a user.
 func (r *real) as(username, method, endpoint string, body, out any) error {
 	p, err := r.Person(username)
 	if err != nil {

@@ -30,7 +30,7 @@ type refusal struct {
 
 func (e *refusal) Error() string { return fmt.Sprintf("%s: %d %s", e.call, e.status, e.answer) }
 
-// call calls an endpoint such as "users.info?username=alice" as somebody, nobody
+// call calls an endpoint such as "users.info?username=alice" as a user, nobody
 // where by is empty, and again when the server limits calls. nil is no body.
 func (r rest) call(ctx context.Context, by Person, method, endpoint string, body, out any) error {
 	var data []byte

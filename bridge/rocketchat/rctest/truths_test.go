@@ -466,7 +466,7 @@ func TestTruth_AWebhookOfOthersChannelsIsRefused(t *testing.T) {
 	body["integrationId"] = dig(root.post("integrations.create", body), "integration", "_id")
 	status, v, _ := ada.do("PUT", "/api/v1/integrations.update", body)
 	if status != 400 || v["errorType"] != "error-invalid-channel" {
-		t.Errorf("somebody without permission: %d %v", status, v)
+		t.Errorf("a user without permission: %d %v", status, v)
 	}
 	body["channel"] = "#no-such-room"
 	if status, v, _ = root.do("PUT", "/api/v1/integrations.update", body); status != 400 || v["errorType"] != "error-invalid-channel" {

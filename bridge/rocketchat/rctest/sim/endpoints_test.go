@@ -41,7 +41,7 @@ func firstSet(l ...any) any {
 }
 
 // TestNoEndpointCrashes calls every endpoint with hardly anything and with
-// everything it takes, as somebody who may do all and as somebody who may not.
+// everything it takes, as a user with all permissions and as one with none.
 func TestNoEndpointCrashes(t *testing.T) {
 	for _, ep := range endpoints {
 		for _, all := range []bool{false, true} {

@@ -200,7 +200,7 @@ func (e *Engine) Leave(room, username string) error {
 	return e.byIn(username, room, func(u, r Doc) error { return e.leave(r, u) })
 }
 
-// Invite adds somebody to a room.
+// Invite adds a user to a room.
 func (e *Engine) Invite(room, by, username string) error {
 	return e.byIn(by, room, func(u, r Doc) error {
 		who := e.userNamed(username)
@@ -215,7 +215,7 @@ func (e *Engine) Invite(room, by, username string) error {
 	})
 }
 
-// Kick removes somebody from a room.
+// Kick removes a user from a room.
 func (e *Engine) Kick(room, by, username string) error {
 	return e.byIn(by, room, func(u, r Doc) error { return e.kick(r, e.userNamed(username), u) })
 }

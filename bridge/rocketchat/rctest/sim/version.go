@@ -27,7 +27,7 @@ type release struct {
 	joinedDirectID      bool   // the id of a direct room of two is made of their ids
 	secretCounts        bool   // users.createToken wants the secret
 	noFileName          bool   // rooms.mediaConfirm refuses fileName
-	othersConfirm       bool   // rooms.mediaConfirm takes a file that somebody else has uploaded
+	othersConfirm       bool   // rooms.mediaConfirm takes a file that another user has uploaded
 	canBan              bool   // rooms.banUser exists
 	noLimiter           bool   // the REST limiter is not enforced on v1
 	roomFields          bool   // rooms and subscriptions have customFields

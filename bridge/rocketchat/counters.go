@@ -11,7 +11,7 @@ func (c *Client) MarkRead(ctx context.Context, rid string) error {
 	return c.post(ctx, "subscriptions.read", map[string]any{"rid": rid}, nil)
 }
 
-// Counters says how far somebody has read a room.
+// Counters says how far a user has read a room.
 type Counters struct {
 	Joined    bool `json:"joined"`
 	Unreads   int  `json:"unreads"`
