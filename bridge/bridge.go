@@ -2,7 +2,7 @@
 // store and the slash commands together, serves what the homeserver, the web
 // server and the operator ask of it over HTTP, and follows its configuration
 // file while it runs. It imports nothing of provisioning: it also runs alone,
-// against a Rocket.Chat and a homeserver that somebody already has.
+// against a Rocket.Chat and a homeserver that exist already.
 package bridge
 
 import (

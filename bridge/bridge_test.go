@@ -222,7 +222,7 @@ func (w *world) startBridge() {
 	})
 }
 
-// command types a slash command as somebody and returns the answer.
+// command types a slash command as a user and returns the answer.
 func (w *world) command(p rctest.Person, room, command, params string) (int, string) {
 	w.t.Helper()
 	body, _ := json.Marshal(map[string]string{"command": command, "params": params, "roomId": room})
@@ -250,7 +250,7 @@ func (w *world) must(p rctest.Person, room, command, params string) {
 	w.t.Fatalf("/%s %s: %d %s", command, params, status, body)
 }
 
-// hint does what the web server does when another server invites somebody.
+// hint does what the web server does when another server invites a person.
 func (w *world) hint(room, ghost, sender string) {
 	w.t.Helper()
 	body := fmt.Sprintf(`{"room_version":"1","event":{"type":"m.room.member","room_id":%q,"state_key":%q,"sender":%q,"content":{"membership":"invite"}}}`, room, ghost, sender)
@@ -435,11 +435,11 @@ func TestCommandsThatCannotBeCarriedOut(t *testing.T) {
 		t.Errorf("a wrong token: %d", status)
 	}
 	if status, body := w.command(alice, room, "nosuchcommand", ""); status != http.StatusBadRequest || !strings.Contains(body, "does not exist") {
-		t.Errorf("somebody else's command: %d %s", status, body)
+		t.Errorf("the command of another user: %d %s", status, body)
 	}
 }
 
-// directWith waits for the direct room of a user with somebody whose name has a
+// directWith waits for the direct room of a user with a person whose name has a
 // prefix.
 func (w *world) directWith(user, prefix string) (room string) {
 	w.t.Helper()

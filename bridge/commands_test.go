@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// told waits until the bridge has told somebody something alone.
+// told waits until the bridge has told a person something in a direct message.
 func (w *world) told(username, text string) string {
 	w.t.Helper()
 	found := ""

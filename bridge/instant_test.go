@@ -43,7 +43,7 @@ type instant struct {
 	subscribed atomic.Int64
 	synced     atomic.Int64 // calls for what was missed: two for each room
 	toMX, toRC atomic.Int64
-	arrived    chan struct{} // one for each message that came out on the other side, while somebody wants to know
+	arrived    chan struct{} // one for each message that came out on the other side, while a test wants to know
 	slow       time.Duration // how long Rocket.Chat takes for a message
 	file       int64         // bytes of the file that Rocket.Chat has
 	txn        atomic.Int64
@@ -193,11 +193,11 @@ func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// say makes somebody say something in Rocket.Chat.
+// say makes a user say something in Rocket.Chat.
 func (in *instant) say(tb testing.TB, room int, id string, extra string) {
 	now := time.Now().UnixMilli()
 	frame := fmt.Sprintf(`{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"room%d","args":[{"_id":%q,"rid":"room%d",`+
-		`"msg":"What somebody says in a room, with *some* marks.","ts":{"$date":%d},"_updatedAt":{"$date":%d},"u":{"_id":"user%d","username":"user%d","name":"User %d"}%s}]}}`,
+		`"msg":"What a person says in a room, with *some* marks.","ts":{"$date":%d},"_updatedAt":{"$date":%d},"u":{"_id":"user%d","username":"user%d","name":"User %d"}%s}]}}`,
 		room, id, room, now, now, room, room, room, extra)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -225,8 +225,8 @@ func (in *instant) push(tb testing.TB, url string, events []string) {
 
 func matrixEvent(room int, id string) string {
 	return fmt.Sprintf(`{"type":"m.room.message","event_id":%q,"room_id":"!room%d:x","sender":"@bob%d:far","origin_server_ts":%d,`+
-		`"content":{"msgtype":"m.text","body":"What somebody says in a room, with some marks.","format":"org.matrix.custom.html",`+
-		`"formatted_body":"What somebody says in a room, with <em>some</em> marks."}}`, id, room, room, time.Now().UnixMilli())
+		`"content":{"msgtype":"m.text","body":"What a person says in a room, with some marks.","format":"org.matrix.custom.html",`+
+		`"formatted_body":"What a person says in a room, with <em>some</em> marks."}}`, id, room, room, time.Now().UnixMilli())
 }
 
 // wait waits until n messages have come out.

@@ -105,7 +105,7 @@ func (v *passing) has(fits func(kind string, text string) bool) bool {
 	})
 }
 
-// activity collects who types in a Rocket.Chat room, as somebody there sees it.
+// activity collects who types in a Rocket.Chat room, as a user there sees it.
 type activity struct {
 	mu   sync.Mutex
 	seen []string
@@ -228,7 +228,7 @@ func TestFeaturePresence(t *testing.T) {
 	mxtest.WaitFor(t, "bob to be back in Rocket.Chat", func() bool { return s.rc.User(s.puppet)["status"] == "online" })
 }
 
-// call makes a REST call to Rocket.Chat as somebody.
+// call makes a REST call to Rocket.Chat as a user.
 func (w *world) call(p rctest.Person, method, endpoint string, body, out any) {
 	w.t.Helper()
 	var data []byte // a body of null is none that every version takes
@@ -280,7 +280,7 @@ func looks(data []byte, like color.Color) bool {
 	return at(img.At(middle.X, middle.Y)) == at(like)
 }
 
-// setAvatar changes somebody's picture in Rocket.Chat.
+// setAvatar changes a user's picture in Rocket.Chat.
 func (w *world) setAvatar(p rctest.Person, data []byte) {
 	w.t.Helper()
 	w.post(p, "users.setAvatar", "image", data, nil)
@@ -311,7 +311,7 @@ func (w *world) post(p rctest.Person, path, field string, data []byte, fields ma
 	}
 }
 
-// avatarInRC returns somebody's picture.
+// avatarInRC returns a user's picture.
 func (w *world) avatarInRC(username string) []byte {
 	p := w.rc.Login("alice")
 	req, _ := http.NewRequest(http.MethodGet, w.rc.URL+"/avatar/"+username, nil)
@@ -401,7 +401,7 @@ func TestFeatureDepartures(t *testing.T) {
 	ghost := "@carol:" + s.home.Name
 	joined := func() bool { return s.bob.Members(s.mxRoom)[ghost] == "join" }
 	mxtest.WaitFor(t, "carol on Matrix", joined)
-	s.compareOften() // no event tells of somebody whose messages are kept
+	s.compareOften() // no event tells of a person whose messages are kept
 	s.call(s.rc.Admin(), http.MethodPost, "users.delete", map[string]any{"userId": carol.ID, "confirmRelinquish": true}, nil)
 	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return !joined() })
 }

@@ -70,7 +70,7 @@ func TestFeatureReconcile(t *testing.T) {
 	s.messageText("all well")
 }
 
-// What was said in a Matrix room before somebody of ours came stays there, also
+// What was said in a Matrix room before one of our users came stays there, also
 // while the bridge has just started and looks for what it may have missed.
 func TestFeatureOnlyWhatIsSaidAfterJoining(t *testing.T) {
 	t.Parallel()

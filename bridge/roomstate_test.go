@@ -16,7 +16,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// api calls Rocket.Chat as somebody.
+// api calls Rocket.Chat as a user.
 func (s *stage) api(as, path string, body map[string]any) {
 	s.t.Helper()
 	data, _ := json.Marshal(body)

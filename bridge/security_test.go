@@ -285,7 +285,7 @@ func filesOnMatrix(p *mxtest.Person, room string) (urls []string) {
 	return urls
 }
 
-// One person on Matrix cannot fill somebody's Rocket.Chat with rooms, nor the workspace
+// One person on Matrix cannot fill a user's Rocket.Chat with rooms, nor the workspace
 // with accounts.
 func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	t.Parallel()

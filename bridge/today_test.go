@@ -196,7 +196,7 @@ func TestFeaturePublicChannels(t *testing.T) {
 	ban("banUser")
 	mxtest.WaitFor(t, "bob to be banned", func() bool { return !in() })
 	if invite() == nil {
-		t.Error("somebody who is banned can be invited")
+		t.Error("a person who is banned can be invited")
 	}
 	ban("unbanUser")
 	mxtest.WaitFor(t, "bob to be let out of the ban", func() bool { return invite() == nil })

@@ -56,11 +56,11 @@ type cell struct {
 
 var roomVersions = []string{"10", "11", "12"}
 
-// hiddenFromDendrite is why some features cannot be had in a cell.
+// hiddenFromDendrite is why some features do not exist in a cell.
 const hiddenFromDendrite = "Dendrite (0.15) as the other server hides from its people what Synapse takes back in rooms of version 11 and later. " +
 	"Everybody else sees it go. That is why the appliance makes rooms of version 10."
 
-// without returns why a feature cannot be had in a cell, "" where it can.
+// without returns why a feature does not exist in a cell, "" where it can.
 func (c cell) without(feature string) string {
 	far, err := mxside.TraitsOf(c.far)
 	if err == nil && far.HidesRedactions && c.home != c.far && c.version != "10" && (feature == "deletion in RC" || feature == "reaction taken back in RC") {
@@ -171,7 +171,7 @@ func (s *stage) makeHere() {
 	alice := s.rc.Login("alice")
 	s.room = s.rc.CreateRoom("p", "plans", "alice", "carol")
 	s.must(alice, s.room, "bridge", "invite "+s.bob.ID)
-	// People are not that quick: a Dendrite to which somebody else's joining comes
+	// People are not that quick: a Dendrite to which the joining of another person comes
 	// while it joins itself does not get over it.
 	mxtest.WaitFor(s.t, "carol to join on Matrix", func() bool { return len(s.joinedRooms(s.carol())) == 1 })
 	s.mxRoom, _ = s.bob.AcceptInvitation()

@@ -63,7 +63,7 @@ type MXPoll struct {
 // MXUnreadable: an event was sent that is encrypted.
 type MXUnreadable struct{ MXHead }
 
-// MXMember: the membership of somebody in a room was set, which may change nothing.
+// MXMember: the membership of a person in a room was set, which may change nothing.
 type MXMember struct {
 	MXHead
 	User       ids.MXUser // whose it is; Sender set it

@@ -33,7 +33,7 @@ type RCPinned struct{ Message rocketchat.Message }
 // RCUnreadable: a message was written that is encrypted in Rocket.Chat.
 type RCUnreadable struct{ Message rocketchat.Message }
 
-// RCMember: somebody came to a room or went.
+// RCMember: a person came to a room or left it.
 type RCMember struct {
 	Message  rocketchat.Message
 	Change   MemberChange
@@ -76,16 +76,16 @@ type RCDirect struct {
 	Since  time.Time  `json:"since"`            // what was said from then on crosses
 }
 
-// A MemberChange is how somebody came to a room of Rocket.Chat or went.
+// A MemberChange is how a person came to a room of Rocket.Chat or left it.
 type MemberChange int
 
-// How somebody comes and goes.
+// How a person comes and goes.
 const (
 	Unknown  MemberChange = iota // a stored event of a kind that this release does not sort
 	Joined                       // by themselves
 	Left                         // by themselves
-	Added                        // by somebody else
-	Removed                      // by somebody else
+	Added                        // by another user
+	Removed                      // by another user
 	Banned                       // and may not come back
 	Unbanned                     // and may come back
 )

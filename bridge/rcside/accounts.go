@@ -99,6 +99,6 @@ func (s *Side) renew(ctx context.Context, p model.Puppet, refused secret.String)
 	}
 	s.renewed[p.MXUser] = time.Now()
 	p.Token = token
-	s.Log.Info("an account of somebody on Matrix has a new token", "user", p.MXUser)
+	s.Log.Info("a puppet has a new token", "user", p.MXUser)
 	return p, s.Store.PutPuppet(ctx, p)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // The bridge account does not see what is said in direct rooms, so a first word to
-// somebody on Matrix goes unnoticed by it. Administrators see which direct rooms
+// a person on Matrix goes unnoticed by it. Administrators see which direct rooms
 // there are, who is in them and how many messages each has: so the list is looked
 // at every few seconds, those with something new first, and where the number has
 // changed the room is read as the puppet that is in it. Nothing of what is said
@@ -213,11 +213,11 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 	return nil
 }
 
-// countCursor names the number of messages that a direct room with somebody of
-// Matrix had, that is no portal.
+// countCursor names the number of messages that a direct room with a puppet
+// had that is no portal.
 func countCursor(id ids.RCRoom) string { return "rc:count " + string(id) }
 
-// puppetIn returns somebody of Matrix who is in a direct room.
+// puppetIn returns a puppet that is in a direct room.
 func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Puppet, ok bool, err error) {
 	for _, name := range room.Usernames {
 		if p, ok, err = s.Store.PuppetByUsername(ctx, name); err != nil || ok {
@@ -227,7 +227,7 @@ func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Pupp
 	return p, false, nil
 }
 
-// maybeDirect stores that a direct room has to become a portal when somebody of
+// maybeDirect stores that a direct room has to become a portal when a user of
 // Rocket.Chat has said something there since a time.
 func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RCRoom, since time.Time) error {
 	var said []rocketchat.Message

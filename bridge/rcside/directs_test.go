@@ -31,7 +31,7 @@ func TestADirectRoomGoesOnWhenATokenHasEnded(t *testing.T) {
 	say("with the third token")
 }
 
-// A direct room that somebody opens while the bridge is down becomes one with Matrix,
+// A direct room that a user opens while the bridge is down becomes one with Matrix,
 // from the first word on; one among others does not, and nobody asks what is said there.
 func TestDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
@@ -60,7 +60,7 @@ func TestDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 }
 
 // No text of anybody's stays in Rocket.Chat because of the bridge: it sets up no
-// webhook, and removes that of earlier releases. First words to somebody on Matrix
+// webhook, and removes that of earlier releases. First words to a person on Matrix
 // are noticed without it, soon.
 func TestNoWebhookKeepsWhatIsSaidInDirectRooms(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
@@ -77,7 +77,7 @@ func TestNoWebhookKeepsWhatIsSaidInDirectRooms(t *testing.T) {
 		res.Body.Close()
 	}
 	hook("Matrix bridge: new direct messages")
-	hook("of somebody else")
+	hook("of another integration")
 	b.start()
 	b.rc.WaitUntil(t, "the removal of the webhook", func() bool { return b.rc.Count("POST /api/v1/integrations.remove") > 0 })
 	b.waitFor("the first look", 10*time.Second, func() bool { return b.accepts > 0 })

@@ -14,7 +14,7 @@ import (
 )
 
 // Rooms that the bridge account sees are read through its session. Direct rooms
-// are read through the account of somebody on Matrix who is in them, and a
+// are read through a puppet that is in them, and a
 // session for each would be thousands of websockets: so those who talk have one,
 // up to maxSessions, and the others are read over REST when the list of direct
 // rooms says that something was said (directs.go).
@@ -198,7 +198,7 @@ func (s *Side) stir(p model.Portal) {
 	s.serve(r)
 }
 
-// talked takes that somebody on Matrix writes into a room: those who answer are
+// talked handles that a person on Matrix writes into a room: those who answer are
 // to be heard at once.
 func (s *Side) talked(room ids.RCRoom) {
 	p, ok := s.portal(room)

@@ -37,7 +37,7 @@ func TestFiveThousandDirectRoomsAtTheStart(t *testing.T) {
 	}
 }
 
-// 1,000 rooms and 1,200 direct rooms, each with somebody else, on a Rocket.Chat that
+// 1,000 rooms and 1,200 direct rooms, each with another person, on a Rocket.Chat that
 // takes 600 subscriptions of a connection in a minute: what was said while the bridge
 // was away arrives, and then what is said, changed and deleted in any of them.
 func TestAThousandRoomsOnDefaultLimits(t *testing.T) {

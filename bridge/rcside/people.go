@@ -31,11 +31,11 @@ const (
 	askAgain = 1500 * time.Millisecond
 	maxAsked = 4
 	// erasedAfter is when the rooms are compared once more after the messages of
-	// somebody were deleted, of which only that is told.
+	// a person were deleted, of which only that is told.
 	erasedAfter = 20 * time.Second
 )
 
-// change is something about somebody that the server tells of.
+// change is something about a person that the server tells of.
 type change struct {
 	id, username string // either is known
 	etag         string // of the new picture, where it is told
@@ -45,7 +45,7 @@ type change struct {
 	due          time.Time
 }
 
-// profile takes that somebody has changed. Frames of a websocket must not be held
+// profile handles a profile change. Frames of a websocket must not be held
 // up, so the work is done beside; what is lost with the connection is found by the
 // next look at the list of people.
 func (s *Side) profile(e ddp.Event) {
@@ -239,7 +239,7 @@ func (s *Side) lookForGone(ctx context.Context, p *people) error {
 	}
 }
 
-// looks is a number that changes with what Matrix shows of somebody.
+// looks is a number that changes with what Matrix shows of a person.
 func looks(u rocketchat.User) uint64 {
 	h := fnv.New64a()
 	for _, part := range []string{u.Username, u.Name, u.AvatarETag} {
@@ -251,7 +251,7 @@ func looks(u rocketchat.User) uint64 {
 	return h.Sum64()
 }
 
-// compareWithGhost hands somebody over who may look different on Matrix.
+// compareWithGhost hands a person over who may look different on Matrix.
 func (s *Side) compareWithGhost(ctx context.Context, u rocketchat.User, changed bool) error {
 	g, ok, err := s.Store.GhostByRC(ctx, ids.RCUser(u.ID))
 	if err != nil || !ok {

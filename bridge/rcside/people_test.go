@@ -20,14 +20,14 @@ import (
 	"appliance/bridge/secret"
 )
 
-// as returns a client of somebody's.
+// as returns the client of a user.
 func (b *bed) as(username string) *rocketchat.Client {
 	b.t.Helper()
 	p := b.rc.Login(username)
 	return rocketchat.New(b.rc.URL, p.ID, secret.New(p.Token))
 }
 
-// ghost makes somebody known on Matrix, as they look now.
+// ghost makes a person known on Matrix, as they look now.
 func (b *bed) ghost(username string) ids.RCUser {
 	b.t.Helper()
 	u, ok, err := b.as("matrix-bridge").UserByName(b.t.Context(), username)
@@ -41,7 +41,7 @@ func (b *bed) ghost(username string) ids.RCUser {
 	return g.RCUser
 }
 
-// post calls an endpoint as somebody.
+// post calls an endpoint as a user.
 func (b *bed) post(username, endpoint, body string) {
 	b.t.Helper()
 	c := b.as(username)
@@ -58,7 +58,7 @@ func (b *bed) post(username, endpoint, body string) {
 	}
 }
 
-// changes waits until somebody is handed over as changed.
+// changes waits until a person is handed over as changed.
 func (b *bed) changes(what string, user ids.RCUser) {
 	b.t.Helper()
 	b.waitFor(what, 15*time.Second, func() bool { return slices.Contains(b.people, user) })

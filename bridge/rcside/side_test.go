@@ -186,7 +186,7 @@ func (b *bed) portal(p model.Portal) {
 	}
 }
 
-// puppet makes an account for somebody on Matrix.
+// puppet makes an account for a person on Matrix.
 func (b *bed) puppet(name string) model.Puppet {
 	b.t.Helper()
 	u := b.rc.CreateUser(name, "user", "bot")

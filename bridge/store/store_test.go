@@ -304,7 +304,7 @@ func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 		if !ok || err != nil || got != p {
 			t.Errorf("portal %+v, %v, %v", got, ok, err)
 		}
-		p.MXRoom = "!n:x" // the same room, bridged anew
+		p.MXRoom = "!n:x" // the same room, bridged again
 		if err := s.PutPortal(ctx, p, nil, nil); err != nil {
 			t.Fatal(err)
 		}
