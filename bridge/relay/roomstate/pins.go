@@ -7,9 +7,6 @@ import (
 	"appliance/bridge/ids"
 )
 
-// maxPins bounds how many pinned events of a room are looked at, the newest ones.
-const maxPins = 100
-
 // KnownPins returns what was last known to be pinned in a Matrix room.
 func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, error) {
 	known, err := s.Store.Cursor(ctx, pinsCursor(room))
@@ -30,12 +27,3 @@ func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEven
 // pinsCursor names the cursor that holds what was last known to be pinned in a Matrix
 // room, so that only what has changed since crosses.
 func pinsCursor(room ids.MXRoom) string { return "pins " + string(room) }
-
-// Pinned reads the content of m.room.pinned_events.
-func Pinned(content json.RawMessage) []ids.MXEvent {
-	var c struct {
-		Pinned []ids.MXEvent `json:"pinned"`
-	}
-	_ = json.Unmarshal(content, &c) // content of another type has no list
-	return c.Pinned[max(0, len(c.Pinned)-maxPins):]
-}

@@ -9,7 +9,6 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
-	"appliance/bridge/relay/roomstate"
 	"appliance/bridge/rocketchat"
 )
 
@@ -27,20 +26,21 @@ func (h *pins) deliver(ctx context.Context, item queue.Item, in event.RCPinned) 
 	if err != nil || !ok || m.Pinned == nil {
 		return err
 	}
-	event, _, err := h.eventOf(ctx, p, ids.RCMessage(m.ID))
-	if err != nil || event == "" {
+	target, _, err := h.eventOf(ctx, p, ids.RCMessage(m.ID))
+	if err != nil || target == "" {
 		return err
 	}
 	content, _, err := h.MX.State(ctx, p.MXRoom, p.Reader(h.Names), model.StatePins, "")
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
-	list := roomstate.Pinned(content)
-	if slices.Contains(list, event) == *m.Pinned {
+	pinned, _ := event.ReadState(model.StatePins, content)
+	list := pinned.Pinned
+	if slices.Contains(list, target) == *m.Pinned {
 		return nil
 	}
-	if list = slices.DeleteFunc(list, func(e ids.MXEvent) bool { return e == event }); *m.Pinned {
-		list = append(list, event)
+	if list = slices.DeleteFunc(list, func(e ids.MXEvent) bool { return e == target }); *m.Pinned {
+		list = append(list, target)
 	}
 	as, err := h.whoPinned(ctx, p, m)
 	if err != nil {
