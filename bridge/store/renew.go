@@ -119,7 +119,7 @@ func (k *shared) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.s.ahead.Store(int64(time.UnixMilli(now).Sub(time.Now())))
+	k.s.ahead.Store(int64(time.Until(time.UnixMilli(now))))
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	k.replicas, k.place = replicas, place
@@ -171,8 +171,8 @@ func (k *shared) free(ctx context.Context, lanes []string, lock string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	rows, err := tx.QueryContext(ctx, `SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND owner = $2 ORDER BY lane COLLATE "C" `+lock, lanes, k.owner)
+	defer func() { _ = tx.Rollback() }()                                                                                                                    // does nothing after Commit
+	rows, err := tx.QueryContext(ctx, `SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND owner = $2 ORDER BY lane COLLATE "C" `+lock, lanes, k.owner) //nolint:gosec // lock is a constant of the callers
 	if err != nil {
 		return nil, err
 	}
