@@ -12,3 +12,8 @@ go vet ./...
 
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 GOLANGCI_LINT_CACHE=$cache/golangci-lint "$cache/bin/golangci-lint" run ./...
+
+# What no program and no test reaches.
+tool deadcode golang.org/x/tools/cmd/deadcode
+dead=$("$cache/bin/deadcode" -test ./...)
+[ -z "$dead" ] || die "nothing calls these:"$'\n'"$dead" "remove them"
