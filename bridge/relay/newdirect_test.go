@@ -93,7 +93,7 @@ func (c directChat) CreateGroup(_ context.Context, title string, _ model.RCPerso
 	return model.RCRoomInfo{ID: "stray", Type: "p"}, c.do("group %s", title)
 }
 
-// directMatrix makes one room, and says when somebody joins it.
+// directMatrix makes one room, and says when a user joins it.
 type directMatrix struct {
 	*matrix
 	room  ids.MXRoom

@@ -97,7 +97,7 @@ func TestALargePictureHasItsOwnSize(t *testing.T) {
 	}
 }
 
-// Where Rocket.Chat answers with a letter instead of somebody's picture, as it does
+// Where Rocket.Chat answers with a letter instead of a user's picture, as it does
 // when it takes no token, the picture on Matrix stays.
 func TestALetterDoesNotWipeAPicture(t *testing.T) {
 	b := newBench(t)

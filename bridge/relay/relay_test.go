@@ -337,7 +337,7 @@ func TestRedactionsWithoutPowerAndFromOtherRoomsDoNothing(t *testing.T) {
 	until(t, "bob's own deletion", b.rc.log, func(got []string) bool { return len(got) == 4 })
 }
 
-func TestWhatFollowsABuriedMessageIsSkipped(t *testing.T) {
+func TestWhatFollowsADeadLetterIsSkipped(t *testing.T) {
 	b := newBench(t)
 	b.rc.fail = func(what string) error {
 		if strings.Contains(what, "says first") {
