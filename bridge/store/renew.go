@@ -171,8 +171,9 @@ func (k *shared) free(ctx context.Context, lanes []string, lock string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = tx.Rollback() }()                                                                                                                    // does nothing after Commit
-	rows, err := tx.QueryContext(ctx, `SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND owner = $2 ORDER BY lane COLLATE "C" `+lock, lanes, k.owner) //nolint:gosec // lock is a constant of the callers
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	//nolint:gosec // lock is a constant of the callers
+	rows, err := tx.QueryContext(ctx, `SELECT lane FROM lanes WHERE lane = ANY($1::text[]) AND owner = $2 ORDER BY lane COLLATE "C" `+lock, lanes, k.owner)
 	if err != nil {
 		return nil, err
 	}
