@@ -1,7 +1,7 @@
 package relay
 
 import (
-	"maps"
+	"slices"
 
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/ephemeral"
@@ -74,18 +74,18 @@ func (r *Relay) wire() parts {
 		newcomers = &membership.Newcomers{MX: r.MX, Names: r.Names, Log: r.Log, Shared: r.Lock != nil}
 		events    = ephemeral.New(ephemeral.Parts{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, People: everybody})
 	)
-	handlers := tomatrix.Handlers(tomatrix.Parts{
+	fromRocketChat := tomatrix.Handlers(tomatrix.Parts{
 		Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, Accept: r.Accept, Typed: r.typed,
 		People: everybody, Pictures: pictures, Joined: joined, Admission: admission, Notices: notices, State: state,
 		Portals: portals, Directs: directs, Members: members, Newcomers: newcomers,
 	})
-	maps.Copy(handlers, torocketchat.Handlers(torocketchat.Parts{
+	fromMatrix := torocketchat.Handlers(torocketchat.Parts{
 		Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Site: r.Site, Live: r.Live, Log: r.Log, Accept: r.Accept,
 		People: everybody, Joined: joined, Admission: admission, Notices: notices, State: state, Portals: portals,
 		Directs: directs, Arrivals: arrivals, Upgrades: upgrades, Newcomers: newcomers, Ephemeral: events,
-	}))
+	})
 	return parts{
-		people: everybody, admission: admission, ephemeral: events, handlers: handlers,
+		people: everybody, admission: admission, ephemeral: events, handlers: model.Handlers(slices.Concat(fromRocketChat, fromMatrix)...),
 		audit: &people.Audit{Store: r.Store, RC: r.RC, Accept: r.Accept, Log: r.Log, Every: r.ReconcileEvery},
 		reconciler: &membership.Reconciler{
 			Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, Every: r.ReconcileEvery,

@@ -38,10 +38,14 @@ func OnSilent[E event.Event](deliver func(ctx context.Context, item queue.Item, 
 	})
 }
 
-// Handlers makes a table of entries.
+// Handlers makes a table of entries. Two for one kind are a mistake of the program, which
+// panics before anything is delivered.
 func Handlers(entries ...Entry) map[string]Handler {
 	table := make(map[string]Handler, len(entries))
 	for _, e := range entries {
+		if table[e.Kind] != nil {
+			panic("two handlers for " + e.Kind)
+		}
 		table[e.Kind] = e.Handler
 	}
 	return table

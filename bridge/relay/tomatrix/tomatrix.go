@@ -43,14 +43,14 @@ type Parts struct {
 }
 
 // Handlers returns what delivers each kind of event of Rocket.Chat.
-func Handlers(p Parts) map[string]model.Handler {
+func Handlers(p Parts) []model.Entry {
 	b := &base{
 		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Log: p.Log, Accept: p.Accept, People: p.People, Pictures: p.Pictures,
 		Joined: p.Joined, Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Newcomers: p.Newcomers,
 	}
 	f := &files{b, p.Store, p.RC, p.MX}
 	m := &messages{b, p.Store, p.MX, p.Typed, f}
-	return model.Handlers(
+	return []model.Entry{
 		model.On(m.deliver),
 		model.On(m.edit),
 		model.On(f.late),
@@ -64,5 +64,5 @@ func Handlers(p Parts) map[string]model.Handler {
 		model.OnSilent((&encrypted{b, p.Store, p.RC}).deliver),
 		model.OnSilent((&invites{b, p.Store}).deliver),
 		model.OnSilent((&directs{b, p.Store, p.Directs}).deliver),
-	)
+	}
 }

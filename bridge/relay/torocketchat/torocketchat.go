@@ -44,7 +44,7 @@ type Parts struct {
 }
 
 // Handlers returns what delivers each kind of event of Matrix.
-func Handlers(p Parts) map[string]model.Handler {
+func Handlers(p Parts) []model.Entry {
 	b := &base{
 		Store: p.Store, RC: p.RC, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
 		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals,
@@ -55,7 +55,7 @@ func Handlers(p Parts) map[string]model.Handler {
 	re := &reactions{b, p.Store, p.RC}
 	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}, &roles{b, p.RC}}
 	i := &invitations{b, p.Store, p.MX, p.Live, p.Arrivals}
-	return model.Handlers(
+	return []model.Entry{
 		model.On(m.deliver),
 		model.On(f.late),
 		model.OnSilent(re.deliver),
@@ -69,5 +69,5 @@ func Handlers(p Parts) map[string]model.Handler {
 		model.OnSilent((&encrypted{b}).deliver),
 		model.On((&polls{b, p.MX}).deliver),
 		model.On((&calls{b, p.Store}).deliver),
-	)
+	}
 }
