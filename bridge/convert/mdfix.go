@@ -18,15 +18,15 @@ const maxChanges = 100
 // something else.
 func (w *lineWriter) text() {
 	p := &w.pieces[w.k]
-	if w.from == 0 {
-		w.begin = len(w.out)
+	if w.from == 0 && w.skip == 0 {
+		w.mark()
 	}
 	end := w.end(w.k)
 	if end == 0 {
-		w.k, w.from = w.k+1, 0
+		w.goTo(w.k + 1)
 		return
 	}
-	if w.cell && w.from < len(p.text) && p.text[w.from] == '|' && p.insert[w.from] == "" {
+	if w.cell && w.from < len(p.text) && p.text[w.from] == '|' && len(p.insert[w.from]) == w.skip {
 		w.out = append(w.out, '\\')
 		w.take(1, grammar.Node{Text: "|"})
 		w.from++
@@ -47,34 +47,80 @@ func (w *lineWriter) text() {
 	if w.from == len(p.text) { // what was added to keep it apart
 		n = end
 	}
-	to, left := p.advance(w.from, n)
+	to, skip := p.advance(w.from, w.skip+n)
 	at, ok := w.shows(node, n, p.text[w.from:to])
-	if !ok && w.from < len(p.text) && w.escape(min(w.from+at, len(p.text)-1), n) {
+	if !ok && w.from < len(p.text) && (w.endLink(node) || w.escape(min(w.from+at, len(p.text)-1), n)) {
 		return
 	}
+	source := w.rest[:n]
 	w.take(n, node)
-	if len(p.insert) > 0 { // of what comes next a part may be written already
-		p.insert[to] = left
+	w.from, w.skip = to, skip
+	switch {
+	case strings.Trim(source, " \t") == "" && !w.open:
+		w.mark()
+	case !strings.HasPrefix(source, `\`) && strings.ContainsAny(source, "*_~`[<|"):
+		w.open = true
 	}
-	w.from = to
 }
 
-// advance returns where in the text n bytes of how it is written end, and what is
-// left to be written before the next character.
-func (p *piece) advance(from, n int) (to int, left string) {
+// A textSpot is a place in ordinary text to which the writer may return.
+type textSpot struct {
+	out, from, skip int
+	crowded         bool
+}
+
+// mark remembers a place before which nothing depends on what comes after it.
+func (w *lineWriter) mark() {
+	w.back = textSpot{len(w.out), w.from, w.skip, w.crowded}
+	w.open = false
+}
+
+// rewind returns to that place: a change may give what was written since then another
+// meaning. An open mark may find its end, and an address may go on.
+func (w *lineWriter) rewind() {
+	w.out = w.out[:w.back.out]
+	w.from, w.skip, w.crowded = w.back.from, w.back.skip, w.back.crowded
+	w.open = false
+}
+
+// goTo goes to the beginning of a piece.
+func (w *lineWriter) goTo(k int) { w.k, w.from, w.skip = k, 0, 0 }
+
+// advance returns where in the text n bytes of how it is written end, and how much is
+// written then of what is inserted before the next character.
+func (p *piece) advance(from, n int) (to, skip int) {
 	if len(p.insert) == 0 {
-		return min(from+n, len(p.text)), ""
+		return min(from+n, len(p.text)), 0
 	}
 	for i := from; ; i++ {
 		insert := p.insert[i]
 		if n <= len(insert) || i == len(p.text) {
-			return i, insert[min(n, len(insert)):]
+			return i, min(n, len(insert))
 		}
 		n -= len(insert) + 1
-		if n == 0 {
-			return i + 1, p.insert[i+1]
-		}
 	}
+}
+
+// endLink makes a link, in the form that ends where the address ends, of an address that
+// goes on over what is inserted after it.
+func (w *lineWriter) endLink(node grammar.Node) bool {
+	p := &w.pieces[w.k]
+	if node.Kind != grammar.Link || len(p.insert) == 0 || w.noLinks {
+		return false
+	}
+	plain, n := w.inline(p.text[w.from:])
+	if plain.Kind != grammar.Link || !isWords(plain) {
+		return false
+	}
+	address := p.text[w.from : w.from+n]
+	target, ok := linkTarget(address)
+	if !ok || !showsItself(address, linkPart(target)) || strings.ContainsAny(address, "<>|") {
+		return false
+	}
+	w.split(w.k, w.from, n, &piece{run: run{text: address, target: target}, label: []run{{text: address}}, form: 2})
+	w.rewind()
+	w.emit()
+	return true
 }
 
 // shows reports whether a node shows just a text, or where it first does not.
@@ -120,7 +166,7 @@ func (w *lineWriter) separate(node grammar.Node) {
 	p := &w.pieces[w.k]
 	if w.patience--; w.patience < 0 {
 		w.take(w.end(w.k), node)
-		w.k, w.from = w.k+1, 0
+		w.goTo(w.k + 1)
 		return
 	}
 	switch rest := p.text[w.from:]; {
@@ -135,7 +181,7 @@ func (w *lineWriter) separate(node grammar.Node) {
 		p.put(len(p.text), " ")
 	default:
 		w.take(w.end(w.k), node)
-		w.k, w.from = w.k+1, 0
+		w.goTo(w.k + 1)
 		return
 	}
 	w.emit()
@@ -172,6 +218,7 @@ func (w *lineWriter) escape(at, n int) bool {
 		if w.changes > maxChanges+1 {
 			return false
 		}
+		w.rewind()
 		w.escapeAll()
 		return true
 	}
@@ -183,10 +230,6 @@ func (w *lineWriter) escape(at, n int) bool {
 		switch {
 		case strings.IndexByte(escapable, c) >= 0:
 			p.put(at, `\`)
-			if c == '`' {
-				w.escapeOpen(w.rest[:min(n, len(w.rest))])
-			}
-			w.escapeBefore(c)
 		case c == '\\' && at+1 < len(p.text) && strings.IndexByte(escapable+".", p.text[at+1]) >= 0:
 			p.put(at+1, `\`)
 		case c == '[' && w.breakLink(at, n):
@@ -194,60 +237,27 @@ func (w *lineWriter) escape(at, n int) bool {
 			p.put(at+size, zeroWidth)
 		}
 	case 2:
-		dot := strings.IndexByte(p.text[at:], '.')
+		dot := strings.IndexByte(p.text[w.from:], '.')
 		if dot < 0 || dot > n {
 			p.put(at+size, zeroWidth)
 		} else {
-			p.put(at+dot, `\`)
+			p.put(w.from+dot, `\`)
 		}
 	case 3:
 		p.put(at, zeroWidth)
 	default:
 		return false
 	}
+	w.rewind()
 	w.emit()
 	return true
-}
-
-// escapeBefore escapes the same marks right before one that is escaped: together
-// with the backslash they would mean something after all.
-func (w *lineWriter) escapeBefore(c byte) {
-	n := len(w.out)
-	for n > 0 && w.out[n-1] == c {
-		n--
-	}
-	if n > 0 && w.out[n-1] == '\\' {
-		n++ // that one is escaped
-	}
-	if n < len(w.out) {
-		marks := len(w.out) - n
-		w.out = append(w.out[:n], strings.Repeat(`\`+string(c), marks)...)
-	}
-}
-
-// escapeOpen escapes the marks that this text has before a backtick that is escaped:
-// code no longer keeps them from the same marks in it.
-func (w *lineWriter) escapeOpen(code string) {
-	var out []byte
-	for i := w.begin; i < len(w.out); i++ {
-		c := w.out[i]
-		switch {
-		case c == '\\' && i+1 < len(w.out):
-			out = append(out, c)
-			i++
-		case strings.IndexByte("*_~", c) >= 0 && strings.IndexByte(code, c) >= 0:
-			out = append(out, '\\')
-		}
-		out = append(out, w.out[i])
-	}
-	w.out = append(w.out[:w.begin], out...)
 }
 
 // breakLink finds what makes a link of a bracket in ordinary text: its own end, or
 // that of a link after it, which is then written in its other form.
 func (w *lineWriter) breakLink(at, n int) bool {
 	p := &w.pieces[w.k]
-	end, _ := p.advance(w.from, n)
+	end, _ := p.advance(w.from, w.skip+n)
 	found := false
 	for i := at; i+1 < end; i++ {
 		if p.text[i] == ']' && p.text[i+1] == '(' {
@@ -326,7 +336,7 @@ func (w *lineWriter) group() {
 
 func (w *lineWriter) accept(n int, node grammar.Node, last int) {
 	w.take(n, node)
-	w.k, w.from = last+1, 0
+	w.goTo(last + 1)
 }
 
 // flatten makes ordinary text of pieces for which nothing else is left.

@@ -62,11 +62,18 @@ func (p *piece) source(from int) string {
 	return b.String()
 }
 
+// put inserts something at an offset of the text. A backslash stays right before what
+// it makes ordinary, and is one.
 func (p *piece) put(at int, s string) {
 	if p.insert == nil {
 		p.insert = map[int]string{}
 	}
-	p.insert[at] += s
+	switch had := p.insert[at]; {
+	case !strings.HasSuffix(had, `\`):
+		p.insert[at] = had + s
+	case s != `\`:
+		p.insert[at] = s + had
+	}
 }
 
 // A lineWriter writes one line.
@@ -76,19 +83,21 @@ type lineWriter struct {
 	pieces []piece
 	out    []byte
 
-	begin    int    // where in out the ordinary text at k begins
-	k, from  int    // the piece that comes next, and where in its text
-	rest     string // how everything from there on is written
-	closed   []int  // for each piece, where it ends and no mark is open; -1 while one is
-	starts   []int  // for each piece, where it begins
-	done     int    // of what closed and starts count, what is written
-	crowded  bool   // what was written last makes text of an emoticon
-	patience int    // how many changes are left
-	effort   *int   // how much work is left for the whole message
-	cell     bool   // of a table
-	changes  int    // how often ordinary text was changed
-	goesOn   bool   // after is the rest of the same line
-	noLinks  bool   // an address was no link in any form
+	k, from  int      // the piece that comes next, and where in its text
+	skip     int      // how much of what is inserted there is written
+	back     textSpot // in the ordinary text at k, to return to after a change
+	open     bool     // since then something was written that may be a mark
+	rest     string   // how everything from there on is written
+	closed   []int    // for each piece, where it ends and no mark is open; -1 while one is
+	starts   []int    // for each piece, where it begins
+	done     int      // of what closed and starts count, what is written
+	crowded  bool     // what was written last makes text of an emoticon
+	patience int      // how many changes are left
+	effort   *int     // how much work is left for the whole message
+	cell     bool     // of a table
+	changes  int      // how often ordinary text was changed
+	goesOn   bool     // after is the rest of the same line
+	noLinks  bool     // an address was no link in any form
 }
 
 // maxLine bounds what is written in one go.
@@ -179,13 +188,16 @@ func (w *lineWriter) emit() {
 	for range w.k {
 		w.starts, w.closed = append(w.starts, -1), append(w.closed, -1)
 	}
-	from := w.from
+	if w.k < len(w.pieces) {
+		w.skip = min(w.skip, len(w.pieces[w.k].insert[w.from]))
+	}
+	from, skip := w.from, w.skip
 	for i := w.k; i < len(w.pieces); i++ {
 		p := &w.pieces[i]
 		m.to(p.style, p.double)
 		w.starts = append(w.starts, m.Len())
-		m.WriteString(p.source(from))
-		from = 0
+		m.WriteString(p.source(from)[skip:])
+		from, skip = 0, 0
 		next := style(0)
 		if i+1 < len(w.pieces) {
 			next = w.pieces[i+1].style
@@ -215,7 +227,7 @@ func (w *lineWriter) inline(text string) (grammar.Node, int) {
 // no reading. It is for texts that are made to be hard to write.
 func (w *lineWriter) plainly() {
 	if p := &w.pieces[w.k]; w.from > 0 {
-		p.text, p.insert, w.from = p.text[min(w.from, len(p.text)):], nil, 0
+		p.text, p.insert, w.from, w.skip = p.text[min(w.from, len(p.text)):], nil, 0, 0
 	}
 	for i := w.k; i < len(w.pieces); i++ {
 		p := &w.pieces[i]

@@ -167,12 +167,15 @@ func plainTextLooksTheSame(t *rapid.T) {
 		b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-", "https://example.org/a_b", "x.y"}).Draw(t, "piece"))
 	}
 	typed := "x " + b.String()
-	parts := convert.ToRocketChat(text(typed), convert.Lookup{})
-	if len(parts) != 1 {
-		t.Fatalf("%q", parts)
-	}
-	shown := convert.ToMatrix(rocketchat.Message{Text: parts[0]}, convert.Lookup{})
-	if len(shown) != 1 || strings.ReplaceAll(shown[0].Body, "\u200b", "") != typed || shown[0].FormattedBody != "" {
-		t.Fatalf("%q was sent as %q and shown as %+v", typed, parts[0], shown)
+	for _, version := range []string{"7.2.0", "8.3.0", "8.8.0"} { // of each dialect one
+		l := convert.Lookup{Dialect: convert.DialectFor(version)}
+		parts := convert.ToRocketChat(text(typed), l)
+		if len(parts) != 1 {
+			t.Fatalf("%q for %s", parts, version)
+		}
+		shown := convert.ToMatrix(rocketchat.Message{Text: parts[0]}, l)
+		if len(shown) != 1 || strings.ReplaceAll(shown[0].Body, "\u200b", "") != typed || shown[0].FormattedBody != "" {
+			t.Fatalf("%q was sent to %s as %q and shown as %+v", typed, version, parts[0], shown)
+		}
 	}
 }
