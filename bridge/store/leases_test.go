@@ -302,18 +302,21 @@ func TestProcessesShareTheWorkInOrder(t *testing.T) {
 	r := newReceiver()
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
+	dying, die := context.WithCancel(ctx)
+	defer die()
+	dead := r.worker("2", all[2], 8)
+	running.Go(func() { _ = dead.Run(dying) })
 	for i, s := range all[:2] {
 		w := r.worker(fmt.Sprint(i), s, 8)
 		running.Go(func() {
+			for r.byProcess("2") == 0 && ctx.Err() == nil { // the one that dies has lanes then
+				<-time.After(10 * time.Millisecond)
+			}
 			if err := w.Run(ctx); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	dying, die := context.WithCancel(ctx)
-	defer die()
-	dead := r.worker("2", all[2], 8)
-	running.Go(func() { _ = dead.Run(dying) })
 	var sending sync.WaitGroup
 	for s := range senders {
 		sending.Go(func() {
