@@ -12,7 +12,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
+	"appliance/bridge/pause"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
 	"appliance/bridge/secret"
@@ -147,10 +147,9 @@ func (s *Side) keep(ctx context.Context) {
 		}
 		s.strategy.lost()
 		failures++
-		pause := min(maxPause, minPause<<min(failures-1, 6))
-		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter
-		s.people.log.Warn("the homeserver does not answer", "err", err, "pause", pause)
-		wait(ctx, pause)
+		after := pause.Spread(pause.After(failures, minPause, maxPause))
+		s.people.log.Warn("the homeserver does not answer", "err", err, "pause", after)
+		wait(ctx, after)
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/pause"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
@@ -47,16 +47,16 @@ func (r *reader) run(ctx context.Context) {
 		if failures++; time.Since(start) > time.Minute {
 			failures = 1
 		}
-		pause := min(maxPause, minPause<<min(failures-1, 6))
+		after := pause.After(failures, minPause, maxPause)
 		if errors.Is(err, ddp.ErrUnauthorized) || errors.Is(err, errRefusedAgain) || lost(err) {
-			pause = refusedPause
+			after = refusedPause
 		}
-		pause = pause/2 + rand.N(pause) //nolint:gosec // jitter
-		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", pause)
+		after = pause.Spread(after)
+		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", after)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(after):
 		}
 	}
 }

@@ -62,9 +62,10 @@ var allowed = map[string][]string{
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/ids":     {},
-	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
+	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
+	"bridge/pause":   {},
 	"bridge/queue":   {"bridge/queue"},
-	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
+	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
 	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	// The relay's concepts: the model below, the two directions on top, which never meet.
 	"bridge/relay/model":        {"bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
@@ -123,6 +124,7 @@ var pure = map[string][]string{
 	"provision/finding":    {"os", "net", "net/http"},
 	"provision/homeserver": {"os", "net", "net/http", "time"},
 	"bridge/ids":           {"os", "net", "net/http", "context"},
+	"bridge/pause":         {"os", "net", "net/http", "context"},
 	"bridge/convert":       {"os", "net", "net/http", "context"},
 	"bridge/event":         {"os", "net", "net/http", "context"},
 }
