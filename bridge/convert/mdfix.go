@@ -225,8 +225,8 @@ func (w *lineWriter) escape(at, n int) bool {
 	p.spot(at)
 	_, size := utf8.DecodeRuneInString(p.text[at:])
 	c := p.text[at]
-	switch p.spots[at] {
-	case 1:
+	switch tried := p.spots[at]; {
+	case tried == 1:
 		switch {
 		case strings.IndexByte(escapable, c) >= 0:
 			p.put(at, `\`)
@@ -236,14 +236,11 @@ func (w *lineWriter) escape(at, n int) bool {
 		default:
 			p.put(at+size, zeroWidth)
 		}
-	case 2:
-		dot := strings.IndexByte(p.text[w.from:], '.')
-		if dot < 0 || dot > n {
-			p.put(at+size, zeroWidth)
-		} else {
-			p.put(w.from+dot, `\`)
-		}
-	case 3:
+	case w.escapeDot(n):
+		p.spots[at]--
+	case tried == 2:
+		p.put(at+size, zeroWidth)
+	case tried == 3:
 		p.put(at, zeroWidth)
 	default:
 		return false
@@ -251,6 +248,18 @@ func (w *lineWriter) escape(at, n int) bool {
 	w.rewind()
 	w.emit()
 	return true
+}
+
+// escapeDot escapes the next dot of what might be an address of n bytes.
+func (w *lineWriter) escapeDot(n int) bool {
+	p := &w.pieces[w.k]
+	for i := w.from; i < len(p.text) && i <= w.from+n; i++ {
+		if p.text[i] == '.' && !strings.HasSuffix(p.insert[i], `\`) {
+			p.put(i, `\`)
+			return true
+		}
+	}
+	return false
 }
 
 // breakLink finds what makes a link of a bracket in ordinary text: its own end, or
