@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/pause"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
@@ -118,8 +119,8 @@ func (f *followers) read(ctx context.Context, ghost ids.MXUser) {
 	for f.stillFollowed(ghost) && ctx.Err() == nil {
 		if err := f.readGhost(ctx, ghost, patience); err != nil {
 			patience = 0
-			wait(ctx, min(maxPause, time.Second<<min(failures, 4)))
 			failures++
+			wait(ctx, pause.After(failures, time.Second, maxPause))
 			continue
 		}
 		patience, failures = pollTimeout, 0

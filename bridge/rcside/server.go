@@ -102,7 +102,7 @@ func (s *Side) noteSent(err error) {
 
 // restrictedMeans is what "restricted-workspace" means to the operator.
 const restrictedMeans = "this Rocket.Chat has no licence and could not report its statistics for some days, so that it takes no messages (restricted-workspace): " +
-	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; what waits is then sent"
+	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; queued messages are then delivered"
 
 // Problem returns why Rocket.Chat takes no messages, for the operator; "" when it does.
 func (s *Side) Problem() string {
