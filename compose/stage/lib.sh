@@ -5,7 +5,7 @@ stage=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$stage/../.." && pwd)
 cache=${APPLIANCE_CACHE:-$root/.cache}
 mkdir -p "$cache/bin"
-export CGO_ENABLED=0
+export CGO_ENABLED=${CGO_ENABLED:-0}
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { # fact, hint
@@ -25,6 +25,9 @@ quietly() {
 		die "that failed after $((SECONDS - started)) s: $*" "the whole output is in $log"
 	fi
 }
+
+# Tests that passed only when they ran again; see suite.sh.
+unsteady=$cache/unsteady.txt
 
 # tool NAME PACKAGE: builds a pinned tool from tools/NAME into the cache, once per version.
 tool() {

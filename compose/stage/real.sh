@@ -36,7 +36,7 @@ suites() {
 	for suite in "./bridge/rocketchat -run=." "./bridge/rocketchat/ddp -run=." "./bridge -run=$names"; do
 		say "${suite%% *} on ${RUNNING_ON:-$ROCKETCHAT_URL}"
 		# shellcheck disable=SC2086 # the words are meant to be split
-		"$@" go test -v -count=1 -timeout 120m $suite >"$log" 2>&1 || failed=1
+		SUITE_FORMAT=standard-verbose "$@" "$stage/suite.sh" $suite -count=1 -timeout 120m >"$log" 2>&1 || failed=1
 		counts <"$log" >&2
 		[ $failed = 0 ] || die "tests have failed" "the whole output is in $log"
 	done
