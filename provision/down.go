@@ -47,7 +47,7 @@ func Uninstall(ctx context.Context, s *site.Site, all bool, r Reporter) error {
 		for _, service := range services {
 			s.Stack.Images().Remove(ctx, service.Image)
 		}
-		stay := []string{s.Path(site.BackupsDir)}
+		stay := []string{s.Path(site.BackupsDir), s.Path(site.BackupKey)}
 		if all {
 			stay = nil
 		}

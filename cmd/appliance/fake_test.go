@@ -20,7 +20,8 @@ var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat
 // fakeDocker stands in for the docker command. What it is told goes to
 // docker/log; what the daemon below says is in files beside it, those of a Compose
 // project in a directory of its name. A file docker/unhealthy names a service that
-// will not come up, docker/dies one that does not the next time.
+// will not come up, docker/dies one that does not the next time, docker/exited one
+// of which a second container has exited.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -260,6 +261,12 @@ func (d *daemon) containers(filters string) []any {
 			status := "Up 1 minute (healthy)"
 			if s == bad {
 				status = "Up 1 minute (unhealthy)"
+			}
+			if slices.Contains(lines(d.dir, "exited"), s) { // a replica of it
+				out = append(out, map[string]any{
+					"Id": s + "-2", "Names": []string{"/" + p.Name() + "-" + s + "-2"}, "Image": s, "State": "exited", "Status": "Exited (137) 1 minute ago",
+					"Labels": map[string]string{"com.docker.compose.project": p.Name(), "com.docker.compose.service": s},
+				})
 			}
 			out = append(out, map[string]any{
 				"Id": s, "Names": []string{"/" + p.Name() + "-" + s + "-1"}, "Image": s, "State": "running", "Status": status,

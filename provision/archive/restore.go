@@ -143,7 +143,7 @@ func empty(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case site.BackupsDir, ".lock", "lost+found":
+		case site.BackupsDir, site.BackupKey, ".lock", "lost+found":
 			continue
 		case "data":
 			below, err := os.ReadDir(filepath.Join(dir, "data"))
@@ -158,7 +158,7 @@ func empty(dir string) error {
 
 // kept are the paths that outlive an installation.
 func kept(dir string) []string {
-	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, ".lock")}
+	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, site.BackupKey), filepath.Join(dir, ".lock")}
 }
 
 // unpack extracts a backup below site.RestoreDir.
@@ -228,10 +228,18 @@ func adopt(dir string) error {
 }
 
 // place moves what was unpacked into the installation directory, answers last.
-// Certificates that are here already stay: they are newer.
+// Certificates that are here already stay: they are newer. So does a key to backups,
+// which may be the only one to others that are here.
 func place(dir string) error {
 	from := restoredFiles(dir)
-	if err := moveAll(from, dir, func(name string) bool { return name == "data" || name == plan.AnswersFile }); err != nil {
+	stays := func(name string) bool {
+		if name == site.BackupKey {
+			_, err := os.Lstat(filepath.Join(dir, name))
+			return err == nil
+		}
+		return name == "data" || name == plan.AnswersFile
+	}
+	if err := moveAll(from, dir, stays); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as render makes it

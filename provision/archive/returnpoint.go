@@ -43,7 +43,11 @@ func (at ReturnPoint) Write(s *site.Site) error {
 // Unpack verifies the backup and unpacks it beside what is in place.
 func (at ReturnPoint) Unpack(ctx context.Context, s *site.Site, r plan.Reporter) error {
 	return plan.Track(r, plan.Step{ID: "unpack", Title: "unpack " + at.Backup}, func() error {
-		return unpack(ctx, s.Dir, RestoreOptions{File: at.Backup, Links: true}, r)
+		keys, err := OwnKeys(s.Dir)
+		if err != nil {
+			return err
+		}
+		return unpack(ctx, s.Dir, RestoreOptions{File: at.Backup, Keys: keys, Links: true}, r)
 	})
 }
 

@@ -26,11 +26,12 @@ const outsideDir = "outside"
 
 // Options say how to save an installation.
 type Options struct {
-	File    string // the new file; "" for one in backups/, named after the time
-	Keys    backup.Keys
-	Keep    int    // how many backups to keep in backups/, the oldest go; 0 for all
-	Program string // version of this program, for the header
-	Prefix  string // of the name in backups/
+	File    string      // the new file; "" for one in backups/, named after the time
+	Keys    backup.Keys // to encrypt with; when there are none, the installation's own key, which the first backup makes
+	Plain   bool        // without encryption
+	Keep    int         // how many backups to keep in backups/, the oldest go; 0 for all
+	Program string      // version of this program, for the header
+	Prefix  string      // of the name in backups/
 }
 
 // A Saved is a backup that was made.
@@ -41,6 +42,7 @@ type Saved struct {
 	Members   int           `json:"members"`  // files, directories and parts of dumps
 	Pause     time.Duration `json:"pause_ns"` // how long the bridge and the homeserver were stopped
 	Encrypted bool          `json:"encrypted"`
+	NewKey    *KeyInfo      `json:"new_key,omitempty"` // the key, if this backup has made it: a copy must leave the host
 	Links     []string      `json:"links,omitempty"`   // symbolic links that lead out of the installation
 	Removed   []string      `json:"removed,omitempty"` // older backups
 }
@@ -65,6 +67,16 @@ func Save(ctx context.Context, s *site.Site, o Options, r plan.Reporter) (Saved,
 
 // SaveLocked is Save for a caller that holds the lock of the host.
 func SaveLocked(ctx context.Context, s *site.Site, o Options, r plan.Reporter) (saved Saved, err error) {
+	var made bool
+	if o.Keys, made, err = encryption(s, o); err != nil {
+		return saved, err
+	}
+	if made {
+		defer func() {
+			info, keyErr := Key(s)
+			saved.NewKey, err = &info, errors.Join(err, keyErr)
+		}()
+	}
 	file, err := backupFile(s, o)
 	if err != nil {
 		return saved, err
@@ -84,6 +96,9 @@ func SaveLocked(ctx context.Context, s *site.Site, o Options, r plan.Reporter) (
 		}
 	}()
 	b := saver{Site: s, ctx: ctx, r: r}
+	if !o.Keys.Encrypts() {
+		b.taken = append(b.taken, site.BackupKey) // who reads this one must not read the others
+	}
 	if b.w, err = backup.NewWriter(out, b.header(o), o.Keys, b.progress); err != nil {
 		return saved, err
 	}
@@ -219,7 +234,7 @@ func (s *saver) snapshot() (err error) {
 		err = errors.Join(err, s.Stack.Start(goOn, stopped))
 		s.pause = time.Since(begin)
 		if err == nil && len(stopped) > 0 {
-			err = s.awaitHealthy(stopped)
+			err = s.Stack.AwaitStarted(s.ctx, 2*time.Minute, stopped)
 		}
 	}()
 	if err != nil {
@@ -254,14 +269,6 @@ func (s *saver) frozen(dir string) error {
 		return err
 	}
 	return errors.Join(s.tree(dir, nil), thaw())
-}
-
-func (s *saver) awaitHealthy(services []plan.Service) error {
-	names := make([]string, len(services))
-	for n, service := range services {
-		names[n] = service.Name
-	}
-	return s.Stack.AwaitHealthy(s.ctx, 2*time.Minute, names...)
 }
 
 // database saves a dump, starting the service for as long as it takes when the

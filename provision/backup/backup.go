@@ -93,7 +93,7 @@ func (e *KeyError) Error() string { return "the backup is encrypted: " + e.Reaso
 
 // Hint says what to do.
 func (e *KeyError) Hint() string {
-	return "name the key with --identity FILE or --passphrase-file FILE"
+	return "name the key with --identity FILE or --passphrase-file FILE; unless another was chosen, it is the file backup.key of the installation that made the backup, or your copy of it"
 }
 
 // corrupt explains a failure to read.

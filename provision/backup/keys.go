@@ -60,6 +60,48 @@ func (k *Keys) Identity(file string) error {
 	return nil
 }
 
+// Own adds the key of an installation, as NewKey has made it: archives are encrypted
+// for it and decrypted with it.
+func (k *Keys) Own(file string) error {
+	own, err := readOwn(file)
+	if err != nil {
+		return err
+	}
+	k.recipients, k.identities = append(k.recipients, own.Recipient()), append(k.identities, own)
+	return nil
+}
+
+// Recipient is the public part of the key in a file that NewKey has made.
+func Recipient(file string) (string, error) {
+	own, err := readOwn(file)
+	if err != nil {
+		return "", err
+	}
+	return own.Recipient().String(), nil
+}
+
+func readOwn(file string) (*age.X25519Identity, error) {
+	var k Keys
+	if err := k.Identity(file); err != nil {
+		return nil, err
+	}
+	for _, id := range k.identities {
+		if own, ok := id.(*age.X25519Identity); ok {
+			return own, nil
+		}
+	}
+	return nil, fmt.Errorf("%s holds no private key that begins with AGE-SECRET-KEY-1", file)
+}
+
+// NewKey makes a private key: the text of its file, as age-keygen writes it.
+func NewKey(comment string) ([]byte, error) {
+	own, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "# %s\n# public key: %s\n%s\n", comment, own.Recipient(), own), nil
+}
+
 // Passphrase takes the first line of a file as what encrypts and decrypts.
 func (k *Keys) Passphrase(file string) error {
 	data, err := os.ReadFile(file) //nolint:gosec // the operator names the file

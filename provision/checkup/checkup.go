@@ -137,6 +137,9 @@ func files(s *site.Site) doctor.Files {
 		}
 		return nil
 	})
+	if info, err := os.Stat(s.Path(site.BackupKey)); err == nil && info.Mode().Perm()&0o077 != 0 {
+		out.Exposed = append(out.Exposed, s.Path(site.BackupKey))
+	}
 	if pending, _ := archive.Pending(s.Dir); pending {
 		out.Half, out.HalfFix = "a restore", (&archive.PendingError{Dir: s.Dir}).Hint()
 	}

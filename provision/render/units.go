@@ -18,7 +18,8 @@ type Units struct {
 	Program    string // the file of this program
 	Docker     string // the file of the docker command
 	Keep       int    // backups; 0 for no timer that makes them
-	Recipients string // file with the public keys that backups are encrypted for, or ""
+	Recipients string // file with the public keys that backups are encrypted for, or "" for the installation's own
+	Plain      bool   // backups are not encrypted
 }
 
 // Name is the name of the server, for people.

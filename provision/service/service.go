@@ -19,6 +19,7 @@ type Options struct {
 	Program    string // the file of this program, as the units run it
 	Keep       int    // how many backups to keep; 0 for none that are made by themselves
 	Recipients string // file with public keys that backups are encrypted for, or ""
+	Plain      bool   // backups are not encrypted
 	UnitDir    string // "" for that of this host, whose systemd is told
 }
 
@@ -65,7 +66,7 @@ func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err er
 		return false, err
 	}
 	files, err := render.Units{
-		Answers: s.Answers, Prefix: u.Prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients,
+		Answers: s.Answers, Prefix: u.Prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients, Plain: o.Plain,
 	}.Files()
 	if err != nil {
 		return false, err

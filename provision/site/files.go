@@ -4,6 +4,7 @@ package site
 // from the answers.
 const (
 	BackupsDir   = "backups"               // where backups go unless a file is named; neither a backup nor a purge includes it
+	BackupKey    = "backup.key"            // the private key to the backups; a purge keeps it
 	RestoreDir   = ".restore"              // what was unpacked from a backup and is not in place yet
 	VersionsFile = "versions.env"          // images other than this program's, as an upgrade was told
 	UpgradeFile  = ".upgrade"              // exists while an upgrade is in progress

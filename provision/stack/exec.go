@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -117,8 +116,40 @@ func (s *Stack) mounts(ctx context.Context, id, dir string) bool {
 	return false
 }
 
-// AwaitHealthy waits until services are healthy.
+// AwaitStarted waits until the containers that Start has started are healthy. Another
+// container of the same service may be down, as it was before.
+func (s *Stack) AwaitStarted(ctx context.Context, limit time.Duration, started []plan.Service) error {
+	return awaitOK(ctx, s, limit, func(services map[string]plan.Service) (bad plan.Service, found bool) {
+		for _, one := range started {
+			now := plan.Service{Name: one.Name, Status: "gone"}
+			for _, c := range services[one.Name].Containers() {
+				if c.ID == one.ID {
+					now = c
+				}
+			}
+			if !now.OK() {
+				return now, true
+			}
+		}
+		return plan.Service{}, false
+	})
+}
+
+// AwaitHealthy waits until services are healthy, with all of their containers.
 func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...string) error {
+	return awaitOK(ctx, s, limit, func(services map[string]plan.Service) (bad plan.Service, found bool) {
+		for _, name := range names {
+			if service := services[name]; !service.OK() {
+				service.Name = name
+				return service, true
+			}
+		}
+		return plan.Service{}, false
+	})
+}
+
+// awaitOK looks again and again until bad finds nothing.
+func awaitOK(ctx context.Context, s *Stack, limit time.Duration, bad func(map[string]plan.Service) (plan.Service, bool)) error {
 	until := time.Now().Add(limit)
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
@@ -127,12 +158,12 @@ func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(names, func(n string) bool { return !services[n].OK() })
-		if i < 0 {
+		one, found := bad(services)
+		if !found {
 			return nil
 		}
 		if time.Now().After(until) {
-			return &UnhealthyError{Service: names[i], Reason: "is " + services[names[i]].Status, Log: s.Compose().lastLines(ctx, names[i])}
+			return &UnhealthyError{Service: one.Name, Reason: "is " + one.Status, Log: s.Compose().lastLines(ctx, one.Name)}
 		}
 		select {
 		case <-ctx.Done():

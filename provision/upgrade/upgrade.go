@@ -35,7 +35,8 @@ type Options struct {
 type Upgrade struct {
 	Changes []plan.Change
 	Plan    plan.Plan
-	Removed []string // backups of earlier upgrades, after a good one
+	Removed []string         // backups of earlier upgrades, after a good one
+	NewKey  *archive.KeyInfo // the key to the backups, if the backup of this upgrade has made it
 	o       Options
 	site    *site.Site
 }
@@ -184,6 +185,7 @@ func (u *Upgrade) begin(ctx context.Context, r provision.Reporter) (archive.Retu
 		return at, err
 	}
 	saved, err := archive.SaveLocked(ctx, u.site, archive.Options{Program: u.o.Version, Prefix: archive.BeforeUpgrade}, r)
+	u.NewKey = saved.NewKey
 	if err != nil {
 		return at, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -22,6 +23,7 @@ type keyFlags struct {
 	recipientsFile          string
 	identities              []string
 	passphraseFile          string
+	plain                   bool // no encryption at all
 	canEncrypt, canIdentify bool
 }
 
@@ -29,6 +31,10 @@ func (f *keyFlags) add(cmd *cobra.Command) {
 	if f.canEncrypt {
 		cmd.Flags().StringArrayVarP(&f.recipients, "recipient", "r", nil, "encrypt for this age public `KEY`; may be repeated")
 		cmd.Flags().StringVar(&f.recipientsFile, "recipients-file", "", "encrypt for the age public keys in `FILE`, one per line")
+		cmd.Flags().BoolVar(&f.plain, "no-encryption", false, "do not encrypt: whoever reads the file has all secrets")
+		for _, other := range []string{"recipient", "recipients-file"} {
+			cmd.MarkFlagsMutuallyExclusive("no-encryption", other)
+		}
 	}
 	if f.canIdentify {
 		cmd.Flags().StringArrayVarP(&f.identities, "identity", "i", nil, "decrypt with the age private key in `FILE`; may be repeated")
@@ -46,11 +52,23 @@ func (f *keyFlags) keys() (k backup.Keys, err error) {
 		}
 	}
 	if f.passphraseFile != "" {
+		if f.plain {
+			return k, &usageError{errors.New("--no-encryption and --passphrase-file cannot be combined")}
+		}
 		if err := k.Passphrase(f.passphraseFile); err != nil {
 			return k, &usageError{err}
 		}
 	}
 	return k, nil
+}
+
+// reading are the keys to decrypt with: those that were named, or that of the
+// installation in the directory.
+func (f *keyFlags) reading(dir string) (backup.Keys, error) {
+	if len(f.identities) == 0 && f.passphraseFile == "" {
+		return archive.OwnKeys(dir)
+	}
+	return f.keys()
 }
 
 func backupCommand(a *app) *cobra.Command {
@@ -61,7 +79,8 @@ func backupCommand(a *app) *cobra.Command {
 		Use:   "backup",
 		Short: "Back up databases, media, keys, configuration and secrets to one file",
 		Long: "Writes the whole installation to one file. The bridge and the homeserver are stopped while the\n" +
-			"databases are read; Rocket.Chat stays open. Without a key the file is not encrypted, and it holds all secrets.",
+			"databases are read; Rocket.Chat stays open. The file is encrypted with the key of the installation, which the\n" +
+			"first backup makes, unless other keys are named: keep a copy of it off this host. See: appliance backup key",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			k, err := keys.keys()
@@ -77,7 +96,7 @@ func backupCommand(a *app) *cobra.Command {
 				}
 			}
 			return a.with(func(on *site.Site) error {
-				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Keep: keep})
+				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep})
 				if err != nil {
 					return err
 				}
@@ -88,7 +107,7 @@ func backupCommand(a *app) *cobra.Command {
 	keys.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
-	cmd.AddCommand(backupVerifyCommand(a))
+	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a))
 	return cmd
 }
 
@@ -114,9 +133,38 @@ func (a *app) saved(s archive.Saved) error {
 		fmt.Fprintf(a.env.Stderr, "%s points outside the installation: its target is not saved, and appliance restore needs --accept-links\n", link)
 	}
 	if !s.Encrypted {
-		fmt.Fprintln(a.env.Stderr, "the file holds all secrets unencrypted: keep it safe, or encrypt with --recipient or --passphrase-file")
+		fmt.Fprintln(a.env.Stderr, "the file holds all secrets unencrypted: keep it safe, or leave out --no-encryption")
+	}
+	if s.NewKey != nil {
+		newKey(a, *s.NewKey)
 	}
 	return nil
+}
+
+// newKey says once what matters most about a key that has just been made.
+func newKey(a *app, key archive.KeyInfo) {
+	fmt.Fprintf(a.env.Stderr, "\nBackups are encrypted, and the only key is on this host: %s\n"+
+		"Copy it to another place now. If this host is lost without a copy, no backup of it can be restored.\n"+
+		"Its place and public part are shown again by: appliance backup key\n", key.File)
+}
+
+func backupKeyCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "key",
+		Short: "Show where the key to the backups is, and its public part",
+		Args:  exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(func(on *site.Site) error {
+				key, err := archive.Key(on)
+				if err != nil {
+					return err
+				}
+				return a.show(key, func(w io.Writer) {
+					fmt.Fprintf(w, "private key     %s (keep a copy off this host)\npublic key      %s\n", key.File, key.Recipient)
+				})
+			})
+		},
+	}
 }
 
 func backupVerifyCommand(a *app) *cobra.Command {
@@ -126,7 +174,7 @@ func backupVerifyCommand(a *app) *cobra.Command {
 		Short: "Read a whole backup and verify every checksum",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			k, err := keys.keys()
+			k, err := keys.reading(a.dir)
 			if err != nil {
 				return err
 			}
@@ -164,11 +212,11 @@ func restoreCommand(a *app) *cobra.Command {
 			"A damaged backup leaves nothing behind. Complete an interrupted restore with: appliance up",
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			k, err := keys.keys()
-			if err != nil {
+			if err := a.absolute(); err != nil {
 				return err
 			}
-			if err := a.absolute(); err != nil {
+			k, err := keys.reading(a.dir)
+			if err != nil {
 				return err
 			}
 			trust.File, trust.Keys = args[0], k

@@ -42,7 +42,9 @@ type chores struct {
 func (c *chores) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&c.o.Keep, "keep", 7, "how many backups to keep")
 	cmd.Flags().BoolVar(&c.noBackup, "no-backup", false, "do not make backups")
-	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the age public keys in `FILE`, one per line")
+	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the age public keys in `FILE`, one per line, instead of the installation's own key")
+	cmd.Flags().BoolVar(&c.o.Plain, "no-encryption", false, "do not encrypt backups")
+	cmd.MarkFlagsMutuallyExclusive("no-encryption", "recipients-file")
 }
 
 func (c *chores) options() (o service.Options, keys backup.Keys, err error) {
@@ -171,7 +173,7 @@ func serviceRunCommand(a *app) *cobra.Command {
 					}
 					return time.Time{}
 				}
-				service.Chores(cmd.Context(), choresOf(a, on, o.Keep, keys), last, func(name string, err error) {
+				service.Chores(cmd.Context(), choresOf(a, on, o, keys), last, func(name string, err error) {
 					fmt.Fprintf(a.env.Stderr, "%s appliance: %s: %v\n", time.Now().UTC().Format(time.RFC3339), name, err)
 				})
 				return nil // stopped, as services are
@@ -182,7 +184,7 @@ func serviceRunCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func choresOf(a *app, on *site.Site, keep int, keys backup.Keys) []service.Chore {
+func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []service.Chore {
 	list := []service.Chore{
 		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
 			_, err := checkup.Alarm(ctx, on, checkup.Run(ctx, on))
@@ -193,9 +195,9 @@ func choresOf(a *app, on *site.Site, keep int, keys backup.Keys) []service.Chore
 			return err
 		}},
 	}
-	if keep > 0 {
+	if o.Keep > 0 {
 		list = append(list, service.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
-			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Keep: keep})
+			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Plain: o.Plain, Keep: o.Keep})
 			return err
 		}})
 	}

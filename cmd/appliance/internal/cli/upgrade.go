@@ -99,6 +99,9 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	printer := a.printer()
 	err = u.Run(ctx, printer)
 	printer.Close()
+	if u.NewKey != nil {
+		newKey(a, *u.NewKey)
+	}
 	if err != nil {
 		return err
 	}

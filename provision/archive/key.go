@@ -1,0 +1,73 @@
+package archive
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"appliance/provision/backup"
+	"appliance/provision/internal/atomicfile"
+	"appliance/provision/site"
+)
+
+// EnsureKey makes the key of the installation unless it has one, and reports whether
+// it did. Its file is readable by its owner only.
+func EnsureKey(s *site.Site) (made bool, err error) {
+	file := s.Path(site.BackupKey)
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	text, err := backup.NewKey("the key to the backups of " + s.Answers.ServerName + ", made by appliance")
+	if err != nil {
+		return false, err
+	}
+	return true, atomicfile.Write(file, text, 0o600)
+}
+
+// OwnKeys are those of the installation in a directory, for reading its backups. They
+// are empty when it has none.
+func OwnKeys(dir string) (k backup.Keys, err error) {
+	file := filepath.Join(dir, site.BackupKey)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return k, nil
+	}
+	return k, k.Own(file)
+}
+
+// A NoKeyError says that an installation has no key of its own.
+type NoKeyError struct{ Dir string }
+
+func (e *NoKeyError) Error() string { return e.Dir + " has no key for its backups" }
+
+// Hint says what to do.
+func (e *NoKeyError) Hint() string { return "the first backup makes one: appliance backup" }
+
+// A KeyInfo says where the key of an installation is. It holds nothing secret.
+type KeyInfo struct {
+	File      string `json:"file"`
+	Recipient string `json:"recipient"`
+}
+
+// Key describes the key of an installation.
+func Key(s *site.Site) (KeyInfo, error) {
+	info := KeyInfo{File: s.Path(site.BackupKey)}
+	var err error
+	info.Recipient, err = backup.Recipient(info.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return info, &NoKeyError{Dir: s.Dir}
+	}
+	return info, err
+}
+
+// encryption are the keys to save with: those that were named, or the installation's.
+func encryption(s *site.Site, o Options) (k backup.Keys, made bool, err error) {
+	if o.Plain || o.Keys.Encrypts() {
+		return o.Keys, false, nil
+	}
+	if made, err = EnsureKey(s); err != nil {
+		return k, made, err
+	}
+	k, err = OwnKeys(s.Dir)
+	return k, made, err
+}
