@@ -49,7 +49,7 @@ func Run(ctx context.Context, env Env) int {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		err = errInterrupted
-	case err != nil && strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+	case err != nil && (strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "if any flags in the group")): // cobra has no types for them
 		err = &usageError{err}
 	}
 	return a.finish(err)
