@@ -7,6 +7,8 @@
 set -euo pipefail
 
 start() {
+	# One that was just killed may hold its data a moment longer.
+	flock -w 10 "$ROCKETSIM_DIR/data.lock" true
 	setsid "$ROCKETSIM_DIR/rocketsim" --version "$ROCKETSIM_VERSION" --data "$ROCKETSIM_DIR/data" \
 		>>"$ROCKETSIM_DIR/log" 2>&1 </dev/null &
 	disown
