@@ -37,7 +37,11 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/image v0.48.0
+require (
+	aead.dev/minisign v0.3.0
+	golang.org/x/image v0.48.0
+	golang.org/x/mod v0.43.0
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

@@ -19,12 +19,13 @@ const module = "appliance"
 // may import. The longest listed prefix of a package applies; a package without
 // an entry fails the test. Test files are not checked.
 var allowed = map[string][]string{
-	"cmd/appliance":                 {"cmd/appliance/internal/cli"},
-	"cmd/appliance/internal/cli":    {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
-	"cmd/appliance/internal/ui":     {"provision"},
-	"cmd/appliance/internal/wizard": {"provision/answers"},
-	"cmd/demo":                      {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
-	"cmd/rocketsim":                 {"bridge/rocketchat/rctest"},
+	"cmd/appliance":                  {"cmd/appliance/internal/cli"},
+	"cmd/appliance/internal/cli":     {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
+	"cmd/appliance/internal/release": {"provision/selfupdate"},
+	"cmd/appliance/internal/ui":      {"provision"},
+	"cmd/appliance/internal/wizard":  {"provision/answers"},
+	"cmd/demo":                       {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
+	"cmd/rocketsim":                  {"bridge/rocketchat/rctest"},
 
 	// The root prepares, applies and reports, with the packages beside it; upgrade
 	// and support stand above it. Of the bridge it knows what it renders, and the
@@ -110,6 +111,7 @@ var homes = []struct {
 	{"golang.org/x/crypto/acme/autocert", []string{"provision/certs"}},
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
 	{"github.com/miekg/dns", []string{"provision/preflight", "provision/certs/acmetest"}},
+	{"aead.dev/minisign", []string{"provision/selfupdate", "cmd/appliance/internal/release"}},
 	{"filippo.io/age", []string{"provision/backup"}},
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},

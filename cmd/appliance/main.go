@@ -11,8 +11,9 @@ import (
 	"appliance/cmd/appliance/internal/cli"
 )
 
-// version is set by the linker.
-var version string
+// version is set by the linker, and so are the public keys of those who may sign releases: the
+// one that is used, and the one that will follow it. Without them self-update refuses everything.
+var version, releaseKey, nextReleaseKey string
 
 func main() { os.Exit(run(os.Executable)) }
 
@@ -21,7 +22,7 @@ func run(executable func() (string, error)) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return cli.Run(ctx, cli.Env{
-		Args: os.Args[1:], Environ: os.Environ(), Version: version,
+		Args: os.Args[1:], Environ: os.Environ(), Version: version, ReleaseKeys: []string{releaseKey, nextReleaseKey},
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Executable: executable,
 	})

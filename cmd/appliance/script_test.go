@@ -17,8 +17,11 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"appliance": func() { os.Exit(run(program)) },
-		"docker":    fakeDocker,
+		"appliance": func() {
+			releaseKey = os.Getenv("TEST_RELEASE_KEY") // which the linker sets in a release
+			os.Exit(run(program))
+		},
+		"docker": fakeDocker,
 	})
 }
 

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"aead.dev/minisign"
 
 	"appliance/provision/selfupdate"
 )
@@ -17,10 +20,22 @@ import (
 func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	next := []byte("#!/bin/sh\necho '{\"version\":\"v2\"}'\n")
 	sums := fmt.Sprintf("%x  %s\n", sha256.Sum256(next), selfupdate.Name())
+	_, key, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := selfupdate.Sign(key, []byte(sums), "v2.0.0", time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/v2/SHA256SUMS":
 			_, _ = w.Write([]byte(sums))
+		case "/unsigned/SHA256SUMS":
+			_, _ = w.Write([]byte(sums))
+		case "/v2/SHA256SUMS.minisig":
+			_, _ = w.Write(signature)
 		case "/v2/" + selfupdate.Name():
 			_, _ = w.Write(next)
 		default:
@@ -45,12 +60,15 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	program := filepath.Join(w.dir, "docker", "program")
 	run(2, "accepts 1 arg(s)")
 	run(1, "no other program is kept", "--rollback")
+	run(1, "was built without a release key", srv.URL+"/v2")
+	w.env = append(w.env, "TEST_RELEASE_KEY="+key.Public().(minisign.PublicKey).String())
 	run(1, "404", srv.URL+"/v9")
+	run(1, "the release is not signed", srv.URL+"/unsigned")
 	run(1, "nothing was changed", srv.URL+"/v2", "--sha256", strings.Repeat("0", 64))
 	if data, err := os.ReadFile(program); err != nil || string(data[:4]) != "\x7fELF" {
 		t.Fatalf("the program was changed: %v", err)
 	}
-	run(0, "Bring the installation to its versions with: appliance upgrade", srv.URL+"/v2")
+	run(0, "updated to v2.0.0; the old program is "+selfupdate.Previous(program)+". Bring the installation to its versions with: appliance upgrade", srv.URL+"/v2")
 	if data, err := os.ReadFile(program); err != nil || string(data) != string(next) {
 		t.Fatalf("the program was not changed: %v", err)
 	}

@@ -1,7 +1,6 @@
 package selfupdate
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"aead.dev/minisign"
 )
 
 // Limits of what is taken from a server.
@@ -40,28 +41,67 @@ func sumOf(name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// checksum is what the program of the release must have.
-func (o *Options) checksum(ctx context.Context) (string, error) {
-	if o.SHA256 != "" {
-		return o.SHA256, nil
-	}
-	res, cancel, err := o.get(ctx, "SHA256SUMS", 0) //nolint:bodyclose // cancel closes it
+// checksum is what the program of the release must have, and version that of the release,
+// both as a known key has signed them.
+func (o *Options) checksum(ctx context.Context, keys []minisign.PublicKey) (sum, version string, err error) {
+	sums, err := o.small(ctx, SumsName, sumsLimit)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	defer cancel()
-	lines := bufio.NewScanner(io.LimitReader(res.Body, sumsLimit))
-	for lines.Scan() {
-		sum, name, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		if strings.TrimLeft(name, " *") == Name() && isSum(sum) {
-			return strings.ToLower(sum), nil
+	signature, err := o.small(ctx, SignatureName, signatureLimit)
+	if missing, ok := errors.AsType[*missingFileError](err); ok {
+		return "", "", &SignatureError{"the release is not signed: " + missing.Error()}
+	}
+	if err != nil {
+		return "", "", err
+	}
+	if version, err = verify(keys, sums, signature); err != nil {
+		return "", "", err
+	}
+	if older(version, o.Version) {
+		return "", "", &DowngradeError{Have: o.Version, Offered: version}
+	}
+	if sum = listed(sums, Name()); sum == "" {
+		return "", "", &ReleaseError{o.Release + SumsName + " does not name " + Name(), "this release is not for hosts of this kind"}
+	}
+	if o.SHA256 != "" && o.SHA256 != sum {
+		return "", "", &ChecksumError{File: Name(), Want: o.SHA256, Got: sum}
+	}
+	return sum, version, nil
+}
+
+// listed is the checksum of a file in a list of them, in lower case, or "".
+func listed(sums []byte, name string) string {
+	for line := range strings.Lines(string(sums)) {
+		sum, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.TrimLeft(file, " *") == name && isSum(sum) {
+			return strings.ToLower(sum)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return "", err
-	}
-	return "", &ReleaseError{o.Release + "SHA256SUMS does not name " + Name(), "this release is not for hosts of this kind"}
+	return ""
 }
+
+// small downloads a file of the release that fits into memory.
+func (o *Options) small(ctx context.Context, name string, limit int64) ([]byte, error) {
+	res, cancel, err := o.get(ctx, name, 0) //nolint:bodyclose // cancel closes it
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	stalled := time.AfterFunc(stall, cancel)
+	defer stalled.Stop()
+	data, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, &ReleaseError{fmt.Sprintf("the download of %s ended after %d bytes: %v", name, len(data), err), "run this again"}
+	case int64(len(data)) > limit:
+		return nil, &ReleaseError{fmt.Sprintf("%s%s is larger than %d bytes", o.Release, name, limit), "check the address of the release"}
+	}
+	return data, nil
+}
+
+// A missingFileError says that the server does not have a file.
+type missingFileError struct{ ReleaseError }
 
 // get asks for a file of the release from an offset on.
 func (o *Options) get(ctx context.Context, name string, from int64) (*http.Response, context.CancelFunc, error) {
@@ -81,6 +121,10 @@ func (o *Options) get(ctx context.Context, name string, from int64) (*http.Respo
 		return nil, nil, &ReleaseError{"the release cannot be downloaded: " + err.Error(), "try again; what was downloaded is kept"}
 	}
 	done := func() { _ = res.Body.Close(); cancel() }
+	if res.StatusCode == http.StatusNotFound {
+		done()
+		return nil, nil, &missingFileError{ReleaseError{fmt.Sprintf("%s%s: the server answered %s", o.Release, name, res.Status), "check the address of the release"}}
+	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent && res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
 		done()
 		return nil, nil, &ReleaseError{fmt.Sprintf("%s%s: the server answered %s", o.Release, name, res.Status), "check the address of the release"}

@@ -2,9 +2,13 @@
 // release. A release is a directory on a web server:
 //
 //	SHA256SUMS               "<hex>  <name>" in every line, as sha256sum writes it
+//	SHA256SUMS.minisig       its signature by one of the keys that are built into the program
 //	appliance_linux_amd64    the program, for each platform
 //
-// What is downloaded is kept beside the program under another name until its
+// The signature is minisign's. The comment that it covers names the file and the version
+// of the release ("timestamp:1700000000	file:SHA256SUMS	version:v1.2.3", separated by
+// tabs), so that neither another signed file nor an older release can take its place.
+// Nothing is downloaded before the signature is verified. What is downloaded is kept beside the program under another name until its
 // checksum is verified and it has been started once; then it replaces the program
 // atomically, and the old one is kept beside it. An interruption before that, however
 // hard, leaves the program as it was, and the next run resumes the download. It changes
@@ -32,7 +36,9 @@ import (
 type Options struct {
 	Program  string                                          // the file of this program
 	Release  string                                          // address of the directory of a release
-	SHA256   string                                          // what the program of the release must have, in hex; "" for what SHA256SUMS says
+	Keys     []string                                        // public keys, in minisign's form, one of which has signed the release
+	Version  string                                          // of this program; an older release is refused
+	SHA256   string                                          // what the program of the release must have besides, in hex; "" for what SHA256SUMS says
 	Try      func(ctx context.Context, program string) error // starts a program to see whether it does; may be nil
 	Progress func(what string, done, total int64)            // bytes; may be nil
 	Client   *http.Client                                    // nil for one that trusts whom this host trusts
@@ -42,6 +48,7 @@ type Options struct {
 type Outcome struct {
 	Changed  bool   `json:"changed"`
 	SHA256   string `json:"sha256"`
+	Version  string `json:"version"`            // of the release, as its signature has it
 	Previous string `json:"previous,omitempty"` // the file of the program that was there before
 }
 
@@ -89,12 +96,16 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	if err := o.normalize(); err != nil {
 		return Outcome{}, err
 	}
-	want, err := o.checksum(ctx)
+	keys, err := parseKeys(o.Keys)
+	if err != nil {
+		return Outcome{}, err
+	}
+	want, version, err := o.checksum(ctx, keys)
 	if err != nil {
 		return Outcome{}, err
 	}
 	if have, err := sumOf(o.Program); err != nil || have == want {
-		return Outcome{SHA256: want}, err
+		return Outcome{SHA256: want, Version: version}, err
 	}
 	resumed, err := o.update(ctx, want)
 	if _, wrong := errors.AsType[*ChecksumError](err); wrong && resumed {
@@ -103,7 +114,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return Outcome{Changed: true, SHA256: want, Previous: Previous(o.Program)}, nil
+	return Outcome{Changed: true, SHA256: want, Version: version, Previous: Previous(o.Program)}, nil
 }
 
 func (o *Options) update(ctx context.Context, want string) (resumed bool, err error) {

@@ -21,15 +21,20 @@ import (
 	"testing"
 	"time"
 
+	"aead.dev/minisign"
+
 	"appliance/provision/selfupdate"
 )
 
 // A release on a web server that can be unpleasant.
 type release struct {
 	*httptest.Server
+	key     minisign.PrivateKey
 	mu      sync.Mutex
 	program []byte
-	sums    string   // "" for the right ones
+	sums    string // "" for the right ones
+	version string // that is signed
+	sign    func(key minisign.PrivateKey, sums []byte, version string) []byte
 	cut     int      // bytes after which the connection is cut, 0 for never
 	slow    bool     // a little at a time
 	noRange bool     // always from the beginning
@@ -38,13 +43,31 @@ type release struct {
 
 func newRelease(t *testing.T, program []byte) *release {
 	t.Helper()
-	r := &release{program: program}
+	r := &release{key: newKey(t), program: program, version: "v2.0.0", sign: func(key minisign.PrivateKey, sums []byte, version string) []byte {
+		out, err := selfupdate.Sign(key, sums, version, time.Unix(1_700_000_000, 0))
+		if err != nil {
+			t.Error(err)
+		}
+		return out
+	}}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
 	r.StartTLS()
 	t.Cleanup(r.Close)
 	return r
 }
+
+func newKey(t *testing.T) minisign.PrivateKey {
+	t.Helper()
+	_, key, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// public is the half of a key that a program is built with.
+func public(key minisign.PrivateKey) string { return key.Public().(minisign.PublicKey).String() }
 
 func sum(data []byte) string { s := sha256.Sum256(data); return hex.EncodeToString(s[:]) }
 
@@ -63,13 +86,20 @@ func (r *release) asked() []string {
 func (r *release) serve(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	program, sums, cut, slow, noRange := r.program, r.sums, r.cut, r.slow, r.noRange
+	version, sign := r.version, r.sign
 	r.mu.Unlock()
+	if sums == "" {
+		sums = fmt.Sprintf("%s  other_file\n%s  %s\n", sum(nil), strings.ToUpper(sum(program)), selfupdate.Name())
+	}
 	switch req.URL.Path {
 	case "/v2/SHA256SUMS":
-		if sums == "" {
-			sums = fmt.Sprintf("%s  other_file\n%s  %s\n", sum(nil), strings.ToUpper(sum(program)), selfupdate.Name())
-		}
 		_, _ = w.Write([]byte(sums))
+	case "/v2/SHA256SUMS.minisig":
+		if signature := sign(r.key, []byte(sums), version); signature != nil {
+			_, _ = w.Write(signature)
+			return
+		}
+		http.NotFound(w, req)
 	case "/v2/" + selfupdate.Name():
 		r.set(func(r *release) { r.ranges = append(r.ranges, req.Header.Get("Range")) })
 		if noRange {
@@ -143,7 +173,7 @@ func says(t *testing.T, name string) string {
 func try(ctx context.Context, name string) error { return exec.CommandContext(ctx, name).Run() }
 
 func (r *release) options(program string) selfupdate.Options {
-	return selfupdate.Options{Program: program, Release: r.URL + "/v2", Client: r.Client(), Try: try}
+	return selfupdate.Options{Program: program, Release: r.URL + "/v2", Client: r.Client(), Try: try, Version: "v1.9.0", Keys: []string{"", public(r.key)}}
 }
 
 // beside lists what lies beside a program.
@@ -168,7 +198,7 @@ func TestAnUpdateAndTheWayBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := selfupdate.Run(t.Context(), r.options(link))
-	if err != nil || !out.Changed || out.SHA256 != sum(r.program) {
+	if err != nil || !out.Changed || out.SHA256 != sum(r.program) || out.Version != "v2.0.0" {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	if says(t, name) != "new" || says(t, out.Previous) != "old" || len(beside(t, name)) != 1 {
@@ -275,7 +305,7 @@ func TestADamagedDownloadIsRepeated(t *testing.T) {
 // moment: whatever is there always runs, and in the end it is the new one.
 func TestKilled(t *testing.T) {
 	if target := os.Getenv("SELFUPDATE_KILLED"); target != "" {
-		_, err := selfupdate.Run(t.Context(), selfupdate.Options{Program: target, Release: os.Getenv("SELFUPDATE_RELEASE"), Try: try})
+		_, err := selfupdate.Run(t.Context(), selfupdate.Options{Program: target, Release: os.Getenv("SELFUPDATE_RELEASE"), Keys: []string{os.Getenv("SELFUPDATE_KEY")}, Try: try})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +323,7 @@ func TestKilled(t *testing.T) {
 			t.Fatal("it never gets done")
 		}
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-		cmd.Env = append(os.Environ(), "SELFUPDATE_KILLED="+name, "SELFUPDATE_RELEASE="+r.URL+"/v2", "SSL_CERT_FILE="+ca)
+		cmd.Env = append(os.Environ(), "SELFUPDATE_KILLED="+name, "SELFUPDATE_RELEASE="+r.URL+"/v2", "SELFUPDATE_KEY="+public(r.key), "SSL_CERT_FILE="+ca)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -22,13 +22,14 @@ import (
 
 // Env is everything a command may touch besides the host itself.
 type Env struct {
-	Args       []string
-	Environ    []string
-	Version    string
-	Stdin      *os.File
-	Stdout     io.Writer
-	Stderr     io.Writer
-	Executable func() (string, error) // the file of this program
+	Args        []string
+	Environ     []string
+	Version     string
+	ReleaseKeys []string // public keys of those who may sign a release, in minisign's form
+	Stdin       *os.File
+	Stdout      io.Writer
+	Stderr      io.Writer
+	Executable  func() (string, error) // the file of this program
 }
 
 // app is what all commands share.

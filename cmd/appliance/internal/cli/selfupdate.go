@@ -18,10 +18,11 @@ func selfUpdateCommand(a *app) *cobra.Command {
 	var back bool
 	cmd := &cobra.Command{
 		Use:   "self-update URL",
-		Short: "Replace this program with the release at URL after verifying its checksum; then run: appliance upgrade",
-		Long: "Downloads the program for this host from the directory of a release, compares its checksum with SHA256SUMS or\n" +
-			"with --sha256, starts it once, and replaces this one, which is kept beside it. An interrupted download\n" +
-			"resumes. It changes no installation: use appliance upgrade for that.",
+		Short: "Replace this program with the release at URL after verifying its signature; then run: appliance upgrade",
+		Long: "Verifies the signature of SHA256SUMS in the directory of a release with the keys that are built into this program,\n" +
+			"refuses releases that are older than it, downloads the program for this host, compares its checksum, starts it once,\n" +
+			"and replaces this one, which is kept beside it. An interrupted download resumes. It changes no installation: use\n" +
+			"appliance upgrade for that.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if back {
 				return exactly(0)(cmd, args)
@@ -34,7 +35,9 @@ func selfUpdateCommand(a *app) *cobra.Command {
 				return err
 			}
 			if !back {
-				return selfUpdate(a, cmd.Context(), selfupdate.Options{Program: program, Release: args[0], SHA256: sum, Try: stack.TryProgram})
+				return selfUpdate(a, cmd.Context(), selfupdate.Options{
+					Program: program, Release: args[0], Keys: a.env.ReleaseKeys, Version: a.buildInfo().Version, SHA256: sum, Try: stack.TryProgram,
+				})
 			}
 			if sum != "" {
 				return &usageError{errors.New("--rollback downloads nothing: it takes no checksum")}
@@ -46,7 +49,7 @@ func selfUpdateCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&sum, "sha256", "", "the program must have the checksum `HEX`, whatever the release says")
+	cmd.Flags().StringVar(&sum, "sha256", "", "the program must also have the checksum `HEX`")
 	cmd.Flags().BoolVar(&back, "rollback", false, "go back to the program from before the last self-update")
 	return cmd
 }
@@ -71,7 +74,7 @@ func selfUpdate(a *app, ctx context.Context, o selfupdate.Options) error {
 	case !out.Changed:
 		fmt.Fprintln(a.env.Stdout, "nothing to do: this is that program")
 	default:
-		fmt.Fprintf(a.env.Stdout, "updated; the old program is %s. Bring the installation to its versions with: appliance upgrade\n", out.Previous)
+		fmt.Fprintf(a.env.Stdout, "updated to %s; the old program is %s. Bring the installation to its versions with: appliance upgrade\n", out.Version, out.Previous)
 	}
 	return nil
 }
