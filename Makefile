@@ -41,9 +41,8 @@ build: ## Build the programs into bin/
 	@$(GOBUILD) -o bin/ ./cmd/...
 
 .PHONY: release
-release: ## Build what appliance self-update fetches into dist/
-	@mkdir -p dist && for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GOBUILD) -o dist/appliance_linux_$$arch ./cmd/appliance || exit; done && \
-	cd dist && sha256sum appliance_linux_* >SHA256SUMS && cat SHA256SUMS
+release: ## Make everything that is published, in dist/ (VERSION=v1.2.3 KEY=FILE, see docs/release.md)
+	@VERSION="$(VERSION)" KEY="$(KEY)" PUBLIC_KEY="$(PUBLIC_KEY)" NEXT_KEY="$(NEXT_KEY)" compose/stage/release.sh
 
 .PHONY: setup
 setup: ## Install what is missing: Docker Engine, Compose, tools of the local images
