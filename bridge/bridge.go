@@ -23,6 +23,7 @@ import (
 	"appliance/bridge/command"
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
+	"appliance/bridge/metrics"
 	"appliance/bridge/mxside"
 	"appliance/bridge/queue"
 	"appliance/bridge/rcside"
@@ -55,7 +56,7 @@ type service struct {
 	rc      *rcside.Side
 	mx      *mxside.Side
 	front   *command.Front
-	metrics *metrics
+	metrics *metrics.Metrics
 	reads   atomic.Bool // this process has the role reading
 
 	operatorToken secret.String
@@ -99,18 +100,24 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	if f.Namespace == "prefixed" {
 		names.Prefix = "rc_"
 	}
-	s.metrics = newMetrics(s.store, s.Version)
+	s.metrics = metrics.New(metrics.Options{
+		Version: s.Version, Store: s.store, Enabled: func() bool { return s.current.Load().Enabled },
+		Connected: func() (rocketchat, matrix bool) { return s.rc.Connected(), s.mx.Connected() },
+	})
 	s.relay = &relay.Relay{
-		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.delivered,
+		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.Delivered,
+		GaveUp:         s.metrics.GaveUp,
 		ReconcileEvery: s.Often,
 		Live:           func() config.Live { return s.current.Load().Live },
 	}
-	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).Guarded(queue.Held)
+	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).
+		Through(func(next http.RoundTripper) http.RoundTripper { return s.metrics.Transport(metrics.RocketChat, next) }).Guarded(queue.Held)
 	s.operatorToken = config.OperatorToken(secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
 		Signs: s.relay, Live: s.relay.Live,
 		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often, Now: s.store.Now,
+		Reconnects: func() { s.metrics.Reconnects(metrics.RocketChat) },
 	})
 	var others mxside.Team
 	if s.store.Shared() {
@@ -126,7 +133,9 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 			_, ok, err := s.relay.Person(ctx, user)
 			return ok, err
 		},
-		Alias: s.relay.Alias,
+		Alias:      s.relay.Alias,
+		Through:    func(next http.RoundTripper) http.RoundTripper { return s.metrics.Transport(metrics.Matrix, next) },
+		Reconnects: func() { s.metrics.Reconnects(metrics.Matrix) },
 	})
 	if err != nil {
 		return err
@@ -226,7 +235,7 @@ func (s *service) reload() {
 				s.relay.Wake()
 				s.relay.Follow()
 			}
-			s.metrics.reloads.WithLabelValues("ok").Inc()
+			s.metrics.Reloaded(true)
 			return
 		}
 	}
@@ -234,5 +243,5 @@ func (s *service) reload() {
 	if old := s.refused.Swap(&why); old == nil || *old != why {
 		s.Log.Error("the configuration was not reloaded: nothing has changed", "err", why)
 	}
-	s.metrics.reloads.WithLabelValues("refused").Inc()
+	s.metrics.Reloaded(false)
 }

@@ -5,12 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"appliance/bridge/ids"
-	"appliance/bridge/store"
 )
 
 // routes returns everything the bridge serves. The web server passes on the
@@ -21,7 +16,9 @@ func (s *service) routes() http.Handler {
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /ready", s.ready)
+	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /status", s.operator(s.status))
 	mux.HandleFunc("GET /queue", s.operator(s.lanes))
 	mux.HandleFunc("GET /queue/dead", s.operator(s.deadLetters))
@@ -29,7 +26,7 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("POST /queue/dead/drop", s.operator(s.dropDead))
 	mux.HandleFunc("GET /buried", s.operator(s.deadLettersOfOld)) // the old names
 	mux.HandleFunc("POST /buried/retry", s.operator(s.retryDeadOfOld))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", s.metrics.Handler())
 	return mux
 }
 
@@ -93,40 +90,4 @@ func (s *service) status(w http.ResponseWriter, r *http.Request) {
 		st.ConfigError = *why
 	}
 	answerJSON(w, st)
-}
-
-// metrics are what GET /metrics shows.
-type metrics struct {
-	registry *prometheus.Registry
-	waited   *prometheus.HistogramVec
-	took     *prometheus.HistogramVec
-	reloads  *prometheus.CounterVec
-}
-
-func newMetrics(st *store.Store, version string) *metrics {
-	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600}
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "appliance_bridge_item_wait_seconds", Help: "Time from the acceptance of an item to its successful attempt.", Buckets: buckets,
-		}, []string{"kind"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "appliance_bridge_item_delivery_seconds", Help: "Duration of the successful attempt.", Buckets: buckets,
-		}, []string{"kind"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "appliance_bridge_config_reloads_total", Help: "Reloads of bridge.yaml by outcome.",
-		}, []string{"outcome"}),
-	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "appliance_bridge_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
-	})
-	info.Set(1)
-	m.registry.MustRegister(m.waited, m.took, m.reloads, info, backlog{st}, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
-
-func (m *metrics) delivered(kind string, waited, took time.Duration) {
-	m.waited.WithLabelValues(kind).Observe(waited.Seconds())
-	m.took.WithLabelValues(kind).Observe(took.Seconds())
 }

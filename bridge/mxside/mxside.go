@@ -50,6 +50,10 @@ type Options struct {
 	Ephemeral Ephemeral
 	// SweepPause is between two reads of ghosts; 0 is the usual.
 	SweepPause time.Duration
+	// Through wraps what carries requests to the homeserver, and Reconnects is told when
+	// the homeserver has not answered and is asked again; nil is allowed.
+	Through    func(http.RoundTripper) http.RoundTripper
+	Reconnects func()
 	Live       func() config.Live
 	Log        *slog.Logger
 }
@@ -72,6 +76,7 @@ type Side struct {
 	syncer     *syncer
 	strategy   strategy
 	appService *appService
+	reconnects func() // nil is allowed
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -84,9 +89,11 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{
-		Transport: underLease{&http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}},
-	}}
+	var transport http.RoundTripper = &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}
+	if o.Through != nil {
+		transport = o.Through(transport)
+	}
+	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{Transport: underLease{transport}}}
 	versions := &versions{client: c}
 	rooms := &rooms{c, versions}
 	team := &team{Team: o.Team}
@@ -101,7 +108,7 @@ func New(o Options) (*Side, error) {
 	p.syncer = &syncer{c, o.Live}
 	s := &Side{
 		people: &people{c}, versions: versions, rooms: rooms, membership: &membership{c, rooms}, directory: &directory{c, rooms}, messages: &messages{c},
-		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, team: team, syncer: p.syncer, strategy: choose(traits, p),
+		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, team: team, syncer: p.syncer, strategy: choose(traits, p), reconnects: o.Reconnects,
 	}
 	s.appService = &appService{
 		traits: traits, token: o.HSToken, strategy: s.strategy, ephemeral: p.ephemeral, hints: newHints(c, p.syncer, p.inbox, o.Person),
@@ -146,6 +153,9 @@ func (s *Side) keep(ctx context.Context) {
 			return
 		}
 		s.strategy.lost()
+		if s.reconnects != nil {
+			s.reconnects()
+		}
 		failures++
 		after := pause.Spread(pause.After(failures, minPause, maxPause))
 		s.people.log.Warn("the homeserver does not answer", "err", err, "pause", after)

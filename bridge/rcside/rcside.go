@@ -44,6 +44,9 @@ type Options struct {
 	Now func() time.Time
 	// PeopleEvery is between two looks at the list of people; 0 is the usual.
 	PeopleEvery time.Duration
+	// Reconnects is told when the bridge account's session has ended and is opened again;
+	// nil is allowed.
+	Reconnects func()
 }
 
 // Side is Rocket.Chat. Methods are safe for concurrent use.

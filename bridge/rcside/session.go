@@ -52,6 +52,9 @@ func (r *reader) run(ctx context.Context) {
 			after = refusedPause
 		}
 		after = pause.Spread(after)
+		if r.account == "" && r.side.Reconnects != nil {
+			r.side.Reconnects()
+		}
 		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", after)
 		select {
 		case <-ctx.Done():

@@ -23,6 +23,9 @@ const noticeTimeout = 30 * time.Second
 // deadLetter tells the sender of an item that it was given up, and why: in a direct message
 // in Rocket.Chat, in the room on Matrix.
 func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
+	if r.GaveUp != nil {
+		r.GaveUp(item.Kind, model.Reason(cause.Error()))
+	}
 	ctx, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
 	e, err := event.Decode(item.Kind, item.Payload)

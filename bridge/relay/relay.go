@@ -35,6 +35,10 @@ type Relay struct {
 	// and how long the last attempt took. nil is allowed.
 	Delivered func(kind string, waited, took time.Duration)
 
+	// GaveUp is told of each item that became a dead letter, with one of model.Reasons.
+	// nil is allowed.
+	GaveUp func(kind, reason string)
+
 	// Typed is told of a command that reached Rocket.Chat as a message. nil is
 	// allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)

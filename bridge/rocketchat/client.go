@@ -62,6 +62,16 @@ func (c *Client) Guarded(ask func(context.Context) error) *Client {
 	return &other
 }
 
+// Through returns a client whose requests go through what wrap returns, which passes them
+// on to the transport that it is given. Both share connections.
+func (c *Client) Through(wrap func(http.RoundTripper) http.RoundTripper) *Client {
+	other := *c
+	json, files := *c.http, *c.stream
+	json.Transport, files.Transport = wrap(json.Transport), wrap(files.Transport)
+	other.http, other.stream = &json, &files
+	return &other
+}
+
 // guard asks before each request whether it may be made.
 type guard struct {
 	ask  func(context.Context) error

@@ -63,6 +63,7 @@ var allowed = map[string][]string{
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/ids":     {},
+	"bridge/metrics": {"bridge/store"},
 	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall"},
 	"bridge/pause":   {},
 	"bridge/queue":   {"bridge/queue"},

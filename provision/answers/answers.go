@@ -37,6 +37,8 @@ type Answers struct {
 	ACMECAFile                string `yaml:"acme_ca_file"`
 	SynapseAdmin              bool   `yaml:"synapse_admin"`
 	SynapseAdminPort          int    `yaml:"synapse_admin_port"`
+	Metrics                   bool   `yaml:"metrics"`
+	MetricsPort               int    `yaml:"metrics_port"`
 	ACMEEABKeyID              string `yaml:"acme_eab_key_id"`
 	ACMEEABHMACFile           string `yaml:"acme_eab_hmac_file"`
 	MongoURL                  string `yaml:"mongo_url"`

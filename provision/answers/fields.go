@@ -149,6 +149,14 @@ var Fields = []Field{
 		Ask: "Which port for that page?", Advanced: true, Check: checkPort,
 		Help: "The port on 127.0.0.1.",
 	}),
+	boolean("metrics", func(a *Answers) *bool { return &a.Metrics }, Field{
+		Ask: "Should the bridge's numbers be published for Prometheus?", Advanced: true,
+		Help: "At http://127.0.0.1:9464/metrics, on this host only; see docs/metrics.md.",
+	}),
+	integer("metrics_port", func(a *Answers) *int { return &a.MetricsPort }, 9464, Field{
+		Ask: "Which port for these numbers?", Advanced: true, Check: checkPort,
+		Help: "The port on 127.0.0.1.",
+	}),
 	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
 		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",

@@ -101,6 +101,9 @@ func (a Answers) consistent() []Problem {
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
 		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
 	}
+	if p := a.MetricsPort; a.Metrics && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort || a.SynapseAdmin && p == a.SynapseAdminPort) {
+		problems = append(problems, Problem{Key: "metrics_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
+	}
 	if (a.ACMEEABKeyID == "") != (a.ACMEEABHMACFile == "") {
 		key := "acme_eab_hmac_file"
 		if a.ACMEEABKeyID == "" {

@@ -47,6 +47,9 @@ func morePorts(a answers.Answers) (list string) {
 	if a.SynapseAdmin {
 		list += fmt.Sprintf(`, "127.0.0.1:%d:8009"`, a.SynapseAdminPort)
 	}
+	if a.Metrics {
+		list += fmt.Sprintf(`, "127.0.0.1:%d:9464"`, a.MetricsPort)
+	}
 	return list
 }
 

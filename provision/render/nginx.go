@@ -11,6 +11,7 @@ type nginxFields struct {
 	Connections        int // of each process
 	PerVisitor         int // connections of one address; a whole office may share it
 	SynapseAdmin       bool
+	Metrics            bool
 	Homeserver         bool   // is ours
 	RocketChat         bool   // is ours
 	ChatURL            string // of one that is not
@@ -24,6 +25,6 @@ func nginxData(in Input) nginxFields {
 		// Browsers block pages whose authority they do not know.
 		HSTS:        a.TLS != answers.Internal,
 		Connections: in.memory().connections(), PerVisitor: in.memory().connections() * 3 / 4,
-		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin,
+		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin, Metrics: a.Metrics,
 	}
 }

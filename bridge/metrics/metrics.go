@@ -1,0 +1,154 @@
+// Package metrics holds the numbers that a bridge publishes for Prometheus: their names,
+// units and help, and how they are counted. What happens is told to a Metrics as it
+// happens; what is stored is counted when it is asked for. Names are stable: one that
+// changes keeps its old name beside the new one. Labels take few values, whatever people
+// and servers choose. The table of all of them is docs/metrics.md.
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"appliance/bridge/store"
+)
+
+// Store counts what is stored.
+type Store interface {
+	Census(ctx context.Context) (store.Census, error)
+}
+
+// Options say what is measured.
+type Options struct {
+	Version string
+	Store   Store
+	// Connected says which of the two servers answer now.
+	Connected func() (rocketchat, matrix bool)
+	// Enabled says whether messages are carried.
+	Enabled func() bool
+}
+
+// Values of the label direction, and of the label server.
+const (
+	ToMatrix     = "to_matrix"
+	ToRocketChat = "to_rocketchat"
+
+	RocketChat = "rocketchat"
+	Matrix     = "matrix"
+)
+
+// Metrics count what a bridge does. Methods are safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	carried    *prometheus.CounterVec
+	delay      *prometheus.HistogramVec
+	waited     *prometheus.HistogramVec
+	took       *prometheus.HistogramVec
+	givenUp    *prometheus.CounterVec
+	reconnects *prometheus.CounterVec
+	reloads    *prometheus.CounterVec
+	requests   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
+	endpoints  endpoints
+}
+
+// seconds are the bounds of histograms: from one write to the disk up to an hour's outage.
+var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600}
+
+// New returns the metrics of a bridge that has done nothing yet.
+func New(o Options) *Metrics {
+	m := &Metrics{
+		registry:   prometheus.NewRegistry(),
+		carried:    counter("messages_total", "Items delivered, by direction and kind.", "direction", "kind"),
+		delay:      histogram("delivery_delay_seconds", "Time from the acceptance of an item to its delivery, by direction.", "direction"),
+		waited:     histogram("item_wait_seconds", "Time from the acceptance of an item to its successful attempt, by kind.", "kind"),
+		took:       histogram("item_delivery_seconds", "Duration of the successful attempt, by kind.", "kind"),
+		givenUp:    counter("given_up_total", "Items that became dead letters, by direction and reason.", "direction", "reason"),
+		reconnects: counter("reconnects_total", "Connections with a server that ended, or could not be opened, and are tried again.", "server"),
+		reloads:    counter("config_reloads_total", "Reloads of bridge.yaml, by outcome: ok or refused.", "outcome"),
+		requests:   counter("requests_total", "Requests to a server, by endpoint and result: ok, refused (4xx), limited (429), failed (5xx) or unreachable.", "server", "endpoint", "result"),
+		durations:  histogram("request_duration_seconds", "Time until a server begins to answer a request.", "server"),
+	}
+	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations,
+		newStored(o), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.info(o.Version)
+	// What may happen is shown from the start, so that its first time shows as an increase.
+	for _, server := range []string{RocketChat, Matrix} {
+		m.reconnects.WithLabelValues(server)
+	}
+	for _, outcome := range []string{"ok", "refused"} {
+		m.reloads.WithLabelValues(outcome)
+	}
+	return m
+}
+
+// info says which program it is. appliance_bridge_info is the older of the two names.
+func (m *Metrics) info(version string) {
+	build := gauge("build_info", "Always 1; the labels say which program runs.", "version", "goversion")
+	build.WithLabelValues(version, runtime.Version()).Set(1)
+	old := gauge("info", "Always 1; the label is the version. appliance_bridge_build_info replaces it.", "version")
+	old.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(build, old)
+}
+
+const prefix = "appliance_bridge_"
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + name, Help: help}, labels)
+}
+
+func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: seconds}, labels)
+}
+
+// Handler serves GET /metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Delivered notes that an item of a kind arrived: how long it waited to be tried, and how
+// long the last attempt took.
+func (m *Metrics) Delivered(kind string, waited, took time.Duration) {
+	direction := DirectionOf(kind)
+	m.carried.WithLabelValues(direction, kind).Inc()
+	m.delay.WithLabelValues(direction).Observe((waited + took).Seconds())
+	m.waited.WithLabelValues(kind).Observe(waited.Seconds())
+	m.took.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+// GaveUp notes that an item became a dead letter.
+func (m *Metrics) GaveUp(kind, reason string) {
+	m.givenUp.WithLabelValues(DirectionOf(kind), reason).Inc()
+}
+
+// Reconnects notes that a connection with a server ended and is opened again.
+func (m *Metrics) Reconnects(server string) { m.reconnects.WithLabelValues(server).Inc() }
+
+// Reloaded notes that bridge.yaml was read again.
+func (m *Metrics) Reloaded(ok bool) {
+	outcome := "refused"
+	if ok {
+		outcome = "ok"
+	}
+	m.reloads.WithLabelValues(outcome).Inc()
+}
+
+// DirectionOf returns where items go of a kind, or of a lane, which begins with the side
+// that they come from.
+func DirectionOf(kind string) string {
+	if strings.HasPrefix(kind, "mx") {
+		return ToRocketChat
+	}
+	return ToMatrix
+}

@@ -1,0 +1,106 @@
+package bridge_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// get reads a page of the bridge that needs no token.
+func (w *world) get(path string) (int, string) {
+	w.t.Helper()
+	res := w.knock(http.MethodGet, path, "", "")
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res.StatusCode, string(data)
+}
+
+// TestEveryMetricIsPublished holds a conversation, with one message that cannot be
+// carried, and reads every number that docs/metrics.md lists.
+func TestEveryMetricIsPublished(t *testing.T) {
+	t.Parallel()
+	w := newStage(t)
+	w.rc.Say(w.room, "alice", "hello from here")
+	w.findText("hello from here")
+	w.bob.Send(w.mxRoom, "hello from there")
+	w.messageText("hello from there")
+	// An account that an administrator has deactivated: what bob says now is given up.
+	w.call(w.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": w.rc.User(w.puppet)["_id"], "activeStatus": false, "confirmRelinquish": true}, nil)
+	w.bob.Send(w.mxRoom, "nobody hears this")
+	page := ""
+	mxtest.WaitFor(t, "the numbers", func() bool {
+		_, page = w.get("/metrics")
+		return strings.Contains(page, `appliance_bridge_given_up_total{direction="to_rocketchat",reason="account_gone"} 1`)
+	})
+	for _, want := range []string{
+		`appliance_bridge_messages_total{direction="to_matrix",kind="rc.message"} `,
+		`appliance_bridge_messages_total{direction="to_rocketchat",kind="mx.message"} `,
+		`appliance_bridge_connected{server="matrix"} 1`, `appliance_bridge_connected{server="rocketchat"} 1`,
+		`appliance_bridge_dead_letters_by_reason{direction="to_rocketchat",reason="account_gone"} 1`,
+		`appliance_bridge_dead_letters 1`, `appliance_bridge_items_buried 1`,
+		`appliance_bridge_portals 1`, `appliance_bridge_puppets 1`, `appliance_bridge_enabled 1`, `appliance_bridge_database_up 1`,
+		`appliance_bridge_requests_total{endpoint="chat.sendMessage",result="ok",server="rocketchat"}`,
+		`appliance_bridge_requests_total{endpoint="rooms/_/send/_/_",result="ok",server="matrix"}`,
+		`appliance_bridge_build_info{goversion="go`,
+	} {
+		if !strings.Contains(page, "\n"+want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	doc, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := regexp.MustCompile("(?m)^\\| `(appliance_[a-z_]+)` \\| ([a-z]+)").FindAllStringSubmatch(string(doc), -1)
+	if len(listed) < 25 {
+		t.Fatalf("the manual lists %d metrics", len(listed))
+	}
+	for _, m := range listed {
+		if !strings.Contains(page, "\n# TYPE "+m[1]+" "+m[2]+"\n") {
+			t.Errorf("%s %s is listed and not published", m[2], m[1])
+		}
+	}
+	for name := range strings.Lines(page) {
+		if f := strings.Fields(name); len(f) == 4 && f[1] == "TYPE" && strings.HasPrefix(f[2], "appliance_") && !strings.Contains(string(doc), "`"+f[2]+"`") {
+			t.Errorf("%s is published and not listed", f[2])
+		}
+	}
+	for _, private := range []string{"hello", w.room, w.mxRoom, "bob", "alice"} {
+		if strings.Contains(page, private) {
+			t.Errorf("the numbers name %q", private)
+		}
+	}
+}
+
+// TestReadyzNamesThePart takes Rocket.Chat away.
+func TestReadyzNamesThePart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	if code, text := w.get("/readyz"); code != http.StatusOK || text != "[+]database ok\n[+]rocketchat ok\n[+]matrix ok\n" {
+		t.Fatalf("%d %s", code, text)
+	}
+	w.rc.Stop()
+	mxtest.WaitFor(t, "the bridge to notice", func() bool {
+		code, text := w.get("/readyz")
+		return code == http.StatusServiceUnavailable && text == "[+]database ok\n[-]rocketchat not connected\n[+]matrix ok\n"
+	})
+	if code, text := w.get("/livez"); code != http.StatusOK {
+		t.Errorf("%d %s", code, text)
+	}
+	if _, page := w.get("/metrics"); !strings.Contains(page, `appliance_bridge_connected{server="rocketchat"} 0`) {
+		t.Error("the numbers say that Rocket.Chat answers")
+	}
+	mxtest.WaitFor(t, "an attempt to connect again", func() bool {
+		_, page := w.get("/metrics")
+		return !strings.Contains(page, `appliance_bridge_reconnects_total{server="rocketchat"} 0`)
+	})
+}
