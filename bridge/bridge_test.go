@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"appliance/bridge"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/provision/homeserver"
 	"appliance/provision/render"
 	"appliance/templates"
 )
@@ -124,6 +126,20 @@ func roomVersion(t testing.TB, kind string) string {
 	return version
 }
 
+// amendment is what the appliance runs in the database of a kind of homeserver.
+func amendment(t testing.TB, kind string) string {
+	t.Helper()
+	run := homeserver.Of(kind).Stack
+	if run == nil || run.Amend == "" {
+		return ""
+	}
+	text, err := templates.FS.ReadFile(run.Amend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // start starts everything of a world.
 func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
@@ -131,6 +147,7 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	w := &world{t: t, rc: rc, home: mxtest.New(t, spec.home), far: mxtest.New(t, spec.far), dir: t.TempDir(), log: &syncBuffer{}}
 	skipUntold(t, w.home)
 	w.home.RoomVersion, w.far.RoomVersion, w.home.Rude = spec.version, spec.version, spec.rude
+	w.home.Amend, w.far.Amend = amendment(t, spec.home), amendment(t, spec.far)
 	rc.Bridge, rc.Settings = true, map[string]any{}
 	for _, setting := range render.NeededSettings {
 		var value any = setting[1]
@@ -310,6 +327,24 @@ func (w *world) waitForRC(room string, want ...string) {
 
 func (w *world) alice() string { return "@alice:" + w.home.Name }
 
+// waitForGhost waits until one of our users is in a room of p's, for p's homeserver and for
+// ours. Between the two Dendrite may miss what is said.
+func (w *world) waitForGhost(p *mxtest.Person, room, ghost string) {
+	w.t.Helper()
+	mxtest.WaitFor(w.t, ghost+" to join on Matrix", func() bool {
+		return p.Members(room)[ghost] == "join" && slices.Contains(w.joinedRooms(ghost), room)
+	})
+}
+
+// joinedRooms returns the rooms that one of our users is in, as our homeserver has it.
+func (w *world) joinedRooms(ghost string) []string {
+	var out struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	_, _ = w.home.As("as-token-for-tests").Call(w.t.Context(), http.MethodGet, "/_matrix/client/v3/joined_rooms?user_id="+url.QueryEscape(ghost), nil, &out)
+	return out.Rooms
+}
+
 func (w *world) waitForPuppet(room, username string) {
 	w.t.Helper()
 	mxtest.WaitFor(w.t, username+" to be in the room", func() bool { return slices.Contains(w.rc.Members(room), username) })
@@ -385,7 +420,7 @@ func TestADirectMessageFromMatrix(t *testing.T) {
 	bob := w.far.Register("bob", "Bob Builder")
 	mxRoom := bob.CreateRoom("", true, w.alice())
 	w.hint(mxRoom, w.alice(), bob.ID)
-	mxtest.WaitFor(t, "alice to join on Matrix", func() bool { return bob.Members(mxRoom)[w.alice()] == "join" })
+	w.waitForGhost(bob, mxRoom, w.alice())
 	bob.Send(mxRoom, "hello alice")
 	dm := w.directWith("alice", "bob_localhost")
 	puppet := w.puppetOf(dm, "alice")
@@ -400,7 +435,7 @@ func TestARoomFromMatrix(t *testing.T) {
 	bob := w.far.Register("bob", "Bob Builder")
 	mxRoom := bob.CreateRoom("Garden Party", false, w.alice())
 	w.hint(mxRoom, w.alice(), bob.ID)
-	mxtest.WaitFor(t, "alice to join on Matrix", func() bool { return bob.Members(mxRoom)[w.alice()] == "join" })
+	w.waitForGhost(bob, mxRoom, w.alice())
 	room := ""
 	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { room = w.roomNamed("Garden-Party"); return room != "" })
 	mxtest.WaitFor(t, "everybody in Rocket.Chat", func() bool { return len(w.rc.Members(room)) == 3 })

@@ -49,7 +49,7 @@ func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	// Two servers that accept a join at the same moment can lose one of them.
 	in := func(room string, users ...string) {
 		for _, user := range users {
-			mxtest.WaitFor(t, user+" to join on Matrix", func() bool { return bob.Members(room)[user] == "join" })
+			w.waitForGhost(bob, room, user)
 		}
 	}
 	t.Run("at once", func(t *testing.T) {

@@ -121,7 +121,7 @@ func TestFeatureDirectRedactions(t *testing.T) {
 	s := newStage(t)
 	dmRoom := s.bob.CreateRoom("", true, s.alice())
 	s.hint(dmRoom, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "alice to join", func() bool { return s.bob.Members(dmRoom)[s.alice()] == "join" })
+	s.waitForGhost(s.bob, dmRoom, s.alice())
 	mine := s.bob.Send(dmRoom, "regretted in private")
 	dm := s.directWith("alice", "bob_localhost")
 	s.waitForRC(dm, s.puppet+": regretted in private")

@@ -315,7 +315,7 @@ func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	for _, p := range []*mxtest.Person{carol, dave} {
 		room := p.CreateRoom("plans of "+p.ID, false, w.alice())
 		w.hint(room, w.alice(), p.ID)
-		mxtest.WaitFor(t, "alice to join", func() bool { return p.Members(room)[w.alice()] == "join" })
+		w.waitForGhost(p, room, w.alice())
 		p.Send(room, "hello from "+p.ID)
 		if p == dave {
 			noticed(t, dave, room, "too many new people")

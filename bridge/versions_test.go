@@ -184,7 +184,7 @@ func (s *stage) makeThere() {
 	s.t.Helper()
 	s.mxRoom = s.bob.CreateRoom("Garden Party", false, s.alice())
 	s.hint(s.mxRoom, s.alice(), s.bob.ID)
-	mxtest.WaitFor(s.t, "alice to join on Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "join" })
+	s.waitForGhost(s.bob, s.mxRoom, s.alice())
 	mxtest.WaitFor(s.t, "the room in Rocket.Chat", func() bool { s.room = s.roomNamed("Garden-Party"); return s.room != "" })
 	s.join()
 	s.rc.Invite(s.room, "alice", "carol")
@@ -198,15 +198,6 @@ func (s *stage) makeThere() {
 	}
 	users[s.alice()] = 100
 	s.setState("m.room.power_levels", powers)
-}
-
-// joinedRooms returns the rooms that one of our users is in, as our homeserver has it.
-func (s *stage) joinedRooms(ghost string) []string {
-	var out struct {
-		Rooms []string `json:"joined_rooms"`
-	}
-	_, _ = s.home.As("as-token-for-tests").Call(s.t.Context(), http.MethodGet, "/_matrix/client/v3/joined_rooms?user_id="+url.QueryEscape(ghost), nil, &out)
-	return out.Rooms
 }
 
 func (s *stage) join() {

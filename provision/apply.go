@@ -1,18 +1,23 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 
 	"appliance/provision/archive"
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
+	"appliance/provision/homeserver"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
 	"appliance/provision/stack"
+	"appliance/templates"
 )
 
 // A Reporter is told what Apply does.
@@ -133,8 +138,30 @@ func (e *executor) StartServices(ctx context.Context, op plan.StartServices) err
 	if err := e.site.Stack.Compose().Up(ctx, e.hear()); err != nil {
 		return err
 	}
+	if err := e.amendHomeserver(ctx); err != nil {
+		return err
+	}
 	if !e.opts.Upgrade { // which may have to go back
 		e.site.Stack.Images().RemoveOld(ctx, e.seen.prog.Image())
+	}
+	return nil
+}
+
+// amendHomeserver runs what the homeserver's database lacks. The homeserver answers, so its
+// tables exist.
+func (e *executor) amendHomeserver(ctx context.Context) error {
+	run := homeserver.Of(e.opts.Answers.Homeserver).Stack
+	if run == nil || run.Amend == "" {
+		return nil
+	}
+	text, err := templates.FS.ReadFile(run.Amend)
+	if err != nil {
+		return err
+	}
+	err = e.site.Stack.Exec(ctx, "postgres", bytes.NewReader(text), io.Discard,
+		"psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qf", "-")
+	if err != nil {
+		return fmt.Errorf("amend the database of %s: %w", e.opts.Answers.Homeserver, err)
 	}
 	return nil
 }

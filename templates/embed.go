@@ -5,7 +5,7 @@ package templates
 
 import "embed"
 
-// FS holds the *.tmpl files of this directory.
+// FS holds the files of this directory: *.tmpl, and *.sql that runs as it is.
 //
-//go:embed *.tmpl
+//go:embed *.tmpl *.sql
 var FS embed.FS

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	// The root prepares, applies and reports, with the packages beside it; upgrade
 	// and support stand above it. Of the bridge it knows what it renders, and the
 	// client with which it looks into Rocket.Chat.
-	"provision":                     {"provision", "bridge/config", "bridge/secret"},
+	"provision":                     {"provision", "bridge/config", "bridge/secret", "templates"},
 	"provision/answers":             {"provision/homeserver", "provision/internal/atomicfile"},
 	"provision/archive":             {"provision/answers", "provision/backup", "provision/internal/atomicfile", "provision/plan", "provision/render", "provision/site", "provision/stack"},
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},

@@ -44,6 +44,9 @@ type Stack struct {
 	// Synapse's format: "ed25519", a version and the seed in one line. Else it is a PEM file.
 	SigningKey    string
 	TranslatesKey bool
+	// Amend is what runs in its database each time it was started, a file of package
+	// templates; "" is nothing.
+	Amend string
 	// NeedsRoots: it trusts the authorities of one file only. OpenSSL finds none in a
 	// directory unless files are named after their hashes, and Synapse's own setting for
 	// more of them reads the first of each file and forgets those of the system.
@@ -59,6 +62,7 @@ var kinds = []Kind{
 		Stack: &Stack{
 			ImageKey: "DENDRITE_IMAGE", Command: "'--config /etc/dendrite/dendrite.yaml'",
 			Templates: []string{"dendrite.yaml"}, SigningKey: "matrix_key.pem",
+			Amend: "dendrite.sql",
 		},
 	},
 	{

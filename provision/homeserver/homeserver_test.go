@@ -25,6 +25,9 @@ func TestEveryKindIsWhole(t *testing.T) {
 			for _, f := range s.Templates {
 				files = append(files, f+".tmpl")
 			}
+			if s.Amend != "" {
+				files = append(files, s.Amend)
+			}
 			if render.Images()[s.ImageKey] == "" || s.Command == "" || s.SigningKey == "" {
 				t.Errorf("%s: versions.env has no %q, or there is no command or key", name, s.ImageKey)
 			}

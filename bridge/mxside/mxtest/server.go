@@ -43,6 +43,9 @@ type Server struct {
 	// RoomVersion is the version of the rooms that are made on this server; set it
 	// before Start. "" is the server's own default.
 	RoomVersion string
+	// Amend is SQL that runs in a real server's database when it was started first; set it
+	// before Start.
+	Amend string
 	// Rude is the seed of a hermetic server that is rude, 0 for a polite one; set it
 	// before Start. Real servers are as they are.
 	Rude uint64
@@ -134,7 +137,22 @@ func (s *Server) Start(registration string) *Server {
 		}
 	})
 	s.Launch()
+	if s.Amend != "" {
+		s.amend()
+	}
 	return s
+}
+
+func (s *Server) amend() {
+	s.tb.Helper()
+	conn, err := pgx.Connect(s.tb.Context(), s.database)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer func() { _ = conn.Close(s.tb.Context()) }()
+	if _, err := conn.Exec(s.tb.Context(), s.Amend); err != nil {
+		s.tb.Fatal(err)
+	}
 }
 
 // Launch starts the server again after Kill, with all it had stored.
