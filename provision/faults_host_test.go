@@ -26,6 +26,7 @@ type host struct {
 	docker   error
 	compose  error
 	ports    map[int]stack.Publisher
+	noPorts  error
 	busy     error
 	names    []net.IP
 	deaf     map[string]bool
@@ -62,7 +63,7 @@ func newHost(t *testing.T) world {
 			return h.names, nil
 		},
 		Versions:   func(context.Context) (stack.Versions, error, error) { return h.versions, h.docker, h.compose },
-		Published:  func(context.Context) (map[int]stack.Publisher, error) { return h.ports, nil },
+		Published:  func(context.Context) (map[int]stack.Publisher, error) { return h.ports, h.noPorts },
 		ClockAhead: func(context.Context, string) (time.Duration, error) { return h.ahead, nil },
 		Reach: func(_ context.Context, address string) error {
 			if h.deaf[address] {
@@ -145,6 +146,19 @@ func (h *host) faults() []fault {
 		}, "only Compose 1 is installed", "docker-compose-v2"},
 		{"an old Compose", "compose", func() func() { return set(&v.Compose, "2.17.2") }, "Compose 2.17.2, 2.24 required", "docker-compose-v2"},
 		{"another web server", "http-port", func() func() { return set(&h.busy, taken) }, "port 80 is used by apache2 (pid 812)", "systemctl disable --now apache2"},
+		{"a port that Docker holds, while Docker does not answer", "https-port", func() func() {
+			a, b, c := set(&h.busy, taken), set(&h.noPorts, errors.New("Cannot connect to the Docker daemon")), h.file("proc/812/comm", "docker-proxy\n")
+			d := h.file("proc/net/tcp", strings.ReplaceAll(string(h.root["proc/net/tcp"].Data), ":0050", ":01BB"))
+			return func() { a(); b(); c(); d() }
+		}, "port 443 is held by Docker for a container", "docker ps --filter publish=443"},
+		{"another appliance that obtains a certificate", "http-port", func() func() {
+			a, b := set(&h.busy, taken), h.file("proc/812/comm", "appliance\n")
+			return func() { a(); b() }
+		}, "port 80 is used by another appliance process (pid 812)", "wait until it is done"},
+		{"another installation of this host", "http-port", func() func() {
+			a, b := h.file("srv/chat/manifest.json", "{}"), set(&h.ports, map[int]stack.Publisher{80: {Container: "chat-1a2b3c4d-nginx-1", Dir: "/srv/chat"}})
+			return func() { a(); b() }
+		}, "port 80 is used by the installation in /srv/chat", "appliance status --dir /srv/chat"},
 		{"another container on port 443", "https-port", func() func() { return set(&h.ports, map[int]stack.Publisher{443: {Container: "traefik"}}) }, "port 443 is used by the container traefik", "docker stop traefik"},
 		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "create an A record"},
 		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org resolves to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},
@@ -180,5 +194,21 @@ func (h *host) faults() []fault {
 			return func() { a(); b() }
 		}, "172.18.0.0/16 of the containers overlaps with a network of this host", "appliance config set docker_subnet=10.213.0.0/24"},
 		{"a CAA record for another authority", "caa", func() func() { return set(&h.issuers, []string{"pki.goog"}) }, "CAA records of chat.example.org allow pki.goog only", `CAA 0 issue "letsencrypt.org"`},
+	}
+}
+
+// No hint about a port advises to end a process of this program, one of Docker, or a
+// container of another installation.
+func TestNoHintEndsWhatIsOurs(t *testing.T) {
+	for _, what := range []string{"a port that Docker holds, while Docker does not answer", "another appliance that obtains a certificate", "another installation of this host"} {
+		w := newHost(t)
+		f := same(t, w.faults(), what)
+		f.inflict()
+		v, _ := w.look(f.by)
+		for _, harm := range []string{"kill ", "docker stop", "systemctl disable"} {
+			if strings.Contains(v.hint, harm) {
+				t.Errorf("%s: the hint is %q", what, v.hint)
+			}
+		}
 	}
 }

@@ -10,29 +10,48 @@ import (
 
 	"appliance/provision/answers"
 	"appliance/provision/finding"
+	"appliance/provision/stack"
 )
 
-// port checks that a port is free, or finds out who uses it.
+// port checks that a port is free, or finds out who uses it. What it advises never
+// ends a process of this program or of another installation.
 func (h Host) port(ctx context.Context, port int) finding.Finding {
-	published, err := h.Published(ctx)
-	if err == nil {
-		if p, taken := published[port]; taken && p.Ours {
-			return finding.Good("port %d is ours", port)
-		} else if taken {
-			return finding.Failure(fmt.Sprintf("port %d is used by the container %s", port, p.Container), "the installation needs it",
-				"stop it with: docker stop "+p.Container)
-		}
+	published, dockerErr := h.Published(ctx)
+	if p, taken := published[port]; taken && p.Ours {
+		return finding.Good("port %d is ours", port)
+	} else if taken {
+		return h.published(port, p)
 	}
 	listenErr := h.Listen(port)
 	if listenErr == nil {
 		return finding.Good("port %d is free", port)
 	}
+	const needs = "the installation needs it"
 	name, pid := h.holder(port)
-	if name == "" {
+	switch {
+	case name == "":
 		return finding.Failure(fmt.Sprintf("port %d cannot be used", port), listenErr.Error(), "find out who uses it with: ss -ltnp")
+	case name == "docker-proxy" && dockerErr != nil:
+		return finding.Failure(fmt.Sprintf("port %d is held by Docker for a container", port), "Docker does not say for which one: "+dockerErr.Error(),
+			fmt.Sprintf("start Docker with: systemctl start docker; then see which container it is: docker ps --filter publish=%d", port))
+	case name == "docker-proxy":
+		return finding.Failure(fmt.Sprintf("port %d is held by Docker for a container", port), needs,
+			fmt.Sprintf("see which container it is: docker ps --filter publish=%d", port))
+	case name == "appliance":
+		return finding.Failure(fmt.Sprintf("port %d is used by another appliance process (pid %d)", port, pid), "it is installing, or obtaining a certificate", "wait until it is done, then run this again")
 	}
-	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), "the installation needs it",
+	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), needs,
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
+}
+
+// published says what to do about a port that another container has.
+func (h Host) published(port int, p stack.Publisher) finding.Finding {
+	if p.Dir != "" && h.installed(p.Dir) {
+		return finding.Failure(fmt.Sprintf("port %d is used by the installation in %s", port, p.Dir), "two installations cannot share a port",
+			"manage that one with: appliance status --dir "+p.Dir+"; or give this one other ports with: --set http_port=8080 --set https_port=8443")
+	}
+	return finding.Failure(fmt.Sprintf("port %d is used by the container %s", port, p.Container), "the installation needs it",
+		"if nothing needs that container, stop it with: docker stop "+p.Container+"; or give this installation other ports with: --set http_port=8080 --set https_port=8443")
 }
 
 // holder returns the process that listens on a port, by way of /proc.

@@ -34,16 +34,45 @@ func (s *Stack) Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+	for range 10 { // Locked of another process holds it for a moment
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) { //nolint:gosec // a descriptor fits
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if err != nil {
 		defer func() { _ = f.Close() }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, err
 		}
-		holder := make([]byte, 200)
-		n, _ := f.Read(holder)
-		return nil, &LockedError{Dir: s.Dir, Holder: strings.TrimSpace(string(holder[:n]))}
+		return nil, &LockedError{Dir: s.Dir, Holder: holder(f)}
 	}
 	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "pid %d since %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	_, _ = fmt.Fprintf(f, "%s since %s\n", self(), time.Now().UTC().Format(time.RFC3339))
 	return func() { _ = f.Truncate(0); _ = f.Close() }, nil
+}
+
+// Locked returns a *LockedError while another process changes the installation,
+// and changes nothing itself. What such a process has half done is not to be judged.
+func (s *Stack) Locked() error {
+	f, err := os.Open(s.path(lockName))
+	if err != nil {
+		return nil //nolint:nilerr // nobody has begun, or we may not look
+	}
+	defer func() { _ = f.Close() }()
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
+	if who := holder(f); errors.Is(err, syscall.EWOULDBLOCK) && !strings.HasPrefix(who, self()+" ") {
+		return &LockedError{Dir: s.Dir, Holder: who}
+	}
+	return nil
+}
+
+// self is this process as the lock names it.
+func self() string { return fmt.Sprintf("pid %d", os.Getpid()) }
+
+// holder is what the process that has the lock wrote into it.
+func holder(f *os.File) string {
+	text := make([]byte, 200)
+	n, _ := f.ReadAt(text, 0)
+	return strings.TrimSpace(string(text[:n]))
 }
