@@ -64,7 +64,11 @@ type executor struct {
 var _ plan.Executor = (*executor)(nil)
 
 func (e *executor) MakeSecrets(_ context.Context, op plan.MakeSecrets) error {
-	return secrets.Write(e.opts.Dir, e.seen.set, op.Names)
+	names := slices.Clone(op.Names)
+	if e.resetsPassword() { // Bootstrap writes it once it signs in
+		names = slices.DeleteFunc(names, func(n secrets.Name) bool { return n == secrets.AdminPassword })
+	}
+	return secrets.Write(e.opts.Dir, e.seen.set, names)
 }
 
 // WriteFiles writes the files and then remembers what it wrote; if it is
@@ -182,7 +186,14 @@ func (e *executor) Bootstrap(ctx context.Context, _ plan.Bootstrap) error {
 	if rc.State != "running" {
 		return &stack.NotRunningError{Service: "rocketchat"}
 	}
-	if err := bootstrap.Run(ctx, site.RocketChatURL(rc), bootstrap.AccountsOf(e.opts.Answers, e.seen.set)); err != nil || e.seen.in.Bootstrapped {
+	base, accounts := site.RocketChatURL(rc), bootstrap.AccountsOf(e.opts.Answers, e.seen.set)
+	if e.resetsPassword() {
+		if err := bootstrap.ResetPassword(ctx, base, accounts); err != nil {
+			return err
+		}
+		return secrets.Write(e.opts.Dir, e.seen.set, []secrets.Name{secrets.AdminPassword})
+	}
+	if err := bootstrap.Run(ctx, base, accounts); err != nil || e.seen.in.Bootstrapped {
 		return err
 	}
 	return e.forgetPassword(ctx)

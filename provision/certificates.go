@@ -97,6 +97,9 @@ func RenewCertificates(ctx context.Context, s *site.Site, r Reporter) (renewed [
 func Certificates(s *site.Site) ([]certs.Status, error) {
 	var out []certs.Status
 	for _, host := range s.Answers.Hosts() {
+		if host == "" { // the answers do not say
+			continue
+		}
 		c, err := certs.Inspect(s.CertsDir(), host)
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -23,6 +24,7 @@ import (
 	"appliance/provision/answers"
 	"appliance/provision/certs"
 	"appliance/provision/doctor"
+	"appliance/provision/finding"
 	"appliance/provision/plan"
 )
 
@@ -235,7 +237,7 @@ func (p *installation) faults() []fault {
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
 		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge keeps its old configuration", "fix config/bridge/bridge.yaml"},
-		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts = 12 }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
+		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts, r.Started = 12, time.Now() }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "mem_limit"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs an older image", "appliance up"},
 		{"an image that is not the locked one", "images", func() func() {
@@ -251,6 +253,15 @@ func (p *installation) faults() []fault {
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf was edited by hand", "--accept-edits"},
+		{"a Compose file that is gone", "files", func() func() { return set(&p.files.Missing, []string{"compose.yaml"}) }, "compose.yaml is missing", "appliance up"},
+		{"a secret that is gone", "secrets", func() func() { return set(&p.files.Lost, []string{"secrets/form_secret"}) }, "secrets/form_secret is missing", "appliance up"},
+		{"a secret without which a database cannot be read", "secrets", func() func() {
+			return set(&p.files.Kept, []string{"secrets/postgres_password"})
+		}, "secrets/postgres_password is missing", "put it back from a backup"},
+		{"the administrator's password is gone", "secrets", func() func() { return set(&p.files.Lost, []string{"secrets/admin_password"}) }, "secrets/admin_password is missing", "appliance up"},
+		{"answers that cannot be used", "answers", func() func() {
+			return set(&p.Unusable, errors.New("colour: unknown key in /opt/appliance/appliance.yaml line 110"))
+		}, "appliance.yaml cannot be used", "correct /opt/appliance/appliance.yaml and run: appliance up"},
 		{"a secret that everybody can read", "secrets", func() func() { return set(&p.files.Exposed, []string{"/opt/appliance/secrets/admin_password"}) }, "/opt/appliance/secrets/admin_password can be read by others", "chmod 600"},
 		{"an interrupted upgrade", "unfinished", func() func() {
 			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "continue with: appliance upgrade; or go back with: appliance upgrade --rollback"})
@@ -282,4 +293,29 @@ func growing(part string, perDay int64) []doctor.Sample {
 		out = append(out, s)
 	}
 	return out
+}
+
+// A stopped stack is one failure, and everything else follows from it; a service that
+// was restarted often and has settled since is none.
+func TestOneCauseAndItsConsequences(t *testing.T) {
+	p, _ := newInstallation(t).(*installation)
+	p.runtimes["rocketchat"] = doctor.Runtime{Image: "sha256:a", Pinned: "sha256:a", Restarts: 6, Started: time.Now().Add(-time.Hour)}
+	for name := range p.services {
+		p.services[name] = plan.Service{Name: name, State: "exited", Status: "Exited (0)"}
+	}
+	p.Address = "127.0.0.2" // where nobody listens
+	p.Outside.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") }}
+	findings := doctor.Run(t.Context(), p.Target)
+	if bad := finding.Failures(findings); len(bad) != 1 || bad[0].Check != "services" || findings[0].Check != "services" {
+		t.Errorf("the cause is not the one failure, and the first: %+v", findings)
+	}
+	got := strings.Join(finding.Consequences(findings, "services"), " ")
+	if want := "certificate certificate-server-name rocketchat well-known federation federation-outside closed-doors bridge queue"; got != want {
+		t.Errorf("what follows:\n%s\nwant\n%s", got, want)
+	}
+	for _, f := range findings {
+		if f.Severity > finding.OK && (strings.TrimSpace(f.Why) == "" || f.Check == "restarts") {
+			t.Errorf("%+v", f)
+		}
+	}
 }

@@ -179,6 +179,9 @@ func (p *Prepared) observe(ctx context.Context) error {
 	}
 	p.seen.state.Dumps = archive.Dumps(p.opts.Dir)
 	p.seen.state.Bootstrap = missing
+	if missing == "" && p.resetsPassword() {
+		p.seen.state.Bootstrap = "the administrator's password is missing"
+	}
 	return nil
 }
 
@@ -198,6 +201,12 @@ func (p *Prepared) bootstrapped(missing string) (bool, error) {
 		err = nil
 	}
 	return len(have) > 0, err
+}
+
+// resetsPassword reports whether the file with the administrator's password is gone
+// although the administrator exists: then a new one is set in Rocket.Chat too.
+func (p *Prepared) resetsPassword() bool {
+	return p.seen.in.Bootstrapped && slices.Contains(p.seen.wanted.NewSecrets, secrets.AdminPassword)
 }
 
 // input gathers what the files are rendered from.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"appliance/bridge/config"
 	"appliance/provision/certs"
 	"appliance/provision/plan"
 	"appliance/provision/site"
@@ -17,11 +18,16 @@ type Status struct {
 	ServerName   string         `json:"server_name"`
 	Services     []plan.Service `json:"services"`
 	Certificates []certs.Status `json:"certificates"`
+	Problem      string         `json:"problem,omitempty"` // why the answers cannot be used
+	Federation   string         `json:"federation"`        // on, off, or unknown where bridge.yaml cannot be read
 }
 
 // StatusOf describes an installation without judging it.
 func StatusOf(ctx context.Context, s *site.Site) (Status, error) {
 	st := Status{Dir: s.Dir, ChatURL: s.Answers.ChatURL(), ServerName: s.Answers.ServerName}
+	if s.Unusable != nil {
+		st.Problem = s.Unusable.Error()
+	}
 	services, err := s.Stack.Services(ctx)
 	if err != nil {
 		return st, err
@@ -29,6 +35,19 @@ func StatusOf(ctx context.Context, s *site.Site) (Status, error) {
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		st.Services = append(st.Services, services[name])
 	}
+	st.Federation = federation(s)
 	st.Certificates, err = Certificates(s)
 	return st, err
+}
+
+// federation reads in bridge.yaml whether the bridge carries messages.
+func federation(s *site.Site) string {
+	c, err := config.Load(s.Path(plan.BridgeFile))
+	switch {
+	case err != nil:
+		return "unknown"
+	case c.Live.Enabled:
+		return "on"
+	}
+	return "off"
 }

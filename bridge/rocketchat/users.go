@@ -135,6 +135,12 @@ func (c *Client) CreateToken(ctx context.Context, userID string, createSecret se
 	return secret.New(out.Data.AuthToken), err
 }
 
+// SetPassword gives another user a password by POST users.update, as an administrator.
+func (c *Client) SetPassword(ctx context.Context, userID string, password secret.String) error {
+	data := map[string]any{"password": password.Reveal(), "requirePasswordChange": false}
+	return c.post(ctx, "users.update", map[string]any{"userId": userID, "data": data}, nil)
+}
+
 // SetOwnName calls POST users.updateOwnBasicInfo as the user itself.
 func (c *Client) SetOwnName(ctx context.Context, name string) error {
 	return c.post(ctx, "users.updateOwnBasicInfo", map[string]any{"data": map[string]string{"name": name}}, nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,6 +40,11 @@ func fakeDocker() {
 	case strings.HasPrefix(args, "compose config --hash"):
 		for _, s := range services {
 			fmt.Println(s, "hash")
+		}
+	case strings.HasPrefix(args, "compose config --quiet"):
+		if bad, err := os.ReadFile(filepath.Join(dir, "refuses")); err == nil {
+			_, _ = os.Stderr.Write(bad)
+			os.Exit(1)
 		}
 	case strings.HasPrefix(args, "compose config --images"):
 		fmt.Println("postgres:17")
@@ -130,7 +136,7 @@ func (d *daemon) start() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = http.Serve(rocketchat, http.HandlerFunc(chat)) }()
+	go func() { _ = http.Serve(rocketchat, http.HandlerFunc(d.chat)) }()
 	go func() { _ = http.Serve(bridge, http.HandlerFunc(d.bridge)) }()
 	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close() }, nil
 }
@@ -281,13 +287,29 @@ func (d *daemon) containers(filters string) []any {
 	return out
 }
 
-// chat is as much of Rocket.Chat as an installation looks at.
-func chat(w http.ResponseWriter, r *http.Request) {
+// chat is as much of Rocket.Chat as an installation looks at. A password that is set
+// is noted in docker/password as its digest, and signs in.
+func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Data     struct{ Password string }
+		Password struct{ Digest string }
+	}
+	_ = json.NewDecoder(r.Body).Decode(&in)
 	switch r.URL.Path {
 	case "/api/v1/me":
 		reply(w, map[string]any{"_id": "rcmxbridge0000001", "success": true})
 	case "/api/v1/users.info":
 		reply(w, map[string]any{"user": map[string]any{"_id": "a", "username": "admin", "roles": []string{"admin"}}, "success": true})
+	case "/api/v1/users.update":
+		_ = os.Remove(filepath.Join(d.dir, "password"))
+		note(d.dir, "password", fmt.Sprintf("%x", sha256.Sum256([]byte(in.Data.Password))))
+		reply(w, map[string]any{"success": true})
+	case "/api/v1/login":
+		if !slices.Contains(lines(d.dir, "password"), in.Password.Digest) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		reply(w, map[string]any{"data": map[string]string{"userId": "a", "authToken": "t"}})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

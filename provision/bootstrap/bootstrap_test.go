@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
 	"appliance/provision/bootstrap"
@@ -72,5 +73,20 @@ func TestAnUnknownTokenSaysWhatToDo(t *testing.T) {
 	unknown, ok := errors.AsType[*bootstrap.TokenError](err)
 	if !ok || !strings.Contains(unknown.Hint(), "secrets/bridge/rocketchat_token") || strings.Contains(err.Error(), "another") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestANewPasswordOfTheAdministratorSignsIn(t *testing.T) {
+	srv := server(t, "token", false)
+	want := accounts(rctest.AdminName, "token")
+	client := rocketchat.New(srv.URL, want.BridgeUserID, want.BridgeToken)
+	if _, err := client.Login(t.Context(), rctest.AdminName, want.AdminPass); rocketchat.Status(err) != 401 {
+		t.Fatalf("the password signs in before it is set: %v", err)
+	}
+	if err := bootstrap.ResetPassword(t.Context(), srv.URL, want); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Login(t.Context(), rctest.AdminName, want.AdminPass); err != nil {
+		t.Errorf("the new password does not sign in: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io/fs"
 	"net/http"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"appliance/provision/operator"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
+	"appliance/provision/secrets"
 	"appliance/provision/site"
 )
 
@@ -80,7 +82,7 @@ func LastBackup(s *site.Site) time.Time {
 func target(s *site.Site) doctor.Target {
 	host := preflight.RealHost(s.Stack)
 	return doctor.Target{
-		Answers: s.Answers, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
+		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
 		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
 		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
@@ -119,8 +121,11 @@ func files(s *site.Site) doctor.Files {
 	if err == nil {
 		for name, record := range m.Files {
 			data, err := os.ReadFile(s.Path(name))
+			if errors.Is(err, fs.ErrNotExist) {
+				out.Missing = append(out.Missing, name)
+			}
 			if err != nil {
-				continue // services says what follows
+				continue
 			}
 			if have := plan.Identity(name, data); have != record.Rendered && have != record.Kept && name != plan.AnswersFile {
 				out.Edited = append(out.Edited, name)
@@ -128,6 +133,11 @@ func files(s *site.Site) doctor.Files {
 		}
 	}
 	slices.Sort(out.Edited)
+	slices.Sort(out.Missing)
+	if len(m.Files) > 0 {
+		lost, kept := secrets.Missing(s.Dir)
+		out.Lost, out.Kept = below(lost), below(kept)
+	}
 	_ = filepath.WalkDir(s.Path("secrets"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil //nolint:nilerr // what cannot be read is not exposed
@@ -145,6 +155,14 @@ func files(s *site.Site) doctor.Files {
 	}
 	if _, err := archive.ReadReturnPoint(s); err == nil {
 		out.Half, out.HalfFix = "an upgrade", (&archive.InterruptedError{Dir: s.Dir}).Hint()
+	}
+	return out
+}
+
+// below are the paths of secrets from the installation's directory.
+func below(names []secrets.Name) (out []string) {
+	for _, n := range names {
+		out = append(out, "secrets/"+string(n))
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,6 +29,7 @@ const limit = 10 * time.Second
 // Target is an installation as the checks see it.
 type Target struct {
 	Answers  answers.Answers
+	Unusable error // why the answers on disk cannot be used; then Answers are what could be read of them
 	CertsDir string
 	Services func(context.Context) (map[string]plan.Service, error)
 	Address  string // where the front door is: "127.0.0.1"
@@ -48,12 +50,17 @@ type Target struct {
 
 // Run looks at everything and returns what it found, in a stable order.
 func Run(ctx context.Context, t Target) []finding.Finding {
-	return finding.Run(ctx, limit, Checks(t))
+	return fold(ctx, t, finding.Run(ctx, limit, Checks(t)))
 }
 
 // Checks lists the checks.
 func Checks(t Target) []finding.Check {
-	checks := []finding.Check{{Name: "services", Run: t.services}}
+	checks := []finding.Check{
+		{Name: "answers", Run: func(context.Context) finding.Finding { return usable(t) }}, {Name: "services", Run: t.services},
+	}
+	if t.Answers.Domain == "" { // the answers do not even say that
+		return append(append(checks, inside(t)...), t.Host...)
+	}
 	for i, host := range t.Answers.Hosts() {
 		name := []string{"certificate", "certificate-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return t.certificate(ctx, host) }})
@@ -69,21 +76,34 @@ func Checks(t Target) []finding.Check {
 		checks = append(checks, finding.Check{Name: "well-known", Run: t.wellKnown}, finding.Check{Name: "federation", Run: t.federation},
 			finding.Check{Name: "federation-outside", Run: t.outside})
 	}
-	checks = append(checks,
-		finding.Check{Name: "closed-doors", Run: t.closedDoors},
-		finding.Check{Name: "bridge", Run: t.bridge},
-		finding.Check{Name: "queue", Run: t.queue},
-		finding.Check{Name: "restarts", Run: t.restarts},
-		finding.Check{Name: "images", Run: t.images},
-		finding.Check{Name: "disk", Run: t.room},
-		finding.Check{Name: "growth", Run: t.growth},
-		finding.Check{Name: "files", Run: t.drift},
-		finding.Check{Name: "loaded", Run: t.notLoaded},
-		finding.Check{Name: "secrets", Run: t.modes},
-		finding.Check{Name: "unfinished", Run: t.unfinished},
-		finding.Check{Name: "backup", Run: t.backups},
-	)
-	return append(checks, t.Host...)
+	checks = append(checks, finding.Check{Name: "closed-doors", Run: t.closedDoors})
+	return append(append(checks, inside(t)...), t.Host...)
+}
+
+// inside lists the checks of what is behind the front door.
+func inside(t Target) []finding.Check {
+	return []finding.Check{
+		{Name: "bridge", Run: t.bridge},
+		{Name: "queue", Run: t.queue},
+		{Name: "restarts", Run: t.restarts},
+		{Name: "images", Run: t.images},
+		{Name: "disk", Run: t.room},
+		{Name: "growth", Run: t.growth},
+		{Name: "files", Run: t.drift},
+		{Name: "loaded", Run: t.notLoaded},
+		{Name: "secrets", Run: t.modes},
+		{Name: "unfinished", Run: t.unfinished},
+		{Name: "backup", Run: t.backups},
+	}
+}
+
+// usable says whether the answers on disk can be used. All other checks go by what
+// could be read of them.
+func usable(t Target) finding.Finding {
+	if t.Unusable != nil {
+		return finding.Failure("appliance.yaml cannot be used", t.Unusable.Error(), "correct "+filepath.Join(t.Dir, "appliance.yaml")+" and run: appliance up")
+	}
+	return finding.Good("appliance.yaml can be used")
 }
 
 func (t Target) services(ctx context.Context) finding.Finding {
@@ -125,7 +145,7 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	serial, err := served(ctx, t, host)
 	switch {
 	case err != nil:
-		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status")
+		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status").Without("nginx")
 	case serial != status.Serial:
 		return finding.Warning(fmt.Sprintf("%s serves another certificate than the one on disk", host),
 			"a renewed certificate is served within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")

@@ -44,7 +44,7 @@ func (t Target) rocketchat(ctx context.Context) finding.Finding {
 		Version string `json:"version"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &info) != nil {
-		return finding.Failure("Rocket.Chat does not answer at "+t.Answers.SiteURL(), outcome(status, err), "see: appliance logs rocketchat")
+		return finding.Failure("Rocket.Chat does not answer at "+t.Answers.SiteURL(), outcome(status, err), "see: appliance logs rocketchat").Without("nginx", "rocketchat", "mongo")
 	}
 	return finding.Good("Rocket.Chat %s answers at %s", info.Version, t.Answers.SiteURL())
 }
@@ -56,7 +56,7 @@ func (t Target) wellKnown(ctx context.Context) finding.Finding {
 		Server string `json:"m.server"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
-		return finding.Failure("other servers cannot find "+name, "/.well-known/matrix/server: "+outcome(status, err), "run: appliance up")
+		return finding.Failure("other servers cannot find "+name, "/.well-known/matrix/server: "+outcome(status, err), "run: appliance up").Without("nginx")
 	}
 	want := t.Answers.FederationAddress()
 	if answer.Server != want {
@@ -71,7 +71,7 @@ func (t Target) federation(ctx context.Context) finding.Finding {
 		Server struct{ Name, Version string } `json:"server"`
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &answer) != nil {
-		return finding.Failure("the homeserver does not answer other servers", outcome(status, err), "see: appliance logs homeserver")
+		return finding.Failure("the homeserver does not answer other servers", outcome(status, err), "see: appliance logs homeserver").Without("nginx", "homeserver", "postgres")
 	}
 	return finding.Good("%s %s answers other servers", answer.Server.Name, answer.Server.Version)
 }
@@ -82,7 +82,7 @@ func (t Target) closedDoors(ctx context.Context) finding.Finding {
 	for _, path := range append(homeserver.AdminPaths(), "/_matrix/client/versions", "/metrics") {
 		status, _, err := get(ctx, t, t.Answers.Domain, path)
 		if err != nil {
-			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx")
+			return finding.Failure("the front door does not answer", err.Error(), "see: appliance logs nginx").Without("nginx")
 		}
 		if status < 400 {
 			open = append(open, path)
@@ -98,7 +98,7 @@ func (t Target) closedDoors(ctx context.Context) finding.Finding {
 func (t Target) bridge(ctx context.Context) finding.Finding {
 	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge is not running", "its container: "+cmp.Or(services["bridge"].Status, "none"), "run: appliance up")
+		return finding.Failure("the bridge is not running", "its container: "+cmp.Or(services["bridge"].Status, "none"), "run: appliance up").Without("bridge")
 	}
 	c := &http.Client{Timeout: limit}
 	status, body, err := fetch(ctx, c, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/ready")
@@ -107,7 +107,7 @@ func (t Target) bridge(ctx context.Context) finding.Finding {
 		if text := strings.TrimSpace(string(body)); text != "" && err == nil {
 			why = text[:min(len(text), 300)]
 		}
-		return finding.Failure("the bridge is not connected to both sides", why, "see: appliance logs bridge")
+		return finding.Failure("the bridge is not connected to both sides", why, "see: appliance logs bridge").Without("bridge", "rocketchat", "homeserver", "mongo", "postgres")
 	}
 	return finding.Good("the bridge is connected to both sides")
 }

@@ -16,8 +16,9 @@ import (
 
 // Runtime is what Docker knows about a container's life.
 type Runtime struct {
-	Restarts  int  // since its creation
-	OOMKilled bool // it was OOM-killed
+	Restarts  int       // since its creation
+	Started   time.Time // for the last time
+	OOMKilled bool      // it was OOM-killed
 	MemoryMB  int64
 	Image     string // ID of the image that it runs
 	Pinned    string // ID of the image that has the name of the one it should run
@@ -27,15 +28,21 @@ type Runtime struct {
 // Files are what the checks need to know about the files of an installation.
 type Files struct {
 	Edited  []string // rendered files that were edited by hand
+	Missing []string // rendered files that are gone
+	Lost    []string // secrets that are gone
+	Kept    []string // of these, those without which data cannot be read
 	Exposed []string // secrets that other users may read
 	Half    string   // what was interrupted: "a restore", "an upgrade"
 	HalfFix string
 }
 
+// settled is how long a service has to run for its earlier ends to be history.
+const settled = 10 * time.Minute
+
 func (t Target) restarts(ctx context.Context) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
-		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
+		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		r := list[name]
@@ -43,7 +50,7 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 			return finding.Failure(name+" was OOM-killed", fmt.Sprintf("its memory limit is %d MB", r.MemoryMB),
 				"use a host with more memory and run: appliance up; or raise the limit: give "+name+" more with mem_limit in compose.override.yaml")
 		}
-		if r.Restarts >= 3 {
+		if r.Restarts >= 3 && t.Now().Sub(r.Started) < settled {
 			return finding.Warning(fmt.Sprintf("%s was restarted %d times", name, r.Restarts), "it exited again and again", "see why with: appliance logs "+name)
 		}
 	}
@@ -53,7 +60,7 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 func (t Target) images(ctx context.Context) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
-		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker")
+		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		if r := list[name]; r.Stranger != "" {
@@ -85,7 +92,11 @@ func (t Target) room(context.Context) finding.Finding {
 }
 
 func (t Target) drift(context.Context) finding.Finding {
-	if f := t.Files(); len(f.Edited) > 0 {
+	f := t.Files()
+	if n := len(f.Missing); n > 0 {
+		return finding.Failure(joined(f.Missing)+" "+isOrAre(n)+" missing", "services that read it do not start again", "write it again with: appliance up")
+	}
+	if len(f.Edited) > 0 {
 		return finding.Warning(joined(f.Edited)+" was edited by hand", "the next change would overwrite the edit",
 			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 	}
@@ -95,7 +106,7 @@ func (t Target) drift(context.Context) finding.Finding {
 func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	list, err := t.NotLoaded(ctx)
 	if err != nil {
-		return finding.Failure("cannot tell what the services run", err.Error(), "start Docker with: systemctl start docker")
+		return finding.Failure("cannot tell what the services run", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	var files []string
 	for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -113,8 +124,26 @@ func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	return finding.Failure(names+" was started before "+joined(files)+" was changed", "the running configuration is not the one on disk", fix)
 }
 
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 func (t Target) modes(context.Context) finding.Finding {
-	if f := t.Files(); len(f.Exposed) > 0 {
+	f := t.Files()
+	switch n := len(f.Lost); {
+	case len(f.Kept) > 0:
+		return finding.Failure(joined(f.Kept)+" "+isOrAre(len(f.Kept))+" missing", "data of this installation cannot be used without it",
+			"put it back from a backup; while the services run, do not restart them")
+	case slices.Contains(f.Lost, "secrets/admin_password"):
+		return finding.Failure(joined(f.Lost)+" "+isOrAre(n)+" missing", "the administrator's password was in it",
+			"give the administrator a new one with: appliance up")
+	case n > 0:
+		return finding.Failure(joined(f.Lost)+" "+isOrAre(n)+" missing", "services that read it do not start again", "make it again with: appliance up")
+	}
+	if len(f.Exposed) > 0 {
 		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "restrict it with: chmod 600 "+strings.Join(f.Exposed, " "))
 	}
 	return finding.Good("secrets are readable by their owners only")
@@ -147,7 +176,7 @@ func (t Target) backups(context.Context) finding.Finding {
 func (t Target) queue(ctx context.Context) finding.Finding {
 	services, err := t.Services(ctx)
 	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge does not report its queue", "it is not running", "run: appliance up")
+		return finding.Failure("the bridge does not report its queue", "it is not running", "run: appliance up").Without("bridge")
 	}
 	token, err := t.Operator()
 	if err != nil {
@@ -165,7 +194,7 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 		Replicas    int       // 0 of a bridge of an earlier release
 	}
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
-		return finding.Failure("the bridge does not report its queue", outcome(status, err), "see: appliance logs bridge")
+		return finding.Failure("the bridge does not report its queue", outcome(status, err), "see: appliance logs bridge").Without("bridge")
 	}
 	lag := time.Duration(0)
 	if s.Waiting > 0 && !s.Oldest.IsZero() {

@@ -23,11 +23,11 @@ func (t Target) outside(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
 	host, err := delegated(ctx, t, name)
 	if err != nil {
-		return finding.Warning("other servers may not find "+name, err.Error(), "check the DNS record and the certificate of "+name)
+		return finding.Warning("other servers may not find "+name, err.Error(), "check the DNS record and the certificate of "+name).Without("nginx")
 	}
 	status, body, err := fetch(ctx, t.Outside, "https://"+host+"/_matrix/key/v2/server")
 	if err != nil || status != http.StatusOK {
-		return finding.Warning("other servers may not reach "+name+" at "+host, outcome(status, err), "check the DNS record, the certificate and the firewall of "+host)
+		return finding.Warning("other servers may not reach "+name+" at "+host, outcome(status, err), "check the DNS record, the certificate and the firewall of "+host).Without("nginx", "homeserver", "postgres")
 	}
 	if err := selfSigned(body, name, t.Now()); err != nil {
 		return finding.Failure("other servers would reject the keys of "+name, err.Error(), "see: appliance logs homeserver")

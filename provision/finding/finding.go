@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -33,6 +34,10 @@ type Finding struct {
 	Summary  string   `json:"summary"` // one line, names the thing
 	Why      string   `json:"why,omitempty"`
 	Fix      string   `json:"fix,omitempty"` // a command or a sentence in the imperative
+	// Because is the check whose finding explains this one: with its cause fixed, this
+	// one is gone too.
+	Because string `json:"because,omitempty"`
+	Needs   string `json:"-"` // services, separated by spaces; while one is down, this finding says nothing of its own
 }
 
 // Good is a finding without a problem.
@@ -48,6 +53,12 @@ func Warning(summary, why, fix string) Finding {
 // Failure is a finding that prevents the installation or an upgrade.
 func Failure(summary, why, fix string) Finding {
 	return Finding{Severity: Fail, Summary: summary, Why: why, Fix: fix}
+}
+
+// Without adds services without which nothing better can be expected.
+func (f Finding) Without(services ...string) Finding {
+	f.Needs = strings.Join(services, " ")
+	return f
 }
 
 // A Check looks at one thing and changes nothing.
@@ -85,12 +96,23 @@ func Worst(findings []Finding) Severity {
 	return worst
 }
 
-// Failures returns the findings that are failures.
+// Failures returns the findings that are failures and have no cause among the others.
 func Failures(findings []Finding) []Finding {
 	var out []Finding
 	for _, f := range findings {
-		if f.Severity == Fail {
+		if f.Severity == Fail && f.Because == "" {
 			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Consequences returns the names of the checks whose findings follow from that of check.
+func Consequences(findings []Finding, check string) []string {
+	var out []string
+	for _, f := range findings {
+		if f.Because == check {
+			out = append(out, f.Check)
 		}
 	}
 	return out

@@ -106,6 +106,21 @@ func Prepare(dir string) (Set, []Name, error) {
 	return set, missing, errors.Join(errs...)
 }
 
+// Missing returns the names of secrets that are not on disk, and which of them data
+// that exists cannot do without.
+func Missing(dir string) (all, guarding []Name) {
+	for _, s := range specs {
+		if _, err := os.Lstat(Path(dir, s.name)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		all = append(all, s.name)
+		if s.guard != "" && holdsData(filepath.Join(dir, s.guard)) {
+			guarding = append(guarding, s.name)
+		}
+	}
+	return all, guarding
+}
+
 func read(dir string, s spec) (string, error) {
 	name := Path(dir, s.name)
 	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory

@@ -20,6 +20,9 @@ type Site struct {
 	Dir     string // the installation directory, absolute
 	Answers answers.Answers
 	Stack   *stack.Stack
+	// Unusable says why the answers on disk cannot be used; nil when they can. Then
+	// Answers are what could be read of them. Only Examine returns such a site.
+	Unusable error
 }
 
 // New returns the site in dir with answers that may not be on disk yet.
@@ -47,6 +50,32 @@ func Open(dir string) (*Site, error) {
 		return nil, err
 	}
 	return New(dir, a)
+}
+
+// Examine is Open for what must work whatever is wrong with the answers: looking at an
+// installation, and stopping it.
+func Examine(dir string) (*Site, error) {
+	s, err := Open(dir)
+	if err == nil || !remains(dir) {
+		return s, err
+	}
+	if s, newErr := New(dir, answers.Answers{}); newErr == nil {
+		m, _ := s.Stack.Tree().Manifest() // what is permanent helps, and may be missing too
+		data, _ := os.ReadFile(AnswersPath(dir))
+		s.Answers, s.Unusable = answers.Salvage(data, m.Permanent), err
+		return s, nil
+	}
+	return nil, err
+}
+
+// remains reports whether dir holds something of an installation.
+func remains(dir string) bool {
+	for _, name := range []string{plan.AnswersFile, "manifest.json", "compose.yaml"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the connection to Docker.

@@ -185,6 +185,7 @@ func (s *Stack) Vacant(ctx context.Context) error {
 // A Runtime is what Docker knows about a container's life; see doctor.Runtime.
 type Runtime struct {
 	Restarts      int
+	Started       time.Time
 	OOMKilled     bool
 	MemoryMB      int64
 	Image, Pinned string
@@ -207,6 +208,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 		r := Runtime{Restarts: info.RestartCount, Image: info.Image}
 		if info.State != nil {
 			r.OOMKilled = info.State.OOMKilled
+			r.Started, _ = time.Parse(time.RFC3339Nano, info.State.StartedAt)
 		}
 		if info.HostConfig != nil {
 			r.MemoryMB = info.HostConfig.Memory >> 20

@@ -95,6 +95,19 @@ func (a *app) with(do func(*site.Site) error) error {
 	return do(installed)
 }
 
+// examine is with for what must work whatever is wrong with the answers.
+func (a *app) examine(do func(*site.Site) error) error {
+	if err := a.absolute(); err != nil {
+		return err
+	}
+	on, err := site.Examine(a.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = on.Close() }()
+	return do(on)
+}
+
 // reporting shows the progress of do.
 func (a *app) reporting(do func(provision.Reporter) error) error {
 	printer := a.printer()

@@ -52,33 +52,49 @@ func Attachments(w io.Writer, list []attach.Attachment) {
 	}
 }
 
-// Findings prints the doctor's report.
+// Findings prints the doctor's report: causes first, with what follows from them.
 func Findings(w io.Writer, findings []finding.Finding) {
 	width := 0
 	for _, f := range findings {
 		width = max(width, len(f.Check))
 	}
 	var count [3]int
+	follow := 0
 	for _, f := range findings {
+		if f.Because != "" {
+			follow++
+			continue
+		}
 		count[f.Severity]++
-		one(w, f, width)
+		one(w, f, width, findings)
 	}
-	fmt.Fprintf(w, "\n%d checks: %d ok, %d warn, %d fail\n", len(findings), count[finding.OK], count[finding.Warn], count[finding.Fail])
+	fmt.Fprintf(w, "\n%d checks: %d ok, %d warn, %d fail", len(findings), count[finding.OK], count[finding.Warn], count[finding.Fail])
+	if follow > 0 {
+		fmt.Fprintf(w, ", and %d that follow from another", follow)
+	}
+	fmt.Fprintln(w)
 }
 
 // Warnings prints the findings that are not ok.
 func Warnings(w io.Writer, findings []finding.Finding) {
 	for _, f := range findings {
-		if f.Severity > finding.OK {
-			one(w, f, 0)
+		if f.Severity > finding.OK && f.Because == "" {
+			one(w, f, 0, findings)
 		}
 	}
 }
 
-func one(w io.Writer, f finding.Finding, width int) {
+func one(w io.Writer, f finding.Finding, width int, all []finding.Finding) {
 	fmt.Fprintf(w, "%-5s %-*s %s\n", f.Severity, width, f.Check, f.Summary)
-	if f.Severity > finding.OK {
-		fmt.Fprintf(w, "      why  %s\n      fix  %s\n", f.Why, f.Fix)
+	if f.Severity == finding.OK {
+		return
+	}
+	if f.Why != "" {
+		fmt.Fprintf(w, "      why  %s\n", f.Why)
+	}
+	fmt.Fprintf(w, "      fix  %s\n", f.Fix)
+	if names := finding.Consequences(all, f.Check); len(names) > 0 {
+		fmt.Fprintf(w, "      also %s: because of this\n", strings.Join(names, ", "))
 	}
 }
 
@@ -102,6 +118,15 @@ func PlanJSON(w io.Writer, p plan.Plan, findings []finding.Finding) error {
 
 // Status prints what runs.
 func Status(w io.Writer, st provision.Status) {
+	if st.Problem != "" {
+		fmt.Fprintf(w, "error        %s\n", st.Problem)
+	}
+	switch st.Federation {
+	case "off":
+		fmt.Fprintln(w, "federation   off: messages wait in both directions; switch it on with: appliance federation enable")
+	case "unknown":
+		fmt.Fprintln(w, "federation   unknown: config/bridge/bridge.yaml cannot be read; see: appliance doctor")
+	}
 	fmt.Fprintf(w, "Rocket.Chat  %s\nMatrix name  %s\nfiles        %s\n\n", st.ChatURL, st.ServerName, st.Dir)
 	if len(st.Services) == 0 {
 		fmt.Fprintln(w, "no service is running; start them with: appliance up")

@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"appliance/provision/finding"
+	"appliance/provision/plan"
+	"appliance/provision/render"
+)
+
+// ill returns the services that are wanted and do not do what they should, sorted.
+func ill(t Target, have map[string]plan.Service) []string {
+	var out []string
+	for _, name := range render.Services(t.Answers) {
+		if !have[name].OK() {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// fold names the cause of what follows from another finding, and puts causes first:
+// when a service is down, so is everything that needs it.
+func fold(ctx context.Context, t Target, findings []finding.Finding) []finding.Finding {
+	have, err := t.Services(ctx)
+	down := ill(t, have)
+	for i, f := range findings {
+		if f.Check == "services" || f.Severity == finding.OK || f.Needs == "" {
+			continue
+		}
+		for name := range strings.FieldsSeq(f.Needs) {
+			if err != nil || slices.Contains(down, name) {
+				findings[i].Because = "services"
+			}
+		}
+	}
+	return first(findings)
+}
+
+// first puts findings that explain others before those, and leaves the rest in place.
+func first(findings []finding.Finding) []finding.Finding {
+	causes := map[string]bool{}
+	for _, f := range findings {
+		if f.Because != "" {
+			causes[f.Because] = true
+		}
+	}
+	if len(causes) == 0 {
+		return findings
+	}
+	rank := func(f finding.Finding) int {
+		if causes[f.Check] && f.Severity > finding.OK {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(findings, func(a, b finding.Finding) int { return rank(a) - rank(b) })
+	return findings
+}
