@@ -237,7 +237,9 @@ func (p *installation) faults() []fault {
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
 		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge keeps its old configuration", "fix config/bridge/bridge.yaml"},
-		{"a service that restarts again and again", "restarts", func() func() { return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts, r.Started = 12, time.Now() }) }, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
+		{"a service that restarts again and again", "restarts", func() func() {
+			return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts, r.Started = 12, time.Now() })
+		}, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "mem_limit"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs an older image", "appliance up"},
 		{"an image that is not the locked one", "images", func() func() {
