@@ -20,7 +20,7 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 	if p, taken := published[port]; taken && p.Ours {
 		return finding.Good("port %d is ours", port)
 	} else if taken {
-		return h.published(port, p)
+		return foreign(h, port, p)
 	}
 	listenErr := h.Listen(port)
 	if listenErr == nil {
@@ -44,8 +44,8 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
 }
 
-// published says what to do about a port that another container has.
-func (h Host) published(port int, p stack.Publisher) finding.Finding {
+// foreign says what to do about a port that another container has.
+func foreign(h Host, port int, p stack.Publisher) finding.Finding {
 	if p.Dir != "" && h.installed(p.Dir) {
 		return finding.Failure(fmt.Sprintf("port %d is used by the installation in %s", port, p.Dir), "two installations cannot share a port",
 			"manage that one with: appliance status --dir "+p.Dir+"; or give this one other ports with: --set http_port=8080 --set https_port=8443")

@@ -96,7 +96,7 @@ func (a *app) with(do func(*site.Site) error) error {
 }
 
 // examine is with for what must work whatever is wrong with the answers.
-func (a *app) examine(do func(*site.Site) error) error {
+func examine(a *app, do func(*site.Site) error) error {
 	if err := a.absolute(); err != nil {
 		return err
 	}

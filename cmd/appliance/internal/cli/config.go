@@ -261,7 +261,7 @@ func supportCommand(a *app) *cobra.Command {
 			if output == "" {
 				output = "appliance-support-" + time.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
 			}
-			return a.examine(func(on *site.Site) error {
+			return examine(a, func(on *site.Site) error {
 				if err := support.Bundle(cmd.Context(), on, output, a.buildInfo()); err != nil {
 					return err
 				}

@@ -25,7 +25,7 @@ func downCommand(a *app) *cobra.Command {
 }
 
 func (a *app) down(ctx context.Context, purge, yes bool) error {
-	return a.examine(func(on *site.Site) error {
+	return examine(a, func(on *site.Site) error {
 		if purge && !yes {
 			if err := a.confirm("Remove all messages, accounts and secrets in " + a.dir + "?"); err != nil {
 				return err

@@ -29,7 +29,7 @@ func statusCommand(a *app) *cobra.Command {
 			if interval < 100*time.Millisecond {
 				return &usageError{errors.New("--interval must be at least 100ms")}
 			}
-			return a.examine(func(on *site.Site) error {
+			return examine(a, func(on *site.Site) error {
 				if watch {
 					return watchStatus(a, cmd.Context(), on, interval)
 				}
@@ -99,7 +99,7 @@ func doctorCommand(a *app) *cobra.Command {
 		Short: "Diagnose the installation and say how to fix it",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.examine(func(on *site.Site) error {
+			return examine(a, func(on *site.Site) error {
 				findings := checkup.Run(cmd.Context(), on)
 				worst := finding.Worst(findings)
 				if alarm {

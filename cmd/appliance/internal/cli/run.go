@@ -24,7 +24,7 @@ func logsCommand(a *app) *cobra.Command {
 		Use:   "logs [service...]",
 		Short: "Show the logs of the services, with secrets masked",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.examine(func(on *site.Site) error {
+			return examine(a, func(on *site.Site) error {
 				return support.Logs(cmd.Context(), on, a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
 			})
 		},

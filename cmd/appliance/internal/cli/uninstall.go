@@ -17,7 +17,7 @@ func uninstallCommand(a *app) *cobra.Command {
 		Short: "Remove the installation, its certificates and images; backups stay unless --all",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.examine(func(on *site.Site) error {
+			return examine(a, func(on *site.Site) error {
 				if !yes {
 					if err := a.confirm("Remove all messages, accounts, secrets, certificates and images of " + a.dir + "?"); err != nil {
 						return err
