@@ -83,7 +83,7 @@ func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 // look observes the host and makes a new plan.
 func (p *Prepared) look(ctx context.Context) error {
 	p.Findings, p.Plan, p.seen = nil, plan.Plan{}, observed{}
-	if err := p.site.Stack.Locked(); err != nil {
+	if err := stack.Locked(p.opts.Dir); err != nil {
 		return err
 	}
 	if err := errors.Join(archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
@@ -97,7 +97,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := p.site.Stack.Locked(); err != nil { // it began meanwhile, and is what was found
+	if err := stack.Locked(p.opts.Dir); err != nil { // it began meanwhile, and is what was found
 		return err
 	}
 	if finding.Worst(p.Findings) == finding.Fail {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -52,17 +53,17 @@ func (s *Stack) Lock() (unlock func(), err error) {
 	return func() { _ = f.Truncate(0); _ = f.Close() }, nil
 }
 
-// Locked returns a *LockedError while another process changes the installation,
+// Locked returns a *LockedError while another process changes the installation in dir,
 // and changes nothing itself. What such a process has half done is not to be judged.
-func (s *Stack) Locked() error {
-	f, err := os.Open(s.path(lockName))
+func Locked(dir string) error {
+	f, err := os.Open(filepath.Join(dir, lockName)) //nolint:gosec // below the installation directory
 	if err != nil {
 		return nil //nolint:nilerr // nobody has begun, or we may not look
 	}
 	defer func() { _ = f.Close() }()
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // a descriptor fits
 	if who := holder(f); errors.Is(err, syscall.EWOULDBLOCK) && !strings.HasPrefix(who, self()+" ") {
-		return &LockedError{Dir: s.Dir, Holder: who}
+		return &LockedError{Dir: dir, Holder: who}
 	}
 	return nil
 }
