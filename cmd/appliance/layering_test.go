@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	// and support stand above it. Of the bridge it knows what it renders, and the
 	// client with which it looks into Rocket.Chat.
 	"provision":                     {"provision", "bridge/config", "bridge/secret", "templates"},
+	"provision/alarm":               {},
 	"provision/answers":             {"provision/homeserver", "provision/internal/atomicfile"},
 	"provision/archive":             {"provision/answers", "provision/backup", "provision/internal/atomicfile", "provision/plan", "provision/render", "provision/site", "provision/stack"},
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
@@ -38,7 +39,7 @@ var allowed = map[string][]string{
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret", "provision/answers", "provision/render", "provision/secrets"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
-	"provision/checkup":             {"bridge/secret", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/site"},
+	"provision/checkup":             {"bridge/secret", "provision/alarm", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
@@ -113,6 +114,7 @@ var homes = []struct {
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
 	{"github.com/miekg/dns", []string{"provision/preflight", "provision/certs/acmetest"}},
 	{"aead.dev/minisign", []string{"provision/selfupdate", "cmd/appliance/internal/release"}},
+	{"github.com/wneessen/go-mail", []string{"provision/alarm"}},
 	{"filippo.io/age", []string{"provision/backup"}},
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},

@@ -50,6 +50,8 @@ type Answers struct {
 	MinCPUs                   int    `yaml:"min_cpus"`
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
 	MinDiskGB                 int    `yaml:"min_disk_gb"`
+
+	AlarmAnswers `yaml:",inline"`
 }
 
 // What a homeserver, a Rocket.Chat, a namespace and a source of certificates may

@@ -2,6 +2,7 @@ package answers
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"appliance/provision/homeserver"
@@ -39,7 +40,7 @@ type Field struct {
 }
 
 // Fields lists the answers in the order in which they are asked.
-var Fields = []Field{
+var Fields = slices.Concat([]Field{
 	text("domain", func(a *Answers) *string { return &a.Domain }, Field{
 		Ask: "Which name will people open in their browser?", Required: true, Check: checkHost,
 		Help: "A DNS name of yours with an A or AAAA record for this host, such as chat.example.org.",
@@ -189,7 +190,7 @@ var Fields = []Field{
 		Ask: "How many GB of disk are enough?", Advanced: true, Check: checkNatural,
 		Help: "Set lower to install on a smaller host at your own risk.",
 	}),
-}
+}, alarmFields)
 
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
 func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }

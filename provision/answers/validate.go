@@ -116,5 +116,5 @@ func (a Answers) consistent() []Problem {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
 		}
 	}
-	return problems
+	return append(problems, a.AlarmAnswers.consistent(a.AlarmWays())...)
 }

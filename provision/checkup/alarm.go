@@ -6,14 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"appliance/bridge/secret"
+	"appliance/provision/alarm"
+	"appliance/provision/answers"
 	"appliance/provision/bootstrap"
 	"appliance/provision/finding"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
+)
+
+// No more than mostAlarms are sent in a period of alarmPeriod: what comes and goes all
+// the time is told often enough by then. The next one after that says how it is.
+const (
+	mostAlarms  = 6
+	alarmPeriod = 24 * time.Hour
 )
 
 // A notice is one finding that the administrator was told of. Its text may change
@@ -23,45 +34,126 @@ type notice struct {
 	Severity string `json:"severity"`
 }
 
-// Alarm notifies the administrator of the findings by a direct message from the
-// bridge's account, if they have changed since the last one. It reports whether a
-// message was sent; one that failed is sent the next time.
+// told is what is remembered of the alarms that were sent.
+type told struct {
+	Notices []notice    `json:"notices"`
+	Sent    []time.Time `json:"sent"` // the last ones
+}
+
+// Alarm tells the operator of the findings by the first way of the answers that works,
+// if they have changed since the last time. It reports whether a message was sent; one
+// that failed is sent the next time, and so is one too many.
 func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent bool, err error) {
-	now := []notice{}
+	return alarmAt(ctx, s, findings, time.Now())
+}
+
+func alarmAt(ctx context.Context, s *site.Site, findings []finding.Finding, now time.Time) (sent bool, err error) {
+	news := []notice{}
 	for _, f := range findings {
 		if f.Severity > finding.OK {
-			now = append(now, notice{f.Check, f.Severity.String()})
+			news = append(news, notice{f.Check, f.Severity.String()})
 		}
 	}
-	was := []byte("[]")
-	if data, err := os.ReadFile(s.Path(site.AlarmFile)); err == nil {
-		was = data
+	was := lastTold(s)
+	if slices.Equal(news, was.Notices) {
+		return false, nil
 	}
-	data, err := json.Marshal(now)
-	if err != nil || string(data) == strings.TrimSpace(string(was)) {
+	was.Sent = slices.DeleteFunc(was.Sent, func(t time.Time) bool { return now.Sub(t) >= alarmPeriod || t.After(now) })
+	if len(was.Sent) >= mostAlarms {
+		return false, nil
+	}
+	m := alarmMessage(s.Answers.ServerName, findings, now)
+	if len(was.Sent) == mostAlarms-1 {
+		m.Text += fmt.Sprintf("\n\nThis is message %d within a day. The next one comes after %s.", mostAlarms, was.Sent[0].Add(alarmPeriod).UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	if _, err := alarm.Send(ctx, Ways(s), m); err != nil {
 		return false, err
 	}
-	base, accounts, err := chat(ctx, s)
-	if err == nil {
-		err = bootstrap.Tell(ctx, base, accounts, alarmText(s.Answers.ServerName, findings))
-	}
+	data, err := json.Marshal(told{Notices: news, Sent: append(was.Sent, now)})
 	if err != nil {
-		return false, fmt.Errorf("notify the administrator: %w", err)
+		return true, err
 	}
 	return true, atomicfile.Write(s.Path(site.AlarmFile), data, 0o600)
 }
 
-func alarmText(name string, findings []finding.Finding) string {
-	var lines []string
-	for _, f := range findings {
-		if f.Severity > finding.OK {
-			lines = append(lines, fmt.Sprintf("*%s* `%s` %s\nwhy: %s\nwhat to do: %s", f.Severity, f.Check, f.Summary, f.Why, f.Fix))
+// lastTold reads what was told last, also from a file of an earlier release, which is
+// only a list of notices.
+func lastTold(s *site.Site) (t told) {
+	data, _ := os.ReadFile(s.Path(site.AlarmFile)) // what cannot be read is told once more
+	if json.Unmarshal(data, &t) != nil {
+		_ = json.Unmarshal(data, &t.Notices)
+	}
+	return t
+}
+
+// AlarmTest sends a message by every way, and returns what became of each in the order
+// of AlarmWays.
+func AlarmTest(ctx context.Context, s *site.Site) []error {
+	m := alarm.Message{
+		Server: s.Answers.ServerName, Severity: finding.OK.String(), Title: s.Answers.ServerName + ": a test of the alarm",
+		Text: "This is how " + s.Answers.ServerName + " says that something is wrong. Nothing is.", Time: time.Now().UTC(),
+	}
+	var out []error
+	for _, way := range Ways(s) {
+		out = append(out, alarm.Try(ctx, way, m))
+	}
+	return out
+}
+
+// Ways are the ways of the answers, in their order.
+func Ways(s *site.Site) []alarm.Way {
+	var out []alarm.Way
+	a := s.Answers
+	for _, name := range a.AlarmWays() {
+		switch name {
+		case answers.ByWebhook:
+			out = append(out, alarm.Webhook{Format: a.AlarmWebhook, File: a.AlarmWebhookFile})
+		case answers.ByMail:
+			from := a.AlarmMailFrom
+			if from == "" {
+				from = "appliance@" + a.Domain
+			}
+			out = append(out, alarm.Mail{URL: a.AlarmMailURL, PasswordFile: a.AlarmMailPassword, From: from, To: a.AlarmMailTo})
+		default:
+			out = append(out, directMessage{s})
 		}
 	}
-	if len(lines) == 0 {
-		return "The doctor of " + name + " finds nothing wrong any more."
+	return out
+}
+
+// A directMessage tells the administrator in Rocket.Chat, from the bridge's account.
+type directMessage struct{ site *site.Site }
+
+func (directMessage) Name() string { return answers.ByRocketChat }
+
+func (d directMessage) Send(ctx context.Context, m alarm.Message) error {
+	base, accounts, err := chat(ctx, d.site)
+	if err != nil {
+		return err
 	}
-	return "The doctor of " + name + " has found:\n\n" + strings.Join(lines, "\n\n")
+	return bootstrap.Tell(ctx, base, accounts, "*"+m.Title+"*\n\n"+m.Text)
+}
+
+func alarmMessage(name string, findings []finding.Finding, now time.Time) alarm.Message {
+	worst := finding.Worst(findings)
+	var lines []string
+	var bad []finding.Finding
+	for _, f := range findings {
+		if f.Severity > finding.OK {
+			bad = append(bad, f)
+			lines = append(lines, fmt.Sprintf("%s %s: %s\nwhy: %s\nwhat to do: %s", f.Severity, f.Check, f.Summary, f.Why, f.Fix))
+		}
+	}
+	m := alarm.Message{Server: name, Severity: worst.String(), Title: name + ": the doctor has found something", Text: strings.Join(lines, "\n\n"), Time: now.UTC()}
+	if len(bad) == 0 {
+		m.Title, m.Text = name+": all is well again", "The doctor of "+name+" finds nothing wrong any more."
+		return m
+	}
+	if len(bad) == 1 {
+		m.Title = name + ": " + bad[0].Summary
+	}
+	m.Details = bad
+	return m
 }
 
 // chat returns Rocket.Chat's address and the accounts to use.

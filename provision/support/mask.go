@@ -66,7 +66,7 @@ func reveal(value secret.String, hide func(string)) {
 }
 
 var (
-	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
+	privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)|AGE-SECRET-KEY-[0-9A-Z-]+`)
 	credential = regexp.MustCompile(`(?i)((?:authorization|x-auth-token|access_token|as_token|hs_token|password|passwd|secret|token)["']?\s*[:=]\s*["']?(?:bearer\s+)?)[^\s"',;&{}\[\]]{6,}`)
 	inAddress  = regexp.MustCompile(`(://[^/\s:@"]*:)[^@/\s"]+@`)
 	query      = regexp.MustCompile(`\?[^\s"']+`)

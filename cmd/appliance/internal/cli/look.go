@@ -125,7 +125,7 @@ func doctorCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only problems, and nothing if there are none")
-	cmd.Flags().BoolVar(&alarm, "alarm", false, "notify the administrator in Rocket.Chat if the findings have changed")
+	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if the findings have changed (see the answer alarms)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as failures")
 	return cmd
 }

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision/checkup"
+	"appliance/provision/site"
+)
+
+func alarmCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "alarm",
+		Short: "Tell the operator that something is wrong",
+		Args:  exactly(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(alarmTestCommand(a))
+	return cmd
+}
+
+// An alarmResult is what became of a test message by one way.
+type alarmResult struct {
+	Way   string `json:"way"`
+	Sent  bool   `json:"sent"`
+	Error string `json:"error,omitempty"`
+}
+
+// An alarmTestError says that a test message did not go by every way.
+type alarmTestError struct{ failed, all int }
+
+func (e *alarmTestError) Error() string {
+	return fmt.Sprintf("%d of %d ways failed", e.failed, e.all)
+}
+
+func (e *alarmTestError) Hint() string {
+	return "correct the answers alarms and alarm_*: appliance config set KEY=VALUE"
+}
+
+func alarmTestCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "test",
+		Short: "Send a test message by every way of the answer alarms",
+		Args:  exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(func(on *site.Site) error {
+				results := alarmResults(on.Answers.AlarmWays(), checkup.AlarmTest(cmd.Context(), on))
+				failed := 0
+				for _, r := range results {
+					if !r.Sent {
+						failed++
+					}
+				}
+				err := a.show(results, func(w io.Writer) {
+					for _, r := range results {
+						fmt.Fprintf(w, "%-12s%s\n", r.Way, map[bool]string{true: "sent", false: "failed: " + r.Error}[r.Sent])
+					}
+				})
+				if err == nil && failed > 0 {
+					err = &alarmTestError{failed, len(results)}
+				}
+				return err
+			})
+		},
+	}
+}
+
+func alarmResults(ways []string, errs []error) []alarmResult {
+	out := make([]alarmResult, len(ways))
+	for n, way := range ways {
+		out[n] = alarmResult{Way: way, Sent: errs[n] == nil}
+		if errs[n] != nil {
+			reason := errs[n]
+			if inner := errors.Unwrap(reason); inner != nil { // which way is said already
+				reason = inner
+			}
+			out[n].Error = strings.ReplaceAll(reason.Error(), "\n", "; ")
+		}
+	}
+	return out
+}

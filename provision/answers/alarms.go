@@ -1,0 +1,115 @@
+package answers
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Ways of an alarm.
+const (
+	ByRocketChat = "rocketchat"
+	ByWebhook    = "webhook"
+	ByMail       = "mail"
+)
+
+// AlarmAnswers are those about how an operator is told that something is wrong.
+type AlarmAnswers struct {
+	Alarms            string `yaml:"alarms"`
+	AlarmWebhook      string `yaml:"alarm_webhook"`
+	AlarmWebhookFile  string `yaml:"alarm_webhook_file"`
+	AlarmMailURL      string `yaml:"alarm_mail_url"`
+	AlarmMailPassword string `yaml:"alarm_mail_password_file"`
+	AlarmMailFrom     string `yaml:"alarm_mail_from"`
+	AlarmMailTo       string `yaml:"alarm_mail_to"`
+}
+
+var webhookFormats = []string{"json", "ntfy", "slack", "matrix"}
+
+var alarmFields = []Field{
+	text("alarms", func(a *Answers) *string { return &a.Alarms }, Field{
+		Ask: "How should alarms be sent?", Default: ByRocketChat, Advanced: true, Check: checkAlarms,
+		Help: "One or more of rocketchat, webhook and mail, separated by commas: an alarm goes by the first one that works. Empty means rocketchat. Try them with: appliance alarm test",
+	}),
+	choice("alarm_webhook", func(a *Answers) *string { return &a.AlarmWebhook }, "json", webhookFormats, Field{
+		Ask: "What does the webhook of alarms speak?", Advanced: true,
+		Help: "json: the whole message. ntfy: ntfy.sh and its like. slack: Slack, Mattermost and others that take its webhooks. matrix: a room on another Matrix server. Only with alarms: webhook.",
+	}),
+	text("alarm_webhook_file", func(a *Answers) *string { return &a.AlarmWebhookFile }, Field{
+		Ask: "Which file holds the URL of the webhook?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "The URL in the first line and, where the service asks for one, an access token in the second; mode 0600. For matrix the URL is such as https://matrix.example.org/!room:example.org.",
+	}),
+	text("alarm_mail_url", func(a *Answers) *string { return &a.AlarmMailURL }, Field{
+		Ask: "Which mail server sends alarms?", Advanced: true, Check: optional(checkMailURL),
+		Help: "smtp://user@smtp.example.org (STARTTLS), smtps://user@smtp.example.org (TLS), or smtp+plain://127.0.0.1 for a relay on this host. Only with alarms: mail.",
+	}),
+	text("alarm_mail_password_file", func(a *Answers) *string { return &a.AlarmMailPassword }, Field{
+		Ask: "Which file holds the password for that mail server?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "The password in the first line, mode 0600. Needed if alarm_mail_url has a user.",
+	}),
+	text("alarm_mail_from", func(a *Answers) *string { return &a.AlarmMailFrom }, Field{
+		Ask: "From which address do alarms come?", Advanced: true, Check: optional(checkEmail),
+		Help: "The sender of the mails. Empty means appliance at domain.",
+	}),
+	text("alarm_mail_to", func(a *Answers) *string { return &a.AlarmMailTo }, Field{
+		Ask: "To which address do alarms go?", Advanced: true, Check: optional(checkEmail),
+		Help: "The recipient of the mails. Only with alarms: mail.",
+	}),
+}
+
+// AlarmWays are the ways in which alarms are sent, in order.
+func (a Answers) AlarmWays() []string {
+	var out []string
+	for way := range strings.SplitSeq(a.Alarms, ",") {
+		if way = strings.TrimSpace(way); way != "" {
+			out = append(out, way)
+		}
+	}
+	if len(out) == 0 {
+		return []string{ByRocketChat}
+	}
+	return out
+}
+
+func checkAlarms(s string) error {
+	seen := map[string]bool{}
+	for _, way := range (Answers{AlarmAnswers: AlarmAnswers{Alarms: s}}).AlarmWays() {
+		if !slices.Contains([]string{ByRocketChat, ByWebhook, ByMail}, way) {
+			return fmt.Errorf("must be one or more of rocketchat, webhook and mail, separated by commas")
+		}
+		if seen[way] {
+			return fmt.Errorf("has %s twice", way)
+		}
+		seen[way] = true
+	}
+	return nil
+}
+
+func checkMailURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"smtp", "smtps", "smtp+plain"}, u.Scheme) || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+		return fmt.Errorf("must be such as smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
+	}
+	if _, has := u.User.Password(); has {
+		return fmt.Errorf("must not have a password: put it into a file and name that as alarm_mail_password_file")
+	}
+	return nil
+}
+
+// consistent checks that the ways that were chosen have what they need.
+func (a AlarmAnswers) consistent(ways []string) []Problem {
+	var problems []Problem
+	need := func(way, key, value string) {
+		if slices.Contains(ways, way) && value == "" {
+			problems = append(problems, Problem{Key: key, Reason: "is required with alarms: " + way})
+		}
+	}
+	need(ByWebhook, "alarm_webhook_file", a.AlarmWebhookFile)
+	need(ByMail, "alarm_mail_url", a.AlarmMailURL)
+	need(ByMail, "alarm_mail_to", a.AlarmMailTo)
+	if u, err := url.Parse(a.AlarmMailURL); err == nil && u.User.Username() != "" && a.AlarmMailPassword == "" {
+		problems = append(problems, Problem{Key: "alarm_mail_password_file", Reason: "is required: alarm_mail_url has a user"})
+	}
+	return problems
+}
