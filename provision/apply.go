@@ -15,6 +15,7 @@ import (
 	"appliance/provision/plan"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
+	"appliance/provision/service"
 	"appliance/provision/site"
 	"appliance/provision/stack"
 	"appliance/templates"
@@ -172,6 +173,21 @@ func (e *executor) amendHomeserver(ctx context.Context) error {
 
 func (e *executor) Load(ctx context.Context, op plan.Load) error {
 	return e.site.Stack.Loaded().Restart(ctx, e.seen.state.Starts, op.Wait, op.Services...)
+}
+
+// InstallUnits installs those that are missing, and the key that the nightly backup
+// needs: its owner should hear of it now.
+func (e *executor) InstallUnits(ctx context.Context, _ plan.InstallUnits) error {
+	if err := service.Complete(ctx, e.site, e.opts.Program); err != nil {
+		return err
+	}
+	made, err := archive.EnsureKey(e.site)
+	if err != nil || !made {
+		return err
+	}
+	key, err := archive.Key(e.site)
+	e.key = &key
+	return err
 }
 
 // hear returns what passes on the progress that Compose reports.

@@ -32,6 +32,7 @@ import (
 	"appliance/provision/preflight"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
+	"appliance/provision/service"
 	"appliance/provision/site"
 	"appliance/provision/stack"
 )
@@ -56,6 +57,7 @@ type Prepared struct {
 	site *site.Site
 	host preflight.Host
 	seen observed
+	key  *archive.KeyInfo // the key to backups, if Apply has made it
 }
 
 // An observed is the result of one look at the host.
@@ -178,7 +180,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 		p.seen.state.Certificates[host] = p.issuer().cause(host)
 	}
 	p.seen.state.Dumps = archive.Dumps(p.opts.Dir)
-	p.seen.state.Bootstrap = missing
+	p.seen.state.Bootstrap, p.seen.state.Units = missing, service.Lacking(p.site)
 	if missing == "" && p.resetsPassword() {
 		p.seen.state.Bootstrap = "the administrator's password is missing"
 	}

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"appliance/provision/answers"
+	"appliance/provision/archive"
 	"appliance/provision/attach"
 	"appliance/provision/certs"
 	"appliance/provision/checkup"
 	"appliance/provision/finding"
 	"appliance/provision/secrets"
+	"appliance/provision/stack"
 )
 
 // A Report is the outcome for the operator.
@@ -22,8 +24,10 @@ type Report struct {
 	Admin      Admin               `json:"admin"`
 	CAFile     string              `json:"ca_file,omitempty"` // what browsers have to trust with tls: internal
 	Try        []string            `json:"try"`
-	Attach     []attach.Attachment `json:"attach,omitempty"`   // what to add to external servers
-	Findings   []finding.Finding   `json:"findings,omitempty"` // of the doctor
+	Attach     []attach.Attachment `json:"attach,omitempty"`     // what to add to external servers
+	Findings   []finding.Finding   `json:"findings,omitempty"`   // of the doctor
+	BackupKey  *archive.KeyInfo    `json:"backup_key,omitempty"` // just made: a copy must leave the host
+	NoSystemd  bool                `json:"no_systemd,omitempty"` // nothing starts at boot, makes backups and sends alarms
 }
 
 // Admin is the administrator, and the file that holds the password.
@@ -45,6 +49,7 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 			fmt.Sprintf("invite @%s:%s from any Matrix client", a.AdminUsername, a.ServerName),
 		},
 	}
+	r.BackupKey, r.NoSystemd = p.key, a.Systemd && !stack.Systemd()
 	if a.Namespace == answers.Prefixed {
 		r.Try[2] = fmt.Sprintf("invite @rc_%s:%s from any Matrix client", a.AdminUsername, a.ServerName)
 	}

@@ -83,6 +83,11 @@ func fakeDocker() {
 	}
 }
 
+// fakeSystemctl stands in for systemctl, and notes what it is told in docker/systemctl.
+func fakeSystemctl() {
+	note(filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://")), "systemctl", strings.Join(os.Args[1:], " "))
+}
+
 // begin notes where a Compose project is, unless containers of that name exist.
 func begin(project string) {
 	where, err := os.Getwd()

@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 			releaseKey = os.Getenv("TEST_RELEASE_KEY") // which the linker sets in a release
 			os.Exit(run(program))
 		},
-		"docker": fakeDocker,
+		"docker":    fakeDocker,
+		"systemctl": fakeSystemctl,
 	})
 }
 
@@ -68,6 +69,9 @@ func TestScript(t *testing.T) {
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
 				return os.Geteuid() == 0, nil
+			}
+			if name == "namespaces" {
+				return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/run").Run() == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %s", name)
 		},

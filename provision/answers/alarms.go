@@ -28,6 +28,10 @@ type AlarmAnswers struct {
 var webhookFormats = []string{"json", "ntfy", "slack", "matrix"}
 
 var alarmFields = []Field{
+	defaultYes(boolean("systemd", func(a *Answers) *bool { return &a.Systemd }, Field{
+		Ask: "Should systemd start it at boot, back it up every night and send alarms?", Advanced: true, // asked where there is a systemd
+		Help: "Where the host runs systemd, up installs the units that are missing. false: install them yourself, see appliance service, or run appliance service run.",
+	})),
 	text("alarms", func(a *Answers) *string { return &a.Alarms }, Field{
 		Ask: "How should alarms be sent?", Default: ByRocketChat, Advanced: true, Check: checkAlarms,
 		Help: "One or more of rocketchat, webhook and mail, separated by commas: an alarm goes by the first one that works. Empty means rocketchat. Try them with: appliance alarm test",
@@ -57,6 +61,9 @@ var alarmFields = []Field{
 		Help: "The recipient of the mails. Only with alarms: mail.",
 	}),
 }
+
+// defaultYes makes true the default.
+func defaultYes(f Field) Field { f.Default = "true"; return f }
 
 // AlarmWays are the ways in which alarms are sent, in order.
 func (a Answers) AlarmWays() []string {

@@ -51,6 +51,8 @@ type Answers struct {
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
 	MinDiskGB                 int    `yaml:"min_disk_gb"`
 
+	Systemd bool `yaml:"systemd"`
+
 	AlarmAnswers `yaml:",inline"`
 }
 

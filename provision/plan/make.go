@@ -63,8 +63,14 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if s.Bootstrap != "" {
 		add("bootstrap", "create the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
 	}
+	if s.Units != "" {
+		add(UnitsStep, "start at boot, back up every night, check and send alarms every hour", s.Units, InstallUnits{}, "files")
+	}
 	return p
 }
+
+// UnitsStep is the ID of the step that installs units.
+const UnitsStep = "units"
 
 // labels are the variables of .env by which Compose starts a service again.
 var labels = map[string]string{"nginx": "NGINX_CONFIG", "homeserver": "HOMESERVER_CONFIG", "certs": "CERTS_CONFIG", "bridge": "BRIDGE_CONFIG"}

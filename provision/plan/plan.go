@@ -30,9 +30,20 @@ type Op interface {
 // An Executor changes the host. Methods are safe to repeat: on a host that
 // already satisfies the operation they change nothing and return nil.
 type Executor interface {
+	HostExecutor
+	ContainerExecutor
+}
+
+// A HostExecutor changes files of the host.
+type HostExecutor interface {
 	MakeSecrets(context.Context, MakeSecrets) error
 	WriteFiles(context.Context, WriteFiles) error
 	GetCertificate(context.Context, GetCertificate) error
+	InstallUnits(context.Context, InstallUnits) error
+}
+
+// A ContainerExecutor changes what runs in containers.
+type ContainerExecutor interface {
 	BuildImage(context.Context, BuildImage) error
 	PullImages(context.Context, PullImages) error
 	LockImages(context.Context, LockImages) error
@@ -73,6 +84,9 @@ type (
 	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
 	// its account.
 	Bootstrap struct{}
+	// InstallUnits adds the units of systemd that start the installation at boot, back
+	// it up and send alarms.
+	InstallUnits struct{}
 )
 
 // Run calls ex.MakeSecrets.
@@ -106,6 +120,9 @@ func (op Load) Run(ctx context.Context, ex Executor) error { return ex.Load(ctx,
 
 // Run calls ex.Bootstrap.
 func (op Bootstrap) Run(ctx context.Context, ex Executor) error { return ex.Bootstrap(ctx, op) }
+
+// Run calls ex.InstallUnits.
+func (op InstallUnits) Run(ctx context.Context, ex Executor) error { return ex.InstallUnits(ctx, op) }
 
 // A Plan is a list of steps in an order that respects After.
 type Plan struct{ Steps []Step }

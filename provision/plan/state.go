@@ -86,6 +86,7 @@ type State struct {
 	Starts       map[string]string   // service -> its present start, of those that read files then
 	NotLoaded    map[string][]string // service -> files on disk that it does not run
 	Bootstrap    string              // why bootstrap has to run; "" when all is there
+	Units        string              // why units of systemd are to be installed; "" when they need not
 }
 
 // The files that operators are invited to edit.

@@ -25,18 +25,27 @@ type Units struct {
 // Name is the name of the server, for people.
 func (u Units) Name() string { return u.Answers.ServerName }
 
+// UnitNames are the names of the units, with a prefix: those that make backups if any
+// are to be kept.
+func UnitNames(a answers.Answers, prefix string, keep int) []string {
+	names := []string{".service", "-doctor.service", "-doctor.timer"}
+	if keep > 0 {
+		names = append(names, "-backup.service", "-backup.timer")
+	}
+	if a.TLS != answers.ACME {
+		names = append(names, "-certs.service", "-certs.timer")
+	}
+	for i, name := range names {
+		names[i] = prefix + name
+	}
+	return names
+}
+
 // Files renders the units by their names. Certificates need a timer only where no
 // service renews them.
 func (u Units) Files() (map[string][]byte, error) {
-	names := []string{".service", "-doctor.service", "-doctor.timer"}
-	if u.Keep > 0 {
-		names = append(names, "-backup.service", "-backup.timer")
-	}
-	if u.Answers.TLS != answers.ACME {
-		names = append(names, "-certs.service", "-certs.timer")
-	}
 	out := map[string][]byte{}
-	for _, name := range names {
+	for _, name := range UnitNames(u.Answers, "", u.Keep) {
 		from := "appliance" + name + ".tmpl"
 		t, err := template.New(path.Base(from)).Funcs(template.FuncMap{"arg": unitArgument, "path": unitPath, "program": unitProgram}).ParseFS(templates.FS, from)
 		if err != nil {

@@ -8,11 +8,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"appliance/provision/render"
 	"appliance/provision/site"
 	"appliance/provision/stack"
 )
+
+// DefaultKeep is how many backups of the nightly timer stay unless told otherwise.
+const DefaultKeep = 7
 
 // Options of the service.
 type Options struct {
@@ -61,17 +65,72 @@ func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err er
 			return false, err
 		}
 	}
-	docker, err := stack.Docker()
-	if err != nil {
-		return false, err
-	}
-	files, err := render.Units{
-		Answers: s.Answers, Prefix: u.Prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients, Plain: o.Plain,
-	}.Files()
+	files, err := o.files(s, u.Prefix)
 	if err != nil {
 		return false, err
 	}
 	return u.Install(ctx, files)
+}
+
+// files renders the units.
+func (o Options) files(s *site.Site, prefix string) (map[string][]byte, error) {
+	docker, err := stack.Docker()
+	if err != nil {
+		return nil, err
+	}
+	return render.Units{
+		Answers: s.Answers, Prefix: prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients, Plain: o.Plain,
+	}.Files()
+}
+
+// Lacking says why units are to be installed, or "": none are wanted, this host has no
+// systemd, or all are there. Whoever left out the backup goes without it.
+func Lacking(s *site.Site) string {
+	if !s.Answers.Systemd {
+		return ""
+	}
+	u, err := units(s, "")
+	if err != nil {
+		return ""
+	}
+	have := u.Names()
+	if len(have) == 0 {
+		return "no units of systemd are installed"
+	}
+	for _, name := range render.UnitNames(s.Answers, u.Prefix, 0) {
+		if !slices.Contains(have, name) {
+			return name + " is missing"
+		}
+	}
+	return ""
+}
+
+// Complete installs the units that Lacking misses. Those that are there stay as they
+// are: they may have been installed with other options.
+func Complete(ctx context.Context, s *site.Site, program string) error {
+	u, err := units(s, "")
+	if err != nil {
+		return err
+	}
+	o := Options{Keep: DefaultKeep}
+	if o.Program, err = ProgramFile(program); err != nil {
+		return err
+	}
+	have := u.Names()
+	if len(have) > 0 {
+		o.Keep = 0
+	}
+	files, err := o.files(s, u.Prefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range have {
+		if files[name], err = os.ReadFile(filepath.Join(u.Dir, name)); err != nil {
+			return err
+		}
+	}
+	_, err = u.Install(ctx, files)
+	return err
 }
 
 // Remove removes the units and returns their names. Running services stay up.

@@ -35,8 +35,8 @@ func Systemd() bool {
 // Docker is the file of the docker command.
 func Docker() (string, error) { return exec.LookPath("docker") }
 
-// files lists the names of the units that are there.
-func (u Units) files() []string {
+// Names lists the names of the units that are there.
+func (u Units) Names() []string {
 	var out []string
 	for _, pattern := range []string{".service", "-doctor.*", "-backup.*", "-certs.*"} {
 		found, _ := filepath.Glob(filepath.Join(u.Dir, u.Prefix+pattern))
@@ -72,7 +72,7 @@ func started(names []string, prefix string) []string {
 // them, and starts the timers. It reports whether anything had to be changed.
 func (u Units) Install(ctx context.Context, files map[string][]byte) (changed bool, err error) {
 	var obsolete []string
-	for _, name := range u.files() {
+	for _, name := range u.Names() {
 		if _, wanted := files[name]; !wanted {
 			obsolete = append(obsolete, name)
 		}
@@ -105,7 +105,7 @@ func (u Units) Install(ctx context.Context, files map[string][]byte) (changed bo
 
 // Remove removes all units; running services stay up.
 func (u Units) Remove(ctx context.Context) (removed []string, err error) {
-	removed = u.files()
+	removed = u.Names()
 	return removed, u.drop(ctx, removed)
 }
 
@@ -147,7 +147,7 @@ type UnitStatus struct {
 // Status looks at the units.
 func (u Units) Status(ctx context.Context) ([]UnitStatus, error) {
 	out := []UnitStatus{}
-	for _, name := range u.files() {
+	for _, name := range u.Names() {
 		st := UnitStatus{Unit: name}
 		if u.Live {
 			shown, err := exec.CommandContext(ctx, "systemctl", "show", name, "--property", "UnitFileState,ActiveState,Result,NextElapseUSecRealtime").Output() //nolint:gosec // our own names

@@ -47,7 +47,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 	if _, err := u.Install(t.Context(), units(t, home, 7, "tls=internal")); err != nil {
 		t.Fatal(err)
 	}
-	names := u.files()
+	names := u.Names()
 	if len(names) != 7 {
 		t.Fatalf("units %v", names)
 	}
@@ -139,11 +139,11 @@ func TestUnitsComeAndGo(t *testing.T) {
 		t.Error("nothing changed")
 	}
 	expect("told", []string{"disable --now appliance-backup.timer", "disable --now appliance-certs.timer", "daemon-reload", "daemon-reload", "enable --now appliance-doctor.timer appliance.service"}, told()...)
-	expect("left", []string{"appliance-doctor.service", "appliance-doctor.timer", "appliance.service"}, u.files()...)
+	expect("left", []string{"appliance-doctor.service", "appliance-doctor.timer", "appliance.service"}, u.Names()...)
 
 	removed, err := u.Remove(t.Context())
-	if err != nil || len(removed) != 3 || len(u.files()) > 0 || len(wants()) > 0 {
-		t.Errorf("removed %v, %v; left %v, %v", removed, err, u.files(), wants())
+	if err != nil || len(removed) != 3 || len(u.Names()) > 0 || len(wants()) > 0 {
+		t.Errorf("removed %v, %v; left %v, %v", removed, err, u.Names(), wants())
 	}
 	expect("told", []string{"disable --now appliance-doctor.timer", "disable appliance.service", "daemon-reload"}, told()...)
 	if _, err := os.Stat(foreign); err != nil {

@@ -55,6 +55,9 @@ func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers
 	if len(missing) > 0 || ask {
 		asked, err = a.ask(ctx, draft)
 	}
+	if asked && err == nil {
+		err = askSystemd(a, draft)
+	}
 	switch {
 	case err != nil:
 		return got, asked, err

@@ -40,7 +40,7 @@ type chores struct {
 }
 
 func (c *chores) add(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&c.o.Keep, "keep", 7, "how many backups to keep")
+	cmd.Flags().IntVar(&c.o.Keep, "keep", service.DefaultKeep, "how many backups to keep")
 	cmd.Flags().BoolVar(&c.noBackup, "no-backup", false, "do not make backups")
 	cmd.Flags().StringVar(&c.o.Recipients, "recipients-file", "", "encrypt backups for the age public keys in `FILE`, one per line, instead of the installation's own key")
 	cmd.Flags().BoolVar(&c.o.Plain, "no-encryption", false, "do not encrypt backups")

@@ -108,5 +108,6 @@ func apply(a *app, ctx context.Context, p *provision.Prepared, patience time.Dur
 		return json.NewEncoder(a.env.Stdout).Encode(report)
 	}
 	ui.Report(a.env.Stdout, report)
+	lookedAfter(a, report)
 	return nil
 }
