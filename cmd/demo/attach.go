@@ -89,7 +89,8 @@ func (d attaching) attach(ctx context.Context) (err error) {
 // writeAttached writes the answers of the attached installation and what joins it to
 // the demo's network.
 func (d attaching) writeAttached() error {
-	answers := fmt.Sprintf(`domain: %s
+	answers := fmt.Sprintf(`systemd: false
+domain: %s
 tls: internal
 http_port: 8081
 https_port: 8444

@@ -131,7 +131,7 @@ func (d *demo) appliance(ctx context.Context, show bool) error {
 // writeAnswers writes what an operator decides, and the operator's own additions
 // to the Compose file: they join the installation to the demo's world.
 func (d *demo) writeAnswers(simulated bool) error {
-	answers := fmt.Sprintf("domain: %s\nserver_name: %s\nacme_directory: %s\nacme_ca_file: %s\nfederation_private_networks: true\nhomeserver: %s\n",
+	answers := fmt.Sprintf("domain: %s\nserver_name: %s\nacme_directory: %s\nacme_ca_file: %s\nfederation_private_networks: true\nsystemd: false\nhomeserver: %s\n",
 		chatHost, serverName, directory(), d.path("ca.pem"), d.homeserver)
 	data := ""
 	if simulated {
