@@ -154,6 +154,7 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 			return err
 		},
 		"CreateToken":    func(c ctx, r client) error { _, err := r.CreateToken(c, "who", secret.New("secret")); return err },
+		"SetPassword":    func(c ctx, r client) error { return r.SetPassword(c, "who", secret.New("password")) },
 		"SetOwnName":     func(c ctx, r client) error { return r.SetOwnName(c, "Who") },
 		"SetAvatar":      func(c ctx, r client) error { return r.SetAvatar(c, picture()) },
 		"Permissions":    func(c ctx, r client) error { _, err := r.Permissions(c); return err },
@@ -560,6 +561,26 @@ func TestCreateUser(t *testing.T) {
 	if s := rocketchat.Status(err); s != http.StatusForbidden && s != http.StatusBadRequest {
 		t.Errorf("without the permission: %v", err)
 	}
+}
+
+// users.update asks those who have a password for it once more. The account that sets the
+// administrator's password has none; TestANewPasswordOfTheAdministratorSignsIn is its way.
+func TestAPasswordIsSetOnlyWithASecondFactor(t *testing.T) {
+	w := begin(t)
+	n := w.newUser()
+	u, err := w.admin.CreateUser(t.Context(), n)
+	w.ok(err)
+	other := secret.New(w.Name("q"))
+	w.refused(w.admin.SetPassword(t.Context(), u.ID, other), http.StatusBadRequest, "totp-required")
+	if err := w.puppet().SetPassword(t.Context(), u.ID, other); err == nil {
+		t.Error("a user without permission has set the password of another one")
+	}
+	anonymous := rocketchat.New(w.URL, "", secret.String{})
+	if _, err := anonymous.Login(t.Context(), n.Username, other); err == nil {
+		t.Error("the password that was refused signs in")
+	}
+	_, err = anonymous.Login(t.Context(), n.Username, secret.New(n.Password))
+	w.ok(err)
 }
 
 func TestAnUnknownUserIsNoError(t *testing.T) {
