@@ -100,15 +100,14 @@ func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receip
 	if free != nil {
 		free()
 	}
-	err = <-w.result
+	if err = <-w.result; err != nil {
+		err = s.keeper.failed(it, err) // before the lane can go to another process
+	}
 	s.mu.Lock()
 	delete(s.leaving, l)
 	s.mu.Unlock()
 	close(l.stored)
-	if err != nil {
-		return s.keeper.failed(it, err)
-	}
-	return nil
+	return err
 }
 
 // leaving is an item that was delivered and has left its lane in memory, while that
@@ -118,6 +117,16 @@ type leaving struct {
 	seq      int64
 	receipts []queue.Receipt
 	stored   chan struct{} // closed when it is written
+}
+
+// storing returns the lanes of items that were delivered and are being written. It is
+// called under s.mu.
+func (s *Store) storing() map[string]bool {
+	lanes := make(map[string]bool, len(s.leaving))
+	for l := range s.leaving {
+		lanes[l.lane] = true
+	}
+	return lanes
 }
 
 // await waits until what leaves and fits is written.

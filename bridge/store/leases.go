@@ -64,11 +64,13 @@ type shared struct {
 	running sync.WaitGroup
 	end     context.CancelFunc
 	changed chan struct{} // has an element when another process began or stopped
+	parting chan struct{} // has an element when a lane can be given away
 
 	looking sync.Mutex // one look for work at a time
 
 	// With Store.mu.
 	held     map[string]*heldLane
+	left     map[string]time.Time       // lanes that this process gave away, and until when it leaves them alone
 	turns    [queue.Classes][]*heldLane // free lanes with items at hand, in the order of their turn
 	dirty    [queue.Classes]bool        // there may be free lanes
 	lookAt   [queue.Classes]time.Time   // when to look for some anyway
@@ -86,6 +88,7 @@ type heldLane struct {
 	busy   bool     // an item is being delivered
 	listed bool     // in turns
 	doubt  int      // how many of the next items may have been delivered already
+	leaves bool     // it goes to another process when nothing is being delivered
 	used   time.Time
 	out    atHand // what is being delivered
 }
@@ -116,7 +119,7 @@ func (k *shared) take(class queue.Class) (queue.Item, bool) {
 		l := k.turns[class][0]
 		k.turns[class] = k.turns[class][1:]
 		l.listed = false
-		if l.busy || len(l.items) == 0 || k.held[l.lease.Lane] != l {
+		if l.busy || l.leaves || len(l.items) == 0 || k.held[l.lease.Lane] != l {
 			continue
 		}
 		if l.lease.Err() != nil {
@@ -246,7 +249,7 @@ func (k *shared) read(ctx context.Context, names []string, after []int64) (map[s
 // lane that falls to another process by its name is left to it for a while.
 const takeLanes = `WITH free AS (
 	SELECT lane, owner FROM lanes
-	WHERE waiting > 0 AND (right(lane, 6) = ':files') = $1
+	WHERE waiting > 0 AND (right(lane, 6) = ':files') = $1 AND lane <> ALL($8::text[])
 	AND GREATEST(due, held) <= ` + dbNow + ` - CASE WHEN mod(abs(hashtext(lane)::bigint), $2) = $3 THEN 0 ELSE $4::bigint END
 	ORDER BY GREATEST(due, held) LIMIT $5 FOR UPDATE SKIP LOCKED)
 	UPDATE lanes SET owner = $6, fence = fence + 1, held = ` + dbNow + ` + $7::bigint
@@ -255,10 +258,10 @@ const takeLanes = `WITH free AS (
 // acquire takes free lanes and returns how many.
 func (k *shared) acquire(ctx context.Context, class queue.Class) (int, error) {
 	k.s.mu.Lock()
-	of, place := max(1, k.replicas), k.place
+	of, place, left := max(1, k.replicas), k.place, k.stayAway()
 	k.s.mu.Unlock()
 	asked := time.Now()
-	rows, err := k.s.query(ctx, takeLanes, class == queue.Files, of, place, ownTurn.Milliseconds(), lanesAtOnce, k.owner, leaseFor.Milliseconds())
+	rows, err := k.s.query(ctx, takeLanes, class == queue.Files, of, place, ownTurn.Milliseconds(), lanesAtOnce, k.owner, leaseFor.Milliseconds(), left)
 	if err != nil {
 		return 0, err
 	}
@@ -454,7 +457,9 @@ func (k *shared) done(b *batch, it queue.Item, _ head, receipts []queue.Receipt)
 func (k *shared) leave(it queue.Item, _ head) {
 	if l := k.lane(it); l != nil {
 		l.busy, l.out, l.used = false, atHand{}, time.Now()
-		k.list(l)
+		if k.list(l); l.leaves {
+			go k.parts(it.Lane) // it ends with what is being written
+		}
 	}
 }
 
@@ -570,7 +575,7 @@ func names(lanes []*heldLane) []string {
 }
 
 func newShared(s *Store, cfg *pgx.ConnConfig, log *slog.Logger) *shared {
-	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}, changed: make(chan struct{}, 1)}
+	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}, left: map[string]time.Time{}, changed: make(chan struct{}, 1), parting: make(chan struct{}, 1)}
 	k.locks.cfg = cfg
 	k.news = announcer{k: k, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
 	return k

@@ -18,6 +18,11 @@ func (k *shared) renewals(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-k.parting:
+			if err := k.giveAway(ctx); err != nil && ctx.Err() == nil {
+				k.log.Warn("lanes could not be given away", "err", err)
+			}
+			continue
 		case <-tick.C:
 		case <-k.changed:
 		}
@@ -42,7 +47,10 @@ func (k *shared) renewAll(ctx context.Context) error {
 	if err := k.release(ctx, k.idle()); err != nil {
 		return fmt.Errorf("give idle lanes back: %w", err)
 	}
-	return nil
+	if err := k.share(ctx); err != nil {
+		return fmt.Errorf("look for lanes to give away: %w", err)
+	}
+	return k.giveAway(ctx)
 }
 
 // renewLanes locks rows in the order in which those who add items do.
@@ -131,8 +139,9 @@ func (k *shared) idle() []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	var out []*heldLane
+	storing := k.s.storing()
 	for name, l := range k.held {
-		if !l.busy && !l.more && len(l.items) == 0 && time.Since(l.used) > idleFor {
+		if !l.busy && !storing[name] && !l.more && len(l.items) == 0 && time.Since(l.used) > idleFor {
 			delete(k.held, name)
 			out = append(out, l)
 		}

@@ -72,7 +72,7 @@ var Fields = slices.Concat([]Field{
 	}),
 	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
 		Ask: "Which Rocket.Chat?", Advanced: true,
-		Help: "bundled: part of this installation. external: your existing Rocket.Chat.",
+		Help: "bundled: part of this installation. external: your existing Rocket.Chat. One installation serves one workspace.",
 	}),
 	text("rocketchat_url", func(a *Answers) *string { return &a.RocketChatURL }, Field{
 		Ask: "Where is your Rocket.Chat?", Required: true, If: externalRocketChat, Check: optional(checkElsewhere),

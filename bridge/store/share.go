@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"appliance/bridge/queue"
+)
+
+// A lane that always has items would stay with its process for good, and a process that
+// begins later would have nothing to do. So a process that has more than its share gives
+// lanes away: first those that fall to another process by their name, which takes them at
+// once, then others, which it leaves alone for a while.
+
+// freshFor is how long ago every process must have said that it runs, for lanes to be
+// given away: they would wait for one that was stopped.
+const freshFor = 2 * renewEvery
+
+// leftFor is how long a process does not take a lane that it gave away.
+const leftFor = ownTurn + 2*lookEvery
+
+// lanesInUse counts the processes that said just now that they run, the lanes in use, and
+// those of this process, and names those of its own, first those that fall to another
+// process.
+const lanesInUse = `SELECT (SELECT COUNT(*) FROM replicas WHERE until > ` + dbNow + ` + $5::bigint),
+	COUNT(*), COUNT(*) FILTER (WHERE owner = $1),
+	COALESCE(json_agg(lane ORDER BY mod(abs(hashtext(lane)::bigint), $2) = $3, lane) FILTER (WHERE owner = $1), '[]')
+	FROM lanes WHERE waiting > 0 AND held > ` + dbNow + ` AND (right(lane, 6) = ':files') = $4`
+
+// share marks the lanes that this process is to give away.
+func (k *shared) share(ctx context.Context) error {
+	k.s.mu.Lock()
+	of, place := k.replicas, k.place
+	k.s.mu.Unlock()
+	if of < 2 {
+		return nil
+	}
+	for class := range queue.Class(queue.Classes) {
+		var fresh, all, mine int
+		var text []byte
+		err := k.s.queryRow(ctx, lanesInUse, k.owner, of, place, class == queue.Files, (leaseFor-freshFor).Milliseconds()).Scan(&fresh, &all, &mine, &text)
+		if err != nil {
+			return err
+		}
+		var lanes []string
+		if err := json.Unmarshal(text, &lanes); err != nil {
+			return err
+		}
+		if fresh == of {
+			k.mark(lanes, mine-(all+of-1)/of)
+		}
+	}
+	return nil
+}
+
+// mark notes of up to n lanes that they are to be given away when nothing is being
+// delivered.
+func (k *shared) mark(lanes []string, n int) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for _, lane := range lanes {
+		if l := k.held[lane]; l != nil && n > 0 && l.certain() {
+			l.leaves = true
+			n--
+		}
+	}
+}
+
+// certain reports whether the database knows all of the lane's items that this process
+// knows. Of a lane that was taken over it does not, for a while; see shared.
+func (l *heldLane) certain() bool {
+	return l.doubt == 0 && !slices.ContainsFunc(l.items, func(a atHand) bool { return a.item.Attempts > 0 })
+}
+
+// leaving takes the lanes out that are to be given away, once the outcome of their last
+// delivery is stored: under a lease that has ended it could not be.
+func (k *shared) leaving() []*heldLane {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	var out []*heldLane
+	storing := k.s.storing()
+	for name, l := range k.held {
+		if l.leaves && !l.busy && !storing[name] {
+			delete(k.held, name)
+			k.left[name] = time.Now().Add(leftFor)
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// stayAway returns the lanes that this process gave away just now. It is called under
+// Store.mu.
+func (k *shared) stayAway() []string {
+	names := []string{}
+	for name, until := range k.left {
+		if time.Now().After(until) {
+			delete(k.left, name)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// giveAway gives marked lanes back, and tells the other processes. What it could not give
+// back is taken again when the leases have ended.
+func (k *shared) giveAway(ctx context.Context) error {
+	lanes := k.leaving()
+	if len(lanes) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dbPatience)
+	defer cancel()
+	free, err := k.free(ctx, names(lanes), `FOR UPDATE`)
+	if err != nil {
+		return fmt.Errorf("give lanes away: %w", err)
+	}
+	for lane := range free {
+		k.news.say(topicLanes, lane)
+	}
+	k.log.Debug("gave lanes away", "lanes", len(free))
+	return nil
+}
+
+// parts makes giveAway run as soon as what leaves a lane is stored.
+func (k *shared) parts(lane string) {
+	k.s.await(func(l *leaving) bool { return l.lane == lane })
+	select {
+	case k.parting <- struct{}{}:
+	default:
+	}
+}
