@@ -43,6 +43,9 @@ type Options struct {
 	Answers answers.Answers
 	Edits   plan.Choice // what becomes of files that were edited by hand
 	Program string      // path of this program, which becomes an image
+	// Foreign says that the answers come from a file that is not the installation's own:
+	// an edit of that one by hand would be lost.
+	Foreign bool
 
 	Upgrade  bool    // changes that only an upgrade may make are allowed
 	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
@@ -170,6 +173,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	}
 	p.seen.in = in
 	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
+	p.seen.wanted.OwnAnswers = !p.opts.Foreign
 	p.seen.wanted.Files, p.seen.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
 	p.seen.wanted.Image, p.seen.wanted.Hosts, p.seen.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)
 	if p.seen.state, err = p.site.Stack.Observe(ctx, p.seen.wanted, wantedImages(p.opts.Answers, in.Images)); err != nil {
@@ -306,7 +310,7 @@ func (p *Prepared) edited() []finding.Finding {
 		return nil
 	}
 	var out []finding.Finding
-	for _, name := range plan.Edited(p.seen.wanted.Files, p.seen.state) {
+	for _, name := range plan.Edited(p.seen.wanted, p.seen.state) {
 		f := finding.Failure(p.site.Path(name)+" was edited by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
 			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 		f.Check = "edited-file"

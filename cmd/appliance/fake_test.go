@@ -48,6 +48,9 @@ func fakeDocker() {
 		}
 	case strings.HasPrefix(args, "compose config --images"):
 		fmt.Println("postgres:17")
+		if strings.Contains(os.Getenv("COMPOSE_PROFILES"), "synapse-admin") {
+			fmt.Println(os.Getenv("SYNAPSE_ADMIN_IMAGE"))
+		}
 	case strings.HasPrefix(args, "exec -i postgres pg_dump"):
 		fmt.Print("what postgres holds")
 	case strings.HasPrefix(args, "exec -i postgres pg_restore"):
@@ -246,7 +249,7 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		note(d.dir, "images", r.URL.Query().Get("repo"))
 	case path == "/images/json":
 		reply(w, []any{})
-	case strings.HasPrefix(path, "/images/appliance-program") && !d.has(path):
+	case strings.HasPrefix(path, "/images/appliance-program") && !d.has(path), d.absent(path):
 		w.WriteHeader(http.StatusNotFound)
 		reply(w, map[string]string{"message": "no such image"})
 	default:
@@ -257,6 +260,11 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 func (d *daemon) has(path string) bool {
 	name := strings.TrimSuffix(strings.TrimPrefix(path, "/images/"), "/json")
 	return slices.Contains(lines(d.dir, "images"), name)
+}
+
+// absent reports whether docker/absent names an image by a part of its name.
+func (d *daemon) absent(path string) bool {
+	return strings.HasPrefix(path, "/images/") && slices.ContainsFunc(lines(d.dir, "absent"), func(part string) bool { return strings.Contains(path, part) })
 }
 
 func (d *daemon) containers(filters string) []any {

@@ -18,11 +18,11 @@ const (
 
 // Edited returns the files that were changed by hand and whose rendered
 // content is different: to write them would lose the change.
-func Edited(files render.Files, s State) []string {
+func Edited(w Wanted, s State) []string {
 	var out []string
-	for path, want := range files {
+	for path, want := range w.Files {
 		disk, record := s.Disk[path], s.Manifest.Files[path]
-		if !disk.Exists {
+		if !disk.Exists || path == AnswersFile && w.OwnAnswers {
 			continue
 		}
 		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
@@ -37,16 +37,33 @@ func Edited(files render.Files, s State) []string {
 }
 
 // stale returns the files that have to be written.
-func stale(files render.Files, s State, choice Choice) []string {
-	edited := Edited(files, s)
+func stale(w Wanted, s State, choice Choice) []string {
+	edited := Edited(w, s)
 	var out []string
-	for path, want := range files {
+	for path, want := range w.Files {
 		disk, record := s.Disk[path], s.Manifest.Files[path]
 		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
 		accepted := have == record.Kept && wanted == record.Rendered
 		kept := accepted && choice != Overwrite || choice == Accept && slices.Contains(edited, path)
 		same := have == wanted && access(path, disk.File, want)
 		if !disk.Exists || !same && !kept {
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// unrecorded returns the files that are as wanted, but not because of the last run: an
+// operator has made them so, and the record still has what they were before.
+func unrecorded(files render.Files, s State) []string {
+	var out []string
+	for path, want := range files {
+		record, known := s.Manifest.Files[path]
+		if !known || !s.Disk[path].Exists {
+			continue
+		}
+		if wanted := Identity(path, want.Data); record.Rendered != wanted && Identity(path, s.Disk[path].Data) == wanted {
 			out = append(out, path)
 		}
 	}

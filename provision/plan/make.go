@@ -18,11 +18,13 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		p.Steps = append(p.Steps, Step{ID: id, Title: title, Cause: cause, After: after, Do: do})
 	}
 	if n := len(w.NewSecrets); n > 0 {
-		add("secrets", fmt.Sprintf("generate %d secrets", n), "none on disk", MakeSecrets{w.NewSecrets})
+		add("secrets", fmt.Sprintf("generate %d %s", n, verb(n, "secret", "secrets")), "none on disk", MakeSecrets{w.NewSecrets})
 	}
-	paths := stale(w.Files, s, choice)
-	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w.Files, s)) > 0 {
+	paths := stale(w, s, choice)
+	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w, s)) > 0 {
 		add("files", "write the configuration", filesCause(paths, s), WriteFiles{paths}, "secrets")
+	} else if edited := unrecorded(w.Files, s); len(edited) > 0 {
+		add("files", "record what was edited by hand", listed(bases(edited))+" "+verb(len(edited), "differs", "differ")+" from the record", WriteFiles{})
 	}
 	certificates := func(started bool, after ...string) {
 		for _, host := range w.Hosts {
@@ -150,11 +152,16 @@ func filesCause(paths []string, s State) string {
 	if len(paths) == 0 {
 		return "directories or records are missing"
 	}
+	return listed(bases(paths)) + " " + verb(len(paths), "differs", "differ")
+}
+
+// bases are the last parts of paths.
+func bases(paths []string) []string {
 	names := make([]string, len(paths))
 	for i, p := range paths {
 		names[i] = path.Base(p)
 	}
-	return listed(names) + " " + verb(len(names), "differs", "differ")
+	return names
 }
 
 // composeFiles are those that Compose itself reads: when one changes, only

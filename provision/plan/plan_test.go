@@ -190,13 +190,14 @@ func TestEditsAreNoticed(t *testing.T) {
 	s := settled(w)
 	write(s, "config/nginx/nginx.conf", "mine")
 	write(s, plan.BridgeFile, strings.Replace(bridgeYAML, "example.org", "evil.example", 1))
-	if got := strings.Join(plan.Edited(w.Files, s), " "); got != "config/bridge/bridge.yaml config/nginx/nginx.conf" {
+	if got := strings.Join(plan.Edited(w, s), " "); got != "config/bridge/bridge.yaml config/nginx/nginx.conf" {
 		t.Errorf("%s", got)
 	}
 	// A file that is as it was written, but is now wanted differently, is ours.
 	s = settled(w)
-	changed := maps.Clone(w.Files)
-	changed["compose.yaml"] = render.File{Mode: 0o644, Data: []byte("services: newer")}
+	changed := w
+	changed.Files = maps.Clone(w.Files)
+	changed.Files["compose.yaml"] = render.File{Mode: 0o644, Data: []byte("services: newer")}
 	if got := plan.Edited(changed, s); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
@@ -204,7 +205,40 @@ func TestEditsAreNoticed(t *testing.T) {
 	const path = "config/nginx/nginx.conf"
 	write(s, path, "mine")
 	s.Manifest.Files[path] = plan.Record{Rendered: plan.Identity(path, []byte("older")), Kept: plan.Identity(path, []byte("mine"))}
-	if got := plan.Edited(w.Files, s); len(got) != 1 {
+	if got := plan.Edited(w, s); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+// Following the header of appliance.yaml is no dead end: what was changed there is what
+// is wanted, it is recorded, and the next change is planned as any other.
+func TestAnEditOfTheAnswersIsTakenAndRecorded(t *testing.T) {
+	answersOf := func(email string) []byte {
+		a, err := answers.Parse("a", []byte("domain: chat.example.org\nemail: "+email))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Marshal()
+	}
+	w := wanted()
+	w.Files[plan.AnswersFile] = render.File{Mode: 0o600, Data: answersOf("old@example.org")}
+	s := settled(w)
+
+	write(s, plan.AnswersFile, string(answersOf("new@example.org")))
+	w.OwnAnswers = true
+	w.Files[plan.AnswersFile] = render.File{Mode: 0o600, Data: answersOf("new@example.org")}
+	if got := plan.Make(w, s, plan.Ask).String(); got != " 1. files              record what was edited by hand (appliance.yaml differs from the record)\n" {
+		t.Errorf("%s", got)
+	}
+	w.Files[plan.AnswersFile] = render.File{Mode: 0o600, Data: answersOf("newer@example.org")} // as config set makes it
+	if got := plan.Edited(w, s); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	if got := plan.Make(w, s, plan.Ask).String(); got != " 1. files              write the configuration (appliance.yaml differs)\n" {
+		t.Errorf("%s", got)
+	}
+	w.OwnAnswers = false // answers of another file, which know nothing of the edit
+	if got := plan.Edited(w, s); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
 }

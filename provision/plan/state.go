@@ -20,6 +20,9 @@ type Wanted struct {
 	Image      string // our own image
 	Hosts      []string
 	Profiles   []string // optional services
+	// OwnAnswers says that the answers began with those in the installation's own file:
+	// what was changed there by hand is part of what is wanted.
+	OwnAnswers bool
 }
 
 // A Disk is a file as it is on the host.

@@ -214,11 +214,36 @@ func (s Compose) lines(ctx context.Context, args ...string) []string {
 	if _, err := os.Stat(s.stack.path("compose.yaml")); err != nil {
 		return nil
 	}
-	out, err := s.stack.command(ctx, append([]string{"compose"}, args...)...).Output()
+	return s.linesWith(ctx, nil, args...)
+}
+
+// linesWith is lines with variables that win over those of .env.
+func (s Compose) linesWith(ctx context.Context, env []string, args ...string) []string {
+	cmd := s.stack.command(ctx, append([]string{"compose"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.Output()
 	if err != nil {
 		return nil
 	}
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// imagesWith lists the images of the services, with the operator's override, as they
+// will be once .env has the given content.
+func (s Compose) imagesWith(ctx context.Context, env []byte) []string {
+	if _, err := os.Stat(s.stack.path("compose.yaml")); err != nil {
+		return nil
+	}
+	if m, err := s.stack.Tree().Manifest(); err != nil || m.Files[".env"].Kept != "" {
+		env = nil // the operator's stays
+	}
+	var variables []string
+	for line := range strings.Lines(string(env)) {
+		if line = strings.TrimSpace(line); strings.Contains(line, "=") && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "COMPOSE_PROJECT_NAME=") {
+			variables = append(variables, line)
+		}
+	}
+	return s.linesWith(ctx, variables, "config", "--images")
 }
 
 // hashes asks Compose what every service's configuration amounts to, with the

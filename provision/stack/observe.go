@@ -27,7 +27,7 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 		return err
 	})
 	g.Go(func() (err error) {
-		if named := s.Compose().lines(ctx, "config", "--images"); len(named) > 0 {
+		if named := s.Compose().imagesWith(ctx, w.Files[".env"].Data); len(named) > 0 {
 			images = slices.DeleteFunc(named, ours) // with the operator's override
 		}
 		if st.Images, err = s.Images().present(ctx, []string{w.Image}); err != nil {

@@ -16,6 +16,7 @@ import (
 type upOptions struct {
 	answerFlags
 	dryRun, accept, overwrite, yes bool
+	own                            bool // the file began as a copy of the installation's own answers
 	ask                            bool // whoever sits at a terminal, before anything is changed
 	patience                       time.Duration
 }
@@ -60,7 +61,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program})
+	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program, Foreign: o.file != "" && !o.own})
 	if p != nil {
 		defer func() { _ = p.Close() }()
 	}
