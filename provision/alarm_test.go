@@ -29,7 +29,7 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	if err := os.WriteFile(a.RocketChatTokenFile, []byte(ownToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Normalize().Save(site.AnswersPath(dir)); err != nil {
+	if err := a.Normalize().Save(site.AnswersPath(dir), ""); err != nil {
 		t.Fatal(err)
 	}
 	installed, err := site.Open(dir)

@@ -137,7 +137,7 @@ func TestAnswersForExternalServers(t *testing.T) {
 		want string
 	}{
 		{[]string{"homeserver=external", "homeserver_url=http://127.0.0.1:8008"}, "a container reaches"},
-		{[]string{"homeserver=external", "homeserver_url=matrix.example.org"}, "must be an address such as"},
+		{[]string{"homeserver=external", "homeserver_url=ftp://matrix.example.org"}, "must be an address such as"},
 		{[]string{"rocketchat=external", "rocketchat_url=https://chat.example.org/?x=1"}, "without user, path and query"},
 		{[]string{"rocketchat=external", "rocketchat_user_id=not an id"}, "is not the ID of a user"},
 	} {

@@ -259,7 +259,7 @@ func (c *commands) faults() []fault {
 		{"another appliance at work", "up", c.hold, "another appliance process is changing " + c.dir, "wait until it is done"},
 		{"a damaged image lock", "up", func() func() { return file("images.lock", "<<<<<<< HEAD\n") }, c.dir + "/images.lock: invalid character '<'", "appliance up"},
 		{"a misspelt answer", "up", func() func() { return set(&c.set, []string{"domain=chat.example.test", "http-port=8080"}) }, "http-port: unknown key, did you mean http_port?", ""},
-		{"a web address in place of a name", "up", func() func() { return set(&c.set, []string{"domain=https://chat.example.test/"}) }, "domain: must be a bare name, without https://", ""},
+		{"a web address in place of a name", "up", func() func() { return set(&c.set, []string{"domain=https://chat.example.test/home"}) }, "domain: must be a bare name, without https://", ""},
 		{"too many tries at the authority", "certificate", func() func() {
 			_ = c.certificate() // starts it
 			c.acme.Busy(time.Hour)

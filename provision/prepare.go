@@ -172,7 +172,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 		return err
 	}
 	p.seen.in = in
-	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal()}
+	files[plan.AnswersFile] = render.File{Mode: 0o600, Data: p.opts.Answers.Marshal(site.Command(p.opts.Dir, "up"))}
 	p.seen.wanted.OwnAnswers = !p.opts.Foreign
 	p.seen.wanted.Files, p.seen.wanted.Dirs = files, render.Dirs(p.opts.Answers, files)
 	p.seen.wanted.Image, p.seen.wanted.Hosts, p.seen.wanted.Profiles = in.Image, p.opts.Answers.Hosts(), render.Profiles(p.opts.Answers)

@@ -21,7 +21,7 @@ import (
 	"appliance/provision/certs/acmetest"
 )
 
-// A terminal of 80 by 24 with a program on it.
+// A terminal with a program on it.
 type terminal struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -53,9 +53,17 @@ func newWorkplace(t *testing.T) *workplace {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	return &workplace{t: t, dir: work, env: append(os.Environ(), "WORK="+work, "DOCKER_HOST=unix://"+d.socket(), "TERM=xterm", "NO_COLOR=1",
+	return &workplace{t: t, dir: work, env: append(environ(), "WORK="+work, "HOME="+work, "DOCKER_HOST=unix://"+d.socket(), "TERM=xterm", "NO_COLOR=1",
 		"APPLIANCE_MIN_CPUS=1", "APPLIANCE_MIN_MEMORY_MB=100", "APPLIANCE_MIN_DISK_GB=1", "APPLIANCE_SYSTEMD=false", "APPLIANCE_MONGO_URL=mongodb://db.example.test/rc",
 		"APPLIANCE_HTTP_PORT="+strconv.Itoa(acmetest.FreePort(t)), "APPLIANCE_HTTPS_PORT="+strconv.Itoa(acmetest.FreePort(t)))}
+}
+
+// environ is the environment without answers and without what those who develop the
+// program have set.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool {
+		return strings.HasPrefix(e, "APPLIANCE_") || strings.HasPrefix(e, "XDG_STATE_HOME=")
+	})
 }
 
 func (w *workplace) command(args ...string) *exec.Cmd {
@@ -66,13 +74,19 @@ func (w *workplace) command(args ...string) *exec.Cmd {
 
 func (w *workplace) sit(args ...string) *terminal {
 	w.t.Helper()
+	return w.sitAt(80, 24, args...)
+}
+
+// sitAt is sit on a terminal of another size.
+func (w *workplace) sitAt(columns, rows int, args ...string) *terminal {
+	w.t.Helper()
 	t, cmd := w.t, w.command(args...)
-	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(columns)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	term := &terminal{t: t, cmd: cmd, pty: f, ended: make(chan struct{})}
-	term.screen = vt10x.New(vt10x.WithSize(80, 24), vt10x.WithWriter(f))
+	term.screen = vt10x.New(vt10x.WithSize(columns, rows), vt10x.WithWriter(f))
 	go func() {
 		defer close(term.ended)
 		_, _ = io.Copy(io.MultiWriter(term.screen, &term.raw), f) // until the program and its terminal are gone
@@ -162,7 +176,7 @@ var varies = regexp.MustCompile(`/\S*/001|:\d{5}\b|\b\d+(\.\d+)?(ms|µs|s)\b`)
 // steady is a screen without what differs between runs and machines: what was
 // found of the host comes before the first question.
 func steady(screen string) string {
-	for _, begin := range []string{"X Sorry", "? Which name will people"} {
+	for _, begin := range []string{"Enter takes", "? Which name will people"} {
 		if i := strings.Index(screen, begin); i >= 0 {
 			screen = screen[i:]
 			break
@@ -179,44 +193,58 @@ func steady(screen string) string {
 	})
 }
 
-// TestTheWizardOnATerminal drives a whole first installation, and keeps the
-// screens: UPDATE_GOLDEN=1 rewrites them.
+// steps are a whole first installation, with what goes wrong on the way.
+var steps = []struct{ title, wait, keys string }{
+	{"the first question", "Which name will people open", "chat example.test\r"},
+	{"what will not do stays, to be corrected", "is not a DNS name", strings.Repeat("\x7f", len(" example.test")) + ".Example.test.\r"},
+	{"what is permanent says so", "Which name should Matrix addresses end in", "?\r"},
+	{"help", "The part after the colon", "https://Example.test\r"},
+	{"an answer that may be empty", "for the certificate authority?", "\r"},
+	{"a choice", "Which Matrix homeserver", "\r"},
+	{"a default", "administrator's username", "\r"},
+	{"a default made of another answer", "administrator's e-mail", "\r"},
+	{"another choice", "Where should certificates come from", "\x1b[B\r"},
+	{"the review", "Is this right?", "\x1b[B\x1b[B\x1b[B\r"},
+	{"an answer is changed", "for the certificate authority?", "ops@example.test\r"},
+	{"the review again", "ops@example.test", "\r"},
+	{"the plan", "Go on?", "\r"},
+}
+
+// TestTheWizardOnATerminal drives a whole first installation on terminals of two sizes,
+// and keeps the screens: UPDATE_GOLDEN=1 rewrites them.
 func TestTheWizardOnATerminal(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to the users of containers")
 	}
-	term := sit(t, "up", "--dir", "appliance", "--patience", "0s")
-	var screens bytes.Buffer
-	show := func(title, screen string) { fmt.Fprintf(&screens, "=== %s\n%s\n", title, steady(screen)) }
-	var answered []string
-	for _, step := range []struct{ title, wait, keys string }{
-		{"the first question", "Which name will people open", "https://chat.example.test\r"},
-		{"what will not do is asked again", "must be a bare name", strings.Repeat("\x7f", 30) + "chat.example.test\r"},
-		{"what is permanent says so", "Which name should Matrix addresses end in", "?\r"},
-		{"help", "It can never change", "example.test\r"},
-		{"an answer that may be empty", "for the certificate authority?", "\r"},
-		{"a choice", "Which Matrix homeserver", "\r"},
-		{"a default", "administrator's username", "\r"},
-		{"a default made of another answer", "administrator's e-mail", "\r"},
-		{"another choice", "Where should certificates come from", "\x1b[B\r"},
-		{"the plan", "Go on?", "y\r"},
-	} {
-		screen := term.wait(step.wait)
-		show(step.title, screen)
-		answered = more(answered, screen)
-		term.enter(step.keys)
+	for _, size := range []struct {
+		columns, rows int
+		golden        string
+	}{{80, 24, "testdata/wizard.txt"}, {60, 20, "testdata/wizard-60x20.txt"}} {
+		t.Run(size.golden, func(t *testing.T) {
+			term := newWorkplace(t).sitAt(size.columns, size.rows, "up", "--dir", "appliance", "--patience", "0s")
+			var screens bytes.Buffer
+			var answered []string
+			for _, step := range steps {
+				screen := term.wait(step.wait)
+				fmt.Fprintf(&screens, "=== %s\n%s\n", step.title, steady(screen))
+				answered = more(answered, screen)
+				term.enter(step.keys)
+			}
+			<-term.ended
+			if status := term.status(); status != 0 {
+				t.Errorf("exit status %d\n%s", status, term.text())
+			}
+			for i, line := range strings.Split(screens.String(), "\n") {
+				if len([]rune(line)) > size.columns {
+					t.Errorf("line %d does not fit: %s", i+1, line)
+				}
+			}
+			compareGolden(t, size.golden, screens.String())
+			if size.columns == 80 {
+				readme(t, "recording", "```\n$ appliance up\n"+strings.Join(answered, "\n")+"\n\n"+steady(term.recording())+"\n```\n")
+			}
+		})
 	}
-	<-term.ended
-	if status := term.status(); status != 0 {
-		t.Errorf("exit status %d\n%s", status, term.text())
-	}
-	for i, line := range strings.Split(screens.String(), "\n") {
-		if len([]rune(line)) > 80 {
-			t.Errorf("line %d does not fit: %s", i+1, line)
-		}
-	}
-	compareGolden(t, "testdata/wizard.txt", screens.String())
-	readme(t, "recording", "```\n$ appliance up\n"+strings.Join(answered, "\n")+"\n\n"+steady(term.recording())+"\n```\n")
 }
 
 // TestInterruptingAQuestionChangesNothing presses Ctrl-C.
@@ -228,8 +256,72 @@ func TestInterruptingAQuestionChangesNothing(t *testing.T) {
 	if status := term.status(); status != 130 || !strings.Contains(term.text(), "interrupted") {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
-	if _, err := os.Stat(filepath.Join(term.cmd.Dir, "appliance")); err == nil {
-		t.Error("something was made")
+	if left, err := os.ReadDir(term.cmd.Dir); err != nil || len(left) != 1 { // Docker's socket and its records
+		t.Errorf("something was made: %v %v", left, err)
+	}
+}
+
+// Whatever ends a run, what was answered is not asked again, until it is used: then
+// nothing of it is left.
+func TestNothingIsAskedTwice(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files to the users of containers")
+	}
+	place := newWorkplace(t)
+	up := []string{"up", "--dir", "appliance", "--patience", "0s"}
+
+	term := place.sit(up...)
+	term.wait("Which name will people open")
+	term.enter("chat.example.test\r")
+	term.wait("Which name should Matrix addresses end in")
+	term.enter("\x03") // in the middle
+	<-term.ended
+	if status := term.status(); status != 130 || !strings.Contains(term.text(), "your answers are kept") {
+		t.Errorf("exit status %d\n%s", status, term.text())
+	}
+
+	term = place.sit(up...)
+	screen := term.wait("Which name should Matrix addresses end in")
+	if strings.Contains(screen, "Which name will people open") || !strings.Contains(screen, "1 answer is from last time") {
+		t.Errorf("asked again:\n%s", screen)
+	}
+	for _, step := range [][2]string{
+		{"addresses end in", "\r"}, {"certificate authority?", "\r"}, {"Which Matrix homeserver", "\r"}, {"administrator's username", "\r"},
+		{"administrator's e-mail", "\r"}, {"Where should certificates come from", "\r"},
+	} {
+		term.wait(step[0])
+		term.enter(step[1])
+	}
+	term.wait("Is this right?") // Let's Encrypt, which cannot be reached from here
+	term.enter("\r")
+	<-term.ended
+	if status := term.status(); status != 5 || !strings.Contains(term.text(), "your answers are kept") {
+		t.Errorf("exit status %d\n%s", status, term.text())
+	}
+
+	term = place.sit(append(up, "--set", "tls=internal")...)
+	if screen = term.wait("Is this right?"); strings.Contains(screen, "Which Matrix homeserver") {
+		t.Errorf("asked again:\n%s", screen)
+	}
+	term.enter("\r")
+	term.wait("Go on?")
+	term.enter("n\r") // not yet
+	<-term.ended
+	if status := term.status(); status != 130 || !strings.Contains(term.text(), "your answers are kept") {
+		t.Errorf("exit status %d\n%s", status, term.text())
+	}
+
+	term = place.sit(append(up, "--set", "tls=internal")...)
+	term.wait("Is this right?")
+	term.enter("\r")
+	term.wait("Go on?")
+	term.enter("\r") // yes is the default
+	<-term.ended
+	if status := term.status(); status != 0 {
+		t.Errorf("exit status %d\n%s", status, term.text())
+	}
+	if left, _ := filepath.Glob(filepath.Join(place.dir, ".local/state/appliance/*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

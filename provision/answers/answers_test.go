@@ -63,36 +63,36 @@ func TestOneAnswerIsEnough(t *testing.T) {
 
 func TestBadAnswers(t *testing.T) {
 	for answer, want := range map[string]string{
-		"domain=https://chat.example.org": `domain: must be a bare name, without https:// (got "https://chat.example.org") in --set`,
-		"domain=203.0.113.7":              `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "203.0.113.7") in --set`,
-		"domain=[2001:db8::1]":            `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "[2001:db8::1]") in --set`,
-		"domain=chat.example.org:8443":    `domain: must be a bare name, without a port (got "chat.example.org:8443") in --set`,
-		"domain=chat.example.org/x":       `domain: must be a bare name, without a path (got "chat.example.org/x") in --set`,
-		"domain=@alice:example.org":       `domain: must be a name, not an address with @ (got "@alice:example.org") in --set`,
-		"domain=localhost":                `domain: must have at least two parts, such as chat.example.org (got "localhost") in --set`,
-		"domain=Chat.example.org":         `domain: must be in lower case (got "Chat.example.org") in --set`,
-		"domain=chat..example.org":        `domain: is not a DNS name: "" is not a valid part of one (got "chat..example.org") in --set`,
-		"domain=":                         `domain: is required in --set`,
-		"email=nobody":                    `email: is not an e-mail address (got "nobody") in --set`,
-		"homeserver=conduit":              `homeserver: must be one of dendrite, synapse, external (got "conduit") in --set`,
-		"admin_username=rocket.cat":       `admin_username: is reserved (got "rocket.cat") in --set`,
-		"admin_username=Bob Smith":        `admin_username: must be lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit (got "Bob Smith") in --set`,
-		"tls=files":                       `tls_cert_file: is required with tls: files; tls_key_file: is required with tls: files`,
-		"acme_directory=http://x":         `acme_directory: must be an https URL (got "http://x") in --set`,
-		"acme_ca_file=ca.pem":             `acme_ca_file: must be an absolute path (got "ca.pem") in --set`,
-		"mongo_url=postgres://x":          `mongo_url: must start with mongodb:// or mongodb+srv:// (got "postgres://x") in --set`,
-		"federation_port=80":              `federation_port: must differ from http_port (got "80") in --set`,
-		"docker_subnet=10.213.0.1/24":     `docker_subnet: must be the first address of the network: 10.213.0.0/24 (got "10.213.0.1/24") in --set`,
-		"docker_subnet=8.8.8.0/24":        `docker_subnet: must be in a private network, such as 10.0.0.0/8 (got "8.8.8.0/24") in --set`,
-		"acme_eab_key_id=x":               `acme_eab_hmac_file: is required too: a key ID and its key belong together`,
-		"synapse_admin=true":              `synapse_admin: is for homeserver: synapse only: others have no such interface (got "true") in --set`,
-		"http_port=443":                   `https_port: must differ from http_port (got "443")`,
-		"http_port=web":                   `http_port: must be a whole number (got "web") in --set`,
-		"http_port=0":                     `http_port: must be a port between 1 and 65535 (got "0") in --set`,
-		"federation_private_networks=si":  `federation_private_networks: must be true or false (got "si") in --set`,
-		"colour=red":                      `colour: unknown key in --set`,
-		"server-name=example.org":         `server-name: unknown key, did you mean server_name? in --set`,
-		"domain":                          `domain: must be written as key=value in --set`,
+		"domain=ftp://chat.example.org":     `domain: must be a bare name, without ftp:// (got "ftp://chat.example.org") in --set`,
+		"domain=https://Chat.example.org/x": `domain: must be a bare name, without https:// (got "https://Chat.example.org/x") in --set`,
+		"domain=203.0.113.7":                `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "203.0.113.7") in --set`,
+		"domain=[2001:db8::1]":              `domain: must be a DNS name, not an IP address: certificates and Matrix addresses need a name (got "[2001:db8::1]") in --set`,
+		"domain=chat.example.org:8443":      `domain: must be a bare name, without a port (got "chat.example.org:8443") in --set`,
+		"domain=chat.example.org/x":         `domain: must be a bare name, without a path (got "chat.example.org/x") in --set`,
+		"domain=@alice:example.org":         `domain: must be a name, not an address with @ (got "@alice:example.org") in --set`,
+		"domain=localhost":                  `domain: must have at least two parts, such as chat.example.org (got "localhost") in --set`,
+		"domain=chat..example.org":          `domain: has a dot too many (got "chat..example.org") in --set`,
+		"domain=":                           `domain: is required in --set`,
+		"email=nobody":                      `email: is not an e-mail address (got "nobody") in --set`,
+		"homeserver=conduit":                `homeserver: must be one of dendrite, synapse, external (got "conduit") in --set`,
+		"admin_username=rocket.cat":         `admin_username: is reserved (got "rocket.cat") in --set`,
+		"admin_username=Bob Smith":          `admin_username: must be lower-case letters, digits, dots, dashes and underscores, starting with a letter or digit (got "Bob Smith") in --set`,
+		"tls=files":                         `tls_cert_file: is required with tls: files; tls_key_file: is required with tls: files`,
+		"acme_directory=http://x":           `acme_directory: must be an https URL (got "http://x") in --set`,
+		"acme_ca_file=ca.pem":               `acme_ca_file: must be an absolute path (got "ca.pem") in --set`,
+		"mongo_url=postgres://x":            `mongo_url: must start with mongodb:// or mongodb+srv:// (got "postgres://x") in --set`,
+		"federation_port=80":                `federation_port: must differ from http_port (got "80") in --set`,
+		"docker_subnet=10.213.0.1/24":       `docker_subnet: must be the first address of the network: 10.213.0.0/24 (got "10.213.0.1/24") in --set`,
+		"docker_subnet=8.8.8.0/24":          `docker_subnet: must be in a private network, such as 10.0.0.0/8 (got "8.8.8.0/24") in --set`,
+		"acme_eab_key_id=x":                 `acme_eab_hmac_file: is required too: a key ID and its key belong together`,
+		"synapse_admin=true":                `synapse_admin: is for homeserver: synapse only: others have no such interface (got "true") in --set`,
+		"http_port=443":                     `https_port: must differ from http_port (got "443")`,
+		"http_port=web":                     `http_port: must be a whole number (got "web") in --set`,
+		"http_port=0":                       `http_port: must be a port between 1 and 65535 (got "0") in --set`,
+		"federation_private_networks=si":    `federation_private_networks: must be true or false (got "si") in --set`,
+		"colour=red":                        `colour: unknown key in --set`,
+		"server-name=example.org":           `server-name: unknown key, did you mean server_name? in --set`,
+		"domain":                            `domain: must be written as key=value in --set`,
 	} {
 		d := answers.NewDraft()
 		d.Set("domain", "chat.example.org", "--set")
@@ -100,6 +100,87 @@ func TestBadAnswers(t *testing.T) {
 		_, err := d.Finish()
 		if err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", answer, err, want)
+		}
+	}
+}
+
+func TestWhatIsMeantIsTaken(t *testing.T) {
+	for _, c := range []struct{ key, typed, want string }{
+		{"domain", "  Chat.Example.org. ", "chat.example.org"},
+		{"domain", "HTTPS://chat.example.org/", "chat.example.org"},
+		{"domain", "http://chat.example.org", "chat.example.org"},
+		{"domain", "chat.ux.test.", "chat.ux.test"},
+		{"domain", "chat.m\u00fcnchen.example", "chat.xn--mnchen-3ya.example"},
+		{"domain", "chat.M\u00dcNCHEN.example", "chat.xn--mnchen-3ya.example"},
+		{"domain", "\u4f8b\u3048.\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"},
+		{"server_name", "Example.ORG", "example.org"},
+		{"email", "Ops@Example.ORG", "Ops@example.org"},
+		{"admin_username", "Admin", "admin"},
+		{"homeserver", "Synapse", "synapse"},
+		{"homeserver_url", "matrix.example.org/", "https://matrix.example.org"},
+		{"homeserver_url", "HTTP://matrix.example.org:8008", "http://matrix.example.org:8008"},
+		{"domain", "not a name", "not a name"}, // as it was typed
+	} {
+		d := answers.NewDraft()
+		d.Set(c.key, c.typed, "--set")
+		f, _ := answers.Lookup(c.key)
+		if got := f.Get(&d.Answers); got != c.want {
+			t.Errorf("%s=%s: %q, want %q", c.key, c.typed, got, c.want)
+		}
+	}
+}
+
+// A kept draft holds what was answered, and nothing that is secret or said elsewhere.
+func TestADraftIsKeptForItsOwner(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state", "draft.yaml")
+	d := answers.NewDraft()
+	d.Set("domain", "chat.example.org", answers.Asked)
+	d.Set("admin_username", "chief", "--set")
+	d.Set("mongo_url", "mongodb://me:hunter2@db.example.org/rc", answers.Asked)
+	d.Set("bridge_database", "postgres://me:hunter2@db.example.org/bridge", answers.Asked)
+	if err := d.Keep(file); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil || string(data) != "domain: chat.example.org\n" {
+		t.Errorf("%s %v", data, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	again := answers.NewDraft()
+	if n := again.Resume(file); n != 1 || again.Domain != "chat.example.org" || !again.Said("domain") {
+		t.Errorf("%d %+v", n, again.Answers)
+	}
+	again = answers.NewDraft()
+	again.Assign("domain=other.example.org")
+	if n := again.Resume(file); n != 0 || again.Domain != "other.example.org" {
+		t.Errorf("%d %+v", n, again.Answers)
+	}
+	for _, broken := range []string{"domain: [", "domain: https://x/y", "colour: red", ""} {
+		if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again = answers.NewDraft()
+		if n := again.Resume(file); n != 0 || again.Bad() {
+			t.Errorf("%q: %d", broken, n)
+		}
+	}
+}
+
+// What the wizard says fits beside the question on a narrow terminal.
+func TestNotesAreShort(t *testing.T) {
+	for _, f := range answers.Fields {
+		if len(f.Note) > 58 || len(f.Means) > 0 && len(f.Means) != len(f.Choices) || f.Kind == answers.Choice && !f.Advanced && f.Means == nil {
+			t.Errorf("%s: %q %q", f.Key, f.Note, f.Means)
+		}
+		if f.Kind == answers.Text && !f.Advanced && f.Note == "" {
+			t.Errorf("%s has no note", f.Key)
+		}
+		for i, means := range f.Means {
+			if n := len(f.Choices[i]) + len(means) + 5; n > 60 {
+				t.Errorf("%s: %s: %d characters", f.Key, f.Choices[i], n)
+			}
 		}
 	}
 }
@@ -151,7 +232,7 @@ func TestWhatIsSavedIsReadBackTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := answers.Parse("saved", a.Marshal())
+	b, err := answers.Parse("saved", a.Marshal(""))
 	if err != nil || a != b {
 		t.Errorf("saved %+v\n read %+v, %v", a, b, err)
 	}

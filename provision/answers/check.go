@@ -40,6 +40,9 @@ func checkHost(s string) error {
 	case len(s) > 253:
 		return fmt.Errorf("is longer than the 253 characters that DNS allows")
 	}
+	if strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
+		return fmt.Errorf("has a dot too many")
+	}
 	for part := range strings.SplitSeq(s, ".") {
 		if !label.MatchString(part) {
 			return fmt.Errorf("is not a DNS name: %q is not a valid part of one", part)

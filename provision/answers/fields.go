@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"appliance/provision/homeserver"
 )
@@ -31,39 +32,50 @@ type Field struct {
 	Required  bool     // there is no default: the operator has to say
 	Permanent bool     // cannot change once the installation exists
 	Advanced  bool     // the wizard does not ask
+	Note      string   // what the wizard says beside the question, in at most 58 characters
+	Means     []string // what each of Choices means, in a few words
+	Secret    bool     // may hold a password: not to be shown or kept anywhere else
 	// If says whether the answer matters, given the others; nil when it always
 	// does. One that does not is neither asked for nor required.
 	If    func(Answers) bool
 	Get   func(*Answers) string
 	Set   func(*Answers, string) error
 	Check func(string) error // nil when every value will do
+	// Normal is the value that is meant by what was typed; nil when that is the same.
+	Normal func(string) string
 }
 
 // Fields lists the answers in the order in which they are asked.
 var Fields = slices.Concat([]Field{
 	text("domain", func(a *Answers) *string { return &a.Domain }, Field{
-		Ask: "Which name will people open in their browser?", Required: true, Check: checkHost,
+		Ask: "Which name will people open in their browser?", Required: true, Check: checkHost, Normal: normalHost,
+		Note: "A DNS name that points to this host: chat.example.org.",
 		Help: "A DNS name of yours with an A or AAAA record for this host, such as chat.example.org.",
 	}),
 	text("server_name", func(a *Answers) *string { return &a.ServerName }, Field{
-		Ask: "Which name should Matrix addresses end in?", Permanent: true, Check: optional(checkHost),
+		Ask: "Which name should Matrix addresses end in?", Permanent: true, Check: optional(checkHost), Normal: normalHost,
+		Note: "It follows the colon in @alice:example.org.",
 		Help: "The part after the colon in @alice:example.org. It can never change. Empty means the same as domain.",
 	}),
 	text("email", func(a *Answers) *string { return &a.Email }, Field{
-		Ask: "E-mail address for the certificate authority? (may be empty)", Check: optional(checkEmail),
+		Ask: "E-mail address for the certificate authority?", Check: optional(checkEmail), Normal: normalEmail,
+		Note: "It may be empty. Only the authority gets it.",
 		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
 	}),
 	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, append(homeserver.Bundled(), External), Field{
 		Ask: "Which Matrix homeserver should run?", Permanent: true,
-		Help: "Dendrite needs less memory; Synapse is the reference implementation; external is your existing homeserver. It cannot be changed later.",
+		Means: []string{"needs the least memory", "the reference server; needs more memory", "one that you already run"},
+		Help:  "Dendrite needs less memory; Synapse is the reference implementation; external is your existing homeserver. It cannot be changed later.",
 	}),
 	text("homeserver_url", func(a *Answers) *string { return &a.HomeserverURL }, Field{
-		Ask: "Where does the bridge reach your homeserver?", Required: true, If: externalHomeserver, Check: optional(checkElsewhere),
+		Ask: "Where does the bridge reach your homeserver?", Required: true, If: externalHomeserver, Check: optional(checkElsewhere), Normal: normalURL,
+		Note: "Its client API: https://matrix.example.org.",
 		Help: "Its client API, from inside a container, such as https://matrix.example.org. Only with homeserver: external.",
 	}),
 	choice("homeserver_kind", func(a *Answers) *string { return &a.HomeserverKind }, Synapse, []string{Synapse, Dendrite, homeserver.Generic}, Field{
 		Ask: "What is your homeserver?", If: externalHomeserver,
-		Help: "What the external homeserver runs; generic is any other one that does as the Matrix specification says. Only with homeserver: external.",
+		Means: []string{"by Element", "by matrix.org", "any other one that follows the specification"},
+		Help:  "What the external homeserver runs; generic is any other one that does as the Matrix specification says. Only with homeserver: external.",
 	}),
 	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
@@ -75,27 +87,31 @@ var Fields = slices.Concat([]Field{
 		Help: "bundled: part of this installation. external: your existing Rocket.Chat. One installation serves one workspace.",
 	}),
 	text("rocketchat_url", func(a *Answers) *string { return &a.RocketChatURL }, Field{
-		Ask: "Where is your Rocket.Chat?", Required: true, If: externalRocketChat, Check: optional(checkElsewhere),
+		Ask: "Where is your Rocket.Chat?", Required: true, If: externalRocketChat, Check: optional(checkElsewhere), Normal: normalURL,
+		Note: "As people open it: https://chat.example.org.",
 		Help: "Its address as people open it, such as https://chat.example.org. Only with rocketchat: external.",
 	}),
 	text("rocketchat_user_id", func(a *Answers) *string { return &a.RocketChatUserID }, Field{
 		Ask: "Which user ID does the bridge's account have there?", Required: true, If: externalRocketChat, Check: optional(checkUserID),
+		Note: "Rocket.Chat shows it beside the personal access token.",
 		Help: "Shown beside its personal access token; the account needs the roles admin and bot. Only with rocketchat: external.",
 	}),
 	text("rocketchat_token_file", func(a *Answers) *string { return &a.RocketChatTokenFile }, Field{
 		Ask: "Which file holds that account's personal access token?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
+		Note: "An absolute path on this host.",
 		Help: "Create it with 'ignore two factor authentication'. Only with rocketchat: external.",
 	}),
 	text("rocketchat_create_token_secret_file", func(a *Answers) *string { return &a.RocketChatSecretFile }, Field{
 		Ask: "Which file holds its CREATE_TOKENS_FOR_USERS_SECRET?", Required: true, If: externalRocketChat, Check: optional(checkAbsolute),
+		Note: "An absolute path on this host.",
 		Help: "The value of that variable in the environment of your Rocket.Chat. Only with rocketchat: external.",
 	}),
 	text("bridge_url", func(a *Answers) *string { return &a.BridgeURL }, Field{
-		Ask: "Where do your servers reach the bridge?", Advanced: true, Check: optional(checkElsewhere),
+		Ask: "Where do your servers reach the bridge?", Advanced: true, Check: optional(checkElsewhere), Normal: normalURL,
 		Help: "Empty means the front door of this host. Only with homeserver: external or rocketchat: external.",
 	}),
 	text("bridge_database", func(a *Answers) *string { return &a.BridgeDatabase }, Field{
-		Ask: "Where should the bridge keep its data?", Default: SQLite, Advanced: true, Check: checkBridgeDatabase,
+		Ask: "Where should the bridge keep its data?", Default: SQLite, Advanced: true, Check: checkBridgeDatabase, Secret: true,
 		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. What the bridge has stored stays where it is when this changes.",
 	}),
 	integer("bridge_replicas", func(a *Answers) *int { return &a.BridgeReplicas }, 1, Field{
@@ -103,23 +119,28 @@ var Fields = slices.Concat([]Field{
 		Help: "From 1 to 8. When one dies, another one takes over within 15 seconds. More than 1 needs bridge_database: bundled or a URL.",
 	}),
 	text("admin_username", func(a *Answers) *string { return &a.AdminUsername }, Field{
-		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername, If: Answers.BundledRocketChat,
+		Ask: "What is the administrator's username?", Default: "admin", Check: checkUsername, Normal: strings.ToLower, If: Answers.BundledRocketChat,
+		Note: "The first Rocket.Chat user. The password is generated.",
 		Help: "The first Rocket.Chat administrator. The password is generated.",
 	}),
 	text("admin_email", func(a *Answers) *string { return &a.AdminEmail }, Field{
-		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail), If: Answers.BundledRocketChat,
+		Ask: "What is the administrator's e-mail address?", Check: optional(checkEmail), Normal: normalEmail, If: Answers.BundledRocketChat,
+		Note: "Rocket.Chat requires one. It can change at any time.",
 		Help: "Required by Rocket.Chat. Empty means the administrator's username at domain.",
 	}),
 	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files}, Field{
-		Ask:  "Where should certificates come from?",
-		Help: "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate.",
+		Ask:   "Where should certificates come from?",
+		Means: []string{"Let's Encrypt or another ACME authority", "an authority of this host, for closed networks", "you have a certificate"},
+		Help:  "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate.",
 	}),
 	text("tls_cert_file", func(a *Answers) *string { return &a.TLSCertFile }, Field{
-		Ask: "Which file holds the certificate and its chain?", Advanced: true, Check: optional(checkAbsolute),
+		Ask: "Which file holds the certificate and its chain?", Required: true, If: ownCertificate, Check: optional(checkAbsolute),
+		Note: "PEM, an absolute path on this host.",
 		Help: "PEM, valid for every name. Only with tls: files.",
 	}),
 	text("tls_key_file", func(a *Answers) *string { return &a.TLSKeyFile }, Field{
-		Ask: "Which file holds the private key?", Advanced: true, Check: optional(checkAbsolute),
+		Ask: "Which file holds the private key?", Required: true, If: ownCertificate, Check: optional(checkAbsolute),
+		Note: "PEM, an absolute path on this host.",
 		Help: "PEM. Only with tls: files.",
 	}),
 	text("acme_directory", func(a *Answers) *string { return &a.ACMEDirectory }, Field{
@@ -139,7 +160,7 @@ var Fields = slices.Concat([]Field{
 		Help: "The HMAC key of acme_eab_key_id in base64, readable by its owner only.",
 	}),
 	text("mongo_url", func(a *Answers) *string { return &a.MongoURL }, Field{
-		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo),
+		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo), Secret: true,
 		Help: "URL of an external MongoDB replica set. Empty means a bundled one.",
 	}),
 	boolean("synapse_admin", func(a *Answers) *bool { return &a.SynapseAdmin }, Field{
@@ -194,11 +215,25 @@ var Fields = slices.Concat([]Field{
 
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
 func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }
+func ownCertificate(a Answers) bool     { return a.TLS == Files }
 
 // Asked reports whether the wizard asks for f, given the other answers.
 func (f Field) Asked(a Answers) bool { return !f.Advanced && f.matters(a) }
 
 func (f Field) matters(a Answers) bool { return f.If == nil || f.If(a) }
+
+// Meant returns the value that is meant by what was typed: without spaces around it, in
+// lower case where that makes no difference, a name in the form that DNS uses. What cannot be used stays as it was typed.
+func (f Field) Meant(typed string) string {
+	typed = strings.TrimSpace(typed)
+	if f.Normal == nil || typed == "" {
+		return typed
+	}
+	if meant := f.Normal(typed); f.Check == nil || f.Check(meant) == nil {
+		return meant
+	}
+	return typed
+}
 
 // Lookup returns the field with the given key.
 func Lookup(key string) (Field, bool) {
@@ -222,7 +257,7 @@ func text(key string, at func(*Answers) *string, f Field) Field {
 
 func choice(key string, at func(*Answers) *string, def string, of []string, f Field) Field {
 	f = text(key, at, f)
-	f.Kind, f.Choices, f.Default, f.Check = Choice, of, def, oneOf(of)
+	f.Kind, f.Choices, f.Default, f.Check, f.Normal = Choice, of, def, oneOf(of), strings.ToLower
 	return f
 }
 

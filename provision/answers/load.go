@@ -106,7 +106,7 @@ func (d *Draft) Set(key, value, origin string) {
 		d.bad(Problem{Key: key, Reason: "unknown key" + suggestion(key), Origin: origin})
 		return
 	}
-	value = strings.TrimSpace(value)
+	value = f.Meant(value)
 	if value == "" && f.Default != "" {
 		value = f.Default
 	}
@@ -150,10 +150,11 @@ func suggestion(key string) string {
 	return ""
 }
 
-// Marshal returns the answers file: every answer with its explanation.
-func (a Answers) Marshal() []byte {
+// Marshal returns the answers file: every answer with its explanation, and the command
+// that applies a change.
+func (a Answers) Marshal(command string) []byte {
 	var b strings.Builder
-	b.WriteString("# Answers of this installation. Change them here and run: appliance up\n")
+	b.WriteString("# Answers of this installation. Change them here and run: " + command + "\n")
 	for _, f := range Fields {
 		fmt.Fprintf(&b, "\n# %s\n", f.Help)
 		if f.Permanent {
@@ -168,5 +169,7 @@ func (a Answers) Marshal() []byte {
 	return []byte(b.String())
 }
 
-// Save writes the answers file.
-func (a Answers) Save(name string) error { return atomicfile.Write(name, a.Marshal(), 0o600) }
+// Save writes the answers to a file from which command installs.
+func (a Answers) Save(name, command string) error {
+	return atomicfile.Write(name, a.Marshal(command), 0o600)
+}

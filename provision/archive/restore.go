@@ -224,7 +224,7 @@ func adopt(dir string) error {
 	if !changed {
 		return nil
 	}
-	return a.Save(name)
+	return a.Save(name, site.Command(dir, "up"))
 }
 
 // place moves what was unpacked into the installation directory, answers last.

@@ -30,7 +30,7 @@ func TestTheDoctorRemembersHowFullTheDiskWas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("appliance.yaml", a.Marshal())
+	write("appliance.yaml", a.Marshal(""))
 	write("data/postgres/base", make([]byte, 300_000))
 	write("data/homeserver/media/x", make([]byte, 100_000))
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d).UTC() }

@@ -218,7 +218,7 @@ func TestAnEditOfTheAnswersIsTakenAndRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a.Marshal()
+		return a.Marshal("appliance up")
 	}
 	w := wanted()
 	w.Files[plan.AnswersFile] = render.File{Mode: 0o600, Data: answersOf("old@example.org")}
@@ -268,7 +268,7 @@ func TestAnswersAreTheSameHoweverTheyAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Identity(plan.AnswersFile, []byte("# hello\ndomain:   chat.example.org\n")) != plan.Identity(plan.AnswersFile, a.Marshal()) {
+	if plan.Identity(plan.AnswersFile, []byte("# hello\ndomain:   chat.example.org\n")) != plan.Identity(plan.AnswersFile, a.Marshal("")) {
 		t.Error("a comment is an edit")
 	}
 }

@@ -114,7 +114,7 @@ func Identity(path string, data []byte) string {
 		}
 	case AnswersFile:
 		if a, err := answers.Parse(path, data); err == nil {
-			data = a.Marshal()
+			data = a.Marshal("")
 		}
 	}
 	sum := sha256.Sum256(data)

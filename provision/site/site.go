@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"appliance/provision/answers"
 	"appliance/provision/plan"
@@ -92,6 +93,27 @@ func AnswersPath(dir string) string { return filepath.Join(dir, plan.AnswersFile
 
 // Exists reports whether there is an installation in dir.
 func Exists(dir string) bool { _, err := os.Stat(AnswersPath(dir)); return err == nil }
+
+// DefaultDir is where an installation is unless another directory is named.
+const DefaultDir = "/opt/appliance"
+
+// Command is what to type to run a command of this program on the installation in dir.
+func Command(dir, command string) string {
+	if dir == DefaultDir {
+		return "appliance " + command
+	}
+	return "appliance --dir " + quoted(dir) + " " + command
+}
+
+// quoted is a word as a shell reads it.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("/._-+:,@%=", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
 
 // RocketChatURL is where this host reaches Rocket.Chat's container.
 func RocketChatURL(s plan.Service) string { return fmt.Sprintf("http://%s:3000", s.Address) }

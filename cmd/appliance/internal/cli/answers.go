@@ -17,12 +17,14 @@ import (
 
 // answerFlags are the ways to give answers on the command line.
 type answerFlags struct {
-	file string
-	set  []string
+	file  string
+	set   []string
+	fresh bool // forget what was answered before
 }
 
 func (f *answerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "answers", "", "read answers from `FILE`")
+	cmd.Flags().BoolVar(&f.fresh, "start-over", false, "ask everything again: forget the answers of a run that was not completed")
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set an answer, as `key=value`; may be repeated")
 }
 
@@ -53,7 +55,7 @@ func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers
 	}
 	missing := draft.Missing()
 	if len(missing) > 0 || ask {
-		asked, err = a.ask(ctx, draft)
+		asked, err = a.ask(ctx, draft, f.fresh)
 	}
 	if asked && err == nil {
 		err = askSystemd(a, draft)
@@ -89,8 +91,9 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 }
 
 // ask runs the wizard on a terminal, after the checks of the host: it would be a
-// pity to answer questions for a host that is not fit.
-func (a *app) ask(ctx context.Context, draft *answers.Draft) (asked bool, err error) {
+// pity to answer questions for a host that is not fit. What is answered is kept in a
+// file until it is used.
+func (a *app) ask(ctx context.Context, draft *answers.Draft, fresh bool) (asked bool, err error) {
 	tty := a.terminal()
 	if tty == nil {
 		return false, nil
@@ -100,9 +103,16 @@ func (a *app) ask(ctx context.Context, draft *answers.Draft) (asked bool, err er
 	if err != nil {
 		return true, err
 	}
-	ui.Host(tty, findings)
-	if err := wizard.Ask(tty, draft); err != nil {
-		return true, errInterrupted
+	ui.Host(tty, a.findings(findings))
+	file := string(keptDraft(a))
+	if fresh {
+		keptDraft(a).forget()
+	}
+	if n := draft.Resume(file); n > 0 {
+		fmt.Fprintf(tty, "%s from last time: %s; ask everything again with --start-over.\n\n", counted(n, "answer is", "answers are"), file)
+	}
+	if err := wizard.Ask(tty, draft, func() { _ = draft.Keep(file) }); err != nil { // without the file they are asked again
+		return true, interrupted(a)
 	}
 	return true, nil
 }

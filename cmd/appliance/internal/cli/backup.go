@@ -130,7 +130,7 @@ func (a *app) saved(s archive.Saved) error {
 		fmt.Fprintf(a.env.Stdout, "removed %d older\n", n)
 	}
 	for _, link := range s.Links {
-		fmt.Fprintf(a.env.Stderr, "%s points outside the installation: its target is not saved, and appliance restore needs --accept-links\n", link)
+		note(a, link+" points outside the installation: its target is not saved, and appliance restore needs --accept-links")
 	}
 	if !s.Encrypted {
 		fmt.Fprintln(a.env.Stderr, "the file holds all secrets unencrypted: keep it safe, or leave out --no-encryption")

@@ -4,8 +4,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,8 +36,8 @@ type Env struct {
 
 // app is what all commands share.
 type app struct {
+	speaker
 	env  Env
-	dir  string
 	json bool
 }
 
@@ -48,7 +50,7 @@ func Run(ctx context.Context, env Env) int {
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(ctx)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil && !errors.Is(err, errInterrupted):
 		err = errInterrupted
 	case err != nil && (strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "if any flags in the group")): // cobra has no types for them
 		err = &usageError{err}
@@ -66,7 +68,7 @@ func (a *app) root() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentFlags().StringVar(&a.dir, "dir", "/opt/appliance", "the installation directory")
+	root.PersistentFlags().StringVar(&a.dir, "dir", cmp.Or(variable(a.env.Environ, dirVariable), site.DefaultDir), "the installation directory; also "+dirVariable+" in the environment")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, for scripts")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
@@ -74,6 +76,7 @@ func (a *app) root() *cobra.Command {
 		logsCommand(a), reloadCommand(a), certsCommand(a), alarmCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
 		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), secretsCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
 	)
+	a.names = commandNames(root)
 	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
 	return root
 }
@@ -120,8 +123,27 @@ func (a *app) show(doc any, text func(w io.Writer)) error {
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(doc)
 	}
-	text(a.env.Stdout)
-	return nil
+	var b strings.Builder
+	text(&b)
+	_, err := io.WriteString(a.env.Stdout, a.exact(b.String()))
+	return err
+}
+
+// note tells something that is no result of the command.
+func note(a *app, text string) {
+	if a.json {
+		_ = json.NewEncoder(a.env.Stderr).Encode(map[string]string{"note": a.exact(text)})
+		return
+	}
+	fmt.Fprintf(a.env.Stderr, "appliance: %s\n", a.exact(text))
+}
+
+// counted is a number of things: "1 answer is", "2 answers are".
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // onTerminal reports whether there is a terminal to ask on.
@@ -176,16 +198,22 @@ func atLeast(n int) cobra.PositionalArgs {
 	}
 }
 
-// confirm asks a question whose answer must be yes.
-func (a *app) confirm(question string) error {
+// confirm asks whether to do what cannot be undone. No is the default.
+func (a *app) confirm(question string) error { return decide(a, question, false) }
+
+// agree asks whether to do what was asked for. Yes is the default.
+func agree(a *app, question string) error { return decide(a, question, true) }
+
+// decide asks a question whose answer must be yes.
+func decide(a *app, question string, byDefault bool) error {
 	tty := a.terminal()
 	if tty == nil {
 		return &usageError{fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
 	}
 	defer func() { _ = tty.Close() }()
-	yes, err := wizard.Confirm(tty, question)
+	yes, err := wizard.Confirm(tty, question, byDefault)
 	if err != nil || !yes {
-		return errInterrupted
+		return interrupted(a)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ func printChanged(a *app, changed []string) error {
 }
 
 func configEditCommand(a *app) *cobra.Command {
-	o := upOptions{ask: true}
+	o := upOptions{ask: true, own: true}
 	cmd := &cobra.Command{
 		Use:   "edit",
 		Short: "Edit the answers with $EDITOR and apply them",

@@ -37,7 +37,11 @@ func statusCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(st, func(w io.Writer) { ui.Status(w, st) })
+				return a.show(st, func(w io.Writer) {
+					var b strings.Builder
+					ui.Status(&b, st)
+					_, _ = io.WriteString(w, ui.Fit(a.exact(b.String()), ui.Width(a.env.Stdout)))
+				})
 			})
 		},
 	}
@@ -88,7 +92,7 @@ func drawStatus(a *app, screen *ui.Screen, st provision.Status, failed error, in
 	if failed != nil {
 		fmt.Fprintf(&b, "\nerror: %v\n", failed)
 	}
-	screen.Draw(b.String(), fmt.Sprintf("%s UTC, every %s; Ctrl-C ends", now.Format(time.TimeOnly), interval))
+	screen.Draw(a.exact(b.String()), fmt.Sprintf("%s UTC, every %s; Ctrl-C ends", now.Format(time.TimeOnly), interval))
 	return nil
 }
 
@@ -100,7 +104,7 @@ func doctorCommand(a *app) *cobra.Command {
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return examine(a, func(on *site.Site) error {
-				findings := checkup.Run(cmd.Context(), on)
+				findings := a.findings(checkup.Run(cmd.Context(), on))
 				worst := finding.Worst(findings)
 				if alarm {
 					if _, err := checkup.Alarm(cmd.Context(), on, findings); err != nil {

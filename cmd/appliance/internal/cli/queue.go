@@ -55,7 +55,7 @@ func printQueue(w io.Writer, q operator.Queue) {
 		fmt.Fprintf(w, "\n%d waiting\n", q.Waiting)
 	}
 	if q.DeadLetters > 0 {
-		fmt.Fprintf(w, "%d dead letters; see: appliance queue dead\n", q.DeadLetters)
+		fmt.Fprintf(w, "%s; see: appliance queue dead\n", counted(int(q.DeadLetters), "dead letter", "dead letters"))
 	}
 }
 
@@ -170,10 +170,7 @@ func oneChoice(ids []string, all bool) error {
 }
 
 func letters(n int, one, many string) string {
-	if n == 1 {
-		return "1 dead letter " + one
-	}
-	return fmt.Sprintf("%d dead letters %s", n, many)
+	return counted(n, "dead letter "+one, "dead letters "+many)
 }
 
 // An unknownItemsError names items that are no dead letters.
@@ -187,7 +184,7 @@ func unknownItems(ids []string) error {
 }
 
 func (e *unknownItemsError) Error() string {
-	return fmt.Sprintf("%d items are not dead letters, or no longer: %q", len(e.ids), e.ids)
+	return fmt.Sprintf("%s, or no longer: %q", counted(len(e.ids), "item is no dead letter", "items are no dead letters"), e.ids)
 }
 
 // Hint says what to do.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -15,6 +14,7 @@ import (
 	"appliance/provision/checkup"
 	"appliance/provision/service"
 	"appliance/provision/site"
+	"appliance/provision/stack"
 )
 
 func serviceCommand(a *app) *cobra.Command {
@@ -136,18 +136,17 @@ func serviceStatusCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.json {
-					return json.NewEncoder(a.env.Stdout).Encode(list)
-				}
-				if len(list) == 0 {
-					fmt.Fprintln(a.env.Stdout, "none; add them with: appliance service install")
-					return nil
-				}
-				w := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-				for _, u := range list {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.Unit, u.Enabled, u.Active, u.Result, u.Next)
-				}
-				return w.Flush()
+				return a.show(append([]stack.UnitStatus{}, list...), func(w io.Writer) {
+					if len(list) == 0 {
+						fmt.Fprintln(w, "none; add them with: appliance service install")
+						return
+					}
+					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+					for _, u := range list {
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", u.Unit, u.Enabled, u.Active, u.Result, u.Next)
+					}
+					_ = t.Flush()
+				})
 			})
 		},
 	}
@@ -187,7 +186,7 @@ func serviceRunCommand(a *app) *cobra.Command {
 func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []service.Chore {
 	list := []service.Chore{
 		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
-			_, err := checkup.Alarm(ctx, on, checkup.Run(ctx, on))
+			_, err := checkup.Alarm(ctx, on, a.findings(checkup.Run(ctx, on)))
 			return err
 		}},
 		{Name: "certificates", Every: 12 * time.Hour, Do: func(ctx context.Context) error {

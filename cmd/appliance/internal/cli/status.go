@@ -127,6 +127,9 @@ func (a *app) finish(err error) int {
 		return status
 	}
 	list := complaints(err)
+	for i, c := range list {
+		list[i] = complaint{a.exact(c.Error), a.exact(c.Hint)}
+	}
 	if a.json {
 		finishJSON(a, list, status)
 		return status

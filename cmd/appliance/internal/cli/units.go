@@ -24,17 +24,18 @@ func askSystemd(a *app, draft *answers.Draft) error {
 	defer func() { _ = tty.Close() }()
 	yes, err := wizard.Propose(tty, field.Ask, field.Help)
 	if err != nil {
-		return errInterrupted
+		return interrupted(a)
 	}
-	draft.Set(field.Key, strconv.FormatBool(yes), "the wizard")
+	draft.Set(field.Key, strconv.FormatBool(yes), answers.Asked)
+	_ = draft.Keep(string(keptDraft(a)))
 	return nil
 }
 
 // lookedAfter says who looks after what up has started, and what its owner has to do.
 func lookedAfter(a *app, r provision.Report) {
 	if r.Changed && r.NoSystemd {
-		fmt.Fprint(a.env.Stderr, "\nThis host does not run systemd: nothing makes backups, renews certificates or sends alarms.\n"+
-			"Let a supervisor run this, which does: appliance service run\n")
+		fmt.Fprint(a.env.Stderr, a.exact("\nThis host does not run systemd: nothing makes backups, renews certificates or sends alarms.\n"+
+			"Let a supervisor run this, which does: appliance service run\n"))
 	}
 	if r.BackupKey != nil {
 		newKey(a, *r.BackupKey)

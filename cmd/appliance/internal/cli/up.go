@@ -11,6 +11,7 @@ import (
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/provision"
 	"appliance/provision/plan"
+	"appliance/provision/site"
 )
 
 type upOptions struct {
@@ -66,6 +67,9 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 		defer func() { _ = p.Close() }()
 	}
 	if err != nil {
+		if asked && keptDraft(a).exists() {
+			note(a, "your answers are kept: nothing will be asked twice")
+		}
 		return err
 	}
 	if o.dryRun {
@@ -73,18 +77,22 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	}
 	if (asked || o.ask && a.onTerminal()) && !o.yes && !p.Plan.Empty() {
 		ui.Plan(a.env.Stdout, p.Plan)
-		if err := a.confirm("Go on?"); err != nil {
+		if err := agree(a, "Go on?"); err != nil {
 			return err
 		}
 	}
-	return apply(a, ctx, p, o.patience)
+	err = apply(a, ctx, p, o.patience)
+	if site.Exists(a.dir) { // the answers are there now
+		keptDraft(a).forget()
+	}
+	return err
 }
 
 func printPlan(a *app, p *provision.Prepared) error {
 	if a.json {
-		return ui.PlanJSON(a.env.Stdout, p.Plan, p.Findings)
+		return ui.PlanJSON(a.env.Stdout, p.Plan, a.findings(p.Findings))
 	}
-	ui.Warnings(a.env.Stderr, p.Findings)
+	ui.Warnings(a.env.Stderr, a.findings(p.Findings))
 	if p.Plan.Empty() {
 		fmt.Fprintln(a.env.Stdout, "nothing to do")
 	} else {
@@ -97,14 +105,14 @@ func apply(a *app, ctx context.Context, p *provision.Prepared, patience time.Dur
 	changed := !p.Plan.Empty()
 	printer := a.printer()
 	if !a.json && changed {
-		ui.Warnings(a.env.Stderr, p.Findings)
+		ui.Warnings(a.env.Stderr, a.findings(p.Findings))
 	}
 	err := p.Apply(ctx, printer)
 	printer.Close()
 	if err != nil {
 		return err
 	}
-	report := p.Report(ctx, changed, patience)
+	report := a.report(p.Report(ctx, changed, patience))
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(report)
 	}

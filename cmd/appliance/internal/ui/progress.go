@@ -47,8 +47,10 @@ func (p *Plain) Progress(string, string, int64, int64) {}
 func (p *Plain) Close() {}
 
 // A Text printer draws on a terminal: the line of the current step is written
-// over until the step is done.
+// over until the step is done. It is never longer than the terminal is wide, because
+// only one row can be written over.
 type Text struct {
+	width   func() int
 	mu      sync.Mutex
 	w       io.Writer
 	title   string
@@ -57,7 +59,7 @@ type Text struct {
 }
 
 // NewText returns a Text that draws on w.
-func NewText(w io.Writer) *Text { return &Text{w: w} }
+func NewText(w io.Writer) *Text { return &Text{w: w, width: func() int { return Width(w) }} }
 
 const (
 	clear = "\r\x1b[K"
@@ -74,18 +76,19 @@ func (t *Text) Step(s plan.Step, state plan.StepState, _ string) {
 	switch state {
 	case plan.Started:
 		t.title, t.started, t.open = s.Title, time.Now(), true
-		fmt.Fprintf(t.w, "%s  %s%s%s", dim, s.Title, cause(s), plain)
+		fmt.Fprintf(t.w, "%s  %s%s", dim, t.fit(s.Title+cause(s), 2), plain)
 	case plan.Done:
 		t.end(green + "✓" + plain)
 	case plan.Failed:
 		t.end(red + "✗" + plain)
 	case plan.NotReached:
-		fmt.Fprintf(t.w, "%s- %s (not reached)%s\n", dim, s.Title, plain)
+		fmt.Fprintf(t.w, "%s- %s (not reached)%s\n", dim, t.fit(s.Title, 16), plain)
 	}
 }
 
 func (t *Text) end(mark string) {
-	fmt.Fprintf(t.w, "%s%s %s %s%s%s\n", clear, mark, t.title, dim, took(time.Since(t.started)), plain)
+	time := took(time.Since(t.started))
+	fmt.Fprintf(t.w, "%s%s %s %s%s%s\n", clear, mark, t.fit(t.title, 3+len(time)), dim, time, plain)
 	t.open = false
 }
 
@@ -100,10 +103,22 @@ func (t *Text) Progress(_, what string, done, total int64) {
 	if total > 0 {
 		bar = fmt.Sprintf(" %d%%", done*100/total)
 	}
+	title := t.fit(t.title, 3+len(bar))
 	if runes := []rune(what); len(runes) > 60 {
 		what = string(runes[:60])
 	}
-	fmt.Fprintf(t.w, "%s  %s %s%s%s%s", clear, t.title, dim, what, bar, plain)
+	what = t.fit(what, 3+len([]rune(title))+len(bar))
+	fmt.Fprintf(t.w, "%s  %s %s%s%s%s", clear, title, dim, what, bar, plain)
+}
+
+// fit cuts a text so that it fits into the row beside what else is in it. The last
+// column stays free: some terminals go on to the next row when it is used.
+func (t *Text) fit(text string, beside int) string {
+	width := t.width()
+	if width == 0 {
+		return text
+	}
+	return cut(text, max(width-1-beside, 0))
 }
 
 // Close implements Printer.

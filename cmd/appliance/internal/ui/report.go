@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -170,10 +171,11 @@ func Changes(w io.Writer, u *upgrade.Upgrade) {
 
 // Plan prints the steps before the operator confirms them.
 func Plan(w io.Writer, p plan.Plan) {
+	width := cmp.Or(Width(w), 80)
 	fmt.Fprintln(w)
 	for i, s := range p.Steps {
 		line := fmt.Sprintf("%2d. %s", i+1, s.Title)
-		if whole := line + cause(s); len(whole) < 80 {
+		if whole := line + cause(s); len(whole) < width {
 			line = whole
 		}
 		fmt.Fprintln(w, line)

@@ -67,9 +67,39 @@ func (s *Screen) Close() {
 	}
 }
 
+// cut shortens a line to a number of columns.
 func cut(line string, width int) string {
-	if r := []rune(line); len(r) > width {
-		return string(r[:max(width-1, 0)]) + "…"
+	r := []rune(line)
+	switch {
+	case len(r) <= width:
+		return line
+	case width < 1:
+		return ""
 	}
-	return line
+	return string(r[:width-1]) + "…"
+}
+
+// Width is how many columns the terminal has that w is; 0 when it is none.
+func Width(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a descriptor fits
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // as above
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// Fit cuts the lines of a text to a number of columns; 0 is no limit.
+func Fit(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = cut(line, width)
+	}
+	return strings.Join(lines, "\n")
 }

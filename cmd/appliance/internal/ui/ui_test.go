@@ -3,6 +3,7 @@ package ui
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,32 @@ func TestTextDrawsOverItsLine(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in %q", want, b.String())
 		}
+	}
+}
+
+// A row that is written over must not be longer than the terminal is wide: the rest of
+// it would stay.
+func TestTextFitsIntoARow(t *testing.T) {
+	for _, width := range []int{20, 40, 60} {
+		var b bytes.Buffer
+		p := NewText(&b)
+		p.width = func() int { return width }
+		play(p)
+		for row := range strings.FieldsFuncSeq(b.String(), func(r rune) bool { return r == '\n' || r == '\r' }) {
+			shown := regexp.MustCompile("\x1b\\[[0-9;]*[mK]").ReplaceAllString(row, "")
+			if n := len([]rune(shown)); n >= width {
+				t.Errorf("%d columns of %d: %q", n, width, shown)
+			}
+		}
+	}
+}
+
+func TestLinesFitIntoATerminal(t *testing.T) {
+	if got := Fit("12345\n123456\n", 5); got != "12345\n1234…\n" {
+		t.Errorf("%q", got)
+	}
+	if got := Fit("123456", 0); got != "123456" {
+		t.Errorf("%q", got)
 	}
 }
 

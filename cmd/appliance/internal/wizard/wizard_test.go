@@ -2,6 +2,7 @@ package wizard_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,35 +38,55 @@ func sit(t *testing.T, ask func(tty *os.File) error, play func(c *expect.Console
 	return err
 }
 
-func TestTheWizardAsksAgainInsteadOfAcceptingAnAddress(t *testing.T) {
-	draft := answers.NewDraft()
-	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft) }, func(c *expect.Console) {
-		step := func(question, answer string) {
-			t.Helper()
-			if _, err := c.ExpectString(question); err != nil {
-				t.Errorf("%s: %v", question, err)
-				_ = c.Tty().Close()
-			}
-			_, _ = c.SendLine(answer)
+// play answers questions as they come.
+func play(t *testing.T, c *expect.Console, steps ...[2]string) {
+	t.Helper()
+	for _, step := range steps {
+		if _, err := c.ExpectString(step[0]); err != nil {
+			t.Errorf("%s: %v", step[0], err)
+			_ = c.Tty().Close()
+			return
 		}
-		step("Which name will people open", "https://chat.example.org")
-		step("must be a bare name, without https://", "chat.example.org")
-		step("Which name should Matrix addresses end in", "example.org")
-		step("certificate authority?", "")
-		step("Which Matrix homeserver", "")
-		step("administrator's username", "")
-		step("administrator's e-mail", "ops@example.org")
-		step("Where should certificates come from", "internal")
+		_, _ = c.Send(step[1])
+	}
+}
+
+const (
+	enter     = "\r"
+	down      = "\x1b[B"
+	backspace = "\x7f"
+)
+
+func TestTheWizardKeepsWhatWasTypedAndAsksAgain(t *testing.T) {
+	draft := answers.NewDraft()
+	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft, func() {}) }, func(c *expect.Console) {
+		play(t, c,
+			[2]string{"Which name will people open", "chat example.org" + enter},
+			[2]string{"is not a DNS name", ""},
+			[2]string{"chat example.org", strings.Repeat(backspace, len(" example.org")) + ".example.org" + enter}, // as it stands there
+			[2]string{"Which name should Matrix addresses end in", "example.org" + enter},
+			[2]string{"certificate authority?", enter},
+			[2]string{"Which Matrix homeserver", enter},
+			[2]string{"administrator's username", enter},
+			[2]string{"administrator's e-mail", "ops@example.org" + enter},
+			[2]string{"Where should certificates come from", "internal" + enter},
+			[2]string{"Is this right?", enter})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	same(t, draft, "domain=chat.example.org", "server_name=example.org", "admin_email=ops@example.org", "tls=internal")
+}
+
+// same compares a draft with answers that are given otherwise.
+func same(t *testing.T, draft *answers.Draft, sets ...string) {
+	t.Helper()
 	a, err := draft.Finish()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := answers.NewDraft()
-	for _, set := range []string{"domain=chat.example.org", "server_name=example.org", "admin_email=ops@example.org", "tls=internal"} {
+	for _, set := range sets {
 		want.Assign(set)
 	}
 	if b, _ := want.Finish(); a != b {
@@ -73,9 +94,55 @@ func TestTheWizardAsksAgainInsteadOfAcceptingAnAddress(t *testing.T) {
 	}
 }
 
+func TestWhatIsMeantIsTakenAndShown(t *testing.T) {
+	draft := answers.NewDraft()
+	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft, func() {}) }, func(c *expect.Console) {
+		play(t, c,
+			[2]string{"Which name will people open", " https://Chat.M\u00fcnchen.Example./ " + enter},
+			[2]string{"xn--mnchen-3ya.example (", ""},
+			[2]string{"Which name should Matrix addresses end in", "EXAMPLE.org." + enter},
+			[2]string{"certificate authority?", enter},
+			[2]string{"Which Matrix homeserver", enter},
+			[2]string{"administrator's username", "Chief" + enter},
+			[2]string{"administrator's e-mail", enter},
+			[2]string{"Where should certificates come from", "acme" + enter},
+			[2]string{"Is this right?", enter})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, draft, "domain=chat.xn--mnchen-3ya.example", "server_name=example.org", "admin_username=chief")
+}
+
+// An answer that needs others brings their questions, and every answer can be changed
+// before anything happens; what is derived from it changes with it.
+func TestEveryAnswerThatIsNeededIsAskedAndCanBeChanged(t *testing.T) {
+	draft := answers.NewDraft()
+	draft.Assign("admin_username=chief") // said elsewhere: not asked
+	kept := 0
+	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft, func() { kept++ }) }, func(c *expect.Console) {
+		play(t, c,
+			[2]string{"Which name will people open", "chat.example.org" + enter},
+			[2]string{"Which name should Matrix addresses end in", enter},
+			[2]string{"certificate authority?", enter},
+			[2]string{"Which Matrix homeserver", enter},
+			[2]string{"administrator's e-mail", enter},
+			[2]string{"Where should certificates come from", "files" + enter},
+			[2]string{"Which file holds the certificate", "/etc/ssl/chat.pem" + enter},
+			[2]string{"Which file holds the private key", "/etc/ssl/chat.key" + enter},
+			[2]string{"Is this right?", down + enter},
+			[2]string{"Which name will people open", "talk.example.org" + enter},
+			[2]string{"Is this right?", enter})
+	})
+	if err != nil || kept != 9 {
+		t.Fatal(kept, err)
+	}
+	same(t, draft, "domain=talk.example.org", "admin_username=chief", "tls=files", "tls_cert_file=/etc/ssl/chat.pem", "tls_key_file=/etc/ssl/chat.key")
+}
+
 func TestInterruptingTheWizardIsAnError(t *testing.T) {
 	draft := answers.NewDraft()
-	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft) }, func(c *expect.Console) {
+	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft, func() {}) }, func(c *expect.Console) {
 		_, _ = c.ExpectString("Which name will people open")
 		for t.Context().Err() == nil { // a key that comes before the terminal is set up is lost
 			_, _ = c.Send("\x03")
@@ -89,15 +156,18 @@ func TestInterruptingTheWizardIsAnError(t *testing.T) {
 	}
 }
 
-func TestNoIsTheDefaultOfAQuestion(t *testing.T) {
-	for typed, want := range map[string]bool{"": false, "y": true, "n": false} {
+func TestAQuestionHasADefault(t *testing.T) {
+	for _, c := range []struct {
+		typed           string
+		byDefault, want bool
+	}{{"", false, false}, {"y", false, true}, {"n", false, false}, {"", true, true}, {"n", true, false}} {
 		var got bool
-		err := sit(t, func(tty *os.File) (err error) { got, err = wizard.Confirm(tty, "Remove all?"); return err }, func(c *expect.Console) {
-			_, _ = c.ExpectString("Remove all?")
-			_, _ = c.SendLine(typed)
-		})
-		if err != nil || got != want {
-			t.Errorf("%q: %v, %v", typed, got, err)
+		err := sit(t, func(tty *os.File) (err error) {
+			got, err = wizard.Confirm(tty, "Remove all?", c.byDefault)
+			return err
+		}, func(console *expect.Console) { play(t, console, [2]string{"Remove all?", c.typed + enter}) })
+		if err != nil || got != c.want {
+			t.Errorf("%+v: %v, %v", c, got, err)
 		}
 	}
 }

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A draftFile keeps answers that have been given and not used yet. It is "" where there
+// is no place for one.
+type draftFile string
+
+// keptDraft is the file for this installation, in the operator's own state directory:
+// nothing of an installation exists before it is agreed to.
+func keptDraft(a *app) draftFile {
+	state := variable(a.env.Environ, "XDG_STATE_HOME")
+	if home := variable(a.env.Environ, "HOME"); !filepath.IsAbs(state) && filepath.IsAbs(home) {
+		state = filepath.Join(home, ".local", "state")
+	}
+	if !filepath.IsAbs(state) {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(a.dir))
+	return draftFile(filepath.Join(state, "appliance", "draft-"+hex.EncodeToString(sum[:4])+".yaml"))
+}
+
+// forget removes the kept answers, and their directory when it is empty.
+func (f draftFile) forget() {
+	if f != "" {
+		_ = os.Remove(string(f))
+		_ = os.Remove(filepath.Dir(string(f)))
+	}
+}
+
+// exists reports whether there are kept answers.
+func (f draftFile) exists() bool {
+	_, err := os.Stat(string(f))
+	return err == nil
+}
+
+// variable is the value of an environment variable, or "".
+func variable(environ []string, name string) string {
+	for _, e := range environ {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// An interruptedError says that the operator has ended the command, and how to go on.
+type interruptedError struct{ hint string }
+
+func (e *interruptedError) Error() string { return errInterrupted.Error() }
+func (e *interruptedError) Hint() string  { return e.hint }
+func (e *interruptedError) Unwrap() error { return errInterrupted }
+
+// interrupted is the error of a command that was ended while it asked.
+func interrupted(a *app) error {
+	if !keptDraft(a).exists() {
+		return errInterrupted
+	}
+	return &interruptedError{"your answers are kept; go on where you were by running the same command again"}
+}
