@@ -143,9 +143,9 @@ func (a *app) saved(s archive.Saved) error {
 
 // newKey says once what matters most about a key that has just been made.
 func newKey(a *app, key archive.KeyInfo) {
-	fmt.Fprintf(a.env.Stderr, "\nBackups are encrypted, and the only key is on this host: %s\n"+
+	fmt.Fprint(a.env.Stderr, a.exact("\nBackups are encrypted, and the only key is on this host: "+key.File+"\n"+
 		"Copy it to another place now. If this host is lost without a copy, no backup of it can be restored.\n"+
-		"Its place and public part are shown again by: appliance backup key\n", key.File)
+		"Its place and public part are shown again by: appliance backup key\n"))
 }
 
 func backupKeyCommand(a *app) *cobra.Command {
