@@ -26,6 +26,7 @@ import (
 	"appliance/provision/doctor"
 	"appliance/provision/finding"
 	"appliance/provision/plan"
+	"appliance/provision/stack"
 )
 
 // An installation is one on which all is well until something is broken: a
@@ -38,6 +39,7 @@ type installation struct {
 	services map[string]plan.Service
 	runtimes map[string]doctor.Runtime
 	files    doctor.Files
+	override error
 	stale    map[string][]string
 	free     uint64
 	samples  []doctor.Sample
@@ -75,6 +77,7 @@ func newInstallation(t *testing.T) world {
 		Samples:   func() []doctor.Sample { return p.samples },
 		Operator:  func() (secret.String, error) { return secret.New("operator"), nil },
 		Files:     func() doctor.Files { return p.files },
+		Override:  func(context.Context) error { return p.override },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
 	}
@@ -255,6 +258,9 @@ func (p *installation) faults() []fault {
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf was edited by hand", "--accept-edits"},
+		{"an override that Compose cannot use", "override", func() func() {
+			return set[error](&p.override, &stack.OverrideError{File: "/opt/appliance/compose.override.yaml", Line: 3, Reason: "services.nginx.imag false schema"})
+		}, "compose.override.yaml cannot be used", "correct it, or move it away"},
 		{"a Compose file that is gone", "files", func() func() { return set(&p.files.Missing, []string{"compose.yaml"}) }, "compose.yaml is missing", "appliance up"},
 		{"a secret that is gone", "secrets", func() func() { return set(&p.files.Lost, []string{"secrets/form_secret"}) }, "secrets/form_secret is missing", "appliance up"},
 		{"a secret without which a database cannot be read", "secrets", func() func() {

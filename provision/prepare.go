@@ -111,6 +111,9 @@ func (p *Prepared) look(ctx context.Context) error {
 	if observeErr != nil {
 		return observeErr
 	}
+	if err := p.site.Stack.Compose().CheckOverride(ctx); err != nil {
+		return err
+	}
 	if edited := p.edited(); len(edited) > 0 {
 		p.Findings = append(p.Findings, edited...)
 		return &NotReadyError{edited}

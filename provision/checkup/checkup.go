@@ -84,7 +84,7 @@ func target(s *site.Site) doctor.Target {
 	return doctor.Target{
 		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
 		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
-		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Operator: func() (secret.String, error) { return operator.Token(s) },
+		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }
 

@@ -103,6 +103,14 @@ func (t Target) drift(context.Context) finding.Finding {
 	return finding.Good("no rendered file was edited")
 }
 
+// override makes sure that Compose can use what the operator has added.
+func override(ctx context.Context, t Target) finding.Finding {
+	if err := t.Override(ctx); err != nil {
+		return finding.Failure("compose.override.yaml cannot be used", err.Error(), "correct it, or move it away; then run: appliance up")
+	}
+	return finding.Good("Compose can use its files")
+}
+
 func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	list, err := t.NotLoaded(ctx)
 	if err != nil {

@@ -73,7 +73,7 @@ func statusOf(err error) int {
 		return statusUsage
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
 		return statusAnswers
-	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)),
+	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*archive.PendingError)),
 		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)):
 		return statusNotReady
