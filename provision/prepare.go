@@ -139,6 +139,20 @@ func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.F
 	}), nil
 }
 
+// Fit returns a *NotReadyError when this host cannot take an installation with these
+// answers in dir. It changes nothing.
+func Fit(ctx context.Context, dir string, a answers.Answers) error {
+	s, err := site.New(dir, a)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if bad := finding.Failures(preflight.Run(ctx, preflight.RealHost(s.Stack), a, dir)); len(bad) > 0 {
+		return &NotReadyError{bad}
+	}
+	return ctx.Err()
+}
+
 // Close releases what Prepare opened.
 func (p *Prepared) Close() error { return p.site.Close() }
 

@@ -79,6 +79,9 @@ type RestoreOptions struct {
 	Keys    backup.Keys
 	Foreign ForeignChoice
 	Links   bool // symbolic links that lead out of the installation are taken
+	// Fit judges whether this host can take the installation, from its answers, before
+	// anything is put in place; nil to do without.
+	Fit func(context.Context, answers.Answers) error
 }
 
 // Restore unpacks a backup into an empty directory. Nothing is put in place
@@ -109,6 +112,9 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter)
 		}
 		return foreign(restoredFiles(dir), o.Foreign)
 	})
+	if err == nil && o.Fit != nil {
+		err = fit(ctx, dir, o, r)
+	}
 	if err != nil {
 		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, site.RestoreDir)))
 		if errors.Is(statErr, fs.ErrNotExist) {
@@ -120,6 +126,22 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter)
 		return err
 	}
 	return plan.Track(r, plan.Step{ID: "place", Title: "put the files in place"}, func() error { return place(dir) })
+}
+
+// fit checks the host with the answers of the backup.
+func fit(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) error {
+	return plan.Track(r, plan.Step{ID: "host", Title: "check this host"}, func() error {
+		name := site.AnswersPath(restoredFiles(dir))
+		data, err := os.ReadFile(name) //nolint:gosec // just unpacked
+		if err != nil {
+			return err
+		}
+		a, err := answers.Parse(name, data)
+		if err != nil {
+			return err
+		}
+		return o.Fit(ctx, a)
+	})
 }
 
 // empty returns an error unless a directory can be restored into. It removes what an

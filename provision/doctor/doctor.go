@@ -41,7 +41,7 @@ type Target struct {
 	Samples   func() []Sample               // of how full the disk was, the oldest first
 	Operator  func() (secret.String, error) // the bearer token of the bridge's operator API
 	Files     func() Files
-	Override  func(context.Context) error // what is wrong with compose.override.yaml; nil with none
+	Override  func(context.Context) error                        // what is wrong with compose.override.yaml; nil with none
 	NotLoaded func(context.Context) (map[string][]string, error) // services started before the files on disk changed, and these files
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
 	Host      []finding.Check                                    // of the host

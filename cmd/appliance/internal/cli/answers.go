@@ -90,6 +90,17 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	return draft, nil
 }
 
+// changed applies the environment and --set to answers that are complete.
+func changed(a *app, saved answers.Answers, set []string) (answers.Answers, error) {
+	draft := answers.NewDraft()
+	draft.Answers = saved
+	draft.Environ(a.env.Environ)
+	for _, s := range set {
+		draft.Assign(s)
+	}
+	return draft.Finish()
+}
+
 // ask runs the wizard on a terminal, after the checks of the host: it would be a
 // pity to answer questions for a host that is not fit. What is answered is kept in a
 // file until it is used.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/provision"
+	"appliance/provision/answers"
 	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/site"
@@ -225,6 +226,13 @@ func restoreCommand(a *app) *cobra.Command {
 				trust.Foreign = archive.ForeignAccept
 			case drop:
 				trust.Foreign = archive.ForeignDrop
+			}
+			trust.Fit = func(ctx context.Context, saved answers.Answers) error {
+				got, err := changed(a, saved, o.set)
+				if err == nil {
+					err = provision.Fit(ctx, a.dir, got)
+				}
+				return err
 			}
 			err = a.reporting(func(r provision.Reporter) error { return archive.Restore(cmd.Context(), a.dir, trust, r) })
 			if foreign, ok := errors.AsType[*archive.ForeignError](err); ok && !a.json {
