@@ -168,6 +168,7 @@ func (p *installation) look(by string) (verdict, bool) {
 }
 
 func (p *installation) plain(text string) string {
+	text = strings.ReplaceAll(text, time.Now().AddDate(0, 0, 3).Format(time.DateOnly), "2026-01-05")
 	text = strings.ReplaceAll(text, p.CertsDir, "/opt/appliance/data/certs")
 	return strings.ReplaceAll(text, fmt.Sprintf(":%d", p.Answers.HTTPSPort), "")
 }
@@ -195,6 +196,9 @@ func (p *installation) faults() []fault {
 	}
 	body := func(path, text string) func() { return value(p.door, path, &text) }
 	gone := func(path string) func() { return value(p.door, path, nil) }
+	left := func(days int) func() {
+		return body("/api/v1/settings.public", fmt.Sprintf(`{"settings":[{"_id":"Cloud_Workspace_AirGapped_Restrictions_Remaining_Days","value":%d}],"success":true}`, days))
+	}
 	status := func(text string) func() { return value(p.bridge, "/status", &text) }
 	return []fault{
 		{"a service that ended", "services", func() func() {
@@ -213,6 +217,8 @@ func (p *installation) faults() []fault {
 			return func() { _ = os.WriteFile(name, was, 0o600) }
 		}, "chat.example.test serves another certificate than the one on disk", "wait a minute"},
 		{"Rocket.Chat does not answer", "rocketchat", func() func() { return gone("/api/info") }, "Rocket.Chat does not answer at ", "appliance logs rocketchat"},
+		{"a workspace that is read-only", "workspace", func() func() { return left(0) }, "Rocket.Chat is read-only", "collector.rocket.chat:443"},
+		{"a workspace that will be read-only", "workspace", func() func() { return left(3) }, "Rocket.Chat becomes read-only on " + time.Now().AddDate(0, 0, 3).Format(time.DateOnly) + ", in 3 days", "collector.rocket.chat:443"},
 		{"no well-known", "well-known", func() func() { return gone("/.well-known/matrix/server") }, "other servers cannot find example.test", "appliance up"},
 		{"a well-known that leads elsewhere", "well-known", func() func() { return body("/.well-known/matrix/server", `{"m.server":"old.example.test:443"}`) }, "example.test points to old.example.test:443", "appliance up"},
 		{"no federation", "federation", func() func() { return gone("/_matrix/federation/v1/version") }, "the homeserver does not answer other servers", "appliance logs homeserver"},

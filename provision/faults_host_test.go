@@ -173,6 +173,10 @@ func (h *host) faults() []fault {
 			return func() { clear(h.deaf) }
 		}, "the certificate authority cannot be reached", "allow connections to acme-v02.api.letsencrypt.org:443"},
 		{"no way to a registry", "egress", func() func() { h.deaf["ghcr.io:443"] = true; return func() { clear(h.deaf) } }, "cannot reach ghcr.io:443", "proxy"},
+		{"no way to Rocket.Chat's collector", "collector", func() func() {
+			h.deaf["collector.rocket.chat:443"] = true
+			return func() { clear(h.deaf) }
+		}, "Rocket.Chat cannot report to collector.rocket.chat:443", "allow connections to collector.rocket.chat:443"},
 		{"an old homeserver on port 8448", "federation-port", func() func() { return set(&h.ports, map[int]stack.Publisher{8448: {Container: "synapse"}}) }, "port 8448 is used by the container synapse", "docker stop synapse"},
 		{"a VPN that takes all addresses", "address-pool", func() func() {
 			return h.file("proc/net/route", routes("tun0 00000000 00000080", "tun0 00000080 00000080"))

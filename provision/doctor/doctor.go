@@ -69,7 +69,8 @@ func Checks(t Target) []finding.Check {
 	if t.Attached.RocketChat != nil {
 		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.externalRocketChat})
 	} else {
-		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.rocketchat})
+		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.rocketchat},
+			finding.Check{Name: "workspace", Run: func(ctx context.Context) finding.Finding { return workspace(ctx, t) }})
 	}
 	if t.Attached.Homeserver != nil {
 		checks = append(checks, finding.Check{Name: "homeserver", Run: t.homeserver})

@@ -70,6 +70,9 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 			finding.Check{Name: "avx", Run: func(context.Context) finding.Finding { return h.avx() }},
 			finding.Check{Name: "kernel", Run: func(context.Context) finding.Finding { return h.kernel() }})
 	}
+	if a.BundledRocketChat() {
+		checks = append(checks, finding.Check{Name: "collector", Run: func(ctx context.Context) finding.Finding { return collector(ctx, h) }})
+	}
 	for i, host := range a.Hosts() {
 		name := []string{"dns-domain", "dns-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
@@ -92,7 +95,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 // host and its network may change.
 func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
 	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
-		return !slices.Contains([]string{"address-pool", "federation-port", "inodes"}, c.Name)
+		return !slices.Contains([]string{"address-pool", "collector", "federation-port", "inodes"}, c.Name)
 	})
 }
 

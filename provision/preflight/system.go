@@ -110,6 +110,19 @@ func (h Host) egress(ctx context.Context, a answers.Answers) finding.Finding {
 	return finding.Good("the authority and the registries can be reached")
 }
 
+// statistics is where Rocket.Chat reports to.
+const statistics = "collector.rocket.chat:443"
+
+// collector makes sure that Rocket.Chat can report its statistics: from version 7 on, one
+// without a licence becomes read-only about ten days after its last report.
+func collector(ctx context.Context, h Host) finding.Finding {
+	if err := h.Reach(ctx, statistics); err != nil {
+		return finding.Warning("Rocket.Chat cannot report to "+statistics, "without a licence it becomes read-only about ten days after its last report: "+err.Error(),
+			"allow connections to "+statistics+", or read in docs/troubleshooting.md what a closed network needs")
+	}
+	return finding.Good("Rocket.Chat can report to %s", statistics)
+}
+
 func hostPort(address string) string {
 	rest := strings.TrimPrefix(address, "https://")
 	host, _, _ := strings.Cut(rest, "/")
