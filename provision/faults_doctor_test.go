@@ -333,3 +333,42 @@ func TestOneCauseAndItsConsequences(t *testing.T) {
 		}
 	}
 }
+
+// The doctor reads what the web server of the server name says, as other servers do, and
+// the DNS record that leads here.
+func TestTheDoctorChecksWhatLeadsFromTheServerNameToThisHost(t *testing.T) {
+	p, _ := newInstallation(t).(*installation)
+	check := func(want string) {
+		t.Helper()
+		v, _ := p.look("well-known")
+		if got := strings.Join([]string{v.severity, v.says, v.hint}, "; "); !strings.HasPrefix(got, want) {
+			t.Errorf("found %s\nwant %s", got, want)
+		}
+	}
+	p.Answers.Delegation = answers.DelegationElsewhere
+	good := p.door["/.well-known/matrix/server"]
+	if p.Answers.WellKnown() != good {
+		t.Errorf("what is printed is %s, and what other servers want is %s", p.Answers.WellKnown(), good)
+	}
+	check("ok; example.test points to chat.example.test:")
+	p.door["/.well-known/matrix/server"] = `{"m.server":"old.example.test:443"}`
+	check("fail; example.test points to old.example.test:443; make the web server of example.test answer https://example.test/.well-known/matrix/server with {")
+	p.door["/.well-known/matrix/server"] = "<html>"
+	check("fail; other servers cannot find example.test; make the web server")
+	delete(p.door, "/.well-known/matrix/server")
+	check("fail; other servers cannot find example.test; make the web server")
+
+	p.Answers.Delegation = answers.DelegationSRV
+	var records []*net.SRV
+	p.LookupSRV = func(_ context.Context, name string) ([]*net.SRV, error) {
+		if name != "_matrix-fed._tcp.example.test" {
+			t.Errorf("looked up %s", name)
+		}
+		return records, nil
+	}
+	check("fail; other servers cannot find example.test; create the DNS record: _matrix-fed._tcp.example.test. SRV 10 5 ")
+	records = []*net.SRV{{Target: "old.example.test.", Port: 443}}
+	check("fail; example.test points to old.example.test:443; create the DNS record")
+	records = []*net.SRV{{Target: "chat.example.test.", Port: uint16(p.Answers.HTTPSPort)}}
+	check("ok; example.test points to chat.example.test:")
+}

@@ -60,6 +60,10 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 	if changed {
 		r.Attach, _ = attach.Attachments(p.opts.Dir, a) // just written
 	}
+	if changed && a.ServerName != a.Domain && a.Delegation == answers.DelegationElsewhere {
+		r.Attach = append(r.Attach, attach.Attachment{Text: fmt.Sprintf("The web server of %s has to answer https://%s/.well-known/matrix/server with:\n\n    %s\n\n"+
+			"The type is application/json. appliance doctor checks it; see docs/proxy.md for each web server.\n", a.ServerName, a.ServerName, a.WellKnown())})
+	}
 	if a.TLS == answers.Internal {
 		r.CAFile = certs.InternalCA(p.site.CertsDir())
 	}

@@ -57,5 +57,14 @@ if ! docker compose version >/dev/null 2>&1; then
 	docker compose version >/dev/null 2>&1 || die "docker does not find the Compose plugin in ~/.docker/cli-plugins" "see: docker info"
 fi
 
+# Another web server for the tests of docs/proxy.md: its program alone, no service.
+if [ ! -x "$cache/bin/caddy" ] && command -v apt-get >/dev/null; then
+	say "fetching Caddy"
+	away=$(mktemp -d)
+	chmod 755 "$away"
+	(cd "$away" && apt-get download -q caddy >/dev/null 2>&1 && dpkg -x caddy_*.deb . && install -m 755 usr/bin/caddy "$cache/bin/caddy") || say "Caddy is not in this system's packages: its test is left out"
+	rm -rf "$away"
+fi
+
 npm_packages parsers
 npm_packages official "$root/bridge/rocketchat/rctest/official"

@@ -6,6 +6,8 @@ package answers
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"appliance/provision/homeserver"
@@ -46,6 +48,9 @@ type Answers struct {
 	HTTPPort                  int    `yaml:"http_port"`
 	HTTPSPort                 int    `yaml:"https_port"`
 	FederationPort            int    `yaml:"federation_port"`
+	ListenAddress             string `yaml:"listen_address"`
+	TrustedProxies            string `yaml:"trusted_proxies"`
+	Delegation                string `yaml:"delegation"`
 	DockerSubnet              string `yaml:"docker_subnet"`
 	MinCPUs                   int    `yaml:"min_cpus"`
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
@@ -72,6 +77,11 @@ const (
 	ACME     = "acme"
 	Internal = "internal"
 	Files    = "files"
+	NoTLS    = "none" // a web server in front ends TLS
+
+	DelegationHere      = "here"       // this host answers for the server name
+	DelegationElsewhere = "well-known" // another web server does, with the well-known
+	DelegationSRV       = "srv"        // a DNS record leads here
 )
 
 // LetsEncrypt is the ACME directory that is asked unless another is named.
@@ -80,19 +90,60 @@ const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 // Hosts are the names that need a certificate: where people sign in and, when
 // it differs and is ours, the name that ends every Matrix identifier.
 func (a Answers) Hosts() []string {
-	if a.ServerName == "" || a.ServerName == a.Domain || !a.BundledHomeserver() {
+	if a.TLS == NoTLS {
+		return nil
+	}
+	if a.ServerName == "" || a.ServerName == a.Domain || !a.BundledHomeserver() || a.Delegation == DelegationElsewhere {
 		return []string{a.Domain}
 	}
 	return []string{a.Domain, a.ServerName}
 }
 
 // SiteURL is the front door of this host.
-func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.HTTPSPort) }
+func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.publicPort()) }
+
+// publicPort is where people connect: with a web server in front it is that one's.
+func (a Answers) publicPort() int {
+	if a.TLS == NoTLS {
+		return 443
+	}
+	return a.HTTPSPort
+}
+
+// Listen is an address and a port of this host as Docker publishes it.
+func (a Answers) Listen(port int) string {
+	if a.ListenAddress == "" {
+		return strconv.Itoa(port)
+	}
+	return net.JoinHostPort(a.ListenAddress, strconv.Itoa(port))
+}
+
+// Trusted are the networks whose word about a visitor's address counts. A web server
+// on this host comes to the container from Docker's own networks, and nothing else does
+// while only this host can connect.
+func (a Answers) Trusted() []string {
+	var out []string
+	for one := range strings.SplitSeq(a.TrustedProxies, ",") {
+		one = strings.TrimSpace(one)
+		if p, err := parseNetwork(one); err == nil && p.Addr().IsLoopback() {
+			out = append(out, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+			continue
+		}
+		if one != "" {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// WellKnown is what the web server of the server name has to answer at
+// /.well-known/matrix/server.
+func (a Answers) WellKnown() string { return fmt.Sprintf(`{"m.server":%q}`, a.FederationAddress()) }
 
 // FederationAddress is where other Matrix servers are sent.
 func (a Answers) FederationAddress() string {
 	if a.FederationPort == 0 {
-		return fmt.Sprintf("%s:%d", a.Domain, a.HTTPSPort)
+		return fmt.Sprintf("%s:%d", a.Domain, a.publicPort())
 	}
 	return fmt.Sprintf("%s:%d", a.Domain, a.FederationPort)
 }

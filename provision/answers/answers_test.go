@@ -269,3 +269,55 @@ func TestSeveralBridgeProcessesNeedAPostgreSQL(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswersAboutAWebServerInFront(t *testing.T) {
+	for _, one := range []struct{ set, bad string }{
+		{"tls=none", ""},
+		{"tls=none listen_address=10.0.0.4", "trusted_proxies"},
+		{"tls=none listen_address=203.0.113.7 trusted_proxies=203.0.113.8", "listen_address"},
+		{"tls=none listen_address=127.0.0.1 trusted_proxies=127.0.0.1", ""},
+		{"tls=none listen_address=10.0.0.4 trusted_proxies=10.0.0.5,10.0.1.0/24", ""},
+		{"trusted_proxies=127.0.0.1", "trusted_proxies"},
+		{"trusted_proxies=0.0.0.0/0", "trusted_proxies"},
+		{"trusted_proxies=proxy.example.org", "trusted_proxies"},
+		{"delegation=srv server_name=example.org", "delegation"},
+		{"delegation=srv server_name=example.org tls=files tls_cert_file=/c tls_key_file=/k", ""},
+		{"delegation=well-known server_name=example.org", ""},
+	} {
+		d := answers.NewDraft()
+		d.Assign("domain=chat.example.org")
+		for set := range strings.FieldsSeq(one.set) {
+			d.Assign(set)
+		}
+		_, err := d.Finish()
+		var keys []string
+		if invalid, ok := errors.AsType[*answers.InvalidError](err); ok {
+			for _, p := range invalid.Problems {
+				keys = append(keys, p.Key)
+			}
+		}
+		if got := strings.Join(slices.Compact(keys), " "); got != one.bad {
+			t.Errorf("%s: refused %q, want %q (%v)", one.set, got, one.bad, err)
+		}
+	}
+}
+
+func TestNoCertificateForAServerNameOfAnotherWebServer(t *testing.T) {
+	for set, want := range map[string]string{
+		"delegation=here": "chat.example.org example.org", "delegation=well-known": "chat.example.org",
+		"delegation=srv tls=files tls_cert_file=/c tls_key_file=/k":                  "chat.example.org example.org",
+		"tls=none listen_address=127.0.0.1 trusted_proxies=127.0.0.1 http_port=8080": "",
+	} {
+		d := answers.NewDraft()
+		for one := range strings.FieldsSeq("domain=chat.example.org server_name=example.org " + set) {
+			d.Assign(one)
+		}
+		a, err := d.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(a.Hosts(), " "); got != want || a.WellKnown() != `{"m.server":"chat.example.org:443"}` || a.SiteURL() != "https://chat.example.org" {
+			t.Errorf("%s: certificates of %q, want %q; %s, %s", set, got, want, a.WellKnown(), a.SiteURL())
+		}
+	}
+}

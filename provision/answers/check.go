@@ -185,6 +185,45 @@ func checkSubnet(s string) error {
 	return nil
 }
 
+// checkAddress takes one address of this host.
+func checkAddress(s string) error {
+	if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
+		return fmt.Errorf("must be an address such as 127.0.0.1")
+	}
+	return nil
+}
+
+// parseNetwork takes an address, or a network.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+	return netip.ParsePrefix(s)
+}
+
+// checkProxies takes addresses and networks, separated by commas.
+func checkProxies(s string) error {
+	if s == "" {
+		return nil
+	}
+	for one := range strings.SplitSeq(s, ",") {
+		p, err := parseNetwork(strings.TrimSpace(one))
+		if err != nil || p.Addr().Zone() != "" {
+			return fmt.Errorf("must be addresses or networks such as 10.0.0.5 or 192.168.7.0/24, separated by commas: %q is none", strings.TrimSpace(one))
+		}
+		if p.Bits() < 8 {
+			return fmt.Errorf("must be the web servers in front of this one: %s would let everybody choose an address", p)
+		}
+	}
+	return nil
+}
+
+// reachable reports whether only this host, or a private network, can connect.
+func reachable(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && (a.IsLoopback() || a.IsPrivate() || slices.ContainsFunc(private, func(n netip.Prefix) bool { return n.Contains(a) }))
+}
+
 func checkNatural(s string) error {
 	if n, _ := strconv.Atoi(s); n < 0 {
 		return fmt.Errorf("must not be negative")

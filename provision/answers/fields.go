@@ -128,10 +128,10 @@ var Fields = slices.Concat([]Field{
 		Note: "Rocket.Chat requires one. It can change at any time.",
 		Help: "Required by Rocket.Chat. Empty means the administrator's username at domain.",
 	}),
-	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files}, Field{
+	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files, NoTLS}, Field{
 		Ask:   "Where should certificates come from?",
-		Means: []string{"Let's Encrypt or another ACME authority", "an authority of this host, for closed networks", "you have a certificate"},
-		Help:  "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate.",
+		Means: []string{"Let's Encrypt or another ACME authority", "an authority of this host, for closed networks", "you have a certificate", "a web server in front has one"},
+		Help:  "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate. none: a web server in front of this one ends TLS, see docs/proxy.md.",
 	}),
 	text("tls_cert_file", func(a *Answers) *string { return &a.TLSCertFile }, Field{
 		Ask: "Which file holds the certificate and its chain?", Required: true, If: ownCertificate, Check: optional(checkAbsolute),
@@ -194,6 +194,18 @@ var Fields = slices.Concat([]Field{
 	integer("federation_port", func(a *Answers) *int { return &a.FederationPort }, 0, Field{
 		Ask: "Which port for other Matrix servers?", Advanced: true, Check: checkFederationPort,
 		Help: "0 means https_port. Set 8448 if a proxy in front of https_port blocks other servers.",
+	}),
+	text("listen_address", func(a *Answers) *string { return &a.ListenAddress }, Field{
+		Ask: "On which address should the ports be open?", Advanced: true, Check: optional(checkAddress),
+		Help: "Empty means every address of this host; 127.0.0.1 is for a web server in front of this one on the same host.",
+	}),
+	text("trusted_proxies", func(a *Answers) *string { return &a.TrustedProxies }, Field{
+		Ask: "Which web servers in front of this one say where visitors come from?", Advanced: true, Check: checkProxies,
+		Help: "Addresses or networks, separated by commas, whose X-Forwarded-For counts, such as 127.0.0.1 or 10.0.0.5; see docs/proxy.md. What others say is ignored.",
+	}),
+	choice("delegation", func(a *Answers) *string { return &a.Delegation }, DelegationHere, []string{DelegationHere, DelegationElsewhere, DelegationSRV}, Field{
+		Ask: "How do other servers get from the server name to this host?", Advanced: true,
+		Help: "Only when server_name differs from domain. here: the server name leads to this host too. well-known: its own web server answers one path. srv: a DNS record, with tls: files. See docs/proxy.md.",
 	}),
 	text("docker_subnet", func(a *Answers) *string { return &a.DockerSubnet }, Field{
 		Ask: "Which addresses should the containers have?", Advanced: true, Check: optional(checkSubnet),

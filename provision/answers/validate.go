@@ -1,7 +1,9 @@
 package answers
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"appliance/provision/homeserver"
@@ -60,6 +62,12 @@ func (a Answers) Normalize() Answers {
 			a.Namespace = Prefixed
 		}
 	}
+	if a.TLS == NoTLS {
+		a.ListenAddress = cmp.Or(a.ListenAddress, loopback)
+		if a.ListenAddress == loopback {
+			a.TrustedProxies = cmp.Or(a.TrustedProxies, loopback)
+		}
+	}
 	if a.AdminEmail == "" && a.Domain != "" {
 		a.AdminEmail = a.AdminUsername + "@" + a.Domain
 	}
@@ -111,10 +119,41 @@ func (a Answers) consistent() []Problem {
 		}
 		problems = append(problems, Problem{Key: key, Reason: "is required too: a key ID and its key belong together"})
 	}
+	problems = append(problems, a.inFront()...)
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
 		}
 	}
 	return append(problems, a.AlarmAnswers.consistent(a.AlarmWays())...)
+}
+
+const loopback = "127.0.0.1"
+
+// inFront checks answers about a web server in front of this one, and about the server
+// name's own.
+func (a Answers) inFront() []Problem {
+	var problems []Problem
+	if a.TLS == NoTLS { // unless said otherwise, the web server in front is on this host
+		a.ListenAddress = cmp.Or(a.ListenAddress, loopback)
+	}
+	if a.TLS == NoTLS && !reachable(a.ListenAddress) {
+		problems = append(problems, Problem{Key: "listen_address", Value: a.ListenAddress, Reason: "must be 127.0.0.1 or a private address with tls: none: passwords would cross the internet unencrypted"})
+	}
+	if a.TLS == NoTLS && a.TrustedProxies == "" && a.ListenAddress != loopback {
+		problems = append(problems, Problem{Key: "trusted_proxies", Reason: "is required when the web server in front is on another host: without it every visitor has the address of the web server in front"})
+	}
+	listen, _ := netip.ParseAddr(a.ListenAddress)
+	for one := range strings.SplitSeq(a.TrustedProxies, ",") {
+		if p, err := parseNetwork(strings.TrimSpace(one)); err == nil && p.Addr().IsLoopback() && !listen.IsLoopback() {
+			problems = append(problems, Problem{Key: "trusted_proxies", Value: a.TrustedProxies, Reason: "may name this host only with listen_address: 127.0.0.1: otherwise others could pass for it"})
+		}
+	}
+	if a.Delegation == DelegationSRV && a.TLS != Files {
+		problems = append(problems, Problem{Key: "delegation", Value: a.Delegation, Reason: "needs tls: files: other servers want a certificate of server_name, which this host cannot obtain"})
+	}
+	if a.Delegation != DelegationHere && !a.BundledHomeserver() {
+		problems = append(problems, Problem{Key: "delegation", Value: a.Delegation, Reason: "is for a bundled homeserver"})
+	}
+	return problems
 }

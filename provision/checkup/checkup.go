@@ -4,11 +4,13 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -82,8 +84,12 @@ func LastBackup(s *site.Site) time.Time {
 func target(s *site.Site) doctor.Target {
 	host := preflight.RealHost(s.Stack)
 	return doctor.Target{
-		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: "127.0.0.1", Now: time.Now,
+		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: cmp.Or(s.Answers.ListenAddress, "127.0.0.1"), Now: time.Now,
 		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
+		LookupSRV: func(ctx context.Context, name string) ([]*net.SRV, error) {
+			_, found, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
+			return found, err
+		},
 		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }

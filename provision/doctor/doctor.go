@@ -46,7 +46,8 @@ type Target struct {
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
 	Host      []finding.Check                                    // of the host
 	Attached  attach.Servers                                     // external servers
-	Outside   *http.Client                                       // connects as other servers do: by public names, trusting known authorities
+	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
+	Outside   *http.Client // connects as other servers do: by public names, trusting known authorities
 }
 
 // Run looks at everything and returns what it found, in a stable order.
@@ -184,7 +185,13 @@ func served(ctx context.Context, t Target, host string) (string, error) {
 	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
 
-func door(t Target) string { return net.JoinHostPort(t.Address, fmt.Sprint(t.Answers.HTTPSPort)) }
+func door(t Target) string {
+	port := t.Answers.HTTPSPort
+	if t.Answers.TLS == answers.NoTLS {
+		port = t.Answers.HTTPPort
+	}
+	return net.JoinHostPort(t.Address, fmt.Sprint(port))
+}
 
 // clientFor comes through the front door whatever DNS says.
 func clientFor(t Target) *http.Client {

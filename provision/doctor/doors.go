@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"appliance/provision/answers"
 	"appliance/provision/finding"
 	"appliance/provision/homeserver"
 )
@@ -18,7 +19,11 @@ func joined(parts []string) string { return strings.Join(parts, "; ") }
 
 // get asks the front door.
 func get(ctx context.Context, t Target, host, path string) (int, []byte, error) {
-	return fetch(ctx, clientFor(t), "https://"+host+path)
+	scheme := "https://"
+	if t.Answers.TLS == answers.NoTLS {
+		scheme = "http://"
+	}
+	return fetch(ctx, clientFor(t), scheme+host+path)
 }
 
 func fetch(ctx context.Context, c *http.Client, url string, header ...string) (int, []byte, error) {
@@ -51,6 +56,9 @@ func (t Target) rocketchat(ctx context.Context) finding.Finding {
 
 func (t Target) wellKnown(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
+	if name != t.Answers.Domain && t.Answers.Delegation != answers.DelegationHere {
+		return delegation(ctx, t)
+	}
 	status, body, err := get(ctx, t, name, "/.well-known/matrix/server")
 	var answer struct {
 		Server string `json:"m.server"`

@@ -44,6 +44,15 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
 }
 
+// httpPort checks the port for HTTP, which behind another web server is any that is free.
+func httpPort(ctx context.Context, h Host, a answers.Answers) finding.Finding {
+	f := h.port(ctx, a.HTTPPort)
+	if f.Severity > finding.OK && a.TLS == answers.NoTLS {
+		f.Fix = "give this installation another port, and the web server in front the same one, with: --set http_port=8080"
+	}
+	return f
+}
+
 // foreign says what to do about a port that another container has.
 func foreign(h Host, port int, p stack.Publisher) finding.Finding {
 	if p.Dir != "" && h.installed(p.Dir) {

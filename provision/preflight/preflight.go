@@ -56,10 +56,13 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		{Name: "disk", Run: func(ctx context.Context) finding.Finding { return h.disk(ctx, a, dir, docker) }},
 		{Name: "docker", Run: docker.check},
 		{Name: "compose", Run: func(ctx context.Context) finding.Finding { return docker.compose(ctx, h) }},
-		{Name: "http-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPPort) }},
-		{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
-		{Name: "federation-port", Run: func(ctx context.Context) finding.Finding { return h.federationPort(ctx, a) }},
+		{Name: "http-port", Run: func(ctx context.Context) finding.Finding { return httpPort(ctx, h, a) }},
 		{Name: "address-pool", Run: func(ctx context.Context) finding.Finding { return h.addressPool(ctx, a) }},
+	}
+	if a.TLS != answers.NoTLS {
+		checks = append(checks,
+			finding.Check{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
+			finding.Check{Name: "federation-port", Run: func(ctx context.Context) finding.Finding { return h.federationPort(ctx, a) }})
 	}
 	checks = append(checks,
 		finding.Check{Name: "inodes", Run: func(context.Context) finding.Finding { return h.inodes(dir) }},

@@ -19,6 +19,9 @@ func (in Input) compose(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Answers.TLS == answers.NoTLS {
+		f.edit(func(string) (string, bool) { return `["${HTTP_PORT:?}:80"]`, true }, "services", "nginx", "ports")
+	}
 	if more := morePorts(in.Answers); more != "" {
 		f.extend(more, "services", "nginx", "ports")
 	}
@@ -41,8 +44,8 @@ func (in Input) compose(text []byte) ([]byte, error) {
 
 // morePorts are the ports of nginx that only some answers ask for.
 func morePorts(a answers.Answers) (list string) {
-	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
-		list += fmt.Sprintf(`, "%d:443"`, a.FederationPort)
+	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort && a.TLS != answers.NoTLS {
+		list += fmt.Sprintf(`, "%s:443"`, a.Listen(a.FederationPort))
 	}
 	if a.SynapseAdmin {
 		list += fmt.Sprintf(`, "127.0.0.1:%d:8009"`, a.SynapseAdminPort)

@@ -57,8 +57,8 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
 	v.comment("Ports on this host.")
-	v.setf("HTTP_PORT", "%d", a.HTTPPort)
-	v.setf("HTTPS_PORT", "%d", a.HTTPSPort)
+	v.set("HTTP_PORT", a.Listen(a.HTTPPort))
+	v.set("HTTPS_PORT", a.Listen(a.HTTPSPort))
 
 	v.comment("Memory, by the size of this host.")
 	m.write(v)

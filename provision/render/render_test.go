@@ -46,6 +46,11 @@ var scenarios = map[string]struct {
 	"attached-generic": {
 		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=generic", "homeserver_url=https://matrix.example.org", "server_name=example.org"}, memory: 1967, newer: true,
 	},
+	"proxied": { // behind another web server, with a server name whose website lives elsewhere
+		set: []string{
+			"domain=chat.example.org", "server_name=example.org", "delegation=well-known", "tls=none", "listen_address=127.0.0.1", "http_port=8080", "trusted_proxies=127.0.0.1, 192.0.2.0/24",
+		}, memory: 1967, newer: true,
+	},
 	"replicas": { // two bridge processes in the homeserver's PostgreSQL
 		set: []string{"domain=chat.example.org", "bridge_database=bundled", "bridge_replicas=2"}, memory: 8000, newer: true,
 	},

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ const doorHost = "chat.example.test"
 type door struct {
 	t                              *testing.T
 	container, address             string
+	plain                          bool // without TLS
 	rocketchat, homeserver, bridge *behind
 }
 
@@ -71,7 +73,7 @@ func openDoor(t *testing.T, set ...string) *door {
 		skip(t, "the image "+image+" is not on this machine")
 	}
 	host := hostOfContainers(t)
-	d := &door{t: t}
+	d := &door{t: t, plain: slices.Contains(set, "tls=none")}
 	files := rendered(t, append([]string{"domain=" + doorHost}, set...)...)
 	var names []string
 	for name, at := range map[string]**behind{"rocketchat:3000": &d.rocketchat, "homeserver:8008": &d.homeserver, "bridge:29328": &d.bridge} {
@@ -159,7 +161,7 @@ func (d *door) run(image, config, live string, files render.Files) {
 		}
 	}
 	d.container = strings.TrimSpace(docker(d.t, "run", "--detach", "--user", "101:101", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true",
-		"--memory", memory, "--memory-swap", memory, "--tmpfs", compose.Services["nginx"].Tmpfs[0], "--publish", "127.0.0.1::443",
+		"--memory", memory, "--memory-swap", memory, "--tmpfs", compose.Services["nginx"].Tmpfs[0], "--publish", "127.0.0.1::"+d.port(),
 		"--volume", config+":/etc/appliance-nginx:ro", "--volume", live+":/certs/live:ro",
 		"--entrypoint", "nginx", image, "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf"))
 	d.t.Cleanup(func() {
@@ -168,16 +170,37 @@ func (d *door) run(image, config, live string, files render.Files) {
 		}
 		docker(d.t, "rm", "--force", d.container)
 	})
-	d.address, _, _ = strings.Cut(docker(d.t, "port", d.container, "443/tcp"), "\n")
+	d.address, _, _ = strings.Cut(docker(d.t, "port", d.container, d.port()+"/tcp"), "\n")
 	until := time.Now().Add(20 * time.Second)
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
-		if conn, err := d.dial(&tls.Config{}); err == nil {
+		if conn, err := d.knock(); err == nil {
 			_ = conn.Close()
 			return
 		} else if time.Now().After(until) {
 			d.t.Fatalf("the door does not open: %v\n%s", err, docker(d.t, "logs", d.container))
 		}
 	}
+}
+
+// port is the one that visitors, or a web server in front, connect to.
+func (d *door) port() string {
+	if d.plain {
+		return "80"
+	}
+	return "443"
+}
+
+// knock opens a connection, with TLS where there is one.
+func (d *door) knock() (net.Conn, error) {
+	if !d.plain {
+		return d.dial(&tls.Config{})
+	}
+	res, err := http.Get("http://" + d.address) //nolint:noctx // the client's own
+	if err != nil {
+		return nil, err
+	}
+	_ = res.Body.Close()
+	return net.Dial("tcp", d.address) //nolint:noctx // as above
 }
 
 func (d *door) dial(c *tls.Config) (*tls.Conn, error) {
