@@ -58,7 +58,8 @@ type Answers struct {
 
 	Systemd bool `yaml:"systemd"`
 
-	AlarmAnswers `yaml:",inline"`
+	AlarmAnswers   `yaml:",inline"`
+	OffsiteAnswers `yaml:",inline"`
 }
 
 // What a homeserver, a Rocket.Chat, a namespace and a source of certificates may

@@ -223,7 +223,7 @@ var Fields = slices.Concat([]Field{
 		Ask: "How many GB of disk are enough?", Advanced: true, Check: checkNatural,
 		Help: "Set lower to install on a smaller host at your own risk.",
 	}),
-}, alarmFields)
+}, alarmFields, offsiteFields)
 
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
 func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }

@@ -125,7 +125,8 @@ func (a Answers) consistent() []Problem {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
 		}
 	}
-	return append(problems, a.AlarmAnswers.consistent(a.AlarmWays())...)
+	problems = append(problems, a.AlarmAnswers.consistent(a.AlarmWays())...)
+	return append(problems, a.OffsiteAnswers.consistent()...)
 }
 
 const loopback = "127.0.0.1"

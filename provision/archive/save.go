@@ -29,6 +29,7 @@ type Options struct {
 	File    string      // the new file; "" for one in backups/, named after the time
 	Keys    backup.Keys // to encrypt with; when there are none, the installation's own key, which the first backup makes
 	Plain   bool        // without encryption
+	Local   bool        // it is not sent off-site
 	Keep    int         // how many backups to keep in backups/, the oldest go; 0 for all
 	Program string      // version of this program, for the header
 	Prefix  string      // of the name in backups/
@@ -45,6 +46,9 @@ type Saved struct {
 	NewKey    *KeyInfo      `json:"new_key,omitempty"` // the key, if this backup has made it: a copy must leave the host
 	Links     []string      `json:"links,omitempty"`   // symbolic links that lead out of the installation
 	Removed   []string      `json:"removed,omitempty"` // older backups
+
+	Offsite        string   `json:"offsite,omitempty"`         // where it was sent too
+	OffsiteRemoved []string `json:"offsite_removed,omitempty"` // older ones there
 }
 
 // Save saves the whole installation in one file. The bridge and the homeserver
@@ -308,7 +312,7 @@ func outsideFiles(a *answers.Answers) map[string]*string {
 	return map[string]*string{
 		"acme_ca_file": &a.ACMECAFile, "tls_cert_file": &a.TLSCertFile, "tls_key_file": &a.TLSKeyFile, "acme_eab_hmac_file": &a.ACMEEABHMACFile,
 		"rocketchat_token_file": &a.RocketChatTokenFile, "rocketchat_create_token_secret_file": &a.RocketChatSecretFile,
-		"alarm_webhook_file": &a.AlarmWebhookFile, "alarm_mail_password_file": &a.AlarmMailPassword,
+		"backup_offsite_key_file": &a.OffsiteKeyFile, "alarm_webhook_file": &a.AlarmWebhookFile, "alarm_mail_password_file": &a.AlarmMailPassword,
 	}
 }
 

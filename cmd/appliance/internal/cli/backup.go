@@ -75,6 +75,7 @@ func (f *keyFlags) reading(dir string) (backup.Keys, error) {
 func backupCommand(a *app) *cobra.Command {
 	var output string
 	var keep int
+	var local bool
 	keys := keyFlags{canEncrypt: true}
 	cmd := &cobra.Command{
 		Use:   "backup",
@@ -97,25 +98,35 @@ func backupCommand(a *app) *cobra.Command {
 				}
 			}
 			return a.with(func(on *site.Site) error {
-				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep})
-				if err != nil {
-					return err
+				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep, Local: local})
+				switch {
+				case saved.File != "":
+					err = errors.Join(a.saved(saved), err) // it is here, whatever has become of it elsewhere
+				case saved.NewKey != nil:
+					newKey(a, *saved.NewKey)
 				}
-				return a.saved(saved)
+				return err
 			})
 		},
 	}
 	keys.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
+	cmd.Flags().BoolVar(&local, "local", false, "do not send it to the place of backup_offsite")
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
-	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a))
+	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a), backupListCommand(a), backupFetchCommand(a))
 	return cmd
 }
 
 func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options) (saved archive.Saved, err error) {
 	o.Program = a.buildInfo().Version
+	away := on.Answers.Offsite != "" && o.File == "" && !o.Local
+	if away && o.Plain {
+		return saved, &archive.PlainError{}
+	}
 	err = a.reporting(func(r provision.Reporter) (err error) {
-		saved, err = archive.Save(ctx, on, o, r)
+		if saved, err = archive.Save(ctx, on, o, r); err == nil && away {
+			err = archive.SendOffsite(ctx, on, &saved, r)
+		}
 		return err
 	})
 	return saved, err
@@ -129,6 +140,12 @@ func (a *app) saved(s archive.Saved) error {
 		float64(s.Content)/1e6, s.File, float64(s.Bytes)/1e6, s.Pause.Round(100*time.Millisecond))
 	if n := len(s.Removed); n > 0 {
 		fmt.Fprintf(a.env.Stdout, "removed %d older\n", n)
+	}
+	if s.Offsite != "" {
+		fmt.Fprintf(a.env.Stdout, "sent to %s and read back\n", s.Offsite)
+	}
+	if n := len(s.OffsiteRemoved); n > 0 {
+		fmt.Fprintf(a.env.Stdout, "removed %d older there\n", n)
 	}
 	for _, link := range s.Links {
 		note(a, link+" points outside the installation: its target is not saved, and appliance restore needs --accept-links")

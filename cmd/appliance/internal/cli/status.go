@@ -71,7 +71,7 @@ func statusOf(err error) int {
 		return statusUnhealthy
 	case is(new(*usageError)), is(new(*settings.UnknownKeyError)):
 		return statusUsage
-	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)):
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*archive.PendingError)),

@@ -1,0 +1,225 @@
+// Package offsite keeps files on other hosts: in S3-compatible storage or on an SFTP
+// server. It streams: a file of any size needs a few megabytes of memory. It knows no
+// installation.
+package offsite
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stall is how long a connection may make no progress.
+const stall = time.Minute
+
+// A Config says where files go.
+type Config struct {
+	// URL is s3://endpoint/bucket/prefix (s3+http:// without TLS) or sftp://user@host:port/directory.
+	URL string
+	// KeyFile is readable by its owner only. For S3 it has the access key in its first
+	// line and the secret key in the second, for SFTP a private key without a passphrase.
+	KeyFile string
+	// HostKey is the public key of the SFTP server, such as "ssh-ed25519 AAAA...".
+	HostKey string
+	// Roots vouch for the S3 endpoint; nil means those of this host.
+	Roots *x509.CertPool
+}
+
+// An Object is a file that is kept.
+type Object struct {
+	Name string    `json:"name"` // below the prefix or directory of the URL
+	Size int64     `json:"size"` // bytes
+	Time time.Time `json:"time"`
+}
+
+// A Store is a place for files. Its errors are Errors where the operator can do
+// something.
+type Store interface {
+	List(ctx context.Context) ([]Object, error)
+	// Put stores size bytes of a file under a name; a failure leaves nothing under it.
+	Put(ctx context.Context, name string, from *os.File, size int64) error
+	Get(ctx context.Context, name string) (io.ReadCloser, error)
+	Remove(ctx context.Context, name string) error
+	Close() error
+}
+
+// An Error is a failure with what to do about it.
+type Error struct {
+	Host   string
+	Err    error
+	Advice string
+}
+
+func (e *Error) Error() string { return e.Host + ": " + e.Err.Error() }
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.Advice }
+
+// Check returns what is wrong with a URL, as the end of a sentence.
+func Check(address string) error { _, err := parse(address); return err }
+
+func parse(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	bad := err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != ""
+	switch {
+	case bad, u.Scheme != "s3" && u.Scheme != "s3+http" && u.Scheme != "sftp":
+		return nil, errors.New("must be such as s3://s3.example.org/bucket/prefix or sftp://user@host/directory")
+	case u.Scheme == "sftp" && u.User.Username() == "":
+		return nil, errors.New("must name the user: sftp://user@host/directory")
+	case u.Scheme != "sftp" && strings.Trim(u.Path, "/") == "":
+		return nil, errors.New("must name the bucket: s3://s3.example.org/bucket")
+	}
+	if _, has := u.User.Password(); has || u.Scheme != "sftp" && u.User != nil {
+		return nil, errors.New("must hold no keys and no password: they belong into the file backup_offsite_key_file")
+	}
+	return u, nil
+}
+
+// Open connects to the place of a configuration.
+func Open(ctx context.Context, c Config) (Store, error) {
+	u, err := parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the off-site URL %w", err)
+	}
+	key, err := readKey(c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "sftp" {
+		return openSFTP(ctx, u, key, c)
+	}
+	return openS3(u, key, c)
+}
+
+func readKey(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, &Error{file, errors.New("others can read it"), "chmod 600 " + file}
+	case info.Size() > 64<<10:
+		return nil, fmt.Errorf("%s is too large for a key", file)
+	}
+	return os.ReadFile(file) //nolint:gosec // the operator names the file
+}
+
+// Send stores a file under its own name and reads it back: it returns nil only if what
+// came back is what was sent. progress hears of the bytes of both ways.
+func Send(ctx context.Context, s Store, file string, progress func(done, total int64)) error {
+	f, err := os.Open(file) //nolint:gosec // a backup of ours
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	name := path.Base(file)
+	if err := s.Put(ctx, name, f, info.Size()); err != nil {
+		return err
+	}
+	progress(info.Size(), 2*info.Size())
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	want, err := digest(f, func(int64) {})
+	if err != nil {
+		return err
+	}
+	back, err := s.Get(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read back %s: %w", name, err)
+	}
+	defer func() { _ = back.Close() }()
+	got, err := digest(io.LimitReader(back, info.Size()+1), func(n int64) { progress(info.Size()+n, 2*info.Size()) })
+	if err != nil {
+		return fmt.Errorf("read back %s: %w", name, err)
+	}
+	if got != want {
+		return fmt.Errorf("%s came back different from what was sent", name)
+	}
+	return nil
+}
+
+// digest is the SHA-256 of a stream.
+func digest(r io.Reader, progress func(int64)) (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	buf := make([]byte, 256<<10)
+	var n int64
+	for {
+		k, err := r.Read(buf)
+		h.Write(buf[:k])
+		n += int64(k)
+		progress(n)
+		if errors.Is(err, io.EOF) {
+			return [sha256.Size]byte(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+}
+
+// Expired are the objects that are beyond a number and beyond an age; 0 limits nothing.
+// The newest always stays. Time is in the names, after their prefix; what is named
+// otherwise stays.
+func Expired(list []Object, prefix string, keep int, age time.Duration, now time.Time) []Object {
+	type dated struct {
+		Object
+		at time.Time
+	}
+	var ours []dated
+	for _, o := range list {
+		rest, ok := strings.CutPrefix(o.Name, prefix)
+		stamp, ending, _ := strings.Cut(rest, ".")
+		at, err := time.Parse("20060102T150405Z", stamp)
+		if ok && err == nil && ending == "tar.zst.age" {
+			ours = append(ours, dated{o, at})
+		}
+	}
+	slices.SortFunc(ours, func(a, b dated) int { return b.at.Compare(a.at) })
+	var out []Object
+	for n, o := range ours {
+		if n > 0 && (keep > 0 && n >= keep || age > 0 && now.Sub(o.at) > age) {
+			out = append(out, o.Object)
+		}
+	}
+	return out
+}
+
+// dial connects to a server, and gives up when nothing moves.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: 15 * time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &restless{c}, nil
+}
+
+// restless is a connection whose every read and write has to get somewhere.
+type restless struct{ net.Conn }
+
+func (c *restless) Read(p []byte) (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(stall))
+	return c.Conn.Read(p)
+}
+
+func (c *restless) Write(p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(stall))
+	return c.Conn.Write(p)
+}
