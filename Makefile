@@ -42,7 +42,7 @@ build: ## Build the programs into bin/
 
 .PHONY: release
 release: ## Make everything that is published, in dist/ (VERSION=v1.2.3 KEY=FILE, see docs/release.md)
-	@VERSION="$(VERSION)" KEY="$(KEY)" PUBLIC_KEY="$(PUBLIC_KEY)" NEXT_KEY="$(NEXT_KEY)" compose/stage/release.sh
+	@VERSION="$(VERSION)" KEY="$(KEY)" PUBLIC_KEY="$(PUBLIC_KEY)" NEXT_KEY="$(NEXT_KEY)" RELEASE_URL="$(RELEASE_URL)" compose/stage/release.sh
 
 .PHONY: setup
 setup: ## Install what is missing: Docker Engine, Compose, tools of the local images
@@ -73,11 +73,8 @@ fuzz: ## Fuzz every target for FUZZTIME (default 30s)
 	done
 
 .PHONY: reproducible
-reproducible: ## Build twice from different directories and compare
-	@a=$$(mktemp -d) && b=$$(mktemp -d) && mkdir $$b/elsewhere && \
-	git ls-files -co --exclude-standard | tar -cT - | tar -xC $$b/elsewhere && \
-	$(GOBUILD) -o $$a/ ./cmd/... && (cd $$b/elsewhere && $(GOBUILD) -o $$b/ ./cmd/...) && \
-	for f in $$a/*; do cmp $$f $$b/$$(basename $$f) || exit 1; done && echo 'the build is reproducible' && rm -r $$a $$b
+reproducible: ## Build everything that is published twice, from different directories, and compare
+	@compose/stage/reproducible.sh
 
 .PHONY: help
 help: ## List the targets

@@ -21,7 +21,7 @@ const module = "appliance"
 var allowed = map[string][]string{
 	"cmd/appliance":                  {"cmd/appliance/internal/cli"},
 	"cmd/appliance/internal/cli":     {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
-	"cmd/appliance/internal/release": {"provision/selfupdate"},
+	"cmd/appliance/internal/release": {"cmd/appliance/internal/cli", "provision/answers", "provision/render", "provision/selfupdate"},
 	"cmd/appliance/internal/ui":      {"provision"},
 	"cmd/appliance/internal/wizard":  {"provision/answers"},
 	"cmd/demo":                       {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
@@ -121,7 +121,7 @@ var homes = []struct {
 	{"golang.org/x/crypto/ssh", []string{"provision/offsite"}},
 	{"filippo.io/age", []string{"provision/backup"}},
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
-	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli"}},
+	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli", "cmd/appliance/internal/release"}},
 	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},
 	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "provision/certs/acmetest"}},
 }

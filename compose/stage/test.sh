@@ -49,6 +49,9 @@ say "the same promises under the race detector"
 CGO_ENABLED=1 go test -race -timeout 20m -skip '^TestHostile' ./bridge/queue/... ./bridge/relay/... ./bridge/config/... ./bridge/ids/... ./bridge/convert/...
 CGO_ENABLED=1 "$stage/suite.sh" ./bridge -race -timeout 20m -run 'TestAConversation|TestADirect|TestARoom|TestTheConf'
 
+say "a release, installed on a fresh Debian and removed from it"
+compose/stage/install.sh
+
 say "the demo, and what can be seen of it from outside"
 running=false
 [ -f .demo/summary.json ] && running=true

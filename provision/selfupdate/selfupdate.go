@@ -85,6 +85,9 @@ func (e *StartError) Unwrap() error { return e.Cause }
 // Hint says what to do.
 func (e *StartError) Hint() string { return "nothing was changed; it may be for another kind of host" }
 
+// packaged is a file that packages bring along, as seen from the program.
+const packaged = "../lib/appliance/package"
+
 // Name is the name of the program in a release for this platform.
 func Name() string { return "appliance_" + runtime.GOOS + "_" + runtime.GOARCH }
 
@@ -141,6 +144,9 @@ func (o *Options) normalize() error {
 	}
 	if o.Program, err = filepath.EvalSymlinks(o.Program); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(o.Program), packaged)); err == nil {
+		return &ReleaseError{o.Program + " was installed as a package, and is replaced by the next package", "install that of the release: apt install ./" + Name() + ".deb, or: dnf install ./" + Name() + ".rpm"}
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int64, int64) {}

@@ -255,6 +255,28 @@ func TestWhatIsNotRightIsRefusedAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAProgramOfAPackageIsLeftToThePackageManager(t *testing.T) {
+	r, dir := newRelease(t, program("new", 1000)), t.TempDir()
+	name, marker := filepath.Join(dir, "bin/appliance"), filepath.Join(dir, "lib/appliance/package")
+	for _, file := range []string{name, marker} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, program("old", 10), 0o755)); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
+	if _, err := selfupdate.Run(t.Context(), r.options(name)); err == nil || !strings.Contains(err.Error(), "was installed as a package") {
+		t.Errorf("%v", err)
+	}
+	if says(t, name) != "old" {
+		t.Error("it was replaced")
+	}
+	if err := os.Remove(marker); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := selfupdate.Run(t.Context(), r.options(name)); err != nil || says(t, name) != "new" {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 	r, name := newRelease(t, program("new", 300_000)), installed(t)
 	r.set(func(r *release) { r.cut = 100_000 })

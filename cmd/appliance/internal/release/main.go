@@ -1,5 +1,5 @@
 // Command release is for those who publish the program: it makes and uses the key that
-// releases are signed with. compose/stage/release.sh calls it, see docs/release.md. It is
+// releases are signed with, and writes the files that go with the program. compose/stage/release.sh calls it, see docs/release.md. It is
 // no part of a release.
 package main
 
@@ -21,6 +21,8 @@ const usage = `usage: release COMMAND
   pubkey FILE                     print the public half of a key
   sign FILE VERSION UNIX <SUMS    sign a list of checksums as that of a version, at a time in seconds
   verify KEY SUMS SIGNATURE       verify the signature with the public key KEY and print the version it names
+  files DIR VERSION UNIX          write manual pages, completion and systemd units into directories of DIR
+  sbom PROGRAM VERSION UNIX       print what a program is made of, in CycloneDX
 `
 
 func main() {
@@ -45,11 +47,33 @@ func run(args []string, in io.Reader, out io.Writer) error {
 			return err
 		}
 		return printPublic(key, out)
-	case name == "sign" && len(args) == 3:
-		return sign(args[0], args[1], args[2], in, out)
 	case name == "verify" && len(args) == 3:
 		return verify(args[0], args[1], args[2], out)
+	case len(args) == 3:
+		return dated(name, args, in, out)
 	}
+	return misused()
+}
+
+// dated executes a command whose output has a time in it.
+func dated(name string, args []string, in io.Reader, out io.Writer) error {
+	seconds, err := strconv.ParseInt(args[2], 10, 64)
+	if err != nil {
+		return err
+	}
+	at := time.Unix(seconds, 0).UTC()
+	switch name {
+	case "sign":
+		return sign(args[0], args[1], at, in, out)
+	case "files":
+		return files(args[0], args[1], at)
+	case "sbom":
+		return sbom(args[0], args[1], at, out)
+	}
+	return misused()
+}
+
+func misused() error {
 	_, err := io.WriteString(os.Stderr, usage)
 	return errors.Join(errors.New("which command?"), err)
 }
@@ -109,12 +133,8 @@ func readKey(name string) (minisign.PrivateKey, error) {
 	return key, nil
 }
 
-func sign(file, version, at string, in io.Reader, out io.Writer) error {
+func sign(file, version string, at time.Time, in io.Reader, out io.Writer) error {
 	key, err := readKey(file)
-	if err != nil {
-		return err
-	}
-	unix, err := strconv.ParseInt(at, 10, 64)
 	if err != nil {
 		return err
 	}
@@ -122,7 +142,7 @@ func sign(file, version, at string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	signature, err := selfupdate.Sign(key, sums, version, time.Unix(unix, 0))
+	signature, err := selfupdate.Sign(key, sums, version, at)
 	if err != nil {
 		return err
 	}
