@@ -107,8 +107,8 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.relay = &relay.Relay{
 		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.Delivered,
 		GaveUp:         s.metrics.GaveUp,
-		ReconcileEvery: s.Often,
-		Live:           func() config.Live { return s.current.Load().Live },
+		ReconcileEvery: s.Often, Now: s.store.Now,
+		Live: func() config.Live { return s.current.Load().Live },
 	}
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).
 		Through(func(next http.RoundTripper) http.RoundTripper { return s.metrics.Transport(metrics.RocketChat, next) }).Guarded(queue.Held)

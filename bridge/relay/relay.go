@@ -47,6 +47,10 @@ type Relay struct {
 	// there is only one.
 	Lock func(key string) (unlock func(), err error)
 
+	// Now is the time that all processes which share the store agree on; nil is that of
+	// this process.
+	Now func() time.Time
+
 	// ReconcileEvery is between two comparisons of all rooms; 0 is the usual.
 	ReconcileEvery time.Duration
 

@@ -500,3 +500,51 @@ func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
 		t.Errorf("dead letters: %+v, %v", dead, err)
 	}
 }
+
+// A portal begins at the time that all processes agree on, whatever the clock of the one
+// that opens it says: another one decides by it what was said before.
+func TestAPortalBeginsAtTheTimeOfAll(t *testing.T) {
+	b := newBench(t)
+	const ahead = 10 * time.Minute
+	b.Now = func() time.Time { return time.Now().Add(ahead) }
+	b.RC, b.MX = groupChat{b.rc}, newRoom{b.mx}
+	b.run()
+	const room = ids.MXRoom("!garden:far.org")
+	began := b.Now()
+	b.must(b.Accept(t.Context(), []queue.Item{model.InvitationItem("$invitation", event.MXInvited{Room: room, Ghost: "@alice:here.org", Inviter: bob})}, nil))
+	var p model.Portal
+	b.wait("the room to be bridged", func() (ok bool) {
+		var err error
+		p, ok, err = b.Store.PortalByMX(t.Context(), room)
+		b.must(err)
+		return ok
+	})
+	if p.Created.Before(began.Truncate(time.Second)) || p.Created.After(b.Now()) {
+		t.Errorf("it began at %v, want about %v", p.Created, began)
+	}
+}
+
+// groupChat makes a group.
+type groupChat struct{ *chat }
+
+func (groupChat) CreateGroup(context.Context, string, model.RCPerson, func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error) {
+	return model.RCRoomInfo{ID: "garden", Type: "p"}, nil
+}
+
+func (groupChat) Watch(model.Portal) {}
+
+func (c groupChat) UserByID(_ context.Context, id ids.RCUser) (model.RCPerson, bool, error) {
+	p, ok := c.people[id]
+	return p.RCPerson, ok, nil
+}
+
+// newRoom is a homeserver with a room that nobody has bridged.
+type newRoom struct{ *matrix }
+
+func (newRoom) Creation(context.Context, ids.MXRoom, ids.MXUser) (model.MXCreation, error) {
+	return model.MXCreation{}, nil
+}
+
+func (newRoom) Bridges(context.Context, ids.MXRoom, ids.MXUser) ([]model.BridgeInfo, error) {
+	return nil, nil
+}

@@ -56,7 +56,7 @@ func (r *Relay) wire() parts {
 		notices  = &notice.Notices{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Log: r.Log}
 		state    = &roomstate.State{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Joined: joined, Pictures: pictures, People: everybody}
 		portals  = &portal.Portals{
-			Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Site: r.Site, Log: r.Log, Wake: r.Wake, Locks: locks,
+			Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Site: r.Site, Log: r.Log, Wake: r.Wake, Now: r.Now, Locks: locks,
 			People: everybody, Joined: joined, Notices: notices, State: state,
 		}
 		upgrades = &portal.Upgrades{

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
@@ -58,7 +57,7 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 	if moved, err := a.fits(ctx, inv, who); err != nil || moved {
 		return err
 	}
-	p = model.Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: time.Now().UTC()}
+	p = model.Portal{MXRoom: inv.Room, MXReader: inv.Ghost, Created: a.Portals.now()}
 	if inv.Direct {
 		title, many, err := a.Portals.firstCompany(ctx, inv.Room, inv.Ghost)
 		if err != nil {

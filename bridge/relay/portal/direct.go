@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"appliance/bridge/config"
 	"appliance/bridge/event"
@@ -64,7 +63,7 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 	if err != nil {
 		return fmt.Errorf("make a Matrix room: %w", err)
 	}
-	p := model.Portal{MXRoom: room, RCType: rocketchat.Direct, RCReader: target, MXReader: g.MXUser, Created: time.Now().UTC()}
+	p := model.Portal{MXRoom: room, RCType: rocketchat.Direct, RCReader: target, MXReader: g.MXUser, Created: ds.Portals.now()}
 	if err := ds.Portals.Invite(ctx, p, g.MXUser, target); err != nil {
 		if lerr := ds.MX.Leave(ctx, room, g.MXUser); lerr != nil {
 			ds.Log.Warn("an unused Matrix room could not be left", "mx_room", room, "err", lerr)

@@ -39,7 +39,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	case info.Type == rocketchat.Direct:
 		return model.Portal{}, model.Say("a direct message cannot take another person in; use /federation dm")
 	}
-	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: time.Now().UTC()}
+	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: ps.now()}
 	powers, err := ps.State.StartPowers(ctx, p)
 	if err != nil {
 		return model.Portal{}, err

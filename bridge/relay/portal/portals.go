@@ -8,6 +8,7 @@ package portal
 import (
 	"log/slog"
 	"sync"
+	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
@@ -24,6 +25,7 @@ type Portals struct {
 	placed  sync.Map // who was found in a direct room: struct{} by room and username
 	Log     *slog.Logger
 	Wake    func()
+	Now     func() time.Time // as all processes have it; nil is the time of this one
 	Locks   *model.Locks
 	Names   ids.Namespace
 	Joined  *people.Joined
@@ -31,4 +33,13 @@ type Portals struct {
 	People  *people.People
 	Site    string
 	Notices *notice.Notices
+}
+
+// now is when a portal begins: what was said before is not carried, and another process
+// may be the one that reads the room.
+func (ps *Portals) now() time.Time {
+	if ps.Now == nil {
+		return time.Now().UTC()
+	}
+	return ps.Now().UTC()
 }

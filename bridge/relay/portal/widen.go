@@ -98,7 +98,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 		}
 	}
 	everybody := model.MXMembershipItem(string(p.MXRoom)+" "+string(p.RCRoom), p.MXRoom)
-	cursors := map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(time.Now().UnixMilli(), 10)}
+	cursors := map[string]string{model.RCCursor(p.RCRoom): strconv.FormatInt(ps.now().UnixMilli(), 10)}
 	if err := ps.Store.PutPortal(ctx, p, []queue.Item{everybody}, cursors); err != nil {
 		return old, err
 	}
@@ -106,7 +106,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 	ps.RC.Unwatch(old)
 	ps.RC.Watch(p)
 	ps.Wake()
-	if time.Since(old.Created) > unused {
+	if ps.now().Sub(old.Created) > unused {
 		if err := ps.Notices.InRocketChat(ctx, old, "This conversation has more people now and goes on in the group "+convert.Name(info.Title, "beside this")+"."); err != nil {
 			ps.Log.Warn("a notice could not be sent to Rocket.Chat", "rc_room", old.RCRoom, "err", err)
 		}
