@@ -36,6 +36,8 @@ type real struct {
 	admin Person
 	robot Person
 
+	stopped bool // by the test, which calls stop and restart from one goroutine
+
 	mu     sync.Mutex
 	people map[string]Person // by username
 	seers  map[string]Person // by room: who has seen into it
@@ -146,16 +148,24 @@ func (r *real) bot() Person           { return r.robot }
 
 func (r *real) expect() (Expect, error) { return realExpect() }
 
+// stop ends the server. A test that leaves it so does not leave it to the next one.
 func (r *real) stop() {
 	r.tb.Helper()
 	r.control("stop")
+	r.stopped = true
+	r.tb.Cleanup(func() {
+		if r.stopped {
+			r.restart()
+		}
+	})
 }
 
 // restart returns when the server answers again.
 func (r *real) restart() {
 	r.tb.Helper()
 	r.control("start")
-	ctx, cancel := context.WithTimeout(r.tb.Context(), 3*time.Minute)
+	r.stopped = false
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.tb.Context()), 3*time.Minute)
 	defer cancel()
 	if err := r.Wait(ctx, func() bool { return r.call(ctx, r.admin, http.MethodGet, "me", nil, nil) == nil }); err != nil {
 		r.tb.Fatalf("rctest: the server does not come back: %v", err)
@@ -168,7 +178,7 @@ func (r *real) control(what string) {
 	if program == "" {
 		Skip(r.tb, "it stops the server, and ROCKETCHAT_CONTROL names no program that does")
 	}
-	ctx, cancel := context.WithTimeout(r.tb.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.tb.Context()), time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, program, what).CombinedOutput(); err != nil { //nolint:gosec // named by who runs the tests
 		r.tb.Fatalf("rctest: %s %s: %v: %s", program, what, err, out)
