@@ -255,7 +255,7 @@ func (p *installation) faults() []fault {
 			return runtime("postgres", func(r *doctor.Runtime) { r.Stranger = "postgres:17" })
 		}, "postgres does not run the image that postgres:17 is locked to", "rm /opt/appliance/images.lock && appliance up"},
 		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
-		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "use a larger disk"},
+		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "appliance config set remote_media_days=30 && appliance media prune"},
 		{"backups that fill the disk in two days", "growth", func() func() {
 			a, b := set(&p.samples, growing("backups", 3<<30)), set(&p.free, 8<<30)
 			return func() { a(); b() }

@@ -6,13 +6,15 @@ import (
 	"strings"
 )
 
-// OffsiteAnswers are those about backups on other hosts.
+// OffsiteAnswers are those about backups on other hosts, and about what need not be kept.
 type OffsiteAnswers struct {
 	Offsite        string `yaml:"backup_offsite"`
 	OffsiteKeyFile string `yaml:"backup_offsite_key_file"`
 	OffsiteHostKey string `yaml:"backup_offsite_host_key"`
 	OffsiteKeep    int    `yaml:"backup_offsite_keep"`
 	OffsiteDays    int    `yaml:"backup_offsite_days"`
+
+	RemoteMediaDays int `yaml:"remote_media_days"`
 }
 
 var offsiteFields = []Field{
@@ -35,6 +37,10 @@ var offsiteFields = []Field{
 	integer("backup_offsite_days", func(a *Answers) *int { return &a.OffsiteDays }, 0, Field{
 		Ask: "For how many days should backups stay there?", Advanced: true, Check: checkNatural,
 		Help: "Older ones go, but for the newest; 0 means no limit.",
+	}),
+	integer("remote_media_days", func(a *Answers) *int { return &a.RemoteMediaDays }, 90, Field{
+		Ask: "For how many days should copies of other servers' media stay?", Advanced: true, If: Answers.BundledHomeserver, Check: checkNatural,
+		Help: "The bundled homeserver fetches them again when they are needed. Synapse counts from the last use and does it itself, for Dendrite the nightly backup does it. 0 means for ever.",
 	}),
 }
 

@@ -20,6 +20,7 @@ type homeserverFields struct {
 	CacheMB                                int
 	PrivateNetworks                        bool
 	DenyNetworks                           []string
+	RemoteMediaDays                        int
 }
 
 // denyNetworks are the addresses that are not public: a server that claims one of
@@ -42,7 +43,7 @@ func (in Input) homeserver(put putter) error {
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
-		PrivateNetworks: a.FederationPrivateNetworks, DenyNetworks: denyNetworks,
+		PrivateNetworks: a.FederationPrivateNetworks, DenyNetworks: denyNetworks, RemoteMediaDays: a.RemoteMediaDays,
 	}
 	stack := homeserver.Of(a.Homeserver).Stack
 	if stack == nil {

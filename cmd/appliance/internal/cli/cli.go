@@ -73,7 +73,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		initCommand(a), upCommand(a), downCommand(a), statusCommand(a), doctorCommand(a),
-		logsCommand(a), reloadCommand(a), certsCommand(a), alarmCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
+		logsCommand(a), reloadCommand(a), certsCommand(a), alarmCommand(a), mediaCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
 		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), secretsCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
 	)
 	a.names = commandNames(root)

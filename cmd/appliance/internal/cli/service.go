@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/checkup"
+	"appliance/provision/media"
 	"appliance/provision/service"
 	"appliance/provision/site"
 	"appliance/provision/stack"
@@ -196,8 +198,9 @@ func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []serv
 	}
 	if o.Keep > 0 {
 		list = append(list, service.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
+			_, mediaErr := media.Prune(ctx, on, time.Now())
 			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Plain: o.Plain, Keep: o.Keep})
-			return err
+			return errors.Join(err, mediaErr)
 		}})
 	}
 	return list
