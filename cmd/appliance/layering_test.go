@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
 	"provision/internal/atomicfile": {},
-	"provision/media":               {"provision/answers", "provision/site"},
+	"provision/media":               {"provision/homeserver", "provision/site"},
 	"provision/offsite":             {},
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},

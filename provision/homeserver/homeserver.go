@@ -47,6 +47,9 @@ type Stack struct {
 	// Amend is what runs in its database each time it was started, a file of package
 	// templates; "" is nothing.
 	Amend string
+	// KeepsCopies: it never removes its copies of other servers' media, which are in the
+	// tables of Dendrite's media API and below data/homeserver/media.
+	KeepsCopies bool
 	// NeedsRoots: it trusts the authorities of one file only. OpenSSL finds none in a
 	// directory unless files are named after their hashes, and Synapse's own setting for
 	// more of them reads the first of each file and forgets those of the system.
@@ -62,7 +65,7 @@ var kinds = []Kind{
 		Stack: &Stack{
 			ImageKey: "DENDRITE_IMAGE", Command: "'--config /etc/dendrite/dendrite.yaml'",
 			Templates: []string{"dendrite.yaml"}, SigningKey: "matrix_key.pem",
-			Amend: "dendrite.sql",
+			Amend: "dendrite.sql", KeepsCopies: true,
 		},
 	},
 	{

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"appliance/provision/answers"
+	"appliance/provision/homeserver"
 	"appliance/provision/site"
 )
 
@@ -29,7 +29,8 @@ type Result struct {
 // Prune removes copies that are older than the answer remote_media_days. Dendrite
 // fetches them again when somebody asks for them.
 func Prune(ctx context.Context, s *site.Site, now time.Time) (r Result, err error) {
-	if s.Answers.RemoteMediaDays == 0 || s.Answers.Homeserver != answers.Dendrite {
+	stack := homeserver.Of(s.Answers.Homeserver).Stack
+	if s.Answers.RemoteMediaDays == 0 || stack == nil || !stack.KeepsCopies {
 		return Result{Itself: true}, nil
 	}
 	before := now.Add(-time.Duration(s.Answers.RemoteMediaDays) * 24 * time.Hour)
