@@ -149,6 +149,8 @@ func TestFeatureAnotherBridge(t *testing.T) {
 	// A message that another bridge took from here does not come back.
 	id := s.rc.Say(s.room, "alice", "only once")
 	s.findText("only once")
+	s.rc.Say(s.room, "alice", "and the next one") // begins when what became of the first one is known
+	s.findText("and the next one")
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "only once", "org.appliance.source": id})
 	s.bob.Send(s.mxRoom, "after it")
 	s.messageText("after it")

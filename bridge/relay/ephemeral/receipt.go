@@ -91,7 +91,13 @@ func (re *Receipts) lookWhoHasRead(ctx context.Context) {
 	}
 }
 
+// askWhoHasRead asks about one message. A call that is still under way when the next one
+// is due goes on alone.
 func (re *Receipts) askWhoHasRead(ctx context.Context, u *unread) error {
+	if !u.asking.TryLock() {
+		return nil
+	}
+	defer u.asking.Unlock()
 	if u.people == nil {
 		members, err := re.RC.Members(ctx, u.portal)
 		if err != nil {
@@ -138,5 +144,7 @@ type unread struct {
 	event  ids.MXEvent
 	since  time.Time
 	next   time.Time
-	people []ids.RCUser // who have not read it; nil until they are known
+
+	asking sync.Mutex
+	people []ids.RCUser // with asking: who have not read it; nil until they are known
 }
