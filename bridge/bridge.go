@@ -51,6 +51,7 @@ type service struct {
 	Options
 	current atomic.Pointer[config.Config]
 	refused atomic.Pointer[string] // why the newest file is not in force; nil when it is
+	reloads reloads
 	store   *store.Store
 	relay   *relay.Relay
 	rc      *rcside.Side
@@ -220,28 +221,4 @@ func (s *service) put(c config.Config) {
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err == nil {
 		s.Level.Set(level)
 	}
-}
-
-// reload puts a changed file in force, or keeps what is and says why.
-func (s *service) reload() {
-	cur := *s.current.Load()
-	next, err := config.Load(s.ConfigFile)
-	if err == nil {
-		changed := config.ChangedLive(cur, next)
-		if cur.Live, err = config.Reload(cur, next); err == nil {
-			s.put(cur)
-			if len(changed) > 0 {
-				s.Log.Info("the configuration was reloaded", "changed", changed)
-				s.relay.Wake()
-				s.relay.Follow()
-			}
-			s.metrics.Reloaded(true)
-			return
-		}
-	}
-	why := err.Error()
-	if old := s.refused.Swap(&why); old == nil || *old != why {
-		s.Log.Error("the configuration was not reloaded: nothing has changed", "err", why)
-	}
-	s.metrics.Reloaded(false)
 }

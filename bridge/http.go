@@ -20,6 +20,7 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /status", s.operator(s.status))
+	mux.HandleFunc("POST /reload", s.operator(s.reloadNow))
 	mux.HandleFunc("GET /queue", s.operator(s.lanes))
 	mux.HandleFunc("GET /queue/dead", s.operator(s.deadLetters))
 	mux.HandleFunc("POST /queue/dead/retry", s.operator(s.retryDead))

@@ -1,11 +1,15 @@
 package bridge_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"appliance/bridge"
 	"appliance/bridge/config"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
@@ -47,7 +51,7 @@ func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 	}
 	for path, method := range map[string]string{
 		"/status": http.MethodGet, "/queue": http.MethodGet, "/queue/dead": http.MethodGet, "/queue/dead/retry": http.MethodPost, "/queue/dead/drop": http.MethodPost,
-		"/buried": http.MethodGet, "/buried/retry": http.MethodPost,
+		"/reload": http.MethodPost, "/buried": http.MethodGet, "/buried/retry": http.MethodPost,
 	} {
 		for _, authorization := range []string{"", "Bearer ", "Bearer guessed", "Bearer " + strings.TrimSpace(string(hs))} {
 			res := w.knock(method, path, `{"all":true}`, authorization)
@@ -61,5 +65,46 @@ func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 		if res.StatusCode != http.StatusOK {
 			t.Errorf("%s %s of the operator: %d", method, path, res.StatusCode)
 		}
+	}
+}
+
+// The operator who asks for a reload learns at once what it has changed, or why nothing.
+func TestAReloadIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	reload := func() (out bridge.Reloaded) {
+		t.Helper()
+		res := w.operator(http.MethodPost, "/reload", "")
+		defer func() { _ = res.Body.Close() }()
+		if err := json.NewDecoder(res.Body).Decode(&out); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status, err)
+		}
+		return out
+	}
+	file := filepath.Join(w.dir, "bridge.yaml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := reload(); out.Error != "" || len(out.Changed) != 0 || !out.At.IsZero() {
+		t.Errorf("nothing has changed: %+v", out)
+	}
+	write(string(good) + "\npresence: true\n")
+	if out := reload(); out.Error != "" || !slices.Equal(out.Changed, []string{"presence"}) || out.At.IsZero() {
+		t.Errorf("changed: %+v", out)
+	}
+	write("log_level: loud\n")
+	if out := reload(); !strings.Contains(out.Error, "log_level: must be one of") {
+		t.Errorf("broken: %+v", out)
+	}
+	write(string(good) + "\npresence: true\n")
+	if out := reload(); out.Error != "" {
+		t.Errorf("corrected: %+v", out)
 	}
 }

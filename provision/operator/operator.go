@@ -110,6 +110,19 @@ func Drop(ctx context.Context, s *site.Site, c Choice) (Dropped, error) {
 	return out, ask(ctx, s, http.MethodPost, "/queue/dead/drop", c, &out)
 }
 
+// Reloaded says what has come of a reload of bridge.yaml.
+type Reloaded struct {
+	Error   string    `json:"error,omitempty"` // why the file is not in force; "" when it is
+	Changed []string  `json:"changed"`         // the keys that the last reload has changed
+	At      time.Time `json:"at,omitzero"`     // when that was; zero when it was never since the bridge was started
+}
+
+// Reload makes the bridge read bridge.yaml and answers what has come of it.
+func Reload(ctx context.Context, s *site.Site) (Reloaded, error) {
+	out := Reloaded{Changed: []string{}}
+	return out, ask(ctx, s, http.MethodPost, "/reload", nil, &out)
+}
+
 // Token is what the bridge asks of its operator.
 func Token(s *site.Site) (secret.String, error) {
 	c, err := config.Load(s.Path(plan.BridgeFile))

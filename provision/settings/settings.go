@@ -93,7 +93,8 @@ func Live(s *site.Site) (config.Live, error) {
 	return c.Live, err
 }
 
-// SetLive changes live keys of bridge.yaml, each given as YAML; the rest of the
+// SetLive changes live keys of bridge.yaml. A list may be given as YAML or with commas,
+// anything else as it is; the rest of the
 // file, including comments, stays as it is. An invalid value changes nothing. The
 // bridge watches the file. It returns the keys that have
 // changed.
@@ -117,7 +118,7 @@ func SetLive(s *site.Site, values map[string]string) (changed []string, err erro
 		return nil, err
 	}
 	for key, value := range values {
-		if err := setYAML(doc.Content[0], strings.Split(key, "."), value); err != nil {
+		if err := setYAML(doc.Content[0], key, strings.Split(key, "."), value); err != nil {
 			return nil, &answers.InvalidError{Problems: []answers.Problem{{Key: LivePrefix + key, Value: value, Reason: err.Error()}}}
 		}
 	}
@@ -142,15 +143,15 @@ func SetLive(s *site.Site, values map[string]string) (changed []string, err erro
 }
 
 // setYAML puts a value at a path of a mapping.
-func setYAML(n *yaml.Node, path []string, value string) error {
+func setYAML(n *yaml.Node, key string, path []string, value string) error {
 	for k := 0; k+1 < len(n.Content); k += 2 {
 		if n.Content[k].Value != path[0] {
 			continue
 		}
 		if len(path) > 1 {
-			return setYAML(n.Content[k+1], path[1:], value)
+			return setYAML(n.Content[k+1], key, path[1:], value)
 		}
-		return setValue(n.Content[k+1], value)
+		return setValue(n.Content[k+1], key, value)
 	}
 	if n.Kind != yaml.MappingNode {
 		return errors.New("has no keys below it")
@@ -158,21 +159,18 @@ func setYAML(n *yaml.Node, path []string, value string) error {
 	below := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[0]}, below)
 	if len(path) > 1 {
-		return setYAML(below, path[1:], value)
+		return setYAML(below, key, path[1:], value)
 	}
-	return setValue(below, value)
+	return setValue(below, key, value)
 }
 
-func setValue(n *yaml.Node, value string) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(value), &doc); err != nil {
-		return fmt.Errorf("is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if len(doc.Content) == 0 {
-		doc.Content = []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str"}}
+func setValue(n *yaml.Node, key, value string) error {
+	to, err := valueOf(key, value)
+	if err != nil {
+		return err
 	}
 	head, line, foot := n.HeadComment, n.LineComment, n.FootComment
-	*n = *doc.Content[0]
+	*n = *to
 	n.HeadComment, n.LineComment, n.FootComment = head, line, foot
 	return nil
 }
@@ -225,6 +223,12 @@ func list(values []string) string {
 	return string(data)
 }
 
-// Reload makes the bridge read bridge.yaml again. It does so by itself; this is
-// for file systems that do not report changes.
+// Check returns why bridge.yaml cannot be used, with the place of each mistake.
+func Check(s *site.Site) error {
+	_, err := bridge(s)
+	return err
+}
+
+// Reload makes all processes of the bridge read bridge.yaml again. They do so by
+// themselves; this is for file systems that do not report changes.
 func Reload(ctx context.Context, s *site.Site) error { return s.Stack.Signal(ctx, "bridge", "HUP") }

@@ -102,11 +102,11 @@ func Command(dir, command string) string {
 	if dir == DefaultDir {
 		return "appliance " + command
 	}
-	return "appliance --dir " + quoted(dir) + " " + command
+	return "appliance --dir " + Quoted(dir) + " " + command
 }
 
-// quoted is a word as a shell reads it.
-func quoted(word string) string {
+// Quoted is a word as a shell reads it.
+func Quoted(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
 		return !strings.ContainsRune("/._-+:,@%=", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) {

@@ -55,7 +55,7 @@ func Bundle(ctx context.Context, s *site.Site, file string, version any) (err er
 		}
 	}()
 	zip := gzip.NewWriter(out)
-	b := bundle{tar: tar.NewWriter(zip), mask: newMask(s)}
+	b := bundle{tar: tar.NewWriter(zip), mask: newMask(s), top: topOf(file)}
 	b.mask.wipe = true
 	b.json("version.json", version)
 	status, err := provision.StatusOf(ctx, s)
@@ -89,8 +89,21 @@ func orText(v any, err error) any {
 	return v
 }
 
+// topOf is the directory in a bundle that holds everything else, so that unpacking it
+// leaves one directory behind. It is named after the file, and never the same.
+func topOf(file string) string {
+	name := filepath.Base(file)
+	for _, end := range []string{".tar.gz", ".tgz"} {
+		if short, ok := strings.CutSuffix(name, end); ok && short != "" {
+			return short
+		}
+	}
+	return name + ".d"
+}
+
 type bundle struct {
 	tar  *tar.Writer
+	top  string
 	mask mask
 	err  error
 }
@@ -122,7 +135,7 @@ func (b *bundle) put(name, text string) {
 		return
 	}
 	text = b.mask.text(text)
-	h := &tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: time.Now().Truncate(time.Second)}
+	h := &tar.Header{Name: b.top + "/" + name, Mode: 0o600, Size: int64(len(text)), ModTime: time.Now().Truncate(time.Second)}
 	if b.err = b.tar.WriteHeader(h); b.err == nil {
 		_, b.err = b.tar.Write([]byte(text))
 	}

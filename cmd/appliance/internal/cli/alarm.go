@@ -16,7 +16,7 @@ func alarmCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alarm",
 		Short: "Tell the operator that something is wrong",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(alarmTestCommand(a))

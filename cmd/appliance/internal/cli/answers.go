@@ -73,10 +73,13 @@ func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers
 // draft collects what is known without asking.
 func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	draft := answers.NewDraft()
+	if err := readable(a); err != nil {
+		return nil, err
+	}
 	switch {
 	case f.file != "":
 		if err := draft.File(f.file); err != nil {
-			return nil, &usageError{fmt.Errorf("answers: %w", err)}
+			return nil, &usageError{err: fmt.Errorf("answers: %w", err)}
 		}
 	case site.Exists(a.dir):
 		if err := draft.File(site.AnswersPath(a.dir)); err != nil {

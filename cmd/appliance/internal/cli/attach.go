@@ -22,7 +22,7 @@ func attachCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(list, func(w io.Writer) {
+				return a.show(append([]attach.Attachment{}, list...), func(w io.Writer) {
 					if len(list) == 0 {
 						fmt.Fprintln(w, "nothing: the homeserver and Rocket.Chat belong to this installation")
 					}

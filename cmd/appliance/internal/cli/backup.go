@@ -45,19 +45,19 @@ func (f *keyFlags) add(cmd *cobra.Command) {
 
 func (f *keyFlags) keys() (k backup.Keys, err error) {
 	if err := k.To(f.recipients, f.recipientsFile); err != nil {
-		return k, &usageError{err}
+		return k, &usageError{err: err}
 	}
 	for _, file := range f.identities {
 		if err := k.Identity(file); err != nil {
-			return k, &usageError{err}
+			return k, &usageError{err: err}
 		}
 	}
 	if f.passphraseFile != "" {
 		if f.plain {
-			return k, &usageError{errors.New("--no-encryption and --passphrase-file cannot be combined")}
+			return k, &usageError{err: errors.New("--no-encryption and --passphrase-file cannot be combined")}
 		}
 		if err := k.Passphrase(f.passphraseFile); err != nil {
-			return k, &usageError{err}
+			return k, &usageError{err: err}
 		}
 	}
 	return k, nil
@@ -90,7 +90,7 @@ func backupCommand(a *app) *cobra.Command {
 				return err
 			}
 			if keep < 0 || keep > 0 && output != "" {
-				return &usageError{errors.New("--keep takes a number of backups in backups/ of the installation and cannot be combined with --output")}
+				return &usageError{err: errors.New("--keep takes a number of backups in backups/ of the installation and cannot be combined with --output")}
 			}
 			if output != "" {
 				if output, err = filepath.Abs(output); err != nil {

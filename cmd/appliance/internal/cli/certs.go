@@ -19,7 +19,7 @@ func certsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs",
 		Short: "Show and renew certificates",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(certsStatusCommand(a), certsRenewCommand(a), certsServeCommand(a))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -52,8 +53,8 @@ func Run(ctx context.Context, env Env) int {
 	switch {
 	case err != nil && ctx.Err() != nil && !errors.Is(err, errInterrupted):
 		err = errInterrupted
-	case err != nil && (strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "if any flags in the group")): // cobra has no types for them
-		err = &usageError{err}
+	case err != nil && strings.HasPrefix(err.Error(), "if any flags in the group"): // cobra has no type for it
+		err = &usageError{err: err}
 	}
 	return a.finish(err)
 }
@@ -65,12 +66,14 @@ func (a *app) root() *cobra.Command {
 		Long: "appliance installs and maintains Rocket.Chat, a Matrix homeserver and the bridge\n" +
 			"between them on one host. Start with: appliance up",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
+		Args: noSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", cmp.Or(variable(a.env.Environ, dirVariable), site.DefaultDir), "the installation directory; also "+dirVariable+" in the environment")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, for scripts")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagMistake(a, cmd, err) })
+	root.Version = a.buildInfo().line()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
 		initCommand(a), upCommand(a), downCommand(a), statusCommand(a), doctorCommand(a),
 		logsCommand(a), reloadCommand(a), certsCommand(a), alarmCommand(a), mediaCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
@@ -82,7 +85,7 @@ func (a *app) root() *cobra.Command {
 }
 
 func (a *app) installed() (*site.Site, error) {
-	if err := a.absolute(); err != nil {
+	if err := errors.Join(a.absolute(), readable(a)); err != nil {
 		return nil, err
 	}
 	return site.Open(a.dir)
@@ -98,9 +101,43 @@ func (a *app) with(do func(*site.Site) error) error {
 	return do(installed)
 }
 
+// A notRootError says that the files of an installation belong to root.
+type notRootError struct {
+	dir     string
+	command string
+}
+
+func (e *notRootError) Error() string { return "the installation in " + e.dir + " belongs to root" }
+
+// Hint says what to do.
+func (e *notRootError) Hint() string { return "run it as root: " + e.command }
+
+// readable returns a *notRootError when the answers cannot be read by who asks: all else
+// that would go wrong follows from it.
+func readable(a *app) error {
+	f, err := os.Open(site.AnswersPath(a.dir))
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrPermission) || os.Geteuid() == 0 {
+		return nil
+	}
+	words := []string{"sudo", "appliance"}
+	if a.dir != site.DefaultDir {
+		words = append(words, "--dir", site.Quoted(a.dir)) // sudo does not pass the environment on
+	}
+	for i, arg := range a.env.Args {
+		if arg == "--dir" || strings.HasPrefix(arg, "--dir=") || i > 0 && a.env.Args[i-1] == "--dir" {
+			continue
+		}
+		words = append(words, site.Quoted(arg))
+	}
+	return &notRootError{a.dir, strings.Join(words, " ")}
+}
+
 // examine is with for what must work whatever is wrong with the answers.
 func examine(a *app, do func(*site.Site) error) error {
-	if err := a.absolute(); err != nil {
+	if err := errors.Join(a.absolute(), readable(a)); err != nil {
 		return err
 	}
 	on, err := site.Examine(a.dir)
@@ -182,7 +219,7 @@ func (a *app) printer() ui.Printer {
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return &usageError{err}
+			return &usageError{err: err}
 		}
 		return nil
 	}
@@ -192,7 +229,7 @@ func exactly(n int) cobra.PositionalArgs {
 func atLeast(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := cobra.MinimumNArgs(n)(cmd, args); err != nil {
-			return &usageError{err}
+			return &usageError{err: err}
 		}
 		return nil
 	}
@@ -208,7 +245,7 @@ func agree(a *app, question string) error { return decide(a, question, true) }
 func decide(a *app, question string, byDefault bool) error {
 	tty := a.terminal()
 	if tty == nil {
-		return &usageError{fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
+		return &usageError{err: fmt.Errorf("%s There is no terminal to ask on: add --yes", question)}
 	}
 	defer func() { _ = tty.Close() }()
 	yes, err := wizard.Confirm(tty, question, byDefault)

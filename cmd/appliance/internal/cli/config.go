@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"appliance/provision/settings"
 	"appliance/provision/site"
-	"appliance/provision/stack"
 	"appliance/provision/support"
 )
 
@@ -21,7 +19,7 @@ func configCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Show and change the answers and the bridge's live keys",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(configListCommand(a), configGetCommand(a), configSetCommand(a), configEditCommand(a))
@@ -51,9 +49,10 @@ func configListCommand(a *app) *cobra.Command {
 
 func configGetCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "get KEY",
-		Short: "Show the value of one key",
-		Args:  exactly(1),
+		Use:               "get KEY",
+		Short:             "Show the value of one key",
+		Args:              exactly(1),
+		ValidArgsFunction: completeKeys(a, ""),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
 				s, err := settings.Get(on, args[0])
@@ -69,9 +68,11 @@ func configGetCommand(a *app) *cobra.Command {
 func configSetCommand(a *app) *cobra.Command {
 	o := upOptions{}
 	cmd := &cobra.Command{
-		Use:   "set KEY=VALUE...",
-		Short: "Change answers and apply them; keys that begin with bridge. take effect at once",
-		Args:  atLeast(1),
+		Use:               "set KEY=VALUE...",
+		Short:             "Change answers and apply them; keys that begin with bridge. take effect at once",
+		Args:              atLeast(1),
+		Example:           "  appliance config set bridge.log_level=debug\n  appliance config set bridge.permissions.invite=admin,owner\n  appliance config set email=ops@example.org --dry-run",
+		ValidArgsFunction: completeKeys(a, "="),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return configSet(a, cmd.Context(), o, args)
 		},
@@ -87,7 +88,7 @@ func configSet(a *app, ctx context.Context, o upOptions, args []string) error {
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok {
-			return &usageError{fmt.Errorf("%q must be written as key=value", arg)}
+			return &usageError{err: fmt.Errorf("%q must be written as key=value", arg)}
 		}
 		if name, ok := strings.CutPrefix(key, settings.LivePrefix); ok {
 			live[name] = value
@@ -97,7 +98,7 @@ func configSet(a *app, ctx context.Context, o upOptions, args []string) error {
 	}
 	if len(live) > 0 {
 		if o.dryRun {
-			return &usageError{fmt.Errorf("%s keys take effect at once and have no dry run", settings.LivePrefix)}
+			return &usageError{err: fmt.Errorf("%s keys take effect at once and have no dry run", settings.LivePrefix)}
 		}
 		if err := a.with(func(on *site.Site) error { return setLive(a, on, live) }); err != nil {
 			return err
@@ -134,58 +135,11 @@ func printChanged(a *app, changed []string) error {
 	return nil
 }
 
-func configEditCommand(a *app) *cobra.Command {
-	o := upOptions{ask: true, own: true}
-	cmd := &cobra.Command{
-		Use:   "edit",
-		Short: "Edit the answers with $EDITOR and apply them",
-		Args:  exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.with(func(*site.Site) error { return nil }); err != nil {
-				return err
-			}
-			name, err := a.edited(cmd.Context())
-			if name != "" {
-				defer func() { _ = os.Remove(name) }()
-			}
-			if err != nil {
-				return err
-			}
-			o.file = name
-			return a.up(cmd.Context(), o)
-		},
-	}
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")
-	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
-	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
-	return cmd
-}
-
-// edited opens a copy of the answers in the editor: invalid answers change nothing.
-func (a *app) edited(ctx context.Context) (string, error) {
-	data, err := os.ReadFile(site.AnswersPath(a.dir))
-	if err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp("", "appliance-*.yaml")
-	if err != nil {
-		return "", err
-	}
-	if _, err := f.Write(data); err != nil {
-		_ = f.Close()
-		return f.Name(), err
-	}
-	if err := f.Close(); err != nil {
-		return f.Name(), err
-	}
-	return f.Name(), stack.Edit(ctx, a.env.Environ, f.Name(), a.env.Stdin, a.env.Stdout, a.env.Stderr)
-}
-
 func federationCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "federation",
 		Short: "Switch federation on or off and choose servers; takes effect at once",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, c := range []struct{ use, short, value string }{
@@ -249,7 +203,7 @@ func supportCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "support",
 		Short: "Collect diagnostics",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var output string

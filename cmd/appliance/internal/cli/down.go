@@ -14,10 +14,12 @@ import (
 func downCommand(a *app) *cobra.Command {
 	var purge, yes bool
 	cmd := &cobra.Command{
-		Use:   "down",
-		Short: "Stop the services and keep the data; --purge removes everything but certificates and backups",
-		Args:  exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context(), purge, yes) },
+		Use:     "down",
+		Aliases: []string{"stop"},
+		Example: "  appliance down\n  appliance down --purge",
+		Short:   "Stop the services and keep the data; --purge removes everything but certificates and backups",
+		Args:    exactly(0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context(), purge, yes) },
 	}
 	cmd.Flags().BoolVar(&purge, "purge", false, "remove data, configuration and secrets too")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -22,12 +22,15 @@ func statusCommand(a *app) *cobra.Command {
 	var watch bool
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the services and the certificates",
-		Args:  exactly(0),
+		Use:        "status",
+		Aliases:    []string{"ps"},
+		SuggestFor: []string{"state", "info"},
+		Example:    "  appliance status\n  appliance status --watch",
+		Short:      "Show the services and the certificates",
+		Args:       exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval < 100*time.Millisecond {
-				return &usageError{errors.New("--interval must be at least 100ms")}
+				return &usageError{err: errors.New("--interval must be at least 100ms")}
 			}
 			return examine(a, func(on *site.Site) error {
 				if watch {
@@ -99,9 +102,12 @@ func drawStatus(a *app, screen *ui.Screen, st provision.Status, failed error, in
 func doctorCommand(a *app) *cobra.Command {
 	var strict, quiet, alarm bool
 	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Diagnose the installation and say how to fix it",
-		Args:  exactly(0),
+		Use:        "doctor",
+		Aliases:    []string{"check"},
+		SuggestFor: []string{"diagnose", "test"},
+		Example:    "  appliance doctor\n  appliance doctor --quiet --strict",
+		Short:      "Diagnose the installation and say how to fix it",
+		Args:       exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return examine(a, func(on *site.Site) error {
 				findings := a.findings(checkup.Run(cmd.Context(), on))

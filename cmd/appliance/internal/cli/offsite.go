@@ -27,17 +27,17 @@ func (f *placeFlags) add(cmd *cobra.Command) {
 func (f *placeFlags) place(a *app) (offsite.Config, error) {
 	if f.URL != "" {
 		if err := offsite.Check(f.URL); err != nil {
-			return f.Config, &usageError{fmt.Errorf("--from %w", err)}
+			return f.Config, &usageError{err: fmt.Errorf("--from %w", err)}
 		}
 		if f.KeyFile == "" {
-			return f.Config, &usageError{errors.New("--from needs --key-file")}
+			return f.Config, &usageError{err: errors.New("--from needs --key-file")}
 		}
 		return f.Config, nil
 	}
 	c := offsite.Config{}
 	err := a.with(func(on *site.Site) error {
 		if c = archive.Place(on.Answers); c.URL == "" {
-			return &usageError{errors.New("backup_offsite is empty: set it, or name a place with --from")}
+			return &usageError{err: errors.New("backup_offsite is empty: set it, or name a place with --from")}
 		}
 		return nil
 	})
@@ -78,7 +78,7 @@ func backupFetchCommand(a *app) *cobra.Command {
 		Short: "Bring back the newest backup that is off this host, or a named one",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return &usageError{err}
+				return &usageError{err: err}
 			}
 			return nil
 		},

@@ -18,7 +18,7 @@ func queueCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
 		Short: "Show the backlog and the dead letters; retry or drop dead letters",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(queueListCommand(a), queueDeadCommand(a), queueRetryCommand(a), queueDropCommand(a))
@@ -164,7 +164,7 @@ func (a *app) retry(ctx context.Context, ids []string, all bool, text func(w io.
 
 func oneChoice(ids []string, all bool) error {
 	if all == (len(ids) > 0) {
-		return &usageError{errors.New("name items, or give --all")}
+		return &usageError{err: errors.New("name items, or give --all")}
 	}
 	return nil
 }

@@ -12,39 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appliance/provision/render"
-	"appliance/provision/settings"
-	"appliance/provision/site"
-	"appliance/provision/support"
 )
-
-func logsCommand(a *app) *cobra.Command {
-	var follow bool
-	var tail, since string
-	cmd := &cobra.Command{
-		Use:   "logs [service...]",
-		Short: "Show the logs of the services, with secrets masked",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return examine(a, func(on *site.Site) error {
-				return support.Logs(cmd.Context(), on, a.env.Stdout, a.env.Stderr, follow, tail, since, args...)
-			})
-		},
-	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow the logs until interrupted")
-	cmd.Flags().StringVar(&since, "since", "", "only lines after `WHEN`: a time, or a duration such as 2h")
-	cmd.Flags().StringVarP(&tail, "tail", "n", "100", "number of `lines` per service to start with, or all")
-	return cmd
-}
-
-func reloadCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "reload",
-		Short: "Make the bridge reload bridge.yaml (it does so by itself when the file changes)",
-		Args:  exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.with(func(on *site.Site) error { return settings.Reload(cmd.Context(), on) })
-		},
-	}
-}
 
 // probeCommand is the health check of images that contain only this program.
 func probeCommand(*app) *cobra.Command {
@@ -60,7 +28,7 @@ func probeCommand(*app) *cobra.Command {
 func probe(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return &usageError{err}
+		return &usageError{err: err}
 	}
 	res, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
 	if err != nil {
@@ -82,6 +50,10 @@ type buildInfo struct {
 	Images   map[string]string `json:"images"` // what it was tested with
 }
 
+func (i buildInfo) line() string {
+	return fmt.Sprintf("appliance %s (%s, %s)", i.Version, i.Go, i.Platform)
+}
+
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -92,7 +64,7 @@ func versionCommand(a *app) *cobra.Command {
 			if a.json {
 				return json.NewEncoder(a.env.Stdout).Encode(info)
 			}
-			fmt.Fprintf(a.env.Stdout, "appliance %s (%s, %s)\n", info.Version, info.Go, info.Platform)
+			fmt.Fprintln(a.env.Stdout, info.line())
 			return nil
 		},
 	}

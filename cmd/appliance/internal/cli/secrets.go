@@ -13,13 +13,13 @@ func secretsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secrets",
 		Short: "Replace secrets of the installation",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace a secret and restart the services that use it",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	rotate.AddCommand(rotateCreateTokenCommand(a))

@@ -40,7 +40,7 @@ func selfUpdateCommand(a *app) *cobra.Command {
 				})
 			}
 			if sum != "" {
-				return &usageError{errors.New("--rollback downloads nothing: it takes no checksum")}
+				return &usageError{err: errors.New("--rollback downloads nothing: it takes no checksum")}
 			}
 			if err := selfupdate.Back(program); err != nil || a.json {
 				return err

@@ -23,7 +23,7 @@ func serviceCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "service",
 		Short: "Run the installation as a service: start at boot, nightly backups, hourly health checks",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(serviceInstallCommand(a), serviceRemoveCommand(a), serviceStatusCommand(a), serviceRunCommand(a))
@@ -51,13 +51,13 @@ func (c *chores) add(cmd *cobra.Command) {
 
 func (c *chores) options() (o service.Options, keys backup.Keys, err error) {
 	if err := keys.To(nil, c.o.Recipients); err != nil {
-		return o, keys, &usageError{err}
+		return o, keys, &usageError{err: err}
 	}
 	switch {
 	case c.noBackup:
 		c.o.Keep = 0
 	case c.o.Keep < 1:
-		return o, keys, &usageError{fmt.Errorf("--keep must be at least 1; for no backups give --no-backup")}
+		return o, keys, &usageError{err: fmt.Errorf("--keep must be at least 1; for no backups give --no-backup")}
 	}
 	return c.o, keys, nil
 }

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"appliance/provision"
@@ -11,6 +13,7 @@ import (
 	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/certs"
+	"appliance/provision/finding"
 	"appliance/provision/service"
 	"appliance/provision/settings"
 	"appliance/provision/stack"
@@ -52,10 +55,13 @@ var (
 )
 
 // A usageError is a mistake on the command line.
-type usageError struct{ err error }
+type usageError struct {
+	err  error
+	hint string // "" for where the usage is described
+}
 
 func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Hint() string  { return "see: appliance --help" }
+func (e *usageError) Hint() string  { return cmp.Or(e.hint, "see: appliance --help") }
 
 // statusOf maps an error to the exit status.
 func statusOf(err error) int {
@@ -71,11 +77,11 @@ func statusOf(err error) int {
 		return statusUnhealthy
 	case is(new(*usageError)), is(new(*settings.UnknownKeyError)):
 		return statusUsage
-	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)):
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*archive.PendingError)),
-		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)):
+		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)), is(new(*notRootError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked
@@ -107,6 +113,9 @@ func complaints(err error) []complaint {
 	}
 	if unready, ok := errors.AsType[*provision.NotReadyError](err); ok {
 		var out []complaint
+		if n := slices.IndexFunc(unready.Findings, func(f finding.Finding) bool { return f.Check == "root" }); n >= 0 {
+			unready.Findings = unready.Findings[n : n+1] // much of the rest may follow from it
+		}
 		for _, f := range unready.Findings {
 			out = append(out, complaint{f.Summary + ": " + f.Why, f.Fix})
 		}

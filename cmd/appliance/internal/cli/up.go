@@ -25,10 +25,13 @@ type upOptions struct {
 func upCommand(a *app) *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Install, or apply changed answers; safe to run at any time",
-		Args:  exactly(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), o) },
+		Use:        "up",
+		Aliases:    []string{"start"},
+		SuggestFor: []string{"install", "apply", "deploy", "restart"},
+		Example:    "  appliance up\n  appliance up --dry-run\n  appliance up --set domain=chat.example.org --set email=ops@example.org --yes",
+		Short:      "Install, or apply changed answers; safe to run at any time",
+		Args:       exactly(0),
+		RunE:       func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), o) },
 	}
 	o.add(cmd)
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan and exit")

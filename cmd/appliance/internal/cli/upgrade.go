@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -37,7 +38,7 @@ func upgradeCommand(a *app) *cobra.Command {
 				return err
 			}
 			if o.keep < 0 {
-				return &usageError{errors.New("--keep is a number of backups, or 0 for all")}
+				return &usageError{err: errors.New("--keep is a number of backups, or 0 for all")}
 			}
 			if o.rollback {
 				return a.rollback(cmd.Context())
@@ -63,7 +64,7 @@ func (a *app) upgrade(ctx context.Context, o upgradeOptions) error {
 	var versions []byte
 	if o.versions != "" {
 		if versions, err = os.ReadFile(o.versions); err != nil {
-			return &usageError{err}
+			return &usageError{err: err}
 		}
 	}
 	u, err := upgrade.Prepare(ctx, upgrade.Options{
@@ -122,9 +123,11 @@ func upgraded(a *app, u *upgrade.Upgrade, text string) error {
 func (a *app) rollback(ctx context.Context) error {
 	return a.with(func(on *site.Site) error {
 		err := a.reporting(func(r provision.Reporter) error { return upgrade.Rollback(ctx, on, r) })
-		if err == nil && !a.json {
-			fmt.Fprintln(a.env.Stdout, "rolled back: the previous version is running again")
+		if err != nil {
+			return err
 		}
-		return err
+		return a.show(map[string]bool{"rolled_back": true}, func(w io.Writer) {
+			fmt.Fprintln(w, "rolled back: the previous version is running again")
+		})
 	})
 }

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// noSubcommand refuses what follows a command that has commands of its own, and says
+// which of them was probably meant.
+func noSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return unknownCommand(cmd, args[0])
+}
+
+func unknownCommand(cmd *cobra.Command, typed string) error {
+	err := &usageError{err: fmt.Errorf("unknown command %q for %q", typed, cmd.CommandPath()), hint: "see: " + cmd.CommandPath() + " --help"}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(typed); len(near) > 0 {
+		for i := range near {
+			near[i] = cmd.CommandPath() + " " + near[i]
+		}
+		err.hint = "did you mean: " + strings.Join(near, ", or: ")
+	}
+	return err
+}
+
+// flagMistake is the error about flags. One of a command that does not exist is about
+// the command: its flags are not known either.
+func flagMistake(a *app, cmd *cobra.Command, err error) error {
+	if cmd.HasSubCommands() {
+		words := a.env.Args
+		for i, word := range words {
+			if strings.HasPrefix(word, "-") || i > 0 && words[i-1] == "--dir" {
+				continue
+			}
+			if found, _, findErr := cmd.Find([]string{word}); findErr != nil || found == cmd {
+				if word != cmd.Name() {
+					return unknownCommand(cmd, word)
+				}
+			}
+		}
+	}
+	hint := "see: " + cmd.CommandPath() + " --help"
+	return &usageError{err: errors.Join(err), hint: hint}
+}
