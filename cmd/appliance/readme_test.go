@@ -110,7 +110,7 @@ func leaves(t *testing.T, path []string, short string, leaf func(use, short stri
 		t.Fatalf("%v --help: status %d", path, status)
 	}
 	help := out.String()
-	names := firstWords(section(help, "Available Commands:"))
+	names := firstWords(listed(help))
 	_, own, _ := strings.Cut(section(help, "Usage:"), "appliance")
 	use, _, _ := strings.Cut(strings.TrimSpace(own), "\n")
 	if len(path) > 0 && (len(names) == 0 || strings.Contains(help, "[command]") && len(firstWords(section(help, "Flags:"))) > 1) {
@@ -124,11 +124,26 @@ func leaves(t *testing.T, path []string, short string, leaf func(use, short stri
 	}
 	for _, name := range names {
 		if name != "help" && name != "completion" {
-			_, about, _ := strings.Cut(section(help, "Available Commands:"), "  "+name+" ")
+			_, about, _ := strings.Cut("\n"+listed(help), "\n  "+name+" ")
 			about, _, _ = strings.Cut(about, "\n")
 			leaves(t, append(slices.Clone(path), name), strings.TrimSpace(about), leaf)
 		}
 	}
+}
+
+// listed are the commands in a help page, of all groups.
+func listed(help string) string {
+	var out strings.Builder
+	title := ""
+	for line := range strings.Lines(help) {
+		switch {
+		case !strings.HasPrefix(line, " "):
+			title = strings.TrimSpace(line)
+		case strings.HasSuffix(title, ":") && !slices.Contains([]string{"Usage:", "Aliases:", "Examples:", "Flags:", "Global Flags:", "Exit status:"}, title):
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // section is the indented text below a title of a help page.

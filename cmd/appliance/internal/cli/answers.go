@@ -87,6 +87,9 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 		}
 	}
 	draft.Environ(a.env.Environ)
+	for _, name := range unknownVariables(a.env.Environ) {
+		note(a, name+" in the environment is no answer and is ignored; see the names with: appliance config list")
+	}
 	for _, s := range f.set {
 		draft.Assign(s)
 	}

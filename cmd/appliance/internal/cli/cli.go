@@ -80,7 +80,8 @@ func (a *app) root() *cobra.Command {
 		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), secretsCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
 	)
 	a.names = commandNames(root)
-	root.SetUsageTemplate(root.UsageTemplate() + exitStatuses)
+	group(root)
+	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitStatuses + "{{end}}")
 	return root
 }
 

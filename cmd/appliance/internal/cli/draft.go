@@ -5,7 +5,10 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"appliance/provision/answers"
 )
 
 // A draftFile keeps answers that have been given and not used yet. It is "" where there
@@ -63,4 +66,21 @@ func interrupted(a *app) error {
 		return errInterrupted
 	}
 	return &interruptedError{"your answers are kept; go on where you were by running the same command again"}
+}
+
+// unknownVariables are the variables that look like answers and are none. Those with
+// which the program is developed and tested are known.
+func unknownVariables(environ []string) []string {
+	var out []string
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		key, ours := strings.CutPrefix(name, "APPLIANCE_")
+		if !ours || name == dirVariable || strings.HasPrefix(key, "TEST_") || slices.Contains([]string{"CACHE", "DENDRITE", "SYNAPSE", "MUST_RUN"}, key) {
+			continue
+		}
+		if _, known := answers.Lookup(strings.ToLower(key)); !known {
+			out = append(out, name)
+		}
+	}
+	return out
 }

@@ -1,0 +1,27 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// groups are the commands by what an operator wants to do. One that is in no group is
+// listed below them.
+var groups = []struct {
+	title    string
+	commands []string
+}{
+	{"Install and change:", []string{"up", "down", "config", "federation", "reload", "init", "upgrade", "self-update", "uninstall"}},
+	{"Look and find faults:", []string{"status", "doctor", "logs", "queue", "support", "version"}},
+	{"Keep safe:", []string{"backup", "restore", "service", "alarm", "certs", "secrets", "media"}},
+	{"Connect:", []string{"attach", "synapse-admin"}},
+}
+
+// group puts the commands of root into groups.
+func group(root *cobra.Command) {
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, name := range g.commands {
+			if c, _, err := root.Find([]string{name}); err == nil && c != root {
+				c.GroupID = g.title
+			}
+		}
+	}
+}
