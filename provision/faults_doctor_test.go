@@ -250,6 +250,9 @@ func (p *installation) faults() []fault {
 			return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts, r.Started = 12, time.Now() })
 		}, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "mem_limit"},
+		{"a container with privileges", "hardening", func() func() {
+			return runtime("homeserver", func(r *doctor.Runtime) { r.Loose = []string{"is privileged", "runs as root"} })
+		}, "containers may do more than they need", "compose.override.yaml"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs an older image", "appliance up"},
 		{"an image that is not the locked one", "images", func() func() {
 			return runtime("postgres", func(r *doctor.Runtime) { r.Stranger = "postgres:17" })

@@ -90,6 +90,7 @@ func inside(t Target) []finding.Check {
 		{Name: "queue", Run: t.queue},
 		{Name: "restarts", Run: t.restarts},
 		{Name: "images", Run: t.images},
+		{Name: "hardening", Run: func(ctx context.Context) finding.Finding { return hardening(ctx, t) }},
 		{Name: "disk", Run: t.room},
 		{Name: "growth", Run: t.growth},
 		{Name: "files", Run: t.drift},

@@ -20,9 +20,10 @@ type Runtime struct {
 	Started   time.Time // for the last time
 	OOMKilled bool      // it was OOM-killed
 	MemoryMB  int64
-	Image     string // ID of the image that it runs
-	Pinned    string // ID of the image that has the name of the one it should run
-	Stranger  string // name of the image that it should run, when the lock says it is another
+	Image     string   // ID of the image that it runs
+	Pinned    string   // ID of the image that has the name of the one it should run
+	Stranger  string   // name of the image that it should run, when the lock says it is another
+	Loose     []string // what it may do although compose.yaml does not let it
 }
 
 // Files are what the checks need to know about the files of an installation.
@@ -72,6 +73,24 @@ func (t Target) images(ctx context.Context) finding.Finding {
 		}
 	}
 	return finding.Good("every service runs the image that its name stands for")
+}
+
+// hardening compares what the containers may do with what compose.yaml lets them.
+func hardening(ctx context.Context, t Target) finding.Finding {
+	list, err := t.Runtimes(ctx)
+	if err != nil {
+		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if more := list[name].Loose; len(more) > 0 {
+			parts = append(parts, name+" "+strings.Join(more, ", "))
+		}
+	}
+	if len(parts) > 0 {
+		return finding.Warning("containers may do more than they need", joined(parts), "take it out of compose.override.yaml if it is there, and recreate them with: appliance down && appliance up")
+	}
+	return finding.Good("no container may do more than it needs")
 }
 
 // room warns before a full disk stops the databases.

@@ -190,6 +190,7 @@ type Runtime struct {
 	MemoryMB      int64
 	Image, Pinned string
 	Stranger      string
+	Loose         []string
 }
 
 // Runtimes looks at every container of the project.
@@ -212,6 +213,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 		}
 		if info.HostConfig != nil {
 			r.MemoryMB = info.HostConfig.Memory >> 20
+			r.Loose = loose(name, info)
 		}
 		if info.Config != nil {
 			if named, err := s.api(ctx).ImageInspect(ctx, info.Config.Image); err == nil {
