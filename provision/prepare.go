@@ -12,6 +12,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -263,6 +264,14 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("acme_eab_hmac_file", err)
 	})
 	g.Go(func() (err error) {
+		in.SMTPPassword, err = oneLine(a.SMTPPasswordFile)
+		return answers.Unusable("smtp_password_file", err)
+	})
+	g.Go(func() (err error) {
+		in.RegistrationToken, err = oneLine(a.RegistrationTokenFile)
+		return answers.Unusable("rocketchat_registration_token_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}
@@ -274,6 +283,19 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	}
 	in.Secrets, in.CA, in.Live = p.seen.set, p.seen.ca, p.live()
 	return in, err
+}
+
+// oneLine reads a secret of the operator; that of no file is empty.
+func oneLine(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	text := strings.TrimSpace(string(data))
+	if err == nil && (text == "" || strings.ContainsAny(text, "'\n\r")) {
+		err = fmt.Errorf("%s must hold one line without quotes", name)
+	}
+	return []byte(text), err
 }
 
 // live returns what the operator wrote into bridge.yaml, if it can be read.

@@ -48,6 +48,12 @@ type Answers struct {
 	HTTPPort                  int    `yaml:"http_port"`
 	HTTPSPort                 int    `yaml:"https_port"`
 	FederationPort            int    `yaml:"federation_port"`
+	SMTPHost                  string `yaml:"smtp_host"`
+	SMTPPort                  int    `yaml:"smtp_port"`
+	SMTPUsername              string `yaml:"smtp_username"`
+	SMTPPasswordFile          string `yaml:"smtp_password_file"`
+	SMTPFrom                  string `yaml:"smtp_from"`
+	RegistrationTokenFile     string `yaml:"rocketchat_registration_token_file"`
 	ListenAddress             string `yaml:"listen_address"`
 	TrustedProxies            string `yaml:"trusted_proxies"`
 	Delegation                string `yaml:"delegation"`

@@ -185,6 +185,14 @@ func checkSubnet(s string) error {
 	return nil
 }
 
+// checkPlain takes what fits on one line between quotes.
+func checkPlain(s string) error {
+	if strings.ContainsAny(s, "'\n\r") {
+		return fmt.Errorf("must not contain quotes or line breaks")
+	}
+	return nil
+}
+
 // checkAddress takes one address of this host.
 func checkAddress(s string) error {
 	if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {

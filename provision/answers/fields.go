@@ -195,6 +195,30 @@ var Fields = slices.Concat([]Field{
 		Ask: "Which port for other Matrix servers?", Advanced: true, Check: checkFederationPort,
 		Help: "0 means https_port. Set 8448 if a proxy in front of https_port blocks other servers.",
 	}),
+	text("smtp_host", func(a *Answers) *string { return &a.SMTPHost }, Field{
+		Ask: "Which mail server should Rocket.Chat send with?", Advanced: true, Check: optional(checkHost), If: Answers.BundledRocketChat,
+		Help: "The name of an SMTP server. Empty means that Rocket.Chat sends no mail: nobody can reset a forgotten password alone.",
+	}),
+	integer("smtp_port", func(a *Answers) *int { return &a.SMTPPort }, 587, Field{
+		Ask: "Which port of the mail server?", Advanced: true, Check: checkPort,
+		Help: "587 begins without TLS and goes over to it; 465 is TLS from the start.",
+	}),
+	text("smtp_username", func(a *Answers) *string { return &a.SMTPUsername }, Field{
+		Ask: "Which user signs in to the mail server?", Advanced: true, Check: checkPlain,
+		Help: "Empty for a mail server that asks for none.",
+	}),
+	text("smtp_password_file", func(a *Answers) *string { return &a.SMTPPasswordFile }, Field{
+		Ask: "Which file holds that user's password?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "Readable by its owner only. Goes with smtp_username.",
+	}),
+	text("smtp_from", func(a *Answers) *string { return &a.SMTPFrom }, Field{
+		Ask: "Which address should mail come from?", Advanced: true, Check: optional(checkEmail),
+		Help: "Empty means the administrator's e-mail address.",
+	}),
+	text("rocketchat_registration_token_file", func(a *Answers) *string { return &a.RegistrationTokenFile }, Field{
+		Ask: "Which file holds the workspace's registration token?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
+		Help: "From cloud.rocket.chat. A registered workspace can notify phones, and take a licence.",
+	}),
 	text("listen_address", func(a *Answers) *string { return &a.ListenAddress }, Field{
 		Ask: "On which address should the ports be open?", Advanced: true, Check: optional(checkAddress),
 		Help: "Empty means every address of this host; 127.0.0.1 is for a web server in front of this one on the same host.",

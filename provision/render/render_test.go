@@ -266,6 +266,28 @@ func TestLiveKeysDoNotRestartTheBridge(t *testing.T) {
 	}
 }
 
+func TestMailAndRegistrationReachRocketChat(t *testing.T) {
+	in := input(t, "minimal")
+	plain, err := render.Tree(in)
+	if err != nil || bytes.Contains(plain["rocketchat.env"].Data, []byte("SMTP")) || bytes.Contains(plain["rocketchat.env"].Data, []byte("REG_TOKEN")) {
+		t.Errorf("what nobody asked for: %v", err)
+	}
+	in.Answers.SMTPHost, in.Answers.SMTPPort, in.Answers.SMTPUsername = "mail.example.org", 465, "chat"
+	in.SMTPPassword, in.RegistrationToken = []byte("pa$$ #word"), []byte("dG9rZW4=")
+	files, err := render.Tree(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"REG_TOKEN='dG9rZW4='", "OVERWRITE_SETTING_SMTP_Protocol=smtps", "OVERWRITE_SETTING_SMTP_Host=mail.example.org", "OVERWRITE_SETTING_SMTP_Port=465",
+		"OVERWRITE_SETTING_SMTP_Username='chat'", "OVERWRITE_SETTING_SMTP_Password='pa$$ #word'", "OVERWRITE_SETTING_From_Email='admin@chat.example.org'",
+	} {
+		if !strings.Contains(string(files["rocketchat.env"].Data), "\n"+line+"\n") {
+			t.Errorf("no %s in\n%s", line, files["rocketchat.env"].Data)
+		}
+	}
+}
+
 func TestTheFirstPasswordIsNotKept(t *testing.T) {
 	in := input(t, "minimal")
 	for bootstrapped, want := range map[bool]bool{false: true, true: false} {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -59,12 +60,37 @@ func (in Input) rocketchatEnv() []byte {
 	v.set("CREATE_TOKENS_FOR_USERS", "true")
 	v.set("CREATE_TOKENS_FOR_USERS_SECRET", in.Secrets[secrets.CreateTokenSecret].Reveal())
 
+	if token := string(in.RegistrationToken); token != "" {
+		v.comment("Registers the workspace.")
+		v.quoted("REG_TOKEN", token)
+	}
+	in.mail(v)
 	v.comment("Settings.")
 	v.set("SETTINGS_BLOCKED", "Show_Setup_Wizard")
 	for _, s := range settings {
 		v.set("OVERWRITE_SETTING_"+s[0], s[1])
 	}
 	return v.bytes()
+}
+
+// mail renders the server that Rocket.Chat sends mail with.
+func (in Input) mail(v *variables) {
+	a := in.Answers
+	if a.SMTPHost == "" {
+		return
+	}
+	protocol := "smtp"
+	if a.SMTPPort == 465 {
+		protocol = "smtps"
+	}
+	v.comment("Mail.")
+	v.set("OVERWRITE_SETTING_SMTP_Protocol", protocol)
+	v.set("OVERWRITE_SETTING_SMTP_Host", a.SMTPHost)
+	v.setf("OVERWRITE_SETTING_SMTP_Port", "%d", a.SMTPPort)
+	v.set("OVERWRITE_SETTING_SMTP_IgnoreTLS", "false")
+	v.quoted("OVERWRITE_SETTING_SMTP_Username", a.SMTPUsername)
+	v.quoted("OVERWRITE_SETTING_SMTP_Password", string(in.SMTPPassword))
+	v.quoted("OVERWRITE_SETTING_From_Email", cmp.Or(a.SMTPFrom, a.AdminEmail))
 }
 
 func (in Input) mongoURL() string {
