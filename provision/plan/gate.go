@@ -68,6 +68,8 @@ func (c *Change) judge() {
 			c.Breaking = "the database is recreated from its dump"
 		case major == 1:
 			c.Breaking = "MongoDB converts its files, and they cannot be converted back"
+		case c.Service == "mongo":
+			c.series(from, to)
 		}
 	case "rocketchat":
 		switch {
@@ -82,6 +84,20 @@ func (c *Change) judge() {
 		if back {
 			c.Refused = "a homeserver cannot be downgraded, it has migrated its database: restore a backup instead"
 		}
+	}
+}
+
+// series judges a change between series of MongoDB such as 8.0 and 8.2, which differ
+// like major versions: their data has a feature compatibility version each.
+func (c *Change) series(from, to []int) {
+	if len(from) < 2 || len(to) < 2 {
+		return
+	}
+	switch {
+	case to[1] < from[1]:
+		c.Refused = "a database cannot be downgraded: restore a backup instead"
+	case to[1] > from[1]:
+		c.Breaking = fmt.Sprintf("MongoDB %d.%d is another series than %d.%d, and its files cannot be converted back", to[0], to[1], from[0], from[1])
 	}
 }
 
