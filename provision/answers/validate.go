@@ -119,13 +119,7 @@ func (a Answers) consistent() []Problem {
 		}
 		problems = append(problems, Problem{Key: key, Reason: "is required too: a key ID and its key belong together"})
 	}
-	problems = append(problems, a.inFront()...)
-	if (a.SMTPUsername == "") != (a.SMTPPasswordFile == "") {
-		problems = append(problems, Problem{Key: "smtp_password_file", Value: a.SMTPPasswordFile, Reason: "belongs to smtp_username: give both, or none"})
-	}
-	if a.SMTPUsername != "" && a.SMTPHost == "" {
-		problems = append(problems, Problem{Key: "smtp_host", Reason: "is required with smtp_username"})
-	}
+	problems = append(problems, append(a.inFront(), mailServer(a)...)...)
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
@@ -161,6 +155,18 @@ func (a Answers) inFront() []Problem {
 	}
 	if a.Delegation != DelegationHere && !a.BundledHomeserver() {
 		problems = append(problems, Problem{Key: "delegation", Value: a.Delegation, Reason: "is for a bundled homeserver"})
+	}
+	return problems
+}
+
+// mailServer checks the answers about Rocket.Chat's mail server.
+func mailServer(a Answers) []Problem {
+	var problems []Problem
+	if (a.SMTPUsername == "") != (a.SMTPPasswordFile == "") {
+		problems = append(problems, Problem{Key: "smtp_password_file", Value: a.SMTPPasswordFile, Reason: "belongs to smtp_username: give both, or none"})
+	}
+	if a.SMTPUsername != "" && a.SMTPHost == "" {
+		problems = append(problems, Problem{Key: "smtp_host", Reason: "is required with smtp_username"})
 	}
 	return problems
 }
