@@ -8,6 +8,7 @@ type database struct {
 	data    []string // its directories
 	dump    []string // writes a dump to standard output
 	load    []string // reads one into an empty server
+	count   []string // prints how many tables or collections there are
 }
 
 // databases are those of the stack. The addresses are inside their containers,
@@ -17,8 +18,9 @@ func databases(a answers.Answers) []database {
 	if a.BundledHomeserver() {
 		out = append(out, database{
 			service: "postgres", data: []string{"data/postgres"},
-			dump: []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
-			load: []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
+			dump:  []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
+			load:  []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
+			count: []string{"psql", "-U", "homeserver", "-d", "homeserver", "-Atc", "SELECT count(*) FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"},
 		})
 	}
 	if a.BundledMongo() {
@@ -26,6 +28,9 @@ func databases(a answers.Answers) []database {
 			service: "mongo", data: []string{"data/mongo/db", "data/mongo/configdb"},
 			dump: mongoTool("mongodump", "--oplog"),
 			load: mongoTool("mongorestore", "--oplogReplay", "--drop"),
+			count: []string{"sh", "-c", `set -eu; umask 077; f=$(mktemp); trap 'rm -f "$f"' EXIT
+printf 'db.getSiblingDB("admin").auth("root", "%s"); print(db.getMongo().getDBNames().filter(n => !["admin", "config", "local"].includes(n)).reduce((n, d) => n + db.getSiblingDB(d).getCollectionNames().length, 0))' "$(cat /run/secrets/mongo_root_password)" >"$f"
+mongosh --quiet --norc "mongodb://127.0.0.1:27017/?directConnection=true" --file "$f" | tail -1`},
 		})
 	}
 	return out

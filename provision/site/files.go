@@ -7,6 +7,7 @@ const (
 	BackupKey    = "backup.key"            // the private key to the backups; a purge keeps it
 	RestoreDir   = ".restore"              // what was unpacked from a backup and is not in place yet
 	VersionsFile = "versions.env"          // images other than this program's, as an upgrade was told
+	DrillDir     = ".drill"                // a backup that is restored beside the installation to see whether it would serve
 	UpgradeFile  = ".upgrade"              // exists while an upgrade is in progress
 	LastBackup   = ".last_backup"          // its time is that of the last backup
 	GrowthFile   = ".growth.json"          // how full the disk was each time the doctor looked

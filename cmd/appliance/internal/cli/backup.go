@@ -113,7 +113,7 @@ func backupCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
 	cmd.Flags().BoolVar(&local, "local", false, "do not send it to the place of backup_offsite")
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
-	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a), backupListCommand(a), backupFetchCommand(a))
+	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a), backupListCommand(a), backupFetchCommand(a), backupDrillCommand(a))
 	return cmd
 }
 

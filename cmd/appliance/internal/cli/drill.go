@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision"
+	"appliance/provision/archive"
+	"appliance/provision/site"
+)
+
+func backupDrillCommand(a *app) *cobra.Command {
+	keys := keyFlags{canIdentify: true}
+	cmd := &cobra.Command{
+		Use:   "drill [FILE]",
+		Short: "Restore the newest backup beside the running installation, and say whether it would serve",
+		Long: "Verifies the newest backup, or FILE, unpacks it into a directory of its own and loads the databases into servers\n" +
+			"of their own, which nothing reaches. All of that is removed at the end. What runs is not touched.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
+				return &usageError{err: err}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(func(on *site.Site) error {
+				k, err := keys.reading(a.dir)
+				if err != nil {
+					return err
+				}
+				file := ""
+				if len(args) > 0 {
+					file = args[0]
+				} else if file, err = archive.Newest(on); err != nil {
+					return err
+				}
+				var done archive.Drilled
+				err = a.reporting(func(r provision.Reporter) (err error) {
+					done, err = archive.Drill(cmd.Context(), on, file, k, r)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				return a.show(done, func(w io.Writer) {
+					fmt.Fprintf(w, "%s would serve: made on %s, %.1f MB, restored beside what runs in %s\n",
+						done.File, done.Created.Format(time.RFC3339), float64(done.Bytes)/1e6, done.Took.Round(100*time.Millisecond))
+					for _, name := range slices.Sorted(maps.Keys(done.Databases)) {
+						fmt.Fprintf(w, "%s: %d tables or collections\n", name, done.Databases[name])
+					}
+				})
+			})
+		},
+	}
+	keys.add(cmd)
+	return cmd
+}
