@@ -22,6 +22,7 @@ import (
 
 	"appliance/bridge/command"
 	"appliance/bridge/config"
+	"appliance/bridge/console"
 	"appliance/bridge/ids"
 	"appliance/bridge/metrics"
 	"appliance/bridge/mxside"
@@ -58,6 +59,8 @@ type service struct {
 	mx      *mxside.Side
 	front   *command.Front
 	metrics *metrics.Metrics
+	console *console.Console
+	history console.History
 	reads   atomic.Bool // this process has the role reading
 
 	operatorToken secret.String
@@ -106,7 +109,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		Connected: func() (rocketchat, matrix bool) { return s.rc.Connected(), s.mx.Connected() },
 	})
 	s.relay = &relay.Relay{
-		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.metrics.Delivered,
+		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.delivered,
 		GaveUp:         s.metrics.GaveUp,
 		ReconcileEvery: s.Often, Now: s.store.Now,
 		Live: func() config.Live { return s.current.Load().Live },
@@ -142,15 +145,18 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		return err
 	}
 	s.relay.RC, s.relay.MX = s.rc, s.mx
-	commands := &command.Commands{Client: client, Bridge: s.relay.Commands(), Answers: s.rc, Live: s.relay.Live, Log: s.Log}
+	commands := &command.Commands{Client: client, Bridge: s.relay.Commands(), Answers: s.rc, Operator: chatOperator{s}, Live: s.relay.Live, Log: s.Log}
 	s.relay.Typed = commands.Typed
-	s.front, err = command.NewFront(commands, f.RocketChat.URL)
-	return err
+	if s.front, err = command.NewFront(commands, f.RocketChat.URL); err != nil {
+		return err
+	}
+	return s.openConsole(client)
 }
 
 // run runs everything until ctx ends or a part cannot go on.
 func (s *service) run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
+	srv.RegisterOnShutdown(s.console.Close)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.relay.Run(ctx) })
 	g.Go(func() error { return s.mx.Listen(ctx) })

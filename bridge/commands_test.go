@@ -225,3 +225,34 @@ func TestFeatureFloodLimits(t *testing.T) {
 	s.bob.Send(s.mxRoom, "without limit")
 	s.messageText("without limit")
 }
+
+// Administrators see the queue from the chat and try again what was given up; others do
+// not.
+func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ada, carol := s.rc.CreateUser("ada", "user", "admin"), s.rc.CreateUser("carol", "user")
+	activate := func(on bool) {
+		s.call(s.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": s.rc.User(s.puppet)["_id"], "activeStatus": on, "confirmRelinquish": true}, nil)
+	}
+	activate(false)
+	s.bob.Send(s.mxRoom, "words that nobody may see")
+	mxtest.WaitFor(t, "the message to be given up", func() bool {
+		_, page := s.get("/metrics")
+		return strings.Contains(page, "appliance_bridge_dead_letters 1")
+	})
+	for _, params := range []string{"queue", "retry all"} {
+		if status, _ := s.command(carol, "GENERAL", "bridge", params); status == http.StatusOK {
+			t.Errorf("/bridge %s of carol: %d", params, status)
+		}
+	}
+	s.told("carol", "only an administrator may do that")
+	s.must(ada, "GENERAL", "bridge", "queue")
+	if said := s.told("ada", "1 to Rocket.Chat."); !strings.Contains(said, "account_gone") || strings.Contains(said, "words that nobody may see") {
+		t.Errorf("ada reads %q", said)
+	}
+	activate(true)
+	s.must(ada, "GENERAL", "bridge", "retry all")
+	s.told("ada", "1 item waits again")
+	s.messageText("words that nobody may see")
+}

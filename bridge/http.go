@@ -15,6 +15,7 @@ func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
+	s.console.Routes(mux)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /ready", s.ready)

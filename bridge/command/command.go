@@ -43,11 +43,12 @@ type Answers interface {
 
 // Commands runs commands.
 type Commands struct {
-	Client  *rocketchat.Client // speaks for the bridge account
-	Bridge  Bridge
-	Answers Answers
-	Live    func() config.Live
-	Log     *slog.Logger
+	Client   *rocketchat.Client // speaks for the bridge account
+	Bridge   Bridge
+	Answers  Answers
+	Operator Operator
+	Live     func() config.Live
+	Log      *slog.Logger
 
 	mu    sync.Mutex
 	perms map[string][]string
@@ -77,6 +78,8 @@ const help = "/bridge invite @name:example.org - invite a person on Matrix to th
 	"/bridge whois @name - who a person is on the other side\n" +
 	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
+	"/bridge queue - for administrators: what waits, and what was given up\n" +
+	"/bridge retry all - for administrators: try again what was given up, or one item of it\n" +
 	"/federation dm @name:example.org - talk to one person on Matrix\n" +
 	"/federation rooms example.org some words - public rooms of a server\n" +
 	"/federation join #room:example.org - join a public room\n" +
@@ -102,6 +105,10 @@ func (c *Commands) run(ctx context.Context, r request) error {
 		err = c.status(ctx, r)
 	case "bridge whois":
 		err = c.whois(ctx, r, words[1:])
+	case "bridge queue":
+		err = c.queue(ctx, r)
+	case "bridge retry":
+		err = c.retry(ctx, r, words[1:])
 	case "bridge unbridge":
 		err = c.unbridge(ctx, r)
 	case "federation rooms":

@@ -144,8 +144,13 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 		return rocketchat.Media{Name: "a.png", Type: "image/png", Size: 3, Body: strings.NewReader("png")}
 	}
 	return map[string]func(ctx, client) error{
-		"Info":       func(c ctx, r client) error { _, err := r.Info(c); return err },
-		"Login":      func(c ctx, r client) error { _, err := r.Login(c, "who", secret.New("password")); return err },
+		"Info":  func(c ctx, r client) error { _, err := r.Info(c); return err },
+		"Login": func(c ctx, r client) error { _, err := r.Login(c, "who", secret.New("password")); return err },
+		"LoginWithCode": func(c ctx, r client) error {
+			_, err := r.LoginWithCode(c, "who", secret.New("password"), "123456")
+			return err
+		},
+		"Logout":     func(c ctx, r client) error { return r.Logout(c) },
 		"Me":         func(c ctx, r client) error { _, err := r.Me(c); return err },
 		"UserByName": func(c ctx, r client) error { _, _, err := r.UserByName(c, "who"); return err },
 		"UserByID":   func(c ctx, r client) error { _, _, err := r.UserByID(c, "who"); return err },
@@ -237,7 +242,7 @@ func isFile(name string) bool {
 	return slices.Contains([]string{"Download", "Avatar", "RoomAvatar", "EmojiPicture"}, name)
 }
 
-var withoutLogin = []string{"Info", "Login", "PublicSettings"}
+var withoutLogin = []string{"Info", "Login", "LoginWithCode", "PublicSettings"}
 
 func TestEveryMethodThatTakesAContextIsInTheContract(t *testing.T) {
 	t.Parallel()
@@ -561,6 +566,20 @@ func TestCreateUser(t *testing.T) {
 	if s := rocketchat.Status(err); s != http.StatusForbidden && s != http.StatusBadRequest {
 		t.Errorf("without the permission: %v", err)
 	}
+}
+
+// A code that nobody asked for does no harm, and a session ends when its user says so.
+func TestASessionEnds(t *testing.T) {
+	w := begin(t)
+	p := w.Puppet(t)
+	c, err := rocketchat.New(w.URL, "", secret.String{}).LoginWithCode(t.Context(), p.Username, secret.New(p.Password), "123456")
+	w.ok(err)
+	me, err := c.Me(t.Context())
+	w.ok(err)
+	equal(t, me.ID, c.UserID(), "user")
+	w.ok(c.Logout(t.Context()))
+	_, err = c.Me(t.Context())
+	w.refused(err, http.StatusUnauthorized)
 }
 
 // users.update asks those who have a password for it once more. The account that sets the

@@ -35,10 +35,19 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 // Login exchanges a password for a client that speaks for the user. It calls
 // POST /api/v1/login with the digest of the password.
 func (c *Client) Login(ctx context.Context, username string, password secret.String) (*Client, error) {
+	return c.LoginWithCode(ctx, username, password, "")
+}
+
+// LoginWithCode is Login with the code of a second factor. Without one that is needed the
+// refusal is "totp-required", with a wrong one "totp-invalid".
+func (c *Client) LoginWithCode(ctx context.Context, username string, password secret.String, code string) (*Client, error) {
 	sum := sha256.Sum256([]byte(password.Reveal()))
 	body := map[string]any{
 		"user":     map[string]string{"username": username},
 		"password": map[string]string{"digest": hex.EncodeToString(sum[:]), "algorithm": "sha-256"},
+	}
+	if code != "" {
+		body["code"] = code
 	}
 	var out struct {
 		Data struct {
@@ -51,6 +60,9 @@ func (c *Client) Login(ctx context.Context, username string, password secret.Str
 	}
 	return c.As(out.Data.UserID, secret.New(out.Data.AuthToken)), nil
 }
+
+// Logout calls POST /api/v1/logout: the client's token ends.
+func (c *Client) Logout(ctx context.Context) error { return c.post(ctx, "logout", nil, nil) }
 
 // Me calls GET /api/v1/me.
 func (c *Client) Me(ctx context.Context) (User, error) {

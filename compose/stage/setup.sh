@@ -67,4 +67,5 @@ if [ ! -x "$cache/bin/caddy" ] && command -v apt-get >/dev/null; then
 fi
 
 npm_packages parsers
+npm_packages axe
 npm_packages official "$root/bridge/rocketchat/rctest/official"

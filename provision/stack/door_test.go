@@ -307,6 +307,7 @@ func TestTheFrontDoor(t *testing.T) {
 		{"commands in a hurry", doorCommands},
 		{"an upload goes straight through", doorUploads},
 		{"a choice of addresses", doorAddress},
+		{"a way to the numbers, and passwords in a hurry", doorConsole},
 		{"old ciphers and a plain first visit", doorTLS},
 		{"a request that never ends", doorSlow},
 	} {
@@ -461,6 +462,27 @@ func doorAddress(t *testing.T, d *door) {
 				t.Errorf("%s sees %s: %q", name, h, got)
 			}
 		}
+	}
+}
+
+// doorConsole looks for ways to what the bridge shows inside, beside the operator's page.
+func doorConsole(t *testing.T, d *door) {
+	for _, path := range []string{"/metrics", "/_appliance/../metrics", "/_appliance/%2e%2e/metrics", "/_appliance/..%2fstatus", "//_appliance/../queue", "/readyz", "/status"} {
+		_ = d.attack(http.MethodGet, path, 0).Body.Close()
+		if r := d.bridge.last.Load(); r != nil && !strings.HasPrefix(r.URL.Path, "/_appliance/") {
+			t.Errorf("%s came to the bridge as %s", path, r.URL.Path)
+		}
+	}
+	d.attack(http.MethodGet, "/_appliance/queue", 0, "X-Real-IP: 192.0.2.1")
+	r := d.bridge.last.Load()
+	if r == nil || r.URL.Path != "/_appliance/queue" || r.Host != doorHost || net.ParseIP(r.Header.Get("X-Real-Ip")) == nil || r.Header.Get("X-Real-Ip") == "192.0.2.1" {
+		t.Fatalf("the page is asked for with %+v", r)
+	}
+	if res := d.attack(http.MethodPost, "/_appliance/sign-in", 1<<20); res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a form of 1 MB: %d", res.StatusCode)
+	}
+	if got := d.several(200, func() *http.Response { return d.attack(http.MethodPost, "/_appliance/sign-in", 100) }); got[http.StatusTooManyRequests] < 50 {
+		t.Errorf("200 attempts at once: %v", got)
 	}
 }
 

@@ -1,0 +1,113 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"appliance/bridge/secret"
+)
+
+// An Account is somebody's account in Rocket.Chat.
+type Account struct {
+	ID, Username string
+	Admin        bool // has the role admin, and is active
+}
+
+// Errors of Accounts.SignIn.
+var (
+	// ErrWrong: Rocket.Chat does not take this name with this password.
+	ErrWrong = errors.New("wrong name or password")
+	// ErrCode: the account has a second factor, whose code is missing.
+	ErrCode = errors.New("the code of the second factor is needed")
+	// ErrWrongCode: the code is wrong, or too old.
+	ErrWrongCode = errors.New("wrong code")
+	// ErrBlocked: Rocket.Chat takes no more attempts for a while.
+	ErrBlocked = errors.New("too many attempts")
+)
+
+// Accounts asks Rocket.Chat who somebody is.
+type Accounts interface {
+	// SignIn has Rocket.Chat verify a password, and ends the session there at once. Errors
+	// wrap one of the above where the visitor can do something about them.
+	SignIn(ctx context.Context, username string, password secret.String, code, address string) (Account, error)
+	// Account returns an account as it is now; ok is false when it is gone.
+	Account(ctx context.Context, id string) (a Account, ok bool, err error)
+}
+
+// A State is what the overview shows.
+type State struct {
+	Version           string
+	RocketChatVersion string
+	Enabled           bool
+	Parts             []Part // what the bridge needs
+	Waiting           [2]Backlog
+	Rooms             int64
+	Ghosts, Puppets   int64
+	ConfigError       string // why the newest bridge.yaml is not in force; "" when it is
+	Processes         int
+}
+
+// A Part is something that the bridge needs, and why it is not ready; "" when it is.
+type Part struct{ Name, Why string }
+
+// A Backlog is what waits in one direction, and what was given up.
+type Backlog struct {
+	Waiting, Dead int64
+	Oldest        time.Time // zero when nothing waits
+}
+
+// Indexes of the two directions.
+const (
+	ToMatrix = iota
+	ToRocketChat
+)
+
+// Bridge says how the bridge is.
+type Bridge interface {
+	State(ctx context.Context) (State, error)
+}
+
+// A Lane is a room in one direction, in which items wait.
+type Lane struct {
+	Lane, Kind, LastError string
+	Waiting               int64
+	Attempts              int
+	Oldest, Due           time.Time
+}
+
+// A DeadLetter is an item that was given up, without what it says.
+type DeadLetter struct {
+	ID, Lane, Kind, Reason, Cause string
+	Accepted, GaveUp              time.Time
+	Attempts                      int
+}
+
+// Queue shows what waits and what was given up, and changes the latter.
+type Queue interface {
+	Lanes(ctx context.Context, limit int) ([]Lane, error)
+	DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error)
+	// Retry and Drop return how many of the items were dead letters still.
+	Retry(ctx context.Context, ids []string) (int, error)
+	Drop(ctx context.Context, ids []string) (int, error)
+}
+
+// A Room is a portal.
+type Room struct {
+	RCRoom, MXRoom string
+	Title          string // in Rocket.Chat; "" when that is not known
+	Type           string // "channel", "private room" or "direct message"
+	Created        time.Time
+}
+
+// ErrNoRoom is wrapped when a room is not connected, or no longer.
+var ErrNoRoom = errors.New("is not connected with Matrix")
+
+// Rooms shows the portals, and ends them.
+type Rooms interface {
+	// Rooms returns the portals whose names or identifiers hold some words, the newest
+	// first, from offset on and at most limit, and how many there are.
+	Rooms(ctx context.Context, words string, offset, limit int) (list []Room, total int, err error)
+	// Disconnect ends a portal on behalf of an administrator.
+	Disconnect(ctx context.Context, rcRoom, by string) error
+}

@@ -1,0 +1,166 @@
+package console
+
+import (
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"appliance/bridge/secret"
+)
+
+// cookieName names the cookie; browsers take a name that begins so over HTTPS only.
+const cookieName = "__Secure-appliance-console"
+
+// maxField bounds what somebody types into the form.
+const maxField = 512
+
+func (c *Console) showSignIn(w http.ResponseWriter, _ *http.Request) {
+	c.show(w, http.StatusOK, "signin.html", page{Title: "Sign in", Body: signInForm{}})
+}
+
+// signInForm is what the form shows again.
+type signInForm struct {
+	Username string
+	Code     bool // ask for the code of the second factor
+}
+
+// signIn serves the form. The password goes to Rocket.Chat and is not kept.
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	username, password, code := strings.TrimSpace(r.PostForm.Get("username")), r.PostForm.Get("password"), strings.TrimSpace(r.PostForm.Get("code"))
+	form := signInForm{Username: username}
+	refuse := func(status int, why string) {
+		c.show(w, status, "signin.html", page{Title: "Sign in", Problem: why, Body: form})
+	}
+	if username == "" || password == "" || len(username) > maxField || len(password) > maxField || len(code) > maxField {
+		form.Username = cut(username, 100)
+		refuse(http.StatusBadRequest, "Please type your name and your password.")
+		return
+	}
+	address, network := visitor(r)
+	now, account := time.Now(), strings.ToLower(username)
+	if wait := max(c.addresses.wait(network, now), c.accounts.wait(account, now)); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(1+int(wait.Seconds())))
+		c.Log.Warn("too many attempts to sign in to the console", "address", address)
+		refuse(http.StatusTooManyRequests, "Too many attempts. Please wait "+ago(wait, false)+" and try again.")
+		return
+	}
+	a, err := c.Accounts.SignIn(r.Context(), username, secret.New(password), code, address)
+	if err == nil && !a.Admin {
+		c.Log.Warn("no administrator wanted to sign in to the console", "user", a.ID, "address", address)
+		refuse(http.StatusForbidden, "This account is not an administrator of Rocket.Chat. Ask one for the role.")
+		return
+	}
+	if err != nil {
+		form.Code = errors.Is(err, ErrCode) || errors.Is(err, ErrWrongCode)
+		if errors.Is(err, ErrCode) { // the password was right
+			c.addresses.forgive(network)
+			c.accounts.forgive(account)
+		}
+		c.Log.Warn("signing in to the console failed", "address", address, "err", err)
+		refuse(refusal(err))
+		return
+	}
+	c.addresses.forgive(network)
+	c.accounts.forgive(account)
+	c.Log.Info("signed in to the console", "user", a.ID, "address", address)
+	http.SetCookie(w, cookie(c.sessions.begin(a, now), 0))
+	http.Redirect(w, r, Path, http.StatusSeeOther)
+}
+
+// refusal puts an error of Accounts.SignIn into words.
+func refusal(err error) (status int, why string) {
+	switch {
+	case errors.Is(err, ErrCode):
+		return http.StatusUnauthorized, "This account has a second factor. Please type its code, and your password again."
+	case errors.Is(err, ErrWrongCode):
+		return http.StatusUnauthorized, "Rocket.Chat does not take this code. Please try a new one."
+	case errors.Is(err, ErrBlocked):
+		return http.StatusTooManyRequests, "Rocket.Chat takes no more attempts from here for a while. Please wait some minutes."
+	case errors.Is(err, ErrWrong):
+		return http.StatusUnauthorized, "Rocket.Chat does not know this name with this password, or the account is locked."
+	}
+	return http.StatusServiceUnavailable, "Rocket.Chat does not answer now, so nobody can sign in. Please try again in a moment."
+}
+
+// cookie is the cookie of a session; a negative age removes it.
+func cookie(value string, age int) *http.Cookie {
+	return &http.Cookie{Name: cookieName, Value: value, Path: Path, MaxAge: age, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+}
+
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s session) {
+	c.sessions.end(s)
+	c.Log.Info("signed out of the console", "user", s.userID)
+	http.SetCookie(w, cookie("", -1))
+	http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
+}
+
+// inside lets those in who are signed in and still administrators. A form needs the
+// session's token too.
+func (c *Console) inside(next func(http.ResponseWriter, *http.Request, session)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, ok := c.sessionOf(r)
+		if !ok {
+			http.SetCookie(w, cookie("", -1))
+			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") {
+				c.show(w, http.StatusUnauthorized, "signin.html", page{Title: "Sign in", Problem: "Your session has ended. Nothing was changed.", Body: signInForm{}})
+				return
+			}
+			http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
+			return
+		}
+		if r.Method != http.MethodGet && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("token")), []byte(s.token)) != 1 {
+			c.Log.Warn("a forged form was refused by the console", "user", s.userID)
+			c.problem(w, r, s, http.StatusForbidden, "This form is not one of your session. Nothing was changed. Please open the page again.")
+			return
+		}
+		next(w, r, s)
+	}
+}
+
+// sessionOf returns the session of a request, if its account is an administrator still.
+func (c *Console) sessionOf(r *http.Request) (session, bool) {
+	sent, err := r.Cookie(cookieName)
+	if err != nil {
+		return session{}, false
+	}
+	now := time.Now()
+	s, ok := c.sessions.find(sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
+	if !ok || now.Sub(s.asked) < c.RolesFor {
+		return s, ok
+	}
+	a, exists, err := c.Accounts.Account(r.Context(), s.userID)
+	switch {
+	case err != nil:
+		// While Rocket.Chat is down an administrator may need the console most.
+		c.Log.Debug("the role of somebody in the console is not known now", "user", s.userID, "err", err)
+		return s, now.Sub(s.asked) < idleFor
+	case !exists || !a.Admin:
+		c.sessions.end(s)
+		c.Log.Warn("a session of the console has ended: the account is no administrator any more", "user", s.userID)
+		return session{}, false
+	}
+	c.sessions.confirm(s, now)
+	return s, true
+}
+
+// visitor returns the address of a request, which the web server has put in place of what
+// the visitor claimed, and the network for which attempts are counted.
+func visitor(r *http.Request) (address, network string) {
+	address = r.Header.Get("X-Real-Ip")
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		address, _, _ = net.SplitHostPort(r.RemoteAddr)
+		ip, _ = netip.ParseAddr(address)
+	}
+	if ip.Is6() && !ip.Is4In6() { // the smallest network that a provider assigns
+		if half, err := ip.Prefix(64); err == nil {
+			return address, half.String()
+		}
+	}
+	return address, address
+}

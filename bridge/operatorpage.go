@@ -1,0 +1,300 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"appliance/bridge/console"
+	"appliance/bridge/ids"
+	"appliance/bridge/metrics"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// openConsole makes the operator's page.
+func (s *service) openConsole(client *rocketchat.Client) (err error) {
+	s.console, err = console.New(console.Options{
+		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
+		Rooms: &consoleRooms{service: s, titles: map[ids.RCRoom]title{}}, History: &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
+	})
+	return err
+}
+
+// delivered notes a delivery where numbers and plots are made of it.
+func (s *service) delivered(kind string, waited, took time.Duration) {
+	s.metrics.Delivered(kind, waited, took)
+	direction := console.ToMatrix
+	if metrics.DirectionOf(kind) == metrics.ToRocketChat {
+		direction = console.ToRocketChat
+	}
+	s.history.Delivered(direction, time.Now(), waited+took)
+}
+
+// consoleAccounts asks Rocket.Chat who signs in to the console.
+type consoleAccounts struct{ client *rocketchat.Client }
+
+// logoutFor bounds how long ending a session may take.
+const logoutFor = 10 * time.Second
+
+// SignIn implements console.Accounts.
+func (a consoleAccounts) SignIn(ctx context.Context, username string, password secret.String, code, address string) (console.Account, error) {
+	stranger := a.client.As("", secret.String{}).From(address)
+	user, err := stranger.LoginWithCode(ctx, username, password, code)
+	if err != nil {
+		return console.Account{}, signInError(err)
+	}
+	me, err := user.Me(ctx)
+	// The session there has served its purpose, even when the visitor has gone.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutFor)
+	defer cancel()
+	if outErr := user.Logout(end); err == nil {
+		err = outErr
+	}
+	return accountOf(me), err
+}
+
+// signInError says what Rocket.Chat's refusal means to the visitor.
+func signInError(err error) error {
+	switch {
+	case rocketchat.Says(err, "totp-required"):
+		return fmt.Errorf("%w: %w", console.ErrCode, err)
+	case rocketchat.Says(err, "totp-invalid", "totp-max-attempts"):
+		return fmt.Errorf("%w: %w", console.ErrWrongCode, err)
+	case rocketchat.Says(err, "error-login-blocked-for-ip", "error-login-blocked-for-user"), rocketchat.Status(err) == http.StatusTooManyRequests:
+		return fmt.Errorf("%w: %w", console.ErrBlocked, err)
+	case rocketchat.Status(err) == http.StatusUnauthorized, rocketchat.Status(err) == http.StatusBadRequest, rocketchat.Status(err) == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", console.ErrWrong, err)
+	}
+	return err
+}
+
+// Account implements console.Accounts.
+func (a consoleAccounts) Account(ctx context.Context, id string) (console.Account, bool, error) {
+	u, ok, err := a.client.UserByID(ctx, id)
+	return accountOf(u), ok, err
+}
+
+func accountOf(u rocketchat.User) console.Account {
+	return console.Account{ID: u.ID, Username: u.Username, Admin: u.Active && u.HasRole("admin")}
+}
+
+// consoleBridge says how the bridge is.
+type consoleBridge struct{ *service }
+
+// State implements console.Bridge.
+func (b consoleBridge) State(ctx context.Context) (console.State, error) {
+	c, err := b.store.Census(ctx)
+	if err != nil {
+		return console.State{}, err
+	}
+	st := console.State{
+		Version: b.Version, RocketChatVersion: b.rc.Version(), Enabled: b.current.Load().Enabled, Rooms: c.Portals, Ghosts: c.Ghosts, Puppets: c.Puppets,
+		Waiting: [2]console.Backlog{console.Backlog(c.ToMatrix), console.Backlog(c.ToRocketChat)}, Processes: b.store.Replicas(),
+	}
+	for _, p := range b.parts(ctx) {
+		name := map[string]string{"database": "Database", "rocketchat": "Rocket.Chat", "matrix": "Matrix"}[p.name]
+		st.Parts = append(st.Parts, console.Part{Name: cmp.Or(name, p.name), Why: p.why})
+	}
+	if why := b.refused.Load(); why != nil {
+		st.ConfigError = *why
+	}
+	return st, nil
+}
+
+// consoleQueue shows the queue.
+type consoleQueue struct{ *service }
+
+// Lanes implements console.Queue.
+func (q consoleQueue) Lanes(ctx context.Context, limit int) ([]console.Lane, error) {
+	list, err := q.store.Lanes(ctx, limit)
+	out := make([]console.Lane, len(list))
+	for i, l := range list {
+		out[i] = console.Lane{Lane: l.Lane, Kind: l.Kind, LastError: l.Cause, Waiting: l.Waiting, Attempts: l.Attempts, Oldest: l.Oldest, Due: l.Due}
+	}
+	return out, err
+}
+
+// DeadLetters implements console.Queue.
+func (q consoleQueue) DeadLetters(ctx context.Context, limit int) ([]console.DeadLetter, error) {
+	list, err := q.store.DeadLetters(ctx, limit)
+	out := make([]console.DeadLetter, len(list))
+	for i, d := range list {
+		out[i] = console.DeadLetter{
+			ID: d.ID, Lane: d.Lane, Kind: d.Kind, Reason: model.Reason(d.Cause), Cause: d.Cause,
+			Accepted: d.Accepted, GaveUp: d.GaveUp, Attempts: d.Attempts,
+		}
+	}
+	return out, err
+}
+
+// Retry implements console.Queue.
+func (q consoleQueue) Retry(ctx context.Context, chosen []string) (int, error) {
+	defer q.relay.Wake()
+	return each(ctx, chosen, q.store.Revive)
+}
+
+// Drop implements console.Queue.
+func (q consoleQueue) Drop(ctx context.Context, chosen []string) (int, error) {
+	return each(ctx, chosen, q.store.Drop)
+}
+
+// each does something to dead letters, and leaves out those that are none any more.
+func each(ctx context.Context, chosen []string, do func(context.Context, string) error) (n int, err error) {
+	for _, id := range chosen {
+		switch err := do(ctx, id); {
+		case err == nil:
+			n++
+		case !errors.Is(err, store.ErrNotDead):
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+const (
+	// titlesFor is how long a room's name is remembered, and maxTitles how many are.
+	titlesFor = 10 * time.Minute
+	maxTitles = 20_000
+	// lookedUp bounds how many names are asked for by one search, and lookAtOnce how
+	// many of them at one time.
+	lookedUp   = 500
+	lookAtOnce = 8
+)
+
+// title is what Rocket.Chat calls a room.
+type title struct {
+	text  string
+	until time.Time
+}
+
+// consoleRooms shows the portals, with their names.
+type consoleRooms struct {
+	*service
+	mu     sync.Mutex
+	titles map[ids.RCRoom]title
+}
+
+// Rooms implements console.Rooms.
+func (c *consoleRooms) Rooms(ctx context.Context, words string, offset, limit int) ([]console.Room, int, error) {
+	portals, err := c.store.Portals(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	slices.Reverse(portals)
+	if words = strings.ToLower(words); words != "" {
+		c.look(ctx, portals)
+		portals = slices.DeleteFunc(portals, func(p model.Portal) bool {
+			return !strings.Contains(strings.ToLower(string(p.RCRoom)+" "+string(p.MXRoom)+" "+c.title(p.RCRoom)), words)
+		})
+	}
+	total := len(portals)
+	portals = portals[min(offset, total):min(offset+limit, total)]
+	c.look(ctx, portals)
+	out := make([]console.Room, len(portals))
+	for i, p := range portals {
+		kind := map[string]string{rocketchat.Channel: "channel", rocketchat.Group: "private room", rocketchat.Direct: "direct message"}[p.RCType]
+		out[i] = console.Room{RCRoom: string(p.RCRoom), MXRoom: string(p.MXRoom), Title: c.title(p.RCRoom), Type: cmp.Or(kind, p.RCType), Created: p.Created}
+	}
+	return out, total, nil
+}
+
+func (c *consoleRooms) title(room ids.RCRoom) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.titles[room].text
+}
+
+// look asks Rocket.Chat for the names that are not known. One that cannot be found out
+// stays unknown.
+func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
+	now := time.Now()
+	var g errgroup.Group
+	g.SetLimit(lookAtOnce)
+	n := 0
+	for _, p := range portals {
+		c.mu.Lock()
+		known := now.Before(c.titles[p.RCRoom].until)
+		c.mu.Unlock()
+		if known || p.IsDirect() {
+			continue
+		}
+		if n++; n > lookedUp {
+			break
+		}
+		g.Go(func() error {
+			info, _, err := c.rc.Room(ctx, p.RCRoom)
+			if err != nil {
+				c.Log.Debug("a room's name is not known", "rc_room", p.RCRoom, "err", err)
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if len(c.titles) >= maxTitles {
+				clear(c.titles)
+			}
+			c.titles[p.RCRoom] = title{cmp.Or(info.Title, info.Slug), now.Add(titlesFor)}
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
+}
+
+// Disconnect implements console.Rooms.
+func (c *consoleRooms) Disconnect(ctx context.Context, rcRoom, by string) error {
+	room := ids.RCRoom(rcRoom)
+	if connected, err := c.relay.Commands().Bridged(ctx, room); err != nil {
+		return err
+	} else if !connected {
+		return fmt.Errorf("%s %w", rcRoom, console.ErrNoRoom)
+	}
+	return c.relay.Commands().Unbridge(ctx, model.Caller{RCPerson: model.RCPerson{Username: by}, Room: room})
+}
+
+// chatOperator is the queue for the slash commands of administrators.
+type chatOperator struct{ *service }
+
+// toldLetters bounds how many dead letters a message lists.
+const toldLetters = 10
+
+// Queue implements command.Operator.
+func (o chatOperator) Queue(ctx context.Context) (string, error) {
+	c, err := o.store.Census(ctx)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Waiting: %d to Matrix, %d to Rocket.Chat. Given up: %d to Matrix, %d to Rocket.Chat.",
+		c.ToMatrix.Waiting, c.ToRocketChat.Waiting, c.ToMatrix.Dead, c.ToRocketChat.Dead)
+	letters, err := o.store.DeadLetters(ctx, toldLetters)
+	for _, d := range letters {
+		fmt.Fprintf(&b, "\n`%s` %s, %s, in `%s` since %s", d.ID, d.Kind, model.Reason(d.Cause), d.Lane, d.GaveUp.Format("2006-01-02 15:04 MST"))
+	}
+	if len(letters) > 0 {
+		b.WriteString("\n/bridge retry and such an item, or /bridge retry all, tries again.")
+	}
+	return b.String(), err
+}
+
+// Retry implements command.Operator.
+func (o chatOperator) Retry(ctx context.Context, chosen []string) (int, error) {
+	if len(chosen) == 0 {
+		letters, err := o.store.DeadLetters(ctx, maxAll)
+		if err != nil {
+			return 0, err
+		}
+		for _, d := range letters {
+			chosen = append(chosen, d.ID)
+		}
+	}
+	return consoleQueue(o).Retry(ctx, chosen)
+}
