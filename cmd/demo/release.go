@@ -74,11 +74,26 @@ func (t *transition) install(ctx context.Context) error {
 	}
 	t.program = t.old
 	start := time.Now()
-	if err := t.appliance(ctx, false); err != nil {
+	err = t.appliance(ctx, false)
+	if err != nil && strings.Contains(err.Error(), "systemd: unknown key") { // a release without units has no such answer
+		if err := t.withoutSystemd(); err != nil {
+			return err
+		}
+		err = t.appliance(ctx, false)
+	}
+	if err != nil {
 		return fmt.Errorf("the previous release: %w", err)
 	}
 	t.say("installed the release %s in %.1f s", t.commit, seconds(start))
-	return nil
+	return t.writeAnswers(simulated)
+}
+
+func (t *transition) withoutSystemd() error {
+	text, err := os.ReadFile(t.path("answers.yaml"))
+	if err != nil {
+		return err
+	}
+	return t.write("answers.yaml", bytes.Replace(text, []byte("systemd: false\n"), nil, 1), 0o600)
 }
 
 // begin starts the conversation and notes what runs.
