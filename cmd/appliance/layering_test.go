@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
 	"provision/backup":              {},
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret", "provision/answers", "provision/render", "provision/secrets"},
+	"provision/bundle":              {"provision/stack"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
 	"provision/checkup":             {"bridge/secret", "provision/alarm", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/site"},
