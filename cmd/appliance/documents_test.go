@@ -1,12 +1,22 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+	"appliance/cmd/appliance/internal/cli"
+	"appliance/provision/answers"
+	"appliance/provision/settings"
 )
 
 // testsInSource returns the names of all tests of the repository.
@@ -40,17 +50,9 @@ func testsInSource(t *testing.T) map[string]bool {
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	known := testsInSource(t)
 	quoted := regexp.MustCompile("`(Test\\w+)`")
-	documents, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	named := 0
-	for _, file := range append(documents, "../../README.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range quoted.FindAllStringSubmatch(string(text), -1) {
+	for _, file := range documents(t) {
+		for _, m := range quoted.FindAllStringSubmatch(read(t, file), -1) {
 			named++
 			if !known[m[1]] {
 				t.Errorf("%s names %s, which does not exist", filepath.Base(file), m[1])
@@ -62,22 +64,241 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 }
 
-// Links inside the repository lead somewhere.
+// Links inside the repository lead to files that exist and to headings that they have.
 func TestDocumentsLinkToFilesThatExist(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
-	documents, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(documents, "../../README.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`)
+	files, anchors := 0, 0
+	for _, file := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(read(t, file), -1) {
+			target := file
+			if m[1] != "" {
+				files++
+				target = filepath.Join(filepath.Dir(file), m[1])
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s links to %s, which does not exist", filepath.Base(file), m[1])
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			anchors++
+			if !slices.Contains(headings(read(t, target)), m[2][1:]) {
+				t.Errorf("%s links to %s%s, a heading that does not exist", filepath.Base(file), m[1], m[2])
 			}
 		}
 	}
+	t.Logf("%d links to files, %d anchors", files, anchors)
+	if files < 80 || anchors < 10 {
+		t.Errorf("only %d links and %d anchors were found", files, anchors)
+	}
+}
+
+// Every command that a document shows exists, with its flags, arguments and answers. One that a
+// sentence or a table names may lack arguments. None is run.
+func TestDocumentsShowCommandsThatExist(t *testing.T) {
+	shown, named := 0, 0
+	for _, file := range documents(t) {
+		for _, line := range commandsIn(read(t, file)) {
+			shown++
+			if err := understood(line, true); err != nil {
+				t.Errorf("%s: %s: %v", filepath.Base(file), line, err)
+			}
+		}
+		for _, line := range commandsNamed(read(t, file)) {
+			named++
+			if err := understood(line, false); err != nil {
+				t.Errorf("%s: %s: %v", filepath.Base(file), line, err)
+			}
+		}
+	}
+	t.Logf("%d commands in code blocks, %d in sentences and tables", shown, named)
+	if shown < 80 || named < 100 {
+		t.Errorf("only %d and %d commands were found", shown, named)
+	}
+}
+
+// The check above finds what is wrong.
+func TestDocumentsThatAreWrongAreFound(t *testing.T) {
+	text := "`not appliance up --here`\n\n    sudo appliance upp\n\n```\n$ appliance up --answer x && appliance status --wach\n```\n"
+	found := commandsIn(text)
+	if want := []string{"appliance upp", "appliance up --answer x", "appliance status --wach"}; !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
+	}
+	wrong := append(found, "appliance queue ded", "appliance restore", "appliance up now", "appliance up --set colour=red",
+		"appliance config set bridge.colour=red", "appliance config get colour", "appliance backup --keep many", "appliance up --patience soon")
+	for _, line := range wrong {
+		if understood(line, true) == nil {
+			t.Errorf("%s: was taken", line)
+		}
+	}
+	if found := commandsNamed(text + "See `appliance up --dry-run`, not `up`.\n"); !slices.Equal(found, []string{"appliance up --dry-run"}) {
+		t.Errorf("named are %q", found)
+	}
+	if understood("appliance restore", false) != nil || understood("appliance restore --onto", false) == nil {
+		t.Error("what a sentence names is not checked as it should be")
+	}
+	for _, line := range []string{"appliance up -y --set domain=chat.example.org", "appliance config set 'bridge.servers.allow=*.example.org'", "appliance backup >file", "appliance completion bash"} {
+		if err := understood(line, true); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if got := headings("# A `b.c` and D-e_f\n```\n# not one\n```\n## Twice!\n## Twice\n"); !slices.Equal(got, []string{"a-bc-and-d-e_f", "twice", "twice-1"}) {
+		t.Errorf("headings %q", got)
+	}
+}
+
+// documents are the files of the manual.
+func documents(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(found, "../../README.md")
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// codeIn splits a document into the lines of code blocks, fenced or indented, and the others.
+func codeIn(text string) (code, prose []string) {
+	fenced := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			fenced = !fenced
+		case fenced || strings.HasPrefix(line, "    "):
+			code = append(code, strings.TrimSpace(line))
+		default:
+			prose = append(prose, line)
+		}
+	}
+	return code, prose
+}
+
+// headings are the anchors of a document, as code hosts make them.
+func headings(text string) []string {
+	_, prose := codeIn(text)
+	var out []string
+	seen := map[string]int{}
+	for _, line := range prose {
+		title := strings.TrimLeft(line, "#")
+		if title == line || !strings.HasPrefix(title, " ") {
+			continue
+		}
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-', r == '_', unicode.IsLetter(r), unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(title))
+		seen[anchor]++
+		if n := seen[anchor]; n > 1 {
+			anchor += fmt.Sprintf("-%d", n-1)
+		}
+		out = append(out, anchor)
+	}
+	return out
+}
+
+// commandsIn are the commands of this program in code blocks, those after && among them.
+func commandsIn(text string) (out []string) {
+	code, _ := codeIn(text)
+	for _, line := range code {
+		line = strings.TrimPrefix(strings.TrimPrefix(line, "$ "), "sudo ")
+		if !strings.HasPrefix(line, "appliance ") {
+			continue
+		}
+		for part := range strings.SplitSeq(line, "&&") {
+			if part = strings.TrimSpace(part); strings.HasPrefix(part, "appliance ") {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+// commandsNamed are the commands of this program that sentences and tables name.
+func commandsNamed(text string) (out []string) {
+	_, prose := codeIn(text)
+	for _, line := range prose {
+		for _, m := range quotedCommand.FindAllStringSubmatch(line, -1) {
+			out = append(out, m[1])
+		}
+	}
+	return out
+}
+
+var quotedCommand = regexp.MustCompile("`(?:sudo )?(appliance [^`]+)`")
+
+// understood returns why the program would not take a command, which is complete or lacks
+// arguments.
+func understood(line string, complete bool) error {
+	var words []string
+	for _, w := range strings.Fields(line)[1:] {
+		if strings.HasPrefix(w, ">") {
+			break
+		}
+		words = append(words, strings.Trim(w, "'"))
+	}
+	root := cli.Tree()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(words...)
+	cmd, rest, err := root.Find(words)
+	if err != nil {
+		return err
+	}
+	cmd.InitDefaultHelpFlag()
+	cmd.InitDefaultVersionFlag()
+	if err := cmd.ParseFlags(rest); err != nil {
+		return err
+	}
+	if err := cmd.ValidateFlagGroups(); err != nil {
+		return err
+	}
+	args := cmd.Flags().Args()
+	if err := cmd.ValidateArgs(args); err != nil && (complete || cmd.HasSubCommands()) {
+		return err
+	}
+	keys := args
+	if cmd.Parent() == nil || cmd.Parent().Name() != "config" {
+		keys = nil
+	}
+	if set, err := cmd.Flags().GetStringArray("set"); err == nil {
+		keys = append(keys, set...)
+	}
+	for _, k := range keys {
+		if k, _, _ = strings.Cut(k, "="); !isKey(k) && k != "KEY" {
+			return fmt.Errorf("there is no key %s", k)
+		}
+	}
+	return nil
+}
+
+// isKey says whether name is an answer or a live key of the bridge.
+func isKey(name string) bool {
+	if live, ok := strings.CutPrefix(name, settings.LivePrefix); ok {
+		file, _ := yaml.Marshal(config.Live{})
+		var at any
+		_ = yaml.Unmarshal(file, &at)
+		for key := range strings.SplitSeq(live, ".") {
+			section, _ := at.(map[string]any)
+			if at, ok = section[key]; !ok {
+				return false
+			}
+		}
+		return true
+	}
+	return slices.ContainsFunc(answers.Fields, func(f answers.Field) bool { return f.Key == name })
 }
