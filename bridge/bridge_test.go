@@ -39,6 +39,7 @@ type world struct {
 	people    map[string]rctest.Person
 	base      string // of the configuration
 	often     time.Duration
+	gate      *gate // before the homeserver, where the test asked for one
 }
 
 // syncBuffer is a log. It counts the messages of Rocket.Chat that were delivered.
@@ -107,6 +108,7 @@ type worldSpec struct {
 	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
 	database  string // "" for SQLite
 	noBridge  bool   // the test starts it
+	gated     bool   // with a gate before home
 }
 
 // roomVersion is the version that the appliance's own configuration of a kind of
@@ -178,12 +180,17 @@ namespaces:
 	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests", "rc": w.bot.Token, "create": rc.CreateTokenSecret} {
 		w.write(name, value)
 	}
+	address := w.home.URL
+	if spec.gated {
+		w.gate = newGate(t, address)
+		address = w.gate.url
+	}
 	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %[1]q, domain: %[2]q, kind: %[8]s}
 appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
 database: %[10]q
 namespace: %[9]s
-`, w.home.URL, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace, cmp.Or(spec.database, "sqlite:"+w.dir+"/bridge.db")))
+`, address, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace, cmp.Or(spec.database, "sqlite:"+w.dir+"/bridge.db")))
 	if !spec.noBridge {
 		w.startBridge()
 	}

@@ -33,7 +33,12 @@ func newStage(t *testing.T) *stage {
 
 func newStageOn(t *testing.T, rc *rctest.Server) *stage {
 	t.Helper()
-	w := newWorld(t, rc)
+	return bridgedStage(newWorld(t, rc))
+}
+
+// bridgedStage is the stage in a world.
+func bridgedStage(w *world) *stage {
+	w.t.Helper()
 	s := &stage{world: w}
 	s.room, s.mxRoom, s.bob = w.bridged()
 	for _, m := range w.rc.Members(s.room) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"appliance/bridge/event"
@@ -241,6 +242,8 @@ func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RC
 		}
 		return err
 	}
+	var begin []queue.Item
+	var names []string
 	for _, m := range said {
 		ours, err := s.ours(ctx, m.User.ID)
 		if err != nil {
@@ -253,9 +256,15 @@ func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RC
 		if err != nil {
 			return err
 		}
-		return s.Accept(ctx, []queue.Item{item}, nil)
+		begin, names = append(begin, item), append(names, item.ID)
 	}
-	return nil
+	// What was said before and led to no portal was refused: the next word tries again.
+	known, err := s.Store.Known(ctx, names)
+	first := slices.IndexFunc(begin, func(i queue.Item) bool { return !known[i.ID] })
+	if err != nil || first < 0 {
+		return err
+	}
+	return s.Accept(ctx, begin[first:first+1], nil)
 }
 
 // Usernames implements relay.RocketChat.
