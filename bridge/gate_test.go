@@ -28,6 +28,7 @@ type gate struct {
 type refusal struct {
 	g            *gate
 	method, part string // of the path
+	user         string // for whom the bridge asks, "" for anybody
 	left         int    // how often it refuses
 	status       int
 	code         string
@@ -64,7 +65,7 @@ func (g *gate) answer(r *http.Request) (status int, code string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, f := range g.refusals {
-		if f.left > 0 && f.method == r.Method && strings.Contains(r.URL.Path, f.part) {
+		if f.left > 0 && f.method == r.Method && strings.Contains(r.URL.Path, f.part) && (f.user == "" || f.user == r.URL.Query().Get("user_id")) {
 			f.left--
 			f.refused++
 			return f.status, f.code
@@ -79,6 +80,14 @@ func (g *gate) refuse(n int, method, part string, status int, code string) *refu
 	defer g.mu.Unlock()
 	f := &refusal{g: g, method: method, part: part, left: n, status: status, code: code}
 	g.refusals = append(g.refusals, f)
+	return f
+}
+
+// to refuses it to one user alone.
+func (f *refusal) to(user string) *refusal {
+	f.g.mu.Lock()
+	defer f.g.mu.Unlock()
+	f.user = user
 	return f
 }
 

@@ -8,18 +8,20 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// TearDown ends a portal, and says why on Matrix.
+// TearDown ends a portal, and says why on Matrix. After an error the portal is as it was.
 func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) error {
+	// A homeserver that does not answer now may do so when this is tried again. One that
+	// shows nothing has removed us.
+	members, err := ps.MX.Members(ctx, p.MXRoom, p.Reader(ps.Names))
+	if err = model.Ignore(err, model.ErrForbidden, model.ErrNotFound); err != nil {
+		return err
+	}
 	// From here on nothing is relayed, so leaving is not either.
 	if err := ps.Store.DropPortal(ctx, p); err != nil {
 		return err
 	}
 	ps.RC.Unwatch(p)
 	ps.Log.Info("a room is no longer bridged", "rc_room", p.RCRoom, "mx_room", p.MXRoom)
-	members, err := ps.MX.Members(ctx, p.MXRoom, p.Reader(ps.Names))
-	if err != nil {
-		return err
-	}
 	reader := p.Reader(ps.Names)
 	if err := ps.MX.Notice(ctx, p.MXRoom, reader, ids.Transaction(reader, "unbridge "+p.Created.String(), 0), why); err != nil {
 		ps.Log.Warn("the end of a portal could not be announced", "mx_room", p.MXRoom, "err", err)
