@@ -35,7 +35,6 @@ func TestFilesThatMatrixDoesNotTakeForAWhileFollow(t *testing.T) {
 	busy := s.gate.refuse(always, http.MethodGet, "media/config", http.StatusTooManyRequests, "M_LIMIT_EXCEEDED")
 	data := []byte("%PDF-1.4 patience")
 	id := s.rc.Upload(s.room, "alice", "late.pdf", "application/pdf", data, "see page two")
-	s.rc.Upload(s.room, "alice", "plain.pdf", "application/pdf", []byte("%PDF-1.4 nothing beside it"), "")
 	s.rc.Say(s.room, "alice", "and page three")
 	words, _ := s.findText("see page two")
 	s.findText("and page three")
@@ -47,12 +46,23 @@ func TestFilesThatMatrixDoesNotTakeForAWhileFollow(t *testing.T) {
 	if got := s.download(fmt.Sprint(c["url"])); !bytes.Equal(got, data) {
 		t.Errorf("%q arrived", got)
 	}
-	if _, c := s.fileOnMatrix("plain.pdf"); relation(c) != nil {
-		t.Errorf("a file without words answers something: %v", c)
-	}
 	// The file belongs to its message, and goes with it.
 	s.rc.Delete(id, "alice")
 	mxtest.WaitFor(t, "words and file to be taken back", func() bool { return s.takenBack(words) && s.takenBack(file) })
+}
+
+// One without words follows alone.
+func TestAFileWithoutWordsThatMatrixDoesNotTakeForAWhileFollows(t *testing.T) {
+	t.Parallel()
+	s := newGatedStage(t)
+	busy := s.gate.refuse(always, http.MethodGet, "media/config", http.StatusTooManyRequests, "M_LIMIT_EXCEEDED")
+	s.rc.Upload(s.room, "alice", "plain.pdf", "application/pdf", []byte("%PDF-1.4 nothing beside it"), "")
+	s.rc.Say(s.room, "alice", "and page three")
+	s.findText("and page three")
+	busy.lift()
+	if _, c := s.fileOnMatrix("plain.pdf"); relation(c) != nil {
+		t.Errorf("a file without words answers something: %v", c)
+	}
 }
 
 // What the homeserver refuses of a file, and what Rocket.Chat has lost, is replaced by a
