@@ -42,7 +42,7 @@ func (d inspection) checkBundle(ctx context.Context) error {
 		}
 	}
 	for _, name := range []string{"version.json", "doctor.json", "files/config/bridge/bridge.yaml", "logs/bridge.log", "logs/nginx.log"} {
-		if len(members[name]) == 0 {
+		if len(members["support/"+name]) == 0 { // unpacked, it is one directory
 			errs = append(errs, fmt.Errorf("the support bundle has no %s", name))
 		}
 	}
