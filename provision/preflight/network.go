@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"appliance/provision/answers"
 	"appliance/provision/finding"
@@ -16,18 +17,17 @@ import (
 // port checks that a port is free, or finds out who uses it. What it advises never
 // ends a process of this program or of another installation.
 func (h Host) port(ctx context.Context, port int) finding.Finding {
-	published, dockerErr := h.Published(ctx)
-	if p, taken := published[port]; taken && p.Ours {
+	u := settled(ctx, h, port)
+	switch {
+	case u.published && u.by.Ours:
 		return finding.Good("port %d is ours", port)
-	} else if taken {
-		return foreign(h, port, p)
-	}
-	listenErr := h.Listen(port)
-	if listenErr == nil {
+	case u.published:
+		return foreign(h, port, u.by)
+	case u.listenErr == nil:
 		return finding.Good("port %d is free", port)
 	}
 	const needs = "the installation needs it"
-	name, pid := h.holder(port)
+	name, pid, listenErr, dockerErr := u.name, u.pid, u.listenErr, u.dockerErr
 	switch {
 	case name == "":
 		return finding.Failure(fmt.Sprintf("port %d cannot be used", port), listenErr.Error(), "find out who uses it with: ss -ltnp")
@@ -42,6 +42,50 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 	}
 	return finding.Failure(fmt.Sprintf("port %d is used by %s (pid %d)", port, name, pid), needs,
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
+}
+
+// use is what is known of who uses a port.
+type use struct {
+	published bool // by a container, which is by
+	by        stack.Publisher
+	dockerErr error  // Docker cannot say
+	listenErr error  // nil when the port is free
+	name      string // of the process that listens
+	pid       int
+}
+
+// settled finds out who uses a port. While Docker starts a container it holds the ports
+// already and does not list them yet, so that is asked again for a while.
+func settled(ctx context.Context, h Host, port int) use {
+	patience := time.NewTimer(h.Settle)
+	defer patience.Stop()
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for {
+		u := used(ctx, h, port)
+		if u.name != "docker-proxy" || u.published || u.dockerErr != nil {
+			return u
+		}
+		select {
+		case <-ctx.Done():
+			return u
+		case <-patience.C:
+			return u
+		case <-again.C:
+		}
+	}
+}
+
+func used(ctx context.Context, h Host, port int) (u use) {
+	published, err := h.Published(ctx)
+	u.dockerErr = err
+	if u.by, u.published = published[port]; u.published {
+		return u
+	}
+	if u.listenErr = h.Listen(port); u.listenErr != nil {
+		u.name, u.pid = h.holder(port)
+	}
+	return u
 }
 
 // httpPort checks the port for HTTP, which behind another web server is any that is free.

@@ -28,6 +28,7 @@ type Host struct {
 	Versions  func(ctx context.Context) (v stack.Versions, dockerErr, composeErr error)
 	Published func(ctx context.Context) (map[int]stack.Publisher, error)
 	EUID      int
+	Settle    time.Duration // how long Docker may take to list the ports of a container that it starts
 
 	FreeInodes func(path string) (free, total uint64, err error)
 	ClockAhead func(ctx context.Context, url string) (time.Duration, error) // of this host, compared with a web server's

@@ -69,6 +69,29 @@ func TestASmallDropletWillDo(t *testing.T) {
 	}
 }
 
+// TestAPortOfAContainerThatStartsIsOurs: what an interrupted start leaves behind may be
+// coming up while the next one looks.
+func TestAPortOfAContainerThatStartsIsOurs(t *testing.T) {
+	h := droplet()
+	h.Root.(fstest.MapFS)["proc/812/comm"] = file("docker-proxy\n")
+	h.Settle = time.Minute
+	h.Listen = func(int) error { return errors.New("address already in use") }
+	asked := 0
+	h.Published = func(context.Context) (map[int]stack.Publisher, error) {
+		if asked++; asked < 3 {
+			return nil, nil
+		}
+		return map[int]stack.Publisher{80: {Container: "chat-nginx-1", Ours: true}, 443: {Container: "chat-nginx-1", Ours: true}}, nil
+	}
+	for _, c := range preflight.Checks(h, ask(t), "/opt/appliance") {
+		if c.Name == "http-port" {
+			if f := c.Run(t.Context()); f.Severity != finding.OK {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+}
+
 // What is wrong with hosts is in the faults of package provision; here is what
 // looks wrong and is not.
 func TestWhatOnlyLooksWrong(t *testing.T) {

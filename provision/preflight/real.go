@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"appliance/provision/stack"
 )
@@ -16,7 +17,7 @@ import (
 // RealHost is the machine that this process runs on.
 func RealHost(s *stack.Stack) Host {
 	return Host{
-		Root: os.DirFS("/"), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), EUID: os.Geteuid(),
+		Root: os.DirFS("/"), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), EUID: os.Geteuid(), Settle: 10 * time.Second,
 		FreeBytes: freeBytes, Listen: listen,
 		Resolve: func(ctx context.Context, host string) ([]net.IP, error) {
 			return net.DefaultResolver.LookupIP(ctx, "ip", host)
