@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// browser is a Chromium in which somebody uses the console.
+// browser is a Chromium in which an administrator uses the console.
 type browser struct {
 	t    *testing.T
 	ctx  context.Context

@@ -78,7 +78,7 @@ const help = "/bridge invite @name:example.org - invite a person on Matrix to th
 	"/bridge whois @name - who a person is on the other side\n" +
 	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
-	"/bridge queue - for administrators: what waits, and what was given up\n" +
+	"/bridge queue - for administrators: what is waiting, and what was given up\n" +
 	"/bridge retry all - for administrators: try again what was given up, or one item of it\n" +
 	"/federation dm @name:example.org - talk to one person on Matrix\n" +
 	"/federation rooms example.org some words - public rooms of a server\n" +

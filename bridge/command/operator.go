@@ -7,7 +7,7 @@ import (
 
 // Operator is what administrators do with the queue of the whole bridge.
 type Operator interface {
-	// Queue says in words what waits and what was given up, without what it says.
+	// Queue says in words what is waiting and what was given up, without what it says.
 	Queue(ctx context.Context) (string, error)
 	// Retry makes dead letters wait again, those with these IDs or, without any, all; it
 	// returns how many.

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// An Account is somebody's account in Rocket.Chat.
+// An Account is an account in Rocket.Chat.
 type Account struct {
 	ID, Username string
 	Admin        bool // has the role admin, and is active
@@ -26,7 +26,7 @@ var (
 	ErrBlocked = errors.New("too many attempts")
 )
 
-// Accounts asks Rocket.Chat who somebody is.
+// Accounts asks Rocket.Chat whose account signs in.
 type Accounts interface {
 	// SignIn has Rocket.Chat verify a password, and ends the session there at once. Errors
 	// wrap one of the above where the visitor can do something about them.
@@ -51,7 +51,7 @@ type State struct {
 // A Part is something that the bridge needs, and why it is not ready; "" when it is.
 type Part struct{ Name, Why string }
 
-// A Backlog is what waits in one direction, and what was given up.
+// A Backlog is what is waiting in one direction, and what was given up.
 type Backlog struct {
 	Waiting, Dead int64
 	Oldest        time.Time // zero when nothing waits
@@ -83,7 +83,7 @@ type DeadLetter struct {
 	Attempts                      int
 }
 
-// Queue shows what waits and what was given up, and changes the latter.
+// Queue shows what is waiting and what was given up, and changes the latter.
 type Queue interface {
 	Lanes(ctx context.Context, limit int) ([]Lane, error)
 	DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error)

@@ -171,7 +171,7 @@ func (c *Console) queue(w http.ResponseWriter, r *http.Request, s session) {
 }
 
 // notice reads back what a change has led to. It shows numbers only, so that an address
-// that somebody else has written says nothing of its own.
+// that another site has written says nothing of its own.
 func notice(r *http.Request) string {
 	q := r.URL.Query()
 	n, err := strconv.Atoi(q.Get("n"))

@@ -13,7 +13,7 @@ const (
 	// idleFor and sessionFor end a session.
 	idleFor    = 30 * time.Minute
 	sessionFor = 12 * time.Hour
-	// rolesFor is how long Rocket.Chat's word about somebody's role counts.
+	// rolesFor is how long an answer of Rocket.Chat about a role holds.
 	rolesFor = 30 * time.Second
 
 	// triesFor, triesOfAddress and triesOfAccount bound how often signing in may fail.
@@ -23,7 +23,7 @@ const (
 	maxTries       = 4096 // how many addresses, and how many accounts, are remembered
 )
 
-// A session is somebody who is signed in.
+// A session is one sign-in of an administrator.
 type session struct {
 	key      [sha256.Size]byte
 	userID   string

@@ -16,7 +16,7 @@ import (
 // cookieName names the cookie; browsers take a name that begins so over HTTPS only.
 const cookieName = "__Secure-appliance-console"
 
-// maxField bounds what somebody types into the form.
+// maxField bounds each field of the form, in bytes.
 const maxField = 512
 
 func (c *Console) showSignIn(w http.ResponseWriter, _ *http.Request) {
@@ -137,7 +137,7 @@ func (c *Console) sessionOf(r *http.Request) (session, bool) {
 	switch {
 	case err != nil:
 		// While Rocket.Chat is down an administrator may need the console most.
-		c.Log.Debug("the role of somebody in the console is not known now", "user", s.userID, "err", err)
+		c.Log.Debug("the role of a console user cannot be checked", "user", s.userID, "err", err)
 		return s, now.Sub(s.asked) < idleFor
 	case !exists || !a.Admin:
 		c.sessions.end(s)

@@ -27,7 +27,7 @@ type Result struct {
 }
 
 // Prune removes copies that are older than the answer remote_media_days. Dendrite
-// fetches them again when somebody asks for them.
+// fetches them again on request.
 func Prune(ctx context.Context, s *site.Site, now time.Time) (r Result, err error) {
 	stack := homeserver.Of(s.Answers.Homeserver).Stack
 	if s.Answers.RemoteMediaDays == 0 || stack == nil || !stack.KeepsCopies {
