@@ -18,6 +18,7 @@ import (
 	"appliance/provision/service"
 	"appliance/provision/site"
 	"appliance/provision/stack"
+	"appliance/provision/trace"
 	"appliance/templates"
 )
 
@@ -64,7 +65,8 @@ type executor struct {
 
 var _ plan.Executor = (*executor)(nil)
 
-func (e *executor) MakeSecrets(_ context.Context, op plan.MakeSecrets) error {
+func (e *executor) MakeSecrets(ctx context.Context, op plan.MakeSecrets) error {
+	trace.Log(ctx).Debug("write secrets", "names", op.Names)
 	names := slices.Clone(op.Names)
 	if e.resetsPassword() { // Bootstrap writes it once it signs in
 		names = slices.DeleteFunc(names, func(n secrets.Name) bool { return n == secrets.AdminPassword })
@@ -74,12 +76,15 @@ func (e *executor) MakeSecrets(_ context.Context, op plan.MakeSecrets) error {
 
 // WriteFiles writes the files and then remembers what it wrote; if it is
 // interrupted between, the files are simply the ones that are wanted.
-func (e *executor) WriteFiles(_ context.Context, op plan.WriteFiles) error {
+func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 	if err := e.site.Stack.Tree().MakeDirs(e.seen.wanted.Dirs); err != nil {
 		return err
 	}
 	if err := e.site.Stack.Tree().Write(e.seen.wanted.Files, op.Paths); err != nil {
 		return err
+	}
+	for _, name := range op.Paths {
+		trace.Log(ctx).Debug("wrote", "file", e.site.Path(name), "bytes", len(e.seen.wanted.Files[name].Data))
 	}
 	for _, host := range e.seen.wanted.Hosts {
 		if err := certs.Placeholder(e.site.CertsDir(), host); err != nil {

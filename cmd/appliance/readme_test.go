@@ -60,7 +60,7 @@ func answersTable() string {
 func statusTable(t *testing.T) string {
 	t.Helper()
 	var help bytes.Buffer
-	if status := cli.Run(t.Context(), cli.Env{Args: []string{"--help"}, Stdout: &help, Stderr: &help}); status != 0 {
+	if status := cli.Run(t.Context(), cli.Env{Args: []string{"help", "exit-status"}, Stdout: &help, Stderr: &help}); status != 0 {
 		t.Fatalf("--help: status %d", status)
 	}
 	_, list, ok := strings.Cut(help.String(), "Exit status:\n")
@@ -139,7 +139,7 @@ func listed(help string) string {
 		switch {
 		case !strings.HasPrefix(line, " "):
 			title = strings.TrimSpace(line)
-		case strings.HasSuffix(title, ":") && !slices.Contains([]string{"Usage:", "Aliases:", "Examples:", "Flags:", "Global Flags:", "Exit status:"}, title):
+		case strings.HasSuffix(title, ":") && !slices.Contains([]string{"Usage:", "Aliases:", "Examples:", "Flags:", "Global Flags:", "Additional help topics:"}, title):
 			out.WriteString(line)
 		}
 	}

@@ -145,7 +145,7 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	case !status.Exists, status.Placeholder:
 		return finding.Failure(host+" has no certificate", lastWords(status), "run: appliance up")
 	case days < 0:
-		return finding.Failure(fmt.Sprintf("the certificate of %s expired %d days ago", host, -days), lastWords(status), "run: appliance up")
+		return finding.Failure(fmt.Sprintf("the certificate of %s expired %s ago", host, finding.Counted(-days, "day", "days")), lastWords(status), "run: appliance up")
 	}
 	serial, err := served(ctx, t, host)
 	switch {
@@ -155,11 +155,11 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 		return finding.Warning(fmt.Sprintf("%s serves another certificate than the one on disk", host),
 			"a renewed certificate is served within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
 	case status.Failure != nil:
-		return finding.Warning(fmt.Sprintf("%s has a certificate for %d more days but the last renewal failed", host, days), lastWords(status), "fix that; the renewal is retried automatically")
+		return finding.Warning(fmt.Sprintf("%s has a certificate for %s but the last renewal failed", host, finding.Counted(days, "more day", "more days")), lastWords(status), "fix that; the renewal is retried automatically")
 	case days < lifetime(status)/6:
-		return finding.Warning(fmt.Sprintf("the certificate of %s expires in %d days", host, days), "it should have been renewed by now", "see: appliance logs certs")
+		return finding.Warning(fmt.Sprintf("the certificate of %s expires in %s", host, finding.Counted(days, "day", "days")), "it should have been renewed by now", "see: appliance logs certs")
 	}
-	return finding.Good("%s is good for %d days", host, days)
+	return finding.Good("%s is good for %s", host, finding.Counted(days, "day", "days"))
 }
 
 func lifetime(s certs.Status) int { return int(s.NotAfter.Sub(s.NotBefore).Hours() / 24) }

@@ -52,7 +52,7 @@ func (t Target) growth(context.Context) finding.Finding {
 	case part == "backups":
 		fix = "keep fewer backups with: appliance backup --keep 7; or store them elsewhere with: --output FILE"
 	}
-	summary := fmt.Sprintf("the disk is full in %d days", int(days))
+	summary := "the disk is full in " + finding.Counted(int(days), "day", "days")
 	if days < 3 {
 		return finding.Failure(summary, why, fix)
 	}

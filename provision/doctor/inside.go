@@ -52,7 +52,7 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 				"use a host with more memory and run: appliance up; or raise the limit: give "+name+" more with mem_limit in compose.override.yaml")
 		}
 		if r.Restarts >= 3 && t.Now().Sub(r.Started) < settled {
-			return finding.Warning(fmt.Sprintf("%s was restarted %d times", name, r.Restarts), "it exited again and again", "see why with: appliance logs "+name)
+			return finding.Warning(name+" was restarted "+finding.Counted(r.Restarts, "time", "times"), "it exited again and again", "see why with: appliance logs "+name)
 		}
 	}
 	return finding.Good("no service has crashed")
@@ -235,13 +235,13 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 	case s.ConfigError != "":
 		return finding.Warning("the bridge keeps its old configuration", s.ConfigError, "fix config/bridge/bridge.yaml; the bridge reloads it when it is saved")
 	case !s.Enabled:
-		return finding.Warning(fmt.Sprintf("federation is off, %d items wait", s.Waiting), "messages are held back in both directions", "switch it on with: appliance federation enable")
+		return finding.Warning("federation is off, "+finding.Counted(s.Waiting, "item waits", "items wait"), "messages are held back in both directions", "switch it on with: appliance federation enable")
 	case lag > 10*time.Minute:
-		return finding.Warning(fmt.Sprintf("%d items wait, the oldest for %s", s.Waiting, lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
+		return finding.Warning(fmt.Sprintf("%s, the oldest for %s", finding.Counted(s.Waiting, "item waits", "items wait"), lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
 	case s.Replicas > 0 && s.Replicas < t.Answers.BridgeReplicas:
 		return finding.Warning(fmt.Sprintf("%d of %d bridge processes run", s.Replicas, t.Answers.BridgeReplicas), "the others do its work meanwhile", "start it with: appliance up; see why it ended with: appliance logs bridge")
 	case max(s.Dead, s.OldDead) > 0:
-		return finding.Warning(fmt.Sprintf("%d dead letters", max(s.Dead, s.OldDead)), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
+		return finding.Warning(finding.Counted(max(s.Dead, s.OldDead), "dead letter", "dead letters"), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
 	}
 	return finding.Good("the queue is short and there are no dead letters")
 }

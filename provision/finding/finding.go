@@ -55,6 +55,14 @@ func Failure(summary, why, fix string) Finding {
 	return Finding{Severity: Fail, Summary: summary, Why: why, Fix: fix}
 }
 
+// Counted is a number of things: "1 item waits", "2 items wait".
+func Counted[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // Without adds services without which nothing better can be expected.
 func (f Finding) Without(services ...string) Finding {
 	f.Needs = strings.Join(services, " ")

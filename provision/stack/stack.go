@@ -58,7 +58,7 @@ func (s *Stack) Engine() Engine { return Engine{s} }
 
 // Open prepares to speak to Docker; it does not yet do so.
 func Open(dir string) (*Stack, error) {
-	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation(), traced)
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
@@ -126,7 +126,7 @@ func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Env = append(cmd.Env, "COMPOSE_PROJECT_NAME="+s.Project)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	return cmd
+	return logged(ctx, cmd)
 }
 
 var passed = map[string]bool{

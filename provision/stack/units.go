@@ -173,7 +173,7 @@ func (u Units) Status(ctx context.Context) ([]UnitStatus, error) {
 }
 
 func systemctl(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "systemctl", append([]string{"--no-ask-password"}, args...)...).CombinedOutput() //nolint:gosec // arguments are ours
+	out, err := logged(ctx, exec.CommandContext(ctx, "systemctl", append([]string{"--no-ask-password"}, args...)...)).CombinedOutput() //nolint:gosec // arguments are ours
 	if err != nil {
 		return fmt.Errorf("systemctl %s: %s", strings.Join(args, " "), strings.TrimSpace(string(out)+" "+err.Error()))
 	}

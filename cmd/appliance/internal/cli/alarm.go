@@ -34,7 +34,7 @@ type alarmResult struct {
 type alarmTestError struct{ failed, all int }
 
 func (e *alarmTestError) Error() string {
-	return fmt.Sprintf("%d of %d ways failed", e.failed, e.all)
+	return fmt.Sprintf("%d of %s failed", e.failed, counted(e.all, "way", "ways"))
 }
 
 func (e *alarmTestError) Hint() string {

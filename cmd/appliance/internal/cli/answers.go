@@ -87,9 +87,6 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 		}
 	}
 	draft.Environ(a.env.Environ)
-	for _, name := range unknownVariables(a.env.Environ) {
-		note(a, name+" in the environment is no answer and is ignored; see the names with: appliance config list")
-	}
 	for _, s := range f.set {
 		draft.Assign(s)
 	}
@@ -120,7 +117,7 @@ func (a *app) ask(ctx context.Context, draft *answers.Draft, fresh bool) (asked 
 	if err != nil {
 		return true, err
 	}
-	ui.Host(tty, a.findings(findings))
+	ui.Host(tty, colours(a, tty), a.findings(findings))
 	file := string(keptDraft(a))
 	if fresh {
 		keptDraft(a).forget()

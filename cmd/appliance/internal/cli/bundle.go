@@ -47,7 +47,7 @@ func bundleCreateCommand(a *app) *cobra.Command {
 			}
 			return bundling(a, cmd.Context(), plan.Step{ID: "bundle", Title: "write " + args[0]}, func(ctx context.Context, images stack.Images, hear func(string, int64, int64)) (bundle.Outcome, error) {
 				return bundle.Create(ctx, images, bundle.Plan{File: args[0], Program: program, Version: a.buildInfo().Version, Names: names, Progress: hear})
-			}, "wrote %s with %d images, SHA-256 %s\n")
+			}, "wrote %s with %s, SHA-256 %s\n")
 		},
 	}
 	cmd.Flags().StringSliceVar(&homeservers, "homeserver", homeserver.Bundled()[:1], "the `KIND` of homeserver whose images are included; may be repeated")
@@ -65,7 +65,7 @@ func bundleLoadCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return bundling(a, cmd.Context(), plan.Step{ID: "bundle", Title: "load " + args[0]}, func(ctx context.Context, images stack.Images, hear func(string, int64, int64)) (bundle.Outcome, error) {
 				return bundle.Load(ctx, images, args[0], sum, hear)
-			}, "verified and loaded %s: %d images, SHA-256 %s\n")
+			}, "verified and loaded %s: %s, SHA-256 %s\n")
 		},
 	}
 	cmd.Flags().StringVar(&sum, "sha256", "", "the file must have the checksum `HEX`, which appliance bundle create printed")
@@ -92,7 +92,9 @@ func bundling(a *app, ctx context.Context, step plan.Step, do func(context.Conte
 	}
 	printer.Step(step, plan.Done, "")
 	printer.Close()
-	return a.show(out, func(w io.Writer) { fmt.Fprintf(w, says, out.File, len(out.Images), out.SHA256) })
+	return a.show(out, func(w io.Writer) {
+		fmt.Fprintf(w, says, out.File, counted(len(out.Images), "image", "images"), out.SHA256)
+	})
 }
 
 // bundledImages are the images that this program was tested with, but for those of

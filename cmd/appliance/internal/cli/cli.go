@@ -11,8 +11,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -20,7 +23,9 @@ import (
 	"appliance/cmd/appliance/internal/ui"
 	"appliance/cmd/appliance/internal/wizard"
 	"appliance/provision"
+	"appliance/provision/finding"
 	"appliance/provision/site"
+	"appliance/provision/trace"
 )
 
 // Env is everything a command may touch besides the host itself.
@@ -38,13 +43,20 @@ type Env struct {
 // app is what all commands share.
 type app struct {
 	speaker
-	env  Env
-	json bool
+	env     Env
+	json    bool
+	quiet   bool   // only errors and results
+	verbose bool   // what is done, too
+	colour  string // when words are coloured: one of colourWhen
+	began   time.Time
 }
+
+// colourWhen are the values of --color.
+var colourWhen = []string{"auto", "always", "never"}
 
 // Run executes one command and returns the exit status.
 func Run(ctx context.Context, env Env) int {
-	a := &app{env: env}
+	a := &app{env: env, began: time.Now()}
 	root := a.root()
 	root.SetArgs(env.Args)
 	root.SetOut(env.Stdout)
@@ -66,11 +78,12 @@ func (a *app) root() *cobra.Command {
 		Long: "appliance installs and maintains Rocket.Chat, a Matrix homeserver and the bridge\n" +
 			"between them on one host. Start with: appliance up",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: noSubcommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:              noSubcommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return prepare(a, cmd) },
 	}
-	root.PersistentFlags().StringVar(&a.dir, "dir", cmp.Or(variable(a.env.Environ, dirVariable), site.DefaultDir), "the installation directory; also "+dirVariable+" in the environment")
-	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, for scripts")
+	globalFlags(a, root)
+	root.AddCommand(topics()...)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagMistake(a, cmd, err) })
 	root.Version = a.buildInfo().line()
 	root.SetVersionTemplate("{{.Version}}\n")
@@ -81,8 +94,46 @@ func (a *app) root() *cobra.Command {
 	)
 	a.names = commandNames(root)
 	group(root)
-	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitStatuses + "{{end}}")
 	return root
+}
+
+// globalFlags adds the flags that every command has.
+func globalFlags(a *app, root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.dir, "dir", cmp.Or(variable(a.env.Environ, dirVariable), site.DefaultDir), "the installation directory; also "+dirVariable+" in the environment")
+	flags.BoolVar(&a.json, "json", false, "print JSON, for scripts")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only errors and the result")
+	flags.BoolVar(&a.verbose, "verbose", false, "also print what is done: calls of Docker, files, durations")
+	flags.StringVar(&a.colour, "color", "auto", "when to use colours: auto, always or never; NO_COLOR is respected")
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(colourWhen, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+}
+
+// prepare runs before every command.
+func prepare(a *app, cmd *cobra.Command) error {
+	if !slices.Contains(colourWhen, a.colour) {
+		return &usageError{err: fmt.Errorf("--color is %q, and not one of %s", a.colour, strings.Join(colourWhen, ", "))}
+	}
+	if a.quiet && a.verbose {
+		return &usageError{err: errors.New("--quiet and --verbose exclude each other")}
+	}
+	if a.verbose {
+		cmd.SetContext(trace.With(cmd.Context(), logOf(a)))
+	}
+	if !cmd.Hidden {
+		for _, name := range unknownVariables(a.env.Environ) {
+			note(a, name+" in the environment is no answer and is ignored; see: appliance help environment")
+		}
+	}
+	return nil
+}
+
+// logOf is where --verbose writes.
+func logOf(a *app) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelDebug}
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.env.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(a.env.Stderr, o))
 }
 
 func (a *app) installed() (*site.Site, error) {
@@ -169,6 +220,9 @@ func (a *app) show(doc any, text func(w io.Writer)) error {
 
 // note tells something that is no result of the command.
 func note(a *app, text string) {
+	if a.quiet {
+		return
+	}
 	if a.json {
 		_ = json.NewEncoder(a.env.Stderr).Encode(map[string]string{"note": a.exact(text)})
 		return
@@ -178,10 +232,7 @@ func note(a *app, text string) {
 
 // counted is a number of things: "1 answer is", "2 answers are".
 func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return finding.Counted(n, one, many)
 }
 
 // onTerminal reports whether there is a terminal to ask on.
@@ -208,12 +259,26 @@ func (a *app) terminal() *os.File {
 // printer returns the Printer for this terminal, log or script.
 func (a *app) printer() ui.Printer {
 	switch {
+	case a.quiet:
+		return ui.Quiet{}
 	case a.json:
 		return ui.NewJSON(a.env.Stderr)
-	case ui.Fancy(a.env.Stderr, a.env.Environ):
+	case !a.verbose && a.colour != "never" && ui.Fancy(a.env.Stderr, a.env.Environ): // log lines would break what is drawn
 		return ui.NewText(a.env.Stderr)
 	}
 	return ui.NewPlain(a.env.Stderr)
+}
+
+// colours says whether what is written to w is coloured.
+func colours(a *app, w io.Writer) ui.Colours {
+	return ui.Colours(a.colour == "always" || a.colour != "never" && ui.Fancy(w, a.env.Environ))
+}
+
+// warn prints findings that are no result.
+func warn(a *app, findings []finding.Finding) {
+	if !a.quiet {
+		ui.Warnings(a.env.Stderr, colours(a, a.env.Stderr), a.findings(findings))
+	}
 }
 
 // exactly is cobra.ExactArgs with our exit status.

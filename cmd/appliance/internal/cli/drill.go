@@ -51,7 +51,7 @@ func backupDrillCommand(a *app) *cobra.Command {
 					fmt.Fprintf(w, "%s would serve: made on %s, %.1f MB, restored beside what runs in %s\n",
 						done.File, done.Created.Format(time.RFC3339), float64(done.Bytes)/1e6, done.Took.Round(100*time.Millisecond))
 					for _, name := range slices.Sorted(maps.Keys(done.Databases)) {
-						fmt.Fprintf(w, "%s: %d tables or collections\n", name, done.Databases[name])
+						fmt.Fprintf(w, "%s: %s\n", name, counted(done.Databases[name], "table or collection", "tables or collections"))
 					}
 				})
 			})

@@ -100,14 +100,16 @@ func drawStatus(a *app, screen *ui.Screen, st provision.Status, failed error, in
 }
 
 func doctorCommand(a *app) *cobra.Command {
-	var strict, quiet, alarm bool
+	var strict, alarm bool
 	cmd := &cobra.Command{
 		Use:        "doctor",
 		Aliases:    []string{"check"},
 		SuggestFor: []string{"diagnose", "test"},
 		Example:    "  appliance doctor\n  appliance doctor --quiet --strict",
 		Short:      "Diagnose the installation and say how to fix it",
-		Args:       exactly(0),
+		Long: "Diagnose the installation and say how to fix it: causes first, with what follows from them. With --quiet it prints\n" +
+			"only problems, and nothing if there are none.",
+		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return examine(a, func(on *site.Site) error {
 				findings := a.findings(checkup.Run(cmd.Context(), on))
@@ -119,13 +121,13 @@ func doctorCommand(a *app) *cobra.Command {
 				}
 				var err error
 				switch {
-				case quiet && worst == finding.OK:
+				case a.quiet && worst == finding.OK:
 				case a.json:
 					err = json.NewEncoder(a.env.Stdout).Encode(findings)
-				case quiet:
-					ui.Warnings(a.env.Stdout, findings)
+				case a.quiet:
+					ui.Warnings(a.env.Stdout, colours(a, a.env.Stdout), findings)
 				default:
-					ui.Findings(a.env.Stdout, findings)
+					ui.Findings(a.env.Stdout, colours(a, a.env.Stdout), findings)
 				}
 				if err == nil && (worst == finding.Fail || strict && worst == finding.Warn) {
 					err = errDoctor
@@ -134,7 +136,6 @@ func doctorCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only problems, and nothing if there are none")
 	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if the findings have changed (see the answer alarms)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "treat warnings as failures")
 	return cmd

@@ -37,7 +37,7 @@ func mediaPruneCommand(a *app) *cobra.Command {
 					if done.Itself {
 						fmt.Fprintln(w, "nothing to do")
 					} else {
-						fmt.Fprintf(w, "removed %d files (%.1f MB)\n", done.Files, float64(done.Bytes)/1e6)
+						fmt.Fprintf(w, "removed %s (%.1f MB)\n", counted(done.Files, "file", "files"), float64(done.Bytes)/1e6)
 					}
 				})
 			})

@@ -116,7 +116,7 @@ func serviceRemoveCommand(a *app) *cobra.Command {
 					if len(removed) == 0 {
 						fmt.Fprintln(w, "nothing to do")
 					} else {
-						fmt.Fprintf(w, "removed %d units\n", len(removed))
+						fmt.Fprintf(w, "removed %s\n", counted(len(removed), "unit", "units"))
 					}
 				})
 			})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"appliance/provision"
 	"appliance/provision/answers"
@@ -34,20 +35,6 @@ const (
 	statusUnhealthy   = 8
 	statusInterrupted = 130
 )
-
-const exitStatuses = `
-Exit status:
-  0    done
-  1    unexpected failure
-  2    usage
-  3    answers are missing or cannot be used
-  4    the doctor found something
-  5    the host is not ready
-  6    another appliance process is running
-  7    the certificate authority refused
-  8    a service did not become healthy
-  130  interrupted
-`
 
 var (
 	errInterrupted = errors.New("interrupted")
@@ -132,6 +119,9 @@ func complaints(err error) []complaint {
 // finish prints an error, if any, and returns the exit status.
 func (a *app) finish(err error) int {
 	status := statusOf(err)
+	if a.verbose {
+		logOf(a).Debug("done", "status", status, "took", time.Since(a.began).Round(time.Millisecond))
+	}
 	if err == nil || status == statusDoctor {
 		return status
 	}

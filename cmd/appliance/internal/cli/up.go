@@ -95,7 +95,7 @@ func printPlan(a *app, p *provision.Prepared) error {
 	if a.json {
 		return ui.PlanJSON(a.env.Stdout, p.Plan, a.findings(p.Findings))
 	}
-	ui.Warnings(a.env.Stderr, a.findings(p.Findings))
+	warn(a, p.Findings)
 	if p.Plan.Empty() {
 		fmt.Fprintln(a.env.Stdout, "nothing to do")
 	} else {
@@ -108,7 +108,7 @@ func apply(a *app, ctx context.Context, p *provision.Prepared, patience time.Dur
 	changed := !p.Plan.Empty()
 	printer := a.printer()
 	if !a.json && changed {
-		ui.Warnings(a.env.Stderr, a.findings(p.Findings))
+		warn(a, p.Findings)
 	}
 	err := p.Apply(ctx, printer)
 	printer.Close()
@@ -119,7 +119,7 @@ func apply(a *app, ctx context.Context, p *provision.Prepared, patience time.Dur
 	if a.json {
 		return json.NewEncoder(a.env.Stdout).Encode(report)
 	}
-	ui.Report(a.env.Stdout, report)
+	ui.Report(a.env.Stdout, colours(a, a.env.Stdout), report)
 	lookedAfter(a, report)
 	return nil
 }

@@ -62,11 +62,12 @@ type Text struct {
 func NewText(w io.Writer) *Text { return &Text{w: w, width: func() int { return Width(w) }} }
 
 const (
-	clear = "\r\x1b[K"
-	green = "\x1b[32m"
-	red   = "\x1b[31m"
-	dim   = "\x1b[2m"
-	plain = "\x1b[0m"
+	clear  = "\r\x1b[K"
+	green  = "\x1b[32m"
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	dim    = "\x1b[2m"
+	plain  = "\x1b[0m"
 )
 
 // Step implements plan.Reporter.

@@ -17,7 +17,7 @@ import (
 )
 
 // Report prints the outcome of up.
-func Report(w io.Writer, r provision.Report) {
+func Report(w io.Writer, c Colours, r provision.Report) {
 	if !r.Changed {
 		fmt.Fprintln(w, "nothing to do")
 	}
@@ -39,7 +39,7 @@ func Report(w io.Writer, r provision.Report) {
 	Attachments(w, r.Attach)
 	if finding.Worst(r.Findings) > finding.OK {
 		fmt.Fprintln(w, "\nNot everything is well:")
-		Warnings(w, r.Findings)
+		Warnings(w, c, r.Findings)
 	}
 }
 
@@ -54,7 +54,7 @@ func Attachments(w io.Writer, list []attach.Attachment) {
 }
 
 // Findings prints the doctor's report: causes first, with what follows from them.
-func Findings(w io.Writer, findings []finding.Finding) {
+func Findings(w io.Writer, c Colours, findings []finding.Finding) {
 	width := 0
 	for _, f := range findings {
 		width = max(width, len(f.Check))
@@ -67,9 +67,9 @@ func Findings(w io.Writer, findings []finding.Finding) {
 			continue
 		}
 		count[f.Severity]++
-		one(w, f, width, findings)
+		one(w, c, f, width, findings)
 	}
-	fmt.Fprintf(w, "\n%d checks: %d ok, %d warn, %d fail", len(findings), count[finding.OK], count[finding.Warn], count[finding.Fail])
+	fmt.Fprintf(w, "\n%s: %d ok, %d warn, %d fail", finding.Counted(len(findings), "check", "checks"), count[finding.OK], count[finding.Warn], count[finding.Fail])
 	if follow > 0 {
 		fmt.Fprintf(w, ", and %d that follow from another", follow)
 	}
@@ -77,23 +77,23 @@ func Findings(w io.Writer, findings []finding.Finding) {
 }
 
 // Warnings prints the findings that are not ok.
-func Warnings(w io.Writer, findings []finding.Finding) {
+func Warnings(w io.Writer, c Colours, findings []finding.Finding) {
 	for _, f := range findings {
 		if f.Severity > finding.OK && f.Because == "" {
-			one(w, f, 0, findings)
+			one(w, c, f, 0, findings)
 		}
 	}
 }
 
-func one(w io.Writer, f finding.Finding, width int, all []finding.Finding) {
-	fmt.Fprintf(w, "%-5s %-*s %s\n", f.Severity, width, f.Check, f.Summary)
+func one(w io.Writer, c Colours, f finding.Finding, width int, all []finding.Finding) {
+	fmt.Fprintf(w, "%s  %-*s %s\n", c.severity(f.Severity), width, f.Check, f.Summary)
 	if f.Severity == finding.OK {
 		return
 	}
 	if f.Why != "" {
-		fmt.Fprintf(w, "      why  %s\n", f.Why)
+		fmt.Fprintf(w, "      %s  %s\n", c.faint("why"), f.Why)
 	}
-	fmt.Fprintf(w, "      fix  %s\n", f.Fix)
+	fmt.Fprintf(w, "      %s  %s\n", c.faint("fix"), f.Fix)
 	if names := finding.Consequences(all, f.Check); len(names) > 0 {
 		fmt.Fprintf(w, "      also %s: because of this\n", strings.Join(names, ", "))
 	}
@@ -184,12 +184,12 @@ func Plan(w io.Writer, p plan.Plan) {
 }
 
 // Host prints the findings about the host before the first question.
-func Host(w io.Writer, findings []finding.Finding) {
+func Host(w io.Writer, c Colours, findings []finding.Finding) {
 	if finding.Worst(findings) == finding.OK {
-		fmt.Fprintf(w, "This host is fit: %d checks, all good.\n\n", len(findings))
+		fmt.Fprintf(w, "This host is fit: %s, all good.\n\n", finding.Counted(len(findings), "check", "checks"))
 		return
 	}
 	fmt.Fprintln(w, "What was found of this host:")
-	Warnings(w, findings)
+	Warnings(w, c, findings)
 	fmt.Fprintln(w)
 }

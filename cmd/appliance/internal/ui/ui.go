@@ -4,6 +4,7 @@
 package ui
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -11,12 +12,46 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"appliance/provision"
+	"appliance/provision/finding"
+	"appliance/provision/plan"
 )
 
 // A Printer shows the progress of a plan.
 type Printer interface {
 	provision.Reporter
 	closer
+}
+
+// A Quiet printer shows nothing: who wants only results and errors gets them elsewhere.
+type Quiet struct{}
+
+// Step implements plan.Reporter.
+func (Quiet) Step(plan.Step, plan.StepState, string) {}
+
+// Progress implements plan.Reporter.
+func (Quiet) Progress(string, string, int64, int64) {}
+
+// Close implements Printer.
+func (Quiet) Close() {}
+
+// Colours says whether words are coloured.
+type Colours bool
+
+// severity is the word for a severity, as wide as the longest.
+func (c Colours) severity(s finding.Severity) string {
+	word := fmt.Sprintf("%-4s", s)
+	if !c {
+		return word
+	}
+	return map[finding.Severity]string{finding.OK: green, finding.Warn: yellow, finding.Fail: red}[s] + word + plain
+}
+
+// faint is text that matters less than what is beside it.
+func (c Colours) faint(text string) string {
+	if !c {
+		return text
+	}
+	return dim + text + plain
 }
 
 type closer interface {

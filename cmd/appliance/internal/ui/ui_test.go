@@ -102,7 +102,7 @@ func TestABufferIsNoTerminal(t *testing.T) {
 
 func TestFindingsAreForPeople(t *testing.T) {
 	var b bytes.Buffer
-	Findings(&b, []finding.Finding{
+	Findings(&b, false, []finding.Finding{
 		{Check: "dns", Summary: "chat.example.org resolves to 203.0.113.7"},
 		{Check: "certificate", Severity: finding.Warn, Summary: "chat.example.org expires in 9 days", Why: "port 80 is closed", Fix: "open it"},
 	})
@@ -120,7 +120,7 @@ warn  certificate chat.example.org expires in 9 days
 
 func TestTheReportSaysWhereThePasswordLies(t *testing.T) {
 	var b bytes.Buffer
-	Report(&b, provision.Report{ChatURL: "https://c.example.org", Admin: provision.Admin{Username: "admin", PasswordFile: "/opt/appliance/secrets/admin_password"}})
+	Report(&b, false, provision.Report{ChatURL: "https://c.example.org", Admin: provision.Admin{Username: "admin", PasswordFile: "/opt/appliance/secrets/admin_password"}})
 	if !strings.HasPrefix(b.String(), "nothing to do\n") || !strings.Contains(b.String(), "password in /opt/appliance/secrets/admin_password") {
 		t.Errorf("%s", b.String())
 	}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"appliance/cmd/appliance/internal/cli"
+)
+
+// everyCommand walks the commands of the program that people see.
+func everyCommand(t *testing.T, see func(*cobra.Command)) {
+	t.Helper()
+	root := cli.Tree()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, below := range c.Commands() {
+			if !below.Hidden {
+				see(below)
+				walk(below)
+			}
+		}
+	}
+	walk(root)
+}
+
+func TestEveryCommandIsInAGroup(t *testing.T) {
+	everyCommand(t, func(c *cobra.Command) {
+		if !c.HasParent() || c.Parent().HasParent() || c.IsAdditionalHelpTopicCommand() {
+			return
+		}
+		if c.GroupID == "" {
+			t.Errorf("%s is in no group of the help", c.CommandPath())
+		}
+	})
+}
+
+// A help page has a sentence that fits into a list, and what is typed below is short.
+func TestEveryCommandSaysWhatItDoes(t *testing.T) {
+	everyCommand(t, func(c *cobra.Command) {
+		switch short := c.Short; {
+		case short == "", short != strings.TrimSpace(short), strings.HasSuffix(short, "."):
+			t.Errorf("%s: %q is no line of a list", c.CommandPath(), short)
+		case c.Name() != "completion" && c.Parent().Name() != "completion" && len(short) > 130:
+			t.Errorf("%s: its line has %d characters", c.CommandPath(), len(short))
+		}
+	})
+}

@@ -1,0 +1,29 @@
+// Package trace carries the log of what a command does through a context, for an operator
+// who asked to see it. Where nobody did, nothing is written.
+package trace
+
+import (
+	"context"
+	"log/slog"
+)
+
+type key struct{}
+
+var silent = slog.New(slog.DiscardHandler)
+
+// With returns a context whose Log is log.
+func With(ctx context.Context, log *slog.Logger) context.Context {
+	return context.WithValue(ctx, key{}, log)
+}
+
+// Log returns the log of a context; without one, a log that writes nothing. It is never
+// nil. Whoever writes to it writes no secrets.
+func Log(ctx context.Context) *slog.Logger {
+	if log, ok := ctx.Value(key{}).(*slog.Logger); ok {
+		return log
+	}
+	return silent
+}
+
+// On reports whether anybody reads the log of a context.
+func On(ctx context.Context) bool { return Log(ctx).Enabled(ctx, slog.LevelDebug) }
