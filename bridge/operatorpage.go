@@ -27,6 +27,7 @@ func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	s.console, err = console.New(console.Options{
 		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
 		Rooms: &consoleRooms{service: s, titles: map[ids.RCRoom]title{}}, History: &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
+		Settings: consoleSettings{s},
 	})
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"appliance/bridge/config/configfile"
 	"appliance/bridge/secret"
 )
 
@@ -55,7 +56,7 @@ func (e *InvalidError) Error() string {
 // Load reads and validates a file. A file that cannot be used is reported as an
 // *InvalidError with every problem in it.
 func Load(name string) (Config, error) {
-	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	data, err := configfile.Read(name)
 	if err != nil {
 		return Config{}, err
 	}
@@ -103,6 +104,9 @@ func yamlProblems(err error) []Problem {
 	return out
 }
 
+// logLevels are the values of log_level.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
 // Validate returns every problem of c, in the order of the file. It does no I/O.
 func (c Config) Validate() []Problem {
 	var ps []Problem
@@ -131,7 +135,7 @@ func (c Config) Validate() []Problem {
 		}
 	}
 
-	oneOf("log_level", c.LogLevel, "debug", "info", "warn", "error")
+	oneOf("log_level", c.LogLevel, logLevels...)
 	globs := func(key string, list []string) {
 		for _, g := range list {
 			if _, err := path.Match(g, "x"); err != nil || g == "" || strings.ContainsAny(g, " /@") {

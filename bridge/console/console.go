@@ -31,6 +31,7 @@ type Options struct {
 	Queue    Queue
 	Rooms    Rooms
 	History  *History
+	Settings Settings
 	Log      *slog.Logger // the audit log too
 	// RolesFor is how long Rocket.Chat's word about a role counts; 0 is the usual.
 	RolesFor time.Duration
@@ -82,6 +83,8 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	own.HandleFunc("POST "+Path+"queue", c.inside(c.changeQueue))
 	own.HandleFunc("GET "+Path+"rooms", c.inside(c.rooms))
 	own.HandleFunc("POST "+Path+"rooms/disconnect", c.inside(c.disconnect))
+	own.HandleFunc("GET "+Path+"settings", c.inside(c.settings))
+	own.HandleFunc("POST "+Path+"settings", c.inside(c.changeSettings))
 	own.HandleFunc("GET "+Path+"events", c.inside(c.events))
 	own.HandleFunc(Path, c.inside(func(w http.ResponseWriter, r *http.Request, s session) {
 		c.problem(w, r, s, http.StatusNotFound, "There is no such page.")
@@ -93,7 +96,7 @@ func (c *Console) Routes(mux *http.ServeMux) {
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // maxForm bounds a form in bytes.
-const maxForm = 64 << 10
+const maxForm = 512 << 10
 
 // guarded adds what every answer has, and refuses forms that another site sends.
 func guarded(next http.Handler) http.Handler {
@@ -129,6 +132,7 @@ type page struct {
 	Token   string // against forged forms
 	Notice  string // what was done
 	Problem string // why something was not
+	Still   bool   // what is on it must not be replaced while it is open
 	Body    any
 }
 

@@ -183,6 +183,8 @@ func notice(r *http.Request) string {
 		return counted(n, "item waits again, as the last of its room.", "items wait again, as the last of their rooms.")
 	case "drop":
 		return counted(n, "item was dropped.", "items were dropped.")
+	case "settings":
+		return counted(n, "setting was changed, and is in force.", "settings were changed, and are in force.")
 	case "disconnect":
 		return "The room is no longer connected with Matrix. What was said stays on both sides."
 	}

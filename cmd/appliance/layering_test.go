@@ -64,7 +64,7 @@ var allowed = map[string][]string{
 
 	"bridge":         {"bridge"},
 	"bridge/command": {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/config":  {"bridge/secret"},
+	"bridge/config":  {"bridge/config", "bridge/secret"},
 	"bridge/console": {"bridge/secret"},
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},

@@ -3,7 +3,7 @@
 package settings
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"appliance/bridge/config"
+	"appliance/bridge/config/configfile"
 	"appliance/provision/answers"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/plan"
@@ -105,74 +106,38 @@ func SetLive(s *site.Site, values map[string]string) (changed []string, err erro
 	}
 	defer unlock()
 	name := s.Path(plan.BridgeFile)
-	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
+	release, err := configfile.Lock(name) // the bridge may change it too
 	if err != nil {
 		return nil, err
 	}
-	was, err := config.Parse(name, data)
+	defer release()
+	data, err := configfile.Read(name)
 	if err != nil {
 		return nil, err
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	if _, err := config.Parse(name, data); err != nil {
 		return nil, err
 	}
-	for key, value := range values {
-		if err := setYAML(doc.Content[0], key, strings.Split(key, "."), value); err != nil {
-			return nil, &answers.InvalidError{Problems: []answers.Problem{{Key: LivePrefix + key, Value: value, Reason: err.Error()}}}
+	out, changed, err := config.Set(name, data, values)
+	if invalid, ok := errors.AsType[*config.InvalidError](err); ok {
+		problems := &answers.InvalidError{}
+		for _, p := range invalid.Problems {
+			key := p.Key
+			if key != "" {
+				key = LivePrefix + key
+			}
+			value := values[p.Key]
+			if strings.Contains(p.Reason, "(got ") {
+				value = "" // it says so itself
+			}
+			problems.Problems = append(problems.Problems, answers.Problem{Key: cmp.Or(key, "bridge.yaml"), Value: value, Reason: p.Reason})
 		}
+		return nil, problems
 	}
-	var out bytes.Buffer
-	enc := yaml.NewEncoder(&out)
-	enc.SetIndent(2)
-	if err := errors.Join(enc.Encode(&doc), enc.Close()); err != nil {
+	if err != nil || len(changed) == 0 {
 		return nil, err
 	}
-	now, err := config.Parse(name, out.Bytes())
-	if err != nil {
-		return nil, &answers.InvalidError{Problems: []answers.Problem{{Key: "bridge.yaml", Reason: strings.TrimPrefix(err.Error(), name+": ")}}}
-	}
-	if fixed := config.ChangedFixed(was, now); len(fixed) > 0 {
-		return nil, &answers.InvalidError{Problems: []answers.Problem{{Key: LivePrefix + fixed[0], Reason: "is not a live key: change the answer that it comes from"}}}
-	}
-	changed = config.ChangedLive(was, now)
-	if len(changed) == 0 {
-		return nil, nil
-	}
-	return changed, replace(name, out.Bytes())
-}
-
-// setYAML puts a value at a path of a mapping.
-func setYAML(n *yaml.Node, key string, path []string, value string) error {
-	for k := 0; k+1 < len(n.Content); k += 2 {
-		if n.Content[k].Value != path[0] {
-			continue
-		}
-		if len(path) > 1 {
-			return setYAML(n.Content[k+1], key, path[1:], value)
-		}
-		return setValue(n.Content[k+1], key, value)
-	}
-	if n.Kind != yaml.MappingNode {
-		return errors.New("has no keys below it")
-	}
-	below := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[0]}, below)
-	if len(path) > 1 {
-		return setYAML(below, key, path[1:], value)
-	}
-	return setValue(below, key, value)
-}
-
-func setValue(n *yaml.Node, key, value string) error {
-	to, err := valueOf(key, value)
-	if err != nil {
-		return err
-	}
-	head, line, foot := n.HeadComment, n.LineComment, n.FootComment
-	*n = *to
-	n.HeadComment, n.LineComment, n.FootComment = head, line, foot
-	return nil
+	return changed, replace(name, out)
 }
 
 // replace writes a file for the same readers as before.

@@ -3,29 +3,40 @@
 (function () {
   const main = document.querySelector("main[data-live]");
   const lost = document.getElementById("lost");
+  let over = false;
   if (!main || !window.EventSource) return;
 
   // busy: what the visitor is filling in, or has unfolded, must not be replaced.
   function busy() {
     const at = document.activeElement;
-    return (at && main.contains(at) && at.matches("input, select, button, summary")) || main.querySelector("details[open], input:checked");
+    const typed = Array.from(main.querySelectorAll("input:not([type=checkbox]), textarea")).some(function (field) { return field.value !== field.defaultValue; });
+    return typed || (at && main.contains(at) && at.matches("input, textarea, select, button, summary")) || main.querySelector("details[open], input:checked");
   }
 
   async function refresh() {
-    if (busy() || document.hidden) return;
+    if (main.dataset.live !== "yes" || busy() || document.hidden) return;
     const answer = await fetch(location.pathname + location.search.replace(/(done|n)=[^&]*&?/g, ""), { headers: { "X-Refresh": "1" } });
-    if (answer.redirected) { location.reload(); return; }
+    if (answer.redirected) { ended(); return; }
     if (!answer.ok) return;
     const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
     if (next && !busy()) main.replaceChildren(...next.childNodes);
   }
 
+  // ended leads to the form to sign in, except from a page on which the visitor may have typed something.
+  function ended() {
+    if (main.dataset.live === "yes") { location.reload(); return; }
+    over = true;
+    lost.textContent = "Your session has ended. Copy what you have typed, and sign in again.";
+    lost.hidden = false;
+  }
+
   // signedIn reads the page once more when the session may have ended: it leads to the form then.
   function signedIn() {
-    return fetch(location.pathname, { headers: { "X-Refresh": "1" } }).then(function (answer) { if (answer.redirected) location.reload(); }).catch(function () {});
+    return fetch(location.pathname, { headers: { "X-Refresh": "1" } }).then(function (answer) { if (answer.redirected) ended(); }).catch(function () {});
   }
 
   function connect() {
+    if (over) return;
     const source = new EventSource("/_appliance/events");
     source.addEventListener("open", function () {
       if (lost.hidden) return;
@@ -33,7 +44,7 @@
       refresh().catch(function () {});
     });
     source.addEventListener("changed", function () { refresh().catch(function () {}); });
-    source.addEventListener("ended", function () { source.close(); location.reload(); });
+    source.addEventListener("ended", function () { source.close(); ended(); });
     source.addEventListener("error", function () {
       lost.hidden = false;
       if (source.readyState !== EventSource.CLOSED) return; // the browser tries again itself

@@ -1,4 +1,4 @@
-package settings
+package config
 
 import (
 	"errors"
@@ -7,12 +7,10 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"appliance/bridge/config"
 )
 
-// valueOf reads the value of a live key as people type it: a list also with commas or as
-// one word, text without quotes.
+// valueOf reads the value of a live key as people type it: a list also with commas, on
+// lines, or as one word; text without quotes.
 func valueOf(key, value string) (*yaml.Node, error) {
 	value = strings.TrimSpace(value)
 	now := kindOf(key)
@@ -45,7 +43,7 @@ func valueOf(key, value string) (*yaml.Node, error) {
 // there is no such key.
 func kindOf(key string) *yaml.Node {
 	var n yaml.Node
-	if n.Encode(config.Default().Live) != nil {
+	if n.Encode(Default().Live) != nil {
 		return nil
 	}
 	at := &n
@@ -72,7 +70,7 @@ func listOf(value string) (*yaml.Node, error) {
 			return nil, errors.New("must be a list: words between commas, such as admin,owner")
 		}
 	} else {
-		for word := range strings.SplitSeq(value, ",") {
+		for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
 			if word = strings.Trim(strings.TrimSpace(word), `"'`); word != "" {
 				words = append(words, word)
 			}

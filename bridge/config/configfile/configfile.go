@@ -1,0 +1,119 @@
+// Package configfile replaces bridge.yaml as a whole: a reader sees the old file or the
+// new one and never part of one, and who has not seen the newest one replaces nothing.
+// The operator's program and the bridge, which is in a container, use the same lock.
+package configfile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrChanged is returned by Save when the file is no longer the one that was read.
+var ErrChanged = errors.New("the file has changed")
+
+// max bounds a file, in bytes.
+const maxSize = 4 << 20
+
+// Hash tells one content of a file from another.
+func Hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Read returns the content of a file. A file that is no file, or too large, is an error.
+func Read(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a file", name))
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(data) > maxSize {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxSize)
+	}
+	return data, err
+}
+
+// Writable returns why this process cannot replace a file, or nil.
+func Writable(name string) error {
+	dir := filepath.Dir(name)
+	if err := syscall.Access(dir, 2); err != nil {
+		return &os.PathError{Op: "write", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// Lock makes this process the only one that replaces the file, until unlock is called. It
+// waits for a fifth of a second.
+func Lock(name string) (unlock func(), err error) {
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	for range 10 {
+		if err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, fmt.Errorf("another process changes %s: %w", name, err)
+	}
+	return func() { _ = dir.Close() }, nil
+}
+
+// Save replaces a file whose content has a hash, and keeps its mode.
+func Save(name, was string, data []byte) (err error) {
+	unlock, err := Lock(name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := Read(name)
+	if err != nil {
+		return err
+	}
+	if Hash(now) != was {
+		return fmt.Errorf("%s: %w", name, ErrChanged)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	// The name is always the same, so that what a crash leaves is replaced.
+	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(temp)
+		}
+	}()
+	if err := f.Chmod(info.Mode().Perm()); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp, name)
+}

@@ -1,0 +1,65 @@
+package configfile_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"appliance/bridge/config/configfile"
+)
+
+func TestSaveReplacesWhatWasSeen(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(name, []byte("old"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	seen := configfile.Hash([]byte("old"))
+	if err := configfile.Save(name, seen, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := configfile.Save(name, seen, []byte("other")); !errors.Is(err, configfile.ErrChanged) {
+		t.Errorf("err = %v", err)
+	}
+	data, err := configfile.Read(name)
+	if err != nil || string(data) != "new" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if info, _ := os.Stat(name); info.Mode().Perm() != 0o640 {
+		t.Error(info.Mode())
+	}
+	if files, _ := os.ReadDir(filepath.Dir(name)); len(files) != 1 {
+		t.Errorf("%v is left", files)
+	}
+}
+
+// While one process replaces the file another one does not.
+func TestSaveWaitsForTheLock(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(name, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := configfile.Lock(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := configfile.Save(name, configfile.Hash([]byte("old")), []byte("new")); err == nil {
+		t.Error("saved in spite of the lock")
+	}
+	unlock()
+	if err := configfile.Save(name, configfile.Hash([]byte("old")), []byte("new")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever the file was replaced by, reading it ends.
+func TestReadTakesFilesOnly(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := configfile.Read(name); err == nil {
+		t.Error("read a pipe")
+	}
+}

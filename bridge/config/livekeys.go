@@ -1,0 +1,87 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Key is a live key as people see and change it.
+type Key struct {
+	Name string // dotted path: "flood.per_person"
+	Help string // one or two sentences
+	// Choices are all values that it takes; none when it takes others.
+	Choices []string
+	List    bool // its value is a list
+	Number  bool // its value is a whole number
+}
+
+// help says what each live key means. It is the one table of them.
+var help = map[string]string{
+	"enabled":                      "Carry messages. When false, messages in both directions are stored, and delivered once this is true again.",
+	"log_level":                    "How much the bridge writes into its log.",
+	"servers.allow":                "Patterns of the Matrix servers with which people may talk, such as *.example.org.",
+	"servers.deny":                 "Patterns of Matrix servers with which nobody may talk, whatever is allowed.",
+	"users.allow":                  "Patterns of the Matrix addresses with which people may talk, such as @*:example.org.",
+	"users.deny":                   "Patterns of Matrix addresses with which nobody may talk, whatever is allowed.",
+	"permissions.invite":           "Roles of Rocket.Chat, of the workspace or the room, that may invite people from Matrix. * is everybody.",
+	"permissions.bridge":           "Roles that may connect a room with Matrix. * is everybody.",
+	"permissions.direct":           "Roles that may open direct messages with people on Matrix. * is everybody.",
+	"permissions.join":             "Roles that may list and join public rooms of Matrix. * is everybody.",
+	"flood.per_person":             "Messages and reactions a minute from one person on Matrix. 0 is no limit.",
+	"flood.per_server":             "Messages and reactions a minute from one Matrix server. 0 is no limit.",
+	"flood.invitations_per_person": "Invitations of Rocket.Chat users a day that are accepted from one person on Matrix. 0 is no limit.",
+	"flood.invitations_per_server": "Invitations of Rocket.Chat users a day that are accepted from one Matrix server. 0 is no limit.",
+	"flood.accounts_per_server":    "People of one Matrix server who get an account in Rocket.Chat a day. Each account is a seat. 0 is no limit.",
+	"public_channels":              "Public channels that people on Matrix find and join by alias: names, or patterns such as help-*.",
+	"typing":                       "Show people on one side who types on the other.",
+	"receipts":                     "Show people on one side who has read on the other.",
+	"presence":                     "Show people on one side who is there on the other. The homeserver must have it enabled.",
+}
+
+// LiveKeys returns every live key, in the order of the file.
+func LiveKeys() []Key {
+	var out []Key
+	eachKey("", reflect.ValueOf(Live{}), func(name string, v reflect.Value) {
+		k := Key{Name: name, Help: help[name], List: v.Kind() == reflect.Slice, Number: v.Kind() == reflect.Int}
+		switch {
+		case name == "log_level":
+			k.Choices = slices.Clone(logLevels)
+		case v.Kind() == reflect.Bool:
+			k.Choices = []string{"true", "false"}
+		}
+		out = append(out, k)
+	})
+	return out
+}
+
+// Texts returns the values of all live keys as people type them; what is in a list stands
+// on lines of its own.
+func (l Live) Texts() map[string]string {
+	out := map[string]string{}
+	eachKey("", reflect.ValueOf(l), func(name string, v reflect.Value) {
+		switch value := v.Interface().(type) {
+		case []string:
+			out[name] = strings.Join(value, "\n")
+		case bool:
+			out[name] = strconv.FormatBool(value)
+		default:
+			out[name] = fmt.Sprint(value)
+		}
+	})
+	return out
+}
+
+// eachKey calls do with each key that has no others below it.
+func eachKey(prefix string, v reflect.Value, do func(name string, v reflect.Value)) {
+	for i := range v.NumField() {
+		name := prefix + v.Type().Field(i).Tag.Get("yaml")
+		if v.Field(i).Kind() == reflect.Struct {
+			eachKey(name+".", v.Field(i), do)
+			continue
+		}
+		do(name, v.Field(i))
+	}
+}
