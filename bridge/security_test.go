@@ -275,6 +275,40 @@ func TestAttackFilesOfOtherRooms(t *testing.T) {
 	}
 }
 
+// Rocket.Chat's method sendFileMessage puts any upload that its caller names into a
+// message: one of another room does not cross, neither fetched nor copied before.
+func TestAttackTheUploadOfAnotherRoom(t *testing.T) {
+	s := newStage(t)
+	mallory := s.rc.CreateUser("mallory")
+	s.rc.Invite(s.room, "alice", "mallory")
+	secrets := s.rc.CreateRoom("p", "secrets", "alice")
+	carol := s.far.Register("carol", "Carol")
+	s.must(s.rc.Login("alice"), secrets, "bridge", "invite "+carol.ID)
+	mxSecrets, _ := carol.AcceptInvitation()
+	s.rc.Upload(secrets, "alice", "salaries.txt", "text/plain", []byte("alice 100, bob 90"), "")
+	mxtest.WaitFor(t, "the file for carol", func() bool { return len(filesOnMatrix(carol, mxSecrets)) == 1 })
+	unbridged := s.rc.CreateRoom("p", "unbridged", "alice", "rocket.cat")
+	s.rc.Upload(unbridged, "alice", "bonus.txt", "text/plain", []byte("alice 10"), "")
+	for name, room := range map[string]string{"salaries.txt": secrets, "bonus.txt": unbridged} {
+		said := s.rc.Said(room)
+		file := map[string]any{"_id": said[len(said)-1].File.ID, "name": name, "type": "text/plain", "size": 17}
+		call, _ := json.Marshal(map[string]any{"msg": "method", "id": "1", "method": "sendFileMessage", "params": []any{s.room, "GridFS", file}})
+		s.call(mallory, http.MethodPost, "method.call/sendFileMessage", map[string]any{"message": string(call)}, nil)
+	}
+	s.rc.Upload(s.room, "mallory", "mine.txt", "text/plain", []byte("mine"), "")
+	s.rc.Say(s.room, "mallory", "that is all")
+	s.findText("that is all")
+	if got := filesOnMatrix(s.bob, s.mxRoom); len(got) != 1 {
+		t.Fatalf("mallory got files of rooms she is not in: %v", got)
+	}
+	for _, name := range []string{"salaries.txt", "bonus.txt"} {
+		s.find("a line in the place of "+name, func(_ string, c map[string]any) bool {
+			body := fmt.Sprint(c["body"])
+			return strings.Contains(body, name) && strings.Contains(body, "belongs to another room")
+		})
+	}
+}
+
 // filesOnMatrix returns the addresses of the files in a room.
 func filesOnMatrix(p *mxtest.Person, room string) (urls []string) {
 	for _, e := range p.Events(room) {

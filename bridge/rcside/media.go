@@ -61,6 +61,15 @@ func (s *Side) Open(ctx context.Context, p model.Portal, link string, limit int6
 	return model.Media{Name: d.Name, Type: d.Type, Size: d.Size, Body: body{d.Body}}, nil
 }
 
+// HasUpload implements relay.RocketChat.
+func (s *Side) HasUpload(ctx context.Context, p model.Portal, file, name string) (ok bool, err error) {
+	err = s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
+		ok, err = c.RoomHasUpload(ctx, p.RCType, string(p.RCRoom), file, name)
+		return err
+	})
+	return ok, err
+}
+
 // body gives errors of a download in the relay's words.
 type body struct{ io.ReadCloser }
 

@@ -26,6 +26,10 @@ type fileChat struct {
 	data []byte
 }
 
+func (c fileChat) HasUpload(context.Context, model.Portal, string, string) (bool, error) {
+	return true, nil
+}
+
 func (c fileChat) Open(context.Context, model.Portal, string, int64) (model.Media, error) {
 	return model.Media{Size: int64(len(c.data)), Body: io.NopCloser(bytes.NewReader(c.data))}, nil
 }

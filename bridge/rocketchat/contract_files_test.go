@@ -125,6 +125,39 @@ func TestRefusedFiles(t *testing.T) {
 	w.refused(err, http.StatusNotFound)
 }
 
+// The server lists the files of a room, so that an upload of another room is found out.
+// The one that is looked for may be older than a page.
+func TestARoomTellsItsFiles(t *testing.T) {
+	w := begin(t)
+	p, other := w.puppet(), w.puppet()
+	here, there := w.group(p, other), w.group(p, other)
+	show := func(room, name string) string {
+		up, err := p.UploadMedia(t.Context(), room, rocketchat.Media{Name: name, Type: "text/plain", Size: 4, Body: strings.NewReader("text")})
+		w.ok(err)
+		_, err = p.ConfirmMedia(t.Context(), room, up.ID, rocketchat.MediaMessage{})
+		w.ok(err)
+		return up.ID
+	}
+	foreign, old := show(there.ID, "plan (1).txt"), show(here.ID, "plan (1).txt")
+	has := func(file, name string, want bool) {
+		t.Helper()
+		got, err := other.RoomHasUpload(t.Context(), rocketchat.Group, here.ID, file, name)
+		w.ok(err)
+		if got != want {
+			t.Errorf("the room has %s: %v, want %v", file, got, want)
+		}
+	}
+	has(old, "another name.txt", true)
+	has(foreign, "plan (1).txt", false)
+	for range 101 {
+		show(here.ID, "new.txt")
+	}
+	has(old, "plan (1).txt", true)
+	has(foreign, "plan (1).txt", false)
+	_, err := w.puppet().RoomHasUpload(t.Context(), rocketchat.Group, here.ID, old, "plan (1).txt")
+	w.refused(err, http.StatusBadRequest)
+}
+
 func TestASizeThatIsALieFailsTheUpload(t *testing.T) {
 	w := begin(t)
 	p := w.puppet()

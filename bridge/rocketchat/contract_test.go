@@ -185,7 +185,11 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 			_, err := r.ConfirmMedia(c, "r", "f", rocketchat.MediaMessage{})
 			return err
 		},
-		"Download":        func(c ctx, r client) error { _, err := r.Download(c, "/file-upload/f/a.png", 10); return err },
+		"Download": func(c ctx, r client) error { _, err := r.Download(c, "/file-upload/f/a.png", 10); return err },
+		"RoomHasUpload": func(c ctx, r client) error {
+			_, err := r.RoomHasUpload(c, rocketchat.Group, "r", "f", "a.png")
+			return err
+		},
 		"RoomByID":        func(c ctx, r client) error { _, _, err := r.RoomByID(c, "r"); return err },
 		"RoomByName":      func(c ctx, r client) error { _, _, err := r.RoomByName(c, "r"); return err },
 		"Subscription":    func(c ctx, r client) error { _, _, err := r.Subscription(c, "r"); return err },

@@ -12,6 +12,8 @@ import (
 	"net/textproto"
 	"net/url"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -162,6 +164,49 @@ func filePath(link string) (string, error) {
 		return "", ErrNoUpload
 	}
 	return u.EscapedPath(), nil
+}
+
+// maxRoomFiles bounds how many files of a room RoomHasUpload looks through.
+const maxRoomFiles = 5000
+
+// RoomHasUpload reports whether an upload belongs to a room that the caller may read, by
+// channels.files, groups.files or im.files. A message does not tell: the method
+// sendFileMessage takes the ID of any upload. The newest files are looked through first,
+// then those with the name of the file, up to maxRoomFiles of them.
+func (c *Client) RoomHasUpload(ctx context.Context, roomType, rid, fileID, name string) (bool, error) {
+	q := url.Values{"roomId": {rid}, "sort": {`{"uploadedAt":-1}`}, "count": {strconv.Itoa(page)}}
+	for offset := 0; offset <= maxRoomFiles; offset += page {
+		var out struct {
+			Files []Upload `json:"files"`
+		}
+		if err := c.get(ctx, family(roomType)+".files", q, &out); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(out.Files, func(f Upload) bool { return f.ID == fileID }) {
+			return true, nil
+		}
+		if len(out.Files) < page {
+			return false, nil
+		}
+		q.Set("name", longestWord(name))
+		q.Set("offset", strconv.Itoa(offset))
+	}
+	return false, nil
+}
+
+// longestWord returns the longest run of ASCII letters and digits in a name. Servers take
+// the filter for a regular expression, some escaped and some not: such a run is the same
+// in both.
+func longestWord(name string) (longest string) {
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+	for _, w := range words {
+		if len(w) > len(longest) {
+			longest = w
+		}
+	}
+	return longest
 }
 
 // multipart posts one file as a form with one part. Nothing of it is held in

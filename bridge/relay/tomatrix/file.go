@@ -27,6 +27,9 @@ import (
 // maxThumb bounds a smaller picture, which is only a convenience.
 const maxThumb = 1 << 20
 
+// errOtherRoom is a message that names the upload of another room.
+var errOtherRoom = fmt.Errorf("a file of another room: it %w", model.ErrRefused)
+
 // files carries the files of messages.
 type files struct {
 	*base
@@ -62,8 +65,18 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as i
 	return out, h.later(ctx, m, missing)
 }
 
-// file carries one file, unless that has been done.
+// file carries one file, unless that has been done. A message can name an upload of
+// another room (Rocket.Chat's method sendFileMessage asks for no proof), which the bridge
+// may read and the people of this room may not: so the room is asked, for a file that has
+// been carried before as well.
 func (h *files) file(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile) (convert.Content, error) {
+	here, err := h.RC.HasUpload(ctx, p, f.ID, f.Name)
+	if err != nil {
+		return convert.Content{}, err
+	}
+	if !here {
+		return convert.Content{}, fmt.Errorf("%w: the upload %s does not belong to the room %s", errOtherRoom, f.ID, p.RCRoom)
+	}
 	old, ok, err := h.Store.File(ctx, model.RCFile(f.ID))
 	if err != nil {
 		return convert.Content{}, err
@@ -143,6 +156,8 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 			return "the Matrix server takes files of at most " + convert.Bytes(limits.File)
 		}
 		return "it is too large for the Matrix server"
+	case errors.Is(err, errOtherRoom):
+		return "it belongs to another room"
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
 		return "Rocket.Chat does not have it any more"
 	}

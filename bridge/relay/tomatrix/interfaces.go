@@ -84,6 +84,8 @@ type fileMatrix interface {
 
 // fileRocketChat is what files needs of Rocket.Chat.
 type fileRocketChat interface {
+	// HasUpload reports whether an upload, with its name, belongs to a portal's room.
+	HasUpload(ctx context.Context, p model.Portal, file, name string) (bool, error)
 	// Open fetches an uploaded file of a portal's room, of at most limit bytes.
 	Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error)
 }

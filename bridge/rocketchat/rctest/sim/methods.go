@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func init() {
 		"getRoomIdByNameOrId": ddpRoomID, "getRoomNameById": ddpRoomName, "getRoomById": ddpRoomByID, "canAccessRoom": ddpCanAccess,
 		"createDirectMessage": ddpCreateDirect, "createChannel": ddpCreate("c"), "createPrivateGroup": ddpCreate("p"),
 		"joinRoom": ddpJoin, "leaveRoom": ddpLeave, "addUsersToRoom": ddpAddUsers, "removeUserFromRoom": ddpKick,
-		"getUsersOfRoom": ddpMembers, "sendMessage": ddpSend, "updateMessage": ddpUpdate, "deleteMessage": ddpDelete,
+		"getUsersOfRoom": ddpMembers, "sendMessage": ddpSend, "sendFileMessage": ddpSendFile, "updateMessage": ddpUpdate, "deleteMessage": ddpDelete,
 		"setReaction": ddpReact, "readMessages": ddpRead, "getSingleMessage": ddpMessage, "getMessages": ddpMessages,
 		"spotlight": ddpSpotlight, "listEmojiCustom": ddpNone, "slashCommand": ddpSlash, "stream-notify-room": ddpNotifyRoom,
 		"UserPresence:setDefaultStatus": ddpStatus, "UserPresence:online": ddpPresence("online"), "UserPresence:away": ddpPresence("away"),
@@ -389,6 +390,29 @@ func ddpSend(m *method) (any, error) {
 		return nil, err
 	}
 	return nil, nil
+}
+
+// ddpSendFile is sendFileMessage(roomId, store, file, msgData). Rocket.Chat looks at the
+// room that is written to, not at the one that the file belongs to, and believes what it
+// is told of the file (app/file-upload/server/methods/sendFileMessage.ts).
+func ddpSendFile(m *method) (any, error) {
+	r, f := m.e.room(m.text(0)), m.doc(2)
+	if !m.e.canRead(r, m.user) {
+		return false, nil
+	}
+	for _, key := range []string{"_id", "name", "type", "size"} {
+		if !f.has(key) {
+			return nil, meteorError("error-invalid-file", "Invalid file")
+		}
+	}
+	link := "/file-upload/" + f.id() + "/" + url.PathEscape(f.str("name"))
+	att := Doc{"type": "file", "title": f.str("name"), "title_link": link, "title_link_download": true, "size": f["size"], "fileId": f.id()}
+	file := f.only("_id", "name", "type", "size")
+	d := m.doc(3).only("msg", "tmid").with(Doc{"rid": r.id(), "file": file, "files": []any{file}, "attachments": []any{att}})
+	if err := firstError(m.e.mayPost(m.user, r), m.e.messageProblem(m.user, r, d)); err != nil {
+		return nil, err
+	}
+	return m.e.insertMessage(m.user, r, d), nil
 }
 
 // ddpUpdate is updateMessage({_id, rid, msg}).

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"regexp"
 	"slices"
 	"time"
 )
@@ -103,9 +104,13 @@ func roomFiles(c *call) (any, error) {
 	if !c.e.canRead(r, c.user) {
 		return nil, notAllowed("files")
 	}
+	named, err := regexp.Compile("(?i)" + c.q.Get("name"))
+	if err != nil {
+		return nil, textError("Regular expression is invalid")
+	}
 	var l []Doc
 	for _, f := range c.e.listed(uploads, "name") {
-		if f.str("rid") == r.id() && !f.has("originalFileId") && c.e.messageWithFile(f.id()) != nil {
+		if f.str("rid") == r.id() && named.MatchString(f.str("name")) && !f.has("originalFileId") && c.e.messageWithFile(f.id()) != nil {
 			d := f.only("_id", "name", "size", "type", "rid", "userId", "store", "path", "uploadedAt", "complete", "_updatedAt").with(c.e.fileOf(f))
 			l = append(l, d.with(Doc{"url": c.e.siteURL() + f.str("path"), "extension": f.str("format"), "progress": 1,
 				"user": c.e.user(f.str("userId")).only("_id", "username", "name")}))
