@@ -156,6 +156,20 @@ func ResetPassword(ctx context.Context, base string, want Accounts) error {
 		return errors.Join(err, errors.New(cmp.Or(missing, "set the administrator's password")))
 	}
 	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
+	err := errors.New("the server did not answer")
+	for n := 0; n < attempts && passing(err); n++ {
+		if n > 0 && !pause(ctx, err) {
+			break
+		}
+		if err = reset(ctx, client, want); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("set the password of %s: %w", want.AdminName, err)
+}
+
+// reset sets the password once.
+func reset(ctx context.Context, client *rocketchat.Client, want Accounts) error {
 	admin, _, err := client.UserByName(ctx, want.AdminName)
 	if err == nil {
 		err = client.SetPassword(ctx, admin.ID, want.AdminPass)
@@ -166,7 +180,22 @@ func ResetPassword(ctx context.Context, base string, want Accounts) error {
 	if signIn == nil || err == nil && strings.Contains(signIn.Error(), "totp") {
 		return nil
 	}
-	return fmt.Errorf("set the password of %s: %w", want.AdminName, cmp.Or(err, signIn))
+	return cmp.Or(err, signIn)
+}
+
+// pause waits before a request is made again, as long as the server asked for within
+// bounds. It reports false when ctx ends.
+func pause(ctx context.Context, err error) bool {
+	wait := 500 * time.Millisecond
+	if e, ok := errors.AsType[*rocketchat.Error](err); ok {
+		wait = min(max(wait, e.RetryAfter), tokenPatience)
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
 }
 
 // Tell sends the administrator a direct message from the bridge's account.
