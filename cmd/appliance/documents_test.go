@@ -15,6 +15,7 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/cmd/appliance/internal/cli"
+	"appliance/cmd/internal/manual"
 	"appliance/provision/answers"
 	"appliance/provision/settings"
 )
@@ -99,7 +100,7 @@ func TestDocumentsLinkToFilesThatExist(t *testing.T) {
 func TestDocumentsShowCommandsThatExist(t *testing.T) {
 	shown, named := 0, 0
 	for _, file := range documents(t) {
-		for _, line := range commandsIn(read(t, file)) {
+		for _, line := range manual.Commands(read(t, file)) {
 			shown++
 			if err := understood(line, true); err != nil {
 				t.Errorf("%s: %s: %v", filepath.Base(file), line, err)
@@ -121,7 +122,7 @@ func TestDocumentsShowCommandsThatExist(t *testing.T) {
 // The check above finds what is wrong.
 func TestDocumentsThatAreWrongAreFound(t *testing.T) {
 	text := "`not appliance up --here`\n\n    sudo appliance upp\n\n```\n$ appliance up --answer x && appliance status --wach\n```\n"
-	found := commandsIn(text)
+	found := manual.Commands(text)
 	if want := []string{"appliance upp", "appliance up --answer x", "appliance status --wach"}; !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}
@@ -151,11 +152,11 @@ func TestDocumentsThatAreWrongAreFound(t *testing.T) {
 // documents are the files of the manual.
 func documents(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob("../../docs/*.md")
+	found, err := manual.Documents("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(found, "../../README.md")
+	return found
 }
 
 func read(t *testing.T, file string) string {
@@ -167,26 +168,9 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// codeIn splits a document into the lines of code blocks, fenced or indented, and the others.
-func codeIn(text string) (code, prose []string) {
-	fenced := false
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case strings.HasPrefix(strings.TrimSpace(line), "```"):
-			fenced = !fenced
-		case fenced || strings.HasPrefix(line, "    "):
-			code = append(code, strings.TrimSpace(line))
-		default:
-			prose = append(prose, line)
-		}
-	}
-	return code, prose
-}
-
 // headings are the anchors of a document, as code hosts make them.
 func headings(text string) []string {
-	_, prose := codeIn(text)
+	_, prose := manual.Code(text)
 	var out []string
 	seen := map[string]int{}
 	for _, line := range prose {
@@ -212,26 +196,9 @@ func headings(text string) []string {
 	return out
 }
 
-// commandsIn are the commands of this program in code blocks, those after && among them.
-func commandsIn(text string) (out []string) {
-	code, _ := codeIn(text)
-	for _, line := range code {
-		line = strings.TrimPrefix(strings.TrimPrefix(line, "$ "), "sudo ")
-		if !strings.HasPrefix(line, "appliance ") {
-			continue
-		}
-		for part := range strings.SplitSeq(line, "&&") {
-			if part = strings.TrimSpace(part); strings.HasPrefix(part, "appliance ") {
-				out = append(out, part)
-			}
-		}
-	}
-	return out
-}
-
 // commandsNamed are the commands of this program that sentences and tables name.
 func commandsNamed(text string) (out []string) {
-	_, prose := codeIn(text)
+	_, prose := manual.Code(text)
 	for _, line := range prose {
 		for _, m := range quotedCommand.FindAllStringSubmatch(line, -1) {
 			out = append(out, m[1])

@@ -24,7 +24,8 @@ var allowed = map[string][]string{
 	"cmd/appliance/internal/release": {"cmd/appliance/internal/cli", "provision/answers", "provision/render", "provision/selfupdate"},
 	"cmd/appliance/internal/ui":      {"provision"},
 	"cmd/appliance/internal/wizard":  {"provision/answers"},
-	"cmd/demo":                       {"bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
+	"cmd/internal/manual":            {},
+	"cmd/demo":                       {"cmd/internal/manual", "bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
 	"cmd/rocketsim":                  {"bridge/rocketchat/rctest"},
 
 	// The root prepares, applies and reports, with the packages beside it; upgrade

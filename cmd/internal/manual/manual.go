@@ -1,0 +1,61 @@
+// Package manual reads the manual, which is README.md and docs/*.md: the commands of the program
+// that it shows. Tests and the demo execute them. It runs nothing itself.
+package manual
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// A Command is one that a document shows in a block of code.
+type Command struct {
+	Document string // the name of its file
+	Line     string // from "appliance" on, without sudo and what comes after &&
+}
+
+// Documents are the files of the manual below the root of the repository.
+func Documents(root string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	return append(found, filepath.Join(root, "README.md")), err
+}
+
+// Code splits a document into the lines of its code blocks, fenced or indented, and all others.
+func Code(text string) (code, prose []string) {
+	fenced := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			fenced = !fenced
+		case fenced || strings.HasPrefix(line, "    "):
+			code = append(code, strings.TrimSpace(line))
+		default:
+			prose = append(prose, line)
+		}
+	}
+	return code, prose
+}
+
+// Commands are the commands of the program in the code blocks of a document, those after && among
+// them, in their order.
+func Commands(text string) (out []string) {
+	code, _ := Code(text)
+	for _, line := range code {
+		line = strings.TrimPrefix(line, "$ ")
+		for part := range strings.SplitSeq(line, "&&") {
+			if part = strings.TrimPrefix(strings.TrimSpace(part), "sudo "); strings.HasPrefix(part, "appliance ") {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+// NeedsContainers lists the commands that cannot be executed where Docker only takes notes, each
+// with the reason. The demo executes them.
+var NeedsContainers = map[string]string{
+	"appliance alarm test":                                                "a Rocket.Chat has to take the message: bin/demo documents",
+	"appliance bundle create appliance-bundle.tar":                        "it saves images: bin/demo life",
+	"appliance bundle load appliance-bundle.tar --sha256 THE-PRINTED-ONE": "it loads images: bin/demo life",
+	"appliance upgrade --versions versions.env":                           "only a healthy installation is upgraded: bin/demo life",
+}
