@@ -16,6 +16,7 @@ import (
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // browser is a Chromium in which an administrator uses the console.
@@ -31,11 +32,11 @@ func openBrowser(t *testing.T, base string) *browser {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
-		mxtest.Skip(t, "chromium is not installed: compose/stage/setup.sh does that")
+		mustrun.Skip(t, "chromium is not installed: compose/stage/setup.sh does that")
 	}
 	axe, err := os.ReadFile(filepath.Join(os.Getenv("APPLIANCE_AXE"), "node_modules/axe-core/axe.min.js"))
 	if err != nil {
-		mxtest.Skip(t, "axe-core is not installed: compose/stage/setup.sh does that, and APPLIANCE_AXE says where")
+		mustrun.Skip(t, "axe-core is not installed: compose/stage/setup.sh does that, and APPLIANCE_AXE says where")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
 		chromedp.IgnoreCertErrors, chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1200, 900))

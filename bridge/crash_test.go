@@ -20,6 +20,7 @@ import (
 	"appliance/bridge"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // bridgeProcess makes the test binary be the bridge: a bridge that is to be
@@ -263,7 +264,7 @@ func TestNothingIsLostWhenTheBridgeIsKilled(t *testing.T) {
 
 func TestAFloodOnSynapse(t *testing.T) {
 	if mxtest.Traits(t).FollowsAtMost == 0 {
-		mxtest.Skip(t, "the homeserver keeps the order, which the other floods show; `make test` demands this with Synapse")
+		mustrun.Skip(t, "the homeserver keeps the order, which the other floods show; `make test` demands this with Synapse")
 	}
 	w := newWorld(t, &rctest.Server{Polite: true})
 	room, mxRoom, bob := w.bridged()

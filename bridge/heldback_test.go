@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"appliance/bridge/mxside/mxtest"
+	"appliance/internal/mustrun"
 )
 
 // Synapse keeps a transaction for good that it makes in the moment between finding
@@ -14,7 +15,7 @@ import (
 func TestATransactionThatSynapseHoldsBack(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Traits(t).HoldsBack {
-		mxtest.Skip(t, "the homeserver sends again what was not taken; `make test` demands this with Synapse")
+		mustrun.Skip(t, "the homeserver sends again what was not taken; `make test` demands this with Synapse")
 	}
 	s := newStage(t)
 	db, err := pgx.Connect(t.Context(), s.home.Database())

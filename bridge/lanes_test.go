@@ -12,6 +12,7 @@ import (
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // A server announces files and never sends them. The room goes on.
@@ -128,7 +129,7 @@ func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
 func TestAttackAnEventThatCannotBeShown(t *testing.T) {
 	t.Parallel()
 	if mxtest.SoftwareOf(mxtest.Kind(t)).RefusesDeepEvents {
-		mxtest.Skip(t, "the homeserver refuses events that are nested so deep; `make test` runs this with Dendrite")
+		mustrun.Skip(t, "the homeserver refuses events that are nested so deep; `make test` runs this with Dendrite")
 	}
 	w, bob, dm, mxRoom := dmWithBob(t)
 	event := bob.Send(mxRoom, "a word too many")

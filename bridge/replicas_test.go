@@ -26,6 +26,7 @@ import (
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
+	"appliance/internal/mustrun"
 )
 
 // postgresDatabase makes a database of its own on the server that
@@ -34,7 +35,7 @@ func postgresDatabase(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
 	if server == "" {
-		mxtest.Skip(t, "APPLIANCE_TEST_POSTGRES names no server; make test starts one and demands this")
+		mustrun.Skip(t, "APPLIANCE_TEST_POSTGRES names no server; make test starts one and demands this")
 	}
 	name := fmt.Sprintf("fleet_%d", time.Now().UnixNano())
 	admin, err := sql.Open("pgx", server)

@@ -7,6 +7,7 @@ import (
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // TestEverythingOnARudeHomeserver holds the conversation of TestEverythingOnRudeServers
@@ -15,7 +16,7 @@ import (
 // their own with more in them.
 func TestEverythingOnARudeHomeserver(t *testing.T) {
 	if !mxtest.Hermetic() {
-		mxtest.Skip(t, "real homeservers are as they are; go test without APPLIANCE_DENDRITE runs this")
+		mustrun.Skip(t, "real homeservers are as they are; go test without APPLIANCE_DENDRITE runs this")
 	}
 	first, n := seeds(t)
 	for seed := first; seed < first+n; seed++ {

@@ -9,6 +9,7 @@ import (
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // An event that comes while one of our users joins makes Dendrite lose the room for good;
@@ -17,7 +18,7 @@ import (
 func TestSpokenToWhileJoining(t *testing.T) {
 	t.Parallel()
 	if amendment(t, mxtest.Kind(t)) == "" {
-		mxtest.Skip(t, "this homeserver does not lose rooms; `make test` demands this with Dendrite")
+		mustrun.Skip(t, "this homeserver does not lose rooms; `make test` demands this with Dendrite")
 	}
 	w := newWorld(t, &rctest.Server{Polite: true})
 	locks, err := pgx.Connect(t.Context(), w.home.Database())

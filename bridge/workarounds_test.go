@@ -6,6 +6,7 @@ import (
 
 	"appliance/bridge/mxside"
 	"appliance/bridge/mxside/mxtest"
+	"appliance/internal/mustrun"
 )
 
 // workarounds are the tests that show what the bridge does for a trait of a homeserver, by
@@ -31,7 +32,7 @@ func skipUntold(t testing.TB, home *mxtest.Server) {
 	software, told := home.Misbehaves(), mxtest.TraitsOf(t, home.Kind)
 	for name, w := range workarounds {
 		if strings.HasPrefix(t.Name(), name) && w.trait(software) && !w.trait(told) {
-			mxtest.Skip(t, w.why+", and the bridge is not told that this is Synapse; the tests with homeserver synapse run it")
+			mustrun.Skip(t, w.why+", and the bridge is not told that this is Synapse; the tests with homeserver synapse run it")
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/store"
+	"appliance/internal/mustrun"
 )
 
 const monitoring = "../../docs/monitoring/"
@@ -26,7 +27,7 @@ func program(t *testing.T, name string) string {
 	t.Helper()
 	file, err := exec.LookPath(name)
 	if err != nil {
-		mxtest.Skip(t, name+" is not installed: compose/stage/setup.sh does that")
+		mustrun.Skip(t, name+" is not installed: compose/stage/setup.sh does that")
 	}
 	return file
 }

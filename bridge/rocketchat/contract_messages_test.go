@@ -12,7 +12,7 @@ import (
 
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
-	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 func TestSendMessage(t *testing.T) {
@@ -462,7 +462,7 @@ func TestAQuoteIsAnAttachment(t *testing.T) {
 	quote := w.say(p, r.ID, fmt.Sprintf("[ ](%s/channel/%s?msg=%s) I agree", strings.TrimRight(site.Text("Site_Url", ""), "/"), r.Name, first.ID))
 	if len(quote.Attachments) != 1 || quote.Attachments[0].Text != "the original" || !strings.Contains(quote.Attachments[0].MessageLink, first.ID) {
 		if w.URL != strings.TrimRight(site.Text("Site_Url", ""), "/") {
-			rctest.Skip(t, "the server's ROOT_URL is not ROCKETCHAT_URL")
+			mustrun.Skip(t, "the server's ROOT_URL is not ROCKETCHAT_URL")
 		}
 		t.Errorf("attachments: %+v", quote.Attachments)
 	}

@@ -20,6 +20,7 @@ import (
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
+	"appliance/internal/mustrun"
 )
 
 // The contract of the client, against the simulator or against the real server
@@ -628,7 +629,7 @@ func TestCreateToken(t *testing.T) {
 		w.refused(err, http.StatusBadRequest, "error-not-authorized")
 	}
 	if w.CreateTokenSecret == "" {
-		rctest.Skip(t, "ROCKETCHAT_CREATE_TOKENS_SECRET is not set")
+		mustrun.Skip(t, "ROCKETCHAT_CREATE_TOKENS_SECRET is not set")
 	}
 	right := secret.New(w.CreateTokenSecret)
 	token, err := w.admin.CreateToken(t.Context(), p.ID, right)

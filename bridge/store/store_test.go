@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
+	"appliance/internal/mustrun"
 )
 
 // subject is one kind of database under test.
@@ -37,11 +37,7 @@ func postgresURL(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
 	if server == "" {
-		why := "APPLIANCE_TEST_POSTGRES names no server; make test starts one and runs this"
-		if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool { return n != "" && strings.HasPrefix(t.Name(), n) }) {
-			t.Fatal("must run here, but: " + why)
-		}
-		t.Skip(why)
+		mustrun.Skip(t, "APPLIANCE_TEST_POSTGRES names no server; make test starts one and runs this")
 	}
 	admin, err := sql.Open("pgx", server)
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"appliance/internal/mustrun"
 )
 
 // The test binary is rocketsim when it is told so.
@@ -26,15 +28,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-// skip skips t unless CI promised that it would run.
-func skip(t testing.TB, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), t.Name()) {
-		t.Fatalf("must run here, but: %s", why)
-	}
-	t.Skip(why)
 }
 
 // A program is a running rocketsim.
@@ -236,7 +229,7 @@ func installClients(t *testing.T) string {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			skip(t, tool+" is not installed")
+			mustrun.Skip(t, tool+" is not installed")
 		}
 	}
 	dir := t.TempDir()
@@ -248,7 +241,7 @@ func installClients(t *testing.T) string {
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		skip(t, fmt.Sprintf("npm ci: %v\n%s", err, out))
+		mustrun.Skip(t, fmt.Sprintf("npm ci: %v\n%s", err, out))
 	}
 	return dir
 }

@@ -9,21 +9,12 @@ import (
 	"testing"
 
 	"appliance/bridge/secret"
+	"appliance/internal/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
 )
-
-// skip skips t unless it was promised that it would run.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	name, _, _ := strings.Cut(t.Name(), "/")
-	if slices.Contains(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), name) {
-		t.Fatalf("must run here, but: %s", why)
-	}
-	t.Skip(why)
-}
 
 // onThisMachine is a stack on the Docker of this machine.
 func onThisMachine(t *testing.T) *Stack {
@@ -34,7 +25,7 @@ func onThisMachine(t *testing.T) *Stack {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	if _, dockerErr, composeErr := s.Engine().Versions(t.Context()); dockerErr != nil || composeErr != nil {
-		skip(t, "no Docker or no Compose on this machine")
+		mustrun.Skip(t, "no Docker or no Compose on this machine")
 	}
 	return s
 }
@@ -66,7 +57,7 @@ func TestNginxAcceptsItsConfiguration(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		skip(t, "the image "+image+" is not on this machine")
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
 	for _, set := range [][]string{nil, {"server_name=example.test", "tls=internal"}} {
 		files := rendered(t, set...)

@@ -22,6 +22,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/render"
 )
@@ -70,7 +71,7 @@ func openDoor(t *testing.T, set ...string) *door {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		skip(t, "the image "+image+" is not on this machine")
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
 	host := hostOfContainers(t)
 	d := &door{t: t, plain: slices.Contains(set, "tls=none")}
@@ -79,7 +80,7 @@ func openDoor(t *testing.T, set ...string) *door {
 	for name, at := range map[string]**behind{"rocketchat:3000": &d.rocketchat, "homeserver:8008": &d.homeserver, "bridge:29328": &d.bridge} {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
-			skip(t, "containers do not reach this machine: "+err.Error())
+			mustrun.Skip(t, "containers do not reach this machine: "+err.Error())
 		}
 		*at = &behind{begun: make(chan struct{}, 1)}
 		server := &http.Server{Handler: *at, ReadHeaderTimeout: time.Minute}
@@ -122,7 +123,7 @@ func hostOfContainers(t *testing.T) string {
 			return ip.IP.String()
 		}
 	}
-	skip(t, "this machine has no address in Docker's network "+subnet.String())
+	mustrun.Skip(t, "this machine has no address in Docker's network "+subnet.String())
 	return ""
 }
 

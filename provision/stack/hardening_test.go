@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/render"
 )
 
@@ -13,7 +14,7 @@ func TestContainersThatMayDoMoreThanTheyNeed(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		skip(t, "the image "+image+" is not on this machine")
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
 	for service, flags := range map[string][]string{
 		"nginx":  {"--user", "101:101", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 )
@@ -31,7 +32,7 @@ func newSite(t *testing.T) *site {
 	s := &site{onThisMachine(t), t}
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		skip(t, "the image "+image+" is not on this machine")
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
 	s.write(closedWay)
 	file := "services: {nginx: {image: \"" + image + "\", entrypoint: [nginx, -e, /dev/stderr, -c, /etc/appliance-nginx/nginx.conf], user: \"101:101\", stop_grace_period: 1s," +

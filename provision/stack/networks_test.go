@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/render"
 )
 
@@ -13,7 +14,7 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		skip(t, "the image "+image+" is not on this machine")
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
 	s.Project = "appliance-networks"
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it

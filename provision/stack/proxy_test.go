@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/render"
 )
@@ -142,7 +143,7 @@ func TestBehindCaddy(t *testing.T) {
 		program, err = exec.LookPath("../../.cache/bin/caddy")
 	}
 	if err != nil {
-		skip(t, "there is no Caddy; compose/stage/setup.sh fetches it")
+		mustrun.Skip(t, "there is no Caddy; compose/stage/setup.sh fetches it")
 	}
 	d := openDoor(t, proxied(t)...)
 	dir, port := t.TempDir(), freePort(t)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/internal/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/render"
 )
@@ -36,7 +37,7 @@ func units(t *testing.T, dir string, keep int, set ...string) map[string][]byte 
 // systemd's own opinion of the units, in a directory whose name is hard to write.
 func TestSystemdAcceptsTheUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		skip(t, "no systemd-analyze on this machine")
+		mustrun.Skip(t, "no systemd-analyze on this machine")
 	}
 	home := filepath.Join(t.TempDir(), `my 100%h "chat" $HOME`)
 	unitDir := t.TempDir()

@@ -9,9 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
+
+	"appliance/internal/mustrun"
 )
 
 // A node is a node of the tree of Rocket.Chat's own parser.
@@ -89,23 +89,12 @@ func parsers(t *testing.T) string {
 		dir = filepath.Join(cache, "parsers")
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		skip(t, "node is missing: compose/stage/setup.sh installs it")
+		mustrun.Skip(t, "node is missing: compose/stage/setup.sh installs it")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		skip(t, "Rocket.Chat's parsers are missing in "+dir+": compose/stage/setup.sh installs them")
+		mustrun.Skip(t, "Rocket.Chat's parsers are missing in "+dir+": compose/stage/setup.sh installs them")
 	}
 	return dir
-}
-
-// skip skips a test whose needs are not met, unless APPLIANCE_MUST_RUN names it.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool {
-		return n != "" && strings.HasPrefix(t.Name(), n)
-	}) {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }
 
 // official parses texts with a version of Rocket.Chat's own parser.

@@ -21,7 +21,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +30,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"appliance/bridge/mxside/mxtest/hermetic"
+	"appliance/internal/mustrun"
 )
 
 // Server is a homeserver. Its fields are set by New.
@@ -71,17 +71,6 @@ type runner interface {
 
 const sharedSecret = "only-for-tests"
 
-// Skip skips a test whose needs are not met, unless APPLIANCE_MUST_RUN names it.
-func Skip(tb testing.TB, why string) {
-	tb.Helper()
-	if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool {
-		return n != "" && strings.HasPrefix(tb.Name(), n)
-	}) {
-		tb.Fatalf("must run here, but: %s", why)
-	}
-	tb.Skip(why)
-}
-
 // New prepares a homeserver of a kind. Use its Name in a registration before
 // Start.
 func New(tb testing.TB, kind string) *Server {
@@ -95,7 +84,7 @@ func New(tb testing.TB, kind string) *Server {
 	}
 	for _, name := range append(s.Software.run.needs(), "APPLIANCE_TEST_POSTGRES") {
 		if os.Getenv(name) == "" {
-			Skip(tb, name+" is not set; make test sets it and runs this")
+			mustrun.Skip(tb, name+" is not set; make test sets it and runs this")
 		}
 	}
 	s.database, s.dir, s.ports = database(tb), tb.TempDir(), [2]int{FreePort(tb), FreePort(tb)}
@@ -108,7 +97,7 @@ func New(tb testing.TB, kind string) *Server {
 func (s *Server) Database() string {
 	s.tb.Helper()
 	if s.hermetic != nil {
-		Skip(s.tb, "a hermetic homeserver has no database; make test runs this with real ones")
+		mustrun.Skip(s.tb, "a hermetic homeserver has no database; make test runs this with real ones")
 	}
 	return s.database
 }

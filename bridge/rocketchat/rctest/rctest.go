@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"appliance/bridge/rocketchat/rctest/sim"
+	"appliance/internal/mustrun"
 )
 
 // What every simulator starts with, unless Env says otherwise.
@@ -120,7 +121,7 @@ func (s *Server) simulator(why string) *sim.Engine {
 	s.tb.Helper()
 	e := s.host.engine()
 	if e == nil {
-		Skip(s.tb, why)
+		mustrun.Skip(s.tb, why)
 	}
 	return e
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"appliance/bridge/rocketchat/rctest/sim"
+	"appliance/internal/mustrun"
 )
 
 // realURL is the server that tests use instead of the simulator, or "".
@@ -53,11 +54,11 @@ func newReal(tb testing.TB, s *Server) *real {
 	tb.Helper()
 	switch {
 	case !s.Polite:
-		Skip(tb, "it needs a server that repeats, reorders, refuses and loses, which only the simulator does on request")
+		mustrun.Skip(tb, "it needs a server that repeats, reorders, refuses and loses, which only the simulator does on request")
 	case s.OnRequest != nil:
-		Skip(tb, misbehaves)
+		mustrun.Skip(tb, misbehaves)
 	case len(s.Env) > 0:
-		Skip(tb, "it starts the server with an environment of its own, which only the simulator takes")
+		mustrun.Skip(tb, "it starts the server with an environment of its own, which only the simulator takes")
 	case s.Bridge && realSecret() == "":
 		tb.Fatal("rctest: ROCKETCHAT_CREATE_TOKENS_SECRET is not set, and a bridge cannot speak for people without it")
 	}
@@ -176,7 +177,7 @@ func (r *real) control(what string) {
 	r.tb.Helper()
 	program := os.Getenv("ROCKETCHAT_CONTROL")
 	if program == "" {
-		Skip(r.tb, "it stops the server, and ROCKETCHAT_CONTROL names no program that does")
+		mustrun.Skip(r.tb, "it stops the server, and ROCKETCHAT_CONTROL names no program that does")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.tb.Context()), time.Minute)
 	defer cancel()

@@ -5,12 +5,12 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"appliance/internal/mustrun"
 )
 
 // A Subject is the server that a contract suite talks to: a polite Server, or
@@ -70,7 +70,7 @@ var switchLimiterOff = sync.OnceValue(func() error {
 func (s *Subject) Server(tb testing.TB, why ...string) *Server {
 	tb.Helper()
 	if s.server == nil {
-		Skip(tb, cmp.Or(append(why, misbehaves)...))
+		mustrun.Skip(tb, cmp.Or(append(why, misbehaves)...))
 	}
 	return s.server
 }
@@ -86,17 +86,6 @@ func (s *Subject) Expect(tb testing.TB) Expect {
 		tb.Fatalf("rctest: %v", err)
 	}
 	return e
-}
-
-// Skip skips a test whose needs are not met, unless APPLIANCE_MUST_RUN names it.
-func Skip(tb testing.TB, why string) {
-	tb.Helper()
-	if slices.ContainsFunc(strings.Split(os.Getenv("APPLIANCE_MUST_RUN"), ","), func(n string) bool {
-		return n != "" && strings.HasPrefix(tb.Name(), n)
-	}) {
-		tb.Fatalf("must run here, but: %s", why)
-	}
-	tb.Skip(why)
 }
 
 // Name returns a name that nothing on the server has: letters, digits and "-".

@@ -16,13 +16,14 @@ import (
 
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/rocketchat/rctest/sim"
+	"appliance/internal/mustrun"
 )
 
 // packages is where setup.sh has installed the packages, and Node runs.
 func packages(t *testing.T) (modules string) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
-		rctest.Skip(t, "Node is not installed: make test installs it")
+		mustrun.Skip(t, "Node is not installed: make test installs it")
 	}
 	cache := os.Getenv("APPLIANCE_CACHE")
 	if cache == "" {
@@ -33,7 +34,7 @@ func packages(t *testing.T) (modules string) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(modules, "@rocket.chat", "rest-typings")); err != nil {
-		rctest.Skip(t, "the packages are not installed: make test installs them")
+		mustrun.Skip(t, "the packages are not installed: make test installs them")
 	}
 	return modules
 }
@@ -43,7 +44,7 @@ func recorded(t *testing.T) string {
 	t.Helper()
 	file := os.Getenv("APPLIANCE_RECORDED")
 	if info, err := os.Stat(file); file == "" || err != nil || info.Size() == 0 {
-		rctest.Skip(t, "the suites have recorded nothing: make test lets them, see APPLIANCE_RECORD in docs/testing.md")
+		mustrun.Skip(t, "the suites have recorded nothing: make test lets them, see APPLIANCE_RECORD in docs/testing.md")
 	}
 	return file
 }
