@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"appliance/provision/archive"
@@ -86,6 +87,7 @@ func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 	for _, name := range op.Paths {
 		trace.Log(ctx).Debug("wrote", "file", e.site.Path(name), "bytes", len(e.seen.wanted.Files[name].Data))
 	}
+	_ = os.Remove(e.site.Path(site.PurgedFile)) // of an earlier installation here
 	for _, host := range e.seen.wanted.Hosts {
 		if err := certs.Placeholder(e.site.CertsDir(), host); err != nil {
 			return err

@@ -92,7 +92,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := stack.Locked(p.opts.Dir); err != nil {
 		return err
 	}
-	if err := errors.Join(archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
+	if err := errors.Join(site.Vacant(p.opts.Dir), archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
 		return err
 	}
 	var g errgroup.Group

@@ -165,7 +165,7 @@ func empty(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case site.BackupsDir, site.BackupKey, ".lock", "lost+found":
+		case site.BackupsDir, site.BackupKey, ".lock", stack.MadeFile, site.PurgedFile, "lost+found":
 			continue
 		case "data":
 			below, err := os.ReadDir(filepath.Join(dir, "data"))
@@ -180,7 +180,7 @@ func empty(dir string) error {
 
 // kept are the paths that outlive an installation.
 func kept(dir string) []string {
-	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, site.BackupKey), filepath.Join(dir, ".lock")}
+	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, site.BackupKey), filepath.Join(dir, ".lock"), filepath.Join(dir, stack.MadeFile)}
 }
 
 // unpack extracts a backup below site.RestoreDir.

@@ -55,9 +55,9 @@ func (s Tree) SaveManifest(m plan.Manifest) error {
 }
 
 // Purge removes the installation but for its certificates, which authorities do
-// not give out again and again, and its backups.
-func (s Tree) Purge() error {
-	return RemoveBut(s.stack.Dir, s.stack.path("data/certs"), s.stack.path("backups"), s.stack.path("backup.key"), s.stack.path(lockName))
+// not give out again and again, its backups, and a file with a note about it.
+func (s Tree) Purge(note string) error {
+	return RemoveBut(s.stack.Dir, s.stack.path(note), s.stack.path("data/certs"), s.stack.path("backups"), s.stack.path("backup.key"), s.stack.path(lockName), s.stack.path(MadeFile))
 }
 
 // RemoveBut removes what is in a directory except the kept paths and the

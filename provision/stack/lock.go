@@ -3,14 +3,21 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"appliance/provision/internal/atomicfile"
 )
 
 const lockName = ".lock"
+
+// MadeFile says, in the directory of an installation, that this program made it and may
+// remove it.
+const MadeFile = ".made"
 
 // A LockedError says that another process is changing the installation.
 type LockedError struct {
@@ -28,7 +35,7 @@ func (e *LockedError) Hint() string { return "wait until it is done, then run th
 // Lock makes this process the only one that changes the installation. The
 // kernel releases the lock when the process ends, however it ends.
 func (s *Stack) Lock() (unlock func(), err error) {
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
+	if err := makeDir(s); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(s.path(lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -51,6 +58,19 @@ func (s *Stack) Lock() (unlock func(), err error) {
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%s since %s\n", self(), time.Now().UTC().Format(time.RFC3339))
 	return func() { _ = f.Truncate(0); _ = f.Close() }, nil
+}
+
+// makeDir makes the directory of the installation, if it is missing, and notes that.
+func makeDir(s *Stack) error {
+	_, err := os.Stat(s.Dir)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
+		return err
+	}
+	if !missing {
+		return nil
+	}
+	return atomicfile.Write(s.path(MadeFile), nil, 0o600)
 }
 
 // Locked returns a *LockedError while another process changes the installation in dir,

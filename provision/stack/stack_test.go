@@ -74,7 +74,7 @@ func TestPurgeKeepsCertificates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Tree().Purge(); err != nil {
+	if err := s.Tree().Purge(".purged"); err != nil {
 		t.Fatal(err)
 	}
 	var left []string

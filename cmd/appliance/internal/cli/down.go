@@ -38,7 +38,7 @@ func (a *app) down(ctx context.Context, purge, yes bool) error {
 		}
 		return a.show(map[string]any{"dir": a.dir, "purged": purge}, func(w io.Writer) {
 			if purge {
-				fmt.Fprintf(w, "removed; certificates and backups are still in %s\n", a.dir)
+				fmt.Fprintf(w, "removed; certificates and backups are still in %s: remove these too with: appliance uninstall --all\n", a.dir)
 			} else {
 				fmt.Fprintln(w, "stopped; start again with: appliance up")
 			}

@@ -17,6 +17,7 @@ import (
 	"appliance/provision/finding"
 	"appliance/provision/service"
 	"appliance/provision/settings"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 	"appliance/provision/synapseadmin"
 	"appliance/provision/upgrade"
@@ -67,7 +68,7 @@ func statusOf(err error) int {
 	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
-		is(new(*archive.NotEmptyError)), is(new(*archive.PendingError)),
+		is(new(*archive.NotEmptyError)), is(new(*site.OccupiedError)), is(new(*archive.PendingError)),
 		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)), is(new(*notRootError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
