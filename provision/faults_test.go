@@ -131,12 +131,23 @@ func golden(t *testing.T, name, want string) {
 		return
 	}
 	if os.Getenv("UPDATE_GOLDEN") == "" {
-		t.Errorf("%s is not what the tests say; run: UPDATE_GOLDEN=1 go test ./provision -run TestFaults (%v)", name, cmp.Or(err, errors.New("it differs")))
+		t.Errorf("%s is not what the tests say; run: UPDATE_GOLDEN=1 go test ./provision -run TestFaults (%v)", name, cmp.Or(err, differing(string(have), want)))
 		return
 	}
 	if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// differing shows the first line in which two texts differ.
+func differing(have, want string) error {
+	old := strings.Split(have, "\n")
+	for n, line := range strings.Split(want, "\n") {
+		if n >= len(old) || old[n] != line {
+			return fmt.Errorf("line %d is %q, and the test says %q", n+1, strings.Join(old[min(n, len(old)):min(n+1, len(old))], ""), line)
+		}
+	}
+	return fmt.Errorf("it has %d lines, and the test says fewer", len(old))
 }
 
 // set changes a value and returns what changes it back.

@@ -57,6 +57,13 @@ type keepEnv struct{ testing.TB }
 
 func (keepEnv) Setenv(key, value string) { _ = os.Setenv(key, value) }
 
+// ownAddress is an address of loopback for story n that no other run of these tests has
+// at the same time.
+func ownAddress(n int) string {
+	v := os.Getpid()<<6 | n&63
+	return fmt.Sprintf("127.%d.%d.%d", 128+v>>16&63, v>>8&255, v&255)
+}
+
 // TestScript runs the stories of testdata/script. Each has a Docker of its own,
 // which remembers what it was told in docker/log, and shares a certificate
 // authority with the others. See fake_test.go for what the Docker can be told.
@@ -80,7 +87,7 @@ func TestScript(t *testing.T) {
 			if err := droplet(env.WorkDir); err != nil {
 				return err
 			}
-			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%200+1, n)}
+			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: ownAddress(n)}
 			stop, err := d.start()
 			if err != nil {
 				return err

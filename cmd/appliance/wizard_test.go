@@ -47,7 +47,7 @@ type workplace struct {
 func newWorkplace(t *testing.T) *workplace {
 	t.Helper()
 	work := t.TempDir()
-	d := &daemon{dir: filepath.Join(work, "docker"), address: fmt.Sprintf("127.76.%d.1", os.Getpid()%200+1)}
+	d := &daemon{dir: filepath.Join(work, "docker"), address: ownAddress(0)}
 	stop, err := d.start()
 	if err != nil {
 		t.Fatal(err)

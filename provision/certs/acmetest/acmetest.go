@@ -8,8 +8,10 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -196,14 +199,33 @@ func resolve(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(m)
 }
 
-// FreePort returns a port that was free a moment ago.
+// FreePort returns a port of loopback on which nothing listens. It is not one of those
+// that the kernel gives to outgoing connections: on a busy machine one of these would take
+// it before the server that it is for. Until the test ends no other test gets it, of this
+// process or another.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	dir := filepath.Join(os.TempDir(), "appliance-test-ports") // other packages' tests lock there too
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		tb.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	addr, _ := ln.Addr().(*net.TCPAddr)
-	return addr.Port
+	for range 1000 {
+		port := 12_000 + rand.IntN(18_000) //nolint:gosec // no secret
+		lock, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDONLY, 0o600) //nolint:gosec // a number
+		if err != nil {
+			tb.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = ln.Close()
+			err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor
+		}
+		if err == nil {
+			tb.Cleanup(func() { _ = lock.Close() })
+			return port
+		}
+		_ = lock.Close()
+	}
+	tb.Fatal("no port is free")
+	return 0
 }
