@@ -133,6 +133,11 @@ func (h *host) faults() []fault {
 		{"unattended upgrades at work", "installers", func() func() { return h.file("proc/77/comm", "unattended-upgr\n") }, "unattended-upgr (pid 77) is running", "wait until"},
 		{"cloud-init at work", "installers", func() func() { return h.file("run/cloud-init/status.json", "{}") }, "cloud-init has not finished", "cloud-init status --wait"},
 		{"no AVX", "avx", func() func() { return h.file("proc/cpuinfo", "flags : fpu sse\n") }, "the processor has no AVX", "type to host"},
+		{"an old arm64 processor", "armv8-2", func() func() {
+			set(&h.Arch, "arm64")
+			h.file("proc/cpuinfo", "Features\t: fp asimd evtstrm crc32 cpuid\n")
+			return func() { h.file("proc/cpuinfo", "Features\t: fp asimd atomics asimdrdm dcpop\n") }
+		}, "the processor is older than ARMv8.2-A", "Raspberry Pi 5"},
 		{"a kernel on which MongoDB crashes", "kernel", func() func() { return h.file("proc/sys/kernel/osrelease", "7.0.0-12-generic\n") }, "Linux 7.0.0-12-generic", "22.04 or 24.04"},
 		{"no Docker", "docker", func() func() { return set(&h.docker, errors.New("dial unix /var/run/docker.sock: no such file")) }, "no Docker daemon answers", "apt-get install docker.io"},
 		{"an old Docker", "docker", func() func() { return set(v, stack.Versions{Docker: "19.03", API: "1.40"}) }, "Docker 19.03 speaks API 1.40, 1.41 required", "20.10 or newer"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,22 +90,69 @@ func (h Host) disk(ctx context.Context, a answers.Answers, dir string, d *docker
 	return finding.Good("%d GB free", least)
 }
 
-// avx matters because MongoDB does not start without it.
-func (h Host) avx() finding.Finding {
+// processor is the check of what MongoDB 5 and later are built for: without AVX on amd64,
+// or before version 8.2 of the architecture on arm64, they end with an illegal instruction.
+func processor(h Host) finding.Check {
+	if h.Arch == "arm64" {
+		return finding.Check{Name: "armv8-2", Run: func(context.Context) finding.Finding { return armv82(h) }}
+	}
+	return finding.Check{Name: "avx", Run: func(context.Context) finding.Finding { return avx(h) }}
+}
+
+const (
+	illegal   = "MongoDB 5 and later stop with an illegal instruction"
+	elsewhere = ", or name a MongoDB of another host in the answer mongo_url"
+)
+
+func avx(h Host) finding.Finding {
 	if h.Arch != "amd64" {
 		return finding.Good("not needed on %s", h.Arch)
 	}
+	all := features(h, "flags")
+	switch {
+	case len(all) == 0:
+		return finding.Warning("cannot tell whether the processor has AVX", "/proc/cpuinfo lists no flags", "make sure that it has")
+	case lacking(all, "avx") != "":
+		return finding.Failure("the processor has no AVX", illegal, "on Proxmox and QEMU set the processor type to host"+elsewhere)
+	}
+	return finding.Good("the processor has AVX")
+}
+
+// armv82 goes by atomics, which version 8.1 brought, and dcpop, which version 8.2 did; both
+// are mandatory there (Arm Architecture Reference Manual, FEAT_LSE and FEAT_DPB). Of
+// processors with different cores the least able one counts.
+func armv82(h Host) finding.Finding {
+	all := features(h, "Features")
+	if len(all) == 0 {
+		return finding.Warning("cannot tell whether the processor is an ARMv8.2-A or later", "/proc/cpuinfo lists no features", "make sure that it is")
+	}
+	if least := lacking(all, "atomics", "dcpop"); least != "" {
+		return finding.Failure("the processor is older than ARMv8.2-A", illegal+": the processor lacks "+least,
+			"use a host with a Cortex-A55, A75, Neoverse N1 or later, such as a Raspberry Pi 5, Graviton 2 or Ampere Altra"+elsewhere)
+	}
+	return finding.Good("the processor is an ARMv8.2-A or later")
+}
+
+// features are those of every core, as a line of /proc/cpuinfo for each has them.
+func features(h Host, key string) (all [][]string) {
 	data, _ := fs.ReadFile(h.Root, "proc/cpuinfo")
 	for line := range strings.Lines(string(data)) {
-		if strings.HasPrefix(line, "flags") {
-			if strings.Contains(line+" ", " avx ") {
-				return finding.Good("the processor has AVX")
-			}
-			return finding.Failure("the processor has no AVX", "MongoDB 5 and later stop with an illegal instruction",
-				"on Proxmox and QEMU set the processor type to host, or name another MongoDB in the answer mongo_url")
+		if name, list, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == key {
+			all = append(all, strings.Fields(list))
 		}
 	}
-	return finding.Warning("cannot tell whether the processor has AVX", "/proc/cpuinfo lists no flags", "make sure that it has")
+	return all
+}
+
+// lacking returns those of the wanted features that some core does not have.
+func lacking(all [][]string, wanted ...string) string {
+	var out []string
+	for _, want := range wanted {
+		if slices.ContainsFunc(all, func(core []string) bool { return !slices.Contains(core, want) }) {
+			out = append(out, want)
+		}
+	}
+	return strings.Join(out, " and ")
 }
 
 // kernel matters because MongoDB 8.0 does not run on Linux 6.19 to 7.0.

@@ -71,7 +71,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		finding.Check{Name: "installers", Run: func(context.Context) finding.Finding { return h.installers() }})
 	if a.BundledMongo() {
 		checks = append(checks,
-			finding.Check{Name: "avx", Run: func(context.Context) finding.Finding { return h.avx() }},
+			processor(h),
 			finding.Check{Name: "kernel", Run: func(context.Context) finding.Finding { return h.kernel() }})
 	}
 	if a.BundledRocketChat() {

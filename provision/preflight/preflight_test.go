@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -182,9 +183,61 @@ func TestAnInstalledHostIsNotAskedAboutTheInternetAgain(t *testing.T) {
 }
 
 func TestNoMongoNoProcessorNeeded(t *testing.T) {
-	for _, c := range preflight.Checks(droplet(), ask(t, "mongo_url=mongodb://db/x"), "/opt/appliance") {
-		if strings.Contains("avx kernel", c.Name) {
-			t.Errorf("checks %s though MongoDB is elsewhere", c.Name)
+	for _, arch := range []string{"amd64", "arm64"} {
+		h := droplet()
+		h.Arch = arch
+		for _, c := range preflight.Checks(h, ask(t, "mongo_url=mongodb://db/x"), "/opt/appliance") {
+			if slices.Contains([]string{"avx", "armv8-2", "kernel"}, c.Name) {
+				t.Errorf("checks %s though MongoDB is elsewhere", c.Name)
+			}
+		}
+	}
+}
+
+// Processors for which MongoDB is not built are found by what /proc/cpuinfo says of them.
+func TestTheProcessorIsOneThatMongoDBIsBuiltFor(t *testing.T) {
+	for name, want := range map[string]string{
+		"amd64 droplet":       "ok the processor has AVX",
+		"amd64 qemu64":        "fail the processor has no AVX",
+		"amd64 pentium-g4560": "fail the processor has no AVX",
+		"arm64 neoverse-n1":   "ok the processor is an ARMv8.2-A or later",
+		"arm64 cortex-a55":    "ok the processor is an ARMv8.2-A or later",
+		"arm64 cortex-a72":    "fail the processor is older than ARMv8.2-A: the processor lacks atomics and dcpop",
+		"arm64 thunderx2":     "fail the processor is older than ARMv8.2-A: the processor lacks dcpop",
+		"arm64 mixed":         "fail the processor is older than ARMv8.2-A: the processor lacks atomics and dcpop",
+		"arm64 droplet":       "warn cannot tell whether the processor is an ARMv8.2-A or later",
+	} {
+		arch, cpu, _ := strings.Cut(name, " ")
+		h := droplet()
+		h.Arch = arch
+		m, _ := h.Root.(fstest.MapFS)
+		files := []string{cpu}
+		if cpu == "mixed" {
+			files = []string{"cortex-a55", "cortex-a72"}
+		}
+		text := ""
+		for _, f := range files {
+			data, err := os.ReadFile("testdata/cpuinfo/" + f + ".txt")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(data)
+		}
+		m["proc/cpuinfo"] = file(text)
+		got := "not checked"
+		for _, f := range preflight.Run(t.Context(), h, ask(t), "/opt/appliance") {
+			if f.Check == "avx" || f.Check == "armv8-2" {
+				got = f.Severity.String() + " " + f.Summary
+				if _, lacks, ok := strings.Cut(f.Why, ": "); ok {
+					got += ": " + lacks
+				}
+				if f.Severity == finding.Fail && !strings.Contains(f.Fix, "mongo_url") {
+					t.Errorf("%s: what to do is %q", name, f.Fix)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }
