@@ -46,6 +46,8 @@ type installation struct {
 	samples  []doctor.Sample
 	now      time.Duration // since now
 	last     time.Time     // backup
+	units    doctor.Units
+	chores   map[string]doctor.ChoreFailure
 	key      ed25519.PrivateKey
 	trust    *x509.CertPool
 }
@@ -80,6 +82,8 @@ func newInstallation(t *testing.T) world {
 		Files:     func() doctor.Files { return p.files },
 		Override:  func(context.Context) error { return p.override },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
+		Units:     func(context.Context) doctor.Units { return p.units },
+		Chores:    func() map[string]doctor.ChoreFailure { return p.chores },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
 	}
 	p.openDoor()
@@ -175,6 +179,12 @@ func (p *installation) plain(text string) string {
 	text = readOnlyOn.ReplaceAllString(text, "${1}2026-01-05")
 	text = strings.ReplaceAll(text, p.CertsDir, "/opt/appliance/data/certs")
 	return strings.ReplaceAll(text, fmt.Sprintf(":%d", p.Answers.HTTPSPort), "")
+}
+
+// failed is a chore that failed the last time.
+func (p *installation) failed(chore, reason string) func() {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return set(&p.chores, map[string]doctor.ChoreFailure{chore: {At: at, Reason: reason}})
 }
 
 // value changes an entry of a map; an empty one is taken out.
@@ -287,6 +297,18 @@ func (p *installation) faults() []fault {
 		{"an interrupted upgrade", "unfinished", func() func() {
 			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "continue with: appliance upgrade; or go back with: appliance upgrade --rollback"})
 		}, "an upgrade was interrupted", "appliance upgrade --rollback"},
+		{"units of systemd that are missing", "timers", func() func() { return set(&p.units.Lacking, "appliance-backup.timer is missing") }, "appliance-backup.timer is missing", "appliance up"},
+		{"a timer that is switched off", "timers", func() func() { return set(&p.units.Idle, []string{"appliance-doctor.timer"}) }, "appliance-doctor.timer is not active", "systemctl enable --now appliance-doctor.timer"},
+		{"a renewal that was killed", "timers", func() func() { return set(&p.units.Failed, []string{"appliance-certs.service"}) }, "the last run of appliance-certs.service failed", "journalctl -n 50 -u appliance-certs.service"},
+		{"a backup that failed at night", "backup", func() func() { return p.failed(doctor.ChoreBackup, "the disk that holds backups is full") }, "the backup on 2026-01-02 03:04 UTC failed", "appliance backup"},
+		{"a backup that does not leave the host", "offsite", func() func() {
+			return p.failed(doctor.ChoreOffsite, "s3.example.org: QuotaExceeded")
+		}, "the backup on 2026-01-02 03:04 UTC was not sent off-site", "appliance backup"},
+		{"a restore drill that failed", "drill", func() func() { return p.failed(doctor.ChoreDrill, "the database postgres is empty") }, "the restore drill on 2026-01-02 03:04 UTC failed", "appliance backup drill"},
+		{"no backup although a timer makes them", "backup", func() func() {
+			a, b := set(&p.units.Nightly, true), set(&p.last, time.Now().Add(-3*24*time.Hour))
+			return func() { a(); b() }
+		}, "the last backup is 3 days old", "appliance service status"},
 		{"never a backup", "backup", func() func() { return set(&p.last, time.Time{}) }, "there has never been a backup", "appliance backup"},
 		{"an old backup", "backup", func() func() { return set(&p.last, time.Now().Add(-20*24*time.Hour)) }, "the last backup is 20 days old", "appliance backup"},
 	}

@@ -22,7 +22,7 @@ var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat
 // docker/log; what the daemon below says is in files beside it, those of a Compose
 // project in a directory of its name. A file docker/unhealthy names a service that
 // will not come up, docker/dies one that does not the next time, docker/exited one
-// of which a second container has exited.
+// of which a second container has exited. With docker/nodump a database cannot be read.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -52,6 +52,10 @@ func fakeDocker() {
 			fmt.Println(os.Getenv("SYNAPSE_ADMIN_IMAGE"))
 		}
 	case strings.HasPrefix(args, "exec -i postgres pg_dump"):
+		if _, err := os.Stat(filepath.Join(dir, "nodump")); err == nil {
+			fmt.Fprintln(os.Stderr, "could not read block 7: Input/output error")
+			os.Exit(1)
+		}
 		fmt.Print("what postgres holds")
 	case strings.HasPrefix(args, "exec -i postgres pg_restore"):
 		dump, _ := io.ReadAll(os.Stdin)
@@ -98,8 +102,15 @@ func fakeDocker() {
 }
 
 // fakeSystemctl stands in for systemctl, and notes what it is told in docker/systemctl.
+// What it shows of a unit is in docker/unit-NAME.
 func fakeSystemctl() {
-	note(filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://")), "systemctl", strings.Join(os.Args[1:], " "))
+	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
+	if os.Args[1] == "show" {
+		shown, _ := os.ReadFile(filepath.Join(dir, "unit-"+os.Args[2]))
+		_, _ = os.Stdout.Write(shown)
+		return
+	}
+	note(dir, "systemctl", strings.Join(os.Args[1:], " "))
 }
 
 // begin notes where a Compose project is, unless containers of that name exist.
@@ -321,9 +332,13 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Data     struct{ Password string }
 		Password struct{ Digest string }
+
+		Title, Text string // of an alarm
 	}
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	switch r.URL.Path {
+	case "/hook": // no part of Rocket.Chat: a webhook for alarms
+		note(d.dir, "hook", in.Title+"\n"+in.Text)
 	case "/api/v1/me":
 		reply(w, map[string]any{"_id": "rcmxbridge0000001", "success": true})
 	case "/api/v1/users.info":

@@ -94,6 +94,7 @@ func TestScript(t *testing.T) {
 			}
 			env.Defer(stop)
 			env.Setenv("DOCKER_HOST", "unix://"+d.socket())
+			env.Setenv("HOOK", "http://"+d.address+":3000/hook")
 			env.Setenv("ACME", authority.Directory)
 			env.Setenv("ACME_PORT", strconv.Itoa(authority.HTTPPort))
 			env.Setenv("ACME_CA", authority.CAFile)

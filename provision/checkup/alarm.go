@@ -1,6 +1,7 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,9 +56,21 @@ func alarmAt(ctx context.Context, s *site.Site, findings []finding.Finding, now 
 		}
 	}
 	was := lastTold(s)
-	if slices.Equal(news, was.Notices) {
+	if slices.Equal(sorted(news), sorted(was.Notices)) {
 		return false, nil
 	}
+	return tell(ctx, s, findings, news, was, now)
+}
+
+func sorted(list []notice) []notice {
+	return slices.SortedFunc(slices.Values(list), func(a, b notice) int {
+		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.Severity, b.Severity))
+	})
+}
+
+// tell sends a message about findings, unless there were too many lately, and remembers of
+// what the operator knows then.
+func tell(ctx context.Context, s *site.Site, findings []finding.Finding, news []notice, was told, now time.Time) (sent bool, err error) {
 	was.Sent = slices.DeleteFunc(was.Sent, func(t time.Time) bool { return now.Sub(t) >= alarmPeriod || t.After(now) })
 	if len(was.Sent) >= mostAlarms {
 		return false, nil

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"appliance/bridge/secret"
@@ -28,6 +29,7 @@ import (
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
 	"appliance/provision/secrets"
+	"appliance/provision/service"
 	"appliance/provision/site"
 )
 
@@ -90,6 +92,7 @@ func target(s *site.Site) doctor.Target {
 			_, found, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
 			return found, err
 		},
+		Units: func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
 		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }
@@ -169,6 +172,26 @@ func files(s *site.Site) doctor.Files {
 func below(names []secrets.Name) (out []string) {
 	for _, n := range names {
 		out = append(out, "secrets/"+string(n))
+	}
+	return out
+}
+
+// units are what systemd knows of the installation.
+func units(ctx context.Context, s *site.Site) doctor.Units {
+	out := doctor.Units{Lacking: service.Lacking(s)}
+	list, err := service.Status(ctx, s, "")
+	if err != nil { // without systemd
+		return out
+	}
+	for _, u := range list {
+		switch timer := strings.HasSuffix(u.Unit, ".timer"); {
+		case timer && u.Enabled != "enabled" && u.Enabled != "", timer && u.Active != "active" && u.Active != "":
+			out.Idle = append(out.Idle, u.Unit)
+		case timer && strings.HasSuffix(u.Unit, "-backup.timer"):
+			out.Nightly = true
+		case u.Result != "" && u.Result != "success":
+			out.Failed = append(out.Failed, u.Unit)
+		}
 	}
 	return out
 }

@@ -44,8 +44,10 @@ type Target struct {
 	Override  func(context.Context) error                        // what is wrong with compose.override.yaml; nil with none
 	NotLoaded func(context.Context) (map[string][]string, error) // services started before the files on disk changed, and these files
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
-	Host      []finding.Check                                    // of the host
-	Attached  attach.Servers                                     // external servers
+	Units     func(context.Context) Units
+	Chores    func() map[string]ChoreFailure // those that failed the last time
+	Host      []finding.Check                // of the host
+	Attached  attach.Servers                 // external servers
 	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
 	Outside   *http.Client // connects as other servers do: by public names, trusting known authorities
 }
@@ -98,7 +100,10 @@ func inside(t Target) []finding.Check {
 		{Name: "loaded", Run: t.notLoaded},
 		{Name: "secrets", Run: t.modes},
 		{Name: "unfinished", Run: t.unfinished},
-		{Name: "backup", Run: t.backups},
+		{Name: ChoreBackup, Run: t.backups},
+		chore(t, ChoreOffsite, "no backup failed to leave this host"),
+		chore(t, ChoreDrill, "no restore drill has failed"),
+		{Name: "timers", Run: func(ctx context.Context) finding.Finding { return timers(ctx, t) }},
 	}
 }
 

@@ -184,7 +184,10 @@ func (t Target) unfinished(context.Context) finding.Finding {
 }
 
 // backups reminds an installation that is no longer new.
-func (t Target) backups(context.Context) finding.Finding {
+func (t Target) backups(ctx context.Context) finding.Finding {
+	if c, failed := t.Chores()[ChoreBackup]; failed {
+		return Failed(ChoreBackup, c)
+	}
 	const week = 7 * 24 * time.Hour
 	began, last := t.Backups()
 	age := t.Now().Sub(last)
@@ -193,6 +196,9 @@ func (t Target) backups(context.Context) finding.Finding {
 		return finding.Good("there is no backup yet")
 	case last.IsZero():
 		return finding.Warning("there has never been a backup", "without a backup, a lost host cannot be restored", "make one with: appliance backup --output FILE; and store it on another host")
+	case age > 2*24*time.Hour && t.Units(ctx).Nightly:
+		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "a timer should make one every night",
+			"see what became of it: appliance service status; make one now with: appliance backup")
 	case age > week:
 		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "everything after it would be lost with the host", "make one with: appliance backup --output FILE")
 	}

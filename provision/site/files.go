@@ -11,6 +11,7 @@ const (
 	UpgradeFile  = ".upgrade"              // exists while an upgrade is in progress
 	LastBackup   = ".last_backup"          // its time is that of the last backup
 	GrowthFile   = ".growth.json"          // how full the disk was each time the doctor looked
+	ChoresFile   = ".chores.json"          // which backup, upload or drill failed the last time
 	AlarmFile    = ".alarm.json"           // what the administrator was told last
 	PurgedFile   = ".purged"               // what a purge leaves for a later uninstall
 	OverrideFile = "compose.override.yaml" // the operator's own addition to the Compose file

@@ -15,6 +15,9 @@ import (
 	"appliance/provision/answers"
 	"appliance/provision/archive"
 	"appliance/provision/backup"
+	"appliance/provision/checkup"
+	"appliance/provision/doctor"
+	"appliance/provision/finding"
 	"appliance/provision/site"
 )
 
@@ -75,7 +78,7 @@ func (f *keyFlags) reading(dir string) (backup.Keys, error) {
 func backupCommand(a *app) *cobra.Command {
 	var output string
 	var keep int
-	var local bool
+	var local, alarm bool
 	keys := keyFlags{canEncrypt: true}
 	cmd := &cobra.Command{
 		Use:   "backup",
@@ -98,7 +101,7 @@ func backupCommand(a *app) *cobra.Command {
 				}
 			}
 			return a.with(func(on *site.Site) error {
-				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep, Local: local})
+				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep, Local: local}, alarm)
 				switch {
 				case saved.File != "":
 					err = errors.Join(a.saved(saved), err) // it is here, whatever has become of it elsewhere
@@ -112,24 +115,49 @@ func backupCommand(a *app) *cobra.Command {
 	keys.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
 	cmd.Flags().BoolVar(&local, "local", false, "do not send it to the place of backup_offsite")
+	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if it fails (see the answer alarms)")
 	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
 	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a), backupListCommand(a), backupFetchCommand(a), backupDrillCommand(a))
 	return cmd
 }
 
-func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options) (saved archive.Saved, err error) {
+// backup makes a backup and sends it off-site if the answers say so. How both have ended is
+// remembered for the doctor, unless the backup is one of another kind.
+func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options, alarm bool) (saved archive.Saved, err error) {
 	o.Program = a.buildInfo().Version
 	away := on.Answers.Offsite != "" && o.File == "" && !o.Local
 	if away && o.Plain {
 		return saved, &archive.PlainError{}
 	}
 	err = a.reporting(func(r provision.Reporter) (err error) {
-		if saved, err = archive.Save(ctx, on, o, r); err == nil && away {
+		saved, err = archive.Save(ctx, on, o, r)
+		if o.File == "" {
+			noted(a, ctx, on, doctor.ChoreBackup, err, alarm)
+		}
+		if err == nil && away {
 			err = archive.SendOffsite(ctx, on, &saved, r)
+			noted(a, ctx, on, doctor.ChoreOffsite, err, alarm)
 		}
 		return err
 	})
 	return saved, err
+}
+
+// noted remembers how a chore has ended, and tells the operator at once of a failure when
+// nobody may be looking. An interrupted chore has not failed.
+func noted(a *app, ctx context.Context, on *site.Site, chore string, failed error, alarm bool) {
+	if ctx.Err() != nil && !alarm {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	f, err := checkup.Note(on, chore, failed)
+	if alarm {
+		_, alarmErr := checkup.AlarmOf(ctx, on, a.findings([]finding.Finding{f})[0])
+		err = errors.Join(err, alarmErr)
+	}
+	if err != nil {
+		fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // that it failed counts for more
+	}
 }
 
 func (a *app) saved(s archive.Saved) error {

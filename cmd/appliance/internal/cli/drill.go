@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -11,11 +12,14 @@ import (
 
 	"appliance/provision"
 	"appliance/provision/archive"
+	"appliance/provision/backup"
+	"appliance/provision/doctor"
 	"appliance/provision/site"
 )
 
 func backupDrillCommand(a *app) *cobra.Command {
 	keys := keyFlags{canIdentify: true}
+	var alarm bool
 	cmd := &cobra.Command{
 		Use:   "drill [FILE]",
 		Short: "Restore the newest backup beside the running installation, and say whether it would serve",
@@ -33,17 +37,14 @@ func backupDrillCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				file := ""
-				if len(args) > 0 {
-					file = args[0]
-				} else if file, err = archive.Newest(on); err != nil {
-					return err
-				}
 				var done archive.Drilled
 				err = a.reporting(func(r provision.Reporter) (err error) {
-					done, err = archive.Drill(cmd.Context(), on, file, k, r)
+					done, err = drill(cmd.Context(), on, args, k, r)
 					return err
 				})
+				if len(args) == 0 {
+					noted(a, cmd.Context(), on, doctor.ChoreDrill, err, alarm)
+				}
 				if err != nil {
 					return err
 				}
@@ -58,5 +59,17 @@ func backupDrillCommand(a *app) *cobra.Command {
 		},
 	}
 	keys.add(cmd)
+	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if it fails (see the answer alarms)")
 	return cmd
+}
+
+// drill restores the named backup, or the newest one.
+func drill(ctx context.Context, on *site.Site, args []string, keys backup.Keys, r provision.Reporter) (done archive.Drilled, err error) {
+	file := ""
+	if len(args) > 0 {
+		file = args[0]
+	} else if file, err = archive.Newest(on); err != nil {
+		return done, err
+	}
+	return archive.Drill(ctx, on, file, keys, r)
 }

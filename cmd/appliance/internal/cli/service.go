@@ -199,7 +199,7 @@ func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []serv
 	if o.Keep > 0 {
 		list = append(list, service.Chore{Name: "backup", Every: 24 * time.Hour, Do: func(ctx context.Context) error {
 			_, mediaErr := media.Prune(ctx, on, time.Now())
-			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Plain: o.Plain, Keep: o.Keep})
+			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Plain: o.Plain, Keep: o.Keep}, true)
 			return errors.Join(err, mediaErr)
 		}})
 	}
