@@ -20,3 +20,8 @@ var Versions []byte
 //
 //go:embed mongo-ready.js
 var MongoReady []byte
+
+// MongoRaise is the script with which an upgrade of MongoDB ends.
+//
+//go:embed mongo-raise.js
+var MongoRaise []byte

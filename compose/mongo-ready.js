@@ -1,6 +1,7 @@
 // Run by the health check of the mongo service. Looks before it acts, so running
 // it again changes nothing: makes the one-member replica set, waits until the
-// member is primary, makes Rocket.Chat's user, and succeeds when all is there.
+// member is primary, makes Rocket.Chat's user, and succeeds when all is there. The last
+// line that it prints says which version runs and in which format it keeps its data.
 const fs = require("fs");
 const read = (name) => fs.readFileSync("/run/secrets/" + name, "utf8").trim();
 const admin = db.getSiblingDB("admin");
@@ -23,5 +24,11 @@ const roles = [
 ];
 if (!admin.getUser("rocketchat")) {
   admin.createUser({ user: "rocketchat", pwd: read("mongo_password"), roles });
+}
+try {
+  const { featureCompatibilityVersion: f } = admin.runCommand({ getParameter: 1, featureCompatibilityVersion: 1 });
+  print(JSON.stringify({ version: db.version(), featureCompatibilityVersion: f.version }));
+} catch (e) {
+  print("no format: " + e); // it serves nevertheless
 }
 quit(0);

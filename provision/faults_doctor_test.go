@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ type installation struct {
 	samples  []doctor.Sample
 	now      time.Duration // since now
 	last     time.Time     // backup
+	formats  doctor.Databases
 	units    doctor.Units
 	chores   map[string]doctor.ChoreFailure
 	key      ed25519.PrivateKey
@@ -82,6 +84,7 @@ func newInstallation(t *testing.T) world {
 		Files:     func() doctor.Files { return p.files },
 		Override:  func(context.Context) error { return p.override },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
+		Databases: func(context.Context) doctor.Databases { return p.formats },
 		Units:     func(context.Context) doctor.Units { return p.units },
 		Chores:    func() map[string]doctor.ChoreFailure { return p.chores },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
@@ -297,6 +300,12 @@ func (p *installation) faults() []fault {
 		{"an interrupted upgrade", "unfinished", func() func() {
 			return set(&p.files, doctor.Files{Half: "an upgrade", HalfFix: "continue with: appliance upgrade; or go back with: appliance upgrade --rollback"})
 		}, "an upgrade was interrupted", "appliance upgrade --rollback"},
+		{"a database of another major version", "databases", func() func() {
+			return set(&p.formats, doctor.Databases{PostgresFiles: "16", PostgresMajor: 17, PostgresImage: "postgres:17", VersionsFile: "/opt/appliance/versions.env"})
+		}, "data/postgres has files of PostgreSQL 16", "echo POSTGRES_IMAGE=postgres:16 >>/opt/appliance/versions.env && appliance up"},
+		{"a MongoDB whose format was not raised", "databases", func() func() {
+			return set(&p.formats, doctor.Databases{MongoServer: "8.2.1", MongoFormat: "8.0", MongoBehind: true})
+		}, "MongoDB 8.2.1 keeps its data in the format of 8.0", "appliance upgrade --finish"},
 		{"units of systemd that are missing", "timers", func() func() { return set(&p.units.Lacking, "appliance-backup.timer is missing") }, "appliance-backup.timer is missing", "appliance up"},
 		{"a timer that is switched off", "timers", func() func() { return set(&p.units.Idle, []string{"appliance-doctor.timer"}) }, "appliance-doctor.timer is not active", "systemctl enable --now appliance-doctor.timer"},
 		{"a renewal that was killed", "timers", func() func() { return set(&p.units.Failed, []string{"appliance-certs.service"}) }, "the last run of appliance-certs.service failed", "journalctl -n 50 -u appliance-certs.service"},
@@ -360,6 +369,49 @@ func TestOneCauseAndItsConsequences(t *testing.T) {
 		if f.Severity > finding.OK && (strings.TrimSpace(f.Why) == "" || f.Check == "restarts") {
 			t.Errorf("%+v", f)
 		}
+	}
+}
+
+// What keeps services from running is the one failure; that they are down follows from it.
+func TestTheRootCauseComesFirst(t *testing.T) {
+	down := func(p *installation, names ...string) {
+		for _, name := range names {
+			p.services[name] = plan.Service{Name: name, State: "restarting", Status: "Restarting (1) 3 seconds ago"}
+		}
+	}
+	for _, c := range []struct {
+		cause string
+		make  func(*installation)
+	}{
+		{"databases", func(p *installation) {
+			down(p, "postgres", "homeserver")
+			p.formats = doctor.Databases{PostgresFiles: "16", PostgresMajor: 17, PostgresImage: "postgres:17"}
+			delete(p.door, "/_matrix/federation/v1/version")
+		}},
+		{"disk", func(p *installation) { down(p, "postgres", "homeserver", "bridge"); p.free = 20 << 20 }},
+		{"files", func(p *installation) { down(p, "nginx"); p.files.Missing = []string{"compose.yaml"} }},
+		{"override", func(p *installation) {
+			down(p, "rocketchat")
+			p.override = errors.New("services.rocketchat.imag: unknown")
+		}},
+		{"services", func(p *installation) { // the disk is no reason for nginx to be down
+			down(p, "nginx")
+			p.free = 20 << 20
+		}},
+	} {
+		t.Run(c.cause, func(t *testing.T) {
+			p, _ := newInstallation(t).(*installation)
+			c.make(p)
+			findings := doctor.Run(t.Context(), p.Target)
+			bad := finding.Failures(findings)
+			if c.cause == "services" {
+				if len(bad) != 2 {
+					t.Errorf("the failures are %+v", bad)
+				}
+			} else if len(bad) != 1 || bad[0].Check != c.cause || findings[0].Check != c.cause || !slices.Contains(finding.Consequences(findings, c.cause), "services") {
+				t.Errorf("the failures are %+v, the first finding is %+v", bad, findings[0])
+			}
+		})
 	}
 }
 

@@ -5,20 +5,56 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strconv"
 
 	"appliance/provision/archive"
+	"appliance/provision/databases"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 	"appliance/provision/site"
 )
 
-// Changes are the changes of images, with what each means for the data.
+// Changes are the changes of images, with what each means for the data: of a database the
+// data that is there counts, whatever image was to run.
 func (p *Prepared) Changes() []plan.Change {
-	return plan.Changes(p.seen.state.Disk[".env"].Data, p.seen.wanted.Files[".env"].Data)
+	changes := plan.Changes(p.seen.state.Disk[".env"].Data, p.seen.wanted.Files[".env"].Data)
+	for i, c := range changes {
+		real := map[string]string{databases.Postgres: p.seen.formats.Postgres, databases.Mongo: p.seen.formats.Server}[c.Service]
+		if real == "" {
+			continue
+		}
+		judged := plan.Between(c.Service, c.Service+":"+real, c.To)
+		changes[i].Breaking, changes[i].Refused = judged.Breaking, judged.Refused
+		if c.Service == databases.Mongo && c.From != "" && judged.Breaking != "" && p.seen.formats.Behind() {
+			changes[i].Refused = fmt.Sprintf("MongoDB %s keeps its data in the format of %s, so this would skip a version: first run: appliance upgrade --finish", real, p.seen.formats.Mongo)
+		}
+	}
+	return changes
+}
+
+// foreignFiles refuses to start a PostgreSQL on files of another major version, unless an
+// upgrade or a restore replaces them by a dump.
+func (p *Prepared) foreignFiles() error {
+	files, image := p.seen.formats.Postgres, plan.Image(p.seen.wanted.Files[".env"].Data, databases.Postgres)
+	major, ok := plan.Major(image)
+	if files == "" || !ok || files == strconv.Itoa(major) || len(p.seen.state.Dumps) > 0 {
+		return nil
+	}
+	if slices.ContainsFunc(p.Changes(), func(c plan.Change) bool { return c.Service == databases.Postgres }) {
+		return nil // it is judged by these files
+	}
+	return &GateError{
+		[]string{fmt.Sprintf("postgres: %s has files of PostgreSQL %s, which %s must not open", p.site.Path("data/postgres"), files, image)},
+		fmt.Sprintf("use the version that they are of: echo POSTGRES_IMAGE=postgres:%s >>%s && appliance up; then upgrade it with: appliance upgrade", files, site.Quoted(p.site.Path(site.VersionsFile))),
+	}
 }
 
 // gate refuses, outside an upgrade, what only an upgrade should do.
 func (p *Prepared) gate() error {
+	if err := p.foreignFiles(); err != nil {
+		return err
+	}
 	if p.opts.Upgrade {
 		return nil
 	}

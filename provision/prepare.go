@@ -27,6 +27,7 @@ import (
 	"appliance/provision/attach"
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
+	"appliance/provision/databases"
 	"appliance/provision/finding"
 	"appliance/provision/homeserver"
 	"appliance/provision/plan"
@@ -73,6 +74,8 @@ type observed struct {
 	prog   stack.Program
 	ca     []byte
 	bundle []byte // key and certificate, with tls: files
+	// formats are those of the data that is there.
+	formats databases.Formats
 }
 
 // Prepare observes the host and makes a plan. It changes nothing. Close what it
@@ -201,7 +204,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	for _, host := range p.seen.wanted.Hosts {
 		p.seen.state.Certificates[host] = p.issuer().cause(host)
 	}
-	p.seen.state.Dumps = archive.Dumps(p.opts.Dir)
+	p.seen.state.Dumps, p.seen.formats = archive.Dumps(p.opts.Dir), databases.Look(ctx, p.site)
 	p.seen.state.Bootstrap, p.seen.state.Units = missing, service.Lacking(p.site)
 	if missing == "" && p.resetsPassword() {
 		p.seen.state.Bootstrap = "the administrator's password is missing"

@@ -38,7 +38,7 @@ func fakeDocker() {
 		said, _ := os.ReadFile(filepath.Join(dir, "logs"))
 		_, _ = os.Stdout.Write(said)
 	case strings.HasPrefix(args, "compose config --hash"):
-		for _, s := range services {
+		for _, s := range composed(dir) {
 			fmt.Println(s, "hash")
 		}
 	case strings.HasPrefix(args, "compose config --quiet"):
@@ -87,17 +87,50 @@ func fakeDocker() {
 			os.Exit(1)
 		}
 		_ = os.Remove(filepath.Join(project, "running"))
-		for _, s := range services {
+		for _, s := range composed(dir) {
 			note(project, "running", s)
 			if len(lines(dir, "started-"+s)) == 0 {
 				note(dir, "started-"+s, time.Now().Format(time.RFC3339Nano))
 			}
 		}
+	case strings.HasPrefix(args, "exec -i mongo"):
+		script, _ := io.ReadAll(os.Stdin)
+		fakeMongo(dir, args, string(script))
 	case strings.Contains(args, " down "):
 		_ = os.RemoveAll(project)
 		for _, s := range services {
 			_ = os.Remove(filepath.Join(dir, "started-"+s))
 		}
+	}
+}
+
+// composed are the services, with mongo if docker/mongo has what its health check says.
+func composed(dir string) []string {
+	if len(lines(dir, "mongo")) == 0 {
+		return services
+	}
+	return append([]string{"mongo"}, services...)
+}
+
+// fakeMongo stands in for what is run in the container of MongoDB. Its version is in
+// docker/image-mongo; with docker/noraise it does not change the format of its data.
+func fakeMongo(dir, args, script string) {
+	version := strings.Join(lines(dir, "image-mongo"), "")
+	switch {
+	case strings.Contains(args, "mongodump"):
+		fmt.Print("what mongo holds")
+	case strings.Contains(args, "mongorestore"):
+		note(dir, "loaded", "mongo")
+	case !strings.Contains(script, "setFeatureCompatibilityVersion"):
+	default:
+		if _, err := os.Stat(filepath.Join(dir, "noraise")); err == nil {
+			fmt.Fprintln(os.Stderr, "MongoServerError: not primary")
+			os.Exit(1)
+		}
+		note(dir, "log", "raise "+version)
+		said := fmt.Sprintf(`{"version":"%s","featureCompatibilityVersion":"%s"}`, version, strings.Join(strings.Split(version, ".")[:2], "."))
+		_ = os.WriteFile(filepath.Join(dir, "mongo"), []byte(said+"\n"), 0o600)
+		fmt.Println(said)
 	}
 }
 
@@ -257,7 +290,11 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		reply(w, d.containers(r.URL.Query().Get("filters")))
 	case strings.HasPrefix(path, "/containers/") && strings.HasSuffix(path, "/json"):
 		id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/json")
-		reply(w, map[string]any{"Id": id, "State": map[string]string{"StartedAt": strings.Join(lines(d.dir, "started-"+id), "")}})
+		state := map[string]any{"StartedAt": strings.Join(lines(d.dir, "started-"+id), "")}
+		if said, err := os.ReadFile(filepath.Join(d.dir, id)); err == nil {
+			state["Health"] = map[string]any{"Log": []any{map[string]any{"ExitCode": 0, "Output": string(said)}, map[string]any{"ExitCode": 1, "Output": "not primary yet"}}}
+		}
+		reply(w, map[string]any{"Id": id, "State": state})
 	case strings.HasSuffix(path, "/restart"):
 		id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/restart")
 		_ = os.Remove(filepath.Join(d.dir, "started-"+id))

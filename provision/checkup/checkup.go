@@ -23,6 +23,7 @@ import (
 	"appliance/provision/archive"
 	"appliance/provision/attach"
 	"appliance/provision/certs"
+	"appliance/provision/databases"
 	"appliance/provision/doctor"
 	"appliance/provision/finding"
 	"appliance/provision/operator"
@@ -92,7 +93,8 @@ func target(s *site.Site) doctor.Target {
 			_, found, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
 			return found, err
 		},
-		Units: func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
+		Databases: func(ctx context.Context) doctor.Databases { return formats(ctx, s) },
+		Units:     func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
 		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }
@@ -174,6 +176,18 @@ func below(names []secrets.Name) (out []string) {
 		out = append(out, "secrets/"+string(n))
 	}
 	return out
+}
+
+// formats are those of the data, and what is to read it.
+func formats(ctx context.Context, s *site.Site) doctor.Databases {
+	f := databases.Look(ctx, s)
+	env, _ := os.ReadFile(s.Path(".env")) // that it is missing is said elsewhere
+	image := plan.Image(env, databases.Postgres)
+	major, _ := plan.Major(image)
+	return doctor.Databases{
+		PostgresFiles: f.Postgres, PostgresMajor: major, PostgresImage: image, VersionsFile: site.Quoted(s.Path(site.VersionsFile)),
+		MongoServer: f.Server, MongoFormat: f.Mongo, MongoBehind: f.Behind(),
+	}
 }
 
 // units are what systemd knows of the installation.

@@ -44,6 +44,7 @@ type Target struct {
 	Override  func(context.Context) error                        // what is wrong with compose.override.yaml; nil with none
 	NotLoaded func(context.Context) (map[string][]string, error) // services started before the files on disk changed, and these files
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
+	Databases func(context.Context) Databases
 	Units     func(context.Context) Units
 	Chores    func() map[string]ChoreFailure // those that failed the last time
 	Host      []finding.Check                // of the host
@@ -90,6 +91,7 @@ func inside(t Target) []finding.Check {
 	return []finding.Check{
 		{Name: "bridge", Run: t.bridge},
 		{Name: "queue", Run: t.queue},
+		{Name: "databases", Run: func(ctx context.Context) finding.Finding { return databases(ctx, t) }},
 		{Name: "restarts", Run: t.restarts},
 		{Name: "images", Run: t.images},
 		{Name: "hardening", Run: func(ctx context.Context) finding.Finding { return hardening(ctx, t) }},

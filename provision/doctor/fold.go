@@ -21,18 +21,38 @@ func ill(t Target, have map[string]plan.Service) []string {
 	return out
 }
 
+// all stands for every service.
+const all = "*"
+
+// root is the check that explains why services are down, "services" when none does.
+func root(findings []finding.Finding, down []string) string {
+	for _, f := range findings {
+		explained := func(service string) bool {
+			return slices.Contains(f.Explains, service) || slices.Contains(f.Explains, all)
+		}
+		if f.Severity == finding.Fail && len(down) > 0 && !slices.ContainsFunc(down, func(service string) bool { return !explained(service) }) {
+			return f.Check
+		}
+	}
+	return "services"
+}
+
 // fold names the cause of what follows from another finding, and puts causes first:
 // when a service is down, so is everything that needs it.
 func fold(ctx context.Context, t Target, findings []finding.Finding) []finding.Finding {
 	have, err := t.Services(ctx)
 	down := ill(t, have)
+	cause := root(findings, down)
 	for i, f := range findings {
-		if f.Check == "services" || f.Severity == finding.OK || f.Needs == "" {
+		if f.Check == "services" && cause != f.Check && f.Severity > finding.OK {
+			findings[i].Because = cause
+		}
+		if f.Check == "services" || f.Check == cause || f.Severity == finding.OK || f.Needs == "" {
 			continue
 		}
 		for name := range strings.FieldsSeq(f.Needs) {
 			if err != nil || slices.Contains(down, name) {
-				findings[i].Because = "services"
+				findings[i].Because = cause
 			}
 		}
 	}

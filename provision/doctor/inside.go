@@ -103,7 +103,8 @@ func (t Target) room(context.Context) finding.Finding {
 	const fix = "free space with: docker image prune; remove old files from backups/; or use a larger disk"
 	switch {
 	case free < gb:
-		return finding.Failure(fmt.Sprintf("the disk has %d MB left", free>>20), "databases stop when the disk is full", fix)
+		return finding.Failure(fmt.Sprintf("the disk has %d MB left", free>>20), "databases stop when the disk is full", fix).
+			Explaining("bridge", "homeserver", "mongo", "postgres", "rocketchat")
 	case free < 3*gb || free < total/20:
 		return finding.Warning(fmt.Sprintf("the disk has %d GB left of %d", free/gb, total/gb), "an upgrade needs room for images and a backup", fix)
 	}
@@ -113,7 +114,11 @@ func (t Target) room(context.Context) finding.Finding {
 func (t Target) drift(context.Context) finding.Finding {
 	f := t.Files()
 	if n := len(f.Missing); n > 0 {
-		return finding.Failure(joined(f.Missing)+" "+isOrAre(n)+" missing", "services that read it do not start again", "write it again with: appliance up")
+		missing := finding.Failure(joined(f.Missing)+" "+isOrAre(n)+" missing", "services that read it do not start again", "write it again with: appliance up")
+		if slices.Contains(f.Missing, "compose.yaml") || slices.Contains(f.Missing, ".env") {
+			return missing.Explaining(all)
+		}
+		return missing
 	}
 	if len(f.Edited) > 0 {
 		return finding.Warning(joined(f.Edited)+" was edited by hand", "the next change would overwrite the edit",
@@ -125,7 +130,7 @@ func (t Target) drift(context.Context) finding.Finding {
 // override makes sure that Compose can use what the operator has added.
 func override(ctx context.Context, t Target) finding.Finding {
 	if err := t.Override(ctx); err != nil {
-		return finding.Failure("compose.override.yaml cannot be used", err.Error(), "correct it, or move it away; then run: appliance up")
+		return finding.Failure("compose.override.yaml cannot be used", err.Error(), "correct it, or move it away; then run: appliance up").Explaining(all)
 	}
 	return finding.Good("Compose can use its files")
 }

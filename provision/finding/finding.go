@@ -36,8 +36,9 @@ type Finding struct {
 	Fix      string   `json:"fix,omitempty"` // a command or a sentence in the imperative
 	// Because is the check whose finding explains this one: with its cause fixed, this
 	// one is gone too.
-	Because string `json:"because,omitempty"`
-	Needs   string `json:"-"` // services, separated by spaces; while one is down, this finding says nothing of its own
+	Because  string   `json:"because,omitempty"`
+	Explains []string `json:"-"` // services that cannot run because of it
+	Needs    string   `json:"-"` // services, separated by spaces; while one is down, this finding says nothing of its own
 }
 
 // Good is a finding without a problem.
@@ -66,6 +67,12 @@ func Counted[N int | int64](n N, one, many string) string {
 // Without adds services without which nothing better can be expected.
 func (f Finding) Without(services ...string) Finding {
 	f.Needs = strings.Join(services, " ")
+	return f
+}
+
+// Explaining adds services that cannot run because of a failure.
+func (f Finding) Explaining(services ...string) Finding {
+	f.Explains = services
 	return f
 }
 

@@ -47,6 +47,25 @@ func Changes(have, want []byte) []Change {
 	return out
 }
 
+// Between is the change of a service from one image to another.
+func Between(service, from, to string) Change {
+	c := Change{Service: service, From: from, To: to}
+	c.judge()
+	return c
+}
+
+// Major is the first number of an image's tag; ok is false when the tag is no version.
+func Major(image string) (major int, ok bool) {
+	v, ok := versionOf(image)
+	if !ok {
+		return 0, false
+	}
+	return v[0], true
+}
+
+// Image is the image of a service in .env.
+func Image(env []byte, service string) string { return variables(env)[imageKeys[service]] }
+
 // judge finds out what a change means. Images whose tags are no versions are
 // left to the operator.
 func (c *Change) judge() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -228,6 +229,29 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 		out[name] = r
 	}
 	return out, nil
+}
+
+// HealthOutput is what the last health check of a service has printed: "" when there was
+// none yet. Of a service that does not run it is an error.
+func (s *Stack) HealthOutput(ctx context.Context, service string) (string, error) {
+	services, err := s.Services(ctx)
+	if err != nil {
+		return "", err
+	}
+	found := services[service]
+	if found.State != "running" {
+		return "", &NotRunningError{Service: service}
+	}
+	info, err := s.api(ctx).ContainerInspect(ctx, found.ID)
+	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Health == nil {
+		return "", err
+	}
+	for _, check := range slices.Backward(info.State.Health.Log) {
+		if check != nil && check.ExitCode == 0 {
+			return check.Output, nil
+		}
+	}
+	return "", nil
 }
 
 // LogFiles are where Docker writes what the services say, by service. Older

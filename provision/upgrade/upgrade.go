@@ -138,15 +138,23 @@ func (u *Upgrade) Run(ctx context.Context, r provision.Reporter) error {
 	}
 	err = u.change(ctx, at, r)
 	if err == nil {
-		u.site.Stack.Images().RemoveOld(ctx, u.image())
-		if err := os.Remove(u.site.Path(site.UpgradeFile)); err != nil || u.o.Keep == 0 {
-			return err
-		}
-		u.Removed, err = archive.Prune(u.site, archive.BeforeUpgrade, u.o.Keep)
-		return err
+		return u.end(ctx, r)
 	}
 	back := rollBack(context.WithoutCancel(ctx), u.site, at, r)
 	return &FailedError{Cause: errors.Join(err, back), RolledBack: back == nil, Backup: at.Backup}
+}
+
+// end is what follows once the new versions have proved themselves: now there is no way
+// back but by a backup.
+func (u *Upgrade) end(ctx context.Context, r provision.Reporter) (err error) {
+	u.site.Stack.Images().RemoveOld(ctx, u.image())
+	if err := os.Remove(u.site.Path(site.UpgradeFile)); err != nil {
+		return err
+	}
+	if u.o.Keep > 0 {
+		u.Removed, err = archive.Prune(u.site, archive.BeforeUpgrade, u.o.Keep)
+	}
+	return errors.Join(err, raise(ctx, u.site, r))
 }
 
 // image is the name of this program's image.

@@ -20,6 +20,7 @@ import (
 type upgradeOptions struct {
 	versions                        string
 	dryRun, yes, breaking, rollback bool
+	finish                          bool
 	patience                        time.Duration
 	keep                            int
 }
@@ -43,6 +44,9 @@ func upgradeCommand(a *app) *cobra.Command {
 			if o.rollback {
 				return a.rollback(cmd.Context())
 			}
+			if o.finish {
+				return finishUpgrade(a, cmd.Context())
+			}
 			return a.upgrade(cmd.Context(), o)
 		},
 	}
@@ -50,6 +54,9 @@ func upgradeCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change and exit")
 	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "allow breaking changes")
 	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "roll back an interrupted upgrade")
+	cmd.Flags().BoolVar(&o.finish, "finish", false, "only let MongoDB keep its data as the version that runs does, which an upgrade does at its end")
+	cmd.MarkFlagsMutuallyExclusive("finish", "rollback")
+	cmd.MarkFlagsMutuallyExclusive("finish", "versions")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
 	cmd.Flags().IntVar(&o.keep, "keep", 3, "keep the newest `N` of the backups made by upgrades; 0 keeps all")
 	cmd.Flags().DurationVar(&o.patience, "patience", 3*time.Minute, "how long to wait for the new versions to become healthy")
@@ -118,6 +125,20 @@ func upgraded(a *app, u *upgrade.Upgrade, text string) error {
 	}
 	fmt.Fprintln(a.env.Stdout, text)
 	return nil
+}
+
+func finishUpgrade(a *app, ctx context.Context) error {
+	return a.with(func(on *site.Site) error {
+		if !on.Answers.BundledMongo() {
+			return &usageError{err: errors.New("--finish is for a MongoDB of the installation, and mongo_url names another")}
+		}
+		if err := a.reporting(func(r provision.Reporter) error { return upgrade.Finish(ctx, on, r) }); err != nil {
+			return err
+		}
+		return a.show(map[string]bool{"finished": true}, func(w io.Writer) {
+			fmt.Fprintln(w, "finished: MongoDB keeps its data as the version that runs does")
+		})
+	})
 }
 
 func (a *app) rollback(ctx context.Context) error {

@@ -1,0 +1,100 @@
+// Package databases finds out in which format the databases of an installation keep their
+// data, and raises that of MongoDB. A server of another major version than the format must
+// not open it. It reads files and what the health check of MongoDB has said; it starts and
+// stops nothing.
+package databases
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"appliance/compose"
+	"appliance/provision/site"
+)
+
+// Services that have data.
+const (
+	Postgres = "postgres"
+	Mongo    = "mongo"
+)
+
+// Formats are those of the data that is there; "" is unknown.
+type Formats struct {
+	Postgres string // major version of the files: "17"
+	Server   string // version of the MongoDB that runs: "8.2.1"
+	Mongo    string // its featureCompatibilityVersion: "8.0"
+}
+
+// Look reads the formats. It fails at nothing: what cannot be read is unknown.
+func Look(ctx context.Context, s *site.Site) (f Formats) {
+	if s.Answers.BundledHomeserver() {
+		f.Postgres = FilesOf(s)
+	}
+	if s.Answers.BundledMongo() {
+		if said, err := s.Stack.HealthOutput(ctx, Mongo); err == nil {
+			f.Server, f.Mongo = parse(said)
+		}
+	}
+	return f
+}
+
+// FilesOf is the major version of PostgreSQL that has made the files, "" without any.
+func FilesOf(s *site.Site) string {
+	data, err := os.ReadFile(s.Path("data/postgres/PG_VERSION"))
+	if err != nil || len(data) > 16 {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// parse reads the last line of what the scripts for MongoDB print.
+func parse(said string) (server, format string) {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	var last struct {
+		Version string `json:"version"`
+		Format  string `json:"featureCompatibilityVersion"`
+	}
+	if json.Unmarshal([]byte(lines[len(lines)-1]), &last) != nil {
+		return "", ""
+	}
+	return last.Version, last.Format
+}
+
+// Series is the part of a version of MongoDB that its format is named after: "8.2".
+func Series(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return ""
+	}
+	return parts[0] + "." + parts[1]
+}
+
+// Behind reports whether MongoDB keeps its data as an earlier series did. It can serve like
+// that for as long as it likes, but the next upgrade would skip a version.
+func (f Formats) Behind() bool { return f.Mongo != "" && f.Server != "" && f.Mongo != Series(f.Server) }
+
+// ErrUnchanged says that MongoDB answered and kept its format.
+var ErrUnchanged = errors.New("MongoDB did not change its featureCompatibilityVersion") //nolint:staticcheck // a name
+
+// Raise lets MongoDB keep its data as the series that runs does. Files of that format cannot
+// be opened by the series before it, so the new one should have proved itself. Raising what
+// is raised changes nothing.
+func Raise(ctx context.Context, s *site.Site) (Formats, error) {
+	var out bytes.Buffer
+	err := s.Stack.Exec(ctx, Mongo, bytes.NewReader(compose.MongoRaise), &out, "sh", "-c", `set -eu; umask 077; f=$(mktemp); trap 'rm -f "$f"' EXIT
+cat >"$f"; mongosh --quiet --norc "mongodb://127.0.0.1:27017/admin?directConnection=true" --file "$f"`)
+	if err != nil {
+		return Formats{}, fmt.Errorf("raise the format of MongoDB's data: %w", err)
+	}
+	f := Formats{}
+	f.Server, f.Mongo = parse(out.String())
+	if f.Mongo == "" || f.Behind() {
+		return f, ErrUnchanged
+	}
+	return f, nil
+}
