@@ -36,7 +36,7 @@ func Look(ctx context.Context, s *site.Site) (f Formats) {
 		f.Postgres = FilesOf(s)
 	}
 	if s.Answers.BundledMongo() {
-		if said, err := s.Stack.HealthOutput(ctx, Mongo); err == nil {
+		if said, err := s.Stack.Engine().HealthOutput(ctx, Mongo); err == nil {
 			f.Server, f.Mongo = parse(said)
 		}
 	}

@@ -233,8 +233,8 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 
 // HealthOutput is what the last health check of a service has printed: "" when there was
 // none yet. Of a service that does not run it is an error.
-func (s *Stack) HealthOutput(ctx context.Context, service string) (string, error) {
-	services, err := s.Services(ctx)
+func (s Engine) HealthOutput(ctx context.Context, service string) (string, error) {
+	services, err := s.stack.Services(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -242,7 +242,7 @@ func (s *Stack) HealthOutput(ctx context.Context, service string) (string, error
 	if found.State != "running" {
 		return "", &NotRunningError{Service: service}
 	}
-	info, err := s.api(ctx).ContainerInspect(ctx, found.ID)
+	info, err := s.stack.api(ctx).ContainerInspect(ctx, found.ID)
 	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Health == nil {
 		return "", err
 	}
