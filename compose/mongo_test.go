@@ -50,7 +50,7 @@ func TestTheScriptsForMongoDB(t *testing.T) {
 	}
 	const ready, raise = "mongo-ready.js", "mongo-raise.js"
 	fresh := mongo{Version: "8.0.12", Format: "8.0", Primary: true}
-	last, left := fresh.runs(t, ready)
+	_, left := fresh.runs(t, ready)
 	if want := []string{"initiate", "createUser rocketchat"}; left.Exit != 0 || !slices.Equal(left.Did, want) {
 		t.Errorf("a new server: it did %q, exit %d", left.Did, left.Exit)
 	}
@@ -72,7 +72,7 @@ func TestTheScriptsForMongoDB(t *testing.T) {
 	} {
 		m := mongo{Version: "8.0.12", Format: "8.0", Set: true, Primary: true, Users: []string{"rocketchat"}}
 		c.change(&m)
-		last, left = m.runs(t, c.script)
+		last, left := m.runs(t, c.script)
 		if last != c.last || strings.Join(left.Did, " ") != c.did || left.Exit != c.exit {
 			t.Errorf("%s: it printed %q, did %q, exit %d", c.what, last, left.Did, left.Exit)
 		}

@@ -65,11 +65,12 @@ func backupDrillCommand(a *app) *cobra.Command {
 
 // drill restores the named backup, or the newest one.
 func drill(ctx context.Context, on *site.Site, args []string, keys backup.Keys, r provision.Reporter) (done archive.Drilled, err error) {
-	file := ""
-	if len(args) > 0 {
-		file = args[0]
-	} else if file, err = archive.Newest(on); err != nil {
-		return done, err
+	if len(args) == 0 {
+		newest, err := archive.Newest(on)
+		if err != nil {
+			return done, err
+		}
+		args = []string{newest}
 	}
-	return archive.Drill(ctx, on, file, keys, r)
+	return archive.Drill(ctx, on, args[0], keys, r)
 }
