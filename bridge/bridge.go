@@ -61,6 +61,7 @@ type service struct {
 	metrics *metrics.Metrics
 	console *console.Console
 	history console.History
+	traffic console.Traffic
 	reads   atomic.Bool // this process has the role reading
 
 	operatorToken secret.String
@@ -111,6 +112,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	s.relay = &relay.Relay{
 		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.delivered,
 		GaveUp:         s.metrics.GaveUp,
+		Heard:          func(server string, gaveUp bool) { s.traffic.Heard(server, gaveUp, time.Now()) },
 		ReconcileEvery: s.Often, Now: s.store.Now,
 		Live: func() config.Live { return s.current.Load().Live },
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
-	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
+	"appliance/internal/mustrun"
 )
 
 // browser is a Chromium in which an administrator uses the console.
@@ -110,6 +110,7 @@ func (b *browser) press(selector string) {
 // it must not have to be moved sideways.
 func (b *browser) accessible(name string) {
 	b.t.Helper()
+	eval[bool](b, `new Promise(done => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1200, 360} {
 			if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {
@@ -203,12 +204,14 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.run("search", chromedp.SendKeys(chromedp.CSS("input[name=q]"), "no such room\r"))
 	b.shows("No connected room fits.")
 	b.open("rooms?q=" + s.room)
-	b.run("unfold", chromedp.Click(chromedp.CSS("summary")))
-	b.press("details button")
+	b.press("tbody a")
+	b.shows("Compare the members")
+	b.accessible("room")
+	b.press("button[value=disconnect]")
 	b.shows("Nothing was changed.")
-	b.open("rooms")
-	b.run("unfold", chromedp.Click(chromedp.CSS("summary")), chromedp.Click(chromedp.CSS("input[name=sure]")))
-	b.press("details button")
+	b.open("room?id=" + s.room)
+	b.run("tick", chromedp.Click(chromedp.CSS("input[name=sure]")))
+	b.press("button[value=disconnect]")
 	b.shows("The room is no longer connected with Matrix.")
 	b.shows("No room is connected with Matrix.")
 	mxtest.WaitFor(t, "bob's puppet to leave", func() bool { return !strings.Contains(fmt.Sprint(s.rc.Members(s.room)), s.puppet) })

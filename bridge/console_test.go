@@ -38,13 +38,13 @@ func (w *world) front() *httptest.Server {
 
 // visit is a browser without JavaScript.
 type visit struct {
-	t      *testing.T
+	t      testing.TB
 	client *http.Client
 	base   string
 	origin string
 }
 
-func visitor(t *testing.T, front *httptest.Server) *visit {
+func visitor(t testing.TB, front *httptest.Server) *visit {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestWhoMayUseTheConsole(t *testing.T) {
 	w.call(w.rc.Admin(), http.MethodPost, "users.create", map[string]any{"email": "eve@example.invalid", "name": "Eve", "password": "eve-password", "username": "eve", "verified": true}, nil)
 	front := w.front()
 	v := visitor(t, front)
-	for _, page := range []string{"", "queue", "rooms"} {
+	for _, page := range []string{"", "queue", "rooms", "room", "people", "person", "servers"} {
 		if _, text, _ := v.do(http.MethodGet, page, nil); !strings.Contains(text, "<h1>Sign in</h1>") {
 			t.Errorf("a stranger sees %q", page)
 		}
@@ -169,7 +169,7 @@ func TestTheConsolesCookieAndHeaders(t *testing.T) {
 	if p := h.Get("Content-Security-Policy"); !strings.Contains(p, "default-src 'none'") || strings.Contains(p, "unsafe") {
 		t.Error(p)
 	}
-	for _, page := range []string{"", "queue", "rooms", "sign-in"} {
+	for _, page := range []string{"", "queue", "rooms", "people", "servers", "sign-in"} {
 		_, text, h := v.do(http.MethodGet, page, nil)
 		if regexp.MustCompile(`<script>|<style|style="|\son[a-z]+="`).MatchString(text) || h.Get("Cache-Control") != "no-store" {
 			t.Errorf("%q: inline, or kept", page)
@@ -268,13 +268,23 @@ func TestHostileNamesInTheConsole(t *testing.T) {
 	if status, text := v.signIn("ada", "ada"); status != http.StatusOK {
 		t.Fatal(status, text)
 	}
-	for _, page := range []string{"rooms", "rooms?q=" + url.QueryEscape(hostile[:150]), "queue?lane=" + url.QueryEscape(hostile[:900]) + "&reason=" + url.QueryEscape(`"><script>`)} {
+	mxtest.WaitFor(t, "the new name", func() bool {
+		_, text, _ := v.do(http.MethodGet, "rooms", nil)
+		return strings.Contains(text, "&lt;img src=x")
+	})
+	bad := url.QueryEscape(hostile[:150])
+	for _, page := range []string{
+		"rooms", "room?id=" + s.room, "rooms?q=" + bad + "&from=" + bad, "people?q=" + bad, "people?of=rocketchat&from=" + bad, "servers?q=" + bad,
+		"queue?lane=" + url.QueryEscape(hostile[:900]) + "&reason=" + url.QueryEscape(`"><script>`),
+	} {
 		status, text, _ := v.do(http.MethodGet, page, nil)
 		if status != http.StatusOK || strings.Contains(text, "<img src=x") || strings.Contains(text, "<script>") || strings.Contains(text, "\u202e") || strings.Count(text, "A") > 600 {
 			t.Errorf("%s: %d, %d bytes\n%s", page, status, len(text), fmt.Sprintf("%.3000s", text))
 		}
 	}
-	if _, text, _ := v.do(http.MethodGet, "rooms", nil); !strings.Contains(text, "&lt;img src=x") {
-		t.Error("the name is not shown")
+	for page, want := range map[string]string{"room?id=" + bad: "not connected with Matrix", "person?id=" + bad: "knows nobody with this address"} {
+		if status, text, _ := v.do(http.MethodGet, page, nil); status != http.StatusNotFound || !strings.Contains(text, want) {
+			t.Errorf("%s: %d\n%s", page, status, text)
+		}
 	}
 }

@@ -8,13 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"appliance/bridge/console"
-	"appliance/bridge/ids"
 	"appliance/bridge/metrics"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
@@ -26,8 +22,9 @@ import (
 func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	s.console, err = console.New(console.Options{
 		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
-		Rooms: &consoleRooms{service: s, titles: map[ids.RCRoom]title{}}, History: &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
+		Rooms: &consoleRooms{service: s, client: client}, People: consolePeople{s}, Servers: &consoleServers{service: s}, Lists: consoleLists{s},
 		Settings: consoleSettings{s},
+		History:  &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
 	})
 	return err
 }
@@ -131,12 +128,55 @@ func (q consoleQueue) DeadLetters(ctx context.Context, limit int) ([]console.Dea
 	list, err := q.store.DeadLetters(ctx, limit)
 	out := make([]console.DeadLetter, len(list))
 	for i, d := range list {
-		out[i] = console.DeadLetter{
-			ID: d.ID, Lane: d.Lane, Kind: d.Kind, Reason: model.Reason(d.Cause), Cause: d.Cause,
-			Accepted: d.Accepted, GaveUp: d.GaveUp, Attempts: d.Attempts,
-		}
+		out[i] = letterOf(d)
 	}
 	return out, err
+}
+
+func letterOf(d store.DeadLetter) console.DeadLetter {
+	return console.DeadLetter{
+		ID: d.ID, Lane: d.Lane, Kind: d.Kind, Reason: model.Reason(d.Cause), Cause: d.Cause,
+		Accepted: d.Accepted, GaveUp: d.GaveUp, Attempts: d.Attempts,
+	}
+}
+
+// Dead implements console.Queue.
+func (q consoleQueue) Dead(ctx context.Context, f console.DeadFilter, limit int) (page console.DeadPage, err error) {
+	all, err := q.store.DeadGroups(ctx, "")
+	if err != nil {
+		return page, err
+	}
+	those := all
+	if f.Lane != "" {
+		if those, err = q.store.DeadGroups(ctx, f.Lane); err != nil {
+			return page, err
+		}
+	}
+	for _, g := range all {
+		page.Total += g.Count
+		page.Reasons, page.Kinds = append(page.Reasons, model.Reason(g.Cause)), append(page.Kinds, g.Kind)
+	}
+	for _, g := range those {
+		one := f
+		one.Lane = ""
+		if one.Fits(console.DeadLetter{Lane: g.Side + ":", Reason: model.Reason(g.Cause), Kind: g.Kind}) {
+			page.Fitting += g.Count
+		}
+	}
+	for _, list := range []*[]string{&page.Reasons, &page.Kinds} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	if page.Fitting == 0 {
+		return page, nil
+	}
+	err = q.store.DeadLettersWhere(ctx, f.Kind, f.Lane, func(d store.DeadLetter) bool {
+		if letter := letterOf(d); f.Fits(letter) {
+			page.Letters = append(page.Letters, letter)
+		}
+		return len(page.Letters) < min(limit, page.Fitting)
+	})
+	return page, err
 }
 
 // Retry implements console.Queue.
@@ -161,104 +201,6 @@ func each(ctx context.Context, chosen []string, do func(context.Context, string)
 		}
 	}
 	return n, nil
-}
-
-const (
-	// titlesFor is how long a room's name is remembered, and maxTitles how many are.
-	titlesFor = 10 * time.Minute
-	maxTitles = 20_000
-	// lookedUp bounds how many names are asked for by one search, and lookAtOnce how
-	// many of them at one time.
-	lookedUp   = 500
-	lookAtOnce = 8
-)
-
-// title is what Rocket.Chat calls a room.
-type title struct {
-	text  string
-	until time.Time
-}
-
-// consoleRooms shows the portals, with their names.
-type consoleRooms struct {
-	*service
-	mu     sync.Mutex
-	titles map[ids.RCRoom]title
-}
-
-// Rooms implements console.Rooms.
-func (c *consoleRooms) Rooms(ctx context.Context, words string, offset, limit int) ([]console.Room, int, error) {
-	portals, err := c.store.Portals(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	slices.Reverse(portals)
-	if words = strings.ToLower(words); words != "" {
-		c.look(ctx, portals)
-		portals = slices.DeleteFunc(portals, func(p model.Portal) bool {
-			return !strings.Contains(strings.ToLower(string(p.RCRoom)+" "+string(p.MXRoom)+" "+c.title(p.RCRoom)), words)
-		})
-	}
-	total := len(portals)
-	portals = portals[min(offset, total):min(offset+limit, total)]
-	c.look(ctx, portals)
-	out := make([]console.Room, len(portals))
-	for i, p := range portals {
-		kind := map[string]string{rocketchat.Channel: "channel", rocketchat.Group: "private room", rocketchat.Direct: "direct message"}[p.RCType]
-		out[i] = console.Room{RCRoom: string(p.RCRoom), MXRoom: string(p.MXRoom), Title: c.title(p.RCRoom), Type: cmp.Or(kind, p.RCType), Created: p.Created}
-	}
-	return out, total, nil
-}
-
-func (c *consoleRooms) title(room ids.RCRoom) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.titles[room].text
-}
-
-// look asks Rocket.Chat for the names that are not known. One that cannot be found out
-// stays unknown.
-func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
-	now := time.Now()
-	var g errgroup.Group
-	g.SetLimit(lookAtOnce)
-	n := 0
-	for _, p := range portals {
-		c.mu.Lock()
-		known := now.Before(c.titles[p.RCRoom].until)
-		c.mu.Unlock()
-		if known || p.IsDirect() {
-			continue
-		}
-		if n++; n > lookedUp {
-			break
-		}
-		g.Go(func() error {
-			info, _, err := c.rc.Room(ctx, p.RCRoom)
-			if err != nil {
-				c.Log.Debug("a room's name is not known", "rc_room", p.RCRoom, "err", err)
-			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if len(c.titles) >= maxTitles {
-				clear(c.titles)
-			}
-			c.titles[p.RCRoom] = title{cmp.Or(info.Title, info.Slug), now.Add(titlesFor)}
-			return nil
-		})
-	}
-	_ = g.Wait() // none of them fails
-}
-
-// Disconnect implements console.Rooms.
-func (c *consoleRooms) Disconnect(ctx context.Context, rcRoom, by string) error {
-	room := ids.RCRoom(rcRoom)
-	if connected, err := c.relay.Commands().Bridged(ctx, room); err != nil {
-		return err
-	} else if !connected {
-		return fmt.Errorf("%s %w", rcRoom, console.ErrNoRoom)
-	}
-	return c.relay.Commands().Unbridge(ctx, model.Caller{RCPerson: model.RCPerson{Username: by}, Room: room})
 }
 
 // chatOperator is the queue for the slash commands of administrators.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/checkup"
 	"appliance/provision/finding"

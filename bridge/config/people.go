@@ -15,11 +15,8 @@ type People struct {
 
 // Allowed reports whether people may talk with a Matrix user.
 func (p People) Allowed(user string) bool {
-	user = strings.ReplaceAll(strings.ToLower(user), "/", "_") // "*" means everything here
-	match := func(glob string) bool {
-		ok, _ := path.Match(strings.ReplaceAll(strings.ToLower(glob), "/", "_"), user)
-		return ok
-	}
+	user = personKey(user)
+	match := func(glob string) bool { ok, _ := path.Match(personKey(glob), user); return ok }
 	return slices.ContainsFunc(p.Allow, match) && !slices.ContainsFunc(p.Deny, match)
 }
 

@@ -30,6 +30,9 @@ type Options struct {
 	Bridge   Bridge
 	Queue    Queue
 	Rooms    Rooms
+	People   People
+	Servers  Servers
+	Lists    Lists
 	History  *History
 	Settings Settings
 	Log      *slog.Logger // the audit log too
@@ -81,8 +84,9 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	own.HandleFunc("GET "+Path+"{$}", c.inside(c.overview))
 	own.HandleFunc("GET "+Path+"queue", c.inside(c.queue))
 	own.HandleFunc("POST "+Path+"queue", c.inside(c.changeQueue))
-	own.HandleFunc("GET "+Path+"rooms", c.inside(c.rooms))
-	own.HandleFunc("POST "+Path+"rooms/disconnect", c.inside(c.disconnect))
+	c.roomRoutes(own)
+	c.peopleRoutes(own)
+	c.serverRoutes(own)
 	own.HandleFunc("GET "+Path+"settings", c.inside(c.settings))
 	own.HandleFunc("POST "+Path+"settings", c.inside(c.changeSettings))
 	own.HandleFunc("GET "+Path+"events", c.inside(c.events))

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"appliance/bridge/secret"
@@ -83,31 +84,31 @@ type DeadLetter struct {
 	Attempts                      int
 }
 
+// A DeadFilter says which dead letters are meant: those that come from one side, "rc" or
+// "mx", that have a reason and a kind, and whose lane holds a text. "" is any.
+type DeadFilter struct{ Direction, Reason, Kind, Lane string }
+
+// Fits reports whether a dead letter is meant.
+func (f DeadFilter) Fits(d DeadLetter) bool {
+	return (f.Direction == "" || strings.HasPrefix(d.Lane, f.Direction+":")) && (f.Reason == "" || d.Reason == f.Reason) &&
+		(f.Kind == "" || d.Kind == f.Kind) && (f.Lane == "" || strings.Contains(d.Lane, f.Lane))
+}
+
+// A DeadPage is some of the dead letters, how many fit the filter and how many there are,
+// and the reasons and kinds that they have.
+type DeadPage struct {
+	Letters        []DeadLetter
+	Fitting, Total int
+	Reasons, Kinds []string
+}
+
 // Queue shows what is waiting and what was given up, and changes the latter.
 type Queue interface {
 	Lanes(ctx context.Context, limit int) ([]Lane, error)
 	DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error)
+	// Dead returns the oldest dead letters that a filter fits, at most limit of them.
+	Dead(ctx context.Context, f DeadFilter, limit int) (DeadPage, error)
 	// Retry and Drop return how many of the items were dead letters still.
 	Retry(ctx context.Context, ids []string) (int, error)
 	Drop(ctx context.Context, ids []string) (int, error)
-}
-
-// A Room is a portal.
-type Room struct {
-	RCRoom, MXRoom string
-	Title          string // in Rocket.Chat; "" when that is not known
-	Type           string // "channel", "private room" or "direct message"
-	Created        time.Time
-}
-
-// ErrNoRoom is wrapped when a room is not connected, or no longer.
-var ErrNoRoom = errors.New("is not connected with Matrix")
-
-// Rooms shows the portals, and ends them.
-type Rooms interface {
-	// Rooms returns the portals whose names or identifiers hold some words, the newest
-	// first, from offset on and at most limit, and how many there are.
-	Rooms(ctx context.Context, words string, offset, limit int) (list []Room, total int, err error)
-	// Disconnect ends a portal on behalf of an administrator.
-	Disconnect(ctx context.Context, rcRoom, by string) error
 }

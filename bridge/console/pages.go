@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -108,20 +107,12 @@ const (
 	maxLetters = 10_000
 )
 
-// filter says which dead letters are meant.
-type filter struct{ Direction, Reason, Kind, Lane string }
-
-func filterOf(q url.Values) filter {
-	return filter{Direction: q.Get("direction"), Reason: q.Get("reason"), Kind: q.Get("kind"), Lane: strings.TrimSpace(q.Get("lane"))}
-}
-
-func (f filter) fits(d DeadLetter) bool {
-	return (f.Direction == "" || strings.HasPrefix(d.Lane, f.Direction+":")) && (f.Reason == "" || d.Reason == f.Reason) &&
-		(f.Kind == "" || d.Kind == f.Kind) && (f.Lane == "" || strings.Contains(d.Lane, f.Lane))
+func filterOf(q url.Values) DeadFilter {
+	return DeadFilter{Direction: q.Get("direction"), Reason: q.Get("reason"), Kind: q.Get("kind"), Lane: strings.TrimSpace(q.Get("lane"))}
 }
 
 // query is the filter in an address.
-func (f filter) query() string {
+func (f DeadFilter) query() string {
 	q := url.Values{}
 	for name, value := range map[string]string{"direction": f.Direction, "reason": f.Reason, "kind": f.Kind, "lane": f.Lane} {
 		if value != "" {
@@ -133,40 +124,21 @@ func (f filter) query() string {
 
 // queueView is the page of the queue.
 type queueView struct {
-	Filter         filter
-	Lanes          []Lane
-	Letters        []DeadLetter
-	Fitting, Total int
-	Reasons, Kinds []string
+	Filter DeadFilter
+	Lanes  []Lane
+	DeadPage
 }
 
 func (c *Console) queue(w http.ResponseWriter, r *http.Request, s session) {
 	v := queueView{Filter: filterOf(r.URL.Query())}
-	letters, err := c.Queue.DeadLetters(r.Context(), maxLetters)
-	if err == nil {
+	var err error
+	if v.DeadPage, err = c.Queue.Dead(r.Context(), v.Filter, listedLetters); err == nil {
 		v.Lanes, err = c.Queue.Lanes(r.Context(), listedLanes)
 	}
 	if err != nil {
 		c.failed(w, r, s, err)
 		return
 	}
-	v.Total = len(letters)
-	for _, d := range letters {
-		if !slices.Contains(v.Reasons, d.Reason) {
-			v.Reasons = append(v.Reasons, d.Reason)
-		}
-		if !slices.Contains(v.Kinds, d.Kind) {
-			v.Kinds = append(v.Kinds, d.Kind)
-		}
-		if !v.Filter.fits(d) {
-			continue
-		}
-		if v.Fitting++; len(v.Letters) < listedLetters {
-			v.Letters = append(v.Letters, d)
-		}
-	}
-	slices.Sort(v.Reasons)
-	slices.Sort(v.Kinds)
 	c.show(w, http.StatusOK, "queue.html", page{Title: "Queue", Here: "queue", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
@@ -185,10 +157,8 @@ func notice(r *http.Request) string {
 		return counted(n, "item was dropped.", "items were dropped.")
 	case "settings":
 		return counted(n, "setting was changed, and is in force.", "settings were changed, and are in force.")
-	case "disconnect":
-		return "The room is no longer connected with Matrix. What was said stays on both sides."
 	}
-	return ""
+	return noticeOfRooms(q.Get("done"), n)
 }
 
 func counted(n int, one, many string) string {
@@ -212,7 +182,7 @@ func (c *Console) changeQueue(w http.ResponseWriter, r *http.Request, s session)
 			return
 		}
 		for _, d := range letters {
-			if f.fits(d) {
+			if f.Fits(d) {
 				chosen = append(chosen, d.ID)
 			}
 		}
@@ -240,53 +210,4 @@ func (c *Console) changeQueue(w http.ResponseWriter, r *http.Request, s session)
 		back += "&" + q
 	}
 	http.Redirect(w, r, Path+"queue?"+back, http.StatusSeeOther) //nolint:gosec // it leads to this page, whatever the query is
-}
-
-// roomsOnPage is how many rooms a page lists.
-const roomsOnPage = 50
-
-// roomsView is the page of the rooms.
-type roomsView struct {
-	Words                string
-	List                 []Room
-	Total                int
-	From, To             int
-	Earlier, Later       int // offsets of the pages beside this one
-	HasEarlier, HasLater bool
-}
-
-func (c *Console) rooms(w http.ResponseWriter, r *http.Request, s session) {
-	q := r.URL.Query()
-	offset, _ := strconv.Atoi(q.Get("from"))
-	offset = max(0, offset)
-	v := roomsView{Words: cut(strings.TrimSpace(q.Get("q")), 200)}
-	var err error
-	if v.List, v.Total, err = c.Rooms.Rooms(r.Context(), v.Words, offset, roomsOnPage); err != nil {
-		c.failed(w, r, s, err)
-		return
-	}
-	v.From, v.To = min(offset+1, v.Total), offset+len(v.List)
-	v.Earlier, v.HasEarlier = max(0, offset-roomsOnPage), offset > 0
-	v.Later, v.HasLater = offset+roomsOnPage, v.To < v.Total
-	c.show(w, http.StatusOK, "rooms.html", page{Title: "Rooms", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
-}
-
-// disconnect ends a portal. The form asks for a tick, because it cannot be undone.
-func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s session) {
-	room := r.PostForm.Get("room")
-	if r.PostForm.Get("sure") != "yes" {
-		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people of Matrix leave the room, and that cannot be undone.")
-		return
-	}
-	err := c.Rooms.Disconnect(r.Context(), room, s.username)
-	if errors.Is(err, ErrNoRoom) {
-		c.problem(w, r, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
-		return
-	}
-	c.Log.Info("a room was disconnected in the console", "user", s.userID, "rc_room", room, "err", err)
-	if err != nil {
-		c.failed(w, r, s, err)
-		return
-	}
-	http.Redirect(w, r, Path+"rooms?done=disconnect&n=1", http.StatusSeeOther)
 }

@@ -5,7 +5,6 @@ import (
 	"mime"
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -282,12 +281,10 @@ func (e Event) Name() string {
 	return FileName(name, contentType)
 }
 
-// Caption returns what is said beside a file: the caption that it shows, "" for none,
-// and what follows it in messages of their own. Rocket.Chat from 8.x on edits the
-// caption of the attachment and leaves the text of the message alone for ever; but only
-// in the text of a message a mention notifies, and a link to a message quotes it. So a
-// text that mentions or quotes follows, where it does both and can be edited.
-func Caption(e Event, look Lookup) (beside string, after []string) {
+// Caption returns what is said beside a file, as messages of Rocket.Chat: none
+// when there is nothing, more than one when it is long. Of an edit it is the new
+// version.
+func Caption(e Event, look Lookup) []string {
 	c := e.Content
 	if c.New != nil {
 		c = *c.New
@@ -300,21 +297,14 @@ func Caption(e Event, look Lookup) (beside string, after []string) {
 	} else {
 		reply.Content.Body, reply.Content.FormattedBody = c.Body, c.FormattedBody
 	}
-	parts := ToRocketChat(reply, look)
-	if len(parts) == 0 {
-		if link, ok := look.permalink(id.EventID(e.Content.ReplyTo)); ok && !e.Content.FallsBack {
-			return "", []string{strings.TrimRight(Quote(link, ""), "\n ")}
-		}
-		return "", nil
+	if parts := ToRocketChat(reply, look); len(parts) > 0 {
+		return parts
 	}
-	if strings.HasPrefix(parts[0], quoteMark) || mentioning.MatchString(parts[0]) {
-		return "", parts
+	if link, ok := look.permalink(id.EventID(e.Content.ReplyTo)); ok && !e.Content.FallsBack {
+		return []string{strings.TrimRight(Quote(link, ""), "\n ")}
 	}
-	return parts[0], parts[1:]
+	return nil
 }
-
-// mentioning finds what Rocket.Chat may take for the mention of a person or of all.
-var mentioning = regexp.MustCompile(`(^|[^\w@.-])@[0-9a-zA-Z]`)
 
 // Instead returns the text that stands for a file that was not carried.
 func Instead(name string, size int64, why string) string {

@@ -32,6 +32,8 @@ func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 	if err != nil {
 		return // nobody knows whose it was
 	}
+	sender, _ := event.By(e)
+	r.heard(sender, true)
 	switch e := e.(type) {
 	case event.RCWritten:
 		err = r.tellAuthor(ctx, e.Message, "message", cause)

@@ -39,6 +39,10 @@ type Relay struct {
 	// nil is allowed.
 	GaveUp func(kind, reason string)
 
+	// Heard is told of each message of a Matrix server that was delivered, or given up.
+	// nil is allowed.
+	Heard func(server string, gaveUp bool)
+
 	// Typed is told of a command that reached Rocket.Chat as a message. nil is
 	// allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
@@ -134,6 +138,16 @@ func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 		if r.Delivered != nil {
 			r.Delivered(item.Kind, waited, took)
 		}
+		if len(receipts) > 0 {
+			r.heard(ids.MXUser(receipts[0].MXSender), false)
+		}
 	}
 	return receipts, err
+}
+
+// heard tells of a message, unless one of our users sent it.
+func (r *Relay) heard(sender ids.MXUser, gaveUp bool) {
+	if r.Heard != nil && sender != "" && !r.Names.Owns(sender) {
+		r.Heard(sender.Homeserver(), gaveUp)
+	}
 }

@@ -74,3 +74,10 @@ func (r *Relay) Commands() *portal.Commands {
 	r.init()
 	return r.parts.commands
 }
+
+// Reconcile compares who is in a room on both sides now, and returns how many differences
+// it has corrected.
+func (r *Relay) Reconcile(ctx context.Context, p model.Portal) (int, error) {
+	r.init()
+	return r.parts.reconciler.Now(ctx, p)
+}

@@ -26,21 +26,29 @@ type DeadLetter struct {
 	Cause    string    `json:"cause"` // of the last failure
 }
 
+const deadColumns = `SELECT id, lane, kind, accepted, buried, attempts, cause FROM items`
+
+func scanDead(row scanner) (DeadLetter, error) {
+	var d DeadLetter
+	var accepted, gaveUp int64
+	err := row.Scan(&d.ID, &d.Lane, &d.Kind, &accepted, &gaveUp, &d.Attempts, &d.Cause)
+	d.Accepted, d.GaveUp = time.UnixMilli(accepted).UTC(), time.UnixMilli(gaveUp).UTC()
+	return d, err
+}
+
 // DeadLetters lists what was given up, oldest first, at most limit of it.
 func (s *Store) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
-	rows, err := s.query(ctx, `SELECT id, lane, kind, accepted, buried, attempts, cause FROM items WHERE buried > 0 ORDER BY seq LIMIT $1`, limit)
+	rows, err := s.query(ctx, deadColumns+` WHERE buried > 0 ORDER BY seq LIMIT $1`, limit)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	out := []DeadLetter{}
 	for rows.Next() {
-		var d DeadLetter
-		var accepted, gaveUp int64
-		if err := rows.Scan(&d.ID, &d.Lane, &d.Kind, &accepted, &gaveUp, &d.Attempts, &d.Cause); err != nil {
+		d, err := scanDead(rows)
+		if err != nil {
 			return nil, err
 		}
-		d.Accepted, d.GaveUp = time.UnixMilli(accepted).UTC(), time.UnixMilli(gaveUp).UTC()
 		out = append(out, d)
 	}
 	return out, rows.Err()

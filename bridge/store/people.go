@@ -30,14 +30,14 @@ func (s *Store) MoveCursor(ctx context.Context, name, value string) error {
 	return err
 }
 
-const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, created FROM portals`
+const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title FROM portals`
 
 type scanner interface{ Scan(...any) error }
 
 func scanPortal(row scanner) (model.Portal, error) {
 	var p model.Portal
 	var created int64
-	err := row.Scan(&p.RCRoom, &p.MXRoom, &p.RCType, &p.RCReader, &p.MXReader, &created)
+	err := row.Scan(&p.RCRoom, &p.MXRoom, &p.RCType, &p.RCReader, &p.MXReader, &created, &p.Title)
 	p.Created = time.UnixMilli(created).UTC()
 	return p, err
 }
@@ -85,8 +85,8 @@ func (s *Store) PutPortal(ctx context.Context, p model.Portal, items []queue.Ite
 		if _, err = b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
 			return err
 		}
-		if _, err = b.tx.ExecContext(b.ctx, `INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created) VALUES ($1, $2, $3, $4, $5, $6)`,
-			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli()); err != nil {
+		if _, err = b.tx.ExecContext(b.ctx, `INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli(), p.Title); err != nil {
 			return err
 		}
 		if in, err = s.keeper.insert(b, time.Now(), items); err != nil {

@@ -39,9 +39,6 @@ func run(ctx context.Context, args []string) error {
 	life := flags.Duration("life", time.Minute, "renew: how long certificates live")
 	during := flags.Duration("during", 150*time.Second, "renew: how long to open connections")
 	from := flags.String("from", "", "release: the commit or tag of the previous release; the newest tag, or else a commit some way back")
-	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "chaos: what decides about actions and faults") //nolint:gosec // any number does
-	last := flags.Duration("for", 2*time.Minute, "chaos: how long the faults go on")
-	rooms := flags.Int("rooms", 50, "chaos: in how many rooms people talk")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -75,10 +72,8 @@ func run(ctx context.Context, args []string) error {
 		return releases{d}.release(ctx, *from, *messages)
 	case "attach":
 		return attaching{d}.attach(ctx)
-	case "chaos":
-		return storm{d, *seed, *last, *rooms}.blow(ctx)
 	case "burst":
 		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach, chaos or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach or down")
 }

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 )
 
 // The test binary is rocketsim when it is told so.

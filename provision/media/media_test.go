@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/media"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/render"
 )
 

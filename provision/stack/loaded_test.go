@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 )

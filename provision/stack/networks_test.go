@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/render"
 )
 

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/render"
 )

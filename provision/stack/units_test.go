@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/render"
 )

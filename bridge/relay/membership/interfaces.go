@@ -58,6 +58,8 @@ type reconcileStore interface {
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 	// Portals returns all portals.
 	Portals(ctx context.Context) ([]model.Portal, error)
+	// SetTitle notes what a room is called in Rocket.Chat.
+	SetTitle(ctx context.Context, room ids.RCRoom, title string) error
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 	// PuppetByRC returns the puppet that a Rocket.Chat user is.

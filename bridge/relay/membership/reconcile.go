@@ -20,6 +20,7 @@ import (
 const (
 	reconcilePause = 10 * time.Minute // between two passes
 	reconcileGap   = 500 * time.Millisecond
+	lookAgain      = 2 * time.Second // between the two looks of one that the operator asks for
 )
 
 // Reconciler compares the rooms of both sides now and then.
@@ -77,6 +78,27 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
+// Now compares one room twice, with a moment between, and corrects what differs both
+// times. It returns how many differences those were.
+func (rec *Reconciler) Now(ctx context.Context, p model.Portal) (corrected int, err error) {
+	first, second := suspects{}, suspects{}
+	if err := rec.reconcile(ctx, p, nil, first); err != nil || len(first) == 0 {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(lookAgain):
+	}
+	err = rec.reconcile(ctx, p, first, second)
+	for what := range second {
+		if first[what] {
+			corrected++
+		}
+	}
+	return corrected, err
+}
+
 // reconcile compares who is in a room on both sides.
 func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, now suspects) error {
 	if p.IsDirect() {
@@ -88,9 +110,13 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 		now[key] = true
 		return before[key]
 	}
-	switch _, there, err := rec.RC.Room(ctx, p.RCRoom); {
+	switch info, there, err := rec.RC.Room(ctx, p.RCRoom); {
 	case err != nil:
 		return err
+	case there && info.Title != p.Title:
+		if err := rec.Store.SetTitle(ctx, p.RCRoom, info.Title); err != nil {
+			return err
+		}
 	case !there && still("gone"):
 		return rec.Portals.TearDown(ctx, p, "This room is not there any more in Rocket.Chat, so nothing is carried there.")
 	case !there:

@@ -23,6 +23,9 @@ type Portal struct {
 	// bridge's own user is not in it. Empty for the bridge's own user.
 	MXReader ids.MXUser
 	Created  time.Time
+	// Title is the room's name in Rocket.Chat as it was last seen; "" while it is not
+	// known. A direct room has none.
+	Title string
 }
 
 // ReadAs returns the Matrix user through which the portal is read, given the

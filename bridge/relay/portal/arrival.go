@@ -82,7 +82,7 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 	if err != nil {
 		return err
 	}
-	p.RCRoom, p.RCType = info.ID, info.Type
+	p.RCRoom, p.RCType, p.Title = info.ID, info.Type, info.Title
 	everybody := model.MXMembershipItem(string(p.MXRoom), p.MXRoom)
 	return a.Portals.start(ctx, p, everybody)
 }

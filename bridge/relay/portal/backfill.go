@@ -25,7 +25,8 @@ type Backfill struct {
 // Open returns, in one transaction with the portal, and carried in the order
 // in which it was said, before anything new; it keeps its timestamps on Matrix. n is
 // how many items were stored. A room that is bridged already
-// gets no backfill: it would appear after the messages that were relayed since.
+// gets no backfill: it would appear after the messages that were relayed since. A
+// caller without an identifier is the operator, who need not be in the room.
 func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, since time.Time) (n int, err error) {
 	if last <= 0 || last > model.MaxHistory {
 		last = model.MaxHistory
@@ -36,7 +37,11 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 		} else if ok {
 			return model.Say("this room is connected with Matrix already; its past can be brought along only when the connection is made")
 		}
-		p, err := b.Portals.Open(ctx, caller.Room, &caller.RCPerson, func(info model.RCRoomInfo) ([]queue.Item, error) {
+		by := &caller.RCPerson
+		if by.ID == "" {
+			by = nil
+		}
+		p, err := b.Portals.Open(ctx, caller.Room, by, func(info model.RCRoomInfo) ([]queue.Item, error) {
 			items, err := b.RC.History(ctx, info, last, since)
 			n = len(items)
 			return items, err

@@ -56,6 +56,8 @@ type backfillStore interface {
 type commandMatrix interface {
 	// JoinAlias makes one of our users join a room by its alias.
 	JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error)
+	// JoinVia makes one of our users join a room that one of the servers knows.
+	JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via ...string) error
 	// Kick removes a person, as one of our users.
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Leave makes one of our users leave or refuse an invitation.
@@ -71,8 +73,12 @@ type commandMatrix interface {
 
 // commandRocketChat is what Commands needs of Rocket.Chat.
 type commandRocketChat interface {
+	// Members lists the people in a room.
+	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
 	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Room describes a room the bridge account can see.
+	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
 	// UserByName looks a user up; ok is false when there is no such user.
 	UserByName(ctx context.Context, username string) (p model.RCPerson, ok bool, err error)
 }
@@ -83,6 +89,7 @@ type commandStore interface {
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 	// PortalByRC returns the portal of a Rocket.Chat room.
 	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 	// PuppetByUsername returns the puppet with a username.

@@ -20,6 +20,11 @@ const (
 	settleGap = 100 * time.Millisecond
 )
 
+var (
+	errUnseen    = &model.SayError{Text: "the bridge cannot see this room; add the user matrix-bridge to it and try again"}
+	errEncrypted = &model.SayError{Text: "this room is encrypted, and the bridge cannot read it"}
+)
+
 // Open returns the portal of a room, created as needed. A new one begins with the
 // items that first returns, where there is one. caller is who asked for it, nil for the
 // operator.
@@ -33,13 +38,13 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	case err != nil:
 		return model.Portal{}, err
 	case !ok:
-		return model.Portal{}, model.Say("the bridge cannot see this room; add the user matrix-bridge to it and try again")
+		return model.Portal{}, errUnseen
 	case info.Encrypted:
-		return model.Portal{}, model.Say("this room is encrypted, and the bridge cannot read it")
+		return model.Portal{}, errEncrypted
 	case info.Type == rocketchat.Direct:
 		return model.Portal{}, model.Say("a direct message cannot take another person in; use /federation dm")
 	}
-	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: ps.now()}
+	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: ps.now(), Title: info.Title}
 	powers, err := ps.State.StartPowers(ctx, p)
 	if err != nil {
 		return model.Portal{}, err

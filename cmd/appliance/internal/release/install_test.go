@@ -23,7 +23,7 @@ import (
 	"aead.dev/minisign"
 	"github.com/creack/pty"
 
-	"appliance/bridge/mustrun"
+	"appliance/internal/mustrun"
 	"appliance/provision/selfupdate"
 )
 

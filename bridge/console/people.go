@@ -1,0 +1,150 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Person is somebody who is on both sides: a person of Rocket.Chat with a ghost on
+// Matrix, or a person of Matrix with a puppet in Rocket.Chat.
+type Person struct {
+	MXUser, RCUser string
+	Username, Name string
+	Puppet         bool // of Matrix, with a puppet in Rocket.Chat
+	Denied         string
+}
+
+// A PersonView is everything about one person.
+type PersonView struct {
+	Person
+	Server string
+	Items  []PersonItem // what they wrote or did that waits or was given up, the oldest first
+	More   bool         // there are more than the items that are listed
+}
+
+// A PersonItem is something that a person did and that is not delivered, without what it
+// says.
+type PersonItem struct {
+	ID, Lane, Kind, LastError string
+	Accepted                  time.Time
+	Attempts                  int
+	Dead                      bool
+}
+
+// ErrNoPerson is wrapped when a person is on one side only.
+var ErrNoPerson = errors.New("is not known to the bridge")
+
+// People shows who is who.
+type People interface {
+	// People returns the people of Matrix, or those of Rocket.Chat, whose names or
+	// identifiers hold some words, in the order of their Matrix addresses, from a place on
+	// and at most limit. next is where the list goes on, "" at its end.
+	People(ctx context.Context, ofMatrix bool, words, from string, limit int) (list []Person, next string, err error)
+	// Person returns one person by their Matrix address.
+	Person(ctx context.Context, mxUser string) (PersonView, error)
+}
+
+// peopleOnPage is how many people a page lists.
+const peopleOnPage = 50
+
+func (c *Console) peopleRoutes(own *http.ServeMux) {
+	own.HandleFunc("GET "+Path+"people", c.inside(c.people))
+	own.HandleFunc("GET "+Path+"person", c.inside(c.person))
+	own.HandleFunc("POST "+Path+"people/permit", c.inside(func(w http.ResponseWriter, r *http.Request, s session) { c.permit(w, r, s, ListUsers) }))
+}
+
+// peopleView is the page of the people.
+type peopleView struct {
+	Words      string
+	RocketChat bool // the people of Rocket.Chat are listed, not those of Matrix
+	Later      bool // it is not the first page
+	List       []Person
+	Next       string
+	Patterns   Patterns
+}
+
+func (c *Console) people(w http.ResponseWriter, r *http.Request, s session) {
+	q := r.URL.Query()
+	v := peopleView{Words: cut(strings.TrimSpace(q.Get("q")), maxWords), RocketChat: q.Get("of") == "rocketchat", Later: q.Get("from") != "", Patterns: c.Lists.Patterns(ListUsers)}
+	var err error
+	if v.List, v.Next, err = c.People.People(r.Context(), !v.RocketChat, v.Words, q.Get("from"), peopleOnPage); err != nil {
+		c.failed(w, r, s, err)
+		return
+	}
+	c.show(w, http.StatusOK, "people.html", page{Title: "People", Here: "people", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+func (c *Console) person(w http.ResponseWriter, r *http.Request, s session) {
+	v, err := c.People.Person(r.Context(), r.URL.Query().Get("id"))
+	if errors.Is(err, ErrNoPerson) {
+		c.problem(w, r, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
+		return
+	}
+	if err != nil {
+		c.failed(w, r, s, err)
+		return
+	}
+	c.show(w, http.StatusOK, "person.html", page{Title: "Person", Here: "people", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// The lists of bridge.yaml that say with whom people may talk.
+const (
+	ListUsers   = "users"
+	ListServers = "servers"
+)
+
+// Patterns are one such list: who is allowed, unless they are denied.
+type Patterns struct{ Allow, Deny []string }
+
+// Lists shows and changes with whom people may talk.
+type Lists interface {
+	// Patterns returns the list that is in force.
+	Patterns(list string) Patterns
+	// Permit allows or denies a pattern, or the one person or server that a name stands
+	// for, in bridge.yaml, and puts it in force. Errors are a *RefusedError where the
+	// administrator can do something about them.
+	Permit(ctx context.Context, list, pattern string, allow bool) error
+}
+
+// literal makes a pattern of bridge.yaml, as of package path, that fits one name alone.
+var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// permit allows or denies a person or a server.
+func (c *Console) permit(w http.ResponseWriter, r *http.Request, s session, list string) {
+	pattern, did := strings.TrimSpace(r.PostForm.Get("pattern")), r.PostForm.Get("do")
+	if pattern == "" || did != "allow" && did != "deny" {
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. The form needs an address, and whether to allow or to deny it.")
+		return
+	}
+	if r.PostForm.Get("exact") == "yes" {
+		pattern = literal.Replace(pattern)
+	}
+	err := c.Lists.Permit(r.Context(), list, pattern, did == "allow")
+	c.Log.Info("who may be talked with was changed in the console", "user", s.userID, "list", list, "action", did, "pattern", cut(pattern, 255), "err", err)
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	back := map[string]string{ListUsers: "people", ListServers: "servers"}[list]
+	q := url.Values{"done": {did}, "n": {"1"}}
+	if person := r.PostForm.Get("person"); person != "" && list == ListUsers {
+		back = "person"
+		q.Set("id", person)
+	}
+	http.Redirect(w, r, Path+back+"?"+q.Encode(), http.StatusSeeOther) //nolint:gosec // it leads to this console, whatever the query is
+}
+
+// noticeOfLists says what a change of a list has led to.
+func noticeOfLists(what string) string {
+	switch what {
+	case "allow":
+		return "Allowed. It is in bridge.yaml, and in force."
+	case "deny":
+		return "Denied. It is in bridge.yaml, and in force: what they write is not carried any more."
+	}
+	return ""
+}

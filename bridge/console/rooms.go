@@ -1,0 +1,237 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Room is a portal.
+type Room struct {
+	RCRoom, MXRoom string
+	Title          string // in Rocket.Chat; "" when that is not known, or of a direct message
+	Type           string // "channel", "private room" or "direct message"
+	With           string // of a direct message: whom on Matrix it is with, as far as that is stored
+	Created        time.Time
+	Lanes          [2]RoomLane // ToMatrix and ToRocketChat
+}
+
+// A RoomLane is one direction of a room.
+type RoomLane struct {
+	Name string // in the queue
+	Backlog
+	LastError string // of what waits, or else of what was given up last
+}
+
+// A RoomPage is a part of the list of rooms.
+type RoomPage struct {
+	List  []Room
+	Next  string // where the list goes on; "" at its end
+	Total int64  // all rooms, also those that do not fit the words
+}
+
+// A RoomView is everything about one room.
+type RoomView struct {
+	Room
+	About       []string // what it is on Matrix, in sentences
+	Here, There Members  // in Rocket.Chat and on Matrix
+	Unknown     string   // why the members are not known; "" when they are
+}
+
+// Members are the people in a room.
+type Members struct {
+	Total int
+	List  []Member // the first of them
+}
+
+// A Member is a person in a room.
+type Member struct {
+	Name, Address string
+	Membership    string // on Matrix: "join", "invite"
+	Ours          bool   // a ghost on Matrix, or a puppet in Rocket.Chat
+	Bridge        bool   // the bridge's own user
+}
+
+// ErrNoRoom is wrapped when a room is not connected, or no longer.
+var ErrNoRoom = errors.New("is not connected with Matrix")
+
+// A RefusedError says in words why something that an administrator asked for cannot be
+// done: the end of a sentence, without a full stop, as the slash commands say it.
+type RefusedError struct{ Text string }
+
+func (e *RefusedError) Error() string { return e.Text }
+
+// Rooms shows the portals and does what administrators ask for. Errors are a
+// *RefusedError where they can do something about them.
+type Rooms interface {
+	// Rooms returns the portals whose names or identifiers hold some words, the newest
+	// first, from a place on and at most limit.
+	Rooms(ctx context.Context, words, from string, limit int) (RoomPage, error)
+	// Room returns one portal.
+	Room(ctx context.Context, rcRoom string) (RoomView, error)
+	// Reconcile compares who is in a room on both sides, and returns how many differences
+	// it has corrected.
+	Reconcile(ctx context.Context, rcRoom string) (int, error)
+	// Connect connects a room, given by its name or identifier, with a new one on Matrix,
+	// and carries the last messages of its past there. n is how much is being carried.
+	Connect(ctx context.Context, room string, last int) (rcRoom string, n int, err error)
+	// Link connects a room, given by its name or identifier, with one on Matrix that
+	// exists, given by its alias or identifier.
+	Link(ctx context.Context, room, matrix string) (rcRoom string, err error)
+	// Disconnect ends a portal on behalf of an administrator.
+	Disconnect(ctx context.Context, rcRoom, by string) error
+}
+
+// MaxPast is how many messages of a room's past can be carried.
+const MaxPast = 10_000
+
+// roomsOnPage is how many rooms a page lists.
+const roomsOnPage = 50
+
+// maxWords bounds what people search for, in characters.
+const maxWords = 200
+
+func (c *Console) roomRoutes(own *http.ServeMux) {
+	own.HandleFunc("GET "+Path+"rooms", c.inside(c.rooms))
+	own.HandleFunc("GET "+Path+"room", c.inside(c.room))
+	own.HandleFunc("POST "+Path+"rooms/reconcile", c.inside(c.reconcile))
+	own.HandleFunc("POST "+Path+"rooms/connect", c.inside(c.connect))
+	own.HandleFunc("POST "+Path+"rooms/link", c.inside(c.link))
+	own.HandleFunc("POST "+Path+"rooms/disconnect", c.inside(c.disconnect))
+}
+
+// roomsView is the page of the rooms.
+type roomsView struct {
+	Words   string
+	Later   bool // it is not the first page
+	MaxPast int
+	RoomPage
+}
+
+func (c *Console) rooms(w http.ResponseWriter, r *http.Request, s session) {
+	q := r.URL.Query()
+	v := roomsView{Words: cut(strings.TrimSpace(q.Get("q")), maxWords), Later: q.Get("from") != "", MaxPast: MaxPast}
+	var err error
+	if v.RoomPage, err = c.Rooms.Rooms(r.Context(), v.Words, q.Get("from"), roomsOnPage); err != nil {
+		c.failed(w, r, s, err)
+		return
+	}
+	c.show(w, http.StatusOK, "rooms.html", page{Title: "Rooms", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// room shows one portal.
+func (c *Console) room(w http.ResponseWriter, r *http.Request, s session) {
+	v, err := c.Rooms.Room(r.Context(), r.URL.Query().Get("id"))
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	c.show(w, http.StatusOK, "room.html", page{Title: "Room", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// refused answers that something was not done, in the words of the slash commands where
+// there are some.
+func (c *Console) refused(w http.ResponseWriter, r *http.Request, s session, err error) {
+	if errors.Is(err, ErrNoRoom) {
+		c.problem(w, r, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
+		return
+	}
+	if re, ok := errors.AsType[*RefusedError](err); ok {
+		c.problem(w, r, s, http.StatusConflict, "Nothing was changed. Sorry: "+cut(re.Text, 600)+".")
+		return
+	}
+	c.failed(w, r, s, err)
+}
+
+// done leads to the page of a room, which says what was done there.
+func done(w http.ResponseWriter, r *http.Request, room, what string, n int) {
+	back := url.Values{"id": {room}, "done": {what}, "n": {strconv.Itoa(n)}}.Encode()
+	http.Redirect(w, r, Path+"room?"+back, http.StatusSeeOther) //nolint:gosec // it leads to this console, whatever the query is
+}
+
+// noticeOfRooms says what a change of a room has led to.
+func noticeOfRooms(what string, n int) string {
+	switch what {
+	case "disconnect":
+		return "The room is no longer connected with Matrix. What was said stays on both sides."
+	case "reconcile":
+		if n == 0 {
+			return "The members were compared; nothing had to be corrected."
+		}
+		return counted(n, "difference between the members was corrected.", "differences between the members were corrected.")
+	case "connect":
+		return "The room is connected with Matrix, and " + strconv.Itoa(n) + " of its messages and reactions are being carried there."
+	case "link":
+		return "The two rooms are connected. The people of each are joining the other; what was said before stays where it is."
+	}
+	return noticeOfLists(what)
+}
+
+func (c *Console) reconcile(w http.ResponseWriter, r *http.Request, s session) {
+	room := r.PostForm.Get("room")
+	n, err := c.Rooms.Reconcile(r.Context(), room)
+	c.Log.Info("the members of a room were compared in the console", "user", s.userID, "rc_room", room, "corrected", n, "err", err)
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	done(w, r, room, "reconcile", n)
+}
+
+// connect connects a room with its past.
+func (c *Console) connect(w http.ResponseWriter, r *http.Request, s session) {
+	room := strings.TrimSpace(r.PostForm.Get("room"))
+	last, err := strconv.Atoi(strings.TrimSpace(r.PostForm.Get("last")))
+	if err != nil || last < 1 || last > MaxPast || room == "" {
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. A room is needed, and a number of messages from 1 to "+strconv.Itoa(MaxPast)+".")
+		return
+	}
+	id, n, err := c.Rooms.Connect(r.Context(), room, last)
+	c.Log.Info("a room was connected in the console", "user", s.userID, "rc_room", id, "asked", last, "items", n, "err", err)
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	done(w, r, id, "connect", n)
+}
+
+// link connects two rooms. The form asks for a tick, because it shows people of one what
+// is said in the other.
+func (c *Console) link(w http.ResponseWriter, r *http.Request, s session) {
+	room, matrix := strings.TrimSpace(r.PostForm.Get("room")), strings.TrimSpace(r.PostForm.Get("matrix"))
+	if r.PostForm.Get("sure") != "yes" || room == "" || matrix == "" {
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. Name both rooms, and tick the box beside the button: whoever is in one room reads what is said in the other.")
+		return
+	}
+	id, err := c.Rooms.Link(r.Context(), room, matrix)
+	c.Log.Info("two rooms were linked in the console", "user", s.userID, "rc_room", id, "matrix", cut(matrix, 255), "err", err)
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	done(w, r, id, "link", 1)
+}
+
+// disconnect ends a portal. The form asks for a tick, because it cannot be undone.
+func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s session) {
+	room := r.PostForm.Get("room")
+	if r.PostForm.Get("sure") != "yes" {
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people of Matrix leave the room, and that cannot be undone.")
+		return
+	}
+	err := c.Rooms.Disconnect(r.Context(), room, s.username)
+	if errors.Is(err, ErrNoRoom) {
+		c.refused(w, r, s, err)
+		return
+	}
+	c.Log.Info("a room was disconnected in the console", "user", s.userID, "rc_room", room, "err", err)
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	http.Redirect(w, r, Path+"rooms?done=disconnect&n=1", http.StatusSeeOther)
+}

@@ -1,0 +1,119 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Server is a Matrix server whose people take part.
+type Server struct {
+	Name             string
+	People           int64 // who have an account in Rocket.Chat
+	Messages, GaveUp int64 // since the bridge started
+	Last             time.Time
+	Denied           string // the pattern that denies it; "" when it is allowed
+}
+
+// Servers shows the Matrix servers.
+type Servers interface {
+	// Servers returns the servers whose names hold some words, those with the most traffic
+	// first, at most limit, and how many there are.
+	Servers(ctx context.Context, words string, limit int) (list []Server, total int, err error)
+}
+
+// serversOnPage is how many servers the page lists.
+const serversOnPage = 200
+
+func (c *Console) serverRoutes(own *http.ServeMux) {
+	own.HandleFunc("GET "+Path+"servers", c.inside(c.servers))
+	own.HandleFunc("POST "+Path+"servers/permit", c.inside(func(w http.ResponseWriter, r *http.Request, s session) { c.permit(w, r, s, ListServers) }))
+}
+
+// serversView is the page of the servers.
+type serversView struct {
+	Words    string
+	List     []Server
+	Total    int
+	Patterns Patterns
+}
+
+func (c *Console) servers(w http.ResponseWriter, r *http.Request, s session) {
+	v := serversView{Words: cut(strings.TrimSpace(r.URL.Query().Get("q")), maxWords), Patterns: c.Lists.Patterns(ListServers)}
+	var err error
+	if v.List, v.Total, err = c.Servers.Servers(r.Context(), v.Words, serversOnPage); err != nil {
+		c.failed(w, r, s, err)
+		return
+	}
+	c.show(w, http.StatusOK, "servers.html", page{Title: "Servers", Here: "servers", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// maxHeard bounds how many servers a Traffic remembers.
+const maxHeard = 2000
+
+// Traffic remembers what came from each Matrix server since the bridge started: of the
+// 2,000 servers that were heard last. Methods are safe for concurrent use; the zero value
+// is ready.
+type Traffic struct {
+	mu  sync.Mutex
+	all map[string]*Server
+}
+
+// Heard notes a message of a server that was delivered, or given up.
+func (t *Traffic) Heard(server string, gaveUp bool, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.all[server]
+	if s == nil {
+		if t.all == nil {
+			t.all = map[string]*Server{}
+		}
+		t.trim()
+		s = &Server{Name: server}
+		t.all[server] = s
+	}
+	s.Last = now
+	if gaveUp {
+		s.GaveUp++
+	} else {
+		s.Messages++
+	}
+}
+
+// trim forgets the eighth of the servers that were heard the longest ago, when there are
+// too many.
+func (t *Traffic) trim() {
+	if len(t.all) < maxHeard {
+		return
+	}
+	list := t.list()
+	slices.SortFunc(list, func(a, b Server) int { return a.Last.Compare(b.Last) })
+	for _, s := range list[:maxHeard/8] {
+		delete(t.all, s.Name)
+	}
+}
+
+func (t *Traffic) list() []Server {
+	list := make([]Server, 0, len(t.all))
+	for _, s := range t.all {
+		list = append(list, *s)
+	}
+	return list
+}
+
+// All returns what is remembered, in no order.
+func (t *Traffic) All() []Server {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.list()
+}
+
+// ByTraffic orders servers: those with the most messages first, then those with the most
+// failures and the most people.
+func ByTraffic(a, b Server) int {
+	return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(b.GaveUp, a.GaveUp), cmp.Compare(b.People, a.People), cmp.Compare(a.Name, b.Name))
+}

@@ -1,0 +1,181 @@
+package bridge_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// signedIn is a browser without JavaScript in which ada is signed in.
+func (w *world) signedIn() *visit {
+	w.t.Helper()
+	w.rc.CreateUser("ada", "user", "admin")
+	v := visitor(w.t, w.front())
+	if status, text := v.signIn("ada", "ada"); status != http.StatusOK {
+		w.t.Fatal(status, text)
+	}
+	return v
+}
+
+// send fills in a form, and returns the page that it leads to.
+func (v *visit) send(page string, fields ...string) (int, string) {
+	v.t.Helper()
+	form := url.Values{"token": {v.token()}}
+	for i := 0; i+1 < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	status, text, _ := v.do(http.MethodPost, page, form)
+	return status, text
+}
+
+// Who is denied in the console is denied at once, in the file, whose comments stay; and
+// is back as soon as they are allowed.
+func TestAPersonIsDeniedInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	v := s.signedIn()
+	file := filepath.Join(s.dir, "bridge.yaml")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append([]byte("# The operator's own words.\n"), old...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bob := s.bob.ID
+	if _, text, _ := v.do(http.MethodGet, "people?q="+url.QueryEscape(bob), nil); !strings.Contains(text, bob) || !strings.Contains(text, "@"+s.puppet) {
+		t.Errorf("bob is not listed\n%s", text)
+	}
+	if status, text := v.send("people/permit", "pattern", bob, "exact", "yes", "person", bob, "do", "deny"); status != http.StatusOK || !strings.Contains(text, "no: denied by") {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	if now, _ := os.ReadFile(file); !strings.HasPrefix(string(now), "# The operator's own words.\n") || !strings.Contains(string(now), bob) {
+		t.Errorf("the file:\n%s", now)
+	}
+	s.bob.Send(s.mxRoom, "from a person who is denied")
+	mxtest.WaitFor(t, "the message to be given up", func() bool {
+		_, text, _ := v.do(http.MethodGet, "person?id="+url.QueryEscape(bob), nil)
+		return strings.Contains(text, "given up") && strings.Contains(text, "the administrator does not allow it") && !strings.Contains(text, "from a person who")
+	})
+	if status, text := v.send("people/permit", "pattern", bob, "exact", "yes", "person", bob, "do", "allow"); status != http.StatusOK || !strings.Contains(text, "<dd>yes</dd>") {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	s.bob.Send(s.mxRoom, "from a person who is back")
+	s.messageText("from a person who is back")
+	for _, c := range [][2]string{{"not an address", "is not a pattern for a Matrix address"}, {"", "needs an address"}} {
+		if status, text := v.send("people/permit", "pattern", c[0], "do", "deny"); status < 400 || !strings.Contains(text, "Nothing was changed.") || !strings.Contains(text, c[1]) {
+			t.Errorf("%q: %d\n%s", c[0], status, text)
+		}
+	}
+}
+
+// A server that is denied by a pattern is not let in by allowing it alone, and that is
+// said.
+func TestAServerIsDeniedInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	v := s.signedIn()
+	server := s.far.Name
+	_, text, _ := v.do(http.MethodGet, "servers", nil)
+	if !strings.Contains(text, server) || !strings.Contains(text, `aria-label="1 people of `+server) {
+		t.Errorf("the server is not listed with its people\n%s", text)
+	}
+	s.bob.Send(s.mxRoom, "counted")
+	s.messageText("counted")
+	if status, text := v.send("servers/permit", "pattern", server, "exact", "yes", "do", "deny"); status != http.StatusOK || !strings.Contains(text, "denied by "+server) {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	s.bob.Send(s.mxRoom, "not carried")
+	mxtest.WaitFor(t, "a failure of the server", func() bool {
+		_, text, _ := v.do(http.MethodGet, "servers?q="+url.QueryEscape(server), nil)
+		return strings.Contains(strings.Join(strings.Fields(text), " "), "</code></td><td>1</td><td>1</td>")
+	})
+	if status, text := v.send("servers/permit", "pattern", server, "exact", "yes", "do", "allow"); status != http.StatusOK || strings.Contains(text, "denied by") {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	glob := "*" + server[1:]
+	if status, text := v.send("servers/permit", "pattern", glob, "do", "deny"); status != http.StatusOK || !strings.Contains(text, "denied by "+glob) {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	if status, text := v.send("servers/permit", "pattern", server, "exact", "yes", "do", "allow"); status != http.StatusConflict || !strings.Contains(text, "is denied by the pattern "+glob) {
+		t.Errorf("%d\n%s", status, text)
+	}
+	if status, text := v.send("servers/permit", "pattern", glob, "do", "allow"); status != http.StatusOK || strings.Contains(text, "denied by") {
+		t.Errorf("%d\n%s", status, text)
+	}
+}
+
+// A room is connected with its past in the console, as with /bridge history.
+func TestARoomIsConnectedInTheConsole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice", "user")
+	room := w.rc.CreateRoom("p", "plans", "alice", w.bot.Username)
+	w.rc.Say(room, "alice", "said before")
+	v := w.signedIn()
+	for _, c := range [][3]string{{"plans", "0", "from 1 to 10000"}, {"plans", "many", "from 1 to 10000"}, {"no-such-room", "5", "the bridge cannot see this room"}} {
+		if status, text := v.send("rooms/connect", "room", c[0], "last", c[1]); status < 400 || !strings.Contains(text, "Nothing was changed.") || !strings.Contains(text, c[2]) {
+			t.Errorf("%v: %d\n%s", c, status, text)
+		}
+	}
+	status, text := v.send("rooms/connect", "room", "plans", "last", "5")
+	if status != http.StatusOK || !strings.Contains(text, "of its messages and reactions are being carried there") {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	mxtest.WaitFor(t, "the past to be carried", func() bool {
+		_, text, _ := v.do(http.MethodGet, "room?id="+room, nil)
+		return strings.Count(text, "up to date") == 2 && strings.Contains(text, "@alice:")
+	})
+	if _, text, _ := v.do(http.MethodGet, "room?id="+room, nil); strings.Contains(text, "@ada:") {
+		t.Error("the administrator is in the room on Matrix")
+	}
+	if status, text := v.send("rooms/connect", "room", "plans", "last", "5"); status != http.StatusConflict || !strings.Contains(text, "is connected with Matrix already") {
+		t.Errorf("%d\n%s", status, text)
+	}
+}
+
+// Two rooms that exist are linked, and what is said in one is read in the other from then
+// on. What cannot be linked is refused in words and left as it was.
+func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("alice", "user")
+	room := w.rc.CreateRoom("p", "garden", "alice", w.bot.Username)
+	w.rc.CreateRoom("p", "shed", "alice", w.bot.Username)
+	bob := w.far.Register("bob", "Bob Builder")
+	var made struct {
+		RoomID string `json:"room_id"`
+	}
+	bob.Must(http.MethodPost, "/_matrix/client/v3/createRoom", map[string]any{"preset": "public_chat", "room_alias_name": "garden", "name": "Garden"}, &made)
+	mxRoom, alias := made.RoomID, "#garden:"+w.far.Name
+	v := w.signedIn()
+	for _, c := range [][3]string{
+		{"garden", "garden", "is named by its alias"}, {"garden", "#nothing:" + w.far.Name, "there is no room"}, {"nothing", alias, "the bridge cannot see this room"},
+	} {
+		if status, text := v.send("rooms/link", "room", c[0], "matrix", c[1], "sure", "yes"); status != http.StatusConflict || !strings.Contains(text, c[2]) {
+			t.Errorf("%v: %d\n%s", c, status, text)
+		}
+	}
+	if status, text := v.send("rooms/link", "room", "garden", "matrix", alias); status != http.StatusBadRequest || !strings.Contains(text, "tick the box") {
+		t.Errorf("without the tick: %d\n%s", status, text)
+	}
+	status, text := v.send("rooms/link", "room", "garden", "matrix", alias, "sure", "yes")
+	if status != http.StatusOK || !strings.Contains(text, "The two rooms are connected.") || !strings.Contains(text, mxRoom) {
+		t.Fatalf("%d\n%s", status, text)
+	}
+	w.waitForGhost(bob, mxRoom, w.alice())
+	bob.Send(mxRoom, "from Matrix")
+	mxtest.WaitFor(t, "bob's message", func() bool { return strings.Contains(fmt.Sprint(w.saidInRC(room)), "from Matrix") })
+	w.rc.Say(room, "alice", "from Rocket.Chat")
+	w.waitForMatrix(bob, mxRoom, bob.ID+": from Matrix", w.alice()+": from Rocket.Chat")
+	if status, text := v.send("rooms/link", "room", "shed", "matrix", alias, "sure", "yes"); status != http.StatusConflict || !strings.Contains(text, "is connected with another room") {
+		t.Errorf("twice: %d\n%s", status, text)
+	}
+}

@@ -1,0 +1,181 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"appliance/bridge/console"
+	"appliance/bridge/event"
+	"appliance/bridge/ids"
+	"appliance/bridge/store"
+)
+
+// consolePeople shows who is who.
+type consolePeople struct{ *service }
+
+// person makes a person of the console.
+func (c consolePeople) person(p store.Person) console.Person {
+	out := console.Person{MXUser: string(p.MXUser), RCUser: string(p.RCUser), Username: p.Username, Name: p.Name, Puppet: p.Puppet}
+	if live := c.current.Load().Live; p.Puppet {
+		out.Denied = cmp.Or(live.Users.DeniedBy(out.MXUser), live.Servers.DeniedBy(p.MXUser.Homeserver()))
+	}
+	return out
+}
+
+// People implements console.People.
+func (c consolePeople) People(ctx context.Context, ofMatrix bool, words, from string, limit int) ([]console.Person, string, error) {
+	list, next, err := c.store.PeopleAfter(ctx, ofMatrix, words, ids.MXUser(from), limit)
+	if err == nil && words != "" && from == "" {
+		var named []store.Person
+		named, err = c.store.PeopleNamed(ctx, ofMatrix, words)
+		list = append(named, slices.DeleteFunc(list, func(p store.Person) bool { return slices.Contains(named, p) })...)
+	}
+	out := make([]console.Person, len(list))
+	for i, p := range list {
+		out[i] = c.person(p)
+	}
+	return out, string(next), err
+}
+
+const (
+	// itemsLookedAt bounds how many items are looked at to find those of a person,
+	// itemsRead how many that name the person are read, and itemsListed how many are
+	// listed.
+	itemsLookedAt = 10_000
+	itemsRead     = 300
+	itemsListed   = 100
+)
+
+// Person implements console.People.
+func (c consolePeople) Person(ctx context.Context, mxUser string) (console.PersonView, error) {
+	v, err := c.find(ctx, ids.MXUser(mxUser))
+	if err != nil {
+		return v, err
+	}
+	v.Server = ids.MXUser(v.MXUser).Homeserver()
+	needle := []byte(v.RCUser)
+	if v.Puppet {
+		needle = []byte(v.MXUser)
+	}
+	items, err := c.store.ItemsHolding(ctx, needle, itemsLookedAt, itemsRead)
+	for _, it := range items {
+		e, err := event.Decode(it.Kind, it.Payload)
+		if err != nil {
+			continue // nobody knows whose it is
+		}
+		if mx, rc := event.By(e); string(mx) != v.MXUser && string(rc) != v.RCUser {
+			continue // it names them only
+		}
+		if v.More = len(v.Items) == itemsListed; v.More {
+			break
+		}
+		v.Items = append(v.Items, console.PersonItem{ID: it.ID, Lane: it.Lane, Kind: it.Kind, LastError: it.Cause, Accepted: it.Accepted, Attempts: it.Attempts, Dead: it.Dead})
+	}
+	return v, err
+}
+
+// find returns a puppet or a ghost by its Matrix address.
+func (c consolePeople) find(ctx context.Context, user ids.MXUser) (v console.PersonView, err error) {
+	if p, ok, err := c.store.PuppetByMX(ctx, user); err != nil || ok {
+		v.Person = c.person(store.Person{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Name: p.Name, Puppet: true})
+		return v, err
+	}
+	g, ok, err := c.store.GhostByMX(ctx, user)
+	if err == nil && !ok {
+		err = fmt.Errorf("%.80q %w", user, console.ErrNoPerson)
+	}
+	v.Person = c.person(store.Person{MXUser: g.MXUser, RCUser: g.RCUser, Username: g.Username, Name: g.Name})
+	return v, err
+}
+
+const (
+	// countedFor is how long the number of people of each server counts, and maxServers
+	// how many servers are told apart.
+	countedFor = 5 * time.Minute
+	maxServers = 10_000
+	countFor   = time.Minute
+)
+
+// consoleServers shows the Matrix servers.
+type consoleServers struct {
+	*service
+	mu       sync.Mutex
+	people   map[string]int64
+	until    time.Time
+	counting chan struct{} // closed when a count has ended; nil while there is none
+}
+
+// Servers implements console.Servers.
+func (c *consoleServers) Servers(ctx context.Context, words string, limit int) ([]console.Server, int, error) {
+	people, err := c.count(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	all := map[string]console.Server{}
+	for _, s := range c.traffic.All() {
+		all[s.Name] = s
+	}
+	for name, n := range people {
+		s := all[name]
+		s.Name, s.People = name, n
+		all[name] = s
+	}
+	list := make([]console.Server, 0, len(all))
+	for name, s := range all {
+		if strings.Contains(name, strings.ToLower(words)) {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, console.ByTraffic)
+	total := len(list)
+	list = list[:min(limit, total)]
+	live := c.current.Load().Live
+	for i, s := range list {
+		list[i].Denied = live.Servers.DeniedBy(s.Name)
+	}
+	return list, total, nil
+}
+
+// count returns how many people of each server have an account. It reads all of them, so
+// an old count serves while the next one is made; only the first one is waited for.
+func (c *consoleServers) count(ctx context.Context) (map[string]int64, error) {
+	c.mu.Lock()
+	if c.counting == nil && time.Now().After(c.until) {
+		c.counting = make(chan struct{})
+		go c.countNow(context.WithoutCancel(ctx), c.counting)
+	}
+	people, counting := c.people, c.counting
+	c.mu.Unlock()
+	if people != nil {
+		return people, nil
+	}
+	select {
+	case <-counting:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.people, nil
+}
+
+func (c *consoleServers) countNow(ctx context.Context, ended chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, countFor)
+	defer cancel()
+	people, err := c.store.PuppetsByServer(ctx, maxServers)
+	if err != nil {
+		c.Log.Warn("the people of each server could not be counted", "err", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.people, c.until = people, time.Now().Add(countedFor)
+	}
+	c.counting = nil
+	close(ended)
+}
