@@ -7,6 +7,8 @@ import (
 	"image/color"
 	"io"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -467,31 +469,119 @@ func TestFeatureManyDeletedAtOnce(t *testing.T) {
 	})
 }
 
+// A discussion is connected like any other room: what people write, answer, edit, take
+// back, react and call, and who comes and goes.
 func TestFeatureDiscussions(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
+	s.rc.CreateUser("carol", "user", "bot")
 	s.api("alice", "rooms.createDiscussion", map[string]any{"prid": s.room, "t_name": "What to pack"})
 	s.find("word of the discussion", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.text" && strings.Contains(fmt.Sprint(c["body"]), "started a discussion") && strings.Contains(fmt.Sprint(c["body"]), "What to pack")
 	})
-	// The room of the discussion is connected as any other is.
-	discussion := ""
+	parent := *s
 	for _, r := range s.rooms() {
-		if r["prid"] == s.room {
-			discussion = fmt.Sprint(r["_id"])
+		if r["prid"] == parent.room {
+			s.room = fmt.Sprint(r["_id"])
 		}
 	}
-	s.must(s.rc.Login("alice"), discussion, "bridge", "invite "+s.bob.ID)
-	mxRoom, _ := s.bob.AcceptInvitation()
-	mxtest.WaitFor(t, "bob in the discussion", func() bool { return slices.Contains(s.rc.Members(discussion), s.puppet) })
-	s.warmUp(s.bob, mxRoom, discussion)
-	s.bob.Send(mxRoom, "a tent")
-	mxtest.WaitFor(t, "bob's word in the discussion", func() bool { return slices.Contains(s.saidInRC(discussion), s.puppet+": a tent") })
-	s.rc.Say(discussion, "alice", "and a stove")
-	mxtest.WaitFor(t, "alice's word on Matrix", func() bool { return slices.Contains(saidOnMatrix(s.bob, mxRoom), s.alice()+": and a stove") })
-	if slices.Contains(saidOnMatrix(s.bob, s.mxRoom), s.alice()+": and a stove") {
-		t.Error("what was said in the discussion was said in the room too")
+	s.must(s.rc.Login("alice"), s.room, "bridge", "invite "+s.bob.ID)
+	s.mxRoom, _ = s.bob.AcceptInvitation()
+	mxtest.WaitFor(t, "bob in the discussion", func() bool { return slices.Contains(s.rc.Members(s.room), s.puppet) })
+	s.warmUp(s.bob, s.mxRoom, s.room)
+	if name := s.state("m.room.name")["name"]; name != "What to pack" {
+		t.Errorf("the room is called %v", name)
 	}
+
+	tent := s.bob.Send(s.mxRoom, "a tent")
+	id := s.messageText("a tent").ID
+	s.rc.React(id, "alice", ":+1:")
+	mxtest.WaitFor(t, "alice's reaction", func() bool { l := s.reactionsOnMatrix(s.alice()); return len(l) == 1 && strings.HasPrefix(l[0], tent) })
+	s.bobEdits(tent, "two tents")
+	mxtest.WaitFor(t, "bob's edit", func() bool {
+		return slices.ContainsFunc(s.rc.Messages(s.room), func(m rctest.Message) bool { return m.ID == id && m.Text == "two tents" })
+	})
+	s.rc.Reply(s.room, "alice", id, "and a stove")
+	stove, c := s.findText("and a stove")
+	if relation(c)["rel_type"] != "m.thread" || relation(c)["event_id"] != tent {
+		t.Errorf("the answer in a thread is %v", c)
+	}
+	for _, m := range s.rc.Said(s.room) {
+		if m.Text == "and a stove" {
+			s.rc.Delete(m.ID, "alice")
+		}
+	}
+	mxtest.WaitFor(t, "what alice takes back to be gone", func() bool { return s.takenBack(stove) })
+
+	carol := "@carol:" + s.home.Name
+	s.rc.Invite(s.room, "alice", "carol")
+	mxtest.WaitFor(t, "carol to come", func() bool { return s.bob.Members(s.mxRoom)[carol] == "join" })
+	s.rc.Leave(s.room, "carol")
+	mxtest.WaitFor(t, "carol to go", func() bool { return s.bob.Members(s.mxRoom)[carol] == "leave" })
+	s.callsInRocketChat()
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/leave", map[string]any{}, nil)
+	mxtest.WaitFor(t, "bob to go", func() bool { return !slices.Contains(s.rc.Members(s.room), s.puppet) })
+	for _, text := range saidOnMatrix(parent.bob, parent.mxRoom) {
+		if strings.HasSuffix(text, "and a stove") || strings.Contains(text, "started a call") {
+			t.Errorf("what was said in the discussion was said in the room too: %s", text)
+		}
+	}
+}
+
+// callsInRocketChat: that a call begins in Rocket.Chat is said on Matrix, by who begins it.
+func (s *stage) callsInRocketChat() {
+	s.t.Helper()
+	if os.Getenv("ROCKETCHAT_URL") != "" {
+		return // a real server needs an app that provides calls
+	}
+	s.rc.Set("VideoConf_Default_Provider", "jitsi")
+	s.api("alice", "video-conference.start", map[string]any{"roomId": s.room})
+	mxtest.WaitFor(s.t, "a word of alice's call", func() bool {
+		for _, e := range s.bob.Events(s.mxRoom) {
+			c, _ := e["content"].(map[string]any)
+			if e["sender"] == s.alice() && strings.Contains(fmt.Sprint(c["body"]), "started a call in Rocket.Chat") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Who comes and goes in the room of a team does so on Matrix, as in any other room.
+func TestFeatureTeams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	for _, name := range []string{"alice", "carol"} {
+		w.rc.CreateUser(name, "user", "bot")
+	}
+	s := &stage{world: w, bob: w.far.Register("bob", "Bob Builder")}
+	var out struct {
+		Team struct {
+			ID   string `json:"_id"`
+			Room string `json:"roomId"`
+		} `json:"team"`
+	}
+	s.call(s.rc.Login("alice"), http.MethodPost, "teams.create", map[string]any{"name": "crew", "type": 0}, &out)
+	s.room = out.Team.Room
+	s.must(s.rc.Login("alice"), s.room, "bridge", "invite "+s.bob.ID)
+	s.mxRoom, _ = s.bob.AcceptInvitation()
+	s.join()
+	s.warmUp(s.bob, s.mxRoom, s.room)
+	carol, id := "@carol:"+s.home.Name, s.rc.User("carol")["_id"]
+	is := func(what, want string) {
+		t.Helper()
+		mxtest.WaitFor(t, what, func() bool { return s.bob.Members(s.mxRoom)[carol] == want })
+	}
+	s.rc.Join(s.room, "carol")
+	is("carol to join the team", "join")
+	s.rc.Leave(s.room, "carol")
+	is("carol to leave it", "leave")
+	s.api("alice", "teams.addMembers", map[string]any{"teamId": out.Team.ID, "members": []any{map[string]any{"userId": id, "roles": []string{"member"}}}})
+	is("carol to be added", "join")
+	s.api("alice", "teams.removeMember", map[string]any{"teamId": out.Team.ID, "userId": id})
+	is("carol to be removed", "leave")
+	s.bob.Send(s.mxRoom, "hello crew")
+	s.messageText("hello crew")
 }
 
 // asked is the answer of the bridge to its operator.

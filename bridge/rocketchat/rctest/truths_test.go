@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -506,4 +507,59 @@ func TestTruth_ARestrictedWorkspaceRefusesEveryKindOfMessage(t *testing.T) {
 			t.Errorf("%s: %d %v", path, status, v)
 		}
 	}
+}
+
+// Discussions and teams have words of their own for who comes and goes, and rooms tell
+// that they are encrypted, of a team, or of federation.
+func TestTruth_EachKindOfRoomHasItsOwnWords(t *testing.T) {
+	eachVersion(t, everyVersion, func(t *testing.T, version string) {
+		s, ada, bob := inVersion(t, version, "OVERWRITE_SETTING_Federation_Service_Enabled", "true", "OVERWRITE_SETTING_VideoConf_Default_Provider", "jitsi",
+			"OVERWRITE_SETTING_API_Enable_Rate_Limiter", "false")
+		words := func(room string) (l []string) {
+			for _, m := range s.Messages(room) {
+				if kind, _ := m.Raw["t"].(string); kind != "" {
+					l = append(l, kind)
+				}
+			}
+			return l
+		}
+		expect := func(room string, want ...string) {
+			t.Helper()
+			if got := words(room); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		team := dig(ada.post("teams.create", object{"name": "crew", "type": 0}), "team")
+		main, member := dig(team, "roomId").(string), object{"roomId": dig(team, "roomId")}
+		channel := s.CreateChannel("deck", "ada")
+		bob.post("channels.join", member)
+		bob.post("channels.leave", member)
+		ada.post("teams.addMembers", object{"teamId": dig(team, "_id"), "members": []object{{"userId": bob.who.ID, "roles": []string{"member"}}}})
+		ada.post("channels.kick", object{"roomId": main, "userId": bob.who.ID})
+		ada.post("teams.addRooms", object{"teamId": dig(team, "_id"), "rooms": []string{channel}})
+		if r := s.Room(channel); r["teamId"] != dig(team, "_id") {
+			t.Errorf("a room of a team: %v", r)
+		}
+		ada.post("teams.removeRoom", object{"teamId": dig(team, "_id"), "roomId": channel})
+		expect(main, "ujt", "ult", "added-user-to-team", "removed-user-from-team", "user-added-room-to-team", "user-removed-room-from-team")
+
+		discussion := dig(ada.post("rooms.createDiscussion", object{"prid": channel, "t_name": "aside"}), "discussion", "_id").(string)
+		bob.post("channels.join", object{"roomId": discussion})
+		expect(discussion, "ut")
+		ada.post("video-conference.start", object{"roomId": discussion})
+		expect(discussion, "ut", "videoconf")
+
+		secret := dig(ada.post("groups.create", object{"name": "secret", "extraData": object{"encrypted": true, "federated": true}}), "group", "_id").(string)
+		if r := s.Room(secret); r["encrypted"] != true || r["federated"] != true {
+			t.Errorf("an encrypted, federated room: %v", r)
+		}
+		ada.post("rooms.saveRoomSettings", object{"rid": secret, "encrypted": false})
+		expect(secret, "room_e2e_disabled")
+	})
+}
+
+// A call needs an app that provides it.
+func TestTruth_ACallNeedsAProvider(t *testing.T) {
+	s, ada, _ := inVersion(t, "")
+	ada.refused("video-conference.start", object{"roomId": s.CreateChannel("c1", "ada")}, 400, "no-videoconf-provider-app", "")
 }

@@ -100,6 +100,16 @@ await get('/v1/rooms.adminRooms', { types: ['c'] }, (r) => r.rooms.length > 1);
 await get('/v1/rooms.membersOrderedByRole', { roomId: channel._id }, (r) => r.members[0].roles.includes('owner'));
 await get('/v1/rooms.isMember', { roomId: channel._id, username: 'grace' }, (r) => r.isMember === true);
 await post('/v1/rooms.createDiscussion', { prid: channel._id, t_name: 'aside' }, (r) => r.discussion.prid === channel._id);
+const aside = (await post('/v1/rooms.createDiscussion', { prid: channel._id, t_name: 'by the fire' }, (r) => r.discussion.prid === channel._id)).discussion;
+const grace = new RestClient({ baseUrl: url });
+const hers = await step('login of grace', () => grace.post('/v1/login', { user: 'grace', password: 'grace' }), (r) => r.data.authToken);
+grace.setCredentials({ 'X-User-Id': hers.data.userId, 'X-Auth-Token': hers.data.authToken });
+const kinds = async (r) => (await rest.get('/v1/channels.messages', { roomId: r })).messages.map((m) => m.t).filter(Boolean).reverse();
+await step('grace joins the discussion', () => grace.post('/v1/channels.join', { roomId: aside._id }).then(() => kinds(aside._id)), (k) => k.join() === 'ut');
+await post('/v1/video-conference.start', { roomId: aside._id }, (r) => r.data.type === 'videoconference' && r.data.callId);
+await step('the call is told', () => kinds(aside._id), (k) => k.join() === 'ut,videoconf');
+const secret = (await post('/v1/groups.create', { name: 'vault', members: [], extraData: { encrypted: true } }, (r) => r.group.encrypted === true)).group;
+await post('/v1/rooms.saveRoomSettings', { rid: secret._id, encrypted: false }, (r) => r.rid === secret._id);
 const token = await step('POST /v1/users.generatePersonalAccessToken', () => rest.send('/v1/users.generatePersonalAccessToken', 'POST', { body: JSON.stringify({ tokenName: 'clients', bypassTwoFactor: true }), headers: { ...factor, 'Content-Type': 'application/json' } }).then((r) => r.json()), (r) => r.token);
 await post('/v1/chat.delete', { roomId: channel._id, msgId: said._id }, (r) => r._id === said._id);
 
@@ -112,6 +122,8 @@ await post('/v1/teams.addRooms', { teamId: team._id, rooms: [channel._id] }, (r)
 await get('/v1/teams.listRooms', { teamId: team._id, filter: '' }, (r) => r.rooms.length === 1);
 await post('/v1/teams.removeRoom', { teamId: team._id, roomId: channel._id }, (r) => !r.room.teamId);
 await post('/v1/teams.removeMember', { teamId: team._id, userId: made.user._id });
+await step('grace joins and leaves the team', () => grace.post('/v1/channels.join', { roomId: team.roomId }).then(() => grace.post('/v1/rooms.leave', { roomId: team.roomId })));
+await step('what the team is told', () => kinds(team.roomId), (k) => k.join() === 'added-user-to-team,user-added-room-to-team,user-removed-room-from-team,removed-user-from-team,ujt,ult');
 await post('/v1/teams.delete', { teamId: team._id });
 
 // ddp-client: what the web client does over its websocket.
@@ -168,6 +180,8 @@ await subscriptions.next('the subscription arrives', ([action, s]) => action ===
 await call('addUsersToRoom', [{ rid: extra.rid, users: ['grace'] }]);
 await call('getUsersOfRoom', [extra.rid], (r) => r.total === 2);
 await call('removeUserFromRoom', [{ rid: extra.rid, username: 'grace' }]);
+await call('addUsersToRoom', [{ rid: channel._id, users: ['grace'] }]);
+await call('messages/get', [channel._id, { latestDate: { $date: Date.now() }, count: 5 }], (l) => Array.isArray(l));
 await call('setUserStatus', ['busy', 'writing']);
 await status.next('the status arrives', ([who]) => JSON.stringify(who).includes('writing'));
 await step('rest over the same session', () => sdk.rest.get('/v1/me'), (r) => r.username === user);

@@ -138,7 +138,7 @@ func listed(t *testing.T, finding string) bool {
 // TestClients runs the published clients, unmodified.
 func TestClients(t *testing.T) {
 	packages(t)
-	env := map[string]string{"OVERWRITE_SETTING_API_Enable_Rate_Limiter": "false"}
+	env := map[string]string{"OVERWRITE_SETTING_API_Enable_Rate_Limiter": "false", "OVERWRITE_SETTING_VideoConf_Default_Provider": "jitsi"}
 	for _, scope := range []string{"Connection", "User"} {
 		env["OVERWRITE_SETTING_DDP_Rate_Limit_"+scope+"_By_Method_Enabled"] = "false"
 	}

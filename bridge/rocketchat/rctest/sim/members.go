@@ -114,7 +114,19 @@ func (e *Engine) joinDefaults(u Doc) {
 
 func (e *Engine) join(r, u Doc) {
 	e.addMember(r, u, nil)
-	e.systemMessage(e.room(r.id()), "uj", u.str("username"), u, nil)
+	e.systemMessage(e.room(r.id()), noteOf(r, "uj"), u.str("username"), u, nil)
+}
+
+// noteOf is the system message of a membership that changes: discussions and teams have
+// words of their own where other rooms have "uj", "ul", "au" or "ru".
+func noteOf(r Doc, t string) string {
+	switch {
+	case r.flag("teamMain"):
+		return map[string]string{"uj": "ujt", "ul": "ult", "au": "added-user-to-team", "ru": "removed-user-from-team"}[t]
+	case r.str("prid") != "" && t == "uj":
+		return "ut"
+	}
+	return t
 }
 
 // roomJoin is POST channels.join and rooms.join (facts 6.3).
@@ -170,10 +182,10 @@ func (e *Engine) invite(rid string, u, by Doc) {
 	e.addMember(e.room(rid), u, nil)
 	r := e.room(rid)
 	if e.rel.inviteIsJoin && r.str("t") == "c" {
-		e.systemMessage(r, "uj", u.str("username"), u, nil)
+		e.systemMessage(r, noteOf(r, "uj"), u.str("username"), u, nil)
 		return
 	}
-	e.systemMessage(r, "au", u.str("username"), by, nil)
+	e.systemMessage(r, noteOf(r, "au"), u.str("username"), by, nil)
 }
 
 // inviteFault is what the families say of a person who does not exist.
@@ -258,7 +270,7 @@ func (e *Engine) kick(r, u, by Doc) error {
 	if slices.Contains(s.strs("roles"), "owner") && e.owners(r.id()) == 1 {
 		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.").in("removeUserFromRoom")
 	}
-	e.systemMessage(r, "ru", u.str("username"), by, nil)
+	e.systemMessage(r, noteOf(r, "ru"), u.str("username"), by, nil)
 	e.removeSub(s)
 	return nil
 }
@@ -293,7 +305,7 @@ func (e *Engine) leave(r, u Doc) error {
 	case slices.Contains(s.strs("roles"), "owner") && e.owners(r.id()) == 1 && len(e.data.members[r.id()]) > 1:
 		return meteorError("error-you-are-last-owner", "You are the last owner. Please set new owner before leaving the room.").in("leaveRoom")
 	}
-	e.systemMessage(r, "ul", u.str("username"), u, nil)
+	e.systemMessage(r, noteOf(r, "ul"), u.str("username"), u, nil)
 	e.removeSub(s)
 	return nil
 }

@@ -423,7 +423,8 @@ var systemTypes = strings.Fields(`uj ul au ru ut ui uir ujt ult r rm wm room_cha
 room_changed_announcement room_changed_privacy room_changed_avatar room-archived room-unarchived room-set-read-only
 room-removed-read-only room-allowed-reacting room-disallowed-reacting subscription-role-added subscription-role-removed
 user-muted user-unmuted user-banned user-unbanned message_pinned discussion-created
-added-user-to-team removed-user-from-team added-room-to-team deleted-room-from-team videoconf`)
+room_e2e_enabled room_e2e_disabled added-user-to-team removed-user-from-team user-added-room-to-team user-removed-room-from-team
+user-deleted-room-from-team videoconf`)
 
 func isSystemType(t string) bool { return slices.Contains(systemTypes, t) }
 

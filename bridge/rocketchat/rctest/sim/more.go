@@ -20,6 +20,29 @@ func addClientRoutes() {
 		get(f+".files", "roomId! count offset sort query name typeGroup onlyConfirmed|username! count offset sort query name typeGroup onlyConfirmed", roomFiles)
 	}
 	post("users.setPreferences", "userId:s data!:o", setPreferences)
+	post("video-conference.start", "roomId!:s title:s allowRinging:b", callStart)
+}
+
+// callStart is POST video-conference.start. It takes an app that provides calls; which
+// one the setting names.
+func callStart(c *call) (any, error) {
+	r := c.e.room(c.body.str("roomId"))
+	if r == nil || !c.e.canRead(r, c.user) || c.e.mayPost(c.user, r) != nil {
+		return nil, textError("invalid-params")
+	}
+	provider := c.e.settingText("VideoConf_Default_Provider")
+	if provider == "" {
+		return nil, textError("no-videoconf-provider-app")
+	}
+	id := newObjectID()
+	data := Doc{"type": "videoconference", "callId": id, "rid": r.id(), "providerName": provider}
+	if uids := r.strs("uids"); r.str("t") == "d" && len(uids) == 2 {
+		callee := removeFrom(uids, c.user.id())
+		data = Doc{"type": "direct", "callId": id, "calleeId": append(callee, c.user.id())[0], "providerName": provider}
+	}
+	c.e.insertMessage(c.user, r, Doc{"t": "videoconf", "groupable": false,
+		"blocks": []any{Doc{"type": "video_conf", "blockId": id, "callId": id, "appId": "videoconf-core"}}})
+	return Doc{"data": data}, nil
 }
 
 // subsUnread is POST subscriptions.unread: unread from a message on, or all of it.

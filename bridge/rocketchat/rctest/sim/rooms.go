@@ -77,11 +77,20 @@ func roomCreate(c *call) (any, error) {
 	}
 	b := c.body
 	r, err := c.e.createRoom(t, b.str("name"), c.user, b.strs("members"), b.flag("excludeSelf"),
-		b.doc("extraData").only("broadcast", "topic", "teamId").with(Doc{"ro": b.flag("readOnly") || b.flag("readonly"), "customFields": b["customFields"]}))
+		c.e.extraData(b.doc("extraData")).with(Doc{"ro": b.flag("readOnly") || b.flag("readonly"), "customFields": b["customFields"]}))
 	if err != nil {
 		return nil, err
 	}
 	return Doc{c.kind(): c.e.room(r.id())}, nil
+}
+
+// extraData is what a client may say of a room beyond its name. Rooms of federation
+// exist where that is on.
+func (e *Engine) extraData(d Doc) Doc {
+	if !e.settingOn("Federation_Service_Enabled") {
+		d = d.without("federated")
+	}
+	return d.only("broadcast", "topic", "teamId", "encrypted", "federated")
 }
 
 func (e *Engine) createRoom(t, name string, owner Doc, members []string, excludeSelf bool, extra Doc) (Doc, error) {

@@ -53,8 +53,11 @@ func (e *Engine) applyRoomSettings(u, r, b Doc) error {
 
 func (e *Engine) applyRoomFlags(u, r, b Doc) {
 	for k, t := range map[string][2]string{"readOnly": {"room-set-read-only", "room-removed-read-only"},
-		"reactWhenReadOnly": {"room-allowed-reacting", "room-disallowed-reacting"}} {
-		key := map[string]string{"readOnly": "ro", "reactWhenReadOnly": "reactWhenReadOnly"}[k]
+		"reactWhenReadOnly": {"room-allowed-reacting", "room-disallowed-reacting"}, "encrypted": {"room_e2e_enabled", "room_e2e_disabled"}} {
+		key := map[string]string{"readOnly": "ro"}[k]
+		if key == "" {
+			key = k
+		}
 		if !b.has(k) || b.flag(k) == r.flag(key) {
 			continue
 		}
@@ -63,7 +66,11 @@ func (e *Engine) applyRoomFlags(u, r, b Doc) {
 		if b.flag(k) {
 			note = t[0]
 		}
-		e.systemMessage(e.room(r.id()), note, "", u, nil)
+		text := ""
+		if k == "encrypted" {
+			text = u.str("username")
+		}
+		e.systemMessage(e.room(r.id()), note, text, u, nil)
 	}
 	if b.has("systemMessages") {
 		e.setRoom(r.id(), Doc{"sysMes": b.strs("systemMessages")})

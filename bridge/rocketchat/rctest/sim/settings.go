@@ -45,7 +45,7 @@ var defaults = map[string]any{
 	"DDP_Rate_Limit_Connection_By_Method_Enabled": true, "DDP_Rate_Limit_Connection_By_Method_Requests_Allowed": 10,
 	"DDP_Rate_Limit_Connection_By_Method_Interval_Time": 10000,
 	"Federation_Matrix_enabled":                         false, "Federation_Service_Enabled": false, "SSRF_Allowlist": "",
-	"Cloud_Workspace_Client_Id": "", "Cloud_Workspace_Client_Secret": "",
+	"VideoConf_Default_Provider": "", "Cloud_Workspace_Client_Id": "", "Cloud_Workspace_Client_Secret": "",
 }
 
 // privateSettings are left out of settings.public.

@@ -102,7 +102,7 @@ func teamAddMembers(c *call, main Doc) (any, error) {
 		}
 		if c.e.sub(main.id(), u.id()) == nil {
 			c.e.addMember(c.e.room(main.id()), u, m.strs("roles"))
-			c.e.systemMessage(c.e.room(main.id()), "added-user-to-team", u.str("username"), c.user, nil)
+			c.e.systemMessage(c.e.room(main.id()), noteOf(main, "au"), u.str("username"), c.user, nil)
 		}
 	}
 	return Doc{}, nil
@@ -119,7 +119,7 @@ func teamRemoveMember(c *call, main Doc) (any, error) {
 	case slices.Contains(s.strs("roles"), "owner") && c.e.owners(main.id()) == 1:
 		return nil, meteorError("last-owner-can-not-be-removed", "Last owner cannot be removed")
 	}
-	c.e.systemMessage(main, "removed-user-from-team", u.str("username"), c.user, nil)
+	c.e.systemMessage(main, noteOf(main, "ru"), u.str("username"), c.user, nil)
 	c.e.removeSub(s)
 	return Doc{}, nil
 }
@@ -132,7 +132,7 @@ func teamLeave(c *call, main Doc) (any, error) {
 	if slices.Contains(s.strs("roles"), "owner") && c.e.owners(main.id()) == 1 {
 		return nil, meteorError("last-owner-can-not-be-removed", "Last owner cannot be removed")
 	}
-	c.e.systemMessage(main, "ult", c.user.str("username"), c.user, nil)
+	c.e.systemMessage(main, noteOf(main, "ul"), c.user.str("username"), c.user, nil)
 	c.e.removeSub(s)
 	return Doc{}, nil
 }
@@ -144,6 +144,7 @@ func teamDelete(c *call, main Doc) (any, error) {
 	remove := c.body.strs("roomsToRemove")
 	for _, r := range c.e.roomsOfTeam(main) {
 		if slices.Contains(remove, r.id()) {
+			c.e.systemMessage(main, "user-deleted-room-from-team", r.str("name"), c.user, nil)
 			c.e.deleteRoom(r)
 			continue
 		}
@@ -165,6 +166,7 @@ func teamAddRooms(c *call, main Doc) (any, error) {
 			return nil, textError("invalid-room")
 		}
 		l = append(l, c.e.setRoom(rid, Doc{"teamId": main.str("teamId")}))
+		c.e.systemMessage(main, "user-added-room-to-team", r.str("name"), c.user, nil)
 	}
 	return Doc{"rooms": l}, nil
 }
@@ -177,5 +179,7 @@ func teamRemoveRoom(c *call, main Doc) (any, error) {
 	if !c.e.may(c.user, "edit-room", r.id()) {
 		return nil, unauthorizedCall()
 	}
-	return Doc{"room": c.e.setRoom(r.id(), Doc{"teamId": nil})}, nil
+	r = c.e.setRoom(r.id(), Doc{"teamId": nil})
+	c.e.systemMessage(main, "user-removed-room-from-team", r.str("name"), c.user, nil)
+	return Doc{"room": r}, nil
 }
