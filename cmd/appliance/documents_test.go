@@ -267,5 +267,8 @@ func isKey(name string) bool {
 		}
 		return true
 	}
-	return slices.ContainsFunc(answers.Fields, func(f answers.Field) bool { return f.Key == name })
+	key, _, _ := strings.Cut(name, ".") // one setting of Rocket.Chat
+	return slices.ContainsFunc(answers.Fields, func(f answers.Field) bool {
+		return f.Key == name || f.Kind == answers.Settings && f.Key == key
+	})
 }

@@ -54,6 +54,7 @@ type Answers struct {
 	SMTPPasswordFile          string `yaml:"smtp_password_file"`
 	SMTPFrom                  string `yaml:"smtp_from"`
 	RegistrationTokenFile     string `yaml:"rocketchat_registration_token_file"`
+	RocketChatSettings        string `yaml:"rocketchat_settings"` // JSON
 	ListenAddress             string `yaml:"listen_address"`
 	TrustedProxies            string `yaml:"trusted_proxies"`
 	Delegation                string `yaml:"delegation"`

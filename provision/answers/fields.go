@@ -18,6 +18,8 @@ const (
 	Choice Kind = "choice"
 	Bool   Kind = "bool"
 	Int    Kind = "int"
+	// Settings are IDs with values, in the file a mapping, elsewhere JSON.
+	Settings Kind = "settings"
 )
 
 // A Field describes one answer: how to ask for it, where it is kept and what is
@@ -219,6 +221,7 @@ var Fields = slices.Concat([]Field{
 		Ask: "Which file holds the workspace's registration token?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
 		Help: "From cloud.rocket.chat. A registered workspace can notify phones, and take a licence.",
 	}),
+	rocketchatSettingsField,
 	text("listen_address", func(a *Answers) *string { return &a.ListenAddress }, Field{
 		Ask: "On which address should the ports be open?", Advanced: true, Check: optional(checkAddress),
 		Help: "Empty means every address of this host; 127.0.0.1 is for a web server in front of this one on the same host.",

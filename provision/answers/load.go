@@ -65,6 +65,10 @@ func (d *Draft) parse(name string, data []byte) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		origin := fmt.Sprintf("%s line %d", name, key.Line)
+		if f, _ := Lookup(key.Value); f.Kind == Settings && value.Kind == yaml.MappingNode {
+			d.setMapping(key.Value, value, origin)
+			continue
+		}
 		if value.Kind != yaml.ScalarNode {
 			d.bad(Problem{Key: key.Value, Reason: "must be a single value", Origin: origin})
 			continue
@@ -75,6 +79,16 @@ func (d *Draft) parse(name string, data []byte) {
 		}
 		d.Set(key.Value, text, origin)
 	}
+}
+
+// setMapping adds an answer that is a mapping.
+func (d *Draft) setMapping(key string, value *yaml.Node, origin string) {
+	var values map[string]any
+	if err := value.Decode(&values); err != nil {
+		d.bad(Problem{Key: key, Reason: "must be IDs and values: " + strings.TrimPrefix(err.Error(), "yaml: "), Origin: origin})
+		return
+	}
+	d.Set(key, formatSettings(values), origin)
 }
 
 // Environ adds variables named APPLIANCE_<KEY>.
@@ -101,6 +115,15 @@ func (d *Draft) Assign(arg string) {
 
 // Set adds one answer. What cannot be accepted is reported by Finish.
 func (d *Draft) Set(key, value, origin string) {
+	if id, one := strings.CutPrefix(key, RocketChatSettingsKey+"."); one {
+		key = RocketChatSettingsKey
+		all, err := withSetting(d.RocketChatSettings, id, strings.TrimSpace(value))
+		if err != nil {
+			d.bad(Problem{Key: key, Value: value, Reason: err.Error(), Origin: origin})
+			return
+		}
+		value = all
+	}
 	f, ok := Lookup(key)
 	if !ok {
 		d.bad(Problem{Key: key, Reason: "unknown key" + suggestion(key), Origin: origin})
@@ -164,9 +187,19 @@ func (a Answers) Marshal(command string) []byte {
 		if f.Kind == Int || f.Kind == Bool {
 			value = []byte(f.Key + ": " + f.Get(&a) + "\n")
 		}
+		if f.Kind == Settings {
+			value = settingsYAML(f.Key, f.Get(&a))
+		}
 		b.Write(value)
 	}
 	return []byte(b.String())
+}
+
+// settingsYAML is an answer that is a mapping as the file has it.
+func settingsYAML(key, value string) []byte {
+	values, _ := parseSettings(value) // they were checked
+	data, _ := yaml.Marshal(map[string]any{key: values})
+	return data
 }
 
 // Save writes the answers to a file from which command installs.

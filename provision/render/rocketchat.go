@@ -70,6 +70,12 @@ func (in Input) rocketchatEnv() []byte {
 	for _, s := range settings {
 		v.set("OVERWRITE_SETTING_"+s[0], s[1])
 	}
+	if forced := a.ForcedSettings(); len(forced) > 0 {
+		v.comment("Settings from the answer rocketchat_settings.")
+		for _, s := range forced {
+			v.quoted("OVERWRITE_SETTING_"+s.ID, s.Value)
+		}
+	}
 	return v.bytes()
 }
 

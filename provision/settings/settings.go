@@ -48,6 +48,11 @@ func List(s *site.Site) ([]Setting, error) {
 	var out []Setting
 	for _, f := range answers.Fields {
 		out = append(out, Setting{Key: f.Key, Value: f.Get(&s.Answers), Help: f.Help, Permanent: f.Permanent})
+		if f.Key == answers.RocketChatSettingsKey {
+			for _, one := range s.Answers.ForcedSettings() {
+				out = append(out, Setting{Key: f.Key + "." + one.ID, Value: one.Value, Help: "A setting of Rocket.Chat."})
+			}
+		}
 	}
 	c, err := bridge(s)
 	if err != nil {
