@@ -28,10 +28,41 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, stranger, err := minisign.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := selfupdate.Sign(stranger, []byte(sums), "v2.0.0", time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorkplace(t)
+	t.Setenv("WORK", w.dir)
+	program, err := program() // of the program that runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := fmt.Sprintf("%x  %s\n", sha256.Sum256(own), selfupdate.Name())
+	sameSignature, err := selfupdate.Sign(key, []byte(same), "v2.0.0", time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/v2/SHA256SUMS":
 			_, _ = w.Write([]byte(sums))
+		case "/same/SHA256SUMS":
+			_, _ = w.Write([]byte(same))
+		case "/same/SHA256SUMS.minisig":
+			_, _ = w.Write(sameSignature)
+		case "/forged/SHA256SUMS":
+			_, _ = w.Write([]byte(sums))
+		case "/forged/SHA256SUMS.minisig":
+			_, _ = w.Write(forged)
 		case "/unsigned/SHA256SUMS":
 			_, _ = w.Write([]byte(sums))
 		case "/v2/SHA256SUMS.minisig":
@@ -43,7 +74,6 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	w := newWorkplace(t)
 	ca := filepath.Join(w.dir, "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -57,13 +87,17 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 			t.Errorf("%v: status %d, want %d\n%s", args, got, status, out)
 		}
 	}
-	program := filepath.Join(w.dir, "docker", "program")
 	run(2, "accepts 1 arg(s)")
 	run(1, "no other program is kept", "--rollback")
 	run(1, "was built without a release key", srv.URL+"/v2")
 	w.env = append(w.env, "TEST_RELEASE_KEY="+key.Public().(minisign.PublicKey).String())
 	run(1, "404", srv.URL+"/v9")
 	run(1, "the release is not signed", srv.URL+"/unsigned")
+	run(1, "which is not one of this program's", srv.URL+"/forged")
+	run(0, "nothing to do: this is that program", srv.URL+"/same")
+	run(0, `"changed":false`, srv.URL+"/same", "--json")
+	run(1, `"status":1`, srv.URL+"/forged", "--json")
+	run(2, "takes no checksum", "--rollback", "--sha256", strings.Repeat("0", 64))
 	run(1, "nothing was changed", srv.URL+"/v2", "--sha256", strings.Repeat("0", 64))
 	if data, err := os.ReadFile(program); err != nil || string(data[:4]) != "\x7fELF" {
 		t.Fatalf("the program was changed: %v", err)
@@ -75,4 +109,6 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	if data, err := os.ReadFile(selfupdate.Previous(program)); err != nil || string(data[:4]) != "\x7fELF" {
 		t.Fatalf("the old program was not kept: %v", err)
 	}
+	run(0, `{"previous":"`+selfupdate.Previous(program)+`","program":"`+program+`","rolled_back":true}`, "--rollback", "--json")
+	run(0, "the program from before is back", "--rollback")
 }

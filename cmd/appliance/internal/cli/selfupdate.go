@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,10 @@ func selfUpdateCommand(a *app) *cobra.Command {
 		Long: "Verifies the signature of SHA256SUMS in the directory of a release with the keys that are built into this program,\n" +
 			"refuses releases that are older than it, downloads the program for this host, compares its checksum, starts it once,\n" +
 			"and replaces this one, which is kept beside it. An interrupted download resumes. It changes no installation: use\n" +
-			"appliance upgrade for that.",
+			"appliance upgrade for that.\n\n" +
+			"The exit status is 0 when the program was replaced, taken back, or is that of the release already; 1 when the release was\n" +
+			"refused (unsigned, signed by another key, older, altered), does not start here or cannot be reached: then nothing was changed.",
+		Example: "  appliance self-update https://releases.example.org/appliance/v2\n  appliance self-update --rollback",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if back {
 				return exactly(0)(cmd, args)
@@ -42,11 +46,12 @@ func selfUpdateCommand(a *app) *cobra.Command {
 			if sum != "" {
 				return &usageError{err: errors.New("--rollback downloads nothing: it takes no checksum")}
 			}
-			if err := selfupdate.Back(program); err != nil || a.json {
+			if err := selfupdate.Back(program); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.env.Stdout, "the program from before is back; the other one is kept beside it")
-			return nil
+			return a.show(map[string]any{"rolled_back": true, "program": program, "previous": selfupdate.Previous(program)}, func(w io.Writer) {
+				fmt.Fprintln(w, "the program from before is back; the other one is kept beside it")
+			})
 		},
 	}
 	cmd.Flags().StringVar(&sum, "sha256", "", "the program must also have the checksum `HEX`")
