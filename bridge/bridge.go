@@ -87,6 +87,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = s.store.Close() }()
+	if err := keepNamespace(ctx, s.store, namespace(cfg.Fixed)); err != nil {
+		return err
+	}
 	if err := s.wire(cfg.Fixed, secrets); err != nil {
 		return err
 	}
@@ -101,10 +104,7 @@ func Run(ctx context.Context, o Options) error {
 // wire connects the parts. The relay and the sides need each other, so the
 // relay is filled in last.
 func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
-	names := ids.Namespace{Server: f.Homeserver.Domain, Bot: f.AppService.Bot}
-	if f.Namespace == "prefixed" {
-		names.Prefix = "rc_"
-	}
+	names := namespace(f)
 	s.metrics = metrics.New(metrics.Options{
 		Version: s.Version, Store: s.store, Enabled: func() bool { return s.current.Load().Enabled },
 		Connected: func() (rocketchat, matrix bool) { return s.rc.Connected(), s.mx.Connected() },

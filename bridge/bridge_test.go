@@ -40,6 +40,8 @@ type world struct {
 	base      string // of the configuration
 	often     time.Duration
 	gate      *gate // before the homeserver, where the test asked for one
+
+	listen, registration string
 }
 
 // syncBuffer is a log. It counts the messages of Rocket.Chat that were delivered.
@@ -103,6 +105,8 @@ func newWorldNamed(t testing.TB, rc *rctest.Server, namespace string) *world {
 // worldSpec says which servers a world has.
 type worldSpec struct {
 	namespace string
+	prefix    string // of a prefixed namespace; "" is the default
+	beside    *world // has the homeservers
 	home, far string // kinds of homeserver
 	version   string // of the rooms that are made on either
 	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
@@ -145,8 +149,24 @@ func amendment(t testing.TB, kind string) string {
 // start starts everything of a world.
 func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
-	prefix := map[string]string{"prefixed": "rc_"}[spec.namespace]
-	w := &world{t: t, rc: rc, home: mxtest.New(t, spec.home), far: mxtest.New(t, spec.far), dir: t.TempDir(), log: &syncBuffer{}}
+	w := spec.prepare(t, rc)
+	w.home.Start(w.registration)
+	w.far.Start("")
+	spec.run(w)
+	return w
+}
+
+// prepare makes the servers of a world, and starts its Rocket.Chat. With beside they are
+// the homeservers of another world that has not been started either.
+func (spec worldSpec) prepare(t testing.TB, rc *rctest.Server) *world {
+	t.Helper()
+	prefix := map[string]string{"prefixed": cmp.Or(spec.prefix, "rc_")}[spec.namespace]
+	w := &world{t: t, rc: rc, dir: t.TempDir(), log: &syncBuffer{}}
+	if spec.beside != nil {
+		w.home, w.far = spec.beside.home, spec.beside.far
+	} else {
+		w.home, w.far = mxtest.New(t, spec.home), mxtest.New(t, spec.far)
+	}
 	skipUntold(t, w.home)
 	w.home.RoomVersion, w.far.RoomVersion, w.home.Rude = spec.version, spec.version, spec.rude
 	w.home.Amend, w.far.Amend = amendment(t, spec.home), amendment(t, spec.far)
@@ -160,41 +180,47 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	}
 	rc.Start(t)
 	w.bot = rc.Bot()
-	port := mxtest.FreePort(t)
-	w.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+	w.listen = fmt.Sprintf("127.0.0.1:%d", mxtest.FreePort(t))
+	w.url = "http://" + w.listen
 	domain := strings.ReplaceAll(w.home.Name, ".", `\.`)
-	w.home.Start(fmt.Sprintf(`id: rocketchat
+	w.registration = fmt.Sprintf(`id: %[4]srocketchat
 url: %[1]s
-as_token: as-token-for-tests
+as_token: as-token-for-tests%[4]s
 hs_token: hs-token-for-tests
-sender_localpart: rocket.cat
+sender_localpart: %[4]srocket.cat
 rate_limited: false
 receive_ephemeral: true
 de.sorunome.msc2409.push_ephemeral: true
 namespaces:
   users: [{regex: "^@%[2]s[^:]+:%[3]s$", exclusive: true}]
-  aliases: [{regex: "^#rocketchat_[^:]+:%[3]s$", exclusive: true}, {regex: "^#[^:]+:%[3]s$", exclusive: false}]
+  aliases: [{regex: "^#%[5]s[^:]+:%[3]s$", exclusive: true}, {regex: "^#[^:]+:%[3]s$", exclusive: false}]
   rooms: []
-`, w.url, prefix, domain))
-	w.far.Start("")
-	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests", "rc": w.bot.Token, "create": rc.CreateTokenSecret} {
+`, w.url, prefix, domain, spec.prefix, cmp.Or(spec.prefix, "rocketchat_"))
+	return w
+}
+
+// run starts the bridge of a world whose homeservers run.
+func (spec worldSpec) run(w *world) {
+	w.t.Helper()
+	rc := w.rc
+	for name, value := range map[string]string{"hs": "hs-token-for-tests", "as": "as-token-for-tests" + spec.prefix, "rc": w.bot.Token, "create": rc.CreateTokenSecret} {
 		w.write(name, value)
 	}
 	address := w.home.URL
 	if spec.gated {
-		w.gate = newGate(t, address)
+		w.gate = newGate(w.t, address)
 		address = w.gate.url
 	}
 	w.write("bridge.yaml", fmt.Sprintf(`homeserver: {url: %[1]q, domain: %[2]q, kind: %[8]s}
-appservice: {url: %[3]q, listen: "127.0.0.1:%[4]d", hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
+appservice: {id: %[11]srocketchat, bot: %[11]srocket.cat, url: %[3]q, listen: %[4]q, hs_token_file: %[5]s/hs, as_token_file: %[5]s/as}
 rocketchat: {url: %[6]q, site_url: %[6]q, user_id: %[7]s, token_file: %[5]s/rc, create_token_secret_file: %[5]s/create}
 database: %[10]q
 namespace: %[9]s
-`, address, w.home.Name, w.url, port, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace, cmp.Or(spec.database, "sqlite:"+w.dir+"/bridge.db")))
+ghost_prefix: %[12]s
+`, address, w.home.Name, w.url, w.listen, w.dir, rc.URL, w.bot.ID, w.home.Kind, spec.namespace, cmp.Or(spec.database, "sqlite:"+w.dir+"/bridge.db"), spec.prefix, cmp.Or(spec.prefix, "rc_")))
 	if !spec.noBridge {
 		w.startBridge()
 	}
-	return w
 }
 
 func (w *world) write(name, text string) {

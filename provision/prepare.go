@@ -168,7 +168,11 @@ func (p *Prepared) checkPermanent() error {
 	}
 	now := p.opts.Answers.Permanent()
 	for _, f := range answers.Fields {
-		if was, ok := m.Permanent[f.Key]; ok && f.Permanent && was != now[f.Key] {
+		was, ok := m.Permanent[f.Key]
+		if !ok { // the answer is younger than the installation, which has the default
+			was = f.Default
+		}
+		if len(m.Permanent) > 0 && f.Permanent && was != now[f.Key] {
 			return &PermanentError{Key: f.Key, Was: was, Now: now[f.Key], Dir: p.opts.Dir}
 		}
 	}

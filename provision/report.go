@@ -46,13 +46,10 @@ func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Durat
 		Try: []string{
 			fmt.Sprintf("open %s and sign in as %s", a.ChatURL(), a.AdminUsername),
 			"create a room and type in it: /bridge invite @bob:matrix.org",
-			fmt.Sprintf("invite @%s:%s from any Matrix client", a.AdminUsername, a.ServerName),
+			fmt.Sprintf("invite @%s%s:%s from any Matrix client", a.LocalpartPrefix(), a.AdminUsername, a.ServerName),
 		},
 	}
 	r.BackupKey, r.NoSystemd = p.key, a.Systemd && !stack.Systemd()
-	if a.Namespace == answers.Prefixed {
-		r.Try[2] = fmt.Sprintf("invite @rc_%s:%s from any Matrix client", a.AdminUsername, a.ServerName)
-	}
 	if !a.BundledRocketChat() {
 		r.Admin = Admin{}
 		r.Try = []string{fmt.Sprintf("open %s, create a room and type in it: /bridge invite @bob:matrix.org", a.ChatURL())}

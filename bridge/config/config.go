@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"appliance/bridge/ids"
 )
 
 // Config is everything in bridge.yaml.
@@ -32,6 +34,10 @@ type Fixed struct {
 	// homeserver belongs to the appliance alone) or "prefixed" (@rc_alice:domain,
 	// beside people of the homeserver's own).
 	Namespace string `yaml:"namespace"`
+	// GhostPrefix begins the localparts of Rocket.Chat users where Namespace is
+	// "prefixed". Bridges that share a homeserver have different ones, of which none
+	// begins another.
+	GhostPrefix string `yaml:"ghost_prefix"`
 }
 
 // Kinds of homeserver. What each does otherwise than the others is in package mxside.
@@ -111,7 +117,7 @@ func Default() Config {
 		Fixed: Fixed{
 			Homeserver: Homeserver{Kind: Dendrite},
 			AppService: AppService{ID: "rocketchat", Listen: ":29328", Bot: "rocket.cat"},
-			Namespace:  "native",
+			Namespace:  "native", GhostPrefix: ids.DefaultPrefix,
 		},
 		Live: Live{Enabled: true, LogLevel: "info", Servers: Servers{Allow: []string{"*"}},
 			Users:          People{Allow: []string{"*"}},

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"appliance/bridge/config/configfile"
+	"appliance/bridge/ids"
 	"appliance/bridge/secret"
 )
 
@@ -177,6 +178,9 @@ func (c Config) Validate() []Problem {
 		bad("database", `must start with "sqlite:" or "postgres:" (it has %q)`, scheme)
 	}
 	oneOf("namespace", c.Namespace, "native", "prefixed")
+	if err := ids.CheckPrefix(c.GhostPrefix); err != nil {
+		bad("ghost_prefix", "%s", err)
+	}
 	return ps
 }
 

@@ -37,16 +37,44 @@ const maxUserID = 255
 // no limit of its own.
 const maxUsername = 64
 
+// DefaultPrefix begins the localparts of Rocket.Chat users beside people of the
+// homeserver's own, where nothing else is said.
+const DefaultPrefix = "rc_"
+
+// maxPrefix leaves most of a user ID to the name, in bytes.
+const maxPrefix = 32
+
+var prefix = regexp.MustCompile(`^[a-z0-9._/+-]+$`)
+
+// CheckPrefix returns what is wrong with a prefix, the end of a sentence. It follows the
+// grammar of localparts (spec, appendices, "User Identifiers") without "=", which begins
+// what is escaped.
+func CheckPrefix(s string) error {
+	if !prefix.MatchString(s) || len(s) > maxPrefix {
+		return fmt.Errorf("must have 1 to %d lower-case letters, digits and ._/+- (got %q)", maxPrefix, s)
+	}
+	return nil
+}
+
 // A Namespace is the part of a homeserver's users that stand for Rocket.Chat
 // users.
 type Namespace struct {
 	Server string // the homeserver's domain
-	Prefix string // "" when the homeserver belongs to the appliance alone, else "rc_"
+	Prefix string // begins localparts; "" when the homeserver belongs to the appliance alone
 	Bot    string // localpart of the bridge's own user
 }
 
 // BotUser returns the bridge's own user.
 func (n Namespace) BotUser() MXUser { return id.NewUserID(n.Bot, n.Server) }
+
+// AliasPrefix begins the aliases of public channels that are the bridge's for certain.
+// The default is older than other prefixes.
+func (n Namespace) AliasPrefix() string {
+	if n.Prefix == "" || n.Prefix == DefaultPrefix {
+		return "rocketchat_"
+	}
+	return n.Prefix
+}
 
 // Owns reports whether mx stands for a Rocket.Chat user or is the bot: what such
 // a user does on Matrix is our own doing.

@@ -108,3 +108,22 @@ func FuzzParseUser(f *testing.F) {
 		}
 	})
 }
+
+// A prefix is the beginning of a localpart; with it come addresses, back and forth.
+func TestPrefixes(t *testing.T) {
+	for _, wrong := range []string{"", "Acme_", "a b", "a:", "@a_", "a=", "ä", strings.Repeat("a", 33)} {
+		if ids.CheckPrefix(wrong) == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+	for right, alias := range map[string]string{"rc_": "rocketchat_", "acme_": "acme_", "team/1-": "team/1-"} {
+		n := ids.Namespace{Server: "example.org", Prefix: right, Bot: right + "rocket.cat"}
+		mx, ok := n.Ghost("Alice", 0)
+		if back, known := n.Username(mx); ids.CheckPrefix(right) != nil || !ok || !known || back != "alice" || mx != ids.MXUser("@"+right+"alice:example.org") {
+			t.Errorf("%s: alice is %s and again %q", right, mx, back)
+		}
+		if n.Owns("@alice:example.org") || n.Owns("@other_alice:example.org") || !n.Owns(mx) || n.AliasPrefix() != alias {
+			t.Errorf("%s: what is owned, or the alias %s", right, n.AliasPrefix())
+		}
+	}
+}

@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	// client with which it looks into Rocket.Chat.
 	"provision":                     {"provision", "bridge/config", "bridge/secret", "templates"},
 	"provision/alarm":               {},
-	"provision/answers":             {"provision/homeserver", "provision/internal/atomicfile"},
+	"provision/answers":             {"bridge/ids", "provision/homeserver", "provision/internal/atomicfile"},
 	"provision/archive":             {"provision/answers", "provision/backup", "provision/internal/atomicfile", "provision/offsite", "provision/plan", "provision/render", "provision/site", "provision/stack"},
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
 	"provision/backup":              {},
@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
 	"provision/preflight":           {"provision/answers", "provision/attach", "provision/finding", "provision/stack"},
-	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config"},
+	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config", "bridge/ids"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
 	"provision/selfupdate":          {},
 	"provision/service":             {"provision/render", "provision/site", "provision/stack"},
@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 
 	"bridge":         {"bridge"},
 	"bridge/command": {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/config":  {"bridge/config", "bridge/secret"},
+	"bridge/config":  {"bridge/config", "bridge/ids", "bridge/secret"},
 	"bridge/console": {"bridge/secret"},
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},

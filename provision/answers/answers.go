@@ -30,6 +30,7 @@ type Answers struct {
 	BridgeDatabase            string `yaml:"bridge_database"`
 	BridgeReplicas            int    `yaml:"bridge_replicas"`
 	Namespace                 string `yaml:"namespace"`
+	GhostPrefix               string `yaml:"ghost_prefix"`
 	AdminUsername             string `yaml:"admin_username"`
 	AdminEmail                string `yaml:"admin_email"`
 	TLS                       string `yaml:"tls"`
@@ -188,6 +189,15 @@ func (a Answers) BundledRocketChat() bool { return a.RocketChat != External }
 
 // BundledMongo reports whether the stack brings its own MongoDB.
 func (a Answers) BundledMongo() bool { return a.BundledRocketChat() && a.MongoURL == "" }
+
+// LocalpartPrefix begins the localparts of Rocket.Chat users: "" where the homeserver is
+// theirs alone.
+func (a Answers) LocalpartPrefix() string {
+	if a.Namespace != Prefixed {
+		return ""
+	}
+	return a.GhostPrefix
+}
 
 // Permanent returns the answers that can never change once something exists,
 // because identifiers that other servers have stored are made of them.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"appliance/bridge/ids"
 	"appliance/provision/homeserver"
 )
 
@@ -83,6 +84,10 @@ var Fields = slices.Concat([]Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
 		Ask: "How should Matrix addresses of Rocket.Chat users look?", Permanent: true, Advanced: true,
 		Help: "native: @alice:server_name. prefixed: @rc_alice:server_name, for a homeserver with its own users. Empty means native, and prefixed with homeserver: external.",
+	}),
+	text("ghost_prefix", func(a *Answers) *string { return &a.GhostPrefix }, Field{
+		Ask: "What should the addresses of Rocket.Chat users begin with?", Default: ids.DefaultPrefix, Permanent: true, Advanced: true, Check: ids.CheckPrefix,
+		Help: "With namespace: prefixed. Installations that share a homeserver need different ones, of which none begins another.",
 	}),
 	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
 		Ask: "Which Rocket.Chat?", Advanced: true,

@@ -29,8 +29,11 @@ func Bridge(in Input) config.Config {
 		TokenFile: "/run/secrets/bridge/rocketchat_token", CreateTokenSecretFile: "/run/secrets/bridge/create_token_secret",
 	}
 	c.Database = in.bridgeDatabase()
-	c.Namespace = in.Answers.Namespace
+	c.Namespace, c.GhostPrefix = in.Answers.Namespace, in.Answers.GhostPrefix
 	a := in.Answers
+	if p := a.LocalpartPrefix(); p != "" && p != config.Default().GhostPrefix { // one of several on a homeserver
+		c.AppService.ID, c.AppService.Bot = p+c.AppService.ID, p+c.AppService.Bot
+	}
 	if !a.BundledHomeserver() {
 		c.Homeserver.URL, c.Homeserver.Kind = strings.TrimRight(a.HomeserverURL, "/"), a.HomeserverKind
 	}
@@ -74,6 +77,7 @@ var explanations = map[string]string{
 	"rocketchat":      "Where Rocket.Chat is and who the bridge is there.",
 	"database":        "Where the bridge keeps what it must not forget.",
 	"namespace":       "native: @alice:domain. prefixed: @rc_alice:domain.",
+	"ghost_prefix":    "What the addresses of Rocket.Chat users begin with, where namespace is prefixed. It never changes.",
 }
 
 // keys writes every key of a configuration, each below its explanation. It goes

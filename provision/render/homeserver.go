@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"appliance/provision/answers"
+	"appliance/bridge/ids"
 	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/templates"
@@ -85,10 +85,6 @@ func (in Input) signingKey(put putter, dir string, stack *homeserver.Stack) (err
 	return err
 }
 
-// PrefixedLocalpart begins the addresses of Rocket.Chat users beside users of the
-// homeserver's own.
-const PrefixedLocalpart = "rc_"
-
 type registrationFields struct {
 	ID, URL, ASToken, HSToken, Bot, UserRegex string
 	OwnAliases, FreeAliases                   string // FreeAliases is "" beside people of the homeserver's own
@@ -97,10 +93,11 @@ type registrationFields struct {
 func (in Input) registration() registrationFields {
 	b := Bridge(in)
 	server := ":" + regexp.QuoteMeta(in.Answers.ServerName) + "$"
+	names := ids.Namespace{Server: in.Answers.ServerName, Prefix: in.Answers.LocalpartPrefix(), Bot: b.AppService.Bot}
 	local, free := `[^:]+`, "^#[^:]+"+server
-	if in.Answers.Namespace == answers.Prefixed {
+	if names.Prefix != "" {
 		free = ""
-		local = PrefixedLocalpart + `.*`
+		local = regexp.QuoteMeta(names.Prefix) + `.*`
 	}
 	address := insideBridge
 	if !in.Answers.BundledHomeserver() {
@@ -109,6 +106,6 @@ func (in Input) registration() registrationFields {
 	return registrationFields{
 		ID: b.AppService.ID, URL: address, Bot: b.AppService.Bot,
 		ASToken: in.Secrets[secrets.ASToken].Reveal(), HSToken: in.Secrets[secrets.HSToken].Reveal(),
-		UserRegex: "^@" + local + server, OwnAliases: "^#rocketchat_[^:]+" + server, FreeAliases: free,
+		UserRegex: "^@" + local + server, OwnAliases: "^#" + regexp.QuoteMeta(names.AliasPrefix()) + "[^:]+" + server, FreeAliases: free,
 	}
 }

@@ -44,7 +44,7 @@ var scenarios = map[string]struct {
 		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=dendrite", "homeserver_url=http://10.0.0.7:8008", "server_name=example.org", "https_port=8443", "tls=internal"}, memory: 4000, newer: true,
 	},
 	"attached-generic": {
-		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=generic", "homeserver_url=https://matrix.example.org", "server_name=example.org"}, memory: 1967, newer: true,
+		set: []string{"domain=chat.example.org", "homeserver=external", "homeserver_kind=generic", "ghost_prefix=acme_", "homeserver_url=https://matrix.example.org", "server_name=example.org"}, memory: 1967, newer: true,
 	},
 	"proxied": { // behind another web server, with a server name whose website lives elsewhere
 		set: []string{

@@ -16,7 +16,6 @@ import (
 	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/homeserver"
-	"appliance/provision/render"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
 )
@@ -81,10 +80,7 @@ func Run(ctx context.Context, s *site.Site) (SignIn, error) {
 }
 
 func adminLocalpart(a answers.Answers) string {
-	if a.Namespace == answers.Prefixed {
-		return render.PrefixedLocalpart + "appliance-admin"
-	}
-	return "appliance-admin"
+	return a.LocalpartPrefix() + "appliance-admin"
 }
 
 // signInAdmin registers an account as an application service may (Matrix

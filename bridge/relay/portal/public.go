@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// aliasPrefix begins the aliases that nobody else can have.
-	aliasPrefix = "rocketchat_"
 	// publishEvery is the interval between two checks for channels that were created,
 	// renamed or closed.
 	publishEvery = 10 * time.Minute
@@ -31,7 +29,7 @@ const (
 
 // PublicChannels shows the public channels that the operator has chosen to Matrix: they
 // are found and joined there by alias, #name:server where the homeserver is the bridge's
-// alone and the name is free, and #rocketchat_name:server always. They are connected when
+// alone and the name is free, and the one that nobody else can have, #rocketchat_name:server, always. They are connected when
 // they are chosen, or when a homeserver asks for the alias of one that was created since.
 // Its methods are safe for concurrent use.
 type PublicChannels struct {
@@ -153,7 +151,7 @@ func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, sho
 	if err := c.Portals.settle(ctx, model.RCLane(p.RCRoom)); err != nil {
 		return err
 	}
-	aliases := []string{"#" + aliasPrefix + info.Slug + ":" + c.Names.Server}
+	aliases := []string{"#" + c.Names.AliasPrefix() + info.Slug + ":" + c.Names.Server}
 	if c.Names.Prefix == "" { // nobody else has names here
 		aliases = []string{"#" + info.Slug + ":" + c.Names.Server, aliases[0]}
 	}
@@ -184,7 +182,7 @@ func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) 
 	if !ok || server != c.Names.Server || len(c.Live().PublicChannels) == 0 {
 		return false, nil
 	}
-	name = strings.TrimPrefix(name, aliasPrefix)
+	name = strings.TrimPrefix(name, c.Names.AliasPrefix())
 	info, ok, err := c.RC.Channel(ctx, name)
 	if err != nil || !ok || !c.isChosen(info) {
 		return false, err

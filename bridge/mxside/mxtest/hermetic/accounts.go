@@ -94,13 +94,13 @@ func (s *Server) register(q *request) (any, error) {
 	if err := q.read(&in); err != nil {
 		return nil, err
 	}
-	if !q.service || in.Type != "m.login.application_service" {
+	if q.service == nil || in.Type != "m.login.application_service" {
 		return nil, forbidden("registration is switched off")
 	}
-	if id := "@" + in.Username + ":" + s.Name; !s.service.owns(id) {
+	if id := "@" + in.Username + ":" + s.Name; !q.service.owns(id) {
 		return nil, &apiError{http.StatusBadRequest, "M_EXCLUSIVE", id + " is not the application service's", nil}
 	}
-	if name := "@" + in.Username + ":" + s.Name; name == s.service.sender && s.users[name] == nil {
+	if name := "@" + in.Username + ":" + s.Name; name == q.service.sender && s.users[name] == nil {
 		s.makeUser(name)
 		return map[string]any{"user_id": name}, nil
 	}
@@ -201,9 +201,9 @@ func (s *Server) profile(q *request) (any, error) {
 // /_matrix/app/v1/users/{user}.
 func (s *Server) asks(ctx context.Context, id string) bool {
 	s.u.mu.Lock()
-	service, r := s.service, s.running
+	service, r := s.serviceOf(id), s.running
 	s.u.mu.Unlock()
-	if service == nil || r == nil || !service.owns(id) {
+	if service == nil || r == nil {
 		return false
 	}
 	return service.query(ctx, r, "users", id)
@@ -256,7 +256,7 @@ func (s *Server) notify(r *room, e *event) {
 		return
 	}
 	for id, u := range s.users {
-		if u.quiet || id == e.sender || s.Traits.Synapse && s.service != nil && s.service.owns(id) || len(u.notified) >= maxNotified {
+		if u.quiet || id == e.sender || s.Traits.Synapse && s.serviceOf(id) != nil || len(u.notified) >= maxNotified {
 			continue
 		}
 		if r.membership(id) == "join" {

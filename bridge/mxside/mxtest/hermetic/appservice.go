@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// service is the application service of a server, and its pending events. It is guarded
+// service is an application service of a server, and its pending events. It is guarded
 // by the universe's lock, but for what never changes.
 type service struct {
 	s                                 *Server
@@ -58,31 +59,43 @@ const (
 	lateFor = time.Second
 )
 
-// Serve gives the server an application service: the content of a registration file.
-// "" is none. The server does not run.
-func (s *Server) Serve(registration string) error {
-	var in struct {
-		ID         string
-		URL        string
-		AS         string `yaml:"as_token"`
-		HS         string `yaml:"hs_token"`
-		Sender     string `yaml:"sender_localpart"`
-		Ephemeral  bool   `yaml:"receive_ephemeral"`
-		Namespaces struct {
-			Users, Aliases []struct {
-				Regex     string
-				Exclusive bool
-			}
+// registration is a file that tells of an application service.
+type registration struct {
+	ID         string
+	URL        string
+	AS         string `yaml:"as_token"`
+	HS         string `yaml:"hs_token"`
+	Sender     string `yaml:"sender_localpart"`
+	Ephemeral  bool   `yaml:"receive_ephemeral"`
+	Namespaces struct {
+		Users, Aliases []struct {
+			Regex     string
+			Exclusive bool
 		}
 	}
-	if err := yaml.Unmarshal([]byte(registration), &in); err != nil {
-		return fmt.Errorf("the registration: %w", err)
-	}
+}
+
+// Serve gives the server its application services: the contents of their registration
+// files, as documents of one text. "" is none. The server does not run.
+func (s *Server) Serve(registrations string) error {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	if s.service = nil; registration == "" {
-		return nil
+	s.services = nil
+	for d := yaml.NewDecoder(strings.NewReader(registrations)); ; {
+		var in registration
+		if err := d.Decode(&in); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("the registration: %w", err)
+		}
+		if err := s.addService(in); err != nil {
+			return err
+		}
 	}
+}
+
+// addService adds the application service of a registration. The lock is held.
+func (s *Server) addService(in registration) error {
 	v := &service{s: s, id: in.ID, url: in.URL, asToken: in.AS, hsToken: in.HS, sender: "@" + in.Sender + ":" + s.Name,
 		ephemeral: in.Ephemeral && s.Traits.PushesEphemeral, wake: make(chan struct{}, 1), force: make(chan struct{}, 1)}
 	if in.AS == "" || in.HS == "" || in.Sender == "" {
@@ -104,7 +117,17 @@ func (s *Server) Serve(registration string) error {
 			v.exclusive = append(v.exclusive, re)
 		}
 	}
-	s.service = v
+	s.services = append(s.services, v)
+	return nil
+}
+
+// serviceOf returns the application service that a user belongs to, nil when there is none.
+func (s *Server) serviceOf(user string) *service {
+	for _, v := range s.services {
+		if v.owns(user) {
+			return v
+		}
+	}
 	return nil
 }
 
@@ -141,14 +164,14 @@ func (v *service) offer(s *Server, r *room, e *event) {
 // pushEphemeral queues an event that homeservers do not store; r is nil for one that is
 // about no room. The lock is held.
 func (s *Server) pushEphemeral(r *room, e map[string]any) {
-	v := s.service
-	if v == nil || !v.ephemeral || r != nil && !slices.ContainsFunc(r.joined(), v.owns) {
-		return
-	}
 	if r != nil {
 		e["room_id"] = r.id
 	}
-	v.put(waiting{event: encode(e), ephemeral: true})
+	for _, v := range s.services {
+		if v.ephemeral && (r == nil || slices.ContainsFunc(r.joined(), v.owns)) {
+			v.put(waiting{event: encode(e), ephemeral: true})
+		}
+	}
 }
 
 func (v *service) put(w waiting) {
@@ -369,12 +392,12 @@ func (v *service) query(ctx context.Context, r *running, kind, id string) bool {
 // sends at once what it has kept.
 func (s *Server) pingService(q *request) (any, error) {
 	s.u.mu.Lock()
-	v, r := s.service, s.running
+	v, r := q.service, s.running
 	s.u.mu.Unlock()
 	switch {
 	case !s.Traits.Pings:
 		return nil, &apiError{http.StatusNotFound, "M_UNRECOGNIZED", "there is no such request", nil}
-	case !q.service || q.PathValue("id") != v.id:
+	case v == nil || q.PathValue("id") != v.id:
 		return nil, forbidden("only the application service may do this")
 	case v.url == "":
 		return nil, &apiError{http.StatusBadRequest, "M_URL_NOT_SET", "the registration has no url", nil}

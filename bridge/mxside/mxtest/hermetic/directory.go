@@ -3,6 +3,7 @@ package hermetic
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -53,10 +54,15 @@ func (s *Server) lookUp(ctx context.Context, alias string) (r *room, at *Server,
 	look := func() (*room, *service, *running) {
 		s.u.mu.Lock()
 		defer s.u.mu.Unlock()
-		return s.u.aliases[alias], at.service, at.running
+		for _, v := range at.services {
+			if matches(v.aliases, alias) {
+				return s.u.aliases[alias], v, at.running
+			}
+		}
+		return s.u.aliases[alias], nil, at.running
 	}
 	r, service, runs := look()
-	if r == nil && service != nil && runs != nil && matches(service.aliases, alias) && service.query(ctx, runs, "rooms", alias) {
+	if r == nil && service != nil && runs != nil && service.query(ctx, runs, "rooms", alias) {
 		r, _, _ = look()
 	}
 	return r, at, nil
@@ -95,7 +101,7 @@ func (s *Server) setAlias(q *request) (any, error) {
 	switch {
 	case serverOf(alias) != s.Name || r == nil:
 		return nil, forbidden("not this alias, or not for this room")
-	case q.service && !matches(s.service.aliases, alias), !q.service && s.service != nil && matches(s.service.exclusive, alias):
+	case q.service != nil && !matches(q.service.aliases, alias), s.isOthers(q.service, alias):
 		return nil, &apiError{http.StatusBadRequest, "M_EXCLUSIVE", "the alias is in another namespace", nil}
 	case s.u.aliases[alias] != nil:
 		return nil, &apiError{http.StatusConflict, "M_UNKNOWN", "the alias is taken", nil}
@@ -104,13 +110,19 @@ func (s *Server) setAlias(q *request) (any, error) {
 	return empty, nil
 }
 
+// isOthers reports whether an alias is in the exclusive namespace of another application
+// service than the one that asks, which may be none.
+func (s *Server) isOthers(asks *service, alias string) bool {
+	return slices.ContainsFunc(s.services, func(v *service) bool { return v != asks && matches(v.exclusive, alias) })
+}
+
 // deleteAlias is DELETE /directory/room/{alias}.
 func (s *Server) deleteAlias(q *request) (any, error) {
 	alias := q.PathValue("alias")
 	switch {
 	case s.u.aliases[alias] == nil || serverOf(alias) != s.Name:
 		return nil, notFound("there is no such alias")
-	case q.service && !matches(s.service.aliases, alias):
+	case q.service != nil && !matches(q.service.aliases, alias):
 		return nil, forbidden("the alias is another user's")
 	}
 	delete(s.u.aliases, alias)

@@ -145,7 +145,7 @@ func (s *Server) setPresence(q *request) (any, error) {
 	for _, at := range s.u.servers {
 		at.clock++
 		q.user.presentPos[at.index] = at.clock
-		if at.service != nil && at.sharesWithService(q.user.id) {
+		if at.sharesWithService(q.user.id) {
 			at.pushEphemeral(nil, presenceEvent(q.user))
 		}
 	}
@@ -194,11 +194,11 @@ func (s *Server) share(a, b string) bool {
 	return false
 }
 
-// sharesWithService reports whether a user is in a room with one of the application
-// service's users.
+// sharesWithService reports whether a user is in a room with a user of an application
+// service.
 func (s *Server) sharesWithService(user string) bool {
 	for _, r := range s.u.rooms {
-		if r.membership(user) == "join" && slices.ContainsFunc(r.joined(), s.service.owns) {
+		if r.membership(user) == "join" && slices.ContainsFunc(r.joined(), func(u string) bool { return s.serviceOf(u) != nil }) {
 			return true
 		}
 	}

@@ -122,7 +122,7 @@ type Server struct {
 	inbox     []delivery // events of other servers
 	wake      chan struct{}
 	clock     int64 // position in the stream that /sync shows
-	service   *service
+	services  []*service
 	running   *running
 	directory map[string]bool // public rooms, by room ID
 
@@ -177,8 +177,8 @@ func (s *Server) Launch() error {
 	if s.Traits.ForgetsTransactions {
 		s.sent = map[string]string{}
 	}
-	if s.service != nil {
-		s.service.launch(ctx, r)
+	for _, v := range s.services {
+		v.launch(ctx, r)
 	}
 	s.u.mu.Unlock()
 	r.work.Go(func() { _ = r.http.Serve(ln) })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -36,8 +37,8 @@ type request struct {
 	w    http.ResponseWriter
 	user *user
 	body json.RawMessage
-	// service: it comes from the application service.
-	service bool
+	// service is the application service that it comes from, nil when it is none.
+	service *service
 }
 
 // read decodes the body.
@@ -127,22 +128,23 @@ func (s *Server) authenticate(q *request) error {
 	}
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	if s.service == nil || token != s.service.asToken {
+	at := slices.IndexFunc(s.services, func(v *service) bool { return v.asToken == token })
+	if at < 0 {
 		if q.user = s.tokens[token]; q.user == nil {
 			return &apiError{http.StatusUnauthorized, "M_UNKNOWN_TOKEN", "the access token is unknown", nil}
 		}
 		return nil
 	}
-	q.service = true
+	q.service = s.services[at]
 	id := q.query("user_id")
 	if id == "" {
-		id = s.service.sender
+		id = q.service.sender
 	}
 	q.user = s.users[id]
 	switch {
-	case !s.service.owns(id):
+	case !q.service.owns(id):
 		return forbidden("the application service may not act for %s", id)
-	case q.user == nil && id == s.service.sender: // both servers make it by themselves
+	case q.user == nil && id == q.service.sender: // both servers make it by themselves
 		q.user = s.makeUser(id)
 	case q.user == nil:
 		return forbidden("%s is not registered", id)

@@ -63,8 +63,8 @@ func depth(data []byte) (deepest int) {
 // (Client-Server API, "Transaction identifiers").
 func (s *Server) once(q *request, do func() (*event, error)) (any, error) {
 	of := q.user.id
-	if q.service && s.Traits.SharesTransactions {
-		of = s.service.sender
+	if q.service != nil && s.Traits.SharesTransactions {
+		of = q.service.sender
 	}
 	mark := of + " " + q.URL.EscapedPath()
 	if id, done := s.sent[mark]; done && !s.rude.forgets(q) {
@@ -81,7 +81,7 @@ func (s *Server) once(q *request, do func() (*event, error)) (any, error) {
 // timestamp is ?ts=: Dendrite takes it from anybody, Synapse from application services.
 func (s *Server) timestamp(q *request) int64 {
 	ts, err := strconv.ParseInt(q.query("ts"), 10, 64)
-	if err != nil || ts <= 0 || s.Traits.Synapse && !q.service {
+	if err != nil || ts <= 0 || s.Traits.Synapse && q.service == nil {
 		return 0
 	}
 	return ts

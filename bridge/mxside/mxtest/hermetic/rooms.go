@@ -237,8 +237,8 @@ func (s *Server) take(r *room, e *event) {
 		}
 	}
 	s.notify(r, e)
-	if s.service != nil {
-		s.service.offer(s, r, e)
+	for _, v := range s.services {
+		v.offer(s, r, e)
 	}
 }
 

@@ -34,7 +34,7 @@ func (m *mood) chance(n int) bool {
 // milliseconds to wait. (Homeservers exempt application services in general, and not
 // everywhere.)
 func (m *mood) refuses(q *request) (wait int, refused bool) {
-	if !q.service || !m.chance(6) {
+	if q.service == nil || !m.chance(6) {
 		return 0, false
 	}
 	return 20, true
@@ -42,7 +42,7 @@ func (m *mood) refuses(q *request) (wait int, refused bool) {
 
 // hangsUp breaks off some connections after the work is done.
 func (m *mood) hangsUp(q *request) bool {
-	return q.service && q.Method != http.MethodGet && !strings.HasSuffix(q.URL.Path, "/ping") && m.chance(8)
+	return q.service != nil && q.Method != http.MethodGet && !strings.HasSuffix(q.URL.Path, "/ping") && m.chance(8)
 }
 
 // forgets forgets a transaction of a client now and then, as a Dendrite does that is

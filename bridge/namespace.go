@@ -1,0 +1,38 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/store"
+)
+
+// namespaceCursor holds which Matrix users stand for users of Rocket.Chat.
+const namespaceCursor = "namespace"
+
+// namespace is the part of the homeserver's users that a configuration gives the bridge.
+func namespace(f config.Fixed) ids.Namespace {
+	names := ids.Namespace{Server: f.Homeserver.Domain, Bot: f.AppService.Bot}
+	if f.Namespace == "prefixed" {
+		names.Prefix = f.GhostPrefix
+	}
+	return names
+}
+
+// keepNamespace stores the namespace at the first start and refuses another one later:
+// the rooms would have users that are nobody's.
+func keepNamespace(ctx context.Context, s *store.Store, names ids.Namespace) error {
+	now := "@" + names.Prefix + "*:" + names.Server
+	was, err := s.Cursor(ctx, namespaceCursor)
+	switch {
+	case err != nil:
+		return err
+	case was == "":
+		return s.MoveCursor(ctx, namespaceCursor, now)
+	case was != now:
+		return fmt.Errorf("namespace, ghost_prefix and homeserver.domain cannot change after the first start: the users of Rocket.Chat are %s on Matrix and would become %s; put the earlier values back into bridge.yaml", was, now)
+	}
+	return nil
+}
