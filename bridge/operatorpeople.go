@@ -58,11 +58,11 @@ func (c consolePeople) Person(ctx context.Context, mxUser string) (console.Perso
 		return v, err
 	}
 	v.Server = ids.MXUser(v.MXUser).Homeserver()
-	needle := []byte(v.RCUser)
+	side, needle := "rc", []byte(v.RCUser)
 	if v.Puppet {
-		needle = []byte(v.MXUser)
+		side, needle = "mx", []byte(v.MXUser)
 	}
-	items, err := c.store.ItemsHolding(ctx, needle, itemsLookedAt, itemsRead)
+	items, err := c.store.ItemsHolding(ctx, side, needle, itemsLookedAt, itemsRead)
 	for _, it := range items {
 		e, err := event.Decode(it.Kind, it.Payload)
 		if err != nil {

@@ -121,9 +121,10 @@ type LaneState struct {
 // Lanes lists the lanes in which items wait, the one with the oldest item first, at
 // most limit of them.
 func (s *Store) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
-	rows, err := s.query(ctx, `SELECT w.lane, w.waiting, w.oldest, COALESCE(l.due, 0), i.id, i.kind, i.attempts, i.failures, i.cause
-		FROM (SELECT lane, COUNT(*) AS waiting, MIN(accepted) AS oldest, MIN(seq) AS first FROM items WHERE buried = 0 GROUP BY lane) AS w
-		JOIN items i ON i.seq = w.first LEFT JOIN lanes l ON l.lane = w.lane ORDER BY w.oldest, w.lane LIMIT $1`, limit)
+	rows, err := s.query(ctx, `SELECT w.lane, w.waiting, (SELECT MIN(o.accepted) FROM items o WHERE o.lane = w.lane AND o.buried = 0) AS oldest,
+			COALESCE(l.due, 0), i.id, i.kind, i.attempts, i.failures, i.cause
+		FROM (SELECT lane, COUNT(*) AS waiting, MIN(seq) AS first FROM items WHERE buried = 0 GROUP BY lane ORDER BY 3 LIMIT $1) AS w
+		JOIN items i ON i.seq = w.first LEFT JOIN lanes l ON l.lane = w.lane ORDER BY oldest, w.lane`, limit)
 	if err != nil {
 		return nil, err
 	}

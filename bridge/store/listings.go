@@ -272,15 +272,21 @@ type StoredItem struct {
 	Dead                  bool
 }
 
-// ItemsHolding lists the items whose stored form holds some bytes, oldest first and at most
-// limit of them, among the oldest that there are, lookAt of them. What an item says is for
-// finding out whose it is, never for a page.
-func (s *Store) ItemsHolding(ctx context.Context, bytes []byte, lookAt, limit int) ([]StoredItem, error) {
-	query := `SELECT id, lane, kind, cause, payload, accepted, attempts, buried FROM (SELECT * FROM items ORDER BY seq LIMIT $2) AS i WHERE instr(payload, $1) > 0 LIMIT $3`
-	if s.Shared() {
-		query = `SELECT id, lane, kind, cause, payload, accepted, attempts, buried FROM (SELECT * FROM items ORDER BY seq LIMIT $2) AS i WHERE position($1::bytea IN payload) > 0 LIMIT $3`
+// ItemsHolding lists the items from one side, "rc" or "mx", whose stored form holds some
+// bytes, oldest first and at most limit of them, among the oldest items that there are,
+// lookAt of them. What an item says is for finding out whose it is, never for a page.
+func (s *Store) ItemsHolding(ctx context.Context, side string, bytes []byte, lookAt, limit int) ([]StoredItem, error) {
+	end := int64(1) << 62
+	err := s.queryRow(ctx, `SELECT seq FROM items ORDER BY seq LIMIT 1 OFFSET $1`, lookAt).Scan(&end)
+	if _, _, err = found(end, err); err != nil {
+		return nil, err
 	}
-	rows, err := s.query(ctx, query, bytes, lookAt, limit)
+	holds := `instr(payload, $2) > 0`
+	if s.Shared() {
+		holds = `position($2::bytea IN payload) > 0`
+	}
+	rows, err := s.query(ctx, `SELECT id, lane, kind, cause, payload, accepted, attempts, buried FROM items
+		WHERE seq < $1 AND substr(lane, 1, 2) = $3 AND `+holds+` ORDER BY seq LIMIT $4`, end, bytes, side, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -73,12 +73,15 @@ func TestLanesAreSummedUp(t *testing.T) {
 			t.Errorf("%+v, %v", sums, err)
 		}
 		for text, want := range map[string]int{`"sender":"@bob:x"`: 2, "nobody": 0} {
-			if list, err := s.ItemsHolding(ctx, []byte(text), 10, 10); err != nil || len(list) != want {
+			if list, err := s.ItemsHolding(ctx, "rc", []byte(text), 10, 10); err != nil || len(list) != want {
 				t.Errorf("%s: %v, %v", text, list, err)
 			}
 		}
-		if list, err := s.ItemsHolding(ctx, []byte("bob"), 1, 10); err != nil || len(list) != 1 || !list[0].Dead {
+		if list, err := s.ItemsHolding(ctx, "rc", []byte("bob"), 1, 10); err != nil || len(list) != 1 || !list[0].Dead {
 			t.Errorf("the oldest item: %v, %v", list, err)
+		}
+		if list, err := s.ItemsHolding(ctx, "mx", []byte("bob"), 10, 10); err != nil || len(list) != 0 {
+			t.Errorf("of the other side: %v, %v", list, err)
 		}
 		for lane, want := range map[string]int{"": 1, "c:r": 1, "mx": 0, "%": 0} {
 			n := 0
