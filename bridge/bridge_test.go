@@ -252,6 +252,7 @@ func (w *world) startBridge() {
 	})
 	w.t.Cleanup(func() {
 		w.stop()
+		w.keptSecrets()
 		if w.t.Failed() {
 			w.t.Logf("the bridge's log:\n%s", w.log.String())
 		}
@@ -270,6 +271,22 @@ func (w *world) startBridge() {
 		_ = res.Body.Close()
 		return res.StatusCode == http.StatusOK
 	})
+}
+
+// keptSecrets looks for what no log may hold: whatever happened in a test, the bridge has
+// not written down what it signs in with.
+func (w *world) keptSecrets() {
+	w.t.Helper()
+	log := w.log.String()
+	for _, name := range []string{"hs", "as", "rc", "create"} {
+		value, err := os.ReadFile(filepath.Join(w.dir, name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if s := strings.TrimSpace(string(value)); s != "" && strings.Contains(log, s) {
+			w.t.Errorf("the bridge has logged a secret: the one in the file %q", name)
+		}
+	}
 }
 
 // command types a slash command as a user and returns the answer.
