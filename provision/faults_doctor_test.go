@@ -84,6 +84,10 @@ func newInstallation(t *testing.T) world {
 		Files:     func() doctor.Files { return p.files },
 		Override:  func(context.Context) error { return p.override },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
+		Resolve:   func(context.Context, string) ([]net.IP, error) { return []net.IP{net.IPv4(127, 0, 0, 1)}, nil },
+		Addresses: func() ([]net.IP, error) {
+			return []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 3), net.IPv6loopback}, nil
+		},
 		Databases: func(context.Context) doctor.Databases { return p.formats },
 		Units:     func(context.Context) doctor.Units { return p.units },
 		Chores:    func() map[string]doctor.ChoreFailure { return p.chores },
@@ -452,4 +456,49 @@ func TestTheDoctorChecksWhatLeadsFromTheServerNameToThisHost(t *testing.T) {
 	check("fail; example.test points to old.example.test:443; create the DNS record")
 	records = []*net.SRV{{Target: "chat.example.test.", Port: uint16(p.Answers.HTTPSPort)}}
 	check("ok; example.test points to chat.example.test:")
+}
+
+// The doctor connects to every address of the records and tells a firewall, a router that
+// does not lead back inside, and another host apart.
+func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
+	for _, one := range []struct {
+		what    string
+		records []string
+		want    string
+	}{
+		{"this host", []string{"127.0.0.1"}, "ok chat.example.test leads to this host at 127.0.0.1"},
+		{"a second address behind a router", []string{"127.0.0.1", "127.0.0.9"}, "warn this host cannot reach chat.example.test at 127.0.0.9"},
+		{"a closed port of this host", []string{"127.0.0.3"}, "warn chat.example.test cannot be reached at 127.0.0.3"},
+		{"version 6 of this host, closed", []string{"127.0.0.1", "::1"}, "warn chat.example.test cannot be reached at ::1"},
+		{"another host", []string{"127.0.0.4"}, "warn another host answers for chat.example.test at 127.0.0.4"},
+		{"no record", nil, "warn chat.example.test does not resolve here"},
+	} {
+		t.Run(one.what, func(t *testing.T) {
+			p, _ := newInstallation(t).(*installation)
+			p.Resolve = func(context.Context, string) (ips []net.IP, err error) {
+				for _, r := range one.records {
+					ips = append(ips, net.ParseIP(r))
+				}
+				return ips, nil
+			}
+			if one.what == "another host" {
+				other := httptest.NewUnstartedServer(http.NotFoundHandler())
+				l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.4", fmt.Sprint(p.Answers.HTTPSPort)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = other.Listener.Close()
+				other.Listener = l
+				other.StartTLS()
+				defer other.Close()
+			}
+			v, _ := p.look("reachable")
+			if got := v.severity + " " + v.says; !strings.HasPrefix(got, one.want) || v.severity != "ok" && v.hint == "" {
+				t.Errorf("found %+v, want %q", v, one.want)
+			}
+			if hairpin := strings.Contains(v.hint, "hairpin"); hairpin != strings.Contains(one.what, "router") {
+				t.Errorf("hairpin NAT is no cause, or the cause: %+v", v)
+			}
+		})
+	}
 }

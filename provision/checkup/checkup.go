@@ -89,6 +89,7 @@ func target(s *site.Site) doctor.Target {
 	return doctor.Target{
 		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: cmp.Or(s.Answers.ListenAddress, "127.0.0.1"), Now: time.Now,
 		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
+		Resolve: host.Public, Addresses: host.Addresses,
 		LookupSRV: func(ctx context.Context, name string) ([]*net.SRV, error) {
 			_, found, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
 			return found, err

@@ -46,9 +46,11 @@ type Target struct {
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
 	Databases func(context.Context) Databases
 	Units     func(context.Context) Units
-	Chores    func() map[string]ChoreFailure // those that failed the last time
-	Host      []finding.Check                // of the host
-	Attached  attach.Servers                 // external servers
+	Chores    func() map[string]ChoreFailure                           // those that failed the last time
+	Host      []finding.Check                                          // of the host
+	Attached  attach.Servers                                           // external servers
+	Resolve   func(ctx context.Context, host string) ([]net.IP, error) // as the internet does, where that can be asked
+	Addresses func() ([]net.IP, error)                                 // of this host
 	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
 	Outside   *http.Client // connects as other servers do: by public names, trusting known authorities
 }
@@ -82,7 +84,8 @@ func Checks(t Target) []finding.Check {
 		checks = append(checks, finding.Check{Name: "well-known", Run: t.wellKnown}, finding.Check{Name: "federation", Run: t.federation},
 			finding.Check{Name: "federation-outside", Run: t.outside})
 	}
-	checks = append(checks, finding.Check{Name: "closed-doors", Run: t.closedDoors})
+	checks = append(checks, finding.Check{Name: "closed-doors", Run: t.closedDoors},
+		finding.Check{Name: "reachable", Run: func(ctx context.Context) finding.Finding { return reach(ctx, t) }})
 	return append(append(checks, inside(t)...), t.Host...)
 }
 
@@ -180,17 +183,7 @@ func lastWords(s certs.Status) string {
 
 // served returns the serial number of the certificate that the front door shows.
 func served(ctx context.Context, t Target, host string) (string, error) {
-	d := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // to look at it, whoever issued it
-	conn, err := d.DialContext(ctx, "tcp", door(t))
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = conn.Close() }()
-	tlsConn, ok := conn.(*tls.Conn)
-	if !ok || len(tlsConn.ConnectionState().PeerCertificates) == 0 {
-		return "", fmt.Errorf("no certificate was shown")
-	}
-	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
+	return shown(ctx, host, door(t))
 }
 
 func door(t Target) string {

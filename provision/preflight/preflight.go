@@ -35,6 +35,7 @@ type Host struct {
 	Reach      func(ctx context.Context, address string) error              // nil when a connection can be opened
 	CAA        func(ctx context.Context, host string) (issuers []string, err error)
 	Addresses  func() ([]net.IP, error) // of this host
+	DNS        *DNS                     // of the internet; nil to ask nobody
 	Networking func(ctx context.Context) (stack.Networking, error)
 }
 
@@ -81,6 +82,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		name := []string{"dns-domain", "dns-server-name"}[i]
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
 	}
+	checks = append(checks, finding.Check{Name: "public-dns", Run: func(ctx context.Context) finding.Finding { return publicDNS(ctx, h, a) }})
 	checks = append(checks, attached(a)...)
 	if h.installed(dir) {
 		return checks // it has come through what follows
@@ -99,7 +101,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 // host and its network may change.
 func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
 	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
-		return !slices.Contains([]string{"address-pool", "collector", "federation-port", "inodes"}, c.Name)
+		return !slices.Contains([]string{"address-pool", "collector", "federation-port", "inodes", "public-dns"}, c.Name)
 	})
 }
 

@@ -23,7 +23,7 @@ func RealHost(s *stack.Stack) Host {
 			return net.DefaultResolver.LookupIP(ctx, "ip", host)
 		},
 		Versions: s.Engine().Versions, Published: s.Engine().Publishers,
-		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, Addresses: addresses, Networking: s.Engine().Networking,
+		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, DNS: internet(), Addresses: addresses, Networking: s.Engine().Networking,
 	}
 }
 
