@@ -91,8 +91,8 @@ func TestTheDNSOfTheInternetIsAskedServerByServer(t *testing.T) {
 			port := zone{"127.0.1.11": c.one, "127.0.1.12": c.two, "127.0.1.21": full(c.first), "127.0.1.22": full(c.second)}.open(t)
 			h := droplet()
 			h.DNS = &preflight.DNS{Public: []string{"127.0.1.21:" + port, "127.0.1.22:" + port}, Port: port}
-			got, f := "not checked", finding.Finding{}
-			for _, f = range preflight.Run(t.Context(), h, ask(t), "/opt/appliance") {
+			got := "not checked"
+			for _, f := range preflight.Run(t.Context(), h, ask(t), "/opt/appliance") {
 				if f.Check == "public-dns" {
 					got = f.Severity.String() + " " + strings.ReplaceAll(f.Summary, ":"+port, ":")
 					if f.Severity > finding.OK && (f.Why == "" || f.Fix == "") {
