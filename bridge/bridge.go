@@ -62,6 +62,7 @@ type service struct {
 	console *console.Console
 	history console.History
 	traffic console.Traffic
+	tail    console.Tail
 	reads   atomic.Bool // this process has the role reading
 
 	operatorToken secret.String
@@ -74,6 +75,8 @@ func Run(ctx context.Context, o Options) error {
 		o.Level = new(slog.LevelVar)
 	}
 	s := &service{Options: o}
+	o.Log = slog.New(s.tail.Handler(o.Log.Handler()))
+	s.Log = o.Log
 	cfg, err := config.Load(o.ConfigFile)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	s.console, err = console.New(console.Options{
 		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
 		Rooms: &consoleRooms{service: s, client: client}, People: consolePeople{s}, Servers: &consoleServers{service: s}, Lists: consoleLists{s},
-		Settings: consoleSettings{s},
+		Settings: consoleSettings{s}, Tail: &s.tail,
 		History:  &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
 	})
 	return err

@@ -35,6 +35,7 @@ type Options struct {
 	Lists    Lists
 	History  *History
 	Settings Settings
+	Tail     *Tail        // what the page of the log shows
 	Log      *slog.Logger // the audit log too
 	// RolesFor is how long Rocket.Chat's word about a role counts; 0 is the usual.
 	RolesFor time.Duration
@@ -89,6 +90,8 @@ func (c *Console) Routes(mux *http.ServeMux) {
 	c.serverRoutes(own)
 	own.HandleFunc("GET "+Path+"settings", c.inside(c.settings))
 	own.HandleFunc("POST "+Path+"settings", c.inside(c.changeSettings))
+	own.HandleFunc("GET "+Path+"log", c.inside(c.log))
+	own.HandleFunc("GET "+Path+"log/events", c.inside(c.logEvents))
 	own.HandleFunc("GET "+Path+"events", c.inside(c.events))
 	own.HandleFunc(Path, c.inside(func(w http.ResponseWriter, r *http.Request, s session) {
 		c.problem(w, r, s, http.StatusNotFound, "There is no such page.")

@@ -19,6 +19,21 @@ const (
 // events serves GET /_appliance/events: a server-sent event whenever what the pages show
 // has changed. It says nothing of what; the page reads itself again.
 func (c *Console) events(w http.ResponseWriter, r *http.Request, _ session) {
+	last := uint64(0)
+	c.stream(w, r, lookEvery, func() {
+		now := c.digest(r)
+		if last != 0 && now != last {
+			fmt.Fprint(w, "event: changed\ndata: \n\n")
+		} else {
+			fmt.Fprint(w, ": still here\n\n")
+		}
+		last = now
+	})
+}
+
+// stream serves server-sent events, which tell writes once in a while, until the session
+// or the console ends.
+func (c *Console) stream(w http.ResponseWriter, r *http.Request, often time.Duration, tell func()) {
 	if c.live.Add(1) > maxLive {
 		c.live.Add(-1)
 		w.Header().Set("Retry-After", "60")
@@ -33,17 +48,10 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, _ session) {
 	if out.Flush() != nil {
 		return
 	}
-	end, tick := time.After(liveFor), time.NewTicker(lookEvery)
+	end, tick := time.After(liveFor), time.NewTicker(often)
 	defer tick.Stop()
-	last := uint64(0)
 	for {
-		now := c.digest(r)
-		if last != 0 && now != last {
-			fmt.Fprint(w, "event: changed\ndata: \n\n")
-		} else {
-			fmt.Fprint(w, ": still here\n\n")
-		}
-		last = now
+		tell()
 		if out.Flush() != nil {
 			return
 		}

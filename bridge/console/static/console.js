@@ -6,6 +6,34 @@
   let over = false;
   if (!main || !window.EventSource) return;
 
+  // The page of the log gets the new lines themselves, the newest first.
+  const tail = main.querySelector("[data-last]");
+  const mostLines = 500;
+  let held = [];
+
+  function lines(event) {
+    tail.dataset.last = event.lastEventId;
+    const page = new DOMParser().parseFromString("<table><tbody>" + event.data + "</tbody></table>", "text/html");
+    held.push(...page.querySelectorAll("tr"));
+    held = held.slice(-mostLines);
+    release();
+  }
+
+  function release() {
+    const pause = document.getElementById("pause");
+    if (pause && pause.checked) return;
+    for (const row of held) tail.prepend(row);
+    held = [];
+    while (tail.rows.length > mostLines) tail.deleteRow(-1);
+    const none = document.getElementById("none");
+    if (none && tail.rows.length) none.hidden = true;
+  }
+  if (tail) {
+    const pause = document.getElementById("pause");
+    pause.closest("label").hidden = false;
+    pause.addEventListener("change", release);
+  }
+
   // busy: what the visitor is filling in, or has unfolded, must not be replaced.
   function busy() {
     const at = document.activeElement;
@@ -37,7 +65,8 @@
 
   function connect() {
     if (over) return;
-    const source = new EventSource("/_appliance/events");
+    const source = new EventSource(tail ? "/_appliance/log/events" + location.search + (location.search ? "&" : "?") + "after=" + (tail.dataset.last || 0) : "/_appliance/events");
+    if (tail) source.addEventListener("lines", function (event) { lines(event); });
     source.addEventListener("open", function () {
       if (lost.hidden) return;
       lost.hidden = true;

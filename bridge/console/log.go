@@ -1,0 +1,82 @@
+package console
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// shownLines is how many lines the page of the log begins with, and told how many
+	// one event brings at most.
+	shownLines = 200
+	toldLines  = 200
+	// tellEvery is how often new lines are sent to a page that is open.
+	tellEvery = time.Second
+)
+
+// logView is the page of the log.
+type logView struct {
+	Level, Room string
+	Levels      []string
+	Lines       []Line // the newest first
+	Last        uint64
+}
+
+// logFilter reads what a visitor wants to see: levels of the log, and a room.
+func logFilter(r *http.Request) (level slog.Level, name, room string) {
+	name = r.URL.Query().Get("level")
+	if level.UnmarshalText([]byte(name)) != nil || !slices.Contains(logLevels, name) {
+		level, name = slog.LevelDebug, ""
+	}
+	return level, name, cut(strings.TrimSpace(r.URL.Query().Get("room")), 255)
+}
+
+var logLevels = []string{"info", "warn", "error"}
+
+func (c *Console) log(w http.ResponseWriter, r *http.Request, s session) {
+	level, name, room := logFilter(r)
+	v := logView{Level: name, Room: room, Levels: logLevels, Last: c.Tail.last.Load(), Lines: c.Tail.After(0, level, room, shownLines)}
+	slices.Reverse(v.Lines)
+	c.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Body: v})
+}
+
+// logEvents serves GET /_appliance/log/events: the new lines, as rows of the table.
+func (c *Console) logEvents(w http.ResponseWriter, r *http.Request, _ session) {
+	level, _, room := logFilter(r)
+	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
+	if err != nil {
+		seen, err = strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	}
+	if last := c.Tail.last.Load(); err != nil || seen > last { // the bridge has restarted since
+		seen = 0
+	}
+	quiet := 0
+	c.stream(w, r, tellEvery, func() {
+		last := c.Tail.last.Load()
+		if last == seen {
+			if quiet++; quiet%10 == 1 {
+				fmt.Fprint(w, ": still here\n\n")
+			}
+			return
+		}
+		list := c.Tail.After(seen, level, room, toldLines)
+		if seen = last; len(list) == 0 {
+			return
+		}
+		seen = max(seen, list[len(list)-1].Number)
+		var rows bytes.Buffer
+		for _, l := range list {
+			if err := c.pages.ExecuteTemplate(&rows, "line", l); err != nil {
+				c.Log.Debug("a line of the log could not be sent", "err", err)
+				return
+			}
+		}
+		fmt.Fprintf(w, "event: lines\nid: %d\ndata: %s\n\n", seen, bytes.ReplaceAll(rows.Bytes(), []byte("\n"), nil))
+	})
+}
