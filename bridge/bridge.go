@@ -42,6 +42,9 @@ type Options struct {
 	// Level is the one that the handler was made with.
 	Log   *slog.Logger
 	Level *slog.LevelVar
+	// HostFile is what the operator's program leaves for the console (hoststatus); ""
+	// where there is no such program.
+	HostFile string
 	// Often makes what is done once in a while, comparing rooms and reading
 	// ghosts, be done with this pause; 0 is the usual.
 	Often time.Duration

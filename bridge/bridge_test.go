@@ -242,7 +242,7 @@ func (w *world) startBridge() {
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(w.log), &slog.HandlerOptions{Level: level}))
 	go func() {
-		done <- bridge.Run(ctx, bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: log, Level: level, Version: "test", Often: w.often})
+		done <- bridge.Run(ctx, bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), HostFile: filepath.Join(w.dir, "host.json"), Log: log, Level: level, Version: "test", Often: w.often})
 	}()
 	w.stop = sync.OnceFunc(func() {
 		cancel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"appliance/bridge/console"
+	"appliance/bridge/hoststatus"
 	"appliance/bridge/metrics"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
@@ -23,8 +24,8 @@ func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	s.console, err = console.New(console.Options{
 		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
 		Rooms: &consoleRooms{service: s, client: client}, People: consolePeople{s}, Servers: &consoleServers{service: s}, Lists: consoleLists{s},
-		Settings: consoleSettings{s}, Tail: &s.tail,
-		History:  &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
+		Sessions: consoleSessions{s}, Settings: consoleSettings{s}, Tail: &s.tail,
+		History: &s.history, Log: s.Log.With("part", "console"), RolesFor: s.Often,
 	})
 	return err
 }
@@ -107,6 +108,13 @@ func (b consoleBridge) State(ctx context.Context) (console.State, error) {
 	if why := b.refused.Load(); why != nil {
 		st.ConfigError = *why
 	}
+	if b.HostFile == "" {
+		return st, nil
+	}
+	if st.Host, err = hoststatus.Read(b.HostFile); err != nil {
+		st.HostProblem = err.Error()
+	}
+	st.HostMissing = st.Host == nil && err == nil
 	return st, nil
 }
 

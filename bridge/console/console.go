@@ -1,6 +1,6 @@
 // Package console is the operator's web page, which the bridge serves below /_appliance/
 // behind the web server. Whoever signs in shows Rocket.Chat itself that they are an
-// administrator there; sessions live in memory. Pages are whole without JavaScript, which
+// administrator there; sessions are stored for all processes of the bridge. Pages are whole without JavaScript, which
 // only brings them up to date. The package decides nothing about messages: it shows what
 // the bridge tells it (interfaces.go) and passes on what an administrator asks for. It
 // never shows what people have said.
@@ -27,6 +27,7 @@ var files embed.FS
 // Options say what a console shows and whom it lets in.
 type Options struct {
 	Accounts Accounts
+	Sessions Sessions
 	Bridge   Bridge
 	Queue    Queue
 	Rooms    Rooms
@@ -44,7 +45,6 @@ type Options struct {
 // Console serves the pages. Methods are safe for concurrent use.
 type Console struct {
 	Options
-	sessions  sessions
 	addresses tries // of those that failed, by address
 	accounts  tries // by name of the account
 	pages     *template.Template

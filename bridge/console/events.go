@@ -64,7 +64,7 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, often time.Dura
 			return
 		case <-tick.C:
 		}
-		if _, ok := c.sessionOf(r); !ok {
+		if _, ok, err := c.sessionOf(r); err == nil && !ok {
 			fmt.Fprint(w, "event: ended\ndata: \n\n")
 			_ = out.Flush()
 			return

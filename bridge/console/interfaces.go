@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"appliance/bridge/hoststatus"
 	"appliance/bridge/secret"
 )
 
@@ -47,6 +48,11 @@ type State struct {
 	Ghosts, Puppets   int64
 	ConfigError       string // why the newest bridge.yaml is not in force; "" when it is
 	Processes         int
+	// Host is what the operator's program has found, HostProblem why that cannot be
+	// read. HostMissing says that there is nothing yet, although there could be.
+	Host        *hoststatus.Status
+	HostProblem string
+	HostMissing bool
 }
 
 // A Part is something that the bridge needs, and why it is not ready; "" when it is.

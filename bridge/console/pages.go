@@ -57,7 +57,7 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request, s session) {
 		return
 	}
 	now := time.Now()
-	v := view{State: state, Healthy: !slices.ContainsFunc(state.Parts, func(p Part) bool { return p.Why != "" }) && state.Enabled && state.ConfigError == ""}
+	v := view{State: state, Healthy: !slices.ContainsFunc(state.Parts, func(p Part) bool { return p.Why != "" }) && state.Enabled && state.ConfigError == "" && state.HostProblem == "" && (state.Host == nil || len(state.Host.Problems()) == 0)}
 	for d, name := range []string{"Rocket.Chat to Matrix", "Matrix to Rocket.Chat"} {
 		hour, day := c.History.Series(d, now, 60, 1), c.History.Series(d, now, 96, 15)
 		v.Directions = append(v.Directions, direction{

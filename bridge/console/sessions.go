@@ -1,8 +1,11 @@
 package console
 
 import (
+	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"sync"
 	"time"
 )
@@ -13,6 +16,8 @@ const (
 	// idleFor and sessionFor end a session.
 	idleFor    = 30 * time.Minute
 	sessionFor = 12 * time.Hour
+	// seenEvery is how exactly it is known when a session was used.
+	seenEvery = time.Minute
 	// rolesFor is how long an answer of Rocket.Chat about a role holds.
 	rolesFor = 30 * time.Second
 
@@ -23,78 +28,69 @@ const (
 	maxTries       = 4096 // how many addresses, and how many accounts, are remembered
 )
 
-// A session is one sign-in of an administrator.
-type session struct {
-	key      [sha256.Size]byte
-	userID   string
-	username string
-	token    string // against forged forms
-	began    time.Time
-	seen     time.Time
-	asked    time.Time // when Rocket.Chat was asked for the role
+// A Session is one sign-in of an administrator, as it is stored.
+type Session struct {
+	Key                string // the digest of its cookie
+	UserID, Username   string
+	Began, Seen, Asked time.Time // Asked is when Rocket.Chat was asked for the role
 }
 
-// sessions are all sessions, by the digest of their cookies.
-type sessions struct {
-	mu  sync.Mutex
-	all map[[sha256.Size]byte]session
+// Sessions keeps the sessions, for all processes that share the console.
+type Sessions interface {
+	// Begin stores a session. It forgets those that began or were seen before some
+	// moments, and the ones that were idle longest where there are more than most.
+	Begin(ctx context.Context, s Session, beganAfter, seenAfter time.Time, most int) error
+	Find(ctx context.Context, key string) (s Session, ok bool, err error)
+	Seen(ctx context.Context, key string, at time.Time) error
+	Asked(ctx context.Context, key string, at time.Time) error
+	End(ctx context.Context, key string) error
+}
+
+// session is a session of a request.
+type session struct {
+	Session
+	userID, username string
+	token            string // against forged forms
+}
+
+// keyOf is under what the session of a cookie is stored: who reads the database does not
+// learn the cookie.
+func keyOf(cookie string) string {
+	sum := sha256.Sum256([]byte(cookie))
+	return hex.EncodeToString(sum[:])
+}
+
+// tokenOf is what the forms of a session carry. It follows from the cookie, which no other
+// site knows.
+func tokenOf(cookie string) string {
+	mac := hmac.New(sha256.New, []byte(cookie))
+	mac.Write([]byte("forms of the console"))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // begin returns the cookie of a new session.
-func (ss *sessions) begin(a Account, now time.Time) (cookie string) {
+func (c *Console) begin(ctx context.Context, a Account, now time.Time) (cookie string, err error) {
 	cookie = rand.Text() + rand.Text()
-	key := sha256.Sum256([]byte(cookie))
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if ss.all == nil {
-		ss.all = map[[sha256.Size]byte]session{}
-	}
-	for len(ss.all) >= maxSessions {
-		var idle session
-		for _, s := range ss.all {
-			if idle.seen.IsZero() || s.seen.Before(idle.seen) {
-				idle = s
-			}
-		}
-		delete(ss.all, idle.key)
-	}
-	ss.all[key] = session{key: key, userID: a.ID, username: a.Username, token: rand.Text(), began: now, seen: now, asked: now}
-	return cookie
+	s := Session{Key: keyOf(cookie), UserID: a.ID, Username: a.Username, Began: now, Seen: now, Asked: now}
+	return cookie, c.Sessions.Begin(ctx, s, now.Add(-sessionFor), now.Add(-idleFor), maxSessions)
 }
 
 // find returns the session of a cookie. It counts as used when it is not the page itself
 // that asks.
-func (ss *sessions) find(cookie string, now time.Time, used bool) (session, bool) {
-	key := sha256.Sum256([]byte(cookie))
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	s, ok := ss.all[key]
-	if !ok || now.Sub(s.seen) > idleFor || now.Sub(s.began) > sessionFor {
-		delete(ss.all, key)
-		return session{}, false
+func (c *Console) find(ctx context.Context, cookie string, now time.Time, used bool) (session, bool, error) {
+	s, ok, err := c.Sessions.Find(ctx, keyOf(cookie))
+	if err != nil || !ok {
+		return session{}, false, err
 	}
-	if used {
-		s.seen = now
-		ss.all[key] = s
+	if now.Sub(s.Seen) > idleFor || now.Sub(s.Began) > sessionFor {
+		return session{}, false, c.Sessions.End(ctx, s.Key)
 	}
-	return s, true
-}
-
-// confirm notes that Rocket.Chat has confirmed the role.
-func (ss *sessions) confirm(s session, now time.Time) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if old, ok := ss.all[s.key]; ok {
-		old.asked = now
-		ss.all[s.key] = old
+	if used && now.Sub(s.Seen) > seenEvery {
+		if err := c.Sessions.Seen(ctx, s.Key, now); err != nil {
+			return session{}, false, err
+		}
 	}
-}
-
-// end ends a session.
-func (ss *sessions) end(s session) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	delete(ss.all, s.key)
+	return session{Session: s, userID: s.UserID, username: s.Username, token: tokenOf(cookie)}, true, nil
 }
 
 // tries counts attempts that failed, in a table that does not grow without end.

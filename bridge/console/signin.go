@@ -67,8 +67,14 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	c.addresses.forgive(network)
 	c.accounts.forgive(account)
+	value, err := c.begin(r.Context(), a, now)
+	if err != nil {
+		c.Log.Warn("a session of the console could not be stored", "err", err)
+		refuse(http.StatusServiceUnavailable, "The bridge cannot store your session now. Please try again in a moment.")
+		return
+	}
 	c.Log.Info("signed in to the console", "user", a.ID, "address", address)
-	http.SetCookie(w, cookie(c.sessions.begin(a, now), 0))
+	http.SetCookie(w, cookie(value, 0))
 	http.Redirect(w, r, Path, http.StatusSeeOther)
 }
 
@@ -93,7 +99,10 @@ func cookie(value string, age int) *http.Cookie {
 }
 
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s session) {
-	c.sessions.end(s)
+	if err := c.Sessions.End(r.Context(), s.Key); err != nil {
+		c.failed(w, r, s, err)
+		return
+	}
 	c.Log.Info("signed out of the console", "user", s.userID)
 	http.SetCookie(w, cookie("", -1))
 	http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
@@ -103,7 +112,11 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s session) {
 // session's token too.
 func (c *Console) inside(next func(http.ResponseWriter, *http.Request, session)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s, ok := c.sessionOf(r)
+		s, ok, err := c.sessionOf(r)
+		if err != nil {
+			c.failed(w, r, session{}, err)
+			return
+		}
 		if !ok {
 			http.SetCookie(w, cookie("", -1))
 			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") {
@@ -123,29 +136,27 @@ func (c *Console) inside(next func(http.ResponseWriter, *http.Request, session))
 }
 
 // sessionOf returns the session of a request, if its account is an administrator still.
-func (c *Console) sessionOf(r *http.Request) (session, bool) {
+func (c *Console) sessionOf(r *http.Request) (session, bool, error) {
 	sent, err := r.Cookie(cookieName)
 	if err != nil {
-		return session{}, false
+		return session{}, false, nil
 	}
 	now := time.Now()
-	s, ok := c.sessions.find(sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
-	if !ok || now.Sub(s.asked) < c.RolesFor {
-		return s, ok
+	s, ok, err := c.find(r.Context(), sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
+	if !ok || now.Sub(s.Asked) < c.RolesFor {
+		return s, ok, err
 	}
 	a, exists, err := c.Accounts.Account(r.Context(), s.userID)
 	switch {
 	case err != nil:
 		// While Rocket.Chat is down an administrator may need the console most.
 		c.Log.Debug("the role of a console user cannot be checked", "user", s.userID, "err", err)
-		return s, now.Sub(s.asked) < idleFor
+		return s, now.Sub(s.Asked) < idleFor, nil
 	case !exists || !a.Admin:
-		c.sessions.end(s)
 		c.Log.Warn("a session of the console has ended: the account is no administrator any more", "user", s.userID)
-		return session{}, false
+		return session{}, false, c.Sessions.End(r.Context(), s.Key)
 	}
-	c.sessions.confirm(s, now)
-	return s, true
+	return s, true, c.Sessions.Asked(r.Context(), s.Key, now)
 }
 
 // visitor returns the address of a request, which the web server has put in place of what

@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"provision/bundle":              {"provision/stack"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
-	"provision/checkup":             {"bridge/secret", "provision/alarm", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/databases", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/secrets", "provision/service", "provision/site"},
+	"provision/checkup":             {"bridge/hoststatus", "bridge/secret", "provision/alarm", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/databases", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/render", "provision/secrets", "provision/service", "provision/site"},
 	"provision/databases":           {"compose", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
 	"provision/finding":             {},
@@ -64,10 +64,12 @@ var allowed = map[string][]string{
 	"provision/trace":               {},
 	"provision/upgrade":             {"provision"}, // it prepares, saves, applies and examines
 
+	"bridge/hoststatus": {}, // both programs read and write it
+
 	"bridge":         {"bridge"},
 	"bridge/command": {"bridge/config", "bridge/ids", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
 	"bridge/config":  {"bridge/config", "bridge/ids", "bridge/secret"},
-	"bridge/console": {"bridge/secret"},
+	"bridge/console": {"bridge/hoststatus", "bridge/secret"},
 	"bridge/convert": {"bridge/convert", "bridge/ids", "bridge/rocketchat"},
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/ids":     {},

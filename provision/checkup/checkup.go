@@ -35,7 +35,8 @@ import (
 )
 
 // Run examines everything and says what is wrong. It remembers how full the disk is,
-// to tell when it will be full; apart from that it changes nothing.
+// to tell when it will be full, and leaves what it found for the bridge's console; apart
+// from that it changes nothing.
 func Run(ctx context.Context, s *site.Site) []finding.Finding {
 	measured := make(chan struct{})
 	go func() {
@@ -45,7 +46,9 @@ func Run(ctx context.Context, s *site.Site) []finding.Finding {
 		_ = remember(ctx, s, time.Now()) // a user other than root may look too
 	}()
 	defer func() { <-measured }()
-	return Look(ctx, s)
+	findings := Look(ctx, s)
+	_ = note(ctx, s, findings, time.Now()) // the same
+	return findings
 }
 
 // Look is Run without remembering anything.
@@ -67,6 +70,7 @@ func Await(ctx context.Context, s *site.Site, patience time.Duration) []finding.
 	for {
 		findings := doctor.Run(ctx, t)
 		if finding.Worst(findings) < finding.Fail || !time.Now().Before(until) {
+			_ = note(ctx, s, findings, time.Now()) // the console can do without
 			return findings
 		}
 		select {

@@ -140,6 +140,9 @@ func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options, alar
 		}
 		return err
 	})
+	if err == nil {
+		err = checkup.Saved(ctx, on)
+	}
 	return saved, err
 }
 

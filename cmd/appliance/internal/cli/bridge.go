@@ -9,7 +9,7 @@ import (
 )
 
 func bridgeCommand(a *app) *cobra.Command {
-	var file string
+	var file, hostFile string
 	cmd := &cobra.Command{
 		Use:   "bridge",
 		Short: "Run the bridge between Rocket.Chat and Matrix until stopped",
@@ -17,7 +17,7 @@ func bridgeCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			level := new(slog.LevelVar)
 			log := slog.New(slog.NewTextHandler(a.env.Stderr, &slog.HandlerOptions{Level: level}))
-			err := bridge.Run(cmd.Context(), bridge.Options{ConfigFile: file, Log: log, Level: level, Version: a.buildInfo().Version})
+			err := bridge.Run(cmd.Context(), bridge.Options{ConfigFile: file, HostFile: hostFile, Log: log, Level: level, Version: a.buildInfo().Version})
 			if cmd.Context().Err() != nil {
 				return nil // stopped, as services are
 			}
@@ -25,5 +25,6 @@ func bridgeCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "bridge.yaml", "configuration `FILE`")
+	cmd.Flags().StringVar(&hostFile, "host-status", "", "`FILE` that the other commands leave for the console")
 	return cmd
 }

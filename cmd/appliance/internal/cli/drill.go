@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"appliance/provision"
 	"appliance/provision/archive"
 	"appliance/provision/backup"
+	"appliance/provision/checkup"
 	"appliance/provision/doctor"
 	"appliance/provision/site"
 )
@@ -45,8 +47,8 @@ func backupDrillCommand(a *app) *cobra.Command {
 				if len(args) == 0 {
 					noted(a, cmd.Context(), on, doctor.ChoreDrill, err, alarm)
 				}
-				if err != nil {
-					return err
+				if left := checkup.Drilled(cmd.Context(), on, err); err != nil || left != nil {
+					return errors.Join(err, left)
 				}
 				return a.show(done, func(w io.Writer) {
 					fmt.Fprintf(w, "%s would serve: made on %s, %.1f MB, restored beside what runs in %s\n",

@@ -1,0 +1,123 @@
+package bridge_test
+
+import (
+	"database/sql"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/rocketchat/rctest"
+)
+
+// The overview shows what the operator's program has found, and what to type where it has
+// not looked yet.
+func TestTheConsoleShowsTheHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("ada", "user", "admin")
+	v := visitor(t, w.front())
+	if status, text := v.signIn("ada", "ada"); status != http.StatusOK || !strings.Contains(text, "On the host, type: <code>appliance doctor</code>") {
+		t.Fatal(status, text)
+	}
+	shows := func(what string, all ...string) {
+		t.Helper()
+		text := ""
+		mxtest.WaitFor(t, what, func() bool {
+			_, text, _ = v.do(http.MethodGet, "", nil)
+			for _, want := range all {
+				if !strings.Contains(text, want) {
+					return false
+				}
+			}
+			return true
+		})
+		if strings.Contains(text, "<img") {
+			t.Error("markup of the file is markup of the page")
+		}
+	}
+	w.write("host.json", `{"written":"2026-01-02T03:04:05Z","examined":"2026-01-02T03:04:05Z","backup":"2026-01-01T00:00:00Z","alarms":["mail"],
+		"images":{"nginx":"nginx:1"},"findings":[{"check":"disk","severity":"warn","summary":"the disk has 2 GB left of 40 <img src=x>","why":"little","fix":"free space"},
+		{"check":"certificate","severity":"ok","summary":"chat.example.org: 60 days"}]}`)
+	shows("what was found", "on 2026-01-02 03:04:05 UTC", "the disk has 2 GB left of 40 &lt;img", "What to do: free space", "chat.example.org: 60 days", "<code>nginx:1</code>", "appliance backup drill", ">mail<", "Something needs your attention.")
+	w.write("host.json", "{")
+	shows("what is wrong with the file", "What is known of the host cannot be read")
+}
+
+// A session counts at each of several processes, and so does signing out.
+func TestReplicasShareTheConsolesSessions(t *testing.T) {
+	f := newFleet(t, 2)
+	f.rc.CreateUser("ada", "user", "admin")
+	front := f.front()
+	v := visitor(t, front)
+	if status, text := v.signIn("ada", "ada"); status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	for range 6 {
+		if _, text, _ := v.do(http.MethodGet, "queue", nil); !strings.Contains(text, "<h1>Queue</h1>") {
+			t.Fatalf("a process does not know the session:\n%s", text)
+		}
+	}
+	token := v.token()
+	thief := visitor(t, front) // with a copy of the cookie
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(front.URL + "/_appliance/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar.SetCookies(u, v.client.Jar.Cookies(u))
+	thief.client.Jar = jar
+	if _, text, _ := v.do(http.MethodPost, "sign-out", map[string][]string{"token": {token}}); !strings.Contains(text, "<h1>Sign in</h1>") {
+		t.Error("still signed in")
+	}
+	for range 4 {
+		if _, text, _ := thief.do(http.MethodGet, "queue", nil); !strings.Contains(text, "<h1>Sign in</h1>") {
+			t.Error("the cookie counts after signing out")
+		}
+	}
+}
+
+// The console's sessions outlive the bridge, and end by themselves.
+func TestSessionsOfTheConsoleEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	w.rc.CreateUser("ada", "user", "admin")
+	v := visitor(t, w.front())
+	if status, text := v.signIn("ada", "ada"); status != http.StatusOK {
+		t.Fatal(status, text)
+	}
+	w.stop()
+	w.startBridge()
+	mxtest.WaitFor(t, "the session to count after a restart", func() bool {
+		_, text, _ := v.do(http.MethodGet, "queue", nil)
+		return strings.Contains(text, "<h1>Queue</h1>")
+	})
+	for name, change := range map[string]string{"idle": "seen", "old": "began"} {
+		if status, text := v.signIn("ada", "ada"); status != http.StatusOK {
+			t.Fatal(status, text)
+		}
+		w.age(change)
+		if _, text, _ := v.do(http.MethodGet, "queue", nil); !strings.Contains(text, "<h1>Sign in</h1>") {
+			t.Errorf("a session that is %s goes on", name)
+		}
+	}
+}
+
+// age makes the console's sessions 13 hours older, in one respect.
+func (w *world) age(column string) {
+	w.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+w.dir+"/bridge.db?_pragma=busy_timeout(10000)")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(w.t.Context(), "UPDATE console_sessions SET "+column+" = $1", time.Now().Add(-13*time.Hour).UnixMilli()); err != nil {
+		w.t.Fatal(err)
+	}
+}

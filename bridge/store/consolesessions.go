@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// A ConsoleSession is a sign-in to the console.
+type ConsoleSession struct {
+	Key                string // the digest of its cookie
+	UserID, Username   string // in Rocket.Chat
+	Began, Seen, Asked time.Time
+}
+
+// BeginConsoleSession stores a session. It removes those that began or were used before
+// some moments, and the ones that were idle longest where there are more than most.
+func (s *Store) BeginConsoleSession(ctx context.Context, cs ConsoleSession, beganAfter, seenAfter time.Time, most int) error {
+	for _, q := range []struct {
+		text string
+		args []any
+	}{
+		{`DELETE FROM console_sessions WHERE began < $1 OR seen < $2`, []any{beganAfter.UnixMilli(), seenAfter.UnixMilli()}},
+		{`INSERT INTO console_sessions (key, user_id, username, began, seen, asked) VALUES ($1, $2, $3, $4, $5, $6)`,
+			[]any{cs.Key, cs.UserID, cs.Username, cs.Began.UnixMilli(), cs.Seen.UnixMilli(), cs.Asked.UnixMilli()}},
+		{`DELETE FROM console_sessions WHERE key NOT IN (SELECT key FROM console_sessions ORDER BY seen DESC, began DESC LIMIT $1)`, []any{most}},
+	} {
+		if _, err := s.db.ExecContext(ctx, q.text, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ConsoleSession returns the session with a key.
+func (s *Store) ConsoleSession(ctx context.Context, key string) (cs ConsoleSession, ok bool, err error) {
+	var began, seen, asked int64
+	err = s.queryRow(ctx, `SELECT user_id, username, began, seen, asked FROM console_sessions WHERE key = $1`, key).
+		Scan(&cs.UserID, &cs.Username, &began, &seen, &asked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ConsoleSession{}, false, nil
+	}
+	cs.Key, cs.Began, cs.Seen, cs.Asked = key, time.UnixMilli(began), time.UnixMilli(seen), time.UnixMilli(asked)
+	return cs, err == nil, err
+}
+
+// ConsoleSessionSeen notes when a session was used, and ConsoleSessionAsked when
+// Rocket.Chat confirmed its role.
+func (s *Store) ConsoleSessionSeen(ctx context.Context, key string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET seen = $1 WHERE key = $2`, at.UnixMilli(), key)
+	return err
+}
+
+// ConsoleSessionAsked is described with ConsoleSessionSeen.
+func (s *Store) ConsoleSessionAsked(ctx context.Context, key string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET asked = $1 WHERE key = $2`, at.UnixMilli(), key)
+	return err
+}
+
+// EndConsoleSession removes a session.
+func (s *Store) EndConsoleSession(ctx context.Context, key string) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM console_sessions WHERE key = $1`, key)
+	return err
+}

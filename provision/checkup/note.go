@@ -1,0 +1,82 @@
+package checkup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"appliance/bridge/hoststatus"
+	"appliance/provision/finding"
+	"appliance/provision/internal/atomicfile"
+	"appliance/provision/render"
+	"appliance/provision/site"
+)
+
+// noteFile is what the bridge shows in its console of the host.
+const noteFile = "data/bridge/" + hoststatus.FileName
+
+// note leaves what was found for the console. Where there is no bridge, or this user may
+// not write there, it does nothing: who looks sees when the file was written.
+func note(ctx context.Context, s *site.Site, findings []finding.Finding, now time.Time) error {
+	return change(ctx, s, now, func(st *hoststatus.Status) {
+		st.Examined, st.Findings = now.UTC(), []hoststatus.Finding{}
+		for _, f := range findings {
+			st.Findings = append(st.Findings, hoststatus.Finding{Check: f.Check, Severity: f.Severity.String(), Summary: f.Summary, Why: f.Why, Fix: f.Fix})
+		}
+	})
+}
+
+// Saved notes for the console that the installation was saved.
+func Saved(ctx context.Context, s *site.Site) error {
+	return change(ctx, s, time.Now(), func(*hoststatus.Status) {})
+}
+
+// Drilled notes for the console that a backup was restored beside the installation, or
+// why it could not be.
+func Drilled(ctx context.Context, s *site.Site, failed error) error {
+	now := time.Now()
+	return change(ctx, s, now, func(st *hoststatus.Status) {
+		st.Drill, st.DrillProblem = now.UTC(), ""
+		if failed != nil {
+			st.DrillProblem = failed.Error()
+		}
+	})
+}
+
+// change rewrites the file, for the bridge's user alone.
+func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatus.Status)) error {
+	name := s.Path(noteFile)
+	if info, err := os.Lstat(s.Path("data/bridge")); errors.Is(err, os.ErrNotExist) || err == nil && !info.IsDir() {
+		return nil // not installed yet
+	}
+	st, err := hoststatus.Read(name)
+	if st == nil || err != nil { // what cannot be read is replaced
+		st = &hoststatus.Status{}
+	}
+	do(st)
+	st.Written, st.Backup, st.Alarms = now.UTC(), LastBackup(s).UTC(), s.Answers.AlarmWays()
+	if LastBackup(s).IsZero() {
+		st.Backup = time.Time{}
+	}
+	if services, err := s.Stack.Services(ctx); err == nil {
+		st.Images = map[string]string{}
+		for service, state := range services {
+			st.Images[service] = state.Image
+		}
+	}
+	data, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	return ignorePermission(atomicfile.WriteOwned(name, data, 0o600, render.ApplianceUser, render.ApplianceUser))
+}
+
+func ignorePermission(err error) error {
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+package checkup_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"appliance/bridge/hoststatus"
+	"appliance/provision/answers"
+	"appliance/provision/checkup"
+	"appliance/provision/site"
+)
+
+// What the doctor has found, and when a backup was made and tried, is left for the
+// bridge's console, and for nobody else.
+func TestTheConsoleIsToldOfTheHost(t *testing.T) {
+	dir := t.TempDir()
+	d := answers.NewDraft()
+	d.Assign("domain=chat.example.test")
+	a, err := d.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "appliance.yaml"), a.Marshal(""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	installed, err := site.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = installed.Close() }()
+	name := filepath.Join(dir, "data/bridge", hoststatus.FileName)
+	if checkup.Run(t.Context(), installed); exists(name) {
+		t.Fatal("something is left where there is no bridge")
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	findings := checkup.Run(t.Context(), installed)
+	read := func() *hoststatus.Status {
+		t.Helper()
+		st, err := hoststatus.Read(name)
+		if err != nil || st == nil {
+			t.Fatal(st, err)
+		}
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+		return st
+	}
+	st := read()
+	if len(st.Findings) != len(findings) || len(st.Problems()) == 0 || time.Since(st.Examined) > time.Hour || !st.Backup.IsZero() || !st.Drill.IsZero() {
+		t.Errorf("%+v", st)
+	}
+	if err := os.WriteFile(filepath.Join(dir, site.LastBackup), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(checkup.Saved(t.Context(), installed), checkup.Drilled(t.Context(), installed, errors.New("would not serve"))); err != nil {
+		t.Fatal(err)
+	}
+	if st = read(); st.Backup.IsZero() || st.Drill.IsZero() || st.DrillProblem != "would not serve" || len(st.Findings) != len(findings) {
+		t.Errorf("%+v", st)
+	}
+
+	// A link in its place leads nowhere: root writes where the bridge may.
+	target := filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(target, []byte(`{"drill_problem":"secret"}`), 0o600), os.Remove(name), os.Symlink(target, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkup.Saved(t.Context(), installed); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(target); string(data) != `{"drill_problem":"secret"}` || read().DrillProblem != "" {
+		t.Errorf("%s", data)
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
