@@ -25,6 +25,10 @@ test: setup images ## Run all tests, also those against real servers
 test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
 	@compose/stage/real.sh
 
+.PHONY: life
+life: setup images build ## Install on a fresh Debian, reboot, back up, lose the host, restore on another, remove
+	@compose/stage/life.sh
+
 .PHONY: unit
 unit: ## Run the tests that need nothing but Go
 	go test ./...

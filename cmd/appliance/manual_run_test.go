@@ -32,7 +32,7 @@ import (
 
 // Every command that a document shows in a code block is executed: here, on an installation whose
 // Docker only takes notes, but for those that manual.NeedsContainers lists, which the demo executes
-// (bin/demo documents and bin/demo life). Documents are followed from top to bottom.
+// (bin/demo check and bin/demo life). Documents are followed from top to bottom.
 func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to the users of containers; CI runs as root")

@@ -38,7 +38,7 @@ func (d inspection) check(ctx context.Context) error {
 		errs = append(errs, d.checkClosedPort(ctx, port))
 	}
 	errs = append(errs, d.checkContainers(ctx), d.attack(ctx))
-	return errors.Join(append(errs, d.checkBundle(ctx))...)
+	return errors.Join(append(errs, d.checkBundle(ctx), d.checkDocuments(ctx))...)
 }
 
 // checkCertificate connects as a stranger who trusts only the authority.

@@ -20,9 +20,12 @@ type demo struct {
 
 	homeserver string        // dendrite or synapse
 	life       time.Duration // of the authority's certificates
+	at         string        // the address of the installation, as this machine sees it
 }
 
-func newDemo(dir, program string) *demo { return &demo{dir: dir, program: program, life: quarter} }
+func newDemo(dir, program string) *demo {
+	return &demo{dir: dir, program: program, life: quarter, at: "127.0.0.1"}
+}
 
 // installedHomeserver is the homeserver of the installation, "" when there is none.
 func installedHomeserver(d *demo) string {

@@ -34,11 +34,12 @@ func run(ctx context.Context, args []string) error {
 	program := flags.String("appliance", "bin/appliance", "the program under demonstration")
 	started := flags.Int64("started", 0, "when the set-up began, in seconds since 1970, for the summary")
 	homeserver := flags.String("homeserver", "", "up: dendrite or synapse; that of the installation when there is one")
-	messages := flags.Int("messages", 500, "burst, lose, upgrade and release: how many messages go each way")
+	messages := flags.Int("messages", 500, "burst, lose, upgrade, release and life: how many messages go each way")
 	kill := flags.String("kill", "", "burst: a service to kill -9 in the middle: bridge, rocketchat or homeserver")
 	life := flags.Duration("life", time.Minute, "renew: how long certificates live")
 	during := flags.Duration("during", 150*time.Second, "renew: how long to open connections")
 	from := flags.String("from", "", "release: the commit or tag of the previous release; the newest tag, or else a commit some way back")
+	release := flags.String("release", "", "life: a directory with a signed release")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -72,8 +73,10 @@ func run(ctx context.Context, args []string) error {
 		return releases{d}.release(ctx, *from, *messages)
 	case "attach":
 		return attaching{d}.attach(ctx)
+	case "life":
+		return (&lifetime{demo: d, release: *release}).live(ctx, *messages)
 	case "burst":
 		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach, life or down")
 }

@@ -77,7 +77,7 @@ func (d world) hosts(in bool) error {
 	}
 	if in {
 		text = strings.TrimRight(text, "\n") + "\n" + begin + "\n" +
-			"127.0.0.1 " + chatHost + " " + serverName + " " + attached + "\n" +
+			d.at + " " + chatHost + " " + serverName + " " + attached + "\n" +
 			remoteIP + " " + remoteHost + " " + remoteName + "\n" +
 			gateway + " " + acmeHost + "\n" + end + "\n"
 	}

@@ -1,26 +1,21 @@
 #!/usr/bin/env bash
 # Makes a release for this host and installs it on a fresh Debian, in containers without a network: the Debian
-# package, the RPM package, and install.sh from a web server. Each has to leave nothing when it is removed.
+# package, the RPM package, and install.sh from a web server, all at once. Each has to leave nothing when it is removed.
 . "$(dirname "$0")/lib.sh"
 need_root
 cd "$root"
 
 image=appliance-stage/debian
-packages=man-db,curl,openssl,rpm,busybox
-want=bookworm,$packages
-if [ "$(docker image inspect --format '{{index .Config.Labels "appliance.stage"}}' "$image" 2>/dev/null)" != "$want" ]; then
-	say "building the image $image"
-	quietly image-debian mmdebstrap --quiet --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-		--include="$packages" bookworm "$cache/debian.tar"
-	quietly import-debian docker import -c "LABEL appliance.stage=$want" -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$cache/debian.tar" "$image"
-	rm -f "$cache/debian.tar"
-fi
+debian_image $image man-db,curl,openssl,rpm,busybox & # mostly waits for the network
+building=$!
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 go run ./cmd/appliance/internal/release keygen "$work/key" >/dev/null
 VERSION=v0.0.1 KEY=$work/key DIST=$work/release ARCHES=$(go env GOARCH) compose/stage/release.sh >/dev/null
+wait "$building"
+tests=()
 
 # on_debian NAME: runs what it reads on a fresh Debian with the release in /release.
 on_debian() {
@@ -38,7 +33,7 @@ on_debian() {
 	say "ok: $1"
 }
 
-on_debian deb <<'E2'
+on_debian deb <<'E2' &
 dpkg -i "/release/$name.deb"
 [ "$(command -v appliance)" = /usr/bin/appliance ] || fail "it is not in the path"
 appliance version | grep -F 'appliance v0.0.1 ' || fail "it is another version"
@@ -55,8 +50,9 @@ dpkg -r appliance
 dpkg -P appliance
 clean
 E2
+tests+=($!)
 
-on_debian rpm <<'E2'
+on_debian rpm <<'E2' &
 mkdir -p /usr/share/fish/vendor_completions.d /usr/share/zsh/site-functions && files >/tmp/before # which Fedora has
 rpm -i --nodeps "/release/$name.rpm"
 appliance version | grep -F 'appliance v0.0.1 ' || fail "it is another version"
@@ -65,8 +61,9 @@ rpm -qi appliance | grep -E '^License *: Apache-2.0' || fail "it has no licence"
 rpm -e appliance
 clean
 E2
+tests+=($!)
 
-on_debian install.sh <<'E2'
+on_debian install.sh <<'E2' &
 cp -r /release /tmp/served && busybox httpd -p 127.0.0.1:80 -h /tmp/served
 address=http://127.0.0.1
 run() { curl -fsSL $address/install.sh | sh -s -- --from $address "$@" 2>&1 | tee /tmp/said; }
@@ -86,3 +83,6 @@ echo "0000  $name.tar.gz" >/tmp/served/SHA256SUMS
 run --no-docker | grep -F 'is not signed with the key' || fail "it takes sums without a signature of ours"
 clean
 E2
+tests+=($!)
+
+for test in "${tests[@]}"; do wait "$test"; done

@@ -54,3 +54,14 @@ npm_packages() {
 		echo "$want" >"$cache/$name/version"
 	fi
 }
+
+# debian_image NAME PACKAGES: builds an image of a fresh Debian with some packages, once.
+debian_image() {
+	local name=$1 want=bookworm,$2 file=$cache/${1##*/}.tar
+	[ "$(docker image inspect --format '{{index .Config.Labels "appliance.stage"}}' "$name" 2>/dev/null)" != "$want" ] || return 0
+	say "building the image $name"
+	quietly "image-${name##*/}" mmdebstrap --quiet --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
+		--include="$2" bookworm "$file"
+	quietly "import-${name##*/}" docker import -c "LABEL appliance.stage=$want" -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$file" "$name"
+	rm -f "$file"
+}
