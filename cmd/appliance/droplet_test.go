@@ -90,3 +90,27 @@ func TestTheUserDataOfADroplet(t *testing.T) {
 		t.Errorf("cloud-init does not accept it: %v\n%s", err, out)
 	}
 }
+
+// TestTheDropletInTenLines: the user data of the README has answers that are answers, and commands that are
+// commands.
+func TestTheDropletInTenLines(t *testing.T) {
+	_, rest, _ := strings.Cut(read(t, "../../README.md"), "```yaml\n")
+	doc, _, ok := strings.Cut(rest, "```")
+	if !ok || !strings.HasPrefix(doc, "#cloud-config\n") || strings.Count(doc, "\n") > 10 {
+		t.Fatalf("that is no user data of ten lines:\n%s", doc)
+	}
+	var u struct {
+		Files []struct{ Path, Content string } `yaml:"write_files"`
+		Run   []string                         `yaml:"runcmd"`
+	}
+	if err := yaml.Unmarshal([]byte(doc), &u); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers.Parse("answers.yaml", []byte(u.Files[0].Content)); err != nil {
+		t.Error(err)
+	}
+	up := u.Run[len(u.Run)-1]
+	if err := understood(up, true); err != nil || !strings.Contains(up, u.Files[0].Path) {
+		t.Errorf("%s: %v", up, err)
+	}
+}

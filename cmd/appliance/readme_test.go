@@ -8,26 +8,34 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/config"
 	"appliance/cmd/appliance/internal/cli"
 	"appliance/provision/answers"
 )
 
-// TestTheManualTellsTheTruth keeps the tables of README.md equal to what the
-// program does. UPDATE_GOLDEN=1 rewrites them.
+// TestTheManualTellsTheTruth keeps the tables of docs/answers.md, docs/commands.md and
+// docs/live-keys.md equal to what the program does. UPDATE_GOLDEN=1 rewrites them.
 func TestTheManualTellsTheTruth(t *testing.T) {
-	const file = "../../README.md"
-	text, err := os.ReadFile(file)
+	generated(t, "../../docs/answers.md", "answers", answersTable())
+	generated(t, "../../docs/live-keys.md", "live keys", liveKeysTable())
+	generated(t, "../../docs/commands.md", "commands", commandsTable(t))
+	generated(t, "../../docs/commands.md", "status", statusTable(t))
+}
+
+// generated keeps one place of a document as it should be.
+func generated(t *testing.T, file, place, text string) {
+	t.Helper()
+	have, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := between(t, text, "answers", answersTable())
-	want = between(t, want, "status", statusTable(t))
-	want = between(t, want, "commands", commandsTable(t))
-	if bytes.Equal(text, want) {
+	want := between(t, have, place, text)
+	if bytes.Equal(have, want) {
 		return
 	}
 	if os.Getenv("UPDATE_GOLDEN") == "" {
-		t.Fatal("README.md does not say what the program does; run: UPDATE_GOLDEN=1 go test ./cmd/appliance")
+		t.Errorf("%s does not say what the program does (%s); run: UPDATE_GOLDEN=1 go test ./cmd/appliance", file, place)
+		return
 	}
 	if err := os.WriteFile(file, want, 0o644); err != nil {
 		t.Fatal(err)
@@ -52,6 +60,24 @@ func answersTable() string {
 			help += " *Permanent.*"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Key, def, help)
+	}
+	return b.String()
+}
+
+func liveKeysTable() string {
+	var b strings.Builder
+	b.WriteString("| live key | default | meaning |\n|---|---|---|\n")
+	def := config.Default().Live.Texts()
+	for _, k := range config.LiveKeys() {
+		value := strings.ReplaceAll(def[k.Name], "\n", ", ")
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		help := k.Help
+		if len(k.Choices) > 0 {
+			help += " One of `" + strings.Join(k.Choices, "`, `") + "`."
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Name, value, strings.ReplaceAll(help, " * ", " `*` "))
 	}
 	return b.String()
 }
@@ -85,7 +111,7 @@ func between(t *testing.T, text []byte, name, table string) []byte {
 	begin, end := []byte("<!-- "+name+": begin"), []byte("<!-- "+name+": end -->")
 	i, j := bytes.Index(text, begin), bytes.Index(text, end)
 	if i < 0 || j < i {
-		t.Fatalf("README.md has no place for %s", name)
+		t.Fatalf("the document has no place for %s", name)
 	}
 	i += bytes.IndexByte(text[i:], '\n') + 1
 	return bytes.Join([][]byte{text[:i], []byte(table), text[j:]}, nil)

@@ -16,6 +16,7 @@ import (
 var notFollowed = map[string]string{
 	"appliance doctor --quiet --strict": "warnings are failures then, and there are some: this world has no registries and no collector",
 	"appliance service status":          "the demo installs no units",
+	"appliance service install":         "the demo installs no units",
 	"appliance queue drop ITEM":         "there is no dead letter",
 	"appliance logs --follow":           "it does not end",
 	"appliance down":                    "the other steps stop and start everything",

@@ -435,7 +435,7 @@ func (d *lifetime) remove(ctx context.Context) error {
 	if want := []string{"/opt/appliance", "/opt/appliance/backup.key", "/opt/appliance/backups"}; !slices.Equal(left, want) {
 		return fmt.Errorf("that is left: %q, want %q", left, want)
 	}
-	out, err := d.on(ctx, "docker ps -aq; docker network ls -q --filter type=custom; docker volume ls -q; systemctl list-unit-files --no-legend 'appliance*'; docker images --format '{{.Repository}}:{{.Tag}}' | sort | sed 's/^/image /'")
+	out, err := d.on(ctx, "docker ps -aq; docker network ls -q --filter type=custom; docker volume ls -q; { systemctl list-unit-files --no-legend 'appliance*' || true; }; docker images --format '{{.Repository}}:{{.Tag}}' | sort | sed 's/^/image /'")
 	if err != nil {
 		return err
 	}
