@@ -31,8 +31,8 @@ import (
 )
 
 // Every command that a document shows in a code block is executed: here, on an installation whose
-// Docker only takes notes, but for those that manual.NeedsContainers lists, which the demo executes
-// (bin/demo check and bin/demo life). Documents are followed from top to bottom.
+// Docker only takes notes, but for those that manual.NeedsContainers lists, most of which the demo
+// executes (bin/demo check and bin/demo life). Documents are followed from top to bottom.
 func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to the users of containers; CI runs as root")
@@ -65,7 +65,7 @@ func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
 			t.Errorf("no document shows %q any more", line)
 		}
 	}
-	t.Logf("%d commands executed, %d more are left to the demo", executed, len(elsewhere))
+	t.Logf("%d commands executed, %d more are left to what has containers", executed, len(elsewhere))
 	if executed < 70 {
 		t.Errorf("only %d commands were executed", executed)
 	}
