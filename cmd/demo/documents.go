@@ -19,7 +19,9 @@ var notFollowed = map[string]string{
 	"appliance service install":         "the demo installs no units",
 	"appliance queue drop ITEM":         "there is no dead letter",
 	"appliance logs --follow":           "it does not end",
-	"appliance down":                    "the other steps stop and start everything",
+	"appliance config set rocketchat_settings.Accounts_RegistrationForm=Disabled": "it restarts Rocket.Chat",
+	"appliance config set rocketchat_settings.Accounts_RegistrationForm=":         "it restarts Rocket.Chat",
+	"appliance down": "the other steps stop and start everything",
 }
 
 // checkDocuments follows docs/operate.md on the installation that runs, and takes back what it has
