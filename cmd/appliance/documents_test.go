@@ -65,6 +65,31 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	}
 }
 
+// Every threat of the security document names its defence and the test that makes the attack.
+func TestDocumentsNameATestForEveryThreat(t *testing.T) {
+	threats, table := 0, ""
+	for line := range strings.Lines(read(t, "../../docs/security.md")) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			table = ""
+			continue
+		}
+		if table == "" {
+			table = strings.TrimSpace(cells[1])
+		}
+		if table != "threat" || strings.TrimSpace(cells[1]) == table || strings.Contains(cells[1], "---") {
+			continue
+		}
+		threats++
+		if strings.TrimSpace(cells[2]) == "" || !strings.Contains(cells[3], "`Test") {
+			t.Errorf("a threat without defence or test: %s", line)
+		}
+	}
+	if threats < 25 {
+		t.Errorf("only %d threats were found", threats)
+	}
+}
+
 // Links inside the repository lead to files that exist and to headings that they have.
 func TestDocumentsLinkToFilesThatExist(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`)
