@@ -171,11 +171,35 @@ func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {
 		t.Fatalf("%d\n%s", status, text)
 	}
 	w.waitForGhost(bob, mxRoom, w.alice())
+	mxtest.WaitFor(t, "bob to be in the room of Rocket.Chat", func() bool { return strings.Contains(fmt.Sprint(w.rc.Members(room)), "bob_") })
 	bob.Send(mxRoom, "from Matrix")
 	mxtest.WaitFor(t, "bob's message", func() bool { return strings.Contains(fmt.Sprint(w.saidInRC(room)), "from Matrix") })
 	w.rc.Say(room, "alice", "from Rocket.Chat")
 	w.waitForMatrix(bob, mxRoom, bob.ID+": from Matrix", w.alice()+": from Rocket.Chat")
 	if status, text := v.send("rooms/link", "room", "shed", "matrix", alias, "sure", "yes"); status != http.StatusConflict || !strings.Contains(text, "is connected with another room") {
 		t.Errorf("twice: %d\n%s", status, text)
+	}
+}
+
+// Members that are missing on one side are brought back when the administrator asks, and
+// how many is said.
+func TestTheMembersOfARoomAreComparedInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	v := s.signedIn()
+	if status, text := v.send("rooms/reconcile", "room", s.room); status != http.StatusOK || !strings.Contains(text, "nothing had to be corrected") {
+		t.Errorf("%d\n%s", status, text)
+	}
+	// Nobody says that alice's ghost is gone.
+	s.asService(s.alice(), "/rooms/"+s.mxRoom+"/leave", map[string]any{})
+	mxtest.WaitFor(t, "alice to be out", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
+	if status, text := v.send("rooms/reconcile", "room", s.room); status != http.StatusOK || !strings.Contains(text, "1 difference between the members was corrected.") {
+		t.Errorf("%d\n%s", status, text)
+	}
+	if is := s.bob.Members(s.mxRoom)[s.alice()]; is != "join" {
+		t.Errorf("alice: %q", is)
+	}
+	if status, text := v.send("rooms/reconcile", "room", "gone"); status != http.StatusNotFound || !strings.Contains(text, "not connected with Matrix") {
+		t.Errorf("%d\n%s", status, text)
 	}
 }

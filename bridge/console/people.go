@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Person is somebody who is on both sides: a person of Rocket.Chat with a ghost on
+// A Person is on both sides: a person of Rocket.Chat with a ghost on
 // Matrix, or a person of Matrix with a puppet in Rocket.Chat.
 type Person struct {
 	MXUser, RCUser string

@@ -24,7 +24,7 @@ type Room struct {
 type RoomLane struct {
 	Name string // in the queue
 	Backlog
-	LastError string // of what waits, or else of what was given up last
+	LastError string // of the first item that is waiting, or else of the newest that was given up
 }
 
 // A RoomPage is a part of the list of rooms.
