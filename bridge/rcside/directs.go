@@ -68,10 +68,10 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 	for {
 		start := time.Now()
 		s.lookAtRest(start)
-		if hooks {
-			hooks = s.removeHooks(ctx) != nil
-		}
 		all := d.behind || start.After(sweep)
+		if hooks && all {
+			hooks = s.removeHooks(ctx) != nil // where it fails, again with the next sweep
+		}
 		err := s.look(ctx, d, all)
 		looked()
 		if ctx.Err() != nil {
@@ -97,10 +97,12 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 }
 
 // removeHooks removes the webhook of earlier releases. With it goes its history, in
-// which Rocket.Chat keeps the text of every direct message of the workspace.
+// which Rocket.Chat keeps the text of every direct message of the workspace for 30
+// days. Where that fails, the operator is told how to do it.
 func (s *Side) removeHooks(ctx context.Context) error {
 	hooks, err := s.Client.Webhooks(ctx)
 	if err != nil {
+		s.warnOfHooks(ctx, err)
 		return err
 	}
 	for _, h := range hooks {
@@ -108,12 +110,20 @@ func (s *Side) removeHooks(ctx context.Context) error {
 			continue
 		}
 		if err := s.Client.RemoveWebhook(ctx, h.ID); err != nil {
-			s.Log.Warn("the webhook of an earlier release could not be removed", "name", hookName, "err", err)
+			s.warnOfHooks(ctx, err)
 			return err
 		}
 		s.Log.Info("the webhook of an earlier release was removed, and with it what it kept of direct messages", "name", hookName)
 	}
 	return nil
+}
+
+func (s *Side) warnOfHooks(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.Log.Warn("a webhook that releases before 1.1 made in Rocket.Chat may still keep the text of direct messages",
+		"name", hookName, "err", err, "hint", "in Rocket.Chat open Administration, Integrations and delete the webhook of this name if there is one: its history goes with it")
 }
 
 // look compares the list of direct rooms with the last one: all of it, or what is

@@ -1,8 +1,11 @@
 package rcside_test
 
 import (
-	"fmt"
+	"bytes"
+	"encoding/json"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,35 +63,109 @@ func TestDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 }
 
 // No text of anybody's stays in Rocket.Chat because of the bridge: it sets up no
-// webhook, and removes that of earlier releases. First words to a person on Matrix
-// are noticed without it, soon.
+// webhook, and removes that of earlier releases with all that Rocket.Chat has kept of
+// what was said. First words to a person on Matrix are noticed without it, soon.
 func TestNoWebhookKeepsWhatIsSaidInDirectRooms(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.puppet("bob")
-	admin := b.rc.Admin()
-	hook := func(name string) {
-		req, _ := http.NewRequest(http.MethodPost, b.rc.URL+"/api/v1/integrations.create", strings.NewReader(fmt.Sprintf(`{"type": "webhook-outgoing", "name": %q,
-			"enabled": true, "username": "matrix-bridge", "event": "sendMessage", "channel": "all_direct_messages", "urls": ["http://127.0.0.1:1/"], "token": "t", "scriptEnabled": false}`, name)))
-		req.Header = http.Header{"X-User-Id": {admin.ID}, "X-Auth-Token": {admin.Token}, "Content-Type": {"application/json"}}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil || res.StatusCode != http.StatusOK {
-			t.Fatalf("%v %v", res, err)
-		}
-		res.Body.Close()
+	ours, others := b.hook("Matrix bridge: new direct messages"), b.hook("of another integration")
+	b.rc.CreateUser("carol")
+	b.rc.Say(b.rc.CreateDirect("alice", "carol"), "alice", "between us")
+	for _, id := range []string{ours, others} {
+		b.rc.WaitUntil(t, "the webhook to keep a text", func() bool { return slices.Contains(b.kept(id), "between us") })
 	}
-	hook("Matrix bridge: new direct messages")
-	hook("of another integration")
 	b.start()
-	b.rc.WaitUntil(t, "the removal of the webhook", func() bool { return b.rc.Count("POST /api/v1/integrations.remove") > 0 })
+	b.rc.WaitUntil(t, "the history of the earlier release to be gone", func() bool { return len(b.kept(ours)) == 0 })
+	if !slices.Contains(b.kept(others), "between us") {
+		t.Error("the history of another integration is gone too")
+	}
 	b.waitFor("the first look", 10*time.Second, func() bool { return b.accepts > 0 })
 	room := b.rc.CreateDirect("alice", "bob")
 	b.rc.Say(room, "alice", "a first word")
 	took := b.waitFor("the new direct room", 10*time.Second, func() bool { return len(b.directs()) > 0 })
 	t.Logf("noticed after %s", took)
+	if kept := b.kept(ours); len(kept) > 0 {
+		t.Errorf("kept since: %q", kept)
+	}
 	if n := b.rc.Count("POST /api/v1/integrations.create"); n != 2 {
 		t.Errorf("%d webhooks were made, two of them here", n)
 	}
 	if n := b.rc.Count("POST /api/v1/integrations.remove"); n != 1 {
 		t.Errorf("%d webhooks were removed", n)
+	}
+}
+
+// Where the bridge may not remove it, the operator is told once what to do, and the
+// list is not asked for with every look.
+func TestTheOperatorIsToldOfAWebhookThatStays(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	b.hook("Matrix bridge: new direct messages")
+	b.rc.FailNext("GET /api/v1/integrations.list", http.StatusForbidden, "User does not have the permissions required for this action")
+	b.start()
+	looked := b.rc.Count("GET /api/v1/rooms.adminRooms")
+	b.rc.WaitUntil(t, "three looks", func() bool { return b.rc.Count("GET /api/v1/rooms.adminRooms") >= looked+3 })
+	if n := b.rc.Count("GET /api/v1/integrations.list"); n != 1 {
+		t.Errorf("the list was asked for %d times", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if log := b.log.String(); strings.Count(log, "may still keep the text of direct messages") != 1 || !strings.Contains(log, "Administration, Integrations") {
+		t.Errorf("the log says: %s", log)
+	}
+}
+
+// hook makes a webhook that covers all direct messages and returns its ID.
+func (b *bed) hook(name string) string {
+	b.t.Helper()
+	var out struct {
+		Integration struct {
+			ID string `json:"_id"`
+		} `json:"integration"`
+	}
+	b.asAdmin(http.MethodPost, "integrations.create", map[string]any{"type": "webhook-outgoing", "name": name, "enabled": true, "username": "matrix-bridge",
+		"event": "sendMessage", "channel": "all_direct_messages", "urls": []string{"http://127.0.0.1:1/"}, "token": "t", "scriptEnabled": false}, &out)
+	return out.Integration.ID
+}
+
+// kept is what the history of a webhook says that was said.
+func (b *bed) kept(hook string) (texts []string) {
+	b.t.Helper()
+	var out struct {
+		History []struct {
+			Data struct {
+				Text string `json:"text"`
+			} `json:"data"`
+		} `json:"history"`
+	}
+	b.asAdmin(http.MethodGet, "integrations.history?id="+url.QueryEscape(hook), nil, &out)
+	for _, h := range out.History {
+		texts = append(texts, h.Data.Text)
+	}
+	return texts
+}
+
+// asAdmin calls an endpoint as the administrator.
+func (b *bed) asAdmin(method, path string, body, out any) {
+	b.t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.rc.URL+"/api/v1/"+path, bytes.NewReader(data))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if body == nil {
+		req.Body, req.ContentLength = nil, 0
+	}
+	admin := b.rc.Admin()
+	req.Header = http.Header{"X-User-Id": {admin.ID}, "X-Auth-Token": {admin.Token}, "Content-Type": {"application/json"}}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil || res.StatusCode != http.StatusOK {
+		b.t.Fatalf("%s %s: %d, %v", method, path, res.StatusCode, err)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -102,18 +104,14 @@ func TestHistoryIsInOrderAndComplete(t *testing.T) {
 	}
 }
 
+// What Rocket.Chat has kept of a webhook's calls is gone with the webhook.
 func TestWebhooksAreListedAndRemoved(t *testing.T) {
 	w := begin(t)
 	me, err := w.admin.Me(t.Context())
 	w.ok(err)
 	name := w.Name("hook")
-	req, _ := http.NewRequest(http.MethodPost, w.URL+"/api/v1/integrations.create", strings.NewReader(fmt.Sprintf(`{"type": "webhook-outgoing", "name": %q, "enabled": true,
-		"username": %q, "event": "sendMessage", "channel": "all_direct_messages", "urls": ["http://127.0.0.1:1/hook"], "token": "token", "scriptEnabled": false}`, name, me.Username)))
-	req.Header = http.Header{"X-User-Id": {w.admin.UserID()}, "X-Auth-Token": {w.admin.Token().Reveal()}, "Content-Type": {"application/json"}}
-	res, err := http.DefaultClient.Do(req)
-	w.ok(err)
-	_ = res.Body.Close()
-	equal(t, res.StatusCode, http.StatusOK, "integrations.create")
+	w.asAdmin(http.MethodPost, "integrations.create", fmt.Sprintf(`{"type": "webhook-outgoing", "name": %q, "enabled": true,
+		"username": %q, "event": "sendMessage", "channel": "all_direct_messages", "urls": ["http://127.0.0.1:1/hook"], "token": "token", "scriptEnabled": false}`, name, me.Username))
 	mine := func() []rocketchat.Webhook {
 		all, err := w.admin.Webhooks(t.Context())
 		w.ok(err)
@@ -123,11 +121,45 @@ func TestWebhooksAreListedAndRemoved(t *testing.T) {
 	if len(got) != 1 || got[0].ID == "" {
 		t.Fatalf("webhooks %+v", got)
 	}
+	a, b := w.puppet(), w.puppet()
+	r, err := a.CreateDirect(t.Context(), b.Username)
+	w.ok(err)
+	w.say(a, r.ID, "between the two of us")
+	kept := func() bool {
+		return strings.Contains(w.asAdmin(http.MethodGet, "integrations.history?id="+url.QueryEscape(got[0].ID), ""), "between the two of us")
+	}
+	for deadline := time.Now().Add(20 * time.Second); !kept(); { // it is written down after the message is
+		if time.Now().After(deadline) {
+			t.Fatal("the server has kept nothing: there is nothing to see here")
+		}
+		select {
+		case <-t.Context().Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 	w.refused(w.puppet().RemoveWebhook(t.Context(), got[0].ID), http.StatusForbidden)
 	w.ok(w.admin.RemoveWebhook(t.Context(), got[0].ID))
 	if got := mine(); len(got) != 0 {
 		t.Errorf("webhooks %+v", got)
 	}
+	if kept() {
+		t.Error("the history is still there")
+	}
+}
+
+// asAdmin calls an endpoint that the client does not know, and returns the answer.
+func (w world) asAdmin(method, path, body string) string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.URL+"/api/v1/"+path, strings.NewReader(body))
+	w.ok(err)
+	req.Header = http.Header{"X-User-Id": {w.admin.UserID()}, "X-Auth-Token": {w.admin.Token().Reveal()}, "Content-Type": {"application/json"}}
+	res, err := http.DefaultClient.Do(req)
+	w.ok(err)
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	w.ok(err)
+	equal(w.t, res.StatusCode, http.StatusOK, method+" "+path)
+	return string(answer)
 }
 
 func TestAnAdministratorSeesWhoIsInADirectRoom(t *testing.T) {

@@ -63,8 +63,12 @@ func ddpClearHistory(m *method) (any, error) {
 	if m.e.get(integrations, m.text(0)) == nil {
 		return nil, meteorError("error-invalid-integration", "Invalid integration").in("clearIntegrationHistory")
 	}
-	for _, d := range m.e.historyOf(m.text(0)) {
-		m.e.remove(hookHistory, d.id())
-	}
+	m.e.clearHistory(m.text(0))
 	return true, nil
+}
+
+func (e *Engine) clearHistory(integration string) {
+	for _, d := range e.historyOf(integration) {
+		e.remove(hookHistory, d.id())
+	}
 }

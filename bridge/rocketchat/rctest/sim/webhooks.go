@@ -100,13 +100,14 @@ func integrationUpdate(c *call) (any, error) {
 	return Doc{"integration": d}, nil
 }
 
-// integrationRemove is POST integrations.remove.
+// integrationRemove is POST integrations.remove. The history goes with its integration.
 func integrationRemove(c *call) (any, error) {
 	d := c.e.get(integrations, c.body.str("integrationId"))
 	if d == nil {
 		return nil, textError("No integration found.")
 	}
 	c.e.remove(integrations, d.id())
+	c.e.clearHistory(d.id())
 	return Doc{"integration": d}, nil
 }
 
