@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -147,17 +148,110 @@ func TestFeatureFiles(t *testing.T) {
 	}
 }
 
+// Captions that are edited show as they are now, and as nothing else, on both sides:
+// in Rocket.Chat 7, where the text of the message is changed, and from 8 on, where the
+// caption of the attachment is and the text stays.
 func TestFeatureCaptionEdits(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	id := s.rc.Upload(s.room, "alice", "notes.pdf", "application/pdf", []byte("%PDF-1.4 not much"), "tuesday")
-	event, before := s.find("the file", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.file" })
-	s.rc.Edit(id, "alice", "wednesday")
-	_, c := s.find("the edit", func(_ string, c map[string]any) bool { return relation(c)["rel_type"] == "m.replace" })
-	fresh, _ := c["m.new_content"].(map[string]any)
-	if relation(c)["event_id"] != event || fresh["body"] != "wednesday" || fresh["url"] != before["url"] || fresh["filename"] != "notes.pdf" {
-		t.Errorf("edit = %v", c)
+	versions := []string{"7.2", "8.3"}
+	if os.Getenv("ROCKETCHAT_URL") != "" {
+		versions = []string{"of the server"}
 	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			rc := &rctest.Server{Polite: true}
+			if len(versions) > 1 {
+				rc.Version = version
+			}
+			s := newStageOn(t, rc)
+			t.Run("in Rocket.Chat", func(t *testing.T) { s.in(t).tryCaptionsHere() })
+			t.Run("on Matrix", func(t *testing.T) { s.in(t).tryCaptionsThere() })
+		})
+	}
+}
+
+func (s *stage) tryCaptionsHere() {
+	s.t.Helper()
+	for name, words := range map[string][2]string{
+		"notes.pdf":  {"tuesday", "wednesday"},
+		"minutes.md": {"@" + s.puppet + " look", "look again, @" + s.puppet + "!"},
+		"asked.md":   {"look", "look, @" + s.puppet},
+	} {
+		id := s.rc.Upload(s.room, "alice", name, "application/pdf", []byte("%PDF-1.4 not much"), words[0])
+		event, before := s.find(name, func(_ string, c map[string]any) bool { return c["filename"] == name })
+		shows := func(c map[string]any, text string) bool {
+			mentions := strings.Contains(fmt.Sprint(c["m.mentions"]), s.bob.ID) && strings.Contains(fmt.Sprint(c["formatted_body"]), "matrix.to/#/"+s.bob.ID)
+			return strings.ReplaceAll(fmt.Sprint(c["body"]), "Bob Builder ("+s.far.Name+")", "@"+s.puppet) == text && mentions == s.mentions(s.puppet, text) // from 8 on, a caption of an attachment mentions nobody there either
+		}
+		if !shows(before, words[0]) {
+			s.t.Errorf("%q came as %v", words[0], before)
+		}
+		s.rc.Edit(id, "alice", words[1])
+		_, c := s.find("the edit of "+name, func(_ string, c map[string]any) bool {
+			return relation(c)["rel_type"] == "m.replace" && relation(c)["event_id"] == event
+		})
+		fresh, _ := c["m.new_content"].(map[string]any)
+		if !shows(fresh, words[1]) || fresh["url"] != before["url"] || fresh["filename"] != name {
+			s.t.Errorf("%q came as %v", words[1], c)
+		}
+	}
+}
+
+func (s *stage) tryCaptionsThere() {
+	s.t.Helper()
+	pill := fmt.Sprintf(`<a href="https://matrix.to/#/%s">Alice</a>`, s.alice())
+	for name, words := range map[string][3]string{ // as they are written, then edited twice
+		"plan.pdf":  {"see page 2", "see page 3", "see page 4"},
+		"draft.pdf": {pill + ", see page 2", pill + ", see page 3", "see page 4"},
+		"final.pdf": {"see page 2", pill + ", see page 3", pill + ", see page 4"},
+	} {
+		content := func(html string) map[string]any {
+			return map[string]any{"msgtype": "m.file", "body": strings.ReplaceAll(html, pill, "Alice"), "format": "org.matrix.custom.html", "formatted_body": html,
+				"filename": name, "url": s.upload(name, "application/pdf", []byte("%PDF-1.4")), "info": map[string]any{"mimetype": "application/pdf", "size": 8}}
+		}
+		before := len(s.rc.Said(s.room))
+		// all that is read in the room since, once each text
+		read := func() string {
+			var texts []string
+			for _, m := range s.rc.Said(s.room)[before:] {
+				if text := shown(m); text != "" {
+					texts = append(texts, text)
+				}
+			}
+			return strings.Join(texts, "\n")
+		}
+		event := ""
+		for i, html := range words {
+			c, want := content(html), strings.ReplaceAll(html, pill, "@alice")
+			if i == 0 {
+				event = s.bob.SendEvent(s.mxRoom, "m.room.message", c)
+			} else {
+				edit := map[string]any{"m.new_content": c, "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event}}
+				for k, v := range c {
+					edit[k] = v
+				}
+				s.bob.SendEvent(s.mxRoom, "m.room.message", edit)
+			}
+			mxtest.WaitFor(s.t, fmt.Sprintf("%s with %q and nothing else", name, want), func() bool { return read() == want })
+			if mentioned := s.mentions("alice", want); mentioned != strings.Contains(want, "@alice") {
+				s.t.Errorf("%s with %q: that alice is mentioned is %v", name, want, mentioned)
+			}
+		}
+		s.withFile(name)
+	}
+}
+
+// mentions tells whether the message with a text, or with it as the caption of its file,
+// mentions a user, as Rocket.Chat sees it.
+func (s *stage) mentions(username, text string) bool {
+	for _, m := range s.rc.Said(s.room) {
+		if text != "" && strings.HasSuffix(shown(m), text) {
+			l, _ := m.Raw["mentions"].([]any)
+			return strings.Contains(fmt.Sprint(l...), "username:"+username)
+		}
+	}
+	return false
 }
 
 func TestFeatureFilesThatDoNotFit(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -281,10 +282,12 @@ func (e Event) Name() string {
 	return FileName(name, contentType)
 }
 
-// Caption returns what is said beside a file, as messages of Rocket.Chat: none
-// when there is nothing, more than one when it is long. Of an edit it is the new
-// version.
-func Caption(e Event, look Lookup) []string {
+// Caption returns what is said beside a file: the caption that it shows, "" for none,
+// and what follows it in messages of their own. Rocket.Chat from 8.x on edits the
+// caption of the attachment and leaves the text of the message alone for ever; but only
+// in the text of a message a mention notifies, and a link to a message quotes it. So a
+// text that mentions or quotes follows, where it does both and can be edited.
+func Caption(e Event, look Lookup) (beside string, after []string) {
 	c := e.Content
 	if c.New != nil {
 		c = *c.New
@@ -297,14 +300,21 @@ func Caption(e Event, look Lookup) []string {
 	} else {
 		reply.Content.Body, reply.Content.FormattedBody = c.Body, c.FormattedBody
 	}
-	if parts := ToRocketChat(reply, look); len(parts) > 0 {
-		return parts
+	parts := ToRocketChat(reply, look)
+	if len(parts) == 0 {
+		if link, ok := look.permalink(id.EventID(e.Content.ReplyTo)); ok && !e.Content.FallsBack {
+			return "", []string{strings.TrimRight(Quote(link, ""), "\n ")}
+		}
+		return "", nil
 	}
-	if link, ok := look.permalink(id.EventID(e.Content.ReplyTo)); ok && !e.Content.FallsBack {
-		return []string{strings.TrimRight(Quote(link, ""), "\n ")}
+	if strings.HasPrefix(parts[0], quoteMark) || mentioning.MatchString(parts[0]) {
+		return "", parts
 	}
-	return nil
+	return parts[0], parts[1:]
 }
+
+// mentioning finds what Rocket.Chat may take for the mention of a person or of all.
+var mentioning = regexp.MustCompile(`(^|[^\w@.-])@[0-9a-zA-Z]`)
 
 // Instead returns the text that stands for a file that was not carried.
 func Instead(name string, size int64, why string) string {

@@ -43,6 +43,9 @@ func quotedID(link string) string {
 	return u.Query().Get("msg")
 }
 
+// quoteMark is how a text begins that quotes a message: a link without a label.
+const quoteMark = "[ ]("
+
 // Quote returns text as a reply to the message that permalink leads to. What means
 // something only at the beginning of a line begins one.
 func Quote(permalink, text string) string {
@@ -50,7 +53,7 @@ func Quote(permalink, text string) string {
 	if beginsBlock(text, grammar.V31) || beginsBlock(text, grammar.V32) {
 		sep = "\n"
 	}
-	return "[ ](" + linkPart(permalink) + ")" + sep + text
+	return quoteMark + linkPart(permalink) + ")" + sep + text
 }
 
 // SplitReplyFallback takes off the body of a Matrix reply what older clients put

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"appliance/bridge/ids"
@@ -108,26 +107,17 @@ func (s *Side) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m m
 	return file, err
 }
 
-// Show implements relay.RocketChat.
+// Show implements relay.RocketChat. The text becomes the caption of the attachment: that
+// is what an edit of such a message changes from 8.x on, and a text of the message
+// would stay beside the new one for ever.
 func (s *Side) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
-		m, err := c.ConfirmMedia(ctx, string(room), file, caption(text, string(thread)))
+		m, err := c.ConfirmMedia(ctx, string(room), file, rocketchat.MediaMessage{Description: text, Thread: string(thread)})
 		s.noteSent(err)
 		id = ids.RCMessage(m.ID)
 		return err
 	})
 	return id, err
-}
-
-// caption says where the text beside a file goes. An edit of such a message changes
-// the description of its attachment where there is one, and there is always one from
-// 8.x on, if only null: a text in msg would stay beside the new one for ever. So it is
-// the description, unless it mentions or quotes: that works in msg alone.
-func caption(text, thread string) rocketchat.MediaMessage {
-	if strings.Contains(text, "@") || strings.Contains(text, "](") {
-		return rocketchat.MediaMessage{Text: text, Thread: thread}
-	}
-	return rocketchat.MediaMessage{Description: text, Thread: thread}
 }
 
 // FindShown implements relay.RocketChat.

@@ -26,7 +26,9 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
 		return nil, err // it never crossed, or is another person's
 	}
-	old = slices.DeleteFunc(old, func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
+	kept := slices.DeleteFunc(slices.Clone(old), func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
+	late := len(kept) < len(old) // the file is not the first part, but a message of its own
+	old = kept
 	_, file, err := h.Store.File(ctx, model.MXFile(target))
 	if err != nil {
 		return nil, err
@@ -34,8 +36,9 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 	look := h.namesInEvent(ctx, p, e)
 	parts := convert.ToRocketChat(e, look)
 	if file {
-		if parts = convert.Caption(e, look); len(parts) == 0 {
-			parts = []string{""} // the caption is gone, the file stays
+		beside, after := convert.Caption(e, look)
+		if parts = after; beside != "" || !late || len(after) == 0 {
+			parts = append([]string{beside}, after...) // "": the caption is gone, the file stays
 		}
 	}
 	if len(parts) == 0 {

@@ -24,22 +24,18 @@ type files struct {
 	transfers *transfers
 }
 
-// carry delivers an event that is a file: the file with its caption,
-// then what of the caption is too long for one message. A file that does not
-// arrive now follows later; one that is refused is replaced by a line of text.
+// carry delivers an event that is a file: the file with its caption, then what has to
+// be a message of its own. A file that does not arrive now follows later; one that is
+// refused is replaced by a line of text.
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, in event.MXWritten, thread ids.RCMessage) ([]queue.Receipt, error) {
 	e := in.Event
-	texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
-	caption := ""
-	if len(texts) > 0 {
-		caption = texts[0]
-	}
+	caption, texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
 	message, err := h.file(ctx, item, p, puppet, e, thread, caption)
+	if err != nil && caption != "" {
+		texts = append([]string{caption}, texts...) // without the file it is a text
+	}
 	switch {
 	case err == nil:
-		if len(texts) > 0 {
-			texts = texts[1:]
-		}
 	case errors.Is(err, model.ErrNoAccount), errors.Is(err, model.ErrOutsider):
 		return nil, model.Outcome(item, err, "")
 	case transfer.Refused(err):
