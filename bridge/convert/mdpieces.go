@@ -90,8 +90,11 @@ func linkPieces(runs []run, brackets bool) []piece {
 func runPieces(r run) []piece {
 	switch r.kind {
 	case inlineCode:
-		if r.text == "" || strings.ContainsAny(r.text, "`\n") {
+		if r.text == "" || strings.Contains(r.text, "\n") {
 			return runPieces(run{text: r.text, style: r.style})
+		}
+		if strings.Contains(r.text, "`") {
+			return codePieces(r)
 		}
 	case inlineMath:
 		if r.style &^= emphasis; strings.TrimSpace(r.text) == "" || strings.Contains(r.text, `\)`) {
@@ -118,6 +121,21 @@ func runPieces(r run) []piece {
 	default:
 	}
 	return []piece{{run: r}}
+}
+
+// codePieces cuts code at its ticks. Rocket.Chat's code cannot hold any: they are text
+// between code.
+func codePieces(r run) []piece {
+	var pieces []piece
+	for i, code := range strings.Split(r.text, "`") {
+		if i > 0 {
+			pieces = append(pieces, piece{run: run{text: "`", style: r.style &^ emphasis}})
+		}
+		if code != "" {
+			pieces = append(pieces, piece{run: run{kind: inlineCode, text: code, style: r.style}})
+		}
+	}
+	return pieces
 }
 
 // addressPieces makes links of the addresses in text that has a look: there they

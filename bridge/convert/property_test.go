@@ -76,7 +76,8 @@ func mdBlock(t *rapid.T, depth int) []string {
 	case 1:
 		out := []string{"```" + rapid.SampledFrom([]string{"", "go", "objective-c"}).Draw(t, "lang")}
 		for range rapid.IntRange(1, 4).Draw(t, "lines") {
-			out = append(out, "x"+rapid.StringMatching("[ \ta-z`*_<&>@#]{0,12}").Draw(t, "code line"))
+			// Not three ticks, nor one at the end, which Rocket.Chat 8.3 to 8.6 reads as no code.
+			out = append(out, rapid.StringMatching("x([ \ta-z*_<&>@#]`{0,2}){0,12}x").Draw(t, "code line"))
 		}
 		return append(out, "```")
 	case 2:
