@@ -60,6 +60,10 @@ images: ## Pull the images of the stack, or build them where no registry answers
 bench: setup images ## Measure: ratios within one run
 	@compose/stage/bench.sh
 
+.PHONY: chaos
+chaos: demo ## Break things under load in the demo, and compare both sides at the end (SEED=1 FOR=10m ROOMS=50)
+	@bin/demo $(if $(SEED),-seed $(SEED)) -for $(or $(FOR),2m) -rooms $(or $(ROOMS),50) chaos
+
 .PHONY: lint
 lint: ## Check the source without running it: formatting, go.mod, go vet, golangci-lint, dead code
 	@compose/stage/lint.sh

@@ -40,6 +40,9 @@ func run(ctx context.Context, args []string) error {
 	during := flags.Duration("during", 150*time.Second, "renew: how long to open connections")
 	from := flags.String("from", "", "release: the commit or tag of the previous release; the newest tag, or else a commit some way back")
 	release := flags.String("release", "", "life: a directory with a signed release")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "chaos: what decides about actions and faults") //nolint:gosec // any number does
+	last := flags.Duration("for", 2*time.Minute, "chaos: how long the faults go on")
+	rooms := flags.Int("rooms", 50, "chaos: in how many rooms people talk")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -75,8 +78,10 @@ func run(ctx context.Context, args []string) error {
 		return attaching{d}.attach(ctx)
 	case "life":
 		return (&lifetime{demo: d, release: *release}).live(ctx, *messages)
+	case "chaos":
+		return storm{d, *seed, *last, *rooms}.blow(ctx)
 	case "burst":
 		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
-	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach, life or down")
+	return errors.New("say what to do: up, check, burst, lose, upgrade, interrupt, renew, release, attach, life, chaos or down")
 }

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A storm is chaos: people write, edit, react, answer and delete in many rooms, and
+// faults go on around them. What happens follows from a seed, as far as clocks let it.
+type storm struct {
+	*demo
+	seed  uint64
+	last  time.Duration // how long the faults go on
+	rooms int
+}
+
+const (
+	stormRate    = 12              // actions a second, all rooms and both ways together
+	stormCalm    = 3 * time.Second // between two faults, at least
+	stormUnrest  = 9 * time.Second // and how much longer at most
+	stormCatchUp = 6 * time.Minute // for what waits when the faults end
+)
+
+// blow is the whole storm: rooms, load, faults, and the comparison of both sides.
+func (d storm) blow(ctx context.Context) error {
+	if d.rooms < 1 || d.rooms > 200 || d.last < time.Second || d.last > 24*time.Hour {
+		return errors.New("chaos takes -rooms from 1 to 200 and -for from 1s to 24h")
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.last+stormCatchUp+time.Duration(d.rooms)*patience)
+	defer cancel()
+	d.say("chaos: seed %d, %d rooms, faults for %s", d.seed, d.rooms, d.last)
+	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
+	if err != nil {
+		return err
+	}
+	stages, err := d.stages(ctx, c)
+	if err != nil {
+		return err
+	}
+	faults, err := d.rage(ctx, stages)
+	if err != nil {
+		return err
+	}
+	return d.compare(ctx, stages, faults)
+}
+
+// A stage is a room with one who writes on either side.
+type stage struct {
+	name         string
+	room, mxRoom string
+	chat         *chatWriter
+	matrix       *matrixWriter
+	fromRC       *script // what was done in Rocket.Chat
+	fromMX       *script // what was done on Matrix
+}
+
+// stages makes the rooms and brings both people in.
+func (d storm) stages(ctx context.Context, c *cast) ([]*stage, error) {
+	stamp := time.Now().UnixMilli()
+	stages := make([]*stage, d.rooms)
+	for i := range stages {
+		s := &stage{name: fmt.Sprintf("chaos-%x-%d", stamp, i), fromRC: &script{prefix: "r "}, fromMX: &script{prefix: "m "}}
+		var err error
+		if s.room, s.mxRoom, err = c.meet(ctx, s.name); err == nil {
+			err = c.warmUp(ctx, s.room, s.mxRoom)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("room %d: %w", i, err)
+		}
+		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{c.bob, s.mxRoom}
+		stages[i] = s
+	}
+	return stages, nil
+}
+
+// rage lets people act and faults happen until the time is over, and ends the faults.
+func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err error) {
+	over, end := context.WithTimeout(ctx, d.last)
+	defer end()
+	g, gctx := errgroup.WithContext(ctx)
+	pause := time.Duration(2*len(stages)) * time.Second / stormRate
+	for i, s := range stages {
+		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(2*i), pause) })
+		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(2*i+1), pause) })
+	}
+	g.Go(func() (err error) {
+		faults, err = d.disturb(gctx, over)
+		return err
+	})
+	return faults, g.Wait()
+}
+
+// random is a source of its own for each who acts, so that one that waits for a
+// server does not change what the others do.
+func (d storm) random(n int) *rand.Rand {
+	return rand.New(rand.NewPCG(d.seed, uint64(n))) //nolint:gosec // repeatable on purpose
+}
+
+// disturb makes one fault after the other until over ends. A fault that has begun
+// is always taken back.
+func (d storm) disturb(ctx, over context.Context) (happened []string, err error) {
+	r, start := d.random(-1), time.Now()
+	kinds := faultKinds(d.demo)
+	for {
+		select {
+		case <-over.Done():
+			return happened, ctx.Err()
+		case <-time.After(stormCalm + time.Duration(r.Int64N(int64(stormUnrest)))):
+		}
+		f := kinds[r.IntN(len(kinds))]
+		length := time.Second + time.Duration(r.Int64N(int64(7*time.Second)))
+		d.say("%6.1f s  %s", seconds(start), f.name)
+		if err := f.do(ctx, length); err != nil {
+			return happened, fmt.Errorf("%s: %w", f.name, err)
+		}
+		happened = append(happened, f.name)
+	}
+}
+
+// compare waits until both sides agree with what was done, or nothing has changed for
+// too long, and says what is wrong.
+func (d storm) compare(ctx context.Context, stages []*stage, faults []string) error {
+	start, wrong := time.Now(), verdict{}
+	for {
+		var mu sync.Mutex
+		wrong = verdict{}
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(8)
+		for _, s := range stages {
+			g.Go(func() error {
+				v, err := s.judge(gctx)
+				mu.Lock()
+				defer mu.Unlock()
+				wrong.add(v)
+				return err
+			})
+		}
+		err := g.Wait()
+		if err == nil && wrong.fine() {
+			break
+		}
+		if time.Since(start) > stormCatchUp {
+			return fmt.Errorf("seed %d: after %s %s: %w", d.seed, stormCatchUp, wrong.String(), errors.Join(err, errWrong))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
+	caught := time.Since(start)
+	// A second copy would arrive a little later.
+	for range 5 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	for _, s := range stages {
+		v, err := s.judge(ctx)
+		if err != nil {
+			return err
+		}
+		if !v.fine() {
+			return fmt.Errorf("seed %d: %s: %s: %w", d.seed, s.name, v.String(), errWrong)
+		}
+	}
+	var done deeds
+	for _, s := range stages {
+		done.add(s.fromRC.deeds)
+		done.add(s.fromMX.deeds)
+	}
+	d.say("seed %d: %s; %d faults; caught up %.1f s after the last", d.seed, done, len(faults), caught.Seconds())
+	d.say("%s", wrong.String())
+	return nil
+}
+
+var errWrong = errors.New("the two sides differ")

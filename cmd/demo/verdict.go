@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"appliance/bridge/mxside"
+)
+
+// A verdict counts what is wrong with one side of a room, or of many.
+type verdict struct {
+	lost, doubled, disordered, stale, sender, target int
+	first                                            string // what was found first
+}
+
+func (v *verdict) fine() bool {
+	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target == 0
+}
+
+func (v *verdict) add(o verdict) {
+	v.lost += o.lost
+	v.doubled += o.doubled
+	v.disordered += o.disordered
+	v.stale += o.stale
+	v.sender += o.sender
+	v.target += o.target
+	if v.first == "" {
+		v.first = o.first
+	}
+}
+
+func (v *verdict) String() string {
+	text := fmt.Sprintf("lost %d, doubled %d, out of order %d, not as last edited, reacted to or deleted %d, wrong sender %d, wrong target %d",
+		v.lost, v.doubled, v.disordered, v.stale, v.sender, v.target)
+	if v.first != "" {
+		text += "; first: " + v.first
+	}
+	return text
+}
+
+func (v *verdict) note(count *int, format string, args ...any) {
+	*count++
+	if v.first == "" {
+		v.first = fmt.Sprintf(format, args...)
+	}
+}
+
+// shown is a message as the other side shows it.
+type shown struct {
+	id, sender string
+	number     int    // by its first text
+	text       string // as it was last edited
+	parent     string // the ID of the message that it answers
+	thumbs     int    // of the person who wrote it
+}
+
+// judge compares both sides of a room with what was done.
+func (s *stage) judge(ctx context.Context) (v verdict, err error) {
+	onMatrix, err := s.matrix.shown(ctx, "r ")
+	if err != nil {
+		return v, err
+	}
+	inChat, err := s.chat.shown(ctx, "m ")
+	if err != nil {
+		return v, err
+	}
+	v.add(s.fromRC.judge(onMatrix, "@meter:"+serverName))
+	v.add(s.fromMX.judge(inChat, bobPuppet))
+	if v.first != "" {
+		v.first = s.name + ": " + v.first
+	}
+	return v, nil
+}
+
+// judge compares what the other side shows, oldest first, with the script.
+func (s *script) judge(got []shown, sender string) (v verdict) {
+	byNumber, byID, newest := map[int]shown{}, map[string]int{}, -1
+	for _, m := range got {
+		if _, ok := byNumber[m.number]; ok {
+			v.note(&v.doubled, "%q twice", m.text)
+			continue
+		}
+		byNumber[m.number], byID[m.id] = m, m.number
+		if m.number < newest {
+			v.note(&v.disordered, "%q after number %d", m.text, newest)
+		}
+		newest = max(newest, m.number)
+		if m.sender != sender {
+			v.note(&v.sender, "%q of %s", m.text, m.sender)
+		}
+		if m.number >= len(s.said) {
+			v.note(&v.doubled, "%q was never said", m.text)
+		}
+	}
+	for i, want := range s.said {
+		m, ok := byNumber[i]
+		switch {
+		case want.deleted && ok:
+			v.note(&v.stale, "%q was deleted and is shown", m.text)
+		case want.deleted:
+		case !ok:
+			v.note(&v.lost, "%q", want.text)
+		default:
+			s.compare(&v, m, want, byID)
+		}
+	}
+	return v
+}
+
+func (s *script) compare(v *verdict, m shown, want said, byID map[string]int) {
+	if m.text != want.text {
+		v.note(&v.stale, "%q, want %q", m.text, want.text)
+	}
+	thumbs := 0
+	if want.reacted {
+		thumbs = 1
+	}
+	if m.thumbs != thumbs {
+		v.note(&v.stale, "%q has %d reactions of its writer, want %d", m.text, m.thumbs, thumbs)
+	}
+	parent, ok := byID[m.parent]
+	if !ok {
+		parent = -1
+	}
+	if parent != want.parent {
+		v.note(&v.target, "%q answers number %d, want %d", m.text, parent, want.parent)
+	}
+}
+
+// number reads the number of a text: "r 12", or "r 12 edit 3".
+func number(text, prefix string) (int, bool) {
+	rest, ok := strings.CutPrefix(text, prefix)
+	if !ok {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(digits)
+	return n, err == nil
+}
+
+// shown lists the messages of a room of Rocket.Chat that begin with prefix.
+func (w *chatWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
+	for offset := 0; ; {
+		var out struct {
+			Messages []struct {
+				ID        string `json:"_id"`
+				Text      string `json:"msg"`
+				Type      string `json:"t"`
+				Thread    string `json:"tmid"`
+				Reactions map[string]struct {
+					Usernames []string `json:"usernames"`
+				} `json:"reactions"`
+				User struct {
+					Username string `json:"username"`
+				} `json:"u"`
+			} `json:"messages"`
+		}
+		if err := w.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", w.room, offset), nil, &out); err != nil {
+			return nil, err
+		}
+		for _, m := range out.Messages {
+			n, ok := number(m.Text, prefix)
+			if !ok || m.Type != "" {
+				continue
+			}
+			s := shown{id: m.ID, sender: m.User.Username, number: n, text: m.Text, parent: m.Thread}
+			for _, r := range m.Reactions {
+				for _, name := range r.Usernames {
+					if name == m.User.Username {
+						s.thumbs++
+					}
+				}
+			}
+			all = append(all, s)
+		}
+		if offset += len(out.Messages); len(out.Messages) == 0 {
+			slices.Reverse(all)
+			return all, nil
+		}
+	}
+}
+
+// roomEvent is an event of a room, as far as a verdict needs it.
+type roomEvent struct {
+	ID      string `json:"event_id"`
+	Type    string `json:"type"`
+	Sender  string `json:"sender"`
+	Content struct {
+		Body string `json:"body"`
+		New  struct {
+			Body string `json:"body"`
+		} `json:"m.new_content"`
+		Relates struct {
+			Type  string `json:"rel_type"`
+			Event string `json:"event_id"`
+		} `json:"m.relates_to"`
+	} `json:"content"`
+}
+
+// shown lists the messages of a room of Matrix that begin with prefix.
+func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
+	events, err := w.events(ctx)
+	if err != nil {
+		return nil, err
+	}
+	edits, thumbs := map[string]string{}, map[string]int{}
+	for _, e := range events {
+		switch {
+		case e.Type == "m.reaction" && e.Content.Relates.Event != "":
+			thumbs[e.Content.Relates.Event+" "+e.Sender]++
+		case e.Content.Relates.Type == "m.replace":
+			edits[e.Content.Relates.Event] = e.Content.New.Body
+		}
+	}
+	for _, e := range events {
+		n, ok := number(e.Content.Body, prefix)
+		if e.Type != "m.room.message" || !ok || e.Content.Relates.Type == "m.replace" {
+			continue
+		}
+		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender]}
+		if text, ok := edits[e.ID]; ok {
+			s.text = text
+		}
+		if e.Content.Relates.Type == "m.thread" {
+			s.parent = e.Content.Relates.Event
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// events returns the events of the room, oldest first.
+func (w *matrixWriter) events(ctx context.Context) (all []roomEvent, err error) {
+	seen := map[string]bool{} // pages overlap, see mxside.Earlier
+	for from := ""; ; {
+		var out struct {
+			Chunk []json.RawMessage `json:"chunk"`
+			End   string            `json:"end"`
+		}
+		path := "/_matrix/client/v3/rooms/" + url.PathEscape(w.room) + "/messages?dir=b&limit=200"
+		if from != "" {
+			path += "&from=" + url.QueryEscape(from)
+		}
+		if err := w.do(ctx, http.MethodGet, path, nil, &out); err != nil {
+			return nil, err
+		}
+		fresh := 0
+		for _, raw := range out.Chunk {
+			var e roomEvent
+			if json.Unmarshal(raw, &e) != nil || seen[e.ID] {
+				continue
+			}
+			seen[e.ID] = true
+			fresh++
+			all = append(all, e)
+		}
+		if out.End == "" || len(out.Chunk) == 0 {
+			slices.Reverse(all)
+			return all, nil
+		}
+		if from = mxside.Earlier(out.End); fresh == 0 {
+			from = out.End
+		}
+	}
+}

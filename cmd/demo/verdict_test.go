@@ -1,0 +1,56 @@
+package main
+
+import "testing"
+
+// TestAVerdictSeesEachKindOfWrong spoils what one side shows in every way that a
+// storm counts.
+func TestAVerdictSeesEachKindOfWrong(t *testing.T) {
+	s := &script{prefix: "r ", said: []said{
+		{text: "r 0 edit 0", parent: -1, root: true, reacted: true},
+		{text: "r 1", parent: 0},
+		{text: "r 2", parent: -1, deleted: true},
+		{text: "r 3", parent: -1},
+	}}
+	good := func() []shown {
+		return []shown{
+			{id: "a", sender: "alice", number: 0, text: "r 0 edit 0", thumbs: 1},
+			{id: "b", sender: "alice", number: 1, text: "r 1", parent: "a"},
+			{id: "d", sender: "alice", number: 3, text: "r 3"},
+		}
+	}
+	if v := s.judge(good(), "alice"); !v.fine() {
+		t.Errorf("nothing is wrong, and the verdict is %s", v.String())
+	}
+	for name, c := range map[string]struct {
+		spoil func(l []shown) []shown
+		count func(v verdict) int
+	}{
+		"lost":             {func(l []shown) []shown { return l[:2] }, func(v verdict) int { return v.lost }},
+		"doubled":          {func(l []shown) []shown { return append(l, l[2]) }, func(v verdict) int { return v.doubled }},
+		"never said":       {func(l []shown) []shown { return append(l, shown{sender: "alice", number: 4, text: "r 4"}) }, func(v verdict) int { return v.doubled }},
+		"out of order":     {func(l []shown) []shown { return []shown{l[0], l[2], l[1]} }, func(v verdict) int { return v.disordered }},
+		"not edited":       {func(l []shown) []shown { l[0].text = "r 0"; return l }, func(v verdict) int { return v.stale }},
+		"no reaction":      {func(l []shown) []shown { l[0].thumbs = 0; return l }, func(v verdict) int { return v.stale }},
+		"a reaction twice": {func(l []shown) []shown { l[0].thumbs = 2; return l }, func(v verdict) int { return v.stale }},
+		"not deleted":      {func(l []shown) []shown { return append(l[:2:2], shown{sender: "alice", number: 2, text: "r 2"}, l[2]) }, func(v verdict) int { return v.stale }},
+		"another sender":   {func(l []shown) []shown { l[2].sender = "eve"; return l }, func(v verdict) int { return v.sender }},
+		"another thread":   {func(l []shown) []shown { l[1].parent = "d"; return l }, func(v verdict) int { return v.target }},
+		"no thread":        {func(l []shown) []shown { l[1].parent = ""; return l }, func(v verdict) int { return v.target }},
+	} {
+		if v := s.judge(c.spoil(good()), "alice"); c.count(v) != 1 {
+			t.Errorf("%s: %s", name, v.String())
+		}
+	}
+}
+
+func TestTheNumberOfAText(t *testing.T) {
+	for text, want := range map[string]int{"r 12": 12, "r 12 edit 3": 12, "m 12": -1, "r twelve": -1, "": -1} {
+		n, ok := number(text, "r ")
+		if !ok {
+			n = -1
+		}
+		if n != want {
+			t.Errorf("number(%q) = %d, want %d", text, n, want)
+		}
+	}
+}
