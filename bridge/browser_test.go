@@ -14,9 +14,9 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // browser is a Chromium in which an administrator uses the console.

@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"appliance/bridge"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // bridgeProcess makes the test binary be the bridge: a bridge that is to be

@@ -5,8 +5,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
-	"appliance/internal/mustrun"
 )
 
 // Synapse keeps a transaction for good that it makes in the moment between finding

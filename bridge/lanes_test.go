@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // A server announces files and never sends them. The room goes on.

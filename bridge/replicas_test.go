@@ -23,10 +23,10 @@ import (
 
 	"appliance/bridge"
 	"appliance/bridge/config"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
-	"appliance/internal/mustrun"
 )
 
 // postgresDatabase makes a database of its own on the server that

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // TestEverythingOnARudeHomeserver holds the conversation of TestEverythingOnRudeServers

@@ -7,9 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // An event that comes while one of our users joins makes Dendrite lose the room for good;

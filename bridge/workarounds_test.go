@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside"
 	"appliance/bridge/mxside/mxtest"
-	"appliance/internal/mustrun"
 )
 
 // workarounds are the tests that show what the bridge does for a trait of a homeserver, by

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/checkup"
 	"appliance/provision/finding"

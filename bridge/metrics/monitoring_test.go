@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/store"
-	"appliance/internal/mustrun"
 )
 
 const monitoring = "../../docs/monitoring/"

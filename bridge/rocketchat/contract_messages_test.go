@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/ddp"
-	"appliance/internal/mustrun"
 )
 
 func TestSendMessage(t *testing.T) {

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/secret"
-	"appliance/internal/mustrun"
 )
 
 // The contract of the client, against the simulator or against the real server

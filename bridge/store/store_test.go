@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/queue"
 	"appliance/bridge/queue/queuetest"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
-	"appliance/internal/mustrun"
 )
 
 // subject is one kind of database under test.

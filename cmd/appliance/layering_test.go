@@ -74,7 +74,7 @@ var allowed = map[string][]string{
 	"bridge/event":   {"bridge/convert", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/ids":     {},
 	"bridge/metrics": {"bridge/store"},
-	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall", "internal/mustrun"},
+	"bridge/mxside":  {"bridge/mxside", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/secret", "bridge/stall", "bridge/mustrun"},
 	"bridge/pause":   {},
 	"bridge/queue":   {"bridge/queue"},
 	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
@@ -92,12 +92,12 @@ var allowed = map[string][]string{
 	"bridge/relay/torocketchat": {"bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 
 	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret", "bridge/stall"},
-	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest", "internal/mustrun"}, // a stranger's idea of Rocket.Chat
+	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest", "bridge/mustrun"}, // a stranger's idea of Rocket.Chat
 	"bridge/secret":            {},
 	"bridge/stall":             {},
 	"bridge/store":             {"bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret"},
 
-	"internal/mustrun": {}, // for tests
+	"bridge/mustrun": {}, // for tests
 
 	"templates": {},
 	"compose":   {},
@@ -133,7 +133,7 @@ var homes = []struct {
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli", "cmd/appliance/internal/release"}},
 	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},
-	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "internal/mustrun", "provision/certs/acmetest"}},
+	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "bridge/mustrun", "provision/certs/acmetest"}},
 }
 
 // pure packages decide and hold most of the tests; they open nothing.

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 )
 
 // The test binary is rocketsim when it is told so.

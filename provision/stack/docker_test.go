@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/secret"
-	"appliance/internal/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/plan"
 	"appliance/provision/render"

@@ -22,7 +22,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/render"
 )

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/render"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 )

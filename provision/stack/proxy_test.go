@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/render"
 )

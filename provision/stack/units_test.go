@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/render"
 )

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 )
 
 // A node is a node of the tree of Rocket.Chat's own parser.

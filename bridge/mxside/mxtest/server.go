@@ -29,8 +29,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest/hermetic"
-	"appliance/internal/mustrun"
 )
 
 // Server is a homeserver. Its fields are set by New.

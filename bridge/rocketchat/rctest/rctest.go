@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat/rctest/sim"
-	"appliance/internal/mustrun"
 )
 
 // What every simulator starts with, unless Env says otherwise.

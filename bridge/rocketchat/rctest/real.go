@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat/rctest/sim"
-	"appliance/internal/mustrun"
 )
 
 // realURL is the server that tests use instead of the simulator, or "".

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 )
 
 // A Subject is the server that a contract suite talks to: a polite Server, or

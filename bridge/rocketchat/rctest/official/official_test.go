@@ -14,9 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/bridge/rocketchat/rctest/sim"
-	"appliance/internal/mustrun"
 )
 
 // packages is where setup.sh has installed the packages, and Node runs.

@@ -23,7 +23,7 @@ import (
 	"aead.dev/minisign"
 	"github.com/creack/pty"
 
-	"appliance/internal/mustrun"
+	"appliance/bridge/mustrun"
 	"appliance/provision/selfupdate"
 )
 
