@@ -106,7 +106,7 @@ func (d storm) random(n int) *rand.Rand {
 // is always taken back.
 func (d storm) disturb(ctx, over context.Context) (happened []string, err error) {
 	r, start := d.random(-1), time.Now()
-	kinds := faultKinds(d.demo)
+	kinds := trouble{d.demo}.kinds()
 	for {
 		select {
 		case <-over.Done():

@@ -17,8 +17,11 @@ type fault struct {
 	do   func(ctx context.Context, length time.Duration) error
 }
 
-// faultKinds are the faults that a storm chooses from.
-func faultKinds(d *demo) []fault {
+// trouble makes faults in the installation.
+type trouble struct{ *demo }
+
+// kinds are the faults that a storm chooses from.
+func (d trouble) kinds() []fault {
 	var l []fault
 	for _, service := range []string{"bridge", "homeserver", "postgres", "rocketchat", "nginx", "certs"} {
 		l = append(l, fault{"kill -9 of " + service, func(ctx context.Context, _ time.Duration) error { return d.kill(ctx, service) }})
@@ -35,23 +38,23 @@ func faultKinds(d *demo) []fault {
 			fault{service + " is behind a slow line", func(ctx context.Context, length time.Duration) error { return d.slow(ctx, service, length) }})
 	}
 	return append(l,
-		fault{"bridge.yaml is edited, broken and corrected", func(ctx context.Context, _ time.Duration) error { return bursts{d}.reloads(ctx) }},
+		fault{"bridge.yaml is edited, broken and corrected", func(ctx context.Context, _ time.Duration) error { return bursts{d.demo}.reloads(ctx) }},
 		fault{"the bridge is restarted", func(ctx context.Context, _ time.Duration) error { return d.compose(ctx, "restart", "bridge") }},
 		fault{"the homeserver is restarted", func(ctx context.Context, _ time.Duration) error { return d.compose(ctx, "restart", "homeserver") }})
 }
 
 // compose runs docker compose on the installation.
-func (d *demo) compose(ctx context.Context, args ...string) error {
+func (d trouble) compose(ctx context.Context, args ...string) error {
 	_, err := d.command(ctx, "docker", append([]string{"compose", "--project-directory", d.install()}, args...)...)
 	return err
 }
 
 // process is the process of a service, waited for where Docker is starting it.
-func (d *demo) process(ctx context.Context, service string) (pid int, err error) {
+func (d trouble) process(ctx context.Context, service string) (pid int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		if pid, err = (meter{d}).pid(ctx, service); err == nil {
+		if pid, err = (meter{d.demo}).pid(ctx, service); err == nil {
 			return pid, nil
 		}
 		select {
@@ -63,7 +66,7 @@ func (d *demo) process(ctx context.Context, service string) (pid int, err error)
 }
 
 // kill ends the process of a service. Docker starts it again.
-func (d *demo) kill(ctx context.Context, service string) error {
+func (d trouble) kill(ctx context.Context, service string) error {
 	pid, err := d.process(ctx, service)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (d *demo) kill(ctx context.Context, service string) error {
 }
 
 // pause freezes a container.
-func (d *demo) pause(ctx context.Context, service string, length time.Duration) error {
+func (d trouble) pause(ctx context.Context, service string, length time.Duration) error {
 	if _, err := d.process(ctx, service); err != nil {
 		return err
 	}
@@ -87,14 +90,14 @@ func (d *demo) pause(ctx context.Context, service string, length time.Duration) 
 }
 
 // filter drops what arrives at a service and fits a rule of iptables.
-func (d *demo) filter(ctx context.Context, service string, length time.Duration, rule ...string) error {
+func (d trouble) filter(ctx context.Context, service string, length time.Duration, rule ...string) error {
 	return d.network(ctx, service, length,
 		append([]string{"iptables", "-w", "-I", "INPUT"}, rule...),
 		append([]string{"iptables", "-w", "-D", "INPUT"}, rule...))
 }
 
 // slow lets a service send no more than 64 kB a second through its first network.
-func (d *demo) slow(ctx context.Context, service string, length time.Duration) error {
+func (d trouble) slow(ctx context.Context, service string, length time.Duration) error {
 	return d.network(ctx, service, length,
 		strings.Fields("tc qdisc replace dev eth0 root tbf rate 512kbit burst 16kb latency 400ms"),
 		strings.Fields("tc qdisc del dev eth0 root"))
@@ -102,7 +105,7 @@ func (d *demo) slow(ctx context.Context, service string, length time.Duration) e
 
 // network runs a command in the network namespace of a service, and another after a
 // while. When the container has ended in between there is nothing to undo.
-func (d *demo) network(ctx context.Context, service string, length time.Duration, do, undo []string) error {
+func (d trouble) network(ctx context.Context, service string, length time.Duration, do, undo []string) error {
 	pid, err := d.process(ctx, service)
 	if err != nil {
 		return err
