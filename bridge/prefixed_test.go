@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"appliance/bridge"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
-	"appliance/internal/mustrun"
 )
 
 // TestFeatureSharedHomeserver: people of the homeserver that the bridge uses talk
