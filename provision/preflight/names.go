@@ -47,13 +47,16 @@ type Told struct {
 // A NameView is what the servers of a name's zone and public resolvers say about it.
 type NameView struct{ Authoritative, Public []Told }
 
-// Look asks all servers at the same time, in limited time.
+// Look asks the public resolvers, all at the same time, and then the servers of the zone
+// as a resolver that has answered knows them. Where none answers it ends after dnsPatience.
 func (d *DNS) Look(ctx context.Context, host string) NameView {
-	var v NameView
-	var wg sync.WaitGroup
-	wg.Go(func() { v.Public = tell(ctx, d.Public, host, true) })
-	wg.Go(func() { v.Authoritative = tell(ctx, d.servers(ctx, host), host, false) })
-	wg.Wait()
+	v := NameView{Public: tell(ctx, d.Public, host, true)}
+	for _, t := range v.Public {
+		if t.Err == nil {
+			v.Authoritative = tell(ctx, d.servers(ctx, t.Server, host), host, false)
+			break
+		}
+	}
 	return v
 }
 
@@ -112,31 +115,28 @@ func ask(ctx context.Context, server, host string, kind uint16, recursive bool) 
 	return answer, nil
 }
 
-// servers are the addresses of the servers of the zone that a name is in, as the first
-// public resolver that answers knows them.
-func (d *DNS) servers(ctx context.Context, host string) []string {
-	for _, resolver := range d.Public {
-		names, err := zoneServers(ctx, resolver, host)
-		if err != nil {
-			continue
-		}
-		out := make([]string, len(names))
-		var wg sync.WaitGroup
-		for i, name := range names {
-			wg.Go(func() {
-				if m, err := ask(ctx, resolver, name, dns.TypeA, true); err == nil {
-					for _, rr := range m.Answer {
-						if a, ok := rr.(*dns.A); ok {
-							out[i] = net.JoinHostPort(a.A.String(), d.Port)
-						}
+// servers are the addresses of the servers of the zone that a name is in, as a resolver
+// knows them.
+func (d *DNS) servers(ctx context.Context, resolver, host string) []string {
+	names, err := zoneServers(ctx, resolver, host)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			if m, err := ask(ctx, resolver, name, dns.TypeA, true); err == nil {
+				for _, rr := range m.Answer {
+					if a, ok := rr.(*dns.A); ok {
+						out[i] = net.JoinHostPort(a.A.String(), d.Port)
 					}
 				}
-			})
-		}
-		wg.Wait()
-		return slices.DeleteFunc(out, func(s string) bool { return s == "" })
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
 // zoneServers are the names of the servers of the closest zone above a name.

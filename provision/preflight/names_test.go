@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -104,6 +105,24 @@ func TestTheDNSOfTheInternetIsAskedServerByServer(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// A firewall that drops questions costs one patience, not one for each server.
+func TestSilentServersOfTheDNSCostLittleTime(t *testing.T) {
+	d := preflight.DNS{Port: "53"}
+	for range 3 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0") // it reads nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = pc.Close() }()
+		d.Public = append(d.Public, pc.LocalAddr().String())
+	}
+	begin := time.Now()
+	v := d.Look(t.Context(), "chat.example.org")
+	if took := time.Since(begin); took > 2900*time.Millisecond || len(v.Public) != 3 || v.Public[0].Err == nil || v.Authoritative != nil {
+		t.Errorf("it took %s to hear %+v", took, v)
 	}
 }
 
