@@ -2,15 +2,19 @@ package rcside_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/relay"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 )
 
@@ -32,6 +36,35 @@ func TestADirectRoomGoesOnWhenATokenHasEnded(t *testing.T) {
 	b.rc.Logout("bob")
 	b.start()
 	say("with the third token")
+}
+
+// An account that is gone when its token is refused ends a session and not the bridge.
+func TestAnAccountThatEndsWithItsToken(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	bob := b.puppet("bob")
+	b.direct(bob)
+	b.rc.Logout("bob")
+	b.over = &forgetful{Store: b.store}
+	b.start()
+	b.waitFor("the session to end", 15*time.Second, func() bool { return strings.Contains(b.log.String(), "the account of "+string(bob.MXUser)) })
+	b.rc.CreateUser("carol")
+	room := b.rc.CreateRoom("p", "crew", "carol", b.rc.Bot().Username)
+	b.portal(model.Portal{RCRoom: ids.RCRoom(room), MXRoom: "!crew:x", RCType: "p"})
+	b.side.Watch(model.Portal{RCRoom: ids.RCRoom(room), MXRoom: "!crew:x", RCType: "p"})
+	b.waitForAll("what is said elsewhere", 15*time.Second, []string{"rc:" + b.rc.Say(room, "carol", "still here")})
+}
+
+// forgetful is a store in which a puppet is found once and then is gone.
+type forgetful struct {
+	relay.Store
+	asked atomic.Int32
+}
+
+func (f *forgetful) PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error) {
+	if f.asked.Add(1) > 1 {
+		return model.Puppet{}, false, nil
+	}
+	return f.Store.PuppetByMX(ctx, user)
 }
 
 // A direct room that a user opens while the bridge is down becomes one with Matrix,

@@ -107,8 +107,11 @@ func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
 		return conn, err
 	}
 	p, ok, err := r.side.Store.PuppetByMX(ctx, r.account)
-	if err != nil || !ok {
+	if err != nil {
 		return nil, err
+	}
+	if !ok { // it ended with its token
+		return nil, fmt.Errorf("%w: the account of %s", model.ErrNotFound, r.account)
 	}
 	if p, err = r.side.renew(ctx, p, client.Token()); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/rcside"
+	"appliance/bridge/relay"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/rocketchat/rctest"
@@ -30,6 +31,7 @@ type bed struct {
 	t     *testing.T
 	rc    *rctest.Server
 	store *store.Store
+	over  relay.Store // what the side sees in its place, nil for itself
 	side  *rcside.Side
 	stop  func()
 
@@ -64,9 +66,13 @@ func newBed(t *testing.T, rc *rctest.Server) *bed {
 func (b *bed) start() {
 	b.t.Helper()
 	me := b.rc.Bot()
+	var seen relay.Store = b.store
+	if b.over != nil {
+		seen = b.over
+	}
 	b.side = rcside.New(rcside.Options{
 		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret), PeopleEvery: b.often,
-		Store: b.store, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
+		Store: seen, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
 		Log: slog.New(slog.NewTextHandler(b, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
