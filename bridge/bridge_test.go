@@ -608,8 +608,9 @@ func TestTheConfigurationIsReloadedWhileItRuns(t *testing.T) {
 	w.write("bridge.yaml", string(good)+"enabled: false\n")
 	waitUntil(t, "the live key to take effect", time.Second, func() bool { return !status().Enabled })
 	w.write("bridge.yaml", string(good)+"colour: red\n")
+	unknown := fmt.Sprintf("line %d: colour: unknown key", strings.Count(string(good), "\n")+1)
 	waitUntil(t, "the broken file to be noticed", time.Second, func() bool {
-		return strings.Contains(status().ConfigError, "line 6: colour: unknown key")
+		return strings.Contains(status().ConfigError, unknown)
 	})
 	if status().Enabled {
 		t.Error("a broken file changed something")
