@@ -10,12 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path"
 	"strings"
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/config/configfile"
 	"appliance/bridge/secret"
 	"appliance/provision/plan"
 	"appliance/provision/site"
@@ -134,7 +134,7 @@ func Token(s *site.Site) (secret.String, error) {
 	if strings.HasPrefix(c.RocketChat.TokenFile, "/etc/appliance/") {
 		file = "config/bridge/" + path.Base(c.RocketChat.TokenFile)
 	}
-	data, err := os.ReadFile(s.Path(file))
+	data, err := configfile.Read(s.Path(file))
 	return config.OperatorToken(secret.New(strings.TrimSpace(string(data)))), err
 }
 

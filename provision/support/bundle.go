@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"appliance/bridge/config/configfile"
 	"appliance/provision"
 	"appliance/provision/checkup"
 	"appliance/provision/homeserver"
@@ -116,7 +117,7 @@ func (b *bundle) json(name string, v any) {
 
 // file adds a file if there is one.
 func (b *bundle) file(name, from string) {
-	data, err := os.ReadFile(from) //nolint:gosec // of our own list
+	data, err := configfile.Read(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

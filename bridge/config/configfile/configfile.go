@@ -18,7 +18,7 @@ import (
 // ErrChanged is returned by Save when the file is no longer the one that was read.
 var ErrChanged = errors.New("the file has changed")
 
-// max bounds a file, in bytes.
+// maxSize bounds a file, in bytes.
 const maxSize = 4 << 20
 
 // Hash tells one content of a file from another.
@@ -27,9 +27,11 @@ func Hash(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Read returns the content of a file. A file that is no file, or too large, is an error.
+// Read returns the content of a file. A file that is no file, or too large, is an error,
+// and so is a link that another user than root has made: the bridge's container may write
+// the directory, and what root reads there must not be a file of the host.
 func Read(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +44,23 @@ func Read(name string) ([]byte, error) {
 		err = fmt.Errorf("%s is larger than %d bytes", name, maxSize)
 	}
 	return data, err
+}
+
+// open opens a file to read, without waiting for the other end of a pipe.
+func open(name string) (*os.File, error) {
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	f, err := os.OpenFile(name, flags|syscall.O_NOFOLLOW, 0)
+	if !errors.Is(err, syscall.ELOOP) {
+		return f, err
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 {
+		return nil, fmt.Errorf("%s is a link that root has not made", name)
+	}
+	return os.OpenFile(name, flags, 0)
 }
 
 // Writable returns why this process cannot replace a file, or nil.

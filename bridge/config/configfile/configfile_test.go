@@ -63,3 +63,23 @@ func TestReadTakesFilesOnly(t *testing.T) {
 		t.Error("read a pipe")
 	}
 }
+
+// A link counts when root has made it, and not when the container has.
+func TestReadFollowsOnlyLinksOfRoot(t *testing.T) {
+	dir := t.TempDir()
+	secret, name := filepath.Join(dir, "secret"), filepath.Join(dir, "bridge.yaml")
+	if err := errors.Join(os.WriteFile(secret, []byte("of the host"), 0o600), os.Symlink(secret, name)); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if data, err := configfile.Read(name); err != nil || string(data) != "of the host" {
+			t.Errorf("the link of root: %q, %v", data, err)
+		}
+		if err := os.Lchown(name, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := configfile.Read(name); err == nil {
+		t.Errorf("read %q through a link", data)
+	}
+}
