@@ -38,7 +38,7 @@ func (d trouble) kinds() []fault {
 			fault{service + " is behind a slow line", func(ctx context.Context, length time.Duration) error { return d.slow(ctx, service, length) }})
 	}
 	return append(l,
-		fault{"bridge.yaml is edited, broken and corrected", func(ctx context.Context, _ time.Duration) error { return bursts{d.demo}.reloads(ctx) }},
+		fault{"bridge.yaml is edited, broken and corrected", func(ctx context.Context, _ time.Duration) error { return bursts(d).reloads(ctx) }},
 		fault{"the bridge is restarted", func(ctx context.Context, _ time.Duration) error { return d.compose(ctx, "restart", "bridge") }},
 		fault{"the homeserver is restarted", func(ctx context.Context, _ time.Duration) error { return d.compose(ctx, "restart", "homeserver") }})
 }
@@ -54,7 +54,7 @@ func (d trouble) process(ctx context.Context, service string) (pid int, err erro
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		if pid, err = (meter{d.demo}).pid(ctx, service); err == nil {
+		if pid, err = meter(d).pid(ctx, service); err == nil {
 			return pid, nil
 		}
 		select {
