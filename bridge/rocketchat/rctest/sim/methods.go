@@ -407,7 +407,7 @@ func ddpSendFile(m *method) (any, error) {
 	}
 	link := "/file-upload/" + f.id() + "/" + url.PathEscape(f.str("name"))
 	att := Doc{"type": "file", "title": f.str("name"), "title_link": link, "title_link_download": true, "size": f["size"], "fileId": f.id()}
-	file := f.only("_id", "name", "type", "size")
+	file := m.e.fileOf(f)
 	d := m.doc(3).only("msg", "tmid").with(Doc{"rid": r.id(), "file": file, "files": []any{file}, "attachments": []any{att}})
 	if err := firstError(m.e.mayPost(m.user, r), m.e.messageProblem(m.user, r, d)); err != nil {
 		return nil, err
