@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// Signal sends a signal to the process of a service.
+// Signal sends a signal to the process of a service. It goes past the engine where the
+// process is on this host: a container that the engine has sent any signal counts as
+// stopped by hand, and is not started again when it ends.
 func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -22,11 +27,28 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 		if c.State != "running" {
 			continue
 		}
+		if s.signalHere(ctx, c.ID, signal) {
+			continue
+		}
 		if err := s.api(ctx).ContainerKill(ctx, c.ID, signal); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// signalHere sends a signal to the process of a container, and reports whether it could.
+func (s *Stack) signalHere(ctx context.Context, id, signal string) bool {
+	info, err := s.api(ctx).ContainerInspect(ctx, id)
+	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Pid <= 1 {
+		return false
+	}
+	// Of an engine elsewhere the number says nothing here.
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", info.State.Pid))
+	if err != nil || !strings.Contains(string(groups), info.ID) {
+		return false
+	}
+	return unix.Kill(info.State.Pid, unix.SignalNum("SIG"+signal)) == nil
 }
 
 // A NotRunningError says that a service is not running.
