@@ -17,9 +17,8 @@ import (
 type upgrades struct{ *demo }
 
 // upgrade moves the installation to versions that are good, and to others that
-// are not: one that dies, and one that takes Rocket.Chat's data with it. The conversation
-// continues through all of them. The next PostgreSQL is not among them: an image under
-// another name makes no files of the next major version.
+// are not: one that dies and takes Rocket.Chat's data with it, and one whose
+// database is of the next major version. The conversation continues through all of them.
 func (d upgrades) upgrade(ctx context.Context, messages int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
@@ -32,7 +31,7 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 		return err
 	}
 	pinned := versions()
-	rc, hs := pinned["ROCKETCHAT_IMAGE"], pinned["DENDRITE_IMAGE"]
+	rc, hs, pg := pinned["ROCKETCHAT_IMAGE"], pinned["DENDRITE_IMAGE"], pinned["POSTGRES_IMAGE"]
 	const dies = `ENTRYPOINT ["/bin/sh","-c","echo this version is broken; exit 3"]`
 	const eats = `ENTRYPOINT ["/bin/sh","-c","for f in /data/*; do echo spoilt >$f; done; echo this version is broken; exit 3"]`
 	reached := "" // the versions that the installation has come to
@@ -44,9 +43,12 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 		{"a good new Rocket.Chat", "ROCKETCHAT_IMAGE", rc, rc + "0", "", nil, false},
 		{"a homeserver that dies", "DENDRITE_IMAGE", hs, hs + "0", dies, nil, true},
 		{"a Rocket.Chat that spoils its data", "ROCKETCHAT_IMAGE", rc, rc + "00", eats, nil, true},
+		{"the next PostgreSQL", "POSTGRES_IMAGE", "", nextMajor(pg), "", []string{"--accept-breaking"}, false},
 	} {
-		if err := d.derive(ctx, s.from, s.to, s.change); err != nil {
-			return err
+		if s.from != "" { // else it is on this machine, see compose/stage/images.sh
+			if err := d.derive(ctx, s.from, s.to, s.change); err != nil {
+				return err
+			}
 		}
 		file := d.path("versions.env")
 		if err := os.WriteFile(file, []byte(reached+s.key+"="+s.to+"\n"), 0o600); err != nil {
@@ -68,7 +70,14 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 			return err
 		}
 	}
-	return d.keepsBackups(3)
+	if err := d.keepsBackups(3); err != nil {
+		return err
+	}
+	// Back to what the program pins: not with the database, which is refused.
+	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "a database cannot be downgraded") {
+		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
+	}
+	return nil
 }
 
 // keepsBackups makes sure that upgrades do not fill the disk with their backups.
@@ -148,4 +157,12 @@ func versions() map[string]string {
 		}
 	}
 	return out
+}
+
+// nextMajor names the next major version of an image whose tag is a number.
+func nextMajor(image string) string {
+	name, tag, _ := strings.Cut(image, ":")
+	var n int
+	_, _ = fmt.Sscan(tag, &n)
+	return fmt.Sprintf("%s:%d", name, n+1)
 }

@@ -44,14 +44,16 @@ build_nginx() {
 }
 
 build_postgres() {
-	debian trixie "$cache/postgres.tar" postgresql-17,ca-certificates \
+	local major=${1##*:} suite=sid
+	[ "$major" = 17 ] && suite=trixie
+	debian "$suite" "$cache/postgres.tar" "postgresql-$major,ca-certificates" \
 		--essential-hook='echo postgres:x:999: >>"$1/etc/group"; echo postgres:x:999:999::/var/lib/postgresql:/bin/sh >>"$1/etc/passwd"' \
 		--customize-hook="copy-in $stage/rootfs/postgres-entrypoint.sh /" \
-		--customize-hook='mv "$1/postgres-entrypoint.sh" "$1/usr/local/bin/docker-entrypoint.sh"; chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"; rm -rf "$1/var/lib/postgresql/17" "$1/etc/postgresql/17"; mkdir -p "$1/var/lib/postgresql/data"; chown 999:999 "$1/var/lib/postgresql" "$1/var/lib/postgresql/data"' &&
+		--customize-hook='mv "$1/postgres-entrypoint.sh" "$1/usr/local/bin/docker-entrypoint.sh"; chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"; rm -rf "$1"/var/lib/postgresql/[0-9]* "$1"/etc/postgresql/[0-9]*; mkdir -p "$1/var/lib/postgresql/data"; chown 999:999 "$1/var/lib/postgresql" "$1/var/lib/postgresql/data"' &&
 	# mmdebstrap leaves /run empty, and the server's socket lives there.
 	install -d -o 999 -g 999 "$cache/run/postgresql" && tar --append -C "$cache" -f "$cache/postgres.tar" ./run/postgresql && rm -r "$cache/run" &&
 	docker import -c "$(label "$2")" -c 'ENTRYPOINT ["docker-entrypoint.sh"]' -c 'CMD ["postgres"]' \
-		-c 'ENV PATH=/usr/local/bin:/usr/lib/postgresql/17/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8' \
+		-c 'ENV PATH=/usr/local/bin:/usr/lib/postgresql/'"$major"'/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8' \
 		-c 'EXPOSE 5432' "$cache/postgres.tar" "$1"
 	rm -f "$cache/postgres.tar"
 }
@@ -116,6 +118,10 @@ fi
 
 image "$NGINX_IMAGE" build_nginx "$(digest "$stage/images.sh" "$stage/rootfs/nginx-entrypoint.sh")"
 image "$POSTGRES_IMAGE" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
+# The next major version, for the tests of upgrades: images.sh next.
+if [ "${1:-}" = next ]; then
+	image "${POSTGRES_IMAGE%:*}:$((${POSTGRES_IMAGE##*:} + 1))" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
+fi
 image "$DENDRITE_IMAGE" build_dendrite "$(cat "$cache/bin/dendrite.version" 2>/dev/null || echo none)"
 image "$SYNAPSE_IMAGE" build_synapse "$(digest "$stage/rootfs/synapse-entrypoint.sh" <(declare -f debian build_synapse))"
 [ -d "$root/cmd/rocketsim" ] && image "$ROCKETCHAT_IMAGE" build_rocketsim "$(digest "$cache/bin/rocketsim" 2>/dev/null || echo none)"

@@ -62,6 +62,7 @@ for disturbance in "" "-kill bridge" "-kill rocketchat" "-kill homeserver" "-rel
 	bin/demo -messages "$messages" $disturbance burst
 done
 bin/demo -messages "$((messages / 2))" lose
+"$stage/images.sh" next
 bin/demo -messages 30 upgrade
 bin/demo interrupt
 bin/demo renew
