@@ -2,11 +2,12 @@ package compose_test
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"appliance/bridge/mustrun"
 )
 
 // A mongo is what the scripts find and leave.
@@ -43,10 +44,7 @@ func (m mongo) runs(t *testing.T, script string) (last string, left mongo) {
 // nothing of a server that is ready; the other script raises the format, once.
 func TestTheScriptsForMongoDB(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		if strings.Contains(os.Getenv("APPLIANCE_MUST_RUN"), t.Name()) {
-			t.Fatal("must run here, but there is no node")
-		}
-		t.Skip("no node; make test installs it and runs this")
+		mustrun.Skip(t, "no node; make test installs it and runs this")
 	}
 	const ready, raise = "mongo-ready.js", "mongo-raise.js"
 	fresh := mongo{Version: "8.0.12", Format: "8.0", Primary: true}

@@ -78,7 +78,7 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 			return
 		}
 		if err != nil && !failed {
-			s.Log.Warn("new direct messages to people on Matrix may go unnoticed for now", "err", err)
+			s.Log.Warn("new direct messages to people on Matrix are found late: the list of direct rooms cannot be read", "err", err)
 		}
 		failed = err != nil
 		took, pause := time.Since(start), lookEvery

@@ -46,16 +46,7 @@ func (s *Store) PortalsBefore(ctx context.Context, words string, from PortalKey,
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var out []model.Portal
-	for rows.Next() {
-		p, err := scanPortal(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, rows.Err()
+	return all(rows, scanPortal)
 }
 
 // SetTitle notes what a room is called in Rocket.Chat.

@@ -48,16 +48,7 @@ func (s *Store) Portals(ctx context.Context) ([]model.Portal, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var out []model.Portal
-	for rows.Next() {
-		p, err := scanPortal(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, rows.Err()
+	return all(rows, scanPortal)
 }
 
 // PortalByRC implements relay.Store.
@@ -68,6 +59,19 @@ func (s *Store) PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, 
 // PortalByMX implements relay.Store.
 func (s *Store) PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error) {
 	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room)))
+}
+
+// all reads the rows of an answer and closes it.
+func all[T any](rows *sql.Rows, scan func(scanner) (T, error)) (out []T, err error) {
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, rows.Err()
 }
 
 // found turns the absence of a row into a false.
@@ -131,16 +135,7 @@ func (s *Store) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var out []model.Ghost
-	for rows.Next() {
-		g, err := scanGhost(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, g)
-	}
-	return out, rows.Err()
+	return all(rows, scanGhost)
 }
 
 // PutGhost implements relay.Store.
@@ -227,16 +222,7 @@ func (s *Store) Reactions(ctx context.Context, message ids.RCMessage) ([]model.R
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	var out []model.Reaction
-	for rows.Next() {
-		r, err := scanReaction(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	return out, rows.Err()
+	return all(rows, scanReaction)
 }
 
 func scanReaction(row scanner) (r model.Reaction, err error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs/acmetest"
 )
 
@@ -214,7 +215,7 @@ var steps = []struct{ title, wait, keys string }{
 // and keeps the screens: UPDATE_GOLDEN=1 rewrites them.
 func TestTheWizardOnATerminal(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers")
 	}
 	for _, size := range []struct {
 		columns, rows int
@@ -265,7 +266,7 @@ func TestInterruptingAQuestionChangesNothing(t *testing.T) {
 // nothing of it is left.
 func TestNothingIsAskedTwice(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers")
 	}
 	place := newWorkplace(t)
 	up := []string{"up", "--dir", "appliance", "--patience", "0s"}

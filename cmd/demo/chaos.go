@@ -24,7 +24,7 @@ const (
 	stormRate    = 12              // actions a second, all rooms and both ways together
 	stormCalm    = 3 * time.Second // between two faults, at least
 	stormUnrest  = 9 * time.Second // and how much longer at most
-	stormCatchUp = 6 * time.Minute // for what waits when the faults end
+	stormCatchUp = 6 * time.Minute // for what is queued when the faults end
 )
 
 // blow is the whole storm: rooms, load, faults, and the comparison of both sides.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/docker/docker/client"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 		if c.State != "running" {
 			continue
 		}
-		if s.signalHere(ctx, c.ID, signal) {
+		if signalHere(ctx, s.api(ctx), c.ID, signal) {
 			continue
 		}
 		if err := s.api(ctx).ContainerKill(ctx, c.ID, signal); err != nil {
@@ -38,8 +39,8 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 }
 
 // signalHere sends a signal to the process of a container, and reports whether it could.
-func (s *Stack) signalHere(ctx context.Context, id, signal string) bool {
-	info, err := s.api(ctx).ContainerInspect(ctx, id)
+func signalHere(ctx context.Context, api client.APIClient, id, signal string) bool {
+	info, err := api.ContainerInspect(ctx, id)
 	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Pid <= 1 {
 		return false
 	}

@@ -146,7 +146,7 @@ func Certificates(w io.Writer, list []certs.Status) {
 		case !c.Exists:
 			fmt.Fprintf(w, "%s  no certificate\n", c.Host)
 		case c.Placeholder:
-			fmt.Fprintf(w, "%s  a placeholder, until a real one comes\n", c.Host)
+			fmt.Fprintf(w, "%s  self-signed, until the authority issues one\n", c.Host)
 		default:
 			fmt.Fprintf(w, "%s  until %s, from %s\n", c.Host, c.NotAfter.UTC().Format(time.DateOnly), c.Issuer)
 		}
