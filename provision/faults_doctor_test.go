@@ -471,6 +471,7 @@ func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 		{"a closed port of this host", []string{"127.0.0.3"}, "warn chat.example.test cannot be reached at 127.0.0.3"},
 		{"version 6 of this host, closed", []string{"127.0.0.1", "::1"}, "warn chat.example.test cannot be reached at ::1"},
 		{"another host", []string{"127.0.0.4"}, "warn another host answers for chat.example.test at 127.0.0.4"},
+		{"another host with our serial number", []string{"127.0.0.4"}, "warn another host answers for chat.example.test at 127.0.0.4"},
 		{"no record", nil, "warn chat.example.test does not resolve here"},
 	} {
 		t.Run(one.what, func(t *testing.T) {
@@ -481,7 +482,7 @@ func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 				}
 				return ips, nil
 			}
-			if one.what == "another host" {
+			if strings.HasPrefix(one.what, "another host") {
 				other := httptest.NewUnstartedServer(http.NotFoundHandler())
 				l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.4", fmt.Sprint(p.Answers.HTTPSPort)))
 				if err != nil {
@@ -489,6 +490,9 @@ func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 				}
 				_ = other.Listener.Close()
 				other.Listener = l
+				if one.what != "another host" {
+					other.TLS = &tls.Config{Certificates: []tls.Certificate{sameSerial(t, fmt.Sprint("127.0.0.1:", p.Answers.HTTPSPort))}, MinVersion: tls.VersionTLS12}
+				}
 				other.StartTLS()
 				defer other.Close()
 			}
@@ -501,4 +505,26 @@ func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sameSerial makes a certificate with the serial number of the one that a server shows.
+func sameSerial(t *testing.T, address string) tls.Certificate {
+	t.Helper()
+	d := tls.Dialer{Config: &tls.Config{ServerName: "chat.example.test", InsecureSkipVerify: true}} //nolint:gosec // to copy it
+	conn, err := d.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := x509.Certificate{SerialNumber: shown.SerialNumber, Subject: shown.Subject, NotBefore: shown.NotBefore, NotAfter: shown.NotAfter, DNSNames: shown.DNSNames}
+	der, err := x509.CreateCertificate(nil, &copied, &copied, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }

@@ -6,6 +6,7 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net"
@@ -157,11 +158,11 @@ func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	case days < 0:
 		return finding.Failure(fmt.Sprintf("the certificate of %s expired %s ago", host, finding.Counted(-days, "day", "days")), lastWords(status), "run: appliance up")
 	}
-	serial, err := served(ctx, t, host)
+	shows, err := served(ctx, t, host)
 	switch {
 	case err != nil:
 		return finding.Failure(host+" cannot be reached over TLS", err.Error(), "run: appliance status").Without("nginx")
-	case serial != status.Serial:
+	case shows.SerialNumber.Text(16) != status.Serial:
 		return finding.Warning(fmt.Sprintf("%s serves another certificate than the one on disk", host),
 			"a renewed certificate is served within a minute; after that something is wrong", "wait a minute, then run: appliance doctor")
 	case status.Failure != nil:
@@ -181,8 +182,8 @@ func lastWords(s certs.Status) string {
 	return "the authority said on " + s.Failure.At.Format(time.RFC3339) + ": " + s.Failure.Problem.Detail
 }
 
-// served returns the serial number of the certificate that the front door shows.
-func served(ctx context.Context, t Target, host string) (string, error) {
+// served returns the certificate that the front door shows.
+func served(ctx context.Context, t Target, host string) (*x509.Certificate, error) {
 	return shown(ctx, host, door(t))
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -60,12 +61,12 @@ func reach(ctx context.Context, t Target) finding.Finding {
 }
 
 // knock looks who answers at an address.
-func knock(ctx context.Context, t Target, ip net.IP, serial string, ours bool) finding.Finding {
+func knock(ctx context.Context, t Target, ip net.IP, own *x509.Certificate, ours bool) finding.Finding {
 	domain, port := t.Answers.Domain, t.Answers.HTTPSPort
 	kind := map[bool]string{true: "A", false: "AAAA"}[ip.To4() != nil]
 	got, err := shown(ctx, domain, net.JoinHostPort(ip.String(), fmt.Sprint(port)))
 	switch {
-	case err == nil && got == serial:
+	case err == nil && got.Equal(own):
 		return finding.Good("it leads here")
 	case err == nil:
 		return finding.Warning("another host answers for "+domain+" at "+ip.String(), "it shows another certificate than the one of this installation",
@@ -80,19 +81,19 @@ func knock(ctx context.Context, t Target, ip net.IP, serial string, ours bool) f
 		fmt.Sprintf("connect to https://%s from another network: if that works, the router only does not lead back inside (hairpin NAT), which harms nobody outside; if not, forward port %d to this host or remove the %s record", domain, port, kind))
 }
 
-// shown returns the serial number of the certificate that a server shows, in limited time.
-func shown(ctx context.Context, host, address string) (string, error) {
+// shown returns the certificate that a server shows, in limited time.
+func shown(ctx context.Context, host, address string) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit/2)
 	defer cancel()
 	d := tls.Dialer{Config: &tls.Config{ServerName: host, InsecureSkipVerify: true}} //nolint:gosec // to look at it, whoever issued it
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
 	tlsConn, ok := conn.(*tls.Conn)
 	if !ok || len(tlsConn.ConnectionState().PeerCertificates) == 0 {
-		return "", errors.New("no certificate was shown")
+		return nil, errors.New("no certificate was shown")
 	}
-	return tlsConn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
+	return tlsConn.ConnectionState().PeerCertificates[0], nil
 }
