@@ -91,7 +91,9 @@ build_pebble() {
 	rm -rf "$dir"
 }
 
-# image NAME BUILDER STAMP: leaves NAME on this machine.
+# image NAME BUILDER STAMP: leaves NAME on this machine. What has to be built is built
+# in the background, since most of it waits for a package mirror; built waits for it.
+declare -A building wanted
 image() {
 	local name=$1 builder=$2 want=$3 have
 	have=$(stamp "$name")
@@ -101,32 +103,46 @@ image() {
 		origin[$name]=pulled
 	else
 		say "building the image $name"
-		quietly "image-$builder" "$builder" "$name" "$want"
-		[ "$(stamp "$name")" = "$want" ] || { tail -n 25 "$cache/image-$builder.log" >&2; die "the image $name was not built" "the whole output is in $cache/image-$builder.log"; }
-		origin[$name]=built
+		quietly "image-$builder" "$builder" "$name" "$want" &
+		building[$name]=$!
+		wanted[$name]=$want
 	fi
+}
+
+# built: waits for every image that is being built.
+built() {
+	local name failed=''
+	for name in "${!building[@]}"; do
+		if ! wait "${building[$name]}" || [ "$(stamp "$name")" != "${wanted[$name]}" ]; then
+			failed+=" $name"
+		fi
+		origin[$name]=built
+	done
+	[ -z "$failed" ] || die "not built:$failed" "the whole output is in $cache/image-*.log"
 }
 
 registry=false
 if [ "${APPLIANCE_PULL:-auto}" != never ] && timeout 20 docker pull -q "$NGINX_IMAGE" >/dev/null 2>&1; then registry=true; fi
+
+image "$NGINX_IMAGE" build_nginx "$(digest "$stage/images.sh" "$stage/rootfs/nginx-entrypoint.sh")"
+image "$POSTGRES_IMAGE" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
+# The next major version, for the tests of upgrades: images.sh next.
+if [ "${1:-}" = next ]; then
+	built # both are built in the same place
+	image "${POSTGRES_IMAGE%:*}:$((${POSTGRES_IMAGE##*:} + 1))" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
+fi
+image "$SYNAPSE_IMAGE" build_synapse "$(digest "$stage/rootfs/synapse-entrypoint.sh" <(declare -f debian build_synapse))"
 
 $registry || tool dendrite github.com/element-hq/dendrite/cmd/dendrite
 tool pebble github.com/letsencrypt/pebble/v2/cmd/pebble
 if ! $registry && ls "$root"/cmd/rocketsim/*.go >/dev/null 2>&1; then
 	quietly build-rocketsim go -C "$root" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/bin/rocketsim" ./cmd/rocketsim
 fi
-
-image "$NGINX_IMAGE" build_nginx "$(digest "$stage/images.sh" "$stage/rootfs/nginx-entrypoint.sh")"
-image "$POSTGRES_IMAGE" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
-# The next major version, for the tests of upgrades: images.sh next.
-if [ "${1:-}" = next ]; then
-	image "${POSTGRES_IMAGE%:*}:$((${POSTGRES_IMAGE##*:} + 1))" build_postgres "$(digest "$stage/images.sh" "$stage/rootfs/postgres-entrypoint.sh")"
-fi
 image "$DENDRITE_IMAGE" build_dendrite "$(cat "$cache/bin/dendrite.version" 2>/dev/null || echo none)"
-image "$SYNAPSE_IMAGE" build_synapse "$(digest "$stage/rootfs/synapse-entrypoint.sh" <(declare -f debian build_synapse))"
 [ -d "$root/cmd/rocketsim" ] && image "$ROCKETCHAT_IMAGE" build_rocketsim "$(digest "$cache/bin/rocketsim" 2>/dev/null || echo none)"
 image appliance-stage/pebble build_pebble "$(cat "$cache/bin/pebble.version")"
 if $registry; then image "$MONGO_IMAGE" build_none none; fi
+built
 
 {
 	printf '{'

@@ -8,6 +8,8 @@ mkdir -p "$cache/bin"
 export CGO_ENABLED=${CGO_ENABLED:-0}
 
 say() { printf '==> %s\n' "$*" >&2; }
+# part TEXT: begins a part of a long run, and says how long the run has taken.
+part() { printf '==> %d:%02d %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2; }
 die() { # fact, hint
 	printf 'stage: error: %s\n' "$1" >&2
 	[ -n "${2:-}" ] && printf 'stage: hint: %s\n' "$2" >&2
