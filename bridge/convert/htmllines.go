@@ -1,6 +1,9 @@
 package convert
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // splitRuns makes lines of runs that hold line breaks, of which
 // the last one only ends the last line. Blanks at the ends of lines are not seen in
@@ -55,6 +58,9 @@ func tidyLine(runs []run) []run {
 
 // joinCode makes one of the pieces that stood in the same tag.
 func joinCode(runs []run) []run {
+	if !slices.ContainsFunc(runs, func(r run) bool { return r.kind == inlineCode }) {
+		return runs
+	}
 	var out []run
 	for i := 0; i < len(runs); {
 		r, n := runs[i], 1

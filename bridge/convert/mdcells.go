@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -23,6 +24,7 @@ func (c cell) same(d cell) bool {
 
 // textCells adds those of ordinary text.
 func textCells(cells []cell, s string, like cell) []cell {
+	cells = slices.Grow(cells, utf8.RuneCountInString(s))
 	for i := 0; i < len(s); {
 		_, n := utf8.DecodeRuneInString(s[i:])
 		if s[i:i+n] != zeroWidth {

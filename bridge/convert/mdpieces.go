@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"strings"
 
 	"appliance/bridge/convert/internal/grammar"
@@ -9,7 +10,7 @@ import (
 // makePieces cuts runs into pieces that can be written one by one. brackets says
 // that links are better written without.
 func makePieces(runs []run, d Dialect, brackets bool) []piece {
-	var pieces []piece
+	pieces := make([]piece, 0, len(runs))
 	for i := 0; i < len(runs); {
 		if n := linkLength(runs[i:]); n > 0 {
 			pieces = append(pieces, linkPieces(runs[i:i+n], brackets)...)
@@ -211,11 +212,14 @@ func settleBlanks(pieces []piece) {
 // only who is named after a blank, whatever its clients show. It makes one of
 // neighbouring texts without a look.
 func settleMentions(pieces []piece) []piece {
-	var out []piece
+	if !slices.ContainsFunc(pieces, isMention) && !haveNeighbours(pieces) {
+		return pieces
+	}
+	out := make([]piece, 0, len(pieces)+1)
 	before := style(0)
 	for _, p := range pieces {
 		last := len(out) - 1
-		if p.kind == userMention || p.kind == roomMention {
+		if isMention(p) {
 			p.style &= before | spoiler
 			if last >= 0 && !endsBlank(&out[last]) {
 				out = append(out, piece{run: run{text: " ", style: p.style & out[last].style}})
@@ -236,6 +240,18 @@ func settleMentions(pieces []piece) []piece {
 		}
 	}
 	return out
+}
+
+func isMention(p piece) bool { return p.kind == userMention || p.kind == roomMention }
+
+// haveNeighbours reports whether two pieces of ordinary text stand side by side.
+func haveNeighbours(pieces []piece) bool {
+	for i := 1; i < len(pieces); i++ {
+		if pieces[i].isText() && pieces[i-1].isText() {
+			return true
+		}
+	}
+	return false
 }
 
 func endsBlank(p *piece) bool {
