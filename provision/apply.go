@@ -182,6 +182,10 @@ func (e *executor) Load(ctx context.Context, op plan.Load) error {
 	return e.site.Stack.Loaded().Restart(ctx, e.seen.state.Starts, op.Wait, op.Services...)
 }
 
+func (e *executor) MakeSwap(ctx context.Context, _ plan.MakeSwap) error {
+	return stack.SwapFileOf(e.opts.Dir).Make(ctx)
+}
+
 // InstallUnits installs those that are missing, and the key that the nightly backup
 // needs: its owner should hear of it now.
 func (e *executor) InstallUnits(ctx context.Context, _ plan.InstallUnits) error {

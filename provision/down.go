@@ -88,6 +88,9 @@ func removeRest(ctx context.Context, dir string, all bool, r Reporter) error {
 	}
 	defer func() { _ = s.Close() }()
 	return plan.Track(r, plan.Step{ID: "uninstall", Title: "remove certificates and images"}, func() error {
+		if err := stack.SwapFileOf(dir).Remove(ctx); err != nil {
+			return err
+		}
 		for _, name := range left.Images {
 			s.Stack.Images().Remove(ctx, name)
 		}

@@ -34,6 +34,7 @@ type host struct {
 	free     uint64 // bytes
 	inodes   uint64
 	issuers  []string
+	noSwap   string
 	subnet   string
 	networks stack.Networking
 }
@@ -71,6 +72,7 @@ func newHost(t *testing.T) world {
 			}
 			return nil
 		},
+		NoSwap:     func() string { return h.noSwap },
 		Networking: func(context.Context) (stack.Networking, error) { return h.networks, nil },
 		CAA:        func(context.Context, string) ([]string, error) { return h.issuers, nil },
 		Addresses: func() ([]net.IP, error) {
@@ -125,7 +127,15 @@ func (h *host) faults() []fault {
 		{"a processor without images", "architecture", func() func() { return set(&h.Arch, "riscv64") }, "riscv64 is not supported", "amd64 or arm64"},
 		{"one CPU", "cpus", func() func() { return set(&h.CPUs, 1) }, "1 CPU, 2 required", "min_cpus"},
 		{"1 GB of memory", "memory", func() func() { return h.file("proc/meminfo", "MemTotal: 1014312 kB\n") }, "990 MB of memory, 2048 required", "min_memory_mb"},
-		{"2 GB of memory without swap", "memory", func() func() { return h.file("proc/meminfo", "MemTotal: 2014312 kB\n") }, "1967 MB of memory and 0 MB of swap", "fallocate -l 2G /swapfile"},
+		{"2 GB of memory without swap", "memory", func() func() { return h.file("proc/meminfo", "MemTotal: 2014312 kB\n") }, "1967 MB of memory and 0 MB of swap", "appliance up --set swap_file=yes"},
+		{"2 GB of memory without swap, in a container", "memory", func() func() {
+			a, b := h.file("proc/meminfo", "MemTotal: 2014312 kB\n"), h.file("run/systemd/container", "lxc\n")
+			return func() { a(); b() }
+		}, "1967 MB of memory and 0 MB of swap", "no swap file can be made here: this host is a container (lxc)"},
+		{"2 GB of memory without swap, on btrfs", "memory", func() func() {
+			a, b := h.file("proc/meminfo", "MemTotal: 2014312 kB\n"), set(&h.noSwap, "on btrfs a swap file needs a subvolume of its own")
+			return func() { a(); b() }
+		}, "1967 MB of memory and 0 MB of swap", "no swap file can be made here: on btrfs"},
 		{"a full disk", "disk", func() func() { return set(&h.free, 2<<30) }, "/opt/appliance has 24 GB, 2 GB of them free", "min_disk_gb"},
 		{"a disk full of small files", "inodes", func() func() { return set(&h.inodes, 900) }, "/opt/appliance has 900 of 2097152 inodes left", "du --inodes"},
 		{"an OpenVZ container", "virtualization", func() func() { return h.file("proc/vz/version", "") }, "this host is an OpenVZ", "KVM"},

@@ -209,11 +209,20 @@ func (p *Prepared) observe(ctx context.Context) error {
 		p.seen.state.Certificates[host] = p.issuer().cause(host)
 	}
 	p.seen.state.Dumps, p.seen.formats = archive.Dumps(p.opts.Dir), databases.Look(ctx, p.site)
-	p.seen.state.Bootstrap, p.seen.state.Units = missing, service.Lacking(p.site)
+	p.seen.state.Bootstrap, p.seen.state.Units, p.seen.state.Swap = missing, service.Lacking(p.site), p.swap()
 	if missing == "" && p.resetsPassword() {
 		p.seen.state.Bootstrap = "the administrator's password is missing"
 	}
 	return nil
+}
+
+// swap is the swap file that the operator wants and this host lacks.
+func (p *Prepared) swap() plan.Swap {
+	if p.opts.Answers.SwapFile != answers.SwapYes {
+		return plan.Swap{}
+	}
+	offer, _ := swapOffer(p.host, p.opts.Dir)
+	return plan.Swap{Cause: offer.Why, Commands: offer.Commands}
 }
 
 // bootstrapped reports whether Rocket.Chat has its administrator: it says so now, or

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"appliance/provision/certs/acmetest"
+	"appliance/provision/stack"
 )
 
 func TestMain(m *testing.M) {
@@ -79,6 +80,9 @@ func TestScript(t *testing.T) {
 			}
 			if name == "namespaces" {
 				return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/run").Run() == nil, nil
+			}
+			if name == "swapfile" {
+				return stack.SwapFile{File: filepath.Join(os.TempDir(), "swap"), Table: "/etc/fstab", MB: 2048}.Obstacle() == "", nil
 			}
 			return false, fmt.Errorf("unknown condition %s", name)
 		},

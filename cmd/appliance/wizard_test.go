@@ -43,6 +43,9 @@ type workplace struct {
 	t   *testing.T
 	dir string
 	env []string
+	// host is what a shell does before the program is started, in a namespace of mounts: it
+	// makes another host of this one.
+	host string
 }
 
 func newWorkplace(t *testing.T) *workplace {
@@ -69,6 +72,9 @@ func environ() []string {
 
 func (w *workplace) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), "appliance", args...)
+	if w.host != "" {
+		cmd = exec.CommandContext(w.t.Context(), "unshare", append([]string{"-m", "sh", "-ec", w.host + "\nexec appliance \"$@\"", "sh"}, args...)...)
+	}
 	cmd.Dir, cmd.Env = w.dir, w.env
 	return cmd
 }

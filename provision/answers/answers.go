@@ -64,11 +64,19 @@ type Answers struct {
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
 	MinDiskGB                 int    `yaml:"min_disk_gb"`
 
-	Systemd bool `yaml:"systemd"`
+	Systemd  bool   `yaml:"systemd"`
+	SwapFile string `yaml:"swap_file"`
 
 	AlarmAnswers   `yaml:",inline"`
 	OffsiteAnswers `yaml:",inline"`
 }
+
+// Values of SwapFile.
+const (
+	SwapAsk = "ask"
+	SwapYes = "yes"
+	SwapNo  = "no"
+)
 
 // What a homeserver, a Rocket.Chat, a namespace and a source of certificates may
 // be. External is one that exists already and is managed elsewhere.

@@ -255,6 +255,10 @@ var Fields = slices.Concat([]Field{
 		Ask: "How many GB of disk are enough?", Advanced: true, Check: checkNatural,
 		Help: "Set lower to install on a smaller host at your own risk.",
 	}),
+	choice("swap_file", func(a *Answers) *string { return &a.SwapFile }, SwapAsk, []string{SwapAsk, SwapYes, SwapNo}, Field{
+		Ask: "Should this host get a swap file where its memory is small?", Advanced: true, // asked where it is small
+		Help: "On a host with less than 3.5 GB of memory and 1 GB of swap, up adds a swap file of 2 GB, which uninstall removes. ask: up asks on a terminal and otherwise adds none.",
+	}),
 }, alarmFields, offsiteFields)
 
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }

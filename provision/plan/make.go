@@ -17,6 +17,9 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		after = slices.DeleteFunc(after, func(id string) bool { return !p.has(id) })
 		p.Steps = append(p.Steps, Step{ID: id, Title: title, Cause: cause, After: after, Do: do})
 	}
+	if s.Swap.Cause != "" {
+		add("swap", "add a swap file: "+strings.Join(s.Swap.Commands, "; "), s.Swap.Cause, MakeSwap{})
+	}
 	if n := len(w.NewSecrets); n > 0 {
 		add("secrets", fmt.Sprintf("generate %d %s", n, verb(n, "secret", "secrets")), "none on disk", MakeSecrets{w.NewSecrets})
 	}

@@ -40,6 +40,7 @@ type HostExecutor interface {
 	WriteFiles(context.Context, WriteFiles) error
 	GetCertificate(context.Context, GetCertificate) error
 	InstallUnits(context.Context, InstallUnits) error
+	MakeSwap(context.Context, MakeSwap) error
 }
 
 // A ContainerExecutor changes what runs in containers.
@@ -84,6 +85,8 @@ type (
 	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
 	// its account.
 	Bootstrap struct{}
+	// MakeSwap makes a swap file, switches it on and enters it in the table of file systems.
+	MakeSwap struct{}
 	// InstallUnits adds the units of systemd that start the installation at boot, back
 	// it up and send alarms.
 	InstallUnits struct{}
@@ -120,6 +123,9 @@ func (op Load) Run(ctx context.Context, ex Executor) error { return ex.Load(ctx,
 
 // Run calls ex.Bootstrap.
 func (op Bootstrap) Run(ctx context.Context, ex Executor) error { return ex.Bootstrap(ctx, op) }
+
+// Run calls ex.MakeSwap.
+func (op MakeSwap) Run(ctx context.Context, ex Executor) error { return ex.MakeSwap(ctx, op) }
 
 // Run calls ex.InstallUnits.
 func (op InstallUnits) Run(ctx context.Context, ex Executor) error { return ex.InstallUnits(ctx, op) }

@@ -89,7 +89,14 @@ type State struct {
 	Starts       map[string]string   // service -> its present start, of those that read files then
 	NotLoaded    map[string][]string // service -> files on disk that it does not run
 	Bootstrap    string              // why bootstrap has to run; "" when all is there
+	Swap         Swap                // what the operator wants made
 	Units        string              // why units of systemd are to be installed; "" when they need not
+}
+
+// Swap is a swap file that is to be made.
+type Swap struct {
+	Cause    string // why; "" when none is to be made
+	Commands []string
 }
 
 // The files that operators are invited to edit.

@@ -39,16 +39,35 @@ func (h Host) cpus(a answers.Answers) finding.Finding {
 // memory allows for what firmware and kernel keep: a host sold with 2 GB reports
 // some 5 % less.
 func (h Host) memory(a answers.Answers) finding.Finding {
-	total, swap := h.meminfo("MemTotal"), h.meminfo("SwapTotal")
+	total := h.meminfo("MemTotal")
+	low := LacksSwap(h)
 	switch {
 	case total < a.MinMemoryMB*92/100:
 		return finding.Failure(fmt.Sprintf("%d MB of memory, %d required", total, a.MinMemoryMB),
 			"services would be killed when memory runs out", "use a larger host, or at your own risk set the answer min_memory_mb")
-	case total < 3500 && swap < 1024:
-		return finding.Warning(fmt.Sprintf("%d MB of memory and %d MB of swap", total, swap),
-			"all services together come close to that", "add swap: fallocate -l 2G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile")
+	case low != "" && NoSwapFile(h) != "":
+		return finding.Warning(low, "all services together come close to that", "give this host more memory or swap; no swap file can be made here: "+NoSwapFile(h))
+	case low != "":
+		return finding.Warning(low, "all services together come close to that", "add a swap file of 2 GB: appliance up --set swap_file=yes")
 	}
 	return finding.Good("%d MB of memory", total)
+}
+
+// LacksSwap says how little memory and swap the host has, "" when it has enough.
+func LacksSwap(h Host) string {
+	total, swap := h.meminfo("MemTotal"), h.meminfo("SwapTotal")
+	if total >= 3500 || swap >= 1024 {
+		return ""
+	}
+	return fmt.Sprintf("%d MB of memory and %d MB of swap", total, swap)
+}
+
+// NoSwapFile says why no swap file can be made on this host, "" when one can.
+func NoSwapFile(h Host) string {
+	if f := h.virtualization(); f.Severity != finding.OK {
+		return f.Summary + ", whose swap the host around it gives"
+	}
+	return h.NoSwap()
 }
 
 // MemoryMB is how much memory the host has, 0 when it does not say.

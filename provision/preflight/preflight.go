@@ -37,6 +37,7 @@ type Host struct {
 	Addresses  func() ([]net.IP, error) // of this host
 	DNS        *DNS                     // of the internet; nil to ask nobody
 	Networking func(ctx context.Context) (stack.Networking, error)
+	NoSwap     func() string // why the disk or the system takes no swap file; "" when it does
 }
 
 // limit is how long one check may take.

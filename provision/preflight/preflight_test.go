@@ -36,6 +36,7 @@ func droplet() preflight.Host {
 		Versions: func(context.Context) (stack.Versions, error, error) {
 			return stack.Versions{Docker: "27.5.1", API: "1.47", Compose: "2.24.0", Root: "/var/lib/docker"}, nil, nil
 		},
+		NoSwap:     func() string { return "" },
 		Networking: func(context.Context) (stack.Networking, error) { return stack.Networking{}, nil },
 		Published:  func(context.Context) (map[int]stack.Publisher, error) { return nil, nil },
 		FreeInodes: func(string) (uint64, uint64, error) { return 1 << 20, 1 << 21, nil },

@@ -24,6 +24,7 @@ func RealHost(s *stack.Stack) Host {
 		},
 		Versions: s.Engine().Versions, Published: s.Engine().Publishers,
 		FreeInodes: freeInodes, ClockAhead: clockAhead, Reach: reach, CAA: caaIssuers, DNS: internet(), Addresses: addresses, Networking: s.Engine().Networking,
+		NoSwap: stack.SwapFileOf(s.Dir).Obstacle,
 	}
 }
 

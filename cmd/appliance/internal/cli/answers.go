@@ -20,6 +20,7 @@ type answerFlags struct {
 	file  string
 	set   []string
 	fresh bool // forget what was answered before
+	offer bool // what the host lacks may be proposed
 }
 
 func (f *answerFlags) add(cmd *cobra.Command) {
@@ -59,6 +60,9 @@ func (a *app) collect(ctx context.Context, f answerFlags, ask bool) (got answers
 	}
 	if asked && err == nil {
 		err = askSystemd(a, draft)
+	}
+	if err == nil && f.offer && !draft.Bad() && (asked || len(missing) == 0) {
+		err = askSwap(a, draft)
 	}
 	switch {
 	case err != nil:

@@ -57,6 +57,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err := a.absolute(); err != nil {
 		return err
 	}
+	o.offer = !o.dryRun && !o.yes && !a.json && !a.quiet
 	got, asked, err := a.collect(ctx, o.answerFlags, false)
 	if err != nil {
 		return err
