@@ -2,10 +2,18 @@
 // @rocket.chat/core-typings, rest-typings and ddp-client. Usage: node types.mjs FILE.
 // Each becomes a value of a TypeScript program, which the compiler then checks; a
 // finding is told as "ENDPOINT: what the compiler says". Prints counts.
-import { createReadStream } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { createRequire, Module } from 'node:module';
 import path from 'node:path';
-import ts from 'typescript';
+
+// Without noErrorTruncation the compiler cuts types too short to tell one from another,
+// with it a finding prints a megabyte: it gets a limit between.
+const compiler = new Module('typescript');
+compiler.filename = createRequire(import.meta.url).resolve('typescript');
+compiler.paths = [path.dirname(compiler.filename)];
+compiler._compile(readFileSync(compiler.filename, 'utf8').replace(/(noTruncationMaximumTruncationLength = )1e6/, '$12e3'), compiler.filename);
+const ts = compiler.exports;
 
 const simulates = '8.6'; // the packages are of 8.6.1
 const head = `
