@@ -80,6 +80,10 @@ fuzz: ## Fuzz every target for FUZZTIME (default 30s)
 		done; \
 	done
 
+.PHONY: crash
+crash: ## Let the bridge die at each write of a conversation with every kind of event, and compare both sides
+	APPLIANCE_TEST_CRASH=all go test -v -count=1 -timeout 60m -run '^TestNothingIsLostWhereverTheBridgeDies$$' ./bridge
+
 .PHONY: reproducible
 reproducible: ## Build everything that is published twice, from different directories, and compare
 	@compose/stage/reproducible.sh

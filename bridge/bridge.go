@@ -48,6 +48,8 @@ type Options struct {
 	// Often makes what is done once in a while, comparing rooms and reading
 	// ghosts, be done with this pause; 0 is the usual.
 	Often time.Duration
+	// Store says more of how the database is opened than the configuration does.
+	Store []store.Option
 }
 
 // service is a bridge that runs.
@@ -89,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	s.put(cfg)
-	if s.store, err = store.Open(ctx, cfg.Database, store.WithLog(o.Log)); err != nil {
+	if s.store, err = store.Open(ctx, cfg.Database, append([]store.Option{store.WithLog(o.Log)}, o.Store...)...); err != nil {
 		return err
 	}
 	defer func() { _ = s.store.Close() }()

@@ -1,10 +1,8 @@
 package bridge_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"appliance/bridge"
 	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
@@ -29,9 +26,7 @@ const bridgeProcess = "APPLIANCE_TEST_BRIDGE_CONFIG"
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv(bridgeProcess); file != "" {
-		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-		if err := bridge.Run(context.Background(), bridge.Options{ConfigFile: file, Log: log, Version: "test"}); err != nil {
-			log.Error("ended", "err", err)
+		if runBridge(file) != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -199,6 +199,30 @@ func TestFeatureKicksAndBans(t *testing.T) {
 	})
 }
 
+// Who is removed on Matrix stays out, also when what they said in Rocket.Chat just before
+// is still on its way: their ghost comes back to say it, and leaves again.
+func TestFeatureKicksWhileSpeaking(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol", "user", "bot")
+	s.rc.Invite(s.room, "alice", "carol")
+	carol := "@carol:" + s.home.Name
+	mxtest.WaitFor(t, "carol to join on Matrix", func() bool { return s.bob.Members(s.mxRoom)[carol] == "join" })
+	s.promote()
+	s.stop()
+	s.rc.Say(s.room, "carol", "one more thing")
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/kick", map[string]any{"user_id": carol}, nil)
+	s.startBridge()
+	s.findText("one more thing")
+	mxtest.WaitFor(t, "carol to be out of the room in Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })
+	mxtest.WaitFor(t, "carol to be out on Matrix too", func() bool { return s.bob.Members(s.mxRoom)[carol] == "leave" })
+	s.rc.Say(s.room, "alice", "as I said")
+	s.findText("as I said")
+	if got := s.bob.Members(s.mxRoom)[carol]; got != "leave" {
+		t.Errorf("carol's membership on Matrix is %q", got)
+	}
+}
+
 func TestFeatureEncryptedRooms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})

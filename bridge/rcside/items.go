@@ -162,9 +162,23 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 	case deleted:
 		return list(model.RCDelete(ids.RCMessage(m.ID)), m, e)
 	case ours:
-		return nil, nil
+		if follows, err := s.follows(ctx, e); err != nil || !follows {
+			return nil, err
+		}
 	}
 	return list(baseID(m), m, e)
+}
+
+// follows reports whether Matrix follows what the bridge itself did in Rocket.Chat: it let
+// a user in or took one out because Matrix did. What the user had said just before crosses
+// all the same, and its ghost came back to say it.
+func (s *Side) follows(ctx context.Context, e event.Event) (bool, error) {
+	m, ok := e.(event.RCMember)
+	if !ok || m.Change != event.Added && m.Change != event.Removed {
+		return false, nil
+	}
+	_, puppet, err := s.Store.PuppetByUsername(ctx, m.Username)
+	return !puppet, err
 }
 
 // revisions returns the message itself, its newest edit and its reactions, as

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
 )
 
 // What one process does concerns the others at once: NOTIFY tells them. What is not
@@ -139,7 +139,7 @@ func (k *shared) hear(ctx context.Context) error {
 	k.heardNothing() // what was said before
 	var ended error
 	_ = conn.Raw(func(driver any) error {
-		c, ok := driver.(*stdlib.Conn)
+		c, ok := driver.(interface{ Conn() *pgx.Conn })
 		if !ok {
 			ended = errors.New("the driver is not pgx")
 			return nil

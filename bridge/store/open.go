@@ -11,6 +11,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
 
 	"appliance/bridge/relay"
 )
@@ -64,10 +65,20 @@ type Store struct {
 // An Option changes how a database is opened.
 type Option func(*options)
 
-type options struct{ log *slog.Logger }
+type options struct {
+	log     *slog.Logger
+	through func(driver.Connector) driver.Connector
+}
 
 // WithLog makes a store say what goes on between processes.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// Through puts something between a store and the driver of its database, such as what
+// observes or fails at a write. The connections of PostgreSQL must keep their method
+// Conn() *pgx.Conn.
+func Through(wrap func(driver.Connector) driver.Connector) Option {
+	return func(o *options) { o.through = wrap }
+}
 
 // ErrInUse is wrapped by Open when another process has the database open.
 var ErrInUse = errors.New("is in use by another process")
@@ -75,7 +86,7 @@ var ErrInUse = errors.New("is in use by another process")
 // Open opens a database, "sqlite:<file>" or "postgres://...", and brings its
 // schema up to date.
 func Open(ctx context.Context, database string, opts ...Option) (*Store, error) {
-	o := options{log: slog.New(slog.DiscardHandler)}
+	o := options{log: slog.New(slog.DiscardHandler), through: func(c driver.Connector) driver.Connector { return c }}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -84,11 +95,11 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	var err error
 	switch scheme {
 	case "sqlite":
-		if s, err = openSQLite(rest); err == nil {
+		if s, err = openSQLite(rest, o); err == nil {
 			s.keeper = &memory{s: s}
 		}
 	case "postgres", "postgresql":
-		s, err = openPostgres(ctx, database, o.log)
+		s, err = openPostgres(ctx, database, o)
 	default:
 		return nil, fmt.Errorf(`the database must start with "sqlite:" or "postgres:" (it has %q)`, scheme)
 	}
@@ -125,7 +136,7 @@ func (s *Store) Close() error {
 
 // Private
 
-func openSQLite(file string) (*Store, error) {
+func openSQLite(file string, o options) (*Store, error) {
 	lock, err := os.OpenFile(file+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -143,17 +154,14 @@ func openSQLite(file string) (*Store, error) {
 		q := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "busy_timeout(10000)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-2000)"}, extra...)}
 		return "file:" + file + "?" + q.Encode() + "&_txlock=immediate"
 	}
-	db, err := sql.Open("sqlite", dsn())
-	if err != nil {
+	writes, err := sqlite.NewConnector(dsn())
+	reads, rerr := sqlite.NewConnector(dsn("query_only(1)"))
+	if err := errors.Join(err, rerr); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open the database %s: %w", file, err)
 	}
+	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", dsn("query_only(1)"))
-	if err != nil {
-		_ = lock.Close()
-		return nil, errors.Join(err, db.Close())
-	}
 	read.SetMaxOpenConns(4)
 	return &Store{db: db, read: read, release: func() { _ = lock.Close() }}, nil
 }
@@ -169,7 +177,7 @@ const (
 	lockPatience = "8s"
 )
 
-func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, error) {
+func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
@@ -177,7 +185,7 @@ func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, er
 	cfg.RuntimeParams["application_name"] = "appliance bridge"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = stuckFor
 	cfg.RuntimeParams["lock_timeout"] = lockPatience
-	db := stdlib.OpenDB(*cfg)
+	db := sql.OpenDB(o.through(stdlib.GetConnector(*cfg)))
 	db.SetMaxOpenConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	holder, err := db.Conn(ctx)
@@ -195,7 +203,7 @@ func openPostgres(ctx context.Context, dsn string, log *slog.Logger) (*Store, er
 		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
 	s := &Store{db: db, read: db, release: func() { _ = holder.Close() }}
-	s.keeper = newShared(s, cfg, log)
+	s.keeper = newShared(s, cfg, o.log)
 	return s, nil
 }
 
