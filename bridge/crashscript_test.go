@@ -191,7 +191,8 @@ func (k *talk) part() {
 // compare waits until both sides have all, and returns what differs from what they
 // should have.
 func (k *talk) compare(patience time.Duration) string {
-	want, got := k.wanted(), ""
+	want := k.wanted()
+	var got string
 	for deadline := time.Now().Add(patience); ; {
 		if got = k.found(); got == want || time.Now().After(deadline) {
 			break

@@ -43,6 +43,7 @@ type Store struct {
 	db      *sql.DB // for writing; one connection with SQLite, which has one writer anyway
 	read    *sql.DB
 	release func()
+	name    string // of the database, for people
 
 	writes  chan *write
 	closing chan struct{}
@@ -95,7 +96,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	var err error
 	switch scheme {
 	case "sqlite":
-		if s, err = openSQLite(rest, o); err == nil {
+		if s, err = openSQLite(ctx, rest, o); err == nil {
 			s.keeper = &memory{s: s}
 		}
 	case "postgres", "postgresql":
@@ -136,14 +137,21 @@ func (s *Store) Close() error {
 
 // Private
 
-func openSQLite(file string, o options) (*Store, error) {
+func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
+	if err := examinePlace(file); err != nil {
+		return nil, err
+	}
 	lock, err := os.OpenFile(file+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 	if err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
+		return nil, explained(file, err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("the database %s %w", file, ErrInUse)
+	}
+	if err := examineSQLite(ctx, file); err != nil {
+		_ = lock.Close()
+		return nil, err
 	}
 	// The file holds the tokens of puppets: nobody else may read it.
 	if f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err == nil { //nolint:gosec // the operator names the file
@@ -163,7 +171,7 @@ func openSQLite(file string, o options) (*Store, error) {
 	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(4)
-	return &Store{db: db, read: read, release: func() { _ = lock.Close() }}, nil
+	return &Store{db: db, read: read, name: file, release: func() { _ = lock.Close() }}, nil
 }
 
 // advisoryLock is the number of a lock that each process holds together with the others.
@@ -188,12 +196,16 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 	db := sql.OpenDB(o.through(stdlib.GetConnector(*cfg)))
 	db.SetMaxOpenConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
+	name := cfg.Database + " on " + cfg.Host
 	holder, err := db.Conn(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to the database: %w", err), db.Close())
+		return nil, errors.Join(explained(name, err), db.Close())
+	}
+	if err := examinePostgres(ctx, holder, name); err != nil {
+		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
 	if err := makeSchema(ctx, holder, cfg.RuntimeParams["search_path"]); err != nil {
-		return nil, errors.Join(err, holder.Close(), db.Close())
+		return nil, errors.Join(explained(name, err), holder.Close(), db.Close())
 	}
 	var mine bool
 	if err := holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
@@ -202,7 +214,7 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 		}
 		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
-	s := &Store{db: db, read: db, release: func() { _ = holder.Close() }}
+	s := &Store{db: db, read: db, name: name, release: func() { _ = holder.Close() }}
 	s.keeper = newShared(s, cfg, o.log)
 	return s, nil
 }
@@ -244,7 +256,7 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database up to date: %w", err)
+		return fmt.Errorf("bring the database up to date: %w", explained(s.name, err))
 	}
 	if err := s.prepareAll(ctx, s.keeper.statements()...); err != nil {
 		return fmt.Errorf("prepare the database: %w", err)
