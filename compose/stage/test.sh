@@ -20,6 +20,8 @@ export APPLIANCE_PARSERS=$cache/parsers APPLIANCE_AXE=$cache/axe
 recorded=$cache/recorded-$$.jsonl
 
 : >"$unsteady"
+# The next PostgreSQL is needed much later, and building it is mostly a download.
+"$stage/images.sh" next >"$cache/images-next.log" 2>&1 &
 
 part "the Go tests, with Dendrite and PostgreSQL beside them"
 APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining "$stage/suite.sh" ./... -timeout 40m
