@@ -32,6 +32,7 @@ import (
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
+	"appliance/bridge/trace"
 )
 
 // Options say how to run a bridge.
@@ -64,6 +65,7 @@ type service struct {
 	mx      *mxside.Side
 	front   *command.Front
 	metrics *metrics.Metrics
+	trace   *trace.Tracer // nil where no collector is named
 	console *console.Console
 	history console.History
 	traffic console.Traffic
@@ -117,15 +119,19 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		Version: s.Version, Store: s.store, Enabled: func() bool { return s.current.Load().Enabled },
 		Connected: func() (rocketchat, matrix bool) { return s.rc.Connected(), s.mx.Connected() },
 	})
+	s.trace = trace.New(trace.Options{
+		Endpoint: f.Traces.Endpoint, Headers: secrets.TraceHeaders, Version: s.Version, Process: s.store.Process(), Counted: s.metrics.Spans, Log: s.Log,
+		Percent: func() int { return s.current.Load().TracePercent },
+	})
 	s.relay = &relay.Relay{
 		Store: s.store, Names: names, Site: f.RocketChat.SiteURL, Log: s.Log, Delivered: s.delivered,
-		GaveUp:         s.metrics.GaveUp,
+		GaveUp: s.metrics.GaveUp, Trace: s.trace,
 		Heard:          func(server string, gaveUp bool) { s.traffic.Heard(server, gaveUp, time.Now()) },
 		ReconcileEvery: s.Often, Now: s.store.Now,
 		Live: func() config.Live { return s.current.Load().Live },
 	}
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).
-		Through(func(next http.RoundTripper) http.RoundTripper { return s.metrics.Transport(metrics.RocketChat, next) }).Guarded(queue.Held)
+		Through(func(next http.RoundTripper) http.RoundTripper { return s.watched(metrics.RocketChat, next) }).Guarded(queue.Held)
 	s.operatorToken = config.OperatorToken(secrets.RocketChatToken)
 	s.rc = rcside.New(rcside.Options{
 		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
@@ -148,7 +154,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 			return ok, err
 		},
 		Alias:      s.relay.Alias,
-		Through:    func(next http.RoundTripper) http.RoundTripper { return s.metrics.Transport(metrics.Matrix, next) },
+		Through:    func(next http.RoundTripper) http.RoundTripper { return s.watched(metrics.Matrix, next) },
 		Reconnects: func() { s.metrics.Reconnects(metrics.Matrix) },
 	})
 	if err != nil {
@@ -163,10 +169,17 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	return s.openConsole(client)
 }
 
+// watched counts the requests to a server, and tells the collector of traces of those that
+// belong to a message.
+func (s *service) watched(server string, next http.RoundTripper) http.RoundTripper {
+	return s.trace.Transport(server, s.metrics.Transport(server, next), metrics.Endpoint)
+}
+
 // run runs everything until ctx ends or a part cannot go on.
 func (s *service) run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	srv.RegisterOnShutdown(s.console.Close)
+	defer s.trace.Start()() // what is left is sent when all deliveries have ended
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.relay.Run(ctx) })
 	g.Go(func() error { return s.mx.Listen(ctx) })

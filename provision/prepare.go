@@ -288,6 +288,14 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("rocketchat_registration_token_file", err)
 	})
 	g.Go(func() (err error) {
+		if a.TracesHeadersFile != "" {
+			if in.TraceHeaders, err = os.ReadFile(a.TracesHeadersFile); err == nil {
+				_, err = config.Headers(in.TraceHeaders)
+			}
+		}
+		return answers.Unusable("traces_headers_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}

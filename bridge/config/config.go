@@ -38,6 +38,7 @@ type Fixed struct {
 	// "prefixed". Bridges that share a homeserver have different ones, of which none
 	// begins another.
 	GhostPrefix string `yaml:"ghost_prefix"`
+	Traces      Traces `yaml:"traces"`
 }
 
 // Kinds of homeserver. What each does otherwise than the others is in package mxside.
@@ -66,6 +67,14 @@ type AppService struct {
 	Bot         string `yaml:"bot"`    // localpart of the bridge's own Matrix user
 	HSTokenFile string `yaml:"hs_token_file"`
 	ASTokenFile string `yaml:"as_token_file"`
+}
+
+// Traces say which collector of OpenTelemetry is told of the way of messages. They are
+// fixed, because only who has the host may choose where that goes and which file is read.
+type Traces struct {
+	Endpoint string `yaml:"endpoint"` // "http://collector:4318/v1/traces"; "" traces nothing
+	// HeadersFile holds headers of each request, one on a line: "Authorization: Bearer x".
+	HeadersFile string `yaml:"headers_file"`
 }
 
 // RocketChat says where Rocket.Chat is and who the bridge is there.
@@ -102,6 +111,9 @@ type Live struct {
 	Typing   bool `yaml:"typing"`
 	Receipts bool `yaml:"receipts"`
 	Presence bool `yaml:"presence"`
+	// TracePercent is how many of a hundred messages are traced, where Traces name a
+	// collector.
+	TracePercent int `yaml:"trace_percent"`
 }
 
 // Servers are lists of globs over server names, such as "*.example.org". A
@@ -124,7 +136,7 @@ func Default() Config {
 			Permissions:    Permissions{Invite: []string{"*"}, Bridge: []string{"*"}, Direct: []string{"*"}, Join: []string{"*"}},
 			Flood:          Flood{PerPerson: 1200, PerServer: 12000, InvitationsPerPerson: 50, InvitationsPerServer: 500, AccountsPerServer: 2000},
 			PublicChannels: []string{},
-			Typing:         true, Receipts: true},
+			Typing:         true, Receipts: true, TracePercent: 100},
 	}
 }
 

@@ -30,7 +30,7 @@ func TestDefaultsFillWhatIsLeftOut(t *testing.T) {
 }
 
 func TestEveryProblemIsNamedAtOnce(t *testing.T) {
-	_, err := config.Parse("bridge.yaml", []byte("log_level: loud\nhomeserver: {url: 'homeserver:8008/', domain: 'https://x'}\ndatabase: mysql:x\n"))
+	_, err := config.Parse("bridge.yaml", []byte("log_level: loud\nhomeserver: {url: 'homeserver:8008/', domain: 'https://x'}\ndatabase: mysql:x\ntrace_percent: 101\ntraces: {endpoint: 'http://me:pw@collector'}\n"))
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -39,6 +39,8 @@ func TestEveryProblemIsNamedAtOnce(t *testing.T) {
 		`homeserver.url: must be an http or https URL (got "homeserver:8008/")`,
 		`homeserver.domain: must be a bare server name (got "https://x")`,
 		`rocketchat.user_id: is required`,
+		`trace_percent: must be from 0 to 100 (got 101)`,
+		`traces.endpoint: must hold no password: a header in traces.headers_file does`,
 		`database: must start with "sqlite:" or "postgres:" (it has "mysql")`,
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -51,6 +53,18 @@ func TestUnknownKeyIsNamedWithItsLine(t *testing.T) {
 	_, err := config.Parse("bridge.yaml", []byte(good+"colour: red\n"))
 	if err == nil || !strings.Contains(err.Error(), "line 6: colour: unknown key") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func TestHeadersAreReadAndNeverQuoted(t *testing.T) {
+	got, err := config.Headers([]byte("Authorization: Bearer only-for-tests\n\nX-Scope: a\n"))
+	if err != nil || len(got) != 2 || got["Authorization"].Reveal() != "Bearer only-for-tests" || got["X-Scope"].Reveal() != "a" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"X: 1\nonly-for-tests\n", "X: 1\nonly for tests: x\n", "X: 1\nonly-for-tests: \x01\n"} {
+		if _, err := config.Headers([]byte(bad)); err == nil || err.Error() != "line 2 is not a header such as Authorization: Bearer x" {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 

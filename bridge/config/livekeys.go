@@ -39,6 +39,7 @@ var help = map[string]string{
 	"typing":                       "Show people on one side who types on the other.",
 	"receipts":                     "Show people on one side who has read on the other.",
 	"presence":                     "Show people on one side who is there on the other. The homeserver must have it enabled.",
+	"trace_percent":                "How many of a hundred messages are traced, from 0 to 100, where the operator has named a collector.",
 }
 
 // LiveKeys returns every live key, in the order of the file.

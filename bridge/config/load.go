@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
 
 	"appliance/bridge/config/configfile"
 	"appliance/bridge/ids"
@@ -181,7 +182,23 @@ func (c Config) Validate() []Problem {
 	if err := ids.CheckPrefix(c.GhostPrefix); err != nil {
 		bad("ghost_prefix", "%s", err)
 	}
+	if c.Traces.Endpoint != "" {
+		httpURL("traces.endpoint", c.Traces.Endpoint)
+	}
+	c.validateTraces(bad)
 	return ps
+}
+
+func (c Config) validateTraces(bad func(key, reason string, args ...any)) {
+	if c.TracePercent < 0 || c.TracePercent > 100 {
+		bad("trace_percent", "must be from 0 to 100 (got %d)", c.TracePercent)
+	}
+	if c.Traces.Endpoint == "" && c.Traces.HeadersFile != "" {
+		bad("traces.headers_file", "belongs to traces.endpoint: give both, or none")
+	}
+	if u, err := url.Parse(c.Traces.Endpoint); err == nil && u.User != nil {
+		bad("traces.endpoint", "must hold no password: a header in traces.headers_file does")
+	}
 }
 
 // Allowed reports whether people may talk with users of server.
@@ -196,6 +213,7 @@ type Secrets struct {
 	HSToken, ASToken  secret.String // homeserver to bridge, bridge to homeserver
 	RocketChatToken   secret.String // the bridge account's personal access token
 	CreateTokenSecret secret.String // lets the bridge account issue tokens for puppets
+	TraceHeaders      map[string]secret.String
 }
 
 // ReadSecrets reads the files. Every file that cannot be used is named.
@@ -222,5 +240,34 @@ func ReadSecrets(f Fixed) (Secrets, error) {
 			*e.to = secret.New(text)
 		}
 	}
+	if f.Traces.HeadersFile != "" {
+		data, err := os.ReadFile(f.Traces.HeadersFile)
+		if err == nil {
+			s.TraceHeaders, err = Headers(data)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("traces.headers_file: %w", err))
+		}
+	}
 	return s, errors.Join(errs...)
+}
+
+// Headers reads headers of HTTP, one on a line: "Authorization: Bearer x". An error quotes
+// nothing of them.
+func Headers(data []byte) (map[string]secret.String, error) {
+	out := map[string]secret.String{}
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) || value == "" {
+			return nil, fmt.Errorf("line %d is not a header such as Authorization: Bearer x", n)
+		}
+		out[name] = secret.New(value)
+	}
+	return out, nil
 }

@@ -56,6 +56,7 @@ type Metrics struct {
 	reloads    *prometheus.CounterVec
 	requests   *prometheus.CounterVec
 	durations  *prometheus.HistogramVec
+	spans      *prometheus.CounterVec
 	endpoints  endpoints
 }
 
@@ -75,8 +76,9 @@ func New(o Options) *Metrics {
 		reloads:    counter("config_reloads_total", "Reloads of bridge.yaml, by outcome: ok or refused.", "outcome"),
 		requests:   counter("requests_total", "Requests to a server, by endpoint and result: ok, refused (4xx), limited (429), failed (5xx) or unreachable.", "server", "endpoint", "result"),
 		durations:  histogram("request_duration_seconds", "Time until a server begins to answer a request.", "server"),
+		spans:      counter("trace_spans_total", "Spans for the collector of traces, by outcome: sent, or dropped because it does not take them.", "outcome"),
 	}
-	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations,
+	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations, m.spans,
 		newStored(o), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.info(o.Version)
 	// What may happen is shown from the start, so that its first time shows as an increase.
@@ -86,6 +88,7 @@ func New(o Options) *Metrics {
 	for _, outcome := range []string{"ok", "refused"} {
 		m.reloads.WithLabelValues(outcome)
 	}
+	m.Spans(0, 0)
 	return m
 }
 
@@ -142,6 +145,12 @@ func (m *Metrics) Reloaded(ok bool) {
 		outcome = "ok"
 	}
 	m.reloads.WithLabelValues(outcome).Inc()
+}
+
+// Spans notes how many spans the collector of traces has taken, and how many were dropped.
+func (m *Metrics) Spans(sent, dropped int) {
+	m.spans.WithLabelValues("sent").Add(float64(sent))
+	m.spans.WithLabelValues("dropped").Add(float64(dropped))
 }
 
 // DirectionOf returns where items go of a kind, or of a lane, which begins with the side

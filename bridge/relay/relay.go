@@ -9,6 +9,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/trace"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -46,6 +48,9 @@ type Relay struct {
 	// Typed is told of a command that reached Rocket.Chat as a message. nil is
 	// allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
+
+	// Trace tells of the way of items; nil is allowed.
+	Trace *trace.Tracer
 
 	// Lock locks a key among all processes that share the store; nil when
 	// there is only one.
@@ -113,14 +118,34 @@ func (r *Relay) Follow() {
 // nil may a side acknowledge them to its network. Handing over an event twice is
 // fine.
 func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[string]string) error {
-	n, err := r.Store.Accept(ctx, time.Now(), items, cursors)
+	begun := time.Now()
+	fresh := r.untold(ctx, items)
+	n, err := r.Store.Accept(ctx, begun, items, cursors)
 	if err != nil {
 		return err
 	}
 	if n > 0 {
+		r.Trace.Stored(ctx, begun, fresh)
 		r.Wake()
 	}
 	return nil
+}
+
+// untold returns which items are traced and new: a server tells of some events twice.
+func (r *Relay) untold(ctx context.Context, items []queue.Item) []queue.Item {
+	traced := r.Trace.Wanted(items)
+	if len(traced) == 0 {
+		return nil
+	}
+	names := make([]string, len(traced))
+	for i, item := range traced {
+		names[i] = item.ID
+	}
+	known, err := r.Store.Known(ctx, names)
+	if err != nil {
+		return nil // Accept says what is the matter
+	}
+	return slices.DeleteFunc(traced, func(item queue.Item) bool { return known[item.ID] })
 }
 
 // Deliver sends one item to the other side. The queue calls it, and calls it
@@ -131,8 +156,10 @@ func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 		return nil, queue.Permanent("this kind of event is not known to the bridge", event.ErrKind)
 	}
 	start := time.Now()
+	ctx, span := r.Trace.Delivery(ctx, item)
 	receipts, err := deliver(ctx, item)
 	if err == nil {
+		span.End("")
 		waited, took := start.Sub(item.Accepted), time.Since(start)
 		r.Log.Info("delivered", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1, "waited", waited, "took", took)
 		if r.Delivered != nil {
@@ -141,6 +168,8 @@ func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 		if len(receipts) > 0 {
 			r.heard(ids.MXUser(receipts[0].MXSender), false)
 		}
+	} else {
+		span.End(model.Reason(err.Error()))
 	}
 	return receipts, err
 }

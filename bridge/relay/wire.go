@@ -32,7 +32,7 @@ func (r *Relay) init() {
 	r.ready.Do(func() {
 		r.parts = r.wire()
 		for w, class := range map[*queue.Worker]queue.Class{&r.worker: queue.Messages, &r.files: queue.Files} {
-			w.Backend = r.Store
+			w.Backend = r.Trace.Backend(r.Store)
 			w.Class = class
 			w.Deliver = r.Deliver
 			w.GaveUp = r.deadLetter

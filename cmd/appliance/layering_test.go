@@ -78,7 +78,8 @@ var allowed = map[string][]string{
 	"bridge/pause":   {},
 	"bridge/queue":   {"bridge/queue"},
 	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
-	"bridge/relay":   {"bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/trace":   {"bridge/pause", "bridge/queue", "bridge/secret"},
+	"bridge/relay":   {"bridge/trace", "bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	// The relay's concepts: the model below, the two directions on top, which never meet.
 	"bridge/relay/model":        {"bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
 	"bridge/relay/transfer":     {"bridge/relay/model"},
@@ -88,8 +89,8 @@ var allowed = map[string][]string{
 	"bridge/relay/ephemeral":    {"bridge/relay/model", "bridge/relay/people", "bridge/config", "bridge/ids"},
 	"bridge/relay/portal":       {"bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/roomstate", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 	"bridge/relay/membership":   {"bridge/relay/model", "bridge/relay/people", "bridge/relay/portal", "bridge/config", "bridge/ids"},
-	"bridge/relay/tomatrix":     {"bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
-	"bridge/relay/torocketchat": {"bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/relay/tomatrix":     {"bridge/trace", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
+	"bridge/relay/torocketchat": {"bridge/trace", "bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 
 	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret", "bridge/stall"},
 	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest", "bridge/mustrun"}, // a stranger's idea of Rocket.Chat
@@ -124,6 +125,7 @@ var homes = []struct {
 	{"golang.org/x/crypto/acme/autocert", []string{"provision/certs"}},
 	{"github.com/letsencrypt/pebble/", []string{"provision/certs/acmetest"}},
 	{"github.com/miekg/dns", []string{"provision/preflight", "provision/certs/acmetest"}},
+	{"go.opentelemetry.io/", []string{"bridge/trace"}},
 	{"aead.dev/minisign", []string{"provision/selfupdate", "cmd/appliance/internal/release"}},
 	{"github.com/wneessen/go-mail", []string{"provision/alarm"}},
 	{"github.com/minio/minio-go/", []string{"provision/offsite"}},

@@ -70,6 +70,19 @@ func checkUsername(s string) error {
 	return nil
 }
 
+func checkCollector(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("must be an http or https URL such as http://collector:4318/v1/traces")
+	case u.User != nil:
+		return fmt.Errorf("must hold no password: a header in traces_headers_file does")
+	case strings.HasSuffix(s, "/"):
+		return fmt.Errorf("must not end in a slash: collectors of OpenTelemetry expect /v1/traces at its end")
+	}
+	return nil
+}
+
 func checkAbsolute(s string) error {
 	if !filepath.IsAbs(s) {
 		return fmt.Errorf("must be an absolute path")

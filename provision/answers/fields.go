@@ -186,6 +186,14 @@ var Fields = slices.Concat([]Field{
 		Ask: "Which port for these numbers?", Advanced: true, Check: checkPort,
 		Help: "The port on 127.0.0.1.",
 	}),
+	text("traces_endpoint", func(a *Answers) *string { return &a.TracesEndpoint }, Field{
+		Ask: "Which OpenTelemetry collector should be told of the way of messages?", Advanced: true, Check: optional(checkCollector),
+		Help: "Its address for traces by OTLP over HTTP, as the bridge's container reaches it: http://collector:4318/v1/traces. Empty means none; see docs/monitoring.md.",
+	}),
+	text("traces_headers_file", func(a *Answers) *string { return &a.TracesHeadersFile }, Field{
+		Ask: "Which file holds headers for that collector?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "One on a line, such as Authorization: Bearer x. Readable by its owner only. Goes with traces_endpoint.",
+	}),
 	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
 		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",

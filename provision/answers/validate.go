@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"appliance/provision/homeserver"
@@ -109,9 +110,6 @@ func (a Answers) consistent() []Problem {
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
 		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
 	}
-	if p := a.MetricsPort; a.Metrics && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort || a.SynapseAdmin && p == a.SynapseAdminPort) {
-		problems = append(problems, Problem{Key: "metrics_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
-	}
 	if (a.ACMEEABKeyID == "") != (a.ACMEEABHMACFile == "") {
 		key := "acme_eab_hmac_file"
 		if a.ACMEEABKeyID == "" {
@@ -119,7 +117,7 @@ func (a Answers) consistent() []Problem {
 		}
 		problems = append(problems, Problem{Key: key, Reason: "is required too: a key ID and its key belong together"})
 	}
-	problems = append(problems, append(a.inFront(), mailServer(a)...)...)
+	problems = append(problems, slices.Concat(a.inFront(), mailServer(a), a.numbers())...)
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
@@ -167,6 +165,18 @@ func mailServer(a Answers) []Problem {
 	}
 	if a.SMTPUsername != "" && a.SMTPHost == "" {
 		problems = append(problems, Problem{Key: "smtp_host", Reason: "is required with smtp_username"})
+	}
+	return problems
+}
+
+// numbers checks the answers about metrics and traces.
+func (a Answers) numbers() []Problem {
+	var problems []Problem
+	if p := a.MetricsPort; a.Metrics && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort || a.SynapseAdmin && p == a.SynapseAdminPort) {
+		problems = append(problems, Problem{Key: "metrics_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
+	}
+	if a.TracesHeadersFile != "" && a.TracesEndpoint == "" {
+		problems = append(problems, Problem{Key: "traces_headers_file", Value: a.TracesHeadersFile, Reason: "belongs to traces_endpoint: give both, or none"})
 	}
 	return problems
 }

@@ -44,11 +44,18 @@ func Bridge(in Input) config.Config {
 			TokenFile: "/etc/appliance/" + path.Base(rocketchatToken), CreateTokenSecretFile: "/etc/appliance/" + path.Base(rocketchatSecret),
 		}
 	}
+	c.Traces.Endpoint = a.TracesEndpoint
+	if a.TracesHeadersFile != "" {
+		c.Traces.HeadersFile = "/etc/appliance/" + path.Base(traceHeaders)
+	}
 	if in.Live != nil {
 		c.Live = *in.Live
 	}
 	return c
 }
+
+// traceHeaders are the headers for the collector of traces.
+const traceHeaders = "config/bridge/trace_headers"
 
 // bridgeDatabase is where the bridge keeps its data. The bundled PostgreSQL is the
 // homeserver's: a schema of its own is in the same backups.
@@ -77,6 +84,8 @@ var explanations = map[string]string{
 	"rocketchat":      "Where Rocket.Chat is and who the bridge is there.",
 	"database":        "Where the bridge keeps what it must not forget.",
 	"namespace":       "native: @alice:domain. prefixed: @rc_alice:domain.",
+	"trace_percent":   "How many of a hundred messages are traced, where traces.endpoint names a collector.",
+	"traces":          "The OpenTelemetry collector that is told of the way of messages; see docs/monitoring.md.",
 	"ghost_prefix":    "What the addresses of Rocket.Chat users begin with, where namespace is prefixed. It never changes.",
 }
 

@@ -76,6 +76,9 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	if a.BundledRocketChat() {
 		foreign = ""
 	}
+	if a.TracesHeadersFile != "" {
+		foreign += digest(files, traceHeaders)
+	}
 	if a.BridgeReplicas > 1 { // Compose itself does not take notice
 		fixed = fmt.Appendf(fixed, "replicas: %d\n", a.BridgeReplicas)
 	}

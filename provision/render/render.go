@@ -42,6 +42,7 @@ type Input struct {
 	EABKey            []byte            // content of acme_eab_hmac_file
 	SMTPPassword      []byte            // content of smtp_password_file
 	RegistrationToken []byte            // content of rocketchat_registration_token_file
+	TraceHeaders      []byte            // content of traces_headers_file
 	// Bootstrapped says that Rocket.Chat has its administrator.
 	Bootstrapped bool
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
@@ -83,6 +84,12 @@ func Tree(in Input) (Files, error) {
 			}
 			put("config/bridge/bridge.yaml", mode, ApplianceUser, data)
 			return err
+		},
+		func() error {
+			if in.Answers.TracesHeadersFile != "" {
+				put(traceHeaders, 0o600, ApplianceUser, in.TraceHeaders)
+			}
+			return nil
 		},
 		func() error { return in.certs(put) },
 		func() error { return in.attach(put) },

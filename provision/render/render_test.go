@@ -56,7 +56,7 @@ var scenarios = map[string]struct {
 	},
 	"synapse": {
 		set: []string{
-			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "metrics=true", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
+			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "metrics=true", "traces_endpoint=http://collector:4318/v1/traces", "traces_headers_file=/etc/headers", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
 			"acme_directory=https://ca.example.org/dir", "acme_ca_file=/etc/ca.pem", "email=ops@example.org", "acme_eab_key_id=customer-7", "acme_eab_hmac_file=/etc/hmac",
 		}, memory: 64000, newer: true, ca: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
 	},
@@ -74,7 +74,7 @@ func input(t *testing.T, name string) render.Input {
 		t.Fatal(err)
 	}
 	return render.Input{
-		Answers: a, Secrets: fixed(), Project: "appliance", Image: "appliance-program:0123456789ab", CA: []byte(s.ca), EABKey: []byte("c2VjcmV0\n"),
+		Answers: a, Secrets: fixed(), Project: "appliance", Image: "appliance-program:0123456789ab", CA: []byte(s.ca), EABKey: []byte("c2VjcmV0\n"), TraceHeaders: []byte("Authorization: Bearer x\n"),
 		Host: render.Host{MemoryMB: s.memory, StartInterval: s.newer},
 	}
 }

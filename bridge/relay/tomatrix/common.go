@@ -18,6 +18,7 @@ import (
 	"appliance/bridge/relay/portal"
 	"appliance/bridge/relay/roomstate"
 	"appliance/bridge/rocketchat"
+	"appliance/bridge/trace"
 )
 
 // base is what several kinds of delivery need.
@@ -89,7 +90,9 @@ func (h *base) namesInMessage(ctx context.Context, m rocketchat.Message) convert
 // send sends a message as a ghost, exactly once. A first attempt just sends. A
 // later one looks first whether an earlier one arrived without our knowing:
 // homeservers remember transaction IDs in memory only.
-func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item queue.Item, source string, c convert.Content, at int64) (ids.MXEvent, error) {
+func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item queue.Item, source string, c convert.Content, at int64) (sent ids.MXEvent, err error) {
+	ctx, span := trace.Step(ctx, "send")
+	defer func() { span.Done(err) }()
 	if item.Attempts > 0 {
 		event, ok, err := h.MX.FindSent(ctx, p.MXRoom, p.Reader(h.Names), source)
 		if err != nil || ok {

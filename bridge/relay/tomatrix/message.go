@@ -11,6 +11,7 @@ import (
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
+	"appliance/bridge/trace"
 )
 
 // messages delivers messages and their edits; files have a file of their own.
@@ -64,7 +65,9 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.RCWrit
 func (h *messages) contents(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message) ([]convert.Content, error) {
 	files, rest := convert.Uploads(m)
 	look := h.namesInMessage(ctx, m)
+	_, span := trace.Step(ctx, "convert")
 	contents := convert.ToMatrix(rest, look)
+	span.End("")
 	if len(files) > 0 {
 		media, err := h.files.carry(ctx, item, p, as, m, files)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"appliance/bridge/relay/portal"
 	"appliance/bridge/relay/roomstate"
 	"appliance/bridge/rocketchat"
+	"appliance/bridge/trace"
 )
 
 // mayCallEverybody is the power that calling everybody in a room needs on Matrix,
@@ -68,8 +69,10 @@ func (h *base) speaker(ctx context.Context, p model.Portal, user ids.MXUser) (mo
 }
 
 // say sends as a puppet, and lets it into the room first when it is outside.
-func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id, thread ids.RCMessage, text string) error {
-	err := h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
+func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id, thread ids.RCMessage, text string) (err error) {
+	ctx, span := trace.Step(ctx, "send")
+	defer func() { span.Done(err) }()
+	err = h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/ephemeral"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/trace"
 )
 
 // messages delivers messages; edits and files have files of their own.
@@ -59,7 +60,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	if e.HasFile() {
 		return h.files.carry(ctx, item, p, puppet, in, thread)
 	}
-	parts := convert.ToRocketChat(e, h.namesInEvent(ctx, p, e))
+	parts := h.converted(ctx, p, e)
 	receipts := make([]queue.Receipt, len(parts))
 	for i, text := range parts {
 		id := ids.MessageFor(p.MXRoom, in.ID, i)
@@ -71,6 +72,13 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	h.Events.ToBeRead(p, in.ID)
 	h.MX.Follow(p.MXReader)
 	return receipts, nil
+}
+
+// converted returns the messages that an event becomes.
+func (h *messages) converted(ctx context.Context, p model.Portal, e convert.Event) []string {
+	ctx, span := trace.Step(ctx, "convert")
+	defer span.End("")
+	return convert.ToRocketChat(e, h.namesInEvent(ctx, p, e))
 }
 
 // cameFromHere reports whether another bridge sent an event for a message of this
