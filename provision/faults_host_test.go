@@ -44,6 +44,8 @@ func newHost(t *testing.T) world {
 		t: t, versions: stack.Versions{Docker: "27.5.1", API: "1.47", Compose: "2.24.0", Cgroup: "systemd", Root: "/var/lib/docker"},
 		names: []net.IP{net.IPv4(203, 0, 113, 7)}, deaf: map[string]bool{}, free: 21 << 30, inodes: 1 << 20,
 		root: fstest.MapFS{
+			"etc/os-release":            text("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"24.04\"\n"),
+			"usr/bin/apt-get":           text(""),
 			"proc/meminfo":              text("MemTotal: 2014312 kB\nSwapTotal: 2097148 kB\n"),
 			"proc/cpuinfo":              text("flags\t\t: fpu sse avx avx2\n"),
 			"proc/sys/kernel/osrelease": text("6.8.0-45-generic\n"),
@@ -149,9 +151,17 @@ func (h *host) faults() []fault {
 			return func() { h.file("proc/cpuinfo", "Features\t: fp asimd atomics asimdrdm dcpop\n") }
 		}, "the processor is older than ARMv8.2-A", "Raspberry Pi 5"},
 		{"a kernel on which MongoDB crashes", "kernel", func() func() { return h.file("proc/sys/kernel/osrelease", "7.0.0-12-generic\n") }, "Linux 7.0.0-12-generic", "22.04 or 24.04"},
-		{"no Docker", "docker", func() func() { return set(&h.docker, errors.New("dial unix /var/run/docker.sock: no such file")) }, "no Docker daemon answers", "apt-get install docker.io"},
+		{"no Docker", "docker", func() func() { return set(&h.docker, errors.New("dial unix /var/run/docker.sock: no such file")) }, "no Docker daemon answers", "run: appliance prepare; or by hand: apt-get install docker.io"},
+		{"Docker that is stopped", "docker", func() func() {
+			a, b := set(&h.docker, errors.New("dial unix /var/run/docker.sock: no such file")), h.file("usr/bin/dockerd", "")
+			return func() { a(); b() }
+		}, "no Docker daemon answers", "systemctl enable --now docker"},
+		{"no Compose that a package has", "compose", func() func() {
+			a, b := set(&h.compose, errors.New("exit status 1")), h.file("etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n")
+			return func() { a(); b() }
+		}, "`docker compose` does not answer", "https://docs.docker.com/engine/install/"},
 		{"an old Docker", "docker", func() func() { return set(v, stack.Versions{Docker: "19.03", API: "1.40"}) }, "Docker 19.03 speaks API 1.40, 1.41 required", "20.10 or newer"},
-		{"Docker as a snap", "docker", func() func() { return set(&v.Root, "/var/snap/docker/common") }, "Docker was installed as a snap", "snap remove docker"},
+		{"Docker as a snap", "docker", func() func() { return set(&v.Root, "/var/snap/docker/common") }, "Docker was installed as a snap", "snap remove docker; then run: appliance prepare"},
 		{"Docker without root", "docker", func() func() { return set(&v.Rootless, true) }, "Docker runs without root", "systemctl start docker"},
 		{"no control groups", "docker", func() func() { return set(&v.Cgroup, "none") }, "Docker cannot limit memory", "cgroup"},
 		{"no Compose", "compose", func() func() { return set(&h.compose, errors.New("exit status 1")) }, "`docker compose` does not answer", "docker-compose-v2"},

@@ -1,7 +1,14 @@
 package provision
 
 import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"time"
+
 	"appliance/provision/answers"
+	"appliance/provision/finding"
 	"appliance/provision/preflight"
 	"appliance/provision/site"
 	"appliance/provision/stack"
@@ -14,15 +21,20 @@ type Offer struct {
 	Commands []string `json:"commands"`
 }
 
+// Text is the offer for people.
+func (o Offer) Text() string {
+	return o.Why + ". This helps:\n    " + strings.Join(o.Commands, "\n    ")
+}
+
 // SwapOffer is the swap file that this host should get for the installation in dir. It
 // reports false where there is memory or swap enough, or no swap file can be made.
 func SwapOffer(dir string) (Offer, bool) {
-	s, err := site.New(dir, answers.Answers{})
+	h, done, err := realHost(dir)
 	if err != nil {
 		return Offer{}, false
 	}
-	defer func() { _ = s.Close() }()
-	return swapOffer(preflight.RealHost(s.Stack), dir)
+	defer done()
+	return swapOffer(h, dir)
 }
 
 func swapOffer(h preflight.Host, dir string) (Offer, bool) {
@@ -31,4 +43,94 @@ func swapOffer(h preflight.Host, dir string) (Offer, bool) {
 		return Offer{}, false
 	}
 	return Offer{Why: low, Commands: stack.SwapFileOf(dir).Commands()}, true
+}
+
+// DockerOffer is what installs or starts what this host lacks of Docker. The Why of a host
+// that lacks nothing is empty. It returns a *NotReadyError where something is lacking and
+// the packages of this system do not have it, or where only root can install them.
+func DockerOffer(ctx context.Context, dir string) (Offer, error) {
+	h, done, err := realHost(dir)
+	if err != nil {
+		return Offer{}, err
+	}
+	defer done()
+	r := preflight.DockerRemedy(ctx, h)
+	offer := Offer{Why: r.Lacking}
+	for _, args := range r.Commands {
+		offer.Commands = append(offer.Commands, strings.Join(args, " "))
+	}
+	if r.Lacking == "" {
+		return Offer{}, ctx.Err()
+	}
+	var fail finding.Finding
+	switch {
+	case h.EUID != 0:
+		fail = finding.Failure(r.Lacking, "only root can install packages", "run it again with: sudo")
+	case os.Getenv("DOCKER_HOST") != "":
+		fail = finding.Failure(r.Lacking, "DOCKER_HOST names another one than that of this system", "unset DOCKER_HOST, or start the one that it names")
+	case len(r.Commands) == 0:
+		fail = finding.Failure(r.Lacking, "this system has no packages for it", r.Advice)
+	default:
+		return offer, nil
+	}
+	return offer, &NotReadyError{[]finding.Finding{fail}}
+}
+
+// InstallDocker does what DockerOffer says, and waits until Docker answers. What the
+// commands say goes to out. It returns a *NotReadyError when one fails, or when Docker
+// still does not answer.
+func InstallDocker(ctx context.Context, dir string, out io.Writer) error {
+	h, done, err := realHost(dir)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r := preflight.DockerRemedy(ctx, h)
+	for _, args := range r.Commands {
+		if err := stack.RunOnHost(ctx, out, args); err != nil {
+			return failedRemedy(ctx, r, err.Error())
+		}
+	}
+	if len(r.Commands) == 0 {
+		return nil
+	}
+	return awaitDocker(ctx, h, 30*time.Second)
+}
+
+func failedRemedy(ctx context.Context, r preflight.Remedy, why string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &NotReadyError{[]finding.Finding{finding.Failure(r.Lacking, why, r.Advice+"; then go on with: appliance up")}}
+}
+
+// awaitDocker gives what was just installed the time to start.
+func awaitDocker(ctx context.Context, h preflight.Host, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := preflight.DockerRemedy(ctx, h)
+		if left.Lacking == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if left.Advice == "" {
+				left.Advice = "start it with: systemctl start docker"
+			}
+			return failedRemedy(context.WithoutCancel(ctx), left, "it does not answer although its packages are installed")
+		case <-tick.C:
+		}
+	}
+}
+
+// realHost is this machine. done releases it.
+func realHost(dir string) (h preflight.Host, done func(), err error) {
+	s, err := site.New(dir, answers.Answers{})
+	if err != nil {
+		return h, nil, err
+	}
+	return preflight.RealHost(s.Stack), func() { _ = s.Close() }, nil
 }

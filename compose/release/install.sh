@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the program `appliance`: downloads a release, verifies it, puts it in place, offers to
-# install Docker from this system's packages, and starts `appliance up` where there is a terminal.
+# Installs the program `appliance`: downloads a release, verifies it, puts it in place, and starts
+# `appliance up` where there is a terminal, which offers to install Docker from this system's packages.
 #     sh install.sh [--from URL|DIRECTORY] [--prefix DIRECTORY] [--yes] [--no-docker] [--no-up]
 #
 # --from       where the release is: an address, or a directory with its files
@@ -61,22 +61,6 @@ verify() {
 	say "verified $1: $how"
 }
 
-# install_docker: installs Docker and version 2 of Compose from this system's packages, after saying how.
-install_docker() {
-	apt-get update -q -o DPkg::Lock::Timeout=300 >/dev/null || die "apt-get update failed" "the program is installed; see what this says: apt-get update"
-	for p in docker-compose-v2 docker-compose-plugin docker-compose none; do
-		case $(apt-cache policy "$p" | sed -n 's/.*Candidate: *//p') in 2.* | [3-9].* | *:[2-9].*) break ;; esac
-	done
-	[ "$p" != none ] || die "this system has no package of Compose 2" "the program is installed; get Docker as https://docs.docker.com/engine/install/ says, then type: appliance up"
-	set -- apt-get install -y -o DPkg::Lock::Timeout=300 docker.io "$p"
-	printf 'Docker or its Compose plugin is missing. This installs it:\n    %s\n' "$*"
-	if [ "$yes" = no ]; then
-		printf 'Run it now? [Y/n] ' && read -r answer </dev/tty
-		case $answer in "" | [Yy]*) ;; *) die "Docker is missing" "the program is installed; install Docker, then type: appliance up" ;; esac
-	fi
-	DEBIAN_FRONTEND=noninteractive "$@" || die "Docker was not installed" "the program is; see above what apt-get says"
-}
-
 main() {
 	prefix=/usr/local yes=no docker=yes up=yes
 	while [ $# -gt 0 ]; do
@@ -99,13 +83,14 @@ main() {
 	{ mkdir -p "$prefix/bin" && [ -w "$prefix/bin" ]; } 2>/dev/null || die "cannot write to $prefix/bin" "run this as root: sudo sh install.sh"
 	[ ! -e /usr/lib/appliance/package ] || die "appliance is installed here as a package" "install the package of the new release: apt install ./$name.deb"
 	if docker compose version >/dev/null 2>&1; then docker=no; fi
-	[ "$docker" = no ] || have apt-get || die "Docker or its Compose plugin is missing" "nothing was changed; install them, or add --no-docker"
 	[ "$docker$yes" != yesno ] || terminal || die "Docker or its Compose plugin is missing, and there is no terminal to ask on" "nothing was changed; add --yes to have it installed, or --no-docker"
 
 	work=$(mktemp -d) && trap 'rm -rf "$work" "$prefix/bin/.appliance.new"' EXIT && trap 'exit 130' INT TERM && cd "$work"
 	get SHA256SUMS && get "$name.tar.gz" && verify "$name.tar.gz"
-	tar xzf "$name.tar.gz" && cd "$name"
-	version=$(./appliance version) || die "the program does not start on this host" "nothing was changed"
+	tar xzf "$name.tar.gz" || die "$name.tar.gz cannot be unpacked in $work" "nothing was changed; see above what tar says, and whether the disk is full: df -h $work"
+	[ -x "$name/appliance" ] || die "$name.tar.gz has no program that can be run in $work" "nothing was changed; if that place is mounted noexec, name another: TMPDIR=/root sh install.sh"
+	cd "$name"
+	version=$(./appliance version) || die "the program does not start on this host" "nothing was changed; if $work is mounted noexec, name another place: TMPDIR=/root sh install.sh"
 	program=$prefix/bin/appliance
 	if cmp -s appliance "$program"; then say "$version is here already"; else
 		cp appliance "$prefix/bin/.appliance.new" && chmod 755 "$prefix/bin/.appliance.new"
@@ -113,7 +98,12 @@ main() {
 		mv "$prefix/bin/.appliance.new" "$program" && say "installed $version as $program"
 	fi
 	mkdir -p "$prefix/share" && cp -R share/. "$prefix/share/"
-	[ "$docker" = no ] || install_docker
+	# The program knows what Docker needs here; up offers it, too.
+	if [ "$docker$yes" = yesyes ]; then
+		"$program" prepare --yes || die "Docker was not installed" "the program is; see above why"
+	elif [ "$docker$up" = yesno ]; then
+		"$program" prepare </dev/tty || die "Docker was not installed" "the program is; see above why"
+	fi
 	if [ "$up" = yes ] && terminal; then "$program" up </dev/tty; else say "next, type: appliance up (where an installation is already: appliance upgrade)"; fi
 }
 

@@ -19,7 +19,7 @@ const (
 
 // A dockerOnce asks Docker and Compose once for all checks that want to know.
 type dockerOnce struct {
-	ask  func(context.Context) (stack.Versions, error, error)
+	host Host
 	once sync.Once
 	got  dockerAnswer
 }
@@ -29,10 +29,10 @@ type dockerAnswer struct {
 	dockerErr, composeErr error
 }
 
-func once(h Host) *dockerOnce { return &dockerOnce{ask: h.Versions} }
+func once(h Host) *dockerOnce { return &dockerOnce{host: h} }
 
 func (d *dockerOnce) get(ctx context.Context) dockerAnswer {
-	d.once.Do(func() { d.got.v, d.got.dockerErr, d.got.composeErr = d.ask(ctx) })
+	d.once.Do(func() { d.got.v, d.got.dockerErr, d.got.composeErr = d.host.Versions(ctx) })
 	return d.got
 }
 
@@ -40,13 +40,12 @@ func (d *dockerOnce) check(ctx context.Context) finding.Finding {
 	got := d.get(ctx)
 	switch {
 	case got.dockerErr != nil:
-		return finding.Failure("no Docker daemon answers", got.dockerErr.Error(),
-			"install it with: apt-get install docker.io docker-compose-v2; start it with: systemctl start docker")
+		return finding.Failure("no Docker daemon answers", got.dockerErr.Error(), remedy(d.host, true, got.composeErr != nil).fix())
 	case older(got.v.API, leastAPI):
 		return finding.Failure(fmt.Sprintf("Docker %s speaks API %s, %s required", got.v.Docker, got.v.API, leastAPI), "it is too old", "install Docker Engine 20.10 or newer")
 	case strings.HasPrefix(got.v.Root, "/var/snap/"):
 		return finding.Failure("Docker was installed as a snap", "it cannot see files outside the home directories",
-			"remove it with: snap remove docker; install it with: apt-get install docker.io docker-compose-v2")
+			"remove it with: snap remove docker; then run: appliance prepare")
 	case got.v.Rootless:
 		return finding.Failure("Docker runs without root", "it can neither open ports 80 and 443 nor chown files to the users of the containers",
 			"use the system's Docker: systemctl start docker, and unset DOCKER_HOST")
@@ -68,8 +67,12 @@ func (h Host) oldCompose() bool {
 
 func (d *dockerOnce) compose(ctx context.Context, h Host) finding.Finding {
 	got := d.get(ctx)
-	const fix = "install it with: apt-get install docker-compose-v2 (or docker-compose-plugin from Docker's own repository)"
+	fix := remedy(h, false, true).fix()
 	switch {
+	case got.dockerErr != nil && got.composeErr != nil: // one remedy is for both
+		f := finding.Failure("`docker compose` does not answer", got.composeErr.Error(), fix)
+		f.Because = "docker"
+		return f
 	case got.composeErr != nil && h.oldCompose():
 		return finding.Failure("only Compose 1 is installed", "docker-compose 1 is no longer maintained and cannot read the Compose file", fix)
 	case got.composeErr != nil:

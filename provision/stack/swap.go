@@ -191,19 +191,3 @@ func (f SwapFile) Remove(ctx context.Context) error {
 	}
 	return f.write(strings.NewReplacer(f.mark()+"\n", "", f.line()+"\n", "").Replace(string(table)))
 }
-
-// hostCommand runs a command of the host; what it says is part of the error.
-func hostCommand(ctx context.Context, args []string) error {
-	out, err := logged(ctx, exec.CommandContext(ctx, args[0], args[1:]...)).CombinedOutput() //nolint:gosec // our own words
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		said := strings.Join(strings.Fields(string(out)), " ")
-		if said == "" {
-			said = err.Error()
-		}
-		return fmt.Errorf("%s: %s", strings.Join(args, " "), said[max(0, len(said)-1000):])
-	}
-	return nil
-}

@@ -19,6 +19,7 @@ type upOptions struct {
 	dryRun, accept, overwrite, yes bool
 	own                            bool // the file began as a copy of the installation's own answers
 	ask                            bool // whoever sits at a terminal, before anything is changed
+	docker                         bool // what is missing of Docker is installed without asking
 	patience                       time.Duration
 }
 
@@ -38,6 +39,7 @@ func upCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&o.accept, "accept-edits", false, "keep files that were edited by hand")
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "overwrite files that were edited by hand")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
+	cmd.Flags().BoolVar(&o.docker, "install-docker", false, "install Docker and its Compose plugin without asking if they are missing; see: appliance prepare")
 	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
 	cmd.MarkFlagsMutuallyExclusive("accept-edits", "overwrite")
 	return cmd
@@ -56,6 +58,11 @@ func (o upOptions) edits() plan.Choice {
 func (a *app) up(ctx context.Context, o upOptions) error {
 	if err := a.absolute(); err != nil {
 		return err
+	}
+	if !o.dryRun {
+		if err := offerDocker(a, ctx, o.docker); err != nil {
+			return err
+		}
 	}
 	o.offer = !o.dryRun && !o.yes && !a.json && !a.quiet
 	got, asked, err := a.collect(ctx, o.answerFlags, false)

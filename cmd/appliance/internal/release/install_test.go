@@ -85,7 +85,7 @@ func (h *host) release(version string) {
 	small := gzip.NewWriter(&packed)
 	w := tar.NewWriter(small)
 	for _, f := range []struct{ name, text string }{
-		{"appliance", "#!/bin/sh\ncase $1 in version) echo appliance " + version + " ;; up) read -r line && echo up heard $line ;; esac\n"},
+		{"appliance", "#!/bin/sh\n[ $1 = version ] && echo appliance " + version + " && exit\necho $* >>" + h.dir + "/ran\n[ ! -e " + h.dir + "/offline ] || exit 5\n[ $# = 2 ] || { read -r line && echo heard $line; }\n"},
 		{"share/man/man1/appliance.1.gz", "manual"},
 	} {
 		err := w.WriteHeader(&tar.Header{Name: top + "/" + f.name, Mode: 0o755, Size: int64(len(f.text))})
@@ -253,60 +253,68 @@ func TestInstallInPartDoesNothing(t *testing.T) {
 	}
 }
 
-// packages stubs a distribution that has Docker to offer.
-func (h *host) packages() {
-	h.stub("docker", "[ -e "+h.dir+"/docker-is-here ]")
-	h.stub("apt-cache", `case $2 in docker-compose-v2) printf '%s:\n  Installed: (none)\n  Candidate: 2.37.1+ds1-0ubuntu2\n' $2 ;; docker-compose) printf '  Candidate: 1.29.2-3\n' ;; esac`)
-	h.stub("apt-get", `echo "apt-get $*" >>`+h.dir+`/ran; [ $1 = update ] || touch `+h.dir+`/docker-is-here`)
-}
-
-// ran is what the distribution was told.
+// ran is what the installed program was told.
 func (h *host) ran() string {
 	text, _ := os.ReadFile(filepath.Join(h.dir, "ran"))
 	return string(text)
 }
 
-const dockerCommand = "apt-get install -y -o DPkg::Lock::Timeout=300 docker.io docker-compose-v2\n"
-
+// The program installs what is missing of Docker, see appliance prepare.
 func TestInstallBringsDockerUnattended(t *testing.T) {
 	h := newHost(t)
-	h.packages()
-	h.installs("    "+dockerCommand, "--yes")
-	if !strings.HasSuffix(h.ran(), dockerCommand) {
+	h.stub("docker", "exit 1")
+	h.installs("next, type: appliance up", "--yes")
+	if h.ran() != "prepare --yes\n" {
 		t.Errorf("it ran %q", h.ran())
 	}
 	h = newHost(t)
-	h.packages()
+	h.stub("docker", "exit 1")
 	h.installs("next, type: appliance up", "--no-docker")
 	if h.ran() != "" {
 		t.Errorf("it ran %q", h.ran())
 	}
+	h = newHost(t)
+	h.stub("docker", "exit 1")
+	h.put("offline", nil)
+	out, err := h.command("--yes").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "install: error: Docker was not installed\ninstall: hint: the program is") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
-// On a terminal it asks before it installs Docker, and goes on to appliance up.
+// On a terminal it goes on to appliance up, which asks; with --no-up only Docker is asked for.
 func TestInstallOnATerminal(t *testing.T) {
-	for answer, up := range map[string]bool{"": true, "n": false} {
+	for option, ran := range map[string]string{"": "up\n", "--no-up": "prepare\n"} {
 		h := newHost(t)
-		h.packages()
+		h.stub("docker", "exit 1")
 		cmd := h.command()
 		cmd.Stdin, cmd.SysProcAttr = nil, nil
 		h.put("install.sh", []byte(h.script))
 		cmd.Args = append([]string{"sh", filepath.Join(h.dir, "install.sh")}, cmd.Args[3:]...)
+		if option != "" {
+			cmd.Args = append(cmd.Args, option)
+		}
 		terminal, err := pty.Start(cmd)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := terminal.WriteString(answer + "\nfrom the terminal\n"); err != nil {
+		if _, err := terminal.WriteString("from the terminal\n"); err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
 		_, _ = out.ReadFrom(terminal) // which ends with an error when the script ends
-		err = cmd.Wait()
-		if !strings.Contains(out.String(), "Run it now? [Y/n]") || strings.Contains(out.String(), "up heard from the terminal") != up || (err == nil) != up {
-			t.Errorf("answered %q: %v\n%s", answer, err, out.String())
-		}
-		if strings.Contains(h.ran(), "install") != up {
-			t.Errorf("answered %q: it ran %q", answer, h.ran())
+		if err = cmd.Wait(); err != nil || !strings.Contains(out.String(), "heard from the terminal") || h.ran() != ran {
+			t.Errorf("%q: %v, it ran %q\n%s", option, err, h.ran(), out.String())
 		}
 	}
+}
+
+// What goes wrong while the archive is unpacked is said as it is, and the host is not blamed.
+func TestInstallSaysWhyItCannotUnpack(t *testing.T) {
+	h := newHost(t)
+	h.stub("tar", "echo tar: No space left on device >&2; exit 2")
+	h.refuses("cannot be unpacked in ")
+	h = newHost(t)
+	h.stub("tar", "mkdir -p "+strings.TrimSuffix(archive, ".tar.gz"))
+	h.refuses("has no program that can be run in ")
 }
