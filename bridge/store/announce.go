@@ -35,7 +35,7 @@ type notice struct {
 
 // announcer collects what the other processes are to be told.
 type announcer struct {
-	k      *shared
+	k      *process
 	mu     sync.Mutex
 	unsaid map[string]map[string]bool
 	more   chan struct{}
@@ -113,8 +113,14 @@ func (a *announcer) payloads(topic string, values map[string]bool) []string {
 	return out
 }
 
+// listener hears what the other processes say.
+type listener struct {
+	*holder
+	changed chan struct{} // has an element when another process began or stopped
+}
+
 // listen hears what the other processes say until ctx ends.
-func (k *shared) listen(ctx context.Context) {
+func (k *listener) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.hear(ctx); err != nil && ctx.Err() == nil {
 			k.log.Warn("the connection that hears other processes ended", "err", err)
@@ -127,7 +133,7 @@ func (k *shared) listen(ctx context.Context) {
 }
 
 // hear listens on a connection of its own until that ends.
-func (k *shared) hear(ctx context.Context) error {
+func (k *listener) hear(ctx context.Context) error {
 	conn, err := k.s.db.Conn(ctx)
 	if err != nil {
 		return err
@@ -170,7 +176,7 @@ func (k *shared) hear(ctx context.Context) error {
 }
 
 // hears takes a notification.
-func (k *shared) hears(payload string) {
+func (k *listener) hears(payload string) {
 	var n notice
 	if json.Unmarshal([]byte(payload), &n) != nil || n.From == k.owner {
 		return
@@ -185,13 +191,20 @@ func (k *shared) hears(payload string) {
 		default:
 		}
 	}
-	k.s.heard(n.Topic, n.Values)
+	k.subscribers.heard(n.Topic, n.Values)
+}
+
+// subscribers are told what other processes announce.
+type subscribers struct {
+	mu     sync.Mutex
+	topics map[string][]func([]string)
+	work   []func()
 }
 
 // heard tells those who have subscribed to a topic.
-func (s *Store) heard(topic string, values []string) {
+func (s *subscribers) heard(topic string, values []string) {
 	s.mu.Lock()
-	subscribed := s.subscribed[topic]
+	subscribed := s.topics[topic]
 	s.mu.Unlock()
 	for _, f := range subscribed {
 		f(values)
@@ -200,15 +213,15 @@ func (s *Store) heard(topic string, values []string) {
 
 // Subscribe makes f be called with what other processes announce about a topic. f must
 // not wait. With SQLite there are no other processes.
-func (s *Store) Subscribe(topic string, f func(values []string)) {
+func (s *subscribers) Subscribe(topic string, f func(values []string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.subscribed[topic] = append(s.subscribed[topic], f)
+	s.topics[topic] = append(s.topics[topic], f)
 }
 
 // Announce tells the other processes that share the database, soon and at most once: a
 // subscriber also has to look for itself now and then.
-func (s *Store) Announce(topic, value string) {
+func (s *writer) Announce(topic, value string) {
 	if k, ok := s.keeper.(*shared); ok {
 		k.news.say(topic, value)
 	}
@@ -216,13 +229,13 @@ func (s *Store) Announce(topic, value string) {
 
 // OnWork makes f be called when another process has made work for this one. f must not
 // wait.
-func (s *Store) OnWork(f func()) {
+func (s *subscribers) OnWork(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.work = append(s.work, f)
 }
 
-func (s *Store) wake() {
+func (s *subscribers) wake() {
 	s.mu.Lock()
 	work := s.work
 	s.mu.Unlock()
@@ -232,7 +245,7 @@ func (s *Store) wake() {
 }
 
 // Shared reports whether other processes may share the database.
-func (s *Store) Shared() bool {
+func (s *writer) Shared() bool {
 	_, ok := s.keeper.(*shared)
 	return ok
 }

@@ -26,7 +26,7 @@ type DeadKind struct{ Side, Reason string }
 const maxCauses = 10_000
 
 // Census counts everything that is stored.
-func (s *Store) Census(ctx context.Context) (Census, error) {
+func (s *operatorView) Census(ctx context.Context) (Census, error) {
 	c := Census{DeadBy: map[DeadKind]int64{}}
 	if err := s.countItems(ctx, &c); err != nil {
 		return c, err
@@ -55,7 +55,7 @@ func (c *Census) backlogOf(side string) *Backlog {
 }
 
 // countItems counts the items that wait, by direction.
-func (s *Store) countItems(ctx context.Context, c *Census) error {
+func (s *operatorView) countItems(ctx context.Context, c *Census) error {
 	rows, err := s.query(ctx, `SELECT substr(lane, 1, 2), COUNT(*), MIN(accepted) FROM items WHERE buried = 0 GROUP BY 1`)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (s *Store) countItems(ctx context.Context, c *Census) error {
 }
 
 // countDead counts the dead letters, by direction and reason.
-func (s *Store) countDead(ctx context.Context, c *Census) error {
+func (s *operatorView) countDead(ctx context.Context, c *Census) error {
 	rows, err := s.query(ctx, `SELECT substr(lane, 1, 2), cause, COUNT(*) FROM items WHERE buried > 0 GROUP BY 1, 2 LIMIT $1`, maxCauses)
 	if err != nil {
 		return err

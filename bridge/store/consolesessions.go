@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// consoleTable has the sessions of the console.
+type consoleTable struct{ *database }
+
 // A ConsoleSession is a sign-in to the console.
 type ConsoleSession struct {
 	Key                string // the digest of its cookie
@@ -16,7 +19,7 @@ type ConsoleSession struct {
 
 // BeginConsoleSession stores a session. It removes those that began or were used before
 // some moments, and the ones that were idle longest where there are more than most.
-func (s *Store) BeginConsoleSession(ctx context.Context, cs ConsoleSession, beganAfter, seenAfter time.Time, most int) error {
+func (s *consoleTable) BeginConsoleSession(ctx context.Context, cs ConsoleSession, beganAfter, seenAfter time.Time, most int) error {
 	for _, q := range []struct {
 		text string
 		args []any
@@ -34,7 +37,7 @@ func (s *Store) BeginConsoleSession(ctx context.Context, cs ConsoleSession, bega
 }
 
 // ConsoleSession returns the session with a key.
-func (s *Store) ConsoleSession(ctx context.Context, key string) (cs ConsoleSession, ok bool, err error) {
+func (s *consoleTable) ConsoleSession(ctx context.Context, key string) (cs ConsoleSession, ok bool, err error) {
 	var began, seen, asked int64
 	err = s.queryRow(ctx, `SELECT user_id, username, began, seen, asked FROM console_sessions WHERE key = $1`, key).
 		Scan(&cs.UserID, &cs.Username, &began, &seen, &asked)
@@ -47,19 +50,19 @@ func (s *Store) ConsoleSession(ctx context.Context, key string) (cs ConsoleSessi
 
 // ConsoleSessionSeen notes when a session was used, and ConsoleSessionAsked when
 // Rocket.Chat confirmed its role.
-func (s *Store) ConsoleSessionSeen(ctx context.Context, key string, at time.Time) error {
+func (s *consoleTable) ConsoleSessionSeen(ctx context.Context, key string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET seen = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err
 }
 
 // ConsoleSessionAsked is described with ConsoleSessionSeen.
-func (s *Store) ConsoleSessionAsked(ctx context.Context, key string, at time.Time) error {
+func (s *consoleTable) ConsoleSessionAsked(ctx context.Context, key string, at time.Time) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET asked = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err
 }
 
 // EndConsoleSession removes a session.
-func (s *Store) EndConsoleSession(ctx context.Context, key string) error {
+func (s *consoleTable) EndConsoleSession(ctx context.Context, key string) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM console_sessions WHERE key = $1`, key)
 	return err
 }

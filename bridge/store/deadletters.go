@@ -26,6 +26,9 @@ type DeadLetter struct {
 	Cause    string    `json:"cause"` // of the last failure
 }
 
+// operatorView is what the operator sees of items and lanes, and does with dead letters.
+type operatorView struct{ *writer }
+
 const deadColumns = `SELECT id, lane, kind, accepted, buried, attempts, cause FROM items`
 
 func scanDead(row scanner) (DeadLetter, error) {
@@ -37,7 +40,7 @@ func scanDead(row scanner) (DeadLetter, error) {
 }
 
 // DeadLetters lists what was given up, oldest first, at most limit of it.
-func (s *Store) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
+func (s *operatorView) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	rows, err := s.query(ctx, deadColumns+` WHERE buried > 0 ORDER BY seq LIMIT $1`, limit)
 	if err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ var ErrNotDead = errors.New("is not a dead letter, or no longer one")
 // Revive puts a dead letter back into its lane, as the last item there. Its attempts
 // count on, so that what an earlier one may have done is looked for; its failures
 // start at 0.
-func (s *Store) Revive(ctx context.Context, id string) error {
+func (s *operatorView) Revive(ctx context.Context, id string) error {
 	var lane string
 	if err := s.queryRow(ctx, `SELECT lane FROM items WHERE id = $1 AND buried > 0`, id).Scan(&lane); errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("%s %w", id, ErrNotDead)
@@ -90,7 +93,7 @@ func (s *Store) Revive(ctx context.Context, id string) error {
 
 // Drop removes a dead letter. Its ID is remembered for as long as that of a delivered
 // item, so that a side that is read again does not bring it back.
-func (s *Store) Drop(ctx context.Context, id string) error {
+func (s *operatorView) Drop(ctx context.Context, id string) error {
 	return s.write(ctx, &write{do: func(b *batch) error {
 		res, err := b.tx.ExecContext(b.ctx, `DELETE FROM items WHERE id = $1 AND buried > 0`, id)
 		if err != nil {
@@ -120,7 +123,7 @@ type LaneState struct {
 
 // Lanes lists the lanes in which items wait, the one with the oldest item first, at
 // most limit of them.
-func (s *Store) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
+func (s *operatorView) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
 	rows, err := s.query(ctx, `SELECT w.lane, w.waiting, (SELECT MIN(o.accepted) FROM items o WHERE o.lane = w.lane AND o.buried = 0) AS oldest,
 			COALESCE(l.due, 0), i.id, i.kind, i.attempts, i.failures, i.cause
 		FROM (SELECT lane, COUNT(*) AS waiting, MIN(seq) AS first FROM items WHERE buried = 0 GROUP BY lane ORDER BY 3 LIMIT $1) AS w

@@ -15,13 +15,16 @@ import (
 
 func fsSub() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
+// itemTable has the items that wait to be delivered: what package queue needs.
+type itemTable struct{ *writer }
+
 // Add implements queue.Backend.
-func (s *Store) Add(ctx context.Context, now time.Time, items ...queue.Item) (int, error) {
+func (s *itemTable) Add(ctx context.Context, now time.Time, items ...queue.Item) (int, error) {
 	return s.Accept(ctx, now, items, nil)
 }
 
 // Accept implements relay.Store.
-func (s *Store) Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (added int, err error) {
+func (s *itemTable) Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (added int, err error) {
 	var in []inserted
 	err = s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
 		if in, err = s.keeper.insert(b, now, items); err != nil {
@@ -66,23 +69,23 @@ func (b *batch) cursors(cursors map[string]string) error {
 }
 
 // Claim implements queue.Backend.
-func (s *Store) Claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error) {
+func (s *itemTable) Claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error) {
 	return s.keeper.claim(ctx, class, now)
 }
 
 // Next implements queue.Backend.
-func (s *Store) Next(_ context.Context, class queue.Class, now time.Time) (time.Duration, bool, error) {
+func (s *itemTable) Next(_ context.Context, class queue.Class, now time.Time) (time.Duration, bool, error) {
 	in, ok := s.keeper.next(class, now)
 	return in, ok, nil
 }
 
 // Waiting implements relay.Store.
-func (s *Store) Waiting(ctx context.Context, lane string) (int, error) {
+func (s *itemTable) Waiting(ctx context.Context, lane string) (int, error) {
 	return s.keeper.waiting(ctx, lane)
 }
 
 // Done implements queue.Backend.
-func (s *Store) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
+func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
 	s.await(func(l *leaving) bool { return l.lane == it.Lane })
 	h, err := s.keeper.head(it)
 	if err != nil {
@@ -120,8 +123,8 @@ type leaving struct {
 }
 
 // storing returns the lanes of items that were delivered and are being written. It is
-// called under s.mu.
-func (s *Store) storing() map[string]bool {
+// called under writer.mu.
+func (s *writer) storing() map[string]bool {
 	lanes := make(map[string]bool, len(s.leaving))
 	for l := range s.leaving {
 		lanes[l.lane] = true
@@ -130,7 +133,7 @@ func (s *Store) storing() map[string]bool {
 }
 
 // await waits until what leaves and fits is written.
-func (s *Store) await(fits func(*leaving) bool) {
+func (s *writer) await(fits func(*leaving) bool) {
 	for {
 		var wait chan struct{}
 		s.mu.Lock()
@@ -150,14 +153,14 @@ func (s *Store) await(fits func(*leaving) bool) {
 
 // awaitLinks waits until the links of a message or an event are written, if it was
 // delivered just now.
-func (s *Store) awaitLinks(id string) {
+func (s *writer) awaitLinks(id string) {
 	s.await(func(l *leaving) bool {
 		return slices.ContainsFunc(l.receipts, func(r queue.Receipt) bool { return r.RCMessage == id || r.MXEvent == id })
 	})
 }
 
 // GiveUp implements queue.Backend.
-func (s *Store) GiveUp(ctx context.Context, it queue.Item, cause error) error {
+func (s *itemTable) GiveUp(ctx context.Context, it queue.Item, cause error) error {
 	h, err := s.keeper.head(it)
 	if err != nil {
 		return err
@@ -173,7 +176,7 @@ func (s *Store) GiveUp(ctx context.Context, it queue.Item, cause error) error {
 }
 
 // Retry implements queue.Backend.
-func (s *Store) Retry(ctx context.Context, it queue.Item, now time.Time, after time.Duration, failed bool, cause error) error {
+func (s *itemTable) Retry(ctx context.Context, it queue.Item, now time.Time, after time.Duration, failed bool, cause error) error {
 	h, err := s.keeper.head(it)
 	if err != nil {
 		return err
@@ -193,7 +196,7 @@ func (s *Store) Retry(ctx context.Context, it queue.Item, now time.Time, after t
 }
 
 // DeadItems lists the dead letters, oldest first.
-func (s *Store) DeadItems(ctx context.Context) ([]queue.Item, error) {
+func (s *itemTable) DeadItems(ctx context.Context) ([]queue.Item, error) {
 	rows, err := s.query(ctx, `SELECT id, lane, kind, payload, accepted, attempts, failures FROM items WHERE buried > 0 ORDER BY seq`)
 	if err != nil {
 		return nil, err
@@ -219,7 +222,7 @@ type Backlog struct {
 }
 
 // Backlog counts the items that wait and the dead letters.
-func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
+func (s *itemTable) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
 	var err error
@@ -236,7 +239,7 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 }
 
 // Known implements relay.Store.
-func (s *Store) Known(ctx context.Context, itemIDs []string) (map[string]bool, error) {
+func (s *itemTable) Known(ctx context.Context, itemIDs []string) (map[string]bool, error) {
 	known := map[string]bool{}
 	for len(itemIDs) > 0 {
 		n := min(len(itemIDs), 200)
@@ -254,24 +257,8 @@ func (s *Store) Known(ctx context.Context, itemIDs []string) (map[string]bool, e
 	return known, nil
 }
 
-func (s *Store) collect(ctx context.Context, into map[string]bool, query string, args []any) error {
-	rows, err := s.query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		into[id] = true
-	}
-	return rows.Err()
-}
-
 // MarkKnown implements relay.Store.
-func (s *Store) MarkKnown(ctx context.Context, itemID string) error {
+func (s *itemTable) MarkKnown(ctx context.Context, itemID string) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, itemID, time.Now().UnixMilli())
 	return err
 }

@@ -11,12 +11,23 @@ import (
 // process, so its keeper holds that in memory; PostgreSQL may be shared, and its keeper
 // takes leases.
 type keeper interface {
+	keeperLife
+	keeperWrites
+	keeperMemory
+	keeperTurns
+}
+
+// keeperLife is the beginning and the end of a keeper.
+type keeperLife interface {
 	// start reads what the database holds; stop gives back what this process has.
 	start(ctx context.Context) error
 	stop()
-
 	// statements are what is written again and again.
 	statements() []string
+}
+
+// keeperWrites is what a keeper writes in the transactions of the writer.
+type keeperWrites interface {
 	// begin is called first in each transaction, with all that is written in it,
 	// and flush last.
 	begin(b *batch, group []*write) error
@@ -30,17 +41,23 @@ type keeper interface {
 	done(b *batch, it queue.Item, h head, receipts []queue.Receipt) error
 	giveUp(b *batch, it queue.Item, h head, cause error) error
 	putOff(b *batch, it queue.Item, h head, p postponed) error
+}
 
+// keeperMemory is what a keeper knows of the items that were given out and written.
+type keeperMemory interface {
 	// head returns what is known of an item that a claim has given out.
 	head(it queue.Item) (head, error)
 	// count, leave and wait take what was written into memory. They are called under
-	// Store.mu.
+	// writer.mu.
 	count(in []inserted)
 	leave(it queue.Item, h head)
 	wait(it queue.Item, h head, p postponed)
 	// failed takes that what became of an item could not be written.
 	failed(it queue.Item, err error) error
+}
 
+// keeperTurns is whose turn it is, and how much waits.
+type keeperTurns interface {
 	claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error)
 	next(class queue.Class, now time.Time) (time.Duration, bool)
 	waiting(ctx context.Context, lane string) (int, error)

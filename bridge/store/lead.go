@@ -11,12 +11,21 @@ import (
 // retryRole is before a role whose work has failed is taken again.
 const retryRole = 2 * time.Second
 
+// team is what processes that share the database do together.
+type team struct {
+	*writer
+	*subscribers
+}
+
+// roles are what one process does for all.
+type roles struct{ *process }
+
 // Lead runs something in one process at a time: the one that has a role, such as reading
 // a network. Its context ends when another process may have taken the role. A process
 // that dies or is stopped is replaced when its role has ended, after leaseFor at most.
 // With SQLite this process is the only one. Lead returns when ctx ends, or with an error
 // of run with SQLite; with PostgreSQL what fails is begun again.
-func (s *Store) Lead(ctx context.Context, role string, run func(context.Context) error) error {
+func (s *team) Lead(ctx context.Context, role string, run func(context.Context) error) error {
 	k, ok := s.keeper.(*shared)
 	if !ok {
 		return run(ctx)
@@ -53,7 +62,7 @@ func (s *Store) Lead(ctx context.Context, role string, run func(context.Context)
 }
 
 // takeRole takes a role that is free, or renews it.
-func (k *shared) takeRole(ctx context.Context, role string) (bool, error) {
+func (k *roles) takeRole(ctx context.Context, role string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, dbPatience)
 	defer cancel()
 	res, err := k.s.db.ExecContext(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, $2, `+dbNow+` + $3::bigint)
@@ -67,7 +76,7 @@ func (k *shared) takeRole(ctx context.Context, role string) (bool, error) {
 }
 
 // lead runs something for as long as the role can be renewed, and gives the role back.
-func (k *shared) lead(ctx context.Context, role string, asked time.Time, run func(context.Context) error) error {
+func (k *roles) lead(ctx context.Context, role string, asked time.Time, run func(context.Context) error) error {
 	led, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -92,7 +101,7 @@ func (k *shared) lead(ctx context.Context, role string, asked time.Time, run fun
 }
 
 // keepRole renews a role until ctx ends, or calls lost.
-func (k *shared) keepRole(ctx context.Context, role string, asked time.Time, lost func()) {
+func (k *roles) keepRole(ctx context.Context, role string, asked time.Time, lost func()) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	until := asked.Add(trustFor)
@@ -115,7 +124,7 @@ func (k *shared) keepRole(ctx context.Context, role string, asked time.Time, los
 }
 
 // Led reports whether any process has a role now.
-func (s *Store) Led(ctx context.Context, role string) (bool, error) {
+func (s *team) Led(ctx context.Context, role string) (bool, error) {
 	if !s.Shared() {
 		return true, nil
 	}
@@ -126,7 +135,7 @@ func (s *Store) Led(ctx context.Context, role string) (bool, error) {
 
 // StartTimer makes a timer run for a while, by the clock of the database, as all
 // processes see it. A timer that runs for longer already is left as it is.
-func (s *Store) StartTimer(ctx context.Context, name string, d time.Duration) error {
+func (s *team) StartTimer(ctx context.Context, name string, d time.Duration) error {
 	if !s.Shared() {
 		return nil
 	}
@@ -136,7 +145,7 @@ func (s *Store) StartTimer(ctx context.Context, name string, d time.Duration) er
 }
 
 // TimerRuns reports whether a timer runs.
-func (s *Store) TimerRuns(ctx context.Context, name string) (bool, error) {
+func (s *team) TimerRuns(ctx context.Context, name string) (bool, error) {
 	if !s.Shared() {
 		return false, nil
 	}
@@ -144,7 +153,7 @@ func (s *Store) TimerRuns(ctx context.Context, name string) (bool, error) {
 }
 
 // Process names this process among those that share the database.
-func (s *Store) Process() string {
+func (s *team) Process() string {
 	if k, ok := s.keeper.(*shared); ok {
 		return k.owner
 	}
@@ -152,12 +161,12 @@ func (s *Store) Process() string {
 }
 
 // Replicas returns how many processes share the database, as far as is known.
-func (s *Store) Replicas() int {
+func (s *team) Replicas() int {
 	k, ok := s.keeper.(*shared)
 	if !ok {
 		return 1
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writer.mu.Lock()
+	defer s.writer.mu.Unlock()
 	return max(1, k.replicas)
 }

@@ -55,20 +55,35 @@ const (
 // PostgreSQL does the coordination: row locks, SKIP LOCKED, a sequence, and
 // LISTEN/NOTIFY, which only makes things faster (announce.go).
 type shared struct {
-	s     *Store
-	owner string // of this process's leases
-	news  announcer
-	locks locker
-	log   *slog.Logger
+	*process
+	*holder
+	settler
+	renewer
+	roles
+	listener
 
+	locks   locker
 	running sync.WaitGroup
 	end     context.CancelFunc
-	changed chan struct{} // has an element when another process began or stopped
+}
+
+// process is this process among those that share the database.
+type process struct {
+	s           *writer
+	subscribers *subscribers
+	owner       string // of this process's leases
+	news        announcer
+	log         *slog.Logger
+}
+
+// holder has the lanes whose leases this process holds, and takes free ones.
+type holder struct {
+	*process
 	parting chan struct{} // has an element when a lane can be given away
 
 	looking sync.Mutex // one look for work at a time
 
-	// With Store.mu.
+	// With writer.mu.
 	held     map[string]*heldLane
 	left     map[string]time.Time       // lanes that this process gave away, and until when it leaves them alone
 	turns    [queue.Classes][]*heldLane // free lanes with items at hand, in the order of their turn
@@ -77,6 +92,11 @@ type shared struct {
 	replicas int                        // of processes that share the work
 	place    int                        // of this one among them, from 0
 }
+
+// settler writes what becomes of items, in the transactions of the writer.
+type settler struct{ *process }
+
+var _ keeperWrites = (*settler)(nil)
 
 // heldLane is a lane whose lease this process has.
 type heldLane struct {
@@ -93,9 +113,9 @@ type heldLane struct {
 	out    atHand // what is being delivered
 }
 
-func (k *shared) statements() []string { return []string{putCursor, putDone, retryItem} }
+func (k *settler) statements() []string { return []string{putCursor, putDone, retryItem} }
 
-func (k *shared) claim(ctx context.Context, class queue.Class, _ time.Time) (queue.Item, bool, error) {
+func (k *holder) claim(ctx context.Context, class queue.Class, _ time.Time) (queue.Item, bool, error) {
 	for ctx.Err() == nil {
 		if it, ok := k.take(class); ok {
 			return it, true, nil
@@ -112,7 +132,7 @@ func (k *shared) claim(ctx context.Context, class queue.Class, _ time.Time) (que
 }
 
 // take gives out the first item of the lane whose turn it is.
-func (k *shared) take(class queue.Class) (queue.Item, bool) {
+func (k *holder) take(class queue.Class) (queue.Item, bool) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	for len(k.turns[class]) > 0 {
@@ -136,16 +156,16 @@ func (k *shared) take(class queue.Class) (queue.Item, bool) {
 	return queue.Item{}, false
 }
 
-// list gives a lane its turn, if it has items. It is called under Store.mu.
-func (k *shared) list(l *heldLane) {
+// list gives a lane its turn, if it has items. It is called under writer.mu.
+func (k *holder) list(l *heldLane) {
 	if !l.busy && !l.listed && len(l.items) > 0 {
 		l.listed = true
 		k.turns[l.class] = append(k.turns[l.class], l)
 	}
 }
 
-// drop gives a lease up, and the deliveries under it. It is called under Store.mu.
-func (k *shared) drop(l *heldLane) {
+// drop gives a lease up, and the deliveries under it. It is called under writer.mu.
+func (k *holder) drop(l *heldLane) {
 	l.lease.Lose()
 	if k.held[l.lease.Lane] == l {
 		delete(k.held, l.lease.Lane)
@@ -154,7 +174,7 @@ func (k *shared) drop(l *heldLane) {
 
 // look reads items of this process's lanes, or takes free lanes. It returns false when
 // there is nothing to do now.
-func (k *shared) look(ctx context.Context, class queue.Class) (bool, error) {
+func (k *holder) look(ctx context.Context, class queue.Class) (bool, error) {
 	k.looking.Lock()
 	defer k.looking.Unlock()
 	if empty := k.empty(class); len(empty) > 0 {
@@ -179,7 +199,7 @@ func (k *shared) look(ctx context.Context, class queue.Class) (bool, error) {
 }
 
 // empty returns lanes of this process that may have items and have none at hand.
-func (k *shared) empty(class queue.Class) []*heldLane {
+func (k *holder) empty(class queue.Class) []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	var out []*heldLane
@@ -198,7 +218,7 @@ const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i
 	ORDER BY i.lane, i.seq`
 
 // fetch brings the next items of lanes to hand.
-func (k *shared) fetch(ctx context.Context, lanes []*heldLane) error {
+func (k *holder) fetch(ctx context.Context, lanes []*heldLane) error {
 	names, after := make([]string, len(lanes)), make([]int64, len(lanes))
 	for i, l := range lanes {
 		names[i], after[i] = l.lease.Lane, l.after
@@ -226,7 +246,7 @@ func (k *shared) fetch(ctx context.Context, lanes []*heldLane) error {
 	return err
 }
 
-func (k *shared) read(ctx context.Context, names []string, after []int64) (map[string][]atHand, error) {
+func (k *holder) read(ctx context.Context, names []string, after []int64) (map[string][]atHand, error) {
 	rows, err := k.s.query(ctx, fetchItems, names, after, readAhead)
 	if err != nil {
 		return nil, err
@@ -256,7 +276,7 @@ const takeLanes = `WITH free AS (
 	FROM free WHERE lanes.lane = free.lane RETURNING lanes.lane, lanes.fence, free.owner`
 
 // acquire takes free lanes and returns how many.
-func (k *shared) acquire(ctx context.Context, class queue.Class) (int, error) {
+func (k *holder) acquire(ctx context.Context, class queue.Class) (int, error) {
 	k.s.mu.Lock()
 	of, place, left := max(1, k.replicas), k.place, k.stayAway()
 	k.s.mu.Unlock()
@@ -289,7 +309,7 @@ func (k *shared) acquire(ctx context.Context, class queue.Class) (int, error) {
 	return n, rows.Err()
 }
 
-func (k *shared) next(class queue.Class, _ time.Time) (time.Duration, bool) {
+func (k *holder) next(class queue.Class, _ time.Time) (time.Duration, bool) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	return max(0, time.Until(k.lookAt[class])), true
@@ -308,7 +328,7 @@ const holdLanes = `SELECT lanes.lane, lanes.fence FROM lanes JOIN unnest($1::tex
 
 // begin locks the lanes of a transaction and checks the leases under which it settles
 // items.
-func (k *shared) begin(b *batch, group []*write) error {
+func (k *settler) begin(b *batch, group []*write) error {
 	var adds, names []string
 	var fences []int64
 	for _, w := range group {
@@ -355,7 +375,7 @@ const addItems = `INSERT INTO items (seq, id, lane, kind, payload, accepted)
 		WHERE NOT EXISTS (SELECT 1 FROM done WHERE done.id = u.id) AND NOT EXISTS (SELECT 1 FROM items WHERE items.id = u.id) ORDER BY place) AS n
 	ON CONFLICT (id) DO NOTHING RETURNING seq, id, lane`
 
-func (k *shared) insert(b *batch, _ time.Time, items []queue.Item) ([]inserted, error) {
+func (k *settler) insert(b *batch, _ time.Time, items []queue.Item) ([]inserted, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -383,13 +403,13 @@ func (k *shared) insert(b *batch, _ time.Time, items []queue.Item) ([]inserted, 
 	return in, rows.Err()
 }
 
-func (k *shared) nextSeq(b *batch) (seq int64, err error) {
+func (k *settler) nextSeq(b *batch) (seq int64, err error) {
 	err = b.tx.QueryRowContext(b.ctx, `SELECT nextval('items_seq')`).Scan(&seq)
 	return seq, err
 }
 
 // count makes known that lanes have items.
-func (k *shared) count(in []inserted) {
+func (k *holder) count(in []inserted) {
 	for _, i := range in {
 		if l := k.held[i.item.Lane]; l != nil {
 			l.more = true
@@ -401,7 +421,7 @@ func (k *shared) count(in []inserted) {
 }
 
 // heard takes that another process has added items to lanes.
-func (k *shared) heard(lanes []string) {
+func (k *holder) heard(lanes []string) {
 	k.s.mu.Lock()
 	for _, lane := range lanes {
 		if l := k.held[lane]; l != nil {
@@ -411,11 +431,11 @@ func (k *shared) heard(lanes []string) {
 		}
 	}
 	k.s.mu.Unlock()
-	k.s.wake()
+	k.subscribers.wake()
 }
 
 // heardNothing takes that this process may have missed something.
-func (k *shared) heardNothing() {
+func (k *holder) heardNothing() {
 	k.s.mu.Lock()
 	for _, l := range k.held {
 		l.more = true
@@ -424,19 +444,19 @@ func (k *shared) heardNothing() {
 		k.dirty[class] = true
 	}
 	k.s.mu.Unlock()
-	k.s.wake()
+	k.subscribers.wake()
 }
 
 // lane returns what is known of the lane of an item that is being delivered. It is
-// called under Store.mu.
-func (k *shared) lane(it queue.Item) *heldLane {
+// called under writer.mu.
+func (k *holder) lane(it queue.Item) *heldLane {
 	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease && l.out.item.ID == it.ID {
 		return l
 	}
 	return nil
 }
 
-func (k *shared) head(it queue.Item) (head, error) {
+func (k *holder) head(it queue.Item) (head, error) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	l := k.lane(it)
@@ -446,7 +466,7 @@ func (k *shared) head(it queue.Item) (head, error) {
 	return head{seq: l.out.seq, attempts: l.out.item.Attempts}, nil
 }
 
-func (k *shared) done(b *batch, it queue.Item, _ head, receipts []queue.Receipt) error {
+func (k *settler) done(b *batch, it queue.Item, _ head, receipts []queue.Receipt) error {
 	for _, r := range receipts {
 		b.links.add(it.ID, r)
 	}
@@ -454,7 +474,7 @@ func (k *shared) done(b *batch, it queue.Item, _ head, receipts []queue.Receipt)
 	return nil
 }
 
-func (k *shared) leave(it queue.Item, _ head) {
+func (k *holder) leave(it queue.Item, _ head) {
 	if l := k.lane(it); l != nil {
 		l.busy, l.out, l.used = false, atHand{}, time.Now()
 		if k.list(l); l.leaves {
@@ -463,13 +483,13 @@ func (k *shared) leave(it queue.Item, _ head) {
 	}
 }
 
-func (k *shared) giveUp(b *batch, it queue.Item, h head, cause error) error {
+func (k *settler) giveUp(b *batch, it queue.Item, h head, cause error) error {
 	_, err := b.tx.ExecContext(b.ctx, `UPDATE items SET buried = `+dbNow+`, cause = $1, attempts = $2 WHERE id = $3`, cause.Error(), h.attempts, it.ID)
 	return err
 }
 
 // putOff gives the lane back: whichever process is first takes it when its time comes.
-func (k *shared) putOff(b *batch, it queue.Item, h head, p postponed) error {
+func (k *settler) putOff(b *batch, it queue.Item, h head, p postponed) error {
 	if _, err := b.exec(retryItem, p.failed, p.cause.Error(), h.attempts, it.ID); err != nil {
 		return err
 	}
@@ -478,7 +498,7 @@ func (k *shared) putOff(b *batch, it queue.Item, h head, p postponed) error {
 	return err
 }
 
-func (k *shared) wait(it queue.Item, _ head, p postponed) {
+func (k *holder) wait(it queue.Item, _ head, p postponed) {
 	if l := k.lane(it); l != nil {
 		delete(k.held, it.Lane)
 	}
@@ -491,7 +511,7 @@ func (k *shared) wait(it queue.Item, _ head, p postponed) {
 // failed gives up the lane of an item whose outcome could not be stored: it is taken
 // again, by whichever process, when its lease has ended, and what was delivered is
 // looked for.
-func (k *shared) failed(it queue.Item, err error) error {
+func (k *holder) failed(it queue.Item, err error) error {
 	k.s.mu.Lock()
 	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease {
 		k.drop(l)
@@ -500,12 +520,12 @@ func (k *shared) failed(it queue.Item, err error) error {
 	return away(err)
 }
 
-func (k *shared) waiting(ctx context.Context, lane string) (n int, err error) {
+func (k *settler) waiting(ctx context.Context, lane string) (n int, err error) {
 	err = k.s.queryRow(ctx, `SELECT COUNT(*) FROM items WHERE lane = $1 AND buried = 0`, lane).Scan(&n)
 	return n, err
 }
 
-func (k *shared) backlog(ctx context.Context) (n int64, err error) {
+func (k *settler) backlog(ctx context.Context) (n int64, err error) {
 	err = k.s.queryRow(ctx, `SELECT COUNT(*) FROM items WHERE buried = 0`).Scan(&n)
 	return n, err
 }
@@ -547,7 +567,7 @@ func (l *links) add(item string, r queue.Receipt) {
 }
 
 // flush writes what the writes of a transaction have in common.
-func (k *shared) flush(b *batch) error {
+func (k *settler) flush(b *batch) error {
 	if l := &b.links; len(l.item) > 0 {
 		if _, err := b.tx.ExecContext(b.ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender)
 			SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
@@ -574,11 +594,15 @@ func names(lanes []*heldLane) []string {
 	return out
 }
 
-func newShared(s *Store, cfg *pgx.ConnConfig, log *slog.Logger) *shared {
-	k := &shared{s: s, owner: strings.ToLower(rand.Text()), log: log, held: map[string]*heldLane{}, left: map[string]time.Time{}, changed: make(chan struct{}, 1), parting: make(chan struct{}, 1)}
-	k.locks.cfg = cfg
-	k.news = announcer{k: k, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
-	return k
+func newShared(s *writer, subs *subscribers, cfg *pgx.ConnConfig, log *slog.Logger) *shared {
+	p := &process{s: s, subscribers: subs, owner: strings.ToLower(rand.Text()), log: log}
+	p.news = announcer{k: p, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
+	h := &holder{process: p, held: map[string]*heldLane{}, left: map[string]time.Time{}, parting: make(chan struct{}, 1)}
+	changed := make(chan struct{}, 1)
+	return &shared{
+		process: p, holder: h, settler: settler{p}, roles: roles{p}, locks: locker{cfg: cfg},
+		renewer: renewer{holder: h, changed: changed}, listener: listener{holder: h, changed: changed},
+	}
 }
 
 // prepareShared makes what SQLite does not have: the sequence that numbers items. It goes

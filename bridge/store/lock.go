@@ -50,7 +50,7 @@ func (l *locker) close() {
 
 // Lock locks a key among all processes that share the database, or fails after a few
 // seconds.
-func (s *Store) Lock(key string) (unlock func(), err error) {
+func (s *team) Lock(key string) (unlock func(), err error) {
 	k, ok := s.keeper.(*shared)
 	if !ok {
 		return func() {}, nil

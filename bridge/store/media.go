@@ -7,8 +7,11 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// fileTable has the files that were carried.
+type fileTable struct{ *database }
+
 // File implements relay.Store.
-func (s *Store) File(ctx context.Context, source string) (model.File, bool, error) {
+func (s *fileTable) File(ctx context.Context, source string) (model.File, bool, error) {
 	f := model.File{Source: source}
 	var at int64
 	err := s.queryRow(ctx, `SELECT target, info, at FROM media WHERE source = $1`, source).Scan(&f.Target, &f.Info, &at)
@@ -17,7 +20,7 @@ func (s *Store) File(ctx context.Context, source string) (model.File, bool, erro
 }
 
 // PutFile implements relay.Store.
-func (s *Store) PutFile(ctx context.Context, f model.File) error {
+func (s *fileTable) PutFile(ctx context.Context, f model.File) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO media (source, target, info, at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (source) DO UPDATE SET target = excluded.target, info = excluded.info, at = excluded.at`,
 		f.Source, f.Target, f.Info, f.At.UnixMilli())

@@ -14,9 +14,9 @@ import (
 // again. The items themselves are on disk; those that were accepted just now are kept at
 // hand, up to maxAtHand.
 type memory struct {
-	s     *Store
-	last  int64 // the highest seq on disk; of the writer, with Store.mu
-	lanes lanes // with Store.mu
+	s     *writer
+	last  int64 // the highest seq on disk; of the writer, with writer.mu
+	lanes lanes // with writer.mu
 }
 
 const (

@@ -19,8 +19,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,29 +36,22 @@ var migrations embed.FS
 
 var _ relay.Store = (*Store)(nil)
 
-// Store is an open database. Methods are safe for concurrent use.
+// Store is an open database. Each of the types that it consists of has the methods of one
+// concept. They are safe for concurrent use.
 type Store struct {
-	db      *sql.DB // for writing; one connection with SQLite, which has one writer anyway
-	read    *sql.DB
-	release func()
-	name    string // of the database, for people
+	*database
+	*writer
 
-	writes  chan *write
-	closing chan struct{}
-	closed  chan struct{}
-	close   sync.Once
-
-	stmtMu  sync.Mutex
-	stmts   map[string]*sql.Stmt
-	readers sync.Map // *sql.Stmt by query
-
-	keeper keeper
-	ahead  atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
-
-	mu         sync.Mutex
-	leaving    map[*leaving]bool
-	subscribed map[string][]func([]string)
-	work       []func()
+	itemTable
+	cursorTable
+	linkTable
+	reactionTable
+	fileTable
+	portalTable
+	peopleTable
+	consoleTable
+	operatorView
+	team
 }
 
 // An Option changes how a database is opened.
@@ -97,7 +88,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	switch scheme {
 	case "sqlite":
 		if s, err = openSQLite(ctx, rest, o); err == nil {
-			s.keeper = &memory{s: s}
+			s.keeper = &memory{s: s.writer}
 		}
 	case "postgres", "postgresql":
 		s, err = openPostgres(ctx, database, o)
@@ -107,20 +98,14 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.writes, s.closing, s.closed = make(chan *write, maxGroup), make(chan struct{}), make(chan struct{})
-	s.leaving, s.subscribed = map[*leaving]bool{}, map[string][]func([]string){}
 	if err := s.prepare(ctx, scheme); err != nil {
 		close(s.closed)
 		_ = s.Close()
 		return nil, err
 	}
-	go s.writer()
+	go s.run()
 	return s, nil
 }
-
-// Now is the time that all processes agree on which share the database: its own, within
-// a few milliseconds.
-func (s *Store) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // Close closes the database. What is being written is written first.
 func (s *Store) Close() error {
@@ -136,6 +121,20 @@ func (s *Store) Close() error {
 }
 
 // Private
+
+// newStore puts the concepts together on a database. The keeper is still missing.
+func newStore(d *database) *Store {
+	w := &writer{
+		database: d, leaving: map[*leaving]bool{},
+		writes: make(chan *write, maxGroup), closing: make(chan struct{}), closed: make(chan struct{}),
+	}
+	return &Store{
+		database: d, writer: w,
+		itemTable: itemTable{w}, cursorTable: cursorTable{d}, linkTable: linkTable{w}, reactionTable: reactionTable{d}, fileTable: fileTable{d},
+		portalTable: portalTable{w}, peopleTable: peopleTable{d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
+		team: team{writer: w, subscribers: &subscribers{topics: map[string][]func([]string){}}},
+	}
+}
 
 func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	if err := examinePlace(file); err != nil {
@@ -171,7 +170,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(4)
-	return &Store{db: db, read: read, name: file, release: func() { _ = lock.Close() }}, nil
+	return newStore(&database{db: db, read: read, name: file, release: func() { _ = lock.Close() }}), nil
 }
 
 // advisoryLock is the number of a lock that each process holds together with the others.
@@ -214,8 +213,8 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 		}
 		return nil, errors.Join(err, holder.Close(), db.Close())
 	}
-	s := &Store{db: db, read: db, name: name, release: func() { _ = holder.Close() }}
-	s.keeper = newShared(s, cfg, o.log)
+	s := newStore(&database{db: db, read: db, name: name, release: func() { _ = holder.Close() }})
+	s.keeper = newShared(s.writer, s.subscribers, cfg, o.log)
 	return s, nil
 }
 

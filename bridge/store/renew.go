@@ -9,8 +9,14 @@ import (
 // dbPatience bounds what is asked of the database beside deliveries.
 const dbPatience = 3 * time.Second
 
+// renewer renews the leases of this process, and gives lanes back and away.
+type renewer struct {
+	*holder
+	changed chan struct{} // has an element when another process began or stopped
+}
+
 // renewals renews leases, and gives back what is idle, until ctx ends.
-func (k *shared) renewals(ctx context.Context) {
+func (k *renewer) renewals(ctx context.Context) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	failed := false
@@ -35,7 +41,7 @@ func (k *shared) renewals(ctx context.Context) {
 	}
 }
 
-func (k *shared) renewAll(ctx context.Context) error {
+func (k *renewer) renewAll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dbPatience)
 	defer cancel()
 	if err := k.renew(ctx); err != nil {
@@ -60,7 +66,7 @@ const renewLanes = `UPDATE lanes SET held = ` + dbNow + ` + $1::bigint FROM (
 
 // renew renews the leases of this process, and drops those that are not its own any
 // more.
-func (k *shared) renew(ctx context.Context) error {
+func (k *renewer) renew(ctx context.Context) error {
 	k.s.mu.Lock()
 	mine := make([]*heldLane, 0, len(k.held))
 	for _, l := range k.held {
@@ -102,7 +108,7 @@ func (k *shared) renew(ctx context.Context) error {
 }
 
 // dropStale drops the leases that could not be renewed in time.
-func (k *shared) dropStale() {
+func (k *renewer) dropStale() {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	for _, l := range k.held {
@@ -113,7 +119,7 @@ func (k *shared) dropStale() {
 }
 
 // beat says that this process runs, and counts those that do.
-func (k *shared) beat(ctx context.Context) error {
+func (k *renewer) beat(ctx context.Context) error {
 	if _, err := k.s.db.ExecContext(ctx, `INSERT INTO replicas (id, until) VALUES ($1, `+dbNow+` + $2::bigint)
 		ON CONFLICT (id) DO UPDATE SET until = excluded.until`, k.owner, leaseFor.Milliseconds()); err != nil {
 		return err
@@ -135,7 +141,7 @@ func (k *shared) beat(ctx context.Context) error {
 }
 
 // idle takes the lanes out that have had no items for a while.
-func (k *shared) idle() []*heldLane {
+func (k *renewer) idle() []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	var out []*heldLane
@@ -150,7 +156,7 @@ func (k *shared) idle() []*heldLane {
 }
 
 // release gives lanes back. One to which items are being added stays with this process.
-func (k *shared) release(ctx context.Context, lanes []*heldLane) error {
+func (k *renewer) release(ctx context.Context, lanes []*heldLane) error {
 	if len(lanes) == 0 {
 		return nil
 	}
@@ -175,7 +181,7 @@ func (k *shared) release(ctx context.Context, lanes []*heldLane) error {
 // free removes this process from the rows of lanes, and returns which ones it could
 // lock. Whether a lane has items is asked after it is locked, in a statement of its
 // own, which sees what was added before.
-func (k *shared) free(ctx context.Context, lanes []string, lock string) (map[string]bool, error) {
+func (k *renewer) free(ctx context.Context, lanes []string, lock string) (map[string]bool, error) {
 	tx, err := k.s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err

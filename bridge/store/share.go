@@ -31,7 +31,7 @@ const lanesInUse = `SELECT (SELECT COUNT(*) FROM replicas WHERE until > ` + dbNo
 	FROM lanes WHERE waiting > 0 AND held > ` + dbNow + ` AND (right(lane, 6) = ':files') = $4`
 
 // share marks the lanes that this process is to give away.
-func (k *shared) share(ctx context.Context) error {
+func (k *renewer) share(ctx context.Context) error {
 	k.s.mu.Lock()
 	of, place := k.replicas, k.place
 	k.s.mu.Unlock()
@@ -58,7 +58,7 @@ func (k *shared) share(ctx context.Context) error {
 
 // mark notes of up to n lanes that they are to be given away when nothing is being
 // delivered.
-func (k *shared) mark(lanes []string, n int) {
+func (k *renewer) mark(lanes []string, n int) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	for _, lane := range lanes {
@@ -77,7 +77,7 @@ func (l *heldLane) certain() bool {
 
 // leaving takes the lanes out that are to be given away, once the outcome of their last
 // delivery is stored: under a lease that has ended it could not be.
-func (k *shared) leaving() []*heldLane {
+func (k *renewer) leaving() []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	var out []*heldLane
@@ -93,8 +93,8 @@ func (k *shared) leaving() []*heldLane {
 }
 
 // stayAway returns the lanes that this process gave away just now. It is called under
-// Store.mu.
-func (k *shared) stayAway() []string {
+// writer.mu.
+func (k *holder) stayAway() []string {
 	names := []string{}
 	for name, until := range k.left {
 		if time.Now().After(until) {
@@ -108,7 +108,7 @@ func (k *shared) stayAway() []string {
 
 // giveAway gives marked lanes back, and tells the other processes. What it could not give
 // back is taken again when the leases have ended.
-func (k *shared) giveAway(ctx context.Context) error {
+func (k *renewer) giveAway(ctx context.Context) error {
 	lanes := k.leaving()
 	if len(lanes) == 0 {
 		return nil
@@ -127,7 +127,7 @@ func (k *shared) giveAway(ctx context.Context) error {
 }
 
 // parts makes giveAway run as soon as what leaves a lane is stored.
-func (k *shared) parts(lane string) {
+func (k *holder) parts(lane string) {
 	k.s.await(func(l *leaving) bool { return l.lane == lane })
 	select {
 	case k.parting <- struct{}{}:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,7 +19,7 @@ var errClosed = errors.New("the database is closed")
 
 // A write is something to be written. do may run more than once and must set, not
 // add to, what it captures; committed runs once it is on disk, in the order of
-// commits, under s.mu.
+// commits, under writer.mu.
 type write struct {
 	do        func(*batch) error
 	committed func()
@@ -27,10 +28,25 @@ type write struct {
 	lease     *queue.Lease // under which it settles an item; nil for none
 }
 
+// writer writes: one transaction at a time, for all that ask at the same time. The keeper
+// knows the lanes, and what has been committed is taken into its memory at once.
+type writer struct {
+	*database
+	keeper keeper
+
+	writes  chan *write
+	closing chan struct{}
+	closed  chan struct{}
+	close   sync.Once
+
+	mu      sync.Mutex // of the keeper too
+	leaving map[*leaving]bool
+}
+
 // A batch is a transaction that several writes share.
 type batch struct {
 	ctx  context.Context
-	s    *Store
+	s    *database
 	tx   *sql.Tx
 	last int64            // the highest seq given, where that is counted here
 	mine map[leaseID]bool // the leases that were checked
@@ -49,34 +65,9 @@ func (b *batch) exec(query string, args ...any) (sql.Result, error) {
 	return b.tx.StmtContext(b.ctx, stmt).ExecContext(b.ctx, args...)
 }
 
-func (s *Store) prepared(query string) (*sql.Stmt, error) {
-	s.stmtMu.Lock()
-	defer s.stmtMu.Unlock()
-	if stmt, ok := s.stmts[query]; ok {
-		return stmt, nil
-	}
-	return nil, errors.New("a statement was not prepared: " + query)
-}
-
-// prepareAll prepares what is written again and again. It cannot be done inside a
-// transaction: SQLite has one connection for writing.
-func (s *Store) prepareAll(ctx context.Context, queries ...string) error {
-	s.stmtMu.Lock()
-	defer s.stmtMu.Unlock()
-	s.stmts = map[string]*sql.Stmt{}
-	for _, q := range queries {
-		stmt, err := s.db.PrepareContext(ctx, q)
-		if err != nil {
-			return err
-		}
-		s.stmts[q] = stmt
-	}
-	return nil
-}
-
 // write has something written and returns when it is on disk. Writes that come
 // while the disk is busy are written together.
-func (s *Store) write(ctx context.Context, w *write) error {
+func (s *writer) write(ctx context.Context, w *write) error {
 	if err := s.send(ctx, w); err != nil {
 		return err
 	}
@@ -85,7 +76,7 @@ func (s *Store) write(ctx context.Context, w *write) error {
 
 // send is write without the waiting. Writes are written in the order in which they
 // were sent.
-func (s *Store) send(ctx context.Context, w *write) error {
+func (s *writer) send(ctx context.Context, w *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -100,8 +91,8 @@ func (s *Store) send(ctx context.Context, w *write) error {
 	}
 }
 
-// writer writes until Close.
-func (s *Store) writer() {
+// run writes until Close.
+func (s *writer) run() {
 	defer close(s.closed)
 	for {
 		var group []*write
@@ -134,7 +125,7 @@ func (s *Store) writer() {
 // commit writes a group in one transaction. When that fails each is written in one
 // of its own, so that no write fails because of another. A database that does not
 // answer is not asked again for each.
-func (s *Store) commit(group []*write) {
+func (s *writer) commit(group []*write) {
 	err := s.transaction(group...)
 	if err == nil {
 		return
@@ -162,7 +153,7 @@ func answered(err error) bool {
 // longer under way has failed, as far as is known here.
 const writePatience = 10 * time.Second
 
-func (s *Store) transaction(group ...*write) error {
+func (s *writer) transaction(group ...*write) error {
 	ctx := context.Background() // a write is never abandoned because of who asked for it
 	if s.Shared() {
 		var cancel context.CancelFunc
@@ -174,7 +165,7 @@ func (s *Store) transaction(group ...*write) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	b := &batch{ctx: ctx, s: s, tx: tx}
+	b := &batch{ctx: ctx, s: s.database, tx: tx}
 	if err := s.keeper.begin(b, group); err != nil {
 		return err
 	}

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// database has the connections, and the queries and statements that are prepared once.
+type database struct {
+	db      *sql.DB // for writing; one connection with SQLite, which has one writer anyway
+	read    *sql.DB
+	release func()
+	name    string // of the database, for people
+
+	stmtMu  sync.Mutex
+	stmts   map[string]*sql.Stmt
+	readers sync.Map // *sql.Stmt by query
+
+	ahead atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
+}
+
+// Now is the time that all processes agree on which share the database: its own, within
+// a few milliseconds.
+func (s *database) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// reading returns a query that is prepared once. There are as many of them as the
+// package has queries, and none is made of what comes from outside.
+func (s *database) reading(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := s.readers.Load(query); ok {
+		return stmt.(*sql.Stmt), nil //nolint:errcheck // nothing else is stored
+	}
+	stmt, err := s.read.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if old, ok := s.readers.LoadOrStore(query, stmt); ok {
+		_ = stmt.Close()
+		return old.(*sql.Stmt), nil //nolint:errcheck // nothing else is stored
+	}
+	return stmt, nil
+}
+
+func (s *database) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.reading(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// A row is the result of a query that finds at most one.
+type row struct {
+	*sql.Row
+	err error
+}
+
+// Scan copies the row, or returns sql.ErrNoRows.
+func (r row) Scan(into ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	return r.Row.Scan(into...)
+}
+
+func (s *database) queryRow(ctx context.Context, query string, args ...any) row {
+	stmt, err := s.reading(ctx, query)
+	if err != nil {
+		return row{err: err}
+	}
+	return row{Row: stmt.QueryRowContext(ctx, args...)}
+}
+
+func (s *database) prepared(query string) (*sql.Stmt, error) {
+	s.stmtMu.Lock()
+	defer s.stmtMu.Unlock()
+	if stmt, ok := s.stmts[query]; ok {
+		return stmt, nil
+	}
+	return nil, errors.New("a statement was not prepared: " + query)
+}
+
+// prepareAll prepares what is written again and again. It cannot be done inside a
+// transaction: SQLite has one connection for writing.
+func (s *database) prepareAll(ctx context.Context, queries ...string) error {
+	s.stmtMu.Lock()
+	defer s.stmtMu.Unlock()
+	s.stmts = map[string]*sql.Stmt{}
+	for _, q := range queries {
+		stmt, err := s.db.PrepareContext(ctx, q)
+		if err != nil {
+			return err
+		}
+		s.stmts[q] = stmt
+	}
+	return nil
+}
+
+func (s *database) collect(ctx context.Context, into map[string]bool, query string, args []any) error {
+	rows, err := s.query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		into[id] = true
+	}
+	return rows.Err()
+}
+
+type scanner interface{ Scan(...any) error }
+
+// all reads the rows of an answer and closes it.
+func all[T any](rows *sql.Rows, scan func(scanner) (T, error)) (out []T, err error) {
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, rows.Err()
+}
+
+// found turns the absence of a row into a false.
+func found[T any](v T, err error) (T, bool, error) {
+	if errors.Is(err, sql.ErrNoRows) {
+		return v, false, nil
+	}
+	return v, err == nil, err
+}
+
+func (s *database) exists(ctx context.Context, query string, arg any) (bool, error) {
+	var one int
+	err := s.queryRow(ctx, query, arg).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}

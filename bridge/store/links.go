@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+)
+
+// linkTable has the links between messages of the two sides, and which event an event edits.
+type linkTable struct{ *writer }
+
+const linkColumns = `SELECT part, rc_room, rc_message, mx_room, mx_event, mx_sender FROM links`
+
+// LinksByEvent implements relay.Store.
+func (s *linkTable) LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error) {
+	s.awaitLinks(string(event))
+	return s.links(ctx, linkColumns+` WHERE mx_event = $1 ORDER BY part`, event)
+}
+
+// LinksByMessage implements relay.Store.
+func (s *linkTable) LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error) {
+	s.awaitLinks(string(message))
+	return s.links(ctx, linkColumns+` WHERE rc_message = $1 ORDER BY part`, message)
+}
+
+// DropLink implements relay.Store.
+func (s *linkTable) DropLink(ctx context.Context, l queue.Receipt) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM links WHERE rc_message = $1 AND mx_event = $2`, l.RCMessage, l.MXEvent)
+	return err
+}
+
+func (s *linkTable) links(ctx context.Context, query string, arg any) ([]queue.Receipt, error) {
+	rows, err := s.query(ctx, query, arg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []queue.Receipt
+	for rows.Next() {
+		var r queue.Receipt
+		if err := rows.Scan(&r.Part, &r.RCRoom, &r.RCMessage, &r.MXRoom, &r.MXEvent, &r.MXSender); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// MessageLinked implements relay.Store.
+func (s *linkTable) MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error) {
+	s.awaitLinks(string(event))
+	return s.exists(ctx, `SELECT 1 FROM links WHERE mx_event = $1 LIMIT 1`, event)
+}
+
+// EventLinked implements relay.Store.
+func (s *linkTable) EventLinked(ctx context.Context, message ids.RCMessage) (bool, error) {
+	s.awaitLinks(string(message))
+	return s.exists(ctx, `SELECT 1 FROM links WHERE rc_message = $1 LIMIT 1`, message)
+}
+
+// EditOf implements relay.Store.
+func (s *linkTable) EditOf(ctx context.Context, event ids.MXEvent) (ids.MXEvent, bool, error) {
+	var target ids.MXEvent
+	err := s.queryRow(ctx, `SELECT target FROM edits WHERE event = $1`, event).Scan(&target)
+	return found(target, err)
+}
+
+// PutEdit implements relay.Store.
+func (s *linkTable) PutEdit(ctx context.Context, event, target ids.MXEvent) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO edits (event, target) VALUES ($1, $2) ON CONFLICT (event) DO NOTHING`, event, target)
+	return err
+}

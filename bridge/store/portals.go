@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+)
+
+// portalTable has the portals.
+type portalTable struct{ *writer }
+
+const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title FROM portals`
+
+func scanPortal(row scanner) (model.Portal, error) {
+	var p model.Portal
+	var created int64
+	err := row.Scan(&p.RCRoom, &p.MXRoom, &p.RCType, &p.RCReader, &p.MXReader, &created, &p.Title)
+	p.Created = time.UnixMilli(created).UTC()
+	return p, err
+}
+
+// Portals implements relay.Store.
+func (s *portalTable) Portals(ctx context.Context) ([]model.Portal, error) {
+	rows, err := s.query(ctx, portalColumns+` ORDER BY created`)
+	if err != nil {
+		return nil, err
+	}
+	return all(rows, scanPortal)
+}
+
+// PortalByRC implements relay.Store.
+func (s *portalTable) PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error) {
+	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE rc_room = $1`, room)))
+}
+
+// PortalByMX implements relay.Store.
+func (s *portalTable) PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error) {
+	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room)))
+}
+
+// PutPortal implements relay.Store.
+func (s *portalTable) PutPortal(ctx context.Context, p model.Portal, items []queue.Item, cursors map[string]string) error {
+	var in []inserted
+	err := s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
+		if _, err = b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 OR mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
+			return err
+		}
+		if _, err = b.tx.ExecContext(b.ctx, `INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli(), p.Title); err != nil {
+			return err
+		}
+		if in, err = s.keeper.insert(b, time.Now(), items); err != nil {
+			return err
+		}
+		return b.cursors(cursors)
+	}, committed: func() { s.keeper.count(in) }})
+	if err != nil {
+		return fmt.Errorf("store the portal of %s: %w", p.RCRoom, err)
+	}
+	s.Announce(TopicPortals, string(p.RCRoom))
+	return nil
+}
+
+// DropPortal implements relay.Store.
+func (s *portalTable) DropPortal(ctx context.Context, p model.Portal) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom)
+	s.Announce(TopicPortals, string(p.RCRoom))
+	return err
+}
+
+// A PortalKey is a place in the list of portals: before the portal of a room that began
+// then. The zero value is the beginning of the list, which has the newest first.
+type PortalKey struct {
+	Created time.Time
+	RCRoom  ids.RCRoom
+}
+
+// PortalsBefore lists the portals from a place on, the newest first, at most limit of
+// them. With words it lists those whose title or identifiers hold them.
+func (s *portalTable) PortalsBefore(ctx context.Context, words string, from PortalKey, limit int) ([]model.Portal, error) {
+	created := int64(1) << 62
+	if !from.Created.IsZero() {
+		created = from.Created.UnixMilli()
+	}
+	query, args := portalColumns+` WHERE (created < $1 OR created = $1 AND rc_room < $2)`, []any{created, from.RCRoom, limit}
+	if words != "" {
+		query += ` AND (lower(title) LIKE $4 ESCAPE '!' OR lower(rc_room) LIKE $4 ESCAPE '!' OR lower(mx_room) LIKE $4 ESCAPE '!')`
+		args = append(args, likeOf(words))
+	}
+	rows, err := s.query(ctx, query+` ORDER BY created DESC, rc_room DESC LIMIT $3`, args...)
+	if err != nil {
+		return nil, err
+	}
+	return all(rows, scanPortal)
+}
+
+// SetTitle notes what a room is called in Rocket.Chat.
+func (s *portalTable) SetTitle(ctx context.Context, room ids.RCRoom, title string) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
+	return err
+}
+
+// CountPortals returns how many portals there are.
+func (s *portalTable) CountPortals(ctx context.Context) (n int64, err error) {
+	err = s.queryRow(ctx, `SELECT COUNT(*) FROM portals`).Scan(&n)
+	return n, err
+}
