@@ -3,15 +3,18 @@ package bridge
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"appliance/bridge/command"
 	"appliance/bridge/console"
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/store"
 )
 
@@ -29,6 +32,14 @@ func (c consolePeople) person(p store.Person) console.Person {
 
 // People implements console.People.
 func (c consolePeople) People(ctx context.Context, ofMatrix bool, words, from string, limit int) ([]console.Person, string, error) {
+	doubles, err := c.store.Doubles(ctx, doublesShown)
+	if err != nil {
+		return nil, "", err
+	}
+	linked := map[string]string{}
+	for _, d := range doubles {
+		linked[string(d.MXUser)], linked[string(d.RCUser)] = "@"+d.Username, string(d.MXUser)
+	}
 	list, next, err := c.store.PeopleAfter(ctx, ofMatrix, words, ids.MXUser(from), limit)
 	if err == nil && words != "" && from == "" {
 		var named []store.Person
@@ -38,11 +49,18 @@ func (c consolePeople) People(ctx context.Context, ofMatrix bool, words, from st
 	out := make([]console.Person, len(list))
 	for i, p := range list {
 		out[i] = c.person(p)
+		out[i].Linked = linked[out[i].MXUser]
+		if !p.Puppet {
+			out[i].Linked = linked[out[i].RCUser]
+		}
 	}
 	return out, string(next), err
 }
 
 const (
+	// doublesShown is of how many people with two accounts, the newest, the list says so.
+	doublesShown = 1000
+
 	// itemsLookedAt bounds how many items are looked at to find those of a person,
 	// itemsRead how many that name the person are read, and itemsListed how many are
 	// listed.
@@ -83,6 +101,13 @@ func (c consolePeople) Person(ctx context.Context, mxUser string) (console.Perso
 func (c consolePeople) find(ctx context.Context, user ids.MXUser) (v console.PersonView, err error) {
 	if p, ok, err := c.store.PuppetByMX(ctx, user); err != nil || ok {
 		v.Person = c.person(store.Person{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Name: p.Name, Puppet: true})
+		if err != nil {
+			return v, err
+		}
+		d, linked, err := c.store.DoubleByMX(ctx, user)
+		if linked {
+			v.Linked = "@" + d.Username
+		}
 		return v, err
 	}
 	g, ok, err := c.store.GhostByMX(ctx, user)
@@ -90,7 +115,72 @@ func (c consolePeople) find(ctx context.Context, user ids.MXUser) (v console.Per
 		err = fmt.Errorf("%.80q %w", user, console.ErrNoPerson)
 	}
 	v.Person = c.person(store.Person{MXUser: g.MXUser, RCUser: g.RCUser, Username: g.Username, Name: g.Name})
+	if err != nil {
+		return v, err
+	}
+	d, _, err := c.store.DoubleByRC(ctx, g.RCUser)
+	v.Linked = string(d.MXUser)
 	return v, err
+}
+
+// AskToLink implements console.People. The administrator stands in for neither side: the
+// owner of the account gets the code, and has to send it from Matrix.
+func (c consolePeople) AskToLink(ctx context.Context, mxUser, username string) error {
+	puppet, ok, err := c.store.PuppetByMX(ctx, ids.MXUser(mxUser))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("%.80q %w", mxUser, console.ErrNoPerson)
+	}
+	who, ok, err := c.rc.UserByName(ctx, username)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &console.RefusedError{Text: "There is no account of this name in Rocket.Chat."}
+	}
+	code, err := c.relay.Commands().LendTo(ctx, who, puppet.MXUser)
+	if err != nil {
+		return personRefusal(err)
+	}
+	return c.rc.Tell(ctx, who, fmt.Sprintf("An administrator asks whether %s on Matrix is you. %s\nIf that is not you, do nothing.", puppet.MXUser, command.HowToLink(puppet.MXUser, code)))
+}
+
+// Unlink implements console.People.
+func (c consolePeople) Unlink(ctx context.Context, mxUser string) error {
+	v, err := c.find(ctx, ids.MXUser(mxUser))
+	if err != nil {
+		return err
+	}
+	account := ids.RCUser(v.RCUser)
+	if v.Puppet {
+		d, ok, err := c.store.DoubleByMX(ctx, ids.MXUser(mxUser))
+		if err != nil || !ok {
+			return cmp.Or[error](err, &console.RefusedError{Text: "This person is not linked, or no longer."})
+		}
+		account = d.RCUser
+	}
+	user, ok, err := c.relay.Commands().TakeBack(ctx, account, "an administrator wishes so")
+	if err != nil || !ok {
+		return cmp.Or[error](err, &console.RefusedError{Text: "This person is not linked, or no longer."})
+	}
+	who, ok, err := c.rc.UserByID(ctx, account)
+	if err == nil && ok {
+		err = c.rc.Tell(ctx, who, fmt.Sprintf("What %s writes on Matrix no longer appears under your name: an administrator has ended it.", user))
+	}
+	if err != nil {
+		c.Log.Warn("a notice could not be sent to a user", "rc_user", account, "err", err)
+	}
+	return nil
+}
+
+// personRefusal shows what was said to a person to an administrator.
+func personRefusal(err error) error {
+	if say, ok := errors.AsType[*model.SayError](err); ok {
+		return &console.RefusedError{Text: "Not linked: " + say.Text + "."}
+	}
+	return err
 }
 
 const (

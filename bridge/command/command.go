@@ -33,6 +33,9 @@ type Bridge interface {
 	PublicRooms(ctx context.Context, server, words string) ([]model.PublicRoom, error)
 	JoinPublic(ctx context.Context, caller model.RCPerson, alias string) (string, error)
 	History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error)
+	LendTo(ctx context.Context, caller model.RCPerson, target ids.MXUser) (code string, err error)
+	LentTo(ctx context.Context, who ids.RCUser) (ids.MXUser, bool, error)
+	TakeBack(ctx context.Context, who ids.RCUser, why string) (ids.MXUser, bool, error)
 }
 
 // Answers carries words to people; *rcside.Side does it.
@@ -78,6 +81,7 @@ const help = "/bridge invite @name:example.org - invite a person on Matrix to th
 	"/bridge whois @name - who a person is on the other side\n" +
 	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
+	"/bridge me @name:example.org - what you write on Matrix appears here as yours; /bridge me off ends that\n" +
 	"/bridge queue - for administrators: what is waiting, and what was given up\n" +
 	"/bridge retry all - for administrators: try again what was given up, or one item of it\n" +
 	"/federation dm @name:example.org - talk to one person on Matrix\n" +
@@ -105,6 +109,8 @@ func (c *Commands) run(ctx context.Context, r request) error {
 		err = c.status(ctx, r)
 	case "bridge whois":
 		err = c.whois(ctx, r, words[1:])
+	case "bridge me":
+		err = c.me(ctx, r, words[1:])
 	case "bridge queue":
 		err = c.queue(ctx, r)
 	case "bridge retry":

@@ -16,6 +16,10 @@ type Person struct {
 	Username, Name string
 	Puppet         bool // of Matrix, with a puppet in Rocket.Chat
 	Denied         string
+	// Linked is the other side of a person with two accounts: the username of the account
+	// that a Matrix user writes with, or the Matrix user who writes with this account. Both
+	// have agreed. "" is nobody.
+	Linked string
 }
 
 // A PersonView is everything about one person.
@@ -46,6 +50,11 @@ type People interface {
 	People(ctx context.Context, ofMatrix bool, words, from string, limit int) (list []Person, next string, err error)
 	// Person returns one person by their Matrix address.
 	Person(ctx context.Context, mxUser string) (PersonView, error)
+	// AskToLink sends the owner of an account in Rocket.Chat a code that makes a Matrix user
+	// write with it once the Matrix user sends it. Unlink ends that, by either person's Matrix
+	// address. Errors are a *RefusedError where the administrator can do something about them.
+	AskToLink(ctx context.Context, mxUser, username string) error
+	Unlink(ctx context.Context, mxUser string) error
 }
 
 // peopleOnPage is how many people a page lists.
@@ -54,6 +63,7 @@ const peopleOnPage = 50
 func (c *Console) peopleRoutes(own *http.ServeMux) {
 	own.HandleFunc("GET "+Path+"people", c.inside(c.people))
 	own.HandleFunc("GET "+Path+"person", c.inside(c.person))
+	own.HandleFunc("POST "+Path+"people/link", c.inside(c.linkPerson))
 	own.HandleFunc("POST "+Path+"people/permit", c.inside(func(w http.ResponseWriter, r *http.Request, s session) { c.permit(w, r, s, ListUsers) }))
 }
 
@@ -89,6 +99,35 @@ func (c *Console) person(w http.ResponseWriter, r *http.Request, s session) {
 		return
 	}
 	c.show(w, http.StatusOK, "person.html", page{Title: "Person", Here: "people", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// linkPerson begins to link a person with an account in Rocket.Chat, or ends it.
+func (c *Console) linkPerson(w http.ResponseWriter, r *http.Request, s session) {
+	person, username, did := r.PostForm.Get("person"), strings.TrimPrefix(strings.TrimSpace(r.PostForm.Get("username")), "@"), r.PostForm.Get("do")
+	var err error
+	switch {
+	case did == "link" && username == "":
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was done. The form needs the name of an account in Rocket.Chat.")
+		return
+	case did == "link":
+		err = c.People.AskToLink(r.Context(), person, username)
+	case did == "unlink":
+		err = c.People.Unlink(r.Context(), person)
+	default:
+		c.problem(w, r, s, http.StatusBadRequest, "The form does not say what to do.")
+		return
+	}
+	c.Log.Info("a link of two accounts was changed in the console", "user", s.userID, "action", did, "mx_user", cut(person, 255), "username", cut(username, 80), "err", err)
+	if errors.Is(err, ErrNoPerson) {
+		c.problem(w, r, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
+		return
+	}
+	if err != nil {
+		c.refused(w, r, s, err)
+		return
+	}
+	q := url.Values{"done": {did + "ed"}, "n": {"1"}, "id": {person}}
+	http.Redirect(w, r, Path+"person?"+q.Encode(), http.StatusSeeOther) //nolint:gosec // it leads to this console, whatever the query is
 }
 
 // The lists of bridge.yaml that say with whom people may talk.
@@ -143,6 +182,10 @@ func noticeOfLists(what string) string {
 	switch what {
 	case "allow":
 		return "Allowed. It is in bridge.yaml, and in force."
+	case "linked":
+		return "The owner of the account has got a code. When it is sent from Matrix, the two are linked."
+	case "unlinked":
+		return "The link has ended: the puppet writes again."
 	case "deny":
 		return "Denied. It is in bridge.yaml, and in force: what they write is not carried any more."
 	}

@@ -2,9 +2,11 @@ package rcside
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"appliance/bridge/ids"
@@ -24,7 +26,7 @@ var errRefusedAgain = errors.New("a new token was refused too")
 // deactivation, or because too many were issued. Then it gets a new one. An account
 // that was deleted or deactivated gets none: that is model.ErrNoAccount.
 func (s *Side) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
-	err := f(s.Client.As(string(p.RCUser), p.Token))
+	err := f(s.as(p))
 	if rocketchat.Status(err) != http.StatusUnauthorized {
 		return side(err)
 	}
@@ -32,10 +34,52 @@ func (s *Side) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.
 	if renewErr != nil {
 		return renewErr
 	}
-	if err = f(s.Client.As(string(p.RCUser), p.Token)); rocketchat.Status(err) == http.StatusUnauthorized {
+	if err = f(s.as(p)); rocketchat.Status(err) == http.StatusUnauthorized {
 		return s.withoutAccount(ctx, p, err)
 	}
 	return side(err)
+}
+
+// as returns a client for a puppet, or for the account that a person has. What such an
+// account sends is limited by Rocket.Chat, of which puppets are exempt, and counted by the
+// address that the bridge names: each has one, so that they do not use up each other's.
+func (s *Side) as(p model.Puppet) *rocketchat.Client {
+	c := s.Client.As(string(p.RCUser), p.Token)
+	if p.Own {
+		c = c.From(ownAddress(p.RCUser))
+	}
+	return c
+}
+
+// ownAddress makes an address of no network (RFC 4193) for an account.
+func ownAddress(user ids.RCUser) string {
+	sum := sha256.Sum256([]byte(user))
+	sum[0] = 0xfd
+	return netip.AddrFrom16([16]byte(sum[:16])).String()
+}
+
+// OpenAccount implements relay.RocketChat.
+func (s *Side) OpenAccount(ctx context.Context, user ids.RCUser) (model.Token, error) {
+	token, err := s.Client.CreateToken(ctx, string(user), s.CreateTokenSecret)
+	return token, side(err)
+}
+
+// CloseAccount implements relay.RocketChat.
+func (s *Side) CloseAccount(ctx context.Context, d model.Double) error {
+	err := s.as(d.Puppet()).Logout(ctx)
+	if rocketchat.Status(err) == http.StatusUnauthorized {
+		return nil // it has ended already
+	}
+	return side(err)
+}
+
+// IsIn implements relay.RocketChat.
+func (s *Side) IsIn(ctx context.Context, p model.Puppet, room ids.RCRoom) (in bool, err error) {
+	err = s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
+		_, in, err = c.Subscription(ctx, string(room))
+		return err
+	})
+	return in, err
 }
 
 // withoutAccount returns err as model.ErrNoAccount when the account of a puppet was
@@ -83,22 +127,37 @@ func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Cl
 func (s *Side) renew(ctx context.Context, p model.Puppet, refused secret.String) (model.Puppet, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
-	now, ok, err := s.Store.PuppetByMX(ctx, p.MXUser)
+	now, ok, err := s.stored(ctx, p)
 	if err != nil {
 		return p, err
+	}
+	if p.Own && !ok {
+		return p, fmt.Errorf("%w: its owner no longer lends the account", model.ErrNoAccount)
 	}
 	if ok && now.Token.Reveal() != refused.Reveal() {
 		return now, nil
 	}
-	if time.Since(s.renewed[p.MXUser]) < renewEvery {
+	if time.Since(s.renewed[p.RCUser]) < renewEvery {
 		return p, s.withoutAccount(ctx, p, fmt.Errorf("%s: %w", p.MXUser, errRefusedAgain))
 	}
 	token, err := s.Client.CreateToken(ctx, string(p.RCUser), s.CreateTokenSecret)
 	if err != nil {
 		return p, s.withoutAccount(ctx, p, err)
 	}
-	s.renewed[p.MXUser] = time.Now()
+	s.renewed[p.RCUser] = time.Now()
 	p.Token = token
-	s.Log.Info("a puppet has a new token", "user", p.MXUser)
+	s.Log.Info("a puppet has a new token", "user", p.MXUser, "own", p.Own)
+	if p.Own {
+		return p, s.Store.RenewDouble(ctx, model.Double{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Token: p.Token})
+	}
 	return p, s.Store.PutPuppet(ctx, p)
+}
+
+// stored returns a puppet, or the account that a person has, as it is now.
+func (s *Side) stored(ctx context.Context, p model.Puppet) (model.Puppet, bool, error) {
+	if !p.Own {
+		return s.Store.PuppetByMX(ctx, p.MXUser)
+	}
+	d, ok, err := s.Store.DoubleByMX(ctx, p.MXUser)
+	return d.Puppet(), ok && d.RCUser == p.RCUser, err
 }

@@ -124,7 +124,7 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 }
 
 // baseID is the ID of the item for a message's first appearance.
-func baseID(m rocketchat.Message) string { return "rc:" + m.ID }
+func baseID(m rocketchat.Message) string { return model.RCWrite(ids.RCMessage(m.ID)) }
 
 // reactedID is the ID of the item for a message's first reaction. While it waits nothing
 // else tells that there is a reaction that may be taken back.
@@ -150,6 +150,9 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 		return nil, nil
 	}
 	ours, err := s.ours(ctx, m.User.ID)
+	if err == nil && !ours {
+		ours, err = s.broughtFile(ctx, m)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +247,20 @@ func (s *Side) ours(ctx context.Context, user string) (bool, error) {
 	}
 	_, puppet, err := s.Store.PuppetByRC(ctx, ids.RCUser(user))
 	return puppet, err
+}
+
+// broughtFile reports whether a message shows a file that the bridge has brought with the
+// account of the person who sent it on Matrix. Rocket.Chat chooses the ID of such a message,
+// so that it cannot be noted before it is sent, as that of a text is.
+func (s *Side) broughtFile(ctx context.Context, m rocketchat.Message) (bool, error) {
+	if m.File == nil {
+		return false, nil
+	}
+	_, double, err := s.Store.DoubleByRC(ctx, ids.RCUser(m.User.ID))
+	if err != nil || !double {
+		return false, err
+	}
+	return s.Store.BroughtFile(ctx, m.File.ID)
 }
 
 // list returns the item that tells an event of a message.

@@ -62,7 +62,7 @@ type Side struct {
 	more     chan struct{}                             // there is one
 
 	renewing sync.Mutex               // one token is renewed at a time
-	renewed  map[ids.MXUser]time.Time // when; with renewing
+	renewed  map[ids.RCUser]time.Time // when; with renewing
 
 	changed    chan change // of people
 	askedNames time.Time   // when showsNames was asked for
@@ -80,7 +80,7 @@ func New(o Options) *Side {
 	}
 	return &Side{
 		Options: o, readers: map[ids.MXUser]*reader{}, watching: map[ids.RCRoom]model.Portal{}, more: make(chan struct{}, 1),
-		changed: make(chan change, maxTold), renewed: map[ids.MXUser]time.Time{},
+		changed: make(chan change, maxTold), renewed: map[ids.RCUser]time.Time{},
 	}
 }
 

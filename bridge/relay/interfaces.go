@@ -53,6 +53,12 @@ type sideStore interface {
 	// bridge created it: a secret that is generated once, and stored before the
 	// account is.
 	PuppetMark(ctx context.Context, user ids.MXUser) (string, error)
+	// DoubleByRC returns the double that a Rocket.Chat user is.
+	DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error)
+	// RenewDouble stores the new token of a double that is still there.
+	RenewDouble(ctx context.Context, d model.Double) error
+	// BroughtFile reports whether a file in Rocket.Chat is one of Matrix.
+	BroughtFile(ctx context.Context, file string) (bool, error)
 }
 
 // followRocketChat is what Relay.Follow needs of Rocket.Chat.

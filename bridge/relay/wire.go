@@ -53,6 +53,7 @@ func (r *Relay) wire() parts {
 		}
 		pictures = &people.Pictures{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Log: r.Log}
 		joined   = &people.Joined{RC: r.RC, MX: r.MX, Names: r.Names, People: everybody}
+		doubles  = &people.Doubles{Store: r.Store, RC: r.RC, Joined: joined, Admission: admission, Log: r.Log, Now: r.Now}
 		notices  = &notice.Notices{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Log: r.Log}
 		state    = &roomstate.State{Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Joined: joined, Pictures: pictures, People: everybody}
 		portals  = &portal.Portals{
@@ -82,7 +83,7 @@ func (r *Relay) wire() parts {
 	fromMatrix := torocketchat.Handlers(torocketchat.Parts{
 		Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Site: r.Site, Live: r.Live, Log: r.Log, Accept: r.Accept,
 		People: everybody, Joined: joined, Admission: admission, Notices: notices, State: state, Portals: portals,
-		Directs: directs, Arrivals: arrivals, Upgrades: upgrades, Newcomers: newcomers, Ephemeral: events,
+		Doubles: doubles, Directs: directs, Arrivals: arrivals, Upgrades: upgrades, Newcomers: newcomers, Ephemeral: events,
 	})
 	return parts{
 		people: everybody, admission: admission, ephemeral: events, handlers: model.Handlers(slices.Concat(fromRocketChat, fromMatrix)...),
@@ -98,7 +99,7 @@ func (r *Relay) wire() parts {
 		commands: &portal.Commands{
 			Store: r.Store, RC: r.RC, MX: r.MX, Names: r.Names, Live: r.Live, Log: r.Log, Locks: locks,
 			People: everybody, Joined: joined, Admission: admission, State: state, Portals: portals, Arrivals: arrivals,
-			Directs: directs, Backfill: &portal.Backfill{Store: r.Store, RC: r.RC, Accept: r.Accept, Locks: locks, Portals: portals},
+			Doubles: doubles, Directs: directs, Backfill: &portal.Backfill{Store: r.Store, RC: r.RC, Accept: r.Accept, Locks: locks, Portals: portals},
 		},
 	}
 }

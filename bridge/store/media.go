@@ -26,3 +26,8 @@ func (s *fileTable) PutFile(ctx context.Context, f model.File) error {
 		f.Source, f.Target, f.Info, f.At.UnixMilli())
 	return err
 }
+
+// BroughtFile implements relay.Store.
+func (s *fileTable) BroughtFile(ctx context.Context, file string) (bool, error) {
+	return s.exists(ctx, `SELECT 1 FROM media WHERE target = $1 AND source LIKE 'mx:%' LIMIT 1`, file)
+}

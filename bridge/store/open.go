@@ -49,6 +49,7 @@ type Store struct {
 	fileTable
 	portalTable
 	peopleTable
+	doubleTable
 	consoleTable
 	operatorView
 	team
@@ -131,7 +132,7 @@ func newStore(d *database) *Store {
 	return &Store{
 		database: d, writer: w,
 		itemTable: itemTable{w}, cursorTable: cursorTable{d}, linkTable: linkTable{w}, reactionTable: reactionTable{d}, fileTable: fileTable{d},
-		portalTable: portalTable{w}, peopleTable: peopleTable{d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
+		portalTable: portalTable{w}, peopleTable: peopleTable{d}, doubleTable: doubleTable{d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
 		team: team{writer: w, subscribers: &subscribers{topics: map[string][]func([]string){}}},
 	}
 }

@@ -73,6 +73,9 @@ func (s *peopleTable) PuppetByUsername(ctx context.Context, username string) (mo
 
 // PutPuppet implements relay.Store.
 func (s *peopleTable) PutPuppet(ctx context.Context, p model.Puppet) error {
+	if p.Own {
+		return fmt.Errorf("%s is the account of a person and becomes no puppet", p.RCUser)
+	}
 	_, err := s.db.ExecContext(ctx, `INSERT INTO puppets (mx_user, rc_user, username, name, token) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mx_user) DO UPDATE SET rc_user = excluded.rc_user, username = excluded.username, name = excluded.name, token = excluded.token`,
 		p.MXUser, p.RCUser, strings.ToLower(p.Username), p.Name, p.Token.Reveal())

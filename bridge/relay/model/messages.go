@@ -18,6 +18,9 @@ type RCEmoji struct {
 	Picture string // changes with the picture
 }
 
+// RCWrite is the ID of the item for a message's first appearance.
+func RCWrite(message ids.RCMessage) string { return "rc:" + string(message) }
+
 // RCDelete is the ID of the item that says that a message was deleted. There is
 // one for each message, however often it is said.
 func RCDelete(message ids.RCMessage) string { return "rc:" + string(message) + ":delete" }

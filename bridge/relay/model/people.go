@@ -1,6 +1,8 @@
 package model
 
 import (
+	"time"
+
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -26,6 +28,34 @@ type Puppet struct {
 	Username string
 	Name     string
 	Token    Token
+	// Own says that the account is the person's own: the bridge writes with it, and has
+	// neither created it nor may change, deactivate or remove it. See Double.
+	Own bool
+}
+
+// A Double is the account of Rocket.Chat that a Matrix user has besides the puppet. By the
+// consent of both sides the bridge writes with it what the Matrix user writes.
+type Double struct {
+	MXUser   ids.MXUser
+	RCUser   ids.RCUser
+	Username string // as last seen
+	Token    Token
+	Since    time.Time
+}
+
+// Puppet returns the double as what writes in Rocket.Chat for the Matrix user.
+func (d Double) Puppet() Puppet {
+	return Puppet{MXUser: d.MXUser, RCUser: d.RCUser, Username: d.Username, Name: d.Username, Token: d.Token, Own: true}
+}
+
+// A Claim is what the owner of an account has asked for: that a Matrix user writes with it.
+// The Matrix user confirms it with a code, of which only the digest is kept.
+type Claim struct {
+	RCUser   ids.RCUser
+	Username string
+	MXUser   ids.MXUser
+	Digest   string
+	Expires  time.Time
 }
 
 // An RCPerson is a Rocket.Chat user as an event shows them.

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
@@ -28,6 +29,49 @@ type auditStore interface {
 	// PuppetsAfter returns the first Matrix users after one that have a puppet,
 	// in the order of their addresses.
 	PuppetsAfter(ctx context.Context, after ids.MXUser, limit int) ([]ids.MXUser, error)
+}
+
+// doubleRocketChat is what Doubles needs of Rocket.Chat.
+type doubleRocketChat interface {
+	// Add lets a user into a room, as the bridge account.
+	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// CloseAccount ends the session that OpenAccount began.
+	CloseAccount(ctx context.Context, d model.Double) error
+	// IsBridge reports whether a user is the bridge account itself.
+	IsBridge(user ids.RCUser) bool
+	// IsIn reports whether an account is in a room.
+	IsIn(ctx context.Context, p model.Puppet, room ids.RCRoom) (bool, error)
+	// OpenAccount begins a session as a user, by the power of the bridge account.
+	OpenAccount(ctx context.Context, user ids.RCUser) (model.Token, error)
+	// Profile describes a user; ok is false when the account is gone.
+	Profile(ctx context.Context, user ids.RCUser) (p model.RCProfile, ok bool, err error)
+}
+
+// doubleStore is what Doubles needs of the store.
+type doubleStore interface {
+	// ClaimOf returns the claim for a Matrix user with the digest of a code that has not
+	// expired. A digest that fits none counts as an attempt: after most of them all claims
+	// for the user are gone.
+	ClaimOf(ctx context.Context, user ids.MXUser, digest string, now time.Time, most int) (c model.Claim, ok bool, err error)
+	// Cursor returns how far something was read, "" when it never was.
+	Cursor(ctx context.Context, name string) (string, error)
+	// DoubleByMX returns the double of a Matrix user.
+	DoubleByMX(ctx context.Context, user ids.MXUser) (model.Double, bool, error)
+	// DoubleByRC returns the double that a Rocket.Chat user is.
+	DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error)
+	// DropClaim removes the claim of a Rocket.Chat user.
+	DropClaim(ctx context.Context, user ids.RCUser) error
+	// DropDouble removes a double.
+	DropDouble(ctx context.Context, d model.Double) error
+	// MoveCursor sets how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
+	// PuppetByRC returns the puppet that a Rocket.Chat user is.
+	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
+	// PutClaim stores a claim in place of an earlier one of the same account.
+	PutClaim(ctx context.Context, c model.Claim) error
+	// PutDouble stores a double and removes the claim that led to it, in one transaction.
+	// It returns false when the claim is gone, or when either side has a double already.
+	PutDouble(ctx context.Context, d model.Double, c model.Claim) (bool, error)
 }
 
 // joinedMatrix is what Joined needs of Matrix.
@@ -102,6 +146,7 @@ type pictureStore interface {
 // Store is what this package needs of the store.
 type Store interface {
 	auditStore
+	doubleStore
 	peopleStore
 	pictureStore
 }
@@ -110,6 +155,7 @@ type Store interface {
 type RocketChat interface {
 	admissionRocketChat
 	auditRocketChat
+	doubleRocketChat
 	joinedRocketChat
 	peopleRocketChat
 	pictureRocketChat

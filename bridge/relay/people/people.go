@@ -1,7 +1,8 @@
 // Package people knows who stands for whom: ghosts on Matrix (ghost.go), puppets in
 // Rocket.Chat (puppet.go), which ghosts have joined which rooms (joined.go), what people
-// may do and how often (admission.go, budget.go), their pictures (picture.go), and whether
-// the accounts of puppets are the bridge's own (audit.go).
+// may do and how often (admission.go, budget.go), their pictures (picture.go), whether the
+// accounts of puppets are the bridge's own (audit.go), and which accounts people of Matrix
+// have themselves (double.go).
 package people
 
 import (

@@ -31,6 +31,7 @@ type Commands struct {
 	People    *people.People
 	Joined    *people.Joined
 	Directs   *Directs
+	Doubles   *people.Doubles
 	Backfill  *Backfill
 	Live      func() config.Live
 	Log       *slog.Logger

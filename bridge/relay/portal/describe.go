@@ -62,7 +62,7 @@ func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 		}
 		puppet, ok, err := cmd.Store.PuppetByMX(ctx, mx)
 		if err != nil || ok {
-			return fmt.Sprintf("%s is @%s here, and is called %s.", mx, puppet.Username, puppet.Name), err
+			return cmd.asDouble(ctx, mx, fmt.Sprintf("%s is @%s here, and is called %s.", mx, puppet.Username, puppet.Name), err)
 		}
 		return "", model.Say("%s has no part in any room here", mx)
 	}
@@ -86,4 +86,16 @@ func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 		g.MXUser = mx
 	}
 	return fmt.Sprintf("@%s is %s for everybody on Matrix.", who.Username, g.MXUser), err
+}
+
+// asDouble adds to what is said of a Matrix user whose account the user writes with.
+func (cmd *Commands) asDouble(ctx context.Context, mx ids.MXUser, said string, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	d, ok, err := cmd.Store.DoubleByMX(ctx, mx)
+	if err == nil && ok {
+		said += fmt.Sprintf(" In rooms they write as @%s, who has agreed.", d.Username)
+	}
+	return said, err
 }

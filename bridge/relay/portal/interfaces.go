@@ -85,6 +85,10 @@ type commandRocketChat interface {
 
 // commandStore is what Commands needs of the store.
 type commandStore interface {
+	// DoubleByMX returns the double of a Matrix user.
+	DoubleByMX(ctx context.Context, user ids.MXUser) (model.Double, bool, error)
+	// DoubleByRC returns the double that a Rocket.Chat user is.
+	DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error)
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
 	// PortalByRC returns the portal of a Rocket.Chat room.

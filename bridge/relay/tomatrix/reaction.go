@@ -47,10 +47,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCRea
 			delete(wanted, key)
 			continue
 		}
-		if mine, err := h.People.IsPuppet(ctx, old.User); err != nil || mine {
-			if err != nil {
-				return err
-			}
+		if !h.Names.Owns(old.MXSender) {
 			continue // of a person on Matrix, who takes it back there
 		}
 		if err := h.redact(ctx, p, old.MXSender, old.Event, item.ID); err != nil {

@@ -39,6 +39,9 @@ func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([
 	if err == nil {
 		p, err = h.Portals.PlaceFor(ctx, p, puppet)
 	}
+	if err == nil {
+		puppet, err = h.Doubles.Author(ctx, p, puppet)
+	}
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}

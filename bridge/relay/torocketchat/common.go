@@ -35,6 +35,7 @@ type base struct {
 	Notices   *notice.Notices
 	State     *roomstate.State
 	Portals   *portal.Portals
+	Doubles   *people.Doubles
 }
 
 // portalOf finds the portal of a room. ok is false when that is not bridged any more:
@@ -68,10 +69,52 @@ func (h *base) speaker(ctx context.Context, p model.Portal, user ids.MXUser) (mo
 	return h.People.Puppet(ctx, user, "")
 }
 
+// author returns what speaks for a person in a portal's room: the account that the person
+// has, where one is linked, or the puppet.
+func (h *base) author(ctx context.Context, p model.Portal, user ids.MXUser) (model.Puppet, error) {
+	puppet, err := h.speaker(ctx, p, user)
+	if err != nil {
+		return puppet, err
+	}
+	return h.Doubles.Author(ctx, p, puppet)
+}
+
+// fallsBack reports whether the puppet does what the account of a person could not do: it
+// is outside, it is gone, or it has reached a limit of Rocket.Chat's, of which puppets are
+// exempt.
+func fallsBack(as model.Puppet, err error) bool {
+	_, limited := errors.AsType[*model.WaitError](err)
+	return as.Own && (limited || errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNoAccount))
+}
+
+// sayAsOwn sends with the account that a person has, and returns the puppet where that has
+// to do it. The message is noted first, so that its echo is not taken for one that the
+// person has written in Rocket.Chat.
+func (h *base) sayAsOwn(ctx context.Context, p model.Portal, own model.Puppet, id, thread ids.RCMessage, text string) (instead *model.Puppet, err error) {
+	if err := h.Store.MarkKnown(ctx, model.RCWrite(id)); err != nil {
+		return nil, err
+	}
+	err = h.RC.Send(ctx, own, p.RCRoom, id, thread, text)
+	if !fallsBack(own, err) {
+		return nil, err
+	}
+	h.Doubles.Outside(p, own.RCUser)
+	h.Log.Info("the puppet speaks in place of a person's account", "mx_user", own.MXUser, "rc_room", p.RCRoom, "err", err)
+	puppet, err := h.speaker(ctx, p, own.MXUser)
+	return &puppet, err
+}
+
 // say sends as a puppet, and lets it into the room first when it is outside.
 func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id, thread ids.RCMessage, text string) (err error) {
 	ctx, span := trace.Step(ctx, "send")
 	defer func() { span.Done(err) }()
+	if puppet.Own {
+		instead, err := h.sayAsOwn(ctx, p, puppet, id, thread, text)
+		if err != nil || instead == nil {
+			return err
+		}
+		puppet = *instead
+	}
 	err = h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
@@ -128,6 +171,9 @@ func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event
 			return h.permalink(p, message), err == nil && message != ""
 		},
 		Username: func(mx ids.MXUser) (string, bool) {
+			if d, ok, err := h.Store.DoubleByMX(ctx, mx); err == nil && ok && !p.IsDirect() {
+				return d.Username, true
+			}
 			if p, ok, err := h.Store.PuppetByMX(ctx, mx); err != nil || ok {
 				return p.Username, ok && err == nil
 			}
@@ -152,7 +198,16 @@ func (h *base) deleteMessage(ctx context.Context, l queue.Receipt) error {
 	if ok {
 		as = &author
 	}
-	err = h.RC.Delete(ctx, as, ids.RCRoom(l.RCRoom), ids.RCMessage(l.RCMessage))
+	err = model.ErrForbidden
+	if d, own, derr := h.Store.DoubleByMX(ctx, ids.MXUser(l.MXSender)); derr != nil {
+		return derr
+	} else if own { // the message may be older than the link
+		double := d.Puppet()
+		err = h.RC.Delete(ctx, &double, ids.RCRoom(l.RCRoom), ids.RCMessage(l.RCMessage))
+	}
+	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNoAccount) {
+		err = h.RC.Delete(ctx, as, ids.RCRoom(l.RCRoom), ids.RCMessage(l.RCMessage))
+	}
 	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrRefused) {
 		h.Log.Info("a message could not be deleted", "rc_message", l.RCMessage, "err", err)
 		return nil

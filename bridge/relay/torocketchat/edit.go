@@ -47,7 +47,7 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 	var receipts []queue.Receipt
 	for i, text := range parts {
 		if i < len(old) {
-			if err := h.RC.Edit(ctx, puppet, p.RCRoom, ids.RCMessage(old[i].RCMessage), text); model.Ignore(err, model.ErrNotFound) != nil {
+			if err := h.change(ctx, p, puppet, ids.RCMessage(old[i].RCMessage), text); model.Ignore(err, model.ErrNotFound) != nil {
 				return nil, model.Outcome(item, err, "Rocket.Chat refused the edit")
 			}
 			continue
@@ -67,4 +67,18 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 		}
 	}
 	return receipts, nil
+}
+
+// change edits a message. One that is older than the link with the account of its author is
+// the puppet's.
+func (h *edits) change(ctx context.Context, p model.Portal, as model.Puppet, message ids.RCMessage, text string) error {
+	err := h.RC.Edit(ctx, as, p.RCRoom, message, text)
+	if !fallsBack(as, err) {
+		return err
+	}
+	puppet, err := h.speaker(ctx, p, as.MXUser)
+	if err != nil {
+		return err
+	}
+	return h.RC.Edit(ctx, puppet, p.RCRoom, message, text)
 }

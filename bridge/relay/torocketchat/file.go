@@ -30,7 +30,7 @@ type files struct {
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, in event.MXWritten, thread ids.RCMessage) ([]queue.Receipt, error) {
 	e := in.Event
 	caption, texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
-	message, err := h.file(ctx, item, p, puppet, e, thread, caption)
+	message, err := h.fileOrInstead(ctx, item, p, &puppet, e, thread, caption)
 	if err != nil && caption != "" {
 		texts = append([]string{caption}, texts...) // without the file it is a text
 	}
@@ -68,6 +68,28 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 	return receipts, nil
 }
 
+// fileOrInstead is file. Where the account that a person has may not upload it, the puppet
+// takes its place.
+func (h *files) fileOrInstead(ctx context.Context, item queue.Item, p model.Portal, as *model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
+	message, err := h.file(ctx, item, p, *as, e, thread, caption)
+	if !fallsBack(*as, err) {
+		return message, err
+	}
+	source := model.MXFile(ids.MXEvent(e.ID))
+	if _, uploaded, ferr := h.Store.File(ctx, source); ferr != nil {
+		return "", ferr
+	} else if _, limited := errors.AsType[*model.WaitError](err); limited && uploaded {
+		return "", err // who has uploaded it shows it, a little later
+	}
+	if err := h.Store.PutFile(ctx, model.File{Source: source}); err != nil { // the puppet uploads it
+		return "", err
+	}
+	if *as, err = h.speaker(ctx, p, as.MXUser); err != nil {
+		return "", err
+	}
+	return h.file(ctx, item, p, *as, e, thread, caption)
+}
+
 // file carries the file of an event with the first part of its
 // caption, and returns the message that shows it. After a crash
 // it uploads no file and shows no message a second time.
@@ -77,6 +99,7 @@ func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppe
 	if err != nil {
 		return "", err
 	}
+	ok = ok && file.Target != ""
 	// Rocket.Chat keeps an upload that no message shows for a day.
 	if ok && item.Attempts > 0 {
 		if message, shown, err := h.RC.FindShown(ctx, puppet, p.RCRoom, file.Target, file.At.Add(-10*time.Minute)); err != nil || shown {
@@ -143,6 +166,8 @@ func (h *files) stream(ctx context.Context, p model.Portal, puppet model.Puppet,
 	switch {
 	case !errors.Is(err, model.ErrForbidden):
 		return file, err
+	case puppet.Own:
+		return "", err
 	case p.IsDirect():
 		return "", errors.Join(model.ErrOutsider, err)
 	}
@@ -184,7 +209,7 @@ func (h *files) late(ctx context.Context, item queue.Item, in event.MXFileLate) 
 	if err != nil || !ok {
 		return nil, err
 	}
-	puppet, err := h.speaker(ctx, p, in.Sender)
+	puppet, err := h.author(ctx, p, in.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "")
 	}
@@ -192,7 +217,7 @@ func (h *files) late(ctx context.Context, item queue.Item, in event.MXFileLate) 
 	if err != nil {
 		return nil, err
 	}
-	message, err := h.file(ctx, item, p, puppet, e, thread, "")
+	message, err := h.fileOrInstead(ctx, item, p, &puppet, e, thread, "")
 	if err != nil {
 		return nil, lateOutcome(item, err, "Rocket.Chat refused the file")
 	}

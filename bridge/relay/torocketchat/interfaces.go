@@ -32,6 +32,8 @@ type baseRocketChat interface {
 
 // baseStore is what base needs of the store.
 type baseStore interface {
+	// DoubleByMX returns the double of a Matrix user.
+	DoubleByMX(ctx context.Context, user ids.MXUser) (model.Double, bool, error)
 	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
 	// LinksByEvent returns the parts of a message, by an event of it.

@@ -39,11 +39,17 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	if err := h.Admission.Admit(item, in.Sender); err != nil {
 		return nil, err
 	}
+	if done, err := h.linking(ctx, item, p, in); done || err != nil {
+		return nil, err
+	}
 	puppet, err := h.speaker(ctx, p, in.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}
 	if p, err = h.Portals.PlaceFor(ctx, p, puppet); err != nil {
+		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
+	}
+	if puppet, err = h.Doubles.Author(ctx, p, puppet); err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 	}
 	if e.Content.Replaces != "" {

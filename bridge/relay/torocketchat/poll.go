@@ -31,7 +31,7 @@ func (h *polls) deliver(ctx context.Context, item queue.Item, e event.MXPoll) ([
 	if err != nil || text == "" {
 		return nil, model.Outcome(item, err, "")
 	}
-	puppet, err := h.speaker(ctx, p, e.Sender)
+	puppet, err := h.author(ctx, p, e.Sender)
 	if err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
 	}

@@ -37,22 +37,52 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReac
 	if h.Admission.Admit(item, e.Sender) != nil {
 		return nil
 	}
+	p, ok, err := h.portalOf(ctx, e.Room)
+	if err != nil || !ok {
+		return err
+	}
 	puppet, err := h.People.Puppet(ctx, e.Sender, "")
+	if err == nil {
+		puppet, err = h.Doubles.Author(ctx, p, puppet)
+	}
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
 	message := ids.RCMessage(links[0].RCMessage)
-	emoji := ":" + name + ":"
-	if err := h.RC.React(ctx, puppet, message, emoji, true); err != nil {
+	reaction := model.Reaction{Message: message, Emoji: ":" + name + ":", User: puppet.RCUser, Event: e.ID, MXRoom: e.Room, MXSender: e.Sender}
+	if puppet.Own {
+		done, err := h.reactAsOwn(ctx, puppet, reaction)
+		if done || err != nil {
+			return model.Outcome(item, err, "")
+		}
+		if puppet, err = h.People.Puppet(ctx, e.Sender, ""); err != nil {
+			return model.Outcome(item, err, "")
+		}
+		reaction.User = puppet.RCUser
+	}
+	if err := h.RC.React(ctx, puppet, message, reaction.Emoji, true); err != nil {
 		if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrForbidden) {
 			h.Log.Info("a reaction was refused", "mx_event", e.ID, "err", err)
 			return nil
 		}
 		return model.Outcome(item, err, "")
 	}
-	return h.Store.PutReaction(ctx, model.Reaction{
-		Message: message, Emoji: emoji, User: puppet.RCUser, Event: e.ID, MXRoom: e.Room, MXSender: e.Sender,
-	})
+	return h.Store.PutReaction(ctx, reaction)
+}
+
+// reactAsOwn reacts with the account that a person has. The reaction is noted first, so that
+// its echo is not taken for one of the person in Rocket.Chat. done is false where the puppet
+// has to react.
+func (h *reactions) reactAsOwn(ctx context.Context, own model.Puppet, reaction model.Reaction) (done bool, err error) {
+	if err := h.Store.PutReaction(ctx, reaction); err != nil {
+		return false, err
+	}
+	err = h.RC.React(ctx, own, reaction.Message, reaction.Emoji, true)
+	gone := errors.Is(err, model.ErrNotFound)
+	if !gone && !fallsBack(own, err) {
+		return err == nil, err
+	}
+	return gone, h.Store.DropReaction(ctx, reaction)
 }
 
 // reactionName returns what a reaction is called in Rocket.Chat, without colons:
@@ -78,6 +108,11 @@ func (h *reactions) unreact(ctx context.Context, reaction model.Reaction) error 
 	puppet, ok, err := h.Store.PuppetByRC(ctx, reaction.User)
 	if err != nil {
 		return err
+	}
+	if d, own, err := h.base.Store.DoubleByMX(ctx, reaction.MXSender); err != nil {
+		return err
+	} else if own && d.RCUser == reaction.User {
+		puppet, ok = d.Puppet(), true
 	}
 	if ok {
 		if err := model.Ignore(h.RC.React(ctx, puppet, reaction.Message, reaction.Emoji, false), model.ErrNotFound, model.ErrForbidden); err != nil {

@@ -36,6 +36,7 @@ type Parts struct {
 	Notices   *notice.Notices
 	State     *roomstate.State
 	Portals   *portal.Portals
+	Doubles   *people.Doubles
 	Directs   *portal.Directs
 	Arrivals  *portal.Arrivals
 	Upgrades  *portal.Upgrades
@@ -47,7 +48,7 @@ type Parts struct {
 func Handlers(p Parts) []model.Entry {
 	b := &base{
 		Store: p.Store, RC: p.RC, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
-		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals,
+		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Doubles: p.Doubles,
 	}
 	e := &edits{b, p.Store, p.RC}
 	f := &files{b, p.Store, p.RC, p.MX, newTransfers()}

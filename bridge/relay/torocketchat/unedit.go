@@ -37,6 +37,9 @@ func (h *unedits) unedit(ctx context.Context, item queue.Item, gone, target ids.
 	if err != nil || !ok {
 		return model.Outcome(item, model.Ignore(err, model.ErrNotFound, model.ErrForbidden), "")
 	}
+	if puppet, err = h.Doubles.Author(ctx, p, puppet); err != nil {
+		return model.Outcome(item, err, "")
+	}
 	_, err = h.edits.edit(ctx, item, p, puppet, version)
 	return err
 }
