@@ -343,6 +343,9 @@ func wantedImages(a answers.Answers, all map[string]string) []string {
 	if a.BundledMongo() {
 		names = append(names, all["MONGO_IMAGE"])
 	}
+	if a.Monitoring {
+		names = append(names, all["PROMETHEUS_IMAGE"])
+	}
 	if a.SynapseAdmin {
 		names = append(names, all["SYNAPSE_ADMIN_IMAGE"])
 	}

@@ -5,7 +5,7 @@ package templates
 
 import "embed"
 
-// FS holds the files of this directory: *.tmpl, and *.sql that runs as it is.
+// FS holds the files of this directory: *.tmpl, and *.sql and *.yml that are used as they are.
 //
-//go:embed *.tmpl *.sql
+//go:embed *.tmpl *.sql *.yml
 var FS embed.FS

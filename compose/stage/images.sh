@@ -77,6 +77,13 @@ build_synapse() {
 	rm -f "$cache/synapse.tar"
 }
 
+build_prometheus() {
+	debian sid "$cache/prometheus.tar" prometheus,busybox-static,ca-certificates \
+		--customize-hook='ln -sf busybox "$1/bin/wget"; rm -rf "$1/etc/prometheus" "$1/var/lib/prometheus"; mkdir -p "$1/prometheus"; chown 65534:65534 "$1/prometheus"' &&
+	docker import -c "$(label "$2")" -c 'ENTRYPOINT ["/usr/bin/prometheus"]' -c 'USER 65534' -c 'ENV PATH=/usr/bin:/bin' -c 'EXPOSE 9090' "$cache/prometheus.tar" "$1"
+	rm -f "$cache/prometheus.tar"
+}
+
 build_rocketsim() {
 	local dir=$cache/rocketsim.root
 	rm -rf "$dir" && static "$dir" && cp "$cache/bin/rocketsim" "$dir/usr/bin/rocketsim" && mkdir -p "$dir/data" && chown 65533:65533 "$dir/data" &&
@@ -139,6 +146,7 @@ if ! $registry && ls "$root"/cmd/rocketsim/*.go >/dev/null 2>&1; then
 	quietly build-rocketsim go -C "$root" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/bin/rocketsim" ./cmd/rocketsim
 fi
 image "$DENDRITE_IMAGE" build_dendrite "$(cat "$cache/bin/dendrite.version" 2>/dev/null || echo none)"
+image "$PROMETHEUS_IMAGE" build_prometheus "$(digest <(declare -f debian build_prometheus))"
 [ -d "$root/cmd/rocketsim" ] && image "$ROCKETCHAT_IMAGE" build_rocketsim "$(digest "$cache/bin/rocketsim" 2>/dev/null || echo none)"
 image appliance-stage/pebble build_pebble "$(cat "$cache/bin/pebble.version")"
 if $registry; then image "$MONGO_IMAGE" build_none none; fi

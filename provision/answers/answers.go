@@ -42,6 +42,8 @@ type Answers struct {
 	SynapseAdminPort          int    `yaml:"synapse_admin_port"`
 	Metrics                   bool   `yaml:"metrics"`
 	MetricsPort               int    `yaml:"metrics_port"`
+	Monitoring                bool   `yaml:"monitoring"`
+	MonitoringPort            int    `yaml:"monitoring_port"`
 	TracesEndpoint            string `yaml:"traces_endpoint"`
 	TracesHeadersFile         string `yaml:"traces_headers_file"`
 	ACMEEABKeyID              string `yaml:"acme_eab_key_id"`

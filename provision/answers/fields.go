@@ -186,6 +186,14 @@ var Fields = slices.Concat([]Field{
 		Ask: "Which port for these numbers?", Advanced: true, Check: checkPort,
 		Help: "The port on 127.0.0.1.",
 	}),
+	boolean("monitoring", func(a *Answers) *bool { return &a.Monitoring }, Field{
+		Ask: "Should a Prometheus run that keeps the bridge's numbers and raises alarms?", Advanced: true,
+		Help: "At http://127.0.0.1:9090, on this host only, with 256 MB of memory and at most 1 GB of disk; see docs/monitoring.md.",
+	}),
+	integer("monitoring_port", func(a *Answers) *int { return &a.MonitoringPort }, 9090, Field{
+		Ask: "Which port for Prometheus?", Advanced: true, Check: checkPort,
+		Help: "The port on 127.0.0.1.",
+	}),
 	text("traces_endpoint", func(a *Answers) *string { return &a.TracesEndpoint }, Field{
 		Ask: "Which OpenTelemetry collector should be told of the way of messages?", Advanced: true, Check: optional(checkCollector),
 		Help: "Its address for traces by OTLP over HTTP, as the bridge's container reaches it: http://collector:4318/v1/traces. Empty means none; see docs/monitoring.md.",

@@ -172,8 +172,18 @@ func mailServer(a Answers) []Problem {
 // numbers checks the answers about metrics and traces.
 func (a Answers) numbers() []Problem {
 	var problems []Problem
-	if p := a.MetricsPort; a.Metrics && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort || a.SynapseAdmin && p == a.SynapseAdminPort) {
-		problems = append(problems, Problem{Key: "metrics_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
+	taken := []int{a.HTTPPort, a.HTTPSPort, a.FederationPort}
+	if a.SynapseAdmin {
+		taken = append(taken, a.SynapseAdminPort)
+	}
+	if a.Metrics && slices.Contains(taken, a.MetricsPort) {
+		problems = append(problems, Problem{Key: "metrics_port", Value: fmt.Sprint(a.MetricsPort), Reason: "must differ from the other ports"})
+	}
+	if a.Metrics {
+		taken = append(taken, a.MetricsPort)
+	}
+	if a.Monitoring && slices.Contains(taken, a.MonitoringPort) {
+		problems = append(problems, Problem{Key: "monitoring_port", Value: fmt.Sprint(a.MonitoringPort), Reason: "must differ from the other ports"})
 	}
 	if a.TracesHeadersFile != "" && a.TracesEndpoint == "" {
 		problems = append(problems, Problem{Key: "traces_headers_file", Value: a.TracesHeadersFile, Reason: "belongs to traces_endpoint: give both, or none"})

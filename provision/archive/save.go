@@ -206,7 +206,7 @@ func (s *saver) save() error {
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
-var notSaved = []string{site.BackupsDir, site.RestoreDir, site.DrillDir, site.UpgradeFile, site.LastBackup, site.GrowthFile, site.ChoresFile, site.AlarmFile, stack.LoadedFile, ".lock", stack.MadeFile, site.PurgedFile, "data/postgres", "data/mongo/db", "data/mongo/configdb"}
+var notSaved = []string{site.BackupsDir, site.RestoreDir, site.DrillDir, site.UpgradeFile, site.LastBackup, site.GrowthFile, site.ChoresFile, site.AlarmFile, stack.LoadedFile, ".lock", stack.MadeFile, site.PurgedFile, "data/postgres", "data/mongo/db", "data/mongo/configdb", "data/prometheus"}
 
 // inSnapshot reports whether a file belongs to what is saved during the pause:
 // all that the bridge and the homeserver keep, but for media, which only grow.
@@ -220,7 +220,7 @@ func (s *saver) foreign() []string {
 	entries, _ := os.ReadDir(s.Path("data"))
 	var out []string
 	for _, e := range entries {
-		if !slices.Contains([]string{"bridge", "certs", "homeserver", "mongo", "postgres"}, e.Name()) {
+		if !slices.Contains([]string{"bridge", "certs", "homeserver", "mongo", "postgres", "prometheus"}, e.Name()) {
 			out = append(out, "data/"+e.Name())
 		}
 	}

@@ -26,6 +26,7 @@ func (c Change) String() string { return fmt.Sprintf("%-12s %s -> %s", c.Service
 var imageKeys = map[string]string{
 	"bridge": "APPLIANCE_IMAGE", "homeserver": "HOMESERVER_IMAGE", "mongo": "MONGO_IMAGE",
 	"nginx": "NGINX_IMAGE", "postgres": "POSTGRES_IMAGE", "rocketchat": "ROCKETCHAT_IMAGE", "synapse-admin": "SYNAPSE_ADMIN_IMAGE",
+	"prometheus": "PROMETHEUS_IMAGE",
 }
 
 // Changes compares the images of two versions of .env. There are none when
@@ -33,7 +34,8 @@ var imageKeys = map[string]string{
 func Changes(have, want []byte) []Change {
 	from, to := variables(have), variables(want)
 	unused := func(service string) bool {
-		return (service == "mongo" || service == "synapse-admin") && !slices.Contains(strings.Split(to["COMPOSE_PROFILES"], ","), service)
+		profile, optional := map[string]string{"mongo": "mongo", "synapse-admin": "synapse-admin", "prometheus": "monitoring"}[service]
+		return optional && !slices.Contains(strings.Split(to["COMPOSE_PROFILES"], ","), profile)
 	}
 	var out []Change
 	for _, service := range slices.Sorted(maps.Keys(imageKeys)) {

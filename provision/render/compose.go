@@ -53,6 +53,9 @@ func morePorts(a answers.Answers) (list string) {
 	if a.Metrics {
 		list += fmt.Sprintf(`, "127.0.0.1:%d:9464"`, a.MetricsPort)
 	}
+	if a.Monitoring {
+		list += fmt.Sprintf(`, "127.0.0.1:%d:9090"`, a.MonitoringPort)
+	}
 	return list
 }
 

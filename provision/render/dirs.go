@@ -32,6 +32,9 @@ func Dirs(a answers.Answers, files Files) []Dir {
 	if a.BundledMongo() {
 		dirs = append(dirs, Dir{"data/mongo", 0o755, DatabaseUser}, Dir{"data/mongo/db", 0o700, DatabaseUser}, Dir{"data/mongo/configdb", 0o700, DatabaseUser})
 	}
+	if a.Monitoring {
+		dirs = append(dirs, Dir{"data/prometheus", 0o700, Nobody})
+	}
 	seen := map[string]bool{".": true}
 	var more []Dir
 	for _, name := range slices.Sorted(maps.Keys(files)) {

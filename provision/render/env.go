@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -53,6 +54,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.set("MONGO_IMAGE", images["MONGO_IMAGE"])
 	v.set("POSTGRES_IMAGE", postgres)
 	v.set("SYNAPSE_ADMIN_IMAGE", images["SYNAPSE_ADMIN_IMAGE"])
+	v.set("PROMETHEUS_IMAGE", cmp.Or(images["PROMETHEUS_IMAGE"], none)) // versions.env of an earlier release has none
 	v.set("HOMESERVER_COMMAND", command)
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
@@ -66,6 +68,7 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	v.comment("A service is recreated when its configuration changes.")
 	v.set("NGINX_CONFIG", digest(files, "config/nginx/"))
 	v.set("HOMESERVER_CONFIG", digest(files, "config/homeserver/", "config/ca/"))
+	v.set("PROMETHEUS_CONFIG", digest(files, "config/prometheus/"))
 	v.set("CERTS_CONFIG", digest(files, "config/certs/", "config/ca/"))
 	fixed, err := yaml.Marshal(bridge.Fixed)
 	if err != nil {
@@ -104,6 +107,9 @@ func Profiles(a answers.Answers) []string {
 	if a.SynapseAdmin {
 		out = append(out, "synapse-admin")
 	}
+	if a.Monitoring {
+		out = append(out, "monitoring")
+	}
 	return out
 }
 
@@ -120,6 +126,7 @@ func Services(a answers.Answers) []string {
 // OfProfile are the services that exist only with a profile.
 var OfProfile = map[string][]string{
 	"acme": {"certs"}, "homeserver": {"homeserver", "postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"}, "synapse-admin": {"synapse-admin"},
+	"monitoring": {"prometheus"},
 }
 
 // Images returns the names in versions.env.

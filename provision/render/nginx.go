@@ -12,6 +12,7 @@ type nginxFields struct {
 	PerVisitor         int // connections of one address; a whole office may share it
 	SynapseAdmin       bool
 	Metrics            bool
+	Monitoring         bool
 	Homeserver         bool     // is ours
 	RocketChat         bool     // is ours
 	ChatURL            string   // of one that is not
@@ -39,6 +40,6 @@ func nginxData(in Input) nginxFields {
 		// Browsers block pages whose authority they do not know.
 		HSTS:        a.TLS != answers.Internal && a.TLS != answers.NoTLS,
 		Connections: in.memory().connections(), PerVisitor: in.memory().connections() * 3 / 4,
-		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin, Metrics: a.Metrics,
+		Homeserver: a.BundledHomeserver(), RocketChat: a.BundledRocketChat(), ChatURL: a.ChatURL(), SynapseAdmin: a.SynapseAdmin, Metrics: a.Metrics, Monitoring: a.Monitoring,
 	}
 }

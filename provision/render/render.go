@@ -27,6 +27,7 @@ const (
 	NginxUser     = 101   // nginx and certs
 	DatabaseUser  = 999   // postgres and mongo
 	ApplianceUser = 10500 // homeserver and bridge
+	Nobody        = 65534 // prometheus
 )
 
 // Input is everything that a rendered file may depend on.
@@ -91,6 +92,7 @@ func Tree(in Input) (Files, error) {
 			}
 			return nil
 		},
+		func() error { return in.monitoring(put) },
 		func() error { return in.certs(put) },
 		func() error { return in.attach(put) },
 	}
@@ -135,6 +137,21 @@ func (in Input) homeserverRoots() string {
 		return "/etc/appliance-ca/" + path.Base(allRoots)
 	}
 	return "/etc/ssl/certs/ca-certificates.crt"
+}
+
+// monitoring renders what Prometheus reads, where the answers ask for one.
+func (in Input) monitoring(put putter) error {
+	if !in.Answers.Monitoring {
+		return nil
+	}
+	config, err := execute(templates.FS, "prometheus.yml.tmpl", in.Answers.BridgeReplicas)
+	if err != nil {
+		return err
+	}
+	rules, err := fs.ReadFile(templates.FS, "alerts.yml")
+	put("config/prometheus/prometheus.yml", 0o644, Root, config)
+	put("config/prometheus/alerts.yml", 0o644, Root, rules)
+	return err
 }
 
 type putter func(name string, mode fs.FileMode, user int, data []byte)

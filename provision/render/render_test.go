@@ -56,7 +56,7 @@ var scenarios = map[string]struct {
 	},
 	"synapse": {
 		set: []string{
-			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "metrics=true", "traces_endpoint=http://collector:4318/v1/traces", "traces_headers_file=/etc/headers", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
+			"domain=chat.example.org", "homeserver=synapse", "synapse_admin=true", "metrics=true", "monitoring=true", "traces_endpoint=http://collector:4318/v1/traces", "traces_headers_file=/etc/headers", "namespace=prefixed", "mongo_url=mongodb://u:p@db.example.org/rc?replicaSet=rs0",
 			"acme_directory=https://ca.example.org/dir", "acme_ca_file=/etc/ca.pem", "email=ops@example.org", "acme_eab_key_id=customer-7", "acme_eab_hmac_file=/etc/hmac",
 		}, memory: 64000, newer: true, ca: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
 	},

@@ -36,6 +36,7 @@ type door struct {
 	container, address             string
 	plain                          bool // without TLS
 	rocketchat, homeserver, bridge *behind
+	prometheus                     *behind
 }
 
 // behind is a server behind the door. It reads all that it is sent.
@@ -77,7 +78,7 @@ func openDoor(t *testing.T, set ...string) *door {
 	d := &door{t: t, plain: slices.Contains(set, "tls=none")}
 	files := rendered(t, append([]string{"domain=" + doorHost}, set...)...)
 	var names []string
-	for name, at := range map[string]**behind{"rocketchat:3000": &d.rocketchat, "homeserver:8008": &d.homeserver, "bridge:29328": &d.bridge} {
+	for name, at := range map[string]**behind{"rocketchat:3000": &d.rocketchat, "homeserver:8008": &d.homeserver, "bridge:29328": &d.bridge, "prometheus:9090": &d.prometheus} {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			mustrun.Skip(t, "containers do not reach this machine: "+err.Error())
@@ -162,7 +163,7 @@ func (d *door) run(image, config, live string, files render.Files) {
 		}
 	}
 	d.container = strings.TrimSpace(docker(d.t, "run", "--detach", "--user", "101:101", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true",
-		"--memory", memory, "--memory-swap", memory, "--tmpfs", compose.Services["nginx"].Tmpfs[0], "--publish", "127.0.0.1::"+d.port(),
+		"--memory", memory, "--memory-swap", memory, "--tmpfs", compose.Services["nginx"].Tmpfs[0], "--publish", "127.0.0.1::"+d.port(), "--publish", "127.0.0.1::9464", "--publish", "127.0.0.1::9090",
 		"--volume", config+":/etc/appliance-nginx:ro", "--volume", live+":/certs/live:ro",
 		"--entrypoint", "nginx", image, "-e", "/dev/stderr", "-c", "/etc/appliance-nginx/nginx.conf"))
 	d.t.Cleanup(func() {

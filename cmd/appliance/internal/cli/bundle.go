@@ -101,6 +101,7 @@ func bundling(a *app, ctx context.Context, step plan.Step, do func(context.Conte
 // homeservers that are not wanted.
 func bundledImages(wanted []string) ([]string, error) {
 	kinds, images := homeserver.Bundled(), render.Images()
+	delete(images, "PROMETHEUS_IMAGE") // few want it, and it would be a third of the bundle
 	for _, name := range wanted {
 		if !slices.Contains(kinds, name) {
 			return nil, &usageError{err: fmt.Errorf("--homeserver is %q, and not one of %s", name, strings.Join(kinds, ", "))}
