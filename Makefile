@@ -82,7 +82,11 @@ fuzz: ## Fuzz every target for FUZZTIME (default 30s)
 
 .PHONY: crash
 crash: ## Let the bridge die at each write of a conversation with every kind of event, and compare both sides
-	APPLIANCE_TEST_CRASH=all go test -v -count=1 -timeout 60m -run '^TestNothingIsLostWhereverTheBridgeDies$$' ./bridge
+	APPLIANCE_TEST_CRASH=all go test -v -count=1 -timeout 60m -run '^TestTheBridgeMayDieAtAnyWrite$$' ./bridge
+
+.PHONY: soak
+soak: ## Talk through the bridge for a long time, and see that it takes no more than at first (FOR=2h)
+	APPLIANCE_SOAK_FOR=$(or $(FOR),2h) go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./bridge
 
 .PHONY: reproducible
 reproducible: ## Build everything that is published twice, from different directories, and compare

@@ -47,7 +47,8 @@ type instant struct {
 	slow       time.Duration // how long Rocket.Chat takes for a message
 	file       int64         // bytes of the file that Rocket.Chat has
 	txn        atomic.Int64
-	pushed     map[string][]string // the newest events of each room of Matrix, oldest first
+	first      func(http.ResponseWriter, *http.Request) bool // sees each request first, and may answer it
+	pushed     map[string][]string                           // the newest events of each room of Matrix, oldest first
 }
 
 // page is how many events /messages shows.
@@ -99,6 +100,8 @@ func newInstant(tb testing.TB) *instant {
 
 func (in *instant) rocketChat(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case in.first != nil && in.first(w, r):
+		return
 	case r.URL.Path == "/websocket":
 		in.websocket(w, r)
 		return
@@ -168,6 +171,7 @@ func (in *instant) websocket(w http.ResponseWriter, r *http.Request) {
 func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch path := r.URL.Path; {
+	case in.first != nil && in.first(w, r):
 	case strings.HasSuffix(path, "/sync"):
 		if r.URL.Query().Get("since") != "" && r.URL.Query().Get("timeout") != "0" {
 			select {
@@ -195,10 +199,15 @@ func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 
 // say makes a user say something in Rocket.Chat.
 func (in *instant) say(tb testing.TB, room int, id string, extra string) {
+	in.frame(tb, room, id, "What a person says in a room, with *some* marks.", extra)
+}
+
+// frame is say with a text.
+func (in *instant) frame(tb testing.TB, room int, id, text, extra string) {
 	now := time.Now().UnixMilli()
 	frame := fmt.Sprintf(`{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"room%d","args":[{"_id":%q,"rid":"room%d",`+
-		`"msg":"What a person says in a room, with *some* marks.","ts":{"$date":%d},"_updatedAt":{"$date":%d},"u":{"_id":"user%d","username":"user%d","name":"User %d"}%s}]}}`,
-		room, id, room, now, now, room, room, room, extra)
+		`"msg":%q,"ts":{"$date":%d},"_updatedAt":{"$date":%d},"u":{"_id":"user%d","username":"user%d","name":"User %d"}%s}]}}`,
+		room, id, room, text, now, now, room, room, room, extra)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := in.ws.Write(context.Background(), websocket.MessageText, []byte(frame)); err != nil {
