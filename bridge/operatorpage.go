@@ -150,25 +150,17 @@ func letterOf(d store.DeadLetter) console.DeadLetter {
 
 // Dead implements console.Queue.
 func (q consoleQueue) Dead(ctx context.Context, f console.DeadFilter, limit int) (page console.DeadPage, err error) {
-	all, err := q.store.DeadGroups(ctx, "")
+	groups, err := q.store.DeadGroups(ctx, f.Lane)
 	if err != nil {
 		return page, err
 	}
-	those := all
-	if f.Lane != "" {
-		if those, err = q.store.DeadGroups(ctx, f.Lane); err != nil {
-			return page, err
-		}
-	}
-	for _, g := range all {
+	for _, g := range groups {
 		page.Total += g.Count
 		page.Reasons, page.Kinds = append(page.Reasons, model.Reason(g.Cause)), append(page.Kinds, g.Kind)
-	}
-	for _, g := range those {
 		one := f
 		one.Lane = ""
 		if one.Fits(console.DeadLetter{Lane: g.Side + ":", Reason: model.Reason(g.Cause), Kind: g.Kind}) {
-			page.Fitting += g.Count
+			page.Fitting += g.Fitting
 		}
 	}
 	for _, list := range []*[]string{&page.Reasons, &page.Kinds} {

@@ -23,6 +23,16 @@ func (c consoleSessions) Find(ctx context.Context, key string) (console.Session,
 	return console.Session(s), ok, err
 }
 
+// All implements console.Sessions.
+func (c consoleSessions) All(ctx context.Context) ([]console.Session, error) {
+	list, err := c.store.ConsoleSessions(ctx)
+	out := make([]console.Session, len(list))
+	for i, s := range list {
+		out[i] = console.Session(s)
+	}
+	return out, err
+}
+
 // Seen implements console.Sessions.
 func (c consoleSessions) Seen(ctx context.Context, key string, at time.Time) error {
 	return c.store.ConsoleSessionSeen(ctx, key, at)

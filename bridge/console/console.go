@@ -40,6 +40,8 @@ type Options struct {
 	Log      *slog.Logger // the audit log too
 	// RolesFor is how long Rocket.Chat's word about a role counts; 0 is the usual.
 	RolesFor time.Duration
+	// LookEvery is how often open pages are compared with what is; 0 is the usual.
+	LookEvery time.Duration
 }
 
 // Console serves the pages. Methods are safe for concurrent use.
@@ -50,6 +52,7 @@ type Console struct {
 	pages     *template.Template
 	live      atomic.Int64 // clients that listen
 	states    cachedState
+	glance    glance
 	closing   chan struct{}
 	close     sync.Once
 }
@@ -60,7 +63,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.RolesFor = cmp.Or(o.RolesFor, rolesFor)
+	o.RolesFor, o.LookEvery = cmp.Or(o.RolesFor, rolesFor), cmp.Or(o.LookEvery, lookEvery)
 	return &Console{
 		Options: o, pages: pages, closing: make(chan struct{}),
 		addresses: tries{most: triesOfAddress}, accounts: tries{most: triesOfAccount},

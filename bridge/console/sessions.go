@@ -41,6 +41,8 @@ type Sessions interface {
 	// moments, and the ones that were idle longest where there are more than most.
 	Begin(ctx context.Context, s Session, beganAfter, seenAfter time.Time, most int) error
 	Find(ctx context.Context, key string) (s Session, ok bool, err error)
+	// All returns all sessions, which are few.
+	All(ctx context.Context) ([]Session, error)
 	Seen(ctx context.Context, key string, at time.Time) error
 	Asked(ctx context.Context, key string, at time.Time) error
 	End(ctx context.Context, key string) error

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 )
 
@@ -36,16 +34,27 @@ func (s *consoleTable) BeginConsoleSession(ctx context.Context, cs ConsoleSessio
 	return nil
 }
 
+const sessionColumns = `SELECT key, user_id, username, began, seen, asked FROM console_sessions`
+
+func scanSession(row scanner) (cs ConsoleSession, err error) {
+	var began, seen, asked int64
+	err = row.Scan(&cs.Key, &cs.UserID, &cs.Username, &began, &seen, &asked)
+	cs.Began, cs.Seen, cs.Asked = time.UnixMilli(began), time.UnixMilli(seen), time.UnixMilli(asked)
+	return cs, err
+}
+
 // ConsoleSession returns the session with a key.
 func (s *consoleTable) ConsoleSession(ctx context.Context, key string) (cs ConsoleSession, ok bool, err error) {
-	var began, seen, asked int64
-	err = s.queryRow(ctx, `SELECT user_id, username, began, seen, asked FROM console_sessions WHERE key = $1`, key).
-		Scan(&cs.UserID, &cs.Username, &began, &seen, &asked)
-	if errors.Is(err, sql.ErrNoRows) {
-		return ConsoleSession{}, false, nil
+	return found(scanSession(s.queryRow(ctx, sessionColumns+` WHERE key = $1`, key)))
+}
+
+// ConsoleSessions returns all sessions, of which BeginConsoleSession keeps few.
+func (s *consoleTable) ConsoleSessions(ctx context.Context) ([]ConsoleSession, error) {
+	rows, err := s.query(ctx, sessionColumns)
+	if err != nil {
+		return nil, err
 	}
-	cs.Key, cs.Began, cs.Seen, cs.Asked = key, time.UnixMilli(began), time.UnixMilli(seen), time.UnixMilli(asked)
-	return cs, err == nil, err
+	return all(rows, scanSession)
 }
 
 // ConsoleSessionSeen notes when a session was used, and ConsoleSessionAsked when

@@ -158,16 +158,18 @@ func (s *operatorView) ItemsHolding(ctx context.Context, side string, bytes []by
 type DeadGroup struct {
 	Side, Kind, Cause string // Side is where they come from: "rc" or "mx"
 	Count             int
+	Fitting           int // of these, those whose lane holds the text that was asked for
 }
 
-// DeadGroups counts the dead letters whose lane holds a text, by what they have in common.
+// DeadGroups counts the dead letters by what they have in common, and those among them whose
+// lane holds a text: in one pass, since every row of them is read for it.
 func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup, error) {
-	query, args := `SELECT substr(lane, 1, 2), kind, cause, COUNT(*) FROM items WHERE buried > 0`, []any{maxCauses}
+	fitting, args := `COUNT(*)`, []any{maxCauses}
 	if lane != "" {
-		query += ` AND lane LIKE $2 ESCAPE '!'`
+		fitting = `SUM(CASE WHEN lane LIKE $2 ESCAPE '!' THEN 1 ELSE 0 END)`
 		args = append(args, likeExactly(lane))
 	}
-	rows, err := s.query(ctx, query+` GROUP BY 1, 2, 3 LIMIT $1`, args...)
+	rows, err := s.query(ctx, `SELECT substr(lane, 1, 2), kind, cause, COUNT(*), `+fitting+` FROM items WHERE buried > 0 GROUP BY 1, 2, 3 LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +177,7 @@ func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup
 	var out []DeadGroup
 	for rows.Next() {
 		var g DeadGroup
-		if err := rows.Scan(&g.Side, &g.Kind, &g.Cause, &g.Count); err != nil {
+		if err := rows.Scan(&g.Side, &g.Kind, &g.Cause, &g.Count, &g.Fitting); err != nil {
 			return nil, err
 		}
 		out = append(out, g)
