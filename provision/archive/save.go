@@ -135,16 +135,28 @@ func backupFile(s *site.Site, o Options) (string, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		name := fmt.Sprintf("%s%s-%s.tar.zst", o.Prefix, s.Answers.ServerName, time.Now().UTC().Format("20060102T150405Z"))
-		if o.Keys.Encrypts() {
-			name += ".age"
-		}
-		file = filepath.Join(dir, name)
+		file = newName(filepath.Join(dir, o.Prefix+s.Answers.ServerName), o.Keys.Encrypts(), time.Now())
 	}
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return "", errors.Join(err, fmt.Errorf("%s exists already; a backup never replaces a file", file))
 	}
 	return file, nil
+}
+
+// newName is the name of a backup that is made now. It says when that is, and is that of
+// the next second which no other backup has.
+func newName(prefix string, encrypted bool, now time.Time) string {
+	ending := ".tar.zst"
+	if encrypted {
+		ending += ".age"
+	}
+	for n := range 60 {
+		name := prefix + "-" + now.Add(time.Duration(n)*time.Second).UTC().Format("20060102T150405Z") + ending
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+	return prefix + "-" + now.UTC().Format("20060102T150405Z") + ending
 }
 
 // A saver carries out one backup.

@@ -46,6 +46,15 @@ func Drilled(ctx context.Context, s *site.Site, failed error) error {
 	})
 }
 
+// LastDrill is when a backup was last restored beside the installation, zero when never.
+func LastDrill(s *site.Site) time.Time {
+	st, err := hoststatus.Read(s.Path(noteFile))
+	if err != nil || st == nil {
+		return time.Time{}
+	}
+	return st.Drill
+}
+
 // change rewrites the file, for the bridge's user alone.
 func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatus.Status)) error {
 	name := s.Path(noteFile)

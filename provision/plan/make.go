@@ -69,7 +69,7 @@ func Make(w Wanted, s State, choice Choice) Plan {
 		add("bootstrap", "create the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
 	}
 	if s.Units != "" {
-		add(UnitsStep, "start at boot, back up every night, check and send alarms every hour", s.Units, InstallUnits{}, "files")
+		add(UnitsStep, "start at boot, back up every night, try a backup every month, check and send alarms every hour", s.Units, InstallUnits{}, "files")
 	}
 	return p
 }

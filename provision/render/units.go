@@ -18,6 +18,7 @@ type Units struct {
 	Program    string // the file of this program
 	Docker     string // the file of the docker command
 	Keep       int    // backups; 0 for no timer that makes them
+	Drill      bool   // a timer restores the newest backup beside the installation, to see whether it would serve
 	Recipients string // file with the public keys that backups are encrypted for, or "" for the installation's own
 	Plain      bool   // backups are not encrypted
 }
@@ -26,11 +27,14 @@ type Units struct {
 func (u Units) Name() string { return u.Answers.ServerName }
 
 // UnitNames are the names of the units, with a prefix: those that make backups if any
-// are to be kept.
-func UnitNames(a answers.Answers, prefix string, keep int) []string {
+// are to be kept, and with drill those that try every month whether they would serve.
+func UnitNames(a answers.Answers, prefix string, keep int, drill bool) []string {
 	names := []string{".service", "-doctor.service", "-doctor.timer"}
 	if keep > 0 {
 		names = append(names, "-backup.service", "-backup.timer")
+	}
+	if drill {
+		names = append(names, "-drill.service", "-drill.timer")
 	}
 	if a.TLS != answers.ACME {
 		names = append(names, "-certs.service", "-certs.timer")
@@ -45,7 +49,7 @@ func UnitNames(a answers.Answers, prefix string, keep int) []string {
 // service renews them.
 func (u Units) Files() (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for _, name := range UnitNames(u.Answers, "", u.Keep) {
+	for _, name := range UnitNames(u.Answers, "", u.Keep, u.Drill) {
 		from := "appliance" + name + ".tmpl"
 		t, err := template.New(path.Base(from)).Funcs(template.FuncMap{"arg": unitArgument, "path": unitPath, "program": unitProgram}).ParseFS(templates.FS, from)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"appliance/provision/render"
 	"appliance/provision/site"
@@ -53,7 +54,7 @@ func units(s *site.Site, dir string) (stack.Units, error) {
 }
 
 // Install adds a unit that starts the installation at boot, and
-// timers for backups, the doctor and, where no service renews them,
+// timers for backups, drills with them, the doctor and, where no service renews them,
 // certificates. It reports whether anything had to be changed.
 func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err error) {
 	u, err := units(s, o.UnitDir)
@@ -72,6 +73,20 @@ func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err er
 	return u.Install(ctx, files)
 }
 
+// Drill reports whether backups are tried every month: where they are made, and the key to
+// them is on this host.
+func (o Options) Drill() bool { return o.Keep > 0 && o.Recipients == "" }
+
+// drillWanted reports whether the units that are there ask for a drill which they lack: an
+// earlier release has installed them.
+func drillWanted(u stack.Units, have []string) bool {
+	if !slices.Contains(have, u.Prefix+"-backup.timer") || slices.Contains(have, u.Prefix+"-drill.timer") {
+		return false
+	}
+	unit, err := os.ReadFile(filepath.Join(u.Dir, u.Prefix+"-backup.service"))
+	return err == nil && !strings.Contains(string(unit), " --recipients-file ")
+}
+
 // files renders the units.
 func (o Options) files(s *site.Site, prefix string) (map[string][]byte, error) {
 	docker, err := stack.Docker()
@@ -79,7 +94,7 @@ func (o Options) files(s *site.Site, prefix string) (map[string][]byte, error) {
 		return nil, err
 	}
 	return render.Units{
-		Answers: s.Answers, Prefix: prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients, Plain: o.Plain,
+		Drill: o.Drill(), Answers: s.Answers, Prefix: prefix, Dir: s.Dir, Program: o.Program, Docker: docker, Keep: o.Keep, Recipients: o.Recipients, Plain: o.Plain,
 	}.Files()
 }
 
@@ -97,7 +112,7 @@ func Lacking(s *site.Site) string {
 	if len(have) == 0 {
 		return "no units of systemd are installed"
 	}
-	for _, name := range render.UnitNames(s.Answers, u.Prefix, 0) {
+	for _, name := range render.UnitNames(s.Answers, u.Prefix, 0, drillWanted(u, have)) {
 		if !slices.Contains(have, name) {
 			return name + " is missing"
 		}
@@ -123,6 +138,15 @@ func Complete(ctx context.Context, s *site.Site, program string) error {
 	files, err := o.files(s, u.Prefix)
 	if err != nil {
 		return err
+	}
+	if drillWanted(u, have) {
+		all, err := Options{Program: o.Program, Keep: DefaultKeep}.files(s, u.Prefix)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{u.Prefix + "-drill.service", u.Prefix + "-drill.timer"} {
+			files[name] = all[name]
+		}
 	}
 	for _, name := range have {
 		if files[name], err = os.ReadFile(filepath.Join(u.Dir, name)); err != nil {

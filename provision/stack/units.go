@@ -38,7 +38,7 @@ func Docker() (string, error) { return exec.LookPath("docker") }
 // Names lists the names of the units that are there.
 func (u Units) Names() []string {
 	var out []string
-	for _, pattern := range []string{".service", "-doctor.*", "-backup.*", "-certs.*"} {
+	for _, pattern := range []string{".service", "-doctor.*", "-backup.*", "-drill.*", "-certs.*"} {
 		found, _ := filepath.Glob(filepath.Join(u.Dir, u.Prefix+pattern))
 		for _, f := range found {
 			if ext := filepath.Ext(f); ext == ".service" || ext == ".timer" {

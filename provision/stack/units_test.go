@@ -27,7 +27,7 @@ func units(t *testing.T, dir string, keep int, set ...string) map[string][]byte 
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil { //nolint:gosec // it is executed
 		t.Fatal(err)
 	}
-	files, err := render.Units{Answers: a, Prefix: "appliance", Dir: dir, Program: program, Docker: program, Keep: keep, Recipients: filepath.Join(dir, "to whom")}.Files()
+	files, err := render.Units{Answers: a, Prefix: "appliance", Dir: dir, Program: program, Docker: program, Keep: keep, Drill: keep > 0, Recipients: filepath.Join(dir, "to whom")}.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := u.Names()
-	if len(names) != 7 {
+	if len(names) != 9 {
 		t.Fatalf("units %v", names)
 	}
 	for _, name := range names {
@@ -59,7 +59,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 		}
 	}
 	for name, line := range map[string]string{
-		"appliance-backup.timer": "OnCalendar=", "appliance-certs.timer": "OnCalendar=",
+		"appliance-backup.timer": "OnCalendar=", "appliance-certs.timer": "OnCalendar=", "appliance-drill.timer": "OnCalendar=",
 	} {
 		data, _ := os.ReadFile(filepath.Join(unitDir, name))
 		_, when, ok := strings.Cut(string(data), line)
@@ -126,9 +126,9 @@ func TestUnitsComeAndGo(t *testing.T) {
 	if !install(7, "tls=internal") {
 		t.Error("nothing changed at first")
 	}
-	expect("told", []string{"daemon-reload", "enable --now appliance-backup.timer appliance-certs.timer appliance-doctor.timer appliance.service"}, told()...)
+	expect("told", []string{"daemon-reload", "enable --now appliance-backup.timer appliance-certs.timer appliance-doctor.timer appliance-drill.timer appliance.service"}, told()...)
 	if _, err := exec.LookPath("/usr/bin/systemctl"); err == nil {
-		expect("enabled", []string{"appliance-backup.timer", "appliance-certs.timer", "appliance-doctor.timer", "appliance.service"}, wants()...)
+		expect("enabled", []string{"appliance-backup.timer", "appliance-certs.timer", "appliance-doctor.timer", "appliance-drill.timer", "appliance.service"}, wants()...)
 	}
 	if install(7, "tls=internal") {
 		t.Error("the same again changed something")
@@ -139,7 +139,7 @@ func TestUnitsComeAndGo(t *testing.T) {
 	if !install(0) {
 		t.Error("nothing changed")
 	}
-	expect("told", []string{"disable --now appliance-backup.timer", "disable --now appliance-certs.timer", "daemon-reload", "daemon-reload", "enable --now appliance-doctor.timer appliance.service"}, told()...)
+	expect("told", []string{"disable --now appliance-backup.timer", "disable --now appliance-certs.timer", "disable --now appliance-drill.timer", "daemon-reload", "daemon-reload", "enable --now appliance-doctor.timer appliance.service"}, told()...)
 	expect("left", []string{"appliance-doctor.service", "appliance-doctor.timer", "appliance.service"}, u.Names()...)
 
 	removed, err := u.Remove(t.Context())

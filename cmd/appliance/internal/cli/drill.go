@@ -35,20 +35,9 @@ func backupDrillCommand(a *app) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
-				k, err := keys.reading(a.dir)
+				done, err := a.drill(cmd.Context(), on, args, &keys, alarm)
 				if err != nil {
 					return err
-				}
-				var done archive.Drilled
-				err = a.reporting(func(r provision.Reporter) (err error) {
-					done, err = drill(cmd.Context(), on, args, k, r)
-					return err
-				})
-				if len(args) == 0 {
-					noted(a, cmd.Context(), on, doctor.ChoreDrill, err, alarm)
-				}
-				if left := checkup.Drilled(cmd.Context(), on, err); err != nil || left != nil {
-					return errors.Join(err, left)
 				}
 				return a.show(done, func(w io.Writer) {
 					fmt.Fprintf(w, "%s would serve: made on %s, %.1f MB, restored beside what runs in %s\n",
@@ -63,6 +52,23 @@ func backupDrillCommand(a *app) *cobra.Command {
 	keys.add(cmd)
 	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if it fails (see the answer alarms)")
 	return cmd
+}
+
+// drill restores a backup beside the installation. How that has ended is remembered for
+// the doctor and the console, unless the backup was named.
+func (a *app) drill(ctx context.Context, on *site.Site, args []string, keys *keyFlags, alarm bool) (done archive.Drilled, err error) {
+	k, err := keys.reading(a.dir)
+	if err != nil {
+		return done, err
+	}
+	err = a.reporting(func(r provision.Reporter) (err error) {
+		done, err = drill(ctx, on, args, k, r)
+		return err
+	})
+	if len(args) == 0 {
+		noted(a, ctx, on, doctor.ChoreDrill, err, alarm)
+	}
+	return done, errors.Join(err, checkup.Drilled(ctx, on, err))
 }
 
 // drill restores the named backup, or the newest one.

@@ -66,7 +66,7 @@ func serviceInstallCommand(a *app) *cobra.Command {
 	var c chores
 	cmd := &cobra.Command{
 		Use:   "install",
-		Short: "Install systemd units: start at boot, a backup every night, the doctor every hour",
+		Short: "Install systemd units: start at boot, a backup every night, a drill every month, the doctor every hour",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, _, err := c.options()
@@ -169,8 +169,14 @@ func serviceRunCommand(a *app) *cobra.Command {
 			}
 			return a.with(func(on *site.Site) error {
 				last := func(name string) time.Time {
-					if name == "backup" {
+					switch name {
+					case "backup":
 						return checkup.LastBackup(on)
+					case "drill": // the first one a month after the start: there has to be a backup
+						if last := checkup.LastDrill(on); !last.IsZero() {
+							return last
+						}
+						return time.Now()
 					}
 					return time.Time{}
 				}
@@ -201,6 +207,12 @@ func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []serv
 			_, mediaErr := media.Prune(ctx, on, time.Now())
 			_, err := a.backup(ctx, on, archive.Options{Keys: keys, Plain: o.Plain, Keep: o.Keep}, true)
 			return errors.Join(err, mediaErr)
+		}})
+	}
+	if o.Drill() {
+		list = append(list, service.Chore{Name: "drill", Every: 30 * 24 * time.Hour, Do: func(ctx context.Context) error {
+			_, err := a.drill(ctx, on, nil, &keyFlags{}, true)
+			return err
 		}})
 	}
 	return list

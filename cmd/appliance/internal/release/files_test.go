@@ -66,7 +66,7 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 	}
 	for name, says := range map[string]string{
 		bashDir + "/appliance": "complete -o default", zshDir + "/_appliance": "#compdef appliance", fishDir + "/appliance.fish": "complete -c appliance",
-		unitDir + "/appliance.service": "WantedBy=multi-user.target", unitDir + "/appliance-backup.timer": "OnCalendar=", unitDir + "/appliance-doctor.timer": "[Timer]",
+		unitDir + "/appliance.service": "WantedBy=multi-user.target", unitDir + "/appliance-backup.timer": "OnCalendar=", unitDir + "/appliance-drill.timer": "OnCalendar=", unitDir + "/appliance-doctor.timer": "[Timer]",
 		unitDir + "/appliance-backup.service": "ExecStart=/usr/bin/appliance --dir /opt/appliance backup ",
 	} {
 		if text := made[0][name]; !strings.Contains(text, says) || strings.Contains(text, "service remove") {

@@ -47,6 +47,7 @@ func manual(dir, version string, at time.Time) error {
 // program of a package: what appliance service install writes there but for the first line.
 func units(dir string) error {
 	files, err := render.Units{
+		Drill:   true,
 		Answers: answers.Answers{ServerName: "Rocket.Chat", TLS: answers.ACME},
 		Prefix:  render.UnitPrefix("appliance"), Dir: "/opt/appliance", Program: "/usr/bin/appliance", Docker: "/usr/bin/docker", Keep: 7,
 	}.Files()
