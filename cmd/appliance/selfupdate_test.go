@@ -87,7 +87,7 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 			t.Errorf("%v: status %d, want %d\n%s", args, got, status, out)
 		}
 	}
-	run(2, "accepts 1 arg(s)")
+	run(2, "self-update takes ")
 	run(1, "no other program is kept", "--rollback")
 	run(1, "was built without a release key", srv.URL+"/v2")
 	w.env = append(w.env, "TEST_RELEASE_KEY="+key.Public().(minisign.PublicKey).String())

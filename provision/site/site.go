@@ -125,5 +125,8 @@ func (e *AbsentError) Error() string { return "nothing is installed in " + e.Dir
 
 // Hint says what to do.
 func (e *AbsentError) Hint() string {
+	if e.Dir != DefaultDir {
+		return "install there with: appliance up, or correct the directory"
+	}
 	return "install with: appliance up, or name another directory with --dir"
 }

@@ -61,12 +61,15 @@ func Run(ctx context.Context, env Env) int {
 	root.SetArgs(env.Args)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if misused, ok := errors.AsType[*usageError](err); ok && misused.hint == "" {
+		misused.hint = "see: " + cmd.CommandPath() + " --help"
+	}
 	switch {
 	case err != nil && ctx.Err() != nil && !errors.Is(err, errInterrupted):
 		err = errInterrupted
 	case err != nil && strings.HasPrefix(err.Error(), "if any flags in the group"): // cobra has no type for it
-		err = &usageError{err: err}
+		err = &usageError{err: err, hint: "see: " + cmd.CommandPath() + " --help"}
 	}
 	return a.finish(err)
 }
@@ -84,6 +87,7 @@ func (a *app) root() *cobra.Command {
 	}
 	globalFlags(a, root)
 	root.AddCommand(topics()...)
+	root.SetHelpCommand(helpCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagMistake(a, cmd, err) })
 	root.Version = a.buildInfo().line()
 	root.SetVersionTemplate("{{.Version}}\n")
@@ -281,24 +285,45 @@ func warn(a *app, findings []finding.Finding) {
 	}
 }
 
-// exactly is cobra.ExactArgs with our exit status.
+// exactly takes n arguments, as the command's use names them.
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return &usageError{err: err}
+		if len(args) != n {
+			return wrongArguments(cmd, args)
 		}
 		return nil
 	}
 }
 
-// atLeast is cobra.MinimumNArgs with our exit status.
+// atLeast takes n arguments or more, as the command's use names them.
 func atLeast(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.MinimumNArgs(n)(cmd, args); err != nil {
-			return &usageError{err: err}
+		if len(args) < n {
+			return wrongArguments(cmd, args)
 		}
 		return nil
 	}
+}
+
+// atMost takes no more than n arguments.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return wrongArguments(cmd, args)
+		}
+		return nil
+	}
+}
+
+// wrongArguments says what a command takes and what it was given.
+func wrongArguments(cmd *cobra.Command, args []string) error {
+	_, takes, _ := strings.Cut(cmd.Use, " ")
+	given := "nothing was given"
+	if len(args) > 0 {
+		given = strings.Join(args, " ") + " was given"
+	}
+	words := strings.Fields(cmd.CommandPath())[1:]
+	return &usageError{err: fmt.Errorf("%s takes %s, and %s", strings.Join(words, " "), cmp.Or(takes, "no argument"), given)}
 }
 
 // confirm asks whether to do what cannot be undone. No is the default.

@@ -27,12 +27,7 @@ func backupDrillCommand(a *app) *cobra.Command {
 		Short: "Restore the newest backup beside the running installation, and say whether it would serve",
 		Long: "Verifies the newest backup, or FILE, unpacks it into a directory of its own and loads the databases into servers\n" +
 			"of their own, which nothing reaches. All of that is removed at the end. What runs is not touched.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return &usageError{err: err}
-			}
-			return nil
-		},
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
 				done, err := a.drill(cmd.Context(), on, args, &keys, alarm)

@@ -76,12 +76,7 @@ func backupFetchCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fetch [NAME]",
 		Short: "Bring back the newest backup that is off this host, or a named one",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.MaximumNArgs(1)(cmd, args); err != nil {
-				return &usageError{err: err}
-			}
-			return nil
-		},
+		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := at.place(a)
 			if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,7 +19,7 @@ func noSubcommand(cmd *cobra.Command, args []string) error {
 }
 
 func unknownCommand(cmd *cobra.Command, typed string) error {
-	err := &usageError{err: fmt.Errorf("unknown command %q for %q", typed, cmd.CommandPath()), hint: "see: " + cmd.CommandPath() + " --help"}
+	err := &usageError{err: fmt.Errorf("unknown command %q for %q", typed, cmp.Or(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "), cmd.Name())), hint: "see: " + cmd.CommandPath() + " --help"}
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(typed); len(near) > 0 {
 		for i := range near {
@@ -47,4 +48,34 @@ func flagMistake(a *app, cmd *cobra.Command, err error) error {
 	}
 	hint := "see: " + cmd.CommandPath() + " --help"
 	return &usageError{err: errors.Join(err), hint: hint}
+}
+
+// helpCommand is that of cobra, but for what it says about a command that does not exist.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+			if found, _, err := cmd.Root().Find(args); err == nil {
+				for _, c := range found.Commands() {
+					if !c.Hidden {
+						names = append(names, c.Name())
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				if found == nil {
+					found = cmd.Root()
+				}
+				return unknownCommand(found, append(rest, args...)[0])
+			}
+			found.InitDefaultHelpFlag()
+			found.InitDefaultVersionFlag()
+			return found.Help()
+		},
+	}
 }
