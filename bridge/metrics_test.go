@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,13 @@ func TestEveryMetricIsPublished(t *testing.T) {
 	w.findText("hello from here")
 	w.bob.Send(w.mxRoom, "hello from there")
 	w.messageText("hello from there")
+	there, back := picture(70, 50), picture(31, 17)
+	w.rc.Upload(w.room, "alice", "harbour.png", "image/png", there, "")
+	w.find("the picture", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.image" })
+	w.bob.SendEvent(w.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.image", "body": "window.png", "url": w.upload("window.png", "image/png", back), "info": map[string]any{"mimetype": "image/png", "size": len(back)},
+	})
+	w.withFile("window.png")
 	// An account that an administrator has deactivated: what bob says now is given up.
 	w.call(w.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": w.rc.User(w.puppet)["_id"], "activeStatus": false, "confirmRelinquish": true}, nil)
 	w.bob.Send(w.mxRoom, "nobody hears this")
@@ -55,6 +63,12 @@ func TestEveryMetricIsPublished(t *testing.T) {
 		if !strings.Contains(page, "\n"+want) {
 			t.Errorf("the page has no %s", want)
 		}
+	}
+	if n := published(t, page, `appliance_bridge_media_bytes_total{direction="to_matrix"}`); n < len(there) || n > len(there)+100 {
+		t.Errorf("%d bytes of files went to Matrix, which got a picture of %d", n, len(there))
+	}
+	if n := published(t, page, `appliance_bridge_media_bytes_total{direction="to_rocketchat"}`); n < len(back) || n > len(back)+1000 { // a form around it
+		t.Errorf("%d bytes of files went to Rocket.Chat, which got a picture of %d", n, len(back))
 	}
 	doc, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
@@ -79,6 +93,18 @@ func TestEveryMetricIsPublished(t *testing.T) {
 			t.Errorf("the numbers name %q", private)
 		}
 	}
+}
+
+// published is a number on the page.
+func published(t *testing.T, page, name string) int {
+	t.Helper()
+	_, after, _ := strings.Cut(page, "\n"+name+" ")
+	line, _, _ := strings.Cut(after, "\n")
+	n, err := strconv.ParseFloat(line, 64)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	return int(n)
 }
 
 // TestReadyzNamesThePart takes Rocket.Chat away.

@@ -57,6 +57,7 @@ type Metrics struct {
 	requests   *prometheus.CounterVec
 	durations  *prometheus.HistogramVec
 	spans      *prometheus.CounterVec
+	media      *prometheus.CounterVec
 	endpoints  endpoints
 }
 
@@ -76,9 +77,10 @@ func New(o Options) *Metrics {
 		reloads:    counter("config_reloads_total", "Reloads of bridge.yaml, by outcome: ok or refused.", "outcome"),
 		requests:   counter("requests_total", "Requests to a server, by endpoint and result: ok, refused (4xx), limited (429), failed (5xx) or unreachable.", "server", "endpoint", "result"),
 		durations:  histogram("request_duration_seconds", "Time until a server begins to answer a request.", "server"),
+		media:      counter("media_bytes_total", "Bytes of files and pictures that a server has taken, by direction.", "direction"),
 		spans:      counter("trace_spans_total", "Spans for the collector of traces, by outcome: sent, or dropped because it does not take them.", "outcome"),
 	}
-	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations, m.spans,
+	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations, m.media, m.spans,
 		newStored(o), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.info(o.Version)
 	// What may happen is shown from the start, so that its first time shows as an increase.
@@ -89,6 +91,9 @@ func New(o Options) *Metrics {
 		m.reloads.WithLabelValues(outcome)
 	}
 	m.Spans(0, 0)
+	for _, direction := range []string{ToMatrix, ToRocketChat} {
+		m.media.WithLabelValues(direction)
+	}
 	return m
 }
 

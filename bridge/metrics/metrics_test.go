@@ -54,7 +54,7 @@ func table(t *testing.T) string {
 			rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", f[1], kind, labels, f[2]))
 		}
 	}
-	for _, c := range []prometheus.Collector{m.carried, m.givenUp, m.reconnects, m.reloads, m.requests, m.spans} {
+	for _, c := range []prometheus.Collector{m.carried, m.givenUp, m.reconnects, m.reloads, m.requests, m.media, m.spans} {
 		add("counter", c)
 	}
 	for _, c := range []prometheus.Collector{m.delay, m.waited, m.took, m.durations} {

@@ -51,9 +51,16 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := c.next.RoundTrip(r)
 	c.m.durations.WithLabelValues(c.server).Observe(time.Since(start).Seconds())
 	endpoint := c.m.endpoints.name(c.server, Endpoint(c.server, r.URL.Path))
-	c.m.requests.WithLabelValues(c.server, endpoint, result(res, err)).Inc()
+	outcome := result(res, err)
+	c.m.requests.WithLabelValues(c.server, endpoint, outcome).Inc()
+	if to := uploads[c.server+" "+endpoint]; to != "" && outcome == "ok" && r.ContentLength > 0 {
+		c.m.media.WithLabelValues(to).Add(float64(r.ContentLength))
+	}
 	return res, err
 }
+
+// uploads are the endpoints that take files, and which way these go.
+var uploads = map[string]string{Matrix + " upload": ToMatrix, RocketChat + " rooms.media": ToRocketChat}
 
 func result(res *http.Response, err error) string {
 	switch {
