@@ -241,7 +241,7 @@ func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
 		_, page := s.get("/metrics")
 		return strings.Contains(page, "appliance_bridge_dead_letters 1")
 	})
-	for _, params := range []string{"queue", "retry all"} {
+	for _, params := range []string{"queue", "retry all", "rooms"} {
 		if status, _ := s.command(carol, "GENERAL", "bridge", params); status == http.StatusOK {
 			t.Errorf("/bridge %s of carol: %d", params, status)
 		}
@@ -250,6 +250,19 @@ func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
 	s.must(ada, "GENERAL", "bridge", "queue")
 	if said := s.told("ada", "1 to Rocket.Chat."); !strings.Contains(said, "account_gone") || strings.Contains(said, "words that nobody may see") {
 		t.Errorf("ada reads %q", said)
+	}
+	s.must(ada, "GENERAL", "bridge", "status")
+	if said := s.told("ada", "Everything is connected."); !strings.Contains(said, "Given up: 0 to Matrix, 1 to Rocket.Chat.") || !strings.Contains(said, "this room is not connected with Matrix") {
+		t.Errorf("ada reads %q", said)
+	}
+	s.must(ada, "GENERAL", "bridge", "rooms "+s.mxRoom)
+	if said := s.told("ada", "Connected rooms: 1."); !strings.Contains(said, s.room) || !strings.Contains(said, "1 to Rocket.Chat.") || !strings.Contains(said, "Last error: the account is gone") || strings.Contains(said, "words that nobody may see") {
+		t.Errorf("ada reads %q", said)
+	}
+	s.must(ada, "GENERAL", "bridge", "rooms no such words")
+	s.told("ada", "These are the newest that fit: none.")
+	if s.must(s.people["alice"], s.room, "bridge", "status"); strings.Contains(s.told("alice", "connected with the Matrix room"), "Everything is connected") {
+		t.Error("alice, who is no administrator, reads the state of the bridge")
 	}
 	activate(true)
 	s.must(ada, "GENERAL", "bridge", "retry all")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"appliance/bridge/command"
 	"appliance/bridge/console"
 	"appliance/bridge/hoststatus"
 	"appliance/bridge/metrics"
@@ -203,8 +204,76 @@ func each(ctx context.Context, chosen []string, do func(context.Context, string)
 	return n, nil
 }
 
-// chatOperator is the queue for the slash commands of administrators.
+// chatOperator is the console for the slash commands of administrators.
 type chatOperator struct{ *service }
+
+// State implements command.Operator.
+func (o chatOperator) State(ctx context.Context) (string, error) {
+	st, err := consoleBridge(o).State(ctx)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	ready := true
+	for _, p := range st.Parts {
+		if p.Why != "" {
+			ready = false
+			fmt.Fprintf(&b, "%s: %s\n", p.Name, p.Why)
+		}
+	}
+	switch {
+	case !st.Enabled:
+		b.WriteString("The bridge is paused: messages are stored, and carried when it is enabled again.\n")
+	case ready:
+		b.WriteString("Everything is connected.\n")
+	}
+	if st.ConfigError != "" {
+		fmt.Fprintf(&b, "The newest bridge.yaml is not in force: %s\n", st.ConfigError)
+	}
+	b.WriteString(backlog(st.Waiting))
+	return b.String(), nil
+}
+
+// backlog says what is waiting in both directions, and what was given up.
+func backlog(of [2]console.Backlog) string {
+	mx, rc := of[console.ToMatrix], of[console.ToRocketChat]
+	return fmt.Sprintf("Waiting: %d to Matrix, %d to Rocket.Chat. Given up: %d to Matrix, %d to Rocket.Chat.", mx.Waiting, rc.Waiting, mx.Dead, rc.Dead)
+}
+
+// toldRooms bounds how many rooms a message lists.
+const toldRooms = 10
+
+// Rooms implements command.Operator.
+func (o chatOperator) Rooms(ctx context.Context, words string) (string, error) {
+	portals, err := o.store.PortalsBefore(ctx, words, store.PortalKey{}, toldRooms)
+	if err != nil {
+		return "", err
+	}
+	total, err := o.store.CountPortals(ctx)
+	if err != nil {
+		return "", err
+	}
+	rooms, err := (&consoleRooms{service: o.service}).describe(ctx, portals)
+	var b strings.Builder
+	fmt.Fprintf(&b, "Connected rooms: %d. These are the newest", total)
+	if words != "" {
+		b.WriteString(" that fit")
+	}
+	b.WriteString(":")
+	for _, r := range rooms {
+		fmt.Fprintf(&b, "\n`%s` %s, %s, on Matrix `%s`. %s", r.RCRoom, command.Plain(cmp.Or(r.Title, "without a name")), r.Type, r.MXRoom,
+			backlog([2]console.Backlog{r.Lanes[console.ToMatrix].Backlog, r.Lanes[console.ToRocketChat].Backlog}))
+		for _, lane := range r.Lanes {
+			if lane.LastError != "" {
+				fmt.Fprintf(&b, " Last error: %s.", command.Plain(lane.LastError))
+			}
+		}
+	}
+	if len(rooms) == 0 {
+		b.WriteString(" none.")
+	}
+	return b.String(), err
+}
 
 // toldLetters bounds how many dead letters a message lists.
 const toldLetters = 10
@@ -216,8 +285,7 @@ func (o chatOperator) Queue(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Waiting: %d to Matrix, %d to Rocket.Chat. Given up: %d to Matrix, %d to Rocket.Chat.",
-		c.ToMatrix.Waiting, c.ToRocketChat.Waiting, c.ToMatrix.Dead, c.ToRocketChat.Dead)
+	b.WriteString(backlog([2]console.Backlog{console.Backlog(c.ToMatrix), console.Backlog(c.ToRocketChat)}))
 	letters, err := o.store.DeadLetters(ctx, toldLetters)
 	for _, d := range letters {
 		fmt.Fprintf(&b, "\n`%s` %s, %s, in `%s` since %s", d.ID, d.Kind, model.Reason(d.Cause), d.Lane, d.GaveUp.Format("2006-01-02 15:04 MST"))

@@ -77,11 +77,12 @@ func mine(name string) bool {
 
 const help = "/bridge invite @name:example.org - invite a person on Matrix to this room\n" +
 	"/bridge kick @name:example.org - remove a person on Matrix from this room\n" +
-	"/bridge status - what this room is on Matrix\n" +
+	"/bridge status - what this room is on Matrix, and for administrators whether everything is connected\n" +
 	"/bridge whois @name - who a person is on the other side\n" +
 	"/bridge unbridge - end the connection of this room with Matrix\n" +
 	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
 	"/bridge me @name:example.org - what you write on Matrix appears here as yours; /bridge me off ends that\n" +
+	"/bridge rooms some words - for administrators: the connected rooms, what is waiting in them and what was given up\n" +
 	"/bridge queue - for administrators: what is waiting, and what was given up\n" +
 	"/bridge retry all - for administrators: try again what was given up, or one item of it\n" +
 	"/federation dm @name:example.org - talk to one person on Matrix\n" +
@@ -111,6 +112,8 @@ func (c *Commands) run(ctx context.Context, r request) error {
 		err = c.whois(ctx, r, words[1:])
 	case "bridge me":
 		err = c.me(ctx, r, words[1:])
+	case "bridge rooms":
+		err = c.list(ctx, r, words[1:])
 	case "bridge queue":
 		err = c.queue(ctx, r)
 	case "bridge retry":

@@ -207,7 +207,7 @@ func reply(w http.ResponseWriter, status int, body any) {
 
 // listed are the commands as Rocket.Chat's clients list them.
 var listed = []map[string]any{
-	{"command": "bridge", "params": "invite @user:server | kick | status | whois | history | me | unbridge | help", "description": "Talk to people on Matrix in this room", "clientOnly": false, "providesPreview": false},
+	{"command": "bridge", "params": "invite @user:server | kick | status | whois | history | me | unbridge | rooms | queue | retry | help", "description": "Talk to people on Matrix in this room", "clientOnly": false, "providesPreview": false},
 	{"command": "federation", "params": "dm @user:server | rooms server words | join #room:server | help", "description": "Talk to a person on Matrix, and find rooms there", "clientOnly": false, "providesPreview": false},
 }
 

@@ -3,10 +3,15 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
-// Operator is what administrators do with the queue of the whole bridge.
+// Operator is what administrators see and do of the whole bridge, as in the console.
 type Operator interface {
+	// State says in words whether everything is connected, and what is waiting.
+	State(ctx context.Context) (string, error)
+	// Rooms lists in words the newest rooms whose names or identifiers hold some words.
+	Rooms(ctx context.Context, words string) (string, error)
 	// Queue says in words what is waiting and what was given up, without what it says.
 	Queue(ctx context.Context) (string, error)
 	// Retry makes dead letters wait again, those with these IDs or, without any, all; it
@@ -20,6 +25,26 @@ func mayOperate(r request) error {
 		return sayf("only an administrator may do that")
 	}
 	return nil
+}
+
+// state is what /bridge status says to an administrator besides the room, "" to others.
+func (c *Commands) state(ctx context.Context, r request) (string, error) {
+	if mayOperate(r) != nil {
+		return "", nil
+	}
+	return c.Operator.State(ctx)
+}
+
+// list is /bridge rooms.
+func (c *Commands) list(ctx context.Context, r request, words []string) error {
+	if err := mayOperate(r); err != nil {
+		return err
+	}
+	text, err := c.Operator.Rooms(ctx, strings.Join(words, " "))
+	if err != nil {
+		return err
+	}
+	return c.tell(ctx, r, text)
 }
 
 // queue is /bridge queue.

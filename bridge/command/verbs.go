@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -58,17 +59,32 @@ func (c *Commands) kick(ctx context.Context, r request, words []string) error {
 	return c.tell(ctx, r, fmt.Sprintf("%s is removed from %s.", target, room.Title()))
 }
 
-// status is /bridge status.
+// status is /bridge status: of the room and, for administrators, of the bridge, in any room.
 func (c *Commands) status(ctx context.Context, r request) error {
-	room, _, err := c.roomOf(ctx, r)
+	state, err := c.state(ctx, r)
 	if err != nil {
 		return err
 	}
-	text, err := c.Bridge.Describe(ctx, ids.RCRoom(room.ID))
+	text, err := c.describe(ctx, r)
+	if say, ok := errors.AsType[*model.SayError](err); ok && state != "" {
+		text, err = "Of this room: "+say.Text+".", nil
+	}
 	if err != nil {
 		return err
+	}
+	if state != "" {
+		text = state + "\n" + text
 	}
 	return c.tell(ctx, r, text)
+}
+
+// describe says what the room is in which a command was typed.
+func (c *Commands) describe(ctx context.Context, r request) (string, error) {
+	room, _, err := c.roomOf(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return c.Bridge.Describe(ctx, ids.RCRoom(room.ID))
 }
 
 // whois is /bridge whois.
@@ -125,16 +141,16 @@ func (c *Commands) rooms(ctx context.Context, r request, words []string) error {
 	var b strings.Builder
 	b.WriteString("Public rooms; /federation join #room:example.org joins one:")
 	for _, room := range rooms {
-		fmt.Fprintf(&b, "\n%s: %s (%d people)", orElse(room.Alias, string(room.Room)), orElse(plain(room.Name), "without a name"), room.Members)
-		if topic := plain(room.Topic); topic != "" {
+		fmt.Fprintf(&b, "\n%s: %s (%d people)", orElse(room.Alias, string(room.Room)), orElse(Plain(room.Name), "without a name"), room.Members)
+		if topic := Plain(room.Topic); topic != "" {
 			b.WriteString(", " + topic)
 		}
 	}
 	return c.tell(ctx, r, b.String())
 }
 
-// plain makes a text from elsewhere fit for one line.
-func plain(text string) string {
+// Plain makes a text from elsewhere fit for one line.
+func Plain(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if r := []rune(text); len(r) > 100 {
 		text = string(r[:100]) + "..."
