@@ -25,3 +25,9 @@ var MongoReady []byte
 //
 //go:embed mongo-raise.js
 var MongoRaise []byte
+
+// MongoRotate is the script that replaces passwords in MongoDB, and finds out which sign
+// in. It reads a variable named given; see there.
+//
+//go:embed mongo-rotate.js
+var MongoRotate []byte

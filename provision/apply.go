@@ -37,6 +37,9 @@ func (p *Prepared) Apply(ctx context.Context, r Reporter) error {
 		return err
 	}
 	defer unlock()
+	if err := p.askAgain(ctx); err != nil {
+		return err
+	}
 	return p.again(ctx, r)
 }
 

@@ -50,6 +50,7 @@ type installation struct {
 	formats  doctor.Databases
 	units    doctor.Units
 	chores   map[string]doctor.ChoreFailure
+	refused  []doctor.Refusal
 	key      ed25519.PrivateKey
 	trust    *x509.CertPool
 }
@@ -91,6 +92,7 @@ func newInstallation(t *testing.T) world {
 		Databases: func(context.Context) doctor.Databases { return p.formats },
 		Units:     func(context.Context) doctor.Units { return p.units },
 		Chores:    func() map[string]doctor.ChoreFailure { return p.chores },
+		Refused:   func(context.Context) []doctor.Refusal { return p.refused },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
 	}
 	p.openDoor()
@@ -265,6 +267,12 @@ func (p *installation) faults() []fault {
 		{"dead letters", "queue", func() func() { return status(`{"enabled":true,"dead_letters":2,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
 		{"dead letters, says a bridge of an earlier release", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
 		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
+		{"a password that does not sign in", "sign-in", func() func() {
+			return set(&p.refused, []doctor.Refusal{{Secret: "postgres-password", File: "secrets/postgres_password", Server: "PostgreSQL", Explains: []string{"homeserver", "bridge"}}})
+		}, "secrets/postgres_password does not sign in", "appliance secrets rotate postgres-password"},
+		{"tokens that do not sign in", "sign-in", func() func() {
+			return set(&p.refused, []doctor.Refusal{{Secret: "rocketchat-token", File: "secrets/bridge/rocketchat_token", Server: "Rocket.Chat"}, {Secret: "as-token", File: "secrets/bridge/as_token", Server: "the homeserver"}})
+		}, "secrets/bridge/rocketchat_token; secrets/bridge/as_token do not sign in", "appliance secrets rotate rocketchat-token as-token"},
 		{"an account that the bridge did not create", "queue", func() func() { return status(`{"enabled":true,"doubtful_puppets":["@bob:example.org"]}`) }, "the bridge did not create the account of @bob:example.org", "give it the role bot"},
 		{"a broken bridge.yaml", "queue", func() func() { return status(`{"enabled":true,"config_error":"line 4: colour: unknown key"}`) }, "the bridge keeps its old configuration", "fix config/bridge/bridge.yaml"},
 		{"a service that restarts again and again", "restarts", func() func() {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -49,6 +50,8 @@ type Options struct {
 	// an edit of that one by hand would be lost.
 	Foreign bool
 
+	Rotate secrets.Rotations // to plan; those that are under way without any
+
 	Upgrade  bool    // changes that only an upgrade may make are allowed
 	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
 }
@@ -70,7 +73,9 @@ type observed struct {
 	in     render.Input
 	wanted plan.Wanted
 	state  plan.State
-	set    secrets.Set
+	set    secrets.Set // with the new values of a rotation
+	disk   secrets.Set // as it is on disk, or will be
+	turn   secrets.Rotations
 	prog   stack.Program
 	ca     []byte
 	bundle []byte // key and certificate, with tls: files
@@ -262,10 +267,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	})
 	g.Go(func() (err error) { in.Images, err = p.images(); return err })
 	g.Go(func() (err error) { in.Host.StartInterval, err = p.site.Stack.Engine().CanCheckStart(ctx); return err })
-	g.Go(func() (err error) {
-		p.seen.set, p.seen.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir)
-		return err
-	})
+	g.Go(p.secrets)
 	g.Go(func() (err error) {
 		in.Roots = stack.Roots()
 		if a.ACMECAFile != "" {
@@ -303,10 +305,26 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	})
 	err := g.Wait()
 	if err == nil {
-		err = attach.Secrets(a, p.seen.set)
+		err = errors.Join(attach.Secrets(a, p.seen.set), attach.Secrets(a, p.seen.disk))
 	}
 	in.Secrets, in.CA, in.Live = p.seen.set, p.seen.ca, p.live()
 	return in, err
+}
+
+// secrets reads those on disk, and the rotation that is under way.
+func (p *Prepared) secrets() (err error) {
+	if p.seen.disk, p.seen.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir); err != nil {
+		return err
+	}
+	if p.seen.turn = p.opts.Rotate; len(p.seen.turn) == 0 {
+		if p.seen.turn, err = secrets.UnderWay(p.opts.Dir); err != nil {
+			return err
+		}
+	}
+	p.seen.set = maps.Clone(p.seen.disk)
+	p.seen.turn.Into(p.seen.set)
+	p.seen.wanted.Rotating = p.seen.turn.Names()
+	return nil
 }
 
 // oneLine reads a secret of the operator; that of no file is empty.
@@ -362,7 +380,7 @@ func (p *Prepared) needBootstrap(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	missing, err := bootstrap.Missing(ctx, site.RocketChatURL(rc), bootstrap.AccountsOf(p.opts.Answers, p.seen.set))
+	missing, err := bootstrap.Missing(ctx, site.RocketChatURL(rc), bootstrap.AccountsOf(p.opts.Answers, p.seen.disk))
 	if err != nil {
 		return err.Error()
 	}

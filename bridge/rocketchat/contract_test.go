@@ -3,6 +3,8 @@ package rocketchat_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"image"
@@ -159,12 +161,15 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 			_, err := r.CreateUser(c, rocketchat.NewUser{Username: "who"})
 			return err
 		},
-		"CreateToken":    func(c ctx, r client) error { _, err := r.CreateToken(c, "who", secret.New("secret")); return err },
-		"SetPassword":    func(c ctx, r client) error { return r.SetPassword(c, "who", secret.New("password")) },
-		"SetOwnName":     func(c ctx, r client) error { return r.SetOwnName(c, "Who") },
-		"SetAvatar":      func(c ctx, r client) error { return r.SetAvatar(c, picture()) },
-		"Permissions":    func(c ctx, r client) error { _, err := r.Permissions(c); return err },
-		"PublicSettings": func(c ctx, r client) error { _, err := r.PublicSettings(c, "Site_Url"); return err },
+		"CreateToken":       func(c ctx, r client) error { _, err := r.CreateToken(c, "who", secret.New("secret")); return err },
+		"SetPassword":       func(c ctx, r client) error { return r.SetPassword(c, "who", secret.New("password")) },
+		"NewAccessToken":    func(c ctx, r client) error { _, err := r.NewAccessToken(c, "t"); return err },
+		"AccessTokens":      func(c ctx, r client) error { _, err := r.AccessTokens(c); return err },
+		"RemoveAccessToken": func(c ctx, r client) error { return r.RemoveAccessToken(c, "t") },
+		"SetOwnName":        func(c ctx, r client) error { return r.SetOwnName(c, "Who") },
+		"SetAvatar":         func(c ctx, r client) error { return r.SetAvatar(c, picture()) },
+		"Permissions":       func(c ctx, r client) error { _, err := r.Permissions(c); return err },
+		"PublicSettings":    func(c ctx, r client) error { _, err := r.PublicSettings(c, "Site_Url"); return err },
 		"SendMessage": func(c ctx, r client) error {
 			_, err := r.SendMessage(c, rocketchat.NewMessage{ID: "m", RoomID: "r"})
 			return err
@@ -608,6 +613,40 @@ func TestAPasswordIsSetOnlyWithASecondFactor(t *testing.T) {
 	}
 	_, err = anonymous.Login(t.Context(), n.Username, secret.New(n.Password))
 	w.ok(err)
+}
+
+// An account without a password, as the bridge's is, makes access tokens of its own, replaces
+// one whose value was lost, and removes them.
+func TestAccessTokensAreMadeReplacedAndRemoved(t *testing.T) {
+	sum := sha256.Sum256([]byte("first"))
+	account := fmt.Sprintf(`{"_id":"bridge","username":"bridge","name":"Bridge","type":"bot","active":true,"roles":["bot","admin"],"services":{"resume":{"loginTokens":[`+
+		`{"type":"personalAccessToken","name":"bridge","createdAt":"2026-01-01T00:00:00.000Z","lastTokenPart":"first","hashedToken":%q,"bypassTwoFactor":true}]}}}`,
+		base64.StdEncoding.EncodeToString(sum[:]))
+	w := begin(t, func(s *rctest.Server) { s.Env = map[string]string{"INITIAL_USER": account} })
+	w.Server(t, "a real server makes an account without a password only when it is first started")
+	w.admin = rocketchat.New(w.URL, "bridge", secret.New("first"))
+	name := w.Name("token")
+	lost, err := w.admin.NewAccessToken(t.Context(), name)
+	w.ok(err)
+	token, err := w.admin.NewAccessToken(t.Context(), name)
+	w.ok(err)
+	_, err = w.admin.As(w.admin.UserID(), lost).Me(t.Context())
+	w.refused(err, http.StatusUnauthorized)
+	own := w.admin.As(w.admin.UserID(), token)
+	_, err = own.Me(t.Context())
+	w.ok(err)
+	list, err := own.AccessTokens(t.Context())
+	w.ok(err)
+	if !slices.ContainsFunc(list, func(a rocketchat.AccessToken) bool {
+		return a.Name == name && len(a.End) == 6 && strings.HasSuffix(token.Reveal(), a.End)
+	}) {
+		t.Errorf("the token %s is not among %v", name, list)
+	}
+	for range 2 { // the second time it is gone
+		w.ok(w.admin.RemoveAccessToken(t.Context(), name))
+	}
+	_, err = own.Me(t.Context())
+	w.refused(err, http.StatusUnauthorized)
 }
 
 func TestAnUnknownUserIsNoError(t *testing.T) {

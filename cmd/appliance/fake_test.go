@@ -66,8 +66,15 @@ func fakeDocker() {
 			n = []byte("42")
 		}
 		fmt.Println(strings.TrimSpace(string(n)))
+	case strings.HasPrefix(args, "exec -i postgres sh"):
+		password, _ := io.ReadAll(os.Stdin)
+		fakePassword(dir, string(password))
 	case strings.HasPrefix(args, "exec -i postgres psql"):
 		query, _ := io.ReadAll(os.Stdin)
+		if strings.HasPrefix(string(query), "ALTER ROLE") {
+			fakePassword(dir, string(query))
+			return
+		}
 		note(dir, "log", string(query))
 		hashes, _ := os.ReadFile(filepath.Join(dir, "hashes"))
 		_, _ = os.Stdout.Write(hashes)
@@ -81,11 +88,13 @@ func fakeDocker() {
 			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container %s-%s-1 is unhealthy"}`+"\n", name, strings.TrimSpace(string(bad)))
 			os.Exit(1)
 		}
+		dieAt(dir, "before up")
 		if bad, err := os.ReadFile(filepath.Join(dir, "dies")); err == nil {
 			_ = os.Remove(filepath.Join(dir, "dies"))
 			fmt.Fprintf(os.Stderr, `{"error":true,"message":"container %s-%s-1 exited (1)"}`+"\n", name, strings.TrimSpace(string(bad)))
 			os.Exit(1)
 		}
+		learn(dir)
 		_ = os.Remove(filepath.Join(project, "running"))
 		for _, s := range composed(dir) {
 			note(project, "running", s)
@@ -93,6 +102,7 @@ func fakeDocker() {
 				note(dir, "started-"+s, time.Now().Format(time.RFC3339Nano))
 			}
 		}
+		dieAt(dir, "after up")
 	case strings.HasPrefix(args, "exec -i mongo"):
 		script, _ := io.ReadAll(os.Stdin)
 		fakeMongo(dir, args, string(script))
@@ -121,6 +131,8 @@ func fakeMongo(dir, args, script string) {
 		fmt.Print("what mongo holds")
 	case strings.Contains(args, "mongorestore"):
 		note(dir, "loaded", "mongo")
+	case strings.HasPrefix(script, "const given = "):
+		fakeMongoPasswords(dir, script)
 	case !strings.Contains(script, "setFeatureCompatibilityVersion"):
 	default:
 		if _, err := os.Stat(filepath.Join(dir, "noraise")); err == nil {
@@ -200,8 +212,13 @@ func (d *daemon) start() (stop func(), err error) {
 		return nil, err
 	}
 	go func() { _ = http.Serve(rocketchat, http.HandlerFunc(d.chat)) }()
+	homeserver, err := net.Listen("tcp", d.address+":8008")
+	if err != nil {
+		return nil, err
+	}
+	go func() { _ = http.Serve(homeserver, http.HandlerFunc(d.homeserver)) }()
 	go func() { _ = http.Serve(bridge, http.HandlerFunc(d.bridge)) }()
-	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close() }, nil
+	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close(); _ = homeserver.Close() }, nil
 }
 
 // bridge is as much of the bridge as its operator asks: the lanes of docker/lanes and
@@ -210,6 +227,10 @@ func (d *daemon) start() (stop func(), err error) {
 func (d *daemon) bridge(w http.ResponseWriter, r *http.Request) {
 	if answer, err := os.ReadFile(filepath.Join(d.dir, "reload")); err == nil && r.URL.Path == "/reload" && r.Method == http.MethodPost {
 		_, _ = w.Write(answer)
+		return
+	}
+	if r.URL.Path == "/_matrix/app/v1/ping" {
+		d.knowsBearer(w, r, strings.Join(lines(d.dir, "bridge-hs-token"), ""))
 		return
 	}
 	if len(lines(d.dir, "lanes")) == 0 || !strings.HasPrefix(r.URL.Path, "/queue") && r.URL.Path != "/buried" {
@@ -301,6 +322,9 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		note(d.dir, "started-"+id, time.Now().Format(time.RFC3339Nano))
 		note(d.dir, "log", "restart "+id)
 		w.WriteHeader(http.StatusNoContent)
+	case strings.HasSuffix(path, "/start"):
+		note(d.dir, "log", "start "+strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/start"))
+		w.WriteHeader(http.StatusNoContent)
 	case strings.HasSuffix(path, "/stop"):
 		note(d.dir, "log", "stop "+strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/stop"))
 		w.WriteHeader(http.StatusNoContent)
@@ -372,7 +396,13 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 
 		Title, Text string // of an alarm
 	}
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	body, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(body, &in)
+	var all map[string]any
+	_ = json.Unmarshal(body, &all)
+	if d.account(w, r, all) {
+		return
+	}
 	switch r.URL.Path {
 	case "/hook": // no part of Rocket.Chat: a webhook for alarms
 		note(d.dir, "hook", in.Title+"\n"+in.Text)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/provision/rotate"
 	"appliance/provision/secrets"
 )
 
@@ -31,6 +32,14 @@ func TestTheManualNamesEverySecret(t *testing.T) {
 		named[name] = true
 		if _, exists := set[secrets.Name(name)]; !exists {
 			t.Errorf("there is no secret %s", name)
+		}
+		if how := "`appliance secrets rotate " + rotate.KeyOf(secrets.Name(name)) + "`"; !strings.Contains(cells[3], how) && secrets.Name(name) != secrets.MatrixKey {
+			t.Errorf("%s is replaced by %s, and the manual says: %s", name, how, cells[3])
+		}
+	}
+	for _, key := range rotate.Keys() {
+		if !strings.Contains(table, "`appliance secrets rotate "+key+"`") {
+			t.Errorf("docs/security.md does not say that %s can be replaced", key)
 		}
 	}
 	for name := range set {

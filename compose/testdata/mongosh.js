@@ -14,8 +14,19 @@ const answer = {
     return { ok: 1 };
   },
 };
+const passwords = (server.passwords ||= { root: "root-password", rocketchat: "password" });
 const admin = {
-  auth: (user, password) => { server.auth = user === "root" && password === "root-password"; return { ok: 1 }; },
+  auth: (user, password) => {
+    if (passwords[user] !== password) throw Object.assign(new Error("MongoServerError: Authentication failed."), { codeName: "AuthenticationFailed" });
+    server.auth = user === "root";
+    return { ok: 1 };
+  },
+  updateUser: (user, { pwd }) => {
+    if (!server.auth) throw new Error("MongoServerError: Command updateUser requires authentication");
+    if (server.broken) throw new Error("MongoServerError: " + server.broken);
+    server.did.push("updateUser " + user);
+    passwords[user] = pwd;
+  },
   runCommand: (c) => {
     const name = Object.keys(c)[0];
     if (!server.auth) throw new Error("MongoServerError: Command " + name + " requires authentication");
@@ -37,7 +48,7 @@ const world = {
   require: (name) => (name === "fs" ? { readFileSync: (file) => file.replace("/run/secrets/mongo_", "").replace("root_password", "root-password") + "\n" } : undefined),
 };
 try {
-  vm.runInNewContext(fs.readFileSync(script, "utf8"), world);
+  vm.runInNewContext((server.given ? "const given = " + JSON.stringify(server.given) + ";\n" : "") + fs.readFileSync(script, "utf8"), world);
 } catch (e) {
   if (!(e instanceof Quit)) {
     console.log(e.message);

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +25,30 @@ func EnsureKey(s *site.Site) (made bool, err error) {
 	}
 	return true, atomicfile.Write(file, text, 0o600)
 }
+
+// NewKey makes another key for new backups. The old ones stay in the file, below it: they
+// open the backups that were made with them. Without a key it makes the first one.
+func NewKey(s *site.Site) (KeyInfo, error) {
+	file := s.Path(site.BackupKey)
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return KeyInfo{}, err
+	}
+	if len(old) > mostKeys {
+		return KeyInfo{}, fmt.Errorf("%s has more than %d bytes: take out keys of backups that are no longer there", file, mostKeys)
+	}
+	text, err := backup.NewKey("the key to the backups of " + s.Answers.ServerName + ", made by appliance")
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	if err := atomicfile.Write(file, append(text, old...), 0o600); err != nil {
+		return KeyInfo{}, err
+	}
+	return Key(s)
+}
+
+// mostKeys bounds the file of keys, in bytes.
+const mostKeys = 1 << 20
 
 // OwnKeys are those of the installation in a directory, for reading its backups. They
 // are empty when it has none.

@@ -60,37 +60,38 @@ func (k *Keys) Identity(file string) error {
 	return nil
 }
 
-// Own adds the key of an installation, as NewKey has made it: archives are encrypted
-// for it and decrypted with it.
+// Own adds the keys of an installation, as NewKey has made them: archives are encrypted for
+// the first one in the file, and each of them decrypts what was encrypted for it.
 func (k *Keys) Own(file string) error {
-	own, err := readOwn(file)
+	own, all, err := readOwn(file)
 	if err != nil {
 		return err
 	}
-	k.recipients, k.identities = append(k.recipients, own.Recipient()), append(k.identities, own)
+	k.recipients, k.identities = append(k.recipients, own.Recipient()), append(k.identities, all...)
 	return nil
 }
 
-// Recipient is the public part of the key in a file that NewKey has made.
+// Recipient is the public part of the key that archives are encrypted for, the first one in
+// a file that NewKey has made.
 func Recipient(file string) (string, error) {
-	own, err := readOwn(file)
+	own, _, err := readOwn(file)
 	if err != nil {
 		return "", err
 	}
 	return own.Recipient().String(), nil
 }
 
-func readOwn(file string) (*age.X25519Identity, error) {
+func readOwn(file string) (first *age.X25519Identity, all []age.Identity, err error) {
 	var k Keys
 	if err := k.Identity(file); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, id := range k.identities {
 		if own, ok := id.(*age.X25519Identity); ok {
-			return own, nil
+			return own, k.identities, nil
 		}
 	}
-	return nil, fmt.Errorf("%s holds no private key that begins with AGE-SECRET-KEY-1", file)
+	return nil, nil, fmt.Errorf("%s holds no private key that begins with AGE-SECRET-KEY-1", file)
 }
 
 // NewKey makes a private key: the text of its file, as age-keygen writes it.

@@ -48,7 +48,7 @@ func (e *TokenError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *TokenError) Hint() string {
-	return "the database probably belongs to another installation: copy its secrets/bridge/rocketchat_token, or create a personal access token for matrix-bridge and put it there"
+	return "make a new one with: appliance secrets rotate rocketchat-token; or, if the database belongs to another installation, copy its secrets/bridge/rocketchat_token"
 }
 
 // Missing says what does not yet exist in the Rocket.Chat at base, or "" when

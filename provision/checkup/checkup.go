@@ -100,7 +100,7 @@ func target(s *site.Site) doctor.Target {
 		},
 		Databases: func(ctx context.Context) doctor.Databases { return formats(ctx, s) },
 		Units:     func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
-		Attached: attach.Installed(s.Dir, s.Answers), NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
+		Attached: attach.Installed(s.Dir, s.Answers), Refused: func(ctx context.Context) []doctor.Refusal { return refused(ctx, s) }, NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
 }
 
@@ -166,13 +166,22 @@ func files(s *site.Site) doctor.Files {
 	if info, err := os.Stat(s.Path(site.BackupKey)); err == nil && info.Mode().Perm()&0o077 != 0 {
 		out.Exposed = append(out.Exposed, s.Path(site.BackupKey))
 	}
-	if pending, _ := archive.Pending(s.Dir); pending {
-		out.Half, out.HalfFix = "a restore", (&archive.PendingError{Dir: s.Dir}).Hint()
-	}
-	if _, err := archive.ReadReturnPoint(s); err == nil {
-		out.Half, out.HalfFix = "an upgrade", (&archive.InterruptedError{Dir: s.Dir}).Hint()
-	}
+	out.Half, out.HalfFix = unfinished(s)
 	return out
+}
+
+// unfinished says what was interrupted, and how to complete it.
+func unfinished(s *site.Site) (what, fix string) {
+	if _, err := archive.ReadReturnPoint(s); err == nil {
+		return "an upgrade", (&archive.InterruptedError{Dir: s.Dir}).Hint()
+	}
+	if pending, _ := archive.Pending(s.Dir); pending {
+		return "a restore", (&archive.PendingError{Dir: s.Dir}).Hint()
+	}
+	if turn, err := secrets.UnderWay(s.Dir); err != nil || len(turn) > 0 {
+		return "a rotation of secrets", "complete it with: appliance up"
+	}
+	return "", ""
 }
 
 // below are the paths of secrets from the installation's directory.

@@ -47,6 +47,7 @@ type Target struct {
 	Backups   func() (began, last time.Time)                     // of the installation, and the last backup or zero
 	Databases func(context.Context) Databases
 	Units     func(context.Context) Units
+	Refused   func(context.Context) []Refusal                          // secrets on disk that their servers do not accept
 	Chores    func() map[string]ChoreFailure                           // those that failed the last time
 	Host      []finding.Check                                          // of the host
 	Attached  attach.Servers                                           // external servers
@@ -105,6 +106,7 @@ func inside(t Target) []finding.Check {
 		{Name: "override", Run: func(ctx context.Context) finding.Finding { return override(ctx, t) }},
 		{Name: "loaded", Run: t.notLoaded},
 		{Name: "secrets", Run: t.modes},
+		{Name: "sign-in", Run: func(ctx context.Context) finding.Finding { return signIn(ctx, t) }},
 		{Name: "unfinished", Run: t.unfinished},
 		{Name: ChoreBackup, Run: t.backups},
 		chore(t, ChoreOffsite, "no backup failed to leave this host"),

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -23,9 +24,12 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if n := len(w.NewSecrets); n > 0 {
 		add("secrets", fmt.Sprintf("generate %d %s", n, verb(n, "secret", "secrets")), "none on disk", MakeSecrets{w.NewSecrets})
 	}
+	if n := len(w.Rotating); n > 0 {
+		add("rotate", fmt.Sprintf("replace %d %s", n, verb(n, "secret", "secrets")), listed(rotating(w)), Rotate{w.Rotating}, "secrets")
+	}
 	paths := stale(w, s, choice)
 	if len(paths) > 0 || len(s.MissingDirs) > 0 || choice == Accept && len(Edited(w, s)) > 0 {
-		add("files", "write the configuration", filesCause(paths, s), WriteFiles{paths}, "secrets")
+		add("files", "write the configuration", filesCause(paths, s), WriteFiles{paths}, "secrets", "rotate")
 	} else if edited := unrecorded(w.Files, s); len(edited) > 0 {
 		add("files", "record what was edited by hand", listed(bases(edited))+" "+verb(len(edited), "differs", "differ")+" from the record", WriteFiles{})
 	}
@@ -55,12 +59,12 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if len(s.Dumps) > 0 {
 		add("databases", "load "+strings.Join(s.Dumps, " and ")+" from the backup", "a backup has been restored", LoadDatabases{s.Dumps}, "files", "images")
 	}
-	start := servicesCause(paths, w.unwanted(s), s)
+	start := cmp.Or(servicesCause(paths, w.unwanted(s), s), rotationCause(w))
 	if services, cause := notLoaded(w, s, paths); len(services) > 0 {
 		add("load", "restart "+listed(services)+" with what is on disk", cause, Load{Services: services, Wait: start == ""}, "files")
 	}
 	if start != "" {
-		add("services", "start the services", start, StartServices{w.unwanted(s)}, "files", "certificate", "program-image", "images", "image-lock", "databases", "load")
+		add("services", "start the services", start, StartServices{w.unwanted(s)}, "rotate", "files", "certificate", "program-image", "images", "image-lock", "databases", "load")
 	}
 	if s.challengesUnanswered() {
 		certificates(w.Profile("acme"), "files", "services")
@@ -68,10 +72,31 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	if s.Bootstrap != "" {
 		add("bootstrap", "create the administrator and the bridge account", s.Bootstrap, Bootstrap{}, "services")
 	}
+	if len(w.Rotating) > 0 {
+		add("prove", "see that the new secrets are accepted and the old ones refused", listed(rotating(w)), Prove{w.Rotating}, "services", "bootstrap")
+	}
 	if s.Units != "" {
 		add(UnitsStep, "start at boot, back up every night, try a backup every month, check and send alarms every hour", s.Units, InstallUnits{}, "files")
 	}
 	return p
+}
+
+// rotationCause says why services are started although nothing else has changed: a database
+// may be all that knows a secret.
+func rotationCause(w Wanted) string {
+	if len(w.Rotating) > 0 {
+		return "secrets are replaced"
+	}
+	return ""
+}
+
+// rotating names the files of the secrets that are being replaced.
+func rotating(w Wanted) []string {
+	names := make([]string, len(w.Rotating))
+	for i, n := range w.Rotating {
+		names[i] = path.Base(string(n))
+	}
+	return names
 }
 
 // UnitsStep is the ID of the step that installs units.

@@ -52,6 +52,8 @@ type ContainerExecutor interface {
 	StartServices(context.Context, StartServices) error
 	Load(context.Context, Load) error
 	Bootstrap(context.Context, Bootstrap) error
+	Rotate(context.Context, Rotate) error
+	Prove(context.Context, Prove) error
 }
 
 type (
@@ -87,6 +89,10 @@ type (
 	Bootstrap struct{}
 	// MakeSwap makes a swap file, switches it on and enters it in the table of file systems.
 	MakeSwap struct{}
+	// Rotate tells databases their new passwords and writes new secrets to disk.
+	Rotate struct{ Names []secrets.Name }
+	// Prove makes sure that servers accept the new secrets and refuse the old ones.
+	Prove struct{ Names []secrets.Name }
 	// InstallUnits adds the units of systemd that start the installation at boot, back
 	// it up and send alarms.
 	InstallUnits struct{}
@@ -126,6 +132,12 @@ func (op Bootstrap) Run(ctx context.Context, ex Executor) error { return ex.Boot
 
 // Run calls ex.MakeSwap.
 func (op MakeSwap) Run(ctx context.Context, ex Executor) error { return ex.MakeSwap(ctx, op) }
+
+// Run calls ex.Rotate.
+func (op Rotate) Run(ctx context.Context, ex Executor) error { return ex.Rotate(ctx, op) }
+
+// Run calls ex.Prove.
+func (op Prove) Run(ctx context.Context, ex Executor) error { return ex.Prove(ctx, op) }
 
 // Run calls ex.InstallUnits.
 func (op InstallUnits) Run(ctx context.Context, ex Executor) error { return ex.InstallUnits(ctx, op) }

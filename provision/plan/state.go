@@ -17,7 +17,8 @@ type Wanted struct {
 	Files      render.Files
 	Dirs       []render.Dir
 	NewSecrets []secrets.Name
-	Image      string // our own image
+	Rotating   []secrets.Name // secrets that are being replaced
+	Image      string         // our own image
 	Hosts      []string
 	Profiles   []string // optional services
 	// OwnAnswers says that the answers began with those in the installation's own file:

@@ -1,7 +1,7 @@
 // Package secrets generates the passwords, tokens and keys of an installation, once,
-// and keeps each in a file that only its reader may open. It creates
-// what is missing and never replaces one: data that was written under a secret
-// is lost without it.
+// and keeps each in a file that only its reader may open. Prepare creates
+// what is missing and never replaces one, because data that was written under a secret
+// is lost without it; a rotation tells the server first.
 package secrets
 
 import (

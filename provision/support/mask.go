@@ -38,6 +38,11 @@ func newMask(s *site.Site) mask {
 	for _, value := range set {
 		reveal(value, hide)
 	}
+	turn, _ := secrets.UnderWay(s.Dir)
+	for _, r := range turn {
+		hide(r.Old)
+		hide(r.New)
+	}
 	external := secrets.Set{}
 	_ = attach.Secrets(s.Answers, external) // what can be read
 	for _, value := range external {

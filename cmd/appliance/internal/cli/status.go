@@ -15,6 +15,7 @@ import (
 	"appliance/provision/backup"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
+	"appliance/provision/rotate"
 	"appliance/provision/service"
 	"appliance/provision/settings"
 	"appliance/provision/site"
@@ -69,7 +70,7 @@ func statusOf(err error) int {
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*site.OccupiedError)), is(new(*archive.PendingError)),
-		is(new(*provision.GateError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)), is(new(*notRootError)):
+		is(new(*provision.GateError)), is(new(*rotate.ChoiceError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)), is(new(*notRootError)):
 		return statusNotReady
 	case is(new(*stack.LockedError)):
 		return statusLocked
