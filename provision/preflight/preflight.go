@@ -5,6 +5,7 @@ package preflight
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"net"
 	"path"
@@ -67,6 +68,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 			finding.Check{Name: "https-port", Run: func(ctx context.Context) finding.Finding { return h.port(ctx, a.HTTPSPort) }},
 			finding.Check{Name: "federation-port", Run: func(ctx context.Context) finding.Finding { return h.federationPort(ctx, a) }})
 	}
+	checks = append(checks, localPorts(h, a)...)
 	checks = append(checks,
 		finding.Check{Name: "inodes", Run: func(context.Context) finding.Finding { return h.inodes(dir) }},
 		finding.Check{Name: "virtualization", Run: func(context.Context) finding.Finding { return h.virtualization() }},
@@ -94,6 +96,28 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 	}
 	if a.TLS == answers.ACME && a.ACMEDirectory == answers.LetsEncrypt {
 		checks = append(checks, finding.Check{Name: "caa", Run: func(ctx context.Context) finding.Finding { return h.caa(ctx, a) }})
+	}
+	return checks
+}
+
+// localPorts checks the ports that are for this host only. Others may have them for good
+// reasons: a Prometheus of the host's own has 9090.
+func localPorts(h Host, a answers.Answers) []finding.Check {
+	var checks []finding.Check
+	add := func(name, key string, port int) {
+		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding {
+			f := h.port(ctx, port)
+			if f.Severity != finding.OK {
+				f.Fix = fmt.Sprintf("choose another port: appliance up --set %s=%d", key, port+1)
+			}
+			return f
+		}})
+	}
+	if a.Metrics {
+		add("metrics-port", "metrics_port", a.MetricsPort)
+	}
+	if a.Monitoring {
+		add("monitoring-port", "monitoring_port", a.MonitoringPort)
 	}
 	return checks
 }

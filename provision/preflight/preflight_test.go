@@ -170,6 +170,28 @@ func TestWhatOnlyLooksWrong(t *testing.T) {
 	}
 }
 
+// The ports for this host only are looked at where something is to be there, and another
+// port is what helps: the service that has it may be wanted.
+func TestThePortsForThisHostOnly(t *testing.T) {
+	taken := droplet()
+	taken.Listen = func(int) error { return errors.New("address already in use") }
+	for key, check := range map[string]string{"metrics": "metrics-port", "monitoring": "monitoring-port"} {
+		number := map[string]string{"metrics": "9464", "monitoring": "9090"}[key]
+		seen := map[string]finding.Finding{}
+		for _, f := range preflight.Run(t.Context(), taken, ask(t, key+"=true"), "/opt/appliance") {
+			seen[f.Check] = f
+		}
+		if f := seen[check]; f.Severity != finding.Fail || !strings.Contains(f.Summary, "port "+number+" ") || !strings.Contains(f.Fix, "appliance up --set "+key+"_port=") {
+			t.Errorf("%s: %+v", key, f)
+		}
+		for _, f := range preflight.Run(t.Context(), taken, ask(t), "/opt/appliance") {
+			if f.Check == check {
+				t.Errorf("%s is looked at although nobody wants it", check)
+			}
+		}
+	}
+}
+
 // An installation that is there has come through the checks of the network, and
 // up on it should be quick.
 func TestAnInstalledHostIsNotAskedAboutTheInternetAgain(t *testing.T) {
