@@ -1,0 +1,27 @@
+package bundle_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"appliance/provision/bundle"
+)
+
+// FuzzLoad: what is no whole bundle is refused before anything is asked of Docker.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte("no tar"))
+	f.Add(make([]byte, 1024))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file := filepath.Join(t.TempDir(), "bundle.tar")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := bundle.Load(context.Background(), nil, file, "", quiet)
+		if _, ok := errors.AsType[*bundle.DamagedError](err); !ok {
+			t.Errorf("it was taken: %v", err)
+		}
+	})
+}
