@@ -133,18 +133,19 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	client := rocketchat.New(f.RocketChat.URL, f.RocketChat.UserID, secrets.RocketChatToken).
 		Through(func(next http.RoundTripper) http.RoundTripper { return s.watched(metrics.RocketChat, next) }).Guarded(queue.Held)
 	s.operatorToken = config.OperatorToken(secrets.RocketChatToken)
-	s.rc = rcside.New(rcside.Options{
-		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
-		Signs: s.relay, Live: s.relay.Live,
-		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often, Now: s.store.Now,
-		Reconnects: func() { s.metrics.Reconnects(metrics.RocketChat) },
-	})
+	var led func() bool
 	var others mxside.Team
 	if s.store.Shared() {
 		s.store.OnWork(s.relay.Wake)
 		s.relay.Lock = s.store.Lock
-		s.rc.Led, others = s.led, team{s.store}
+		led, others = s.led, team{s.store}
 	}
+	s.rc = rcside.New(rcside.Options{
+		Client: client, CreateTokenSecret: secrets.CreateTokenSecret, Store: s.store, Accept: s.relay.Accept,
+		Ephemeral: s.relay, Live: s.relay.Live,
+		Log: s.Log.With("side", "rocketchat"), PeopleEvery: s.Often, Now: s.store.Now, Led: led,
+		Reconnects: func() { s.metrics.Reconnects(metrics.RocketChat) },
+	})
 	var err error
 	s.mx, err = mxside.New(mxside.Options{
 		URL: f.Homeserver.URL, Kind: f.Homeserver.Kind, ID: f.AppService.ID, ASToken: secrets.ASToken, HSToken: secrets.HSToken, Names: names, Store: s.store,

@@ -5,11 +5,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/relay"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
@@ -22,10 +25,22 @@ const renewEvery = time.Minute
 // errRefusedAgain: a token that was made just now was refused.
 var errRefusedAgain = errors.New("a new token was refused too")
 
+// accounts speaks to Rocket.Chat as the bridge account, or as a puppet whose token it keeps
+// valid.
+type accounts struct {
+	client      *rocketchat.Client // speaks for the bridge account
+	tokenSecret secret.String
+	store       relay.Store
+	log         *slog.Logger
+
+	renewing sync.Mutex               // one token is renewed at a time
+	renewed  map[ids.RCUser]time.Time // when; with renewing
+}
+
 // asPuppet runs f with the puppet's token. Tokens end: with time, with a
 // deactivation, or because too many were issued. Then it gets a new one. An account
 // that was deleted or deactivated gets none: that is model.ErrNoAccount.
-func (s *Side) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
+func (s *accounts) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.as(p))
 	if rocketchat.Status(err) != http.StatusUnauthorized {
 		return side(err)
@@ -43,8 +58,8 @@ func (s *Side) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.
 // as returns a client for a puppet, or for the account that a person has. What such an
 // account sends is limited by Rocket.Chat, of which puppets are exempt, and counted by the
 // address that the bridge names: each has one, so that they do not use up each other's.
-func (s *Side) as(p model.Puppet) *rocketchat.Client {
-	c := s.Client.As(string(p.RCUser), p.Token)
+func (s *accounts) as(p model.Puppet) *rocketchat.Client {
+	c := s.client.As(string(p.RCUser), p.Token)
 	if p.Own {
 		c = c.From(ownAddress(p.RCUser))
 	}
@@ -59,13 +74,13 @@ func ownAddress(user ids.RCUser) string {
 }
 
 // OpenAccount implements relay.RocketChat.
-func (s *Side) OpenAccount(ctx context.Context, user ids.RCUser) (model.Token, error) {
-	token, err := s.Client.CreateToken(ctx, string(user), s.CreateTokenSecret)
+func (s *accounts) OpenAccount(ctx context.Context, user ids.RCUser) (model.Token, error) {
+	token, err := s.client.CreateToken(ctx, string(user), s.tokenSecret)
 	return token, side(err)
 }
 
 // CloseAccount implements relay.RocketChat.
-func (s *Side) CloseAccount(ctx context.Context, d model.Double) error {
+func (s *accounts) CloseAccount(ctx context.Context, d model.Double) error {
 	err := s.as(d.Puppet()).Logout(ctx)
 	if rocketchat.Status(err) == http.StatusUnauthorized {
 		return nil // it has ended already
@@ -74,7 +89,7 @@ func (s *Side) CloseAccount(ctx context.Context, d model.Double) error {
 }
 
 // IsIn implements relay.RocketChat.
-func (s *Side) IsIn(ctx context.Context, p model.Puppet, room ids.RCRoom) (in bool, err error) {
+func (s *accounts) IsIn(ctx context.Context, p model.Puppet, room ids.RCRoom) (in bool, err error) {
 	err = s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
 		_, in, err = c.Subscription(ctx, string(room))
 		return err
@@ -84,8 +99,8 @@ func (s *Side) IsIn(ctx context.Context, p model.Puppet, room ids.RCRoom) (in bo
 
 // withoutAccount returns err as model.ErrNoAccount when the account of a puppet was
 // deleted or deactivated.
-func (s *Side) withoutAccount(ctx context.Context, p model.Puppet, err error) error {
-	is, ok, lookErr := s.Client.UserByID(ctx, string(p.RCUser))
+func (s *accounts) withoutAccount(ctx context.Context, p model.Puppet, err error) error {
+	is, ok, lookErr := s.client.UserByID(ctx, string(p.RCUser))
 	if lookErr == nil && (!ok || !is.Active) {
 		return fmt.Errorf("%w: %w", model.ErrNoAccount, err)
 	}
@@ -93,11 +108,11 @@ func (s *Side) withoutAccount(ctx context.Context, p model.Puppet, err error) er
 }
 
 // asReader runs f as who reads a portal's room: a puppet, or the bridge account.
-func (s *Side) asReader(ctx context.Context, reader ids.MXUser, f func(*rocketchat.Client) error) error {
+func (s *accounts) asReader(ctx context.Context, reader ids.MXUser, f func(*rocketchat.Client) error) error {
 	if reader == "" {
-		return side(f(s.Client))
+		return side(f(s.client))
 	}
-	p, ok, err := s.Store.PuppetByMX(ctx, reader)
+	p, ok, err := s.store.PuppetByMX(ctx, reader)
 	if err != nil {
 		return err
 	}
@@ -108,23 +123,23 @@ func (s *Side) asReader(ctx context.Context, reader ids.MXUser, f func(*rocketch
 }
 
 // clientFor returns a client for a reader: a puppet, or the bridge account.
-func (s *Side) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Client, error) {
+func (s *accounts) clientFor(ctx context.Context, reader ids.MXUser) (*rocketchat.Client, error) {
 	if reader == "" {
-		return s.Client, nil
+		return s.client, nil
 	}
-	p, ok, err := s.Store.PuppetByMX(ctx, reader)
+	p, ok, err := s.store.PuppetByMX(ctx, reader)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fmt.Errorf("%w: the account of %s", model.ErrNotFound, reader)
 	}
-	return s.Client.As(string(p.RCUser), p.Token), nil
+	return s.client.As(string(p.RCUser), p.Token), nil
 }
 
 // renew gives a puppet a new token in place of one that was refused, unless that
 // has happened meanwhile, and returns the puppet with it.
-func (s *Side) renew(ctx context.Context, p model.Puppet, refused secret.String) (model.Puppet, error) {
+func (s *accounts) renew(ctx context.Context, p model.Puppet, refused secret.String) (model.Puppet, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
 	now, ok, err := s.stored(ctx, p)
@@ -140,24 +155,36 @@ func (s *Side) renew(ctx context.Context, p model.Puppet, refused secret.String)
 	if time.Since(s.renewed[p.RCUser]) < renewEvery {
 		return p, s.withoutAccount(ctx, p, fmt.Errorf("%s: %w", p.MXUser, errRefusedAgain))
 	}
-	token, err := s.Client.CreateToken(ctx, string(p.RCUser), s.CreateTokenSecret)
+	token, err := s.client.CreateToken(ctx, string(p.RCUser), s.tokenSecret)
 	if err != nil {
 		return p, s.withoutAccount(ctx, p, err)
 	}
 	s.renewed[p.RCUser] = time.Now()
 	p.Token = token
-	s.Log.Info("a puppet has a new token", "user", p.MXUser, "own", p.Own)
+	s.log.Info("a puppet has a new token", "user", p.MXUser, "own", p.Own)
 	if p.Own {
-		return p, s.Store.RenewDouble(ctx, model.Double{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Token: p.Token})
+		return p, s.store.RenewDouble(ctx, model.Double{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Token: p.Token})
 	}
-	return p, s.Store.PutPuppet(ctx, p)
+	return p, s.store.PutPuppet(ctx, p)
 }
 
 // stored returns a puppet, or the account that a person has, as it is now.
-func (s *Side) stored(ctx context.Context, p model.Puppet) (model.Puppet, bool, error) {
+func (s *accounts) stored(ctx context.Context, p model.Puppet) (model.Puppet, bool, error) {
 	if !p.Own {
-		return s.Store.PuppetByMX(ctx, p.MXUser)
+		return s.store.PuppetByMX(ctx, p.MXUser)
 	}
-	d, ok, err := s.Store.DoubleByMX(ctx, p.MXUser)
+	d, ok, err := s.store.DoubleByMX(ctx, p.MXUser)
 	return d.Puppet(), ok && d.RCUser == p.RCUser, err
+}
+
+// IsBridge implements relay.RocketChat.
+func (s *accounts) IsBridge(user ids.RCUser) bool { return string(user) == s.client.UserID() }
+
+// ours reports whether a user is the bridge account or a puppet.
+func (s *accounts) ours(ctx context.Context, user string) (bool, error) {
+	if s.IsBridge(ids.RCUser(user)) {
+		return true, nil
+	}
+	_, puppet, err := s.store.PuppetByRC(ctx, ids.RCUser(user))
+	return puppet, err
 }

@@ -22,13 +22,13 @@ type speech struct {
 
 // Dialect implements relay.RocketChat. While the server does not answer, it is
 // believed to speak what it spoke before.
-func (s *Side) Dialect(ctx context.Context) convert.Dialect {
+func (s *server) Dialect(ctx context.Context) convert.Dialect {
 	s.speech.mu.Lock()
 	defer s.speech.mu.Unlock()
 	if time.Now().Before(s.speech.until) {
 		return s.speech.dialect
 	}
-	if info, err := s.Client.Info(ctx); err == nil {
+	if info, err := s.client.Info(ctx); err == nil {
 		s.speech.dialect, s.speech.until = convert.DialectFor(info.Version), time.Now().Add(speechFor)
 	}
 	return s.speech.dialect

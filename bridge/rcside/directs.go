@@ -59,10 +59,18 @@ type directs struct {
 	behind bool               // the last look did not reach a room that has not changed
 }
 
+// directWatch looks at the list of direct rooms.
+type directWatch struct {
+	*accounts
+	*readers
+	accept Accept
+	now    func() time.Time
+}
+
 // watchDirects looks at the list of direct rooms until ctx ends. It calls looked
 // after each look.
-func (s *Side) watchDirects(ctx context.Context, looked func()) {
-	d := &directs{began: s.Now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
+func (s *directWatch) watchDirects(ctx context.Context, looked func()) {
+	d := &directs{began: s.now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
 	var sweep time.Time // when the next one is due
 	hooks, failed := true, false
 	for {
@@ -78,7 +86,7 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 			return
 		}
 		if err != nil && !failed {
-			s.Log.Warn("new direct messages to people on Matrix are found late: the list of direct rooms cannot be read", "err", err)
+			s.log.Warn("new direct messages to people on Matrix are found late: the list of direct rooms cannot be read", "err", err)
 		}
 		failed = err != nil
 		took, pause := time.Since(start), lookEvery
@@ -99,8 +107,8 @@ func (s *Side) watchDirects(ctx context.Context, looked func()) {
 // removeHooks removes the webhook of earlier releases. With it goes its history, in
 // which Rocket.Chat keeps the text of every direct message of the workspace for 30
 // days. Where that fails, the operator is told how to do it.
-func (s *Side) removeHooks(ctx context.Context) error {
-	hooks, err := s.Client.Webhooks(ctx)
+func (s *directWatch) removeHooks(ctx context.Context) error {
+	hooks, err := s.client.Webhooks(ctx)
 	if err != nil {
 		s.warnOfHooks(ctx, err)
 		return err
@@ -109,34 +117,34 @@ func (s *Side) removeHooks(ctx context.Context) error {
 		if h.Name != hookName {
 			continue
 		}
-		if err := s.Client.RemoveWebhook(ctx, h.ID); err != nil {
+		if err := s.client.RemoveWebhook(ctx, h.ID); err != nil {
 			s.warnOfHooks(ctx, err)
 			return err
 		}
-		s.Log.Info("the webhook of an earlier release was removed, and with it what it kept of direct messages", "name", hookName)
+		s.log.Info("the webhook of an earlier release was removed, and with it what it kept of direct messages", "name", hookName)
 	}
 	return nil
 }
 
-func (s *Side) warnOfHooks(ctx context.Context, err error) {
+func (s *directWatch) warnOfHooks(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	s.Log.Warn("a webhook that releases before 1.1 made in Rocket.Chat may still keep the text of direct messages",
+	s.log.Warn("a webhook that releases before 1.1 made in Rocket.Chat may still keep the text of direct messages",
 		"name", hookName, "err", err, "hint", "in Rocket.Chat open Administration, Integrations and delete the webhook of this name if there is one: its history goes with it")
 }
 
 // look compares the list of direct rooms with the last one: all of it, or what is
 // newest until a room that has not changed.
-func (s *Side) look(ctx context.Context, d *directs, all bool) error {
-	start := s.Now()
+func (s *directWatch) look(ctx context.Context, d *directs, all bool) error {
+	start := s.now()
 	since, err := s.lookedUntil(ctx, d)
 	if err != nil {
 		return err
 	}
 	newest, pages := map[ids.RCRoom]int{}, 0
 	var failed error
-	err = s.Client.AdminDirects(ctx, !all, func(rooms []rocketchat.Room) (more bool, err error) {
+	err = s.client.AdminDirects(ctx, !all, func(rooms []rocketchat.Room) (more bool, err error) {
 		pages++
 		more = true
 		for _, room := range rooms {
@@ -167,13 +175,13 @@ func (s *Side) look(ctx context.Context, d *directs, all bool) error {
 		return nil
 	}
 	d.stored = start
-	return s.Accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(start.UnixMilli())})
+	return s.accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(start.UnixMilli())})
 }
 
 // lookedUntil returns from when on something in a direct room is new.
-func (s *Side) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
+func (s *directWatch) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
 	if d.until.IsZero() {
-		value, err := s.Store.Cursor(ctx, lookCursor)
+		value, err := s.store.Cursor(ctx, lookCursor)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -189,7 +197,7 @@ func (s *Side) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
 }
 
 // compare takes a room of the list.
-func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, since time.Time) error {
+func (s *directWatch) compare(ctx context.Context, d *directs, room rocketchat.Room, since time.Time) error {
 	id := ids.RCRoom(room.ID)
 	was, known := d.counts[id]
 	if known && was == room.Messages {
@@ -208,7 +216,7 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 	if err != nil || !ok {
 		return err
 	}
-	stored, err := s.Store.Cursor(ctx, countCursor(id))
+	stored, err := s.store.Cursor(ctx, countCursor(id))
 	if err != nil {
 		return err
 	}
@@ -216,7 +224,7 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 		if err := s.maybeDirect(ctx, puppet, id, since); err != nil {
 			return err
 		}
-		if err := s.Accept(ctx, nil, map[string]string{countCursor(id): now}); err != nil {
+		if err := s.accept(ctx, nil, map[string]string{countCursor(id): now}); err != nil {
 			return err
 		}
 	}
@@ -229,9 +237,9 @@ func (s *Side) compare(ctx context.Context, d *directs, room rocketchat.Room, si
 func countCursor(id ids.RCRoom) string { return "rc:count " + string(id) }
 
 // puppetIn returns a puppet that is in a direct room.
-func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Puppet, ok bool, err error) {
+func (s *directWatch) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Puppet, ok bool, err error) {
 	for _, name := range room.Usernames {
-		if p, ok, err = s.Store.PuppetByUsername(ctx, name); err != nil || ok {
+		if p, ok, err = s.store.PuppetByUsername(ctx, name); err != nil || ok {
 			return p, ok, err
 		}
 	}
@@ -240,7 +248,7 @@ func (s *Side) puppetIn(ctx context.Context, room rocketchat.Room) (p model.Pupp
 
 // maybeDirect stores that a direct room has to become a portal when a user of
 // Rocket.Chat has said something there since a time.
-func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RCRoom, since time.Time) error {
+func (s *directWatch) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RCRoom, since time.Time) error {
 	var said []rocketchat.Message
 	err := s.asPuppet(ctx, puppet, func(c *rocketchat.Client) (err error) {
 		said, err = c.History(ctx, rocketchat.Direct, string(room), firstWords, since)
@@ -269,19 +277,10 @@ func (s *Side) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RC
 		begin, names = append(begin, item), append(names, item.ID)
 	}
 	// What was said before and led to no portal was refused: the next word tries again.
-	known, err := s.Store.Known(ctx, names)
+	known, err := s.store.Known(ctx, names)
 	first := slices.IndexFunc(begin, func(i queue.Item) bool { return !known[i.ID] })
 	if err != nil || first < 0 {
 		return err
 	}
-	return s.Accept(ctx, begin[first:first+1], nil)
-}
-
-// Usernames implements relay.RocketChat.
-func (s *Side) Usernames(ctx context.Context, room ids.RCRoom) ([]string, error) {
-	r, err := s.Client.AdminRoom(ctx, string(room))
-	if err != nil || r.Type != rocketchat.Direct {
-		return nil, side(err)
-	}
-	return r.Usernames, nil
+	return s.accept(ctx, begin[first:first+1], nil)
 }

@@ -11,6 +11,7 @@ import (
 
 // emojis are the custom emoji of the server, as far as they are known.
 type emojis struct {
+	*accounts
 	mu     sync.Mutex
 	byName map[string]rocketchat.CustomEmoji // aliases too
 	until  time.Time
@@ -32,43 +33,43 @@ func (e *emojis) forget() {
 }
 
 // find returns an emoji by its name or an alias.
-func (s *Side) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmoji, bool) {
-	s.emojis.mu.Lock()
-	defer s.emojis.mu.Unlock()
-	if time.Now().After(s.emojis.until) {
+func (s *emojis) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmoji, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().After(s.until) {
 		// Others wait for this answer, so it is nobody's own and may not take long.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), emojisTimeout)
 		defer cancel()
-		list, err := s.Client.CustomEmojis(ctx)
+		list, err := s.client.CustomEmojis(ctx)
 		if err != nil {
-			s.Log.Warn("the custom emoji could not be read", "err", err)
-			s.emojis.until = time.Now().Add(emojisAskAgain)
+			s.log.Warn("the custom emoji could not be read", "err", err)
+			s.until = time.Now().Add(emojisAskAgain)
 		} else {
-			s.emojis.byName, s.emojis.until = map[string]rocketchat.CustomEmoji{}, time.Now().Add(emojisFor)
+			s.byName, s.until = map[string]rocketchat.CustomEmoji{}, time.Now().Add(emojisFor)
 			for _, e := range list {
 				for _, alias := range append(e.Aliases, e.Name) {
-					s.emojis.byName[alias] = e
+					s.byName[alias] = e
 				}
 			}
 		}
 	}
-	e, ok := s.emojis.byName[name]
+	e, ok := s.byName[name]
 	return e, ok
 }
 
 // Emoji implements relay.RocketChat.
-func (s *Side) Emoji(ctx context.Context, name string) (model.RCEmoji, bool) {
+func (s *emojis) Emoji(ctx context.Context, name string) (model.RCEmoji, bool) {
 	e, ok := s.findEmoji(ctx, name)
 	return model.RCEmoji{Name: e.Name, Picture: e.ID + " " + e.ETag + " " + e.UpdatedAt.UTC().Format(time.RFC3339)}, ok
 }
 
 // EmojiPicture implements relay.RocketChat.
-func (s *Side) EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error) {
+func (s *emojis) EmojiPicture(ctx context.Context, name string, limit int64) ([]byte, error) {
 	e, ok := s.findEmoji(ctx, name)
 	if !ok {
 		return nil, model.ErrNotFound
 	}
-	data, err := s.Client.EmojiPicture(ctx, e, limit)
+	data, err := s.client.EmojiPicture(ctx, e, limit)
 	if err != nil {
 		err = mediaError(err)
 	}

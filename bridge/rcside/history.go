@@ -12,8 +12,8 @@ import (
 
 // History implements relay.RocketChat. What puppets said is left out: on Matrix
 // nobody of ours could say it.
-func (s *Side) History(ctx context.Context, room model.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
-	messages, err := s.Client.History(ctx, room.Type, string(room.ID), last, since)
+func (s *inbox) History(ctx context.Context, room model.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
+	messages, err := s.client.History(ctx, room.Type, string(room.ID), last, since)
 	if err != nil {
 		return nil, side(err)
 	}

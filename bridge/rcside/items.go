@@ -26,9 +26,17 @@ const (
 	maxMissed = 5000
 )
 
+// inbox makes items of what was said and hands them over.
+type inbox struct {
+	*accounts
+	*server
+	*watched
+	accept Accept
+}
+
 // missed stores what has happened in a room since its cursor, in the order in
 // which it was written: changes come in the order of the last change.
-func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.RCRoom) error {
+func (s *inbox) missed(ctx context.Context, client *rocketchat.Client, room ids.RCRoom) error {
 	since, err := s.since(ctx, room)
 	if err != nil {
 		return err
@@ -38,7 +46,7 @@ func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.R
 		if all = append(all, ms...); len(all) < maxMissed {
 			return nil
 		}
-		err := s.store(ctx, all)
+		err := s.receive(ctx, all)
 		all = nil
 		return err
 	})
@@ -55,14 +63,14 @@ func (s *Side) missed(ctx context.Context, client *rocketchat.Client, room ids.R
 	if err != nil {
 		return err
 	}
-	return s.store(ctx, all)
+	return s.receive(ctx, all)
 }
 
 // since returns from when on a room has to be read: a little before its cursor,
 // but not before its portal began.
-func (s *Side) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
+func (s *inbox) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
 	begun := s.begun(room)
-	value, err := s.Store.Cursor(ctx, model.RCCursor(room))
+	value, err := s.store.Cursor(ctx, model.RCCursor(room))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read a cursor: %w", err)
 	}
@@ -82,19 +90,11 @@ func parseMillis(value string) (time.Time, bool) {
 	return time.UnixMilli(ms), err == nil
 }
 
-// begun returns when the portal of a room began: what was written before does
-// not cross.
-func (s *Side) begun(room ids.RCRoom) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.watching[room].Created
-}
-
-// store turns messages into items and hands them over with the cursors.
-func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
+// receive turns messages into items and hands them over with the cursors.
+func (s *inbox) receive(ctx context.Context, ms []rocketchat.Message) error {
 	var items []queue.Item
 	newest := map[string]int64{}
-	known, err := s.Store.Known(ctx, itemIDs(ms))
+	known, err := s.store.Known(ctx, itemIDs(ms))
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 	}
 	cursors := map[string]string{}
 	for key, ms := range newest {
-		old, err := s.Store.Cursor(ctx, key)
+		old, err := s.store.Cursor(ctx, key)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *Side) store(ctx context.Context, ms []rocketchat.Message) error {
 	if len(items) == 0 && len(cursors) == 0 {
 		return nil
 	}
-	return s.Accept(ctx, items, cursors)
+	return s.accept(ctx, items, cursors)
 }
 
 // baseID is the ID of the item for a message's first appearance.
@@ -143,7 +143,7 @@ func itemIDs(ms []rocketchat.Message) []string {
 // Rocket.Chat shows a message again whenever anything about it changes. It is
 // nothing for our own echo and for what does not cross. known says which
 // messages have appeared before, and is kept up.
-func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
+func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
 	e, system := event.OfSystemMessage(m)
 	_, deleted := e.(event.RCDeleted)
 	if !deleted && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
@@ -175,18 +175,18 @@ func (s *Side) items(ctx context.Context, m rocketchat.Message, known map[string
 // follows reports whether Matrix follows what the bridge itself did in Rocket.Chat: it let
 // a user in or took one out because Matrix did. What the user had said just before crosses
 // all the same, and its ghost came back to say it.
-func (s *Side) follows(ctx context.Context, e event.Event) (bool, error) {
+func (s *inbox) follows(ctx context.Context, e event.Event) (bool, error) {
 	m, ok := e.(event.RCMember)
 	if !ok || m.Change != event.Added && m.Change != event.Removed {
 		return false, nil
 	}
-	_, puppet, err := s.Store.PuppetByUsername(ctx, m.Username)
+	_, puppet, err := s.store.PuppetByUsername(ctx, m.Username)
 	return !puppet, err
 }
 
 // revisions returns the message itself, its newest edit and its reactions, as
 // far as they are new. What was edited before it was ever seen is new as it is.
-func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
+func (s *inbox) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
 	var items []queue.Item
 	add := func(id string, e event.Event) error {
 		more, err := list(id, m, e)
@@ -216,7 +216,7 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 	}
 	react := len(m.Reactions) > 0 || known[reactedID(m)]
 	if !react {
-		old, err := s.Store.Reactions(ctx, ids.RCMessage(m.ID))
+		old, err := s.store.Reactions(ctx, ids.RCMessage(m.ID))
 		if err != nil {
 			return nil, err
 		}
@@ -240,27 +240,18 @@ func (s *Side) revisions(ctx context.Context, m rocketchat.Message, ours bool, k
 	return items, nil
 }
 
-// ours reports whether a user is the bridge account or a puppet.
-func (s *Side) ours(ctx context.Context, user string) (bool, error) {
-	if s.IsBridge(ids.RCUser(user)) {
-		return true, nil
-	}
-	_, puppet, err := s.Store.PuppetByRC(ctx, ids.RCUser(user))
-	return puppet, err
-}
-
 // broughtFile reports whether a message shows a file that the bridge has brought with the
 // account of the person who sent it on Matrix. Rocket.Chat chooses the ID of such a message,
 // so that it cannot be noted before it is sent, as that of a text is.
-func (s *Side) broughtFile(ctx context.Context, m rocketchat.Message) (bool, error) {
+func (s *inbox) broughtFile(ctx context.Context, m rocketchat.Message) (bool, error) {
 	if m.File == nil {
 		return false, nil
 	}
-	_, double, err := s.Store.DoubleByRC(ctx, ids.RCUser(m.User.ID))
+	_, double, err := s.store.DoubleByRC(ctx, ids.RCUser(m.User.ID))
 	if err != nil || !double {
 		return false, err
 	}
-	return s.Store.BroughtFile(ctx, m.File.ID)
+	return s.store.BroughtFile(ctx, m.File.ID)
 }
 
 // list returns the item that tells an event of a message.

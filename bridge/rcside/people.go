@@ -1,271 +1,121 @@
 package rcside
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"hash/fnv"
-	"slices"
-	"time"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
-	"appliance/bridge/rocketchat/ddp"
 )
 
-// Rocket.Chat tells of a new username, of a new picture and of a deletion that
-// takes messages along. It does not tell of a new display name (unless it shows
-// those in place of usernames), of a deletion that leaves the messages, nor of a
-// deactivation: these are found by looking at the list of people.
-const (
-	// peopleEvery is between two looks; one that takes long is made less often.
-	peopleEvery = 2 * time.Minute
-	peopleShare = 50
-	// toldFor bounds how long one change is followed.
-	toldFor = 10 * time.Second
-	// maxTold is how many changes may wait.
-	maxTold = 1024
-	// askAgain is when a change is looked at once more, when the first look does not
-	// show it yet, or may not: some versions tell of a picture before they store it.
-	askAgain = 1500 * time.Millisecond
-	maxAsked = 4
-	// erasedAfter is when the rooms are compared once more after the messages of
-	// a person were deleted, of which only that is told.
-	erasedAfter = 20 * time.Second
-)
-
-// change is something about a person that the server tells of.
-type change struct {
-	id, username string // either is known
-	etag         string // of the new picture, where it is told
-	picture      bool
-	erased       bool // the messages are deleted
-	asked        int
-	due          time.Time
-}
-
-// profile handles a profile change. Frames of a websocket must not be held
-// up, so the work is done beside; what is lost with the connection is found by the
-// next look at the list of people.
-func (s *Side) profile(e ddp.Event) {
-	var about struct {
-		ID       string  `json:"_id"`
-		UserID   string  `json:"userId"`
-		Username string  `json:"username"`
-		Room     string  `json:"rid"` // of a room's picture
-		ETag     *string `json:"etag"`
-		Erasure  string  `json:"messageErasureType"`
-	}
-	if json.Unmarshal(e.Args[0], &about) != nil || about.ID+about.UserID+about.Username == "" {
-		return // a room's picture comes as a message
-	}
-	c := change{id: about.ID + about.UserID, username: about.Username, picture: e.Name == "updateAvatar", erased: about.Erasure == "Delete"}
-	if about.ETag != nil {
-		c.etag = *about.ETag
-	}
-	select {
-	case s.changed <- c:
-	default:
-		s.Log.Warn("more people change at once than can be followed")
-	}
-}
-
-// followPeople hands over who has changed until ctx ends.
-func (s *Side) followPeople(ctx context.Context) {
-	tick := time.NewTicker(askAgain / 3)
-	defer tick.Stop()
-	var later []change
-	follow := func(c change) {
-		one, cancel := context.WithTimeout(ctx, toldFor)
-		defer cancel()
-		again, err := s.personChanged(one, &c)
-		if err != nil && ctx.Err() == nil {
-			s.Log.Warn("a change of a person was not followed", "err", err)
-		}
-		if again && len(later) < maxTold {
-			later = append(later, c)
-		}
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case c := <-s.changed:
-			follow(c)
-		case now := <-tick.C:
-			due := later
-			later = nil
-			for _, c := range due {
-				if now.Before(c.due) {
-					later = append(later, c)
-				} else {
-					follow(c)
-				}
-			}
-		}
-	}
-}
-
-// personChanged hands over who has changed. again says that it has to be looked at
-// once more, when c is due.
-func (s *Side) personChanged(ctx context.Context, c *change) (again bool, err error) {
-	c.asked++
-	c.due = time.Now().Add(askAgain)
-	if c.erased {
-		s.compareAll()
-		again, c.due = c.asked == 1, time.Now().Add(erasedAfter)
-	}
-	if c.picture || c.id == "" {
-		u, ok, err := s.Client.UserByName(ctx, c.username)
-		if err != nil || !ok {
-			return c.asked < maxAsked && err != nil, err
-		}
-		c.id = u.ID
-		if c.etag != "" && u.AvatarETag != c.etag && c.asked < maxAsked {
-			return true, nil // not stored yet
-		}
-		again = c.picture && c.etag == "" && c.asked == 1
-	}
-	return again, s.Signs.PersonChanged(ctx, ids.RCUser(c.id))
-}
-
-// compareAll makes every room be caught up with: for deletions that nothing tells of.
-func (s *Side) compareAll() {
-	s.mu.Lock()
-	readers := make([]*reader, 0, len(s.readers))
-	for _, r := range s.readers {
-		readers = append(readers, r)
-	}
-	s.mu.Unlock()
-	for _, r := range readers {
-		r.againAll()
-		s.mu.Lock()
-		session := r.stop != nil
-		s.mu.Unlock()
-		if !session {
-			s.later(r)
-		}
-	}
-}
-
-// watchPeople looks at the list of people once in a while until ctx ends.
-func (s *Side) watchPeople(ctx context.Context) {
-	every, failed := peopleEvery, false
-	if s.PeopleEvery > 0 {
-		every = s.PeopleEvery
-	}
-	p := &people{seen: map[ids.RCUser]uint64{}, gone: map[ids.RCUser]bool{}}
-	for {
-		start := time.Now()
-		err := s.lookAtPeople(ctx, p)
-		if err != nil && ctx.Err() == nil && !failed {
-			s.Log.Warn("changes of people may show late on Matrix", "err", err)
-		}
-		failed = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(max(every, peopleShare*time.Since(start))):
-		}
-	}
-}
-
-// people is what is known from the last look at the list of people. It belongs to
-// one goroutine.
+// people are the accounts, profiles and pictures of people, and the puppets.
 type people struct {
-	seen   map[ids.RCUser]uint64 // what each looked like
-	gone   map[ids.RCUser]bool   // those that were told to be gone
-	looked bool                  // there was a complete look
+	*accounts
 }
 
-// lookAtPeople hands over who does not look as at the last look, or, at the first,
-// as on Matrix.
-func (s *Side) lookAtPeople(ctx context.Context, p *people) error {
-	seen := make(map[ids.RCUser]uint64, len(p.seen))
-	err := s.Client.Users(ctx, func(users []rocketchat.User) error {
-		for _, u := range users {
-			id := ids.RCUser(u.ID)
-			seen[id] = looks(u)
-			if was, known := p.seen[id]; known && was == seen[id] {
-				continue
-			}
-			if err := s.compareWithGhost(ctx, u, p.looked); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// UserByName implements relay.RocketChat.
+func (s *people) UserByName(ctx context.Context, username string) (model.RCPerson, bool, error) {
+	u, ok, err := s.client.UserByName(ctx, username)
+	return personOf(u), ok, side(err)
+}
+
+// UserByID implements relay.RocketChat.
+func (s *people) UserByID(ctx context.Context, id ids.RCUser) (model.RCPerson, bool, error) {
+	u, ok, err := s.client.UserByID(ctx, string(id))
+	return personOf(u), ok, side(err)
+}
+
+func personOf(u rocketchat.User) model.RCPerson {
+	return model.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
+}
+
+// CreatePuppet implements relay.RocketChat. The Matrix address is the account's
+// nickname, where everybody sees it.
+func (s *people) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (model.Puppet, error) {
+	mark, err := s.store.PuppetMark(ctx, mx)
 	if err != nil {
-		return err
+		return model.Puppet{}, err
 	}
-	if _, me := seen[ids.RCUser(s.Client.UserID())]; !me {
-		return errPartOfPeople
-	}
-	p.seen, p.looked = seen, true
-	return s.lookForGone(ctx, p)
-}
-
-// errPartOfPeople: whoever is not on such a list may be there all the same.
-var errPartOfPeople = errors.New("the list of people does not show the bridge's own account")
-
-const (
-	ghostPage = 500
-	// maxGone is how many people are looked up in one look who are not listed.
-	maxGone = 200
-)
-
-// lookForGone hands over those of Matrix's ghosts who are not on the list of people.
-func (s *Side) lookForGone(ctx context.Context, p *people) error {
-	told := 0
-	for after := ids.MXUser(""); ; {
-		ghosts, err := s.Store.GhostsAfter(ctx, after, ghostPage)
-		if err != nil || len(ghosts) == 0 {
-			return err
+	// The last name cannot be taken on purpose: nobody else knows the mark.
+	for _, username := range []string{ids.PuppetUsername(mx, false), ids.PuppetUsername(mx, true), ids.PuppetUsername(mx, true) + "-" + mark[:6]} {
+		u, err := s.puppetAccount(ctx, mx, username, name, mark)
+		if rocketchat.Says(err, "error-field-unavailable") {
+			continue // the name of another account
 		}
-		after = ghosts[len(ghosts)-1].MXUser
-		for _, g := range ghosts {
-			if _, is := p.seen[g.RCUser]; is || p.gone[g.RCUser] {
-				continue
-			}
-			if told++; told > maxGone {
-				return nil
-			}
-			if err := s.Signs.PersonChanged(ctx, g.RCUser); err != nil {
-				return err
-			}
-			p.gone[g.RCUser] = true
-		}
-	}
-}
-
-// looks is a number that changes with what Matrix shows of a person.
-func looks(u rocketchat.User) uint64 {
-	h := fnv.New64a()
-	for _, part := range []string{u.Username, u.Name, u.AvatarETag} {
-		_, _ = h.Write([]byte(part + "\x00")) // never fails
-	}
-	if u.Active {
-		_, _ = h.Write([]byte{1})
-	}
-	return h.Sum64()
-}
-
-// compareWithGhost hands a person over who may look different on Matrix.
-func (s *Side) compareWithGhost(ctx context.Context, u rocketchat.User, changed bool) error {
-	g, ok, err := s.Store.GhostByRC(ctx, ids.RCUser(u.ID))
-	if err != nil || !ok {
-		return err
-	}
-	if !changed {
-		picture, err := s.Store.Cursor(ctx, model.AvatarCursor(g.RCUser))
 		if err != nil {
-			return err
+			return model.Puppet{}, side(err)
 		}
-		same := g.Username == u.Username && g.Name == personOf(u).Display() && u.Active && slices.Contains([]string{"", picture}, u.AvatarETag)
-		if same {
-			return nil
+		token, err := s.client.CreateToken(ctx, u.ID, s.tokenSecret)
+		if err != nil {
+			return model.Puppet{}, side(err)
 		}
+		return model.Puppet{MXUser: mx, RCUser: ids.RCUser(u.ID), Username: u.Username, Name: u.Name, Token: token}, nil
 	}
-	return s.Signs.PersonChanged(ctx, g.RCUser)
+	return model.Puppet{}, fmt.Errorf("%w: the names for %s are taken", model.ErrRefused, mx)
+}
+
+// puppetAccount creates an account, or finds the one that an earlier call created
+// whose answer was lost. That one carries the mark in its email address, which only
+// administrators see, and the role that only they can give. A name, a nickname or any
+// other field that people set themselves proves nothing.
+func (s *people) puppetAccount(ctx context.Context, mx ids.MXUser, username, name, mark string) (rocketchat.User, error) {
+	password := make([]byte, 32)
+	_, _ = rand.Read(password) // never fails
+	u, err := s.client.CreateUser(ctx, rocketchat.NewUser{
+		Username: username, Name: name, Email: markedEmail(mark), Password: hex.EncodeToString(password),
+		Roles: []string{"user", model.PuppetRole}, Nickname: string(mx),
+	})
+	if err == nil || !rocketchat.Says(err, "error-field-unavailable") {
+		return u, err
+	}
+	found, ok, lookErr := s.client.UserByName(ctx, username)
+	if lookErr != nil {
+		return u, lookErr
+	}
+	if ok && found.HasRole(model.PuppetRole) && found.HasEmail(markedEmail(mark)) {
+		return found, nil
+	}
+	return u, err
+}
+
+// markedEmail is the address of a puppet's account. No mail can be sent to it.
+func markedEmail(mark string) string { return "puppet-" + mark + "@matrix.invalid" }
+
+// Rename implements relay.RocketChat.
+func (s *people) Rename(ctx context.Context, p model.Puppet, name string) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.SetOwnName(ctx, name) })
+}
+
+// Profile implements relay.RocketChat.
+func (s *people) Profile(ctx context.Context, user ids.RCUser) (model.RCProfile, bool, error) {
+	u, ok, err := s.client.UserByID(ctx, string(user))
+	return model.RCProfile{RCPerson: personOf(u), Active: u.Active, Avatar: u.AvatarETag, Roles: u.Roles}, ok, side(err)
+}
+
+// Avatar implements relay.RocketChat.
+func (s *people) Avatar(ctx context.Context, username string, limit int64) ([]byte, error) {
+	data, err := s.client.Avatar(ctx, username, limit)
+	if err != nil {
+		err = mediaError(err)
+	}
+	return data, err
+}
+
+// SetAvatar implements relay.RocketChat.
+func (s *people) SetAvatar(ctx context.Context, p model.Puppet, data []byte, contentType string) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error {
+		if len(data) == 0 {
+			return c.ResetAvatar(ctx)
+		}
+		return c.SetAvatar(ctx, rocketchat.Media{Name: "avatar", Type: contentType, Size: int64(len(data)), Body: bytes.NewReader(data)})
+	})
+}
+
+// SetPresence implements relay.RocketChat.
+func (s *people) SetPresence(ctx context.Context, p model.Puppet, is model.Presence) error {
+	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.SetStatus(ctx, string(is)) })
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 )
 
@@ -15,10 +17,16 @@ var newestKnown = [2]int{8, 8}
 
 // server is what is known of the Rocket.Chat itself.
 type server struct {
+	*accounts
+	limits model.RememberedLimits
+	speech speech
+
 	mu         sync.Mutex
 	version    string
 	restricted bool
 	kinds      map[string]bool // of system messages that were logged
+	askedNames time.Time       // when showsNames was asked for
+	showsNames bool
 }
 
 // maxKinds bounds of how many unknown kinds it is written down that they were logged.
@@ -34,43 +42,43 @@ var ignored = []string{
 
 // unknownKind says once of each kind of system message that nobody knows here that it
 // does not cross: a newer server may have new ones.
-func (s *Side) unknownKind(kind string) {
+func (s *server) unknownKind(kind string) {
 	if slices.Contains(ignored, kind) {
 		return
 	}
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	if s.server.kinds == nil {
-		s.server.kinds = map[string]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kinds == nil {
+		s.kinds = map[string]bool{}
 	}
-	if s.server.kinds[kind] || len(s.server.kinds) >= maxKinds || len(kind) > 100 {
+	if s.kinds[kind] || len(s.kinds) >= maxKinds || len(kind) > 100 {
 		return
 	}
-	s.server.kinds[kind] = true
-	s.Log.Info("a kind of system message of Rocket.Chat is not known to this version of the bridge and does not cross", "kind", kind)
+	s.kinds[kind] = true
+	s.log.Info("a kind of system message of Rocket.Chat is not known to this version of the bridge and does not cross", "kind", kind)
 }
 
 // noteVersion asks which Rocket.Chat it is and says when that has changed.
-func (s *Side) noteVersion(ctx context.Context) {
-	info, err := s.Client.Info(ctx)
+func (s *server) noteVersion(ctx context.Context) {
+	info, err := s.client.Info(ctx)
 	if err != nil || info.Version == "" {
 		return // the next session asks again
 	}
-	s.server.mu.Lock()
-	was := s.server.version
-	s.server.version = info.Version
-	s.server.mu.Unlock()
+	s.mu.Lock()
+	was := s.version
+	s.version = info.Version
+	s.mu.Unlock()
 	now, old := release(info.Version), release(was)
 	switch {
 	case was == info.Version:
 		return
 	case was != "" && slices.Compare(now[:], old[:]) < 0:
-		s.Log.Warn("Rocket.Chat was replaced by an older version; Rocket.Chat supports that from a backup only", "version", info.Version, "before", was)
+		s.log.Warn("Rocket.Chat was replaced by an older version; Rocket.Chat supports that from a backup only", "version", info.Version, "before", was)
 	case slices.Compare(now[:], newestKnown[:]) > 0:
-		s.Log.Info("this Rocket.Chat is newer than those that the bridge was tested with", "version", info.Version,
+		s.log.Info("this Rocket.Chat is newer than those that the bridge was tested with", "version", info.Version,
 			"tested", fmt.Sprintf("%d.%d", newestKnown[0], newestKnown[1]))
 	default:
-		s.Log.Info("the version of Rocket.Chat", "version", info.Version)
+		s.log.Info("the version of Rocket.Chat", "version", info.Version)
 	}
 	s.limits.Forget()
 }
@@ -83,20 +91,20 @@ func release(version string) (r [2]int) {
 
 // noteSent takes what became of a message. A workspace that takes none is said once,
 // with what it means; messages wait meanwhile.
-func (s *Side) noteSent(err error) {
+func (s *server) noteSent(err error) {
 	restricted := rocketchat.Says(err, "restricted-workspace")
 	if err != nil && !restricted {
 		return
 	}
-	s.server.mu.Lock()
-	was := s.server.restricted
-	s.server.restricted = restricted
-	s.server.mu.Unlock()
+	s.mu.Lock()
+	was := s.restricted
+	s.restricted = restricted
+	s.mu.Unlock()
 	switch {
 	case restricted && !was:
-		s.Log.Error("Rocket.Chat has made itself read-only: what people on Matrix write waits", "meaning", restrictedMeans)
+		s.log.Error("Rocket.Chat has made itself read-only: what people on Matrix write waits", "meaning", restrictedMeans)
 	case was && !restricted:
-		s.Log.Info("Rocket.Chat takes messages again")
+		s.log.Info("Rocket.Chat takes messages again")
 	}
 }
 
@@ -105,18 +113,41 @@ const restrictedMeans = "this Rocket.Chat has no licence and could not report it
 	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; queued messages are then delivered"
 
 // Problem returns why Rocket.Chat takes no messages, for the operator; "" when it does.
-func (s *Side) Problem() string {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	if s.server.restricted {
+func (s *server) Problem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.restricted {
 		return restrictedMeans
 	}
 	return ""
 }
 
 // Version returns which Rocket.Chat it is, "" while that is not known.
-func (s *Side) Version() string {
-	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
-	return s.server.version
+func (s *server) Version() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version
+}
+
+// settingFor is how long a setting of Rocket.Chat's is remembered.
+const settingFor = 5 * time.Minute
+
+// realNames reports whether Rocket.Chat shows display names in place of
+// usernames: typing goes by what it shows.
+func (s *server) realNames(ctx context.Context) bool {
+	s.mu.Lock()
+	fresh, is := time.Since(s.askedNames) < settingFor, s.showsNames
+	s.mu.Unlock()
+	if fresh {
+		return is
+	}
+	settings, err := s.client.PublicSettings(ctx, "UI_Use_Real_Name")
+	if err != nil {
+		return is
+	}
+	is = settings.On("UI_Use_Real_Name", false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askedNames, s.showsNames = time.Now(), is
+	return is
 }

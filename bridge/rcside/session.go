@@ -37,7 +37,7 @@ const (
 func (r *reader) run(ctx context.Context) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	log := r.side.Log.With("account", string(r.account))
+	log := r.parts.log.With("account", string(r.account))
 	for failures := 0; ; {
 		start := time.Now()
 		err := r.session(ctx)
@@ -52,8 +52,8 @@ func (r *reader) run(ctx context.Context) {
 			after = refusedPause
 		}
 		after = pause.Spread(after)
-		if r.account == "" && r.side.Reconnects != nil {
-			r.side.Reconnects()
+		if r.account == "" && r.parts.reconnects != nil {
+			r.parts.reconnects()
 		}
 		log.Warn("the connection to Rocket.Chat ended", "err", err, "pause", after)
 		select {
@@ -78,7 +78,7 @@ func (r *reader) session(ctx context.Context) error {
 	defer stop() // event may be waiting, and Close waits for it
 	r.setLive()
 	if r.account == "" {
-		r.side.noteVersion(ctx)
+		r.parts.noteVersion(ctx)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -97,7 +97,7 @@ func (r *reader) session(ctx context.Context) error {
 
 // dial opens a session. Tokens end: then the account gets a new one.
 func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
-	client, err := r.side.clientFor(ctx, r.account)
+	client, err := r.parts.clientFor(ctx, r.account)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +106,14 @@ func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
 	if r.account == "" || !errors.Is(err, ddp.ErrUnauthorized) {
 		return conn, err
 	}
-	p, ok, err := r.side.Store.PuppetByMX(ctx, r.account)
+	p, ok, err := r.parts.store.PuppetByMX(ctx, r.account)
 	if err != nil {
 		return nil, err
 	}
 	if !ok { // it ended with its token
 		return nil, fmt.Errorf("%w: the account of %s", model.ErrNotFound, r.account)
 	}
-	if p, err = r.side.renew(ctx, p, client.Token()); err != nil {
+	if p, err = r.parts.renew(ctx, p, client.Token()); err != nil {
 		return nil, err
 	}
 	return ddp.Dial(ctx, client.Base(), p.Token, handle)
@@ -160,26 +160,11 @@ func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn) error {
 	return ctx.Err()
 }
 
-// take returns the next room to catch up with.
-func (r *reader) take() (ids.RCRoom, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.todo) > 0 {
-		id := r.todo[0]
-		r.todo = r.todo[1:]
-		if rm, ok := r.rooms[id]; ok {
-			rm.queued, rm.busy, rm.again = false, true, false
-			return id, true
-		}
-	}
-	return "", false
-}
-
 // read stores what has happened in a room since its cursor. A room that cannot be
 // read is tried again later and does not hold up the others; a connection that
 // fails is an error.
 func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
-	err := r.side.asReader(ctx, r.account, func(c *rocketchat.Client) error { return r.side.missed(ctx, c, id) })
+	err := r.parts.asReader(ctx, r.account, func(c *rocketchat.Client) error { return r.parts.missed(ctx, c, id) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm, ok := r.rooms[id]
@@ -193,7 +178,7 @@ func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
 	// What the account may not see, or what is gone, is no failure: it may come back.
 	if err != nil {
 		if rm.failed == 0 {
-			r.side.Log.Warn("a bridged room could not be read", "rc_room", id, "account", string(r.account), "err", err)
+			r.parts.log.Warn("a bridged room could not be read", "rc_room", id, "account", string(r.account), "err", err)
 		}
 		rm.failed++
 	} else {
@@ -222,47 +207,6 @@ func lost(err error) bool {
 	return errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrNoAccount)
 }
 
-// lookAround makes rooms be caught up with whose time has come: those that failed,
-// and those that nothing is heard of. It takes at most so many and returns how many.
-func (r *reader) lookAround(now time.Time, every time.Duration, most int) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, rm := range r.rooms {
-		if n >= most {
-			break
-		}
-		again := !rm.due.IsZero() && now.After(rm.due)
-		cold := rm.done && !rm.hot && now.Sub(rm.read) > every
-		if (again || cold) && !rm.queued && !rm.busy {
-			rm.due = time.Time{}
-			r.enqueue(id)
-			n++
-		}
-	}
-	return n
-}
-
-// readWithoutSession reads the accounts that have no session until ctx ends.
-func (s *Side) readWithoutSession(ctx context.Context) {
-	var g errgroup.Group
-	g.SetLimit(restAtOnce)
-	for ctx.Err() == nil {
-		r := s.next()
-		if r == nil {
-			select {
-			case <-ctx.Done():
-			case <-s.more:
-			}
-			continue
-		}
-		g.Go(func() error {
-			r.pass(ctx)
-			return nil
-		})
-	}
-	_ = g.Wait()
-}
-
 // passFor bounds how long one account is read over REST at a time.
 const passFor = 2 * time.Minute
 
@@ -281,33 +225,6 @@ func (r *reader) pass(ctx context.Context) {
 		}
 		if r.read(ctx, id) != nil {
 			return // the server does not answer
-		}
-	}
-}
-
-// waiting reports whether there is a room to catch up with.
-func (r *reader) waiting() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.todo) > 0
-}
-
-// lookAtRest makes the accounts that have no session be read again in which a
-// room's time has come.
-func (s *Side) lookAtRest(now time.Time) {
-	s.mu.Lock()
-	var resting []*reader
-	for _, r := range s.readers {
-		if r.account != "" && r.stop == nil {
-			resting = append(resting, r)
-		}
-	}
-	s.mu.Unlock()
-	most := coldAtOnce * int(lookEvery/time.Second)
-	for _, r := range resting {
-		most -= r.lookAround(now, coldEvery, most)
-		if r.waiting() {
-			s.later(r)
 		}
 	}
 }

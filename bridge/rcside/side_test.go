@@ -72,7 +72,7 @@ func (b *bed) start() {
 	}
 	b.side = rcside.New(rcside.Options{
 		Client: rocketchat.New(b.rc.URL, me.ID, secret.New(me.Token)), CreateTokenSecret: secret.New(b.rc.CreateTokenSecret), PeopleEvery: b.often,
-		Store: seen, Accept: b.accept, Signs: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
+		Store: seen, Accept: b.accept, Ephemeral: b, Live: func() config.Live { return config.Live{Enabled: true, Typing: true} },
 		Log: slog.New(slog.NewTextHandler(b, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,7 +103,7 @@ func (b *bed) accept(ctx context.Context, items []queue.Item, cursors map[string
 	return nil
 }
 
-// TypingInRocketChat, PresenceInRocketChat and PersonChanged implement rcside.Signs.
+// TypingInRocketChat, PresenceInRocketChat and PersonChanged implement rcside.Ephemeral.
 func (b *bed) TypingInRocketChat(room ids.RCRoom, _ string, _ bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"appliance/bridge/ids"
 	"appliance/bridge/rocketchat/ddp"
 )
@@ -43,9 +45,17 @@ func typingEvent(id ids.RCRoom) string { return string(id) + "/user-activity" }
 // errLater: the server takes no more subscriptions for now.
 var errLater = errors.New("too many subscriptions for now")
 
+// subscriber subscribes the session of an account to what it is to hear.
+type subscriber struct {
+	*agenda
+	parts   *parts
+	account ids.MXUser
+	budget  *rate.Limiter // of subscriptions
+}
+
 // listen subscribes to a room, if there is place for it, or else makes sure that
 // the session hears of it. Afterwards the room has to be caught up with.
-func (r *reader) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) error {
+func (r *subscriber) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) error {
 	events := roomEvents(id)
 	switch r.place(id, len(events)) {
 	case takenAlready:
@@ -80,7 +90,7 @@ func (r *reader) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) erro
 
 // refused returns errLater for a subscription that the server does not take, and
 // remembers until when; only a broken connection is an error.
-func (r *reader) refused(err error) error {
+func (r *subscriber) refused(err error) error {
 	me, ok := errors.AsType[*ddp.MethodError](err)
 	if !ok {
 		return err
@@ -92,7 +102,7 @@ func (r *reader) refused(err error) error {
 			r.blocked = until
 		}
 	}
-	r.side.Log.Info("Rocket.Chat does not take a subscription", "account", string(r.account), "err", err, "wait", me.Wait)
+	r.parts.log.Info("Rocket.Chat does not take a subscription", "account", string(r.account), "err", err, "wait", me.Wait)
 	return errLater
 }
 
@@ -105,7 +115,7 @@ const (
 
 // place takes a place among the rooms that are subscribed to; the one in which
 // nothing has happened for longest makes room for one in which something has.
-func (r *reader) place(id ids.RCRoom, subs int) int {
+func (r *subscriber) place(id ids.RCRoom, subs int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm, ok := r.rooms[id]
@@ -138,17 +148,10 @@ func (r *reader) place(id ids.RCRoom, subs int) int {
 	return place
 }
 
-// vacate gives a place back.
-func (r *reader) vacate() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hot--
-}
-
 // listenToAll makes the session of the bridge account hear of rooms that are not
 // subscribed to. Puppets would hear of every public channel, so theirs do not:
 // the list of direct rooms tells of those (directs.go).
-func (r *reader) listenToAll(ctx context.Context, conn *ddp.Conn) error {
+func (r *subscriber) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 	r.mu.Lock()
 	do := r.account == "" && !r.woken && !time.Now().Before(r.blocked)
 	r.woken = r.woken || do
@@ -158,7 +161,7 @@ func (r *reader) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 	}
 	err := conn.Subscribe(ctx, "stream-room-messages", everyMessage)
 	if err == nil {
-		err = conn.Subscribe(ctx, "stream-notify-user", r.side.Client.UserID()+roomsChanged)
+		err = conn.Subscribe(ctx, "stream-notify-user", r.parts.client.UserID()+roomsChanged)
 	}
 	if err == nil {
 		return nil
@@ -174,7 +177,7 @@ func (r *reader) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 
 // follow subscribes to the ephemeral events that are wanted, ends the
 // subscriptions of rooms that have become quiet, and looks around, until ctx ends.
-func (r *reader) follow(ctx context.Context, conn *ddp.Conn) error {
+func (r *subscriber) follow(ctx context.Context, conn *ddp.Conn) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	have := map[string]bool{}
@@ -195,7 +198,7 @@ func (r *reader) follow(ctx context.Context, conn *ddp.Conn) error {
 
 // leaveCooled ends the subscriptions of rooms that have become quiet. They are
 // caught up with once more, since something may have happened meanwhile.
-func (r *reader) leaveCooled(ctx context.Context, conn *ddp.Conn) {
+func (r *subscriber) leaveCooled(ctx context.Context, conn *ddp.Conn) {
 	r.mu.Lock()
 	cooled := r.cooled
 	r.cooled = nil
@@ -217,7 +220,7 @@ func (r *reader) leaveCooled(ctx context.Context, conn *ddp.Conn) {
 
 // followEphemeral subscribes to the ephemeral events that are wanted and not
 // subscribed to, in this session, and ends the subscriptions of those that are not.
-func (r *reader) followEphemeral(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
+func (r *subscriber) followEphemeral(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
 	r.mu.Lock()
 	stale := r.stale && !time.Now().Before(r.blocked)
 	r.mu.Unlock()
@@ -251,9 +254,27 @@ func (r *reader) followEphemeral(ctx context.Context, conn *ddp.Conn, have map[s
 	return nil
 }
 
-// wantMore notes that not everything that is wanted is subscribed to.
-func (r *reader) wantMore() {
+// wanted returns the ephemeral events that are wanted now: their streams by event.
+func (r *subscriber) wanted() map[string]string {
+	live := r.parts.live()
+	want := map[string]string{}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stale = true
+	r.stale = false
+	if live.Typing {
+		for id, rm := range r.rooms {
+			if rm.hot && rm.done {
+				want[typingEvent(id)] = "stream-notify-room"
+			}
+		}
+	}
+	r.mu.Unlock()
+	if r.account == "" {
+		if live.Presence {
+			want["user-status"] = "stream-notify-logged"
+		}
+		for _, event := range []string{"updateAvatar", "Users:NameChanged", "Users:Deleted", "updateEmojiCustom", "deleteEmojiCustom"} {
+			want[event] = "stream-notify-logged"
+		}
+	}
+	return want
 }

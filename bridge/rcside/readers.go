@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 )
@@ -27,55 +29,24 @@ const (
 	restAtOnce = 8
 )
 
-// Listen reads the rooms of all portals until ctx ends. One process at a time does it;
-// the others call KeepUp, so that they know the portals and can go on in its place.
-func (s *Side) Listen(ctx context.Context) error {
-	s.leads.Store(true)
-	defer s.leads.Store(false)
-	portals, err := s.Store.Portals(ctx)
-	if err != nil {
-		return fmt.Errorf("read the portals: %w", err)
-	}
-	for _, p := range portals {
-		if err := s.recall(ctx, p); err != nil {
-			return err
-		}
-	}
-	s.readAgain()
-	var running sync.WaitGroup
-	defer running.Wait()
-	s.begin(func(f func(context.Context)) func() {
-		one, stop := context.WithCancel(ctx)
-		running.Go(func() {
-			defer stop()
-			f(one)
-		})
-		return stop
-	})
-	defer s.begin(nil)
-	for _, r := range s.byUse() {
-		s.serve(r)
-	}
-	looked := make(chan struct{})
-	running.Go(func() { s.watchDirects(ctx, sync.OnceFunc(func() { close(looked) })) })
-	running.Go(func() {
-		select {
-		case <-looked: // what is said after a room was read shows in its number of messages
-			s.readWithoutSession(ctx)
-		case <-ctx.Done():
-		}
-	})
-	running.Go(func() { s.followPeople(ctx) })
-	running.Go(func() { s.watchPeople(ctx) })
-	<-ctx.Done()
-	return nil
+// readers has a reader for each account, and decides who has a session.
+type readers struct {
+	*watched
+	parts *parts
+
+	mu        sync.Mutex
+	byAccount map[ids.MXUser]*reader                    // by puppet; "" is the bridge account
+	spawn     func(func(context.Context)) (stop func()) // starts what runs while Listen does; nil when it does not
+	sessions  int                                       // of puppets
+	queued    []*reader                                 // those to be read over REST
+	more      chan struct{}                             // there is one
 }
 
 // readAgain makes all rooms be caught up with, from their cursors: another process may
 // have read them meanwhile, and stopped.
-func (s *Side) readAgain() {
+func (s *readers) readAgain() {
 	s.mu.Lock()
-	all := slices.Collect(maps.Values(s.readers))
+	all := slices.Collect(maps.Values(s.byAccount))
 	s.mu.Unlock()
 	for _, r := range all {
 		r.againAll()
@@ -84,8 +55,8 @@ func (s *Side) readAgain() {
 
 // KeepUp takes over the portals as they are in the store now: other processes begin and
 // end some too.
-func (s *Side) KeepUp(ctx context.Context) error {
-	portals, err := s.Store.Portals(ctx)
+func (s *readers) KeepUp(ctx context.Context) error {
+	portals, err := s.parts.store.Portals(ctx)
 	if err != nil {
 		return fmt.Errorf("read the portals: %w", err)
 	}
@@ -96,17 +67,9 @@ func (s *Side) KeepUp(ctx context.Context) error {
 			s.Watch(p)
 		}
 	}
-	s.mu.Lock()
-	var gone []model.Portal
-	for room, p := range s.watching {
-		if !now[room] {
-			gone = append(gone, p)
-		}
-	}
-	s.mu.Unlock()
-	for _, p := range gone {
+	for _, p := range s.except(now) {
 		// It may have begun since the portals were read.
-		if _, ok, err := s.Store.PortalByRC(ctx, p.RCRoom); err == nil && !ok {
+		if _, ok, err := s.parts.store.PortalByRC(ctx, p.RCRoom); err == nil && !ok {
 			s.Unwatch(p)
 		}
 	}
@@ -114,7 +77,7 @@ func (s *Side) KeepUp(ctx context.Context) error {
 }
 
 // begin makes accounts be read from now on by what spawn starts; nil ends it.
-func (s *Side) begin(spawn func(func(context.Context)) (stop func())) {
+func (s *readers) begin(spawn func(func(context.Context)) (stop func())) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spawn = spawn
@@ -122,8 +85,8 @@ func (s *Side) begin(spawn func(func(context.Context)) (stop func())) {
 
 // recall watches a portal of an earlier run: when something last happened there
 // says how soon it is read.
-func (s *Side) recall(ctx context.Context, p model.Portal) error {
-	value, err := s.Store.Cursor(ctx, model.RCCursor(p.RCRoom))
+func (s *readers) recall(ctx context.Context, p model.Portal) error {
+	value, err := s.parts.store.Cursor(ctx, model.RCCursor(p.RCRoom))
 	if err != nil {
 		return fmt.Errorf("read a cursor: %w", err)
 	}
@@ -131,23 +94,19 @@ func (s *Side) recall(ctx context.Context, p model.Portal) error {
 	if !ok {
 		at = p.Created
 	}
-	s.mu.Lock()
-	if _, newer := s.watching[p.RCRoom]; !newer {
-		s.watching[p.RCRoom] = p
-	}
-	s.mu.Unlock()
+	s.remember(p)
 	s.reader(p.RCReader).add(p.RCRoom, at)
 	return nil
 }
 
 // byUse returns the readers, the bridge account's first and then those whose
 // rooms have something newer.
-func (s *Side) byUse() []*reader {
+func (s *readers) byUse() []*reader {
 	s.reader("") // connected even before there is a portal
 	s.mu.Lock()
-	all := make([]*reader, 0, len(s.readers))
-	newest := make(map[*reader]time.Time, len(s.readers))
-	for _, r := range s.readers {
+	all := make([]*reader, 0, len(s.byAccount))
+	newest := make(map[*reader]time.Time, len(s.byAccount))
+	for _, r := range s.byAccount {
 		all = append(all, r)
 		newest[r] = r.newest()
 	}
@@ -162,11 +121,8 @@ func (s *Side) byUse() []*reader {
 }
 
 // Watch implements relay.RocketChat. It does not wait.
-func (s *Side) Watch(p model.Portal) {
-	s.mu.Lock()
-	old, known := s.watching[p.RCRoom]
-	s.watching[p.RCRoom] = p
-	s.mu.Unlock()
+func (s *readers) Watch(p model.Portal) {
+	old, known := s.replace(p)
 	if known && old.RCReader != p.RCReader {
 		s.reader(old.RCReader).remove(p.RCRoom)
 	}
@@ -176,23 +132,13 @@ func (s *Side) Watch(p model.Portal) {
 }
 
 // Unwatch implements relay.RocketChat.
-func (s *Side) Unwatch(p model.Portal) {
-	s.mu.Lock()
-	delete(s.watching, p.RCRoom)
-	s.mu.Unlock()
+func (s *readers) Unwatch(p model.Portal) {
+	s.forget(p)
 	s.reader(p.RCReader).remove(p.RCRoom)
 }
 
-// portal returns the portal of a room that is watched.
-func (s *Side) portal(room ids.RCRoom) (model.Portal, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p, ok := s.watching[room]
-	return p, ok
-}
-
 // stir takes that something seems to have happened in the room of a portal.
-func (s *Side) stir(p model.Portal) {
+func (s *readers) stir(p model.Portal) {
 	r := s.reader(p.RCReader)
 	r.hint(p.RCRoom)
 	s.serve(r)
@@ -200,7 +146,7 @@ func (s *Side) stir(p model.Portal) {
 
 // talked handles that a person on Matrix writes into a room: those who answer are
 // to be heard at once.
-func (s *Side) talked(room ids.RCRoom) {
+func (s *readers) talked(room ids.RCRoom) {
 	p, ok := s.portal(room)
 	if !ok {
 		return
@@ -212,33 +158,21 @@ func (s *Side) talked(room ids.RCRoom) {
 	}
 }
 
-// Connected reports whether the bridge account's session is live, or that another
-// process has one.
-func (s *Side) Connected() bool {
-	if !s.leads.Load() && s.Led != nil {
-		return s.Led()
-	}
-	s.mu.Lock()
-	r := s.readers[""]
-	s.mu.Unlock()
-	return r != nil && r.isLive()
-}
-
 // reader returns the reader of an account, made as needed.
-func (s *Side) reader(account ids.MXUser) *reader {
+func (s *readers) reader(account ids.MXUser) *reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.readers[account]
+	r := s.byAccount[account]
 	if r == nil {
-		r = newReader(s, account)
-		s.readers[account] = r
+		r = newReader(s.parts, account)
+		s.byAccount[account] = r
 	}
 	return r
 }
 
 // serve lets an account be read: through a session where there is room for one,
 // over REST otherwise.
-func (s *Side) serve(r *reader) {
+func (s *readers) serve(r *reader) {
 	s.mu.Lock()
 	r.used = time.Now()
 	session := r.stop != nil
@@ -261,12 +195,12 @@ func (s *Side) serve(r *reader) {
 
 // roomForSession ends the session that was used least recently when there are as
 // many as there may be. It is called under s.mu.
-func (s *Side) roomForSession() bool {
+func (s *readers) roomForSession() bool {
 	if s.sessions < maxSessions {
 		return true
 	}
 	var oldest *reader
-	for _, r := range s.readers {
+	for _, r := range s.byAccount {
 		if r.account != "" && r.stop != nil && !r.leaving && (oldest == nil || r.used.Before(oldest.used)) {
 			oldest = r
 		}
@@ -282,7 +216,7 @@ func (s *Side) roomForSession() bool {
 
 // ended lets an account whose session has ended be read over REST, from where the
 // session stopped.
-func (s *Side) ended(r *reader) {
+func (s *readers) ended(r *reader) {
 	s.mu.Lock()
 	r.stop = nil
 	if r.account != "" && !r.leaving {
@@ -293,7 +227,7 @@ func (s *Side) ended(r *reader) {
 }
 
 // later makes an account be read over REST soon.
-func (s *Side) later(r *reader) {
+func (s *readers) later(r *reader) {
 	s.mu.Lock()
 	if !r.queued && r.account != "" {
 		r.queued = true
@@ -307,7 +241,7 @@ func (s *Side) later(r *reader) {
 }
 
 // next returns an account that is to be read over REST, nil when there is none.
-func (s *Side) next() *reader {
+func (s *readers) next() *reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.queued) > 0 {
@@ -319,4 +253,84 @@ func (s *Side) next() *reader {
 		}
 	}
 	return nil
+}
+
+// readWithoutSession reads the accounts that have no session until ctx ends.
+func (s *readers) readWithoutSession(ctx context.Context) {
+	var g errgroup.Group
+	g.SetLimit(restAtOnce)
+	for ctx.Err() == nil {
+		r := s.next()
+		if r == nil {
+			select {
+			case <-ctx.Done():
+			case <-s.more:
+			}
+			continue
+		}
+		g.Go(func() error {
+			r.pass(ctx)
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// lookAtRest makes the accounts that have no session be read again in which a
+// room's time has come.
+func (s *readers) lookAtRest(now time.Time) {
+	s.mu.Lock()
+	var resting []*reader
+	for _, r := range s.byAccount {
+		if r.account != "" && r.stop == nil {
+			resting = append(resting, r)
+		}
+	}
+	s.mu.Unlock()
+	most := coldAtOnce * int(lookEvery/time.Second)
+	for _, r := range resting {
+		most -= r.lookAround(now, coldEvery, most)
+		if r.waiting() {
+			s.later(r)
+		}
+	}
+}
+
+// Follow implements relay.RocketChat.
+func (s *readers) Follow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.byAccount {
+		r.mu.Lock()
+		r.stale = true
+		r.mu.Unlock()
+		signal(r.news)
+	}
+}
+
+// compareAll makes every room be caught up with: for deletions that nothing tells of.
+func (s *readers) compareAll() {
+	s.mu.Lock()
+	readers := make([]*reader, 0, len(s.byAccount))
+	for _, r := range s.byAccount {
+		readers = append(readers, r)
+	}
+	s.mu.Unlock()
+	for _, r := range readers {
+		r.againAll()
+		s.mu.Lock()
+		session := r.stop != nil
+		s.mu.Unlock()
+		if !session {
+			s.later(r)
+		}
+	}
+}
+
+// connected reports whether the bridge account's session is live.
+func (s *readers) connected() bool {
+	s.mu.Lock()
+	r := s.byAccount[""]
+	s.mu.Unlock()
+	return r != nil && r.isLive()
 }

@@ -13,37 +13,15 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Rocket.Chat's defaults, where its settings are not shown.
-const (
-	defaultFile = 100 << 20
-	defaultText = 5000
-	// unlimited is what is carried when Rocket.Chat sets no limit.
-	unlimited = 1 << 40
-)
-
-// Limits implements relay.RocketChat.
-func (s *Side) Limits(ctx context.Context) (model.Limits, error) {
-	return s.limits.Get(func() (model.Limits, error) { return s.askLimits(ctx) })
-}
-
-func (s *Side) askLimits(ctx context.Context) (model.Limits, error) {
-	found, err := s.Client.PublicSettings(ctx, "FileUpload_Enabled", "FileUpload_MaxFileSize", "Message_MaxAllowedSize")
-	if err != nil {
-		return model.Limits{}, side(err)
-	}
-	known := model.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
-	switch {
-	case !found.On("FileUpload_Enabled", true):
-		known.File = 0
-	case known.File < 0:
-		known.File = unlimited
-	}
-	return known, nil
+// files are carried both ways.
+type files struct {
+	*accounts
+	*server
 }
 
 // Open implements relay.RocketChat. Files are shown to members of their room, so
 // the bridge account joins a public channel that it only reads.
-func (s *Side) Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error) {
+func (s *files) Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error) {
 	var d *rocketchat.Download
 	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
 		d, err = c.Download(ctx, link, limit)
@@ -61,7 +39,7 @@ func (s *Side) Open(ctx context.Context, p model.Portal, link string, limit int6
 }
 
 // HasUpload implements relay.RocketChat.
-func (s *Side) HasUpload(ctx context.Context, p model.Portal, file, name string) (ok bool, err error) {
+func (s *files) HasUpload(ctx context.Context, p model.Portal, file, name string) (ok bool, err error) {
 	err = s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
 		ok, err = c.RoomHasUpload(ctx, p.RCType, string(p.RCRoom), file, name)
 		return err
@@ -94,7 +72,7 @@ func mediaError(err error) error {
 }
 
 // Upload implements relay.RocketChat.
-func (s *Side) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (string, error) {
+func (s *files) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (string, error) {
 	var file string
 	err := s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		up, err := c.UploadMedia(ctx, string(room), rocketchat.Media{Name: m.Name, Type: m.Type, Size: m.Size, Body: m.Body})
@@ -110,7 +88,7 @@ func (s *Side) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m m
 // Show implements relay.RocketChat. The text becomes the caption of the attachment: that
 // is what an edit of such a message changes from 8.x on, and a text of the message
 // would stay beside the new one for ever.
-func (s *Side) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
+func (s *files) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, err := c.ConfirmMedia(ctx, string(room), file, rocketchat.MediaMessage{Description: text, Thread: string(thread)})
 		s.noteSent(err)
@@ -121,7 +99,7 @@ func (s *Side) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file 
 }
 
 // FindShown implements relay.RocketChat.
-func (s *Side) FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (id ids.RCMessage, ok bool, err error) {
+func (s *files) FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (id ids.RCMessage, ok bool, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, found, err := c.MessageWithFile(ctx, string(room), file, since)
 		id, ok = ids.RCMessage(m.ID), found

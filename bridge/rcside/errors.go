@@ -1,0 +1,50 @@
+package rcside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
+)
+
+// forbidden are the refusals, by code or by text, that mean "not as this user".
+var forbidden = []string{"error-not-allowed", "not-allowed", "Not Allowed", "error-action-not-allowed", "unauthorized", "error-unauthorized"}
+
+// missing are the refusals that mean "no such thing".
+var missing = []string{"error-message-not-found", "error-room-not-found", "error-invalid-room", "error-user-not-in-room", "error-invalid-user", "error-user-not-found"}
+
+// final are the refusals that no repetition changes.
+var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
+	"error-file-too-large", "error-invalid-file-type", "error-file-upload-disabled", "error-direct-message-file-upload-not-allowed",
+	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
+	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
+
+// side translates an error of the client into the relay's words.
+func side(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e, ok := errors.AsType[*rocketchat.Error](err)
+	switch {
+	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
+		return err // told already, by what was read on the way
+	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
+	case e.Status == http.StatusTooManyRequests:
+		return &model.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
+	case rocketchat.Says(err, "restricted-workspace"):
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
+	case rocketchat.Says(err, missing...), strings.HasPrefix(e.Text, "No message found"), e.Status == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
+	case rocketchat.Says(err, final...):
+		return fmt.Errorf("%w: %w", model.ErrRefused, err)
+	case rocketchat.Says(err, forbidden...), e.Status == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", model.ErrForbidden, err)
+	}
+	return err
+}

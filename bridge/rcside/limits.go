@@ -1,0 +1,35 @@
+package rcside
+
+import (
+	"context"
+
+	"appliance/bridge/relay/model"
+)
+
+// Rocket.Chat's defaults, where its settings are not shown.
+const (
+	defaultFile = 100 << 20
+	defaultText = 5000
+	// unlimited is what is carried when Rocket.Chat sets no limit.
+	unlimited = 1 << 40
+)
+
+// Limits implements relay.RocketChat.
+func (s *server) Limits(ctx context.Context) (model.Limits, error) {
+	return s.limits.Get(func() (model.Limits, error) { return s.askLimits(ctx) })
+}
+
+func (s *server) askLimits(ctx context.Context) (model.Limits, error) {
+	found, err := s.client.PublicSettings(ctx, "FileUpload_Enabled", "FileUpload_MaxFileSize", "Message_MaxAllowedSize")
+	if err != nil {
+		return model.Limits{}, side(err)
+	}
+	known := model.Limits{File: found.Int("FileUpload_MaxFileSize", defaultFile), Text: int(found.Int("Message_MaxAllowedSize", defaultText))}
+	switch {
+	case !found.On("FileUpload_Enabled", true):
+		known.File = 0
+	case known.File < 0:
+		known.File = unlimited
+	}
+	return known, nil
+}
