@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -24,8 +25,15 @@ type Lanes struct {
 	Lanes       []store.LaneState `json:"lanes"`
 }
 
+// queuePages serve what the operator sees and does of the queue.
+type queuePages struct {
+	store *store.Store
+	log   *slog.Logger
+	wake  func() // the workers: there is something to deliver
+}
+
 // lanes serves GET /queue: the lanes in which items wait, the oldest item first.
-func (s *service) lanes(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) lanes(w http.ResponseWriter, r *http.Request) {
 	b, err := s.store.Backlog(r.Context())
 	if err != nil {
 		noDatabase(w)
@@ -40,7 +48,7 @@ func (s *service) lanes(w http.ResponseWriter, r *http.Request) {
 }
 
 // deadLetters serves GET /queue/dead: what was given up and why, without what it says.
-func (s *service) deadLetters(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) deadLetters(w http.ResponseWriter, r *http.Request) {
 	list, err := s.store.DeadLetters(r.Context(), maxListed)
 	if err != nil {
 		noDatabase(w)
@@ -51,7 +59,7 @@ func (s *service) deadLetters(w http.ResponseWriter, r *http.Request) {
 
 // deadLettersOfOld serves GET /buried, which is the name of GET /queue/dead in
 // earlier releases.
-func (s *service) deadLettersOfOld(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) deadLettersOfOld(w http.ResponseWriter, r *http.Request) {
 	list, err := s.store.DeadLetters(r.Context(), maxListed)
 	if err != nil {
 		noDatabase(w)
@@ -76,27 +84,27 @@ type Chosen struct {
 
 // retryDead serves POST /queue/dead/retry: the items wait again, as the last of their
 // lanes.
-func (s *service) retryDead(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) retryDead(w http.ResponseWriter, r *http.Request) {
 	done, unknown, ok := s.eachDead(w, r, false, "a dead letter is tried again", s.store.Revive)
 	if !ok {
 		return
 	}
-	s.relay.Wake()
+	s.wake()
 	answerJSON(w, map[string][]string{"retried": done, "unknown": unknown})
 }
 
 // retryDeadOfOld serves POST /buried/retry, in which no IDs are all.
-func (s *service) retryDeadOfOld(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) retryDeadOfOld(w http.ResponseWriter, r *http.Request) {
 	done, unknown, ok := s.eachDead(w, r, true, "a dead letter is tried again", s.store.Revive)
 	if !ok {
 		return
 	}
-	s.relay.Wake()
+	s.wake()
 	answerJSON(w, map[string][]string{"retried": done, "unknown": unknown})
 }
 
 // dropDead serves POST /queue/dead/drop: the items are removed for good.
-func (s *service) dropDead(w http.ResponseWriter, r *http.Request) {
+func (s *queuePages) dropDead(w http.ResponseWriter, r *http.Request) {
 	done, unknown, ok := s.eachDead(w, r, false, "a dead letter was dropped", s.store.Drop)
 	if ok {
 		answerJSON(w, map[string][]string{"dropped": done, "unknown": unknown})
@@ -105,7 +113,7 @@ func (s *service) dropDead(w http.ResponseWriter, r *http.Request) {
 
 // eachDead does something to the dead letters that a request names, and logs each. ok
 // is false when the request was refused, which is answered then.
-func (s *service) eachDead(w http.ResponseWriter, r *http.Request, noneIsAll bool, did string, do func(context.Context, string) error) (done, unknown []string, ok bool) {
+func (s *queuePages) eachDead(w http.ResponseWriter, r *http.Request, noneIsAll bool, did string, do func(context.Context, string) error) (done, unknown []string, ok bool) {
 	var in Chosen
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {
 		http.Error(w, "the body is not JSON", http.StatusBadRequest)
@@ -136,7 +144,7 @@ func (s *service) eachDead(w http.ResponseWriter, r *http.Request, noneIsAll boo
 			return nil, nil, false
 		default:
 			done = append(done, id)
-			s.Log.Info(did, "item", id) //nolint:sloglint // one of the two constants of the callers
+			s.log.Info(did, "item", id) //nolint:sloglint // one of the two constants of the callers
 		}
 	}
 	return done, unknown, true

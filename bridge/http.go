@@ -12,7 +12,7 @@ import (
 // slash-command endpoints and the hint only; health and metrics are for the inside,
 // status and the queue for the operator.
 func (s *service) routes() http.Handler {
-	mux := http.NewServeMux()
+	mux, queue := http.NewServeMux(), &queuePages{s.store, s.Log, s.relay.Wake}
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
 	s.console.Routes(mux)
@@ -22,12 +22,12 @@ func (s *service) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /status", s.operator(s.status))
 	mux.HandleFunc("POST /reload", s.operator(s.reloadNow))
-	mux.HandleFunc("GET /queue", s.operator(s.lanes))
-	mux.HandleFunc("GET /queue/dead", s.operator(s.deadLetters))
-	mux.HandleFunc("POST /queue/dead/retry", s.operator(s.retryDead))
-	mux.HandleFunc("POST /queue/dead/drop", s.operator(s.dropDead))
-	mux.HandleFunc("GET /buried", s.operator(s.deadLettersOfOld)) // the old names
-	mux.HandleFunc("POST /buried/retry", s.operator(s.retryDeadOfOld))
+	mux.HandleFunc("GET /queue", s.operator(queue.lanes))
+	mux.HandleFunc("GET /queue/dead", s.operator(queue.deadLetters))
+	mux.HandleFunc("POST /queue/dead/retry", s.operator(queue.retryDead))
+	mux.HandleFunc("POST /queue/dead/drop", s.operator(queue.dropDead))
+	mux.HandleFunc("GET /buried", s.operator(queue.deadLettersOfOld)) // the old names
+	mux.HandleFunc("POST /buried/retry", s.operator(queue.retryDeadOfOld))
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	return mux
 }

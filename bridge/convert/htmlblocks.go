@@ -65,7 +65,7 @@ func (h *htmlParser) startBlock(name atom.Atom, attrs map[string]string, t *open
 
 // push opens a block that holds others. Lists hold items and nothing else holds
 // them, so what is missing in between is opened too.
-func (h *htmlParser) push(b block, t *openTag) {
+func (h *htmlTree) push(b block, t *openTag) {
 	h.flush()
 	depth := len(h.containers)
 	if h.hidden > 0 || depth > maxDepth {
@@ -94,7 +94,7 @@ func (h *htmlParser) push(b block, t *openTag) {
 }
 
 // pop ends the innermost block and adds it to the one around it.
-func (h *htmlParser) pop() {
+func (h *htmlTree) pop() {
 	n := len(h.containers) - 1
 	b := h.containers[n]
 	h.containers = h.containers[:n]
@@ -122,7 +122,7 @@ func takeTask(kids []block) taskState {
 }
 
 // add puts a block where we are. Text that stands in a list alone is an item.
-func (h *htmlParser) add(b block) {
+func (h *htmlTree) add(b block) {
 	parent := h.containers[len(h.containers)-1]
 	if parent.kind == list && b.kind != item {
 		b = block{kind: item, kids: []block{b}}
@@ -132,7 +132,7 @@ func (h *htmlParser) add(b block) {
 }
 
 // flush makes lines of the text so far, because a block begins or ends.
-func (h *htmlParser) flush() {
+func (h *htmlTree) flush() {
 	runs := h.runs
 	h.runs = nil
 	if h.table != nil {
@@ -152,12 +152,12 @@ func (h *htmlParser) flush() {
 }
 
 // afterLine reports whether text stands directly before.
-func (h *htmlParser) afterLine() bool {
+func (h *htmlTree) afterLine() bool {
 	kids := h.containers[len(h.containers)-1].kids
 	return len(kids) > 0 && kids[len(kids)-1].kind == line
 }
 
-func (h *htmlParser) addLine(runs []run) {
+func (h *htmlTree) addLine(runs []run) {
 	parent := h.containers[len(h.containers)-1]
 	if parent.kind == list && len(runs) == 0 {
 		return
@@ -166,7 +166,7 @@ func (h *htmlParser) addLine(runs []run) {
 }
 
 // hide leaves out the text up to the end of the tag.
-func (h *htmlParser) hide(t *openTag) {
+func (h *htmlTree) hide(t *openTag) {
 	h.hidden++
 	t.shut = func() { h.hidden-- }
 }

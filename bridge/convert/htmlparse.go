@@ -42,22 +42,27 @@ func parseHTML(s string, look Lookup) []block {
 	return h.finish()
 }
 
-// An htmlParser builds a document. What is inside the innermost block collects in
-// runs, line breaks as "\n", until a block begins or ends.
+// An htmlParser builds a document.
 type htmlParser struct {
-	look       Lookup
+	htmlTree
+	look   Lookup
+	open   []openTag
+	tags   int
+	length int
+	styles [4]int // how many tags ask for each style
+	code   int    // how many code tags are open
+	codes  int    // how many there were: pieces of one belong together
+	pre    *strings.Builder
+	preTag block
+	raised atom.Atom
+}
+
+// An htmlTree is the document so far. What is inside the innermost block collects in
+// runs, line breaks as "\n", until a block begins or ends.
+type htmlTree struct {
 	containers []*block // the document, and the blocks that are open
 	runs       []run
-	open       []openTag
-	tags       int
-	length     int
-	styles     [4]int // how many tags ask for each style
-	code       int    // how many code tags are open
-	codes      int    // how many there were: pieces of one belong together
-	pre        *strings.Builder
-	preTag     block
-	hidden     int // inside something whose text is not shown
-	raised     atom.Atom
+	hidden     int  // inside something whose text is not shown
 	paragraph  bool // the last block was a paragraph: text that follows keeps a distance
 	table      *tableReader
 }

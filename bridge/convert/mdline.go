@@ -175,7 +175,7 @@ func (w *lineWriter) write() string {
 		if w.pieces[w.k].isText() {
 			w.text()
 		} else {
-			w.group()
+			lineChanger{w}.group()
 		}
 	}
 	return string(w.out)

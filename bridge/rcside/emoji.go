@@ -26,13 +26,13 @@ const (
 )
 
 // forget makes the list be asked for again.
-func (e *emojis) forget() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.until = time.Time{}
+func (s *emojis) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Time{}
 }
 
-// find returns an emoji by its name or an alias.
+// findEmoji returns an emoji by its name or an alias.
 func (s *emojis) findEmoji(ctx context.Context, name string) (rocketchat.CustomEmoji, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

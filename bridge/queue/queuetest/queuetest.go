@@ -17,6 +17,11 @@ import (
 // Backend is what the suite needs besides queue.Backend, to look behind it.
 type Backend interface {
 	queue.Backend
+	deadItems
+}
+
+// deadItems shows what was given up.
+type deadItems interface {
 	// DeadItems lists the dead letters, oldest first.
 	DeadItems(ctx context.Context) ([]queue.Item, error)
 }

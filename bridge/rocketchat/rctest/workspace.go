@@ -10,28 +10,45 @@ import (
 // The simulator does it itself (*sim.Engine); a real server is asked as clients
 // ask it (*real). Rooms are named by id or name, people by username.
 type workspace interface {
+	workspacePeople
+	workspaceRooms
+	workspaceMessages
+	workspaceLooks
+}
+
+// workspacePeople are the people of a workspace, and its settings.
+type workspacePeople interface {
 	CreateUser(username, name string, roles ...string) (Person, error)
 	Person(username string) (Person, error)
+	ChangeUser(username string, fields map[string]any) error
+	SetStatus(username, status, text string) error
+	Set(setting string, value any) error
+	Logout(username string) error
+}
+
+// workspaceRooms are rooms and who is in them.
+type workspaceRooms interface {
 	CreateRoom(t, name, owner string, members ...string) (rid string, err error)
 	CreateDirect(first string, others ...string) (rid string, err error)
+	Join(room, username string) error
+	Leave(room, username string) error
+	Invite(room, by, username string) error
+	Kick(room, by, username string) error
+	ChangeRoom(room, by string, fields map[string]any) error
+}
 
+// workspaceMessages are what people say.
+type workspaceMessages interface {
 	Say(room, username, text string, fields sim.Doc) (id string, err error)
 	Upload(room, username, name, contentType string, data []byte, caption string) (id string, err error)
 	Edit(id, username, text string) error
 	Delete(id, username string) error
 	React(id, username, emoji string, on bool) error
 	Typing(room, username string, on bool) error
+}
 
-	Join(room, username string) error
-	Leave(room, username string) error
-	Invite(room, by, username string) error
-	Kick(room, by, username string) error
-	ChangeRoom(room, by string, fields map[string]any) error
-	ChangeUser(username string, fields map[string]any) error
-	SetStatus(username, status, text string) error
-	Set(setting string, value any) error
-	Logout(username string) error
-
+// workspaceLooks are what a test looks at.
+type workspaceLooks interface {
 	// Messages returns a room's messages, system messages included, oldest first.
 	Messages(room string) []sim.Doc
 	// Members returns the usernames of a room's members, sorted.
