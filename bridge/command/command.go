@@ -23,16 +23,31 @@ import (
 
 // Bridge is what commands do; *relay.Relay does it.
 type Bridge interface {
+	Rooms
+	Matrix
+	Lending
+}
+
+// Rooms is what is done with the room in which a command was typed, and with others.
+type Rooms interface {
 	Invite(ctx context.Context, caller model.Caller, target ids.MXUser) error
 	Direct(ctx context.Context, caller model.RCPerson, target ids.MXUser) error
 	Bridged(ctx context.Context, room ids.RCRoom) (bool, error)
 	KickOnMatrix(ctx context.Context, caller model.Caller, target ids.MXUser) error
 	Describe(ctx context.Context, room ids.RCRoom) (string, error)
 	Unbridge(ctx context.Context, caller model.Caller) error
+	History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error)
+}
+
+// Matrix is who and what is found on Matrix.
+type Matrix interface {
 	Whois(ctx context.Context, name string) (string, error)
 	PublicRooms(ctx context.Context, server, words string) ([]model.PublicRoom, error)
 	JoinPublic(ctx context.Context, caller model.RCPerson, alias string) (string, error)
-	History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error)
+}
+
+// Lending is how a person lets an address on Matrix use the person's own account.
+type Lending interface {
 	LendTo(ctx context.Context, caller model.RCPerson, target ids.MXUser) (code string, err error)
 	LentTo(ctx context.Context, who ids.RCUser) (ids.MXUser, bool, error)
 	TakeBack(ctx context.Context, who ids.RCUser, why string) (ids.MXUser, bool, error)
