@@ -79,13 +79,17 @@ func (s Compose) Remove(ctx context.Context, services []string, hear func(Event)
 	return s.run(ctx, hear, append([]string{"rm", "--stop", "--force"}, services...)...)
 }
 
-// Pull fetches images that are not here.
+// Pull fetches images that are not here, and is patient with registries. It returns a
+// *RegistryError when they cannot be fetched.
 func (s Compose) Pull(ctx context.Context, hear func(Event)) error {
-	err := s.run(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")
-	if err != nil {
-		return fmt.Errorf("fetch images: %w", err)
-	}
-	return nil
+	tell := func(what string) { hear(Event{ID: "images:", Status: "Working", Text: what}) }
+	return patiently(ctx, tell, func() (string, error) {
+		err := s.run(ctx, hear, "pull", "--policy", "missing", "--ignore-buildable")
+		if failed, ok := errors.AsType[*composeError](err); ok {
+			return failed.message, err
+		}
+		return "", err
+	})
 }
 
 // Down stops and removes the containers. Data stays, unless volumes: then those

@@ -159,7 +159,14 @@ func (s Images) Fetch(ctx context.Context, names []string, hear func(what string
 		if have[name] {
 			continue
 		}
-		if err := s.fetch(ctx, name, hear); err != nil {
+		err = patiently(ctx, func(what string) { hear(what, 0, 0) }, func() (string, error) {
+			err := s.fetch(ctx, name, hear)
+			if err == nil {
+				return "", nil
+			}
+			return err.Error(), err
+		})
+		if err != nil {
 			return fmt.Errorf("fetch %s: %w", name, err)
 		}
 	}

@@ -93,6 +93,9 @@ func (e *LostImageError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *LostImageError) Hint() string {
+	if failed, ok := errors.AsType[*RegistryError](e.Cause); ok && failed.again() {
+		return failed.Hint()
+	}
 	return "allow access to the registry; or, if it no longer has the image, lock the one that the name stands for now: rm " + e.Lock + " && appliance up"
 }
 
@@ -230,12 +233,15 @@ func (s Images) restore(ctx context.Context, name string, entry LockedImage, hea
 // registries. Docker itself compares what it gets with the digest.
 func (s Images) pull(ctx context.Context, ref string, hear func(string, int64, int64)) error {
 	hear("Pulling "+ref, 0, 0)
-	out, err := s.stack.command(ctx, "pull", "--quiet", ref).CombinedOutput()
+	err := patiently(ctx, func(what string) { hear(what, 0, 0) }, func() (string, error) {
+		out, err := s.stack.command(ctx, "pull", "--quiet", ref).CombinedOutput()
+		return string(out), err
+	})
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		return errors.New(strings.TrimSpace(string(out)))
+		return err
 	}
 	return nil
 }
