@@ -31,6 +31,8 @@ type Answers struct {
 	BridgeReplicas            int    `yaml:"bridge_replicas"`
 	Namespace                 string `yaml:"namespace"`
 	GhostPrefix               string `yaml:"ghost_prefix"`
+	AppServiceID              string `yaml:"appservice_id"`
+	AppServiceBot             string `yaml:"appservice_bot"`
 	AdminUsername             string `yaml:"admin_username"`
 	AdminEmail                string `yaml:"admin_email"`
 	TLS                       string `yaml:"tls"`

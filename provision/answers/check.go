@@ -289,3 +289,21 @@ func Unusable(key string, err error) error {
 	}
 	return &InvalidError{Problems: []Problem{{Key: key, Reason: reason}}}
 }
+
+// checkAppServiceID keeps the ID to what every homeserver takes, in its registration and in
+// the path of a ping.
+func checkAppServiceID(s string) error {
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`).MatchString(s) {
+		return fmt.Errorf("must have 1 to 64 letters, digits and ._- (got %q)", s)
+	}
+	return nil
+}
+
+// checkBot accepts localparts that Matrix allows for new users (spec, appendices, "User
+// Identifiers"), without the "=" and "/" that stand for what is escaped.
+func checkBot(s string) error {
+	if !regexp.MustCompile(`^[a-z0-9][a-z0-9._+-]{0,63}$`).MatchString(s) {
+		return fmt.Errorf("must have 1 to 64 lower-case letters, digits and ._+- (got %q)", s)
+	}
+	return nil
+}

@@ -89,6 +89,14 @@ var Fields = slices.Concat([]Field{
 		Ask: "What should the addresses of Rocket.Chat users begin with?", Default: ids.DefaultPrefix, Permanent: true, Advanced: true, Check: ids.CheckPrefix,
 		Help: "With namespace: prefixed. Installations that share a homeserver need different ones, of which none begins another.",
 	}),
+	text("appservice_id", func(a *Answers) *string { return &a.AppServiceID }, Field{
+		Ask: "What is the bridge called in its registration?", Permanent: true, Advanced: true, Check: optional(checkAppServiceID),
+		Help: "The ID of the application service at the homeserver, where each needs another one. Empty means rocketchat, with a ghost_prefix of your own before it.",
+	}),
+	text("appservice_bot", func(a *Answers) *string { return &a.AppServiceBot }, Field{
+		Ask: "What is the name of the bridge's own Matrix user?", Permanent: true, Advanced: true, Check: optional(checkBot),
+		Help: "Its localpart. No user of Rocket.Chat and no other bridge of the homeserver may have it. Empty means rocket.cat, with a ghost_prefix of your own before it.",
+	}),
 	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
 		Ask: "Which Rocket.Chat?", Advanced: true,
 		Help: "bundled: part of this installation. external: your existing Rocket.Chat. One installation serves one workspace.",

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"reflect"
@@ -34,6 +35,7 @@ func Bridge(in Input) config.Config {
 	if p := a.LocalpartPrefix(); p != "" && p != config.Default().GhostPrefix { // one of several on a homeserver
 		c.AppService.ID, c.AppService.Bot = p+c.AppService.ID, p+c.AppService.Bot
 	}
+	c.AppService.ID, c.AppService.Bot = cmp.Or(a.AppServiceID, c.AppService.ID), cmp.Or(a.AppServiceBot, c.AppService.Bot)
 	if !a.BundledHomeserver() {
 		c.Homeserver.URL, c.Homeserver.Kind = strings.TrimRight(a.HomeserverURL, "/"), a.HomeserverKind
 	}

@@ -358,3 +358,41 @@ func TestHomeserversAskNoNeighbours(t *testing.T) {
 		}
 	}
 }
+
+// Two bridges on one homeserver, or one beside an older bridge, have names of their own.
+func TestTheBridgeIsCalledWhatTheAnswersSay(t *testing.T) {
+	for _, c := range []struct{ set, id, bot string }{
+		{"", "rocketchat", "rocket.cat"},
+		{"ghost_prefix=acme_", "acme_rocketchat", "acme_rocket.cat"},
+		{"ghost_prefix=acme_ appservice_id=chat-2", "chat-2", "acme_rocket.cat"},
+		{"appservice_id=chat-2 appservice_bot=chatbot", "chat-2", "chatbot"},
+	} {
+		d := answers.NewDraft()
+		for _, set := range append(strings.Fields(c.set), "domain=chat.example.org", "homeserver=external", "homeserver_url=https://matrix.example.org", "server_name=example.org") {
+			d.Assign(set)
+		}
+		a, err := d.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, _, err := secrets.Prepare(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := render.Tree(render.Input{Answers: a, Secrets: set, Project: "p", Image: "i", Host: render.Host{MemoryMB: 2000}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		registration, bridge := string(files[render.Registration].Data), string(files["config/bridge/bridge.yaml"].Data)
+		for _, line := range []string{"id: \"" + c.id + "\"\n", "sender_localpart: \"" + c.bot + "\"\n"} {
+			if !strings.Contains(registration, line) {
+				t.Errorf("%q: the registration lacks %s:\n%s", c.set, line, registration)
+			}
+		}
+		for _, line := range []string{"  id: " + c.id + "\n", "  bot: " + c.bot + "\n"} {
+			if !strings.Contains(bridge, line) {
+				t.Errorf("%q: bridge.yaml lacks %s", c.set, line)
+			}
+		}
+	}
+}
