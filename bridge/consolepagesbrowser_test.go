@@ -81,6 +81,8 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 	b.press("button[value=allow]")
 	b.shows("Allowed. It is in bridge.yaml, and in force.")
 
+	s.linkedInABrowser(b)
+
 	b.open("servers")
 	b.shows(s.far.Name)
 	b.press(`button[aria-label="Deny spam.example"]`)
@@ -91,6 +93,45 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 	b.run("a pattern that is none", chromedp.SendKeys(chromedp.CSS("input[name=pattern]:not([type=hidden])"), "not a server"))
 	b.press(`section button[value=deny]`)
 	b.shows("is not a pattern for a server name")
+}
+
+// linkedInABrowser links bob with an account that he has in Rocket.Chat, and ends it.
+func (s *stage) linkedInABrowser(b *browser) {
+	s.t.Helper()
+	d := &doubled{stage: s, bobby: s.rc.CreateUser("bobby", "user")}
+	page := "person?id=" + url.QueryEscape(s.bob.ID)
+	name := chromedp.CSS("input[name=username]")
+	b.open(page)
+	b.accessible("person-own")
+	eval[string](b, `document.querySelector("input[name=username]").removeAttribute("maxlength"), ""`)
+	eval[string](b, `document.querySelector("input[name=username]").value = "<script>document.title='owned'</script>" + "W".repeat(10000)`)
+	b.press("button[value=link]")
+	b.shows("No account has so long a name.")
+	b.open(page)
+	b.run("a name that nobody has", chromedp.SendKeys(name, "<b>nobody</b>"))
+	b.press("button[value=link]")
+	b.shows("There is no account of this name in Rocket.Chat.")
+	b.open(page)
+	b.run("an administrator's name", chromedp.SendKeys(name, "ada"))
+	b.press("button[value=link]")
+	b.shows("an administrator's account cannot be linked")
+	b.open(page)
+	b.run("the name of the account", chromedp.SendKeys(name, "@bobby"))
+	b.press("button[value=link]")
+	b.shows("The owner of the account has got a code.")
+	s.told("bobby", "!link")
+	s.bob.Send(s.mxRoom, "!link "+d.codes("bobby")[0])
+	d.answered(s.bob, "appears there as @bobby")
+	b.open(page)
+	b.shows("what this person writes on Matrix is theirs in Rocket.Chat")
+	b.accessible("person-linked")
+	s.must(d.bobby, "GENERAL", "bridge", "me off") // while the page is open
+	b.press("button[value=unlink]")
+	b.shows("This person is not linked, or no longer.")
+	s.bob.Send(s.mxRoom, "!link "+d.code(d.bobby, "bobby", s.bob.ID))
+	mxtest.WaitFor(s.t, "the second link", func() bool { b.open(page); return strings.Contains(b.text(), "@bobby") })
+	b.press("button[value=unlink]")
+	b.shows("The link has ended: the puppet writes again.")
 }
 
 // deadOf reports whether the page of bob shows something that was given up.

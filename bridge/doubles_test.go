@@ -36,7 +36,7 @@ var inCode = regexp.MustCompile(`!link ([A-Z2-7]{4}(?:-[A-Z2-7]{4}){3})`)
 func (d *doubled) code(who rctest.Person, name, address string) string {
 	d.t.Helper()
 	before := d.codes(name)
-	d.must(who, d.lobby, "bridge", "me "+address)
+	d.must(who, "GENERAL", "bridge", "me "+address)
 	var code string
 	mxtest.WaitFor(d.t, name+" to get a code", func() bool {
 		all := d.codes(name)

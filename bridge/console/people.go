@@ -57,6 +57,9 @@ type People interface {
 	Unlink(ctx context.Context, mxUser string) error
 }
 
+// maxUsername bounds the name of an account, in bytes.
+const maxUsername = 255
+
 // peopleOnPage is how many people a page lists.
 const peopleOnPage = 50
 
@@ -108,6 +111,9 @@ func (c *Console) linkPerson(w http.ResponseWriter, r *http.Request, s session) 
 	switch {
 	case did == "link" && username == "":
 		c.problem(w, r, s, http.StatusBadRequest, "Nothing was done. The form needs the name of an account in Rocket.Chat.")
+		return
+	case did == "link" && len(username) > maxUsername:
+		c.problem(w, r, s, http.StatusBadRequest, "Nothing was done. No account has so long a name.")
 		return
 	case did == "link":
 		err = c.People.AskToLink(r.Context(), person, username)
