@@ -183,6 +183,11 @@ func TestFeatureKicksAndBans(t *testing.T) {
 	mxtest.WaitFor(t, "carol to be back on Matrix", membership(carol, "join"))
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/ban", map[string]any{"user_id": carol}, nil)
 	mxtest.WaitFor(t, "carol to be out for good", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })
+	s.rc.Say(s.room, "alice", "after the ban")
+	s.findText("after the ban")
+	if strings.Contains(s.log.String(), `msg="gave up"`) {
+		t.Error("a change of membership was given up")
+	}
 
 	s.api("alice", "groups.removeOwner", map[string]any{"roomId": s.room, "userId": s.rc.User(s.puppet)["_id"]})
 	mxtest.WaitFor(t, "bob's power to be taken", func() bool { return s.power(s.bob.ID) == 0 })
@@ -212,6 +217,15 @@ func TestFeatureKicksWhileSpeaking(t *testing.T) {
 	s.stop()
 	s.rc.Say(s.room, "carol", "one more thing")
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/kick", map[string]any{"user_id": carol}, nil)
+	// What she says before her own server knows of it would be hers no longer on the other one.
+	mxtest.WaitFor(t, "our own server to know that carol is out", func() bool {
+		var out struct {
+			Membership string `json:"membership"`
+		}
+		path := "/_matrix/client/v3/rooms/" + url.PathEscape(s.mxRoom) + "/state/m.room.member/" + url.PathEscape(carol) + "?user_id=" + url.QueryEscape("@alice:"+s.home.Name)
+		_, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodGet, path, nil, &out)
+		return err == nil && out.Membership == "leave"
+	})
 	s.startBridge()
 	s.findText("one more thing")
 	mxtest.WaitFor(t, "carol to be out of the room in Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })

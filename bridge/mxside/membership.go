@@ -88,6 +88,9 @@ func (m *membership) Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := m.as(who).LeaveRoom(ctx, room)
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && m.traits.RefusesToLeaveTwice && he.RespError != nil && strings.Contains(he.RespError.Err, "is not joined to the room") {
+		return fmt.Errorf("%w: %w", model.ErrNotFound, plain(err))
+	}
 	return side(err)
 }
 

@@ -56,6 +56,9 @@ type Traits struct {
 	// DropsLeaveReason: POST /leave ignores the reason; the membership event takes one
 	// from a user who has joined.
 	DropsLeaveReason bool
+	// RefusesToLeaveTwice: POST /leave of a user who has left, or is banned, is answered with
+	// 400 M_UNKNOWN, as a malformed request would be.
+	RefusesToLeaveTwice bool
 	// ForbidsUnreachable: an invitation of a user whose server cannot be reached is answered
 	// with 403 and the words of an HTTP client.
 	ForbidsUnreachable bool
@@ -73,15 +76,16 @@ var homeservers = map[string]Traits{
 		// It sends what it had under way again up to 64 s after what came later.
 		Disorder: 2 * time.Minute,
 		// It needs a while to ask other servers for what it hides.
-		Rereads:            []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute},
-		HidesRedactions:    true,
-		SkipsInterrupted:   true,
-		PagesSkip:          true,
-		KeepsNotifications: true,
-		LeaksAnswers:       true,
-		DropsLeaveReason:   true,
-		ForbidsUnreachable: true,
-		DisguisesErrors:    true,
+		Rereads:             []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute},
+		HidesRedactions:     true,
+		SkipsInterrupted:    true,
+		PagesSkip:           true,
+		KeepsNotifications:  true,
+		LeaksAnswers:        true,
+		DropsLeaveReason:    true,
+		RefusesToLeaveTwice: true,
+		ForbidsUnreachable:  true,
+		DisguisesErrors:     true,
 	},
 	// Measured with Synapse 1.157 to 1.160.
 	config.Synapse: {

@@ -173,6 +173,12 @@ func TestTraitsChangeWhatTheBridgeDoes(t *testing.T) {
 			if err := s.Invite(t.Context(), "!r:home", "@alice:home", "@bob:far"); errors.Is(err, model.ErrUnavailable) != traits.ForbidsUnreachable || err == nil {
 				t.Errorf("an invitation that is forbidden: %v", err)
 			}
+			twice := sideOf(t, kind, &asked{answers: map[string]func(http.ResponseWriter){
+				"/leave": refuses(400, "M_UNKNOWN", `user "@alice:home" is not joined to the room (membership is "ban")`),
+			}})
+			if err := twice.Leave(t.Context(), "!r:home", "@alice:home"); errors.Is(err, model.ErrNotFound) != traits.RefusesToLeaveTwice || err == nil {
+				t.Errorf("leaving a room a second time: %v", err)
+			}
 			mux := http.NewServeMux()
 			s.Routes(mux)
 			answer := httptest.NewRecorder()

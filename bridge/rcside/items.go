@@ -172,12 +172,12 @@ func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[strin
 	return list(baseID(m), m, e)
 }
 
-// follows reports whether Matrix follows what the bridge itself did in Rocket.Chat: it let
-// a user in or took one out because Matrix did. What the user had said just before crosses
-// all the same, and its ghost came back to say it.
+// follows reports whether Matrix follows what the bridge itself did in Rocket.Chat: it took
+// a user out because Matrix did. What the user had said just before crosses all the same,
+// and its ghost came back to say it.
 func (s *inbox) follows(ctx context.Context, e event.Event) (bool, error) {
 	m, ok := e.(event.RCMember)
-	if !ok || m.Change != event.Added && m.Change != event.Removed {
+	if !ok || m.Change != event.Removed {
 		return false, nil
 	}
 	_, puppet, err := s.store.PuppetByUsername(ctx, m.Username)
