@@ -165,23 +165,9 @@ func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[strin
 	case deleted:
 		return list(model.RCDelete(ids.RCMessage(m.ID)), m, e)
 	case ours:
-		if follows, err := s.follows(ctx, e); err != nil || !follows {
-			return nil, err
-		}
+		return nil, nil
 	}
 	return list(baseID(m), m, e)
-}
-
-// follows reports whether Matrix follows what the bridge itself did in Rocket.Chat: it took
-// a user out because Matrix did. What the user had said just before crosses all the same,
-// and its ghost came back to say it.
-func (s *inbox) follows(ctx context.Context, e event.Event) (bool, error) {
-	m, ok := e.(event.RCMember)
-	if !ok || m.Change != event.Removed {
-		return false, nil
-	}
-	_, puppet, err := s.store.PuppetByUsername(ctx, m.Username)
-	return !puppet, err
 }
 
 // revisions returns the message itself, its newest edit and its reactions, as

@@ -120,8 +120,6 @@ type memberRocketChat interface {
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
-	// Members lists the people in a room.
-	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
 	// Remove takes a user out of a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Tell sends a person a direct message from the bridge account.

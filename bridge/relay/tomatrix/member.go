@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"appliance/bridge/config"
 	"appliance/bridge/event"
@@ -103,31 +102,6 @@ func (h *members) inviteAdded(ctx context.Context, p model.Portal, by model.RCPe
 	return h.Portals.Invite(ctx, p, g.MXUser, target)
 }
 
-// isOurs reports whether the bridge itself did something in Rocket.Chat, as its own account or
-// as a puppet.
-func (h *members) isOurs(ctx context.Context, by model.RCPerson) (bool, error) {
-	if h.RC.IsBridge(by.ID) {
-		return true, nil
-	}
-	return h.People.IsPuppet(ctx, by.ID)
-}
-
-// takeOut makes the ghost of a person leave. Whom the bridge has removed, because Matrix did,
-// may have come back since: both sides are older than this item then, and it says nothing.
-func (h *members) takeOut(ctx context.Context, p model.Portal, by, who model.RCPerson) error {
-	mine, err := h.isOurs(ctx, by)
-	if err != nil {
-		return err
-	}
-	if mine {
-		in, err := h.RC.Members(ctx, p)
-		if err != nil || slices.ContainsFunc(in, func(m model.RCPerson) bool { return m.ID == who.ID }) {
-			return model.Ignore(err, model.ErrNotFound)
-		}
-	}
-	return h.Members.TakeOut(ctx, p, who.ID)
-}
-
 // removed follows "by removed username", or banned, or unbanned: as the ghost of the one
 // who did it, or as the reader of the portal. Where neither may, the person is added again,
 // so that both sides agree.
@@ -141,9 +115,9 @@ func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson
 		if err != nil || !ok {
 			return err
 		}
-		return h.takeOut(ctx, p, by, who)
+		return h.Members.TakeOut(ctx, p, who.ID)
 	}
-	if mine, err := h.isOurs(ctx, by); err != nil || mine {
+	if mine, err := h.People.IsPuppet(ctx, by.ID); err != nil || mine || h.RC.IsBridge(by.ID) {
 		return err
 	}
 	g, err := h.People.Ghost(ctx, by)

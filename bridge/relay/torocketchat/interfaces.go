@@ -147,6 +147,8 @@ type memberStore interface {
 	Cursor(ctx context.Context, name string) (string, error)
 	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
+	// MoveCursor notes how far something was read.
+	MoveCursor(ctx context.Context, name, value string) error
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }

@@ -107,11 +107,16 @@ func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXU
 }
 
 // ghostRemoved follows when a ghost is removed or banned on Matrix: the
-// user leaves the Rocket.Chat room too, and is told by whom.
+// user leaves the Rocket.Chat room too, and is told by whom. What the user said just
+// before may still be on its way, and bring the ghost back: after it the members are
+// compared.
 func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) error {
 	h.Joined.Forget(p.MXRoom, ghost)
 	if e.Membership != "leave" && e.Membership != "ban" || p.IsDirect() {
 		return nil
+	}
+	if unbanned, err := h.isUnbanned(ctx, p, ghost, e); err != nil || unbanned {
+		return err
 	}
 	g, ok, err := h.Store.GhostByMX(ctx, ghost)
 	if err != nil || !ok {
@@ -130,7 +135,22 @@ func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MX
 	}
 	verb := map[string]string{"leave": "removed", "ban": "banned"}[e.Membership]
 	h.Notices.Person(ctx, who, fmt.Sprintf("%s %s you on Matrix from %s.", e.Sender, verb, roomstate.Label(info)))
-	return nil
+	return h.Accept(ctx, []queue.Item{model.RCMembershipItem("after "+string(e.ID), p.RCRoom)}, nil)
+}
+
+// isUnbanned notes bans, and reports whether an event ends one: then nobody leaves, and who
+// has been let in again in Rocket.Chat meanwhile stays there. Not every homeserver says in
+// the event what was before.
+func (h *members) isUnbanned(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) (bool, error) {
+	name := "banned " + string(p.MXRoom) + " " + string(ghost)
+	if e.Membership == "ban" {
+		return false, h.Store.MoveCursor(ctx, name, string(e.ID))
+	}
+	banned, err := h.Store.Cursor(ctx, name)
+	if err != nil || banned == "" {
+		return false, err
+	}
+	return true, h.Store.MoveCursor(ctx, name, "")
 }
 
 // portraitChanged reports whether a member's event shows another picture than the
