@@ -103,6 +103,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := s.wire(cfg.Fixed, secrets); err != nil {
 		return err
 	}
+	if err := s.rc.Begin(ctx); err != nil {
+		return err
+	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.AppService.Listen)
 	if err != nil {
 		return fmt.Errorf("appservice.listen: %w", err)

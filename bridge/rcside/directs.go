@@ -22,6 +22,7 @@ import (
 // among others is ever asked for.
 const (
 	hookName   = "Matrix bridge: new direct messages" // of the webhook that releases before 1.1 made
+	firstBegan = "rc:began"                           // when the first process of all began, in milliseconds
 	lookCursor = "rc:directs"                         // until when direct rooms were looked at, in milliseconds
 
 	// lookEvery is between two looks at the newest direct rooms, sweepEvery between
@@ -178,6 +179,27 @@ func (s *directWatch) look(ctx context.Context, d *directs, all bool) error {
 	return s.accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(start.UnixMilli())})
 }
 
+// Begin notes when the first process of all begins, before people can ask it for anything:
+// it may end before it has looked at direct rooms, and the next one looks from then on.
+func (s *directWatch) Begin(ctx context.Context) error {
+	if value, err := s.store.Cursor(ctx, firstBegan); err != nil || value != "" {
+		return err
+	}
+	return s.accept(ctx, nil, map[string]string{firstBegan: fmt.Sprint(s.now().UnixMilli())})
+}
+
+// firstLook returns from when on direct rooms are new to the first look of all.
+func (s *directWatch) firstLook(ctx context.Context, began time.Time) (time.Time, error) {
+	value, err := s.store.Cursor(ctx, firstBegan)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if first, ok := parseMillis(value); ok && first.Before(began) {
+		return first, nil
+	}
+	return began, nil
+}
+
 // lookedUntil returns from when on something in a direct room is new.
 func (s *directWatch) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
 	if d.until.IsZero() {
@@ -187,7 +209,10 @@ func (s *directWatch) lookedUntil(ctx context.Context, d *directs) (time.Time, e
 		}
 		var ok bool
 		if d.until, ok = parseMillis(value); !ok {
-			d.until, d.begins = d.began, true
+			if d.until, err = s.firstLook(ctx, d.began); err != nil {
+				return time.Time{}, err
+			}
+			d.begins = true
 		}
 	}
 	if d.begins {

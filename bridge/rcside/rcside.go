@@ -84,6 +84,10 @@ func New(o Options) *Side {
 	}
 }
 
+// Begin notes when the first process of all begins. It is called before people can reach
+// the bridge, and changes nothing later.
+func (s *Side) Begin(ctx context.Context) error { return s.directs.Begin(ctx) }
+
 // Listen reads the rooms of all portals until ctx ends. One process at a time does it;
 // the others call KeepUp, so that they know the portals and can go on in its place.
 func (s *Side) Listen(ctx context.Context) error {
