@@ -38,7 +38,9 @@ type Fixed struct {
 	// "prefixed". Bridges that share a homeserver have different ones, of which none
 	// begins another.
 	GhostPrefix string `yaml:"ghost_prefix"`
-	Traces      Traces `yaml:"traces"`
+	// Keys that came later are left out where they are not set, so that the file of an earlier
+	// release stays the same file (plan.Identity).
+	Traces Traces `yaml:"traces,omitempty"`
 }
 
 // Kinds of homeserver. What each does otherwise than the others is in package mxside.
@@ -163,10 +165,16 @@ func ChangedLive(current, next Config) []string {
 	return changedKeys("", reflect.ValueOf(current.Live), reflect.ValueOf(next.Live))
 }
 
+// KeyOf is what a field of a configuration is called in bridge.yaml.
+func KeyOf(field reflect.StructField) string {
+	key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+	return key
+}
+
 func changedKeys(prefix string, was, now reflect.Value) []string {
 	var changed []string
 	for i := range was.NumField() {
-		key := prefix + was.Type().Field(i).Tag.Get("yaml")
+		key := prefix + KeyOf(was.Type().Field(i))
 		if was.Field(i).Kind() == reflect.Struct {
 			changed = append(changed, changedKeys(key+".", was.Field(i), now.Field(i))...)
 		} else if !equal(was.Field(i), now.Field(i)) {

@@ -78,7 +78,7 @@ func (l Live) Texts() map[string]string {
 // eachKey calls do with each key that has no others below it.
 func eachKey(prefix string, v reflect.Value, do func(name string, v reflect.Value)) {
 	for i := range v.NumField() {
-		name := prefix + v.Type().Field(i).Tag.Get("yaml")
+		name := prefix + KeyOf(v.Type().Field(i))
 		if v.Field(i).Kind() == reflect.Struct {
 			eachKey(name+".", v.Field(i), do)
 			continue

@@ -97,7 +97,7 @@ func keys(v any) (string, error) {
 	var b strings.Builder
 	value := reflect.ValueOf(v)
 	for i := range value.NumField() {
-		key := value.Type().Field(i).Tag.Get("yaml")
+		key := config.KeyOf(value.Type().Field(i))
 		if text := explanations[key]; text != "" {
 			fmt.Fprintf(&b, "# %s\n", text)
 		}
