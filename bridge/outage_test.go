@@ -127,7 +127,7 @@ type outage struct {
 	file, url string
 	stop      func()
 	rooms     int
-	toMatrix  bool // what waits was said in Rocket.Chat
+	toMatrix  bool // the backlog was said in Rocket.Chat
 }
 
 func newOutage(tb testing.TB, rooms int, toMatrix bool) *outage {
@@ -283,12 +283,12 @@ func (o *outage) sit(each, meanwhile int) (d drained) {
 	d.refused = o.refused.Load()
 	o.away.Store(false)
 	first := time.Now()
-	waitUntil(o.tb, "the first of what waits", 2*time.Minute, func() bool {
+	waitUntil(o.tb, "the first item of the backlog", 2*time.Minute, func() bool {
 		first = time.Now()
 		return o.taken.Load() > 0
 	})
 	began := o.taken.Load()
-	waitUntil(o.tb, "all that waits", 30*time.Minute, func() bool { return o.taken.Load() >= int64(each*o.rooms) })
+	waitUntil(o.tb, "the whole backlog", 30*time.Minute, func() bool { return o.taken.Load() >= int64(each*o.rooms) })
 	d.rate = float64(int64(each*o.rooms)-began) / time.Since(first).Seconds()
 	d.words = o.notices.Load()
 	return d

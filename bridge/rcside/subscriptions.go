@@ -42,8 +42,8 @@ func roomEvents(id ids.RCRoom) [][2]string {
 
 func typingEvent(id ids.RCRoom) string { return string(id) + "/user-activity" }
 
-// errLater: the server takes no more subscriptions for now.
-var errLater = errors.New("too many subscriptions for now")
+// errLater: the limit of subscriptions is reached; the next attempt follows after a pause.
+var errLater = errors.New("the limit of subscriptions is reached")
 
 // subscriber subscribes the session of an account to what it is to hear.
 type subscriber struct {

@@ -44,7 +44,7 @@ const (
 	hintForeign = "name another one as database in bridge.yaml"
 	hintSpace   = "free some space and start the bridge again; nothing was lost"
 	hintClose   = "close what has it open and start the bridge again"
-	hintNewer   = "run the release that wrote it, or restore a backup of before the upgrade: appliance restore FILE"
+	hintNewer   = "run the release that wrote it, or restore the backup that the upgrade made: appliance restore FILE"
 )
 
 // checkedUpTo is how large a file is read through before it is used, in bytes. A larger

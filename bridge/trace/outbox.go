@@ -118,7 +118,7 @@ func (b *outbox) batch(ctx context.Context) []sdk.ReadOnlySpan {
 	return batch
 }
 
-// rest sends a batch and what waits, once each.
+// rest sends a batch and all queued spans, once each.
 func (b *outbox) rest(ctx context.Context, batch []sdk.ReadOnlySpan) {
 	for {
 		for len(batch) < maxBatch && len(b.spans) > 0 {

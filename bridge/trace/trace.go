@@ -189,8 +189,8 @@ func (s Span) End(reason string) {
 	s.span.End()
 }
 
-// Done ends a span that has failed when err is not nil. What err says may quote somebody
-// and stays here.
+// Done ends a span that has failed when err is not nil. The text of err may quote people
+// and is not exported.
 func (s Span) Done(err error) {
 	if err != nil {
 		s.End("failed")

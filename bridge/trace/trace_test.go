@@ -121,7 +121,7 @@ func TestACollectorThatFailsDelaysNobody(t *testing.T) {
 					Percent: all, Counted: n.add, Log: slog.New(slog.NewTextHandler(&log, nil))})
 				tracer.outbox.client.http.Transport = roundTrip(answer)
 				stop := tracer.Start()
-				began := time.Now() // of a clock that stands still while somebody works
+				began := time.Now() // by a clock that stands still while a goroutine works
 				const messages = 2000
 				for i := range messages {
 					carry(tracer, fmt.Sprint("rc:", i))

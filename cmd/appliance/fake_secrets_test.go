@@ -81,7 +81,7 @@ func dieAt(dir, what string) {
 	}
 }
 
-// fakePassword is PostgreSQL when the password of its role is changed, and when somebody
+// fakePassword is PostgreSQL when the password of its role is changed, and when a client
 // signs in over the network.
 func fakePassword(dir, said string) {
 	const name = "postgres-password"

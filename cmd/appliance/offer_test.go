@@ -25,9 +25,9 @@ func newSmallHost(t *testing.T) *workplace {
 	case os.Geteuid() != 0:
 		mustrun.Skip(t, "only root can give files to the users of containers")
 	case exec.CommandContext(t.Context(), "unshare", "-m", "mount", "-t", "tmpfs", "none", "/run").Run() != nil:
-		t.Skip("no mount namespaces here: a host with little memory cannot be pretended")
+		mustrun.Skip(t, "no mount namespaces here: a host with little memory cannot be pretended")
 	case stack.SwapFile{File: filepath.Join(t.TempDir(), "swap"), Table: "/etc/fstab", MB: 2048}.Obstacle() != "":
-		t.Skip("the file system of temporary files holds no swap files; ext4 and XFS do")
+		mustrun.Skip(t, "the file system of temporary files holds no swap files; ext4 and XFS do")
 	}
 	place := newWorkplace(t)
 	place.host = smallHost

@@ -14,6 +14,8 @@ messages=${APPLIANCE_BURST:-200}
 # These may not be skipped here: their needs are met.
 export APPLIANCE_MUST_RUN=TestQueue,TestTheFrontDoor,TestTheNumbersAreForThisHostOnly,TestPrometheusReadsTheBridge,TestWhatIsOnDiskIsWhatRuns,TestAServiceThatReloadedStartsAgain,TestAttached,TestAnImageThatMovedInItsRegistryComesBackByDigest,TestTheContainersMoveToOtherAddresses,TestTheAdministratorOfSynapse,TestASecondProcessIsRefused,TestAProcessThat,TestADeliveryEndsWithItsLease,TestClocksThatDiffer,TestProcessesShare,TestPostgreSQLGoesAway,TestARoleIsHandedOver,TestALockIsShared,TestWhatAnEarlierReleaseLeft,TestNothingIsLost,TestWhatIsUnderWay,TestAConversation,TestADirectMessage,TestARoom,TestRoomVersions,TestFeature,TestTheGrammarIsThatOfRocketChat,TestMatrixShowsWhat,TestRocketChatShowsWhat,TestTheAlertRules,TestTheDashboardsQueries,TestTheConsoleInABrowser,TestAnImageIsSavedAndLoaded,TestOnlyOldCopiesOfOthersAreForgotten,TestPostgreSQLTakesTheNewPassword,TestTheAlarmReachesTheAdministratorOnce,TestInstall,TestTheScriptsForMongoDB,TestTheWizardOnATerminal,TestNothingIsAskedTwice,TestEveryCommandOfTheManualIsExecuted
 
+# Temporary files may lie where no swap file can be.
+case $(stat -f -c %T "${TMPDIR:-/tmp}") in ext2/ext3 | xfs) APPLIANCE_MUST_RUN+=,TestUpOffersASwapFile ;; esac
 export APPLIANCE_PARSERS=$cache/parsers APPLIANCE_AXE=$cache/axe
 
 # What the suites ask of the simulator is written down for Rocket.Chat's own packages.

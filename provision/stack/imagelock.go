@@ -96,7 +96,7 @@ func (e *LostImageError) Hint() string {
 	if failed, ok := errors.AsType[*RegistryError](e.Cause); ok && failed.again() {
 		return failed.Hint()
 	}
-	return "allow access to the registry; or, if it no longer has the image, lock the one that the name stands for now: rm " + e.Lock + " && appliance up"
+	return "allow access to the registry; or, if it no longer has the image, lock the image that has this name today: rm " + e.Lock + " && appliance up"
 }
 
 // A Holding is how an image on this host compares with the lock.
