@@ -94,7 +94,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		initCommand(a), prepareCommand(a), upCommand(a), downCommand(a), statusCommand(a), doctorCommand(a),
 		logsCommand(a), reloadCommand(a), certsCommand(a), alarmCommand(a), mediaCommand(a), backupCommand(a), restoreCommand(a), upgradeCommand(a),
-		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), secretsCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), bundleCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
+		configCommand(a), federationCommand(a), supportCommand(a), attachCommand(a), queueCommand(a), buriedCommand(a), secretsCommand(a), serviceCommand(a), synapseAdminCommand(a), selfUpdateCommand(a), bundleCommand(a), renderCommand(a), uninstallCommand(a), bridgeCommand(a), probeCommand(a), versionCommand(a),
 	)
 	a.names = commandNames(root)
 	group(root)

@@ -1,0 +1,16 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// renderCommand is the parent of those that write an installation for more than one host.
+func renderCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "render",
+		Short: "Write the same installation for a cluster of several hosts",
+		Long: "Turns the answers of an installation into what a cluster takes. Nothing on this host or in the\n" +
+			"cluster changes: you look at the file, and hand it over yourself.",
+		SuggestFor: []string{"cluster", "stack"},
+		Args:       noSubcommand,
+		RunE:       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+}
