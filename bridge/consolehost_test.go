@@ -40,9 +40,11 @@ func TestTheConsoleShowsTheHost(t *testing.T) {
 		}
 	}
 	w.write("host.json", `{"written":"2026-01-02T03:04:05Z","examined":"2026-01-02T03:04:05Z","backup":"2026-01-01T00:00:00Z","alarms":["mail"],
-		"images":{"nginx":"nginx:1"},"findings":[{"check":"disk","severity":"warn","summary":"the disk has 2 GB left of 40 <img src=x>","why":"little","fix":"free space"},
+		"images":{"nginx":"nginx:1"},"updates":[{"service":"rocketchat","from":"rocket.chat:7.13.2","to":"rocket.chat:8.6.1<img src=x>","caution":"a new major version"}],"findings":[{"check":"disk","severity":"warn","summary":"the disk has 2 GB left of 40 <img src=x>","why":"little","fix":"free space"},
 		{"check":"certificate","severity":"ok","summary":"chat.example.org: 60 days"}]}`)
-	shows("what was found", "on 2026-01-02 03:04:05 UTC", "the disk has 2 GB left of 40 &lt;img", "What to do: free space", "chat.example.org: 60 days", "<code>nginx:1</code>", "appliance backup drill", ">mail<", "Something needs your attention.")
+	shows("what was found", "on 2026-01-02 03:04:05 UTC", "the disk has 2 GB left of 40 &lt;img", "What to do: free space", "chat.example.org: 60 days", "<code>nginx:1</code>", "appliance backup drill", ">mail<", "Available updates (1)", "<code>rocket.chat:7.13.2</code> to <code>rocket.chat:8.6.1&lt;img", "a new major version", "<code>appliance upgrade</code>", "Something needs your attention.")
+	w.write("host.json", `{"written":"2026-01-02T03:04:05Z","examined":"2026-01-02T03:04:05Z","images":{"nginx":"nginx:1"}}`)
+	shows("that there are no updates", "Every service runs the version that this release brings.", "Nothing is wrong.")
 	w.write("host.json", "{")
 	shows("what is wrong with the file", "What is known of the host cannot be read")
 }

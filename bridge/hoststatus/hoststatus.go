@@ -20,6 +20,7 @@ const FileName = "host.json"
 const (
 	maxSize     = 256 << 10
 	maxFindings = 100
+	maxUpdates  = 30
 )
 
 // A Status is what is known of the host.
@@ -33,7 +34,17 @@ type Status struct {
 	Drill        time.Time         `json:"drill,omitzero"`
 	DrillProblem string            `json:"drill_problem,omitempty"`
 	Images       map[string]string `json:"images,omitempty"` // of the services
+	Updates      []Update          `json:"updates,omitempty"`
 	Alarms       []string          `json:"alarms,omitempty"` // how the operator is told of problems
+}
+
+// An Update is another image that `appliance upgrade` would start a service with.
+type Update struct {
+	Service string `json:"service"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+	// Caution says what to know before, or why it is refused; "" when there is nothing.
+	Caution string `json:"caution,omitempty"`
 }
 
 // Severities of a Finding.
@@ -70,6 +81,7 @@ func Read(name string) (*Status, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	s.Findings = s.Findings[:min(len(s.Findings), maxFindings)]
+	s.Updates = s.Updates[:min(len(s.Updates), maxUpdates)]
 	return &s, nil
 }
 

@@ -1,6 +1,7 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"appliance/bridge/hoststatus"
 	"appliance/provision/finding"
 	"appliance/provision/internal/atomicfile"
+	"appliance/provision/plan"
 	"appliance/provision/render"
 	"appliance/provision/site"
 )
@@ -76,11 +78,25 @@ func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatu
 			st.Images[service] = state.Image
 		}
 	}
+	st.Updates = updates(s)
 	data, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
 	return ignorePermission(atomicfile.WriteOwned(name, data, 0o600, render.ApplianceUser, render.ApplianceUser))
+}
+
+// updates is what `appliance upgrade` would change: the images of the installation are
+// compared with those that this program brings.
+func updates(s *site.Site) (out []hoststatus.Update) {
+	env, err := os.ReadFile(s.Path(".env"))
+	if err != nil {
+		return nil // not installed yet, or not for this user
+	}
+	for _, c := range plan.Offered(env, render.Chosen(s.Answers, render.Images())) {
+		out = append(out, hoststatus.Update{Service: c.Service, From: c.From, To: c.To, Caution: cmp.Or(c.Refused, c.Breaking)})
+	}
+	return out
 }
 
 func ignorePermission(err error) error {

@@ -10,6 +10,7 @@ import (
 	"appliance/bridge/hoststatus"
 	"appliance/provision/answers"
 	"appliance/provision/checkup"
+	"appliance/provision/render"
 	"appliance/provision/site"
 )
 
@@ -62,6 +63,25 @@ func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 	}
 	if st = read(); st.Backup.IsZero() || st.Drill.IsZero() || st.DrillProblem != "would not serve" || len(st.Findings) != len(findings) {
 		t.Errorf("%+v", st)
+	}
+
+	// What an upgrade would change is left too, with what to know before.
+	if len(st.Updates) != 0 {
+		t.Errorf("%+v", st.Updates)
+	}
+	env := "COMPOSE_PROFILES=mongo\n"
+	for name, image := range render.Chosen(a, render.Images()) {
+		if name == "ROCKETCHAT_IMAGE" {
+			image = "rocketchat/rocket.chat:7.13.2"
+		}
+		env += name + "=" + image + "\n"
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, ".env"), []byte(env), 0o600), checkup.Saved(t.Context(), installed)); err != nil {
+		t.Fatal(err)
+	}
+	want := hoststatus.Update{Service: "rocketchat", From: "rocketchat/rocket.chat:7.13.2", To: render.Images()["ROCKETCHAT_IMAGE"], Caution: "a new major version of Rocket.Chat: read its release notes; apps and phones may have to be updated"}
+	if st = read(); len(st.Updates) != 1 || st.Updates[0] != want {
+		t.Errorf("%+v", st.Updates)
 	}
 
 	// A link in its place leads nowhere: root writes where the bridge may.

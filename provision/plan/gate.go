@@ -31,8 +31,18 @@ var imageKeys = map[string]string{
 
 // Changes compares the images of two versions of .env. There are none when
 // nothing is installed.
-func Changes(have, want []byte) []Change {
-	from, to := variables(have), variables(want)
+func Changes(have, want []byte) []Change { return changes(variables(have), variables(want)) }
+
+// Offered is what an upgrade would change of an installation: its .env is compared with
+// other images, by their variables there.
+func Offered(have []byte, images map[string]string) []Change {
+	from := variables(have)
+	to := maps.Clone(from)
+	maps.Copy(to, images)
+	return changes(from, to)
+}
+
+func changes(from, to map[string]string) []Change {
 	unused := func(service string) bool {
 		profile, optional := map[string]string{"mongo": "mongo", "synapse-admin": "synapse-admin", "prometheus": "monitoring"}[service]
 		return optional && !slices.Contains(strings.Split(to["COMPOSE_PROFILES"], ","), profile)

@@ -39,22 +39,14 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 
 	v.comment("Images.")
 	v.set("APPLIANCE_IMAGE", in.Image)
-	const none = "none" // of an external service
-	image, postgres, rocketchat := none, none, images["ROCKETCHAT_IMAGE"]
 	command := homeserver.Of(answers.Dendrite).Stack.Command // of a service that does not run
 	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
-		image, postgres, command = images[stack.ImageKey], images["POSTGRES_IMAGE"], stack.Command
+		command = stack.Command
 	}
-	if !a.BundledRocketChat() {
-		rocketchat = none
+	chosen := Chosen(a, images)
+	for _, name := range []string{"HOMESERVER_IMAGE", "NGINX_IMAGE", "ROCKETCHAT_IMAGE", "MONGO_IMAGE", "POSTGRES_IMAGE", "SYNAPSE_ADMIN_IMAGE", "PROMETHEUS_IMAGE"} {
+		v.set(name, chosen[name])
 	}
-	v.set("HOMESERVER_IMAGE", image)
-	v.set("NGINX_IMAGE", images["NGINX_IMAGE"])
-	v.set("ROCKETCHAT_IMAGE", rocketchat)
-	v.set("MONGO_IMAGE", images["MONGO_IMAGE"])
-	v.set("POSTGRES_IMAGE", postgres)
-	v.set("SYNAPSE_ADMIN_IMAGE", images["SYNAPSE_ADMIN_IMAGE"])
-	v.set("PROMETHEUS_IMAGE", cmp.Or(images["PROMETHEUS_IMAGE"], none)) // versions.env of an earlier release has none
 	v.set("HOMESERVER_COMMAND", command)
 	v.set("HOMESERVER_ROOTS", in.homeserverRoots())
 
@@ -139,6 +131,24 @@ func ParseVersions(data []byte) map[string]string {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
 			out[strings.TrimSpace(key)] = strings.TrimSpace(value)
 		}
+	}
+	return out
+}
+
+// Chosen returns the images of an installation by their variables in .env, out of those that
+// versions.env names; that of an external service is none.
+func Chosen(a answers.Answers, images map[string]string) map[string]string {
+	const none = "none"
+	out := map[string]string{"HOMESERVER_IMAGE": none, "POSTGRES_IMAGE": none, "ROCKETCHAT_IMAGE": none}
+	for _, name := range []string{"NGINX_IMAGE", "MONGO_IMAGE", "SYNAPSE_ADMIN_IMAGE"} {
+		out[name] = images[name]
+	}
+	out["PROMETHEUS_IMAGE"] = cmp.Or(images["PROMETHEUS_IMAGE"], none) // versions.env of an earlier release has none
+	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
+		out["HOMESERVER_IMAGE"], out["POSTGRES_IMAGE"] = images[stack.ImageKey], images["POSTGRES_IMAGE"]
+	}
+	if a.BundledRocketChat() {
+		out["ROCKETCHAT_IMAGE"] = images["ROCKETCHAT_IMAGE"]
 	}
 	return out
 }
