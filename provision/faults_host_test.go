@@ -183,7 +183,7 @@ func (h *host) faults() []fault {
 		{"another installation of this host", "http-port", func() func() {
 			a, b := h.file("srv/chat/manifest.json", "{}"), set(&h.ports, map[int]stack.Publisher{80: {Container: "chat-1a2b3c4d-nginx-1", Dir: "/srv/chat"}})
 			return func() { a(); b() }
-		}, "port 80 is used by the installation in /srv/chat", "appliance status --dir /srv/chat"},
+		}, "port 80 is used by the installation in /srv/chat", "appliance --dir /srv/chat status"},
 		{"another container on port 443", "https-port", func() func() { return set(&h.ports, map[int]stack.Publisher{443: {Container: "traefik"}}) }, "port 443 is used by the container traefik", "docker stop traefik"},
 		{"a name without record", "dns-domain", func() func() { return set(&h.names, nil) }, "chat.example.org does not resolve", "create an A record"},
 		{"a name that leads elsewhere", "dns-domain", func() func() { return set(&h.names, []net.IP{net.IPv4(198, 51, 100, 9)}) }, "chat.example.org resolves to 198.51.100.9, and this host is 203.0.113.7", "change the record to 203.0.113.7"},

@@ -56,6 +56,14 @@ func TestUnknownKeyIsNamedWithItsLine(t *testing.T) {
 	}
 }
 
+func TestNothingAfterALineFurtherLeftIsLostSilently(t *testing.T) {
+	for _, file := range []string{"  log_level: debug\nenabled: false\n", "log_level: debug\n---\nenabled: false\n"} {
+		if c, err := config.Parse("bridge.yaml", []byte(file)); err == nil || strings.Contains(err.Error(), "homeserver") {
+			t.Errorf("%q: enabled is %v, %v", file, c.Enabled, err)
+		}
+	}
+}
+
 func TestHeadersAreReadAndNeverQuoted(t *testing.T) {
 	got, err := config.Headers([]byte("Authorization: Bearer only-for-tests\n\nX-Scope: a\n"))
 	if err != nil || len(got) != 2 || got["Authorization"].Reveal() != "Bearer only-for-tests" || got["X-Scope"].Reveal() != "a" {

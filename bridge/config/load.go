@@ -70,7 +70,13 @@ func Parse(name string, data []byte) (Config, error) {
 	c := Default()
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	err := dec.Decode(&c)
+	if err == nil { // a line further left than the first one ends the document, without an error
+		if err = dec.Decode(new(yaml.Node)); err == nil {
+			err = errors.New("has more than one document")
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, &InvalidError{File: name, Problems: yamlProblems(err)}
 	}
 	if problems := c.Validate(); len(problems) > 0 {

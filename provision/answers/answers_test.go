@@ -2,6 +2,7 @@ package answers_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -205,6 +206,37 @@ func TestEveryProblemIsNamedAtOnceWithItsPlace(t *testing.T) {
 	for i, want := range []string{"line 2", "line 3", "line 1", "line 4"} {
 		if !strings.HasSuffix(invalid.Problems[i].Origin, want) {
 			t.Errorf("%v is not from %s", invalid.Problems[i], want)
+		}
+	}
+}
+
+func TestASlipIsNamedWithItsLineAndAHint(t *testing.T) {
+	for _, tc := range []struct{ file, want string }{
+		{"domain: a.example.org\nemail a@example.org\ntls: internal\n", "line 2 has no colon"},
+		{"domain a.example.org\nemail: a@example.org\n", "line 1 has no colon"},
+		{"domain a.example.org\n", "line 1 has no colon"},
+		{"domain:a.example.org\nemail: a@example.org\n", "line 1 has no space after its colon"},
+		{"domain: a.example.org\n\temail: a@example.org\n", "line 2 begins with a tab"},
+		{"\tdomain: a.example.org\n", "line 1 begins with a tab"},
+		{"# mine\n\ndomain: a.example.org\n  email: a@example.org\ntls: internal\n", "line 4 is not indented as the first one is"},
+		{"  domain: a.example.org\nemail: a@example.org\n", "line 2 is not indented as the first one is"},
+		{"domain: a.example.org\nemail: [half\ntls: internal\n", "line 2 cannot be read: "},
+		{"domain: a.example.org\nemail: \"half\ntls: internal\n", "line 2 cannot be read: "},
+		{"- domain\n- email\n", "line 1 has no colon"},
+		{strings.Repeat("#\n", 3000) + "domain a\n", "must be a list of lines such as domain: chat.example.org"},
+	} {
+		_, err := answers.Parse("my answers.yaml", []byte(tc.file))
+		invalid, ok := errors.AsType[*answers.InvalidError](err)
+		if !ok {
+			t.Errorf("%q: %v", tc.file, err)
+			continue
+		}
+		p := invalid.Problems[0]
+		if !strings.HasPrefix(p.Reason, "is not YAML: "+tc.want) {
+			t.Errorf("%q: it says %q, want %q", tc.file, p.Reason, tc.want)
+		}
+		if hint := fmt.Sprintf("${EDITOR:-vi} +%d 'my answers.yaml'", p.Line); p.Line > 0 && !strings.HasSuffix(p.Hint, hint) {
+			t.Errorf("%q: the hint is %q, want %q", tc.file, p.Hint, hint)
 		}
 	}
 }

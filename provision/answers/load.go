@@ -2,7 +2,9 @@ package answers
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -49,9 +51,9 @@ func Parse(name string, data []byte) (Answers, error) {
 }
 
 func (d *Draft) parse(name string, data []byte) {
-	var doc yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil && len(bytes.TrimSpace(data)) > 0 {
-		d.bad(Problem{Key: name, Reason: "is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")})
+	doc, err := document(data)
+	if err != nil {
+		d.bad(slip(name, data, err))
 		return
 	}
 	if len(doc.Content) == 0 {
@@ -59,7 +61,7 @@ func (d *Draft) parse(name string, data []byte) {
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		d.bad(Problem{Key: name, Reason: "must be a list of lines such as domain: chat.example.org"})
+		d.bad(slip(name, data, errors.New("must be a list of lines such as domain: chat.example.org")))
 		return
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
@@ -79,6 +81,21 @@ func (d *Draft) parse(name string, data []byte) {
 		}
 		d.Set(key.Value, text, origin)
 	}
+}
+
+// document reads the one document of a file. A line further left than the first one ends a
+// document too, and what follows must not be lost silently.
+func document(data []byte) (doc yaml.Node, err error) {
+	in := yaml.NewDecoder(bytes.NewReader(data))
+	if err = in.Decode(&doc); err == nil {
+		if err = in.Decode(new(yaml.Node)); err == nil {
+			err = errors.New("it has more than one document")
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return doc, err
 }
 
 // setMapping adds an answer that is a mapping.

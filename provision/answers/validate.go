@@ -16,6 +16,8 @@ type Problem struct {
 	Value  string `json:"value"`
 	Reason string `json:"reason"`           // the end of a sentence that starts with the key
 	Origin string `json:"origin,omitempty"` // where the value came from: "answers.yaml line 3"
+	Line   int    `json:"line,omitempty"`   // of the file that Key names, when it is no YAML; 0 when it is not known
+	Hint   string `json:"hint,omitempty"`   // what to type, where there is something
 }
 
 func (p Problem) String() string {

@@ -80,6 +80,9 @@ func Drill(ctx context.Context, s *site.Site, file string, keys backup.Keys, r p
 	if full, ok := errors.AsType[*FullDiskError](err); ok {
 		return done, full
 	}
+	if missing, ok := errors.AsType[*MissingError](err); ok {
+		return done, missing
+	}
 	if err != nil {
 		return done, &DrillError{file, err}
 	}

@@ -2,12 +2,16 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"appliance/provision/backup"
 	"appliance/provision/plan"
+	"appliance/provision/site"
 )
 
 // Verify reads a backup from its beginning to its end.
@@ -22,8 +26,22 @@ func Verify(ctx context.Context, file string, k backup.Keys, r plan.Reporter) (h
 	return h, m, err
 }
 
+// A MissingError says that there is no backup of a name.
+type MissingError struct{ File string }
+
+func (e *MissingError) Error() string { return "there is no file " + e.File }
+
+// Hint says where backups are.
+func (e *MissingError) Hint() string {
+	dir := filepath.Dir(e.File)
+	return "see which files are there with: ls " + site.Quoted(dir) + "; and which backups are off this host: appliance backup list"
+}
+
 func readBackup(file string, k backup.Keys, r plan.Reporter, step string, do func(*backup.Reader) error) error {
 	f, err := os.Open(file) //nolint:gosec // the operator names the file
+	if errors.Is(err, fs.ErrNotExist) {
+		return &MissingError{File: file}
+	}
 	if err != nil {
 		return err
 	}

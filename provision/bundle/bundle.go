@@ -14,6 +14,7 @@ package bundle
 import (
 	"context"
 	"io"
+	"path/filepath"
 
 	"appliance/provision/stack"
 )
@@ -86,6 +87,16 @@ func (e *ExistsError) Error() string { return e.File + " is there already" }
 
 // Hint says what to do.
 func (e *ExistsError) Hint() string { return "choose another name, or remove it: rm " + e.File }
+
+// A MissingError says that there is no bundle of a name.
+type MissingError struct{ File string }
+
+func (e *MissingError) Error() string { return "there is no file " + e.File }
+
+// Hint says what to do.
+func (e *MissingError) Hint() string {
+	return "make one on a host with a network, and copy it here: appliance bundle create " + filepath.Base(e.File)
+}
 
 // counted hears how many bytes pass.
 type counted struct {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -19,6 +20,9 @@ import (
 // file, in hex, or "".
 func Load(ctx context.Context, images Images, file, want string, progress func(what string, done, total int64)) (Outcome, error) {
 	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Outcome{}, &MissingError{File: file}
+	}
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -101,7 +101,7 @@ func httpPort(ctx context.Context, h Host, a answers.Answers) finding.Finding {
 func foreign(h Host, port int, p stack.Publisher) finding.Finding {
 	if p.Dir != "" && h.installed(p.Dir) {
 		return finding.Failure(fmt.Sprintf("port %d is used by the installation in %s", port, p.Dir), "two installations cannot share a port",
-			"manage that one with: appliance status --dir "+p.Dir+"; or give this one other ports with: --set http_port=8080 --set https_port=8443")
+			"manage that one with: "+stack.Elsewhere(p.Dir, "status")+"; or give this one other ports with: --set http_port=8080 --set https_port=8443")
 	}
 	return finding.Failure(fmt.Sprintf("port %d is used by the container %s", port, p.Container), "the installation needs it",
 		"if nothing needs that container, stop it with: docker stop "+p.Container+"; or give this installation other ports with: --set http_port=8080 --set https_port=8443")

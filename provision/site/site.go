@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"appliance/provision/answers"
 	"appliance/provision/plan"
@@ -106,14 +105,7 @@ func Command(dir, command string) string {
 }
 
 // Quoted is a word as a shell reads it.
-func Quoted(word string) string {
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
-		return !strings.ContainsRune("/._-+:,@%=", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
+func Quoted(word string) string { return stack.Quoted(word) }
 
 // RocketChatURL is where this host reaches Rocket.Chat's container.
 func RocketChatURL(s plan.Service) string { return fmt.Sprintf("http://%s:3000", s.Address) }

@@ -70,7 +70,23 @@ func (e *ForeignError) Error() string {
 
 // Hint says what to do.
 func (e *ForeignError) Hint() string {
-	return fmt.Sprintf("manage that one with --dir %s", e.Dir)
+	return "manage that one with: " + Elsewhere(e.Dir, "status")
+}
+
+// Elsewhere is what to type to run a command of this program on another installation than
+// the one that the operator has named.
+func Elsewhere(dir, command string) string {
+	return "appliance --dir " + Quoted(dir) + " " + command
+}
+
+// Quoted is a word as a shell reads it.
+func Quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("/._-+:,@%=", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // own returns a *ForeignError when containers of the project's name belong to an

@@ -96,7 +96,7 @@ func complaints(err error) []complaint {
 	if invalid, ok := errors.AsType[*answers.InvalidError](err); ok {
 		var out []complaint
 		for _, p := range invalid.Problems {
-			out = append(out, complaint{Error: p.String()})
+			out = append(out, complaint{Error: p.String(), Hint: p.Hint})
 		}
 		return out
 	}
