@@ -22,7 +22,8 @@ var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat
 // docker/log; what the daemon below says is in files beside it, those of a Compose
 // project in a directory of its name. A file docker/unhealthy names a service that
 // will not come up, docker/dies one that does not the next time, docker/exited one
-// of which a second container has exited. With docker/nodump a database cannot be read.
+// of which a second container has exited. With docker/nodump a database cannot be read,
+// and in the middle of a dump it waits for what docker/slowdump has, as a line of docker/log.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -51,12 +52,17 @@ func fakeDocker() {
 		if strings.Contains(os.Getenv("COMPOSE_PROFILES"), "synapse-admin") {
 			fmt.Println(os.Getenv("SYNAPSE_ADMIN_IMAGE"))
 		}
-	case strings.HasPrefix(args, "exec -i postgres pg_dump"):
+	case strings.HasPrefix(args, "exec -i postgres ") && strings.Contains(args, " pg_dump "):
+		fakeSignal()
 		if _, err := os.Stat(filepath.Join(dir, "nodump")); err == nil {
 			fmt.Fprintln(os.Stderr, "could not read block 7: Input/output error")
 			os.Exit(1)
 		}
-		fmt.Print("what postgres holds")
+		fmt.Print("what postgres ")
+		if slow, err := os.ReadFile(filepath.Join(dir, "slowdump")); err == nil {
+			fakeWait(dir, strings.TrimSpace(string(slow)))
+		}
+		fmt.Print("holds")
 	case strings.HasPrefix(args, "exec -i postgres pg_restore"):
 		dump, _ := io.ReadAll(os.Stdin)
 		note(dir, "loaded", strings.ReplaceAll(string(dump), " ", "\n"))
@@ -114,6 +120,26 @@ func fakeDocker() {
 	}
 }
 
+// fakeWait waits until the log of docker says something, and fails when it does not.
+func fakeWait(dir, line string) {
+	for range 500 {
+		if said, _ := os.ReadFile(filepath.Join(dir, "log")); strings.Contains(string(said), line+"\n") {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	fmt.Fprintln(os.Stderr, "nobody says: "+line)
+	os.Exit(1)
+}
+
+// fakeSignal waits for the line that a dump begins with, and ends the program when there
+// is none.
+func fakeSignal() {
+	if line, _ := io.ReadAll(os.Stdin); len(line) == 0 {
+		os.Exit(0)
+	}
+}
+
 // composed are the services, with mongo if docker/mongo has what its health check says.
 func composed(dir string) []string {
 	if len(lines(dir, "mongo")) == 0 {
@@ -128,6 +154,9 @@ func fakeMongo(dir, args, script string) {
 	version := strings.Join(lines(dir, "image-mongo"), "")
 	switch {
 	case strings.Contains(args, "mongodump"):
+		if script == "" {
+			return // the signal did not come
+		}
 		fmt.Print("what mongo holds")
 	case strings.Contains(args, "mongorestore"):
 		note(dir, "loaded", "mongo")

@@ -7,6 +7,7 @@ type database struct {
 	service string
 	data    []string // its directories
 	dump    []string // writes a dump to standard output
+	early   bool     // the dump is as of its beginning, and not as of its end
 	load    []string // reads one into an empty server
 	count   []string // prints how many tables or collections there are
 }
@@ -17,7 +18,7 @@ func databases(a answers.Answers) []database {
 	var out []database
 	if a.BundledHomeserver() {
 		out = append(out, database{
-			service: "postgres", data: []string{"data/postgres"},
+			service: "postgres", data: []string{"data/postgres"}, early: true,
 			dump:  []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},
 			load:  []string{"pg_restore", "-U", "homeserver", "-d", "homeserver", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"},
 			count: []string{"psql", "-U", "homeserver", "-d", "homeserver", "-Atc", "SELECT count(*) FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"},

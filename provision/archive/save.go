@@ -169,6 +169,10 @@ type saver struct {
 	taken []string // paths of the installation that outside has given to others
 	shown time.Time
 	pause time.Duration
+	// stopped are the containers that were stopped for the snapshot. Whether they serve again
+	// is looked at after the dumps: a homeserver that changes its tables as it starts waits
+	// for the one that reads them.
+	stopped []plan.Service
 }
 
 // progress reports at most every 200 ms.
@@ -203,10 +207,37 @@ func (s *saver) save() error {
 	if !s.Answers.BundledHomeserver() {
 		who = "the bridge"
 	}
-	if err := s.do("pause", "stop "+who+" for a snapshot; Rocket.Chat stays open", s.snapshot); err != nil {
+	list := databases(s.Answers)
+	stop, err := s.serve(s.ctx, list)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	var dumps []*dumping
+	defer func() {
+		for _, u := range dumps {
+			u.end()
+		}
+	}()
+	for _, d := range list {
+		u, err := s.prepare(s.ctx, d)
+		if err != nil {
+			return err
+		}
+		dumps = append(dumps, u)
+	}
+	if err := s.do("pause", "stop "+who+" for a snapshot; Rocket.Chat stays open", func() error { return s.snapshot(dumps) }); err != nil {
 		return err
 	}
 	return s.do("files", "save media, keys, configuration and secrets", func() error {
+		if err := s.rest(dumps); err != nil {
+			return err
+		}
+		if len(s.stopped) > 0 {
+			if err := s.Stack.AwaitStarted(s.ctx, 2*time.Minute, s.stopped); err != nil {
+				return err
+			}
+		}
 		if err := s.outside(); err != nil {
 			return err
 		}
@@ -215,6 +246,18 @@ func (s *saver) save() error {
 			return slices.Contains(notSaved, path) || inSnapshot(path) || slices.Contains(foreign, path) || slices.Contains(s.taken, path)
 		})
 	})
+}
+
+// rest saves the dumps that were begun during the pause and are as of their beginning.
+func (s *saver) rest(dumps []*dumping) error {
+	for _, u := range dumps {
+		if u.early {
+			if err := u.save(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // notSaved are the paths that no backup has: databases are saved as dumps.
@@ -239,28 +282,41 @@ func (s *saver) foreign() []string {
 	return out
 }
 
-// snapshot saves what must be consistent, with the bridge and the homeserver stopped.
-func (s *saver) snapshot() (err error) {
+// snapshot saves what must be consistent, with the bridge and the homeserver stopped. Of
+// the dumps it saves those that are as of their end; the others have begun.
+func (s *saver) snapshot(dumps []*dumping) (err error) {
 	begin := time.Now()
 	// In this order: Synapse does not send again what the bridge did not take
 	// while Synapse itself was stopping.
-	stopped, err := s.Stack.Stop(s.ctx, "homeserver", "bridge")
-	goOn := context.WithoutCancel(s.ctx)
+	s.stopped, err = s.Stack.Stop(s.ctx, "homeserver", "bridge")
 	defer func() {
-		err = errors.Join(err, s.Stack.Start(goOn, stopped))
+		err = errors.Join(err, s.Stack.Start(context.WithoutCancel(s.ctx), s.stopped))
 		s.pause = time.Since(begin)
-		if err == nil && len(stopped) > 0 {
-			err = s.Stack.AwaitStarted(s.ctx, 2*time.Minute, stopped)
-		}
 	}()
 	if err != nil {
 		return err
 	}
-	for _, database := range databases(s.Answers) {
-		if err := s.database(database); err != nil {
-			return fmt.Errorf("save the database %s: %w", database.service, err)
+	for _, u := range dumps {
+		u.begin()
+	}
+	if err := s.frozenFiles(); err != nil {
+		return err
+	}
+	for _, u := range dumps {
+		if !u.early {
+			err = u.save(s)
+		} else {
+			err = u.snapshot(s.ctx)
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// frozenFiles saves the files that nothing may write to meanwhile.
+func (s *saver) frozenFiles() error {
 	for _, dir := range s.foreign() {
 		if err := s.frozen(dir); err != nil {
 			return err
@@ -285,23 +341,6 @@ func (s *saver) frozen(dir string) error {
 		return err
 	}
 	return errors.Join(s.tree(dir, nil), thaw())
-}
-
-// database saves a dump, starting the service for as long as it takes when the
-// installation is down.
-func (s *saver) database(d database) error {
-	services, err := s.Stack.Services(s.ctx)
-	if err != nil {
-		return err
-	}
-	if services[d.service].State != "running" {
-		if err := s.Stack.Compose().UpOnly(s.ctx, func(stack.Event) {}, d.service); err != nil {
-			return err
-		}
-		defer func() { _, _ = s.Stack.Stop(context.WithoutCancel(s.ctx), d.service) }()
-	}
-	to := s.w.Database(d.service)
-	return errors.Join(s.Stack.Exec(s.ctx, d.service, nil, to, d.dump...), to.Close())
 }
 
 // outside saves the files that the answers name elsewhere on this host, so that
