@@ -61,6 +61,7 @@ var allowed = map[string][]string{
 	"provision/site":                {"provision/answers", "provision/internal/atomicfile", "provision/plan", "provision/stack"},
 	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile", "provision/trace"},
 	"provision/support":             {"bridge/config", "bridge/secret", "provision", "provision/checkup", "provision/homeserver"}, // it collects what all of them know
+	"provision/swarm":               {"provision/answers", "provision/render", "provision/secrets"},
 	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/homeserver", "provision/render", "provision/secrets", "provision/site"},
 	"provision/trace":               {},
 	"provision/upgrade":             {"provision"}, // it prepares, saves, applies and examines

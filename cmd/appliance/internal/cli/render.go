@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 // renderCommand is the parent of those that write an installation for more than one host.
 func renderCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the same installation for a cluster of several hosts",
 		Long: "Turns the answers of an installation into what a cluster takes. Nothing on this host or in the\n" +
@@ -13,4 +13,6 @@ func renderCommand(a *app) *cobra.Command {
 		Args:       noSubcommand,
 		RunE:       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.AddCommand(renderSwarmCommand(a))
+	return cmd
 }
