@@ -1,8 +1,11 @@
 package bridge_test
 
 import (
+	"bufio"
+	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,44 +78,66 @@ func fillStore(tb testing.TB, file string) {
 	}
 }
 
+// largeConsole is a console with a large store, in which ada is an administrator.
+type largeConsole struct {
+	tb       testing.TB
+	pages    http.Handler
+	database string
+}
+
+func newLargeConsole(tb testing.TB) *largeConsole {
+	tb.Helper()
+	home := mxtest.Kind(tb)
+	w := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(tb, home), noBridge: true}.start(tb, &rctest.Server{Polite: true})
+	w.rc.CreateUser("ada", "user", "admin")
+	c := &largeConsole{tb: tb, database: w.dir + "/bridge.db"}
+	fillStore(tb, c.database)
+	pages, end, err := bridge.ConsoleOf(tb.Context(), bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar), Version: "test"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = end() })
+	c.pages = pages
+	return c
+}
+
+func (c *largeConsole) ask(method, page, cookie string, form url.Values) *httptest.ResponseRecorder {
+	req := httptest.NewRequestWithContext(c.tb.Context(), method, "https://chat.example.org/_appliance/"+page, strings.NewReader(form.Encode()))
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", "https://chat.example.org")
+	}
+	if cookie != "" {
+		req.Header.Set("Cookie", cookie)
+	}
+	out := httptest.NewRecorder()
+	c.pages.ServeHTTP(out, req)
+	return out
+}
+
+// signIn returns the cookie of a session.
+func (c *largeConsole) signIn(name string) string {
+	cookie, _, _ := strings.Cut(c.ask(http.MethodPost, "sign-in", "", url.Values{"username": {name}, "password": {name}}).Header().Get("Set-Cookie"), ";")
+	return cookie
+}
+
 // BenchmarkConsole is the server's time for each page with a large store. It reports the
 // median and the 99th percentile in milliseconds; the limit is 50. The second pair is of
 // the processor's time, which other programs on the same machine do not lengthen.
 func BenchmarkConsole(b *testing.B) {
-	home := mxtest.Kind(b)
-	w := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(b, home), noBridge: true}.start(b, &rctest.Server{Polite: true})
-	w.rc.CreateUser("ada", "user", "admin")
-	fillStore(b, w.dir+"/bridge.db")
-	pages, end, err := bridge.ConsoleOf(b.Context(), bridge.Options{ConfigFile: filepath.Join(w.dir, "bridge.yaml"), Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar), Version: "test"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = end() }()
-	ask := func(method, page, cookie string, form url.Values) *httptest.ResponseRecorder {
-		req := httptest.NewRequestWithContext(b.Context(), method, "https://chat.example.org/_appliance/"+page, strings.NewReader(form.Encode()))
-		if method == http.MethodPost {
-			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			req.Header.Set("Origin", "https://chat.example.org")
-		}
-		if cookie != "" {
-			req.Header.Set("Cookie", cookie)
-		}
-		out := httptest.NewRecorder()
-		pages.ServeHTTP(out, req)
-		return out
-	}
-	cookie, _, _ := strings.Cut(ask(http.MethodPost, "sign-in", "", url.Values{"username": {"ada"}, "password": {"ada"}}).Header().Get("Set-Cookie"), ";")
+	c := newLargeConsole(b)
+	cookie := c.signIn("ada")
 	for _, page := range []string{
 		"", "queue", "queue?kind=mx.message&lane=server7", "rooms", "rooms?q=number+77", "rooms?q=nothing+fits", "rooms?from=" + fmt.Sprint(time.Now().Add(-999*time.Hour).UnixMilli()) + ".x",
 		"people", "people?q=remote499", "people?q=nobody+fits", "people?of=rocketchat&q=nobody+fits", "people?from=%40remote3", "person?id=%40remote7%3Aserver7.example", "person?id=%40person.number7%3Achat.example.org",
-		"servers", "servers?q=server77", "settings",
+		"servers", "servers?q=server77", "settings", "log",
 	} {
 		b.Run(strings.NewReplacer("?", ",", "=", "-", "&", ",").Replace("page-"+page), func(b *testing.B) {
-			ask(http.MethodGet, page, cookie, nil) // what is made once for all
+			c.ask(http.MethodGet, page, cookie, nil) // what is made once for all
 			var took, used []time.Duration
 			for b.Loop() {
 				begin, before := time.Now(), processor()
-				out := ask(http.MethodGet, page, cookie, nil)
+				out := c.ask(http.MethodGet, page, cookie, nil)
 				took, used = append(took, time.Since(begin)), append(used, processor()-before)
 				if out.Code != http.StatusOK {
 					b.Fatal(out.Code, out.Body.String())
@@ -123,4 +150,83 @@ func BenchmarkConsole(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkLiveConsole is what ten consoles cost whose Overview stays up to date, with a large
+// store that changes all the time: the processor's time of the server and of those who read,
+// as a share of one core. The limit is 1 %.
+func BenchmarkLiveConsole(b *testing.B) {
+	const consoles, looked = 10, 15 * time.Second
+	c := newLargeConsole(b)
+	cookie := c.signIn("ada")
+	server := httptest.NewServer(c.pages)
+	defer server.Close()
+	get := func(ctx context.Context, page string) (*http.Response, error) {
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/_appliance/"+page, nil)
+		req.Header.Set("Cookie", cookie)
+		return http.DefaultClient.Do(req)
+	}
+	c.changes(b)
+	share := func() float64 {
+		start, used := time.Now(), processor()
+		<-time.After(looked)
+		return 100 * float64(processor()-used) / float64(time.Since(start))
+	}
+	var refreshed atomic.Int64
+	watch := func(ctx context.Context) {
+		res, err := get(ctx, "events")
+		if err != nil {
+			return
+		}
+		defer func() { _ = res.Body.Close() }()
+		for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+			if lines.Text() != "event: changed" {
+				continue
+			}
+			if again, err := get(ctx, ""); err == nil { // as the page's script does
+				_, _ = io.Copy(io.Discard, again.Body)
+				_ = again.Body.Close()
+				refreshed.Add(1)
+			}
+		}
+	}
+	var alone, open float64
+	for range b.N {
+		alone += share()
+		ctx, stop := context.WithCancel(b.Context())
+		var all sync.WaitGroup
+		for range consoles {
+			all.Go(func() { watch(ctx) })
+		}
+		open += share()
+		stop()
+		all.Wait()
+	}
+	if refreshed.Load() < int64(b.N*consoles*2) {
+		b.Errorf("the pages were brought up to date %d times only", refreshed.Load())
+	}
+	b.ReportMetric((open-alone)/float64(b.N), "percent-of-a-core")
+	b.ReportMetric(float64(refreshed.Load())/float64(b.N)/consoles/looked.Seconds()*60, "refreshes/console/min")
+}
+
+// changes lets what the Overview shows change ten times a second until the benchmark ends.
+func (c *largeConsole) changes(b *testing.B) {
+	db, err := sql.Open("sqlite", "file:"+c.database+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			if _, err := db.ExecContext(ctx, `INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES ($1, $2, 'rc:busy', 'rc.message', '{}', $3)`, 1_000_000+n, fmt.Sprint("busy", n), time.Now().UnixMilli()); err != nil && ctx.Err() == nil {
+				b.Error(err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	b.Cleanup(func() { stop(); done.Wait(); _ = db.Close() })
 }

@@ -61,16 +61,16 @@ const (
 	// doublesShown is of how many people with two accounts, the newest, the list says so.
 	doublesShown = 1000
 
-	// itemsLookedAt bounds how many items are looked at to find those of a person,
+	// itemsLookedAt bounds how many items a page looks at to find those of a person,
 	// itemsRead how many that name the person are read, and itemsListed how many are
 	// listed.
-	itemsLookedAt = 10_000
+	itemsLookedAt = 4000
 	itemsRead     = 300
 	itemsListed   = 100
 )
 
 // Person implements console.People.
-func (c consolePeople) Person(ctx context.Context, mxUser string) (console.PersonView, error) {
+func (c consolePeople) Person(ctx context.Context, mxUser string, from int64) (console.PersonView, error) {
 	v, err := c.find(ctx, ids.MXUser(mxUser))
 	if err != nil {
 		return v, err
@@ -80,7 +80,8 @@ func (c consolePeople) Person(ctx context.Context, mxUser string) (console.Perso
 	if v.Puppet {
 		side, needle = "mx", []byte(v.MXUser)
 	}
-	items, err := c.store.ItemsHolding(ctx, side, needle, itemsLookedAt, itemsRead)
+	items, next, err := c.store.ItemsHolding(ctx, side, needle, from, itemsLookedAt, itemsRead)
+	v.Next = next
 	for _, it := range items {
 		e, err := event.Decode(it.Kind, it.Payload)
 		if err != nil {

@@ -15,7 +15,7 @@ const (
 	// maxLive bounds how many pages are kept up to date at one time.
 	maxLive = 32
 	// lookEvery is how often a page that is open is compared with what is.
-	lookEvery = 3 * time.Second
+	lookEvery = 5 * time.Second
 	// liveFor ends a stream; the browser opens it again, and shows its session.
 	liveFor = 10 * time.Minute
 )

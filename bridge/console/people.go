@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,6 +29,8 @@ type PersonView struct {
 	Server string
 	Items  []PersonItem // what they wrote or did that waits or was given up, the oldest first
 	More   bool         // there are more than the items that are listed
+	Next   int64        // where to look for later ones; 0 when all were looked at
+	Later  bool         // it is not the first page
 }
 
 // A PersonItem is something that a person did and that is not delivered, without what it
@@ -48,8 +51,9 @@ type People interface {
 	// identifiers hold some words, in the order of their Matrix addresses, from a place on
 	// and at most limit. next is where the list goes on, "" at its end.
 	People(ctx context.Context, ofMatrix bool, words, from string, limit int) (list []Person, next string, err error)
-	// Person returns one person by their Matrix address.
-	Person(ctx context.Context, mxUser string) (PersonView, error)
+	// Person returns one person by their Matrix address, with what of theirs is not delivered
+	// among some thousand items from a place on, 0 or the Next of an earlier view.
+	Person(ctx context.Context, mxUser string, from int64) (PersonView, error)
 	// AskToLink sends the owner of an account in Rocket.Chat a code that makes a Matrix user
 	// write with it once the Matrix user sends it. Unlink ends that, by either person's Matrix
 	// address. Errors are a *RefusedError where the administrator can do something about them.
@@ -92,7 +96,9 @@ func (c *Console) people(w http.ResponseWriter, r *http.Request, s session) {
 }
 
 func (c *Console) person(w http.ResponseWriter, r *http.Request, s session) {
-	v, err := c.People.Person(r.Context(), r.URL.Query().Get("id"))
+	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // what is no number is the beginning
+	v, err := c.People.Person(r.Context(), r.URL.Query().Get("id"), from)
+	v.Later = from > 0
 	if errors.Is(err, ErrNoPerson) {
 		c.problem(w, r, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
 		return

@@ -123,35 +123,38 @@ type StoredItem struct {
 }
 
 // ItemsHolding lists the items from one side, "rc" or "mx", whose stored form holds some
-// bytes, oldest first and at most limit of them, among the oldest items that there are,
-// lookAt of them. What an item says is for finding out whose it is, never for a page.
-func (s *operatorView) ItemsHolding(ctx context.Context, side string, bytes []byte, lookAt, limit int) ([]StoredItem, error) {
-	end := int64(1) << 62
-	err := s.queryRow(ctx, `SELECT seq FROM items ORDER BY seq LIMIT 1 OFFSET $1`, lookAt).Scan(&end)
-	if _, _, err = found(end, err); err != nil {
-		return nil, err
+// bytes, oldest first and at most limit of them, among lookAt items from a number on. What
+// an item says is for finding out whose it is, never for a page. next is the number of the
+// item after those that were looked at, 0 when there is none.
+func (s *operatorView) ItemsHolding(ctx context.Context, side string, bytes []byte, from int64, lookAt, limit int) (list []StoredItem, next int64, err error) {
+	err = s.queryRow(ctx, `SELECT seq FROM items WHERE seq >= $1 ORDER BY seq LIMIT 1 OFFSET $2`, from, lookAt).Scan(&next)
+	if _, _, err = found(next, err); err != nil {
+		return nil, 0, err
+	}
+	end := next
+	if next == 0 {
+		end = int64(1) << 62
 	}
 	holds := `instr(payload, $2) > 0`
 	if s.Shared() {
 		holds = `position($2::bytea IN payload) > 0`
 	}
 	rows, err := s.query(ctx, `SELECT id, lane, kind, cause, payload, accepted, attempts, buried FROM items
-		WHERE seq < $1 AND substr(lane, 1, 2) = $3 AND `+holds+` ORDER BY seq LIMIT $4`, end, bytes, side, limit)
+		WHERE seq >= $5 AND seq < $1 AND substr(lane, 1, 2) = $3 AND `+holds+` ORDER BY seq LIMIT $4`, end, bytes, side, limit, from)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { _ = rows.Close() }()
-	var out []StoredItem
 	for rows.Next() {
 		var it StoredItem
 		var accepted, buried int64
 		if err := rows.Scan(&it.ID, &it.Lane, &it.Kind, &it.Cause, &it.Payload, &accepted, &it.Attempts, &buried); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		it.Accepted, it.Dead = time.UnixMilli(accepted).UTC(), buried > 0
-		out = append(out, it)
+		list = append(list, it)
 	}
-	return out, rows.Err()
+	return list, next, rows.Err()
 }
 
 // A DeadGroup is how many dead letters have something in common.

@@ -73,14 +73,18 @@ func TestLanesAreSummedUp(t *testing.T) {
 			t.Errorf("%+v, %v", sums, err)
 		}
 		for text, want := range map[string]int{`"sender":"@bob:x"`: 2, "nobody": 0} {
-			if list, err := s.ItemsHolding(ctx, "rc", []byte(text), 10, 10); err != nil || len(list) != want {
+			if list, _, err := s.ItemsHolding(ctx, "rc", []byte(text), 0, 10, 10); err != nil || len(list) != want {
 				t.Errorf("%s: %v, %v", text, list, err)
 			}
 		}
-		if list, err := s.ItemsHolding(ctx, "rc", []byte("bob"), 1, 10); err != nil || len(list) != 1 || !list[0].Dead {
-			t.Errorf("the oldest item: %v, %v", list, err)
+		list, next, err := s.ItemsHolding(ctx, "rc", []byte("bob"), 0, 1, 10)
+		if err != nil || len(list) != 1 || !list[0].Dead || next == 0 {
+			t.Errorf("the oldest item: %v, %d, %v", list, next, err)
 		}
-		if list, err := s.ItemsHolding(ctx, "mx", []byte("bob"), 10, 10); err != nil || len(list) != 0 {
+		if list, next, err = s.ItemsHolding(ctx, "rc", []byte("bob"), next, 2, 10); err != nil || len(list) != 1 || list[0].ID != "i1" || next != 0 {
+			t.Errorf("from there on: %v, %d, %v", list, next, err)
+		}
+		if list, _, err := s.ItemsHolding(ctx, "mx", []byte("bob"), 0, 10, 10); err != nil || len(list) != 0 {
 			t.Errorf("of the other side: %v, %v", list, err)
 		}
 		for lane, want := range map[string]int{"": 1, "c:r": 1, "mx": 0, "%": 0} {
