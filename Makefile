@@ -57,8 +57,8 @@ images: ## Pull the images of the stack, or build them where no registry answers
 	@compose/stage/images.sh
 
 .PHONY: bench
-bench: setup images ## Measure: ratios within one run
-	@compose/stage/bench.sh
+bench: setup images ## Measure, and write one table: dist/bench.md, dist/bench.json (PARTS="rooms dendrite ...")
+	@PARTS="$(PARTS)" compose/stage/bench.sh
 
 .PHONY: chaos
 chaos: demo ## Break things under load in the demo, and compare both sides at the end (SEED=1 FOR=10m ROOMS=50)

@@ -222,13 +222,13 @@ func launch(b *testing.B, program, dir string, rooms int) {
 // have the same number of them, and nobody is notified in either; what Dendrite
 // spends on telling the bridge of each message counts as the bridge's.
 func BenchmarkDendrite(b *testing.B) {
-	for _, rooms := range []int{1, 8} {
+	for _, rooms := range []int{1, 8, busyRooms} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) { againstStraight(b, rooms) })
 	}
 }
 
 func againstStraight(b *testing.B, rooms int) {
-	const turn = 48 // messages in all rooms together
+	turn := max(48, rooms) // messages in all rooms together
 	w := newWorld(b, &rctest.Server{Polite: true})
 	room, mxRoom, bob := w.bridged()
 	bridgedRooms, mxRooms := []string{room}, []string{mxRoom}

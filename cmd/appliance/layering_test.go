@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"cmd/appliance/internal/ui":      {"provision"},
 	"cmd/appliance/internal/wizard":  {"provision/answers"},
 	"cmd/internal/manual":            {},
+	"cmd/internal/benchtable":        {},
 	"cmd/demo":                       {"cmd/internal/manual", "bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
 	"cmd/rocketsim":                  {"bridge/rocketchat/rctest"},
 

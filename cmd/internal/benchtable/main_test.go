@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const printed = `goos: linux
+cpu: A processor
+BenchmarkRooms/rooms=8,to-matrix-2         	     100	  12345 ns/op	         1.100 p50-ms	      4200 messages/s
+    bench_test.go:1: waiting
+BenchmarkOne-16	 5	 10 ns/op
+PASS
+`
+
+// What benchmarks report becomes one table and one file, with the machine.
+func TestTheTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.json")
+	var out bytes.Buffer
+	if err := run(strings.NewReader(printed), &out, file, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"v1, ", " × A processor, ", "| Rooms/rooms=8,to-matrix | 1.1 p50-ms, 4200 messages/s |\n", "| One | 10 ns/op |\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table Table
+	if err := json.Unmarshal(data, &table); err != nil || len(table.Rows) != 2 || table.Rows[0].Values[2] != (Figure{4200, "messages/s"}) || table.Machine.Cores == 0 || table.Machine.MemoryMB == 0 {
+		t.Errorf("%+v, %v", table, err)
+	}
+	if err := run(strings.NewReader("BenchmarkX 1 x ns/op\n"), &out, "", ""); err == nil {
+		t.Error("what is no number is taken for one")
+	}
+}
