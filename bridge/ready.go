@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -30,9 +31,11 @@ func (s *service) parts(ctx context.Context) []part {
 	return all
 }
 
-// readyz serves GET /readyz: a line for each part, and 503 when one is not ready.
+// readyz serves GET /readyz: a line for each part, and 503 when one is not ready. As in
+// Kubernetes, ?exclude=NAME leaves a part out, and may be repeated.
 func (s *service) readyz(w http.ResponseWriter, r *http.Request) {
-	all := s.parts(r.Context())
+	excluded := r.URL.Query()["exclude"]
+	all := slices.DeleteFunc(s.parts(r.Context()), func(p part) bool { return slices.Contains(excluded, p.name) })
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	for _, p := range all {
 		if p.why != "" {

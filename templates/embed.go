@@ -1,5 +1,5 @@
 // Package templates holds the configuration files that provisioning renders,
-// except those of nginx and Compose. It contains no code besides the embed
+// except those of nginx and Compose, and the Helm chart. It contains no code besides the embed
 // directive.
 package templates
 
@@ -9,3 +9,10 @@ import "embed"
 //
 //go:embed *.tmpl *.sql *.yml
 var FS embed.FS
+
+// Kubernetes is the Helm chart, below the directory "kubernetes". The program renders it
+// too, without Helm: its templates use only the functions that package
+// provision/kubernetes has.
+//
+//go:embed all:kubernetes
+var Kubernetes embed.FS

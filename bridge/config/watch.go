@@ -13,9 +13,14 @@ import (
 // in several steps.
 const settle = 100 * time.Millisecond
 
+// mounted is the link that Kubernetes replaces when a ConfigMap or a Secret has changed.
+const mounted = "..data"
+
 // Watch calls changed after the file was written, replaced or removed, once per
 // burst of changes, until ctx ends. It watches the directory, because editors
-// and atomic writers put a new file in the place of the old one.
+// and atomic writers put a new file in the place of the old one. Where the file is a link
+// into a directory that is replaced as a whole, as Kubernetes mounts a ConfigMap, that
+// counts too.
 func Watch(ctx context.Context, name string, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -34,7 +39,7 @@ func Watch(ctx context.Context, name string, changed func()) error {
 		case <-ctx.Done():
 			return nil
 		case e := <-w.Events:
-			if filepath.Clean(e.Name) == filepath.Clean(name) && e.Op != fsnotify.Chmod {
+			if at := filepath.Clean(e.Name); (at == filepath.Clean(name) || filepath.Base(at) == mounted) && e.Op != fsnotify.Chmod {
 				timer.Reset(settle)
 			}
 		case err := <-w.Errors:

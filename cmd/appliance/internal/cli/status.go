@@ -15,6 +15,7 @@ import (
 	"appliance/provision/backup"
 	"appliance/provision/certs"
 	"appliance/provision/finding"
+	"appliance/provision/kubernetes"
 	"appliance/provision/rotate"
 	"appliance/provision/service"
 	"appliance/provision/settings"
@@ -66,7 +67,7 @@ func statusOf(err error) int {
 		return statusUnhealthy
 	case is(new(*usageError)), is(new(*settings.UnknownKeyError)):
 		return statusUsage
-	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)):
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)), is(new(*kubernetes.ValueError)):
 		return statusAnswers
 	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*site.OccupiedError)), is(new(*archive.PendingError)),

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"appliance/provision/kubernetes"
+	"appliance/provision/site"
+)
+
+type renderKubernetesOptions struct {
+	out, image, name, namespace string
+	database                    string
+	values, set                 []string
+}
+
+func renderKubernetesCommand(a *app) *cobra.Command {
+	var o renderKubernetesOptions
+	cmd := &cobra.Command{
+		Use:   "kubernetes",
+		Short: "Write manifests for Kubernetes, and values for the Helm chart",
+		Long: "Writes the bridge, its front and, where you give it a database, Dendrite as manifests of Kubernetes, from the\n" +
+			"answers of this installation. Rocket.Chat comes from its own chart, Synapse from Element's. Secrets are in files\n" +
+			"of their own with mode 0600: secrets.yaml and, for a homeserver elsewhere, registration.yaml. values.yaml is the\n" +
+			"same for helm install. See docs/kubernetes.md.",
+		Example: "  appliance render kubernetes --image registry.example.org/appliance:v1 --set rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc\n" +
+			"  appliance render kubernetes --image registry.example.org/appliance:v1 --values cluster.yaml --homeserver-database /root/dendrite_database",
+		Args: exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.with(func(on *site.Site) error { return renderKubernetes(a, on, o) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.out, "out", "kubernetes", "the `DIR` to write to; files of an earlier run are replaced")
+	flags.StringVar(&o.image, "image", "", "the bridge's `IMAGE` in a registry that the cluster reaches")
+	flags.StringVar(&o.name, "name", "appliance", "what the names of all objects begin with")
+	flags.StringVar(&o.namespace, "namespace", "appliance", "the namespace of the cluster")
+	flags.StringArrayVar(&o.set, "set", nil, "a value of the chart as `KEY=VALUE`; may be repeated")
+	flags.StringArrayVar(&o.values, "values", nil, "a `FILE` of values of the chart; may be repeated")
+	flags.StringVar(&o.database, "homeserver-database", "", "`FILE` with the address of a PostgreSQL for Dendrite, which then goes along")
+	_ = cmd.MarkFlagDirname("out") // the flags exist
+	_ = cmd.MarkFlagFilename("values", "yaml", "yml")
+	_ = cmd.MarkFlagFilename("homeserver-database")
+	return cmd
+}
+
+// dnsLabel is what Kubernetes takes as a name of these objects.
+var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
+
+func renderKubernetes(a *app, on *site.Site, o renderKubernetesOptions) error {
+	for flag, value := range map[string]string{"name": o.name, "namespace": o.namespace} {
+		if !dnsLabel.MatchString(value) {
+			return &usageError{err: fmt.Errorf("--%s is %q, and must be up to 40 small letters, digits and dashes", flag, value)}
+		}
+	}
+	if o.image == "" {
+		return &usageError{err: errors.New("--image is missing: the bridge's image in a registry that the cluster reaches"), hint: "see how it gets there in docs/kubernetes.md"}
+	}
+	in := kubernetes.Installation{
+		Image:   o.image,
+		Release: kubernetes.Release{Name: o.name, Namespace: o.namespace, Version: a.buildInfo().Version},
+	}
+	var err error
+	if in.Render, err = kubernetes.Read(on); err != nil {
+		return err
+	}
+	in.Render.Image = o.image
+	if o.database != "" {
+		if in.HomeserverDatabase, err = kubernetes.ReadAddress(o.database); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.values {
+		more, err := kubernetes.ReadValues(name)
+		if err != nil {
+			return err
+		}
+		in.Settings = append(in.Settings, more)
+	}
+	for _, text := range o.set {
+		more, err := kubernetes.ParseSetting(text)
+		if err != nil {
+			return err
+		}
+		in.Settings = append(in.Settings, more)
+	}
+	files, err := in.Files()
+	if err != nil {
+		return err
+	}
+	written, err := kubernetes.Write(o.out, files)
+	if err != nil {
+		return err
+	}
+	return showKubernetes(a, o, written)
+}
+
+func showKubernetes(a *app, o renderKubernetesOptions, written []string) error {
+	type result struct {
+		Name      string   `json:"name"`
+		Namespace string   `json:"namespace"`
+		Files     []string `json:"files"`
+	}
+	return a.show(result{o.name, o.namespace, written}, func(w io.Writer) {
+		for _, name := range written {
+			fmt.Fprintf(w, "wrote %s\n", name)
+		}
+		fmt.Fprintf(w, "\nTwo files hold secrets: keep them out of version control.\nThen:\n\n")
+		for _, name := range []string{kubernetes.NamespaceFile, kubernetes.SecretsFile, kubernetes.ManifestsFile} {
+			fmt.Fprintf(w, "  kubectl apply --server-side -f %s\n", site.Quoted(filepath.Join(o.out, name)))
+		}
+	})
+}
