@@ -122,6 +122,10 @@ func TestReadyzNamesThePart(t *testing.T) {
 	if code, text := w.get("/livez"); code != http.StatusOK {
 		t.Errorf("%d %s", code, text)
 	}
+	// A cluster asks whether the bridge can store what it is given.
+	if code, text := w.get("/readyz?exclude=rocketchat&exclude=matrix"); code != http.StatusOK || text != "[+]database ok\n" {
+		t.Errorf("without the servers: %d %s", code, text)
+	}
 	if _, page := w.get("/metrics"); !strings.Contains(page, `appliance_bridge_connected{server="rocketchat"} 0`) {
 		t.Error("the numbers say that Rocket.Chat answers")
 	}

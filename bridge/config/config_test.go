@@ -3,6 +3,7 @@ package config_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,6 +128,40 @@ func TestWatchSeesAReplacedFile(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
+			return
+		case <-time.After(300 * time.Millisecond):
+		case <-deadline:
+			t.Fatal("the change was not noticed")
+		}
+	}
+}
+
+// Kubernetes mounts a ConfigMap as links into a directory that it replaces as a whole: the
+// file itself is never touched, and a change of it counts.
+func TestWatchSeesAReplacedMount(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "bridge.yaml")
+	mount := func(i int) {
+		version := fmt.Sprint("..version", i)
+		fresh := filepath.Join(dir, "..data_tmp")
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, version), 0o700), os.WriteFile(filepath.Join(dir, version, "bridge.yaml"), []byte{byte(i)}, 0o600),
+			os.Symlink(version, fresh), os.Rename(fresh, filepath.Join(dir, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount(0)
+	if err := os.Symlink(filepath.Join("..data", "bridge.yaml"), name); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changed := make(chan struct{}, 10)
+	go func() { _ = config.Watch(ctx, name, func() { changed <- struct{}{} }) }()
+	deadline := time.After(10 * time.Second)
+	for i := 1; ; i++ { // the watcher may not be up yet
+		mount(i)
+		select {
+		case <-changed:
 			return
 		case <-time.After(300 * time.Millisecond):
 		case <-deadline:

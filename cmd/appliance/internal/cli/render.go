@@ -13,6 +13,6 @@ func renderCommand(a *app) *cobra.Command {
 		Args:       noSubcommand,
 		RunE:       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(renderSwarmCommand(a))
+	cmd.AddCommand(renderKubernetesCommand(a), renderSwarmCommand(a))
 	return cmd
 }
