@@ -130,7 +130,7 @@ func (e *ValueError) Error() string { return e.Reason }
 
 // Hint says what to do.
 func (e *ValueError) Hint() string {
-	return cmp.Or(e.Fix, "give values of the chart with --set key=value or --values FILE; see: appliance render kubernetes --help")
+	return cmp.Or(e.Fix, "give values of the chart with --value key=value or --values FILE; see: appliance render kubernetes --help")
 }
 
 // plainly takes what a template has refused out of what the template engine says of it.

@@ -32,7 +32,8 @@ func merge(at string, base, more map[string]any) (map[string]any, error) {
 		}
 		out[key] = more[key]
 		if inner, ok := was.(map[string]any); ok {
-			into, err := merge(path, inner, more[key].(map[string]any)) //nolint:forcetypeassert // the kinds are the same
+			over, _ := more[key].(map[string]any) // of the same kind
+			into, err := merge(path, inner, over)
 			if err != nil {
 				return nil, err
 			}

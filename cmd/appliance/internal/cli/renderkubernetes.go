@@ -28,7 +28,7 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 			"answers of this installation. Rocket.Chat comes from its own chart, Synapse from Element's. Secrets are in files\n" +
 			"of their own with mode 0600: secrets.yaml and, for a homeserver elsewhere, registration.yaml. values.yaml is the\n" +
 			"same for helm install. See docs/kubernetes.md.",
-		Example: "  appliance render kubernetes --image registry.example.org/appliance:v1 --set rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc\n" +
+		Example: "  appliance render kubernetes --image registry.example.org/appliance:v1 --value rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc\n" +
 			"  appliance render kubernetes --image registry.example.org/appliance:v1 --values cluster.yaml --homeserver-database /root/dendrite_database",
 		Args: exactly(0),
 		RunE: func(*cobra.Command, []string) error {
@@ -40,7 +40,7 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 	flags.StringVar(&o.image, "image", "", "the bridge's `IMAGE` in a registry that the cluster reaches")
 	flags.StringVar(&o.name, "name", "appliance", "what the names of all objects begin with")
 	flags.StringVar(&o.namespace, "namespace", "appliance", "the namespace of the cluster")
-	flags.StringArrayVar(&o.set, "set", nil, "a value of the chart as `KEY=VALUE`; may be repeated")
+	flags.StringArrayVar(&o.set, "value", nil, "a value of the chart as `KEY=VALUE`; may be repeated")
 	flags.StringArrayVar(&o.values, "values", nil, "a `FILE` of values of the chart; may be repeated")
 	flags.StringVar(&o.database, "homeserver-database", "", "`FILE` with the address of a PostgreSQL for Dendrite, which then goes along")
 	_ = cmd.MarkFlagDirname("out") // the flags exist
