@@ -147,11 +147,10 @@ func (in cluster) values() (values map[string]any, pgpass string, err error) {
 }
 
 func (in Installation) needHomeserver() error {
-	fix := "run it with the chart of Element Server Suite, and name its Service: --value homeserver.url=http://ess-synapse.ess.svc:8008"
-	if in.Render.Answers.Homeserver == answers.Dendrite {
-		fix = "give the address of a PostgreSQL for Dendrite in a file, --homeserver-database FILE, or the Service of your Dendrite, --value homeserver.url=http://..."
+	return &ValueError{
+		Reason: "the homeserver of this installation is a container of this host, which a cluster does not reach",
+		Fix:    "name the Service of one in the cluster, --value homeserver.url=http://ess-synapse.ess.svc:8008; or, for Dendrite, let it go along: --homeserver-database FILE",
 	}
-	return &ValueError{Reason: "the homeserver of this installation is a container of this host, which a cluster does not reach", Fix: fix}
 }
 
 // splitImage parts "registry/name:tag@sha256:...".
