@@ -32,7 +32,7 @@ for part in $parts; do
 		;;
 	portals) bench "what a message costs as portals grow" ./bridge -bench '^BenchmarkPortals$' -benchtime 5000x -timeout 6m ;;
 	large) bench "start and memory, also with 1,000,000 links" ./bridge -bench '^BenchmarkLargeInstallation$' -benchtime 1x -timeout 8m ;;
-	drain) bench "100,000 items that waited for eight hours" ./bridge -bench '^BenchmarkDrain$' -benchtime 1x -timeout 20m ;;
+	drain) bench "100,000 items that waited for eight hours" ./bridge -bench '^BenchmarkDrain$' -benchtime 1x -timeout 12m ;;
 	file) bench "a file of 200 MB" ./bridge -bench '^BenchmarkFile$' -benchtime 3x -timeout 5m ;;
 	console) bench "the pages of the console, and live ones" ./bridge -bench 'Console$' -benchtime 1x -timeout 5m ;;
 	small) bench "what one conversion and one write cost" "./bridge/convert ./bridge/store ./bridge/queue" -bench . -benchmem -benchtime 200ms -timeout 5m ;;
