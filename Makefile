@@ -11,7 +11,7 @@ GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(V
 .PHONY: demo
 demo: ## Install on this machine, next to another Matrix server, and show a conversation (HOMESERVER=synapse)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup images build && \
-	bin/demo -appliance bin/appliance -homeserver "$(HOMESERVER)" -started $$started up
+	bin/demo -appliance bin/appliance -homeserver "$(HOMESERVER)" $(if $(REPLICAS),-replicas $(REPLICAS)) -started $$started up
 
 .PHONY: demo-down
 demo-down: build ## Remove everything that make demo made
@@ -61,8 +61,8 @@ bench: setup images ## Measure, and write one table: dist/bench.md, dist/bench.j
 	@PARTS="$(PARTS)" compose/stage/bench.sh
 
 .PHONY: chaos
-chaos: demo ## Break things under load in the demo, and compare both sides at the end (SEED=1 FOR=10m ROOMS=50)
-	@bin/demo $(if $(SEED),-seed $(SEED)) -for $(or $(FOR),2m) -rooms $(or $(ROOMS),50) chaos
+chaos: demo ## Break things under load in the demo, and compare both sides at the end (SEED=1 FOR=10m ROOMS=50 REPLICAS=2 DOCKER=1)
+	@bin/demo $(if $(SEED),-seed $(SEED)) -for $(or $(FOR),2m) -rooms $(or $(ROOMS),50) $(if $(DOCKER),-docker) chaos
 
 .PHONY: lint
 lint: ## Check the source without running it: formatting, go.mod, go vet, golangci-lint, dead code

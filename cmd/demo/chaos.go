@@ -18,6 +18,8 @@ type storm struct {
 	seed  uint64
 	last  time.Duration // how long the faults go on
 	rooms int
+	// docker says that Docker is restarted too, with all that runs on this machine.
+	docker bool
 }
 
 const (
@@ -25,17 +27,18 @@ const (
 	stormCalm    = 3 * time.Second // between two faults, at least
 	stormUnrest  = 9 * time.Second // and how much longer at most
 	stormCatchUp = 6 * time.Minute // for what is queued when the faults end
+	stormLife    = 3 * time.Minute // of certificates: they are renewed again and again
 )
 
 // blow is the whole storm: rooms, load, faults, and the comparison of both sides.
-func (d storm) blow(ctx context.Context) error {
+func (d storm) blow(ctx context.Context) (err error) {
 	if d.rooms < 1 || d.rooms > 200 || d.last < time.Second || d.last > 24*time.Hour {
 		return errors.New("chaos takes -rooms from 1 to 200 and -for from 1s to 24h")
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.last+stormCatchUp+time.Duration(d.rooms)*patience)
 	defer cancel()
 	d.say("chaos: seed %d, %d rooms, faults for %s", d.seed, d.rooms, d.last)
-	c, _, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
+	c, admin, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
 	if err != nil {
 		return err
 	}
@@ -43,11 +46,36 @@ func (d storm) blow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.guests(ctx, c, admin, stages); err != nil {
+		return err
+	}
+	restore, err := d.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore(context.WithoutCancel(ctx))) }()
 	faults, err := d.rage(ctx, stages)
 	if err != nil {
 		return err
 	}
 	return d.compare(ctx, stages, faults)
+}
+
+// prepare makes certificates short-lived, and a small disk for a bridge that keeps its
+// database in a file.
+func (d storm) prepare(ctx context.Context) (restore func(context.Context) error, err error) {
+	if err := (renewal{d.demo}).lifetime(ctx, stormLife); err != nil {
+		return nil, err
+	}
+	release := func(context.Context) error { return nil }
+	if !d.replicated() {
+		if release, err = (trouble{d.demo}).confine(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(release(ctx), renewal{d.demo}.lifetime(ctx, quarter))
+	}, nil
 }
 
 // A stage is a room with one who writes on either side.
@@ -58,6 +86,7 @@ type stage struct {
 	matrix       *matrixWriter
 	fromRC       *script // what was done in Rocket.Chat
 	fromMX       *script // what was done on Matrix
+	guests       []*guest
 }
 
 // stages makes the rooms and brings both people in.
@@ -86,8 +115,11 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 	g, gctx := errgroup.WithContext(ctx)
 	pause := time.Duration(2*len(stages)) * time.Second / stormRate
 	for i, s := range stages {
-		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(2*i), pause) })
-		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(2*i+1), pause) })
+		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(4*i), pause) })
+		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(4*i+1), pause) })
+		for j, guest := range s.guests {
+			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j)) })
+		}
 	}
 	g.Go(func() (err error) {
 		faults, err = d.disturb(gctx, over)
@@ -106,7 +138,7 @@ func (d storm) random(n int) *rand.Rand {
 // is always taken back.
 func (d storm) disturb(ctx, over context.Context) (happened []string, err error) {
 	r, start := d.random(-1), time.Now()
-	kinds := trouble{d.demo}.kinds()
+	kinds, rare := trouble{d.demo}.kinds(), trouble{d.demo}.rarities(d.docker)
 	for {
 		select {
 		case <-over.Done():
@@ -114,6 +146,9 @@ func (d storm) disturb(ctx, over context.Context) (happened []string, err error)
 		case <-time.After(stormCalm + time.Duration(r.Int64N(int64(stormUnrest)))):
 		}
 		f := kinds[r.IntN(len(kinds))]
+		if r.IntN(8) == 0 {
+			f = rare[r.IntN(len(rare))]
+		}
 		length := time.Second + time.Duration(r.Int64N(int64(7*time.Second)))
 		d.say("%6.1f s  %s", seconds(start), f.name)
 		if err := f.do(ctx, length); err != nil {
@@ -176,6 +211,9 @@ func (d storm) compare(ctx context.Context, stages []*stage, faults []string) er
 	for _, s := range stages {
 		done.add(s.fromRC.deeds)
 		done.add(s.fromMX.deeds)
+		for _, g := range s.guests {
+			done.moves += g.moves
+		}
 	}
 	d.say("seed %d: %s; %d faults; caught up %.1f s after the last", d.seed, done, len(faults), caught.Seconds())
 	d.say("%s", wrong.String())

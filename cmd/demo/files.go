@@ -19,6 +19,7 @@ type demo struct {
 	program string // the appliance
 
 	homeserver string        // dendrite or synapse
+	replicas   int           // of the bridge, when it is installed
 	life       time.Duration // of the authority's certificates
 	at         string        // the address of the installation, as this machine sees it
 }
@@ -36,6 +37,12 @@ func installedHomeserver(d *demo) string {
 		}
 	}
 	return ""
+}
+
+// replicated reports whether several bridges share the work of the installation.
+func (d *demo) replicated() bool {
+	data, _ := os.ReadFile(d.path("answers.yaml"))
+	return strings.Contains(string(data), "\nbridge_replicas: ")
 }
 
 func (*demo) say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }

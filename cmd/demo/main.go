@@ -42,6 +42,8 @@ func run(ctx context.Context, args []string) error {
 	release := flags.String("release", "", "life: a directory with a signed release")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "chaos: what decides about actions and faults") //nolint:gosec // any number does
 	last := flags.Duration("for", 2*time.Minute, "chaos: how long the faults go on")
+	docker := flags.Bool("docker", false, "chaos: restart the Docker daemon too, which ends every container of this machine for a while")
+	replicas := flags.Int("replicas", 1, "up: how many bridges share the work, on PostgreSQL when more than one")
 	rooms := flags.Int("rooms", 50, "chaos: in how many rooms people talk")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
@@ -57,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	d := newDemo(abs, exe)
 	d.homeserver = cmp.Or(*homeserver, installedHomeserver(d), "dendrite")
+	d.replicas = *replicas
 	switch flags.Arg(0) {
 	case "up":
 		return d.up(ctx, *started)
@@ -79,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 	case "life":
 		return (&lifetime{demo: d, release: *release}).live(ctx, *messages)
 	case "chaos":
-		return storm{d, *seed, *last, *rooms}.blow(ctx)
+		return storm{d, *seed, *last, *rooms, *docker}.blow(ctx)
 	case "burst":
 		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}

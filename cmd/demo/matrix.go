@@ -52,6 +52,21 @@ func call(ctx context.Context, client *http.Client, method, u string, header htt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return answer(client, req)
+}
+
+// send makes a POST request with a body of any type and returns the body of a 200.
+func send(ctx context.Context, client *http.Client, u string, header http.Header, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	return answer(client, req)
+}
+
+// answer returns the body of a 200.
+func answer(client *http.Client, req *http.Request) ([]byte, error) {
 	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -59,7 +74,7 @@ func call(ctx context.Context, client *http.Client, method, u string, header htt
 	defer func() { _ = res.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s %s: %s: %s", method, u, res.Status, bytes.TrimSpace(data[:min(len(data), 300)]))
+		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL, res.Status, bytes.TrimSpace(data[:min(len(data), 300)]))
 	}
 	return data, err
 }

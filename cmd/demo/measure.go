@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	mrand "math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -107,7 +108,11 @@ func (d meter) container(ctx context.Context, service string) (string, error) {
 	if err == nil && strings.TrimSpace(out) == "" {
 		err = fmt.Errorf("the service %s does not run", service)
 	}
-	return strings.TrimSpace(out), err
+	names := strings.Fields(out)
+	if len(names) == 0 {
+		return "", err
+	}
+	return names[mrand.IntN(len(names))], err // one of several
 }
 
 // pid returns the process of a service.

@@ -26,22 +26,26 @@ type said struct {
 	parent  int    // the number of the message that it answers in a thread, or -1
 	root    bool   // it has answers
 	reacted bool   // its writer has put a thumb up
+	file    bool   // text is its name
 	deleted bool
 }
 
 // deeds counts what was done.
-type deeds struct{ messages, answers, edits, reactions, deletions int }
+type deeds struct{ messages, answers, files, edits, reactions, deletions, moves int }
 
 func (n *deeds) add(o deeds) {
 	n.messages += o.messages
 	n.answers += o.answers
+	n.files += o.files
 	n.edits += o.edits
 	n.reactions += o.reactions
 	n.deletions += o.deletions
+	n.moves += o.moves
 }
 
 func (n deeds) String() string {
-	return fmt.Sprintf("%d messages, %d answers in threads, %d edits, %d reactions and %d deletions", n.messages, n.answers, n.edits, n.reactions, n.deletions)
+	return fmt.Sprintf("%d messages, %d answers in threads, %d files, %d edits, %d reactions, %d deletions, %d joins and leaves",
+		n.messages, n.answers, n.files, n.edits, n.reactions, n.deletions, n.moves)
 }
 
 // A writer does what people do in a room. Each may be tried again: what was done
@@ -50,6 +54,7 @@ type writer interface {
 	// write says text under an ID of the caller's, in answer to parent or "", and returns
 	// how the side calls the message.
 	write(ctx context.Context, id, text, parent string) (string, error)
+	file(ctx context.Context, id, name string) (string, error)
 	edit(ctx context.Context, id, message, text string) error
 	react(ctx context.Context, id, message string) error
 	remove(ctx context.Context, id, message string) error
@@ -75,12 +80,17 @@ func (s *script) next(ctx context.Context, w writer, r *rand.Rand) error {
 	try := func(do func() error) error { return insist(ctx, do) }
 	old := s.choose(r)
 	switch n := r.IntN(100); {
-	case old < 0 || n < 60:
+	case old < 0 || n < 54:
 		return s.write(ctx, w, id, -1)
+	case n < 60:
+		return s.upload(ctx, w, id)
 	case n < 70:
 		return s.write(ctx, w, id, old)
 	case n < 82:
 		m := &s.said[old]
+		if m.file {
+			return nil
+		}
 		text := fmt.Sprintf("%s%d edit %d", s.prefix, old, s.deeds.edits)
 		if err := try(func() error { return w.edit(ctx, id, m.id, text) }); err != nil {
 			return err
@@ -141,6 +151,21 @@ func (s *script) write(ctx context.Context, w writer, id string, parent int) err
 	}
 	s.said[parent].root = true
 	s.deeds.answers++
+	return nil
+}
+
+// upload sends a file that is called by its number.
+func (s *script) upload(ctx context.Context, w writer, id string) error {
+	m := said{text: fmt.Sprintf("%s%d file.txt", s.prefix, len(s.said)), parent: -1, file: true}
+	err := insist(ctx, func() (err error) {
+		m.id, err = w.file(ctx, id, m.text)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.said = append(s.said, m)
+	s.deeds.files++
 	return nil
 }
 

@@ -133,6 +133,9 @@ func (d *demo) appliance(ctx context.Context, show bool) error {
 func (d *demo) writeAnswers(simulated bool) error {
 	answers := fmt.Sprintf("domain: %s\nserver_name: %s\nacme_directory: %s\nacme_ca_file: %s\nfederation_private_networks: true\nsystemd: false\nhomeserver: %s\n",
 		chatHost, serverName, directory(), d.path("ca.pem"), d.homeserver)
+	if d.replicas > 1 {
+		answers += fmt.Sprintf("bridge_database: bundled\nbridge_replicas: %d\n", d.replicas)
+	}
 	data := ""
 	if simulated {
 		answers += "mongo_url: mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0\n"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,12 +16,12 @@ import (
 
 // A verdict counts what is wrong with one side of a room, or of many.
 type verdict struct {
-	lost, doubled, disordered, stale, sender, target int
-	first                                            string // what was found first
+	lost, doubled, disordered, stale, sender, target, member int
+	first                                                    string // what was found first
 }
 
 func (v *verdict) fine() bool {
-	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target == 0
+	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target+v.member == 0
 }
 
 func (v *verdict) add(o verdict) {
@@ -30,14 +31,15 @@ func (v *verdict) add(o verdict) {
 	v.stale += o.stale
 	v.sender += o.sender
 	v.target += o.target
+	v.member += o.member
 	if v.first == "" {
 		v.first = o.first
 	}
 }
 
 func (v *verdict) String() string {
-	text := fmt.Sprintf("lost %d, doubled %d, out of order %d, not as last edited, reacted to or deleted %d, wrong sender %d, wrong target %d",
-		v.lost, v.doubled, v.disordered, v.stale, v.sender, v.target)
+	text := fmt.Sprintf("lost %d, doubled %d, out of order %d, not as last edited, reacted to or deleted %d, wrong sender %d, wrong target %d, members that differ %d",
+		v.lost, v.doubled, v.disordered, v.stale, v.sender, v.target, v.member)
 	if v.first != "" {
 		text += "; first: " + v.first
 	}
@@ -72,6 +74,13 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 	}
 	v.add(s.fromRC.judge(onMatrix, "@meter:"+serverName))
 	v.add(s.fromMX.judge(inChat, bobPuppet))
+	for _, g := range s.guests {
+		found, err := g.judge(ctx)
+		if err != nil {
+			return v, err
+		}
+		v.add(found)
+	}
 	if v.first != "" {
 		v.first = s.name + ": " + v.first
 	}
@@ -144,32 +153,48 @@ func number(text, prefix string) (int, bool) {
 	return n, err == nil
 }
 
+// roomMessage is a message of Rocket.Chat, as far as a verdict needs it.
+type roomMessage struct {
+	ID        string `json:"_id"`
+	Text      string `json:"msg"`
+	Type      string `json:"t"`
+	Thread    string `json:"tmid"`
+	Reactions map[string]struct {
+		Usernames []string `json:"usernames"`
+	} `json:"reactions"`
+	User struct {
+		Username string `json:"username"`
+	} `json:"u"`
+	File struct {
+		Name string `json:"name"`
+	} `json:"file"`
+}
+
+// latest returns the last messages of the room, newest first.
+func (w *chatWriter) latest(ctx context.Context) ([]roomMessage, error) { return w.history(ctx, 0) }
+
+func (w *chatWriter) history(ctx context.Context, offset int) ([]roomMessage, error) {
+	var out struct {
+		Messages []roomMessage `json:"messages"`
+	}
+	err := w.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", w.room, offset), nil, &out)
+	return out.Messages, err
+}
+
 // shown lists the messages of a room of Rocket.Chat that begin with prefix.
 func (w *chatWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
 	for offset := 0; ; {
-		var out struct {
-			Messages []struct {
-				ID        string `json:"_id"`
-				Text      string `json:"msg"`
-				Type      string `json:"t"`
-				Thread    string `json:"tmid"`
-				Reactions map[string]struct {
-					Usernames []string `json:"usernames"`
-				} `json:"reactions"`
-				User struct {
-					Username string `json:"username"`
-				} `json:"u"`
-			} `json:"messages"`
-		}
-		if err := w.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", w.room, offset), nil, &out); err != nil {
+		page, err := w.history(ctx, offset)
+		if err != nil {
 			return nil, err
 		}
-		for _, m := range out.Messages {
-			n, ok := number(m.Text, prefix)
+		for _, m := range page {
+			text := cmp.Or(m.Text, m.File.Name)
+			n, ok := number(text, prefix)
 			if !ok || m.Type != "" {
 				continue
 			}
-			s := shown{id: m.ID, sender: m.User.Username, number: n, text: m.Text, parent: m.Thread}
+			s := shown{id: m.ID, sender: m.User.Username, number: n, text: text, parent: m.Thread}
 			for _, r := range m.Reactions {
 				for _, name := range r.Usernames {
 					if name == m.User.Username {
@@ -179,7 +204,7 @@ func (w *chatWriter) shown(ctx context.Context, prefix string) (all []shown, err
 			}
 			all = append(all, s)
 		}
-		if offset += len(out.Messages); len(out.Messages) == 0 {
+		if offset += len(page); len(page) == 0 {
 			slices.Reverse(all)
 			return all, nil
 		}

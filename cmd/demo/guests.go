@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// A guest comes into a room and leaves it, again and again, and says nothing. In the
+// end both sides must agree whether the guest is there.
+type guest struct {
+	name         string
+	in           bool
+	moves        int
+	enter, leave func(ctx context.Context) error         // may be tried again
+	shown        func(ctx context.Context) (bool, error) // on the other side
+}
+
+// stay is how long a guest stays, or stays away, at least; it may be twice as long.
+const stay = 15 * time.Second
+
+// visit moves until over ends.
+func (g *guest) visit(ctx, over context.Context, r *rand.Rand) error {
+	for {
+		select {
+		case <-over.Done():
+			return ctx.Err()
+		case <-time.After(stay + time.Duration(r.Int64N(int64(stay)))):
+		}
+		move := g.enter
+		if g.in {
+			move = g.leave
+		}
+		if err := insist(ctx, func() error { return move(ctx) }); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		g.in = !g.in
+		g.moves++
+	}
+}
+
+// judge compares both sides.
+func (g *guest) judge(ctx context.Context) (v verdict, err error) {
+	got, err := g.shown(ctx)
+	if err == nil && got != g.in {
+		v.note(&v.member, "%s is in the room: %t, on the other side: %t", g.name, g.in, got)
+	}
+	return v, err
+}
+
+// Carol is a guest from Matrix, Dave one from Rocket.Chat.
+const (
+	carolPuppet = "carol_" + remoteName
+	daveMX      = "@dave:" + serverName
+)
+
+// guests are those who come to a stage.
+func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*stage) error {
+	carol, err := d.person(ctx, c.bob.client, "carol")
+	if err != nil {
+		return err
+	}
+	dave, err := d.ensureUser(ctx, admin, "dave", "Dave Brubeck", []string{"user", "bot"})
+	if err != nil {
+		return err
+	}
+	for _, s := range stages {
+		s.guests = []*guest{
+			{
+				name:  "carol",
+				enter: func(ctx context.Context) error { return carol.comeIn(ctx, c.alice, s) },
+				leave: func(ctx context.Context) error { return carol.goOut(ctx, s.mxRoom) },
+				shown: func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, carolPuppet) },
+			},
+			{
+				name:  "dave",
+				enter: func(ctx context.Context) error { return c.alice.invite(ctx, s.room, dave) },
+				leave: func(ctx context.Context) error { return dave.goOut(ctx, s.room) },
+				shown: func(ctx context.Context) (bool, error) { return c.bob.seesMember(ctx, s.mxRoom, daveMX) },
+			},
+		}
+	}
+	return nil
+}
+
+// comeIn joins a room, invited by somebody in Rocket.Chat where it takes that.
+func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage) error {
+	join := func() error {
+		return m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(s.mxRoom), map[string]any{}, nil)
+	}
+	err := join()
+	for n := 0; err != nil && n < 20; n++ {
+		if n == 0 {
+			if err := host.command(ctx, s.room, "bridge", "invite "+m.id); err != nil {
+				return err
+			}
+		}
+		wait(ctx, 250*time.Millisecond)
+		err = join()
+	}
+	return err
+}
+
+// goOut leaves a room.
+func (m *matrixUser) goOut(ctx context.Context, room string) error {
+	err := m.do(ctx, http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/leave", map[string]any{}, nil)
+	if err == nil {
+		return nil
+	}
+	var out struct {
+		Rooms []string `json:"joined_rooms"`
+	}
+	if lerr := m.do(ctx, http.MethodGet, "/_matrix/client/v3/joined_rooms", nil, &out); lerr != nil || slices.Contains(out.Rooms, room) {
+		return errors.Join(err, lerr)
+	}
+	return nil // the answer to an earlier attempt was lost
+}
+
+// seesMember asks the user's own server whether somebody is in a room.
+func (m *matrixUser) seesMember(ctx context.Context, room, user string) (bool, error) {
+	var out struct {
+		Joined map[string]any `json:"joined"`
+	}
+	err := m.do(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/joined_members", nil, &out)
+	_, in := out.Joined[user]
+	return in, err
+}
+
+func (c *chatUser) invite(ctx context.Context, room string, who *chatUser) error {
+	if in, err := c.hasMember(ctx, room, who.name); in || err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodPost, "groups.invite", map[string]string{"roomId": room, "userId": who.id}, nil)
+}
+
+// goOut leaves a room. Who is not there cannot list its members either.
+func (c *chatUser) goOut(ctx context.Context, room string) error {
+	err := c.do(ctx, http.MethodPost, "groups.leave", map[string]string{"roomId": room}, nil)
+	if err == nil {
+		return nil
+	}
+	var out struct {
+		Update []struct {
+			RID string `json:"rid"`
+		} `json:"update"`
+	}
+	if lerr := c.do(ctx, http.MethodGet, "subscriptions.get", nil, &out); lerr != nil {
+		return errors.Join(err, lerr)
+	}
+	for _, s := range out.Update {
+		if s.RID == room {
+			return err
+		}
+	}
+	return nil // the answer to an earlier attempt was lost
+}
+
+// hasMember looks whether somebody is in a room.
+func (c *chatUser) hasMember(ctx context.Context, room, username string) (bool, error) {
+	var out struct {
+		Members []struct {
+			Username string `json:"username"`
+		} `json:"members"`
+	}
+	err := c.do(ctx, http.MethodGet, "groups.members?count=100&roomId="+room, nil, &out)
+	for _, m := range out.Members {
+		if m.Username == username {
+			return true, nil
+		}
+	}
+	return false, err
+}
