@@ -38,6 +38,11 @@ func (d storm) blow(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.last+stormCatchUp+time.Duration(d.rooms)*patience)
 	defer cancel()
 	d.say("chaos: seed %d, %d rooms, faults for %s", d.seed, d.rooms, d.last)
+	restore, err := d.prepare(ctx) // first: the authority that people trust is another afterwards
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore(context.WithoutCancel(ctx))) }()
 	c, admin, err := d.enter(ctx, "meter", "Meter", []string{"user", "bot"}) // bot: no limit on requests
 	if err != nil {
 		return err
@@ -49,11 +54,6 @@ func (d storm) blow(ctx context.Context) (err error) {
 	if err := d.guests(ctx, c, admin, stages); err != nil {
 		return err
 	}
-	restore, err := d.prepare(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, restore(context.WithoutCancel(ctx))) }()
 	faults, err := d.rage(ctx, stages)
 	if err != nil {
 		return err
@@ -73,7 +73,12 @@ func (d storm) prepare(ctx context.Context) (restore func(context.Context) error
 			return nil, err
 		}
 	}
+	keeping, stop := context.WithCancel(ctx)
+	var kept sync.WaitGroup
+	kept.Go(func() { (world{d.demo}).keepCertificates(keeping) })
 	return func(ctx context.Context) error {
+		stop()
+		kept.Wait()
 		return errors.Join(release(ctx), renewal{d.demo}.lifetime(ctx, quarter))
 	}, nil
 }
