@@ -100,6 +100,13 @@ func (d renewal) lifetime(ctx context.Context, life time.Duration) error {
 	if err := world(d).elsewhere(ctx); err != nil {
 		return err
 	}
+	// The authority has another root now, and a homeserver reads roots when it starts.
+	if err := world(d).composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
+		return err
+	}
+	if err := world(d).composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver"); err != nil {
+		return err
+	}
 	return d.appliance(ctx, false)
 }
 
