@@ -75,11 +75,14 @@ func (d *demo) bob(ctx context.Context, client *http.Client) (*matrixUser, error
 	return bob, bob.do(ctx, http.MethodPut, "/_matrix/client/v3/profile/"+url.PathEscape(bob.id)+"/displayname", map[string]string{"displayname": "Bob Builder"}, nil)
 }
 
-// person makes an account on the other server and signs in.
+// person signs in on the other server, where they get an account as needed.
 func (d *demo) person(ctx context.Context, client *http.Client, name string) (*matrixUser, error) {
 	password, err := d.secret(name+"_password", 0)
 	if err != nil {
 		return nil, err
+	}
+	if m, err := loginMatrix(ctx, client, "https://"+remoteHost, name, password); err == nil {
+		return m, nil
 	}
 	shared, err := d.secret("elsewhere/registration_secret", 0)
 	if err != nil {
