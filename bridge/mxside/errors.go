@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -26,6 +28,10 @@ func side(err error) error {
 	}
 	text := plain(err)
 	switch status := he.Response.StatusCode; {
+	case status/100 == 2: // the rest of the answer is lost, and with it what became of the request
+		return fmt.Errorf("the homeserver %w: its answer ended early", model.ErrUnavailable)
+	case status == http.StatusBadRequest && he.RespError != nil && ownFailure(he.RespError):
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, text)
 	case status == http.StatusTooManyRequests:
 		return &model.WaitError{After: retryAfter(he), Err: text}
 	case status >= 500, status == http.StatusUnauthorized:
@@ -36,6 +42,18 @@ func side(err error) error {
 		return fmt.Errorf("%w: %w", model.ErrNotFound, text)
 	}
 	return fmt.Errorf("%w: %w", model.ErrRefused, text)
+}
+
+// failures are words of a homeserver that has lost its database, or that ran out of time.
+var failures = []string{
+	"dial tcp", "connection refused", "connection reset", "broken pipe", "bad connection", "i/o timeout", "unexpected EOF",
+	"context canceled", "context deadline exceeded", "pq: ", "sql: ",
+}
+
+// ownFailure reports whether a refusal is not about the request: Dendrite (0.15) answers
+// requests that change a membership with 400 M_UNKNOWN and the error of its database.
+func ownFailure(refusal *mautrix.RespError) bool {
+	return refusal.ErrCode == "M_UNKNOWN" && slices.ContainsFunc(failures, func(words string) bool { return strings.Contains(refusal.Err, words) })
 }
 
 // plain keeps what the homeserver said of an error and drops the request, which

@@ -88,10 +88,15 @@ func (m *membership) Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := m.as(who).LeaveRoom(ctx, room)
-	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && m.traits.RefusesToLeaveTwice && he.RespError != nil && strings.Contains(he.RespError.Err, "is not joined to the room") {
+	if he, ok := errors.AsType[mautrix.HTTPError](err); ok && m.traits.RefusesToLeaveTwice && he.RespError != nil && notThere(he.RespError.Err) {
 		return fmt.Errorf("%w: %w", model.ErrNotFound, plain(err))
 	}
 	return side(err)
+}
+
+// notThere reports whether a refusal says that the user is not in the room.
+func notThere(text string) bool {
+	return strings.Contains(text, "is not joined to the room") || strings.Contains(text, "is not a member of room")
 }
 
 // Refuse implements relay.Matrix: POST /rooms/{room}/leave with a reason, or the membership

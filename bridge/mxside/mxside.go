@@ -101,7 +101,7 @@ func New(o Options) (*Side, error) {
 	history := &history{c, p.contact}
 	p.inbox = &inbox{names: o.Names, store: o.Store, accept: o.Accept}
 	p.pings = &pings{c, o.ID, p.contact}
-	p.probes = &probes{c, history, o.Store}
+	p.probes = newProbes(c, history, o.Store)
 	p.replay = &replay{client: c, contact: p.contact, history: history, inbox: p.inbox}
 	p.rereads = &rereads{client: c, versions: versions, probes: p.probes, history: history, inbox: p.inbox, gaps: map[ids.MXRoom]*gap{}}
 	p.transactions = &transactions{c, p.contact, p.replay, p.rereads, p.inbox}

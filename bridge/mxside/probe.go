@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"maunium.net/go/mautrix"
@@ -11,6 +12,7 @@ import (
 
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
+	"appliance/bridge/queue"
 	"appliance/bridge/relay/model"
 )
 
@@ -19,9 +21,15 @@ import (
 var probe = mxevent.Type{Type: "org.appliance.checkpoint", Class: mxevent.MessageEventType}
 
 const (
-	// probeFor is how long a probe may take to be accepted, and to be shown.
+	// probeFor is how long a probe may take to be accepted, and to be shown, before the
+	// search is postponed.
 	probeFor = 15 * time.Second
-	probeGap = 100 * time.Millisecond
+	// probeGap is the time between two looks, which doubles up to longProbeGap.
+	probeGap     = 100 * time.Millisecond
+	longProbeGap = 2 * time.Second
+	// searchesAtOnce bounds the rooms that are searched at the same time. After a failure of
+	// the homeserver all of them are due at once, and reading rooms is what costs it most.
+	searchesAtOnce = 4
 )
 
 // probes sends probe events.
@@ -29,33 +37,91 @@ type probes struct {
 	*client
 	history *history
 	store   Store
+	turns   chan struct{} // one for each search
+
+	mu      sync.Mutex
+	pending map[ids.MXRoom]pendingProbe // of searches that were postponed
+}
+
+// A pendingProbe is one that the homeserver has not shown. The next search for the same
+// message goes on with it: more of them would only make it slower. Nothing was sent in
+// between, as long as the lane has not been another process's.
+type pendingProbe struct {
+	source string // what is searched
+	fence  int64  // of the lane
+	mark   string
+	event  string // "" when it is not known to be accepted
+}
+
+func newProbes(c *client, h *history, store Store) *probes {
+	return &probes{client: c, history: h, store: store, turns: make(chan struct{}, searchesAtOnce), pending: map[ids.MXRoom]pendingProbe{}}
 }
 
 // FindSent implements relay.Matrix.
 //
 // A homeserver whose client has gone away may still be storing the event, and
-// then shows it some time after it has stored it. So FindSent sends an event of
-// its own first, and searches only once that one is shown: both go through the
+// then shows it some time after it has stored it. So what is not found at once is
+// searched again once a probe is shown, which was sent after it: both go through the
 // same queue of the room. A ghost's messages are sent one after the other, so
 // the search ends at the newest one of ours that is linked.
 func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
-	sent, err := p.send(ctx, room, reader, rand.Text())
+	probe, err := p.checkpoint(ctx, room, reader, source)
 	if err != nil {
 		return "", false, fmt.Errorf("send a probe event: %w", err)
 	}
-	for {
-		found, shown, err := p.search(ctx, room, reader, source, sent)
+	for gap := probeGap; ; gap = min(2*gap, longProbeGap) {
+		found, shown, err := p.search(ctx, room, reader, source, probe)
+		if err == nil && shown {
+			p.settle(room)
+		}
 		if err != nil || shown {
 			return found, found != "", err
 		}
 		select {
 		case <-ctx.Done():
 			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", model.ErrUnavailable)
-		case <-time.After(probeGap):
+		case <-time.After(gap):
 		}
 	}
+}
+
+// checkpoint returns the probe that a search waits for: that of the search before, or a
+// new one. A probe whose fate is not known is sent again under the same transaction ID.
+func (p *probes) checkpoint(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (string, error) {
+	p.mu.Lock()
+	pending := p.pending[room]
+	if fence := queue.Fence(ctx); pending.source != source || pending.fence != fence {
+		pending = pendingProbe{source: source, fence: fence, mark: rand.Text()}
+		p.pending[room] = pending
+	}
+	p.mu.Unlock()
+	if pending.event != "" {
+		return pending.event, nil
+	}
+	sent, err := p.send(ctx, room, reader, pending.mark)
+	if err != nil {
+		return "", err
+	}
+	pending.event = sent
+	p.mu.Lock()
+	p.pending[room] = pending
+	p.mu.Unlock()
+	return sent, nil
+}
+
+// settle forgets the probe of a room: a later search needs one that was sent later.
+func (p *probes) settle(room ids.MXRoom) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pending, room)
 }
 
 // Probe implements relay.Matrix: it sends a probe event. It comes after everything the

@@ -56,8 +56,8 @@ type Traits struct {
 	// DropsLeaveReason: POST /leave ignores the reason; the membership event takes one
 	// from a user who has joined.
 	DropsLeaveReason bool
-	// RefusesToLeaveTwice: POST /leave of a user who has left, or is banned, is answered with
-	// 400 M_UNKNOWN, as a malformed request would be.
+	// RefusesToLeaveTwice: POST /leave of a user who has left, is banned or was never there is
+	// answered with 400 M_UNKNOWN, as a malformed request would be.
 	RefusesToLeaveTwice bool
 	// ForbidsUnreachable: an invitation of a user whose server cannot be reached is answered
 	// with 403 and the words of an HTTP client.

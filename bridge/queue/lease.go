@@ -102,3 +102,13 @@ func Held(ctx context.Context) error {
 	l, _ := ctx.Value(leaseKey{}).(*Lease)
 	return l.Err()
 }
+
+// Fence returns the fencing number that the delivery of a context is under, 0 without a
+// lease. What a process remembers of a lane is worth nothing under another number:
+// another process may have sent something in between.
+func Fence(ctx context.Context) int64 {
+	if l, _ := ctx.Value(leaseKey{}).(*Lease); l != nil {
+		return l.Fence
+	}
+	return 0
+}
