@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +83,12 @@ func (d storm) prepare(ctx context.Context) (restore func(context.Context) error
 		kept.Wait()
 		return errors.Join(release(ctx), renewal{d.demo}.lifetime(ctx, quarter))
 	}, nil
+}
+
+// replicated reports whether several bridges share the work of the installation.
+func (d storm) replicated() bool {
+	data, _ := os.ReadFile(d.path("answers.yaml"))
+	return strings.Contains(string(data), "\nbridge_replicas: ")
 }
 
 // A stage is a room with one who writes on either side.

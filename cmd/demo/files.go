@@ -39,12 +39,6 @@ func installedHomeserver(d *demo) string {
 	return ""
 }
 
-// replicated reports whether several bridges share the work of the installation.
-func (d *demo) replicated() bool {
-	data, _ := os.ReadFile(d.path("answers.yaml"))
-	return strings.Contains(string(data), "\nbridge_replicas: ")
-}
-
 func (*demo) say(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 func (d *demo) path(elem ...string) string { return filepath.Join(append([]string{d.dir}, elem...)...) }
