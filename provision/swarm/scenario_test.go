@@ -1,0 +1,455 @@
+package swarm_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"appliance/bridge/config"
+	"appliance/bridge/mustrun"
+	"appliance/bridge/secret"
+	"appliance/provision/render"
+)
+
+// A story is a conversation on a cluster, and what happens to it.
+type story struct {
+	*conversation
+	c       *cluster
+	out     string // where the stack is
+	program string
+	images  map[string]string
+}
+
+const stackName = "chat"
+
+// TestSwarm is the whole story; make test-swarm runs it. It needs root, Docker and the images of
+// the stack, and takes some minutes.
+func TestSwarm(t *testing.T) {
+	if os.Getenv("APPLIANCE_TEST_SWARM") == "" {
+		mustrun.Skip(t, "it takes minutes and three Docker Engines: make test-swarm")
+	}
+	c := newCluster(t, 3)
+	s := &story{c: c, conversation: &conversation{t: t, began: time.Now(), sent: map[string]time.Time{}, seen: map[string]time.Time{}}, images: render.Images()}
+	s.say("three Docker Engines answer; %s", strings.ReplaceAll(c.nodes[0].must("version", "-f", "{{.Server.Version}} on {{.Server.KernelVersion}}"), "\n", " "))
+	s.load()
+	s.form()
+	s.render("appliance:v1")
+	s.deploy()
+	s.settle()
+	s.say("the stack %s runs: %s", stackName, s.services())
+	s.refuseAnother()
+	s.meet()
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var all, eyes sync.WaitGroup
+	watching, blind := context.WithCancel(t.Context())
+	defer blind()
+	all.Go(func() { s.speak(ctx, "alice", s.fromAlice) })
+	all.Go(func() { s.speak(ctx, "bob", s.fromBob) })
+	eyes.Go(func() { s.watch(watching, s.inChat(100)) })
+	eyes.Go(func() { s.watch(watching, s.onMatrix(100)) })
+
+	s.phase("nothing happens", 5*time.Second, 10*time.Second, func() {})
+	s.phase("the node of the bridge that reads loses its power", 15*time.Second, 40*time.Second, s.nodeDies)
+	s.phase("it comes back", 15*time.Second, 40*time.Second, s.nodeReturns)
+	s.phase("the manager changes: the engine of the leader is killed", 20*time.Second, 40*time.Second, s.managerChanges)
+	s.phase("a rolling upgrade to a good version", 20*time.Second, 40*time.Second, func() { s.upgrade("appliance:v2", "completed") })
+	s.phase("a rolling upgrade to a broken version, which goes back by itself", 20*time.Second, 40*time.Second, func() { s.upgrade("appliance:broken", "rollback_completed") })
+	s.phase("the network between two managers is split for 20 s", 20*time.Second, 40*time.Second, s.split)
+	s.phase("a node is paused for 20 s and comes back", 20*time.Second, 60*time.Second, s.pause)
+
+	stop()
+	all.Wait()
+	s.c.until(time.Minute, "all has arrived", func() (bool, string) {
+		n := s.waiting(time.Now())
+		return n == 0, fmt.Sprint(n, " are missing")
+	})
+	blind()
+	eyes.Wait()
+	s.faultless(t.Context(), "alice", s.onMatrix(100000))
+	s.faultless(t.Context(), "bob", s.inChat(100000))
+}
+
+// phase lets something happen while people talk, waits for what was said in it, and tells how
+// long it took. takeover is how long the slowest message may be on its way.
+func (s *story) phase(what string, takeover, patience time.Duration, do func()) {
+	s.t.Helper()
+	s.say("--- %s", what)
+	began := time.Now()
+	do()
+	for range 20 { // about three seconds of talk after it
+		tick := time.NewTimer(pace)
+		<-tick.C
+	}
+	end := time.Now()
+	s.c.until(patience, "what was said while "+what+" arrives", func() (bool, string) {
+		n := s.waiting(end)
+		return n == 0, fmt.Sprint(n, " are missing; ", s.services())
+	})
+	alice, a := s.longest("alice", began)
+	bob, b := s.longest("bob", began)
+	s.say("    %.1f s; Rocket.Chat to Matrix %d messages, the slowest %.1f s; Matrix to Rocket.Chat %d, the slowest %.1f s", end.Sub(began).Seconds(), a, alice.Seconds(), b, bob.Seconds())
+	if slowest := max(alice, bob); slowest > takeover {
+		s.t.Errorf("%s: a message took %v", what, slowest)
+	}
+}
+
+// load gives the nodes their images: there is no registry.
+func (s *story) load() {
+	s.t.Helper()
+	s.program = filepath.Join(s.c.dir, "appliance")
+	for _, version := range []string{"v2", "v1"} { // v1 is what is left
+		build := exec.CommandContext(s.t.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", s.program, "appliance/cmd/appliance")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			s.t.Fatalf("%v\n%s", err, out)
+		}
+		s.c.must("tar", "-C", s.c.dir, "-cf", filepath.Join(s.c.dir, version+".tar"), "appliance")
+	}
+	archive := filepath.Join(s.c.dir, "images.tar")
+	nginx := filepath.Join(s.c.dir, "nginx.tar")
+	s.c.must("docker", "save", "-o", nginx, s.images["NGINX_IMAGE"])
+	s.c.must("docker", "save", "-o", archive, s.images["POSTGRES_IMAGE"], s.images["DENDRITE_IMAGE"], s.images["ROCKETCHAT_IMAGE"])
+	for i, n := range s.c.nodes {
+		n.must("load", "-q", "-i", nginx)
+		if i == 0 {
+			n.must("load", "-q", "-i", archive)
+		}
+		for image, from := range map[string]string{"v1": "v1", "v2": "v2", "broken": "v1"} {
+			entry := `ENTRYPOINT ["/appliance"]`
+			if image == "broken" {
+				entry = `ENTRYPOINT ["/appliance", "not-a-command"]`
+			}
+			n.must("import", "-c", entry, filepath.Join(s.c.dir, from+".tar"), "appliance:"+image)
+		}
+	}
+	s.say("the images are loaded")
+}
+
+// form makes a Swarm of three managers. The first node has the data.
+func (s *story) form() {
+	s.t.Helper()
+	first := s.c.nodes[1] // not the node with the data leads
+	first.must("swarm", "init", "--advertise-addr", first.ip, "--listen-addr", first.ip)
+	token := first.must("swarm", "join-token", "-q", "manager")
+	for _, n := range []*node{s.c.nodes[0], s.c.nodes[2]} {
+		n.must("swarm", "join", "--token", token, first.ip+":2377")
+	}
+	first.must("node", "update", "--label-add", "appliance.state=true", s.c.nodes[0].name)
+	s.say("they form a Swarm of three managers; %s leads, %s has the data", s.c.leader(first).name, s.c.nodes[0].name)
+}
+
+// render writes the stack as an operator does, with one version of the bridge.
+func (s *story) render(image string) {
+	s.t.Helper()
+	s.out = filepath.Join(s.c.dir, "stack")
+	answers := "domain: chat.swarm.test\nemail: ops@example.org\ntls: none\nhttp_port: 80\nnamespace: prefixed\nbridge_database: bundled\nbridge_replicas: 2\nmongo_url: mongodb://u:p@db.example.org/rc\n"
+	file := filepath.Join(s.c.dir, "answers.yaml")
+	if err := os.WriteFile(file, []byte(answers), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	args := []string{"render", "swarm", "--dir", filepath.Join(s.c.dir, "none"), "--answers", file, "--out", s.out, "--stack", stackName, "--replicas", "nginx=3", "--image", image, "--state", filepath.Join(s.c.dir, "state")}
+	s.c.must(s.program, append(args, options()...)...)
+	s.standIn()
+}
+
+// options are those that this kernel needs: APPLIANCE_TEST_SWARM_OPTIONS, or what every kernel can.
+func options() []string {
+	if set := os.Getenv("APPLIANCE_TEST_SWARM_OPTIONS"); set != "" {
+		return strings.Fields(set)
+	}
+	return []string{"--encrypted=false"}
+}
+
+// standIn adds what the simulator needs: it keeps its data in its container, and has no limits
+// for those who talk fast. The bridges are on the nodes that may fail.
+func (s *story) standIn() {
+	s.t.Helper()
+	file := filepath.Join(s.out, "stack.yaml")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		s.t.Fatal(err)
+	}
+	services, _ := doc["services"].(map[string]any)
+	for name, constraint := range map[string]string{"rocketchat": "node.labels.appliance.state == true", "bridge": "node.labels.appliance.state != true"} {
+		service, _ := services[name].(map[string]any)
+		deploy, _ := service["deploy"].(map[string]any)
+		deploy["placement"] = map[string]any{"constraints": []string{constraint}}
+	}
+	if data, err = yaml.Marshal(doc); err != nil {
+		s.t.Fatal(err)
+	}
+	env := filepath.Join(s.out, "rocketchat.env")
+	was, err := os.ReadFile(env)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !strings.Contains(string(was), "TEST_MODE") {
+		was = append(was, "TEST_MODE=api\n"...)
+	}
+	for name, content := range map[string][]byte{file: data, env: was} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// deploy hands the stack over.
+func (s *story) deploy() {
+	s.t.Helper()
+	for name, user := range map[string]int{"homeserver": 10500, "postgres": 999} {
+		dir := filepath.Join(s.c.dir, "state", name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.Chown(dir, user, user); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	_ = os.Chmod(filepath.Join(s.c.dir, "state"), 0o755) //nolint:gosec // containers look into it
+	s.c.nodes[0].must("stack", "deploy", "--detach=true", "--prune", "--resolve-image", "never", "-c", filepath.Join(s.out, "stack.yaml"), stackName)
+}
+
+// services says how many of each service run.
+func (s *story) services() string {
+	out, err := s.c.nodes[0].docker(s.t.Context(), "service", "ls", "--format", "{{.Name}} {{.Replicas}}")
+	if err != nil {
+		return err.Error()
+	}
+	return strings.ReplaceAll(out, "\n", ", ")
+}
+
+// settle waits until all of every service is healthy.
+func (s *story) settle() {
+	s.t.Helper()
+	s.c.until(3*time.Minute, "every service is healthy", func() (bool, string) {
+		out := s.services()
+		for part := range strings.SplitSeq(out, ", ") {
+			_, replicas, _ := strings.Cut(part, " ")
+			have, want, ok := strings.Cut(replicas, "/")
+			if !ok || have != want {
+				return false, out + "\n" + s.why()
+			}
+		}
+		return true, ""
+	})
+}
+
+func (s *story) why() string {
+	out, _ := s.c.nodes[0].docker(s.t.Context(), "stack", "ps", "--no-trunc", "--format", "{{.Name}} {{.Node}} {{.CurrentState}} {{.Error}}", stackName)
+	return out
+}
+
+// refuseAnother sees that a second installation cannot take the stack over by its name.
+func (s *story) refuseAnother() {
+	s.t.Helper()
+	other := filepath.Join(s.c.dir, "other.yaml")
+	if err := os.WriteFile(other, []byte("domain: other.swarm.test\nemail: ops@example.org\ntls: none\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	out := filepath.Join(s.c.dir, "other")
+	s.c.must(s.program, append([]string{"render", "swarm", "--dir", filepath.Join(s.c.dir, "none"), "--answers", other, "--out", out, "--stack", stackName}, options()...)...)
+	_, err := s.c.nodes[0].docker(s.t.Context(), "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", filepath.Join(out, "stack.yaml"), stackName)
+	if err == nil || !strings.Contains(err.Error(), stackName+"-identity") {
+		s.t.Fatalf("a second stack with the same name: %v", err)
+	}
+	_, why, _ := strings.Cut(err.Error(), "exit status 1: ")
+	s.say("a second installation with the same name of the stack is refused: %s", why)
+}
+
+// meet brings alice and bob into one room.
+func (s *story) meet() {
+	s.t.Helper()
+	ctx := s.t.Context()
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(s.out, "secrets", name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return strings.TrimSpace(string(data))
+	}
+	first := s.c.nodes[0]
+	wire := func() (string, error) { return "/run/netns/" + s.c.wire, nil }
+	door := through(client(wire), first.ip+":80")
+	admin := &person{base: "http://chat.swarm.test", http: door}
+	s.alice = &person{base: "http://chat.swarm.test", http: door}
+	s.bob = &person{base: "http://127.0.0.1:8008", http: client(first.inside(first.task(stackName + "_homeserver")))}
+	steps := []func() error{
+		func() error { return signIn(ctx, admin, "admin", read("admin_password")) },
+		func() error {
+			return admin.do(ctx, http.MethodPost, "/api/v1/users.create", map[string]any{"username": "alice", "name": "Alice", "email": "alice@example.org", "password": "a long password", "joinDefaultChannels": false}, nil)
+		},
+		func() error { return signIn(ctx, s.alice, "alice", "a long password") },
+		func() error { return registerAt(ctx, s.bob, read("registration_shared_secret"), "bob") },
+		func() error {
+			var out struct {
+				Group struct {
+					ID string `json:"_id"`
+				}
+			}
+			err := s.alice.do(ctx, http.MethodPost, "/api/v1/groups.create", map[string]any{"name": "swarm"}, &out)
+			s.room = out.Group.ID
+			return err
+		},
+		func() error {
+			return s.alice.do(ctx, http.MethodPost, "/api/v1/commands.run", map[string]string{"command": "bridge", "params": "invite @bob:chat.swarm.test", "roomId": s.room}, nil)
+		},
+	}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			s.t.Fatalf("step %d: %v", i+1, err)
+		}
+	}
+	s.c.until(30*time.Second, "bob is invited", func() (bool, string) {
+		var out struct {
+			Rooms struct{ Invite map[string]any }
+		}
+		err := s.bob.do(ctx, http.MethodGet, "/_matrix/client/v3/sync?timeout=0", nil, &out)
+		for s.mx = range out.Rooms.Invite {
+			err = s.bob.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+s.mx, map[string]any{}, nil)
+			return err == nil, fmt.Sprint(err)
+		}
+		return false, fmt.Sprint(err)
+	})
+	s.say("alice of Rocket.Chat has invited bob of Matrix into a room")
+}
+
+// reader is the node whose bridge reads the networks for all.
+func (s *story) reader() *node {
+	s.t.Helper()
+	token, err := os.ReadFile(filepath.Join(s.out, "secrets/bridge/rocketchat_token"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var found *node
+	s.c.until(30*time.Second, "a bridge reads", func() (bool, string) {
+		for _, n := range s.c.nodes[1:] {
+			task := n.task(stackName + "_bridge")
+			if task == "" {
+				continue
+			}
+			p := &person{base: "http://127.0.0.1:29328", http: client(n.inside(task)), header: http.Header{"Authorization": {"Bearer " + config.OperatorToken(secret.New(strings.TrimSpace(string(token)))).Reveal()}}}
+			var status struct{ Reads bool }
+			if p.do(s.t.Context(), http.MethodGet, "/status", nil, &status) == nil && status.Reads {
+				found = n
+				return true, ""
+			}
+		}
+		return false, "none does"
+	})
+	return found
+}
+
+var dead *node // of the last nodeDies
+
+func (s *story) nodeDies() {
+	dead = s.reader()
+	s.say("    it is %s, and %s leads", dead.name, s.c.leader(s.c.nodes[0]).name)
+	dead.die()
+	s.say("    %s is dead", dead.name)
+	s.c.until(time.Minute, "the Swarm has replaced its bridge", func() (bool, string) {
+		out, _ := s.c.nodes[0].docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+		return strings.Contains(out, dead.name+" Down") && strings.Contains(s.services(), "bridge 2/2"), out
+	})
+	s.say("    the Swarm has noticed, and both bridges run on the other node")
+}
+
+func (s *story) nodeReturns() {
+	dead.joinUp()
+	dead.start()
+	s.ready(dead)
+}
+
+// ready waits until the Swarm has a node back.
+func (s *story) ready(n *node) {
+	s.t.Helper()
+	s.c.until(time.Minute, n.name+" is back", func() (bool, string) {
+		out, _ := s.c.nodes[0].docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
+		return strings.Contains(out, n.name+" Ready Reachable") || strings.Contains(out, n.name+" Ready Leader"), out
+	})
+	s.say("    %s is back", n.name)
+}
+
+func (s *story) managerChanges() {
+	leads := s.c.leader(s.c.nodes[0])
+	if leads == s.c.nodes[0] { // its containers are the databases
+		leads.must("node", "demote", leads.name)
+	} else {
+		for _, pid := range leads.called("dockerd") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	ask := s.c.nodes[1]
+	if leads == ask {
+		ask = s.c.nodes[2]
+	}
+	s.c.until(time.Minute, "another one leads", func() (bool, string) {
+		out, _ := ask.docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+		return strings.Contains(out, " Leader") && !strings.Contains(out, leads.name+" Leader"), out
+	})
+	s.say("    %s led, now %s leads", leads.name, s.c.leader(ask).name)
+	if leads == s.c.nodes[0] {
+		ask.must("node", "promote", leads.name)
+	}
+	leads.await()
+	s.ready(leads)
+	s.settle()
+}
+
+// upgrade hands over a stack with another version and waits for what becomes of it.
+func (s *story) upgrade(image, want string) {
+	s.t.Helper()
+	s.settle()
+	s.render(image)
+	s.deploy()
+	state := func() (string, error) {
+		return s.c.nodes[0].docker(s.t.Context(), "service", "inspect", "-f", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}} {{.Spec.TaskTemplate.ContainerSpec.Image}}", stackName+"_bridge")
+	}
+	s.c.until(3*time.Minute, image+" is "+want, func() (bool, string) {
+		now, err := state()
+		return strings.HasPrefix(now, want+" "), fmt.Sprint(now, err)
+	})
+	now, _ := state()
+	s.say("    the Swarm says: %s", now)
+	if strings.Contains(now, "broken") {
+		s.t.Errorf("the broken version stays: %s", now)
+	}
+	s.settle()
+}
+
+// split keeps two managers from each other; both reach the third one.
+func (s *story) split() {
+	a, b := s.c.nodes[1], s.c.nodes[2]
+	s.c.must("ip", "-n", a.net, "route", "add", "blackhole", b.ip+"/32")
+	s.c.must("ip", "-n", b.net, "route", "add", "blackhole", a.ip+"/32")
+	<-time.After(20 * time.Second)
+	s.c.must("ip", "-n", a.net, "route", "del", "blackhole", b.ip+"/32")
+	s.c.must("ip", "-n", b.net, "route", "del", "blackhole", a.ip+"/32")
+	s.ready(a)
+	s.ready(b)
+}
+
+// pause stops every process of the node whose bridge reads, as a frozen virtual machine.
+func (s *story) pause() {
+	n := s.reader()
+	s.say("    it is %s", n.name)
+	n.signal(syscall.SIGSTOP)
+	<-time.After(20 * time.Second)
+	n.signal(syscall.SIGCONT)
+	s.ready(n)
+}
