@@ -21,6 +21,10 @@ demo-down: build ## Remove everything that make demo made
 test: setup images ## Run all tests, also those against real servers
 	@compose/stage/test.sh
 
+.PHONY: test-swarm
+test-swarm: setup images ## Let three Docker Engines form a Swarm, and break it while people talk
+	APPLIANCE_TEST_SWARM=1 APPLIANCE_MUST_RUN=TestSwarm go test -v -count=1 -timeout 30m -run '^TestSwarm$$' ./provision/swarm
+
 .PHONY: test-real
 test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
 	@compose/stage/real.sh
