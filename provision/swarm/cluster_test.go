@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -67,6 +68,14 @@ func newCluster(t *testing.T, size int) *cluster {
 	c := &cluster{t: t, dir: t.TempDir(), wire: "swtest-wire"}
 	c.sweep(size) // what a killed run has left
 	t.Cleanup(func() { c.remove(size) })
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		c.remove(size)
+		_ = os.RemoveAll(c.dir)
+		os.Exit(1)
+	}()
 	c.must("ip", "netns", "add", c.wire)
 	c.must("ip", "-n", c.wire, "link", "add", "br0", "type", "bridge")
 	c.must("ip", "-n", c.wire, "addr", "add", subnet+"254/24", "dev", "br0")
@@ -93,8 +102,10 @@ func newCluster(t *testing.T, size int) *cluster {
 	return c
 }
 
-// engine starts the engine again when it ends, as systemd does.
+// engine starts the engine again when it ends, as systemd does. No name server answers: a Swarm
+// asks the registry before each task, and uses the image that is there when it is refused.
 const engine = `hostname %[1]s; mount --make-rprivate /
+echo nameserver 127.0.0.1 >%[2]s/resolv.conf; mount --bind %[2]s/resolv.conf /etc/resolv.conf
 while :; do
 	rm -f %[2]s/docker.pid
 	dockerd --data-root %[2]s/data --exec-root %[2]s/exec --host unix://%[2]s/docker.sock --pidfile %[2]s/docker.pid --storage-driver overlay2 --cgroup-parent /swtest-%[1]s
@@ -146,17 +157,16 @@ func (c *cluster) until(patience time.Duration, what string, so func() (bool, st
 	c.t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	last, end := "", time.After(patience)
+	end := time.After(patience)
 	for {
 		ok, why := so()
 		if ok {
 			return
 		}
-		last = why
 		select {
 		case <-tick.C:
 		case <-end:
-			c.t.Fatalf("not after %v: %s: %s", patience, what, last)
+			c.t.Fatalf("not after %v: %s: %s", patience, what, why)
 		case <-c.t.Context().Done():
 			c.t.Fatal(c.t.Context().Err())
 		}

@@ -15,6 +15,10 @@ import (
 func (t *translation) mounts(name string, from, to mapping) error {
 	var volumes []any
 	for _, entry := range texts(from["tmpfs"]) {
+		if target, options, _ := strings.Cut(entry, ":"); strings.Contains(options, "uid=") && t.in.pinned(name) {
+			volumes = append(volumes, t.state("run/"+name, target, fmt.Sprint(from["user"])))
+			continue
+		}
 		volumes = append(volumes, inMemory(entry))
 	}
 	if size, ok := from["shm_size"]; ok {
@@ -72,8 +76,8 @@ func (t *translation) state(below, target, user string) mapping {
 	return mapping{"type": "bind", "source": at, "target": target}
 }
 
-// inMemory is an entry of tmpfs. A Swarm makes them writable for all, which is the mode
-// that most ask for.
+// inMemory is an entry of tmpfs. A stack file cannot say whose it is: it belongs to root
+// with the mode that the directory has in the image, which /tmp gives to all.
 func inMemory(entry string) mapping {
 	target, options, _ := strings.Cut(entry, ":")
 	out := mapping{"type": "tmpfs", "target": target}

@@ -115,7 +115,14 @@ func (s *story) load() {
 		if out, err := build.CombinedOutput(); err != nil {
 			s.t.Fatalf("%v\n%s", err, out)
 		}
-		s.c.must("tar", "-C", s.c.dir, "-cf", filepath.Join(s.c.dir, version+".tar"), "appliance")
+		tmp := filepath.Join(s.c.dir, "tmp")
+		if err := os.MkdirAll(tmp, 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
+			s.t.Fatal(err)
+		}
+		s.c.must("tar", "-C", s.c.dir, "-cf", filepath.Join(s.c.dir, version+".tar"), "appliance", "tmp")
 	}
 	archive := filepath.Join(s.c.dir, "images.tar")
 	nginx := filepath.Join(s.c.dir, "nginx.tar")
@@ -212,7 +219,7 @@ func (s *story) standIn() {
 // deploy hands the stack over.
 func (s *story) deploy() {
 	s.t.Helper()
-	for name, user := range map[string]int{"homeserver": 10500, "postgres": 999} {
+	for name, user := range map[string]int{"homeserver": 10500, "postgres": 999, "run/postgres": 999} {
 		dir := filepath.Join(s.c.dir, "state", name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			s.t.Fatal(err)
@@ -237,7 +244,7 @@ func (s *story) services() string {
 // settle waits until all of every service is healthy.
 func (s *story) settle() {
 	s.t.Helper()
-	s.c.until(3*time.Minute, "every service is healthy", func() (bool, string) {
+	s.c.until(6*time.Minute, "every service is healthy", func() (bool, string) {
 		out := s.services()
 		for part := range strings.SplitSeq(out, ", ") {
 			_, replicas, _ := strings.Cut(part, " ")

@@ -239,6 +239,21 @@ func TestDataIsOnOneNode(t *testing.T) {
 	}
 }
 
+// In a Swarm memory belongs to root, so what PostgreSQL and MongoDB write beside their data is on disk.
+func TestWhatAUserMayWriteIsTheirs(t *testing.T) {
+	var owned []string
+	for _, d := range rendered(t, input(t, "replicas")).Dirs {
+		if d.User == 999 {
+			owned = append(owned, d.Path)
+		}
+	}
+	for _, want := range []string{"/var/lib/appliance/run/postgres", "/var/lib/appliance/run/mongo", "/var/lib/appliance/postgres", "/var/lib/appliance/mongo/db"} {
+		if !slices.Contains(owned, want) {
+			t.Errorf("%s is not theirs: %v", want, owned)
+		}
+	}
+}
+
 func TestNetworksAreEncryptedUnlessToldOtherwise(t *testing.T) {
 	for name, want := range map[string]string{"replicas": "true", "plain": ""} {
 		s := read(t, rendered(t, input(t, name)))
