@@ -295,7 +295,7 @@ func (s *story) meet() {
 	door := through(client(wire), first.ip+":80")
 	admin := &person{base: "http://chat.swarm.test", http: door}
 	s.alice = &person{base: "http://chat.swarm.test", http: door}
-	s.bob = &person{base: "http://127.0.0.1:8008", http: client(first.inside(first.task(stackName + "_homeserver")))}
+	s.bob = &person{base: "http://127.0.0.1:8008", http: client(func() (string, error) { return first.inside(first.task(stackName + "_homeserver"))() })}
 	steps := []func() error{
 		func() error { return signIn(ctx, admin, "admin", read("admin_password")) },
 		func() error {
