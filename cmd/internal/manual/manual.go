@@ -57,6 +57,7 @@ var NeedsContainers = map[string]string{
 	"appliance alarm test":                                                                                                     "a Rocket.Chat has to take the message: bin/demo check",
 	"appliance bundle create appliance-bundle.tar":                                                                             "it saves images: bin/demo life",
 	"appliance bundle load appliance-bundle.tar --sha256 THE-PRINTED-ONE":                                                      "it loads images: bin/demo life",
+	"appliance render swarm --out /root/chat --stack chat --replicas nginx=2,rocketchat=2":                                     "a cluster takes what it writes: TestScript/render and TestSwarm",
 	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --replicas nginx=2":                        "its answers are for a cluster of their own: TestScript/render and TestSwarm",
 	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --image registry.example.org/appliance:v1": "its answers are for a cluster of their own: TestScript/render and TestSwarm",
 	"appliance upgrade --finish":                                                                                               "it speaks to a MongoDB of the installation: TestScript/databases",
