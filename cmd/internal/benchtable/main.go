@@ -120,7 +120,7 @@ func machine(cpu string) Machine {
 	m := Machine{CPU: cmp.Or(cpu, "unknown"), Cores: runtime.NumCPU(), Go: runtime.Version()}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		m.MemoryMB, m.Load = uint64(info.Totalram)*uint64(info.Unit)>>20, float64(info.Loads[0])/(1<<16)
+		m.MemoryMB, m.Load = info.Totalram*uint64(info.Unit)>>20, float64(info.Loads[0])/(1<<16)
 	}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
