@@ -75,7 +75,7 @@ func examinePlace(file string) error {
 
 // examineSQLite refuses a file that is no sound database of the bridge, and changes
 // nothing.
-func examineSQLite(ctx context.Context, file string) error {
+func examineSQLite(ctx context.Context, file string, schema fs.FS) error {
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,7 +91,7 @@ func examineSQLite(ctx context.Context, file string) error {
 	if err := examineHeader(file, info.Size()); err != nil {
 		return err
 	}
-	return examineContent(ctx, file, info.Size())
+	return examineContent(ctx, file, info.Size(), schema)
 }
 
 // examineHeader looks at the first bytes of a file.
@@ -122,7 +122,7 @@ func examineHeader(file string, size int64) error {
 }
 
 // examineContent looks whose database a file is, and whether it is sound.
-func examineContent(ctx context.Context, file string, size int64) error {
+func examineContent(ctx context.Context, file string, size int64, schema fs.FS) error {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(10000)")
 	if err != nil {
 		return explained(file, err)
@@ -137,8 +137,13 @@ func examineContent(ctx context.Context, file string, size int64) error {
 			return refused(hintBackup, "%s is damaged: %s", file, strings.Join(strings.Fields(found), " "))
 		}
 	}
-	return examineSchema(ctx, db, file, `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+	return examineSchema(ctx, db, file, tablesOfSQLite, schema)
 }
+
+const (
+	tablesOfSQLite   = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
+	tablesOfPostgres = `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`
+)
 
 // versionTable is where goose notes which migrations have run.
 const versionTable = "goose_db_version"
@@ -149,9 +154,9 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// examineSchema refuses a database, or the schema of one, that another program made or a
-// newer release.
-func examineSchema(ctx context.Context, db querier, name, listTables string) error {
+// examineSchema refuses a database, or the schema of one, that another program made, or a
+// newer release with a schema that this one cannot live with.
+func examineSchema(ctx context.Context, db querier, name, listTables string, schema fs.FS) error {
 	tables, err := tableNames(ctx, db, listTables)
 	if err != nil {
 		return explained(name, err)
@@ -171,11 +176,20 @@ func examineSchema(ctx context.Context, db querier, name, listTables string) err
 	if has > 0 && (!tables["items"] || !tables["links"]) {
 		return refused(hintForeign, "%s belongs to another program: its tables are not the bridge's", name)
 	}
-	knows, err := newestMigration()
-	if err == nil && has > knows {
-		err = refused(hintNewer, "%s is of a newer release: it has schema %d, and this release knows %d", name, has, knows)
+	knows, err := newestMigration(schema)
+	if err != nil || has <= knows {
+		return err
 	}
-	return err
+	if tables["compatible"] {
+		oldest := has
+		if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(oldest), 0) FROM compatible`).Scan(&oldest); err != nil {
+			return explained(name, err)
+		}
+		if oldest > 0 && oldest <= knows {
+			return nil // as during a rolling upgrade, and on the way back from one
+		}
+	}
+	return refused(hintNewer, "%s is of a newer release: it has schema %d, and this release knows %d", name, has, knows)
 }
 
 func tableNames(ctx context.Context, db querier, query string) (map[string]bool, error) {
@@ -195,9 +209,9 @@ func tableNames(ctx context.Context, db querier, query string) (map[string]bool,
 	return out, rows.Err()
 }
 
-// newestMigration is the version of the schema that this release makes.
-func newestMigration() (int64, error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+// newestMigration is the version of the schema that a release makes with its migrations.
+func newestMigration(schema fs.FS) (int64, error) {
+	files, err := fs.Glob(schema, "*.sql")
 	if err != nil || len(files) == 0 {
 		return 0, errors.Join(err, errors.New("this program has no migrations"))
 	}
@@ -274,7 +288,7 @@ const examinePatience = 30 * time.Second
 
 // examinePostgres refuses a database that is no sound one for the bridge, and changes
 // nothing.
-func examinePostgres(ctx context.Context, db querier, name string) error {
+func examinePostgres(ctx context.Context, db querier, name string, schema fs.FS) error {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
 	var encoding string
@@ -284,5 +298,5 @@ func examinePostgres(ctx context.Context, db querier, name string) error {
 	if encoding != "UTF8" {
 		return refused("make one that is: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", "%s is encoded in %s and not in UTF8", name, encoding)
 	}
-	return examineSchema(ctx, db, name, `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`)
+	return examineSchema(ctx, db, name, tablesOfPostgres, schema)
 }

@@ -1,6 +1,22 @@
 package store
 
-import "appliance/bridge/queue"
+import (
+	"io/fs"
+
+	"appliance/bridge/queue"
+)
+
+// MovedTables are the tables that a move copies.
+var MovedTables = movedTables
+
+// At makes a move call something where a crash is of interest.
+func (m Moving) At(f func(point string)) Moving {
+	m.at = f
+	return m
+}
+
+// WithSchema opens a database as another release does, which has other migrations.
+func WithSchema(schema fs.FS) Option { return func(o *options) { o.schema = schema } }
 
 // Die ends a store as the death of its process would: nothing is given back.
 func (s *Store) Die() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -12,8 +11,6 @@ import (
 
 	"appliance/bridge/queue"
 )
-
-func fsSub() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
 // itemTable has the items that wait to be delivered: what package queue needs.
 type itemTable struct{ *writer }

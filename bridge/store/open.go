@@ -15,6 +15,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -61,6 +62,7 @@ type Option func(*options)
 type options struct {
 	log     *slog.Logger
 	through func(driver.Connector) driver.Connector
+	schema  fs.FS // the migrations
 }
 
 // WithLog makes a store say what goes on between processes.
@@ -79,13 +81,12 @@ var ErrInUse = errors.New("is in use by another process")
 // Open opens a database, "sqlite:<file>" or "postgres://...", and brings its
 // schema up to date.
 func Open(ctx context.Context, database string, opts ...Option) (*Store, error) {
-	o := options{log: slog.New(slog.DiscardHandler), through: func(c driver.Connector) driver.Connector { return c }}
-	for _, f := range opts {
-		f(&o)
+	o, err := optionsOf(opts)
+	if err != nil {
+		return nil, err
 	}
 	scheme, rest, _ := strings.Cut(database, ":")
 	var s *Store
-	var err error
 	switch scheme {
 	case "sqlite":
 		if s, err = openSQLite(ctx, rest, o); err == nil {
@@ -99,7 +100,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx, scheme); err != nil {
+	if err := s.prepare(ctx, o.schema); err != nil {
 		close(s.closed)
 		_ = s.Close()
 		return nil, err
@@ -122,6 +123,15 @@ func (s *Store) Close() error {
 }
 
 // Private
+
+func optionsOf(opts []Option) (options, error) {
+	schema, err := fs.Sub(migrations, "migrations")
+	o := options{log: slog.New(slog.DiscardHandler), through: func(c driver.Connector) driver.Connector { return c }, schema: schema}
+	for _, f := range opts {
+		f(&o)
+	}
+	return o, err
+}
 
 // newStore puts the concepts together on a database. The keeper is still missing.
 func newStore(d *database) *Store {
@@ -149,7 +159,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("the database %s %w", file, ErrInUse)
 	}
-	if err := examineSQLite(ctx, file); err != nil {
+	if err := examineSQLite(ctx, file, o.schema); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
@@ -185,7 +195,9 @@ const (
 	lockPatience = "8s"
 )
 
-func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
+// reachPostgres opens a connection to a database, and refuses one that is unfit. What it
+// returns is closed by who called it, also the holder.
+func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
@@ -193,29 +205,45 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 	cfg.RuntimeParams["application_name"] = "appliance bridge"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = stuckFor
 	cfg.RuntimeParams["lock_timeout"] = lockPatience
-	db := sql.OpenDB(o.through(stdlib.GetConnector(*cfg)))
-	db.SetMaxOpenConns(16)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	name := cfg.Database + " on " + cfg.Host
-	holder, err := db.Conn(ctx)
+	s := &server{cfg: cfg, db: sql.OpenDB(o.through(stdlib.GetConnector(*cfg))), name: cfg.Database + " on " + cfg.Host}
+	s.db.SetMaxOpenConns(16)
+	s.db.SetConnMaxIdleTime(5 * time.Minute)
+	if s.holder, err = s.db.Conn(ctx); err != nil {
+		return nil, errors.Join(explained(s.name, err), s.db.Close())
+	}
+	if err := examinePostgres(ctx, s.holder, s.name, o.schema); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// server is a database of PostgreSQL.
+type server struct {
+	cfg    *pgx.ConnConfig
+	db     *sql.DB
+	holder *sql.Conn // one connection, which stays
+	name   string    // for people
+}
+
+func (s *server) close() error { return errors.Join(s.holder.Close(), s.db.Close()) }
+
+func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
+	on, err := reachPostgres(ctx, dsn, o)
 	if err != nil {
-		return nil, errors.Join(explained(name, err), db.Close())
+		return nil, err
 	}
-	if err := examinePostgres(ctx, holder, name); err != nil {
-		return nil, errors.Join(err, holder.Close(), db.Close())
-	}
-	if err := makeSchema(ctx, holder, cfg.RuntimeParams["search_path"]); err != nil {
-		return nil, errors.Join(explained(name, err), holder.Close(), db.Close())
+	if err := makeSchema(ctx, on.holder, on.cfg.RuntimeParams["search_path"]); err != nil {
+		return nil, errors.Join(explained(on.name, err), on.close())
 	}
 	var mine bool
-	if err := holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
+	if err := on.holder.QueryRowContext(ctx, `SELECT pg_try_advisory_lock_shared($1)`, advisoryLock).Scan(&mine); err != nil || !mine {
 		if err == nil {
 			err = fmt.Errorf("the database %w: a bridge of an earlier release", ErrInUse)
 		}
-		return nil, errors.Join(err, holder.Close(), db.Close())
+		return nil, errors.Join(err, on.close())
 	}
-	s := newStore(&database{db: db, read: db, name: name, release: func() { _ = holder.Close() }})
-	s.keeper = newShared(s.writer, s.subscribers, cfg, o.log)
+	s := newStore(&database{db: on.db, read: on.db, name: on.name, release: func() { _ = on.holder.Close() }})
+	s.keeper = newShared(s.writer, s.subscribers, on.cfg, o.log)
 	return s, nil
 }
 
@@ -236,26 +264,12 @@ func makeSchema(ctx context.Context, conn *sql.Conn, path string) error {
 	return nil
 }
 
-func (s *Store) prepare(ctx context.Context, scheme string) error {
-	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
-	dialect := goose.DialectSQLite3
-	if scheme != "sqlite" {
-		dialect = goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // several processes may start at once
-		if err != nil {
-			return err
-		}
-		opts = append(opts, goose.WithSessionLocker(locker))
-	}
-	sub, err := fsSub()
-	if err != nil {
+// prepare brings the schema up to date and begins to work, unless the data is elsewhere.
+func (s *Store) prepare(ctx context.Context, schema fs.FS) error {
+	if err := examineMove(ctx, s.db, s.name, s.Shared()); err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(dialect, s.db, sub, opts...)
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
-	}
-	if _, err := p.Up(ctx); err != nil {
+	if err := migrate(ctx, s.db, s.Shared(), schema); err != nil {
 		return fmt.Errorf("bring the database up to date: %w", explained(s.name, err))
 	}
 	if err := s.prepareAll(ctx, s.keeper.statements()...); err != nil {
@@ -264,5 +278,26 @@ func (s *Store) prepare(ctx context.Context, scheme string) error {
 	if err := s.keeper.start(ctx); err != nil {
 		return fmt.Errorf("look for items: %w", err)
 	}
-	return nil
+	return examineMove(ctx, s.db, s.name, s.Shared()) // a move may have waited for this process to say that it runs, or the other way round
+}
+
+// migrate brings a schema up to date. One that a newer release made, and that this one
+// may use, stays as it is.
+func migrate(ctx context.Context, db *sql.DB, postgres bool, schema fs.FS) error {
+	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	dialect := goose.DialectSQLite3
+	if postgres {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // several processes may start at once
+		if err != nil {
+			return err
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(dialect, db, schema, opts...)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	_, err = p.Up(ctx)
+	return err
 }

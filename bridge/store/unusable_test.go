@@ -157,7 +157,7 @@ func TestABrokenFileIsRefusedAndLeftAsItIs(t *testing.T) {
 				`INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, 1), (3, 1)`, `CREATE TABLE meals (name TEXT)`)
 		}, []string{"belongs to another program", "bridge.yaml"}},
 		{"of a newer release", func(t *testing.T, file string) {
-			execSQLite(t, file, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9001, 1)`)
+			execSQLite(t, file, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9001, 1)`, `UPDATE compatible SET oldest = 9000`)
 		}, []string{"newer release", "9001", "appliance restore"}},
 		{"of a newer release that was killed", func(t *testing.T, file string) {
 			// The number of the schema is in the log alone.
@@ -170,7 +170,7 @@ func TestABrokenFileIsRefusedAndLeftAsItIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = db.Close() }()
-			if _, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9001, 1)`); err != nil {
+			if _, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9001, 1); UPDATE compatible SET oldest = 9001`); err != nil {
 				t.Fatal(err)
 			}
 			wal, err := os.ReadFile(file + "-wal")
