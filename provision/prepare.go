@@ -11,6 +11,7 @@ package provision
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -298,6 +299,10 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("traces_headers_file", err)
 	})
 	g.Go(func() (err error) {
+		in.DatabaseCA, err = authorities(a.BridgeDatabaseCAFile)
+		return answers.Unusable("bridge_database_ca_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}
@@ -338,6 +343,18 @@ func oneLine(name string) ([]byte, error) {
 		err = fmt.Errorf("%s must hold one line without quotes", name)
 	}
 	return []byte(text), err
+}
+
+// authorities reads certificates in PEM; those of no file are none.
+func authorities(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		err = fmt.Errorf("%s holds no certificate in PEM", name)
+	}
+	return data, err
 }
 
 // live returns what the operator wrote into bridge.yaml, if it can be read.

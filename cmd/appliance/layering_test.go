@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"provision/attach":              {"provision/answers", "provision/render", "provision/secrets", "bridge/secret"},
 	"provision/backup":              {},
 	"provision/bootstrap":           {"bridge/rocketchat", "bridge/secret", "provision/answers", "provision/render", "provision/secrets"},
+	"provision/bridgedata":          {"bridge/secret", "provision/answers", "provision/plan", "provision/render", "provision/secrets", "provision/site", "provision/stack"},
 	"provision/bundle":              {"provision/stack"},
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},

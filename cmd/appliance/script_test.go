@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs/acmetest"
 	"appliance/provision/stack"
 )
@@ -73,10 +74,13 @@ func TestScript(t *testing.T) {
 	var stories atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "storedata": storeData, "postgres": newPostgres},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
 				return os.Geteuid() == 0, nil
+			}
+			if name == "postgres" {
+				return os.Getenv("APPLIANCE_TEST_POSTGRES") != "" || os.Getenv(mustrun.Variable) != "", nil
 			}
 			if name == "namespaces" {
 				return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/run").Run() == nil, nil

@@ -28,6 +28,7 @@ type Answers struct {
 	RocketChatSecretFile      string `yaml:"rocketchat_create_token_secret_file"`
 	BridgeURL                 string `yaml:"bridge_url"`
 	BridgeDatabase            string `yaml:"bridge_database"`
+	BridgeDatabaseCAFile      string `yaml:"bridge_database_ca_file"`
 	BridgeReplicas            int    `yaml:"bridge_replicas"`
 	Namespace                 string `yaml:"namespace"`
 	GhostPrefix               string `yaml:"ghost_prefix"`
@@ -200,6 +201,9 @@ func (a Answers) Software() string {
 
 // BundledRocketChat reports whether the stack brings its own Rocket.Chat.
 func (a Answers) BundledRocketChat() bool { return a.RocketChat != External }
+
+// IsURL reports whether the answer to which database is the URL of one of the operator's.
+func IsURL(database string) bool { return database != SQLite && database != Bundled && database != "" }
 
 // BundledMongo reports whether the stack brings its own MongoDB.
 func (a Answers) BundledMongo() bool { return a.BundledRocketChat() && a.MongoURL == "" }

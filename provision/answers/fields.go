@@ -127,7 +127,11 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("bridge_database", func(a *Answers) *string { return &a.BridgeDatabase }, Field{
 		Ask: "Where should the bridge keep its data?", Default: SQLite, Advanced: true, Check: checkBridgeDatabase, Secret: true,
-		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. What the bridge has stored stays where it is when this changes.",
+		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. To change it, move what the bridge has stored: appliance bridge migrate-database; see docs/external.md.",
+	}),
+	text("bridge_database_ca_file", func(a *Answers) *string { return &a.BridgeDatabaseCAFile }, Field{
+		Ask: "Which file holds the authorities of that PostgreSQL's certificate?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "PEM. Only with the URL of a PostgreSQL, whose certificate must then be of one of them and for its name (sslmode=verify-full), unless the URL has another sslmode.",
 	}),
 	integer("bridge_replicas", func(a *Answers) *int { return &a.BridgeReplicas }, 1, Field{
 		Ask: "How many bridge processes should share the work?", Advanced: true, Check: checkReplicas,

@@ -106,6 +106,9 @@ func (a Answers) consistent() []Problem {
 	if a.BridgeReplicas > 1 && a.BridgeDatabase == SQLite {
 		problems = append(problems, Problem{Key: "bridge_replicas", Value: fmt.Sprint(a.BridgeReplicas), Reason: "needs bridge_database: bundled or a PostgreSQL: one process at a time can use sqlite"})
 	}
+	if a.BridgeDatabaseCAFile != "" && !IsURL(a.BridgeDatabase) {
+		problems = append(problems, Problem{Key: "bridge_database_ca_file", Value: a.BridgeDatabaseCAFile, Reason: "is for a bridge_database that is the URL of a PostgreSQL"})
+	}
 	if a.BridgeDatabase == Bundled && !a.BundledHomeserver() {
 		problems = append(problems, Problem{Key: "bridge_database", Value: Bundled, Reason: "needs a bundled homeserver, whose PostgreSQL it uses: with homeserver: external give the URL of a PostgreSQL"})
 	}

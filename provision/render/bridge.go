@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"path"
 	"reflect"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"appliance/bridge/config"
 	"appliance/provision/answers"
+	"appliance/provision/secrets"
 )
 
 // BridgeUserID is the _id of the bridge's account in Rocket.Chat.
@@ -59,20 +61,51 @@ func Bridge(in Input) config.Config {
 // traceHeaders are the headers for the collector of traces.
 const traceHeaders = "config/bridge/trace_headers"
 
-// bridgeDatabase is where the bridge keeps its data. The bundled PostgreSQL is the
-// homeserver's: a schema of its own is in the same backups.
+// databaseCA is where the bridge finds the authorities of its database, in its container.
+const databaseCA = "config/bridge/database_ca.pem"
+
+// bridgeDatabase is where the bridge keeps its data.
 func (in Input) bridgeDatabase() string {
 	switch in.Answers.BridgeDatabase {
 	case answers.SQLite, "":
 		return "sqlite:/data/bridge.db"
 	case answers.Bundled:
-		u := in.postgres()
-		q := u.Query()
-		q.Set("search_path", "bridge")
-		u.RawQuery = q.Encode()
-		return u.String()
+		return BundledDatabase(in.Secrets, "postgres:5432")
 	}
-	return in.Answers.BridgeDatabase
+	return ExternalDatabase(in.Answers, "/etc/appliance/"+path.Base(databaseCA))
+}
+
+// BundledDatabase is the address of the bridge's schema in the homeserver's PostgreSQL,
+// which is in the same backups. host is where that is reached.
+func BundledDatabase(set secrets.Set, host string) string {
+	u := postgres(set, host)
+	q := u.Query()
+	q.Set("search_path", "bridge")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// ExternalDatabase is the address of the operator's PostgreSQL. With a file of authorities
+// the server must have a certificate of one of them for its name, unless the address says
+// something else. caFile is where that file is for who connects.
+func ExternalDatabase(a answers.Answers, caFile string) string {
+	return WithCA(a.BridgeDatabase, a.BridgeDatabaseCAFile, caFile)
+}
+
+// WithCA adds the file of authorities that an answer names, if it names one, to the
+// address of a PostgreSQL.
+func WithCA(address, answer, caFile string) string {
+	u, err := url.Parse(address)
+	if err != nil || answer == "" {
+		return address
+	}
+	q := u.Query()
+	q.Set("sslrootcert", caFile)
+	if !q.Has("sslmode") {
+		q.Set("sslmode", "verify-full")
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // explanations go above the keys of bridge.yaml.

@@ -74,6 +74,9 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	if a.TracesHeadersFile != "" {
 		foreign += digest(files, traceHeaders)
 	}
+	if len(in.DatabaseCA) > 0 {
+		foreign += digest(files, databaseCA)
+	}
 	if a.BridgeReplicas > 1 { // Compose itself does not take notice
 		fixed = fmt.Appendf(fixed, "replicas: %d\n", a.BridgeReplicas)
 	}

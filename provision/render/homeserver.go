@@ -35,7 +35,7 @@ var denyNetworks = []string{
 func (in Input) homeserver(put putter) error {
 	const dir = "config/homeserver/"
 	a, reveal := in.Answers, func(n secrets.Name) string { return in.Secrets[n].Reveal() }
-	postgres := in.postgres()
+	postgres := postgres(in.Secrets, "postgres:5432")
 	fields := homeserverFields{
 		ServerName: a.ServerName, SiteURL: a.SiteURL(),
 		FederationAddress: a.FederationAddress(), BotUser: "@" + Bridge(in).AppService.Bot + ":" + a.ServerName,
@@ -66,11 +66,11 @@ func (in Input) homeserver(put putter) error {
 	return err
 }
 
-// postgres is the address of the homeserver's database.
-func (in Input) postgres() url.URL {
+// postgres is the address of the homeserver's database at a host.
+func postgres(set secrets.Set, host string) url.URL {
 	return url.URL{
-		Scheme: "postgresql", User: url.UserPassword("homeserver", in.Secrets[secrets.PostgresPassword].Reveal()),
-		Host: "postgres:5432", Path: "/homeserver", RawQuery: "sslmode=disable",
+		Scheme: "postgresql", User: url.UserPassword("homeserver", set[secrets.PostgresPassword].Reveal()),
+		Host: host, Path: "/homeserver", RawQuery: "sslmode=disable",
 	}
 }
 

@@ -44,6 +44,7 @@ type Input struct {
 	SMTPPassword      []byte            // content of smtp_password_file
 	RegistrationToken []byte            // content of rocketchat_registration_token_file
 	TraceHeaders      []byte            // content of traces_headers_file
+	DatabaseCA        []byte            // content of bridge_database_ca_file
 	// Bootstrapped says that Rocket.Chat has its administrator.
 	Bootstrapped bool
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
@@ -89,6 +90,9 @@ func Tree(in Input) (Files, error) {
 		func() error {
 			if in.Answers.TracesHeadersFile != "" {
 				put(traceHeaders, 0o600, ApplianceUser, in.TraceHeaders)
+			}
+			if len(in.DatabaseCA) > 0 {
+				put(databaseCA, 0o644, ApplianceUser, in.DatabaseCA)
 			}
 			return nil
 		},

@@ -26,5 +26,6 @@ func bridgeCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "config", "bridge.yaml", "configuration `FILE`")
 	cmd.Flags().StringVar(&hostFile, "host-status", "", "`FILE` that the other commands leave for the console")
+	cmd.AddCommand(migrateDatabaseCommand(a))
 	return cmd
 }

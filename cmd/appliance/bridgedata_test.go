@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"appliance/bridge/queue"
+	"appliance/bridge/store"
+)
+
+// storeData is the command "storedata fill DATABASE N", which stores items as a bridge
+// does, and "storedata holds DATABASE N", which fails unless N items wait there. In the
+// place of a database may stand a file that has its URL.
+func storeData(ts *testscript.TestScript, _ bool, args []string) {
+	database := args[1]
+	if !strings.Contains(database, ":") {
+		database = strings.TrimSpace(ts.ReadFile(database))
+	}
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ctx := context.Background()
+	s, err := store.Open(ctx, database)
+	ts.Check(err)
+	defer func() { ts.Check(s.Close()) }()
+	if args[0] == "fill" {
+		var items []queue.Item
+		for i := range n {
+			items = append(items, queue.Item{ID: fmt.Sprint("$", i), Lane: fmt.Sprint("mx:!r", i%3), Kind: "k"})
+		}
+		_, err = s.Add(ctx, time.Now(), items...)
+		ts.Check(err)
+		return
+	}
+	backlog, err := s.Backlog(ctx)
+	ts.Check(err)
+	if backlog.Waiting != int64(n) {
+		ts.Fatalf("%d items wait, want %d", backlog.Waiting, n)
+	}
+}
+
+// newPostgres is the command "postgres FILE", which creates a database and writes its
+// URL to a file.
+func newPostgres(ts *testscript.TestScript, _ bool, args []string) {
+	address, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
+	ts.Check(err)
+	ctx := context.Background()
+	admin, err := pgx.Connect(ctx, address.String())
+	ts.Check(err)
+	name := fmt.Sprintf("story_%d", time.Now().UnixNano())
+	_, err = admin.Exec(ctx, "CREATE DATABASE "+name)
+	ts.Check(err)
+	ts.Defer(func() {
+		_, _ = admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+		_ = admin.Close(ctx)
+	})
+	address.Path = "/" + name
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(address.String()+"\n"), 0o600))
+}
