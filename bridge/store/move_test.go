@@ -78,40 +78,47 @@ func dump(t *testing.T, url string) map[string][]string {
 	defer func() { _ = db.Close() }()
 	out := map[string][]string{}
 	for _, table := range store.MovedTables {
-		rows, err := db.QueryContext(t.Context(), `SELECT * FROM `+table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns, _ := rows.Columns()
-		values, into := make([]any, len(columns)), make([]any, len(columns))
-		for i := range into {
-			into[i] = &values[i]
-		}
-		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			row := map[string]string{}
-			for i, name := range columns {
-				text := fmt.Sprint(values[i])
-				if b, ok := values[i].([]byte); ok {
-					text = string(b)
-				}
-				switch {
-				case table == "lanes" && (name == "fence" || name == "owner" || name == "held"), table == "items" && name == "attempts":
-				default:
-					row[name] = text
-				}
-			}
-			if table != "lanes" || row["lane"] == "mx:later" { // PostgreSQL has a row for each lane
-				out[table] = append(out[table], fmt.Sprint(row)) // sorted by key
-			}
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			t.Fatal(err)
-		}
-		slices.Sort(out[table])
+		out[table] = dumpTable(t, db, table)
 	}
+	return out
+}
+
+func dumpTable(t *testing.T, db *sql.DB, table string) (out []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), `SELECT * FROM `+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	columns, _ := rows.Columns()
+	values, into := make([]any, len(columns)), make([]any, len(columns))
+	for i := range into {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		row := map[string]string{}
+		for i, name := range columns {
+			text := fmt.Sprint(values[i])
+			if b, ok := values[i].([]byte); ok {
+				text = string(b)
+			}
+			switch {
+			case table == "lanes" && (name == "fence" || name == "owner" || name == "held"), table == "items" && name == "attempts":
+			default:
+				row[name] = text
+			}
+		}
+		if table != "lanes" || row["lane"] == "mx:later" { // PostgreSQL has a row for each lane
+			out = append(out, fmt.Sprint(row)) // sorted by key
+		}
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+	slices.Sort(out)
 	return out
 }
 

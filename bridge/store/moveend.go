@@ -249,7 +249,7 @@ func (e *end) fill(ctx context.Context, table string, columns []column, next fun
 	for i := range marks {
 		marks[i] = fmt.Sprintf("$%d", i+1)
 	}
-	stmt, err := e.tx.PrepareContext(ctx, `INSERT INTO `+table+` (`+strings.Join(namesOf(columns), ", ")+`) VALUES (`+strings.Join(marks, ", ")+`)`)
+	stmt, err := e.tx.PrepareContext(ctx, `INSERT INTO `+table+` (`+strings.Join(namesOf(columns), ", ")+`) VALUES (`+strings.Join(marks, ", ")+`)`) //nolint:gosec // names of our own schema
 	if err != nil {
 		return err
 	}
