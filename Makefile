@@ -29,6 +29,10 @@ test-swarm: setup images ## Let three Docker Engines form a Swarm, and break it 
 test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
 	@compose/stage/real.sh
 
+.PHONY: test-kubernetes
+test-kubernetes: ## Show the Helm chart to Helm and to a real API server, which is built once
+	@compose/stage/kubernetes.sh
+
 .PHONY: life
 life: setup images build ## Install on a fresh Debian, reboot, back up, lose the host, restore on another, remove
 	@compose/stage/life.sh
