@@ -192,18 +192,22 @@ func (c *cluster) node(name, zone string) {
 	c.t.Helper()
 	ctx := c.t.Context()
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name, corev1.LabelTopologyZone: zone}}}
-	n, err := c.typed.CoreV1().Nodes().Create(ctx, n, metav1.CreateOptions{})
-	if err != nil {
+	if _, err := c.typed.CoreV1().Nodes().Create(ctx, n, metav1.CreateOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
-	n.Status.Capacity = corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("8"), corev1.ResourceMemory: resource.MustParse("16Gi"), corev1.ResourcePods: resource.MustParse("100"),
-	}
-	n.Status.Allocatable = n.Status.Capacity
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(), Reason: "Test"}}
-	if _, err := c.typed.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{}); err != nil {
-		c.t.Fatal(err)
-	}
+	until(c.t, "node "+name, time.Minute, func() error { // a controller changes it too
+		n, err := c.typed.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		n.Status.Capacity = corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("8"), corev1.ResourceMemory: resource.MustParse("16Gi"), corev1.ResourcePods: resource.MustParse("100"),
+		}
+		n.Status.Allocatable = n.Status.Capacity
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(), Reason: "Test"}}
+		_, err = c.typed.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{})
+		return err
+	})
 }
 
 // restricted makes a namespace as namespace.yaml has it.
@@ -357,7 +361,7 @@ func TestHelmInstallsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := c.install("appliance", "chat", values(t, "beside"))
-	if err == nil || !strings.Contains(err.Error(), "cannot reuse a name that is still in use") {
+	if err == nil || !strings.Contains(err.Error(), "cannot re-use a name that is still in use") {
 		t.Errorf("a second release of the name: %v", err)
 	}
 	v := values(t, "beside")
