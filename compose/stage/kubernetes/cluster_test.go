@@ -335,7 +335,7 @@ func (c *cluster) refusals() {
 	}{
 		{change("Deployment", int64(3), "spec", "replica"), "replica"},
 		{change("Deployment", "x", "spec", "selector", "matchLabels", "app.kubernetes.io/instance"), "selector"},
-		{change("PodDisruptionBudget", int64(1), "spec", "minAvailable"), "mutually exclusive"},
+		{change("PodDisruptionBudget", int64(1), "spec", "minAvailable"), "cannot be both set"},
 		{change("Service", "Everywhere", "spec", "type"), "type"},
 	} {
 		if err := c.apply(r.o, true); err == nil || !strings.Contains(err.Error(), r.want) {
