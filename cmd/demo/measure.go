@@ -112,7 +112,7 @@ func (d meter) container(ctx context.Context, service string) (string, error) {
 	if len(names) == 0 {
 		return "", err
 	}
-	return names[mrand.IntN(len(names))], err // one of several
+	return names[mrand.IntN(len(names))], err //nolint:gosec // one of several, any
 }
 
 // pid returns the process of a service.
