@@ -53,6 +53,7 @@ type Answers struct {
 	ACMEEABHMACFile           string `yaml:"acme_eab_hmac_file"`
 	MongoURL                  string `yaml:"mongo_url"`
 	FederationPrivateNetworks bool   `yaml:"federation_private_networks"`
+	Presence                  bool   `yaml:"presence"`
 	HTTPPort                  int    `yaml:"http_port"`
 	HTTPSPort                 int    `yaml:"https_port"`
 	FederationPort            int    `yaml:"federation_port"`

@@ -218,6 +218,10 @@ var Fields = slices.Concat([]Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
 		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",
 	}),
+	boolean("presence", func(a *Answers) *bool { return &a.Presence }, Field{
+		Ask: "Show people who is there on the other side?", Advanced: true,
+		Help: "Switches presence on in the homeserver and in the bridge. It costs CPU with every server that shares a room. With false the homeserver has none, and the live key presence of the bridge stays as it is.",
+	}),
 	integer("http_port", func(a *Answers) *int { return &a.HTTPPort }, 80, Field{
 		Ask: "Which port for HTTP?", Advanced: true, Check: checkPort,
 		Help: "Certificate authorities connect to port 80 and to no other.",

@@ -55,6 +55,7 @@ func Bridge(in Input) config.Config {
 	if in.Live != nil {
 		c.Live = *in.Live
 	}
+	c.Presence = c.Presence || a.Presence
 	return c
 }
 

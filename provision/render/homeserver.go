@@ -18,7 +18,7 @@ type homeserverFields struct {
 	RegistrationSecret                     string
 	MacaroonSecret, FormSecret             string
 	CacheMB                                int
-	PrivateNetworks                        bool
+	PrivateNetworks, Presence              bool
 	DenyNetworks                           []string
 	RemoteMediaDays                        int
 }
@@ -43,7 +43,7 @@ func (in Input) homeserver(put putter) error {
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
-		PrivateNetworks: a.FederationPrivateNetworks, DenyNetworks: denyNetworks, RemoteMediaDays: a.RemoteMediaDays,
+		PrivateNetworks: a.FederationPrivateNetworks, Presence: a.Presence, DenyNetworks: denyNetworks, RemoteMediaDays: a.RemoteMediaDays,
 	}
 	stack := homeserver.Of(a.Homeserver).Stack
 	if stack == nil {

@@ -266,6 +266,26 @@ func TestLiveKeysDoNotRestartTheBridge(t *testing.T) {
 	}
 }
 
+func TestPresenceReachesTheHomeserverAndTheBridge(t *testing.T) {
+	for kind, want := range map[string][]string{
+		answers.Dendrite: {"config/homeserver/dendrite.yaml", "enable_inbound: true\n    enable_outbound: true\n"},
+		answers.Synapse:  {"config/homeserver/homeserver.yaml", "\npresence:\n  enabled: true\n"},
+	} {
+		in := input(t, "minimal")
+		in.Answers.Homeserver = kind
+		in.Live = &config.Live{Enabled: true, LogLevel: "info"} // a bridge.yaml that was there before
+		off, err := render.Tree(in)
+		if err != nil || bytes.Contains(off[want[0]].Data, []byte(want[1])) || !bytes.Contains(off["config/bridge/bridge.yaml"].Data, []byte("\npresence: false\n")) {
+			t.Errorf("%s: presence that nobody asked for: %v", kind, err)
+		}
+		in.Answers.Presence = true
+		on, err := render.Tree(in)
+		if err != nil || !bytes.Contains(on[want[0]].Data, []byte(want[1])) || !bytes.Contains(on["config/bridge/bridge.yaml"].Data, []byte("\npresence: true\n")) {
+			t.Errorf("%s: presence does not reach its configuration: %v", kind, err)
+		}
+	}
+}
+
 func TestMailAndRegistrationReachRocketChat(t *testing.T) {
 	in := input(t, "minimal")
 	plain, err := render.Tree(in)
