@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/certs"
+	"appliance/provision/homeserver"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
 )
@@ -267,21 +270,25 @@ func TestLiveKeysDoNotRestartTheBridge(t *testing.T) {
 }
 
 func TestPresenceReachesTheHomeserverAndTheBridge(t *testing.T) {
-	for kind, want := range map[string][]string{
-		answers.Dendrite: {"config/homeserver/dendrite.yaml", "enable_inbound: true\n    enable_outbound: true\n"},
-		answers.Synapse:  {"config/homeserver/homeserver.yaml", "\npresence:\n  enabled: true\n"},
-	} {
+	there := regexp.MustCompile(`presence:\n +(enabled|enable_inbound): true\n`)
+	for _, kind := range homeserver.Bundled() {
 		in := input(t, "minimal")
 		in.Answers.Homeserver = kind
 		in.Live = &config.Live{Enabled: true, LogLevel: "info"} // a bridge.yaml that was there before
-		off, err := render.Tree(in)
-		if err != nil || bytes.Contains(off[want[0]].Data, []byte(want[1])) || !bytes.Contains(off["config/bridge/bridge.yaml"].Data, []byte("\npresence: false\n")) {
-			t.Errorf("%s: presence that nobody asked for: %v", kind, err)
-		}
-		in.Answers.Presence = true
-		on, err := render.Tree(in)
-		if err != nil || !bytes.Contains(on[want[0]].Data, []byte(want[1])) || !bytes.Contains(on["config/bridge/bridge.yaml"].Data, []byte("\npresence: true\n")) {
-			t.Errorf("%s: presence does not reach its configuration: %v", kind, err)
+		for _, want := range []bool{false, true} {
+			in.Answers.Presence = want
+			files, err := render.Tree(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			on := false
+			for name, f := range files {
+				on = on || strings.HasPrefix(name, "config/homeserver/") && there.Match(f.Data)
+			}
+			bridge := bytes.Contains(files["config/bridge/bridge.yaml"].Data, fmt.Appendf(nil, "\npresence: %v\n", want))
+			if on != want || !bridge {
+				t.Errorf("%s, presence %v: the homeserver has %v, the bridge the right one: %v", kind, want, on, bridge)
+			}
 		}
 	}
 }
