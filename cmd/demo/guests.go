@@ -88,7 +88,7 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 	return nil
 }
 
-// comeIn joins a room, invited by somebody in Rocket.Chat where it takes that.
+// comeIn joins a room, invited from Rocket.Chat where it takes that.
 func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage) error {
 	join := func() error {
 		return m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(s.mxRoom), map[string]any{}, nil)
@@ -121,7 +121,7 @@ func (m *matrixUser) goOut(ctx context.Context, room string) error {
 	return nil // the answer to an earlier attempt was lost
 }
 
-// seesMember asks the user's own server whether somebody is in a room.
+// seesMember asks the user's own server who is in a room.
 func (m *matrixUser) seesMember(ctx context.Context, room, user string) (bool, error) {
 	var out struct {
 		Joined map[string]any `json:"joined"`
@@ -160,7 +160,7 @@ func (c *chatUser) goOut(ctx context.Context, room string) error {
 	return nil // the answer to an earlier attempt was lost
 }
 
-// hasMember looks whether somebody is in a room.
+// hasMember asks Rocket.Chat who is in a room.
 func (c *chatUser) hasMember(ctx context.Context, room, username string) (bool, error) {
 	var out struct {
 		Members []struct {
