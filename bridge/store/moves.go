@@ -41,7 +41,7 @@ func (m moveMark) put(ctx context.Context, tx *sql.Tx) error {
 }
 
 // examineMove refuses a database whose data was moved away, and one that a move has not
-// filled to the end: what waits in either would be delivered twice.
+// filled to the end: an item in both would be delivered twice.
 func examineMove(ctx context.Context, db querier, name string, postgres bool) error {
 	list := tablesOfSQLite
 	if postgres {

@@ -171,18 +171,10 @@ func (c *chatUser) newest(ctx context.Context, room, username string) (string, e
 	}
 }
 
-type chatMessage struct {
-	Text string `json:"msg"`
-	Type string `json:"t"`
-	User struct {
-		Username string `json:"username"`
-	} `json:"u"`
-}
-
 // page returns some messages of a room, newest first.
-func (c *chatUser) page(ctx context.Context, room string, offset int) ([]chatMessage, error) {
+func (c *chatUser) page(ctx context.Context, room string, offset int) ([]roomMessage, error) {
 	var out struct {
-		Messages []chatMessage `json:"messages"`
+		Messages []roomMessage `json:"messages"`
 	}
 	err := c.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", room, offset), nil, &out)
 	return out.Messages, err

@@ -236,18 +236,8 @@ func (c *chatUser) waitFor(ctx context.Context, room, text string) (rocketchat.M
 // waitForMember waits until a puppet of a Matrix user is in a room.
 func (c *chatUser) waitForMember(ctx context.Context, room, username string) error {
 	for {
-		var out struct {
-			Members []struct {
-				Username string `json:"username"`
-			} `json:"members"`
-		}
-		if err := c.do(ctx, http.MethodGet, "groups.members?roomId="+room, nil, &out); err != nil {
+		if in, err := c.hasMember(ctx, room, username); in || err != nil {
 			return err
-		}
-		for _, m := range out.Members {
-			if m.Username == username {
-				return nil
-			}
 		}
 		select {
 		case <-ctx.Done():

@@ -14,7 +14,7 @@ import (
 
 // file sends a file as a message in a room. What a first attempt made is found by its name.
 func (w *chatWriter) file(ctx context.Context, _, name string) (string, error) {
-	latest, err := w.latest(ctx)
+	latest, err := w.page(ctx, w.room, 0)
 	if err != nil {
 		return "", err
 	}

@@ -170,21 +170,10 @@ type roomMessage struct {
 	} `json:"file"`
 }
 
-// latest returns the last messages of the room, newest first.
-func (w *chatWriter) latest(ctx context.Context) ([]roomMessage, error) { return w.history(ctx, 0) }
-
-func (w *chatWriter) history(ctx context.Context, offset int) ([]roomMessage, error) {
-	var out struct {
-		Messages []roomMessage `json:"messages"`
-	}
-	err := w.do(ctx, http.MethodGet, fmt.Sprintf("groups.history?roomId=%s&count=100&offset=%d", w.room, offset), nil, &out)
-	return out.Messages, err
-}
-
 // shown lists the messages of a room of Rocket.Chat that begin with prefix.
 func (w *chatWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
 	for offset := 0; ; {
-		page, err := w.history(ctx, offset)
+		page, err := w.page(ctx, w.room, offset)
 		if err != nil {
 			return nil, err
 		}

@@ -97,7 +97,7 @@ func until(t *testing.T, what string, most time.Duration, done func() error) {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	if os.Getenv("APPLIANCE_KUBERNETES") == "" {
-		t.Skip("APPLIANCE_KUBERNETES names no directory with kube-apiserver; make test-kubernetes builds it")
+		t.Fatal("APPLIANCE_KUBERNETES names no directory with kube-apiserver; make test-kubernetes builds it")
 	}
 	c := &cluster{t: t, dir: t.TempDir()}
 	start := time.Now()
