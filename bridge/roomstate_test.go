@@ -237,6 +237,30 @@ func TestFeatureKicksWhileSpeaking(t *testing.T) {
 	}
 }
 
+// What an author wrote may have to be sent after the author was removed on Matrix and the
+// members were compared: a message that was read late, or one that an owner edits.
+func TestAnEditAfterTheAuthorWasRemoved(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol", "user", "bot")
+	s.rc.Invite(s.room, "alice", "carol")
+	carol := "@carol:" + s.home.Name
+	mxtest.WaitFor(t, "carol to join on Matrix", func() bool { return s.bob.Members(s.mxRoom)[carol] == "join" })
+	message := s.rc.Say(s.room, "carol", "the pass is open")
+	s.findText("the pass is open")
+	s.promote()
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/kick", map[string]any{"user_id": carol}, nil)
+	mxtest.WaitFor(t, "carol to be out of the room in Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })
+	s.rc.Say(s.room, "alice", "where is carol?")
+	s.findText("where is carol?") // and what came before it was delivered
+	s.api("alice", "chat.update", map[string]any{"roomId": s.room, "msgId": message, "text": "the pass is closed"})
+	s.find("the edit", func(_ string, content map[string]any) bool {
+		c, _ := content["m.new_content"].(map[string]any)
+		return c["body"] == "the pass is closed"
+	})
+	mxtest.WaitFor(t, "carol to be out on Matrix again", func() bool { return s.bob.Members(s.mxRoom)[carol] == "leave" })
+}
+
 func TestFeatureEncryptedRooms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})

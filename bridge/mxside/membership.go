@@ -35,18 +35,18 @@ func (m *membership) Invite(ctx context.Context, room ids.MXRoom, as, who ids.MX
 var unreachable = regexp.MustCompile(`dial tcp|lookup |no such host|connection refused|connection reset|i/o timeout|deadline exceeded|Client\.Timeout|EOF|x509: |tls: |no route to host|network is unreachable|denied by`)
 
 // Join implements relay.Matrix.
-func (m *membership) Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error {
+func (m *membership) Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := m.as(who).JoinRoomByID(ctx, room)
+	_, err = m.as(who).JoinRoomByID(ctx, room)
 	if inviter == "" || inviter == who || !errors.Is(side(err), model.ErrForbidden) {
-		return side(err)
+		return false, side(err)
 	}
 	if err := m.Invite(ctx, room, inviter, who); err != nil {
-		return err
+		return false, err
 	}
 	_, err = m.as(who).JoinRoomByID(ctx, room)
-	return side(err)
+	return true, side(err)
 }
 
 // JoinVia implements relay.Matrix: POST /join/{room}?server_name=…

@@ -104,7 +104,7 @@ func (m directMatrix) CreateRoom(context.Context, model.MXRoomSpec) (ids.MXRoom,
 	return m.room, nil
 }
 
-func (m directMatrix) Join(ctx context.Context, room ids.MXRoom, who, by ids.MXUser) error {
+func (m directMatrix) Join(ctx context.Context, room ids.MXRoom, who, by ids.MXUser) (bool, error) {
 	m.joins(who)
 	return m.matrix.Join(ctx, room, who, by)
 }

@@ -152,8 +152,8 @@ func (m *matrix) State(_ context.Context, _ ids.MXRoom, _ ids.MXUser, kind, _ st
 
 func (m *matrix) Follow(ids.MXUser)                                  {}
 func (m *matrix) Register(context.Context, ids.MXUser, string) error { return nil }
-func (m *matrix) Join(_ context.Context, _ ids.MXRoom, who, _ ids.MXUser) error {
-	return m.do("%s joins", who)
+func (m *matrix) Join(_ context.Context, _ ids.MXRoom, who, _ ids.MXUser) (bool, error) {
+	return false, m.do("%s joins", who)
 }
 
 func (m *matrix) Leave(_ context.Context, _ ids.MXRoom, who ids.MXUser) error {

@@ -76,8 +76,9 @@ type doubleStore interface {
 
 // joinedMatrix is what Joined needs of Matrix.
 type joinedMatrix interface {
-	// Join makes one of our users join, inviting it as inviter when it has to be.
-	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
+	// Join makes one of our users join. invited reports that inviter had to invite it first,
+	// so that it was not in the room.
+	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error)
 }
 
 // joinedRocketChat is what Joined needs of Rocket.Chat.

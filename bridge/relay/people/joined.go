@@ -21,14 +21,21 @@ type Joined struct {
 
 // Ensure makes a ghost join a room unless it is known to be there.
 func (j *Joined) Ensure(ctx context.Context, p model.Portal, ghost ids.MXUser) error {
+	_, err := j.EnsureInvited(ctx, p, ghost)
+	return err
+}
+
+// EnsureInvited is Ensure, and reports whether the ghost had to be invited: then it was
+// not in the room, and its user may have been removed since.
+func (j *Joined) EnsureInvited(ctx context.Context, p model.Portal, ghost ids.MXUser) (invited bool, err error) {
 	if j.Has(p.MXRoom, ghost) {
-		return nil
+		return false, nil
 	}
-	if err := j.MX.Join(ctx, p.MXRoom, ghost, p.Reader(j.Names)); err != nil {
-		return fmt.Errorf("join %s: %w", ghost, err)
+	if invited, err = j.MX.Join(ctx, p.MXRoom, ghost, p.Reader(j.Names)); err != nil {
+		return invited, fmt.Errorf("join %s: %w", ghost, err)
 	}
 	j.Note(p.MXRoom, ghost)
-	return nil
+	return invited, nil
 }
 
 // BringIn makes the ghost of a member join.

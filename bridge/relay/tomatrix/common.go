@@ -107,7 +107,7 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 		// Known to be joined, but it is not: the ghost was removed, or the
 		// homeserver lost the join. Try once more from the beginning.
 		h.Joined.Forget(p.MXRoom, as)
-		if err := h.Joined.Ensure(ctx, p, as); err != nil {
+		if err := h.bringToSpeak(ctx, p, as, item); err != nil {
 			return "", err
 		}
 		event, err = h.MX.Send(ctx, p.MXRoom, as, txn, millis(at), c)
@@ -116,6 +116,19 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 		}
 	}
 	return event, err
+}
+
+// bringToSpeak makes the author of an item join. A message may be read after its author
+// was removed: the author's ghost comes back to send it, and the members are compared
+// behind it, so that the ghost does not stay. Items that were accepted together, as a
+// backfill is, share one comparison.
+func (h *base) bringToSpeak(ctx context.Context, p model.Portal, ghost ids.MXUser, item queue.Item) error {
+	invited, err := h.Joined.EnsureInvited(ctx, p, ghost)
+	if err != nil || !invited {
+		return err
+	}
+	compare := model.RCMembershipItem(fmt.Sprintf("invited to speak %s %d", p.MXRoom, item.Accepted.UnixMilli()), p.RCRoom)
+	return h.Accept(ctx, []queue.Item{compare}, nil)
 }
 
 // redact redacts an event as its sender, where that is a ghost, or as the reader of the

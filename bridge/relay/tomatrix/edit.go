@@ -24,7 +24,7 @@ func (h *messages) edit(ctx context.Context, item queue.Item, in event.RCEdited)
 		return nil, err // it never crossed, or is of a person on Matrix, who alone can edit it
 	}
 	sender := ids.MXUser(old[0].MXSender)
-	if err := h.Joined.Ensure(ctx, p, sender); err != nil {
+	if err := h.bringToSpeak(ctx, p, sender, item); err != nil {
 		return nil, model.Outcome(item, err, "")
 	}
 	contents, err := h.contents(ctx, item, p, sender, m)

@@ -39,7 +39,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.RCWrit
 	}
 	g, err := h.People.Ghost(ctx, model.PersonOf(m.User))
 	if err == nil {
-		err = h.Joined.Ensure(ctx, p, g.MXUser)
+		err = h.bringToSpeak(ctx, p, g.MXUser, item)
 	}
 	if err != nil {
 		return nil, model.Outcome(item, err, "the Matrix server does not let you into the room")

@@ -94,7 +94,7 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	if err != nil {
 		return err
 	}
-	if err := h.Joined.Ensure(ctx, p, g.MXUser); err != nil {
+	if err := h.bringToSpeak(ctx, p, g.MXUser, item); err != nil {
 		return err
 	}
 	shown, ok := convert.Unicode(key.emoji)

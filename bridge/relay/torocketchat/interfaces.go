@@ -107,8 +107,9 @@ type fileStore interface {
 
 // invitationMatrix is what invitations needs of Matrix.
 type invitationMatrix interface {
-	// Join makes one of our users join, inviting it as inviter when it has to be.
-	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
+	// Join makes one of our users join. invited reports that inviter had to invite it first,
+	// so that it was not in the room.
+	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error)
 	// Leave makes one of our users leave or refuse an invitation.
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
 	// Refuse declines an invitation with a reason.

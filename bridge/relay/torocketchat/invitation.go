@@ -63,7 +63,7 @@ func (h *invitations) deliver(ctx context.Context, item queue.Item, in event.MXI
 		}
 		return model.Outcome(item, err, "")
 	}
-	if err := h.MX.Join(ctx, inv.Room, inv.Ghost, ""); err != nil {
+	if _, err := h.MX.Join(ctx, inv.Room, inv.Ghost, ""); err != nil {
 		return model.Outcome(item, err, "")
 	}
 	h.Joined.Note(inv.Room, inv.Ghost)
