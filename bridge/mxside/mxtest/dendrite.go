@@ -28,10 +28,11 @@ func (dendrite) files(s *Server, registration string) map[string]string {
 	}
 }
 
-func (dendrite) command(s *Server) *exec.Cmd {
-	return exec.Command(os.Getenv("APPLIANCE_DENDRITE"), //nolint:gosec,noctx // it ends with Kill
+func (dendrite) start(s *Server, log *os.File) (*process, error) {
+	cmd := exec.Command(os.Getenv("APPLIANCE_DENDRITE"), //nolint:gosec,noctx // it ends with Kill
 		"--config", "dendrite.yaml", "--tls-cert", "tls.crt", "--tls-key", "tls.key",
 		"--http-bind-address", "127.0.0.1:"+strconv.Itoa(s.ports[0]), "--https-bind-address", "127.0.0.1:"+strconv.Itoa(s.ports[1]))
+	return spawn(cmd, s.dir, log)
 }
 
 const dendriteConfiguration = `version: 2

@@ -55,8 +55,7 @@ type Server struct {
 	dir      string
 	database string
 	ports    [2]int // client-server API, federation
-	cmd      *exec.Cmd
-	ended    chan struct{}
+	running  *process
 }
 
 // runner runs a kind of software.
@@ -65,8 +64,26 @@ type runner interface {
 	needs() []string
 	// files returns the configuration, by name of file in the server's directory.
 	files(s *Server, registration string) map[string]string
-	// command runs the server in its directory, in the foreground.
-	command(s *Server) *exec.Cmd
+	// start runs the server in its directory; what it writes goes to the log.
+	start(s *Server, log *os.File) (*process, error)
+}
+
+// process is a homeserver that runs.
+type process struct {
+	pid   int
+	ended <-chan struct{}
+}
+
+// spawn runs a command until it ends, at the latest when this process does.
+func spawn(cmd *exec.Cmd, dir string, log *os.File) (*process, error) {
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	return &process{cmd.Process.Pid, ended}, nil
 }
 
 const sharedSecret = "only-for-tests"
@@ -157,18 +174,14 @@ func (s *Server) Launch() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	cmd := s.Software.run.command(s)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	running, err := s.Software.run.start(s, log)
+	if _ = log.Close(); err != nil {
 		s.tb.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); _ = log.Close(); close(ended) }()
-	s.cmd, s.ended = cmd, ended
+	s.running = running
 	WaitFor(s.tb, s.Kind+" to answer", func() bool {
 		select {
-		case <-ended:
+		case <-running.ended:
 			s.tb.Fatalf("%s ended:\n%s", s.Kind, s.log(4000))
 		default:
 		}
@@ -186,10 +199,14 @@ func (s *Server) Kill() {
 	if s.hermetic != nil {
 		s.hermetic.Stop()
 	}
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-		s.cmd = nil
+	if s.running != nil {
+		select {
+		case <-s.running.ended:
+		default:
+			_ = syscall.Kill(s.running.pid, syscall.SIGKILL)
+			<-s.running.ended
+		}
+		s.running = nil
 	}
 }
 
@@ -199,7 +216,7 @@ func (s *Server) Connections() int {
 	if s.hermetic != nil {
 		return s.hermetic.Connections()
 	}
-	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "fd"))
+	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(s.running.pid), "fd"))
 	if err != nil {
 		s.tb.Fatal(err)
 	}

@@ -4,9 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -38,19 +35,6 @@ func (synapse) files(s *Server, registration string) map[string]string {
 			"CLIENT", strconv.Itoa(s.ports[0]), "FEDERATION", strconv.Itoa(s.ports[1]), "DBUSER", db.User.Username(), "DBPASSWORD", password,
 			"DBHOST", db.Hostname(), "DBPORT", db.Port(), "DBNAME", strings.TrimPrefix(db.Path, "/"), "URL", s.URL).Replace(synapseConfiguration),
 	}
-}
-
-func (synapse) command(*Server) *exec.Cmd {
-	root, _ := filepath.Abs(os.Getenv("APPLIANCE_SYNAPSE"))
-	loaders, _ := filepath.Glob(filepath.Join(root, "usr/lib/*/ld-linux-*.so.*"))
-	loader := filepath.Join(root, "lib64/ld-linux-x86-64.so.2")
-	if len(loaders) > 0 {
-		loader = loaders[0]
-	}
-	cmd := exec.Command(loader, "--library-path", filepath.Dir(loader), filepath.Join(root, "usr/bin/python3"), //nolint:gosec,noctx // it ends with Kill
-		"-m", "synapse.app.homeserver", "--config-path", "homeserver.yaml")
-	cmd.Env = []string{"PYTHONHOME=" + filepath.Join(root, "usr"), "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"}
-	return cmd
 }
 
 // Two workers of the database and no limits: tests are not guests.
