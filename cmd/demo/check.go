@@ -37,7 +37,7 @@ func (d inspection) check(ctx context.Context) error {
 	for _, port := range []string{"29328", "8008", "3000", "5432"} {
 		errs = append(errs, d.checkClosedPort(ctx, port))
 	}
-	errs = append(errs, d.checkContainers(ctx), d.attack(ctx))
+	errs = append(errs, d.checkTLS(ctx), d.checkContainers(ctx), d.attack(ctx))
 	return errors.Join(append(errs, d.checkBundle(ctx), d.checkDocuments(ctx))...)
 }
 

@@ -67,6 +67,8 @@ func run(ctx context.Context, args []string) error {
 		return d.down(ctx)
 	case "check":
 		return inspection{d}.check(ctx)
+	case "secrets":
+		return inspection{d}.secrets(ctx)
 	case "lose":
 		return loss{d}.lose(ctx, *messages)
 	case "upgrade":

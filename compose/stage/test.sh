@@ -58,6 +58,7 @@ part "a release, installed on a fresh Debian and removed from it"
 compose/stage/install.sh
 
 part "the demo, and what can be seen of it from outside"
+unset APPLIANCE_AXE APPLIANCE_PARSERS # they are for the Go tests
 running=false
 [ -f .demo/summary.json ] && running=true
 make --no-print-directory demo
@@ -77,6 +78,7 @@ if [ "$(git rev-list --count HEAD 2>/dev/null || echo 0)" -gt 30 ]; then
 else # `git fetch --unshallow` brings what it takes
 	say "this checkout has no history: the upgrade from the previous release is left out"
 fi
+bin/demo secrets
 bin/appliance doctor --dir .demo/install
 if ! $running; then
 	bin/demo -appliance bin/appliance down
