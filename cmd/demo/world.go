@@ -136,7 +136,7 @@ const remoteDendrite = `version: 2
 global:
   server_name: @NAME@
   private_key: /demo/matrix_key.pem
-  database: {connection_string: "postgresql://dendrite:@PASSWORD@@remote-postgres/dendrite?sslmode=disable", max_open_conns: 30, max_idle_conns: 5, conn_max_lifetime: -1}
+  database: {connection_string: "postgresql://dendrite:@PASSWORD@@remote-postgres/dendrite?sslmode=disable", max_open_conns: 30, max_idle_conns: 30, conn_max_lifetime: -1}
   cache: {max_size_estimated: 64mb, max_age: 1h}
   trusted_third_party_id_servers: []
   presence: {enable_inbound: false, enable_outbound: false}

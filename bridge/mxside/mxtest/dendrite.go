@@ -40,7 +40,7 @@ global:
   server_name: NAME
   private_key: matrix_key.pem
   key_validity_period: 168h0m0s
-  database: {connection_string: "DATABASE", max_open_conns: 15, max_idle_conns: 5, conn_max_lifetime: -1}
+  database: {connection_string: "DATABASE", max_open_conns: 15, max_idle_conns: 15, conn_max_lifetime: -1}
   cache: {max_size_estimated: 64mb, max_age: 1h}
   trusted_third_party_id_servers: []
   presence: {enable_inbound: true, enable_outbound: true}
