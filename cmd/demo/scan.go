@@ -169,8 +169,8 @@ func (d inspection) searchContainer(ctx context.Context, look *searched, id stri
 			if err != nil {
 				return err
 			}
-			if service == "rocketchat" && file == "environ" { // Rocket.Chat takes the address of its database there and nowhere else
-				data = bytes.Join(slices.DeleteFunc(bytes.Split(data, []byte{0}), func(v []byte) bool { return bytes.HasPrefix(v, []byte("MONGO_")) }), []byte{0})
+			if file == "environ" {
+				data = withoutVariables(data, ownVariables[service])
 			}
 			if err := look.in(file+" of a process of "+service, bytes.NewReader(data)); err != nil {
 				return err
@@ -178,6 +178,17 @@ func (d inspection) searchContainer(ctx context.Context, look *searched, id stri
 		}
 	}
 	return nil
+}
+
+// ownVariables are secrets that a service takes from its environment and from nowhere else.
+var ownVariables = map[string][]string{"rocketchat": {"MONGO_URL=", "MONGO_OPLOG_URL=", "CREATE_TOKENS_FOR_USERS_SECRET="}}
+
+// withoutVariables takes variables out of an environment as /proc shows it.
+func withoutVariables(environment []byte, beginnings []string) []byte {
+	kept := slices.DeleteFunc(bytes.Split(environment, []byte{0}), func(v []byte) bool {
+		return slices.ContainsFunc(beginnings, func(name string) bool { return bytes.HasPrefix(v, []byte(name)) })
+	})
+	return bytes.Join(kept, []byte{0})
 }
 
 // searched is what was searched so far, and what was found.
