@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -210,6 +211,19 @@ func (a Answers) Marshal(command string) []byte {
 		b.Write(value)
 	}
 	return []byte(b.String())
+}
+
+// Gist is what the answers decide, without what is as it is by default: a release that
+// knows more answers, or explains them otherwise, finds the same in the same file.
+func (a Answers) Gist() string {
+	var said []string
+	for _, f := range Fields {
+		if value := f.Get(&a); value != f.Default {
+			said = append(said, fmt.Sprintf("%s=%q\n", f.Key, value))
+		}
+	}
+	slices.Sort(said)
+	return strings.Join(said, "")
 }
 
 // settingsYAML is an answer that is a mapping as the file has it.

@@ -26,7 +26,7 @@ func Edited(w Wanted, s State) []string {
 			continue
 		}
 		have, wanted := Identity(path, disk.Data), Identity(path, want.Data)
-		ours := have == wanted || have == record.Rendered && record.Rendered != ""
+		ours := have == wanted || record.Written(path, disk.Data)
 		accepted := have == record.Kept && wanted == record.Rendered
 		if !ours && !accepted {
 			out = append(out, path)
@@ -63,7 +63,8 @@ func unrecorded(files render.Files, s State) []string {
 		if !known || !s.Disk[path].Exists {
 			continue
 		}
-		if wanted := Identity(path, want.Data); record.Rendered != wanted && Identity(path, s.Disk[path].Data) == wanted {
+		disk := s.Disk[path].Data
+		if wanted := Identity(path, want.Data); record.Rendered != wanted && Identity(path, disk) == wanted && !record.Written(path, disk) {
 			out = append(out, path)
 		}
 	}

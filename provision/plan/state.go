@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -114,7 +116,7 @@ var Reads = map[string][]string{
 
 // Identity is what makes a file the same file: its bytes, or for bridge.yaml
 // the keys that are not the operator's to change, and for appliance.yaml the
-// answers however they are written down.
+// answers however they are written down, and whatever release explains them.
 func Identity(path string, data []byte) string {
 	switch path {
 	case BridgeFile:
@@ -123,10 +125,27 @@ func Identity(path string, data []byte) string {
 		}
 	case AnswersFile:
 		if a, err := answers.Parse(path, data); err == nil {
-			data = a.Marshal("")
+			data = []byte(a.Gist())
 		}
 	}
 	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Written reports whether a file is as it was written when the record was made.
+func (r Record) Written(path string, data []byte) bool {
+	if r.Rendered == "" {
+		return false
+	}
+	return Identity(path, data) == r.Rendered || path == AnswersFile && r.Rendered == formerIdentity(data)
+}
+
+// formerIdentity is what releases noted that took the explanations of all answers, which
+// are others in every release, for a part of appliance.yaml.
+func formerIdentity(data []byte) string {
+	_, rest, _ := bytes.Cut(data, []byte("\n"))
+	none, _, _ := bytes.Cut(answers.Answers{}.Marshal(""), []byte("\n"))
+	sum := sha256.Sum256(slices.Concat(none, []byte("\n"), rest))
 	return hex.EncodeToString(sum[:])
 }
 
