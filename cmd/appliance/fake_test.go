@@ -24,6 +24,7 @@ var services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat
 // will not come up, docker/dies one that does not the next time, docker/exited one
 // of which a second container has exited. With docker/nodump a database cannot be read,
 // and in the middle of a dump it waits for what docker/slowdump has, as a line of docker/log.
+// It says its version only when docker/hold is gone.
 func fakeDocker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -34,7 +35,10 @@ func fakeDocker() {
 	}
 	switch {
 	case args == "compose version --short":
+		fakeHold(dir)
 		fmt.Println("2.30.0")
+	case strings.HasPrefix(args, "compose --progress json pull"):
+		_ = os.Remove(filepath.Join(dir, "absent"))
 	case strings.HasPrefix(args, "compose logs"):
 		said, _ := os.ReadFile(filepath.Join(dir, "logs"))
 		_, _ = os.Stdout.Write(said)
@@ -130,6 +134,19 @@ func fakeWait(dir, line string) {
 	}
 	fmt.Fprintln(os.Stderr, "nobody says: "+line)
 	os.Exit(1)
+}
+
+// fakeHold notes in docker/held that it was asked, and waits while there is a docker/hold.
+func fakeHold(dir string) {
+	for n := range 500 {
+		if _, err := os.Stat(filepath.Join(dir, "hold")); err != nil {
+			return
+		}
+		if n == 0 {
+			note(dir, "held", "here")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // fakeSignal waits for the line that a dump begins with, and ends the program when there
