@@ -57,7 +57,7 @@ func (p *Prepared) Execute(ctx context.Context, r Reporter) error {
 	if p.Plan.Empty() {
 		return nil
 	}
-	return p.site.Stack.Loaded().Remember(ctx)
+	return errors.Join(p.site.Stack.Loaded().Remember(ctx), secrets.Remember(p.opts.Dir, p.opts.Edits == plan.Accept))
 }
 
 // An executor carries out one step.

@@ -52,6 +52,8 @@ type Options struct {
 	Foreign bool
 
 	Rotate secrets.Rotations // to plan; those that are under way without any
+	// Replaces names the secrets of which new ones will be made, whatever they are now.
+	Replaces []secrets.Name
 
 	Upgrade  bool    // changes that only an upgrade may make are allowed
 	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
@@ -124,7 +126,11 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := p.site.Stack.Compose().CheckOverride(ctx); err != nil {
 		return err
 	}
-	if edited := p.edited(); len(edited) > 0 {
+	edited, err := p.edited()
+	if err != nil {
+		return err
+	}
+	if len(edited) > 0 {
 		p.Findings = append(p.Findings, edited...)
 		return &NotReadyError{edited}
 	}
@@ -402,20 +408,4 @@ func (p *Prepared) needBootstrap(ctx context.Context) string {
 		return err.Error()
 	}
 	return missing
-}
-
-// edited returns a finding for every file that was changed by hand, unless
-// the options say what becomes of them.
-func (p *Prepared) edited() []finding.Finding {
-	if p.opts.Edits != plan.Ask {
-		return nil
-	}
-	var out []finding.Finding
-	for _, name := range plan.Edited(p.seen.wanted, p.seen.state) {
-		f := finding.Failure(p.site.Path(name)+" was edited by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
-			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
-		f.Check = "edited-file"
-		out = append(out, f)
-	}
-	return out
 }

@@ -44,6 +44,7 @@ func PrepareRotation(ctx context.Context, o Options, keys []string) (*Rotation, 
 		names = append(names, c.Name)
 	}
 	r := &Rotation{Secrets: chosen}
+	o.Replaces = names
 	if r.p, err = Prepare(ctx, o); err != nil {
 		return r, err
 	}

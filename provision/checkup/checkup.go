@@ -153,6 +153,8 @@ func files(s *site.Site) doctor.Files {
 	if len(m.Files) > 0 {
 		lost, kept := secrets.Missing(s.Dir)
 		out.Lost, out.Kept = below(lost), below(kept)
+		changed, _ := secrets.Edited(s.Dir) // what cannot be read is said elsewhere
+		out.Changed = below(changed)
 	}
 	_ = filepath.WalkDir(s.Path("secrets"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

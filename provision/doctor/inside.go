@@ -32,6 +32,7 @@ type Files struct {
 	Missing []string // rendered files that are gone
 	Lost    []string // secrets that are gone
 	Kept    []string // of these, those without which data cannot be read
+	Changed []string // secrets that were edited by hand
 	Exposed []string // secrets that other users may read
 	Half    string   // what was interrupted: "a restore", "an upgrade"
 	HalfFix string
@@ -121,7 +122,7 @@ func (t Target) drift(context.Context) finding.Finding {
 		return missing
 	}
 	if len(f.Edited) > 0 {
-		return finding.Warning(joined(f.Edited)+" was edited by hand", "the next change would overwrite the edit",
+		return finding.Warning(joined(f.Edited)+" "+wasOrWere(len(f.Edited))+" edited by hand", "the next change would overwrite the edit",
 			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 	}
 	return finding.Good("no rendered file was edited")
@@ -153,7 +154,14 @@ func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	if edited := t.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
 		fix = "load it with: appliance up --accept-edits; or discard the edit with: appliance up --overwrite"
 	}
-	return finding.Failure(names+" was started before "+joined(files)+" was changed", "the running configuration is not the one on disk", fix)
+	return finding.Failure(names+" "+wasOrWere(len(list))+" started before "+joined(files)+" "+wasOrWere(len(files))+" changed", "the running configuration is not the one on disk", fix)
+}
+
+func wasOrWere(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
 }
 
 func isOrAre(n int) string {
@@ -177,6 +185,9 @@ func (t Target) modes(context.Context) finding.Finding {
 	}
 	if len(f.Exposed) > 0 {
 		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "restrict it with: chmod 600 "+strings.Join(f.Exposed, " "))
+	}
+	if len(f.Changed) > 0 {
+		return finding.Warning(joined(f.Changed)+" "+wasOrWere(len(f.Changed))+" edited by hand", "what else uses the secret may know another one", "see how to go on with: appliance up --dry-run")
 	}
 	return finding.Good("secrets are readable by their owners only")
 }

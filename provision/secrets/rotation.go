@@ -133,6 +133,9 @@ func Replace(dir string, name Name, value string) error {
 		if s.name != name {
 			continue
 		}
+		if err := know(dir, map[Name]string{name: value}); err != nil {
+			return err
+		}
 		if err := atomicfile.WriteOwned(Path(dir, name), []byte(value), 0o600, s.uid, s.uid); err != nil {
 			return fmt.Errorf("secret %s: %w", name, err)
 		}

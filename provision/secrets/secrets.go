@@ -160,6 +160,9 @@ func Write(dir string, set Set, names []Name) error {
 		if _, err := os.Lstat(Path(dir, s.name)); err == nil {
 			continue
 		}
+		if err := know(dir, map[Name]string{s.name: set[s.name].Reveal()}); err != nil {
+			return err
+		}
 		if err := atomicfile.WriteOwned(Path(dir, s.name), []byte(set[s.name].Reveal()), 0o600, s.uid, s.uid); err != nil {
 			return fmt.Errorf("secret %s: %w", s.name, err)
 		}

@@ -1,0 +1,61 @@
+package provision
+
+import (
+	"path/filepath"
+	"slices"
+
+	"appliance/provision/finding"
+	"appliance/provision/homeserver"
+	"appliance/provision/plan"
+	"appliance/provision/rotate"
+	"appliance/provision/secrets"
+	"appliance/provision/site"
+)
+
+// edited returns a finding for every file that was changed by hand, unless the options say
+// what becomes of it. A secret cannot be put back: nothing here knows the former one.
+func (p *Prepared) edited() ([]finding.Finding, error) {
+	if p.opts.Edits == plan.Accept {
+		return nil, nil
+	}
+	names, err := secrets.Edited(p.opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []finding.Finding
+	for _, name := range names {
+		if _, turn := p.opts.Rotate.Of(name); !turn && !slices.Contains(p.opts.Replaces, name) {
+			out = append(out, p.editedSecret(name))
+		}
+	}
+	if p.opts.Edits != plan.Ask {
+		return out, nil
+	}
+	for _, name := range plan.Edited(p.seen.wanted, p.seen.state) {
+		f := finding.Failure(p.site.Path(name)+" was edited by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
+			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
+		f.Check = "edited-file"
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// editedSecret says how to get back to a secret that is the same on both sides.
+func (p *Prepared) editedSecret(name secrets.Name) finding.Finding {
+	const keep = "; or, if that knows the new one too, keep it with: appliance up --accept-edits"
+	file := secrets.Path(p.opts.Dir, name)
+	f := finding.Failure(file+" was edited by hand", "what else uses this secret knows another one",
+		"make a new one for both with: appliance secrets rotate "+rotate.KeyOf(name)+keep)
+	if _, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)}); err != nil {
+		f.Fix = "put the former one back" + keep
+	}
+	if run := homeserver.Of(p.opts.Answers.Homeserver).Stack; name == secrets.MatrixKey && run != nil {
+		f.Why = "other servers know this one by the former key, and would refuse what it signs with another"
+		f.Fix = "put the former one back from a backup, and keep a key only if it was made for this name: appliance up --accept-edits"
+		if !run.TranslatesKey {
+			f.Fix = "put the former one back with: cp " + site.Quoted(filepath.Join(p.opts.Dir, "config/homeserver", run.SigningKey)) + " " + site.Quoted(file)
+		}
+	}
+	f.Check = "edited-file"
+	return f
+}
