@@ -12,32 +12,36 @@ import (
 	"appliance/provision/site"
 )
 
-// edited returns a finding for every file that was changed by hand, unless the options say
-// what becomes of it. A secret cannot be put back: nothing here knows the former one.
-func (p *Prepared) edited() ([]finding.Finding, error) {
+// editedSecrets returns a finding for every secret that was changed by hand, unless it is
+// to be kept. It cannot be put back: nothing here knows the former one.
+func (p *Prepared) editedSecrets() ([]finding.Finding, error) {
 	if p.opts.Edits == plan.Accept {
 		return nil, nil
 	}
 	names, err := secrets.Edited(p.opts.Dir)
-	if err != nil {
-		return nil, err
-	}
 	var out []finding.Finding
 	for _, name := range names {
 		if _, turn := p.opts.Rotate.Of(name); !turn && !slices.Contains(p.opts.Replaces, name) {
 			out = append(out, p.editedSecret(name))
 		}
 	}
+	return out, err
+}
+
+// edited returns a finding for every file that was changed by hand, unless
+// the options say what becomes of them.
+func (p *Prepared) edited() []finding.Finding {
 	if p.opts.Edits != plan.Ask {
-		return out, nil
+		return nil
 	}
+	var out []finding.Finding
 	for _, name := range plan.Edited(p.seen.wanted, p.seen.state) {
 		f := finding.Failure(p.site.Path(name)+" was edited by hand", plan.Difference(name, p.seen.state.Disk[name].File, p.seen.wanted.Files[name]),
 			"keep the edit with: appliance up --accept-edits; or discard it with: appliance up --overwrite")
 		f.Check = "edited-file"
 		out = append(out, f)
 	}
-	return out, nil
+	return out
 }
 
 // editedSecret says how to get back to a secret that is the same on both sides.
@@ -46,8 +50,14 @@ func (p *Prepared) editedSecret(name secrets.Name) finding.Finding {
 	file := secrets.Path(p.opts.Dir, name)
 	f := finding.Failure(file+" was edited by hand", "what else uses this secret knows another one",
 		"make a new one for both with: appliance secrets rotate "+rotate.KeyOf(name)+keep)
-	if _, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)}); err != nil {
-		f.Fix = "put the former one back" + keep
+	f.Check = "edited-secret"
+	if empty := secrets.Empty(p.opts.Dir, name); empty != nil {
+		f.Summary, f.Why, f.Fix = empty.Error(), "what reads it does not start without it", empty.Hint()
+		return f
+	}
+	// To MongoDB only its root can tell a new password, even that of root.
+	if _, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)}); err != nil || name == secrets.MongoRootPassword {
+		f.Fix = "put the former one back, for example from a backup" + keep
 	}
 	if run := homeserver.Of(p.opts.Answers.Homeserver).Stack; name == secrets.MatrixKey && run != nil {
 		f.Why = "other servers know this one by the former key, and would refuse what it signs with another"
@@ -56,6 +66,5 @@ func (p *Prepared) editedSecret(name secrets.Name) finding.Finding {
 			f.Fix = "put the former one back with: cp " + site.Quoted(filepath.Join(p.opts.Dir, "config/homeserver", run.SigningKey)) + " " + site.Quoted(file)
 		}
 	}
-	f.Check = "edited-file"
 	return f
 }

@@ -296,6 +296,7 @@ func (p *installation) faults() []fault {
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf was edited by hand", "--accept-edits"},
+		{"a secret that was edited by hand", "secrets", func() func() { return set(&p.files.Changed, []string{"secrets/postgres_password"}) }, "secrets/postgres_password was edited by hand", "appliance up --dry-run"},
 		{"an override that Compose cannot use", "override", func() func() {
 			return set[error](&p.override, &stack.OverrideError{File: "/opt/appliance/compose.override.yaml", Line: 3, Reason: "services.nginx.imag false schema"})
 		}, "compose.override.yaml cannot be used", "correct it, or move it away"},

@@ -10,6 +10,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -106,6 +107,9 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := errors.Join(site.Vacant(p.opts.Dir), archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
 		return err
 	}
+	if edited, err := p.editedSecrets(); err != nil || len(edited) > 0 {
+		return cmp.Or(err, error(&NotReadyError{edited}))
+	}
 	var g errgroup.Group
 	g.Go(func() error { p.Findings = preflight.Run(ctx, p.host, p.opts.Answers, p.opts.Dir); return nil })
 	var observeErr error
@@ -126,11 +130,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := p.site.Stack.Compose().CheckOverride(ctx); err != nil {
 		return err
 	}
-	edited, err := p.edited()
-	if err != nil {
-		return err
-	}
-	if len(edited) > 0 {
+	if edited := p.edited(); len(edited) > 0 {
 		p.Findings = append(p.Findings, edited...)
 		return &NotReadyError{edited}
 	}

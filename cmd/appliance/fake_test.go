@@ -157,12 +157,14 @@ func fakeSignal() {
 	}
 }
 
-// composed are the services, with mongo if docker/mongo has what its health check says.
+// composed are the services, with mongo if docker/mongo has what its health check says, and
+// with those that docker/optional names.
 func composed(dir string) []string {
+	all := append(lines(dir, "optional"), services...)
 	if len(lines(dir, "mongo")) == 0 {
-		return services
+		return all
 	}
-	return append([]string{"mongo"}, services...)
+	return append([]string{"mongo"}, all...)
 }
 
 // fakeMongo stands in for what is run in the container of MongoDB. Its version is in

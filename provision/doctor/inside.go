@@ -149,12 +149,21 @@ func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	if files = slices.Compact(files); len(files) == 0 {
 		return finding.Good("every service runs the configuration on disk")
 	}
-	names := strings.Join(slices.Sorted(maps.Keys(list)), " and ")
+	names := and(slices.Sorted(maps.Keys(list)))
 	fix := "load it with: appliance up"
 	if edited := t.Files().Edited; slices.ContainsFunc(files, func(f string) bool { return slices.Contains(edited, f) }) {
 		fix = "load it with: appliance up --accept-edits; or discard the edit with: appliance up --overwrite"
 	}
 	return finding.Failure(names+" "+wasOrWere(len(list))+" started before "+joined(files)+" "+wasOrWere(len(files))+" changed", "the running configuration is not the one on disk", fix)
+}
+
+// and lists names as a sentence does.
+func and(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func wasOrWere(n int) string {

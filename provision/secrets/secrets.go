@@ -125,9 +125,37 @@ func read(dir string, s spec) (string, error) {
 	name := Path(dir, s.name)
 	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
 	if err == nil && strings.TrimSpace(string(data)) == "" {
-		return "", fmt.Errorf("secret %s is empty", name)
+		return "", &EmptyError{Name: s.name, File: name, guarded: s.guard != "" && holdsData(filepath.Join(dir, s.guard))}
 	}
 	return strings.TrimRight(string(data), "\n"), err
+}
+
+// An EmptyError says that a secret was emptied by hand.
+type EmptyError struct {
+	Name    Name
+	File    string
+	guarded bool // data cannot be read without it
+}
+
+func (e *EmptyError) Error() string { return fmt.Sprintf("secret %s is empty", e.File) }
+
+// Hint says what to do.
+func (e *EmptyError) Hint() string {
+	if e.guarded {
+		return "put the secret back from a backup"
+	}
+	return "have a new one made with: rm '" + e.File + "' && appliance up"
+}
+
+// Empty returns an error when a secret on disk is empty.
+func Empty(dir string, name Name) *EmptyError {
+	for _, s := range specs {
+		var empty *EmptyError
+		if _, err := read(dir, s); s.name == name && errors.As(err, &empty) {
+			return empty
+		}
+	}
+	return nil
 }
 
 func (s spec) create(dir string) (string, error) {

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"appliance/provision/certs/acmetest"
+	"appliance/provision/plan"
+)
+
+// An edited is an installation of which every rendered file can be edited.
+type edited struct {
+	*workplace
+	files map[string][]byte // those that are rendered, as they were written
+}
+
+// newEdited is an installation with every kind of file: Synapse, the bridge, a certificate
+// service that trusts an authority of its own, and Prometheus.
+func newEdited(t *testing.T, homeserver string) *edited {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files to the users of containers")
+	}
+	w, authority := newWorkplace(t), acmetest.New(t)
+	w.env = append(w.env, "APPLIANCE_MONGO_URL=", "APPLIANCE_HTTP_PORT="+strconv.Itoa(authority.HTTPPort))
+	w.write("docker/mongo", `{"version":"8.0.12","featureCompatibilityVersion":"8.0"}`+"\n")
+	w.write("docker/optional", "certs\nprometheus\n")
+	w.does(0, "up", "--set", "domain=chat.example.test", "--set", "acme_directory="+authority.Directory, "--set", "acme_ca_file="+authority.CAFile,
+		"--set", "homeserver="+homeserver, "--set", "monitoring=true")
+	e := &edited{w, map[string][]byte{}}
+	var m plan.Manifest
+	if err := json.Unmarshal(e.read("manifest.json"), &m); err != nil {
+		t.Fatal(err)
+	}
+	for name := range m.Files {
+		e.files[name] = e.read(name)
+	}
+	return e
+}
+
+// does runs a command on the installation and returns what it said.
+func (w *workplace) does(want int, args ...string) string {
+	w.t.Helper()
+	if args[0] == "up" {
+		args = append(args, "--patience", "0s")
+	}
+	status, said := finished(w.t, w.command(append([]string{"--dir", "appliance"}, args...)...))
+	if status != want {
+		w.t.Fatalf("%s: exit status %d, want %d\n%s", strings.Join(args, " "), status, want, said)
+	}
+	return said
+}
+
+func (e *edited) read(name string) []byte {
+	e.t.Helper()
+	data, err := os.ReadFile(filepath.Join(e.dir, "appliance", name))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return data
+}
+
+// edit changes every rendered file in a way that the program which reads it would notice, but
+// for appliance.yaml, which operators are invited to edit. It returns the names.
+func (e *edited) edit() []string {
+	for name, data := range e.files {
+		switch name {
+		case plan.AnswersFile:
+			continue
+		case plan.BridgeFile:
+			data = bytes.Replace(data, []byte("http://rocketchat:3000"), []byte("http://rocketchat:3001"), 1)
+		default:
+			data = append(slices.Clone(data), "\n# mine\n"...)
+		}
+		e.write(filepath.Join("appliance", name), string(data))
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(e.files)), func(name string) bool { return name == plan.AnswersFile })
+}
+
+func (e *edited) changes(names []string) (out []string) {
+	for _, name := range names {
+		if !bytes.Equal(e.read(name), e.files[name]) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Whichever rendered file is edited by hand, up and its dry run name it, say how to keep and
+// how to discard the edit, and change nothing; the doctor names it, and what does not run it.
+// Both ways on end with what is on disk being what runs.
+func TestAHandEditOfEveryFileIsNoticed(t *testing.T) {
+	for _, homeserver := range []string{"dendrite", "synapse"} {
+		t.Run(homeserver, func(t *testing.T) {
+			e := newEdited(t, homeserver)
+			for _, dir := range []string{"compose.yaml", ".env", "rocketchat.env", "config/nginx/", "config/homeserver/", "config/bridge/bridge.yaml", "config/certs/", "config/ca/", "config/mongo/", "config/prometheus/"} {
+				if !slices.ContainsFunc(slices.Collect(maps.Keys(e.files)), func(name string) bool { return strings.HasPrefix(name, dir) }) {
+					t.Errorf("no %s is among the files", dir)
+				}
+			}
+			names := e.edit()
+			_ = os.Remove(filepath.Join(e.dir, "docker/log"))
+			for _, args := range [][]string{{"up"}, {"up", "--dry-run"}} {
+				said := e.does(5, args...)
+				for _, name := range names {
+					if !strings.Contains(said, "error: "+filepath.Join(e.dir, "appliance", name)+" was edited by hand: ") {
+						t.Errorf("%s does not name %s:\n%s", strings.Join(args, " "), name, said)
+					}
+				}
+				if !strings.Contains(said, "up --accept-edits; or discard it with: appliance --dir "+e.dir+"/appliance up --overwrite\n") {
+					t.Errorf("no way on:\n%s", said)
+				}
+			}
+			if changed := e.changes(names); len(changed) != len(names) || len(lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
+				t.Errorf("up has changed something: of %v only %v", names, changed)
+			}
+			said := e.does(4, "doctor")
+			for _, name := range names {
+				if !strings.Contains(strings.SplitN(said[strings.Index(said, "warn  files"):], "\n", 2)[0], name) {
+					t.Errorf("the doctor does not name %s:\n%s", name, said)
+				}
+			}
+			if !strings.Contains(said, "fail  loaded             bridge, certs, homeserver, nginx and prometheus were started before") {
+				t.Errorf("the doctor does not say what does not run them:\n%s", said)
+			}
+
+			e.does(0, "up", "--overwrite")
+			if changed := e.changes(names); len(changed) > 0 {
+				t.Errorf("not put back: %v", changed)
+			}
+			e.settled()
+			e.edit()
+			e.does(0, "up", "--accept-edits")
+			if changed := e.changes(names); len(changed) != len(names) {
+				t.Errorf("of %v only %v were kept", names, changed)
+			}
+			e.settled()
+		})
+	}
+}
+
+// settled fails unless what is on disk is what runs.
+func (e *edited) settled() {
+	e.t.Helper()
+	if said := e.does(0, "up"); !strings.Contains(said, "nothing to do\n") {
+		e.t.Errorf("%s", said)
+	}
+	said := e.does(4, "doctor")
+	for _, check := range []string{"files", "loaded", "secrets", "sign-in", "answers"} {
+		if !strings.Contains(said, "ok    "+check+" ") {
+			e.t.Errorf("%s is not well:\n%s", check, said)
+		}
+	}
+}
+
+// A secret that is edited by hand gets into no configuration. The hint leads back: to the
+// former key by which other servers know this one, and to new secrets of everything else.
+func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
+	e := newEdited(t, "dendrite")
+	list, err := filepath.Glob(filepath.Join(e.dir, "appliance/secrets/*"))
+	more, _ := filepath.Glob(filepath.Join(e.dir, "appliance/secrets/bridge/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := map[string][]byte{}
+	for _, file := range append(list, more...) {
+		name, _ := filepath.Rel(filepath.Join(e.dir, "appliance"), file)
+		if info, err := os.Stat(file); err != nil || info.IsDir() || strings.HasPrefix(info.Name(), ".") || name == "secrets/admin_password" {
+			continue // the last is the people's, who change it in Rocket.Chat
+		}
+		former[name] = e.read(name)
+		e.write(filepath.Join("appliance", name), "another-value-of-the-same-kind")
+	}
+	if len(former) != 12 {
+		t.Fatalf("the secrets are %v", slices.Sorted(maps.Keys(former)))
+	}
+	_ = os.Remove(filepath.Join(e.dir, "docker/log"))
+	rotate := []string{"secrets", "rotate", "--yes"}
+	for _, args := range [][]string{{"up"}, {"up", "--dry-run"}, {"up", "--overwrite"}} {
+		said := e.does(5, args...)
+		for name := range former {
+			if !strings.Contains(said, "error: "+filepath.Join(e.dir, "appliance", name)+" was edited by hand: ") {
+				t.Errorf("%s does not name %s:\n%s", strings.Join(args, " "), name, said)
+			}
+		}
+		if args[len(args)-1] == "up" {
+			for _, rest := range strings.Split(said, " secrets rotate ")[1:] {
+				rotate = append(rotate, rest[:strings.Index(rest, ";")])
+			}
+		}
+	}
+	if changed := e.changes(slices.Collect(maps.Keys(e.files))); len(changed) > 0 || len(lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
+		t.Errorf("up has changed %v", changed)
+	}
+	said := e.does(4, "doctor")
+	for name := range former {
+		if !strings.Contains(strings.SplitN(said[strings.Index(said, "warn  secrets"):], "\n", 2)[0], name) {
+			t.Errorf("the doctor does not name %s:\n%s", name, said)
+		}
+	}
+	if len(rotate) != 3+10 {
+		t.Fatalf("the hints say: %v", rotate)
+	}
+	rotate = slices.DeleteFunc(rotate, func(arg string) bool { return arg == "rocketchat-token" }) // made with create-token
+	for _, name := range []string{"secrets/matrix_key.pem", "secrets/mongo_root_password", "secrets/bridge/rocketchat_token"} {
+		e.write(filepath.Join("appliance", name), string(former[name]))
+	}
+	e.write("appliance/secrets/form_secret", "")
+	if said := e.does(5, "up"); !strings.Contains(said, "error: secret "+e.dir+"/appliance/secrets/form_secret is empty: ") || !strings.Contains(said, "rm '"+e.dir+"/appliance/secrets/form_secret' && appliance --dir "+e.dir+"/appliance up\n") {
+		t.Errorf("an empty one:\n%s", said)
+	}
+	e.write("appliance/secrets/form_secret", "another")
+	e.does(0, append(rotate, "mongo-root-password")...)
+	if !bytes.Equal(e.read("secrets/matrix_key.pem"), former["secrets/matrix_key.pem"]) {
+		t.Error("the key by which other servers know this one is another")
+	}
+	e.settled()
+}
