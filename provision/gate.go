@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"appliance/provision/archive"
 	"appliance/provision/databases"
@@ -104,5 +105,9 @@ func (p *Prepared) images() (map[string]string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return images(data)
+	list, err := images(data)
+	if gate := (*GateError)(nil); errors.As(err, &gate) {
+		gate.Reasons[0] = p.site.Path(site.VersionsFile) + ": " + strings.TrimPrefix(gate.Reasons[0], "versions: ")
+	}
+	return list, err
 }

@@ -223,3 +223,54 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 	}
 	e.settled()
 }
+
+// What the program notes for itself is edited by hand, too: nothing is lost or mistaken for
+// another installation, and each command that cannot do without says how to go on.
+func TestADamagedNoteOfTheProgram(t *testing.T) {
+	e := newEdited(t, "dendrite")
+	dir := filepath.Join(e.dir, "appliance")
+	for _, c := range []struct{ file, command, says, hint string }{
+		{"manifest.json", "up", "manifest.json cannot be used: ", "rm " + dir + "/manifest.json && appliance --dir " + dir + " up --accept-edits"},
+		{"images.lock", "up", "images.lock: ", "rm " + dir + "/images.lock && appliance --dir " + dir + " up"},
+		{"versions.env", "up", "versions.env: \"\" is not the name of an image", "appliance --dir " + dir + " version --json"},
+		{"secrets/.rotation.json", "up", ".rotation.json cannot be used: ", "rm '" + dir + "/secrets/.rotation.json' && appliance --dir " + dir + " doctor"},
+		{"backup.key", "backup", "backup.key holds no private key of age", "mv " + dir + "/backup.key " + dir + "/backup.key.damaged && appliance --dir " + dir + " backup"},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			good, err := os.ReadFile(filepath.Join(dir, c.file))
+			e.write(filepath.Join("appliance", c.file), "{ nonsense\n= x\n")
+			if status, said := finished(t, e.command("--dir", dir, c.command)); status == 0 || !strings.Contains(said, c.says) || !strings.Contains(said, c.hint+"\n") {
+				t.Errorf("%d\n%s", status, said)
+			}
+			if said := e.does(0, "status"); !strings.Contains(said, "rocketchat    Up 1 minute (healthy)") {
+				t.Errorf("the installation is mistaken for another one:\n%s", said)
+			}
+			if err != nil {
+				err = os.Remove(filepath.Join(dir, c.file))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if good != nil {
+				e.write(filepath.Join("appliance", c.file), string(good))
+			}
+		})
+	}
+
+	// Others are only remembered, and nothing needs them.
+	for _, file := range []string{"secrets/.known.json", ".loaded.json", ".growth.json", ".chores.json", ".alarm.json"} {
+		e.write(filepath.Join("appliance", file), "{ nonsense\n= x\n")
+	}
+	e.does(0, "up")
+
+	// As the first hint says.
+	e.write("appliance/manifest.json", "{")
+	if said := e.does(4, "doctor"); !strings.Contains(said, "fail  files              it cannot be told which files were edited by hand\n") {
+		t.Errorf("the doctor:\n%s", said)
+	}
+	if err := os.Remove(filepath.Join(dir, "manifest.json")); err != nil {
+		t.Fatal(err)
+	}
+	e.does(0, "up", "--accept-edits")
+	e.settled()
+}

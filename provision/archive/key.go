@@ -10,6 +10,7 @@ import (
 	"appliance/provision/backup"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/site"
+	"appliance/provision/stack"
 )
 
 // EnsureKey makes the key of the installation unless it has one, and reports whether
@@ -57,7 +58,27 @@ func OwnKeys(dir string) (k backup.Keys, err error) {
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
-	return k, k.Own(file)
+	if err := k.Own(file); err != nil {
+		return k, &BadKeyError{File: file, Cause: err}
+	}
+	return k, nil
+}
+
+// A BadKeyError says that the key of an installation cannot be used.
+type BadKeyError struct {
+	File  string
+	Cause error
+}
+
+func (e *BadKeyError) Error() string { return e.Cause.Error() }
+
+// Unwrap is the cause.
+func (e *BadKeyError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *BadKeyError) Hint() string {
+	file := stack.Quoted(e.File)
+	return "put your copy of the key back; or set this one aside, and the next backup has a new key: mv " + file + " " + file + ".damaged && appliance backup"
 }
 
 // A NoKeyError says that an installation has no key of its own.

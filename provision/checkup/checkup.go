@@ -134,7 +134,7 @@ func outsideClient(s *site.Site) *http.Client {
 func files(s *site.Site) doctor.Files {
 	var out doctor.Files
 	m, err := s.Stack.Tree().Manifest()
-	if err == nil {
+	if out.Unknown = err; err == nil {
 		for name, record := range m.Files {
 			data, err := os.ReadFile(s.Path(name))
 			if errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -29,6 +30,7 @@ type Runtime struct {
 // Files are what the checks need to know about the files of an installation.
 type Files struct {
 	Edited  []string // rendered files that were edited by hand
+	Unknown error    // why it cannot be told which files were rendered; nil when it can
 	Missing []string // rendered files that are gone
 	Lost    []string // secrets that are gone
 	Kept    []string // of these, those without which data cannot be read
@@ -114,6 +116,14 @@ func (t Target) room(context.Context) finding.Finding {
 
 func (t Target) drift(context.Context) finding.Finding {
 	f := t.Files()
+	if f.Unknown != nil {
+		var hinted interface{ Hint() string }
+		hint := "run: appliance up"
+		if errors.As(f.Unknown, &hinted) {
+			hint = hinted.Hint()
+		}
+		return finding.Failure("it cannot be told which files were edited by hand", f.Unknown.Error(), hint)
+	}
 	if n := len(f.Missing); n > 0 {
 		missing := finding.Failure(joined(f.Missing)+" "+isOrAre(n)+" missing", "services that read it do not start again", "write it again with: appliance up")
 		if slices.Contains(f.Missing, "compose.yaml") || slices.Contains(f.Missing, ".env") {

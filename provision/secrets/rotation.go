@@ -106,9 +106,27 @@ func UnderWay(dir string) (Rotations, error) {
 		err = json.Unmarshal(data, &out)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the rotation that is under way: %s: %w", name, err)
+		return nil, &BadRotationError{File: name, Cause: err}
 	}
 	return out, nil
+}
+
+// A BadRotationError says that the note of a rotation cannot be read.
+type BadRotationError struct {
+	File  string
+	Cause error
+}
+
+func (e *BadRotationError) Error() string {
+	return fmt.Sprintf("the rotation of secrets that is under way: %s cannot be used: %v", e.File, e.Cause)
+}
+
+// Unwrap is the cause.
+func (e *BadRotationError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *BadRotationError) Hint() string {
+	return "put it back from a backup; or leave it and see which secrets do not sign in: rm '" + e.File + "' && appliance doctor"
 }
 
 // Save notes that rotations are under way; with none the note is removed.

@@ -130,7 +130,23 @@ func (s Tree) Manifest() (plan.Manifest, error) {
 		err = json.Unmarshal(data, &m)
 	}
 	if err != nil {
-		return m, fmt.Errorf("%s: %w", s.stack.path("manifest.json"), err)
+		return m, &ManifestError{File: s.stack.path("manifest.json"), Cause: err}
 	}
 	return m, nil
+}
+
+// A ManifestError says that what is known of the written files cannot be read.
+type ManifestError struct {
+	File  string
+	Cause error
+}
+
+func (e *ManifestError) Error() string { return e.File + " cannot be used: " + e.Cause.Error() }
+
+// Unwrap is the cause.
+func (e *ManifestError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *ManifestError) Hint() string {
+	return "put it back from a backup; or have it written again, which takes the files as they are for ours: rm " + Quoted(e.File) + " && appliance up --accept-edits"
 }

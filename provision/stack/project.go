@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -12,14 +13,21 @@ import (
 // projectOf is the name of the Compose project of an installation: the one that
 // its manifest remembers, that of earlier versions where the manifest remembers
 // none, and the directory's own where nothing is installed yet. It never changes,
-// because containers, networks and volumes are found by it.
+// because containers, networks and volumes are found by it. Where the manifest is damaged
+// or gone, Compose's own file still has it.
 func projectOf(dir string) string {
 	m, err := (&Stack{Dir: dir}).Tree().Manifest()
 	switch {
 	case err == nil && m.Project != "":
 		return m.Project
-	case err != nil || len(m.Files) > 0:
+	case err == nil && len(m.Files) > 0:
 		return BaseName(dir)
+	}
+	env, _ := os.ReadFile(filepath.Join(dir, ".env")) //nolint:gosec // below the installation directory
+	for line := range strings.Lines(string(env)) {
+		if name, found := strings.CutPrefix(strings.TrimSpace(line), "COMPOSE_PROJECT_NAME="); found && name != "" && name == BaseName(name) {
+			return name
+		}
 	}
 	return ProjectName(dir)
 }
