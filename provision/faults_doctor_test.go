@@ -82,6 +82,7 @@ func newInstallation(t *testing.T) world {
 		FreeBytes: func(string) (uint64, uint64, error) { return p.free, 80 << 30, nil },
 		Samples:   func() []doctor.Sample { return p.samples },
 		Operator:  func() (secret.String, error) { return secret.New("operator"), nil },
+		Account:   func() (string, secret.String, error) { return "rcmxbridge0000001", secret.New("token"), nil },
 		Files:     func() doctor.Files { return p.files },
 		Override:  func(context.Context) error { return p.override },
 		NotLoaded: func(context.Context) (map[string][]string, error) { return p.stale, nil },
@@ -242,6 +243,11 @@ func (p *installation) faults() []fault {
 		{"Rocket.Chat does not answer", "rocketchat", func() func() { return gone("/api/info") }, "Rocket.Chat does not answer at ", "appliance logs rocketchat"},
 		{"a workspace that is read-only", "workspace", func() func() { return left(0) }, "Rocket.Chat is read-only", "collector.rocket.chat:443"},
 		{"a workspace that will be read-only", "workspace", func() func() { return left(3) }, "Rocket.Chat becomes read-only on 2", "collector.rocket.chat:443"},
+		{"a token that has not registered the workspace", "registration", func() func() {
+			a := set(&p.Answers.RegistrationTokenFile, "/root/registration")
+			b := body("/api/v1/cloud.registrationStatus", `{"registrationStatus":{"workspaceRegistered":false,"workspaceId":"","uniqueId":"u","token":"","email":"a@example.test"},"success":true}`)
+			return func() { a(); b() }
+		}, "the workspace is not registered, although there is a token", "write it to /root/registration and run: appliance up"},
 		{"no well-known", "well-known", func() func() { return gone("/.well-known/matrix/server") }, "other servers cannot find example.test", "appliance up"},
 		{"a well-known that leads elsewhere", "well-known", func() func() { return body("/.well-known/matrix/server", `{"m.server":"old.example.test:443"}`) }, "example.test points to old.example.test:443", "appliance up"},
 		{"no federation", "federation", func() func() { return gone("/_matrix/federation/v1/version") }, "the homeserver does not answer other servers", "appliance logs homeserver"},

@@ -29,6 +29,7 @@ import (
 	"appliance/provision/operator"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
+	"appliance/provision/render"
 	"appliance/provision/secrets"
 	"appliance/provision/service"
 	"appliance/provision/site"
@@ -92,7 +93,7 @@ func target(s *site.Site) doctor.Target {
 	host := preflight.RealHost(s.Stack)
 	return doctor.Target{
 		Answers: s.Answers, Unusable: s.Unusable, Dir: s.Dir, CertsDir: s.CertsDir(), Services: s.Stack.Services, Address: cmp.Or(s.Answers.ListenAddress, "127.0.0.1"), Now: time.Now,
-		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
+		Runtimes: func(ctx context.Context) (map[string]doctor.Runtime, error) { return runtimes(ctx, s) }, FreeBytes: host.FreeBytes, Samples: func() []doctor.Sample { return samples(s) }, Host: preflight.Lasting(host, s.Answers, s.Dir), Files: func() doctor.Files { return files(s) }, Account: func() (string, secret.String, error) { return account(s) }, Backups: func() (began, last time.Time) { return backupTimes(s) }, Outside: outsideClient(s),
 		Resolve: host.Public, Addresses: host.Addresses,
 		LookupSRV: func(ctx context.Context, name string) ([]*net.SRV, error) {
 			_, found, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
@@ -102,6 +103,12 @@ func target(s *site.Site) doctor.Target {
 		Units:     func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
 		Attached: attach.Installed(s.Dir, s.Answers), Refused: func(ctx context.Context) []doctor.Refusal { return refused(ctx, s) }, NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
 	}
+}
+
+// account is the one that the bridge has in Rocket.Chat.
+func account(s *site.Site) (id string, token secret.String, err error) {
+	data, err := os.ReadFile(secrets.Path(s.Dir, secrets.RocketChatToken))
+	return render.BridgeUserID, secret.New(strings.TrimSpace(string(data))), err
 }
 
 func runtimes(ctx context.Context, s *site.Site) (map[string]doctor.Runtime, error) {

@@ -41,6 +41,7 @@ type Target struct {
 	FreeBytes func(path string) (free, total uint64, err error)
 	Samples   func() []Sample               // of how full the disk was, the oldest first
 	Operator  func() (secret.String, error) // the bearer token of the bridge's operator API
+	Account   func() (userID string, token secret.String, err error) // of the bridge in Rocket.Chat
 	Files     func() Files
 	Override  func(context.Context) error                        // what is wrong with compose.override.yaml; nil with none
 	NotLoaded func(context.Context) (map[string][]string, error) // services started before the files on disk changed, and these files
@@ -78,7 +79,8 @@ func Checks(t Target) []finding.Check {
 		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.externalRocketChat})
 	} else {
 		checks = append(checks, finding.Check{Name: "rocketchat", Run: t.rocketchat},
-			finding.Check{Name: "workspace", Run: func(ctx context.Context) finding.Finding { return workspace(ctx, t) }})
+			finding.Check{Name: "workspace", Run: func(ctx context.Context) finding.Finding { return workspace(ctx, t) }},
+			finding.Check{Name: "registration", Run: func(ctx context.Context) finding.Finding { return registration(ctx, t) }})
 	}
 	if t.Attached.Homeserver != nil {
 		checks = append(checks, finding.Check{Name: "homeserver", Run: t.homeserver})

@@ -18,12 +18,12 @@ import (
 func joined(parts []string) string { return strings.Join(parts, "; ") }
 
 // get asks the front door.
-func get(ctx context.Context, t Target, host, path string) (int, []byte, error) {
+func get(ctx context.Context, t Target, host, path string, header ...string) (int, []byte, error) {
 	scheme := "https://"
 	if t.Answers.TLS == answers.NoTLS {
 		scheme = "http://"
 	}
-	return fetch(ctx, clientFor(t), scheme+host+path)
+	return fetch(ctx, clientFor(t), scheme+host+path, header...)
 }
 
 func fetch(ctx context.Context, c *http.Client, url string, header ...string) (int, []byte, error) {

@@ -44,6 +44,36 @@ func workspace(ctx context.Context, t Target) finding.Finding {
 	return finding.Good("Rocket.Chat is not about to become read-only")
 }
 
+// registration finds out whether the workspace is registered with Rocket.Chat's cloud. That is
+// the operator's to decide; a token for it that has registered nothing is a fault.
+func registration(ctx context.Context, t Target) finding.Finding {
+	var answer struct {
+		Status struct {
+			Registered *bool `json:"workspaceRegistered"`
+		} `json:"registrationStatus"`
+	}
+	id, token, err := t.Account()
+	if err == nil {
+		var status int
+		var body []byte
+		status, body, err = get(ctx, t, t.Answers.Domain, "/api/v1/cloud.registrationStatus", "X-User-Id", id, "X-Auth-Token", token.Reveal())
+		if err == nil && (status != http.StatusOK || json.Unmarshal(body, &answer) != nil) {
+			answer.Status.Registered = nil
+		}
+	}
+	switch file := t.Answers.RegistrationTokenFile; {
+	case err != nil || answer.Status.Registered == nil:
+		return finding.Good("Rocket.Chat does not say whether the workspace is registered") // another check says why
+	case *answer.Status.Registered:
+		return finding.Good("the workspace is registered with Rocket.Chat's cloud")
+	case file != "":
+		return finding.Warning("the workspace is not registered, although there is a token for that",
+			"Rocket.Chat takes the token when it starts, and the cloud refuses one that was used or is too old; until then no phone is notified",
+			"get a new token at https://cloud.rocket.chat, write it to "+file+" and run: appliance up")
+	}
+	return finding.Good("the workspace is not registered with Rocket.Chat's cloud, so phones are not notified; see: appliance config get rocketchat_registration_token_file")
+}
+
 func days(n int) string {
 	if n == 1 {
 		return "day"

@@ -1092,8 +1092,40 @@ func TestSection2_7_ARestrictedWorkspaceTakesNoMessages(t *testing.T) {
 	rid := s.CreateChannel("c1", "ada")
 	s.Restrict(true)
 	ada.refused("chat.sendMessage", object{"message": object{"rid": rid, "msg": "x"}}, 400, "restricted-workspace [restricted-workspace]", "restricted-workspace")
+	left := func() any {
+		_, v, _ := admin(t, s).do("GET", "/api/v1/settings.public?_id=Cloud_Workspace_AirGapped_Restrictions_Remaining_Days", nil)
+		list, _ := v["settings"].([]any)
+		if len(list) != 1 {
+			t.Fatalf("%v", v)
+		}
+		setting, _ := list[0].(map[string]any)
+		return setting["value"]
+	}
+	if left() != 0. {
+		t.Errorf("the days left are %v", left())
+	}
 	s.Restrict(false)
 	ada.post("chat.sendMessage", object{"message": object{"rid": rid, "msg": "x"}})
+	if left() != -1. {
+		t.Errorf("the days left are %v", left())
+	}
+}
+
+func TestSection2_2_AWorkspaceWithCredentialsOfTheCloudIsRegistered(t *testing.T) {
+	s, ada, _ := people(t)
+	registered := func() any {
+		_, v, _ := admin(t, s).do("GET", "/api/v1/cloud.registrationStatus", nil)
+		status, _ := v["registrationStatus"].(map[string]any)
+		return status["workspaceRegistered"]
+	}
+	if status, _, _ := ada.do("GET", "/api/v1/cloud.registrationStatus", nil); status != 403 || registered() != false {
+		t.Errorf("%d for a user, and %v", status, registered())
+	}
+	s.Set("Cloud_Workspace_Client_Id", "id")
+	s.Set("Cloud_Workspace_Client_Secret", "secret")
+	if registered() != true {
+		t.Error("it is not registered")
+	}
 }
 
 func TestSection3_4_ALicenceHasSeats(t *testing.T) {

@@ -123,6 +123,7 @@ func addSettingRoutes() {
 	get("settings/:_id", "", settingsGet, needs("view-privileged-setting"))
 	post("settings/:_id", "value!|value! editor|execute!", settingsSet, needs("edit-privileged-setting"), secondFactor)
 	get("settings.public", "_id count offset sort query", settingsPublic, anonymous)
+	get("cloud.registrationStatus", "", registrationStatus, needs("manage-cloud"))
 	get("permissions.listAll", "updatedSince", permissionsList)
 	post("permissions.update", "permissions!:l", permissionsUpdate, needs("access-permissions"))
 }

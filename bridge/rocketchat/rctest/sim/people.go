@@ -262,7 +262,13 @@ func (e *Engine) Set(id string, value any) error {
 
 // Restrict makes the workspace one that has not reported statistics: posting fails
 // with restricted-workspace until it is lifted (facts 2.7).
-func (e *Engine) Restrict(on bool) { e.look(func() { e.limited = on }) }
+func (e *Engine) Restrict(on bool) {
+	left := -1
+	if on {
+		left = 0
+	}
+	_ = e.do(func() { e.limited = on; e.put(settings, Doc{"_id": remainingDays, "value": left}) })
+}
 
 // License installs a licence with so many seats; 0 removes it (facts 3.4).
 func (e *Engine) License(seats int) { e.look(func() { e.seats = seats }) }

@@ -77,6 +77,7 @@ view-room-administration: admin
 view-user-administration: admin
 view-statistics: admin
 manage-emoji: admin
+manage-cloud: admin
 logout-other-user: admin
 manage-outgoing-integrations: admin
 manage-own-outgoing-integrations: admin

@@ -46,13 +46,25 @@ var defaults = map[string]any{
 	"DDP_Rate_Limit_Connection_By_Method_Interval_Time": 10000,
 	"Federation_Matrix_enabled":                         false, "Federation_Service_Enabled": false, "SSRF_Allowlist": "",
 	"VideoConf_Default_Provider": "", "Cloud_Workspace_Client_Id": "", "Cloud_Workspace_Client_Secret": "",
+	remainingDays: -1,
+}
+
+// remainingDays says in how many days a workspace without a licence becomes read-only: -1 for
+// never. It is the one setting of the cloud that everybody may see (facts 2.7).
+const remainingDays = "Cloud_Workspace_AirGapped_Restrictions_Remaining_Days"
+
+// registrationStatus is GET cloud.registrationStatus: a workspace is registered that has the
+// credentials of the cloud.
+func registrationStatus(c *call) (any, error) {
+	id, secret := c.e.settingText("Cloud_Workspace_Client_Id"), c.e.settingText("Cloud_Workspace_Client_Secret")
+	return Doc{"registrationStatus": Doc{"workspaceRegistered": id != "" && secret != "", "workspaceId": "", "uniqueId": "simulator", "token": "", "email": ""}}, nil
 }
 
 // privateSettings are left out of settings.public.
 var privateSettings = []string{"Cloud_", "DDP_Rate_Limit_", "API_Enable_Rate", "SSRF_", "Rate_Limiter_", "Accounts_AllowedDomains"}
 
 func isPublicSetting(id string) bool {
-	return !slices.ContainsFunc(privateSettings, func(p string) bool { return strings.HasPrefix(id, p) })
+	return id == remainingDays || !slices.ContainsFunc(privateSettings, func(p string) bool { return strings.HasPrefix(id, p) })
 }
 
 // seedSettings creates every setting once, taking initial values from the
