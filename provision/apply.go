@@ -101,7 +101,7 @@ func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 
 // manifest describes the files once they are written.
 func (e *executor) manifest(written []string) plan.Manifest {
-	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent(), Bootstrapped: e.seen.in.Bootstrapped}
+	m := plan.Manifest{Version: plan.ManifestVersion, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent(), Bootstrapped: e.seen.in.Bootstrapped}
 	for name, f := range e.seen.wanted.Files {
 		record := plan.Record{Rendered: plan.Identity(name, f.Data)}
 		if disk := e.seen.state.Disk[name]; disk.Exists && !slices.Contains(written, name) {

@@ -220,7 +220,7 @@ var Fields = slices.Concat([]Field{
 	}),
 	boolean("presence", func(a *Answers) *bool { return &a.Presence }, Field{
 		Ask: "Show people who is there on the other side?", Advanced: true,
-		Help: "Switches presence on in the homeserver and in the bridge. It costs CPU with every server that shares a room. With false the homeserver has none, and the live key presence of the bridge stays as it is.",
+		Help: "Switches presence on in the homeserver and in the bridge. It costs CPU with every server that shares a room. With true the live key presence of the bridge is true, whatever was written there by hand. With false the homeserver has none, and the live key stays as it is.",
 	}),
 	integer("http_port", func(a *Answers) *int { return &a.HTTPPort }, 80, Field{
 		Ask: "Which port for HTTP?", Advanced: true, Check: checkPort,

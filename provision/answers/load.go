@@ -68,6 +68,10 @@ func (d *Draft) parse(name string, data []byte) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		origin := fmt.Sprintf("%s line %d", name, key.Line)
+		if stranger(key.Value) {
+			d.bad(Problem{Key: key.Value, Reason: "unknown key", Origin: origin, Hint: strangerHint(name, key.Line)})
+			continue
+		}
 		if f, _ := Lookup(key.Value); f.Kind == Settings && value.Kind == yaml.MappingNode {
 			d.setMapping(key.Value, value, origin)
 			continue
@@ -82,6 +86,16 @@ func (d *Draft) parse(name string, data []byte) {
 		}
 		d.Set(key.Value, text, origin)
 	}
+}
+
+// stranger reports whether a key of a file is like none that this release knows.
+func stranger(key string) bool {
+	_, known := Lookup(key)
+	return !known && !strings.HasPrefix(key, RocketChatSettingsKey+".") && suggestion(key) == ""
+}
+
+func strangerHint(name string, line int) string {
+	return fmt.Sprintf("take it out: ${EDITOR:-vi} +%d %s; or, if a newer release wrote the file, get that one, this is: appliance version; see: appliance self-update --help", line, quoted(name))
 }
 
 // document reads the one document of a file. A line further left than the first one ends a

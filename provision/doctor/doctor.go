@@ -39,8 +39,8 @@ type Target struct {
 	Dir       string // of the installation
 	Runtimes  func(context.Context) (map[string]Runtime, error)
 	FreeBytes func(path string) (free, total uint64, err error)
-	Samples   func() []Sample               // of how full the disk was, the oldest first
-	Operator  func() (secret.String, error) // the bearer token of the bridge's operator API
+	Samples   func() []Sample                                        // of how full the disk was, the oldest first
+	Operator  func() (secret.String, error)                          // the bearer token of the bridge's operator API
 	Account   func() (userID string, token secret.String, err error) // of the bridge in Rocket.Chat
 	Files     func() Files
 	Override  func(context.Context) error                        // what is wrong with compose.override.yaml; nil with none

@@ -149,6 +149,10 @@ func formerIdentity(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// ManifestVersion is the format of a Manifest. A release that cannot read what a newer one
+// has written leaves that installation alone.
+const ManifestVersion = 1
+
 // A Manifest remembers what was written, so that an edit by hand is noticed.
 type Manifest struct {
 	Version   int               `json:"version"`

@@ -121,7 +121,7 @@ func (s Tree) disk(files render.Files) (map[string]plan.Disk, error) {
 
 // Manifest reads what was written last time; it is empty on a new host.
 func (s Tree) Manifest() (plan.Manifest, error) {
-	m := plan.Manifest{Version: 1, Files: map[string]plan.Record{}, Permanent: map[string]string{}}
+	m := plan.Manifest{Version: plan.ManifestVersion, Files: map[string]plan.Record{}, Permanent: map[string]string{}}
 	data, err := os.ReadFile(s.stack.path("manifest.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -132,7 +132,25 @@ func (s Tree) Manifest() (plan.Manifest, error) {
 	if err != nil {
 		return m, &ManifestError{File: s.stack.path("manifest.json"), Cause: err}
 	}
+	if m.Version > plan.ManifestVersion {
+		return m, &NewerError{File: s.stack.path("manifest.json"), Format: m.Version}
+	}
 	return m, nil
+}
+
+// A NewerError says that a newer release of this program has changed the installation.
+type NewerError struct {
+	File   string
+	Format int
+}
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("a newer release of this program made the installation: %s has format %d, and this release knows %d", e.File, e.Format, plan.ManifestVersion)
+}
+
+// Hint says what to do.
+func (e *NewerError) Hint() string {
+	return "use that release, this one is: appliance version; see: appliance self-update --help"
 }
 
 // A ManifestError says that what is known of the written files cannot be read.
