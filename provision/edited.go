@@ -14,7 +14,7 @@ import (
 
 // editedSecrets returns a finding for every secret that was changed by hand, unless it is
 // to be kept. It cannot be put back: nothing here knows the former one.
-func (p *Prepared) editedSecrets() ([]finding.Finding, error) {
+func editedSecrets(p *Prepared) ([]finding.Finding, error) {
 	if p.opts.Edits == plan.Accept {
 		return nil, nil
 	}
@@ -22,7 +22,7 @@ func (p *Prepared) editedSecrets() ([]finding.Finding, error) {
 	var out []finding.Finding
 	for _, name := range names {
 		if _, turn := p.opts.Rotate.Of(name); !turn && !slices.Contains(p.opts.Replaces, name) {
-			out = append(out, p.editedSecret(name))
+			out = append(out, editedSecret(p, name))
 		}
 	}
 	return out, err
@@ -45,7 +45,7 @@ func (p *Prepared) edited() []finding.Finding {
 }
 
 // editedSecret says how to get back to a secret that is the same on both sides.
-func (p *Prepared) editedSecret(name secrets.Name) finding.Finding {
+func editedSecret(p *Prepared, name secrets.Name) finding.Finding {
 	const keep = "; or, if that knows the new one too, keep it with: appliance up --accept-edits"
 	file := secrets.Path(p.opts.Dir, name)
 	f := finding.Failure(file+" was edited by hand", "what else uses this secret knows another one",

@@ -107,7 +107,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := errors.Join(site.Vacant(p.opts.Dir), archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
 		return err
 	}
-	if edited, err := p.editedSecrets(); err != nil || len(edited) > 0 {
+	if edited, err := editedSecrets(p); err != nil || len(edited) > 0 {
 		return cmp.Or(err, error(&NotReadyError{edited}))
 	}
 	var g errgroup.Group

@@ -229,7 +229,7 @@ func (a Answers) Marshal(command string) []byte {
 
 // Gist is what the answers decide, without what is as it is by default: a release that
 // knows more answers, or explains them otherwise, finds the same in the same file.
-func (a Answers) Gist() string {
+func Gist(a Answers) string {
 	var said []string
 	for _, f := range Fields {
 		if value := f.Get(&a); value != f.Default {

@@ -125,7 +125,7 @@ func Identity(path string, data []byte) string {
 		}
 	case AnswersFile:
 		if a, err := answers.Parse(path, data); err == nil {
-			data = []byte(a.Gist())
+			data = []byte(answers.Gist(a))
 		}
 	}
 	sum := sha256.Sum256(data)
