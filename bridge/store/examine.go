@@ -264,6 +264,9 @@ func explained(name string, err error) error {
 
 // explainedPostgres is explained for what PostgreSQL answers.
 func explainedPostgres(name string, err error) error {
+	if err := explainedTLS(name, err); err != nil {
+		return err
+	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return fmt.Errorf("the database %s: %w", name, err)

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"appliance/bridge/queue"
 )
 
@@ -594,13 +592,13 @@ func names(lanes []*heldLane) []string {
 	return out
 }
 
-func newShared(s *writer, subs *subscribers, cfg *pgx.ConnConfig, log *slog.Logger) *shared {
+func newShared(s *writer, subs *subscribers, on *server, log *slog.Logger) *shared {
 	p := &process{s: s, subscribers: subs, owner: strings.ToLower(rand.Text()), log: log}
 	p.news = announcer{k: p, unsaid: map[string]map[string]bool{}, more: make(chan struct{}, 1)}
 	h := &holder{process: p, held: map[string]*heldLane{}, left: map[string]time.Time{}, parting: make(chan struct{}, 1)}
 	changed := make(chan struct{}, 1)
 	return &shared{
-		process: p, holder: h, settler: settler{p}, roles: roles{p}, locks: locker{cfg: cfg},
+		process: p, holder: h, settler: settler{p}, roles: roles{p}, locks: locker{on: on},
 		renewer: renewer{holder: h, changed: changed}, listener: listener{holder: h, changed: changed},
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
@@ -24,16 +22,16 @@ const (
 // locker locks keys among all processes that share the database, with advisory locks of
 // PostgreSQL. It has connections of its own: what is done under a lock needs the others.
 type locker struct {
-	cfg  *pgx.ConnConfig
+	on   *server
 	once sync.Once
 	db   *sql.DB
 }
 
 func (l *locker) open() *sql.DB {
 	l.once.Do(func() {
-		cfg := l.cfg.Copy()
-		cfg.RuntimeParams["idle_in_transaction_session_timeout"] = lockedFor
-		l.db = stdlib.OpenDB(*cfg)
+		session := maps.Clone(l.on.session)
+		session["idle_in_transaction_session_timeout"] = lockedFor
+		l.db = sql.OpenDB(session.connector(l.on.cfg))
 		l.db.SetMaxOpenConns(maxLocks)
 		l.db.SetMaxIdleConns(1)
 		l.db.SetConnMaxIdleTime(time.Minute)

@@ -88,7 +88,7 @@ func postgresEnd(ctx context.Context, dsn string, o options, rehearsal bool) (*e
 	if err != nil {
 		return nil, err
 	}
-	schema := on.cfg.RuntimeParams["search_path"]
+	schema := on.session[searchPath]
 	e := &end{
 		db: on.db, conn: on.holder, name: on.name, free: func() { _ = on.close() },
 		place: fmt.Sprint(on.cfg.Host, ":", on.cfg.Port, "/", on.cfg.Database, "?", schema),

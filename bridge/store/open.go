@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 	"modernc.org/sqlite" // the driver "sqlite"
@@ -198,18 +197,25 @@ const (
 // reachPostgres opens a connection to a database, and refuses one that is unfit. What it
 // returns is closed by who called it, also the holder.
 func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) {
+	if err := examineAuthorities(dsn); err != nil {
+		return nil, err
+	}
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
 	}
+	session := takeSettings(cfg)
 	cfg.RuntimeParams["application_name"] = "appliance bridge"
-	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = stuckFor
-	cfg.RuntimeParams["lock_timeout"] = lockPatience
-	s := &server{cfg: cfg, db: sql.OpenDB(o.through(stdlib.GetConnector(*cfg))), name: cfg.Database + " on " + cfg.Host}
+	session["idle_in_transaction_session_timeout"] = stuckFor
+	session["lock_timeout"] = lockPatience
+	s := &server{cfg: cfg, session: session, db: sql.OpenDB(o.through(session.connector(cfg))), name: cfg.Database + " on " + cfg.Host}
 	s.db.SetMaxOpenConns(16)
 	s.db.SetConnMaxIdleTime(5 * time.Minute)
 	if s.holder, err = s.db.Conn(ctx); err != nil {
 		return nil, errors.Join(explained(s.name, err), s.db.Close())
+	}
+	if err := examinePooler(ctx, s.db, s.holder, s.name); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	if err := examinePostgres(ctx, s.holder, s.name, o.schema); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -219,10 +225,11 @@ func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) 
 
 // server is a database of PostgreSQL.
 type server struct {
-	cfg    *pgx.ConnConfig
-	db     *sql.DB
-	holder *sql.Conn // one connection, which stays
-	name   string    // for people
+	cfg     *pgx.ConnConfig
+	session settings // of each connection
+	db      *sql.DB
+	holder  *sql.Conn // one connection, which stays
+	name    string    // for people
 }
 
 func (s *server) close() error { return errors.Join(s.holder.Close(), s.db.Close()) }
@@ -232,7 +239,7 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeSchema(ctx, on.holder, on.cfg.RuntimeParams["search_path"]); err != nil {
+	if err := makeSchema(ctx, on.holder, on.session[searchPath]); err != nil {
 		return nil, errors.Join(explained(on.name, err), on.close())
 	}
 	var mine bool
@@ -243,7 +250,7 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 		return nil, errors.Join(err, on.close())
 	}
 	s := newStore(&database{db: on.db, read: on.db, name: on.name, release: func() { _ = on.holder.Close() }})
-	s.keeper = newShared(s.writer, s.subscribers, on.cfg, o.log)
+	s.keeper = newShared(s.writer, s.subscribers, on, o.log)
 	return s, nil
 }
 

@@ -18,8 +18,9 @@ command -v curl >/dev/null || packages+=(curl)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
 command -v chromium >/dev/null || packages+=(chromium)
-prometheus=false
-command -v promtool >/dev/null || { prometheus=true; packages+=(prometheus); }
+services=() # that packages start and the tests do not want
+command -v promtool >/dev/null || { services+=(prometheus); packages+=(prometheus); }
+[ -x /usr/sbin/pgbouncer ] || { services+=(pgbouncer); packages+=(pgbouncer); }
 [ -x /usr/bin/busybox ] || [ -x /bin/busybox ] || packages+=(busybox-static)
 dpkg-query -W -f '${Status}' debian-archive-keyring 2>/dev/null | grep -q 'ok installed' || packages+=(debian-archive-keyring)
 if [ ${#packages[@]} -gt 0 ]; then
@@ -29,9 +30,9 @@ if [ ${#packages[@]} -gt 0 ]; then
 	quietly apt-update apt-get update -q -o DPkg::Lock::Timeout=300
 	# Without the daemon's service scripts: some machines have no service manager.
 	quietly apt-install apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}"
-	# Tests start a Prometheus of their own; the package starts one for good.
-	if $prometheus && [ -d /run/systemd/system ]; then
-		systemctl disable --now prometheus >/dev/null 2>&1 || true
+	# Tests start a Prometheus and a PgBouncer of their own; the packages start one for good.
+	if [ ${#services[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
+		systemctl disable --now "${services[@]}" >/dev/null 2>&1 || true
 	fi
 fi
 
