@@ -12,7 +12,6 @@ package provision
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -305,7 +304,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("traces_headers_file", err)
 	})
 	g.Go(func() (err error) {
-		in.DatabaseCA, err = authorities(a.BridgeDatabaseCAFile)
+		in.DatabaseCA, err = certs.Authorities(a.BridgeDatabaseCAFile)
 		return answers.Unusable("bridge_database_ca_file", err)
 	})
 	g.Go(func() (err error) {
@@ -349,18 +348,6 @@ func oneLine(name string) ([]byte, error) {
 		err = fmt.Errorf("%s must hold one line without quotes", name)
 	}
 	return []byte(text), err
-}
-
-// authorities reads certificates in PEM; those of no file are none.
-func authorities(name string) ([]byte, error) {
-	if name == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
-	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-		err = fmt.Errorf("%s holds no certificate in PEM", name)
-	}
-	return data, err
 }
 
 // live returns what the operator wrote into bridge.yaml, if it can be read.

@@ -150,6 +150,9 @@ func checkBridgeDatabase(s string) error {
 	if strings.ContainsAny(s, " '\n") {
 		return fmt.Errorf("must not contain spaces or quotes")
 	}
+	if ca := u.Query().Get("sslrootcert"); ca != "" && ca != "system" {
+		return fmt.Errorf("must not have sslrootcert, which the container of the bridge does not see: name the file as bridge_database_ca_file")
+	}
 	return nil
 }
 

@@ -108,12 +108,23 @@ func overlay(under, over map[string]any) map[string]any {
 // ownHomeserver reports whether Dendrite goes along.
 func (in Installation) ownHomeserver() bool { return in.HomeserverDatabase != "" }
 
+// authoritiesKey is where the authorities of the database are in their Secret.
+const authoritiesKey = "ca.crt"
+
+// ownAuthorities reports whether the authorities of the answers are those of the bridge's
+// database, and not others of the settings.
+func (in cluster) ownAuthorities() bool {
+	database, _ := in.said["database"].(map[string]any)
+	ca, _ := database["ca"].(map[string]any)
+	return len(in.Render.DatabaseCA) > 0 && ca["secret"] == nil
+}
+
 // values are those of the chart that follow from the answers, and the password of the
 // bridge's database as a line of pgpass.
 func (in cluster) values() (values map[string]any, pgpass string, err error) {
 	a, bridge := in.Render.Answers, render.Bridge(in.Render)
 	repository, tag, digest := splitImage(in.Image)
-	database, pgpass, err := withoutPassword(bridgeDatabase(a))
+	database, pgpass, err := withoutPassword(render.Verified(bridgeDatabase(a), a.BridgeDatabaseCAFile))
 	if err != nil {
 		return nil, "", err
 	}
@@ -137,6 +148,9 @@ func (in cluster) values() (values map[string]any, pgpass string, err error) {
 			"appserviceId": bridge.AppService.ID, "bot": bridge.AppService.Bot, "live": live,
 		},
 		"front": map[string]any{"image": render.Images()["NGINX_IMAGE"]},
+	}
+	if in.ownAuthorities() {
+		values["database"] = overlay(values["database"].(map[string]any), map[string]any{"ca": map[string]any{"secret": in.full + "-database", "key": authoritiesKey}}) //nolint:errcheck // made above
 	}
 	if in.ownHomeserver() {
 		values["dendrite"] = map[string]any{"enabled": true, "host": a.Domain, "secret": map[string]any{"name": in.full + "-homeserver"}}
@@ -186,11 +200,6 @@ func withoutPassword(address string) (rest, pgpass string, err error) {
 	}
 	if err != nil || !has {
 		return "", "", &ValueError{Reason: "bridge_database has no user and password", Fix: "give both: appliance config set bridge_database=" + example}
-	}
-	q := u.Query()
-	if q.Get("sslrootcert") != "" {
-		q.Del("sslrootcert") // a file of this host; the chart has database.ca
-		u.RawQuery = q.Encode()
 	}
 	u.User = url.User(u.User.Username())
 	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`)
@@ -249,12 +258,16 @@ func checkBridge(manifests []byte) error {
 // secrets renders the files with the Secrets that the manifests name.
 func (in cluster) secrets(pgpass string) (render.Files, error) {
 	value := func(n secrets.Name) string { return in.Render.Secrets[n].Reveal() }
+	database := map[string]string{"pgpass": pgpass}
+	if in.ownAuthorities() {
+		database[authoritiesKey] = string(in.Render.DatabaseCA)
+	}
 	list := []any{
 		in.secret("bridge", map[string]string{
 			"hs_token": value(secrets.HSToken), "as_token": value(secrets.ASToken),
 			"rocketchat_token": value(secrets.RocketChatToken), "create_token_secret": value(secrets.CreateTokenSecret),
 		}, true),
-		in.secret("database", map[string]string{"pgpass": pgpass}, true),
+		in.secret("database", database, true),
 	}
 	tree, err := render.Tree(in.Render)
 	if err != nil {

@@ -157,6 +157,40 @@ func TestSecretsHoldWhatIsRead(t *testing.T) {
 	}
 }
 
+// The authorities of the database's certificate go along, and the bridge is told to verify it.
+// The settings may name others.
+func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
+	const authorities = "-----BEGIN CERTIFICATE-----\nof the database\n-----END CERTIFICATE-----\n"
+	with := func(more ...string) render.Files {
+		in := installation(t, []string{
+			"homeserver=external", "homeserver_url=http://s:8008",
+			"bridge_database=postgres://bridge:hidden@db.example.org/bridge", "bridge_database_ca_file=/root/ca.pem",
+		}, append([]string{"rocketchat.url=http://rc"}, more...)...)
+		in.Render.DatabaseCA = []byte(authorities)
+		return files(t, in)
+	}
+	own := with()
+	if got := secretData(t, own[kubernetes.SecretsFile].Data)["appliance-database"]["ca.crt"]; got != authorities {
+		t.Errorf("the Secret has %q", got)
+	}
+	manifests := string(own[kubernetes.ManifestsFile].Data)
+	for _, want := range []string{
+		"bridge?sslmode=verify-full&passfile=/run/secrets/bridge/pgpass&sslrootcert=/run/secrets/bridge/postgres_ca.crt",
+		"path: postgres_ca.crt",
+	} {
+		if !strings.Contains(manifests, want) {
+			t.Errorf("the manifests lack %s", want)
+		}
+	}
+	others := with("database.ca.secret=postgres-ca")
+	if got, ok := secretData(t, others[kubernetes.SecretsFile].Data)["appliance-database"]["ca.crt"]; ok {
+		t.Errorf("the settings name others, and the Secret has %q", got)
+	}
+	if !strings.Contains(string(others[kubernetes.ManifestsFile].Data), "name: postgres-ca") {
+		t.Error("the Secret of the settings is not mounted")
+	}
+}
+
 func secretData(t *testing.T, text []byte) map[string]map[string]string {
 	t.Helper()
 	out := map[string]map[string]string{}

@@ -10,6 +10,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/provision/answers"
 	"appliance/provision/attach"
+	"appliance/provision/certs"
 	"appliance/provision/internal/atomicfile"
 	"appliance/provision/render"
 	"appliance/provision/secrets"
@@ -45,6 +46,9 @@ func Read(on *site.Site) (render.Input, error) {
 	}
 	if in.CA, err = optional(on.Answers.ACMECAFile); err != nil {
 		return in, answers.Unusable("acme_ca_file", err)
+	}
+	if in.DatabaseCA, err = certs.Authorities(on.Answers.BridgeDatabaseCAFile); err != nil {
+		return in, answers.Unusable("bridge_database_ca_file", err)
 	}
 	var live config.Live
 	if live, err = settings.Live(on); err != nil {

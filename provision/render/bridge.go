@@ -96,15 +96,25 @@ func ExternalDatabase(a answers.Answers, caFile string) string {
 // WithCA adds the file of authorities that an answer names, if it names one, to the
 // address of a PostgreSQL.
 func WithCA(address, answer, caFile string) string {
-	u, err := url.Parse(address)
+	u, err := url.Parse(Verified(address, answer))
 	if err != nil || answer == "" {
 		return address
 	}
 	q := u.Query()
 	q.Set("sslrootcert", caFile)
-	if !q.Has("sslmode") {
-		q.Set("sslmode", "verify-full")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// Verified is the address of a PostgreSQL that asks for a verified certificate, if an
+// answer names its authorities and the address does not say something else.
+func Verified(address, answer string) string {
+	u, err := url.Parse(address)
+	if err != nil || answer == "" || u.Query().Has("sslmode") {
+		return address
 	}
+	q := u.Query()
+	q.Set("sslmode", "verify-full")
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -3,6 +3,7 @@ package swarm_test
 import (
 	"bytes"
 	"errors"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +130,36 @@ func TestDockerTakesTheStack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The authorities of the database's certificate go along, where the bridge looks for them.
+func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
+	in := input(t, "minimal")
+	in.Render.Answers.BridgeDatabase, in.Render.Answers.BridgeDatabaseCAFile = "postgres://bridge:p@db.example.org/bridge", "/root/ca.pem"
+	in.Render.DatabaseCA = []byte("AUTHORITIES\n")
+	out := rendered(t, in)
+	var doc struct {
+		Services map[string]struct {
+			Configs []struct{ Source, Target string }
+		}
+		Configs map[string]struct{ File string }
+	}
+	if err := yaml.Unmarshal(out.Files[swarm.StackFile].Data, &doc); err != nil {
+		t.Fatal(err)
+	}
+	const target = "/etc/appliance/database_ca.pem"
+	if text := string(out.Files["config/bridge/bridge.yaml"].Data); !strings.Contains(text, "sslrootcert="+url.QueryEscape(target)) || !strings.Contains(text, "sslmode=verify-full") {
+		t.Errorf("bridge.yaml does not name the authorities:\n%s", text)
+	}
+	for _, c := range doc.Services["bridge"].Configs {
+		if c.Target == target {
+			if got := string(out.Files[clean(doc.Configs[c.Source].File)].Data); got != "AUTHORITIES\n" {
+				t.Errorf("the authorities are %q", got)
+			}
+			return
+		}
+	}
+	t.Errorf("no config is at %s: %+v", target, doc.Services["bridge"].Configs)
 }
 
 // stackOf is a stack file as it is read.
