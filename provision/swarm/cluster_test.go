@@ -146,29 +146,37 @@ func (n *node) must(args ...string) string {
 // await waits until the engine answers.
 func (n *node) await() {
 	n.c.t.Helper()
-	n.c.until(time.Minute, n.name+" answers", func() (bool, string) {
+	n.c.until(engineBack, n.name+" answers", func() (bool, string) {
 		_, err := n.docker(n.c.t.Context(), "version")
 		return err == nil, fmt.Sprint(err)
 	})
 }
 
-// until looks ten times a second whether something is so.
+// until looks twice a second whether something is so, and fails the test when it is not.
 func (c *cluster) until(patience time.Duration, what string, so func() (bool, string)) {
 	c.t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
+	if ok, why := c.becomes(patience, so); !ok {
+		c.t.Fatalf("not after %v: %s: %s", patience, what, why)
+	}
+}
+
+// becomes looks twice a second whether something is so. More often would take the processors away from
+// the engines: each look starts a program.
+func (c *cluster) becomes(patience time.Duration, so func() (bool, string)) (bool, string) {
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(patience)
 	for {
 		ok, why := so()
 		if ok {
-			return
+			return true, ""
 		}
 		select {
 		case <-tick.C:
 		case <-end:
-			c.t.Fatalf("not after %v: %s: %s", patience, what, why)
+			return false, why
 		case <-c.t.Context().Done():
-			c.t.Fatal(c.t.Context().Err())
+			return false, c.t.Context().Err().Error()
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -112,6 +113,7 @@ type conversation struct {
 	mu   sync.Mutex
 	sent map[string]time.Time
 	seen map[string]time.Time
+	deep atomic.Int64 // how often a look had to go further back than window
 }
 
 const pace = 150 * time.Millisecond
@@ -139,24 +141,47 @@ func (c *conversation) speak(ctx context.Context, who string, send func(ctx cont
 	}
 }
 
-// watch looks five times a second which texts are there.
-func (c *conversation) watch(ctx context.Context, look func(context.Context) ([]string, error)) {
+// watch looks five times a second which texts are there. A look goes as far back as the one
+// before it has seen, however long that one took.
+func (c *conversation) watch(ctx context.Context, look func(int) func(context.Context) ([]string, error)) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		texts, _ := look(ctx)
-		c.mu.Lock()
-		for _, text := range texts {
-			if c.seen[text].IsZero() {
-				c.seen[text] = time.Now()
+		for count := window; ctx.Err() == nil; count *= 4 {
+			texts, err := look(count)(ctx)
+			if err != nil || c.see(texts) || len(texts) < count {
+				break
 			}
+			c.deep.Add(1)
 		}
-		c.mu.Unlock()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// window is how many texts the watch looks at when it has fallen behind by no more.
+const window = 100
+
+// see notes texts that are there, oldest first, and reports whether the oldest one of this
+// conversation was known.
+func (c *conversation) see(texts []string) (known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := true
+	for _, text := range texts {
+		if _, ours := c.sent[text]; !ours {
+			continue
+		}
+		if first {
+			known, first = !c.seen[text].IsZero(), false
+		}
+		if c.seen[text].IsZero() {
+			c.seen[text] = time.Now()
+		}
+	}
+	return known
 }
 
 func (c *conversation) fromAlice(ctx context.Context, id, text string) error {
