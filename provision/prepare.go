@@ -51,6 +51,10 @@ type Options struct {
 	// an edit of that one by hand would be lost.
 	Foreign bool
 
+	// Checks are more that has to be so before anything changes: what this package does not
+	// know how to open.
+	Checks []finding.Check
+
 	Rotate secrets.Rotations // to plan; those that are under way without any
 	// Replaces names the secrets of which new ones will be made, whatever they are now.
 	Replaces []secrets.Name
@@ -110,7 +114,10 @@ func (p *Prepared) look(ctx context.Context) error {
 		return cmp.Or(err, error(&NotReadyError{edited}))
 	}
 	var g errgroup.Group
-	g.Go(func() error { p.Findings = preflight.Run(ctx, p.host, p.opts.Answers, p.opts.Dir); return nil })
+	g.Go(func() error {
+		p.Findings = preflight.Run(ctx, p.host, p.opts.Answers, p.opts.Dir, p.opts.Checks...)
+		return nil
+	})
 	var observeErr error
 	g.Go(func() error { observeErr = p.observe(ctx); return nil })
 	_ = g.Wait()

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
 	"provision/internal/atomicfile": {},
-	"provision/kubernetes":          {"provision/answers", "provision/attach", "provision/internal/atomicfile", "provision/render", "provision/secrets", "provision/settings", "provision/site", "templates", "bridge/config"},
+	"provision/kubernetes":          {"provision/answers", "provision/attach", "provision/certs", "provision/internal/atomicfile", "provision/render", "provision/secrets", "provision/settings", "provision/site", "templates", "bridge/config"},
 	"provision/media":               {"provision/homeserver", "provision/site"},
 	"provision/offsite":             {},
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},

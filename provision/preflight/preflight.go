@@ -44,9 +44,10 @@ type Host struct {
 // limit is how long one check may take.
 const limit = 15 * time.Second
 
-// Run looks at the host and returns what it found, in a stable order.
-func Run(ctx context.Context, h Host, a answers.Answers, dir string) []finding.Finding {
-	return finding.Run(ctx, limit, Checks(h, a, dir))
+// Run looks at the host, and runs more checks with its own, and returns what it found, in a
+// stable order.
+func Run(ctx context.Context, h Host, a answers.Answers, dir string, more ...finding.Check) []finding.Finding {
+	return finding.Run(ctx, limit, append(Checks(h, a, dir), more...))
 }
 
 // Checks lists the checks that the answers call for.

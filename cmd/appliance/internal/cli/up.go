@@ -73,7 +73,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program, Foreign: o.file != "" && !o.own})
+	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program, Foreign: o.file != "" && !o.own, Checks: databaseChecks(got)})
 	if p != nil {
 		defer func() { _ = p.Close() }()
 	}
