@@ -25,6 +25,10 @@ test: setup images ## Run all tests, also those against real servers
 test-swarm: setup images ## Let three Docker Engines form a Swarm, and break it while people talk
 	APPLIANCE_TEST_SWARM=1 APPLIANCE_MUST_RUN=TestSwarm go test -v -count=1 -timeout 30m -run '^TestSwarm$$' ./provision/swarm
 
+.PHONY: simulate
+simulate: setup images ## Measure what 1, 2 and 4 bridge processes carry (PEOPLE=5000 ROOMS=1000 MESSAGES=6000 RATE=20)
+	@APPLIANCE_SIMULATE_PEOPLE=$(PEOPLE) APPLIANCE_SIMULATE_ROOMS=$(ROOMS) APPLIANCE_SIMULATE_MESSAGES=$(MESSAGES) APPLIANCE_SIMULATE_RATE=$(RATE) compose/stage/simulate.sh
+
 .PHONY: test-real
 test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
 	@compose/stage/real.sh
