@@ -33,8 +33,9 @@ type Way interface {
 
 // A Failure says why one way did not carry a message.
 type Failure struct {
-	Way string
-	Err error
+	Way    string
+	Err    error
+	Advice string // what to correct, where that is known
 }
 
 func (f *Failure) Error() string { return "by " + f.Way + ": " + f.Err.Error() }
@@ -82,7 +83,11 @@ func Try(ctx context.Context, way Way, m Message) error {
 		err = fmt.Errorf("no answer within %s", limit)
 	}
 	if err != nil {
-		return &Failure{way.Name(), err}
+		f := &Failure{Way: way.Name(), Err: err}
+		if knows, ok := way.(interface{ advice(err error) string }); ok {
+			f.Advice = knows.advice(err)
+		}
+		return f
 	}
 	return nil
 }

@@ -108,12 +108,13 @@ func TestAWebhookThatRefusesIsNamedWithoutItsSecrets(t *testing.T) {
 		status int
 		mode   os.FileMode
 		says   string
+		advice string
 	}{
-		"refused":         {http.StatusForbidden, 0o600, "answered 403 Forbidden"},
-		"redirected":      {http.StatusFound, 0o600, "answered 302 Found"},
-		"broken":          {http.StatusBadGateway, 0o600, "answered 502 Bad Gateway"},
-		"read by others":  {http.StatusOK, 0o644, "can be read by others: chmod 600"},
-		"nobody is there": {0, 0o600, "connection refused"},
+		"refused":         {http.StatusForbidden, 0o600, "answered 403 Forbidden", "get the address of the webhook again, and write it to "},
+		"redirected":      {http.StatusFound, 0o600, "answered 302 Found", "get the address of the webhook again, and write it to "},
+		"broken":          {http.StatusBadGateway, 0o600, "answered 502 Bad Gateway", "try again later"},
+		"read by others":  {http.StatusOK, 0o644, "can be read by others: chmod 600", ""},
+		"nobody is there": {0, 0o600, "connection refused", "let this host connect to the webhook, or correct the address in "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			to, got := receiver(t, max(c.status, http.StatusOK))
@@ -123,6 +124,9 @@ func TestAWebhookThatRefusesIsNamedWithoutItsSecrets(t *testing.T) {
 			err := alarm.Try(t.Context(), alarm.Webhook{Format: alarm.JSON, File: file(t, to+"/s3cret\nt0ken\n", c.mode)}, message)
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "t0ken") {
 				t.Errorf("said %v", err)
+			}
+			if f, ok := errors.AsType[*alarm.Failure](err); !ok || !strings.Contains(f.Advice, c.advice) || (f.Advice == "") != (c.advice == "") {
+				t.Errorf("advises %+v", f)
 			}
 			if n := len(got()); n > 1 {
 				t.Errorf("%d requests were made", n)
@@ -230,7 +234,7 @@ func TestMailIsDeliveredEncryptedOrNotAtAll(t *testing.T) {
 	if len(office.mails) != 1 || !strings.Contains(office.mails[0], "the disk has 1 MB left") || !strings.Contains(office.mails[0], "Auto-Submitted: auto-generated") {
 		t.Errorf("delivered %q", office.mails)
 	}
-	refuse := func(says string, change func(*alarm.Mail)) {
+	refuse := func(says, advice string, change func(*alarm.Mail)) {
 		t.Helper()
 		other := way
 		change(&other)
@@ -238,15 +242,21 @@ func TestMailIsDeliveredEncryptedOrNotAtAll(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "p4ssword") {
 			t.Errorf("said %v, want %q", err, says)
 		}
+		if f, ok := errors.AsType[*alarm.Failure](err); !ok || !strings.Contains(f.Advice, advice) || (f.Advice == "") != (advice == "") {
+			t.Errorf("%s: advises %+v, want %q", says, f, advice)
+		}
 	}
-	refuse("certificate", func(m *alarm.Mail) { m.Roots = x509.NewCertPool() })
-	refuse("535", func(m *alarm.Mail) { m.PasswordFile = file(t, "wrong-p4ss\n", 0o600) })
-	refuse("STARTTLS", func(m *alarm.Mail) { m.URL = "smtp://alerts@" + new(postOffice).open(t, nil) })
-	refuse("connection refused", func(m *alarm.Mail) { m.URL = "smtp://alerts@" + free(t) })
-	refuse("552", func(m *alarm.Mail) {
+	refuse("certificate", "as its certificate does", func(m *alarm.Mail) { m.Roots = x509.NewCertPool() })
+	refuse("535", "correct the user in alarm_mail_url and the password in ", func(m *alarm.Mail) { m.PasswordFile = file(t, "wrong-p4ss\n", 0o600) })
+	refuse("STARTTLS", "smtps://HOST:465", func(m *alarm.Mail) { m.URL = "smtp://alerts@" + new(postOffice).open(t, nil) })
+	refuse("connection refused", "let this host connect to the mail server", func(m *alarm.Mail) { m.URL = "smtp://alerts@" + free(t) })
+	refuse("552", "make room in the mailbox of ops@example.test", func(m *alarm.Mail) {
 		m.URL = "smtp://alerts@" + (&postOffice{refuse: &smtp.SMTPError{Code: 552, Message: "mailbox full"}}).open(t, cert)
 	})
-	refuse("must not have a password", func(m *alarm.Mail) { m.URL = "smtp://alerts:x@127.0.0.1" })
+	refuse("550", "alarm_mail_from and alarm_mail_to", func(m *alarm.Mail) {
+		m.URL = "smtp://alerts@" + (&postOffice{refuse: &smtp.SMTPError{Code: 550, Message: "no such user"}}).open(t, cert)
+	})
+	refuse("must not have a password", "", func(m *alarm.Mail) { m.URL = "smtp://alerts:x@127.0.0.1" })
 	if len(office.mails) != 1 {
 		t.Errorf("%d mails were delivered", len(office.mails))
 	}

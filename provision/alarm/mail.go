@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/wneessen/go-mail"
 )
@@ -65,6 +68,34 @@ func (m Mail) Send(ctx context.Context, message Message) error {
 		return fmt.Errorf("%s: %w", to.Host, err)
 	}
 	return nil
+}
+
+// refusal is the code with which a mail server refuses.
+var refusal = regexp.MustCompile(`\b[45]\d\d\b`)
+
+// advice says what to correct after an error of Send.
+func (m Mail) advice(err error) string {
+	text, code := err.Error(), ""
+	if code = refusal.FindString(text); code == "" {
+		code = "-"
+	}
+	switch {
+	case strings.Contains(text, "chmod "), strings.Contains(text, "the URL of the mail server"):
+		return "" // it says that itself
+	case strings.Contains(text, "certificate"):
+		return "name the server in alarm_mail_url as its certificate does"
+	case strings.Contains(text, "STARTTLS"):
+		return "name a port with encryption in alarm_mail_url, such as smtps://HOST:465"
+	case slices.Contains([]string{"530", "534", "535"}, code):
+		return "correct the user in alarm_mail_url and the password in " + m.PasswordFile
+	case slices.Contains([]string{"452", "552"}, code):
+		return "make room in the mailbox of " + m.To + ", or set another one in alarm_mail_to"
+	case code[0] == '4':
+		return "the mail server refuses for a time: try again later"
+	case code[0] == '5':
+		return "set addresses in alarm_mail_from and alarm_mail_to that the mail server takes"
+	}
+	return "let this host connect to the mail server; many providers close port 25: 587 and 465 are others for alarm_mail_url"
 }
 
 func (m Mail) client(to *url.URL) (*mail.Client, error) {

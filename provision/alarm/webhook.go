@@ -73,9 +73,31 @@ func (w Webhook) Send(ctx context.Context, m Message) error {
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
 	_ = res.Body.Close()
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("%s answered %s", to.Host, res.Status)
+		return fmt.Errorf("%s answered %w", to.Host, &statusError{res.StatusCode, res.Status})
 	}
 	return nil
+}
+
+// A statusError is a refusal of a webhook.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// advice says what to correct after an error of Send.
+func (w Webhook) advice(err error) string {
+	refused, answered := errors.AsType[*statusError](err)
+	switch {
+	case strings.Contains(err.Error(), w.File):
+		return "" // it says that itself
+	case answered && (refused.code == http.StatusTooManyRequests || refused.code >= 500):
+		return "the webhook refuses for a time: try again later"
+	case answered:
+		return "get the address of the webhook again, and write it to " + w.File
+	}
+	return "let this host connect to the webhook, or correct the address in " + w.File
 }
 
 func (w Webhook) request(ctx context.Context, to *url.URL, m Message) (*http.Request, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"appliance/provision/alarm"
 	"appliance/provision/checkup"
 	"appliance/provision/site"
 )
@@ -28,17 +29,24 @@ type alarmResult struct {
 	Way   string `json:"way"`
 	Sent  bool   `json:"sent"`
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // An alarmTestError says that a test message did not go by every way.
-type alarmTestError struct{ failed, all int }
+type alarmTestError struct {
+	failed, all int
+	advice      []string
+}
 
 func (e *alarmTestError) Error() string {
 	return fmt.Sprintf("%d of %s failed", e.failed, counted(e.all, "way", "ways"))
 }
 
 func (e *alarmTestError) Hint() string {
-	return "correct the answers alarms and alarm_*: appliance config set KEY=VALUE"
+	if len(e.advice) == 0 {
+		return "correct the answers alarms and alarm_*: appliance config set KEY=VALUE"
+	}
+	return strings.Join(e.advice, "; ") + "; then try: appliance alarm test"
 }
 
 func alarmTestCommand(a *app) *cobra.Command {
@@ -49,10 +57,13 @@ func alarmTestCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {
 				results := alarmResults(on.Answers.AlarmWays(), checkup.AlarmTest(cmd.Context(), on))
-				failed := 0
+				failed, advice := 0, []string(nil)
 				for _, r := range results {
 					if !r.Sent {
 						failed++
+					}
+					if r.Hint != "" {
+						advice = append(advice, r.Way+": "+r.Hint)
 					}
 				}
 				err := a.show(results, func(w io.Writer) {
@@ -61,7 +72,7 @@ func alarmTestCommand(a *app) *cobra.Command {
 					}
 				})
 				if err == nil && failed > 0 {
-					err = &alarmTestError{failed, len(results)}
+					err = &alarmTestError{failed, len(results), advice}
 				}
 				return err
 			})
@@ -75,6 +86,9 @@ func alarmResults(ways []string, errs []error) []alarmResult {
 		out[n] = alarmResult{Way: way, Sent: errs[n] == nil}
 		if errs[n] != nil {
 			reason := errs[n]
+			if failure, ok := errors.AsType[*alarm.Failure](reason); ok {
+				out[n].Hint = failure.Advice
+			}
 			if inner := errors.Unwrap(reason); inner != nil { // which way is said already
 				reason = inner
 			}
