@@ -107,6 +107,7 @@ type worldSpec struct {
 	namespace string
 	prefix    string // of a prefixed namespace; "" is the default
 	beside    *world // has the homeservers
+	across    *world // has them the other way round: what is far to it is home here
 	home, far string // kinds of homeserver
 	version   string // of the rooms that are made on either
 	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
@@ -156,15 +157,18 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	return w
 }
 
-// prepare makes the servers of a world, and starts its Rocket.Chat. With beside they are
+// prepare makes the servers of a world, and starts its Rocket.Chat. With beside or across they are
 // the homeservers of another world that has not been started either.
 func (spec worldSpec) prepare(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	prefix := map[string]string{"prefixed": cmp.Or(spec.prefix, "rc_")}[spec.namespace]
 	w := &world{t: t, rc: rc, dir: t.TempDir(), log: &syncBuffer{}}
-	if spec.beside != nil {
+	switch {
+	case spec.beside != nil:
 		w.home, w.far = spec.beside.home, spec.beside.far
-	} else {
+	case spec.across != nil:
+		w.home, w.far = spec.across.far, spec.across.home
+	default:
 		w.home, w.far = mxtest.New(t, spec.home), mxtest.New(t, spec.far)
 	}
 	skipUntold(t, w.home)
