@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
@@ -13,6 +14,9 @@ import (
 // is there once on either side, in order.
 func TestTwoInstallationsTalkToEachOther(t *testing.T) {
 	t.Parallel()
+	if !mxtest.Hermetic() {
+		mustrun.Skip(t, "the tests give a registration to one real homeserver; go test without APPLIANCE_DENDRITE runs this")
+	}
 	home := mxtest.Kind(t)
 	first := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(t, home)}
 	here := first.prepare(t, &rctest.Server{Polite: true})
