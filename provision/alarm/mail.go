@@ -1,6 +1,7 @@
 package alarm
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -75,10 +76,8 @@ var refusal = regexp.MustCompile(`\b[45]\d\d\b`)
 
 // advice says what to correct after an error of Send.
 func (m Mail) advice(err error) string {
-	text, code := err.Error(), ""
-	if code = refusal.FindString(text); code == "" {
-		code = "-"
-	}
+	text := err.Error()
+	code := cmp.Or(refusal.FindString(text), "none")
 	switch {
 	case strings.Contains(text, "chmod "), strings.Contains(text, "the URL of the mail server"):
 		return "" // it says that itself
