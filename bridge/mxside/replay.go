@@ -125,16 +125,13 @@ func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string,
 }
 
 // readBack returns what has happened in a room since the newest event that was
-// ever accepted from it, and what was left out shortly before that, oldest first.
-// shown says whether newest was among it.
+// ever accepted from it, and what was left out shortly before that, oldest first,
+// and what each sender did in the sender's own order. shown says whether newest was among it.
 func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
 	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
+	var fresh []Read
 	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []arrival) (bool, error) {
-		type entry struct {
-			item queue.Item
-			at   int64
-		}
-		var batch []entry
+		var batch []Read
 		var batchIDs []string
 		more, visible := true, -1
 		for _, a := range events {
@@ -143,7 +140,7 @@ func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser
 				visible = len(batch) // what was said before we came is not ours to carry
 			}
 			if it, ok := r.inbox.item(a); ok {
-				batch, batchIDs = append(batch, entry{it, a.head.Time}), append(batchIDs, it.ID)
+				batch, batchIDs = append(batch, Read{it, a.head.Sender, a.head.Time}), append(batchIDs, it.ID)
 			}
 		}
 		known, err := r.inbox.store.Known(ctx, batchIDs)
@@ -154,21 +151,20 @@ func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser
 			switch {
 			case i == visible:
 				return false, nil
-			case known[b.item.ID]:
+			case known[b.Item.ID]:
 				if more { // the newest one that is known
 					more = false
-					oldest = max(p.Created.UnixMilli(), b.at-holeSlack.Milliseconds())
+					oldest = max(p.Created.UnixMilli(), b.At-holeSlack.Milliseconds())
 				}
-			case b.at >= oldest:
-				found = append(found, b.item)
+			case b.At >= oldest:
+				fresh = append(fresh, b)
 			case more:
 				return false, nil // long before the portal
 			}
 		}
 		return more && visible < 0, nil
 	})
-	slices.Reverse(found)
-	return found, shown, err
+	return itemsOf(fresh), shown, err
 }
 
 // joined reports whether a membership of that time may be the one with which the

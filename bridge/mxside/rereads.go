@@ -126,7 +126,7 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 	if p.Created.After(since.Add(-gapSlack)) {
 		since = p.Created
 	}
-	var found []queue.Item
+	var read []Read
 	pages := 0
 	err = g.history.backwards(ctx, room, reader, func(events []arrival) (bool, error) {
 		pages++
@@ -137,7 +137,7 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 			}
 			older = false
 			if it, ok := g.inbox.item(a); ok {
-				found = append(found, it)
+				read = append(read, Read{it, a.head.Sender, a.head.Time})
 			}
 		}
 		return !older && pages < gapPages, nil
@@ -145,7 +145,7 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 	if err != nil {
 		return err
 	}
-	slices.Reverse(found)
+	found := itemsOf(read)
 	known := make([]string, len(found))
 	for i, it := range found {
 		known[i] = it.ID

@@ -24,6 +24,11 @@ func (v *verdict) fine() bool {
 	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target+v.member == 0
 }
 
+// onlyMembers reports whether nothing but members differs.
+func (v *verdict) onlyMembers() bool {
+	return v.member > 0 && v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target == 0
+}
+
 func (v *verdict) add(o verdict) {
 	v.lost += o.lost
 	v.doubled += o.doubled

@@ -15,10 +15,12 @@ import (
 
 // The bridge is not told of everything: system messages can be hidden, a server can be
 // down when a person leaves, an account can be deactivated. So the members of every room
-// are compared now and then. A difference is corrected when two comparisons in a row find
-// it: changes are always on their way.
+// are compared now and then. A homeserver may also take a membership back without a word,
+// when it resolves what it and others hold for the state of a room. A difference is
+// corrected when two comparisons in a row find it: changes are always on their way.
 const (
 	reconcilePause = 10 * time.Minute // between two passes
+	reconcileAgain = 30 * time.Second // until the rooms that differ are looked at again
 	reconcileGap   = 500 * time.Millisecond
 	lookAgain      = 2 * time.Second // between the two looks of one that the operator asks for
 )
@@ -40,11 +42,11 @@ type Reconciler struct {
 	Tightening *portal.Tightening
 }
 
-// Run goes through all rooms until ctx ends.
+// Run goes through all rooms until ctx ends. Rooms that differ are looked at again soon.
 func (rec *Reconciler) Run(ctx context.Context) error {
-	pause, gap := reconcilePause, reconcileGap
+	pause, again, gap := reconcilePause, reconcileAgain, reconcileGap
 	if rec.Every > 0 {
-		pause, gap = rec.Every, 0
+		pause, again, gap = rec.Every, rec.Every, 0
 	}
 	var before suspects
 	for {
@@ -61,21 +63,40 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 			rec.Log.Warn("the rooms could not be read to compare them", "err", err)
 			continue
 		}
-		now := suspects{}
-		for _, p := range portals {
-			one, cancel := context.WithTimeout(ctx, time.Minute)
-			if err := rec.reconcile(one, p, before, now); err != nil && ctx.Err() == nil {
-				rec.Log.Warn("a room could not be compared", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "err", err)
-			}
-			cancel()
+		now, differ := rec.pass(ctx, portals, before, gap)
+		if len(differ) > 0 {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(gap):
+			case <-time.After(again):
 			}
+			now, _ = rec.pass(ctx, differ, now, gap)
 		}
 		before = now
 	}
+}
+
+// pass compares rooms, with a gap between, and corrects what was different before. It
+// returns the differences, and the rooms that have any.
+func (rec *Reconciler) pass(ctx context.Context, portals []model.Portal, before suspects, gap time.Duration) (now suspects, differ []model.Portal) {
+	now = suspects{}
+	for _, p := range portals {
+		known := len(now)
+		one, cancel := context.WithTimeout(ctx, time.Minute)
+		if err := rec.reconcile(one, p, before, now); err != nil && ctx.Err() == nil {
+			rec.Log.Warn("a room could not be compared", "rc_room", p.RCRoom, "mx_room", p.MXRoom, "err", err)
+		}
+		cancel()
+		if len(now) > known {
+			differ = append(differ, p)
+		}
+		select {
+		case <-ctx.Done():
+			return now, differ
+		case <-time.After(gap):
+		}
+	}
+	return now, differ
 }
 
 // Now compares one room twice, with a moment between, and corrects what differs both
