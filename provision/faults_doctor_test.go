@@ -284,7 +284,7 @@ func (p *installation) faults() []fault {
 		{"a service that restarts again and again", "restarts", func() func() {
 			return runtime("rocketchat", func(r *doctor.Runtime) { r.Restarts, r.Started = 12, time.Now() })
 		}, "rocketchat was restarted 12 times", "appliance logs rocketchat"},
-		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "mem_limit"},
+		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "appliance config set memory_limits=homeserver=576"},
 		{"a container with privileges", "hardening", func() func() {
 			return runtime("homeserver", func(r *doctor.Runtime) { r.Loose = []string{"is privileged", "runs as root"} })
 		}, "containers may do more than they need", "compose.override.yaml"},

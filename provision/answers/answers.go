@@ -68,6 +68,7 @@ type Answers struct {
 	TrustedProxies            string `yaml:"trusted_proxies"`
 	Delegation                string `yaml:"delegation"`
 	DockerSubnet              string `yaml:"docker_subnet"`
+	MemoryLimits              string `yaml:"memory_limits"`
 	MinCPUs                   int    `yaml:"min_cpus"`
 	MinMemoryMB               int    `yaml:"min_memory_mb"`
 	MinDiskGB                 int    `yaml:"min_disk_gb"`

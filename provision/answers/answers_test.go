@@ -95,6 +95,10 @@ func TestBadAnswers(t *testing.T) {
 		"traces_endpoint=http://c:4318/":    `traces_endpoint: must not end in a slash: collectors of OpenTelemetry expect /v1/traces at its end (got "http://c:4318/") in --set`,
 		"traces_headers_file=/root/headers": `traces_headers_file: belongs to traces_endpoint: give both, or none (got "/root/headers") in --set`,
 		"colour=red":                        `colour: unknown key in --set`,
+		"memory_limits=certs=64":            `memory_limits: must be services and MB, such as homeserver=1024,rocketchat=2048; the services are bridge, homeserver, mongo, nginx, postgres, rocketchat (got "certs=64") in --set`,
+		"memory_limits=bridge=1g":           `memory_limits: must give bridge a number of MB, at least 128 (got "bridge=1g") in --set`,
+		"memory_limits=bridge=9,mongo=900":  `memory_limits: must give bridge a number of MB, at least 128 (got "bridge=9,mongo=900") in --set`,
+		"memory_limits=mongo=900,mongo=901": `memory_limits: names mongo twice (got "mongo=900,mongo=901") in --set`,
 		"server-name=example.org":           `server-name: unknown key, did you mean server_name? in --set`,
 		"domain":                            `domain: must be written as key=value in --set`,
 	} {

@@ -275,6 +275,10 @@ var Fields = slices.Concat([]Field{
 		Ask: "Which addresses should the containers have?", Advanced: true, Check: optional(checkSubnet),
 		Help: "Such as 10.213.0.0/24, if Docker's addresses overlap with a VPN or another network. Empty means that Docker chooses.",
 	}),
+	text("memory_limits", func(a *Answers) *string { return &a.MemoryLimits }, Field{
+		Ask: "How much memory may the services have?", Advanced: true, Check: optional(checkMemoryLimits),
+		Help: "In MB, such as homeserver=1024,rocketchat=2048. A service that is not named has a share of this host's memory. Caches and heaps follow.",
+	}),
 	integer("min_cpus", func(a *Answers) *int { return &a.MinCPUs }, 2, Field{
 		Ask: "How many CPUs are enough?", Advanced: true, Check: checkNatural,
 		Help: "Set lower to install on a smaller host at your own risk.",

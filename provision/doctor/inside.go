@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"appliance/provision/answers"
 	"appliance/provision/finding"
 )
 
@@ -51,8 +52,12 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		r := list[name]
 		if r.OOMKilled {
+			raise := "give " + name + " more with mem_limit in compose.override.yaml"
+			if limits := answers.MoreMemory(t.Answers.MemoryLimits, name, int(r.MemoryMB)*3/2); limits != "" {
+				raise = "appliance config set memory_limits=" + limits
+			}
 			return finding.Failure(name+" was OOM-killed", fmt.Sprintf("its memory limit is %d MB", r.MemoryMB),
-				"use a host with more memory and run: appliance up; or raise the limit: give "+name+" more with mem_limit in compose.override.yaml")
+				"use a host with more memory and run: appliance up; or raise the limit: "+raise)
 		}
 		if r.Restarts >= 3 && t.Now().Sub(r.Started) < settled {
 			return finding.Warning(name+" was restarted "+finding.Counted(r.Restarts, "time", "times"), "it exited again and again", "see why with: appliance logs "+name)

@@ -1,16 +1,18 @@
 package render
 
+import "appliance/provision/answers"
+
 // limits are the memory limits of the services in MB.
 type limits struct {
 	nginx, rocketchat, mongo, homeserver, postgres, bridge, certs int
 }
 
-// memory shares out the host's memory. The smallest shares add up to what a host
+// memory shares out the host's memory, but for what the operator has decided. The smallest shares add up to what a host
 // of 2 GB with 2 GB of swap can bear.
 func (in Input) memory() limits {
 	total := max(in.Host.MemoryMB, 1900)
 	share := func(percent, low, high int) int { return min(max(total*percent/100, low), high) }
-	return limits{
+	m := limits{
 		nginx:      share(3, 128, 512),
 		rocketchat: share(45, 1024, 4096),
 		mongo:      share(25, 640, 8192),
@@ -19,6 +21,16 @@ func (in Input) memory() limits {
 		bridge:     share(5, 128, 1024),
 		certs:      64,
 	}
+	said := map[string]int{}
+	if in.Answers.MemoryLimits != "" {
+		said, _ = answers.ParseMemoryLimits(in.Answers.MemoryLimits) // which was checked
+	}
+	for name, limit := range map[string]*int{"nginx": &m.nginx, "rocketchat": &m.rocketchat, "mongo": &m.mongo, "homeserver": &m.homeserver, "postgres": &m.postgres, "bridge": &m.bridge} {
+		if mb, ok := said[name]; ok {
+			*limit = mb
+		}
+	}
+	return m
 }
 
 // connections is how many connections each of nginx's two processes may have: 32

@@ -293,6 +293,33 @@ func TestPresenceReachesTheHomeserverAndTheBridge(t *testing.T) {
 	}
 }
 
+// A limit of the operator's reaches the service and what lives within it; the others keep
+// their shares.
+func TestMemoryLimitsReachTheServices(t *testing.T) {
+	in := input(t, "minimal")
+	plain, err := render.Tree(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Answers.MemoryLimits = "homeserver=1000,rocketchat=2000"
+	files, err := render.Tree(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nHOMESERVER_MEMORY=1000m\n", "\nHOMESERVER_GOMEMLIMIT=900MiB\n", "\nROCKETCHAT_MEMORY=2000m\n"} {
+		if !bytes.Contains(files[".env"].Data, []byte(want)) {
+			t.Errorf("no %q in\n%s", want, files[".env"].Data)
+		}
+	}
+	if !bytes.Contains(files["rocketchat.env"].Data, []byte("max-old-space-size=1500")) {
+		t.Errorf("the heap of Rocket.Chat:\n%s", files["rocketchat.env"].Data)
+	}
+	mongo := regexp.MustCompile(`\nMONGO_MEMORY=.*\n`)
+	if have := mongo.Find(files[".env"].Data); have == nil || !bytes.Equal(have, mongo.Find(plain[".env"].Data)) {
+		t.Errorf("MongoDB has %q", have)
+	}
+}
+
 func TestMailAndRegistrationReachRocketChat(t *testing.T) {
 	in := input(t, "minimal")
 	plain, err := render.Tree(in)
