@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -10,8 +11,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,7 +136,7 @@ func BenchmarkConsole(b *testing.B) {
 		"people", "people?q=remote499", "people?q=nobody+fits", "people?of=rocketchat&q=nobody+fits", "people?from=%40remote3", "person?id=%40remote7%3Aserver7.example", "person?id=%40person.number7%3Achat.example.org",
 		"servers", "servers?q=server77", "settings", "log",
 	} {
-		b.Run(strings.NewReplacer("?", ",", "=", "-", "&", ",").Replace("page-"+page), func(b *testing.B) {
+		b.Run(pageName(page), func(b *testing.B) {
 			c.ask(http.MethodGet, page, cookie, nil) // what is made once for all
 			var took, used []time.Duration
 			for b.Loop() {
@@ -152,18 +156,27 @@ func BenchmarkConsole(b *testing.B) {
 	}
 }
 
-// BenchmarkLiveConsole is what ten consoles cost whose Overview stays up to date, with a large
-// store that changes all the time: the processor's time of the server and of those who read,
-// as a share of one core. The limit is 1 %.
+// BenchmarkLiveConsole is what ten consoles cost that show one page and stay up to date, with a
+// large store in which items come and go all the time: the processor's time of the server and of
+// those who read, as a share of one core, and the memory that the process takes more than before.
+// The limits are 1 % and 10 MB. The last one is what is left of both when all have gone.
 func BenchmarkLiveConsole(b *testing.B) {
-	const consoles, looked = 10, 15 * time.Second
 	c := newLargeConsole(b)
+	for _, page := range []string{"", "queue", "queue?kind=mx.message&lane=server7", "rooms", "people?q=remote499", "servers"} {
+		b.Run(pageName(page), func(b *testing.B) { c.live(b, page) })
+	}
+}
+
+// live measures ten consoles that show a page.
+func (c *largeConsole) live(b *testing.B, page string) {
+	const consoles, looked = 10, 15 * time.Second
 	cookie := c.signIn("ada")
 	server := httptest.NewServer(c.pages)
 	defer server.Close()
 	get := func(ctx context.Context, page string) (*http.Response, error) {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/_appliance/"+page, nil)
 		req.Header.Set("Cookie", cookie)
+		req.Header.Set("X-Refresh", "1")
 		return http.DefaultClient.Do(req)
 	}
 	c.changes(b)
@@ -172,9 +185,10 @@ func BenchmarkLiveConsole(b *testing.B) {
 		<-time.After(looked)
 		return 100 * float64(processor()-used) / float64(time.Since(start))
 	}
-	var refreshed atomic.Int64
+	of, _, _ := strings.Cut(cmp.Or(page, "overview"), "?")
+	var refreshed, read atomic.Int64
 	watch := func(ctx context.Context) {
-		res, err := get(ctx, "events")
+		res, err := get(ctx, "events?of="+of)
 		if err != nil {
 			return
 		}
@@ -183,15 +197,18 @@ func BenchmarkLiveConsole(b *testing.B) {
 			if lines.Text() != "event: changed" {
 				continue
 			}
-			if again, err := get(ctx, ""); err == nil { // as the page's script does
-				_, _ = io.Copy(io.Discard, again.Body)
+			if again, err := get(ctx, page); err == nil { // as the page's script does
+				n, _ := io.Copy(io.Discard, again.Body)
 				_ = again.Body.Close()
 				refreshed.Add(1)
+				read.Add(n)
 			}
 		}
 	}
-	var alone, open float64
+	var alone, open, after float64
+	var grown int64
 	for range b.N {
+		before := taken()
 		alone += share()
 		ctx, stop := context.WithCancel(b.Context())
 		var all sync.WaitGroup
@@ -199,17 +216,41 @@ func BenchmarkLiveConsole(b *testing.B) {
 			all.Go(func() { watch(ctx) })
 		}
 		open += share()
+		grown = max(grown, taken()-before)
 		stop()
 		all.Wait()
+		after += share()
 	}
 	if refreshed.Load() < int64(b.N*consoles*2) {
 		b.Errorf("the pages were brought up to date %d times only", refreshed.Load())
 	}
+	b.ReportMetric(0, "ns/op")
 	b.ReportMetric((open-alone)/float64(b.N), "percent-of-a-core")
+	b.ReportMetric((after-alone)/float64(b.N), "percent-after")
+	b.ReportMetric(float64(grown)/(1<<20), "MB-more")
 	b.ReportMetric(float64(refreshed.Load())/float64(b.N)/consoles/looked.Seconds()*60, "refreshes/console/min")
+	b.ReportMetric(float64(read.Load())/float64(max(1, refreshed.Load()))/1000, "kB/refresh")
 }
 
-// changes lets what the Overview shows change ten times a second until the benchmark ends.
+// taken is how much memory this process takes, in bytes, after it has given back what it
+// does not need.
+func taken() int64 {
+	debug.FreeOSMemory()
+	data, _ := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(data))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// pageName is a page as a part of a benchmark's name.
+func pageName(page string) string {
+	return strings.NewReplacer("?", ",", "=", "-", "&", ",").Replace("page-" + page)
+}
+
+// changes lets items come ten times a second, and go, until the benchmark ends.
 func (c *largeConsole) changes(b *testing.B) {
 	db, err := sql.Open("sqlite", "file:"+c.database+"?_pragma=busy_timeout(10000)")
 	if err != nil {
@@ -222,11 +263,21 @@ func (c *largeConsole) changes(b *testing.B) {
 			if _, err := db.ExecContext(ctx, `INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES ($1, $2, 'rc:busy', 'rc.message', '{}', $3)`, 1_000_000+n, fmt.Sprint("busy", n), time.Now().UnixMilli()); err != nil && ctx.Err() == nil {
 				b.Error(err)
 			}
+			if n%50 == 49 {
+				if _, err := db.ExecContext(ctx, `DELETE FROM items WHERE lane = 'rc:busy' AND seq < $1`, 1_000_000+n-20); err != nil && ctx.Err() == nil {
+					b.Error(err)
+				}
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
 	})
-	b.Cleanup(func() { stop(); done.Wait(); _ = db.Close() })
+	b.Cleanup(func() {
+		stop()
+		done.Wait()
+		_, _ = db.ExecContext(context.Background(), `DELETE FROM items WHERE lane = 'rc:busy'`)
+		_ = db.Close()
+	})
 }

@@ -109,6 +109,7 @@ func (b consoleBridge) State(ctx context.Context) (console.State, error) {
 	if why := b.refused.Load(); why != nil {
 		st.ConfigError = *why
 	}
+	st.Configured = b.reloads.when()
 	if b.HostFile == "" {
 		return st, nil
 	}

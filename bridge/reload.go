@@ -15,6 +15,13 @@ type reloads struct {
 	last Reloaded // the last one that has changed something
 }
 
+// when returns when a reload has last changed something.
+func (r *reloads) when() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last.At
+}
+
 // Reloaded is what POST /reload answers.
 type Reloaded struct {
 	// Error is why the file is not in force; "" when it is.

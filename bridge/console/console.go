@@ -9,12 +9,9 @@ package console
 import (
 	"cmp"
 	"embed"
-	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -44,63 +41,73 @@ type Options struct {
 	LookEvery time.Duration
 }
 
-// Console serves the pages. Methods are safe for concurrent use.
+// Console serves the pages: a gate lets administrators in, each page is a type of its own, and
+// what is open is kept up to date by a live. Methods are safe for concurrent use.
 type Console struct {
-	Options
-	addresses tries // of those that failed, by address
-	accounts  tries // by name of the account
-	pages     *template.Template
-	live      atomic.Int64 // clients that listen
-	states    cachedState
-	glance    glance
-	closing   chan struct{}
-	close     sync.Once
+	live  *live
+	pages http.Handler
 }
 
 // New returns a console in which nobody is signed in.
 func New(o Options) (*Console, error) {
-	pages, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
+	views, err := newViews(o.Log)
 	if err != nil {
 		return nil, err
 	}
-	o.RolesFor, o.LookEvery = cmp.Or(o.RolesFor, rolesFor), cmp.Or(o.LookEvery, lookEvery)
-	return &Console{
-		Options: o, pages: pages, closing: make(chan struct{}),
-		addresses: tries{most: triesOfAddress}, accounts: tries{most: triesOfAccount},
-	}, nil
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		return nil, err
+	}
+	gate := newGate(o, views)
+	state := &sharedState{bridge: o.Bridge}
+	live := newLive(cmp.Or(o.LookEvery, lookEvery), gate, views, state, o.History)
+
+	own := http.NewServeMux()
+	own.Handle("GET "+Path+"static/", http.StripPrefix(Path+"static/", http.FileServerFS(static)))
+	r := routes{mux: own, gate: gate, live: live}
+	gate.routes(r)
+	live.routes(r)
+	permits := &permits{views: views, lists: o.Lists}
+	for _, p := range []interface{ routes(routes) }{
+		&overviewPage{views: views, state: state, queue: o.Queue, history: o.History}, &queuePage{views: views, queue: o.Queue}, &roomPages{views: views, rooms: o.Rooms},
+		&peoplePages{views: views, people: o.People, permits: permits}, &serversPage{views: views, servers: o.Servers, permits: permits},
+		&settingsPage{views: views, file: o.Settings}, &logPage{views: views, live: live, tail: o.Tail},
+	} {
+		p.routes(r)
+	}
+	r.all(func(w http.ResponseWriter, _ *http.Request, s session) {
+		views.problem(w, s, http.StatusNotFound, "There is no such page.")
+	})
+	return &Console{live: live, pages: guarded(own)}, nil
 }
 
 // Close ends the streams of pages that are open.
-func (c *Console) Close() { c.close.Do(func() { close(c.closing) }) }
+func (c *Console) Close() { c.live.close() }
 
 // Routes adds the console's pages.
-func (c *Console) Routes(mux *http.ServeMux) {
-	static, err := fs.Sub(files, "static")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	assets := http.StripPrefix(Path+"static/", http.FileServerFS(static))
-	own := http.NewServeMux()
-	own.Handle("GET "+Path+"static/", assets)
-	own.HandleFunc("GET "+Path+"sign-in", c.showSignIn)
-	own.HandleFunc("POST "+Path+"sign-in", c.signIn)
-	own.HandleFunc("POST "+Path+"sign-out", c.inside(c.signOut))
-	own.HandleFunc("GET "+Path+"{$}", c.inside(c.overview))
-	own.HandleFunc("GET "+Path+"queue", c.inside(c.queue))
-	own.HandleFunc("POST "+Path+"queue", c.inside(c.changeQueue))
-	c.roomRoutes(own)
-	c.peopleRoutes(own)
-	c.serverRoutes(own)
-	own.HandleFunc("GET "+Path+"settings", c.inside(c.settings))
-	own.HandleFunc("POST "+Path+"settings", c.inside(c.changeSettings))
-	own.HandleFunc("GET "+Path+"log", c.inside(c.log))
-	own.HandleFunc("GET "+Path+"log/events", c.inside(c.logEvents))
-	own.HandleFunc("GET "+Path+"events", c.inside(c.events))
-	own.HandleFunc(Path, c.inside(func(w http.ResponseWriter, r *http.Request, s session) {
-		c.problem(w, r, s, http.StatusNotFound, "There is no such page.")
-	}))
-	mux.Handle(Path, guarded(own))
+func (c *Console) Routes(mux *http.ServeMux) { mux.Handle(Path, c.pages) }
+
+// handler serves a page to an administrator.
+type handler func(http.ResponseWriter, *http.Request, session)
+
+// routes puts pages in their places, behind the gate.
+type routes struct {
+	mux  *http.ServeMux
+	gate *gate
+	live *live
 }
+
+// page serves GET for a page that stays up to date while it is open.
+func (r routes) page(name string, h handler) { r.get(name, r.live.shared(h)) }
+
+// get serves GET for what is made for each visitor.
+func (r routes) get(name string, h handler) { r.mux.HandleFunc("GET "+Path+name, r.gate.inside(h)) }
+
+// post serves a form.
+func (r routes) post(name string, h handler) { r.mux.HandleFunc("POST "+Path+name, r.gate.inside(h)) }
+
+// all serves what has no other place.
+func (r routes) all(h handler) { r.mux.HandleFunc(Path, r.gate.inside(h)) }
 
 // policy lets a page load what the console itself serves, and nothing inline.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -132,49 +139,4 @@ func guarded(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// page is what every template gets.
-type page struct {
-	Title   string
-	Here    string // the page's name in the navigation
-	User    string // "" for a stranger
-	Token   string // against forged forms
-	Notice  string // what was done
-	Problem string // why something was not
-	Still   bool   // what is on it must not be replaced while it is open
-	Body    any
-}
-
-// show answers with a page.
-func (c *Console) show(w http.ResponseWriter, status int, name string, p page) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	if err := c.pages.ExecuteTemplate(w, name, p); err != nil {
-		c.Log.Debug("a page of the console could not be sent", "err", err)
-	}
-}
-
-// problem answers with a page that says why there is no other.
-func (c *Console) problem(w http.ResponseWriter, _ *http.Request, s session, status int, text string) {
-	c.show(w, status, "problem.html", page{Title: "Problem", User: s.username, Token: s.token, Problem: text})
-}
-
-// failed answers that the bridge could not say or do something; the reason is in the log.
-func (c *Console) failed(w http.ResponseWriter, r *http.Request, s session, err error) {
-	c.Log.Warn("a page of the console failed", "page", r.URL.Path, "err", err)
-	c.problem(w, r, s, http.StatusServiceUnavailable, "The bridge cannot answer that now. Please try again in a moment.")
-}
-
-// functions are what templates use.
-var functions = template.FuncMap{
-	"cut":     cut,
-	"ago":     func(t time.Time) string { return ago(time.Since(t), t.IsZero()) },
-	"instant": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"plural": func(n int64, one, many string) string {
-		if n == 1 {
-			return one
-		}
-		return many
-	},
 }

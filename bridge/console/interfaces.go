@@ -46,7 +46,8 @@ type State struct {
 	Waiting           [2]Backlog
 	Rooms             int64
 	Ghosts, Puppets   int64
-	ConfigError       string // why the newest bridge.yaml is not in force; "" when it is
+	ConfigError       string    // why the newest bridge.yaml is not in force; "" when it is
+	Configured        time.Time // when a change of bridge.yaml was put in force; zero when none was since the start
 	Processes         int
 	// Host is what the operator's program has found, HostProblem why that cannot be
 	// read. HostMissing says that there is nothing yet, although there could be.

@@ -39,41 +39,53 @@ func logFilter(r *http.Request) (level slog.Level, name, room string) {
 
 var logLevels = []string{"info", "warn", "error"}
 
-func (c *Console) log(w http.ResponseWriter, r *http.Request, s session) {
-	level, name, room := logFilter(r)
-	v := logView{Level: name, Room: room, Levels: logLevels, Last: c.Tail.last.Load(), Lines: c.Tail.After(0, level, room, shownLines)}
-	slices.Reverse(v.Lines)
-	c.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Body: v})
+// logPage is the page of the log.
+type logPage struct {
+	*views
+	live *live
+	tail *Tail
 }
 
-// logEvents serves GET /_appliance/log/events: the new lines, as rows of the table.
-func (c *Console) logEvents(w http.ResponseWriter, r *http.Request, _ session) {
+func (p *logPage) routes(r routes) {
+	r.get("log", p.lines)
+	r.get("log/events", p.events)
+}
+
+func (p *logPage) lines(w http.ResponseWriter, r *http.Request, s session) {
+	level, name, room := logFilter(r)
+	v := logView{Level: name, Room: room, Levels: logLevels, Last: p.tail.last.Load(), Lines: p.tail.After(0, level, room, shownLines)}
+	slices.Reverse(v.Lines)
+	p.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Body: v})
+}
+
+// events serves GET /_appliance/log/events: the new lines, as rows of the table.
+func (p *logPage) events(w http.ResponseWriter, r *http.Request, _ session) {
 	level, _, room := logFilter(r)
 	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
 	if err != nil {
 		seen, err = strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	}
-	if last := c.Tail.last.Load(); err != nil || seen > last { // the bridge has restarted since
+	if last := p.tail.last.Load(); err != nil || seen > last { // the bridge has restarted since
 		seen = 0
 	}
 	quiet := 0
-	c.stream(w, r, tellEvery, func() {
-		last := c.Tail.last.Load()
+	p.live.stream(w, r, tellEvery, func() {
+		last := p.tail.last.Load()
 		if last == seen {
 			if quiet++; quiet%10 == 1 {
 				fmt.Fprint(w, ": still here\n\n")
 			}
 			return
 		}
-		list := c.Tail.After(seen, level, room, toldLines)
+		list := p.tail.After(seen, level, room, toldLines)
 		if seen = last; len(list) == 0 {
 			return
 		}
 		seen = max(seen, list[len(list)-1].Number)
 		var rows bytes.Buffer
 		for _, l := range list {
-			if err := c.pages.ExecuteTemplate(&rows, "line", l); err != nil {
-				c.Log.Debug("a line of the log could not be sent", "err", err)
+			if err := p.templates.ExecuteTemplate(&rows, "line", l); err != nil {
+				p.log.Debug("a line of the log could not be sent", "err", err)
 				return
 			}
 		}

@@ -95,13 +95,19 @@ const roomsOnPage = 50
 // maxWords bounds what people search for, in characters.
 const maxWords = 200
 
-func (c *Console) roomRoutes(own *http.ServeMux) {
-	own.HandleFunc("GET "+Path+"rooms", c.inside(c.rooms))
-	own.HandleFunc("GET "+Path+"room", c.inside(c.room))
-	own.HandleFunc("POST "+Path+"rooms/reconcile", c.inside(c.reconcile))
-	own.HandleFunc("POST "+Path+"rooms/connect", c.inside(c.connect))
-	own.HandleFunc("POST "+Path+"rooms/link", c.inside(c.link))
-	own.HandleFunc("POST "+Path+"rooms/disconnect", c.inside(c.disconnect))
+// roomPages are the list of the rooms, the page of one, and what is done with them.
+type roomPages struct {
+	*views
+	rooms Rooms
+}
+
+func (p *roomPages) routes(r routes) {
+	r.page("rooms", p.list)
+	r.page("room", p.one)
+	r.post("rooms/reconcile", p.reconcile)
+	r.post("rooms/connect", p.connect)
+	r.post("rooms/link", p.link)
+	r.post("rooms/disconnect", p.disconnect)
 }
 
 // roomsView is the page of the rooms.
@@ -112,39 +118,25 @@ type roomsView struct {
 	RoomPage
 }
 
-func (c *Console) rooms(w http.ResponseWriter, r *http.Request, s session) {
+func (p *roomPages) list(w http.ResponseWriter, r *http.Request, s session) {
 	q := r.URL.Query()
 	v := roomsView{Words: cut(strings.TrimSpace(q.Get("q")), maxWords), Later: q.Get("from") != "", MaxPast: MaxPast}
 	var err error
-	if v.RoomPage, err = c.Rooms.Rooms(r.Context(), v.Words, q.Get("from"), roomsOnPage); err != nil {
-		c.failed(w, r, s, err)
+	if v.RoomPage, err = p.rooms.Rooms(r.Context(), v.Words, q.Get("from"), roomsOnPage); err != nil {
+		p.failed(w, r, s, err)
 		return
 	}
-	c.show(w, http.StatusOK, "rooms.html", page{Title: "Rooms", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+	p.show(w, http.StatusOK, "rooms.html", page{Title: "Rooms", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
-// room shows one portal.
-func (c *Console) room(w http.ResponseWriter, r *http.Request, s session) {
-	v, err := c.Rooms.Room(r.Context(), r.URL.Query().Get("id"))
+// one shows one portal.
+func (p *roomPages) one(w http.ResponseWriter, r *http.Request, s session) {
+	v, err := p.rooms.Room(r.Context(), r.URL.Query().Get("id"))
 	if err != nil {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
-	c.show(w, http.StatusOK, "room.html", page{Title: "Room", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
-}
-
-// refused answers that something was not done, in the words of the slash commands where
-// there are some.
-func (c *Console) refused(w http.ResponseWriter, r *http.Request, s session, err error) {
-	if errors.Is(err, ErrNoRoom) {
-		c.problem(w, r, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
-		return
-	}
-	if re, ok := errors.AsType[*RefusedError](err); ok {
-		c.problem(w, r, s, http.StatusConflict, "Nothing was changed. Sorry: "+cut(re.Text, 600)+".")
-		return
-	}
-	c.failed(w, r, s, err)
+	p.show(w, http.StatusOK, "room.html", page{Title: "Room", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
 // done leads to the page of a room, which says what was done there.
@@ -171,29 +163,29 @@ func noticeOfRooms(what string, n int) string {
 	return noticeOfLists(what)
 }
 
-func (c *Console) reconcile(w http.ResponseWriter, r *http.Request, s session) {
+func (p *roomPages) reconcile(w http.ResponseWriter, r *http.Request, s session) {
 	room := r.PostForm.Get("room")
-	n, err := c.Rooms.Reconcile(r.Context(), room)
-	c.Log.Info("the members of a room were compared in the console", "user", s.userID, "rc_room", room, "corrected", n, "err", err)
+	n, err := p.rooms.Reconcile(r.Context(), room)
+	p.log.Info("the members of a room were compared in the console", "user", s.userID, "rc_room", room, "corrected", n, "err", err)
 	if err != nil {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
 	done(w, r, room, "reconcile", n)
 }
 
 // connect connects a room with its past.
-func (c *Console) connect(w http.ResponseWriter, r *http.Request, s session) {
+func (p *roomPages) connect(w http.ResponseWriter, r *http.Request, s session) {
 	room := strings.TrimSpace(r.PostForm.Get("room"))
 	last, err := strconv.Atoi(strings.TrimSpace(r.PostForm.Get("last")))
 	if err != nil || last < 1 || last > MaxPast || room == "" {
-		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. A room is needed, and a number of messages from 1 to "+strconv.Itoa(MaxPast)+".")
+		p.problem(w, s, http.StatusBadRequest, "Nothing was changed. A room is needed, and a number of messages from 1 to "+strconv.Itoa(MaxPast)+".")
 		return
 	}
-	id, n, err := c.Rooms.Connect(r.Context(), room, last)
-	c.Log.Info("a room was connected in the console", "user", s.userID, "rc_room", id, "asked", last, "items", n, "err", err)
+	id, n, err := p.rooms.Connect(r.Context(), room, last)
+	p.log.Info("a room was connected in the console", "user", s.userID, "rc_room", id, "asked", last, "items", n, "err", err)
 	if err != nil {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
 	done(w, r, id, "connect", n)
@@ -201,36 +193,36 @@ func (c *Console) connect(w http.ResponseWriter, r *http.Request, s session) {
 
 // link connects two rooms. The form asks for a tick, because it shows people of one what
 // is said in the other.
-func (c *Console) link(w http.ResponseWriter, r *http.Request, s session) {
+func (p *roomPages) link(w http.ResponseWriter, r *http.Request, s session) {
 	room, matrix := strings.TrimSpace(r.PostForm.Get("room")), strings.TrimSpace(r.PostForm.Get("matrix"))
 	if r.PostForm.Get("sure") != "yes" || room == "" || matrix == "" {
-		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. Name both rooms, and tick the box beside the button: whoever is in one room reads what is said in the other.")
+		p.problem(w, s, http.StatusBadRequest, "Nothing was changed. Name both rooms, and tick the box beside the button: whoever is in one room reads what is said in the other.")
 		return
 	}
-	id, err := c.Rooms.Link(r.Context(), room, matrix)
-	c.Log.Info("two rooms were linked in the console", "user", s.userID, "rc_room", id, "matrix", cut(matrix, 255), "err", err)
+	id, err := p.rooms.Link(r.Context(), room, matrix)
+	p.log.Info("two rooms were linked in the console", "user", s.userID, "rc_room", id, "matrix", cut(matrix, 255), "err", err)
 	if err != nil {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
 	done(w, r, id, "link", 1)
 }
 
 // disconnect ends a portal. The form asks for a tick, because it cannot be undone.
-func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, s session) {
+func (p *roomPages) disconnect(w http.ResponseWriter, r *http.Request, s session) {
 	room := r.PostForm.Get("room")
 	if r.PostForm.Get("sure") != "yes" {
-		c.problem(w, r, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people of Matrix leave the room, and that cannot be undone.")
+		p.problem(w, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people of Matrix leave the room, and that cannot be undone.")
 		return
 	}
-	err := c.Rooms.Disconnect(r.Context(), room, s.username)
+	err := p.rooms.Disconnect(r.Context(), room, s.username)
 	if errors.Is(err, ErrNoRoom) {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
-	c.Log.Info("a room was disconnected in the console", "user", s.userID, "rc_room", room, "err", err)
+	p.log.Info("a room was disconnected in the console", "user", s.userID, "rc_room", room, "err", err)
 	if err != nil {
-		c.refused(w, r, s, err)
+		p.refused(w, r, s, err)
 		return
 	}
 	http.Redirect(w, r, Path+"rooms?done=disconnect&n=1", http.StatusSeeOther)

@@ -29,9 +29,16 @@ type Servers interface {
 // serversOnPage is how many servers the page lists.
 const serversOnPage = 200
 
-func (c *Console) serverRoutes(own *http.ServeMux) {
-	own.HandleFunc("GET "+Path+"servers", c.inside(c.servers))
-	own.HandleFunc("POST "+Path+"servers/permit", c.inside(func(w http.ResponseWriter, r *http.Request, s session) { c.permit(w, r, s, ListServers) }))
+// serversPage is the page of the servers.
+type serversPage struct {
+	*views
+	servers Servers
+	permits *permits
+}
+
+func (p *serversPage) routes(r routes) {
+	r.page("servers", p.list)
+	r.post("servers/permit", p.permits.of(ListServers))
 }
 
 // serversView is the page of the servers.
@@ -42,14 +49,14 @@ type serversView struct {
 	Patterns Patterns
 }
 
-func (c *Console) servers(w http.ResponseWriter, r *http.Request, s session) {
-	v := serversView{Words: cut(strings.TrimSpace(r.URL.Query().Get("q")), maxWords), Patterns: c.Lists.Patterns(ListServers)}
+func (p *serversPage) list(w http.ResponseWriter, r *http.Request, s session) {
+	v := serversView{Words: cut(strings.TrimSpace(r.URL.Query().Get("q")), maxWords), Patterns: p.permits.lists.Patterns(ListServers)}
 	var err error
-	if v.List, v.Total, err = c.Servers.Servers(r.Context(), v.Words, serversOnPage); err != nil {
-		c.failed(w, r, s, err)
+	if v.List, v.Total, err = p.servers.Servers(r.Context(), v.Words, serversOnPage); err != nil {
+		p.failed(w, r, s, err)
 		return
 	}
-	c.show(w, http.StatusOK, "servers.html", page{Title: "Servers", Here: "servers", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+	p.show(w, http.StatusOK, "servers.html", page{Title: "Servers", Here: "servers", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
 // maxHeard bounds how many servers a Traffic remembers.

@@ -71,24 +71,24 @@ func tokenOf(cookie string) string {
 }
 
 // begin returns the cookie of a new session.
-func (c *Console) begin(ctx context.Context, a Account, now time.Time) (cookie string, err error) {
+func (g *gate) begin(ctx context.Context, a Account, now time.Time) (cookie string, err error) {
 	cookie = rand.Text() + rand.Text()
 	s := Session{Key: keyOf(cookie), UserID: a.ID, Username: a.Username, Began: now, Seen: now, Asked: now}
-	return cookie, c.Sessions.Begin(ctx, s, now.Add(-sessionFor), now.Add(-idleFor), maxSessions)
+	return cookie, g.sessions.Begin(ctx, s, now.Add(-sessionFor), now.Add(-idleFor), maxSessions)
 }
 
 // find returns the session of a cookie. It counts as used when it is not the page itself
 // that asks.
-func (c *Console) find(ctx context.Context, cookie string, now time.Time, used bool) (session, bool, error) {
-	s, ok, err := c.Sessions.Find(ctx, keyOf(cookie))
+func (g *gate) find(ctx context.Context, cookie string, now time.Time, used bool) (session, bool, error) {
+	s, ok, err := g.sessions.Find(ctx, keyOf(cookie))
 	if err != nil || !ok {
 		return session{}, false, err
 	}
 	if now.Sub(s.Seen) > idleFor || now.Sub(s.Began) > sessionFor {
-		return session{}, false, c.Sessions.End(ctx, s.Key)
+		return session{}, false, g.sessions.End(ctx, s.Key)
 	}
 	if used && now.Sub(s.Seen) > seenEvery {
-		if err := c.Sessions.Seen(ctx, s.Key, now); err != nil {
+		if err := g.sessions.Seen(ctx, s.Key, now); err != nil {
 			return session{}, false, err
 		}
 	}

@@ -78,84 +78,95 @@ type settingsView struct {
 // change is a setting that is another one now.
 type change struct{ Name, Was, Now string }
 
-func (c *Console) settings(w http.ResponseWriter, r *http.Request, s session) {
-	file, err := c.Settings.Settings(r.Context())
+// settingsPage is the page of the settings.
+type settingsPage struct {
+	*views
+	file Settings
+}
+
+func (p *settingsPage) routes(r routes) {
+	r.get("settings", p.form)
+	r.post("settings", p.change)
+}
+
+func (p *settingsPage) form(w http.ResponseWriter, r *http.Request, s session) {
+	file, err := p.file.Settings(r.Context())
 	if err != nil {
-		c.failed(w, r, s, err)
+		p.failed(w, r, s, err)
 		return
 	}
 	v := settingsView{SettingsFile: file}
 	for _, one := range file.Settings {
 		v.Fields = append(v.Fields, field{Setting: one, Typed: one.Value, Shown: one.Value})
 	}
-	c.showSettings(w, s, http.StatusOK, v, notice(r), "")
+	p.showForm(w, s, http.StatusOK, v, notice(r), "")
 }
 
-func (c *Console) showSettings(w http.ResponseWriter, s session, status int, v settingsView, done, problem string) {
-	c.show(w, status, "settings.html", page{Title: "Settings", Here: "settings", User: s.username, Token: s.token, Notice: done, Problem: problem, Still: true, Body: v})
+func (p *settingsPage) showForm(w http.ResponseWriter, s session, status int, v settingsView, done, problem string) {
+	p.show(w, status, "settings.html", page{Title: "Settings", Here: "settings", User: s.username, Token: s.token, Notice: done, Problem: problem, Still: true, Body: v})
 }
 
-// changeSettings serves the form: first it shows what would change in the file, then it
+// change serves the form: first it shows what would change in the file, then it
 // changes that.
-func (c *Console) changeSettings(w http.ResponseWriter, r *http.Request, s session) {
-	file, err := c.Settings.Settings(r.Context())
+func (p *settingsPage) change(w http.ResponseWriter, r *http.Request, s session) {
+	file, err := p.file.Settings(r.Context())
 	if err != nil {
-		c.failed(w, r, s, err)
+		p.failed(w, r, s, err)
 		return
 	}
 	v, values := typed(file, r)
 	switch {
 	case file.Problem != "" || file.ReadOnly != "":
-		c.showSettings(w, s, http.StatusConflict, v, "", "Nothing was changed.")
+		p.showForm(w, s, http.StatusConflict, v, "", "Nothing was changed.")
 		return
 	case r.PostForm.Get("do") == "edit":
-		c.showSettings(w, s, http.StatusOK, v, "", "")
+		p.showForm(w, s, http.StatusOK, v, "", "")
 		return
 	}
-	was, now, err := c.Settings.Propose(r.Context(), values)
+	was, now, err := p.file.Propose(r.Context(), values)
 	if invalid, ok := errors.AsType[*InvalidSettingsError](err); ok {
-		c.invalidSettings(w, s, v, invalid)
+		p.invalid(w, s, v, invalid)
 		return
 	}
 	if err != nil {
-		c.failed(w, r, s, err)
+		p.failed(w, r, s, err)
 		return
 	}
 	v.Conflict = r.PostForm.Get("file") != file.Hash
 	if r.PostForm.Get("do") == "save" && !v.Conflict {
-		changed, err := c.Settings.Save(r.Context(), file.Hash, values)
+		changed, err := p.file.Save(r.Context(), file.Hash, values)
 		if err == nil {
-			c.Log.Info("settings were changed in the console", "user", s.userID, "changed", changed)
+			p.log.Info("settings were changed in the console", "user", s.userID, "changed", changed)
 			http.Redirect(w, r, Path+"settings?done=settings&n="+strconv.Itoa(len(changed)), http.StatusSeeOther)
 			return
 		}
-		c.Log.Warn("settings could not be changed in the console", "user", s.userID, "err", err)
+		p.log.Warn("settings could not be changed in the console", "user", s.userID, "err", err)
 		if !errors.Is(err, ErrSettingsChanged) {
-			c.failed(w, r, s, err)
+			p.failed(w, r, s, err)
 			return
 		}
 		v.Conflict = true
 	}
-	c.reviewSettings(w, s, v, was, now)
+	p.review(w, s, v, was, now)
 }
 
-// reviewSettings shows what would change, and what others have changed meanwhile.
-func (c *Console) reviewSettings(w http.ResponseWriter, s session, v settingsView, was, now []byte) {
+// review shows what would change, and what others have changed meanwhile.
+func (p *settingsPage) review(w http.ResponseWriter, s session, v settingsView, was, now []byte) {
 	v.Review, v.Diff = true, diff(was, now)
 	if v.Conflict {
-		c.showSettings(w, s, http.StatusConflict, v, "", "The file has changed since you opened this page. Nothing was changed yet: look at what others have done, and save once more if yours is still right.")
+		p.showForm(w, s, http.StatusConflict, v, "", "The file has changed since you opened this page. Nothing was changed yet: look at what others have done, and save once more if yours is still right.")
 		return
 	}
 	if len(v.Diff) == 0 {
 		v.Review = false
-		c.showSettings(w, s, http.StatusOK, v, "Nothing differs from the file.", "")
+		p.showForm(w, s, http.StatusOK, v, "Nothing differs from the file.", "")
 		return
 	}
-	c.showSettings(w, s, http.StatusOK, v, "", "")
+	p.showForm(w, s, http.StatusOK, v, "", "")
 }
 
-// invalidSettings shows the form as it was typed, and what is wrong with it.
-func (c *Console) invalidSettings(w http.ResponseWriter, s session, v settingsView, invalid *InvalidSettingsError) {
+// invalid shows the form as it was typed, and what is wrong with it.
+func (p *settingsPage) invalid(w http.ResponseWriter, s session, v settingsView, invalid *InvalidSettingsError) {
 	text := "Nothing was changed."
 	for _, p := range invalid.Problems {
 		text += " " + cut(strings.TrimPrefix(p.Key+": "+p.Reason, ": "), 300) + "."
@@ -165,7 +176,7 @@ func (c *Console) invalidSettings(w http.ResponseWriter, s session, v settingsVi
 			}
 		}
 	}
-	c.showSettings(w, s, http.StatusUnprocessableEntity, v, "", text)
+	p.showForm(w, s, http.StatusUnprocessableEntity, v, "", text)
 }
 
 // typed reads the form: only what differs from what stood in it when it was opened is a

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"errors"
 	"net"
@@ -19,8 +20,31 @@ const cookieName = "__Secure-appliance-console"
 // maxField bounds each field of the form, in bytes.
 const maxField = 512
 
-func (c *Console) showSignIn(w http.ResponseWriter, _ *http.Request) {
-	c.show(w, http.StatusOK, "signin.html", page{Title: "Sign in", Body: signInForm{}})
+// A gate lets administrators in: it knows who is signed in, and how often others have tried.
+type gate struct {
+	*views
+	rocketchat Accounts
+	sessions   Sessions
+	rolesFor   time.Duration // how long Rocket.Chat's word about a role counts
+	addresses  tries         // of those that failed, by address
+	accounts   tries         // by name of the account
+}
+
+func newGate(o Options, v *views) *gate {
+	return &gate{
+		views: v, rocketchat: o.Accounts, sessions: o.Sessions, rolesFor: cmp.Or(o.RolesFor, rolesFor),
+		addresses: tries{most: triesOfAddress}, accounts: tries{most: triesOfAccount},
+	}
+}
+
+func (g *gate) routes(r routes) {
+	r.mux.HandleFunc("GET "+Path+"sign-in", g.showSignIn)
+	r.mux.HandleFunc("POST "+Path+"sign-in", g.signIn)
+	r.post("sign-out", g.signOut)
+}
+
+func (g *gate) showSignIn(w http.ResponseWriter, _ *http.Request) {
+	g.show(w, http.StatusOK, "signin.html", page{Title: "Sign in", Body: signInForm{}})
 }
 
 // signInForm is what the form shows again.
@@ -30,11 +54,11 @@ type signInForm struct {
 }
 
 // signIn serves the form. The password goes to Rocket.Chat and is not kept.
-func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 	username, password, code := strings.TrimSpace(r.PostForm.Get("username")), r.PostForm.Get("password"), strings.TrimSpace(r.PostForm.Get("code"))
 	form := signInForm{Username: username}
 	refuse := func(status int, why string) {
-		c.show(w, status, "signin.html", page{Title: "Sign in", Problem: why, Body: form})
+		g.show(w, status, "signin.html", page{Title: "Sign in", Problem: why, Body: form})
 	}
 	if username == "" || password == "" || len(username) > maxField || len(password) > maxField || len(code) > maxField {
 		form.Username = cut(username, 100)
@@ -43,37 +67,37 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	address, network := visitor(r)
 	now, account := time.Now(), strings.ToLower(username)
-	if wait := max(c.addresses.wait(network, now), c.accounts.wait(account, now)); wait > 0 {
+	if wait := max(g.addresses.wait(network, now), g.accounts.wait(account, now)); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(1+int(wait.Seconds())))
-		c.Log.Warn("too many attempts to sign in to the console", "address", address)
+		g.log.Warn("too many attempts to sign in to the console", "address", address)
 		refuse(http.StatusTooManyRequests, "Too many attempts. Please wait "+ago(wait, false)+" and try again.")
 		return
 	}
-	a, err := c.Accounts.SignIn(r.Context(), username, secret.New(password), code, address)
+	a, err := g.rocketchat.SignIn(r.Context(), username, secret.New(password), code, address)
 	if err == nil && !a.Admin {
-		c.Log.Warn("no administrator wanted to sign in to the console", "user", a.ID, "address", address)
+		g.log.Warn("no administrator wanted to sign in to the console", "user", a.ID, "address", address)
 		refuse(http.StatusForbidden, "This account is not an administrator of Rocket.Chat. Ask one for the role.")
 		return
 	}
 	if err != nil {
 		form.Code = errors.Is(err, ErrCode) || errors.Is(err, ErrWrongCode)
 		if errors.Is(err, ErrCode) { // the password was right
-			c.addresses.forgive(network)
-			c.accounts.forgive(account)
+			g.addresses.forgive(network)
+			g.accounts.forgive(account)
 		}
-		c.Log.Warn("signing in to the console failed", "address", address, "err", err)
+		g.log.Warn("signing in to the console failed", "address", address, "err", err)
 		refuse(refusal(err))
 		return
 	}
-	c.addresses.forgive(network)
-	c.accounts.forgive(account)
-	value, err := c.begin(r.Context(), a, now)
+	g.addresses.forgive(network)
+	g.accounts.forgive(account)
+	value, err := g.begin(r.Context(), a, now)
 	if err != nil {
-		c.Log.Warn("a session of the console could not be stored", "err", err)
+		g.log.Warn("a session of the console could not be stored", "err", err)
 		refuse(http.StatusServiceUnavailable, "The bridge cannot store your session now. Please try again in a moment.")
 		return
 	}
-	c.Log.Info("signed in to the console", "user", a.ID, "address", address)
+	g.log.Info("signed in to the console", "user", a.ID, "address", address)
 	http.SetCookie(w, cookie(value, 0))
 	http.Redirect(w, r, Path, http.StatusSeeOther)
 }
@@ -98,37 +122,37 @@ func cookie(value string, age int) *http.Cookie {
 	return &http.Cookie{Name: cookieName, Value: value, Path: Path, MaxAge: age, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
 }
 
-func (c *Console) signOut(w http.ResponseWriter, r *http.Request, s session) {
-	if err := c.Sessions.End(r.Context(), s.Key); err != nil {
-		c.failed(w, r, s, err)
+func (g *gate) signOut(w http.ResponseWriter, r *http.Request, s session) {
+	if err := g.sessions.End(r.Context(), s.Key); err != nil {
+		g.failed(w, r, s, err)
 		return
 	}
-	c.Log.Info("signed out of the console", "user", s.userID)
+	g.log.Info("signed out of the console", "user", s.userID)
 	http.SetCookie(w, cookie("", -1))
 	http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
 }
 
 // inside lets those in who are signed in and still administrators. A form needs the
 // session's token too.
-func (c *Console) inside(next func(http.ResponseWriter, *http.Request, session)) http.HandlerFunc {
+func (g *gate) inside(next handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s, ok, err := c.sessionOf(r)
+		s, ok, err := g.sessionOf(r)
 		if err != nil {
-			c.failed(w, r, session{}, err)
+			g.failed(w, r, session{}, err)
 			return
 		}
 		if !ok {
 			http.SetCookie(w, cookie("", -1))
 			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") {
-				c.show(w, http.StatusUnauthorized, "signin.html", page{Title: "Sign in", Problem: "Your session has ended. Nothing was changed.", Body: signInForm{}})
+				g.show(w, http.StatusUnauthorized, "signin.html", page{Title: "Sign in", Problem: "Your session has ended. Nothing was changed.", Body: signInForm{}})
 				return
 			}
 			http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
 			return
 		}
 		if r.Method != http.MethodGet && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("token")), []byte(s.token)) != 1 {
-			c.Log.Warn("a forged form was refused by the console", "user", s.userID)
-			c.problem(w, r, s, http.StatusForbidden, "This form is not one of your session. Nothing was changed. Please open the page again.")
+			g.log.Warn("a forged form was refused by the console", "user", s.userID)
+			g.problem(w, s, http.StatusForbidden, "This form is not one of your session. Nothing was changed. Please open the page again.")
 			return
 		}
 		next(w, r, s)
@@ -136,27 +160,27 @@ func (c *Console) inside(next func(http.ResponseWriter, *http.Request, session))
 }
 
 // sessionOf returns the session of a request, if its account is an administrator still.
-func (c *Console) sessionOf(r *http.Request) (session, bool, error) {
+func (g *gate) sessionOf(r *http.Request) (session, bool, error) {
 	sent, err := r.Cookie(cookieName)
 	if err != nil {
 		return session{}, false, nil
 	}
 	now := time.Now()
-	s, ok, err := c.find(r.Context(), sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
-	if !ok || now.Sub(s.Asked) < c.RolesFor {
+	s, ok, err := g.find(r.Context(), sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
+	if !ok || now.Sub(s.Asked) < g.rolesFor {
 		return s, ok, err
 	}
-	a, exists, err := c.Accounts.Account(r.Context(), s.userID)
+	a, exists, err := g.rocketchat.Account(r.Context(), s.userID)
 	switch {
 	case err != nil:
 		// While Rocket.Chat is down an administrator may need the console most.
-		c.Log.Debug("the role of a console user cannot be checked", "user", s.userID, "err", err)
+		g.log.Debug("the role of a console user cannot be checked", "user", s.userID, "err", err)
 		return s, now.Sub(s.Asked) < idleFor, nil
 	case !exists || !a.Admin:
-		c.Log.Warn("a session of the console has ended: the account is no administrator any more", "user", s.userID)
-		return session{}, false, c.Sessions.End(r.Context(), s.Key)
+		g.log.Warn("a session of the console has ended: the account is no administrator any more", "user", s.userID)
+		return session{}, false, g.sessions.End(r.Context(), s.Key)
 	}
-	return s, true, c.Sessions.Asked(r.Context(), s.Key, now)
+	return s, true, g.sessions.Asked(r.Context(), s.Key, now)
 }
 
 // visitor returns the address of a request, which the web server has put in place of what

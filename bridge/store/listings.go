@@ -164,26 +164,35 @@ type DeadGroup struct {
 	Fitting           int // of these, those whose lane holds the text that was asked for
 }
 
+// ofMatrix is 1 for an item that comes from Matrix.
+const ofMatrix = `CASE WHEN substr(lane, 1, 2) = 'mx' THEN 1 ELSE 0 END`
+
 // DeadGroups counts the dead letters by what they have in common, and those among them whose
-// lane holds a text: in one pass, since every row of them is read for it.
+// lane holds a text: in one pass in the order of an index, so that nothing is sorted.
 func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup, error) {
-	fitting, args := `COUNT(*)`, []any{maxCauses}
+	fitting, args := `1`, []any{maxCauses}
 	if lane != "" {
-		fitting = `SUM(CASE WHEN lane LIKE $2 ESCAPE '!' THEN 1 ELSE 0 END)`
+		fitting = `CASE WHEN lane LIKE $2 ESCAPE '!' THEN 1 ELSE 0 END`
 		args = append(args, likeExactly(lane))
 	}
-	rows, err := s.query(ctx, `SELECT substr(lane, 1, 2), kind, cause, COUNT(*), `+fitting+` FROM items WHERE buried > 0 GROUP BY 1, 2, 3 LIMIT $1`, args...)
+	rows, err := s.query(ctx, `SELECT kind, cause, COUNT(*), SUM(`+ofMatrix+`), SUM(`+fitting+`), SUM(`+fitting+` * `+ofMatrix+`) FROM items WHERE buried > 0 GROUP BY kind, cause LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	var out []DeadGroup
 	for rows.Next() {
-		var g DeadGroup
-		if err := rows.Scan(&g.Side, &g.Kind, &g.Cause, &g.Count, &g.Fitting); err != nil {
+		var both, mx DeadGroup
+		if err := rows.Scan(&both.Kind, &both.Cause, &both.Count, &mx.Count, &both.Fitting, &mx.Fitting); err != nil {
 			return nil, err
 		}
-		out = append(out, g)
+		mx.Side, mx.Kind, mx.Cause = "mx", both.Kind, both.Cause
+		rc := DeadGroup{Side: "rc", Kind: both.Kind, Cause: both.Cause, Count: both.Count - mx.Count, Fitting: both.Fitting - mx.Fitting}
+		for _, g := range []DeadGroup{mx, rc} {
+			if g.Count > 0 {
+				out = append(out, g)
+			}
+		}
 	}
 	return out, rows.Err()
 }

@@ -23,7 +23,6 @@ var small = []string{"bridge", "provision", "cmd"}
 
 // large are the types that may have more methods, with the reason.
 var large = map[string]string{
-	"bridge/console.Console":                 "the operator's page, with a method for each page and each form on it",
 	"bridge/convert/internal/grammar.parser": "the grammar of Rocket.Chat's messages, with a method for each of its rules",
 	"bridge/mxside/mxtest/hermetic.Server":   "a homeserver for tests, with a method for each request of the specification that it answers",
 	"bridge/rocketchat.Client":               "Rocket.Chat's REST API, with a method for each endpoint",

@@ -65,7 +65,7 @@
 
   function connect() {
     if (over) return;
-    const source = new EventSource(tail ? "/_appliance/log/events" + location.search + (location.search ? "&" : "?") + "after=" + (tail.dataset.last || 0) : "/_appliance/events");
+    const source = new EventSource(tail ? "/_appliance/log/events" + location.search + (location.search ? "&" : "?") + "after=" + (tail.dataset.last || 0) : "/_appliance/events?of=" + main.dataset.of);
     if (tail) source.addEventListener("lines", function (event) { lines(event); });
     source.addEventListener("open", function () {
       if (lost.hidden) return;

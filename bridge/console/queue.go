@@ -1,0 +1,131 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const (
+	listedLanes   = 200
+	listedLetters = 200
+	// maxLetters bounds how many dead letters a filter looks at and changes.
+	maxLetters = 10_000
+)
+
+func filterOf(q url.Values) DeadFilter {
+	return DeadFilter{Direction: q.Get("direction"), Reason: q.Get("reason"), Kind: q.Get("kind"), Lane: strings.TrimSpace(q.Get("lane"))}
+}
+
+// query is the filter in an address.
+func (f DeadFilter) query() string {
+	q := url.Values{}
+	for name, value := range map[string]string{"direction": f.Direction, "reason": f.Reason, "kind": f.Kind, "lane": f.Lane} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q.Encode()
+}
+
+// queueView is the page of the queue.
+type queueView struct {
+	Filter DeadFilter
+	Lanes  []Lane
+	DeadPage
+}
+
+// queuePage is the page of the queue.
+type queuePage struct {
+	*views
+	queue Queue
+}
+
+func (p *queuePage) routes(r routes) {
+	r.page("queue", p.list)
+	r.post("queue", p.change)
+}
+
+func (p *queuePage) list(w http.ResponseWriter, r *http.Request, s session) {
+	v := queueView{Filter: filterOf(r.URL.Query())}
+	var err error
+	if v.DeadPage, err = p.queue.Dead(r.Context(), v.Filter, listedLetters); err == nil {
+		v.Lanes, err = p.queue.Lanes(r.Context(), listedLanes)
+	}
+	if err != nil {
+		p.failed(w, r, s, err)
+		return
+	}
+	p.show(w, http.StatusOK, "queue.html", page{Title: "Queue", Here: "queue", User: s.username, Token: s.token, Notice: notice(r), Body: v})
+}
+
+// notice reads back what a change has led to. It shows numbers only, so that an address
+// that another site has written says nothing of its own.
+func notice(r *http.Request) string {
+	q := r.URL.Query()
+	n, err := strconv.Atoi(q.Get("n"))
+	if err != nil || n < 0 {
+		return ""
+	}
+	switch q.Get("done") {
+	case "retry":
+		return counted(n, "item waits again, as the last of its room.", "items wait again, as the last of their rooms.")
+	case "drop":
+		return counted(n, "item was dropped.", "items were dropped.")
+	case "settings":
+		return counted(n, "setting was changed, and is in force.", "settings were changed, and are in force.")
+	}
+	return noticeOfRooms(q.Get("done"), n)
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// change retries or drops one dead letter, or all that a filter fits.
+func (p *queuePage) change(w http.ResponseWriter, r *http.Request, s session) {
+	f := filterOf(r.PostForm)
+	var chosen []string
+	switch id := r.PostForm.Get("id"); {
+	case id != "":
+		chosen = []string{id}
+	case r.PostForm.Get("all") == "yes":
+		letters, err := p.queue.DeadLetters(r.Context(), maxLetters)
+		if err != nil {
+			p.failed(w, r, s, err)
+			return
+		}
+		for _, d := range letters {
+			if f.Fits(d) {
+				chosen = append(chosen, d.ID)
+			}
+		}
+	default:
+		p.problem(w, s, http.StatusBadRequest, "No item was chosen. To change all that are listed, tick the box beside the button.")
+		return
+	}
+	did, do := r.PostForm.Get("do"), p.queue.Retry
+	switch did {
+	case "retry":
+	case "drop":
+		do = p.queue.Drop
+	default:
+		p.problem(w, s, http.StatusBadRequest, "The form does not say what to do.")
+		return
+	}
+	n, err := do(r.Context(), chosen)
+	p.log.Info("dead letters were changed in the console", "user", s.userID, "action", did, "chosen", len(chosen), "changed", n)
+	if err != nil {
+		p.failed(w, r, s, err)
+		return
+	}
+	back := url.Values{"done": {did}, "n": {strconv.Itoa(n)}}.Encode()
+	if q := f.query(); q != "" {
+		back += "&" + q
+	}
+	http.Redirect(w, r, Path+"queue?"+back, http.StatusSeeOther) //nolint:gosec // it leads to this page, whatever the query is
+}

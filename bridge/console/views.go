@@ -1,0 +1,80 @@
+package console
+
+import (
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// views show pages: what all of them have in common. Its log is the audit log too.
+type views struct {
+	templates *template.Template
+	log       *slog.Logger
+}
+
+func newViews(log *slog.Logger) (*views, error) {
+	t, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
+	return &views{templates: t, log: log}, err
+}
+
+// page is what every template gets.
+type page struct {
+	Title   string
+	Here    string // the page's name in the navigation
+	User    string // "" for a stranger
+	Token   string // against forged forms
+	Notice  string // what was done
+	Problem string // why something was not
+	Still   bool   // what is on it must not be replaced while it is open
+	Body    any
+}
+
+// show answers with a page.
+func (v *views) show(w http.ResponseWriter, status int, name string, p page) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if err := v.templates.ExecuteTemplate(w, name, p); err != nil {
+		v.log.Debug("a page of the console could not be sent", "err", err)
+	}
+}
+
+// problem answers with a page that says why there is no other.
+func (v *views) problem(w http.ResponseWriter, s session, status int, text string) {
+	v.show(w, status, "problem.html", page{Title: "Problem", User: s.username, Token: s.token, Problem: text})
+}
+
+// failed answers that the bridge could not say or do something; the reason is in the log.
+func (v *views) failed(w http.ResponseWriter, r *http.Request, s session, err error) {
+	v.log.Warn("a page of the console failed", "page", r.URL.Path, "err", err)
+	v.problem(w, s, http.StatusServiceUnavailable, "The bridge cannot answer that now. Please try again in a moment.")
+}
+
+// refused answers that something was not done, in the words of the slash commands where
+// there are some.
+func (v *views) refused(w http.ResponseWriter, r *http.Request, s session, err error) {
+	if errors.Is(err, ErrNoRoom) {
+		v.problem(w, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
+		return
+	}
+	if re, ok := errors.AsType[*RefusedError](err); ok {
+		v.problem(w, s, http.StatusConflict, "Nothing was changed. Sorry: "+cut(re.Text, 600)+".")
+		return
+	}
+	v.failed(w, r, s, err)
+}
+
+// functions are what templates use.
+var functions = template.FuncMap{
+	"cut":      cut,
+	"labelled": labelled,
+	"ago":      func(t time.Time) string { return ago(time.Since(t), t.IsZero()) },
+	"instant":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"plural": func(n int64, one, many string) string {
+		if n == 1 {
+			return one
+		}
+		return many
+	},
+}
