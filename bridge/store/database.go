@@ -14,6 +14,7 @@ type database struct {
 	db      *sql.DB // for writing; one connection with SQLite, which has one writer anyway
 	read    *sql.DB
 	release func()
+	folds   bool   // LIKE takes capitals of ASCII for small letters, as SQLite's does
 	name    string // of the database, for people
 
 	stmtMu  sync.Mutex

@@ -11,11 +11,22 @@ import (
 // The operator's pages list what is stored a page at a time, by key: a page costs the
 // same at the beginning and at the end, and with a large store as with a small one.
 
-// likeOf returns a pattern of LIKE for texts in lower case that hold some words. Its
-// escape character is "!".
-func likeOf(words string) string { return likeExactly(strings.ToLower(words)) }
+// holding returns a condition that one of some columns holds words, whose pattern of LIKE is
+// the argument of a number. Capitals count as small letters: those of ASCII in SQLite, where
+// lower() knows no others, and all in PostgreSQL.
+func (s *database) holding(words string, number int, columns ...string) (condition, pattern string) {
+	form := `%s LIKE $%d ESCAPE '!'`
+	if !s.folds {
+		words, form = strings.ToLower(words), `lower(%s) LIKE $%d ESCAPE '!'`
+	}
+	var all []string
+	for _, column := range columns {
+		all = append(all, fmt.Sprintf(form, column, number))
+	}
+	return " AND (" + strings.Join(all, " OR ") + ")", likeExactly(words)
+}
 
-// likeExactly is likeOf for texts as they are.
+// likeExactly returns a pattern of LIKE for texts that hold one. Its escape character is "!".
 func likeExactly(text string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
 }
@@ -164,18 +175,26 @@ type DeadGroup struct {
 	Fitting           int // of these, those whose lane holds the text that was asked for
 }
 
-// ofMatrix is 1 for an item that comes from Matrix.
-const ofMatrix = `CASE WHEN substr(lane, 1, 2) = 'mx' THEN 1 ELSE 0 END`
+const (
+	// ofMatrix is true of an item that comes from Matrix.
+	ofMatrix = `substr(lane, 1, 2) = 'mx'`
+	// sideCounts is what an item from Matrix counts in a number that counts those of both
+	// sides, which are fewer.
+	sideCounts = 1 << 32
+	bothSides  = `4294967296`
+)
 
 // DeadGroups counts the dead letters by what they have in common, and those among them whose
 // lane holds a text: in one pass in the order of an index, so that nothing is sorted.
 func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup, error) {
-	fitting, args := `1`, []any{maxCauses}
+	// Both sides are counted in one number, so that the text is looked for once in each row.
+	fits, args := ``, []any{maxCauses}
 	if lane != "" {
-		fitting = `CASE WHEN lane LIKE $2 ESCAPE '!' THEN 1 ELSE 0 END`
+		fits = `WHEN lane NOT LIKE $2 ESCAPE '!' THEN 0 `
 		args = append(args, likeExactly(lane))
 	}
-	rows, err := s.query(ctx, `SELECT kind, cause, COUNT(*), SUM(`+ofMatrix+`), SUM(`+fitting+`), SUM(`+fitting+` * `+ofMatrix+`) FROM items WHERE buried > 0 GROUP BY kind, cause LIMIT $1`, args...)
+	rows, err := s.query(ctx, `SELECT kind, cause, COUNT(*), SUM(CASE WHEN `+ofMatrix+` THEN 1 ELSE 0 END),
+		CAST(SUM(CASE `+fits+`WHEN `+ofMatrix+` THEN `+bothSides+` ELSE 1 END) AS BIGINT) FROM items WHERE buried > 0 GROUP BY kind, cause LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -183,9 +202,11 @@ func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup
 	var out []DeadGroup
 	for rows.Next() {
 		var both, mx DeadGroup
-		if err := rows.Scan(&both.Kind, &both.Cause, &both.Count, &mx.Count, &both.Fitting, &mx.Fitting); err != nil {
+		var fitting int64
+		if err := rows.Scan(&both.Kind, &both.Cause, &both.Count, &mx.Count, &fitting); err != nil {
 			return nil, err
 		}
+		mx.Fitting, both.Fitting = int(fitting/sideCounts), int(fitting/sideCounts+fitting%sideCounts)
 		mx.Side, mx.Kind, mx.Cause = "mx", both.Kind, both.Cause
 		rc := DeadGroup{Side: "rc", Kind: both.Kind, Cause: both.Cause, Count: both.Count - mx.Count, Fitting: both.Fitting - mx.Fitting}
 		for _, g := range []DeadGroup{mx, rc} {
@@ -200,7 +221,12 @@ func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup
 // DeadLettersWhere lists what was given up, oldest first, of one kind and with a text in
 // the name of its lane, where they are not "", until each wants no more.
 func (s *operatorView) DeadLettersWhere(ctx context.Context, kind, lane string, each func(DeadLetter) (more bool)) error {
-	rows, err := s.query(ctx, deadColumns+` WHERE buried > 0 AND ($1 = '' OR kind = $1) AND lane LIKE $2 ESCAPE '!' ORDER BY seq`, kind, likeExactly(lane))
+	query, args := deadColumns+` WHERE buried > 0 AND ($1 = '' OR kind = $1)`, []any{kind}
+	if lane != "" { // an index has all that is needed to find them
+		query += ` AND seq IN (SELECT d.seq FROM items d WHERE d.buried > 0 AND d.lane LIKE $2 ESCAPE '!')`
+		args = append(args, likeExactly(lane))
+	}
+	rows, err := s.query(ctx, query+` ORDER BY seq`, args...)
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,12 @@ func TestPeopleAreListedByKey(t *testing.T) {
 		if n != 30 {
 			t.Errorf("%d of 30 puppets", n)
 		}
+		if err := s.PutGhost(ctx, model.Ghost{RCUser: "u-oezil", MXUser: "@zoezil:here", Username: "oezil", Name: "Özil"}); err != nil {
+			t.Fatal(err)
+		}
+		if list, _, err := s.PeopleAfter(ctx, false, "Özil", "", 20); err != nil || len(list) != 1 {
+			t.Errorf("a name with capitals of other alphabets, as it is written: %v, %v", list, err)
+		}
 		for words, want := range map[string]int{"S1.EXAMPLE": 10, "remote 2": 11, "user": 0, "_": 0} {
 			if list, next, err := s.PeopleAfter(ctx, true, words, "", 20); err != nil || len(list) != want || next != "" {
 				t.Errorf("%q: %d, %q, %v", words, len(list), next, err)

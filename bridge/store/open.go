@@ -180,7 +180,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(4)
-	return newStore(&database{db: db, read: read, name: file, release: func() { _ = lock.Close() }}), nil
+	return newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }}), nil
 }
 
 // advisoryLock is the number of a lock that each process holds together with the others.

@@ -144,8 +144,9 @@ func (s *peopleTable) PeopleAfter(ctx context.Context, puppets bool, words strin
 		if _, more, err = found(stop, err); err != nil {
 			return nil, "", err
 		}
-		query += ` AND (lower(mx_user) LIKE $3 ESCAPE '!' OR lower(username) LIKE $3 ESCAPE '!' OR lower(name) LIKE $3 ESCAPE '!')`
-		args = append(args, likeOf(words))
+		holds, pattern := s.holding(words, 3, "mx_user", "username", "name")
+		query += holds
+		args = append(args, pattern)
 		if more {
 			query += ` AND mx_user <= $4`
 			args = append(args, stop)

@@ -88,8 +88,9 @@ func (s *portalTable) PortalsBefore(ctx context.Context, words string, from Port
 	}
 	query, args := portalColumns+` WHERE (created < $1 OR created = $1 AND rc_room < $2)`, []any{created, from.RCRoom, limit}
 	if words != "" {
-		query += ` AND (lower(title) LIKE $4 ESCAPE '!' OR lower(rc_room) LIKE $4 ESCAPE '!' OR lower(mx_room) LIKE $4 ESCAPE '!')`
-		args = append(args, likeOf(words))
+		holds, pattern := s.holding(words, 4, "title", "rc_room", "mx_room")
+		query += holds
+		args = append(args, pattern)
 	}
 	rows, err := s.query(ctx, query+` ORDER BY created DESC, rc_room DESC LIMIT $3`, args...)
 	if err != nil {
