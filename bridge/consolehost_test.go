@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,9 +47,49 @@ func TestTheConsoleShowsTheHost(t *testing.T) {
 		{"check":"certificate","severity":"ok","summary":"chat.example.org: 60 days"}]}`)
 	shows("what was found", "on 2026-01-02 03:04:05 UTC", "the disk has 2 GB left of 40 &lt;img", "What to do: free space", "chat.example.org: 60 days", "<code>nginx:1</code>", "appliance backup drill", ">mail<", "Available updates (1)", "<code>rocket.chat:7.13.2</code> to <code>rocket.chat:8.6.1&lt;img", "a new major version", "<code>appliance upgrade</code>", "Something needs your attention.")
 	w.write("host.json", `{"written":"2026-01-02T03:04:05Z","examined":"2026-01-02T03:04:05Z","images":{"nginx":"nginx:1"}}`)
-	shows("that there are no updates", "Every service runs the version that this release brings.", "Nothing is wrong.")
+	shows("that there are no updates", "Every service runs the version that this release brings.", "Nothing is wrong.", "Nobody is asked for newer releases")
+	for release, want := range map[string][]string{
+		`"from":"https://releases.example.org/latest<img src=x>","have":"v1.2.3","version":"v1.3.0","newer":true`: {"A newer release", "The appliance v1.3.0 is there; this host has v1.2.3.", "<code>appliance self-update https://releases.example.org/latest&lt;img src=x&gt;</code>"},
+		`"from":"https://releases.example.org/latest","have":"v1.3.0","version":"v1.3.0"`:                         {"The appliance v1.3.0 is the newest release"},
+		`"from":"https://releases.example.org/latest","failed":"the server does not answer"`:                      {"could not be found out", "the server does not answer"},
+	} {
+		w.write("host.json", `{"written":"2026-01-02T03:04:05Z","images":{"nginx":"nginx:1"},"release":{"asked":"2026-01-02T03:04:05Z",`+release+`}}`)
+		shows("what is known of releases", want...)
+	}
 	w.write("host.json", "{")
 	shows("what is wrong with the file", "What is known of the host cannot be read")
+}
+
+// The overview says how much was carried and how long that took, what is waiting, and why.
+func TestTheOverviewSaysWhySomethingWaits(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	s := newStageOn(t, &rctest.Server{Polite: true, OnRequest: func(w http.ResponseWriter, r *http.Request) bool {
+		if !down.Load() || r.URL.Path != "/api/v1/chat.sendMessage" {
+			return false
+		}
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	}})
+	v := s.signedIn()
+	shows := func(what string, wanted ...string) {
+		t.Helper()
+		text := ""
+		mxtest.WaitFor(t, what, func() bool {
+			_, text, _ = v.do(http.MethodGet, "", nil)
+			return !slices.ContainsFunc(wanted, func(want string) bool { return !regexp.MustCompile(want).MatchString(text) })
+		})
+	}
+	s.bob.Send(s.mxRoom, "carried")
+	s.messageText("carried")
+	shows("what was carried", `(?s)Matrix to Rocket.Chat, last hour: [1-9][0-9]* delivered, at most [1-9][0-9]* in a minute"><rect x="[0-9]+" y="[0-9]+"`,
+		`(?s)Matrix to Rocket.Chat, last hour: mean delay at most [1-9][0-9.m]*s in a minute"><rect`, `Last day: mean delay at most [1-9][0-9.m]*s in a quarter of an hour`)
+	down.Store(true)
+	s.bob.Send(s.mxRoom, "not carried yet")
+	shows("what waits, and why", `>1 item</a>, the oldest for [0-9]+ seconds?: [^<]*502`)
+	down.Store(false)
+	s.messageText("not carried yet")
+	shows("that nothing waits", `(?s)Matrix to Rocket.Chat</h2>.*>0 items</a></dd>`)
 }
 
 // A session counts at each of several processes, and so does signing out.

@@ -36,6 +36,17 @@ type Status struct {
 	Images       map[string]string `json:"images,omitempty"` // of the services
 	Updates      []Update          `json:"updates,omitempty"`
 	Alarms       []string          `json:"alarms,omitempty"` // how the operator is told of problems
+	Release      Release           `json:"release,omitzero"` // zero when nobody was asked for a newer one
+}
+
+// A Release is what the operator's program has learned of the newest release of itself.
+type Release struct {
+	Asked   time.Time `json:"asked"`
+	From    string    `json:"from"`             // the address, as self-update takes it
+	Have    string    `json:"have"`             // the version of the program
+	Version string    `json:"version"`          // the newest one, whose signature was verified
+	Newer   bool      `json:"newer,omitempty"`  // than Have
+	Failed  string    `json:"failed,omitempty"` // why it is not known
 }
 
 // An Update is another image that `appliance upgrade` would start a service with.

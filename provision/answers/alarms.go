@@ -23,6 +23,7 @@ type AlarmAnswers struct {
 	AlarmMailPassword string `yaml:"alarm_mail_password_file"`
 	AlarmMailFrom     string `yaml:"alarm_mail_from"`
 	AlarmMailTo       string `yaml:"alarm_mail_to"`
+	Releases          string `yaml:"releases"`
 }
 
 var webhookFormats = []string{"json", "ntfy", "slack", "matrix"}
@@ -60,6 +61,10 @@ var alarmFields = []Field{
 		Ask: "To which address do alarms go?", Advanced: true, Check: optional(checkEmail),
 		Help: "The recipient of the mails. Only with alarms: mail.",
 	}),
+	text("releases", func(a *Answers) *string { return &a.Releases }, Field{
+		Ask: "Where is the newest release of this program to be found?", Advanced: true, Check: optional(checkReleases),
+		Help: "The https address of the directory that always holds it, such as https://releases.example.org/appliance/latest. The doctor looks there for a newer one, whose signature it verifies, and the console shows it. Empty means that nobody is asked.",
+	}),
 }
 
 // defaultYes makes true the default.
@@ -89,6 +94,14 @@ func checkAlarms(s string) error {
 			return fmt.Errorf("has %s twice", way)
 		}
 		seen[way] = true
+	}
+	return nil
+}
+
+func checkReleases(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("must be the https address of a directory, such as https://releases.example.org/appliance/latest")
 	}
 	return nil
 }

@@ -48,6 +48,18 @@ func Drilled(ctx context.Context, s *site.Site, failed error) error {
 	})
 }
 
+// Released notes for the console what is known of the newest release of this program, found at
+// the address of the answers; failed is why nothing is.
+func Released(ctx context.Context, s *site.Site, have, newest string, newer bool, failed error) error {
+	now := time.Now()
+	return change(ctx, s, now, func(st *hoststatus.Status) {
+		st.Release = hoststatus.Release{Asked: now.UTC(), From: s.Answers.Releases, Have: have, Version: newest, Newer: newer}
+		if failed != nil {
+			st.Release.Failed = failed.Error()
+		}
+	})
+}
+
 // LastDrill is when a backup was last restored beside the installation, zero when never.
 func LastDrill(s *site.Site) time.Time {
 	st, err := hoststatus.Read(s.Path(noteFile))
@@ -79,6 +91,9 @@ func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatu
 		}
 	}
 	st.Updates = updates(s)
+	if st.Release.From != s.Answers.Releases {
+		st.Release = hoststatus.Release{} // nobody is asked any more, or others are
+	}
 	data, err := json.Marshal(st)
 	if err != nil {
 		return err

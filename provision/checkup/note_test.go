@@ -84,6 +84,25 @@ func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 		t.Errorf("%+v", st.Updates)
 	}
 
+	// A newer release of the program is told of while the answers say where releases are.
+	installed.Answers.Releases = "https://releases.example.org/latest"
+	if err := checkup.Released(t.Context(), installed, "v1.2.3", "v1.3.0", true, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkup.Saved(t.Context(), installed); err != nil {
+		t.Fatal(err)
+	}
+	if r := read().Release; !r.Newer || r.Version != "v1.3.0" || r.Have != "v1.2.3" || r.From != installed.Answers.Releases || time.Since(r.Asked) > time.Hour {
+		t.Errorf("%+v", r)
+	}
+	installed.Answers.Releases = ""
+	if err := checkup.Saved(t.Context(), installed); err != nil {
+		t.Fatal(err)
+	}
+	if r := read().Release; r != (hoststatus.Release{}) {
+		t.Errorf("nobody is asked any more, and this is told: %+v", r)
+	}
+
 	// A link in its place leads nowhere: root writes where the bridge may.
 	target := filepath.Join(dir, "other")
 	if err := errors.Join(os.WriteFile(target, []byte(`{"drill_problem":"secret"}`), 0o600), os.Remove(name), os.Symlink(target, name)); err != nil {

@@ -44,18 +44,8 @@ func sumOf(name string) (string, error) {
 // checksum is what the program of the release must have, and version that of the release,
 // both as a known key has signed them.
 func (o *Options) checksum(ctx context.Context, keys []minisign.PublicKey) (sum, version string, err error) {
-	sums, err := o.small(ctx, SumsName, sumsLimit)
+	sums, version, err := o.signed(ctx, keys)
 	if err != nil {
-		return "", "", err
-	}
-	signature, err := o.small(ctx, SignatureName, signatureLimit)
-	if missing, ok := errors.AsType[*missingFileError](err); ok {
-		return "", "", &SignatureError{"the release is not signed: " + missing.Error()}
-	}
-	if err != nil {
-		return "", "", err
-	}
-	if version, err = verify(keys, sums, signature); err != nil {
 		return "", "", err
 	}
 	if older(version, o.Version) {
@@ -68,6 +58,22 @@ func (o *Options) checksum(ctx context.Context, keys []minisign.PublicKey) (sum,
 		return "", "", &ChecksumError{File: Name(), Want: o.SHA256, Got: sum}
 	}
 	return sum, version, nil
+}
+
+// signed downloads the list of checksums and verifies its signature, which names the version.
+func (o *Options) signed(ctx context.Context, keys []minisign.PublicKey) (sums []byte, version string, err error) {
+	if sums, err = o.small(ctx, SumsName, sumsLimit); err != nil {
+		return nil, "", err
+	}
+	signature, err := o.small(ctx, SignatureName, signatureLimit)
+	if missing, ok := errors.AsType[*missingFileError](err); ok {
+		return nil, "", &SignatureError{"the release is not signed: " + missing.Error()}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	version, err = verify(keys, sums, signature)
+	return sums, version, err
 }
 
 // listed is the checksum of a file in a list of them, in lower case, or "".

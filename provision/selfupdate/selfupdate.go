@@ -120,6 +120,21 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	return Outcome{Changed: true, SHA256: want, Version: version, Previous: Previous(o.Program)}, nil
 }
 
+// Newest returns the version of the release at an address, whose signature it verifies. newer
+// says that it is a later one than that of this program. Of the options it needs Release, Keys
+// and Version; it keeps nothing.
+func Newest(ctx context.Context, o Options) (version string, newer bool, err error) {
+	keys, err := parseKeys(o.Keys)
+	if err != nil {
+		return "", false, err
+	}
+	if err := o.reach(); err != nil {
+		return "", false, err
+	}
+	_, version, err = o.signed(ctx, keys)
+	return version, err == nil && version != o.Version && !older(version, o.Version), err
+}
+
 func (o *Options) update(ctx context.Context, want string) (resumed bool, err error) {
 	file, resumed, done, err := o.download(ctx, want)
 	if err != nil {
@@ -132,25 +147,13 @@ func (o *Options) update(ctx context.Context, want string) (resumed bool, err er
 	return resumed, replace(o.Program, file)
 }
 
-func (o *Options) normalize() error {
+// reach makes sure that the address is one of a release, and how it is reached.
+func (o *Options) reach() error {
 	u, err := url.Parse(o.Release)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return &ReleaseError{fmt.Sprintf("%q is not the https address of a release", o.Release), "give the address of the directory that holds SHA256SUMS"}
 	}
 	o.Release = strings.TrimSuffix(o.Release, "/") + "/"
-	o.SHA256 = strings.ToLower(o.SHA256)
-	if o.SHA256 != "" && !isSum(o.SHA256) {
-		return &ReleaseError{fmt.Sprintf("%q is not a SHA-256 in hex", o.SHA256), "it has 64 digits"}
-	}
-	if o.Program, err = filepath.EvalSymlinks(o.Program); err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(o.Program), packaged)); err == nil {
-		return &ReleaseError{o.Program + " was installed as a package, and is replaced by the next package", "install that of the release: apt install ./" + Name() + ".deb, or: dnf install ./" + Name() + ".rpm"}
-	}
-	if o.Progress == nil {
-		o.Progress = func(string, int64, int64) {}
-	}
 	if o.Client == nil {
 		o.Client = &http.Client{Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: time.Minute,
@@ -167,6 +170,26 @@ func (o *Options) normalize() error {
 		return nil
 	}
 	o.Client = &client
+	return nil
+}
+
+func (o *Options) normalize() (err error) {
+	if err := o.reach(); err != nil {
+		return err
+	}
+	o.SHA256 = strings.ToLower(o.SHA256)
+	if o.SHA256 != "" && !isSum(o.SHA256) {
+		return &ReleaseError{fmt.Sprintf("%q is not a SHA-256 in hex", o.SHA256), "it has 64 digits"}
+	}
+	if o.Program, err = filepath.EvalSymlinks(o.Program); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(o.Program), packaged)); err == nil {
+		return &ReleaseError{o.Program + " was installed as a package, and is replaced by the next package", "install that of the release: apt install ./" + Name() + ".deb, or: dnf install ./" + Name() + ".rpm"}
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int64, int64) {}
+	}
 	return nil
 }
 

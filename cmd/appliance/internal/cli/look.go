@@ -113,6 +113,7 @@ func doctorCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return examine(a, func(on *site.Site) error {
 				findings := a.findings(checkup.Run(cmd.Context(), on))
+				askForRelease(a, cmd.Context(), on)
 				worst := finding.Worst(findings)
 				if alarm {
 					if _, err := checkup.Alarm(cmd.Context(), on, findings); err != nil {

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"appliance/provision/checkup"
 	"appliance/provision/plan"
 	"appliance/provision/selfupdate"
+	"appliance/provision/site"
 	"appliance/provision/stack"
 )
 
@@ -57,6 +60,24 @@ func selfUpdateCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&sum, "sha256", "", "the program must also have the checksum `HEX`")
 	cmd.Flags().BoolVar(&back, "rollback", false, "go back to the program from before the last self-update")
 	return cmd
+}
+
+// askFor bounds how long asking for the newest release may take.
+const askFor = 15 * time.Second
+
+// askForRelease asks for the newest release, where the answers say where that is, and leaves
+// what it learns for the console. It decides nothing: the installation is well without it.
+func askForRelease(a *app, ctx context.Context, on *site.Site) {
+	if on.Answers.Releases == "" {
+		return
+	}
+	ask, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	have := a.buildInfo().Version
+	newest, newer, err := selfupdate.Newest(ask, selfupdate.Options{Release: on.Answers.Releases, Keys: a.env.ReleaseKeys, Version: have})
+	if err := checkup.Released(ctx, on, have, newest, newer, err); err != nil {
+		fmt.Fprintf(a.env.Stderr, "appliance: the newest release could not be noted for the console: %v\n", err)
+	}
 }
 
 func selfUpdate(a *app, ctx context.Context, o selfupdate.Options) error {

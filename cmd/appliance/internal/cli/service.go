@@ -194,7 +194,9 @@ func serviceRunCommand(a *app) *cobra.Command {
 func choresOf(a *app, on *site.Site, o service.Options, keys backup.Keys) []service.Chore {
 	list := []service.Chore{
 		{Name: "doctor", Every: time.Hour, Do: func(ctx context.Context) error {
-			_, err := checkup.Alarm(ctx, on, a.findings(checkup.Run(ctx, on)))
+			findings := checkup.Run(ctx, on)
+			askForRelease(a, ctx, on)
+			_, err := checkup.Alarm(ctx, on, a.findings(findings))
 			return err
 		}},
 		{Name: "certificates", Every: 12 * time.Hour, Do: func(ctx context.Context) error {
