@@ -197,6 +197,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.press(`button[value=retry]:not([aria-label])`)
 	b.shows("1 item waits again, as the last of its room.")
 	s.messageText("the second secret words")
+	s.oneByFilter(b)
 
 	b.open("rooms")
 	b.shows(s.mxRoom)
@@ -215,9 +216,30 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.shows("The room is no longer connected with Matrix.")
 	b.shows("No room is connected with Matrix.")
 	mxtest.WaitFor(t, "bob's puppet to leave", func() bool { return !strings.Contains(fmt.Sprint(s.rc.Members(s.room)), s.puppet) })
-	if log := s.log.String(); !strings.Contains(log, "a room was disconnected in the console") || strings.Count(log, "dead letters were changed in the console") != 2 {
+	if log := s.log.String(); !strings.Contains(log, "a room was disconnected in the console") || strings.Count(log, "dead letters were changed in the console") != 4 {
 		t.Error("the changes are not in the log")
 	}
+
+	b.open("log?room=" + s.room)
+	b.shows("a room was disconnected in the console")
+	if text := b.text(); strings.Contains(text, "signed in to the console") || strings.Contains(text, "secret words") {
+		t.Errorf("the log of one room:\n%s", text)
+	}
+
+	// With the keyboard alone: the first stop leads past the navigation, later ones through it.
+	b.open("")
+	b.run("tab", chromedp.KeyEvent("\t"))
+	if at := eval[string](b, `document.activeElement.textContent`); at != "Skip to the content" {
+		t.Errorf("the first stop of the keyboard is %q", at)
+	}
+	for stops := 0; eval[string](b, `document.activeElement.textContent`) != "Servers"; stops++ {
+		if stops > 20 {
+			t.Fatal("the keyboard does not reach the navigation")
+		}
+		b.run("tab", chromedp.KeyEvent("\t"))
+	}
+	b.run("enter", chromedp.KeyEvent("\r"))
+	b.shows("Which servers may take part")
 
 	// The bridge restarts while the page is open.
 	b.open("")
@@ -228,4 +250,29 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.shows("Everything is connected.")
 	b.press("header button")
 	b.shows("Use the name and password of an administrator")
+}
+
+// oneByFilter tries one item again, and drops another one by a filter.
+func (s *stage) oneByFilter(b *browser) {
+	s.t.Helper()
+	activate := func(on bool) {
+		s.call(s.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": s.rc.User(s.puppet)["_id"], "activeStatus": on, "confirmRelinquish": true}, nil)
+	}
+	activate(false)
+	s.bob.Send(s.mxRoom, "the third secret words")
+	b.open("queue")
+	b.shows("1 of 1 fit.")
+	activate(true)
+	b.press(`button[aria-label^="Retry "]`)
+	b.shows("1 item waits again, as the last of its room.")
+	s.messageText("the third secret words")
+	activate(false)
+	s.bob.Send(s.mxRoom, "the fourth secret words")
+	b.open("queue?reason=account_gone&kind=mx.message")
+	b.shows("1 of 1 fit.")
+	b.run("tick", chromedp.Click(chromedp.CSS(`input[name=all]`)))
+	b.press(`button[value=drop]:not([aria-label])`)
+	b.shows("1 item was dropped.")
+	b.shows("0 of 0 fit.")
+	activate(true)
 }

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -264,7 +265,23 @@ func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
 	if s.must(s.people["alice"], s.room, "bridge", "status"); strings.Contains(s.told("alice", "connected with the Matrix room"), "Everything is connected") {
 		t.Error("alice, who is no administrator, reads the state of the bridge")
 	}
+	s.bob.Send(s.mxRoom, "more of these words")
+	mxtest.WaitFor(t, "both to be given up", func() bool {
+		_, page := s.get("/metrics")
+		return strings.Contains(page, "appliance_bridge_dead_letters 2")
+	})
+	s.must(ada, "GENERAL", "bridge", "queue")
+	listed := regexp.MustCompile("`([^` ]+)` mx.message, account_gone").FindAllStringSubmatch(s.told("ada", "2 to Rocket.Chat."), -1)
+	if len(listed) != 2 {
+		t.Fatalf("ada sees %v", listed)
+	}
 	activate(true)
+	s.must(ada, "GENERAL", "bridge", "retry "+listed[1][1])
+	s.told("ada", "1 item waits again")
+	s.messageText("more of these words")
+	if said := s.saidInRC(s.room); slices.ContainsFunc(said, func(text string) bool { return strings.Contains(text, "words that nobody may see") }) {
+		t.Errorf("an item that was not named was tried again: %q", said)
+	}
 	s.must(ada, "GENERAL", "bridge", "retry all")
 	s.told("ada", "1 item waits again")
 	s.messageText("words that nobody may see")

@@ -151,6 +151,44 @@ func TestWhoMayUseTheConsole(t *testing.T) {
 	if _, text, _ := v.do(http.MethodGet, "queue", nil); !strings.Contains(text, "<h1>Sign in</h1>") {
 		t.Error("the cookie still counts")
 	}
+	w.audited(`signed in to the console.* user=\S+ address=192.0.2.7`, `signed out of the console.* user=`, `signing in to the console failed.* address=192.0.2.7`)
+}
+
+// Whoever has a second factor signs in with its code, which is asked for after the password.
+// The simulator sends no codes, so this one is made here.
+func TestASecondFactorOpensTheConsole(t *testing.T) {
+	t.Parallel()
+	var eve atomic.Pointer[rctest.Person]
+	w := newWorld(t, &rctest.Server{Polite: true, OnRequest: func(w http.ResponseWriter, r *http.Request) bool {
+		if eve.Load() == nil || r.URL.Path != "/api/v1/login" {
+			return false
+		}
+		var in struct{ Code string }
+		_ = json.NewDecoder(r.Body).Decode(&in)
+		w.Header().Set("Content-Type", "application/json")
+		switch in.Code {
+		case "":
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"success":false,"status":"error","error":"totp-required","message":"TOTP Required [totp-required]","details":{"method":"totp"}}`)
+		case "424242":
+			_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"userId": eve.Load().ID, "authToken": eve.Load().Token}})
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"success":false,"status":"error","error":"totp-invalid","message":"TOTP Invalid [totp-invalid]","details":{"method":"totp"}}`)
+		}
+		return true
+	}})
+	who := w.rc.CreateUser("eve", "user", "admin")
+	eve.Store(&who)
+	v := visitor(t, w.front())
+	if status, text := v.signIn("eve", "eve"); status != http.StatusUnauthorized || !strings.Contains(text, `name="code"`) {
+		t.Fatalf("no code is asked for: %d\n%s", status, text)
+	}
+	for code, want := range map[string]string{"000000": "does not take this code", " 424242 ": "<h1>Overview</h1>"} {
+		if _, text, _ := v.do(http.MethodPost, "sign-in", url.Values{"username": {"eve"}, "password": {"eve"}, "code": {code}}); !strings.Contains(text, want) {
+			t.Errorf("the code %s:\n%s", code, text)
+		}
+	}
 }
 
 func TestTheConsolesCookieAndHeaders(t *testing.T) {

@@ -86,7 +86,7 @@ func TestTheOverviewSaysWhySomethingWaits(t *testing.T) {
 		`(?s)Matrix to Rocket.Chat, last hour: mean delay at most [1-9][0-9.m]*s in a minute"><rect`, `Last day: mean delay at most [1-9][0-9.m]*s in a quarter of an hour`)
 	down.Store(true)
 	s.bob.Send(s.mxRoom, "not carried yet")
-	shows("what waits, and why", `>1 item</a>, the oldest for [0-9]+ seconds?: [^<]*502`)
+	shows("what is waiting, and why", `>1 item</a>, the oldest for [0-9]+ seconds?: [^<]*502`)
 	down.Store(false)
 	s.messageText("not carried yet")
 	shows("that nothing waits", `(?s)Matrix to Rocket.Chat</h2>.*>0 items</a></dd>`)

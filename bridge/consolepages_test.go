@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +34,17 @@ func (v *visit) send(page string, fields ...string) (int, string) {
 	}
 	status, text, _ := v.do(http.MethodPost, page, form)
 	return status, text
+}
+
+// audited makes sure that the log says what was changed, by whom and how.
+func (w *world) audited(wanted ...string) {
+	w.t.Helper()
+	log := w.log.String()
+	for _, want := range wanted {
+		if !regexp.MustCompile(want).MatchString(log) {
+			w.t.Errorf("the log does not say %s", want)
+		}
+	}
 }
 
 // Who is denied in the console is denied at once, in the file, whose comments stay; and
@@ -69,6 +81,7 @@ func TestAPersonIsDeniedInTheConsole(t *testing.T) {
 	}
 	s.bob.Send(s.mxRoom, "from a person who is back")
 	s.messageText("from a person who is back")
+	s.audited(`signed in to the console.* user=`, `who may be talked with was changed in the console.* user=\S+ list=users action=deny pattern=@bob`, `who may be talked with was changed in the console.* user=\S+ list=users action=allow pattern=@bob`)
 	for _, c := range [][2]string{{"not an address", "is not a pattern for a Matrix address"}, {"", "needs an address"}} {
 		if status, text := v.send("people/permit", "pattern", c[0], "do", "deny"); status < 400 || !strings.Contains(text, "Nothing was changed.") || !strings.Contains(text, c[1]) {
 			t.Errorf("%q: %d\n%s", c[0], status, text)
@@ -100,6 +113,7 @@ func TestAServerIsDeniedInTheConsole(t *testing.T) {
 	if status, text := v.send("servers/permit", "pattern", server, "exact", "yes", "do", "allow"); status != http.StatusOK || strings.Contains(text, "denied by") {
 		t.Fatalf("%d\n%s", status, text)
 	}
+	s.audited(`who may be talked with was changed in the console.* user=\S+ list=servers action=deny pattern=`)
 	glob := "*" + server[1:]
 	if status, text := v.send("servers/permit", "pattern", glob, "do", "deny"); status != http.StatusOK || !strings.Contains(text, "denied by "+glob) {
 		t.Fatalf("%d\n%s", status, text)
@@ -136,6 +150,7 @@ func TestARoomIsConnectedInTheConsole(t *testing.T) {
 	if _, text, _ := v.do(http.MethodGet, "room?id="+room, nil); strings.Contains(text, "@ada:") {
 		t.Error("the administrator is in the room on Matrix")
 	}
+	w.audited(`a room was connected in the console.* user=\S+ rc_room=` + room + ` asked=5`)
 	if status, text := v.send("rooms/connect", "room", "plans", "last", "5"); status != http.StatusConflict || !strings.Contains(text, "is connected with Matrix already") {
 		t.Errorf("%d\n%s", status, text)
 	}
@@ -170,6 +185,7 @@ func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(text, "The two rooms are connected.") || !strings.Contains(text, mxRoom) {
 		t.Fatalf("%d\n%s", status, text)
 	}
+	w.audited(`two rooms were linked in the console.* user=\S+ rc_room=` + room)
 	w.waitForGhost(bob, mxRoom, w.alice())
 	mxtest.WaitFor(t, "bob to be in the room of Rocket.Chat", func() bool { return strings.Contains(fmt.Sprint(w.rc.Members(room)), "bob_") })
 	bob.Send(mxRoom, "from Matrix")
@@ -197,6 +213,7 @@ func TestTheMembersOfARoomAreComparedInTheConsole(t *testing.T) {
 		t.Errorf("%d\n%s", status, text)
 	}
 	mxtest.WaitFor(t, "alice to be in again", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "join" })
+	s.audited(`the members of a room were compared in the console.* user=\S+ rc_room=` + s.room + ` corrected=1`)
 	if status, text := v.send("rooms/reconcile", "room", "gone"); status != http.StatusNotFound || !strings.Contains(text, "not connected with Matrix") {
 		t.Errorf("%d\n%s", status, text)
 	}

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -83,6 +84,8 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 
 	s.linkedInABrowser(b)
 
+	s.amongLaterItems(b)
+
 	b.open("servers")
 	b.shows(s.far.Name)
 	b.press(`button[aria-label="Deny spam.example"]`)
@@ -132,6 +135,46 @@ func (s *stage) linkedInABrowser(b *browser) {
 	mxtest.WaitFor(s.t, "the second link", func() bool { b.open(page); return strings.Contains(b.text(), "@bobby") })
 	b.press("button[value=unlink]")
 	b.shows("The link has ended: the puppet writes again.")
+}
+
+// amongLaterItems finds what a person has waiting behind more items of others than one page
+// looks at.
+func (s *stage) amongLaterItems(b *browser) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+s.dir+"/bridge.db?_pragma=busy_timeout(10000)")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	const others, grace = 4100, "@grace0:matrix.example"
+	add := func(tx *sql.Tx, n int, sender string) {
+		payload := fmt.Sprintf(`{"type":"m.room.message","event_id":"$later%d","room_id":"!later:matrix.example","sender":%q,"origin_server_ts":1,"content":{"msgtype":"m.text","body":"never shown"}}`, n, sender)
+		if _, err := tx.ExecContext(s.t.Context(), `INSERT INTO items (seq, id, lane, kind, payload, accepted, attempts, cause, buried) VALUES ($1, $2, 'mx:!later:matrix.example', 'mx.message', $3, 1, 1, 'later than others', 1)`,
+			1_000_000+n, fmt.Sprint("$later", n), []byte(payload)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	tx, err := db.BeginTx(s.t.Context(), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for n := range others {
+		add(tx, n, "@others:matrix.example")
+	}
+	add(tx, others, grace)
+	if err := tx.Commit(); err != nil {
+		s.t.Fatal(err)
+	}
+	b.open("person?id=" + url.QueryEscape(grace))
+	b.shows("Nothing of theirs waits or was given up among the items that were looked at.")
+	b.press(`#main a[href*="from="]`)
+	b.shows("later than others")
+	if text := b.text(); strings.Contains(text, "never shown") || strings.Contains(text, "Look among later items") {
+		s.t.Errorf("the later items:\n%s", text)
+	}
+	if _, err := db.ExecContext(s.t.Context(), `DELETE FROM items WHERE lane = 'mx:!later:matrix.example'`); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // deadOf reports whether the page of bob shows something that was given up.

@@ -1,30 +1,49 @@
 package console
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"appliance/bridge/hoststatus"
 )
 
 // counting is a bridge with one administrator, which counts what is asked of it.
 type counting struct {
 	Sessions
+	Queue
 	asked atomic.Int64 // of the database
+	made  atomic.Int64 // pages of the queue
+	rooms atomic.Int64
 	roles atomic.Int64 // of Rocket.Chat
 	mu    sync.Mutex
 	list  map[string]Session
+
+	history History
 }
 
 func (c *counting) State(context.Context) (State, error) {
 	c.asked.Add(1)
-	return State{Enabled: true}, nil
+	// What is known of the host is read from its file each time.
+	return State{Enabled: true, Rooms: c.rooms.Load(), Host: &hoststatus.Status{Alarms: []string{"mail"}}}, nil
 }
+
+func (c *counting) Dead(_ context.Context, f DeadFilter, _ int) (DeadPage, error) {
+	c.made.Add(1)
+	return DeadPage{Letters: []DeadLetter{{ID: "$one", Lane: "mx:!room:example.org", Kind: "mx.message"}}, Fitting: 1, Total: 1, Kinds: []string{cmp.Or(f.Kind, "mx.message")}}, nil
+}
+
+func (c *counting) Lanes(context.Context, int) ([]Lane, error) { return nil, nil }
 
 func (c *counting) Find(_ context.Context, key string) (Session, bool, error) {
 	c.asked.Add(1)
@@ -89,7 +108,7 @@ const often = 40 * time.Millisecond
 func open(t *testing.T, n int, rolesFor time.Duration) *opened {
 	t.Helper()
 	c := &counting{list: map[string]Session{}}
-	con, err := New(Options{Accounts: admins{counting: c}, Sessions: c, Bridge: c, History: &History{}, Tail: &Tail{}, Log: slog.New(slog.DiscardHandler), RolesFor: rolesFor, LookEvery: often})
+	con, err := New(Options{Accounts: admins{counting: c}, Sessions: c, Bridge: c, Queue: c, History: &c.history, Tail: &Tail{}, Log: slog.New(slog.DiscardHandler), RolesFor: rolesFor, LookEvery: often})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,4 +204,136 @@ func TestTenOpenPagesAreSmall(t *testing.T) {
 	if after := memory(); after > before && after-before > 10<<20 {
 		t.Errorf("ten open pages take %d bytes", after-before)
 	}
+}
+
+// ask reads a page as one of the administrators; a page that is open says so.
+func (o *opened) ask(ctx context.Context, who, page string, open bool) *http.Response {
+	o.t.Helper()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, o.server.URL+Path+page, nil)
+	req.Header.Set("Cookie", cookieName+"="+who)
+	if open {
+		req.Header.Set("X-Refresh", "1")
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return res
+}
+
+func (o *opened) read(who, page string, open bool) string {
+	o.t.Helper()
+	res := o.ask(o.t.Context(), who, page, open)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		o.t.Fatal(res.Status, err)
+	}
+	return string(text)
+}
+
+// A page that ten administrators have open is made once for all of them after each look, with
+// the token of each in their forms and nothing else of anybody. Whoever opens a page gets one of
+// their own, as it is now.
+func TestAnOpenPageIsMadeOnceForAll(t *testing.T) {
+	o := open(t, 10, time.Hour)
+	all := func() {
+		for i := range 10 {
+			who := "cookie" + string(rune('a'+i))
+			text := o.read(who, "queue", true)
+			if strings.Count(text, `name="token" value="`+tokenOf(who)+`"`) != 2 || strings.Count(text, `name="token"`) != 2 || strings.Contains(text, "cookie") {
+				t.Errorf("%s reads %s", who, text)
+			}
+		}
+	}
+	all()
+	if n := o.made.Load(); n > 3 { // the look may have been renewed meanwhile
+		t.Errorf("the page was made %d times for ten who look", n)
+	}
+	before := o.made.Load()
+	for range 5 {
+		if text := o.read("cookiea", "queue", false); !strings.Contains(text, tokenOf("cookiea")) || !strings.Contains(text, "cookiea</span>") {
+			t.Error(text)
+		}
+	}
+	if n := o.made.Load() - before; n != 5 {
+		t.Errorf("%d of 5 pages were made for who has opened them", n)
+	}
+	// Another filter is another page.
+	if text := o.read("cookiea", "queue?kind=mx.reaction", true); !strings.Contains(text, "mx.reaction") {
+		t.Error(text)
+	}
+	<-time.After(3 * often)
+	before = o.made.Load()
+	if all(); o.made.Load() == before {
+		t.Error("a page from before the last look is shown")
+	}
+}
+
+// changed counts how often a page is told that it has changed.
+func (o *opened) changed(page string) *atomic.Int64 {
+	o.t.Helper()
+	n := &atomic.Int64{}
+	ctx, stop := context.WithCancel(o.t.Context())
+	res := o.ask(ctx, "cookiea", "events?of="+page, true)
+	lines, seen := bufio.NewScanner(res.Body), make(chan struct{}, 1)
+	o.pages.Go(func() {
+		defer func() { _ = res.Body.Close() }()
+		for lines.Scan() {
+			switch {
+			case lines.Text() == "event: changed":
+				n.Add(1)
+			case strings.HasPrefix(lines.Text(), ": still"):
+				select {
+				case seen <- struct{}{}:
+				default:
+				}
+			}
+		}
+	})
+	o.t.Cleanup(stop)
+	<-seen
+	return n
+}
+
+// A page is told of what it shows and of nothing else: a delivery concerns the overview, and a
+// room that was connected concerns all. While nothing happens nobody is told anything, but for
+// the ages of things, once a minute.
+func TestAPageIsToldOfWhatItShows(t *testing.T) {
+	o := open(t, 1, time.Hour)
+	pages := map[string]*atomic.Int64{}
+	for _, page := range []string{"overview", "servers", "queue", "rooms", "people"} {
+		pages[page] = o.changed(page)
+	}
+	o.during(15 * often)
+	for page, n := range pages {
+		if n.Swap(0) > 1 {
+			t.Errorf("nothing has happened, and the page %s was told so", page)
+		}
+	}
+	told := func(what string, concerned ...string) {
+		t.Helper()
+		for _, page := range concerned {
+			for deadline := time.Now().Add(10 * time.Second); pages[page].Load() == 0; <-time.After(often) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s, and the page %s is not told", what, page)
+				}
+			}
+		}
+	}
+	for range 5 {
+		o.history.Delivered(ToMatrix, time.Now(), time.Second)
+		told("something was delivered", "overview", "servers")
+		for _, page := range []string{"overview", "servers"} {
+			pages[page].Store(0)
+		}
+	}
+	if n := pages["queue"].Load(); n > 1 {
+		t.Errorf("the page of the queue was told %d times of deliveries", n)
+	}
+	for _, n := range pages {
+		n.Store(0)
+	}
+	o.rooms.Add(1)
+	told("a room was connected", "overview", "servers", "queue", "rooms", "people")
 }

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	listedLanes   = 200
-	listedLetters = 200
+	listedLanes   = 100
+	listedLetters = 100
 	// maxLetters bounds how many dead letters a filter looks at and changes.
 	maxLetters = 10_000
 )
