@@ -122,17 +122,29 @@ func (c *conversation) say(format string, args ...any) {
 	c.t.Logf("%6.1f s  %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// speak sends numbered texts until ctx ends; one that fails is sent again under its ID.
+// speak sends numbered texts until ctx ends; one that fails is sent again under its ID. A
+// text counts as sent when the server has taken it: what did not get that far cannot arrive.
 func (c *conversation) speak(ctx context.Context, who string, send func(ctx context.Context, id, text string) error) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for n := 1; ctx.Err() == nil; n++ {
 		text := fmt.Sprintf("%s %05d", who, n)
+		began, tries := time.Now(), 1
+		for ; ; tries++ {
+			err := send(context.WithoutCancel(ctx), fmt.Sprintf("swarm%s%09d", who, n), text)
+			if err == nil {
+				break
+			}
+			if tries == 1 {
+				c.say("    %s cannot send: %v", who, err)
+			}
+			<-tick.C
+		}
 		c.mu.Lock()
 		c.sent[text] = time.Now()
 		c.mu.Unlock()
-		for send(context.WithoutCancel(ctx), fmt.Sprintf("swarm%s%09d", who, n), text) != nil {
-			<-tick.C
+		if took := time.Since(began); tries > 1 || took > 5*time.Second {
+			c.say("    %s needed %d tries and %.1f s until the own server took %q", who, tries, took.Seconds(), text)
 		}
 		select {
 		case <-tick.C:
@@ -141,15 +153,15 @@ func (c *conversation) speak(ctx context.Context, who string, send func(ctx cont
 	}
 }
 
-// watch looks five times a second which texts are there. A look goes as far back as the one
-// before it has seen, however long that one took.
-func (c *conversation) watch(ctx context.Context, look func(int) func(context.Context) ([]string, error)) {
+// watch looks five times a second which texts of one side are on the other one. A look goes
+// as far back as the one before it has seen, however long that one took.
+func (c *conversation) watch(ctx context.Context, who string, look func(int) func(context.Context) ([]string, error)) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		for count := window; ctx.Err() == nil; count *= 4 {
 			texts, err := look(count)(ctx)
-			if err != nil || c.see(texts) || len(texts) < count {
+			if err != nil || c.see(who, texts) || len(texts) < count {
 				break
 			}
 			c.deep.Add(1)
@@ -164,14 +176,14 @@ func (c *conversation) watch(ctx context.Context, look func(int) func(context.Co
 // window is how many texts the watch looks at when it has fallen behind by no more.
 const window = 100
 
-// see notes texts that are there, oldest first, and reports whether the oldest one of this
-// conversation was known.
-func (c *conversation) see(texts []string) (known bool) {
+// see notes texts of one side that are there, oldest first, and reports whether the oldest of
+// them was known.
+func (c *conversation) see(who string, texts []string) (known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := true
 	for _, text := range texts {
-		if _, ours := c.sent[text]; !ours {
+		if !strings.HasPrefix(text, who+" ") {
 			continue
 		}
 		if first {

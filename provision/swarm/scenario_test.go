@@ -55,8 +55,8 @@ func TestSwarm(t *testing.T) {
 	defer blind()
 	all.Go(func() { s.speak(ctx, "alice", s.fromAlice) })
 	all.Go(func() { s.speak(ctx, "bob", s.fromBob) })
-	eyes.Go(func() { s.watch(watching, s.inChat) })
-	eyes.Go(func() { s.watch(watching, s.onMatrix) })
+	eyes.Go(func() { s.watch(watching, "bob", s.inChat) })
+	eyes.Go(func() { s.watch(watching, "alice", s.onMatrix) })
 
 	s.phase("nothing happens", 5*time.Second, func() {})
 	s.phase("the node of the bridge that reads loses its power", 15*time.Second, s.nodeDies)
