@@ -62,11 +62,17 @@ func TestSimulate(t *testing.T) {
 	}
 	people, rooms := number(t, "APPLIANCE_SIMULATE_PEOPLE", 5000), number(t, "APPLIANCE_SIMULATE_ROOMS", 1000)
 	messages, rate := number(t, "APPLIANCE_SIMULATE_MESSAGES", 6000), number(t, "APPLIANCE_SIMULATE_RATE", 20)
+	program := filepath.Join(t.TempDir(), "appliance")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "appliance/cmd/appliance")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	template := populated(t, people, rooms)
 	var all []simulated
 	for _, processes := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(processes), func(t *testing.T) {
-			s := newSimulation(t, template, processes, rooms)
+			s := newSimulation(t, program, template, processes, rooms)
 			all = append(all, s.day(rooms, messages, rate))
 		})
 	}
@@ -121,7 +127,7 @@ func populate(t *testing.T, s *store.Store, i, people, rooms int) error {
 	return s.PutPuppet(t.Context(), model.Puppet{MXUser: ids.MXUser(fmt.Sprintf("@bob%d:far", i)), RCUser: ids.RCUser(fmt.Sprint("puppet", i)), Username: fmt.Sprintf("bob%d_far", i), Name: "Bob", Token: secret.New("t")})
 }
 
-func newSimulation(t *testing.T, template string, processes, rooms int) *simulation {
+func newSimulation(t *testing.T, program, template string, processes, rooms int) *simulation {
 	t.Helper()
 	s := &simulation{instant: newInstant(t), t: t}
 	s.first = s.take
@@ -136,8 +142,7 @@ func newSimulation(t *testing.T, template string, processes, rooms int) *simulat
 		file, at := s.configure(t, dir, mxtest.FreePort(t))
 		adapt(t, file, "sqlite:"+dir+"/bridge.db", strconv.Quote(address))
 		s.urls = append(s.urls, at)
-		cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this test binary; it is killed at the end
-		cmd.Env = append(os.Environ(), bridgeProcess+"="+file)
+		cmd := exec.Command(program, "bridge", "--config", file) //nolint:gosec,noctx // it is killed at the end
 		cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
