@@ -295,7 +295,8 @@ func (c *conversation) faultless(ctx context.Context, who string, look func(cont
 	c.mu.Unlock()
 	for i, text := range texts {
 		if want := fmt.Sprintf("%s %05d", who, i+1); text != want {
-			c.t.Fatalf("text %d of %s is %q: one is lost, twice there or out of order", i+1, who, text)
+			c.t.Fatalf("text %d of %s is %q, and %q is number %d of %d (0 for none): one is lost, twice there or out of order; about there: %q",
+				i+1, who, text, want, slices.Index(texts, want)+1, len(texts), texts[max(0, i-3):min(len(texts), i+6)])
 		}
 	}
 	if len(texts) != total {
