@@ -97,10 +97,12 @@ func (s *Side) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the portals: %w", err)
 	}
+	cursors, err := s.store.Cursors(ctx, model.RCCursors)
+	if err != nil {
+		return fmt.Errorf("read the cursors: %w", err)
+	}
 	for _, p := range portals {
-		if err := s.recall(ctx, p); err != nil {
-			return err
-		}
+		s.recall(p, cursors[string(p.RCRoom)])
 	}
 	s.readAgain()
 	var running sync.WaitGroup

@@ -85,18 +85,13 @@ func (s *readers) begin(spawn func(func(context.Context)) (stop func())) {
 
 // recall watches a portal of an earlier run: when something last happened there
 // says how soon it is read.
-func (s *readers) recall(ctx context.Context, p model.Portal) error {
-	value, err := s.parts.store.Cursor(ctx, model.RCCursor(p.RCRoom))
-	if err != nil {
-		return fmt.Errorf("read a cursor: %w", err)
-	}
-	at, ok := parseMillis(value)
+func (s *readers) recall(p model.Portal, cursor string) {
+	at, ok := parseMillis(cursor)
 	if !ok {
 		at = p.Created
 	}
 	s.remember(p)
 	s.reader(p.RCReader).add(p.RCRoom, at)
-	return nil
 }
 
 // byUse returns the readers, the bridge account's first and then those whose

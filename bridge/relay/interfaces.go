@@ -57,6 +57,8 @@ type sideStore interface {
 	DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error)
 	// RenewDouble stores the new token of a double that is still there.
 	RenewDouble(ctx context.Context, d model.Double) error
+	// Cursors returns the cursors whose names begin with a prefix, by the rest of the name.
+	Cursors(ctx context.Context, prefix string) (map[string]string, error)
 	// BroughtFile reports whether a file in Rocket.Chat is one of Matrix.
 	BroughtFile(ctx context.Context, file string) (bool, error)
 }

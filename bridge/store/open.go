@@ -74,6 +74,15 @@ func Through(wrap func(driver.Connector) driver.Connector) Option {
 	return func(o *options) { o.through = wrap }
 }
 
+const (
+	// readers is how many connections read an SQLite database; each has half a megabyte
+	// for pages, because the system keeps the file in memory too.
+	readers     = 4
+	readerPages = "cache_size(-512)"
+	// maxConns bounds the connections to PostgreSQL, apart from the two that stay.
+	maxConns = 16
+)
+
 // ErrInUse is wrapped by Open when another process has the database open.
 var ErrInUse = errors.New("is in use by another process")
 
@@ -172,14 +181,15 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 		return "file:" + file + "?" + q.Encode() + "&_txlock=immediate"
 	}
 	writes, err := sqlite.NewConnector(dsn())
-	reads, rerr := sqlite.NewConnector(dsn("query_only(1)"))
+	reads, rerr := sqlite.NewConnector(dsn("query_only(1)", readerPages))
 	if err := errors.Join(err, rerr); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open the database %s: %w", file, err)
 	}
 	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
-	read.SetMaxOpenConns(4)
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
 	return newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }}), nil
 }
 
@@ -209,7 +219,8 @@ func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) 
 	session["idle_in_transaction_session_timeout"] = stuckFor
 	session["lock_timeout"] = lockPatience
 	s := &server{cfg: cfg, session: session, db: sql.OpenDB(o.through(session.connector(cfg))), name: cfg.Database + " on " + cfg.Host}
-	s.db.SetMaxOpenConns(16)
+	s.db.SetMaxOpenConns(maxConns)
+	s.db.SetMaxIdleConns(maxConns) // a new connection costs more than a hundred queries
 	s.db.SetConnMaxIdleTime(5 * time.Minute)
 	if s.holder, err = s.db.Conn(ctx); err != nil {
 		return nil, errors.Join(explained(s.name, err), s.db.Close())

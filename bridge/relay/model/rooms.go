@@ -143,7 +143,10 @@ const OwnerPower = 90
 
 // RCCursor names the cursor of a Rocket.Chat room: milliseconds of the newest
 // change that was stored.
-func RCCursor(room ids.RCRoom) string { return "rc:" + string(room) }
+func RCCursor(room ids.RCRoom) string { return RCCursors + string(room) }
+
+// RCCursors begins the names of the cursors of all rooms.
+const RCCursors = "rc:"
 
 // MaxHistory bounds how many messages of a room's past are carried.
 const MaxHistory = 10000
