@@ -266,6 +266,21 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 		"msgtype": "m.file", "body": "odd.tar", "url": s.upload("odd.tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
 	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not take") })
+	// A name that calls everybody calls nobody.
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.file", "body": "@all.tar", "url": s.upload("tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
+	})
+	s.bob.SendEvent(s.mxRoom, "m.sticker", map[string]any{
+		"body": "@here", "url": s.upload("sticker", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
+	})
+	for _, name := range []string{"all", "here"} {
+		m := s.message("a word about "+name, func(m rctest.Message) bool {
+			return strings.Contains(m.Text, name) && strings.Contains(m.Text, "Rocket.Chat does not take")
+		})
+		if mentioned, _ := m.Raw["mentions"].([]any); len(mentioned) != 0 {
+			t.Errorf("%q mentions %v", m.Text, mentioned)
+		}
+	}
 	// A picture that is none is a file like any other.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.image", "body": "cat.png", "url": s.upload("cat.png", "image/png", []byte("<html><script>alert(1)</script></html>")), "info": map[string]any{"mimetype": "image/png"},

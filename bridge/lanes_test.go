@@ -12,6 +12,7 @@ import (
 
 	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 )
 
@@ -20,14 +21,8 @@ func TestAttackFilesThatNeverArrive(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	release := make(chan struct{})
-	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
-	}))
-	t.Cleanup(func() { close(release); silent.Close() })
-	server := "localhost:" + silent.URL[strings.LastIndex(silent.URL, ":")+1:]
+	server := silentServer(t, release)
+	t.Cleanup(func() { close(release) })
 	began := time.Now()
 	for n := range 5 {
 		s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
@@ -43,6 +38,66 @@ func TestAttackFilesThatNeverArrive(t *testing.T) {
 	for n := range 5 {
 		s.messageText(fmt.Sprint("see page ", n))
 	}
+}
+
+// More files that never arrive than there are lanes, each in a room of its own and from a
+// server of its own: a room that has nothing to do with them goes on, and so do theirs.
+func TestAttackFilesThatNeverArriveInEveryRoom(t *testing.T) {
+	t.Parallel()
+	if !mxtest.Hermetic() {
+		mustrun.Skip(t, "70 rooms take a real homeserver a minute; `make test` runs this on the hermetic one")
+	}
+	const rooms = model.Lanes + 6
+	s := newStage(t)
+	s.configure("flood: {invitations_per_person: 0, invitations_per_server: 0}\n")
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	mallory := s.far.Register("mallory", "Mallory")
+	var opened []string
+	for n := range rooms {
+		room := mallory.CreateRoom(fmt.Sprint("trap ", n), false, s.alice())
+		s.hint(room, s.alice(), mallory.ID)
+		opened = append(opened, room)
+	}
+	traps := map[string]string{}
+	for _, room := range opened {
+		s.waitForGhost(mallory, room, s.alice())
+		traps[room] = silentServer(t, release)
+	}
+	began := time.Now()
+	for room, server := range traps {
+		mallory.SendEvent(room, "m.room.message", map[string]any{
+			"msgtype": "m.file", "body": "never.pdf", "url": fmt.Sprintf("mxc://%s/never", server),
+			"info": map[string]any{"mimetype": "application/pdf", "size": 100 << 20},
+		})
+		mallory.Send(room, "and after it")
+	}
+	s.bob.Send(s.mxRoom, "does this room go on?")
+	s.messageText("does this room go on?")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("another room stood still for %v", took)
+	}
+	waitUntil(t, "the rooms of the files to go on", 45*time.Second, func() bool {
+		n := 0
+		for _, r := range s.rooms() {
+			n += len(slices.DeleteFunc(s.rc.Said(fmt.Sprint(r["_id"])), func(m rctest.Message) bool { return m.Text != "and after it" }))
+		}
+		return n == rooms
+	})
+}
+
+// silentServer is a server on Matrix that answers nothing until release is closed. It
+// returns its name.
+func silentServer(t *testing.T, release <-chan struct{}) string {
+	t.Helper()
+	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { silent.CloseClientConnections(); silent.Close() })
+	return "localhost:" + silent.URL[strings.LastIndex(silent.URL, ":")+1:]
 }
 
 // dmWithBob opens a direct conversation of alice with bob.
@@ -145,4 +200,7 @@ func TestAttackAnEventThatCannotBeShown(t *testing.T) {
 	waitUntil(t, "the word to be deleted in Rocket.Chat", 90*time.Second, func() bool {
 		return !slices.ContainsFunc(w.rc.Said(dm), func(m rctest.Message) bool { return m.Text == "a word too many" })
 	})
+	if log := w.log.String(); !strings.Contains(log, "sync keeps failing; it begins from a new position") || !strings.Contains(log, "mx_user="+w.alice()) {
+		t.Error("nothing says that reading began from a new position, and as whom")
+	}
 }

@@ -77,12 +77,18 @@ type replica struct {
 func newFleet(t testing.TB, n int) *fleet {
 	t.Helper()
 	database := postgresDatabase(t)
+	return newFleetOn(t, n, database, database)
+}
+
+// newFleetOn starts n bridges whose way to a database may be another one than the test's.
+func newFleetOn(t testing.TB, n int, database, direct string) *fleet {
+	t.Helper()
 	home := mxtest.Kind(t)
 	f := &fleet{world: worldSpec{
 		namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(t, home), database: database, noBridge: true,
 	}.start(t, &rctest.Server{Polite: true})}
 	var err error
-	if f.db, err = sql.Open("pgx", database); err != nil {
+	if f.db, err = sql.Open("pgx", direct); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close() })

@@ -84,6 +84,7 @@ func TestAnAccountThatIsNoBotIsReported(t *testing.T) {
 type bridgeStatus struct {
 	Doubtful []string `json:"doubtful_puppets"`
 	Waiting  int      `json:"waiting"`
+	Problem  string   `json:"rocketchat_problem"`
 }
 
 func (w *world) status() (s bridgeStatus) {
@@ -325,7 +326,7 @@ func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
-	w.configure("flood: {invitations_per_person: 3, accounts_per_server: 2}\n")
+	w.configure("flood: {invitations_per_person: 3, invitations_per_server: 5, accounts_per_server: 2}\n")
 	bob := w.far.Register("bob", "Bob Builder")
 	var rooms []string
 	for n := range 6 {
@@ -358,4 +359,8 @@ func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	if _, exists := w.rc.User(ids.PuppetUsername(ids.MXUser(dave.ID), false))["_id"]; exists {
 		t.Error("dave got the third account of a server that has two a day")
 	}
+	erin := w.far.Register("erin", "Erin") // she is the first to invite, and her server has had its five
+	room := erin.CreateRoom("plans of erin", false, w.alice())
+	w.hint(room, w.alice(), erin.ID)
+	mxtest.WaitFor(t, "erin's invitation to be declined", func() bool { return erin.Members(room)[w.alice()] == "leave" })
 }

@@ -165,7 +165,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
-		return nil, fmt.Errorf("the database %s %w", file, ErrInUse)
+		return nil, fmt.Errorf("the database %s %w: stop it first, or let several bridges share a PostgreSQL (database: postgres://…)", file, ErrInUse)
 	}
 	if err := examineSQLite(ctx, file, o.schema); err != nil {
 		_ = lock.Close()
