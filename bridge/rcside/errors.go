@@ -31,6 +31,8 @@ func side(err error) error {
 	}
 	e, ok := errors.AsType[*rocketchat.Error](err)
 	switch {
+	case errors.Is(err, rocketchat.ErrNoUpload):
+		return fmt.Errorf("%w: %w", model.ErrRefused, err) // no server was asked, so none is away
 	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
 		return err // told already, by what was read on the way
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:

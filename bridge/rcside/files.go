@@ -62,9 +62,6 @@ func mediaError(err error) error {
 	if errors.Is(err, rocketchat.ErrTooLarge) {
 		return fmt.Errorf("%w: %w", model.ErrTooLarge, err)
 	}
-	if errors.Is(err, rocketchat.ErrNoUpload) {
-		return fmt.Errorf("%w: %w", model.ErrRefused, err)
-	}
 	if errors.Is(err, rocketchat.ErrNoPicture) {
 		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
 	}

@@ -2,6 +2,7 @@ package rcside_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,5 +86,49 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 	}
 	if n := b.rc.Count("sub stream-room-messages") + b.rc.Count("sub stream-notify-room") + b.rc.Count("sub stream-notify-logged"); n > 570+128*4+10 {
 		t.Errorf("%d subscriptions in the first minute", n)
+	}
+}
+
+// A server with the limits of a default one, and a lower one, refuses subscriptions with
+// too-many-requests: what was said while the bridge was away arrives all the same, and
+// nothing is asked for again before the time that the server names is over.
+func TestARefusedSubscriptionIsNotAskedForAgain(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	for setting, value := range map[string]any{
+		"DDP_Rate_Limit_Connection_Requests_Allowed": 30, "DDP_Rate_Limit_User_By_Method_Enabled": true, "DDP_Rate_Limit_Connection_By_Method_Enabled": true,
+	} {
+		b.rc.Set(setting, value)
+	}
+	var all []ids.RCRoom
+	for i := range 40 {
+		all = append(all, b.group(fmt.Sprint("room", i)))
+	}
+	say := func(text string) (items []string) {
+		for _, room := range all {
+			items = append(items, "rc:"+b.rc.Say(string(room), "alice", text))
+		}
+		return items
+	}
+	away := say("said while the bridge was away")
+	b.start()
+	b.waitForAll("what was said while the bridge was away", 60*time.Second, away)
+	b.waitFor("a refusal", 20*time.Second, func() bool {
+		return strings.Contains(b.log.String(), "does not take a subscription") && strings.Contains(b.log.String(), "too-many-requests")
+	})
+	asked := func() int {
+		return b.rc.Count("sub stream-room-messages") + b.rc.Count("sub stream-notify-room") + b.rc.Count("sub stream-notify-user") + b.rc.Count("sub stream-notify-logged")
+	}
+	before := asked()
+	now := say("and now")
+	b.waitFor("what is said in a room that is subscribed to", 30*time.Second, func() bool {
+		for _, id := range now {
+			if _, there := b.items[id]; there {
+				return true
+			}
+		}
+		return false
+	})
+	if after := asked(); after != before {
+		t.Errorf("%d subscriptions were asked for before the time was over", after-before)
 	}
 }

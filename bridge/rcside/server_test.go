@@ -47,6 +47,33 @@ func TestAReadOnlyWorkspaceIsExplained(t *testing.T) {
 	}
 }
 
+// A link that leaves the uploads is refused for good, and no request is made for it: one
+// that is only unavailable would be tried again for ever.
+func TestALinkThatLeavesTheUploadsIsRefused(t *testing.T) {
+	var asked atomic.Int32
+	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/file-upload") || strings.HasSuffix(r.URL.Path, "/api/v1/me") {
+			asked.Add(1)
+		}
+		return false
+	}})
+	room := b.group("plans")
+	b.start()
+	before := asked.Load()
+	for _, link := range []string{"/file-upload/..%2f..%2fapi/v1/me", "/file-upload/../api/v1/me", "/api/v1/me", "http://evil.example/file"} {
+		media, err := b.side.Open(t.Context(), model.Portal{RCRoom: room, RCType: "p"}, link, 1000)
+		if err == nil {
+			_ = media.Body.Close()
+		}
+		if !errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrUnavailable) {
+			t.Errorf("%s: %v, want it refused", link, err)
+		}
+	}
+	if n := asked.Load() - before; n != 0 {
+		t.Errorf("the server was asked %d times", n)
+	}
+}
+
 // A server that nobody here knows yet is used, and so is one that has become older;
 // either is said.
 func TestNewerAndOlderServersAreUsed(t *testing.T) {

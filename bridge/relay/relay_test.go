@@ -23,6 +23,7 @@ import (
 	"appliance/bridge/queue"
 	"appliance/bridge/relay"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 	"appliance/bridge/store"
 )
@@ -128,6 +129,18 @@ func (c *chat) Room(_ context.Context, room ids.RCRoom) (model.RCRoomInfo, bool,
 func (c *chat) Dialect(context.Context) convert.Dialect      { return 0 }
 func (c *chat) Limits(context.Context) (model.Limits, error) { return model.Limits{Text: 5000}, nil }
 
+func (c *chat) HasUpload(context.Context, model.Portal, string, string) (bool, error) {
+	return true, nil
+}
+
+// Open refuses as the client does: see TestOnlyUploadedFilesAreDownloaded.
+func (c *chat) Open(_ context.Context, _ model.Portal, link string, _ int64) (model.Media, error) {
+	if strings.Contains(link, "..") {
+		return model.Media{}, fmt.Errorf("%w: %w", model.ErrRefused, rocketchat.ErrNoUpload)
+	}
+	return model.Media{Type: "text/plain", Size: 4, Body: io.NopCloser(strings.NewReader("text"))}, nil
+}
+
 // matrix is a homeserver in memory.
 type matrix struct {
 	relay.Matrix
@@ -182,7 +195,14 @@ func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _ string, 
 	return ids.MXEvent("$" + c.Source), m.do("%s says %s", as, c.Body)
 }
 func (m *matrix) Probe(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
-func (m *matrix) Limits(context.Context) (model.Limits, error)        { return model.Limits{}, nil }
+func (m *matrix) Limits(context.Context) (model.Limits, error) {
+	return model.Limits{File: 1 << 20}, nil
+}
+
+func (m *matrix) Upload(_ context.Context, _ ids.MXUser, media model.Media) (string, error) {
+	_, err := io.Copy(io.Discard, media.Body)
+	return "mxc://here.org/" + media.Name, err
+}
 
 // bench is a relay between the two, with a room in which alice and bob are.
 type bench struct {
@@ -498,6 +518,34 @@ func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
 	dead, err := b.Store.(*store.Store).DeadLetters(t.Context(), 10)
 	if err != nil || len(dead) != 1 || dead[0].ID != straw || !strings.Contains(dead[0].Cause, "panicked") || strings.Contains(dead[0].Cause, "straw") {
 		t.Errorf("dead letters: %+v, %v", dead, err)
+	}
+}
+
+// A file whose link leaves the uploads is refused for good: a line takes its place, its
+// author is told, and the next file arrives.
+func TestARefusedFileIsReplacedAndTheNextOneArrives(t *testing.T) {
+	b := newBench(t)
+	upload := func(id, link string) {
+		payload, _ := json.Marshal(map[string]any{
+			"_id": "m-" + id, "rid": rcRoom, "msg": "", "ts": time.Now(), "u": map[string]any{"_id": "alice", "username": "alice"},
+			"file": map[string]any{"_id": id, "name": id + ".txt", "type": "text/plain", "size": 4}, "attachments": []map[string]any{{"title": id + ".txt", "title_link": link}},
+		})
+		b.must(b.Accept(t.Context(), []queue.Item{{ID: "rc:m-" + id, Lane: model.RCLane(rcRoom), Kind: event.KindRCMessage, Payload: payload}}, nil))
+	}
+	b.rc.people["alice"] = model.RCProfile{RCPerson: model.RCPerson{ID: "alice", Username: "alice"}, Active: true}
+	upload("odd", "/file-upload/odd/..%2f..%2fapi/v1/me")
+	upload("plain", "/file-upload/plain/plain.txt")
+	b.run()
+	until(t, "the second file", b.mx.log, func(log []string) bool {
+		return slices.ContainsFunc(log, func(s string) bool { return strings.HasSuffix(s, "says plain.txt") })
+	})
+	log := b.mx.log()
+	line := slices.IndexFunc(log, func(s string) bool { return strings.Contains(s, "says [odd.txt]") })
+	if line < 0 || line > slices.IndexFunc(log, func(s string) bool { return strings.HasSuffix(s, "says plain.txt") }) {
+		t.Errorf("on Matrix: %q", log)
+	}
+	if told := b.rc.log(); !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, `told alice Your file "odd.txt" was not carried`) }) {
+		t.Errorf("alice was told %q", told)
 	}
 }
 

@@ -222,7 +222,7 @@ func TestOnlyUploadedFilesAreDownloaded(t *testing.T) {
 		}
 		io.WriteString(rw, "text")
 	})
-	for _, link := range []string{"", "/", "/api/v1/me", "file-upload/id/a", "/file-upload", "/file-upload/../api/v1/me", "/file-upload/%2e%2e/api/v1/me",
+	for _, link := range []string{"", "/", "/api/v1/me", "file-upload/id/a", "/file-upload", "/file-upload/../api/v1/me", "/file-upload/%2e%2e/api/v1/me", "/file-upload/..%2f..%2fapi/v1/me", "/file-upload/..%2Fapi/v1/me",
 		"/file-upload/a//b", "//evil.example/x", "javascript:alert(1)", "http://evil.example/", "/file-upload/a\x00b", "/avatar/x"} {
 		if _, err := c.Download(t.Context(), link, 10); err == nil || rocketchat.Status(err) != 0 {
 			t.Errorf("%q: %v", link, err)
