@@ -65,8 +65,14 @@ func sideOn(t *testing.T, kind string, server http.Handler) *mxside.Side {
 	t.Helper()
 	srv := httptest.NewServer(server)
 	t.Cleanup(srv.Close)
+	return sideAt(t, kind, srv.URL, nil)
+}
+
+// sideAt is a side whose homeserver has an address. db may be nil.
+func sideAt(t *testing.T, kind, url string, db mxside.Store) *mxside.Side {
+	t.Helper()
 	s, err := mxside.New(mxside.Options{
-		URL: srv.URL, Kind: kind, ID: "rocketchat", ASToken: secret.New("as"), HSToken: secret.New("hs"),
+		URL: url, Store: db, Kind: kind, ID: "rocketchat", ASToken: secret.New("as"), HSToken: secret.New("hs"),
 		Names: ids.Namespace{Server: "home", Bot: "bot"}, Log: slog.New(slog.DiscardHandler), Live: func() config.Live { return config.Live{} },
 		Accept: func(context.Context, []queue.Item, map[string]string) error { return nil },
 	})
