@@ -2,6 +2,8 @@ package preflight
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -61,34 +63,64 @@ func addresses() ([]net.IP, error) {
 	return out, err
 }
 
-// caaIssuers looks for CAA records of a name and of those above it (RFC 8659).
+// caaIssuers looks for CAA records of a name and of those above it (RFC 8659), with the
+// name servers of this host.
 func caaIssuers(ctx context.Context, host string) ([]string, error) {
 	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
 	if err != nil {
 		return nil, err
 	}
-	client := &dns.Client{Timeout: 3 * time.Second}
+	servers := make([]string, len(config.Servers))
+	for i, server := range config.Servers {
+		servers[i] = net.JoinHostPort(server, config.Port)
+	}
+	return issuersAt(ctx, servers, host)
+}
+
+// issuersAt is caaIssuers with the name servers at some addresses. The nearest name that
+// has CAA records decides. An authority refuses a certificate when it cannot look them up,
+// so a failure is no leave.
+func issuersAt(ctx context.Context, servers []string, host string) ([]string, error) {
 	for name := dns.Fqdn(host); strings.Count(name, ".") > 1; {
-		m := new(dns.Msg).SetQuestion(name, dns.TypeCAA)
-		for _, server := range config.Servers {
-			var answer *dns.Msg
-			if answer, _, err = client.ExchangeContext(ctx, m, net.JoinHostPort(server, config.Port)); err != nil {
-				continue
-			}
-			if issuers := issue(answer); len(issuers) > 0 {
-				return issuers, nil
-			}
-			break
+		records, err := caaRecords(ctx, servers, name)
+		if err != nil {
+			return nil, fmt.Errorf("look up the CAA records of %s: %w", name, err)
+		}
+		if len(records) > 0 {
+			return issuers(records), nil
 		}
 		_, name, _ = strings.Cut(name, ".")
+	}
+	return nil, nil
+}
+
+// caaRecords asks one name server after the other until one knows.
+func caaRecords(ctx context.Context, servers []string, name string) (out []*dns.CAA, err error) {
+	client := &dns.Client{Timeout: 3 * time.Second}
+	err = errors.New("no name server is configured")
+	for _, server := range servers {
+		var answer *dns.Msg
+		if answer, _, err = client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(name, dns.TypeCAA), server); err != nil {
+			continue
+		}
+		if answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
+			err = fmt.Errorf("%s answers %s", server, dns.RcodeToString[answer.Rcode])
+			continue
+		}
+		for _, rr := range answer.Answer {
+			if caa, ok := rr.(*dns.CAA); ok {
+				out = append(out, caa)
+			}
+		}
+		return out, nil
 	}
 	return nil, err
 }
 
-func issue(m *dns.Msg) []string {
-	var out []string
-	for _, rr := range m.Answer {
-		if caa, ok := rr.(*dns.CAA); ok && caa.Tag == "issue" {
+// issuers are the authorities that some records allow.
+func issuers(records []*dns.CAA) (out []string) {
+	for _, caa := range records {
+		if strings.EqualFold(caa.Tag, "issue") {
 			value, _, _ := strings.Cut(caa.Value, ";")
 			out = append(out, strings.TrimSpace(value))
 		}
