@@ -167,7 +167,7 @@ func (d inspection) insiders(ctx context.Context) error {
 	}
 	return errors.Join(
 		d.held("a private group is opened to others by a member without power", d.powerless(ctx, c, mxRoom)),
-		d.held("a file of a room that one is not in; a file that is sent arrives on the other server", d.foreignFile(ctx, c, mallory, room, mxRoom)),
+		d.held("a file of a room that one is not in; a file that is sent arrives on the other server, and no stranger gets it", d.foreignFile(ctx, c, mallory, room, mxRoom)),
 		d.held("the account of a Matrix user is taken over before it exists", d.takeOver(ctx, c, mallory, "zoe"+stamp)),
 	)
 }
@@ -241,9 +241,40 @@ func (d inspection) foreignFile(ctx context.Context, c *cast, mallory *chatUser,
 			case !bytes.Equal(data, honest):
 				return fmt.Errorf("bob reads %q: %.60q", e.Content.Body, data)
 			}
-			return nil
+			return closedMedia(ctx, c.bob.client, e.Content.URL)
 		}
 	}
+}
+
+// closedMedia asks the front door, as a stranger, for a file that the homeserver has: media
+// without a name and without a signature are for nobody.
+func closedMedia(ctx context.Context, client *http.Client, uri string) error {
+	file := strings.TrimPrefix(uri, "mxc://")
+	_, id, _ := strings.Cut(file, "/")
+	for path, want := range map[string][]int{
+		"/_matrix/media/v3/download/" + file:                           {http.StatusNotFound},
+		"/_matrix/media/v3/download/" + file + "/honest.txt":           {http.StatusNotFound},
+		"/_matrix/media/r0/download/" + file:                           {http.StatusNotFound},
+		"/_matrix/media/v1/download/" + file:                           {http.StatusNotFound},
+		"/_matrix/media/v3/thumbnail/" + file + "?width=96&height=96":  {http.StatusNotFound},
+		"/_matrix/client/v1/media/download/" + file:                    {http.StatusForbidden, http.StatusNotFound},
+		"/_matrix/federation/v1/media/download/" + url.PathEscape(id):  {http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden},
+		"/_matrix/federation/v1/media/thumbnail/" + url.PathEscape(id): {http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden},
+	} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, chatURL+path, nil)
+		if err != nil {
+			return err
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return fmt.Errorf("a stranger asks for %s: %w", path, err)
+		}
+		_ = res.Body.Close()
+		if !slices.Contains(want, res.StatusCode) {
+			return fmt.Errorf("a stranger asks for %s, which exists: status %d, want one of %v", path, res.StatusCode, want)
+		}
+	}
+	return nil
 }
 
 // upload sends a file to a room and returns its ID.
