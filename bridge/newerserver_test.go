@@ -156,7 +156,7 @@ func (y *years) socket(w http.ResponseWriter, r *http.Request) {
 // A Rocket.Chat that is newer than all that were known: its answers, frames and messages
 // carry fields and kinds that nobody here knows. A conversation is held all the same, and
 // what is new is logged once.
-func TestAConversationWithARocketChatOfYearsToCome(t *testing.T) {
+func TestARocketChatNewerThanAllThatAreKnown(t *testing.T) {
 	t.Parallel()
 	home := mxtest.Kind(t)
 	w := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(t, home), noBridge: true}.start(t, &rctest.Server{Polite: true})

@@ -26,7 +26,7 @@ recorded=$cache/recorded-$$.jsonl
 "$stage/images.sh" next >"$cache/images-next.log" 2>&1 &
 
 part "the Go tests, with Dendrite and PostgreSQL beside them"
-APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining "$stage/suite.sh" ./... -timeout 40m
+APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining,TestAttackAnEvent "$stage/suite.sh" ./... -timeout 40m
 
 part "Rocket.Chat's own validators, types and clients"
 APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients \
