@@ -17,13 +17,6 @@ import (
 	"appliance/bridge/store"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
-}
-
 // sulking is a homeserver that does not answer the second ping, nor those after it.
 type sulking struct {
 	pings  chan struct{} // an element for each ping
