@@ -32,6 +32,25 @@ func TestEverythingOnARudeHomeserver(t *testing.T) {
 				}
 			}
 			s.everything()
+			s.reactedOnce()
 		})
+	}
+}
+
+// reactedOnce fails when a ghost has reacted to one event twice in the same way.
+func (s *stage) reactedOnce() {
+	s.t.Helper()
+	seen := map[string]bool{}
+	for _, e := range s.bob.Events(s.mxRoom) {
+		content, _ := e["content"].(map[string]any)
+		relation, _ := content["m.relates_to"].(map[string]any)
+		if e["type"] != "m.reaction" || relation == nil {
+			continue
+		}
+		what := fmt.Sprint(e["sender"], " reacts to ", relation["event_id"], " with ", relation["key"])
+		if seen[what] {
+			s.t.Errorf("%s twice", what)
+		}
+		seen[what] = true
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,6 +66,24 @@ func newProbes(c *client, h *history, store Store) *probes {
 // same queue of the room. A ghost's messages are sent one after the other, so
 // the search ends at the newest one of ours that is linked.
 func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
+	return p.find(ctx, room, reader, source, func(a arrival) bool {
+		written, ok := a.event.(event.MXWritten)
+		return ok && written.Event.Content.Source == source
+	})
+}
+
+// FindReaction implements relay.Matrix. It searches as FindSent does: a Dendrite takes the
+// same reaction of one user twice, and people then see two.
+func (p *probes) FindReaction(ctx context.Context, room ids.MXRoom, reader, as ids.MXUser, target ids.MXEvent, key string) (ids.MXEvent, bool, error) {
+	source := strings.Join([]string{"reaction", string(as), string(target), key}, " ")
+	return p.find(ctx, room, reader, source, func(a arrival) bool {
+		reacted, ok := a.event.(event.MXReacted)
+		return ok && a.head.Sender == as && reacted.Target == target && reacted.Key == key
+	})
+}
+
+// find searches for an event of ours that fits. source names it among searches.
+func (p *probes) find(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string, fits func(arrival) bool) (ids.MXEvent, bool, error) {
 	select {
 	case p.turns <- struct{}{}:
 		defer func() { <-p.turns }()
@@ -78,7 +97,7 @@ func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 		return "", false, fmt.Errorf("send a probe event: %w", err)
 	}
 	for gap := probeGap; ; gap = min(2*gap, longProbeGap) {
-		found, shown, err := p.search(ctx, room, reader, source, probe)
+		found, shown, err := p.search(ctx, room, reader, probe, fits)
 		if err == nil && shown {
 			p.settle(room)
 		}
@@ -143,19 +162,22 @@ func (p *probes) send(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark 
 	return string(resp.EventID), nil
 }
 
-// search looks for the event sent for source. shown is false when the probe
+// search looks for the newest event of ours that fits. shown is false when the probe
 // was not there yet, which must come first.
-func (p *probes) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source, probe string) (found ids.MXEvent, shown bool, err error) {
+func (p *probes) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, probe string, fits func(arrival) bool) (found ids.MXEvent, shown bool, err error) {
 	err = p.history.backwards(ctx, room, reader, func(events []arrival) (bool, error) {
 		for _, a := range events {
 			shown = shown || string(a.head.ID) == probe
-			written, ok := a.event.(event.MXWritten)
-			if !ok || written.Event.Content.Source == "" || !p.names.Owns(a.head.Sender) {
+			if !p.names.Owns(a.head.Sender) {
 				continue
 			}
-			if written.Event.Content.Source == source {
+			if fits(a) {
 				found = a.head.ID
 				return false, nil
+			}
+			written, ok := a.event.(event.MXWritten)
+			if !ok || written.Event.Content.Source == "" {
+				continue
 			}
 			if linked, err := p.store.EventLinked(ctx, ids.RCMessage(written.Event.Content.Source)); err != nil || linked {
 				return false, err

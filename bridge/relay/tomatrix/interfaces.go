@@ -210,6 +210,9 @@ type pinRocketChat interface {
 
 // reactionMatrix is what reactions needs of Matrix.
 type reactionMatrix interface {
+	// FindReaction looks for a reaction that React sent as a user, as reader: whose answer
+	// was lost, or that the homeserver took before it was killed.
+	FindReaction(ctx context.Context, room ids.MXRoom, reader, as ids.MXUser, target ids.MXEvent, key string) (event ids.MXEvent, ok bool, err error)
 	// React sends an m.reaction event.
 	React(ctx context.Context, room ids.MXRoom, as ids.MXUser, target ids.MXEvent, key, txn string) (ids.MXEvent, error)
 }

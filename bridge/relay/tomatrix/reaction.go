@@ -101,7 +101,7 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	if !ok {
 		shown = key.emoji // a custom emoji: its name is shown
 	}
-	event, err := h.MX.React(ctx, p.MXRoom, g.MXUser, target, shown, ids.Transaction(g.MXUser, item.ID+" "+key.emoji, 0))
+	event, err := h.annotate(ctx, p, g.MXUser, target, shown, key, item)
 	if errors.Is(err, model.ErrRefused) { // it is there already
 		h.Log.Warn("a reaction was refused", "mx_room", p.MXRoom, "err", err)
 		return nil
@@ -112,6 +112,18 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	return h.Store.PutReaction(ctx, model.Reaction{
 		Message: ids.RCMessage(m.ID), Emoji: key.emoji, User: key.user, Event: event, MXRoom: p.MXRoom, MXSender: g.MXUser,
 	})
+}
+
+// annotate sends a reaction exactly once: a later attempt looks first whether an earlier one
+// arrived without our knowing.
+func (h *reactions) annotate(ctx context.Context, p model.Portal, as ids.MXUser, target ids.MXEvent, shown string, key reactionKey, item queue.Item) (ids.MXEvent, error) {
+	if item.Attempts > 0 {
+		event, ok, err := h.MX.FindReaction(ctx, p.MXRoom, p.Reader(h.Names), as, target, shown)
+		if err != nil || ok {
+			return event, err
+		}
+	}
+	return h.MX.React(ctx, p.MXRoom, as, target, shown, ids.Transaction(as, item.ID+" "+key.emoji, 0))
 }
 
 type reactionKey struct {
