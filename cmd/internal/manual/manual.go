@@ -54,12 +54,14 @@ func Commands(text string) (out []string) {
 // NeedsContainers lists the commands that cannot be executed where Docker only takes notes, each
 // with the reason and with what executes them.
 var NeedsContainers = map[string]string{
-	"appliance alarm test":                                                                                                     "a Rocket.Chat has to take the message: bin/demo check",
-	"appliance bundle create appliance-bundle.tar":                                                                             "it saves images: bin/demo life",
-	"appliance bundle load appliance-bundle.tar --sha256 THE-PRINTED-ONE":                                                      "it loads images: bin/demo life",
-	"appliance render swarm --out /root/chat --stack chat --replicas nginx=2,rocketchat=2":                                     "a cluster takes what it writes: TestScript/render and TestSwarm",
-	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --replicas nginx=2":                        "its answers are for a cluster of their own: TestScript/render and TestSwarm",
-	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --image registry.example.org/appliance:v1": "its answers are for a cluster of their own: TestScript/render and TestSwarm",
-	"appliance upgrade --finish":                                                                                               "it speaks to a MongoDB of the installation: TestScript/databases",
-	"appliance upgrade --versions versions.env":                                                                                "only a healthy installation is upgraded: bin/demo life",
+	"appliance alarm test":                                                                      "a Rocket.Chat has to take the message: bin/demo check",
+	"appliance bundle create appliance-bundle.tar":                                              "it saves images: bin/demo life",
+	"appliance bundle load appliance-bundle.tar --sha256 THE-PRINTED-ONE":                       "it loads images: bin/demo life",
+	"appliance config set bridge_database=postgres://bridge:secret@postgres.example.org/bridge": "it looks at that PostgreSQL: TestScript/external_database",
+	"appliance render kubernetes --image registry.example.org/appliance:v1 --value rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc --value homeserver.url=http://dendrite.matrix.svc:8008": "its answers name that PostgreSQL: TestScript/render_kubernetes",
+	"appliance render swarm --out /root/chat --stack chat --replicas nginx=2,rocketchat=2":                                                                                                            "a cluster takes what it writes: TestScript/render and TestSwarm",
+	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --replicas nginx=2":                                                                                               "its answers are for a cluster of their own: TestScript/render and TestSwarm",
+	"appliance render swarm --answers answers.yaml --out /root/cluster --stack chat --image registry.example.org/appliance:v1":                                                                        "its answers are for a cluster of their own: TestScript/render and TestSwarm",
+	"appliance upgrade --finish":                "it speaks to a MongoDB of the installation: TestScript/databases",
+	"appliance upgrade --versions versions.env": "only a healthy installation is upgraded: bin/demo life",
 }
