@@ -205,6 +205,17 @@ func (r *agenda) lookAround(now time.Time, every time.Duration, most int) (n int
 	return n
 }
 
+// cold returns the rooms that were caught up with and are not subscribed to. It is called
+// under r.mu.
+func (r *agenda) cold() (rooms []ids.RCRoom) {
+	for id, rm := range r.rooms {
+		if rm.done && !rm.hot {
+			rooms = append(rooms, id)
+		}
+	}
+	return rooms
+}
+
 // waiting reports whether there is a room to catch up with.
 func (r *agenda) waiting() bool {
 	r.mu.Lock()

@@ -132,3 +132,24 @@ func TestARefusedSubscriptionIsNotAskedForAgain(t *testing.T) {
 		t.Errorf("%d subscriptions were asked for before the time was over", after-before)
 	}
 }
+
+// When the time of a refusal is over the bridge hears of the rooms that it could not
+// subscribe to, and of what was said in them meanwhile.
+func TestRoomsAreHeardOfWhenTheTimeOfARefusalIsOver(t *testing.T) {
+	b := newBed(t, &rctest.Server{Polite: true})
+	b.rc.Set("DDP_Rate_Limit_Connection_Requests_Allowed", 30)
+	b.rc.Set("DDP_Rate_Limit_Connection_Interval_Time", 5000)
+	var all []ids.RCRoom
+	for i := range 40 {
+		all = append(all, b.group(fmt.Sprint("room", i)))
+	}
+	b.start()
+	b.waitFor("a refusal", 20*time.Second, func() bool { return strings.Contains(b.log.String(), "too-many-requests") })
+	for _, text := range []string{"said while it is deaf", "said afterwards"} {
+		var said []string
+		for _, room := range all {
+			said = append(said, "rc:"+b.rc.Say(string(room), "alice", text))
+		}
+		t.Logf("%s: there after %s", text, b.waitForAll(text, 40*time.Second, said))
+	}
+}

@@ -175,6 +175,26 @@ func (r *subscriber) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 	return err
 }
 
+// hearAgain makes the session hear of the rooms for which there was no place, where the
+// server refused that at first and its time is over. They are caught up with then.
+func (r *subscriber) hearAgain(ctx context.Context, conn *ddp.Conn) error {
+	r.mu.Lock()
+	woken, deaf := r.woken, r.cold()
+	r.mu.Unlock()
+	if woken || len(deaf) == 0 {
+		return nil
+	}
+	err := r.listenToAll(ctx, conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil && r.woken {
+		for _, id := range deaf {
+			r.enqueue(id)
+		}
+	}
+	return err
+}
+
 // follow subscribes to the ephemeral events that are wanted, ends the
 // subscriptions of rooms that have become quiet, and looks around, until ctx ends.
 func (r *subscriber) follow(ctx context.Context, conn *ddp.Conn) error {
@@ -191,6 +211,9 @@ func (r *subscriber) follow(ctx context.Context, conn *ddp.Conn) error {
 			return ctx.Err()
 		case <-r.news:
 		case now := <-tick.C:
+			if err := r.hearAgain(ctx, conn); err != nil {
+				return err
+			}
 			r.lookAround(now, coldEvery, coldAtOnce)
 		}
 	}
