@@ -159,7 +159,7 @@ func (y *years) socket(w http.ResponseWriter, r *http.Request) {
 func TestARocketChatNewerThanAllThatAreKnown(t *testing.T) {
 	t.Parallel()
 	home := mxtest.Kind(t)
-	w := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(t, home), noBridge: true}.start(t, &rctest.Server{Polite: true})
+	w := worldSpec{namespace: "native", home: home, far: mxtest.Dendrite, version: roomVersion(t, home), noBridge: true}.start(t, &rctest.Server{Polite: true, Unrecorded: true})
 	front := newYears(t, w.rc.URL)
 	file := filepath.Join(w.dir, "bridge.yaml")
 	text, err := os.ReadFile(file)

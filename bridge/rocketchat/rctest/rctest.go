@@ -48,6 +48,10 @@ type Server struct {
 	// for tests of the simulator, and of clients whose server answers by OnRequest.
 	Simulator bool
 
+	// Unrecorded keeps what the simulator is asked and serves from Rocket.Chat's own
+	// validators and types: for tests of what no Rocket.Chat of today does.
+	Unrecorded bool
+
 	// Bridge gives the workspace the account that a bridge works with; see Bot.
 	Bridge bool
 

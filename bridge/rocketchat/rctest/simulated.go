@@ -64,7 +64,11 @@ func (h *simulated) newEngine() *sim.Engine {
 	for k, v := range env {
 		list = append(list, k+"="+v)
 	}
-	e, err := sim.New(sim.Options{Version: h.s.Version, Record: os.Getenv("APPLIANCE_RECORD"), Env: func(k string) string { return env[k] }, Environ: list, Data: h.s.Data,
+	record := os.Getenv("APPLIANCE_RECORD")
+	if h.s.Unrecorded {
+		record = ""
+	}
+	e, err := sim.New(sim.Options{Version: h.s.Version, Record: record, Env: func(k string) string { return env[k] }, Environ: list, Data: h.s.Data,
 		Rude: h.rude, OnRequest: h.s.OnRequest, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		h.tb.Fatalf("rctest: %v", err)
