@@ -268,10 +268,10 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not take") })
 	// A name that calls everybody calls nobody.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
-		"msgtype": "m.file", "body": "@all.tar", "url": s.upload("tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
+		"msgtype": "m.file", "body": "minutes for @all please.tar", "url": s.upload("tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
 	s.bob.SendEvent(s.mxRoom, "m.sticker", map[string]any{
-		"body": "@here", "url": s.upload("sticker", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
+		"body": "hello @here you", "url": s.upload("sticker", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
 	for _, name := range []string{"all", "here"} {
 		m := s.message("a word about "+name, func(m rctest.Message) bool {
