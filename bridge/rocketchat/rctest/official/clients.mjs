@@ -141,6 +141,10 @@ await call('getRoomRoles', [channel._id], (r) => r.length === 1);
 await call('openRoom', [channel._id]);
 await call('hideRoom', [direct.rid]);
 await call('readMessages', [channel._id]);
+const hall = (await step('grace makes a channel', () => grace.post('/v1/channels.create', { name: 'hall', members: [] }), (r) => r.channel._id)).channel;
+await call('joinRoom', [hall._id]);
+await call('leaveRoom', [{ rid: hall._id }]);
+await step('the hall is left', () => rest.get('/v1/rooms.isMember', { roomId: hall._id, username: user }), (r) => r.isMember === false);
 await call('spotlight', ['lounge'], (r) => r.rooms.length === 1);
 const stream = async (name, key) => {
 	const events = [];
