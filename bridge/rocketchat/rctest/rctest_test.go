@@ -541,12 +541,16 @@ func TestSection4_8_AThreadRootLeavesAPlaceholder(t *testing.T) {
 	}
 }
 
-func (c client) upload(path, field, name, kind string, data []byte) (int, object) {
+// upload sends a file, and more fields: a name and a value each.
+func (c client) upload(path, field, name, kind string, data []byte, fields ...string) (int, object) {
 	c.t.Helper()
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	part, _ := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="` + field + `"; filename="` + name + `"`}, "Content-Type": {kind}})
 	part.Write(data)
+	for i := 0; i < len(fields); i += 2 {
+		w.WriteField(fields[i], fields[i+1])
+	}
 	w.Close()
 	req, _ := http.NewRequest("POST", c.s.URL+path, &b)
 	req.Header.Set("Content-Type", w.FormDataContentType())

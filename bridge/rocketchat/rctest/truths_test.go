@@ -213,6 +213,23 @@ func TestTruth_PicturesAreMadeSquareSmallAndChecked(t *testing.T) {
 	}
 }
 
+func TestTruth_CustomEmojiAreMadeSmall(t *testing.T) {
+	s, _, _ := inVersion(t, "")
+	root := client{t, s, s.CreateUser("root", "admin")}
+	sent := paint(300, 200)
+	if status, v := root.upload("/api/v1/emoji-custom.create", "emoji", "ourcat.png", "image/png", sent, "name", "ourcat"); status != 200 {
+		t.Fatal(status, v)
+	}
+	status, v, h := client{t: t, s: s}.do("GET", "/emoji-custom/ourcat.png", nil)
+	got, _ := v["raw"].(string)
+	if status != 200 || h.Get("Content-Type") != "image/png" || got == string(sent) {
+		t.Fatalf("%d %s, as it was sent: %t", status, h.Get("Content-Type"), got == string(sent))
+	}
+	if w, h := size(t, got); w != 128 || h > 128 {
+		t.Errorf("it is %d by %d", w, h)
+	}
+}
+
 // From 8.x on the picture is announced before users.info has its etag.
 func TestTruth_ANewPictureIsAnnouncedBeforeItIsStored(t *testing.T) {
 	s, ada, bob := inVersion(t, "8.3")
