@@ -11,9 +11,16 @@ import (
 	"testing"
 )
 
-// oneWay lists the packages whose files know each other in one direction only. Others are
-// added as they get there.
-var oneWay = []string{"bridge/mxside"}
+// oneWay lists the packages whose files know each other in one direction only, and in which
+// a type has all its methods in one file. Others are added as they get there.
+var oneWay = []string{
+	"bridge/mxside", "bridge/queue", "bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/transfer",
+}
+
+// noCircles lists those in which a type may have methods in several files.
+var noCircles = []string{
+	"bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/tomatrix", "bridge/relay/torocketchat",
+}
 
 // A part is a file of a package: the names that it declares for the whole package, and
 // those that it takes from other files.
@@ -22,10 +29,10 @@ type part struct {
 	methodsOf      map[string]bool // types that have methods here
 }
 
-// TestArrowsBetweenFilesRunOneWay: a type has all its methods in the file that declares
-// it, and no two files of a package need each other, directly or by way of others.
+// TestArrowsBetweenFilesRunOneWay: no two files of a package need each other, directly or
+// by way of others, and a type has all its methods in the file that declares it.
 func TestArrowsBetweenFilesRunOneWay(t *testing.T) {
-	for _, pkg := range oneWay {
+	for _, pkg := range slices.Concat(oneWay, noCircles) {
 		names, err := filepath.Glob(filepath.Join("../..", pkg, "*.go"))
 		if err != nil || len(names) == 0 {
 			t.Fatalf("%s: %v", pkg, err)
@@ -37,6 +44,9 @@ func TestArrowsBetweenFilesRunOneWay(t *testing.T) {
 			}
 		}
 		for _, complaint := range circles(parts) {
+			if slices.Contains(noCircles, pkg) && strings.Contains(complaint, " has methods of ") {
+				continue
+			}
 			t.Errorf("%s: %s", pkg, complaint)
 		}
 	}
