@@ -1,0 +1,76 @@
+package membership_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"appliance/bridge/config"
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/membership"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/portal"
+)
+
+// apart is a room in which bob is a member in Rocket.Chat, and has left on Matrix.
+type apart struct {
+	membership.Store
+	membership.RocketChat
+	membership.Matrix
+	removed chan ids.RCUser
+}
+
+func (apart) Portals(context.Context) ([]model.Portal, error) {
+	return []model.Portal{{RCRoom: "room", MXRoom: "!room:here.org", RCType: "p", MXReader: "@alice:here.org"}}, nil
+}
+
+func (apart) PuppetByRC(context.Context, ids.RCUser) (model.Puppet, bool, error) {
+	return model.Puppet{RCUser: "bob", MXUser: "@bob:there.org"}, true, nil
+}
+
+func (apart) IsBridge(ids.RCUser) bool { return false }
+
+func (apart) Room(context.Context, ids.RCRoom) (model.RCRoomInfo, bool, error) {
+	return model.RCRoomInfo{ID: "room", Type: "p"}, true, nil
+}
+
+// chat is apart as Rocket.Chat has it.
+type chat struct{ apart }
+
+func (chat) Members(context.Context, model.Portal) ([]model.RCPerson, error) {
+	return []model.RCPerson{{ID: "bob", Username: "bob_there.org"}}, nil
+}
+
+func (c chat) Remove(_ context.Context, _ model.Portal, who ids.RCUser) error {
+	c.removed <- who
+	return nil
+}
+
+// matrix is apart as Matrix has it.
+type matrix struct{ apart }
+
+func (matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
+	return []model.MXMember{{User: "@bob:there.org", Membership: "leave"}}, nil
+}
+
+// A difference is corrected half a minute after it was seen, and not at once: a change may
+// be on its way.
+func TestADifferenceIsCorrectedSoonAfterItWasSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := apart{removed: make(chan ids.RCUser, 1)}
+		rec := membership.Reconciler{
+			Store: both, RC: chat{both}, MX: matrix{both}, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.DiscardHandler),
+			Live: func() config.Live { return config.Default().Live }, Tightening: &portal.Tightening{},
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		begun := time.Now()
+		go func() { _ = rec.Run(ctx) }()
+		who := <-both.removed
+		if after := time.Since(begun); who != "bob" || after < 10*time.Minute+20*time.Second || after > 11*time.Minute {
+			t.Errorf("%s was removed after %s", who, after)
+		}
+	})
+}
