@@ -67,6 +67,7 @@ for disturbance in "" "-kill bridge" "-kill rocketchat" "-kill homeserver" "-rel
 	# shellcheck disable=SC2086 # the words are meant to be split
 	bin/demo -messages "$messages" $disturbance burst
 done
+bin/demo secrets # while the logs are still those of all that
 bin/demo -messages "$((messages / 2))" lose
 "$stage/images.sh" next
 bin/demo -messages 30 upgrade
@@ -78,7 +79,6 @@ if [ "$(git rev-list --count HEAD 2>/dev/null || echo 0)" -gt 30 ]; then
 else # `git fetch --unshallow` brings what it takes
 	say "this checkout has no history: the upgrade from the previous release is left out"
 fi
-bin/demo secrets
 bin/appliance doctor --dir .demo/install
 if ! $running; then
 	bin/demo -appliance bin/appliance down
