@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs/acmetest"
 )
 
@@ -49,7 +50,7 @@ func (w *workplace) whole(up ...string) {
 // what is half done, and the first comes to its end.
 func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}
 	w := newWorkplace(t)
 	authority := acmetest.New(t)
@@ -103,7 +104,7 @@ func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
 // other one changes nothing.
 func TestTwoThatBeginAtOnceInstallOnce(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}
 	w := newWorkplace(t)
 	w.write("docker/hold", "")

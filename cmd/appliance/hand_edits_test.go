@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs/acmetest"
 	"appliance/provision/plan"
 )
@@ -26,7 +27,7 @@ type edited struct {
 func newEdited(t *testing.T, homeserver string) *edited {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}
 	w, authority := newWorkplace(t), acmetest.New(t)
 	w.env = append(w.env, "APPLIANCE_MONGO_URL=", "APPLIANCE_HTTP_PORT="+strconv.Itoa(authority.HTTPPort))
