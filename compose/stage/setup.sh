@@ -7,6 +7,10 @@
 command -v go >/dev/null || die "Go is not installed" "install Go 1.26 or newer: https://go.dev/dl/"
 need_root
 
+# Two at once, from two terminals, would install into one another's directories.
+exec 8>>"$cache/setup.lock"
+flock -n 8 || { say "another set-up is at work: this one goes on when that has ended"; flock 8; }
+
 packages=()
 command -v dockerd >/dev/null || packages+=(docker.io)
 command -v iptables >/dev/null || packages+=(iptables)
@@ -42,7 +46,7 @@ if ! docker version >/dev/null 2>&1; then
 		quietly docker-start systemctl start docker
 	else
 		rm -f /var/run/docker.pid
-		setsid dockerd >"$cache/dockerd.log" 2>&1 </dev/null &
+		setsid dockerd >"$cache/dockerd.log" 2>&1 </dev/null 8>&- &
 	fi
 	for _ in $(seq 100); do
 		docker version >/dev/null 2>&1 && break
