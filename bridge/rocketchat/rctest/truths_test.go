@@ -8,10 +8,12 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -191,6 +193,73 @@ func TestTruth_ANewNameIsToldOnlyWhereRealNamesAreUsed(t *testing.T) {
 	if a := d.event("stream-notify-logged", "Users:NameChanged"); dig(a, 0, "username") != "bobby" {
 		t.Errorf("the first that was told: %v", a)
 	}
+	s, ada, _ = inVersion(t, "", "OVERWRITE_SETTING_UI_Use_Real_Name", "true")
+	d = ada.dial()
+	d.sub("stream-notify-logged", "Users:NameChanged")
+	s.SetName("bob", "Robert")
+	if a := d.event("stream-notify-logged", "Users:NameChanged"); dig(a, 0, "username") != "bob" || dig(a, 0, "name") != "Robert" {
+		t.Errorf("where real names are used: %v", a)
+	}
+}
+
+// Events tell what their published types say and nothing beside it.
+func TestTruth_EventsTellNoMoreThanTheirTypes(t *testing.T) {
+	s, _, bob := inVersion(t, "")
+	rid := s.CreateRoom("p", "p1", "ada", "bob")
+	direct := s.CreateDirect("ada", "bob")
+	d := bob.dial()
+	d.sub("stream-notify-room", rid+"/messagesRead")
+	d.sub("stream-notify-room", rid+"/user-activity")
+	for _, event := range []string{"subscriptions-changed", "notification"} {
+		d.sub("stream-notify-user", bob.who.ID+"/"+event)
+	}
+	keys := func(v any) string {
+		o, _ := v.(object)
+		return strings.Join(slices.Sorted(maps.Keys(o)), " ")
+	}
+	s.Typing(rid, "ada", true)
+	if a := d.event("stream-notify-room", rid+"/user-activity"); jsonText(a) != `["ada",["user-typing"]]` {
+		t.Errorf("typing is told with %v", a)
+	}
+	s.Say(direct, "ada", "hi")
+	if a := d.event("stream-notify-user", bob.who.ID+"/notification"); keys(dig(a, 0, "payload")) != "_id message name rid sender type" {
+		t.Errorf("a message outside threads is told with %v", a)
+	}
+	bob.post("subscriptions.read", object{"rid": rid})
+	if a := d.event("stream-notify-room", rid+"/messagesRead"); keys(dig(a, 0)) != "until" {
+		t.Errorf("that a room was read is told with %v", a)
+	}
+	s.Leave(rid, "bob")
+	d.until("the end of the subscription", func(f object) bool {
+		if dig(f, "fields", "args", 0) != "removed" {
+			return false
+		}
+		if got := keys(dig(f, "fields", "args", 1)); got != "_id rid t u" {
+			t.Errorf("the end of a subscription is told with %s", got)
+		}
+		return true
+	})
+}
+
+// Members of a channel and roles of a user may be null up to 8.3, and not later.
+func TestTruth_NullIsNoListFrom86On(t *testing.T) {
+	eachVersion(t, everyVersion, func(t *testing.T, version string) {
+		s, ada, _ := inVersion(t, version, "OVERWRITE_SETTING_API_Enable_Rate_Limiter", "false")
+		root := admin(t, s)
+		for path, try := range map[string]func() (int, object, http.Header){
+			"channels.create": func() (int, object, http.Header) {
+				return ada.do("POST", "/api/v1/channels.create", object{"name": "c1", "members": nil})
+			},
+			"users.create": func() (int, object, http.Header) {
+				return root.do("POST", "/api/v1/users.create", object{"email": "x@y.z", "name": "X", "password": "p", "username": "x", "roles": nil})
+			},
+		} {
+			status, v, _ := try()
+			if refused := version == "8.6"; refused != (status == 400 && v["errorType"] == "invalid-params") || !refused && status != 200 {
+				t.Errorf("%s: %d %v", path, status, v)
+			}
+		}
+	})
 }
 
 func TestTruth_PicturesAreMadeSquareSmallAndChecked(t *testing.T) {
@@ -439,12 +508,14 @@ func TestTruth_TheLimiterActsFrom8On(t *testing.T) {
 		for range 11 {
 			status, v, h = ada.do("GET", "/api/v1/me", nil)
 		}
+		reset, _ := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
+		left := time.Until(time.UnixMilli(reset))
 		switch {
 		case version == "7.2":
 			if status != 200 {
 				t.Errorf("%d %v", status, v)
 			}
-		case status != 429 || !strings.Contains(v["error"].(string), "[error-too-many-requests]") || h.Get("X-RateLimit-Reset") == "" || h.Get("Retry-After") != "":
+		case status != 429 || !strings.Contains(v["error"].(string), "[error-too-many-requests]") || left <= 0 || left > time.Minute || h.Get("Retry-After") != "":
 			t.Errorf("%d %v %v", status, v, h)
 		}
 	})
