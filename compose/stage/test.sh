@@ -29,7 +29,7 @@ part "the Go tests, with Dendrite and PostgreSQL beside them"
 APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining,TestAttackAnEvent "$stage/suite.sh" ./... -timeout 40m
 
 part "Rocket.Chat's own validators, types and clients"
-APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients \
+APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients,TestParsedText \
 	go test -v -count=1 -timeout 20m ./bridge/rocketchat/rctest/official | grep -v '^=== '
 rm -f "$recorded"
 

@@ -7,11 +7,12 @@ import (
 
 // What a real server puts into md is the text as its own parser reads it. This is
 // no such parser: it knows paragraphs, plain text, links with and without a label,
-// mentions of people and of channels. Emphasis, lists, code, quotes and emoji stay
-// plain text, so a client that renders md shows their marks.
+// mentions of people and of channels. Emphasis, lists, code, quotes, emoji and what is
+// an address without https:// stay plain text, so a client that renders md shows their
+// marks. official.TestParsedText compares it with the real one.
 
-var markForm = regexp.MustCompile(`\[([^\]\n]*)\]\((https?://[^\s)]+)\)|(https?://[^\s<>()\[\]]+)|` +
-	`(?:^|[^\w@.-])(@[0-9a-zA-Z._-]*[0-9a-zA-Z_-])|(?:^|[^\w#])(#[0-9a-zA-Z._-]*[0-9a-zA-Z_-])`)
+var markForm = regexp.MustCompile(`\[([^\]\n]*)\]\((https?://[^\s)]+)\)|(https?://[^\s<>()\[\]|]*[^\s<>()\[\]|.,;:!?])|` +
+	`(?:^|[^\w@.-])(@[0-9a-zA-Z._:@-]*[0-9a-zA-Z._-])|(?:^|[^\w#])(#[0-9a-zA-Z._-]+)`)
 
 // parsedText is md for a text; nil, which is left out, for none.
 func parsedText(text string) any {
