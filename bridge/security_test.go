@@ -18,32 +18,38 @@ import (
 )
 
 // A person who gives herself the name and the nickname that the account of a Matrix
-// user will have must not become that account.
+// user will have must not become that account, nor must an account with the role that
+// the bridge's accounts have.
 func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, &rctest.Server{Polite: true})
-	alice, mallory := w.rc.CreateUser("alice"), w.rc.CreateUser("mallory")
-	bob := w.far.Register("bob", "Bob Builder")
-	username := ids.PuppetUsername(ids.MXUser(bob.ID), false)
-	w.call(mallory, http.MethodPost, "users.updateOwnBasicInfo", map[string]any{"data": map[string]any{"username": username, "nickname": bob.ID}}, nil)
-	w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
-	mxRoom, _ := bob.AcceptInvitation()
-	bob.Send(mxRoom, "for alice alone")
-	dm := w.directWith("alice", "bob_")
-	if members := w.rc.Members(dm); slices.Contains(members, username) {
-		t.Fatalf("%s of mallory reads what bob writes to alice: the room has %q", username, members)
-	}
-	w.rc.WaitFor(t, dm, "for alice alone")
-	var rooms struct {
-		Update []struct {
-			ID string `json:"_id"`
-		} `json:"update"`
-	}
-	w.call(mallory, http.MethodGet, "rooms.get", nil, &rooms)
-	for _, r := range rooms.Update {
-		if r.ID == dm {
-			t.Error("mallory is in the direct room of bob and alice")
-		}
+	for _, roles := range [][]string{{"user"}, {"user", "bot"}} {
+		t.Run(fmt.Sprint(roles), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, &rctest.Server{Polite: true})
+			alice, mallory := w.rc.CreateUser("alice"), w.rc.CreateUser("mallory", roles...)
+			bob := w.far.Register("bob", "Bob Builder")
+			username := ids.PuppetUsername(ids.MXUser(bob.ID), false)
+			w.call(mallory, http.MethodPost, "users.updateOwnBasicInfo", map[string]any{"data": map[string]any{"username": username, "nickname": bob.ID}}, nil)
+			w.must(alice, w.rc.CreateRoom("p", "plans", "alice"), "federation", "dm "+bob.ID)
+			mxRoom, _ := bob.AcceptInvitation()
+			bob.Send(mxRoom, "for alice alone")
+			dm := w.directWith("alice", "bob_")
+			if members := w.rc.Members(dm); slices.Contains(members, username) {
+				t.Fatalf("%s of mallory reads what bob writes to alice: the room has %q", username, members)
+			}
+			w.rc.WaitFor(t, dm, "for alice alone")
+			var rooms struct {
+				Update []struct {
+					ID string `json:"_id"`
+				} `json:"update"`
+			}
+			w.call(mallory, http.MethodGet, "rooms.get", nil, &rooms)
+			for _, r := range rooms.Update {
+				if r.ID == dm {
+					t.Error("mallory is in the direct room of bob and alice")
+				}
+			}
+		})
 	}
 }
 
