@@ -109,30 +109,46 @@ func TestTypes(t *testing.T) {
 	if !strings.HasPrefix(lines[len(lines)-1], "types: ") {
 		t.Fatalf("the compiler has not come to the end: %s", said)
 	}
+	patterns := listed(t)
 	for _, line := range lines[:len(lines)-2] {
-		if !listed(t, line) {
+		known := false
+		for p := range patterns {
+			if p.MatchString(line) {
+				known, patterns[p] = true, true
+			}
+		}
+		if !known {
 			t.Errorf("not listed: %s", line)
+		}
+	}
+	for p, met := range patterns {
+		if !met {
+			t.Errorf("types.txt lists what is no longer so: %s", p)
 		}
 	}
 }
 
-// listed tells whether types.txt has a pattern for a finding.
-func listed(t *testing.T, finding string) bool {
+// listed are the patterns of types.txt. Each names an endpoint or a stream.
+func listed(t *testing.T) map[*regexp.Regexp]bool {
 	t.Helper()
 	b, err := os.ReadFile("types.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
+	patterns := map[*regexp.Regexp]bool{}
 	for line := range strings.Lines(string(b)) {
-		pattern, _, ok := strings.Cut(strings.TrimSpace(line), " | ")
-		if !ok || strings.HasPrefix(line, "#") {
+		pattern, reason, ok := strings.Cut(strings.TrimSpace(line), " | ")
+		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		if regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*")).MatchString(finding) {
-			return true
+		where, what, _ := strings.Cut(pattern, ": ")
+		if !ok || reason == "" || strings.Contains(where, "*") || strings.HasPrefix(what, "*") || what == "" {
+			t.Errorf("types.txt: %q does not say where, what and why", line)
+			continue
 		}
+		patterns[regexp.MustCompile("^"+strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*"))] = false
 	}
-	return false
+	return patterns
 }
 
 // TestClients runs the published clients, unmodified.

@@ -25,6 +25,7 @@ type Sent<T> = T extends Date ? string : T extends string ? (string extends T ? 
 	: T extends (infer U)[] ? Sent<U>[] : T extends object ? { [K in keyof T]: Sent<T[K]> } : T;
 type Live<T> = T extends Date ? { $date: number } : T extends string ? (string extends T ? string : \`\${T}\`) : T extends number ? number
 	: T extends (infer U)[] ? (U[] extends T ? Live<U>[] : { [K in keyof T]: Live<T[K]> }) : T extends object ? { [K in keyof T]: Live<T[K]> } : T;
+type Told<T, Not = 'success'> = T extends object ? { [K in keyof T as K extends Not ? never : K]: T[K] } : T;
 type Args<S extends keyof StreamerEvents, E extends string> = StreamerEvents[S][number] extends infer X
 	? X extends { key: infer K; args: infer A } ? E extends K ? Live<A> : never : never : never;
 declare function answer<T>(): <U extends T>(value: U) => void;
@@ -34,9 +35,48 @@ const form = (v) => Array.isArray(v) ? `[${[...new Set(v.map(form))].sort()}]` :
 	? `{${Object.keys(v).sort().map((k) => `${k}:${['t', 'type', 'status'].includes(k) ? v[k] : form(v[k])}`)}}` : v === null ? 'null' : typeof v;
 const few = (v) => Array.isArray(v) ? [...new Map(v.map((x) => [form(x), few(x)])).values()] : v && typeof v === 'object'
 	? Object.fromEntries(Object.entries(v).map(([k, x]) => [k, few(x)])) : v;
+// What genuine servers of 7.2 and 8.3 were recorded to answer although the types say
+// otherwise. It is put right before an answer is judged, so that the rest of it is judged:
+// the compiler tells one error of a value and leaves out the others.
+const recorded = {
+	'the lastMessage of a room has no _updatedAt': (v, key) => key === 'lastMessage' && v._updatedAt === undefined && { ...v, _updatedAt: v.ts },
+	'a direct room has no u': (v) => v.t === 'd' && v.msgs !== undefined && v.u === undefined && { ...v, u: { _id: '', username: '' } },
+	'chat.postMessage answers with the id of the room, and without _updatedAt': (v, key) => key === 'POST chat.postMessage' &&
+		{ ...v, channel: undefined, message: { ...v.message, _updatedAt: v.message.ts } },
+	'members are shown with less than a user has': (v, key) => /^GET (channels|groups)\.members$|\.membersOrderedByRole$/.test(key) && { ...v, members: [] },
+	'a setting shows _id, value and enterprise': (v, key) => key === 'GET settings.public' && { ...v, settings: [] },
+	'users.info answers without _updatedAt': (v, key) => key === 'GET users.info' && { ...v, user: { ...v.user, _updatedAt: '' } },
+	'chat.syncMessages with lastUpdate has no cursor': (v, key) => key === 'result' && v.updated && v.deleted && v.cursor === undefined && { ...v, cursor: { next: null, previous: null } },
+	'a message that was posted has parseUrls': (v) => v.msg !== undefined && v.parseUrls !== undefined && { ...v, parseUrls: undefined },
+	'an edited message has editedAt and editedBy, which the types know of IEditedMessage alone': (v) =>
+		v.msg !== undefined && v.editedAt !== undefined && { ...v, editedAt: undefined, editedBy: undefined },
+	'the attachment of a file that is sent with msg has description: null': (v) => v.title_link && v.description === null && { ...v, description: undefined },
+	'announcementDetails is null': (v) => v.announcementDetails === null && { ...v, announcementDetails: undefined },
+	'inactiveReason is null': (v) => v.inactiveReason === null && { ...v, inactiveReason: undefined },
+};
+const odd = 'never'; // of a message with wrong types, with which TestAnOddMessageDoesNotStopTheCatchUp tries the client
+const met = new Set();
+function corrected(v, key) {
+	if (Array.isArray(v)) return v.filter((x) => x?.editedAt !== odd).map((x) => corrected(x));
+	if (!v || typeof v !== 'object') return v;
+	for (const [what, correct] of Object.entries(recorded)) {
+		const better = correct(v, key);
+		if (better) { met.add(what); v = better; }
+	}
+	return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, corrected(x, k)]));
+}
+// An answer whose lists have one element each, for every element: of one with several the
+// compiler makes up a common type, and finds fault with that.
+function single(v) {
+	if (Array.isArray(v)) return v.length && v.every((x) => x && typeof x === 'object') ? v.flatMap((x) => single(x).map((y) => [y])) : [v];
+	if (!v || typeof v !== 'object') return [v];
+	const each = Object.entries(v).map(([k, x]) => [k, k === 'md' ? [x] : single(x)]); // of md a part is none
+	const n = Math.max(1, ...each.map(([, l]) => l.length));
+	return Array.from({ length: n }, (_, i) => Object.fromEntries(each.map(([k, l]) => [k, l[Math.min(i, l.length - 1)]])));
+}
 const lines = [head];
 const about = [];
-const count = { answers: 0, untyped: 0, events: 0 };
+const count = { answers: 0, single: 0, untyped: 0, events: 0 };
 // Each server that a test starts writes down its own answers: one of each form will do.
 const seen = new Set();
 const isNew = (key) => !seen.has(key) && seen.add(key);
@@ -46,7 +86,7 @@ for await (const line of createInterface({ input: createReadStream(process.argv[
 	if (r.stream) {
 		if (!isNew(`${r.stream} ${r.fields.eventName.replace(/^[^/]*\//, '')} ${form(r.fields.args)}`)) continue;
 		about[lines.length] = `${r.stream} ${r.fields.eventName.replace(/^[^/]*\//, '')}`;
-		lines.push(`answer<Args<'${r.stream.slice('stream-'.length)}', ${JSON.stringify(r.fields.eventName)}>>()(${JSON.stringify(r.fields.args)});`);
+		lines.push(`answer<Args<'${r.stream.slice('stream-'.length)}', ${JSON.stringify(r.fields.eventName)}>>()(${JSON.stringify(corrected(r.fields.args))});`);
 		count.events++;
 		continue;
 	}
@@ -54,8 +94,13 @@ for await (const line of createInterface({ input: createReadStream(process.argv[
 	const { success, ...rest } = r.answer;
 	if (Object.keys(rest).length === 0) continue;
 	if (!isNew(`${r.method} ${r.endpoint} ${form(r.answer)}`)) continue;
-	about[lines.length] = `${r.method} ${r.endpoint}`;
-	lines.push(`answer<Result<'${r.method}', '/v1/${r.endpoint}'>>()(${JSON.stringify(few(r.answer))});`);
+	for (const one of single(corrected(few(rest), `${r.method} ${r.endpoint}`))) {
+		if (!isNew(`one ${r.method} ${r.endpoint} ${form(one)}`)) continue;
+		about[lines.length] = `${r.method} ${r.endpoint}`;
+		const not = r.endpoint === 'chat.postMessage' ? `'success' | 'channel'` : `'success'`;
+		lines.push(`answer<Told<Result<'${r.method}', '/v1/${r.endpoint}'>, ${not}>>()(${JSON.stringify(one)});`);
+		count.single++;
+	}
 	count.answers++;
 }
 const file = path.resolve('answers.ts');
@@ -91,6 +136,7 @@ for (const d of ts.getPreEmitDiagnostics(program)) {
 	findings.set(key, (findings.get(key) || 0) + 1);
 }
 for (const [f, n] of [...findings].sort()) console.log(`${f} (${n})`);
+for (const what of Object.keys(recorded)) if (!met.has(what)) console.log(`corrected, but never met: ${what}`);
 console.log(`${untyped.size} endpoints have no published type: ${[...untyped].sort().join(', ')}`);
-console.log(`types: ${count.answers} answers and ${count.events} events of different form, ${count.answers + count.events - count.untyped} of them with a type; ${findings.size} kinds of error`);
+console.log(`types: ${count.answers} answers and ${count.events} events of different form, ${count.single + count.events - count.untyped} parts of them with a type; ${findings.size} kinds of error`);
 process.exit(findings.size ? 1 : 0);
