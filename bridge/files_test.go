@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -242,10 +243,10 @@ func (s *stage) tryCaptionsThere() {
 	}
 }
 
-// mentions tells whether the message with a text, or with it as the caption of its file,
-// mentions a user, as Rocket.Chat sees it.
+// mentions tells whether the newest message with a text, or with it as the caption of its
+// file, mentions a user, as Rocket.Chat sees it.
 func (s *stage) mentions(username, text string) bool {
-	for _, m := range s.rc.Said(s.room) {
+	for _, m := range slices.Backward(s.rc.Said(s.room)) {
 		if text != "" && strings.HasSuffix(shown(m), text) {
 			l, _ := m.Raw["mentions"].([]any)
 			return strings.Contains(fmt.Sprint(l...), "username:"+username)
