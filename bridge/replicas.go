@@ -16,9 +16,11 @@ import (
 const reading = "reading"
 
 const (
-	// keepUpEvery is how often portals are looked for that other processes began,
-	// without having been told of one.
-	keepUpEvery = 10 * time.Second
+	// keepUpEvery is how often it is looked whether other processes began or ended portals,
+	// without having been told of one; and compareEvery how often all of them are read
+	// nevertheless: an earlier release does not count its changes.
+	keepUpEvery  = 10 * time.Second
+	compareEvery = 10 * time.Minute
 	// ledFor bounds how long it takes to find out whether any process reads.
 	ledFor = 2 * time.Second
 )
@@ -54,21 +56,30 @@ func (s *service) keepUp(ctx context.Context) error {
 	if !s.store.Shared() {
 		return nil
 	}
-	changed := make(chan struct{}, 1)
+	told := make(chan struct{}, 1)
 	s.store.Subscribe(store.TopicPortals, func([]string) {
 		select {
-		case changed <- struct{}{}:
+		case told <- struct{}{}:
 		default:
 		}
 	})
+	var seen string
+	var due time.Time // to read all of them
 	for {
-		if err := s.rc.KeepUp(ctx); err != nil && ctx.Err() == nil {
+		version, err := s.store.PortalsVersion(ctx)
+		if err == nil && (version != seen || !time.Now().Before(due)) {
+			if err = s.rc.KeepUp(ctx); err == nil {
+				seen, due = version, time.Now().Add(compareEvery)
+			}
+		}
+		if err != nil && ctx.Err() == nil {
 			s.Log.Warn("the portals of other processes are not known", "err", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changed:
+		case <-told:
+			due = time.Time{}
 		case <-time.After(keepUpEvery):
 		}
 	}

@@ -12,7 +12,10 @@ import (
 )
 
 // doubleTable has the accounts that people of Matrix have themselves, and what was asked for.
-type doubleTable struct{ *database }
+type doubleTable struct {
+	*database
+	seen recall[model.Double]
+}
 
 const doubleColumns = `SELECT mx_user, rc_user, username, token, since FROM doubles`
 
@@ -26,12 +29,16 @@ func scanDouble(row scanner) (d model.Double, err error) {
 
 // DoubleByMX implements relay.Store.
 func (s *doubleTable) DoubleByMX(ctx context.Context, user ids.MXUser) (model.Double, bool, error) {
-	return found(scanDouble(s.queryRow(ctx, doubleColumns+` WHERE mx_user = $1`, user)))
+	return s.seen.get("mx_user", string(user), func() (model.Double, error) {
+		return scanDouble(s.queryRow(ctx, doubleColumns+` WHERE mx_user = $1`, user))
+	})
 }
 
 // DoubleByRC implements relay.Store.
 func (s *doubleTable) DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error) {
-	return found(scanDouble(s.queryRow(ctx, doubleColumns+` WHERE rc_user = $1`, user)))
+	return s.seen.get("rc_user", string(user), func() (model.Double, error) {
+		return scanDouble(s.queryRow(ctx, doubleColumns+` WHERE rc_user = $1`, user))
+	})
 }
 
 // Doubles returns the newest doubles, at most limit of them.
@@ -46,12 +53,14 @@ func (s *doubleTable) Doubles(ctx context.Context, limit int) ([]model.Double, e
 // RenewDouble implements relay.Store.
 func (s *doubleTable) RenewDouble(ctx context.Context, d model.Double) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE doubles SET token = $1, username = $2 WHERE mx_user = $3 AND rc_user = $4`, d.Token.Reveal(), d.Username, d.MXUser, d.RCUser)
+	s.seen.forget()
 	return err
 }
 
 // DropDouble implements relay.Store.
 func (s *doubleTable) DropDouble(ctx context.Context, d model.Double) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM doubles WHERE mx_user = $1 AND rc_user = $2`, d.MXUser, d.RCUser)
+	s.seen.forget()
 	return err
 }
 
@@ -93,6 +102,7 @@ var errClaimed = errors.New("the claim was used, or one of the two has a double 
 
 // PutDouble implements relay.Store.
 func (s *doubleTable) PutDouble(ctx context.Context, d model.Double, c model.Claim) (bool, error) {
+	defer s.seen.forget()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err

@@ -150,7 +150,7 @@ func newStore(d *database) *Store {
 	return &Store{
 		database: d, writer: w,
 		itemTable: itemTable{w}, cursorTable: cursorTable{d}, linkTable: linkTable{w}, reactionTable: reactionTable{d}, fileTable: fileTable{d},
-		portalTable: portalTable{w}, peopleTable: peopleTable{d}, doubleTable: doubleTable{d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
+		portalTable: portalTable{writer: w}, peopleTable: peopleTable{database: d}, doubleTable: doubleTable{database: d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
 		team: team{writer: w, subscribers: &subscribers{topics: map[string][]func([]string){}}},
 	}
 }
@@ -190,7 +190,10 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	db.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	return newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }}), nil
+	s := newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }})
+	// The lock keeps every other process away.
+	s.portalTable.seen.on, s.ghosts.on, s.puppets.on, s.doubleTable.seen.on = true, true, true, true
+	return s, nil
 }
 
 // advisoryLock is the number of a lock that each process holds together with the others.

@@ -12,7 +12,11 @@ import (
 )
 
 // peopleTable has the ghosts and the puppets.
-type peopleTable struct{ *database }
+type peopleTable struct {
+	*database
+	ghosts  recall[model.Ghost]
+	puppets recall[model.Puppet]
+}
 
 const ghostColumns = `SELECT rc_user, mx_user, username, name FROM ghosts`
 
@@ -23,12 +27,16 @@ func scanGhost(row scanner) (g model.Ghost, err error) {
 
 // GhostByRC implements relay.Store.
 func (s *peopleTable) GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error) {
-	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE rc_user = $1`, user)))
+	return s.ghosts.get("rc_user", string(user), func() (model.Ghost, error) {
+		return scanGhost(s.queryRow(ctx, ghostColumns+` WHERE rc_user = $1`, user))
+	})
 }
 
 // GhostByMX implements relay.Store.
 func (s *peopleTable) GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error) {
-	return found(scanGhost(s.queryRow(ctx, ghostColumns+` WHERE mx_user = $1`, user)))
+	return s.ghosts.get("mx_user", string(user), func() (model.Ghost, error) {
+		return scanGhost(s.queryRow(ctx, ghostColumns+` WHERE mx_user = $1`, user))
+	})
 }
 
 // GhostsAfter implements relay.Store.
@@ -44,6 +52,7 @@ func (s *peopleTable) GhostsAfter(ctx context.Context, after ids.MXUser, limit i
 func (s *peopleTable) PutGhost(ctx context.Context, g model.Ghost) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO ghosts (rc_user, mx_user, username, name) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (rc_user) DO UPDATE SET username = excluded.username, name = excluded.name`, g.RCUser, g.MXUser, g.Username, g.Name)
+	s.ghosts.forget()
 	return err
 }
 
@@ -58,17 +67,23 @@ func scanPuppet(row scanner) (p model.Puppet, err error) {
 
 // PuppetByMX implements relay.Store.
 func (s *peopleTable) PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error) {
-	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE mx_user = $1`, user)))
+	return s.puppets.get("mx_user", string(user), func() (model.Puppet, error) {
+		return scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE mx_user = $1`, user))
+	})
 }
 
 // PuppetByRC implements relay.Store.
 func (s *peopleTable) PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error) {
-	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE rc_user = $1`, user)))
+	return s.puppets.get("rc_user", string(user), func() (model.Puppet, error) {
+		return scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE rc_user = $1`, user))
+	})
 }
 
 // PuppetByUsername implements relay.Store. Usernames differ in more than case.
 func (s *peopleTable) PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error) {
-	return found(scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username))))
+	return s.puppets.get("username", strings.ToLower(username), func() (model.Puppet, error) {
+		return scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username)))
+	})
 }
 
 // PutPuppet implements relay.Store.
@@ -79,6 +94,7 @@ func (s *peopleTable) PutPuppet(ctx context.Context, p model.Puppet) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO puppets (mx_user, rc_user, username, name, token) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mx_user) DO UPDATE SET rc_user = excluded.rc_user, username = excluded.username, name = excluded.name, token = excluded.token`,
 		p.MXUser, p.RCUser, strings.ToLower(p.Username), p.Name, p.Token.Reveal())
+	s.puppets.forget()
 	return err
 }
 

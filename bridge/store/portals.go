@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +13,10 @@ import (
 )
 
 // portalTable has the portals.
-type portalTable struct{ *writer }
+type portalTable struct {
+	*writer
+	seen recall[model.Portal]
+}
 
 const portalColumns = `SELECT rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title FROM portals`
 
@@ -21,6 +26,27 @@ func scanPortal(row scanner) (model.Portal, error) {
 	err := row.Scan(&p.RCRoom, &p.MXRoom, &p.RCType, &p.RCReader, &p.MXReader, &created, &p.Title)
 	p.Created = time.UnixMilli(created).UTC()
 	return p, err
+}
+
+// portalsChanged is the cursor that counts how often the list of portals has changed.
+const portalsChanged = "portals"
+
+// changed notes in a transaction that the list of portals is another one.
+func changed(b *batch) error {
+	_, err := b.tx.ExecContext(b.ctx, `INSERT INTO cursors (name, value) VALUES ($1, '1')
+		ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(cursors.value AS BIGINT) + 1 AS TEXT)`, portalsChanged)
+	return err
+}
+
+// PortalsVersion returns what is another value whenever a process has begun, changed or
+// ended a portal. It costs the same however many portals there are.
+func (s *portalTable) PortalsVersion(ctx context.Context) (string, error) {
+	var version string
+	err := s.queryRow(ctx, `SELECT value FROM cursors WHERE name = $1`, portalsChanged).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return version, err
 }
 
 // Portals implements relay.Store.
@@ -34,12 +60,16 @@ func (s *portalTable) Portals(ctx context.Context) ([]model.Portal, error) {
 
 // PortalByRC implements relay.Store.
 func (s *portalTable) PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error) {
-	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE rc_room = $1`, room)))
+	return s.seen.get("rc_room", string(room), func() (model.Portal, error) {
+		return scanPortal(s.queryRow(ctx, portalColumns+` WHERE rc_room = $1`, room))
+	})
 }
 
 // PortalByMX implements relay.Store.
 func (s *portalTable) PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error) {
-	return found(scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room)))
+	return s.seen.get("mx_room", string(room), func() (model.Portal, error) {
+		return scanPortal(s.queryRow(ctx, portalColumns+` WHERE mx_room = $1`, room))
+	})
 }
 
 // PutPortal implements relay.Store.
@@ -53,12 +83,19 @@ func (s *portalTable) PutPortal(ctx context.Context, p model.Portal, items []que
 			p.RCRoom, p.MXRoom, p.RCType, p.RCReader, p.MXReader, p.Created.UnixMilli(), p.Title); err != nil {
 			return err
 		}
+		if err = changed(b); err != nil {
+			return err
+		}
 		if in, err = s.keeper.insert(b, time.Now(), items); err != nil {
 			return err
 		}
 		return b.cursors(cursors)
-	}, committed: func() { s.keeper.count(in) }})
+	}, committed: func() {
+		s.seen.forget() // before anything happens because of the portal
+		s.keeper.count(in)
+	}})
 	if err != nil {
+		s.seen.forget()
 		return fmt.Errorf("store the portal of %s: %w", p.RCRoom, err)
 	}
 	s.Announce(TopicPortals, string(p.RCRoom))
@@ -67,7 +104,13 @@ func (s *portalTable) PutPortal(ctx context.Context, p model.Portal, items []que
 
 // DropPortal implements relay.Store.
 func (s *portalTable) DropPortal(ctx context.Context, p model.Portal) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom)
+	err := s.write(ctx, &write{do: func(b *batch) error {
+		if _, err := b.tx.ExecContext(b.ctx, `DELETE FROM portals WHERE rc_room = $1 AND mx_room = $2`, p.RCRoom, p.MXRoom); err != nil {
+			return err
+		}
+		return changed(b)
+	}})
+	s.seen.forget()
 	s.Announce(TopicPortals, string(p.RCRoom))
 	return err
 }
@@ -101,8 +144,14 @@ func (s *portalTable) PortalsBefore(ctx context.Context, words string, from Port
 
 // SetTitle notes what a room is called in Rocket.Chat.
 func (s *portalTable) SetTitle(ctx context.Context, room ids.RCRoom, title string) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
-	return err
+	res, err := s.db.ExecContext(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		s.seen.forget()
+	}
+	return nil
 }
 
 // CountPortals returns how many portals there are.

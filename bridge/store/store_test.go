@@ -331,6 +331,47 @@ func TestPortalsAndPeopleAreFoundByEitherID(t *testing.T) {
 	})
 }
 
+func TestTheListOfPortalsSaysThatItChanged(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		seen := map[string]string{}
+		look := func(when string) {
+			t.Helper()
+			v, err := s.PortalsVersion(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if earlier, ok := seen[v]; ok {
+				t.Errorf("%s: version %q, as %s", when, v, earlier)
+			}
+			seen[v] = when
+		}
+		p := model.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "d", RCReader: "@a:x", Created: time.UnixMilli(5).UTC()}
+		look("before the first")
+		if err := s.PutPortal(t.Context(), p, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		look("with one")
+		p.RCReader = "@b:x"
+		if err := s.PutPortal(t.Context(), p, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		look("with another reader")
+		if err := s.MoveCursor(t.Context(), "rc:r", "5"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetTitle(t.Context(), "r", "General"); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := s.PortalsVersion(t.Context()); err != nil || seen[v] != "with another reader" {
+			t.Errorf("version %q is of %q, %v: nothing has changed", v, seen[v], err)
+		}
+		if err := s.DropPortal(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		look("without it")
+	})
+}
+
 func TestTheFileWithTokensIsPrivate(t *testing.T) {
 	dir := t.TempDir()
 	open(t, "sqlite:"+filepath.Join(dir, "bridge.db"))

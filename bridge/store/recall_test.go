@@ -1,0 +1,146 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
+	"appliance/bridge/secret"
+	"appliance/bridge/store"
+)
+
+// What is kept in memory is what is stored, after each kind of write.
+func TestPeopleAndPortalsAreWhatWasWrittenLast(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		for _, name := range []string{"", "Alice", "Alice B."} {
+			if name != "" {
+				mustWrite(t, s.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: name}))
+				mustWrite(t, s.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: name, Token: secret.New(name)}))
+			}
+			for range 2 { // also when it was asked for before
+				recalls(t, "ghost by rc", name, func(ctx context.Context) (string, bool, error) {
+					g, ok, err := s.GhostByRC(ctx, "u")
+					return g.Name, ok, err
+				})
+				recalls(t, "ghost by mx", name, func(ctx context.Context) (string, bool, error) {
+					g, ok, err := s.GhostByMX(ctx, "@alice:x")
+					return g.Name, ok, err
+				})
+				recalls(t, "puppet by mx", name, func(ctx context.Context) (string, bool, error) {
+					p, ok, err := s.PuppetByMX(ctx, "@bob:y")
+					return p.Token.Reveal(), ok, err
+				})
+				recalls(t, "puppet by rc", name, func(ctx context.Context) (string, bool, error) {
+					p, ok, err := s.PuppetByRC(ctx, "v")
+					return p.Name, ok, err
+				})
+				recalls(t, "puppet by name", name, func(ctx context.Context) (string, bool, error) {
+					p, ok, err := s.PuppetByUsername(ctx, "Bob")
+					return p.Name, ok, err
+				})
+			}
+		}
+	})
+}
+
+func TestAPortalIsFoundAsSoonAsItsFirstItem(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		p := model.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "p", Created: time.UnixMilli(5).UTC()}
+		byEither := func(want ids.MXRoom) {
+			t.Helper()
+			for range 2 {
+				recalls(t, "portal by rc", string(want), func(ctx context.Context) (string, bool, error) {
+					got, ok, err := s.PortalByRC(ctx, "r")
+					return string(got.MXRoom), ok, err
+				})
+				if want != "" {
+					recalls(t, "portal by mx", "r", func(ctx context.Context) (string, bool, error) {
+						got, ok, err := s.PortalByMX(ctx, want)
+						return string(got.RCRoom), ok, err
+					})
+				}
+			}
+		}
+		byEither("")
+		// The item may be claimed before PutPortal has returned.
+		found := make(chan bool, 1)
+		go func() {
+			for t.Context().Err() == nil {
+				if _, ok, _ := s.Claim(t.Context(), queue.Messages, time.Now()); ok {
+					_, there, _ := s.PortalByRC(t.Context(), "r")
+					found <- there
+					return
+				}
+			}
+		}()
+		mustWrite(t, s.PutPortal(t.Context(), p, []queue.Item{{ID: "members", Lane: "rc:r"}}, nil))
+		select {
+		case there := <-found:
+			if !there {
+				t.Error("the first item of a portal was claimed, and there was no portal")
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("the item was not claimed")
+		}
+		byEither("!m:x")
+		p.MXRoom = "!n:x"
+		mustWrite(t, s.PutPortal(t.Context(), p, nil, nil))
+		byEither("!n:x")
+		mustWrite(t, s.SetTitle(t.Context(), "r", "General"))
+		if got, _, err := s.PortalByRC(t.Context(), "r"); err != nil || got.Title != "General" {
+			t.Errorf("portal %+v, %v", got, err)
+		}
+		mustWrite(t, s.DropPortal(t.Context(), p))
+		byEither("")
+	})
+}
+
+func TestADoubleIsFoundUntilItIsDropped(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		token := func(want string) {
+			t.Helper()
+			for range 2 {
+				recalls(t, "double by mx", want, func(ctx context.Context) (string, bool, error) {
+					d, ok, err := s.DoubleByMX(ctx, "@bob:y")
+					return d.Token.Reveal(), ok, err
+				})
+				recalls(t, "double by rc", want, func(ctx context.Context) (string, bool, error) {
+					d, ok, err := s.DoubleByRC(ctx, "b")
+					return d.Token.Reveal(), ok, err
+				})
+			}
+		}
+		token("")
+		c := model.Claim{RCUser: "b", Username: "bob", MXUser: "@bob:y", Digest: "d", Expires: time.Now().Add(time.Minute)}
+		d := model.Double{MXUser: "@bob:y", RCUser: "b", Username: "bob", Token: secret.New("one"), Since: time.Now()}
+		mustWrite(t, s.PutClaim(t.Context(), c))
+		if ok, err := s.PutDouble(t.Context(), d, c); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		token("one")
+		d.Token = secret.New("two")
+		mustWrite(t, s.RenewDouble(t.Context(), d))
+		token("two")
+		mustWrite(t, s.DropDouble(t.Context(), d))
+		token("")
+	})
+}
+
+// recalls compares what is found with what was written last; "" is nothing.
+func recalls(t *testing.T, what, want string, get func(context.Context) (string, bool, error)) {
+	t.Helper()
+	got, ok, err := get(t.Context())
+	if err != nil || got != want || ok != (want != "") {
+		t.Errorf("%s: %q, %v, %v; written was %q", what, got, ok, err, want)
+	}
+}
+
+func mustWrite(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
