@@ -37,6 +37,7 @@ const (
 	KindRCMembership = "rc.roster"
 	KindRCInvite     = "rc.invite"
 	KindRCDirect     = "rc.direct"
+	KindRCEcho       = "rc.echo"
 
 	KindMXMessage    = "mx.message"
 	KindMXFile       = "mx.file"
@@ -89,6 +90,7 @@ var forms = map[string]form{
 	KindRCMembership: {0, bare(func(id string) RCMembership { return RCMembership{ids.RCRoom(id)} })},
 	KindRCInvite:     {1, decodeJSON[RCInvite]},
 	KindRCDirect:     {1, decodeJSON[RCDirect]},
+	KindRCEcho:       {0, bare(func(id string) RCEcho { return RCEcho{ids.MXEvent(id)} })},
 
 	KindMXMessage:    {1, ofMatrix(func(h MXHead, e convert.Event) MXWritten { return MXWritten{h, e} })},
 	KindMXFile:       {1, ofMatrix(func(h MXHead, e convert.Event) MXFileLate { return MXFileLate{h, e} })},

@@ -23,6 +23,7 @@ var features = map[string]string{
 	KindRCMembership: "TestFeatureReconcile",
 	KindRCInvite:     "TestFeatureHistory",
 	KindRCDirect:     "TestFeatureDirectRoomsOpenedInRocketChat",
+	KindRCEcho:       "TestFeatureSecondCopies",
 	KindMXMessage:    "TestFeatureFormatting",
 	KindMXFile:       "TestFeatureFilesThatAreLate",
 	KindMXReact:      "TestFeatureReactions",

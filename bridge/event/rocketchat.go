@@ -50,6 +50,10 @@ type RCRoom struct {
 // RCPerson: something about a Rocket.Chat user may have changed.
 type RCPerson struct{ User ids.RCUser }
 
+// RCEcho: the homeserver shows an event that the bridge sent for something in Rocket.Chat,
+// and no link names it.
+type RCEcho struct{ Event ids.MXEvent }
+
 // RCMembership: a room has just been connected, and its members join on Matrix.
 type RCMembership struct{ Room ids.RCRoom }
 
@@ -231,6 +235,9 @@ func (RCRoom) Kind() string { return KindRCRoom }
 func (RCPerson) Kind() string { return KindRCPerson }
 
 // Kind implements Event.
+func (RCEcho) Kind() string { return KindRCEcho }
+
+// Kind implements Event.
 func (RCMembership) Kind() string { return KindRCMembership }
 
 // Kind implements Event.
@@ -249,6 +256,7 @@ func (e RCUnreadable) source() ([]byte, error) { return json.Marshal(e.Message) 
 func (e RCMember) source() ([]byte, error)     { return json.Marshal(e.Message) }
 func (e RCRoom) source() ([]byte, error)       { return json.Marshal(e.Message) }
 func (e RCPerson) source() ([]byte, error)     { return []byte(e.User), nil }
+func (e RCEcho) source() ([]byte, error)       { return []byte(e.Event), nil }
 func (e RCMembership) source() ([]byte, error) { return []byte(e.Room), nil }
 func (e RCInvite) source() ([]byte, error)     { return json.Marshal(e) }
 func (e RCDirect) source() ([]byte, error)     { return json.Marshal(e) }

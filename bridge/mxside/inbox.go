@@ -18,6 +18,9 @@ type Store interface {
 	Known(ctx context.Context, ids []string) (map[string]bool, error)
 	// EventLinked reports whether the event of a message of Rocket.Chat is known.
 	EventLinked(ctx context.Context, msg ids.RCMessage) (bool, error)
+	// EventsLinked returns which of some events are linked to a message, or are reactions
+	// that both sides have.
+	EventsLinked(ctx context.Context, events []ids.MXEvent) (map[ids.MXEvent]bool, error)
 	Portals(ctx context.Context) ([]model.Portal, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// GhostsAfter returns the first ghosts after one, in the order of their addresses.

@@ -75,6 +75,7 @@ type Side struct {
 	team       *team
 	syncer     *syncer
 	strategy   strategy
+	echoes     *echoes
 	appService *appService
 	reconnects func() // nil is allowed
 }
@@ -104,11 +105,12 @@ func New(o Options) (*Side, error) {
 	p.probes = newProbes(c, history, o.Store)
 	p.replay = &replay{client: c, contact: p.contact, history: history, inbox: p.inbox}
 	p.rereads = &rereads{client: c, versions: versions, probes: p.probes, history: history, inbox: p.inbox, gaps: map[ids.MXRoom]*gap{}}
-	p.transactions = &transactions{c, p.contact, p.replay, p.rereads, p.inbox}
+	echoes := &echoes{client: c, store: o.Store, accept: o.Accept}
+	p.transactions = &transactions{c, p.contact, p.replay, p.rereads, p.inbox, echoes}
 	p.syncer = &syncer{c, o.Live}
 	s := &Side{
 		people: &people{c}, versions: versions, rooms: rooms, membership: &membership{c, rooms}, directory: &directory{c, rooms}, messages: &messages{c},
-		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, team: team, syncer: p.syncer, strategy: choose(traits, p), reconnects: o.Reconnects,
+		probes: p.probes, files: &files{client: c}, ephemeral: p.ephemeral, contact: p.contact, team: team, syncer: p.syncer, strategy: choose(traits, p), echoes: echoes, reconnects: o.Reconnects,
 	}
 	s.appService = &appService{
 		traits: traits, token: o.HSToken, strategy: s.strategy, ephemeral: p.ephemeral, hints: newHints(c, p.syncer, p.inbox, o.Person),
@@ -135,6 +137,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { s.appService.hints.run(ctx) })
+	running.Go(func() { s.echoes.run(ctx) })
 	s.strategy.run(ctx, &running)
 	s.watch(ctx)
 	return nil

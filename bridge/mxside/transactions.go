@@ -13,6 +13,7 @@ type transactions struct {
 	replay  *replay
 	rereads *rereads
 	inbox   *inbox
+	echoes  *echoes
 }
 
 // store stores the events of a transaction. status is what the homeserver is to be
@@ -20,6 +21,7 @@ type transactions struct {
 func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
 	arrived := arrivals(t.log, events, "")
 	items := t.inbox.items(arrived)
+	t.echoes.note(arrived)
 	if len(items) == 0 {
 		return http.StatusOK, ""
 	}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -57,6 +59,41 @@ func (s *linkTable) MessageLinked(ctx context.Context, event ids.MXEvent) (bool,
 func (s *linkTable) EventLinked(ctx context.Context, message ids.RCMessage) (bool, error) {
 	s.awaitLinks(string(message))
 	return s.exists(ctx, `SELECT 1 FROM links WHERE rc_message = $1 LIMIT 1`, message)
+}
+
+// eventsAsked is how many events are asked about at once. A query has so many places, so
+// that it is always the same one.
+const eventsAsked = 100
+
+var eventsLinked = func() string {
+	places := "($1"
+	for i := 2; i <= eventsAsked; i++ {
+		places += fmt.Sprintf(", $%d", i)
+	}
+	places += ")"
+	return `SELECT mx_event FROM links WHERE mx_event IN ` + places + ` UNION SELECT mx_event FROM reactions WHERE mx_event IN ` + places
+}()
+
+// EventsLinked implements mxside.Store.
+func (s *linkTable) EventsLinked(ctx context.Context, events []ids.MXEvent) (map[ids.MXEvent]bool, error) {
+	linked := map[string]bool{}
+	for some := range slices.Chunk(events, eventsAsked) {
+		args := make([]any, eventsAsked)
+		for i := range args {
+			args[i] = ""
+			if i < len(some) {
+				args[i] = some[i]
+			}
+		}
+		if err := s.collect(ctx, linked, eventsLinked, args); err != nil {
+			return nil, err
+		}
+	}
+	out := make(map[ids.MXEvent]bool, len(linked))
+	for id := range linked {
+		out[ids.MXEvent(id)] = true
+	}
+	return out, nil
 }
 
 // EditOf implements relay.Store.

@@ -193,6 +193,24 @@ type personStore interface {
 	PutPuppet(ctx context.Context, p model.Puppet) error
 }
 
+// echoMatrix is what echoes needs of Matrix.
+type echoMatrix interface {
+	// Event returns an event of a room as reader sees it.
+	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
+}
+
+// echoStore is what echoes needs of the store.
+type echoStore interface {
+	// LinksByEvent returns the links of an event.
+	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
+	// LinksByMessage returns the parts of a message.
+	LinksByMessage(ctx context.Context, message ids.RCMessage) ([]queue.Receipt, error)
+	// PortalByRC returns the portal of a Rocket.Chat room.
+	PortalByRC(ctx context.Context, room ids.RCRoom) (model.Portal, bool, error)
+	// Reactions returns the reactions to a message that are on both sides.
+	Reactions(ctx context.Context, message ids.RCMessage) ([]model.Reaction, error)
+}
+
 // pinMatrix is what pins needs of Matrix.
 type pinMatrix interface {
 	// State returns the content of a piece of state, as reader; ok is false
@@ -273,6 +291,7 @@ type Store interface {
 	baseStore
 	deletionStore
 	directStore
+	echoStore
 	encryptedStore
 	fileStore
 	inviteStore
@@ -302,6 +321,7 @@ type RocketChat interface {
 // Matrix is what this package needs of Matrix.
 type Matrix interface {
 	baseMatrix
+	echoMatrix
 	fileMatrix
 	memberMatrix
 	messageMatrix

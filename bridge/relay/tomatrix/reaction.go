@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"appliance/bridge/convert"
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -97,11 +96,7 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	if err := h.bringToSpeak(ctx, p, g.MXUser, item); err != nil {
 		return err
 	}
-	shown, ok := convert.Unicode(key.emoji)
-	if !ok {
-		shown = key.emoji // a custom emoji: its name is shown
-	}
-	event, err := h.annotate(ctx, p, g.MXUser, target, shown, key, item)
+	event, err := h.annotate(ctx, p, g.MXUser, target, shownAs(key.emoji), key, item)
 	if errors.Is(err, model.ErrRefused) { // it is there already
 		h.Log.Warn("a reaction was refused", "mx_room", p.MXRoom, "err", err)
 		return nil

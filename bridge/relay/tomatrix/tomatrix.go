@@ -56,6 +56,7 @@ func Handlers(p Parts) []model.Entry {
 		model.On(f.late),
 		model.OnSilent((&deletions{b, p.Store, p.RC}).deliver),
 		model.OnSilent((&reactions{b, p.Store, p.RC, p.MX}).deliver),
+		model.OnSilent((&echoes{b, p.Store, p.MX}).deliver),
 		model.OnSilent((&pins{b, p.RC, p.MX}).deliver),
 		model.OnSilent((&rooms{b, p.Store, p.RC, &roles{b, p.RC}}).deliver),
 		model.OnSilent((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
