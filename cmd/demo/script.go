@@ -221,7 +221,8 @@ const thumb = ":thumbsup:"
 // by its transaction ID.
 type matrixWriter struct {
 	*matrixUser
-	room string
+	room     string
+	timeline *arrivals // of the user
 }
 
 func (w *matrixWriter) put(ctx context.Context, what, id string, content any) (string, error) {

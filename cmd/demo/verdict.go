@@ -17,8 +17,11 @@ import (
 // A verdict counts what is wrong with one side of a room, or of many.
 type verdict struct {
 	lost, doubled, disordered, stale, sender, target, member int
-	first                                                    string // what was found first
+	found                                                    []string // what was found first
 }
+
+// maxFound bounds how much of what is wrong is said in words.
+const maxFound = 12
 
 func (v *verdict) fine() bool {
 	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target+v.member == 0
@@ -37,24 +40,23 @@ func (v *verdict) add(o verdict) {
 	v.sender += o.sender
 	v.target += o.target
 	v.member += o.member
-	if v.first == "" {
-		v.first = o.first
-	}
+	v.found = append(v.found, o.found...)
+	v.found = v.found[:min(len(v.found), maxFound)]
 }
 
 func (v *verdict) String() string {
 	text := fmt.Sprintf("lost %d, doubled %d, out of order %d, not as last edited, reacted to or deleted %d, wrong sender %d, wrong target %d, members that differ %d",
 		v.lost, v.doubled, v.disordered, v.stale, v.sender, v.target, v.member)
-	if v.first != "" {
-		text += "; first: " + v.first
+	for _, found := range v.found {
+		text += "\n           " + found
 	}
 	return text
 }
 
 func (v *verdict) note(count *int, format string, args ...any) {
 	*count++
-	if v.first == "" {
-		v.first = fmt.Sprintf(format, args...)
+	if len(v.found) < maxFound {
+		v.found = append(v.found, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -86,8 +88,8 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 		}
 		v.add(found)
 	}
-	if v.first != "" {
-		v.first = s.name + ": " + v.first
+	for i := range v.found {
+		v.found[i] = s.name + ": " + v.found[i]
 	}
 	return v, nil
 }
@@ -210,6 +212,7 @@ type roomEvent struct {
 	ID      string `json:"event_id"`
 	Type    string `json:"type"`
 	Sender  string `json:"sender"`
+	Time    int64  `json:"origin_server_ts"`
 	Content struct {
 		Body string `json:"body"`
 		New  struct {
@@ -228,13 +231,16 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 	if err != nil {
 		return nil, err
 	}
-	edits, thumbs := map[string]string{}, map[string]int{}
+	edits, thumbs := map[string]roomEvent{}, map[string]int{}
 	for _, e := range events {
 		switch {
 		case e.Type == "m.reaction" && e.Content.Relates.Event != "":
 			thumbs[e.Content.Relates.Event+" "+e.Sender]++
 		case e.Content.Relates.Type == "m.replace":
-			edits[e.Content.Relates.Event] = e.Content.New.Body
+			// The newest counts, whatever the place (specification, "Applying m.new_content").
+			if old, ok := edits[e.Content.Relates.Event]; !ok || cmp.Or(cmp.Compare(old.Time, e.Time), cmp.Compare(old.ID, e.ID)) < 0 {
+				edits[e.Content.Relates.Event] = e
+			}
 		}
 	}
 	for _, e := range events {
@@ -243,8 +249,8 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 			continue
 		}
 		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender]}
-		if text, ok := edits[e.ID]; ok {
-			s.text = text
+		if edit, ok := edits[e.ID]; ok {
+			s.text = edit.Content.New.Body
 		}
 		if e.Content.Relates.Type == "m.thread" {
 			s.parent = e.Content.Relates.Event
@@ -281,6 +287,7 @@ func (w *matrixWriter) events(ctx context.Context) (all []roomEvent, err error) 
 		}
 		if out.End == "" || len(out.Chunk) == 0 {
 			slices.Reverse(all)
+			w.timeline.sort(all)
 			return all, nil
 		}
 		if from = mxside.Earlier(out.End); fresh == 0 {

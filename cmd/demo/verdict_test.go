@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // TestAVerdictSeesEachKindOfWrong spoils what one side shows in every way that a
 // storm counts.
@@ -40,6 +43,21 @@ func TestAVerdictSeesEachKindOfWrong(t *testing.T) {
 		if v := s.judge(c.spoil(good()), "alice"); c.count(v) != 1 {
 			t.Errorf("%s: %s", name, v.String())
 		}
+	}
+}
+
+// Events are judged in the order in which a client was shown them; those that it was not
+// shown stay where the history of the room has them.
+func TestEventsAreInTheOrderOfTheirArrival(t *testing.T) {
+	a := &arrivals{at: map[string]int{"a": 0, "b": 1, "c": 2, "d": 3}}
+	history := []roomEvent{{ID: "before"}, {ID: "a"}, {ID: "d"}, {ID: "with d"}, {ID: "b"}, {ID: "c"}}
+	a.sort(history)
+	var got []string
+	for _, e := range history {
+		got = append(got, e.ID)
+	}
+	if want := []string{"before", "a", "b", "c", "d", "with d"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// arrivals is the order in which a person's client is shown events. The history of a room
+// is sorted otherwise where two Dendrites were cut off from each other: by depth, and an
+// event that was built on old ones then stands among those.
+type arrivals struct {
+	mu   sync.Mutex
+	at   map[string]int // place by event ID
+	gaps atomic.Int64   // how often something was left out
+}
+
+// watchedEvents is how many events of a room are read at once: more than are made while a
+// client waits for an answer.
+const watchedEvents = "1000"
+
+// watch reads GET /sync as a person until ctx ends.
+func (a *arrivals) watch(ctx context.Context, m matrixUser) {
+	filter := url.QueryEscape(`{"presence":{"types":[]},"account_data":{"types":[]},"room":{"timeline":{"limit":` + watchedEvents + `},"state":{"types":[]},"ephemeral":{"types":[]},"account_data":{"types":[]}}}`)
+	path := "/_matrix/client/v3/sync?filter=" + filter
+	since := ""
+	for ctx.Err() == nil {
+		var out struct {
+			Next  string `json:"next_batch"`
+			Rooms struct {
+				Join map[string]struct {
+					Timeline struct {
+						Events  []mxEvent `json:"events"`
+						Limited bool      `json:"limited"`
+					} `json:"timeline"`
+				} `json:"join"`
+			} `json:"rooms"`
+		}
+		next := path
+		if since != "" {
+			next += "&timeout=20000&since=" + url.QueryEscape(since)
+		}
+		if err := m.do(ctx, http.MethodGet, next, nil, &out); err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		a.mu.Lock()
+		for _, room := range out.Rooms.Join {
+			for _, e := range room.Timeline.Events {
+				if _, known := a.at[e.ID]; !known {
+					a.at[e.ID] = len(a.at)
+				}
+			}
+			if room.Timeline.Limited && since != "" {
+				a.gaps.Add(1)
+			}
+		}
+		a.mu.Unlock()
+		since = out.Next
+	}
+}
+
+// sort puts events of a room's history into the order in which they were shown. What was
+// not shown stays behind what stands before it.
+func (a *arrivals) sort(history []roomEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	places, last := make(map[string]int, len(history)), -1
+	for _, e := range history {
+		if at, ok := a.at[e.ID]; ok {
+			last = at
+		}
+		places[e.ID] = last
+	}
+	slices.SortStableFunc(history, func(x, y roomEvent) int { return places[x.ID] - places[y.ID] })
+}
