@@ -51,6 +51,7 @@ type installation struct {
 	units    doctor.Units
 	chores   map[string]doctor.ChoreFailure
 	refused  []doctor.Refusal
+	carries  string // whether messages are carried, as bridge.yaml has it
 	key      ed25519.PrivateKey
 	trust    *x509.CertPool
 }
@@ -61,7 +62,7 @@ var insideAddress = fmt.Sprintf("127.78.%d.%d", os.Getpid()>>8&255, os.Getpid()&
 func newInstallation(t *testing.T) world {
 	p := &installation{
 		t: t, door: map[string]string{}, services: map[string]plan.Service{}, runtimes: map[string]doctor.Runtime{}, free: 50 << 30,
-		bridge: map[string]string{"/ready": "ok", "/status": `{"enabled":true}`}, last: time.Now().Add(-time.Hour), trust: x509.NewCertPool(),
+		bridge: map[string]string{"/ready": "ok", "/status": `{"enabled":true}`}, carries: "on", last: time.Now().Add(-time.Hour), trust: x509.NewCertPool(),
 	}
 	for _, name := range []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"} {
 		p.services[name] = plan.Service{Name: name, State: "running", Health: "healthy", Address: insideAddress}
@@ -95,6 +96,8 @@ func newInstallation(t *testing.T) world {
 		Chores:    func() map[string]doctor.ChoreFailure { return p.chores },
 		Refused:   func(context.Context) []doctor.Refusal { return p.refused },
 		Backups:   func() (began, last time.Time) { return time.Now().Add(-30 * 24 * time.Hour), p.last },
+
+		Federation: func() string { return p.carries },
 	}
 	p.openDoor()
 	p.openBridge()
@@ -272,7 +275,15 @@ func (p *installation) faults() []fault {
 		}, "7 items wait, the oldest for 3h0m0s", "appliance logs bridge"},
 		{"dead letters", "queue", func() func() { return status(`{"enabled":true,"dead_letters":2,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
 		{"dead letters, says a bridge of an earlier release", "queue", func() func() { return status(`{"enabled":true,"buried":2}`) }, "2 dead letters", "appliance queue dead"},
-		{"federation is switched off", "queue", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
+		{"federation is switched off", "enabled", func() func() { return status(`{"enabled":false,"waiting":3}`) }, "federation is off, 3 items wait", "appliance federation enable"},
+		{"federation is switched off, and the bridge is down", "enabled", func() func() {
+			a, b := set(&p.carries, "off"), value(p.services, "bridge", nil)
+			return func() { a(); b() }
+		}, "federation is off", "appliance federation enable"},
+		{"federation is switched off, and bridge.yaml was broken since", "enabled", func() func() {
+			a, b := set(&p.carries, "unknown"), status(`{"enabled":false,"config_error":"line 4: colour: unknown key"}`)
+			return func() { a(); b() }
+		}, "federation is off, 0 items wait", "appliance federation enable"},
 		{"a password that does not sign in", "sign-in", func() func() {
 			return set(&p.refused, []doctor.Refusal{{Secret: "postgres-password", File: "secrets/postgres_password", Server: "PostgreSQL", Explains: []string{"homeserver", "bridge"}}})
 		}, "secrets/postgres_password does not sign in", "appliance secrets rotate postgres-password"},

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"appliance/bridge/config"
 	"appliance/provision/certs"
+	"appliance/provision/operator"
 	"appliance/provision/plan"
 	"appliance/provision/site"
 )
@@ -35,19 +35,7 @@ func StatusOf(ctx context.Context, s *site.Site) (Status, error) {
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		st.Services = append(st.Services, services[name])
 	}
-	st.Federation = federation(s)
+	st.Federation = operator.Federation(s)
 	st.Certificates, err = Certificates(s)
 	return st, err
-}
-
-// federation reads in bridge.yaml whether the bridge carries messages.
-func federation(s *site.Site) string {
-	c, err := config.Load(s.Path(plan.BridgeFile))
-	switch {
-	case err != nil:
-		return "unknown"
-	case c.Live.Enabled:
-		return "on"
-	}
-	return "off"
 }

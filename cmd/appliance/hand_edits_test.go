@@ -161,6 +161,51 @@ func (e *edited) settled() {
 	}
 }
 
+// Whichever rendered files and secrets are gone, the doctor names each of them. The files come
+// back with up, and what is then on disk is what runs.
+func TestEveryFileThatIsGoneIsMissed(t *testing.T) {
+	e := newEdited(t, "dendrite")
+	dir := filepath.Join(e.dir, "appliance")
+	kept, err := filepath.Glob(filepath.Join(dir, "secrets/*_*"))
+	more, _ := filepath.Glob(filepath.Join(dir, "secrets/bridge/*_*"))
+	if kept = append(kept, more...); err != nil || len(kept) != 13 {
+		t.Fatalf("the secrets are %v, %v", kept, err)
+	}
+	was := map[string][]byte{}
+	for _, file := range kept {
+		name, _ := filepath.Rel(dir, file)
+		was[name] = e.read(name)
+	}
+	gone := slices.Concat(slices.Collect(maps.Keys(e.files)), slices.Collect(maps.Keys(was)))
+	gone = slices.DeleteFunc(gone, func(name string) bool { return name == plan.AnswersFile }) // without it nothing is installed
+	for _, name := range gone {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var missing string
+	for line := range strings.Lines(e.does(4, "doctor")) {
+		if strings.HasPrefix(line, "fail  files ") || strings.HasPrefix(line, "fail  secrets ") {
+			missing += line
+		}
+	}
+	for _, name := range gone {
+		if !strings.Contains(missing, name) {
+			t.Errorf("the doctor does not miss %s:\n%s", name, missing)
+		}
+	}
+	for name, data := range was {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.does(0, "up")
+	if changed := e.changes(slices.Collect(maps.Keys(e.files))); len(changed) > 0 {
+		t.Errorf("these came back otherwise: %v", changed)
+	}
+	e.settled()
+}
+
 // A secret that is edited by hand gets into no configuration. The hint leads back: to the
 // former key by which other servers know this one, and to new secrets of everything else.
 func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {

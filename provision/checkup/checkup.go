@@ -102,6 +102,7 @@ func target(s *site.Site) doctor.Target {
 		Databases: func(ctx context.Context) doctor.Databases { return formats(ctx, s) },
 		Units:     func(ctx context.Context) doctor.Units { return units(ctx, s) }, Chores: func() map[string]doctor.ChoreFailure { return failures(s) },
 		Attached: attach.Installed(s.Dir, s.Answers), Refused: func(ctx context.Context) []doctor.Refusal { return refused(ctx, s) }, NotLoaded: s.Stack.Loaded().Stale, Override: s.Stack.Compose().CheckOverride, Operator: func() (secret.String, error) { return operator.Token(s) },
+		Federation: func() string { return operator.Federation(s) },
 	}
 }
 

@@ -55,7 +55,9 @@ type Target struct {
 	Resolve   func(ctx context.Context, host string) ([]net.IP, error) // as the internet does, where that can be asked
 	Addresses func() ([]net.IP, error)                                 // of this host
 	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
-	Outside   *http.Client // connects as other servers do: by public names, trusting known authorities
+	// Federation is whether messages are carried, as bridge.yaml has it: "on", "off" or "unknown".
+	Federation func() string
+	Outside    *http.Client // connects as other servers do: by public names, trusting known authorities
 }
 
 // Run looks at everything and returns what it found, in a stable order.
@@ -97,6 +99,7 @@ func Checks(t Target) []finding.Check {
 func inside(t Target) []finding.Check {
 	return []finding.Check{
 		{Name: "bridge", Run: t.bridge},
+		{Name: "enabled", Run: func(ctx context.Context) finding.Finding { return enabled(ctx, t) }},
 		{Name: "queue", Run: t.queue},
 		{Name: "databases", Run: func(ctx context.Context) finding.Finding { return databases(ctx, t) }},
 		{Name: "restarts", Run: t.restarts},

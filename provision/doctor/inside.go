@@ -2,12 +2,9 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -199,8 +196,14 @@ func (t Target) modes(context.Context) finding.Finding {
 	f := t.Files()
 	switch n := len(f.Lost); {
 	case len(f.Kept) > 0:
-		return finding.Failure(joined(f.Kept)+" "+isOrAre(len(f.Kept))+" missing", "data of this installation cannot be used without it",
-			"put it back from a backup; while the services run, do not restart them")
+		missing, fix := slices.Concat(f.Kept, f.Lost), "put it back from a backup; while the services run, do not restart them"
+		if len(missing) > 1 {
+			fix = "put " + joined(f.Kept) + " back from a backup; while the services run, do not restart them"
+		}
+		if n > 0 {
+			fix += "; then make the others again with: appliance up"
+		}
+		return finding.Failure(joined(missing)+" "+isOrAre(len(missing))+" missing", "data of this installation cannot be used without "+joined(f.Kept), fix)
 	case slices.Contains(f.Lost, "secrets/admin_password"):
 		return finding.Failure(joined(f.Lost)+" "+isOrAre(n)+" missing", "the administrator's password was in it",
 			"give the administrator a new one with: appliance up")
@@ -243,51 +246,4 @@ func (t Target) backups(ctx context.Context) finding.Finding {
 		return finding.Warning(fmt.Sprintf("the last backup is %d days old", int(age.Hours()/24)), "everything after it would be lost with the host", "make one with: appliance backup --output FILE")
 	}
 	return finding.Good("the last backup is from %s", last.Format(time.DateOnly))
-}
-
-// queue asks the bridge for its backlog and its dead letters.
-func (t Target) queue(ctx context.Context) finding.Finding {
-	services, err := t.Services(ctx)
-	if err != nil || services["bridge"].Address == "" {
-		return finding.Failure("the bridge does not report its queue", "it is not running", "run: appliance up").Without("bridge")
-	}
-	token, err := t.Operator()
-	if err != nil {
-		return finding.Failure("the bridge does not report its queue", "its operator token cannot be read: "+err.Error(), "run as root, or recreate missing files with: appliance up")
-	}
-	status, body, err := fetch(ctx, &http.Client{Timeout: limit}, "http://"+net.JoinHostPort(services["bridge"].Address, "29328")+"/status", "Authorization", "Bearer "+token.Reveal())
-	var s struct {
-		Enabled     bool
-		Waiting     int64
-		Dead        int64     `json:"dead_letters"`
-		OldDead     int64     `json:"buried"` // of a bridge of an earlier release
-		Oldest      time.Time `json:"oldest_waiting"`
-		ConfigError string    `json:"config_error"`
-		Doubtful    []string  `json:"doubtful_puppets"`
-		Replicas    int       // 0 of a bridge of an earlier release
-	}
-	if err != nil || status != http.StatusOK || json.Unmarshal(body, &s) != nil {
-		return finding.Failure("the bridge does not report its queue", outcome(status, err), "see: appliance logs bridge").Without("bridge")
-	}
-	lag := time.Duration(0)
-	if s.Waiting > 0 && !s.Oldest.IsZero() {
-		lag = t.Now().Sub(s.Oldest)
-	}
-	switch {
-	case len(s.Doubtful) > 0:
-		return finding.Failure(fmt.Sprintf("the bridge did not create the account of %s", strings.Join(s.Doubtful, ", ")),
-			"it lacks the role bot, so it may belong to a person who reads what is meant for the Matrix user",
-			"open Administration > Users in Rocket.Chat: deactivate the account if a person signs in with it, otherwise give it the role bot")
-	case s.ConfigError != "":
-		return finding.Warning("the bridge keeps its old configuration", s.ConfigError, "fix config/bridge/bridge.yaml; the bridge reloads it when it is saved")
-	case !s.Enabled:
-		return finding.Warning("federation is off, "+finding.Counted(s.Waiting, "item waits", "items wait"), "messages are held back in both directions", "switch it on with: appliance federation enable")
-	case lag > 10*time.Minute:
-		return finding.Warning(fmt.Sprintf("%s, the oldest for %s", finding.Counted(s.Waiting, "item waits", "items wait"), lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
-	case s.Replicas > 0 && s.Replicas < t.Answers.BridgeReplicas:
-		return finding.Warning(fmt.Sprintf("%d of %d bridge processes run", s.Replicas, t.Answers.BridgeReplicas), "the others do its work meanwhile", "start it with: appliance up; see why it ended with: appliance logs bridge")
-	case max(s.Dead, s.OldDead) > 0:
-		return finding.Warning(finding.Counted(max(s.Dead, s.OldDead), "dead letter", "dead letters"), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
-	}
-	return finding.Good("the queue is short and there are no dead letters")
 }

@@ -21,6 +21,19 @@ import (
 	"appliance/provision/site"
 )
 
+// Federation reads in bridge.yaml whether messages are carried: "on", "off", or "unknown"
+// where the file cannot be read.
+func Federation(s *site.Site) string {
+	c, err := config.Load(s.Path(plan.BridgeFile))
+	switch {
+	case err != nil:
+		return "unknown"
+	case c.Live.Enabled:
+		return "on"
+	}
+	return "off"
+}
+
 // A Lane is one room in one direction, with its backlog.
 type Lane struct {
 	Lane      string    `json:"lane"` // "rc:" or "mx:" and the room it comes from

@@ -119,14 +119,14 @@ func PlanJSON(w io.Writer, p plan.Plan, findings []finding.Finding) error {
 
 // Status prints what runs.
 func Status(w io.Writer, st provision.Status) {
-	if st.Problem != "" {
-		fmt.Fprintf(w, "error        %s\n", st.Problem)
-	}
 	switch st.Federation {
 	case "off":
 		fmt.Fprintln(w, "federation   off: messages wait in both directions; switch it on with: appliance federation enable")
 	case "unknown":
 		fmt.Fprintln(w, "federation   unknown: config/bridge/bridge.yaml cannot be read; see: appliance doctor")
+	}
+	if st.Problem != "" {
+		fmt.Fprintf(w, "error        %s\n", st.Problem)
 	}
 	fmt.Fprintf(w, "Rocket.Chat  %s\nMatrix name  %s\nfiles        %s\n\n", st.ChatURL, st.ServerName, st.Dir)
 	if len(st.Services) == 0 {
