@@ -3,6 +3,7 @@ package provision
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"appliance/provision/finding"
 	"appliance/provision/homeserver"
@@ -19,13 +20,29 @@ func editedSecrets(p *Prepared) ([]finding.Finding, error) {
 		return nil, nil
 	}
 	names, err := secrets.Edited(p.opts.Dir)
-	var out []finding.Finding
-	for _, name := range names {
-		if _, turn := p.opts.Rotate.Of(name); !turn && !slices.Contains(p.opts.Replaces, name) {
-			out = append(out, editedSecret(p, name))
+	names = slices.DeleteFunc(names, func(name secrets.Name) bool {
+		_, turn := p.opts.Rotate.Of(name)
+		return turn || slices.Contains(p.opts.Replaces, name)
+	})
+	// One command replaces all of them: it refuses as long as another one is left.
+	rotation := []string{"appliance secrets rotate"}
+	for _, name := range append(slices.Clone(p.opts.Replaces), names...) {
+		if replaceable(p, name) {
+			rotation = append(rotation, rotate.KeyOf(name))
 		}
 	}
+	var out []finding.Finding
+	for _, name := range names {
+		out = append(out, editedSecret(p, name, strings.Join(rotation, " ")))
+	}
 	return out, err
+}
+
+// replaceable reports whether a new secret in place of one that was edited can be made.
+func replaceable(p *Prepared, name secrets.Name) bool {
+	_, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)})
+	// To MongoDB only its root can tell a new password, even that of root.
+	return err == nil && name != secrets.MongoRootPassword && secrets.Empty(p.opts.Dir, name) == nil
 }
 
 // edited returns a finding for every file that was changed by hand, unless
@@ -44,19 +61,19 @@ func (p *Prepared) edited() []finding.Finding {
 	return out
 }
 
-// editedSecret says how to get back to a secret that is the same on both sides.
-func editedSecret(p *Prepared, name secrets.Name) finding.Finding {
+// editedSecret says how to get back to a secret that is the same on both sides; rotation is
+// the command that makes new ones.
+func editedSecret(p *Prepared, name secrets.Name, rotation string) finding.Finding {
 	const keep = "; or, if that knows the new one too, keep it with: appliance up --accept-edits"
 	file := secrets.Path(p.opts.Dir, name)
 	f := finding.Failure(file+" was edited by hand", "what else uses this secret knows another one",
-		"make a new one for both with: appliance secrets rotate "+rotate.KeyOf(name)+keep)
+		"make a new one for both with: "+rotation+keep)
 	f.Check = "edited-secret"
 	if empty := secrets.Empty(p.opts.Dir, name); empty != nil {
 		f.Summary, f.Why, f.Fix = empty.Error(), "what reads it does not start without it", empty.Hint()
 		return f
 	}
-	// To MongoDB only its root can tell a new password, even that of root.
-	if _, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)}); err != nil || name == secrets.MongoRootPassword {
+	if !replaceable(p, name) {
 		f.Fix = "put the former one back, for example from a backup" + keep
 	}
 	if run := homeserver.Of(p.opts.Answers.Homeserver).Stack; name == secrets.MatrixKey && run != nil {

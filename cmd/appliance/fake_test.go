@@ -363,7 +363,11 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		if said, err := os.ReadFile(filepath.Join(d.dir, id)); err == nil {
 			state["Health"] = map[string]any{"Log": []any{map[string]any{"ExitCode": 0, "Output": string(said)}, map[string]any{"ExitCode": 1, "Output": "not primary yet"}}}
 		}
-		reply(w, map[string]any{"Id": id, "State": state})
+		doc := map[string]any{"Id": id, "State": state}
+		if id == "rocketchat" { // as it was started
+			doc["Config"] = map[string]any{"Env": lines(d.dir, "rocketchat.env")}
+		}
+		reply(w, doc)
 	case strings.HasSuffix(path, "/restart"):
 		id := strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/restart")
 		_ = os.Remove(filepath.Join(d.dir, "started-"+id))

@@ -238,7 +238,9 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 		}
 		if args[len(args)-1] == "up" {
 			for _, rest := range strings.Split(said, " secrets rotate ")[1:] {
-				rotate = append(rotate, rest[:strings.Index(rest, ";")])
+				if all := rest[:strings.Index(rest, ";")]; !slices.Equal(rotate[3:], strings.Fields(all)) {
+					rotate = append(rotate, strings.Fields(all)...)
+				}
 			}
 		}
 	}
@@ -254,8 +256,7 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 	if len(rotate) != 3+10 {
 		t.Fatalf("the hints say: %v", rotate)
 	}
-	rotate = slices.DeleteFunc(rotate, func(arg string) bool { return arg == "rocketchat-token" }) // made with create-token
-	for _, name := range []string{"secrets/matrix_key.pem", "secrets/mongo_root_password", "secrets/bridge/rocketchat_token"} {
+	for _, name := range []string{"secrets/matrix_key.pem", "secrets/mongo_root_password"} {
 		e.write(filepath.Join("appliance", name), string(former[name]))
 	}
 	e.write("appliance/secrets/form_secret", "")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -222,9 +223,9 @@ func Ask(ctx context.Context, s *site.Site, rotations secrets.Rotations) error {
 			token, err = client.NewAccessToken(ctx, r.Label)
 			return err
 		})
-		if rocketchat.Status(err) == 401 {
+		if rocketchat.Status(err) == http.StatusUnauthorized {
 			if token, err = throughAdmin(ctx, s, client, r.Label); err != nil {
-				err = fmt.Errorf("neither the token on disk nor the administrator's password opens the bridge's account: %w", err)
+				err = &ClosedError{Admin: s.Answers.AdminUsername, File: secrets.Path(s.Dir, secrets.AdminPassword), Cause: err}
 			}
 		}
 		if err != nil {
@@ -244,10 +245,10 @@ func throughAdmin(ctx context.Context, s *site.Site, client *rocketchat.Client, 
 	err = persist(ctx, func() error {
 		admin, err := client.Login(ctx, s.Answers.AdminUsername, set[secrets.AdminPassword])
 		if err != nil {
-			return err
+			return &signInError{err}
 		}
 		defer func() { _ = admin.Logout(ctx) }()
-		session, err := admin.CreateToken(ctx, render.BridgeUserID, set[secrets.CreateTokenSecret])
+		session, err := openAccount(ctx, s, admin, set[secrets.CreateTokenSecret])
 		if err != nil {
 			return err
 		}
@@ -257,6 +258,52 @@ func throughAdmin(ctx context.Context, s *site.Site, client *rocketchat.Client, 
 		return err
 	})
 	return token, err
+}
+
+// openAccount has the administrator sign in as the bridge's account. The secret on disk that
+// this takes may be another one than Rocket.Chat was started with, which then counts.
+func openAccount(ctx context.Context, s *site.Site, admin *rocketchat.Client, onDisk secret.String) (secret.String, error) {
+	session, err := admin.CreateToken(ctx, render.BridgeUserID, onDisk)
+	if status := rocketchat.Status(err); status != http.StatusBadRequest && status != http.StatusForbidden {
+		return session, err
+	}
+	started, envErr := s.Stack.Engine().Variable(ctx, "rocketchat", "CREATE_TOKENS_FOR_USERS_SECRET")
+	if envErr != nil || started == "" || started == onDisk.Reveal() {
+		return session, err
+	}
+	return admin.CreateToken(ctx, render.BridgeUserID, secret.New(started))
+}
+
+// A signInError says that the administrator's password on disk does not sign in.
+type signInError struct{ cause error }
+
+func (e *signInError) Error() string { return e.cause.Error() }
+func (e *signInError) Unwrap() error { return e.cause }
+
+// A ClosedError says that nothing on disk opens the bridge's account in Rocket.Chat.
+type ClosedError struct {
+	Admin string // the first administrator
+	File  string // with the password
+	Cause error
+}
+
+func (e *ClosedError) Error() string {
+	return "neither the token on disk nor the administrator's password opens the bridge's account: " + e.Cause.Error()
+}
+
+// Unwrap is the cause.
+func (e *ClosedError) Unwrap() error { return e.Cause }
+
+// Hint says what to do.
+func (e *ClosedError) Hint() string {
+	_, refused := errors.AsType[*signInError](e.Cause)
+	switch {
+	case refused && strings.Contains(e.Cause.Error(), "totp"):
+		return "switch the second factor of " + e.Admin + " off in Rocket.Chat, run this again, and switch it on again"
+	case refused && rocketchat.Status(e.Cause) == http.StatusUnauthorized:
+		return "write the password with which " + e.Admin + " signs in now into " + e.File + ", and run this again"
+	}
+	return "see: appliance logs rocketchat; then run this again"
 }
 
 // patience is how long a server that was just restarted may take to give a clear answer.

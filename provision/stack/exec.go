@@ -254,6 +254,29 @@ func (s Engine) HealthOutput(ctx context.Context, service string) (string, error
 	return "", nil
 }
 
+// Variable is a variable of the environment with which a service was started: "" when it
+// had none of that name.
+func (s Engine) Variable(ctx context.Context, service, name string) (string, error) {
+	services, err := s.stack.Services(ctx)
+	if err != nil {
+		return "", err
+	}
+	found := services[service]
+	if found.State != "running" {
+		return "", &NotRunningError{Service: service}
+	}
+	info, err := s.stack.api(ctx).ContainerInspect(ctx, found.ID)
+	if err != nil || info.Config == nil {
+		return "", err
+	}
+	for _, line := range slices.Backward(info.Config.Env) {
+		if value, is := strings.CutPrefix(line, name+"="); is {
+			return value, nil
+		}
+	}
+	return "", nil
+}
+
 // LogFiles are where Docker writes what the services say, by service. Older
 // parts of each lie beside it, with a number at the end of the name.
 func (s *Stack) LogFiles(ctx context.Context) (map[string]string, error) {
