@@ -259,14 +259,22 @@ func (d *daemon) start() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = http.Serve(rocketchat, http.HandlerFunc(d.chat)) }()
+	go func() { _ = http.Serve(rocketchat, d.noting("rocketchat", d.chat)) }()
 	homeserver, err := net.Listen("tcp", d.address+":8008")
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = http.Serve(homeserver, http.HandlerFunc(d.homeserver)) }()
-	go func() { _ = http.Serve(bridge, http.HandlerFunc(d.bridge)) }()
+	go func() { _ = http.Serve(homeserver, d.noting("homeserver", d.homeserver)) }()
+	go func() { _ = http.Serve(bridge, d.noting("bridge", d.bridge)) }()
 	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close(); _ = homeserver.Close() }, nil
+}
+
+// noting writes down in docker/requests what a service is asked.
+func (d *daemon) noting(service string, answer http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(d.dir, "requests", service+" "+r.Method+" "+r.URL.Path)
+		answer(w, r)
+	})
 }
 
 // bridge is as much of the bridge as its operator asks: the lanes of docker/lanes and

@@ -132,11 +132,12 @@ func sweep(ctx context.Context, s *site.Site, dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// openBeside opens what was unpacked under another project's name.
+// openBeside opens what was unpacked under another project's name, which no other installation
+// of this host has for its drills.
 func openBeside(s *site.Site, dir string) (*site.Site, error) {
 	beside, err := site.Open(dir)
 	if err == nil {
-		beside.Stack.Project = s.Stack.Project + "-drill"
+		beside.Stack.Project = stack.ProjectName(s.Dir) + "-drill"
 	}
 	return beside, err
 }
