@@ -107,4 +107,7 @@ func TestAReloadIsAnsweredAtOnce(t *testing.T) {
 	if out := reload(); out.Error != "" {
 		t.Errorf("corrected: %+v", out)
 	}
+	if log := w.log.String(); strings.LastIndex(log, "the configuration file is in force again") < strings.LastIndex(log, "the configuration was not reloaded") {
+		t.Error("the log's last word is still the mistake")
+	}
 }

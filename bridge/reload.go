@@ -41,12 +41,16 @@ func (s *service) reload() {
 	if err == nil {
 		changed := config.ChangedLive(cur, next)
 		if cur.Live, err = config.Reload(cur, next); err == nil {
+			corrected := s.refused.Load() != nil
 			s.put(cur)
-			if len(changed) > 0 {
+			switch {
+			case len(changed) > 0:
 				s.reloads.last = Reloaded{Changed: changed, At: time.Now().UTC()}
 				s.Log.Info("the configuration was reloaded", "changed", changed)
 				s.relay.Wake()
 				s.relay.Follow()
+			case corrected:
+				s.Log.Info("the configuration file is in force again")
 			}
 			s.metrics.Reloaded(true)
 			return
