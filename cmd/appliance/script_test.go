@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +55,13 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// occupy is the command "occupy PORT": until the story ends another program listens there.
+func occupy(ts *testscript.TestScript, _ bool, args []string) {
+	ln, err := net.Listen("tcp", ":"+args[0])
+	ts.Check(err)
+	ts.Defer(func() { _ = ln.Close() })
+}
+
 // keepEnv lets a helper set variables although scripts run at the same time.
 type keepEnv struct{ testing.TB }
 
@@ -74,7 +82,7 @@ func TestScript(t *testing.T) {
 	var stories atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "storedata": storeData, "postgres": newPostgres},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "occupy": occupy, "storedata": storeData, "postgres": newPostgres},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {
 				return os.Geteuid() == 0, nil
@@ -111,6 +119,7 @@ func TestScript(t *testing.T) {
 			}
 			env.Setenv("APPLIANCE_HTTP_PORT", strconv.Itoa(acmetest.FreePort(t)))
 			env.Setenv("APPLIANCE_HTTPS_PORT", strconv.Itoa(acmetest.FreePort(t)))
+			env.Setenv("FREE_PORT", strconv.Itoa(acmetest.FreePort(t)))
 			return nil
 		},
 	})
