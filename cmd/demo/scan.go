@@ -127,7 +127,7 @@ func (d inspection) searchBackup(ctx context.Context, look *searched) error {
 	if _, err := d.secret("backup_passphrase", 0); err != nil {
 		return err
 	}
-	if err := loss(d).backup(ctx, file, key); err != nil {
+	if _, err := loss(d).backup(ctx, file, key); err != nil {
 		return err
 	}
 	f, err := os.Open(file) //nolint:gosec // the demo's own file
