@@ -218,7 +218,8 @@ func TestComposeReadsWhatIsRendered(t *testing.T) {
 			}
 			for service, c := range p.Services {
 				if c.Restart != "unless-stopped" || c.HealthCheck == nil || c.MemLimit == 0 || !slices.Contains(c.CapDrop, "ALL") ||
-					!slices.Contains(c.SecurityOpt, "no-new-privileges:true") || c.Logging == nil || c.Privileged {
+					!slices.Contains(c.SecurityOpt, "no-new-privileges:true") || c.Logging == nil || c.Privileged ||
+					!c.ReadOnly && service != "rocketchat" { // whose image writes beside itself
 					t.Errorf("%s is not guarded as all services are", service)
 				}
 				if len(c.Ports) > 0 != (service == "nginx") {
@@ -370,6 +371,50 @@ func TestAllServicesFitASmallHost(t *testing.T) {
 	}
 	if total == 0 || total > 2048+1024 {
 		t.Errorf("limits add up to %d MB", total)
+	}
+}
+
+// The manual says that homeservers report to nobody and that Rocket.Chat's report is left on: a
+// workspace without it becomes read-only.
+func TestOnlyRocketChatReports(t *testing.T) {
+	seen := map[string]bool{}
+	for name := range scenarios {
+		files := tree(t, name)
+		var dendrite struct {
+			Global struct {
+				Report struct{ Enabled *bool } `yaml:"report_stats"`
+			}
+		}
+		var synapse struct {
+			Report *bool `yaml:"report_stats"`
+		}
+		for file, c := range map[string]struct {
+			to      any
+			reports func() *bool
+		}{
+			"config/homeserver/dendrite.yaml":   {&dendrite, func() *bool { return dendrite.Global.Report.Enabled }},
+			"config/homeserver/homeserver.yaml": {&synapse, func() *bool { return synapse.Report }},
+		} {
+			f, there := files[file]
+			if !there {
+				continue
+			}
+			seen[file] = true
+			if err := yaml.Unmarshal(f.Data, c.to); err != nil {
+				t.Fatal(err)
+			}
+			if on := c.reports(); on == nil || *on {
+				t.Errorf("%s: %s does not switch off that the homeserver reports", name, file)
+			}
+		}
+		for line := range strings.Lines(string(files["rocketchat.env"].Data)) {
+			if strings.Contains(line, "Statistics") {
+				t.Errorf("%s: the report of Rocket.Chat is decided here: %s", name, line)
+			}
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("only %v was looked at", seen)
 	}
 }
 
