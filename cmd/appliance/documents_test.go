@@ -90,6 +90,75 @@ func TestDocumentsNameATestForEveryThreat(t *testing.T) {
 	}
 }
 
+// What leaves an installation for its makers is said as it is: Rocket.Chat reports, to the address
+// that the checks of a host try, and nothing claims otherwise.
+func TestDocumentsSayWhoReportsToWhom(t *testing.T) {
+	words := func(file string) string { return strings.Join(strings.Fields(read(t, file)), " ") }
+	m := regexp.MustCompile(`allow connections to (collector\S+):443`).FindStringSubmatch(words("../../docs/faults.md")) // which a test writes
+	if m == nil {
+		t.Fatal("no check of a host tries the collector")
+	}
+	for file, says := range map[string][]string{
+		"../../README.md": {"The program, the bridge and the homeservers report to nobody. Rocket.Chat does: it sends statistics",
+			"to `" + m[1] + "`", "becomes read-only about ten days after its last report unless it has a licence, so this installation leaves the report on"},
+		"../../docs/closed-networks.md": {"to `" + m[1] + "`", "switching the statistics off is none"},
+		"../../docs/troubleshooting.md": {"to `" + m[1] + "`", "Switching the statistics off in Rocket.Chat's settings leads to the same read-only state"},
+	} {
+		text := words(file)
+		for _, want := range says {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say: %s", filepath.Base(file), want)
+			}
+		}
+	}
+	claim := regexp.MustCompile(`(?i)(nothing|never|not|no) (calls?|phones?|reports?) home|no telemetry`)
+	for _, file := range documents(t) {
+		if found := claim.FindString(words(file)); found != "" {
+			t.Errorf("%s says %q, and Rocket.Chat does", filepath.Base(file), found)
+		}
+	}
+}
+
+// The README says first what the program is and cannot do, then how to get it, sign in and look
+// after it, and leads to every chapter. The demo comes later, and lists of commands are elsewhere.
+func TestTheReadmeLeadsEverywhere(t *testing.T) {
+	text := read(t, "../../README.md")
+	at := 0
+	for _, part := range []string{"```\n", "\n## Limits\n", "Encrypted Matrix rooms", "\n## Install\n", "/install.sh | sudo sh\n", "\n    appliance up\n", "\n### A droplet in ten lines\n", "\n### Sign in\n", "\n## Afterwards\n", "\n    make demo\n"} {
+		n := strings.Index(text[at:], part)
+		if n < 0 {
+			t.Errorf("%q is not where it should be", part)
+			continue
+		}
+		at += n
+	}
+	if n := strings.Index(text, "make demo"); n < strings.Index(text, "\n## Install\n") {
+		t.Error("the demo stands before the installation")
+	}
+	chapters, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(chapters) < 25 {
+		t.Fatal(len(chapters), err)
+	}
+	for _, file := range chapters {
+		if !strings.Contains(text, "](docs/"+filepath.Base(file)) {
+			t.Errorf("nothing leads to %s", filepath.Base(file))
+		}
+	}
+	for _, chapter := range []string{
+		"install.md#a-host-a-name-and-a-firewall", "operate.md#mail-notifications-on-phones-and-the-registration", "scale.md#three-sizes", "proxy.md#caddy",
+		"seats.md#with-a-licence", "security.md#every-secret", "moving.md#move-to-another-host", "backup.md#off-this-host", "backup.md#is-it-any-good",
+		"upgrade.md#what-goes-with-what", "operate.md#abuse", "contributing.md#contribute", "changelog.md#changes",
+	} {
+		file, heading, _ := strings.Cut(chapter, "#")
+		if !slices.Contains(headings(read(t, "../../docs/"+file)), heading) {
+			t.Errorf("there is no chapter %s", chapter)
+		}
+	}
+	if text := read(t, "../../docs/security.md"); !strings.Contains(text, "To report a vulnerability, ") {
+		t.Error("security.md does not say how to report a vulnerability")
+	}
+}
+
 // Links inside the repository lead to files that exist and to headings that they have.
 func TestDocumentsLinkToFilesThatExist(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`)

@@ -102,7 +102,7 @@ func newFollower(t *testing.T) *follower {
 		"=/etc/", "="+w.dir+"/etc/", " /root/", " "+w.dir+"/root/", " /mnt/", " "+w.dir+"/mnt/",
 		" FILE", " "+w.dir+"/newest-backup", " ITEM", " one", "'", "")
 	for name, text := range map[string]string{
-		"etc/appliance-s3": "AKIA1\ns3cret\n", "keys": "AKIA1\ns3cret\n", "etc/appliance-sftp": "a key", "etc/appliance-ntfy": "https://ntfy.example.org/ops\n",
+		"etc/appliance-s3": "AKIA1\ns3cret\n", "keys": "AKIA1\ns3cret\n", "etc/appliance-sftp": "a key", "etc/appliance-smtp": "s3cret\n", "etc/appliance-registration": "dG9rZW4=\n", "etc/appliance-ntfy": "https://ntfy.example.org/ops\n",
 		"units/there": "", "docker/lanes": "rc:GENERAL\n", "docker/dead": "one\ntwo\n", "mnt/other/there": "", "root/there": "",
 		"docker/reload": `{"outcome":"reloaded"}`,
 	} {
