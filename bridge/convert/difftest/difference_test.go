@@ -61,7 +61,7 @@ func committed(t *testing.T, name string) []string {
 type rate struct {
 	t           *testing.T
 	name        string
-	least       float64 // per cent that have to agree
+	most        int // that may differ
 	all, agreed int
 	shown       int
 }
@@ -79,10 +79,9 @@ func (r *rate) count(text, sent, want, got string) {
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n        ") }
 
 func (r *rate) end() {
-	percent := 100 * float64(r.agreed) / float64(max(r.all, 1))
-	r.t.Logf("%s: %d of %d agree, %.2f %%", r.name, r.agreed, r.all, percent)
-	if percent < r.least {
-		r.t.Errorf("%s: %.2f %% agree, less than %.1f %%", r.name, percent, r.least)
+	r.t.Logf("%s: %d of %d agree, %.2f %%", r.name, r.agreed, r.all, 100*float64(r.agreed)/float64(max(r.all, 1)))
+	if differ := r.all - r.agreed; differ > r.most || r.all == 0 {
+		r.t.Errorf("%s: %d of %d texts differ, more than %d", r.name, differ, r.all, r.most)
 	}
 }
 
@@ -99,8 +98,8 @@ func TestMatrixShowsWhatRocketChatShows(t *testing.T) {
 			n := len(texts)
 			texts = append(texts, messages(1, generated)...)
 			trees := official(t, d.String(), texts)
-			kept := &rate{t: t, name: d.String() + " committed", least: 99}
-			drawn := &rate{t: t, name: d.String() + " generated", least: 98}
+			kept := &rate{t: t, name: d.String() + " committed"}
+			drawn := &rate{t: t, name: d.String() + " generated"}
 			for i, text := range texts {
 				r := kept
 				if i >= n {
@@ -130,6 +129,12 @@ func onMatrix(text string, d grammar.Dialect) (shown, sent string) {
 	return strings.Join(shapes, "\n"), sent
 }
 
+// onPurpose is how many of the samples Rocket.Chat shows otherwise than Matrix, because
+// its language has no words for them: see docs/text.md.
+var onPurpose = map[string]struct{ committed, generated int }{
+	"0.31.32": {14, 33}, "0.31.36": {12, 36}, "0.32.0": {8, 36},
+}
+
 // TestRocketChatShowsWhatMatrixShows compares what a Matrix message shows with what
 // Rocket.Chat's parser sees in what it is sent. Samples that begin with "<" are
 // HTML, the others plain text.
@@ -146,8 +151,8 @@ func TestRocketChatShowsWhatMatrixShows(t *testing.T) {
 				sent[i], want[i] = toRocketChat(s, d)
 			}
 			trees := official(t, d.String(), sent)
-			kept := &rate{t: t, name: d.String() + " committed", least: 99}
-			drawn := &rate{t: t, name: d.String() + " generated", least: 98}
+			kept := &rate{t: t, name: d.String() + " committed", most: onPurpose[d.String()].committed}
+			drawn := &rate{t: t, name: d.String() + " generated", most: onPurpose[d.String()].generated}
 			for i, s := range samples {
 				r := kept
 				if i >= n {
