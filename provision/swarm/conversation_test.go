@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"appliance/bridge/mxside"
 )
 
 // A person speaks to a server as a client does.
@@ -224,7 +226,7 @@ func (c *conversation) inChat(count int) func(context.Context) ([]string, error)
 func (c *conversation) onMatrix(count int) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
 		var texts []string
-		seen := map[string]bool{}
+		seen := map[string]bool{} // pages overlap, see mxside.Earlier
 		for from := ""; len(texts) < count; {
 			var out struct {
 				Chunk []struct {
@@ -244,8 +246,11 @@ func (c *conversation) onMatrix(count int) func(context.Context) ([]string, erro
 					texts = append(texts, e.Content.Body)
 				}
 			}
-			if from = out.End; from == "" || fresh == 0 {
+			if out.End == "" || len(out.Chunk) == 0 {
 				break
+			}
+			if from = mxside.Earlier(out.End); fresh == 0 {
+				from = out.End
 			}
 		}
 		slices.Reverse(texts)
