@@ -75,8 +75,10 @@ func (e *echoes) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if err := e.look(ctx, e.due(now)); err != nil && ctx.Err() == nil {
-				e.log.Warn("events of ours were not compared with what was sent", "err", err)
+			due := e.due(now)
+			if err := e.look(ctx, due); err != nil {
+				e.log.Debug("our own events are compared with what was sent later", "err", err)
+				e.later(due)
 			}
 		}
 	}
@@ -95,6 +97,14 @@ func (e *echoes) due(now time.Time) []echo {
 		e.waiting = nil
 	}
 	return due
+}
+
+// later takes events back that could not be looked at.
+func (e *echoes) later(due []echo) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = append(due, e.waiting...)
+	e.waiting = e.waiting[:min(len(e.waiting), maxEchoes)]
 }
 
 // look makes items of the events that no link names.
