@@ -156,6 +156,18 @@ func TestARoomIsConnectedInTheConsole(t *testing.T) {
 	}
 }
 
+// Who may name a room on Matrix may call it anything.
+func TestTheNamesOfBothSidesAreInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	v := s.signedIn()
+	s.asServiceDo(http.MethodPut, "@rocket.cat:"+s.home.Name, "/rooms/"+s.mxRoom+"/state/m.room.name", map[string]any{"name": "<script>plans</script>" + strings.Repeat("x", 5000)})
+	mxtest.WaitFor(t, "the name on Matrix", func() bool {
+		_, text, _ := v.do(http.MethodGet, "room?id="+s.room, nil)
+		return strings.Contains(text, "<dt>Matrix</dt><dd>&lt;script&gt;plans&lt;/script&gt;xxx") && !strings.Contains(text, strings.Repeat("x", 200))
+	})
+}
+
 // Two rooms that exist are linked, and what is said in one is read in the other from then
 // on. What cannot be linked is refused in words and left as it was.
 func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {

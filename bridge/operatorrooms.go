@@ -3,6 +3,7 @@ package bridge
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -196,6 +197,7 @@ func (c *consoleRooms) Room(ctx context.Context, rcRoom string) (console.RoomVie
 	v := console.RoomView{Room: rooms[0]}
 	ctx, cancel := context.WithTimeout(ctx, membersFor)
 	defer cancel()
+	v.MXName = c.matrixName(ctx, p)
 	about, err := c.relay.Commands().Describe(ctx, p.RCRoom)
 	if err == nil {
 		_, about, _ = strings.Cut(about, "\n") // the first sentence says what the page does
@@ -207,6 +209,20 @@ func (c *consoleRooms) Room(ctx context.Context, rcRoom string) (console.RoomVie
 		v.Unknown = "The members cannot be read now: one of the two servers does not answer, or does not show the room to the bridge."
 	}
 	return v, nil
+}
+
+// matrixName asks the homeserver what a room is called there.
+func (c *consoleRooms) matrixName(ctx context.Context, p model.Portal) string {
+	content, ok, err := c.mx.State(ctx, p.MXRoom, p.Reader(c.relay.Names), "m.room.name", "")
+	if err != nil || !ok {
+		return ""
+	}
+	var named struct {
+		Name any `json:"name"` // whoever may name the room writes what they like
+	}
+	_ = json.Unmarshal(content, &named)
+	name, _ := named.Name.(string)
+	return name
 }
 
 // members fills in who is in a room on both sides.

@@ -37,6 +37,7 @@ type RoomPage struct {
 // A RoomView is everything about one room.
 type RoomView struct {
 	Room
+	MXName      string   // what the room is called on Matrix; "" where it has no name or that is not known
 	About       []string // what it is on Matrix, in sentences
 	Here, There Members  // in Rocket.Chat and on Matrix
 	Unknown     string   // why the members are not known; "" when they are

@@ -175,26 +175,21 @@ type DeadGroup struct {
 	Fitting           int // of these, those whose lane holds the text that was asked for
 }
 
-const (
-	// ofMatrix is true of an item that comes from Matrix.
-	ofMatrix = `substr(lane, 1, 2) = 'mx'`
-	// sideCounts is what an item from Matrix counts in a number that counts those of both
-	// sides, which are fewer.
-	sideCounts = 1 << 32
-	bothSides  = `4294967296`
-)
+// deadGroups counts the dead letters by kind and cause, those from Matrix among them, and of
+// both those that fit a condition.
+const deadGroups = `SELECT kind, cause, COUNT(*), SUM(mx), SUM(fits), SUM(mx * fits) FROM (
+	SELECT kind, cause, CASE WHEN substr(lane, 1, 2) = 'mx' THEN 1 ELSE 0 END AS mx, CASE WHEN %s THEN 1 ELSE 0 END AS fits
+	FROM items WHERE buried > 0) AS dead GROUP BY kind, cause LIMIT $1`
 
 // DeadGroups counts the dead letters by what they have in common, and those among them whose
 // lane holds a text: in one pass in the order of an index, so that nothing is sorted.
 func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup, error) {
-	// Both sides are counted in one number, so that the text is looked for once in each row.
-	fits, args := ``, []any{maxCauses}
+	fits, args := `1 = 1`, []any{maxCauses}
 	if lane != "" {
-		fits = `WHEN lane NOT LIKE $2 ESCAPE '!' THEN 0 `
+		fits = `lane LIKE $2 ESCAPE '!'`
 		args = append(args, likeExactly(lane))
 	}
-	rows, err := s.query(ctx, `SELECT kind, cause, COUNT(*), SUM(CASE WHEN `+ofMatrix+` THEN 1 ELSE 0 END),
-		CAST(SUM(CASE `+fits+`WHEN `+ofMatrix+` THEN `+bothSides+` ELSE 1 END) AS BIGINT) FROM items WHERE buried > 0 GROUP BY kind, cause LIMIT $1`, args...)
+	rows, err := s.query(ctx, fmt.Sprintf(deadGroups, fits), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -202,11 +197,9 @@ func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup
 	var out []DeadGroup
 	for rows.Next() {
 		var both, mx DeadGroup
-		var fitting int64
-		if err := rows.Scan(&both.Kind, &both.Cause, &both.Count, &mx.Count, &fitting); err != nil {
+		if err := rows.Scan(&both.Kind, &both.Cause, &both.Count, &mx.Count, &both.Fitting, &mx.Fitting); err != nil {
 			return nil, err
 		}
-		mx.Fitting, both.Fitting = int(fitting/sideCounts), int(fitting/sideCounts+fitting%sideCounts)
 		mx.Side, mx.Kind, mx.Cause = "mx", both.Kind, both.Cause
 		rc := DeadGroup{Side: "rc", Kind: both.Kind, Cause: both.Cause, Count: both.Count - mx.Count, Fitting: both.Fitting - mx.Fitting}
 		for _, g := range []DeadGroup{mx, rc} {

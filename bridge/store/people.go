@@ -137,7 +137,7 @@ type Person struct {
 }
 
 // lookedThrough bounds how many people one search looks at.
-const lookedThrough = 20_000
+const lookedThrough = 12_000
 
 // tableOf returns where people of one kind are. The queries are made of nothing that
 // comes from outside.
@@ -150,7 +150,7 @@ func tableOf(puppets bool) string {
 
 // PeopleAfter lists puppets, or ghosts, after a Matrix address in the order of addresses,
 // at most limit of them. With words it lists those whose address, username or name holds
-// them, among the 20,000 that come next. next is where the list goes on, "" at its end.
+// them, among the 12,000 that come next. next is where the list goes on, "" at its end.
 func (s *peopleTable) PeopleAfter(ctx context.Context, puppets bool, words string, after ids.MXUser, limit int) (list []Person, next ids.MXUser, err error) {
 	table, stop := tableOf(puppets), ids.MXUser("")
 	query, args := fmt.Sprintf(`SELECT mx_user, rc_user, username, name FROM %s WHERE mx_user > $1`, table), []any{after, limit + 1}
