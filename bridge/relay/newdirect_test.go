@@ -64,6 +64,31 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 	}
 }
 
+// One of ours whom one of ours invites is let in by who invites. That the homeserver shows
+// the invitation is no request to us: whoever may invite people from Matrix, it is not
+// declined.
+func TestAnInvitationOfOursIsNotDeclined(t *testing.T) {
+	b := newBench(t)
+	b.live.Permissions.Invite = []string{"admin"}
+	b.RC, b.MX = directChat{b.rc}, refusing{b.mx}
+	b.run()
+	b.must(b.Accept(t.Context(), []queue.Item{model.InvitationItem("$invitation", event.MXInvited{Room: mxRoom, Ghost: "@carol:here.org", Inviter: "@alice:here.org"})}, nil))
+	b.wait("the end of it", func() bool {
+		n, err := b.Store.Waiting(t.Context(), model.MXLane(mxRoom))
+		return err == nil && n == 0
+	})
+	if did := b.mx.log(); len(did) > 0 {
+		t.Errorf("on Matrix: %q", did)
+	}
+}
+
+// refusing is a homeserver on which invitations can be declined.
+type refusing struct{ *matrix }
+
+func (m refusing) Refuse(_ context.Context, _ ids.MXRoom, ghost ids.MXUser, why string) error {
+	return m.do("%s declines: %s", ghost, why)
+}
+
 // wait waits until ok.
 func (b *bench) wait(what string, ok func() bool) {
 	b.t.Helper()
