@@ -245,6 +245,9 @@ func database(tb testing.TB) string {
 	}
 	name := "homeserver_" + strings.ToLower(rand.Text())
 	run := func(ctx context.Context, statement string) error {
+		// One that does not answer would hold the test until it is stopped without a reason.
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
 		conn, err := pgx.Connect(ctx, server.String())
 		if err != nil {
 			return err
