@@ -16,6 +16,7 @@ func (s *service) routes() http.Handler {
 	s.mx.Routes(mux)
 	s.front.Routes(mux)
 	s.console.Routes(mux)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(index)) })
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /ready", s.ready)
@@ -31,6 +32,15 @@ func (s *service) routes() http.Handler {
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	return mux
 }
+
+// index is for those who look at the address of the bridge in a browser.
+const index = `The bridge between Rocket.Chat and Matrix.
+
+/_appliance/   the console of the operator
+/metrics       numbers for Prometheus
+/livez         200 while it runs
+/readyz        200 when it is connected to both sides
+`
 
 // operator lets only those in who show config.OperatorToken.
 func (s *service) operator(next http.HandlerFunc) http.HandlerFunc {

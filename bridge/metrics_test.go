@@ -107,6 +107,25 @@ func published(t *testing.T, page, name string) int {
 	return int(n)
 }
 
+// Whoever opens the address of the bridge sees where its pages are, and they are there.
+func TestTheFirstPageLeadsToTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &rctest.Server{Polite: true})
+	code, page := w.get("/")
+	paths := regexp.MustCompile(`(?m)^/\S+`).FindAllString(page, -1)
+	if code != http.StatusOK || len(paths) < 4 {
+		t.Fatalf("%d %s", code, page)
+	}
+	for _, path := range paths {
+		if code, _ := w.get(path); code != http.StatusOK {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
+	if code, _ := w.get("/nosuch"); code != http.StatusNotFound {
+		t.Errorf("what does not exist answers %d", code)
+	}
+}
+
 // TestReadyzNamesThePart takes Rocket.Chat away.
 func TestReadyzNamesThePart(t *testing.T) {
 	t.Parallel()
