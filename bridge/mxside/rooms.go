@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/event"
@@ -96,7 +97,9 @@ func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	var members []model.MXMember
 	err := list(ctx, r.client, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
 		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
-			members = append(members, model.MXMember{User: ids.MXUser(e.StateKey), Name: e.Content.Name, Membership: e.Content.Membership})
+			// Names are as long as other servers like: what would not be shown is not kept either.
+			name := strings.Clone(convert.Name(e.Content.Name, ""))
+			members = append(members, model.MXMember{User: ids.MXUser(e.StateKey), Name: name, Membership: e.Content.Membership})
 		}
 		if len(members) >= maxMembers {
 			r.log.Warn("the members of a room were cut off", "mx_room", room, "limit", maxMembers)

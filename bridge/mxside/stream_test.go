@@ -61,6 +61,36 @@ func TestMembersWithoutEnd(t *testing.T) {
 	}
 }
 
+// People choose their names, and a server can have people without end: what is kept of
+// them is little.
+func TestMembersWithNamesWithoutEnd(t *testing.T) {
+	for _, name := range []string{strings.Repeat("é", 30_000), "éé" + strings.Repeat(" ", 60_000) + "b"} {
+		namesWithoutEnd(t, name)
+	}
+}
+
+func namesWithoutEnd(t *testing.T, name string) {
+	t.Helper()
+	s := listing(t, func(w io.Writer) {
+		_, err := fmt.Fprint(w, `{"chunk":[`)
+		for n := 0; err == nil; n++ {
+			_, err = fmt.Fprintf(w, `{"type":"m.room.member","state_key":"@u%d:x","content":{"membership":"join","displayname":%q}},`, n, name)
+		}
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	members, err := s.Members(t.Context(), "!r:x", "@bot:home")
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if err != nil || len(members) < 1000 || !strings.HasPrefix(members[7].Name, "éé") || !strings.HasPrefix(name, members[7].Name) {
+		t.Fatalf("%d members, %v", len(members), err)
+	}
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 8<<20 {
+		t.Errorf("%d MB are kept of %d members", kept>>20, len(members))
+	}
+	runtime.KeepAlive(members)
+}
+
 func TestAListThatIsNone(t *testing.T) {
 	for _, answer := range []string{``, `{`, `{"chunk":5}`, `{"chunk":`, `[{"type":"m.bridge"`, `"x"`, `{"errcode":"M_X"}`} {
 		s := listing(t, func(w io.Writer) { _, _ = io.WriteString(w, answer) })
