@@ -29,7 +29,7 @@ fi
 	term.enter("\r")
 	term.wait("Go on?")
 	term.enter("\r")
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 0 {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}

@@ -58,7 +58,7 @@ func TestUpOffersASwapFile(t *testing.T) {
 				t.Errorf("it does not say what it would run:\n%s", screen)
 			}
 			term.enter(c.keys)
-			<-term.ended
+			term.end()
 			if status := term.status(); status != 0 {
 				t.Fatalf("exit status %d\n%s", status, term.text())
 			}
@@ -66,7 +66,7 @@ func TestUpOffersASwapFile(t *testing.T) {
 				t.Errorf("the swap file: %v", err)
 			}
 			term = place.sit(up...)
-			<-term.ended
+			term.end()
 			if text := term.raw.String(); term.status() != 0 || strings.Contains(text, "Should that be run?") || !strings.Contains(text, "nothing to do") {
 				t.Errorf("a second time:\n%s", text)
 			}

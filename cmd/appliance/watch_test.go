@@ -42,7 +42,7 @@ func TestTheStatusIsWatchedInTheSamePlace(t *testing.T) {
 		t.Errorf("the screen:\n%s", screen)
 	}
 	term.enter("\x03")
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 0 {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
@@ -59,7 +59,7 @@ func TestAStatusThatDoesNotFitIsCutOff(t *testing.T) {
 		t.Errorf("the screen:\n%s", screen)
 	}
 	term.enter("\x03")
-	<-term.ended
+	term.end()
 }
 
 func TestTheStatusIsWatchedByAProgram(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,14 @@ type terminal struct {
 	pty    *os.File
 	screen vt10x.Terminal
 	raw    bytes.Buffer  // everything that was written; to be read when it has ended
+	drawn  atomic.Int64  // bytes that were written
 	ended  chan struct{} // when nothing more is drawn
+}
+
+// Write counts what is drawn.
+func (term *terminal) Write(p []byte) (int, error) {
+	term.drawn.Add(int64(len(p)))
+	return len(p), nil
 }
 
 // sit starts the program on a terminal, in a world like that of the scripts.
@@ -96,9 +104,15 @@ func (w *workplace) sitAt(columns, rows int, args ...string) *terminal {
 	term.screen = vt10x.New(vt10x.WithSize(columns, rows), vt10x.WithWriter(f))
 	go func() {
 		defer close(term.ended)
-		_, _ = io.Copy(io.MultiWriter(term.screen, &term.raw), f) // until the program and its terminal are gone
+		_, _ = io.Copy(io.MultiWriter(term.screen, &term.raw, term), f) // until the program and its terminal are gone
 	}()
-	t.Cleanup(func() { _ = f.Close(); <-term.ended })
+	t.Cleanup(func() {
+		_ = f.Close()
+		select {
+		case <-term.ended:
+		case <-time.After(10 * time.Second): // what the program has started may still have the terminal
+		}
+	})
 	return term
 }
 
@@ -165,7 +179,34 @@ func (term *terminal) recording() string {
 	return " 1. " + plan + "\n\n? Go on? Yes\n==>" + strings.TrimRight(text, "\n")
 }
 
-func (term *terminal) enter(keys string) { _, _ = io.WriteString(term.pty, keys) }
+// enter types keys. Those that come before the program reads keys one by one are lost on a busy
+// host, and are typed again when they have no effect.
+func (term *terminal) enter(keys string) {
+	for range 3 {
+		before := term.drawn.Load()
+		_, _ = io.WriteString(term.pty, keys)
+		for until := time.Now().Add(5 * time.Second); time.Now().Before(until); {
+			select {
+			case <-term.ended:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			if term.drawn.Load() != before {
+				return
+			}
+		}
+	}
+}
+
+// end waits until the program has ended, and with it all that has its terminal.
+func (term *terminal) end() {
+	term.t.Helper()
+	select {
+	case <-term.ended:
+	case <-time.After(2 * time.Minute):
+		term.t.Fatalf("the program does not end; the screen:\n%s", term.text())
+	}
+}
 
 // status waits for the end of the program.
 func (term *terminal) status() int {
@@ -237,7 +278,7 @@ func TestTheWizardOnATerminal(t *testing.T) {
 				answered = more(answered, screen)
 				term.enter(step.keys)
 			}
-			<-term.ended
+			term.end()
 			if status := term.status(); status != 0 {
 				t.Errorf("exit status %d\n%s", status, term.text())
 			}
@@ -259,7 +300,7 @@ func TestInterruptingAQuestionChangesNothing(t *testing.T) {
 	term := sit(t, "up", "--dir", "appliance")
 	term.wait("Which name will people open")
 	term.enter("\x03")
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 130 || !strings.Contains(term.text(), "interrupted") {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
@@ -282,7 +323,7 @@ func TestNothingIsAskedTwice(t *testing.T) {
 	term.enter("chat.example.test\r")
 	term.wait("Which name should Matrix addresses end in")
 	term.enter("\x03") // in the middle
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 130 || !strings.Contains(term.text(), "your answers are kept") {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
@@ -301,7 +342,7 @@ func TestNothingIsAskedTwice(t *testing.T) {
 	}
 	term.wait("Is this right?") // Let's Encrypt, which cannot be reached from here
 	term.enter("\r")
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 5 || !strings.Contains(term.text(), "your answers are kept") {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
@@ -313,7 +354,7 @@ func TestNothingIsAskedTwice(t *testing.T) {
 	term.enter("\r")
 	term.wait("Go on?")
 	term.enter("n\r") // not yet
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 130 || !strings.Contains(term.text(), "your answers are kept") {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
@@ -323,7 +364,7 @@ func TestNothingIsAskedTwice(t *testing.T) {
 	term.enter("\r")
 	term.wait("Go on?")
 	term.enter("\r") // yes is the default
-	<-term.ended
+	term.end()
 	if status := term.status(); status != 0 {
 		t.Errorf("exit status %d\n%s", status, term.text())
 	}
