@@ -71,7 +71,11 @@ func (s *slow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.reading.Add(-1)
 	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); most = s.most.Load() {
 	}
-	<-time.After(5 * time.Millisecond) // as long as a look takes
+	select {
+	case <-time.After(5 * time.Millisecond): // as long as a look takes
+	case <-r.Context().Done():
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.shown {
