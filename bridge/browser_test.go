@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	devtools "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"appliance/bridge/mustrun"
@@ -26,6 +27,9 @@ type browser struct {
 	base string
 	axe  string
 }
+
+// refusals keeps what the Content-Security-Policy of a page has refused.
+const refusals = `window.refused = []; addEventListener("securitypolicyviolation", e => refused.push(e.violatedDirective + " " + e.sample + " " + e.sourceFile))`
 
 // openBrowser starts a Chromium. It and axe-core are installed by compose/stage/setup.sh.
 func openBrowser(t *testing.T, base string) *browser {
@@ -46,6 +50,9 @@ func openBrowser(t *testing.T, base string) *browser {
 	t.Cleanup(stop)
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatalf("start chromium: %v", err)
+	}
+	if _, err := chromedp.Call(ctx, devtools.AddScriptToEvaluateOnNewDocument, devtools.AddScriptToEvaluateOnNewDocumentParams{Source: refusals}); err != nil {
+		t.Fatalf("prepare chromium: %v", err)
 	}
 	ctx, end := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(end)
@@ -111,6 +118,9 @@ func (b *browser) press(selector string) {
 func (b *browser) accessible(name string) {
 	b.t.Helper()
 	eval[bool](b, `new Promise(done => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`)
+	if refused := eval[string](b, `refused.join("\n")`); refused != "" {
+		b.t.Errorf("%s: the policy of the page has refused:\n%s", name, refused)
+	}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1200, 360} {
 			if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}); err != nil {

@@ -176,7 +176,7 @@ func (c *largeConsole) live(b *testing.B, page string) {
 	get := func(ctx context.Context, page string) (*http.Response, error) {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/_appliance/"+page, nil)
 		req.Header.Set("Cookie", cookie)
-		req.Header.Set("X-Refresh", "1")
+		req.Header.Set("HX-Request", "true")
 		return http.DefaultClient.Do(req)
 	}
 	c.changes(b)
@@ -197,7 +197,7 @@ func (c *largeConsole) live(b *testing.B, page string) {
 			if lines.Text() != "event: changed" {
 				continue
 			}
-			if again, err := get(ctx, page); err == nil { // as the page's script does
+			if again, err := get(ctx, page); err == nil { // as htmx does
 				n, _ := io.Copy(io.Discard, again.Body)
 				_ = again.Body.Close()
 				refreshed.Add(1)

@@ -64,6 +64,7 @@ func New(o Options) (*Console, error) {
 
 	own := http.NewServeMux()
 	own.Handle("GET "+Path+"static/", http.StripPrefix(Path+"static/", http.FileServerFS(static)))
+	own.Handle("GET "+Path+"static/lib/", http.StripPrefix(Path+"static/", keptByBrowsers(http.FileServerFS(static))))
 	r := routes{mux: own, gate: gate, live: live}
 	gate.routes(r)
 	live.routes(r)
@@ -111,6 +112,14 @@ func (r routes) all(h handler) { r.mux.HandleFunc(Path, r.gate.inside(h)) }
 
 // policy lets a page load what the console itself serves, and nothing inline.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// keptByBrowsers lets browsers keep files whose names say their version.
+func keptByBrowsers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		next.ServeHTTP(w, r)
+	})
+}
 
 // maxForm bounds a form in bytes.
 const maxForm = 512 << 10

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,17 @@ type live struct {
 func newLive(often time.Duration, g *gate, v *views, s *sharedState, h *History) *live {
 	return &live{often: often, gate: g, state: s, history: h, fresh: &refreshes{views: v}, closing: make(chan struct{})}
 }
+
+// ended is the event after which nothing follows: the session has ended.
+const ended = "event: ended\ndata: \n\n"
+
+// isStream reports whether a request is for the stream of a page that is open.
+func isStream(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/events")
+}
+
+// refreshing reports whether htmx reads a page again that is open, which is no click.
+func refreshing(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
 
 func (l *live) routes(r routes) { r.get("events", l.events) }
 
@@ -103,7 +115,7 @@ func (l *live) stream(w http.ResponseWriter, r *http.Request, often time.Duratio
 		case <-tick.C:
 		}
 		if !l.goesOn(r) {
-			fmt.Fprint(w, "event: ended\ndata: \n\n")
+			fmt.Fprint(w, ended)
 			_ = out.Flush()
 			return
 		}
@@ -195,7 +207,7 @@ func (l *live) goesOn(r *http.Request) bool {
 // there is that. A page that a visitor opens is made for them.
 func (l *live) shared(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request, s session) {
-		if r.Header.Get("X-Refresh") == "" {
+		if !refreshing(r) {
 			next(w, r, s)
 			return
 		}

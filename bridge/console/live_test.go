@@ -212,7 +212,7 @@ func (o *opened) ask(ctx context.Context, who, page string, open bool) *http.Res
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, o.server.URL+Path+page, nil)
 	req.Header.Set("Cookie", cookieName+"="+who)
 	if open {
-		req.Header.Set("X-Refresh", "1")
+		req.Header.Set("HX-Request", "true")
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

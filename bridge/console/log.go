@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,6 @@ type logView struct {
 	Level, Room string
 	Levels      []string
 	Lines       []Line // the newest first
-	Last        uint64
 }
 
 // logFilter reads what a visitor wants to see: levels of the log, and a room.
@@ -53,12 +53,14 @@ func (p *logPage) routes(r routes) {
 
 func (p *logPage) lines(w http.ResponseWriter, r *http.Request, s session) {
 	level, name, room := logFilter(r)
-	v := logView{Level: name, Room: room, Levels: logLevels, Last: p.tail.last.Load(), Lines: p.tail.After(0, level, room, shownLines)}
+	last := strconv.FormatUint(p.tail.last.Load(), 10)
+	v := logView{Level: name, Room: room, Levels: logLevels, Lines: p.tail.After(0, level, room, shownLines)}
 	slices.Reverse(v.Lines)
-	p.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Body: v})
+	stream := Path + "log/events?" + url.Values{"level": {name}, "room": {room}, "after": {last}}.Encode()
+	p.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Stream: stream, Body: v})
 }
 
-// events serves GET /_appliance/log/events: the new lines, as rows of the table.
+// events serves GET /_appliance/log/events: the new lines, as rows of the table, the newest first.
 func (p *logPage) events(w http.ResponseWriter, r *http.Request, _ session) {
 	level, _, room := logFilter(r)
 	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
@@ -83,7 +85,7 @@ func (p *logPage) events(w http.ResponseWriter, r *http.Request, _ session) {
 		}
 		seen = max(seen, list[len(list)-1].Number)
 		var rows bytes.Buffer
-		for _, l := range list {
+		for _, l := range slices.Backward(list) {
 			if err := p.templates.ExecuteTemplate(&rows, "line", l); err != nil {
 				p.log.Debug("a line of the log could not be sent", "err", err)
 				return

@@ -30,7 +30,7 @@ type refreshes struct {
 	size int                 // of all, in bytes
 }
 
-// A refresh is a page without what belongs to one visitor: the content that the page's script
+// A refresh is a page without what belongs to one visitor: the content that htmx
 // puts in place, in parts between which the token of the visitor's forms stands.
 type refresh struct {
 	once   sync.Once

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -143,11 +144,7 @@ func (g *gate) inside(next handler) http.HandlerFunc {
 		}
 		if !ok {
 			http.SetCookie(w, cookie("", -1))
-			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/events") {
-				g.show(w, http.StatusUnauthorized, "signin.html", page{Title: "Sign in", Problem: "Your session has ended. Nothing was changed.", Body: signInForm{}})
-				return
-			}
-			http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
+			g.outside(w, r)
 			return
 		}
 		if r.Method != http.MethodGet && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("token")), []byte(s.token)) != 1 {
@@ -159,6 +156,23 @@ func (g *gate) inside(next handler) http.HandlerFunc {
 	}
 }
 
+// outside answers a visitor without a session, or an open page whose session has ended: a stream
+// says so, and htmx leads to the form when it is told.
+func (g *gate) outside(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case isStream(r):
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, ended)
+	case refreshing(r):
+		w.Header().Set("HX-Redirect", Path+"sign-in")
+		w.WriteHeader(http.StatusUnauthorized)
+	case r.Method == http.MethodGet:
+		http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
+	default:
+		g.show(w, http.StatusUnauthorized, "signin.html", page{Title: "Sign in", Problem: "Your session has ended. Nothing was changed.", Body: signInForm{}})
+	}
+}
+
 // sessionOf returns the session of a request, if its account is an administrator still.
 func (g *gate) sessionOf(r *http.Request) (session, bool, error) {
 	sent, err := r.Cookie(cookieName)
@@ -166,7 +180,7 @@ func (g *gate) sessionOf(r *http.Request) (session, bool, error) {
 		return session{}, false, nil
 	}
 	now := time.Now()
-	s, ok, err := g.find(r.Context(), sent.Value, now, !strings.HasSuffix(r.URL.Path, "/events") && r.Header.Get("X-Refresh") == "")
+	s, ok, err := g.find(r.Context(), sent.Value, now, !isStream(r) && !refreshing(r))
 	if !ok || now.Sub(s.Asked) < g.rolesFor {
 		return s, ok, err
 	}

@@ -28,6 +28,7 @@ type page struct {
 	Notice  string // what was done
 	Problem string // why something was not
 	Still   bool   // what is on it must not be replaced while it is open
+	Stream  string // the address of what keeps it up to date; "" for that of all pages
 	Body    any
 }
 
