@@ -327,11 +327,19 @@ func (n *node) inside(container string) func() (string, error) {
 	}
 }
 
-// task is the running container of a service on the node; "" when there is none.
-func (n *node) task(service string) string {
+// tasks are the healthy containers of a service on the node. After a node was away, another
+// one has two of a service.
+func (n *node) tasks(service string) []string {
 	out, _ := n.docker(n.c.t.Context(), "ps", "-q", "--filter", "label=com.docker.swarm.service.name="+service, "--filter", "health=healthy")
-	name, _, _ := strings.Cut(out, "\n")
-	return name
+	return strings.Fields(out)
+}
+
+// task is one of tasks; "" when there is none.
+func (n *node) task(service string) string {
+	if all := n.tasks(service); len(all) > 0 {
+		return all[0]
+	}
+	return ""
 }
 
 // leader is the manager that leads.

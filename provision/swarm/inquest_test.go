@@ -67,12 +67,14 @@ func (s *story) inquest(before time.Time) {
 	load, _ := os.ReadFile("/proc/loadavg")
 	s.say("    the load of this machine: %s; the tasks:\n%s", strings.TrimSpace(string(load)), s.why())
 	for _, n := range s.c.nodes[1:] {
-		for _, page := range []string{"/status", "/queue", "/queue/dead"} {
-			var out json.RawMessage
-			err := s.ask(ctx, n, page, &out)
-			s.say("    the bridge on %s says to %s: %.1500s %v", n.name, page, out, err)
+		for _, task := range n.tasks(stackName + "_bridge") {
+			for _, page := range []string{"/status", "/queue", "/queue/dead"} {
+				var out json.RawMessage
+				err := s.ask(ctx, n, task, page, &out)
+				s.say("    the bridge %s on %s says to %s: %.1500s %v", task, n.name, page, out, err)
+			}
+			s.say("    its log: %s", s.warnings(ctx, n, task))
 		}
-		s.say("    its log: %s", s.warnings(ctx, n))
 	}
 	first := s.c.nodes[0]
 	for _, query := range []string{
@@ -88,12 +90,8 @@ func (s *story) inquest(before time.Time) {
 	}
 }
 
-// ask asks the bridge of a node for one of its pages.
-func (s *story) ask(ctx context.Context, n *node, page string, out any) error {
-	task := n.task(stackName + "_bridge")
-	if task == "" {
-		return fmt.Errorf("no bridge is healthy on %s", n.name)
-	}
+// ask asks a bridge on a node for one of its pages.
+func (s *story) ask(ctx context.Context, n *node, task, page string, out any) error {
 	token, err := os.ReadFile(filepath.Join(s.out, "secrets/bridge/rocketchat_token"))
 	if err != nil {
 		return err
@@ -103,12 +101,8 @@ func (s *story) ask(ctx context.Context, n *node, page string, out any) error {
 	return p.do(ctx, http.MethodGet, page, nil, out)
 }
 
-// warnings are the last lines of the bridge's log on a node that are not about success.
-func (s *story) warnings(ctx context.Context, n *node) string {
-	task := n.task(stackName + "_bridge")
-	if task == "" {
-		return "none"
-	}
+// warnings are the last lines of a bridge's log that are not about success.
+func (s *story) warnings(ctx context.Context, n *node, task string) string {
 	out, err := s.c.command(ctx, "sh", "-c", fmt.Sprintf("docker -H unix://%s logs --tail 3000 %s 2>&1 | grep -v 'level=\\(INFO\\|DEBUG\\)' | tail -n 30", filepath.Join(n.dir, "docker.sock"), task))
 	if err != nil {
 		return err.Error()

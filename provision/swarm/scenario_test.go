@@ -346,10 +346,12 @@ func (s *story) reader() *node {
 	var found *node
 	s.c.until(30*time.Second, "a bridge reads", func() (bool, string) {
 		for _, n := range s.c.nodes[1:] {
-			var status struct{ Reads bool }
-			if s.ask(s.t.Context(), n, "/status", &status) == nil && status.Reads {
-				found = n
-				return true, ""
+			for _, task := range n.tasks(stackName + "_bridge") {
+				var status struct{ Reads bool }
+				if s.ask(s.t.Context(), n, task, "/status", &status) == nil && status.Reads {
+					found = n
+					return true, ""
+				}
 			}
 		}
 		return false, "none does"
