@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -67,8 +68,14 @@ func (f *refreshes) serve(w http.ResponseWriter, r *http.Request, s session, nex
 	made.once.Do(func() { f.make(made, address, r, next) })
 	maps.Copy(w.Header(), made.header)
 	w.WriteHeader(made.status)
-	if _, err := w.Write(bytes.Join(made.parts, []byte(s.token))); err != nil {
-		f.views.log.Debug("a page of the console could not be sent", "err", err)
+	for i, part := range made.parts {
+		if i > 0 {
+			_, _ = io.WriteString(w, s.token)
+		}
+		if _, err := w.Write(part); err != nil {
+			f.views.log.Debug("a page of the console could not be sent", "err", err)
+			return
+		}
 	}
 }
 
