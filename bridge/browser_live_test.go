@@ -39,7 +39,9 @@ func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 	b.shows("No line fits.")
 	stranger := visitor(t, w.front())
 	happen := func() { stranger.signIn("nobody", "wrong") } // has a line written
-	rows := func() int { return eval[int](b, `[...document.querySelectorAll("tbody tr")].filter(r => r.checkVisibility()).length`) }
+	rows := func() int {
+		return eval[int](b, `[...document.querySelectorAll("tbody tr")].filter(r => r.checkVisibility()).length`)
+	}
 	has := func(want int) {
 		t.Helper()
 		mxtest.WaitFor(t, fmt.Sprint(want, " lines"), func() bool { return rows() == want })

@@ -208,8 +208,8 @@ func (c *largeConsole) live(b *testing.B, page string) {
 	var alone, open, after float64
 	var grown int64
 	for range b.N {
-		before := taken()
 		alone += share()
+		before := taken() // with what writes to the store here
 		ctx, stop := context.WithCancel(b.Context())
 		var all sync.WaitGroup
 		for range consoles {
