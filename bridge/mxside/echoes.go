@@ -25,8 +25,8 @@ const (
 // after 5 minutes and 10 seconds (AckWait in its roomserver/internal/input). Whether it is one
 // is decided in the lane of its room, where nothing of the room is under way meanwhile.
 //
-// What waits for a look is in memory only: a bridge that is killed within those seconds lets
-// a second copy stand.
+// Events that wait for a look are in memory only: a bridge that is killed within those
+// seconds lets a second copy stand.
 type echoes struct {
 	*client
 	store  Store

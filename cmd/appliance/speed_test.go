@@ -6,8 +6,8 @@ import (
 )
 
 // TestWhatIsTypedOftenIsFast keeps what people wait for below what they notice. Of the best of
-// some runs it counts the processor's time, which a busy host does not change, and by the clock
-// what waits for something. The programs that stand in for Docker are counted, too.
+// some runs it counts the processor's time, which a busy host does not change, and, by the clock,
+// what a wait adds. The programs that stand in for Docker are counted, too.
 func TestWhatIsTypedOftenIsFast(t *testing.T) {
 	w := installed(t)
 	for _, c := range []struct {
