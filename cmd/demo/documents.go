@@ -19,8 +19,10 @@ var notFollowed = map[string]string{
 	"appliance service install":         "the demo installs no units",
 	"appliance queue drop ITEM":         "there is no dead letter",
 	"appliance logs --follow":           "it does not end",
-	"appliance config set rocketchat_settings.Accounts_RegistrationForm=Disabled": "it restarts Rocket.Chat",
-	"appliance config set rocketchat_settings.Accounts_RegistrationForm=":         "it restarts Rocket.Chat",
+	"appliance config set rocketchat_settings.Accounts_RegistrationForm=Disabled":                               "it restarts Rocket.Chat",
+	"appliance config set rocketchat_settings.Accounts_RegistrationForm=":                                       "it restarts Rocket.Chat",
+	"appliance config set smtp_host=smtp.example.org smtp_username=chat smtp_password_file=/etc/appliance-smtp": "there is no mail server",
+	"appliance config set rocketchat_registration_token_file=/etc/appliance-registration":                       "there is no token, and it restarts Rocket.Chat",
 	"appliance down": "the other steps stop and start everything",
 }
 
