@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,6 +116,15 @@ func (s *database) collect(ctx context.Context, into map[string]bool, query stri
 		into[id] = true
 	}
 	return rows.Err()
+}
+
+// places returns the places of n arguments in a query: "($1, $2, ...)".
+func places(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("$%d", i+1)
+	}
+	return "(" + strings.Join(all, ", ") + ")"
 }
 
 type scanner interface{ Scan(...any) error }

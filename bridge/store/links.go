@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"appliance/bridge/ids"
@@ -65,14 +64,7 @@ func (s *linkTable) EventLinked(ctx context.Context, message ids.RCMessage) (boo
 // that it is always the same one.
 const eventsAsked = 100
 
-var eventsLinked = func() string {
-	places := "($1"
-	for i := 2; i <= eventsAsked; i++ {
-		places += fmt.Sprintf(", $%d", i)
-	}
-	places += ")"
-	return `SELECT mx_event FROM links WHERE mx_event IN ` + places + ` UNION SELECT mx_event FROM reactions WHERE mx_event IN ` + places
-}()
+var eventsLinked = `SELECT mx_event FROM links WHERE mx_event IN ` + places(eventsAsked) + ` UNION SELECT mx_event FROM reactions WHERE mx_event IN ` + places(eventsAsked)
 
 // EventsLinked implements mxside.Store.
 func (s *linkTable) EventsLinked(ctx context.Context, events []ids.MXEvent) (map[ids.MXEvent]bool, error) {

@@ -44,13 +44,7 @@ type LaneSummary struct {
 const lanesAsked = 200
 
 var (
-	lanePlaces = "($1" + func() string {
-		var b strings.Builder
-		for i := 2; i <= lanesAsked; i++ {
-			fmt.Fprintf(&b, ", $%d", i)
-		}
-		return b.String()
-	}() + ")"
+	lanePlaces   = places(lanesAsked)
 	waitingLanes = `SELECT lane, COUNT(*), MIN(seq) FROM items WHERE buried = 0 AND lane IN ` + lanePlaces + ` GROUP BY lane`
 	deadLanes    = `SELECT lane, COUNT(*), MAX(seq) FROM items WHERE buried > 0 AND lane IN ` + lanePlaces + ` GROUP BY lane`
 )

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -41,12 +39,7 @@ func changed(b *batch) error {
 // PortalsVersion returns what is another value whenever a process has begun, changed or
 // ended a portal. It costs the same however many portals there are.
 func (s *portalTable) PortalsVersion(ctx context.Context) (string, error) {
-	var version string
-	err := s.queryRow(ctx, `SELECT value FROM cursors WHERE name = $1`, portalsChanged).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	return version, err
+	return (&cursorTable{s.database}).Cursor(ctx, portalsChanged)
 }
 
 // Portals implements relay.Store.

@@ -44,7 +44,7 @@ func (r *recall[T]) get(column, value string, read func() (T, error)) (T, bool, 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.version != version { // written meanwhile: the answer may be of before
+	if r.version != version { // the table was written since: the answer may be an old one
 		return row, there, nil
 	}
 	if r.rows == nil || len(r.rows) >= maxRecalled {

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"appliance/bridge/mustrun"
 )
 
 // installed is a workplace with an installation in the directory appliance.
 func installed(t *testing.T) *workplace {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to the users of containers")
+		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}
 	w := newWorkplace(t)
 	if out, err := w.command("up", "--dir", "appliance", "--set", "domain=chat.example.test", "--set", "tls=internal", "--patience", "0s").CombinedOutput(); err != nil {

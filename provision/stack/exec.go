@@ -234,15 +234,7 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 // HealthOutput is what the last health check of a service has printed: "" when there was
 // none yet. Of a service that does not run it is an error.
 func (s Engine) HealthOutput(ctx context.Context, service string) (string, error) {
-	services, err := s.stack.Services(ctx)
-	if err != nil {
-		return "", err
-	}
-	found := services[service]
-	if found.State != "running" {
-		return "", &NotRunningError{Service: service}
-	}
-	info, err := s.stack.api(ctx).ContainerInspect(ctx, found.ID)
+	info, err := s.inspect(ctx, service)
 	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Health == nil {
 		return "", err
 	}
@@ -257,15 +249,7 @@ func (s Engine) HealthOutput(ctx context.Context, service string) (string, error
 // Variable is a variable of the environment with which a service was started: "" when it
 // had none of that name.
 func (s Engine) Variable(ctx context.Context, service, name string) (string, error) {
-	services, err := s.stack.Services(ctx)
-	if err != nil {
-		return "", err
-	}
-	found := services[service]
-	if found.State != "running" {
-		return "", &NotRunningError{Service: service}
-	}
-	info, err := s.stack.api(ctx).ContainerInspect(ctx, found.ID)
+	info, err := s.inspect(ctx, service)
 	if err != nil || info.Config == nil {
 		return "", err
 	}
@@ -275,6 +259,20 @@ func (s Engine) Variable(ctx context.Context, service, name string) (string, err
 		}
 	}
 	return "", nil
+}
+
+// inspect is what Docker knows of the container of a service. Of one that does not run it is
+// an error.
+func (s Engine) inspect(ctx context.Context, service string) (info container.InspectResponse, err error) {
+	services, err := s.stack.Services(ctx)
+	if err != nil {
+		return info, err
+	}
+	found := services[service]
+	if found.State != "running" {
+		return info, &NotRunningError{Service: service}
+	}
+	return s.stack.api(ctx).ContainerInspect(ctx, found.ID)
 }
 
 // LogFiles are where Docker writes what the services say, by service. Older
