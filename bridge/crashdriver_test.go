@@ -193,6 +193,35 @@ func (s *fusedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (
 	return s.conn.exec(s.query, func() (driver.Result, error) { return s.wholeStmt.ExecContext(ctx, args) })
 }
 
+// QueryContext implements driver.StmtQueryContext. A statement that adds and removes items
+// is a transaction of its own, which has ended when its answer was read.
+func (s *fusedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.conn.tx != nil || !strings.Contains(s.query, "INSERT INTO items") {
+		return s.wholeStmt.QueryContext(ctx, args)
+	}
+	what := strings.Join(strings.Fields(s.query), " ")[:60]
+	s.conn.fuse.point("before", what)
+	rows, err := s.wholeStmt.QueryContext(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	return &fusedRows{rows, func() { s.conn.fuse.point("after", what) }}, nil
+}
+
+type fusedRows struct {
+	driver.Rows
+	read func()
+}
+
+// Close implements driver.Rows.
+func (r *fusedRows) Close() error {
+	err := r.Rows.Close()
+	if err == nil {
+		r.read()
+	}
+	return err
+}
+
 type fusedTx struct {
 	driver.Tx
 	conn  *fusedConn

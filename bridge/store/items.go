@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,11 +22,11 @@ func (s *itemTable) Add(ctx context.Context, now time.Time, items ...queue.Item)
 // Accept implements relay.Store.
 func (s *itemTable) Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (added int, err error) {
 	var in []inserted
-	err = s.write(ctx, &write{lanes: lanesOf(items), do: func(b *batch) (err error) {
-		if in, err = s.keeper.insert(b, now, items); err != nil {
+	err = s.write(ctx, &write{lanes: lanesOf(items), collects: true, do: func(b *batch) error {
+		if err := s.keeper.insert(b, now, items, &in); err != nil {
 			return err
 		}
-		return b.cursors(cursors)
+		return s.keeper.cursors(b, cursors)
 	}, committed: func() { s.keeper.count(in) }})
 	if err != nil {
 		return 0, fmt.Errorf("store %d events: %w", len(items), err)
@@ -55,16 +54,6 @@ const (
 	putDone   = `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`
 )
 
-// cursors moves cursors, in an order that is the same in all processes.
-func (b *batch) cursors(cursors map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(cursors)) {
-		if _, err := b.exec(putCursor, name, cursors[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Claim implements queue.Backend.
 func (s *itemTable) Claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error) {
 	return s.keeper.claim(ctx, class, now)
@@ -88,7 +77,7 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 	if err != nil {
 		return err
 	}
-	w := &write{lease: it.Lease, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
+	w := &write{lease: it.Lease, collects: true, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
 	if err := s.send(ctx, w); err != nil {
 		return s.keeper.failed(it, err)
 	}

@@ -32,8 +32,10 @@ type keeperWrites interface {
 	// and flush last.
 	begin(b *batch, group []*write) error
 	flush(b *batch) error
-	// insert adds the items that are new and returns them.
-	insert(b *batch, now time.Time, items []queue.Item) ([]inserted, error)
+	// insert adds the items that are new; in has them once the transaction is written.
+	insert(b *batch, now time.Time, items []queue.Item, in *[]inserted) error
+	// cursors moves cursors.
+	cursors(b *batch, cursors map[string]string) error
 	// nextSeq returns a number that is higher than that of any item of the lanes of
 	// the transaction.
 	nextSeq(b *batch) (int64, error)

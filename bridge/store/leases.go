@@ -96,6 +96,19 @@ type settler struct{ *process }
 
 var _ keeperWrites = (*settler)(nil)
 
+// forget removes an item that was delivered already. Where that fails it is found again.
+func (k *holder) forget(l *heldLane, it queue.Item) {
+	go func() {
+		err := k.s.write(context.Background(), &write{lease: l.lease, collects: true, do: func(b *batch) error {
+			b.gone = append(b.gone, it.ID)
+			return nil
+		}})
+		if err != nil {
+			k.log.Warn("an item that was delivered before could not be removed", "item", it.ID, "lane", it.Lane, "err", err)
+		}
+	}()
+}
+
 // heldLane is a lane whose lease this process has.
 type heldLane struct {
 	lease  *queue.Lease
@@ -111,7 +124,7 @@ type heldLane struct {
 	out    atHand // what is being delivered
 }
 
-func (k *settler) statements() []string { return []string{putCursor, putDone, retryItem} }
+func (k *settler) statements() []string { return []string{putDone, retryItem} }
 
 func (k *holder) claim(ctx context.Context, class queue.Class, _ time.Time) (queue.Item, bool, error) {
 	for ctx.Err() == nil {
@@ -210,7 +223,9 @@ func (k *holder) empty(class queue.Class) []*heldLane {
 	return out
 }
 
-const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures
+// An item that is done was delivered to the end by another process between the look for
+// it and its addition; see writeTogether.
+const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures, EXISTS (SELECT 1 FROM done WHERE done.id = i.id)
 	FROM unnest($1::text[], $2::bigint[]) AS l (lane, after)
 	CROSS JOIN LATERAL (SELECT * FROM items WHERE items.lane = l.lane AND buried = 0 AND seq > l.after ORDER BY seq LIMIT $3) AS i
 	ORDER BY i.lane, i.seq`
@@ -231,13 +246,16 @@ func (k *holder) fetch(ctx context.Context, lanes []*heldLane) error {
 		}
 		items := found[l.lease.Lane]
 		for i := range items {
+			if items[i].done {
+				k.forget(l, items[i].item)
+			}
 			if l.doubt > 0 {
 				l.doubt--
 				items[i].item.Attempts = max(items[i].item.Attempts, 1)
 			}
 			l.after = items[i].seq
 		}
-		l.items = append(l.items, items...)
+		l.items = append(l.items, slices.DeleteFunc(slices.Clone(items), func(a atHand) bool { return a.done })...)
 		l.more = l.more || len(items) == readAhead
 		k.list(l)
 	}
@@ -254,7 +272,7 @@ func (k *holder) read(ctx context.Context, names []string, after []int64) (map[s
 	for rows.Next() {
 		var a atHand
 		var accepted int64
-		if err := rows.Scan(&a.item.Lane, &a.seq, &a.item.ID, &a.item.Kind, &a.item.Payload, &accepted, &a.item.Attempts, &a.item.Failures); err != nil {
+		if err := rows.Scan(&a.item.Lane, &a.seq, &a.item.ID, &a.item.Kind, &a.item.Payload, &accepted, &a.item.Attempts, &a.item.Failures, &a.done); err != nil {
 			return nil, err
 		}
 		a.item.Accepted = time.UnixMilli(accepted).UTC()
@@ -348,57 +366,23 @@ func (k *settler) begin(b *batch, group []*write) error {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	b.mine = map[leaseID]bool{}
+	mine := map[leaseID]bool{}
 	for rows.Next() {
 		var id leaseID
 		if err := rows.Scan(&id.lane, &id.fence); err != nil {
 			return err
 		}
-		b.mine[id] = true
+		mine[id] = true
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	for i := range names {
-		if !b.mine[leaseID{names[i], fences[i]}] {
+		if !mine[leaseID{names[i], fences[i]}] {
 			return fmt.Errorf("%w: %s under %d", queue.ErrLost, names[i], fences[i])
 		}
 	}
 	return nil
-}
-
-const addItems = `INSERT INTO items (seq, id, lane, kind, payload, accepted)
-	SELECT nextval('items_seq'), n.id, n.lane, n.kind, n.payload, ` + dbNow + ` FROM (
-		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS u (id, lane, kind, payload, place)
-		WHERE NOT EXISTS (SELECT 1 FROM done WHERE done.id = u.id) AND NOT EXISTS (SELECT 1 FROM items WHERE items.id = u.id) ORDER BY place) AS n
-	ON CONFLICT (id) DO NOTHING RETURNING seq, id, lane`
-
-func (k *settler) insert(b *batch, _ time.Time, items []queue.Item) ([]inserted, error) {
-	if len(items) == 0 {
-		return nil, nil
-	}
-	n := len(items)
-	ids, lanes, kinds, payloads := make([]string, n), make([]string, n), make([]string, n), make([][]byte, n)
-	for i, it := range items {
-		ids[i], lanes[i], kinds[i], payloads[i] = it.ID, it.Lane, it.Kind, it.Payload
-		if payloads[i] == nil {
-			payloads[i] = []byte{}
-		}
-	}
-	rows, err := b.tx.QueryContext(b.ctx, addItems, ids, lanes, kinds, payloads)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var in []inserted
-	for rows.Next() {
-		var i inserted
-		if err := rows.Scan(&i.seq, &i.item.ID, &i.item.Lane); err != nil {
-			return nil, err
-		}
-		in = append(in, i)
-	}
-	return in, rows.Err()
 }
 
 func (k *settler) nextSeq(b *batch) (seq int64, err error) {
@@ -540,46 +524,6 @@ func away(err error) error {
 type leaseID struct {
 	lane  string
 	fence int64
-}
-
-// links are receipts to be stored, by column.
-type links struct {
-	item, rcRoom, rcMessage, mxRoom, mxEvent, mxSender []string
-	part                                               []int32
-	at                                                 map[string]int // by item and part
-}
-
-func (l *links) add(item string, r queue.Receipt) {
-	key := fmt.Sprint(r.Part, " ", item)
-	if i, ok := l.at[key]; ok { // the last one counts
-		l.rcMessage[i], l.mxEvent[i] = r.RCMessage, r.MXEvent
-		return
-	}
-	if l.at == nil {
-		l.at = map[string]int{}
-	}
-	l.at[key] = len(l.item)
-	l.item, l.part = append(l.item, item), append(l.part, int32(r.Part)) //nolint:gosec // a message has few parts
-	l.rcRoom, l.rcMessage = append(l.rcRoom, r.RCRoom), append(l.rcMessage, r.RCMessage)
-	l.mxRoom, l.mxEvent, l.mxSender = append(l.mxRoom, r.MXRoom), append(l.mxEvent, r.MXEvent), append(l.mxSender, r.MXSender)
-}
-
-// flush writes what the writes of a transaction have in common.
-func (k *settler) flush(b *batch) error {
-	if l := &b.links; len(l.item) > 0 {
-		if _, err := b.tx.ExecContext(b.ctx, `INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender)
-			SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-			ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event`,
-			l.item, l.part, l.rcRoom, l.rcMessage, l.mxRoom, l.mxEvent, l.mxSender); err != nil {
-			return err
-		}
-	}
-	if len(b.gone) == 0 {
-		return nil
-	}
-	_, err := b.tx.ExecContext(b.ctx, `WITH gone AS (DELETE FROM items WHERE id = ANY($1::text[]) RETURNING id)
-		INSERT INTO done (id, at) SELECT id, `+dbNow+` FROM gone ON CONFLICT (id) DO NOTHING`, b.gone)
-	return err
 }
 
 // names returns the lanes of some leases, sorted.

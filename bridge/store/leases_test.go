@@ -635,3 +635,30 @@ func TestASchemaOfItsOwn(t *testing.T) {
 		t.Errorf("%d tables in the schema, %d outside, %v", tables, others, err)
 	}
 }
+
+// An item that another process has delivered while it was being added a second time is not
+// delivered again, and what comes after it is.
+func TestAnItemThatIsDoneIsNotGivenOut(t *testing.T) {
+	p := newPair(t)
+	add(t, p.a, queue.Item{ID: "1", Lane: "l"})
+	if err := p.a.Done(t.Context(), claimed(t, p.a, "1"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.exec(t, `INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES (nextval('items_seq'), '1', 'l', '', '', 0)`)
+	add(t, p.a, queue.Item{ID: "2", Lane: "l"})
+	if err := p.a.Done(t.Context(), claimed(t, p.a, "2"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; <-time.After(20 * time.Millisecond) {
+		b, err := p.a.Backlog(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Waiting == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d items wait", b.Waiting)
+		}
+	}
+}

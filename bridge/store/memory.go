@@ -42,6 +42,7 @@ type lane struct {
 type atHand struct {
 	seq  int64
 	item queue.Item
+	done bool // it was delivered before
 }
 
 // lanes are those that have items.
@@ -87,7 +88,7 @@ func (ls *lanes) add(seq int64, it queue.Item, due int64) {
 		heap.Push(&ls.byTurn[l.class], l)
 	}
 	if len(l.items) == l.waiting && ls.bytes+len(it.Payload) <= maxAtHand {
-		l.items = append(l.items, atHand{seq, it})
+		l.items = append(l.items, atHand{seq: seq, item: it})
 		ls.bytes += len(it.Payload)
 	}
 	l.waiting++
@@ -188,8 +189,8 @@ func (m *memory) nextSeq(b *batch) (int64, error) {
 	return b.last, nil
 }
 
-func (m *memory) insert(b *batch, now time.Time, items []queue.Item) ([]inserted, error) {
-	var in []inserted
+func (m *memory) insert(b *batch, now time.Time, items []queue.Item, in *[]inserted) error {
+	*in = nil
 	b.last = max(b.last, m.last)
 	for _, it := range items {
 		if it.Payload == nil {
@@ -197,16 +198,25 @@ func (m *memory) insert(b *batch, now time.Time, items []queue.Item) ([]inserted
 		}
 		res, err := b.exec(insertItem, b.last+1, it.ID, it.Lane, it.Kind, it.Payload, now.UnixMilli())
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n, _ := res.RowsAffected(); n == 0 {
 			continue
 		}
 		b.last++
 		it.Accepted = time.UnixMilli(now.UnixMilli()).UTC()
-		in = append(in, inserted{b.last, it})
+		*in = append(*in, inserted{b.last, it})
 	}
-	return in, nil
+	return nil
+}
+
+func (m *memory) cursors(b *batch, cursors map[string]string) error {
+	for name, value := range cursors {
+		if _, err := b.exec(putCursor, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *memory) done(b *batch, it queue.Item, h head, receipts []queue.Receipt) error {

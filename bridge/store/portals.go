@@ -79,10 +79,10 @@ func (s *portalTable) PutPortal(ctx context.Context, p model.Portal, items []que
 		if err = changed(b); err != nil {
 			return err
 		}
-		if in, err = s.keeper.insert(b, time.Now(), items); err != nil {
+		if err = s.keeper.insert(b, time.Now(), items, &in); err != nil {
 			return err
 		}
-		return b.cursors(cursors)
+		return s.keeper.cursors(b, cursors)
 	}, committed: func() {
 		s.seen.forget() // before anything happens because of the portal
 		s.keeper.count(in)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type write struct {
 	result    chan error
 	lanes     []string     // to which it adds items, or whose turn it puts off
 	lease     *queue.Lease // under which it settles an item; nil for none
+	collects  bool         // do writes nothing itself: a keeper that shares its database writes it in flush
 }
 
 // writer writes: one transaction at a time, for all that ask at the same time. The keeper
@@ -47,13 +49,15 @@ type writer struct {
 type batch struct {
 	ctx  context.Context
 	s    *database
-	tx   *sql.Tx
-	last int64            // the highest seq given, where that is counted here
-	mine map[leaseID]bool // the leases that were checked
+	tx   *sql.Tx // nil where one statement writes everything
+	last int64   // the highest seq given, where that is counted here
 
 	// What is written at the end for all writes together.
-	links links
-	gone  []string
+	added  additions
+	moved  map[string]string // cursors
+	links  links
+	gone   []string
+	leases []*queue.Lease // under which that is done, if nothing else has checked them
 }
 
 // exec runs a statement that is prepared once.
@@ -160,24 +164,11 @@ func (s *writer) transaction(group ...*write) error {
 		ctx, cancel = context.WithTimeout(ctx, writePatience)
 		defer cancel()
 	}
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	put := s.inTransaction
+	if s.Shared() && !slices.ContainsFunc(group, func(w *write) bool { return !w.collects }) {
+		put = s.inOneStatement
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	b := &batch{ctx: ctx, s: s.database, tx: tx}
-	if err := s.keeper.begin(b, group); err != nil {
-		return err
-	}
-	for _, w := range group {
-		if err := w.do(b); err != nil {
-			return err
-		}
-	}
-	if err := s.keeper.flush(b); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
+	if err := put(ctx, group); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -189,4 +180,40 @@ func (s *writer) transaction(group ...*write) error {
 		w.result <- nil
 	}
 	return nil
+}
+
+func (s *writer) inTransaction(ctx context.Context, group []*write) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	b := &batch{ctx: ctx, s: s.database, tx: tx}
+	if err := s.keeper.begin(b, group); err != nil {
+		return err
+	}
+	if err := s.doAll(b, group); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// inOneStatement writes what is written most often: it needs neither BEGIN nor COMMIT.
+func (s *writer) inOneStatement(ctx context.Context, group []*write) error {
+	b := &batch{ctx: ctx, s: s.database}
+	for _, w := range group {
+		if w.lease != nil {
+			b.leases = append(b.leases, w.lease)
+		}
+	}
+	return s.doAll(b, group)
+}
+
+func (s *writer) doAll(b *batch, group []*write) error {
+	for _, w := range group {
+		if err := w.do(b); err != nil {
+			return err
+		}
+	}
+	return s.keeper.flush(b)
 }
