@@ -138,14 +138,7 @@ func (k *settler) flush(b *batch) error {
 		values[i] = b.moved[name]
 	}
 	a, l := &b.added, &b.links
-	stmt, err := k.s.reading(b.ctx, writeTogether)
-	if err != nil {
-		return err
-	}
-	if b.tx != nil {
-		stmt = b.tx.StmtContext(b.ctx, stmt)
-	}
-	rows, err := stmt.QueryContext(b.ctx, list(held), list(fences), k.owner, list(slices.Compact(lanes)), list(a.id), list(a.lane), list(a.kind), list(a.payload), list(names), values,
+	rows, err := b.query(writeTogether, list(held), list(fences), k.owner, list(slices.Compact(lanes)), list(a.id), list(a.lane), list(a.kind), list(a.payload), list(names), values,
 		list(l.item), list(l.part), list(l.rcRoom), list(l.rcMessage), list(l.mxRoom), list(l.mxEvent), list(l.mxSender), list(b.gone))
 	if err != nil {
 		return err

@@ -69,6 +69,19 @@ func (b *batch) exec(query string, args ...any) (sql.Result, error) {
 	return b.tx.StmtContext(b.ctx, stmt).ExecContext(b.ctx, args...)
 }
 
+// query is exec for a statement that answers with rows. It is a transaction of its own where
+// the batch has none.
+func (b *batch) query(query string, args ...any) (*sql.Rows, error) {
+	stmt, err := b.s.reading(b.ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if b.tx != nil {
+		stmt = b.tx.StmtContext(b.ctx, stmt)
+	}
+	return stmt.QueryContext(b.ctx, args...)
+}
+
 // write has something written and returns when it is on disk. Writes that come
 // while the disk is busy are written together.
 func (s *writer) write(ctx context.Context, w *write) error {
