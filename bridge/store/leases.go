@@ -245,17 +245,18 @@ func (k *holder) fetch(ctx context.Context, lanes []*heldLane) error {
 			continue
 		}
 		items := found[l.lease.Lane]
-		for i := range items {
-			if items[i].done {
-				k.forget(l, items[i].item)
+		for _, a := range items {
+			l.after = a.seq
+			if a.done {
+				k.forget(l, a.item)
+				continue
 			}
 			if l.doubt > 0 {
 				l.doubt--
-				items[i].item.Attempts = max(items[i].item.Attempts, 1)
+				a.item.Attempts = max(a.item.Attempts, 1)
 			}
-			l.after = items[i].seq
+			l.items = append(l.items, a)
 		}
-		l.items = append(l.items, slices.DeleteFunc(slices.Clone(items), func(a atHand) bool { return a.done })...)
 		l.more = l.more || len(items) == readAhead
 		k.list(l)
 	}
@@ -333,14 +334,16 @@ func (k *holder) next(class queue.Class, _ time.Time) (time.Duration, bool) {
 
 // markWaiting locks the rows of lanes to which items are added, in an order that is the
 // same in all processes, and notes that they have some.
-const markWaiting = `INSERT INTO lanes (lane, waiting, due, held) SELECT lane, 1, ` + dbNow + `, 0 FROM unnest($1::text[]) AS lane
-	ON CONFLICT (lane) DO UPDATE SET waiting = 1, due = excluded.due WHERE lanes.waiting = 0`
+const markWaiting = `INSERT INTO lanes (lane, waiting, due, held) SELECT lane, 1, ` + dbNow + `, 0 FROM unnest($1::text[]) AS lane` + markOnce
+
+// markOnce notes a lane that is known. The row is locked also where nothing changes.
+const markOnce = ` ON CONFLICT (lane) DO UPDATE SET waiting = 1, due = excluded.due WHERE lanes.waiting = 0`
 
 // holdLanes returns those lanes that this process still has under the same numbers, and
 // keeps other processes from taking them until the transaction ends. It does not hold
 // up those that add items.
-const holdLanes = `SELECT lanes.lane, lanes.fence FROM lanes JOIN unnest($1::text[], $2::bigint[]) AS mine (lane, fence)
-	ON lanes.lane = mine.lane AND lanes.fence = mine.fence WHERE lanes.owner = $3 FOR KEY SHARE OF lanes`
+const holdLanes = `SELECT lanes.lane, lanes.fence FROM lanes JOIN unnest($1::text[], $2::bigint[]) AS m (lane, fence)
+	ON lanes.lane = m.lane AND lanes.fence = m.fence WHERE lanes.owner = $3 FOR KEY SHARE OF lanes`
 
 // begin locks the lanes of a transaction and checks the leases under which it settles
 // items.

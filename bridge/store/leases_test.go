@@ -662,3 +662,26 @@ func TestAnItemThatIsDoneIsNotGivenOut(t *testing.T) {
 		}
 	}
 }
+
+// An item that is done does not stand for one that the process before may have delivered.
+func TestADoneItemTakesNoDoubtAway(t *testing.T) {
+	p := newPair(t)
+	add(t, p.a, queue.Item{ID: "0", Lane: "l"})
+	if err := p.a.Done(t.Context(), claimed(t, p.a, "0"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	add(t, p.a, queue.Item{ID: "1", Lane: "l"}, queue.Item{ID: "2", Lane: "l"})
+	claimed(t, p.a, "1")
+	p.exec(t, `INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES (1, '0', 'l', '', '', 0)`)
+	p.a.Pause()
+	travel(t, p.url, time.Now().Add(10*time.Second))
+	for _, id := range []string{"1", "2"} {
+		it := claimed(t, p.b, id)
+		if it.Attempts != 1 {
+			t.Errorf("item %s has %d attempts", id, it.Attempts)
+		}
+		if err := p.b.Done(t.Context(), it, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

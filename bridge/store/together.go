@@ -25,19 +25,16 @@ import (
 //   - added leaves out what was ever added. It asks as of the beginning of the statement: an
 //     item that another process has added since is refused by its ID, and one that has even
 //     been delivered since is recognised when it is read (fetchItems).
-const writeTogether = `WITH mine AS MATERIALIZED (
-		SELECT lanes.lane FROM lanes JOIN unnest($1::text[], $2::bigint[]) AS m (lane, fence)
-		ON lanes.lane = m.lane AND lanes.fence = m.fence WHERE lanes.owner = $3 FOR KEY SHARE OF lanes),
+const writeTogether = `WITH mine AS MATERIALIZED (` + holdLanes + `),
 	checked AS MATERIALIZED (SELECT COUNT(*) = cardinality($1::text[]) AS ok FROM mine),
-	marked AS (INSERT INTO lanes (lane, waiting, due, held) SELECT n.lane, 1, ` + dbNow + `, 0 FROM checked, unnest($4::text[]) AS n (lane) WHERE checked.ok
-		ON CONFLICT (lane) DO UPDATE SET waiting = 1, due = excluded.due WHERE lanes.waiting = 0 RETURNING 1),
+	marked AS (INSERT INTO lanes (lane, waiting, due, held) SELECT n.lane, 1, ` + dbNow + `, 0 FROM checked, unnest($4::text[]) AS n (lane) WHERE checked.ok` + markOnce + ` RETURNING 1),
 	ready AS MATERIALIZED (SELECT COUNT(*) AS lanes FROM marked),
 	added AS (INSERT INTO items (seq, id, lane, kind, payload, accepted)
 		SELECT CASE WHEN ready.lanes >= 0 THEN nextval('items_seq') END, n.id, n.lane, n.kind, n.payload, ` + dbNow + ` FROM ready, (
 			SELECT u.* FROM checked, unnest($5::text[], $6::text[], $7::text[], $8::bytea[]) WITH ORDINALITY AS u (id, lane, kind, payload, place)
 			WHERE checked.ok AND NOT EXISTS (SELECT 1 FROM done WHERE done.id = u.id) AND NOT EXISTS (SELECT 1 FROM items WHERE items.id = u.id)
 			ORDER BY place) AS n
-		ON CONFLICT (id) DO NOTHING RETURNING seq, id),
+		ON CONFLICT (id) DO NOTHING RETURNING id),
 	moved AS (INSERT INTO cursors (name, value) SELECT n.name, n.value
 		FROM checked, (SELECT COUNT(*) AS items FROM added) AS a, unnest($9::text[], $10::text[]) AS n (name, value) WHERE checked.ok AND a.items >= 0
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value),
@@ -46,7 +43,7 @@ const writeTogether = `WITH mine AS MATERIALIZED (
 		ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event),
 	gone AS (DELETE FROM items USING checked WHERE checked.ok AND items.id = ANY($18::text[]) RETURNING items.id),
 	noted AS (INSERT INTO done (id, at) SELECT id, ` + dbNow + ` FROM gone ON CONFLICT (id) DO NOTHING)
-	SELECT checked.ok, COALESCE(added.seq, 0), COALESCE(added.id, '') FROM checked LEFT JOIN added ON true`
+	SELECT checked.ok, COALESCE(added.id, '') FROM checked LEFT JOIN added ON true`
 
 // additions are items to be added, by column.
 type additions struct {
@@ -73,13 +70,13 @@ func (a *additions) add(items []queue.Item, in *[]inserted) {
 }
 
 // note notes which items were new. One that was added twice at the same time is so once.
-func (a *additions) note(seqs map[string]int64) {
+func (a *additions) note(added map[string]bool) {
 	for _, to := range a.to {
 		*to.in = nil
 		for _, it := range to.items {
-			if seq, ok := seqs[it.ID]; ok {
-				*to.in = append(*to.in, inserted{seq, it})
-				delete(seqs, it.ID)
+			if added[it.ID] {
+				*to.in = append(*to.in, inserted{item: it})
+				delete(added, it.ID)
 			}
 		}
 	}
@@ -144,15 +141,14 @@ func (k *settler) flush(b *batch) error {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	seqs := map[string]int64{}
+	added := map[string]bool{}
 	ok := false
 	for rows.Next() {
-		var seq int64
 		var id string
-		if err := rows.Scan(&ok, &seq, &id); err != nil {
+		if err := rows.Scan(&ok, &id); err != nil {
 			return err
 		}
-		seqs[id] = seq
+		added[id] = true
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -160,7 +156,7 @@ func (k *settler) flush(b *batch) error {
 	if !ok {
 		return fmt.Errorf("%w: %v under %d", queue.ErrLost, held, fences)
 	}
-	a.note(seqs)
+	a.note(added)
 	return nil
 }
 

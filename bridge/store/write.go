@@ -70,7 +70,8 @@ func (b *batch) exec(query string, args ...any) (sql.Result, error) {
 }
 
 // query is exec for a statement that answers with rows. It is a transaction of its own where
-// the batch has none.
+// the batch has none. It is prepared when it is first used: not all it names is there before
+// the keeper has begun.
 func (b *batch) query(query string, args ...any) (*sql.Rows, error) {
 	stmt, err := b.s.reading(b.ctx, query)
 	if err != nil {
