@@ -23,7 +23,8 @@ type database struct {
 	stmts   map[string]*sql.Stmt
 	readers sync.Map // *sql.Stmt by query
 
-	ahead atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
+	changes changes      // by other processes
+	ahead   atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
 }
 
 // Now is the time that all processes agree on which share the database: its own, within

@@ -9,6 +9,9 @@ import (
 // MovedTables are the tables that a move copies.
 var MovedTables = movedTables
 
+// RecalledFor is for how long a process relies on what it recalls without hearing from the database.
+const RecalledFor = recalledFor
+
 // At makes a move call something where a crash is of interest.
 func (m Moving) At(f func(point string)) Moving {
 	m.at = f

@@ -225,7 +225,7 @@ func (k *holder) empty(class queue.Class) []*heldLane {
 
 // An item that is done was delivered to the end by another process between the look for
 // it and its addition; see writeTogether.
-const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures, EXISTS (SELECT 1 FROM done WHERE done.id = i.id)
+const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures, EXISTS (SELECT 1 FROM done WHERE done.id = i.id), ` + changeCount + `
 	FROM unnest($1::text[], $2::bigint[]) AS l (lane, after)
 	CROSS JOIN LATERAL (SELECT * FROM items WHERE items.lane = l.lane AND buried = 0 AND seq > l.after ORDER BY seq LIMIT $3) AS i
 	ORDER BY i.lane, i.seq`
@@ -264,6 +264,7 @@ func (k *holder) fetch(ctx context.Context, lanes []*heldLane) error {
 }
 
 func (k *holder) read(ctx context.Context, names []string, after []int64) (map[string][]atHand, error) {
+	asked, changes := time.Now(), int64(0)
 	rows, err := k.s.query(ctx, fetchItems, names, after, readAhead)
 	if err != nil {
 		return nil, err
@@ -273,11 +274,14 @@ func (k *holder) read(ctx context.Context, names []string, after []int64) (map[s
 	for rows.Next() {
 		var a atHand
 		var accepted int64
-		if err := rows.Scan(&a.item.Lane, &a.seq, &a.item.ID, &a.item.Kind, &a.item.Payload, &accepted, &a.item.Attempts, &a.item.Failures, &a.done); err != nil {
+		if err := rows.Scan(&a.item.Lane, &a.seq, &a.item.ID, &a.item.Kind, &a.item.Payload, &accepted, &a.item.Attempts, &a.item.Failures, &a.done, &changes); err != nil {
 			return nil, err
 		}
 		a.item.Accepted = time.UnixMilli(accepted).UTC()
 		found[a.item.Lane] = append(found[a.item.Lane], a)
+	}
+	if len(found) > 0 {
+		k.s.changes.note(changes, asked)
 	}
 	return found, rows.Err()
 }
@@ -565,6 +569,9 @@ const prepareLock = advisoryLock + 1
 func (k *shared) start(ctx context.Context) error {
 	if _, err := k.s.db.ExecContext(ctx, fmt.Sprintf(prepareShared, prepareLock)); err != nil {
 		return fmt.Errorf("prepare the numbers of items: %w", err)
+	}
+	if _, err := k.s.db.ExecContext(ctx, fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d);`, prepareLock)+countChanges); err != nil {
+		return fmt.Errorf("prepare the count of changes: %w", err)
 	}
 	if err := k.beat(ctx); err != nil {
 		return fmt.Errorf("say that this process runs: %w", err)

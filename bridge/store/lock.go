@@ -64,5 +64,6 @@ func (s *team) Lock(key string) (unlock func(), err error) {
 		_ = tx.Rollback()
 		return nil, fmt.Errorf("lock %s: %w", key, err)
 	}
+	s.changes.doubt()
 	return func() { _ = tx.Rollback() }, nil
 }

@@ -147,12 +147,15 @@ func newStore(d *database) *Store {
 		database: d, leaving: map[*leaving]bool{},
 		writes: make(chan *write, maxGroup), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
-	return &Store{
+	s := &Store{
 		database: d, writer: w,
 		itemTable: itemTable{w}, cursorTable: cursorTable{d}, linkTable: linkTable{w}, reactionTable: reactionTable{d}, fileTable: fileTable{d},
 		portalTable: portalTable{writer: w}, peopleTable: peopleTable{database: d}, doubleTable: doubleTable{database: d}, consoleTable: consoleTable{d}, operatorView: operatorView{w},
 		team: team{writer: w, subscribers: &subscribers{topics: map[string][]func([]string){}}},
 	}
+	s.portalTable.seen.changes, s.ghosts.changes, s.puppets.changes, s.doubleTable.seen.changes = &d.changes, &d.changes, &d.changes, &d.changes
+	d.changes.forget = []func(){s.portalTable.seen.forget, s.ghosts.forget, s.puppets.forget, s.doubleTable.seen.forget}
+	return s
 }
 
 func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
@@ -191,9 +194,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	s := newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }})
-	// The lock keeps every other process away.
-	s.portalTable.seen.on, s.ghosts.on, s.puppets.on, s.doubleTable.seen.on = true, true, true, true
-	return s, nil
+	return s, nil // the lock keeps every other process away
 }
 
 // advisoryLock is the number of a lock that each process holds together with the others.
@@ -264,6 +265,7 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 		return nil, errors.Join(err, on.close())
 	}
 	s := newStore(&database{db: on.db, read: on.db, name: on.name, release: func() { _ = on.holder.Close() }})
+	s.changes.shared = true
 	s.keeper = newShared(s.writer, s.subscribers, on, o.log)
 	return s, nil
 }

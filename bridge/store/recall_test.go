@@ -2,6 +2,9 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,4 +146,127 @@ func mustWrite(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a process recalls is forgotten before it delivers something that another process has
+// accepted after it had changed it.
+func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
+	url := postgresURL(t)
+	one, other := open(t, url), open(t, url)
+	mustWrite(t, one.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice"}))
+	mustWrite(t, one.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: "Bob", Token: secret.New("t")}))
+	p := model.Portal{RCRoom: "r", MXRoom: "!m:x", RCType: "p", Created: time.UnixMilli(5).UTC()}
+	mustWrite(t, one.PutPortal(t.Context(), p, nil, nil))
+	c := model.Claim{RCUser: "b", Username: "bob", MXUser: "@bob:y", Digest: "d", Expires: time.Now().Add(time.Minute)}
+	d := model.Double{MXUser: "@bob:y", RCUser: "b", Username: "bob", Token: secret.New("one"), Since: time.Now()}
+	mustWrite(t, one.PutClaim(t.Context(), c))
+	if ok, err := one.PutDouble(t.Context(), d, c); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	delivered := 0
+	deliver := func() {
+		t.Helper()
+		delivered++
+		mustWrite(t, accept(t.Context(), one, fmt.Sprint("item ", delivered)))
+		mustWrite(t, other.Done(t.Context(), next(t.Context(), t, other), nil, nil))
+	}
+	read := func(step, what, want string, get func(context.Context) (string, bool, error)) {
+		t.Helper()
+		recalls(t, step+": "+what, want, get)
+	}
+	everything := func(step, ghost, puppet, portal, double string) {
+		t.Helper()
+		read(step, "ghost", ghost, func(ctx context.Context) (string, bool, error) {
+			g, ok, err := other.GhostByRC(ctx, "u")
+			return g.Name, ok, err
+		})
+		read(step, "puppet", puppet, func(ctx context.Context) (string, bool, error) {
+			p, ok, err := other.PuppetByMX(ctx, "@bob:y")
+			return p.Name, ok, err
+		})
+		read(step, "portal", portal, func(ctx context.Context) (string, bool, error) {
+			p, ok, err := other.PortalByRC(ctx, "r")
+			return string(p.MXRoom), ok, err
+		})
+		read(step, "double", double, func(ctx context.Context) (string, bool, error) {
+			d, ok, err := other.DoubleByMX(ctx, "@bob:y")
+			return d.Token.Reveal(), ok, err
+		})
+	}
+	warm := func(ghost, puppet, portal, double string) {
+		t.Helper()
+		deliver()
+		for range 2 {
+			everything("before", ghost, puppet, portal, double)
+		}
+	}
+	warm("Alice", "Bob", "!m:x", "one")
+	mustWrite(t, one.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice B."}))
+	deliver()
+	everything("the ghost changed", "Alice B.", "Bob", "!m:x", "one")
+	warm("Alice B.", "Bob", "!m:x", "one")
+	mustWrite(t, one.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: "Bobby", Token: secret.New("t")}))
+	deliver()
+	everything("the puppet changed", "Alice B.", "Bobby", "!m:x", "one")
+	warm("Alice B.", "Bobby", "!m:x", "one")
+	p.MXRoom = "!n:x"
+	mustWrite(t, one.PutPortal(t.Context(), p, nil, nil))
+	d.Token = secret.New("two")
+	mustWrite(t, one.RenewDouble(t.Context(), d))
+	deliver()
+	everything("the portal and the double changed", "Alice B.", "Bobby", "!n:x", "two")
+	warm("Alice B.", "Bobby", "!n:x", "two")
+	mustWrite(t, one.DropPortal(t.Context(), p))
+	mustWrite(t, one.DropDouble(t.Context(), d))
+	deliver()
+	everything("the portal and the double are gone", "Alice B.", "Bobby", "", "")
+	warm("Alice B.", "Bobby", "", "")
+	mustWrite(t, one.PutPortal(t.Context(), p, nil, nil))
+	everything("the portal is there again", "Alice B.", "Bobby", "!n:x", "")
+
+	// An operator, with a search_path of their own.
+	warm("Alice B.", "Bobby", "!n:x", "")
+	mine, _, _ := strings.Cut(url, "search_path=")
+	db, err := sql.Open("pgx", mine+"search_path=pg_catalog")
+	mustWrite(t, err)
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(t.Context(), `UPDATE test.ghosts SET name = 'A.'`)
+	mustWrite(t, err)
+	deliver()
+	everything("an operator changed the ghost", "A.", "Bobby", "!n:x", "")
+
+	// What others do under a lock is known to who locks next, at once.
+	warm("A.", "Bobby", "!n:x", "")
+	mustWrite(t, one.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: "Robert", Token: secret.New("t")}))
+	unlock, err := other.Lock("puppet")
+	mustWrite(t, err)
+	everything("under a lock", "A.", "Robert", "!n:x", "")
+	unlock()
+}
+
+// A process that has not heard from the database for a while relies on nothing.
+func TestNothingIsRecalledWithoutHearingFromTheDatabase(t *testing.T) {
+	url := postgresURL(t)
+	one, other := open(t, url), open(t, url)
+	for n := range 20 {
+		name := fmt.Sprint("Alice ", n)
+		mustWrite(t, one.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: name}))
+		deadline := time.Now().Add(store.RecalledFor + 500*time.Millisecond)
+		for {
+			g, _, err := other.GhostByRC(t.Context(), "u")
+			mustWrite(t, err)
+			if g.Name == name {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%q is recalled, written was %q", g.Name, name)
+			}
+		}
+	}
+}
+
+// accept stores an item in a lane.
+func accept(ctx context.Context, s *store.Store, id string) error {
+	_, err := s.Accept(ctx, time.Now(), []queue.Item{{ID: id, Lane: "rc:r"}}, nil)
+	return err
 }

@@ -128,11 +128,14 @@ func (k *renewer) beat(ctx context.Context) error {
 		return err
 	}
 	var replicas, place int
-	var now int64
-	err := k.s.queryRow(ctx, `SELECT COUNT(*), COUNT(*) FILTER (WHERE id < $1), `+dbNow+` FROM replicas WHERE until > `+dbNow, k.owner).Scan(&replicas, &place, &now)
+	var now, changes int64
+	asked := time.Now()
+	err := k.s.queryRow(ctx, `SELECT COUNT(*), COUNT(*) FILTER (WHERE id < $1), `+dbNow+`, `+changeCount+` FROM replicas WHERE until > `+dbNow, k.owner).
+		Scan(&replicas, &place, &now, &changes)
 	if err != nil {
 		return err
 	}
+	k.s.changes.note(changes, asked)
 	k.s.ahead.Store(int64(time.Until(time.UnixMilli(now))))
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()

@@ -10,12 +10,15 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"appliance/bridge/ids"
 	"appliance/bridge/queue"
+	"appliance/bridge/relay/model"
 	"appliance/bridge/store"
 )
 
 // A message that is alone costs PostgreSQL one statement to accept it, one to read it and one
-// to settle it, with what they bring: its cursor, its link and the checks of the lease.
+// to settle it, with what they bring: its cursor, its link and the checks of the lease. Who
+// speaks and in which portal is recalled.
 func TestAMessageCostsThreeStatements(t *testing.T) {
 	var n counter
 	s, err := store.Open(t.Context(), postgresURL(t), store.Through(func(c driver.Connector) driver.Connector { return counting{c, &n} }))
@@ -31,11 +34,22 @@ func TestAMessageCostsThreeStatements(t *testing.T) {
 			t.Fatal(err)
 		}
 		it := claimed(t, s, id)
+		for range 2 { // as a delivery does
+			if _, ok, err := s.PortalByRC(t.Context(), ids.RCRoom(fmt.Sprint("room", room))); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			if _, ok, err := s.GhostByRC(t.Context(), "u"); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
 		if err := s.Done(t.Context(), it, []queue.Receipt{{RCRoom: lane, RCMessage: id, MXRoom: lane, MXEvent: "$" + id}}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
+	mustWrite(t, s.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: "Alice"}))
 	for room := range rooms {
+		name := fmt.Sprint("room", room)
+		mustWrite(t, s.PutPortal(t.Context(), model.Portal{RCRoom: ids.RCRoom(name), MXRoom: ids.MXRoom("!" + name), RCType: "p", Created: time.Now()}, nil, nil))
 		carry(fmt.Sprint("first", room), room)
 	}
 	before := n.Load()

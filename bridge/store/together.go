@@ -43,7 +43,7 @@ const writeTogether = `WITH mine AS MATERIALIZED (` + holdLanes + `),
 		ON CONFLICT (item, part) DO UPDATE SET rc_message = excluded.rc_message, mx_event = excluded.mx_event),
 	gone AS (DELETE FROM items USING checked WHERE checked.ok AND items.id = ANY($18::text[]) RETURNING items.id),
 	noted AS (INSERT INTO done (id, at) SELECT id, ` + dbNow + ` FROM gone ON CONFLICT (id) DO NOTHING)
-	SELECT checked.ok, COALESCE(added.id, '') FROM checked LEFT JOIN added ON true`
+	SELECT checked.ok, COALESCE(added.id, ''), ` + changeCount + ` FROM checked LEFT JOIN added ON true`
 
 // additions are items to be added, by column.
 type additions struct {
@@ -135,6 +135,7 @@ func (k *settler) flush(b *batch) error {
 		values[i] = b.moved[name]
 	}
 	a, l := &b.added, &b.links
+	asked, changes := time.Now(), int64(0)
 	rows, err := b.query(writeTogether, list(held), list(fences), k.owner, list(slices.Compact(lanes)), list(a.id), list(a.lane), list(a.kind), list(a.payload), list(names), values,
 		list(l.item), list(l.part), list(l.rcRoom), list(l.rcMessage), list(l.mxRoom), list(l.mxEvent), list(l.mxSender), list(b.gone))
 	if err != nil {
@@ -145,7 +146,7 @@ func (k *settler) flush(b *batch) error {
 	ok := false
 	for rows.Next() {
 		var id string
-		if err := rows.Scan(&ok, &id); err != nil {
+		if err := rows.Scan(&ok, &id, &changes); err != nil {
 			return err
 		}
 		added[id] = true
@@ -157,6 +158,9 @@ func (k *settler) flush(b *batch) error {
 		return fmt.Errorf("%w: %v under %d", queue.ErrLost, held, fences)
 	}
 	a.note(added)
+	if b.tx == nil { // what is not committed yet counts for nobody
+		k.s.changes.note(changes, asked)
+	}
 	return nil
 }
 
