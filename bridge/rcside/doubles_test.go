@@ -37,7 +37,7 @@ func TestAFileThatTheBridgeBroughtComesBack(t *testing.T) {
 		items     int
 	}{{"bobby", "brought", 0}, {"bobby", "own", 1}, {"alice", "brought", 1}} {
 		m := rocketchat.Message{ID: "m", RoomID: "r", User: rocketchat.UserRef{ID: c.who}, File: &rocketchat.File{ID: c.file}, Time: rocketchat.Time{Time: time.Now()}}
-		items, err := s.items(t.Context(), m, map[string]bool{})
+		items, err := s.items(t.Context(), m, model.Seen{Items: map[string]bool{}})
 		if err != nil || len(items) != c.items {
 			t.Errorf("%s shows the file %q: %d items, want %d (%v)", c.who, c.file, len(items), c.items, err)
 		}

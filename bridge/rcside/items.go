@@ -3,6 +3,7 @@ package rcside
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -94,14 +95,18 @@ func parseMillis(value string) (time.Time, bool) {
 func (s *inbox) receive(ctx context.Context, ms []rocketchat.Message) error {
 	var items []queue.Item
 	newest := map[string]int64{}
-	known, err := s.store.Known(ctx, itemIDs(ms))
+	messages := make([]ids.RCMessage, len(ms))
+	for i, m := range ms {
+		key := model.RCCursor(ids.RCRoom(m.RoomID))
+		newest[key] = max(newest[key], m.Updated.UnixMilli())
+		messages[i] = ids.RCMessage(m.ID)
+	}
+	seen, err := s.store.Seen(ctx, itemIDs(ms), slices.Collect(maps.Keys(newest)), messages)
 	if err != nil {
 		return err
 	}
 	for _, m := range ms {
-		key := model.RCCursor(ids.RCRoom(m.RoomID))
-		newest[key] = max(newest[key], m.Updated.UnixMilli())
-		found, err := s.items(ctx, m, known)
+		found, err := s.items(ctx, m, seen)
 		if err != nil {
 			return err
 		}
@@ -109,11 +114,7 @@ func (s *inbox) receive(ctx context.Context, ms []rocketchat.Message) error {
 	}
 	cursors := map[string]string{}
 	for key, ms := range newest {
-		old, err := s.store.Cursor(ctx, key)
-		if err != nil {
-			return err
-		}
-		if was, _ := strconv.ParseInt(old, 10, 64); ms > was {
+		if was, _ := strconv.ParseInt(seen.Cursors[key], 10, 64); ms > was {
 			cursors[key] = strconv.FormatInt(ms, 10)
 		}
 	}
@@ -141,9 +142,9 @@ func itemIDs(ms []rocketchat.Message) []string {
 
 // items decides what a message is to the bridge: what is new about it, since
 // Rocket.Chat shows a message again whenever anything about it changes. It is
-// nothing for our own echo and for what does not cross. known says which
+// nothing for our own echo and for what does not cross. seen says which
 // messages have appeared before, and is kept up.
-func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[string]bool) ([]queue.Item, error) {
+func (s *inbox) items(ctx context.Context, m rocketchat.Message, seen model.Seen) ([]queue.Item, error) {
 	e, system := event.OfSystemMessage(m)
 	_, deleted := e.(event.RCDeleted)
 	if !deleted && m.Time.Before(s.begun(ids.RCRoom(m.RoomID)).Truncate(time.Millisecond)) {
@@ -158,7 +159,7 @@ func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[strin
 	}
 	switch {
 	case m.Type == "":
-		return s.revisions(ctx, m, ours, known)
+		return s.revisions(m, ours, seen)
 	case !system:
 		s.unknownKind(m.Type)
 		return nil, nil
@@ -172,8 +173,9 @@ func (s *inbox) items(ctx context.Context, m rocketchat.Message, known map[strin
 
 // revisions returns the message itself, its newest edit and its reactions, as
 // far as they are new. What was edited before it was ever seen is new as it is.
-func (s *inbox) revisions(ctx context.Context, m rocketchat.Message, ours bool, known map[string]bool) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
+func (s *inbox) revisions(m rocketchat.Message, ours bool, seen model.Seen) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
 	var items []queue.Item
+	known := seen.Items
 	add := func(id string, e event.Event) error {
 		more, err := list(id, m, e)
 		items = append(items, more...)
@@ -200,15 +202,7 @@ func (s *inbox) revisions(ctx context.Context, m rocketchat.Message, ours bool, 
 			return nil, err
 		}
 	}
-	react := len(m.Reactions) > 0 || known[reactedID(m)]
-	if !react {
-		old, err := s.store.Reactions(ctx, ids.RCMessage(m.ID))
-		if err != nil {
-			return nil, err
-		}
-		react = len(old) > 0
-	}
-	if react {
+	if len(m.Reactions) > 0 || known[reactedID(m)] || seen.Reacted[ids.RCMessage(m.ID)] {
 		if !known[reactedID(m)] {
 			known[reactedID(m)] = true
 			if err := add(reactedID(m), event.RCReacted{Message: m}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat"
 	"appliance/bridge/secret"
 )
@@ -15,7 +16,7 @@ func TestAnUnknownKindOfMessageIsLoggedOnce(t *testing.T) {
 	s := New(Options{Client: rocketchat.New("http://127.0.0.1:1", "bridge", secret.New("t")), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 3 {
 		for _, kind := range []string{"video-hologram", "user-muted"} {
-			items, err := s.items(t.Context(), rocketchat.Message{ID: "m", RoomID: "r", Type: kind, User: rocketchat.UserRef{ID: "bridge"}}, nil)
+			items, err := s.items(t.Context(), rocketchat.Message{ID: "m", RoomID: "r", Type: kind, User: rocketchat.UserRef{ID: "bridge"}}, model.Seen{})
 			if err != nil || len(items) != 0 {
 				t.Fatalf("%v, %v", items, err)
 			}

@@ -59,6 +59,10 @@ type sideStore interface {
 	RenewDouble(ctx context.Context, d model.Double) error
 	// Cursors returns the cursors whose names begin with a prefix, by the rest of the name.
 	Cursors(ctx context.Context, prefix string) (map[string]string, error)
+	// Seen returns what is known of messages of Rocket.Chat that are read: which of some items
+	// were ever accepted, the values of some cursors, and which of some messages have reactions
+	// that both sides have.
+	Seen(ctx context.Context, items, cursors []string, messages []ids.RCMessage) (model.Seen, error)
 	// BroughtFile reports whether a file in Rocket.Chat is one of Matrix.
 	BroughtFile(ctx context.Context, file string) (bool, error)
 }

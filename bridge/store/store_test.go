@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"appliance/bridge/ids"
 	"appliance/bridge/mustrun"
 	"appliance/bridge/queue"
 	"appliance/bridge/queue/queuetest"
@@ -476,6 +478,28 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 				t.Errorf("attempts = %d", it.Attempts)
 			}
 			check(s.Done(ctx, it, nil, nil))
+		}
+	})
+}
+
+// What is known of a message is found in one question, for one message as for hundreds.
+func TestWhatWasSeenIsKnown(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		mustWrite(t, s.MarkKnown(t.Context(), "done"))
+		if _, err := s.Accept(t.Context(), time.Now(), []queue.Item{{ID: "waits", Lane: "rc:r"}}, map[string]string{"rc:r": "17"}); err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, s.PutReaction(t.Context(), model.Reaction{Message: "m", Emoji: ":smile:", User: "u", Event: "$r", MXRoom: "!m:x", MXSender: "@alice:x"}))
+		want := model.Seen{Items: map[string]bool{"done": true, "waits": true}, Cursors: map[string]string{"rc:r": "17"}, Reacted: map[ids.RCMessage]bool{"m": true}}
+		for _, others := range []int{0, 1, 250} {
+			items, cursors, messages := []string{"done", "waits"}, []string{}, []ids.RCMessage{}
+			for n := range others {
+				items, cursors, messages = append(items, fmt.Sprint(n)), append(cursors, fmt.Sprint(n)), append(messages, ids.RCMessage(fmt.Sprint(n)))
+			}
+			got, err := s.Seen(t.Context(), items, append(cursors, "rc:r"), append(messages, "m"))
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("beside %d others: %+v, %v; want %+v", others, got, err, want)
+			}
 		}
 	})
 }

@@ -12,6 +12,13 @@ type Reaction struct {
 	MXSender ids.MXUser
 }
 
+// Seen is what is known of messages of Rocket.Chat that are read.
+type Seen struct {
+	Items   map[string]bool        // those that were ever accepted, by ID
+	Cursors map[string]string      // by name
+	Reacted map[ids.RCMessage]bool // those with reactions that both sides have
+}
+
 // An RCEmoji is an emoji that is Rocket.Chat's own.
 type RCEmoji struct {
 	Name    string // without colons

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"appliance/bridge/ids"
+	"appliance/bridge/relay/model"
+)
+
+const (
+	// seenFew is how many things of a kind one message is asked about, and seenMany how many
+	// are asked about at once when messages were missed. Queries have no other number of
+	// places, so that there are two of them.
+	seenFew  = 2
+	seenMany = 100
+)
+
+// seenQuery asks about n items, n cursors and the reactions of n messages.
+func seenQuery(n int) string {
+	from := func(first int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf("$%d", first+i)
+		}
+		return "(" + strings.Join(all, ",") + ")"
+	}
+	items, cursors, messages := from(1), from(1+n), from(1+2*n)
+	return `SELECT 'item', id, '' FROM items WHERE id IN ` + items + ` UNION ALL SELECT 'item', id, '' FROM done WHERE id IN ` + items +
+		` UNION ALL SELECT 'cursor', name, value FROM cursors WHERE name IN ` + cursors +
+		` UNION ALL SELECT 'reaction', rc_message, '' FROM reactions WHERE rc_message IN ` + messages
+}
+
+var seenQueries = map[int]string{seenFew: seenQuery(seenFew), seenMany: seenQuery(seenMany)}
+
+// Seen implements relay.Store.
+func (s *itemTable) Seen(ctx context.Context, items, cursors []string, messages []ids.RCMessage) (model.Seen, error) {
+	out := model.Seen{Items: map[string]bool{}, Cursors: map[string]string{}, Reacted: map[ids.RCMessage]bool{}}
+	n := seenFew
+	if max(len(items), len(cursors), len(messages)) > n {
+		n = seenMany
+	}
+	for len(items)+len(cursors)+len(messages) > 0 {
+		args := slices.Repeat([]any{""}, 3*n)
+		items, cursors, messages = place(args[:n], items), place(args[n:2*n], cursors), place(args[2*n:], messages)
+		if err := s.seen(ctx, n, args, out); err != nil {
+			return model.Seen{}, err
+		}
+	}
+	return out, nil
+}
+
+// place puts the first values of a list into places, and returns the rest of it.
+func place[T any](places []any, list []T) []T {
+	n := min(len(places), len(list))
+	for i, v := range list[:n] {
+		places[i] = v
+	}
+	return list[n:]
+}
+
+func (s *itemTable) seen(ctx context.Context, n int, args []any, into model.Seen) error {
+	rows, err := s.query(ctx, seenQueries[n], args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var kind, name, value string
+		if err := rows.Scan(&kind, &name, &value); err != nil {
+			return err
+		}
+		switch kind {
+		case "item":
+			into.Items[name] = true
+		case "cursor":
+			into.Cursors[name] = value
+		case "reaction":
+			into.Reacted[ids.RCMessage(name)] = true
+		}
+	}
+	return rows.Err()
+}
