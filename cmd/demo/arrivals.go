@@ -67,6 +67,16 @@ func (a *arrivals) watch(ctx context.Context, m matrixUser) {
 	}
 }
 
+// showed reports whether a client was shown an event as it happened. A homeserver that was
+// never told of an event may fetch it later for who reads the history, and shows it to nobody
+// else. Where something was left out nothing is known.
+func (a *arrivals) showed(event string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.at[event]
+	return ok || a.gaps.Load() > 0
+}
+
 // sort puts events of a room's history into the order in which they were shown. What was
 // not shown stays behind what stands before it.
 func (a *arrivals) sort(history []roomEvent) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -55,14 +56,17 @@ func (d storm) blow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	// Reads as the ghost, who is in every room; the secrets are replaced meanwhile.
+	ghost := "@meter:" + serverName
+	inside := &matrixUser{id: ghost, as: ghost, base: "http://" + homeserverIP + ":8008", tokenFile: d.path("install/secrets/bridge/as_token"), client: &http.Client{Timeout: time.Minute}}
 	arrived := &arrivals{at: map[string]int{}}
-	stages, err := d.stages(ctx, c, arrived)
+	stages, err := d.stages(ctx, c, inside, arrived)
 	if err != nil {
 		return err
 	}
 	watching, rest := context.WithCancel(ctx)
 	var watched sync.WaitGroup
-	watched.Go(func() { arrived.watch(watching, *c.bob) })
+	watched.Go(func() { arrived.watch(watching, *inside) })
 	defer func() { rest(); watched.Wait() }()
 	if err := d.guests(ctx, c, admin, stages); err != nil {
 		return err
@@ -108,13 +112,15 @@ type stage struct {
 	room, mxRoom string
 	chat         *chatWriter
 	matrix       *matrixWriter
-	fromRC       *script // what was done in Rocket.Chat
-	fromMX       *script // what was done on Matrix
+	witness      *matrixWriter // reads what the homeserver of the bridge shows; says nothing
+	fromRC       *script       // what was done in Rocket.Chat
+	fromMX       *script       // what was done on Matrix
+	told         *script       // the same as the homeserver of the bridge was told, when it was judged last
 	guests       []*guest
 }
 
 // stages makes the rooms and brings both people in.
-func (d storm) stages(ctx context.Context, c *cast, arrived *arrivals) ([]*stage, error) {
+func (d storm) stages(ctx context.Context, c *cast, inside *matrixUser, arrived *arrivals) ([]*stage, error) {
 	stamp := time.Now().UnixMilli()
 	stages := make([]*stage, d.rooms)
 	for i := range stages {
@@ -126,7 +132,8 @@ func (d storm) stages(ctx context.Context, c *cast, arrived *arrivals) ([]*stage
 		if err != nil {
 			return nil, fmt.Errorf("room %d: %w", i, err)
 		}
-		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{c.bob, s.mxRoom, arrived}
+		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{c.bob, s.mxRoom, nil}
+		s.witness = &matrixWriter{inside, s.mxRoom, arrived}
 		stages[i] = s
 	}
 	return stages, nil
@@ -142,7 +149,7 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(4*i), pause) })
 		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(4*i+1), pause) })
 		for j, guest := range s.guests {
-			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j)) })
+			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j), max(shortestStay, pause/2)) })
 		}
 	}
 	g.Go(func() (err error) {
@@ -210,8 +217,13 @@ func (d storm) compare(ctx context.Context, stages []*stage, faults []string) er
 	}
 	d.say("seed %d: %s; %d faults; caught up %.1f s after the last", d.seed, done, len(faults), caught.Seconds())
 	d.say("%s", (&verdict{}).String())
-	if n := stages[0].matrix.timeline.gaps.Load(); n > 0 {
-		d.say("bob's server left events out of what it showed at once %d times: their order is that of the room's history", n)
+	differ := 0
+	for _, s := range stages {
+		differ += s.fromMX.differs(s.told)
+	}
+	d.say("bob's server and the bridge's differ about %d messages of his, and the bridge carries what its own one has", differ)
+	if n := stages[0].witness.timeline.gaps.Load(); n > 0 {
+		d.say("the homeserver left events out of what it showed at once %d times: their order is that of the room's history", n)
 	}
 	return nil
 }

@@ -19,16 +19,22 @@ type guest struct {
 	moves        int
 	enter, leave func(ctx context.Context) error // may be tried again
 	// home and shown tell whether the guest is in the room, on the guest's own side and on
-	// the other one. Homeservers that were cut off from each other may take a membership
-	// back that they had accepted, so what the guest was told last does not count.
+	// the other one: on Matrix it is the homeserver of the bridge that counts. Homeservers
+	// that were cut off from each other may take a membership back that they had accepted,
+	// so what the guest was told last does not count.
 	home, shown func(ctx context.Context) (bool, error)
 }
 
-// stay is how long a guest stays, or stays away, at least; it may be twice as long.
-const stay = 15 * time.Second
+const (
+	// shortestStay is how long a guest stays, or stays away, at least.
+	shortestStay = 15 * time.Second
+	// movePatience is how long a guest insists on a move: homeservers that do not agree who
+	// was invited may never agree.
+	movePatience = time.Minute
+)
 
-// visit moves until over ends.
-func (g *guest) visit(ctx, over context.Context, r *rand.Rand) error {
+// visit moves until over ends, with pauses from stay to twice as long.
+func (g *guest) visit(ctx, over context.Context, r *rand.Rand, stay time.Duration) error {
 	for {
 		select {
 		case <-over.Done():
@@ -39,8 +45,14 @@ func (g *guest) visit(ctx, over context.Context, r *rand.Rand) error {
 		if g.in {
 			move = g.leave
 		}
-		if err := insist(ctx, func() error { return move(ctx) }); err != nil {
+		trying, cancel := context.WithTimeout(ctx, movePatience)
+		err := insist(trying, func() error { return move(trying) })
+		cancel()
+		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		if err != nil {
+			continue
 		}
 		g.in = !g.in
 		g.moves++
@@ -82,7 +94,7 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 				name:  "carol",
 				enter: func(ctx context.Context) error { return carol.comeIn(ctx, c.alice, s) },
 				leave: func(ctx context.Context) error { return carol.goOut(ctx, s.mxRoom) },
-				home:  func(ctx context.Context) (bool, error) { return c.bob.seesMember(ctx, s.mxRoom, carol.id) },
+				home:  func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, carol.id) },
 				shown: func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, carolPuppet) },
 			},
 			{
@@ -90,7 +102,7 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 				enter: func(ctx context.Context) error { return c.alice.invite(ctx, s.room, dave) },
 				leave: func(ctx context.Context) error { return dave.goOut(ctx, s.room) },
 				home:  func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, dave.name) },
-				shown: func(ctx context.Context) (bool, error) { return c.bob.seesMember(ctx, s.mxRoom, daveMX) },
+				shown: func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, daveMX) },
 			},
 		}
 	}
@@ -103,13 +115,13 @@ func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage) error
 		return m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(s.mxRoom), map[string]any{}, nil)
 	}
 	err := join()
-	for n := 0; err != nil && n < 20; n++ {
-		if n == 0 {
+	for n := 1; err != nil && n < 7; n++ {
+		if n == 1 {
 			if err := host.command(ctx, s.room, "bridge", "invite "+m.id); err != nil {
 				return err
 			}
 		}
-		wait(ctx, 250*time.Millisecond)
+		wait(ctx, time.Duration(n)*250*time.Millisecond)
 		err = join()
 	}
 	return err

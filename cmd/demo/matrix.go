@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -83,6 +84,7 @@ func answer(client *http.Client, req *http.Request) ([]byte, error) {
 type matrixUser struct {
 	id, base, token string
 	as              string // the ghost to speak as, with an application service's token
+	tokenFile       string // where the token is read each time, if it may be replaced
 	client          *http.Client
 	since           string
 }
@@ -96,7 +98,15 @@ func (m *matrixUser) do(ctx context.Context, method, path string, body, out any)
 		}
 		u += sep + "user_id=" + url.QueryEscape(m.as)
 	}
-	data, err := call(ctx, m.client, method, u, http.Header{"Authorization": {"Bearer " + m.token}}, body)
+	token := m.token
+	if m.tokenFile != "" {
+		data, err := os.ReadFile(m.tokenFile)
+		if err != nil {
+			return err
+		}
+		token = strings.TrimSpace(string(data))
+	}
+	data, err := call(ctx, m.client, method, u, http.Header{"Authorization": {"Bearer " + token}}, body)
 	if err != nil || out == nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 type script struct {
 	prefix string // of every text
 	said   []said
+	places map[int]int // of messages by number, where they came to the bridge in another order
 	deeds  deeds
 }
 
@@ -28,6 +29,7 @@ type said struct {
 	reacted bool   // its writer has put a thumb up
 	file    bool   // text is its name
 	deleted bool
+	unheard bool // the homeserver of the bridge was not told of it
 }
 
 // deeds counts what was done.

@@ -71,7 +71,11 @@ type shown struct {
 
 // judge compares both sides of a room with what was done.
 func (s *stage) judge(ctx context.Context) (v verdict, err error) {
-	onMatrix, err := s.matrix.shown(ctx, "r ")
+	onMatrix, err := s.witness.shown(ctx, "r ")
+	if err != nil {
+		return v, err
+	}
+	fromMX, err := s.witness.shown(ctx, "m ")
 	if err != nil {
 		return v, err
 	}
@@ -80,7 +84,8 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 		return v, err
 	}
 	v.add(s.fromRC.judge(onMatrix, "@meter:"+serverName))
-	v.add(s.fromMX.judge(inChat, bobPuppet))
+	s.told = s.fromMX.told(fromMX)
+	v.add(s.told.judge(inChat, bobPuppet))
 	for _, g := range s.guests {
 		found, err := g.judge(ctx)
 		if err != nil {
@@ -94,19 +99,68 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 	return v, nil
 }
 
-// judge compares what the other side shows, oldest first, with the script.
+// told is the script as the homeserver of the bridge has it, oldest first. Two homeservers
+// that are cut off from each other, or killed, may keep something from each other, for a
+// while or for good; the bridge carries what its own one tells it.
+func (s *script) told(have []shown) *script {
+	t := &script{prefix: s.prefix, said: slices.Clone(s.said), places: map[int]int{}}
+	byNumber, byID := map[int]shown{}, map[string]int{}
+	for i, m := range have {
+		byNumber[m.number], byID[m.id], t.places[m.number] = m, m.number, i
+	}
+	for i := range t.said {
+		want := &t.said[i]
+		m, ok := byNumber[i]
+		if !ok {
+			want.unheard = !want.deleted
+			continue
+		}
+		want.text, want.reacted, want.deleted, want.parent = m.text, m.thumbs > 0, false, -1
+		if parent, ok := byID[m.parent]; ok {
+			want.parent = parent
+		}
+	}
+	return t
+}
+
+// differs counts the messages that one homeserver has otherwise than the other.
+func (s *script) differs(told *script) (n int) {
+	for i, said := range s.said {
+		if other := told.said[i]; other.unheard || said.text != other.text || said.reacted != other.reacted || said.deleted != other.deleted {
+			n++
+		}
+	}
+	return n
+}
+
+// overtook reports whether message b came to the bridge before message a, by number.
+func (s *script) overtook(a, b int) bool {
+	if s.places == nil {
+		return b < a
+	}
+	at, known := s.places[a]
+	before, also := s.places[b]
+	return known && also && before < at
+}
+
+// judge compares what the other side shows, oldest first, with the script. What was said in
+// one order and came to the bridge in another may be shown in either.
 func (s *script) judge(got []shown, sender string) (v verdict) {
-	byNumber, byID, newest := map[int]shown{}, map[string]int{}, -1
+	byNumber, byID := map[int]shown{}, map[string]int{}
+	var before []int
 	for _, m := range got {
 		if _, ok := byNumber[m.number]; ok {
 			v.note(&v.doubled, "%q twice", m.text)
 			continue
 		}
 		byNumber[m.number], byID[m.id] = m, m.number
-		if m.number < newest {
-			v.note(&v.disordered, "%q after number %d", m.text, newest)
+		for _, n := range before {
+			if m.number < n && s.overtook(n, m.number) {
+				v.note(&v.disordered, "%q after number %d", m.text, n)
+				break
+			}
 		}
-		newest = max(newest, m.number)
+		before = append(before, m.number)
 		if m.sender != sender {
 			v.note(&v.sender, "%q of %s", m.text, m.sender)
 		}
@@ -119,7 +173,7 @@ func (s *script) judge(got []shown, sender string) (v verdict) {
 		switch {
 		case want.deleted && ok:
 			v.note(&v.stale, "%q was deleted and is shown", m.text)
-		case want.deleted:
+		case want.deleted, want.unheard:
 		case !ok:
 			v.note(&v.lost, "%q", want.text)
 		default:
@@ -234,6 +288,7 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 	edits, thumbs := map[string]roomEvent{}, map[string]int{}
 	for _, e := range events {
 		switch {
+		case !w.timeline.showed(e.ID):
 		case e.Type == "m.reaction" && e.Content.Relates.Event != "":
 			thumbs[e.Content.Relates.Event+" "+e.Sender]++
 		case e.Content.Relates.Type == "m.replace":
@@ -246,6 +301,9 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 	for _, e := range events {
 		n, ok := number(e.Content.Body, prefix)
 		if e.Type != "m.room.message" || !ok || e.Content.Relates.Type == "m.replace" {
+			continue
+		}
+		if !w.timeline.showed(e.ID) {
 			continue
 		}
 		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender]}

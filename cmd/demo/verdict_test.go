@@ -72,3 +72,36 @@ func TestTheNumberOfAText(t *testing.T) {
 		}
 	}
 }
+
+// What one homeserver keeps from the other is not the bridge's to carry; what it was told is.
+func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
+	s := &script{prefix: "m ", said: []said{
+		{text: "m 0 edit 1", parent: -1},
+		{text: "m 1", parent: -1},
+		{text: "m 2", parent: -1},
+		{text: "m 3", parent: 2},
+		{text: "m 4", parent: -1, deleted: true},
+	}}
+	// The edit, number 1 and the deletion never came, and number 3 came before number 2.
+	told := s.told([]shown{{id: "a", number: 0, text: "m 0"}, {id: "d", number: 3, text: "m 3", parent: "c"}, {id: "c", number: 2, text: "m 2"}, {id: "e", number: 4, text: "m 4"}})
+	if n := s.differs(told); n != 3 {
+		t.Errorf("%d messages differ, want 3", n)
+	}
+	zero, two, three, four := shown{id: "A", number: 0, text: "m 0"}, shown{id: "C", number: 2, text: "m 2"}, shown{id: "D", number: 3, text: "m 3"}, shown{id: "E", number: 4, text: "m 4"}
+	for _, list := range [][]shown{{zero, two, three, four}, {zero, three, two, four}} {
+		for i := range list {
+			if list[i].number == 3 {
+				list[i].parent = "C"
+			}
+		}
+		if v := told.judge(list, ""); v.disordered+v.lost+v.stale+v.doubled != 0 {
+			t.Errorf("nothing is wrong, and the verdict is %s", v.String())
+		}
+	}
+	if v := told.judge([]shown{zero, two, four}, ""); v.lost != 1 {
+		t.Errorf("number 3 is lost, and the verdict is %s", v.String())
+	}
+	if v := told.judge([]shown{two, zero, three, four}, ""); v.disordered != 1 {
+		t.Errorf("number 0 is too late, and the verdict is %s", v.String())
+	}
+}
