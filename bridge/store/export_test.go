@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"io/fs"
+	"testing"
 
 	"appliance/bridge/queue"
 )
@@ -50,5 +52,14 @@ func (s *Store) LookNow() {
 	defer s.mu.Unlock()
 	for class := range queue.Classes {
 		k.dirty[class] = true
+	}
+}
+
+// Renew does what is done by the clock.
+func (s *Store) Renew(ctx context.Context, t testing.TB) {
+	if k, ok := s.keeper.(*shared); ok {
+		if err := k.renewAll(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"sync/atomic"
@@ -136,4 +137,77 @@ func (s countedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) 
 func (s countedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	s.n.Add(1)
 	return s.Stmt.QueryContext(ctx, args)
+}
+
+// What a message costs, and what is done by the clock, does not grow with the rooms, people and
+// messages that there are: no table is read from its beginning.
+func TestNoStatementGrowsWithTheRooms(t *testing.T) {
+	url := postgresURL(t)
+	s := open(t, url)
+	db, err := sql.Open("pgx", url)
+	mustWrite(t, err)
+	defer func() { _ = db.Close() }()
+	const rows = 20_000
+	for _, fill := range []string{
+		`INSERT INTO lanes (lane, waiting, due, held) SELECT 'rc:old' || n, 0, n, 0 FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO portals (rc_room, mx_room, rc_type, rc_reader, mx_reader, created, title) SELECT 'old' || n, '!old' || n, 'p', '', '', n, 'room' || n FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO ghosts (rc_user, mx_user, username, name) SELECT 'u' || n, '@u' || n || ':x', 'u' || n, 'U' FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO puppets (mx_user, rc_user, username, name, token) SELECT '@p' || n || ':y', 'p' || n, 'p' || n, 'P', '' FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO links (item, part, rc_room, rc_message, mx_room, mx_event, mx_sender) SELECT 'old' || n, 0, 'r', 'm' || n, '!m', '$e' || n, '' FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO done (id, at) SELECT 'old' || n, n FROM generate_series(1, $1::int) AS n`,
+		`INSERT INTO cursors (name, value) SELECT 'rc:old' || n, '1' FROM generate_series(1, $1::int) AS n`,
+	} {
+		if _, err := db.ExecContext(t.Context(), fill, rows); err != nil {
+			t.Fatal(fill, err)
+		}
+	}
+	_, err = db.ExecContext(t.Context(), `ANALYZE`)
+	mustWrite(t, err)
+	read := func() (out map[string]int64) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), `SELECT pg_stat_clear_snapshot()`)
+		mustWrite(t, err)
+		all, err := db.QueryContext(t.Context(), `SELECT relname, seq_tup_read FROM pg_stat_user_tables`)
+		mustWrite(t, err)
+		defer func() { _ = all.Close() }()
+		out = map[string]int64{}
+		for all.Next() {
+			var table string
+			var n int64
+			mustWrite(t, all.Scan(&table, &n))
+			out[table] = n
+		}
+		return out
+	}
+	before := read()
+	for n := range 40 {
+		id := fmt.Sprint("m", n)
+		_, err := s.Accept(t.Context(), time.Now(), []queue.Item{{ID: id, Lane: fmt.Sprint("rc:old", n%4+1)}}, map[string]string{"rc:old1": id})
+		mustWrite(t, err)
+		_, err = s.Seen(t.Context(), []string{id}, []string{"rc:old1"}, []ids.RCMessage{"m1"})
+		mustWrite(t, err)
+		it := next(t.Context(), t, s)
+		for _, get := range []func() error{
+			func() error { _, _, err := s.PortalByRC(t.Context(), ids.RCRoom(fmt.Sprint("old", n))); return err },
+			func() error { _, _, err := s.PortalByMX(t.Context(), ids.MXRoom(fmt.Sprint("!old", n))); return err },
+			func() error { _, _, err := s.GhostByRC(t.Context(), ids.RCUser(fmt.Sprint("u", n))); return err },
+			func() error { _, _, err := s.GhostByMX(t.Context(), ids.MXUser(fmt.Sprintf("@u%d:x", n))); return err },
+			func() error { _, _, err := s.PuppetByMX(t.Context(), ids.MXUser(fmt.Sprintf("@p%d:y", n))); return err },
+			func() error { _, _, err := s.PuppetByRC(t.Context(), ids.RCUser(fmt.Sprint("p", n))); return err },
+			func() error { _, err := s.EventLinked(t.Context(), ids.RCMessage(fmt.Sprint("m", n))); return err },
+			func() error { _, err := s.MessageLinked(t.Context(), ids.MXEvent(fmt.Sprint("$e", n))); return err },
+			func() error { _, err := s.Reactions(t.Context(), ids.RCMessage(fmt.Sprint("m", n))); return err },
+			func() error { _, err := s.EventsLinked(t.Context(), []ids.MXEvent{"$e1", "$e2"}); return err },
+		} {
+			mustWrite(t, get())
+		}
+		mustWrite(t, s.Done(t.Context(), it, []queue.Receipt{{RCRoom: "r", RCMessage: id, MXRoom: "!m", MXEvent: "$" + id}}, nil))
+	}
+	s.Renew(t.Context(), t)
+	_ = s.Close() // the connections say what they have read
+	for table, n := range read() {
+		if table != "clock" && n-before[table] > rows/4 {
+			t.Errorf("%d rows of %s were read from its beginning", n-before[table], table)
+		}
+	}
 }
