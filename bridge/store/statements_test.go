@@ -203,6 +203,9 @@ func TestNoStatementGrowsWithTheRooms(t *testing.T) {
 		}
 		mustWrite(t, s.Done(t.Context(), it, []queue.Receipt{{RCRoom: "r", RCMessage: id, MXRoom: "!m", MXEvent: "$" + id}}, nil))
 	}
+	// Beside another process there is more to do by the clock.
+	_, err = db.ExecContext(t.Context(), `INSERT INTO replicas (id, until) SELECT 'other', 2 * until FROM replicas LIMIT 1`)
+	mustWrite(t, err)
 	s.Renew(t.Context(), t)
 	_ = s.Close() // the connections say what they have read
 	for table, n := range read() {
