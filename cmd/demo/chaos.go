@@ -26,7 +26,8 @@ type storm struct {
 }
 
 const (
-	stormRate    = 12              // actions a second, all rooms and both ways together
+	stormRate    = 6               // actions a second, all rooms and both ways together
+	stormMoves   = 2 * time.Second // between two joins or leaves, all rooms together
 	stormCalm    = 3 * time.Second // between two faults, at least
 	stormUnrest  = 9 * time.Second // and how much longer at most
 	stormCatchUp = 8 * time.Minute // for what is queued when the faults end
@@ -145,11 +146,16 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 	defer end()
 	g, gctx := errgroup.WithContext(ctx)
 	pause := time.Duration(2*len(stages)) * time.Second / stormRate
+	guests := 0
+	for _, s := range stages {
+		guests += len(s.guests)
+	}
+	stay := max(shortestStay, time.Duration(guests)*stormMoves*2/3) // they stay for half as long again
 	for i, s := range stages {
 		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(4*i), pause) })
 		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(4*i+1), pause) })
 		for j, guest := range s.guests {
-			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j), max(shortestStay, pause/2)) })
+			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j), stay) })
 		}
 	}
 	g.Go(func() (err error) {

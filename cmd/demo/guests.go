@@ -14,10 +14,11 @@ import (
 // A guest comes into a room and leaves it, again and again, and says nothing. In the
 // end both sides must agree whether the guest is there.
 type guest struct {
-	name         string
-	in           bool
-	moves        int
-	enter, leave func(ctx context.Context) error // may be tried again
+	name  string
+	in    bool
+	moves int
+	// enter and leave may be tried again; invited says that an earlier attempt has invited.
+	enter, leave func(ctx context.Context, invited *bool) error
 	// home and shown tell whether the guest is in the room, on the guest's own side and on
 	// the other one: on Matrix it is the homeserver of the bridge that counts. Homeservers
 	// that were cut off from each other may take a membership back that they had accepted,
@@ -46,7 +47,8 @@ func (g *guest) visit(ctx, over context.Context, r *rand.Rand, stay time.Duratio
 			move = g.leave
 		}
 		trying, cancel := context.WithTimeout(ctx, movePatience)
-		err := insist(trying, func() error { return move(trying) })
+		invited := false
+		err := insist(trying, func() error { return move(trying, &invited) })
 		cancel()
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
@@ -92,15 +94,15 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 		s.guests = []*guest{
 			{
 				name:  "carol",
-				enter: func(ctx context.Context) error { return carol.comeIn(ctx, c.alice, s) },
-				leave: func(ctx context.Context) error { return carol.goOut(ctx, s.mxRoom) },
+				enter: func(ctx context.Context, invited *bool) error { return carol.comeIn(ctx, c.alice, s, invited) },
+				leave: func(ctx context.Context, _ *bool) error { return carol.goOut(ctx, s.mxRoom) },
 				home:  func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, carol.id) },
 				shown: func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, carolPuppet) },
 			},
 			{
 				name:  "dave",
-				enter: func(ctx context.Context) error { return c.alice.invite(ctx, s.room, dave) },
-				leave: func(ctx context.Context) error { return dave.goOut(ctx, s.room) },
+				enter: func(ctx context.Context, _ *bool) error { return c.alice.invite(ctx, s.room, dave) },
+				leave: func(ctx context.Context, _ *bool) error { return dave.goOut(ctx, s.room) },
 				home:  func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, dave.name) },
 				shown: func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, daveMX) },
 			},
@@ -110,17 +112,18 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 }
 
 // comeIn joins a room, invited from Rocket.Chat where it takes that.
-func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage) error {
+func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage, invited *bool) error {
 	join := func() error {
 		return m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(s.mxRoom), map[string]any{}, nil)
 	}
 	err := join()
-	for n := 1; err != nil && n < 7; n++ {
-		if n == 1 {
-			if err := host.command(ctx, s.room, "bridge", "invite "+m.id); err != nil {
-				return err
-			}
+	if err != nil && !*invited {
+		if err := host.command(ctx, s.room, "bridge", "invite "+m.id); err != nil {
+			return err
 		}
+		*invited = true
+	}
+	for n := 1; err != nil && n < 7; n++ {
 		wait(ctx, time.Duration(n)*250*time.Millisecond)
 		err = join()
 	}

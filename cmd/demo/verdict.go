@@ -18,10 +18,15 @@ import (
 type verdict struct {
 	lost, doubled, disordered, stale, sender, target, member int
 	found                                                    []string // what was found first
+	worst                                                    []string // the same of what no time mends
 }
 
-// maxFound bounds how much of what is wrong is said in words.
-const maxFound = 12
+// maxFound bounds how much of what is wrong is said in words, and maxOfAKind how much of each
+// kind in one room.
+const (
+	maxFound   = 12
+	maxOfAKind = 2
+)
 
 func (v *verdict) fine() bool {
 	return v.lost+v.doubled+v.disordered+v.stale+v.sender+v.target+v.member == 0
@@ -40,14 +45,14 @@ func (v *verdict) add(o verdict) {
 	v.sender += o.sender
 	v.target += o.target
 	v.member += o.member
-	v.found = append(v.found, o.found...)
-	v.found = v.found[:min(len(v.found), maxFound)]
+	v.found, v.worst = append(v.found, o.found...), append(v.worst, o.worst...)
+	v.found, v.worst = v.found[:min(len(v.found), maxFound)], v.worst[:min(len(v.worst), maxFound)]
 }
 
 func (v *verdict) String() string {
 	text := fmt.Sprintf("lost %d, doubled %d, out of order %d, not as last edited, reacted to or deleted %d, wrong sender %d, wrong target %d, members that differ %d",
 		v.lost, v.doubled, v.disordered, v.stale, v.sender, v.target, v.member)
-	for _, found := range v.found {
+	for _, found := range slices.Concat(v.worst, v.found) {
 		text += "\n           " + found
 	}
 	return text
@@ -55,8 +60,12 @@ func (v *verdict) String() string {
 
 func (v *verdict) note(count *int, format string, args ...any) {
 	*count++
-	if len(v.found) < maxFound {
-		v.found = append(v.found, fmt.Sprintf(format, args...))
+	list := &v.worst
+	if count == &v.lost || count == &v.stale || count == &v.member {
+		list = &v.found
+	}
+	if *count <= maxOfAKind && len(*list) < maxFound {
+		*list = append(*list, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -93,8 +102,10 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 		}
 		v.add(found)
 	}
-	for i := range v.found {
-		v.found[i] = s.name + ": " + v.found[i]
+	for _, list := range [][]string{v.found, v.worst} {
+		for i := range list {
+			list[i] = s.name + ": " + list[i]
+		}
 	}
 	return v, nil
 }
