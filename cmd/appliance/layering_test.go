@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"provision/certs":               {"provision/internal/atomicfile"},
 	"provision/certs/acmetest":      {},
 	"provision/checkup":             {"bridge/hoststatus", "bridge/secret", "provision/alarm", "provision/answers", "provision/archive", "provision/attach", "provision/bootstrap", "provision/certs", "provision/databases", "provision/doctor", "provision/finding", "provision/internal/atomicfile", "provision/operator", "provision/plan", "provision/preflight", "provision/render", "provision/rotate", "provision/secrets", "provision/service", "provision/site"},
+	"provision/conversation":        {"bridge/mxside"}, // for tests
 	"provision/databases":           {"compose", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
 	"provision/finding":             {},
@@ -140,7 +141,7 @@ var homes = []struct {
 	{"github.com/klauspost/compress", []string{"provision/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/appliance/internal/cli", "cmd/appliance/internal/release"}},
 	{"github.com/AlecAivazis/survey/", []string{"cmd/appliance/internal/wizard"}},
-	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "bridge/mustrun", "provision/certs/acmetest"}},
+	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "bridge/mustrun", "provision/certs/acmetest", "provision/conversation"}},
 }
 
 // pure packages decide and hold most of the tests; they open nothing.

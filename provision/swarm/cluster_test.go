@@ -3,22 +3,16 @@ package swarm_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A cluster is three Docker Engines in network namespaces of this machine, which a bridge
@@ -275,41 +269,6 @@ func (c *cluster) sweep(size int) {
 			_, _ = c.command(ctx, "find", dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+")
 		}
 	}
-}
-
-// dialer connects from inside a network namespace, which a file names.
-func dialer(file func() (string, error)) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		name, err := file()
-		if err != nil {
-			return nil, err
-		}
-		type result struct {
-			conn net.Conn
-			err  error
-		}
-		out := make(chan result, 1)
-		go func() {
-			runtime.LockOSThread() // for good: the thread ends with this goroutine
-			fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err == nil {
-				err = errors.Join(unix.Setns(fd, unix.CLONE_NEWNET), unix.Close(fd))
-			}
-			if err != nil {
-				out <- result{nil, fmt.Errorf("enter %s: %w", name, err)}
-				return
-			}
-			conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
-			out <- result{conn, err}
-		}()
-		r := <-out
-		return r.conn, r.err
-	}
-}
-
-// client speaks HTTP from inside a namespace.
-func client(file func() (string, error)) *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: dialer(file)}}
 }
 
 // inside names the namespace of a container of the node.

@@ -1,14 +1,12 @@
 package swarm_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,12 +14,13 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"appliance/bridge/mustrun"
+	"appliance/provision/conversation"
 	"appliance/provision/render"
 )
 
 // A story is a conversation on a cluster, and what happens to it.
 type story struct {
-	*conversation
+	*conversation.Conversation
 	c       *cluster
 	out     string // where the stack is
 	program string
@@ -37,85 +36,47 @@ func TestSwarm(t *testing.T) {
 		mustrun.Skip(t, "it takes minutes and three Docker Engines: make test-swarm")
 	}
 	c := newCluster(t, 3)
-	s := &story{c: c, conversation: &conversation{t: t, began: time.Now(), sent: map[string]time.Time{}, seen: map[string]time.Time{}}, images: render.Images()}
-	s.say("three Docker Engines answer; %s", strings.ReplaceAll(c.nodes[0].must("version", "-f", "{{.Server.Version}} on {{.Server.KernelVersion}}"), "\n", " "))
+	s := &story{c: c, Conversation: conversation.New(t), images: render.Images()}
+	s.Inquest = s.inquest
+	s.Say("three Docker Engines answer; %s", strings.ReplaceAll(c.nodes[0].must("version", "-f", "{{.Server.Version}} on {{.Server.KernelVersion}}"), "\n", " "))
 	s.load()
 	s.form()
 	s.render("appliance:v1")
 	s.deploy()
 	s.settle()
-	s.say("the stack %s runs: %s", stackName, s.services())
+	s.Say("the stack %s runs: %s", stackName, s.services())
 	s.refuseAnother()
 	s.meet()
 
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var all, eyes sync.WaitGroup
-	watching, blind := context.WithCancel(t.Context())
-	defer blind()
-	all.Go(func() { s.speak(ctx, "alice", s.fromAlice) })
-	all.Go(func() { s.speak(ctx, "bob", s.fromBob) })
-	eyes.Go(func() { s.watch(watching, "bob", s.inChat) })
-	eyes.Go(func() { s.watch(watching, "alice", s.onMatrix) })
+	end := s.Begin()
+	s.Phase("nothing happens", 5*time.Second, func() {})
+	s.Phase("the node of the bridge that reads loses its power", 15*time.Second, s.nodeDies)
+	s.Phase("it comes back", 15*time.Second, s.nodeReturns)
+	s.Phase("the manager changes: the engine of the leader is killed", 20*time.Second, s.managerChanges)
+	s.Phase("a rolling upgrade to a good version", 20*time.Second, func() { s.upgrade("appliance:v2", "completed") })
+	s.Phase("a rolling upgrade to a broken version, which goes back by itself", 20*time.Second, func() { s.upgrade("appliance:broken", "rollback_completed") })
+	s.Phase("the network between two managers is split for 20 s", 20*time.Second, s.split)
+	s.Phase("a node is paused for 20 s and comes back", 20*time.Second, s.pause)
 
-	s.phase("nothing happens", 5*time.Second, func() {})
-	s.phase("the node of the bridge that reads loses its power", 15*time.Second, s.nodeDies)
-	s.phase("it comes back", 15*time.Second, s.nodeReturns)
-	s.phase("the manager changes: the engine of the leader is killed", 20*time.Second, s.managerChanges)
-	s.phase("a rolling upgrade to a good version", 20*time.Second, func() { s.upgrade("appliance:v2", "completed") })
-	s.phase("a rolling upgrade to a broken version, which goes back by itself", 20*time.Second, func() { s.upgrade("appliance:broken", "rollback_completed") })
-	s.phase("the network between two managers is split for 20 s", 20*time.Second, s.split)
-	s.phase("a node is paused for 20 s and comes back", 20*time.Second, s.pause)
-
-	stop()
-	all.Wait()
-	s.arrived(time.Now(), 2*time.Minute, "all has arrived")
-	blind()
-	eyes.Wait()
-	s.faultless(t.Context(), "alice", s.onMatrix(100000))
-	s.faultless(t.Context(), "bob", s.inChat(100000))
-}
-
-// phase lets something happen while people talk, waits for what was said in it, and tells how
-// long it took. takeover is how long the slowest message may be on its way.
-func (s *story) phase(what string, takeover time.Duration, do func()) {
-	s.t.Helper()
-	s.say("--- %s", what)
-	began := time.Now()
-	do()
-	for range 20 { // about three seconds of talk after it
-		tick := time.NewTimer(pace)
-		<-tick.C
-	}
-	end := time.Now()
-	s.arrived(end, 2*time.Minute, "what was said while "+what+" arrives")
-	alice, a := s.longest("alice", began)
-	bob, b := s.longest("bob", began)
-	s.say("    %.1f s; Rocket.Chat to Matrix %d messages, the slowest %.1f s; Matrix to Rocket.Chat %d, the slowest %.1f s", end.Sub(began).Seconds(), a, alice.Seconds(), b, bob.Seconds())
-	if n := s.deep.Swap(0); n > 0 {
-		s.say("    %d times more than %d texts were new at once", n, window)
-	}
-	if slowest := max(alice, bob); slowest > takeover {
-		s.t.Errorf("%s: a message took %v", what, slowest)
-	}
+	end()
 }
 
 // load gives the nodes their images: there is no registry.
 func (s *story) load() {
-	s.t.Helper()
+	s.T.Helper()
 	s.program = filepath.Join(s.c.dir, "appliance")
 	for _, version := range []string{"v2", "v1"} { // v1 is what is left
-		build := exec.CommandContext(s.t.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", s.program, "appliance/cmd/appliance")
+		build := exec.CommandContext(s.T.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", s.program, "appliance/cmd/appliance")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
-			s.t.Fatalf("%v\n%s", err, out)
+			s.T.Fatalf("%v\n%s", err, out)
 		}
 		tmp := filepath.Join(s.c.dir, "tmp")
 		if err := os.MkdirAll(tmp, 0o700); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		if err := os.Chmod(tmp, 0o777|os.ModeSticky); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		s.c.must("tar", "-C", s.c.dir, "-cf", filepath.Join(s.c.dir, version+".tar"), "appliance", "tmp")
 	}
@@ -136,12 +97,12 @@ func (s *story) load() {
 			n.must("import", "-c", entry, filepath.Join(s.c.dir, from+".tar"), "appliance:"+image)
 		}
 	}
-	s.say("the images are loaded")
+	s.Say("the images are loaded")
 }
 
 // form makes a Swarm of three managers. The first node has the data.
 func (s *story) form() {
-	s.t.Helper()
+	s.T.Helper()
 	first := s.c.nodes[1] // not the node with the data leads
 	first.must("swarm", "init", "--advertise-addr", first.ip, "--listen-addr", first.ip)
 	token := first.must("swarm", "join-token", "-q", "manager")
@@ -149,17 +110,17 @@ func (s *story) form() {
 		n.must("swarm", "join", "--token", token, first.ip+":2377")
 	}
 	first.must("node", "update", "--label-add", "appliance.state=true", s.c.nodes[0].name)
-	s.say("they form a Swarm of three managers; %s leads, %s has the data", s.c.leader(first).name, s.c.nodes[0].name)
+	s.Say("they form a Swarm of three managers; %s leads, %s has the data", s.c.leader(first).name, s.c.nodes[0].name)
 }
 
 // render writes the stack as an operator does, with one version of the bridge.
 func (s *story) render(image string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.out = filepath.Join(s.c.dir, "stack")
 	answers := "domain: chat.swarm.test\nemail: ops@example.org\ntls: none\nhttp_port: 80\nnamespace: prefixed\nbridge_database: bundled\nbridge_replicas: 2\nmongo_url: mongodb://u:p@db.example.org/rc\n"
 	file := filepath.Join(s.c.dir, "answers.yaml")
 	if err := os.WriteFile(file, []byte(answers), 0o600); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	args := []string{"render", "swarm", "--dir", filepath.Join(s.c.dir, "none"), "--answers", file, "--out", s.out, "--stack", stackName, "--replicas", "nginx=3", "--image", image, "--state", filepath.Join(s.c.dir, "state")}
 	s.c.must(s.program, append(args, options()...)...)
@@ -178,15 +139,15 @@ func options() []string {
 // for those who talk fast. The bridges are on the nodes that may fail. Three nodes share the
 // processors of one machine, so a health check may take longer.
 func (s *story) standIn() {
-	s.t.Helper()
+	s.T.Helper()
 	file := filepath.Join(s.out, "stack.yaml")
 	data, err := os.ReadFile(file)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	var doc map[string]any
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	services, _ := doc["services"].(map[string]any)
 	for name, constraint := range map[string]string{"rocketchat": "node.labels.appliance.state == true", "bridge": "node.labels.appliance.state != true"} {
@@ -200,33 +161,33 @@ func (s *story) standIn() {
 		}
 	}
 	if data, err = yaml.Marshal(doc); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	env := filepath.Join(s.out, "rocketchat.env")
 	was, err := os.ReadFile(env)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if !strings.Contains(string(was), "TEST_MODE") {
 		was = append(was, "TEST_MODE=api\n"...)
 	}
 	for name, content := range map[string][]byte{file: data, env: was} {
 		if err := os.WriteFile(name, content, 0o600); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 }
 
 // deploy hands the stack over.
 func (s *story) deploy() {
-	s.t.Helper()
+	s.T.Helper()
 	for name, user := range map[string]int{"homeserver": 10500, "postgres": 999, "run/postgres": 999} {
 		dir := filepath.Join(s.c.dir, "state", name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		if err := os.Chown(dir, user, user); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	_ = os.Chmod(filepath.Join(s.c.dir, "state"), 0o755) //nolint:gosec // containers look into it
@@ -235,7 +196,7 @@ func (s *story) deploy() {
 
 // services says how many of each service run.
 func (s *story) services() string {
-	out, err := s.c.nodes[0].docker(s.t.Context(), "service", "ls", "--format", "{{.Name}} {{.Replicas}}")
+	out, err := s.c.nodes[0].docker(s.T.Context(), "service", "ls", "--format", "{{.Name}} {{.Replicas}}")
 	if err != nil {
 		return err.Error()
 	}
@@ -244,7 +205,7 @@ func (s *story) services() string {
 
 // settle waits until all of every service is healthy.
 func (s *story) settle() {
-	s.t.Helper()
+	s.T.Helper()
 	ok, out := s.c.becomes(6*time.Minute, func() (bool, string) {
 		out := s.services()
 		for part := range strings.SplitSeq(out, ", ") {
@@ -257,98 +218,98 @@ func (s *story) settle() {
 		return true, ""
 	})
 	if !ok {
-		s.t.Fatalf("not every service is healthy: %s\n%s", out, s.why())
+		s.T.Fatalf("not every service is healthy: %s\n%s", out, s.why())
 	}
 }
 
 func (s *story) why() string {
-	out, _ := s.c.nodes[0].docker(s.t.Context(), "stack", "ps", "--no-trunc", "--format", "{{.Name}} {{.Node}} {{.CurrentState}} {{.Error}}", stackName)
+	out, _ := s.c.nodes[0].docker(s.T.Context(), "stack", "ps", "--no-trunc", "--format", "{{.Name}} {{.Node}} {{.CurrentState}} {{.Error}}", stackName)
 	return out
 }
 
 // refuseAnother sees that a second installation cannot take the stack over by its name.
 func (s *story) refuseAnother() {
-	s.t.Helper()
+	s.T.Helper()
 	other := filepath.Join(s.c.dir, "other.yaml")
 	if err := os.WriteFile(other, []byte("domain: other.swarm.test\nemail: ops@example.org\ntls: none\n"), 0o600); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	out := filepath.Join(s.c.dir, "other")
 	s.c.must(s.program, append([]string{"render", "swarm", "--dir", filepath.Join(s.c.dir, "none"), "--answers", other, "--out", out, "--stack", stackName}, options()...)...)
-	_, err := s.c.nodes[0].docker(s.t.Context(), "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", filepath.Join(out, "stack.yaml"), stackName)
+	_, err := s.c.nodes[0].docker(s.T.Context(), "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", filepath.Join(out, "stack.yaml"), stackName)
 	if err == nil || !strings.Contains(err.Error(), stackName+"-identity") {
-		s.t.Fatalf("a second stack with the same name: %v", err)
+		s.T.Fatalf("a second stack with the same name: %v", err)
 	}
 	_, why, _ := strings.Cut(err.Error(), "exit status 1: ")
-	s.say("a second installation with the same name of the stack is refused: %s", why)
+	s.Say("a second installation with the same name of the stack is refused: %s", why)
 }
 
 // meet brings alice and bob into one room.
 func (s *story) meet() {
-	s.t.Helper()
-	ctx := s.t.Context()
+	s.T.Helper()
+	ctx := s.T.Context()
 	read := func(name string) string {
 		data, err := os.ReadFile(filepath.Join(s.out, "secrets", name))
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		return strings.TrimSpace(string(data))
 	}
 	first := s.c.nodes[0]
 	wire := func() (string, error) { return "/run/netns/" + s.c.wire, nil }
-	door := through(client(wire), first.ip+":80")
-	admin := &person{base: "http://chat.swarm.test", http: door}
-	s.alice = &person{base: "http://chat.swarm.test", http: door}
-	s.bob = &person{base: "http://127.0.0.1:8008", http: client(func() (string, error) { return first.inside(first.task(stackName + "_homeserver"))() })}
+	door := conversation.Through(conversation.Client(wire), first.ip+":80")
+	admin := &conversation.Person{Base: "http://chat.swarm.test", HTTP: door}
+	s.Alice = &conversation.Person{Base: "http://chat.swarm.test", HTTP: door}
+	s.Bob = &conversation.Person{Base: "http://127.0.0.1:8008", HTTP: conversation.Client(func() (string, error) { return first.inside(first.task(stackName + "_homeserver"))() })}
 	steps := []func() error{
-		func() error { return signIn(ctx, admin, "admin", read("admin_password")) },
+		func() error { return conversation.SignIn(ctx, admin, "admin", read("admin_password")) },
 		func() error {
-			return admin.do(ctx, http.MethodPost, "/api/v1/users.create", map[string]any{"username": "alice", "name": "Alice", "email": "alice@example.org", "password": "a long password", "joinDefaultChannels": false}, nil)
+			return admin.Do(ctx, http.MethodPost, "/api/v1/users.create", map[string]any{"username": "alice", "name": "Alice", "email": "alice@example.org", "password": "a long password", "joinDefaultChannels": false}, nil)
 		},
-		func() error { return signIn(ctx, s.alice, "alice", "a long password") },
-		func() error { return registerAt(ctx, s.bob, read("registration_shared_secret"), "bob") },
+		func() error { return conversation.SignIn(ctx, s.Alice, "alice", "a long password") },
+		func() error { return conversation.RegisterAt(ctx, s.Bob, read("registration_shared_secret"), "bob") },
 		func() error {
 			var out struct {
 				Group struct {
 					ID string `json:"_id"`
 				}
 			}
-			err := s.alice.do(ctx, http.MethodPost, "/api/v1/groups.create", map[string]any{"name": "swarm"}, &out)
-			s.room = out.Group.ID
+			err := s.Alice.Do(ctx, http.MethodPost, "/api/v1/groups.create", map[string]any{"name": "swarm"}, &out)
+			s.Room = out.Group.ID
 			return err
 		},
 		func() error {
-			return s.alice.do(ctx, http.MethodPost, "/api/v1/commands.run", map[string]string{"command": "bridge", "params": "invite @bob:chat.swarm.test", "roomId": s.room}, nil)
+			return s.Alice.Do(ctx, http.MethodPost, "/api/v1/commands.run", map[string]string{"command": "bridge", "params": "invite @bob:chat.swarm.test", "roomId": s.Room}, nil)
 		},
 	}
 	for i, step := range steps {
 		if err := step(); err != nil {
-			s.t.Fatalf("step %d: %v", i+1, err)
+			s.T.Fatalf("step %d: %v", i+1, err)
 		}
 	}
 	s.c.until(30*time.Second, "bob is invited", func() (bool, string) {
 		var out struct {
 			Rooms struct{ Invite map[string]any }
 		}
-		err := s.bob.do(ctx, http.MethodGet, "/_matrix/client/v3/sync?timeout=0", nil, &out)
-		for s.mx = range out.Rooms.Invite {
-			err = s.bob.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+s.mx, map[string]any{}, nil)
+		err := s.Bob.Do(ctx, http.MethodGet, "/_matrix/client/v3/sync?timeout=0", nil, &out)
+		for s.MX = range out.Rooms.Invite {
+			err = s.Bob.Do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+s.MX, map[string]any{}, nil)
 			return err == nil, fmt.Sprint(err)
 		}
 		return false, fmt.Sprint(err)
 	})
-	s.say("alice of Rocket.Chat has invited bob of Matrix into a room")
+	s.Say("alice of Rocket.Chat has invited bob of Matrix into a room")
 }
 
 // reader is the node whose bridge reads the networks for all.
 func (s *story) reader() *node {
-	s.t.Helper()
+	s.T.Helper()
 	var found *node
 	s.c.until(30*time.Second, "a bridge reads", func() (bool, string) {
 		for _, n := range s.c.nodes[1:] {
 			for _, task := range n.tasks(stackName + "_bridge") {
 				var status struct{ Reads bool }
-				if s.ask(s.t.Context(), n, task, "/status", &status) == nil && status.Reads {
+				if s.ask(s.T.Context(), n, task, "/status", &status) == nil && status.Reads {
 					found = n
 					return true, ""
 				}
@@ -363,14 +324,14 @@ var dead *node // of the last nodeDies
 
 func (s *story) nodeDies() {
 	dead = s.reader()
-	s.say("    it is %s, and %s leads", dead.name, s.c.leader(s.c.nodes[0]).name)
+	s.Say("    it is %s, and %s leads", dead.name, s.c.leader(s.c.nodes[0]).name)
 	dead.die()
-	s.say("    %s is dead", dead.name)
+	s.Say("    %s is dead", dead.name)
 	s.c.until(engineBack, "the Swarm has replaced its bridge", func() (bool, string) {
-		out, _ := s.c.nodes[0].docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+		out, _ := s.c.nodes[0].docker(s.T.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
 		return strings.Contains(out, dead.name+" Down") && strings.Contains(s.services(), "bridge 2/2"), out
 	})
-	s.say("    the Swarm has noticed, and both bridges run on the other node")
+	s.Say("    the Swarm has noticed, and both bridges run on the other node")
 }
 
 func (s *story) nodeReturns() {
@@ -385,12 +346,12 @@ const engineBack = 4 * time.Minute
 
 // ready waits until the Swarm has a node back.
 func (s *story) ready(n *node) {
-	s.t.Helper()
+	s.T.Helper()
 	s.c.until(engineBack, n.name+" is back", func() (bool, string) {
-		out, _ := s.c.nodes[0].docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
+		out, _ := s.c.nodes[0].docker(s.T.Context(), "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
 		return strings.Contains(out, n.name+" Ready Reachable") || strings.Contains(out, n.name+" Ready Leader"), out
 	})
-	s.say("    %s is back", n.name)
+	s.Say("    %s is back", n.name)
 }
 
 func (s *story) managerChanges() {
@@ -407,10 +368,10 @@ func (s *story) managerChanges() {
 		ask = s.c.nodes[2]
 	}
 	s.c.until(engineBack, "another one leads", func() (bool, string) {
-		out, _ := ask.docker(s.t.Context(), "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
+		out, _ := ask.docker(s.T.Context(), "node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")
 		return strings.Contains(out, " Leader") && !strings.Contains(out, leads.name+" Leader"), out
 	})
-	s.say("    %s led, now %s leads", leads.name, s.c.leader(ask).name)
+	s.Say("    %s led, now %s leads", leads.name, s.c.leader(ask).name)
 	if leads == s.c.nodes[0] {
 		ask.must("node", "promote", leads.name)
 	}
@@ -421,21 +382,21 @@ func (s *story) managerChanges() {
 
 // upgrade hands over a stack with another version and waits for what becomes of it.
 func (s *story) upgrade(image, want string) {
-	s.t.Helper()
+	s.T.Helper()
 	s.settle()
 	s.render(image)
 	s.deploy()
 	state := func() (string, error) {
-		return s.c.nodes[0].docker(s.t.Context(), "service", "inspect", "-f", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}} {{.Spec.TaskTemplate.ContainerSpec.Image}}", stackName+"_bridge")
+		return s.c.nodes[0].docker(s.T.Context(), "service", "inspect", "-f", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}} {{.Spec.TaskTemplate.ContainerSpec.Image}}", stackName+"_bridge")
 	}
 	s.c.until(3*time.Minute, image+" is "+want, func() (bool, string) {
 		now, err := state()
 		return strings.HasPrefix(now, want+" "), fmt.Sprint(now, err)
 	})
 	now, _ := state()
-	s.say("    the Swarm says: %s", now)
+	s.Say("    the Swarm says: %s", now)
 	if strings.Contains(now, "broken") {
-		s.t.Errorf("the broken version stays: %s", now)
+		s.T.Errorf("the broken version stays: %s", now)
 	}
 	s.settle()
 }
@@ -455,7 +416,7 @@ func (s *story) split() {
 // pause stops every process of the node whose bridge reads, as a frozen virtual machine.
 func (s *story) pause() {
 	n := s.reader()
-	s.say("    it is %s", n.name)
+	s.Say("    it is %s", n.name)
 	n.signal(syscall.SIGSTOP)
 	<-time.After(20 * time.Second)
 	n.signal(syscall.SIGCONT)
