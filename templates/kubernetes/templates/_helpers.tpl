@@ -110,7 +110,11 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{- /* Where pods of one kind go: arguments are the root, the kind and its values. */ -}}
+{{- /*
+Where pods of one kind go: arguments are the root, the kind and its values. Zones are no second
+constraint: the scheduler leaves a node that lacks the label of one constraint out of all of
+them, and many clusters have no zones.
+*/ -}}
 {{- define "appliance.placement" -}}
 {{- $root := index . 0 -}}
 {{- $kind := index . 1 -}}
@@ -124,14 +128,18 @@ topologySpreadConstraints:
         {{- include "appliance.selector" $root | nindent 8 }}
         app.kubernetes.io/component: {{ $kind }}
     matchLabelKeys: [pod-template-hash]
-  - maxSkew: 1
-    topologyKey: topology.kubernetes.io/zone
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "appliance.selector" $root | nindent 8 }}
-        app.kubernetes.io/component: {{ $kind }}
-    matchLabelKeys: [pod-template-hash]
+{{- if not $values.affinity }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels:
+              {{- include "appliance.selector" $root | nindent 14 }}
+              app.kubernetes.io/component: {{ $kind }}
+{{- end }}
 {{- include "appliance.choice" $values }}
 {{- end -}}
 
