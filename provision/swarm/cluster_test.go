@@ -67,7 +67,7 @@ func newCluster(t *testing.T, size int) *cluster {
 	go func() {
 		<-interrupted
 		c.remove(size)
-		_ = os.RemoveAll(c.dir)
+		_ = os.RemoveAll(filepath.Dir(c.dir))
 		os.Exit(1)
 	}()
 	c.must("ip", "netns", "add", c.wire)

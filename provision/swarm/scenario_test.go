@@ -355,6 +355,7 @@ func (s *story) ready(n *node) {
 }
 
 func (s *story) managerChanges() {
+	s.apart()
 	leads := s.c.leader(s.c.nodes[0])
 	if leads == s.c.nodes[0] { // its containers are the databases
 		leads.must("node", "demote", leads.name)
@@ -413,8 +414,29 @@ func (s *story) split() {
 	s.ready(b)
 }
 
+// apart leaves a bridge on each of the two nodes. After one was away, both may be on the other one.
+func (s *story) apart() {
+	s.T.Helper()
+	where := func() (on []string) {
+		for _, n := range s.c.nodes[1:] {
+			on = append(on, fmt.Sprintf("%d on %s", len(n.tasks(stackName+"_bridge")), n.name))
+		}
+		return on
+	}
+	for range 3 {
+		s.Say("    bridges: %s", strings.Join(where(), ", "))
+		if where()[0] == "1 on "+s.c.nodes[1].name {
+			return
+		}
+		s.c.nodes[0].must("service", "update", "--force", "--detach=false", "--quiet", stackName+"_bridge")
+		s.settle()
+	}
+	s.T.Fatalf("the bridges stay on one node: %s", strings.Join(where(), ", "))
+}
+
 // pause stops every process of the node whose bridge reads, as a frozen virtual machine.
 func (s *story) pause() {
+	s.apart()
 	n := s.reader()
 	s.Say("    it is %s", n.name)
 	n.signal(syscall.SIGSTOP)
