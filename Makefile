@@ -34,7 +34,7 @@ test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL
 	@compose/stage/real.sh
 
 .PHONY: test-kubernetes
-test-kubernetes: ## Show the Helm chart to Helm and to a real API server, which is built once
+test-kubernetes: setup images ## Show the Helm chart to Helm and a real API server, then run its pods on three kubelets and break those
 	@compose/stage/kubernetes.sh
 
 .PHONY: life
