@@ -1,11 +1,13 @@
 package bridge_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -259,13 +261,20 @@ func (s *simulation) utter(from, to, rooms int) {
 	}
 }
 
+// doubted is how long after a start a bridge doubts the order of events; see mxside.Traits.Disorder.
+const doubted = 2*time.Minute + 5*time.Second
+
 // day is a day's traffic compressed: as many messages as fit at once, and then a steady flow.
 func (s *simulation) day(rooms, messages, rate int) simulated {
 	s.t.Helper()
 	out := simulated{processes: len(s.cmds), statements: -1}
 	s.utter(0, 2*rooms, rooms) // everybody joins, in every room
 	s.arrive(2 * rooms)
+	// For so long after a start the bridge doubts the order of what a Dendrite sends, and looks
+	// twice at it. A day is longer.
+	<-time.After(doubted)
 	used, asked, done, requests := s.used(), s.statements(), s.commits(), s.calls.Load()
+	queries := s.queries()
 	began := time.Now()
 	s.utter(2*rooms, 2*rooms+messages, rooms)
 	s.arrive(2*rooms + messages)
@@ -281,6 +290,7 @@ func (s *simulation) day(rooms, messages, rate int) simulated {
 	out.cpu = float64((s.used() - used).Milliseconds()) / each
 	if asked >= 0 {
 		out.statements = (s.statements() - asked) / each
+		s.mostAsked(queries, each)
 	}
 	out.commits, out.calls = (s.commits()-done)/each, (s.calls.Load()-requests)*1000/int64(messages)
 	sent := 2*rooms + messages
@@ -336,6 +346,33 @@ func (s *simulation) statements() float64 {
 		return -1
 	}
 	return n
+}
+
+// queries is how often each statement was executed, by its text without values.
+func (s *simulation) queries() map[string]float64 {
+	out := map[string]float64{}
+	rows, err := s.db.QueryContext(s.t.Context(), `SELECT query, SUM(calls) FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname = current_database() GROUP BY query`)
+	if err != nil {
+		return out
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var query string
+		var calls float64
+		if rows.Scan(&query, &calls) == nil {
+			out[strings.Join(strings.Fields(query), " ")] = calls
+		}
+	}
+	return out
+}
+
+// mostAsked shows the statements that were executed most since then, for each message.
+func (s *simulation) mostAsked(before map[string]float64, messages float64) {
+	now := s.queries()
+	list := slices.SortedFunc(maps.Keys(now), func(a, b string) int { return cmp.Compare(now[b]-before[b], now[a]-before[a]) })
+	for _, query := range list[:min(len(list), 14)] {
+		s.t.Logf("%5.2f  %.110s", (now[query]-before[query])/messages, query)
+	}
 }
 
 // commits is how many transactions were committed in this database.

@@ -154,6 +154,7 @@ func newStore(d *database) *Store {
 		team: team{writer: w, subscribers: &subscribers{topics: map[string][]func([]string){}}},
 	}
 	s.portalTable.seen.changes, s.ghosts.changes, s.puppets.changes, s.doubleTable.seen.changes = &d.changes, &d.changes, &d.changes, &d.changes
+	s.puppets.none, s.doubleTable.seen.none = true, true
 	d.changes.forget = []func(){s.portalTable.seen.forget, s.ghosts.forget, s.puppets.forget, s.doubleTable.seen.forget}
 	return s
 }

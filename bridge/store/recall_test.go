@@ -223,6 +223,16 @@ func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
 	warm("Alice B.", "Bobby", "", "")
 	mustWrite(t, one.PutPortal(t.Context(), p, nil, nil))
 	everything("the portal is there again", "Alice B.", "Bobby", "!n:x", "")
+	mustWrite(t, one.PutClaim(t.Context(), c))
+	if ok, err := one.PutDouble(t.Context(), d, c); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, err := other.Seen(t.Context(), []string{"a message is read"}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	everything("the double is there again", "Alice B.", "Bobby", "!n:x", "two")
+	mustWrite(t, one.DropDouble(t.Context(), d))
+	deliver()
 
 	// An operator, with a search_path of their own.
 	warm("Alice B.", "Bobby", "!n:x", "")

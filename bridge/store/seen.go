@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
@@ -35,6 +37,9 @@ func seenQuery(n int) string {
 
 var seenQueries = map[int]string{seenFew: seenQuery(seenFew), seenMany: seenQuery(seenMany)}
 
+// seenChanges is asked beside, where others may change something.
+const seenChanges = ` UNION ALL SELECT 'changes', CAST(count AS TEXT), '' FROM change_count`
+
 // Seen implements relay.Store.
 func (s *itemTable) Seen(ctx context.Context, items, cursors []string, messages []ids.RCMessage) (model.Seen, error) {
 	out := model.Seen{Items: map[string]bool{}, Cursors: map[string]string{}, Reacted: map[ids.RCMessage]bool{}}
@@ -62,7 +67,12 @@ func place[T any](places []any, list []T) []T {
 }
 
 func (s *itemTable) seen(ctx context.Context, n int, args []any, into model.Seen) error {
-	rows, err := s.query(ctx, seenQueries[n], args...)
+	query := seenQueries[n]
+	if s.changes.shared {
+		query += seenChanges
+	}
+	asked := time.Now()
+	rows, err := s.query(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -77,6 +87,12 @@ func (s *itemTable) seen(ctx context.Context, n int, args []any, into model.Seen
 			into.Items[name] = true
 		case "cursor":
 			into.Cursors[name] = value
+		case "changes":
+			count, err := strconv.ParseInt(name, 10, 64)
+			if err != nil {
+				return err
+			}
+			s.changes.note(count, asked)
 		case "reaction":
 			into.Reacted[ids.RCMessage(name)] = true
 		}

@@ -42,6 +42,9 @@ func TestAMessageCostsThreeStatements(t *testing.T) {
 			if _, ok, err := s.GhostByRC(t.Context(), "u"); !ok || err != nil {
 				t.Fatal(ok, err)
 			}
+			if _, ok, err := s.DoubleByMX(t.Context(), "@bob:y"); ok || err != nil {
+				t.Fatal(ok, err)
+			}
 		}
 		if err := s.Done(t.Context(), it, []queue.Receipt{{RCRoom: lane, RCMessage: id, MXRoom: lane, MXEvent: "$" + id}}, nil); err != nil {
 			t.Fatal(err)
