@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -280,6 +281,8 @@ func judge(ctx context.Context, stages []*stage) (differ []*stage, all verdict, 
 		})
 	}
 	err = g.Wait()
+	slices.Sort(all.found) // they come in no order, and are said again when they change
+	slices.Sort(all.worst)
 	return differ, all, err
 }
 
