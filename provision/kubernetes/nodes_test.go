@@ -481,13 +481,23 @@ func (c *cluster) logs() {
 	}
 }
 
-// sweep removes namespaces and control groups by their names, which are ours alone.
+// sweep removes namespaces and control groups by their names, which are ours alone, and ends what
+// a test that was killed has left in them.
 func (c *cluster) sweep(size int) {
 	ctx := context.Background()
-	_, _ = c.command(ctx, "ip", "netns", "del", wire)
+	remove := func(namespace string) {
+		left, _ := c.command(ctx, "ip", "netns", "pids", namespace)
+		for text := range strings.FieldsSeq(left) {
+			if pid, err := strconv.Atoi(text); err == nil && pid != os.Getpid() {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		_, _ = c.command(ctx, "ip", "netns", "del", namespace)
+	}
+	remove(wire)
 	for i := 1; i <= size; i++ {
 		n := &node{c: c, net: fmt.Sprint(group, "n", i)}
-		_, _ = c.command(ctx, "ip", "netns", "del", n.net)
+		remove(n.net)
 		for _, dir := range n.groups(false) {
 			_, _ = c.command(ctx, "find", dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+")
 		}
