@@ -139,7 +139,10 @@ func (k *listener) hear(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.ExecContext(ctx, `LISTEN `+channel); err != nil {
+	one, cancel := context.WithTimeout(ctx, dbPatience)
+	_, err = conn.ExecContext(one, `LISTEN `+channel)
+	cancel()
+	if err != nil {
 		return err
 	}
 	k.heardNothing() // what was said before

@@ -27,7 +27,7 @@ func (s *consoleTable) BeginConsoleSession(ctx context.Context, cs ConsoleSessio
 			[]any{cs.Key, cs.UserID, cs.Username, cs.Began.UnixMilli(), cs.Seen.UnixMilli(), cs.Asked.UnixMilli()}},
 		{`DELETE FROM console_sessions WHERE key NOT IN (SELECT key FROM console_sessions ORDER BY seen DESC, began DESC LIMIT $1)`, []any{most}},
 	} {
-		if _, err := s.db.ExecContext(ctx, q.text, q.args...); err != nil {
+		if _, err := s.exec(ctx, q.text, q.args...); err != nil {
 			return err
 		}
 	}
@@ -60,18 +60,18 @@ func (s *consoleTable) ConsoleSessions(ctx context.Context) ([]ConsoleSession, e
 // ConsoleSessionSeen notes when a session was used, and ConsoleSessionAsked when
 // Rocket.Chat confirmed its role.
 func (s *consoleTable) ConsoleSessionSeen(ctx context.Context, key string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET seen = $1 WHERE key = $2`, at.UnixMilli(), key)
+	_, err := s.exec(ctx, `UPDATE console_sessions SET seen = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err
 }
 
 // ConsoleSessionAsked is described with ConsoleSessionSeen.
 func (s *consoleTable) ConsoleSessionAsked(ctx context.Context, key string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE console_sessions SET asked = $1 WHERE key = $2`, at.UnixMilli(), key)
+	_, err := s.exec(ctx, `UPDATE console_sessions SET asked = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err
 }
 
 // EndConsoleSession removes a session.
 func (s *consoleTable) EndConsoleSession(ctx context.Context, key string) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM console_sessions WHERE key = $1`, key)
+	_, err := s.exec(ctx, `DELETE FROM console_sessions WHERE key = $1`, key)
 	return err
 }

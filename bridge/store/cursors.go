@@ -43,6 +43,6 @@ func (s *cursorTable) Cursors(ctx context.Context, prefix string) (map[string]st
 
 // MoveCursor implements relay.Store.
 func (s *cursorTable) MoveCursor(ctx context.Context, name, value string) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	_, err := s.exec(ctx, `INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 	return err
 }

@@ -19,6 +19,10 @@ type database struct {
 	folds   bool   // LIKE takes capitals of ASCII for small letters, as SQLite's does
 	name    string // of the database, for people
 
+	// patience is how long one statement may take, 0 for ever. A server that does not answer
+	// any more may keep its connections open.
+	patience time.Duration
+
 	stmtMu  sync.Mutex
 	stmts   map[string]*sql.Stmt
 	readers sync.Map // *sql.Stmt by query
@@ -48,12 +52,41 @@ func (s *database) reading(ctx context.Context, query string) (*sql.Stmt, error)
 	return stmt, nil
 }
 
+// bounded returns a context that ends when a statement has taken too long, or with ctx as long
+// as cancel was not called.
+func (s *database) bounded(ctx context.Context) (_ context.Context, cancel func()) {
+	if s.patience == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.patience)
+}
+
+// reply returns a context for a statement whose answer is read later. arrived is called when
+// it begins to come: the rest has to come within patience, whatever happens to ctx.
+func (s *database) reply(ctx context.Context) (_ context.Context, arrived func()) {
+	if s.patience == 0 {
+		return ctx, func() {}
+	}
+	until, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
+	alone := context.AfterFunc(ctx, cancel)
+	return until, func() { alone() }
+}
+
 func (s *database) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	ctx, arrived := s.reply(ctx)
+	defer arrived()
 	stmt, err := s.reading(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, args...)
+}
+
+// exec executes a statement that answers with nothing.
+func (s *database) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return s.db.ExecContext(ctx, query, args...)
 }
 
 // A row is the result of a query that finds at most one.
@@ -71,6 +104,8 @@ func (r row) Scan(into ...any) error {
 }
 
 func (s *database) queryRow(ctx context.Context, query string, args ...any) row {
+	ctx, arrived := s.reply(ctx)
+	defer arrived()
 	stmt, err := s.reading(ctx, query)
 	if err != nil {
 		return row{err: err}

@@ -52,21 +52,21 @@ func (s *doubleTable) Doubles(ctx context.Context, limit int) ([]model.Double, e
 
 // RenewDouble implements relay.Store.
 func (s *doubleTable) RenewDouble(ctx context.Context, d model.Double) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE doubles SET token = $1, username = $2 WHERE mx_user = $3 AND rc_user = $4`, d.Token.Reveal(), d.Username, d.MXUser, d.RCUser)
+	_, err := s.exec(ctx, `UPDATE doubles SET token = $1, username = $2 WHERE mx_user = $3 AND rc_user = $4`, d.Token.Reveal(), d.Username, d.MXUser, d.RCUser)
 	s.seen.forget()
 	return err
 }
 
 // DropDouble implements relay.Store.
 func (s *doubleTable) DropDouble(ctx context.Context, d model.Double) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM doubles WHERE mx_user = $1 AND rc_user = $2`, d.MXUser, d.RCUser)
+	_, err := s.exec(ctx, `DELETE FROM doubles WHERE mx_user = $1 AND rc_user = $2`, d.MXUser, d.RCUser)
 	s.seen.forget()
 	return err
 }
 
 // PutClaim implements relay.Store.
 func (s *doubleTable) PutClaim(ctx context.Context, c model.Claim) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO double_claims (rc_user, username, mx_user, digest, expires) VALUES ($1, $2, $3, $4, $5)
+	_, err := s.exec(ctx, `INSERT INTO double_claims (rc_user, username, mx_user, digest, expires) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (rc_user) DO UPDATE SET username = excluded.username, mx_user = excluded.mx_user, digest = excluded.digest, expires = excluded.expires, attempts = 0`,
 		c.RCUser, c.Username, c.MXUser, c.Digest, c.Expires.UnixMilli())
 	return err
@@ -74,26 +74,26 @@ func (s *doubleTable) PutClaim(ctx context.Context, c model.Claim) error {
 
 // ClaimOf implements relay.Store. Claims that have expired go in passing.
 func (s *doubleTable) ClaimOf(ctx context.Context, user ids.MXUser, digest string, now time.Time, most int) (c model.Claim, ok bool, err error) {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM double_claims WHERE expires <= $1`, now.UnixMilli()); err != nil {
+	if _, err := s.exec(ctx, `DELETE FROM double_claims WHERE expires <= $1`, now.UnixMilli()); err != nil {
 		return c, false, err
 	}
 	var expires int64
-	c, ok, err = found(c, s.db.QueryRowContext(ctx, `SELECT rc_user, username, mx_user, digest, expires FROM double_claims WHERE mx_user = $1 AND digest = $2`, user, digest).
+	c, ok, err = found(c, s.queryRow(ctx, `SELECT rc_user, username, mx_user, digest, expires FROM double_claims WHERE mx_user = $1 AND digest = $2`, user, digest).
 		Scan(&c.RCUser, &c.Username, &c.MXUser, &c.Digest, &expires))
 	if err != nil || ok {
 		c.Expires = time.UnixMilli(expires).UTC()
 		return c, ok, err
 	}
-	if _, err := s.db.ExecContext(ctx, `UPDATE double_claims SET attempts = attempts + 1 WHERE mx_user = $1`, user); err != nil {
+	if _, err := s.exec(ctx, `UPDATE double_claims SET attempts = attempts + 1 WHERE mx_user = $1`, user); err != nil {
 		return c, false, err
 	}
-	_, err = s.db.ExecContext(ctx, `DELETE FROM double_claims WHERE mx_user = $1 AND attempts >= $2`, user, most)
+	_, err = s.exec(ctx, `DELETE FROM double_claims WHERE mx_user = $1 AND attempts >= $2`, user, most)
 	return c, false, err
 }
 
 // DropClaim implements relay.Store.
 func (s *doubleTable) DropClaim(ctx context.Context, user ids.RCUser) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM double_claims WHERE rc_user = $1`, user)
+	_, err := s.exec(ctx, `DELETE FROM double_claims WHERE rc_user = $1`, user)
 	return err
 }
 
@@ -103,6 +103,8 @@ var errClaimed = errors.New("the claim was used, or one of the two has a double 
 // PutDouble implements relay.Store.
 func (s *doubleTable) PutDouble(ctx context.Context, d model.Double, c model.Claim) (bool, error) {
 	defer s.seen.forget()
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err

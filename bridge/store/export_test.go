@@ -11,6 +11,9 @@ import (
 // MovedTables are the tables that a move copies.
 var MovedTables = movedTables
 
+// QueryPatience is how long a server may take to answer.
+const QueryPatience = queryPatience
+
 // RecalledFor is for how long a process relies on what it recalls without hearing from the database.
 const RecalledFor = recalledFor
 

@@ -245,7 +245,7 @@ func (s *itemTable) Known(ctx context.Context, itemIDs []string) (map[string]boo
 
 // MarkKnown implements relay.Store.
 func (s *itemTable) MarkKnown(ctx context.Context, itemID string) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, itemID, time.Now().UnixMilli())
+	_, err := s.exec(ctx, `INSERT INTO done (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`, itemID, time.Now().UnixMilli())
 	return err
 }
 

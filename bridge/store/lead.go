@@ -65,7 +65,7 @@ func (s *team) Lead(ctx context.Context, role string, run func(context.Context) 
 func (k *roles) takeRole(ctx context.Context, role string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, dbPatience)
 	defer cancel()
-	res, err := k.s.db.ExecContext(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, $2, `+dbNow+` + $3::bigint)
+	res, err := k.s.exec(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, $2, `+dbNow+` + $3::bigint)
 		ON CONFLICT (role) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE roles.owner = excluded.owner OR roles.until < `+dbNow,
 		role, k.owner, leaseFor.Milliseconds())
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *team) StartTimer(ctx context.Context, name string, d time.Duration) err
 	if !s.Shared() {
 		return nil
 	}
-	_, err := s.db.ExecContext(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, '', `+dbNow+` + $2::bigint)
+	_, err := s.exec(ctx, `INSERT INTO roles (role, owner, until) VALUES ($1, '', `+dbNow+` + $2::bigint)
 		ON CONFLICT (role) DO UPDATE SET until = GREATEST(roles.until, excluded.until)`, "timer "+name, d.Milliseconds())
 	return err
 }

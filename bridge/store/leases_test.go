@@ -355,8 +355,9 @@ func TestProcessesShareTheWorkInOrder(t *testing.T) {
 	}
 }
 
-// door is a TCP proxy to PostgreSQL that can be closed.
+// door is a TCP proxy to PostgreSQL that can be closed, or pass nothing on.
 type door struct {
+	gate   sync.RWMutex // held while nothing is passed on
 	mu     sync.Mutex
 	closed bool
 	conns  []net.Conn
@@ -404,8 +405,31 @@ func (d *door) serve(c net.Conn) {
 	d.mu.Lock()
 	d.conns = append(d.conns, c, up)
 	d.mu.Unlock()
-	go func() { _, _ = io.Copy(up, c); _ = up.Close() }()
-	_, _ = io.Copy(c, up)
+	go func() { _, _ = io.Copy(up, gated{c, &d.gate}); _ = up.Close() }()
+	_, _ = io.Copy(c, gated{up, &d.gate})
+}
+
+// gated is a connection of which nothing is read while a gate is held.
+type gated struct {
+	io.Reader
+	gate *sync.RWMutex
+}
+
+// Read implements io.Reader.
+func (g gated) Read(p []byte) (int, error) {
+	n, err := g.Reader.Read(p)
+	g.gate.RLock()
+	defer g.gate.RUnlock()
+	return n, err
+}
+
+// hold makes the door take everything and pass nothing on, or go on.
+func (d *door) hold(on bool) {
+	if on {
+		d.gate.Lock()
+	} else {
+		d.gate.Unlock()
+	}
 }
 
 // shut closes the door, or opens it again.
@@ -683,5 +707,36 @@ func TestADoneItemTakesNoDoubtAway(t *testing.T) {
 		if err := p.b.Done(t.Context(), it, nil, nil); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A server, or a pooler before it, that takes connections and does not answer any more is given
+// up: nothing waits for it for ever.
+func TestAServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	d, url := newDoor(t, postgresURL(t))
+	s := open(t, url)
+	d.hold(true)
+	errs := make(chan error)
+	for _, ask := range []func() error{
+		func() error { _, err := s.Cursor(t.Context(), "c"); return err },
+		func() error { return s.MoveCursor(t.Context(), "c", "1") },
+		func() error { _, err := s.Portals(t.Context()); return err },
+	} {
+		go func() { errs <- ask() }()
+	}
+	for range 3 {
+		select {
+		case err := <-errs:
+			if err == nil {
+				t.Error("a server that does not answer has answered")
+			}
+		case <-time.After(store.QueryPatience + 20*time.Second):
+			t.Fatal("a question waits for ever")
+		}
+	}
+	d.hold(false)
+	if err := s.MoveCursor(t.Context(), "c", "2"); err != nil {
+		t.Error(err)
 	}
 }

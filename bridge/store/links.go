@@ -27,7 +27,7 @@ func (s *linkTable) LinksByMessage(ctx context.Context, message ids.RCMessage) (
 
 // DropLink implements relay.Store.
 func (s *linkTable) DropLink(ctx context.Context, l queue.Receipt) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM links WHERE rc_message = $1 AND mx_event = $2`, l.RCMessage, l.MXEvent)
+	_, err := s.exec(ctx, `DELETE FROM links WHERE rc_message = $1 AND mx_event = $2`, l.RCMessage, l.MXEvent)
 	return err
 }
 
@@ -97,6 +97,6 @@ func (s *linkTable) EditOf(ctx context.Context, event ids.MXEvent) (ids.MXEvent,
 
 // PutEdit implements relay.Store.
 func (s *linkTable) PutEdit(ctx context.Context, event, target ids.MXEvent) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO edits (event, target) VALUES ($1, $2) ON CONFLICT (event) DO NOTHING`, event, target)
+	_, err := s.exec(ctx, `INSERT INTO edits (event, target) VALUES ($1, $2) ON CONFLICT (event) DO NOTHING`, event, target)
 	return err
 }

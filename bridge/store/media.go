@@ -21,7 +21,7 @@ func (s *fileTable) File(ctx context.Context, source string) (model.File, bool, 
 
 // PutFile implements relay.Store.
 func (s *fileTable) PutFile(ctx context.Context, f model.File) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO media (source, target, info, at) VALUES ($1, $2, $3, $4)
+	_, err := s.exec(ctx, `INSERT INTO media (source, target, info, at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (source) DO UPDATE SET target = excluded.target, info = excluded.info, at = excluded.at`,
 		f.Source, f.Target, f.Info, f.At.UnixMilli())
 	return err

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite" // the driver "sqlite"
 
 	"appliance/bridge/relay"
@@ -207,7 +209,26 @@ const (
 	// stuckFor; lockPatience is how long others wait for it.
 	stuckFor     = "5s"
 	lockPatience = "8s"
+
+	// connectPatience is how long a server, or a pooler before it, may take to open a
+	// connection, unless the address says otherwise (connect_timeout), and queryPatience how
+	// long it may take to answer a statement.
+	connectPatience = 5 * time.Second
+	queryPatience   = 20 * time.Second
+	// A host that has died says nothing. Its connections end goneAfter at the latest, and not
+	// after the quarter of an hour that Linux gives them.
+	goneAfter = 15 * time.Second
 )
+
+var dialer = &net.Dialer{
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: goneAfter / 3, Interval: goneAfter / 3, Count: 2},
+	Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			// What cannot be set is no reason not to connect.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(goneAfter.Milliseconds())) //nolint:gosec // a descriptor is a small number
+		})
+	},
+}
 
 // reachPostgres opens a connection to a database, and refuses one that is unfit. What it
 // returns is closed by who called it, also the holder.
@@ -219,6 +240,10 @@ func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) 
 	if err != nil {
 		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
 	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectPatience
+	}
+	cfg.DialFunc = dialer.DialContext
 	session := takeSettings(cfg)
 	cfg.RuntimeParams["application_name"] = "appliance bridge"
 	session["idle_in_transaction_session_timeout"] = stuckFor
@@ -265,7 +290,7 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 		}
 		return nil, errors.Join(err, on.close())
 	}
-	s := newStore(&database{db: on.db, read: on.db, name: on.name, release: func() { _ = on.holder.Close() }})
+	s := newStore(&database{db: on.db, read: on.db, name: on.name, patience: queryPatience, release: func() { _ = on.holder.Close() }})
 	s.changes.shared = true
 	s.keeper = newShared(s.writer, s.subscribers, on, o.log)
 	return s, nil

@@ -41,7 +41,7 @@ func (s *peopleTable) GhostByMX(ctx context.Context, user ids.MXUser) (model.Gho
 
 // GhostsAfter implements relay.Store.
 func (s *peopleTable) GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]model.Ghost, error) {
-	rows, err := s.read.QueryContext(ctx, ghostColumns+` WHERE mx_user > $1 ORDER BY mx_user LIMIT $2`, after, limit)
+	rows, err := s.query(ctx, ghostColumns+` WHERE mx_user > $1 ORDER BY mx_user LIMIT $2`, after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *peopleTable) GhostsAfter(ctx context.Context, after ids.MXUser, limit i
 
 // PutGhost implements relay.Store.
 func (s *peopleTable) PutGhost(ctx context.Context, g model.Ghost) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO ghosts (rc_user, mx_user, username, name) VALUES ($1, $2, $3, $4)
+	_, err := s.exec(ctx, `INSERT INTO ghosts (rc_user, mx_user, username, name) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (rc_user) DO UPDATE SET username = excluded.username, name = excluded.name`, g.RCUser, g.MXUser, g.Username, g.Name)
 	s.ghosts.forget()
 	return err
@@ -91,7 +91,7 @@ func (s *peopleTable) PutPuppet(ctx context.Context, p model.Puppet) error {
 	if p.Own {
 		return fmt.Errorf("%s is the account of a person and becomes no puppet", p.RCUser)
 	}
-	_, err := s.db.ExecContext(ctx, `INSERT INTO puppets (mx_user, rc_user, username, name, token) VALUES ($1, $2, $3, $4, $5)
+	_, err := s.exec(ctx, `INSERT INTO puppets (mx_user, rc_user, username, name, token) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mx_user) DO UPDATE SET rc_user = excluded.rc_user, username = excluded.username, name = excluded.name, token = excluded.token`,
 		p.MXUser, p.RCUser, strings.ToLower(p.Username), p.Name, p.Token.Reveal())
 	s.puppets.forget()
@@ -100,12 +100,12 @@ func (s *peopleTable) PutPuppet(ctx context.Context, p model.Puppet) error {
 
 // PuppetMark implements relay.Store.
 func (s *peopleTable) PuppetMark(ctx context.Context, user ids.MXUser) (string, error) {
-	if _, err := s.db.ExecContext(ctx, `INSERT INTO puppet_marks (mx_user, mark) VALUES ($1, $2) ON CONFLICT (mx_user) DO NOTHING`,
+	if _, err := s.exec(ctx, `INSERT INTO puppet_marks (mx_user, mark) VALUES ($1, $2) ON CONFLICT (mx_user) DO NOTHING`,
 		user, strings.ToLower(rand.Text())); err != nil {
 		return "", err
 	}
 	var mark string
-	err := s.db.QueryRowContext(ctx, `SELECT mark FROM puppet_marks WHERE mx_user = $1`, user).Scan(&mark)
+	err := s.queryRow(ctx, `SELECT mark FROM puppet_marks WHERE mx_user = $1`, user).Scan(&mark)
 	return mark, err
 }
 

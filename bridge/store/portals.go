@@ -137,7 +137,7 @@ func (s *portalTable) PortalsBefore(ctx context.Context, words string, from Port
 
 // SetTitle notes what a room is called in Rocket.Chat.
 func (s *portalTable) SetTitle(ctx context.Context, room ids.RCRoom, title string) error {
-	res, err := s.db.ExecContext(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
+	res, err := s.exec(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (s *reactionTable) ReactionByEvent(ctx context.Context, event ids.MXEvent) 
 
 // PutReaction implements relay.Store.
 func (s *reactionTable) PutReaction(ctx context.Context, r model.Reaction) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO reactions (rc_message, emoji, rc_user, mx_event, mx_room, mx_sender) VALUES ($1, $2, $3, $4, $5, $6)
+	_, err := s.exec(ctx, `INSERT INTO reactions (rc_message, emoji, rc_user, mx_event, mx_room, mx_sender) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (rc_message, emoji, rc_user) DO UPDATE SET mx_event = excluded.mx_event, mx_sender = excluded.mx_sender`,
 		r.Message, r.Emoji, r.User, r.Event, r.MXRoom, r.MXSender)
 	return err
@@ -41,6 +41,6 @@ func (s *reactionTable) PutReaction(ctx context.Context, r model.Reaction) error
 
 // DropReaction implements relay.Store.
 func (s *reactionTable) DropReaction(ctx context.Context, r model.Reaction) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM reactions WHERE rc_message = $1 AND emoji = $2 AND rc_user = $3`, r.Message, r.Emoji, r.User)
+	_, err := s.exec(ctx, `DELETE FROM reactions WHERE rc_message = $1 AND emoji = $2 AND rc_user = $3`, r.Message, r.Emoji, r.User)
 	return err
 }

@@ -91,13 +91,14 @@ type changes struct {
 func (c *changes) note(count int64, asked time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if count < c.count {
+	later := asked.After(c.at)
+	if count < c.count && !later {
 		return // of an earlier moment
 	}
-	if asked.After(c.at) {
+	if later {
 		c.at = asked
 	}
-	if count > c.count {
+	if count != c.count { // less when a standby took over that had lost something
 		c.count = count
 		for _, forget := range c.forget {
 			forget()
