@@ -363,6 +363,9 @@ func (s *simulation) queries() map[string]float64 {
 			out[strings.Join(strings.Fields(query), " ")] = calls
 		}
 	}
+	if err := rows.Err(); err != nil {
+		s.t.Log(err)
+	}
 	return out
 }
 

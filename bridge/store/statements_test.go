@@ -180,6 +180,7 @@ func TestNoStatementGrowsWithTheRooms(t *testing.T) {
 			mustWrite(t, all.Scan(&table, &n))
 			out[table] = n
 		}
+		mustWrite(t, all.Err())
 		return out
 	}
 	before := read()
