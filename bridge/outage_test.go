@@ -34,24 +34,25 @@ type far struct {
 	mu      sync.Mutex
 	busy    map[string]*sync.Mutex
 	got     map[string][]string // texts, by room
+	known   map[string]bool     // IDs of what was taken: what comes again after an answer was lost is taken once
 }
 
 func newFar(tb testing.TB) *far {
-	f := &far{instant: newInstant(tb), takes: 10 * time.Millisecond, busy: map[string]*sync.Mutex{}, got: map[string][]string{}}
+	f := &far{instant: newInstant(tb), takes: 10 * time.Millisecond, busy: map[string]*sync.Mutex{}, got: map[string][]string{}, known: map[string]bool{}}
 	f.first = f.take
 	return f
 }
 
 // take answers a request that brings a message, or a word of the bridge itself.
 func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
-	var room, text string
+	var room, text, id string
 	switch path := r.URL.Path; {
 	case strings.Contains(path, "/send/m.room.message/"):
 		var c struct{ MsgType, Body string }
 		if json.NewDecoder(r.Body).Decode(&c) != nil || c.MsgType == "m.notice" {
 			f.notices.Add(1)
 		}
-		room, text = strings.Split(path, "/")[5], c.Body
+		room, text, id = strings.Split(path, "/")[5], c.Body, path
 	case strings.Contains(path, "/send/"): // the bridge looks whether this is shown
 		parts := strings.Split(path, "/")
 		id := fmt.Sprintf("$probe%d", f.toMX.Add(1))
@@ -61,12 +62,15 @@ func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	case strings.HasSuffix(path, "/chat.sendMessage"), strings.HasSuffix(path, "/chat.postMessage"):
 		var m struct {
-			Message struct{ RID, Msg string }
+			Message struct {
+				ID       string `json:"_id"`
+				RID, Msg string
+			}
 		}
 		if json.NewDecoder(r.Body).Decode(&m) != nil || strings.HasSuffix(path, "/chat.postMessage") {
 			f.notices.Add(1)
 		}
-		room, text = m.Message.RID, m.Message.Msg
+		room, text, id = m.Message.RID, m.Message.Msg, m.Message.ID
 	default:
 		return false
 	}
@@ -87,11 +91,14 @@ func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
 	<-time.After(f.takes)
 	busy.Unlock()
 	f.mu.Lock()
-	f.got[room] = append(f.got[room], text)
+	again := id != "" && f.known[id]
+	if f.known[id] = true; !again {
+		f.got[room] = append(f.got[room], text)
+	}
 	f.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = fmt.Fprintf(w, `{"event_id":"$sent%d","success":true,"message":{"_id":"x","rid":"r","msg":"","u":{"_id":"u","username":"u"}}}`, f.toMX.Add(1))
-	if waits {
+	if waits && !again {
 		f.taken.Add(1)
 	}
 	return true
