@@ -44,6 +44,17 @@ func (c *contact) overtook() {
 	c.doubtUntil = time.Now().Add(c.doubtFor)
 }
 
+// broke notes that the homeserver has closed a connection that was in use. It may have been
+// killed, and be there again already.
+func (c *contact) broke() {
+	c.mu.Lock()
+	known := time.Until(c.doubtUntil) > c.doubtFor-time.Second
+	c.mu.Unlock()
+	if !known {
+		c.overtook()
+	}
+}
+
 // answered notes that the homeserver is there. The time of doubt runs from the
 // first answer after an absence.
 func (c *contact) answered() {

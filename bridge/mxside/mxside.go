@@ -90,15 +90,16 @@ func New(o Options) (*Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	var transport http.RoundTripper = &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}
+	team := &team{Team: o.Team}
+	contact := newContact(traits.Disorder, team)
+	var transport http.RoundTripper = &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute, DialContext: dialFor(contact.broke)}
 	if o.Through != nil {
 		transport = o.Through(transport)
 	}
 	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{Transport: underLease{transport}}}
 	versions := &versions{client: c}
 	rooms := &rooms{c, versions}
-	team := &team{Team: o.Team}
-	p := parts{client: c, team: team, contact: newContact(traits.Disorder, team), sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}
+	p := parts{client: c, team: team, contact: contact, sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}
 	history := &history{c, p.contact}
 	p.inbox = &inbox{names: o.Names, store: o.Store, accept: o.Accept}
 	p.pings = &pings{c, o.ID, p.contact}

@@ -46,6 +46,11 @@ func (d bursts) burst(ctx context.Context, b burst) error {
 	if err := c.warmUp(ctx, room, mxRoom); err != nil {
 		return err
 	}
+	witness := &matrixWriter{inside(d.demo), mxRoom, &arrivals{at: map[string]int{}}}
+	watching, rest := context.WithCancel(ctx)
+	var watched sync.WaitGroup
+	watched.Go(func() { witness.timeline.watch(watching, *witness.matrixUser) })
+	defer func() { rest(); watched.Wait() }()
 	start := time.Now()
 	var sent atomic.Int64
 	var halfway sync.Once
@@ -77,8 +82,15 @@ func (d bursts) burst(ctx context.Context, b burst) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(inOrder("Matrix", "r ", inMX, b.messages), inOrder("Rocket.Chat", "m ", inRC, b.messages)); err != nil {
+	inHome, err := witness.shown(ctx, "m ")
+	if err != nil {
 		return err
+	}
+	if err := errors.Join(inOrder("Matrix", "r ", inMX, b.messages), asTold(inRC, inHome, b.messages)); err != nil {
+		return err
+	}
+	if told := textsOf(inHome); inOrder("", "m ", told, b.messages) != nil {
+		d.say("(%s was told of what bob said in another order than his, or showed it so; Rocket.Chat has either)", d.homeserver)
 	}
 	what := "nothing disturbed"
 	if b.kill != "" {
@@ -264,6 +276,38 @@ func (c *chatUser) history(ctx context.Context, room, username string) ([]string
 			return all, nil
 		}
 	}
+}
+
+// asTold checks that Rocket.Chat has n messages of bob's, each once, in his order or in that in
+// which our homeserver showed them: one that was killed may be told of the last ones first by
+// the other server.
+func asTold(inRC []string, inHome []shown, n int) error {
+	if len(inHome) != n {
+		return fmt.Errorf("the homeserver has shown %d of %d messages", len(inHome), n)
+	}
+	s := &script{prefix: "m "}
+	for i := range n {
+		s.said = append(s.said, said{text: "m " + strconv.Itoa(i), parent: -1})
+	}
+	var got []shown
+	for place, text := range inRC {
+		if i, ok := number(text, "m "); ok {
+			got = append(got, shown{id: strconv.Itoa(place), number: i, text: text})
+		}
+	}
+	told := s.told(inHome)
+	if v := told.judge(got, ""); !v.fine() || len(got) != n {
+		return fmt.Errorf("of %d messages Rocket.Chat shows %d: %s", n, len(got), v.String())
+	}
+	return nil
+}
+
+func textsOf(list []shown) []string {
+	var out []string
+	for _, m := range list {
+		out = append(out, m.text)
+	}
+	return out
 }
 
 func inOrder(side, prefix string, got []string, n int) error {

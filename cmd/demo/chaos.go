@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -58,17 +57,15 @@ func (d storm) blow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// Reads as the ghost, who is in every room; the secrets are replaced meanwhile.
-	ghost := "@meter:" + serverName
-	inside := &matrixUser{id: ghost, as: ghost, base: "http://" + homeserverIP + ":8008", tokenFile: d.path("install/secrets/bridge/as_token"), client: &http.Client{Timeout: time.Minute}}
+	within := inside(d.demo)
 	arrived := &arrivals{at: map[string]int{}}
-	stages, err := d.stages(ctx, c, inside, arrived)
+	stages, err := d.stages(ctx, c, within, arrived)
 	if err != nil {
 		return err
 	}
 	watching, rest := context.WithCancel(ctx)
 	var watched sync.WaitGroup
-	watched.Go(func() { arrived.watch(watching, *inside) })
+	watched.Go(func() { arrived.watch(watching, *within) })
 	defer func() { rest(); watched.Wait() }()
 	if err := d.guests(ctx, c, admin, stages); err != nil {
 		return err
@@ -122,7 +119,7 @@ type stage struct {
 }
 
 // stages makes the rooms and brings both people in.
-func (d storm) stages(ctx context.Context, c *cast, inside *matrixUser, arrived *arrivals) ([]*stage, error) {
+func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived *arrivals) ([]*stage, error) {
 	stamp := time.Now().UnixMilli()
 	stages := make([]*stage, d.rooms)
 	for i := range stages {
@@ -135,7 +132,7 @@ func (d storm) stages(ctx context.Context, c *cast, inside *matrixUser, arrived 
 			return nil, fmt.Errorf("room %d: %w", i, err)
 		}
 		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{c.bob, s.mxRoom, nil}
-		s.witness = &matrixWriter{inside, s.mxRoom, arrived}
+		s.witness = &matrixWriter{within, s.mxRoom, arrived}
 		stages[i] = s
 	}
 	return stages, nil

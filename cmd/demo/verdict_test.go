@@ -105,3 +105,27 @@ func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
 		t.Errorf("number 0 is too late, and the verdict is %s", v.String())
 	}
 }
+
+// Bob's own order is right, and so is that in which the homeserver was told; no other is, and
+// nothing may be missing or there twice.
+func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
+	home := []shown{{id: "a", number: 0, text: "m 0"}, {id: "c", number: 2, text: "m 2"}, {id: "b", number: 1, text: "m 1"}, {id: "d", number: 3, text: "m 3"}}
+	for _, c := range []struct {
+		good bool
+		got  []string
+	}{
+		{true, []string{"m 0", "m 1", "m 2", "m 3"}},
+		{true, []string{"m 0", "m 2", "m 1", "m 3"}},
+		{false, []string{"m 1", "m 0", "m 2", "m 3"}},
+		{false, []string{"m 0", "m 3", "m 1", "m 2"}},
+		{false, []string{"m 0", "m 1", "m 2"}},
+		{false, []string{"m 0", "m 1", "m 1", "m 2", "m 3"}},
+	} {
+		if err := asTold(c.got, home, 4); (err == nil) != c.good {
+			t.Errorf("%q: %v", c.got, err)
+		}
+	}
+	if asTold([]string{"m 0"}, home[:1], 2) == nil {
+		t.Error("the homeserver has one message of two, and all is well")
+	}
+}

@@ -1,0 +1,58 @@
+package mxside
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A homeserver may be killed and be there again between two requests, so that none of them
+// fails. But it breaks the connections of the one before, and what it had under way then may
+// come out of order. Connections that were idle for longer than inUse are closed by servers
+// and proxies for their own reasons.
+const inUse = 5 * time.Second
+
+// dialFor returns a dialer whose connections tell broke when the other side closes them while
+// they are in use.
+func dialFor(broke func()) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c := &usedConn{Conn: conn, broke: broke}
+		c.used.Store(time.Now().UnixNano())
+		return c, nil
+	}
+}
+
+// usedConn knows when it was used last.
+type usedConn struct {
+	net.Conn
+	broke func()
+	used  atomic.Int64
+}
+
+// Read implements net.Conn.
+func (c *usedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		if time.Since(time.Unix(0, c.used.Load())) < inUse {
+			go c.broke()
+		}
+	} else {
+		c.used.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *usedConn) Write(p []byte) (int, error) {
+	c.used.Store(time.Now().UnixNano())
+	return c.Conn.Write(p)
+}
