@@ -155,10 +155,13 @@ func (s *database) collect(ctx context.Context, into map[string]bool, query stri
 }
 
 // places returns the places of n arguments in a query: "($1, $2, ...)".
-func places(n int) string {
+func places(n int) string { return placesFrom(1, n) }
+
+// placesFrom is places for arguments that come after others.
+func placesFrom(first, n int) string {
 	all := make([]string, n)
 	for i := range all {
-		all[i] = fmt.Sprintf("$%d", i+1)
+		all[i] = fmt.Sprintf("$%d", first+i)
 	}
 	return "(" + strings.Join(all, ", ") + ")"
 }

@@ -18,7 +18,7 @@ const (
 // of it, also one of another process; see changes. It is safe for concurrent use.
 type recall[T any] struct {
 	changes *changes
-	none    bool // new rows count as changes, so that it is recalled too what is not there
+	none    bool // new rows count as changes, so that an absence is recalled too
 	mu      sync.Mutex
 	rows    map[recallKey]recalled[T]
 	version int // how often rows was emptied

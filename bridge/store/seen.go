@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"appliance/bridge/ids"
@@ -22,14 +20,7 @@ const (
 
 // seenQuery asks about n items, n cursors and the reactions of n messages.
 func seenQuery(n int) string {
-	from := func(first int) string {
-		all := make([]string, n)
-		for i := range all {
-			all[i] = fmt.Sprintf("$%d", first+i)
-		}
-		return "(" + strings.Join(all, ",") + ")"
-	}
-	items, cursors, messages := from(1), from(1+n), from(1+2*n)
+	items, cursors, messages := places(n), placesFrom(1+n, n), placesFrom(1+2*n, n)
 	return `SELECT 'item', id, '' FROM items WHERE id IN ` + items + ` UNION ALL SELECT 'item', id, '' FROM done WHERE id IN ` + items +
 		` UNION ALL SELECT 'cursor', name, value FROM cursors WHERE name IN ` + cursors +
 		` UNION ALL SELECT 'reaction', rc_message, '' FROM reactions WHERE rc_message IN ` + messages

@@ -18,7 +18,7 @@ import (
 type verdict struct {
 	lost, doubled, disordered, stale, sender, target, member int
 	found                                                    []string // what was found first
-	worst                                                    []string // the same of what no time mends
+	worst                                                    []string // the first of what waiting cannot correct
 }
 
 // maxFound bounds how much of what is wrong is said in words, and maxOfAKind how much of each

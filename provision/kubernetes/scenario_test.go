@@ -35,6 +35,7 @@ type story struct {
 	files   render.Files // of the installation on one host, of which Rocket.Chat's environment is taken
 	images  map[string]string
 	program string
+	dead    *node // what nodeDies has ended, and nodeReturns starts again
 }
 
 const (
@@ -496,11 +497,9 @@ func (s *story) processDies() {
 	s.Say("    now %s reads", p.Metadata.Name)
 }
 
-var dead *node // of the last nodeDies
-
 func (s *story) nodeDies() {
 	p, n := s.reader()
-	dead = n
+	s.dead = n
 	s.Say("    it is %s, where %s reads", n.name, p.Metadata.Name)
 	n.die()
 	s.Say("    %s is dead", n.name)
@@ -520,9 +519,9 @@ func (s *story) nodeDies() {
 }
 
 func (s *story) nodeReturns() {
-	dead.back()
+	s.dead.back()
 	s.settle()
-	s.Say("    %s is ready again", dead.name)
+	s.Say("    %s is ready again", s.dead.name)
 }
 
 // upgrade applies the manifests with the next version.
@@ -613,7 +612,7 @@ func (s *story) inquest(before time.Time) {
 	}
 	for _, query := range []string{
 		"SELECT count(*) AS items FROM items",
-		"SELECT seq, id, lane, kind, attempts, failures, cause, buried FROM items ORDER BY seq LIMIT 20",
+		"SELECT seq, id, lane, kind, attempts, failures, cause FROM items ORDER BY seq LIMIT 20",
 		"SELECT lane, waiting, due, held, owner, fence FROM lanes WHERE waiting > 0 OR held > 0 LIMIT 20",
 		"SELECT * FROM cursors LIMIT 20",
 		"SELECT * FROM roles",
