@@ -115,7 +115,7 @@ func (d trouble) steps(ctx context.Context, steps [][]string) error {
 
 // restartDocker ends the Docker daemon, and with it every container of this machine.
 func (d trouble) restartDocker(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // each container may take its stop_grace_period
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
 		_, err := d.command(ctx, "systemctl", "restart", "docker")
@@ -151,6 +151,7 @@ func (d trouble) restartDocker(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	go func() { _ = cmd.Wait() }() // else the next restart would wait for a process that has ended
 	return insist(ctx, func() error {
 		_, err := d.command(ctx, "docker", "version")
 		return err
