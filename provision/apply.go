@@ -1,17 +1,16 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 
 	"appliance/provision/archive"
 	"appliance/provision/bootstrap"
 	"appliance/provision/certs"
+	"appliance/provision/external"
 	"appliance/provision/homeserver"
 	"appliance/provision/plan"
 	"appliance/provision/render"
@@ -102,6 +101,9 @@ func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 // manifest describes the files once they are written.
 func (e *executor) manifest(written []string) plan.Manifest {
 	m := plan.Manifest{Version: plan.ManifestVersion, Files: map[string]plan.Record{}, Permanent: e.opts.Answers.Permanent(), Bootstrapped: e.seen.in.Bootstrapped}
+	if e.opts.Answers.BundledHomeserver() {
+		m.HomeserverDatabase = e.opts.Answers.HomeserverDatabaseAt()
+	}
 	for name, f := range e.seen.wanted.Files {
 		record := plan.Record{Rendered: plan.Identity(name, f.Data)}
 		if disk := e.seen.state.Disk[name]; disk.Exists && !slices.Contains(written, name) {
@@ -173,9 +175,7 @@ func (e *executor) amendHomeserver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = e.site.Stack.Exec(ctx, "postgres", bytes.NewReader(text), io.Discard,
-		"psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qf", "-")
-	if err != nil {
+	if _, err := external.InHomeserver(ctx, e.site.Stack, e.opts.Answers, string(text)); err != nil {
 		return fmt.Errorf("amend the database of %s: %w", e.opts.Answers.Homeserver, err)
 	}
 	return nil

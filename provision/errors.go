@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"appliance/provision/answers"
 	"appliance/provision/finding"
 )
 
@@ -28,6 +29,26 @@ func (e *PermanentError) Error() string {
 // Hint says what to do.
 func (e *PermanentError) Hint() string {
 	return fmt.Sprintf("set %s back to %q, or start from nothing with: appliance down --purge", e.Key, e.Was)
+}
+
+// A MovedDatabaseError says that the answers name another database for the homeserver than
+// the one that has its data.
+type MovedDatabaseError struct{ Was, Now string }
+
+func (e *MovedDatabaseError) Error() string {
+	return fmt.Sprintf("homeserver_database: the homeserver has its data in %s, and would begin from nothing in %s", place(e.Was), place(e.Now))
+}
+
+// Hint says what to do.
+func (e *MovedDatabaseError) Hint() string {
+	return "set homeserver_database to what it was, or copy the data first and run: appliance up --homeserver-database-copied; see docs/external.md"
+}
+
+func place(database string) string {
+	if database == answers.Bundled {
+		return "the PostgreSQL of this installation"
+	}
+	return database
 }
 
 // A GateError says why an upgrade is refused.

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -410,24 +411,31 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		cause string
-		make  func(*installation)
+		cause       string
+		make        func(*installation)
+		consequence string // "" is that services are down
 	}{
 		{"databases", func(p *installation) {
 			down(p, "postgres", "homeserver")
 			p.formats = doctor.Databases{PostgresFiles: "16", PostgresMajor: 17, PostgresImage: "postgres:17"}
 			delete(p.door, "/_matrix/federation/v1/version")
-		}},
-		{"disk", func(p *installation) { down(p, "postgres", "homeserver", "bridge"); p.free = 20 << 20 }},
-		{"files", func(p *installation) { down(p, "nginx"); p.files.Missing = []string{"compose.yaml"} }},
+		}, ""},
+		{"disk", func(p *installation) { down(p, "postgres", "homeserver", "bridge"); p.free = 20 << 20 }, ""},
+		{"files", func(p *installation) { down(p, "nginx"); p.files.Missing = []string{"compose.yaml"} }, ""},
 		{"override", func(p *installation) {
 			down(p, "rocketchat")
 			p.override = errors.New("services.rocketchat.imag: unknown")
-		}},
+		}, ""},
+		{"homeserver-database", func(p *installation) { // the homeserver runs and lets nobody in
+			p.Host = append(p.Host, finding.Check{Name: "homeserver-database", Run: func(context.Context) finding.Finding {
+				return finding.Failure("the homeserver cannot use the PostgreSQL of homeserver_database", "nothing listens", "start it").Disabling("homeserver", "bridge")
+			}})
+			p.refused = []doctor.Refusal{{Secret: "as-token", File: "secrets/bridge/as_token", Server: doctor.Homeserver, Explains: []string{"bridge"}}}
+		}, "sign-in"},
 		{"services", func(p *installation) { // the disk is no reason for nginx to be down
 			down(p, "nginx")
 			p.free = 20 << 20
-		}},
+		}, ""},
 	} {
 		t.Run(c.cause, func(t *testing.T) {
 			p, _ := newInstallation(t).(*installation)
@@ -438,7 +446,7 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 				if len(bad) != 2 {
 					t.Errorf("the failures are %+v", bad)
 				}
-			} else if len(bad) != 1 || bad[0].Check != c.cause || findings[0].Check != c.cause || !slices.Contains(finding.Consequences(findings, c.cause), "services") {
+			} else if len(bad) != 1 || bad[0].Check != c.cause || findings[0].Check != c.cause || !slices.Contains(finding.Consequences(findings, c.cause), cmp.Or(c.consequence, "services")) {
 				t.Errorf("the failures are %+v, the first finding is %+v", bad, findings[0])
 			}
 		})

@@ -47,6 +47,9 @@ type Options struct {
 	Answers answers.Answers
 	Edits   plan.Choice // what becomes of files that were edited by hand
 	Program string      // path of this program, which becomes an image
+	// DatabaseCopied says that the homeserver's data is in the database of the answers, which
+	// is another one than before.
+	DatabaseCopied bool
 	// Foreign says that the answers come from a file that is not the installation's own:
 	// an edit of that one by hand would be lost.
 	Foreign bool
@@ -107,7 +110,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if err := stack.Locked(p.opts.Dir); err != nil {
 		return err
 	}
-	if err := errors.Join(site.Vacant(p.opts.Dir), archive.CheckPending(p.opts.Dir), p.checkPermanent()); err != nil {
+	if err := errors.Join(site.Vacant(p.opts.Dir), archive.CheckPending(p.opts.Dir), p.checkPermanent(), checkDatabase(ctx, p.site, p.opts)); err != nil {
 		return err
 	}
 	if edited, err := editedSecrets(p); err != nil || len(edited) > 0 {
@@ -315,6 +318,10 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("bridge_database_ca_file", err)
 	})
 	g.Go(func() (err error) {
+		in.HomeserverDatabaseCA, err = certs.Authorities(a.HomeserverDatabaseCAFile)
+		return answers.Unusable("homeserver_database_ca_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}
@@ -373,7 +380,10 @@ func wantedImages(a answers.Answers, all map[string]string) []string {
 		names = append(names, all["ROCKETCHAT_IMAGE"])
 	}
 	if a.BundledHomeserver() {
-		names = append(names, all["POSTGRES_IMAGE"], all[homeserver.Of(a.Homeserver).Stack.ImageKey])
+		names = append(names, all[homeserver.Of(a.Homeserver).Stack.ImageKey])
+	}
+	if a.BundledPostgres() {
+		names = append(names, all["POSTGRES_IMAGE"])
 	}
 	if a.BundledMongo() {
 		names = append(names, all["MONGO_IMAGE"])

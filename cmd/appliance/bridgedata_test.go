@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -47,8 +48,12 @@ func storeData(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // newPostgres is the command "postgres FILE", which creates a database and writes its
-// URL to a file.
+// URL to a file, and "postgres fill FILE TABLE", which makes a table with one row in it.
 func newPostgres(ts *testscript.TestScript, _ bool, args []string) {
+	if args[0] == "fill" {
+		fillTable(ts, args[1], args[2])
+		return
+	}
 	address, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
 	ts.Check(err)
 	ctx := context.Background()
@@ -63,4 +68,13 @@ func newPostgres(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	address.Path = "/" + name
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(address.String()+"\n"), 0o600))
+}
+
+// fillTable makes a table with a row in the database whose URL is in a file.
+func fillTable(ts *testscript.TestScript, file, table string) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, strings.TrimSpace(ts.ReadFile(file)))
+	ts.Check(err)
+	_, err = conn.Exec(ctx, "CREATE TABLE "+table+" AS SELECT 1 AS n")
+	ts.Check(errors.Join(err, conn.Close(ctx)))
 }

@@ -158,9 +158,10 @@ func fakeSignal() {
 }
 
 // composed are the services, with mongo if docker/mongo has what its health check says, and
-// with those that docker/optional names.
+// with those that docker/optional names and without those of docker/without.
 func composed(dir string) []string {
-	all := append(lines(dir, "optional"), services...)
+	without := lines(dir, "without")
+	all := slices.DeleteFunc(append(lines(dir, "optional"), services...), func(s string) bool { return slices.Contains(without, s) })
 	if len(lines(dir, "mongo")) == 0 {
 		return all
 	}

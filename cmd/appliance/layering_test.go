@@ -47,15 +47,16 @@ var allowed = map[string][]string{
 	"provision/conversation":        {"bridge/mxside"}, // for tests
 	"provision/databases":           {"compose", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
+	"provision/external":            {"provision/answers", "provision/finding", "provision/homeserver", "provision/render", "provision/stack"},
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
 	"provision/internal/atomicfile": {},
 	"provision/kubernetes":          {"provision/answers", "provision/attach", "provision/certs", "provision/internal/atomicfile", "provision/render", "provision/secrets", "provision/settings", "provision/site", "templates", "bridge/config"},
-	"provision/media":               {"provision/homeserver", "provision/site"},
+	"provision/media":               {"provision/external", "provision/homeserver", "provision/site"},
 	"provision/offsite":             {},
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
-	"provision/preflight":           {"provision/answers", "provision/attach", "provision/finding", "provision/stack"},
+	"provision/preflight":           {"provision/answers", "provision/attach", "provision/external", "provision/finding", "provision/stack"},
 	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config", "bridge/ids"},
 	"provision/rotate":              {"bridge/rocketchat", "bridge/secret", "compose", "provision/answers", "provision/bootstrap", "provision/render", "provision/secrets", "provision/site", "provision/stack"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
@@ -66,7 +67,7 @@ var allowed = map[string][]string{
 	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile", "provision/trace"},
 	"provision/support":             {"bridge/config", "bridge/secret", "provision", "provision/checkup", "provision/homeserver"}, // it collects what all of them know
 	"provision/swarm":               {"provision/answers", "provision/render", "provision/secrets"},
-	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/homeserver", "provision/render", "provision/secrets", "provision/site"},
+	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/external", "provision/homeserver", "provision/render", "provision/secrets", "provision/site"},
 	"provision/trace":               {},
 	"provision/upgrade":             {"provision"}, // it prepares, saves, applies and examines
 
@@ -122,7 +123,7 @@ var homes = []struct {
 	{"github.com/compose-spec/", nil}, // in tests only
 	{"database/sql", []string{"bridge/store"}},
 	{"modernc.org/sqlite", []string{"bridge/store"}},
-	{"github.com/jackc/pgx/", []string{"bridge/store", "bridge/mxside/mxtest"}},
+	{"github.com/jackc/pgx/", []string{"bridge/store", "bridge/mxside/mxtest", "provision/external"}},
 	{"github.com/coder/websocket", []string{"bridge/rocketchat/ddp", "bridge/rocketchat/rctest", "cmd/demo"}},
 	{"maunium.net/go/mautrix/event", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix/format", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},

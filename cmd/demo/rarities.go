@@ -151,7 +151,6 @@ func (d trouble) restartDocker(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }() // else the next restart would wait for a process that has ended
 	return insist(ctx, func() error {
 		_, err := d.command(ctx, "docker", "version")
 		return err

@@ -27,8 +27,6 @@ type Answers struct {
 	RocketChatTokenFile       string `yaml:"rocketchat_token_file"`
 	RocketChatSecretFile      string `yaml:"rocketchat_create_token_secret_file"`
 	BridgeURL                 string `yaml:"bridge_url"`
-	BridgeDatabase            string `yaml:"bridge_database"`
-	BridgeDatabaseCAFile      string `yaml:"bridge_database_ca_file"`
 	BridgeReplicas            int    `yaml:"bridge_replicas"`
 	Namespace                 string `yaml:"namespace"`
 	GhostPrefix               string `yaml:"ghost_prefix"`
@@ -51,7 +49,6 @@ type Answers struct {
 	TracesHeadersFile         string `yaml:"traces_headers_file"`
 	ACMEEABKeyID              string `yaml:"acme_eab_key_id"`
 	ACMEEABHMACFile           string `yaml:"acme_eab_hmac_file"`
-	MongoURL                  string `yaml:"mongo_url"`
 	FederationPrivateNetworks bool   `yaml:"federation_private_networks"`
 	Presence                  bool   `yaml:"presence"`
 	HTTPPort                  int    `yaml:"http_port"`
@@ -76,8 +73,9 @@ type Answers struct {
 	Systemd  bool   `yaml:"systemd"`
 	SwapFile string `yaml:"swap_file"`
 
-	AlarmAnswers   `yaml:",inline"`
-	OffsiteAnswers `yaml:",inline"`
+	DatabaseAnswers `yaml:",inline"`
+	AlarmAnswers    `yaml:",inline"`
+	OffsiteAnswers  `yaml:",inline"`
 }
 
 // Values of SwapFile.
@@ -203,9 +201,6 @@ func (a Answers) Software() string {
 
 // BundledRocketChat reports whether the stack brings its own Rocket.Chat.
 func (a Answers) BundledRocketChat() bool { return a.RocketChat != External }
-
-// IsURL reports whether the answer to which database is the URL of one of the operator's.
-func IsURL(database string) bool { return database != SQLite && database != Bundled && database != "" }
 
 // BundledMongo reports whether the stack brings its own MongoDB.
 func (a Answers) BundledMongo() bool { return a.BundledRocketChat() && a.MongoURL == "" }

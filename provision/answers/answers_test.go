@@ -112,6 +112,28 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
+// What is wrong with an answer that may hold a password is said without it.
+func TestABadAnswerDoesNotShowItsPassword(t *testing.T) {
+	for answer, want := range map[string]string{
+		"bridge_database=postgres://bridge:hush@db.example.org": `(got "postgres://bridge:xxxxx@db.example.org")`,
+		"bridge_database=postgres:bridge:hush":                  `postgres://user:password@host/name in --set`,
+		"bridge_database=postgres://b:hush%@db.example.org/x":   `postgres://user:password@host/name in --set`,
+		"bridge_database=mysql":                                 `(got "mysql")`,
+		"homeserver_database=postgres://h:hush@127.0.0.1/x":     `(got "postgres://h:xxxxx@127.0.0.1/x")`,
+		"mongo_url=https://rc:hush@db.example.org/rc":           `(got "https://rc:xxxxx@db.example.org/rc")`,
+		"rocketchat_settings={\"SMTP_Password\":\"hush\"":       `rocketchat_settings: `,
+		"rocketchat_settings.SMTP_Password={hush":               `rocketchat_settings: `,
+	} {
+		d := answers.NewDraft()
+		d.Set("domain", "chat.example.org", "--set")
+		d.Assign(answer)
+		_, err := d.Finish()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v; want %q", answer, err, want)
+		}
+	}
+}
+
 func TestWhatIsMeantIsTaken(t *testing.T) {
 	for _, c := range []struct{ key, typed, want string }{
 		{"domain", "  Chat.Example.org. ", "chat.example.org"},

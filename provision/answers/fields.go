@@ -80,6 +80,14 @@ var Fields = slices.Concat([]Field{
 		Means: []string{"by Element", "by matrix.org", "any other one that follows the specification"},
 		Help:  "What the external homeserver runs; generic is any other one that does as the Matrix specification says. Only with homeserver: external.",
 	}),
+	text("homeserver_database", func(a *Answers) *string { return &a.HomeserverDatabase }, Field{
+		Ask: "Where should the homeserver keep its data?", Default: Bundled, Advanced: true, Check: optional(checkHomeserverDatabase), If: Answers.BundledHomeserver, Secret: true,
+		Help: "bundled: a PostgreSQL of this installation. Or the URL of a PostgreSQL of yours, postgres://user:password@host/name, which backups leave out. To change it, copy the data first; see docs/external.md.",
+	}),
+	text("homeserver_database_ca_file", func(a *Answers) *string { return &a.HomeserverDatabaseCAFile }, Field{
+		Ask: "Which file holds the authorities of that PostgreSQL's certificate?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledHomeserver,
+		Help: "PEM. Only with the URL of a PostgreSQL as homeserver_database. Its certificate must be of one of them and for its name, or for any name with sslmode=verify-ca in the URL.",
+	}),
 	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
 		Ask: "How should Matrix addresses of Rocket.Chat users look?", Permanent: true, Advanced: true,

@@ -151,7 +151,7 @@ func (d *Draft) Set(key, value, origin string) {
 		key = RocketChatSettingsKey
 		all, err := withSetting(d.RocketChatSettings, id, strings.TrimSpace(value))
 		if err != nil {
-			d.bad(Problem{Key: key, Value: value, Reason: err.Error(), Origin: origin})
+			d.bad(Problem{Key: key, Value: shown(key, value), Reason: err.Error(), Origin: origin})
 			return
 		}
 		value = all
@@ -166,7 +166,7 @@ func (d *Draft) Set(key, value, origin string) {
 		value = f.Default
 	}
 	if err := f.Set(&d.Answers, value); err != nil {
-		d.bad(Problem{Key: key, Value: value, Reason: err.Error(), Origin: origin})
+		d.bad(Problem{Key: key, Value: shown(key, value), Reason: err.Error(), Origin: origin})
 		return
 	}
 	d.origin[key] = origin

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -29,6 +30,31 @@ func (p Problem) String() string {
 		s += " in " + p.Origin
 	}
 	return s
+}
+
+// shown is the value of an answer as it may be shown. One that may hold a secret is a URL
+// without its password, and nothing if it is none.
+func shown(key, value string) string {
+	f, ok := Lookup(key)
+	if !ok || !f.Secret {
+		return value
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		return ""
+	case u.Host == "":
+		return bare(value)
+	}
+	return u.Redacted()
+}
+
+// bare is a word such as the name of a choice, and nothing if there is more to it.
+func bare(value string) string {
+	if len(value) > 16 || strings.ContainsFunc(value, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return ""
+	}
+	return value
 }
 
 // An InvalidError lists everything that is wrong with the answers, so that it
@@ -85,7 +111,7 @@ func (a Answers) Validate() []Problem {
 			continue
 		}
 		if err := f.Check(f.Get(&a)); err != nil {
-			problems = append(problems, Problem{Key: f.Key, Value: f.Get(&a), Reason: err.Error()})
+			problems = append(problems, Problem{Key: f.Key, Value: shown(f.Key, f.Get(&a)), Reason: err.Error()})
 		}
 	}
 	return append(problems, a.consistent()...)
@@ -106,12 +132,7 @@ func (a Answers) consistent() []Problem {
 	if a.BridgeReplicas > 1 && a.BridgeDatabase == SQLite {
 		problems = append(problems, Problem{Key: "bridge_replicas", Value: fmt.Sprint(a.BridgeReplicas), Reason: "needs bridge_database: bundled or a PostgreSQL: one process at a time can use sqlite"})
 	}
-	if a.BridgeDatabaseCAFile != "" && !IsURL(a.BridgeDatabase) {
-		problems = append(problems, Problem{Key: "bridge_database_ca_file", Value: a.BridgeDatabaseCAFile, Reason: "is for a bridge_database that is the URL of a PostgreSQL"})
-	}
-	if a.BridgeDatabase == Bundled && !a.BundledHomeserver() {
-		problems = append(problems, Problem{Key: "bridge_database", Value: Bundled, Reason: "needs a bundled homeserver, whose PostgreSQL it uses: with homeserver: external give the URL of a PostgreSQL"})
-	}
+	problems = append(problems, a.DatabaseAnswers.consistent(a)...)
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
 		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
 	}
@@ -122,7 +143,7 @@ func (a Answers) consistent() []Problem {
 		}
 		problems = append(problems, Problem{Key: key, Reason: "is required too: a key ID and its key belong together"})
 	}
-	problems = append(problems, slices.Concat(a.inFront(), mailServer(a), a.numbers())...)
+	problems = append(problems, slices.Concat(a.inFront(), mailServer(a), numbers(a))...)
 	for _, f := range []struct{ key, value string }{{"tls_cert_file", a.TLSCertFile}, {"tls_key_file", a.TLSKeyFile}} {
 		if a.TLS == Files && f.value == "" {
 			problems = append(problems, Problem{Key: f.key, Reason: "is required with tls: files"})
@@ -175,7 +196,7 @@ func mailServer(a Answers) []Problem {
 }
 
 // numbers checks the answers about metrics and traces.
-func (a Answers) numbers() []Problem {
+func numbers(a Answers) []Problem {
 	var problems []Problem
 	taken := []int{a.HTTPPort, a.HTTPSPort, a.FederationPort}
 	if a.SynapseAdmin {

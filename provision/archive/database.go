@@ -16,7 +16,7 @@ type database struct {
 // where the owner of the server may come in without a password.
 func databases(a answers.Answers) []database {
 	var out []database
-	if a.BundledHomeserver() {
+	if a.BundledPostgres() {
 		out = append(out, database{
 			service: "postgres", data: []string{"data/postgres"}, early: true,
 			dump:  []string{"pg_dump", "-U", "homeserver", "-d", "homeserver", "--format=custom", "--compress=0", "--no-owner", "--no-acl"},

@@ -22,7 +22,7 @@ var signsIn = []struct {
 }{
 	{secrets.PostgresPassword, "PostgreSQL", []string{"homeserver", "bridge"}},
 	{secrets.RocketChatToken, "Rocket.Chat", []string{"bridge"}},
-	{secrets.ASToken, "the homeserver", []string{"bridge"}},
+	{secrets.ASToken, doctor.Homeserver, []string{"bridge"}},
 	{secrets.HSToken, "the bridge", nil},
 }
 

@@ -32,7 +32,7 @@ type Formats struct {
 
 // Look reads the formats. It fails at nothing: what cannot be read is unknown.
 func Look(ctx context.Context, s *site.Site) (f Formats) {
-	if s.Answers.BundledHomeserver() {
+	if s.Answers.BundledPostgres() {
 		f.Postgres = FilesOf(s)
 	}
 	if s.Answers.BundledMongo() {

@@ -21,6 +21,17 @@ func ill(t Target, have map[string]plan.Service) []string {
 	return out
 }
 
+// disabled are the services that are of no use though they may run.
+func disabled(findings []finding.Finding) []string {
+	var out []string
+	for _, f := range findings {
+		if f.Severity == finding.Fail && f.Disables {
+			out = append(out, f.Explains...)
+		}
+	}
+	return out
+}
+
 // all stands for every service.
 const all = "*"
 
@@ -41,7 +52,7 @@ func root(findings []finding.Finding, down []string) string {
 // when a service is down, so is everything that needs it.
 func fold(ctx context.Context, t Target, findings []finding.Finding) []finding.Finding {
 	have, err := t.Services(ctx)
-	down := ill(t, have)
+	down := append(ill(t, have), disabled(findings)...)
 	cause := root(findings, down)
 	for i, f := range findings {
 		if f.Check == "services" && cause != f.Check && f.Severity > finding.OK {

@@ -2,10 +2,14 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"appliance/provision/finding"
 )
+
+// Homeserver is what the server of a refusal is called if it is the homeserver.
+const Homeserver = "the homeserver"
 
 // A Refusal is a secret on disk that its server does not accept.
 type Refusal struct {
@@ -37,5 +41,9 @@ func signIn(ctx context.Context, t Target) finding.Finding {
 	if len(files) > 1 {
 		verb = " do not sign in"
 	}
-	return finding.Failure(joined(files)+verb, joined(why), "replace it with: appliance secrets rotate "+strings.Join(keys, " ")).Explaining(explained...)
+	f := finding.Failure(joined(files)+verb, joined(why), "replace it with: appliance secrets rotate "+strings.Join(keys, " ")).Explaining(explained...)
+	if !slices.ContainsFunc(refused, func(r Refusal) bool { return r.Server != Homeserver }) {
+		return f.Without("homeserver", "postgres") // which refuses everyone when it cannot look into its database
+	}
+	return f
 }

@@ -38,6 +38,7 @@ type Finding struct {
 	// one is gone too.
 	Because  string   `json:"because,omitempty"`
 	Explains []string `json:"-"` // services that cannot run because of it
+	Disables bool     `json:"-"` // the services that it explains may run, and are of no use
 	Needs    string   `json:"-"` // services, separated by spaces; while one is down, this finding says nothing of its own
 }
 
@@ -73,6 +74,12 @@ func (f Finding) Without(services ...string) Finding {
 // Explaining adds services that cannot run because of a failure.
 func (f Finding) Explaining(services ...string) Finding {
 	f.Explains = services
+	return f
+}
+
+// Disabling adds services that may run and are of no use because of a failure.
+func (f Finding) Disabling(services ...string) Finding {
+	f.Explains, f.Disables = services, true
 	return f
 }
 

@@ -54,6 +54,14 @@ type Stack struct {
 	// directory unless files are named after their hashes, and Synapse's own setting for
 	// more of them reads the first of each file and forgets those of the system.
 	NeedsRoots bool
+	// Postgres is the earliest major version of PostgreSQL that it takes. LocaleC: its
+	// database must have the locale C, or it does not start.
+	Postgres int
+	LocaleC  bool
+	// Events is the table of events, and Newest the column that grows with each.
+	Events, Newest string
+	// Accounts is the table of the accounts: the bridge's own is there from its first start.
+	Accounts string
 	// AdminPage: Ketesa can administer it.
 	AdminPage bool
 }
@@ -65,7 +73,7 @@ var kinds = []Kind{
 		Stack: &Stack{
 			ImageKey: "DENDRITE_IMAGE", Command: "'--config /etc/dendrite/dendrite.yaml'",
 			Templates: []string{"dendrite.yaml"}, SigningKey: "matrix_key.pem",
-			Amend: "dendrite.sql", KeepsCopies: true,
+			Amend: "dendrite.sql", KeepsCopies: true, Postgres: 12, Events: "roomserver_events", Newest: "event_nid", Accounts: "userapi_accounts",
 		},
 	},
 	{
@@ -73,7 +81,7 @@ var kinds = []Kind{
 		Stack: &Stack{
 			ImageKey: "SYNAPSE_IMAGE", Command: "run",
 			Templates: []string{"homeserver.yaml", "log.yaml"}, SigningKey: "signing.key", TranslatesKey: true,
-			NeedsRoots: true, AdminPage: true,
+			NeedsRoots: true, AdminPage: true, Postgres: 14, LocaleC: true, Events: "events", Newest: "stream_ordering", Accounts: "users",
 		},
 	},
 	{Name: Generic, AttachSteps: "attach-generic.txt.tmpl"},

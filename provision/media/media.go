@@ -3,7 +3,6 @@
 package media
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"appliance/provision/external"
 	"appliance/provision/homeserver"
 	"appliance/provision/site"
 )
@@ -34,9 +34,7 @@ func Prune(ctx context.Context, s *site.Site, now time.Time) (r Result, err erro
 		return Result{Itself: true}, nil
 	}
 	before := now.Add(-time.Duration(s.Answers.RemoteMediaDays) * 24 * time.Hour)
-	var out bytes.Buffer
-	err = s.Stack.Exec(ctx, "postgres", strings.NewReader(Query(s.Answers.ServerName, before)), &out,
-		"psql", "-U", "homeserver", "-d", "homeserver", "--quiet", "--no-align", "--tuples-only", "-v", "ON_ERROR_STOP=1", "-f", "-")
+	hashes, err := external.InHomeserver(ctx, s.Stack, s.Answers, Query(s.Answers.ServerName, before))
 	if err != nil {
 		return r, err
 	}
@@ -49,7 +47,7 @@ func Prune(ctx context.Context, s *site.Site, now time.Time) (r Result, err erro
 	}
 	defer func() { _ = root.Close() }()
 	var errs []error
-	for hash := range strings.FieldsSeq(out.String()) {
+	for _, hash := range hashes {
 		n, err := remove(root, hash)
 		if err == nil && n >= 0 {
 			r.Files, r.Bytes = r.Files+1, r.Bytes+n

@@ -50,7 +50,7 @@ func changes(from, to map[string]string) []Change {
 	var out []Change
 	for _, service := range slices.Sorted(maps.Keys(imageKeys)) {
 		c := Change{Service: service, From: from[imageKeys[service]], To: to[imageKeys[service]]}
-		if c.From == "" || c.From == c.To || unused(service) {
+		if c.From == "" || c.From == c.To || c.To == "none" || unused(service) {
 			continue
 		}
 		c.judge()

@@ -159,6 +159,9 @@ type Manifest struct {
 	Project   string            `json:"project,omitempty"` // name of the Compose project
 	Files     map[string]Record `json:"files"`
 	Permanent map[string]string `json:"permanent"` // answers that can no longer change
+	// HomeserverDatabase is where the homeserver has its data: answers.Answers.HomeserverDatabaseAt.
+	// "" is where it was before there was a choice.
+	HomeserverDatabase string `json:"homeserver_database,omitempty"`
 	// Bootstrapped says that Rocket.Chat has its administrator, so that it needs the
 	// password of the first one no longer.
 	Bootstrapped bool `json:"bootstrapped,omitempty"`

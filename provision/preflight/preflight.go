@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"appliance/provision/answers"
+	"appliance/provision/external"
 	"appliance/provision/finding"
 	"appliance/provision/stack"
 )
@@ -87,7 +88,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 		checks = append(checks, finding.Check{Name: name, Run: func(ctx context.Context) finding.Finding { return h.dns(ctx, a, host) }})
 	}
 	checks = append(checks, finding.Check{Name: "public-dns", Run: func(ctx context.Context) finding.Finding { return publicDNS(ctx, h, a) }})
-	checks = append(checks, attached(a)...)
+	checks = append(append(checks, attached(a)...), external.Checks(a)...)
 	if h.installed(dir) {
 		return checks // it has come through what follows
 	}
@@ -127,7 +128,7 @@ func localPorts(h Host, a answers.Answers) []finding.Check {
 // host and its network may change.
 func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
 	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
-		return !slices.Contains([]string{"address-pool", "collector", "federation-port", "inodes", "public-dns"}, c.Name)
+		return !slices.Contains(append([]string{"address-pool", "collector", "federation-port", "inodes", "public-dns"}, external.Names...), c.Name)
 	})
 }
 

@@ -26,7 +26,10 @@ func Dirs(a answers.Answers, files Files) []Dir {
 		{"data/certs/live", 0o700, NginxUser},
 	}
 	if a.BundledHomeserver() {
-		dirs = append(dirs, Dir{"data/homeserver", 0o700, ApplianceUser}, Dir{"data/postgres", 0o700, DatabaseUser})
+		dirs = append(dirs, Dir{"data/homeserver", 0o700, ApplianceUser})
+	}
+	if a.BundledPostgres() {
+		dirs = append(dirs, Dir{"data/postgres", 0o700, DatabaseUser})
 	}
 	dirs = append(dirs, Dir{"data/bridge", 0o700, ApplianceUser})
 	if a.BundledMongo() {

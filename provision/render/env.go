@@ -96,6 +96,9 @@ func Profiles(a answers.Answers) []string {
 	if a.BundledMongo() {
 		out = append(out, "mongo")
 	}
+	if a.BundledPostgres() {
+		out = append(out, "postgres")
+	}
 	if a.BundledRocketChat() {
 		out = append(out, "rocketchat")
 	}
@@ -120,7 +123,7 @@ func Services(a answers.Answers) []string {
 
 // OfProfile are the services that exist only with a profile.
 var OfProfile = map[string][]string{
-	"acme": {"certs"}, "homeserver": {"homeserver", "postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"}, "synapse-admin": {"synapse-admin"},
+	"acme": {"certs"}, "homeserver": {"homeserver"}, "postgres": {"postgres"}, "mongo": {"mongo"}, "rocketchat": {"rocketchat"}, "synapse-admin": {"synapse-admin"},
 	"monitoring": {"prometheus"},
 }
 
@@ -148,7 +151,10 @@ func Chosen(a answers.Answers, images map[string]string) map[string]string {
 	}
 	out["PROMETHEUS_IMAGE"] = cmp.Or(images["PROMETHEUS_IMAGE"], none) // versions.env of an earlier release has none
 	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
-		out["HOMESERVER_IMAGE"], out["POSTGRES_IMAGE"] = images[stack.ImageKey], images["POSTGRES_IMAGE"]
+		out["HOMESERVER_IMAGE"] = images[stack.ImageKey]
+	}
+	if a.BundledPostgres() {
+		out["POSTGRES_IMAGE"] = images["POSTGRES_IMAGE"]
 	}
 	if a.BundledRocketChat() {
 		out["ROCKETCHAT_IMAGE"] = images["ROCKETCHAT_IMAGE"]

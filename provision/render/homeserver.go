@@ -1,11 +1,15 @@
 package render
 
 import (
+	"maps"
 	"net/url"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"appliance/bridge/ids"
+	"appliance/provision/answers"
 	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/templates"
@@ -14,7 +18,8 @@ import (
 type homeserverFields struct {
 	ServerName, SiteURL, FederationAddress string
 	BotUser                                string // the bridge's own Matrix user
-	PostgresURL, PostgresPassword          string
+	PostgresURL                            string
+	PostgresArgs                           [][2]string // the same, as libpq names its parts
 	RegistrationSecret                     string
 	MacaroonSecret, FormSecret             string
 	CacheMB                                int
@@ -35,11 +40,11 @@ var denyNetworks = []string{
 func (in Input) homeserver(put putter) error {
 	const dir = "config/homeserver/"
 	a, reveal := in.Answers, func(n secrets.Name) string { return in.Secrets[n].Reveal() }
-	postgres := postgres(in.Secrets, "postgres:5432")
+	address := in.homeserverDatabase()
 	fields := homeserverFields{
 		ServerName: a.ServerName, SiteURL: a.SiteURL(),
 		FederationAddress: a.FederationAddress(), BotUser: "@" + Bridge(in).AppService.Bot + ":" + a.ServerName,
-		PostgresURL: postgres.String(), PostgresPassword: reveal(secrets.PostgresPassword),
+		PostgresURL: address.String(), PostgresArgs: libpq(address),
 		RegistrationSecret: reveal(secrets.RegistrationSecret),
 		MacaroonSecret:     reveal(secrets.MacaroonSecret), FormSecret: reveal(secrets.FormSecret),
 		CacheMB:         max(64, in.memory().homeserver/4),
@@ -61,9 +66,46 @@ func (in Input) homeserver(put putter) error {
 	if err := in.signingKey(put, dir, stack); err != nil {
 		return err
 	}
+	if len(in.HomeserverDatabaseCA) > 0 {
+		put(homeserverDatabaseCA, 0o644, ApplianceUser, in.HomeserverDatabaseCA)
+	}
 	registration, err := execute(templates.FS, "rocketchat-registration.yaml.tmpl", in.registration())
 	put(Registration, 0o600, ApplianceUser, registration)
 	return err
+}
+
+// homeserverDatabaseCA is where the homeserver finds the authorities of its database.
+const homeserverDatabaseCA = "config/homeserver/database_ca.pem"
+
+// homeserverDatabase is the address of the homeserver's database, as its container reaches it.
+func (in Input) homeserverDatabase() url.URL {
+	if in.Answers.BundledPostgres() {
+		return postgres(in.Secrets, "postgres:5432")
+	}
+	u, err := url.Parse(HomeserverDatabase(in.Answers, "/etc/dendrite/"+path.Base(homeserverDatabaseCA)))
+	if err != nil { // which was checked
+		return url.URL{}
+	}
+	return *u
+}
+
+// HomeserverDatabase is the address of the operator's PostgreSQL for the homeserver. caFile
+// is where the file of its authorities is for who connects.
+func HomeserverDatabase(a answers.Answers, caFile string) string {
+	return WithCA(a.HomeserverDatabase, a.HomeserverDatabaseCAFile, caFile)
+}
+
+// libpq parts an address into the keywords that psycopg2 takes.
+func libpq(u url.URL) [][2]string {
+	password, _ := u.User.Password()
+	out := [][2]string{{"user", u.User.Username()}, {"password", password}, {"dbname", strings.Trim(u.Path, "/")}, {"host", u.Hostname()}}
+	if port := u.Port(); port != "" && port != "5432" {
+		out = append(out, [2]string{"port", port})
+	}
+	for _, key := range slices.Sorted(maps.Keys(u.Query())) {
+		out = append(out, [2]string{key, u.Query().Get(key)})
+	}
+	return out
 }
 
 // postgres is the address of the homeserver's database at a host.

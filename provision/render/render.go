@@ -32,19 +32,20 @@ const (
 
 // Input is everything that a rendered file may depend on.
 type Input struct {
-	Answers           answers.Answers
-	Secrets           secrets.Set
-	Host              Host
-	Project           string            // name of the Compose project
-	Image             string            // our own image
-	Images            map[string]string // names of the others, as in versions.env; nil for those pinned there
-	Roots             []byte            // the authorities that this host trusts
-	CA                []byte            // content of acme_ca_file
-	EABKey            []byte            // content of acme_eab_hmac_file
-	SMTPPassword      []byte            // content of smtp_password_file
-	RegistrationToken []byte            // content of rocketchat_registration_token_file
-	TraceHeaders      []byte            // content of traces_headers_file
-	DatabaseCA        []byte            // content of bridge_database_ca_file
+	Answers              answers.Answers
+	Secrets              secrets.Set
+	Host                 Host
+	Project              string            // name of the Compose project
+	Image                string            // our own image
+	Images               map[string]string // names of the others, as in versions.env; nil for those pinned there
+	Roots                []byte            // the authorities that this host trusts
+	CA                   []byte            // content of acme_ca_file
+	EABKey               []byte            // content of acme_eab_hmac_file
+	SMTPPassword         []byte            // content of smtp_password_file
+	RegistrationToken    []byte            // content of rocketchat_registration_token_file
+	TraceHeaders         []byte            // content of traces_headers_file
+	DatabaseCA           []byte            // content of bridge_database_ca_file
+	HomeserverDatabaseCA []byte            // content of homeserver_database_ca_file
 	// Bootstrapped says that Rocket.Chat has its administrator.
 	Bootstrapped bool
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults

@@ -129,6 +129,9 @@ func foreign(a answers.Answers, name secrets.Name) error {
 		}
 	case secrets.MatrixKey:
 	default:
+		if name == secrets.PostgresPassword && a.BundledHomeserver() && !a.BundledPostgres() {
+			return &ChoiceError{"PostgreSQL is not a part of this installation", "replace its password there, and in homeserver_database: appliance config edit"}
+		}
 		if !a.BundledHomeserver() {
 			return &ChoiceError{"the homeserver is not a part of this installation, and has to read the new secret",
 				"remove the file " + secrets.Path("", name) + ", run: appliance up; then copy the registration to the homeserver again, see: appliance attach"}

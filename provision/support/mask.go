@@ -48,7 +48,7 @@ func newMask(s *site.Site) mask {
 	for _, value := range external {
 		reveal(value, hide)
 	}
-	for _, address := range []string{s.Answers.MongoURL, s.Answers.BridgeDatabase} {
+	for _, address := range []string{s.Answers.MongoURL, s.Answers.BridgeDatabase, s.Answers.HomeserverDatabase} {
 		if u, err := url.Parse(address); err == nil && u.User != nil {
 			password, _ := u.User.Password()
 			hide(password)

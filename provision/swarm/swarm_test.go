@@ -136,31 +136,36 @@ func TestDockerTakesTheStack(t *testing.T) {
 func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	in := input(t, "minimal")
 	in.Render.Answers.BridgeDatabase, in.Render.Answers.BridgeDatabaseCAFile = "postgres://bridge:p@db.example.org/bridge", "/root/ca.pem"
-	in.Render.DatabaseCA = []byte("AUTHORITIES\n")
+	in.Render.Answers.HomeserverDatabase, in.Render.Answers.HomeserverDatabaseCAFile = "postgres://home:p@db.example.org/home", "/root/home.pem"
+	in.Render.DatabaseCA, in.Render.HomeserverDatabaseCA = []byte("AUTHORITIES\n"), []byte("OTHERS\n")
 	out := rendered(t, in)
-	var doc struct {
-		Services map[string]struct {
-			Configs []struct{ Source, Target string }
-		}
-		Configs map[string]struct{ File string }
-	}
+	var doc stackOf
 	if err := yaml.Unmarshal(out.Files[swarm.StackFile].Data, &doc); err != nil {
 		t.Fatal(err)
 	}
-	const target = "/etc/appliance/database_ca.pem"
-	if text := string(out.Files["config/bridge/bridge.yaml"].Data); !strings.Contains(text, "sslrootcert="+url.QueryEscape(target)) || !strings.Contains(text, "sslmode=verify-full") {
-		t.Errorf("bridge.yaml does not name the authorities:\n%s", text)
+	if _, own := doc.Services["postgres"]; own {
+		t.Error("there is a PostgreSQL of ours, which nothing uses")
 	}
-	for _, c := range doc.Services["bridge"].Configs {
-		if c.Target == target {
-			if got := string(out.Files[clean(doc.Configs[c.Source].File)].Data); got != "AUTHORITIES\n" {
-				t.Errorf("the authorities are %q", got)
-			}
-			return
+	for _, c := range []struct{ service, config, target, want string }{
+		{"bridge", "config/bridge/bridge.yaml", "/etc/appliance/database_ca.pem", "AUTHORITIES\n"},
+		{"homeserver", "config/homeserver/dendrite.yaml", "/etc/dendrite/database_ca.pem", "OTHERS\n"},
+	} {
+		if text := string(out.Files[c.config].Data); !strings.Contains(text, "sslrootcert="+url.QueryEscape(c.target)) || !strings.Contains(text, "sslmode=verify-full") {
+			t.Errorf("%s does not name the authorities:\n%s", c.config, text)
+		}
+		n := slices.IndexFunc(doc.Services[c.service].Configs, func(m mount) bool { return m.Target == c.target })
+		if n < 0 {
+			t.Errorf("%s has no config at %s: %+v", c.service, c.target, doc.Services[c.service].Configs)
+			continue
+		}
+		if got := string(out.Files[clean(doc.Configs[doc.Services[c.service].Configs[n].Source].File)].Data); got != c.want {
+			t.Errorf("the authorities of %s are %q", c.service, got)
 		}
 	}
-	t.Errorf("no config is at %s: %+v", target, doc.Services["bridge"].Configs)
 }
+
+// A mount is where a service has a config.
+type mount struct{ Source, Target string }
 
 // stackOf is a stack file as it is read.
 type stackOf struct {
@@ -177,6 +182,7 @@ type stackOf struct {
 			Resources struct{ Limits map[string]string }
 		}
 		Healthcheck map[string]any
+		Configs     []mount
 		Ports       []struct {
 			Target int
 			Mode   string

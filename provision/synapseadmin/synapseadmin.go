@@ -15,6 +15,7 @@ import (
 
 	"appliance/bridge/secret"
 	"appliance/provision/answers"
+	"appliance/provision/external"
 	"appliance/provision/homeserver"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
@@ -72,9 +73,9 @@ func Run(ctx context.Context, s *site.Site) (SignIn, error) {
 		return out, err
 	}
 	out.Token, err = signInAdmin(ctx, fmt.Sprintf("http://%s:8008", services["homeserver"].Address), out.UserID, set[secrets.ASToken], func(ctx context.Context) error {
-		var output bytes.Buffer
 		statement := "UPDATE users SET admin = 1 WHERE name = '" + out.UserID + "'" // server names have no quotes
-		return s.Stack.Exec(ctx, "postgres", nil, &output, "psql", "-U", "homeserver", "-d", "homeserver", "-v", "ON_ERROR_STOP=1", "-qc", statement)
+		_, err := external.InHomeserver(ctx, s.Stack, a, statement)
+		return err
 	})
 	return out, err
 }

@@ -20,7 +20,7 @@ func databaseChecks(a answers.Answers) []finding.Check {
 	return []finding.Check{{Name: "bridge-database", Run: func(ctx context.Context) finding.Finding {
 		if err := store.Look(ctx, address); err != nil {
 			fact, hint := store.Advice(err)
-			return finding.Failure("the bridge cannot use the PostgreSQL of bridge_database", fact, cmp.Or(hint, "correct the answer, or let this host reach it: appliance config set bridge_database=postgres://user:password@host/name"))
+			return finding.Failure("the bridge cannot use the PostgreSQL of bridge_database", fact, cmp.Or(hint, "correct bridge_database, or let this host reach it: appliance config edit"))
 		}
 		return finding.Good("the PostgreSQL of bridge_database can be used")
 	}}}

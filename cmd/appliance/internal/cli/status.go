@@ -14,6 +14,7 @@ import (
 	"appliance/provision/archive"
 	"appliance/provision/backup"
 	"appliance/provision/certs"
+	"appliance/provision/external"
 	"appliance/provision/finding"
 	"appliance/provision/kubernetes"
 	"appliance/provision/rotate"
@@ -67,9 +68,9 @@ func statusOf(err error) int {
 		return statusUnhealthy
 	case is(new(*usageError)), is(new(*settings.UnknownKeyError)):
 		return statusUsage
-	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)), is(new(*kubernetes.ValueError)):
+	case is(new(*answers.InvalidError)), is(new(*missingError)), is(new(*provision.PermanentError)), is(new(*provision.MovedDatabaseError)), is(new(*backup.KeyError)), is(new(*archive.PlainError)), is(new(*notInForceError)), is(new(*kubernetes.ValueError)):
 		return statusAnswers
-	case is(new(*provision.NotReadyError)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
+	case is(new(*provision.NotReadyError)), is(new(*external.Error)), is(new(*stack.ForeignError)), is(new(*stack.OverrideError)),
 		is(new(*archive.NotEmptyError)), is(new(*site.OccupiedError)), is(new(*archive.PendingError)),
 		is(new(*provision.GateError)), is(new(*rotate.ChoiceError)), is(new(*archive.InterruptedError)), is(new(*archive.FullDiskError)), is(new(*service.NoSystemdError)), is(new(*synapseadmin.NoPageError)), is(new(*notRootError)):
 		return statusNotReady

@@ -20,6 +20,7 @@ type upOptions struct {
 	own                            bool // the file began as a copy of the installation's own answers
 	ask                            bool // whoever sits at a terminal, before anything is changed
 	docker                         bool // what is missing of Docker is installed without asking
+	copied                         bool // the homeserver's data is in the database of the answers
 	patience                       time.Duration
 }
 
@@ -40,6 +41,7 @@ func upCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "overwrite files that were edited by hand")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
 	cmd.Flags().BoolVar(&o.docker, "install-docker", false, "install Docker and its Compose plugin without asking if they are missing; see: appliance prepare")
+	cmd.Flags().BoolVar(&o.copied, "homeserver-database-copied", false, "use another homeserver_database, to which the data was copied; see docs/external.md")
 	cmd.Flags().DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a changed installation to become healthy")
 	cmd.MarkFlagsMutuallyExclusive("accept-edits", "overwrite")
 	return cmd
@@ -73,7 +75,7 @@ func (a *app) up(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program, Foreign: o.file != "" && !o.own, Checks: databaseChecks(got)})
+	p, err := provision.Prepare(ctx, provision.Options{Dir: a.dir, Answers: got, Edits: o.edits(), Program: program, DatabaseCopied: o.copied, Foreign: o.file != "" && !o.own, Checks: databaseChecks(got)})
 	if p != nil {
 		defer func() { _ = p.Close() }()
 	}
