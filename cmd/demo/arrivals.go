@@ -17,6 +17,7 @@ type arrivals struct {
 	mu   sync.Mutex
 	at   map[string]int // place by event ID
 	gaps atomic.Int64   // how often something was left out
+	late atomic.Int64   // how often a message of the bridge stood in a room's history and had not been shown
 }
 
 // watchedEvents is how many events of a room are read at once: more than are made while a

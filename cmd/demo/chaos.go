@@ -123,7 +123,7 @@ func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived 
 	stamp := time.Now().UnixMilli()
 	stages := make([]*stage, d.rooms)
 	for i := range stages {
-		s := &stage{name: fmt.Sprintf("chaos-%x-%d", stamp, i), fromRC: &script{prefix: "r "}, fromMX: &script{prefix: "m "}}
+		s := &stage{name: fmt.Sprintf("chaos-%x-%d", stamp, i), fromRC: &script{prefix: ownPrefix}, fromMX: &script{prefix: "m "}}
 		var err error
 		if s.room, s.mxRoom, err = c.meet(ctx, s.name); err == nil {
 			err = c.warmUp(ctx, s.room, s.mxRoom)
@@ -226,6 +226,9 @@ func (d storm) compare(ctx context.Context, stages []*stage, faults []string) er
 		differ += s.fromMX.differs(s.told)
 	}
 	d.say("bob's server and the bridge's differ about %d messages of his, and the bridge carries what its own one has", differ)
+	if n := stages[0].witness.timeline.late.Load(); n > 0 {
+		d.say("a room's history had messages of the bridge that the homeserver had not shown, %d times when it was read", n)
+	}
 	if n := stages[0].witness.timeline.gaps.Load(); n > 0 {
 		d.say("the homeserver left events out of what it showed at once %d times: their order is that of the room's history", n)
 	}

@@ -21,6 +21,9 @@ type verdict struct {
 	worst                                                    []string // the first of what waiting cannot correct
 }
 
+// ownPrefix begins what is said in Rocket.Chat, and sent to Matrix by the bridge.
+const ownPrefix = "r "
+
 // maxFound bounds how much of what is wrong is said in words, and maxOfAKind how much of each
 // kind in one room.
 const (
@@ -80,7 +83,7 @@ type shown struct {
 
 // judge compares both sides of a room with what was done.
 func (s *stage) judge(ctx context.Context) (v verdict, err error) {
-	onMatrix, err := s.witness.shown(ctx, "r ")
+	onMatrix, err := s.witness.shown(ctx, ownPrefix)
 	if err != nil {
 		return v, err
 	}
@@ -290,16 +293,21 @@ type roomEvent struct {
 	} `json:"content"`
 }
 
-// shown lists the messages of a room of Matrix that begin with prefix.
+// shown lists the messages of a room of Matrix that begin with prefix. What came from another
+// homeserver counts once a client was shown it; what the bridge sent is there when the
+// room's history has it.
 func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
 	events, err := w.events(ctx)
 	if err != nil {
 		return nil, err
 	}
+	own := prefix == ownPrefix
+	if !own {
+		events = slices.DeleteFunc(events, func(e roomEvent) bool { return !w.timeline.showed(e.ID) })
+	}
 	edits, thumbs := map[string]roomEvent{}, map[string]int{}
 	for _, e := range events {
 		switch {
-		case !w.timeline.showed(e.ID):
 		case e.Type == "m.reaction" && e.Content.Relates.Event != "":
 			thumbs[e.Content.Relates.Event+" "+e.Sender]++
 		case e.Content.Relates.Type == "m.replace":
@@ -314,8 +322,8 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		if e.Type != "m.room.message" || !ok || e.Content.Relates.Type == "m.replace" {
 			continue
 		}
-		if !w.timeline.showed(e.ID) {
-			continue
+		if own && !w.timeline.showed(e.ID) {
+			w.timeline.late.Add(1)
 		}
 		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender]}
 		if edit, ok := edits[e.ID]; ok {
