@@ -34,16 +34,17 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 	rc, hs, pg := pinned["ROCKETCHAT_IMAGE"], pinned["DENDRITE_IMAGE"], pinned["POSTGRES_IMAGE"]
 	const dies = `ENTRYPOINT ["/bin/sh","-c","echo this version is broken; exit 3"]`
 	const eats = `ENTRYPOINT ["/bin/sh","-c","for f in /data/*; do echo spoilt >$f; done; echo this version is broken; exit 3"]`
-	reached := "" // the versions that the installation has come to
+	accepted := []string{"--accept-breaking"} // of PostgreSQL, and of a Rocket.Chat whose MongoDB is elsewhere
+	reached := ""                             // the versions that the installation has come to
 	for _, s := range []struct {
 		what, key, from, to, change string
 		flags                       []string
 		bad                         bool
 	}{
-		{"a good new Rocket.Chat", "ROCKETCHAT_IMAGE", rc, rc + "0", "", nil, false},
+		{"a good new Rocket.Chat", "ROCKETCHAT_IMAGE", rc, rc + "0", "", accepted, false},
 		{"a homeserver that dies", "DENDRITE_IMAGE", hs, hs + "0", dies, nil, true},
-		{"a Rocket.Chat that spoils its data", "ROCKETCHAT_IMAGE", rc, rc + "00", eats, nil, true},
-		{"the next PostgreSQL", "POSTGRES_IMAGE", "", nextMajor(pg), "", []string{"--accept-breaking"}, false},
+		{"a Rocket.Chat that spoils its data", "ROCKETCHAT_IMAGE", rc, rc + "00", eats, accepted, true},
+		{"the next PostgreSQL", "POSTGRES_IMAGE", "", nextMajor(pg), "", accepted, false},
 	} {
 		if s.from != "" { // else it is on this machine, see compose/stage/images.sh
 			if err := d.derive(ctx, s.from, s.to, s.change); err != nil {

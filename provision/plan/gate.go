@@ -50,14 +50,31 @@ func changes(from, to map[string]string) []Change {
 	var out []Change
 	for _, service := range slices.Sorted(maps.Keys(imageKeys)) {
 		c := Change{Service: service, From: from[imageKeys[service]], To: to[imageKeys[service]]}
-		if c.From == "" || c.From == c.To || c.To == "none" || unused(service) {
+		if c.From == "" || c.From == c.To || c.To == none || unused(service) {
 			continue
 		}
 		c.judge()
+		if key := elsewhere(service, to); key != "" && c.Breaking == "" && c.Refused == "" {
+			c.Breaking = "it may change its database for good, and the backup that the way back needs has nothing of the one in " + key + ": back that up first"
+		}
 		out = append(out, c)
 	}
 	return out
 }
+
+// elsewhere is the answer that names the database of a service, "" for one of this stack.
+func elsewhere(service string, env map[string]string) string {
+	switch {
+	case service == "homeserver" && env["POSTGRES_IMAGE"] == none:
+		return "homeserver_database"
+	case service == "rocketchat" && !slices.Contains(strings.Split(env["COMPOSE_PROFILES"], ","), "mongo"):
+		return "mongo_url"
+	}
+	return ""
+}
+
+// none is the image of a service that the stack does not have.
+const none = "none"
 
 // Between is the change of a service from one image to another.
 func Between(service, from, to string) Change {

@@ -8,6 +8,23 @@ import (
 	"appliance/provision/plan"
 )
 
+// An upgrade can be taken back with the backup that it makes first, which has nothing of a
+// database that is elsewhere: that has to be known before.
+func TestAnUpgradeOnADatabaseElsewhereIsAskedFor(t *testing.T) {
+	for _, c := range []struct{ env, key, from, to, says string }{
+		{"COMPOSE_PROFILES=acme,homeserver\nPOSTGRES_IMAGE=none\n", "HOMESERVER_IMAGE", "x/dendrite:v0.15.2", "x/dendrite:v0.15.3", "homeserver_database: back that up first"},
+		{"COMPOSE_PROFILES=acme,homeserver\nPOSTGRES_IMAGE=none\n", "HOMESERVER_IMAGE", "x/dendrite:v0.15.2", "x/dendrite:v0.15.1", "cannot be downgraded"},
+		{"COMPOSE_PROFILES=acme,homeserver\nPOSTGRES_IMAGE=postgres:17\n", "HOMESERVER_IMAGE", "x/dendrite:v0.15.2", "x/dendrite:v0.15.3", ""},
+		{"COMPOSE_PROFILES=rocketchat\n", "ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:8.6.2", "mongo_url: back that up first"},
+		{"COMPOSE_PROFILES=mongo,rocketchat\n", "ROCKETCHAT_IMAGE", "rocketchat/rocket.chat:8.6.1", "rocketchat/rocket.chat:8.6.2", ""},
+	} {
+		severe := plan.Severe(plan.Changes([]byte(c.env+c.key+"="+c.from+"\n"), []byte(c.env+c.key+"="+c.to+"\n")))
+		if c.says == "" && len(severe) > 0 || c.says != "" && (len(severe) != 1 || !strings.HasSuffix(strings.Split(severe[0].Breaking+severe[0].Refused, ", it has")[0], c.says)) {
+			t.Errorf("%s -> %s: %+v; want %q", c.from, c.to, severe, c.says)
+		}
+	}
+}
+
 func TestTheGate(t *testing.T) {
 	env := func(key, image string) []byte {
 		return fmt.Appendf(nil, "# comment\nCOMPOSE_PROFILES=acme,mongo\n%s=%s\n", key, image)
