@@ -64,7 +64,7 @@ var allowed = map[string][]string{
 	"provision/service":             {"provision/render", "provision/site", "provision/stack"},
 	"provision/settings":            {"bridge/config", "provision/answers", "provision/internal/atomicfile", "provision/plan", "provision/site"},
 	"provision/site":                {"provision/answers", "provision/internal/atomicfile", "provision/plan", "provision/stack"},
-	"provision/stack":               {"provision/plan", "provision/render", "provision/internal/atomicfile", "provision/trace"},
+	"provision/stack":               {"bridge/secret", "provision/plan", "provision/render", "provision/internal/atomicfile", "provision/trace"},
 	"provision/support":             {"bridge/config", "bridge/secret", "provision", "provision/checkup", "provision/homeserver"}, // it collects what all of them know
 	"provision/swarm":               {"provision/answers", "provision/render", "provision/secrets"},
 	"provision/synapseadmin":        {"bridge/secret", "provision/answers", "provision/external", "provision/homeserver", "provision/render", "provision/secrets", "provision/site"},

@@ -268,10 +268,10 @@ func openAccount(ctx context.Context, s *site.Site, admin *rocketchat.Client, on
 		return session, err
 	}
 	started, envErr := s.Stack.Engine().Variable(ctx, "rocketchat", "CREATE_TOKENS_FOR_USERS_SECRET")
-	if envErr != nil || started == "" || started == onDisk.Reveal() {
+	if envErr != nil || started.Reveal() == "" || started.Reveal() == onDisk.Reveal() {
 		return session, err
 	}
-	return admin.CreateToken(ctx, render.BridgeUserID, secret.New(started))
+	return admin.CreateToken(ctx, render.BridgeUserID, started)
 }
 
 // A signInError says that the administrator's password on disk does not sign in.

@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 
+	"appliance/bridge/secret"
 	"appliance/provision/plan"
 )
 
@@ -246,19 +247,19 @@ func (s Engine) HealthOutput(ctx context.Context, service string) (string, error
 	return "", nil
 }
 
-// Variable is a variable of the environment with which a service was started: "" when it
-// had none of that name.
-func (s Engine) Variable(ctx context.Context, service, name string) (string, error) {
+// Variable is a variable of the environment with which a service was started, which may be a
+// secret: empty when it had none of that name.
+func (s Engine) Variable(ctx context.Context, service, name string) (secret.String, error) {
 	info, err := s.inspect(ctx, service)
 	if err != nil || info.Config == nil {
-		return "", err
+		return secret.String{}, err
 	}
 	for _, line := range slices.Backward(info.Config.Env) {
 		if value, is := strings.CutPrefix(line, name+"="); is {
-			return value, nil
+			return secret.New(value), nil
 		}
 	}
-	return "", nil
+	return secret.String{}, nil
 }
 
 // inspect is what Docker knows of the container of a service. Of one that does not run it is
