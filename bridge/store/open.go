@@ -173,8 +173,11 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("the database %s %w: stop it first, or let several bridges share a PostgreSQL (database: postgres://…)", file, ErrInUse)
 	}
+	// A process that is being started has a copy of the file until its program runs, and
+	// would keep the lock if it were only closed here.
+	release := func() { _ = errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close()) }
 	if err := examineSQLite(ctx, file, o.schema); err != nil {
-		_ = lock.Close()
+		release()
 		return nil, err
 	}
 	// The file holds the tokens of puppets: nobody else may read it.
@@ -189,14 +192,14 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	writes, err := sqlite.NewConnector(dsn())
 	reads, rerr := sqlite.NewConnector(dsn("query_only(1)", readerPages))
 	if err := errors.Join(err, rerr); err != nil {
-		_ = lock.Close()
+		release()
 		return nil, fmt.Errorf("open the database %s: %w", file, err)
 	}
 	db, read := sql.OpenDB(o.through(writes)), sql.OpenDB(reads)
 	db.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
-	s := newStore(&database{db: db, read: read, name: file, folds: true, release: func() { _ = lock.Close() }})
+	s := newStore(&database{db: db, read: read, name: file, folds: true, release: release})
 	return s, nil // the lock keeps every other process away
 }
 

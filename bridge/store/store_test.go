@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -148,6 +150,32 @@ func TestASecondProcessIsRefused(t *testing.T) {
 	}
 	_ = first.Close()
 	open(t, url)
+}
+
+// A process that is just being started has a copy of each file that is open here, as this
+// descriptor is one.
+func TestADatabaseThatIsClosedIsFreeWhileAProcessStarts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bridge.db")
+	first := open(t, "sqlite:"+file)
+	copied := -1
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); to == file+".lock" {
+			fd, _ := strconv.Atoi(e.Name())
+			if copied, err = syscall.Dup(fd); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if copied < 0 {
+		t.Fatal("the lock is not open")
+	}
+	defer func() { _ = syscall.Close(copied) }()
+	_ = first.Close()
+	open(t, "sqlite:"+file)
 }
 
 func TestACursorMovesWithItsItemsOrNotAtAll(t *testing.T) {
