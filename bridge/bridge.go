@@ -139,7 +139,6 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	var led func() bool
 	var others mxside.Team
 	if s.store.Shared() {
-		s.store.OnWork(s.relay.Wake)
 		s.relay.Lock = s.store.Lock
 		led, others = s.led, team{s.store}
 	}
@@ -165,6 +164,7 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 		return err
 	}
 	s.relay.RC, s.relay.MX = s.rc, s.mx
+	s.store.OnWork(s.relay.Wake)
 	commands := &command.Commands{Client: client, Bridge: s.relay.Commands(), Answers: s.rc, Operator: chatOperator{s}, Live: s.relay.Live, Log: s.Log}
 	s.relay.Typed = commands.Typed
 	if s.front, err = command.NewFront(commands, f.RocketChat.URL); err != nil {

@@ -99,9 +99,9 @@ func (r *Relay) Sweep(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Wake makes the workers look for items now; it is called when Live has changed.
+// Wake makes the workers look for items now; it is called when Live has changed, and when
+// another process has made work, which may be before the sides are known.
 func (r *Relay) Wake() {
-	r.init()
 	r.worker.Wake()
 	r.files.Wake()
 }

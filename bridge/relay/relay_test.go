@@ -313,6 +313,18 @@ func (b *bench) untilRC(want ...string) {
 	until(b.t, fmt.Sprintf("%q in Rocket.Chat", want), b.rc.log, func(got []string) bool { return slices.Equal(got, want) })
 }
 
+// Another process may announce work from the moment the database is open, before this one
+// knows its sides.
+func TestWorkMayBeAnnouncedBeforeTheSidesAreKnown(t *testing.T) {
+	b := newBench(t)
+	b.RC, b.MX = nil, nil
+	b.Wake()
+	b.RC, b.MX = b.rc, b.mx
+	b.says(event.KindMXMessage, text("first"))
+	b.run()
+	b.untilRC("bob_far.org says first")
+}
+
 func TestWhatFollowsAMessageWaitsForIt(t *testing.T) {
 	b := newBench(t)
 	failures := 2
