@@ -432,6 +432,12 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 			}})
 			p.refused = []doctor.Refusal{{Secret: "as-token", File: "secrets/bridge/as_token", Server: doctor.Homeserver, Explains: []string{"bridge"}}}
 		}, "sign-in"},
+		{"mongo", func(p *installation) { // Rocket.Chat starts again and again
+			down(p, "rocketchat")
+			p.Host = append(p.Host, finding.Check{Name: "mongo", Run: func(context.Context) finding.Finding {
+				return finding.Failure("Rocket.Chat cannot use the MongoDB of mongo_url", "nothing listens", "start it").Disabling("rocketchat", "bridge")
+			}})
+		}, ""},
 		{"services", func(p *installation) { // the disk is no reason for nginx to be down
 			down(p, "nginx")
 			p.free = 20 << 20

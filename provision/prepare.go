@@ -322,6 +322,10 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		return answers.Unusable("homeserver_database_ca_file", err)
 	})
 	g.Go(func() (err error) {
+		in.MongoCA, err = certs.Authorities(a.MongoCAFile)
+		return answers.Unusable("mongo_ca_file", err)
+	})
+	g.Go(func() (err error) {
 		if a.TLS == answers.Files {
 			p.seen.bundle, err = certs.ReadFiles(a.TLSCertFile, a.TLSKeyFile, a.Hosts(), time.Now())
 		}

@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"cmd/internal/manual":            {},
 	"cmd/internal/benchtable":        {},
 	"cmd/demo":                       {"cmd/internal/manual", "bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
-	"cmd/rocketsim":                  {"bridge/rocketchat/rctest"},
+	"cmd/rocketsim":                  {"bridge/rocketchat/rctest", "provision/external/mongotest"},
 
 	// The root prepares, applies and reports, with the packages beside it; upgrade
 	// and support stand above it. Of the bridge it knows what it renders, and the
@@ -47,7 +47,8 @@ var allowed = map[string][]string{
 	"provision/conversation":        {"bridge/mxside"}, // for tests
 	"provision/databases":           {"compose", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
-	"provision/external":            {"provision/answers", "provision/finding", "provision/homeserver", "provision/render", "provision/stack"},
+	"provision/external":            {"provision/answers", "provision/certs", "provision/finding", "provision/homeserver", "provision/render", "provision/stack"},
+	"provision/external/mongotest":  {}, // for tests and the simulator
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
 	"provision/internal/atomicfile": {},
@@ -124,6 +125,7 @@ var homes = []struct {
 	{"database/sql", []string{"bridge/store"}},
 	{"modernc.org/sqlite", []string{"bridge/store"}},
 	{"github.com/jackc/pgx/", []string{"bridge/store", "bridge/mxside/mxtest", "provision/external"}},
+	{"go.mongodb.org/mongo-driver/", []string{"provision/external"}},
 	{"github.com/coder/websocket", []string{"bridge/rocketchat/ddp", "bridge/rocketchat/rctest", "cmd/demo"}},
 	{"maunium.net/go/mautrix/event", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},
 	{"maunium.net/go/mautrix/format", []string{"bridge/mxside", "bridge/convert", "bridge/ids"}},

@@ -114,7 +114,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("ACME", authority.Directory)
 			env.Setenv("ACME_PORT", strconv.Itoa(authority.HTTPPort))
 			env.Setenv("ACME_CA", authority.CAFile)
-			for key, value := range map[string]string{"MIN_CPUS": "1", "MIN_MEMORY_MB": "100", "MIN_DISK_GB": "1", "SYSTEMD": "false", "MONGO_URL": "mongodb://db.example.test/rc"} {
+			for key, value := range map[string]string{"MIN_CPUS": "1", "MIN_MEMORY_MB": "100", "MIN_DISK_GB": "1", "SYSTEMD": "false", "MONGO_URL": mongoURL()} {
 				env.Setenv("APPLIANCE_"+key, value)
 			}
 			env.Setenv("APPLIANCE_HTTP_PORT", strconv.Itoa(acmetest.FreePort(t)))

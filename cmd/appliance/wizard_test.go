@@ -66,7 +66,7 @@ func newWorkplace(t *testing.T) *workplace {
 	}
 	t.Cleanup(stop)
 	return &workplace{t: t, dir: work, env: append(environ(), "WORK="+work, "HOME="+work, "DOCKER_HOST=unix://"+d.socket(), "TERM=xterm", "NO_COLOR=1",
-		"APPLIANCE_MIN_CPUS=1", "APPLIANCE_MIN_MEMORY_MB=100", "APPLIANCE_MIN_DISK_GB=1", "APPLIANCE_SYSTEMD=false", "APPLIANCE_MONGO_URL=mongodb://db.example.test/rc",
+		"APPLIANCE_MIN_CPUS=1", "APPLIANCE_MIN_MEMORY_MB=100", "APPLIANCE_MIN_DISK_GB=1", "APPLIANCE_SYSTEMD=false", "APPLIANCE_MONGO_URL="+mongoURL(),
 		"APPLIANCE_HTTP_PORT="+strconv.Itoa(acmetest.FreePort(t)), "APPLIANCE_HTTPS_PORT="+strconv.Itoa(acmetest.FreePort(t)))}
 }
 

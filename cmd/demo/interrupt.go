@@ -24,7 +24,7 @@ func (d interruption) interrupt(ctx context.Context) error { //nolint:gocognit /
 	defer cancel()
 	dir := d.path("interrupted")
 	args := []string{"up", "--dir", dir, "--yes", "--set", "domain=chat.interrupted.test", "--set", "tls=internal", "--set", "systemd=false", "--set", "http_port=18080", "--set", "https_port=18443",
-		"--set", "mongo_url=mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0"}
+		"--set", "mongo_url=mongodb://" + standIn + "/rocketchat?replicaSet=rs0"}
 	purge := func() error {
 		if _, err := os.Stat(dir + "/appliance.yaml"); err == nil {
 			if _, err := d.command(ctx, d.program, "down", "--dir", dir, "--purge", "--yes"); err != nil {

@@ -156,7 +156,7 @@ func (d *lifetime) files() error {
 	override := fmt.Sprintf("# The names of the demo's world.\nservices:\n  homeserver:\n    extra_hosts: [\"%s:%s\", \"%s:%s\"]\n  certs:\n    extra_hosts: [\"%s:%s\"]\n",
 		remoteName, remoteIP, remoteHost, remoteIP, acmeHost, gateway)
 	if simulated {
-		answers += "mongo_url: mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0\n"
+		answers += "mongo_url: mongodb://" + standIn + "/rocketchat?replicaSet=rs0\n"
 		override += "  rocketchat:\n    volumes: [\"./data/rocketsim:/data\"]\n"
 	}
 	roots, err := os.ReadFile(d.path("ca.pem"))

@@ -138,7 +138,7 @@ func (d *demo) writeAnswers(simulated bool) error {
 	}
 	data := ""
 	if simulated {
-		answers += "mongo_url: mongodb://not-used-by-the-simulator/rocketchat?replicaSet=rs0\n"
+		answers += "mongo_url: mongodb://" + standIn + "/rocketchat?replicaSet=rs0\n"
 		data = "\n  rocketchat:\n    volumes: [\"./data/rocketsim:/data\"]"
 		if err := os.MkdirAll(d.path("install/data"), 0o755); err != nil { //nolint:gosec // containers read it
 			return err

@@ -32,6 +32,7 @@ const (
 	front     = "198.18.47.10" // our nginx, as the other server sees it
 	remoteIP  = "198.18.47.20"
 	remoteHS  = "198.18.47.21"
+	standIn   = "198.18.47.22" // for MongoDB, where the simulator is Rocket.Chat
 	ownChat   = "198.18.47.30" // a Rocket.Chat that was there before
 	ownBridge = "198.18.47.31"
 	project   = "appliance-demo-elsewhere"
@@ -48,7 +49,13 @@ func (d world) elsewhere(ctx context.Context) error {
 	if err := d.writeElsewhere(); err != nil {
 		return err
 	}
-	if err := d.composeElsewhere(ctx, "up", "-d", "--wait", "remote-postgres", "pebble", "remote-nginx"); err != nil {
+	services := []string{"remote-postgres", "pebble", "remote-nginx"}
+	if _, simulated, err := d.images(); err != nil {
+		return err
+	} else if simulated {
+		services = append(services, "standin-mongo")
+	}
+	if err := d.composeElsewhere(ctx, append([]string{"up", "-d", "--wait"}, services...)...); err != nil {
 		return err
 	}
 	roots, err := d.trustRoots(ctx)
@@ -228,8 +235,8 @@ func (d world) composeElsewhere(ctx context.Context, args ...string) error {
 	if err != nil {
 		return err
 	}
-	env := fmt.Sprintf("%s\nDEMO_PROJECT=%s\nDEMO_NETWORK=%s\nDEMO_SUBNET=%s\nDEMO_GATEWAY=%s\nDEMO_REMOTE_ADDRESS=%s\nDEMO_REMOTE_HOMESERVER=%s\nDEMO_REMOTE_NAME=%s\nDEMO_REMOTE_HOST=%s\n",
-		compose.Versions, project, network, subnet, gateway, remoteIP, remoteHS, remoteName, remoteHost)
+	env := fmt.Sprintf("%s\nDEMO_PROJECT=%s\nDEMO_NETWORK=%s\nDEMO_SUBNET=%s\nDEMO_GATEWAY=%s\nDEMO_REMOTE_ADDRESS=%s\nDEMO_REMOTE_HOMESERVER=%s\nDEMO_REMOTE_NAME=%s\nDEMO_REMOTE_HOST=%s\nDEMO_STANDIN_MONGO=%s\n",
+		compose.Versions, project, network, subnet, gateway, remoteIP, remoteHS, remoteName, remoteHost, standIn)
 	if err := errors.Join(d.write("elsewhere/compose.yaml", file, 0o644), d.write("elsewhere/.env", []byte(env), 0o644)); err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Command rocketsim serves the Rocket.Chat simulator of bridge/rocketchat/rctest
 // for demonstrations and end-to-end tests. It is not Rocket.Chat. It takes
-// Rocket.Chat's own environment and has three flags.
+// Rocket.Chat's own environment and has four flags.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"appliance/bridge/rocketchat/rctest/sim"
+	"appliance/provision/external/mongotest"
 )
 
 func main() {
@@ -32,13 +33,16 @@ func main() {
 	}
 }
 
-const usage = `rocketsim [--data FILE] [--rude SEED] [--version VERSION]
+const usage = `rocketsim [--data FILE] [--rude SEED] [--version VERSION] | --database ADDRESS
 
 A simulator of Rocket.Chat %s for tests and demonstrations; it is not Rocket.Chat.
 It listens on PORT (default 3000) and reads Rocket.Chat's environment: ROOT_URL,
 ADMIN_USERNAME, ADMIN_PASS, ADMIN_EMAIL, ADMIN_NAME, INITIAL_USER,
 OVERWRITE_SETTING_<Id>, <Id>, SETTINGS_BLOCKED, CREATE_TOKENS_FOR_USERS,
 CREATE_TOKENS_FOR_USERS_SECRET, HTTP_FORWARDED_COUNT, TEST_MODE. MONGO_URL is ignored.
+
+With --database it is no Rocket.Chat, but answers at the address what an installation asks of
+a MongoDB before it uses it. It keeps nothing.
 
 `
 
@@ -47,6 +51,7 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 	data := flags.String("data", "", "keep everything in this `file` (default: in memory)")
 	rude := flags.String("rude", "", "be unpleasant, in the way that this `seed` gives")
 	version := flags.String("version", sim.DefaultVersion, "be this `version` of Rocket.Chat")
+	database := flags.String("database", "", "stand in for MongoDB at this `address`")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), usage, strings.Join(sim.Versions(), ", "))
 		flags.PrintDefaults()
@@ -55,6 +60,9 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(logTo, nil))
+	if *database != "" {
+		return standIn(ctx, *database, log)
+	}
 	options := sim.Options{Version: *version, Record: os.Getenv("APPLIANCE_RECORD"), Env: os.Getenv, Environ: os.Environ(), Data: *data, Log: log}
 	if *rude != "" {
 		seed, err := strconv.ParseUint(*rude, 0, 64)
@@ -68,6 +76,18 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 		return err
 	}
 	return errors.Join(serve(ctx, engine, log, *rude), engine.Close())
+}
+
+// standIn answers as a MongoDB does until ctx ends.
+func standIn(ctx context.Context, address string, log *slog.Logger) error {
+	server := &mongotest.Server{Version: "8.0.0", Set: "rs0"}
+	if err := server.Start(address, nil); err != nil {
+		return err
+	}
+	defer server.Close()
+	log.Info("THIS STANDS IN FOR MONGODB, AND KEEPS NOTHING", "listen", server.Address())
+	<-ctx.Done()
+	return nil
 }
 
 // serve listens on PORT until ctx ends.

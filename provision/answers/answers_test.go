@@ -82,6 +82,7 @@ func TestBadAnswers(t *testing.T) {
 		"acme_directory=http://x":           `acme_directory: must be an https URL (got "http://x") in --set`,
 		"acme_ca_file=ca.pem":               `acme_ca_file: must be an absolute path (got "ca.pem") in --set`,
 		"mongo_url=postgres://x":            `mongo_url: must start with mongodb:// or mongodb+srv:// (got "postgres://x") in --set`,
+		"mongo_url=mongodb://db/rc?x='y'":   `mongo_url: must not contain spaces or quotes (got "mongodb://db/rc?x='y'") in --set`,
 		"federation_port=80":                `federation_port: must differ from http_port (got "80") in --set`,
 		"docker_subnet=10.213.0.1/24":       `docker_subnet: must be the first address of the network: 10.213.0.0/24 (got "10.213.0.1/24") in --set`,
 		"docker_subnet=8.8.8.0/24":          `docker_subnet: must be in a private network, such as 10.0.0.0/8 (got "8.8.8.0/24") in --set`,
@@ -379,6 +380,52 @@ func TestNoCertificateForAServerNameOfAnotherWebServer(t *testing.T) {
 		}
 		if got := strings.Join(a.Hosts(), " "); got != want || a.WellKnown() != `{"m.server":"chat.example.org:443"}` || a.SiteURL() != "https://chat.example.org" {
 			t.Errorf("%s: certificates of %q, want %q; %s, %s", set, got, want, a.WellKnown(), a.SiteURL())
+		}
+	}
+}
+
+// An address of a MongoDB that Rocket.Chat could not use is refused, and what is refused
+// tells nobody its password.
+func TestTheAddressOfAMongoDB(t *testing.T) {
+	const ca = "/root/ca.pem"
+	for address, want := range map[string]string{ // "" is all right
+		"mongodb://db.example.org/rc":                                          "",
+		"mongodb://u:s3cr%40t@a:27017,b:27018/rc?authSource=admin&tls=true":    "",
+		"mongodb://u:s3cret@[2001:db8::1]:27017/rc":                            "",
+		"mongodb+srv://u:s3cret@db.example.org/rc":                             "",
+		"mongodb://u:s3cret@/rc":                                               "must name a host",
+		"mongodb://u:s3c@ret@db.example.org/rc":                                "escaped, such as %40 for @",
+		"mongodb://u:s3c/ret@db.example.org/rc":                                "escaped, such as %40 for @",
+		"mongodb://u:s3c%ret@db.example.org/rc":                                "write %25 for one",
+		"mongodb://u:s3cret@localhost/rc":                                      "localhost would be the container itself",
+		"mongodb://u:s3cret@db.example.org,127.0.0.1:27017/rc":                 "127.0.0.1 would be the container itself",
+		"mongodb://u:s3cret@[::1]:27017/rc":                                    "::1 would be the container itself",
+		"mongodb://u:s3cret@0.0.0.0/rc":                                        "0.0.0.0 would be the container itself",
+		"mongodb://u:s3cret@db.example.org/rc?tlsCAFile=/ca.pem":               "name the file as mongo_ca_file",
+		"mongodb://u:s3cret@db.example.org/rc?tlscertificatekeyfile=/k.pem":    "must not have tlscertificatekeyfile",
+		"mongodb://u:s3cret@db.example.org/rc?tlsAllowInvalidCertificates=1":   "say tlsInsecure=true",
+		"mongodb://u:s3cret@db.example.org/rc?tls=yes":                         "must have tls once, as true or false",
+		"mongodb://u:s3cret@db.example.org/rc?tls=true&tls=false":              "must have tls once, as true or false",
+		"mongodb+srv://u:s3cret@a.example.org,b.example.org/rc":                "must name one host without a port",
+		ca + " mongodb://u:s3cret@db.example.org/rc?tls=false":                 "the URL in mongo_url turns it off",
+		ca + " mongodb://u:s3cret@db.example.org/rc?tls=true&tlsInsecure=true": "has tlsInsecure=true",
+		ca + " mongodb://u:s3cret@db.example.org/rc":                           "",
+		ca + " ": "is for a MongoDB that mongo_url names",
+	} {
+		d := answers.NewDraft()
+		d.Set("domain", "chat.example.org", "--set")
+		before, after, two := strings.Cut(address, " ")
+		if !two {
+			before, after = "", before
+		}
+		d.Assign("mongo_url=" + after)
+		d.Assign("mongo_ca_file=" + before)
+		_, err := d.Finish()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", address, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3c") {
+			t.Errorf("the password is shown: %v", err)
 		}
 	}
 }

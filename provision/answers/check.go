@@ -128,16 +128,6 @@ func checkUserID(s string) error {
 	return nil
 }
 
-func checkMongo(s string) error {
-	if !strings.HasPrefix(s, "mongodb://") && !strings.HasPrefix(s, "mongodb+srv://") {
-		return fmt.Errorf("must start with mongodb:// or mongodb+srv://")
-	}
-	if strings.ContainsAny(s, " '\n") {
-		return fmt.Errorf("must not contain spaces or quotes")
-	}
-	return nil
-}
-
 // checkBridgeDatabase accepts sqlite, bundled and the URL of a PostgreSQL.
 func checkBridgeDatabase(s string) error {
 	if s == SQLite || s == Bundled {

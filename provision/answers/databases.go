@@ -16,6 +16,7 @@ type DatabaseAnswers struct {
 	BridgeDatabase           string `yaml:"bridge_database"`
 	BridgeDatabaseCAFile     string `yaml:"bridge_database_ca_file"`
 	MongoURL                 string `yaml:"mongo_url"`
+	MongoCAFile              string `yaml:"mongo_ca_file"`
 }
 
 // IsURL reports whether the answer to which database is the URL of one of the operator's.
@@ -70,7 +71,7 @@ var sslModes = []string{"verify-full", "verify-ca", "require", "disable"}
 // certificate of a homeserver's external one is verified unless its URL says that it is not.
 func (d DatabaseAnswers) consistent(a Answers) []Problem {
 	const key, ca = "homeserver_database", "homeserver_database_ca_file"
-	var problems []Problem
+	problems := d.mongo()
 	report := func(key, value, reason string) {
 		problems = append(problems, Problem{Key: key, Value: value, Reason: reason})
 	}

@@ -188,7 +188,11 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("mongo_url", func(a *Answers) *string { return &a.MongoURL }, Field{
 		Ask: "Which MongoDB?", Advanced: true, Check: optional(checkMongo), Secret: true,
-		Help: "URL of an external MongoDB replica set. Empty means a bundled one.",
+		Help: "URL of an external MongoDB replica set, mongodb://user:password@host/rocketchat?authSource=admin. Empty means a bundled one.", If: Answers.BundledRocketChat,
+	}),
+	text("mongo_ca_file", func(a *Answers) *string { return &a.MongoCAFile }, Field{
+		Ask: "Which file holds the authorities of that MongoDB's certificate?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
+		Help: "PEM. Only with mongo_url, whose connections then have TLS: the certificate must be of one of these authorities and for its name.",
 	}),
 	boolean("synapse_admin", func(a *Answers) *bool { return &a.SynapseAdmin }, Field{
 		Ask: "Should there be a web page to administer Synapse?", Advanced: true,

@@ -366,7 +366,7 @@ func outsideFiles(a *answers.Answers) map[string]*string {
 		"backup_offsite_key_file": &a.OffsiteKeyFile, "alarm_webhook_file": &a.AlarmWebhookFile, "alarm_mail_password_file": &a.AlarmMailPassword,
 		"smtp_password_file": &a.SMTPPasswordFile, "rocketchat_registration_token_file": &a.RegistrationTokenFile,
 		"traces_headers_file": &a.TracesHeadersFile, "bridge_database_ca_file": &a.BridgeDatabaseCAFile,
-		"homeserver_database_ca_file": &a.HomeserverDatabaseCAFile,
+		"homeserver_database_ca_file": &a.HomeserverDatabaseCAFile, "mongo_ca_file": &a.MongoCAFile,
 	}
 }
 

@@ -37,11 +37,14 @@ func Checks(a answers.Answers) []finding.Check {
 			return judge(err, []string{"homeserver", "bridge"}, "PostgreSQL %s of homeserver_database can be used", version)
 		}})
 	}
+	if a.BundledRocketChat() && !a.BundledMongo() {
+		checks = append(checks, mongoCheck(a))
+	}
 	return checks
 }
 
 // Names are those of all checks here.
-var Names = []string{"homeserver-database"}
+var Names = []string{"homeserver-database", "mongo"}
 
 // judge says what was found; without the service the others named are of no use.
 func judge(err error, disables []string, good string, args ...any) finding.Finding {

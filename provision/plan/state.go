@@ -111,7 +111,7 @@ const (
 // Reads are the directories whose files a service reads when it starts.
 var Reads = map[string][]string{
 	"nginx": {"config/nginx"}, "homeserver": {"config/homeserver", "config/ca"}, "certs": {"config/certs", "config/ca"}, "bridge": {"config/bridge", "config/ca"},
-	"prometheus": {"config/prometheus"},
+	"prometheus": {"config/prometheus"}, "rocketchat": {"config/rocketchat"},
 }
 
 // Identity is what makes a file the same file: its bytes, or for bridge.yaml

@@ -25,6 +25,9 @@ func (in Input) compose(text []byte) ([]byte, error) {
 	if more := morePorts(in.Answers); more != "" {
 		f.extend(more, "services", "nginx", "ports")
 	}
+	if in.rocketChatHasFiles() {
+		f.follow("volumes: [\"./"+rocketChatConfig+":"+rocketChatFiles+":ro\"]\n    labels: {appliance.config: \"${ROCKETCHAT_CONFIG:?}\"}", "services", "rocketchat", "env_file")
+	}
 	if n := in.Answers.BridgeReplicas; n > 1 {
 		f.follow(fmt.Sprintf("scale: %d", n), "services", "bridge", "mem_limit")
 	}

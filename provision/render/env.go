@@ -59,6 +59,9 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 
 	v.comment("A service is recreated when its configuration changes.")
 	v.set("NGINX_CONFIG", digest(files, "config/nginx/"))
+	if in.rocketChatHasFiles() {
+		v.set("ROCKETCHAT_CONFIG", digest(files, rocketChatConfig+"/"))
+	}
 	v.set("HOMESERVER_CONFIG", digest(files, "config/homeserver/", "config/ca/"))
 	v.set("PROMETHEUS_CONFIG", digest(files, "config/prometheus/"))
 	v.set("CERTS_CONFIG", digest(files, "config/certs/", "config/ca/"))

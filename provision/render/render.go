@@ -46,6 +46,7 @@ type Input struct {
 	TraceHeaders         []byte            // content of traces_headers_file
 	DatabaseCA           []byte            // content of bridge_database_ca_file
 	HomeserverDatabaseCA []byte            // content of homeserver_database_ca_file
+	MongoCA              []byte            // content of mongo_ca_file
 	// Bootstrapped says that Rocket.Chat has its administrator.
 	Bootstrapped bool
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
@@ -94,6 +95,9 @@ func Tree(in Input) (Files, error) {
 			}
 			if len(in.DatabaseCA) > 0 {
 				put(databaseCA, 0o644, ApplianceUser, in.DatabaseCA)
+			}
+			if len(in.MongoCA) > 0 {
+				put(mongoCA, 0o644, Root, in.MongoCA)
 			}
 			return nil
 		},

@@ -495,3 +495,50 @@ func TestTheBridgeIsCalledWhatTheAnswersSay(t *testing.T) {
 		}
 	}
 }
+
+// A MongoDB of the operator's whose certificate is of an authority of theirs: the file goes to
+// Rocket.Chat, which is told of it, and which is recreated when it changes.
+func TestAMongoDBWithAnAuthorityOfItsOwn(t *testing.T) {
+	in := input(t, "minimal")
+	in.Answers.MongoCAFile = "/root/ca.pem"
+	labels := map[string]bool{}
+	for _, authorities := range []string{"ONE\n", "TWO\n"} {
+		for address, want := range map[string]string{
+			"mongodb://u:p@db.example.org":                               "mongodb://u:p@db.example.org/?tls=true&tlsCAFile=/etc/appliance/mongo_ca.pem",
+			"mongodb://u:p@db.example.org/rc":                            "mongodb://u:p@db.example.org/rc?tls=true&tlsCAFile=/etc/appliance/mongo_ca.pem",
+			"mongodb://u:p%40x@a:1,b:2/rc?replicaSet=rs0":                "mongodb://u:p%40x@a:1,b:2/rc?replicaSet=rs0&tls=true&tlsCAFile=/etc/appliance/mongo_ca.pem",
+			"mongodb://u:p@db.example.org/rc?replicaSet=rs0&ssl=true":    "mongodb://u:p@db.example.org/rc?replicaSet=rs0&ssl=true&tlsCAFile=/etc/appliance/mongo_ca.pem",
+			"mongodb+srv://u:p@db.example.org/rc?authSource=admin&w=all": "mongodb+srv://u:p@db.example.org/rc?authSource=admin&w=all&tlsCAFile=/etc/appliance/mongo_ca.pem",
+		} {
+			in.Answers.MongoURL, in.MongoCA = address, []byte(authorities)
+			files, err := render.Tree(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if env := string(files["rocketchat.env"].Data); !strings.Contains(env, "\nMONGO_URL='"+want+"'\n") {
+				t.Errorf("%s: not %s in\n%s", address, want, env)
+			}
+			if f := files["config/rocketchat/mongo_ca.pem"]; string(f.Data) != authorities || f.Mode != 0o644 {
+				t.Errorf("the authorities are %q with mode %o", f.Data, f.Mode)
+			}
+			var doc struct {
+				Services map[string]struct {
+					Volumes []string
+					Labels  map[string]string
+				}
+			}
+			if err := yaml.Unmarshal(files["compose.yaml"].Data, &doc); err != nil {
+				t.Fatal(err)
+			}
+			if rc := doc.Services["rocketchat"]; !slices.Equal(rc.Volumes, []string{"./config/rocketchat:/etc/appliance:ro"}) || rc.Labels["appliance.config"] != "${ROCKETCHAT_CONFIG:?}" {
+				t.Errorf("Rocket.Chat has %+v", rc)
+			}
+			_, label, _ := strings.Cut(string(files[".env"].Data), "\nROCKETCHAT_CONFIG=")
+			label, _, _ = strings.Cut(label, "\n")
+			labels[label] = true
+		}
+	}
+	if len(labels) != 2 || labels[""] {
+		t.Errorf("other authorities do not recreate it: %v", labels)
+	}
+}

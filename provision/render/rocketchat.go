@@ -6,7 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"path"
+	"strings"
 
+	"appliance/provision/answers"
 	"appliance/provision/secrets"
 )
 
@@ -101,13 +104,43 @@ func (in Input) mail(v *variables) {
 
 func (in Input) mongoURL() string {
 	if !in.Answers.BundledMongo() {
-		return in.Answers.MongoURL
+		return externalMongo(in.Answers)
 	}
 	u := url.URL{
 		Scheme: "mongodb", User: url.UserPassword("rocketchat", in.Secrets[secrets.MongoPassword].Reveal()),
 		Host: "mongo:27017", Path: "/rocketchat", RawQuery: "authSource=admin&replicaSet=rs0",
 	}
 	return u.String()
+}
+
+// rocketChatFiles is where Rocket.Chat finds files, in its container, and what they are here.
+const (
+	rocketChatFiles  = "/etc/appliance"
+	rocketChatConfig = "config/rocketchat"
+	mongoCA          = rocketChatConfig + "/mongo_ca.pem"
+)
+
+// rocketChatHasFiles reports whether Rocket.Chat reads files of ours.
+func (in Input) rocketChatHasFiles() bool { return len(in.MongoCA) > 0 }
+
+// externalMongo is the address of the operator's MongoDB, with the file of its authorities.
+func externalMongo(a answers.Answers) string {
+	m, err := answers.ParseMongo(a.MongoURL)
+	if err != nil || a.MongoCAFile == "" {
+		return a.MongoURL
+	}
+	more := "tlsCAFile=" + rocketChatFiles + "/" + path.Base(mongoCA)
+	if on, _ := m.TLS(); !on {
+		more = "tls=true&" + more
+	}
+	before, query, _ := strings.Cut(a.MongoURL, "?")
+	if query != "" {
+		more = query + "&" + more
+	}
+	if _, rest, _ := strings.Cut(before, "://"); !strings.Contains(rest, "/") {
+		before += "/"
+	}
+	return before + "?" + more
 }
 
 // initialUser is the document of the bridge account. It has a token and no

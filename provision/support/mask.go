@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"appliance/bridge/secret"
+	"appliance/provision/answers"
 	"appliance/provision/attach"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
@@ -48,7 +49,10 @@ func newMask(s *site.Site) mask {
 	for _, value := range external {
 		reveal(value, hide)
 	}
-	for _, address := range []string{s.Answers.MongoURL, s.Answers.BridgeDatabase, s.Answers.HomeserverDatabase} {
+	if m, err := answers.ParseMongo(s.Answers.MongoURL); err == nil { // which may have several hosts
+		hide(m.Password)
+	}
+	for _, address := range []string{s.Answers.BridgeDatabase, s.Answers.HomeserverDatabase} {
 		if u, err := url.Parse(address); err == nil && u.User != nil {
 			password, _ := u.User.Password()
 			hide(password)

@@ -132,12 +132,13 @@ func TestDockerTakesTheStack(t *testing.T) {
 	}
 }
 
-// The authorities of the database's certificate go along, where the bridge looks for them.
+// The authorities of the databases' certificates go along, to where they are looked for.
 func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	in := input(t, "minimal")
 	in.Render.Answers.BridgeDatabase, in.Render.Answers.BridgeDatabaseCAFile = "postgres://bridge:p@db.example.org/bridge", "/root/ca.pem"
 	in.Render.Answers.HomeserverDatabase, in.Render.Answers.HomeserverDatabaseCAFile = "postgres://home:p@db.example.org/home", "/root/home.pem"
 	in.Render.DatabaseCA, in.Render.HomeserverDatabaseCA = []byte("AUTHORITIES\n"), []byte("OTHERS\n")
+	in.Render.Answers.MongoURL, in.Render.Answers.MongoCAFile, in.Render.MongoCA = "mongodb://u:p@db.example.org/rc", "/root/mongo.pem", []byte("THIRD\n")
 	out := rendered(t, in)
 	var doc stackOf
 	if err := yaml.Unmarshal(out.Files[swarm.StackFile].Data, &doc); err != nil {
@@ -146,11 +147,16 @@ func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	if _, own := doc.Services["postgres"]; own {
 		t.Error("there is a PostgreSQL of ours, which nothing uses")
 	}
+	const mongo = "/etc/appliance/mongo_ca.pem"
+	if env := string(out.Files["rocketchat.env"].Data); !strings.Contains(env, "\nMONGO_URL=mongodb://u:p@db.example.org/rc?tls=true&tlsCAFile="+mongo+"\n") {
+		t.Errorf("Rocket.Chat is not told of its authorities:\n%s", env)
+	}
 	for _, c := range []struct{ service, config, target, want string }{
+		{"rocketchat", "", mongo, "THIRD\n"},
 		{"bridge", "config/bridge/bridge.yaml", "/etc/appliance/database_ca.pem", "AUTHORITIES\n"},
 		{"homeserver", "config/homeserver/dendrite.yaml", "/etc/dendrite/database_ca.pem", "OTHERS\n"},
 	} {
-		if text := string(out.Files[c.config].Data); !strings.Contains(text, "sslrootcert="+url.QueryEscape(c.target)) || !strings.Contains(text, "sslmode=verify-full") {
+		if text := string(out.Files[c.config].Data); c.config != "" && (!strings.Contains(text, "sslrootcert="+url.QueryEscape(c.target)) || !strings.Contains(text, "sslmode=verify-full")) {
 			t.Errorf("%s does not name the authorities:\n%s", c.config, text)
 		}
 		n := slices.IndexFunc(doc.Services[c.service].Configs, func(m mount) bool { return m.Target == c.target })

@@ -1,0 +1,23 @@
+package support
+
+import (
+	"strings"
+	"testing"
+
+	"appliance/provision/answers"
+	"appliance/provision/site"
+)
+
+// The passwords in addresses that the operator has given are hidden wherever they turn up,
+// as they are and as an address has them.
+func TestPasswordsOfAddressesAreHidden(t *testing.T) {
+	a := answers.Answers{}
+	a.MongoURL = "mongodb://chat:p%40ss-of-mongo@db1.example.org:27017,db2.example.org:27018/rc"
+	a.BridgeDatabase = "postgres://bridge:word-of-bridge@db.example.org/bridge"
+	m := newMask(&site.Site{Dir: t.TempDir(), Answers: a})
+	for _, secret := range []string{"p@ss-of-mongo", "p%40ss-of-mongo", "word-of-bridge"} {
+		if got := m.replace.Replace("before " + secret + " after"); strings.Contains(got, secret) || !strings.HasPrefix(got, "before ") {
+			t.Errorf("%s: %s", secret, got)
+		}
+	}
+}
