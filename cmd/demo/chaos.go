@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,21 @@ func (d storm) blow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return d.compare(ctx, stages, faults)
+	if err := d.compare(ctx, stages, faults); err != nil {
+		d.inquire(context.WithoutCancel(ctx))
+		return err
+	}
+	return nil
+}
+
+// inquire says what the bridge itself says of what did not arrive.
+func (d storm) inquire(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, list := range []string{"dead", "list"} {
+		said, err := d.command(ctx, d.program, "queue", list, "--dir", d.install())
+		d.say("appliance queue %s: %s", list, cmp.Or(strings.TrimSpace(said), fmt.Sprint(err)))
+	}
 }
 
 // prepare makes certificates short-lived, and a small disk for a bridge that keeps its
