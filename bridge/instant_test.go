@@ -254,6 +254,7 @@ func (in *instant) wait(tb testing.TB, n int) {
 // and links; each room counts from 0.
 func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 	tb.Helper()
+	emptyDatabase(tb, file)
 	ctx := context.Background()
 	s, err := store.Open(ctx, "sqlite:"+file)
 	if err != nil {
