@@ -17,6 +17,7 @@ import (
 // TestTheLogIsHeldBackInABrowser reads the log while it grows: new lines can be held back, each
 // shows once, also after the bridge was away, and the page does not grow without end.
 func TestTheLogIsHeldBackInABrowser(t *testing.T) {
+	needBrowser(t)
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("ada", "user", "admin")
 	w.rc.CreateUser("carol", "user")
@@ -81,6 +82,7 @@ func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 
 // TestAnOpenPageLeavesAloneWhatIsTyped types on a page that stays up to date.
 func TestAnOpenPageLeavesAloneWhatIsTyped(t *testing.T) {
+	needBrowser(t)
 	s := newStage(t)
 	s.rc.CreateUser("ada", "user", "admin")
 	s.rc.CreateRoom("p", "shed", "alice", s.bot.Username)

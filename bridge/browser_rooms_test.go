@@ -15,6 +15,7 @@ import (
 // TestActionsOnRoomsInABrowser connects a room with its past, links two rooms, compares their
 // members and disconnects them, as an administrator does.
 func TestActionsOnRoomsInABrowser(t *testing.T) {
+	needBrowser(t)
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("ada", "user", "admin")
 	w.rc.CreateUser("alice", "user")

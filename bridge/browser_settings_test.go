@@ -30,6 +30,7 @@ func (b *browser) put(id, value string) {
 // TestSettingsAndLogInABrowser changes settings and follows the log as an administrator
 // does, and does what goes wrong.
 func TestSettingsAndLogInABrowser(t *testing.T) {
+	needBrowser(t)
 	w := worldSpec{namespace: "native", home: mxtest.Kind(t), far: mxtest.Dendrite, version: roomVersion(t, mxtest.Kind(t)), noBridge: true}.start(t, &rctest.Server{Polite: true})
 	w.often = 500 * time.Millisecond
 	w.startBridge()

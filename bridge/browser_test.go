@@ -31,17 +31,25 @@ type browser struct {
 // refusals keeps what the Content-Security-Policy of a page has refused.
 const refusals = `window.refused = []; addEventListener("securitypolicyviolation", e => refused.push(e.violatedDirective + " " + e.sample + " " + e.sourceFile))`
 
-// openBrowser starts a Chromium. It and axe-core are installed by compose/stage/setup.sh.
-func openBrowser(t *testing.T, base string) *browser {
+// needBrowser skips a test before it starts anything, where there is no Chromium or no
+// axe-core. Both are installed by compose/stage/setup.sh.
+func needBrowser(t *testing.T) (program, axe string) {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
 		mustrun.Skip(t, "chromium is not installed: compose/stage/setup.sh does that")
 	}
-	axe, err := os.ReadFile(filepath.Join(os.Getenv("APPLIANCE_AXE"), "node_modules/axe-core/axe.min.js"))
+	script, err := os.ReadFile(filepath.Join(os.Getenv("APPLIANCE_AXE"), "node_modules/axe-core/axe.min.js"))
 	if err != nil {
 		mustrun.Skip(t, "axe-core is not installed: compose/stage/setup.sh does that, and APPLIANCE_AXE says where")
 	}
+	return program, string(script)
+}
+
+// openBrowser starts a Chromium.
+func openBrowser(t *testing.T, base string) *browser {
+	t.Helper()
+	program, axe := needBrowser(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
 		chromedp.IgnoreCertErrors, chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1200, 900))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
@@ -56,7 +64,7 @@ func openBrowser(t *testing.T, base string) *browser {
 	}
 	ctx, end := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(end)
-	return &browser{t, ctx, base, string(axe)}
+	return &browser{t, ctx, base, axe}
 }
 
 func (b *browser) run(what string, actions ...chromedp.Action[chromedp.Void]) {
@@ -162,6 +170,7 @@ func (b *browser) picture(name, scheme string, width int64) {
 
 // TestTheConsoleInABrowser uses every page and every action as an administrator does.
 func TestTheConsoleInABrowser(t *testing.T) {
+	needBrowser(t)
 	s := newStageOn(t, &rctest.Server{Polite: true})
 	s.rc.CreateUser("ada", "user", "admin")
 	s.rc.CreateUser("carol", "user")

@@ -46,6 +46,7 @@ func peopled(t *testing.T, rc *rctest.Server) *stage {
 
 // TestPeopleAndServersInABrowser uses these pages as an administrator does.
 func TestPeopleAndServersInABrowser(t *testing.T) {
+	needBrowser(t)
 	s := peopled(t, &rctest.Server{Polite: true})
 	s.rc.CreateUser("ada", "user", "admin")
 	b := openBrowser(t, s.front().URL)
@@ -185,6 +186,7 @@ func (s *stage) deadOf(b *browser) bool {
 
 // What goes wrong is said in words, and what others chose does nothing and stays short.
 func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
+	needBrowser(t)
 	var shown atomic.Pointer[string]
 	s := newStageOn(t, &rctest.Server{Polite: true, OnRequest: func(w http.ResponseWriter, r *http.Request) bool {
 		name := shown.Load()
