@@ -486,6 +486,7 @@ func TestAConversationInARoom(t *testing.T) {
 }
 
 func TestADirectMessageFromRocketChat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	lobby := w.rc.CreateRoom("p", "lobby", "alice")
@@ -520,6 +521,7 @@ func TestADirectMessageFromMatrix(t *testing.T) {
 }
 
 func TestARoomFromMatrix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
@@ -536,6 +538,7 @@ func TestARoomFromMatrix(t *testing.T) {
 }
 
 func TestCommandsThatCannotBeCarriedOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
 	alice, eve := w.rc.CreateUser("alice"), w.rc.CreateUser("eve")
 	room := w.rc.CreateRoom("p", "plans", "alice", "eve")

@@ -319,6 +319,9 @@ func (o *outage) waiting(n int) {
 // it is back, in order and once, nearly as fast as that side takes it; the other direction
 // goes on, and nobody is told of anything, for nothing was lost.
 func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
+	if !fullSize { // then it measures
+		t.Parallel()
+	}
 	each := reduced(625, 60) // in each of eight rooms
 	for _, toMatrix := range []bool{true, false} {
 		t.Run(map[bool]string{true: "Matrix", false: "Rocket.Chat"}[toMatrix], func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 // done what was asked for, forget which transactions of clients they know, and repeat
 // their own with more in them.
 func TestEverythingOnARudeHomeserver(t *testing.T) {
+	t.Parallel()
 	if !mxtest.Hermetic() {
 		mustrun.Skip(t, "real homeservers are as they are; go test without APPLIANCE_DENDRITE runs this")
 	}

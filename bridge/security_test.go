@@ -253,6 +253,7 @@ func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
 // The bridge fetches files with its own rights: it must not carry one that the writer of
 // a message only names.
 func TestAttackFilesOfOtherRooms(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	mallory := s.rc.CreateUser("mallory")
 	s.rc.Invite(s.room, "alice", "mallory")
@@ -285,6 +286,7 @@ func TestAttackFilesOfOtherRooms(t *testing.T) {
 // Rocket.Chat's method sendFileMessage puts any upload that its caller names into a
 // message: one of another room does not cross, neither fetched nor copied before.
 func TestAttackTheUploadOfAnotherRoom(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	mallory := s.rc.CreateUser("mallory")
 	s.rc.Invite(s.room, "alice", "mallory")
