@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"appliance/bridge/config"
+	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/archive"
 	"appliance/provision/attach"
@@ -32,6 +33,7 @@ import (
 	"appliance/provision/databases"
 	"appliance/provision/finding"
 	"appliance/provision/homeserver"
+	"appliance/provision/offsite"
 	"appliance/provision/plan"
 	"appliance/provision/preflight"
 	"appliance/provision/render"
@@ -324,6 +326,21 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	g.Go(func() (err error) {
 		in.MongoCA, err = certs.Authorities(a.MongoCAFile)
 		return answers.Unusable("mongo_ca_file", err)
+	})
+	g.Go(func() (err error) {
+		in.UploadsCA, err = certs.Authorities(a.UploadsCAFile)
+		return answers.Unusable("uploads_ca_file", err)
+	})
+	g.Go(func() (err error) {
+		if a.UploadsKeyFile == "" {
+			return nil
+		}
+		access, key, err := offsite.Keys(a.UploadsKeyFile)
+		if err == nil && strings.ContainsAny(access+key, "'\n\r") {
+			err = fmt.Errorf("%s must hold no quotes", a.UploadsKeyFile)
+		}
+		in.UploadsAccessKey, in.UploadsSecretKey = access, secret.New(key)
+		return answers.Unusable("uploads_key_file", err)
 	})
 	g.Go(func() (err error) {
 		if a.TLS == answers.Files {

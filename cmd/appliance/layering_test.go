@@ -47,7 +47,7 @@ var allowed = map[string][]string{
 	"provision/conversation":        {"bridge/mxside"}, // for tests
 	"provision/databases":           {"compose", "provision/site"},
 	"provision/doctor":              {"bridge/secret", "provision/answers", "provision/attach", "provision/certs", "provision/finding", "provision/homeserver", "provision/plan", "provision/render"},
-	"provision/external":            {"provision/answers", "provision/certs", "provision/finding", "provision/homeserver", "provision/render", "provision/stack"},
+	"provision/external":            {"provision/answers", "provision/certs", "provision/finding", "provision/homeserver", "provision/offsite", "provision/render", "provision/stack"},
 	"provision/external/mongotest":  {}, // for tests and the simulator
 	"provision/finding":             {},
 	"provision/homeserver":          {"bridge/config"},
@@ -58,7 +58,7 @@ var allowed = map[string][]string{
 	"provision/operator":            {"bridge/config", "bridge/secret", "provision/plan", "provision/site"},
 	"provision/plan":                {"provision/answers", "provision/render", "provision/secrets", "bridge/config"},
 	"provision/preflight":           {"provision/answers", "provision/attach", "provision/external", "provision/finding", "provision/stack"},
-	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config", "bridge/ids"},
+	"provision/render":              {"provision/answers", "provision/certs", "provision/homeserver", "provision/secrets", "templates", "compose", "nginx", "bridge/config", "bridge/ids", "bridge/secret"},
 	"provision/rotate":              {"bridge/rocketchat", "bridge/secret", "compose", "provision/answers", "provision/bootstrap", "provision/render", "provision/secrets", "provision/site", "provision/stack"},
 	"provision/secrets":             {"provision/internal/atomicfile", "bridge/secret"},
 	"provision/selfupdate":          {},

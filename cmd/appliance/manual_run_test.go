@@ -27,6 +27,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 	"appliance/cmd/appliance/internal/cli"
 	"appliance/cmd/internal/manual"
+	"appliance/provision/external/mongotest"
 	"appliance/provision/render"
 	"appliance/provision/selfupdate"
 )
@@ -86,23 +87,24 @@ func newFollower(t *testing.T) *follower {
 	w := newWorkplace(t)
 	f := &follower{workplace: w, install: filepath.Join(w.dir, "opt/appliance")}
 	storage := s3mem.New()
-	if err := storage.CreateBucket("my-bucket"); err != nil {
-		t.Fatal(err)
+	for _, bucket := range []string{"my-bucket", "rocketchat-files"} {
+		if err := storage.CreateBucket(bucket); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s3 := httptest.NewServer(gofakes3.New(storage).Server())
-	t.Cleanup(s3.Close)
+	s3 := f.reachable(gofakes3.New(storage).Server().ServeHTTP)
 	chat := f.workspace()
 	homeserver := f.reachable(func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"versions": []string{"v1.11"}}) })
 	releases := f.publish()
 	f.env = append(f.env, "APPLIANCE_DIR="+f.install, "APPLIANCE_DOMAIN=chat.example.test", "APPLIANCE_TLS=internal")
 	f.place = strings.NewReplacer(
-		"s3://s3.eu-central-1.amazonaws.com", "s3+http://"+strings.TrimPrefix(s3.URL, "http://"),
+		"s3://s3.eu-central-1.amazonaws.com", "s3+"+s3, "s3://s3.example.org", "s3+"+s3,
 		"https://releases.example.org/appliance", releases,
 		"https://matrix.example.org", homeserver, "https://chat.example.org", chat,
 		"=/etc/", "="+w.dir+"/etc/", " /root/", " "+w.dir+"/root/", " /mnt/", " "+w.dir+"/mnt/",
 		" FILE", " "+w.dir+"/newest-backup", " ITEM", " one", "'", "")
 	for name, text := range map[string]string{
-		"etc/appliance-s3": "AKIA1\ns3cret\n", "keys": "AKIA1\ns3cret\n", "etc/appliance-sftp": "a key", "etc/appliance-smtp": "s3cret\n", "etc/appliance-registration": "dG9rZW4=\n", "etc/appliance-ntfy": "https://ntfy.example.org/ops\n",
+		"etc/appliance-s3": "AKIA1\ns3cret\n", "etc/appliance-uploads": "AKIA1\ns3cret\n", "keys": "AKIA1\ns3cret\n", "etc/appliance-sftp": "a key", "etc/appliance-smtp": "s3cret\n", "etc/appliance-registration": "dG9rZW4=\n", "etc/appliance-ntfy": "https://ntfy.example.org/ops\n",
 		"units/there": "", "docker/lanes": "rc:GENERAL\n", "docker/dead": "one\ntwo\n", "mnt/other/there": "", "root/there": "",
 		"docker/reload": `{"outcome":"reloaded"}`,
 	} {
@@ -173,24 +175,18 @@ func (f *follower) workspace() string {
 
 // reachable serves on an address of this host that a container would reach, and returns it.
 func (f *follower) reachable(serve http.HandlerFunc) string {
-	srv := httptest.NewUnstartedServer(serve)
-	addresses, err := net.InterfaceAddrs()
+	at, err := mongotest.Address()
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	for _, a := range addresses {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
-			_ = srv.Listener.Close()
-			if srv.Listener, err = (&net.ListenConfig{}).Listen(f.t.Context(), "tcp", net.JoinHostPort(ip.IP.String(), "0")); err != nil {
-				f.t.Fatal(err)
-			}
-			srv.Start()
-			f.t.Cleanup(srv.Close)
-			return srv.URL
-		}
+	srv := httptest.NewUnstartedServer(serve)
+	_ = srv.Listener.Close()
+	if srv.Listener, err = (&net.ListenConfig{}).Listen(f.t.Context(), "tcp", net.JoinHostPort(at, "0")); err != nil {
+		f.t.Fatal(err)
 	}
-	f.t.Fatal("this host has no address but those of itself")
-	return ""
+	srv.Start()
+	f.t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 // run executes the program.

@@ -137,6 +137,31 @@ func TestItSaysThatItIsNotRocketChat(t *testing.T) {
 	}
 }
 
+// The settings of storage for files are the administrator's to see only, as on the real one.
+func TestTheKeysOfStorageAreNotPublic(t *testing.T) {
+	p := start(t, []string{"OVERWRITE_SETTING_FileUpload_Storage_Type=AmazonS3", "OVERWRITE_SETTING_FileUpload_S3_ForcePathStyle=true", "OVERWRITE_SETTING_FileUpload_S3_AWSSecretAccessKey=s3cret-key"})
+	who, _ := p.signIn("dev")
+	for id, want := range map[string]any{"FileUpload_Storage_Type": "AmazonS3", "FileUpload_S3_ForcePathStyle": true, "FileUpload_S3_AWSSecretAccessKey": "s3cret-key", "FileUpload_S3_Region": ""} {
+		var got struct{ Value any }
+		if err := p.call(who, "GET", "settings/"+id, nil, &got); err != nil || got.Value != want {
+			t.Errorf("%s is %v, want %v; %v", id, got.Value, want, err)
+		}
+	}
+	var public struct {
+		Settings []struct {
+			ID string `json:"_id"`
+		}
+	}
+	if err := p.call(who, "GET", "settings.public?count=0", nil, &public); err != nil || len(public.Settings) < 10 {
+		t.Fatalf("%d settings are public; %v", len(public.Settings), err)
+	}
+	for _, s := range public.Settings {
+		if strings.HasPrefix(s.ID, "FileUpload_S3_") {
+			t.Errorf("%s is public", s.ID)
+		}
+	}
+}
+
 // send says things until the program dies and returns what was answered.
 func (p *program) send(who login, rid, prefix string, enough chan<- struct{}) (answered []string) {
 	for i := 0; ; i++ {

@@ -76,6 +76,7 @@ type Answers struct {
 	DatabaseAnswers `yaml:",inline"`
 	AlarmAnswers    `yaml:",inline"`
 	OffsiteAnswers  `yaml:",inline"`
+	UploadAnswers   `yaml:",inline"`
 }
 
 // Values of SwapFile.

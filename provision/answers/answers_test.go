@@ -429,3 +429,44 @@ func TestTheAddressOfAMongoDB(t *testing.T) {
 		}
 	}
 }
+
+// Where Rocket.Chat keeps files is said as it is for backups: with the keys in a file.
+func TestWhereFilesGo(t *testing.T) {
+	const keys = "uploads_key_file=/root/keys"
+	for set, want := range map[string]string{ // "" is all right
+		"uploads=bundled": "",
+		"uploads=s3://s3.example.org/files " + keys:                                                    "",
+		"uploads=s3+http://10.0.0.7:9000/files/ " + keys:                                               "",
+		"uploads=s3://s3.example.org/files":                                                            "uploads_key_file: is required with storage in uploads",
+		"uploads=s3://s3.example.org " + keys:                                                          "must name the bucket",
+		"uploads=s3://s3.example.org/files/night " + keys:                                              "must name a bucket and nothing below it",
+		"uploads=s3://s3.example.org/Files " + keys:                                                    "lower-case letters",
+		"uploads=s3://AKIA:s3cret@s3.example.org/fi " + keys:                                              "must hold no keys",
+		"uploads=https://s3.example.org/files " + keys:                                                 "must be bundled or such as s3://",
+		"uploads=s3://localhost:9000/files " + keys:                                                    "localhost would be the container itself",
+		"uploads=bundled " + keys:                                                                      "uploads_key_file: is for storage that uploads names",
+		"uploads=s3+http://10.0.0.7/files uploads_ca_file=/ca.pem " + keys:                             "s3+http has none",
+		"uploads=s3://s3.example.org/files uploads_region=eu_1 " + keys:                                "must be such as eu-central-1",
+		"uploads=s3://s3.example.org/files rocketchat_settings.FileUpload_Storage_Type=GridFS " + keys: "has FileUpload_Storage_Type, which the answer uploads decides",
+		"uploads=s3://s3.example.org/files rocketchat_settings.FileUpload_MaxFileSize=1000 " + keys:    "",
+		"rocketchat_settings.FileUpload_Storage_Type=AmazonS3":                                         "",
+	} {
+		d := answers.NewDraft()
+		d.Set("domain", "chat.example.org", "--set")
+		for _, one := range strings.Fields(set) {
+			d.Assign(one)
+		}
+		_, err := d.Finish()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", set, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("the keys are shown: %v", err)
+		}
+	}
+	for uploads, region := range map[string]string{"s3://s3.example.org/files": "us-east-1", "s3://s3.eu-central-1.amazonaws.com/files": "eu-central-1", "s3://s3.amazonaws.com/files": "us-east-1"} {
+		if got, ok := (answers.UploadAnswers{Uploads: uploads}).Storage(); !ok || got.Region != region {
+			t.Errorf("%s is in %+v", uploads, got)
+		}
+	}
+}

@@ -307,7 +307,7 @@ var Fields = slices.Concat([]Field{
 		Ask: "Should this host get a swap file where its memory is small?", Advanced: true, // asked where it is small
 		Help: "On a host with less than 3.5 GB of memory and 1 GB of swap, up adds a swap file of 2 GB, which uninstall removes. ask: up asks on a terminal and otherwise adds none.",
 	}),
-}, alarmFields, offsiteFields)
+}, alarmFields, offsiteFields, uploadFields)
 
 func externalHomeserver(a Answers) bool { return !a.BundledHomeserver() }
 func externalRocketChat(a Answers) bool { return !a.BundledRocketChat() }

@@ -32,15 +32,14 @@ func (p Problem) String() string {
 	return s
 }
 
-// shown is the value of an answer as it may be shown. One that may hold a secret is a URL
-// without its password, and nothing if it is none.
+// shown is the value of an answer as it may be shown. A URL is without its password; one that
+// may hold a secret and is no URL is nothing.
 func shown(key, value string) string {
 	f, ok := Lookup(key)
-	if !ok || !f.Secret {
-		return value
-	}
 	u, err := url.Parse(value)
 	switch {
+	case (!ok || !f.Secret) && (err != nil || u.User == nil): // nobody writes one into it
+		return value
 	case err != nil:
 		return ""
 	case u.Host == "":
@@ -133,6 +132,7 @@ func (a Answers) consistent() []Problem {
 		problems = append(problems, Problem{Key: "bridge_replicas", Value: fmt.Sprint(a.BridgeReplicas), Reason: "needs bridge_database: bundled or a PostgreSQL: one process at a time can use sqlite"})
 	}
 	problems = append(problems, a.DatabaseAnswers.consistent(a)...)
+	problems = append(problems, a.UploadAnswers.consistent(a.ForcedSettings())...)
 	if p := a.SynapseAdminPort; a.SynapseAdmin && (p == a.HTTPPort || p == a.HTTPSPort || p == a.FederationPort) {
 		problems = append(problems, Problem{Key: "synapse_admin_port", Value: fmt.Sprint(p), Reason: "must differ from the other ports"})
 	}

@@ -367,6 +367,7 @@ func outsideFiles(a *answers.Answers) map[string]*string {
 		"smtp_password_file": &a.SMTPPasswordFile, "rocketchat_registration_token_file": &a.RegistrationTokenFile,
 		"traces_headers_file": &a.TracesHeadersFile, "bridge_database_ca_file": &a.BridgeDatabaseCAFile,
 		"homeserver_database_ca_file": &a.HomeserverDatabaseCAFile, "mongo_ca_file": &a.MongoCAFile,
+		"uploads_key_file": &a.UploadsKeyFile, "uploads_ca_file": &a.UploadsCAFile,
 	}
 }
 

@@ -40,6 +40,9 @@ func Checks(a answers.Answers) []finding.Check {
 	if a.BundledRocketChat() && !a.BundledMongo() {
 		checks = append(checks, mongoCheck(a))
 	}
+	if _, external := a.Storage(); external && a.BundledRocketChat() {
+		checks = append(checks, uploadsCheck(a))
+	}
 	return checks
 }
 

@@ -31,6 +31,12 @@ type Config struct {
 	KeyFile string
 	// HostKey is the public key of the SFTP server, such as "ssh-ed25519 AAAA...".
 	HostKey string
+	// Region is that of the bucket in S3; "" to ask for it.
+	Region string
+	// Answer is the key of the answer with the URL; "" is backup_offsite.
+	Answer string
+	// Tries is how often a request to S3 is tried; 0 is often.
+	Tries int
 	// Roots vouch for the S3 endpoint; nil means those of this host.
 	Roots *x509.CertPool
 }
@@ -42,12 +48,18 @@ type Object struct {
 	Time time.Time `json:"time"`
 }
 
+// A File is read from its beginning, and parts of it at once.
+type File interface {
+	io.Reader
+	io.ReaderAt
+}
+
 // A Store is a place for files. Its errors are Errors where the operator can do
 // something.
 type Store interface {
 	List(ctx context.Context) ([]Object, error)
 	// Put stores size bytes of a file under a name; a failure leaves nothing under it.
-	Put(ctx context.Context, name string, from *os.File, size int64) error
+	Put(ctx context.Context, name string, from File, size int64) error
 	Get(ctx context.Context, name string) (io.ReadCloser, error)
 	Remove(ctx context.Context, name string) error
 	Close() error
@@ -94,14 +106,14 @@ func Open(ctx context.Context, c Config) (Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the off-site URL %w", err)
 	}
+	if u.Scheme != "sftp" {
+		return openS3(u, c)
+	}
 	key, err := readKey(c.KeyFile)
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "sftp" {
-		return openSFTP(ctx, u, key, c)
-	}
-	return openS3(u, key, c)
+	return openSFTP(ctx, u, key, c)
 }
 
 func readKey(file string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package offsite
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -28,17 +28,18 @@ type s3Store struct {
 	host           string
 	bucket, prefix string
 	keyFile        string
+	answer         string // the key of the one with the URL
 }
 
-func openS3(u *url.URL, key []byte, c Config) (Store, error) {
-	lines := strings.Split(strings.TrimSpace(string(key)), "\n")
-	if len(lines) != 2 {
-		return nil, &Error{c.KeyFile, errors.New("it needs two lines"), "write the access key into the first line of the file and the secret key into the second"}
+func openS3(u *url.URL, c Config) (Store, error) {
+	access, secret, err := Keys(c.KeyFile)
+	if err != nil {
+		return nil, err
 	}
 	bucket, prefix, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
 	client, err := minio.New(u.Host, &minio.Options{
-		Creds:  credentials.NewStaticV4(strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1]), ""),
-		Secure: u.Scheme == "s3", MaxRetries: tries,
+		Creds:  credentials.NewStaticV4(access, secret, ""),
+		Secure: u.Scheme == "s3", MaxRetries: cmp.Or(c.Tries, tries), Region: c.Region,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: 2 * stall, DisableCompression: true, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
@@ -47,7 +48,7 @@ func openS3(u *url.URL, key []byte, c Config) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &s3Store{client: client, host: u.Host, bucket: bucket, prefix: prefix, keyFile: c.KeyFile}, nil
+	return &s3Store{client: client, host: u.Host, bucket: bucket, prefix: prefix, keyFile: c.KeyFile, answer: cmp.Or(c.Answer, "backup_offsite")}, nil
 }
 
 func (s *s3Store) key(name string) string { return path.Join(s.prefix, name) }
@@ -75,10 +76,10 @@ func (s *s3Store) List(ctx context.Context) ([]Object, error) {
 }
 
 // Put sends a large file in parts that are read from the file itself, two at a time.
-func (s *s3Store) Put(ctx context.Context, name string, from *os.File, size int64) error {
+func (s *s3Store) Put(ctx context.Context, name string, from File, size int64) error {
 	o := minio.PutObjectOptions{ContentType: "application/octet-stream", NumThreads: 2, PartSize: uint64(max(partSize, (size/maxParts>>20+1)<<20))}
 	_, err := s.client.PutObject(ctx, s.bucket, s.key(name), from, size, o)
-	if err != nil {
+	if err != nil && size > int64(o.PartSize) { // it went in parts
 		_ = s.client.RemoveIncompleteUpload(context.WithoutCancel(ctx), s.bucket, s.key(name))
 	}
 	return s.explain(err)
@@ -93,7 +94,21 @@ func (s *s3Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		_ = o.Close()
 		return nil, s.explain(err)
 	}
-	return o, nil
+	return &reading{o, s}, nil
+}
+
+// reading is a file that is read, with errors that say what to do.
+type reading struct {
+	*minio.Object
+	from *s3Store
+}
+
+func (r *reading) Read(p []byte) (int, error) {
+	n, err := r.Object.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.from.explain(err)
+	}
+	return n, err
 }
 
 func (s *s3Store) Remove(ctx context.Context, name string) error {
@@ -114,6 +129,10 @@ func (s *s3Store) explain(err error) error {
 		advice = "correct the access key and the secret key in " + s.keyFile
 	case minio.AccessDenied:
 		advice = "let the access key list, read, write and delete in the bucket " + s.bucket
+	case "AuthorizationHeaderMalformed", "InvalidRegion":
+		if s.answer == "uploads" {
+			advice = "name the region of the bucket: appliance config set uploads_region=" + cmp.Or(res.Region, "...")
+		}
 	case minio.NoSuchBucket:
 		advice = "create the bucket " + s.bucket + " there"
 	case minio.NoSuchKey:
@@ -122,11 +141,14 @@ func (s *s3Store) explain(err error) error {
 		advice = "set the clock of this host: timedatectl set-ntp true"
 	case "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "EntityTooLarge", "XMinioAdminBucketQuotaExceeded":
 		advice = "make room there: keep fewer backups with backup_offsite_keep or backup_offsite_days, or enlarge the bucket"
+		if s.answer == "uploads" {
+			advice = "make room there, or enlarge the bucket"
+		}
 	case "SlowDown", "ServiceUnavailable", "InternalError":
 		advice = "the storage is overloaded or down; the next backup tries again, or do so now: appliance backup"
 	}
 	if advice == "" {
-		advice = "check the answer backup_offsite, and that this host reaches " + s.host
+		advice = "check the answer " + s.answer + ", and that this host reaches " + s.host
 	}
 	if whole, ok := errors.AsType[*url.Error](err); ok {
 		err = whole.Err

@@ -132,7 +132,7 @@ func (s *sftpStore) List(ctx context.Context) ([]Object, error) {
 }
 
 // Put writes beside the name and renames at the end, so that half a file never has it.
-func (s *sftpStore) Put(ctx context.Context, name string, from *os.File, size int64) error {
+func (s *sftpStore) Put(ctx context.Context, name string, from File, size int64) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()
 	if err := s.MkdirAll(s.dir); err != nil {

@@ -13,6 +13,7 @@ import (
 	"text/template"
 
 	"appliance/bridge/config"
+	"appliance/bridge/secret"
 	"appliance/compose"
 	"appliance/nginx"
 	"appliance/provision/answers"
@@ -47,6 +48,9 @@ type Input struct {
 	DatabaseCA           []byte            // content of bridge_database_ca_file
 	HomeserverDatabaseCA []byte            // content of homeserver_database_ca_file
 	MongoCA              []byte            // content of mongo_ca_file
+	UploadsCA            []byte            // content of uploads_ca_file
+	UploadsAccessKey     string            // the first line of uploads_key_file
+	UploadsSecretKey     secret.String     // the second
 	// Bootstrapped says that Rocket.Chat has its administrator.
 	Bootstrapped bool
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
@@ -98,6 +102,9 @@ func Tree(in Input) (Files, error) {
 			}
 			if len(in.MongoCA) > 0 {
 				put(mongoCA, 0o644, Root, in.MongoCA)
+			}
+			if len(in.UploadsCA) > 0 {
+				put(uploadsCA, 0o644, Root, in.UploadsCA)
 			}
 			return nil
 		},

@@ -542,3 +542,45 @@ func TestAMongoDBWithAnAuthorityOfItsOwn(t *testing.T) {
 		t.Errorf("other authorities do not recreate it: %v", labels)
 	}
 }
+
+// Rocket.Chat is told of the operator's storage for files, and passes them on itself. With
+// bundled it is told of its database, and without an answer it decides itself.
+func TestWhereFilesGoReachesRocketChat(t *testing.T) {
+	in := input(t, "minimal")
+	settings := func() string {
+		t.Helper()
+		files, err := render.Tree(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, f := range files {
+			if strings.Contains(string(f.Data), "s3cret") && (name != "rocketchat.env" || f.Mode != 0o600) {
+				t.Errorf("the secret key is in %s with mode %o", name, f.Mode)
+			}
+		}
+		var out []string
+		for line := range strings.Lines(string(files["rocketchat.env"].Data)) {
+			if strings.Contains(line, "_FileUpload_") || strings.HasPrefix(line, "NODE_EXTRA") {
+				out = append(out, strings.TrimPrefix(strings.TrimSpace(line), "OVERWRITE_SETTING_FileUpload_"))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	if got := settings(); got != "" {
+		t.Errorf("without an answer: %s", got)
+	}
+	in.Answers.Uploads = "bundled"
+	if got := settings(); got != "Storage_Type=GridFS" {
+		t.Errorf("bundled: %s", got)
+	}
+	in.Answers.Uploads, in.UploadsAccessKey, in.UploadsSecretKey, in.UploadsCA = "s3://s3.example.org:9000/files", "AKIA1", secret.New("s3cret"), []byte("AUTHORITIES\n")
+	want := "Storage_Type=AmazonS3 S3_Bucket='files' S3_BucketURL='https://s3.example.org:9000' S3_Region='us-east-1' S3_ForcePathStyle=true S3_SignatureVersion=v4 " +
+		"S3_AWSAccessKeyId='AKIA1' S3_AWSSecretAccessKey='s3cret' S3_Proxy_Uploads=true S3_Proxy_Avatars=true S3_Proxy_UserDataFiles=true NODE_EXTRA_CA_CERTS=/etc/appliance/uploads_ca.pem"
+	if got := settings(); got != want {
+		t.Errorf("S3:\n%s, want\n%s", got, want)
+	}
+	files, err := render.Tree(in)
+	if err != nil || string(files["config/rocketchat/uploads_ca.pem"].Data) != "AUTHORITIES\n" || !strings.Contains(string(files["compose.yaml"].Data), "./config/rocketchat:/etc/appliance:ro") {
+		t.Errorf("its authorities do not go along: %v", err)
+	}
+}

@@ -68,6 +68,7 @@ func (in Input) rocketchatEnv() []byte {
 		v.quoted("REG_TOKEN", token)
 	}
 	in.mail(v)
+	in.uploads(v)
 	v.comment("Settings.")
 	v.set("SETTINGS_BLOCKED", "Show_Setup_Wizard")
 	for _, s := range settings {
@@ -102,6 +103,35 @@ func (in Input) mail(v *variables) {
 	v.quoted("OVERWRITE_SETTING_From_Email", cmp.Or(a.SMTPFrom, a.AdminEmail))
 }
 
+// uploads renders where Rocket.Chat keeps files. Those that are elsewhere stay there, and are
+// read with what Rocket.Chat has stored of these settings.
+func (in Input) uploads(v *variables) {
+	storage, external := in.Answers.Storage()
+	switch {
+	case in.Answers.Uploads == "":
+		return
+	case !external:
+		v.comment("Files are in the database.")
+		v.set("OVERWRITE_SETTING_FileUpload_Storage_Type", "GridFS")
+		return
+	}
+	v.comment("Files are in S3-compatible storage. Rocket.Chat passes them on: people need no way there.")
+	v.set("OVERWRITE_SETTING_FileUpload_Storage_Type", "AmazonS3")
+	v.quoted("OVERWRITE_SETTING_FileUpload_S3_Bucket", storage.Bucket)
+	v.quoted("OVERWRITE_SETTING_FileUpload_S3_BucketURL", storage.Endpoint)
+	v.quoted("OVERWRITE_SETTING_FileUpload_S3_Region", storage.Region)
+	v.set("OVERWRITE_SETTING_FileUpload_S3_ForcePathStyle", "true")
+	v.set("OVERWRITE_SETTING_FileUpload_S3_SignatureVersion", "v4") // versions of Rocket.Chat without it take no notice
+	v.quoted("OVERWRITE_SETTING_FileUpload_S3_AWSAccessKeyId", in.UploadsAccessKey)
+	v.quoted("OVERWRITE_SETTING_FileUpload_S3_AWSSecretAccessKey", in.UploadsSecretKey.Reveal())
+	for _, kind := range []string{"Uploads", "Avatars", "UserDataFiles"} {
+		v.set("OVERWRITE_SETTING_FileUpload_S3_Proxy_"+kind, "true")
+	}
+	if len(in.UploadsCA) > 0 {
+		v.set("NODE_EXTRA_CA_CERTS", rocketChatFiles+"/"+path.Base(uploadsCA))
+	}
+}
+
 func (in Input) mongoURL() string {
 	if !in.Answers.BundledMongo() {
 		return externalMongo(in.Answers)
@@ -118,10 +148,11 @@ const (
 	rocketChatFiles  = "/etc/appliance"
 	rocketChatConfig = "config/rocketchat"
 	mongoCA          = rocketChatConfig + "/mongo_ca.pem"
+	uploadsCA        = rocketChatConfig + "/uploads_ca.pem"
 )
 
 // rocketChatHasFiles reports whether Rocket.Chat reads files of ours.
-func (in Input) rocketChatHasFiles() bool { return len(in.MongoCA) > 0 }
+func (in Input) rocketChatHasFiles() bool { return len(in.MongoCA) > 0 || len(in.UploadsCA) > 0 }
 
 // externalMongo is the address of the operator's MongoDB, with the file of its authorities.
 func externalMongo(a answers.Answers) string {

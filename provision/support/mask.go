@@ -12,6 +12,7 @@ import (
 	"appliance/bridge/secret"
 	"appliance/provision/answers"
 	"appliance/provision/attach"
+	"appliance/provision/offsite"
 	"appliance/provision/secrets"
 	"appliance/provision/site"
 )
@@ -57,6 +58,10 @@ func newMask(s *site.Site) mask {
 			password, _ := u.User.Password()
 			hide(password)
 		}
+	}
+	if access, key, err := offsite.Keys(s.Answers.UploadsKeyFile); err == nil {
+		hide(access)
+		hide(key)
 	}
 	slices.SortFunc(pairs, func(a, b string) int { return len(b) - len(a) }) // the longest first
 	var args []string

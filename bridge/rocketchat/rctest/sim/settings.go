@@ -35,6 +35,9 @@ var defaults = map[string]any{
 	"DirectMesssage_maxUsers": 8, "Presence_broadcast_disabled": false,
 	"FileUpload_Enabled": true, "FileUpload_Enabled_Direct": true, "FileUpload_MaxFileSize": 104857600,
 	"FileUpload_MediaTypeBlackList": "image/svg+xml", "FileUpload_MediaTypeWhiteList": "", "FileUpload_Storage_Type": "GridFS",
+	"FileUpload_S3_Bucket": "", "FileUpload_S3_Acl": "", "FileUpload_S3_AWSAccessKeyId": "", "FileUpload_S3_AWSSecretAccessKey": "", "FileUpload_S3_CDN": "",
+	"FileUpload_S3_Region": "", "FileUpload_S3_BucketURL": "", "FileUpload_S3_ForcePathStyle": false, "FileUpload_S3_URLExpiryTimeSpan": 120,
+	"FileUpload_S3_Proxy_Avatars": false, "FileUpload_S3_Proxy_Uploads": false, "FileUpload_S3_Proxy_UserDataFiles": false,
 	"FileUpload_ProtectFiles": true, "FileUpload_Restrict_to_room_members": true,
 	"FileUpload_Restrict_to_users_who_can_access_room": false, "FileUpload_RotateImages": true,
 	"DDP_Rate_Limit_IP_Enabled": true, "DDP_Rate_Limit_IP_Requests_Allowed": 120000, "DDP_Rate_Limit_IP_Interval_Time": 60000,
@@ -61,7 +64,7 @@ func registrationStatus(c *call) (any, error) {
 }
 
 // privateSettings are left out of settings.public.
-var privateSettings = []string{"Cloud_", "DDP_Rate_Limit_", "API_Enable_Rate", "SSRF_", "Rate_Limiter_", "Accounts_AllowedDomains"}
+var privateSettings = []string{"Cloud_", "DDP_Rate_Limit_", "API_Enable_Rate", "SSRF_", "Rate_Limiter_", "Accounts_AllowedDomains", "FileUpload_S3_"}
 
 func isPublicSetting(id string) bool {
 	return id == remainingDays || !slices.ContainsFunc(privateSettings, func(p string) bool { return strings.HasPrefix(id, p) })
