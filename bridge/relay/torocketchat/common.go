@@ -25,6 +25,7 @@ const mayCallEverybody = 50
 type base struct {
 	Store     baseStore
 	RC        baseRocketChat
+	MX        baseMatrix
 	Names     ids.Namespace
 	Site      string
 	Log       *slog.Logger
@@ -54,6 +55,17 @@ func (h *base) messageOf(ctx context.Context, p model.Portal, event ids.MXEvent)
 		return "", err
 	}
 	return ids.RCMessage(links[0].RCMessage), nil
+}
+
+// target returns the message that an event refers to, in this room: see linksOf.
+func (h *base) target(ctx context.Context, item queue.Item, p model.Portal, event ids.MXEvent) (ids.RCMessage, error) {
+	if event == "" {
+		return "", nil
+	}
+	if _, err := h.linksOf(ctx, item, p.MXRoom, event); err != nil {
+		return "", err
+	}
+	return h.messageOf(ctx, p, event)
 }
 
 // speaker returns the puppet of a person who speaks in a portal's room. A direct room

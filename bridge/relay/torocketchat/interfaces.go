@@ -11,6 +11,12 @@ import (
 	"appliance/bridge/relay/model"
 )
 
+// baseMatrix is what base needs of Matrix.
+type baseMatrix interface {
+	// Event returns an event of a room, as reader.
+	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
+}
+
 // baseRocketChat is what base needs of Rocket.Chat.
 type baseRocketChat interface {
 	// Add lets a user into a room, as the bridge account.
@@ -44,6 +50,8 @@ type baseStore interface {
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
+	// Waiting counts the items of a lane that are not delivered yet.
+	Waiting(ctx context.Context, lane string) (int, error)
 }
 
 // callStore is what calls needs of the store.

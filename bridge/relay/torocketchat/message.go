@@ -59,7 +59,10 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 		}
 		return h.edits.edit(ctx, item, p, puppet, e)
 	}
-	thread, err := h.messageOf(ctx, p, ids.MXEvent(e.Content.Thread))
+	thread, err := h.target(ctx, item, p, ids.MXEvent(e.Content.Thread))
+	if err == nil && e.Content.ReplyTo != "" && !e.Content.FallsBack {
+		_, err = h.target(ctx, item, p, ids.MXEvent(e.Content.ReplyTo)) // which is quoted below
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReac
 	if e.Target == "" {
 		return nil // cannot be understood
 	}
-	links, err := h.Store.LinksByEvent(ctx, e.Target)
+	links, err := h.linksOf(ctx, item, e.Room, e.Target)
 	if err != nil || len(links) == 0 || links[0].MXRoom != string(e.Room) {
 		return err
 	}

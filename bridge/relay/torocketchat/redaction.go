@@ -38,7 +38,7 @@ func (h *redactions) deliver(ctx context.Context, item queue.Item, e event.MXRed
 		}
 		return h.editTakenBack(ctx, item, e, original)
 	}
-	links, err := h.Store.LinksByEvent(ctx, e.Target)
+	links, err := h.linksOf(ctx, item, e.Room, e.Target)
 	if err != nil {
 		return err
 	}
