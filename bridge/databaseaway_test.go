@@ -46,7 +46,10 @@ func newDoor(t *testing.T, database string) (*door, string) {
 // pass lets one connection through, as long as the door is open.
 func (d *door) pass(c net.Conn) {
 	defer func() { _ = c.Close() }()
-	up, err := net.Dial("tcp", d.to)
+	d.mu.Lock()
+	to := d.to
+	d.mu.Unlock()
+	up, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
