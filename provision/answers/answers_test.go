@@ -441,7 +441,7 @@ func TestWhereFilesGo(t *testing.T) {
 		"uploads=s3://s3.example.org " + keys:                                                          "must name the bucket",
 		"uploads=s3://s3.example.org/files/night " + keys:                                              "must name a bucket and nothing below it",
 		"uploads=s3://s3.example.org/Files " + keys:                                                    "lower-case letters",
-		"uploads=s3://AKIA:s3cret@s3.example.org/fi " + keys:                                              "must hold no keys",
+		"uploads=s3://AKIA:s3cret@s3.example.org/fi " + keys:                                           "must hold no keys",
 		"uploads=https://s3.example.org/files " + keys:                                                 "must be bundled or such as s3://",
 		"uploads=s3://localhost:9000/files " + keys:                                                    "localhost would be the container itself",
 		"uploads=bundled " + keys:                                                                      "uploads_key_file: is for storage that uploads names",
