@@ -96,7 +96,7 @@ func New(o Options) (*Side, error) {
 	if o.Through != nil {
 		transport = o.Through(transport)
 	}
-	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{Transport: underLease{transport}}}
+	c := &client{base: base, token: o.ASToken, names: o.Names, traits: traits, log: o.Log, http: &http.Client{Transport: underLease{registered{transport}}}}
 	versions := &versions{client: c}
 	rooms := &rooms{c, versions}
 	p := parts{client: c, team: team, contact: contact, sweepPause: o.SweepPause, ephemeral: &ephemeral{c, o.Ephemeral}}

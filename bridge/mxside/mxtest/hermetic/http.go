@@ -147,7 +147,7 @@ func (s *Server) authenticate(q *request) error {
 	case q.user == nil && id == q.service.sender: // both servers make it by themselves
 		q.user = s.makeUser(id)
 	case q.user == nil:
-		return forbidden("%s is not registered", id)
+		return forbidden("Application service has not registered this user (%s)", id) // as Synapse says it
 	}
 	return nil
 }
