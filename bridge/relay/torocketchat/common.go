@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 
+	"golang.org/x/time/rate"
+
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
 	"appliance/bridge/queue"
@@ -26,6 +28,7 @@ type base struct {
 	Store     baseStore
 	RC        baseRocketChat
 	MX        baseMatrix
+	Early     *rate.Limiter // of what came before the message that it is for
 	Names     ids.Namespace
 	Site      string
 	Log       *slog.Logger

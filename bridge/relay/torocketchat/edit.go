@@ -23,7 +23,10 @@ type edits struct {
 func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
-	if err != nil || len(old) == 0 || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
+	if err == nil && len(old) == 0 {
+		return nil, h.early(ctx, item, ids.MXRoom(e.Room), ids.MXEvent(e.ID), target)
+	}
+	if err != nil || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
 		return nil, err // it never crossed, or is another person's
 	}
 	kept := slices.DeleteFunc(slices.Clone(old), func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })

@@ -26,7 +26,10 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReac
 		return nil // cannot be understood
 	}
 	links, err := h.linksOf(ctx, item, e.Room, e.Target)
-	if err != nil || len(links) == 0 || links[0].MXRoom != string(e.Room) {
+	if err == nil && len(links) == 0 {
+		return h.early(ctx, item, e.Room, e.ID, e.Target)
+	}
+	if err != nil || links[0].MXRoom != string(e.Room) {
 		return err
 	}
 	name, ok := h.reactionName(ctx, e)

@@ -39,6 +39,9 @@ func (h *redactions) deliver(ctx context.Context, item queue.Item, e event.MXRed
 		return h.editTakenBack(ctx, item, e, original)
 	}
 	links, err := h.linksOf(ctx, item, e.Room, e.Target)
+	if err == nil && len(links) == 0 {
+		return h.early(ctx, item, e.Room, e.ID, e.Target)
+	}
 	if err != nil {
 		return err
 	}

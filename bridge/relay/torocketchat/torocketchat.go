@@ -47,7 +47,7 @@ type Parts struct {
 // Handlers returns what delivers each kind of event of Matrix.
 func Handlers(p Parts) []model.Entry {
 	b := &base{
-		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
+		Store: p.Store, RC: p.RC, MX: p.MX, Early: newEarly(), Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,
 		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Doubles: p.Doubles,
 	}
 	e := &edits{b, p.Store, p.RC}
