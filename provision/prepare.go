@@ -315,22 +315,18 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 		}
 		return answers.Unusable("traces_headers_file", err)
 	})
-	g.Go(func() (err error) {
-		in.DatabaseCA, err = certs.Authorities(a.BridgeDatabaseCAFile)
-		return answers.Unusable("bridge_database_ca_file", err)
-	})
-	g.Go(func() (err error) {
-		in.HomeserverDatabaseCA, err = certs.Authorities(a.HomeserverDatabaseCAFile)
-		return answers.Unusable("homeserver_database_ca_file", err)
-	})
-	g.Go(func() (err error) {
-		in.MongoCA, err = certs.Authorities(a.MongoCAFile)
-		return answers.Unusable("mongo_ca_file", err)
-	})
-	g.Go(func() (err error) {
-		in.UploadsCA, err = certs.Authorities(a.UploadsCAFile)
-		return answers.Unusable("uploads_ca_file", err)
-	})
+	for _, ca := range []struct {
+		key, file string
+		to        *[]byte
+	}{
+		{"bridge_database_ca_file", a.BridgeDatabaseCAFile, &in.DatabaseCA}, {"homeserver_database_ca_file", a.HomeserverDatabaseCAFile, &in.HomeserverDatabaseCA},
+		{"mongo_ca_file", a.MongoCAFile, &in.MongoCA}, {"uploads_ca_file", a.UploadsCAFile, &in.UploadsCA},
+	} {
+		g.Go(func() (err error) {
+			*ca.to, err = certs.Authorities(ca.file)
+			return answers.Unusable(ca.key, err)
+		})
+	}
 	g.Go(func() (err error) {
 		if a.UploadsKeyFile == "" {
 			return nil

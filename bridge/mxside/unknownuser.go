@@ -12,8 +12,8 @@ import (
 // registered is what every user of ours is that a request is made for. Dendrite 0.15 says of
 // one "appservice has not registered this user" (403 M_FORBIDDEN) also while its database does
 // not answer, and everything that is asked then would look as if it were forbidden. So that
-// answer is one of a homeserver that does not answer for now. The user is registered again,
-// in case the homeserver came back from a backup that does not have it: then the next attempt
+// answer counts as none, and the request is tried again. The user is registered again, in
+// case the homeserver came back from a backup that does not have it: then the next attempt
 // finds it.
 type registered struct{ next http.RoundTripper }
 

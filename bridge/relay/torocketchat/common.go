@@ -54,10 +54,15 @@ func (h *base) messageOf(ctx context.Context, p model.Portal, event ids.MXEvent)
 		return "", nil
 	}
 	links, err := h.Store.LinksByEvent(ctx, event)
-	if err != nil || len(links) == 0 || links[0].RCRoom != string(p.RCRoom) {
-		return "", err
+	return messageIn(p, links), err
+}
+
+// messageIn is the message of a portal's room that links name, "" when they name none.
+func messageIn(p model.Portal, links []queue.Receipt) ids.RCMessage {
+	if len(links) == 0 || links[0].RCRoom != string(p.RCRoom) {
+		return ""
 	}
-	return ids.RCMessage(links[0].RCMessage), nil
+	return ids.RCMessage(links[0].RCMessage)
 }
 
 // target returns the message that an event refers to, in this room: see linksOf.
@@ -65,10 +70,8 @@ func (h *base) target(ctx context.Context, item queue.Item, p model.Portal, even
 	if event == "" {
 		return "", nil
 	}
-	if _, err := h.linksOf(ctx, item, p.MXRoom, event); err != nil {
-		return "", err
-	}
-	return h.messageOf(ctx, p, event)
+	links, err := h.linksOf(ctx, item, p.MXRoom, event)
+	return messageIn(p, links), err
 }
 
 // speaker returns the puppet of a person who speaks in a portal's room. A direct room
