@@ -18,8 +18,11 @@ import (
 // are compared now and then. A homeserver may also take a membership back without a word,
 // when it resolves what it and others hold for the state of a room. A difference is
 // corrected when two comparisons in a row find it: changes are always on their way.
+// Differences come in crowds, as after an outage, so those that were not there in the last
+// round bring the next round forward.
 const (
-	reconcilePause = 10 * time.Minute // between two passes
+	reconcilePause = 10 * time.Minute // between two rounds
+	reconcileSoon  = time.Minute      // until the next round after one that found something new
 	reconcileAgain = 30 * time.Second // until the rooms that differ are looked at again
 	reconcileGap   = 500 * time.Millisecond
 	lookAgain      = 2 * time.Second // between the two looks of one that the operator asks for
@@ -44,10 +47,11 @@ type Reconciler struct {
 
 // Run goes through all rooms until ctx ends. Rooms that differ are looked at again soon.
 func (rec *Reconciler) Run(ctx context.Context) error {
-	pause, again, gap := reconcilePause, reconcileAgain, reconcileGap
+	pause, soon, again, gap := reconcilePause, reconcileSoon, reconcileAgain, reconcileGap
 	if rec.Every > 0 {
-		pause, again, gap = rec.Every, rec.Every, 0
+		pause, soon, again, gap = rec.Every, rec.Every, rec.Every, 0
 	}
+	usual := pause
 	var before suspects
 	for {
 		select {
@@ -63,7 +67,12 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 			rec.Log.Warn("the rooms could not be read to compare them", "err", err)
 			continue
 		}
+		begun := time.Now()
 		now, differ := rec.pass(ctx, portals, before, gap)
+		pause = usual
+		if now.more(before) { // a round may take long; at most half of the time is for them
+			pause = min(usual, max(soon, time.Since(begun)))
+		}
 		if len(differ) > 0 {
 			select {
 			case <-ctx.Done():
@@ -242,3 +251,13 @@ func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m mod
 
 // suspects are the differences that were seen in the last pass.
 type suspects map[string]bool
+
+// more reports whether some of them were not there before.
+func (s suspects) more(before suspects) bool {
+	for what := range s {
+		if !before[what] {
+			return true
+		}
+	}
+	return false
+}

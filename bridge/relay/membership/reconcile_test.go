@@ -20,6 +20,7 @@ type apart struct {
 	membership.RocketChat
 	membership.Matrix
 	removed chan ids.RCUser
+	looked  *[]time.Time // at the members on Matrix
 }
 
 func (apart) Portals(context.Context) ([]model.Portal, error) {
@@ -51,7 +52,8 @@ func (c chat) Remove(_ context.Context, _ model.Portal, who ids.RCUser) error {
 // matrix is apart as Matrix has it.
 type matrix struct{ apart }
 
-func (matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
+func (m matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
+	*m.looked = append(*m.looked, time.Now())
 	return []model.MXMember{{User: "@bob:there.org", Membership: "leave"}}, nil
 }
 
@@ -59,11 +61,8 @@ func (matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember
 // be on its way.
 func TestADifferenceIsCorrectedSoonAfterItWasSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		both := apart{removed: make(chan ids.RCUser, 1)}
-		rec := membership.Reconciler{
-			Store: both, RC: chat{both}, MX: matrix{both}, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.DiscardHandler),
-			Live: func() config.Live { return config.Default().Live }, Tightening: &portal.Tightening{},
-		}
+		both := apart{removed: make(chan ids.RCUser, 1), looked: new([]time.Time)}
+		rec := reconciler(both)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		begun := time.Now()
@@ -71,6 +70,40 @@ func TestADifferenceIsCorrectedSoonAfterItWasSeen(t *testing.T) {
 		who := <-both.removed
 		if after := time.Since(begun); who != "bob" || after < 10*time.Minute+20*time.Second || after > 11*time.Minute {
 			t.Errorf("%s was removed after %s", who, after)
+		}
+	})
+}
+
+func reconciler(both apart) *membership.Reconciler {
+	return &membership.Reconciler{
+		Store: both, RC: chat{both}, MX: matrix{both}, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.DiscardHandler),
+		Live: func() config.Live { return config.Default().Live }, Tightening: &portal.Tightening{},
+	}
+}
+
+// After a round that found something new the next one comes soon, as more may have gone
+// wrong by then; what cannot be corrected does not bring it forward again.
+func TestTheRoundAfterADifferenceComesSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := apart{removed: make(chan ids.RCUser, 100), looked: new([]time.Time)} // the difference stays
+		ctx, stop := context.WithTimeout(t.Context(), 35*time.Minute)
+		defer stop()
+		begun := time.Now()
+		_ = reconciler(both).Run(ctx)
+		var at []int
+		for _, look := range *both.looked {
+			at = append(at, int(look.Sub(begun).Round(time.Second).Seconds()))
+		}
+		// Each round is followed by a look at the room that differs.
+		want := []int{600, 631, 691, 722, 1322, 1352, 1953, 1984}
+		if len(at) != len(want) {
+			t.Fatalf("the room was looked at after %v seconds, want about %v", at, want)
+		}
+		for i := range want {
+			if at[i] < want[i]-2 || at[i] > want[i]+2 {
+				t.Errorf("the room was looked at after %v seconds, want about %v", at, want)
+				break
+			}
 		}
 	})
 }
