@@ -116,7 +116,7 @@ func (t *talk) flood(ctx context.Context, n int) error {
 
 // settle waits for everything that was ever said and checks it.
 func (t *talk) settle(ctx context.Context) error {
-	inMX, inRC, err := t.settled(ctx, t.room, t.mxRoom, t.said)
+	inMX, inRC, err := t.settled(ctx, t.room, t.mxRoom, t.said, all(t.said))
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type said struct {
 	file    bool   // text is its name
 	deleted bool
 	unheard bool // the homeserver of the bridge was not told of it
+	either  bool // whether it is reacted to or not may be shown either way
 }
 
 // deeds counts what was done.

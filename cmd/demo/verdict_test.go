@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -101,6 +102,15 @@ func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
 	if v := told.judge([]shown{zero, two, four}, ""); v.lost != 1 {
 		t.Errorf("number 3 is lost, and the verdict is %s", v.String())
 	}
+	two.thumbs = 1
+	if v := told.judge([]shown{zero, two, four}, ""); v.stale != 1 {
+		t.Errorf("nobody reacted to number 2, and the verdict is %s", v.String())
+	}
+	told = s.told([]shown{{id: "a", number: 0, text: "m 0"}, {id: "d", number: 3, text: "m 3", parent: "c"}, {id: "c", number: 2, text: "m 2", hidden: true}, {id: "e", number: 4, text: "m 4"}})
+	if v := told.judge([]shown{zero, two, four}, ""); v.stale != 0 {
+		t.Errorf("a reaction to number 2 is in the history, and the verdict is %s", v.String())
+	}
+	two.thumbs = 0
 	if v := told.judge([]shown{two, zero, three, four}, ""); v.disordered != 1 {
 		t.Errorf("number 0 is too late, and the verdict is %s", v.String())
 	}
@@ -124,6 +134,19 @@ func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
 		if err := asTold(c.got, home, 4); (err == nil) != c.good {
 			t.Errorf("%q: %v", c.got, err)
 		}
+	}
+	var taken []shown // one of ten was refused
+	var got []string
+	for i := range 10 {
+		if text := "m " + strconv.Itoa(i); i != 4 {
+			taken, got = append(taken, shown{id: text, number: i, text: text}), append(got, text)
+		}
+	}
+	if err := asTold(got, taken, 10); err != nil {
+		t.Errorf("Rocket.Chat has what the homeserver took: %v", err)
+	}
+	if asTold(got[1:], taken, 10) == nil {
+		t.Error("one that the homeserver took is missing, and all is well")
 	}
 	if asTold([]string{"m 0"}, home[:1], 2) == nil {
 		t.Error("the homeserver has one message of two, and all is well")
