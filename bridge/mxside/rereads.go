@@ -38,10 +38,13 @@ type gap struct {
 	since time.Time // when people began to speak
 	last  time.Time // when they spoke last
 	looks int
+	// returned: some of that was told shortly after the homeserver had been away.
+	returned bool
 }
 
-// note notes the rooms of the events that came from other servers.
-func (g *rereads) note(arrived []arrival) {
+// note notes the rooms of the events that came from other servers. returned says that the
+// homeserver was away shortly before.
+func (g *rereads) note(arrived []arrival, returned bool) {
 	if len(g.traits.Rereads) == 0 {
 		return
 	}
@@ -56,34 +59,38 @@ func (g *rereads) note(arrived []arrival) {
 		if g.gaps[room] == nil {
 			g.gaps[room] = &gap{since: now}
 		}
-		g.gaps[room].last, g.gaps[room].looks = now, 0
+		missing := g.gaps[room]
+		missing.last, missing.looks, missing.returned = now, 0, missing.returned || returned
 	}
 }
 
 // run reads rooms again until ctx ends.
 func (g *rereads) run(ctx context.Context) {
 	for wait(ctx, gapEvery) {
-		for room, since := range g.due() {
+		for room, missing := range g.due() {
 			read := g.readGap
-			if g.traits.HidesRedactions {
+			switch {
+			case g.traits.SkipsInterrupted && missing.returned:
+				read = g.readSkipped
+			case g.traits.HidesRedactions:
 				read = g.readHidden
 			}
-			if err := read(ctx, room, since); err != nil && ctx.Err() == nil {
+			if err := read(ctx, room, missing.since); err != nil && ctx.Err() == nil {
 				g.log.Warn("a room could not be read again", "mx_room", room, "err", err)
 			}
 		}
 	}
 }
 
-func (g *rereads) due() map[ids.MXRoom]time.Time {
+func (g *rereads) due() map[ids.MXRoom]gap {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	due, looks := map[ids.MXRoom]time.Time{}, g.traits.Rereads
+	due, looks := map[ids.MXRoom]gap{}, g.traits.Rereads
 	for room, missing := range g.gaps {
 		if time.Since(missing.last) < looks[missing.looks] {
 			continue
 		}
-		due[room] = missing.since
+		due[room] = *missing
 		if missing.looks++; missing.looks == len(looks) {
 			delete(g.gaps, room)
 		}
@@ -107,6 +114,23 @@ func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Ti
 	if err != nil || !created.HidesRedactions {
 		return err
 	}
+	return g.readFilled(ctx, room, reader, since)
+}
+
+// readSkipped is readGap for a Dendrite (0.15) that was killed. It may reject what another
+// server sends it just afterwards, because it cannot work out the state of the room before
+// that ("create event has different roomID"), and takes it minutes later, without pushing
+// it, when it asks for it once more.
+func (g *rereads) readSkipped(ctx context.Context, room ids.MXRoom, since time.Time) error {
+	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
+	if err != nil || !ok {
+		return err
+	}
+	return g.readFilled(ctx, room, p.ReadAs(g.bot()), since)
+}
+
+// readFilled makes the homeserver fetch what is missing in a room, and is readGap then.
+func (g *rereads) readFilled(ctx context.Context, room ids.MXRoom, reader ids.MXUser, since time.Time) error {
 	if _, err := g.probes.send(ctx, room, reader, rand.Text()); err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 	if len(items) == 0 {
 		return http.StatusOK, ""
 	}
-	if t.contact.doubted(ctx) {
+	doubted := t.contact.doubted(ctx)
+	if doubted {
 		if err := t.replay.recover(ctx, arrived); err != nil {
 			t.log.Warn("a transaction was deferred", "events", len(items), "err", err)
 			return http.StatusServiceUnavailable, "what came before could not be read"
@@ -35,6 +36,6 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 		t.log.Error("a transaction could not be stored", "events", len(items), "err", err)
 		return http.StatusInternalServerError, "the events could not be stored"
 	}
-	t.rereads.note(arrived)
+	t.rereads.note(arrived, doubted)
 	return http.StatusOK, ""
 }

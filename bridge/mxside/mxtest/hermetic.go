@@ -37,3 +37,14 @@ func (s *Server) startHermetic(registration string) *Server {
 	s.Launch()
 	return s
 }
+
+// SkipNext makes a hermetic server reject the next message of another one, and returns what
+// ends that; see hermetic.Server.SkipNext.
+func (s *Server) SkipNext() (recover func()) {
+	s.tb.Helper()
+	if s.hermetic == nil {
+		s.tb.Fatal("a real homeserver rejects nothing at will")
+	}
+	s.hermetic.SkipNext()
+	return s.hermetic.Recover
+}

@@ -125,6 +125,8 @@ type Server struct {
 	services  []*service
 	running   *running
 	directory map[string]bool // public rooms, by room ID
+	skips     int             // how many messages of other servers are skipped
+	skipped   map[*event]bool // see SkipNext
 
 	connections atomic.Int64
 }

@@ -195,6 +195,10 @@ func (s *Server) receive(ctx context.Context) {
 		waiting := s.inbox
 		s.inbox = nil
 		for _, d := range waiting {
+			if s.skips > 0 && d.event.kind == "m.room.message" {
+				s.skips--
+				s.skipped[d.event] = true
+			}
 			if d.event.at0(s) == unseen {
 				s.take(d.room, d.event)
 			}
@@ -247,8 +251,30 @@ func (s *Server) comes(e *event) bool {
 	return slices.ContainsFunc(s.inbox, func(d delivery) bool { return d.event == e })
 }
 
-// hides reports whether the server shows a redaction to nobody; see Traits.
+// SkipNext makes the server reject the next message of another one, as a Dendrite (0.15)
+// that was killed may. From Recover on it takes that in, without pushing it, when a user reads
+// at the beginning of the room.
+func (s *Server) SkipNext() {
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	s.skips++
+	s.skipped = map[*event]bool{}
+}
+
+// Recover ends what SkipNext began.
+func (s *Server) Recover() {
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	for e := range s.skipped {
+		s.skipped[e] = false
+	}
+}
+
+// hides reports whether the server shows an event to nobody; see Traits and SkipNext.
 func (s *Server) hides(r *room, e *event) bool {
+	if _, was := s.skipped[e]; was && e.at0(s) == unseen {
+		return true
+	}
 	if !s.Traits.HidesRedactions || e.kind != "m.room.redaction" || !r.redactsInContent() {
 		return false
 	}
@@ -259,7 +285,7 @@ func (s *Server) hides(r *room, e *event) bool {
 // reveal shows what the server hides before the newest event of a room.
 func (s *Server) reveal(r *room) {
 	for _, e := range r.events[:max(0, len(r.events)-1)] {
-		if s.hides(r, e) {
+		if s.hides(r, e) && !s.skipped[e] {
 			e.setPosition(s, past)
 		}
 	}
