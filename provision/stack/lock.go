@@ -15,6 +15,14 @@ import (
 
 const lockName = ".lock"
 
+const (
+	// lockedFor is how long a lock is tried: Locked of another process holds it for a moment.
+	lockedFor = 200 * time.Millisecond
+	// releasedFor is the same where whoever took it has ended: a child of that process has it
+	// until it becomes another program.
+	releasedFor = 5 * time.Second
+)
+
 // MadeFile says, in the directory of an installation, that this program made it and may
 // remove it.
 const MadeFile = ".made"
@@ -42,11 +50,17 @@ func (s *Stack) Lock() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for range 10 { // Locked of another process holds it for a moment
+	for begun := time.Now(); ; <-time.After(20 * time.Millisecond) {
 		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) { //nolint:gosec // a descriptor fits
 			break
 		}
-		<-time.After(20 * time.Millisecond)
+		patience := lockedFor
+		if gone(f) {
+			patience = releasedFor
+		}
+		if time.Since(begun) > patience {
+			break
+		}
 	}
 	if err != nil {
 		defer func() { _ = f.Close() }()
@@ -86,6 +100,13 @@ func Locked(dir string) error {
 		return &LockedError{Dir: dir, Holder: who}
 	}
 	return nil
+}
+
+// gone reports whether the process that wrote into the lock has ended.
+func gone(f *os.File) bool {
+	var pid int
+	_, err := fmt.Sscanf(holder(f), "pid %d", &pid)
+	return err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 // self is this process as the lock names it.
