@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type gate struct {
 	url      string
 	mu       sync.Mutex
 	refusals []*refusal
+	answered map[string]int // by method, end of the path and status
 }
 
 // refusal is one thing that the homeserver does not do.
@@ -44,8 +46,8 @@ func newGate(t testing.TB, homeserver string) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{}
-	proxy := &httputil.ReverseProxy{FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target) }}
+	g := &gate{answered: map[string]int{}}
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(target) }, ModifyResponse: g.note}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if status, code := g.answer(r); status != 0 {
 			w.Header().Set("Content-Type", "application/json")
@@ -58,6 +60,21 @@ func newGate(t testing.TB, homeserver string) *gate {
 	t.Cleanup(s.Close)
 	g.url = s.URL
 	return g
+}
+
+// note counts what the homeserver answered.
+func (g *gate) note(res *http.Response) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answered[fmt.Sprint(res.Request.Method, " ", path.Base(res.Request.URL.Path), " ", res.StatusCode)]++
+	return nil
+}
+
+// count returns how often the homeserver gave an answer: "POST join 200".
+func (g *gate) count(answer string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.answered[answer]
 }
 
 // answer returns what a request is refused with, 0 where it is not.

@@ -49,6 +49,19 @@ func (m *membership) Join(ctx context.Context, room ids.MXRoom, who, inviter ids
 	return true, side(err)
 }
 
+// Admit implements relay.Matrix.
+func (m *membership) Admit(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if inviter != "" && inviter != who {
+		if err := m.Invite(ctx, room, inviter, who); err != nil && !errors.Is(err, model.ErrForbidden) {
+			return err
+		}
+	}
+	_, err := m.as(who).JoinRoomByID(ctx, room)
+	return side(err)
+}
+
 // JoinVia implements relay.Matrix: POST /join/{room}?server_name=…
 func (m *membership) JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUser, via ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -169,6 +169,10 @@ func (m *matrix) Join(_ context.Context, _ ids.MXRoom, who, _ ids.MXUser) (bool,
 	return false, m.do("%s joins", who)
 }
 
+func (m *matrix) Admit(_ context.Context, _ ids.MXRoom, who, by ids.MXUser) error {
+	return m.do("%s joins, invited by %s", who, by)
+}
+
 func (m *matrix) Leave(_ context.Context, _ ids.MXRoom, who ids.MXUser) error {
 	return m.do("%s leaves", who)
 }

@@ -9,6 +9,7 @@ const (
 	StateTombstone  = "m.room.tombstone"
 	StateEncryption = "m.room.encryption"
 	StateHistory    = "m.room.history_visibility"
+	StateJoinRules  = "m.room.join_rules"
 )
 
 // StatePins is the type of the state event that lists what is pinned in a room.

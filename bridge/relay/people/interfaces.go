@@ -76,6 +76,9 @@ type doubleStore interface {
 
 // joinedMatrix is what Joined needs of Matrix.
 type joinedMatrix interface {
+	// Admit makes one of our users join that is not in the room, and has inviter invite it
+	// first. Where that is refused it may join nevertheless.
+	Admit(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) error
 	// Join makes one of our users join. invited reports that inviter had to invite it first,
 	// so that it was not in the room.
 	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error)

@@ -40,6 +40,18 @@ func (j *Joined) EnsureInvited(ctx context.Context, p model.Portal, ghost ids.MX
 
 // BringIn makes the ghost of a member join.
 func (j *Joined) BringIn(ctx context.Context, p model.Portal, who model.RCPerson) error {
+	return j.BringInto(ctx, p, who, Present{})
+}
+
+// Present is what Matrix says of a room before many join it.
+type Present struct {
+	Membership map[ids.MXUser]string // "join", "invite" and so on
+	Closed     bool                  // nobody comes in without an invitation
+}
+
+// BringInto is BringIn for a room that was looked at. Who is in it does not join again, and
+// who needs an invitation does not try without: for each member that is a request less.
+func (j *Joined) BringInto(ctx context.Context, p model.Portal, who model.RCPerson, room Present) error {
 	if mine, err := j.People.IsPuppet(ctx, who.ID); err != nil || mine || j.RC.IsBridge(who.ID) {
 		return err
 	}
@@ -47,7 +59,17 @@ func (j *Joined) BringIn(ctx context.Context, p model.Portal, who model.RCPerson
 	if err != nil {
 		return err
 	}
-	return j.Ensure(ctx, p, g.MXUser)
+	switch is := room.Membership[g.MXUser]; {
+	case is == "join":
+	case room.Closed && is != "invite" && !j.Has(p.MXRoom, g.MXUser):
+		if err := j.MX.Admit(ctx, p.MXRoom, g.MXUser, p.Reader(j.Names)); err != nil {
+			return fmt.Errorf("join %s: %w", g.MXUser, err)
+		}
+	default:
+		return j.Ensure(ctx, p, g.MXUser)
+	}
+	j.Note(p.MXRoom, g.MXUser)
+	return nil
 }
 
 // Has reports whether a ghost is known to be in a room.

@@ -134,6 +134,15 @@ type memberStore interface {
 	PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error)
 }
 
+// membershipMatrix is what memberships needs of Matrix.
+type membershipMatrix interface {
+	// Members lists everybody in a room, as reader.
+	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
+	// State returns the content of a piece of state, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
+}
+
 // membershipRocketChat is what memberships needs of Rocket.Chat.
 type membershipRocketChat interface {
 	// Members lists the people in a room.
@@ -324,6 +333,7 @@ type Matrix interface {
 	echoMatrix
 	fileMatrix
 	memberMatrix
+	membershipMatrix
 	messageMatrix
 	personMatrix
 	pinMatrix

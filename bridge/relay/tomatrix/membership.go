@@ -2,12 +2,15 @@ package tomatrix
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"appliance/bridge/event"
+	"appliance/bridge/ids"
 	"appliance/bridge/queue"
 	"appliance/bridge/relay/membership"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
 )
 
 // memberships makes all members join a room that was just bridged.
@@ -15,6 +18,7 @@ type memberships struct {
 	*base
 	Store   membershipStore
 	RC      membershipRocketChat
+	MX      membershipMatrix
 	Members *membership.Members
 }
 
@@ -29,8 +33,12 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCM
 	if err != nil {
 		return model.Outcome(item, err, "")
 	}
+	room, err := h.present(ctx, p)
+	if err != nil {
+		return model.Outcome(item, err, "")
+	}
 	for _, who := range members {
-		if err := h.Joined.BringIn(ctx, p, who); err != nil {
+		if err := h.Joined.BringInto(ctx, p, who, room); err != nil {
 			if errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
 				return model.Outcome(item, err, "")
 			}
@@ -43,4 +51,24 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCM
 		}
 	}
 	return model.Outcome(item, h.Members.TakeOutStrangers(ctx, p, members), "")
+}
+
+// present looks who is in a room, and whether others need an invitation. A reader that is not
+// there yet sees nothing of it.
+func (h *memberships) present(ctx context.Context, p model.Portal) (people.Present, error) {
+	members, err := h.MX.Members(ctx, p.MXRoom, p.Reader(h.Names))
+	if err != nil {
+		return people.Present{}, model.Ignore(err, model.ErrForbidden, model.ErrNotFound)
+	}
+	room := people.Present{Membership: map[ids.MXUser]string{}}
+	for _, m := range members {
+		room.Membership[m.User] = m.Membership
+	}
+	content, _, err := h.MX.State(ctx, p.MXRoom, p.Reader(h.Names), model.StateJoinRules, "")
+	var rules struct {
+		Rule string `json:"join_rule"`
+	}
+	_ = json.Unmarshal(content, &rules) // content of another type says nothing
+	room.Closed = rules.Rule == "invite"
+	return room, err
 }

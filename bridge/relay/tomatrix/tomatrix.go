@@ -60,7 +60,7 @@ func Handlers(p Parts) []model.Entry {
 		model.OnSilent((&pins{b, p.RC, p.MX}).deliver),
 		model.OnSilent((&rooms{b, p.Store, p.RC, &roles{b, p.RC}}).deliver),
 		model.OnSilent((&members{b, p.Store, p.RC, p.MX, p.Live, p.Members}).deliver),
-		model.OnSilent((&memberships{b, p.Store, p.RC, p.Members}).deliver),
+		model.OnSilent((&memberships{b, p.Store, p.RC, p.MX, p.Members}).deliver),
 		model.OnSilent((&persons{b, p.Store, p.RC, p.MX}).deliver),
 		model.OnSilent((&encrypted{b, p.Store, p.RC}).deliver),
 		model.OnSilent((&invites{b, p.Store}).deliver),
