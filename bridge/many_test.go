@@ -121,14 +121,20 @@ func adapt(t *testing.T, file string, pairs ...string) {
 }
 
 // resident returns how many bytes of memory a process has.
-func resident(t *testing.T, pid int) int64 {
-	t.Helper()
+func resident(tb testing.TB, pid int) int64 {
+	tb.Helper()
+	return memory(tb, pid, "VmRSS:")
+}
+
+// memory returns a number of bytes out of what the kernel says of a process.
+func memory(tb testing.TB, pid int, field string) int64 {
+	tb.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == field {
 			kb, _ := strconv.ParseInt(fields[1], 10, 64)
 			return kb << 10
 		}
