@@ -69,7 +69,7 @@ images: ## Pull the images of the stack, or build them where no registry answers
 	@compose/stage/images.sh
 
 .PHONY: bench
-bench: setup images ## Measure, and write one table: dist/bench.md, dist/bench.json (PARTS="rooms dendrite ...")
+bench: $(if $(OTHER),$(if $(PARTS),setup images),setup images) ## Measure, and write one table: dist/bench.md, dist/bench.json (PARTS="rooms dendrite ..." OTHER="ROOM ROOM")
 	@PARTS="$(PARTS)" compose/stage/bench.sh
 
 .PHONY: chaos

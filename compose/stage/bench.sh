@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
 # Measures, with a real Dendrite beside it, and writes one table: dist/bench.md and
 # dist/bench.json. Called by `make bench`, after setup.sh and images.sh. PARTS chooses what
-# is measured. Compare figures of one run only: machines differ, and are busy.
+# is measured. Compare figures of one run only: machines differ, and are busy. OTHER are the
+# addresses of two rooms that some other bridge connects: see docs/performance.md.
 . "$(dirname "$0")/lib.sh"
+[ -z "${OTHER_ACCOUNTS:-}" ] || OTHER_ACCOUNTS=$(realpath -m "$OTHER_ACCOUNTS")
 cd "$root"
-parts=${PARTS:-rooms dendrite portals large drain file console small}
+parts=${PARTS:-rooms dendrite other portals large drain file console small}
+[ -z "${OTHER:-}" ] || parts="${PARTS:-} pair"
+[[ ${OTHER_NAME:-other} =~ ^[A-Za-z0-9._-]+$ ]] || die "OTHER_NAME is ${OTHER_NAME}: letters, digits and . _ - make a name in the table" "type: make bench OTHER_NAME=other-1.0 and the rest"
 out=$root/dist/bench.txt
 mkdir -p "$root/dist"
-: >"$out"
+if [ "$parts" = " pair" ] && [ -f "$out" ]; then # its rows join those of the last run
+	sed -i -E "/^(BenchmarkPair\/${OTHER_NAME:-other},|FAIL|---)|\\b(error|hint): /d" "$out"
+else
+	: >"$out"
+fi
 
 # bench TITLE PACKAGES FLAGS...: no part takes longer than it may.
 bench() {
@@ -15,20 +23,45 @@ bench() {
 	# shellcheck disable=SC2086 # a list of packages
 	go test -run '^$' "${@:3}" $2 2>&1 | tee -a "$out" | grep -E '^(Benchmark|FAIL|---)' || true
 	if grep -q '^FAIL' "$out"; then
+		grep -oE '\b(error|hint): .*' "$out" | sed 's/^/stage: /' >&2 || true
 		printf 'this part failed; all it said is in %s\n' "$out" >&2
 		exit 1
 	fi
+}
+
+# servers starts a database and says where Dendrite is, once.
+servers() {
+	[ -z "${database:-}" ] || return 0
+	set -a
+	. "$root/compose/versions.env"
+	set +a
+	. "$root/compose/stage/servers.sh"
+}
+
+# matterbridge builds that, for the two networks that it is asked for.
+matterbridge() {
+	local without
+	without=$(printf ',no%s' api discord gitter harmony irc keybase mattermost msteams mumble nctalk slack sshchat steam telegram vk whatsapp xmpp zulip)
+	GOFLAGS="${GOFLAGS:-} -tags=${without#,}" tool matterbridge github.com/42wim/matterbridge
+	export APPLIANCE_MATTERBRIDGE=$cache/bin/matterbridge
 }
 
 for part in $parts; do
 	case $part in
 	rooms) bench "delay, throughput, calls and cost in 1, 8 and 64 rooms, and straight to the far server" ./bridge -bench '^BenchmarkRooms$' -benchtime 3000x -timeout 8m ;;
 	dendrite)
-		set -a
-		. "$root/compose/versions.env"
-		set +a
-		. "$root/compose/stage/servers.sh"
+		servers
 		bench "beside a real Dendrite, in turns with sending straight to it" ./bridge -bench '^BenchmarkDendrite$' -benchtime 10x -timeout 8m
+		;;
+	other)
+		servers
+		matterbridge
+		bench "the same load through this bridge, through matterbridge and straight, in turns" ./bridge -bench '^BenchmarkOther$' -benchtime 1x -timeout 25m
+		;;
+	pair)
+		[ -n "${OTHER:-}" ] || die "the part pair needs two rooms" "type: make bench OTHER='https://chat.example.org/channel/general #general:example.org' OTHER_ACCOUNTS=accounts.yaml"
+		export OTHER OTHER_ACCOUNTS="${OTHER_ACCOUNTS:-}" OTHER_NAME="${OTHER_NAME:-}" OTHER_PID="${OTHER_PID:-}"
+		bench "the same load through two rooms that another bridge connects" ./bridge -bench '^BenchmarkPair$' -benchtime 1x -timeout 20m
 		;;
 	portals) bench "what a message costs as portals grow" ./bridge -bench '^BenchmarkPortals$' -benchtime 5000x -timeout 6m ;;
 	large) bench "start and memory, also with 1,000,000 links" ./bridge -bench '^BenchmarkLargeInstallation$' -benchtime 1x -timeout 8m ;;
@@ -37,7 +70,7 @@ for part in $parts; do
 	console) bench "the pages of the console, and live ones" ./bridge -bench 'Console$' -benchtime 1x -timeout 5m ;;
 	small) bench "what one conversion and one write cost" "./bridge/convert ./bridge/store ./bridge/queue" -bench . -benchmem -benchtime 200ms -timeout 5m ;;
 	*)
-		printf 'there is no part %s; the parts are: rooms dendrite portals large drain file console small\n' "$part" >&2
+		printf 'there is no part %s; the parts are: rooms dendrite other portals large drain file console small\n' "$part" >&2
 		exit 1
 		;;
 	esac
