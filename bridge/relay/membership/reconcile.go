@@ -22,7 +22,7 @@ import (
 // round bring the next round forward.
 const (
 	reconcilePause = 10 * time.Minute // between two rounds
-	reconcileSoon  = time.Minute      // until the next round after one that found something new
+	reconcileSoon  = time.Minute      // until the first round, and the one after a round that found something new
 	reconcileAgain = 30 * time.Second // until the rooms that differ are looked at again
 	reconcileGap   = 500 * time.Millisecond
 	lookAgain      = 2 * time.Second // between the two looks of one that the operator asks for
@@ -45,13 +45,15 @@ type Reconciler struct {
 	Tightening *portal.Tightening
 }
 
-// Run goes through all rooms until ctx ends. Rooms that differ are looked at again soon.
+// Run goes through all rooms until ctx ends, soon after its start and then now and then. Rooms
+// that differ are looked at again soon.
 func (rec *Reconciler) Run(ctx context.Context) error {
 	pause, soon, again, gap := reconcilePause, reconcileSoon, reconcileAgain, reconcileGap
 	if rec.Every > 0 {
 		pause, soon, again, gap = rec.Every, rec.Every, rec.Every, 0
 	}
 	usual := pause
+	pause = soon // much may have gone wrong while there was no bridge
 	var before suspects
 	for {
 		select {
