@@ -136,6 +136,11 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	if p.IsDirect() {
 		return nil // who is in it never changes
 	}
+	if rec.Joined.Gathers(p.MXRoom) {
+		// That may take minutes, in which most are missing. A homeserver refuses some of those
+		// that are brought in from two sides.
+		return nil
+	}
 	// still reports whether a difference was there at the last look too.
 	still := func(what string) bool {
 		key := string(p.MXRoom) + " " + what

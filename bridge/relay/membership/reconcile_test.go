@@ -11,6 +11,7 @@ import (
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/membership"
 	"appliance/bridge/relay/model"
+	"appliance/bridge/relay/people"
 	"appliance/bridge/relay/portal"
 )
 
@@ -77,8 +78,27 @@ func TestADifferenceIsCorrectedSoonAfterItWasSeen(t *testing.T) {
 func reconciler(both apart) *membership.Reconciler {
 	return &membership.Reconciler{
 		Store: both, RC: chat{both}, MX: matrix{both}, Names: ids.Namespace{Server: "here.org", Bot: "rocket.cat"}, Log: slog.New(slog.DiscardHandler),
-		Live: func() config.Live { return config.Default().Live }, Tightening: &portal.Tightening{},
+		Live: func() config.Live { return config.Default().Live }, Tightening: &portal.Tightening{}, Joined: &people.Joined{},
 	}
+}
+
+// While the members of a room are being brought in, which takes minutes where they are many,
+// who is missing is not missed.
+func TestARoomWhoseMembersAreBroughtInIsNotCorrected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := apart{removed: make(chan ids.RCUser, 100), looked: new([]time.Time)}
+		rec := reconciler(both)
+		done := rec.Joined.Gather("!room:here.org")
+		ctx, stop := context.WithTimeout(t.Context(), 65*time.Minute)
+		defer stop()
+		time.AfterFunc(25*time.Minute, done)
+		begun := time.Now()
+		go func() { _ = rec.Run(ctx) }()
+		<-both.removed
+		if after := time.Since(begun); after < 25*time.Minute || after > 36*time.Minute {
+			t.Errorf("it was corrected after %s, want soon after the 25 minutes in which they were brought in", after)
+		}
+	})
 }
 
 // After a round that found something new the next one comes soon, as more may have gone
