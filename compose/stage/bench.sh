@@ -6,7 +6,8 @@
 . "$(dirname "$0")/lib.sh"
 [ -z "${OTHER_ACCOUNTS:-}" ] || OTHER_ACCOUNTS=$(realpath -m "$OTHER_ACCOUNTS")
 cd "$root"
-parts=${PARTS:-rooms dendrite other portals large drain file console small}
+all="rooms dendrite other members portals large drain file console small"
+parts=${PARTS:-$all}
 [ -z "${OTHER:-}" ] || parts="${PARTS:-} pair"
 [[ ${OTHER_NAME:-other} =~ ^[A-Za-z0-9._-]+$ ]] || die "OTHER_NAME is ${OTHER_NAME}: letters, digits and . _ - make a name in the table" "type: make bench OTHER_NAME=other-1.0 and the rest"
 out=$root/dist/bench.txt
@@ -63,6 +64,10 @@ for part in $parts; do
 		export OTHER OTHER_ACCOUNTS="${OTHER_ACCOUNTS:-}" OTHER_NAME="${OTHER_NAME:-}" OTHER_PID="${OTHER_PID:-}"
 		bench "the same load through two rooms that another bridge connects" ./bridge -bench '^BenchmarkPair$' -benchtime 1x -timeout 20m
 		;;
+	members)
+		servers
+		bench "a room of 1,000 members, in turns with joins alone" ./bridge -bench '^BenchmarkMembers$' -benchtime 1x -timeout 30m
+		;;
 	portals) bench "what a message costs as portals grow" ./bridge -bench '^BenchmarkPortals$' -benchtime 5000x -timeout 6m ;;
 	large) bench "start and memory, also with 1,000,000 links" ./bridge -bench '^BenchmarkLargeInstallation$' -benchtime 1x -timeout 8m ;;
 	drain) bench "100,000 items that waited for eight hours" ./bridge -bench '^BenchmarkDrain$' -benchtime 1x -timeout 12m ;;
@@ -70,7 +75,7 @@ for part in $parts; do
 	console) bench "the pages of the console, and live ones" ./bridge -bench 'Console$' -benchtime 1x -timeout 5m ;;
 	small) bench "what one conversion and one write cost" "./bridge/convert ./bridge/store ./bridge/queue" -bench . -benchmem -benchtime 200ms -timeout 5m ;;
 	*)
-		printf 'there is no part %s; the parts are: rooms dendrite other portals large drain file console small\n' "$part" >&2
+		printf 'there is no part %s; the parts are: %s, and pair\n' "$part" "$all" >&2
 		exit 1
 		;;
 	esac

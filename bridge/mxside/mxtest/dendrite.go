@@ -15,16 +15,19 @@ type dendrite struct{}
 func (dendrite) needs() []string { return []string{"APPLIANCE_DENDRITE"} }
 
 func (dendrite) files(s *Server, registration string) map[string]string {
-	registrations, version := "[]", ""
+	registrations, version := []string{}, ""
 	if registration != "" {
-		registrations = "[registration.yaml]"
+		registrations = append(registrations, "registration.yaml")
+	}
+	if s.Beside != "" {
+		registrations = append(registrations, "beside.yaml")
 	}
 	if s.RoomVersion != "" {
 		version = "default_room_version: " + strconv.Quote(s.RoomVersion)
 	}
 	return map[string]string{
 		"matrix_key.pem": dendriteKey(),
-		"dendrite.yaml":  strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", registrations, "VERSION", version, "DATABASE", s.database).Replace(dendriteConfiguration),
+		"dendrite.yaml":  strings.NewReplacer("NAME", s.Name, "SECRET", sharedSecret, "FILES", "["+strings.Join(registrations, ", ")+"]", "VERSION", version, "DATABASE", s.database).Replace(dendriteConfiguration),
 	}
 }
 

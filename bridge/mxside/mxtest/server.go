@@ -49,6 +49,9 @@ type Server struct {
 	// Rude is the seed of a hermetic server that is rude, 0 for a polite one; set it
 	// before Start. Real servers are as they are.
 	Rude uint64
+	// Beside is the registration file of another application service of a Dendrite; set it
+	// before Start.
+	Beside string
 
 	tb       testing.TB
 	hermetic *hermetic.Server // instead of all that follows
@@ -132,6 +135,9 @@ func (s *Server) Start(registration string) *Server {
 	s.write("tls.key", key)
 	if registration != "" {
 		s.write("registration.yaml", registration)
+	}
+	if s.Beside != "" {
+		s.write("beside.yaml", s.Beside)
 	}
 	for name, text := range s.Software.run.files(s, registration) {
 		s.write(name, text)
