@@ -1,17 +1,12 @@
 package bridge_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -155,12 +150,7 @@ func BenchmarkFile(b *testing.B) {
 // and 1,000,000 links in its database, and reports how long it takes until it is
 // ready and until every room is read, and its memory then.
 func BenchmarkLargeInstallation(b *testing.B) {
-	program := filepath.Join(b.TempDir(), "appliance")
-	build := exec.Command("go", "build", "-o", program, "appliance/cmd/appliance")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	program := buildProgram(b)
 	for _, size := range []struct{ rooms, ghosts, links int }{{0, 0, 0}, {10_000, 100_000, 1_000_000}} {
 		b.Run(fmt.Sprintf("rooms=%d", size.rooms), func(b *testing.B) {
 			dir := b.TempDir()
@@ -176,42 +166,15 @@ func BenchmarkLargeInstallation(b *testing.B) {
 func launch(b *testing.B, program, dir string, rooms int) {
 	in := newInstant(b)
 	file, url := in.configure(b, dir, mxtest.FreePort(b))
-	ctx, cancel := context.WithCancel(b.Context())
-	cmd := exec.CommandContext(ctx, program, "bridge", "--config", file)
-	cmd.Stdout, cmd.Stderr = b.Output(), b.Output()
 	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer func() { cancel(); _ = cmd.Wait() }()
-	for {
-		res, err := http.Get(url + "/ready")
-		if err == nil {
-			_ = res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		if time.Since(start) > 5*time.Minute {
-			b.Fatal("not ready after five minutes")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	pid, stop := runProgram(b, program, file, url)
+	defer stop()
 	b.ReportMetric(time.Since(start).Seconds(), "ready-s")
 	for in.synced.Load() < 2*int64(rooms) && time.Since(start) < 5*time.Minute {
 		time.Sleep(5 * time.Millisecond)
 	}
 	b.ReportMetric(time.Since(start).Seconds(), "read-s")
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "VmRSS:" {
-			kb, _ := strconv.ParseFloat(fields[1], 64)
-			b.ReportMetric(kb/1024, "RSS-MB")
-		}
-	}
+	b.ReportMetric(footprintOf(b, pid).all, "RSS-MB")
 }
 
 // BenchmarkDendrite sends messages to a real Dendrite, straight and through the

@@ -140,10 +140,18 @@ func (t *Table) markdown() string {
 		var all []string
 		for _, f := range r.Values {
 			if f.Unit != "ns/op" || len(r.Values) == 1 {
-				all = append(all, strconv.FormatFloat(f.Value, 'g', 4, 64)+" "+f.Unit)
+				all = append(all, figure(f.Value)+" "+f.Unit)
 			}
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", r.Name, strings.Join(all, ", "))
 	}
 	return b.String()
+}
+
+// figure writes a number with four digits, or all of those before the point.
+func figure(v float64) string {
+	if v >= 10_000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
 }

@@ -14,6 +14,8 @@ cpu: A processor
 BenchmarkRooms/rooms=8,to-matrix-2         	     100	  12345 ns/op	         1.100 p50-ms	      4200 messages/s
     bench_test.go:1: waiting
 BenchmarkOne-16	 5	 10 ns/op
+BenchmarkMembers/members=1000-2	 1	743727735995 ns/op	 384.8 bridge-s	 351.7 joins-alone-s	 1.094 of-joins-alone
+BenchmarkLarge-2	 5	 123456 ns/op
 PASS
 `
 
@@ -24,7 +26,9 @@ func TestTheTable(t *testing.T) {
 	if err := run(strings.NewReader(printed), &out, file, "v1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"v1, ", " × A processor, ", "| Rooms/rooms=8,to-matrix | 1.1 p50-ms, 4200 messages/s |\n", "| One | 10 ns/op |\n"} {
+	for _, want := range []string{"v1, ", " × A processor, ", "| Rooms/rooms=8,to-matrix | 1.1 p50-ms, 4200 messages/s |\n", "| One | 10 ns/op |\n",
+		"| Members/members=1000 | 384.8 bridge-s, 351.7 joins-alone-s, 1.094 of-joins-alone |\n", "| Large | 123456 ns/op |\n",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
@@ -34,7 +38,7 @@ func TestTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table Table
-	if err := json.Unmarshal(data, &table); err != nil || len(table.Rows) != 2 || table.Rows[0].Values[2] != (Figure{4200, "messages/s"}) || table.Machine.Cores == 0 || table.Machine.MemoryMB == 0 {
+	if err := json.Unmarshal(data, &table); err != nil || len(table.Rows) != 4 || table.Rows[0].Values[2] != (Figure{4200, "messages/s"}) || table.Machine.Cores == 0 || table.Machine.MemoryMB == 0 {
 		t.Errorf("%+v, %v", table, err)
 	}
 	if err := run(strings.NewReader("BenchmarkX 1 x ns/op\n"), &out, "", ""); err == nil {
