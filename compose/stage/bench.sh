@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 [ -z "${OTHER_ACCOUNTS:-}" ] || OTHER_ACCOUNTS=$(realpath -m "$OTHER_ACCOUNTS")
 cd "$root"
-all="rooms dendrite other members portals large drain file console small"
+all="rooms dendrite other members backfill busy portals large drain file console small"
 parts=${PARTS:-$all}
 [ -z "${OTHER:-}" ] || parts="${PARTS:-} pair"
 [[ ${OTHER_NAME:-other} =~ ^[A-Za-z0-9._-]+$ ]] || die "OTHER_NAME is ${OTHER_NAME}: letters, digits and . _ - make a name in the table" "type: make bench OTHER_NAME=other-1.0 and the rest"
@@ -68,6 +68,8 @@ for part in $parts; do
 		servers
 		bench "a room of 1,000 members, in turns with joins alone" ./bridge -bench '^BenchmarkMembers$' -benchtime 1x -timeout 30m
 		;;
+	backfill) bench "10,000 messages of the past" ./bridge -bench '^BenchmarkBackfill$' -benchtime 1x -timeout 6m ;;
+	busy) bench "memory with 64 rooms, before and while people talk" ./bridge -bench '^BenchmarkBusy$' -benchtime 1x -timeout 5m ;;
 	portals) bench "what a message costs as portals grow" ./bridge -bench '^BenchmarkPortals$' -benchtime 5000x -timeout 6m ;;
 	large) bench "start and memory, also with 1,000,000 links" ./bridge -bench '^BenchmarkLargeInstallation$' -benchtime 1x -timeout 8m ;;
 	drain) bench "100,000 items that waited for eight hours" ./bridge -bench '^BenchmarkDrain$' -benchtime 1x -timeout 12m ;;
