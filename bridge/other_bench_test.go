@@ -42,7 +42,7 @@ func BenchmarkOther(b *testing.B) {
 		all[1].ways = theirs.start(rooms)
 		for _, direction := range []string{"to-matrix", "to-rocketchat"} {
 			inTurns(b, fmt.Sprintf("rooms=%d,%s", rooms, direction), all, contestTurns, func(c competitor, o *outcome) {
-				c.ways[direction].load(b, rooms, max(48, 2*rooms), o)
+				c.ways[direction].load(b, rooms, max(48, rooms), o)
 			})
 		}
 	}

@@ -57,7 +57,7 @@ for part in $parts; do
 	other)
 		servers
 		matterbridge
-		bench "the same load through this bridge, through matterbridge and straight, in turns" ./bridge -bench '^BenchmarkOther$' -benchtime 1x -timeout 25m
+		bench "the same load through this bridge, through matterbridge and straight, in turns" ./bridge -bench '^BenchmarkOther$' -benchtime 1x -timeout 40m
 		;;
 	pair)
 		[ -n "${OTHER:-}" ] || die "the part pair needs two rooms" "type: make bench OTHER='https://chat.example.org/channel/general #general:example.org' OTHER_ACCOUNTS=accounts.yaml"
