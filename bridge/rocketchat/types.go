@@ -133,7 +133,7 @@ type Message struct {
 	Time        Time                `json:"ts"`
 	Updated     Time                `json:"_updatedAt"`
 	User        UserRef             `json:"u"`
-	EditedAt    *Time               `json:"editedAt,omitempty"`
+	EditedAt    *Time               `json:"editedAt,omitzero"`
 	EditedBy    *UserRef            `json:"editedBy,omitempty"`
 	ThreadID    string              `json:"tmid,omitempty"`
 	ThreadShown bool                `json:"tshow,omitempty"` // a reply of a thread that the room shows too
@@ -144,7 +144,7 @@ type Message struct {
 	Channels    []ChannelRef        `json:"channels,omitempty"`
 	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
 	Pinned      *bool               `json:"pinned,omitempty"`    // false once it was pinned and no longer is
-	PinnedAt    *Time               `json:"pinnedAt,omitempty"`
+	PinnedAt    *Time               `json:"pinnedAt,omitzero"`
 	PinnedBy    *UserRef            `json:"pinnedBy,omitempty"`
 	Location    *Location           `json:"location,omitempty"`
 	Attachments []Attachment        `json:"attachments,omitempty"`
