@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	last := flags.Duration("for", 2*time.Minute, "chaos: how long the faults go on")
 	docker := flags.Bool("docker", false, "chaos: restart the Docker daemon too, which ends every container of this machine for a while")
 	replicas := flags.Int("replicas", 1, "up: how many bridges share the work, on PostgreSQL when more than one")
+	once := flags.Bool("once", false, "chaos: be content when both sides agree once, and do not read them again five minutes after the last fault")
 	rooms := flags.Int("rooms", 50, "chaos: in how many rooms people talk")
 	reload := flags.Bool("reload", false, "burst: edit bridge.yaml in the middle")
 	if err := flags.Parse(args); err != nil {
@@ -84,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 	case "life":
 		return (&lifetime{demo: d, release: *release}).live(ctx, *messages)
 	case "chaos":
-		return storm{d, *seed, *last, *rooms, *docker}.blow(ctx)
+		return storm{d, *seed, *last, *rooms, *docker, *once}.blow(ctx)
 	case "burst":
 		return bursts{d}.burst(ctx, burst{messages: *messages, kill: *kill, reload: *reload})
 	}
