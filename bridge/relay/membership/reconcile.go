@@ -18,8 +18,9 @@ import (
 // are compared now and then. A homeserver may also take a membership back without a word,
 // when it resolves what it and others hold for the state of a room. A difference is
 // corrected when two comparisons in a row find it: changes are always on their way.
-// Differences come in crowds, as after an outage, so those that were not there in the last
-// round bring the next round forward.
+// Differences come in crowds, as after an outage, and some only minutes after it: Dendrite
+// takes some events in again after five. So rounds come soon after the start and after one
+// that found something new, and then at growing distances.
 const (
 	reconcilePause = 10 * time.Minute // between two rounds
 	reconcileSoon  = time.Minute      // until the first round, and the one after a round that found something new
@@ -71,7 +72,7 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 		}
 		begun := time.Now()
 		now, differ := rec.pass(ctx, portals, before, gap)
-		pause = usual
+		pause = min(usual, 2*pause)
 		if now.more(before) { // a round may take long; at most half of the time is for them
 			pause = min(usual, max(soon, time.Since(begun)))
 		}
