@@ -36,6 +36,18 @@ rm -f "$recorded"
 part "text as Rocket.Chat's own parsers read it, in both directions"
 go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'
 
+# A storm over the whole stack, while the suites below run: both wait much more than they work.
+running=false
+[ -f .demo/summary.json ] && running=true
+storm=
+if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
+	part "the demo, and a storm of ${APPLIANCE_STORM:-10m} over it beside what follows"
+	(unset APPLIANCE_AXE APPLIANCE_PARSERS && make --no-print-directory demo)
+	bin/demo -seed 103 -for "${APPLIANCE_STORM:-10m}" -rooms 50 -once chaos >"$cache/storm.log" 2>&1 &
+	storm=$!
+	trap 'kill "$storm" 2>/dev/null || true; cleanup' EXIT
+fi
+
 part "the bridge with Synapse in place of Dendrite"
 APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFloodOnSynapse,TestATransactionThatSynapseHoldsBack \
 	"$stage/suite.sh" ./bridge -timeout 40m
@@ -43,6 +55,14 @@ APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFl
 part "the bridge with a homeserver that it knows nothing of: one that does as the specification says, and a Synapse"
 APPLIANCE_TEST_HOMESERVER=hermetic-generic "$stage/suite.sh" ./bridge -timeout 20m
 APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -run '^(TestAConversation|TestADirectMessageFromMatrix|TestFeature(Edits$|Deletes|Reactions|Files$|Typing$|Receipts|DirectRedactions|Departures|KicksAndBans|ChannelsByAlias))'
+
+if [ -n "$storm" ]; then
+	part "the end of the storm"
+	wait "$storm" || die "the storm ended badly: $(tail -n 40 "$cache/storm.log")" "the demo is still up; its log is in $cache/storm.log, and docs/reliability.md says how to run it again"
+	trap cleanup EXIT
+	grep -A1 '^seed' "$cache/storm.log"
+	$running || bin/demo -appliance bin/appliance down
+fi
 
 part "the client and what versions differ in, as on a real server: rocketsim 7.2, 8.3 and 8.6"
 REAL_VERSIONS="7.2 8.3" compose/stage/real.sh '^(TestAConversation|TestADirect|TestNothingIsLostWhenRocketChat|TestFeature(CustomEmoji|Files$|CaptionEdits|ManyDeleted|Typing|NamesAndPictures|Departures|ReadOnly|Kicks|RoomName|Commands))'
@@ -60,8 +80,6 @@ compose/stage/install.sh
 
 part "the demo, and what can be seen of it from outside"
 unset APPLIANCE_AXE APPLIANCE_PARSERS # they are for the Go tests
-running=false
-[ -f .demo/summary.json ] && running=true
 make --no-print-directory demo
 bin/demo check
 for disturbance in "" "-kill bridge" "-kill rocketchat" "-kill homeserver" "-reload"; do
