@@ -42,7 +42,7 @@ func speaker(n int) string {
 // answer answers what the connection of a room asks, and counts messages.
 func (p *past) answer(w http.ResponseWriter, r *http.Request) bool {
 	q := r.URL.Query()
-	text := ""
+	var text string
 	switch path := r.URL.Path; {
 	case strings.Contains(path, "/send/m.room.message/"):
 		if p.carried.Add(1) == int64(p.said) {

@@ -79,7 +79,6 @@ func inTurns(b *testing.B, name string, all []competitor, turns int, one func(co
 type contest struct {
 	*world
 	b      *testing.B
-	rooms  int
 	alice  rctest.Person
 	bob    *mxtest.Person
 	onRC   anybody // alice
