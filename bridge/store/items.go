@@ -70,6 +70,12 @@ func (s *itemTable) Waiting(ctx context.Context, lane string) (int, error) {
 	return s.keeper.waiting(ctx, lane)
 }
 
+// Awaited implements relay.Store.
+func (s *itemTable) Awaited(ctx context.Context, lane, kind string) (awaited bool, err error) {
+	err = s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM items WHERE lane = $1 AND kind = $2 AND buried = 0)`, lane, kind).Scan(&awaited)
+	return awaited, err
+}
+
 // Done implements queue.Backend.
 func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
 	s.await(func(l *leaving) bool { return l.lane == it.Lane })

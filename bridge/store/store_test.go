@@ -437,6 +437,48 @@ func TestADroppedDeadLetterDoesNotComeBack(t *testing.T) {
 	})
 }
 
+// An item is awaited until it is delivered or given up, also while it is under way.
+func TestWhatIsAwaited(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		awaited := func(want bool, when string) {
+			t.Helper()
+			if got, err := s.Awaited(ctx, "lane", "k"); err != nil || got != want {
+				t.Errorf("%s: awaited is %v, %v", when, got, err)
+			}
+		}
+		awaited(false, "before")
+		for _, it := range []queue.Item{{ID: "a", Lane: "lane", Kind: "other"}, {ID: "b", Lane: "another", Kind: "k"}} {
+			if _, err := s.Add(ctx, time.Now(), it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		awaited(false, "with others")
+		for end, finish := range map[string]func(queue.Item) error{
+			"delivered": func(it queue.Item) error { return s.Done(ctx, it, nil, nil) },
+			"given up":  func(it queue.Item) error { return s.GiveUp(ctx, it, errors.New("no such room")) },
+		} {
+			if _, err := s.Add(ctx, time.Now(), queue.Item{ID: end, Lane: "lane", Kind: "k"}); err != nil {
+				t.Fatal(err)
+			}
+			awaited(true, "accepted")
+			for it := (queue.Item{}); it.ID != end; {
+				var err error
+				if it, _, err = s.Claim(ctx, queue.Messages, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				if it.ID == end {
+					awaited(true, "under way")
+				}
+				if err := finish(it); err != nil {
+					t.Fatal(err)
+				}
+			}
+			awaited(false, end)
+		}
+	})
+}
+
 func TestTheOperatorSeesWhichLanesWaitAndWhy(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

@@ -52,6 +52,8 @@ type reconcileRocketChat interface {
 
 // reconcileStore is what Reconciler needs of the store.
 type reconcileStore interface {
+	// Awaited reports whether an item of a kind waits in a lane, or is being delivered.
+	Awaited(ctx context.Context, lane, kind string) (bool, error)
 	// GhostByMX returns the ghost with an address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
 	// GhostByRC returns the ghost of a Rocket.Chat user.

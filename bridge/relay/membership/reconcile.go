@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/people"
@@ -137,10 +138,12 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	if p.IsDirect() {
 		return nil // who is in it never changes
 	}
-	if rec.Joined.Gathers(p.MXRoom) {
-		// That may take minutes, in which most are missing. A homeserver refuses some of those
-		// that are brought in from two sides.
-		return nil
+	// All members may be about to be brought in, which takes minutes where they are many. A
+	// homeserver refuses some of those that are brought in from two sides.
+	for lane, kind := range map[string]string{model.RCLane(p.RCRoom): event.KindRCMembership, model.MXLane(p.MXRoom): event.KindMXMembership} {
+		if awaited, err := rec.Store.Awaited(ctx, lane, kind); err != nil || awaited {
+			return err
+		}
 	}
 	// still reports whether a difference was there at the last look too.
 	still := func(what string) bool {

@@ -3,11 +3,13 @@ package membership_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"appliance/bridge/config"
+	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/membership"
 	"appliance/bridge/relay/model"
@@ -22,6 +24,11 @@ type apart struct {
 	membership.Matrix
 	removed chan ids.RCUser
 	looked  *[]time.Time // at the members on Matrix
+	gathers *atomic.Bool // all members are being brought in; nil for no
+}
+
+func (a apart) Awaited(_ context.Context, lane, kind string) (bool, error) {
+	return a.gathers != nil && a.gathers.Load() && lane == "rc:room" && kind == event.KindRCMembership, nil
 }
 
 func (apart) Portals(context.Context) ([]model.Portal, error) {
@@ -87,11 +94,12 @@ func reconciler(both apart) *membership.Reconciler {
 func TestARoomWhoseMembersAreBroughtInIsNotCorrected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		both := apart{removed: make(chan ids.RCUser, 100), looked: new([]time.Time)}
+		both.gathers = new(atomic.Bool)
+		both.gathers.Store(true)
 		rec := reconciler(both)
-		done := rec.Joined.Gather("!room:here.org")
 		ctx, stop := context.WithTimeout(t.Context(), 65*time.Minute)
 		defer stop()
-		time.AfterFunc(25*time.Minute, done)
+		time.AfterFunc(25*time.Minute, func() { both.gathers.Store(false) })
 		begun := time.Now()
 		go func() { _ = rec.Run(ctx) }()
 		<-both.removed

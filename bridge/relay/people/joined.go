@@ -15,7 +15,6 @@ type Joined struct {
 	RC     joinedRocketChat
 	MX     joinedMatrix
 	known  sync.Map // what we know to be joined: struct{} by room and ghost
-	gather sync.Map // rooms whose members are being brought in: struct{}
 	Names  ids.Namespace
 	People *People
 }
@@ -71,18 +70,6 @@ func (j *Joined) BringInto(ctx context.Context, p model.Portal, who model.RCPers
 	}
 	j.Note(p.MXRoom, g.MXUser)
 	return nil
-}
-
-// Gather notes that all members of a room are being brought in, until done.
-func (j *Joined) Gather(room ids.MXRoom) (done func()) {
-	j.gather.Store(room, struct{}{})
-	return func() { j.gather.Delete(room) }
-}
-
-// Gathers reports whether this process is bringing in all members of a room.
-func (j *Joined) Gathers(room ids.MXRoom) bool {
-	_, ok := j.gather.Load(room)
-	return ok
 }
 
 // Has reports whether a ghost is known to be in a room.

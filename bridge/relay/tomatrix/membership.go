@@ -29,7 +29,6 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCM
 	if err != nil || !ok {
 		return err
 	}
-	defer h.Joined.Gather(p.MXRoom)()
 	members, err := h.RC.Members(ctx, p)
 	if err != nil {
 		return model.Outcome(item, err, "")
