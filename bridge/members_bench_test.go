@@ -33,8 +33,8 @@ const (
 // room: one after the other, as the bridge does it, and with an invitation each, which rooms
 // that are not public need.
 func BenchmarkMembers(b *testing.B) {
-	if mxtest.Hermetic() || mxtest.Kind(b) != mxtest.Dendrite {
-		mustrun.Skip(b, "it measures a real Dendrite")
+	if mxtest.Hermetic() {
+		mustrun.Skip(b, "it measures a real homeserver; make bench PARTS=members has one")
 	}
 	b.Run(fmt.Sprintf("members=%d", crowd), func(b *testing.B) {
 		for range b.N {

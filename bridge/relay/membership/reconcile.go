@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"appliance/bridge/config"
-	"appliance/bridge/event"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/relay/people"
@@ -140,10 +139,12 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	}
 	// All members may be about to be brought in, which takes minutes where they are many. A
 	// homeserver refuses some of those that are brought in from two sides.
-	for lane, kind := range map[string]string{model.RCLane(p.RCRoom): event.KindRCMembership, model.MXLane(p.MXRoom): event.KindMXMembership} {
-		if awaited, err := rec.Store.Awaited(ctx, lane, kind); err != nil || awaited {
-			return err
-		}
+	toMatrix, toRocketChat := model.RCMembershipItem("", p.RCRoom), model.MXMembershipItem("", p.MXRoom)
+	if awaited, err := rec.Store.Awaited(ctx, toMatrix.Lane, toMatrix.Kind); err != nil || awaited {
+		return err
+	}
+	if awaited, err := rec.Store.Awaited(ctx, toRocketChat.Lane, toRocketChat.Kind); err != nil || awaited {
+		return err
 	}
 	// still reports whether a difference was there at the last look too.
 	still := func(what string) bool {
