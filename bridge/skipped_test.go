@@ -16,6 +16,7 @@ func TestWhatWasRejectedAfterAKillIsFoundLater(t *testing.T) {
 		mustrun.Skip(t, "a real homeserver rejects nothing at will; go test without APPLIANCE_DENDRITE runs this")
 	}
 	s := newStage(t)
+	s.compareOften()
 	s.home.Kill()
 	s.home.Launch()
 	recover := s.home.SkipNext()

@@ -48,7 +48,7 @@ type Options struct {
 	Team Team
 	// Ephemeral takes typing, receipts and presence.
 	Ephemeral Ephemeral
-	// SweepPause is between two reads of ghosts; 0 is the usual.
+	// SweepPause is between two reads of ghosts, and before a room is read again; 0 is the usual.
 	SweepPause time.Duration
 	// Through wraps what carries requests to the homeserver, and Reconnects is told when
 	// the homeserver has not answered and is asked again; nil is allowed.
@@ -105,7 +105,7 @@ func New(o Options) (*Side, error) {
 	p.pings = &pings{c, o.ID, p.contact}
 	p.probes = newProbes(c, history, o.Store)
 	p.replay = &replay{client: c, contact: p.contact, history: history, inbox: p.inbox}
-	p.rereads = &rereads{client: c, versions: versions, probes: p.probes, history: history, inbox: p.inbox, gaps: map[ids.MXRoom]*gap{}}
+	p.rereads = &rereads{client: c, versions: versions, probes: p.probes, history: history, inbox: p.inbox, hurry: o.SweepPause, gaps: map[ids.MXRoom]*gap{}}
 	echoes := &echoes{client: c, store: o.Store, accept: o.Accept}
 	p.transactions = &transactions{c, p.contact, p.replay, p.rereads, p.inbox, echoes}
 	p.syncer = &syncer{c, o.Live}

@@ -18,6 +18,10 @@ const (
 	gapEvery = time.Second
 	gapPages = 5 // of a hundred events
 	gapSlack = 2 * time.Minute
+	// skippedFrom is the first look (see Traits.Rereads) at which what a homeserver skipped
+	// is looked for. It has to be late: what the homeserver still pushes is not to be taken
+	// before what it pushes first.
+	skippedFrom = 2
 )
 
 // rereads reads rooms again for which the homeserver may have left events out of what it
@@ -28,6 +32,8 @@ type rereads struct {
 	probes   *probes
 	history  *history
 	inbox    *inbox
+
+	hurry time.Duration // instead of the times of Traits.Rereads; 0 is the usual
 
 	mu   sync.Mutex
 	gaps map[ids.MXRoom]*gap
@@ -70,7 +76,7 @@ func (g *rereads) run(ctx context.Context) {
 		for room, missing := range g.due() {
 			read := g.readGap
 			switch {
-			case g.traits.SkipsInterrupted && missing.returned:
+			case g.traits.SkipsInterrupted && missing.returned && missing.looks >= skippedFrom:
 				read = g.readSkipped
 			case g.traits.HidesRedactions:
 				read = g.readHidden
@@ -87,7 +93,11 @@ func (g *rereads) due() map[ids.MXRoom]gap {
 	defer g.mu.Unlock()
 	due, looks := map[ids.MXRoom]gap{}, g.traits.Rereads
 	for room, missing := range g.gaps {
-		if time.Since(missing.last) < looks[missing.looks] {
+		after := looks[missing.looks]
+		if g.hurry > 0 {
+			after = g.hurry
+		}
+		if time.Since(missing.last) < after {
 			continue
 		}
 		due[room] = *missing

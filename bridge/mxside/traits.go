@@ -75,8 +75,9 @@ var homeservers = map[string]Traits{
 		PushesPart: true,
 		// It sends what it had under way again up to 64 s after what came later.
 		Disorder: 2 * time.Minute,
-		// It needs a while to ask other servers for what it hides.
-		Rereads:             []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute},
+		// It needs a while to ask other servers for what it hides, and takes in again after five
+		// minutes what it had begun to take in when it was killed.
+		Rereads:             []time.Duration{2 * time.Second, 20 * time.Second, 3 * time.Minute, 6 * time.Minute},
 		HidesRedactions:     true,
 		SkipsInterrupted:    true,
 		PagesSkip:           true,
