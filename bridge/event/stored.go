@@ -120,8 +120,11 @@ func withKeys(object []byte, keys ...string) ([]byte, error) {
 	for _, k := range keys {
 		n += len(k) + 1
 	}
-	out := append(make([]byte, 0, n), rest...)
 	empty := len(bytes.TrimSpace(rest)) == 1
+	if empty {
+		rest = rest[:1] // Version looks for the first key just behind the brace
+	}
+	out := append(make([]byte, 0, n), rest...)
 	for _, k := range keys {
 		if !empty {
 			out = append(out, ',')
