@@ -19,10 +19,10 @@ func TestWhatWasRejectedAfterAKillIsFoundLater(t *testing.T) {
 	s.compareOften()
 	s.home.Kill()
 	s.home.Launch()
-	recover := s.home.SkipNext()
+	end := s.home.SkipNext()
 	s.bob.Send(s.mxRoom, "rejected")
 	s.bob.Send(s.mxRoom, "taken")
 	s.rc.WaitFor(t, s.room, "taken")
-	recover()
+	end()
 	mxtest.WaitFor(t, "what was rejected to be found", func() bool { return slices.Contains(only(s.saidInRC(s.room), "bob_"), "rejected") })
 }

@@ -18,10 +18,9 @@ const (
 	gapEvery = time.Second
 	gapPages = 5 // of a hundred events
 	gapSlack = 2 * time.Minute
-	// skippedFrom is the first look (see Traits.Rereads) at which what a homeserver skipped
-	// is looked for. It has to be late: what the homeserver still pushes is not to be taken
-	// before what it pushes first.
-	skippedFrom = 2
+	// skippedAfter is how long a room has been quiet when what a homeserver skipped is looked
+	// for. What it still pushes is not to be taken before what it pushes first.
+	skippedAfter = time.Minute
 )
 
 // rereads reads rooms again for which the homeserver may have left events out of what it
@@ -76,7 +75,7 @@ func (g *rereads) run(ctx context.Context) {
 		for room, missing := range g.due() {
 			read := g.readGap
 			switch {
-			case g.traits.SkipsInterrupted && missing.returned && missing.looks >= skippedFrom:
+			case g.traits.SkipsInterrupted && missing.returned && g.traits.Rereads[missing.looks] >= skippedAfter:
 				read = g.readSkipped
 			case g.traits.HidesRedactions:
 				read = g.readHidden

@@ -40,7 +40,7 @@ func (s *Server) startHermetic(registration string) *Server {
 
 // SkipNext makes a hermetic server reject the next message of another one, and returns what
 // ends that; see hermetic.Server.SkipNext.
-func (s *Server) SkipNext() (recover func()) {
+func (s *Server) SkipNext() (end func()) {
 	s.tb.Helper()
 	if s.hermetic == nil {
 		s.tb.Fatal("a real homeserver rejects nothing at will")

@@ -258,7 +258,9 @@ func (s *Server) SkipNext() {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
 	s.skips++
-	s.skipped = map[*event]bool{}
+	if s.skipped == nil {
+		s.skipped = map[*event]bool{}
+	}
 }
 
 // Recover ends what SkipNext began.
