@@ -77,10 +77,10 @@ func Through(wrap func(driver.Connector) driver.Connector) Option {
 }
 
 const (
-	// readers is how many connections read an SQLite database; each has half a megabyte
-	// for pages, because the system keeps the file in memory too.
-	readers     = 4
-	readerPages = "cache_size(-512)"
+	// readers is how many connections read an SQLite database; each has a quarter of a
+	// megabyte for pages, because the system keeps the file in memory too.
+	readers     = 3
+	readerPages = "cache_size(-256)"
 	// maxConns bounds the connections to PostgreSQL, apart from the two that stay.
 	maxConns = 16
 )
@@ -186,7 +186,7 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 		_ = f.Close()
 	}
 	dsn := func(extra ...string) string {
-		q := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "busy_timeout(10000)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-2000)"}, extra...)}
+		q := url.Values{"_pragma": append([]string{"journal_mode(WAL)", "busy_timeout(10000)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-1000)"}, extra...)}
 		return "file:" + file + "?" + q.Encode() + "&_txlock=immediate"
 	}
 	writes, err := sqlite.NewConnector(dsn())
