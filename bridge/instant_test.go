@@ -221,7 +221,7 @@ func (in *instant) push(tb testing.TB, url string, events []string) {
 	req, _ := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/_matrix/app/v1/transactions/%d", url, in.txn.Add(1)),
 		strings.NewReader(`{"events":[`+strings.Join(events, ",")+`]}`))
 	req.Header.Set("Authorization", "Bearer hs-token-for-tests")
-	res, err := http.DefaultClient.Do(req)
+	res, err := straightClient.Do(req) // one that keeps its connections, as homeservers do
 	if err != nil {
 		tb.Fatal(err)
 	}
