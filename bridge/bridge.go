@@ -191,6 +191,7 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return s.keepUp(ctx) })
 	g.Go(func() error { return config.Watch(ctx, s.ConfigFile, s.reload) })
 	g.Go(func() error { return s.hangups(ctx) })
+	g.Go(func() error { return s.releasePages(ctx) })
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err
