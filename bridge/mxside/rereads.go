@@ -13,7 +13,7 @@ import (
 
 // A room in which people of other servers spoke is read again when it has been quiet for
 // a moment (see Traits.Rereads), and what is new there is taken then: out of order, but
-// not lost.
+// not lost. Where they do not stop, it is read every now and then.
 const (
 	gapEvery = time.Second
 	gapPages = 5 // of a hundred events
@@ -21,6 +21,10 @@ const (
 	// skippedAfter is how long a room has been quiet when what a homeserver skipped is looked
 	// for. What it still pushes is not to be taken before what it pushes first.
 	skippedAfter = time.Minute
+	// A room that is not quiet is read every talkFor, and what is talkSlack older than the
+	// newest that was pushed is taken: it would have been pushed before that.
+	talkFor   = 5 * time.Minute
+	talkSlack = 2 * time.Minute
 )
 
 // rereads reads rooms again for which the homeserver may have left events out of what it
@@ -40,11 +44,21 @@ type rereads struct {
 
 // gap is a room of which events may be missing.
 type gap struct {
-	since time.Time // when people began to speak
+	since time.Time // when people began to speak, or what was read until then
+	begun time.Time // when they began to speak, or the room was read while they did
 	last  time.Time // when they spoke last
 	looks int
 	// returned: some of that was told shortly after the homeserver had been away.
 	returned bool
+	newest   int64 // when a server made the newest event that was pushed, in ms
+}
+
+// A look reads a room again.
+type look struct {
+	since time.Time
+	until int64 // what servers made later is not taken, in ms; 0 takes everything
+	// skipped: also what the homeserver has not taken yet is looked for.
+	skipped bool
 }
 
 // note notes the rooms of the events that came from other servers. returned says that the
@@ -62,46 +76,52 @@ func (g *rereads) note(arrived []arrival, returned bool) {
 		}
 		room := a.head.Room
 		if g.gaps[room] == nil {
-			g.gaps[room] = &gap{since: now}
+			g.gaps[room] = &gap{since: now, begun: now}
 		}
 		missing := g.gaps[room]
 		missing.last, missing.looks, missing.returned = now, 0, missing.returned || returned
+		missing.newest = max(missing.newest, min(a.head.Time, now.UnixMilli())) // clocks of others may be ahead
 	}
 }
 
 // run reads rooms again until ctx ends.
 func (g *rereads) run(ctx context.Context) {
 	for wait(ctx, gapEvery) {
-		for room, missing := range g.due() {
+		for room, l := range g.due() {
 			read := g.readGap
 			switch {
-			case g.traits.SkipsInterrupted && missing.returned && g.traits.Rereads[missing.looks] >= skippedAfter:
+			case l.skipped:
 				read = g.readSkipped
 			case g.traits.HidesRedactions:
 				read = g.readHidden
 			}
-			if err := read(ctx, room, missing.since); err != nil && ctx.Err() == nil {
+			if err := read(ctx, room, l); err != nil && ctx.Err() == nil {
 				g.log.Warn("a room could not be read again", "mx_room", room, "err", err)
 			}
 		}
 	}
 }
 
-func (g *rereads) due() map[ids.MXRoom]gap {
+// due returns the rooms to read now.
+func (g *rereads) due() map[ids.MXRoom]look {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	due, looks := map[ids.MXRoom]gap{}, g.traits.Rereads
+	due, looks := map[ids.MXRoom]look{}, g.traits.Rereads
 	for room, missing := range g.gaps {
 		after := looks[missing.looks]
 		if g.hurry > 0 {
 			after = g.hurry
 		}
-		if time.Since(missing.last) < after {
-			continue
-		}
-		due[room] = *missing
-		if missing.looks++; missing.looks == len(looks) {
-			delete(g.gaps, room)
+		switch {
+		case time.Since(missing.last) >= after:
+			due[room] = look{since: missing.since, skipped: g.traits.SkipsInterrupted && missing.returned && looks[missing.looks] >= skippedAfter}
+			if missing.looks++; missing.looks == len(looks) {
+				delete(g.gaps, room)
+			}
+		case time.Since(missing.begun) >= talkFor:
+			until := time.UnixMilli(missing.newest).Add(-talkSlack)
+			due[room] = look{since: missing.since, until: until.UnixMilli(), skipped: g.traits.SkipsInterrupted && missing.returned}
+			missing.since, missing.begun, missing.returned = until, time.Now(), false
 		}
 	}
 	return due
@@ -113,7 +133,7 @@ func (g *rereads) due() map[ids.MXRoom]gap {
 // know it, and where the next event of the room follows, Dendrite finds that something
 // between is missing, and fetches it from the other servers for a user who reads at
 // the beginning of the room. So an event that no client shows makes that next one.
-func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Time) error {
+func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return err
@@ -123,39 +143,41 @@ func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, since time.Ti
 	if err != nil || !created.HidesRedactions {
 		return err
 	}
-	return g.readFilled(ctx, room, reader, since)
+	return g.readFilled(ctx, room, reader, l)
 }
 
 // readSkipped is readGap for a Dendrite (0.15) that was killed. It may reject what another
 // server sends it just afterwards, because it cannot work out the state of the room before
 // that ("create event has different roomID"), and takes it minutes later, without pushing
 // it, when it asks for it once more.
-func (g *rereads) readSkipped(ctx context.Context, room ids.MXRoom, since time.Time) error {
+func (g *rereads) readSkipped(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return err
 	}
-	return g.readFilled(ctx, room, p.ReadAs(g.bot()), since)
+	return g.readFilled(ctx, room, p.ReadAs(g.bot()), l)
 }
 
 // readFilled makes the homeserver fetch what is missing in a room, and is readGap then.
-func (g *rereads) readFilled(ctx context.Context, room ids.MXRoom, reader ids.MXUser, since time.Time) error {
+func (g *rereads) readFilled(ctx context.Context, room ids.MXRoom, reader ids.MXUser, l look) error {
 	if _, err := g.probes.send(ctx, room, reader, rand.Text()); err != nil {
 		return err
 	}
 	if !g.history.nudge(ctx, room, reader) {
 		return nil
 	}
-	return g.readGap(ctx, room, since.Add(-gapSlack))
+	l.since = l.since.Add(-gapSlack)
+	return g.readGap(ctx, room, l)
 }
 
 // readGap stores what is in a room since a time and was never accepted.
-func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time) error {
+func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
 		return err
 	}
 	reader := p.ReadAs(g.bot())
+	since := l.since
 	if p.Created.After(since.Add(-gapSlack)) {
 		since = p.Created
 	}
@@ -169,6 +191,9 @@ func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, since time.Time)
 				continue
 			}
 			older = false
+			if l.until != 0 && a.head.Time > l.until {
+				continue
+			}
 			if it, ok := g.inbox.item(a); ok {
 				read = append(read, Read{it, a.head.Sender, a.head.Time})
 			}
