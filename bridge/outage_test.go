@@ -319,7 +319,7 @@ func (o *outage) waiting(n int) {
 // it is back, in order and once, nearly as fast as that side takes it; the other direction
 // goes on, and nobody is told of anything, for nothing was lost.
 func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
-	if !fullSize { // then it measures
+	if !fullSize { // then the rates that it logs mean nothing
 		t.Parallel()
 	}
 	each := reduced(625, 60) // in each of eight rooms
@@ -335,10 +335,6 @@ func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
 			}
 			if most := int64(o.rooms * 30); d.refused > most {
 				t.Errorf("%d attempts while it was away, at most %d wanted", d.refused, most)
-			}
-			// BenchmarkDrain measures it; other tests take the processor here.
-			if fullSize && d.rate < 0.5*d.own {
-				t.Errorf("%.0f messages a second of %.0f", d.rate, d.own)
 			}
 		})
 	}
