@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"appliance/bridge/mxside/mxtest"
 )
@@ -60,6 +62,29 @@ func TestFeatureSecondCopies(t *testing.T) {
 	if have := s.redactions(); len(have) != len(want) {
 		t.Errorf("taken back were %q, want %q; the first message is %s", have, want, once)
 	}
+}
+
+// A second copy comes just before the bridge is killed: it has not been looked at then, and
+// is not pushed again.
+func TestASecondCopyOutlivesTheBridge(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.Say(s.room, "alice", "once")
+	_, content := s.findText("once")
+	kill := s.spawnBridge()
+	var out struct {
+		Event string `json:"event_id"`
+	}
+	path := "/_matrix/client/v3/rooms/" + url.PathEscape(s.mxRoom) + "/send/m.room.message/" + rand.Text() + "?" +
+		url.Values{"user_id": {s.alice()}, "ts": {strconv.FormatInt(time.Now().Add(-5*time.Minute).UnixMilli(), 10)}}.Encode()
+	if _, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodPut, path, content, &out); err != nil {
+		t.Fatal(err)
+	}
+	s.bob.Send(s.mxRoom, "after") // what was pushed before is acknowledged when this is
+	s.rc.WaitFor(t, s.room, "after")
+	kill()
+	s.spawnBridge()
+	mxtest.WaitFor(t, "the second copy to be taken back", func() bool { return slices.Contains(s.redactions(), out.Event) })
 }
 
 // redactions returns the events that were taken back in the stage's room.

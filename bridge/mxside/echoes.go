@@ -2,6 +2,8 @@ package mxside
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,9 @@ const (
 	echoesEvery = 5 * time.Second
 	// maxEchoes bounds how many wait for a look. Those beyond are not looked at.
 	maxEchoes = 10_000
+	// lateAfter is how much later than it was made an event of ours comes when it may be a
+	// second copy of one that is linked already.
+	lateAfter = time.Minute
 )
 
 // echoes looks at our own events that the homeserver shows. One that no link names may be a
@@ -25,8 +30,8 @@ const (
 // after 5 minutes and 10 seconds (AckWait in its roomserver/internal/input). Whether it is one
 // is decided in the lane of its room, where nothing of the room is under way meanwhile.
 //
-// Events that wait for a look are in memory only: a bridge that is killed within those
-// seconds lets a second copy stand.
+// Events that wait for a look are in memory only. What came minutes after it was sent is
+// therefore looked at before its transaction is acknowledged (late).
 type echoes struct {
 	*client
 	store  Store
@@ -38,9 +43,10 @@ type echoes struct {
 
 // echo is an event of ours that came back.
 type echo struct {
-	event ids.MXEvent
-	room  ids.MXRoom
-	came  time.Time
+	event   ids.MXEvent
+	room    ids.MXRoom
+	message ids.RCMessage // that it was sent for; "" of a reaction
+	came    time.Time
 }
 
 // note takes the events of a transaction.
@@ -49,7 +55,7 @@ func (e *echoes) note(list []arrival) {
 	defer e.mu.Unlock()
 	for _, a := range list {
 		if len(e.waiting) < maxEchoes && e.names.Owns(a.head.Sender) && linksOne(a.event) {
-			e.waiting = append(e.waiting, echo{a.head.ID, a.head.Room, time.Now()})
+			e.waiting = append(e.waiting, echo{a.head.ID, a.head.Room, messageOf(a.event), time.Now()})
 		}
 	}
 }
@@ -107,39 +113,84 @@ func (e *echoes) later(due []echo) {
 	e.waiting = e.waiting[:min(len(e.waiting), maxEchoes)]
 }
 
-// look makes items of the events that no link names.
+// late returns items for the events of a transaction that came late, that no link names, and
+// whose message another event is linked to: a backlog is delivered late too, and linked in a
+// moment. Of a reaction, that is left to who takes the item.
+func (e *echoes) late(ctx context.Context, list []arrival) ([]queue.Item, error) {
+	old := time.Now().Add(-lateAfter).UnixMilli()
+	var came []echo
+	for _, a := range list {
+		if a.head.Time <= old && e.names.Owns(a.head.Sender) && linksOne(a.event) {
+			came = append(came, echo{a.head.ID, a.head.Room, messageOf(a.event), time.Now()})
+		}
+	}
+	unlinked, err := e.unlinked(ctx, came)
+	if err != nil {
+		return nil, err
+	}
+	var copies []echo
+	for _, u := range unlinked {
+		if u.message != "" {
+			if linked, err := e.store.EventLinked(ctx, u.message); err != nil {
+				return nil, err
+			} else if !linked {
+				continue
+			}
+		}
+		copies = append(copies, u)
+	}
+	return e.items(ctx, copies)
+}
+
+// messageOf returns the message that an event of ours was sent for, "" of a reaction.
+func messageOf(e event.Event) ids.RCMessage {
+	written, _ := e.(event.MXWritten)
+	message, _, _ := strings.Cut(written.Event.Content.Source, "#") // of a part
+	return ids.RCMessage(message)
+}
+
+// look stores items for the events that no link names.
 func (e *echoes) look(ctx context.Context, due []echo) error {
-	if len(due) == 0 {
-		return nil
-	}
-	rooms, list := make(map[ids.MXEvent]ids.MXRoom, len(due)), make([]ids.MXEvent, len(due))
-	for i, d := range due {
-		rooms[d.event], list[i] = d.room, d.event
-	}
-	linked, err := e.store.EventsLinked(ctx, list)
+	unlinked, err := e.unlinked(ctx, due)
 	if err != nil {
 		return err
 	}
+	items, err := e.items(ctx, unlinked)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	return e.accept(ctx, items, nil)
+}
+
+// unlinked returns those that no link names.
+func (e *echoes) unlinked(ctx context.Context, list []echo) ([]echo, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	events := make([]ids.MXEvent, len(list))
+	for i, one := range list {
+		events[i] = one.event
+	}
+	linked, err := e.store.EventsLinked(ctx, events)
+	return slices.DeleteFunc(slices.Clone(list), func(one echo) bool { return linked[one.event] }), err
+}
+
+// items makes items of events, in the lanes of their rooms.
+func (e *echoes) items(ctx context.Context, list []echo) ([]queue.Item, error) {
 	var items []queue.Item
-	for id, room := range rooms {
-		if linked[id] {
-			continue
-		}
-		p, ok, err := e.store.PortalByMX(ctx, room)
+	for _, one := range list {
+		p, ok, err := e.store.PortalByMX(ctx, one.room)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !ok {
 			continue
 		}
-		item, err := event.Item("echo "+string(id), model.RCLane(p.RCRoom), event.RCEcho{Event: id})
+		item, err := event.Item("echo "+string(one.event), model.RCLane(p.RCRoom), event.RCEcho{Event: one.event})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		items = append(items, item)
 	}
-	if len(items) == 0 {
-		return nil
-	}
-	return e.accept(ctx, items, nil)
+	return items, nil
 }

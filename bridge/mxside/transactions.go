@@ -22,7 +22,12 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 	arrived := arrivals(t.log, events, "")
 	items := t.inbox.items(arrived)
 	t.echoes.note(arrived)
-	if len(items) == 0 {
+	late, err := t.echoes.late(ctx, arrived)
+	if err != nil {
+		t.log.Error("a transaction could not be compared with what was sent", "events", len(arrived), "err", err)
+		return http.StatusInternalServerError, "the database does not answer"
+	}
+	if len(items)+len(late) == 0 {
 		return http.StatusOK, ""
 	}
 	doubted := t.contact.doubted(ctx)
@@ -32,7 +37,7 @@ func (t *transactions) store(ctx context.Context, events []json.RawMessage) (sta
 			return http.StatusServiceUnavailable, "what came before could not be read"
 		}
 	}
-	if err := t.inbox.accept(ctx, items, nil); err != nil {
+	if err := t.inbox.accept(ctx, append(items, late...), nil); err != nil {
 		t.log.Error("a transaction could not be stored", "events", len(items), "err", err)
 		return http.StatusInternalServerError, "the events could not be stored"
 	}
