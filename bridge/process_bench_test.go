@@ -65,12 +65,12 @@ func footprintOf(tb testing.TB, pid int) footprint {
 	return footprint{float64(resident(tb, pid)) / (1 << 20), float64(memory(tb, pid, "RssFile:")) / (1 << 20)}
 }
 
-// settledMemory is what a process has when that has not changed for five seconds, or after
-// a minute.
+// settledMemory is what a process has when that has not changed for ten seconds, or after
+// a minute. Five seconds after its start, a bridge releases what only that needed.
 func settledMemory(tb testing.TB, pid int) footprint {
 	tb.Helper()
 	is, since := footprintOf(tb, pid), time.Now()
-	for start := time.Now(); time.Since(since) < 5*time.Second && time.Since(start) < time.Minute; time.Sleep(250 * time.Millisecond) {
+	for start := time.Now(); time.Since(since) < 10*time.Second && time.Since(start) < time.Minute; time.Sleep(250 * time.Millisecond) {
 		if now := footprintOf(tb, pid); now.all > is.all+0.5 || now.all < is.all-0.5 {
 			is, since = now, time.Now()
 		}
