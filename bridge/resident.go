@@ -84,7 +84,7 @@ func programMappings() (all []mapping, err error) {
 			}
 		case fields[0] == "Rss:":
 			m.resident = kilobytes(fields)
-		case fields[0] == "Anonymous:" && kilobytes(fields) == 0 && m.end > m.begin:
+		case fields[0] == "Anonymous:" && len(fields) > 1 && fields[1] == "0" && m.end > m.begin:
 			all = append(all, m)
 		}
 	}

@@ -46,18 +46,25 @@ type echo struct {
 	event   ids.MXEvent
 	room    ids.MXRoom
 	message ids.RCMessage // that it was sent for; "" of a reaction
+	made    int64         // when it was made, in ms
 	came    time.Time
 }
 
-// note takes the events of a transaction.
-func (e *echoes) note(list []arrival) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// ours returns our own events of a transaction that have a link once they were sent.
+func (e *echoes) ours(list []arrival) (all []echo) {
 	for _, a := range list {
-		if len(e.waiting) < maxEchoes && e.names.Owns(a.head.Sender) && linksOne(a.event) {
-			e.waiting = append(e.waiting, echo{a.head.ID, a.head.Room, messageOf(a.event), time.Now()})
+		if e.names.Owns(a.head.Sender) && linksOne(a.event) {
+			all = append(all, echo{a.head.ID, a.head.Room, messageOf(a.event), a.head.Time, time.Now()})
 		}
 	}
+	return all
+}
+
+// note has them looked at some seconds later.
+func (e *echoes) note(ours []echo) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = append(e.waiting, ours[:min(len(ours), max(0, maxEchoes-len(e.waiting)))]...)
 }
 
 // linksOne reports whether an event of ours has a link once it was sent: a message or a
@@ -116,14 +123,9 @@ func (e *echoes) later(due []echo) {
 // late returns items for the events of a transaction that came late, that no link names, and
 // whose message another event is linked to: a backlog is delivered late too, and linked in a
 // moment. Of a reaction, that is left to who takes the item.
-func (e *echoes) late(ctx context.Context, list []arrival) ([]queue.Item, error) {
+func (e *echoes) late(ctx context.Context, ours []echo) ([]queue.Item, error) {
 	old := time.Now().Add(-lateAfter).UnixMilli()
-	var came []echo
-	for _, a := range list {
-		if a.head.Time <= old && e.names.Owns(a.head.Sender) && linksOne(a.event) {
-			came = append(came, echo{a.head.ID, a.head.Room, messageOf(a.event), time.Now()})
-		}
-	}
+	came := slices.DeleteFunc(slices.Clone(ours), func(o echo) bool { return o.made > old })
 	unlinked, err := e.unlinked(ctx, came)
 	if err != nil {
 		return nil, err

@@ -21,8 +21,9 @@ type transactions struct {
 func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
 	arrived := arrivals(t.log, events, "")
 	items := t.inbox.items(arrived)
-	t.echoes.note(arrived)
-	late, err := t.echoes.late(ctx, arrived)
+	ours := t.echoes.ours(arrived)
+	t.echoes.note(ours)
+	late, err := t.echoes.late(ctx, ours)
 	if err != nil {
 		t.log.Error("a transaction could not be compared with what was sent", "events", len(arrived), "err", err)
 		return http.StatusInternalServerError, "the database does not answer"
