@@ -97,6 +97,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = s.store.Close() }()
+	s.addProcessors()
 	if err := keepNamespace(ctx, s.store, namespace(cfg.Fixed)); err != nil {
 		return err
 	}
