@@ -22,7 +22,7 @@ fi
 		t.Fatal(err)
 	}
 	w.env = append(w.env, "EDITOR="+filepath.Join(w.dir, "editor"))
-	term := w.sit("config", "edit", "--dir", "appliance")
+	term := w.sit("config", "edit", "--dir", "appliance", "--patience", "0s")
 	if screen := term.wait("Edit it again?"); !strings.Contains(screen, "admin_email: ") {
 		t.Errorf("it does not say what is wrong:\n%s", screen)
 	}

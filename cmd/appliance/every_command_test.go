@@ -29,9 +29,9 @@ var given = map[string][]string{
 	"backup verify":    {"WORK/saved"},
 	"bundle create":    {"WORK/made/bundle.tar"},
 	"bundle load":      {"WORK/saved"},
-	"config edit":      {"--yes"},
+	"config edit":      {"--yes", "--patience", "0s"},
 	"config get":       {"domain"},
-	"config set":       {"email=ops@example.test"},
+	"config set":       {"email=ops@example.test", "--patience", "0s"},
 	"down":             {"--purge", "--yes"},
 	"federation allow": {"a.example.test"}, "federation deny": {"b.example.test"},
 	"init":                    {"--set", "domain=chat.example.test", "--output", "WORK/made/answers.yaml"},
@@ -135,6 +135,7 @@ func TestNoCommandTouchesAnotherInstallation(t *testing.T) {
 
 // What every command says with --json is JSON, on both streams, whether it succeeds or not.
 func TestEveryCommandSpeaksJSON(t *testing.T) {
+	t.Parallel()
 	w := installed(t)
 	w.shell(`appliance --dir appliance backup --output saved --no-encryption
 		mkdir made units; printf 'a\nb\n' >keys; chmod 600 keys

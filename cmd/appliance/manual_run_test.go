@@ -36,6 +36,7 @@ import (
 // Docker only takes notes, but for those that manual.NeedsContainers lists, most of which the demo
 // executes (bin/demo check and bin/demo life). Documents are followed from top to bottom.
 func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers")
 	}

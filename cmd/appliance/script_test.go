@@ -67,10 +67,13 @@ type keepEnv struct{ testing.TB }
 
 func (keepEnv) Setenv(key, value string) { _ = os.Setenv(key, value) }
 
-// ownAddress is an address of loopback for story n that no other run of these tests has
-// at the same time.
-func ownAddress(n int) string {
-	v := os.Getpid()<<6 | n&63
+// addresses counts those that were given out.
+var addresses atomic.Int32
+
+// ownAddress is an address of loopback that no other test, and no other run of these tests,
+// has at the same time.
+func ownAddress() string {
+	v := os.Getpid()<<8 | int(addresses.Add(1))&255
 	return fmt.Sprintf("127.%d.%d.%d", 128+v>>16&63, v>>8&255, v&255)
 }
 
@@ -79,7 +82,6 @@ func ownAddress(n int) string {
 // authority with the others. See fake_test.go for what the Docker can be told.
 func TestScript(t *testing.T) {
 	authority := acmetest.New(keepEnv{t})
-	var stories atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "occupy": occupy, "storedata": storeData, "postgres": newPostgres},
@@ -99,11 +101,10 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Setup: func(env *testscript.Env) error {
-			n := int(stories.Add(1))
 			if err := droplet(env.WorkDir); err != nil {
 				return err
 			}
-			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: ownAddress(n)}
+			d := &daemon{dir: filepath.Join(env.WorkDir, "docker"), address: ownAddress()}
 			stop, err := d.start()
 			if err != nil {
 				return err

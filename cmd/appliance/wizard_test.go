@@ -59,7 +59,7 @@ type workplace struct {
 func newWorkplace(t *testing.T) *workplace {
 	t.Helper()
 	work := t.TempDir()
-	d := &daemon{dir: filepath.Join(work, "docker"), address: ownAddress(0)}
+	d := &daemon{dir: filepath.Join(work, "docker"), address: ownAddress()}
 	stop, err := d.start()
 	if err != nil {
 		t.Fatal(err)
