@@ -217,12 +217,16 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			continue
 		}
+		free := sync.OnceFunc(func() { // the lane, and its place
+			<-slots
+			w.Wake()
+		})
 		running.Go(func() {
-			if err := w.attempt(ctx, item); err != nil {
+			if err := w.attempt(ctx, item, free); err != nil {
 				fail(err)
 			}
-			<-slots
-			w.Wake() // the lane is free again
+			free()
+			w.Wake() // the lane may be another's, or have been empty
 		})
 	}
 }
@@ -291,15 +295,16 @@ func (w *Worker) wait(ctx context.Context) error {
 }
 
 // attempt delivers an item and settles it, also when ctx has just ended, so that
-// a delivered item is not delivered again after a restart.
-func (w *Worker) attempt(ctx context.Context, item Item) error {
+// a delivered item is not delivered again after a restart. It calls free when the next item
+// of the lane can be claimed while this one is still being settled.
+func (w *Worker) attempt(ctx context.Context, item Item, free func()) error {
 	held, done := under(ctx, item.Lease)
 	receipts, err := w.deliver(held, item)
 	done()
 	if err != nil && (ctx.Err() != nil || item.Lease.Err() != nil) {
 		err = Later(0, err) // being stopped is not the item's fault
 	}
-	err = w.settle(context.WithoutCancel(ctx), item, receipts, err)
+	err = w.settle(context.WithoutCancel(ctx), item, receipts, err, free)
 	if errors.Is(err, ErrLost) || errors.Is(err, ErrAway) {
 		// Whoever has the lane next looks for what this delivery may have done.
 		w.Log.Warn("the outcome of a delivery could not be stored", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "err", err)
@@ -341,9 +346,9 @@ func (w *Worker) tell(ctx context.Context, item Item, err error) {
 func oftenPostponed(attempts int) bool { return attempts >= 8 && attempts&(attempts-1) == 0 }
 
 // settle turns the outcome of a delivery into one call to the backend.
-func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error) error {
+func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error, free func()) error {
 	if err == nil {
-		return w.Backend.Done(ctx, item, receipts, w.Wake)
+		return w.Backend.Done(ctx, item, receipts, free)
 	}
 	if l, ok := errors.AsType[*later](err); ok {
 		if oftenPostponed(item.Attempts + 1) {

@@ -219,3 +219,35 @@ func TestAnItemThatIsPostponedAgainAndAgainIsLogged(t *testing.T) {
 		}
 	})
 }
+
+// slowDisk is a backend that frees a lane long before it has stored what was delivered.
+type slowDisk struct {
+	queuetest.Memory
+	stored chan struct{} // closed when the disk is done
+}
+
+func (d *slowDisk) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
+	err := d.Memory.Done(ctx, it, receipts, nil)
+	free()
+	<-d.stored
+	return err
+}
+
+// A delivery that is being stored does not keep the place of another.
+func TestWhileOneIsStoredTheNextIsDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &slowDisk{stored: make(chan struct{})}
+		put(t, b, "m1", "m2", "m3")
+		delivered := 0
+		stop := work(t, b, func(context.Context, queue.Item) ([]queue.Receipt, error) {
+			delivered++
+			return nil, nil
+		})
+		synctest.Wait()
+		if delivered != 3 {
+			t.Errorf("%d of 3 were delivered while the disk was busy", delivered)
+		}
+		close(b.stored)
+		stop()
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"testing"
+	"time"
 
 	"appliance/bridge/queue"
 )
@@ -25,6 +26,9 @@ func (m Moving) At(f func(point string)) Moving {
 
 // WithSchema opens a database as another release does, which has other migrations.
 func WithSchema(schema fs.FS) Option { return func(o *options) { o.schema = schema } }
+
+// Linger sets how long patient writes wait for others. It is called before the first one.
+func (s *Store) Linger(d time.Duration) { s.linger = d }
 
 // Die ends a store as the death of its process would: nothing is given back.
 func (s *Store) Die() {

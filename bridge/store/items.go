@@ -78,18 +78,20 @@ func (s *itemTable) Awaited(ctx context.Context, lane, kind string) (awaited boo
 
 // Done implements queue.Backend.
 func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Receipt, free func()) error {
-	s.await(func(l *leaving) bool { return l.lane == it.Lane })
 	h, err := s.keeper.head(it)
 	if err != nil {
 		return err
 	}
-	w := &write{lease: it.Lease, collects: true, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
+	w := &write{lease: it.Lease, collects: true, patient: free != nil, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
 	if err := s.send(ctx, w); err != nil {
 		return s.keeper.failed(it, err)
 	}
 	l := &leaving{lane: it.Lane, seq: h.seq, receipts: receipts, stored: make(chan struct{})}
 	s.mu.Lock()
 	s.leaving[l] = true
+	s.mu.Unlock()
+	s.await(func(before *leaving) bool { return before != l && before.lane == it.Lane })
+	s.mu.Lock()
 	s.keeper.leave(it, h)
 	s.mu.Unlock()
 	if free != nil {
@@ -105,8 +107,8 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 	return err
 }
 
-// leaving is an item that was delivered and has left its lane in memory, while that
-// is being written.
+// leaving is an item that was delivered and leaves its lane in memory, while that is being
+// written.
 type leaving struct {
 	lane     string
 	seq      int64
@@ -139,6 +141,7 @@ func (s *writer) await(fits func(*leaving) bool) {
 		if wait == nil {
 			return
 		}
+		s.hurry()
 		<-wait
 	}
 }

@@ -147,7 +147,7 @@ func optionsOf(opts []Option) (options, error) {
 func newStore(d *database) *Store {
 	w := &writer{
 		database: d, leaving: map[*leaving]bool{},
-		writes: make(chan *write, maxGroup), closing: make(chan struct{}), closed: make(chan struct{}),
+		writes: make(chan *write, maxGroup), linger: lingers, hurried: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s := &Store{
 		database: d, writer: w,

@@ -274,6 +274,68 @@ func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	}
 }
 
+// What was delivered is written together with what comes next, and at once when it is needed.
+func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
+	t.Parallel()
+	for what, need := range map[string]func(context.Context, *store.Store) error{
+		"its links are asked for": func(ctx context.Context, s *store.Store) error {
+			_, err := s.LinksByMessage(ctx, "m1")
+			return err
+		},
+		"the next of its lane was delivered": func(ctx context.Context, s *store.Store) error {
+			next, _, err := s.Claim(ctx, queue.Messages, time.Now())
+			free := make(chan struct{})
+			go func() { _ = s.Done(ctx, next, nil, func() { close(free) }) }()
+			<-free
+			return err
+		},
+		"something is accepted": func(ctx context.Context, s *store.Store) error {
+			_, err := s.Add(ctx, time.Now(), queue.Item{ID: "rc:3", Lane: "other"})
+			return err
+		},
+		"the store is closed": func(_ context.Context, s *store.Store) error { return s.Close() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ctx, file := t.Context(), filepath.Join(t.TempDir(), "bridge.db")
+			s := open(t, "sqlite:"+file)
+			s.Linger(time.Hour)
+			if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
+				t.Fatal(err)
+			}
+			it, _, err := s.Claim(ctx, queue.Messages, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			free, done := make(chan struct{}), make(chan error, 1)
+			go func() {
+				done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m1", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
+			}()
+			<-free
+			other, err := sql.Open("sqlite", "file:"+file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Close() }()
+			stored := func() (n int) {
+				if err := other.QueryRowContext(ctx, `SELECT COUNT(*) FROM links`).Scan(&n); err != nil {
+					t.Error(err)
+				}
+				return n
+			}
+			if n := stored(); n != 0 {
+				t.Errorf("%d links were written before anything needed them", n)
+			}
+			if err := need(ctx, s); err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err != nil || stored() != 1 {
+				t.Errorf("%d links are written: %v", stored(), err)
+			}
+		})
+	}
+}
+
 func TestReactionsAndPartsAreFound(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

@@ -13,8 +13,12 @@ import (
 	"appliance/bridge/queue"
 )
 
-// maxGroup is how many writes share one transaction, and so one wait for the disk.
-const maxGroup = 256
+const (
+	// maxGroup is how many writes share one transaction, and so one wait for the disk.
+	maxGroup = 256
+	// lingers is how long writes that are patient wait for others to share a transaction with.
+	lingers = 5 * time.Millisecond
+)
 
 var errClosed = errors.New("the database is closed")
 
@@ -28,6 +32,7 @@ type write struct {
 	lanes     []string     // to which it adds items, or whose turn it puts off
 	lease     *queue.Lease // under which it settles an item; nil for none
 	collects  bool         // do writes nothing itself: a keeper that shares its database writes it in flush
+	patient   bool         // it may linger: who needs its outcome hurries the writer
 }
 
 // writer writes: one transaction at a time, for all that ask at the same time. The keeper
@@ -37,6 +42,8 @@ type writer struct {
 	keeper keeper
 
 	writes  chan *write
+	linger  time.Duration
+	hurried chan struct{} // has one when what lingers is to be written now
 	closing chan struct{}
 	closed  chan struct{}
 	close   sync.Once
@@ -113,10 +120,9 @@ func (s *writer) send(ctx context.Context, w *write) error {
 func (s *writer) run() {
 	defer close(s.closed)
 	for {
-		var group []*write
 		select {
 		case w := <-s.writes:
-			group = append(group, w)
+			s.commit(s.gather(w))
 		case <-s.closing:
 			for { // who was already let in gets an answer
 				select {
@@ -127,16 +133,48 @@ func (s *writer) run() {
 				}
 			}
 		}
-	more:
-		for len(group) < maxGroup {
-			select {
-			case w := <-s.writes:
-				group = append(group, w)
-			default:
-				break more
-			}
+	}
+}
+
+// gather returns a write and what was sent after it. As long as all of it is patient it
+// lingers.
+func (s *writer) gather(first *write) []*write {
+	group, patient := []*write{first}, first.patient
+	var over <-chan time.Time // set when it lingers
+	for len(group) < maxGroup {
+		select {
+		case w := <-s.writes:
+			group, patient = append(group, w), patient && w.patient
+			continue
+		default:
 		}
-		s.commit(group)
+		if !patient {
+			break
+		}
+		if over == nil {
+			timer := time.NewTimer(s.linger)
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case w := <-s.writes:
+			group, patient = append(group, w), patient && w.patient
+		case <-s.hurried: // for one that was sent before, and may not be in the group yet
+			patient = false
+		case <-over:
+			patient = false
+		case <-s.closing:
+			patient = false
+		}
+	}
+	return group
+}
+
+// hurry has everything written that was sent before. It never blocks.
+func (s *writer) hurry() {
+	select {
+	case s.hurried <- struct{}{}:
+	default:
 	}
 }
 
