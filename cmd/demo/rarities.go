@@ -151,6 +151,7 @@ func (d trouble) restartDocker(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	go func() { _ = cmd.Wait() }() // else it seems to run on when it is ended next time
 	return insist(ctx, func() error {
 		_, err := d.command(ctx, "docker", "version")
 		return err
