@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"appliance/compose"
@@ -185,6 +186,7 @@ func (d *demo) images() (map[string]string, bool, error) {
 // down removes everything the demo made.
 func (d *demo) down(ctx context.Context) error {
 	var errs []error
+	_ = syscall.Unmount(d.path("install/data/bridge"), syscall.MNT_DETACH) // the small disk of a storm that was interrupted
 	if _, err := os.Stat(d.path("install/appliance.yaml")); err != nil {
 		errs = append(errs, d.destroy(ctx)) // what an interrupted demo has left
 	} else {
