@@ -223,19 +223,36 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 
 // The next item of a lane is begun while the disk is still busy with the last one;
 // whoever asks for the last one's link waits for it.
+// firstOfTwo adds two items in one lane and claims the first.
+func firstOfTwo(t *testing.T, s *store.Store) queue.Item {
+	t.Helper()
+	if _, err := s.Add(t.Context(), time.Now(), queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
+		t.Fatal(err)
+	}
+	it, _, err := s.Claim(t.Context(), queue.Messages, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return it
+}
+
+// storing begins to store that an item was delivered, as the message m and the event $e, and
+// returns when its lane is free.
+func storing(ctx context.Context, s *store.Store, it queue.Item) <-chan error {
+	free, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
+	}()
+	<-free
+	return done
+}
+
 func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	file := filepath.Join(t.TempDir(), "bridge.db")
 	s := open(t, "sqlite:"+file)
-	now := time.Now()
-	if _, err := s.Add(ctx, now, queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
-		t.Fatal(err)
-	}
-	it, _, err := s.Claim(ctx, queue.Messages, now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	now, it := time.Now(), firstOfTwo(t, s)
 	busy, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
@@ -245,11 +262,7 @@ func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
-	}()
-	<-free
+	done := storing(ctx, s, it)
 	if next, ok, err := s.Claim(ctx, queue.Messages, now); err != nil || !ok || next.ID != "rc:2" {
 		t.Errorf("the next item is %q, %v, %v", next.ID, ok, err)
 	}
@@ -280,14 +293,12 @@ func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
 	t.Parallel()
 	for what, need := range map[string]func(context.Context, *store.Store) error{
 		"its links are asked for": func(ctx context.Context, s *store.Store) error {
-			_, err := s.LinksByMessage(ctx, "m1")
+			_, err := s.LinksByMessage(ctx, "m")
 			return err
 		},
 		"the next of its lane was delivered": func(ctx context.Context, s *store.Store) error {
 			next, _, err := s.Claim(ctx, queue.Messages, time.Now())
-			free := make(chan struct{})
-			go func() { _ = s.Done(ctx, next, nil, func() { close(free) }) }()
-			<-free
+			storing(ctx, s, next)
 			return err
 		},
 		"something is accepted": func(ctx context.Context, s *store.Store) error {
@@ -301,25 +312,14 @@ func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
 			ctx, file := t.Context(), filepath.Join(t.TempDir(), "bridge.db")
 			s := open(t, "sqlite:"+file)
 			s.Linger(time.Hour)
-			if _, err := s.Add(ctx, time.Now(), queue.Item{ID: "rc:1", Lane: "l"}, queue.Item{ID: "rc:2", Lane: "l"}); err != nil {
-				t.Fatal(err)
-			}
-			it, _, err := s.Claim(ctx, queue.Messages, time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			free, done := make(chan struct{}), make(chan error, 1)
-			go func() {
-				done <- s.Done(ctx, it, []queue.Receipt{{RCRoom: "r", RCMessage: "m1", MXRoom: "!r", MXEvent: "$e"}}, func() { close(free) })
-			}()
-			<-free
+			done := storing(ctx, s, firstOfTwo(t, s))
 			other, err := sql.Open("sqlite", "file:"+file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = other.Close() }()
 			stored := func() (n int) {
-				if err := other.QueryRowContext(ctx, `SELECT COUNT(*) FROM links`).Scan(&n); err != nil {
+				if err := other.QueryRowContext(ctx, `SELECT COUNT(*) FROM links WHERE item = 'rc:1'`).Scan(&n); err != nil {
 					t.Error(err)
 				}
 				return n
