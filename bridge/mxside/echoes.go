@@ -141,6 +141,11 @@ func (e *echoes) late(ctx context.Context, ours []echo) ([]queue.Item, error) {
 		}
 		copies = append(copies, u)
 	}
+	// One whose link was stored between the two questions is no copy.
+	copies, err = e.unlinked(ctx, copies)
+	if err != nil {
+		return nil, err
+	}
 	return e.items(ctx, copies)
 }
 
