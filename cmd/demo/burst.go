@@ -257,14 +257,20 @@ const (
 	withheldAfter = time.Minute
 )
 
+// takenBackIn is how long the bridge has to redact the second copy of a message, which a
+// Dendrite that was stopped while it took the message in shows minutes later, or when it
+// is restored: docs/reliability.md.
+const takenBackIn = 30 * time.Second
+
 // all is for a homeserver that takes every one of n messages.
 func all(n int) func() (int, error) { return func() (int, error) { return n, nil } }
 
 // settled waits until both sides have as many messages as were sent, or Rocket.Chat what
 // our homeserver has taken of them, and a little longer, in which a second copy of one
-// would arrive.
+// would arrive. One on Matrix must be taken back.
 func (c *cast) settled(ctx context.Context, room, mxRoom string, n int, taken func() (int, error)) (inMX, inRC []string, err error) {
 	complete, begun := 0, time.Now()
+	var doubled time.Time // since when Matrix has more than were sent
 	for complete < 10 {
 		// A server that asks one which was just killed may answer with an error.
 		if inMX, err = c.bob.timeline(ctx, mxRoom, "@meter:"+serverName); err == nil {
@@ -275,8 +281,15 @@ func (c *cast) settled(ctx context.Context, room, mxRoom string, n int, taken fu
 		if err == nil && len(inRC) < n && time.Since(begun) > withheldAfter {
 			want, err = taken()
 		}
-		if err == nil && len(inMX) >= n && len(inRC) >= want {
+		switch {
+		case err != nil || len(inMX) < n || len(inRC) < want:
+		case len(inMX) == n:
 			complete++
+			doubled = time.Time{}
+		case doubled.IsZero():
+			complete, doubled = 0, time.Now()
+		case time.Since(doubled) > takenBackIn:
+			return inMX, inRC, nil
 		}
 		select {
 		case <-ctx.Done():

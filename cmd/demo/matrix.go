@@ -274,7 +274,7 @@ func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]strin
 			}
 			seen[e.ID] = true
 			fresh++
-			if e.Type == "m.room.message" && e.Sender == sender {
+			if e.Type == "m.room.message" && e.Sender == sender && e.Content.Body != "" { // which one that is redacted has no longer
 				all = append(all, e.Content.Body)
 			}
 		}
