@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,6 +27,21 @@ func clientTrusting(roots []byte) *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
 	return &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 64}}
+}
+
+// client returns one that trusts what the demo trusts at the time of each connection: a
+// storm that restarts the authority gives it another root.
+func (d *demo) client() *http.Client {
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		roots, err := os.ReadFile(d.path("ca.pem"))
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(roots)
+		return (&tls.Dialer{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}).DialContext(ctx, network, addr)
+	}
+	return &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{DialTLSContext: dial, MaxIdleConnsPerHost: 64}}
 }
 
 // fetch makes a GET request and returns the body of a 200.

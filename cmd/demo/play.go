@@ -27,11 +27,7 @@ const (
 
 // enter signs everybody in, making their accounts as needed.
 func (d *demo) enter(ctx context.Context, username, name string, roles []string) (*cast, *chatUser, error) {
-	roots, err := os.ReadFile(d.path("ca.pem"))
-	if err != nil {
-		return nil, nil, err
-	}
-	client := clientTrusting(roots)
+	client := d.client()
 	password, err := d.adminPassword()
 	if err != nil {
 		return nil, nil, err

@@ -20,7 +20,12 @@ func (d trouble) rarities(docker bool) []fault {
 		l = append(l, fault{"the bridge's disk is full", d.fill})
 	}
 	if docker {
-		l = append(l, fault{"Docker is restarted", func(ctx context.Context, _ time.Duration) error { return d.restartDocker(ctx) }})
+		l = append(l, fault{"Docker is restarted", func(ctx context.Context, _ time.Duration) error {
+			if err := d.restartDocker(ctx); err != nil {
+				return err
+			}
+			return d.trustNewRoot(ctx)
+		}})
 	}
 	return l
 }
@@ -155,5 +160,28 @@ func (d trouble) restartDocker(ctx context.Context) error {
 	return insist(ctx, func() error {
 		_, err := d.command(ctx, "docker", "version")
 		return err
+	})
+}
+
+// trustNewRoot has everybody trust the root that the authority made when it was started
+// again, beside those that it had before: certificates of both are in use.
+func (d trouble) trustNewRoot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	elsewhere := world(d)
+	fresh, err := elsewhere.trustRoots(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := os.ReadFile(d.path("ca.pem"))
+	if err != nil {
+		return err
+	}
+	if err := elsewhere.trust(append(known, fresh...)); err != nil {
+		return err
+	}
+	// A homeserver reads roots when it starts.
+	return insist(ctx, func() error {
+		return errors.Join(elsewhere.composeElsewhere(ctx, "restart", "remote-homeserver"), d.appliance(ctx, false))
 	})
 }

@@ -62,13 +62,18 @@ func (d world) elsewhere(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(d.write("ca.pem", roots, 0o644), d.write("elsewhere/ca/demo-ca.pem", roots, 0o644)); err != nil {
+	if err := d.trust(roots); err != nil {
 		return err
 	}
 	if err := d.remoteCertificates(ctx); err != nil {
 		return err
 	}
 	return d.composeElsewhere(ctx, "up", "-d", "--wait", "remote-homeserver")
+}
+
+// trust writes the roots that people, the installation and the other server trust.
+func (d world) trust(roots []byte) error {
+	return errors.Join(d.write("ca.pem", roots, 0o644), d.write("elsewhere/ca/demo-ca.pem", roots, 0o644))
 }
 
 // hosts puts the demo's names into /etc/hosts, or takes them out.
