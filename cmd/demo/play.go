@@ -27,7 +27,7 @@ const (
 
 // enter signs everybody in, making their accounts as needed.
 func (d *demo) enter(ctx context.Context, username, name string, roles []string) (*cast, *chatUser, error) {
-	client := d.client()
+	client := clientReading(d.path("ca.pem"))
 	password, err := d.adminPassword()
 	if err != nil {
 		return nil, nil, err
