@@ -100,6 +100,9 @@ type Backend interface {
 	// Retry frees the lane, whose turn comes again after a time. failed says
 	// whether the attempt counts.
 	Retry(ctx context.Context, item Item, now time.Time, after time.Duration, failed bool, cause error) error
+	// Hasten has lanes that wait after Retry take their turn now. Those that have no
+	// items, or one that is being delivered, are left alone.
+	Hasten(ctx context.Context, now time.Time, lanes []string) error
 	// GiveUp makes the item a dead letter: it leaves the lane, is kept with its cause
 	// for the operator, and frees the lane.
 	GiveUp(ctx context.Context, item Item, cause error) error
@@ -127,12 +130,17 @@ func Sentence(err error) string {
 }
 
 // Later asks for another attempt after d without counting this one. Use it for
-// rate limits and for a far side that does not answer.
-func Later(d time.Duration, err error) error { return &later{err, d} }
+// rate limits.
+func Later(d time.Duration, err error) error { return &later{err, d, false} }
+
+// Unavailable is Later for a far side that does not answer. The attempt comes earlier when
+// the side is seen to answer again: see outages.
+func Unavailable(d time.Duration, err error) error { return &later{err, d, true} }
 
 type later struct {
 	error
-	after time.Duration
+	after       time.Duration
+	unavailable bool
 }
 
 func (l *later) Unwrap() error { return l.error }
@@ -161,9 +169,10 @@ type Worker struct {
 	Lanes int
 	Log   *slog.Logger
 
-	once  sync.Once
-	awake chan struct{}
-	away  bool // the backend does not answer; of Run
+	once    sync.Once
+	awake   chan struct{}
+	away    bool // the backend does not answer; of Run
+	outages outages
 }
 
 const (
@@ -348,14 +357,18 @@ func oftenPostponed(attempts int) bool { return attempts >= 8 && attempts&(attem
 // settle turns the outcome of a delivery into one call to the backend.
 func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err error, free func()) error {
 	if err == nil {
-		return w.Backend.Done(ctx, item, receipts, free)
+		return errors.Join(w.Backend.Done(ctx, item, receipts, free), w.hasten(ctx, item.Lane))
 	}
 	if l, ok := errors.AsType[*later](err); ok {
 		if oftenPostponed(item.Attempts + 1) {
 			w.Log.Warn("delivery is postponed again and again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
 				"accepted", item.Accepted, "wait", l.after, "err", err)
 		}
-		return w.Backend.Retry(ctx, item, time.Now(), l.after, false, err)
+		err := w.Backend.Retry(ctx, item, time.Now(), l.after, false, err)
+		if l.unavailable {
+			w.outages.failed(item.Lane, time.Now())
+		}
+		return err
 	}
 	if _, ok := errors.AsType[*permanent](err); ok || item.Failures+1 >= maxFailures {
 		if err := w.Backend.GiveUp(ctx, item, err); err != nil {
@@ -368,4 +381,15 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 	wait := Backoff(item.Failures)
 	w.Log.Warn("delivery failed, will be tried again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "failures", item.Failures+1, "wait", wait, "err", err)
 	return w.Backend.Retry(ctx, item, time.Now(), wait, true, err)
+}
+
+// hasten has other lanes take their turn when a delivery ends an outage.
+func (w *Worker) hasten(ctx context.Context, lane string) error {
+	lanes := w.outages.delivered(lane, time.Now())
+	if len(lanes) == 0 {
+		return nil
+	}
+	err := w.Backend.Hasten(ctx, time.Now(), lanes)
+	w.Wake()
+	return err
 }

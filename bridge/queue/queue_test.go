@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -250,4 +252,74 @@ func TestWhileOneIsStoredTheNextIsDelivered(t *testing.T) {
 		close(b.stored)
 		stop()
 	})
+}
+
+// tries delivers items until a time, and returns when each lane was tried.
+func tries(t *testing.T, until time.Duration, deliver func(lane string, at time.Duration) error, items ...queue.Item) map[string][]time.Duration {
+	t.Helper()
+	b, start := &queuetest.Memory{}, time.Now()
+	if _, err := b.Add(t.Context(), start, items...); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	at := map[string][]time.Duration{}
+	stop := work(t, b, func(_ context.Context, it queue.Item) ([]queue.Receipt, error) {
+		begun := time.Since(start)
+		mu.Lock()
+		at[it.Lane] = append(at[it.Lane], begun)
+		mu.Unlock()
+		return nil, deliver(it.Lane, begun)
+	})
+	time.Sleep(until) // fake time
+	stop()
+	return at
+}
+
+func TestTheFirstDeliveryAfterAnOutageHastensTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := tries(t, 10*time.Minute, func(lane string, at time.Duration) error {
+			if at >= 100*time.Second {
+				return nil
+			}
+			pause := 15 * time.Second
+			if lane == "rc:a" {
+				pause = 10 * time.Second
+			}
+			return queue.Unavailable(pause, errors.New("502"))
+		}, queue.Item{ID: "a", Lane: "rc:a"}, queue.Item{ID: "b", Lane: "rc:b"}, queue.Item{ID: "c", Lane: "mx:c"})
+		for lane, want := range map[string]time.Duration{"rc:a": 100 * time.Second, "rc:b": 100 * time.Second, "mx:c": 105 * time.Second} {
+			if last := at[lane][len(at[lane])-1]; last != want {
+				t.Errorf("%s was delivered after %s, want %s: %v", lane, last, want, at[lane])
+			}
+		}
+	})
+}
+
+// A room that fails by itself is tried no more often because others go on, nor is one while
+// a side is down to which other items need not be sent.
+func TestWhatSucceedsElsewhereDoesNotHastenAgainAndAgain(t *testing.T) {
+	for every, most := range map[time.Duration]int{time.Second: 7, 3 * time.Second: 10} {
+		synctest.Test(t, func(t *testing.T) {
+			items := []queue.Item{{ID: "bad", Lane: "rc:bad"}, {ID: "new", Lane: "rc:new"}}
+			for n := range 100 {
+				items = append(items, queue.Item{ID: strconv.Itoa(n), Lane: "rc:good"})
+			}
+			at := tries(t, 90*time.Second, func(lane string, _ time.Duration) error {
+				switch lane {
+				case "rc:bad":
+					return queue.Unavailable(15*time.Second, errors.New("500"))
+				case "rc:new":
+					return queue.Unavailable(900*time.Millisecond, errors.New("500"))
+				}
+				time.Sleep(every) // fake time
+				return nil
+			}, items...)
+			if n := len(at["rc:good"]); n < 30 {
+				t.Errorf("%d good ones in 90 s", n)
+			}
+			if n := len(at["rc:bad"]); n < 6 || n > most {
+				t.Errorf("good ones every %s: the bad one was tried %d times: %v", every, n, at["rc:bad"])
+			}
+		})
+	}
 }

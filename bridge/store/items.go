@@ -65,6 +65,11 @@ func (s *itemTable) Next(_ context.Context, class queue.Class, now time.Time) (t
 	return in, ok, nil
 }
 
+// Hasten implements queue.Backend.
+func (s *itemTable) Hasten(ctx context.Context, now time.Time, lanes []string) error {
+	return s.keeper.hasten(ctx, now, lanes)
+}
+
 // Waiting implements relay.Store.
 func (s *itemTable) Waiting(ctx context.Context, lane string) (int, error) {
 	return s.keeper.waiting(ctx, lane)

@@ -62,6 +62,7 @@ type keeperMemory interface {
 type keeperTurns interface {
 	claim(ctx context.Context, class queue.Class, now time.Time) (queue.Item, bool, error)
 	next(class queue.Class, now time.Time) (time.Duration, bool)
+	hasten(ctx context.Context, now time.Time, lanes []string) error
 	waiting(ctx context.Context, lane string) (int, error)
 	backlog(ctx context.Context) (int64, error)
 }

@@ -336,6 +336,23 @@ func (k *holder) next(class queue.Class, _ time.Time) (time.Duration, bool) {
 	return max(0, time.Until(k.lookAt[class])), true
 }
 
+// hastenLanes is for lanes that no process has. One that is locked is being taken, or has
+// items added to it.
+const hastenLanes = `UPDATE lanes SET due = ` + dbNow + ` WHERE lane IN (SELECT lane FROM lanes
+	WHERE lane = ANY($1::text[]) AND owner = '' AND due > ` + dbNow + ` FOR UPDATE SKIP LOCKED)`
+
+func (k *holder) hasten(ctx context.Context, _ time.Time, lanes []string) error {
+	if _, err := k.s.exec(ctx, hastenLanes, lanes); err != nil {
+		return away(err)
+	}
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	for class := range k.dirty {
+		k.dirty[class] = true
+	}
+	return nil
+}
+
 // markWaiting locks the rows of lanes to which items are added, in an order that is the
 // same in all processes, and notes that they have some.
 const markWaiting = `INSERT INTO lanes (lane, waiting, due, held) SELECT lane, 1, ` + dbNow + `, 0 FROM unnest($1::text[]) AS lane` + markOnce

@@ -109,6 +109,18 @@ func (m *Memory) Retry(_ context.Context, it queue.Item, now time.Time, after ti
 	return nil
 }
 
+// Hasten implements queue.Backend.
+func (m *Memory) Hasten(_ context.Context, now time.Time, lanes []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range lanes {
+		if l := m.lanes[name]; l != nil && l.due.After(now) {
+			l.due = now
+		}
+	}
+	return nil
+}
+
 // GiveUp implements queue.Backend.
 func (m *Memory) GiveUp(_ context.Context, it queue.Item, _ error) error {
 	m.mu.Lock()

@@ -56,6 +56,7 @@ func Run(t *testing.T, subject Subject) {
 		{"AnIDIsAcceptedOnceEvenAfterDelivery", suite.onceForEver},
 		{"ADeadLetterFreesTheLaneAndIsKept", suite.deadLetter},
 		{"ARetryBlocksItsLaneUntilItsTime", suite.retry},
+		{"AHastenedLaneHasItsTurnAtOnce", suite.hasten},
 		{"AttemptsAndFailuresAreCountedApart", suite.counts},
 		{"NextIsWhenTheFirstFreeLaneIsDue", suite.next},
 		{"AddIsAllOrNothing", suite.allOrNothing},
@@ -244,6 +245,19 @@ func (s suite) retry(t *testing.T) {
 	s.mustNotClaim(t, b, 9*time.Second)
 	must(t, b.Done(t.Context(), s.mustClaim(t, b, 10*time.Second, "a-1"), nil, nil))
 	s.mustClaim(t, b, 10*time.Second, "a-2")
+}
+
+func (s suite) hasten(t *testing.T) {
+	b := s.fresh(t)
+	add(t, b, item("a", 1), item("a", 2))
+	must(t, b.Retry(t.Context(), s.mustClaim(t, b, 0, "a-1"), epoch, time.Hour, false, errors.New("502")))
+	s.mustNotClaim(t, b, time.Minute)
+	must(t, b.Hasten(t.Context(), epoch.Add(time.Minute), []string{"a", "unknown"}))
+	it := s.mustClaim(t, b, time.Minute, "a-1")
+	must(t, b.Hasten(t.Context(), epoch.Add(time.Minute), []string{"a"}))
+	s.mustNotClaim(t, b, time.Minute) // it is being delivered
+	must(t, b.Done(t.Context(), it, nil, nil))
+	s.mustClaim(t, b, time.Minute, "a-2")
 }
 
 func (s suite) counts(t *testing.T) {

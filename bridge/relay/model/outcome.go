@@ -26,7 +26,7 @@ func Outcome(item queue.Item, err error, refused string) error {
 	case errors.Is(err, ErrSlow):
 		return err // counts as a failure: the file may never arrive
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		return queue.Later(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
+		return queue.Unavailable(min(maxPause, queue.Backoff(min(item.Attempts, 10))), err)
 	case errors.Is(err, ErrNoAccount):
 		return queue.Permanent("your account in Rocket.Chat was deleted or deactivated by its administrator", err)
 	case errors.Is(err, ErrTooMany):
