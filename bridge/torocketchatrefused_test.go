@@ -40,6 +40,19 @@ func TestFilesThatRocketChatRefuses(t *testing.T) {
 	refused("gone.pdf", "mxc://"+s.far.Name+"/nothing", 10, "its server does not have it")
 }
 
+// A file whose server does not answer is not refused: it follows when that one is back.
+func TestAFileOfAServerThatIsAwayIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.bobSendsFile("away.pdf", "mxc://127.0.0.1:1/away", 10)
+	s.messageText("about away.pdf")
+	for _, m := range s.rc.Said(s.room) {
+		if strings.Contains(m.Text, "[away.pdf]") {
+			t.Errorf("in place of the file: %q", m.Text)
+		}
+	}
+}
+
 // A puppet that Rocket.Chat does not take for a member is let in and tries again: with a
 // message, and with a file.
 func TestAPuppetThatIsOutsideIsLetIn(t *testing.T) {

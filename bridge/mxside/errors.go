@@ -56,6 +56,13 @@ func ownFailure(refusal *mautrix.RespError) bool {
 	return refusal.ErrCode == "M_UNKNOWN" && slices.ContainsFunc(failures, func(words string) bool { return strings.Contains(refusal.Err, words) })
 }
 
+// notFetched reports whether a 404 is not about the file. Dendrite (0.15) gives that answer
+// also when the server that has the file does not answer (mediaapi/routing/download.go),
+// and says in its text when that server has said that it does not have it.
+func notFetched(status int, text string) bool {
+	return status == http.StatusNotFound && strings.HasPrefix(text, "Failed to download: ") && !strings.Contains(text, "does not exist on")
+}
+
 // plain keeps what the homeserver said of an error and drops the request, which
 // holds tokens and names.
 func plain(err error) error {
@@ -107,7 +114,7 @@ func refusal(res *http.Response) error {
 		return &model.WaitError{After: max(time.Second, min(time.Duration(said.Retry)*time.Millisecond, 10*time.Minute)), Err: text}
 	case status == http.StatusRequestEntityTooLarge, said.Code == "M_TOO_LARGE":
 		return fmt.Errorf("%w: %w", model.ErrTooLarge, text)
-	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED":
+	case status >= 500, status == http.StatusUnauthorized, said.Code == "M_NOT_YET_UPLOADED", notFetched(status, said.Text):
 		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, text)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", model.ErrNotFound, text)

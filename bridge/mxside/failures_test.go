@@ -40,6 +40,18 @@ func TestFailuresAreNotRefusals(t *testing.T) {
 	if err := refused.Leave(t.Context(), "!r:home", "@alice:home"); !errors.Is(err, model.ErrRefused) {
 		t.Errorf("a refusal: %v", err)
 	}
+	const of = `Failed to download: file with media ID "f" could not be downloaded from elsewhere: `
+	for text, want := range map[string]error{
+		of + "dial tcp 192.0.2.1:8448: connect: connection refused":              model.ErrUnavailable,
+		"Failed to download: context deadline exceeded":                          model.ErrUnavailable,
+		`Failed to download: File with media ID "f" does not exist on elsewhere`: model.ErrNotFound,
+		"File not found": model.ErrNotFound,
+	} {
+		s := sideOf(t, config.Dendrite, &asked{answers: map[string]func(http.ResponseWriter){"/elsewhere/f": refuses(404, "M_NOT_FOUND", text)}})
+		if _, err := s.Download(t.Context(), "mxc://elsewhere/f", 100, time.Minute); !errors.Is(err, want) {
+			t.Errorf("a file, answered with %q: %v, want %v", text, err, want)
+		}
+	}
 	cut := sideOf(t, config.Dendrite, &asked{answers: map[string]func(http.ResponseWriter){"": func(w http.ResponseWriter) {
 		w.Header().Set("Content-Length", "1000")
 		_, _ = io.WriteString(w, `{"event_id":`)

@@ -3,6 +3,7 @@ package hermetic
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -68,9 +69,10 @@ func (s *Server) download(q *request) (any, error) {
 // fetchFor is how long Dendrite waits for a file of another server.
 const fetchFor = 2 * time.Minute
 
-// fetch asks another server for a file, and fails: none has one.
+// fetch asks another server for a file, and fails: none has one. Of one that does not
+// answer Dendrite (0.15.2, mediaapi/routing/download.go) says that it has no file either.
 func (s *Server) fetch(ctx context.Context, server, id string) error {
-	gone := &apiError{http.StatusBadGateway, "M_UNKNOWN", "the other server does not answer", nil}
+	gone := &apiError{http.StatusNotFound, "M_NOT_FOUND", fmt.Sprintf("Failed to download: file with media ID %q could not be downloaded from %s: connection refused", id, server), nil}
 	if !loopback(server) {
 		return gone
 	}
