@@ -31,6 +31,8 @@ type said struct {
 	deleted bool
 	unheard bool // the homeserver of the bridge was not told of it
 	either  bool // whether it is reacted to or not may be shown either way
+	// rewritten is a text that it may be shown with too; "" without one.
+	rewritten string
 }
 
 // deeds counts what was done.

@@ -80,6 +80,7 @@ type shown struct {
 	parent     string // the ID of the message that it answers
 	thumbs     int    // of the person who wrote it
 	hidden     bool   // whether there is a reaction of theirs in the room's history that no client was shown
+	rewritten  string // as the newest edit in the room's history that no client was shown has it; "" without one
 }
 
 // judge compares both sides of a room with what was done.
@@ -131,6 +132,7 @@ func (s *script) told(have []shown) *script {
 			continue
 		}
 		want.text, want.reacted, want.either, want.deleted, want.parent = m.text, m.thumbs > 0, m.hidden, false, -1
+		want.rewritten = m.rewritten
 		if parent, ok := byID[m.parent]; ok {
 			want.parent = parent
 		}
@@ -199,7 +201,7 @@ func (s *script) judge(got []shown, sender string) (v verdict) {
 }
 
 func (s *script) compare(v *verdict, m shown, want said, byID map[string]int) {
-	if m.text != want.text {
+	if m.text != want.text && (want.rewritten == "" || m.text != want.rewritten) {
 		v.note(&v.stale, "%q, want %q", m.text, want.text)
 	}
 	thumbs := 0
@@ -303,14 +305,19 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		return nil, err
 	}
 	own := prefix == ownPrefix
-	hidden := map[string]bool{}
+	hidden, unseenEdits := map[string]bool{}, map[string]roomEvent{}
 	if !own {
 		events = slices.DeleteFunc(events, func(e roomEvent) bool {
-			unseen := !w.timeline.showed(e.ID)
-			if unseen && e.Type == "m.reaction" { // the bridge, which is told in another way, may know of it
-				hidden[e.Content.Relates.Event+" "+e.Sender] = true
+			if w.timeline.showed(e.ID) {
+				return false
 			}
-			return unseen
+			switch { // the bridge, which is told in another way, may know of it
+			case e.Type == "m.reaction":
+				hidden[e.Content.Relates.Event+" "+e.Sender] = true
+			case e.Content.Relates.Type == "m.replace":
+				newest(unseenEdits, e)
+			}
+			return true
 		})
 	}
 	edits, thumbs := map[string]roomEvent{}, map[string]int{}
@@ -319,10 +326,7 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		case e.Type == "m.reaction" && e.Content.Relates.Event != "":
 			thumbs[e.Content.Relates.Event+" "+e.Sender]++
 		case e.Content.Relates.Type == "m.replace":
-			// The newest counts, whatever the place (specification, "Applying m.new_content").
-			if old, ok := edits[e.Content.Relates.Event]; !ok || cmp.Or(cmp.Compare(old.Time, e.Time), cmp.Compare(old.ID, e.ID)) < 0 {
-				edits[e.Content.Relates.Event] = e
-			}
+			newest(edits, e)
 		}
 	}
 	for _, e := range events {
@@ -334,8 +338,12 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 			w.timeline.late.Add(1)
 		}
 		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender], hidden: hidden[e.ID+" "+e.Sender]}
-		if edit, ok := edits[e.ID]; ok {
+		edit, edited := edits[e.ID]
+		if edited {
 			s.text = edit.Content.New.Body
+		}
+		if unseen, ok := unseenEdits[e.ID]; ok && (!edited || newer(unseen, edit)) {
+			s.rewritten = unseen.Content.New.Body
 		}
 		if e.Content.Relates.Type == "m.thread" {
 			s.parent = e.Content.Relates.Event
@@ -343,6 +351,18 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// newest keeps the edit of a message that counts: the newest, whatever the place
+// (specification, "Applying m.new_content").
+func newest(edits map[string]roomEvent, e roomEvent) {
+	if old, ok := edits[e.Content.Relates.Event]; !ok || newer(e, old) {
+		edits[e.Content.Relates.Event] = e
+	}
+}
+
+func newer(a, b roomEvent) bool {
+	return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID)) > 0
 }
 
 // events returns the events of the room, oldest first.

@@ -110,7 +110,15 @@ func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
 	if v := told.judge([]shown{zero, two, four}, ""); v.stale != 0 {
 		t.Errorf("a reaction to number 2 is in the history, and the verdict is %s", v.String())
 	}
-	two.thumbs = 0
+	two.thumbs, two.text = 0, "m 2 edit 7"
+	if v := told.judge([]shown{zero, two, four}, ""); v.stale != 1 {
+		t.Errorf("number 2 was never edited, and the verdict is %s", v.String())
+	}
+	told = s.told([]shown{{id: "a", number: 0, text: "m 0"}, {id: "d", number: 3, text: "m 3", parent: "c"}, {id: "c", number: 2, text: "m 2", rewritten: "m 2 edit 7"}, {id: "e", number: 4, text: "m 4"}})
+	if v := told.judge([]shown{zero, two, four}, ""); v.stale != 0 {
+		t.Errorf("an edit of number 2 is in the history, and the verdict is %s", v.String())
+	}
+	two.text = "m 2"
 	if v := told.judge([]shown{two, zero, three, four}, ""); v.disordered != 1 {
 		t.Errorf("number 0 is too late, and the verdict is %s", v.String())
 	}
