@@ -30,6 +30,13 @@ func WithSchema(schema fs.FS) Option { return func(o *options) { o.schema = sche
 // Linger sets how long patient writes wait for others. It is called before the first one.
 func (s *Store) Linger(d time.Duration) { s.linger = d }
 
+// WriteLate is a write that is sent in the moment in which the store stops taking any.
+func (s *Store) WriteLate() error {
+	w := &write{result: make(chan error, 1)}
+	s.writes <- w
+	return s.outcome(w)
+}
+
 // Die ends a store as the death of its process would: nothing is given back.
 func (s *Store) Die() {
 	if k, ok := s.keeper.(*shared); ok {

@@ -102,7 +102,7 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 	if free != nil {
 		free()
 	}
-	if err = <-w.result; err != nil {
+	if err = s.outcome(w); err != nil {
 		err = s.keeper.failed(it, err) // before the lane can go to another process
 	}
 	s.mu.Lock()

@@ -633,3 +633,23 @@ func TestWhatWasSeenIsKnown(t *testing.T) {
 		}
 	})
 }
+
+func TestAWriteThatComesWhileTheStoreIsClosedFails(t *testing.T) {
+	s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "bridge.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.WriteLate() }()
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("it is said to be written")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for ever")
+	}
+}

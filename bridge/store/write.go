@@ -96,7 +96,23 @@ func (s *writer) write(ctx context.Context, w *write) error {
 	if err := s.send(ctx, w); err != nil {
 		return err
 	}
-	return <-w.result // it is being written: the outcome must be known
+	return s.outcome(w)
+}
+
+// outcome waits for what became of a write that was sent: it is being written, so that must
+// be known. One that was sent when nothing was taken any more has failed.
+func (s *writer) outcome(w *write) error {
+	select {
+	case err := <-w.result:
+		return err
+	case <-s.closed:
+	}
+	select {
+	case err := <-w.result:
+		return err
+	default:
+		return errClosed
+	}
 }
 
 // send is write without the waiting. Writes are written in the order in which they
