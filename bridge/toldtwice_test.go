@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
@@ -36,5 +37,45 @@ func TestAnInvitationThatIsToldTwice(t *testing.T) {
 	})
 	if strings.Contains(w.log.String(), "an invitation is declined") {
 		t.Error("the invitation was accepted and then declined")
+	}
+}
+
+// A homeserver that was cut off may learn of an older edit after a newer one, and tells it
+// then. The newest counts.
+func TestAnOlderEditThatComesLateChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	said := s.bob.Send(s.mxRoom, "one")
+	s.messageText("one")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "* two", "m.new_content": map[string]any{"msgtype": "m.text", "body": "two"}, "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": said},
+	})
+	s.messageText("two")
+	tell := func(id, sender, text string, at int64) {
+		t.Helper()
+		body := fmt.Sprintf(`{"events":[{"type":"m.room.message","event_id":%q,"room_id":%q,"sender":%q,"origin_server_ts":%d,"content":{
+			"msgtype":"m.text","body":"* %[5]s","m.new_content":{"msgtype":"m.text","body":%[5]q},"m.relates_to":{"rel_type":"m.replace","event_id":%[6]q}}}]}`, id, s.mxRoom, sender, at, text, said)
+		mxtest.WaitFor(t, "the bridge to take it", func() bool { // it may refuse the first one on purpose
+			res := s.knock(http.MethodPut, "/_matrix/app/v1/transactions/"+id[1:], body, "Bearer hs-token-for-tests")
+			_ = res.Body.Close()
+			return res.StatusCode == http.StatusOK
+		})
+		s.bob.Send(s.mxRoom, "after "+text)
+		s.messageText("after " + text)
+	}
+	texts := func() (all []string) {
+		for _, m := range s.rc.Said(s.room) {
+			all = append(all, m.Text)
+		}
+		return all
+	}
+	tell("$older", s.bob.ID, "older", time.Now().Add(-time.Hour).UnixMilli())
+	tell("$others", "@eve:"+s.far.Name, "of another", time.Now().Add(time.Hour).UnixMilli())
+	if got := texts(); !slices.Contains(got, "two") {
+		t.Errorf("in Rocket.Chat: %q", got)
+	}
+	tell("$newer", s.bob.ID, "newer", time.Now().Add(time.Minute).UnixMilli())
+	if got := texts(); !slices.Contains(got, "newer") {
+		t.Errorf("in Rocket.Chat: %q", got)
 	}
 }

@@ -95,6 +95,15 @@ func (s *linkTable) EditOf(ctx context.Context, event ids.MXEvent) (ids.MXEvent,
 	return found(target, err)
 }
 
+// DateEdit implements relay.Store.
+func (s *linkTable) DateEdit(ctx context.Context, event, target ids.MXEvent, at int64) (newest bool, err error) {
+	if _, err := s.exec(ctx, `UPDATE edits SET at = $1 WHERE event = $2`, at, event); err != nil {
+		return false, err
+	}
+	err = s.queryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM edits WHERE target = $1 AND (at > $2 OR at = $2 AND event > $3))`, target, at, event).Scan(&newest)
+	return newest, err
+}
+
 // PutEdit implements relay.Store.
 func (s *linkTable) PutEdit(ctx context.Context, event, target ids.MXEvent) error {
 	_, err := s.exec(ctx, `INSERT INTO edits (event, target) VALUES ($1, $2) ON CONFLICT (event) DO NOTHING`, event, target)

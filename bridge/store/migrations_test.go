@@ -32,6 +32,7 @@ var published = map[string]string{
 	"00008_doubles.sql":          "3762f8932e1100e2535e176c4a253c7c8f331ca28cdce6b6861433158b138a47",
 	"00009_dead_groups.sql":      "c15f8aefca661aff16a40f8daeee16933940be09713ed572a0e852f2f3ae3fcf",
 	"00010_compatible_moves.sql": "247a329f1f26f5bab744b8d3a9e969db395d6994ba659a675fe8c6eaace036d1",
+	"00011_edit_times.sql":       "3527ed158286583d722dfd4280adccc0dbd576ad342f4905565e7a09dd76c8b7",
 }
 
 func TestAPublishedMigrationStaysAsItIs(t *testing.T) {

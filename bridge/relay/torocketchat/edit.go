@@ -18,8 +18,9 @@ type edits struct {
 	RC    editRocketChat
 }
 
-// edit delivers a new version of a message, part by part:
-// parts that are new are sent, and parts that are gone are deleted.
+// edit delivers a new version of a message, unless a newer one was delivered already: the
+// newest counts, whatever the order in which they come (specification, "Applying
+// m.new_content").
 func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
@@ -29,6 +30,16 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 	if err != nil || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
 		return nil, err // it never crossed, or is another person's
 	}
+	if newest, err := h.Store.DateEdit(ctx, ids.MXEvent(e.ID), target, e.Timestamp); err != nil || !newest {
+		return nil, err
+	}
+	return h.replace(ctx, item, p, puppet, e, old)
+}
+
+// replace makes another version of a message of its parts: those that are new are sent, and
+// those that are gone are deleted.
+func (h *edits) replace(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, old []queue.Receipt) ([]queue.Receipt, error) {
+	target := ids.MXEvent(e.Content.Replaces)
 	kept := slices.DeleteFunc(slices.Clone(old), func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
 	late := len(kept) < len(old) // the file is not the first part, but a message of its own
 	old = kept

@@ -70,6 +70,9 @@ type editRocketChat interface {
 
 // editStore is what edits needs of the store.
 type editStore interface {
+	// DateEdit stores when the server of its sender made an edit, in milliseconds, and reports
+	// whether it is the newest of its message.
+	DateEdit(ctx context.Context, event, target ids.MXEvent, at int64) (newest bool, err error)
 	// DropLink forgets a part of a message that no longer exists.
 	DropLink(ctx context.Context, link queue.Receipt) error
 	// File returns what a file has become on the other side.

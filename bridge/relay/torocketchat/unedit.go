@@ -40,7 +40,7 @@ func (h *unedits) unedit(ctx context.Context, item queue.Item, gone, target ids.
 	if puppet, err = h.Doubles.Author(ctx, p, puppet); err != nil {
 		return model.Outcome(item, err, "")
 	}
-	_, err = h.edits.edit(ctx, item, p, puppet, version)
+	_, err = h.edits.replace(ctx, item, p, puppet, version, links)
 	return err
 }
 
