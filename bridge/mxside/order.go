@@ -37,6 +37,25 @@ func InSendersOrder(read []Read) {
 	}
 }
 
+// WithLate puts those of the pushed items that are late into what was found in a room: each
+// after what was pushed before it, and before all else.
+func WithLate(found, pushed []queue.Item, late map[string]bool) []queue.Item {
+	before := map[string]bool{}
+	for _, it := range pushed {
+		if late[it.ID] {
+			place := 0
+			for i, f := range found {
+				if before[f.ID] {
+					place = i + 1
+				}
+			}
+			found = slices.Insert(found, place, it)
+		}
+		before[it.ID] = true
+	}
+	return found
+}
+
 // itemsOf returns the items of what was read, newest first, as they are to be stored.
 func itemsOf(read []Read) []queue.Item {
 	slices.Reverse(read)

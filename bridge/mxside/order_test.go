@@ -28,3 +28,36 @@ func TestASenderIsReadInOrder(t *testing.T) {
 		t.Errorf("got %s, want %s", strings.Join(got, ", "), want)
 	}
 }
+
+// A Dendrite that was away for minutes tells what it learns then of those minutes, "m 8", and
+// after that what is new, "m 22", which its room has already.
+func TestWhatComesLateComesBeforeWhatIsNew(t *testing.T) {
+	items := func(ids ...string) (list []queue.Item) {
+		for _, id := range ids {
+			list = append(list, queue.Item{ID: id})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		found, pushed []string
+		late          []string
+		want          string
+	}{
+		{[]string{"m 22", "m 23"}, []string{"m 8", "m 9"}, []string{"m 8", "m 9"}, "m 8, m 9, m 22, m 23"},
+		{[]string{"m 20", "m 21", "m 22"}, []string{"m 21", "m 8"}, []string{"m 8"}, "m 20, m 21, m 8, m 22"},
+		{[]string{"m 21"}, []string{"m 21", "m 22"}, []string{"of nobody"}, "m 21"},
+		{nil, []string{"m 8"}, []string{"m 8"}, "m 8"},
+	} {
+		late := map[string]bool{}
+		for _, id := range c.late {
+			late[id] = true
+		}
+		var got []string
+		for _, it := range mxside.WithLate(items(c.found...), items(c.pushed...), late) {
+			got = append(got, it.ID)
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("found %v, pushed %v, late %v: got %v, want %s", c.found, c.pushed, c.late, got, c.want)
+		}
+	}
+}

@@ -78,7 +78,8 @@ func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 }
 
 // missed returns what has happened in a room up to those items and was never
-// accepted, oldest first. It waits for a moment until the homeserver shows the
+// accepted, oldest first. Of the items it has those that the room shows further back: the
+// homeserver learnt of them late, and tells them before what else is new. It waits for a moment until the homeserver shows the
 // newest of them: what is missing before it can be asked for only then.
 func (r *replay) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, items []queue.Item, limited bool) ([]queue.Item, error) {
 	r.one.Lock()
@@ -92,16 +93,16 @@ func (r *replay) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser,
 		return nil, err
 	}
 	for deadline := time.Now().Add(showFor); ; {
-		found, shown, err := r.readBack(ctx, p, reader, newest)
+		found, late, shown, err := r.readBack(ctx, p, reader, newest)
 		if err != nil {
 			return nil, err
 		}
 		if shown && r.traits.SkipsInterrupted && r.contact.mayNudge(room) && r.history.nudge(ctx, room, reader) {
-			found, _, err = r.readBack(ctx, p, reader, newest)
-			return found, err
+			found, late, _, err = r.readBack(ctx, p, reader, newest)
+			return WithLate(found, items, late), err
 		}
 		if shown || newest == "" || time.Now().After(deadline) || !wait(ctx, showGap) {
-			return found, ctx.Err()
+			return WithLate(found, items, late), ctx.Err()
 		}
 	}
 }
@@ -126,10 +127,12 @@ func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string,
 
 // readBack returns what has happened in a room since the newest event that was
 // ever accepted from it, and what was left out shortly before that, oldest first,
-// and what each sender did in the sender's own order. shown says whether newest was among it.
-func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser, newest string) (found []queue.Item, shown bool, err error) {
+// and what each sender did in the sender's own order. late are the IDs of what was never
+// accepted and is further back; shown says whether newest was read.
+func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser, newest string) (found []queue.Item, late map[string]bool, shown bool, err error) {
 	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
 	var fresh []Read
+	late = map[string]bool{}
 	err = r.history.backwards(ctx, p.MXRoom, reader, func(events []arrival) (bool, error) {
 		var batch []Read
 		var batchIDs []string
@@ -160,11 +163,13 @@ func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser
 				fresh = append(fresh, b)
 			case more:
 				return false, nil // long before the portal
+			default:
+				late[b.Item.ID] = true
 			}
 		}
 		return more && visible < 0, nil
 	})
-	return itemsOf(fresh), shown, err
+	return itemsOf(fresh), late, shown, err
 }
 
 // joined reports whether a membership of that time may be the one with which the
