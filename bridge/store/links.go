@@ -100,7 +100,7 @@ func (s *linkTable) DateEdit(ctx context.Context, event, target ids.MXEvent, at 
 	if _, err := s.exec(ctx, `UPDATE edits SET at = $1 WHERE event = $2`, at, event); err != nil {
 		return false, err
 	}
-	err = s.queryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM edits WHERE target = $1 AND (at > $2 OR at = $2 AND event > $3))`, target, at, event).Scan(&newest)
+	err = s.queryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM edits WHERE target = $1 AND at > $2)`, target, at).Scan(&newest)
 	return newest, err
 }
 

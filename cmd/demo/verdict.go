@@ -307,18 +307,7 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 	own := prefix == ownPrefix
 	hidden, unseenEdits := map[string]bool{}, map[string]roomEvent{}
 	if !own {
-		events = slices.DeleteFunc(events, func(e roomEvent) bool {
-			if w.timeline.showed(e.ID) {
-				return false
-			}
-			switch { // the bridge, which is told in another way, may know of it
-			case e.Type == "m.reaction":
-				hidden[e.Content.Relates.Event+" "+e.Sender] = true
-			case e.Content.Relates.Type == "m.replace":
-				newest(unseenEdits, e)
-			}
-			return true
-		})
+		events, hidden, unseenEdits = w.seen(events)
 	}
 	edits, thumbs := map[string]roomEvent{}, map[string]int{}
 	for _, e := range events {
@@ -351,6 +340,24 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// seen returns what a client was shown, and what others of them are that the bridge, which is
+// told in another way, may know of: which messages have a reaction, by event and sender, and
+// the newest edit of each.
+func (w *matrixWriter) seen(events []roomEvent) (shown []roomEvent, hidden map[string]bool, edits map[string]roomEvent) {
+	hidden, edits = map[string]bool{}, map[string]roomEvent{}
+	for _, e := range events {
+		switch {
+		case w.timeline.showed(e.ID):
+			shown = append(shown, e)
+		case e.Type == "m.reaction":
+			hidden[e.Content.Relates.Event+" "+e.Sender] = true
+		case e.Content.Relates.Type == "m.replace":
+			newest(edits, e)
+		}
+	}
+	return shown, hidden, edits
 }
 
 // newest keeps the edit of a message that counts: the newest, whatever the place

@@ -71,7 +71,7 @@ type editRocketChat interface {
 // editStore is what edits needs of the store.
 type editStore interface {
 	// DateEdit stores when the server of its sender made an edit, in milliseconds, and reports
-	// whether it is the newest of its message.
+	// whether none of its message is newer. Of one and the same millisecond, what comes last counts.
 	DateEdit(ctx context.Context, event, target ids.MXEvent, at int64) (newest bool, err error)
 	// DropLink forgets a part of a message that no longer exists.
 	DropLink(ctx context.Context, link queue.Receipt) error
