@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"appliance/bridge/mustrun"
+	"appliance/cmd/appliance/internal/fakehost"
 	"appliance/provision/certs/acmetest"
 )
 
@@ -120,7 +121,7 @@ func TestTwoThatBeginAtOnceInstallOnce(t *testing.T) {
 			ends <- end{status, said}
 		}()
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(lines(filepath.Join(w.dir, "docker"), "held")) < 2; <-time.After(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); len(fakehost.Lines(filepath.Join(w.dir, "docker"), "held")) < 2; <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they do not both look at the host")
 		}

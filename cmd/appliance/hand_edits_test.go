@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"appliance/bridge/mustrun"
+	"appliance/cmd/appliance/internal/fakehost"
 	"appliance/provision/certs/acmetest"
 	"appliance/provision/plan"
 )
@@ -119,7 +120,7 @@ func TestAHandEditOfEveryFileIsNoticed(t *testing.T) {
 					t.Errorf("no way on:\n%s", said)
 				}
 			}
-			if changed := e.changes(names); len(changed) != len(names) || len(lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
+			if changed := e.changes(names); len(changed) != len(names) || len(fakehost.Lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
 				t.Errorf("up has changed something: of %v only %v", names, changed)
 			}
 			said := e.does(4, "doctor")
@@ -244,7 +245,7 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 			}
 		}
 	}
-	if changed := e.changes(slices.Collect(maps.Keys(e.files))); len(changed) > 0 || len(lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
+	if changed := e.changes(slices.Collect(maps.Keys(e.files))); len(changed) > 0 || len(fakehost.Lines(filepath.Join(e.dir, "docker"), "log")) > 0 {
 		t.Errorf("up has changed %v", changed)
 	}
 	said := e.does(4, "doctor")

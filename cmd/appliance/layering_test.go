@@ -19,15 +19,17 @@ const module = "appliance"
 // may import. The longest listed prefix of a package applies; a package without
 // an entry fails the test. Test files are not checked.
 var allowed = map[string][]string{
-	"cmd/appliance":                  {"cmd/appliance/internal/cli"},
-	"cmd/appliance/internal/cli":     {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
-	"cmd/appliance/internal/release": {"cmd/appliance/internal/cli", "provision/answers", "provision/render", "provision/selfupdate"},
-	"cmd/appliance/internal/ui":      {"provision"},
-	"cmd/appliance/internal/wizard":  {"provision/answers"},
-	"cmd/internal/manual":            {},
-	"cmd/internal/benchtable":        {},
-	"cmd/demo":                       {"cmd/internal/manual", "bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
-	"cmd/rocketsim":                  {"bridge/rocketchat/rctest", "provision/external/mongotest"},
+	"cmd/appliance":                   {"cmd/appliance/internal/cli"},
+	"cmd/appliance/internal/cli":      {"cmd/appliance/internal/ui", "cmd/appliance/internal/wizard", "provision", "bridge"},
+	"cmd/appliance/internal/fakehost": {},
+	"cmd/appliance/testdata/fakehost": {"cmd/appliance/internal/fakehost"},
+	"cmd/appliance/internal/release":  {"cmd/appliance/internal/cli", "provision/answers", "provision/render", "provision/selfupdate"},
+	"cmd/appliance/internal/ui":       {"provision"},
+	"cmd/appliance/internal/wizard":   {"provision/answers"},
+	"cmd/internal/manual":             {},
+	"cmd/internal/benchtable":         {},
+	"cmd/demo":                        {"cmd/internal/manual", "bridge/mxside", "bridge/rocketchat", "bridge/secret", "compose"},
+	"cmd/rocketsim":                   {"bridge/rocketchat/rctest", "provision/external/mongotest"},
 
 	// The root prepares, applies and reports, with the packages beside it; upgrade
 	// and support stand above it. Of the bridge it knows what it renders, and the

@@ -19,14 +19,32 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withFakes{m}, map[string]func(){
 		"appliance": func() {
 			releaseKey = os.Getenv("TEST_RELEASE_KEY") // which the linker sets in a release
 			os.Exit(run(program))
 		},
-		"docker":    fakeDocker,
-		"systemctl": fakeSystemctl,
 	})
+}
+
+// withFakes has docker and systemctl of package fakehost found first while tests run.
+type withFakes struct{ *testing.M }
+
+func (m withFakes) Run() int {
+	root, err := os.MkdirTemp("", "appliance-fakes-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(root) }()
+	dir := filepath.Join(root, "bin")
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "docker"), "./testdata/fakehost")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := errors.Join(build.Run(), os.Symlink("docker", filepath.Join(dir, "systemctl")), os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))); err != nil {
+		fmt.Fprintln(os.Stderr, "build testdata/fakehost:", err)
+		return 1
+	}
+	return m.M.Run()
 }
 
 // program stands in for this program's file, which in tests may need libraries:

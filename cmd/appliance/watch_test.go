@@ -12,6 +12,7 @@ import (
 	"github.com/creack/pty"
 
 	"appliance/bridge/mustrun"
+	"appliance/cmd/appliance/internal/fakehost"
 )
 
 // installed is a workplace with an installation in the directory appliance.
@@ -81,7 +82,7 @@ func TestTheStatusIsWatchedByAProgram(t *testing.T) {
 			At       time.Time
 			Services []struct{ Name, Health string }
 		}
-		if err := json.Unmarshal(lines.Bytes(), &doc); err != nil || !doc.At.After(at) || len(doc.Services) != len(services) {
+		if err := json.Unmarshal(lines.Bytes(), &doc); err != nil || !doc.At.After(at) || len(doc.Services) != len(fakehost.Services) {
 			t.Fatalf("line %d: %s (%v)", n, lines.Bytes(), err)
 		}
 		at = doc.At
