@@ -40,10 +40,10 @@ go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|di
 running=false
 [ -f .demo/summary.json ] && running=true
 storm=
-if [ "${APPLIANCE_STORM:-3m}" != 0 ]; then # how long; 0 leaves it out
-	part "the demo, and a storm of ${APPLIANCE_STORM:-3m} over it beside what follows"
+if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
+	part "the demo, and a storm of ${APPLIANCE_STORM:-10m} over it beside what follows"
 	(unset APPLIANCE_AXE APPLIANCE_PARSERS && make --no-print-directory demo)
-	bin/demo -seed 103 -for "${APPLIANCE_STORM:-3m}" -rooms 50 -once chaos >"$cache/storm.log" 2>&1 &
+	bin/demo -seed 103 -for "${APPLIANCE_STORM:-10m}" -rooms 50 -once chaos >"$cache/storm.log" 2>&1 &
 	storm=$!
 	trap 'kill "$storm" 2>/dev/null || true; cleanup' EXIT
 fi
