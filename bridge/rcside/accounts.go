@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
 	"appliance/bridge/relay/model"
@@ -18,9 +20,12 @@ import (
 	"appliance/bridge/secret"
 )
 
-// renewEvery is the least time between two new tokens of a puppet: a server that
-// refuses a new one too would be asked for ever.
-const renewEvery = time.Minute
+// A puppet gets maxRenewals new tokens one after the other, and then one in each
+// renewEvery: a server that refuses new ones too would be asked for ever.
+const (
+	maxRenewals = 3
+	renewEvery  = time.Minute
+)
 
 // errRefusedAgain: a token that was made just now was refused.
 var errRefusedAgain = errors.New("a new token was refused too")
@@ -33,8 +38,8 @@ type accounts struct {
 	store       relay.Store
 	log         *slog.Logger
 
-	renewing sync.Mutex               // one token is renewed at a time
-	renewed  map[ids.RCUser]time.Time // when; with renewing
+	renewing sync.Mutex                   // one token is renewed at a time
+	renewals map[ids.RCUser]*rate.Limiter // with renewing
 }
 
 // asPuppet runs f with the puppet's token. Tokens end: with time, with a
@@ -42,15 +47,14 @@ type accounts struct {
 // that was deleted or deactivated gets none: that is model.ErrNoAccount.
 func (s *accounts) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.as(p))
-	if rocketchat.Status(err) != http.StatusUnauthorized {
-		return side(err)
-	}
-	p, renewErr := s.renew(ctx, p, p.Token)
-	if renewErr != nil {
-		return renewErr
-	}
-	if err = f(s.as(p)); rocketchat.Status(err) == http.StatusUnauthorized {
-		return s.withoutAccount(ctx, p, err)
+	if rocketchat.Status(err) == http.StatusUnauthorized {
+		var renewErr error
+		if p, renewErr = s.renew(ctx, p, p.Token); renewErr != nil {
+			return renewErr
+		}
+		if err = f(s.as(p)); rocketchat.Status(err) == http.StatusUnauthorized {
+			return s.withoutAccount(ctx, p, err)
+		}
 	}
 	return side(err)
 }
@@ -152,20 +156,39 @@ func (s *accounts) renew(ctx context.Context, p model.Puppet, refused secret.Str
 	if ok && now.Token.Reveal() != refused.Reveal() {
 		return now, nil
 	}
-	if time.Since(s.renewed[p.RCUser]) < renewEvery {
-		return p, s.withoutAccount(ctx, p, fmt.Errorf("%s: %w", p.MXUser, errRefusedAgain))
+	if wait := s.nextRenewal(p.RCUser); wait > 0 {
+		err := s.withoutAccount(ctx, p, fmt.Errorf("%s: %w", p.MXUser, errRefusedAgain))
+		if errors.Is(err, model.ErrNoAccount) {
+			return p, err
+		}
+		return p, &model.WaitError{After: wait, Err: err}
 	}
 	token, err := s.client.CreateToken(ctx, string(p.RCUser), s.tokenSecret)
 	if err != nil {
 		return p, s.withoutAccount(ctx, p, err)
 	}
-	s.renewed[p.RCUser] = time.Now()
 	p.Token = token
 	s.log.Info("a puppet has a new token", "user", p.MXUser, "own", p.Own)
 	if p.Own {
 		return p, s.store.RenewDouble(ctx, model.Double{MXUser: p.MXUser, RCUser: p.RCUser, Username: p.Username, Token: p.Token})
 	}
 	return p, s.store.PutPuppet(ctx, p)
+}
+
+// nextRenewal returns how long a puppet waits for its next token: 0 counts as having it.
+// It is called with renewing.
+func (s *accounts) nextRenewal(user ids.RCUser) time.Duration {
+	l := s.renewals[user]
+	if l == nil {
+		l = rate.NewLimiter(rate.Every(renewEvery), maxRenewals)
+		s.renewals[user] = l
+	}
+	r := l.Reserve()
+	wait := r.Delay()
+	if wait > 0 {
+		r.Cancel()
+	}
+	return wait
 }
 
 // stored returns a puppet, or the account that a person has, as it is now.

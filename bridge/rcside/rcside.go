@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"appliance/bridge/config"
 	"appliance/bridge/ids"
 	"appliance/bridge/relay"
@@ -68,7 +70,7 @@ func New(o Options) *Side {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &accounts{client: o.Client, tokenSecret: o.CreateTokenSecret, store: o.Store, log: o.Log, renewed: map[ids.RCUser]time.Time{}}
+	a := &accounts{client: o.Client, tokenSecret: o.CreateTokenSecret, store: o.Store, log: o.Log, renewals: map[ids.RCUser]*rate.Limiter{}}
 	watched := &watched{watching: map[ids.RCRoom]model.Portal{}}
 	server, emojis := &server{accounts: a}, &emojis{accounts: a}
 	inbox := &inbox{a, server, watched, o.Accept}
