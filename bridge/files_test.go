@@ -364,3 +364,40 @@ func TestFeatureFilesThatAreLate(t *testing.T) {
 		t.Errorf("in Rocket.Chat: %q", said)
 	}
 }
+
+// A message does not go on without its file while Rocket.Chat is away: what is said after it
+// would come before the file.
+func TestFilesKeepTheirPlaceWhileRocketChatIsAway(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	mxc := s.upload("plan.pdf", "application/pdf", []byte("%PDF-1.4 patience"))
+	away := func(request string) {
+		for range 5 { // as often as a message waits
+			s.rc.FailNext(request, http.StatusBadGateway, "away")
+		}
+	}
+	away("POST /api/v1/rooms.media/" + s.room)
+	s.rc.FailNext("GET /api/info", http.StatusBadGateway, "away")
+	s.bobSendsFile("plan.pdf", mxc, 17)
+	s.bob.Send(s.mxRoom, "after the plan")
+	s.messageText("after the plan")
+	said := s.rc.Said(s.room)
+	if before := said[len(said)-2]; before.File.Name != "plan.pdf" {
+		t.Errorf("before the text: %q, with the file %q", before.Text, before.File.Name)
+	}
+
+	away("GET /api/v1/groups.files")
+	s.rc.FailNext("GET /api/info", http.StatusBadGateway, "away")
+	s.rc.Upload(s.room, "alice", "minutes.pdf", "application/pdf", []byte("%PDF-1.4 minutes"), "")
+	s.rc.Say(s.room, "alice", "after the minutes")
+	s.findText("after the minutes")
+	var bodies []any
+	for _, e := range s.bob.Events(s.mxRoom) {
+		if c, _ := e["content"].(map[string]any); e["type"] == "m.room.message" {
+			bodies = append(bodies, c["body"])
+		}
+	}
+	if got := fmt.Sprint(bodies); !strings.HasSuffix(got, "minutes.pdf after the minutes]") {
+		t.Errorf("on Matrix: %s", got)
+	}
+}

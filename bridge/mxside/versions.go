@@ -3,6 +3,7 @@ package mxside
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -50,6 +51,16 @@ func creatorsRule(version string) bool {
 func redactsInContent(version string) bool {
 	n, err := strconv.Atoi(version)
 	return version != "" && (err != nil || n >= firstWithRedacts)
+}
+
+// Answers implements relay.Matrix: GET /_matrix/client/versions.
+func (v *versions) Answers(ctx context.Context) error {
+	c := v.as(v.bot())
+	_, err := c.MakeRequest(ctx, http.MethodGet, c.BuildURL(mautrix.BaseURLPath{"_matrix", "client", "versions"}), nil, nil)
+	if he, ok := errors.AsType[mautrix.HTTPError](err); err != nil && (!ok || he.Response == nil || he.Response.StatusCode >= 500) {
+		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, plain(err))
+	}
+	return nil
 }
 
 // ofNewRooms returns the version that the homeserver gives to new rooms (GET

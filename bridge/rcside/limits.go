@@ -2,8 +2,10 @@ package rcside
 
 import (
 	"context"
+	"fmt"
 
 	"appliance/bridge/relay/model"
+	"appliance/bridge/rocketchat"
 )
 
 // Rocket.Chat's defaults, where its settings are not shown.
@@ -13,6 +15,15 @@ const (
 	// unlimited is what is carried when Rocket.Chat sets no limit.
 	unlimited = 1 << 40
 )
+
+// Answers implements relay.RocketChat.
+func (s *server) Answers(ctx context.Context) error {
+	_, err := s.client.Info(ctx)
+	if status := rocketchat.Status(err); err != nil && (status == 0 || status >= 500) {
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
+	}
+	return nil
+}
 
 // Limits implements relay.RocketChat.
 func (s *server) Limits(ctx context.Context) (model.Limits, error) {

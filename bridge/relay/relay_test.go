@@ -126,6 +126,7 @@ func (c *chat) HasRead(_ context.Context, _ model.Portal, who ids.RCUser) (bool,
 func (c *chat) Room(_ context.Context, room ids.RCRoom) (model.RCRoomInfo, bool, error) {
 	return model.RCRoomInfo{ID: room, Type: "p"}, true, nil
 }
+func (c *chat) Answers(context.Context) error                { return nil }
 func (c *chat) Dialect(context.Context) convert.Dialect      { return 0 }
 func (c *chat) Limits(context.Context) (model.Limits, error) { return model.Limits{Text: 5000}, nil }
 
@@ -199,6 +200,7 @@ func (m *matrix) Send(_ context.Context, _ ids.MXRoom, as ids.MXUser, _ string, 
 	return ids.MXEvent("$" + c.Source), m.do("%s says %s", as, c.Body)
 }
 func (m *matrix) Probe(context.Context, ids.MXRoom, ids.MXUser) error { return nil }
+func (m *matrix) Answers(context.Context) error                       { return nil }
 func (m *matrix) Limits(context.Context) (model.Limits, error) {
 	return model.Limits{File: 1 << 20}, nil
 }

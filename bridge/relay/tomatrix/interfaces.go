@@ -76,6 +76,8 @@ type encryptedStore interface {
 
 // fileMatrix is what files needs of Matrix.
 type fileMatrix interface {
+	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	Answers(ctx context.Context) error
 	// Limits returns what the homeserver takes. It may be minutes old.
 	Limits(ctx context.Context) (model.Limits, error)
 	// Upload stores a file, as a ghost. Its address is an mxc:// one.
@@ -84,6 +86,8 @@ type fileMatrix interface {
 
 // fileRocketChat is what files needs of Rocket.Chat.
 type fileRocketChat interface {
+	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	Answers(ctx context.Context) error
 	// HasUpload reports whether an upload, with its name, belongs to a portal's room.
 	HasUpload(ctx context.Context, p model.Portal, file, name string) (bool, error)
 	// Open fetches an uploaded file of a portal's room, of at most limit bytes.

@@ -83,6 +83,8 @@ type editStore interface {
 
 // fileMatrix is what files needs of Matrix.
 type fileMatrix interface {
+	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	Answers(ctx context.Context) error
 	// Download fetches a file of any server, of at most limit bytes. A transfer in
 	// which nothing arrives for patience ends in ErrSlow, before or while it is
 	// read.
@@ -93,6 +95,8 @@ type fileMatrix interface {
 type fileRocketChat interface {
 	// Add lets a user into a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
+	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	Answers(ctx context.Context) error
 	// Dialect is how the server reads the text of messages, by its version; the zero
 	// value while that is unknown. It is asked for again now and then.
 	Dialect(ctx context.Context) convert.Dialect

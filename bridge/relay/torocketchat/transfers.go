@@ -32,7 +32,8 @@ const (
 	lateFailures = 12
 	lateAge      = 24 * time.Hour
 	// slowFor is how long the files of a server that did not send one follow later
-	// without an attempt; maxSlow bounds the servers that are remembered.
+	// without an attempt, unless one of them arrives meanwhile; that counts once in
+	// slowFor. maxSlow bounds the servers that are remembered.
 	slowFor = 5 * time.Minute
 	maxSlow = 1000
 	// fileSlots is how many messages may wait for their file at once, fileSlotWait how
@@ -44,9 +45,16 @@ const (
 // transfers bounds what messages with files may hold up. Its methods are safe for
 // concurrent use.
 type transfers struct {
+	away  func(context.Context) error // see transfer.Away
 	slots chan struct{}
 	mu    sync.Mutex
-	slow  map[string]time.Time // until when, by server
+	slow  map[string]slowness // by server
+}
+
+// slowness is what is known of a server that did not send a file.
+type slowness struct {
+	until    time.Time
+	forgiven time.Time // when it sent one nevertheless
 }
 
 // within runs f with a limit of time, past which its error is ErrSlow.
@@ -73,14 +81,14 @@ func lateOutcome(item queue.Item, err error, refused string) error {
 	return model.Outcome(item, err, refused)
 }
 
-func newTransfers() *transfers {
-	return &transfers{slots: make(chan struct{}, fileSlots), slow: map[string]time.Time{}}
+func newTransfers(away func(context.Context) error) *transfers {
+	return &transfers{away: away, slots: make(chan struct{}, fileSlots), slow: map[string]slowness{}}
 }
 
 func (t *transfers) isSlow(server string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return time.Now().Before(t.slow[server])
+	return time.Now().Before(t.slow[server].until)
 }
 
 func (t *transfers) noteSlow(server string) {
@@ -89,11 +97,23 @@ func (t *transfers) noteSlow(server string) {
 	if len(t.slow) >= maxSlow {
 		clear(t.slow)
 	}
-	t.slow[server] = time.Now().Add(slowFor)
+	s := t.slow[server]
+	s.until = time.Now().Add(slowFor)
+	t.slow[server] = s
+}
+
+// arrived notes that a file that followed later has arrived.
+func (t *transfers) arrived(server string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, ok := t.slow[server]; ok && time.Since(s.forgiven) >= slowFor {
+		t.slow[server] = slowness{forgiven: time.Now()}
+	}
 }
 
 // prompt runs f, which carries the file of a message from a server, for a moment only.
-// The error is ErrSlow when the file has to follow later.
+// The error is ErrSlow when the file has to follow later. Rocket.Chat or the homeserver
+// that does not answer is no fault of the server: that is ErrUnavailable.
 func (t *transfers) prompt(ctx context.Context, server string, size int64, f func(context.Context) error) error {
 	if t.isSlow(server) {
 		return fmt.Errorf("%w: %s did not send another one", model.ErrSlow, server)
@@ -110,8 +130,12 @@ func (t *transfers) prompt(ctx context.Context, server string, size int64, f fun
 	}
 	whole := min(maxFileTime, minFileTime+time.Duration(max(size, 0)/fileRate)*time.Second)
 	err := within(ctx, whole, f)
-	if errors.Is(err, model.ErrSlow) {
-		t.noteSlow(server)
+	if !errors.Is(err, model.ErrSlow) {
+		return err
 	}
+	if away := t.away(ctx); away != nil {
+		return away
+	}
+	t.noteSlow(server)
 	return err
 }

@@ -17,9 +17,12 @@ func never(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// there is both servers as they answer.
+func there(context.Context) error { return nil }
+
 func TestAMessageWaitsForItsFileForAMomentOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := newTransfers()
+		tr := newTransfers(there)
 		began := time.Now()
 		if err := tr.prompt(t.Context(), "evil.example", 1<<40, never); !errors.Is(err, model.ErrSlow) || time.Since(began) != maxFileTime {
 			t.Errorf("%v after %v", err, time.Since(began))
@@ -40,7 +43,7 @@ func TestAMessageWaitsForItsFileForAMomentOnly(t *testing.T) {
 
 func TestFilesDoNotTakeEveryPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := newTransfers()
+		tr := newTransfers(there)
 		for n := range fileSlots {
 			go func() { _ = tr.prompt(t.Context(), strings.Repeat("x", n+1), 1<<40, never) }()
 		}
@@ -56,8 +59,47 @@ func TestFilesDoNotTakeEveryPlace(t *testing.T) {
 	})
 }
 
+// A file that arrives late shows that its server sends files, but not again and again.
+func TestAServerThatSendsALateFileIsTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := newTransfers(there)
+		stall := func() {
+			t.Helper()
+			began := time.Now()
+			if err := tr.prompt(t.Context(), "far.example", 1, never); !errors.Is(err, model.ErrSlow) || time.Since(began) != minFileTime {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+			tr.arrived("far.example")
+		}
+		stall()
+		stall()
+		if err := tr.prompt(t.Context(), "far.example", 1, there); !errors.Is(err, model.ErrSlow) {
+			t.Errorf("after the second one: %v", err)
+		}
+		time.Sleep(slowFor) // fake time
+		stall()
+		if err := tr.prompt(t.Context(), "far.example", 1, there); err != nil {
+			t.Errorf("later: %v", err)
+		}
+	})
+}
+
+// A homeserver or a Rocket.Chat that is away is not the fault of the server of a file.
+func TestAServerIsNotSlowWhileOursIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := model.ErrUnavailable
+		tr := newTransfers(func(context.Context) error { return away })
+		if err := tr.prompt(t.Context(), "far.example", 1, never); !errors.Is(err, model.ErrUnavailable) {
+			t.Errorf("while it is away: %v", err)
+		}
+		if away = nil; tr.isSlow("far.example") {
+			t.Error("the server counts as slow")
+		}
+	})
+}
+
 func TestAStopIsNoSlowFile(t *testing.T) {
-	tr := newTransfers()
+	tr := newTransfers(there)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := tr.prompt(ctx, "good.example", 1, never); errors.Is(err, model.ErrSlow) {
