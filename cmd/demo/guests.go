@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,8 @@ type guest struct {
 	// that were cut off from each other may take a membership back that they had accepted,
 	// so what the guest was told last does not count.
 	home, shown func(ctx context.Context) (bool, error)
+	// membership is what the homeserver of the bridge has for the guest.
+	membership func(ctx context.Context) (string, error)
 }
 
 const (
@@ -68,9 +71,11 @@ func (g *guest) judge(ctx context.Context) (v verdict, err error) {
 		return v, err
 	}
 	got, err := g.shown(ctx)
-	if err == nil && got != want {
-		v.note(&v.member, "%s is in the room: %t, on the other side: %t", g.name, want, got)
+	if err != nil || got == want {
+		return v, err
 	}
+	is, err := g.membership(ctx)
+	v.note(&v.member, "%s is in the room: %t, on the other side: %t, and for the homeserver: %s", g.name, want, got, is)
 	return v, err
 }
 
@@ -91,6 +96,9 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 		return err
 	}
 	for _, s := range stages {
+		membership := func(user string) func(ctx context.Context) (string, error) {
+			return func(ctx context.Context) (string, error) { return s.witness.membership(ctx, s.mxRoom, user) }
+		}
 		s.guests = []*guest{
 			{
 				name:  "carol",
@@ -98,6 +106,8 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 				leave: func(ctx context.Context, _ *bool) error { return carol.goOut(ctx, s.mxRoom) },
 				home:  func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, carol.id) },
 				shown: func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, carolPuppet) },
+
+				membership: membership(carol.id),
 			},
 			{
 				name:  "dave",
@@ -105,6 +115,8 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 				leave: func(ctx context.Context, _ *bool) error { return dave.goOut(ctx, s.room) },
 				home:  func(ctx context.Context) (bool, error) { return c.alice.hasMember(ctx, s.room, dave.name) },
 				shown: func(ctx context.Context) (bool, error) { return s.witness.seesMember(ctx, s.mxRoom, daveMX) },
+
+				membership: membership(daveMX),
 			},
 		}
 	}
@@ -153,6 +165,18 @@ func (m *matrixUser) seesMember(ctx context.Context, room, user string) (bool, e
 	err := m.do(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/joined_members", nil, &out)
 	_, in := out.Joined[user]
 	return in, err
+}
+
+// membership returns what the state of a room says of a user, "none" without a word.
+func (m *matrixUser) membership(ctx context.Context, room, user string) (string, error) {
+	var out struct {
+		Membership string `json:"membership"`
+	}
+	err := m.do(ctx, http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/state/m.room.member/"+url.PathEscape(user), nil, &out)
+	if err != nil && strings.Contains(err.Error(), "M_NOT_FOUND") {
+		return "none", nil
+	}
+	return out.Membership, err
 }
 
 func (c *chatUser) invite(ctx context.Context, room string, who *chatUser) error {
