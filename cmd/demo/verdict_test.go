@@ -160,3 +160,22 @@ func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
 		t.Error("the homeserver has one message of two, and all is well")
 	}
 }
+
+// A homeserver that contradicts itself is no fault of the bridge; one that does not is
+// believed.
+func TestViewsOfAMember(t *testing.T) {
+	for _, c := range []struct {
+		is      views
+		in, out bool
+	}{
+		{views{true, "join"}, true, false},
+		{views{false, "leave"}, false, true},
+		{views{false, "invite"}, false, true},
+		{views{false, "join"}, true, true},
+		{views{true, "leave"}, true, true},
+	} {
+		if c.is.agree(true) != c.in || c.is.agree(false) != c.out {
+			t.Errorf("%+v agrees with in: %t, with out: %t", c.is, c.is.agree(true), c.is.agree(false))
+		}
+	}
+}
