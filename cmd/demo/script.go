@@ -31,6 +31,7 @@ type said struct {
 	deleted bool
 	unheard bool // the homeserver of the bridge was not told of it
 	either  bool // whether it is reacted to or not may be shown either way
+	orphan  bool // no client was told of its parent: it may be shown in answer to that, or to nothing
 	// rewritten is a text that it may be shown with too; "" without one.
 	rewritten string
 }

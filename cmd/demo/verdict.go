@@ -131,10 +131,16 @@ func (s *script) told(have []shown) *script {
 			want.unheard = !want.deleted
 			continue
 		}
-		want.text, want.reacted, want.either, want.deleted, want.parent = m.text, m.thumbs > 0, m.hidden, false, -1
+		want.text, want.reacted, want.either, want.deleted = m.text, m.thumbs > 0, m.hidden, false
 		want.rewritten = m.rewritten
-		if parent, ok := byID[m.parent]; ok {
+		parent, heard := byID[m.parent]
+		switch {
+		case heard:
 			want.parent = parent
+		case m.parent == "":
+			want.parent = -1
+		default:
+			want.orphan = true
 		}
 	}
 	return t
@@ -215,7 +221,7 @@ func (s *script) compare(v *verdict, m shown, want said, byID map[string]int) {
 	if !ok {
 		parent = -1
 	}
-	if parent != want.parent {
+	if parent != want.parent && (!want.orphan || parent != -1) {
 		v.note(&v.target, "%q answers number %d, want %d", m.text, parent, want.parent)
 	}
 }

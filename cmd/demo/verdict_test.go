@@ -161,6 +161,19 @@ func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
 	}
 }
 
+// An answer to a message of which no client was told may be shown as one or not: the bridge
+// may have found the message in the room's history.
+func TestAVerdictOnAnAnswerToWhatNobodyWasTold(t *testing.T) {
+	s := &script{prefix: "m ", said: []said{{text: "m 0", parent: -1}, {text: "m 1", parent: -1}, {text: "m 2", parent: 1}}}
+	told := s.told([]shown{{id: "a", number: 0, text: "m 0"}, {id: "c", number: 2, text: "m 2", parent: "b"}})
+	zero, one := shown{id: "A", number: 0, text: "m 0"}, shown{id: "B", number: 1, text: "m 1"}
+	for parent, wrong := range map[string]int{"B": 0, "": 0, "A": 1} {
+		if v := told.judge([]shown{zero, one, {id: "C", number: 2, text: "m 2", parent: parent}}, ""); v.target != wrong {
+			t.Errorf("number 2 answers %q: %s", parent, v.String())
+		}
+	}
+}
+
 // A homeserver that contradicts itself is no fault of the bridge; one that does not is
 // believed.
 func TestViewsOfAMember(t *testing.T) {
