@@ -40,11 +40,11 @@ go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|di
 running=false
 [ -f .demo/summary.json ] && running=true
 storm=
-blow=(bin/demo -seed 103 -for "${APPLIANCE_STORM:-10m}" -rooms 50 -once chaos)
+blow=(bin/demo -seed 103 -rooms 50 -once)
 if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
 	part "the demo, and a storm of ${APPLIANCE_STORM:-10m} over it beside what follows"
 	(unset APPLIANCE_AXE APPLIANCE_PARSERS && make --no-print-directory demo)
-	"${blow[@]}" >"$cache/storm.log" 2>&1 &
+	"${blow[@]}" -for "${APPLIANCE_STORM:-10m}" chaos >"$cache/storm.log" 2>&1 &
 	storm=$!
 	trap 'kill "$storm" 2>/dev/null || true; cleanup' EXIT
 fi
@@ -60,14 +60,14 @@ APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -run '
 if [ -n "$storm" ]; then
 	part "the end of the storm"
 	if ! wait "$storm"; then # as with the suites: a fault of one of the two Dendrites is not ours to correct
-		say "the storm ended badly, and is run once more, alone:"
+		say "the storm ended badly, and is run once more, alone, for three minutes:"
 		{ echo "the storm:" && tail -n 40 "$cache/storm.log"; } | tee -a "$unsteady" >&2
 		cp "$cache/storm.log" "$cache/storm-first.log"
 		if ! $running; then
 			bin/demo -appliance bin/appliance down
 			(unset APPLIANCE_AXE APPLIANCE_PARSERS && make --no-print-directory demo)
 		fi
-		"${blow[@]}" >"$cache/storm.log" 2>&1 || die "the storm ended badly twice: $(tail -n 40 "$cache/storm.log")" "the demo is still up; its logs are in $cache/storm.log and storm-first.log, and docs/reliability.md says how to run it again"
+		"${blow[@]}" -for 3m chaos >"$cache/storm.log" 2>&1 || die "the storm ended badly twice: $(tail -n 40 "$cache/storm.log")" "the demo is still up; its logs are in $cache/storm.log and storm-first.log, and docs/reliability.md says how to run it again"
 	fi
 	trap cleanup EXIT
 	grep -A1 '^seed' "$cache/storm.log"
