@@ -53,7 +53,7 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as i
 			out = append(out, h.instead(ctx, f, err))
 			h.Notices.Author(ctx, m, fmt.Sprintf("Your file %q was not carried to Matrix: %s.", convert.FileName(f.Name, ""), h.whyNot(ctx, err)))
 		case item.Kind == event.KindRCMessage && item.Attempts >= transfer.Attempts && ctx.Err() == nil:
-			if away := transfer.Away(ctx, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
+			if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
 				return nil, away
 			}
 			h.Log.Warn("a file follows later", "item", item.ID, "err", err)

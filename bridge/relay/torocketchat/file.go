@@ -43,7 +43,7 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), h.RC.Dialect(ctx))}, texts...)
 		h.Notices.OnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
 	case item.Kind == event.KindMXMessage && (errors.Is(err, model.ErrSlow) || item.Attempts >= transfer.Attempts) && ctx.Err() == nil:
-		if away := transfer.Away(ctx, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
+		if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
 			return nil, model.Outcome(item, away, "")
 		}
 		h.Log.Warn("a file follows later", "item", item.ID, "err", err)

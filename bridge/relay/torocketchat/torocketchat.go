@@ -53,7 +53,7 @@ func Handlers(p Parts) []model.Entry {
 		Admission: p.Admission, Notices: p.Notices, State: p.State, Portals: p.Portals, Doubles: p.Doubles,
 	}
 	e := &edits{b, p.Store, p.RC}
-	f := &files{b, p.Store, p.RC, p.MX, newTransfers(func(ctx context.Context) error { return transfer.Away(ctx, p.MX, p.RC) })}
+	f := &files{b, p.Store, p.RC, p.MX, newTransfers(func(ctx context.Context) error { return transfer.Away(ctx, 0, p.MX, p.RC) })}
 	m := &messages{b, p.Store, p.MX, p.Ephemeral, e, f}
 	re := &reactions{b, p.Store, p.RC}
 	ro := &rooms{b, p.RC, p.MX, p.Upgrades, &pins{b, p.RC}, &roles{b, p.RC}}

@@ -5,8 +5,14 @@ import (
 	"time"
 )
 
-// answerTime is how soon a server answers that is neither paused nor cut off.
-const answerTime = time.Second / 2
+const (
+	// answerTime is how soon a server answers that is neither paused nor cut off.
+	answerTime = time.Second / 2
+	// From so many attempts on a server may take slowAnswerTime, so that one that is always
+	// slow does not stop a room for the sake of a file.
+	slowAttempts   = 20
+	slowAnswerTime = 10 * time.Second
+)
 
 // A Side tells whether its server answers. The error is model.ErrUnavailable.
 type Side interface {
@@ -15,9 +21,14 @@ type Side interface {
 
 // Away returns why one of the two servers between which files are carried does not answer,
 // nil when both do. A file that waits for one of them must not follow its message later: as
-// soon as that server is back, what comes after the message would be before the file.
-func Away(ctx context.Context, sides ...Side) error {
-	limited, cancel := context.WithTimeout(ctx, answerTime)
+// soon as that server is back, what comes after the message would be before the file. attempts
+// is how often the message was tried before.
+func Away(ctx context.Context, attempts int, sides ...Side) error {
+	within := answerTime
+	if attempts >= slowAttempts {
+		within = slowAnswerTime
+	}
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for _, s := range sides {
 		if err := s.Answers(limited); err != nil {
