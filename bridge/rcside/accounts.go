@@ -47,14 +47,15 @@ type accounts struct {
 // that was deleted or deactivated gets none: that is model.ErrNoAccount.
 func (s *accounts) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.as(p))
-	if rocketchat.Status(err) == http.StatusUnauthorized {
-		var renewErr error
-		if p, renewErr = s.renew(ctx, p, p.Token); renewErr != nil {
-			return renewErr
-		}
-		if err = f(s.as(p)); rocketchat.Status(err) == http.StatusUnauthorized {
-			return s.withoutAccount(ctx, p, err)
-		}
+	if rocketchat.Status(err) != http.StatusUnauthorized {
+		return side(err)
+	}
+	p, renewErr := s.renew(ctx, p, p.Token)
+	if renewErr != nil {
+		return renewErr
+	}
+	if err = f(s.as(p)); rocketchat.Status(err) == http.StatusUnauthorized {
+		return s.withoutAccount(ctx, p, err)
 	}
 	return side(err)
 }

@@ -97,9 +97,7 @@ func (t *transfers) noteSlow(server string) {
 	if len(t.slow) >= maxSlow {
 		clear(t.slow)
 	}
-	s := t.slow[server]
-	s.until = time.Now().Add(slowFor)
-	t.slow[server] = s
+	t.slow[server] = slowness{until: time.Now().Add(slowFor), forgiven: t.slow[server].forgiven}
 }
 
 // arrived notes that a file that followed later has arrived.
