@@ -71,9 +71,10 @@ type Set map[Name]secret.String
 
 // An OrphanError says that data exists whose secret is gone.
 type OrphanError struct {
-	Name  Name
-	Guard string
-	Dir   string
+	Name      Name
+	Guard     string
+	Dir       string
+	Directory bool // an empty directory, which Docker made, is in the place of the secret
 }
 
 func (e *OrphanError) Error() string {
@@ -82,7 +83,11 @@ func (e *OrphanError) Error() string {
 
 // Hint says what to do.
 func (e *OrphanError) Hint() string {
-	return fmt.Sprintf("put the secret back from a backup, or move %s away to start without that data", filepath.Join(e.Dir, e.Guard))
+	hint := fmt.Sprintf("put the secret back from a backup, or move %s away to start without that data", filepath.Join(e.Dir, e.Guard))
+	if e.Directory {
+		hint = fmt.Sprintf("remove the empty directory that Docker made there with: rmdir '%s'; then %s", Path(e.Dir, e.Name), hint)
+	}
+	return hint
 }
 
 // Prepare reads the secrets below dir and generates those that are missing, in
@@ -110,7 +115,7 @@ func Prepare(dir string) (Set, []Name, error) {
 // that exists cannot do without.
 func Missing(dir string) (all, guarding []Name) {
 	for _, s := range specs {
-		if _, err := os.Lstat(Path(dir, s.name)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(Path(dir, s.name)); !errors.Is(err, fs.ErrNotExist) && !isPlaceholder(Path(dir, s.name)) {
 			continue
 		}
 		all = append(all, s.name)
@@ -123,11 +128,22 @@ func Missing(dir string) (all, guarding []Name) {
 
 func read(dir string, s spec) (string, error) {
 	name := Path(dir, s.name)
+	if isPlaceholder(name) {
+		return "", fs.ErrNotExist
+	}
 	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
 	if err == nil && strings.TrimSpace(string(data)) == "" {
 		return "", &EmptyError{Name: s.name, File: name, guarded: s.guard != "" && holdsData(filepath.Join(dir, s.guard))}
 	}
 	return strings.TrimRight(string(data), "\n"), err
+}
+
+// isPlaceholder reports whether name is an empty directory. Docker makes one where a file
+// that it mounts is missing: it starts the containers of an installation that was deleted
+// again when the host boots.
+func isPlaceholder(name string) bool {
+	entries, err := os.ReadDir(name)
+	return err == nil && len(entries) == 0
 }
 
 // An EmptyError says that a secret was emptied by hand.
@@ -160,7 +176,7 @@ func Empty(dir string, name Name) *EmptyError {
 
 func (s spec) create(dir string) (string, error) {
 	if s.guard != "" && holdsData(filepath.Join(dir, s.guard)) {
-		return "", &OrphanError{Name: s.name, Guard: s.guard, Dir: dir}
+		return "", &OrphanError{Name: s.name, Guard: s.guard, Dir: dir, Directory: isPlaceholder(Path(dir, s.name))}
 	}
 	return s.make()
 }
@@ -184,6 +200,11 @@ func Write(dir string, set Set, names []Name) error {
 	for _, s := range specs {
 		if !contains(names, s.name) {
 			continue
+		}
+		if isPlaceholder(Path(dir, s.name)) {
+			if err := os.Remove(Path(dir, s.name)); err != nil {
+				return fmt.Errorf("secret %s: %w", s.name, err)
+			}
 		}
 		if _, err := os.Lstat(Path(dir, s.name)); err == nil {
 			continue

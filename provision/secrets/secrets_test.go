@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,37 @@ func TestDataWithoutItsSecretIsRefused(t *testing.T) {
 	orphan, ok := errors.AsType[*secrets.OrphanError](err)
 	if !ok || orphan.Name != secrets.PostgresPassword || !strings.Contains(orphan.Hint(), "from a backup") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Docker starts the containers of an installation whose files were deleted again when the
+// host boots, and makes an empty directory of each file that they mount.
+func TestADirectoryThatDockerMadeIsNotASecret(t *testing.T) {
+	dir := t.TempDir()
+	name := secrets.Path(dir, secrets.PostgresPassword)
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	set, missing, err := secrets.Prepare(dir)
+	if err != nil || !slices.Contains(missing, secrets.PostgresPassword) {
+		t.Fatalf("missing %v: %v", missing, err)
+	}
+	if err := secrets.Write(dir, set, missing); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(name); err != nil || string(data) != set[secrets.PostgresPassword].Reveal() {
+		t.Errorf("%q: %v", data, err)
+	}
+	if err := errors.Join(os.Remove(name), os.Mkdir(name, 0o755), os.MkdirAll(filepath.Join(dir, "data", "postgres", "base"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = secrets.Prepare(dir)
+	orphan, ok := errors.AsType[*secrets.OrphanError](err)
+	if !ok || !strings.Contains(orphan.Hint(), "rmdir '"+name+"'") {
+		t.Errorf("with its data still there: %v", err)
+	}
+	if _, guarding := secrets.Missing(dir); !slices.Contains(guarding, secrets.PostgresPassword) {
+		t.Errorf("guarding %v", guarding)
 	}
 }
 
