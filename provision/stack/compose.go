@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
@@ -50,13 +53,20 @@ func (e *UnhealthyError) Hint() string {
 }
 
 // Up starts what is not running, restarts what has changed and waits until all
-// are healthy.
+// are healthy. Containers that Docker cannot start again are replaced.
 func (s Compose) Up(ctx context.Context, hear func(Event)) error {
+	stranded, err := s.stranded(ctx)
+	if err == nil {
+		err = s.Remove(ctx, stranded, hear)
+	}
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watchForCrashes(ctx, cancel) })
-	err := s.run(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
+	err = s.run(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
 	crashed, _ := errors.AsType[*UnhealthyError](context.Cause(ctx))
 	cancel(nil)
 	watch.Wait()
@@ -69,6 +79,36 @@ func (s Compose) Up(ctx context.Context, hear func(Event)) error {
 		return s.explain(context.WithoutCancel(ctx), err)
 	}
 	return nil
+}
+
+// stranded returns the services with a container on a network that is gone, as `docker
+// network prune` leaves those that were stopped: Docker refuses to start it, and Compose
+// does not make it again.
+func (s Compose) stranded(ctx context.Context) ([]string, error) {
+	networks, err := s.stack.api(ctx).NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	containers, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{
+		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.stack.Project)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	var out []string
+	for _, c := range containers {
+		if c.NetworkSettings == nil {
+			continue
+		}
+		for _, on := range c.NetworkSettings.Networks {
+			gone := on.NetworkID != "" && !slices.ContainsFunc(networks, func(n network.Summary) bool { return n.ID == on.NetworkID })
+			if gone {
+				out = append(out, c.Labels["com.docker.compose.service"])
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // Remove stops and removes services whose data stays.

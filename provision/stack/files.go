@@ -23,7 +23,7 @@ func (s Tree) MakeDirs(dirs []render.Dir) error {
 		return err
 	}
 	for _, d := range dirs {
-		if _, err := os.Stat(s.stack.path(d.Path)); err == nil {
+		if s.has(d) {
 			continue
 		}
 		if err := atomicfile.Mkdir(s.stack.path(d.Path), d.Mode, d.User, d.User); err != nil {
@@ -88,11 +88,26 @@ func RemoveBut(dir string, kept ...string) error {
 func (s Tree) missingDirs(dirs []render.Dir) []string {
 	var out []string
 	for _, d := range dirs {
-		if info, err := os.Stat(s.stack.path(d.Path)); err != nil || !info.IsDir() {
+		if !s.has(d) {
 			out = append(out, d.Path)
 		}
 	}
 	return out
+}
+
+// has reports whether a directory is there. An empty one of root that should be another
+// user's is not: Docker makes it when it starts a container whose files were deleted.
+func (s Tree) has(d render.Dir) bool {
+	info, err := os.Stat(s.stack.path(d.Path))
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid != 0 || d.User == 0 || os.Geteuid() != 0 {
+		return true
+	}
+	entries, err := os.ReadDir(s.stack.path(d.Path))
+	return err != nil || len(entries) > 0
 }
 
 func (s Tree) disk(files render.Files) (map[string]plan.Disk, error) {

@@ -3,6 +3,7 @@ package stack
 import (
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -62,5 +63,35 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 		if got[s.Project+"_"+name] != netip.MustParsePrefix(want) {
 			t.Errorf("%s has %s, want %s (%v)", name, got[s.Project+"_"+name], want, got)
 		}
+	}
+}
+
+// `docker network prune` takes the networks of containers that are stopped.
+func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
+	s := onThisMachine(t)
+	image := render.Images()["NGINX_IMAGE"]
+	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
+		mustrun.Skip(t, "the image "+image+" is not on this machine")
+	}
+	s.Project = "appliance-stranded"
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it
+		t.Fatal(err)
+	}
+	file := "name: " + s.Project + "\nservices: {one: {image: \"" + image + "\", entrypoint: [sleep, infinity], init: true, stop_grace_period: 1s, networks: [app]}}\nnetworks: {app: {}}\n"
+	if err := os.WriteFile(s.path("compose.yaml"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	quiet := func(Event) {}
+	if err := s.Compose().Up(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Compose().Down(t.Context(), true, quiet) }()
+	for _, args := range [][]string{{"stop", s.Project + "-one-1"}, {"network", "rm", s.Project + "_app"}} {
+		if out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput(); err != nil {
+			t.Fatalf("docker %v: %v\n%s", args, err, out)
+		}
+	}
+	if err := s.Compose().Up(t.Context(), quiet); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/plan"
 	"appliance/provision/render"
 )
@@ -112,6 +114,30 @@ func TestFilesAreWrittenAndObserved(t *testing.T) {
 	}
 	if got, err := s.Tree().Manifest(); err != nil || got.Files["config/a"].Rendered != "x" || got.Permanent["server_name"] != "a.test" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Docker makes the directories of an installation that was deleted again, for root.
+func TestADirectoryThatDockerMadeGetsItsOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		mustrun.Skip(t, "only root gives files away")
+	}
+	s := &Stack{Dir: t.TempDir()}
+	dirs := []render.Dir{{Path: "data", Mode: 0o755, User: 0}, {Path: "data/postgres", Mode: 0o700, User: 999}, {Path: "data/full", Mode: 0o700, User: 999}}
+	for _, d := range []string{"data/postgres", "data/full/base"} {
+		if err := os.MkdirAll(s.path(d), 0o755); err != nil { //nolint:gosec // as Docker does
+			t.Fatal(err)
+		}
+	}
+	if got := s.Tree().missingDirs(dirs); !slices.Equal(got, []string{"data/postgres"}) {
+		t.Errorf("missing %v", got)
+	}
+	if err := s.Tree().MakeDirs(dirs); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.path("data/postgres"))
+	if err != nil || info.Mode().Perm() != 0o700 || info.Sys().(*syscall.Stat_t).Uid != 999 {
+		t.Errorf("%v: %v", info, err)
 	}
 }
 
