@@ -53,20 +53,16 @@ func (e *UnhealthyError) Hint() string {
 }
 
 // Up starts what is not running, restarts what has changed and waits until all
-// are healthy. Containers that Docker cannot start again are replaced.
+// are healthy. It starts at once what Docker would start later, or not at all.
 func (s Compose) Up(ctx context.Context, hear func(Event)) error {
-	stranded, err := s.stranded(ctx)
-	if err == nil {
-		err = s.Remove(ctx, stranded, hear)
-	}
-	if err != nil {
+	if err := s.unblock(ctx, hear); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watchForCrashes(ctx, cancel) })
-	err = s.run(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
+	err := s.run(ctx, hear, "up", "--detach", "--wait", "--wait-timeout", "900", "--remove-orphans", "--quiet-pull")
 	crashed, _ := errors.AsType[*UnhealthyError](context.Cause(ctx))
 	cancel(nil)
 	watch.Wait()
@@ -81,34 +77,50 @@ func (s Compose) Up(ctx context.Context, hear func(Event)) error {
 	return nil
 }
 
-// stranded returns the services with a container on a network that is gone, as `docker
-// network prune` leaves those that were stopped: Docker refuses to start it, and Compose
-// does not make it again.
-func (s Compose) stranded(ctx context.Context) ([]string, error) {
+// unblock removes containers on networks that are gone, as `docker network prune` leaves
+// those that were stopped: Docker refuses to start them, and Compose does not make them
+// again. It restarts those that crashed: Docker waits longer after each crash, a minute in
+// the end, and what needs them would crash as well.
+func (s Compose) unblock(ctx context.Context, hear func(Event)) error {
 	networks, err := s.stack.api(ctx).NetworkList(ctx, network.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("docker: %w", err)
+		return fmt.Errorf("docker: %w", err)
 	}
 	containers, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{
 		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.stack.Project)),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("docker: %w", err)
+		return fmt.Errorf("docker: %w", err)
 	}
-	var out []string
+	var stranded, crashed []string
 	for _, c := range containers {
-		if c.NetworkSettings == nil {
-			continue
-		}
-		for _, on := range c.NetworkSettings.Networks {
-			gone := on.NetworkID != "" && !slices.ContainsFunc(networks, func(n network.Summary) bool { return n.ID == on.NetworkID })
-			if gone {
-				out = append(out, c.Labels["com.docker.compose.service"])
-			}
+		name := c.Labels["com.docker.compose.service"]
+		switch {
+		case onLostNetwork(c, networks) && !slices.Contains(stranded, name):
+			stranded = append(stranded, name)
+		case c.State == container.StateRestarting && !slices.Contains(crashed, name):
+			crashed = append(crashed, name)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	if err := s.Remove(ctx, stranded, hear); err != nil {
+		return err
+	}
+	if len(crashed) > 0 {
+		_ = s.run(ctx, hear, append([]string{"restart", "--no-deps"}, crashed...)...) // Up says why one does not start
+	}
+	return nil
+}
+
+func onLostNetwork(c container.Summary, networks []network.Summary) bool {
+	if c.NetworkSettings == nil {
+		return false
+	}
+	for _, on := range c.NetworkSettings.Networks {
+		if on.NetworkID != "" && !slices.ContainsFunc(networks, func(n network.Summary) bool { return n.ID == on.NetworkID }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove stops and removes services whose data stays.

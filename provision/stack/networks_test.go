@@ -1,11 +1,15 @@
 package stack
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"appliance/bridge/mustrun"
 	"appliance/provision/render"
@@ -66,26 +70,33 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	}
 }
 
-// `docker network prune` takes the networks of containers that are stopped.
-func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
+// alone is a stack of one service.
+func alone(t *testing.T, project, service string) *Stack {
+	t.Helper()
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
 		mustrun.Skip(t, "the image "+image+" is not on this machine")
 	}
-	s.Project = "appliance-stranded"
+	s.Project = project
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it
 		t.Fatal(err)
 	}
-	file := "name: " + s.Project + "\nservices: {one: {image: \"" + image + "\", entrypoint: [sleep, infinity], init: true, stop_grace_period: 1s, networks: [app]}}\nnetworks: {app: {}}\n"
+	file := fmt.Sprintf("name: %s\nservices: {one: {image: %q, init: true, stop_grace_period: 1s, networks: [app], %s}}\nnetworks: {app: {}}\n", project, image, service)
 	if err := os.WriteFile(s.path("compose.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.Compose().Down(context.WithoutCancel(t.Context()), true, func(Event) {}) })
+	return s
+}
+
+// `docker network prune` takes the networks of containers that are stopped.
+func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
+	s := alone(t, "appliance-stranded", "entrypoint: [sleep, infinity]")
 	quiet := func(Event) {}
 	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Compose().Down(t.Context(), true, quiet) }()
 	for _, args := range [][]string{{"stop", s.Project + "-one-1"}, {"network", "rm", s.Project + "_app"}} {
 		if out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput(); err != nil {
 			t.Fatalf("docker %v: %v\n%s", args, err, out)
@@ -93,5 +104,38 @@ func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
 	}
 	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Error(err)
+	}
+}
+
+// Docker lets a container that crashes wait for up to a minute; what needs it would crash
+// meanwhile, although its cause is gone.
+func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
+	s := alone(t, "appliance-crashed", `entrypoint: [sh, -c, "test -e /given/cause-is-gone && exec sleep infinity"], restart: always, volumes: ["./given:/given:ro"]`)
+	given := filepath.Join(s.Dir, "given")
+	if err := os.Mkdir(given, 0o755); err != nil { //nolint:gosec // another user reads it
+		t.Fatal(err)
+	}
+	if out, err := s.command(t.Context(), "compose", "up", "--detach").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	look := func() (status string, restarts int) {
+		info, err := s.api(t.Context()).ContainerInspect(t.Context(), s.Project+"-one-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Status, info.RestartCount
+	}
+	// After the fifth Docker waits for more than three seconds.
+	for status, restarts := look(); restarts < 5 || status != "restarting"; status, restarts = look() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := os.WriteFile(filepath.Join(given, "cause-is-gone"), nil, 0o644); err != nil { //nolint:gosec // another user reads it
+		t.Fatal(err)
+	}
+	if err := s.Compose().Up(t.Context(), func(Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	if status, restarts := look(); status != "running" || restarts != 0 {
+		t.Errorf("%s after %d restarts by Docker, for which Up waited", status, restarts)
 	}
 }
