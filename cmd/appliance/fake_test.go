@@ -144,6 +144,8 @@ func (d *daemon) api(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]string{"Version": "27.5.1", "ApiVersion": "1.47"})
 	case path == "/info":
 		reply(w, map[string]string{"DockerRootDir": "/"})
+	case path == "/networks":
+		reply(w, []any{})
 	case path == "/containers/json":
 		reply(w, d.containers(r.URL.Query().Get("filters")))
 	case strings.HasPrefix(path, "/containers/") && strings.HasSuffix(path, "/json"):

@@ -165,18 +165,18 @@ func (d loss) backup(ctx context.Context, file, key string) (time.Duration, erro
 
 // destroy loses the host: containers, networks and files, certificates too.
 func (d *demo) destroy(ctx context.Context) error {
-	ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+d.install())
+	ids, err := world{d}.containersOf(ctx, d.install())
 	if err != nil {
 		return err
 	}
-	if strings.TrimSpace(ids) == "" {
+	if len(ids) == 0 {
 		return os.RemoveAll(d.install())
 	}
 	name, err := d.projects(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, strings.Fields(ids)...)...); err != nil {
+	if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, ids...)...); err != nil {
 		return err
 	}
 	// The next installation may have another name, and leave its networks alone.
@@ -190,6 +190,12 @@ func (d *demo) destroy(ctx context.Context) error {
 		}
 	}
 	return os.RemoveAll(d.install())
+}
+
+// containersOf returns the containers that Compose made from a directory.
+func (d world) containersOf(ctx context.Context, dir string) ([]string, error) {
+	out, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+dir)
+	return strings.Fields(out), err
 }
 
 // refusesDamaged restores damaged copies of a backup, which must leave nothing.

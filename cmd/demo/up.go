@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,6 +79,9 @@ func (d *demo) up(ctx context.Context, started int64) error {
 	if err != nil {
 		return err
 	}
+	if err := (world{d}).clear(ctx); err != nil {
+		return err
+	}
 	d.say("==> building the world around the installation: a certificate authority, and %s", remoteName)
 	if err := (world{d}).elsewhere(ctx); err != nil {
 		return err
@@ -113,6 +117,24 @@ func (d *demo) up(ctx context.Context, started int64) error {
 	}
 	d.report(s)
 	return nil
+}
+
+// clear removes the containers of a demo here whose files were deleted. Docker starts them
+// again, and makes directories of the files that they mount.
+func (d world) clear(ctx context.Context) error {
+	if _, err := os.Stat(d.path("answers.yaml")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	left, err := d.containersOf(ctx, d.path("elsewhere"))
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, left...)...); err != nil {
+			return err
+		}
+	}
+	return errors.Join(d.destroy(ctx), os.RemoveAll(d.path("elsewhere")))
 }
 
 // appliance runs `appliance up`. Shown or not, its output is the operator's.
