@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"appliance/bridge"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 )
 
@@ -319,7 +320,7 @@ func (o *outage) waiting(n int) {
 // it is back, in order and once, nearly as fast as that side takes it; the other direction
 // goes on, and nobody is told of anything, for nothing was lost.
 func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
-	if !fullSize { // then the rates that it logs mean nothing
+	if !mustrun.Full { // then the rates that it logs mean nothing
 		t.Parallel()
 	}
 	each := reduced(625, 60) // in each of eight rooms

@@ -2,9 +2,10 @@ package bridge_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 	"time"
+
+	"appliance/bridge/mustrun"
 )
 
 // What is written in one room of Matrix at 15 messages a second arrives as fast in a
@@ -38,7 +39,7 @@ func TestMessagesFromMatrixKeepUp(t *testing.T) {
 				least = 60 // one after the other it would be 18
 			}
 			rates[rooms] = float64(perRoom*rooms) / took.Seconds()
-			if fullSize && rates[rooms] < least {
+			if mustrun.Full && rates[rooms] < least {
 				t.Errorf("%.1f messages a second in %d rooms", rates[rooms], rooms)
 			}
 		})
@@ -48,13 +49,10 @@ func TestMessagesFromMatrixKeepUp(t *testing.T) {
 	}
 }
 
-// fullSize is set in make test: figures are measured on as much as they promise. By
-// default the tests that take longest are smaller, and compare with themselves alone.
-var fullSize = os.Getenv("APPLIANCE_TEST_FULL") != ""
-
-// reduced returns full in make test, and less otherwise.
+// reduced returns full in make test, and less otherwise: the tests that take longest are
+// smaller then, and compare with themselves alone.
 func reduced(full, less int) int {
-	if fullSize {
+	if mustrun.Full {
 		return full
 	}
 	return less

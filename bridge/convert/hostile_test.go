@@ -1,7 +1,6 @@
 package convert_test
 
 import (
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,16 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"appliance/bridge/convert"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat"
 )
 
-// full reports whether hostile texts have their full size, as in `make test`. By
-// default they are a sixteenth of it.
-var full = os.Getenv("APPLIANCE_TEST_FULL") != ""
-
-// sized returns the size of a hostile text.
+// sized returns the size of a hostile text: a sixteenth of n, but in make test.
 func sized(n int) int {
-	if full {
+	if mustrun.Full {
 		return n
 	}
 	return n / 16
@@ -199,7 +195,7 @@ func TestManyEmojiFitIntoEvents(t *testing.T) {
 // one of 32 kB took half a minute once.
 func TestHostileTextIsWrittenInAMoment(t *testing.T) {
 	versions := []string{"8.6.0"}
-	if full {
+	if mustrun.Full {
 		versions = []string{"8.0.0", "8.6.0", "8.8.0"}
 	}
 	for _, unit := range []string{"*_", "_*", "*a_b ", ":)", "_", "[", "]", "~", "|", "](", "<http://a|", "@", "`", "**a "} {

@@ -13,6 +13,19 @@ import (
 // Variable names the tests that must run, or their beginnings, with commas between.
 const Variable = "APPLIANCE_MUST_RUN"
 
+// Full reports whether tests have their full size, as in make test. Otherwise they are
+// smaller, so that go test ./... stays a matter of a minute or two.
+var Full = os.Getenv("APPLIANCE_TEST_FULL") != ""
+
+// Exhaustive skips, unless Full, a test that does with everything there is (each command,
+// each file) what others do with an example of it.
+func Exhaustive(tb testing.TB) {
+	tb.Helper()
+	if !Full {
+		Skip(tb, "make test runs it, with everything there is (APPLIANCE_TEST_FULL=1)")
+	}
+}
+
 // Skip skips a test whose needs are not met; it fails the test where Variable names it.
 func Skip(tb testing.TB, why string) {
 	tb.Helper()

@@ -50,6 +50,7 @@ func (w *workplace) whole(up ...string) {
 // told who is at work and what to do. It neither waits silently nor changes or judges
 // what is half done, and the first comes to its end.
 func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
+	mustrun.Exhaustive(t)
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}

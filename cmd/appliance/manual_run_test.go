@@ -37,6 +37,7 @@ import (
 // executes (bin/demo check and bin/demo life). Documents are followed from top to bottom.
 func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
 	t.Parallel()
+	mustrun.Exhaustive(t)
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers")
 	}

@@ -34,7 +34,7 @@ APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValid
 rm -f "$recorded"
 
 part "text as Rocket.Chat's own parsers read it, in both directions"
-go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'
+APPLIANCE_TEST_FULL=1 go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'
 
 # A storm over the whole stack, while the suites below run: both wait much more than they work.
 running=false

@@ -292,6 +292,7 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 // A certificate of a quarter of a minute is renewed although the authority fails when
 // autocert asks for it, which would then rest for an hour.
 func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a quarter of a minute")
 	}
@@ -394,6 +395,7 @@ func (l *lines) String() string {
 // be kept it is not asked, because that would count; what there is stays, and
 // when there is room again the renewal comes by itself.
 func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a third of a minute")
 	}

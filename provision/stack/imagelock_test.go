@@ -88,6 +88,7 @@ func (l *locker) holding(name string) Holding {
 func quietly(string, int64, int64) {}
 
 func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
+	t.Parallel()
 	l := newLocker(t)
 	name := l.host + "/chat:1"
 	first := l.build(name, "first")
@@ -148,6 +149,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 }
 
 func TestAnImageThatWasBuiltHereIsLockedByItsID(t *testing.T) {
+	t.Parallel()
 	l := newLocker(t)
 	name := "appliance-lock-test:1"
 	first := l.build(name, "first")

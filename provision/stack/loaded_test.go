@@ -116,6 +116,7 @@ func (s *site) load() error {
 // TestWhatIsOnDiskIsWhatRuns edits the configuration of a running web server in
 // the ways that people do.
 func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.stale("")
 	s.runs(http.StatusNotFound)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestTheContainersMoveToOtherAddresses(t *testing.T) {
+	t.Parallel()
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
@@ -92,6 +93,7 @@ func alone(t *testing.T, project, service string) *Stack {
 
 // `docker network prune` takes the networks of containers that are stopped.
 func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
+	t.Parallel()
 	s := alone(t, "appliance-stranded", "entrypoint: [sleep, infinity]")
 	quiet := func(Event) {}
 	if err := s.Compose().Up(t.Context(), quiet); err != nil {
@@ -110,6 +112,7 @@ func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
 // Docker lets a container that crashes wait for up to a minute; what needs it would crash
 // meanwhile, although its cause is gone.
 func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
+	t.Parallel()
 	s := alone(t, "appliance-crashed", `entrypoint: [sh, -c, "test -e /given/cause-is-gone && exec sleep infinity"], restart: always, volumes: ["./given:/given:ro"]`)
 	given := filepath.Join(s.Dir, "given")
 	if err := os.Mkdir(given, 0o755); err != nil { //nolint:gosec // another user reads it
@@ -125,8 +128,8 @@ func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
 		}
 		return info.State.Status, info.RestartCount
 	}
-	// After the fifth Docker waits for more than three seconds.
-	for status, restarts := look(); restarts < 5 || status != "restarting"; status, restarts = look() {
+	// After the sixth Docker waits for more than six seconds.
+	for status, restarts := look(); restarts < 6 || status != "restarting"; status, restarts = look() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := os.WriteFile(filepath.Join(given, "cause-is-gone"), nil, 0o644); err != nil { //nolint:gosec // another user reads it

@@ -9,6 +9,7 @@ import (
 
 // What Compose itself refuses in compose.override.yaml is told with its line.
 func TestAnOverrideThatComposeRefusesIsNamedWithItsLine(t *testing.T) {
+	t.Parallel()
 	s := onThisMachine(t)
 	write := func(name, text string) {
 		t.Helper()

@@ -12,6 +12,7 @@ import (
 
 // A service that was told to reload starts again when it ends later on its own.
 func TestAServiceThatReloadedStartsAgain(t *testing.T) {
+	t.Parallel()
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
 	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {

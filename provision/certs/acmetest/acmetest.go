@@ -68,9 +68,15 @@ func NewBound(tb testing.TB, keyID, key string) *Server {
 	return s
 }
 
+// atOnce keeps Pebble from waiting before it validates. It is a variable of the process, for
+// tests beside each other too.
+var atOnce = sync.OnceValue(func() error { return os.Setenv("PEBBLE_VA_NOSLEEP", "1") })
+
 func start(tb testing.TB, life time.Duration, bound bool) *Server {
 	tb.Helper()
-	tb.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	if err := atOnce(); err != nil {
+		tb.Fatal(err)
+	}
 	logger := log.New(io.Discard, "", 0)
 	s := &Server{HTTPPort: FreePort(tb), store: db.NewMemoryStore(), asked: map[string]int{}}
 	authority := ca.New(logger, s.store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default", ValidityPeriod: uint64(life.Seconds())}})
