@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"appliance/bridge/ids"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
@@ -37,10 +38,10 @@ func manyRooms(t *testing.T, rc *rctest.Server, database string) (all []string) 
 		}
 		all = append(all, string(p.RCRoom))
 	}
-	for i := range reduced(1000, 100) {
+	for i := range mustrun.Sized(1000, 100) {
 		put(model.Portal{RCRoom: ids.RCRoom(rc.CreateRoom("p", fmt.Sprint("room", i), "alice", rc.Bot().Username)), RCType: "p"})
 	}
-	for i := range reduced(1200, 120) {
+	for i := range mustrun.Sized(1200, 120) {
 		u := rc.CreateUser(fmt.Sprint("bob", i), "user", "bot")
 		p := model.Puppet{MXUser: ids.MXUser("@" + u.Username + ":far"), RCUser: ids.RCUser(u.ID), Username: u.Username, Name: "Bob", Token: secret.New(u.Token)}
 		if err := s.PutPuppet(t.Context(), p); err != nil {

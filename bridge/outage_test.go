@@ -323,7 +323,7 @@ func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
 	if !mustrun.Full { // then the rates that it logs mean nothing
 		t.Parallel()
 	}
-	each := reduced(625, 60) // in each of eight rooms
+	each := mustrun.Sized(625, 60) // in each of eight rooms
 	for _, toMatrix := range []bool{true, false} {
 		t.Run(map[bool]string{true: "Matrix", false: "Rocket.Chat"}[toMatrix], func(t *testing.T) {
 			o := newOutage(t, 8, toMatrix)

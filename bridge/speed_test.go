@@ -13,7 +13,7 @@ import (
 // and several rooms are delivered at once.
 func TestMessagesFromMatrixKeepUp(t *testing.T) {
 	const each = 55 * time.Millisecond
-	perRoom := reduced(90, 20)
+	perRoom := mustrun.Sized(90, 20)
 	rates := map[int]float64{}
 	for _, rooms := range []int{1, 8} {
 		t.Run(fmt.Sprintf("rooms=%d", rooms), func(t *testing.T) {
@@ -47,13 +47,4 @@ func TestMessagesFromMatrixKeepUp(t *testing.T) {
 	if rates[8] < 2*rates[1] {
 		t.Errorf("%.1f messages a second in eight rooms, %.1f in one: they wait for each other", rates[8], rates[1])
 	}
-}
-
-// reduced returns full in make test, and less otherwise: the tests that take longest are
-// smaller then, and compare with themselves alone.
-func reduced(full, less int) int {
-	if mustrun.Full {
-		return full
-	}
-	return less
 }

@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,16 +58,24 @@ type installation struct {
 	trust    *x509.CertPool
 }
 
-// insideAddress is where the bridge answers; every process has one of its own.
-var insideAddress = fmt.Sprintf("127.78.%d.%d", os.Getpid()>>8&255, os.Getpid()&255)
+// installations counts them.
+var installations atomic.Int32
+
+// insideAddress is where the bridge of an installation answers: no other one, in this run of
+// the tests or another at the same time, does there.
+func insideAddress() string {
+	v := os.Getpid()<<8 | int(installations.Add(1))&255
+	return fmt.Sprintf("127.%d.%d.%d", 64+v>>16&63, v>>8&255, v&255)
+}
 
 func newInstallation(t *testing.T) world {
 	p := &installation{
 		t: t, door: map[string]string{}, services: map[string]plan.Service{}, runtimes: map[string]doctor.Runtime{}, free: 50 << 30,
 		bridge: map[string]string{"/ready": "ok", "/status": `{"enabled":true}`}, carries: "on", last: time.Now().Add(-time.Hour), trust: x509.NewCertPool(),
 	}
+	inside := insideAddress()
 	for _, name := range []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"} {
-		p.services[name] = plan.Service{Name: name, State: "running", Health: "healthy", Address: insideAddress}
+		p.services[name] = plan.Service{Name: name, State: "running", Health: "healthy", Address: inside}
 		p.runtimes[name] = doctor.Runtime{Image: "sha256:a", Pinned: "sha256:a", MemoryMB: 384}
 	}
 	d := answers.NewDraft()
@@ -101,7 +110,7 @@ func newInstallation(t *testing.T) world {
 		Federation: func() string { return p.carries },
 	}
 	p.openDoor()
-	p.openBridge()
+	p.openBridge(inside)
 	return p
 }
 
@@ -165,8 +174,8 @@ func (p *installation) keys(name string, valid time.Duration) string {
 	return string(data)
 }
 
-func (p *installation) openBridge() {
-	ln, err := net.Listen("tcp", insideAddress+":29328")
+func (p *installation) openBridge(address string) {
+	ln, err := net.Listen("tcp", address+":29328")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -36,11 +36,12 @@ func TestFaults(t *testing.T) {
 	for _, part := range []struct {
 		title string
 		world func(*testing.T) world
+		alone bool // it sets variables of the process
 	}{
-		{"Before installing: `appliance up`", newHost},
-		{"On a running installation: `appliance doctor`", newInstallation},
-		{"With a homeserver and a Rocket.Chat that were there before: `appliance doctor`, and `appliance up` before it changes anything", newOwned},
-		{"In a command", newCommands},
+		{"Before installing: `appliance up`", newHost, false},
+		{"On a running installation: `appliance doctor`", newInstallation, false},
+		{"With a homeserver and a Rocket.Chat that were there before: `appliance doctor`, and `appliance up` before it changes anything", newOwned, false},
+		{"In a command", newCommands, true},
 	} {
 		fmt.Fprintf(&doc, "\n## %s\n\n| fault | found by | | what is said | why | what to do |\n|---|---|---|---|---|---|\n", part.title)
 		var names []string
@@ -49,26 +50,19 @@ func TestFaults(t *testing.T) {
 				names = append(names, f.what)
 			}
 		})
-		for _, name := range names {
-			n++
-			t.Run(name, func(t *testing.T) {
-				w := part.world(t) // one for each: nothing is left from the last
-				f := same(t, w.faults(), name)
-				if v, bad := w.look(f.by); bad {
-					t.Fatalf("it is ill before anything is broken: %+v", v)
-				}
-				repair := f.inflict()
-				v, bad := w.look(f.by)
-				if !bad || !strings.HasPrefix(v.says, f.says) || !strings.Contains(v.hint, f.hint) {
-					t.Fatalf("found %+v\nwant %q with a hint of %q", v, f.says, f.hint)
-				}
-				repair()
-				if after, bad := w.look(f.by); bad {
-					t.Errorf("after the repair: %+v", after)
-				}
-				fmt.Fprintf(&doc, "| %s | `%s` | %s | %s | %s | %s |\n", f.what, f.by, v.severity, cell(w, v.says), cell(w, v.why), cell(w, v.hint))
-			})
-		}
+		rows := make([]string, len(names))
+		t.Run("fault", func(t *testing.T) { // returns when all have been tried
+			for i, name := range names {
+				t.Run(name, func(t *testing.T) {
+					if !part.alone {
+						t.Parallel()
+					}
+					rows[i] = try(t, part.world(t), name) // one for each: nothing is left from the last
+				})
+			}
+		})
+		n += len(names)
+		doc.WriteString(strings.Join(rows, ""))
 	}
 	if n < 40 {
 		t.Errorf("only %d faults", n)
@@ -76,6 +70,25 @@ func TestFaults(t *testing.T) {
 	if !t.Failed() {
 		golden(t, "../docs/faults.md", doc.String())
 	}
+}
+
+// try makes a fault in a world, looks and repairs it, and returns its row of the document.
+func try(t *testing.T, w world, name string) string {
+	t.Helper()
+	f := same(t, w.faults(), name)
+	if v, bad := w.look(f.by); bad {
+		t.Fatalf("it is ill before anything is broken: %+v", v)
+	}
+	repair := f.inflict()
+	v, bad := w.look(f.by)
+	if !bad || !strings.HasPrefix(v.says, f.says) || !strings.Contains(v.hint, f.hint) {
+		t.Fatalf("found %+v\nwant %q with a hint of %q", v, f.says, f.hint)
+	}
+	repair()
+	if after, bad := w.look(f.by); bad {
+		t.Errorf("after the repair: %+v", after)
+	}
+	return fmt.Sprintf("| %s | `%s` | %s | %s | %s | %s |\n", f.what, f.by, v.severity, cell(w, v.says), cell(w, v.why), cell(w, v.hint))
 }
 
 // A world is where faults are made.

@@ -15,10 +15,7 @@ import (
 
 // sized returns the size of a hostile text: a sixteenth of n, but in make test.
 func sized(n int) int {
-	if mustrun.Full {
-		return n
-	}
-	return n / 16
+	return mustrun.Sized(n, n/16)
 }
 
 // cost returns the processor time that f takes: a busy machine does not make it longer.

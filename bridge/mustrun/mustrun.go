@@ -17,6 +17,15 @@ const Variable = "APPLIANCE_MUST_RUN"
 // smaller, so that go test ./... stays a matter of a minute or two.
 var Full = os.Getenv("APPLIANCE_TEST_FULL") != ""
 
+// Sized returns how much of something a test does: full when it has its full size, and less
+// otherwise.
+func Sized(full, less int) int {
+	if Full {
+		return full
+	}
+	return less
+}
+
 // Exhaustive skips, unless Full, a test that does with everything there is (each command,
 // each file) what others do with an example of it.
 func Exhaustive(tb testing.TB) {

@@ -8,14 +8,15 @@ import (
 
 	"appliance/bridge/event"
 	"appliance/bridge/ids"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/relay/model"
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A bridge with 5,000 direct rooms comes up, and ends when it is told to.
+// A bridge with 5,000 direct rooms (by default 500) comes up, and ends when it is told to.
 func TestFiveThousandDirectRoomsAtTheStart(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
-	for i := range 5000 {
+	for i := range mustrun.Sized(5000, 500) {
 		b.direct(b.puppet(fmt.Sprint("bob", i)))
 	}
 	room := b.group("plans")

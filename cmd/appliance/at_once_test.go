@@ -50,6 +50,7 @@ func (w *workplace) whole(up ...string) {
 // told who is at work and what to do. It neither waits silently nor changes or judges
 // what is half done, and the first comes to its end.
 func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
@@ -105,6 +106,7 @@ func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
 // Two that begin at the same time both look at the host; one of them installs, and the
 // other one changes nothing.
 func TestTwoThatBeginAtOnceInstallOnce(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")
 	}

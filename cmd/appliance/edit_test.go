@@ -10,6 +10,7 @@ import (
 // An edit that cannot be used is said to be so and opened again as it was left, as visudo
 // does; Enter is yes. The one that can be used is applied.
 func TestAnEditThatCannotBeUsedIsEditedAgain(t *testing.T) {
+	t.Parallel()
 	w := installed(t)
 	w.write("editor", `#!/bin/sh
 if grep -q '^admin_email: half' "$1"; then

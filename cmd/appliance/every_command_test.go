@@ -93,6 +93,7 @@ func (w *workplace) shell(script string) {
 // Of two installations that have the same name, as earlier releases gave it, no command on the
 // second one does anything to the containers of the first one, or asks what runs in them.
 func TestNoCommandTouchesAnotherInstallation(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")

@@ -99,6 +99,7 @@ func (e *edited) changes(names []string) (out []string) {
 // how to discard the edit, and change nothing; the doctor names it, and what does not run it.
 // Both ways on end with what is on disk being what runs.
 func TestAHandEditOfEveryFileIsNoticed(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	for _, homeserver := range []string{"dendrite", "synapse"} {
 		t.Run(homeserver, func(t *testing.T) {
@@ -166,6 +167,7 @@ func (e *edited) settled() {
 // Whichever rendered files and secrets are gone, the doctor names each of them. The files come
 // back with up, and what is then on disk is what runs.
 func TestEveryFileThatIsGoneIsMissed(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	e := newEdited(t, "dendrite")
 	dir := filepath.Join(e.dir, "appliance")
@@ -212,6 +214,7 @@ func TestEveryFileThatIsGoneIsMissed(t *testing.T) {
 // A secret that is edited by hand gets into no configuration. The hint leads back: to the
 // former key by which other servers know this one, and to new secrets of everything else.
 func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	e := newEdited(t, "dendrite")
 	list, err := filepath.Glob(filepath.Join(e.dir, "appliance/secrets/*"))
@@ -278,6 +281,7 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 // What the program notes for itself is edited by hand, too: nothing is lost or mistaken for
 // another installation, and each command that cannot do without says how to go on.
 func TestADamagedNoteOfTheProgram(t *testing.T) {
+	t.Parallel()
 	mustrun.Exhaustive(t)
 	e := newEdited(t, "dendrite")
 	dir := filepath.Join(e.dir, "appliance")

@@ -46,6 +46,7 @@ chmod 755 bin/swapon`
 // Where memory is small, up shows what it would run and asks once; Enter is yes. Who says
 // no is not asked again.
 func TestUpOffersASwapFile(t *testing.T) {
+	t.Parallel()
 	up := []string{"up", "--dir", "appliance", "--set", "domain=chat.example.test", "--set", "tls=internal", "--patience", "0s"}
 	for name, c := range map[string]struct {
 		keys string

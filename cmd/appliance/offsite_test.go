@@ -14,6 +14,7 @@ import (
 // A backup goes to a real S3 server, older ones there go, the host is lost, and another
 // host gets everything back with nothing but the keys.
 func TestALostHostComesBackFromOffsite(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files to the users of containers; CI runs as root")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -44,6 +45,10 @@ func (m withFakes) Run() int {
 		fmt.Fprintln(os.Stderr, "build testdata/fakehost:", err)
 		return 1
 	}
+	if err := flag.Set("test.parallel", "6"); err != nil { // stories wait more than they work
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.M.Run()
 }
 
@@ -80,11 +85,6 @@ func occupy(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = ln.Close() })
 }
 
-// keepEnv lets a helper set variables although scripts run at the same time.
-type keepEnv struct{ testing.TB }
-
-func (keepEnv) Setenv(key, value string) { _ = os.Setenv(key, value) }
-
 // addresses counts those that were given out.
 var addresses atomic.Int32
 
@@ -99,7 +99,7 @@ func ownAddress() string {
 // which remembers what it was told in docker/log, and shares a certificate
 // authority with the others. See fake_test.go for what the Docker can be told.
 func TestScript(t *testing.T) {
-	authority := acmetest.New(keepEnv{t})
+	authority := acmetest.New(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "occupy": occupy, "storedata": storeData, "postgres": newPostgres},

@@ -312,6 +312,7 @@ func TestInterruptingAQuestionChangesNothing(t *testing.T) {
 // Whatever ends a run, what was answered is not asked again, until it is used: then
 // nothing of it is left.
 func TestNothingIsAskedTwice(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers")
 	}

@@ -87,15 +87,7 @@ func (r *rate) end() {
 }
 
 // generated is how many texts are made up.
-var generated = reduced(5000, 300)
-
-// reduced returns full in make test, and less otherwise.
-func reduced(full, less int) int {
-	if mustrun.Full {
-		return full
-	}
-	return less
-}
+var generated = mustrun.Sized(5000, 300)
 
 // TestMatrixShowsWhatRocketChatShows compares what Rocket.Chat's parser sees in a
 // text with the HTML that Matrix is sent for it.
@@ -142,7 +134,7 @@ func onMatrix(text string, d grammar.Dialect) (shown, sent string) {
 // onPurpose is how many of the samples Rocket.Chat shows otherwise than Matrix, because
 // its language has no words for them: see docs/text.md.
 var onPurpose = map[string]struct{ committed, generated int }{
-	"0.31.32": {14, reduced(33, 1)}, "0.31.36": {12, reduced(36, 3)}, "0.32.0": {8, reduced(36, 3)},
+	"0.31.32": {14, mustrun.Sized(33, 1)}, "0.31.36": {12, mustrun.Sized(36, 3)}, "0.32.0": {8, mustrun.Sized(36, 3)},
 }
 
 // TestRocketChatShowsWhatMatrixShows compares what a Matrix message shows with what

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"appliance/bridge/convert/internal/grammar"
+	"appliance/bridge/mustrun"
 )
 
 // theirs writes a tree of Rocket.Chat's parser in one line.
@@ -149,7 +150,7 @@ var dialects = []grammar.Dialect{grammar.V31, grammar.V36, grammar.V32}
 // TestTheGrammarIsThatOfRocketChat compares whole trees, for random characters that
 // mean something.
 func TestTheGrammarIsThatOfRocketChat(t *testing.T) {
-	texts := soup(1, reduced(4000, 300))
+	texts := soup(1, mustrun.Sized(4000, 300))
 	texts = append(texts, committed(t, "texts.jsonl")...)
 	for _, d := range dialects {
 		t.Run(d.String(), func(t *testing.T) {
