@@ -82,7 +82,7 @@ lint: ## Check the source without running it: formatting, go.mod, go vet, golang
 
 .PHONY: golden
 golden: ## Rewrite the golden files; read the diff before committing
-	UPDATE_GOLDEN=1 go test ./...
+	APPLIANCE_TEST_FULL=1 UPDATE_GOLDEN=1 go test ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZTIME (default 30s)
