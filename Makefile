@@ -43,7 +43,7 @@ life: setup images build ## Install on a fresh Debian, reboot, back up, lose the
 
 .PHONY: unit
 unit: ## Run the tests that need nothing but Go
-	go test ./...
+	go test -p 4 ./... # packages wait more than they work
 
 .PHONY: race
 race: ## Run the same tests under the race detector (needs a C compiler), which leaves out SQLite: see docs/testing.md
