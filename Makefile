@@ -41,9 +41,10 @@ test-kubernetes: setup images ## Show the Helm chart to Helm and a real API serv
 life: setup images build ## Install on a fresh Debian, reboot, back up, lose the host, restore on another, remove
 	@compose/stage/life.sh
 
+# Four packages at a time: they wait more than they work.
 .PHONY: unit
 unit: ## Run the tests that need nothing but Go
-	go test -p 4 ./... # packages wait more than they work
+	go test -p 4 ./...
 
 .PHONY: race
 race: ## Run the same tests under the race detector (needs a C compiler), which leaves out SQLite: see docs/testing.md

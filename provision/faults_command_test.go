@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/answers"
 	"appliance/provision/archive"
 	"appliance/provision/backup"
@@ -184,7 +185,7 @@ func (c *commands) damage(how func([]byte) []byte) func() {
 // tiny makes the installation's file system too small.
 func (c *commands) tiny() func() {
 	if err := errors.Join(os.MkdirAll(c.dir, 0o755), syscall.Mount("tmpfs", c.dir, "tmpfs", 0, "size=64k")); err != nil {
-		c.t.Skip("only root can make a full file system: ", err)
+		mustrun.Skip(c.t, "only root can make a full file system: "+err.Error())
 	}
 	c.t.Cleanup(func() { _ = syscall.Unmount(c.dir, syscall.MNT_DETACH) })
 	return func() {

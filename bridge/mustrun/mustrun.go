@@ -14,7 +14,7 @@ import (
 const Variable = "APPLIANCE_MUST_RUN"
 
 // Full reports whether tests have their full size, as in make test. Otherwise they are
-// smaller, so that go test ./... stays a matter of a minute or two.
+// smaller: go test ./... is for whoever is changing something.
 var Full = os.Getenv("APPLIANCE_TEST_FULL") != ""
 
 // Sized returns how much of something a test does: full when it has its full size, and less

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"appliance/bridge/mustrun"
 	"appliance/provision/certs"
 	"appliance/provision/certs/acmetest"
 )
@@ -294,7 +295,7 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("takes a quarter of a minute")
+		mustrun.Skip(t, "takes a quarter of a minute; runs without -short")
 	}
 	srv := acmetest.NewFor(t, 15*time.Second)
 	cfg := config(t, srv, "chat.example.test")
@@ -397,12 +398,12 @@ func (l *lines) String() string {
 func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("takes a third of a minute")
+		mustrun.Skip(t, "takes a third of a minute; runs without -short")
 	}
 	srv := acmetest.NewFor(t, 24*time.Second)
 	cfg := config(t, srv, "chat.example.test")
 	if err := errors.Join(os.MkdirAll(cfg.Dir, 0o700), syscall.Mount("tmpfs", cfg.Dir, "tmpfs", 0, "size=1m")); err != nil {
-		t.Skip("only root can make a full file system: ", err)
+		mustrun.Skip(t, "only root can make a full file system: "+err.Error())
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(cfg.Dir, syscall.MNT_DETACH) })
 	ctx, stop := context.WithCancel(t.Context())

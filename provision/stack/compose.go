@@ -14,7 +14,6 @@ import (
 	"sync"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
 )
@@ -86,11 +85,9 @@ func (s Compose) unblock(ctx context.Context, hear func(Event)) error {
 	if err != nil {
 		return fmt.Errorf("docker: %w", err)
 	}
-	containers, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{
-		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.stack.Project)),
-	})
+	containers, err := s.stack.Engine().containers(ctx)
 	if err != nil {
-		return fmt.Errorf("docker: %w", err)
+		return err
 	}
 	var stranded, crashed []string
 	for _, c := range containers {

@@ -17,15 +17,7 @@ import (
 
 func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	t.Parallel()
-	s := onThisMachine(t)
-	image := render.Images()["NGINX_IMAGE"]
-	if have, err := s.Images().present(t.Context(), []string{image}); err != nil || !have[image] {
-		mustrun.Skip(t, "the image "+image+" is not on this machine")
-	}
-	s.Project = "appliance-networks"
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it
-		t.Fatal(err)
-	}
+	s, image := onNginx(t, "appliance-networks")
 	networks := func(set ...string) { // what is rendered, around one service
 		file := string(rendered(t, set...)["compose.yaml"].Data)
 		at := strings.Index(file, "\nnetworks:")
@@ -71,8 +63,8 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	}
 }
 
-// alone is a stack of one service.
-func alone(t *testing.T, project, service string) *Stack {
+// onNginx is an empty stack, and the name of an image that is here.
+func onNginx(t *testing.T, project string) (*Stack, string) {
 	t.Helper()
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]
@@ -83,6 +75,13 @@ func alone(t *testing.T, project, service string) *Stack {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // as an installation has it
 		t.Fatal(err)
 	}
+	return s, image
+}
+
+// alone is a stack of one service.
+func alone(t *testing.T, project, service string) *Stack {
+	t.Helper()
+	s, image := onNginx(t, project)
 	file := fmt.Sprintf("name: %s\nservices: {one: {image: %q, init: true, stop_grace_period: 1s, networks: [app], %s}}\nnetworks: {app: {}}\n", project, image, service)
 	if err := os.WriteFile(s.path("compose.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,7 +128,11 @@ func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
 		return info.State.Status, info.RestartCount
 	}
 	// After the sixth Docker waits for more than six seconds.
+	limit := time.Now().Add(2 * time.Minute)
 	for status, restarts := look(); restarts < 6 || status != "restarting"; status, restarts = look() {
+		if time.Now().After(limit) {
+			t.Fatalf("%s after %d restarts", status, restarts)
+		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	if err := os.WriteFile(filepath.Join(given, "cause-is-gone"), nil, 0o644); err != nil { //nolint:gosec // another user reads it

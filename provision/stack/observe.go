@@ -65,13 +65,22 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 
 func (s *Stack) path(below string) string { return filepath.Join(s.Dir, filepath.FromSlash(below)) }
 
-// Services returns the containers of the project by the name of their service.
-func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
-	list, err := s.api(ctx).ContainerList(ctx, container.ListOptions{
-		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.Project)),
+// containers lists the containers of the project, also those that do not run.
+func (s Engine) containers(ctx context.Context) ([]container.Summary, error) {
+	list, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{
+		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.stack.Project)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
+	}
+	return list, nil
+}
+
+// Services returns the containers of the project by the name of their service.
+func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
+	list, err := s.Engine().containers(ctx)
+	if err != nil {
+		return nil, err
 	}
 	out := map[string]plan.Service{}
 	for _, c := range list {
