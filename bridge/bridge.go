@@ -1,8 +1,8 @@
-// Package bridge is the running bridge: it wires the two sides, the relay, the
-// store and the slash commands together, serves what the homeserver, the web
-// server and the operator ask of it over HTTP, and follows its configuration
-// file while it runs. It imports nothing of provisioning: it also runs alone,
-// against a Rocket.Chat and a homeserver that exist already.
+// Package bridge is the running bridge: it wires the two sides, the relay, the store and
+// the slash commands together, serves the HTTP requests of the homeserver, the web server
+// and the operator, and follows its configuration file while it runs. It imports nothing
+// from provisioning: it also runs on its own, with an existing Rocket.Chat and
+// homeserver.
 package bridge
 
 import (
@@ -35,29 +35,29 @@ import (
 	"appliance/bridge/trace"
 )
 
-// Options say how to run a bridge.
+// Options are the settings of Run.
 type Options struct {
 	ConfigFile string
 	Version    string
-	// Log is where the bridge writes; its level follows the configuration when
-	// Level is the one that the handler was made with.
+	// Log is where the bridge writes; its level follows the configuration if Level is the
+	// one the handler was created with.
 	Log   *slog.Logger
 	Level *slog.LevelVar
-	// HostFile is what the operator's program leaves for the console (hoststatus); ""
-	// where there is no such program.
+	// HostFile is the file that the operator's program leaves for the console
+	// (hoststatus); "" if there is no such program.
 	HostFile string
-	// Often makes what is done once in a while, comparing rooms and reading
-	// ghosts, be done with this pause; 0 is the usual.
+	// Often is the interval of periodic work such as comparing rooms and reading ghosts;
+	// 0 is the default.
 	Often time.Duration
-	// Store says more of how the database is opened than the configuration does.
+	// Store has options for opening the database beyond the configuration.
 	Store []store.Option
 }
 
-// service is a bridge that runs.
+// service is a running bridge.
 type service struct {
 	Options
 	current atomic.Pointer[config.Config]
-	refused atomic.Pointer[string] // why the newest file is not in force; nil when it is
+	refused atomic.Pointer[string] // why the newest file is not in force, or nil
 	reloads reloads
 	store   *store.Store
 	relay   *relay.Relay
@@ -65,18 +65,18 @@ type service struct {
 	mx      *mxside.Side
 	front   *command.Front
 	metrics *metrics.Metrics
-	trace   *trace.Tracer // nil where no collector is named
+	trace   *trace.Tracer // nil if no collector is configured
 	console *console.Console
 	history console.History
 	traffic console.Traffic
 	tail    console.Tail
-	reads   atomic.Bool // this process has the role reading
+	reads   atomic.Bool // this process holds the role reading
 
 	operatorToken secret.String
 }
 
-// Run runs a bridge until ctx ends. A configuration or a database that cannot be
-// used is an error at once; networks that do not answer are waited for.
+// Run runs a bridge until ctx ends. It fails at once if the configuration or the database
+// cannot be used; it waits for networks that do not answer.
 func Run(ctx context.Context, o Options) error {
 	if o.Level == nil {
 		o.Level = new(slog.LevelVar)
@@ -111,7 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("appservice.listen: %w", err)
 	}
-	s.Log.Info("the bridge runs", "version", o.Version, "listen", ln.Addr().String(), "domain", cfg.Homeserver.Domain)
+	s.Log.Info("the bridge is running", "version", o.Version, "listen", ln.Addr().String(), "domain", cfg.Homeserver.Domain)
 	return s.run(ctx, ln)
 }
 
@@ -174,17 +174,16 @@ func (s *service) wire(f config.Fixed, secrets config.Secrets) error {
 	return s.openConsole(client)
 }
 
-// watched counts the requests to a server, and tells the collector of traces of those that
-// belong to a message.
+// watched counts the requests to a server, and traces those that belong to a message.
 func (s *service) watched(server string, next http.RoundTripper) http.RoundTripper {
 	return s.trace.Transport(server, s.metrics.Transport(server, next), metrics.Endpoint)
 }
 
-// run runs everything until ctx ends or a part cannot go on.
+// run runs everything until ctx ends or a part fails.
 func (s *service) run(ctx context.Context, ln net.Listener) error {
 	srv := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)}
 	srv.RegisterOnShutdown(s.console.Close)
-	defer s.trace.Start()() // what is left is sent when all deliveries have ended
+	defer s.trace.Start()() // sends the rest once all deliveries have ended
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.relay.Run(ctx) })
 	g.Go(func() error { return s.mx.Listen(ctx) })
@@ -206,7 +205,7 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 		return ignoreDeadline(srv.Shutdown(grace))
 	})
 	err := g.Wait()
-	s.Log.Info("the bridge stops", "err", err)
+	s.Log.Info("the bridge is stopping", "err", err)
 	return err
 }
 
@@ -217,7 +216,7 @@ func ignoreDeadline(err error) error {
 	return err
 }
 
-// hangups reloads on SIGHUP, for where changes of files go unnoticed.
+// hangups reloads on SIGHUP, for systems where file changes go unnoticed.
 func (s *service) hangups(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -232,7 +231,7 @@ func (s *service) hangups(ctx context.Context) error {
 	}
 }
 
-// prune forgets what is too old to come again, once a day.
+// prune deletes records too old to be needed again, once a day.
 func (s *service) prune(ctx context.Context) error {
 	tick := time.NewTicker(24 * time.Hour)
 	defer tick.Stop()
@@ -248,7 +247,7 @@ func (s *service) prune(ctx context.Context) error {
 	}
 }
 
-// put makes a configuration the one in force.
+// put puts a configuration in force.
 func (s *service) put(c config.Config) {
 	s.current.Store(&c)
 	s.refused.Store(nil)

@@ -15,7 +15,7 @@ import (
 )
 
 // TestTheLogIsHeldBackInABrowser reads the log while it grows: new lines can be held back, each
-// shows once, also after the bridge was away, and the page does not grow without end.
+// shows once, even after the bridge was away, and the page does not grow without bound.
 func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 	needBrowser(t)
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -39,7 +39,7 @@ func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 	b.open("log?level=warn")
 	b.shows("No line fits.")
 	stranger := visitor(t, w.front())
-	happen := func() { stranger.signIn("nobody", "wrong") } // has a line written
+	happen := func() { stranger.signIn("nobody", "wrong") } // causes a log line
 	rows := func() int {
 		return eval[int](b, `[...document.querySelectorAll("tbody tr")].filter(r => r.checkVisibility()).length`)
 	}
@@ -58,12 +58,12 @@ func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 	}
 	b.run("go on", chromedp.Click(chromedp.CSS("#pause")))
 	has(2)
-	if first := eval[string](b, `[...document.querySelectorAll("tbody tr")].find(r => r.checkVisibility()).innerText`); !strings.Contains(first, "no administrator wanted") {
+	if first := eval[string](b, `[...document.querySelectorAll("tbody tr")].find(r => r.checkVisibility()).innerText`); !strings.Contains(first, "who is not an administrator") {
 		t.Errorf("the newest line is not the first:\n%s", b.text())
 	}
 
-	// The web server has no bridge for a while, so that the page opens another stream. Nothing
-	// is missed.
+	// The bridge is unreachable for a while, so that the page opens another stream. No line is
+	// missed.
 	down.Store(true)
 	front.CloseClientConnections()
 	b.shows("The bridge does not answer; this page may be out of date.")
@@ -74,13 +74,13 @@ func TestTheLogIsHeldBackInABrowser(t *testing.T) {
 	happen()
 	has(4)
 
-	// However much there is.
+	// The page stays bounded, however many lines there are.
 	eval[string](b, `document.querySelector("tbody:last-of-type").append(...Array.from({length: 600}, () => { const row = document.querySelector("tbody:last-of-type tr").cloneNode(true); row.className = "old"; return row })), ""`)
 	happen()
 	has(500)
 }
 
-// TestAnOpenPageLeavesAloneWhatIsTyped types on a page that stays up to date.
+// TestAnOpenPageLeavesAloneWhatIsTyped types into a page that updates itself: the input stays.
 func TestAnOpenPageLeavesAloneWhatIsTyped(t *testing.T) {
 	needBrowser(t)
 	s := newStage(t)
@@ -104,7 +104,7 @@ func TestAnOpenPageLeavesAloneWhatIsTyped(t *testing.T) {
 			t.Fatal("the page is not told that a room was connected")
 		}
 	}
-	eval[string](b, `fetch("/_appliance/static/console.js").then(() => "")`) // as long as an answer takes
+	eval[string](b, `fetch("/_appliance/static/console.js").then(() => "")`) // wait for one round trip
 	if text := eval[string](b, `document.querySelector("`+field+`").value`); text != "#half-an-addr" || strings.Contains(b.text(), "2 rooms") {
 		t.Errorf("what was typed is %q now", text)
 	}

@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// signedIn is a browser without JavaScript in which ada is signed in.
+// signedIn returns a browser without JavaScript in which ada is signed in.
 func (w *world) signedIn() *visit {
 	w.t.Helper()
 	w.rc.CreateUser("ada", "user", "admin")
@@ -25,7 +25,7 @@ func (w *world) signedIn() *visit {
 	return v
 }
 
-// send fills in a form, and returns the page that it leads to.
+// send submits a form and returns the resulting page.
 func (v *visit) send(page string, fields ...string) (int, string) {
 	v.t.Helper()
 	form := url.Values{"token": {v.token()}}
@@ -36,7 +36,7 @@ func (v *visit) send(page string, fields ...string) (int, string) {
 	return status, text
 }
 
-// audited makes sure that the log says what was changed, by whom and how.
+// audited checks that the log says what was changed, by whom and how.
 func (w *world) audited(wanted ...string) {
 	w.t.Helper()
 	log := w.log.String()
@@ -47,8 +47,8 @@ func (w *world) audited(wanted ...string) {
 	}
 }
 
-// Who is denied in the console is denied at once, in the file, whose comments stay; and
-// is back as soon as they are allowed.
+// Denying a person in the console takes effect at once and is saved in the file, whose
+// comments stay. Allowing them brings them back at once.
 func TestAPersonIsDeniedInTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -81,7 +81,7 @@ func TestAPersonIsDeniedInTheConsole(t *testing.T) {
 	}
 	s.bob.Send(s.mxRoom, "from a person who is back")
 	s.messageText("from a person who is back")
-	s.audited(`signed in to the console.* user=`, `who may be talked with was changed in the console.* user=\S+ list=users action=deny pattern=@bob`, `who may be talked with was changed in the console.* user=\S+ list=users action=allow pattern=@bob`)
+	s.audited(`signed in to the console.* user=`, `permissions were changed in the console.* user=\S+ list=users action=deny pattern=@bob`, `permissions were changed in the console.* user=\S+ list=users action=allow pattern=@bob`)
 	for _, c := range [][2]string{{"not an address", "is not a pattern for a Matrix address"}, {"", "needs an address"}} {
 		if status, text := v.send("people/permit", "pattern", c[0], "do", "deny"); status < 400 || !strings.Contains(text, "Nothing was changed.") || !strings.Contains(text, c[1]) {
 			t.Errorf("%q: %d\n%s", c[0], status, text)
@@ -89,8 +89,8 @@ func TestAPersonIsDeniedInTheConsole(t *testing.T) {
 	}
 }
 
-// A server that is denied by a pattern is not let in by allowing it alone, and that is
-// said.
+// Allowing a server does not let it in while a pattern denies it, and the console says
+// so.
 func TestAServerIsDeniedInTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -113,7 +113,7 @@ func TestAServerIsDeniedInTheConsole(t *testing.T) {
 	if status, text := v.send("servers/permit", "pattern", server, "exact", "yes", "do", "allow"); status != http.StatusOK || strings.Contains(text, "denied by") {
 		t.Fatalf("%d\n%s", status, text)
 	}
-	s.audited(`who may be talked with was changed in the console.* user=\S+ list=servers action=deny pattern=`)
+	s.audited(`permissions were changed in the console.* user=\S+ list=servers action=deny pattern=`)
 	glob := "*" + server[1:]
 	if status, text := v.send("servers/permit", "pattern", glob, "do", "deny"); status != http.StatusOK || !strings.Contains(text, "denied by "+glob) {
 		t.Fatalf("%d\n%s", status, text)
@@ -126,7 +126,7 @@ func TestAServerIsDeniedInTheConsole(t *testing.T) {
 	}
 }
 
-// A room is connected with its past in the console, as with /bridge history.
+// A room can be connected with its history in the console, as with /bridge history.
 func TestARoomIsConnectedInTheConsole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -156,7 +156,7 @@ func TestARoomIsConnectedInTheConsole(t *testing.T) {
 	}
 }
 
-// Who may name a room on Matrix may call it anything.
+// Room names from Matrix can be anything; the console escapes and shortens them.
 func TestTheNamesOfBothSidesAreInTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -168,8 +168,8 @@ func TestTheNamesOfBothSidesAreInTheConsole(t *testing.T) {
 	})
 }
 
-// Two rooms that exist are linked, and what is said in one is read in the other from then
-// on. What cannot be linked is refused in words and left as it was.
+// Two existing rooms are linked, and from then on messages in one appear in the other.
+// What cannot be linked is refused with a reason and left as it was.
 func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -209,8 +209,8 @@ func TestTwoRoomsAreLinkedInTheConsole(t *testing.T) {
 	}
 }
 
-// Members that are missing on one side are brought back when the administrator asks, and
-// how many is said.
+// When an administrator compares the members, those missing on one side are brought
+// back, and the console says how many.
 func TestTheMembersOfARoomAreComparedInTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -218,7 +218,7 @@ func TestTheMembersOfARoomAreComparedInTheConsole(t *testing.T) {
 	if status, text := v.send("rooms/reconcile", "room", s.room); status != http.StatusOK || !strings.Contains(text, "nothing had to be corrected") {
 		t.Errorf("%d\n%s", status, text)
 	}
-	// Nobody says that alice's ghost is gone.
+	// The bridge is not notified that alice's ghost has left.
 	s.asService(s.alice(), "/rooms/"+s.mxRoom+"/leave", map[string]any{})
 	mxtest.WaitFor(t, "alice to be out", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
 	if status, text := v.send("rooms/reconcile", "room", s.room); status != http.StatusOK || !strings.Contains(text, "1 difference between the members was corrected.") {

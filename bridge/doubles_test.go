@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// doubled is a stage on which bob of Matrix has an account of his own in Rocket.Chat.
+// doubled is a stage on which bob, a Matrix user, has an account of his own in Rocket.Chat.
 type doubled struct {
 	*stage
 	bobby rctest.Person // bob's own account, which is not in the room
@@ -32,7 +32,7 @@ func newDoubled(t *testing.T) *doubled {
 
 var inCode = regexp.MustCompile(`!link ([A-Z2-7]{4}(?:-[A-Z2-7]{4}){3})`)
 
-// code has an account ask for a code, and returns it.
+// code requests a code as the owner of an account, and returns it.
 func (d *doubled) code(who rctest.Person, name, address string) string {
 	d.t.Helper()
 	before := d.codes(name)
@@ -48,7 +48,7 @@ func (d *doubled) code(who rctest.Person, name, address string) string {
 	return code
 }
 
-// codes are those that the bridge has told a person.
+// codes returns the codes that the bridge has sent a person.
 func (d *doubled) codes(name string) (codes []string) {
 	var ims struct {
 		IMs []struct {
@@ -70,20 +70,20 @@ func (d *doubled) codes(name string) (codes []string) {
 	return codes
 }
 
-// link links bob with bobby.
+// link links bob to bobby.
 func (d *doubled) link() {
 	d.t.Helper()
 	d.bob.Send(d.mxRoom, "!link "+d.code(d.bobby, "bobby", d.bob.ID))
 	d.answered(d.bob, "appears there as @bobby")
 }
 
-// answered waits for an answer of the bridge on Matrix.
+// answered waits for a reply from the bridge on Matrix.
 func (d *doubled) answered(who *mxtest.Person, text string) {
 	d.t.Helper()
 	mxtest.WaitFor(d.t, "the answer "+text, func() bool { return d.answers(who, text) > 0 })
 }
 
-// answers is how many answers of the bridge hold a text.
+// answers returns how many of the bridge's replies contain a text.
 func (d *doubled) answers(who *mxtest.Person, text string) (n int) {
 	for _, e := range who.Events(d.mxRoom) {
 		c, _ := e["content"].(map[string]any)
@@ -94,7 +94,7 @@ func (d *doubled) answers(who *mxtest.Person, text string) (n int) {
 	return n
 }
 
-// says sends as bob and waits for who says it in Rocket.Chat.
+// says sends a message as bob and returns the user who posts it in Rocket.Chat.
 func (d *doubled) says(text string) (username string) {
 	d.t.Helper()
 	d.bob.Send(d.mxRoom, text)
@@ -115,7 +115,7 @@ func TestWhatIsWrittenOnMatrixIsBothTheirsAndOnce(t *testing.T) {
 	if members := d.rc.Members(d.room); !slices.Contains(members, "bobby") || !slices.Contains(members, d.puppet) {
 		t.Errorf("members: %q", members)
 	}
-	// What bobby types in Rocket.Chat crosses as before; what the bridge wrote does not return.
+	// What bobby types in Rocket.Chat crosses as before; what the bridge posts as bobby does not return.
 	d.rc.Say(d.room, "bobby", "typed here")
 	bobbyOnMatrix := "@bobby:" + d.home.Name
 	mxtest.WaitFor(t, "what bobby types", func() bool { return slices.Contains(saidOnMatrix(d.bob, d.mxRoom), bobbyOnMatrix+": typed here") })
@@ -179,7 +179,7 @@ func TestEditsFilesAndReactionsOfADouble(t *testing.T) {
 		return by
 	}
 	mxtest.WaitFor(t, "bobby to react", func() bool { return slices.Equal(reactors(), []string{"bobby"}) })
-	d.rc.Say(d.room, "alice", "the end") // whatever came back has come by now
+	d.rc.Say(d.room, "alice", "the end") // any echo has arrived by now
 	d.findText("the end")
 	for _, e := range d.bob.Events(d.mxRoom) {
 		if e["sender"] == "@bobby:"+d.home.Name && (e["type"] == "m.reaction" || e["type"] == "m.room.message") {
@@ -195,8 +195,8 @@ func TestEditsFilesAndReactionsOfADouble(t *testing.T) {
 	})
 }
 
-// Whoever is not named by the owner of an account gets nothing by a code, and a code is used
-// once, within its time, after few mistakes.
+// A code is useless to a person whom the owner of the account did not name. It works once,
+// for a limited time, and only after few mistakes.
 func TestAttackCodesOfOthers(t *testing.T) {
 	t.Parallel()
 	d := newDoubled(t)
@@ -212,7 +212,7 @@ func TestAttackCodesOfOthers(t *testing.T) {
 		mxtest.WaitFor(t, "a refusal", func() bool { return d.answers(d.bob, "this code is not valid") > before })
 	}
 	code := d.code(d.bobby, "bobby", d.bob.ID)
-	for range 6 { // of another person: bob's attempts stay bob's
+	for range 6 { // by another person: bob keeps his own attempts
 		refused(eve, code)
 	}
 	d.bob.Send(d.mxRoom, "!link "+code)
@@ -243,7 +243,7 @@ func TestAttackCodesOfOthers(t *testing.T) {
 	if n := d.stored(fmt.Sprintf(`SELECT COUNT(*) FROM double_claims WHERE digest LIKE '%%%s%%'`, strings.ReplaceAll(code, "-", ""))); n != 0 {
 		t.Error("the code is stored as it is")
 	}
-	// Nobody but our homeserver says who has sent something.
+	// Only our homeserver is trusted to say who sent an event.
 	code = d.code(d.bobby, "bobby", d.bob.ID)
 	forged := fmt.Sprintf(`{"events":[{"type":"m.room.message","event_id":"$forged","room_id":%q,"sender":%q,"origin_server_ts":1,"content":{"msgtype":"m.text","body":"!link %s"}}]}`, d.mxRoom, d.bob.ID, code)
 	req, _ := http.NewRequest(http.MethodPut, d.url+"/_matrix/app/v1/transactions/forged", strings.NewReader(forged))
@@ -290,7 +290,7 @@ func (d *doubled) database() *sql.DB {
 	return db
 }
 
-// What an account may not do, or may no longer, the bridge does not do with it.
+// The bridge does not do with an account what its owner may not do, or may no longer do.
 func TestALinkedAccountKeepsItsLimits(t *testing.T) {
 	t.Parallel()
 	d := newDoubled(t)
@@ -303,14 +303,14 @@ func TestALinkedAccountKeepsItsLimits(t *testing.T) {
 	if who := d.says("mine"); who != "bobby" {
 		t.Fatalf("%s says what bob writes", who)
 	}
-	// A command of Matrix is a text.
+	// A command from Matrix is plain text.
 	if who := d.says("/bridge me off"); who != "bobby" {
 		t.Errorf("%s", who)
 	}
 	if who := d.says("and still"); who != "bobby" {
 		t.Errorf("%s: a text of Matrix was carried out as a command", who)
 	}
-	// Whoever was removed from a room is not brought back.
+	// A person who was removed from a room is not brought back.
 	d.rc.Kick(d.room, "alice", "bobby")
 	mxtest.WaitFor(t, "the puppet to speak again", func() bool { return d.says("removed "+fmt.Sprint(len(d.rc.Said(d.room)))) == d.puppet })
 	if who := d.says("outside"); who != d.puppet || slices.Contains(d.rc.Members(d.room), "bobby") {
@@ -327,7 +327,7 @@ func TestALinkedAccountKeepsItsLimits(t *testing.T) {
 	if n := d.stored(`SELECT COUNT(*) FROM doubles`); n != 0 {
 		t.Error("the account of an administrator stays linked")
 	}
-	// Bob leaves on Matrix: bobby is in the room in his own right.
+	// Bob leaves on Matrix: bobby stays in the room in his own right.
 	d.bob.Must("POST", "/_matrix/client/v3/rooms/"+d.mxRoom+"/leave", map[string]any{}, nil)
 	mxtest.WaitFor(t, "the puppet to leave", func() bool { return !slices.Contains(d.rc.Members(d.room), d.puppet) })
 	if u := d.rc.User("bobby"); u["active"] != true || !slices.Contains(d.rc.Members(d.room), "bobby") {
@@ -335,8 +335,8 @@ func TestALinkedAccountKeepsItsLimits(t *testing.T) {
 	}
 }
 
-// The echo of what the bridge has written with a person's account may come before the answer,
-// which may be lost. It is not taken for what the person has typed.
+// The echo of a message that the bridge posted with a person's account may arrive before the
+// response, which may be lost. It is not mistaken for something that the person typed.
 func TestTheEchoOfADoubleThatComesFirst(t *testing.T) {
 	t.Parallel()
 	d := newDoubled(t)
@@ -358,8 +358,8 @@ func TestTheEchoOfADoubleThatComesFirst(t *testing.T) {
 	}
 }
 
-// An administrator begins a link for a person, and ends it. The code goes to the owner of the
-// account, and not to the administrator.
+// An administrator starts a link for a person, and ends it. The code goes to the owner of the
+// account, not to the administrator.
 func TestAnAdministratorLinksAPersonInTheConsole(t *testing.T) {
 	t.Parallel()
 	d := newDoubled(t)
@@ -400,7 +400,7 @@ func TestAnAdministratorLinksAPersonInTheConsole(t *testing.T) {
 		t.Errorf("%s says what bob writes", who)
 	}
 	d.told("bobby", "an administrator has ended it")
-	if !strings.Contains(d.log.String(), "a link of two accounts was changed in the console") {
+	if !strings.Contains(d.log.String(), "an account link was changed in the console") {
 		t.Error("the change is not in the log")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A server announces files and never sends them. The room goes on.
+// A server announces files and never sends them. The room is not blocked.
 func TestAttackFilesThatNeverArrive(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -40,8 +40,8 @@ func TestAttackFilesThatNeverArrive(t *testing.T) {
 	}
 }
 
-// More files that never arrive than there are lanes, each in a room of its own and from a
-// server of its own: a room that has nothing to do with them goes on, and so do theirs.
+// There are more files that never arrive than lanes, each in a room of its own and from a
+// server of its own: an unrelated room is not blocked, and neither are theirs.
 func TestAttackFilesThatNeverArriveInEveryRoom(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Hermetic() {
@@ -86,8 +86,8 @@ func TestAttackFilesThatNeverArriveInEveryRoom(t *testing.T) {
 	})
 }
 
-// silentServer is a server on Matrix that answers nothing until release is closed. It
-// returns its name.
+// silentServer starts a Matrix server that answers nothing until release is closed,
+// and returns its name.
 func silentServer(t *testing.T, release <-chan struct{}) string {
 	t.Helper()
 	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -100,7 +100,7 @@ func silentServer(t *testing.T, release <-chan struct{}) string {
 	return "localhost:" + silent.URL[strings.LastIndex(silent.URL, ":")+1:]
 }
 
-// dmWithBob opens a direct conversation of alice with bob.
+// dmWithBob opens a direct room between alice and bob.
 func dmWithBob(t *testing.T) (w *world, bob *mxtest.Person, dm, mxRoom string) {
 	t.Helper()
 	w = newWorld(t, &rctest.Server{Polite: true})
@@ -111,7 +111,7 @@ func dmWithBob(t *testing.T) (w *world, bob *mxtest.Person, dm, mxRoom string) {
 	return w, bob, w.directWith("alice", "bob_"), mxRoom
 }
 
-// noticed waits for a word of the bridge in a Matrix room.
+// noticed waits for a notice from the bridge in a Matrix room.
 func noticed(t *testing.T, p *mxtest.Person, room, text string) {
 	t.Helper()
 	mxtest.WaitFor(t, "the notice "+text, func() bool {
@@ -124,8 +124,8 @@ func noticed(t *testing.T, p *mxtest.Person, room, text string) {
 	})
 }
 
-// A third person in a direct room on Matrix makes it a group in Rocket.Chat; those there
-// are told of the reader, and the direct room keeps to itself what was said in it.
+// A third person in a direct room on Matrix makes it a group in Rocket.Chat. Its members are
+// told about the new reader, and the direct room keeps what was said in it to itself.
 func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
 	t.Parallel()
 	w, bob, dm, mxRoom := dmWithBob(t)
@@ -153,8 +153,8 @@ func TestAThirdPersonInADirectRoomIsToldAndAnnounced(t *testing.T) {
 	}
 }
 
-// An administrator deletes or deactivates the account of a Matrix user: whoever writes
-// is told, and the room goes on.
+// An administrator deletes or deactivates a Matrix user's account: that user is told
+// when writing, and the room goes on.
 func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(s *stage, admin rctest.Person){
@@ -179,8 +179,8 @@ func TestAPuppetThatIsGoneStopsNobody(t *testing.T) {
 	}
 }
 
-// An event that makes the homeserver's /sync fail for ever does not stop what is read
-// there: deletions in direct rooms, for one.
+// An event that makes the homeserver's /sync fail forever does not block what is read
+// from there, such as deletions in direct rooms.
 func TestAttackAnEventThatCannotBeShown(t *testing.T) {
 	t.Parallel()
 	if mxtest.SoftwareOf(mxtest.Kind(t)).RefusesDeepEvents {
@@ -200,7 +200,7 @@ func TestAttackAnEventThatCannotBeShown(t *testing.T) {
 	waitUntil(t, "the word to be deleted in Rocket.Chat", 90*time.Second, func() bool {
 		return !slices.ContainsFunc(w.rc.Said(dm), func(m rctest.Message) bool { return m.Text == "a word too many" })
 	})
-	if log := w.log.String(); !strings.Contains(log, "sync keeps failing; it begins from a new position") || !strings.Contains(log, "mx_user="+w.alice()) {
+	if log := w.log.String(); !strings.Contains(log, "sync keeps failing; it restarts from a new position") || !strings.Contains(log, "mx_user="+w.alice()) {
 		t.Error("nothing says that reading began from a new position, and as whom")
 	}
 }

@@ -25,8 +25,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// years is a Rocket.Chat of years to come: everything that the one behind it says passes
-// through it and gets fields that nobody knows, and it says more than that.
+// years is a Rocket.Chat of years to come: everything from the one behind it passes
+// through and gets unknown fields, and it sends more than that.
 type years struct {
 	t      testing.TB
 	behind *url.URL
@@ -60,7 +60,7 @@ func newYears(t testing.TB, behind string) *httptest.Server {
 
 var version = regexp.MustCompile(`"version":"[0-9.]+"`)
 
-// age gives every object in a value a field that nobody knows.
+// age gives every object in a value an unknown field.
 func (y *years) age(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -109,7 +109,7 @@ func (y *years) answer(res *http.Response) error {
 	return nil
 }
 
-// socket passes the frames of a websocket, and some that nobody knows.
+// socket passes on the frames of a websocket, and adds some unknown ones.
 func (y *years) socket(w http.ResponseWriter, r *http.Request) {
 	client, err := websocket.Accept(w, r, nil)
 	if err != nil {
@@ -153,9 +153,9 @@ func (y *years) socket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A Rocket.Chat that is newer than all that were known: its answers, frames and messages
-// carry fields and kinds that nobody here knows. A conversation is held all the same, and
-// what is new is logged once.
+// A Rocket.Chat that is newer than all known ones: its responses, frames and messages
+// carry unknown fields and kinds. A conversation works all the same, and what is new is
+// logged once.
 func TestARocketChatNewerThanAllThatAreKnown(t *testing.T) {
 	t.Parallel()
 	home := mxtest.Kind(t)
@@ -195,7 +195,7 @@ func TestARocketChatNewerThanAllThatAreKnown(t *testing.T) {
 		t.Errorf("%d bytes arrived of %d", len(got), len(data))
 	}
 	logged := w.log.String()
-	for _, once := range []string{"newer than those", "kind=hologram-started"} {
+	for _, once := range []string{"newer than the versions", "kind=hologram-started"} {
 		if n := strings.Count(logged, once); n != 1 {
 			t.Errorf("%q was logged %d times", once, n)
 		}

@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// operator asks the bridge as the operator of its host.
+// operator makes a request to the bridge as the operator of its host.
 func (w *world) operator(method, path, body string) *http.Response {
 	w.t.Helper()
 	token, err := os.ReadFile(w.dir + "/rc")
@@ -41,7 +41,7 @@ func (w *world) knock(method, path, body, authorization string) *http.Response {
 	return res
 }
 
-// Other containers reach the bridge's port. They neither see the queue nor change it.
+// Other containers can reach the bridge's port, but they neither see the queue nor change it.
 func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -68,7 +68,7 @@ func TestOnlyTheOperatorSeesTheQueue(t *testing.T) {
 	}
 }
 
-// The operator who asks for a reload learns at once what it has changed, or why nothing.
+// An operator who requests a reload learns at once what it has changed, or why nothing.
 func TestAReloadIsAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -107,7 +107,7 @@ func TestAReloadIsAnsweredAtOnce(t *testing.T) {
 	if out := reload(); out.Error != "" {
 		t.Errorf("corrected: %+v", out)
 	}
-	if log := w.log.String(); strings.LastIndex(log, "the configuration file is in force again") < strings.LastIndex(log, "the configuration was not reloaded") {
+	if log := w.log.String(); strings.LastIndex(log, "the configuration file matches the running configuration again") < strings.LastIndex(log, "the configuration was not reloaded") {
 		t.Error("the log's last word is still the mistake")
 	}
 }

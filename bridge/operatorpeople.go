@@ -18,10 +18,10 @@ import (
 	"appliance/bridge/store"
 )
 
-// consolePeople shows who is who.
+// consolePeople shows who is who on the two sides.
 type consolePeople struct{ *service }
 
-// person makes a person of the console.
+// person converts a stored person to one of the console.
 func (c consolePeople) person(p store.Person) console.Person {
 	out := console.Person{MXUser: string(p.MXUser), RCUser: string(p.RCUser), Username: p.Username, Name: p.Name, Puppet: p.Puppet}
 	if live := c.current.Load().Live; p.Puppet {
@@ -58,11 +58,11 @@ func (c consolePeople) People(ctx context.Context, ofMatrix bool, words, from st
 }
 
 const (
-	// doublesShown is of how many people with two accounts, the newest, the list says so.
+	// doublesShown is for how many linked people, the newest, the list shows the link.
 	doublesShown = 1000
 
-	// itemsLookedAt bounds how many items a page looks at to find those of a person,
-	// itemsRead how many that name the person are read, and itemsListed how many are
+	// itemsLookedAt bounds how many items a page searches for those of a person,
+	// itemsRead how many that mention the person are read, and itemsListed how many are
 	// listed.
 	itemsLookedAt = 4000
 	itemsRead     = 300
@@ -85,10 +85,10 @@ func (c consolePeople) Person(ctx context.Context, mxUser string, from int64) (c
 	for _, it := range items {
 		e, err := event.Decode(it.Kind, it.Payload)
 		if err != nil {
-			continue // nobody knows whose it is
+			continue // its author is unknown
 		}
 		if mx, rc := event.By(e); string(mx) != v.MXUser && string(rc) != v.RCUser {
-			continue // it names them only
+			continue // it only mentions them
 		}
 		if v.More = len(v.Items) == itemsListed; v.More {
 			break
@@ -176,7 +176,7 @@ func (c consolePeople) Unlink(ctx context.Context, mxUser string) error {
 	return nil
 }
 
-// personRefusal shows what was said to a person to an administrator.
+// personRefusal shows an administrator what a person would have been told.
 func personRefusal(err error) error {
 	if say, ok := errors.AsType[*model.SayError](err); ok {
 		return &console.RefusedError{Text: "Not linked: " + say.Text + "."}
@@ -185,8 +185,8 @@ func personRefusal(err error) error {
 }
 
 const (
-	// countedFor is how long the number of people of each server counts, and maxServers
-	// how many servers are told apart.
+	// countedFor is how long the number of people per server is cached, and maxServers
+	// how many servers are distinguished.
 	countedFor = 5 * time.Minute
 	maxServers = 10_000
 	countFor   = time.Minute
@@ -198,7 +198,7 @@ type consoleServers struct {
 	mu       sync.Mutex
 	people   map[string]int64
 	until    time.Time
-	counting chan struct{} // closed when a count has ended; nil while there is none
+	counting chan struct{} // closed when the current count ends; nil if there is none
 }
 
 // Servers implements console.Servers.
@@ -232,8 +232,8 @@ func (c *consoleServers) Servers(ctx context.Context, words string, limit int) (
 	return list, total, nil
 }
 
-// count returns how many people of each server have an account. It reads all of them, so
-// an old count serves while the next one is made; only the first one is waited for.
+// count returns how many people of each server have an account. Counting reads all of them,
+// so an old count is used until the next one is ready; only the first one is waited for.
 func (c *consoleServers) count(ctx context.Context) (map[string]int64, error) {
 	c.mu.Lock()
 	if c.counting == nil && time.Now().After(c.until) {
@@ -260,7 +260,7 @@ func (c *consoleServers) countNow(ctx context.Context, ended chan struct{}) {
 	defer cancel()
 	people, err := c.store.PuppetsByServer(ctx, maxServers)
 	if err != nil {
-		c.Log.Warn("the people of each server could not be counted", "err", err)
+		c.Log.Warn("the users of each server could not be counted", "err", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,31 +8,31 @@ import (
 	"appliance/bridge/config"
 )
 
-// reloads are the reloads of this process. One happens at a time: the file is watched,
-// and the operator may ask for one.
+// reloads serialises the reloads of this process: the file is watched, and the operator
+// may request one.
 type reloads struct {
 	mu   sync.Mutex
-	last Reloaded // the last one that has changed something
+	last Reloaded // the last one that changed something
 }
 
-// when returns when a reload has last changed something.
+// when returns the time of the last reload that changed something.
 func (r *reloads) when() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last.At
 }
 
-// Reloaded is what POST /reload answers.
+// Reloaded is the response of POST /reload.
 type Reloaded struct {
-	// Error is why the file is not in force; "" when it is.
+	// Error is why the file is not in force, or "".
 	Error string `json:"error,omitempty"`
-	// Changed are the keys that the last reload has changed, and At is when; none since
-	// the bridge was started when it is zero.
+	// Changed are the keys changed by the last reload that changed any, and At is its
+	// time, zero if there was none since the bridge started.
 	Changed []string  `json:"changed"`
 	At      time.Time `json:"at,omitzero"`
 }
 
-// reload puts a changed file in force, or keeps what is and says why.
+// reload puts a changed file in force, or keeps the current configuration and logs why.
 func (s *service) reload() {
 	s.reloads.mu.Lock()
 	defer s.reloads.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *service) reload() {
 				s.relay.Wake()
 				s.relay.Follow()
 			case corrected:
-				s.Log.Info("the configuration file is in force again")
+				s.Log.Info("the configuration file matches the running configuration again")
 			}
 			s.metrics.Reloaded(true)
 			return
@@ -63,7 +63,7 @@ func (s *service) reload() {
 	s.metrics.Reloaded(false)
 }
 
-// reloadNow reloads and answers what has come of it.
+// reloadNow reloads and responds with the result.
 func (s *service) reloadNow(w http.ResponseWriter, _ *http.Request) {
 	s.reload()
 	s.reloads.mu.Lock()

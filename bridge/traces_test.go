@@ -23,7 +23,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// collector is a collector of OpenTelemetry: OTLP over HTTP, as its specification has it.
+// collector is an OpenTelemetry collector: OTLP over HTTP, as specified.
 type collector struct {
 	t   *testing.T
 	url string
@@ -43,13 +43,13 @@ func newCollector(t *testing.T) *collector {
 	return c
 }
 
-// ServeHTTP takes what is sent to a collector, and refuses what none would take.
+// ServeHTTP accepts what is sent to a collector, and refuses what none would accept.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked++
-	var in otlp.TracesData // which is encoded as an ExportTraceServiceRequest is
+	var in otlp.TracesData // encoded like an ExportTraceServiceRequest
 	switch {
 	case c.down:
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -77,7 +77,7 @@ func (c *collector) set(down bool) {
 	c.down = down
 }
 
-// attribute returns an attribute of a span as text, "" where there is none.
+// attribute returns an attribute of a span as text, or "" if there is none.
 func attribute(s *otlp.Span, key string) string {
 	for _, a := range s.Attributes {
 		if a.Key != key {
@@ -110,11 +110,11 @@ func (c *collector) trace(item string) string {
 	return text
 }
 
-// order is in which order the parts of a message's way are shown. Two of them may begin
-// in the same millisecond, which is all that the database keeps.
+// order is the order in which the parts of a message's way are shown. Two of them may
+// begin in the same millisecond, the resolution of the database.
 var order = []string{"receive", "store", "wait", "deliver", "convert", "send", "link"}
 
-// tree writes a span and those below it.
+// tree formats a span and those below it.
 func (c *collector) tree(s *otlp.Span, indent string) string {
 	var b strings.Builder
 	b.WriteString(indent + s.Name)
@@ -140,7 +140,7 @@ func (c *collector) tree(s *otlp.Span, indent string) string {
 	return b.String()
 }
 
-// tracedStage is a conversation that a collector is told of.
+// tracedStage returns a conversation that is traced to a collector.
 func tracedStage(t *testing.T) (*stage, *collector) {
 	t.Helper()
 	kind := mxtest.Kind(t)
@@ -158,12 +158,12 @@ func tracedStage(t *testing.T) (*stage, *collector) {
 }
 
 // TestTheTraceOfAMessage follows one message each way, compares the traces with those in
-// the manual, and one that another process delivers than the one that received it.
+// the manual, and follows one that is received by one process and delivered by another.
 // UPDATE_GOLDEN=1 rewrites the manual.
 func TestTheTraceOfAMessage(t *testing.T) {
 	t.Parallel()
 	s, c := tracedStage(t)
-	s.rc.Say(s.room, "alice", "the first words of alice") // makes her ghost
+	s.rc.Say(s.room, "alice", "the first words of alice") // creates her ghost
 	s.findText("the first words of alice")
 	s.bob.Send(s.mxRoom, "the first words of bob")
 	s.messageText("the first words of bob")
@@ -205,7 +205,7 @@ func TestTheTraceOfAMessage(t *testing.T) {
 	}
 }
 
-// inTheManual compares a trace, in which identifiers are replaced, with docs/monitoring.md.
+// inTheManual compares a trace, with its identifiers replaced, with docs/monitoring.md.
 func inTheManual(t *testing.T, name, trace string, replace ...string) {
 	t.Helper()
 	trace = strings.NewReplacer(replace...).Replace(trace)
@@ -232,7 +232,7 @@ func inTheManual(t *testing.T, name, trace string, replace ...string) {
 	}
 }
 
-// TestACollectorThatRefusesLosesNoMessage carries messages while the collector answers 503.
+// TestACollectorThatRefusesLosesNoMessage carries messages while the collector responds with 503.
 func TestACollectorThatRefusesLosesNoMessage(t *testing.T) {
 	t.Parallel()
 	s, c := tracedStage(t)
@@ -246,7 +246,7 @@ func TestACollectorThatRefusesLosesNoMessage(t *testing.T) {
 	s.stop() // sends what is left, which is refused
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.asked == 0 || !strings.Contains(s.log.String(), "the collector takes no traces") {
+	if c.asked == 0 || !strings.Contains(s.log.String(), "the collector refuses traces") {
 		t.Errorf("the collector was asked %d times", c.asked)
 	}
 }

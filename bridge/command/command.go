@@ -1,8 +1,7 @@
-// Package command runs the slash commands /bridge and /federation. Rocket.Chat
-// lets nobody but licensed apps add commands, so the web server hands four of
-// its endpoints to Front, which answers for these two commands and passes
-// everything else on to Rocket.Chat unchanged. The caller is whoever Rocket.Chat
-// says the request's token belongs to.
+// Package command runs the slash commands /bridge and /federation. Rocket.Chat lets only
+// licensed apps add commands, so the web server hands four of its endpoints to Front,
+// which responds to these two commands and passes everything else on to Rocket.Chat
+// unchanged. The caller is whoever Rocket.Chat says the request's token belongs to.
 package command
 
 import (
@@ -21,14 +20,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Bridge is what commands do; *relay.Relay does it.
+// Bridge carries out the commands; *relay.Relay implements it.
 type Bridge interface {
 	Rooms
 	Matrix
 	Lending
 }
 
-// Rooms is what is done with the room in which a command was typed, and with others.
+// Rooms acts on the room in which a command was typed, and on others.
 type Rooms interface {
 	Invite(ctx context.Context, caller model.Caller, target ids.MXUser) error
 	Direct(ctx context.Context, caller model.RCPerson, target ids.MXUser) error
@@ -39,21 +38,21 @@ type Rooms interface {
 	History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error)
 }
 
-// Matrix is who and what is found on Matrix.
+// Matrix finds people and rooms on Matrix.
 type Matrix interface {
 	Whois(ctx context.Context, name string) (string, error)
 	PublicRooms(ctx context.Context, server, words string) ([]model.PublicRoom, error)
 	JoinPublic(ctx context.Context, caller model.RCPerson, alias string) (string, error)
 }
 
-// Lending is how a person lets an address on Matrix use the person's own account.
+// Lending lets a person allow a Matrix address to use the person's own account.
 type Lending interface {
 	LendTo(ctx context.Context, caller model.RCPerson, target ids.MXUser) (code string, err error)
 	LentTo(ctx context.Context, who ids.RCUser) (ids.MXUser, bool, error)
 	TakeBack(ctx context.Context, who ids.RCUser, why string) (ids.MXUser, bool, error)
 }
 
-// Answers carries words to people; *rcside.Side does it.
+// Answers sends text to people; *rcside.Side implements it.
 type Answers interface {
 	Tell(ctx context.Context, who model.RCPerson, text string) error
 	Say(ctx context.Context, room ids.RCRoom, text string) error
@@ -61,7 +60,7 @@ type Answers interface {
 
 // Commands runs commands.
 type Commands struct {
-	Client   *rocketchat.Client // speaks for the bridge account
+	Client   *rocketchat.Client // acts as the bridge account
 	Bridge   Bridge
 	Answers  Answers
 	Operator Operator
@@ -73,10 +72,10 @@ type Commands struct {
 	asked time.Time
 }
 
-// request is one command as it was typed.
+// request is one command as typed.
 type request struct {
-	// caller speaks with the caller's own token. It is nil when the command was
-	// typed as a message, of which Rocket.Chat says whose it is.
+	// caller uses the caller's own token. It is nil if the command was typed as a
+	// message, whose author Rocket.Chat names.
 	caller *rocketchat.Client
 	user   rocketchat.User
 	name   string // "bridge" or "federation"
@@ -84,7 +83,7 @@ type request struct {
 	room   string
 }
 
-// mine reports whether a command is ours.
+// mine reports whether a command is the bridge's.
 func mine(name string) bool {
 	name = strings.ToLower(name)
 	return name == "bridge" || name == "federation"
@@ -105,8 +104,8 @@ const help = "/bridge invite @name:example.org - invite a person on Matrix to th
 	"/federation join #room:example.org - join a public room\n" +
 	"/bridge help - this text"
 
-// run carries a command out and answers the caller. The error is a
-// *model.SayError where the caller can do something about it.
+// run carries out a command and replies to the caller. The error is a *model.SayError if
+// the caller can do something about it.
 func (c *Commands) run(ctx context.Context, r request) error {
 	words := strings.Fields(r.params)
 	verb := ""
@@ -152,8 +151,8 @@ func (c *Commands) run(ctx context.Context, r request) error {
 	return err
 }
 
-// refuse tells the caller why nothing happened. Rocket.Chat shows a failed
-// command as a general sentence only, so the reason comes as a direct message.
+// refuse tells the caller why nothing happened. Rocket.Chat shows only a general sentence
+// for a failed command, so the reason is sent as a direct message.
 func (c *Commands) refuse(ctx context.Context, r request, err error) {
 	text := "That did not work just now; please try again in a moment."
 	if se, ok := errors.AsType[*model.SayError](err); ok {
@@ -161,7 +160,7 @@ func (c *Commands) refuse(ctx context.Context, r request, err error) {
 	}
 	c.Log.Warn("a command failed", "command", r.name, "user", r.user.ID, "room", r.room, "err", err)
 	if err := c.Answers.Tell(ctx, personOf(r.user), text); err != nil {
-		c.Log.Warn("the caller of a command could not be told", "user", r.user.ID, "err", err)
+		c.Log.Warn("a command's caller could not be notified", "user", r.user.ID, "err", err)
 	}
 }
 
@@ -202,8 +201,8 @@ func (c *Commands) invite(ctx context.Context, r request, words []string) error 
 	} else if !ok {
 		return sayf("you may not invite people to this room")
 	}
-	// The bridge has to be in the room to read it and to let people in. The
-	// caller, who may invite, invites it.
+	// The bridge has to be in the room to read it and to let people in. The caller, who
+	// may invite, invites it.
 	if err := c.mayUse(ctx, r, room, sub); err != nil {
 		return err
 	}
@@ -238,7 +237,7 @@ func (c *Commands) roomOf(ctx context.Context, r request) (rocketchat.Room, rock
 	return room, sub, err
 }
 
-// mayInvite asks Rocket.Chat's permissions what Rocket.Chat itself would.
+// mayInvite checks the permissions that Rocket.Chat itself would check.
 func (c *Commands) mayInvite(ctx context.Context, u rocketchat.User, room rocketchat.Room, sub rocketchat.Subscription) (bool, error) {
 	perms, err := c.permissions(ctx)
 	if err != nil {
@@ -255,7 +254,7 @@ func holds(need []string, have ...[]string) bool {
 	return slices.ContainsFunc(slices.Concat(have...), func(role string) bool { return slices.Contains(need, role) })
 }
 
-// permissionsFor is how long permissions are remembered.
+// permissionsFor is how long permissions are cached.
 const permissionsFor = time.Minute
 
 func (c *Commands) permissions(ctx context.Context) (map[string][]string, error) {

@@ -7,35 +7,35 @@ import (
 	"strings"
 )
 
-// The lists of bridge.yaml that say with whom people may talk.
+// The lists in bridge.yaml of whom people may talk with.
 const (
 	ListUsers   = "users"
 	ListServers = "servers"
 )
 
-// Patterns are one such list: who is allowed, unless they are denied.
+// Patterns is one such list: who is allowed, unless denied.
 type Patterns struct{ Allow, Deny []string }
 
-// Lists shows and changes with whom people may talk.
+// Lists shows and changes whom people may talk with.
 type Lists interface {
-	// Patterns returns the list that is in force.
+	// Patterns returns the list in force.
 	Patterns(list string) Patterns
-	// Permit allows or denies a pattern, or the one person or server that a name stands
-	// for, in bridge.yaml, and puts it in force. Errors are a *RefusedError where the
-	// administrator can do something about them.
+	// Permit allows or denies a pattern, or the one person or server with that name, in
+	// bridge.yaml, and puts it in force. Errors are a *RefusedError if the administrator
+	// can do something about them.
 	Permit(ctx context.Context, list, pattern string, allow bool) error
 }
 
-// literal makes a pattern of bridge.yaml, as of package path, that fits one name alone.
+// literal turns a name into a pattern for bridge.yaml, as in package path, that matches only that name.
 var literal = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// permits are the forms that allow and deny people and servers.
+// permits serves the forms that allow and deny people and servers.
 type permits struct {
 	*views
 	lists Lists
 }
 
-// of serves the form of one list.
+// of returns the handler for the form of one list.
 func (p *permits) of(list string) handler {
 	return func(w http.ResponseWriter, r *http.Request, s session) { p.permit(w, r, s, list) }
 }
@@ -51,7 +51,7 @@ func (p *permits) permit(w http.ResponseWriter, r *http.Request, s session, list
 		pattern = literal.Replace(pattern)
 	}
 	err := p.lists.Permit(r.Context(), list, pattern, did == "allow")
-	p.log.Info("who may be talked with was changed in the console", "user", s.userID, "list", list, "action", did, "pattern", cut(pattern, 255), "err", err)
+	p.log.Info("permissions were changed in the console", "user", s.userID, "list", list, "action", did, "pattern", cut(pattern, 255), "err", err)
 	if err != nil {
 		p.refused(w, r, s, err)
 		return
@@ -65,7 +65,7 @@ func (p *permits) permit(w http.ResponseWriter, r *http.Request, s session, list
 	http.Redirect(w, r, Path+back+"?"+q.Encode(), http.StatusSeeOther) //nolint:gosec // it leads to this console, whatever the query is
 }
 
-// noticeOfLists says what a change of a list has led to.
+// noticeOfLists describes the result of a change to a list.
 func noticeOfLists(what string) string {
 	switch what {
 	case "allow":

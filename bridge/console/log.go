@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// shownLines is how many lines the page of the log begins with, and told how many
-	// one event brings at most.
+	// shownLines is how many lines the log page starts with, and toldLines the maximum
+	// number of lines in one event.
 	shownLines = 200
 	toldLines  = 200
-	// tellEvery is how often new lines are sent to a page that is open.
+	// tellEvery is how often new lines are sent to an open page.
 	tellEvery = time.Second
 )
 
-// logView is the page of the log.
+// logView is the log page.
 type logView struct {
 	Level, Room string
 	Levels      []string
-	Lines       []Line // the newest first
+	Lines       []Line // newest first
 }
 
-// logFilter reads what a visitor wants to see: levels of the log, and a room.
+// logFilter reads the visitor's filter: a log level and a room.
 func logFilter(r *http.Request) (level slog.Level, name, room string) {
 	name = r.URL.Query().Get("level")
 	if level.UnmarshalText([]byte(name)) != nil || !slices.Contains(logLevels, name) {
@@ -39,7 +39,7 @@ func logFilter(r *http.Request) (level slog.Level, name, room string) {
 
 var logLevels = []string{"info", "warn", "error"}
 
-// logPage is the page of the log.
+// logPage is the log page.
 type logPage struct {
 	*views
 	live *live
@@ -60,7 +60,7 @@ func (p *logPage) lines(w http.ResponseWriter, r *http.Request, s session) {
 	p.show(w, http.StatusOK, "log.html", page{Title: "Log", Here: "log", User: s.username, Token: s.token, Still: true, Stream: stream, Body: v})
 }
 
-// events serves GET /_appliance/log/events: the new lines, as rows of the table, the newest first.
+// events serves GET /_appliance/log/events: the new lines, as table rows, newest first.
 func (p *logPage) events(w http.ResponseWriter, r *http.Request, _ session) {
 	level, _, room := logFilter(r)
 	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
@@ -87,7 +87,7 @@ func (p *logPage) events(w http.ResponseWriter, r *http.Request, _ session) {
 		var rows bytes.Buffer
 		for _, l := range slices.Backward(list) {
 			if err := p.templates.ExecuteTemplate(&rows, "line", l); err != nil {
-				p.log.Debug("a line of the log could not be sent", "err", err)
+				p.log.Debug("a log line could not be sent", "err", err)
 				return
 			}
 		}

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// A Person is on both sides: a person of Rocket.Chat with a ghost on
-// Matrix, or a person of Matrix with a puppet in Rocket.Chat.
+// A Person is on both sides: a Rocket.Chat user with a ghost on Matrix, or a Matrix user
+// with a puppet in Rocket.Chat.
 type Person struct {
 	MXUser, RCUser string
 	Username, Name string
-	Puppet         bool // of Matrix, with a puppet in Rocket.Chat
+	Puppet         bool // a Matrix user, with a puppet in Rocket.Chat
 	Denied         string
 	// Linked is the other side of a person with two accounts: the username of the account
-	// that a Matrix user writes with, or the Matrix user who writes with this account. Both
-	// have agreed. "" is nobody.
+	// that a Matrix user writes with, or the Matrix user who writes with this account.
+	// Both have agreed. "" means no link.
 	Linked string
 }
 
@@ -27,14 +27,13 @@ type Person struct {
 type PersonView struct {
 	Person
 	Server string
-	Items  []PersonItem // what they wrote or did that waits or was given up, the oldest first
-	More   bool         // there are more than the items that are listed
-	Next   int64        // where to look for later ones; 0 when all were looked at
+	Items  []PersonItem // their waiting items and dead letters, oldest first
+	More   bool         // there are more items than listed
+	Next   int64        // where the search for later ones continues; 0 if all items were searched
 	Later  bool         // it is not the first page
 }
 
-// A PersonItem is something that a person did and that is not delivered, without what it
-// says.
+// A PersonItem is an undelivered item of a person, without its content.
 type PersonItem struct {
 	ID, Lane, Kind, LastError string
 	Accepted                  time.Time
@@ -42,32 +41,32 @@ type PersonItem struct {
 	Dead                      bool
 }
 
-// ErrNoPerson is wrapped when a person is on one side only.
+// ErrNoPerson is wrapped when a person exists on one side only.
 var ErrNoPerson = errors.New("is not known to the bridge")
 
-// People shows who is who.
+// People shows who is who on the two sides.
 type People interface {
-	// People returns the people of Matrix, or those of Rocket.Chat, whose names or
-	// identifiers hold some words, in the order of their Matrix addresses, from a place on
-	// and at most limit. next is where the list goes on, "" at its end.
+	// People returns the Matrix users, or the Rocket.Chat users, whose names or
+	// identifiers contain words, in the order of their Matrix addresses, starting at from
+	// and at most limit. next is where the list continues, "" at its end.
 	People(ctx context.Context, ofMatrix bool, words, from string, limit int) (list []Person, next string, err error)
-	// Person returns one person by their Matrix address, with what of theirs is not delivered
-	// among some thousand items from a place on, 0 or the Next of an earlier view.
+	// Person returns one person by their Matrix address, with their undelivered items among
+	// some thousand items starting at from, which is 0 or the Next of an earlier view.
 	Person(ctx context.Context, mxUser string, from int64) (PersonView, error)
-	// AskToLink sends the owner of an account in Rocket.Chat a code that makes a Matrix user
-	// write with it once the Matrix user sends it. Unlink ends that, by either person's Matrix
-	// address. Errors are a *RefusedError where the administrator can do something about them.
+	// AskToLink sends the owner of a Rocket.Chat account a code. Once the Matrix user sends
+	// it, they write with that account. Unlink ends that, by either person's Matrix address.
+	// Errors are a *RefusedError if the administrator can do something about them.
 	AskToLink(ctx context.Context, mxUser, username string) error
 	Unlink(ctx context.Context, mxUser string) error
 }
 
-// maxUsername bounds the name of an account, in bytes.
+// maxUsername bounds the length of a username, in bytes.
 const maxUsername = 255
 
 // peopleOnPage is how many people a page lists.
 const peopleOnPage = 50
 
-// peoplePages are the list of the people, the page of one, and what is done with them.
+// peoplePages serves the list of people, the page of each, and the actions on them.
 type peoplePages struct {
 	*views
 	people  People
@@ -81,10 +80,10 @@ func (p *peoplePages) routes(r routes) {
 	r.post("people/permit", p.permits.of(ListUsers))
 }
 
-// peopleView is the page of the people.
+// peopleView is the people page.
 type peopleView struct {
 	Words      string
-	RocketChat bool // the people of Rocket.Chat are listed, not those of Matrix
+	RocketChat bool // Rocket.Chat users are listed, not Matrix users
 	Later      bool // it is not the first page
 	List       []Person
 	Next       string
@@ -103,7 +102,7 @@ func (p *peoplePages) list(w http.ResponseWriter, r *http.Request, s session) {
 }
 
 func (p *peoplePages) one(w http.ResponseWriter, r *http.Request, s session) {
-	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // what is no number is the beginning
+	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // without a number: from the beginning
 	v, err := p.people.Person(r.Context(), r.URL.Query().Get("id"), from)
 	v.Later = from > 0
 	if errors.Is(err, ErrNoPerson) {
@@ -117,7 +116,7 @@ func (p *peoplePages) one(w http.ResponseWriter, r *http.Request, s session) {
 	p.show(w, http.StatusOK, "person.html", page{Title: "Person", Here: "people", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
-// link begins to link a person with an account in Rocket.Chat, or ends it.
+// link starts linking a person with a Rocket.Chat account, or ends the link.
 func (p *peoplePages) link(w http.ResponseWriter, r *http.Request, s session) {
 	person, username, did := r.PostForm.Get("person"), strings.TrimPrefix(strings.TrimSpace(r.PostForm.Get("username")), "@"), r.PostForm.Get("do")
 	var err error
@@ -136,7 +135,7 @@ func (p *peoplePages) link(w http.ResponseWriter, r *http.Request, s session) {
 		p.problem(w, s, http.StatusBadRequest, "The form does not say what to do.")
 		return
 	}
-	p.log.Info("a link of two accounts was changed in the console", "user", s.userID, "action", did, "mx_user", cut(person, 255), "username", cut(username, 80), "err", err)
+	p.log.Info("an account link was changed in the console", "user", s.userID, "action", did, "mx_user", cut(person, 255), "username", cut(username, 80), "err", err)
 	if errors.Is(err, ErrNoPerson) {
 		p.problem(w, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
 		return

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// maxShared bounds how many pages are kept for others, and maxSharedSize how large
-	// together, in bytes.
+	// maxShared bounds how many pages are kept for other viewers, and maxSharedSize their
+	// total size in bytes.
 	maxShared     = 32
 	maxSharedSize = 4 << 20
-	// makeFor bounds how long making one may take.
+	// makeFor bounds how long rendering one may take.
 	makeFor = 20 * time.Second
 )
 
-// refreshes are pages that were made since the last look, so that ten consoles which show the
-// same one cost what one costs. Methods are safe for concurrent use.
+// refreshes holds the pages rendered since the last look, so that ten consoles showing
+// the same page cost as much as one. Methods are safe for concurrent use.
 type refreshes struct {
 	views *views
 
@@ -31,8 +31,8 @@ type refreshes struct {
 	size int                 // of all, in bytes
 }
 
-// A refresh is a page without what belongs to one visitor: the content that htmx
-// puts in place, in parts between which the token of the visitor's forms stands.
+// A refresh is a page without the data of one visitor: the content that htmx swaps in,
+// split where the token of the visitor's forms belongs.
 type refresh struct {
 	once   sync.Once
 	status int
@@ -40,17 +40,17 @@ type refresh struct {
 	parts  [][]byte
 }
 
-// place stands for the token of a visitor while a page is made. Nobody knows it.
+// place stands for a visitor's token while a page is rendered. It is secret.
 var place = "token-" + strings.ToLower(rand.Text())
 
-// forget makes room: what was made is old.
+// forget drops all pages, which are outdated.
 func (f *refreshes) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all, f.size = nil, 0
 }
 
-// serve answers with a page, which next makes unless it was made already.
+// serve responds with a page, which next renders unless there is one already.
 func (f *refreshes) serve(w http.ResponseWriter, r *http.Request, s session, next handler) {
 	address := r.URL.Path + "?" + r.URL.RawQuery
 	f.mu.Lock()
@@ -73,14 +73,14 @@ func (f *refreshes) serve(w http.ResponseWriter, r *http.Request, s session, nex
 			_, _ = io.WriteString(w, s.token)
 		}
 		if _, err := w.Write(part); err != nil {
-			f.views.log.Debug("a page of the console could not be sent", "err", err)
+			f.views.log.Debug("a console page could not be sent", "err", err)
 			return
 		}
 	}
 }
 
-// make makes a page. It is not given up with the visitor who asks for it first. One that
-// failed is not kept.
+// make renders a page. It continues even if the visitor who first requested the page
+// leaves. A failed page is not kept.
 func (f *refreshes) make(made *refresh, address string, r *http.Request, next handler) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), makeFor)
 	defer cancel()
@@ -98,7 +98,7 @@ func (f *refreshes) make(made *refresh, address string, r *http.Request, next ha
 	}
 }
 
-// kept is an answer that is kept.
+// kept records a response.
 type kept struct {
 	header http.Header
 	status int

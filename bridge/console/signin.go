@@ -15,20 +15,20 @@ import (
 	"appliance/bridge/secret"
 )
 
-// cookieName names the cookie; browsers take a name that begins so over HTTPS only.
+// cookieName names the cookie; with this prefix browsers accept it over HTTPS only.
 const cookieName = "__Secure-appliance-console"
 
 // maxField bounds each field of the form, in bytes.
 const maxField = 512
 
-// A gate lets administrators in: it knows who is signed in, and how often others have tried.
+// A gate lets administrators in: it tracks who is signed in, and how often others have tried.
 type gate struct {
 	*views
 	rocketchat Accounts
 	sessions   Sessions
-	rolesFor   time.Duration // how long Rocket.Chat's word about a role counts
-	addresses  tries         // of those that failed, by address
-	accounts   tries         // by name of the account
+	rolesFor   time.Duration // how long a role confirmed by Rocket.Chat is trusted
+	addresses  tries         // failed attempts by address
+	accounts   tries         // by account name
 }
 
 func newGate(o Options, v *views) *gate {
@@ -48,7 +48,7 @@ func (g *gate) showSignIn(w http.ResponseWriter, _ *http.Request) {
 	g.show(w, http.StatusOK, "signin.html", page{Title: "Sign in", Body: signInForm{}})
 }
 
-// signInForm is what the form shows again.
+// signInForm holds the values that the form shows again.
 type signInForm struct {
 	Username string
 	Code     bool // ask for the code of the second factor
@@ -76,7 +76,7 @@ func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	a, err := g.rocketchat.SignIn(r.Context(), username, secret.New(password), code, address)
 	if err == nil && !a.Admin {
-		g.log.Warn("no administrator wanted to sign in to the console", "user", a.ID, "address", address)
+		g.log.Warn("a user who is not an administrator tried to sign in to the console", "user", a.ID, "address", address)
 		refuse(http.StatusForbidden, "This account is not an administrator of Rocket.Chat. Ask one for the role.")
 		return
 	}
@@ -94,7 +94,7 @@ func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 	g.accounts.forgive(account)
 	value, err := g.begin(r.Context(), a, now)
 	if err != nil {
-		g.log.Warn("a session of the console could not be stored", "err", err)
+		g.log.Warn("a console session could not be stored", "err", err)
 		refuse(http.StatusServiceUnavailable, "The bridge cannot store your session now. Please try again in a moment.")
 		return
 	}
@@ -103,7 +103,7 @@ func (g *gate) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, Path, http.StatusSeeOther)
 }
 
-// refusal puts an error of Accounts.SignIn into words.
+// refusal returns the response for an error of Accounts.SignIn.
 func refusal(err error) (status int, why string) {
 	switch {
 	case errors.Is(err, ErrCode):
@@ -118,7 +118,7 @@ func refusal(err error) (status int, why string) {
 	return http.StatusServiceUnavailable, "Rocket.Chat does not answer now, so nobody can sign in. Please try again in a moment."
 }
 
-// cookie is the cookie of a session; a negative age removes it.
+// cookie returns the cookie of a session; a negative age removes it.
 func cookie(value string, age int) *http.Cookie {
 	return &http.Cookie{Name: cookieName, Value: value, Path: Path, MaxAge: age, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
 }
@@ -133,8 +133,8 @@ func (g *gate) signOut(w http.ResponseWriter, r *http.Request, s session) {
 	http.Redirect(w, r, Path+"sign-in", http.StatusSeeOther)
 }
 
-// inside lets those in who are signed in and still administrators. A form needs the
-// session's token too.
+// inside admits only visitors who are signed in and still administrators. A form also
+// needs the session's token.
 func (g *gate) inside(next handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, ok, err := g.sessionOf(r)
@@ -156,8 +156,8 @@ func (g *gate) inside(next handler) http.HandlerFunc {
 	}
 }
 
-// outside answers a visitor without a session, or an open page whose session has ended: a stream
-// says so, and htmx leads to the form when it is told.
+// outside responds to a visitor without a session, or to an open page whose session has
+// ended: a stream ends with an event, and htmx is redirected to the form.
 func (g *gate) outside(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case isStream(r):
@@ -173,7 +173,7 @@ func (g *gate) outside(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// sessionOf returns the session of a request, if its account is an administrator still.
+// sessionOf returns the session of a request, if its account is still an administrator.
 func (g *gate) sessionOf(r *http.Request) (session, bool, error) {
 	sent, err := r.Cookie(cookieName)
 	if err != nil {
@@ -187,17 +187,17 @@ func (g *gate) sessionOf(r *http.Request) (session, bool, error) {
 	a, exists, err := g.rocketchat.Account(r.Context(), s.userID)
 	switch {
 	case err != nil:
-		// While Rocket.Chat is down an administrator may need the console most.
+		// An administrator may need the console most while Rocket.Chat is down.
 		g.log.Debug("the role of a console user cannot be checked", "user", s.userID, "err", err)
 		return s, now.Sub(s.Asked) < idleFor, nil
 	case !exists || !a.Admin:
-		g.log.Warn("a session of the console has ended: the account is no administrator any more", "user", s.userID)
+		g.log.Warn("a console session ended: the account is no longer an administrator", "user", s.userID)
 		return session{}, false, g.sessions.End(r.Context(), s.Key)
 	}
 	return s, true, g.sessions.Asked(r.Context(), s.Key, now)
 }
 
-// visitor returns the address of a request, which the web server has put in place of what
+// visitor returns the address of a request, which the web server has set in place of what
 // the visitor claimed, and the network for which attempts are counted.
 func visitor(r *http.Request) (address, network string) {
 	address = r.Header.Get("X-Real-Ip")

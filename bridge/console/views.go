@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// views show pages: what all of them have in common. Its log is the audit log too.
+// views renders pages: what all of them have in common. Its log is also the audit log.
 type views struct {
 	templates *template.Template
 	log       *slog.Logger
@@ -19,41 +19,41 @@ func newViews(log *slog.Logger) (*views, error) {
 	return &views{templates: t, log: log}, err
 }
 
-// page is what every template gets.
+// page is the input of every template.
 type page struct {
 	Title   string
 	Here    string // the page's name in the navigation
-	User    string // "" for a stranger
-	Token   string // against forged forms
+	User    string // "" if not signed in
+	Token   string // protects against forged forms
 	Notice  string // what was done
-	Problem string // why something was not
-	Still   bool   // what is on it must not be replaced while it is open
-	Stream  string // the address of what keeps it up to date; "" for that of all pages
+	Problem string // why it was not done
+	Still   bool   // its content must not be replaced while it is open
+	Stream  string // address of its own update stream; "" for the common one
 	Body    any
 }
 
-// show answers with a page.
+// show responds with a page.
 func (v *views) show(w http.ResponseWriter, status int, name string, p page) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	if err := v.templates.ExecuteTemplate(w, name, p); err != nil {
-		v.log.Debug("a page of the console could not be sent", "err", err)
+		v.log.Debug("a console page could not be sent", "err", err)
 	}
 }
 
-// problem answers with a page that says why there is no other.
+// problem responds with a page that shows only a problem.
 func (v *views) problem(w http.ResponseWriter, s session, status int, text string) {
 	v.show(w, status, "problem.html", page{Title: "Problem", User: s.username, Token: s.token, Problem: text})
 }
 
-// failed answers that the bridge could not say or do something; the reason is in the log.
+// failed responds that the bridge could not do something; the reason is in the log.
 func (v *views) failed(w http.ResponseWriter, r *http.Request, s session, err error) {
-	v.log.Warn("a page of the console failed", "page", r.URL.Path, "err", err)
+	v.log.Warn("a console page failed", "page", r.URL.Path, "err", err)
 	v.problem(w, s, http.StatusServiceUnavailable, "The bridge cannot answer that now. Please try again in a moment.")
 }
 
-// refused answers that something was not done, in the words of the slash commands where
-// there are some.
+// refused responds that something was not done, in the words of the slash commands if
+// there are any.
 func (v *views) refused(w http.ResponseWriter, r *http.Request, s session, err error) {
 	if errors.Is(err, ErrNoRoom) {
 		v.problem(w, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
@@ -66,7 +66,7 @@ func (v *views) refused(w http.ResponseWriter, r *http.Request, s session, err e
 	v.failed(w, r, s, err)
 }
 
-// functions are what templates use.
+// functions are available in templates.
 var functions = template.FuncMap{
 	"cut":      cut,
 	"labelled": labelled,

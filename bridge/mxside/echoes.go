@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	// echoesEvery is between two looks at our own events that came back, and how long one is
-	// left alone: what the bridge has just sent is linked by then.
+	// echoesEvery is the interval between two checks of our own events that came back, and
+	// the time before one is checked: by then, whatever the bridge has just sent is linked.
 	echoesEvery = 5 * time.Second
-	// maxEchoes bounds how many wait for a look. Those beyond are not looked at.
+	// maxEchoes bounds how many wait for a check. Any beyond that are not checked.
 	maxEchoes = 10_000
-	// lateAfter is how much later than it was made an event of ours comes when it may be a
-	// second copy of one that is linked already.
+	// lateAfter is how long after its creation an event of ours must arrive to be a
+	// possible second copy of one that is already linked.
 	lateAfter = time.Minute
 )
 
-// echoes looks at our own events that the homeserver shows. One that no link names may be a
-// second copy: a homeserver that stops while it takes an event in may take it in again
-// minutes later, when the bridge has long since sent the message once more. Dendrite does so
-// after 5 minutes and 10 seconds (AckWait in its roomserver/internal/input). Whether it is one
-// is decided in the lane of its room, where nothing of the room is under way meanwhile.
+// echoes checks our own events that the homeserver shows. One without a link may be a second
+// copy: a homeserver that stops while processing an event may process it again minutes later,
+// long after the bridge has sent the message once more. Dendrite does so after 5 minutes and
+// 10 seconds (AckWait in its roomserver/internal/input). Whether it is a copy is decided in
+// the lane of its room, where nothing else of that room is in progress meanwhile.
 //
-// Events that wait for a look are in memory only. What came minutes after it was sent is
-// therefore looked at before its transaction is acknowledged (late).
+// Events that wait for a check are in memory only. One that arrives minutes after it was sent
+// is therefore checked before its transaction is acknowledged (late).
 type echoes struct {
 	*client
 	store  Store
@@ -41,16 +41,16 @@ type echoes struct {
 	waiting []echo
 }
 
-// echo is an event of ours that came back.
+// echo is one of our own events that came back.
 type echo struct {
 	event   ids.MXEvent
 	room    ids.MXRoom
-	message ids.RCMessage // that it was sent for; "" of a reaction
+	message ids.RCMessage // the message that it was sent for; "" for a reaction
 	made    int64         // when it was made, in ms
 	came    time.Time
 }
 
-// ours returns our own events of a transaction that have a link once they were sent.
+// ours returns those of our own events in a transaction that get a link once they are sent.
 func (e *echoes) ours(list []arrival) (all []echo) {
 	for _, a := range list {
 		if e.names.Owns(a.head.Sender) && linksOne(a.event) {
@@ -60,15 +60,15 @@ func (e *echoes) ours(list []arrival) (all []echo) {
 	return all
 }
 
-// note has them looked at some seconds later.
+// note schedules events for a check a few seconds later.
 func (e *echoes) note(ours []echo) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiting = append(e.waiting, ours[:min(len(ours), max(0, maxEchoes-len(e.waiting)))]...)
 }
 
-// linksOne reports whether an event of ours has a link once it was sent: a message or a
-// reaction, and not a new version of a message.
+// linksOne reports whether an event of ours gets a link once it is sent: a message or a
+// reaction, but not a new version of a message.
 func linksOne(e event.Event) bool {
 	switch e := e.(type) {
 	case event.MXWritten:
@@ -79,7 +79,7 @@ func linksOne(e event.Event) bool {
 	return false
 }
 
-// run looks until ctx ends.
+// run checks events until ctx ends.
 func (e *echoes) run(ctx context.Context) {
 	tick := time.NewTicker(echoesEvery)
 	defer tick.Stop()
@@ -90,14 +90,14 @@ func (e *echoes) run(ctx context.Context) {
 		case now := <-tick.C:
 			due := e.due(now)
 			if err := e.look(ctx, due); err != nil {
-				e.log.Debug("our own events are compared with what was sent later", "err", err)
+				e.log.Debug("our own events will be compared with what was sent later", "err", err)
 				e.later(due)
 			}
 		}
 	}
 }
 
-// due returns the events that came some time ago, and forgets them.
+// due returns the events that have waited long enough, and forgets them.
 func (e *echoes) due(now time.Time) []echo {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -112,7 +112,7 @@ func (e *echoes) due(now time.Time) []echo {
 	return due
 }
 
-// later takes events back that could not be looked at.
+// later puts back events that could not be checked.
 func (e *echoes) later(due []echo) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -120,9 +120,9 @@ func (e *echoes) later(due []echo) {
 	e.waiting = e.waiting[:min(len(e.waiting), maxEchoes)]
 }
 
-// late returns items for the events of a transaction that came late, that no link names, and
-// whose message another event is linked to: a backlog is delivered late too, and linked in a
-// moment. Of a reaction, that is left to who takes the item.
+// late returns items for the events of a transaction that came late, have no link, and whose
+// message is linked to another event: those of a backlog come late too, but are linked in a
+// moment. For a reaction, that last check is left to the consumer of the item.
 func (e *echoes) late(ctx context.Context, ours []echo) ([]queue.Item, error) {
 	old := time.Now().Add(-lateAfter).UnixMilli()
 	came := slices.DeleteFunc(slices.Clone(ours), func(o echo) bool { return o.made > old })
@@ -141,7 +141,7 @@ func (e *echoes) late(ctx context.Context, ours []echo) ([]queue.Item, error) {
 		}
 		copies = append(copies, u)
 	}
-	// One whose link was stored between the two questions is no copy.
+	// An event whose link was stored between the two queries is not a copy.
 	copies, err = e.unlinked(ctx, copies)
 	if err != nil {
 		return nil, err
@@ -149,14 +149,14 @@ func (e *echoes) late(ctx context.Context, ours []echo) ([]queue.Item, error) {
 	return e.items(ctx, copies)
 }
 
-// messageOf returns the message that an event of ours was sent for, "" of a reaction.
+// messageOf returns the message that one of our events was sent for, "" for a reaction.
 func messageOf(e event.Event) ids.RCMessage {
 	written, _ := e.(event.MXWritten)
-	message, _, _ := strings.Cut(written.Event.Content.Source, "#") // of a part
+	message, _, _ := strings.Cut(written.Event.Content.Source, "#") // parts have a suffix
 	return ids.RCMessage(message)
 }
 
-// look stores items for the events that no link names.
+// look stores items for the events without a link.
 func (e *echoes) look(ctx context.Context, due []echo) error {
 	unlinked, err := e.unlinked(ctx, due)
 	if err != nil {
@@ -169,7 +169,7 @@ func (e *echoes) look(ctx context.Context, due []echo) error {
 	return e.accept(ctx, items, nil)
 }
 
-// unlinked returns those that no link names.
+// unlinked returns the events without a link.
 func (e *echoes) unlinked(ctx context.Context, list []echo) ([]echo, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -182,7 +182,7 @@ func (e *echoes) unlinked(ctx context.Context, list []echo) ([]echo, error) {
 	return slices.DeleteFunc(slices.Clone(list), func(one echo) bool { return linked[one.event] }), err
 }
 
-// items makes items of events, in the lanes of their rooms.
+// items returns the items for events, in the lanes of their rooms.
 func (e *echoes) items(ctx context.Context, list []echo) ([]queue.Item, error) {
 	var items []queue.Item
 	for _, one := range list {

@@ -21,13 +21,13 @@ const (
 	// page and maxPages bound how far a room is read back.
 	page     = 100
 	maxPages = 20
-	// pageShrinks is how much smaller the next page is after one that failed.
+	// pageShrinks is the factor by which the page after a failed one is smaller.
 	pageShrinks = 5
-	// nudgeFor bounds the search for what the homeserver forgot; see nudge.
+	// nudgeFor bounds the search for events that the homeserver left out; see nudge.
 	nudgeFor = 3 * time.Second
 )
 
-// history reads the past of rooms.
+// history reads the history of rooms.
 type history struct {
 	*client
 	contact *contact
@@ -35,9 +35,9 @@ type history struct {
 
 // backwards hands over a room's events, newest first, page by page, until each
 // returns false or the room ends: GET /rooms/{room}/messages?dir=b. Where a page
-// reaches beyond what the homeserver has, and it fails to get that from the others,
-// the room ends there: a Dendrite (0.15) asks other Dendrites for the past of a room
-// of version 12, gets nothing, and then answers with nothing of the page.
+// reaches beyond what the homeserver has, and it cannot get the rest from other
+// servers, the room ends there: Dendrite (0.15) asks other Dendrites for the history
+// of a version 12 room, gets nothing, and then returns nothing of the page.
 func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXUser, each func([]arrival) (bool, error)) error {
 	c := h.as(reader)
 	from, seen, limit, got := "", map[ids.MXEvent]bool{}, page, false
@@ -56,7 +56,7 @@ func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXU
 			limit = max(1, limit/pageShrinks)
 			continue
 		case err != nil && errors.Is(err, errFailed) && got:
-			h.log.Debug("reading back stopped where the homeserver fails", "mx_room", room, "err", err)
+			h.log.Debug("reading back stopped because the homeserver fails there", "mx_room", room, "err", err)
 			return nil
 		case err != nil:
 			return err
@@ -78,11 +78,11 @@ func (h *history) backwards(ctx context.Context, room ids.MXRoom, reader ids.MXU
 	return nil
 }
 
-// Earlier returns where to go on reading a room backwards after a page that ends
-// at a token. Dendrite's tokens name a depth, and where events of one depth stand
-// on both sides of the end of a page it leaves some of them out of both. So the
-// next page begins a depth later than it has to, and events come twice. Tokens of
-// other servers stay as they are.
+// Earlier returns the token from which to continue reading a room backwards after a
+// page that ends at token. Dendrite's tokens name a depth, and if events of one
+// depth are on both sides of a page boundary, some of them are missing from both
+// pages. So the next page begins one depth later than necessary, and some events
+// come twice. Tokens of other servers are returned unchanged.
 func Earlier(token string) string {
 	depth, position, ok := strings.Cut(strings.TrimPrefix(token, "t"), "_")
 	d, err := strconv.ParseInt(depth, 10, 64)
@@ -93,11 +93,11 @@ func Earlier(token string) string {
 	return fmt.Sprintf("t%d_%d", d+1, int64(math.MaxInt64))
 }
 
-// nudge makes Dendrite ask the other servers for events that it knows to be
-// missing, which it does only for a client that reads at the beginning of a room.
-// A Dendrite that is killed while it takes an event in leaves it out, and goes on
-// with the next one; by itself it comes back to it after more than five minutes.
-// The room's order is right afterwards.
+// nudge makes Dendrite ask other servers for events that it knows to be missing,
+// which it does only for a client that reads at the beginning of a room. A Dendrite
+// that is killed while processing an event skips it and continues with the next
+// one; on its own it returns to the event after more than five minutes. The room's
+// order is right afterwards.
 func (h *history) nudge(ctx context.Context, room ids.MXRoom, reader ids.MXUser) bool {
 	ctx, cancel := context.WithTimeout(ctx, nudgeFor)
 	defer cancel()
@@ -120,5 +120,5 @@ func (h *history) getMessages(ctx context.Context, c *mautrix.Client, room ids.M
 	return side(err)
 }
 
-// errFailed: the homeserver is there, and failed.
+// errFailed: the homeserver responded, with an internal error.
 var errFailed = errors.New("the homeserver has an error of its own")

@@ -11,24 +11,24 @@ import (
 	"appliance/bridge/queue"
 )
 
-// A room in which people of other servers spoke is read again when it has been quiet for
-// a moment (see Traits.Rereads), and what is new there is taken then: out of order, but
-// not lost. Where they do not stop, it is read every now and then.
+// A room in which users of other servers spoke is read again once it has been quiet for
+// a moment (see Traits.Rereads), and new events are taken then: out of order, but not
+// lost. If they do not stop, it is read periodically.
 const (
 	gapEvery = time.Second
 	gapPages = 5 // of a hundred events
 	gapSlack = 2 * time.Minute
-	// skippedAfter is how long a room has been quiet when what a homeserver skipped is looked
-	// for. What it still pushes is not to be taken before what it pushes first.
+	// skippedAfter is how long a room must be quiet before skipped events are looked for. Events
+	// that the homeserver has yet to push must not be taken ahead of those it pushes first.
 	skippedAfter = time.Minute
-	// A room that is not quiet is read every talkFor, and what is talkSlack older than the
-	// newest that was pushed is taken: it would have been pushed before that.
+	// A room that is not quiet is read every talkFor. Events talkSlack older than the
+	// newest pushed one are taken: they would have been pushed before it.
 	talkFor   = 5 * time.Minute
 	talkSlack = 2 * time.Minute
 )
 
-// rereads reads rooms again for which the homeserver may have left events out of what it
-// pushed.
+// rereads reads rooms again for which the homeserver may have left out events in its
+// pushes.
 type rereads struct {
 	*client
 	versions *versions
@@ -36,32 +36,32 @@ type rereads struct {
 	history  *history
 	inbox    *inbox
 
-	hurry time.Duration // instead of the times of Traits.Rereads; 0 is the usual
+	hurry time.Duration // replaces the times of Traits.Rereads; 0 keeps them
 
 	mu   sync.Mutex
 	gaps map[ids.MXRoom]*gap
 }
 
-// gap is a room of which events may be missing.
+// gap is a room from which events may be missing.
 type gap struct {
-	since time.Time // when people began to speak, or what was read until then
-	begun time.Time // when they began to speak, or the room was read while they did
+	since time.Time // when people began to speak, or the time up to which the room was read
+	begun time.Time // when they began to speak, or when the room was read while they did
 	last  time.Time // when they spoke last
 	looks int
-	// returned: some of that was told shortly after the homeserver had been away.
+	// returned: some of that was pushed shortly after an absence of the homeserver.
 	returned bool
 	newest   int64 // when a server made the newest event that was pushed, in ms
 }
 
-// A look reads a room again.
+// A look describes one rereading of a room.
 type look struct {
 	since time.Time
-	until int64 // what servers made later is not taken, in ms; 0 takes everything
-	// skipped: also what the homeserver has not taken yet is looked for.
+	until int64 // in ms: events that servers made later are not taken; 0 takes all
+	// skipped: also look for events that the homeserver has not accepted yet.
 	skipped bool
 }
 
-// note notes the rooms of the events that came from other servers. returned says that the
+// note records the rooms of events that came from other servers. returned means that the
 // homeserver was away shortly before.
 func (g *rereads) note(arrived []arrival, returned bool) {
 	if len(g.traits.Rereads) == 0 {
@@ -96,7 +96,7 @@ func (g *rereads) run(ctx context.Context) {
 				read = g.readHidden
 			}
 			if err := read(ctx, room, l); err != nil && ctx.Err() == nil {
-				g.log.Warn("a room could not be read again", "mx_room", room, "err", err)
+				g.log.Warn("a room could not be re-read", "mx_room", room, "err", err)
 			}
 		}
 	}
@@ -127,12 +127,12 @@ func (g *rereads) due() map[ids.MXRoom]look {
 	return due
 }
 
-// readHidden is readGap for Dendrite (0.15), which hides redactions of other software
-// in rooms of version 11 and later: it looks for the event that is taken back at the
-// place where earlier versions had it, and shows the redaction to nobody. But it does
-// know it, and where the next event of the room follows, Dendrite finds that something
-// between is missing, and fetches it from the other servers for a user who reads at
-// the beginning of the room. So an event that no client shows makes that next one.
+// readHidden is readGap for Dendrite (0.15), which hides redactions by other software
+// in rooms of version 11 and later: it looks for the redacted event at the place where
+// earlier versions had it, and shows the redaction to nobody. But it knows the
+// redaction, and when the next event of the room follows, Dendrite finds that something
+// in between is missing, and fetches it from other servers for a user who reads at the
+// beginning of the room. So an event that no client displays serves as that next one.
 func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
@@ -146,10 +146,10 @@ func (g *rereads) readHidden(ctx context.Context, room ids.MXRoom, l look) error
 	return g.readFilled(ctx, room, reader, l)
 }
 
-// readSkipped is readGap for a Dendrite (0.15) that was killed. It may reject what another
-// server sends it just afterwards, because it cannot work out the state of the room before
-// that ("create event has different roomID"), and takes it minutes later, without pushing
-// it, when it asks for it once more.
+// readSkipped is readGap for a Dendrite (0.15) that was killed. It may reject an event
+// that another server sends just afterwards, because it cannot work out the state of the
+// room before it ("create event has different roomID"), and accepts it minutes later,
+// without pushing it, when it requests it once more.
 func (g *rereads) readSkipped(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {
@@ -158,7 +158,7 @@ func (g *rereads) readSkipped(ctx context.Context, room ids.MXRoom, l look) erro
 	return g.readFilled(ctx, room, p.ReadAs(g.bot()), l)
 }
 
-// readFilled makes the homeserver fetch what is missing in a room, and is readGap then.
+// readFilled makes the homeserver fetch what is missing in a room, and then does what readGap does.
 func (g *rereads) readFilled(ctx context.Context, room ids.MXRoom, reader ids.MXUser, l look) error {
 	if _, err := g.probes.send(ctx, room, reader, rand.Text()); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (g *rereads) readFilled(ctx context.Context, room ids.MXRoom, reader ids.MX
 	return g.readGap(ctx, room, l)
 }
 
-// readGap stores what is in a room since a time and was never accepted.
+// readGap stores the events of a room since a given time that were never accepted.
 func (g *rereads) readGap(ctx context.Context, room ids.MXRoom, l look) error {
 	p, ok, err := g.inbox.store.PortalByMX(ctx, room)
 	if err != nil || !ok {

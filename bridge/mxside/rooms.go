@@ -16,7 +16,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// rooms makes rooms, and reads and changes their state.
+// rooms creates rooms, and reads and changes their state.
 type rooms struct {
 	*client
 	versions *versions
@@ -44,8 +44,8 @@ func (r *rooms) CreateRoom(ctx context.Context, spec model.MXRoomSpec) (ids.MXRo
 		if delete(users, spec.Creator); !creatorsRule(version) {
 			users[spec.Creator] = 100
 		}
-		// Owners and moderators may invite, as they may in Rocket.Chat; owners may do
-		// what owners do there. Nobody but the bridge may encrypt the room.
+		// Owners and moderators may invite, as in Rocket.Chat; owners may do what
+		// owners do there. Nobody but the bridge may encrypt the room.
 		invite := model.InvitePower
 		owner := model.OwnerPower
 		req.PowerLevelOverride = &event.PowerLevelsEventContent{
@@ -97,12 +97,12 @@ func (r *rooms) Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	var members []model.MXMember
 	err := list(ctx, r.client, reader, "chunk", mautrix.ClientURLPath{"v3", "rooms", room, "members"}, func(raw json.RawMessage) error {
 		if e, err := convert.ParseEvent(raw); err == nil && !tooLong(e.StateKey) {
-			// Names are as long as other servers like: what would not be shown is not kept either.
+			// Names can be of any length: what would not be shown is not kept either.
 			name := strings.Clone(convert.Name(e.Content.Name, ""))
 			members = append(members, model.MXMember{User: ids.MXUser(e.StateKey), Name: name, Membership: e.Content.Membership})
 		}
 		if len(members) >= maxMembers {
-			r.log.Warn("the members of a room were cut off", "mx_room", room, "limit", maxMembers)
+			r.log.Warn("the member list of a room was truncated", "mx_room", room, "limit", maxMembers)
 			return errEnough
 		}
 		return nil
@@ -150,7 +150,7 @@ func (r *rooms) Bridges(ctx context.Context, room ids.MXRoom, reader ids.MXUser)
 	return found, err
 }
 
-// maxBridges bounds how many bridges a room is said to have.
+// maxBridges bounds how many bridges are read from the state of a room.
 const maxBridges = 20
 
 // bridgeIn reads an m.bridge event.

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxListing bounds what is read of a list that other servers fill: the state of a
-	// room, or its members.
+	// maxListing bounds how much is read of a list that other servers fill: the state
+	// of a room, or its members.
 	maxListing = 64 << 20
 	// maxMembers bounds the members of a room that are kept.
 	maxMembers = 50_000
@@ -26,8 +26,8 @@ const (
 var errEnough = errors.New("enough was read")
 
 // list reads a list element by element, so that its size costs no memory: GET path as
-// one of our users. The list is the answer itself, or the field named by key. each may
-// return errEnough. A list that is cut off at maxListing is no error.
+// one of our users. The list is the response itself, or its field named key. each may
+// return errEnough. A list that is cut off at maxListing is not an error.
 func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautrix.ClientURLPath, each func(json.RawMessage) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.as(as).BuildURLWithQuery(path, map[string]string{"user_id": string(as)}), nil)
 	if err != nil {
@@ -47,14 +47,14 @@ func list(ctx context.Context, c *client, as ids.MXUser, key string, path mautri
 	case err == nil, errors.Is(err, errEnough):
 		return nil
 	case body.N <= 0:
-		c.log.Warn("a list of the homeserver was cut off", "path", fmt.Sprint(path...), "limit", maxListing)
+		c.log.Warn("a list from the homeserver was truncated", "path", fmt.Sprint(path...), "limit", maxListing)
 		return nil
 	default:
 		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, err)
 	}
 }
 
-// listRefusal is refusal, with the errors of requests that are not about media.
+// listRefusal is refusal for requests that are not about media, with their errors.
 func listRefusal(res *http.Response) error {
 	switch err := refusal(res); {
 	case err == nil:
@@ -90,7 +90,7 @@ func elements(dec *json.Decoder, key string, each func(json.RawMessage) error) e
 	return nil
 }
 
-// enter goes to the value of a field of an object.
+// enter advances to the value of a field of an object.
 func enter(dec *json.Decoder, key string) error {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return errors.Join(err, errors.New("the answer is no object"))

@@ -1,8 +1,8 @@
-// Package queue decides when a stored event is tried, retried and given up on.
-// It holds the policy and no data: the items are in a Backend, which package store
-// implements in the same database, and the same transactions, as the links between
-// messages. Items of one lane are delivered one at a time, oldest first; a lane whose
-// first item has to wait, waits with it.
+// Package queue decides when a stored event is tried, retried and given up on. It holds
+// the policy and no data: the items are in a Backend, which package store implements in
+// the same database, and the same transactions, as the links between messages. Items of
+// one lane are delivered one at a time, oldest first; if the first item of a lane has to
+// wait, the whole lane waits.
 package queue
 
 import (
@@ -16,27 +16,27 @@ import (
 	"time"
 )
 
-// An Item is one event of one side, waiting to be delivered to the other.
-// Payload is the event as it was received; conversion happens at delivery, so an
-// item that failed because of a bug can be retried after an upgrade.
+// An Item is one event of one side, waiting to be delivered to the other. Payload is the
+// event as received; conversion happens at delivery, so an item that failed because of a
+// bug can be retried after an upgrade.
 type Item struct {
-	ID       string // unique for ever: the source's own ID, and a revision where the source repeats one
+	ID       string // globally unique: the source's own ID, plus a revision if the source repeats IDs
 	Lane     string
 	Kind     string
 	Payload  []byte
 	Accepted time.Time // when it was stored
-	// Attempts counts deliveries begun before this one. When it is not 0 an
-	// earlier one may have arrived without our knowing.
+	// Attempts counts earlier deliveries of the item. When it is not 0, one of them may
+	// have arrived unnoticed.
 	Attempts int
-	// Failures counts the attempts that say something about the item: not the
-	// ones that were put off because of a rate limit or a far side that is down.
+	// Failures counts the attempts that failed because of the item: not those postponed
+	// because of a rate limit or a far side that is down.
 	Failures int
-	// Lease is the right to deliver the item; nil where one process has the backend.
+	// Lease is the right to deliver the item; nil if only one process uses the backend.
 	Lease *Lease
 }
 
-// A Class of lanes has workers of its own, so that slow deliveries of one class do not
-// keep the workers of another busy.
+// A Class of lanes has its own workers, so that slow deliveries of one class do not
+// occupy the workers of another.
 type Class int
 
 // The classes.
@@ -46,7 +46,7 @@ const (
 	Classes  int   = iota
 )
 
-// filesSuffix ends the name of a lane of files.
+// filesSuffix ends the name of a file lane.
 const filesSuffix = ":files"
 
 // FilesLane returns the lane for the files of a lane's messages.
@@ -73,43 +73,42 @@ type Receipt struct {
 // A Backend stores items. Implementations pass queuetest.Run. Methods are safe
 // for concurrent use.
 //
-// now is the clock of this process. A backend that several processes share does not
-// believe it and asks its database for the time instead.
+// now is this process's clock. A backend shared by several processes does not trust it
+// and uses the time of its database instead.
 type Backend interface {
-	// Add stores items in this order, all or none, and returns how many were
-	// new: an item whose ID was ever added is left out.
+	// Add stores items in this order, all or none, and returns how many were new: an item
+	// whose ID was ever added before is skipped.
 	Add(ctx context.Context, now time.Time, items ...Item) (int, error)
-	// Claim returns the oldest item of a lane of a class whose turn has come and
-	// that no process delivers, takes its lane, and counts the attempt. ok is false
-	// when there is none.
+	// Claim returns the oldest item of a lane of a class that is due and not being
+	// delivered by any process, takes the lane, and counts the attempt. ok is false when
+	// there is no such item.
 	Claim(ctx context.Context, class Class, now time.Time) (item Item, ok bool, err error)
-	// Next returns in what time a lane of a class may have its turn; a backend that
-	// several processes share says a time in which it looks again. ok is false when
-	// no item waits.
+	// Next returns how long until a lane of a class may be due; a backend shared by
+	// several processes returns how long until it looks again. ok is false when no item
+	// waits.
 	Next(ctx context.Context, class Class, now time.Time) (in time.Duration, ok bool, err error)
-	// Done removes the item and stores the receipts, in one transaction, and
-	// frees the lane. free, if it is not nil, is called once the lane's next item
-	// can be claimed, which may be before Done returns: then what is asked of the
-	// backend waits for the receipts. One item of a lane is on its way to the
-	// disk at a time, so that after a crash the first two of each lane may have
-	// been delivered.
+	// Done removes the item and stores the receipts, in one transaction, and frees the
+	// lane. free, if not nil, is called once the lane's next item can be claimed,
+	// possibly before Done returns: reads from the backend then wait for the receipts.
+	// Only one item of a lane is on its way to the disk at a time, so after a crash the
+	// first two of each lane may have been delivered.
 	//
-	// Done, Retry and GiveUp return ErrLost, and change nothing, when the lane has
-	// gone to another process.
+	// Done, Retry and GiveUp return ErrLost, and change nothing, when another process has
+	// taken the lane.
 	Done(ctx context.Context, item Item, receipts []Receipt, free func()) error
-	// Retry frees the lane, whose turn comes again after a time. failed says
-	// whether the attempt counts.
+	// Retry frees the lane, which is due again after a time. failed says whether the
+	// attempt counts as a failure.
 	Retry(ctx context.Context, item Item, now time.Time, after time.Duration, failed bool, cause error) error
-	// Hasten has lanes that wait after Retry take their turn now. Those that have no
-	// items, or one that is being delivered, are left alone.
+	// Hasten makes lanes that wait after Retry due now. Lanes that have no items, or one
+	// being delivered, are left alone.
 	Hasten(ctx context.Context, now time.Time, lanes []string) error
-	// GiveUp makes the item a dead letter: it leaves the lane, is kept with its cause
-	// for the operator, and frees the lane.
+	// GiveUp makes the item a dead letter: it leaves the lane, which becomes free, and is
+	// kept with its cause for the operator.
 	GiveUp(ctx context.Context, item Item, cause error) error
 }
 
-// Permanent marks err as one that no retry helps. The item becomes a dead letter and
-// the sender is told the sentence, which therefore names nothing internal.
+// Permanent marks err as one that no retry can fix. The item becomes a dead letter and
+// the sender is sent the sentence, which therefore names nothing internal.
 func Permanent(sentence string, err error) error {
 	return &permanent{error: err, sentence: sentence}
 }
@@ -121,7 +120,7 @@ type permanent struct {
 
 func (p *permanent) Unwrap() error { return p.error }
 
-// Sentence returns what the sender of a dead letter should be told.
+// Sentence returns what to tell the sender of a dead letter.
 func Sentence(err error) string {
 	if p, ok := errors.AsType[*permanent](err); ok {
 		return p.sentence
@@ -133,8 +132,8 @@ func Sentence(err error) string {
 // rate limits.
 func Later(d time.Duration, err error) error { return &later{err, d, false} }
 
-// Unavailable is Later for a far side that does not answer. The attempt comes earlier when
-// the side is seen to answer again: see outages.
+// Unavailable is Later for a far side that does not answer. The attempt is made earlier
+// if the side is found to answer again: see outages.
 func Unavailable(d time.Duration, err error) error { return &later{err, d, true} }
 
 type later struct {
@@ -161,23 +160,23 @@ type Worker struct {
 	Deliver func(context.Context, Item) ([]Receipt, error)
 	// GaveUp is called after an item became a dead letter; nil is allowed.
 	GaveUp func(context.Context, Item, error)
-	// Paused is asked before each claim; nil means never.
+	// Paused is called before each claim; nil means never paused.
 	Paused func() bool
-	// Class is what lanes are served.
+	// Class is the class of lanes to serve.
 	Class Class
-	// Lanes is how many lanes are served at once.
+	// Lanes is how many lanes to serve at once.
 	Lanes int
 	Log   *slog.Logger
 
 	once    sync.Once
 	awake   chan struct{}
-	away    bool // the backend does not answer; of Run
+	away    bool // the backend does not answer; used only by Run
 	outages outages
 }
 
 const (
-	idle      = 30 * time.Second // how often to look without having been woken
-	awayPause = time.Second      // between two looks at a backend that does not answer
+	idle      = 30 * time.Second // how often to look without being woken
+	awayPause = time.Second      // between two tries of a backend that does not answer
 )
 
 // Wake makes the worker look for items now. It never blocks.
@@ -191,9 +190,8 @@ func (w *Worker) Wake() {
 
 func (w *Worker) init() { w.once.Do(func() { w.awake = make(chan struct{}, 1) }) }
 
-// Run delivers items until ctx ends; deliveries under way are finished or
-// handed back before it returns. It returns an error only when the Backend
-// fails.
+// Run delivers items until ctx ends; before it returns, current deliveries are finished
+// or handed back. It returns an error only when the Backend fails.
 func (w *Worker) Run(ctx context.Context) error {
 	w.init()
 	ctx, fail := context.WithCancelCause(ctx)
@@ -226,7 +224,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		free := sync.OnceFunc(func() { // the lane, and its place
+		free := sync.OnceFunc(func() { // frees the lane and the slot
 			<-slots
 			w.Wake()
 		})
@@ -235,7 +233,7 @@ func (w *Worker) Run(ctx context.Context) error {
 				fail(err)
 			}
 			free()
-			w.Wake() // the lane may be another's, or have been empty
+			w.Wake() // the lane may be another one now, or have been empty
 		})
 	}
 }
@@ -259,7 +257,7 @@ func (w *Worker) claim(ctx context.Context) (Item, bool, error) {
 	return item, ok && err == nil, nil
 }
 
-// isAway reports whether a backend does not answer, after a pause. It is logged once.
+// isAway reports whether a backend does not answer, after a pause. It logs that once.
 func (w *Worker) isAway(ctx context.Context, err error) bool {
 	if !errors.Is(err, ErrAway) {
 		if err == nil && w.away {
@@ -303,19 +301,19 @@ func (w *Worker) wait(ctx context.Context) error {
 	return nil
 }
 
-// attempt delivers an item and settles it, also when ctx has just ended, so that
-// a delivered item is not delivered again after a restart. It calls free when the next item
-// of the lane can be claimed while this one is still being settled.
+// attempt delivers an item and settles it, even if ctx has just ended, so that a
+// delivered item is not delivered again after a restart. It calls free when the lane's
+// next item can be claimed while this one is still being settled.
 func (w *Worker) attempt(ctx context.Context, item Item, free func()) error {
 	held, done := under(ctx, item.Lease)
 	receipts, err := w.deliver(held, item)
 	done()
 	if err != nil && (ctx.Err() != nil || item.Lease.Err() != nil) {
-		err = Later(0, err) // being stopped is not the item's fault
+		err = Later(0, err) // a shutdown is not the item's fault
 	}
 	err = w.settle(context.WithoutCancel(ctx), item, receipts, err, free)
 	if errors.Is(err, ErrLost) || errors.Is(err, ErrAway) {
-		// Whoever has the lane next looks for what this delivery may have done.
+		// The next holder of the lane checks what this delivery may have done.
 		w.Log.Warn("the outcome of a delivery could not be stored", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "err", err)
 		return nil
 	}
@@ -325,9 +323,9 @@ func (w *Worker) attempt(ctx context.Context, item Item, free func()) error {
 // errPanic is wrapped by the cause of an item whose delivery panicked.
 var errPanic = errors.New("the delivery panicked")
 
-// deliver calls Deliver. An item that makes it panic is given up: it would do the
-// same after every restart. Of the value of the panic only its type is logged,
-// because it may quote a message.
+// deliver calls Deliver. An item that makes it panic is given up, because it would do the
+// same after every restart. Only the type of the panic value is logged, because the value
+// may quote a message.
 func (w *Worker) deliver(ctx context.Context, item Item) (receipts []Receipt, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -338,11 +336,11 @@ func (w *Worker) deliver(ctx context.Context, item Item) (receipts []Receipt, er
 	return w.Deliver(ctx, item)
 }
 
-// tell calls GaveUp, whose failure is no failure of the queue.
+// tell calls GaveUp. A panic in it is not a failure of the queue.
 func (w *Worker) tell(ctx context.Context, item Item, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			w.Log.Error("telling the sender panicked", "item", item.ID, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			w.Log.Error("notifying the sender panicked", "item", item.ID, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 		}
 	}()
 	if w.GaveUp != nil {
@@ -350,8 +348,8 @@ func (w *Worker) tell(ctx context.Context, item Item, err error) {
 	}
 }
 
-// oftenPostponed reports whether so many attempts are worth a line in the log: the
-// 8th, the 16th, the 32nd and so on.
+// oftenPostponed reports whether a number of attempts is worth logging: the 8th, the
+// 16th, the 32nd and so on.
 func oftenPostponed(attempts int) bool { return attempts >= 8 && attempts&(attempts-1) == 0 }
 
 // settle turns the outcome of a delivery into one call to the backend.
@@ -361,7 +359,7 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 	}
 	if l, ok := errors.AsType[*later](err); ok {
 		if oftenPostponed(item.Attempts + 1) {
-			w.Log.Warn("delivery is postponed again and again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
+			w.Log.Warn("a delivery keeps being postponed", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "attempts", item.Attempts+1,
 				"accepted", item.Accepted, "wait", l.after, "err", err)
 		}
 		err := w.Backend.Retry(ctx, item, time.Now(), l.after, false, err)
@@ -379,11 +377,11 @@ func (w *Worker) settle(ctx context.Context, item Item, receipts []Receipt, err 
 		return nil
 	}
 	wait := Backoff(item.Failures)
-	w.Log.Warn("delivery failed, will be tried again", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "failures", item.Failures+1, "wait", wait, "err", err)
+	w.Log.Warn("delivery failed; it will be retried", "item", item.ID, "lane", item.Lane, "kind", item.Kind, "failures", item.Failures+1, "wait", wait, "err", err)
 	return w.Backend.Retry(ctx, item, time.Now(), wait, true, err)
 }
 
-// hasten has other lanes take their turn when a delivery ends an outage.
+// hasten makes the waiting lanes due when a delivery ends an outage.
 func (w *Worker) hasten(ctx context.Context, lane string) error {
 	lanes := w.outages.delivered(lane, time.Now())
 	if len(lanes) == 0 {

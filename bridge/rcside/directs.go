@@ -14,53 +14,53 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// The bridge account does not see what is said in direct rooms, so a first word to
-// a person on Matrix goes unnoticed by it. Administrators see which direct rooms
-// there are, who is in them and how many messages each has: so the list is looked
-// at every few seconds, those with something new first, and where the number has
-// changed the room is read as the puppet that is in it. Nothing of what is said
-// among others is ever asked for.
+// The bridge account cannot read direct rooms, so it does not notice a first
+// message to a person on Matrix. Administrators see which direct rooms exist, who
+// is in them and how many messages each has: so the list is checked every few
+// seconds, the most recently active rooms first, and where the number has changed
+// the room is read as the puppet that is in it. What other people say to each other
+// is never requested.
 const (
-	hookName   = "Matrix bridge: new direct messages" // of the webhook that releases before 1.1 made
-	firstBegan = "rc:began"                           // when the first process of all began, in milliseconds
-	lookCursor = "rc:directs"                         // until when direct rooms were looked at, in milliseconds
+	hookName   = "Matrix bridge: new direct messages" // webhook created by releases before 1.1
+	firstBegan = "rc:began"                           // start of the first process of all, in milliseconds
+	lookCursor = "rc:directs"                         // when direct rooms were last checked, in milliseconds
 
-	// lookEvery is between two looks at the newest direct rooms, sweepEvery between
-	// two at all of them. A server for which that is much work gets more time: a
-	// pause is so many times as long as the look, or the sweep.
+	// lookEvery is the interval between two checks of the newest direct rooms, sweepEvery
+	// between two checks of all of them. A slow server gets more time: a pause is
+	// lookShare times as long as the check, or sweepShare times as long as the sweep.
 	lookEvery  = 2 * time.Second
 	maxLook    = 15 * time.Second
 	lookShare  = 5
 	sweepEvery = 10 * time.Minute
 	sweepShare = 100
-	// lookPages is how many pages of the newest direct rooms a look takes; when all
-	// of them are new, the next look is at all rooms.
+	// lookPages is how many pages of the newest direct rooms a check reads; if all
+	// of them are new, the next check covers all rooms.
 	lookPages = 10
-	// maxNewest bounds what is remembered of direct rooms without people of Matrix.
+	// maxNewest bounds how many direct rooms without people of Matrix are remembered.
 	maxNewest = 10000
-	// lookBack is how far before the last look something is new: the clocks of
-	// two computers differ.
+	// lookBack is how far before the last check activity counts as new: the clocks
+	// of two computers differ.
 	lookBack = time.Minute
-	// rememberEvery is how often it is stored until when was looked.
+	// rememberEvery is how often the time of the last check is stored.
 	rememberEvery = 15 * time.Second
-	// firstWords bounds how much of a room is looked through for who spoke first.
+	// firstWords bounds how much of a room is searched for the first message.
 	firstWords = 500
 )
 
-// directs is what is known of direct rooms from the last looks. It belongs to one
+// directs is the state kept from the last checks of direct rooms. It belongs to one
 // goroutine.
 type directs struct {
-	counts map[ids.RCRoom]int // messages of the rooms with people of Matrix
-	newest map[ids.RCRoom]int // messages of the rooms that the last look saw
-	until  time.Time          // when the last complete look began
+	counts map[ids.RCRoom]int // message counts of rooms with people of Matrix
+	newest map[ids.RCRoom]int // message counts of rooms seen by the last check
+	until  time.Time          // when the last complete check began
 	stored time.Time          // when until was last stored
-	looked bool               // there was a look: what is not known yet is new
-	began  time.Time          // when the process did
-	begins bool               // the first look of all: what was said before does not cross
-	behind bool               // the last look did not reach a room that has not changed
+	looked bool               // not the first check: unknown rooms are new
+	began  time.Time          // when the process began
+	begins bool               // first check of all: earlier messages do not cross
+	behind bool               // the last check did not reach an unchanged room
 }
 
-// directWatch looks at the list of direct rooms.
+// directWatch polls the list of direct rooms.
 type directWatch struct {
 	*accounts
 	*readers
@@ -68,8 +68,8 @@ type directWatch struct {
 	now    func() time.Time
 }
 
-// watchDirects looks at the list of direct rooms until ctx ends. It calls looked
-// after each look.
+// watchDirects polls the list of direct rooms until ctx ends. It calls looked after
+// each check.
 func (s *directWatch) watchDirects(ctx context.Context, looked func()) {
 	d := &directs{began: s.now(), counts: map[ids.RCRoom]int{}, newest: map[ids.RCRoom]int{}}
 	var sweep time.Time // when the next one is due
@@ -79,7 +79,7 @@ func (s *directWatch) watchDirects(ctx context.Context, looked func()) {
 		s.lookAtRest(start)
 		all := d.behind || start.After(sweep)
 		if hooks && all {
-			hooks = s.removeHooks(ctx) != nil // where it fails, again with the next sweep
+			hooks = s.removeHooks(ctx) != nil // on failure, retry with the next sweep
 		}
 		err := s.look(ctx, d, all)
 		looked()
@@ -105,9 +105,9 @@ func (s *directWatch) watchDirects(ctx context.Context, looked func()) {
 	}
 }
 
-// removeHooks removes the webhook of earlier releases. With it goes its history, in
+// removeHooks removes the webhook of earlier releases and with it its history, in
 // which Rocket.Chat keeps the text of every direct message of the workspace for 30
-// days. Where that fails, the operator is told how to do it.
+// days. On failure, the log tells the operator how to do it by hand.
 func (s *directWatch) removeHooks(ctx context.Context) error {
 	hooks, err := s.client.Webhooks(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *directWatch) removeHooks(ctx context.Context) error {
 			s.warnOfHooks(ctx, err)
 			return err
 		}
-		s.log.Info("the webhook of an earlier release was removed, and with it what it kept of direct messages", "name", hookName)
+		s.log.Info("the webhook of an earlier release was removed, with the direct messages it had kept", "name", hookName)
 	}
 	return nil
 }
@@ -135,8 +135,8 @@ func (s *directWatch) warnOfHooks(ctx context.Context, err error) {
 		"name", hookName, "err", err, "hint", "in Rocket.Chat open Administration, Integrations and delete the webhook of this name if there is one: its history goes with it")
 }
 
-// look compares the list of direct rooms with the last one: all of it, or what is
-// newest until a room that has not changed.
+// look compares the list of direct rooms with the last one: all of it, or the
+// newest rooms up to one that has not changed.
 func (s *directWatch) look(ctx context.Context, d *directs, all bool) error {
 	start := s.now()
 	since, err := s.lookedUntil(ctx, d)
@@ -151,13 +151,13 @@ func (s *directWatch) look(ctx context.Context, d *directs, all bool) error {
 		for _, room := range rooms {
 			id := ids.RCRoom(room.ID)
 			if was, known := d.newest[id]; known && was == room.Messages && !all {
-				more = false // nor have those after it changed
+				more = false // the rooms after it have not changed either
 			}
 			if len(newest) < maxNewest {
 				newest[id] = room.Messages
 			}
 			if err := s.compare(ctx, d, room, since); err != nil {
-				failed = err // the others are looked at all the same, this one again
+				failed = err // check the others anyway, retry this one
 				delete(newest, id)
 			}
 		}
@@ -179,8 +179,8 @@ func (s *directWatch) look(ctx context.Context, d *directs, all bool) error {
 	return s.accept(ctx, nil, map[string]string{lookCursor: fmt.Sprint(start.UnixMilli())})
 }
 
-// Begin notes when the first process of all begins, before people can ask it for anything:
-// it may end before it has looked at direct rooms, and the next one looks from then on.
+// Begin records when the first process of all begins, before people can send it requests: it may
+// end before it has checked direct rooms, and the next process then checks from that time on.
 func (s *directWatch) Begin(ctx context.Context) error {
 	if value, err := s.store.Cursor(ctx, firstBegan); err != nil || value != "" {
 		return err
@@ -188,7 +188,7 @@ func (s *directWatch) Begin(ctx context.Context) error {
 	return s.accept(ctx, nil, map[string]string{firstBegan: fmt.Sprint(s.now().UnixMilli())})
 }
 
-// firstLook returns from when on direct rooms are new to the first look of all.
+// firstLook returns the time from which direct rooms are new to the first check of all.
 func (s *directWatch) firstLook(ctx context.Context, began time.Time) (time.Time, error) {
 	value, err := s.store.Cursor(ctx, firstBegan)
 	if err != nil {
@@ -200,7 +200,7 @@ func (s *directWatch) firstLook(ctx context.Context, began time.Time) (time.Time
 	return began, nil
 }
 
-// lookedUntil returns from when on something in a direct room is new.
+// lookedUntil returns the time from which activity in a direct room is new.
 func (s *directWatch) lookedUntil(ctx context.Context, d *directs) (time.Time, error) {
 	if d.until.IsZero() {
 		value, err := s.store.Cursor(ctx, lookCursor)
@@ -221,7 +221,7 @@ func (s *directWatch) lookedUntil(ctx context.Context, d *directs) (time.Time, e
 	return d.until.Add(-lookBack), nil
 }
 
-// compare takes a room of the list.
+// compare checks one room of the list.
 func (s *directWatch) compare(ctx context.Context, d *directs, room rocketchat.Room, since time.Time) error {
 	id := ids.RCRoom(room.ID)
 	was, known := d.counts[id]
@@ -229,7 +229,7 @@ func (s *directWatch) compare(ctx context.Context, d *directs, room rocketchat.R
 		return nil
 	}
 	if p, ok := s.portal(id); ok {
-		if d.counts[id] = room.Messages; d.looked { // at the start all are read anyway, afterwards
+		if d.counts[id] = room.Messages; d.looked { // the first check is followed by a read of all
 			s.stir(p)
 		}
 		return nil
@@ -257,8 +257,8 @@ func (s *directWatch) compare(ctx context.Context, d *directs, room rocketchat.R
 	return nil
 }
 
-// countCursor names the number of messages that a direct room with a puppet
-// had that is no portal.
+// countCursor names the cursor with the message count of a direct room that has a
+// puppet but is no portal.
 func countCursor(id ids.RCRoom) string { return "rc:count " + string(id) }
 
 // puppetIn returns a puppet that is in a direct room.
@@ -271,8 +271,8 @@ func (s *directWatch) puppetIn(ctx context.Context, room rocketchat.Room) (p mod
 	return p, false, nil
 }
 
-// maybeDirect stores that a direct room has to become a portal when a user of
-// Rocket.Chat has said something there since a time.
+// maybeDirect stores that a direct room has to become a portal if a Rocket.Chat
+// user has written there since a given time.
 func (s *directWatch) maybeDirect(ctx context.Context, puppet model.Puppet, room ids.RCRoom, since time.Time) error {
 	var said []rocketchat.Message
 	err := s.asPuppet(ctx, puppet, func(c *rocketchat.Client) (err error) {
@@ -301,7 +301,7 @@ func (s *directWatch) maybeDirect(ctx context.Context, puppet model.Puppet, room
 		}
 		begin, names = append(begin, item), append(names, item.ID)
 	}
-	// What was said before and led to no portal was refused: the next word tries again.
+	// Earlier messages that led to no portal were refused: the next message tries again.
 	known, err := s.store.Known(ctx, names)
 	first := slices.IndexFunc(begin, func(i queue.Item) bool { return !known[i.ID] })
 	if err != nil || first < 0 {

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A bridge with 5,000 direct rooms (by default 500) comes up, and ends when it is told to.
+// A bridge with 5,000 direct rooms (by default 500) starts up, and stops when it is told to.
 func TestFiveThousandDirectRoomsAtTheStart(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	for i := range mustrun.Sized(5000, 500) {
@@ -39,9 +39,9 @@ func TestFiveThousandDirectRoomsAtTheStart(t *testing.T) {
 	}
 }
 
-// 1,000 rooms and 1,200 direct rooms, each with another person, on a Rocket.Chat that
-// takes 600 subscriptions of a connection in a minute: what was said while the bridge
-// was away arrives, and then what is said, changed and deleted in any of them.
+// 1,000 rooms and 1,200 direct rooms, each with another person, on a Rocket.Chat that accepts
+// 600 subscriptions of a connection per minute: messages sent while the bridge was away
+// arrive, and then so do messages, edits and deletions in any of the rooms.
 func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 	const rooms, directs = 1000, 1200
 	b := newBed(t, &rctest.Server{Polite: true})
@@ -90,9 +90,9 @@ func TestAThousandRoomsOnDefaultLimits(t *testing.T) {
 	}
 }
 
-// A server with the limits of a default one, and a lower one, refuses subscriptions with
-// too-many-requests: what was said while the bridge was away arrives all the same, and
-// nothing is asked for again before the time that the server names is over.
+// A server with default limits, one of them lowered, refuses subscriptions with
+// too-many-requests: messages sent while the bridge was away arrive all the same, and
+// nothing is requested again before the time that the server names is over.
 func TestARefusedSubscriptionIsNotAskedForAgain(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	for setting, value := range map[string]any{
@@ -114,7 +114,7 @@ func TestARefusedSubscriptionIsNotAskedForAgain(t *testing.T) {
 	b.start()
 	b.waitForAll("what was said while the bridge was away", 60*time.Second, away)
 	b.waitFor("a refusal", 20*time.Second, func() bool {
-		return strings.Contains(b.log.String(), "does not take a subscription") && strings.Contains(b.log.String(), "too-many-requests")
+		return strings.Contains(b.log.String(), "refused a subscription") && strings.Contains(b.log.String(), "too-many-requests")
 	})
 	asked := func() int {
 		return b.rc.Count("sub stream-room-messages") + b.rc.Count("sub stream-notify-room") + b.rc.Count("sub stream-notify-user") + b.rc.Count("sub stream-notify-logged")
@@ -134,8 +134,8 @@ func TestARefusedSubscriptionIsNotAskedForAgain(t *testing.T) {
 	}
 }
 
-// When the time of a refusal is over the bridge hears of the rooms that it could not
-// subscribe to, and of what was said in them meanwhile.
+// When the time of a refusal is over, the bridge receives the messages of the rooms
+// that it could not subscribe to, including those sent there meanwhile.
 func TestRoomsAreHeardOfWhenTheTimeOfARefusalIsOver(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.rc.Set("DDP_Rate_Limit_Connection_Requests_Allowed", 30)

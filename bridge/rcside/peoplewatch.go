@@ -14,56 +14,56 @@ import (
 	"appliance/bridge/rocketchat/ddp"
 )
 
-// Rocket.Chat tells of a new username, of a new picture and of a deletion that
-// takes messages along. It does not tell of a new display name (unless it shows
-// those in place of usernames), of a deletion that leaves the messages, nor of a
-// deactivation: these are found by looking at the list of people.
+// Rocket.Chat announces a new username, a new picture and a deletion that removes
+// messages. It does not announce a new display name (unless it shows those in place
+// of usernames), a deletion that keeps the messages, or a deactivation: these are
+// found by polling the user list.
 const (
-	// peopleEvery is between two looks; one that takes long is made less often.
+	// peopleEvery is the interval between two checks; slow checks are made less often.
 	peopleEvery = 2 * time.Minute
 	peopleShare = 50
-	// toldFor bounds how long one change is followed.
+	// toldFor bounds how long the bridge works on one change.
 	toldFor = 10 * time.Second
-	// maxTold is how many changes may wait.
+	// maxTold is how many changes may be pending.
 	maxTold = 1024
-	// askAgain is when a change is looked at once more, when the first look does not
-	// show it yet, or may not: some versions tell of a picture before they store it.
+	// askAgain is when a change is checked once more, if the first check does not
+	// show it yet, or may not: some versions announce a picture before they store it.
 	askAgain = 1500 * time.Millisecond
 	maxAsked = 4
-	// erasedAfter is when the rooms are compared once more after the messages of
-	// a person were deleted, of which only that is told.
+	// erasedAfter is when the rooms are compared once more after the messages of a
+	// person were deleted: Rocket.Chat announces only that it happened.
 	erasedAfter = 20 * time.Second
 )
 
-// change is something about a person that the server tells of.
+// change is a change of a person that the server announces.
 type change struct {
-	id, username string // either is known
-	etag         string // of the new picture, where it is told
+	id, username string // at least one is set
+	etag         string // of the new picture, if announced
 	picture      bool
 	erased       bool // the messages are deleted
 	asked        int
 	due          time.Time
 }
 
-// changes are what the sessions hear about people.
+// changes are the announcements about people that the sessions receive.
 type changes struct {
 	*accounts
 	changed chan change
 }
 
-// peopleWatch hands over who has changed: those that are told of, and those that the list
-// of people shows.
+// peopleWatch reports changed people to the relay: those that are announced, and
+// those that the user list shows.
 type peopleWatch struct {
 	*accounts
 	*readers
 	*changes
 	relay       Ephemeral
-	peopleEvery time.Duration // between two looks; 0 is the usual
+	peopleEvery time.Duration // interval between checks; 0 is the default
 }
 
-// profile handles a profile change. Frames of a websocket must not be held
-// up, so the work is done beside; what is lost with the connection is found by the
-// next look at the list of people.
+// profile handles a profile change. Websocket frames must not be held up, so
+// another goroutine does the work; what is lost with the connection is found by the
+// next check of the user list.
 func (s *changes) profile(e ddp.Event) {
 	var about struct {
 		ID       string  `json:"_id"`
@@ -83,11 +83,11 @@ func (s *changes) profile(e ddp.Event) {
 	select {
 	case s.changed <- c:
 	default:
-		s.log.Warn("more people change at once than can be followed")
+		s.log.Warn("too many profile changes at once; some will be copied late")
 	}
 }
 
-// followPeople hands over who has changed until ctx ends.
+// followPeople reports changed people until ctx ends.
 func (s *peopleWatch) followPeople(ctx context.Context) {
 	tick := time.NewTicker(askAgain / 3)
 	defer tick.Stop()
@@ -97,7 +97,7 @@ func (s *peopleWatch) followPeople(ctx context.Context) {
 		defer cancel()
 		again, err := s.personChanged(one, &c)
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("a change of a person was not followed", "err", err)
+			s.log.Warn("a profile change was not copied", "err", err)
 		}
 		if again && len(later) < maxTold {
 			later = append(later, c)
@@ -123,8 +123,8 @@ func (s *peopleWatch) followPeople(ctx context.Context) {
 	}
 }
 
-// personChanged hands over who has changed. again says that it has to be looked at
-// once more, when c is due.
+// personChanged reports a changed person to the relay. again means that the person
+// has to be checked once more, when c is due.
 func (s *peopleWatch) personChanged(ctx context.Context, c *change) (again bool, err error) {
 	c.asked++
 	c.due = time.Now().Add(askAgain)
@@ -146,7 +146,7 @@ func (s *peopleWatch) personChanged(ctx context.Context, c *change) (again bool,
 	return again, s.relay.PersonChanged(ctx, ids.RCUser(c.id))
 }
 
-// watchPeople looks at the list of people once in a while until ctx ends.
+// watchPeople checks the user list periodically until ctx ends.
 func (s *peopleWatch) watchPeople(ctx context.Context) {
 	every, failed := peopleEvery, false
 	if s.peopleEvery > 0 {
@@ -157,7 +157,7 @@ func (s *peopleWatch) watchPeople(ctx context.Context) {
 		start := time.Now()
 		err := s.lookAtPeople(ctx, p)
 		if err != nil && ctx.Err() == nil && !failed {
-			s.log.Warn("changes of people may show late on Matrix", "err", err)
+			s.log.Warn("profile changes may appear late on Matrix", "err", err)
 		}
 		failed = err != nil
 		select {
@@ -168,16 +168,15 @@ func (s *peopleWatch) watchPeople(ctx context.Context) {
 	}
 }
 
-// lastLook is what is known from the last look at the list of people. It belongs to
-// one goroutine.
+// lastLook is the state from the last check of the user list. It belongs to one goroutine.
 type lastLook struct {
-	seen   map[ids.RCUser]uint64 // what each looked like
-	gone   map[ids.RCUser]bool   // those that were told to be gone
-	looked bool                  // there was a complete look
+	seen   map[ids.RCUser]uint64 // hash of each profile
+	gone   map[ids.RCUser]bool   // people already reported as gone
+	looked bool                  // there was a complete check
 }
 
-// lookAtPeople hands over who does not look as at the last look, or, at the first,
-// as on Matrix.
+// lookAtPeople reports the people who have changed since the last check or, at the
+// first check, who differ from their ghosts.
 func (s *peopleWatch) lookAtPeople(ctx context.Context, p *lastLook) error {
 	seen := make(map[ids.RCUser]uint64, len(p.seen))
 	err := s.client.Users(ctx, func(users []rocketchat.User) error {
@@ -203,16 +202,16 @@ func (s *peopleWatch) lookAtPeople(ctx context.Context, p *lastLook) error {
 	return s.lookForGone(ctx, p)
 }
 
-// errPartOfPeople: whoever is not on such a list may be there all the same.
+// errPartOfPeople: the list is incomplete, so a person who is not on it may still exist.
 var errPartOfPeople = errors.New("the list of people does not show the bridge's own account")
 
 const (
 	ghostPage = 500
-	// maxGone is how many people are looked up in one look who are not listed.
+	// maxGone is how many unlisted people are reported in one check.
 	maxGone = 200
 )
 
-// lookForGone hands over those of Matrix's ghosts who are not on the list of people.
+// lookForGone reports the ghosts whose people are not on the user list.
 func (s *peopleWatch) lookForGone(ctx context.Context, p *lastLook) error {
 	told := 0
 	for after := ids.MXUser(""); ; {
@@ -236,7 +235,7 @@ func (s *peopleWatch) lookForGone(ctx context.Context, p *lastLook) error {
 	}
 }
 
-// looks is a number that changes with what Matrix shows of a person.
+// looks returns a hash that changes with what Matrix shows of a person.
 func looks(u rocketchat.User) uint64 {
 	h := fnv.New64a()
 	for _, part := range []string{u.Username, u.Name, u.AvatarETag} {
@@ -248,7 +247,7 @@ func looks(u rocketchat.User) uint64 {
 	return h.Sum64()
 }
 
-// compareWithGhost hands a person over who may look different on Matrix.
+// compareWithGhost reports a person who may look different on Matrix.
 func (s *peopleWatch) compareWithGhost(ctx context.Context, u rocketchat.User, changed bool) error {
 	g, ok, err := s.store.GhostByRC(ctx, ids.RCUser(u.ID))
 	if err != nil || !ok {

@@ -11,11 +11,10 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// newestKnown is the newest Rocket.Chat whose behaviour was looked at. A newer one is
-// used all the same.
+// newestKnown is the newest Rocket.Chat whose behaviour was checked. Newer ones are used too.
 var newestKnown = [2]int{8, 8}
 
-// server is what is known of the Rocket.Chat itself.
+// server holds what is known about the Rocket.Chat server.
 type server struct {
 	*accounts
 	limits model.RememberedLimits
@@ -25,14 +24,14 @@ type server struct {
 	version    string
 	restricted bool
 	kinds      map[string]bool // of system messages that were logged
-	askedNames time.Time       // when showsNames was asked for
+	askedNames time.Time       // when showsNames was fetched
 	showsNames bool
 }
 
-// maxKinds bounds of how many unknown kinds it is written down that they were logged.
+// maxKinds bounds how many unknown kinds are remembered as logged.
 const maxKinds = 100
 
-// ignored are the kinds of system messages that are known and have no place on Matrix.
+// ignored are the kinds of system messages that are known but have no counterpart on Matrix.
 var ignored = []string{
 	"ui", "uir", "wm", "room_changed_description", "room-allowed-reacting", "room-disallowed-reacting", "room_e2e_enabled", "room_e2e_disabled",
 	"new-owner", "owner-removed", "new-moderator", "moderator-removed", "new-leader", "leader-removed", "user-muted", "user-unmuted", "mute_unmute",
@@ -40,8 +39,8 @@ var ignored = []string{
 	"user-converted-to-team", "user-converted-to-channel", "user-removed-room-from-team", "user-deleted-room-from-team", "user-added-room-to-team",
 }
 
-// unknownKind says once of each kind of system message that nobody knows here that it
-// does not cross: a newer server may have new ones.
+// unknownKind logs once for each unknown kind of system message that it does not
+// cross: a newer server may have new ones.
 func (s *server) unknownKind(kind string) {
 	if slices.Contains(ignored, kind) {
 		return
@@ -55,14 +54,14 @@ func (s *server) unknownKind(kind string) {
 		return
 	}
 	s.kinds[kind] = true
-	s.log.Info("a kind of system message of Rocket.Chat is not known to this version of the bridge and does not cross", "kind", kind)
+	s.log.Info("an unknown type of Rocket.Chat system message was not bridged", "kind", kind)
 }
 
-// noteVersion asks which Rocket.Chat it is and says when that has changed.
+// noteVersion fetches the Rocket.Chat version and logs a change.
 func (s *server) noteVersion(ctx context.Context) {
 	info, err := s.client.Info(ctx)
 	if err != nil || info.Version == "" {
-		return // the next session asks again
+		return // the next session tries again
 	}
 	s.mu.Lock()
 	was := s.version
@@ -75,7 +74,7 @@ func (s *server) noteVersion(ctx context.Context) {
 	case was != "" && slices.Compare(now[:], old[:]) < 0:
 		s.log.Warn("Rocket.Chat was replaced by an older version; Rocket.Chat supports that from a backup only", "version", info.Version, "before", was)
 	case slices.Compare(now[:], newestKnown[:]) > 0:
-		s.log.Info("this Rocket.Chat is newer than those that the bridge was tested with", "version", info.Version,
+		s.log.Info("this Rocket.Chat is newer than the versions the bridge was tested with", "version", info.Version,
 			"tested", fmt.Sprintf("%d.%d", newestKnown[0], newestKnown[1]))
 	default:
 		s.log.Info("the version of Rocket.Chat", "version", info.Version)
@@ -85,12 +84,12 @@ func (s *server) noteVersion(ctx context.Context) {
 
 // release returns the first two numbers of a version.
 func release(version string) (r [2]int) {
-	_, _ = fmt.Sscanf(version, "%d.%d", &r[0], &r[1]) // what is no number is 0
+	_, _ = fmt.Sscanf(version, "%d.%d", &r[0], &r[1]) // anything but a number is 0
 	return r
 }
 
-// noteSent takes what became of a message. A workspace that takes none is said once,
-// with what it means; messages wait meanwhile.
+// noteSent records the result of sending a message. If the workspace accepts none,
+// this is logged once, with what it means; messages wait meanwhile.
 func (s *server) noteSent(err error) {
 	restricted := rocketchat.Says(err, "restricted-workspace")
 	if err != nil && !restricted {
@@ -102,9 +101,9 @@ func (s *server) noteSent(err error) {
 	s.mu.Unlock()
 	switch {
 	case restricted && !was:
-		s.log.Error("Rocket.Chat has made itself read-only: what people on Matrix write waits", "meaning", restrictedMeans)
+		s.log.Error("Rocket.Chat is read-only: messages from Matrix wait", "meaning", restrictedMeans)
 	case was && !restricted:
-		s.log.Info("Rocket.Chat takes messages again")
+		s.log.Info("Rocket.Chat accepts messages again")
 	}
 }
 
@@ -112,7 +111,7 @@ func (s *server) noteSent(err error) {
 const restrictedMeans = "this Rocket.Chat has no licence and could not report its statistics for some days, so that it takes no messages (restricted-workspace): " +
 	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; queued messages are then delivered"
 
-// Problem returns why Rocket.Chat takes no messages, for the operator; "" when it does.
+// Problem returns why Rocket.Chat accepts no messages, for the operator; "" when it does.
 func (s *server) Problem() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,18 +121,18 @@ func (s *server) Problem() string {
 	return ""
 }
 
-// Version returns which Rocket.Chat it is, "" while that is not known.
+// Version returns the Rocket.Chat version, "" while it is unknown.
 func (s *server) Version() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.version
 }
 
-// settingFor is how long a setting of Rocket.Chat's is remembered.
+// settingFor is how long a Rocket.Chat setting is cached.
 const settingFor = 5 * time.Minute
 
-// realNames reports whether Rocket.Chat shows display names in place of
-// usernames: typing goes by what it shows.
+// realNames reports whether Rocket.Chat shows display names in place of usernames:
+// typing notifications must use the name it shows.
 func (s *server) realNames(ctx context.Context) bool {
 	s.mu.Lock()
 	fresh, is := time.Since(s.askedNames) < settingFor, s.showsNames

@@ -14,8 +14,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A workspace that has made itself read-only: messages wait, and the operator is told
-// once what it means, and that it is over.
+// A workspace becomes read-only: messages wait, and the operator is told once what
+// that means, and once that it is over.
 func TestAReadOnlyWorkspaceIsExplained(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	room, bob := b.group("plans"), b.puppet("bob")
@@ -42,13 +42,13 @@ func TestAReadOnlyWorkspaceIsExplained(t *testing.T) {
 	if n := strings.Count(b.log.String(), "read-only"); n != 1 {
 		t.Errorf("it was logged %d times", n)
 	}
-	if !strings.Contains(b.log.String(), "takes messages again") {
+	if !strings.Contains(b.log.String(), "accepts messages again") {
 		t.Error("it was not logged that it is over")
 	}
 }
 
-// A link that leaves the uploads is refused for good, and no request is made for it: one
-// that is only unavailable would be tried again for ever.
+// A link that leads outside the uploads is refused for good, and no request is made for
+// it: one that is only unavailable would be retried for ever.
 func TestALinkThatLeavesTheUploadsIsRefused(t *testing.T) {
 	var asked atomic.Int32
 	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(_ http.ResponseWriter, r *http.Request) bool {
@@ -74,8 +74,8 @@ func TestALinkThatLeavesTheUploadsIsRefused(t *testing.T) {
 	}
 }
 
-// A server that nobody here knows yet is used, and so is one that has become older;
-// either is said.
+// A server of an unknown newer version is used, and so is one that was downgraded;
+// either is reported.
 func TestNewerAndOlderServersAreUsed(t *testing.T) {
 	var version atomic.Value
 	version.Store("9.3.1")
@@ -94,7 +94,7 @@ func TestNewerAndOlderServersAreUsed(t *testing.T) {
 		b.waitForAll(text, 10*time.Second, []string{"rc:" + b.rc.Say(string(room), "alice", text)})
 	}
 	say("to a new server")
-	b.waitFor("a word about the new version", 10*time.Second, func() bool { return strings.Contains(b.log.String(), "newer than those") })
+	b.waitFor("a word about the new version", 10*time.Second, func() bool { return strings.Contains(b.log.String(), "newer than the versions") })
 	version.Store("8.5.0")
 	b.rc.DropConnections()
 	b.waitFor("a word about the old version", 15*time.Second, func() bool { return strings.Contains(b.log.String(), "replaced by an older version") })

@@ -11,27 +11,27 @@ import (
 	"appliance/bridge/rocketchat/ddp"
 )
 
-// Rocket.Chat lets a connection make 600 subscriptions and calls in a minute, and
-// an account 1,200 over all its connections; what is beyond is refused with
-// "too-many-requests" until the minute is over. So the number of rooms that are
-// subscribed to is bounded, and what a bucket does not allow now is read over
-// REST instead: nobody waits for a subscription.
+// Rocket.Chat allows a connection 600 subscriptions and calls per minute, and an
+// account 1,200 over all its connections; anything beyond is refused with
+// "too-many-requests" until the minute is over. So the number of subscribed rooms
+// is bounded, and what a token bucket does not allow now is read over REST instead:
+// nothing waits for a subscription.
 const (
-	// maxHot is how many rooms of a session are subscribed to.
+	// maxHot is the maximum number of rooms that a session subscribes to.
 	maxHot = 100
-	// subsAtOnce and subsPerSecond are never more than 570 in a minute.
+	// subsAtOnce and subsPerSecond allow at most 570 in a minute.
 	subsAtOnce    = 300
 	subsPerSecond = 4.5
 
-	// everyMessage is the event of all messages that an account may read, in no
+	// everyMessage is the event for all messages that an account may read, in no
 	// particular order.
 	everyMessage = "__my_messages__"
-	// roomsChanged is the end of the event of all changes of an account's rooms:
-	// it tells of deletions too, as the number of messages is less then.
+	// roomsChanged is the suffix of the event for all changes of an account's
+	// rooms: it covers deletions too, as they lower the number of messages.
 	roomsChanged = "/rooms-changed"
 )
 
-// roomEvents are what a room that talks is subscribed to, by stream.
+// roomEvents returns the events that an active room is subscribed to, each with its stream.
 func roomEvents(id ids.RCRoom) [][2]string {
 	return [][2]string{
 		{"stream-room-messages", string(id)},
@@ -42,10 +42,10 @@ func roomEvents(id ids.RCRoom) [][2]string {
 
 func typingEvent(id ids.RCRoom) string { return string(id) + "/user-activity" }
 
-// errLater: the limit of subscriptions is reached; the next attempt follows after a pause.
+// errLater means that the limit of subscriptions is reached; the next attempt follows after a pause.
 var errLater = errors.New("the limit of subscriptions is reached")
 
-// subscriber subscribes the session of an account to what it is to hear.
+// subscriber manages the subscriptions of an account's session.
 type subscriber struct {
 	*agenda
 	parts   *parts
@@ -53,8 +53,8 @@ type subscriber struct {
 	budget  *rate.Limiter // of subscriptions
 }
 
-// listen subscribes to a room, if there is place for it, or else makes sure that
-// the session hears of it. Afterwards the room has to be caught up with.
+// listen subscribes to a room if there is a place for it, or else makes sure that
+// the session gets hints for it. Afterwards the room has to be caught up.
 func (r *subscriber) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) error {
 	events := roomEvents(id)
 	switch r.place(id, len(events)) {
@@ -88,7 +88,7 @@ func (r *subscriber) listen(ctx context.Context, conn *ddp.Conn, id ids.RCRoom) 
 	return nil
 }
 
-// refused returns errLater for a subscription that the server does not take, and
+// refused returns errLater for a subscription that the server refuses, and
 // remembers until when; only a broken connection is an error.
 func (r *subscriber) refused(err error) error {
 	me, ok := errors.AsType[*ddp.MethodError](err)
@@ -102,19 +102,19 @@ func (r *subscriber) refused(err error) error {
 			r.blocked = until
 		}
 	}
-	r.parts.log.Info("Rocket.Chat does not take a subscription", "account", string(r.account), "err", err, "wait", me.Wait)
+	r.parts.log.Info("Rocket.Chat refused a subscription", "account", string(r.account), "err", err, "wait", me.Wait)
 	return errLater
 }
 
-// places a room can have.
+// Results of place.
 const (
 	noPlace = iota
 	takenAlready
 	place
 )
 
-// place takes a place among the rooms that are subscribed to; the one in which
-// nothing has happened for longest makes room for one in which something has.
+// place takes a place among the subscribed rooms; if necessary, the room that has
+// been idle longest gives way to a room with activity.
 func (r *subscriber) place(id ids.RCRoom, subs int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,7 +136,7 @@ func (r *subscriber) place(id ids.RCRoom, subs int) int {
 		if oldest == "" || time.Since(at) < quietFor || r.budget.Tokens() < float64(subs) {
 			return noPlace
 		}
-		r.rooms[oldest].hot = false // from now on hints count
+		r.rooms[oldest].hot = false // gets hints from now on
 		r.hot--
 		r.cooled = append(r.cooled, oldest)
 		signal(r.news)
@@ -148,9 +148,9 @@ func (r *subscriber) place(id ids.RCRoom, subs int) int {
 	return place
 }
 
-// listenToAll makes the session of the bridge account hear of rooms that are not
-// subscribed to. Puppets would hear of every public channel, so theirs do not:
-// the list of direct rooms tells of those (directs.go).
+// listenToAll makes the bridge account's session receive hints for rooms that are
+// not subscribed to. Puppets would hear of every public channel, so their sessions
+// do not: the list of direct rooms covers theirs (directs.go).
 func (r *subscriber) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 	r.mu.Lock()
 	do := r.account == "" && !r.woken && !time.Now().Before(r.blocked)
@@ -170,13 +170,13 @@ func (r *subscriber) listenToAll(ctx context.Context, conn *ddp.Conn) error {
 	r.woken = false
 	r.mu.Unlock()
 	if err = r.refused(err); errors.Is(err, errLater) {
-		return nil // what is not heard of is read once in a while
+		return nil // rooms without hints are read periodically
 	}
 	return err
 }
 
-// hearAgain makes the session hear of the rooms for which there was no place, where the
-// server refused that at first and its time is over. They are caught up with then.
+// hearAgain calls listenToAll again for the rooms without a place, if the server
+// refused it at first and the wait is over. Those rooms are then caught up.
 func (r *subscriber) hearAgain(ctx context.Context, conn *ddp.Conn) error {
 	r.mu.Lock()
 	woken, deaf := r.woken, r.cold()
@@ -195,8 +195,8 @@ func (r *subscriber) hearAgain(ctx context.Context, conn *ddp.Conn) error {
 	return err
 }
 
-// follow subscribes to the ephemeral events that are wanted, ends the
-// subscriptions of rooms that have become quiet, and looks around, until ctx ends.
+// follow subscribes to the wanted ephemeral events, ends the subscriptions of rooms
+// that have become quiet, and schedules rooms that are due, until ctx ends.
 func (r *subscriber) follow(ctx context.Context, conn *ddp.Conn) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -220,7 +220,7 @@ func (r *subscriber) follow(ctx context.Context, conn *ddp.Conn) error {
 }
 
 // leaveCooled ends the subscriptions of rooms that have become quiet. They are
-// caught up with once more, since something may have happened meanwhile.
+// caught up once more, since something may have happened meanwhile.
 func (r *subscriber) leaveCooled(ctx context.Context, conn *ddp.Conn) {
 	r.mu.Lock()
 	cooled := r.cooled
@@ -232,7 +232,7 @@ func (r *subscriber) leaveCooled(ctx context.Context, conn *ddp.Conn) {
 		back := ok && rm.hot
 		r.mu.Unlock()
 		if back {
-			continue // it talks again
+			continue // active again
 		}
 		for _, e := range roomEvents(id) {
 			conn.Unsubscribe(ctx, e[1])
@@ -241,8 +241,8 @@ func (r *subscriber) leaveCooled(ctx context.Context, conn *ddp.Conn) {
 	}
 }
 
-// followEphemeral subscribes to the ephemeral events that are wanted and not
-// subscribed to, in this session, and ends the subscriptions of those that are not.
+// followEphemeral subscribes this session to the wanted ephemeral events that it
+// lacks, and ends the subscriptions to those that are no longer wanted.
 func (r *subscriber) followEphemeral(ctx context.Context, conn *ddp.Conn, have map[string]bool) error {
 	r.mu.Lock()
 	stale := r.stale && !time.Now().Before(r.blocked)
@@ -263,7 +263,7 @@ func (r *subscriber) followEphemeral(ctx context.Context, conn *ddp.Conn, have m
 		}
 		if !r.budget.Allow() {
 			r.wantMore()
-			return nil // the next look comes in a second
+			return nil // the next attempt comes in a second
 		}
 		if err := conn.Subscribe(ctx, stream, event); err != nil {
 			r.wantMore()
@@ -277,7 +277,7 @@ func (r *subscriber) followEphemeral(ctx context.Context, conn *ddp.Conn, have m
 	return nil
 }
 
-// wanted returns the ephemeral events that are wanted now: their streams by event.
+// wanted returns the ephemeral events that are currently wanted: their streams by event.
 func (r *subscriber) wanted() map[string]string {
 	live := r.parts.live()
 	want := map[string]string{}

@@ -12,16 +12,16 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// deadLetterTxn begins what the transaction ID of a notice about a dead letter is derived
-// from. It stays as earlier releases wrote it: a homeserver that has seen the ID does not
-// show the notice twice.
+// deadLetterTxn prefixes the text from which the transaction ID of a dead letter notice
+// is derived. It stays as earlier releases wrote it: a homeserver that has seen the ID
+// does not show the notice twice.
 const deadLetterTxn = "buried "
 
-// noticeTimeout bounds how long telling a sender may take.
+// noticeTimeout bounds how long notifying a sender may take.
 const noticeTimeout = 30 * time.Second
 
-// deadLetter tells the sender of an item that it was given up, and why: in a direct message
-// in Rocket.Chat, in the room on Matrix.
+// deadLetter notifies the sender of an item that it became a dead letter, and why: by
+// direct message in Rocket.Chat, and in the room on Matrix.
 func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 	if r.GaveUp != nil {
 		r.GaveUp(item.Kind, model.Reason(cause.Error()))
@@ -30,7 +30,7 @@ func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 	defer cancel()
 	e, err := event.Decode(item.Kind, item.Payload)
 	if err != nil {
-		return // nobody knows whose it was
+		return // the sender is unknown
 	}
 	sender, _ := event.By(e)
 	r.heard(sender, true)
@@ -49,17 +49,17 @@ func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 		err = r.tellSender(ctx, item, e.MXHead, "poll", cause)
 	}
 	if err != nil {
-		r.Log.Warn("the sender of a dead letter could not be told", "item", item.ID, "err", err)
+		r.Log.Warn("the sender of a dead letter could not be notified", "item", item.ID, "err", err)
 	}
 }
 
-// tellAuthor tells who wrote a message in Rocket.Chat that something of it was given up.
+// tellAuthor notifies the author of a Rocket.Chat message that it, its edit or its file was given up.
 func (r *Relay) tellAuthor(ctx context.Context, m rocketchat.Message, what string, cause error) error {
 	return r.RC.Tell(ctx, model.PersonOf(m.User),
 		fmt.Sprintf("Your %s from %s was not carried to Matrix: %s.", what, m.Time.Format("15:04 MST"), queue.Sentence(cause)))
 }
 
-// tellSender tells who sent an event on Matrix that it was given up, in its room.
+// tellSender notifies the sender of a Matrix event, in its room, that the event was given up.
 func (r *Relay) tellSender(ctx context.Context, item queue.Item, e event.MXHead, what string, cause error) error {
 	p, ok, err := r.Store.PortalByMX(ctx, e.Room)
 	if err != nil || !ok || r.parts.admission.ToldRecently(string(e.Sender), string(e.Room), cause) {

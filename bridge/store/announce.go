@@ -10,20 +10,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What one process does concerns the others at once: NOTIFY tells them. What is not
-// heard is found a little later anyway, by looking.
+// Processes notify each other of changes at once with NOTIFY. A process that misses a
+// notification finds the change a little later by polling.
 
 const (
 	channel    = "appliance_bridge"
 	topicLanes = "lanes" // items were added to lanes, or lanes were given back
-	// TopicPortals tells that portals began or ended.
+	// TopicPortals announces that portals began or ended.
 	TopicPortals = "portals"
 	topicRoles   = "roles"    // a role was given back
-	topicBeat    = "replicas" // a process began or stopped
+	topicBeat    = "replicas" // a process started or stopped
 	maxPayload   = 7000       // bytes of one notification; PostgreSQL takes fewer than 8000
-	maxUnsaid    = 10_000     // values that wait to be said; what is beyond is found by looking
+	maxUnsaid    = 10_000     // values that wait to be announced; polling finds the rest
 	listenFor    = 20 * time.Second
-	againAfter   = time.Second // before the connection that listens is opened again
+	againAfter   = time.Second // before the listening connection is reopened
 )
 
 // notice is the payload of a notification.
@@ -33,7 +33,7 @@ type notice struct {
 	Values []string `json:"values"`
 }
 
-// announcer collects what the other processes are to be told.
+// announcer collects what the other processes should be told.
 type announcer struct {
 	k      *process
 	mu     sync.Mutex
@@ -41,7 +41,7 @@ type announcer struct {
 	more   chan struct{}
 }
 
-// say tells the other processes, soon. It does not wait.
+// say queues a notification to the other processes. It does not block.
 func (a *announcer) say(topic, value string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,7 +58,7 @@ func (a *announcer) say(topic, value string) {
 	}
 }
 
-// run says what there is to say until ctx ends.
+// run sends notifications until ctx ends.
 func (a *announcer) run(ctx context.Context) {
 	for {
 		select {
@@ -70,7 +70,7 @@ func (a *announcer) run(ctx context.Context) {
 	}
 }
 
-// flush says what there is to say. What could not be said is found by looking.
+// flush sends the queued notifications. Those it cannot send are made up for by polling.
 func (a *announcer) flush(ctx context.Context) {
 	a.mu.Lock()
 	all := a.unsaid
@@ -93,7 +93,7 @@ func (a *announcer) payloads(topic string, values map[string]bool) []string {
 	size := 0
 	end := func() {
 		if len(n.Values) > 0 {
-			text, _ := json.Marshal(n) // strings cannot fail
+			text, _ := json.Marshal(n) // strings cannot fail to encode
 			out = append(out, string(text))
 		}
 		n.Values, size = nil, 0
@@ -113,17 +113,17 @@ func (a *announcer) payloads(topic string, values map[string]bool) []string {
 	return out
 }
 
-// listener hears what the other processes say.
+// listener receives the notifications of the other processes.
 type listener struct {
 	*holder
-	changed chan struct{} // has an element when another process began or stopped
+	changed chan struct{} // has an element when another process started or stopped
 }
 
-// listen hears what the other processes say until ctx ends.
+// listen receives the notifications of the other processes until ctx ends.
 func (k *listener) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.hear(ctx); err != nil && ctx.Err() == nil {
-			k.log.Warn("the connection that hears other processes ended", "err", err)
+			k.log.Warn("the connection for notifications of other processes ended", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -132,7 +132,7 @@ func (k *listener) listen(ctx context.Context) {
 	}
 }
 
-// hear listens on a connection of its own until that ends.
+// hear listens on its own connection until that ends.
 func (k *listener) hear(ctx context.Context) error {
 	conn, err := k.s.db.Conn(ctx)
 	if err != nil {
@@ -145,7 +145,7 @@ func (k *listener) hear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.heardNothing() // what was said before
+	k.heardNothing() // for earlier notifications
 	var ended error
 	_ = conn.Raw(func(driver any) error {
 		c, ok := driver.(interface{ Conn() *pgx.Conn })
@@ -153,7 +153,7 @@ func (k *listener) hear(ctx context.Context) error {
 			ended = errors.New("the driver is not pgx")
 			return nil
 		}
-		defer func() { _ = c.Conn().Close(context.WithoutCancel(ctx)) }() // it listens: nothing else may use it
+		defer func() { _ = c.Conn().Close(context.WithoutCancel(ctx)) }() // it listens: it must not be reused
 		for {
 			one, cancel := context.WithTimeout(ctx, listenFor)
 			n, err := c.Conn().WaitForNotification(one)
@@ -164,7 +164,7 @@ func (k *listener) hear(ctx context.Context) error {
 			case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 				ended = err
 				return nil
-			default: // nobody has said anything: is it still there?
+			default: // no notification: is the connection still alive?
 				one, cancel := context.WithTimeout(ctx, dbPatience)
 				err := c.Conn().Ping(one)
 				cancel()
@@ -178,7 +178,7 @@ func (k *listener) hear(ctx context.Context) error {
 	return ended
 }
 
-// hears takes a notification.
+// hears handles a notification.
 func (k *listener) hears(payload string) {
 	var n notice
 	if json.Unmarshal([]byte(payload), &n) != nil || n.From == k.owner {
@@ -197,14 +197,14 @@ func (k *listener) hears(payload string) {
 	k.subscribers.heard(n.Topic, n.Values)
 }
 
-// subscribers are told what other processes announce.
+// subscribers holds the callbacks for announcements of other processes.
 type subscribers struct {
 	mu     sync.Mutex
 	topics map[string][]func([]string)
 	work   []func()
 }
 
-// heard tells those who have subscribed to a topic.
+// heard calls the subscribers of a topic.
 func (s *subscribers) heard(topic string, values []string) {
 	s.mu.Lock()
 	subscribed := s.topics[topic]
@@ -214,24 +214,24 @@ func (s *subscribers) heard(topic string, values []string) {
 	}
 }
 
-// Subscribe makes f be called with what other processes announce about a topic. f must
-// not wait. With SQLite there are no other processes.
+// Subscribe registers f to be called with announcements of other processes about a topic.
+// f must not block. With SQLite there are no other processes.
 func (s *subscribers) Subscribe(topic string, f func(values []string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.topics[topic] = append(s.topics[topic], f)
 }
 
-// Announce tells the other processes that share the database, soon and at most once: a
-// subscriber also has to look for itself now and then.
+// Announce notifies the other processes that share the database, soon and at most once,
+// so a subscriber also has to poll now and then.
 func (s *writer) Announce(topic, value string) {
 	if k, ok := s.keeper.(*shared); ok {
 		k.news.say(topic, value)
 	}
 }
 
-// OnWork makes f be called when another process has made work for this one. f must not
-// wait.
+// OnWork registers f to be called when another process has created work for this one. f
+// must not block.
 func (s *subscribers) OnWork(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

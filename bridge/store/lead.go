@@ -8,23 +8,23 @@ import (
 	"appliance/bridge/queue"
 )
 
-// retryRole is before a role whose work has failed is taken again.
+// retryRole is the pause before a role whose work has failed is taken again.
 const retryRole = 2 * time.Second
 
-// team is what processes that share the database do together.
+// team has what the processes that share the database do together.
 type team struct {
 	*writer
 	*subscribers
 }
 
-// roles are what one process does for all.
+// roles handles roles: work that one process does for all.
 type roles struct{ *process }
 
-// Lead runs something in one process at a time: the one that has a role, such as reading
-// a network. Its context ends when another process may have taken the role. A process
-// that dies or is stopped is replaced when its role has ended, after leaseFor at most.
-// With SQLite this process is the only one. Lead returns when ctx ends, or with an error
-// of run with SQLite; with PostgreSQL what fails is begun again.
+// Lead runs a function in only one process at a time, the one that holds a role, such as
+// reading a network. The context of run ends when another process may have taken the
+// role. A process that dies or is suspended is replaced when its role expires, after
+// leaseFor at most. With SQLite this process is the only one. Lead returns when ctx ends
+// or, with SQLite only, with an error of run; with PostgreSQL it runs a failed run again.
 func (s *team) Lead(ctx context.Context, role string, run func(context.Context) error) error {
 	k, ok := s.keeper.(*shared)
 	if !ok {
@@ -45,10 +45,10 @@ func (s *team) Lead(ctx context.Context, role string, run func(context.Context) 
 		}
 		pause := lookEvery
 		if mine {
-			k.log.Info("this process has the role now", "role", role, "process", k.owner)
+			k.log.Info("this process acquired the role", "role", role, "process", k.owner)
 			err := k.lead(ctx, role, asked, run)
 			if ctx.Err() == nil {
-				k.log.Warn("this process has the role no more", "role", role, "process", k.owner, "err", err)
+				k.log.Warn("this process lost the role", "role", role, "process", k.owner, "err", err)
 				pause = retryRole
 			}
 		}
@@ -61,7 +61,7 @@ func (s *team) Lead(ctx context.Context, role string, run func(context.Context) 
 	return nil
 }
 
-// takeRole takes a role that is free, or renews it.
+// takeRole takes a free role, or renews it.
 func (k *roles) takeRole(ctx context.Context, role string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, dbPatience)
 	defer cancel()
@@ -75,7 +75,7 @@ func (k *roles) takeRole(ctx context.Context, role string) (bool, error) {
 	return n > 0, err
 }
 
-// lead runs something for as long as the role can be renewed, and gives the role back.
+// lead calls run while the role can be renewed, and gives the role back.
 func (k *roles) lead(ctx context.Context, role string, asked time.Time, run func(context.Context) error) error {
 	led, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -123,7 +123,7 @@ func (k *roles) keepRole(ctx context.Context, role string, asked time.Time, lost
 	}
 }
 
-// Led reports whether any process has a role now.
+// Led reports whether any process holds a role now.
 func (s *team) Led(ctx context.Context, role string) (bool, error) {
 	if !s.Shared() {
 		return true, nil
@@ -133,8 +133,8 @@ func (s *team) Led(ctx context.Context, role string) (bool, error) {
 	return n > 0, err
 }
 
-// StartTimer makes a timer run for a while, by the clock of the database, as all
-// processes see it. A timer that runs for longer already is left as it is.
+// StartTimer starts a timer by the clock of the database, visible to all processes. A
+// timer that already runs for longer is left as it is.
 func (s *team) StartTimer(ctx context.Context, name string, d time.Duration) error {
 	if !s.Shared() {
 		return nil
@@ -152,7 +152,7 @@ func (s *team) TimerRuns(ctx context.Context, name string) (bool, error) {
 	return s.Led(ctx, "timer "+name)
 }
 
-// Process names this process among those that share the database.
+// Process returns the name of this process among those that share the database.
 func (s *team) Process() string {
 	if k, ok := s.keeper.(*shared); ok {
 		return k.owner
@@ -160,7 +160,7 @@ func (s *team) Process() string {
 	return ""
 }
 
-// Replicas returns how many processes share the database, as far as is known.
+// Replicas returns how many processes share the database, as far as known.
 func (s *team) Replicas() int {
 	k, ok := s.keeper.(*shared)
 	if !ok {

@@ -15,40 +15,40 @@ import (
 )
 
 const (
-	// leaseFor is how long a lease lasts in the database, and so how long the lanes of
-	// a process that died wait for another one. renewEvery is between two renewals.
+	// leaseFor is how long a lease lasts in the database, and so how long the lanes of a
+	// dead process wait for another one. renewEvery is the interval between renewals.
 	leaseFor   = 9 * time.Second
 	renewEvery = 2 * time.Second
-	// trustFor is for how long after it was asked for a lease is relied on here. The
-	// rest is for a request that is on its way when this process is stopped.
+	// trustFor is how long this process relies on a lease, counted from the request for
+	// it. The rest is a margin for a request in flight when this process is suspended.
 	trustFor = 6 * time.Second
 	// idleFor is how long a lane without items stays with its process.
 	idleFor = 3 * time.Second
-	// lookEvery is how often free lanes are looked for without having been told of one.
+	// lookEvery is how often to look for free lanes when there was no notification.
 	lookEvery = time.Second
-	// lanesAtOnce is how many free lanes are taken at once, and fetchAtOnce in how many
+	// lanesAtOnce is how many free lanes are taken at once; fetchAtOnce is from how many
 	// of them items are read at once.
 	lanesAtOnce = 8
 	fetchAtOnce = 64
-	// ownTurn is how long a free lane is left to the process that it falls to by its
-	// name, so that processes share the work evenly. Any other one takes it then.
+	// ownTurn is how long a free lane is reserved for the process that its name assigns it
+	// to, so that processes share the work evenly. After that, any process may take it.
 	ownTurn = 400 * time.Millisecond
 
 	// dbNow is the time of the database in milliseconds: the clocks of the processes
-	// differ, and decide nothing.
+	// differ and are not relied on.
 	dbNow = `(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint`
 )
 
-// shared is the keeper of PostgreSQL, which several processes may share. A lane is
-// delivered by the process that has its lease: a row of lanes with an owner, a time and
-// a fencing number. Only the owner settles items of the lane, and only under the number
-// under which it took the lane: each transaction checks that first, and holds the row so
-// that no other process takes the lane until it has ended (begin). A lane is free when
-// it has no owner, or when the owner has not renewed its lease in time. Then the first
-// two items may have been delivered without having been settled; they count as tried.
+// shared is the keeper for PostgreSQL, which several processes may share. A lane is delivered
+// by the process that holds its lease: a row of lanes with an owner, an expiry time and a
+// fencing number. Only the owner settles items of the lane, and only under the fencing number
+// with which it took the lane: each transaction checks that first, and locks the row so that
+// no other process takes the lane until the transaction ends (begin). A lane is free when it
+// has no owner, or when the owner has not renewed its lease in time. In the second case its
+// first two items may have been delivered but not settled; they count as tried.
 //
-// Numbers that order items come from a sequence of the database, while the row of the
-// lane is locked, so that the order of the numbers of a lane is that of the commits.
+// The numbers that order items come from a database sequence, drawn while the row of the
+// lane is locked, so that the numbers within a lane follow the order of the commits.
 //
 // PostgreSQL does the coordination: row locks, SKIP LOCKED, a sequence, and
 // LISTEN/NOTIFY, which only makes things faster (announce.go).
@@ -65,7 +65,7 @@ type shared struct {
 	end     context.CancelFunc
 }
 
-// process is this process among those that share the database.
+// process is this process as one of those that share the database.
 type process struct {
 	s           *writer
 	subscribers *subscribers
@@ -74,29 +74,29 @@ type process struct {
 	log         *slog.Logger
 }
 
-// holder has the lanes whose leases this process holds, and takes free ones.
+// holder holds the leased lanes of this process, and takes free ones.
 type holder struct {
 	*process
 	parting chan struct{} // has an element when a lane can be given away
 
-	looking sync.Mutex // one look for work at a time
+	looking sync.Mutex // one search for work at a time
 
-	// With writer.mu.
+	// Guarded by writer.mu.
 	held     map[string]*heldLane
-	left     map[string]time.Time       // lanes that this process gave away, and until when it leaves them alone
-	turns    [queue.Classes][]*heldLane // free lanes with items at hand, in the order of their turn
+	left     map[string]time.Time       // lanes given away, and until when they are not taken back
+	turns    [queue.Classes][]*heldLane // free lanes with cached items, in the order of their turns
 	dirty    [queue.Classes]bool        // there may be free lanes
-	lookAt   [queue.Classes]time.Time   // when to look for some anyway
-	replicas int                        // of processes that share the work
-	place    int                        // of this one among them, from 0
+	lookAt   [queue.Classes]time.Time   // when to look for free lanes anyway
+	replicas int                        // number of processes that share the work
+	place    int                        // position of this process among them, from 0
 }
 
-// settler writes what becomes of items, in the transactions of the writer.
+// settler writes the outcome of items, in the transactions of the writer.
 type settler struct{ *process }
 
 var _ keeperWrites = (*settler)(nil)
 
-// forget removes an item that was delivered already. Where that fails it is found again.
+// forget removes an item that was already delivered. If that fails, the item is found again later.
 func (k *holder) forget(l *heldLane, it queue.Item) {
 	go func() {
 		err := k.s.write(context.Background(), &write{lease: l.lease, collects: true, do: func(b *batch) error {
@@ -104,24 +104,24 @@ func (k *holder) forget(l *heldLane, it queue.Item) {
 			return nil
 		}})
 		if err != nil {
-			k.log.Warn("an item that was delivered before could not be removed", "item", it.ID, "lane", it.Lane, "err", err)
+			k.log.Warn("an item that was already delivered could not be removed", "item", it.ID, "lane", it.Lane, "err", err)
 		}
 	}()
 }
 
-// heldLane is a lane whose lease this process has.
+// heldLane is a lane leased by this process.
 type heldLane struct {
 	lease  *queue.Lease
 	class  queue.Class
-	items  []atHand // those after the one that is being delivered
-	after  int64    // the highest seq that was read
+	items  []atHand // the ones after the item that is being delivered
+	after  int64    // the highest seq read so far
 	more   bool     // there may be items after that
 	busy   bool     // an item is being delivered
-	listed bool     // in turns
-	doubt  int      // how many of the next items may have been delivered already
-	leaves bool     // it goes to another process when nothing is being delivered
+	listed bool     // it is in turns
+	doubt  int      // how many of the next items may already have been delivered
+	leaves bool     // give it to another process when no item is being delivered
 	used   time.Time
-	out    atHand // what is being delivered
+	out    atHand // the item that is being delivered
 }
 
 func (k *settler) statements() []string { return []string{putDone, retryItem} }
@@ -142,7 +142,7 @@ func (k *holder) claim(ctx context.Context, class queue.Class, _ time.Time) (que
 	return queue.Item{}, false, ctx.Err()
 }
 
-// take gives out the first item of the lane whose turn it is.
+// take returns the first item of the lane whose turn it is.
 func (k *holder) take(class queue.Class) (queue.Item, bool) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
@@ -167,7 +167,7 @@ func (k *holder) take(class queue.Class) (queue.Item, bool) {
 	return queue.Item{}, false
 }
 
-// list gives a lane its turn, if it has items. It is called under writer.mu.
+// list queues a lane for its turn if it has items. The caller holds writer.mu.
 func (k *holder) list(l *heldLane) {
 	if !l.busy && !l.listed && len(l.items) > 0 {
 		l.listed = true
@@ -175,7 +175,7 @@ func (k *holder) list(l *heldLane) {
 	}
 }
 
-// drop gives a lease up, and the deliveries under it. It is called under writer.mu.
+// drop gives up a lease and the deliveries under it. The caller holds writer.mu.
 func (k *holder) drop(l *heldLane) {
 	l.lease.Lose()
 	if k.held[l.lease.Lane] == l {
@@ -184,7 +184,7 @@ func (k *holder) drop(l *heldLane) {
 }
 
 // look reads items of this process's lanes, or takes free lanes. It returns false when
-// there is nothing to do now.
+// there is nothing to do at the moment.
 func (k *holder) look(ctx context.Context, class queue.Class) (bool, error) {
 	k.looking.Lock()
 	defer k.looking.Unlock()
@@ -209,28 +209,28 @@ func (k *holder) look(ctx context.Context, class queue.Class) (bool, error) {
 	return n > 0, err
 }
 
-// empty returns lanes of this process that may have items and have none at hand.
+// empty returns lanes of this process that may have items but have none cached.
 func (k *holder) empty(class queue.Class) []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
 	var out []*heldLane
 	for _, l := range k.held {
 		if l.class == class && l.more && len(l.items) == 0 && len(out) < fetchAtOnce {
-			l.more = false // what is added from now on makes it true again
+			l.more = false // items added from now on set it again
 			out = append(out, l)
 		}
 	}
 	return out
 }
 
-// An item that is done was delivered to the end by another process between the look for
-// it and its addition; see writeTogether.
+// An item marked as done was fully delivered by another process between the check for it
+// and its insertion; see writeTogether.
 const fetchItems = `SELECT i.lane, i.seq, i.id, i.kind, i.payload, i.accepted, i.attempts, i.failures, EXISTS (SELECT 1 FROM done WHERE done.id = i.id), ` + changeCount + `
 	FROM unnest($1::text[], $2::bigint[]) AS l (lane, after)
 	CROSS JOIN LATERAL (SELECT * FROM items WHERE items.lane = l.lane AND buried = 0 AND seq > l.after ORDER BY seq LIMIT $3) AS i
 	ORDER BY i.lane, i.seq`
 
-// fetch brings the next items of lanes to hand.
+// fetch caches the next items of lanes.
 func (k *holder) fetch(ctx context.Context, lanes []*heldLane) error {
 	names, after := make([]string, len(lanes)), make([]int64, len(lanes))
 	for i, l := range lanes {
@@ -286,8 +286,8 @@ func (k *holder) read(ctx context.Context, names []string, after []int64) (map[s
 	return found, rows.Err()
 }
 
-// takeLanes takes free lanes of a class, those that have been free for longest first. A
-// lane that falls to another process by its name is left to it for a while.
+// takeLanes takes free lanes of a class, those free the longest first. A lane that its
+// name assigns to another process is left to that process for a while.
 const takeLanes = `WITH free AS (
 	SELECT lane, owner FROM lanes
 	WHERE waiting > 0 AND (right(lane, 6) = ':files') = $1 AND lane <> ALL($8::text[])
@@ -296,7 +296,7 @@ const takeLanes = `WITH free AS (
 	UPDATE lanes SET owner = $6, fence = fence + 1, held = ` + dbNow + ` + $7::bigint
 	FROM free WHERE lanes.lane = free.lane RETURNING lanes.lane, lanes.fence, free.owner`
 
-// acquire takes free lanes and returns how many.
+// acquire takes free lanes and returns their number.
 func (k *holder) acquire(ctx context.Context, class queue.Class) (int, error) {
 	k.s.mu.Lock()
 	of, place, left := max(1, k.replicas), k.place, k.stayAway()
@@ -318,7 +318,7 @@ func (k *holder) acquire(ctx context.Context, class queue.Class) (int, error) {
 		l := &heldLane{lease: queue.NewLease(lane, fence, asked.Add(trustFor)), class: class, more: true, used: asked}
 		if before != "" {
 			l.doubt = 2
-			k.log.Info("took over a lane whose lease had ended", "lane", lane, "fence", fence)
+			k.log.Info("took over a lane whose lease had expired", "lane", lane, "fence", fence)
 		}
 		k.s.mu.Lock()
 		if old := k.held[lane]; old != nil {
@@ -336,8 +336,8 @@ func (k *holder) next(class queue.Class, _ time.Time) (time.Duration, bool) {
 	return max(0, time.Until(k.lookAt[class])), true
 }
 
-// hastenLanes is for lanes that no process has. One that is locked is being taken, or has
-// items added to it.
+// hastenLanes affects only lanes without an owner. A locked lane is being taken, or items
+// are being added to it.
 const hastenLanes = `UPDATE lanes SET due = ` + dbNow + ` WHERE lane IN (SELECT lane FROM lanes
 	WHERE lane = ANY($1::text[]) AND owner = '' AND due > ` + dbNow + ` FOR UPDATE SKIP LOCKED)`
 
@@ -353,16 +353,16 @@ func (k *holder) hasten(ctx context.Context, _ time.Time, lanes []string) error 
 	return nil
 }
 
-// markWaiting locks the rows of lanes to which items are added, in an order that is the
-// same in all processes, and notes that they have some.
+// markWaiting locks the rows of lanes that get new items, in the same order in all
+// processes, and marks them as having some.
 const markWaiting = `INSERT INTO lanes (lane, waiting, due, held) SELECT lane, 1, ` + dbNow + `, 0 FROM unnest($1::text[]) AS lane` + markOnce
 
-// markOnce notes a lane that is known. The row is locked also where nothing changes.
+// markOnce handles a lane that already has a row. The row is locked even if nothing changes.
 const markOnce = ` ON CONFLICT (lane) DO UPDATE SET waiting = 1, due = excluded.due WHERE lanes.waiting = 0`
 
-// holdLanes returns those lanes that this process still has under the same numbers, and
-// keeps other processes from taking them until the transaction ends. It does not hold
-// up those that add items.
+// holdLanes returns the lanes that this process still holds under the same fencing
+// numbers, and keeps other processes from taking them until the transaction ends. It does
+// not block writers that add items.
 const holdLanes = `SELECT lanes.lane, lanes.fence FROM lanes JOIN unnest($1::text[], $2::bigint[]) AS m (lane, fence)
 	ON lanes.lane = m.lane AND lanes.fence = m.fence WHERE lanes.owner = $3 FOR KEY SHARE OF lanes`
 
@@ -414,7 +414,7 @@ func (k *settler) nextSeq(b *batch) (seq int64, err error) {
 	return seq, err
 }
 
-// count makes known that lanes have items.
+// count records and announces that lanes have new items.
 func (k *holder) count(in []inserted) {
 	for _, i := range in {
 		if l := k.held[i.item.Lane]; l != nil {
@@ -426,7 +426,7 @@ func (k *holder) count(in []inserted) {
 	}
 }
 
-// heard takes that another process has added items to lanes.
+// heard handles the news that another process has added items to lanes.
 func (k *holder) heard(lanes []string) {
 	k.s.mu.Lock()
 	for _, lane := range lanes {
@@ -440,7 +440,7 @@ func (k *holder) heard(lanes []string) {
 	k.subscribers.wake()
 }
 
-// heardNothing takes that this process may have missed something.
+// heardNothing handles that this process may have missed notifications.
 func (k *holder) heardNothing() {
 	k.s.mu.Lock()
 	for _, l := range k.held {
@@ -453,8 +453,8 @@ func (k *holder) heardNothing() {
 	k.subscribers.wake()
 }
 
-// lane returns what is known of the lane of an item that is being delivered. It is
-// called under writer.mu.
+// lane returns the lane of an item that is being delivered, or nil if this process lost it.
+// The caller holds writer.mu.
 func (k *holder) lane(it queue.Item) *heldLane {
 	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease && l.out.item.ID == it.ID {
 		return l
@@ -484,7 +484,7 @@ func (k *holder) leave(it queue.Item, _ head) {
 	if l := k.lane(it); l != nil {
 		l.busy, l.out, l.used = false, atHand{}, time.Now()
 		if k.list(l); l.leaves {
-			go k.parts(it.Lane) // it ends with what is being written
+			go k.parts(it.Lane) // it ends once the pending writes are stored
 		}
 	}
 }
@@ -494,7 +494,7 @@ func (k *settler) giveUp(b *batch, it queue.Item, h head, cause error) error {
 	return err
 }
 
-// putOff gives the lane back: whichever process is first takes it when its time comes.
+// putOff releases the lane: any process may take it when it is due.
 func (k *settler) putOff(b *batch, it queue.Item, h head, p postponed) error {
 	if _, err := b.exec(retryItem, p.failed, p.cause.Error(), h.attempts, it.ID); err != nil {
 		return err
@@ -514,9 +514,8 @@ func (k *holder) wait(it queue.Item, _ head, p postponed) {
 	}
 }
 
-// failed gives up the lane of an item whose outcome could not be stored: it is taken
-// again, by whichever process, when its lease has ended, and what was delivered is
-// looked for.
+// failed gives up the lane of an item whose outcome could not be stored. When the lease
+// has ended, some process takes the lane again and checks what was already delivered.
 func (k *holder) failed(it queue.Item, err error) error {
 	k.s.mu.Lock()
 	if l := k.held[it.Lane]; l != nil && l.lease == it.Lease {
@@ -536,7 +535,7 @@ func (k *settler) backlog(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// away marks an error as one of a database that can be used again later.
+// away marks an error as one of a database that will be usable again.
 func away(err error) error {
 	if err == nil || errors.Is(err, queue.ErrLost) || errors.Is(err, context.Canceled) {
 		return err
@@ -544,13 +543,13 @@ func away(err error) error {
 	return fmt.Errorf("%w: %w", queue.ErrAway, err)
 }
 
-// leaseID names a lease.
+// leaseID identifies a lease.
 type leaseID struct {
 	lane  string
 	fence int64
 }
 
-// names returns the lanes of some leases, sorted.
+// names returns the names of lanes, sorted.
 func names(lanes []*heldLane) []string {
 	out := make([]string, len(lanes))
 	for i, l := range lanes {
@@ -571,16 +570,16 @@ func newShared(s *writer, subs *subscribers, on *server, log *slog.Logger) *shar
 	}
 }
 
-// prepareShared makes what SQLite does not have: the sequence that numbers items. It goes
-// on after the highest number, which an earlier release may have given. What that
-// release left is noted as work.
+// prepareShared creates what SQLite does not have: the sequence that numbers items. It
+// continues after the highest number, which an earlier release may have assigned. Lanes
+// with items that such a release left are marked as waiting.
 const prepareShared = `SELECT pg_advisory_xact_lock(%d);
 	CREATE SEQUENCE IF NOT EXISTS items_seq;
 	SELECT setval('items_seq', highest) FROM (SELECT COALESCE(MAX(seq), 0) AS highest FROM items) AS i, items_seq WHERE highest > items_seq.last_value;
 	INSERT INTO lanes (lane, waiting, due, held) SELECT DISTINCT lane COLLATE "C" AS name, 1, 0, 0 FROM items WHERE buried = 0 ORDER BY name
 		ON CONFLICT (lane) DO UPDATE SET waiting = 1 WHERE lanes.waiting = 0;`
 
-// prepareLock is the number of the lock under which one process at a time prepares.
+// prepareLock is the number of the lock that lets one process at a time prepare.
 const prepareLock = advisoryLock + 1
 
 func (k *shared) start(ctx context.Context) error {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// dbPatience bounds what is asked of the database beside deliveries.
+// dbPatience is the timeout of database requests outside deliveries.
 const dbPatience = 3 * time.Second
 
-// renewer renews the leases of this process, and gives lanes back and away.
+// renewer renews the leases of this process, returns idle lanes and gives lanes away.
 type renewer struct {
 	*holder
-	changed chan struct{} // has an element when another process began or stopped
+	changed chan struct{} // has an element when another process started or stopped
 }
 
-// renewals renews leases, and gives back what is idle, until ctx ends.
+// renewals renews leases and returns idle lanes until ctx ends.
 func (k *renewer) renewals(ctx context.Context) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
@@ -26,7 +26,7 @@ func (k *renewer) renewals(ctx context.Context) {
 			return
 		case <-k.parting:
 			if err := k.giveAway(ctx); err != nil && ctx.Err() == nil {
-				k.log.Warn("lanes could not be given away", "err", err)
+				k.log.Warn("lanes could not be handed over", "err", err)
 			}
 			continue
 		case <-tick.C:
@@ -59,13 +59,12 @@ func (k *renewer) renewAll(ctx context.Context) error {
 	return k.giveAway(ctx)
 }
 
-// renewLanes locks rows in the order in which those who add items do.
+// renewLanes locks rows in the same order as the writers that add items.
 const renewLanes = `UPDATE lanes SET held = ` + dbNow + ` + $1::bigint FROM (
 	SELECT lane FROM lanes WHERE lane = ANY($2::text[]) AND owner = $3 ORDER BY lane COLLATE "C" FOR NO KEY UPDATE) AS mine
 	WHERE lanes.lane = mine.lane RETURNING lanes.lane, lanes.fence`
 
-// renew renews the leases of this process, and drops those that are not its own any
-// more.
+// renew renews the leases of this process, and drops those it no longer owns.
 func (k *renewer) renew(ctx context.Context) error {
 	k.s.mu.Lock()
 	mine := make([]*heldLane, 0, len(k.held))
@@ -118,7 +117,7 @@ func (k *renewer) dropStale() {
 	}
 }
 
-// beat says that this process runs, and counts those that do.
+// beat records that this process is alive, and counts the processes that are.
 func (k *renewer) beat(ctx context.Context) error {
 	if _, err := k.s.db.ExecContext(ctx, `INSERT INTO replicas (id, until) VALUES ($1, `+dbNow+` + $2::bigint)
 		ON CONFLICT (id) DO UPDATE SET until = excluded.until`, k.owner, leaseFor.Milliseconds()); err != nil {
@@ -143,7 +142,7 @@ func (k *renewer) beat(ctx context.Context) error {
 	return nil
 }
 
-// idle takes the lanes out that have had no items for a while.
+// idle removes and returns the lanes that have had no items for a while.
 func (k *renewer) idle() []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
@@ -158,7 +157,7 @@ func (k *renewer) idle() []*heldLane {
 	return out
 }
 
-// release gives lanes back. One to which items are being added stays with this process.
+// release gives lanes back. A lane to which items are being added stays with this process.
 func (k *renewer) release(ctx context.Context, lanes []*heldLane) error {
 	if len(lanes) == 0 {
 		return nil
@@ -172,7 +171,7 @@ func (k *renewer) release(ctx context.Context, lanes []*heldLane) error {
 		case err != nil: // taken again when the lease has ended
 			l.lease.Lose()
 		case free[l.lease.Lane]:
-			k.dirty[class] = true // it may have got an item just before
+			k.dirty[class] = true // it may just have got an item
 		case k.held[l.lease.Lane] == nil:
 			l.more = true
 			k.held[l.lease.Lane] = l
@@ -181,9 +180,9 @@ func (k *renewer) release(ctx context.Context, lanes []*heldLane) error {
 	return err
 }
 
-// free removes this process from the rows of lanes, and returns which ones it could
-// lock. Whether a lane has items is asked after it is locked, in a statement of its
-// own, which sees what was added before.
+// free removes this process from the rows of lanes, and returns the lanes it could lock.
+// A separate statement after the lock checks whether a lane has items, so that it sees
+// everything added before.
 func (k *renewer) free(ctx context.Context, lanes []string, lock string) (map[string]bool, error) {
 	tx, err := k.s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -217,7 +216,7 @@ func (k *renewer) free(ctx context.Context, lanes []string, lock string) (map[st
 	return free, tx.Commit()
 }
 
-// stop gives everything back, so that other processes need not wait for it.
+// stop gives back all lanes, so that other processes need not wait for the leases to end.
 func (k *shared) stop() {
 	if k.end == nil {
 		return
@@ -241,7 +240,7 @@ func (k *shared) stop() {
 		_, err = k.s.db.ExecContext(ctx, `DELETE FROM replicas WHERE id = $1`, k.owner)
 	}
 	if err != nil {
-		k.log.Warn("what this process had could not be given back; other processes take it when it has ended", "err", err)
+		k.log.Warn("leases could not be released; other processes take over when they expire", "err", err)
 		return
 	}
 	for lane := range free {

@@ -11,26 +11,26 @@ import (
 )
 
 // A lane that always has items would stay with its process for good, and a process that
-// begins later would have nothing to do. So a process that has more than its share gives
-// lanes away: first those that fall to another process by their name, which takes them at
-// once, then others, which it leaves alone for a while.
+// starts later would have nothing to do. So a process with more than its share gives
+// lanes away: first those that their names assign to another process, which takes them at
+// once, then others, which it does not take back for a while.
 
-// freshFor is how long ago every process must have said that it runs, for lanes to be
-// given away: they would wait for one that was stopped.
+// freshFor is how recently every process must have reported that it is alive before lanes
+// are given away: lanes would wait for one that was suspended.
 const freshFor = 2 * renewEvery
 
-// leftFor is how long a process does not take a lane that it gave away.
+// leftFor is how long a process does not take back a lane that it gave away.
 const leftFor = ownTurn + 2*lookEvery
 
-// lanesInUse counts the processes that said just now that they run, the lanes in use, and
-// those of this process, and names those of its own, first those that fall to another
-// process.
+// lanesInUse counts the processes that recently reported that they are alive, the lanes
+// in use and those of this process. It lists the latter, with those assigned to another
+// process first.
 const lanesInUse = `SELECT (SELECT COUNT(*) FROM replicas WHERE until > ` + dbNow + ` + $5::bigint),
 	COUNT(*), COUNT(*) FILTER (WHERE owner = $1),
 	COALESCE(json_agg(lane ORDER BY mod(abs(hashtext(lane)::bigint), $2) = $3, lane) FILTER (WHERE owner = $1), '[]')
 	FROM lanes WHERE waiting > 0 AND held > ` + dbNow + ` AND (right(lane, 6) = ':files') = $4`
 
-// share marks the lanes that this process is to give away.
+// share marks the lanes that this process should give away.
 func (k *renewer) share(ctx context.Context) error {
 	k.s.mu.Lock()
 	of, place := k.replicas, k.place
@@ -56,8 +56,7 @@ func (k *renewer) share(ctx context.Context) error {
 	return nil
 }
 
-// mark notes of up to n lanes that they are to be given away when nothing is being
-// delivered.
+// mark marks up to n lanes to be given away when none of their items is being delivered.
 func (k *renewer) mark(lanes []string, n int) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
@@ -69,14 +68,14 @@ func (k *renewer) mark(lanes []string, n int) {
 	}
 }
 
-// certain reports whether the database knows all of the lane's items that this process
-// knows. Of a lane that was taken over it does not, for a while; see shared.
+// certain reports whether the database knows as much about the lane's items as this
+// process does. For a lane that was taken over it does not, for a while; see shared.
 func (l *heldLane) certain() bool {
 	return l.doubt == 0 && !slices.ContainsFunc(l.items, func(a atHand) bool { return a.item.Attempts > 0 })
 }
 
-// leaving takes the lanes out that are to be given away, once the outcome of their last
-// delivery is stored: under a lease that has ended it could not be.
+// leaving removes and returns the lanes to give away, once the outcome of their last
+// delivery is stored: that would be impossible after the lease has ended.
 func (k *renewer) leaving() []*heldLane {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
@@ -92,7 +91,7 @@ func (k *renewer) leaving() []*heldLane {
 	return out
 }
 
-// stayAway returns the lanes that this process gave away just now. It is called under
+// stayAway returns the lanes that this process gave away recently. The caller holds
 // writer.mu.
 func (k *holder) stayAway() []string {
 	names := []string{}
@@ -106,8 +105,8 @@ func (k *holder) stayAway() []string {
 	return names
 }
 
-// giveAway gives marked lanes back, and tells the other processes. What it could not give
-// back is taken again when the leases have ended.
+// giveAway gives marked lanes back and notifies the other processes. Lanes it could not
+// give back are taken again when their leases have ended.
 func (k *renewer) giveAway(ctx context.Context) error {
 	lanes := k.leaving()
 	if len(lanes) == 0 {
@@ -122,11 +121,11 @@ func (k *renewer) giveAway(ctx context.Context) error {
 	for lane := range free {
 		k.news.say(topicLanes, lane)
 	}
-	k.log.Debug("gave lanes away", "lanes", len(free))
+	k.log.Debug("handed over lanes", "lanes", len(free))
 	return nil
 }
 
-// parts makes giveAway run as soon as what leaves a lane is stored.
+// parts triggers giveAway as soon as the delivered items of a lane are stored.
 func (k *holder) parts(lane string) {
 	k.s.await(func(l *leaving) bool { return l.lane == lane })
 	select {

@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	maxWaiting = 2048             // spans that wait for the collector, about 2 kB each
+	maxWaiting = 2048             // queued spans, about 2 kB each
 	maxBatch   = 512              // spans in one request
 	gather     = time.Second      // how long a batch waits for more spans
 	patience   = 10 * time.Second // for one request
-	tries      = 5                // of one batch
-	farewell   = 2 * time.Second  // for what is left at the end
+	tries      = 5                // for one batch
+	farewell   = 2 * time.Second  // for the rest at the end
 )
 
-// An outbox sends spans to the collector. It implements sdk.SpanProcessor. Nobody waits
-// for it: what does not fit is dropped.
+// An outbox sends spans to the collector. It implements sdk.SpanProcessor. It never
+// blocks: spans that do not fit are dropped.
 type outbox struct {
 	spans    chan sdk.ReadOnlySpan
 	client   *client
 	exporter *otlptrace.Exporter // encodes for client
 	counted  func(sent, dropped int)
 	log      *slog.Logger
-	refused  bool // the collector has not taken the last batch; of run
+	refused  bool // the collector did not accept the last batch; used only by run
 }
 
 func newOutbox(o Options) *outbox {
@@ -59,13 +59,13 @@ func (b *outbox) OnEnd(s sdk.ReadOnlySpan) {
 	}
 }
 
-// Shutdown implements sdk.SpanProcessor. Start's stop does it.
+// Shutdown implements sdk.SpanProcessor. The stop function of Start does the work.
 func (*outbox) Shutdown(context.Context) error { return nil }
 
-// ForceFlush implements sdk.SpanProcessor. Nobody asks for it.
+// ForceFlush implements sdk.SpanProcessor. It is not used.
 func (*outbox) ForceFlush(context.Context) error { return nil }
 
-// Start sends spans until stop is called, which sends what is left and returns after two
+// Start sends spans until stop is called, which sends the rest and returns after two
 // seconds at the latest.
 func (t *Tracer) Start() (stop func()) {
 	if t == nil {
@@ -83,7 +83,7 @@ func (t *Tracer) Start() (stop func()) {
 	}
 }
 
-// run sends batches until ctx ends, and returns the one that it has not sent.
+// run sends batches until ctx ends, and returns the one that was not sent.
 func (b *outbox) run(ctx context.Context) (left []sdk.ReadOnlySpan) {
 	for ctx.Err() == nil {
 		batch := b.batch(ctx)
@@ -94,7 +94,7 @@ func (b *outbox) run(ctx context.Context) (left []sdk.ReadOnlySpan) {
 	return nil
 }
 
-// batch returns spans: as many as fit, or those that came within a moment.
+// batch returns spans: as many as fit, or those that arrived within a moment.
 func (b *outbox) batch(ctx context.Context) []sdk.ReadOnlySpan {
 	var batch []sdk.ReadOnlySpan
 	select {
@@ -132,8 +132,8 @@ func (b *outbox) rest(ctx context.Context, batch []sdk.ReadOnlySpan) {
 	}
 }
 
-// send sends a batch, again after a pause where that may help. ok is false when ctx has
-// ended before its outcome was known.
+// send sends a batch, and retries after a pause if that may help. ok is false if ctx
+// ended before the result was known.
 func (b *outbox) send(ctx context.Context, batch []sdk.ReadOnlySpan) (ok bool) {
 	var err error
 	for try := 1; try <= tries; try++ {
@@ -156,24 +156,24 @@ func (b *outbox) send(ctx context.Context, batch []sdk.ReadOnlySpan) (ok bool) {
 	return true
 }
 
-// outcome counts a batch, and logs when the collector begins or ceases to take them.
+// outcome counts a batch, and logs when the collector starts or stops accepting them.
 func (b *outbox) outcome(batch []sdk.ReadOnlySpan, err error) {
 	if err == nil {
 		b.counted(len(batch), 0)
 		if b.refused {
-			b.log.Info("the collector takes traces again")
+			b.log.Info("the collector accepts traces again")
 		}
 	} else {
 		b.counted(0, len(batch))
 		if !b.refused {
-			b.log.Warn("the collector takes no traces: spans are dropped and counted, messages are not concerned", "err", err)
+			b.log.Warn("the collector refuses traces: spans are dropped and counted; messages are not affected", "err", err)
 		}
 	}
 	b.refused = err != nil
 }
 
 // client sends spans by OTLP over HTTP (opentelemetry.io/docs/specs/otlp, "OTLP/HTTP").
-// It implements otlptrace.Client. The library's own one links gRPC, which makes the
+// It implements otlptrace.Client. The library's own client links gRPC, which makes the
 // program 2 MB larger.
 type client struct {
 	endpoint string
@@ -184,7 +184,7 @@ type client struct {
 func newClient(endpoint string, headers map[string]secret.String) *client {
 	return &client{endpoint: endpoint, headers: headers, http: &http.Client{
 		Timeout: patience,
-		// Headers hold secrets, which belong to this address and to no other.
+		// Headers contain secrets, which must not be sent to any other address.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: patience},
 	}}
@@ -196,11 +196,11 @@ func (*client) Start(context.Context) error { return nil }
 // Stop implements otlptrace.Client.
 func (*client) Stop(context.Context) error { return nil }
 
-// errLater is wrapped by errors that another attempt may not meet.
+// errLater is wrapped by errors that a retry may resolve.
 var errLater = errors.New("another attempt may help")
 
-// UploadTraces implements otlptrace.Client. TracesData is encoded as the request of the
-// protocol is.
+// UploadTraces implements otlptrace.Client. TracesData has the same encoding as the
+// protocol's request.
 func (c *client) UploadTraces(ctx context.Context, spans []*collected.ResourceSpans) error {
 	body, err := proto.Marshal(&collected.TracesData{ResourceSpans: spans})
 	if err != nil {
@@ -219,7 +219,7 @@ func (c *client) UploadTraces(ctx context.Context, spans []*collected.ResourceSp
 		return fmt.Errorf("%w: %w", errLater, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection is used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection is reused
 	switch {
 	case res.StatusCode < http.StatusMultipleChoices:
 		return nil

@@ -36,7 +36,7 @@ func message(id string) queue.Item {
 	return queue.Item{ID: id, Lane: "rc:room", Kind: "rc.message", Accepted: time.Now()}
 }
 
-// carry makes the spans of a message that is carried.
+// carry creates the spans of a message that is carried.
 func carry(t *Tracer, id string) {
 	item := message(id)
 	t.Stored(context.Background(), time.Now(), t.Wanted([]queue.Item{item}))
@@ -48,8 +48,8 @@ func carry(t *Tracer, id string) {
 
 const spansOfOne = 5 // receive, store, wait, deliver, convert
 
-// TestNothingIsMadeWhenNobodyAsks counts allocations: of a message that is not traced
-// there are none, whether no collector is named or none in a hundred is wanted.
+// TestNothingIsMadeWhenNobodyAsks counts allocations: a message that is not traced causes
+// none, whether no collector is configured or none in a hundred messages is traced.
 func TestNothingIsMadeWhenNobodyAsks(t *testing.T) {
 	for name, tracer := range map[string]*Tracer{
 		"off": nil, "none in a hundred": New(Options{Endpoint: "http://127.0.0.1:9/v1/traces", Percent: func() int { return 0 }}),
@@ -73,7 +73,7 @@ func TestNothingIsMadeWhenNobodyAsks(t *testing.T) {
 	}
 }
 
-// BenchmarkUntraced is what tracing costs a message while no collector is named.
+// BenchmarkUntraced measures what tracing costs a message while no collector is configured.
 func BenchmarkUntraced(b *testing.B) {
 	var tracer *Tracer
 	items := []queue.Item{message("rc:one")}
@@ -87,7 +87,7 @@ func BenchmarkUntraced(b *testing.B) {
 	}
 }
 
-// BenchmarkTraced is what it costs a message that is traced.
+// BenchmarkTraced measures what tracing costs a message that is traced.
 func BenchmarkTraced(b *testing.B) {
 	tracer := New(Options{Endpoint: "http://127.0.0.1:9/v1/traces", Percent: all, Counted: func(int, int) {}})
 	b.ReportAllocs()
@@ -105,7 +105,7 @@ type nothing struct{ queue.Backend }
 func (nothing) Done(context.Context, queue.Item, []queue.Receipt, func()) error { return nil }
 
 // TestACollectorThatFailsDelaysNobody carries messages while the collector is down, hangs,
-// or refuses: spans are dropped and counted, and no message waits.
+// or refuses them: spans are dropped and counted, and no message waits.
 func TestACollectorThatFailsDelaysNobody(t *testing.T) {
 	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
 		"down":    func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
@@ -134,7 +134,7 @@ func TestACollectorThatFailsDelaysNobody(t *testing.T) {
 				if n.sent.Load() != 0 || n.dropped.Load() != messages*spansOfOne {
 					t.Errorf("%d spans were sent and %d dropped, of %d", n.sent.Load(), n.dropped.Load(), messages*spansOfOne)
 				}
-				if strings.Count(log.String(), "takes no traces") != 1 || strings.Contains(log.String(), "only-for-tests") {
+				if strings.Count(log.String(), "refuses traces") != 1 || strings.Contains(log.String(), "only-for-tests") {
 					t.Errorf("the log: %s", log.String())
 				}
 			})
@@ -142,7 +142,7 @@ func TestACollectorThatFailsDelaysNobody(t *testing.T) {
 	}
 }
 
-// TestACollectorThatComesBack gets what waited meanwhile.
+// TestACollectorThatComesBack receives the spans that waited meanwhile.
 func TestACollectorThatComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n counter
@@ -159,7 +159,7 @@ func TestACollectorThatComesBack(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		up.Store(true)
 		time.Sleep(time.Minute)
-		carry(tracer, "rc:two") // what has just happened when the bridge ends
+		carry(tracer, "rc:two") // has just happened when the bridge stops
 		stop()
 		if n.sent.Load() != 2*spansOfOne || n.dropped.Load() != 0 {
 			t.Errorf("%d spans were sent and %d dropped", n.sent.Load(), n.dropped.Load())
@@ -167,7 +167,7 @@ func TestACollectorThatComesBack(t *testing.T) {
 	})
 }
 
-// TestTheHeadersStayWithTheCollector follows no redirection.
+// TestTheHeadersStayWithTheCollector follows no redirect.
 func TestTheHeadersStayWithTheCollector(t *testing.T) {
 	got := make(chan string, 2)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- "elsewhere: " + r.Header.Get("X-Key") }))

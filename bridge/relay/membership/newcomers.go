@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// nudgeWithin is how long before a person joins a message may have been sent
-	// for their server to have missed it.
+	// nudgeWithin is how long before a join a message may have been sent for the joining
+	// server to have missed it.
 	nudgeWithin = 2 * time.Minute
-	// nudgeAfter gives a server time for its own joining: Dendrite refuses what
-	// comes meanwhile, and then everything that builds on it.
+	// nudgeAfter gives a server time to complete its join: Dendrite rejects events that
+	// arrive meanwhile, and then everything that builds on them.
 	nudgeAfter = 3 * time.Second
 )
 
-// Newcomers helps servers that join a room to all of its messages.
+// Newcomers helps servers that join a room get all of its messages.
 type Newcomers struct {
 	MX     newcomerMatrix
 	spoke  sync.Map // when a message was last sent: time.Time by Matrix room
@@ -28,11 +28,11 @@ type Newcomers struct {
 	Shared bool // other processes send messages too
 }
 
-// NoteSpoken notes that a message is sent to a room now.
+// NoteSpoken records that a message is being sent to a room.
 func (n *Newcomers) NoteSpoken(room ids.MXRoom) { n.spoke.Store(room, time.Now()) }
 
-// Nudge helps a server that a person has just joined from: what was sent in the
-// same moment has nothing after it that would make the server ask for it.
+// Nudge helps a server from which a person has just joined: a message sent at the same
+// moment has no later event that would make the server request it.
 func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 	at, ok := n.spoke.Load(p.MXRoom)
 	t, _ := at.(time.Time)
@@ -41,10 +41,10 @@ func (n *Newcomers) Nudge(ctx context.Context, p model.Portal) {
 	}
 	time.AfterFunc(nudgeAfter, func() {
 		if later, _ := n.spoke.Load(p.MXRoom); later != at || ctx.Err() != nil {
-			return // what was said since does the same
+			return // a later message has the same effect
 		}
 		if err := n.MX.Probe(ctx, p.MXRoom, p.Reader(n.Names)); err != nil && ctx.Err() == nil {
-			n.Log.Warn("a server may lack what was said while it joined", "mx_room", p.MXRoom, "err", err)
+			n.Log.Warn("a server may have missed messages while it joined", "mx_room", p.MXRoom, "err", err)
 		}
 	})
 }

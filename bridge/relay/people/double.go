@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// claimFor is how long a code can be used, and claimTries how many wrong ones a Matrix
-	// user may send before all that wait for this user are gone.
+	// claimFor is how long a code is valid, and claimTries how many wrong codes a Matrix
+	// user may send before all pending claims for that user are dropped.
 	claimFor   = 10 * time.Minute
 	claimTries = 5
 	// codeLength is in characters of base 32: 80 bits.
 	codeLength = 16
-	// claimsPerDay is how often one account may ask for a code.
+	// claimsPerDay is how many codes one account may request per day.
 	claimsPerDay = 20
-	// insideFor is how long it is believed that an account is in a room.
+	// insideFor is how long an account's presence in a room is cached.
 	insideFor = 20 * time.Second
 	maxInside = 10000
 )
 
-// Doubles are the accounts of Rocket.Chat that people of Matrix have themselves. The bridge
-// writes with one only after its owner has asked for it there and the Matrix user has
-// confirmed it, and stops when either says so, or when the account is deactivated or becomes
-// an administrator's: whoever runs the Matrix user's server could speak for it. Its methods
-// are safe for concurrent use.
+// Doubles manages the Rocket.Chat accounts that people on Matrix have themselves. The
+// bridge writes with one only after its owner has requested it there and the Matrix user
+// has confirmed it. It stops when either of them says so, or when the account is
+// deactivated or becomes an administrator's: whoever runs the Matrix user's server could
+// speak for it. Its methods are safe for concurrent use.
 type Doubles struct {
 	Store     doubleStore
 	RC        doubleRocketChat
@@ -46,12 +46,12 @@ type Doubles struct {
 
 	budgets budgets
 	mu      sync.Mutex
-	inside  map[string]time.Time // until when, by account and room
+	inside  map[string]time.Time // expiry, by account and room
 }
 
-// Ask notes that a person in Rocket.Chat wants to be a Matrix user's double, and returns
-// the code with which that user confirms it. An earlier wish of the person is gone then.
-// Errors are a *model.SayError where the person can do something about them.
+// Ask records that a person in Rocket.Chat wants to be a Matrix user's double, and
+// returns the code with which that user confirms it. It replaces an earlier request of
+// the person. Errors that the person can act on are a *model.SayError.
 func (ds *Doubles) Ask(ctx context.Context, who model.RCPerson, user ids.MXUser) (code string, err error) {
 	if err := ds.Admission.MayTalk(user); err != nil {
 		return "", err
@@ -76,7 +76,7 @@ func (ds *Doubles) Ask(ctx context.Context, who model.RCPerson, user ids.MXUser)
 	return strings.Join(groups, "-"), err
 }
 
-// Code returns the code in a message of Matrix that has nothing else to say.
+// Code extracts the code from a Matrix message that consists of nothing but a link command.
 func Code(text string) (code string, ok bool) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
 	code = strings.ToUpper(strings.ReplaceAll(strings.TrimSpace(rest), "-", ""))
@@ -84,17 +84,17 @@ func Code(text string) (code string, ok bool) {
 	return code, ok
 }
 
-// digest is what is kept of a code.
+// digest returns the hash that is stored for a code.
 func digest(code string) string {
 	sum := sha256.Sum256([]byte(code))
 	return hex.EncodeToString(sum[:])
 }
 
-// ErrCode is the answer to every code that does not fit, whatever the reason.
+// ErrCode is the response to every invalid code, whatever the reason.
 var ErrCode = model.Say("this code is not valid: codes can be used once, for ten minutes, by the Matrix user for whom they were made")
 
-// Confirm makes the account whose owner has asked for it the double of a Matrix user, who
-// sends the code. Errors are a *model.SayError where the user can do something about them.
+// Confirm makes an account the double of the Matrix user who sends the code that the
+// account's owner requested. Errors that the user can act on are a *model.SayError.
 func (ds *Doubles) Confirm(ctx context.Context, user ids.MXUser, code string) (model.Double, error) {
 	if d, ok, err := ds.Store.DoubleByMX(ctx, user); err != nil {
 		return d, err
@@ -123,29 +123,29 @@ func (ds *Doubles) Confirm(ctx context.Context, user ids.MXUser, code string) (m
 		ds.closeAccount(ctx, d)
 		return d, err
 	}
-	ds.Log.Info("a Matrix user writes with the account of a person now", "mx_user", user, "rc_user", d.RCUser)
+	ds.Log.Info("a Matrix user now writes through a linked account", "mx_user", user, "rc_user", d.RCUser)
 	return d, nil
 }
 
-// End ends what Confirm began. What was written stays as it is.
+// End undoes Confirm. Messages already written stay as they are.
 func (ds *Doubles) End(ctx context.Context, d model.Double, why string) error {
 	if err := ds.Store.DropDouble(ctx, d); err != nil {
 		return err
 	}
-	ds.Log.Info("a Matrix user no longer writes with the account of a person", "mx_user", d.MXUser, "rc_user", d.RCUser, "reason", why)
+	ds.Log.Info("a Matrix user no longer writes through a linked account", "mx_user", d.MXUser, "rc_user", d.RCUser, "reason", why)
 	ds.closeAccount(ctx, d)
 	return nil
 }
 
-// Forget takes back what a person has asked for and nobody has confirmed yet.
+// Forget withdraws a person's request that has not been confirmed yet.
 func (ds *Doubles) Forget(ctx context.Context, who ids.RCUser) error {
 	return ds.Store.DropClaim(ctx, who)
 }
 
-// closeAccount gives the token back. One that stays ends by itself, and with the account.
+// closeAccount revokes the token. A token that is not revoked expires by itself, and with the account.
 func (ds *Doubles) closeAccount(ctx context.Context, d model.Double) {
 	if err := ds.RC.CloseAccount(ctx, d); err != nil {
-		ds.Log.Warn("the session with the account of a person could not be closed", "rc_user", d.RCUser, "err", err)
+		ds.Log.Warn("the session of a linked account could not be closed", "rc_user", d.RCUser, "err", err)
 	}
 }
 
@@ -156,7 +156,7 @@ func (ds *Doubles) now() time.Time {
 	return ds.Now()
 }
 
-// mayLend says whether an account may become a double, or stay one.
+// mayLend checks whether an account may become or remain a double.
 func (ds *Doubles) mayLend(ctx context.Context, user ids.RCUser) error {
 	is, ok, err := ds.RC.Profile(ctx, user)
 	_, puppet, perr := ds.Store.PuppetByRC(ctx, user)
@@ -173,10 +173,10 @@ func (ds *Doubles) mayLend(ctx context.Context, user ids.RCUser) error {
 	return nil
 }
 
-// Author returns what writes for a Matrix user in a room: the double, where there is one that
-// is in the room or may be let in, or otherwise the puppet. A direct room has the people it
-// began with, so there it is the puppet. The double is let in once: whoever has left the
-// room, or was removed from it, is not brought back.
+// Author returns the account that writes for a Matrix user in a room: the double, if
+// there is one that is in the room or may be added, or else the puppet. A direct room
+// keeps its original members, so it is the puppet there. The double is added only once:
+// one that has left the room, or was removed from it, is not brought back.
 func (ds *Doubles) Author(ctx context.Context, p model.Portal, puppet model.Puppet) (model.Puppet, error) {
 	if p.IsDirect() || puppet.Own {
 		return puppet, nil
@@ -201,7 +201,7 @@ func (ds *Doubles) Author(ctx context.Context, p model.Portal, puppet model.Pupp
 	return d.Puppet(), nil
 }
 
-// comeIn reports whether a double is in a room, and lets it in the first time.
+// comeIn reports whether a double is in a room, and adds it the first time.
 func (ds *Doubles) comeIn(ctx context.Context, p model.Portal, d model.Double) (bool, error) {
 	key := string(d.RCUser) + " " + string(p.RCRoom)
 	if ds.isInside(key) {
@@ -232,14 +232,14 @@ func (ds *Doubles) comeIn(ctx context.Context, p model.Portal, d model.Double) (
 			err = ds.Joined.BringIn(ctx, p, is.RCPerson)
 		}
 		if err != nil {
-			ds.Log.Warn("a member shows on Matrix later", "rc_user", d.RCUser, "err", err)
+			ds.Log.Warn("a member will appear on Matrix later", "rc_user", d.RCUser, "err", err)
 		}
 	}
 	ds.noteInside(key)
 	return true, nil
 }
 
-// Outside notes that a double may not be in a room any more.
+// Outside records that a double may no longer be in a room.
 func (ds *Doubles) Outside(p model.Portal, user ids.RCUser) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()

@@ -21,17 +21,17 @@ const (
 	// publishEvery is the interval between two checks for channels that were created,
 	// renamed or closed.
 	publishEvery = 10 * time.Minute
-	// maxPublished bounds how many channels are shown.
+	// maxPublished bounds how many channels are published.
 	maxPublished = 500
-	// publishedCursor holds what is shown: JSON of published by Matrix room.
+	// publishedCursor holds the published channels: JSON of published by Matrix room.
 	publishedCursor = "published"
 )
 
-// PublicChannels shows the public channels that the operator has chosen to Matrix: they
-// are found and joined there by alias, #name:server where the homeserver is the bridge's
-// alone and the name is free, and the one that nobody else can have, #rocketchat_name:server, always. They are connected when
-// they are chosen, or when a homeserver asks for the alias of one that was created since.
-// Its methods are safe for concurrent use.
+// PublicChannels publishes on Matrix the public channels that the operator has chosen.
+// People find and join them there by alias: always by #rocketchat_name:server, which nobody
+// else can have, and by #name:server if the homeserver is the bridge's alone and the name
+// is free. They are connected when they are chosen, or when a homeserver requests the alias
+// of one that was created since. Its methods are safe for concurrent use.
 type PublicChannels struct {
 	Store   publicStore
 	RC      publicRocketChat
@@ -42,10 +42,10 @@ type PublicChannels struct {
 	Locks   *model.Locks
 	Portals *Portals
 
-	chosen chan struct{} // has an element when the operator may have chosen others
+	chosen chan struct{} // has an element when the operator's choice may have changed
 }
 
-// NewPublicChannels completes PublicChannels whose exported fields are set.
+// NewPublicChannels completes a PublicChannels whose exported fields are set.
 func NewPublicChannels(c *PublicChannels) *PublicChannels {
 	c.chosen = make(chan struct{}, 1)
 	return c
@@ -66,15 +66,15 @@ func (c *PublicChannels) Run(ctx context.Context) error {
 	}
 }
 
-// Look makes Run check what the operator has chosen now.
+// Look makes Run check the operator's choice now.
 func (c *PublicChannels) Look() {
 	select {
 	case c.chosen <- struct{}{}:
-	default: // it is going to
+	default: // a check is pending
 	}
 }
 
-// publishAll shows every channel that is chosen, and none that is not.
+// publishAll publishes every channel that is chosen, and unpublishes all others.
 func (c *PublicChannels) publishAll(ctx context.Context) error {
 	shown, err := c.shown(ctx)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *PublicChannels) keepShown(ctx context.Context, shown map[ids.MXRoom]pub
 	return c.Store.MoveCursor(ctx, publishedCursor, string(text))
 }
 
-// publish connects a channel with Matrix, if it is not yet, and shows it there.
+// publish connects a channel with Matrix if needed, and makes it public there.
 func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, shown map[ids.MXRoom]published) error {
 	var p model.Portal
 	err := c.Locks.Do("room "+string(info.ID), func() (err error) {
@@ -146,13 +146,13 @@ func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, sho
 	if _, done := shown[p.MXRoom]; done {
 		return nil
 	}
-	// A server that joins while others do may never recover: the ghosts that are
-	// joining go first.
+	// A server that joins while others do may never recover, so the ghosts that
+	// are joining go first.
 	if err := c.Portals.settle(ctx, model.RCLane(p.RCRoom)); err != nil {
 		return err
 	}
 	aliases := []string{"#" + c.Names.AliasPrefix() + info.Slug + ":" + c.Names.Server}
-	if c.Names.Prefix == "" { // nobody else has names here
+	if c.Names.Prefix == "" { // the homeserver is the bridge's alone
 		aliases = []string{"#" + info.Slug + ":" + c.Names.Server, aliases[0]}
 	}
 	got, err := c.MX.Publish(ctx, p.MXRoom, p.Reader(c.Names), aliases)
@@ -160,7 +160,7 @@ func (c *PublicChannels) publish(ctx context.Context, info model.RCRoomInfo, sho
 		return err
 	}
 	shown[p.MXRoom] = published{Name: info.Slug, Aliases: got}
-	c.Log.Info("a channel can be found from Matrix", "rc_room", info.ID, "mx_room", p.MXRoom, "aliases", len(got))
+	c.Log.Info("a channel was published on Matrix", "rc_room", info.ID, "mx_room", p.MXRoom, "aliases", len(got))
 	return c.keepShown(ctx, shown)
 }
 
@@ -170,13 +170,13 @@ func (c *PublicChannels) unpublish(ctx context.Context, room ids.MXRoom, p model
 		return err
 	}
 	delete(shown, room)
-	c.Log.Info("a channel can no longer be found from Matrix", "mx_room", room)
+	c.Log.Info("a channel is no longer published on Matrix", "mx_room", room)
 	return c.keepShown(ctx, shown)
 }
 
-// Alias reports whether an alias of ours leads to a room, and connects the channel
-// that it names when the operator has chosen it: homeservers ask when a person looks
-// for an alias that they do not know.
+// Alias reports whether one of our aliases points to a room, and connects the channel
+// that it names if the operator has chosen it: homeservers query an unknown alias when a
+// person looks it up.
 func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) {
 	name, server, ok := strings.Cut(strings.TrimPrefix(alias, "#"), ":")
 	if !ok || server != c.Names.Server || len(c.Live().PublicChannels) == 0 {
@@ -204,7 +204,7 @@ func (c *PublicChannels) Alias(ctx context.Context, alias string) (bool, error) 
 	return found, err
 }
 
-// published is what is kept of a channel that Matrix is shown.
+// published is what is stored of a published channel.
 type published struct {
 	Name    string   `json:"name"`
 	Aliases []string `json:"aliases"`

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// invitedTries and invitedGap bound how often a ghost that was just invited
-	// tries to join: the servers take a moment to agree that it was.
+	// invitedTries and invitedGap bound how often a ghost that was just invited tries to
+	// join: the servers take a moment to agree on the invitation.
 	invitedTries = 5
 	invitedGap   = 500 * time.Millisecond
 )
@@ -42,7 +42,7 @@ func (u *Upgrades) Follow(ctx context.Context, p model.Portal, by ids.MXUser, ne
 	return u.Locks.Do("begin "+string(next), func() error { return u.followAlone(ctx, p, by, next) })
 }
 
-// followAlone is Follow while the next room is locked: no other portal begins in it.
+// followAlone is Follow while the next room is locked, so that no other portal begins in it.
 func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUser, next ids.MXRoom) error {
 	if _, used, err := u.Store.PortalByMX(ctx, next); err != nil || used {
 		return err
@@ -58,8 +58,8 @@ func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUse
 	return u.move(ctx, p, next, p.Reader(u.Names), via)
 }
 
-// replaces returns the portal whose Matrix room a room replaces, if both rooms say
-// so. sure is false while the other room may still confirm it.
+// replaces returns the portal whose Matrix room a room replaces, if both rooms say so.
+// sure is false while the old room may still confirm it.
 func (u *Upgrades) replaces(ctx context.Context, created model.MXCreation, room ids.MXRoom) (p model.Portal, ok, sure bool, err error) {
 	if created.Predecessor == "" {
 		return p, false, true, nil
@@ -75,8 +75,8 @@ func (u *Upgrades) replaces(ctx context.Context, created model.MXCreation, room 
 	return p, next == string(room), next != "", nil
 }
 
-// move moves a portal to another Matrix room, in which guest, a ghost or the bridge's own
-// user, is already. The ghosts of the old room join too.
+// move moves a portal to another Matrix room that guest, a ghost or the bridge's own
+// user, has already joined. The ghosts of the old room join too.
 func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, guest ids.MXUser, via string) error {
 	old := p
 	members, err := u.MX.Members(ctx, old.MXRoom, old.Reader(u.Names))
@@ -101,7 +101,7 @@ func (u *Upgrades) move(ctx context.Context, p model.Portal, next ids.MXRoom, gu
 	if err := u.Store.PutPortal(ctx, p, []queue.Item{everybody}, nil); err != nil {
 		return err
 	}
-	u.Log.Info("a room goes on in another one", "rc_room", p.RCRoom, "mx_room", next, "mx_room_before", old.MXRoom)
+	u.Log.Info("a room continues in its replacement", "rc_room", p.RCRoom, "mx_room", next, "mx_room_before", old.MXRoom)
 	u.RC.Watch(p)
 	u.MX.Follow(p.MXReader)
 	u.Wake()

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// maxInTitle is how many people a group is called after.
+	// maxInTitle is how many people a group is named after.
 	maxInTitle = 4
-	// othersFollow is how long others may be asked into a new direct room after the
-	// first one.
+	// othersFollow is how long after the first invitation to a new direct room
+	// others may follow.
 	othersFollow = 500 * time.Millisecond
-	// unused is how old a direct room is that nobody can have begun to use.
+	// unused is the age up to which nobody can have begun to use a direct room.
 	unused = 10 * time.Second
 )
 
-// A direct room of Rocket.Chat never takes another person in, and one of Matrix does.
-// So a direct room of Matrix with more than two people is a private group in
-// Rocket.Chat, from the beginning or from when another person joins.
+// Nobody can be added to a direct room of Rocket.Chat, but people can be added to one of
+// Matrix. So a direct room of Matrix with more than two people is a private group in
+// Rocket.Chat, from the start or from when another person joins.
 
-// Widen makes sure that a person can be in the Rocket.Chat room of a portal that may be
-// direct: one who is not in the direct room turns it into a private group.
+// Widen makes sure that a person can be in the Rocket.Chat room of a portal. A direct
+// room that the person is not in becomes a private group.
 func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (model.Portal, error) {
 	if !p.IsDirect() {
 		return p, nil
@@ -49,7 +49,7 @@ func (ps *Portals) Widen(ctx context.Context, p model.Portal, username string) (
 	return p, err
 }
 
-// PlaceFor is Widen for a person who speaks. It remembers who was found in a direct room.
+// PlaceFor is Widen for a sender. It caches who was found in a direct room.
 func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Puppet) (model.Portal, error) {
 	if !p.IsDirect() || puppet.MXUser == p.RCReader {
 		return p, nil
@@ -65,7 +65,7 @@ func (ps *Portals) PlaceFor(ctx context.Context, p model.Portal, puppet model.Pu
 	return p, err
 }
 
-// regroup moves a direct portal to a private group, with those who were in it.
+// regroup moves a direct portal to a private group with the same people.
 func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []string) (model.Portal, error) {
 	g, ok, err := ps.Store.GhostByMX(ctx, old.Reader(ps.Names))
 	if err != nil || !ok {
@@ -102,7 +102,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 	if err := ps.Store.PutPortal(ctx, p, []queue.Item{everybody}, cursors); err != nil {
 		return old, err
 	}
-	ps.Log.Info("a direct room goes on as a group", "rc_room", p.RCRoom, "rc_room_before", old.RCRoom, "mx_room", p.MXRoom)
+	ps.Log.Info("a direct room continues as a group", "rc_room", p.RCRoom, "rc_room_before", old.RCRoom, "mx_room", p.MXRoom)
 	ps.RC.Unwatch(old)
 	ps.RC.Watch(p)
 	ps.Wake()
@@ -114,7 +114,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 	return p, nil
 }
 
-// company returns a title made of the names of those who are in a Matrix room or
+// company returns a title made of the names of the people who are in a Matrix room or
 // invited, and whether there are more than two.
 func (ps *Portals) company(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
 	members, err := ps.MX.Members(ctx, room, reader)
@@ -134,8 +134,8 @@ func (ps *Portals) company(ctx context.Context, room ids.MXRoom, reader ids.MXUs
 	return strings.Join(names, " "), many, nil
 }
 
-// firstCompany is company for a new direct room: its creator invites one after another,
-// so it waits a moment for more than two.
+// firstCompany is company for a new direct room: its creator invites people one after
+// another, so it waits a moment for more than two.
 func (ps *Portals) firstCompany(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (title string, many bool, err error) {
 	for range 2 {
 		if title, many, err = ps.company(ctx, room, reader); err != nil || many {

@@ -14,16 +14,16 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// echoes takes second copies of what the bridge has sent back.
+// echoes redacts second copies of what the bridge has sent.
 type echoes struct {
 	*base
 	Store echoStore
 	MX    echoMatrix
 }
 
-// deliver redacts an event of ours when it is the second copy of a message or a reaction
-// that another event is linked to. An event whose message has no link stays: nothing
-// stands in its place.
+// deliver redacts one of our events if it is the second copy of a message or a reaction
+// that another event is linked to. An event whose message has no link stays, because
+// nothing stands in for it.
 func (h *echoes) deliver(ctx context.Context, item queue.Item, in event.RCEcho) error {
 	room := ids.RCRoom(strings.TrimPrefix(item.Lane, model.RCLane("")))
 	p, ok, err := h.Store.PortalByRC(ctx, room)
@@ -45,12 +45,12 @@ func (h *echoes) deliver(ctx context.Context, item queue.Item, in event.RCEcho) 
 	if err != nil || !second {
 		return err
 	}
-	h.Log.Info("the homeserver took an event in twice: the second one is redacted", "mx_room", p.MXRoom, "mx_event", in.Event)
+	h.Log.Info("the homeserver stored an event twice: the second copy is redacted", "mx_room", p.MXRoom, "mx_event", in.Event)
 	return model.Outcome(item, h.redact(ctx, p, sender, in.Event, item.ID), "")
 }
 
-// second reports whether another event stands for what an event was sent for, and which of
-// our users sent it.
+// second reports whether another event already stands for the message or reaction behind
+// an event, and which of our users sent the event.
 func (h *echoes) second(ctx context.Context, p model.Portal, e event.Event) (sender ids.MXUser, second bool, err error) {
 	switch e := e.(type) {
 	case event.MXWritten:
@@ -74,7 +74,7 @@ func (h *echoes) second(ctx context.Context, p model.Portal, e event.Event) (sen
 	return "", false, nil
 }
 
-// shownAs returns what an emoji of Rocket.Chat is as a reaction on Matrix.
+// shownAs returns the Matrix reaction for an emoji of Rocket.Chat.
 func shownAs(emoji string) string {
 	if shown, ok := convert.Unicode(emoji); ok {
 		return shown
@@ -82,8 +82,8 @@ func shownAs(emoji string) string {
 	return emoji // a custom emoji: its name is shown
 }
 
-// partNumber is the other way round of part. ok is false for what is no part of a message as
-// it was first sent: of a new version, or a file that came late.
+// partNumber is the inverse of part. ok is false for anything but a part of a message as
+// it was first sent, such as a part of a new version or a file that came late.
 func partNumber(source string) (message string, n int, ok bool) {
 	message, digits, more := strings.Cut(source, "#")
 	if !more {

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/gif" // sizes of pictures
+	_ "image/gif" // dimensions of pictures
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
@@ -21,13 +21,13 @@ import (
 	"appliance/bridge/relay/transfer"
 	"appliance/bridge/rocketchat"
 
-	_ "golang.org/x/image/webp" // its size, too: the standard library reads no WebP
+	_ "golang.org/x/image/webp" // likewise: the standard library reads no WebP
 )
 
-// maxThumb bounds a smaller picture, which is only a convenience.
+// maxThumb bounds the size of a thumbnail, which is only a convenience.
 const maxThumb = 1 << 20
 
-// errOtherRoom is a message that names the upload of another room.
+// errOtherRoom means that a message names the upload of another room.
 var errOtherRoom = fmt.Errorf("a file of another room: it %w", model.ErrRefused)
 
 // files carries the files of messages.
@@ -38,9 +38,9 @@ type files struct {
 	MX    fileMatrix
 }
 
-// carry carries the files of a message and returns their events, each
-// with the caption that is given for it. What does not arrive now follows in a
-// lane of its own; what is refused is replaced by a line of text.
+// carry carries the files of a message and returns their events, each with the caption
+// given for it. A file that does not arrive now follows in a lane of its own; a file that
+// is refused is replaced by a line of text.
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message, files []convert.RocketFile) ([]convert.Content, error) {
 	var out []convert.Content
 	var missing []convert.RocketFile
@@ -53,10 +53,10 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as i
 			out = append(out, h.instead(ctx, f, err))
 			h.Notices.Author(ctx, m, fmt.Sprintf("Your file %q was not carried to Matrix: %s.", convert.FileName(f.Name, ""), h.whyNot(ctx, err)))
 		case item.Kind == event.KindRCMessage && item.Attempts >= transfer.Attempts && ctx.Err() == nil:
-			if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
+			if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // later items would not be delivered either
 				return nil, away
 			}
-			h.Log.Warn("a file follows later", "item", item.ID, "err", err)
+			h.Log.Warn("a file will follow later", "item", item.ID, "err", err)
 			missing = append(missing, f)
 		default:
 			return nil, err
@@ -68,10 +68,10 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, as i
 	return out, h.later(ctx, m, missing)
 }
 
-// file carries one file, unless that has been done. A message can name an upload of
+// file carries one file, unless that was done before. A message can name an upload of
 // another room (Rocket.Chat's method sendFileMessage asks for no proof), which the bridge
-// may read and the people of this room may not: so the room is asked, for a file that has
-// been carried before as well.
+// may read but the people in this room may not. So the room is checked, even for a file
+// that was carried before.
 func (h *files) file(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile) (convert.Content, error) {
 	here, err := h.RC.HasUpload(ctx, p, f.ID, f.Name)
 	if err != nil {
@@ -122,8 +122,8 @@ func (h *files) file(ctx context.Context, p model.Portal, as ids.MXUser, f conve
 	return convert.Content{}.WithFile(name, mxc, info), nil
 }
 
-// thumbnail carries the smaller picture that Rocket.Chat has made. Without it
-// clients ask their homeserver for one.
+// thumbnail carries the thumbnail that Rocket.Chat has made. Without it, clients request
+// one from their homeserver.
 func (h *files) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f convert.RocketFile, info *convert.FileInfo) {
 	if f.Thumb == "" || info.Width == 0 {
 		return
@@ -136,7 +136,7 @@ func (h *files) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f 
 	data, err := io.ReadAll(io.LimitReader(media.Body, maxThumb))
 	cfg, format, derr := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil || derr != nil || int64(len(data)) >= info.Size {
-		return // no picture, or no smaller one
+		return // not a picture, or not a smaller one
 	}
 	thumb := convert.FileInfo{Type: "image/" + format, Size: int64(len(data)), Width: cfg.Width, Height: cfg.Height}
 	mxc, err := h.MX.Upload(ctx, as, model.Media{Name: "thumbnail", Type: thumb.Type, Size: thumb.Size, Body: io.NopCloser(bytes.NewReader(data))})
@@ -145,7 +145,7 @@ func (h *files) thumbnail(ctx context.Context, p model.Portal, as ids.MXUser, f 
 	}
 }
 
-// instead is the line for a file that does not cross.
+// instead returns the line of text for a file that is not relayed.
 func (h *files) instead(ctx context.Context, f convert.RocketFile, err error) convert.Content {
 	return convert.Content{
 		MsgType: "m.notice", Body: convert.Instead(convert.FileName(f.Name, f.Type), f.Size, h.whyNot(ctx, err)), Mentions: &convert.Mentions{},
@@ -167,7 +167,7 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 	return "the Matrix server refused it"
 }
 
-// later stores that files of a message are still to come.
+// later queues the missing files of a message for later delivery.
 func (h *files) later(ctx context.Context, m rocketchat.Message, missing []convert.RocketFile) error {
 	wanted := map[string]bool{}
 	for _, f := range missing {
@@ -227,9 +227,9 @@ func (h *files) late(ctx context.Context, item queue.Item, in event.RCFilesLate)
 	return receipts, nil
 }
 
-// pictureSize returns the width and height of a picture, read from the beginning of
-// it. What Rocket.Chat says are those of the smaller one that it has made, if it has:
-// they serve only where the data does not tell, for their proportion.
+// pictureSize returns the width and height of a picture, read from its first bytes. The
+// values that Rocket.Chat gives are those of its thumbnail, if it has made one: they are
+// used, for their proportion, only if the data does not tell.
 func pictureSize(f convert.RocketFile, head []byte) convert.FileInfo {
 	if cfg, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
 		return convert.FileInfo{Width: cfg.Width, Height: cfg.Height}

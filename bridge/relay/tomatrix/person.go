@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// persons keeps the names and pictures of ghosts.
+// persons updates the names and pictures of ghosts.
 type persons struct {
 	*base
 	Store personStore
@@ -18,7 +18,7 @@ type persons struct {
 	MX    personMatrix
 }
 
-// deliver makes a ghost look like its user, and leave when that is gone.
+// deliver gives a ghost the name and picture of its user, and makes it leave if the user is gone.
 func (h *persons) deliver(ctx context.Context, item queue.Item, in event.RCPerson) error {
 	is, ok, err := h.RC.Profile(ctx, in.User)
 	if err != nil {
@@ -44,8 +44,8 @@ func (h *persons) deliver(ctx context.Context, item queue.Item, in event.RCPerso
 	return model.Outcome(item, h.portrait(ctx, g, is), "the Matrix server refused the picture")
 }
 
-// depart lets a ghost whose user is gone leave all its rooms. Its address stays
-// taken: nobody else speaks under it later.
+// depart makes a ghost whose user is gone leave all its rooms. Its address stays taken,
+// so that nobody else speaks under it later.
 func (h *persons) depart(ctx context.Context, g model.Ghost) error {
 	rooms, err := h.MX.JoinedRooms(ctx, g.MXUser)
 	if err != nil {
@@ -57,7 +57,7 @@ func (h *persons) depart(ctx context.Context, g model.Ghost) error {
 			return err
 		}
 	}
-	h.Log.Info("a user is gone and left on Matrix", "rc_user", g.RCUser, "rooms", len(rooms))
+	h.Log.Info("a deleted user left their rooms on Matrix", "rc_user", g.RCUser, "rooms", len(rooms))
 	return nil
 }
 

@@ -19,16 +19,16 @@ import (
 	"appliance/bridge/trace"
 )
 
-// mayCallEverybody is the power that calling everybody in a room needs on Matrix,
-// unless its m.room.power_levels says otherwise.
+// mayCallEverybody is the power level needed to notify everybody in a Matrix room, unless
+// its m.room.power_levels says otherwise.
 const mayCallEverybody = 50
 
-// base is what several kinds of delivery need.
+// base holds what several handlers need.
 type base struct {
 	Store     baseStore
 	RC        baseRocketChat
 	MX        baseMatrix
-	Early     *rate.Limiter // of what came before the message that it is for
+	Early     *rate.Limiter // for events that came before the message they refer to
 	Names     ids.Namespace
 	Site      string
 	Log       *slog.Logger
@@ -42,13 +42,13 @@ type base struct {
 	Doubles   *people.Doubles
 }
 
-// portalOf finds the portal of a room. ok is false when that is not bridged any more:
-// then there is nothing to do.
+// portalOf finds the portal of a room. ok is false when the room is no longer bridged, so
+// there is nothing to do.
 func (h *base) portalOf(ctx context.Context, room ids.MXRoom) (p model.Portal, ok bool, err error) {
 	return h.Store.PortalByMX(ctx, room)
 }
 
-// messageOf returns the message that an event is in Rocket.Chat, in this room.
+// messageOf returns the Rocket.Chat message of an event in a portal's room.
 func (h *base) messageOf(ctx context.Context, p model.Portal, event ids.MXEvent) (ids.RCMessage, error) {
 	if event == "" {
 		return "", nil
@@ -57,7 +57,7 @@ func (h *base) messageOf(ctx context.Context, p model.Portal, event ids.MXEvent)
 	return messageIn(p, links), err
 }
 
-// messageIn is the message of a portal's room that links name, "" when they name none.
+// messageIn returns the message in a portal's room that links point to, "" if there is none.
 func messageIn(p model.Portal, links []queue.Receipt) ids.RCMessage {
 	if len(links) == 0 || links[0].RCRoom != string(p.RCRoom) {
 		return ""
@@ -65,7 +65,7 @@ func messageIn(p model.Portal, links []queue.Receipt) ids.RCMessage {
 	return ids.RCMessage(links[0].RCMessage)
 }
 
-// target returns the message that an event refers to, in this room: see linksOf.
+// target returns the message in a portal's room that an event refers to; see linksOf.
 func (h *base) target(ctx context.Context, item queue.Item, p model.Portal, event ids.MXEvent) (ids.RCMessage, error) {
 	if event == "" {
 		return "", nil
@@ -74,8 +74,8 @@ func (h *base) target(ctx context.Context, item queue.Item, p model.Portal, even
 	return messageIn(p, links), err
 }
 
-// speaker returns the puppet of a person who speaks in a portal's room. A direct room
-// has the people it began with: nobody else gets an account for it.
+// speaker returns the puppet of a person who writes in a portal's room. A direct room
+// keeps its original members: nobody else gets an account for it.
 func (h *base) speaker(ctx context.Context, p model.Portal, user ids.MXUser) (model.Puppet, error) {
 	if p.IsDirect() {
 		puppet, ok, err := h.Store.PuppetByMX(ctx, user)
@@ -87,8 +87,8 @@ func (h *base) speaker(ctx context.Context, p model.Portal, user ids.MXUser) (mo
 	return h.People.Puppet(ctx, user, "")
 }
 
-// author returns what speaks for a person in a portal's room: the account that the person
-// has, where one is linked, or the puppet.
+// author returns the account that writes for a person in a portal's room: the person's
+// own, if one is linked, or else the puppet.
 func (h *base) author(ctx context.Context, p model.Portal, user ids.MXUser) (model.Puppet, error) {
 	puppet, err := h.speaker(ctx, p, user)
 	if err != nil {
@@ -97,17 +97,17 @@ func (h *base) author(ctx context.Context, p model.Portal, user ids.MXUser) (mod
 	return h.Doubles.Author(ctx, p, puppet)
 }
 
-// fallsBack reports whether the puppet does what the account of a person could not do: it
-// is outside, it is gone, or it has reached a limit of Rocket.Chat's, of which puppets are
-// exempt.
+// fallsBack reports whether the puppet takes over from a person's own account, because
+// that account is not in the room, is gone, or has reached a Rocket.Chat limit from which
+// puppets are exempt.
 func fallsBack(as model.Puppet, err error) bool {
 	_, limited := errors.AsType[*model.WaitError](err)
 	return as.Own && (limited || errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNoAccount))
 }
 
-// sayAsOwn sends with the account that a person has, and returns the puppet where that has
-// to do it. The message is noted first, so that its echo is not taken for one that the
-// person has written in Rocket.Chat.
+// sayAsOwn sends with a person's own account, and returns the puppet if it has to send
+// instead. The message is recorded first, so that its echo is not mistaken for one that
+// the person wrote in Rocket.Chat.
 func (h *base) sayAsOwn(ctx context.Context, p model.Portal, own model.Puppet, id, thread ids.RCMessage, text string) (instead *model.Puppet, err error) {
 	if err := h.Store.MarkKnown(ctx, model.RCWrite(id)); err != nil {
 		return nil, err
@@ -117,12 +117,12 @@ func (h *base) sayAsOwn(ctx context.Context, p model.Portal, own model.Puppet, i
 		return nil, err
 	}
 	h.Doubles.Outside(p, own.RCUser)
-	h.Log.Info("the puppet speaks in place of a person's account", "mx_user", own.MXUser, "rc_room", p.RCRoom, "err", err)
+	h.Log.Info("the puppet speaks in place of a linked account", "mx_user", own.MXUser, "rc_room", p.RCRoom, "err", err)
 	puppet, err := h.speaker(ctx, p, own.MXUser)
 	return &puppet, err
 }
 
-// say sends as a puppet, and lets it into the room first when it is outside.
+// say sends as a puppet, and adds it to the room first if it is not in it.
 func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id, thread ids.RCMessage, text string) (err error) {
 	ctx, span := trace.Step(ctx, "send")
 	defer func() { span.Done(err) }()
@@ -151,7 +151,7 @@ func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id,
 	return nil
 }
 
-// permalink is how Rocket.Chat finds the message that is quoted.
+// permalink returns the URL by which Rocket.Chat finds a quoted message.
 func (h *base) permalink(p model.Portal, message ids.RCMessage) string {
 	kind := map[string]string{rocketchat.Channel: "channel", rocketchat.Direct: "direct"}[p.RCType]
 	if kind == "" {
@@ -161,7 +161,7 @@ func (h *base) permalink(p model.Portal, message ids.RCMessage) string {
 }
 
 // namesInEvent looks up what a Matrix event mentions and quotes, and what its sender may
-// do. What is not found gets the usual values.
+// do. What is not found gets default values.
 func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event) convert.Lookup {
 	limits, err := h.RC.Limits(ctx)
 	if err != nil {
@@ -201,8 +201,8 @@ func (h *base) namesInEvent(ctx context.Context, p model.Portal, e convert.Event
 	}
 }
 
-// deleteMessage deletes one part of a message, as its author where that is
-// a puppet and as the bridge account otherwise.
+// deleteMessage deletes one part of a message, as its author if that is a puppet and
+// otherwise as the bridge account.
 func (h *base) deleteMessage(ctx context.Context, l queue.Receipt) error {
 	// Rocket.Chat echoes the deletion; it is marked as seen, so that the echo is ignored.
 	if err := h.Store.MarkKnown(ctx, model.RCDelete(ids.RCMessage(l.RCMessage))); err != nil {

@@ -24,15 +24,15 @@ type files struct {
 	transfers *transfers
 }
 
-// carry delivers an event that is a file: the file with its caption, then what has to
-// be a message of its own. A file that does not arrive now follows later; one that is
-// refused is replaced by a line of text.
+// carry delivers a file event: the file with its caption, then what has to be a message
+// of its own. A file that does not arrive now follows later; a file that is refused is
+// replaced by a line of text.
 func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, in event.MXWritten, thread ids.RCMessage) ([]queue.Receipt, error) {
 	e := in.Event
 	caption, texts := convert.Caption(e, h.namesInEvent(ctx, p, e))
 	message, err := h.fileOrInstead(ctx, item, p, &puppet, e, thread, caption)
 	if err != nil && caption != "" {
-		texts = append([]string{caption}, texts...) // without the file it is a text
+		texts = append([]string{caption}, texts...) // without the file it is plain text
 	}
 	switch {
 	case err == nil:
@@ -43,10 +43,10 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 		texts = append([]string{convert.AsTyped(convert.Instead(e.Name(), size(e), why), h.RC.Dialect(ctx))}, texts...)
 		h.Notices.OnMatrix(ctx, p, "file "+item.ID, fmt.Sprintf("%s: the file %q was not carried to Rocket.Chat: %s.", e.Sender, e.Name(), why))
 	case item.Kind == event.KindMXMessage && (errors.Is(err, model.ErrSlow) || item.Attempts >= transfer.Attempts) && ctx.Err() == nil:
-		if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // nor would what comes after it be delivered
+		if away := transfer.Away(ctx, item.Attempts, h.MX, h.RC); away != nil { // later items would not be delivered either
 			return nil, model.Outcome(item, away, "")
 		}
-		h.Log.Warn("a file follows later", "item", item.ID, "err", err)
+		h.Log.Warn("a file will follow later", "item", item.ID, "err", err)
 		if err := h.later(ctx, p, event.MXFileLate(in)); err != nil {
 			return nil, err
 		}
@@ -71,8 +71,8 @@ func (h *files) carry(ctx context.Context, item queue.Item, p model.Portal, pupp
 	return receipts, nil
 }
 
-// fileOrInstead is file. Where the account that a person has may not upload it, the puppet
-// takes its place.
+// fileOrInstead is file, but the puppet takes over if the person's own account may
+// not upload the file.
 func (h *files) fileOrInstead(ctx context.Context, item queue.Item, p model.Portal, as *model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
 	message, err := h.file(ctx, item, p, *as, e, thread, caption)
 	if !fallsBack(*as, err) {
@@ -82,7 +82,7 @@ func (h *files) fileOrInstead(ctx context.Context, item queue.Item, p model.Port
 	if _, uploaded, ferr := h.Store.File(ctx, source); ferr != nil {
 		return "", ferr
 	} else if _, limited := errors.AsType[*model.WaitError](err); limited && uploaded {
-		return "", err // who has uploaded it shows it, a little later
+		return "", err // the account that uploaded it shows it, a little later
 	}
 	if err := h.Store.PutFile(ctx, model.File{Source: source}); err != nil { // the puppet uploads it
 		return "", err
@@ -93,9 +93,9 @@ func (h *files) fileOrInstead(ctx context.Context, item queue.Item, p model.Port
 	return h.file(ctx, item, p, *as, e, thread, caption)
 }
 
-// file carries the file of an event with the first part of its
-// caption, and returns the message that shows it. After a crash
-// it uploads no file and shows no message a second time.
+// file carries the file of an event with the first part of its caption, and returns the
+// message that shows it. After a crash it neither uploads the file nor shows the
+// message a second time.
 func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, thread ids.RCMessage, caption string) (ids.RCMessage, error) {
 	source := model.MXFile(ids.MXEvent(e.ID))
 	file, ok, err := h.Store.File(ctx, source)
@@ -103,7 +103,7 @@ func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppe
 		return "", err
 	}
 	ok = ok && file.Target != ""
-	// Rocket.Chat keeps an upload that no message shows for a day.
+	// Rocket.Chat keeps an upload for a day if no message shows it.
 	if ok && item.Attempts > 0 {
 		if message, shown, err := h.RC.FindShown(ctx, puppet, p.RCRoom, file.Target, file.At.Add(-10*time.Minute)); err != nil || shown {
 			return message, err
@@ -122,8 +122,8 @@ func (h *files) file(ctx context.Context, item queue.Item, p model.Portal, puppe
 	return h.RC.Show(ctx, puppet, p.RCRoom, file.Target, thread, caption)
 }
 
-// upload brings the file of an event into Rocket.Chat, in one stream. The error is
-// ErrSlow when a message must not wait for it any longer.
+// upload streams the file of an event to Rocket.Chat. The error is ErrSlow when a message
+// must not wait for it any longer.
 func (h *files) upload(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) (file string, err error) {
 	limits, err := h.RC.Limits(ctx)
 	if err != nil {
@@ -152,8 +152,8 @@ func (h *files) upload(ctx context.Context, item queue.Item, p model.Portal, pup
 	return file, h.transfers.prompt(ctx, serverOf(e.Content.URL), said.Size, carry(filePatience))
 }
 
-// stream carries the file of an event. A puppet that is not in the room is let in, as
-// for a message.
+// stream carries the file of an event. A puppet that is not in the room is
+// added, as for a message.
 func (h *files) stream(ctx context.Context, p model.Portal, puppet model.Puppet, e convert.Event, limit int64, patience time.Duration) (string, error) {
 	try := func() (string, error) {
 		media, err := h.MX.Download(ctx, e.Content.URL, limit, patience)
@@ -199,7 +199,7 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 	return "Rocket.Chat does not take files of this kind"
 }
 
-// later stores that the file of an event is still to come.
+// later queues the file of an event for later delivery.
 func (h *files) later(ctx context.Context, p model.Portal, e event.MXFileLate) error {
 	item, err := event.Item(transfer.Late(string(e.ID)), queue.FilesLane(model.MXLane(p.MXRoom)), e)
 	if err != nil {

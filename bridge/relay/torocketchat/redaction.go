@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// redactions takes back messages, edits and reactions.
+// redactions removes redacted messages, edits and reactions.
 type redactions struct {
 	*base
 	Store     redactionStore
@@ -17,8 +17,7 @@ type redactions struct {
 	reactions *reactions
 }
 
-// deliver follows a redaction on Matrix: of a reaction
-// or a message.
+// deliver handles a redaction on Matrix, of a reaction, an edit or a message.
 func (h *redactions) deliver(ctx context.Context, item queue.Item, e event.MXRedacted) error {
 	if e.Target == "" {
 		return nil
@@ -56,7 +55,7 @@ func (h *redactions) deliver(ctx context.Context, item queue.Item, e event.MXRed
 	return nil
 }
 
-// editTakenBack follows when an edit is redacted.
+// editTakenBack handles the redaction of an edit.
 func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e event.MXRedacted, original ids.MXEvent) error {
 	links, err := h.Store.LinksByEvent(ctx, original)
 	if err != nil || len(links) == 0 {
@@ -68,9 +67,9 @@ func (h *redactions) editTakenBack(ctx context.Context, item queue.Item, e event
 	return h.unedits.unedit(ctx, item, e.Target, original)
 }
 
-// mayRedact reports whether a redaction may delete what a person sent to a room: it is
-// that person's own, or its sender has the power. Homeservers check the same; what one
-// does not check must not reach Rocket.Chat.
+// mayRedact reports whether a redaction may delete what a person sent to a room: that
+// person sent the redaction, or its sender has the power. Homeservers check the same; a
+// redaction that one does not check must not reach Rocket.Chat.
 func (h *redactions) mayRedact(ctx context.Context, redaction event.MXHead, room ids.MXRoom, sender ids.MXUser) (bool, error) {
 	if redaction.Room != room {
 		h.Log.Warn("a redaction names an event of another room", "mx_room", redaction.Room, "mx_event", redaction.ID)
@@ -89,7 +88,7 @@ func (h *redactions) mayRedact(ctx context.Context, redaction event.MXHead, room
 	}
 	may := powers.Of(string(redaction.Sender)) >= powers.Redact
 	if !may {
-		h.Log.Warn("the sender of a redaction lacks the power", "mx_room", room, "mx_event", redaction.ID)
+		h.Log.Warn("the sender of a redaction lacks the power level", "mx_room", room, "mx_event", redaction.ID)
 	}
 	return may, nil
 }

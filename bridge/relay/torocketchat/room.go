@@ -20,7 +20,7 @@ import (
 // maxTopic bounds a topic, in characters. Rocket.Chat has no limit of its own.
 const maxTopic = 4000
 
-// rooms makes a Rocket.Chat room what the Matrix room has become.
+// rooms applies changes of a Matrix room to its Rocket.Chat room.
 type rooms struct {
 	*base
 	RC       roomRocketChat
@@ -30,7 +30,7 @@ type rooms struct {
 	roles    *roles
 }
 
-// deliver makes a Rocket.Chat room what the Matrix room has become.
+// deliver applies a change of a Matrix room to its Rocket.Chat room.
 func (h *rooms) deliver(ctx context.Context, item queue.Item, e event.MXRoom) error {
 	p, ok, err := h.Store.PortalByMX(ctx, e.Room)
 	if err != nil || !ok {
@@ -47,14 +47,14 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item, e event.MXRoom) er
 		err = h.change(ctx, p, e.State)
 	}
 	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) {
-		h.Log.Warn("a change of a room was refused", "rc_room", p.RCRoom, "type", e.State.Change, "err", err)
+		h.Log.Warn("a room change was refused", "rc_room", p.RCRoom, "type", e.State.Change, "err", err)
 		h.Notices.OnMatrix(ctx, p, "change "+item.ID, fmt.Sprintf("%s: your change of this room was not made in Rocket.Chat, which does not allow it.", e.Sender))
 		return nil
 	}
 	return model.Outcome(item, model.Ignore(err, model.ErrNotFound), "Rocket.Chat refused it")
 }
 
-// change makes a Rocket.Chat room what a piece of the Matrix room's state says.
+// change applies a piece of a Matrix room's state to its Rocket.Chat room.
 func (h *rooms) change(ctx context.Context, p model.Portal, s event.State) error {
 	if p.IsDirect() && s.Change != event.SetTopic {
 		return nil // Rocket.Chat shows who is in it
@@ -93,7 +93,7 @@ func (h *rooms) name(ctx context.Context, p model.Portal, name string) error {
 	return h.RC.Change(ctx, p, model.RCRoomChange{Title: &title})
 }
 
-// avatar copies the picture of a room. One that is no picture, or too large, is left out.
+// avatar copies the picture of a room. Data that is not a picture, or too large, is skipped.
 func (h *rooms) avatar(ctx context.Context, p model.Portal, mxc string) error {
 	if mxc == "" {
 		return nil
@@ -128,7 +128,7 @@ func (h *rooms) all(ctx context.Context, p model.Portal) error {
 		}
 		err = h.change(ctx, p, s)
 		if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrNotFound) {
-			h.Log.Warn("a change on Matrix could not be made in Rocket.Chat", "rc_room", p.RCRoom, "type", kind, "err", err)
+			h.Log.Warn("a change on Matrix could not be applied in Rocket.Chat", "rc_room", p.RCRoom, "type", kind, "err", err)
 			continue
 		}
 		if err != nil {
