@@ -330,8 +330,14 @@ func (p *installation) faults() []fault {
 		{"a Compose file that is gone", "files", func() func() { return set(&p.files.Missing, []string{"compose.yaml"}) }, "compose.yaml is missing", "appliance up"},
 		{"a secret that is gone", "secrets", func() func() { return set(&p.files.Lost, []string{"secrets/form_secret"}) }, "secrets/form_secret is missing", "appliance up"},
 		{"a secret without which a database cannot be read", "secrets", func() func() {
-			return set(&p.files.Kept, []string{"secrets/postgres_password"})
-		}, "secrets/postgres_password is missing", "put it back from a backup"},
+			lost := []string{"secrets/postgres_password"}
+			a, b := set(&p.files.Lost, lost), set(&p.files.Kept, lost)
+			return func() { a(); b() }
+		}, "secrets/postgres_password is missing", "put it back from a backup; while the services run, do not restart them"},
+		{"a secret without which a database cannot be read, and another one", "secrets", func() func() {
+			a, b := set(&p.files.Lost, []string{"secrets/form_secret", "secrets/postgres_password"}), set(&p.files.Kept, []string{"secrets/postgres_password"})
+			return func() { a(); b() }
+		}, "secrets/form_secret; secrets/postgres_password are missing", "put secrets/postgres_password back from a backup; while the services run, do not restart them; then make the others again with: appliance up"},
 		{"the administrator's password is gone", "secrets", func() func() { return set(&p.files.Lost, []string{"secrets/admin_password"}) }, "secrets/admin_password is missing", "appliance up"},
 		{"answers that cannot be used", "answers", func() func() {
 			return set(&p.Unusable, errors.New("colour: unknown key in /opt/appliance/appliance.yaml line 110"))

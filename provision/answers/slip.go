@@ -8,11 +8,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxSlipLines bounds the search for a mistake; a file of answers has some hundred lines.
+// maxSlipLines bounds the search for a mistake; an answers file has a few hundred lines.
 const maxSlipLines = 2000
 
-// slip says what is wrong with a file that is not YAML, and where: the parser's own words
-// name a later line or none, and speak of tokens.
+// slip describes what is wrong with a file that is not YAML, and where: the parser's own
+// message names a later line or none, and talks about tokens.
 func slip(name string, data []byte, err error) Problem {
 	p := Problem{Key: name, Reason: "is not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	lines := bytes.SplitAfter(data, []byte("\n"))
@@ -20,18 +20,14 @@ func slip(name string, data []byte, err error) Problem {
 		return p
 	}
 	n := firstBad(lines)
-	if n < 0 {
-		return p
-	}
 	p.Line, p.Reason = n+1, fmt.Sprintf("is not YAML: line %d %s", n+1, mistake(lines[:n+1], p.Reason))
 	p.Hint = fmt.Sprintf(`write "key: value" there, from the left edge and with a space after the colon: ${EDITOR:-vi} +%d %s`, p.Line, quoted(name))
 	return p
 }
 
-// firstBad is the index of the line with which a file stops being keys and values; -1 when
-// there is none.
+// firstBad returns the index of the line at which a file stops being keys and values.
 func firstBad(lines [][]byte) int {
-	for n := len(lines); n > 0; n-- { // what a later line completes, such as a quoted text of two, is no mistake
+	for n := len(lines); n > 0; n-- { // text that a later line completes, such as a quote of two, is no mistake
 		doc, err := document(bytes.Join(lines[:n], nil))
 		if err == nil && (len(doc.Content) == 0 || doc.Content[0].Kind == yaml.MappingNode) {
 			return min(n, len(lines)-1)
@@ -40,8 +36,8 @@ func firstBad(lines [][]byte) int {
 	return 0
 }
 
-// mistake says what is wrong with the last of some lines. It does not show the line, which
-// may hold a password.
+// mistake describes what is wrong with the last of the lines. It does not show the line,
+// which may hold a password.
 func mistake(lines [][]byte, parser string) string {
 	line := string(lines[len(lines)-1])
 	text := strings.TrimSpace(line)
@@ -60,7 +56,7 @@ func mistake(lines [][]byte, parser string) string {
 	return "cannot be read: " + parser[strings.LastIndex(parser, ": ")+2:]
 }
 
-// firstIndent is how far the first key is indented.
+// firstIndent is the indentation of the first key.
 func firstIndent(lines [][]byte) string {
 	for _, l := range lines {
 		if text := strings.TrimLeft(string(l), " \t"); strings.TrimSpace(text) != "" && !strings.HasPrefix(text, "#") {
@@ -70,7 +66,7 @@ func firstIndent(lines [][]byte) string {
 	return ""
 }
 
-// quoted is the name of a file as a shell reads it.
+// quoted quotes the name of a file for a shell where that is needed.
 func quoted(name string) string {
 	if strings.ContainsAny(name, " '\"$&;()<>|*?\\`\t") {
 		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"

@@ -13,22 +13,22 @@ import (
 	"appliance/provision/finding"
 )
 
-// Runtime is what Docker knows about a container's life.
+// Runtime is Docker's record of a container.
 type Runtime struct {
 	Restarts  int       // since its creation
 	Started   time.Time // for the last time
 	OOMKilled bool      // it was OOM-killed
 	MemoryMB  int64
 	Image     string   // ID of the image that it runs
-	Pinned    string   // ID of the image that has the name of the one it should run
-	Stranger  string   // name of the image that it should run, when the lock says it is another
-	Loose     []string // what it may do although compose.yaml does not let it
+	Pinned    string   // ID of the image that its image's name now stands for
+	Stranger  string   // name of its image, if the lock says that it should be another
+	Loose     []string // what it may do although compose.yaml forbids it
 }
 
 // Files are what the checks need to know about the files of an installation.
 type Files struct {
 	Edited  []string // rendered files that were edited by hand
-	Unknown error    // why it cannot be told which files were rendered; nil when it can
+	Unknown error    // why it is unknown which files were rendered; nil if it is known
 	Missing []string // rendered files that are gone
 	Lost    []string // secrets that are gone
 	Kept    []string // of these, those without which data cannot be read
@@ -38,7 +38,7 @@ type Files struct {
 	HalfFix string
 }
 
-// settled is how long a service has to run for its earlier ends to be history.
+// settled is how long a service has to run before its earlier exits no longer count.
 const settled = 10 * time.Minute
 
 func (t Target) restarts(ctx context.Context) finding.Finding {
@@ -80,7 +80,7 @@ func (t Target) images(ctx context.Context) finding.Finding {
 	return finding.Good("every service runs the image that its name stands for")
 }
 
-// hardening compares what the containers may do with what compose.yaml lets them.
+// hardening compares what the containers may do with what compose.yaml allows.
 func hardening(ctx context.Context, t Target) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
@@ -169,7 +169,7 @@ func (t Target) notLoaded(ctx context.Context) finding.Finding {
 	return finding.Failure(names+" "+wasOrWere(len(list))+" started before "+joined(files)+" "+wasOrWere(len(files))+" changed", "the running configuration is not the one on disk", fix)
 }
 
-// and lists names as a sentence does.
+// and joins names as in a sentence.
 func and(names []string) string {
 	last := len(names) - 1
 	if last < 1 {
@@ -196,14 +196,14 @@ func (t Target) modes(context.Context) finding.Finding {
 	f := t.Files()
 	switch n := len(f.Lost); {
 	case len(f.Kept) > 0:
-		missing, fix := slices.Concat(f.Kept, f.Lost), "put it back from a backup; while the services run, do not restart them"
-		if len(missing) > 1 {
+		fix := "put it back from a backup; while the services run, do not restart them"
+		if n > 1 {
 			fix = "put " + joined(f.Kept) + " back from a backup; while the services run, do not restart them"
 		}
-		if n > 0 {
+		if n > len(f.Kept) {
 			fix += "; then make the others again with: appliance up"
 		}
-		return finding.Failure(joined(missing)+" "+isOrAre(len(missing))+" missing", "data of this installation cannot be used without "+joined(f.Kept), fix)
+		return finding.Failure(joined(f.Lost)+" "+isOrAre(n)+" missing", "data of this installation cannot be used without "+joined(f.Kept), fix)
 	case slices.Contains(f.Lost, "secrets/admin_password"):
 		return finding.Failure(joined(f.Lost)+" "+isOrAre(n)+" missing", "the administrator's password was in it",
 			"give the administrator a new one with: appliance up")
@@ -226,7 +226,7 @@ func (t Target) unfinished(context.Context) finding.Finding {
 	return finding.Good("no restore or upgrade was interrupted")
 }
 
-// backups reminds an installation that is no longer new.
+// backups reminds the operator of backups once the installation is no longer new.
 func (t Target) backups(ctx context.Context) finding.Finding {
 	if c, failed := t.Chores()[ChoreBackup]; failed {
 		return Failed(ChoreBackup, c)

@@ -1,7 +1,7 @@
-// Package external looks at services of the operator's that an installation uses in place of
-// its own: whether they answer, with which certificate, let the user in, and can be used. It
-// changes nothing in them. What is wrong it says with the key of the answer and with
-// what to do.
+// Package external checks the operator's services that an installation uses in place of its
+// own: whether they answer, with which certificate, let the user in, and can be used. The
+// check of uploads writes a small file and removes it; the others change nothing. Problems
+// are reported with the key of the answer and with what to do.
 package external
 
 import (
@@ -28,7 +28,7 @@ func (e *Error) Error() string { return e.Summary + ": " + e.Why }
 // Hint says what to do.
 func (e *Error) Hint() string { return e.Fix }
 
-// Checks look at the external services of the answers, one each.
+// Checks returns the checks of the external services in the answers, one for each.
 func Checks(a answers.Answers) []finding.Check {
 	var checks []finding.Check
 	if a.BundledHomeserver() && !a.BundledPostgres() {
@@ -46,10 +46,10 @@ func Checks(a answers.Answers) []finding.Check {
 	return checks
 }
 
-// Names are those of all checks here.
-var Names = []string{"homeserver-database", "mongo"}
+// Names are the names of all checks here.
+var Names = []string{"homeserver-database", "mongo", "uploads"}
 
-// judge says what was found; without the service the others named are of no use.
+// judge returns the finding about a service; without the service, those in disables are of no use.
 func judge(err error, disables []string, good string, args ...any) finding.Finding {
 	if err == nil {
 		return finding.Good(good, args...)
@@ -63,12 +63,12 @@ func judge(err error, disables []string, good string, args ...any) finding.Findi
 // patience is how long one service may take to answer.
 const patience = 8 * time.Second
 
-// A service is one of the operator's as the sentences about it name it.
+// A service is one of the operator's services, as messages about it describe it.
 type service struct {
 	summary string // that it cannot be used
 	key     string // of the answer with its address
 	caKey   string // of the answer with the authorities of its certificate
-	caFile  string // what that answer is
+	caFile  string // what that answer says
 	host    string // with the port
 }
 
@@ -76,8 +76,8 @@ func (s service) error(fix, why string, args ...any) error {
 	return &Error{s.summary, fmt.Sprintf(why, args...), fix}
 }
 
-// connection says what is wrong when there was no connection, or no trust in who answered;
-// nil when err is about something else.
+// connection explains a failed connection or an untrusted certificate; it returns nil if err is
+// about something else.
 func (s service) connection(err error) error {
 	name, _, _ := net.SplitHostPort(s.host)
 	correct := "correct " + s.key + ", or let this host reach it: appliance config edit"

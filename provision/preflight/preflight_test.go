@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"appliance/provision/answers"
+	"appliance/provision/external"
 	"appliance/provision/finding"
 	"appliance/provision/preflight"
 	"appliance/provision/stack"
@@ -201,6 +202,25 @@ func TestAnInstalledHostIsNotAskedAboutTheInternetAgain(t *testing.T) {
 	for _, c := range preflight.Checks(h, ask(t), "/opt/appliance") {
 		if slices.Contains([]string{"egress", "clock", "caa"}, c.Name) {
 			t.Errorf("checks %s", c.Name)
+		}
+	}
+}
+
+// External services are checked by the doctor too, under the same names.
+func TestExternalServicesAreCheckedForGood(t *testing.T) {
+	a := ask(t)
+	a.HomeserverDatabase, a.MongoURL, a.Uploads = "postgres://db.example.org/dendrite", "mongodb://db.example.org/rocketchat", "s3://s3.example.org/files"
+	var lasting []string
+	for _, c := range preflight.Lasting(droplet(), a, "/opt/appliance") {
+		lasting = append(lasting, c.Name)
+	}
+	checks := external.Checks(a)
+	if len(checks) != 3 {
+		t.Fatalf("%d checks of external services, want 3", len(checks))
+	}
+	for _, c := range checks {
+		if !slices.Contains(lasting, c.Name) {
+			t.Errorf("the doctor does not check %s: it checks %v", c.Name, lasting)
 		}
 	}
 }
