@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// maxListed bounds how many lanes or dead letters one answer lists.
+	// maxListed bounds how many lanes or dead letters one response lists.
 	maxListed = 1000
-	// maxAll bounds how many dead letters "all of them" are.
+	// maxAll bounds how many dead letters "all" selects.
 	maxAll = 100_000
 )
 
-// Lanes is what GET /queue answers.
+// Lanes is the response of GET /queue.
 type Lanes struct {
 	Waiting     int64             `json:"waiting"`
 	DeadLetters int64             `json:"dead_letters"`
 	Lanes       []store.LaneState `json:"lanes"`
 }
 
-// queuePages serve what the operator sees and does of the queue.
+// queuePages serves what the operator can see and do in the queue.
 type queuePages struct {
 	store *store.Store
 	log   *slog.Logger
-	wake  func() // the workers: there is something to deliver
+	wake  func() // wakes the workers: there is something to deliver
 }
 
-// lanes serves GET /queue: the lanes in which items wait, the oldest item first.
+// lanes serves GET /queue: the lanes with waiting items, oldest item first.
 func (s *queuePages) lanes(w http.ResponseWriter, r *http.Request) {
 	b, err := s.store.Backlog(r.Context())
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *queuePages) lanes(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, Lanes{Waiting: b.Waiting, DeadLetters: b.Dead, Lanes: list})
 }
 
-// deadLetters serves GET /queue/dead: what was given up and why, without what it says.
+// deadLetters serves GET /queue/dead: the dead letters and their causes, without content.
 func (s *queuePages) deadLetters(w http.ResponseWriter, r *http.Request) {
 	list, err := s.store.DeadLetters(r.Context(), maxListed)
 	if err != nil {
@@ -57,8 +57,7 @@ func (s *queuePages) deadLetters(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, list)
 }
 
-// deadLettersOfOld serves GET /buried, which is the name of GET /queue/dead in
-// earlier releases.
+// deadLettersOfOld serves GET /buried, the name of GET /queue/dead in earlier releases.
 func (s *queuePages) deadLettersOfOld(w http.ResponseWriter, r *http.Request) {
 	list, err := s.store.DeadLetters(r.Context(), maxListed)
 	if err != nil {
@@ -82,7 +81,7 @@ type Chosen struct {
 	All bool     `json:"all"`
 }
 
-// retryDead serves POST /queue/dead/retry: the items wait again, as the last of their
+// retryDead serves POST /queue/dead/retry: the items wait again, at the end of their
 // lanes.
 func (s *queuePages) retryDead(w http.ResponseWriter, r *http.Request) {
 	done, unknown, ok := s.eachDead(w, r, false, "a dead letter is tried again", s.store.Revive)
@@ -93,7 +92,7 @@ func (s *queuePages) retryDead(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, map[string][]string{"retried": done, "unknown": unknown})
 }
 
-// retryDeadOfOld serves POST /buried/retry, in which no IDs are all.
+// retryDeadOfOld serves POST /buried/retry, where no IDs means all.
 func (s *queuePages) retryDeadOfOld(w http.ResponseWriter, r *http.Request) {
 	done, unknown, ok := s.eachDead(w, r, true, "a dead letter is tried again", s.store.Revive)
 	if !ok {
@@ -111,8 +110,8 @@ func (s *queuePages) dropDead(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// eachDead does something to the dead letters that a request names, and logs each. ok
-// is false when the request was refused, which is answered then.
+// eachDead applies do to the dead letters that a request names, and logs each. If ok is
+// false, it has already responded with a refusal or an error.
 func (s *queuePages) eachDead(w http.ResponseWriter, r *http.Request, noneIsAll bool, did string, do func(context.Context, string) error) (done, unknown []string, ok bool) {
 	var in Chosen
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {

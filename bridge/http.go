@@ -8,9 +8,9 @@ import (
 	"appliance/bridge/ids"
 )
 
-// routes returns everything the bridge serves. The web server passes on the
-// slash-command endpoints and the hint only; health and metrics are for the inside,
-// status and the queue for the operator.
+// routes returns everything the bridge serves. The web server exposes the slash-command
+// endpoints, the invitation hint (/hint/invite) and the console only; health and metrics are
+// internal, status and the queue are for the operator.
 func (s *service) routes() http.Handler {
 	mux, queue := http.NewServeMux(), &queuePages{s.store, s.Log, s.relay.Wake}
 	s.mx.Routes(mux)
@@ -33,7 +33,7 @@ func (s *service) routes() http.Handler {
 	return mux
 }
 
-// index is for those who look at the address of the bridge in a browser.
+// index is shown to those who open the address of the bridge in a browser.
 const index = `The bridge between Rocket.Chat and Matrix.
 
 /_appliance/   the console of the operator
@@ -42,7 +42,7 @@ const index = `The bridge between Rocket.Chat and Matrix.
 /readyz        200 when it is connected to both sides
 `
 
-// operator lets only those in who show config.OperatorToken.
+// operator admits only requests with config.OperatorToken.
 func (s *service) operator(next http.HandlerFunc) http.HandlerFunc {
 	want := []byte("Bearer " + s.operatorToken.Reveal())
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +54,7 @@ func (s *service) operator(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Status is what GET /status answers.
+// Status is the response of GET /status.
 type Status struct {
 	Version    string    `json:"version"`
 	Enabled    bool      `json:"enabled"`
@@ -62,18 +62,18 @@ type Status struct {
 	Matrix     bool      `json:"matrix_connected"`
 	Waiting    int64     `json:"waiting"`
 	Dead       int64     `json:"dead_letters"`
-	OldDead    int64     `json:"buried"` // what Dead was called in earlier releases
+	OldDead    int64     `json:"buried"` // name of Dead in earlier releases
 	Oldest     time.Time `json:"oldest_waiting,omitzero"`
-	// Process names this process among those that share the database, and Replicas is
-	// how many there are; Reads says that this one reads the networks for all.
+	// Process is the name of this process among those that share the database, and
+	// Replicas is their number; Reads means that this one reads the networks for all.
 	Process  string `json:"process,omitempty"`
 	Replicas int    `json:"replicas"`
 	Reads    bool   `json:"reads"`
 	// DoubtfulPuppets are Matrix users whose account in Rocket.Chat was not created
 	// by the bridge.
 	DoubtfulPuppets []ids.MXUser `json:"doubtful_puppets,omitempty"`
-	// RocketChatVersion is which Rocket.Chat it is, and RocketChatProblem why it takes
-	// no messages, while it does not.
+	// RocketChatVersion is the version of Rocket.Chat, and RocketChatProblem why it
+	// currently accepts no messages, if so.
 	RocketChatVersion string `json:"rocketchat_version,omitempty"`
 	RocketChatProblem string `json:"rocketchat_problem,omitempty"`
 	// ConfigError is why the newest bridge.yaml is not in force.

@@ -9,10 +9,10 @@ import (
 	"appliance/bridge/store"
 )
 
-// namespaceCursor holds which Matrix users stand for users of Rocket.Chat.
+// namespaceCursor stores which Matrix users stand for Rocket.Chat users.
 const namespaceCursor = "namespace"
 
-// namespace is the part of the homeserver's users that a configuration gives the bridge.
+// namespace returns the part of the homeserver's users that a configuration assigns to the bridge.
 func namespace(f config.Fixed) ids.Namespace {
 	names := ids.Namespace{Server: f.Homeserver.Domain, Bot: f.AppService.Bot}
 	if f.Namespace == "prefixed" {
@@ -21,8 +21,8 @@ func namespace(f config.Fixed) ids.Namespace {
 	return names
 }
 
-// keepNamespace stores the namespace at the first start and refuses another one later:
-// the rooms would have users that are nobody's.
+// keepNamespace stores the namespace at the first start and refuses a different one
+// later: the rooms would have users that belong to no one.
 func keepNamespace(ctx context.Context, s *store.Store, names ids.Namespace) error {
 	now := "@" + names.Prefix + "*:" + names.Server
 	was, err := s.Cursor(ctx, namespaceCursor)

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/console"
 )
 
-// consoleLists shows and changes with whom people may talk: the lists of bridge.yaml.
+// consoleLists shows and changes whom people may talk with: the lists in bridge.yaml.
 type consoleLists struct{ *service }
 
 // Patterns implements console.Lists.
@@ -25,8 +25,8 @@ func (c consoleLists) Patterns(list string) console.Patterns {
 	return console.Patterns(live.Servers)
 }
 
-// changesTried bounds how often a change is made once more because the file was changed
-// by others at the same time.
+// changesTried bounds how often a change is attempted when others change the file at the
+// same time.
 const changesTried = 3
 
 // Permit implements console.Lists.
@@ -65,8 +65,8 @@ func (c consoleLists) Permit(_ context.Context, list, pattern string, allow bool
 	return &console.RefusedError{Text: "others change bridge.yaml at the same time; please try again"}
 }
 
-// permitted returns the keys of bridge.yaml that allow or deny a pattern, as they are
-// typed. What stays denied by another pattern is an error.
+// permitted returns the keys of bridge.yaml that allow or deny a pattern, as people type
+// them. It is an error if another pattern still denies what is to be allowed.
 func permitted(live config.Live, list, pattern string, allow bool) (map[string]string, error) {
 	lists, prefix := live.Users.Permit(pattern, allow), "users."
 	still := lists.DeniedBy(pattern)
@@ -82,7 +82,7 @@ func permitted(live config.Live, list, pattern string, allow bool) (map[string]s
 	return map[string]string{prefix + "allow": string(allowed), prefix + "deny": string(denied)}, nil
 }
 
-// listRefusal says in words why a list cannot be changed.
+// listRefusal explains why a list cannot be changed.
 func listRefusal(err error) error {
 	if invalid, ok := errors.AsType[*config.InvalidError](err); ok {
 		return &console.RefusedError{Text: invalid.Problems[0].String()}

@@ -20,7 +20,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// openConsole makes the operator's page.
+// openConsole creates the operator's page.
 func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	s.console, err = console.New(console.Options{
 		Accounts: consoleAccounts{client}, Bridge: consoleBridge{s}, Queue: consoleQueue{s},
@@ -31,7 +31,7 @@ func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	return err
 }
 
-// delivered notes a delivery where numbers and plots are made of it.
+// delivered records a delivery for the metrics and the plots.
 func (s *service) delivered(kind string, waited, took time.Duration) {
 	s.metrics.Delivered(kind, waited, took)
 	direction := console.ToMatrix
@@ -55,7 +55,7 @@ func (a consoleAccounts) SignIn(ctx context.Context, username string, password s
 		return console.Account{}, signInError(err)
 	}
 	me, err := user.Me(ctx)
-	// The session there has served its purpose, even when the visitor has gone.
+	// The session there is no longer needed; end it even if the visitor has gone.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutFor)
 	defer cancel()
 	if outErr := user.Logout(end); err == nil {
@@ -64,7 +64,7 @@ func (a consoleAccounts) SignIn(ctx context.Context, username string, password s
 	return accountOf(me), err
 }
 
-// signInError says what Rocket.Chat's refusal means to the visitor.
+// signInError translates a refusal of Rocket.Chat into an error of the console.
 func signInError(err error) error {
 	switch {
 	case rocketchat.Says(err, "totp-required"):
@@ -89,7 +89,7 @@ func accountOf(u rocketchat.User) console.Account {
 	return console.Account{ID: u.ID, Username: u.Username, Admin: u.Active && u.HasRole("admin")}
 }
 
-// consoleBridge says how the bridge is.
+// consoleBridge reports the state of the bridge.
 type consoleBridge struct{ *service }
 
 // State implements console.Bridge.
@@ -192,7 +192,7 @@ func (q consoleQueue) Drop(ctx context.Context, chosen []string) (int, error) {
 	return each(ctx, chosen, q.store.Drop)
 }
 
-// each does something to dead letters, and leaves out those that are none any more.
+// each applies do to dead letters, and skips those that no longer are dead letters.
 func each(ctx context.Context, chosen []string, do func(context.Context, string) error) (n int, err error) {
 	for _, id := range chosen {
 		switch err := do(ctx, id); {
@@ -205,7 +205,7 @@ func each(ctx context.Context, chosen []string, do func(context.Context, string)
 	return n, nil
 }
 
-// chatOperator is the console for the slash commands of administrators.
+// chatOperator provides the console's functions to administrators' slash commands.
 type chatOperator struct{ *service }
 
 // State implements command.Operator.
@@ -235,7 +235,7 @@ func (o chatOperator) State(ctx context.Context) (string, error) {
 	return b.String(), nil
 }
 
-// backlog says what is waiting in both directions, and what was given up.
+// backlog describes the waiting items and dead letters of both directions.
 func backlog(of [2]console.Backlog) string {
 	mx, rc := of[console.ToMatrix], of[console.ToRocketChat]
 	return fmt.Sprintf("Waiting: %d to Matrix, %d to Rocket.Chat. Given up: %d to Matrix, %d to Rocket.Chat.", mx.Waiting, rc.Waiting, mx.Dead, rc.Dead)

@@ -21,12 +21,12 @@ import (
 )
 
 const (
-	// askedFor is how long a room's name is not asked for again, and maxAsked of how many
-	// rooms that is remembered.
+	// askedFor is how long a room's name is not requested again, and maxAsked for how
+	// many rooms that is remembered.
 	askedFor = 10 * time.Minute
 	maxAsked = 20_000
-	// lookAtOnce is how many names are asked for at one time, lookFor bounds how long
-	// that goes on, and waitForNames how long a page waits for names that nobody knows.
+	// lookAtOnce is how many names are requested at the same time, lookFor bounds how
+	// long that takes, and waitForNames how long a page waits for unknown names.
 	lookAtOnce   = 8
 	lookFor      = 20 * time.Second
 	waitForNames = 2 * time.Second
@@ -39,15 +39,15 @@ const (
 	reconcileFor = 50 * time.Second
 )
 
-// consoleRooms shows the portals and does what administrators ask for.
+// consoleRooms shows the portals and carries out administrators' requests.
 type consoleRooms struct {
 	*service
 	client *rocketchat.Client
 	mu     sync.Mutex
-	asked  map[ids.RCRoom]time.Time // when a room's name was asked for
+	asked  map[ids.RCRoom]time.Time // when a room's name was last requested
 }
 
-// placeOf reads where a list of rooms goes on. What is no place is the beginning.
+// placeOf parses the place where a list of rooms continues. Anything invalid means the beginning.
 func placeOf(from string) store.PortalKey {
 	at, room, ok := strings.Cut(from, ".")
 	n, err := strconv.ParseInt(at, 10, 64)
@@ -77,7 +77,7 @@ func (c *consoleRooms) Rooms(ctx context.Context, words, from string, limit int)
 	return page, err
 }
 
-// describe makes rooms of portals.
+// describe converts portals to rooms of the console.
 func (c *consoleRooms) describe(ctx context.Context, portals []model.Portal) ([]console.Room, error) {
 	lanes := make([]string, 0, 2*len(portals))
 	for _, p := range portals {
@@ -97,8 +97,8 @@ func (c *consoleRooms) describe(ctx context.Context, portals []model.Portal) ([]
 	return out, err
 }
 
-// look asks Rocket.Chat for the names of rooms, and waits a moment for those that nobody
-// knows. A name that is known may be an old one, so it is asked for too, now and then.
+// look requests the names of rooms from Rocket.Chat, and waits a moment for those that
+// are unknown. A known name may be outdated, so it is also requested now and then.
 func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
 	var due []model.Portal
 	unknown, now := false, time.Now()
@@ -115,7 +115,7 @@ func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
 	names, finished := map[ids.RCRoom]string{}, make(chan struct{})
 	go func() {
 		defer close(finished)
-		// The page may be gone before the names are there; they are of use to the next one.
+		// The page may be gone before the names arrive; the next one can use them.
 		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookFor)
 		defer cancel()
 		var g errgroup.Group
@@ -129,7 +129,7 @@ func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
 				return nil
 			})
 		}
-		_ = g.Wait() // none of them fails
+		_ = g.Wait() // none of them returns an error
 	}()
 	if unknown {
 		select {
@@ -145,7 +145,7 @@ func (c *consoleRooms) look(ctx context.Context, portals []model.Portal) {
 	}
 }
 
-// mayAsk reports whether a room's name is to be asked for, and notes that it is.
+// mayAsk reports whether a room's name should be requested now, and records the request.
 func (c *consoleRooms) mayAsk(room ids.RCRoom, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,8 +159,8 @@ func (c *consoleRooms) mayAsk(room ids.RCRoom, now time.Time) bool {
 	return true
 }
 
-// learn asks Rocket.Chat what a room is called, and keeps it. One that cannot be found out
-// stays as it was.
+// learn requests a room's name from Rocket.Chat and stores it. If that fails, the stored
+// name stays.
 func (c *consoleRooms) learn(ctx context.Context, p model.Portal) string {
 	info, ok, err := c.rc.Room(ctx, p.RCRoom)
 	title := cmp.Or(info.Title, info.Slug)
@@ -200,7 +200,7 @@ func (c *consoleRooms) Room(ctx context.Context, rcRoom string) (console.RoomVie
 	v.MXName = c.matrixName(ctx, p)
 	about, err := c.relay.Commands().Describe(ctx, p.RCRoom)
 	if err == nil {
-		_, about, _ = strings.Cut(about, "\n") // the first sentence says what the page does
+		_, about, _ = strings.Cut(about, "\n") // the page already shows what the first sentence says
 		v.About = strings.Split(about, "\n")
 		err = c.members(ctx, p, &v)
 	}
@@ -211,21 +211,21 @@ func (c *consoleRooms) Room(ctx context.Context, rcRoom string) (console.RoomVie
 	return v, nil
 }
 
-// matrixName asks the homeserver what a room is called there.
+// matrixName asks the homeserver for the name of a room there.
 func (c *consoleRooms) matrixName(ctx context.Context, p model.Portal) string {
 	content, ok, err := c.mx.State(ctx, p.MXRoom, p.Reader(c.relay.Names), "m.room.name", "")
 	if err != nil || !ok {
 		return ""
 	}
 	var named struct {
-		Name any `json:"name"` // whoever may name the room writes what they like
+		Name any `json:"name"` // of any type: members choose it
 	}
 	_ = json.Unmarshal(content, &named)
 	name, _ := named.Name.(string)
 	return name
 }
 
-// members fills in who is in a room on both sides.
+// members fills in the members of a room on both sides.
 func (c *consoleRooms) members(ctx context.Context, p model.Portal, v *console.RoomView) error {
 	here, there, err := c.relay.Commands().Members(ctx, p.RCRoom)
 	if err != nil {
@@ -250,7 +250,7 @@ func (c *consoleRooms) members(ctx context.Context, p model.Portal, v *console.R
 	return nil
 }
 
-// refusal is what a slash command would say, for the console.
+// refusal turns the refusal of a slash command into one for the console.
 func refusal(err error) error {
 	if se, ok := errors.AsType[*model.SayError](err); ok {
 		return &console.RefusedError{Text: se.Text}
@@ -276,8 +276,7 @@ func (c *consoleRooms) Reconcile(ctx context.Context, rcRoom string) (int, error
 	return n, err
 }
 
-// find returns the identifier of a room in Rocket.Chat that is given by its name or
-// identifier.
+// find returns the identifier of a Rocket.Chat room, given its name or identifier.
 func (c *consoleRooms) find(ctx context.Context, room string) (ids.RCRoom, error) {
 	room = strings.TrimPrefix(room, "#")
 	for _, ask := range []func(context.Context, string) (rocketchat.Room, bool, error){c.client.RoomByName, c.client.RoomByID} {

@@ -8,8 +8,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// consoleSessions keeps the console's sessions in the database, which all processes of the
-// bridge share.
+// consoleSessions stores the console's sessions in the database, which all processes of
+// the bridge share.
 type consoleSessions struct{ *service }
 
 // Begin implements console.Sessions.

@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/console"
 )
 
-// consoleSettings reads and changes the live keys in the file itself, so that the file and
-// what is in force are the same.
+// consoleSettings reads and changes the live keys in the file itself, so that the file
+// always matches what is in force.
 type consoleSettings struct{ *service }
 
 // Settings implements console.Settings.
@@ -49,7 +49,7 @@ func (c consoleSettings) Propose(_ context.Context, values map[string]string) (w
 	return was, now, settingsError(err)
 }
 
-// settingsError says which value cannot be used.
+// settingsError reports which values cannot be used.
 func settingsError(err error) error {
 	invalid, ok := errors.AsType[*config.InvalidError](err)
 	if !ok {

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// A part is something that the bridge needs, and why it is not ready; "" when it is.
+// A part is something that the bridge needs, and why it is not ready, "" if it is.
 type part struct{ name, why string }
 
-// readyFor bounds how long finding out what is ready may take.
+// readyFor bounds how long checking readiness may take.
 const readyFor = 2 * time.Second
 
-// parts says of each part whether it is ready.
+// parts returns each part and whether it is ready.
 func (s *service) parts(ctx context.Context) []part {
 	ctx, cancel := context.WithTimeout(ctx, readyFor)
 	defer cancel()
@@ -31,7 +31,7 @@ func (s *service) parts(ctx context.Context) []part {
 	return all
 }
 
-// readyz serves GET /readyz: a line for each part, and 503 when one is not ready. As in
+// readyz serves GET /readyz: a line for each part, and 503 if one is not ready. As in
 // Kubernetes, ?exclude=NAME leaves a part out, and may be repeated.
 func (s *service) readyz(w http.ResponseWriter, r *http.Request) {
 	excluded := r.URL.Query()["exclude"]

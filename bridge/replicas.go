@@ -9,23 +9,23 @@ import (
 	"appliance/bridge/store"
 )
 
-// Processes that share a PostgreSQL all take transactions of the homeserver, serve slash
-// commands and deliver items; see docs/replicas.md. What reads the networks and sweeps
-// over rooms is done by one of them, which has the role reading. A process with SQLite
-// has it always.
+// Processes that share a PostgreSQL database all accept transactions from the homeserver,
+// serve slash commands and deliver items; see docs/replicas.md. Only one of them, which
+// holds the role reading, reads the networks and sweeps over rooms. A process with SQLite
+// always has it.
 const reading = "reading"
 
 const (
-	// keepUpEvery is how often it is looked whether other processes began or ended portals,
-	// without having been told of one; and compareEvery how often all of them are read
-	// nevertheless: an earlier release does not count its changes.
+	// keepUpEvery is how often to check, without a notification, whether other processes
+	// began or ended portals. compareEvery is how often all portals are read regardless,
+	// because an earlier release does not count its changes.
 	keepUpEvery  = 10 * time.Second
 	compareEvery = 10 * time.Minute
-	// ledFor bounds how long it takes to find out whether any process reads.
+	// ledFor bounds how long checking whether any process reads may take.
 	ledFor = 2 * time.Second
 )
 
-// team is the store as mxside sees it.
+// team is the store in the form that mxside uses.
 type team struct{ *store.Store }
 
 // Led implements mxside.Team.
@@ -39,7 +39,7 @@ func (s *service) led() bool {
 	return led && err == nil
 }
 
-// lead does what one process does for all, until ctx ends.
+// lead does the work that one process does for all, until ctx ends.
 func (s *service) lead(ctx context.Context) error {
 	s.reads.Store(true)
 	defer s.reads.Store(false)
@@ -51,7 +51,7 @@ func (s *service) lead(ctx context.Context) error {
 	return g.Wait()
 }
 
-// keepUp takes over the portals that other processes begin and end, until ctx ends.
+// keepUp follows the portals that other processes begin and end, until ctx ends.
 func (s *service) keepUp(ctx context.Context) error {
 	if !s.store.Shared() {
 		return nil
@@ -64,7 +64,7 @@ func (s *service) keepUp(ctx context.Context) error {
 		}
 	})
 	var seen string
-	var due time.Time // to read all of them
+	var due time.Time // when to read all of them
 	for {
 		version, err := s.store.PortalsVersion(ctx)
 		if err == nil && (version != seen || !time.Now().Before(due)) {

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// A start has done most of its work after startTakes, and pages that were needed once
-	// are given back every releaseEvery.
+	// startTakes is when a start has done most of its work. From then on, pages that were
+	// needed only once are released every releaseEvery.
 	startTakes   = 5 * time.Second
 	releaseEvery = time.Minute
 )
 
-// releasePages gives the memory back that the program's own file takes, shortly after the
-// start and then once in a while. A start runs code of every package that is linked in, also
-// of those that only the other commands need.
+// releasePages releases the memory that the program's own file occupies, shortly after
+// the start and then at intervals. A start runs code of every linked package, even of
+// those that only the other commands need.
 func (s *service) releasePages(ctx context.Context) error {
 	next := time.NewTimer(startTakes)
 	defer next.Stop()
@@ -31,7 +31,7 @@ func (s *service) releasePages(ctx context.Context) error {
 		case <-next.C:
 		}
 		released, err := releaseProgram()
-		if err != nil { // as before, then: nothing depends on it
+		if err != nil { // continue without: nothing depends on it
 			s.Log.Debug("pages of the program were not released", "err", err)
 			return nil
 		}
@@ -40,9 +40,9 @@ func (s *service) releasePages(ctx context.Context) error {
 	}
 }
 
-// releaseProgram unmaps the pages of the program's own file, and returns how many bytes were
-// resident. The kernel keeps them in its cache, and maps those that are used again without
-// reading the disk. A mapping that was ever written to stays as it is.
+// releaseProgram unmaps the pages of the program's own file, and returns how many bytes
+// were resident. The kernel keeps them in its cache, and maps those that are used again
+// without reading the disk. A mapping that was ever written to is left alone.
 func releaseProgram() (released int64, err error) {
 	mappings, err := programMappings()
 	for _, m := range mappings {
@@ -54,13 +54,13 @@ func releaseProgram() (released int64, err error) {
 	return released, err
 }
 
-// mapping is a range of this process's addresses that shows a file unchanged.
+// mapping is a range of this process's addresses that maps unchanged file content.
 type mapping struct {
 	begin, end uintptr
 	resident   int64 // bytes
 }
 
-// programMappings returns where the program's file is mapped and cannot be written to
+// programMappings returns the mappings of the program's file that are not writable
 // (proc_pid_smaps(5)).
 func programMappings() (all []mapping, err error) {
 	program, err := os.Readlink("/proc/self/exe")
@@ -72,7 +72,7 @@ func programMappings() (all []mapping, err error) {
 		return nil, err
 	}
 	defer func() { _ = smaps.Close() }()
-	var m mapping // of the program when end is not 0
+	var m mapping // of the program if end is not 0
 	lines := bufio.NewScanner(smaps)
 	for lines.Scan() {
 		switch fields := strings.Fields(lines.Text()); {

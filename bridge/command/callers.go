@@ -15,27 +15,27 @@ import (
 )
 
 const (
-	// rememberedFor is how long Rocket.Chat's word about a token counts: long
-	// enough for a person in a hurry, short enough for a token that has ended.
+	// rememberedFor is how long Rocket.Chat's verdict on a token is cached: long enough
+	// for a person in a hurry, short enough for a token that has expired.
 	rememberedFor = 20 * time.Second
-	// remembered bounds how many tokens and how many addresses are kept.
+	// remembered bounds how many tokens and how many addresses are cached.
 	remembered = 4096
-	// attemptsFor and maxAttempts bound how often an address may come with a wrong
-	// token of a user. Rocket.Chat itself allows ten such questions a minute, of all
-	// who share an address: with each other, or with the bridge where it does not
-	// take the caller's from the bridge.
+	// attemptsFor and maxAttempts limit how often an address may present a wrong token
+	// for a user. Rocket.Chat itself allows ten such requests a minute, shared by all
+	// behind one address: with each other, or with the bridge if Rocket.Chat does not
+	// accept the caller's address from it.
 	attemptsFor = time.Minute
 	maxAttempts = 4
 )
 
-// A busyError says that the caller has to wait.
+// A busyError means that the caller has to wait.
 type busyError struct{ wait time.Duration }
 
 func (e *busyError) Error() string { return fmt.Sprintf("too many requests, wait %d s", e.seconds()) }
 
 func (e *busyError) seconds() int { return max(1, int((e.wait+time.Second-1)/time.Second)) }
 
-// callers knows for a moment whose tokens are whose, so that Rocket.Chat is not
+// callers caches for a moment which token belongs to whom, so that Rocket.Chat is not
 // asked again for each command and not at all for those who guess.
 type callers struct {
 	mu       sync.Mutex
@@ -50,14 +50,14 @@ type verdict struct {
 }
 
 type attempts struct {
-	n     int // those that failed, and those whose answer is not there yet
+	n     int // attempts that failed or have no result yet
 	until time.Time
 }
 
-// who finds out whose request it is. ok is false when Rocket.Chat does not know
-// the token. The error is a *busyError for an address that has guessed too often.
-// Whether there is such a user at all the bridge finds out by itself, without a
-// limit, so strangers who know no user use up nobody's.
+// who finds out whose request it is. ok is false if Rocket.Chat does not know the token.
+// The error is a *busyError for an address that has guessed too often. The bridge itself
+// checks whether the user exists, without a limit, so strangers who know no user use up
+// no one's attempts.
 func (c *callers) who(ctx context.Context, bridge, client *rocketchat.Client, address string) (user rocketchat.User, ok bool, err error) {
 	key := sha256.Sum256([]byte(client.UserID() + "\x00" + client.Token().Reveal()))
 	now := time.Now()
@@ -84,7 +84,7 @@ func (c *callers) who(ctx context.Context, bridge, client *rocketchat.Client, ad
 	return user, ok, nil
 }
 
-// ask lets Rocket.Chat say whose token it is.
+// ask asks Rocket.Chat whose token it is.
 func (c *callers) ask(ctx context.Context, client *rocketchat.Client, by string, now time.Time) (user rocketchat.User, ok bool, err error) {
 	c.mu.Lock()
 	wait := c.attempt(by, now)
@@ -102,7 +102,7 @@ func (c *callers) ask(ctx context.Context, client *rocketchat.Client, by string,
 	return user, err == nil, err
 }
 
-// attempt counts a question, or says how long the next one has to wait.
+// attempt counts an attempt, or returns how long the next one has to wait.
 func (c *callers) attempt(by string, now time.Time) time.Duration {
 	a := c.attempts[by]
 	if !now.Before(a.until) {
@@ -120,7 +120,7 @@ func (c *callers) attempt(by string, now time.Time) time.Duration {
 	return 0
 }
 
-// forgive takes back a question that was not a guess.
+// forgive takes back an attempt that was not a guess.
 func (c *callers) forgive(by string) {
 	if a, ok := c.attempts[by]; ok && a.n > 0 {
 		a.n--
@@ -128,8 +128,7 @@ func (c *callers) forgive(by string) {
 	}
 }
 
-// trim makes room in a map that is full: old entries go, and if there is none,
-// any one.
+// trim makes room in a full map: old entries go first, then any.
 func trim[K comparable, V any](m map[K]V, old func(V) bool) {
 	if len(m) < remembered {
 		return
@@ -147,8 +146,8 @@ func trim[K comparable, V any](m map[K]V, old func(V) bool) {
 	}
 }
 
-// callerOf returns a client with the credentials of a request, and its address:
-// the one that the web server has put in place of what the visitor claimed.
+// callerOf returns a client with the credentials of a request, and its address, which the
+// web server has set in place of what the visitor claimed.
 func callerOf(r *http.Request, bridge *rocketchat.Client) (client *rocketchat.Client, address string) {
 	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
 	if userID == "" || token == "" || len(userID)+len(token) > 1024 {

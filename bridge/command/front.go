@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Front is the HTTP face of Commands.
+// Front is the HTTP front end of Commands.
 type Front struct {
 	Commands *Commands
 	target   *url.URL
@@ -27,7 +27,7 @@ type Front struct {
 	callers  callers
 }
 
-// NewFront returns a front that passes on to the Rocket.Chat at base.
+// NewFront returns a front that passes requests on to the Rocket.Chat at base.
 func NewFront(c *Commands, base string) (*Front, error) {
 	target, err := url.Parse(base)
 	if err != nil {
@@ -36,11 +36,11 @@ func NewFront(c *Commands, base string) (*Front, error) {
 	return &Front{Commands: c, target: target, http: &http.Client{Timeout: 30 * time.Second}, proxy: &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(target)
-			if target.Scheme == "http" { // beside it; elsewhere it is known by its own name
+			if target.Scheme == "http" { // on the same host; elsewhere it has its own name
 				pr.Out.Host = pr.In.Host
 			}
 			pr.Out.Header.Set(passedOn, "1")
-			// The web server has set these; Rocket.Chat counts requests by them.
+			// Set by the web server; Rocket.Chat's rate limits use them.
 			for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip"} {
 				pr.Out.Header[h] = pr.In.Header[h]
 			}
@@ -63,8 +63,8 @@ const (
 	runFor = 55 * time.Second
 )
 
-// commandsRun is POST /api/v1/commands.run, which the web client calls since 8.6
-// and the phones always did.
+// commandsRun is POST /api/v1/commands.run, which the web client has called since 8.6 and
+// the mobile apps have always called.
 func (f *Front) commandsRun(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Command string `json:"command"`
@@ -83,8 +83,8 @@ func (f *Front) commandsRun(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"result": nil, "success": true})
 }
 
-// slashCommand is POST /api/v1/method.call/slashCommand, which older web clients
-// call: the same in an envelope.
+// slashCommand is POST /api/v1/method.call/slashCommand, which older web clients call:
+// the same request in an envelope.
 func (f *Front) slashCommand(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Message string `json:"message"`
@@ -125,8 +125,8 @@ func (f *Front) slashCommand(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"message": string(inner), "success": true})
 }
 
-// ours decodes a request into body and reports whether it is for the bridge.
-// Everything else has been passed on when it returns false.
+// ours decodes a request into body and reports whether it is for the bridge. If not, it
+// has already passed the request on or refused it.
 func (f *Front) ours(w http.ResponseWriter, r *http.Request, body any, is func() bool) bool {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -141,8 +141,8 @@ func (f *Front) ours(w http.ResponseWriter, r *http.Request, body any, is func()
 	return false
 }
 
-// passedOn marks what the bridge has passed on: a web server that hands it back
-// would send it round for ever.
+// passedOn marks requests that the bridge has passed on: a web server that hands them
+// back would create an endless loop.
 const passedOn = "X-Appliance-Bridge"
 
 func once(next http.HandlerFunc) http.HandlerFunc {
@@ -157,7 +157,7 @@ func once(next http.HandlerFunc) http.HandlerFunc {
 
 var errLogin = &model.SayError{Text: "You must be logged in to do this."}
 
-// run finds out who calls and runs the command. The status belongs to the error.
+// run identifies the caller and runs the command. The status belongs to the error.
 func (f *Front) run(r *http.Request, name, params, room string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), runFor)
 	defer cancel()
@@ -176,8 +176,8 @@ func (f *Front) run(r *http.Request, name, params, room string) (status int, err
 	return http.StatusBadRequest, err
 }
 
-// busy answers a caller who has to wait, as Rocket.Chat's own limiter does, and
-// reports whether that is so.
+// busy responds to a caller who has to wait, as Rocket.Chat's own limiter does, and
+// reports whether it did.
 func busy(w http.ResponseWriter, err error) bool {
 	wait, ok := errors.AsType[*busyError](err)
 	if e, refused := errors.AsType[*rocketchat.Error](err); refused && e.Status == http.StatusTooManyRequests {
@@ -191,7 +191,7 @@ func busy(w http.ResponseWriter, err error) bool {
 	return true
 }
 
-// words returns what may be shown of an error.
+// words returns the part of an error that may be shown.
 func words(err error) string {
 	if se, ok := errors.AsType[*model.SayError](err); ok {
 		return se.Text
@@ -205,14 +205,14 @@ func reply(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// listed are the commands as Rocket.Chat's clients list them.
+// listed has the commands as Rocket.Chat's clients list them.
 var listed = []map[string]any{
 	{"command": "bridge", "params": "invite @user:server | kick | status | whois | history | me | unbridge | rooms | queue | retry | help", "description": "Talk to people on Matrix in this room", "clientOnly": false, "providesPreview": false},
 	{"command": "federation", "params": "dm @user:server | rooms server words | join #room:server | help", "description": "Talk to a person on Matrix, and find rooms there", "clientOnly": false, "providesPreview": false},
 }
 
-// list is GET /api/v1/commands.list: Rocket.Chat's own answer and, at the end of
-// its last page, our commands.
+// list is GET /api/v1/commands.list: Rocket.Chat's own response with the bridge's commands at
+// the end of its last page.
 func (f *Front) list(w http.ResponseWriter, r *http.Request) {
 	res, data, err := f.upstream(r) //nolint:bodyclose // upstream has read and closed it
 	if err != nil {
@@ -239,7 +239,7 @@ func (f *Front) list(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, page)
 }
 
-// absent returns those of our commands that are not in a list.
+// absent returns the bridge's commands that a list lacks.
 func absent(commands []map[string]any) []map[string]any {
 	var out []map[string]any
 	for _, c := range listed {
@@ -265,7 +265,7 @@ func (f *Front) get(w http.ResponseWriter, r *http.Request) {
 	f.proxy.ServeHTTP(w, r)
 }
 
-// upstream makes the same request to Rocket.Chat and reads the whole answer.
+// upstream makes the same request to Rocket.Chat and reads the whole response.
 func (f *Front) upstream(r *http.Request) (*http.Response, []byte, error) {
 	u := *f.target
 	u.Path, u.RawQuery = r.URL.Path, r.URL.RawQuery
@@ -274,7 +274,7 @@ func (f *Front) upstream(r *http.Request) (*http.Response, []byte, error) {
 		return nil, nil, err
 	}
 	req.Header = r.Header.Clone()
-	req.Header.Del("Accept-Encoding") // so that the answer can be read
+	req.Header.Del("Accept-Encoding") // so that the response is readable
 	req.Header.Set(passedOn, "1")
 	if f.target.Scheme == "http" {
 		req.Host = r.Host

@@ -13,9 +13,9 @@ import (
 
 const historyUsage = "/bridge history 200, or /bridge history 2026-01-31"
 
-// history is /bridge history: it connects the room and brings its past along, so
-// many messages or since a day. Who may invite people may do it, because those
-// who are invited read it.
+// history is /bridge history: it connects the room and backfills its past, a number of
+// messages or those since a day. Anyone who may invite people may do it, because the
+// people invited can read it.
 func (c *Commands) history(ctx context.Context, r request, words []string) error {
 	last, since, err := howMuch(words)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *Commands) history(ctx context.Context, r request, words []string) error
 		"The room is connected with Matrix, and %d of its messages and reactions are being carried there. Invite people with /bridge invite @name:example.org; they will see them.", n))
 }
 
-// howMuch reads a number of messages, or a day.
+// howMuch parses a number of messages, or a day.
 func howMuch(words []string) (last int, since time.Time, err error) {
 	if len(words) != 1 {
 		return 0, since, sayf("this needs a number of messages or a day: %s", historyUsage)

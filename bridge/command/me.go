@@ -11,9 +11,9 @@ import (
 
 const meUsage = "/bridge me @name:example.org, or /bridge me off"
 
-// me is /bridge me: the caller has an account on Matrix too, and what it writes there shall
-// appear as the caller's own. Who may open direct messages with people on Matrix may ask for
-// it; the Matrix account has to confirm it.
+// me is /bridge me: the caller also has an account on Matrix, whose messages should
+// appear as the caller's own. Anyone who may open direct messages with people on Matrix
+// may request it; the Matrix account has to confirm it.
 func (c *Commands) me(ctx context.Context, r request, words []string) error {
 	if len(words) == 0 {
 		return c.meNow(ctx, r)
@@ -42,13 +42,13 @@ func (c *Commands) me(ctx context.Context, r request, words []string) error {
 	return c.tell(ctx, r, HowToLink(target, code))
 }
 
-// HowToLink says to the owner of an account what to do with a code.
+// HowToLink returns instructions for the owner of an account on how to use a code.
 func HowToLink(target ids.MXUser, code string) string {
 	return fmt.Sprintf("Is %s you? Then send this from there within ten minutes, in any room that is connected with this Rocket.Chat, best in a direct message to yourself:\n```\n!link %s\n```\n"+
 		"From then on what %s writes on Matrix appears here under your name. Show the code to nobody else, and send no code that another person gives you.", target, code, target)
 }
 
-// meNow says who writes with the account of the caller.
+// meNow tells the caller who writes with their account.
 func (c *Commands) meNow(ctx context.Context, r request) error {
 	user, ok, err := c.Bridge.LentTo(ctx, personOf(r.user).ID)
 	if err != nil {

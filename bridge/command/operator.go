@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Operator is what administrators see and do of the whole bridge, as in the console.
+// Operator is what administrators can see and do across the whole bridge, as in the console.
 type Operator interface {
-	// State says in words whether everything is connected, and what is waiting.
+	// State describes whether everything is connected, and what is waiting.
 	State(ctx context.Context) (string, error)
-	// Rooms lists in words the newest rooms whose names or identifiers hold some words.
+	// Rooms describes the newest rooms whose names or identifiers contain words.
 	Rooms(ctx context.Context, words string) (string, error)
-	// Queue says in words what is waiting and what was given up, without what it says.
+	// Queue describes the waiting items and the dead letters, without their content.
 	Queue(ctx context.Context) (string, error)
-	// Retry makes dead letters wait again, those with these IDs or, without any, all; it
-	// returns how many.
+	// Retry puts dead letters back into the queue, those with these IDs or, without any,
+	// all; it returns how many.
 	Retry(ctx context.Context, ids []string) (int, error)
 }
 
-// mayOperate lets administrators of the workspace through.
+// mayOperate admits only administrators of the workspace.
 func mayOperate(r request) error {
 	if !r.user.HasRole("admin") {
 		return sayf("only an administrator may do that")
@@ -27,7 +27,7 @@ func mayOperate(r request) error {
 	return nil
 }
 
-// state is what /bridge status says to an administrator besides the room, "" to others.
+// state is what /bridge status tells an administrator in addition to the room, "" for others.
 func (c *Commands) state(ctx context.Context, r request) (string, error) {
 	if mayOperate(r) != nil {
 		return "", nil

@@ -14,8 +14,8 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// mayUse asks the operator's permissions for inviting into a room and, when it is
-// not connected yet, for connecting it.
+// mayUse checks the operator's permissions for inviting into a room and, if it is not
+// connected yet, for connecting it.
 func (c *Commands) mayUse(ctx context.Context, r request, room rocketchat.Room, sub rocketchat.Subscription) error {
 	roles := slices.Concat(r.user.Roles, sub.Roles)
 	if !config.Holds(c.Live().Permissions.Invite, roles...) {
@@ -31,7 +31,7 @@ func (c *Commands) mayUse(ctx context.Context, r request, room rocketchat.Room, 
 	return nil
 }
 
-// tell answers the caller alone.
+// tell replies to the caller only.
 func (c *Commands) tell(ctx context.Context, r request, text string) error {
 	return c.Answers.Tell(ctx, personOf(r.user), text)
 }
@@ -78,7 +78,7 @@ func (c *Commands) status(ctx context.Context, r request) error {
 	return c.tell(ctx, r, text)
 }
 
-// describe says what the room is in which a command was typed.
+// describe describes the room in which a command was typed.
 func (c *Commands) describe(ctx context.Context, r request) (string, error) {
 	room, _, err := c.roomOf(ctx, r)
 	if err != nil {
@@ -99,8 +99,8 @@ func (c *Commands) whois(ctx context.Context, r request, words []string) error {
 	return c.tell(ctx, r, text)
 }
 
-// unbridge is /bridge unbridge. It takes an owner of the room, or a person who
-// may change any room.
+// unbridge is /bridge unbridge. It requires an owner of the room, or a person who may
+// edit any room.
 func (c *Commands) unbridge(ctx context.Context, r request) error {
 	room, sub, err := c.roomOf(ctx, r)
 	if err != nil {
@@ -121,8 +121,8 @@ func (c *Commands) unbridge(ctx context.Context, r request) error {
 
 var serverLike = regexp.MustCompile(`^[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:[0-9]+)?$`)
 
-// rooms is /federation rooms [server] [words]. A first word that looks like the
-// name of a server is one.
+// rooms is /federation rooms [server] [words]. A first word that looks like a server name
+// is taken as one.
 func (c *Commands) rooms(ctx context.Context, r request, words []string) error {
 	if !config.Holds(c.Live().Permissions.Join, r.user.Roles...) {
 		return sayf("the administrator does not let you look for rooms on Matrix")

@@ -1,9 +1,9 @@
-// Package config reads bridge.yaml. A Config is a value: it is loaded,
-// validated and then never changed; reloading makes a new one. The type says
-// what a change of a key costs: Live keys take effect at once, Fixed keys need
-// a restart. Provisioning renders the same struct and asks the same Reload, so
-// a dry run can tell a reload from a restart. It does no I/O besides reading
-// the files it is told to (Load, ReadSecrets, Watch).
+// Package config reads bridge.yaml. A Config is a value: it is loaded, validated and then
+// never changed; reloading creates a new one. The type tells what a change of a key
+// costs: Live keys take effect at once, Fixed keys need a restart. Provisioning renders
+// the same struct and calls the same Reload, so a dry run can tell a reload from a
+// restart. The only I/O is reading the files it is told to read (Load, ReadSecrets,
+// Watch).
 package config
 
 import (
@@ -43,11 +43,11 @@ type Fixed struct {
 	Traces Traces `yaml:"traces,omitempty"`
 }
 
-// Kinds of homeserver. What each does otherwise than the others is in package mxside.
+// Kinds of homeserver. Package mxside handles how they differ.
 const (
 	Dendrite = "dendrite"
 	Synapse  = "synapse"
-	Generic  = "generic" // does as the specification says
+	Generic  = "generic" // follows the specification
 )
 
 // Homeservers are the values of homeserver.kind.
@@ -71,8 +71,8 @@ type AppService struct {
 	ASTokenFile string `yaml:"as_token_file"`
 }
 
-// Traces say which collector of OpenTelemetry is told of the way of messages. They are
-// fixed, because only who has the host may choose where that goes and which file is read.
+// Traces configures the OpenTelemetry collector that message traces are sent to. Its keys are fixed,
+// because only those with access to the host may choose where traces go and which file is read.
 type Traces struct {
 	Endpoint string `yaml:"endpoint"` // "http://collector:4318/v1/traces"; "" traces nothing
 	// HeadersFile holds headers of each request, one on a line: "Authorization: Bearer x".
@@ -165,7 +165,7 @@ func ChangedLive(current, next Config) []string {
 	return changedKeys("", reflect.ValueOf(current.Live), reflect.ValueOf(next.Live))
 }
 
-// KeyOf is what a field of a configuration is called in bridge.yaml.
+// KeyOf returns the name of a configuration field in bridge.yaml.
 func KeyOf(field reflect.StructField) string {
 	key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 	return key

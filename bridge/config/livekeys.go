@@ -18,7 +18,7 @@ type Key struct {
 	Number  bool // its value is a whole number
 }
 
-// help says what each live key means. It is the one table of them.
+// help describes every live key, in one place.
 var help = map[string]string{
 	"enabled":                      "Carry messages. When false, messages in both directions are stored, and delivered once this is true again.",
 	"log_level":                    "How much the bridge writes into its log.",
@@ -58,8 +58,8 @@ func LiveKeys() []Key {
 	return out
 }
 
-// Texts returns the values of all live keys as people type them; what is in a list stands
-// on lines of its own.
+// Texts returns the values of all live keys as people type them, with list items on
+// separate lines.
 func (l Live) Texts() map[string]string {
 	out := map[string]string{}
 	eachKey("", reflect.ValueOf(l), func(name string, v reflect.Value) {
@@ -75,7 +75,7 @@ func (l Live) Texts() map[string]string {
 	return out
 }
 
-// eachKey calls do with each key that has no others below it.
+// eachKey calls do for each key that has no keys below it.
 func eachKey(prefix string, v reflect.Value, do func(name string, v reflect.Value)) {
 	for i := range v.NumField() {
 		name := prefix + KeyOf(v.Type().Field(i))

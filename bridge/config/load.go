@@ -21,7 +21,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// A Problem is one thing in bridge.yaml that has to change.
+// A Problem is one thing in bridge.yaml that has to be changed.
 type Problem struct {
 	Key    string // dotted path; empty when only the line is known
 	Line   int    // 0 when unknown
@@ -55,7 +55,7 @@ func (e *InvalidError) Error() string {
 	return e.File + ": " + strings.Join(parts, "; ")
 }
 
-// Load reads and validates a file. A file that cannot be used is reported as an
+// Load reads and validates a file. A file with invalid content is reported as an
 // *InvalidError with every problem in it.
 func Load(name string) (Config, error) {
 	data, err := configfile.Read(name)
@@ -71,7 +71,7 @@ func Parse(name string, data []byte) (Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	err := dec.Decode(&c)
-	if err == nil { // a line further left than the first one ends the document, without an error
+	if err == nil { // a line indented less than the first one ends the document without an error
 		if err = dec.Decode(new(yaml.Node)); err == nil {
 			err = errors.New("has more than one document")
 		}
@@ -90,7 +90,7 @@ var (
 	otherLine    = regexp.MustCompile(`^line (\d+): (.*)$`)
 )
 
-// yamlProblems takes the line and the key out of what the YAML decoder says.
+// yamlProblems extracts the line and the key from the YAML decoder's errors.
 func yamlProblems(err error) []Problem {
 	lines := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 	if te, ok := errors.AsType[*yaml.TypeError](err); ok {
@@ -222,7 +222,7 @@ type Secrets struct {
 	TraceHeaders      map[string]secret.String
 }
 
-// ReadSecrets reads the files. Every file that cannot be used is named.
+// ReadSecrets reads the files. The error names every file that cannot be used.
 func ReadSecrets(f Fixed) (Secrets, error) {
 	var s Secrets
 	var errs []error
@@ -258,8 +258,8 @@ func ReadSecrets(f Fixed) (Secrets, error) {
 	return s, errors.Join(errs...)
 }
 
-// Headers reads headers of HTTP, one on a line: "Authorization: Bearer x". An error quotes
-// nothing of them.
+// Headers reads HTTP headers, one per line: "Authorization: Bearer x". Errors do not
+// quote them.
 func Headers(data []byte) (map[string]secret.String, error) {
 	out := map[string]secret.String{}
 	n := 0

@@ -8,10 +8,10 @@ import (
 	"appliance/bridge/secret"
 )
 
-// OperatorToken is what an operator shows the bridge, as a bearer token, to read its
-// status and to try again what was given up. It follows from the token of the
-// bridge's account in Rocket.Chat, which nobody but the bridge and the operator of
-// its host has: other containers reach the bridge's port and do not have it.
+// OperatorToken is the bearer token with which an operator may read the bridge's status
+// and retry dead letters. It is derived from the token of the bridge's Rocket.Chat
+// account, which only the bridge and the operator of its host have: other containers can
+// reach the bridge's port but do not have it.
 func OperatorToken(rocketchat secret.String) secret.String {
 	mac := hmac.New(sha256.New, []byte(rocketchat.Reveal()))
 	mac.Write([]byte("operator of the bridge"))

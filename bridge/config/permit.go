@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Permit returns the lists after a pattern was allowed or denied: what is allowed is no
-// longer denied, and the other way round.
+// Permit returns the lists after a pattern was allowed or denied: allowing also removes
+// the denial, and the other way round.
 func (s Servers) Permit(pattern string, allow bool) Servers {
 	s.Allow, s.Deny = permit(s.Allow, s.Deny, pattern, allow)
 	return s
@@ -36,8 +36,8 @@ func permit(allowed, denied []string, pattern string, allow bool) (nowAllowed, n
 	return allowed, slices.DeleteFunc(slices.Clone(denied), same)
 }
 
-// DeniedBy returns what denies a server: a pattern of Deny, or servers.allow when no
-// pattern there allows it; "" when it is allowed.
+// DeniedBy returns what denies a server: a pattern in Deny, or servers.allow if no
+// pattern there allows it; "" if it is allowed.
 func (s Servers) DeniedBy(server string) string {
 	return deniedBy(s.Allowed(server), s.Deny, strings.ToLower(server), "servers.allow")
 }
@@ -59,6 +59,6 @@ func deniedBy(allowed bool, deny []string, name, otherwise string) string {
 	return otherwise
 }
 
-// personKey is an address, or a pattern of addresses, as they are compared: "*" stands
-// for everything, slashes too.
+// personKey returns an address, or a pattern of addresses, in the form used for
+// comparison: "*" matches everything, including slashes.
 func personKey(text string) string { return strings.ReplaceAll(strings.ToLower(text), "/", "_") }

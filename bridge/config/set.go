@@ -9,10 +9,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Set returns a file, whose content is data, with other values of live keys, given as
-// people type them, and the keys that have changed by that. Everything else in the file
-// stays as it is, comments included. What cannot be used is an *InvalidError that names
-// the keys; name is used in errors. A key that is not live is one of its problems.
+// Set returns a file, whose content is data, with new values of live keys, given as people
+// type them, and the keys that this has changed. Everything else in the file stays as it is,
+// comments included. If values cannot be used, the error is an *InvalidError that names their
+// keys; keys that are not live count as problems too. name is used in errors.
 func Set(name string, data []byte, values map[string]string) (out []byte, changed []string, err error) {
 	was, err := Parse(name, data)
 	if err != nil {
@@ -45,7 +45,7 @@ func Set(name string, data []byte, values map[string]string) (out []byte, change
 	return out, ChangedLive(was, now), nil
 }
 
-// sortedKeys returns the keys in the order of the file, and those that do not exist last.
+// sortedKeys returns the keys in the order of the file, with nonexistent keys last.
 func sortedKeys(values map[string]string) []string {
 	var out []string
 	for _, k := range LiveKeys() {
@@ -63,8 +63,8 @@ func sortedKeys(values map[string]string) []string {
 	return append(out, others...)
 }
 
-// setKey writes one value. It replaces the lines of the value and no others where it can;
-// otherwise it writes the whole file again, which keeps comments but not blank lines.
+// setKey writes one value. If possible it replaces only the lines of the value; otherwise
+// it rewrites the whole file, which keeps comments but not blank lines.
 func setKey(data []byte, path []string, value *yaml.Node) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
@@ -114,8 +114,8 @@ func setNode(doc *yaml.Node, path []string, value *yaml.Node) error {
 	return nil
 }
 
-// keepItems is a list in the style of the one before it, with the same items where they
-// are the same, because these may have comments.
+// keepItems returns a list in the style of the previous one, reusing items that are the
+// same, because these may have comments.
 func keepItems(was, value *yaml.Node) *yaml.Node {
 	out := *value
 	out.Style, out.Content = was.Style, nil
@@ -141,8 +141,8 @@ func find(n *yaml.Node, name string) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// splice returns the file with other lines for one value, or nil where the value does not
-// stand on lines of its own. What it returns is not yet known to be right.
+// splice returns the file with new lines for one value, or nil if the value does not have
+// lines of its own. The result still has to be checked.
 func splice(data []byte, doc *yaml.Node, path []string, value *yaml.Node) []byte {
 	if len(doc.Content) == 0 {
 		return nil
@@ -187,7 +187,7 @@ func splice(data []byte, doc *yaml.Node, path []string, value *yaml.Node) []byte
 	return out.Bytes()
 }
 
-// lastLine is the line on which the last part of a value begins.
+// lastLine returns the line on which the last part of a value begins.
 func lastLine(n *yaml.Node) int {
 	last := n.Line
 	for _, c := range n.Content {
@@ -196,7 +196,7 @@ func lastLine(n *yaml.Node) int {
 	return last
 }
 
-// sameYAML reports whether two files say the same.
+// sameYAML reports whether two files have the same values.
 func sameYAML(a, b []byte) bool {
 	var x, y Config
 	if yaml.Unmarshal(a, &x) != nil || yaml.Unmarshal(b, &y) != nil {
@@ -219,7 +219,7 @@ func remarks(n *yaml.Node) []string {
 	return out
 }
 
-// keeps reports whether a file has all of some comments, as comments.
+// keeps reports whether a file still has all the given comments, as comments.
 func keeps(data []byte, comments []string) bool {
 	var doc yaml.Node
 	if yaml.Unmarshal(data, &doc) != nil {

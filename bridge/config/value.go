@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// valueOf reads the value of a live key as people type it: a list also with commas, on
-// lines, or as one word; text without quotes.
+// valueOf parses the value of a live key as people type it: lists may also be given with
+// commas, on separate lines, or as one word, and text without quotes.
 func valueOf(key, value string) (*yaml.Node, error) {
 	value = strings.TrimSpace(value)
 	now := kindOf(key)
@@ -39,8 +39,8 @@ func valueOf(key, value string) (*yaml.Node, error) {
 	return node, nil
 }
 
-// kindOf finds the value of a live key by default, which tells what kind it is; nil when
-// there is no such key.
+// kindOf returns the default value of a live key, which shows its kind, or nil if there
+// is no such key.
 func kindOf(key string) *yaml.Node {
 	var n yaml.Node
 	if n.Encode(Default().Live) != nil {
@@ -62,7 +62,7 @@ func kindOf(key string) *yaml.Node {
 	return at
 }
 
-// listOf reads a list: as YAML writes it, or words between commas.
+// listOf parses a list, written as in YAML or as words separated by commas.
 func listOf(value string) (*yaml.Node, error) {
 	var words []string
 	if strings.HasPrefix(value, "[") || strings.HasPrefix(value, "- ") {
@@ -87,7 +87,7 @@ func listOf(value string) (*yaml.Node, error) {
 	return list, nil
 }
 
-// parsed reads YAML.
+// parsed parses YAML.
 func parsed(value string) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(value), &doc); err != nil {

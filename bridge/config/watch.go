@@ -16,11 +16,10 @@ const settle = 100 * time.Millisecond
 // mounted is the link that Kubernetes replaces when a ConfigMap or a Secret has changed.
 const mounted = "..data"
 
-// Watch calls changed after the file was written, replaced or removed, once per
-// burst of changes, until ctx ends. It watches the directory, because editors
-// and atomic writers put a new file in the place of the old one. Where the file is a link
-// into a directory that is replaced as a whole, as Kubernetes mounts a ConfigMap, that
-// counts too.
+// Watch calls changed after the file was written, replaced or removed, once per burst of
+// changes, until ctx ends. It watches the directory, because editors and atomic writers
+// replace the file with a new one. If the file is a link into a directory that is
+// replaced as a whole, as when Kubernetes mounts a ConfigMap, that counts too.
 func Watch(ctx context.Context, name string, changed func()) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {

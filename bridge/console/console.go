@@ -1,9 +1,9 @@
 // Package console is the operator's web page, which the bridge serves below /_appliance/
-// behind the web server. Whoever signs in shows Rocket.Chat itself that they are an
-// administrator there; sessions are stored for all processes of the bridge. Pages are whole without JavaScript, which
-// only brings them up to date. The package decides nothing about messages: it shows what
-// the bridge tells it (interfaces.go) and passes on what an administrator asks for. It
-// never shows what people have said.
+// behind the web server. Signing in requires a Rocket.Chat account that is an
+// administrator there; sessions are stored for all processes of the bridge. Pages are
+// complete without JavaScript, which only keeps them up to date. The package decides
+// nothing about messages: it shows what the bridge reports (interfaces.go) and passes on
+// an administrator's requests. It never shows the content of messages.
 package console
 
 import (
@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// Path is where the console is.
+// Path is the URL path of the console.
 const Path = "/_appliance/"
 
 //go:embed static templates
 var files embed.FS
 
-// Options say what a console shows and whom it lets in.
+// Options are what a console shows and whom it lets in.
 type Options struct {
 	Accounts Accounts
 	Sessions Sessions
@@ -33,22 +33,22 @@ type Options struct {
 	Lists    Lists
 	History  *History
 	Settings Settings
-	Tail     *Tail        // what the page of the log shows
-	Log      *slog.Logger // the audit log too
-	// RolesFor is how long Rocket.Chat's word about a role counts; 0 is the usual.
+	Tail     *Tail        // shown on the log page
+	Log      *slog.Logger // also the audit log
+	// RolesFor is how long a role confirmed by Rocket.Chat is trusted; 0 is the default.
 	RolesFor time.Duration
-	// LookEvery is how often open pages are compared with what is; 0 is the usual.
+	// LookEvery is how often open pages are compared with the current state; 0 is the default.
 	LookEvery time.Duration
 }
 
-// Console serves the pages: a gate lets administrators in, each page is a type of its own, and
-// what is open is kept up to date by a live. Methods are safe for concurrent use.
+// Console serves the pages: a gate lets administrators in, each page is its own type, and
+// a live keeps open pages up to date. Methods are safe for concurrent use.
 type Console struct {
 	live  *live
 	pages http.Handler
 }
 
-// New returns a console in which nobody is signed in.
+// New returns a console. Sessions are in the store, so they survive a restart.
 func New(o Options) (*Console, error) {
 	views, err := newViews(o.Log)
 	if err != nil {
@@ -82,7 +82,7 @@ func New(o Options) (*Console, error) {
 	return &Console{live: live, pages: guarded(own)}, nil
 }
 
-// Close ends the streams of pages that are open.
+// Close ends the streams of open pages.
 func (c *Console) Close() { c.live.close() }
 
 // Routes adds the console's pages.
@@ -91,7 +91,7 @@ func (c *Console) Routes(mux *http.ServeMux) { mux.Handle(Path, c.pages) }
 // handler serves a page to an administrator.
 type handler func(http.ResponseWriter, *http.Request, session)
 
-// routes puts pages in their places, behind the gate.
+// routes registers pages, behind the gate.
 type routes struct {
 	mux  *http.ServeMux
 	gate *gate
@@ -101,19 +101,19 @@ type routes struct {
 // page serves GET for a page that stays up to date while it is open.
 func (r routes) page(name string, h handler) { r.get(name, r.live.shared(h)) }
 
-// get serves GET for what is made for each visitor.
+// get serves GET for a response made separately for each visitor.
 func (r routes) get(name string, h handler) { r.mux.HandleFunc("GET "+Path+name, r.gate.inside(h)) }
 
 // post serves a form.
 func (r routes) post(name string, h handler) { r.mux.HandleFunc("POST "+Path+name, r.gate.inside(h)) }
 
-// all serves what has no other place.
+// all serves all other paths.
 func (r routes) all(h handler) { r.mux.HandleFunc(Path, r.gate.inside(h)) }
 
-// policy lets a page load what the console itself serves, and nothing inline.
+// policy lets a page load only what the console itself serves, and nothing inline.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// keptByBrowsers lets browsers keep files whose names say their version.
+// keptByBrowsers lets browsers cache files whose names include their version.
 func keptByBrowsers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
@@ -121,10 +121,10 @@ func keptByBrowsers(next http.Handler) http.Handler {
 	})
 }
 
-// maxForm bounds a form in bytes.
+// maxForm bounds the size of a form, in bytes.
 const maxForm = 512 << 10
 
-// guarded adds what every answer has, and refuses forms that another site sends.
+// guarded adds the headers common to all responses, and refuses forms sent by other sites.
 func guarded(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

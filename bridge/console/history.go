@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// minutes is how much of the past a History keeps.
+// minutes is how many minutes a History keeps.
 const minutes = 24 * 60
 
-// History remembers the deliveries of the last day, a number for each minute. It takes
-// 50 kB. Methods are safe for concurrent use; the zero value is ready.
+// History records the deliveries of the last day, minute by minute. It takes 50 kB.
+// Methods are safe for concurrent use; the zero value is ready.
 type History struct {
 	mu   sync.Mutex
 	all  [minutes]minute
-	last [2]time.Time // when something was last delivered
+	last [2]time.Time // time of the last delivery
 }
 
 type minute struct {
@@ -22,7 +22,7 @@ type minute struct {
 	delay [2]float32 // sum, in seconds
 }
 
-// Delivered notes a delivery in one direction.
+// Delivered records a delivery in one direction.
 func (h *History) Delivered(direction int, now time.Time, delay time.Duration) {
 	at := now.Unix() / 60
 	h.mu.Lock()
@@ -36,8 +36,8 @@ func (h *History) Delivered(direction int, now time.Time, delay time.Duration) {
 	h.last[direction] = now
 }
 
-// A Series is one direction's past: messages, and their mean delay in seconds, for each of
-// some steps, the oldest first.
+// A Series is the past of one direction: the number of messages and their mean delay in
+// seconds, for each of several steps, oldest first.
 type Series struct {
 	Last    time.Time
 	Total   int64
@@ -45,7 +45,7 @@ type Series struct {
 	Delays  []float64
 }
 
-// Series returns the past of a direction in so many steps of so many minutes.
+// Series returns the past of a direction as a number of steps, of step minutes each.
 func (h *History) Series(direction int, now time.Time, steps, step int64) Series {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// maxLive bounds how many pages are kept up to date at one time.
+	// maxLive bounds how many pages are kept up to date at the same time.
 	maxLive = 32
-	// lookEvery is how often a page that is open is compared with what is.
+	// lookEvery is how often an open page is compared with the current state.
 	lookEvery = 5 * time.Second
-	// liveFor ends a stream; the browser opens it again, and shows its session.
+	// liveFor is the lifetime of a stream; the browser reopens it, presenting its session again.
 	liveFor = 10 * time.Minute
 	// lookFor bounds how long one look may take.
 	lookFor = 10 * time.Second
 )
 
-// live keeps pages up to date that are open: it tells them when what they show has changed,
-// and has each of them made once for all who look at it.
+// live keeps open pages up to date: it notifies them when what they show has changed, and
+// renders each of them only once for all viewers.
 type live struct {
 	often   time.Duration // between two looks
 	gate    *gate
@@ -33,37 +33,37 @@ type live struct {
 	history *History
 	fresh   *refreshes
 
-	open    atomic.Int64 // pages that listen
+	open    atomic.Int64 // open streams
 	closing chan struct{}
 	once    sync.Once
 
 	mu     sync.Mutex
 	last   glance
-	checks singleflight.Group // of roles, by session
+	checks singleflight.Group // role checks, by session
 }
 
 func newLive(often time.Duration, g *gate, v *views, s *sharedState, h *History) *live {
 	return &live{often: often, gate: g, state: s, history: h, fresh: &refreshes{views: v}, closing: make(chan struct{})}
 }
 
-// ended is the event after which nothing follows: the session has ended.
+// ended is the final event: the session has ended.
 const ended = "event: ended\ndata: \n\n"
 
-// isStream reports whether a request is for the stream of a page that is open.
+// isStream reports whether a request is for the stream of an open page.
 func isStream(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/events")
 }
 
-// refreshing reports whether htmx reads a page again that is open, which is no click.
+// refreshing reports whether htmx is reloading an open page, as opposed to a click.
 func refreshing(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
 
 func (l *live) routes(r routes) { r.get("events", l.events) }
 
-// close ends the streams of pages that are open.
+// close ends the streams of open pages.
 func (l *live) close() { l.once.Do(func() { close(l.closing) }) }
 
-// events serves GET /_appliance/events?of=PAGE: a server-sent event whenever what that page
-// shows has changed. It says nothing of what; the page reads itself again.
+// events serves GET /_appliance/events?of=PAGE: a server-sent event whenever the content
+// of that page has changed. It does not say what has changed; the page reloads itself.
 func (l *live) events(w http.ResponseWriter, r *http.Request, _ session) {
 	of, last := r.URL.Query().Get("of"), uint64(0)
 	l.stream(w, r, l.often, func() {
@@ -77,8 +77,8 @@ func (l *live) events(w http.ResponseWriter, r *http.Request, _ session) {
 	})
 }
 
-// stream serves server-sent events, which tell writes once in a while, until the session
-// or the console ends.
+// stream serves server-sent events, which tell writes at intervals, until the session or
+// the console ends.
 func (l *live) stream(w http.ResponseWriter, r *http.Request, often time.Duration, tell func()) {
 	if l.open.Add(1) > maxLive {
 		l.open.Add(-1)
@@ -122,18 +122,18 @@ func (l *live) stream(w http.ResponseWriter, r *http.Request, often time.Duratio
 	}
 }
 
-// A glance is what all open pages see of the bridge at one time. One look serves them all, so
-// that ten pages cost the database what one costs, and none costs nothing.
+// A glance is the state of the bridge at one time as all open pages see it. One look serves
+// them all, so that ten pages cost the database as much as one, and no pages cost nothing.
 type glance struct {
 	until    time.Time          // when the next look is due
 	sessions map[string]Session // by key
 	failed   bool               // the sessions could not be read
-	counts   uint64             // changes when how much there is of anything has, and every minute
-	all      uint64             // and when anything else that is shown has
+	counts   uint64             // changes when any amount has changed, and every minute
+	all      uint64             // also changes with anything else that is shown
 }
 
-// digest returns a number that changes when what a page shows may have. Deliveries alone
-// change the overview and the page of the servers, which count them.
+// digest returns a number that changes when the content of a page may have. Deliveries
+// alone change only the overview and the servers page, which count them.
 func (g glance) digest(of string) uint64 {
 	switch of {
 	case "queue", "rooms", "people":
@@ -142,7 +142,7 @@ func (g glance) digest(of string) uint64 {
 	return g.all
 }
 
-// look returns the glance of now. It is not given up with the page that asks for it.
+// look returns the current glance. It does not end with the page that requested it.
 func (l *live) look(ctx context.Context) glance {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,7 +161,7 @@ func (l *live) look(ctx context.Context) glance {
 	fmt.Fprint(h, state.Waiting, state.Rooms, state.Ghosts, state.Puppets, state.Configured, time.Now().Unix()/60, err)
 	g.counts = h.Sum64() | 1
 	if host := state.Host; host != nil {
-		state.Host = nil // an address would change with each look
+		state.Host = nil // as a pointer it would differ at each look
 		fmt.Fprint(h, *host)
 	}
 	fmt.Fprint(h, state)
@@ -169,14 +169,14 @@ func (l *live) look(ctx context.Context) glance {
 		fmt.Fprint(h, l.history.Series(d, time.Now(), 1, minutes))
 	}
 	g.all = h.Sum64() | 1
-	g.until = time.Now().Add(l.often * 9 / 10) // a page that looks as often sees each one
+	g.until = time.Now().Add(l.often * 9 / 10) // a page with the same interval gets each glance
 	l.last = g
 	l.fresh.forget()
 	return g
 }
 
-// goesOn reports whether the session of an open page is one still. While that cannot be
-// said it goes on.
+// goesOn reports whether the session of an open page is still valid. While that cannot be
+// determined, it counts as valid.
 func (l *live) goesOn(r *http.Request) bool {
 	sent, err := r.Cookie(cookieName)
 	if err != nil {
@@ -203,8 +203,8 @@ func (l *live) goesOn(r *http.Request) bool {
 	return goes == true
 }
 
-// shared has a page that is open read itself again from what was made for another one, if
-// there is that. A page that a visitor opens is made for them.
+// shared serves the reload of an open page from one already rendered for another viewer,
+// if there is one. A page that a visitor opens is rendered for them.
 func (l *live) shared(next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request, s session) {
 		if !refreshing(r) {

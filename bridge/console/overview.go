@@ -14,7 +14,7 @@ import (
 type direction struct {
 	Name string
 	Backlog
-	Why                 string // the oldest item waits, or one after it; "" when nothing has failed
+	Why                 string // why the oldest item, or one after it, waits; "" if nothing has failed
 	Hour, Day           Series
 	HourPlot, DayPlot   plot // messages
 	HourDelay, DayDelay plot
@@ -72,11 +72,11 @@ func meanDelay(s Series) string {
 	return seconds(sum / float64(s.Total))
 }
 
-// causedBy is how many lanes are looked at, those with the oldest items first, to say why
-// something waits.
+// causedBy is how many lanes, those with the oldest items first, are examined to find out
+// why something waits.
 const causedBy = 20
 
-// causes says of both directions why the oldest items wait.
+// causes returns, for both directions, why the oldest items wait.
 func (p *overviewPage) causes(ctx context.Context, state State) (why [2]string, err error) {
 	if state.Waiting[ToMatrix].Waiting+state.Waiting[ToRocketChat].Waiting == 0 {
 		return why, nil
@@ -92,17 +92,17 @@ func (p *overviewPage) causes(ctx context.Context, state State) (why [2]string, 
 	return why, err
 }
 
-// bar is a step of a plot.
+// bar is one step of a plot.
 type bar struct{ X, Y, H int }
 
-// plot is a series as bars in a picture of 40 in height, four for each step.
+// plot is a series as bars in a picture with a height of 40 and a width of 4 per step.
 type plot struct {
 	Bars  []bar
 	Width int
 	Most  string
 }
 
-// labelledPlot is a plot with what is said of it to those who see it and those who do not.
+// labelledPlot is a plot with a caption, and a label for those who cannot see it.
 type labelledPlot struct {
 	plot
 	Label, Caption string
@@ -112,7 +112,7 @@ func labelled(p plot, name, text string) labelledPlot {
 	return labelledPlot{p, name + ", " + text, strings.ToUpper(text[:1]) + text[1:]}
 }
 
-// plotOf draws numbers; show puts the largest one into words.
+// plotOf draws numbers; show formats the largest one.
 func plotOf[N int64 | float64](list []N, show func(N) string) plot {
 	most := slices.Max(list)
 	p := plot{Width: 4 * len(list), Most: show(most)}

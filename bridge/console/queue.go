@@ -10,7 +10,7 @@ import (
 const (
 	listedLanes   = 100
 	listedLetters = 100
-	// maxLetters bounds how many dead letters a filter looks at and changes.
+	// maxLetters bounds how many dead letters a filter is applied to and changes.
 	maxLetters = 10_000
 )
 
@@ -18,7 +18,7 @@ func filterOf(q url.Values) DeadFilter {
 	return DeadFilter{Direction: q.Get("direction"), Reason: q.Get("reason"), Kind: q.Get("kind"), Lane: strings.TrimSpace(q.Get("lane"))}
 }
 
-// query is the filter in an address.
+// query returns the filter as the query of an address.
 func (f DeadFilter) query() string {
 	q := url.Values{}
 	for name, value := range map[string]string{"direction": f.Direction, "reason": f.Reason, "kind": f.Kind, "lane": f.Lane} {
@@ -29,14 +29,14 @@ func (f DeadFilter) query() string {
 	return q.Encode()
 }
 
-// queueView is the page of the queue.
+// queueView is the queue page.
 type queueView struct {
 	Filter DeadFilter
 	Lanes  []Lane
 	DeadPage
 }
 
-// queuePage is the page of the queue.
+// queuePage is the queue page.
 type queuePage struct {
 	*views
 	queue Queue
@@ -60,8 +60,8 @@ func (p *queuePage) list(w http.ResponseWriter, r *http.Request, s session) {
 	p.show(w, http.StatusOK, "queue.html", page{Title: "Queue", Here: "queue", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
-// notice reads back what a change has led to. It shows numbers only, so that an address
-// that another site has written says nothing of its own.
+// notice describes the result of a change. It shows only numbers, so that an address
+// written by another site cannot display text of its own.
 func notice(r *http.Request) string {
 	q := r.URL.Query()
 	n, err := strconv.Atoi(q.Get("n"))
@@ -86,7 +86,7 @@ func counted(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// change retries or drops one dead letter, or all that a filter fits.
+// change retries or drops one dead letter, or all that match a filter.
 func (p *queuePage) change(w http.ResponseWriter, r *http.Request, s session) {
 	f := filterOf(r.PostForm)
 	var chosen []string

@@ -13,40 +13,40 @@ import (
 // A Room is a portal.
 type Room struct {
 	RCRoom, MXRoom string
-	Title          string // in Rocket.Chat; "" when that is not known, or of a direct message
+	Title          string // in Rocket.Chat; "" if not known, or for a direct message
 	Type           string // "channel", "private room" or "direct message"
-	With           string // of a direct message: whom on Matrix it is with, as far as that is stored
+	With           string // for a direct message: the other person on Matrix, if stored
 	Created        time.Time
 	Lanes          [2]RoomLane // ToMatrix and ToRocketChat
 }
 
 // A RoomLane is one direction of a room.
 type RoomLane struct {
-	Name string // in the queue
+	Name string // of the lane in the queue
 	Backlog
-	LastError string // of the first item that is waiting, or else of the newest that was given up
+	LastError string // of the first waiting item, or else of the newest dead letter
 }
 
-// A RoomPage is a part of the list of rooms.
+// A RoomPage is one page of the list of rooms.
 type RoomPage struct {
 	List  []Room
-	Next  string // where the list goes on; "" at its end
-	Total int64  // all rooms, also those that do not fit the words
+	Next  string // where the list continues; "" at its end
+	Total int64  // all rooms, including those that do not match
 }
 
 // A RoomView is everything about one room.
 type RoomView struct {
 	Room
-	MXName      string   // what the room is called on Matrix; "" where it has no name or that is not known
-	About       []string // what it is on Matrix, in sentences
+	MXName      string   // its name on Matrix; "" if it has none or that is not known
+	About       []string // descriptions of it on Matrix, in sentences
 	Here, There Members  // in Rocket.Chat and on Matrix
-	Unknown     string   // why the members are not known; "" when they are
+	Unknown     string   // why the members are not known; "" if they are
 }
 
 // Members are the people in a room.
 type Members struct {
 	Total int
-	List  []Member // the first of them
+	List  []Member // only the first ones
 }
 
 // A Member is a person in a room.
@@ -57,46 +57,46 @@ type Member struct {
 	Bridge        bool   // the bridge's own user
 }
 
-// ErrNoRoom is wrapped when a room is not connected, or no longer.
+// ErrNoRoom is wrapped when a room is not connected, or no longer so.
 var ErrNoRoom = errors.New("is not connected with Matrix")
 
-// A RefusedError says in words why something that an administrator asked for cannot be
-// done: the end of a sentence, without a full stop, as the slash commands say it.
+// A RefusedError explains why an administrator's request cannot be carried out, for the
+// administrator to read.
 type RefusedError struct{ Text string }
 
 func (e *RefusedError) Error() string { return e.Text }
 
-// Rooms shows the portals and does what administrators ask for. Errors are a
-// *RefusedError where they can do something about them.
+// Rooms shows the portals and carries out administrators' requests. Errors are a
+// *RefusedError if an administrator can do something about them.
 type Rooms interface {
-	// Rooms returns the portals whose names or identifiers hold some words, the newest
-	// first, from a place on and at most limit.
+	// Rooms returns the portals whose names or identifiers contain words, newest first,
+	// starting at from and at most limit.
 	Rooms(ctx context.Context, words, from string, limit int) (RoomPage, error)
 	// Room returns one portal.
 	Room(ctx context.Context, rcRoom string) (RoomView, error)
-	// Reconcile compares who is in a room on both sides, and returns how many differences
-	// it has corrected.
+	// Reconcile compares the members of a room on both sides, and returns how many
+	// differences it has corrected.
 	Reconcile(ctx context.Context, rcRoom string) (int, error)
 	// Connect connects a room, given by its name or identifier, with a new one on Matrix,
-	// and carries the last messages of its past there. n is how much is being carried.
+	// and backfills its last messages there. n is how many items are being backfilled.
 	Connect(ctx context.Context, room string, last int) (rcRoom string, n int, err error)
-	// Link connects a room, given by its name or identifier, with one on Matrix that
-	// exists, given by its alias or identifier.
+	// Link connects a room, given by its name or identifier, with an existing one on
+	// Matrix, given by its alias or identifier.
 	Link(ctx context.Context, room, matrix string) (rcRoom string, err error)
 	// Disconnect ends a portal on behalf of an administrator.
 	Disconnect(ctx context.Context, rcRoom, by string) error
 }
 
-// MaxPast is how many messages of a room's past can be carried.
+// MaxPast is how many past messages of a room can be backfilled.
 const MaxPast = 10_000
 
 // roomsOnPage is how many rooms a page lists.
 const roomsOnPage = 50
 
-// maxWords bounds what people search for, in characters.
+// maxWords bounds the length of a search text, in characters.
 const maxWords = 200
 
-// roomPages are the list of the rooms, the page of one, and what is done with them.
+// roomPages serves the list of rooms, the page of each, and the actions on them.
 type roomPages struct {
 	*views
 	rooms Rooms
@@ -111,7 +111,7 @@ func (p *roomPages) routes(r routes) {
 	r.post("rooms/disconnect", p.disconnect)
 }
 
-// roomsView is the page of the rooms.
+// roomsView is the rooms page.
 type roomsView struct {
 	Words   string
 	Later   bool // it is not the first page
@@ -130,7 +130,7 @@ func (p *roomPages) list(w http.ResponseWriter, r *http.Request, s session) {
 	p.show(w, http.StatusOK, "rooms.html", page{Title: "Rooms", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
-// one shows one portal.
+// one serves the page of one portal.
 func (p *roomPages) one(w http.ResponseWriter, r *http.Request, s session) {
 	v, err := p.rooms.Room(r.Context(), r.URL.Query().Get("id"))
 	if err != nil {
@@ -140,13 +140,13 @@ func (p *roomPages) one(w http.ResponseWriter, r *http.Request, s session) {
 	p.show(w, http.StatusOK, "room.html", page{Title: "Room", Here: "rooms", User: s.username, Token: s.token, Notice: notice(r), Body: v})
 }
 
-// done leads to the page of a room, which says what was done there.
+// done redirects to the page of a room, which shows what was done.
 func done(w http.ResponseWriter, r *http.Request, room, what string, n int) {
 	back := url.Values{"id": {room}, "done": {what}, "n": {strconv.Itoa(n)}}.Encode()
 	http.Redirect(w, r, Path+"room?"+back, http.StatusSeeOther) //nolint:gosec // it leads to this console, whatever the query is
 }
 
-// noticeOfRooms says what a change of a room has led to.
+// noticeOfRooms describes the result of a change to a room.
 func noticeOfRooms(what string, n int) string {
 	switch what {
 	case "disconnect":
@@ -175,7 +175,7 @@ func (p *roomPages) reconcile(w http.ResponseWriter, r *http.Request, s session)
 	done(w, r, room, "reconcile", n)
 }
 
-// connect connects a room with its past.
+// connect connects a room and backfills its past.
 func (p *roomPages) connect(w http.ResponseWriter, r *http.Request, s session) {
 	room := strings.TrimSpace(r.PostForm.Get("room"))
 	last, err := strconv.Atoi(strings.TrimSpace(r.PostForm.Get("last")))
@@ -192,8 +192,8 @@ func (p *roomPages) connect(w http.ResponseWriter, r *http.Request, s session) {
 	done(w, r, id, "connect", n)
 }
 
-// link connects two rooms. The form asks for a tick, because it shows people of one what
-// is said in the other.
+// link connects two rooms. The form requires a tick, because people in one room will see
+// messages of the other.
 func (p *roomPages) link(w http.ResponseWriter, r *http.Request, s session) {
 	room, matrix := strings.TrimSpace(r.PostForm.Get("room")), strings.TrimSpace(r.PostForm.Get("matrix"))
 	if r.PostForm.Get("sure") != "yes" || room == "" || matrix == "" {
@@ -209,7 +209,7 @@ func (p *roomPages) link(w http.ResponseWriter, r *http.Request, s session) {
 	done(w, r, id, "link", 1)
 }
 
-// disconnect ends a portal. The form asks for a tick, because it cannot be undone.
+// disconnect ends a portal. The form requires a tick, because this cannot be undone.
 func (p *roomPages) disconnect(w http.ResponseWriter, r *http.Request, s session) {
 	room := r.PostForm.Get("room")
 	if r.PostForm.Get("sure") != "yes" {

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// A Server is a Matrix server whose people take part.
+// A Server is a Matrix server with users who take part.
 type Server struct {
 	Name             string
-	People           int64 // who have an account in Rocket.Chat
+	People           int64 // those with an account in Rocket.Chat
 	Messages, GaveUp int64 // since the bridge started
 	Last             time.Time
 	Denied           string // the pattern that denies it; "" when it is allowed
@@ -21,15 +21,15 @@ type Server struct {
 
 // Servers shows the Matrix servers.
 type Servers interface {
-	// Servers returns the servers whose names hold some words, those with the most traffic
-	// first, at most limit, and how many there are.
+	// Servers returns the servers whose names contain words, those with the most traffic
+	// first, at most limit, and the total number.
 	Servers(ctx context.Context, words string, limit int) (list []Server, total int, err error)
 }
 
 // serversOnPage is how many servers the page lists.
 const serversOnPage = 200
 
-// serversPage is the page of the servers.
+// serversPage is the servers page.
 type serversPage struct {
 	*views
 	servers Servers
@@ -41,7 +41,7 @@ func (p *serversPage) routes(r routes) {
 	r.post("servers/permit", p.permits.of(ListServers))
 }
 
-// serversView is the page of the servers.
+// serversView is the servers page.
 type serversView struct {
 	Words    string
 	List     []Server
@@ -62,15 +62,15 @@ func (p *serversPage) list(w http.ResponseWriter, r *http.Request, s session) {
 // maxHeard bounds how many servers a Traffic remembers.
 const maxHeard = 2000
 
-// Traffic remembers what came from each Matrix server since the bridge started: of the
-// 2,000 servers that were heard last. Methods are safe for concurrent use; the zero value
+// Traffic counts what came from each Matrix server since the bridge started, for the
+// 2,000 most recently heard servers. Methods are safe for concurrent use; the zero value
 // is ready.
 type Traffic struct {
 	mu  sync.Mutex
 	all map[string]*Server
 }
 
-// Heard notes a message of a server that was delivered, or given up.
+// Heard records that a message from a server was delivered or given up.
 func (t *Traffic) Heard(server string, gaveUp bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +91,7 @@ func (t *Traffic) Heard(server string, gaveUp bool, now time.Time) {
 	}
 }
 
-// trim forgets the eighth of the servers that were heard the longest ago, when there are
+// trim drops the eighth of the servers that have been silent the longest, when there are
 // too many.
 func (t *Traffic) trim() {
 	if len(t.all) < maxHeard {
@@ -112,15 +112,15 @@ func (t *Traffic) list() []Server {
 	return list
 }
 
-// All returns what is remembered, in no order.
+// All returns all remembered servers, in no particular order.
 func (t *Traffic) All() []Server {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.list()
 }
 
-// ByTraffic orders servers: those with the most messages first, then those with the most
-// failures and the most people.
+// ByTraffic orders servers by most messages first, then by most failures and by most
+// people.
 func ByTraffic(a, b Server) int {
 	return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(b.GaveUp, a.GaveUp), cmp.Compare(b.People, a.People), cmp.Compare(a.Name, b.Name))
 }

@@ -11,74 +11,74 @@ import (
 )
 
 const (
-	// maxSessions bounds how many people are signed in; the one that was idle longest goes.
+	// maxSessions bounds how many people are signed in; beyond it, the longest idle session ends.
 	maxSessions = 100
-	// idleFor and sessionFor end a session.
+	// idleFor and sessionFor limit a session's idle time and its total time.
 	idleFor    = 30 * time.Minute
 	sessionFor = 12 * time.Hour
-	// seenEvery is how exactly it is known when a session was used.
+	// seenEvery is how precisely the last use of a session is recorded.
 	seenEvery = time.Minute
-	// rolesFor is how long an answer of Rocket.Chat about a role holds.
+	// rolesFor is how long a role confirmed by Rocket.Chat is trusted.
 	rolesFor = 30 * time.Second
 
-	// triesFor, triesOfAddress and triesOfAccount bound how often signing in may fail.
+	// triesFor, triesOfAddress and triesOfAccount limit failed sign-ins.
 	triesFor       = 5 * time.Minute
 	triesOfAddress = 8
 	triesOfAccount = 20
-	maxTries       = 4096 // how many addresses, and how many accounts, are remembered
+	maxTries       = 4096 // maximum number of addresses, and of accounts, remembered
 )
 
-// A Session is one sign-in of an administrator, as it is stored.
+// A Session is one sign-in of an administrator, as stored.
 type Session struct {
 	Key                string // the digest of its cookie
 	UserID, Username   string
-	Began, Seen, Asked time.Time // Asked is when Rocket.Chat was asked for the role
+	Began, Seen, Asked time.Time // Asked is when Rocket.Chat was last asked about the role
 }
 
-// Sessions keeps the sessions, for all processes that share the console.
+// Sessions stores the sessions, for all processes that share the console.
 type Sessions interface {
-	// Begin stores a session. It forgets those that began or were seen before some
-	// moments, and the ones that were idle longest where there are more than most.
+	// Begin stores a session. It drops sessions that began before beganAfter or were last
+	// seen before seenAfter, and the longest idle ones if there are more than most.
 	Begin(ctx context.Context, s Session, beganAfter, seenAfter time.Time, most int) error
 	Find(ctx context.Context, key string) (s Session, ok bool, err error)
-	// All returns all sessions, which are few.
+	// All returns all sessions; there are only few.
 	All(ctx context.Context) ([]Session, error)
 	Seen(ctx context.Context, key string, at time.Time) error
 	Asked(ctx context.Context, key string, at time.Time) error
 	End(ctx context.Context, key string) error
 }
 
-// session is a session of a request.
+// session is the session of a request.
 type session struct {
 	Session
 	userID, username string
-	token            string // against forged forms
+	token            string // protects against forged forms
 }
 
-// keyOf is under what the session of a cookie is stored: who reads the database does not
-// learn the cookie.
+// keyOf returns the key under which a cookie's session is stored: reading the database
+// does not reveal the cookie.
 func keyOf(cookie string) string {
 	sum := sha256.Sum256([]byte(cookie))
 	return hex.EncodeToString(sum[:])
 }
 
-// tokenOf is what the forms of a session carry. It follows from the cookie, which no other
-// site knows.
+// tokenOf returns the token in the forms of a session. It is derived from the cookie,
+// which no other site knows.
 func tokenOf(cookie string) string {
 	mac := hmac.New(sha256.New, []byte(cookie))
 	mac.Write([]byte("forms of the console"))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// begin returns the cookie of a new session.
+// begin starts a session and returns its cookie.
 func (g *gate) begin(ctx context.Context, a Account, now time.Time) (cookie string, err error) {
 	cookie = rand.Text() + rand.Text()
 	s := Session{Key: keyOf(cookie), UserID: a.ID, Username: a.Username, Began: now, Seen: now, Asked: now}
 	return cookie, g.sessions.Begin(ctx, s, now.Add(-sessionFor), now.Add(-idleFor), maxSessions)
 }
 
-// find returns the session of a cookie. It counts as used when it is not the page itself
-// that asks.
+// find returns the session of a cookie. used is false for requests that a page makes by
+// itself.
 func (g *gate) find(ctx context.Context, cookie string, now time.Time, used bool) (session, bool, error) {
 	s, ok, err := g.sessions.Find(ctx, keyOf(cookie))
 	if err != nil || !ok {
@@ -95,7 +95,7 @@ func (g *gate) find(ctx context.Context, cookie string, now time.Time, used bool
 	return session{Session: s, userID: s.UserID, username: s.Username, token: tokenOf(cookie)}, true, nil
 }
 
-// tries counts attempts that failed, in a table that does not grow without end.
+// tries counts failed attempts, in a table of bounded size.
 type tries struct {
 	mu   sync.Mutex
 	most int
@@ -107,7 +107,7 @@ type failures struct {
 	until time.Time
 }
 
-// wait says how long the next attempt has to wait; 0 lets it happen, and counts it.
+// wait returns how long the next attempt has to wait; at 0 it may proceed and is counted.
 func (t *tries) wait(who string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -127,7 +127,7 @@ func (t *tries) wait(who string, now time.Time) time.Duration {
 	return 0
 }
 
-// trim makes room: what is over goes first, and then any.
+// trim makes room: expired entries go first, then any.
 func (t *tries) trim(now time.Time) {
 	if len(t.by) < maxTries {
 		return

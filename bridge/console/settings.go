@@ -12,8 +12,8 @@ import (
 // A Setting is a live key of bridge.yaml.
 type Setting struct {
 	Name, Help string
-	Value      string   // as people type it, what is in a list on lines of its own
-	Choices    []string // all values that it takes, or none
+	Value      string   // as people type it, with list items on separate lines
+	Choices    []string // all allowed values, or none if it is free
 	List       bool
 	Number     bool
 }
@@ -21,16 +21,16 @@ type Setting struct {
 // A SettingsFile is bridge.yaml as it is on disk.
 type SettingsFile struct {
 	Name     string // of the file
-	Hash     string // tells this content from another
+	Hash     string // identifies this content
 	Settings []Setting
 	// Problem is why the file cannot be used, and ReadOnly why it cannot be changed here.
 	Problem, ReadOnly string
 }
 
-// A SettingProblem is why a value cannot be used. Key is "" when it is not one value.
+// A SettingProblem is why a value cannot be used. Key is "" if the problem is not with one value.
 type SettingProblem struct{ Key, Reason string }
 
-// An InvalidSettingsError lists what is wrong with values.
+// An InvalidSettingsError lists the problems of values.
 type InvalidSettingsError struct{ Problems []SettingProblem }
 
 func (e *InvalidSettingsError) Error() string {
@@ -41,44 +41,44 @@ func (e *InvalidSettingsError) Error() string {
 	return strings.Join(out, "; ")
 }
 
-// ErrSettingsChanged is wrapped when the file is no longer the one that was shown.
+// ErrSettingsChanged is wrapped when the file is no longer the one shown.
 var ErrSettingsChanged = errors.New("the file has changed")
 
 // Settings reads and changes the live keys of bridge.yaml.
 type Settings interface {
 	Settings(ctx context.Context) (SettingsFile, error)
-	// Propose returns the file as it is and as it would be with other values. What
-	// cannot be used is an *InvalidSettingsError.
+	// Propose returns the file as it is and as it would be with other values. If a value
+	// cannot be used, the error is an *InvalidSettingsError.
 	Propose(ctx context.Context, values map[string]string) (was, now []byte, err error)
 	// Save changes the file that has a hash, and puts it in force. Errors wrap
-	// ErrSettingsChanged when it has another one by now.
+	// ErrSettingsChanged if the file has a different hash by now.
 	Save(ctx context.Context, hash string, values map[string]string) (changed []string, err error)
 }
 
 // field is a setting in the form.
 type field struct {
 	Setting
-	Typed   string // what stands in the form
-	Shown   string // what stood there when the form was opened
+	Typed   string // current content of the form field
+	Shown   string // its content when the form was opened
 	Problem string
 }
 
-// settingsView is the page of the settings.
+// settingsView is the settings page.
 type settingsView struct {
 	SettingsFile
 	Fields []field
-	// What a review shows.
+	// Shown in a review.
 	Diff     []diffLine
 	Review   bool
 	Conflict bool     // the file has changed since the form was opened
-	Theirs   []change // what has changed in it
-	Sending  []field  // what the form has to say again
+	Theirs   []change // changes made to it by others
+	Sending  []field  // fields that the form must send again
 }
 
-// change is a setting that is another one now.
+// change is a setting whose value has changed.
 type change struct{ Name, Was, Now string }
 
-// settingsPage is the page of the settings.
+// settingsPage is the settings page.
 type settingsPage struct {
 	*views
 	file Settings
@@ -106,8 +106,8 @@ func (p *settingsPage) showForm(w http.ResponseWriter, s session, status int, v 
 	p.show(w, status, "settings.html", page{Title: "Settings", Here: "settings", User: s.username, Token: s.token, Notice: done, Problem: problem, Still: true, Body: v})
 }
 
-// change serves the form: first it shows what would change in the file, then it
-// changes that.
+// change serves the form: first it shows what would change in the file, then it makes the
+// change.
 func (p *settingsPage) change(w http.ResponseWriter, r *http.Request, s session) {
 	file, err := p.file.Settings(r.Context())
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *settingsPage) change(w http.ResponseWriter, r *http.Request, s session)
 	p.review(w, s, v, was, now)
 }
 
-// review shows what would change, and what others have changed meanwhile.
+// review shows what would change, and what others have changed in the meantime.
 func (p *settingsPage) review(w http.ResponseWriter, s session, v settingsView, was, now []byte) {
 	v.Review, v.Diff = true, diff(was, now)
 	if v.Conflict {
@@ -165,7 +165,7 @@ func (p *settingsPage) review(w http.ResponseWriter, s session, v settingsView, 
 	p.showForm(w, s, http.StatusOK, v, "", "")
 }
 
-// invalid shows the form as it was typed, and what is wrong with it.
+// invalid shows the form as it was typed, and its problems.
 func (p *settingsPage) invalid(w http.ResponseWriter, s session, v settingsView, invalid *InvalidSettingsError) {
 	text := "Nothing was changed."
 	for _, p := range invalid.Problems {
@@ -179,8 +179,8 @@ func (p *settingsPage) invalid(w http.ResponseWriter, s session, v settingsView,
 	p.showForm(w, s, http.StatusUnprocessableEntity, v, "", text)
 }
 
-// typed reads the form: only what differs from what stood in it when it was opened is a
-// wish, everything else follows the file.
+// typed reads the form: only fields that differ from their content when the form was
+// opened are changed; all others follow the file.
 func typed(file SettingsFile, r *http.Request) (v settingsView, values map[string]string) {
 	v, values = settingsView{SettingsFile: file}, map[string]string{}
 	for _, one := range file.Settings {
@@ -201,25 +201,25 @@ func typed(file SettingsFile, r *http.Request) (v settingsView, values map[strin
 	return v, values
 }
 
-// plainLines is a text as it was before a form has sent it.
+// plainLines returns a text as it was before a form sent it.
 func plainLines(text string) string {
 	return strings.Trim(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 }
 
-// diffLine is a line of a file that is the same, new or gone.
+// diffLine is an unchanged, added or removed line of a file.
 type diffLine struct {
 	Sign string // " ", "+" or "-"; "@" where lines are left out
 	Text string
 }
 
 const (
-	// maxDiffCells bounds the work of one comparison, and aroundDiff is how many lines
-	// that are the same are shown beside those that are not.
+	// maxDiffCells bounds the work of one comparison, and aroundDiff is how many
+	// unchanged lines are shown around changed ones.
 	maxDiffCells = 4 << 20
 	aroundDiff   = 2
 )
 
-// diff compares two files line by line; it is empty when they are the same.
+// diff compares two files line by line; it is empty if they are equal.
 func diff(was, now []byte) []diffLine {
 	a, b := strings.Split(string(was), "\n"), strings.Split(string(now), "\n")
 	var head, tail []diffLine
@@ -238,7 +238,7 @@ func diff(was, now []byte) []diffLine {
 	return folded(slices.Concat(head, between(a, b), tail))
 }
 
-// between compares lines by their longest common subsequence, where that is affordable.
+// between compares lines by their longest common subsequence, if that is affordable.
 func between(a, b []string) (out []diffLine) {
 	if (len(a)+1)*(len(b)+1) > maxDiffCells {
 		for _, l := range a {
@@ -276,7 +276,7 @@ func between(a, b []string) (out []diffLine) {
 	return out
 }
 
-// folded leaves out what is far from any change.
+// folded leaves out lines far from any change.
 func folded(all []diffLine) (out []diffLine) {
 	near := make([]bool, len(all))
 	for i, l := range all {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// stateFor is how long a State serves everybody who looks.
+// stateFor is how long a State is shared between viewers.
 const stateFor = 2 * time.Second
 
-// sharedState asks for the state once for all who look at the same time.
+// sharedState fetches the state once for all who look at the same time.
 type sharedState struct {
 	bridge Bridge
 	mu     sync.Mutex

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// keptLines is how many lines of the log a Tail keeps, and maxLine how long one may
-	// be, in bytes: together about a megabyte at most.
+	// keptLines is how many log lines a Tail keeps, and maxLine the maximum length of one
+	// in bytes: together about a megabyte at most.
 	keptLines = 1000
 	maxLine   = 1000
 )
@@ -24,21 +24,21 @@ type Line struct {
 	Level   slog.Level
 	Message string
 	Details string // "key=value key=value"
-	rooms   string // the rooms among them
+	rooms   string // the rooms in Details
 }
 
-// A Tail keeps the newest lines of a log in memory, for who looks at it. Methods are safe
-// for concurrent use; the zero value is ready.
+// A Tail keeps the newest log lines in memory for viewing. Methods are safe for
+// concurrent use; the zero value is ready.
 type Tail struct {
 	last  atomic.Uint64 // number of the newest line
 	mu    sync.Mutex
 	lines [keptLines]Line
 }
 
-// Handler returns a handler that hands everything on to next and keeps it too.
+// Handler returns a handler that keeps every record and passes it on to next.
 func (t *Tail) Handler(next slog.Handler) slog.Handler { return &tailed{next: next, tail: t} }
 
-// add keeps a line in the place of the oldest one.
+// add stores a line in place of the oldest one.
 func (t *Tail) add(l Line) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,8 +47,8 @@ func (t *Tail) add(l Line) {
 	t.last.Store(l.Number)
 }
 
-// After returns the lines after the one with a number, of a level or above and with a room
-// whose identifier holds some words, the oldest first and at most limit of the newest.
+// After returns the lines after number, at level or above and with a room whose
+// identifier contains room: the newest limit of them, oldest first.
 func (t *Tail) After(number uint64, level slog.Level, room string, limit int) []Line {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,11 +66,11 @@ func (t *Tail) After(number uint64, level slog.Level, room string, limit int) []
 	return out
 }
 
-// tailed is a handler whose records a Tail keeps.
+// tailed is a handler that records into a Tail.
 type tailed struct {
 	next    slog.Handler
 	tail    *Tail
-	prefix  string // of the keys: the groups
+	prefix  string // of the keys, from the groups
 	details string
 	rooms   string
 }
@@ -112,7 +112,7 @@ func (h *tailed) WithGroup(name string) slog.Handler {
 	return &next
 }
 
-// appendAttr writes "key=value", up to the end of what a line may hold.
+// appendAttr writes "key=value", up to the maximum length of a line.
 func appendAttr(details, rooms *strings.Builder, prefix string, a slog.Attr) {
 	if a.Equal(slog.Attr{}) || details.Len() >= maxLine {
 		return
@@ -138,7 +138,7 @@ func appendAttr(details, rooms *strings.Builder, prefix string, a slog.Attr) {
 	}
 }
 
-// textOf is a value as a text. One that cannot be printed breaks nothing.
+// textOf returns a value as text. A value that cannot be printed does no harm.
 func textOf(v slog.Value) (text string) {
 	defer func() {
 		if recover() != nil {

@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// cut makes a text that other people chose fit for one line of a page: without what is
-// invisible or turns the writing round, and at most n characters. Templates escape it.
+// cut makes a text chosen by other people fit for one line of a page: without characters that are
+// invisible or reverse the writing direction, and at most n characters. Templates escape it.
 func cut(text string, n int) string {
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(text, "\uFFFD") {

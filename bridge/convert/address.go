@@ -9,11 +9,11 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// maxURL bounds a link: what is longer is text.
+// maxURL bounds a link: anything longer is text.
 const maxURL = 4096
 
-// schemes are those that a link may have: what the Matrix specification lists, and
-// what clients of both sides open beside it.
+// schemes are the ones that a link may have: those that the Matrix specification
+// lists, and others that clients of both sides open.
 var schemes = []string{"https:", "http:", "ftp:", "mailto:", "magnet:", "tel:", "sms:", "geo:", "matrix:", "xmpp:", "sip:", "sftp:", "ssh:", "irc:", "ircs:", "news:", "webcal:"}
 
 func hasScheme(s string) bool {
@@ -26,7 +26,7 @@ func hasScheme(s string) bool {
 }
 
 // linkTarget returns an address in a form that is safe to link to. Addresses
-// without a scheme get one when they begin like the name of a server.
+// without a scheme get one if they begin like a server name.
 func linkTarget(s string) (string, bool) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "//") {
@@ -54,7 +54,7 @@ func linkTarget(s string) (string, bool) {
 // linkPart writes an address so that it ends where it should.
 func linkPart(s string) string { return escapeAddress(s, "()<>|[]\\\"`") }
 
-// escapeAddress writes some characters of an address, and blanks, as numbers.
+// escapeAddress percent-encodes some characters of an address, and blanks.
 func escapeAddress(s, set string) string {
 	special := func(r rune) bool {
 		return strings.ContainsRune(set, r) || unicode.IsSpace(r) || unicode.IsControl(r)
@@ -76,8 +76,8 @@ func escapeAddress(s, set string) string {
 	return b.String()
 }
 
-// showsItself reports whether a link's text is its address, as both sides make
-// links of addresses that are written as they are.
+// showsItself reports whether a link's text is its address, as in the links that
+// both sides make of bare addresses.
 func showsItself(label, target string) bool {
 	switch {
 	case label == "":
@@ -104,8 +104,8 @@ func showsItself(label, target string) bool {
 	return false
 }
 
-// looksElsewhere reports whether a link's text looks like an address of another
-// server than the one that it leads to.
+// looksElsewhere reports whether a link's text looks like the address of a
+// different server than the one it leads to.
 func looksElsewhere(label, target string) bool {
 	label = strings.TrimSpace(label)
 	if !strings.Contains(label, ".") || strings.ContainsAny(label, " \t\n") || !grammar.KnownHost(label, grammar.Default) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// printBody writes a document as the text that is shown where HTML is not: in
-// notifications and by simple clients. It is markdown as Matrix people know it.
+// printBody writes a document as the text shown where HTML is not: in notifications
+// and by simple clients. It is markdown as Matrix users know it.
 func printBody(doc []block) string {
 	return strings.Join(bodyLines(doc), "\n")
 }

@@ -2,8 +2,8 @@ package convert
 
 import "encoding/json"
 
-// Reaction reads an m.reaction event: the event reacted to and the emoji, and, where
-// that is a picture, the name beside it (MSC4027). ok is false when it cannot be
+// Reaction reads an m.reaction event: the event reacted to, the emoji, and, if that
+// is a picture, the name beside it (MSC4027). ok is false if the reaction cannot be
 // understood.
 func (e Event) Reaction() (target, key, name string, ok bool) {
 	r := e.content.object("m.relates_to")
@@ -12,8 +12,8 @@ func (e Event) Reaction() (target, key, name string, ok bool) {
 	return target, key, name, r.str("rel_type") == "m.annotation" && target != "" && key != ""
 }
 
-// Redacts returns the event that an m.room.redaction takes back, "" when it names
-// none: at the top in room versions up to 10, in the content from 11 on.
+// Redacts returns the event that an m.room.redaction redacts, "" if it names none:
+// at the top in room versions up to 10, in the content from 11 on.
 func (e Event) Redacts() string {
 	return first(e.content.str("redacts"), e.top.str("redacts"))
 }
@@ -25,7 +25,7 @@ func (e Event) State() json.RawMessage { return e.top["content"] }
 func (e Event) Avatar() string { return e.content.str("avatar_url") }
 
 // InvitedTo returns the name of the room that an invitation is for, which Synapse adds
-// to the event that it pushes; "" when it is not there.
+// to the event that it pushes; "" if it is missing.
 func (e Event) InvitedTo() string {
 	var state []json.RawMessage
 	_ = json.Unmarshal(e.top.object("unsigned")["invite_room_state"], &state)

@@ -6,15 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// cleanText removes from what a stranger wrote the characters that only serve to
-// show something else than is there: those that turn the direction of what
-// follows, that hide text in invisible letters, and control characters. What
-// people's scripts and emoji need stays: joiners, isolates, direction marks.
+// cleanText removes from a stranger's text the characters that only serve to show
+// something other than what is there: those that change the direction of what
+// follows, those that hide text in invisible letters, and control characters.
+// Characters that scripts and emoji need stay: joiners, isolates, direction marks.
 func cleanText(s string) string {
 	if isASCIIText(s) {
 		return s
 	}
-	flag := false // inside of a flag made of letters, such as that of Wales
+	flag := false // inside a flag made of letters, such as that of Wales
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\u2028' || r == '\u2029' || r == '\u0085' || r == '\v' || r == '\f':
@@ -56,7 +56,7 @@ func isASCIIText(s string) bool {
 
 func isTag(r rune) bool { return r >= 0xE0020 && r <= 0xE007F }
 
-// hidden reports whether a character shows nothing and does harm.
+// hidden reports whether a character is invisible and harmful.
 func hidden(r rune) bool {
 	switch {
 	case r == '\n' || r == '\t':

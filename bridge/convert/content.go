@@ -16,16 +16,16 @@ type Content struct {
 	Mentions      *Mentions  `json:"m.mentions,omitempty"`
 	RelatesTo     *RelatesTo `json:"m.relates_to,omitempty"`
 	NewContent    *Content   `json:"m.new_content,omitempty"`
-	// Source is what the event was sent for, under SourceKey: by it the bridge finds
-	// an event that it does not know the outcome of.
+	// Source is the item that the event was sent for, under SourceKey: with it the
+	// bridge finds an event whose outcome it does not know.
 	Source string `json:"org.appliance.source,omitempty"`
 }
 
 // HTML is the format of a formatted body.
 const HTML = "org.matrix.custom.html"
 
-// Mentions is m.mentions: who is meant to be notified. An empty one says that
-// nobody is, so that clients do not search the text.
+// Mentions is m.mentions: the users to notify. An empty one means that there are
+// none, so that clients do not search the text.
 type Mentions struct {
 	UserIDs []string `json:"user_ids,omitempty"`
 	Room    bool     `json:"room,omitempty"`
@@ -66,8 +66,8 @@ func (c Content) Reply(to string) Content {
 	return c
 }
 
-// Thread returns c as part of the thread that began with root. Clients without
-// threads show it as a reply to latest, unless it is a reply of its own.
+// Thread returns c as part of the thread that started with root. Clients without
+// threads show it as a reply to latest, unless it is a reply itself.
 func (c Content) Thread(root, latest string) Content {
 	r := RelatesTo{Type: "m.thread", EventID: root, InReplyTo: &InReplyTo{latest}, IsFallingBack: true}
 	if c.RelatesTo != nil && c.RelatesTo.InReplyTo != nil {
@@ -77,8 +77,8 @@ func (c Content) Thread(root, latest string) Content {
 	return c
 }
 
-// Edit returns c as the new version of an event, with the text that clients which
-// do not know edits show. Those whom before mentioned already are not notified
+// Edit returns c as the new version of an event, with the text that clients without
+// support for edits show. Users whom before already mentioned are not notified
 // again.
 func (c Content) Edit(event string, before *Mentions) Content {
 	fresh := c

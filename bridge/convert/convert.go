@@ -5,8 +5,8 @@
 //	Rocket.Chat markdown -> parseMarkdown -> document -> printHTML, printBody -> Content
 //	Matrix HTML or text  -> parseHTML     -> document -> printMarkdown        -> messages
 //
-// Whatever it is given it takes time in proportion to that, bounded memory, and
-// writes no more than the other side accepts: long messages become several.
+// Running time is proportional to the input, memory is bounded, and the output is
+// never larger than the other side accepts: long messages become several.
 package convert
 
 import (
@@ -16,10 +16,10 @@ import (
 )
 
 // Lookup answers questions about the other side. A nil function, or one that
-// returns false, means that the thing is unknown there, which is never an error:
-// it stays text. Functions are called once or twice for each name in a text.
+// returns false, means that the thing is unknown there. That is never an error: it
+// stays text. Functions are called once or twice for each name in a text.
 type Lookup struct {
-	// User returns who a Rocket.Chat username stands for on Matrix, and the
+	// User returns the Matrix user that a Rocket.Chat username stands for, and the
 	// name that people see there.
 	User func(username string) (mx id.UserID, name string, ok bool)
 	// Username returns the Rocket.Chat username of a Matrix user.
@@ -36,12 +36,12 @@ type Lookup struct {
 	// Emoji returns the picture ("mxc://...") of a custom emoji of Rocket.Chat,
 	// by its name without colons.
 	Emoji func(name string) (mxc string, ok bool)
-	// Limit is how many UTF-16 units a Rocket.Chat message may have; 0 means
+	// Limit is the maximum length of a Rocket.Chat message in UTF-16 units; 0 means
 	// the default of Rocket.Chat's Message_MaxAllowedSize, 5,000.
 	Limit int
 	// Dialect is how the Rocket.Chat server reads messages: see DialectFor.
 	Dialect Dialect
-	// Quiet says that the sender of a Matrix event may not notify everybody.
+	// Quiet means that the sender of a Matrix event may not notify everybody.
 	Quiet bool
 }
 

@@ -37,7 +37,7 @@ var emojis = sync.OnceValue(func() emojiIndex {
 	return x
 })
 
-// tones are the skin tones as shortcodes name them, in the order of their
+// tones are the skin tones as named in shortcodes, in the order of their
 // characters.
 var tones = []string{"_light_skin_tone", "_medium_light_skin_tone", "_medium_skin_tone", "_medium_dark_skin_tone", "_dark_skin_tone"}
 
@@ -60,7 +60,7 @@ func Unicode(shortcode string) (emoji string, ok bool) {
 	return e[:size] + string(firstTone+rune(tone)) + strings.TrimPrefix(e[size:], "\ufe0f"), true
 }
 
-// cutTone splits the skin tone off a shortcode; tone is -1 when there is none.
+// cutTone splits the skin tone off a shortcode; tone is -1 if there is none.
 func cutTone(name string) (base string, tone int) {
 	if b, t, ok := strings.Cut(name, "_tone"); ok && len(t) == 1 && t[0] >= '1' && t[0] <= '5' {
 		return b, int(t[0] - '1')
@@ -74,8 +74,8 @@ func cutTone(name string) (base string, tone int) {
 	return best, tone
 }
 
-// Shortcode returns the name that Rocket.Chat has for an emoji, without colons.
-// Variation selectors do not matter, skin tones do.
+// Shortcode returns Rocket.Chat's name for an emoji, without colons. Variation
+// selectors do not matter, skin tones do.
 func Shortcode(emoji string) (name string, ok bool) {
 	x := emojis()
 	plain := withoutVariation(emoji)
@@ -95,8 +95,8 @@ func Shortcode(emoji string) (name string, ok bool) {
 	return "", false
 }
 
-// withoutVariation removes the selectors that ask for a coloured or a plain
-// form: people's keyboards disagree about them.
+// withoutVariation removes the selectors that request a coloured or a plain form:
+// keyboards disagree about them.
 func withoutVariation(s string) string {
 	return strings.NewReplacer("\ufe0f", "", "\ufe0e", "").Replace(s)
 }

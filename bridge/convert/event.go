@@ -2,8 +2,8 @@ package convert
 
 import "encoding/json"
 
-// An Event is a Matrix event as the homeserver sent it, as far as the bridge
-// reads it. Content of another shape than expected leaves fields empty.
+// An Event is a Matrix event as the homeserver sent it, with the parts that the
+// bridge reads. Content of an unexpected shape leaves fields empty.
 type Event struct {
 	ID        string
 	Room      string
@@ -21,7 +21,7 @@ type EventContent struct {
 	MsgType       string
 	Body          string
 	FormattedBody string    // "" unless it is in the format HTML
-	Mentions      *Mentions // nil when the sender's client does not know them
+	Mentions      *Mentions // nil if the sender's client does not support them
 	ReplyTo       string    // the event that is replied to
 	Thread        string    // the event that the thread began with
 	FallsBack     bool      // ReplyTo is only for clients without threads
@@ -29,8 +29,8 @@ type EventContent struct {
 	New           *EventContent
 	FileName      string
 	URL           string    // "mxc://server/id" of a file
-	Encrypted     bool      // the file is encrypted, and nothing without its key
-	Info          *FileInfo // what the sender says of the file: not to be trusted
+	Encrypted     bool      // the file is encrypted, and useless without its key
+	Info          *FileInfo // the sender's claims about the file: not to be trusted
 	GeoURI        string
 
 	Membership string
@@ -40,15 +40,15 @@ type EventContent struct {
 	Source     string // SourceKey: the item that our own event was sent for
 }
 
-// SourceKey is the key inside an event's content under which the bridge writes
-// the item that it was sent for, to recognise its own work after a crash.
+// SourceKey is the key in an event's content under which the bridge stores the item
+// that the event was sent for, to recognise its own work after a crash.
 const SourceKey = "org.appliance.source"
 
 // object is a JSON object whose values are read one by one.
 type object map[string]json.RawMessage
 
-// ParseEvent reads an event. Only what is not JSON at all is an error: fields of
-// the wrong type are taken as absent, because anybody can send them.
+// ParseEvent parses an event. Only input that is not a JSON object is an error:
+// fields of the wrong type count as absent, because anybody can send them.
 func ParseEvent(payload []byte) (Event, error) {
 	var raw object
 	if err := json.Unmarshal(payload, &raw); err != nil {

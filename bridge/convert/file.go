@@ -15,23 +15,23 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// A RocketFile is a file that hangs on a Rocket.Chat message.
+// A RocketFile is a file attached to a Rocket.Chat message.
 type RocketFile struct {
 	ID      string // of the upload
 	Name    string
-	Type    string // Rocket.Chat's word for it, which is the sender's
+	Type    string // as Rocket.Chat reports it, which is what the sender claims
 	Size    int64  // bytes; 0 when unknown
 	Link    string // where it is: "/file-upload/<id>/<name>"
 	Caption string
 	Width   int // pixels of a picture; 0 when unknown
 	Height  int
-	Thumb   string // where a smaller picture is; "" when there is none
+	Thumb   string // where a smaller picture is; "" if there is none
 }
 
-// Uploads takes the uploaded files off a message. Captions that are written beside a
-// file go into the text of the message that is left. Who edits a message with a file
-// changes the caption of its first attachment, where it has one or could have one
-// (8.x: null), and msg keeps the old text: then the caption is all that is said.
+// Uploads splits the uploaded files off a message. Captions written beside a file
+// become part of the remaining message's text. Editing a message with a file changes
+// the caption of its first attachment, if it has or could have one (8.x: null), and
+// msg keeps the old text: the caption is then the whole text.
 func Uploads(m rocketchat.Message) ([]RocketFile, rocketchat.Message) {
 	var files []RocketFile
 	var rest []rocketchat.Attachment
@@ -45,7 +45,7 @@ func Uploads(m rocketchat.Message) ([]RocketFile, rocketchat.Message) {
 		switch caption := strings.TrimSpace(file.Caption); {
 		case caption == "" || caption == strings.TrimSpace(m.Text):
 		case i == 0 && m.EditedAt != nil:
-			m.Text = caption // what msg says is what it said before
+			m.Text = caption // msg still has the old text
 		default:
 			m.Text = strings.TrimSpace(m.Text + "\n" + caption)
 		}
@@ -54,9 +54,9 @@ func Uploads(m rocketchat.Message) ([]RocketFile, rocketchat.Message) {
 	return files, m
 }
 
-// uploadOf returns the upload that an attachment shows. Who writes a message chooses its
+// uploadOf returns the upload that an attachment shows. The author of a message chooses its
 // attachments, links included, and the bridge would fetch them with its own rights; only
-// Rocket.Chat sets file and files. So what is not in those is no upload.
+// Rocket.Chat sets file and files. So anything that is not listed there is not an upload.
 func uploadOf(m rocketchat.Message, a rocketchat.Attachment) (RocketFile, bool) {
 	fileID, ok := uploadID(a.TitleLink)
 	if !ok || a.MessageLink != "" {
@@ -81,7 +81,7 @@ func uploadOf(m rocketchat.Message, a rocketchat.Attachment) (RocketFile, bool) 
 	return f, true
 }
 
-// fileOf returns a file that Rocket.Chat says is in a message.
+// fileOf returns a file that Rocket.Chat lists for a message.
 func fileOf(m rocketchat.Message, id string) (rocketchat.File, bool) {
 	for _, f := range m.Files {
 		if f.ID == id {
@@ -114,7 +114,7 @@ func uploadID(link string) (string, bool) {
 	return fileID, ok && fileID != ""
 }
 
-// outside returns where an attachment that is no upload leads to, "" when nowhere.
+// outside returns where an attachment that is not an upload leads to, "" if nowhere.
 func outside(a rocketchat.Attachment) string {
 	for _, link := range []string{a.TitleLink, a.ImageURL, a.VideoURL, a.AudioURL} {
 		if clean, ok := linkTarget(link); ok && strings.HasPrefix(link, "http") {
@@ -124,8 +124,8 @@ func outside(a rocketchat.Attachment) string {
 	return ""
 }
 
-// WithFile makes c, which is the caption or nothing, the event of a file. name
-// and info describe it; an unknown type makes it a file of any kind.
+// WithFile turns c, which is the caption or empty, into the event of a file. name
+// and info describe it; an unknown type makes it a generic file.
 func (c Content) WithFile(name, mxc string, info FileInfo) Content {
 	c.MsgType = messageType(info.Type)
 	c.URL, c.Info = mxc, &info
@@ -142,14 +142,14 @@ func (c Content) WithFile(name, mxc string, info FileInfo) Content {
 	return c
 }
 
-// isRecording knows what Rocket.Chat's clients call what they record.
+// isRecording recognises the names that Rocket.Chat's clients give to recordings.
 func isRecording(name string) bool {
 	n := strings.ToLower(name)
 	return strings.HasPrefix(n, "audio record") || strings.HasPrefix(n, "audio_record") || strings.HasPrefix(n, "audio-record")
 }
 
-// messageType returns the kind of event for a file. Pictures that browsers do
-// not show, or that can hold scripts, are files.
+// messageType returns the kind of event for a file. Pictures that browsers do not
+// show, or that can contain scripts, are sent as files.
 func messageType(contentType string) string {
 	kind, sub, _ := strings.Cut(contentType, "/")
 	switch {
@@ -163,9 +163,9 @@ func messageType(contentType string) string {
 	return "m.file"
 }
 
-// ContentType returns what a file is: what its sender says, unless its first
-// bytes say something else. looks is what they look like (http.DetectContentType),
-// "" when there are none.
+// ContentType returns the type of a file: the one its sender claims, unless its
+// first bytes contradict that. looks is what they look like
+// (http.DetectContentType), "" if there are none.
 func ContentType(said, name, looks string) string {
 	said, _, err := mime.ParseMediaType(said)
 	if err != nil || !strings.Contains(said, "/") || said == "application/octet-stream" {
@@ -173,7 +173,7 @@ func ContentType(said, name, looks string) string {
 	}
 	seen, _, _ := mime.ParseMediaType(looks)
 	if seen == "" || seen == "application/octet-stream" {
-		return first(said, "application/octet-stream") // nothing is known against it
+		return first(said, "application/octet-stream") // nothing contradicts it
 	}
 	kind, _, _ := strings.Cut(said, "/")
 	saw, _, _ := strings.Cut(seen, "/")
@@ -200,13 +200,13 @@ func ContentType(said, name, looks string) string {
 // maxFileName bounds the name of a file, in bytes.
 const maxFileName = 180
 
-// FileName returns a name for a file that is safe to show and to save: one line,
-// no directories, nothing invisible, and an ending where there was none.
+// FileName returns a file name that is safe to show and to save: one line, no
+// directories, nothing invisible, and with an extension if it had none.
 func FileName(name, contentType string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
-	if len(name) > 4*maxFileName { // the ending is worth more than the middle
+	if len(name) > 4*maxFileName { // the extension matters more than the middle
 		name = cutText(name, 2*maxFileName) + path.Ext(name[len(name)-maxFileName:])
 	}
 	end := visibleName(path.Ext(name))
@@ -230,7 +230,7 @@ func FileName(name, contentType string) string {
 	return stem + end
 }
 
-// ending returns the usual ending for a content type.
+// ending returns the usual extension for a content type.
 func ending(contentType string) string {
 	switch contentType {
 	case "image/jpeg":
@@ -282,11 +282,11 @@ func (e Event) Name() string {
 	return FileName(name, contentType)
 }
 
-// Caption returns what is said beside a file: the caption that it shows, "" for none,
-// and what follows it in messages of their own. Rocket.Chat from 8.x on edits the
-// caption of the attachment and leaves the text of the message alone for ever; but only
-// in the text of a message a mention notifies, and a link to a message quotes it. So a
-// text that mentions or quotes follows, where it does both and can be edited.
+// Caption returns the text that accompanies a file: the caption shown with it, "" for
+// none, and the text that follows in messages of its own. Rocket.Chat from 8.x on edits
+// the caption of the attachment and never changes the text of the message; but only in
+// the text of a message does a mention notify, and a link to a message quote it. So a
+// text that mentions or quotes follows the file: there it does both, and can be edited.
 func Caption(e Event, look Lookup) (beside string, after []string) {
 	c := e.Content
 	if c.New != nil {
@@ -313,10 +313,10 @@ func Caption(e Event, look Lookup) (beside string, after []string) {
 	return parts[0], parts[1:]
 }
 
-// mentioning finds what Rocket.Chat may take for the mention of a person or of all.
+// mentioning matches what Rocket.Chat may take for a mention of a person or of everybody.
 var mentioning = regexp.MustCompile(`(^|[^\w@.-])@[0-9a-zA-Z]`)
 
-// Instead returns the text that stands for a file that was not carried.
+// Instead returns the text that replaces a file that was not carried.
 func Instead(name string, size int64, why string) string {
 	text := "[" + name + "]"
 	if size > 0 {
@@ -325,7 +325,7 @@ func Instead(name string, size int64, why string) string {
 	return text + ": " + why
 }
 
-// Bytes returns a size as people read it.
+// Bytes formats a size for people.
 func Bytes(n int64) string {
 	for _, u := range []struct {
 		unit int64
@@ -344,7 +344,7 @@ func Bytes(n int64) string {
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// ParseInfo reads a FileInfo as it was stored.
+// ParseInfo parses a stored FileInfo.
 func ParseInfo(s string) (FileInfo, error) {
 	var info FileInfo
 	err := json.Unmarshal([]byte(s), &info)

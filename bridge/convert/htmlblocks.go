@@ -15,7 +15,7 @@ func isBlockTag(name atom.Atom) bool {
 	return false
 }
 
-// startBlock begins a block and says what ends it.
+// startBlock opens a block and sets what closes it.
 func (h *htmlParser) startBlock(name atom.Atom, attrs map[string]string, t *openTag) bool {
 	t.block = true
 	if h.table != nil && name != atom.Table {
@@ -63,8 +63,8 @@ func (h *htmlParser) startBlock(name atom.Atom, attrs map[string]string, t *open
 	return true
 }
 
-// push opens a block that holds others. Lists hold items and nothing else holds
-// them, so what is missing in between is opened too.
+// push opens a block that holds others. Lists hold only items, and only lists hold
+// items, so missing levels in between are opened too.
 func (h *htmlTree) push(b block, t *openTag) {
 	h.flush()
 	depth := len(h.containers)
@@ -93,7 +93,7 @@ func (h *htmlTree) push(b block, t *openTag) {
 	}
 }
 
-// pop ends the innermost block and adds it to the one around it.
+// pop closes the innermost block and adds it to the one around it.
 func (h *htmlTree) pop() {
 	n := len(h.containers) - 1
 	b := h.containers[n]
@@ -107,7 +107,7 @@ func (h *htmlTree) pop() {
 	}
 }
 
-// takeTask reads the box before an item, as we write it ourselves.
+// takeTask reads the checkbox before an item, as the bridge itself writes it.
 func takeTask(kids []block) taskState {
 	if kids[0].kind != line || len(kids[0].runs) == 0 || kids[0].runs[0].kind != plainText {
 		return noTask
@@ -121,7 +121,7 @@ func takeTask(kids []block) taskState {
 	return noTask
 }
 
-// add puts a block where we are. Text that stands in a list alone is an item.
+// add adds a block at the current place. Text directly in a list becomes an item.
 func (h *htmlTree) add(b block) {
 	parent := h.containers[len(h.containers)-1]
 	if parent.kind == list && b.kind != item {
@@ -131,7 +131,7 @@ func (h *htmlTree) add(b block) {
 	h.paragraph = false
 }
 
-// flush makes lines of the text so far, because a block begins or ends.
+// flush turns the text so far into lines, because a block begins or ends.
 func (h *htmlTree) flush() {
 	runs := h.runs
 	h.runs = nil
@@ -151,7 +151,7 @@ func (h *htmlTree) flush() {
 	}
 }
 
-// afterLine reports whether text stands directly before.
+// afterLine reports whether the text directly before is a line.
 func (h *htmlTree) afterLine() bool {
 	kids := h.containers[len(h.containers)-1].kids
 	return len(kids) > 0 && kids[len(kids)-1].kind == line
@@ -165,7 +165,7 @@ func (h *htmlTree) addLine(runs []run) {
 	h.add(block{kind: line, runs: runs})
 }
 
-// hide leaves out the text up to the end of the tag.
+// hide omits the text up to the end of the tag.
 func (h *htmlTree) hide(t *openTag) {
 	h.hidden++
 	t.shut = func() { h.hidden-- }
@@ -204,8 +204,8 @@ func (h *htmlParser) startHeading(level int, t *openTag) {
 	}
 }
 
-// startSummary begins the line that stands for folded text; the text itself
-// follows it unfolded.
+// startSummary begins the line that stands for folded text; the text itself follows
+// unfolded.
 func (h *htmlParser) startSummary(t *openTag) {
 	h.flush()
 	h.addRun(run{text: "▸ "})

@@ -21,7 +21,7 @@ func styleIndex(s style) int {
 	}
 }
 
-// startInline begins something inside a line and says what ends it.
+// startInline opens an inline element and sets what closes it.
 func (h *htmlParser) startInline(name atom.Atom, attrs map[string]string, t *openTag) bool {
 	switch name {
 	case atom.B, atom.Strong:
@@ -83,8 +83,8 @@ func (h *htmlParser) startCode(attrs map[string]string, t *openTag) {
 	t.shut = func() { h.code-- }
 }
 
-// startLink begins a link. Those to people and rooms become mentions when they are
-// known in Rocket.Chat, and text when they are people who are not.
+// startLink begins a link. Links to people and rooms become mentions if Rocket.Chat
+// knows these; links to unknown people become text.
 func (h *htmlParser) startLink(href string, t *openTag) {
 	from := len(h.runs)
 	t.shut = func() {
@@ -100,7 +100,7 @@ func (h *htmlParser) startLink(href string, t *openTag) {
 			return
 		}
 		for i := range linked {
-			if linked[i].kind == inlineCode && target != "" { // Rocket.Chat's links hold none
+			if linked[i].kind == inlineCode && target != "" { // Rocket.Chat's links cannot contain code
 				linked[i].kind, linked[i].target = plainText, ""
 			}
 			if linked[i].kind == plainText && linked[i].target == "" {
@@ -110,7 +110,7 @@ func (h *htmlParser) startLink(href string, t *openTag) {
 	}
 }
 
-// resolve finds out what a link leads to.
+// resolve determines what a link leads to.
 func (h *htmlParser) resolve(href string) (mention run, target string) {
 	href = strings.TrimSpace(href)
 	uri, err := id.ParseMatrixURIOrMatrixToURL(href)
@@ -136,7 +136,7 @@ func (h *htmlParser) resolve(href string) (mention run, target string) {
 	return run{}, uri.MatrixToURL()
 }
 
-// addRun adds to the text of the innermost block.
+// addRun adds a run to the text of the innermost block.
 func (h *htmlParser) addRun(r run) {
 	if h.hidden > 0 {
 		return
@@ -176,8 +176,8 @@ func (h *htmlParser) text(s string) {
 	h.addRun(run{text: s})
 }
 
-// joinLines makes one blank of each line break in the source, with the blanks
-// around it. Other blanks stay, also where browsers would show one of several:
+// joinLines replaces each line break in the source, and the blanks around it, by
+// one blank. Other blanks stay, even where browsers would show only one of several:
 // a person typed them.
 func joinLines(s string) string {
 	if !strings.ContainsAny(s, "\n\r") {
@@ -208,7 +208,7 @@ var (
 	subscripts   = strings.NewReplacer("0", "₀", "1", "₁", "2", "₂", "3", "₃", "4", "₄", "5", "₅", "6", "₆", "7", "₇", "8", "₈", "9", "₉", "+", "₊", "-", "₋", "=", "₌", "(", "₍", ")", "₎")
 )
 
-// raise writes text in small letters, if all of it can be.
+// raise writes text in superscript or subscript characters, if all of it can be.
 func raise(s string, r *strings.Replacer) string {
 	small := r.Replace(s)
 	if strings.ContainsFunc(small, func(r rune) bool { return r < 0x80 }) && small != s && strings.IndexFunc(small, func(r rune) bool { return r < 0x80 && r != ' ' }) >= 0 {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// splitRuns makes lines of runs that hold line breaks, of which
-// the last one only ends the last line. Blanks at the ends of lines are not seen in
-// HTML; no-break spaces are, and become blanks where they stand for them.
+// splitRuns splits runs at line breaks; the last break only ends the last line.
+// Blanks at the ends of lines are invisible in HTML; no-break spaces are not, and
+// become blanks where they stand in for them.
 func splitRuns(runs []run) [][]run {
 	if len(runs) == 0 {
 		return nil
@@ -40,7 +40,7 @@ func splitRuns(runs []run) [][]run {
 	return lines
 }
 
-// tidyLine removes the blanks at both ends and joins what looks the same.
+// tidyLine removes the blanks at both ends and merges runs that look the same.
 func tidyLine(runs []run) []run {
 	runs = trimRuns(runs)
 	var out runBuilder
@@ -56,7 +56,7 @@ func tidyLine(runs []run) []run {
 	return joinCode(out.take())
 }
 
-// joinCode makes one of the pieces that stood in the same tag.
+// joinCode merges pieces of code that came from the same tag.
 func joinCode(runs []run) []run {
 	if !slices.ContainsFunc(runs, func(r run) bool { return r.kind == inlineCode }) {
 		return runs
@@ -108,8 +108,8 @@ func startsBlank(s string) bool {
 
 const noBreak = '\u00a0'
 
-// blanks makes ordinary blanks of the no-break spaces that only keep several
-// blanks apart or begin a line. One between two words stays: it is meant.
+// blanks turns no-break spaces into ordinary blanks if they only keep several
+// blanks apart or begin a line. One between two words stays: it is intentional.
 func blanks(s string, blankBefore, textAfter bool) (string, bool) {
 	if !strings.ContainsRune(s, noBreak) {
 		return s, strings.HasSuffix(s, " ")

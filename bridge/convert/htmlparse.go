@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// Limits of what is read from HTML. An event has 65,536 bytes at most, so nobody
-// honest comes near them; text after them is still read, markup is not.
+// Limits on what is read from HTML. An event has 65,536 bytes at most, so no honest
+// one comes near them; beyond them text is still read, markup is not.
 const (
 	maxTags     = 20_000
 	maxOpenTags = 100 // as the Matrix specification recommends
@@ -18,8 +18,8 @@ const (
 
 // parseHTML reads the HTML of a Matrix message: the tags and attributes that the
 // specification lists (Client-Server API, m.room.message msgtypes) and nothing
-// else. Of other tags the text is kept. It uses the tokenizer alone, no tree, so
-// that nesting costs nothing.
+// else. The text inside other tags is kept. It uses only the tokenizer and builds
+// no tree, so nesting costs nothing.
 func parseHTML(s string, look Lookup) []block {
 	h := &htmlParser{look: look}
 	h.containers = []*block{{}}
@@ -49,21 +49,21 @@ type htmlParser struct {
 	open   []openTag
 	tags   int
 	length int
-	styles [4]int // how many tags ask for each style
+	styles [4]int // how many open tags set each style
 	code   int    // how many code tags are open
-	codes  int    // how many there were: pieces of one belong together
+	codes  int    // how many there were, to tell which pieces belong together
 	pre    *strings.Builder
 	preTag block
 	raised atom.Atom
 }
 
-// An htmlTree is the document so far. What is inside the innermost block collects in
-// runs, line breaks as "\n", until a block begins or ends.
+// An htmlTree is the document so far. The content of the innermost block collects in
+// runs, with line breaks as "\n", until a block begins or ends.
 type htmlTree struct {
 	containers []*block // the document, and the blocks that are open
 	runs       []run
 	hidden     int  // inside something whose text is not shown
-	paragraph  bool // the last block was a paragraph: text that follows keeps a distance
+	paragraph  bool // the last block was a paragraph: text after it is set apart
 	table      *tableReader
 }
 
@@ -80,7 +80,7 @@ func (h *htmlParser) finish() []block {
 	return trimLines(h.containers[0].kids)
 }
 
-// attributes reads those of a tag that mean something. The first of a name counts.
+// attributes reads the first 16 attributes of a tag. The first of a repeated name counts.
 func attributes(z *html.Tokenizer) map[string]string {
 	attrs := map[string]string{}
 	for range 16 {
@@ -124,10 +124,10 @@ func (h *htmlParser) startTag(z *html.Tokenizer) {
 	}
 }
 
-// mxReply stands for <mx-reply>, which the table of names does not hold.
+// mxReply stands for <mx-reply>, which package atom does not define.
 const mxReply atom.Atom = 1<<32 - 1
 
-// void handles tags without an end.
+// void handles tags without an end tag.
 func (h *htmlParser) void(name atom.Atom, attrs map[string]string) bool {
 	switch name {
 	case atom.Br:
@@ -154,8 +154,8 @@ func (h *htmlParser) lineBreak() {
 	h.addRun(run{text: "\n"})
 }
 
-// image shows the words for an image. A custom emoji's are its shortcode, which may
-// be one in Rocket.Chat too.
+// image shows the text for an image. For a custom emoji that is its shortcode,
+// which may exist in Rocket.Chat too.
 func (h *htmlParser) image(attrs map[string]string) {
 	words := attrs["alt"]
 	if _, ok := attrs["data-mx-emoticon"]; ok && isShortcode(words) && h.pre == nil && h.table == nil {
@@ -171,8 +171,8 @@ func (h *htmlParser) image(attrs map[string]string) {
 	h.text(strings.Join(strings.Fields(words), " "))
 }
 
-// closeImplied closes what cannot hold the tag that begins: an item before the
-// next, a paragraph before a block.
+// closeImplied closes what cannot contain the new tag: an item before the next, a
+// paragraph before a block.
 func (h *htmlParser) closeImplied(name atom.Atom) {
 	switch name {
 	case atom.Li:
@@ -187,7 +187,7 @@ func (h *htmlParser) closeImplied(name atom.Atom) {
 	}
 }
 
-// closeWithin closes the innermost tag of a name, unless one of limits is nearer.
+// closeWithin closes the innermost tag with a name, unless one of limits is nearer.
 func (h *htmlParser) closeWithin(name atom.Atom, limits ...atom.Atom) {
 	for i := len(h.open) - 1; i >= 0; i-- {
 		if h.open[i].name == name {
@@ -202,8 +202,8 @@ func (h *htmlParser) closeWithin(name atom.Atom, limits ...atom.Atom) {
 	}
 }
 
-// endTag closes the tag it belongs to and those inside that were left open. An
-// inline tag does not close blocks; tags that nobody opened are ignored.
+// endTag closes the matching tag and those inside it that were left open. An inline
+// tag does not close blocks; end tags without a start tag are ignored.
 func (h *htmlParser) endTag(name atom.Atom) {
 	if name == 0 {
 		name = mxReply

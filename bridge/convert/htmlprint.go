@@ -9,8 +9,8 @@ import (
 )
 
 // printHTML writes a document as the HTML that Matrix clients show. Lines are
-// parted by <br>; a block parts itself from its neighbours, so that empty lines
-// next to one take one <br> each.
+// separated by <br>; a block separates itself from its neighbours, so that empty
+// lines next to one take one <br> each.
 func printHTML(doc []block) string {
 	w := &htmlPrinter{}
 	w.blocks(doc)
@@ -123,7 +123,7 @@ func (w *htmlPrinter) item(b block) {
 	w.WriteString("</li>")
 }
 
-// taskBox returns what stands before an item that can be ticked off.
+// taskBox returns the checkbox before a task item.
 func taskBox(t taskState) string {
 	switch t {
 	case openTask:
@@ -201,8 +201,8 @@ func roomURL(room string) string {
 	return id.RoomID(room).URI().MatrixToURL()
 }
 
-// text writes text so that its blanks are all seen: browsers show one of several,
-// and none at the beginning of a line, unless they are no-break spaces.
+// text writes text so that all of its blanks are visible: browsers show one of
+// several, and none at the beginning of a line, unless they are no-break spaces.
 func (w *htmlPrinter) text(s string) {
 	for _, r := range s {
 		switch r {

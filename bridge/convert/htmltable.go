@@ -14,8 +14,8 @@ type tableReader struct {
 	headed  bool // the first row has headings
 }
 
-// Limits of what is lined up where a table is shown as preformatted text; a larger
-// one is not, its text stays.
+// Limits for aligning a table that is shown as preformatted text; a larger one is
+// not aligned, but keeps its text.
 const (
 	maxColumns   = 32
 	maxCellWidth = 60
@@ -41,7 +41,7 @@ func (h *htmlParser) startTable(t *openTag) {
 	}
 }
 
-// startCell handles the tags inside a table. Blocks in cells are only text.
+// startCell handles the tags inside a table. Blocks in cells become plain text.
 func (h *htmlParser) startCell(name atom.Atom, t *openTag) bool {
 	t.shut = func() {}
 	switch name {
@@ -80,7 +80,7 @@ func (t *tableReader) cell(head bool) {
 	t.headed = t.headed || head && last == 0
 }
 
-// add puts text into the last cell; text outside of cells makes one.
+// add puts text into the last cell; text outside of cells creates one.
 func (t *tableReader) add(runs []run) {
 	var cell runBuilder
 	for _, l := range splitRuns(runs) {
@@ -132,7 +132,7 @@ func runsText(runs []run) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// tableText lines the columns of a table up.
+// tableText aligns the columns of a table.
 func tableText(t block) string {
 	var widths [maxColumns]int
 	rows := make([][]string, len(t.kids))

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// A mark is something that is open while runs are written: an appearance, or a
-// link to somewhere.
+// A mark is something that is open while runs are written: a style, or a link to
+// somewhere.
 type mark struct {
 	style  style
 	target string
 }
 
 // marksOf returns the marks of a run, the outermost first: spoilers, because
-// Rocket.Chat knows them nowhere else, then the styles that all of its link has,
+// Rocket.Chat supports them nowhere else, then the styles that all of its link has,
 // the link, and the styles that only a part of it has.
 func marksOf(r run, outside style) []mark {
 	var marks []mark
@@ -38,7 +38,7 @@ func marksOf(r run, outside style) []mark {
 	return marks
 }
 
-// linkStyles returns for each run the styles that all runs of its link have.
+// linkStyles returns for each run the styles common to all runs of its link.
 func linkStyles(runs []run) []style {
 	styles := make([]style, len(runs))
 	for i := 0; i < len(runs); {
@@ -55,9 +55,9 @@ func linkStyles(runs []run) []style {
 	return styles
 }
 
-// stays returns how many of the open marks can stay open while want is written:
-// those from the outermost on that are wanted too, in whatever order. A spoiler
-// that begins has to be outside, so then none of them can.
+// stays returns how many of the open marks can stay open while want is written: the
+// outermost ones that are also wanted, in any order. A new spoiler has to be
+// outermost, so in that case none of them can stay.
 func stays[M comparable](open, want []M, isSpoiler func(M) bool) int {
 	for _, m := range want {
 		if isSpoiler(m) && !slices.Contains(open, m) {
@@ -71,7 +71,7 @@ func stays[M comparable](open, want []M, isSpoiler func(M) bool) int {
 	return n
 }
 
-// writeMarked writes runs with what opens and closes marks around them.
+// writeMarked writes runs with opening and closing marks around them.
 func writeMarked(w *strings.Builder, runs []run, open, shut func(mark) string, write func(run)) {
 	var stack []mark
 	to := func(want []mark) {

@@ -8,13 +8,13 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// A cell is the smallest thing that a line shows: a character, or something that
-// is one, such as a mention. Lines that have the same cells show the same.
+// A cell is the smallest thing that a line shows: a character, or an equivalent
+// such as a mention. Lines with the same cells look the same.
 type cell struct {
 	text   string
 	style  style
 	target string
-	piece  int // that it belongs to, and where in its text
+	piece  int // the piece that it belongs to, and where in its text
 	at     int
 }
 
@@ -22,7 +22,7 @@ func (c cell) same(d cell) bool {
 	return c.text == d.text && c.target == d.target && (c.style == d.style || c.text == " " || c.text == "\t" || c.text == "\u00a0")
 }
 
-// textCells adds those of ordinary text.
+// textCells appends the cells of ordinary text.
 func textCells(cells []cell, s string, like cell) []cell {
 	cells = slices.Grow(cells, utf8.RuneCountInString(s))
 	for i := 0; i < len(s); {
@@ -37,7 +37,7 @@ func textCells(cells []cell, s string, like cell) []cell {
 	return cells
 }
 
-// cells returns what a piece shows.
+// cells appends the cells that a piece shows.
 func (p *piece) cells(cells []cell, n int) []cell {
 	like := cell{style: p.style, piece: n}
 	one := func(text string) []cell {
@@ -71,7 +71,7 @@ func (p *piece) cells(cells []cell, n int) []cell {
 	return textCells(cells, p.text, like)
 }
 
-// nodeCells adds what nodes of the grammar show.
+// nodeCells appends the cells that nodes of the grammar show.
 func nodeCells(cells []cell, nodes []grammar.Node, like cell) []cell {
 	for _, n := range nodes {
 		one := func(text string) {
@@ -117,7 +117,7 @@ func nodeCells(cells []cell, nodes []grammar.Node, like cell) []cell {
 	return cells
 }
 
-// firstDifference returns the first place at which cells are not the same.
+// firstDifference returns the index of the first cells that differ.
 func firstDifference(want, got []cell) int {
 	for i := range min(len(want), len(got)) {
 		if !want[i].same(got[i]) {

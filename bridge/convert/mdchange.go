@@ -8,11 +8,11 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// A lineChanger changes the pieces of a line until what is written reads as it is meant
-// to.
+// A lineChanger changes the pieces of a line until the written form is read as
+// intended.
 type lineChanger struct{ *lineWriter }
 
-// group writes what has a look, or is no text, up to where no mark is open.
+// group writes pieces that have a style, or are not text, up to where no mark is open.
 func (w lineChanger) group() {
 	node, n := w.inline(w.rest)
 	last := w.k
@@ -65,8 +65,8 @@ func (w lineChanger) change(last int, want, got []cell, at int) {
 	w.changeGroup(last)
 }
 
-// changeLink tries the next form of a link; the last one is its text, with the
-// address after it.
+// changeLink tries the next form of a link; the last one is its text, followed by
+// the address.
 func (w lineChanger) changeLink(i int) {
 	p := &w.pieces[i]
 	if p.form++; p.form == 1 && showsItself(p.text, p.target) {
@@ -75,7 +75,7 @@ func (w lineChanger) changeLink(i int) {
 	if p.form < linkForms {
 		return
 	}
-	w.noLinks = true // what was none before would be made one again
+	w.noLinks = true // what failed as a link would be made one again
 	text := runsText(p.label)
 	if !strings.Contains(text, p.target) {
 		text += " " + p.target
@@ -83,8 +83,8 @@ func (w lineChanger) changeLink(i int) {
 	*p = piece{run: run{text: text, style: p.style}}
 }
 
-// changeWhole tries another way for what is no text, such as a mention: what
-// follows it might be taken for a part of it.
+// changeWhole tries another way of writing something that is not text, such as a
+// mention: what follows it might be read as a part of it.
 func (w lineChanger) changeWhole(i int) {
 	p := &w.pieces[i]
 	switch p.tried++; p.tried {
@@ -100,13 +100,13 @@ func (w lineChanger) changeWhole(i int) {
 	}
 }
 
-// changeInside changes a character inside of emphasis.
+// changeInside changes a character inside emphasis.
 func (w lineChanger) changeInside(c cell) bool {
 	p := &w.pieces[c.piece]
 	p.spot(c.at)
 	mark := strings.Contains("*_~`", c.text)
 	switch n := p.spots[c.at]; {
-	case n == 1 && mark && p.style&emphasis == 0: // hidden text knows escapes
+	case n == 1 && mark && p.style&emphasis == 0: // hidden text supports escapes
 		p.put(c.at, `\`)
 	case n == 1 && !mark:
 		p.put(c.at+len(c.text), zeroWidth)
@@ -122,7 +122,7 @@ func (w lineChanger) changeInside(c cell) bool {
 	return true
 }
 
-// hoist takes a character out of the emphasis around it.
+// hoist takes a character out of the surrounding emphasis.
 func (w lineChanger) hoist(i, at int, before string) {
 	p := w.pieces[i]
 	_, n := utf8.DecodeRuneInString(p.text[at:])
@@ -134,8 +134,8 @@ func (w lineChanger) hoist(i, at int, before string) {
 	w.split(i, at, n, &out)
 }
 
-// changeGroup tries another way of writing emphasis that is not seen as such, and
-// in the end gives it up.
+// changeGroup tries another way of writing emphasis that is not recognised as such,
+// and finally gives it up.
 func (w lineChanger) changeGroup(last int) {
 	ways := []func(int) bool{w.hoistOwnMarks, w.partFromNext, w.quietNames, w.linkAddresses, w.doubleMarks, w.escapeLater, w.splitAddress, w.hoistMarks}
 	for {
@@ -151,7 +151,7 @@ func (w lineChanger) changeGroup(last int) {
 	}
 }
 
-// partFromNext keeps emphasis apart from what follows it.
+// partFromNext separates emphasis from what follows it.
 func (w lineChanger) partFromNext(last int) bool {
 	if last+1 < len(w.pieces) && w.pieces[last+1].isText() {
 		w.pieces[last+1].put(0, zeroWidth)
@@ -163,7 +163,7 @@ func (w lineChanger) partFromNext(last int) bool {
 	return true
 }
 
-// quietNames keeps names and emoji in a text from coming alive.
+// quietNames keeps names and emoji in a text from taking effect.
 func (w lineChanger) quietNames(last int) (found bool) {
 	for i := w.k; i <= last; i++ {
 		p := &w.pieces[i]
@@ -177,7 +177,7 @@ func (w lineChanger) quietNames(last int) (found bool) {
 	return found
 }
 
-// joinNext takes that back.
+// joinNext undoes partFromNext.
 func (w lineChanger) joinNext(last int) {
 	if last+1 < len(w.pieces) && w.pieces[last+1].isText() {
 		if next := &w.pieces[last+1]; next.insert[0] == zeroWidth {
@@ -188,7 +188,7 @@ func (w lineChanger) joinNext(last int) {
 	}
 }
 
-// doubleMarks writes two marks for one.
+// doubleMarks writes each mark twice.
 func (w lineChanger) doubleMarks(last int) bool {
 	w.joinNext(last)
 	for i := w.k; i <= last; i++ {
@@ -197,8 +197,8 @@ func (w lineChanger) doubleMarks(last int) bool {
 	return true
 }
 
-// splitAddress interrupts emphasis in what would be an address together with its
-// mark.
+// splitAddress interrupts emphasis in text that would be an address together with
+// its mark.
 func (w lineChanger) splitAddress(last int) bool {
 	for i := w.k; i <= last; i++ {
 		p := w.pieces[i]
@@ -237,7 +237,7 @@ func inAddress(s string, at int) bool {
 	return strings.ContainsAny(s[from:at+to], ".:@/")
 }
 
-// hoistOwnMarks takes those marks out of emphasis that would end it.
+// hoistOwnMarks takes marks that would end the emphasis out of it.
 func (w lineChanger) hoistOwnMarks(last int) (found bool) {
 	for i := last; i >= w.k; i-- {
 		own := ""
@@ -258,7 +258,7 @@ func (w lineChanger) hoistMarks(last int) (found bool) {
 	return found
 }
 
-// hoistThose takes some marks in a text out of the emphasis around it.
+// hoistThose takes the given marks in a text out of the surrounding emphasis.
 func (w lineChanger) hoistThose(i int, marks string) bool {
 	p := w.pieces[i]
 	if p.kind != plainText || p.label != nil || p.style&emphasis == 0 || !strings.ContainsAny(p.text, marks) {
@@ -285,8 +285,8 @@ func (w lineChanger) hoistThose(i int, marks string) bool {
 	return true
 }
 
-// linkAddresses makes links of the addresses in hidden text, which would go on over
-// the mark at its end.
+// linkAddresses turns the addresses in hidden text into links, since they would
+// extend over the mark at its end.
 func (w lineChanger) linkAddresses(last int) (found bool) {
 	if w.pieces[w.k].style&spoiler == 0 {
 		return false
@@ -310,7 +310,7 @@ func (w lineChanger) linkAddresses(last int) (found bool) {
 	return found
 }
 
-// dropStyle gives up the outermost look of a group.
+// dropStyle gives up the outermost style of a group.
 func (w lineChanger) dropStyle(last int) {
 	for _, s := range []style{strike, italic, bold, spoiler} {
 		if w.pieces[w.k].style&s == 0 {
@@ -325,7 +325,7 @@ func (w lineChanger) dropStyle(last int) {
 	w.flatten(last)
 }
 
-// merge makes one of neighbouring texts without a look.
+// merge merges neighbouring texts without a style.
 func (w lineChanger) merge() {
 	for i := w.k; i+1 < len(w.pieces); {
 		p, q := &w.pieces[i], &w.pieces[i+1]

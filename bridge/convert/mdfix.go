@@ -8,14 +8,14 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// escapable are the characters that a backslash makes ordinary.
+// escapable are the characters that a backslash escapes.
 const escapable = "*_~`"
 
-// maxChanges is how often a line is changed before everything in it is escaped.
+// maxChanges is how many changes a line gets before everything in it is escaped.
 const maxChanges = 100
 
-// text writes the next of ordinary text, and changes it where it would be read as
-// something else.
+// text writes the next part of ordinary text, and changes it where it would be read
+// as something else.
 func (w *lineWriter) text() {
 	p := &w.pieces[w.k]
 	if w.from == 0 && w.skip == 0 {
@@ -44,7 +44,7 @@ func (w *lineWriter) text() {
 			return
 		}
 	}
-	if w.from == len(p.text) { // what was added to keep it apart
+	if w.from == len(p.text) { // what was inserted to separate it
 		n = end
 	}
 	to, skip := p.advance(w.from, w.skip+n)
@@ -75,8 +75,8 @@ func (w *lineWriter) mark() {
 	w.open = false
 }
 
-// rewind returns to that place: a change may give what was written since then another
-// meaning. An open mark may find its end, and an address may go on.
+// rewind returns to that place, because a change may give what was written since
+// another meaning: an open mark may find its end, and an address may continue.
 func (w *lineWriter) rewind() {
 	w.out = w.out[:w.back.out]
 	w.from, w.skip, w.crowded = w.back.from, w.back.skip, w.back.crowded
@@ -86,8 +86,8 @@ func (w *lineWriter) rewind() {
 // goTo goes to the beginning of a piece.
 func (w *lineWriter) goTo(k int) { w.k, w.from, w.skip = k, 0, 0 }
 
-// advance returns where in the text n bytes of how it is written end, and how much is
-// written then of what is inserted before the next character.
+// advance returns the offset in the text that n bytes of its written form reach, and
+// how much is then written of what is inserted before the next character.
 func (p *piece) advance(from, n int) (to, skip int) {
 	if len(p.insert) == 0 {
 		return min(from+n, len(p.text)), 0
@@ -101,8 +101,8 @@ func (p *piece) advance(from, n int) (to, skip int) {
 	}
 }
 
-// endLink makes a link, in the form that ends where the address ends, of an address that
-// goes on over what is inserted after it.
+// endLink turns an address that extends over what is inserted after it into a link, in
+// the form that ends where the address ends.
 func (w *lineWriter) endLink(node grammar.Node) bool {
 	p := &w.pieces[w.k]
 	if node.Kind != grammar.Link || len(p.insert) == 0 || w.noLinks {
@@ -123,7 +123,7 @@ func (w *lineWriter) endLink(node grammar.Node) bool {
 	return true
 }
 
-// shows reports whether a node shows just a text, or where it first does not.
+// shows reports whether a node shows exactly a text, or else where they first differ.
 func (w *lineWriter) shows(node grammar.Node, n int, text string) (at int, ok bool) {
 	if node.Kind == grammar.Text && node.Text == text && len(node.Kids) == 0 {
 		return 0, true
@@ -144,7 +144,7 @@ func (w *lineWriter) shows(node grammar.Node, n int, text string) (at int, ok bo
 }
 
 // isCrowded reports whether a shortcode or an emoticon of n bytes is text because
-// something stands directly beside it.
+// of what is directly beside it.
 func (w *lineWriter) isCrowded(n int) bool {
 	if w.crowded {
 		return true
@@ -156,12 +156,12 @@ func (w *lineWriter) isCrowded(n int) bool {
 	return grammar.Crowds(next)
 }
 
-// isWords reports whether a node is text, or an address that is written as it is.
+// isWords reports whether a node is text, or a bare address.
 func isWords(n grammar.Node) bool {
 	return n.Kind == grammar.Text || n.Kind == grammar.Link && len(n.Kids) == 1 && showsItself(n.Kids[0].Text, n.Target)
 }
 
-// separate keeps ordinary text apart from the piece after it.
+// separate keeps ordinary text apart from the next piece.
 func (w *lineWriter) separate(node grammar.Node) {
 	p := &w.pieces[w.k]
 	if w.patience--; w.patience < 0 {
@@ -187,7 +187,7 @@ func (w *lineWriter) separate(node grammar.Node) {
 	w.emit()
 }
 
-// spot reports whether it is the first time that something is changed there.
+// spot counts a change at an offset, and reports whether it is the first one there.
 func (p *piece) spot(at int) bool {
 	if p.spots == nil {
 		p.spots = map[int]int{}
@@ -196,7 +196,7 @@ func (p *piece) spot(at int) bool {
 	return p.spots[at] == 1
 }
 
-// link makes a link of the rest of a text that is an address, in the form that
+// link turns the rest of a text, which is an address, into a link, in the form that
 // ends where the address ends.
 func (w *lineWriter) link(address string) bool {
 	target, ok := linkTarget(address)
@@ -210,8 +210,8 @@ func (w *lineWriter) link(address string) bool {
 	return true
 }
 
-// escape changes a text at an offset, where a node of n bytes begins that it is
-// not meant to be. It returns false when there is nothing left to try.
+// escape changes a text at an offset where an unintended node of n bytes begins. It
+// returns false if there is nothing left to try.
 func (w *lineWriter) escape(at, n int) bool {
 	p := &w.pieces[w.k]
 	if w.changes++; w.changes > maxChanges {
@@ -262,8 +262,8 @@ func (w *lineWriter) escapeDot(n int) bool {
 	return false
 }
 
-// breakLink finds what makes a link of a bracket in ordinary text: its own end, or
-// that of a link after it, which is then written in its other form.
+// breakLink finds what turns a bracket in ordinary text into a link: its own end,
+// or that of a link after it, which is then written in its other form.
 func (w *lineWriter) breakLink(at, n int) bool {
 	p := &w.pieces[w.k]
 	end, _ := p.advance(w.from, w.skip+n)
@@ -283,7 +283,7 @@ func (w *lineWriter) breakLink(at, n int) bool {
 	return found
 }
 
-// escapeAll escapes everything in ordinary text that is left.
+// escapeAll escapes all of the remaining ordinary text.
 func (w *lineWriter) escapeAll() {
 	for k := w.k; k < len(w.pieces); k++ {
 		p := &w.pieces[k]
@@ -299,8 +299,8 @@ func (w *lineWriter) escapeAll() {
 	w.emit()
 }
 
-// escapes returns what is to be inserted into a text from an offset on, so that nothing
-// in it is markup.
+// escapes returns what to insert into a text from an offset on, so that nothing in it
+// is markup.
 func escapes(text string, from int) map[int]string {
 	insert := map[int]string{}
 	for i := from; i < len(text); i++ {
@@ -317,7 +317,7 @@ func escapes(text string, from int) map[int]string {
 	return insert
 }
 
-// flatten makes ordinary text of pieces for which nothing else is left.
+// flatten turns pieces for which there is no other way into ordinary text.
 func (w *lineWriter) flatten(last int) {
 	for i := w.k; i <= last; i++ {
 		p := &w.pieces[i]
@@ -333,7 +333,7 @@ func (w *lineWriter) flatten(last int) {
 	}
 }
 
-// split puts a piece between two parts of another, in place of n bytes of it.
+// split puts a piece into another one, in place of n bytes of its text.
 func (w *lineWriter) split(i, at, n int, between *piece) {
 	p := w.pieces[i]
 	parts := []piece{p, *between, p}

@@ -7,34 +7,34 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// What a Matrix person wrote has to mean the same in Rocket.Chat, and people there
-// see the source when they quote or edit, so nothing is escaped that need not be.
-// A line is written as it is, then read by Rocket.Chat's own grammar, piece by
-// piece; where that finds something else than is meant, the line is changed at
-// that place and read again:
+// What a Matrix user wrote has to mean the same in Rocket.Chat, and people there
+// see the source when they quote or edit, so nothing is escaped unnecessarily. A
+// line is written as it is, then read by Rocket.Chat's own grammar, piece by piece;
+// where the result is not the intended one, the line is changed at that place and
+// read again:
 //
-//   - a character that a backslash makes ordinary gets one; inside of emphasis
-//     Rocket.Chat knows no escapes, so the emphasis is interrupted for it;
+//   - a character that a backslash can escape gets one; inside emphasis
+//     Rocket.Chat supports no escapes, so the emphasis is interrupted for it;
 //   - other characters that are markup only together are kept apart by zeroWidth;
 //   - emphasis is tried with doubled marks, links in their other form.
 //
-// What cannot be said at all loses its look, never its text.
+// What cannot be expressed at all loses its style, never its text.
 
 // A piece is a part of a line that looks the same throughout.
 type piece struct {
 	run
 	label  []run          // of a link
-	insert map[int]string // what is written before the byte of text at an offset
+	insert map[int]string // what to insert before the byte of text at an offset
 	double bool           // its marks are doubled
 	form   int            // of a link
 	tried  int            // how often it was changed as a whole
 	spots  map[int]int    // how often it was changed at an offset
 }
 
-// isText reports whether a piece is ordinary text without any look.
+// isText reports whether a piece is ordinary text without any style.
 func (p *piece) isText() bool { return p.kind == plainText && p.label == nil && p.style == 0 }
 
-// source returns how a piece is written from an offset of its text on.
+// source returns the written form of a piece from an offset of its text on.
 func (p *piece) source(from int) string {
 	switch {
 	case p.label != nil:
@@ -63,7 +63,7 @@ func (p *piece) source(from int) string {
 }
 
 // put inserts something at an offset of the text. A backslash stays right before what
-// it makes ordinary, and is one.
+// it escapes, and is never doubled.
 func (p *piece) put(at int, s string) {
 	if p.insert == nil {
 		p.insert = map[int]string{}
@@ -87,23 +87,23 @@ type lineWriter struct {
 	skip     int      // how much of what is inserted there is written
 	back     textSpot // in the ordinary text at k, to return to after a change
 	open     bool     // since then something was written that may be a mark
-	rest     string   // how everything from there on is written
+	rest     string   // the written form of everything from there on
 	closed   []int    // for each piece, where it ends and no mark is open; -1 while one is
 	starts   []int    // for each piece, where it begins
-	done     int      // of what closed and starts count, what is written
-	crowded  bool     // what was written last makes text of an emoticon
+	done     int      // how much of what closed and starts count is written
+	crowded  bool     // what was written last turns an emoticon into text
 	patience int      // how many changes are left
 	effort   *int     // how much work is left for the whole message
 	cell     bool     // of a table
 	changes  int      // how often ordinary text was changed
 	goesOn   bool     // after is the rest of the same line
-	noLinks  bool     // an address was no link in any form
+	noLinks  bool     // no form of link worked for an address
 }
 
 // maxLine bounds what is written in one go.
 const maxLine = 2 << 10
 
-// writePieces writes a line, or a cell of a table, that after follows.
+// writePieces writes a line, or a table cell, that is followed by after.
 func writePieces(pieces []piece, d Dialect, after string, cell bool, effort *int) string {
 	parts := chunks(pieces)
 	out := make([]string, len(parts))
@@ -115,7 +115,7 @@ func writePieces(pieces []piece, d Dialect, after string, cell bool, effort *int
 	return strings.Join(out, "")
 }
 
-// harmless returns the text of runs in which nothing could be markup.
+// harmless returns the text of runs if nothing in it could be markup.
 func harmless(runs []run) (string, bool) {
 	if len(runs) == 0 {
 		return "", true
@@ -135,7 +135,7 @@ func harmless(runs []run) (string, bool) {
 func isASCIIAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isASCIIAlnum(c byte) bool { return isASCIIAlpha(c) || c >= '0' && c <= '9' }
 
-// chunks cuts a line that is too long to be written in one go.
+// chunks splits a line that is too long to be written in one go.
 func chunks(pieces []piece) [][]piece {
 	var out [][]piece
 	size, first := 0, 0
@@ -181,7 +181,7 @@ func (w *lineWriter) write() string {
 	return string(w.out)
 }
 
-// emit finds out how everything that is left is written.
+// emit determines the written form of everything that is left.
 func (w *lineWriter) emit() {
 	m := markWriter{}
 	w.starts, w.closed, w.done = w.starts[:0], w.closed[:0], 0
@@ -216,15 +216,15 @@ func (w *lineWriter) emit() {
 	*w.effort -= len(w.rest)/8 + len(w.pieces)
 }
 
-// inline reads what a text begins with.
+// inline reads the node that a text begins with.
 func (w *lineWriter) inline(text string) (grammar.Node, int) {
 	node, n, cost := grammar.InlineCost(text, w.d)
 	*w.effort -= cost
 	return node, n
 }
 
-// plainly writes what is left without any look, and with all marks escaped: that takes
-// no reading. It is for texts that are made to be hard to write.
+// plainly writes what is left without any style, and with all marks escaped, which
+// requires no reading. It is for texts that are designed to be hard to write.
 func (w *lineWriter) plainly() {
 	if p := &w.pieces[w.k]; w.from > 0 {
 		p.text, p.insert, w.from, w.skip = p.text[min(w.from, len(p.text)):], nil, 0, 0
@@ -247,7 +247,7 @@ func (w *lineWriter) plainly() {
 	}
 }
 
-// take writes the first n bytes of what is left, of piece k.
+// take writes the first n bytes of what is left, which belong to piece k.
 func (w *lineWriter) take(n int, node grammar.Node) {
 	s := w.rest[:n]
 	if p := &w.pieces[w.k]; p.kind == roomMention {
@@ -259,7 +259,7 @@ func (w *lineWriter) take(n int, node grammar.Node) {
 	w.crowded = grammar.Crowds(node)
 }
 
-// end returns where in what is left piece i ends.
+// end returns where piece i ends in what is left.
 func (w *lineWriter) end(i int) int { return w.closed[i] - w.done }
 
 // A markWriter opens and closes marks.
@@ -283,7 +283,7 @@ func (m openMark) String() string {
 
 var styleMarks = map[style]string{bold: "*", italic: "_", strike: "~", spoiler: "||"}
 
-// to makes the open marks those of a style.
+// to opens and closes marks so that those of a style are open.
 func (m *markWriter) to(st style, double bool) {
 	var want []openMark
 	for _, s := range []style{spoiler, bold, italic, strike} {
@@ -332,5 +332,5 @@ func linkSource(label []run, target string, form int) string {
 	return "<" + target + "|" + strings.NewReplacer("<", "‹", ">", "›", "|", "¦").Replace(text) + ">"
 }
 
-// linkForms is how many there are.
+// linkForms is the number of forms of a link.
 const linkForms = 4

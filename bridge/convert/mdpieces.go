@@ -7,8 +7,8 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// makePieces cuts runs into pieces that can be written one by one. brackets says
-// that links are better written without.
+// makePieces cuts runs into pieces that can be written one by one. brackets means
+// that links are better written without brackets.
 func makePieces(runs []run, d Dialect, brackets bool) []piece {
 	pieces := make([]piece, 0, len(runs))
 	for i := 0; i < len(runs); {
@@ -31,7 +31,7 @@ func makePieces(runs []run, d Dialect, brackets bool) []piece {
 	return pieces
 }
 
-// breakEnds breaks what could end the link that a bracket on another line begins.
+// breakEnds breaks what could end a link that a bracket on another line begins.
 func breakEnds(pieces []piece) {
 	for i := range pieces {
 		p := &pieces[i]
@@ -50,7 +50,7 @@ func breakEnds(pieces []piece) {
 	}
 }
 
-// linkLength returns how many runs share the link that the first one has.
+// linkLength returns how many runs share the link of the first one.
 func linkLength(runs []run) int {
 	n := 0
 	for n < len(runs) && runs[n].kind == plainText && runs[n].target != "" && runs[n].target == runs[0].target {
@@ -59,8 +59,8 @@ func linkLength(runs []run) int {
 	return n
 }
 
-// linkPieces makes one piece of a link. A text that looks like the address of
-// another server gives way to the address itself.
+// linkPieces turns a link into one piece. A text that looks like the address of
+// another server is replaced by the address itself.
 func linkPieces(runs []run, brackets bool) []piece {
 	all := style(0xff)
 	for _, r := range runs {
@@ -86,7 +86,7 @@ func linkPieces(runs []run, brackets bool) []piece {
 	return []piece{p}
 }
 
-// runPieces makes pieces of a run. Blanks at the ends of what has a look are
+// runPieces turns a run into pieces. Blanks at the ends of styled text become
 // pieces of their own.
 func runPieces(r run) []piece {
 	switch r.kind {
@@ -124,8 +124,8 @@ func runPieces(r run) []piece {
 	return []piece{{run: r}}
 }
 
-// codePieces cuts code at its ticks. Rocket.Chat's code cannot hold any: they are text
-// between code.
+// codePieces cuts code at its backticks. Rocket.Chat's code cannot contain any: they
+// become text between pieces of code.
 func codePieces(r run) []piece {
 	var pieces []piece
 	for i, code := range strings.Split(r.text, "`") {
@@ -139,8 +139,8 @@ func codePieces(r run) []piece {
 	return pieces
 }
 
-// addressPieces makes links of the addresses in text that has a look: there they
-// are found no more, or not where they end.
+// addressPieces turns the addresses in styled text into links: there they are no
+// longer recognised, or not up to their end.
 func addressPieces(r run) []piece {
 	var pieces []piece
 	rest := r.text
@@ -165,8 +165,8 @@ func addressPieces(r run) []piece {
 	return pieces
 }
 
-// showSpoilers writes the marks of hidden text where Rocket.Chat hides none: they
-// say what was meant.
+// showSpoilers writes the marks of hidden text where Rocket.Chat cannot hide it:
+// they show what was meant.
 func showSpoilers(pieces []piece) []piece {
 	var out []piece
 	hidden := false
@@ -188,7 +188,7 @@ func (p *piece) isBlank() bool {
 	return p.kind == plainText && p.label == nil && strings.Trim(p.text, " \t") == ""
 }
 
-// settleBlanks takes from blanks the styles that not both their neighbours have.
+// settleBlanks removes from blanks the styles that not both of their neighbours have.
 func settleBlanks(pieces []piece) {
 	before := style(0)
 	for i := range pieces {
@@ -209,8 +209,8 @@ func settleBlanks(pieces []piece) {
 }
 
 // settleMentions puts a blank before mentions, and no mark: Rocket.Chat notifies
-// only who is named after a blank, whatever its clients show. It makes one of
-// neighbouring texts without a look.
+// only users named after a blank, whatever its clients show. It merges neighbouring
+// texts without a style.
 func settleMentions(pieces []piece) []piece {
 	if !slices.ContainsFunc(pieces, isMention) && !haveNeighbours(pieces) {
 		return pieces
@@ -244,7 +244,7 @@ func settleMentions(pieces []piece) []piece {
 
 func isMention(p piece) bool { return p.kind == userMention || p.kind == roomMention }
 
-// haveNeighbours reports whether two pieces of ordinary text stand side by side.
+// haveNeighbours reports whether two pieces of ordinary text are adjacent.
 func haveNeighbours(pieces []piece) bool {
 	for i := 1; i < len(pieces); i++ {
 		if pieces[i].isText() && pieces[i-1].isText() {

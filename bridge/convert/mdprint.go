@@ -8,28 +8,28 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// maxDepth bounds how deep quotes and lists may be nested in what is read and
-// written. What is deeper is shown at this depth.
+// maxDepth bounds how deep quotes and lists may be nested in input and output.
+// Anything deeper is shown at this depth.
 const maxDepth = 20
 
-// A mdPrinter writes a document as Rocket.Chat reads it. It writes the last line
-// first, because what a line means depends on what follows it.
+// An mdPrinter writes a document as Rocket.Chat reads it. It writes the last line
+// first, because the meaning of a line depends on what follows it.
 type mdPrinter struct {
 	d        Dialect
-	after    string // what follows the line that is written
+	after    string // what follows the line being written
 	effort   int    // how much work is left
-	brackets bool   // there are some in ordinary text, which a link after them may end
+	brackets bool   // ordinary text has some, which a link after them may end
 }
 
-// maxEffort bounds the work on one message, in rules that are tried: some tenths of a
-// second. Honest messages of the largest size take a fraction of it.
+// maxEffort bounds the work on one message, in rules tried: a few tenths of a second.
+// Honest messages of the largest size take a fraction of it.
 const maxEffort = 2_500_000
 
 // printMarkdown writes a document as a Rocket.Chat message.
 func printMarkdown(doc []block, d Dialect) string {
 	p := mdPrinter{d: d, effort: maxEffort, brackets: hasBrackets(doc)}
 	text := strings.Join(p.lines(doc, false), "\n")
-	for _, face := range grammar.Emoticons(text, d) { // which are emoji where nothing else is
+	for _, face := range grammar.Emoticons(text, d) { // emoji if the message has nothing else
 		if !hasKind(doc, emoticon) {
 			text = strings.Replace(text, face, face[:1]+zeroWidth+face[1:], 1)
 		}
@@ -46,7 +46,7 @@ func hasKind(doc []block, kind runKind) bool {
 	return false
 }
 
-// hasBrackets reports whether ordinary text holds one that may begin a link.
+// hasBrackets reports whether ordinary text contains a bracket that may begin a link.
 func hasBrackets(doc []block) bool {
 	for _, b := range doc {
 		if hasBrackets(b.kids) {
@@ -61,11 +61,11 @@ func hasBrackets(doc []block) bool {
 	return false
 }
 
-// maxAfter is how much of what follows a line is looked at.
+// maxAfter is how much of what follows a line is considered.
 const maxAfter = 1 << 10
 
-// lines writes blocks. inQuote says that they are in one, where Rocket.Chat knows
-// no blocks.
+// lines writes blocks. inQuote means that they are in a quote, where Rocket.Chat
+// supports no blocks.
 func (p *mdPrinter) lines(doc []block, inQuote bool) []string {
 	var parts [][]string
 	after := p.after
@@ -108,7 +108,7 @@ func (p *mdPrinter) block(b block, inQuote bool) []string {
 	return nil
 }
 
-// line writes a line of text that begins no block.
+// line writes a line of text that must not begin a block.
 func (p *mdPrinter) line(runs []run, inQuote bool) string {
 	s := p.write(runs)
 	if inQuote || !beginsBlock(s+p.after, p.d) {
@@ -137,7 +137,7 @@ func (p *mdPrinter) cell(runs []run) string {
 	return writePieces(makePieces(runs, p.d, true), p.d, " |", true, &p.effort)
 }
 
-// beginsBlock reports whether a text begins with something else than a line.
+// beginsBlock reports whether a text begins with something other than a line.
 func beginsBlock(s string, d Dialect) bool {
 	if s == "" || strings.IndexByte("#*>|`-0123456789\\ \t", s[0]) < 0 {
 		return false
@@ -150,7 +150,7 @@ func beginsBlock(s string, d Dialect) bool {
 }
 
 // heading writes a heading; Rocket.Chat has four levels. Headings are bold anyway,
-// and some versions show marks in them as they are.
+// and some versions show marks in them literally.
 func (p *mdPrinter) heading(b block, inQuote bool) string {
 	runs := append([]run{}, b.runs...)
 	for i := range runs {
@@ -171,7 +171,7 @@ func (p *mdPrinter) heading(b block, inQuote bool) string {
 	return strings.Repeat("#", min(b.n, 4)) + " " + text
 }
 
-// quote writes a quote. One within another is text that begins with the mark.
+// quote writes a quote. A quote within a quote is text that begins with the mark.
 func (p *mdPrinter) quote(b block) []string {
 	out := p.lines(b.kids, true)
 	for i, l := range out {
@@ -183,7 +183,7 @@ func (p *mdPrinter) quote(b block) []string {
 func (p *mdPrinter) list(b block, inQuote bool, depth int) []string {
 	var parts [][]string
 	after := p.after
-	tasks := 0 // that the list begins with: Rocket.Chat knows no others
+	tasks := 0 // at the beginning of the list: Rocket.Chat supports no others
 	for tasks < len(b.kids) && b.kids[tasks].task != noTask && !b.ordered {
 		tasks++
 	}
@@ -209,10 +209,10 @@ func (p *mdPrinter) list(b block, inQuote bool, depth int) []string {
 	return out
 }
 
-// emSpace sets an item off that is below another: Rocket.Chat's lists are flat.
+// emSpace indents an item that is below another: Rocket.Chat's lists are flat.
 const emSpace = "\u2003"
 
-// item writes an item, and after it what is below it.
+// item writes an item, followed by what is below it.
 func (p *mdPrinter) item(b block, bullet string, inQuote bool, depth int) []string {
 	switch b.task {
 	case openTask:
@@ -263,8 +263,8 @@ func (p *mdPrinter) below(kids []block, inQuote bool, depth int) []string {
 	return out
 }
 
-// fence writes preformatted text. Quotes cannot hold any: there each line is code
-// of its own.
+// fence writes preformatted text. Quotes cannot contain any: there each line
+// becomes code of its own.
 func (p *mdPrinter) fence(b block, inQuote bool) []string {
 	lines := strings.Split(b.text, "\n")
 	if inQuote {
@@ -273,7 +273,7 @@ func (p *mdPrinter) fence(b block, inQuote bool) []string {
 		}
 		return lines
 	}
-	if lines[0] == "" { // would not be seen
+	if lines[0] == "" { // would not be shown
 		lines[0] = zeroWidth
 	}
 	out := []string{"```" + fenceLang(b.lang)}
@@ -281,7 +281,7 @@ func (p *mdPrinter) fence(b block, inQuote bool) []string {
 		for strings.Contains(s, "```") { // would end it
 			s = strings.ReplaceAll(s, "```", "``"+zeroWidth+"`")
 		}
-		if (p.d == grammar.V36 || p.d == 0) && strings.HasSuffix(s, "`") { // would be none there
+		if (p.d == grammar.V36 || p.d == 0) && strings.HasSuffix(s, "`") { // would not be a code block there
 			s += zeroWidth
 		}
 		out = append(out, s)
@@ -289,8 +289,8 @@ func (p *mdPrinter) fence(b block, inQuote bool) []string {
 	return append(out, "```")
 }
 
-// fenceLang returns a language in a form that Rocket.Chat reads: with another
-// character it would not see a code block at all.
+// fenceLang returns a language in a form that Rocket.Chat accepts: with any other
+// character it would not recognise a code block at all.
 func fenceLang(lang string) string {
 	return strings.NewReplacer("+", "p", "#", "sharp").Replace(lang)
 }
@@ -306,8 +306,8 @@ func (p *mdPrinter) math(b block, inQuote bool) []string {
 	return strings.Split(`\[`+b.text+`\]`, "\n")
 }
 
-// table writes a table, or lines it up as preformatted text where Rocket.Chat
-// knows no tables.
+// table writes a table, or aligns it as preformatted text where Rocket.Chat
+// supports no tables.
 func (p *mdPrinter) table(b block, inQuote bool) []string {
 	if inQuote || p.d != grammar.V32 || len(b.kids) == 0 {
 		return p.fence(block{text: tableText(b)}, inQuote)
@@ -333,6 +333,6 @@ func (p *mdPrinter) table(b block, inQuote bool) []string {
 	return out
 }
 
-// zeroWidth keeps characters apart that would be markup together and cannot be
-// escaped. Nobody sees it.
+// zeroWidth separates characters that would be markup together and cannot be
+// escaped. It is invisible.
 const zeroWidth = "\u200b"

@@ -8,20 +8,20 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// A Dialect is how a version of Rocket.Chat reads messages. The zero value is that
-// of a server whose version is unknown.
+// A Dialect is how a version of Rocket.Chat reads messages. The zero value is for a
+// server whose version is unknown.
 type Dialect = grammar.Dialect
 
-// DialectFor returns the dialect of a Rocket.Chat server by the version that its
-// /api/info tells, such as "8.6.1".
+// DialectFor returns the dialect of a Rocket.Chat server by its version from
+// /api/info, such as "8.6.1".
 func DialectFor(version string) Dialect { return grammar.DialectOf(version) }
 
-// parseMarkdown reads a message as the people who see it in Rocket.Chat do.
+// parseMarkdown reads a message as people in Rocket.Chat see it.
 func parseMarkdown(text string, look Lookup) []block {
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.ToValidUTF8(text, "\ufffd"))
 	r := mdReader{look: look}
 	var doc []block
-	open := false // the last block goes on up to the end of its line
+	open := false // the last block extends to the end of its line
 	for _, b := range grammar.Parse(text, look.Dialect) {
 		if open && b.Kind == grammar.LineBreak {
 			open = false
@@ -33,7 +33,7 @@ func parseMarkdown(text string, look Lookup) []block {
 	return trimLines(doc)
 }
 
-// A mdReader makes a document of what the grammar found.
+// An mdReader turns what the grammar found into a document.
 type mdReader struct{ look Lookup }
 
 func (r mdReader) block(b grammar.Block) []block {
@@ -93,8 +93,8 @@ func (r mdReader) items(b grammar.Block) []block {
 	return items
 }
 
-// ordered makes lists whose items are numbered one after another: where a number
-// is missing another list begins.
+// ordered makes lists whose items are numbered consecutively: a missing number
+// starts another list.
 func (r mdReader) ordered(b grammar.Block) []block {
 	var lists []block
 	items := r.items(b)
@@ -127,7 +127,7 @@ func (r mdReader) line(nodes []grammar.Node) []run {
 	return b.take()
 }
 
-// nodes adds what nodes show; like is what all of it looks like.
+// nodes adds what nodes show; like has the style and link of all of it.
 func (r mdReader) nodes(b *runBuilder, nodes []grammar.Node, like run) {
 	for _, n := range nodes {
 		r.node(b, n, like)
@@ -177,7 +177,7 @@ func (r mdReader) node(b *runBuilder, n grammar.Node, like run) {
 	}
 }
 
-// oneLine makes blanks of line breaks: a link's text may have some.
+// oneLine replaces line breaks by blanks: a link's text may contain some.
 func oneLine(s string) string {
 	if !strings.ContainsAny(s, "\r\n") {
 		return s
@@ -197,8 +197,8 @@ func (r mdReader) user(add func(runKind, string, string), name string) {
 	add(plainText, "@"+name, "")
 }
 
-// emoji shows an emoji by its character, or by its picture when it is one of the
-// server's own. What nobody knows is text.
+// emoji shows an emoji as its character, or as its picture if it is one of the
+// server's own. An unknown emoji is text.
 func (r mdReader) emoji(add func(runKind, string, string), n grammar.Node, target string) {
 	if n.Target == "" {
 		add(plainText, n.Text, target)
@@ -215,8 +215,8 @@ func (r mdReader) emoji(add func(runKind, string, string), n grammar.Node, targe
 	add(plainText, n.Text, target)
 }
 
-// link adds a link. An address that stands alone is left to Matrix clients, and one
-// that they do not follow is shown after the text of its link.
+// link adds a link. A bare address is left to Matrix clients, and one that they do
+// not follow is shown after the text of its link.
 func (r mdReader) link(b *runBuilder, n grammar.Node, like run) {
 	written := nodesText(n.Kids)
 	target, ok := linkTarget(n.Target)
@@ -242,11 +242,11 @@ func nodesText(nodes []grammar.Node) string {
 	return b.String()
 }
 
-// moment shows when something is. Clients of Rocket.Chat show it in their own time
+// moment formats a point in time. Rocket.Chat clients show it in their own time
 // zone; here it is in UTC, and says so.
 func moment(n grammar.Node) string {
 	sec, err := strconv.ParseInt(n.Target, 10, 64)
-	if err != nil { // a time of today, as it is written
+	if err != nil { // a time of today, as written
 		return nodesText(n.Kids)
 	}
 	return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04 UTC")

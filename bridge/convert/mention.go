@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// everyone is how Rocket.Chat notifies all members. The stand-in keeps those that
-// are meant apart from those that are only text while a message is printed: it is
-// a character that cleanText never lets through.
+// everyone stands for a mention of all members while a message is printed. It keeps
+// intended mentions apart from those that are only text: it is a character that
+// cleanText never lets through.
 const everyone = "\x01"
 
-// quietly are the words that notify everybody, with their first letter from the
-// Cyrillic alphabet, where it looks the same.
+// quietly replaces the words that notify everybody by ones whose first letter is
+// the Cyrillic one that looks the same.
 var quietly = strings.NewReplacer("@all", "@\u0430ll", "@here", "@\u04bbere")
 
 var everyoneTyped = regexp.MustCompile(`(^|[^0-9A-Za-z])@(all|here)\b`)
 
-// quietEveryone makes sure that only those mentions of everybody notify that are
-// meant to. Rocket.Chat searches the source, also in code, and has no escape for
-// "@"; so where a person on Matrix merely typed "@all", the first letter of the
-// word becomes the Cyrillic one that looks the same. Nothing invisible is added,
-// the line is as wide as before, and people see what was written.
+// quietEveryone makes sure that only intended mentions of everybody notify.
+// Rocket.Chat searches the source, including code, and has no escape for "@"; so
+// where a Matrix user merely typed "@all", the first letter of the word becomes the
+// Cyrillic one that looks the same. Nothing invisible is added, the line keeps its
+// width, and people see what was written.
 func quietEveryone(s string) string {
 	if strings.Contains(s, "@") {
 		s = everyoneTyped.ReplaceAllStringFunc(s, quietly.Replace)
@@ -29,11 +29,11 @@ func quietEveryone(s string) string {
 	return strings.ReplaceAll(s, everyone, "@all")
 }
 
-// matrixEveryone is how Matrix people write to everybody.
+// matrixEveryone matches how Matrix users address everybody.
 var matrixEveryone = regexp.MustCompile(`(^|[^0-9A-Za-z_/.:@-])@(room|all|here)\b`)
 
 // markEveryone turns the words for everybody into mentions of everybody. found is
-// false when there were none.
+// false if there were none.
 func markEveryone(doc []block) (found bool) {
 	for i := range doc {
 		if markEveryone(doc[i].kids) {
@@ -64,7 +64,7 @@ func markEveryone(doc []block) (found bool) {
 	return found
 }
 
-// mentionsOf returns whom a document notifies on Matrix.
+// mentionsOf adds to m the users whom a document notifies on Matrix.
 func mentionsOf(doc []block, m *Mentions) {
 	for _, b := range doc {
 		mentionsOf(b.kids, m)

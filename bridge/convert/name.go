@@ -25,14 +25,14 @@ func Name(displayName, fallback string) string {
 	return clean
 }
 
-// ShortName is Name with so many characters to spare for what follows it.
+// ShortName is Name with room for spare more characters after it.
 func ShortName(displayName, fallback string, spare int) string {
 	clean := []rune(Name(displayName, fallback))
 	return strings.TrimSpace(string(clean[:min(len(clean), max(1, maxName-spare))]))
 }
 
 // visibleName returns a name on one line, without invisible characters, and of
-// sensible length. It is empty when nothing can be seen.
+// sensible length. It is empty if nothing is visible.
 func visibleName(name string) string {
 	if len(name) > 16*maxName {
 		name = name[:16*maxName]

@@ -2,11 +2,11 @@ package convert
 
 import "strings"
 
-// Between the two forms stands a small document: blocks, and lines of runs. Both
-// parsers make one, all printers take one, so each form is read in one place and
-// written in one place. Runs are flat on purpose: what is nested in the original
-// (bold in italic in a link) is a set of properties of a run, so nothing below
-// this needs recursion over inline text, and hostile nesting has nothing to nest.
+// Between the two forms is a small document: blocks, and lines of runs. Both
+// parsers make one and all printers take one, so each form is read in one place and
+// written in one place. Runs are deliberately flat: what is nested in the original
+// (bold in italic in a link) is a set of properties of a run, so nothing below this
+// needs recursion over inline text, and hostile nesting has nothing to nest.
 
 // A style is a set of ways in which text looks.
 type style uint8
@@ -75,7 +75,7 @@ type block struct {
 	task    taskState
 }
 
-// A runBuilder collects runs, and makes one of neighbours that look the same.
+// A runBuilder collects runs, and merges neighbours that look the same.
 type runBuilder struct {
 	runs []run
 	last run // plain text that may grow, in text
@@ -114,7 +114,7 @@ func (b *runBuilder) take() []run {
 	return runs
 }
 
-// isPlain reports whether a document needs no markup at all to be shown.
+// isPlain reports whether a document can be shown without any markup.
 func isPlain(doc []block) bool {
 	for _, b := range doc {
 		if b.kind != line {

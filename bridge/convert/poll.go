@@ -13,14 +13,14 @@ type Poll struct {
 	Answers  []PollAnswer
 }
 
-// A PollAnswer is one thing that can be chosen.
+// A PollAnswer is one of the choices.
 type PollAnswer struct{ ID, Text string }
 
 // maxAnswers bounds a poll: real ones have up to 20 answers.
 const maxAnswers = 50
 
-// Poll reads the event that begins a poll, in its stable or its unstable
-// form. ok is false when it asks nothing.
+// Poll reads the event that starts a poll, in its stable or its unstable form. ok
+// is false if there is nothing to answer.
 func (e Event) Poll() (p Poll, ok bool) {
 	content := e.content
 	start := content.object("m.poll")
@@ -54,7 +54,7 @@ func text1767(o object) string {
 	return visibleName(s)
 }
 
-// PollTarget returns the poll that an answer to it, or its end, belongs to.
+// PollTarget returns the poll to which an answer or an end belongs.
 func (e Event) PollTarget() (event string, ok bool) {
 	relates := e.content.object("m.relates_to")
 	event = relates.str("event_id")
@@ -68,7 +68,7 @@ type Vote struct {
 	Answers []string
 }
 
-// ParseVote reads an answer to a poll; ok is false when the event is none.
+// ParseVote reads an answer to a poll; ok is false if the event is not one.
 func ParseVote(payload []byte) (v Vote, ok bool) {
 	e, err := ParseEvent(payload)
 	if err != nil || e.Type != "m.poll.response" && e.Type != "org.matrix.msc3381.poll.response" {
@@ -84,8 +84,8 @@ func ParseVote(payload []byte) (v Vote, ok bool) {
 	return v, true
 }
 
-// Count returns how often each answer was chosen: of everybody the last vote
-// counts, and each answer once.
+// Count returns how often each answer was chosen: only the last vote of each sender
+// counts, and each answer in it once.
 func (p Poll) Count(votes []Vote) map[string]int {
 	last := map[string]Vote{}
 	for _, v := range votes {
@@ -113,7 +113,7 @@ func (p Poll) Text() string {
 	return b.String()
 }
 
-// Result returns what a poll ended with.
+// Result returns the outcome of a poll.
 func (p Poll) Result(counts map[string]int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "📊 *%s*: the poll has ended.", plainMarkdown(p.Question))
@@ -127,5 +127,5 @@ func (p Poll) Result(counts map[string]int) string {
 	return b.String()
 }
 
-// plainMarkdown writes text so that every server shows it as it is.
+// plainMarkdown writes text so that every server shows it literally.
 func plainMarkdown(s string) string { return AsTyped(s, 0) }

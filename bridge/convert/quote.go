@@ -7,8 +7,8 @@ import (
 	"appliance/bridge/convert/internal/grammar"
 )
 
-// A Rocket.Chat reply begins with a link that has no text, to the message that is
-// quoted: "[ ](https://chat.example.org/channel/general?msg=abc) yes".
+// A Rocket.Chat reply begins with a link that has no text and leads to the quoted
+// message: "[ ](https://chat.example.org/channel/general?msg=abc) yes".
 
 // SplitQuotes returns the IDs of the messages that a Rocket.Chat message quotes,
 // in order, and the text after the links to them.
@@ -43,11 +43,11 @@ func quotedID(link string) string {
 	return u.Query().Get("msg")
 }
 
-// quoteMark is how a text begins that quotes a message: a link without a label.
+// quoteMark is the beginning of a text that quotes a message: a link without a label.
 const quoteMark = "[ ]("
 
-// Quote returns text as a reply to the message that permalink leads to. What means
-// something only at the beginning of a line begins one.
+// Quote returns text as a reply to the message that permalink leads to. Text with a
+// meaning only at the beginning of a line begins one.
 func Quote(permalink, text string) string {
 	sep := " "
 	if beginsBlock(text, grammar.V31) || beginsBlock(text, grammar.V32) {
@@ -56,9 +56,9 @@ func Quote(permalink, text string) string {
 	return quoteMark + linkPart(permalink) + ")" + sep + text
 }
 
-// SplitReplyFallback takes off the body of a Matrix reply what older clients put
+// SplitReplyFallback splits off the body of a Matrix reply what older clients put
 // before it: the message replied to, in lines that begin with ">", and an empty
-// line. quoted is that message, the first line beginning with its author.
+// line. quoted is that message, its first line beginning with the author.
 func SplitReplyFallback(body string) (quoted, rest string) {
 	if !strings.HasPrefix(body, "> <@") && !strings.HasPrefix(body, "> * <@") && !strings.HasPrefix(body, "> In reply to") {
 		return "", body

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// units returns the length of a text as Rocket.Chat counts: in UTF-16 units.
+// units returns the length of a text as Rocket.Chat counts it: in UTF-16 units.
 func units(s string) int {
 	n := 0
 	for _, r := range s {
@@ -17,10 +17,10 @@ func units(s string) int {
 	return n
 }
 
-// splitMarkdown cuts a message into parts of at most limit UTF-16 units: at an
+// splitMarkdown splits a message into parts of at most limit UTF-16 units: at an
 // empty line if one is near, else at the end of a line, else at a blank, else
-// between two characters. Code blocks and quotes that are cut go on in the next
-// part; items of lists carry their numbers themselves.
+// between two characters. Code blocks and quotes that are cut continue in the next
+// part; list items carry their own numbers.
 func splitMarkdown(text string, limit int) []string {
 	if len(text) <= limit || units(text) <= limit {
 		return []string{text}
@@ -42,10 +42,10 @@ func splitMarkdown(text string, limit int) []string {
 	return s.parts
 }
 
-// fenceCost is what closing a code block at the end of a part takes.
+// fenceCost is what it takes to close a code block at the end of a part.
 const fenceCost = len("\n```")
 
-// A splitter collects lines until they are as many as a part can hold.
+// A splitter collects lines until they fill a part.
 type splitter struct {
 	limit int
 	parts []string
@@ -54,7 +54,7 @@ type splitter struct {
 	fence string // the line that began the code block we are in
 }
 
-// room is what a line may take that is added now.
+// room is how long the next line may be.
 func (s *splitter) room() int {
 	room := s.limit - s.size
 	if s.fence != "" {
@@ -86,7 +86,7 @@ func (s *splitter) end(l string) {
 	}
 }
 
-// line adds a line, or as many parts of it as it takes.
+// line adds a line, in as many parts as necessary.
 func (s *splitter) line(l string) {
 	if units(l) <= s.room() {
 		s.add(l)
@@ -111,7 +111,7 @@ func (s *splitter) line(l string) {
 	s.add(l)
 }
 
-// quoteLead returns what begins each part of a line of a quote.
+// quoteLead returns the beginning of each part of a quoted line.
 func quoteLead(l string) string {
 	lead := l[:len(l)-len(strings.TrimLeft(l, "> "))]
 	if !strings.HasPrefix(lead, ">") || len(lead) > 2*maxDepth {
@@ -160,7 +160,7 @@ func prefix(text string, limit int) int {
 	return len(text)
 }
 
-// breakPart ends a part in the middle of something that goes on.
+// breakPart ends a part in the middle of something that continues.
 func (s *splitter) breakPart() {
 	if len(s.lines) == 0 || s.fence != "" && len(s.lines) == 1 && s.lines[0] == s.fence {
 		return
@@ -180,7 +180,7 @@ func (s *splitter) breakPart() {
 	}
 }
 
-// takeParagraph takes the lines after the last empty one off the part, if that
+// takeParagraph removes the lines after the last empty one from the part, if that
 // leaves at least half of it.
 func (s *splitter) takeParagraph() []string {
 	size := 0
@@ -199,7 +199,7 @@ func (s *splitter) takeParagraph() []string {
 	return nil
 }
 
-// part ends a part. Empty lines at its ends are not needed to keep things apart.
+// part ends a part. Empty lines at its ends are not needed as separators.
 func (s *splitter) part() {
 	lines := s.lines
 	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
@@ -224,7 +224,7 @@ func fenceStart(s string) (lang string, ok bool) {
 	return lang, true
 }
 
-// fenceEnds returns for each line the next one, it included, that ends a code
+// fenceEnds returns for each line the next line, itself included, that ends a code
 // block.
 func fenceEnds(lines []string) []int {
 	ends := make([]int, len(lines)+1)

@@ -5,22 +5,22 @@ import (
 	"strconv"
 )
 
-// Powers is what is read of m.room.power_levels.
+// Powers holds what is read from m.room.power_levels.
 type Powers struct {
 	Users        map[string]int
-	Default      int             // of who is not in Users
+	Default      int             // of users who are not in Users
 	Events       int             // needed to write
-	Redact       int             // needed to delete what others wrote
-	Creators     map[string]bool // who has power without limit (since room version 12)
+	Redact       int             // needed to redact what others wrote
+	Creators     map[string]bool // users with unlimited power (since room version 12)
 	raw, rawUser map[string]json.RawMessage
 }
 
-// defaultRedact is Redact where a room does not say (Client-Server API,
+// defaultRedact is Redact if a room does not specify it (Client-Server API,
 // m.room.power_levels).
 const defaultRedact = 50
 
-// ParsePowers reads the content of m.room.power_levels. What is not a level is
-// taken as absent.
+// ParsePowers reads the content of m.room.power_levels. Anything that is not a
+// level counts as absent.
 func ParsePowers(content json.RawMessage) Powers {
 	p := Powers{Users: map[string]int{}, raw: map[string]json.RawMessage{}, rawUser: map[string]json.RawMessage{}}
 	_ = json.Unmarshal(content, &p.raw)
@@ -39,7 +39,7 @@ func ParsePowers(content json.RawMessage) Powers {
 	return p
 }
 
-// level reads a power level: a whole number, or text of one in old rooms.
+// level reads a power level: a whole number, or a string with one in old rooms.
 func level(v json.RawMessage) (int, bool) {
 	var f float64
 	if json.Unmarshal(v, &f) == nil {
@@ -57,7 +57,7 @@ func clampLevel(f float64) int {
 	return int(max(-1<<40, min(1<<40, f)))
 }
 
-// MaxLevel is more than any level that a room can give or ask for.
+// MaxLevel is more than any level that a room can grant or require.
 const MaxLevel = 1 << 53
 
 // Of returns the level of a user.
@@ -71,7 +71,7 @@ func (p Powers) Of(user string) int {
 	return p.Default
 }
 
-// Named returns the level of everybody who has one of their own.
+// Named returns the level of every user who has one of their own.
 func (p Powers) Named() map[string]int {
 	named := map[string]int{}
 	for user, n := range p.Users {
@@ -83,20 +83,20 @@ func (p Powers) Named() map[string]int {
 	return named
 }
 
-// With returns the content with the level of one user changed; everything else stays
-// as it was.
+// With returns the content with the level of one user changed; everything else is
+// unchanged.
 func (p Powers) With(user string, n int) map[string]json.RawMessage {
 	users := map[string]json.RawMessage{}
 	for u, v := range p.rawUser {
 		users[u] = v
 	}
-	users[user], _ = json.Marshal(n) // a number cannot fail
+	users[user], _ = json.Marshal(n) // marshalling a number cannot fail
 	out := p.copy()
-	out["users"], _ = json.Marshal(users) // nor a map of JSON
+	out["users"], _ = json.Marshal(users) // nor can a map of JSON
 	return out
 }
 
-// WithEvents returns the content with the level that writing needs changed.
+// WithEvents returns the content with another level required for writing.
 func (p Powers) WithEvents(n int) map[string]json.RawMessage {
 	out := p.copy()
 	out["events_default"], _ = json.Marshal(n)
@@ -111,7 +111,7 @@ func (p Powers) copy() map[string]json.RawMessage {
 	return out
 }
 
-// StateText returns a string of a piece of state, "" when it is not one.
+// StateText returns a string field of a piece of state, "" if it is not a string.
 func StateText(content json.RawMessage, key string) string {
 	var o object
 	_ = json.Unmarshal(content, &o)

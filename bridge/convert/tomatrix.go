@@ -9,14 +9,14 @@ import (
 )
 
 // maxContent is how many bytes of an event its text may take. An event has at most
-// 65,536 with all that servers add: signatures, hashes, the IDs of its
+// 65,536, including everything that servers add: signatures, hashes, the IDs of its
 // predecessors, and what the bridge writes beside the text.
 const maxContent = 48 << 10
 
-// ToMatrix returns what a Rocket.Chat message looks like on Matrix: more than one
-// event only when it does not fit into one, none when there is nothing to show.
-// A quoted message becomes the event that the first one replies to, or, when
-// nobody knows its event, a quotation.
+// ToMatrix returns a Rocket.Chat message as it looks on Matrix: more than one event
+// only if it does not fit into one, none if there is nothing to show. A quoted
+// message becomes the event that the first one replies to, or a quotation if its
+// event is unknown.
 func ToMatrix(m rocketchat.Message, look Lookup) []Content {
 	if len(m.Text) > maxText { // Rocket.Chat's limit can be raised, but not without end
 		m.Text = cutText(m.Text, maxText) + "…"
@@ -50,8 +50,8 @@ func place(m rocketchat.Message) (Content, bool) {
 	return Content{MsgType: "m.location", Body: body, Geo: geo, Mentions: &Mentions{}}, true
 }
 
-// toContents makes events of a text with more before and after it, and cuts the
-// text as often as it has to be.
+// toContents turns a text, with more before and after it, into events, and splits
+// the text as often as necessary.
 func toContents(before []block, text string, after []block, look Lookup) []Content {
 	whole, ok := toContent(before, text, after, look)
 	if !ok {
@@ -79,10 +79,10 @@ func toContents(before []block, text string, after []block, look Lookup) []Conte
 	return parts
 }
 
-// minPart is a length in UTF-16 units that fits always, whatever is written.
+// minPart is a length in UTF-16 units that always fits, whatever the text is.
 const minPart = 20
 
-// toContent makes one event; ok is false when there is nothing to show.
+// toContent creates one event; ok is false if there is nothing to show.
 func toContent(before []block, text string, after []block, look Lookup) (Content, bool) {
 	c := Content{MsgType: "m.text", Mentions: &Mentions{}}
 	doc := append(append(append([]block{}, before...), parseMarkdown(text, look)...), after...)
@@ -97,8 +97,8 @@ func toContent(before []block, text string, after []block, look Lookup) (Content
 	return c, true
 }
 
-// contentSize returns how many bytes c has in the JSON that servers measure. Of
-// what is small without doubt it is an estimate.
+// contentSize returns the size of c in bytes, in the JSON that servers measure. If
+// c is clearly small, the result is an estimate.
 func contentSize(c Content) int {
 	if n := 6 * (len(c.Body) + len(c.FormattedBody)); n < maxContent/2 && len(c.Mentions.UserIDs) < 40 {
 		return n
@@ -113,14 +113,14 @@ func contentSize(c Content) int {
 }
 
 // ReplyTarget returns the event that a message without a text of its own replies
-// to, "" when it replies to none.
+// to, "" if it replies to none.
 func ReplyTarget(m rocketchat.Message, look Lookup) string {
 	reply, _, _ := quoted(m, look)
 	return reply
 }
 
-// quoted takes the quoted messages off the text. The first one whose event is
-// known is what is replied to; of the others the text is kept.
+// quoted splits the quoted messages off the text. The first one whose event is
+// known is the one replied to; of the others the text is kept.
 func quoted(m rocketchat.Message, look Lookup) (reply string, before []block, text string) {
 	ids, rest := SplitQuotes(m.Text)
 	for _, id := range ids {
@@ -135,7 +135,7 @@ func quoted(m rocketchat.Message, look Lookup) (reply string, before []block, te
 	return reply, before, rest
 }
 
-// quotation makes a quote of the copy that Rocket.Chat attaches.
+// quotation turns the copy that Rocket.Chat attaches into a quote.
 func quotation(list []rocketchat.Attachment, message string, look Lookup) (block, bool) {
 	for _, a := range list {
 		if quotedID(a.MessageLink) != message {
@@ -152,7 +152,7 @@ func quotation(list []rocketchat.Attachment, message string, look Lookup) (block
 	return block{}, false
 }
 
-// silence makes text of mentions: who is quoted is not called again.
+// silence turns mentions into text: quoting does not notify people again.
 func silence(doc []block) {
 	for i := range doc {
 		silence(doc[i].kids)
@@ -164,7 +164,7 @@ func silence(doc []block) {
 	}
 }
 
-// attachments shows what hangs on a message as text: names of files and their
+// attachments shows what is attached to a message as text: names of files and their
 // captions, and what integrations send.
 func attachments(m rocketchat.Message, look Lookup) []block {
 	var out []block

@@ -14,9 +14,9 @@ const maxMessage = 5000
 // 65,536 bytes, stays far below.
 const maxParts = 40
 
-// ToRocketChat returns the messages that a Matrix message becomes, in order:
-// more than one when it is longer than Rocket.Chat allows, none when there is
-// nothing to show. Of an edit it is the new version.
+// ToRocketChat returns the messages that a Matrix message becomes, in order: more
+// than one if it is longer than Rocket.Chat allows, none if there is nothing to
+// show. For an edit it is the new version.
 func ToRocketChat(e Event, look Lookup) []string {
 	c := e.Content
 	if c.New != nil {
@@ -41,8 +41,8 @@ func ToRocketChat(e Event, look Lookup) []string {
 	return parts
 }
 
-// AsTyped returns a line of text as a Rocket.Chat message that shows it as it is and
-// notifies nobody: the names of files, and what else strangers choose.
+// AsTyped returns a line of text as a Rocket.Chat message that shows it literally
+// and notifies nobody: for file names, and other text that strangers choose.
 func AsTyped(text string, d Dialect) string {
 	return printMarkdown([]block{{kind: line, runs: []run{{text: oneLine(cleanText(text))}}}}, d)
 }
@@ -75,7 +75,7 @@ func document(c EventContent, look Lookup) (doc []block) {
 	return doc
 }
 
-// plainDocument makes lines of text that is meant as it is.
+// plainDocument turns literal text into lines.
 func plainDocument(body string) []block {
 	body = cleanText(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(cutText(body, maxText)))
 	var doc []block
@@ -89,7 +89,7 @@ func plainDocument(body string) []block {
 	return doc
 }
 
-// fileDocument shows the name of a file, and the caption when there is one.
+// fileDocument shows the name of a file, and its caption if there is one.
 func fileDocument(c EventContent, look Lookup) []block {
 	name, caption := c.FileName, EventContent{}
 	if name == "" {
@@ -136,7 +136,7 @@ func position(uri string) (lat, lon string, ok bool) {
 	return p[0], p[1], true
 }
 
-// callEveryone begins a document with a mention of everybody.
+// callEveryone puts a mention of everybody at the beginning of a document.
 func callEveryone(doc []block) []block {
 	call := []run{{kind: roomMention, text: "@all"}}
 	if doc[0].kind == line {
@@ -146,8 +146,8 @@ func callEveryone(doc []block) []block {
 	return append([]block{{kind: line, runs: call}}, doc...)
 }
 
-// replyTo makes a reply of a text: a link to the message when it is known, else
-// what the sender's client quoted of it.
+// replyTo turns a text into a reply: with a link to the message if it is known,
+// otherwise with what the sender's client quoted.
 func replyTo(c EventContent, text string, look Lookup) string {
 	if c.ReplyTo == "" || c.FallsBack {
 		return text
@@ -165,9 +165,9 @@ func replyTo(c EventContent, text string, look Lookup) string {
 	return text
 }
 
-// fallbackQuote makes a quote of what a client puts before the body of a reply:
-// "<@author:server> text". Who wrote that is only what the sender says, so it is
-// left out: else everybody could make anybody say anything.
+// fallbackQuote turns what a client puts before the body of a reply into a quote:
+// "<@author:server> text". The author is only what the sender claims, so it is left
+// out: otherwise anybody could make anybody say anything.
 func fallbackQuote(original string) block {
 	author, text, ok := strings.Cut(strings.TrimPrefix(original, "* "), "> ")
 	if !ok || !strings.HasPrefix(author, "<@") {

@@ -2,8 +2,8 @@ package event
 
 import "appliance/bridge/ids"
 
-// By returns who did what an event says: a Matrix user, or a user of Rocket.Chat. Both
-// are "" for what nobody did.
+// By returns the user who caused an event: a Matrix user or a Rocket.Chat user. Both
+// are "" if nobody did.
 func By(e Event) (mx ids.MXUser, rc ids.RCUser) {
 	switch e := e.(type) {
 	case interface{ sender() ids.MXUser }:

@@ -1,14 +1,14 @@
-// Package event holds what the two sides tell each other, as Go types, and the form
-// in which they are stored until they are delivered. A side turns what it receives
-// into one of these types (OfSystemMessage, ReadMatrix) and stores it (Item); the
-// relay reads it back (Decode) and has a handler for each type. Nobody else looks at
-// the names that the two protocols give to kinds of events.
+// Package event holds the events that the two sides exchange, as Go types, and the
+// form in which they are stored until they are delivered. A side turns what it
+// receives into one of these types (OfSystemMessage, ReadMatrix) and stores it
+// (Item); the relay reads it back (Decode) and has a handler for each type. Nothing
+// else looks at the names that the two protocols give to kinds of events.
 //
-// What is stored is the source as the network sent it, not what was understood of
-// it: an item that failed because of a bug is read again by the release that repairs
-// it. Beside the source stands the version of the form; see Version.
+// The source is stored as the network sent it, not as the bridge understood it: an
+// item that failed because of a bug is read again by the release that fixes it. The
+// version of the form is stored beside the source; see Version.
 //
-// The package does no I/O. Everything that it reads is hostile until it was read:
+// The package does no I/O. All of its input is hostile until it has been parsed:
 // sizes and depths are bounded, and fields of the wrong type count as absent.
 package event
 
@@ -21,8 +21,8 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Kinds of events, as they are stored, logged and counted. The values stay as earlier
-// releases wrote them.
+// Kinds of events, as they are stored, logged and counted. The values are kept as
+// earlier releases wrote them.
 const (
 	KindRCMessage    = "rc.message"
 	KindRCEdit       = "rc.edit"
@@ -54,12 +54,12 @@ const (
 	KindMXDecline    = "mx.decline"
 )
 
-// An Event is what has happened on one side, to be carried to the other. There is one
-// type for each kind. Values are not changed once they were read.
+// An Event is something that happened on one side and is carried to the other. There
+// is one type for each kind. Values do not change once they have been read.
 type Event interface {
-	// Kind returns which kind of event it is.
+	// Kind returns the kind of the event.
 	Kind() string
-	// source returns the bytes that are stored, without the version.
+	// source returns the bytes to be stored, without the version.
 	source() ([]byte, error)
 }
 
@@ -68,14 +68,14 @@ func Kinds() []string { return slices.Sorted(maps.Keys(forms)) }
 
 // A form is how one kind of event is stored.
 type form struct {
-	// version is the one that this release writes, and the newest that it reads.
+	// version is the version that this release writes, and the newest that it reads.
 	version int
 	decode  func(stored []byte) (Event, error)
 }
 
-// forms has every kind. The versions: 0 is what releases wrote that knew no versions,
-// and is read for good. 1 is the same source with the version beside it. Kinds that
-// stay at 0 hold a bare identifier.
+// forms has every kind. Version 0 was written by releases that had no versions, and
+// remains readable forever. Version 1 is the same source with the version beside it.
+// Kinds that stay at 0 hold a bare identifier.
 var forms = map[string]form{
 	KindRCMessage:    {1, ofMessage(func(m rocketchat.Message) RCWritten { return RCWritten{m} })},
 	KindRCEdit:       {1, ofMessage(func(m rocketchat.Message) RCEdited { return RCEdited{m} })},

@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/ids"
 )
 
-// An MXHead is what all events of a Matrix room have.
+// An MXHead holds what all events of a Matrix room have in common.
 type MXHead struct {
 	ID     ids.MXEvent
 	Room   ids.MXRoom
@@ -25,56 +25,56 @@ type MXWritten struct {
 	Event convert.Event
 }
 
-// MXFileLate: the file of a message follows it.
+// MXFileLate: the file of a message is delivered after the message.
 type MXFileLate struct {
 	MXHead
 	Event convert.Event
 }
 
-// MXReacted: a person reacted to an event. Target is empty when that cannot be
-// understood.
+// MXReacted: a person reacted to an event. Target is empty if the reaction cannot
+// be understood.
 type MXReacted struct {
 	MXHead
 	Target ids.MXEvent
 	Key    string // an emoji, or the address of a picture
-	Name   string // of the picture, as the sender's client calls it
+	Name   string // the picture's name in the sender's client
 }
 
-// MXRedacted: an event was taken back. Target is empty when none is named.
+// MXRedacted: an event was redacted. Target is empty if none is named.
 type MXRedacted struct {
 	MXHead
 	Target ids.MXEvent
 }
 
-// MXCall: a person begins, joins or leaves a call.
+// MXCall: a person starts, joins or leaves a call.
 type MXCall struct {
 	MXHead
 	Begins bool // or joins
-	OfTwo  bool // an event that only the beginning of a call between two has
+	OfTwo  bool // an event type that only starts calls between two people
 }
 
-// MXPoll: a poll began, or one ended.
+// MXPoll: a poll started, or one ended.
 type MXPoll struct {
 	MXHead
-	Poll *convert.Poll // what is asked; nil for the end of one
-	Ends ids.MXEvent   // which one ends; "" when none is named
+	Poll *convert.Poll // the question and its answers; nil if a poll ended
+	Ends ids.MXEvent   // the poll that ended; "" if none is named
 }
 
-// MXUnreadable: an event was sent that is encrypted.
+// MXUnreadable: an encrypted event was sent.
 type MXUnreadable struct{ MXHead }
 
-// MXMember: the membership of a person in a room was set, which may change nothing.
+// MXMember: a person's membership in a room was set, possibly without changing anything.
 type MXMember struct {
 	MXHead
-	User       ids.MXUser // whose it is; Sender set it
+	User       ids.MXUser // the member; Sender set the membership
 	Membership string     // "join", "leave", "ban", "invite", "knock"
 	Name       string     // the display name
 	Avatar     string     // "mxc://server/id"
-	Direct     bool       // of an invitation: the room is for a direct chat
-	RoomName   string     // of an invitation, as far as the homeserver tells
+	Direct     bool       // for an invitation: the room is for a direct chat
+	RoomName   string     // for an invitation, if the homeserver provides it
 }
 
-// MXRoom: the state of a room itself was set, which may change nothing.
+// MXRoom: the state of a room itself was set, possibly without changing anything.
 type MXRoom struct {
 	MXHead
 	State State
@@ -92,17 +92,17 @@ type MXInvited struct {
 	Ghost   ids.MXUser `json:"ghost"`
 	Inviter ids.MXUser `json:"inviter"`
 	Direct  bool       `json:"is_direct"`
-	Name    string     `json:"name,omitempty"` // of the room, as far as the invitation tells
+	Name    string     `json:"name,omitempty"` // of the room, if the invitation contains it
 }
 
-// MXDecline: an invitation is to be declined.
+// MXDecline: the bridge has to decline an invitation.
 type MXDecline struct {
 	Room   ids.MXRoom `json:"room"`
 	Ghost  ids.MXUser `json:"ghost"`
 	Reason string     `json:"reason"`
 }
 
-// A StateChange is which part of a room's state was set.
+// A StateChange names the part of a room's state that was set.
 type StateChange int
 
 // The parts of the state that cross.
@@ -111,12 +111,12 @@ const (
 	SetTopic
 	SetPicture
 	SetPowers
-	SetReplacement // the room goes on in another one
+	SetReplacement // the room is replaced by another one
 	SetEncryption  // messages are encrypted from now on
 	SetPins
 )
 
-// String returns what Matrix calls it, for logs.
+// String returns the Matrix name of the change, for logs.
 func (c StateChange) String() string {
 	for name, change := range stateChanges {
 		if change == c {
@@ -129,26 +129,26 @@ func (c StateChange) String() string {
 // A State is one part of a room's state.
 type State struct {
 	Change StateChange
-	// Text is the name, the topic, the address of the picture, or the room in which
-	// this one goes on.
+	// Text is the name, the topic, the address of the picture, or the room that
+	// replaces this one.
 	Text   string
 	Powers convert.Powers
 	Pinned []ids.MXEvent // the newest ones, at most maxPins
 }
 
-// maxPins bounds how many pinned events of a room are looked at, the newest ones.
+// maxPins is how many of a room's pinned events are considered, counted from the newest.
 const maxPins = 100
 
-// maxID is the longest identifier of Matrix, in bytes (specification, "Size limits").
+// maxID is the maximum length of a Matrix identifier, in bytes (specification, "Size limits").
 const maxID = 255
 
-// stateChanges names the types of state that cross.
+// stateChanges maps the event types of the state that crosses.
 var stateChanges = map[string]StateChange{
 	"m.room.name": SetName, "m.room.topic": SetTopic, "m.room.avatar": SetPicture, "m.room.power_levels": SetPowers,
 	"m.room.tombstone": SetReplacement, "m.room.encryption": SetEncryption, "m.room.pinned_events": SetPins,
 }
 
-// kindsOfTypes sorts the types of events that are no state.
+// kindsOfTypes maps the types of events that are not state.
 var kindsOfTypes = map[string]string{
 	"m.room.message": KindMXMessage, "m.sticker": KindMXMessage,
 	"m.reaction": KindMXReact, "m.room.redaction": KindMXRedact, "m.room.encrypted": KindMXSecret,
@@ -156,10 +156,10 @@ var kindsOfTypes = map[string]string{
 	"org.matrix.msc3381.poll.start": KindMXPoll, "org.matrix.msc3381.poll.end": KindMXPoll,
 }
 
-// ReadMatrix reads an event as a homeserver sent it. room is given where the event
-// does not name it, "" otherwise. e is nil for an event that does not cross; head is
-// there all the same. An error says that it is no event, or that its sizes are none
-// that an event has.
+// ReadMatrix reads an event as a homeserver sent it. room is given if the event does
+// not name it, and is "" otherwise. e is nil for an event that does not cross; head
+// is set all the same. An error means that this is not an event, or that it exceeds
+// the size limits of events.
 func ReadMatrix(raw []byte, room ids.MXRoom) (head MXHead, e Event, err error) {
 	if err := bounded(raw); err != nil {
 		return head, nil, err
@@ -184,7 +184,7 @@ func ReadMatrix(raw []byte, room ids.MXRoom) (head MXHead, e Event, err error) {
 	return head, sort(head, in), nil
 }
 
-// sort returns what an event is, nil for one that does not cross.
+// sort returns the event in its own type, or nil if it does not cross.
 func sort(head MXHead, in convert.Event) Event {
 	switch kind := kindsOfTypes[in.Type]; {
 	case kind == KindMXMessage:
@@ -207,14 +207,14 @@ func sort(head MXHead, in convert.Event) Event {
 	return nil
 }
 
-// Invitation returns the event of a ghost that was invited, for a member's event that
-// invites one.
+// Invitation returns the invitation event, for a membership event that invites a
+// ghost.
 func (e MXMember) Invitation() MXInvited {
 	return MXInvited{Room: e.Room, Ghost: e.User, Inviter: e.Sender, Direct: e.Direct, Name: e.RoomName}
 }
 
 // ReadState reads the content of a state event with an empty key. ok is false for
-// what does not cross.
+// state that does not cross.
 func ReadState(kind string, content json.RawMessage) (s State, ok bool) {
 	s.Change = stateChanges[kind]
 	switch s.Change {
@@ -232,7 +232,7 @@ func ReadState(kind string, content json.RawMessage) (s State, ok bool) {
 		var c struct {
 			Pinned []ids.MXEvent `json:"pinned"`
 		}
-		_ = json.Unmarshal(content, &c) // what is no list is none
+		_ = json.Unmarshal(content, &c) // anything but a list counts as empty
 		s.Pinned = c.Pinned[max(0, len(c.Pinned)-maxPins):]
 	case SetEncryption:
 	}
@@ -282,7 +282,7 @@ func newMXRoom(head MXHead, in convert.Event) MXRoom {
 	return MXRoom{head, s}
 }
 
-// ofMatrix returns what reads an event whose source is one of Matrix.
+// ofMatrix returns a decoder for events whose source is a Matrix event.
 func ofMatrix[E Event](is func(MXHead, convert.Event) E) func([]byte) (Event, error) {
 	return func(stored []byte) (Event, error) {
 		in, err := convert.ParseEvent(stored)
@@ -293,12 +293,12 @@ func ofMatrix[E Event](is func(MXHead, convert.Event) E) func([]byte) (Event, er
 	}
 }
 
-// bare returns what reads an event whose source is an identifier.
+// bare returns a decoder for events whose source is an identifier.
 func bare[E Event](is func(id string) E) func([]byte) (Event, error) {
 	return func(stored []byte) (Event, error) { return is(string(stored)), nil }
 }
 
-// decodeJSON reads an event that is its own source.
+// decodeJSON decodes an event that is its own source.
 func decodeJSON[E Event](stored []byte) (Event, error) {
 	var e E
 	if err := json.Unmarshal(stored, &e); err != nil {
@@ -309,13 +309,13 @@ func decodeJSON[E Event](stored []byte) (Event, error) {
 
 func unreadable(err error) error { return fmt.Errorf("read a stored event: %w", err) }
 
-// tooLong reports whether one of some identifiers cannot be one.
+// tooLong reports whether any of the strings is too long to be an identifier.
 func tooLong(list ...string) bool {
 	return slices.ContainsFunc(list, func(id string) bool { return len(id) > maxID })
 }
 
 func quote(room ids.MXRoom) string {
-	data, _ := json.Marshal(room) // a string cannot fail
+	data, _ := json.Marshal(room) // marshalling a string cannot fail
 	return string(data)
 }
 

@@ -9,36 +9,36 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// The source of most events of Rocket.Chat is a message: a document of a room's
-// timeline, as it was when it was seen.
+// The source of most Rocket.Chat events is a message: a document in a room's
+// timeline, in the state in which the bridge saw it.
 
-// RCWritten: a person wrote a message, or a system rocketchat.Message says what a person began.
+// RCWritten: a person wrote a message, or a system message reports something that a person started.
 type RCWritten struct{ Message rocketchat.Message }
 
 // RCEdited: a message was edited. Message is its newest version.
 type RCEdited struct{ Message rocketchat.Message }
 
-// RCDeleted: a message was deleted. Of Message only the IDs are known.
+// RCDeleted: a message was deleted. Only the IDs in Message are known.
 type RCDeleted struct{ Message rocketchat.Message }
 
-// RCFilesLate: files of a message follow it. Message has these files alone.
+// RCFilesLate: files of a message are delivered after it. Message has only these files.
 type RCFilesLate struct{ Message rocketchat.Message }
 
-// RCReacted: the reactions to a message have changed. Message has all there are now.
+// RCReacted: the reactions to a message have changed. Message has all current ones.
 type RCReacted struct{ Message rocketchat.Message }
 
-// RCPinned: a message was pinned or taken off; see Message.Pinned.
+// RCPinned: a message was pinned or unpinned; see Message.Pinned.
 type RCPinned struct{ Message rocketchat.Message }
 
-// RCUnreadable: a message was written that is encrypted in Rocket.Chat.
+// RCUnreadable: a message was written that is end-to-end encrypted in Rocket.Chat.
 type RCUnreadable struct{ Message rocketchat.Message }
 
-// RCMember: a person came to a room or left it.
+// RCMember: a person entered or left a room.
 type RCMember struct {
 	Message  rocketchat.Message
 	Change   MemberChange
 	By       rocketchat.UserRef // who did it
-	Username string             // of whom it was done to; of who came or went alone, theirs
+	Username string             // of the affected user; for Joined and Left, the same as By
 }
 
 // RCRoom: a room itself was changed, by Message.User.
@@ -50,66 +50,66 @@ type RCRoom struct {
 // RCPerson: something about a Rocket.Chat user may have changed.
 type RCPerson struct{ User ids.RCUser }
 
-// RCEcho: the homeserver shows an event that the bridge sent for something in Rocket.Chat,
-// and no link names it.
+// RCEcho: the homeserver shows an event that the bridge sent on behalf of Rocket.Chat, but
+// that no link refers to.
 type RCEcho struct{ Event ids.MXEvent }
 
 // RCMembership: a room has just been connected, and its members join on Matrix.
 type RCMembership struct{ Room ids.RCRoom }
 
-// RCInvite: an invitation from Rocket.Chat that waits until the past of a room has
-// been carried.
+// RCInvite: an invitation from Rocket.Chat that waits until the history of a room
+// has been backfilled.
 type RCInvite struct {
 	Caller Caller     `json:"caller"`
 	Target ids.MXUser `json:"target"`
 	Room   ids.RCRoom `json:"room"`
 }
 
-// A Caller is who typed a command in Rocket.Chat.
+// A Caller is the user who typed a command in Rocket.Chat.
 type Caller struct {
 	ID       ids.RCUser
 	Username string
 	Name     string
 }
 
-// RCDirect: a message to a puppet seems to have been written in a direct room that is
-// no portal.
+// RCDirect: it seems that someone wrote to a puppet in a direct room that is not a
+// portal.
 type RCDirect struct {
 	Room   ids.RCRoom `json:"room"`
-	Author ids.RCUser `json:"author,omitempty"` // who wrote, where that is known
-	Since  time.Time  `json:"since"`            // what was said from then on crosses
+	Author ids.RCUser `json:"author,omitempty"` // the sender, if known
+	Since  time.Time  `json:"since"`            // messages from then on cross
 }
 
-// A MemberChange is how a person came to a room of Rocket.Chat or left it.
+// A MemberChange is how a person entered or left a Rocket.Chat room.
 type MemberChange int
 
-// How a person comes and goes.
+// The ways of entering and leaving a room.
 const (
-	Unknown  MemberChange = iota // a stored event of a kind that this release does not sort
-	Joined                       // by themselves
-	Left                         // by themselves
+	Unknown  MemberChange = iota // a stored event of a type that this release does not know
+	Joined                       // of their own accord
+	Left                         // of their own accord
 	Added                        // by another user
 	Removed                      // by another user
 	Banned                       // and may not come back
 	Unbanned                     // and may come back
 )
 
-// A RoomChange is what has changed of a room of Rocket.Chat.
+// A RoomChange is the part of a Rocket.Chat room that changed.
 type RoomChange int
 
-// What changes of a room.
+// The parts of a room that change.
 const (
 	Name         RoomChange = iota + 1
 	Topic                   //
 	Picture                 //
 	Announcement            // Message.Text is the new one
 	Privacy                 // public or private
-	Roles                   // of the user whom Message.Text names
-	Writers                 // read-only or archived, or no longer
+	Roles                   // of the user named in Message.Text
+	Writers                 // read-only or archived, or no longer so
 )
 
-// memberChanges and roomChanges sort the types of system rocketchat.Messages (facts of
-// Rocket.Chat 7 and 8).
+// memberChanges and roomChanges map the types of system messages (facts of Rocket.Chat
+// 7 and 8).
 var (
 	memberChanges = map[string]MemberChange{
 		"uj": Joined, "ut": Joined, "ujt": Joined,
@@ -133,14 +133,14 @@ const (
 	typeCall       = "videoconf"
 )
 
-// Deleted returns the event of a message of which is known only that it was deleted,
-// in the form that Rocket.Chat gives to those of which a trace stays.
+// Deleted returns the event for a message of which only the deletion is known, in
+// the form that Rocket.Chat gives to deleted messages that leave a trace.
 func Deleted(room, id string) RCDeleted {
 	return RCDeleted{rocketchat.Message{ID: id, RoomID: room, Type: typeRemoved}}
 }
 
-// OfSystemMessage returns what a message says that people did not write. ok is false
-// for a message that they wrote, and for what does not cross.
+// OfSystemMessage returns the event that a system message stands for. ok is false
+// for messages that people wrote, and for those that do not cross.
 func OfSystemMessage(m rocketchat.Message) (e Event, ok bool) {
 	switch m.Type {
 	case "":
@@ -161,7 +161,7 @@ func OfSystemMessage(m rocketchat.Message) (e Event, ok bool) {
 	return nil, false
 }
 
-// begun makes a message of a system rocketchat.Message that says what a person has begun.
+// begun turns a system message about something that a person started into an ordinary one.
 func begun(m rocketchat.Message) rocketchat.Message {
 	switch name := strings.TrimSpace(m.Text); {
 	case m.Type == typeCall:
@@ -183,8 +183,8 @@ func newRCMember(m rocketchat.Message) RCMember {
 	return e
 }
 
-// newRCRoom reads a change of a room. What is of no known type is taken for one of who
-// may write, as the releases without versions did.
+// newRCRoom reads a change of a room. An unknown type counts as a change of who may
+// write, as in releases without versions.
 func newRCRoom(m rocketchat.Message) RCRoom {
 	change, ok := roomChanges[m.Type]
 	if !ok {
@@ -193,7 +193,7 @@ func newRCRoom(m rocketchat.Message) RCRoom {
 	return RCRoom{Message: m, Change: change}
 }
 
-// ofMessage returns what reads an event whose source is a message of Rocket.Chat.
+// ofMessage returns a decoder for events whose source is a Rocket.Chat message.
 func ofMessage[E Event](is func(rocketchat.Message) E) func([]byte) (Event, error) {
 	return func(stored []byte) (Event, error) {
 		var m rocketchat.Message

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// MaxSize bounds what is stored of one event, in bytes: the largest document of
-	// MongoDB. An event of Matrix has at most 65,536 without what servers add.
+	// MaxSize bounds the stored size of an event, in bytes: the largest document of
+	// MongoDB. A Matrix event has at most 65,536 without what servers add.
 	MaxSize = 16 << 20
-	// maxDepth bounds how deep lists and objects of an event are nested. Rocket.Chat
-	// nests quotations two deep, and no client nests the content of an event so far.
+	// maxDepth bounds how deep the lists and objects of an event may be nested. Rocket.Chat
+	// nests quotations two deep, and no client nests the content of an event this far.
 	maxDepth = 200
 )
 
@@ -26,29 +26,29 @@ var (
 	errForm = errors.New("it is not a JSON object")
 )
 
-// A VersionError says that an event was stored by a release that is newer than this.
+// A VersionError means that an event was stored by a release newer than this one.
 type VersionError struct {
 	Kind          string
-	Version, Know int // what it has, and the newest that this release reads
+	Version, Know int // the event's version, and the newest that this release reads
 }
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("it was stored by a newer release: version %d of %s, and this release reads versions up to %d", e.Version, e.Kind, e.Know)
 }
 
-// The version stands at the end of the source, as its last key. So the release before
-// reads what this one stores: it takes the key for one of the many that it does not
-// know. That matters when an upgrade is rolled back on the database as it is, and
-// while processes of two releases share one. Nothing that a sender writes comes after
-// it, so nobody else can set it. A bare identifier cannot carry it, which makes it
-// version 0; a later release may replace the identifier by an object with a version.
+// The version is the last key of the source, so the previous release can still read
+// what this one stores: to it, this is one of the many keys that it does not know. That
+// matters when an upgrade is rolled back without restoring the database, and while
+// processes of two releases share one. Nothing that a sender writes comes after the
+// key, so nobody else can set it. A bare identifier cannot hold a version and thus has
+// version 0; a later release may replace the identifier with an object that has one.
 const versionKey = `"org.appliance.v":`
 
-// maxVersionDigits bounds a version that is read.
+// maxVersionDigits bounds the length of a version.
 const maxVersionDigits = 9
 
-// Version returns the version of the form of a stored event, 0 for one of the
-// releases that knew no versions.
+// Version returns the version of a stored event's form, 0 for one from a release
+// that had no versions.
 func Version(stored []byte) int {
 	rest, ok := bytes.CutSuffix(stored, []byte("}"))
 	if !ok {
@@ -69,7 +69,7 @@ func Version(stored []byte) int {
 	return n
 }
 
-// Encode returns an event in the form in which it is stored.
+// Encode returns an event in its stored form.
 func Encode(e Event) ([]byte, error) {
 	f, ok := forms[e.Kind()]
 	if !ok {
@@ -82,7 +82,7 @@ func Encode(e Event) ([]byte, error) {
 	return withKeys(source, versionKey+strconv.Itoa(f.version))
 }
 
-// Item returns the item under which an event waits in a lane. id is unique for ever.
+// Item returns the queue item for an event in a lane. id is unique for all time.
 func Item(id, lane string, e Event) (queue.Item, error) {
 	payload, err := Encode(e)
 	if err != nil {
@@ -91,9 +91,9 @@ func Item(id, lane string, e Event) (queue.Item, error) {
 	return queue.Item{ID: id, Lane: lane, Kind: e.Kind(), Payload: payload}, nil
 }
 
-// Decode reads a stored event: of this release or of an earlier one. The error wraps
-// ErrKind or ErrSize, or is a *VersionError, or says what cannot be read; it quotes
-// nothing of the event.
+// Decode reads an event that was stored by this release or an earlier one. The error
+// wraps ErrKind or ErrSize, or is a *VersionError, or describes what cannot be read;
+// it never quotes the event.
 func Decode(kind string, stored []byte) (Event, error) {
 	f, ok := forms[kind]
 	if !ok {
@@ -108,8 +108,8 @@ func Decode(kind string, stored []byte) (Event, error) {
 	return f.decode(stored)
 }
 
-// withKeys returns a JSON object with more keys at its end, which win over earlier
-// ones of the same name.
+// withKeys appends keys to a JSON object. They override earlier keys of the same
+// name.
 func withKeys(object []byte, keys ...string) ([]byte, error) {
 	object = bytes.TrimSpace(object)
 	rest, ok := bytes.CutSuffix(object, []byte("}"))
@@ -122,7 +122,7 @@ func withKeys(object []byte, keys ...string) ([]byte, error) {
 	}
 	empty := len(bytes.TrimSpace(rest)) == 1
 	if empty {
-		rest = rest[:1] // Version looks for the first key just behind the brace
+		rest = rest[:1] // Version looks for the first key right after the brace
 	}
 	out := append(make([]byte, 0, n), rest...)
 	for _, k := range keys {
@@ -134,8 +134,8 @@ func withKeys(object []byte, keys ...string) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// bounded refuses what is larger or nested deeper than any event. Of what is no JSON
-// the depth may be wrong; it cannot be read anyway.
+// bounded rejects data that is larger or nested deeper than any event. For data that
+// is not JSON the depth may be wrong; it cannot be parsed anyway.
 func bounded(data []byte) error {
 	if len(data) > MaxSize {
 		return ErrSize
@@ -147,7 +147,7 @@ func bounded(data []byte) error {
 			quoted = !quoted
 		case '\\':
 			if quoted {
-				i++ // what is escaped ends no string
+				i++ // an escaped character does not end a string
 			}
 		case '[', '{':
 			if !quoted {

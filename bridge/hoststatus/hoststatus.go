@@ -1,6 +1,6 @@
 // Package hoststatus is what the operator's program leaves for the bridge to show in its
-// console: what it has found on the host, which the bridge in its container cannot see.
-// It is a small file of JSON in the bridge's data directory.
+// console: its findings on the host, which the bridge in its container cannot see. It is
+// a small JSON file in the bridge's data directory.
 package hoststatus
 
 import (
@@ -16,30 +16,30 @@ import (
 // FileName is the file's name in the bridge's data directory.
 const FileName = "host.json"
 
-// Limits of what is believed of a file.
+// Limits on what is accepted from a file.
 const (
 	maxSize     = 256 << 10
 	maxFindings = 100
 	maxUpdates  = 30
 )
 
-// A Status is what is known of the host.
+// A Status is what is known about the host.
 type Status struct {
 	Written  time.Time `json:"written"`
-	Examined time.Time `json:"examined"` // when the findings were found
+	Examined time.Time `json:"examined"` // when the findings were made
 	Findings []Finding `json:"findings"`
-	// Backup and Drill are when the installation was saved last, and when a backup was
-	// last restored beside it; zero when never. DrillProblem is why that failed.
+	// Backup and Drill are when the installation was last backed up, and when a backup
+	// was last restored beside it; zero if never. DrillProblem is why the latter failed.
 	Backup       time.Time         `json:"backup,omitzero"`
 	Drill        time.Time         `json:"drill,omitzero"`
 	DrillProblem string            `json:"drill_problem,omitempty"`
 	Images       map[string]string `json:"images,omitempty"` // of the services
 	Updates      []Update          `json:"updates,omitempty"`
 	Alarms       []string          `json:"alarms,omitempty"` // how the operator is told of problems
-	Release      Release           `json:"release,omitzero"` // zero when nobody was asked for a newer one
+	Release      Release           `json:"release,omitzero"` // zero if no check for a newer release was made
 }
 
-// A Release is what the operator's program has learned of the newest release of itself.
+// A Release is what the operator's program has found out about its own newest release.
 type Release struct {
 	Asked   time.Time `json:"asked"`
 	From    string    `json:"from"`             // the address, as self-update takes it
@@ -49,12 +49,12 @@ type Release struct {
 	Failed  string    `json:"failed,omitempty"` // why it is not known
 }
 
-// An Update is another image that `appliance upgrade` would start a service with.
+// An Update is a different image that `appliance upgrade` would start a service with.
 type Update struct {
 	Service string `json:"service"`
 	From    string `json:"from"`
 	To      string `json:"to"`
-	// Caution says what to know before, or why it is refused; "" when there is nothing.
+	// Caution is what to know beforehand, or why the update is refused, or "".
 	Caution string `json:"caution,omitempty"`
 }
 
@@ -65,7 +65,7 @@ const (
 	Fail = "fail"
 )
 
-// A Finding is what one check of `appliance doctor` saw.
+// A Finding is the result of one check of `appliance doctor`.
 type Finding struct {
 	Check    string `json:"check"`
 	Severity string `json:"severity"`
@@ -74,7 +74,7 @@ type Finding struct {
 	Fix      string `json:"fix,omitempty"`
 }
 
-// Read reads a file; it returns nil when there is none.
+// Read reads a file; it returns nil if there is none.
 func Read(name string) (*Status, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0) // root reads it where the bridge may write
 	if errors.Is(err, os.ErrNotExist) {
@@ -96,7 +96,7 @@ func Read(name string) (*Status, error) {
 	return &s, nil
 }
 
-// Problems returns the findings that are not good, those that fail first.
+// Problems returns the findings that are not good, failures first.
 func (s *Status) Problems() (out []Finding) {
 	for _, severity := range []string{Fail, Warn} {
 		for _, f := range s.Findings {

@@ -1,9 +1,8 @@
-// Package ids names things on both networks, and decides which Matrix user
-// stands for a Rocket.Chat user and the other way round. A raw string from a
-// network becomes one of these types where it is decoded and stays one until it
-// is encoded again. What is stored is the string form, so a change of a format
-// here needs a migration. It does no I/O and knows nothing of what is taken:
-// package relay asks the networks.
+// Package ids names things on both networks, and decides which Matrix user stands for a
+// Rocket.Chat user and the other way round. A raw string from a network becomes one of
+// these types where it is decoded and stays one until it is encoded again. The string
+// form is what is stored, so changing a format here needs a migration. The package does
+// no I/O and does not know which names are taken: package relay asks the networks.
 package ids
 
 import (
@@ -18,8 +17,8 @@ import (
 	"maunium.net/go/mautrix/id"
 )
 
-// Identifiers of the two networks. Users and rooms are named by their IDs, never
-// by a name that can change.
+// Identifiers of the two networks. Users and rooms are identified by their IDs, never by
+// a name that can change.
 type (
 	RCRoom    string       // a Rocket.Chat room, "GENERAL" or a random ID
 	RCMessage string       // a Rocket.Chat message
@@ -37,8 +36,8 @@ const maxUserID = 255
 // no limit of its own.
 const maxUsername = 64
 
-// DefaultPrefix begins the localparts of Rocket.Chat users beside people of the
-// homeserver's own, where nothing else is said.
+// DefaultPrefix begins the localparts of Rocket.Chat users on a homeserver that also has
+// users of its own, unless configured otherwise.
 const DefaultPrefix = "rc_"
 
 // maxPrefix leaves most of a user ID to the name, in bytes.
@@ -46,9 +45,9 @@ const maxPrefix = 32
 
 var prefix = regexp.MustCompile(`^[a-z0-9._/+-]+$`)
 
-// CheckPrefix returns what is wrong with a prefix, the end of a sentence. It follows the
-// grammar of localparts (spec, appendices, "User Identifiers") without "=", which begins
-// what is escaped.
+// CheckPrefix returns what is wrong with a prefix, as the end of a sentence. It follows
+// the grammar of localparts (spec, appendices, "User Identifiers") without "=", which
+// begins escape sequences.
 func CheckPrefix(s string) error {
 	if !prefix.MatchString(s) || len(s) > maxPrefix {
 		return fmt.Errorf("must have 1 to %d lower-case letters, digits and ._/+- (got %q)", maxPrefix, s)
@@ -56,19 +55,18 @@ func CheckPrefix(s string) error {
 	return nil
 }
 
-// A Namespace is the part of a homeserver's users that stand for Rocket.Chat
-// users.
+// A Namespace is the set of users of a homeserver that stand for Rocket.Chat users.
 type Namespace struct {
 	Server string // the homeserver's domain
-	Prefix string // begins localparts; "" when the homeserver belongs to the appliance alone
+	Prefix string // begins localparts; "" if the appliance has the homeserver to itself
 	Bot    string // localpart of the bridge's own user
 }
 
 // BotUser returns the bridge's own user.
 func (n Namespace) BotUser() MXUser { return id.NewUserID(n.Bot, n.Server) }
 
-// AliasPrefix begins the aliases of public channels that are the bridge's for certain.
-// The default is older than other prefixes.
+// AliasPrefix begins those aliases of public channels that certainly belong to the
+// bridge. The default is older than other prefixes.
 func (n Namespace) AliasPrefix() string {
 	if n.Prefix == "" || n.Prefix == DefaultPrefix {
 		return "rocketchat_"
@@ -76,8 +74,8 @@ func (n Namespace) AliasPrefix() string {
 	return n.Prefix
 }
 
-// Owns reports whether mx stands for a Rocket.Chat user or is the bot: what such
-// a user does on Matrix is our own doing.
+// Owns reports whether mx stands for a Rocket.Chat user or is the bot: whatever such a
+// user does on Matrix was done by the bridge.
 func (n Namespace) Owns(mx MXUser) bool {
 	local, server, err := mx.Parse()
 	if err != nil || server != n.Server {
@@ -87,9 +85,9 @@ func (n Namespace) Owns(mx MXUser) bool {
 }
 
 // Ghost returns the Matrix user for a Rocket.Chat username. Usernames are unique
-// whatever their case, and Matrix localparts are lower case, so this is too.
-// attempt > 0 makes another name, for when the first one is taken. ok is false
-// when the name does not fit into a Matrix user ID.
+// regardless of case, and Matrix localparts are lower case, so this is too. attempt > 0
+// produces another name, for when the first one is taken. ok is false if the name does
+// not fit into a Matrix user ID.
 func (n Namespace) Ghost(username string, attempt int) (mx MXUser, ok bool) {
 	local := encodeLocalpart(strings.ToLower(username))
 	if n.Prefix == "" && isDigits(local) { // homeservers refuse names of digits only
@@ -102,8 +100,8 @@ func (n Namespace) Ghost(username string, attempt int) (mx MXUser, ok bool) {
 	return mx, local != "" && len(mx) <= maxUserID
 }
 
-// Username returns the Rocket.Chat username that Ghost made mx from, in lower
-// case. ok is false when mx is not of the namespace, or is the bot.
+// Username returns the Rocket.Chat username that Ghost made mx from, in lower case. ok is
+// false if mx is not in the namespace, or is the bot.
 func (n Namespace) Username(mx MXUser) (username string, ok bool) {
 	local, server, err := mx.Parse()
 	if err != nil || server != n.Server || local == n.Bot {
@@ -116,8 +114,8 @@ func (n Namespace) Username(mx MXUser) (username string, ok bool) {
 	return decodeLocalpart(local)
 }
 
-// encodeLocalpart escapes what a localpart cannot hold as "=xx", bytes of UTF-8
-// in hexadecimal (spec, appendices, "Mapping from other character sets").
+// encodeLocalpart escapes characters not allowed in a localpart as "=xx", UTF-8 bytes in
+// hexadecimal (spec, appendices, "Mapping from other character sets").
 func encodeLocalpart(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -157,13 +155,12 @@ func isDigits(s string) bool {
 
 var notInUsername = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
 
-// PuppetUsername returns the Rocket.Chat username for a Matrix user:
-// "bob_example.org" for "@bob:example.org". It never holds "@" or ":", because
-// Rocket.Chat takes a name with both for a user of its own, licensed, federation.
-// Names that had to be changed, and those asked for with unique because the
-// plain one is taken, end in some characters of a digest of the whole user ID.
-// All are lower case: Rocket.Chat keeps the case of a username, and here and
-// there asks for it.
+// PuppetUsername returns the Rocket.Chat username for a Matrix user: "bob_example.org"
+// for "@bob:example.org". It never contains "@" or ":", because Rocket.Chat takes a name
+// with both for a user of its own, licensed federation. Names that had to be changed, and
+// those requested with unique because the plain one is taken, end in some characters of a
+// digest of the whole user ID. All are lower case: Rocket.Chat keeps the case of a
+// username, and in some places the case matters.
 func PuppetUsername(mx MXUser, unique bool) string {
 	local, server, _ := mx.Parse()
 	plain := local + "_" + server
@@ -175,20 +172,20 @@ func PuppetUsername(mx MXUser, unique bool) string {
 	return name[:min(len(name), maxUsername-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
-// MessageFor returns the Rocket.Chat message ID for a part of a Matrix event. It
-// is the same every time, so a repeated delivery cannot make a second message.
+// MessageFor returns the Rocket.Chat message ID for a part of a Matrix event. It is
+// always the same, so a repeated delivery cannot create a second message.
 func MessageFor(room MXRoom, event MXEvent, part int) RCMessage {
 	return RCMessage("mx" + digest(string(room), string(event), strconv.Itoa(part))[:22])
 }
 
-// Transaction returns the Matrix transaction ID for sending a part of a source
-// item as a ghost. The ghost is in it, because Dendrite looks transactions up by
-// access token, which all ghosts share.
+// Transaction returns the Matrix transaction ID for sending a part of a source item as a
+// ghost. It includes the ghost, because Dendrite looks up transactions by access token,
+// which all ghosts share.
 func Transaction(ghost MXUser, item string, part int) string {
 	return "rc" + digest(string(ghost), item, strconv.Itoa(part))[:40]
 }
 
-// digest returns 43 characters of letters and digits that depend on all parts.
+// digest returns 43 letters and digits that depend on all parts.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -1,8 +1,8 @@
-// Package metrics holds the numbers that a bridge publishes for Prometheus: their names,
-// units and help, and how they are counted. What happens is told to a Metrics as it
-// happens; what is stored is counted when it is asked for. Names are stable: one that
-// changes keeps its old name beside the new one. Labels take few values, whatever people
-// and servers choose. The table of all of them is docs/metrics.md.
+// Package metrics has the metrics that a bridge publishes for Prometheus: their names,
+// units and help, and how they are counted. A Metrics counts events as they happen;
+// stored data is counted at each scrape. Names are stable: a renamed metric keeps its old
+// name beside the new one. Labels take few values, whatever people and servers choose.
+// They are all listed in docs/metrics.md.
 package metrics
 
 import (
@@ -19,7 +19,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// Store counts what is stored.
+// Store counts the stored data.
 type Store interface {
 	Census(ctx context.Context) (store.Census, error)
 }
@@ -28,13 +28,13 @@ type Store interface {
 type Options struct {
 	Version string
 	Store   Store
-	// Connected says which of the two servers answer now.
+	// Connected reports which of the two servers answer now.
 	Connected func() (rocketchat, matrix bool)
-	// Enabled says whether messages are carried.
+	// Enabled reports whether messages are bridged.
 	Enabled func() bool
 }
 
-// Values of the label direction, and of the label server.
+// Values of the labels direction and server.
 const (
 	ToMatrix     = "to_matrix"
 	ToRocketChat = "to_rocketchat"
@@ -43,7 +43,7 @@ const (
 	Matrix     = "matrix"
 )
 
-// Metrics count what a bridge does. Methods are safe for concurrent use.
+// Metrics counts what a bridge does. Methods are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -61,7 +61,7 @@ type Metrics struct {
 	endpoints  endpoints
 }
 
-// seconds are the bounds of histograms: from one write to the disk up to an hour's outage.
+// seconds are the histogram bounds: from one write to the disk up to an hour's outage.
 var seconds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600}
 
 // New returns the metrics of a bridge that has done nothing yet.
@@ -83,7 +83,7 @@ func New(o Options) *Metrics {
 	m.registry.MustRegister(m.carried, m.delay, m.waited, m.took, m.givenUp, m.reconnects, m.reloads, m.requests, m.durations, m.media, m.spans,
 		newStored(o), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.info(o.Version)
-	// What may happen is shown from the start, so that its first time shows as an increase.
+	// Known label values exist from the start, so that a first event shows as an increase.
 	for _, server := range []string{RocketChat, Matrix} {
 		m.reconnects.WithLabelValues(server)
 	}
@@ -97,7 +97,7 @@ func New(o Options) *Metrics {
 	return m
 }
 
-// info says which program it is. appliance_bridge_info is the older of the two names.
+// info publishes the version of the program. appliance_bridge_info is the older of the two names.
 func (m *Metrics) info(version string) {
 	build := gauge("build_info", "Always 1; the labels say which program runs.", "version", "goversion")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
@@ -125,8 +125,8 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Delivered notes that an item of a kind arrived: how long it waited to be tried, and how
-// long the last attempt took.
+// Delivered counts a delivered item of a kind: how long it waited for its last attempt,
+// and how long that took.
 func (m *Metrics) Delivered(kind string, waited, took time.Duration) {
 	direction := DirectionOf(kind)
 	m.carried.WithLabelValues(direction, kind).Inc()
@@ -135,15 +135,15 @@ func (m *Metrics) Delivered(kind string, waited, took time.Duration) {
 	m.took.WithLabelValues(kind).Observe(took.Seconds())
 }
 
-// GaveUp notes that an item became a dead letter.
+// GaveUp counts an item that became a dead letter.
 func (m *Metrics) GaveUp(kind, reason string) {
 	m.givenUp.WithLabelValues(DirectionOf(kind), reason).Inc()
 }
 
-// Reconnects notes that a connection with a server ended and is opened again.
+// Reconnects counts a connection with a server that ended and is reopened.
 func (m *Metrics) Reconnects(server string) { m.reconnects.WithLabelValues(server).Inc() }
 
-// Reloaded notes that bridge.yaml was read again.
+// Reloaded counts a reload of bridge.yaml.
 func (m *Metrics) Reloaded(ok bool) {
 	outcome := "refused"
 	if ok {
@@ -152,14 +152,14 @@ func (m *Metrics) Reloaded(ok bool) {
 	m.reloads.WithLabelValues(outcome).Inc()
 }
 
-// Spans notes how many spans the collector of traces has taken, and how many were dropped.
+// Spans counts spans that the trace collector has accepted, and spans that were dropped.
 func (m *Metrics) Spans(sent, dropped int) {
 	m.spans.WithLabelValues("sent").Add(float64(sent))
 	m.spans.WithLabelValues("dropped").Add(float64(dropped))
 }
 
-// DirectionOf returns where items go of a kind, or of a lane, which begins with the side
-// that they come from.
+// DirectionOf returns the direction of a kind of items, or of a lane; both begin with the
+// side that the items come from.
 func DirectionOf(kind string) string {
 	if strings.HasPrefix(kind, "mx") {
 		return ToRocketChat

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// maxEndpoints bounds how many endpoints of one server are told apart; the rest are
+// maxEndpoints bounds how many endpoints of one server are distinguished; the rest are
 // "other".
 const maxEndpoints = 120
 
-// endpoints are those that were seen, by server.
+// endpoints holds the endpoints seen so far, by server.
 type endpoints struct {
 	mu   sync.Mutex
 	seen map[string]map[string]bool
@@ -59,7 +59,7 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// uploads are the endpoints that take files, and which way these go.
+// uploads are the endpoints that accept files, with the direction of those files.
 var uploads = map[string]string{Matrix + " upload": ToMatrix, RocketChat + " rooms.media": ToRocketChat}
 
 func result(res *http.Response, err error) string {
@@ -76,8 +76,8 @@ func result(res *http.Response, err error) string {
 	return "ok"
 }
 
-// Endpoint returns what a path of a server's API asks for, without what people and
-// servers choose in it.
+// Endpoint returns the endpoint of a path in a server's API, without the parts chosen by
+// people and servers.
 func Endpoint(server, path string) string {
 	if server == Matrix {
 		return matrixEndpoint(path)
@@ -85,7 +85,7 @@ func Endpoint(server, path string) string {
 	rest, api := strings.CutPrefix(path, "/api/v1/")
 	first, more, _ := strings.Cut(rest, "/")
 	switch {
-	case !api: // files and pictures, whose names follow
+	case !api: // files and pictures, followed by their names
 		first, _, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	case first == "method.call":
 		method, _, _ := strings.Cut(more, "/")
@@ -97,7 +97,7 @@ func Endpoint(server, path string) string {
 	return first
 }
 
-// matrixWords are the parts of a path of Matrix that are not chosen by anybody.
+// matrixWords are the fixed parts of Matrix paths.
 var matrixWords = func() map[string]bool {
 	words := map[string]bool{}
 	for _, w := range strings.Fields(`account account_data alias aliases appservice avatar_url ban capabilities config context createRoom delete
@@ -109,7 +109,7 @@ var matrixWords = func() map[string]bool {
 	return words
 }()
 
-// matrixEndpoint writes "_" for each part of a path that is an identifier.
+// matrixEndpoint replaces each part of a path that is an identifier with "_".
 func matrixEndpoint(path string) string {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if len(parts) > 1 && parts[0] == "_matrix" {

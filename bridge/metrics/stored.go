@@ -9,10 +9,10 @@ import (
 	"appliance/bridge/store"
 )
 
-// countedFor bounds how long counting what is stored may take.
+// countedFor bounds how long counting the stored data may take.
 const countedFor = 5 * time.Second
 
-// stored counts what is in the database, whenever it is asked. It implements
+// stored counts the contents of the database at each scrape. It implements
 // prometheus.Collector.
 type stored struct{ Options }
 
@@ -66,7 +66,7 @@ func (s stored) Collect(ch chan<- prometheus.Metric) {
 	c, err := s.Store.Census(ctx)
 	put(upDesc, flag(err == nil))
 	if err != nil {
-		return // the rest is not known now
+		return // the rest is unknown now
 	}
 	now := time.Now()
 	for direction, lane := range map[string]store.Backlog{ToMatrix: c.ToMatrix, ToRocketChat: c.ToRocketChat} {

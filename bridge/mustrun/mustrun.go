@@ -1,6 +1,6 @@
-// Package mustrun is how tests skip: openly, and not where the run demands them. A test
-// that needs a server, a browser or another program skips without it, and make test
-// names in APPLIANCE_MUST_RUN what has to run there, so that a skip is a failure.
+// Package mustrun lets tests skip openly, and not where the run requires them. A test
+// that needs a server, a browser or another program skips without it, and make test names
+// in APPLIANCE_MUST_RUN what has to run there, so that a skip is a failure.
 package mustrun
 
 import (
@@ -10,15 +10,14 @@ import (
 	"testing"
 )
 
-// Variable names the tests that must run, or their beginnings, with commas between.
+// Variable names the tests that must run, or prefixes of their names, separated by commas.
 const Variable = "APPLIANCE_MUST_RUN"
 
-// Full reports whether tests have their full size, as in make test. Otherwise they are
-// smaller: go test ./... is for whoever is changing something.
+// Full reports whether tests run at full size, as in make test. Otherwise they are
+// smaller: go test ./... is for use while changing something.
 var Full = os.Getenv("APPLIANCE_TEST_FULL") != ""
 
-// Sized returns how much of something a test does: full when it has its full size, and less
-// otherwise.
+// Sized returns the size of a test: full if tests run at full size, otherwise less.
 func Sized(full, less int) int {
 	if Full {
 		return full
@@ -26,8 +25,8 @@ func Sized(full, less int) int {
 	return less
 }
 
-// Exhaustive skips, unless Full, a test that does with everything there is (each command,
-// each file) what others do with an example of it.
+// Exhaustive skips, unless Full, a test that does with every instance (each command, each
+// file) what others do with one example.
 func Exhaustive(tb testing.TB) {
 	tb.Helper()
 	if !Full {
@@ -35,7 +34,7 @@ func Exhaustive(tb testing.TB) {
 	}
 }
 
-// Skip skips a test whose needs are not met; it fails the test where Variable names it.
+// Skip skips a test whose requirements are not met; it fails the test if Variable names it.
 func Skip(tb testing.TB, why string) {
 	tb.Helper()
 	if demanded(os.Getenv(Variable), tb.Name()) {

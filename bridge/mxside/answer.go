@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// answer answers a request: with an error when code is set, else with an empty object.
+// answer writes a response: an error if code is set, otherwise an empty object.
 func answer(w http.ResponseWriter, status int, code, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -12,14 +12,14 @@ import (
 	"appliance/bridge/secret"
 )
 
-// maxTransaction bounds what is read of a transaction: a hundred events of the
+// maxTransaction bounds how much of a transaction is read: a hundred events of the
 // largest size, with room to spare.
 const maxTransaction = 32 << 20
 
-// appService is what the homeserver and the web server call.
+// appService handles the requests of the homeserver and the web server.
 type appService struct {
 	traits    Traits
-	token     secret.String // what the homeserver shows to the bridge
+	token     secret.String // with which the homeserver authenticates to the bridge
 	strategy  strategy
 	ephemeral *ephemeral
 	hints     *hints
@@ -28,8 +28,8 @@ type appService struct {
 	log       *slog.Logger
 }
 
-// routes adds what the homeserver calls (Application Service API), and the hint
-// that the web server gives when another server invites one of our users.
+// routes adds the endpoints that the homeserver calls (Application Service API), and
+// the one for the web server's hint that another server is inviting one of our users.
 func (a *appService) routes(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_matrix/app/v1/transactions/{txn}", a.authorised(a.transaction))
 	mux.HandleFunc("GET /_matrix/app/v1/users/{user}", a.authorised(a.user))
@@ -38,7 +38,7 @@ func (a *appService) routes(mux *http.ServeMux) {
 	mux.HandleFunc("/hint/invite", a.hints.serve)
 }
 
-// authorised lets only the homeserver in.
+// authorised admits only requests from the homeserver.
 func (a *appService) authorised(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -53,9 +53,9 @@ func (a *appService) authorised(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// transaction stores events and only then answers. Dendrite sends a transaction
-// again under the same ID with more events in it, so events are recognised by
-// their own ID and the transaction's means nothing.
+// transaction stores events and only then responds. Dendrite resends a transaction
+// under the same ID with more events in it, so events are recognised by their own
+// ID and the transaction's means nothing.
 func (a *appService) transaction(w http.ResponseWriter, r *http.Request) {
 	var txn struct {
 		Events    []json.RawMessage `json:"events"`
@@ -78,8 +78,8 @@ func (a *appService) transaction(w http.ResponseWriter, r *http.Request) {
 	a.settle(w, http.StatusOK, "", "")
 }
 
-// settle answers a transaction, with the object that the specification asks for unless
-// the homeserver leaks it; see Traits.LeaksAnswers.
+// settle responds to a transaction, with the object that the specification requires
+// unless the homeserver leaks it; see Traits.LeaksAnswers.
 func (a *appService) settle(w http.ResponseWriter, status int, code, text string) {
 	if a.traits.LeaksAnswers {
 		w.Header().Set("Content-Length", "0")
@@ -89,7 +89,7 @@ func (a *appService) settle(w http.ResponseWriter, status int, code, text string
 	answer(w, status, code, text)
 }
 
-// user answers whether one of our addresses exists: GET /users/{user}.
+// user handles GET /users/{user}: whether one of our addresses exists.
 func (a *appService) user(w http.ResponseWriter, r *http.Request) {
 	ok, err := a.person(r.Context(), ids.MXUser(r.PathValue("user")))
 	switch {
@@ -103,7 +103,7 @@ func (a *appService) user(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// room answers whether one of our aliases leads to a room: GET /rooms/{alias}.
+// room handles GET /rooms/{alias}: whether one of our aliases leads to a room.
 func (a *appService) room(w http.ResponseWriter, r *http.Request) {
 	ok, err := a.alias(r.Context(), r.PathValue("alias"))
 	switch {

@@ -8,14 +8,14 @@ import (
 	"appliance/bridge/ids"
 )
 
-// An arrival is an event of a homeserver that was read.
+// An arrival is a parsed event from a homeserver.
 type arrival struct {
 	head  event.MXHead
 	event event.Event // nil for one that does not cross
 }
 
-// arrivals reads events, once. room is given where the events do not name it. What is no
-// event is left out.
+// arrivals parses events, once. room is given if the events do not name it. Anything
+// that is not an event is left out.
 func arrivals(log *slog.Logger, raws []json.RawMessage, room ids.MXRoom) []arrival {
 	out := make([]arrival, 0, len(raws))
 	for _, raw := range raws {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// A homeserver may be killed and be there again between two requests, so that none of them
-// fails. But it breaks the connections of the one before, and what it had under way then may
-// come out of order. Connections that were idle for longer than inUse are closed by servers
-// and proxies for their own reasons.
+// A homeserver may be killed and be back between two requests, so that none of them fails.
+// But the connections to the old process break, and what it had in progress at the time may
+// arrive out of order. Connections that were idle for longer than inUse are closed by
+// servers and proxies for reasons of their own.
 const inUse = 5 * time.Second
 
-// dialFor returns a dialer whose connections tell broke when the other side closes them while
+// dialFor returns a dialer whose connections call broke when the other side closes them while
 // they are in use.
 func dialFor(broke func()) func(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
@@ -31,7 +31,7 @@ func dialFor(broke func()) func(ctx context.Context, network, address string) (n
 	}
 }
 
-// usedConn knows when it was used last.
+// usedConn records when it was last used.
 type usedConn struct {
 	net.Conn
 	broke func()

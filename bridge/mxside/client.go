@@ -19,14 +19,14 @@ import (
 type client struct {
 	base   *url.URL // of the client-server API
 	http   *http.Client
-	token  secret.String // what the bridge shows to the homeserver
+	token  secret.String // with which the bridge authenticates to the homeserver
 	names  ids.Namespace
 	traits Traits
 	log    *slog.Logger
 }
 
-// underLease sends requests of deliveries only while this process has the lease of their
-// lane.
+// underLease sends the requests of a delivery only while this process holds the lease of
+// its lane.
 type underLease struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -40,8 +40,8 @@ func (u underLease) RoundTrip(r *http.Request) (*http.Response, error) {
 	return u.next.RoundTrip(r)
 }
 
-// as returns a client for one of our users. Nothing is retried in it: when to
-// try again is the queue's decision.
+// as returns a client for one of our users. It retries nothing: that decision
+// belongs to the queue.
 func (c *client) as(user ids.MXUser) *mautrix.Client {
 	return &mautrix.Client{
 		HomeserverURL: c.base, UserID: user, AccessToken: c.token.Reveal(), Client: c.http,
@@ -59,12 +59,12 @@ func (c *client) whoami(ctx context.Context, user ids.MXUser) error {
 	return side(err)
 }
 
-// bot is the bridge's own user.
+// bot returns the bridge's own user.
 func (c *client) bot() ids.MXUser { return c.names.BotUser() }
 
 const (
-	// maxAnswer bounds an answer that is held in memory: a page of a hundred events of
-	// the largest size, with room to spare. A /sync may be larger.
+	// maxAnswer bounds a response that is held in memory: a page of a hundred events
+	// of the largest size, with room to spare. A /sync may be larger.
 	maxAnswer = 16 << 20
 	maxSync   = 64 << 20
 )
@@ -73,13 +73,13 @@ const (
 const timeout = 50 * time.Second
 
 const (
-	// minPause and maxPause bound how long the bridge waits before it tries again a
-	// homeserver that failed.
+	// minPause and maxPause bound the pause before the bridge retries a homeserver
+	// that failed.
 	minPause = 200 * time.Millisecond
 	maxPause = 10 * time.Second
 )
 
-// wait returns false when ctx ended.
+// wait waits for d. It returns false if ctx ended first.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -11,8 +11,8 @@ import (
 // maxNudges bounds how often a room is nudged after an absence; see history.nudge.
 const maxNudges = 10
 
-// contact is what the bridge knows of whether the homeserver is there, and whether its
-// transactions may be out of order. Methods are safe for concurrent use.
+// contact tracks whether the homeserver is reachable, and whether its transactions may
+// be out of order. Methods are safe for concurrent use.
 type contact struct {
 	doubtFor   time.Duration // see Traits.Disorder; never changes
 	team       *team
@@ -28,7 +28,7 @@ func newContact(disorder time.Duration, t *team) *contact {
 	return c
 }
 
-// lost notes that the homeserver is not there. From now on transactions may come out of order.
+// lost notes that the homeserver is unreachable. From now on transactions may come out of order.
 func (c *contact) lost() {
 	c.tell()
 	c.mu.Lock()
@@ -36,7 +36,7 @@ func (c *contact) lost() {
 	c.live, c.doubtUntil, c.nudged = false, time.Now().Add(c.doubtFor), map[ids.MXRoom]int{}
 }
 
-// overtook begins a time of doubt while the homeserver is there.
+// overtook starts a period of doubt while the homeserver is reachable.
 func (c *contact) overtook() {
 	c.tell()
 	c.mu.Lock()
@@ -45,7 +45,7 @@ func (c *contact) overtook() {
 }
 
 // broke notes that the homeserver has closed a connection that was in use. It may have been
-// killed, and be there again already.
+// killed and be back already.
 func (c *contact) broke() {
 	c.mu.Lock()
 	known := time.Until(c.doubtUntil) > c.doubtFor-time.Second
@@ -55,8 +55,8 @@ func (c *contact) broke() {
 	}
 }
 
-// answered notes that the homeserver is there. The time of doubt runs from the
-// first answer after an absence.
+// answered notes that the homeserver is reachable. The period of doubt runs from
+// the first response after an absence.
 func (c *contact) answered() {
 	if !c.Connected() {
 		c.tell()
@@ -83,14 +83,14 @@ func (c *contact) doubted(ctx context.Context) bool {
 	return doubt || c.doubtFor > 0 && c.team.doubted(ctx)
 }
 
-// Connected reports whether the homeserver answers.
+// Connected reports whether the homeserver responds.
 func (c *contact) Connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.live
 }
 
-// nudges notes that a room was nudged so many times.
+// nudges notes that a room was nudged n times.
 func (c *contact) nudges(room ids.MXRoom, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

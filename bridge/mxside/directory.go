@@ -85,7 +85,7 @@ func (d *directory) Publish(ctx context.Context, room ids.MXRoom, as ids.MXUser,
 	return got, err
 }
 
-// takeAlias makes an alias lead to a room. ok is false when it leads to another one.
+// takeAlias makes an alias point to a room. ok is false if it belongs to another room.
 func (d *directory) takeAlias(ctx context.Context, room ids.MXRoom, alias string) (ok bool, err error) {
 	c := d.as(d.bot())
 	address := c.BuildClientURL("v3", "directory", "room", alias)
@@ -108,7 +108,7 @@ func (d *directory) takeAlias(ctx context.Context, room ids.MXRoom, alias string
 	return false, err
 }
 
-// setListed puts a room into the homeserver's list, or takes it off.
+// setListed adds a room to the homeserver's public list, or removes it.
 func (d *directory) setListed(ctx context.Context, room ids.MXRoom, as ids.MXUser, visibility string) error {
 	c := d.as(as)
 	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "directory", "list", "room", room), map[string]string{"visibility": visibility}, nil)

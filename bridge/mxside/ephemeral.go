@@ -14,20 +14,20 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Ephemeral takes typing, receipts and presence as they come; *relay.Relay does it.
+// Ephemeral takes typing, receipts and presence as they arrive; *relay.Relay implements it.
 type Ephemeral interface {
 	TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser)
 	ReadOnMatrix(room ids.MXRoom, user ids.MXUser)
 	PresenceOnMatrix(user ids.MXUser, is model.Presence)
 }
 
-// ephemeral shows ghosts type, read and be there, and hands over who does so on Matrix.
+// ephemeral sends ghosts' typing, receipts and presence, and hands over those of Matrix users.
 type ephemeral struct {
 	*client
 	to Ephemeral
 }
 
-// ephemeralEvent is an event that is not stored by homeservers: m.typing, m.receipt or
+// ephemeralEvent is an event that homeservers do not store: m.typing, m.receipt or
 // m.presence.
 type ephemeralEvent struct {
 	Type    string          `json:"type"`
@@ -36,8 +36,8 @@ type ephemeralEvent struct {
 	Content json.RawMessage `json:"content"`
 }
 
-// receive hands over what a transaction (MSC2409) or /sync brought. room is given
-// where the event does not name it.
+// receive hands over the events of a transaction (MSC2409) or a /sync. room is
+// given if the event does not name it.
 func (x *ephemeral) receive(ctx context.Context, events []json.RawMessage, room ids.MXRoom) {
 	for _, raw := range events {
 		var e ephemeralEvent
@@ -72,7 +72,7 @@ func (x *ephemeral) receive(ctx context.Context, events []json.RawMessage, room 
 
 var presences = map[string]model.Presence{"online": model.Online, "unavailable": model.Away, "offline": model.Offline, "": model.Offline}
 
-// readers returns who has read something: {"$event": {"m.read": {"@user": {...}}}}.
+// readers returns the users who have read something: {"$event": {"m.read": {"@user": {...}}}}.
 func readers(content json.RawMessage) []ids.MXUser {
 	var c map[string]map[string]map[ids.MXUser]json.RawMessage
 	if json.Unmarshal(content, &c) != nil {
@@ -87,8 +87,8 @@ func readers(content json.RawMessage) []ids.MXUser {
 	return slices.Collect(maps.Keys(users))
 }
 
-// typingFor is how long a ghost is shown to type. Rocket.Chat says it again every
-// ten seconds.
+// typingFor is how long a ghost is shown as typing. Rocket.Chat repeats the
+// notification every ten seconds.
 const typingFor = 15 * time.Second
 
 // Typing implements relay.Matrix: PUT /rooms/{room}/typing/{user}.

@@ -17,7 +17,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// side translates an error of the client into the relay's words.
+// side translates an error of the client into the relay's terms.
 func side(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -28,7 +28,7 @@ func side(err error) error {
 	}
 	text := plain(err)
 	switch status := he.Response.StatusCode; {
-	case status/100 == 2: // the rest of the answer is lost, and with it what became of the request
+	case status/100 == 2: // the rest of the response is lost, and with it the outcome of the request
 		return fmt.Errorf("the homeserver %w: its answer ended early", model.ErrUnavailable)
 	case status == http.StatusBadRequest && he.RespError != nil && ownFailure(he.RespError):
 		return fmt.Errorf("the homeserver %w: %w", model.ErrUnavailable, text)
@@ -44,7 +44,7 @@ func side(err error) error {
 	return fmt.Errorf("%w: %w", model.ErrRefused, text)
 }
 
-// failures are words of a homeserver that has lost its database, or that ran out of time.
+// failures are phrases from a homeserver that has lost its database or run out of time.
 var failures = []string{
 	"dial tcp", "connection refused", "connection reset", "broken pipe", "bad connection", "i/o timeout", "unexpected EOF",
 	"context canceled", "context deadline exceeded", "pq: ", "sql: ",
@@ -56,15 +56,15 @@ func ownFailure(refusal *mautrix.RespError) bool {
 	return refusal.ErrCode == "M_UNKNOWN" && slices.ContainsFunc(failures, func(words string) bool { return strings.Contains(refusal.Err, words) })
 }
 
-// notFetched reports whether a 404 is not about the file. Dendrite (0.15) gives that answer
-// also when the server that has the file does not answer (mediaapi/routing/download.go),
-// and says in its text when that server has said that it does not have it.
+// notFetched reports whether a 404 is not about the file. Dendrite (0.15) also gives that
+// response when the server that has the file does not respond (mediaapi/routing/download.go),
+// and says in its text if that server reported that it does not have the file.
 func notFetched(status int, text string) bool {
 	return status == http.StatusNotFound && strings.HasPrefix(text, "Failed to download: ") && !strings.Contains(text, "does not exist on")
 }
 
-// plain keeps what the homeserver said of an error and drops the request, which
-// holds tokens and names.
+// plain keeps the homeserver's part of an error and drops the request, which
+// contains tokens and names.
 func plain(err error) error {
 	he, ok := errors.AsType[mautrix.HTTPError](err)
 	switch {
@@ -95,7 +95,7 @@ func retryAfter(he mautrix.HTTPError) time.Duration {
 // errUnrecognized: the homeserver does not know this path.
 var errUnrecognized = errors.New("the homeserver does not know this request")
 
-// refusal turns an answer that is no success into the relay's words.
+// refusal translates an unsuccessful response into the relay's terms.
 func refusal(res *http.Response) error {
 	if res.StatusCode/100 == 2 {
 		return nil

@@ -13,13 +13,13 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// What transactions lack (see Traits.PushesPart) the bridge reads through /sync. The bot
-// is not in direct rooms, so these are read through the /sync of a ghost: all the time
-// while people talk there, and now and then for every ghost.
+// The bridge reads through /sync what transactions lack (see Traits.PushesPart). The bot
+// is not in direct rooms, so these are read through the /sync of a ghost: continuously
+// while people talk there, and occasionally for every ghost.
 const (
-	followFor   = 10 * time.Minute // after a person has said something
+	followFor   = 10 * time.Minute // after a person last spoke
 	maxFollowed = 64
-	// sweepGap is between two ghosts of a sweep, sweepPause between two sweeps.
+	// sweepGap is the pause between two ghosts of a sweep, sweepPause the one between two sweeps.
 	sweepGap   = 2 * time.Second
 	sweepPause = 10 * time.Minute
 	sweepPage  = 200
@@ -35,7 +35,7 @@ type followers struct {
 	replay    *replay
 	inbox     *inbox
 	ephemeral *ephemeral
-	pause     time.Duration // between two ghosts of a sweep; 0 is the usual
+	pause     time.Duration // between two ghosts of a sweep; 0 means the default
 
 	mu       sync.Mutex
 	followed map[ids.MXUser]time.Time // until when
@@ -61,11 +61,11 @@ func (f *followers) run(ctx context.Context, running *sync.WaitGroup) {
 }
 
 func (f *followers) lead(ctx context.Context, running *sync.WaitGroup) {
-	f.positions.forget(syncCursor) // another process may have read on
+	f.positions.forget(syncCursor) // another process may have read further
 	running.Go(func() { f.sweep(ctx) })
 }
 
-// follow has a ghost read for a while.
+// follow schedules a ghost to be read for a while.
 func (f *followers) follow(ghost ids.MXUser) {
 	if ghost == "" {
 		return
@@ -74,15 +74,15 @@ func (f *followers) follow(ghost ids.MXUser) {
 	defer f.mu.Unlock()
 	_, already := f.followed[ghost]
 	if !already && len(f.followed) >= maxFollowed {
-		return // the sweep comes by
+		return // the sweep will read it
 	}
 	f.followed[ghost] = time.Now().Add(followFor)
 	if !already {
-		f.follows <- ghost // as large as maxFollowed
+		f.follows <- ghost // its capacity is maxFollowed
 	}
 }
 
-// readAll reads the ghosts that are to be followed until ctx ends.
+// readAll starts reading the scheduled ghosts until ctx ends.
 func (f *followers) readAll(ctx context.Context, running *sync.WaitGroup) {
 	for {
 		select {
@@ -102,7 +102,7 @@ func (f *followers) isFollowed(ghost ids.MXUser) bool {
 	return ok
 }
 
-// stillFollowed reports whether a ghost is to be read on, and forgets it when not.
+// stillFollowed reports whether to keep reading a ghost, and forgets it if not.
 func (f *followers) stillFollowed(ghost ids.MXUser) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,7 +113,7 @@ func (f *followers) stillFollowed(ghost ids.MXUser) bool {
 	return false
 }
 
-// read reads a ghost's rooms until nothing was said in them for a while.
+// read reads a ghost's rooms until nothing has been said in them for a while.
 func (f *followers) read(ctx context.Context, ghost ids.MXUser) {
 	patience, failures := time.Duration(0), 0
 	for f.stillFollowed(ghost) && ctx.Err() == nil {
@@ -128,7 +128,7 @@ func (f *followers) read(ctx context.Context, ghost ids.MXUser) {
 	f.positions.forget(syncCursor + " " + string(ghost))
 }
 
-// keep makes one long poll as the bot and stores what it brings, with the position.
+// keep makes one long poll as the bot and stores the result together with the position.
 func (f *followers) keep(ctx context.Context) error {
 	bot := f.bot()
 	since, err := f.positions.since(ctx, syncCursor)
@@ -149,7 +149,7 @@ func (f *followers) keep(ctx context.Context) error {
 	f.ephemeral.receive(ctx, ans.Presence.Events, "")
 	for room, r := range ans.Rooms.Join {
 		if since == "" && !again {
-			continue // what was said before the bridge was there stays there
+			continue // messages from before the bridge existed do not cross
 		}
 		r.Timeline.Limited = r.Timeline.Limited || again
 		f.ephemeral.receive(ctx, r.Ephemeral.Events, room)
@@ -166,8 +166,8 @@ func (f *followers) keep(ctx context.Context) error {
 	return nil
 }
 
-// readGhost makes one poll as a ghost and stores what it brings: what happened in
-// the rooms that are read through it, and its invitations.
+// readGhost makes one poll as a ghost and stores the result: the events of the
+// rooms that are read through it, and its invitations.
 func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.Duration) error {
 	key := syncCursor + " " + string(ghost)
 	since, err := f.positions.since(ctx, key)
@@ -206,7 +206,7 @@ func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.D
 	return nil
 }
 
-// sweep reads every ghost once in a while until ctx ends.
+// sweep reads every ghost from time to time until ctx ends.
 func (f *followers) sweep(ctx context.Context) {
 	after := ids.MXUser("")
 	for {

@@ -9,73 +9,73 @@ import (
 	"time"
 )
 
-// Synapse numbers its transactions, keeps each one until the bridge has taken it,
-// and after a failure sends all that it kept, oldest first. But it keeps two kinds
-// for good, or until a failure comes by chance: one that was under way when it
-// stopped, and one that it made in the moment between finding that nothing more is
-// kept and noting that the bridge is there again. So after each failure the bridge
+// Synapse numbers its transactions, keeps each one until the bridge has accepted
+// it, and after a failure sends all that it kept, oldest first. But two kinds it
+// keeps forever, or until a failure happens by chance: a transaction that was in
+// flight when it stopped, and one that it created between finding that nothing else
+// is kept and recording that the bridge is back. So after each failure the bridge
 // sends probe events and waits for their echo: it refuses the first transaction, so
-// that Synapse sends all that it keeps, and goes on until one probe event has come
+// that Synapse sends all that it keeps, and continues until a probe event has come
 // back without a failure and no number before it is missing.
 const (
 	// flushTries and flushFor bound how many probe events are sent, and how long the echo
-	// of one may take. flushGap is between two of them: Synapse takes a moment
-	// to note that the bridge is there.
+	// of one may take. flushGap is the pause between two of them: Synapse takes a moment
+	// to record that the bridge is there.
 	flushTries = 8
 	flushFor   = 3 * time.Second
 	flushGap   = time.Second
-	// flushPause is how long the bridge waits after it gave up.
+	// flushPause is how long the bridge waits after giving up.
 	flushPause = time.Minute
-	// missingEvery is how often it begins only because numbers are missing.
+	// missingEvery is the minimum interval between flushes requested only by missing numbers.
 	missingEvery = 10 * time.Minute
 	maxMissing   = 1000
-	// A number that is still missing after so many probe events have come back belongs
-	// to another application service of the same homeserver: all of them share one
-	// sequence of transaction IDs. Numbers are then ignored for othersFor.
+	// A number that is still missing after this many probe events have come back
+	// belongs to another application service of the same homeserver: all of them share
+	// one sequence of transaction IDs. Numbers are then ignored for othersFor.
 	othersAfter = 3
 	othersFor   = time.Hour
-	// refusedFor is how long Synapse takes to note that a transaction was refused.
+	// refusedFor is how long Synapse takes to record that a transaction was refused.
 	refusedFor = 200 * time.Millisecond
-	// flushRooms is in how many rooms a probe event is tried: any one will do.
+	// flushRooms is the number of rooms in which a probe event is tried: any one will do.
 	flushRooms = 5
 )
 
-// held is what the bridge knows of the transactions that Synapse may hold back.
+// held tracks the transactions that Synapse may be holding back.
 type held struct {
-	// wanted has an element when Synapse is to send what it holds back.
+	// wanted has an element if Synapse should send what it holds back.
 	wanted chan struct{}
-	// refusals has an element when Synapse is to try at once what was refused.
+	// refusals has an element if Synapse should immediately retry what was refused.
 	refusals chan struct{}
 
 	mu      sync.Mutex
 	last    int64         // the highest number since the last absence, 0 for none
-	missing map[int64]int // numbers below it that were not taken, and after how many events
-	asked   time.Time     // when a flush was last wanted because of those
-	others  time.Time     // until when others are known to share the sequence of numbers
-	refuse  bool          // the next transaction is to be refused
+	missing map[int64]int // lower numbers that were not taken, and for how many probe events
+	asked   time.Time     // when missing numbers last requested a flush
+	others  time.Time     // until when numbers are assumed to be shared with others
+	refuse  bool          // refuse the next transaction
 	refused bool          // one was refused or failed since awaited was sent
-	awaited []byte        // the mark of the probe event that is awaited; nil for none
-	back    chan struct{} // closed when its echo has come
+	awaited []byte        // the mark of the awaited probe event; nil for none
+	back    chan struct{} // closed when its echo arrives
 }
 
-// want asks for a flush.
+// want requests a flush.
 func (h *held) want() {
 	select {
 	case h.wanted <- struct{}{}:
-	default: // asked for already
+	default: // already requested
 	}
 }
 
-// forget notes an absence of the homeserver: nothing is known of its numbers any more,
-// and the next transaction is to be refused.
+// forget notes an absence of the homeserver: its numbers are no longer known, and the
+// next transaction will be refused.
 func (h *held) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last, h.missing, h.refuse = 0, map[int64]int{}, true
 }
 
-// arrived notes a transaction. refuse says that it is not to be taken, gap that some
-// before it are missing and that this was not known yet.
+// arrived notes a transaction. refuse means that it must not be taken, gap that
+// earlier ones are missing and that this was not known yet.
 func (h *held) arrived(number int64) (refuse, gap bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -115,20 +115,20 @@ func (h *held) taken(number int64, events []json.RawMessage) {
 	}
 }
 
-// await begins to wait for the echo of a probe event, which has a mark in it.
+// await starts waiting for the echo of a probe event, which contains mark.
 func (h *held) await(mark string) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	select {
-	case <-h.wanted: // by something that this will show
+	case <-h.wanted: // the probe event also covers this request
 	default:
 	}
 	h.refused, h.awaited, h.back = false, []byte(mark), make(chan struct{})
 	return h.back
 }
 
-// complete reports, when the echo of the probe event has come, whether no transaction has
-// failed meanwhile and none is missing. If one is, the next transaction is to be refused.
+// complete reports, once the echo of the probe event has arrived, whether no transaction has
+// failed meanwhile and none is missing. If one is missing, the next transaction will be refused.
 func (h *held) complete() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,7 +144,7 @@ func (h *held) complete() bool {
 	return !h.refused && !h.refuse
 }
 
-// refuseNext makes the next transaction be refused.
+// refuseNext causes the next transaction to be refused.
 func (h *held) refuseNext() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,11 +156,11 @@ func (h *held) refusedOne() {
 	h.failed()
 	select {
 	case h.refusals <- struct{}{}:
-	default: // asked for already
+	default: // already requested
 	}
 }
 
-// elsewhere notes numbered transactions that other processes stored.
+// elsewhere notes numbered transactions that were stored by other processes.
 func (h *held) elsewhere(values []string) {
 	for _, v := range values {
 		text, event, _ := strings.Cut(v, " ")

@@ -16,25 +16,25 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// The web server mirrors what other servers send when they invite one of ours,
-// because Dendrite pushes no such invitation. Nobody has checked a signature by
-// then, so the request may come from anybody and hold anything: it is only a reason
-// to look. Hints live in memory, one for each ghost and only so many. One that is
-// lost costs minutes: the sweep reads every ghost.
+// The web server mirrors the requests by which other servers invite our users,
+// because Dendrite does not push such invitations. No signature has been checked at
+// that point, so the request may come from anybody and contain anything: it is only
+// a reason to look. Hints live in memory, one per ghost and up to a limit. A lost
+// hint costs minutes, until the sweep has read the ghost.
 const (
 	maxHintBody = 128 << 10
 	maxHints    = 256
-	// hintTries and hintWait are how often, and for how long, the homeserver is asked:
-	// the hint arrives before the homeserver has dealt with the invitation.
+	// hintTries bounds the lookups of one ghost, and hintWait the pause between two of
+	// them: the hint arrives before the homeserver has processed the invitation.
 	hintTries = 12
 	hintWait  = 5 * time.Second
-	// hintCalls is how many ghosts are looked up at once. It bounds what a flood of
-	// hints costs both servers.
+	// hintCalls is how many ghosts are looked up at once. It bounds the cost of a
+	// flood of hints for both servers.
 	hintCalls = 2
 )
 
-// hints are the ghosts that may have been invited. Methods are safe for concurrent
-// use.
+// hints holds the ghosts that may have been invited. Methods are safe for
+// concurrent use.
 type hints struct {
 	*client
 	syncer *syncer
@@ -42,16 +42,16 @@ type hints struct {
 	person func(ctx context.Context, user ids.MXUser) (bool, error)
 
 	mu      sync.Mutex
-	again   map[ids.MXUser]bool // by ghost that waits or is looked at; true when hinted again meanwhile
+	again   map[ids.MXUser]bool // by ghost that waits or is being looked up; true if hinted again meanwhile
 	ghosts  chan ids.MXUser
-	dropped int // since the last one that was taken
+	dropped int // since the last hint that was taken
 }
 
 func newHints(c *client, s *syncer, in *inbox, person func(context.Context, ids.MXUser) (bool, error)) *hints {
 	return &hints{client: c, syncer: s, inbox: in, person: person, again: map[ids.MXUser]bool{}, ghosts: make(chan ids.MXUser, maxHints)}
 }
 
-// put notes a hint. dropped is true for the first of a series that find no place.
+// put queues a hint. dropped is true for the first of a series that does not fit.
 func (h *hints) put(ghost ids.MXUser) (dropped bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -64,12 +64,12 @@ func (h *hints) put(ghost ids.MXUser) (dropped bool) {
 		return h.dropped == 1
 	}
 	h.again[ghost], h.dropped = false, 0
-	h.ghosts <- ghost // as large as again
+	h.ghosts <- ghost // has room for all of again
 	return false
 }
 
-// done notes that a ghost was looked at, and has it looked at once more when it was
-// hinted again.
+// done notes that a ghost was looked up, and queues it once more if it was hinted
+// again.
 func (h *hints) done(ghost ids.MXUser) {
 	h.mu.Lock()
 	again := h.again[ghost]
@@ -80,8 +80,8 @@ func (h *hints) done(ghost ids.MXUser) {
 	}
 }
 
-// serve serves /hint/invite. It always answers the same, whatever was sent: nobody
-// learns from it who exists.
+// serve serves /hint/invite. Unless the body is too large, its response does not depend
+// on the hint, so that it does not reveal who exists.
 func (h *hints) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHintBody))
 	if err != nil {
@@ -112,7 +112,7 @@ func (h *hints) hinted(body []byte) (ids.MXUser, bool) {
 	return ghost, true
 }
 
-// run looks at the ghosts that may have been invited until ctx ends.
+// run looks up the ghosts that may have been invited until ctx ends.
 func (h *hints) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -132,8 +132,8 @@ func (h *hints) run(ctx context.Context) {
 	}
 }
 
-// look stores what a ghost is invited to, once the homeserver knows. calls
-// bounds how many requests are made at once for all hints together.
+// look stores a ghost's invitations once the homeserver knows them. calls bounds
+// the number of concurrent requests of all hints together.
 func (h *hints) look(ctx context.Context, ghost ids.MXUser, calls chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -156,10 +156,10 @@ func (h *hints) look(ctx context.Context, ghost ids.MXUser, calls chan struct{})
 	return errors.Join(last, ctx.Err())
 }
 
-// lookOnce looks once. done is false when it is worth another look.
+// lookOnce looks once. done is false if it is worth trying again.
 func (h *hints) lookOnce(ctx context.Context, ghost ids.MXUser) (done bool, err error) {
 	if ok, err := h.person(ctx, ghost); err != nil || !ok {
-		return err == nil, err // done when the ghost stands for nobody
+		return err == nil, err // done if the ghost stands for nobody
 	}
 	found, err := h.syncer.Invitations(ctx, ghost)
 	if err != nil || len(found) == 0 {

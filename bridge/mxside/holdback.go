@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// holdback is for a homeserver that may hold transactions back; see Traits.HoldsBack.
+// holdback is the strategy for a homeserver that may hold transactions back; see Traits.HoldsBack.
 type holdback struct {
 	*client
 	pushed *pushed
@@ -62,7 +62,7 @@ func (h *holdback) lost() {
 
 func (h *holdback) follow(ghost ids.MXUser) { h.pushed.follow(ghost) }
 
-// take refuses what shows that something is held back.
+// take takes in a transaction, or refuses it when earlier transactions may be held back.
 func (h *holdback) take(ctx context.Context, txn string, events []json.RawMessage) (status int, why string) {
 	number, err := strconv.ParseInt(txn, 10, 64)
 	if err != nil {
@@ -91,8 +91,7 @@ func (h *holdback) take(ctx context.Context, txn string, events []json.RawMessag
 	return status, why
 }
 
-// flushes makes Synapse send what it holds back whenever that is asked for, until ctx
-// ends.
+// flushes makes Synapse send what it holds back, whenever requested, until ctx ends.
 func (h *holdback) flushes(ctx context.Context) {
 	for {
 		select {
@@ -106,7 +105,7 @@ func (h *holdback) flushes(ctx context.Context) {
 	}
 }
 
-// flush returns false when Synapse may still hold something back.
+// flush returns false if Synapse may still be holding something back.
 func (h *holdback) flush(ctx context.Context) bool {
 	portals, err := h.store.Portals(ctx)
 	if err != nil {
@@ -140,7 +139,7 @@ func (h *holdback) flush(ctx context.Context) bool {
 	return false
 }
 
-// probe sends a probe event to the first room that takes one.
+// probe sends a probe event to the first room that accepts one.
 func (h *holdback) probe(ctx context.Context, portals []model.Portal, mark string) error {
 	var err error
 	for _, p := range portals[:min(len(portals), flushRooms)] {
@@ -151,8 +150,8 @@ func (h *holdback) probe(ctx context.Context, portals []model.Portal, mark strin
 	return err
 }
 
-// retryRefused makes Synapse try at once what was refused, as soon as it has noted that
-// it was, until ctx ends.
+// retryRefused makes Synapse retry a refused transaction immediately once it has
+// recorded the refusal, until ctx ends.
 func (h *holdback) retryRefused(ctx context.Context) {
 	for {
 		select {
@@ -163,14 +162,14 @@ func (h *holdback) retryRefused(ctx context.Context) {
 		for busy := true; busy && wait(ctx, refusedFor); {
 			var err error
 			if busy, err = h.pushed.pings.once(ctx); err != nil {
-				h.log.Warn("the homeserver could not be pinged after a transaction was refused", "err", err) // it sends again by itself, later
+				h.log.Warn("the homeserver could not be pinged after a transaction was refused", "err", err) // it resends on its own, later
 				break
 			}
 		}
 	}
 }
 
-// tell tells the process that leads of a numbered transaction, and of the marks of probe
+// tell informs the leading process of a numbered transaction, and of the marks of probe
 // events in it.
 func (h *holdback) tell(number int64, events []json.RawMessage) {
 	value := strconv.FormatInt(number, 10)

@@ -9,33 +9,33 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Store is what the side must not forget. Package store implements it.
+// Store is the persistent state of this side. Package store implements it.
 type Store interface {
 	// Cursor returns how far something was read, "" at the beginning.
 	Cursor(ctx context.Context, name string) (string, error)
 	MoveCursor(ctx context.Context, name, value string) error
-	// Known returns which items were ever accepted, by ID.
+	// Known returns which of the item IDs were ever accepted.
 	Known(ctx context.Context, ids []string) (map[string]bool, error)
-	// EventLinked reports whether the event of a message of Rocket.Chat is known.
+	// EventLinked reports whether the event of a Rocket.Chat message is known.
 	EventLinked(ctx context.Context, msg ids.RCMessage) (bool, error)
-	// EventsLinked returns which of some events are linked to a message, or are reactions
+	// EventsLinked returns which of the events are linked to a message, or are reactions
 	// that both sides have.
 	EventsLinked(ctx context.Context, events []ids.MXEvent) (map[ids.MXEvent]bool, error)
 	Portals(ctx context.Context) ([]model.Portal, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
-	// GhostsAfter returns the first ghosts after one, in the order of their addresses.
+	// GhostsAfter returns the ghosts that follow a given one, ordered by address.
 	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]model.Ghost, error)
 }
 
-// inbox decides what an event is to the bridge, and stores it.
+// inbox decides what an event means to the bridge, and stores it.
 type inbox struct {
 	names  ids.Namespace
 	store  Store
 	accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error
 }
 
-// item returns the item for an event. ok is false for our own echo and for what does
-// not cross.
+// item returns the item for an event. ok is false for our own echoes and for events
+// that do not cross.
 func (b *inbox) item(a arrival) (it queue.Item, ok bool) {
 	if a.event == nil || b.names.Owns(a.head.Sender) {
 		return queue.Item{}, false
@@ -59,11 +59,11 @@ func (b *inbox) items(list []arrival) []queue.Item {
 	return items
 }
 
-// maxID is the longest identifier of Matrix, in bytes (specification, "Size
-// limits").
+// maxID is the maximum length of a Matrix identifier, in bytes (specification,
+// "Size limits").
 const maxID = 255
 
-// tooLong reports whether one of some identifiers cannot be one.
+// tooLong reports whether any of the strings is too long to be an identifier.
 func tooLong(list ...string) bool {
 	for _, id := range list {
 		if len(id) > maxID {

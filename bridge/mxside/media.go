@@ -24,12 +24,12 @@ import (
 const (
 	// patience is how long a transfer may go without a byte.
 	patience = time.Minute
-	// defaultUpload is what is taken to be allowed when a homeserver does not
-	// say: Dendrite's default.
+	// defaultUpload is the limit assumed for a homeserver that does not report one:
+	// Dendrite's default.
 	defaultUpload = 10 << 20
 )
 
-// errStalled ends a transfer that stands still.
+// errStalled ends a transfer that has stalled.
 var errStalled = errors.New("the transfer stands still")
 
 // files moves the content of files to and from the homeserver.
@@ -66,7 +66,7 @@ func (f *files) askLimits(ctx context.Context) (model.Limits, error) {
 }
 
 // Upload implements relay.Matrix: POST /_matrix/media/v3/upload. Homeservers want
-// to know the size before, so what comes without one goes through a temporary
+// to know the size in advance, so a file of unknown size goes through a temporary
 // file.
 func (f *files) Upload(ctx context.Context, as ids.MXUser, m model.Media) (string, error) {
 	if m.Size < 0 {
@@ -108,7 +108,7 @@ func (f *files) Upload(ctx context.Context, as ids.MXUser, m model.Media) (strin
 }
 
 // Download implements relay.Matrix: GET /_matrix/client/v1/media/download, which
-// asks for a login, or the path it had before Matrix 1.11.
+// requires authentication, or the path it had before Matrix 1.11.
 func (f *files) Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error) {
 	uri, err := id.ParseContentURI(mxc)
 	if err != nil || uri.IsEmpty() {
@@ -145,8 +145,8 @@ func (f *files) download(ctx context.Context, address string, limit int64, patie
 	return m, nil
 }
 
-// get begins a download. A homeserver that has to fetch the file from another one
-// answers with 504, or 404, when that one does not answer.
+// get starts a download. A homeserver that has to fetch the file from another
+// server answers with 504 or 404 if that server does not respond.
 func (f *files) get(ctx context.Context, w *stall.Watch, address string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -165,7 +165,7 @@ func (f *files) get(ctx context.Context, w *stall.Watch, address string) (*http.
 	return res, nil
 }
 
-// answeredWithError recognises an error that comes as a file; see Traits.DisguisesErrors.
+// answeredWithError recognises an error that is sent as a file; see Traits.DisguisesErrors.
 func (f *files) answeredWithError(res *http.Response, body *bufio.Reader) (time.Duration, bool) {
 	if !f.traits.DisguisesErrors || res.ContentLength > 4096 || res.Header.Get("Content-Disposition") != "" {
 		return 0, false
@@ -185,7 +185,7 @@ func (f *files) answeredWithError(res *http.Response, body *bufio.Reader) (time.
 	return max(time.Second, min(time.Duration(said.JSON.Retry)*time.Millisecond, time.Minute)), true
 }
 
-// spool puts a file of unknown size into a temporary one.
+// spool copies a file of unknown size into a temporary one.
 func spool(m model.Media) (model.Media, error) {
 	defer func() { _ = m.Body.Close() }()
 	f, err := os.CreateTemp("", "appliance-media-")
@@ -208,14 +208,14 @@ func watching(ctx context.Context) (context.Context, *stall.Watch) {
 	return stall.New(ctx, patience, errStalled)
 }
 
-// why tells a transfer that ended by itself from one that was ended.
+// why distinguishes a transfer that failed on its own from one that was aborted.
 func why(w *stall.Watch, err error) error {
 	var size *sizeError
 	switch cause := w.Cause(); {
 	case errors.As(err, &size):
 		return fmt.Errorf("%w: %w", model.ErrUnavailable, size)
 	case errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrSlow):
-		return plain(err) // what reading the file said
+		return plain(err) // the error from reading the file
 	case cause != nil && (errors.Is(cause, context.Canceled) || errors.Is(cause, model.ErrSlow)):
 		return cause
 	case cause != nil:
@@ -224,15 +224,15 @@ func why(w *stall.Watch, err error) error {
 	return side(err)
 }
 
-// A sizeError is a file of another size than announced.
+// A sizeError reports that a file does not have the announced size.
 type sizeError struct{ want, got int64 }
 
 func (e *sizeError) Error() string {
 	return "the file has " + strconv.FormatInt(e.got, 10) + " bytes or more, and was announced with " + strconv.FormatInt(e.want, 10)
 }
 
-// moving reads a file that is sent, and fails when its size is another than
-// announced, so that nobody takes it for whole.
+// moving reads a file that is being sent, and fails if the size differs from the
+// announced one, so that nobody takes the file for complete.
 type moving struct {
 	r     io.Reader
 	left  int64
@@ -250,8 +250,8 @@ func (m *moving) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// source is what is downloaded: no more than is left, and cut off when nothing
-// comes.
+// source is a download: it returns no more than left bytes, and is cut off when
+// nothing arrives.
 type source struct {
 	from  *bufio.Reader
 	body  io.Closer
@@ -262,7 +262,7 @@ type source struct {
 func (s *source) Read(p []byte) (int, error) {
 	s.watch.Moved()
 	n, err := s.from.Read(p)
-	s.watch.Rest() // who reads may take its time
+	s.watch.Rest() // the reader may take its time
 	if s.left -= int64(n); s.left < 0 {
 		return 0, model.ErrTooLarge
 	}

@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// membership lets our users come to rooms and go, and invite and remove others.
+// membership lets our users join and leave rooms, and invite and remove others.
 type membership struct {
 	*client
 	rooms *rooms
@@ -70,8 +70,8 @@ func (m *membership) JoinVia(ctx context.Context, room ids.MXRoom, who ids.MXUse
 	return side(err)
 }
 
-// JoinAlias implements relay.Matrix: POST /join/{alias}. Dendrite's answer does not
-// tell an alias that is unknown from a server that is down.
+// JoinAlias implements relay.Matrix: POST /join/{alias}. Dendrite's response does
+// not distinguish an unknown alias from a server that is down.
 func (m *membership) JoinAlias(ctx context.Context, who ids.MXUser, alias string) (ids.MXRoom, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

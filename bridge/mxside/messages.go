@@ -67,7 +67,7 @@ func (m *messages) Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser
 	return out, side(err)
 }
 
-// maxReferring bounds how many events that refer to one are read.
+// maxReferring bounds how many events referring to one are read.
 const maxReferring = 5000
 
 // Referring implements relay.Matrix: GET /_matrix/client/v1/rooms/{room}/relations/{event}/{relation}.

@@ -1,8 +1,8 @@
 // Package mxside is the Matrix side of the relay: an application service of one
-// homeserver. It takes events in from two streams, the homeserver's transactions
-// and the bot's own /sync, into one store, and answers a transaction only when
-// its events are on disk; and it carries out what the relay asks for, as the bot
-// or as a ghost. It decides nothing that concerns Rocket.Chat.
+// homeserver. It takes in events from two streams, the homeserver's transactions
+// and the bot's own /sync, into one store, and acknowledges a transaction only once
+// its events are on disk. It also carries out the relay's requests, as the bot or
+// as a ghost. It decides nothing that concerns Rocket.Chat.
 //
 // It speaks the Client-Server and the Application Service API of Matrix v1.x as
 // Dendrite 0.15 and Synapse implement them; package mautrix is its client.
@@ -33,33 +33,33 @@ type Options struct {
 	URL     string        // of the client-server API
 	Kind    string        // of homeserver, as in bridge.yaml; see Traits
 	ID      string        // of the application service
-	ASToken secret.String // what the bridge shows to the homeserver
-	HSToken secret.String // what the homeserver shows to the bridge
+	ASToken secret.String // with which the bridge authenticates to the homeserver
+	HSToken secret.String // with which the homeserver authenticates to the bridge
 	Names   ids.Namespace
 	Store   Store
 	Accept  func(ctx context.Context, items []queue.Item, cursors map[string]string) error
-	// Person says whether an address of ours stands for a person, and makes
-	// its ghost when it does.
+	// Person reports whether one of our addresses stands for a person, and creates
+	// its ghost if so.
 	Person func(ctx context.Context, user ids.MXUser) (bool, error)
-	// Alias says whether an alias of ours leads to a room, and makes it do so where
-	// it is to.
+	// Alias reports whether one of our aliases leads to a room, and makes it do so
+	// if it should.
 	Alias func(ctx context.Context, alias string) (bool, error)
-	// Team is the processes that share the work; nil for one that is alone.
+	// Team is shared by the processes that divide the work; nil for a process that is alone.
 	Team Team
 	// Ephemeral takes typing, receipts and presence.
 	Ephemeral Ephemeral
-	// SweepPause is between two reads of ghosts, and before a room is read again; 0 is the usual.
+	// SweepPause is the pause between reads of ghosts, and before rereading a room; 0 is the default.
 	SweepPause time.Duration
-	// Through wraps what carries requests to the homeserver, and Reconnects is told when
-	// the homeserver has not answered and is asked again; nil is allowed.
+	// Through wraps the transport of requests to the homeserver, and Reconnects is
+	// called when the homeserver did not respond and will be retried; nil is allowed.
 	Through    func(http.RoundTripper) http.RoundTripper
 	Reconnects func()
 	Live       func() config.Live
 	Log        *slog.Logger
 }
 
-// Side is Matrix: the parts that the relay asks, each in a file of its own, and what
-// listens. Methods are safe for concurrent use.
+// Side is the Matrix side: the parts that the relay calls, each in a file of its
+// own, and the listeners. Methods are safe for concurrent use.
 type Side struct {
 	*people
 	*versions
@@ -120,11 +120,11 @@ func New(o Options) (*Side, error) {
 	return s, nil
 }
 
-// Routes adds what the homeserver and the web server call.
+// Routes adds the endpoints that the homeserver and the web server call.
 func (s *Side) Routes(mux *http.ServeMux) { s.appService.routes(mux) }
 
 // Invitations implements relay.Matrix: the invitations that a ghost has not answered, from
-// its own GET /sync. Not every homeserver pushes those that come from other servers.
+// its own GET /sync. Not every homeserver pushes invitations from other servers.
 func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]event.MXInvited, error) {
 	return s.syncer.Invitations(ctx, ghost)
 }
@@ -132,8 +132,8 @@ func (s *Side) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]ev
 // Follow implements relay.Matrix.
 func (s *Side) Follow(ghost ids.MXUser) { s.strategy.follow(ghost) }
 
-// Listen does, until ctx ends, what each process does that takes transactions; see Lead
-// for what one does for all.
+// Listen does, until ctx ends, the work of every process that takes transactions; see
+// Lead for the work that one process does for all.
 func (s *Side) Listen(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -167,8 +167,8 @@ func (s *Side) keep(ctx context.Context) {
 	}
 }
 
-// watch asks now and then whether the homeserver is there, while this process does not
-// lead, until ctx ends.
+// watch checks periodically whether the homeserver is reachable, while this process
+// does not lead, until ctx ends.
 func (s *Side) watch(ctx context.Context) {
 	for {
 		if !s.team.leading() {
@@ -185,8 +185,8 @@ func (s *Side) watch(ctx context.Context) {
 	}
 }
 
-// Lead watches over the homeserver, and reads what its transactions may lack or bring in
-// the wrong order, until ctx ends. One process at a time does it.
+// Lead watches the homeserver, and reads what its transactions may lack or bring in the
+// wrong order, until ctx ends. Only one process at a time does this.
 func (s *Side) Lead(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -8,18 +8,18 @@ import (
 	"appliance/bridge/queue"
 )
 
-// Read is what a room shows when it is read again.
+// Read is an event found when a room is read again.
 type Read struct {
 	Item   queue.Item
 	Sender ids.MXUser
 	At     int64 // when its server made it, in milliseconds since 1970
 }
 
-// InSendersOrder puts what each sender did into the order in which that sender's server made
-// it, in the places that the sender's events have among those of the others. A room's own
-// order does not promise it: a homeserver that was killed or cut off may build an event on
-// older ones than its last, and the room then shows it before that. Clocks of different
-// servers are never compared.
+// InSendersOrder sorts each sender's events by the time at which that sender's server made
+// them, within the places that the sender's events have among those of others. A room's own
+// order does not guarantee that order: a homeserver that was killed or cut off may build an
+// event on older ones than its last, and the room then shows it before that one. Clocks of
+// different servers are never compared.
 func InSendersOrder(read []Read) {
 	places := map[ids.MXUser][]int{}
 	for i, r := range read {
@@ -37,8 +37,8 @@ func InSendersOrder(read []Read) {
 	}
 }
 
-// WithLate puts those of the pushed items that are late into what was found in a room: each
-// after what was pushed before it, and before all else.
+// WithLate inserts the late ones among the pushed items into what was found in a room: each
+// after the items pushed before it, and before everything else.
 func WithLate(found, pushed []queue.Item, late map[string]bool) []queue.Item {
 	before := map[string]bool{}
 	for _, it := range pushed {
@@ -56,7 +56,7 @@ func WithLate(found, pushed []queue.Item, late map[string]bool) []queue.Item {
 	return found
 }
 
-// itemsOf returns the items of what was read, newest first, as they are to be stored.
+// itemsOf returns the items of what was read, newest first, in the order in which to store them.
 func itemsOf(read []Read) []queue.Item {
 	slices.Reverse(read)
 	InSendersOrder(read)

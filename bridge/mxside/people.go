@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// people makes ghosts, and reads and changes profiles.
+// people creates ghosts, and reads and changes profiles.
 type people struct{ *client }
 
 // Register implements relay.Matrix: POST /register with the login type of
@@ -40,9 +40,9 @@ func (p *people) Register(ctx context.Context, ghost ids.MXUser, name string) er
 	return side(c.SetDisplayName(ctx, name))
 }
 
-// mute switches the notifications of one of our users off, which nobody reads: PUT
-// /pushrules/global/override/.m.rule.master/enabled; see Traits.KeepsNotifications.
-// Synapse keeps none for users of application services.
+// mute switches off the notifications of one of our users, since nobody reads them:
+// PUT /pushrules/global/override/.m.rule.master/enabled; see
+// Traits.KeepsNotifications. Synapse keeps none for users of application services.
 func (p *people) mute(ctx context.Context, user ids.MXUser) {
 	c := p.as(user)
 	_, err := c.MakeRequest(ctx, http.MethodPut, c.BuildClientURL("v3", "pushrules", "global", "override", ".m.rule.master", "enabled"), map[string]bool{"enabled": true}, nil)

@@ -12,19 +12,19 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// pingEvery is how often a homeserver that pushes everything is asked whether it is
-// there and reaches the bridge.
+// pingEvery is how often the bridge checks whether a homeserver that pushes
+// everything is up and can reach the bridge.
 const pingEvery = 15 * time.Second
 
-// pings asks the homeserver whether it is there.
+// pings checks whether the homeserver is up.
 type pings struct {
 	*client
 	id      string // of the application service
 	contact *contact
 }
 
-// ask makes the homeserver ping the bridge, which proves both ways. One that has no such
-// request (before Client-Server API v1.7) is asked who the bridge is: GET /account/whoami.
+// ask makes the homeserver ping the bridge, which proves both directions. A homeserver without
+// that endpoint (before Client-Server API v1.7) is asked who the bridge is: GET /account/whoami.
 func (p *pings) ask(ctx context.Context) error {
 	_, err := p.once(ctx)
 	if !errors.Is(err, model.ErrNotFound) && !errors.Is(err, mautrix.MUnrecognized) {
@@ -33,10 +33,10 @@ func (p *pings) ask(ctx context.Context) error {
 	return p.whoami(ctx, p.bot())
 }
 
-// once is POST /appservice/{id}/ping. Synapse then sends at once what it held back while
-// the bridge did not answer; otherwise that may take it minutes. Synapse (1.157) fails at
-// the latter, after the ping has come through, while it is already doing so: then busy is
-// true.
+// once is POST /appservice/{id}/ping. Synapse then immediately sends what it held back
+// while the bridge did not respond; otherwise that may take minutes. If it is already
+// doing so, Synapse (1.157) returns an error after the ping has come through: then busy
+// is true.
 func (p *pings) once(ctx context.Context) (busy bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

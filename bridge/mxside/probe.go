@@ -17,19 +17,19 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// probe is the type of the events by which the bridge finds out how far the homeserver
-// has come. No client shows it.
+// probe is the type of the events with which the bridge finds out how far the
+// homeserver has got. No client displays them.
 var probe = mxevent.Type{Type: "org.appliance.checkpoint", Class: mxevent.MessageEventType}
 
 const (
 	// probeFor is how long a probe may take to be accepted, and to be shown, before the
 	// search is postponed.
 	probeFor = 15 * time.Second
-	// probeGap is the time between two looks, which doubles up to longProbeGap.
+	// probeGap is the time between two searches, which doubles up to longProbeGap.
 	probeGap     = 100 * time.Millisecond
 	longProbeGap = 2 * time.Second
-	// searchesAtOnce bounds the rooms that are searched at the same time. After a failure of
-	// the homeserver all of them are due at once, and reading rooms is what costs it most.
+	// searchesAtOnce bounds how many rooms are searched at the same time. After a failure of
+	// the homeserver they are all due at once, and reading rooms is its most expensive task.
 	searchesAtOnce = 4
 )
 
@@ -44,11 +44,11 @@ type probes struct {
 	pending map[ids.MXRoom]pendingProbe // of searches that were postponed
 }
 
-// A pendingProbe is one that the homeserver has not shown. The next search for the same
-// message goes on with it: more of them would only make it slower. Nothing was sent in
-// between, as long as the lane has not been another process's.
+// A pendingProbe is a probe that the homeserver has not shown yet. The next search for
+// the same message continues with it: more probes would only slow the homeserver down.
+// Nothing has been sent since, unless the lane belonged to another process meanwhile.
 type pendingProbe struct {
-	source string // what is searched
+	source string // what is searched for
 	fence  int64  // of the lane
 	mark   string
 	event  string // "" when it is not known to be accepted
@@ -60,11 +60,11 @@ func newProbes(c *client, h *history, store Store) *probes {
 
 // FindSent implements relay.Matrix.
 //
-// A homeserver whose client has gone away may still be storing the event, and
-// then shows it some time after it has stored it. So what is not found at once is
-// searched again once a probe is shown, which was sent after it: both go through the
-// same queue of the room. A ghost's messages are sent one after the other, so
-// the search ends at the newest one of ours that is linked.
+// A homeserver may still be storing an event after its client has gone away, and
+// shows it some time after storing it. So an event that is not found at once is
+// searched for again when a probe appears that was sent after it: both go through
+// the same queue of the room. A ghost's messages are sent one after the other, so
+// the search ends at our newest event that is linked.
 func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (ids.MXEvent, bool, error) {
 	return p.find(ctx, room, reader, source, func(a arrival) bool {
 		written, ok := a.event.(event.MXWritten)
@@ -72,8 +72,8 @@ func (p *probes) FindSent(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 	})
 }
 
-// FindReaction implements relay.Matrix. It searches as FindSent does: a Dendrite takes the
-// same reaction of one user twice, and people then see two.
+// FindReaction implements relay.Matrix. It searches as FindSent does: Dendrite accepts the
+// same reaction of a user twice, and people then see two.
 func (p *probes) FindReaction(ctx context.Context, room ids.MXRoom, reader, as ids.MXUser, target ids.MXEvent, key string) (ids.MXEvent, bool, error) {
 	source := strings.Join([]string{"reaction", string(as), string(target), key}, " ")
 	return p.find(ctx, room, reader, source, func(a arrival) bool {
@@ -82,7 +82,7 @@ func (p *probes) FindReaction(ctx context.Context, room ids.MXRoom, reader, as i
 	})
 }
 
-// find searches for an event of ours that fits. source names it among searches.
+// find searches for one of our events that fits. source identifies the search.
 func (p *probes) find(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string, fits func(arrival) bool) (ids.MXEvent, bool, error) {
 	select {
 	case p.turns <- struct{}{}:
@@ -112,8 +112,8 @@ func (p *probes) find(ctx context.Context, room ids.MXRoom, reader ids.MXUser, s
 	}
 }
 
-// checkpoint returns the probe that a search waits for: that of the search before, or a
-// new one. A probe whose fate is not known is sent again under the same transaction ID.
+// checkpoint returns the probe that a search waits for: the one of the previous search, or
+// a new one. A probe whose outcome is unknown is sent again under the same transaction ID.
 func (p *probes) checkpoint(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string) (string, error) {
 	p.mu.Lock()
 	pending := p.pending[room]
@@ -136,22 +136,22 @@ func (p *probes) checkpoint(ctx context.Context, room ids.MXRoom, reader ids.MXU
 	return sent, nil
 }
 
-// settle forgets the probe of a room: a later search needs one that was sent later.
+// settle forgets the probe of a room: a later search needs a later probe.
 func (p *probes) settle(room ids.MXRoom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.pending, room)
 }
 
-// Probe implements relay.Matrix: it sends a probe event. It comes after everything the
-// homeserver has, so a server that lacks some of that asks for it.
+// Probe implements relay.Matrix: it sends a probe event. The event follows everything
+// that the homeserver has, so a server that lacks some of that asks for it.
 func (p *probes) Probe(ctx context.Context, room ids.MXRoom, as ids.MXUser) error {
 	_, err := p.send(ctx, room, as, rand.Text())
 	return err
 }
 
-// send sends an event that no client shows, with a mark in it that no
-// other has, and returns its ID.
+// send sends an event that no client displays, with a unique mark in it, and
+// returns its ID.
 func (p *probes) send(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
@@ -162,8 +162,8 @@ func (p *probes) send(ctx context.Context, room ids.MXRoom, as ids.MXUser, mark 
 	return string(resp.EventID), nil
 }
 
-// search looks for the newest event of ours that fits. shown is false when the probe
-// was not there yet, which must come first.
+// search looks for our newest event that fits. shown is false if the probe, which
+// must come first, was not there yet.
 func (p *probes) search(ctx context.Context, room ids.MXRoom, reader ids.MXUser, probe string, fits func(arrival) bool) (found ids.MXEvent, shown bool, err error) {
 	err = p.history.backwards(ctx, room, reader, func(events []arrival) (bool, error) {
 		for _, a := range events {

@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/ids"
 )
 
-// parts are what strategies are made of.
+// parts holds the components that strategies are made of.
 type parts struct {
 	client       *client
 	team         *team
@@ -25,8 +25,8 @@ type parts struct {
 	sweepPause   time.Duration
 }
 
-// pushed is for a homeserver whose transactions bring everything, in order, and come
-// again until they are taken, as the Application Service API wants it.
+// pushed is the strategy for a homeserver whose transactions bring everything, in order,
+// and are repeated until they are accepted, as the Application Service API requires.
 type pushed struct {
 	pings        *pings
 	transactions *transactions

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// holeSlack is how far before an accepted event one may be that was left out.
+	// holeSlack is how far before an accepted event one that was left out may be.
 	holeSlack = 2 * time.Minute
-	// joinSlack is how long before a portal is stored one of our users may join.
+	// joinSlack is how long before a portal is stored one of our users may have joined.
 	joinSlack = 5 * time.Minute
 	// showFor is how long a homeserver may take to show what it has pushed.
 	showFor = 3 * time.Second
 	showGap = 50 * time.Millisecond
 )
 
-// replay reads rooms again, so that what was left out or comes late is stored in the
-// room's own order.
+// replay reads rooms again, so that events that were left out or come late are
+// stored in the room's own order.
 type replay struct {
 	*client
 	contact *contact
@@ -33,7 +33,7 @@ type replay struct {
 	one     sync.Mutex // one room is read at a time
 }
 
-// timeline returns what a /sync brought of a room, with what that may lack.
+// timeline returns the items of a room from a /sync, and those that the /sync may lack.
 func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUser, t timeline) ([]queue.Item, error) {
 	items := r.inbox.items(arrivals(r.log, t.Events, room))
 	if !t.Limited && !r.contact.doubted(ctx) {
@@ -43,7 +43,7 @@ func (r *replay) timeline(ctx context.Context, room ids.MXRoom, reader ids.MXUse
 	return append(missed, items...), err
 }
 
-// recover stores, in the room's own order, what a transaction may have
+// recover stores, in the room's own order, the events that a transaction may have
 // overtaken.
 func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 	byRoom := map[ids.MXRoom][]queue.Item{}
@@ -63,7 +63,7 @@ func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 		reader := p.ReadAs(r.bot())
 		missed, err := r.missed(ctx, room, reader, pushed, false)
 		if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) {
-			continue // nobody of ours is in the room any more
+			continue // none of our users is in the room any more
 		}
 		if err != nil {
 			return err
@@ -77,10 +77,10 @@ func (r *replay) recover(ctx context.Context, arrived []arrival) error {
 	return nil
 }
 
-// missed returns what has happened in a room up to those items and was never
-// accepted, oldest first. Of the items it has those that the room shows further back: the
-// homeserver learnt of them late, and tells them before what else is new. It waits for a moment until the homeserver shows the
-// newest of them: what is missing before it can be asked for only then.
+// missed returns what has happened in a room up to the given items and was never accepted, oldest
+// first. It includes those of the items that the room shows further back: the homeserver learnt of
+// them late, and pushes them before other new events. It waits briefly until the homeserver shows
+// the newest item: only then can the events missing before it be requested.
 func (r *replay) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser, items []queue.Item, limited bool) ([]queue.Item, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
@@ -107,7 +107,7 @@ func (r *replay) missed(ctx context.Context, room ids.MXRoom, reader ids.MXUser,
 	}
 }
 
-// newestUnknown returns the last of the items that was never accepted, "" for none.
+// newestUnknown returns the last of the items that was never accepted, or "" if there is none.
 func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string, error) {
 	all := make([]string, len(items))
 	for i, it := range items {
@@ -125,10 +125,10 @@ func (r *replay) newestUnknown(ctx context.Context, items []queue.Item) (string,
 	return "", nil
 }
 
-// readBack returns what has happened in a room since the newest event that was
-// ever accepted from it, and what was left out shortly before that, oldest first,
-// and what each sender did in the sender's own order. late are the IDs of what was never
-// accepted and is further back; shown says whether newest was read.
+// readBack returns what has happened in a room since the newest event ever accepted from
+// it, and what was left out shortly before that, oldest first, with each sender's events
+// in the sender's own order. late has the IDs of events further back that were never
+// accepted; shown reports whether newest was read.
 func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser, newest string) (found []queue.Item, late map[string]bool, shown bool, err error) {
 	oldest := p.Created.Add(-time.Hour).UnixMilli() // nothing older is taken; clocks differ a little
 	var fresh []Read
@@ -140,7 +140,7 @@ func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser
 		for _, a := range events {
 			shown = shown || string(a.head.ID) == newest
 			if m, ok := a.event.(event.MXMember); ok && m.User == reader && m.Membership == "join" && joined(p, m.Time) {
-				visible = len(batch) // what was said before we came is not ours to carry
+				visible = len(batch) // messages from before we joined are not ours to carry
 			}
 			if it, ok := r.inbox.item(a); ok {
 				batch, batchIDs = append(batch, Read{it, a.head.Sender, a.head.Time}), append(batchIDs, it.ID)
@@ -172,9 +172,9 @@ func (r *replay) readBack(ctx context.Context, p model.Portal, reader ids.MXUser
 	return itemsOf(fresh), late, shown, err
 }
 
-// joined reports whether a membership of that time may be the one with which the
-// portal began: we join first, and then the portal is stored. What comes later is
-// a change of a name.
+// joined reports whether a membership from that time may be the one with which the
+// portal began: we join first, and then the portal is stored. A later one is a
+// change of a name.
 func joined(p model.Portal, at int64) bool {
 	before := p.Created.Sub(time.UnixMilli(at))
 	return before > -time.Second && before < joinSlack

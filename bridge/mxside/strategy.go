@@ -8,22 +8,22 @@ import (
 	"appliance/bridge/ids"
 )
 
-// A strategy is how the bridge makes sure that it hears of everything, in order. The
-// homeserver's traits choose one of three: pushed, holdback and followers.
+// A strategy is how the bridge makes sure that it receives everything, in order. The
+// homeserver's traits select one of three: pushed, holdback and followers.
 type strategy interface {
-	// run does what runs beside, in goroutines of running, until ctx ends.
+	// run starts the background work in goroutines of running, until ctx ends.
 	run(ctx context.Context, running *sync.WaitGroup)
-	// lead is run for the process that leads.
+	// lead starts what only the leading process does.
 	lead(ctx context.Context, running *sync.WaitGroup)
-	// keep makes sure that the homeserver is there, and returns when it is time to do so
-	// again. An error means that it is not.
+	// keep makes sure that the homeserver is reachable, and returns when it is time to
+	// do so again. An error means that it is not.
 	keep(ctx context.Context) error
-	// lost notes that the homeserver is not there.
+	// lost notes that the homeserver is unreachable.
 	lost()
-	// take stores the events of a transaction. status is what the homeserver is to be
-	// answered: 200 once they are on disk.
+	// take stores the events of a transaction. status is the response to the
+	// homeserver: 200 once they are on disk.
 	take(ctx context.Context, txn string, events []json.RawMessage) (status int, why string)
-	// follow reads what happens in the rooms of a ghost for a while, where transactions do
+	// follow reads what happens in the rooms of a ghost for a while, if transactions do
 	// not bring all of it.
 	follow(ghost ids.MXUser)
 }

@@ -31,10 +31,10 @@ type syncer struct {
 // timeline is what a /sync shows of a room.
 type timeline struct {
 	Events  []json.RawMessage `json:"events"`
-	Limited bool              `json:"limited"` // something before them is left out
+	Limited bool              `json:"limited"` // earlier events were left out
 }
 
-// syncAnswer is what is read of GET /sync.
+// syncAnswer holds the parts of GET /sync that are read.
 type syncAnswer struct {
 	NextBatch string `json:"next_batch"`
 	Presence  struct {
@@ -55,7 +55,7 @@ type syncAnswer struct {
 	} `json:"rooms"`
 }
 
-// once makes one request, which waits for as long for something new.
+// once makes one request, which waits up to that long for something new.
 func (s *syncer) once(ctx context.Context, user ids.MXUser, since string, wait time.Duration) (syncAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+30*time.Second)
 	defer cancel()
@@ -70,8 +70,8 @@ func (s *syncer) once(ctx context.Context, user ids.MXUser, since string, wait t
 	return ans, side(err)
 }
 
-// filter leaves everything out of a /sync that the bridge does not read. The first
-// one of a user, without since, is a beginning: what was said before is not read.
+// filter excludes from a /sync whatever the bridge does not read. A user's first
+// one, without since, is a starting point: what was said before is not read.
 func (s *syncer) filter(since string) string {
 	limit := "100"
 	if since == "" {
@@ -93,16 +93,16 @@ func (s *syncer) filter(since string) string {
 		`"state":{"types":[]},"ephemeral":{"types":[` + strings.Join(passing, ",") + `]},"account_data":{"types":[]}}}`
 }
 
-// rest waits for a moment after a /sync that brought something: where people talk
-// every event would cost the homeserver another answer, and its transactions bring
-// the same sooner.
+// rest waits a moment after a /sync that returned events: in a busy room every
+// event would cost the homeserver another response, and its transactions bring the
+// same events sooner.
 func (s *syncer) rest(ctx context.Context, ans syncAnswer) {
 	if len(ans.Rooms.Join) > 0 {
 		wait(ctx, restFor)
 	}
 }
 
-// Invitations returns the invitations that a ghost has not answered, by an ID of each.
+// Invitations returns the invitations that a ghost has not answered, keyed by ID.
 func (s *syncer) Invitations(ctx context.Context, ghost ids.MXUser) (map[string]event.MXInvited, error) {
 	ans, err := s.once(ctx, ghost, "", 0)
 	return invitations(ans, ghost), err
@@ -136,7 +136,7 @@ func invitations(ans syncAnswer, ghost ids.MXUser) map[string]event.MXInvited {
 	return out
 }
 
-// invitationID names an invitation that comes without an event ID; accepting
+// invitationID names an invitation that comes without an event ID; accepting one
 // twice does no harm.
 func invitationID(room ids.MXRoom, ghost ids.MXUser) string {
 	return fmt.Sprintf("invitation %s %s %d", room, ghost, time.Now().Unix()/300)

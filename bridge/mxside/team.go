@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Team is what processes that share the work know together: *store.Store does it. One
-// of them leads: it reads what transactions lack and watches over the homeserver. All of
-// them take transactions.
+// Team is the state shared by processes that divide the work; *store.Store implements
+// it. One of them leads: it reads what transactions lack and watches the homeserver. All
+// of them take transactions.
 type Team interface {
 	// Led reports whether any process leads.
 	Led(ctx context.Context) (bool, error)
-	// StartTimer makes a timer run that all processes see; TimerRuns reports whether
-	// it does.
+	// StartTimer starts a timer that all processes see; TimerRuns reports whether it
+	// is running.
 	StartTimer(ctx context.Context, name string, d time.Duration) error
 	TimerRuns(ctx context.Context, name string) (bool, error)
-	// Announce tells the others something, soon and at most once; Subscribe hears it.
+	// Announce sends a value to the others, soon and at most once; Subscribe receives it.
 	Announce(topic, value string)
 	Subscribe(topic string, f func(values []string))
 }
@@ -24,15 +24,15 @@ type Team interface {
 const (
 	// doubtTimer runs while transactions may be out of order.
 	doubtTimer = "mx:doubt"
-	// takenTopic tells of numbered transactions that a process took that does not lead.
+	// takenTopic announces numbered transactions taken by a process that does not lead.
 	takenTopic = "mx:taken"
-	// watchEvery is how often a process that does not lead asks whether the homeserver
-	// is there, and teamFor how long it may take to ask the others something.
+	// watchEvery is how often a process that does not lead checks whether the homeserver
+	// is reachable, and teamFor how long a request to the other processes may take.
 	watchEvery = 5 * time.Second
 	teamFor    = 3 * time.Second
 )
 
-// team is this process among others. Alone it leads, and asks nobody.
+// team is this process among others. A process that is alone leads, and asks nobody.
 type team struct {
 	Team
 	leads atomic.Bool
@@ -50,7 +50,7 @@ func (t *team) doubt(d time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), teamFor)
 	defer cancel()
-	_ = t.StartTimer(ctx, doubtTimer, d) // if the database is away nothing is taken
+	_ = t.StartTimer(ctx, doubtTimer, d) // while the database is down nothing is taken
 }
 
 // doubted reports whether another process has found a reason to doubt the order of

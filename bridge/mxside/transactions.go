@@ -16,8 +16,8 @@ type transactions struct {
 	echoes  *echoes
 }
 
-// store stores the events of a transaction. status is what the homeserver is to be
-// answered, 200 once they are on disk.
+// store stores the events of a transaction. status is the response to the
+// homeserver: 200 once they are on disk.
 func (t *transactions) store(ctx context.Context, events []json.RawMessage) (status int, why string) {
 	arrived := arrivals(t.log, events, "")
 	items := t.inbox.items(arrived)

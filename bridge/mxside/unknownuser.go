@@ -9,18 +9,17 @@ import (
 	"strings"
 )
 
-// registered is what every user of ours is that a request is made for. Dendrite 0.15 says of
-// one "appservice has not registered this user" (403 M_FORBIDDEN) also while its database does
-// not answer, and everything that is asked then would look as if it were forbidden. So that
-// answer counts as none, and the request is tried again. The user is registered again, in
-// case the homeserver came back from a backup that does not have it: then the next attempt
-// finds it.
+// registered ensures that the user on whose behalf a request is made is registered. Dendrite
+// 0.15 answers "appservice has not registered this user" (403 M_FORBIDDEN) also while its
+// database does not respond, and every request would then look forbidden. So that response
+// does not count, and the request is retried. The user is registered again, in case the
+// homeserver was restored from a backup without that user: then the next attempt succeeds.
 type registered struct{ next http.RoundTripper }
 
-// notRegistered is part of what Dendrite and Synapse say of a user who is not there.
+// notRegistered is part of the response of Dendrite and Synapse for a user who does not exist.
 const notRegistered = "has not registered this user"
 
-// maxRefusal is how much of a refusal is looked at.
+// maxRefusal is how much of a refusal is examined.
 const maxRefusal = 4 << 10
 
 // RoundTrip implements http.RoundTripper.
@@ -40,8 +39,8 @@ func (t registered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// register makes a user: POST /register, as in people.Register. Whatever is the answer, the
-// next attempt shows whether the user is there.
+// register creates a user: POST /register, as in people.Register. Whatever the response is,
+// the next attempt shows whether the user exists.
 func (t registered) register(r *http.Request, user string) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(user, "@"), ":")
 	body, _ := json.Marshal(map[string]any{"type": "m.login.application_service", "username": name, "inhibit_login": true})
@@ -61,7 +60,7 @@ func (t registered) register(r *http.Request, user string) {
 	}
 }
 
-// rest is the body of an answer of which the start was read.
+// rest is a response body whose beginning was already read.
 type rest struct {
 	io.Reader
 	io.Closer

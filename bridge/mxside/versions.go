@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// versionFor is how long the homeserver's default room version is remembered.
+	// versionFor is how long the homeserver's default room version is cached.
 	versionFor = 10 * time.Minute
-	// maxCreations bounds what is remembered of how rooms began.
+	// maxCreations bounds the cache of room creations.
 	maxCreations = 5000
-	// firstWithCreators is the first room version whose creators have power without
-	// limit and must not be in m.room.power_levels.
+	// firstWithCreators is the first room version whose creators have unlimited
+	// power and must not be in m.room.power_levels.
 	firstWithCreators = 12
 	// firstWithRedacts is the first one whose redactions name their target in the
 	// content.
 	firstWithRedacts = 11
 )
 
-// versions finds out the versions of rooms, and remembers them.
+// versions finds out the versions of rooms, and caches them.
 type versions struct {
 	*client
 
@@ -39,15 +39,15 @@ type versions struct {
 	creations map[ids.MXRoom]model.MXCreation
 }
 
-// creatorsRule reports whether a room version gives its creators power without
-// limit. Versions with names of their own are taken to be like the older ones.
+// creatorsRule reports whether a room version gives its creators unlimited power.
+// Versions with custom names are treated like the older ones.
 func creatorsRule(version string) bool {
 	n, err := strconv.Atoi(version)
 	return err == nil && n >= firstWithCreators
 }
 
-// redactsInContent reports whether redactions of a room version name their target
-// in the content. Versions with names of their own may.
+// redactsInContent reports whether redactions in a room version name their target
+// in the content. In versions with custom names they may.
 func redactsInContent(version string) bool {
 	n, err := strconv.Atoi(version)
 	return version != "" && (err != nil || n >= firstWithRedacts)
@@ -64,8 +64,8 @@ func (v *versions) Answers(ctx context.Context) error {
 }
 
 // ofNewRooms returns the version that the homeserver gives to new rooms (GET
-// /capabilities). It is named in each request: Dendrite (0.15) takes version 12 as a
-// default, and then fails to make a room whose version is not named.
+// /capabilities). Every request names it: Dendrite (0.15) accepts version 12 as a
+// default, but then fails to create a room whose version is not named.
 func (v *versions) ofNewRooms(ctx context.Context) (string, error) {
 	v.mu.Lock()
 	version, asked := v.standard, v.asked
@@ -91,7 +91,7 @@ func (v *versions) ofNewRooms(ctx context.Context) (string, error) {
 }
 
 // Creation implements relay.Matrix: GET /rooms/{room}/state/m.room.create/?format=event.
-// It never changes, so each is asked for once.
+// It never changes, so it is requested once per room.
 func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (model.MXCreation, error) {
 	v.mu.Lock()
 	known, ok := v.creations[room]
@@ -117,8 +117,8 @@ func (v *versions) Creation(ctx context.Context, room ids.MXRoom, reader ids.MXU
 	return created, nil
 }
 
-// parseCreation reads an m.room.create event. Fields of another shape than expected
-// are taken as absent, one by one: anybody can make a room.
+// parseCreation reads an m.room.create event. Fields of an unexpected shape count
+// as absent, one by one: anybody can create a room.
 func parseCreation(raw json.RawMessage) model.MXCreation {
 	var e struct {
 		Sender  ids.MXUser                 `json:"sender"`

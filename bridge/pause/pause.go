@@ -1,5 +1,5 @@
-// Package pause says how long to wait before trying again what failed. It knows nothing
-// of what is tried; both sides of the bridge use it for their connections.
+// Package pause computes how long to wait before retrying something that failed. It does
+// not know what is retried; both sides of the bridge use it for their connections.
 package pause
 
 import (
@@ -8,7 +8,7 @@ import (
 )
 
 // After returns the pause after that many failures in a row, one or more: shortest after
-// the first, twice as long after each further one, never above longest. Many waiters that
+// the first, doubling with each further one, never above longest. Many waiters that
 // failed at the same time should spread it, see Spread.
 func After(failures int, shortest, longest time.Duration) time.Duration {
 	grown := min(shortest, longest)
@@ -21,8 +21,8 @@ func After(failures int, shortest, longest time.Duration) time.Duration {
 	return grown
 }
 
-// Spread returns a pause from a half to one and a half of the given one, at random, so
-// that many who failed together do not all come back together. The given pause is above
+// Spread returns a random pause between half and one and a half times the given one, so
+// that many that failed together do not all retry together. The given pause must be above
 // zero.
 func Spread(pause time.Duration) time.Duration {
 	return pause/2 + rand.N(pause) //nolint:gosec // nothing secret depends on it

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// ErrLost is wrapped by what is refused because the lane belongs to another process
-// now. The item is that process's business: it is neither delivered nor settled here.
+// ErrLost is wrapped by errors of calls refused because the lane now belongs to another process.
+// The item is that process's responsibility: it is neither delivered nor settled here.
 var ErrLost = errors.New("the lane belongs to another process now")
 
-// ErrAway is wrapped by the errors of a backend that does not answer now and can be
-// used again when it does. After any other error a backend has to be opened again.
+// ErrAway is wrapped by errors of a backend that does not answer at the moment, and can
+// be used again when it does. After any other error a backend has to be reopened.
 var ErrAway = errors.New("the database does not answer")
 
-// A Lease is the right of one process to deliver the items of a lane for a limited
-// time. The backend extends it for as long as it can, and the database refuses what is
-// written under a fencing number that is not the lane's newest. A nil Lease does not
-// end. Methods are safe for concurrent use.
+// A Lease is the right of one process to deliver the items of a lane for a limited time.
+// The backend extends it while it can, and the database rejects writes whose fencing
+// number is not the lane's newest. A nil Lease never ends. Methods are safe for
+// concurrent use.
 type Lease struct {
 	Lane  string
-	Fence int64 // grows with each take-over of the lane
+	Fence int64 // grows with each takeover of the lane
 
 	mu    sync.Mutex
 	until time.Time // by this process's monotonic clock
@@ -29,20 +29,20 @@ type Lease struct {
 	lost  chan struct{}
 }
 
-// NewLease returns a lease that may be relied on until a time of this process's
-// monotonic clock, which is well before it ends in the database.
+// NewLease returns a lease that can be relied on until a time on this process's monotonic
+// clock, well before it ends in the database.
 func NewLease(lane string, fence int64, until time.Time) *Lease {
 	return &Lease{Lane: lane, Fence: fence, until: until, lost: make(chan struct{})}
 }
 
-// Extend makes the lease hold for longer.
+// Extend prolongs the lease.
 func (l *Lease) Extend(until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.until = until
 }
 
-// Lose ends the lease for good, and with it the deliveries under way.
+// Lose ends the lease for good, and with it the current deliveries.
 func (l *Lease) Lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,8 +62,8 @@ func (l *Lease) Gone() bool {
 	return l.gone
 }
 
-// Err returns ErrLost when the lease may not be relied on: it is lost, or this process
-// was stopped for longer than it lasts.
+// Err returns ErrLost if the lease cannot be relied on: it was lost, or this process was
+// suspended for longer than it lasts.
 func (l *Lease) Err() error {
 	if l == nil {
 		return nil
@@ -78,7 +78,7 @@ func (l *Lease) Err() error {
 
 type leaseKey struct{}
 
-// under returns a context for a delivery under a lease, which ends when that is lost.
+// under returns a context for a delivery under a lease, which ends when the lease is lost.
 func under(ctx context.Context, l *Lease) (context.Context, context.CancelFunc) {
 	if l == nil {
 		return ctx, func() {}
@@ -94,18 +94,17 @@ func under(ctx context.Context, l *Lease) (context.Context, context.CancelFunc) 
 	return ctx, func() { cancel(nil) }
 }
 
-// Held returns an error that wraps ErrLost when the delivery that a context belongs to
-// may send nothing any more. It is asked right before each request to either network: a
-// process that was stopped in mid-delivery must not go on where another one has taken
-// over.
+// Held returns an error that wraps ErrLost if the delivery of a context may send nothing
+// more. It is called right before each request to either network: a process that was
+// suspended in mid-delivery must not continue after another one has taken over.
 func Held(ctx context.Context) error {
 	l, _ := ctx.Value(leaseKey{}).(*Lease)
 	return l.Err()
 }
 
-// Fence returns the fencing number that the delivery of a context is under, 0 without a
-// lease. What a process remembers of a lane is worth nothing under another number:
-// another process may have sent something in between.
+// Fence returns the fencing number of a context's delivery, 0 without a lease. What a
+// process remembers about a lane is void under another number, because another process
+// may have sent something in between.
 func Fence(ctx context.Context) int64 {
 	if l, _ := ctx.Value(leaseKey{}).(*Lease); l != nil {
 		return l.Fence

@@ -7,34 +7,34 @@ import (
 )
 
 const (
-	// outageAfter is how long nothing may have been delivered in a direction when a
-	// failure is one of a side that is down. A room that fails by itself, while others
-	// go on, is not hastened.
+	// outageAfter is the time without deliveries in one direction after which a failure
+	// means that the far side is down. A room that fails on its own, while others
+	// succeed, is not hastened.
 	outageAfter = 2 * time.Second
-	// hastenEvery is how long lanes wait for themselves after they were hastened: an item
-	// that asks nothing of the far side is delivered although that is down.
+	// hastenEvery is the minimum time between hastenings: an item that needs nothing from
+	// the far side is delivered even while that side is down.
 	hastenEvery = 10 * time.Second
-	// maxPutOff bounds the lanes that are remembered. Those beyond wait for their own turn.
+	// maxPutOff bounds the lanes that are remembered. Any others wait for their own turn.
 	maxPutOff = 10_000
 )
 
-// outages remembers the lanes that wait because a far side did not answer, by the direction
-// in which they deliver. Each waits for itself; the first delivery that succeeds again has
-// all others take their turn at once.
+// outages remembers the lanes that wait because a far side did not answer, by the
+// direction in which they deliver. Each waits on its own; the next successful delivery
+// brings forward the turns of all the others.
 type outages struct {
 	mu          sync.Mutex
 	byDirection map[string]*outage
 }
 
 type outage struct {
-	delivered time.Time // when something last was
+	delivered time.Time // time of the last delivery
 	hastened  time.Time
 	down      bool
 	putOff    map[string]bool // lanes
 }
 
-// direction returns the part of a lane's name before its first colon, which says which side
-// its items come from.
+// direction returns the part of a lane's name before its first colon: the side that its
+// items come from.
 func direction(lane string) string {
 	from, _, _ := strings.Cut(lane, ":")
 	return from
@@ -52,7 +52,7 @@ func (o *outages) of(lane string) *outage {
 	return of
 }
 
-// failed notes that a lane waits because the far side did not answer.
+// failed records that a lane waits because the far side did not answer.
 func (o *outages) failed(lane string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -63,7 +63,7 @@ func (o *outages) failed(lane string, now time.Time) {
 	}
 }
 
-// delivered notes a delivery, and returns the lanes that need not wait any longer.
+// delivered records a delivery, and returns the lanes that no longer need to wait.
 func (o *outages) delivered(lane string, now time.Time) (lanes []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

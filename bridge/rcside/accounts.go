@@ -20,31 +20,31 @@ import (
 	"appliance/bridge/secret"
 )
 
-// A puppet gets maxRenewals new tokens one after the other, and then one in each
-// renewEvery: a server that refuses new ones too would be asked for ever.
+// A puppet gets maxRenewals new tokens in quick succession, and then one per renewEvery:
+// a server that refuses new tokens too would otherwise be asked without end.
 const (
 	maxRenewals = 3
 	renewEvery  = time.Minute
 )
 
-// errRefusedAgain: a token that was made just now was refused.
+// errRefusedAgain means that a token created just before was refused.
 var errRefusedAgain = errors.New("a new token was refused too")
 
-// accounts speaks to Rocket.Chat as the bridge account, or as a puppet whose token it keeps
-// valid.
+// accounts talks to Rocket.Chat as the bridge account, or as a puppet whose token
+// it keeps valid.
 type accounts struct {
-	client      *rocketchat.Client // speaks for the bridge account
+	client      *rocketchat.Client // acts as the bridge account
 	tokenSecret secret.String
 	store       relay.Store
 	log         *slog.Logger
 
 	renewing sync.Mutex                   // one token is renewed at a time
-	renewals map[ids.RCUser]*rate.Limiter // with renewing
+	renewals map[ids.RCUser]*rate.Limiter // guarded by renewing
 }
 
-// asPuppet runs f with the puppet's token. Tokens end: with time, with a
-// deactivation, or because too many were issued. Then it gets a new one. An account
-// that was deleted or deactivated gets none: that is model.ErrNoAccount.
+// asPuppet runs f with the puppet's token. A token becomes invalid over time, when
+// the account is deactivated, or when too many were issued; the puppet then gets a
+// new one. A deleted or deactivated account gets none: that is model.ErrNoAccount.
 func (s *accounts) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketchat.Client) error) error {
 	err := f(s.as(p))
 	if rocketchat.Status(err) != http.StatusUnauthorized {
@@ -60,9 +60,9 @@ func (s *accounts) asPuppet(ctx context.Context, p model.Puppet, f func(*rocketc
 	return side(err)
 }
 
-// as returns a client for a puppet, or for the account that a person has. What such an
-// account sends is limited by Rocket.Chat, of which puppets are exempt, and counted by the
-// address that the bridge names: each has one, so that they do not use up each other's.
+// as returns a client for a puppet, or for a person's own account. Rocket.Chat
+// rate-limits such accounts, but not puppets, by the address that the bridge reports:
+// each account has its own, so that they do not use up each other's limits.
 func (s *accounts) as(p model.Puppet) *rocketchat.Client {
 	c := s.client.As(string(p.RCUser), p.Token)
 	if p.Own {
@@ -71,7 +71,7 @@ func (s *accounts) as(p model.Puppet) *rocketchat.Client {
 	return c
 }
 
-// ownAddress makes an address of no network (RFC 4193) for an account.
+// ownAddress derives an address of no real network (RFC 4193) from an account.
 func ownAddress(user ids.RCUser) string {
 	sum := sha256.Sum256([]byte(user))
 	sum[0] = 0xfd
@@ -112,7 +112,7 @@ func (s *accounts) withoutAccount(ctx context.Context, p model.Puppet, err error
 	return side(err)
 }
 
-// asReader runs f as who reads a portal's room: a puppet, or the bridge account.
+// asReader runs f as the account that reads a portal's room: a puppet, or the bridge account.
 func (s *accounts) asReader(ctx context.Context, reader ids.MXUser, f func(*rocketchat.Client) error) error {
 	if reader == "" {
 		return side(f(s.client))
@@ -142,8 +142,8 @@ func (s *accounts) clientFor(ctx context.Context, reader ids.MXUser) (*rocketcha
 	return s.client.As(string(p.RCUser), p.Token), nil
 }
 
-// renew gives a puppet a new token in place of one that was refused, unless that
-// has happened meanwhile, and returns the puppet with it.
+// renew replaces a puppet's refused token with a new one, unless that has already
+// happened, and returns the puppet with the new token.
 func (s *accounts) renew(ctx context.Context, p model.Puppet, refused secret.String) (model.Puppet, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
@@ -176,8 +176,8 @@ func (s *accounts) renew(ctx context.Context, p model.Puppet, refused secret.Str
 	return p, s.store.PutPuppet(ctx, p)
 }
 
-// nextRenewal returns how long a puppet waits for its next token: 0 counts as having it.
-// It is called with renewing.
+// nextRenewal returns how long a puppet must wait for its next token; returning 0
+// counts as granting it. The caller holds renewing.
 func (s *accounts) nextRenewal(user ids.RCUser) time.Duration {
 	l := s.renewals[user]
 	if l == nil {
@@ -192,7 +192,7 @@ func (s *accounts) nextRenewal(user ids.RCUser) time.Duration {
 	return wait
 }
 
-// stored returns a puppet, or the account that a person has, as it is now.
+// stored returns a puppet, or a person's own account, as currently stored.
 func (s *accounts) stored(ctx context.Context, p model.Puppet) (model.Puppet, bool, error) {
 	if !p.Own {
 		return s.store.PuppetByMX(ctx, p.MXUser)

@@ -10,32 +10,32 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// agenda is what an account reads: its rooms, those to catch up with, those that are
-// subscribed to, and what its session has brought.
+// agenda is the work of one account: its rooms, those to catch up with, those it is
+// subscribed to, and the frames that its session received.
 type agenda struct {
 	more  chan struct{} // there is a frame to store
 	work  chan struct{} // there is a room to catch up with
-	news  chan struct{} // other ephemeral events are wanted than are subscribed to
-	space chan struct{} // some frames were taken
+	news  chan struct{} // the wanted ephemeral events differ from those subscribed to
+	space chan struct{} // frames were taken
 
 	mu      sync.Mutex
 	rooms   map[ids.RCRoom]*room
 	todo    []ids.RCRoom // rooms to catch up with, in this order
-	cooled  []ids.RCRoom // rooms whose subscriptions are to end
-	hot     int          // rooms that are subscribed to, or about to be
-	blocked time.Time    // until when the server takes no subscriptions
-	woken   bool         // the session hears of cold rooms
+	cooled  []ids.RCRoom // rooms to unsubscribe from
+	hot     int          // rooms subscribed to, or about to be
+	blocked time.Time    // the server refuses subscriptions until then
+	woken   bool         // the session gets hints for cold rooms
 	frames  []rocketchat.Message
 	live    bool
-	// stale says that other ephemeral events are wanted than are subscribed to.
+	// stale means that the wanted ephemeral events differ from those subscribed to.
 	stale bool
-	// overflow says that frames were dropped in this session.
+	// overflow means that frames were dropped in this session.
 	overflow bool
 }
 
-// room is what a reader knows of a room.
+// room is a reader's state of a room.
 type room struct {
-	last   time.Time // when something last happened, as far as is known
+	last   time.Time // last known activity
 	read   time.Time // when it was last caught up with
 	due    time.Time // when to try again after a failure
 	failed int       // failures in a row
@@ -43,10 +43,10 @@ type room struct {
 	done   bool      // caught up with, in this session
 	queued bool      // in todo
 	busy   bool      // being caught up with
-	again  bool      // something happened while busy
+	again  bool      // there was activity while busy
 }
 
-// add takes a room, in which something last happened at a time.
+// add adds a room with the time of its last activity, unless it is already known.
 func (r *agenda) add(id ids.RCRoom, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +56,7 @@ func (r *agenda) add(id ids.RCRoom, at time.Time) {
 	}
 }
 
-// enqueue makes a room be caught up with. It is called under r.mu.
+// enqueue schedules a room to be caught up. The caller holds r.mu.
 func (r *agenda) enqueue(id ids.RCRoom) {
 	rm, ok := r.rooms[id]
 	switch {
@@ -74,7 +74,7 @@ func (r *agenda) enqueue(id ids.RCRoom) {
 	signal(r.work)
 }
 
-// again makes a room be caught up with once more in this session.
+// again schedules a room to be caught up once more in this session.
 func (r *agenda) again(id ids.RCRoom) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,8 +90,7 @@ func (r *agenda) againAll() {
 	}
 }
 
-// hint takes that something has happened in a room. What is subscribed to needs
-// no hints.
+// hint records activity in a room. Rooms that are subscribed to need no hints.
 func (r *agenda) hint(id ids.RCRoom) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,7 +100,7 @@ func (r *agenda) hint(id ids.RCRoom) {
 	}
 }
 
-// touch notes that people talk in a room.
+// touch records that people are talking in a room.
 func (r *agenda) touch(id ids.RCRoom) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +125,7 @@ func (r *agenda) remove(id ids.RCRoom) {
 	signal(r.news)
 }
 
-// newest returns when something last happened in any of its rooms.
+// newest returns the time of the last activity in any of its rooms.
 func (r *agenda) newest() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,7 +144,7 @@ func (r *agenda) isLive() bool {
 	return r.live
 }
 
-// reset forgets what belonged to a session: every room has to be caught up with.
+// reset discards the state of a session: every room has to be caught up again.
 func (r *agenda) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,8 +184,8 @@ func (r *agenda) take() (ids.RCRoom, bool) {
 	return "", false
 }
 
-// lookAround makes rooms be caught up with whose time has come: those that failed,
-// and those that nothing is heard of. It takes at most so many and returns how many.
+// lookAround schedules the rooms that are due: those that failed, and those without
+// live updates. It stops at the given number and returns how many it scheduled.
 func (r *agenda) lookAround(now time.Time, every time.Duration, most int) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,8 +204,7 @@ func (r *agenda) lookAround(now time.Time, every time.Duration, most int) (n int
 	return n
 }
 
-// cold returns the rooms that were caught up with and are not subscribed to. It is called
-// under r.mu.
+// cold returns the rooms that are caught up but not subscribed to. The caller holds r.mu.
 func (r *agenda) cold() (rooms []ids.RCRoom) {
 	for id, rm := range r.rooms {
 		if rm.done && !rm.hot {
@@ -223,14 +221,14 @@ func (r *agenda) waiting() bool {
 	return len(r.todo) > 0
 }
 
-// vacate gives a place back.
+// vacate gives back a place among the subscribed rooms.
 func (r *agenda) vacate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hot--
 }
 
-// wantMore notes that not everything that is wanted is subscribed to.
+// wantMore records that some wanted events are not subscribed to.
 func (r *agenda) wantMore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,20 +8,19 @@ import (
 	"appliance/bridge/convert"
 )
 
-// speechFor is how long a server is believed to speak a dialect: it speaks another
-// after an upgrade.
+// speechFor is how long the dialect of a server is cached: an upgrade can change it.
 const speechFor = 5 * time.Minute
 
 // A speech is the dialect that the server was last found to speak. It is safe for
-// concurrent use; while one asks, the others wait.
+// concurrent use; while one caller requests it, the others wait.
 type speech struct {
 	mu      sync.Mutex
 	dialect convert.Dialect
 	until   time.Time
 }
 
-// Dialect implements relay.RocketChat. While the server does not answer, it is
-// believed to speak what it spoke before.
+// Dialect implements relay.RocketChat. While the server does not respond, the last
+// known dialect is used.
 func (s *server) Dialect(ctx context.Context) convert.Dialect {
 	s.speech.mu.Lock()
 	defer s.speech.mu.Unlock()

@@ -7,9 +7,9 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// editID is the ID of the item for a version of a message. The time alone does not
-// tell two edits in one millisecond apart; the words alone do not tell an edit back
-// to an earlier version from a repeat.
+// editID is the item ID for a version of a message. The time alone does not
+// distinguish two edits in one millisecond; the text alone does not distinguish an
+// edit back to an earlier version from a repeat.
 func editID(m rocketchat.Message) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(m.Text)) // never fails

@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// emojis are the custom emoji of the server, as far as they are known.
+// emojis caches the custom emoji of the server.
 type emojis struct {
 	*accounts
 	mu     sync.Mutex
@@ -17,15 +17,15 @@ type emojis struct {
 	until  time.Time
 }
 
-// The list is asked for again after emojisFor; the server says when it changes, so
-// that is for what it did not get to say. After a failure it is a shorter time.
+// The list is requested again after emojisFor. The server announces changes, so this
+// covers announcements that were missed. After a failure the interval is shorter.
 const (
 	emojisFor      = 30 * time.Minute
 	emojisAskAgain = time.Minute
 	emojisTimeout  = 10 * time.Second
 )
 
-// forget makes the list be asked for again.
+// forget makes the next lookup request the list again.
 func (s *emojis) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +37,7 @@ func (s *emojis) findEmoji(ctx context.Context, name string) (rocketchat.CustomE
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Now().After(s.until) {
-		// Others wait for this answer, so it is nobody's own and may not take long.
+		// Others wait for this response too: no caller may cancel it, and it must not take long.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), emojisTimeout)
 		defer cancel()
 		list, err := s.client.CustomEmojis(ctx)

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Ephemeral takes what passes; *relay.Relay does it.
+// Ephemeral receives ephemeral events; *relay.Relay implements it.
 type Ephemeral interface {
 	TypingInRocketChat(room ids.RCRoom, shown string, on bool)
 	PresenceInRocketChat(user ids.RCUser, is model.Presence)

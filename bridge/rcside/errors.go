@@ -18,13 +18,13 @@ var forbidden = []string{"error-not-allowed", "not-allowed", "Not Allowed", "err
 // missing are the refusals that mean "no such thing".
 var missing = []string{"error-message-not-found", "error-room-not-found", "error-invalid-room", "error-user-not-in-room", "error-invalid-user", "error-user-not-found"}
 
-// final are the refusals that no repetition changes.
+// final are the refusals that no retry changes.
 var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
 	"error-file-too-large", "error-invalid-file-type", "error-file-upload-disabled", "error-direct-message-file-upload-not-allowed",
 	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
 	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
 
-// side translates an error of the client into the relay's words.
+// side translates an error of the client into an error of the relay.
 func side(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -32,9 +32,9 @@ func side(err error) error {
 	e, ok := errors.AsType[*rocketchat.Error](err)
 	switch {
 	case errors.Is(err, rocketchat.ErrNoUpload):
-		return fmt.Errorf("%w: %w", model.ErrRefused, err) // no server was asked, so none is away
+		return fmt.Errorf("%w: %w", model.ErrRefused, err) // no server was contacted, so none is unavailable
 	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
-		return err // told already, by what was read on the way
+		return err // already translated, by a call further down
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
 		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
 	case e.Status == http.StatusTooManyRequests:

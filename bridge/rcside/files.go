@@ -13,14 +13,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// files are carried both ways.
+// files transfers files both ways.
 type files struct {
 	*accounts
 	*server
 }
 
-// Open implements relay.RocketChat. Files are shown to members of their room, so
-// the bridge account joins a public channel that it only reads.
+// Open implements relay.RocketChat. Files are served only to members of their room,
+// so the bridge account joins a public channel that it otherwise only reads.
 func (s *files) Open(ctx context.Context, p model.Portal, link string, limit int64) (model.Media, error) {
 	var d *rocketchat.Download
 	err := s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) (err error) {
@@ -47,7 +47,7 @@ func (s *files) HasUpload(ctx context.Context, p model.Portal, file, name string
 	return ok, err
 }
 
-// body gives errors of a download in the relay's words.
+// body translates the errors of a download into errors of the relay.
 type body struct{ io.ReadCloser }
 
 func (b body) Read(p []byte) (int, error) {
@@ -82,9 +82,9 @@ func (s *files) Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m 
 	return file, err
 }
 
-// Show implements relay.RocketChat. The text becomes the caption of the attachment: that
-// is what an edit of such a message changes from 8.x on, and a text of the message
-// would stay beside the new one for ever.
+// Show implements relay.RocketChat. The text becomes the caption of the attachment:
+// that is what an edit of such a message changes from 8.x on, whereas a text of the
+// message itself would stay beside the new one for ever.
 func (s *files) Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (id ids.RCMessage, err error) {
 	err = s.asPuppet(ctx, as, func(c *rocketchat.Client) error {
 		m, err := c.ConfirmMedia(ctx, string(room), file, rocketchat.MediaMessage{Description: text, Thread: string(thread)})

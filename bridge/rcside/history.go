@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// History implements relay.RocketChat. What puppets said is left out: on Matrix
-// nobody of ours could say it.
+// History implements relay.RocketChat. Messages of puppets are left out: on Matrix
+// the bridge has no account that could send them.
 func (s *inbox) History(ctx context.Context, room model.RCRoomInfo, last int, since time.Time) ([]queue.Item, error) {
 	messages, err := s.client.History(ctx, room.Type, string(room.ID), last, since)
 	if err != nil {

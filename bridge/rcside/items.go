@@ -20,14 +20,14 @@ type Accept func(ctx context.Context, items []queue.Item, cursors map[string]str
 
 const (
 	// overlap is how far before the cursor catching up begins: changes are
-	// announced up to a minute after the time they carry, when Rocket.Chat
-	// looks at links first.
+	// announced up to a minute after their timestamp when Rocket.Chat looks at
+	// links first.
 	overlap = 90 * time.Second
 	// maxMissed is how many missed messages are sorted in memory at once.
 	maxMissed = 5000
 )
 
-// inbox makes items of what was said and hands them over.
+// inbox turns messages into items and passes them on.
 type inbox struct {
 	*accounts
 	*server
@@ -35,8 +35,8 @@ type inbox struct {
 	accept Accept
 }
 
-// missed stores what has happened in a room since its cursor, in the order in
-// which it was written: changes come in the order of the last change.
+// missed stores what has happened in a room since its cursor, in the order in which
+// messages were written: the server returns changes in the order of the last change.
 func (s *inbox) missed(ctx context.Context, client *rocketchat.Client, room ids.RCRoom) error {
 	since, err := s.since(ctx, room)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *inbox) missed(ctx context.Context, client *rocketchat.Client, room ids.
 	return s.receive(ctx, all)
 }
 
-// since returns from when on a room has to be read: a little before its cursor,
-// but not before its portal began.
+// since returns the time from which a room has to be read: a little before its
+// cursor, but not before its portal began.
 func (s *inbox) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
 	begun := s.begun(room)
 	value, err := s.store.Cursor(ctx, model.RCCursor(room))
@@ -85,13 +85,13 @@ func (s *inbox) since(ctx context.Context, room ids.RCRoom) (time.Time, error) {
 	return begun.Add(-time.Millisecond), nil // the server compares strictly
 }
 
-// parseMillis reads a cursor that is a time.
+// parseMillis parses a cursor that is a timestamp.
 func parseMillis(value string) (time.Time, bool) {
 	ms, err := strconv.ParseInt(value, 10, 64)
 	return time.UnixMilli(ms), err == nil
 }
 
-// receive turns messages into items and hands them over with the cursors.
+// receive turns messages into items and passes them on with the cursors.
 func (s *inbox) receive(ctx context.Context, ms []rocketchat.Message) error {
 	var items []queue.Item
 	newest := map[string]int64{}
@@ -127,11 +127,11 @@ func (s *inbox) receive(ctx context.Context, ms []rocketchat.Message) error {
 // baseID is the ID of the item for a message's first appearance.
 func baseID(m rocketchat.Message) string { return model.RCWrite(ids.RCMessage(m.ID)) }
 
-// reactedID is the ID of the item for a message's first reaction. While it waits nothing
-// else tells that there is a reaction that may be taken back.
+// reactedID is the ID of the item for a message's first reaction. While that item
+// is queued, nothing else records that there is a reaction that may be removed.
 func reactedID(m rocketchat.Message) string { return baseID(m) + ":react" }
 
-// itemIDs are the items that say what is known of messages.
+// itemIDs returns the IDs of the items that record what is known of messages.
 func itemIDs(ms []rocketchat.Message) []string {
 	var out []string
 	for _, m := range ms {
@@ -140,10 +140,10 @@ func itemIDs(ms []rocketchat.Message) []string {
 	return out
 }
 
-// items decides what a message is to the bridge: what is new about it, since
-// Rocket.Chat shows a message again whenever anything about it changes. It is
-// nothing for our own echo and for what does not cross. seen says which
-// messages have appeared before, and is kept up.
+// items decides what a message means to the bridge, that is, what is new about it:
+// Rocket.Chat sends a message again whenever anything about it changes. The
+// bridge's own echoes, and messages that do not cross, yield no items. seen holds
+// which messages have appeared before, and is updated.
 func (s *inbox) items(ctx context.Context, m rocketchat.Message, seen model.Seen) ([]queue.Item, error) {
 	e, system := event.OfSystemMessage(m)
 	_, deleted := e.(event.RCDeleted)
@@ -171,8 +171,8 @@ func (s *inbox) items(ctx context.Context, m rocketchat.Message, seen model.Seen
 	return list(baseID(m), m, e)
 }
 
-// revisions returns the message itself, its newest edit and its reactions, as
-// far as they are new. What was edited before it was ever seen is new as it is.
+// revisions returns the message itself, its newest edit and its reactions, as far as they
+// are new. A message that was edited before it was first seen is new in its edited form.
 func (s *inbox) revisions(m rocketchat.Message, ours bool, seen model.Seen) ([]queue.Item, error) { //nolint:gocognit // four kinds of news, one after the other
 	var items []queue.Item
 	known := seen.Items
@@ -211,7 +211,7 @@ func (s *inbox) revisions(m rocketchat.Message, ours bool, seen model.Seen) ([]q
 		}
 		id := fmt.Sprintf("%s:%d", reactedID(m), m.Updated.UnixMilli())
 		if len(m.Reactions) == 0 {
-			id += ":none" // it may have been taken back within the millisecond
+			id += ":none" // it may have been removed within the millisecond
 		}
 		if err := add(id, event.RCReacted{Message: m}); err != nil {
 			return nil, err
@@ -220,9 +220,9 @@ func (s *inbox) revisions(m rocketchat.Message, ours bool, seen model.Seen) ([]q
 	return items, nil
 }
 
-// broughtFile reports whether a message shows a file that the bridge has brought with the
-// account of the person who sent it on Matrix. Rocket.Chat chooses the ID of such a message,
-// so that it cannot be noted before it is sent, as that of a text is.
+// broughtFile reports whether a message shows a file that the bridge uploaded with the
+// account of the person who sent it on Matrix. Rocket.Chat chooses the ID of such a
+// message, so that, unlike that of a text message, it cannot be recorded before sending.
 func (s *inbox) broughtFile(ctx context.Context, m rocketchat.Message) (bool, error) {
 	if m.File == nil {
 		return false, nil
@@ -234,7 +234,7 @@ func (s *inbox) broughtFile(ctx context.Context, m rocketchat.Message) (bool, er
 	return s.store.BroughtFile(ctx, m.File.ID)
 }
 
-// list returns the item that tells an event of a message.
+// list returns the item for an event of a message.
 func list(id string, m rocketchat.Message, e event.Event) ([]queue.Item, error) {
 	item, err := event.Item(id, model.RCLane(ids.RCRoom(m.RoomID)), e)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Rocket.Chat's defaults, where its settings are not shown.
+// Rocket.Chat's defaults, used where its settings are not visible.
 const (
 	defaultFile = 100 << 20
 	defaultText = 5000
-	// unlimited is what is carried when Rocket.Chat sets no limit.
+	// unlimited is the limit when Rocket.Chat sets none.
 	unlimited = 1 << 40
 )
 

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// messages are what is said, changed and taken back.
+// messages sends, changes and deletes messages.
 type messages struct {
 	*accounts
 	*server
@@ -46,8 +46,8 @@ func (s *messages) React(ctx context.Context, p model.Puppet, id ids.RCMessage, 
 	return s.asPuppet(ctx, p, func(c *rocketchat.Client) error { return c.React(ctx, string(id), emoji, on) })
 }
 
-// Pin implements relay.RocketChat. A message that is as wanted is left alone: pinning
-// it again would say so again.
+// Pin implements relay.RocketChat. A message already in the wanted state is left
+// alone: pinning it again would announce it again.
 func (s *messages) Pin(ctx context.Context, as *model.Puppet, id ids.RCMessage, on bool) error {
 	m, ok, err := s.client.Message(ctx, string(id))
 	if err == nil && ok && (m.Pinned != nil && *m.Pinned) == on {

@@ -12,7 +12,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// people are the accounts, profiles and pictures of people, and the puppets.
+// people handles the accounts, profiles and pictures of people, and the puppets.
 type people struct {
 	*accounts
 }
@@ -33,18 +33,18 @@ func personOf(u rocketchat.User) model.RCPerson {
 	return model.RCPerson{ID: ids.RCUser(u.ID), Username: u.Username, Name: u.Name}
 }
 
-// CreatePuppet implements relay.RocketChat. The Matrix address is the account's
-// nickname, where everybody sees it.
+// CreatePuppet implements relay.RocketChat. The Matrix address becomes the
+// account's nickname, where everybody sees it.
 func (s *people) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (model.Puppet, error) {
 	mark, err := s.store.PuppetMark(ctx, mx)
 	if err != nil {
 		return model.Puppet{}, err
 	}
-	// The last name cannot be taken on purpose: nobody else knows the mark.
+	// Nobody can take the last name on purpose, because nobody else knows the mark.
 	for _, username := range []string{ids.PuppetUsername(mx, false), ids.PuppetUsername(mx, true), ids.PuppetUsername(mx, true) + "-" + mark[:6]} {
 		u, err := s.puppetAccount(ctx, mx, username, name, mark)
 		if rocketchat.Says(err, "error-field-unavailable") {
-			continue // the name of another account
+			continue // taken by another account
 		}
 		if err != nil {
 			return model.Puppet{}, side(err)
@@ -58,10 +58,10 @@ func (s *people) CreatePuppet(ctx context.Context, mx ids.MXUser, name string) (
 	return model.Puppet{}, fmt.Errorf("%w: the names for %s are taken", model.ErrRefused, mx)
 }
 
-// puppetAccount creates an account, or finds the one that an earlier call created
-// whose answer was lost. That one carries the mark in its email address, which only
-// administrators see, and the role that only they can give. A name, a nickname or any
-// other field that people set themselves proves nothing.
+// puppetAccount creates an account, or finds the one created by an earlier call
+// whose response was lost. That account has the mark in its email address, which
+// only administrators see, and the role that only they can assign. A name, a
+// nickname or any other field that people set themselves proves nothing.
 func (s *people) puppetAccount(ctx context.Context, mx ids.MXUser, username, name, mark string) (rocketchat.User, error) {
 	password := make([]byte, 32)
 	_, _ = rand.Read(password) // never fails

@@ -1,8 +1,8 @@
 // Package rcside is the Rocket.Chat side of the relay. It reads the rooms of
 // portals over the websocket and, after every connect, over REST from where it
-// had stopped, so that the websocket makes it fast and REST makes it complete;
-// and it carries out what the relay asks for over REST, as the bridge account or
-// as a puppet. It decides nothing that concerns Matrix.
+// stopped: the websocket makes it fast, REST makes it complete. It also carries out
+// the relay's requests over REST, as the bridge account or as a puppet. It decides
+// nothing about Matrix.
 package rcside
 
 import (
@@ -25,28 +25,28 @@ import (
 
 var _ relay.RocketChat = (*Side)(nil)
 
-// Options say how to reach Rocket.Chat.
+// Options describe how to reach Rocket.Chat.
 type Options struct {
-	Client            *rocketchat.Client // speaks for the bridge account
+	Client            *rocketchat.Client // acts as the bridge account
 	CreateTokenSecret secret.String
 	Store             relay.Store
 	Accept            Accept
 	Ephemeral         Ephemeral
 	Live              func() config.Live
 	Log               *slog.Logger
-	// Led reports whether any process reads Rocket.Chat; nil for one that is alone.
+	// Led reports whether any process reads Rocket.Chat; nil for a single process.
 	Led func() bool
-	// Now is the time that all processes agree on; nil for this one's own.
+	// Now returns the time that all processes agree on; nil means this process's own clock.
 	Now func() time.Time
-	// PeopleEvery is between two looks at the list of people; 0 is the usual.
+	// PeopleEvery is the interval between two checks of the user list; 0 is the default.
 	PeopleEvery time.Duration
-	// Reconnects is told when the bridge account's session has ended and is opened again;
-	// nil is allowed.
+	// Reconnects is called when the bridge account's session has ended and is about
+	// to be reopened; it may be nil.
 	Reconnects func()
 }
 
-// Side is Rocket.Chat: the parts that the relay asks, each in a file of its own, and what
-// listens. Methods are safe for concurrent use.
+// Side is Rocket.Chat: the parts that serve the relay, each in a file of its own,
+// and the listeners. Methods are safe for concurrent use.
 type Side struct {
 	*accounts
 	*people
@@ -61,8 +61,8 @@ type Side struct {
 
 	directs *directWatch
 	changes *peopleWatch
-	leads   atomic.Bool // Listen runs
-	led     func() bool // nil for one that is alone
+	leads   atomic.Bool // Listen is running
+	led     func() bool // nil for a single process
 }
 
 // New returns a side that reads nothing before Listen is called.
@@ -86,12 +86,12 @@ func New(o Options) *Side {
 	}
 }
 
-// Begin notes when the first process of all begins. It is called before people can reach
-// the bridge, and changes nothing later.
+// Begin records when the first process of all started. It is called before people
+// can reach the bridge; later calls change nothing.
 func (s *Side) Begin(ctx context.Context) error { return s.directs.Begin(ctx) }
 
-// Listen reads the rooms of all portals until ctx ends. One process at a time does it;
-// the others call KeepUp, so that they know the portals and can go on in its place.
+// Listen reads the rooms of all portals until ctx ends. Only one process at a time
+// runs it; the others call KeepUp, so that they know the portals and can take over.
 func (s *Side) Listen(ctx context.Context) error {
 	s.leads.Store(true)
 	defer s.leads.Store(false)
@@ -125,7 +125,7 @@ func (s *Side) Listen(ctx context.Context) error {
 	running.Go(func() { s.directs.watchDirects(ctx, sync.OnceFunc(func() { close(looked) })) })
 	running.Go(func() {
 		select {
-		case <-looked: // what is said after a room was read shows in its number of messages
+		case <-looked: // later messages show in the room's message count
 			s.readWithoutSession(ctx)
 		case <-ctx.Done():
 		}
@@ -136,8 +136,8 @@ func (s *Side) Listen(ctx context.Context) error {
 	return nil
 }
 
-// Connected reports whether the bridge account's session is live, or that another
-// process has one.
+// Connected reports whether the bridge account's session is live, in this process
+// or in another.
 func (s *Side) Connected() bool {
 	if !s.leads.Load() && s.led != nil {
 		return s.led()

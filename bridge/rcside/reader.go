@@ -13,17 +13,17 @@ import (
 const (
 	// maxBatch is how many live messages are stored in one transaction.
 	maxBatch = 200
-	// maxFrames is how many live messages may wait in memory: beyond it nothing is
-	// read, and after heldUp the session is begun again and catches up.
+	// maxFrames is how many live messages may wait in memory: beyond it reading
+	// stops, and after heldUp the session is restarted and catches up.
 	maxFrames = 20000
 	heldUp    = 5 * time.Second
 )
 
-// A reader reads rooms as one account. Where it has a session, the rooms that
-// talk are subscribed to ("hot"): what is said there arrives in its order. Of the
-// others ("cold") the session only hears that something has happened, in no
-// order, and they are read over REST then. What is subscribed to makes it fast;
-// REST and the cursors make it right, for both.
+// A reader reads rooms as one account. If it has a session, the active rooms are
+// subscribed to ("hot"): their messages arrive in order. For the others ("cold")
+// the session only gets hints, in no order, that something has happened, and they
+// are then read over REST. Subscriptions make it fast; REST and the cursors make it
+// correct, for both.
 type reader struct {
 	*agenda
 	*stream
@@ -31,17 +31,17 @@ type reader struct {
 	parts   *parts
 	account ids.MXUser // whose, "" for the bridge account
 
-	// With readers.mu: stop ends the session, nil when there is none; leaving says
-	// that it was stopped; used is when it was last of use; queued says that it
-	// waits to be read over REST.
+	// Guarded by readers.mu: stop ends the session, nil when there is none; leaving
+	// means that it was stopped; used is when it was last used; queued means that
+	// it is waiting to be read over REST.
 	stop            func()
 	leaving, queued bool
 	used            time.Time
 
-	turn sync.Mutex // held by what reads: the session, or a pass over REST
+	turn sync.Mutex // held while reading, by the session or a pass over REST
 }
 
-// parts are what the readers use.
+// parts holds what the readers use.
 type parts struct {
 	*accounts
 	*server
@@ -50,7 +50,7 @@ type parts struct {
 	*changes
 	relay      Ephemeral
 	live       func() config.Live
-	reconnects func() // nil is allowed
+	reconnects func() // may be nil
 }
 
 func newReader(p *parts, account ids.MXUser) *reader {

@@ -15,35 +15,34 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Rooms that the bridge account sees are read through its session. Direct rooms
-// are read through a puppet that is in them, and a
-// session for each would be thousands of websockets: so those who talk have one,
-// up to maxSessions, and the others are read over REST when the list of direct
-// rooms says that something was said (directs.go).
+// Rooms that the bridge account sees are read through its session. Direct rooms are
+// read through a puppet that is in them. A session for each would mean thousands of
+// websockets: so only active puppets have one, up to maxSessions, and the others
+// are read over REST when the list of direct rooms shows new messages (directs.go).
 const (
 	maxSessions = 128
-	// quietFor is how long nothing must have happened in a session, or in a room
-	// that is subscribed to, before another one may take its place.
+	// quietFor is how long a session, or a room that is subscribed to, must have
+	// been idle before another one may take its place.
 	quietFor = time.Minute
-	// restAtOnce is how many accounts without a session are read at one time.
+	// restAtOnce is how many accounts without a session are read concurrently.
 	restAtOnce = 8
 )
 
-// readers has a reader for each account, and decides who has a session.
+// readers has a reader for each account, and decides which of them have a session.
 type readers struct {
 	*watched
 	parts *parts
 
 	mu        sync.Mutex
 	byAccount map[ids.MXUser]*reader                    // by puppet; "" is the bridge account
-	spawn     func(func(context.Context)) (stop func()) // starts what runs while Listen does; nil when it does not
+	spawn     func(func(context.Context)) (stop func()) // starts goroutines while Listen runs; otherwise nil
 	sessions  int                                       // of puppets
-	queued    []*reader                                 // those to be read over REST
-	more      chan struct{}                             // there is one
+	queued    []*reader                                 // waiting to be read over REST
+	more      chan struct{}                             // one was queued
 }
 
-// readAgain makes all rooms be caught up with, from their cursors: another process may
-// have read them meanwhile, and stopped.
+// readAgain schedules all rooms to be caught up from their cursors: another process
+// may have read them meanwhile, and stopped.
 func (s *readers) readAgain() {
 	s.mu.Lock()
 	all := slices.Collect(maps.Values(s.byAccount))
@@ -53,8 +52,7 @@ func (s *readers) readAgain() {
 	}
 }
 
-// KeepUp takes over the portals as they are in the store now: other processes begin and
-// end some too.
+// KeepUp syncs the portals with the store: other processes create and end some too.
 func (s *readers) KeepUp(ctx context.Context) error {
 	portals, err := s.parts.store.Portals(ctx)
 	if err != nil {
@@ -68,7 +66,7 @@ func (s *readers) KeepUp(ctx context.Context) error {
 		}
 	}
 	for _, p := range s.except(now) {
-		// It may have begun since the portals were read.
+		// It may have been created since the portals were read.
 		if _, ok, err := s.parts.store.PortalByRC(ctx, p.RCRoom); err == nil && !ok {
 			s.Unwatch(p)
 		}
@@ -76,15 +74,15 @@ func (s *readers) KeepUp(ctx context.Context) error {
 	return nil
 }
 
-// begin makes accounts be read from now on by what spawn starts; nil ends it.
+// begin makes spawn start the sessions from now on; with nil none are started.
 func (s *readers) begin(spawn func(func(context.Context)) (stop func())) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spawn = spawn
 }
 
-// recall watches a portal of an earlier run: when something last happened there
-// says how soon it is read.
+// recall watches a portal of an earlier run. The time of its last activity decides
+// how soon it is read.
 func (s *readers) recall(p model.Portal, cursor string) {
 	at, ok := parseMillis(cursor)
 	if !ok {
@@ -94,8 +92,8 @@ func (s *readers) recall(p model.Portal, cursor string) {
 	s.reader(p.RCReader).add(p.RCRoom, at)
 }
 
-// byUse returns the readers, the bridge account's first and then those whose
-// rooms have something newer.
+// byUse returns the readers: the bridge account's first, then the others by the
+// newest activity in their rooms.
 func (s *readers) byUse() []*reader {
 	s.reader("") // connected even before there is a portal
 	s.mu.Lock()
@@ -115,7 +113,7 @@ func (s *readers) byUse() []*reader {
 	return all
 }
 
-// Watch implements relay.RocketChat. It does not wait.
+// Watch implements relay.RocketChat. It does not block.
 func (s *readers) Watch(p model.Portal) {
 	old, known := s.replace(p)
 	if known && old.RCReader != p.RCReader {
@@ -132,15 +130,15 @@ func (s *readers) Unwatch(p model.Portal) {
 	s.reader(p.RCReader).remove(p.RCRoom)
 }
 
-// stir takes that something seems to have happened in the room of a portal.
+// stir handles a sign of activity in the room of a portal.
 func (s *readers) stir(p model.Portal) {
 	r := s.reader(p.RCReader)
 	r.hint(p.RCRoom)
 	s.serve(r)
 }
 
-// talked handles that a person on Matrix writes into a room: those who answer are
-// to be heard at once.
+// talked records that a person on Matrix writes into a room: replies must arrive
+// without delay.
 func (s *readers) talked(room ids.RCRoom) {
 	p, ok := s.portal(room)
 	if !ok {
@@ -153,7 +151,7 @@ func (s *readers) talked(room ids.RCRoom) {
 	}
 }
 
-// reader returns the reader of an account, made as needed.
+// reader returns the reader of an account, creating it if needed.
 func (s *readers) reader(account ids.MXUser) *reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +163,8 @@ func (s *readers) reader(account ids.MXUser) *reader {
 	return r
 }
 
-// serve lets an account be read: through a session where there is room for one,
-// over REST otherwise.
+// serve arranges for an account to be read: through a session if there is room for
+// one, over REST otherwise.
 func (s *readers) serve(r *reader) {
 	s.mu.Lock()
 	r.used = time.Now()
@@ -188,8 +186,8 @@ func (s *readers) serve(r *reader) {
 	}
 }
 
-// roomForSession ends the session that was used least recently when there are as
-// many as there may be. It is called under s.mu.
+// roomForSession ends the least recently used session when there are maxSessions.
+// The caller holds s.mu.
 func (s *readers) roomForSession() bool {
 	if s.sessions < maxSessions {
 		return true
@@ -209,8 +207,8 @@ func (s *readers) roomForSession() bool {
 	return true
 }
 
-// ended lets an account whose session has ended be read over REST, from where the
-// session stopped.
+// ended queues an account whose session has ended to be read over REST, from where
+// the session stopped.
 func (s *readers) ended(r *reader) {
 	s.mu.Lock()
 	r.stop = nil
@@ -221,7 +219,7 @@ func (s *readers) ended(r *reader) {
 	s.later(r)
 }
 
-// later makes an account be read over REST soon.
+// later queues an account to be read over REST.
 func (s *readers) later(r *reader) {
 	s.mu.Lock()
 	if !r.queued && r.account != "" {
@@ -235,7 +233,7 @@ func (s *readers) later(r *reader) {
 	}
 }
 
-// next returns an account that is to be read over REST, nil when there is none.
+// next returns the next account to read over REST, nil when there is none.
 func (s *readers) next() *reader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,8 +269,7 @@ func (s *readers) readWithoutSession(ctx context.Context) {
 	_ = g.Wait()
 }
 
-// lookAtRest makes the accounts that have no session be read again in which a
-// room's time has come.
+// lookAtRest queues the accounts without a session in which a room is due.
 func (s *readers) lookAtRest(now time.Time) {
 	s.mu.Lock()
 	var resting []*reader
@@ -303,7 +300,7 @@ func (s *readers) Follow() {
 	}
 }
 
-// compareAll makes every room be caught up with: for deletions that nothing tells of.
+// compareAll schedules every room to be caught up, to find deletions that are not announced.
 func (s *readers) compareAll() {
 	s.mu.Lock()
 	readers := make([]*reader, 0, len(s.byAccount))

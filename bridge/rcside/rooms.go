@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// rooms are what is done with rooms, their members and their settings.
+// rooms handles rooms, their members and their settings.
 type rooms struct {
 	*accounts
 }
@@ -28,8 +28,8 @@ func (s *rooms) Direct(ctx context.Context, p model.Puppet, with model.RCPerson)
 
 var notInSlug = regexp.MustCompile(`[^0-9a-zA-Z._-]+`)
 
-// slugOf returns the name of a room that Rocket.Chat accepts for a title, "" when
-// nothing of it is left.
+// slugOf returns a room name for a title that Rocket.Chat accepts, "" when nothing
+// of the title is left.
 func slugOf(title string) string {
 	return strings.Trim(notInSlug.ReplaceAllString(title, "-"), "-.")
 }
@@ -61,7 +61,7 @@ func (s *rooms) CreateGroup(ctx context.Context, title string, owner model.RCPer
 			if !free {
 				continue
 			}
-			r, err = old, s.client.Invite(ctx, rocketchat.Group, old.ID, string(owner.ID)) // left over from an attempt that was interrupted
+			r, err = old, s.client.Invite(ctx, rocketchat.Group, old.ID, string(owner.ID)) // left over from an interrupted attempt
 		}
 		if err != nil {
 			return model.RCRoomInfo{}, side(err)
@@ -87,7 +87,7 @@ func (s *rooms) Room(ctx context.Context, room ids.RCRoom) (model.RCRoomInfo, bo
 	switch {
 	case rocketchat.Says(err, "Not Allowed", "not-allowed"):
 		return model.RCRoomInfo{}, false, nil
-	case rocketchat.Says(err, "error-room-archived"): // 7.x and some of 8.x do not tell more
+	case rocketchat.Says(err, "error-room-archived"): // 7.x and some of 8.x return nothing more
 		r, err = s.client.AdminRoom(ctx, string(room))
 		ok = r.ID != ""
 	}
@@ -121,7 +121,7 @@ func (s *rooms) Members(ctx context.Context, p model.Portal) ([]model.RCPerson, 
 	return out, nil
 }
 
-// Change implements relay.RocketChat. A name that another room has gets a number.
+// Change implements relay.RocketChat. A name that another room has gets a number appended.
 func (s *rooms) Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error {
 	if c.Title != nil {
 		if err := s.rename(ctx, p, *c.Title); err != nil {
@@ -139,7 +139,7 @@ func (s *rooms) Change(ctx context.Context, p model.Portal, c model.RCRoomChange
 	return s.asReader(ctx, p.RCReader, func(c *rocketchat.Client) error { return c.SaveRoom(ctx, string(p.RCRoom), change) })
 }
 
-// rename gives a room the name that is nearest to a title.
+// rename gives a room the name closest to a title.
 func (s *rooms) rename(ctx context.Context, p model.Portal, title string) error {
 	slug := slugOf(title)
 	if slug == "" {
@@ -183,8 +183,8 @@ func roleOf(name string) model.Role {
 	return model.Member
 }
 
-// SetRole implements relay.RocketChat. The higher role is taken away only when
-// the lower one is there.
+// SetRole implements relay.RocketChat. The higher role is removed only once the
+// lower one is in place.
 func (s *rooms) SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error {
 	c, room, user := s.client, string(p.RCRoom), string(who)
 	var err error

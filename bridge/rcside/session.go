@@ -19,17 +19,17 @@ const (
 	// minPause and maxPause bound the wait between two attempts to connect.
 	minPause = 300 * time.Millisecond
 	maxPause = 15 * time.Second
-	// refusedPause is it when there is no such account, or when the server takes
-	// neither its token nor a new one.
+	// refusedPause is the wait when there is no such account, or when the server
+	// accepts neither its token nor a new one.
 	refusedPause = time.Minute
-	// catchUpAtOnce is how many rooms of a session are caught up with at one time.
+	// catchUpAtOnce is how many rooms of a session are caught up concurrently.
 	catchUpAtOnce = 8
 	// coldEvery is how often a room that is not subscribed to is read without a
-	// reason: for what nobody has told of, such as a deletion. coldAtOnce is how
-	// many of them in a second.
+	// reason, to find unannounced changes such as a deletion. coldAtOnce is how
+	// many of them per second.
 	coldEvery  = 5 * time.Minute
 	coldAtOnce = 2
-	// maxRoomPause bounds the wait after a room could not be read.
+	// maxRoomPause bounds the wait after a failure to read a room.
 	maxRoomPause = 5 * time.Minute
 )
 
@@ -95,7 +95,7 @@ func (r *reader) session(ctx context.Context) error {
 	return g.Wait()
 }
 
-// dial opens a session. Tokens end: then the account gets a new one.
+// dial opens a session. If the token is refused, the account gets a new one.
 func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
 	client, err := r.parts.clientFor(ctx, r.account)
 	if err != nil {
@@ -110,7 +110,7 @@ func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok { // it ended with its token
+	if !ok { // the account ended with its token
 		return nil, fmt.Errorf("%w: the account of %s", model.ErrNotFound, r.account)
 	}
 	if p, err = r.parts.renew(ctx, p, client.Token()); err != nil {
@@ -119,7 +119,7 @@ func (r *reader) dial(ctx context.Context) (*ddp.Conn, error) {
 	return ddp.Dial(ctx, client.Base(), p.Token, handle)
 }
 
-// store stores what the session brings until ctx ends.
+// store stores what the session receives until ctx ends.
 func (r *reader) store(ctx context.Context) error {
 	for {
 		if err := r.flush(ctx); err != nil {
@@ -133,8 +133,7 @@ func (r *reader) store(ctx context.Context) error {
 	}
 }
 
-// catchUp catches up with the rooms for which there is a reason, several at a
-// time, until ctx ends.
+// catchUp catches up the scheduled rooms, several at a time, until ctx ends.
 func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(catchUpAtOnce)
@@ -161,8 +160,8 @@ func (r *reader) catchUp(ctx context.Context, conn *ddp.Conn) error {
 }
 
 // read stores what has happened in a room since its cursor. A room that cannot be
-// read is tried again later and does not hold up the others; a connection that
-// fails is an error.
+// read is retried later and does not hold up the others; a failed connection is an
+// error.
 func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
 	err := r.parts.asReader(ctx, r.account, func(c *rocketchat.Client) error { return r.parts.missed(ctx, c, id) })
 	r.mu.Lock()
@@ -175,7 +174,7 @@ func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
 		return err
 	}
 	rm.read = time.Now()
-	// What the account may not see, or what is gone, is no failure: it may come back.
+	// A room that is gone, or hidden from the account, is read again later: it may come back.
 	if err != nil {
 		if rm.failed == 0 {
 			r.parts.log.Warn("a bridged room could not be read", "rc_room", id, "account", string(r.account), "err", err)
@@ -202,7 +201,7 @@ func (r *reader) read(ctx context.Context, id ids.RCRoom) error {
 	return nil
 }
 
-// lost reports whether a room is gone, or is not shown to the account.
+// lost reports whether a room is gone, or hidden from the account.
 func lost(err error) bool {
 	return errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrNoAccount)
 }
@@ -210,10 +209,10 @@ func lost(err error) bool {
 // passFor bounds how long one account is read over REST at a time.
 const passFor = 2 * time.Minute
 
-// pass reads, without a session, the rooms for which there is a reason.
+// pass reads the scheduled rooms without a session.
 func (r *reader) pass(ctx context.Context) {
 	if !r.turn.TryLock() {
-		return // a session does it
+		return // a session is reading
 	}
 	defer r.turn.Unlock()
 	ctx, stop := context.WithTimeout(ctx, passFor)

@@ -14,20 +14,20 @@ import (
 	"appliance/bridge/rocketchat/ddp"
 )
 
-// stream takes what the session of an account brings.
+// stream handles the events of an account's session.
 type stream struct {
 	*agenda
 	parts *parts
 }
 
-// event takes a frame of the websocket. Frames of a room that is not caught up
-// yet wait: what happened before them comes first.
+// event handles a websocket frame. Frames of a room that is not caught up yet wait:
+// earlier changes come first.
 func (r *stream) event(ctx context.Context, e ddp.Event) {
 	if len(e.Args) == 0 || r.ephemeral(e) || r.wake(e) {
 		return
 	}
 	if room, bulk := strings.CutSuffix(e.Name, "/deleteMessageBulk"); bulk && e.Stream == "stream-notify-room" {
-		r.again(ids.RCRoom(room)) // which ones they were is asked for
+		r.again(ids.RCRoom(room)) // reading the room shows which ones
 		return
 	}
 	var m rocketchat.Message
@@ -45,8 +45,8 @@ func (r *stream) event(ctx context.Context, e ddp.Event) {
 	signal(r.more)
 }
 
-// wake takes a frame that says only that something has happened in a room that
-// is not subscribed to. It reports whether it was one.
+// wake handles a frame that only announces activity in a room that is not
+// subscribed to. It reports whether it was one.
 func (r *stream) wake(e ddp.Event) bool {
 	var about struct {
 		ID   ids.RCRoom `json:"_id"`
@@ -67,9 +67,9 @@ func (r *stream) wake(e ddp.Event) bool {
 	return true
 }
 
-// put keeps a live message until it is stored. If too many wait, nothing more is
-// read from the connection for a while, which holds up the server; if that does
-// not help, because rooms are being caught up with, the session has to begin again.
+// put keeps a live message until it is stored. If too many are pending, it stops
+// reading from the connection for a while, which holds up the server; if that does
+// not help, because rooms are being caught up, the session has to restart.
 func (r *stream) put(ctx context.Context, m rocketchat.Message) {
 	var late <-chan time.Time
 	for {
@@ -77,7 +77,7 @@ func (r *stream) put(ctx context.Context, m rocketchat.Message) {
 		rm, known := r.rooms[ids.RCRoom(m.RoomID)]
 		if !known {
 			r.mu.Unlock()
-			return // no portal any more
+			return // no longer a portal
 		}
 		if full := len(r.frames) >= maxFrames; !full {
 			r.frames = append(r.frames, m)
@@ -122,8 +122,7 @@ func (r *stream) flush(ctx context.Context) error {
 	}
 }
 
-// ready takes frames of rooms that are caught up; the others wait. It is called
-// under r.mu.
+// ready takes the frames of rooms that are caught up; the others wait. The caller holds r.mu.
 func (r *stream) ready() []rocketchat.Message {
 	var batch, wait []rocketchat.Message
 	n := 0
@@ -144,7 +143,7 @@ func (r *stream) ready() []rocketchat.Message {
 	return batch
 }
 
-// ephemeral takes a frame that is no message. It reports whether it was one.
+// ephemeral handles a frame that is not a message. It reports whether it was one.
 func (r *stream) ephemeral(e ddp.Event) bool {
 	switch room, typing := strings.CutSuffix(e.Name, "/user-activity"); {
 	case e.Stream == "stream-notify-room" && typing:
@@ -167,10 +166,10 @@ func (r *stream) ephemeral(e ddp.Event) bool {
 	return false
 }
 
-// statuses are how the stream writes a status.
+// statuses maps the numbers that the stream uses to presences.
 var statuses = map[int]model.Presence{0: model.Offline, 1: model.Online, 2: model.Away, 3: model.Away}
 
-// status takes [id, username, number, text, ...].
+// status handles [id, username, number, text, ...].
 func (r *stream) status(args []json.RawMessage) {
 	var fields []json.RawMessage
 	if json.Unmarshal(args[0], &fields) != nil || len(fields) < 3 {

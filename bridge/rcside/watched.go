@@ -8,13 +8,13 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// watched are the portals whose rooms are read.
+// watched holds the portals whose rooms are read.
 type watched struct {
 	mu       sync.Mutex
 	watching map[ids.RCRoom]model.Portal
 }
 
-// portal returns the portal of a room that is watched.
+// portal returns the portal of a watched room.
 func (s *watched) portal(room ids.RCRoom) (model.Portal, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,15 +22,14 @@ func (s *watched) portal(room ids.RCRoom) (model.Portal, bool) {
 	return p, ok
 }
 
-// begun returns when the portal of a room began: what was written before does
-// not cross.
+// begun returns when the portal of a room began: earlier messages do not cross.
 func (s *watched) begun(room ids.RCRoom) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.watching[room].Created
 }
 
-// remember takes a portal of an earlier run, unless the room has one already.
+// remember adds a portal of an earlier run, unless the room already has one.
 func (s *watched) remember(p model.Portal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +38,7 @@ func (s *watched) remember(p model.Portal) {
 	}
 }
 
-// replace takes a portal and returns the one that the room had.
+// replace sets the portal of a room and returns the previous one.
 func (s *watched) replace(p model.Portal) (old model.Portal, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +47,7 @@ func (s *watched) replace(p model.Portal) (old model.Portal, known bool) {
 	return old, known
 }
 
-// forget ends that a room is watched.
+// forget stops watching a room.
 func (s *watched) forget(p model.Portal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

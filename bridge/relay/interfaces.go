@@ -17,8 +17,8 @@ import (
 	"appliance/bridge/relay/torocketchat"
 )
 
-// Store is everything that the relay and the sides must not forget. Package store
-// implements it. Each part of the relay declares what it needs of it.
+// Store is everything that the relay and the sides must persist. Package store implements
+// it. Each part of the relay declares the methods that it needs.
 type Store interface {
 	queue.Backend
 	inboxStore
@@ -39,44 +39,43 @@ type inboxStore interface {
 	// Accept adds items and moves cursors in one transaction; see
 	// queue.Backend.Add.
 	Accept(ctx context.Context, now time.Time, items []queue.Item, cursors map[string]string) (int, error)
-	// Waiting returns how many items of a lane wait.
+	// Waiting returns the number of items waiting in a lane.
 	Waiting(ctx context.Context, lane string) (int, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
-// sideStore is what the sides need beyond what the relay does.
+// sideStore is what the sides need of the store in addition to what the relay needs.
 type sideStore interface {
-	// GhostsAfter returns the first ghosts after one, in the order of their
-	// addresses.
+	// GhostsAfter returns up to limit ghosts that follow the given
+	// address, in address order.
 	GhostsAfter(ctx context.Context, after ids.MXUser, limit int) ([]model.Ghost, error)
-	// PuppetMark returns what the account of a Matrix user carries because the
-	// bridge created it: a secret that is generated once, and stored before the
-	// account is.
+	// PuppetMark returns the mark on the account that the bridge created for a Matrix
+	// user: a secret that is generated once, and stored before the account is.
 	PuppetMark(ctx context.Context, user ids.MXUser) (string, error)
-	// DoubleByRC returns the double that a Rocket.Chat user is.
+	// DoubleByRC returns the double with the given Rocket.Chat user ID.
 	DoubleByRC(ctx context.Context, user ids.RCUser) (model.Double, bool, error)
-	// RenewDouble stores the new token of a double that is still there.
+	// RenewDouble stores the new token of a double if the double still exists.
 	RenewDouble(ctx context.Context, d model.Double) error
-	// Cursors returns the cursors whose names begin with a prefix, by the rest of the name.
+	// Cursors returns the cursors whose names begin with a prefix, keyed by the rest of the name.
 	Cursors(ctx context.Context, prefix string) (map[string]string, error)
-	// Seen returns what is known of messages of Rocket.Chat that are read: which of some items
-	// were ever accepted, the values of some cursors, and which of some messages have reactions
-	// that both sides have.
+	// Seen returns what is known about Rocket.Chat messages that are being read: which of
+	// the items were ever accepted, the values of the cursors, and which of the messages
+	// have reactions that exist on both sides.
 	Seen(ctx context.Context, items, cursors []string, messages []ids.RCMessage) (model.Seen, error)
-	// BroughtFile reports whether a file in Rocket.Chat is one of Matrix.
+	// BroughtFile reports whether a file in Rocket.Chat came from Matrix.
 	BroughtFile(ctx context.Context, file string) (bool, error)
 }
 
-// followRocketChat is what Relay.Follow needs of Rocket.Chat.
+// followRocketChat is what Relay.Follow needs from Rocket.Chat.
 type followRocketChat interface {
-	// Follow makes the side read again what Live says is to be read.
+	// Follow makes the side apply what Live now says to read.
 	Follow()
 }
 
-// RocketChat is one of the two networks. Package rcside implements it. Each part of
-// the relay declares what it needs of it. Methods may block until the network has
-// answered or a timeout of some tens of seconds has passed; all may be repeated
-// without another effect than once.
+// RocketChat is one of the two networks. Package rcside implements it. Each part of the
+// relay declares the methods that it needs. Methods may block until the network has
+// responded or a timeout of some tens of seconds has expired. All are idempotent unless
+// their comment says otherwise.
 type RocketChat interface {
 	followRocketChat
 
@@ -90,8 +89,8 @@ type RocketChat interface {
 	torocketchat.RocketChat
 }
 
-// Matrix is the other network. Package mxside implements it; what is said of
-// RocketChat holds for it too.
+// Matrix is the other network. Package mxside implements it; the notes on
+// RocketChat apply to it too.
 type Matrix interface {
 	people.Matrix
 	notice.Matrix

@@ -1,9 +1,9 @@
-// Package relay joins the two sides. It stores what they receive (Accept), hands each
-// item to the handler of its kind (Deliver), and decides what happens to one that
-// cannot be delivered. The decisions themselves are in the packages below it: people,
-// portal, membership, ephemeral, and one package for each direction, tomatrix and
-// torocketchat. The sides speak to their networks and know nothing of each other; the
-// queue decides when.
+// Package relay connects the two sides. It stores what they receive (Accept), passes each
+// item to the handler for its kind (Deliver), and decides what happens to an item that
+// cannot be delivered. The decisions themselves are made in the packages below it:
+// people, portal, membership, ephemeral, and one package for each direction, tomatrix and
+// torocketchat. The sides talk to their networks and know nothing of each other; the
+// queue decides when items are delivered.
 package relay
 
 import (
@@ -31,36 +31,36 @@ type Relay struct {
 	MX    Matrix
 	Names ids.Namespace
 	Site  string             // Rocket.Chat's address as people see it
-	Live  func() config.Live // the configuration in force; a delivery reads it once
+	Live  func() config.Live // the current configuration; a delivery reads it once
 	Log   *slog.Logger
-	// Delivered is told of each delivery: how long the item waited to be tried
-	// and how long the last attempt took. nil is allowed.
+	// Delivered is called after each delivery, with the time that the item waited and the
+	// time that the last attempt took. nil is allowed.
 	Delivered func(kind string, waited, took time.Duration)
 
-	// GaveUp is told of each item that became a dead letter, with one of model.Reasons.
-	// nil is allowed.
+	// GaveUp is called for each item that became a dead letter, with one of
+	// model.Reasons. nil is allowed.
 	GaveUp func(kind, reason string)
 
-	// Heard is told of each message of a Matrix server that was delivered, or given up.
-	// nil is allowed.
+	// Heard is called for each message from a Matrix server that was delivered or given
+	// up. nil is allowed.
 	Heard func(server string, gaveUp bool)
 
-	// Typed is told of a command that reached Rocket.Chat as a message. nil is
-	// allowed.
+	// Typed is called for a command that reached Rocket.Chat as a
+	// message. nil is allowed.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
 
-	// Trace tells of the way of items; nil is allowed.
+	// Trace records the path of items; nil is allowed.
 	Trace *trace.Tracer
 
 	// Lock locks a key among all processes that share the store; nil when
 	// there is only one.
 	Lock func(key string) (unlock func(), err error)
 
-	// Now is the time that all processes which share the store agree on; nil is that of
-	// this process.
+	// Now returns the time that all processes sharing the store agree on; nil means this
+	// process's own clock.
 	Now func() time.Time
 
-	// ReconcileEvery is between two comparisons of all rooms; 0 is the usual.
+	// ReconcileEvery is the interval between two comparisons of all rooms; 0 means the default.
 	ReconcileEvery time.Duration
 
 	worker queue.Worker
@@ -77,8 +77,8 @@ func (r *Relay) typed(ctx context.Context, caller model.Caller, name, params str
 	}
 }
 
-// Run delivers what is stored until ctx ends. Each process does it; see Sweep for what one
-// does for all.
+// Run delivers stored items until ctx ends. Every process runs it; Sweep is what one
+// process does for all.
 func (r *Relay) Run(ctx context.Context) error {
 	r.init()
 	g, ctx := errgroup.WithContext(ctx)
@@ -89,8 +89,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Sweep compares rooms, and shows public channels, until ctx ends. One process at a time
-// does it.
+// Sweep compares rooms and publishes public channels until ctx ends. One process
+// at a time runs it.
 func (r *Relay) Sweep(ctx context.Context) error {
 	r.init()
 	g, ctx := errgroup.WithContext(ctx)
@@ -99,24 +99,23 @@ func (r *Relay) Sweep(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Wake makes the workers look for items now; it is called when Live has changed, and when
-// another process has made work, which may be before the sides are known.
+// Wake makes the workers look for items now. It is called when Live has changed and when
+// another process has added work, possibly before the sides are known.
 func (r *Relay) Wake() {
 	r.worker.Wake()
 	r.files.Wake()
 }
 
-// Follow makes the sides read what Live says now is to be read, and Matrix see the
-// channels that are chosen now.
+// Follow makes the sides read what Live now says to read, and Matrix see the channels
+// that are chosen now.
 func (r *Relay) Follow() {
 	r.init()
 	r.RC.Follow()
 	r.parts.public.Look()
 }
 
-// Accept stores items and cursors in one transaction. Only when it has returned
-// nil may a side acknowledge them to its network. Handing over an event twice is
-// fine.
+// Accept stores items and cursors in one transaction. A side may acknowledge them to its
+// network only after Accept has returned nil. Passing an event twice is harmless.
 func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[string]string) error {
 	begun := time.Now()
 	fresh := r.untold(ctx, items)
@@ -131,7 +130,7 @@ func (r *Relay) Accept(ctx context.Context, items []queue.Item, cursors map[stri
 	return nil
 }
 
-// untold returns which items are traced and new: a server tells of some events twice.
+// untold returns the traced items that are new: a server reports some events twice.
 func (r *Relay) untold(ctx context.Context, items []queue.Item) []queue.Item {
 	traced := r.Trace.Wanted(items)
 	if len(traced) == 0 {
@@ -143,13 +142,13 @@ func (r *Relay) untold(ctx context.Context, items []queue.Item) []queue.Item {
 	}
 	known, err := r.Store.Known(ctx, names)
 	if err != nil {
-		return nil // Accept says what is the matter
+		return nil // Accept reports the error
 	}
 	return slices.DeleteFunc(traced, func(item queue.Item) bool { return known[item.ID] })
 }
 
-// Deliver sends one item to the other side. The queue calls it, and calls it
-// again when it cannot know whether the last call arrived.
+// Deliver sends one item to the other side. The queue calls it, and calls it again if it
+// cannot know whether the last call succeeded.
 func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
 	deliver, ok := r.parts.handlers[item.Kind]
 	if !ok {
@@ -174,7 +173,7 @@ func (r *Relay) Deliver(ctx context.Context, item queue.Item) ([]queue.Receipt, 
 	return receipts, err
 }
 
-// heard tells of a message, unless one of our users sent it.
+// heard reports a message to Heard, unless one of our users sent it.
 func (r *Relay) heard(sender ids.MXUser, gaveUp bool) {
 	if r.Heard != nil && sender != "" && !r.Names.Owns(sender) {
 		r.Heard(sender.Homeserver(), gaveUp)

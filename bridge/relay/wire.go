@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/relay/torocketchat"
 )
 
-// parts are the concepts that a relay is made of.
+// parts holds the components of a relay.
 type parts struct {
 	people     *people.People
 	admission  *people.Admission
@@ -43,7 +43,7 @@ func (r *Relay) init() {
 	})
 }
 
-// wire creates the parts, each after those that it uses.
+// wire creates the parts, each after its dependencies.
 func (r *Relay) wire() parts {
 	var (
 		locks     = &model.Locks{Across: r.Lock}

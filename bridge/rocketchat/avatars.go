@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// ErrNoPicture: there is no picture, or the caller may not see it. The server answers
-// with a letter then, as SVG, and so does not tell the two apart.
+// ErrNoPicture means that there is no picture, or that the caller may not see it.
+// The server answers both with a letter as SVG, so they cannot be told apart.
 var ErrNoPicture = errors.New("there is no picture")
 
 // Avatar calls GET /avatar/{username}: a user's picture, of at most limit bytes.
@@ -19,14 +19,14 @@ func (c *Client) Avatar(ctx context.Context, username string, limit int64) ([]by
 	return c.picture(ctx, "/avatar/"+url.PathEscape(username), limit)
 }
 
-// RoomAvatar calls GET /avatar/room/{rid}: the picture of a room, of at most limit
+// RoomAvatar calls GET /avatar/room/{rid}: a room's picture, of at most limit
 // bytes.
 func (c *Client) RoomAvatar(ctx context.Context, roomID string, limit int64) ([]byte, error) {
 	return c.picture(ctx, "/avatar/room/"+url.PathEscape(roomID), limit)
 }
 
-// picture fetches a picture that is not behind the API. The server takes the
-// caller's token from cookies there and from nothing else that stays out of logs.
+// picture fetches a picture from outside the API. There the server accepts the
+// caller's token from cookies, and otherwise only in ways that end up in logs.
 func (c *Client) picture(ctx context.Context, path string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {

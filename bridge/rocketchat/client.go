@@ -1,9 +1,9 @@
-// Package rocketchat is a client for Rocket.Chat's REST API and the types that
-// its REST and realtime answers are made of. It speaks the protocol and nothing
-// else: it knows no Matrix, keeps no state besides its credentials, and never
-// retries; callers decide. Data flows from method arguments to the server and
-// back. Rocket.Chat 8.x is the reference, 7.10 and later work as far as the
-// endpoints exist there. The websocket is in package ddp.
+// Package rocketchat is a client for Rocket.Chat's REST API and defines the types
+// in its REST and realtime responses. It implements the protocol and nothing else:
+// it does not depend on Matrix, keeps no state besides its credentials, and never
+// retries; that is up to the caller. Data flows from method arguments to the server
+// and back. Rocket.Chat 8.x is the reference; 7.10 and later work as far as the
+// endpoints exist there. The websocket client is in package ddp.
 package rocketchat
 
 import (
@@ -23,8 +23,8 @@ import (
 	"appliance/bridge/secret"
 )
 
-// maxAnswer bounds what is read of a JSON answer: an unpaginated history of a
-// busy room is some megabytes, a server that never stops is not waited for.
+// maxAnswer bounds how much of a JSON response is read: an unpaginated history of a
+// busy room is a few megabytes, and a server that never stops sending is cut off.
 const maxAnswer = 64 << 20
 
 // Client makes REST calls as one user. Methods are safe for concurrent use.
@@ -32,10 +32,10 @@ type Client struct {
 	base     string
 	userID   string
 	token    secret.String
-	from     string        // address for which it calls, "" for its own
-	http     *http.Client  // for answers of JSON: all of it within a minute
-	stream   *http.Client  // for files: as long as something moves
-	patience time.Duration // how long nothing may move
+	from     string        // client address to report, "" for its own
+	http     *http.Client  // for JSON responses: one minute in total
+	stream   *http.Client  // for files: no limit while data is moving
+	patience time.Duration // how long a transfer may stall
 }
 
 // New returns a client for the server at base ("http://rocketchat:3000"). An
@@ -52,8 +52,8 @@ func New(base, userID string, token secret.String) *Client {
 	}
 }
 
-// Guarded returns a client that asks before each request whether it may be made, and
-// otherwise returns the reason. Both share connections.
+// Guarded returns a client that calls ask before each request. If ask returns an error,
+// the request is not sent and fails with that error. Both clients share connections.
 func (c *Client) Guarded(ask func(context.Context) error) *Client {
 	other := *c
 	json, files := *c.http, *c.stream
@@ -62,8 +62,8 @@ func (c *Client) Guarded(ask func(context.Context) error) *Client {
 	return &other
 }
 
-// Through returns a client whose requests go through what wrap returns, which passes them
-// on to the transport that it is given. Both share connections.
+// Through returns a client whose requests pass through the transport that wrap returns,
+// which forwards them to the transport it is given. Both clients share connections.
 func (c *Client) Through(wrap func(http.RoundTripper) http.RoundTripper) *Client {
 	other := *c
 	json, files := *c.http, *c.stream
@@ -72,7 +72,7 @@ func (c *Client) Through(wrap func(http.RoundTripper) http.RoundTripper) *Client
 	return &other
 }
 
-// guard asks before each request whether it may be made.
+// guard calls ask before each request to find out whether it may be sent.
 type guard struct {
 	ask  func(context.Context) error
 	next http.RoundTripper
@@ -89,10 +89,10 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return g.next.RoundTrip(r)
 }
 
-// stay follows no redirect: one would turn a POST into a GET.
+// stay follows no redirects: a redirect would turn a POST into a GET.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// follow lets a file come from another server, such as an object store, which
+// follow allows a file to come from another server, such as an object store, which
 // must not see the caller's token.
 func follow(req *http.Request, via []*http.Request) error {
 	if via[0].Method != http.MethodGet {
@@ -108,7 +108,7 @@ func follow(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// As returns a client for another user of the same server. Both share
+// As returns a client for another user of the same server. Both clients share
 // connections.
 func (c *Client) As(userID string, token secret.String) *Client {
 	other := *c
@@ -116,16 +116,16 @@ func (c *Client) As(userID string, token secret.String) *Client {
 	return &other
 }
 
-// From returns a client whose calls count as those of another address, by which
-// Rocket.Chat limits them. It believes that of a server that it stands behind
-// (HTTP_FORWARDED_COUNT); an empty address is the client's own.
+// From returns a client whose calls count as coming from another address;
+// Rocket.Chat's rate limits are per address. The server trusts this only behind a
+// proxy (HTTP_FORWARDED_COUNT). An empty address means the client's own.
 func (c *Client) From(address string) *Client {
 	other := *c
 	other.from = address
 	return &other
 }
 
-// UserID returns the user the client speaks for, "" when anonymous.
+// UserID returns the user the client acts as, "" when anonymous.
 func (c *Client) UserID() string { return c.userID }
 
 // Token returns the client's token, for the websocket login.
@@ -134,12 +134,12 @@ func (c *Client) Token() secret.String { return c.token }
 // Base returns the server's address, without a trailing slash.
 func (c *Client) Base() string { return c.base }
 
-// An Error is an answer from the server that says no.
+// An Error is an error response from the server.
 type Error struct {
 	Method, Path string
 	Status       int           // HTTP status
 	Code         string        // errorType or the "[code]" at the end of the text, such as "error-room-not-found"; often empty
-	Text         string        // the server's own words
+	Text         string        // the server's message
 	RetryAfter   time.Duration // how long to wait when Status is 429, 0 when unknown
 }
 
@@ -151,8 +151,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("rocketchat: %s %s: %d %s", e.Method, e.Path, e.Status, text)
 }
 
-// Says reports whether err is an answer of the server with one of the codes, or
-// whose text is one of them: several refusals are free text.
+// Says reports whether err is an Error with one of the given codes, or with one of
+// them as its text: some refusals carry no code.
 func Says(err error, codes ...string) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -166,8 +166,8 @@ func Says(err error, codes ...string) bool {
 	return false
 }
 
-// Status returns the HTTP status of a refusal, or 0 when err is something else,
-// such as a broken connection.
+// Status returns the HTTP status of an Error, or 0 when err is something else, such
+// as a broken connection.
 func Status(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status
@@ -175,7 +175,7 @@ func Status(err error) int {
 	return 0
 }
 
-// get calls a GET endpoint below /api/v1/ and decodes the answer into out.
+// get calls a GET endpoint below /api/v1/ and decodes the response into out.
 func (c *Client) get(ctx context.Context, endpoint string, query url.Values, out any) error {
 	return c.call(ctx, http.MethodGet, endpoint, query, nil, out)
 }
@@ -271,7 +271,7 @@ func withoutURL(err error) error {
 
 var bracketCode = regexp.MustCompile(`\[([a-zA-Z0-9_-]+)\]$`)
 
-// refusal reads the several envelopes in which Rocket.Chat says no.
+// refusal parses the various error envelopes that Rocket.Chat uses.
 func refusal(method, path string, res *http.Response, data []byte) error {
 	var body struct {
 		Error     json.RawMessage `json:"error"`
@@ -298,12 +298,11 @@ func refusal(method, path string, res *http.Response, data []byte) error {
 	return e
 }
 
-// inner reads the refusal of a method of the realtime API, which method.call
-// hands over as text.
+// inner parses the error of a realtime API method, which method.call returns as text.
 func (e *Error) inner() {
 	var frame struct {
 		Error *struct {
-			Error   json.RawMessage `json:"error"` // a text or a number
+			Error   json.RawMessage `json:"error"` // a string or a number
 			Reason  string          `json:"reason"`
 			Message string          `json:"message"`
 		} `json:"error"`
@@ -325,8 +324,8 @@ func text(raw json.RawMessage) string {
 
 var mustWait = regexp.MustCompile(`must wait (\d+) seconds`)
 
-// retryAfter reads Retry-After, X-RateLimit-Reset (milliseconds since 1970) or
-// the server's words.
+// retryAfter reads Retry-After, X-RateLimit-Reset (milliseconds since 1970) or the
+// error text.
 func retryAfter(h http.Header, text string) time.Duration {
 	if s, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After"))); err == nil && s > 0 {
 		return min(time.Duration(s)*time.Second, time.Hour)

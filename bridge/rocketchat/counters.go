@@ -5,13 +5,13 @@ import (
 	"net/url"
 )
 
-// MarkRead calls POST subscriptions.read: the caller has seen everything in a
-// room that the caller is in.
+// MarkRead calls POST subscriptions.read: the caller, who must be a member of the
+// room, has read everything in it.
 func (c *Client) MarkRead(ctx context.Context, rid string) error {
 	return c.post(ctx, "subscriptions.read", map[string]any{"rid": rid}, nil)
 }
 
-// Counters says how far a user has read a room.
+// Counters holds how far a user has read a room.
 type Counters struct {
 	Joined    bool `json:"joined"`
 	Unreads   int  `json:"unreads"`
@@ -19,8 +19,8 @@ type Counters struct {
 	ReadUntil Time `json:"unreadsFrom"` // when the room was last seen
 }
 
-// Counters calls GET channels.counters, groups.counters or im.counters about
-// another user, for which the caller needs view-room-administration.
+// Counters calls GET channels.counters, groups.counters or im.counters for another
+// user, which requires the permission view-room-administration.
 func (c *Client) Counters(ctx context.Context, roomType, rid, userID string) (Counters, error) {
 	var out Counters
 	err := c.get(ctx, family(roomType)+".counters", url.Values{"roomId": {rid}, "userId": {userID}}, &out)

@@ -25,33 +25,33 @@ import (
 const patience = time.Minute
 
 var (
-	// ErrTooLarge is wrapped by Download, and by what reads its Body, when a file
-	// is larger than the caller takes.
+	// ErrTooLarge is wrapped by the errors of Download, and of reading its Body,
+	// when a file exceeds the caller's limit.
 	ErrTooLarge = errors.New("the file is larger than allowed")
 
-	// ErrSize is wrapped by UploadMedia when a file has another size than announced.
+	// ErrSize is wrapped by UploadMedia when the size of a file is not the announced one.
 	ErrSize = errors.New("the file has another size than announced")
 
-	// ErrNoUpload is returned by Download for a link that does not lead to an
+	// ErrNoUpload is returned by Download for a link that does not point to an
 	// uploaded file.
 	ErrNoUpload = errors.New("rocketchat: the link does not lead to an uploaded file")
 
-	// ErrStalled is wrapped by UploadMedia, and by what reads the Body of a
-	// download, when nothing moves any more.
+	// ErrStalled is wrapped by the errors of UploadMedia, and of reading the Body
+	// of a download, when no more data moves.
 	ErrStalled = errors.New("the transfer stands still")
 )
 
-// Media is a file on its way. It is read once, as it is needed. Whoever takes a
-// Media closes a Body that is an io.Closer, also on errors; one that can block
-// must be, because nothing else ends its Read.
+// Media is a file in transit. It is read once, on demand. Whatever takes a Media
+// closes a Body that is an io.Closer, even on errors; a Body that can block must be
+// one, because nothing else ends its Read.
 type Media struct {
 	Name string
-	Type string // "image/png"; what is no content type becomes "application/octet-stream"
-	Size int64  // -1 when unknown; another one than Body has fails the call
+	Type string // "image/png"; an invalid type becomes "application/octet-stream"
+	Size int64  // -1 when unknown; a mismatch with Body fails the call
 	Body io.Reader
 }
 
-// An Upload is a file that the server holds for a day and no message shows yet.
+// An Upload is a file that no message shows yet; the server keeps it for a day.
 type Upload struct {
 	ID   string `json:"_id"`
 	Path string `json:"url"`
@@ -69,7 +69,7 @@ func (c *Client) UploadMedia(ctx context.Context, rid string, f Media) (Upload, 
 	return out.File, err
 }
 
-// MediaMessage is what a message says beside its file.
+// MediaMessage is the content of a message besides its file.
 type MediaMessage struct {
 	Text        string `json:"msg,omitempty"`
 	Thread      string `json:"tmid,omitempty"`
@@ -77,10 +77,10 @@ type MediaMessage struct {
 	FileName    string `json:"fileName,omitempty"`
 }
 
-// ConfirmMedia calls POST rooms.mediaConfirm as the user who uploaded the file:
-// the second half of sending it makes the message. The server makes one for
-// every call; therefore ConfirmMedia looks for the message when the answer is
-// lost, and who repeats it later must look with MessageWithFile first.
+// ConfirmMedia calls POST rooms.mediaConfirm as the user who uploaded the file: the
+// second half of sending a file, which creates the message. The server creates one
+// per call; ConfirmMedia therefore looks for the message when the response is lost,
+// and a caller that retries later must check with MessageWithFile first.
 func (c *Client) ConfirmMedia(ctx context.Context, rid, fileID string, m MediaMessage) (Message, error) {
 	var out struct {
 		Message Message `json:"message"`
@@ -100,24 +100,24 @@ func (c *Client) ConfirmMedia(ctx context.Context, rid, fileID string, m MediaMe
 	return found, nil
 }
 
-// certain reports whether err says that nothing was done.
+// certain reports whether err proves that nothing was done.
 func certain(err error) bool {
 	s := Status(err)
 	return s >= 400 && s < 500 && s != http.StatusRequestTimeout
 }
 
-// A Download is a file on its way from the server. The caller closes the Body.
+// A Download is a file being received from the server. The caller closes the Body.
 type Download struct {
-	Name string // "" when the server does not say
-	Type string // the server's word for it, not to be trusted
+	Name string // "" when the server sends none
+	Type string // as claimed by the server, not to be trusted
 	Size int64  // -1 when unknown
 	Body io.ReadCloser
 }
 
 // Download fetches a file as the caller, who must be a member of its room. link is
-// what an attachment carries ("/file-upload/<id>/<name>"); of a whole address only
-// the path counts, so that nobody else is ever asked. A file of more than limit
-// bytes ends in ErrTooLarge, before or while it is read.
+// the link in an attachment ("/file-upload/<id>/<name>"); of a full URL only the
+// path is used, so that no other server is ever contacted. A file of more than
+// limit bytes fails with ErrTooLarge, before or while it is read.
 func (c *Client) Download(ctx context.Context, link string, limit int64) (*Download, error) {
 	p, err := filePath(link)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *Client) Download(ctx context.Context, link string, limit int64) (*Downl
 	return d, nil
 }
 
-// filePath returns the path of an uploaded file, as it is to be asked for.
+// filePath returns the path of an uploaded file, escaped for the request.
 func filePath(link string) (string, error) {
 	u, err := url.Parse(link)
 	if err != nil || !strings.HasPrefix(u.Path, "/file-upload/") || path.Clean(u.Path) != u.Path {
@@ -166,13 +166,13 @@ func filePath(link string) (string, error) {
 	return u.EscapedPath(), nil
 }
 
-// maxRoomFiles bounds how many files of a room RoomHasUpload looks through.
+// maxRoomFiles bounds how many files of a room RoomHasUpload checks.
 const maxRoomFiles = 5000
 
-// RoomHasUpload reports whether an upload belongs to a room that the caller may read, by
-// channels.files, groups.files or im.files. A message does not tell: the method
-// sendFileMessage takes the ID of any upload. The newest files are looked through first,
-// then those with the name of the file, up to maxRoomFiles of them.
+// RoomHasUpload reports whether an upload belongs to a room that the caller may
+// read, using channels.files, groups.files or im.files. A message is no proof: the
+// method sendFileMessage accepts the ID of any upload. The newest files are checked
+// first, then those with the name of the file, up to maxRoomFiles of them.
 func (c *Client) RoomHasUpload(ctx context.Context, roomType, rid, fileID, name string) (bool, error) {
 	q := url.Values{"roomId": {rid}, "sort": {`{"uploadedAt":-1}`}, "count": {strconv.Itoa(page)}}
 	for offset := 0; offset <= maxRoomFiles; offset += page {
@@ -194,9 +194,9 @@ func (c *Client) RoomHasUpload(ctx context.Context, roomType, rid, fileID, name 
 	return false, nil
 }
 
-// longestWord returns the longest run of ASCII letters and digits in a name. Servers take
-// the filter for a regular expression, some escaped and some not: such a run is the same
-// in both.
+// longestWord returns the longest run of ASCII letters and digits in a name.
+// Servers treat the filter as a regular expression, which only some of them escape:
+// such a run means the same in both cases.
 func longestWord(name string) (longest string) {
 	words := strings.FieldsFunc(name, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -209,8 +209,8 @@ func longestWord(name string) (longest string) {
 	return longest
 }
 
-// multipart posts one file as a form with one part. Nothing of it is held in
-// memory but its frame.
+// multipart posts one file as a form with one part. Only the form around the file
+// is held in memory.
 func (c *Client) multipart(ctx context.Context, endpoint, field string, f Media, out any) error {
 	ctx, w := stall.New(ctx, c.patience, ErrStalled)
 	defer w.Stop()
@@ -253,7 +253,7 @@ func closeWith(ctx context.Context, r io.Reader) func() {
 	}
 }
 
-// fileName takes away what has no place in a header.
+// fileName removes what is not allowed in a header.
 func fileName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -277,8 +277,8 @@ func mediaType(s string) string {
 	return "application/octet-stream"
 }
 
-// why returns err with the end of a transfer in front of it, if that is what was
-// behind err.
+// why prefixes err with the reason for which the transfer was ended, if that is
+// what caused err.
 func why(w *stall.Watch, err error) error {
 	cause := w.Cause()
 	if err == nil || cause == nil || Status(err) != 0 || errors.Is(err, cause) {
@@ -287,8 +287,8 @@ func why(w *stall.Watch, err error) error {
 	return fmt.Errorf("%w (%v)", cause, withoutURL(err)) //nolint:errorlint // the cause alone decides what happens next
 }
 
-// source reads a file that is sent. A file of another size than announced fails
-// before the form around it is complete, so that nobody takes it for whole.
+// source reads a file being uploaded. A file whose size is not the announced one fails
+// before the form around it is complete, so that it is never taken for a whole file.
 type source struct {
 	media Media
 	watch *stall.Watch
@@ -305,7 +305,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// downloadBody reads no more than is left and is cut off when nothing comes.
+// downloadBody reads at most left bytes and is cut off when no data arrives.
 type downloadBody struct {
 	path  string
 	src   io.ReadCloser
@@ -316,7 +316,7 @@ type downloadBody struct {
 func (b *downloadBody) Read(p []byte) (int, error) {
 	b.watch.Moved()
 	n, err := b.src.Read(p)
-	b.watch.Rest() // who reads may take its time
+	b.watch.Rest() // the reader may take its time
 	if b.left -= int64(n); b.left < 0 {
 		return max(n+int(b.left), 0), b.fail(ErrTooLarge)
 	}

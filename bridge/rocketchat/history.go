@@ -43,7 +43,7 @@ func (c *Client) History(ctx context.Context, roomType, rid string, last int, si
 			last = len(all) // there is no more
 		case fresh > 0:
 			latest, count = out.Messages[len(out.Messages)-1].Time.Time, page
-		case count < most: // more of one millisecond than a page holds
+		case count < most: // one millisecond holds more than a page
 			count *= 2
 		default:
 			latest = latest.Add(-time.Millisecond)

@@ -14,7 +14,7 @@ type Webhook struct {
 	Name string `json:"name"`
 }
 
-// Webhooks calls GET integrations.list: the outgoing webhooks there are.
+// Webhooks calls GET integrations.list and returns the outgoing webhooks.
 func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
 	var all []Webhook
 	for offset := 0; ; {
@@ -37,24 +37,24 @@ func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
 	}
 }
 
-// RemoveWebhook calls POST integrations.remove: an outgoing webhook and its history
-// are gone.
+// RemoveWebhook calls POST integrations.remove, which removes an outgoing webhook
+// and its history.
 func (c *Client) RemoveWebhook(ctx context.Context, id string) error {
 	return c.post(ctx, "integrations.remove", map[string]string{"type": "webhook-outgoing", "integrationId": id}, nil)
 }
 
 // AdminRoom calls GET rooms.adminRooms.getRoom: what an administrator sees of a
-// room without being in it, which is who is in a direct one.
+// room without being in it, which for a direct room includes its members.
 func (c *Client) AdminRoom(ctx context.Context, rid string) (Room, error) {
 	var out Room
 	err := c.get(ctx, "rooms.adminRooms.getRoom", url.Values{"rid": {rid}}, &out)
 	return out, err
 }
 
-// AdminDirects calls GET rooms.adminRooms and hands over direct rooms, a page at a
-// time, until each wants no more: those in which something was said last first, or
-// in the order of their IDs, which does not change meanwhile. It tells neither when
-// something was said nor what, but how many messages there are.
+// AdminDirects calls GET rooms.adminRooms and passes direct rooms to each, a page
+// at a time, until each returns false: those with the latest message first, or by
+// ID, an order that does not change meanwhile. The list has neither the time nor
+// the text of messages, only their number.
 func (c *Client) AdminDirects(ctx context.Context, newest bool, each func([]Room) (more bool, err error)) error {
 	sort := `{"_id":1}`
 	if newest {

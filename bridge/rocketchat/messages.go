@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// NewMessage is what chat.sendMessage takes. The caller chooses the ID, so that
-// a repeated call cannot make a second message.
+// NewMessage is the message that chat.sendMessage takes. The caller chooses the ID,
+// so that a repeated call cannot create a second message.
 type NewMessage struct {
 	ID     string `json:"_id"`
 	RoomID string `json:"rid"`
 	Text   string `json:"msg"`
 	Thread string `json:"tmid,omitempty"`
-	Shown  bool   `json:"tshow,omitempty"` // of a reply in a thread: the room shows it too
+	Shown  bool   `json:"tshow,omitempty"` // for a thread reply: the room shows it too
 }
 
-// SendMessage calls POST chat.sendMessage without link previews. When the
-// server's answer does not say whether the message is there, because it was
-// lost or because the ID exists already, it looks; so a nil error means that
-// the message is in the room, from this caller, exactly once.
+// SendMessage calls POST chat.sendMessage without link previews. When the response
+// does not tell whether the message exists, because it was lost or because the ID
+// was already taken, SendMessage looks for the message. A nil error therefore means
+// that the message is in the room, from this caller, exactly once.
 func (c *Client) SendMessage(ctx context.Context, m NewMessage) (Message, error) {
 	var out struct {
 		Message Message `json:"message"`
@@ -38,7 +38,7 @@ func (c *Client) SendMessage(ctx context.Context, m NewMessage) (Message, error)
 	}
 	found, ok, lookErr := c.Message(ctx, m.ID)
 	switch {
-	case lookErr != nil: // it may be there: err must not be taken for a refusal
+	case lookErr != nil: // it may exist: err must not look like a refusal
 		return Message{}, fmt.Errorf("%w (after: %v)", lookErr, err) //nolint:errorlint // err must not decide
 	case !ok || found.User.ID != c.userID:
 		return Message{}, err
@@ -61,9 +61,9 @@ func (c *Client) Message(ctx context.Context, id string) (m Message, ok bool, er
 	return *out.Message, true, nil
 }
 
-// PostMessage calls POST chat.postMessage, which makes a message with an ID of
-// the server's choice: a repeated call makes a second one. room is a room ID or
-// "@username" for a direct message.
+// PostMessage calls POST chat.postMessage, where the server chooses the message ID:
+// a repeated call creates a second message. room is a room ID or "@username" for a
+// direct message.
 func (c *Client) PostMessage(ctx context.Context, room, text string) error {
 	key := "roomId"
 	if room != "" && room[0] == '@' {
@@ -72,9 +72,9 @@ func (c *Client) PostMessage(ctx context.Context, room, text string) error {
 	return c.post(ctx, "chat.postMessage", map[string]any{key: room, "text": text, "parseUrls": false}, nil)
 }
 
-// UpdateMessage calls POST chat.update, without link previews: the author or who
-// may edit others' messages replaces the text. Of a message with a file the text
-// is its caption. The same text again changes nothing.
+// UpdateMessage calls POST chat.update, without link previews: the author, or a
+// user who may edit others' messages, replaces the text. For a message with a file,
+// the text is its caption. Sending the same text again changes nothing.
 func (c *Client) UpdateMessage(ctx context.Context, rid, id, text string) (Message, error) {
 	var out struct {
 		Message Message `json:"message"`
@@ -84,8 +84,8 @@ func (c *Client) UpdateMessage(ctx context.Context, rid, id, text string) (Messa
 	return out.Message, err
 }
 
-// DeleteMessage calls POST chat.delete. A message that is gone, or that nobody
-// ever sent, is no error.
+// DeleteMessage calls POST chat.delete. A message that is gone, or never existed,
+// is not an error.
 func (c *Client) DeleteMessage(ctx context.Context, rid, id string) error {
 	err := c.post(ctx, "chat.delete", map[string]string{"roomId": rid, "msgId": id}, nil)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusBadRequest && strings.HasPrefix(e.Text, "No message found with the id") {
@@ -94,10 +94,10 @@ func (c *Client) DeleteMessage(ctx context.Context, rid, id string) error {
 	return err
 }
 
-// React calls POST chat.react: afterwards the caller reacts, or does not react,
-// to the message with emoji, a shortcode with or without colons. The server
-// takes no Unicode, and of two reactions to one message at the same time it can
-// lose one: callers react to a message one after the other.
+// React calls POST chat.react: afterwards the caller reacts, or does not react, to
+// the message with emoji, a shortcode with or without colons. The server does not
+// accept Unicode, and it can lose one of two concurrent reactions to a message, so
+// callers must serialize the reactions to a message.
 func (c *Client) React(ctx context.Context, id, emoji string, should bool) error {
 	return c.post(ctx, "chat.react", map[string]any{"messageId": id, "emoji": emoji, "shouldReact": should}, nil)
 }
@@ -112,11 +112,11 @@ func (c *Client) Pin(ctx context.Context, id string, on bool) error {
 	return c.post(ctx, path, map[string]any{"messageId": id}, nil)
 }
 
-// Typing calls the method stream-notify-room over REST: it shows, or no longer
-// shows, that the caller is typing in a room, or in a thread of it unless thread
-// is "". name is the caller's username, or its display name where UI_Use_Real_Name
-// is on; anything else is silently ignored by the server. The sign goes away by
-// itself when it is not repeated every ten seconds.
+// Typing calls the method stream-notify-room over REST: it shows, or stops showing,
+// that the caller is typing in a room, or in one of its threads unless thread is
+// "". name is the caller's username, or the display name where UI_Use_Real_Name is
+// on; the server silently ignores anything else. The indicator disappears unless it
+// is repeated every ten seconds.
 func (c *Client) Typing(ctx context.Context, rid, thread, name string, on bool) error {
 	doing, where := []string{}, map[string]string{}
 	if on {
@@ -137,33 +137,33 @@ func (c *Client) method(ctx context.Context, name string, params ...any) error {
 	return c.post(ctx, "method.call/"+name, map[string]string{"message": string(frame)}, nil)
 }
 
-// SyncMessages calls GET chat.syncMessages in its cursor form (Rocket.Chat 7.1
-// and later): every message of the room changed after since, oldest change
-// first, in pages. It includes edits, reactions and system messages. No change
-// is handed over twice.
+// SyncMessages calls GET chat.syncMessages in its cursor form (Rocket.Chat 7.1 and
+// later) and passes on every message of the room changed after since, oldest change
+// first, in pages. This includes edits, reactions and system messages. No change is
+// passed on twice.
 func (c *Client) SyncMessages(ctx context.Context, rid string, since time.Time, each func([]Message) error) error {
 	w := walk[Message]{client: c, room: rid, kind: "UPDATED", forward: true, from: since,
 		key: func(m Message) (string, time.Time) { return m.ID, m.Updated.Time }}
 	return w.run(ctx, func(ms []Message) (bool, error) { return true, each(ms) })
 }
 
-// A Deletion is a message that is gone.
+// A Deletion records a deleted message.
 type Deletion struct {
 	ID   string `json:"_id"`
 	Time Time   `json:"_deletedAt"`
 }
 
-// SyncDeleted is SyncMessages for what was deleted after since. The server
-// forgets deletions after thirty days, and those that left a message of type
-// "rm" behind are not among them.
+// SyncDeleted is SyncMessages for messages deleted after since. The server forgets
+// deletions after thirty days, and does not list those that left a message of type
+// "rm" behind.
 func (c *Client) SyncDeleted(ctx context.Context, rid string, since time.Time, each func([]Deletion) error) error {
 	w := walk[Deletion]{client: c, room: rid, kind: "DELETED", forward: true, from: since,
 		key: func(d Deletion) (string, time.Time) { return d.ID, d.Time.Time }}
 	return w.run(ctx, func(ds []Deletion) (bool, error) { return true, each(ds) })
 }
 
-// MessageWithFile looks for the newest message of a room that carries a file,
-// among those changed after since.
+// MessageWithFile finds the newest message of a room that carries a file, among
+// those changed after since.
 func (c *Client) MessageWithFile(ctx context.Context, rid, fileID string, since time.Time) (found Message, ok bool, err error) {
 	w := walk[Message]{client: c, room: rid, kind: "UPDATED", from: time.Now().Add(24 * time.Hour), // whatever its clock says
 		key: func(m Message) (string, time.Time) { return m.ID, m.Updated.Time }}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// page is how many rows one call asks for: the server's own upper limit.
+// page is the number of rows requested per call: the server's own upper limit.
 const page = 100
 
 // family returns the prefix of the endpoints that belong to a room type.
@@ -86,8 +86,8 @@ func (c *Client) CreateChannel(ctx context.Context, name string, members []strin
 	return out.Channel, err
 }
 
-// CreateDirect calls POST im.create: the direct room of the caller and the
-// others, which may exist already.
+// CreateDirect calls POST im.create and returns the direct room of the caller and
+// the others, which may already exist.
 func (c *Client) CreateDirect(ctx context.Context, usernames ...string) (Room, error) {
 	var out struct {
 		Room struct {
@@ -106,8 +106,8 @@ func (c *Client) CreateDirect(ctx context.Context, usernames ...string) (Room, e
 	return out.Room.Room, err
 }
 
-// Invite calls channels.invite or groups.invite: it adds users to a room the
-// caller may invite to. A user who is a member already is no error.
+// Invite calls channels.invite or groups.invite: it adds users to a room the caller
+// may invite to. Inviting an existing member is not an error.
 func (c *Client) Invite(ctx context.Context, roomType, rid string, userIDs ...string) error {
 	for _, id := range userIDs {
 		if err := c.post(ctx, family(roomType)+".invite", map[string]string{"roomId": rid, "userId": id}, nil); err != nil {
@@ -117,13 +117,13 @@ func (c *Client) Invite(ctx context.Context, roomType, rid string, userIDs ...st
 	return nil
 }
 
-// Join calls channels.join: it enters a public channel.
+// Join calls channels.join, which enters a public channel.
 func (c *Client) Join(ctx context.Context, rid string) error {
 	return c.post(ctx, "channels.join", map[string]string{"roomId": rid}, nil)
 }
 
-// Leave calls channels.leave or groups.leave as the caller. Who is not there is
-// no error; the last owner is "error-you-are-last-owner".
+// Leave calls channels.leave or groups.leave as the caller. Leaving as a non-member
+// is not an error; the last owner gets "error-you-are-last-owner".
 func (c *Client) Leave(ctx context.Context, roomType, rid string) error {
 	err := c.post(ctx, family(roomType)+".leave", map[string]string{"roomId": rid}, nil)
 	if Says(err, "error-user-not-in-room") {
@@ -132,7 +132,7 @@ func (c *Client) Leave(ctx context.Context, roomType, rid string) error {
 	return err
 }
 
-// Kick calls channels.kick or groups.kick. Who is not there is no error.
+// Kick calls channels.kick or groups.kick. Kicking a non-member is not an error.
 func (c *Client) Kick(ctx context.Context, roomType, rid, userID string) error {
 	err := c.post(ctx, family(roomType)+".kick", map[string]string{"roomId": rid, "userId": userID}, nil)
 	if Says(err, "error-user-not-in-room") {
@@ -141,32 +141,32 @@ func (c *Client) Kick(ctx context.Context, roomType, rid, userID string) error {
 	return err
 }
 
-// AddOwner calls channels.addOwner or groups.addOwner. Who is an owner already
-// is no error.
+// AddOwner calls channels.addOwner or groups.addOwner. Adding an existing owner is
+// not an error.
 func (c *Client) AddOwner(ctx context.Context, roomType, rid, userID string) error {
 	return c.role(ctx, roomType, "addOwner", rid, userID, "error-user-already-owner")
 }
 
-// RemoveOwner calls channels.removeOwner or groups.removeOwner. Who is no owner
-// is no error; the last owner is "error-remove-last-owner".
+// RemoveOwner calls channels.removeOwner or groups.removeOwner. Removing a user who
+// is not an owner is not an error; removing the last owner is "error-remove-last-owner".
 func (c *Client) RemoveOwner(ctx context.Context, roomType, rid, userID string) error {
 	return c.role(ctx, roomType, "removeOwner", rid, userID, "error-user-not-owner")
 }
 
-// AddModerator calls channels.addModerator or groups.addModerator. Who is a
-// moderator already is no error.
+// AddModerator calls channels.addModerator or groups.addModerator. Adding an
+// existing moderator is not an error.
 func (c *Client) AddModerator(ctx context.Context, roomType, rid, userID string) error {
 	return c.role(ctx, roomType, "addModerator", rid, userID, "error-user-already-moderator")
 }
 
-// RemoveModerator calls channels.removeModerator or groups.removeModerator. Who
-// is no moderator is no error.
+// RemoveModerator calls channels.removeModerator or groups.removeModerator.
+// Removing a user who is not a moderator is not an error.
 func (c *Client) RemoveModerator(ctx context.Context, roomType, rid, userID string) error {
 	return c.role(ctx, roomType, "removeModerator", rid, userID, "error-user-not-moderator")
 }
 
-// role calls an endpoint that changes a role; the code done says that the user
-// has it, or does not have it, already.
+// role calls an endpoint that changes a role. The code done means that the user
+// already has the role, or already lacks it.
 func (c *Client) role(ctx context.Context, roomType, endpoint, rid, userID, done string) error {
 	err := c.post(ctx, family(roomType)+"."+endpoint, map[string]string{"roomId": rid, "userId": userID}, nil)
 	if Says(err, done) {
@@ -175,14 +175,13 @@ func (c *Client) role(ctx context.Context, roomType, endpoint, rid, userID, done
 	return err
 }
 
-// SetTopic calls channels.setTopic, groups.setTopic or im.setTopic; "" takes the
-// topic away.
+// SetTopic calls channels.setTopic, groups.setTopic or im.setTopic; "" removes the topic.
 func (c *Client) SetTopic(ctx context.Context, roomType, rid, topic string) error {
 	return unlessTheSame(c.post(ctx, family(roomType)+".setTopic", map[string]string{"roomId": rid, "topic": topic}, nil))
 }
 
-// unlessTheSame takes the refusal of what a room has already for success. Channels
-// refuse so, other rooms do not.
+// unlessTheSame treats the refusal of a value that the room already has as success.
+// Channels refuse it, other rooms do not.
 func unlessTheSame(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if ok && strings.Contains(e.Text, " is the same as what it would be ") {
@@ -192,18 +191,18 @@ func unlessTheSame(err error) error {
 }
 
 // SetAnnouncement calls channels.setAnnouncement or groups.setAnnouncement; ""
-// takes the announcement away. A direct room has none.
+// removes the announcement. A direct room has none.
 func (c *Client) SetAnnouncement(ctx context.Context, roomType, rid, announcement string) error {
 	return unlessTheSame(c.post(ctx, family(roomType)+".setAnnouncement", map[string]string{"roomId": rid, "announcement": announcement}, nil))
 }
 
-// Rename calls channels.rename or groups.rename. The name the room has already
-// is no error; a direct room has none.
+// Rename calls channels.rename or groups.rename. Renaming to the current name is
+// not an error; a direct room has no name.
 func (c *Client) Rename(ctx context.Context, roomType, rid, name string) error {
 	return unlessTheSame(c.post(ctx, family(roomType)+".rename", map[string]string{"roomId": rid, "name": name}, nil))
 }
 
-// Members lists everybody in a room.
+// Members lists all members of a room.
 func (c *Client) Members(ctx context.Context, roomType, rid string) ([]Member, error) {
 	var all []Member
 	for {
@@ -222,8 +221,8 @@ func (c *Client) Members(ctx context.Context, roomType, rid string) ([]Member, e
 	}
 }
 
-// Channels calls GET channels.list and hands over the public channels, a page at a
-// time, until each wants no more.
+// Channels calls GET channels.list and passes the public channels to each, a page
+// at a time, until each returns false.
 func (c *Client) Channels(ctx context.Context, each func([]Room) (more bool)) error {
 	for offset := 0; ; {
 		var out struct {

@@ -6,7 +6,7 @@ import (
 	"net/url"
 )
 
-// A RoomChange is what SaveRoom changes; nil leaves a thing as it is.
+// A RoomChange holds the changes for SaveRoom; nil leaves a value unchanged.
 type RoomChange struct {
 	Name         *string `json:"roomName,omitempty"`
 	Topic        *string `json:"roomTopic,omitempty"`
@@ -15,8 +15,8 @@ type RoomChange struct {
 	Avatar       *string `json:"roomAvatar,omitempty"` // DataURI of a picture
 }
 
-// SaveRoom calls POST rooms.saveRoomSettings, which takes rooms of any type. What
-// a room has already makes no change and no system message.
+// SaveRoom calls POST rooms.saveRoomSettings, which accepts rooms of any type.
+// Values that a room already has cause no change and no system message.
 func (c *Client) SaveRoom(ctx context.Context, rid string, change RoomChange) error {
 	return c.post(ctx, "rooms.saveRoomSettings", struct {
 		ID string `json:"rid"`
@@ -42,7 +42,7 @@ type RoomRoles struct {
 	Roles []string `json:"roles"`
 }
 
-// RoomRoles calls channels.roles or groups.roles: everybody with a role in a room.
+// RoomRoles calls channels.roles or groups.roles: all users with a role in a room.
 func (c *Client) RoomRoles(ctx context.Context, roomType, rid string) ([]RoomRoles, error) {
 	var out struct {
 		Roles []RoomRoles `json:"roles"`

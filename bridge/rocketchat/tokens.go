@@ -13,7 +13,7 @@ type AccessToken struct {
 	End string `json:"lastTokenPart"`
 }
 
-// AccessTokens calls GET users.getPersonalAccessTokens: those of the client's own user.
+// AccessTokens calls GET users.getPersonalAccessTokens: the tokens of the client's own user.
 func (c *Client) AccessTokens(ctx context.Context) ([]AccessToken, error) {
 	var out struct {
 		Tokens []AccessToken `json:"tokens"`
@@ -22,9 +22,9 @@ func (c *Client) AccessTokens(ctx context.Context) ([]AccessToken, error) {
 	return out.Tokens, err
 }
 
-// NewAccessToken makes a personal access token of the client's own user, which needs no
-// second factor, by POST users.generatePersonalAccessToken. One of that name is replaced
-// by POST users.regeneratePersonalAccessToken, because the server shows a value only once.
+// NewAccessToken creates a personal access token for the client's own user, which needs no second
+// factor, with POST users.generatePersonalAccessToken. An existing token of that name is replaced
+// with POST users.regeneratePersonalAccessToken, because the server shows a value only once.
 func (c *Client) NewAccessToken(ctx context.Context, name string) (secret.String, error) {
 	var out struct {
 		Token string `json:"token"`
@@ -36,8 +36,8 @@ func (c *Client) NewAccessToken(ctx context.Context, name string) (secret.String
 	return secret.New(out.Token), err
 }
 
-// RemoveAccessToken calls POST users.removePersonalAccessToken. One that does not exist is
-// no error.
+// RemoveAccessToken calls POST users.removePersonalAccessToken. Removing a token
+// that does not exist is not an error.
 func (c *Client) RemoveAccessToken(ctx context.Context, name string) error {
 	err := c.post(ctx, "users.removePersonalAccessToken", map[string]any{"tokenName": name}, nil)
 	if Says(err, "error-token-does-not-exists") {

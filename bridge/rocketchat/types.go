@@ -13,8 +13,8 @@ import (
 // {"$date": milliseconds} over the websocket.
 type Time struct{ time.Time }
 
-// UnmarshalJSON reads either form, or bare milliseconds. What is no time leaves
-// the zero time: one odd document must not make a whole page unreadable.
+// UnmarshalJSON reads either form, or bare milliseconds. Anything else yields the
+// zero time: one odd document must not make a whole page unreadable.
 func (t *Time) UnmarshalJSON(data []byte) error {
 	t.Time = time.Time{}
 	var s string
@@ -82,7 +82,7 @@ type Email struct {
 // HasRole reports whether the user has a role in the workspace.
 func (u User) HasRole(role string) bool { return slices.Contains(u.Roles, role) }
 
-// HasEmail reports whether an address is one of the user's.
+// HasEmail reports whether the user has an email address.
 func (u User) HasEmail(address string) bool {
 	return slices.ContainsFunc(u.Emails, func(e Email) bool { return strings.EqualFold(e.Address, address) })
 }
@@ -129,31 +129,31 @@ type Message struct {
 	ID          string              `json:"_id"`
 	RoomID      string              `json:"rid"`
 	Text        string              `json:"msg"`
-	Type        string              `json:"t,omitempty"` // "" for what people write; see facts of message types: "uj", "ul", "au", "ru", "r", "rm", ...
+	Type        string              `json:"t,omitempty"` // "" for what people write; otherwise "uj", "ul", "au", "ru", "r", "rm", ...
 	Time        Time                `json:"ts"`
 	Updated     Time                `json:"_updatedAt"`
 	User        UserRef             `json:"u"`
 	EditedAt    *Time               `json:"editedAt,omitzero"`
 	EditedBy    *UserRef            `json:"editedBy,omitempty"`
 	ThreadID    string              `json:"tmid,omitempty"`
-	ThreadShown bool                `json:"tshow,omitempty"` // a reply of a thread that the room shows too
-	Discussion  string              `json:"drid,omitempty"`  // the room a discussion began in this message
+	ThreadShown bool                `json:"tshow,omitempty"` // a thread reply that the room shows too
+	Discussion  string              `json:"drid,omitempty"`  // the room of a discussion begun here
 	Role        string              `json:"role,omitempty"`  // of "subscription-role-added" and "-removed"
 	Alias       string              `json:"alias,omitempty"`
 	Mentions    []Mention           `json:"mentions,omitempty"`
 	Channels    []ChannelRef        `json:"channels,omitempty"`
 	Reactions   map[string]Reaction `json:"reactions,omitempty"` // by shortcode, such as ":smile:"
-	Pinned      *bool               `json:"pinned,omitempty"`    // false once it was pinned and no longer is
+	Pinned      *bool               `json:"pinned,omitempty"`    // false after it was unpinned
 	PinnedAt    *Time               `json:"pinnedAt,omitzero"`
 	PinnedBy    *UserRef            `json:"pinnedBy,omitempty"`
 	Location    *Location           `json:"location,omitempty"`
 	Attachments []Attachment        `json:"attachments,omitempty"`
 	File        *File               `json:"file,omitempty"`  // the first file itself
-	Files       []File              `json:"files,omitempty"` // every file, and after a picture its thumbnail
+	Files       []File              `json:"files,omitempty"` // all files; after a picture its thumbnail
 }
 
-// UnmarshalJSON reads a message as far as it can be read: clients may store
-// fields of any type in one, and none of them may stop a room.
+// UnmarshalJSON decodes a message as far as possible: clients may store fields of
+// any type in one, and none of them may block a room.
 func (m *Message) UnmarshalJSON(data []byte) error {
 	type plain Message
 	return tolerant(json.Unmarshal(data, (*plain)(m)))
@@ -165,12 +165,12 @@ type Location struct {
 	Coordinates []float64 `json:"coordinates"` // longitude and latitude, degrees
 }
 
-// A Reaction is who reacted to a message with one emoji.
+// A Reaction lists who reacted to a message with one emoji.
 type Reaction struct {
 	Usernames []string `json:"usernames"`
 }
 
-// A Mention is who a message speaks to, as the server found them in its text.
+// A Mention is an addressee of a message, as the server found it in its text.
 type Mention struct {
 	ID       string `json:"_id"` // of a user or a team; "all" or "here"
 	Username string `json:"username"`
@@ -178,23 +178,23 @@ type Mention struct {
 	Type     string `json:"type,omitempty"` // "user", "team"; often absent
 }
 
-// A ChannelRef is a room that a message names, as the server found it in its text.
+// A ChannelRef is a room that a message refers to, as the server found it in its text.
 type ChannelRef struct {
 	ID   string `json:"_id"`
 	Name string `json:"name"`
 }
 
-// An Attachment is part of a message: a file or a quotation. Links begin with
-// "/" when they lead to the server itself.
+// An Attachment is part of a message: a file or a quotation. Links to the server
+// itself begin with "/".
 type Attachment struct {
 	Type            string       `json:"type,omitempty"` // "file" for an upload
 	Title           string       `json:"title,omitempty"`
-	TitleLink       string       `json:"title_link,omitempty"` // of an upload: the original file
+	TitleLink       string       `json:"title_link,omitempty"` // for an upload: the original file
 	Description     string       `json:"description,omitempty"`
 	Text            string       `json:"text,omitempty"`
 	AuthorName      string       `json:"author_name,omitempty"`
-	MessageLink     string       `json:"message_link,omitempty"` // of a quotation
-	Time            Time         `json:"ts,omitzero"`            // of what is quoted
+	MessageLink     string       `json:"message_link,omitempty"` // for a quotation
+	Time            Time         `json:"ts,omitzero"`            // of the quoted message
 	ImageURL        string       `json:"image_url,omitempty"`    // a thumbnail when there is one
 	ImageType       string       `json:"image_type,omitempty"`
 	ImageDimensions *Dimensions  `json:"image_dimensions,omitempty"`
@@ -202,17 +202,17 @@ type Attachment struct {
 	AudioType       string       `json:"audio_type,omitempty"`
 	VideoURL        string       `json:"video_url,omitempty"`
 	VideoType       string       `json:"video_type,omitempty"`
-	Attachments     []Attachment `json:"attachments,omitempty"` // of what is quoted
+	Attachments     []Attachment `json:"attachments,omitempty"` // of the quoted message
 }
 
-// UnmarshalJSON reads an attachment as far as it can be read.
+// UnmarshalJSON decodes an attachment as far as possible.
 func (a *Attachment) UnmarshalJSON(data []byte) error {
 	type plain Attachment
 	return tolerant(json.Unmarshal(data, (*plain)(a)))
 }
 
-// tolerant drops the complaint that a value has another type than its field,
-// which then is left as it was.
+// tolerant drops the error that a value does not have the type of its field, which
+// then keeps its old value.
 func tolerant(err error) error {
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return nil

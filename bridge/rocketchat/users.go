@@ -15,12 +15,12 @@ import (
 	"appliance/bridge/secret"
 )
 
-// Info is what the server says of itself.
+// Info is the server's description of itself.
 type Info struct {
 	Version string `json:"version"` // "8.6" to strangers, "8.6.1" to administrators
 }
 
-// Info calls GET /api/info, which is not one of /api/v1. It needs no login.
+// Info calls GET /api/info, which is not below /api/v1. It needs no login.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	const path = "/api/info"
 	var out Info
@@ -32,14 +32,14 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return out, err
 }
 
-// Login exchanges a password for a client that speaks for the user. It calls
+// Login exchanges a password for a client that acts as the user. It calls
 // POST /api/v1/login with the digest of the password.
 func (c *Client) Login(ctx context.Context, username string, password secret.String) (*Client, error) {
 	return c.LoginWithCode(ctx, username, password, "")
 }
 
-// LoginWithCode is Login with the code of a second factor. Without one that is needed the
-// refusal is "totp-required", with a wrong one "totp-invalid".
+// LoginWithCode is Login with a second-factor code. A code that is needed but missing
+// is refused with "totp-required", a wrong one with "totp-invalid".
 func (c *Client) LoginWithCode(ctx context.Context, username string, password secret.String, code string) (*Client, error) {
 	sum := sha256.Sum256([]byte(password.Reveal()))
 	body := map[string]any{
@@ -61,7 +61,7 @@ func (c *Client) LoginWithCode(ctx context.Context, username string, password se
 	return c.As(out.Data.UserID, secret.New(out.Data.AuthToken)), nil
 }
 
-// Logout calls POST /api/v1/logout: the client's token ends.
+// Logout calls POST /api/v1/logout, which ends the client's token.
 func (c *Client) Logout(ctx context.Context) error { return c.post(ctx, "logout", nil, nil) }
 
 // Me calls GET /api/v1/me.
@@ -81,7 +81,7 @@ func (c *Client) UserByID(ctx context.Context, id string) (u User, ok bool, err 
 	return c.userInfo(ctx, url.Values{"userId": {id}})
 }
 
-// Users calls GET users.list and hands over everybody, a page at a time.
+// Users calls GET users.list and passes all users to each, a page at a time.
 func (c *Client) Users(ctx context.Context, each func([]User) error) error {
 	for offset := 0; ; {
 		var out struct {
@@ -126,7 +126,7 @@ type NewUser struct {
 	Bio                 string   `json:"bio,omitempty"`
 }
 
-// CreateUser calls POST users.create, for which the caller needs create-user.
+// CreateUser calls POST users.create, which requires the permission create-user.
 func (c *Client) CreateUser(ctx context.Context, u NewUser) (User, error) {
 	var out struct {
 		User User `json:"user"`
@@ -135,8 +135,8 @@ func (c *Client) CreateUser(ctx context.Context, u NewUser) (User, error) {
 	return out.User, err
 }
 
-// CreateToken calls POST users.createToken in the form of Rocket.Chat 8:
-// the secret is CREATE_TOKENS_FOR_USERS_SECRET of the server's environment.
+// CreateToken calls POST users.createToken in the form of Rocket.Chat 8: the secret
+// is CREATE_TOKENS_FOR_USERS_SECRET from the server's environment.
 func (c *Client) CreateToken(ctx context.Context, userID string, createSecret secret.String) (secret.String, error) {
 	var out struct {
 		Data struct {
@@ -147,7 +147,7 @@ func (c *Client) CreateToken(ctx context.Context, userID string, createSecret se
 	return secret.New(out.Data.AuthToken), err
 }
 
-// SetPassword gives another user a password by POST users.update, as an administrator.
+// SetPassword sets another user's password with POST users.update, as an administrator.
 func (c *Client) SetPassword(ctx context.Context, userID string, password secret.String) error {
 	data := map[string]any{"password": password.Reveal(), "requirePasswordChange": false}
 	return c.post(ctx, "users.update", map[string]any{"userId": userID, "data": data}, nil)
@@ -163,7 +163,7 @@ func (c *Client) SetAvatar(ctx context.Context, picture Media) error {
 	return c.multipart(ctx, "users.setAvatar", "image", picture, nil)
 }
 
-// Permissions calls GET permissions.listAll: the roles that have each
+// Permissions calls GET permissions.listAll and returns the roles that have each
 // permission.
 func (c *Client) Permissions(ctx context.Context) (map[string][]string, error) {
 	var out struct {
@@ -204,16 +204,16 @@ func (c *Client) PublicSettings(ctx context.Context, ids ...string) (Settings, e
 	return found, nil
 }
 
-// Settings are values of settings, as JSON, by ID.
+// Settings maps the IDs of settings to their values, as JSON.
 type Settings map[string]json.RawMessage
 
-// Int returns a number, or otherwise when there is none.
+// Int returns a numeric setting, or otherwise when there is none.
 func (s Settings) Int(id string, otherwise int64) int64 { return setting(s[id], otherwise) }
 
-// On returns a switch, or otherwise when there is none.
+// On returns a boolean setting, or otherwise when there is none.
 func (s Settings) On(id string, otherwise bool) bool { return setting(s[id], otherwise) }
 
-// Text returns a text, or otherwise when there is none.
+// Text returns a string setting, or otherwise when there is none.
 func (s Settings) Text(id, otherwise string) string { return setting(s[id], otherwise) }
 
 func setting[T any](value json.RawMessage, otherwise T) T {

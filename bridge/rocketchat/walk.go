@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// most is how far a page grows when everything in it happened at once.
+// most bounds how far a page grows when all changes in it happened at once.
 const most = 1 << 16
 
-// A walk goes through the changes of a room with chat.syncMessages, in pages.
-// The server compares strictly and knows milliseconds only, so a page can end
-// among changes of one millisecond: each page is therefore asked for from a
-// millisecond before the end of the last. A rename changes thousands of messages
-// in one millisecond, so a page in which nothing else fits is asked for again,
-// larger.
+// A walk pages through the changes of a room with chat.syncMessages. The server
+// compares strictly and has millisecond resolution, so a page can end between
+// changes of the same millisecond; each page is therefore requested from a
+// millisecond before the end of the last. A rename changes thousands of messages in
+// one millisecond, so a page that has room for nothing else is requested again with
+// a larger size.
 type walk[T any] struct {
 	client     *Client
 	room, kind string // "UPDATED" or "DELETED"
@@ -26,8 +26,8 @@ type walk[T any] struct {
 	key        func(T) (id string, at time.Time)
 }
 
-// run calls each with every page, in the order of time even when the walk goes
-// backward, until the end or until each says that it has seen enough.
+// run calls each with every page, in chronological order even when the walk goes
+// backward, until the end or until each returns false.
 func (w walk[T]) run(ctx context.Context, each func([]T) (more bool, err error)) error {
 	var old []T
 	for at, count, before := w.from.UnixMilli(), page, 0; ; {
@@ -51,14 +51,14 @@ func (w walk[T]) run(ctx context.Context, each func([]T) (more bool, err error))
 			at, count, before = edge, page, 0
 		case len(list) > before && count < most:
 			count, before = 2*count, len(list)
-		default: // the server shows no more of this millisecond
+		default: // the server returns no more of this millisecond
 			at, count, before = at+w.step(), page, 0
 		}
 		old = list
 	}
 }
 
-// page asks for what lies beyond at and tells whether it is the last page.
+// page requests what lies beyond at and reports whether it is the last page.
 func (w walk[T]) page(ctx context.Context, at int64, count int) (list []T, last bool, err error) {
 	var out struct {
 		Result struct {
@@ -87,7 +87,7 @@ func (w walk[T]) page(ctx context.Context, at int64, count int) (list []T, last 
 }
 
 // edge returns where the page after list begins: at itself when all of list
-// happened in the millisecond next to it.
+// happened in the adjacent millisecond.
 func (w walk[T]) edge(at int64, list []T) (int64, error) {
 	last := list[0]
 	if w.forward {
@@ -107,7 +107,7 @@ func (w walk[T]) step() int64 {
 	return -1
 }
 
-// without returns what of list is not in old.
+// without returns the elements of list that are not in old.
 func (w walk[T]) without(old, list []T) []T {
 	type change struct {
 		id string

@@ -7,22 +7,22 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Census is how much of everything is stored.
+// Census is the amount of everything that is stored.
 type Census struct {
 	// ToMatrix and ToRocketChat are the items of the two directions.
 	ToMatrix, ToRocketChat Backlog
 	DeadBy                 map[DeadKind]int64
 	Portals                int64
 	Ghosts, Puppets        int64
-	Media                  int64 // files that were carried
+	Media                  int64 // files that were bridged
 	Bytes                  int64 // size of the database
 }
 
-// DeadKind is what dead letters have in common: the side that they come from, "rc" or
+// DeadKind is a property that dead letters share: the side that they come from, "rc" or
 // "mx", and why they were given up (model.Reasons).
 type DeadKind struct{ Side, Reason string }
 
-// maxCauses bounds how many different causes of dead letters are told apart in a census.
+// maxCauses bounds how many different causes of dead letters a census distinguishes.
 const maxCauses = 10_000
 
 // Census counts everything that is stored.
@@ -54,7 +54,7 @@ func (c *Census) backlogOf(side string) *Backlog {
 	return &c.ToMatrix
 }
 
-// countItems counts the items that wait, by direction.
+// countItems counts the waiting items, by direction.
 func (s *operatorView) countItems(ctx context.Context, c *Census) error {
 	rows, err := s.query(ctx, `SELECT substr(lane, 1, 2), COUNT(*), MIN(accepted) FROM items WHERE buried = 0 GROUP BY 1`)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// consoleTable has the sessions of the console.
+// consoleTable has the console sessions.
 type consoleTable struct{ *database }
 
 // A ConsoleSession is a sign-in to the console.
@@ -15,8 +15,8 @@ type ConsoleSession struct {
 	Began, Seen, Asked time.Time
 }
 
-// BeginConsoleSession stores a session. It removes those that began or were used before
-// some moments, and the ones that were idle longest where there are more than most.
+// BeginConsoleSession stores a session. It removes sessions that began before beganAfter or
+// were last used before seenAfter, and the longest idle ones if there are more than most.
 func (s *consoleTable) BeginConsoleSession(ctx context.Context, cs ConsoleSession, beganAfter, seenAfter time.Time, most int) error {
 	for _, q := range []struct {
 		text string
@@ -48,7 +48,7 @@ func (s *consoleTable) ConsoleSession(ctx context.Context, key string) (cs Conso
 	return found(scanSession(s.queryRow(ctx, sessionColumns+` WHERE key = $1`, key)))
 }
 
-// ConsoleSessions returns all sessions, of which BeginConsoleSession keeps few.
+// ConsoleSessions returns all sessions; BeginConsoleSession keeps them few.
 func (s *consoleTable) ConsoleSessions(ctx context.Context) ([]ConsoleSession, error) {
 	rows, err := s.query(ctx, sessionColumns)
 	if err != nil {
@@ -57,14 +57,14 @@ func (s *consoleTable) ConsoleSessions(ctx context.Context) ([]ConsoleSession, e
 	return all(rows, scanSession)
 }
 
-// ConsoleSessionSeen notes when a session was used, and ConsoleSessionAsked when
-// Rocket.Chat confirmed its role.
+// ConsoleSessionSeen records when a session was used, and ConsoleSessionAsked when
+// Rocket.Chat confirmed the user's role.
 func (s *consoleTable) ConsoleSessionSeen(ctx context.Context, key string, at time.Time) error {
 	_, err := s.exec(ctx, `UPDATE console_sessions SET seen = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err
 }
 
-// ConsoleSessionAsked is described with ConsoleSessionSeen.
+// ConsoleSessionAsked is documented at ConsoleSessionSeen.
 func (s *consoleTable) ConsoleSessionAsked(ctx context.Context, key string, at time.Time) error {
 	_, err := s.exec(ctx, `UPDATE console_sessions SET asked = $1 WHERE key = $2`, at.UnixMilli(), key)
 	return err

@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// cursorTable has the cursors: how far each side was read.
+// cursorTable has the cursors: how far each side has been read.
 type cursorTable struct{ *database }
 
 // Cursor implements relay.Store.
@@ -22,7 +22,7 @@ func (s *cursorTable) Cursor(ctx context.Context, name string) (string, error) {
 // Cursors implements relay.Store.
 func (s *cursorTable) Cursors(ctx context.Context, prefix string) (map[string]string, error) {
 	query, args := `SELECT name, value FROM cursors WHERE starts_with(name, $1)`, []any{prefix}
-	if s.read != s.db { // SQLite compares bytes, and has an index of them
+	if s.read != s.db { // SQLite compares bytes, and has an index for that
 		query, args = `SELECT name, value FROM cursors WHERE name >= $1 AND name < $2`, []any{prefix, prefix + "\U0010FFFF"}
 	}
 	rows, err := s.query(ctx, query, args...)

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// database has the connections, and the queries and statements that are prepared once.
+// database has the connections and the prepared queries and statements.
 type database struct {
-	db      *sql.DB // for writing; one connection with SQLite, which has one writer anyway
+	db      *sql.DB // for writing; one connection with SQLite, which allows one writer anyway
 	read    *sql.DB
 	release func()
-	folds   bool   // LIKE takes capitals of ASCII for small letters, as SQLite's does
-	name    string // of the database, for people
+	folds   bool   // LIKE ignores the case of ASCII letters, as in SQLite
+	name    string // of the database, for messages
 
-	// patience is how long one statement may take, 0 for ever. A server that does not answer
-	// any more may keep its connections open.
+	// patience is the timeout of one statement, 0 for none. A server that no longer
+	// answers may keep its connections open.
 	patience time.Duration
 
 	stmtMu  sync.Mutex
@@ -31,12 +31,12 @@ type database struct {
 	ahead   atomic.Int64 // how far the clock of the database is ahead of this process's, in ns
 }
 
-// Now is the time that all processes agree on which share the database: its own, within
-// a few milliseconds.
+// Now is the time that all processes sharing the database agree on, the database's own,
+// to within a few milliseconds.
 func (s *database) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
-// reading returns a query that is prepared once. There are as many of them as the
-// package has queries, and none is made of what comes from outside.
+// reading returns a prepared query. There are only as many as the package has queries,
+// and none is built from outside input.
 func (s *database) reading(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := s.readers.Load(query); ok {
 		return stmt.(*sql.Stmt), nil //nolint:errcheck // nothing else is stored
@@ -52,8 +52,8 @@ func (s *database) reading(ctx context.Context, query string) (*sql.Stmt, error)
 	return stmt, nil
 }
 
-// bounded returns a context that ends when a statement has taken too long, or with ctx as long
-// as cancel was not called.
+// bounded returns a context that ends when a statement has taken too long, or with ctx
+// until cancel is called.
 func (s *database) bounded(ctx context.Context) (_ context.Context, cancel func()) {
 	if s.patience == 0 {
 		return ctx, func() {}
@@ -61,8 +61,8 @@ func (s *database) bounded(ctx context.Context) (_ context.Context, cancel func(
 	return context.WithTimeout(ctx, s.patience)
 }
 
-// reply returns a context for a statement whose answer is read later. arrived is called when
-// it begins to come: the rest has to come within patience, whatever happens to ctx.
+// reply returns a context for a statement whose result is read later. Call arrived when the result
+// begins to arrive: from then on ctx no longer matters, but the rest must arrive within patience.
 func (s *database) reply(ctx context.Context) (_ context.Context, arrived func()) {
 	if s.patience == 0 {
 		return ctx, func() {}
@@ -82,14 +82,14 @@ func (s *database) query(ctx context.Context, query string, args ...any) (*sql.R
 	return stmt.QueryContext(ctx, args...)
 }
 
-// exec executes a statement that answers with nothing.
+// exec executes a statement that returns no rows.
 func (s *database) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	return s.db.ExecContext(ctx, query, args...)
 }
 
-// A row is the result of a query that finds at most one.
+// A row is the result of a query that returns at most one row.
 type row struct {
 	*sql.Row
 	err error
@@ -122,8 +122,8 @@ func (s *database) prepared(query string) (*sql.Stmt, error) {
 	return nil, errors.New("a statement was not prepared: " + query)
 }
 
-// prepareAll prepares what is written again and again. It cannot be done inside a
-// transaction: SQLite has one connection for writing.
+// prepareAll prepares the frequent statements. It cannot be done inside a transaction,
+// because SQLite has only one connection for writing.
 func (s *database) prepareAll(ctx context.Context, queries ...string) error {
 	s.stmtMu.Lock()
 	defer s.stmtMu.Unlock()
@@ -154,10 +154,10 @@ func (s *database) collect(ctx context.Context, into map[string]bool, query stri
 	return rows.Err()
 }
 
-// places returns the places of n arguments in a query: "($1, $2, ...)".
+// places returns the placeholders of n arguments in a query: "($1, $2, ...)".
 func places(n int) string { return placesFrom(1, n) }
 
-// placesFrom is places for arguments that come after others.
+// placesFrom is places for arguments that follow others.
 func placesFrom(first, n int) string {
 	all := make([]string, n)
 	for i := range all {
@@ -168,7 +168,7 @@ func placesFrom(first, n int) string {
 
 type scanner interface{ Scan(...any) error }
 
-// all reads the rows of an answer and closes it.
+// all reads all rows of a result and closes it.
 func all[T any](rows *sql.Rows, scan func(scanner) (T, error)) (out []T, err error) {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -181,7 +181,7 @@ func all[T any](rows *sql.Rows, scan func(scanner) (T, error)) (out []T, err err
 	return out, rows.Err()
 }
 
-// found turns the absence of a row into a false.
+// found turns a missing row into false.
 func found[T any](v T, err error) (T, bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return v, false, nil

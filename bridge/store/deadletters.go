@@ -10,12 +10,11 @@ import (
 	"appliance/bridge/queue"
 )
 
-// The column items.buried says when an item became a dead letter, and is 0 while it
-// waits. It keeps the name that it had before the term changed, so that the release
-// before can still read the table.
+// The column items.buried is the time at which an item became a dead letter, or 0 while
+// it waits. It keeps the name from before the term changed, so that the previous release
+// can still read the table.
 
-// DeadLetter is an item that was given up, as the operator sees it: without what it
-// says.
+// DeadLetter is an item that was given up, as the operator sees it: without its content.
 type DeadLetter struct {
 	ID       string    `json:"id"`
 	Lane     string    `json:"lane"`
@@ -26,7 +25,7 @@ type DeadLetter struct {
 	Cause    string    `json:"cause"` // of the last failure
 }
 
-// operatorView is what the operator sees of items and lanes, and does with dead letters.
+// operatorView has what the operator sees of items and lanes, and can do with dead letters.
 type operatorView struct{ *writer }
 
 const deadColumns = `SELECT id, lane, kind, accepted, buried, attempts, cause FROM items`
@@ -39,7 +38,7 @@ func scanDead(row scanner) (DeadLetter, error) {
 	return d, err
 }
 
-// DeadLetters lists what was given up, oldest first, at most limit of it.
+// DeadLetters lists dead letters, oldest first, at most limit of them.
 func (s *operatorView) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	rows, err := s.query(ctx, deadColumns+` WHERE buried > 0 ORDER BY seq LIMIT $1`, limit)
 	if err != nil {
@@ -60,9 +59,9 @@ func (s *operatorView) DeadLetters(ctx context.Context, limit int) ([]DeadLetter
 // ErrNotDead is wrapped by Revive and Drop when there is no such dead letter.
 var ErrNotDead = errors.New("is not a dead letter, or no longer one")
 
-// Revive puts a dead letter back into its lane, as the last item there. Its attempts
-// count on, so that what an earlier one may have done is looked for; its failures
-// start at 0.
+// Revive puts a dead letter back into its lane, as the last item there. Its attempts are
+// kept, so that the effects of earlier ones are checked for; its failures start again at
+// 0.
 func (s *operatorView) Revive(ctx context.Context, id string) error {
 	var lane string
 	if err := s.queryRow(ctx, `SELECT lane FROM items WHERE id = $1 AND buried > 0`, id).Scan(&lane); errors.Is(err, sql.ErrNoRows) {
@@ -91,8 +90,8 @@ func (s *operatorView) Revive(ctx context.Context, id string) error {
 	}, committed: func() { s.keeper.count(in) }})
 }
 
-// Drop removes a dead letter. Its ID is remembered for as long as that of a delivered
-// item, so that a side that is read again does not bring it back.
+// Drop removes a dead letter. Its ID is remembered as long as that of a delivered item,
+// so that re-reading a side does not bring it back.
 func (s *operatorView) Drop(ctx context.Context, id string) error {
 	return s.write(ctx, &write{do: func(b *batch) error {
 		res, err := b.tx.ExecContext(b.ctx, `DELETE FROM items WHERE id = $1 AND buried > 0`, id)
@@ -107,11 +106,11 @@ func (s *operatorView) Drop(ctx context.Context, id string) error {
 	}})
 }
 
-// LaneState is a lane in which items wait, as the operator sees it.
+// LaneState is a lane with waiting items, as the operator sees it.
 type LaneState struct {
 	Lane    string    `json:"lane"`
 	Waiting int64     `json:"waiting"`
-	Oldest  time.Time `json:"oldest"` // acceptance of the oldest item
+	Oldest  time.Time `json:"oldest"` // when the oldest item was accepted
 	// Due is when the first item may be tried, if its turn was put off.
 	Due      time.Time `json:"due,omitzero"`
 	First    string    `json:"first"` // ID of the first item
@@ -121,8 +120,8 @@ type LaneState struct {
 	Cause    string    `json:"last_error,omitempty"` // of the first item's last attempt
 }
 
-// Lanes lists the lanes in which items wait, the one with the oldest item first, at
-// most limit of them.
+// Lanes lists the lanes with waiting items, at most limit of them, starting with the one
+// that has the oldest item.
 func (s *operatorView) Lanes(ctx context.Context, limit int) ([]LaneState, error) {
 	rows, err := s.query(ctx, `SELECT w.lane, w.waiting, (SELECT MIN(o.accepted) FROM items o WHERE o.lane = w.lane AND o.buried = 0) AS oldest,
 			COALESCE(l.due, 0), i.id, i.kind, i.attempts, i.failures, i.cause

@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// doubleTable has the accounts that people of Matrix have themselves, and what was asked for.
+// doubleTable has the Matrix users' own accounts, and the claims to such accounts.
 type doubleTable struct {
 	*database
 	seen recall[model.Double]
@@ -72,7 +72,7 @@ func (s *doubleTable) PutClaim(ctx context.Context, c model.Claim) error {
 	return err
 }
 
-// ClaimOf implements relay.Store. Claims that have expired go in passing.
+// ClaimOf implements relay.Store. It also deletes expired claims.
 func (s *doubleTable) ClaimOf(ctx context.Context, user ids.MXUser, digest string, now time.Time, most int) (c model.Claim, ok bool, err error) {
 	if _, err := s.exec(ctx, `DELETE FROM double_claims WHERE expires <= $1`, now.UnixMilli()); err != nil {
 		return c, false, err
@@ -97,7 +97,7 @@ func (s *doubleTable) DropClaim(ctx context.Context, user ids.RCUser) error {
 	return err
 }
 
-// errClaimed: another has used the claim, or one of the two sides has a double already.
+// errClaimed: the claim was already used, or one of the two sides already has a double.
 var errClaimed = errors.New("the claim was used, or one of the two has a double already")
 
 // PutDouble implements relay.Store.

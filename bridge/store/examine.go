@@ -22,8 +22,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrUnusable is wrapped by Open when it refuses a database because of what it is or what
-// state it is in. Nothing was written to it.
+// ErrUnusable is wrapped by Open when it refuses a database because of its kind or its
+// state. Nothing was written to it.
 var ErrUnusable = errors.New("the database cannot be used")
 
 // unusable is why a database is refused, and what to do about it.
@@ -47,15 +47,15 @@ const (
 	hintNewer   = "run the release that wrote it, or restore the backup that the upgrade made: appliance restore FILE"
 )
 
-// checkedUpTo is how large a file is read through before it is used, in bytes. A larger
-// one would make every start slow; what is broken in it shows when it is read.
+// checkedUpTo is the size, in bytes, up to which a file is checked in full before use.
+// Checking a larger one would slow down every start; damage in it shows when it is read.
 const checkedUpTo = 64 << 20
 
-// sqliteMagic is how a database file begins (https://sqlite.org/fileformat2.html).
+// sqliteMagic is the beginning of a database file (https://sqlite.org/fileformat2.html).
 var sqliteMagic = []byte("SQLite format 3\x00")
 
-// examinePlace refuses a name at which no database can be. A file that does not exist or
-// is empty is a new database.
+// examinePlace refuses a name that cannot be that of a database. A file that does not
+// exist or is empty is a new database.
 func examinePlace(file string) error {
 	info, err := os.Stat(file)
 	switch {
@@ -73,7 +73,7 @@ func examinePlace(file string) error {
 	return nil
 }
 
-// examineSQLite refuses a file that is no sound database of the bridge, and changes
+// examineSQLite refuses a file that is not an intact database of the bridge, and changes
 // nothing.
 func examineSQLite(ctx context.Context, file string, schema fs.FS) error {
 	info, err := os.Stat(file)
@@ -94,7 +94,7 @@ func examineSQLite(ctx context.Context, file string, schema fs.FS) error {
 	return examineContent(ctx, file, info.Size(), schema)
 }
 
-// examineHeader looks at the first bytes of a file.
+// examineHeader checks the first bytes of a file.
 func examineHeader(file string, size int64) error {
 	f, err := os.OpenFile(file, os.O_RDWR, 0) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -113,7 +113,7 @@ func examineHeader(file string, size int64) error {
 		page = 65536
 	}
 	if wal, err := os.Stat(file + "-wal"); err == nil && wal.Size() > 0 {
-		return nil // the rest may stand there
+		return nil // the rest may be in there
 	}
 	if want := page * int64(binary.BigEndian.Uint32(header[28:])); size < want {
 		return refused(hintBackup, "%s is truncated: it has %d of %d bytes", file, size, want)
@@ -121,7 +121,7 @@ func examineHeader(file string, size int64) error {
 	return nil
 }
 
-// examineContent looks whose database a file is, and whether it is sound.
+// examineContent checks whether a file is the bridge's database, and intact.
 func examineContent(ctx context.Context, file string, size int64, schema fs.FS) error {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=ro&_pragma=busy_timeout(10000)")
 	if err != nil {
@@ -145,7 +145,7 @@ const (
 	tablesOfPostgres = `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`
 )
 
-// versionTable is where goose notes which migrations have run.
+// versionTable is where goose records which migrations have run.
 const versionTable = "goose_db_version"
 
 // querier is a database or a connection.
@@ -154,8 +154,8 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// examineSchema refuses a database, or the schema of one, that another program made, or a
-// newer release with a schema that this one cannot live with.
+// examineSchema refuses a database, or a schema in one, that was made by another program,
+// or by a newer release with a schema that this one cannot work with.
 func examineSchema(ctx context.Context, db querier, name, listTables string, schema fs.FS) error {
 	tables, err := tableNames(ctx, db, listTables)
 	if err != nil {
@@ -209,7 +209,7 @@ func tableNames(ctx context.Context, db querier, query string) (map[string]bool,
 	return out, rows.Err()
 }
 
-// newestMigration is the version of the schema that a release makes with its migrations.
+// newestMigration returns the schema version that a release's migrations lead to.
 func newestMigration(schema fs.FS) (int64, error) {
 	files, err := fs.Glob(schema, "*.sql")
 	if err != nil || len(files) == 0 {
@@ -219,7 +219,7 @@ func newestMigration(schema fs.FS) (int64, error) {
 	return strconv.ParseInt(number, 10, 64)
 }
 
-// explained says what a failure to use a database means, where that is known.
+// explained explains an error of using a database, if its meaning is known.
 func explained(name string, err error) error {
 	if err == nil {
 		return nil
@@ -262,7 +262,7 @@ func explained(name string, err error) error {
 	return explainedPostgres(name, err)
 }
 
-// explainedPostgres is explained for what PostgreSQL answers.
+// explainedPostgres is explained for errors from PostgreSQL.
 func explainedPostgres(name string, err error) error {
 	if err := explainedTLS(name, err); err != nil {
 		return err
@@ -272,7 +272,7 @@ func explainedPostgres(name string, err error) error {
 		return fmt.Errorf("the database %s: %w", name, err)
 	}
 	switch e.Code {
-	case "42501", "3F000": // insufficient_privilege, invalid_schema_name: none that this user may use
+	case "42501", "3F000": // insufficient_privilege, invalid_schema_name: no schema that this user may use
 		return refused("let the user of its address make tables there: GRANT USAGE, CREATE ON SCHEMA …", "%s may not be written by this user: %s", name, e.Message)
 	case "25006": // read_only_sql_transaction
 		return refused("name the server that takes writes as database in bridge.yaml", "%s is read-only, as a standby is", name)
@@ -286,10 +286,10 @@ func explainedPostgres(name string, err error) error {
 	return fmt.Errorf("the database %s: %w", name, err)
 }
 
-// examinePatience bounds the look at a database that may not answer.
+// examinePatience bounds the check of a database that may not answer.
 const examinePatience = 30 * time.Second
 
-// examinePostgres refuses a database that is no sound one for the bridge, and changes
+// examinePostgres refuses a database that the bridge cannot work with, and changes
 // nothing.
 func examinePostgres(ctx context.Context, db querier, name string, schema fs.FS) error {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)

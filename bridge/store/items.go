@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/queue"
 )
 
-// itemTable has the items that wait to be delivered: what package queue needs.
+// itemTable has the items waiting to be delivered: what package queue needs.
 type itemTable struct{ *writer }
 
 // Add implements queue.Backend.
@@ -43,7 +43,7 @@ func lanesOf(items []queue.Item) []string {
 	return lanes
 }
 
-// inserted is an item that was new.
+// inserted is a newly added item.
 type inserted struct {
 	seq  int64
 	item queue.Item
@@ -103,7 +103,7 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 		free()
 	}
 	if err = s.outcome(w); err != nil {
-		err = s.keeper.failed(it, err) // before the lane can go to another process
+		err = s.keeper.failed(it, err) // before another process can take the lane
 	}
 	s.mu.Lock()
 	delete(s.leaving, l)
@@ -112,7 +112,7 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 	return err
 }
 
-// leaving is an item that was delivered and leaves its lane in memory, while that is being
+// leaving is a delivered item that has left its lane in memory while its outcome is being
 // written.
 type leaving struct {
 	lane     string
@@ -121,8 +121,8 @@ type leaving struct {
 	stored   chan struct{} // closed when it is written
 }
 
-// storing returns the lanes of items that were delivered and are being written. It is
-// called under writer.mu.
+// storing returns the lanes whose delivered items are still being written. The caller
+// holds writer.mu.
 func (s *writer) storing() map[string]bool {
 	lanes := make(map[string]bool, len(s.leaving))
 	for l := range s.leaving {
@@ -131,7 +131,7 @@ func (s *writer) storing() map[string]bool {
 	return lanes
 }
 
-// await waits until what leaves and fits is written.
+// await waits until the leaving items that fit are written.
 func (s *writer) await(fits func(*leaving) bool) {
 	for {
 		var wait chan struct{}
@@ -151,8 +151,8 @@ func (s *writer) await(fits func(*leaving) bool) {
 	}
 }
 
-// awaitLinks waits until the links of a message or an event are written, if it was
-// delivered just now.
+// awaitLinks waits until the links of a message or an event are written, if it was just
+// delivered.
 func (s *writer) awaitLinks(id string) {
 	s.await(func(l *leaving) bool {
 		return slices.ContainsFunc(l.receipts, func(r queue.Receipt) bool { return r.RCMessage == id || r.MXEvent == id })
@@ -215,13 +215,13 @@ func (s *itemTable) DeadItems(ctx context.Context) ([]queue.Item, error) {
 	return out, rows.Err()
 }
 
-// Backlog is how many items wait, and how many were given up.
+// Backlog is the number of waiting items and of dead letters.
 type Backlog struct {
 	Waiting, Dead int64
 	Oldest        time.Time // acceptance of the oldest waiting item; zero when none waits
 }
 
-// Backlog counts the items that wait and the dead letters.
+// Backlog counts the waiting items and the dead letters.
 func (s *itemTable) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var oldest sql.NullInt64
@@ -263,17 +263,17 @@ func (s *itemTable) MarkKnown(ctx context.Context, itemID string) error {
 	return err
 }
 
-// keepDone is how long the ID of a delivered item is remembered beside its
-// links: longer than anything is ever read again from either side.
+// keepDone is how long the ID of a delivered item is remembered apart from its links:
+// longer than either side ever re-reads anything.
 const keepDone = 30 * 24 * time.Hour
 
-// Prune forgets what is too old to come again.
+// Prune deletes records too old to be needed again.
 func (s *Store) Prune(ctx context.Context, now time.Time) error {
 	if _, err := s.db.ExecContext(ctx, `DELETE FROM done WHERE at < $1`, now.Add(-keepDone).UnixMilli()); err != nil {
 		return err
 	}
-	// A file is needed for as long as its message: captions are edited years later.
-	// One that no message shows was uploaded for nothing.
+	// A file is needed as long as its message, because captions are edited years later. A
+	// file that no message shows was never used.
 	if _, err := s.db.ExecContext(ctx, `DELETE FROM media WHERE at < $1 AND source LIKE 'mx:%'
 		AND NOT EXISTS (SELECT 1 FROM links WHERE mx_event = substr(source, 4))`, now.Add(-keepDone).UnixMilli()); err != nil {
 		return err

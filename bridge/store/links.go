@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/queue"
 )
 
-// linkTable has the links between messages of the two sides, and which event an event edits.
+// linkTable has the links between messages of the two sides, and which event each edit changes.
 type linkTable struct{ *writer }
 
 const linkColumns = `SELECT part, rc_room, rc_message, mx_room, mx_event, mx_sender FROM links`
@@ -60,8 +60,8 @@ func (s *linkTable) EventLinked(ctx context.Context, message ids.RCMessage) (boo
 	return s.exists(ctx, `SELECT 1 FROM links WHERE rc_message = $1 LIMIT 1`, message)
 }
 
-// eventsAsked is how many events are asked about at once. A query has so many places, so
-// that it is always the same one.
+// eventsAsked is how many events are looked up at once. The query always has that many
+// placeholders, so that it is always the same one.
 const eventsAsked = 100
 
 var eventsLinked = `SELECT mx_event FROM links WHERE mx_event IN ` + places(eventsAsked) + ` UNION SELECT mx_event FROM reactions WHERE mx_event IN ` + places(eventsAsked)

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// The operator's pages list what is stored a page at a time, by key: a page costs the
-// same at the beginning and at the end, and with a large store as with a small one.
+// The operator's pages list the stored data a page at a time, by key: a page costs the
+// same at the beginning and at the end, and in a large store as in a small one.
 
-// holding returns a condition that one of some columns holds words, whose pattern of LIKE is
-// the argument of a number. Capitals count as small letters: those of ASCII in SQLite, where
-// lower() knows no others, and all in PostgreSQL.
+// holding returns a condition that one of the columns contains words, and the LIKE
+// pattern to pass as argument number. Case is ignored: only of ASCII letters in SQLite,
+// whose lower() knows no others, and of all letters in PostgreSQL.
 func (s *database) holding(words string, number int, columns ...string) (condition, pattern string) {
 	form := `%s LIKE $%d ESCAPE '!'`
 	if !s.folds {
@@ -26,21 +26,21 @@ func (s *database) holding(words string, number int, columns ...string) (conditi
 	return " AND (" + strings.Join(all, " OR ") + ")", likeExactly(words)
 }
 
-// likeExactly returns a pattern of LIKE for texts that hold one. Its escape character is "!".
+// likeExactly returns a LIKE pattern for texts containing a literal text. Its escape character is "!".
 func likeExactly(text string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
 }
 
-// A LaneSummary is what is stored of one lane, without what it says.
+// A LaneSummary sums up what is stored of one lane, without content.
 type LaneSummary struct {
 	Waiting, Dead int64
-	Oldest        time.Time // acceptance of the oldest item that waits; zero when none does
-	// LastError is of the first item that waits, or else of the newest dead letter.
+	Oldest        time.Time // when the oldest waiting item was accepted; zero when none waits
+	// LastError is the error of the first waiting item, or else of the newest dead letter.
 	LastError string
 }
 
-// lanesAsked is how many lanes are summed up at once. A query has so many places, so that
-// it is always the same one.
+// lanesAsked is how many lanes are summed up at once. The query always has that many
+// placeholders, so that it is always the same one.
 const lanesAsked = 200
 
 var (
@@ -49,8 +49,8 @@ var (
 	deadLanes    = `SELECT lane, COUNT(*), MAX(seq) FROM items WHERE buried > 0 AND lane IN ` + lanePlaces + ` GROUP BY lane`
 )
 
-// LanesNamed sums up lanes by their names, the first 200 of them. Lanes in which nothing
-// is are left out.
+// LanesNamed sums up lanes by their names, the first 200 of them. Empty lanes are left
+// out.
 func (s *operatorView) LanesNamed(ctx context.Context, names []string) (map[string]LaneSummary, error) {
 	out := map[string]LaneSummary{}
 	dead, err := s.laneCounts(ctx, deadLanes, names)
@@ -79,7 +79,7 @@ func (s *operatorView) LanesNamed(ctx context.Context, names []string) (map[stri
 	return out, nil
 }
 
-// laneCount is how many items of a lane there are, and one of them.
+// laneCount is the number of items in a lane, and the number of one of them.
 type laneCount struct{ count, seq int64 }
 
 func (s *operatorView) laneCounts(ctx context.Context, query string, names []string) (map[string]laneCount, error) {
@@ -106,8 +106,8 @@ func (s *operatorView) laneCounts(ctx context.Context, query string, names []str
 	return out, rows.Err()
 }
 
-// ofItem reads the last error of an item and, where it is asked for, when it was accepted.
-// An item that is gone in the meantime has none.
+// ofItem reads the last error of an item and, if requested, when it was accepted. An item
+// that is gone in the meantime has none.
 func (s *operatorView) ofItem(ctx context.Context, seq int64, sum *LaneSummary, accepted *time.Time) error {
 	var at int64
 	err := s.queryRow(ctx, `SELECT cause, accepted FROM items WHERE seq = $1`, seq).Scan(&sum.LastError, &at)
@@ -118,7 +118,7 @@ func (s *operatorView) ofItem(ctx context.Context, seq int64, sum *LaneSummary, 
 	return nil
 }
 
-// A StoredItem is an item that waits or is a dead letter, with what it says.
+// A StoredItem is a waiting item or a dead letter, with its content.
 type StoredItem struct {
 	ID, Lane, Kind, Cause string
 	Payload               []byte
@@ -127,10 +127,10 @@ type StoredItem struct {
 	Dead                  bool
 }
 
-// ItemsHolding lists the items from one side, "rc" or "mx", whose stored form holds some
-// bytes, oldest first and at most limit of them, among lookAt items from a number on. What
-// an item says is for finding out whose it is, never for a page. next is the number of the
-// item after those that were looked at, 0 when there is none.
+// ItemsHolding lists the items from one side, "rc" or "mx", whose stored form contains
+// bytes, oldest first and at most limit of them, among lookAt items starting at number
+// from. The content of an item serves to find out whose it is, and is never shown on a
+// page. next is the number of the first item not looked at, or 0 if there is none.
 func (s *operatorView) ItemsHolding(ctx context.Context, side string, bytes []byte, from int64, lookAt, limit int) (list []StoredItem, next int64, err error) {
 	err = s.queryRow(ctx, `SELECT seq FROM items WHERE seq >= $1 ORDER BY seq LIMIT 1 OFFSET $2`, from, lookAt).Scan(&next)
 	if _, _, err = found(next, err); err != nil {
@@ -162,21 +162,21 @@ func (s *operatorView) ItemsHolding(ctx context.Context, side string, bytes []by
 	return list, next, rows.Err()
 }
 
-// A DeadGroup is how many dead letters have something in common.
+// A DeadGroup counts dead letters that have something in common.
 type DeadGroup struct {
-	Side, Kind, Cause string // Side is where they come from: "rc" or "mx"
+	Side, Kind, Cause string // Side is the one they come from: "rc" or "mx"
 	Count             int
-	Fitting           int // of these, those whose lane holds the text that was asked for
+	Fitting           int // those of them whose lane contains the text searched for
 }
 
-// deadGroups counts the dead letters by kind and cause, those from Matrix among them, and of
-// both those that fit a condition.
+// deadGroups counts the dead letters by kind and cause, and those of them that come from
+// Matrix, each also with only the ones that meet a condition.
 const deadGroups = `SELECT kind, cause, COUNT(*), SUM(mx), SUM(fits), SUM(mx * fits) FROM (
 	SELECT kind, cause, CASE WHEN substr(lane, 1, 2) = 'mx' THEN 1 ELSE 0 END AS mx, CASE WHEN %s THEN 1 ELSE 0 END AS fits
 	FROM items WHERE buried > 0) AS dead GROUP BY kind, cause LIMIT $1`
 
-// DeadGroups counts the dead letters by what they have in common, and those among them whose
-// lane holds a text: in one pass in the order of an index, so that nothing is sorted.
+// DeadGroups counts the dead letters by what they have in common, and those of them whose
+// lane contains a text, in one pass in index order, so that nothing is sorted.
 func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup, error) {
 	fits, args := `1 = 1`, []any{maxCauses}
 	if lane != "" {
@@ -205,11 +205,11 @@ func (s *operatorView) DeadGroups(ctx context.Context, lane string) ([]DeadGroup
 	return out, rows.Err()
 }
 
-// DeadLettersWhere lists what was given up, oldest first, of one kind and with a text in
-// the name of its lane, where they are not "", until each wants no more.
+// DeadLettersWhere passes dead letters to each, oldest first, until it returns false:
+// those of one kind and with a text in the name of their lane, where these are not "".
 func (s *operatorView) DeadLettersWhere(ctx context.Context, kind, lane string, each func(DeadLetter) (more bool)) error {
 	query, args := deadColumns+` WHERE buried > 0 AND ($1 = '' OR kind = $1)`, []any{kind}
-	if lane != "" { // an index has all that is needed to find them
+	if lane != "" { // an index covers this search
 		query += ` AND seq IN (SELECT d.seq FROM items d WHERE d.buried > 0 AND d.lane LIKE $2 ESCAPE '!')`
 		args = append(args, likeExactly(lane))
 	}

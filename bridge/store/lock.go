@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// lockClass keeps the numbers of these locks apart from others in the database.
+	// lockClass separates the numbers of these locks from others in the database.
 	lockClass = 0x6d78
-	// lockedFor is how long a process that was stopped keeps what it has locked. What is
-	// done under a lock takes less.
+	// lockedFor is how long a suspended process keeps its locks. Work under a lock takes
+	// less time.
 	lockedFor = "60s"
-	// maxLocks is how many keys a process locks at once, at most.
+	// maxLocks is the maximum number of keys that a process locks at once.
 	maxLocks = 16
 )
 
-// locker locks keys among all processes that share the database, with advisory locks of
-// PostgreSQL. It has connections of its own: what is done under a lock needs the others.
+// locker locks keys among all processes that share the database, with PostgreSQL advisory
+// locks. It has its own connections, because the work under a lock needs the others.
 type locker struct {
 	on   *server
 	once sync.Once

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Look returns why the database at an address of PostgreSQL cannot be the bridge's, or nil. It
-// changes nothing, and may be called while bridges run on it.
+// Look returns why the bridge cannot use the database at a PostgreSQL address, or nil. It
+// changes nothing, and may be called while bridges run on the database.
 func Look(ctx context.Context, dsn string) error {
 	o, err := optionsOf(nil)
 	if err != nil {
@@ -20,8 +20,8 @@ func Look(ctx context.Context, dsn string) error {
 	return errors.Join(explained(on.name, mayMakeTables(ctx, on.holder, on.session[searchPath])), on.close())
 }
 
-// Advice parts an error of Open, Move or Look into what is the matter and what to do about
-// it; "" where that is not known.
+// Advice splits an error of Open, Move or Look into the problem and what to do about it,
+// "" if that is not known.
 func Advice(err error) (fact, hint string) {
 	if u, ok := errors.AsType[*unusable](err); ok {
 		return u.fact, u.hint

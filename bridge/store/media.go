@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// fileTable has the files that were carried.
+// fileTable has the files that were bridged.
 type fileTable struct{ *database }
 
 // File implements relay.Store.

@@ -9,51 +9,51 @@ import (
 	"appliance/bridge/queue"
 )
 
-// memory is the keeper of SQLite. Which lanes have items, and when their turn comes, is
-// held in memory: one process has the database, and after a crash every lane is free
-// again. The items themselves are on disk; those that were accepted just now are kept at
-// hand, up to maxAtHand.
+// memory is the keeper for SQLite. It holds in memory which lanes have items and when
+// their turns come: only one process has the database, and after a crash every lane is
+// free again. The items themselves are on disk; recently accepted ones are also cached,
+// up to maxAtHand.
 type memory struct {
 	s     *writer
-	last  int64 // the highest seq on disk; of the writer, with writer.mu
-	lanes lanes // with writer.mu
+	last  int64 // the highest seq on disk; set by the writer, guarded by writer.mu
+	lanes lanes // guarded by writer.mu
 }
 
 const (
-	// maxAtHand bounds the payloads kept in memory, in bytes.
+	// maxAtHand bounds the cached payloads, in bytes.
 	maxAtHand = 8 << 20
 	// readAhead is how many items of a lane are read at once.
 	readAhead = 16
 )
 
-// A lane is what is known of a lane that has items.
+// A lane is the state of a lane that has items.
 type lane struct {
 	name    string
 	waiting int
 	due     int64 // when its first item may be tried, in milliseconds
 	busy    bool  // its first item is being delivered
-	putOff  bool  // due is in the database too
+	putOff  bool  // due is also in the database
 	items   []atHand
 	class   queue.Class
 	index   int // in lanes.byTurn of its class; -1 while busy
 }
 
-// atHand is a waiting item in memory.
+// atHand is a waiting item cached in memory.
 type atHand struct {
 	seq  int64
 	item queue.Item
-	done bool // it was delivered before
+	done bool // it was already delivered
 }
 
-// lanes are those that have items.
+// lanes holds the lanes that have items.
 type lanes struct {
 	byName map[string]*lane
 	byTurn [queue.Classes]turns
-	bytes  int   // of payloads at hand
-	seen   int64 // the highest seq that has been counted
+	bytes  int   // of cached payloads
+	seen   int64 // the highest seq counted
 }
 
-// turns is a heap of the lanes that are not busy, by when their turn comes.
+// turns is a heap of the lanes that are not busy, ordered by when they are due.
 type turns []*lane
 
 func (t turns) Len() int           { return len(t) }
@@ -78,8 +78,7 @@ func (t *turns) Pop() any {
 	return l
 }
 
-// add counts an item that was stored. due is when a lane that was empty has its
-// turn.
+// add counts a stored item. due is the turn of a lane that was empty.
 func (ls *lanes) add(seq int64, it queue.Item, due int64) {
 	l := ls.byName[it.Lane]
 	if l == nil {
@@ -95,7 +94,7 @@ func (ls *lanes) add(seq int64, it queue.Item, due int64) {
 	ls.seen = max(ls.seen, seq)
 }
 
-// turn gives a lane that is not busy its turn at a time.
+// turn makes a lane not busy and sets when it is due.
 func (ls *lanes) turn(l *lane, due int64) {
 	l.due = due
 	if l.busy {
@@ -106,7 +105,7 @@ func (ls *lanes) turn(l *lane, due int64) {
 	}
 }
 
-// leave takes the first item out of a lane, which is free then.
+// leave removes the first item of a lane, which frees the lane.
 func (ls *lanes) leave(name string, seq int64) {
 	l := ls.byName[name]
 	if l == nil {
@@ -128,13 +127,13 @@ func (ls *lanes) leave(name string, seq int64) {
 	ls.turn(l, 0)
 }
 
-// start counts what an earlier process left.
+// start counts the items left by an earlier process.
 func (m *memory) start(ctx context.Context) error {
 	if err := m.s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(seq), 0) FROM items`).Scan(&m.last); err != nil {
 		return fmt.Errorf("read the last item: %w", err)
 	}
-	// The first two items of each lane may have been sent by an earlier process:
-	// the second is begun while the first is being noted as done.
+	// The first two items of each lane may have been sent by an earlier process, which
+	// began the second while the first was still being recorded as done.
 	if _, err := m.s.db.ExecContext(ctx, markDoubtful); err != nil {
 		return fmt.Errorf("mark unfinished items: %w", err)
 	}
@@ -167,7 +166,7 @@ func (m *memory) begin(*batch, []*write) error { return nil }
 
 func (m *memory) flush(*batch) error { return nil }
 
-// markDoubtful makes the first two items of each lane ones that were tried before.
+// markDoubtful marks the first two items of each lane as already tried.
 const markDoubtful = `UPDATE items SET attempts = 1 WHERE attempts = 0 AND buried = 0 AND seq IN (
 	SELECT seq FROM (SELECT seq, ROW_NUMBER() OVER (PARTITION BY lane ORDER BY seq) AS place FROM items WHERE buried = 0) AS waiting WHERE place <= 2)`
 
@@ -241,7 +240,7 @@ func (m *memory) giveUp(b *batch, it queue.Item, h head, cause error) error {
 	return freeLaneOf(b, it, h)
 }
 
-// freeLaneOf removes that a lane's turn was put off.
+// freeLaneOf deletes the record that a lane's turn was put off.
 func freeLaneOf(b *batch, it queue.Item, h head) error {
 	if !h.putOff {
 		return nil
@@ -284,12 +283,12 @@ func (m *memory) failed(_ queue.Item, err error) error { return err }
 const readItems = `SELECT seq, id, kind, payload, accepted, attempts, failures FROM items
 	WHERE lane = $1 AND buried = 0 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4`
 
-// fetch brings the first items of a lane to hand.
+// fetch caches the first items of a lane.
 func (m *memory) fetch(ctx context.Context, l *lane) error {
 	left := int64(0)
 	for gone := range m.s.leaving {
 		if gone.lane == l.name {
-			left = gone.seq // it may be in the database still
+			left = gone.seq // it may still be in the database
 		}
 	}
 	rows, err := m.s.query(ctx, readItems, l.name, left, m.lanes.seen, readAhead)
@@ -323,7 +322,7 @@ func (m *memory) claim(ctx context.Context, class queue.Class, now time.Time) (q
 				return queue.Item{}, false, err
 			}
 		}
-		if len(l.items) == 0 { // an operator dropped what was counted
+		if len(l.items) == 0 { // an operator dropped the counted items
 			l.waiting = 0
 			m.lanes.leave(l.name, 0)
 			continue
@@ -347,7 +346,7 @@ func (m *memory) next(class queue.Class, now time.Time) (time.Duration, bool) {
 	return max(0, time.UnixMilli(turns[0].due).Sub(now)), true
 }
 
-// hasten changes what is in memory only: after a crash the lanes wait as they were to.
+// hasten changes only the memory: after a crash the lanes wait as originally scheduled.
 func (m *memory) hasten(_ context.Context, now time.Time, names []string) error {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()

@@ -11,42 +11,42 @@ import (
 	"time"
 )
 
-// A Moving says from where to where a bridge's data is moved. The addresses are as for
-// Open; no bridge may run on either.
+// A Moving describes a move of a bridge's data. The addresses are as for Open; no bridge
+// may run on either database.
 type Moving struct {
 	From, To string
-	DryRun   bool                                  // look at both ends and change nothing
-	Progress func(table string, rows, total int64) // may be nil; called for every few thousand rows
+	DryRun   bool                                  // only inspect both ends, change nothing
+	Progress func(table string, rows, total int64) // may be nil; called every few thousand rows
 	Log      *slog.Logger                          // may be nil
 
-	at func(point string) // for tests: called where a crash is of interest
+	at func(point string) // for tests: called at points where a crash matters
 }
 
-// Moved is what Move has done, or would do.
+// Moved is what Move did, or would do.
 type Moved struct {
-	From    string       `json:"from"` // names for people, without passwords
+	From    string       `json:"from"` // display names, without passwords
 	To      string       `json:"to"`
 	Tables  []MovedTable `json:"tables"`
 	Rows    int64        `json:"rows"`
 	Already bool         `json:"already,omitempty"` // an earlier call had copied everything
-	Changed int64        `json:"changed,omitempty"` // texts from which was taken what PostgreSQL cannot keep: NUL, and what is no UTF-8
+	Changed int64        `json:"changed,omitempty"` // texts stripped of what PostgreSQL cannot store: NUL and invalid UTF-8
 	DryRun  bool         `json:"dry_run,omitempty"`
 	Took    float64      `json:"seconds"`
 }
 
-// MovedTable is a table that both ends have alike.
+// MovedTable is a table that is identical on both ends.
 type MovedTable struct {
 	Name     string `json:"name"`
 	Rows     int64  `json:"rows"`
 	Checksum string `json:"checksum,omitempty"` // of all rows in any order, in hexadecimal; "" in a dry run
 }
 
-// Move copies all that a bridge has stored to another database, and reads it there again:
-// the number of rows and a checksum of every table must agree. From then on the first
-// database is refused by Open, and may be filled again by a move the other way.
+// Move copies everything that a bridge has stored to another database, and reads it back
+// there: the row count and a checksum of every table must match. From then on Open
+// refuses the first database, which may be filled again by a move in the other direction.
 //
 // The data is copied in one transaction. Wherever a move is interrupted, one of the two
-// databases is the bridge's, and the same call begins again or completes it: the copy is
+// databases is the bridge's, and the same call starts again or completes it: the copy is
 // committed as 'arriving', then the old database is marked as 'left', then the new one as
 // 'home'. Open refuses the first two.
 func Move(ctx context.Context, m Moving) (Moved, error) {
@@ -65,7 +65,7 @@ func Move(ctx context.Context, m Moving) (Moved, error) {
 		o.log = m.Log
 	}
 	if file, ok := strings.CutPrefix(m.From, "sqlite:"); ok {
-		if _, err := os.Stat(file); err != nil { // it would be created
+		if _, err := os.Stat(file); err != nil { // opening would create it
 			return Moved{}, fmt.Errorf("the database to move from: %w", explained(file, err))
 		}
 	}
@@ -98,7 +98,7 @@ func (m *mover) run(ctx context.Context) (Moved, error) {
 	if m.DryRun {
 		return m.done, m.rehearse(ctx)
 	}
-	if m.from.mark.state == left { // copied before; only its end may be missing
+	if m.from.mark.state == left { // already copied; only the last step may be missing
 		m.done.Already = true
 		return m.done, m.settle(ctx)
 	}
@@ -128,7 +128,7 @@ func (m *mover) run(ctx context.Context) (Moved, error) {
 	return m.done, m.settle(ctx)
 }
 
-// examine refuses ends whose marks say that there is nothing to move, or no room.
+// examine refuses ends whose marks show that there is nothing to move, or no room for it.
 func (m *mover) examine() error {
 	from, to := m.from.mark, m.to.mark
 	switch {
@@ -144,7 +144,7 @@ func (m *mover) examine() error {
 	return refused("name an empty one, such as another schema of it: ?search_path=…", "%s has the data of a bridge already: %d rows", m.to.name, m.to.rows)
 }
 
-// settle makes the new database the one that is in use.
+// settle marks the new database as the one in use.
 func (m *mover) settle(ctx context.Context) error {
 	if m.to.mark.state == home && m.done.Already {
 		return nil

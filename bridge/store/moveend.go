@@ -14,21 +14,21 @@ import (
 	"modernc.org/sqlite"
 )
 
-// An end is one of the two databases of a move. No bridge runs on it from openEnd, with
-// SQLite, or from begin, with PostgreSQL, until close.
+// An end is one of the two databases of a move. Until close, no bridge can run on it:
+// with SQLite from openEnd on, with PostgreSQL from begin on.
 type end struct {
 	db    *sql.DB
 	conn  *sql.Conn // nil with SQLite
-	name  string    // for people
-	place string    // the same for the same database
+	name  string    // for messages
+	place string    // equal for the same database
 	tx    *sql.Tx
 	mark  moveMark
-	rows  int64 // in the tables that are moved
+	rows  int64 // in the tables to move
 	free  func()
 }
 
-// openEnd opens a database and brings its schema up to date. In a rehearsal it makes and
-// changes nothing.
+// openEnd opens a database and brings its schema up to date. In a rehearsal it creates
+// and changes nothing.
 func openEnd(ctx context.Context, database string, o options, rehearsal bool) (*end, error) {
 	scheme, rest, _ := strings.Cut(database, ":")
 	var e *end
@@ -64,8 +64,8 @@ func sqliteEnd(ctx context.Context, file string, o options, rehearsal bool) (*en
 	return &end{db: s.db, name: file, place: place, free: func() { _ = s.db.Close(); s.release() }}, err
 }
 
-// sqliteLook opens a file that a bridge may have open to look at it, and instead of one
-// that does not exist an empty one in memory.
+// sqliteLook opens a file read-only that a bridge may have open, or an empty database in
+// memory if the file does not exist.
 func sqliteLook(ctx context.Context, file string, o options) (*end, error) {
 	if err := errors.Join(examinePlace(file), examineSQLite(ctx, file, o.schema)); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func postgresEnd(ctx context.Context, dsn string, o options, rehearsal bool) (*e
 	return e, nil
 }
 
-// mayMakeTables tries whether the bridge's tables can be made, and undoes that.
+// mayMakeTables checks whether the bridge's tables can be created, and leaves nothing behind.
 func mayMakeTables(ctx context.Context, conn *sql.Conn, schema string) error {
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -133,7 +133,7 @@ func (e *end) list() string {
 	return tablesOfSQLite
 }
 
-// look brings the schema up to date and reads what is there.
+// look brings the schema up to date and reads the state of the database.
 func (e *end) look(ctx context.Context, o options, rehearsal bool) (err error) {
 	if !rehearsal {
 		if err := migrate(ctx, e.db, e.postgres(), o.schema); err != nil {
@@ -160,8 +160,8 @@ func (e *end) look(ctx context.Context, o options, rehearsal bool) (err error) {
 	return nil
 }
 
-// begin begins a transaction during which no bridge can start on the database, once those
-// that run have ended. SQLite is locked as a file already.
+// begin begins a transaction during which no bridge can start on the database, once the
+// running ones have ended. An SQLite file is locked already.
 func (e *end) begin(ctx context.Context) (err error) {
 	if e.tx != nil {
 		return nil
@@ -181,7 +181,7 @@ func (e *end) begin(ctx context.Context) (err error) {
 		if until > first {
 			return fmt.Errorf("the database %s %w: %d run; stop them first", e.name, ErrInUse, running)
 		}
-		select { // one that was killed counts as running for a few seconds
+		select { // a killed process counts as running for a few seconds
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(againAfter):
@@ -189,14 +189,14 @@ func (e *end) begin(ctx context.Context) (err error) {
 	}
 }
 
-// lock begins a transaction in which no process can say that it runs. It counts those that
-// have said so, and until when that is believed; then there is no transaction.
+// lock begins a transaction in which no process can report that it is alive. If some have done
+// so, it returns their number and until when they count as alive, and begins no transaction.
 func (e *end) lock(ctx context.Context) (running int, until int64, err error) {
 	tx, err := e.conn.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, 0, err
 	}
-	// A copy takes as long as it takes, while the other end waits in its transaction.
+	// A copy may take long, and the other end stays in its transaction meanwhile.
 	_, err = tx.ExecContext(ctx, `SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE replicas IN EXCLUSIVE MODE`)
 	if err == nil {
 		err = tx.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MAX(until), 0) FROM replicas WHERE until > `+dbNow).Scan(&running, &until)
@@ -214,8 +214,8 @@ func (e *end) commit() error {
 	return tx.Commit()
 }
 
-// leave marks the database as one that is no longer in use. A process that was stopped
-// while it delivered settles nothing there when it goes on.
+// leave marks the database as no longer in use. A process that was suspended during a
+// delivery settles nothing there when it resumes.
 func (e *end) leave(ctx context.Context, m moveMark) error {
 	if _, err := e.tx.ExecContext(ctx, `UPDATE lanes SET owner = '', held = 0, fence = fence + 1`); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (e *end) close() {
 	e.free()
 }
 
-// fill writes rows until next returns none.
+// fill writes rows until next returns nil.
 func (e *end) fill(ctx context.Context, table string, columns []column, next func() ([]any, error)) error {
 	if e.postgres() {
 		return e.conn.Raw(func(driver any) error {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// movedTables are those that a move copies: all but what belongs to processes that run
-// (roles, replicas) and to one database alone (moves, compatible, goose_db_version).
+// movedTables are the tables that a move copies: all except those of running processes
+// (roles, replicas) and those specific to one database (moves, compatible, goose_db_version).
 var movedTables = []string{
 	"items", "lanes", "done", "links", "reactions", "media", "edits", "portals", "ghosts", "puppets", "puppet_marks",
 	"doubles", "double_claims", "console_sessions", "cursors",
@@ -30,7 +30,7 @@ const (
 	bytesColumn  columnKind = 'b'
 )
 
-// kinds are the types of columns, as the drivers call them.
+// kinds maps the drivers' names of column types.
 var kinds = map[string]columnKind{
 	"TEXT": textColumn, "BIGINT": numberColumn, "INTEGER": numberColumn, "INT8": numberColumn, "INT4": numberColumn, "BYTEA": bytesColumn,
 }
@@ -65,13 +65,13 @@ func namesOf(columns []column) []string {
 	return out
 }
 
-// tableRows are the rows of a table, one after the other.
+// tableRows iterates over the rows of a table.
 type tableRows struct {
 	*sql.Rows
 	columns []column
 }
 
-// readTable reads a table. What belongs to processes that ran is left out of its lanes.
+// readTable reads a table. The owners and leases of lanes are left out.
 func readTable(ctx context.Context, tx *sql.Tx, table string, columns []column) (*tableRows, error) {
 	names := namesOf(columns)
 	for i, name := range names {
@@ -86,7 +86,7 @@ func readTable(ctx context.Context, tx *sql.Tx, table string, columns []column) 
 	return &tableRows{rows, columns}, err
 }
 
-// next returns the next row, or none at the end.
+// next returns the next row, or nil at the end.
 func (r *tableRows) next() ([]any, error) {
 	if !r.Next() {
 		return nil, r.Err()
@@ -121,7 +121,7 @@ func (r *tableRows) next() ([]any, error) {
 	return row, nil
 }
 
-// clean takes out of texts what PostgreSQL cannot keep, and returns of how many.
+// clean removes from texts what PostgreSQL cannot store, and returns how many texts it changed.
 func clean(columns []column, row []any) (changed int64) {
 	for i, c := range columns {
 		text, ok := row[i].(string)
@@ -136,8 +136,8 @@ func clean(columns []column, row []any) (changed int64) {
 	return changed
 }
 
-// digest is the number of some rows and a checksum that does not depend on their order:
-// the sum of the SHA-256 of each.
+// digest is the number of rows and a checksum that does not depend on their order: the
+// sum of the SHA-256 hashes of the rows.
 type digest struct {
 	rows, changed int64
 	sum           [4]uint64

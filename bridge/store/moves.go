@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// States of a database that was an end of a move; see migration 10.
+// States of a database that took part in a move; see migration 10.
 const (
 	arriving = "arriving"
 	home     = "home"
 	left     = "left"
 )
 
-// moveMark is what a database knows of the move that it was an end of.
+// moveMark is what a database records about the move it took part in.
 type moveMark struct{ token, state, other string }
 
 // markOf reads the mark of a database, which has none before its first move. listTables
-// lists its tables: in one of an earlier release there is no table of moves.
+// lists its tables: a database of an earlier release has no table of moves.
 func markOf(ctx context.Context, db querier, listTables string) (m moveMark, err error) {
 	tables, err := tableNames(ctx, db, listTables)
 	if err != nil || !tables["moves"] {
@@ -41,7 +41,7 @@ func (m moveMark) put(ctx context.Context, tx *sql.Tx) error {
 }
 
 // examineMove refuses a database whose data was moved away, and one that a move has not
-// filled to the end: an item in both would be delivered twice.
+// completely filled: an item in both would be delivered twice.
 func examineMove(ctx context.Context, db querier, name string, postgres bool) error {
 	list := tablesOfSQLite
 	if postgres {

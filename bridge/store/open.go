@@ -1,11 +1,10 @@
-// Package store keeps what the bridge must not forget, in SQLite or PostgreSQL:
-// items, links, portals, ghosts, puppets and cursors. There are three
-// transactions that carry the promises of the product: Accept (items and
-// cursors in), Done (links in, item out) and GiveUp. It holds no policy: what is
-// tried when is decided in package queue, what it means in package relay.
+// Package store keeps the bridge's durable state in SQLite or PostgreSQL: items, links,
+// portals, ghosts, puppets and cursors. Three transactions carry the guarantees of the
+// product: Accept (items and cursors in), Done (links in, item out) and GiveUp. It holds
+// no policy: package queue decides what is tried when, package relay what it means.
 //
-// One process at a time may open an SQLite database; a second one is refused. Any number
-// of processes share a PostgreSQL database: see shared for how.
+// Only one process at a time may open an SQLite database; a second one is refused. Any
+// number of processes may share a PostgreSQL database: see shared for how.
 package store
 
 import (
@@ -38,8 +37,8 @@ var migrations embed.FS
 
 var _ relay.Store = (*Store)(nil)
 
-// Store is an open database. Each of the types that it consists of has the methods of one
-// concept. They are safe for concurrent use.
+// Store is an open database. Each of its embedded types has the methods of one concept.
+// They are safe for concurrent use.
 type Store struct {
 	*database
 	*writer
@@ -66,30 +65,29 @@ type options struct {
 	schema  fs.FS // the migrations
 }
 
-// WithLog makes a store say what goes on between processes.
+// WithLog makes a store log what happens between processes.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// Through puts something between a store and the driver of its database, such as what
-// observes or fails at a write. The connections of PostgreSQL must keep their method
-// Conn() *pgx.Conn.
+// Through wraps the database driver's connector, for example to observe writes or to make
+// them fail. PostgreSQL connections must keep their method Conn() *pgx.Conn.
 func Through(wrap func(driver.Connector) driver.Connector) Option {
 	return func(o *options) { o.through = wrap }
 }
 
 const (
-	// readers is how many connections read an SQLite database; each has a quarter of a
-	// megabyte for pages, because the system keeps the file in memory too.
+	// readers is the number of connections that read an SQLite database. Each has a page
+	// cache of only a quarter of a megabyte, because the system caches the file too.
 	readers     = 3
 	readerPages = "cache_size(-256)"
-	// maxConns bounds the connections to PostgreSQL, apart from the two that stay.
+	// maxConns bounds the connections to PostgreSQL, apart from the two permanent ones.
 	maxConns = 16
 )
 
 // ErrInUse is wrapped by Open when another process has the database open.
 var ErrInUse = errors.New("is in use by another process")
 
-// Open opens a database, "sqlite:<file>" or "postgres://...", and brings its
-// schema up to date.
+// Open opens a database, "sqlite:<file>" or "postgres://...", and brings its schema up to
+// date.
 func Open(ctx context.Context, database string, opts ...Option) (*Store, error) {
 	o, err := optionsOf(opts)
 	if err != nil {
@@ -119,7 +117,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Store, error) 
 	return s, nil
 }
 
-// Close closes the database. What is being written is written first.
+// Close closes the database, after finishing the writes under way.
 func (s *Store) Close() error {
 	s.close.Do(func() { close(s.closing) })
 	<-s.closed
@@ -143,7 +141,7 @@ func optionsOf(opts []Option) (options, error) {
 	return o, err
 }
 
-// newStore puts the concepts together on a database. The keeper is still missing.
+// newStore assembles the store on a database. The keeper is not set yet.
 func newStore(d *database) *Store {
 	w := &writer{
 		database: d, leaving: map[*leaving]bool{},
@@ -173,14 +171,14 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("the database %s %w: stop it first, or let several bridges share a PostgreSQL (database: postgres://…)", file, ErrInUse)
 	}
-	// A process that is being started has a copy of the file until its program runs, and
-	// would keep the lock if it were only closed here.
+	// A child process that is just starting holds a copy of the descriptor until it
+	// execs, and would keep the lock if the file were only closed here.
 	release := func() { _ = errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close()) }
 	if err := examineSQLite(ctx, file, o.schema); err != nil {
 		release()
 		return nil, err
 	}
-	// The file holds the tokens of puppets: nobody else may read it.
+	// The file holds the puppets' tokens: no other user may read it.
 	if f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err == nil { //nolint:gosec // the operator names the file
 		_ = f.Chmod(0o600)
 		_ = f.Close()
@@ -200,26 +198,26 @@ func openSQLite(ctx context.Context, file string, o options) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	s := newStore(&database{db: db, read: read, name: file, folds: true, release: release})
-	return s, nil // the lock keeps every other process away
+	return s, nil // the lock keeps all other processes out
 }
 
-// advisoryLock is the number of a lock that each process holds together with the others.
-// The release before this one held it alone, so the two do not run at the same time.
+// advisoryLock is the number of a lock that all processes hold in shared mode. The
+// previous release held it exclusively, so the two releases cannot run at the same time.
 const advisoryLock = 0x726f636b6d78
 
 const (
-	// What a process that was stopped in a transaction has locked is free after
-	// stuckFor; lockPatience is how long others wait for it.
+	// stuckFor is how long a process that was suspended in a transaction keeps its locks;
+	// lockPatience is how long others wait for them.
 	stuckFor     = "5s"
 	lockPatience = "8s"
 
-	// connectPatience is how long a server, or a pooler before it, may take to open a
-	// connection, unless the address says otherwise (connect_timeout), and queryPatience how
-	// long it may take to answer a statement.
+	// connectPatience is how long a server, or a pooler in front of it, may take to open
+	// a connection, unless the address sets connect_timeout. queryPatience is how long it
+	// may take to answer a statement.
 	connectPatience = 5 * time.Second
 	queryPatience   = 20 * time.Second
-	// A host that has died says nothing. Its connections end goneAfter at the latest, and not
-	// after the quarter of an hour that Linux gives them.
+	// A dead host sends nothing. Its connections end after goneAfter at the latest,
+	// instead of after the quarter of an hour that Linux allows by default.
 	goneAfter = 15 * time.Second
 )
 
@@ -227,21 +225,21 @@ var dialer = &net.Dialer{
 	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: goneAfter / 3, Interval: goneAfter / 3, Count: 2},
 	Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
-			// What cannot be set is no reason not to connect.
+			// Failing to set the option is no reason not to connect.
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(goneAfter.Milliseconds())) //nolint:gosec // a descriptor is a small number
 		})
 	},
 }
 
-// reachPostgres opens a connection to a database, and refuses one that is unfit. What it
-// returns is closed by who called it, also the holder.
+// reachPostgres opens a connection to a database, and refuses an unsuitable one. The
+// caller closes the result, including its holder.
 func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) {
 	if err := examineAuthorities(dsn); err != nil {
 		return nil, err
 	}
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, errors.New("open the database: the address cannot be read") // the driver's words would show the password
+		return nil, errors.New("open the database: the address cannot be read") // the driver's error would show the password
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectPatience
@@ -267,12 +265,12 @@ func reachPostgres(ctx context.Context, dsn string, o options) (*server, error) 
 	return s, nil
 }
 
-// server is a database of PostgreSQL.
+// server is a PostgreSQL database.
 type server struct {
 	cfg     *pgx.ConnConfig
-	session settings // of each connection
+	session settings // of every connection
 	db      *sql.DB
-	holder  *sql.Conn // one connection, which stays
+	holder  *sql.Conn // one permanent connection
 	name    string    // for people
 }
 
@@ -299,8 +297,8 @@ func openPostgres(ctx context.Context, dsn string, o options) (*Store, error) {
 	return s, nil
 }
 
-// makeSchema makes the schema that an address names (?search_path=bridge), if there is
-// none yet: the bridge may share the database of another program.
+// makeSchema creates the schema named in an address (?search_path=bridge) if it does not
+// exist: the bridge may share the database with another program.
 func makeSchema(ctx context.Context, conn *sql.Conn, path string) error {
 	name, _, _ := strings.Cut(path, ",")
 	if name == "" {
@@ -316,7 +314,7 @@ func makeSchema(ctx context.Context, conn *sql.Conn, path string) error {
 	return nil
 }
 
-// prepare brings the schema up to date and begins to work, unless the data is elsewhere.
+// prepare brings the schema up to date and starts the keeper, unless the data has moved elsewhere.
 func (s *Store) prepare(ctx context.Context, schema fs.FS) error {
 	if err := examineMove(ctx, s.db, s.name, s.Shared()); err != nil {
 		return err
@@ -330,11 +328,11 @@ func (s *Store) prepare(ctx context.Context, schema fs.FS) error {
 	if err := s.keeper.start(ctx); err != nil {
 		return fmt.Errorf("look for items: %w", err)
 	}
-	return examineMove(ctx, s.db, s.name, s.Shared()) // a move may have waited for this process to say that it runs, or the other way round
+	return examineMove(ctx, s.db, s.name, s.Shared()) // a move may have waited for this process to register, or the other way round
 }
 
-// migrate brings a schema up to date. One that a newer release made, and that this one
-// may use, stays as it is.
+// migrate brings a schema up to date. A schema of a newer release that this one may use
+// is left as it is.
 func migrate(ctx context.Context, db *sql.DB, postgres bool, schema fs.FS) error {
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	dialect := goose.DialectSQLite3

@@ -79,7 +79,7 @@ func (s *peopleTable) PuppetByRC(ctx context.Context, user ids.RCUser) (model.Pu
 	})
 }
 
-// PuppetByUsername implements relay.Store. Usernames differ in more than case.
+// PuppetByUsername implements relay.Store. No two usernames differ only in case.
 func (s *peopleTable) PuppetByUsername(ctx context.Context, username string) (model.Puppet, bool, error) {
 	return s.puppets.get("username", strings.ToLower(username), func() (model.Puppet, error) {
 		return scanPuppet(s.queryRow(ctx, puppetColumns+` WHERE username = $1`, strings.ToLower(username)))
@@ -136,11 +136,10 @@ type Person struct {
 	Puppet   bool // stands for a Matrix user; a ghost stands for a Rocket.Chat user
 }
 
-// lookedThrough bounds how many people one search looks at.
+// lookedThrough bounds how many people one search examines.
 const lookedThrough = 12_000
 
-// tableOf returns where people of one kind are. The queries are made of nothing that
-// comes from outside.
+// tableOf returns the table of people of one kind. The queries contain no outside input.
 func tableOf(puppets bool) string {
 	if puppets {
 		return "puppets"
@@ -148,9 +147,9 @@ func tableOf(puppets bool) string {
 	return "ghosts"
 }
 
-// PeopleAfter lists puppets, or ghosts, after a Matrix address in the order of addresses,
-// at most limit of them. With words it lists those whose address, username or name holds
-// them, among the 12,000 that come next. next is where the list goes on, "" at its end.
+// PeopleAfter lists puppets, or ghosts, after a Matrix address in address order, at most
+// limit of them. If words is not empty, it lists only those of the next 12,000 whose
+// address, username or name contains it. next is where the list continues, "" at its end.
 func (s *peopleTable) PeopleAfter(ctx context.Context, puppets bool, words string, after ids.MXUser, limit int) (list []Person, next ids.MXUser, err error) {
 	table, stop := tableOf(puppets), ids.MXUser("")
 	query, args := fmt.Sprintf(`SELECT mx_user, rc_user, username, name FROM %s WHERE mx_user > $1`, table), []any{after, limit + 1}
@@ -186,8 +185,8 @@ func (s *peopleTable) PeopleAfter(ctx context.Context, puppets bool, words strin
 	return list, stop, rows.Err()
 }
 
-// PeopleNamed lists the puppets, or ghosts, that have an address, an identifier or a
-// username, which are few.
+// PeopleNamed lists the few puppets, or ghosts, with an address, an identifier or a
+// username.
 func (s *peopleTable) PeopleNamed(ctx context.Context, puppets bool, name string) ([]Person, error) {
 	rows, err := s.query(ctx, fmt.Sprintf(`SELECT mx_user, rc_user, username, name FROM %s WHERE mx_user = $1 OR rc_user = $1 OR username = $2 LIMIT 20`, tableOf(puppets)),
 		name, strings.TrimPrefix(name, "@"))
@@ -206,11 +205,11 @@ func (s *peopleTable) PeopleNamed(ctx context.Context, puppets bool, name string
 	return list, rows.Err()
 }
 
-// countAtOnce is how many addresses are read at once to count them.
+// countAtOnce is how many addresses are read at once for counting.
 const countAtOnce = 5000
 
-// PuppetsByServer counts the puppets of each server, of at most maxServers servers: those
-// that come later are left out.
+// PuppetsByServer counts the puppets of each server, for at most maxServers servers:
+// those found later are left out.
 func (s *peopleTable) PuppetsByServer(ctx context.Context, maxServers int) (map[string]int64, error) {
 	out := map[string]int64{}
 	for after := ids.MXUser(""); ; {

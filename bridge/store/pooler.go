@@ -10,20 +10,20 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// A pooler such as PgBouncer stands between this process and PostgreSQL. One that gives a
-// client a server for a transaction only (pool_mode=transaction) takes away what belongs to a
-// session: LISTEN hears nothing, the lock that keeps an earlier release out stays with
-// the client that gets the server next, and prepared statements are those of another client's
-// session. So the bridge does not start behind one. With pool_mode=session it works.
+// A pooler such as PgBouncer may stand between this process and PostgreSQL. One that assigns
+// a server connection per transaction (pool_mode=transaction) breaks everything tied to a
+// session: LISTEN receives nothing, the lock that keeps an earlier release out stays with the
+// next client of the server connection, and prepared statements belong to another client's
+// session. So the bridge does not start behind one. pool_mode=session works.
 
 const hintPooler = "name PostgreSQL itself in the address of the database, or a pool with pool_mode=session"
 
-// pooledConns is how many connections are compared. In a session each has a server to
-// itself; else some would have to share one.
+// pooledConns is how many connections are compared. With sessions, each has a server
+// process to itself; otherwise some would have to share one.
 const pooledConns = 5
 
-// examinePooler refuses a database behind a pooler that keeps no sessions. It must come
-// before anything that belongs to one.
+// examinePooler refuses a database behind a pooler that does not keep sessions. It must
+// be called before anything that depends on a session.
 func examinePooler(ctx context.Context, db *sql.DB, holder *sql.Conn, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, examinePatience)
 	defer cancel()
@@ -38,8 +38,8 @@ func examinePooler(ctx context.Context, db *sql.DB, holder *sql.Conn, name strin
 	return explained(name, err)
 }
 
-// isDirect reports whether the server of a connection is the one that answered when it was
-// opened: a pooler gives its clients a key of its own (BackendKeyData of the protocol).
+// isDirect reports whether the server process of a connection is the one that answered when it
+// was opened: a pooler gives its clients a key of its own (BackendKeyData of the protocol).
 func isDirect(ctx context.Context, conn *sql.Conn) (bool, error) {
 	now, err := serverOf(ctx, conn)
 	if err != nil {
@@ -57,9 +57,9 @@ func isDirect(ctx context.Context, conn *sql.Conn) (bool, error) {
 	return now == opened, err
 }
 
-// keepsSessions reports whether each of several connections has a server to itself. They
-// are asked forwards and backwards, so that servers that are given out in turns do not look
-// like sessions.
+// keepsSessions reports whether each of several connections has a server process to
+// itself. They are queried forwards and backwards, so that assigning servers in rotation
+// does not look like sessions.
 func keepsSessions(ctx context.Context, db *sql.DB) (bool, error) {
 	conns := make([]*sql.Conn, 0, pooledConns)
 	defer func() {
@@ -91,26 +91,26 @@ func keepsSessions(ctx context.Context, db *sql.DB) (bool, error) {
 	return true, nil
 }
 
-// serverOf is the process of the server that answers on a connection now. It prepares
-// nothing, because that would belong to a session.
+// serverOf returns the ID of the server process that currently answers on a connection.
+// It prepares nothing, because a prepared statement would belong to a session.
 func serverOf(ctx context.Context, conn *sql.Conn) (pid uint32, err error) {
 	err = conn.QueryRowContext(ctx, `SELECT pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid)
 	return pid, err
 }
 
-// searchPath is the parameter with the schemas of a session.
+// searchPath is the parameter that lists the schemas of a session.
 const searchPath = "search_path"
 
-// settings are the parameters of a session that a connection is opened with. They are set after it
-// is open: a pooler refuses to open one with parameters that it does not know.
+// settings are the session parameters of a connection. They are set after it is open,
+// because a pooler refuses to open one with parameters that it does not know.
 type settings map[string]string
 
-// takeSettings takes the parameters out of a configuration that poolers do not know.
+// takeSettings removes the parameters that poolers do not know from a configuration, and returns them.
 func takeSettings(cfg *pgx.ConnConfig) settings {
 	s := settings{}
 	for key, value := range cfg.RuntimeParams {
 		switch key {
-		case "application_name", "client_encoding", "options": // any pooler knows these
+		case "application_name", "client_encoding", "options": // known to every pooler
 		default:
 			s[key] = value
 			delete(cfg.RuntimeParams, key)
@@ -119,12 +119,12 @@ func takeSettings(cfg *pgx.ConnConfig) settings {
 	return s
 }
 
-// connector opens connections that have them.
+// connector opens connections with these settings.
 func (s settings) connector(cfg *pgx.ConnConfig) driver.Connector {
 	return stdlib.GetConnector(*cfg, stdlib.OptionAfterConnect(s.apply))
 }
 
-// apply sets them on a new connection.
+// apply applies the settings to a new connection.
 func (s settings) apply(ctx context.Context, conn *pgx.Conn) error {
 	if len(s) == 0 {
 		return nil

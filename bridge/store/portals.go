@@ -26,18 +26,18 @@ func scanPortal(row scanner) (model.Portal, error) {
 	return p, err
 }
 
-// portalsChanged is the cursor that counts how often the list of portals has changed.
+// portalsChanged is the cursor that counts the changes to the list of portals.
 const portalsChanged = "portals"
 
-// changed notes in a transaction that the list of portals is another one.
+// changed records in a transaction that the list of portals has changed.
 func changed(b *batch) error {
 	_, err := b.tx.ExecContext(b.ctx, `INSERT INTO cursors (name, value) VALUES ($1, '1')
 		ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(cursors.value AS BIGINT) + 1 AS TEXT)`, portalsChanged)
 	return err
 }
 
-// PortalsVersion returns what is another value whenever a process has begun, changed or
-// ended a portal. It costs the same however many portals there are.
+// PortalsVersion returns a value that changes whenever any process creates, changes or
+// ends a portal. Its cost does not depend on the number of portals.
 func (s *portalTable) PortalsVersion(ctx context.Context) (string, error) {
 	return (&cursorTable{s.database}).Cursor(ctx, portalsChanged)
 }
@@ -84,7 +84,7 @@ func (s *portalTable) PutPortal(ctx context.Context, p model.Portal, items []que
 		}
 		return s.keeper.cursors(b, cursors)
 	}, committed: func() {
-		s.seen.forget() // before anything happens because of the portal
+		s.seen.forget() // before the portal has any effect
 		s.keeper.count(in)
 	}})
 	if err != nil {
@@ -108,15 +108,15 @@ func (s *portalTable) DropPortal(ctx context.Context, p model.Portal) error {
 	return err
 }
 
-// A PortalKey is a place in the list of portals: before the portal of a room that began
-// then. The zero value is the beginning of the list, which has the newest first.
+// A PortalKey is a position in the list of portals: just before the portal of a room that was
+// created then. The zero value is the beginning of the list, which is sorted newest first.
 type PortalKey struct {
 	Created time.Time
 	RCRoom  ids.RCRoom
 }
 
-// PortalsBefore lists the portals from a place on, the newest first, at most limit of
-// them. With words it lists those whose title or identifiers hold them.
+// PortalsBefore lists the portals from a position on, newest first, at most limit of them. If
+// words is not empty, it lists only portals whose title or identifiers contain it.
 func (s *portalTable) PortalsBefore(ctx context.Context, words string, from PortalKey, limit int) ([]model.Portal, error) {
 	created := int64(1) << 62
 	if !from.Created.IsZero() {
@@ -135,7 +135,7 @@ func (s *portalTable) PortalsBefore(ctx context.Context, words string, from Port
 	return all(rows, scanPortal)
 }
 
-// SetTitle notes what a room is called in Rocket.Chat.
+// SetTitle records the name of a room in Rocket.Chat.
 func (s *portalTable) SetTitle(ctx context.Context, room ids.RCRoom, title string) error {
 	res, err := s.exec(ctx, `UPDATE portals SET title = $2 WHERE rc_room = $1 AND title <> $2`, room, title)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *portalTable) SetTitle(ctx context.Context, room ids.RCRoom, title strin
 	return nil
 }
 
-// CountPortals returns how many portals there are.
+// CountPortals returns the number of portals.
 func (s *portalTable) CountPortals(ctx context.Context) (n int64, err error) {
 	err = s.queryRow(ctx, `SELECT COUNT(*) FROM portals`).Scan(&n)
 	return n, err

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// reactionTable has the reactions that both sides have.
+// reactionTable has the reactions that exist on both sides.
 type reactionTable struct{ *database }
 
 const reactionColumns = `SELECT rc_message, emoji, rc_user, mx_event, mx_room, mx_sender FROM reactions`

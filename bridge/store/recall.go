@@ -6,34 +6,34 @@ import (
 )
 
 const (
-	// maxRecalled bounds how many answers about one table are kept in memory.
+	// maxRecalled bounds how many results per table are cached.
 	maxRecalled = 8192
-	// recalledFor is for how long what was read of a shared database is relied on without
-	// hearing from it. A process that carries messages hears with every one of them.
+	// recalledFor is how long cached rows of a shared database are trusted without news
+	// from it. A process that carries messages gets news with every one of them.
 	recalledFor = time.Second
 )
 
-// A recall keeps what was read of a table that is asked for every message and rarely
-// changes: who a person is, and which portal a room has. A write to the table forgets all
-// of it, also one of another process; see changes. It is safe for concurrent use.
+// A recall caches rows of a table that is read for every message and rarely changes: who
+// a person is, and which portal a room has. A write to the table empties the cache, even
+// a write by another process; see changes. It is safe for concurrent use.
 type recall[T any] struct {
 	changes *changes
-	none    bool // new rows count as changes, so that an absence is recalled too
+	none    bool // new rows count as changes, so that a missing row can be cached too
 	mu      sync.Mutex
 	rows    map[recallKey]recalled[T]
-	version int // how often rows was emptied
+	version int // how often rows was cleared
 }
 
-// recallKey says what was asked for: the row whose column has a value.
+// recallKey identifies a row by the value of a column.
 type recallKey struct{ column, value string }
 
-// recalled is an answer; found is false when there is no such row.
+// recalled is a cached result; found is false when there is no such row.
 type recalled[T any] struct {
 	row   T
 	found bool
 }
 
-// get returns the row whose column has a value, from memory or else as read returns it.
+// get returns the row whose column has a value, from the cache or otherwise from read.
 func (r *recall[T]) get(column, value string, read func() (T, error)) (T, bool, error) {
 	key := recallKey{column, value}
 	r.mu.Lock()
@@ -49,13 +49,13 @@ func (r *recall[T]) get(column, value string, read func() (T, error)) (T, bool, 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.version != version { // the table was written since: the answer may be an old one
+	if r.version != version { // the table was written since: the result may be stale
 		return row, there, nil
 	}
 	if r.rows == nil {
 		r.rows = map[recallKey]recalled[T]{}
 	}
-	for some := range r.rows { // they come in no order
+	for some := range r.rows { // in random order
 		if len(r.rows) < maxRecalled {
 			break
 		}
@@ -65,7 +65,7 @@ func (r *recall[T]) get(column, value string, read func() (T, error)) (T, bool, 
 	return row, there, nil
 }
 
-// forget is called after each write to the table, also after one that may have failed.
+// forget is called after each write to the table, even one that may have failed.
 func (r *recall[T]) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,32 +73,32 @@ func (r *recall[T]) forget() {
 	clear(r.rows)
 }
 
-// changes is what is known of changes by other processes to the tables that are recalled.
-// PostgreSQL counts them, in the transactions that make them (countChanges), and the count
-// comes with what is asked for every message anyway: when one is read from Rocket.Chat, and
-// when items are stored, read and settled. So nothing is read or delivered by what was true
-// only before it was there, and what is recalled is true, or was within recalledFor.
+// changes tracks changes by other processes to the cached tables. PostgreSQL counts them,
+// in the transactions that make them (countChanges), and the count is part of queries
+// made for every message anyway: when one is read from Rocket.Chat, and when items are
+// stored, read and settled. So nothing is read or delivered based on state older than
+// itself, and cached rows are current, or were within recalledFor.
 type changes struct {
-	shared bool     // whether other processes may change something
-	forget []func() // empties the recalls
+	shared bool     // whether other processes may change the tables
+	forget []func() // clears the caches
 
 	mu    sync.Mutex
 	count int64
-	at    time.Time // when it was asked for
+	at    time.Time // when it was requested
 }
 
-// note takes how many changes there had been when something was asked.
+// note records the number of changes at the time of a request.
 func (c *changes) note(count int64, asked time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	later := asked.After(c.at)
 	if count < c.count && !later {
-		return // of an earlier moment
+		return // stale
 	}
 	if later {
 		c.at = asked
 	}
-	if count != c.count { // less when a standby took over that had lost something
+	if count != c.count { // lower when a standby that had lost changes took over
 		c.count = count
 		for _, forget := range c.forget {
 			forget()
@@ -106,7 +106,7 @@ func (c *changes) note(count int64, asked time.Time) {
 	}
 }
 
-// heard reports whether other processes had changed nothing just now.
+// heard reports whether the caches were recently confirmed to be current.
 func (c *changes) heard() bool {
 	if !c.shared {
 		return true
@@ -116,8 +116,8 @@ func (c *changes) heard() bool {
 	return time.Since(c.at) < recalledFor
 }
 
-// doubt makes everything be read again. What a process does under a lock rests on what others
-// have done under it.
+// doubt makes everything be read again: work under a lock depends on what other processes
+// did under it.
 func (c *changes) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,12 +126,12 @@ func (c *changes) doubt() {
 	}
 }
 
-// changeCount reads how many changes there have been.
+// changeCount reads the number of changes so far.
 const changeCount = `(SELECT count FROM change_count)`
 
-// countChanges makes PostgreSQL count the statements that change or remove rows, whichever
-// release of the bridge makes them, or an operator. New ghosts and portals are not counted:
-// there are many in a busy hour, and that there was none is not recalled.
+// countChanges makes PostgreSQL count the statements that change or remove rows, whether
+// made by any release of the bridge or by an operator. New ghosts and portals are not
+// counted: there are many in a busy hour, and their absence is not cached.
 const countChanges = `
 CREATE TABLE IF NOT EXISTS change_count (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), count BIGINT NOT NULL);
 INSERT INTO change_count (count) VALUES (0) ON CONFLICT DO NOTHING;

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// seenFew is how many things of a kind one message is asked about, and seenMany how many
-	// are asked about at once when messages were missed. Queries have no other number of
-	// places, so that there are two of them.
+	// seenFew is how many IDs of a kind are looked up for one message, and seenMany how
+	// many are looked up at once after messages were missed. No query has another number
+	// of placeholders, so there are only two of them.
 	seenFew  = 2
 	seenMany = 100
 )
 
-// seenQuery asks about n items, n cursors and the reactions of n messages.
+// seenQuery looks up n items, n cursors and the reactions of n messages.
 func seenQuery(n int) string {
 	items, cursors, messages := places(n), placesFrom(1+n, n), placesFrom(1+2*n, n)
 	return `SELECT 'item', id, '' FROM items WHERE id IN ` + items + ` UNION ALL SELECT 'item', id, '' FROM done WHERE id IN ` + items +
@@ -28,7 +28,7 @@ func seenQuery(n int) string {
 
 var seenQueries = map[int]string{seenFew: seenQuery(seenFew), seenMany: seenQuery(seenMany)}
 
-// seenChanges is asked beside, where others may change something.
+// seenChanges is added where other processes may change something.
 const seenChanges = ` UNION ALL SELECT 'changes', CAST(count AS TEXT), '' FROM change_count`
 
 // Seen implements relay.Store.
@@ -48,7 +48,7 @@ func (s *itemTable) Seen(ctx context.Context, items, cursors []string, messages 
 	return out, nil
 }
 
-// place puts the first values of a list into places, and returns the rest of it.
+// place copies the first values of a list into places, and returns the rest of the list.
 func place[T any](places []any, list []T) []T {
 	n := min(len(places), len(list))
 	for i, v := range list[:n] {

@@ -17,8 +17,8 @@ const (
 	hintTLS       = "ask for TLS in the address: sslmode=verify-full, with the authority of its certificate as sslrootcert"
 )
 
-// examineAuthorities refuses an address of PostgreSQL whose file of authorities cannot be
-// used. What else is wrong with an address shows later.
+// examineAuthorities refuses a PostgreSQL address whose file of certificate authorities
+// cannot be used. Other mistakes in an address show later.
 func examineAuthorities(dsn string) error {
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -39,15 +39,15 @@ func examineAuthorities(dsn string) error {
 	return nil
 }
 
-// explainedTLS is explained for what is wrong with the encryption of a connection; nil when
-// nothing is known of that.
+// explainedTLS is explained for problems with the encryption of a connection, or nil if
+// the error is not one of those.
 func explainedTLS(name string, err error) error {
 	_, failed := errors.AsType[*pgconn.ConnectError](err)
 	if !failed {
 		return nil
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		if e.Code == "28000" && strings.HasSuffix(e.Message, "no encryption") { // no line of pg_hba.conf for a connection without TLS
+		if e.Code == "28000" && strings.HasSuffix(e.Message, "no encryption") { // no pg_hba.conf line for a connection without TLS
 			return refused(hintTLS, "%s takes no connections without TLS: %s", name, e.Message)
 		}
 		return nil

@@ -9,22 +9,22 @@ import (
 	"appliance/bridge/queue"
 )
 
-// What is written for every message, when it is accepted and when it was delivered, is
-// one statement for all that is written at the same time, and so a transaction of its
-// own.
+// The writes needed for every message, when it is accepted and when it has been
+// delivered, are one statement for all that are written at the same time, and so a
+// transaction of their own.
 
-// writeTogether checks leases and, if this process still has all of them, adds items, moves
-// cursors, stores links and removes items that were delivered. Else it writes nothing. Its
-// parts come one after the other because each asks for the one before:
+// writeTogether checks leases and, if this process still holds all of them, adds items,
+// moves cursors, stores links and removes delivered items. Otherwise it writes nothing.
+// Its parts run in this order because each refers to the one before:
 //
-//   - mine holds the lanes whose items are removed, so that no other process takes them until
-//     the end; it does not hold up those that add items.
-//   - marked locks the lanes to which items are added, in an order that is the same in all
-//     processes, and notes that they have some. Only then are numbers given, so that the order
-//     of the numbers of a lane is that of the commits.
-//   - added leaves out what was ever added. It asks as of the beginning of the statement: an
-//     item that another process has added since is refused by its ID, and one that has even
-//     been delivered since is recognised when it is read (fetchItems).
+//   - mine holds the lanes whose items are removed, so that no other process takes them
+//     until the end; it does not block writers that add items.
+//   - marked locks the lanes that get new items, in the same order in all processes, and
+//     marks them as having some. Only then are numbers assigned, so that the numbers
+//     within a lane follow the order of the commits.
+//   - added skips every item that was ever added. It sees the state at the beginning of
+//     the statement: an item added since by another process is rejected by its ID, and
+//     one that has even been delivered since is recognised when it is read (fetchItems).
 const writeTogether = `WITH mine AS MATERIALIZED (` + holdLanes + `),
 	checked AS MATERIALIZED (SELECT COUNT(*) = cardinality($1::text[]) AS ok FROM mine),
 	marked AS (INSERT INTO lanes (lane, waiting, due, held) SELECT n.lane, 1, ` + dbNow + `, 0 FROM checked, unnest($4::text[]) AS n (lane) WHERE checked.ok` + markOnce + ` RETURNING 1),
@@ -45,14 +45,14 @@ const writeTogether = `WITH mine AS MATERIALIZED (` + holdLanes + `),
 	noted AS (INSERT INTO done (id, at) SELECT id, ` + dbNow + ` FROM gone ON CONFLICT (id) DO NOTHING)
 	SELECT checked.ok, COALESCE(added.id, ''), ` + changeCount + ` FROM checked LEFT JOIN added ON true`
 
-// additions are items to be added, by column.
+// additions holds items to add, by column.
 type additions struct {
 	id, lane, kind []string
 	payload        [][]byte
 	to             []addition
 }
 
-// addition is where the items of one write are noted that were new.
+// addition records which items of one write were new.
 type addition struct {
 	items []queue.Item
 	in    *[]inserted
@@ -69,7 +69,7 @@ func (a *additions) add(items []queue.Item, in *[]inserted) {
 	a.to = append(a.to, addition{items, in})
 }
 
-// note notes which items were new. One that was added twice at the same time is so once.
+// note records which items were new. An item added twice at the same time counts once.
 func (a *additions) note(added map[string]bool) {
 	for _, to := range a.to {
 		*to.in = nil
@@ -82,16 +82,16 @@ func (a *additions) note(added map[string]bool) {
 	}
 }
 
-// links are receipts to be stored, by column.
+// links holds receipts to store, by column.
 type links struct {
 	item, rcRoom, rcMessage, mxRoom, mxEvent, mxSender []string
 	part                                               []int32
-	at                                                 map[string]int // by item and part
+	at                                                 map[string]int // index by item and part
 }
 
 func (l *links) add(item string, r queue.Receipt) {
 	key := fmt.Sprint(r.Part, " ", item)
-	if i, ok := l.at[key]; ok { // the last one counts
+	if i, ok := l.at[key]; ok { // the last one wins
 		l.rcMessage[i], l.mxEvent[i] = r.RCMessage, r.MXEvent
 		return
 	}
@@ -117,7 +117,7 @@ func (k *settler) cursors(b *batch, cursors map[string]string) error {
 	return nil
 }
 
-// flush writes what the writes of a transaction have in common.
+// flush writes what was collected from the writes of a transaction.
 func (k *settler) flush(b *batch) error {
 	if len(b.added.id)+len(b.moved)+len(b.links.item)+len(b.gone) == 0 {
 		b.added.note(nil)
@@ -129,7 +129,7 @@ func (k *settler) flush(b *batch) error {
 		held, fences = append(held, l.Lane), append(fences, l.Fence)
 	}
 	lanes := slices.Sorted(slices.Values(b.added.lane))
-	names := slices.Sorted(maps.Keys(b.moved)) // in an order that is the same in all processes
+	names := slices.Sorted(maps.Keys(b.moved)) // in the same order in all processes
 	values := make([]string, len(names))
 	for i, name := range names {
 		values[i] = b.moved[name]
@@ -158,13 +158,13 @@ func (k *settler) flush(b *batch) error {
 		return fmt.Errorf("%w: %v under %d", queue.ErrLost, held, fences)
 	}
 	a.note(added)
-	if b.tx == nil { // what is not committed yet counts for nobody
+	if b.tx == nil { // uncommitted changes do not count yet
 		k.s.changes.note(changes, asked)
 	}
 	return nil
 }
 
-// list is a list that is empty, and not NULL, when it has no elements.
+// list returns an empty list instead of NULL when there are no elements.
 func list[T any](l []T) []T {
 	if l == nil {
 		return []T{}

@@ -16,58 +16,58 @@ import (
 const (
 	// maxGroup is how many writes share one transaction, and so one wait for the disk.
 	maxGroup = 256
-	// lingers is how long writes that are patient wait for others to share a transaction with.
+	// lingers is how long patient writes wait for others to share a transaction with.
 	lingers = 5 * time.Millisecond
 )
 
 var errClosed = errors.New("the database is closed")
 
-// A write is something to be written. do may run more than once and must set, not
-// add to, what it captures; committed runs once it is on disk, in the order of
-// commits, under writer.mu.
+// A write is a unit of work for the writer. do may run more than once and must set, not
+// add to, the variables it captures; committed runs under writer.mu once the write is on
+// disk, in the order of the commits.
 type write struct {
 	do        func(*batch) error
 	committed func()
 	result    chan error
-	lanes     []string     // to which it adds items, or whose turn it puts off
-	lease     *queue.Lease // under which it settles an item; nil for none
-	collects  bool         // do writes nothing itself: a keeper that shares its database writes it in flush
-	patient   bool         // it may linger: who needs its outcome hurries the writer
+	lanes     []string     // lanes that get new items or whose turn is put off
+	lease     *queue.Lease // the lease under which an item is settled, or nil
+	collects  bool         // do writes nothing itself: the keeper of a shared database writes it in flush
+	patient   bool         // may linger: a caller that needs the result calls hurry
 }
 
-// writer writes: one transaction at a time, for all that ask at the same time. The keeper
-// knows the lanes, and what has been committed is taken into its memory at once.
+// writer runs one transaction at a time, for all callers that write at the same time. The
+// keeper tracks the lanes, and takes committed changes into its memory at once.
 type writer struct {
 	*database
 	keeper keeper
 
 	writes  chan *write
 	linger  time.Duration
-	hurried chan struct{} // has one when what lingers is to be written now
+	hurried chan struct{} // has an element when lingering writes must be written now
 	closing chan struct{}
 	closed  chan struct{}
 	close   sync.Once
 
-	mu      sync.Mutex // of the keeper too
+	mu      sync.Mutex // also guards the keeper
 	leaving map[*leaving]bool
 }
 
-// A batch is a transaction that several writes share.
+// A batch is a transaction shared by several writes.
 type batch struct {
 	ctx  context.Context
 	s    *database
-	tx   *sql.Tx // nil where one statement writes everything
-	last int64   // the highest seq given, where that is counted here
+	tx   *sql.Tx // nil if a single statement writes everything
+	last int64   // the highest seq assigned, if numbers are counted here
 
-	// What is written at the end for all writes together.
+	// Collected from all writes and written together at the end.
 	added  additions
 	moved  map[string]string // cursors
 	links  links
 	gone   []string
-	leases []*queue.Lease // under which that is done, if nothing else has checked them
+	leases []*queue.Lease // the leases for that, if nothing else has checked them
 }
 
-// exec runs a statement that is prepared once.
+// exec runs a prepared statement.
 func (b *batch) exec(query string, args ...any) (sql.Result, error) {
 	stmt, err := b.s.prepared(query)
 	if err != nil {
@@ -76,9 +76,9 @@ func (b *batch) exec(query string, args ...any) (sql.Result, error) {
 	return b.tx.StmtContext(b.ctx, stmt).ExecContext(b.ctx, args...)
 }
 
-// query is exec for a statement that answers with rows. It is a transaction of its own where
-// the batch has none. It is prepared when it is first used: not all it names is there before
-// the keeper has begun.
+// query is exec for a statement that returns rows. If the batch has no transaction, the
+// statement is its own. It is prepared on first use, because not all the tables it names
+// exist before the keeper has started.
 func (b *batch) query(query string, args ...any) (*sql.Rows, error) {
 	stmt, err := b.s.reading(b.ctx, query)
 	if err != nil {
@@ -90,8 +90,8 @@ func (b *batch) query(query string, args ...any) (*sql.Rows, error) {
 	return stmt.QueryContext(b.ctx, args...)
 }
 
-// write has something written and returns when it is on disk. Writes that come
-// while the disk is busy are written together.
+// write sends a write and returns when it is on disk. Writes that arrive while the disk
+// is busy are written together.
 func (s *writer) write(ctx context.Context, w *write) error {
 	if err := s.send(ctx, w); err != nil {
 		return err
@@ -99,8 +99,8 @@ func (s *writer) write(ctx context.Context, w *write) error {
 	return s.outcome(w)
 }
 
-// outcome waits for what became of a write that was sent: it is being written, so that must
-// be known. One that was sent when nothing was taken any more has failed.
+// outcome waits for the result of a write that was sent. It does not give up early, because
+// the write may already be under way. A write sent after the writer stopped has failed.
 func (s *writer) outcome(w *write) error {
 	select {
 	case err := <-w.result:
@@ -115,8 +115,8 @@ func (s *writer) outcome(w *write) error {
 	}
 }
 
-// send is write without the waiting. Writes are written in the order in which they
-// were sent.
+// send is write without waiting for the result. Writes are written in the order in which
+// they were sent.
 func (s *writer) send(ctx context.Context, w *write) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (s *writer) run() {
 		case w := <-s.writes:
 			s.commit(s.gather(w))
 		case <-s.closing:
-			for { // who was already let in gets an answer
+			for { // answer the writes that were already accepted
 				select {
 				case w := <-s.writes:
 					w.result <- errClosed
@@ -152,8 +152,8 @@ func (s *writer) run() {
 	}
 }
 
-// gather returns a write and what was sent after it. As long as all of it is patient it
-// lingers.
+// gather returns a write and those sent after it. It lingers while all of them are
+// patient.
 func (s *writer) gather(first *write) []*write {
 	group, patient := []*write{first}, first.patient
 	var over <-chan time.Time // set when it lingers
@@ -175,7 +175,7 @@ func (s *writer) gather(first *write) []*write {
 		select {
 		case w := <-s.writes:
 			group, patient = append(group, w), patient && w.patient
-		case <-s.hurried: // for one that was sent before, and may not be in the group yet
+		case <-s.hurried: // for a write sent earlier that may not be in the group yet
 			patient = false
 		case <-over:
 			patient = false
@@ -186,7 +186,7 @@ func (s *writer) gather(first *write) []*write {
 	return group
 }
 
-// hurry has everything written that was sent before. It never blocks.
+// hurry makes the writer flush everything sent so far. It never blocks.
 func (s *writer) hurry() {
 	select {
 	case s.hurried <- struct{}{}:
@@ -194,9 +194,9 @@ func (s *writer) hurry() {
 	}
 }
 
-// commit writes a group in one transaction. When that fails each is written in one
-// of its own, so that no write fails because of another. A database that does not
-// answer is not asked again for each.
+// commit writes a group in one transaction. If that fails, each write gets its own
+// transaction, so that none fails because of another. If the database did not answer, the
+// writes are not tried one by one.
 func (s *writer) commit(group []*write) {
 	err := s.transaction(group...)
 	if err == nil {
@@ -215,18 +215,18 @@ func (s *writer) commit(group []*write) {
 	}
 }
 
-// answered reports whether an error is an answer, and not the lack of one.
+// answered reports whether an error is a reply from the database, rather than a missing one.
 func answered(err error) bool {
 	_, ok := errors.AsType[*pgconn.PgError](err)
 	return ok || errors.Is(err, queue.ErrLost) || errors.Is(err, ErrNotDead)
 }
 
-// writePatience bounds a transaction on a database that may not answer. One that is
-// longer under way has failed, as far as is known here.
+// writePatience bounds a transaction on a database that may not answer. A transaction
+// that takes longer counts as failed.
 const writePatience = 10 * time.Second
 
 func (s *writer) transaction(group ...*write) error {
-	ctx := context.Background() // a write is never abandoned because of who asked for it
+	ctx := context.Background() // a write does not end with the context of its caller
 	if s.Shared() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, writePatience)
@@ -266,7 +266,7 @@ func (s *writer) inTransaction(ctx context.Context, group []*write) error {
 	return tx.Commit()
 }
 
-// inOneStatement writes what is written most often: it needs neither BEGIN nor COMMIT.
+// inOneStatement writes the most frequent writes, which need neither BEGIN nor COMMIT.
 func (s *writer) inOneStatement(ctx context.Context, group []*write) error {
 	b := &batch{ctx: ctx, s: s.database}
 	for _, w := range group {

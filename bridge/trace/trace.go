@@ -1,13 +1,13 @@
-// Package trace tells a collector of OpenTelemetry which way messages took, and how long
-// each part of it was: received and stored, waiting, converted, sent, linked. All spans
-// of a message are one trace, whose ID follows from the ID of its item. So nothing has to
-// be kept with the item, and two processes that share a database tell of the same trace.
+// Package trace reports to an OpenTelemetry collector which path messages took, and how
+// long each step was: received and stored, waiting, converted, sent, linked. All spans of
+// a message are one trace, whose ID is derived from the ID of its item. So nothing has to
+// be stored with the item, and two processes that share a database report the same trace.
 //
-// A span holds identifiers of rooms, messages and items, and results. It never holds the
-// text of a message or the name of a person. Items that are about people are not traced.
+// A span contains identifiers of rooms, messages and items, and results. It never contains
+// the text of a message or the name of a person. Items about people are not traced.
 //
-// Nothing here makes a message wait: spans go into a queue of fixed size, and what does
-// not fit, or what the collector does not take, is dropped and counted.
+// Nothing here delays a message: spans go into a queue of fixed size, and those that do
+// not fit, or that the collector does not accept, are dropped and counted.
 package trace
 
 import (
@@ -33,18 +33,18 @@ import (
 type Options struct {
 	// Endpoint is the collector's address for traces: "http://collector:4318/v1/traces".
 	Endpoint string
-	Headers  map[string]secret.String // of each request to the collector
+	Headers  map[string]secret.String // for each request to the collector
 	Version  string                   // of this program
-	Process  string                   // among those that share the database
-	// Percent is how many of a hundred messages are traced. It is asked for each item.
+	Process  string                   // name among those that share the database
+	// Percent is how many of a hundred messages are traced. It is called for each item.
 	Percent func() int
-	// Counted is told how many spans the collector has taken, and how many were dropped.
+	// Counted is called with how many spans the collector has accepted, and how many were dropped.
 	Counted func(sent, dropped int)
 	Log     *slog.Logger
 }
 
-// Tracer makes spans. Its methods are safe for concurrent use. A nil *Tracer makes none,
-// which costs nothing.
+// Tracer creates spans. Its methods are safe for concurrent use. A nil *Tracer creates
+// none and costs nothing.
 type Tracer struct {
 	percent func() int
 	tracer  otel.Tracer
@@ -54,7 +54,7 @@ type Tracer struct {
 // maxAttribute bounds the length of an attribute in bytes: no identifier is longer.
 const maxAttribute = 255
 
-// New returns a tracer, or nil when o names no endpoint.
+// New returns a tracer, or nil if o names no endpoint.
 func New(o Options) *Tracer {
 	if o.Endpoint == "" {
 		return nil
@@ -63,7 +63,7 @@ func New(o Options) *Tracer {
 	limits.AttributeValueLengthLimit = maxAttribute
 	out := newOutbox(o)
 	provider := sdk.NewTracerProvider(
-		sdk.WithSampler(sdk.AlwaysSample()), // wanted decides, before a span is made
+		sdk.WithSampler(sdk.AlwaysSample()), // wanted decides, before a span is created
 		sdk.WithIDGenerator(identifiers{}),
 		sdk.WithRawSpanLimits(limits),
 		sdk.WithSpanProcessor(out),
@@ -77,7 +77,7 @@ func New(o Options) *Tracer {
 }
 
 // messages are the kinds of items that are traced: those of messages and of what people
-// do with them. The IDs of the others name people.
+// do with them. The IDs of all others name people.
 var messages = func() map[string]bool {
 	kinds := map[string]bool{}
 	for _, k := range strings.Fields(`rc.message rc.edit rc.delete rc.files rc.react rc.pin
@@ -87,8 +87,8 @@ var messages = func() map[string]bool {
 	return kinds
 }()
 
-// wanted reports whether an item is traced, and returns its trace and the span in it
-// that all others are below. Each process decides the same.
+// wanted reports whether an item is traced, and returns its trace and the span that is
+// the parent of all others. Every process decides the same.
 func (t *Tracer) wanted(item *queue.Item) (root otel.SpanContext, ok bool) {
 	percent := t.percent()
 	if percent <= 0 || !messages[item.Kind] {
@@ -103,7 +103,7 @@ func (t *Tracer) wanted(item *queue.Item) (root otel.SpanContext, ok bool) {
 	}), true
 }
 
-// Wanted returns which items are traced.
+// Wanted returns the items that are traced.
 func (t *Tracer) Wanted(items []queue.Item) []queue.Item {
 	if t == nil || t.percent() <= 0 {
 		return nil
@@ -117,9 +117,9 @@ func (t *Tracer) Wanted(items []queue.Item) []queue.Item {
 	return out
 }
 
-// Stored tells of items that were new and have been stored since begun. An item that is
-// stored while another one is delivered, as a file that follows its message, links to
-// that one's trace.
+// Stored reports new items that have been stored since begun. An item stored during the
+// delivery of another, such as a file that follows its message, links to the trace of
+// that one.
 func (t *Tracer) Stored(ctx context.Context, begun time.Time, items []queue.Item) {
 	if t == nil {
 		return
@@ -141,8 +141,8 @@ func (t *Tracer) Stored(ctx context.Context, begun time.Time, items []queue.Item
 	}
 }
 
-// Delivery begins the span of an attempt to deliver an item. Spans that are made with the
-// returned context are below it.
+// Delivery begins the span of an attempt to deliver an item. Spans created with the
+// returned context are its children.
 func (t *Tracer) Delivery(ctx context.Context, item queue.Item) (context.Context, Span) {
 	if t == nil {
 		return ctx, Span{}
@@ -162,7 +162,7 @@ func (t *Tracer) Delivery(ctx context.Context, item queue.Item) (context.Context
 	return ctx, Span{s}
 }
 
-// about says which item it is. The lane is that of a room: others are not traced.
+// about returns attributes that identify an item. Its lane is that of a room: others are not traced.
 func about(item *queue.Item) []attribute.KeyValue {
 	side, room, _ := strings.Cut(item.Lane, ":")
 	direction := "to_matrix"
@@ -175,10 +175,10 @@ func about(item *queue.Item) []attribute.KeyValue {
 	}
 }
 
-// A Span is one part of a message's way. The zero Span is one that is not traced.
+// A Span is one step of a message's path. The zero Span is not traced.
 type Span struct{ span otel.Span }
 
-// End ends a span. reason is why it has failed, one of a few words; "" when it has not.
+// End ends a span. reason is why it failed, one of a few words, or "".
 func (s Span) End(reason string) {
 	if s.span == nil {
 		return
@@ -189,8 +189,8 @@ func (s Span) End(reason string) {
 	s.span.End()
 }
 
-// Done ends a span that has failed when err is not nil. The text of err may quote people
-// and is not exported.
+// Done ends a span, as failed if err is not nil. The text of err may quote people and is
+// not exported.
 func (s Span) Done(err error) {
 	if err != nil {
 		s.End("failed")
@@ -199,7 +199,7 @@ func (s Span) Done(err error) {
 	s.End("")
 }
 
-// Step begins a span below the delivery that ctx belongs to. Without one it costs nothing.
+// Step begins a child span of the delivery that ctx belongs to. Without one it costs nothing.
 func Step(ctx context.Context, name string) (context.Context, Span) {
 	t, _ := ctx.Value(tracerKey{}).(*Tracer)
 	if t == nil {
@@ -211,19 +211,19 @@ func Step(ctx context.Context, name string) (context.Context, Span) {
 
 type (
 	rootKey   struct{} // holds the otel.SpanContext that a new root gets
-	tracerKey struct{} // holds the *Tracer of a delivery that is traced
+	tracerKey struct{} // holds the *Tracer of a traced delivery
 )
 
 // identifiers implements sdk.IDGenerator.
 type identifiers struct{}
 
-// NewIDs returns the IDs of a root: those that follow from its item.
+// NewIDs returns the IDs of a root, which are derived from its item.
 func (identifiers) NewIDs(ctx context.Context) (otel.TraceID, otel.SpanID) {
 	root, _ := ctx.Value(rootKey{}).(otel.SpanContext)
 	return root.TraceID(), root.SpanID()
 }
 
-// NewSpanID returns the ID of a span below a root.
+// NewSpanID returns a random ID for a span below a root.
 func (identifiers) NewSpanID(context.Context, otel.TraceID) (id otel.SpanID) {
 	binary.BigEndian.PutUint64(id[:], 1+rand.Uint64N(1<<64-1)) //nolint:gosec // nothing secret depends on it
 	return id

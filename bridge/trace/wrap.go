@@ -11,8 +11,8 @@ import (
 	"appliance/bridge/queue"
 )
 
-// Backend returns a backend that also tells when the links of an item are stored, and when
-// it becomes a dead letter.
+// Backend returns a backend that also reports when the links of an item are stored, and
+// when it becomes a dead letter.
 func (t *Tracer) Backend(b queue.Backend) queue.Backend {
 	if t == nil {
 		return b
@@ -47,7 +47,7 @@ func (b backend) GiveUp(ctx context.Context, item queue.Item, cause error) error
 	return err
 }
 
-// settle begins a span for what becomes of an item.
+// settle begins a span for settling an item.
 func (t *Tracer) settle(ctx context.Context, item *queue.Item, name string) Span {
 	root, ok := t.wanted(item)
 	if !ok {
@@ -57,9 +57,9 @@ func (t *Tracer) settle(ctx context.Context, item *queue.Item, name string) Span
 	return Span{s}
 }
 
-// Transport makes a span of each request that a delivery sends through next to a server.
-// endpoint returns what a path asks for, without what people and servers choose in it.
-// The server gets no header for it.
+// Transport creates a span for each request of a delivery to a server through next.
+// endpoint returns the endpoint of a path, without the parts chosen by people and
+// servers. The server is sent no extra header.
 func (t *Tracer) Transport(server string, next http.RoundTripper, endpoint func(server, path string) string) http.RoundTripper {
 	if t == nil {
 		return next

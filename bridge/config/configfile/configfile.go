@@ -1,6 +1,6 @@
-// Package configfile replaces bridge.yaml as a whole: a reader sees the old file or the
-// new one and never part of one, and who has not seen the newest one replaces nothing.
-// The operator's program and the bridge, which is in a container, use the same lock.
+// Package configfile replaces bridge.yaml as a whole: a reader sees either the old file or
+// the new one, never a part, and a writer that has not seen the newest file cannot replace
+// it. The operator's program and the bridge, which is in a container, use the same lock.
 package configfile
 
 import (
@@ -21,15 +21,15 @@ var ErrChanged = errors.New("the file has changed")
 // maxSize bounds a file, in bytes.
 const maxSize = 4 << 20
 
-// Hash tells one content of a file from another.
+// Hash returns a value that identifies the content of a file.
 func Hash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
-// Read returns the content of a file. A file that is no file, or too large, is an error,
-// and so is a link that another user than root has made: the bridge's container may write
-// the directory, and what root reads there must not be a file of the host.
+// Read returns the content of a file. It is an error if it is not a regular file or too
+// large, or if it is a link created by a user other than root: the bridge's container may
+// write the directory, and what root reads there must not be a file of the host.
 func Read(name string) ([]byte, error) {
 	f, err := open(name)
 	if err != nil {
@@ -46,7 +46,7 @@ func Read(name string) ([]byte, error) {
 	return data, err
 }
 
-// open opens a file to read, without waiting for the other end of a pipe.
+// open opens a file for reading, without waiting for the other end of a pipe.
 func open(name string) (*os.File, error) {
 	const flags = os.O_RDONLY | syscall.O_NONBLOCK
 	f, err := os.OpenFile(name, flags|syscall.O_NOFOLLOW, 0)
@@ -72,8 +72,8 @@ func Writable(name string) error {
 	return nil
 }
 
-// Lock makes this process the only one that replaces the file, until unlock is called. It
-// waits for a fifth of a second.
+// Lock makes this process the only one that may replace the file, until unlock is called.
+// It waits for a fifth of a second.
 func Lock(name string) (unlock func(), err error) {
 	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {
@@ -92,7 +92,7 @@ func Lock(name string) (unlock func(), err error) {
 	return func() { _ = dir.Close() }, nil
 }
 
-// Save replaces a file whose content has a hash, and keeps its mode.
+// Save replaces a file if its content still has the hash was, and keeps its mode.
 func Save(name, was string, data []byte) (err error) {
 	unlock, err := Lock(name)
 	if err != nil {
@@ -110,7 +110,7 @@ func Save(name, was string, data []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	// The name is always the same, so that what a crash leaves is replaced.
+	// The name is always the same, so that leftovers of a crash are replaced.
 	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/mxside/mxtest/hermetic"
 )
 
-// universes are the servers that federate, by test.
+// universes holds the federating servers, by test.
 var universes sync.Map
 
 // prepareHermetic is New for a hermetic server.
@@ -38,8 +38,8 @@ func (s *Server) startHermetic(registration string) *Server {
 	return s
 }
 
-// SkipNext makes a hermetic server reject the next message of another one, and returns what
-// ends that; see hermetic.Server.SkipNext.
+// SkipNext makes a hermetic server reject the next message from another server, and returns
+// a function that ends that; see hermetic.Server.SkipNext.
 func (s *Server) SkipNext() (end func()) {
 	s.tb.Helper()
 	if s.hermetic == nil {

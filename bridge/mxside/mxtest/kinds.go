@@ -12,20 +12,20 @@ import (
 	"appliance/bridge/mxside/mxtest/hermetic"
 )
 
-// The kinds of homeserver: what the bridge is told that it has before it.
+// The kinds of homeserver, as the bridge is told.
 const (
 	Dendrite = config.Dendrite
 	Synapse  = config.Synapse
-	// Generic is a homeserver of which the bridge knows nothing but the specification. A
-	// real one is Synapse, a hermetic one does as the specification says.
+	// Generic is a homeserver of which the bridge knows nothing but the specification.
+	// The real one is Synapse; the hermetic one follows the specification.
 	Generic = config.Generic
 )
 
-// Software is what runs as a homeserver of some kind, with what tests have to know of it
-// beyond the traits that the bridge knows.
+// Software is the program that runs as a homeserver of some kind, with what tests have
+// to know about it beyond the traits that the bridge knows.
 type Software struct {
-	Kind string // that bridge.yaml names in production
-	// Template is the appliance's own configuration of it, a file of package templates.
+	Kind string // as bridge.yaml names it in production
+	// Template is the appliance's own configuration for it, a file of package templates.
 	Template string
 	// ShortNames: a display name of more than 256 characters is refused.
 	ShortNames bool
@@ -37,7 +37,7 @@ type Software struct {
 	LosesPast bool
 
 	run      runner
-	hermetic hermetic.Traits // of the one that stands in
+	hermetic hermetic.Traits // of its stand-in
 }
 
 var (
@@ -49,26 +49,26 @@ var (
 	}
 )
 
-// SoftwareOf is what runs as each kind.
+// SoftwareOf returns what runs as a homeserver of a kind.
 func SoftwareOf(kind string) Software {
 	return map[string]Software{Dendrite: dendriteSoftware, Synapse: synapseSoftware, Generic: genericSoftware()}[kind]
 }
 
-// genericSoftware is Synapse, which nobody tells the bridge.
+// genericSoftware is Synapse, without the bridge being told.
 func genericSoftware() Software {
 	s := synapseSoftware
 	s.hermetic = hermetic.Generic()
 	return s
 }
 
-// named are the values of APPLIANCE_TEST_HOMESERVER, with the kind that each stands for.
+// named maps the values of APPLIANCE_TEST_HOMESERVER to the kinds they stand for.
 var named = map[string]string{
 	"": Dendrite, Dendrite: Dendrite, Synapse: Synapse, Generic: Generic,
 	"hermetic": Dendrite, "hermetic-dendrite": Dendrite, "hermetic-synapse": Synapse, "hermetic-generic": Generic,
 }
 
-// Kind is the homeserver that tests of the bridge are to use: what
-// APPLIANCE_TEST_HOMESERVER says, else Dendrite.
+// Kind returns the homeserver that tests of the bridge should use: the value of
+// APPLIANCE_TEST_HOMESERVER, or else Dendrite.
 func Kind(tb testing.TB) string {
 	tb.Helper()
 	value := os.Getenv("APPLIANCE_TEST_HOMESERVER")
@@ -79,13 +79,13 @@ func Kind(tb testing.TB) string {
 	return kind
 }
 
-// Traits are what the bridge knows of the homeserver that tests are to use.
+// Traits returns what the bridge knows about the homeserver that tests should use.
 func Traits(tb testing.TB) mxside.Traits {
 	tb.Helper()
 	return TraitsOf(tb, Kind(tb))
 }
 
-// TraitsOf are what the bridge knows of a kind of homeserver.
+// TraitsOf returns what the bridge knows about a kind of homeserver.
 func TraitsOf(tb testing.TB, kind string) mxside.Traits {
 	tb.Helper()
 	traits, err := mxside.TraitsOf(kind)
@@ -95,18 +95,18 @@ func TraitsOf(tb testing.TB, kind string) mxside.Traits {
 	return traits
 }
 
-// Misbehaves are the traits of what runs, whether the bridge is told of them or not.
+// Misbehaves returns the traits of the running software, whether the bridge knows them or not.
 func (s *Server) Misbehaves() mxside.Traits {
 	s.tb.Helper()
 	kind := s.Software.Kind
 	if s.hermetic != nil {
-		kind = s.Kind // what stands in has the traits of its kind
+		kind = s.Kind // a stand-in has the traits of its kind
 	}
 	return TraitsOf(s.tb, kind)
 }
 
-// Hermetic reports whether homeservers of tests are those of package hermetic: where
-// APPLIANCE_TEST_HOMESERVER says so, or says nothing and there is no real one.
+// Hermetic reports whether test homeservers are those of package hermetic: if
+// APPLIANCE_TEST_HOMESERVER says so, or if it is empty and there is no real one.
 func Hermetic() bool {
 	value := os.Getenv("APPLIANCE_TEST_HOMESERVER")
 	return strings.HasPrefix(value, "hermetic") || value == "" && os.Getenv("APPLIANCE_DENDRITE") == ""

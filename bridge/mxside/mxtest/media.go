@@ -1,4 +1,4 @@
 package mxtest
 
-// UploadLimit is how many bytes of a file the homeservers of tests take.
+// UploadLimit is the largest file that test homeservers accept, in bytes.
 const UploadLimit = 4 << 20

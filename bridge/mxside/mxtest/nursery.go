@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nursery is a Python that has loaded Synapse, and forks one whenever a test wants it:
-// loading takes two seconds of a processor each time, and a suite starts some hundred
-// servers. Synapse's own tests with workers do the same; the module that lets a forked
-// process have a reactor of its own is theirs.
+// nursery is a Python process that has loaded Synapse, and forks one whenever a test
+// needs it: loading takes two seconds of a processor each time, and a suite starts a
+// hundred servers or so. Synapse's own tests with workers do the same, and provide the
+// module that gives a forked process a reactor of its own.
 type nursery struct {
 	mu     sync.Mutex
 	in     io.Writer
@@ -84,7 +84,7 @@ func (n *nursery) fork(dir, log string) (*process, error) {
 	return &process{pid, ended}, nil
 }
 
-// awaitEnd waits until a process that is no child of this one has ended.
+// awaitEnd waits until a process that is not a child of this one has ended.
 func awaitEnd(pid int) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -102,8 +102,8 @@ func (synapse) start(s *Server, log *os.File) (*process, error) {
 	return theNursery().fork(s.dir, log.Name())
 }
 
-// nurseryScript reads a line for each Synapse that is wanted and answers with its process.
-// A process that has ended is not waited for by anybody, so the kernel is told to forget it.
+// nurseryScript reads a line for each Synapse to start and answers with its process ID.
+// Nobody waits for a process that has ended, so the kernel is told to discard it.
 const nurseryScript = `
 import ctypes, gc, json, os, signal, sys
 from twisted.internet.main import installReactor

@@ -27,8 +27,8 @@ type Person struct {
 	on    *Server
 }
 
-// Register makes an account (POST /_synapse/admin/v1/register, which Dendrite
-// has too) with a display name.
+// Register creates an account (POST /_synapse/admin/v1/register, which Dendrite has
+// too) with a display name.
 func (s *Server) Register(username, displayName string) *Person {
 	s.tb.Helper()
 	var nonce struct {
@@ -90,7 +90,7 @@ func errOr(err error) error {
 	return err
 }
 
-// Must is Call that may not fail.
+// Must is Call, and fails the test on an error.
 func (p *Person) Must(method, path string, body, out any) {
 	p.on.tb.Helper()
 	if _, err := p.Call(context.Background(), method, path, body, out); err != nil {
@@ -98,7 +98,7 @@ func (p *Person) Must(method, path string, body, out any) {
 	}
 }
 
-// CreateRoom makes a room with some others invited.
+// CreateRoom creates a room and invites the given users.
 func (p *Person) CreateRoom(name string, direct bool, invite ...string) string {
 	p.on.tb.Helper()
 	req := map[string]any{"preset": "private_chat", "invite": invite, "is_direct": direct}
@@ -118,8 +118,8 @@ func (p *Person) CreateRoom(name string, direct bool, invite ...string) string {
 	return out.RoomID
 }
 
-// AcceptInvitation waits for an invitation and joins. It returns the room and
-// who invited.
+// AcceptInvitation waits for an invitation and joins. It returns the room and the
+// inviter.
 func (p *Person) AcceptInvitation() (room, inviter string) {
 	p.on.tb.Helper()
 	WaitFor(p.on.tb, "an invitation of "+p.ID, func() bool {
@@ -144,8 +144,8 @@ func (p *Person) AcceptInvitation() (room, inviter string) {
 		}
 		return false
 	})
-	// The invited server has it before the inviting one has written it down, and
-	// until then the latter lets nobody in.
+	// The invited server has the invitation before the inviting one has stored it,
+	// and until then the latter admits nobody.
 	WaitFor(p.on.tb, p.ID+" to be let in", func() bool {
 		_, err := p.Call(context.Background(), "POST", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/join", map[string]any{}, nil)
 		return err == nil
@@ -186,8 +186,8 @@ type Event struct {
 	} `json:"content"`
 }
 
-// Timeline returns the messages of a room, oldest first. An event that stands on
-// two pages is one event.
+// Timeline returns the messages of a room, oldest first. An event that is on two
+// pages counts once.
 func (p *Person) Timeline(room string) []Event {
 	p.on.tb.Helper()
 	var all []Event
@@ -225,9 +225,9 @@ func (p *Person) Timeline(room string) []Event {
 	return all
 }
 
-// recent returns what GET /sync shows of a room, newest first. It serves where a
-// server cannot show a room's past: one Dendrite (0.15) does not get that of a room of
-// version 12 from another.
+// recent returns what GET /sync shows of a room, newest first. It is used if a server
+// cannot show a room's history: one Dendrite (0.15) does not get that of a version 12
+// room from another.
 func (p *Person) recent(room string, out any) {
 	p.on.tb.Helper()
 	filter := `{"presence":{"types":[]},"room":{"rooms":["` + room + `"],"timeline":{"limit":500},"state":{"types":[]},"ephemeral":{"types":[]}}}`
@@ -249,7 +249,7 @@ func (p *Person) recent(room string, out any) {
 	}
 }
 
-// messages is GET /rooms/{room}/messages, or what stands in for it.
+// messages is GET /rooms/{room}/messages, or its substitute.
 func (p *Person) messages(room, query string, chunk any, end *string) {
 	p.on.tb.Helper()
 	var out struct {
@@ -270,7 +270,7 @@ func (p *Person) messages(room, query string, chunk any, end *string) {
 	}
 }
 
-// Members returns the membership of everybody who has one.
+// Members returns the membership of every user who has one.
 func (p *Person) Members(room string) map[string]string {
 	p.on.tb.Helper()
 	var out struct {
@@ -304,7 +304,7 @@ func (p *Person) SendEvent(room, kind string, content map[string]any) string {
 	return out.EventID
 }
 
-// Redact takes an event back.
+// Redact redacts an event.
 func (p *Person) Redact(room, event string) {
 	p.on.tb.Helper()
 	p.Must("PUT", "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/redact/"+url.PathEscape(event)+"/"+strings.ToLower(rand.Text()), map[string]any{}, nil)

@@ -1,7 +1,7 @@
 // Package mxtest runs real Matrix homeservers for tests, Dendrite and Synapse, on
-// loopback, on PostgreSQL as in production, with TLS between servers, so that
-// federation is real too. Environment variables name the programs and the
-// database server; `make test` provides all. Where they name none, package hermetic
+// loopback, on PostgreSQL as in production, and with TLS between servers, so that
+// federation is real too. Environment variables name the programs and the database
+// server; `make test` provides all of them. If they name none, package hermetic
 // stands in for both kinds.
 package mxtest
 
@@ -38,23 +38,23 @@ type Server struct {
 	Name string // server name: "localhost:41234"; other test servers reach it there
 	URL  string // client-server API
 	Kind string // as in bridge.yaml
-	// Software is what runs.
+	// Software is the program that runs.
 	Software Software
-	// RoomVersion is the version of the rooms that are made on this server; set it
-	// before Start. "" is the server's own default.
+	// RoomVersion is the version of the rooms created on this server; set it before
+	// Start. "" is the server's own default.
 	RoomVersion string
-	// Amend is SQL that runs in a real server's database when it was started first; set it
-	// before Start.
+	// Amend is SQL to run in a real server's database after its first start; set it before
+	// Start.
 	Amend string
-	// Rude is the seed of a hermetic server that is rude, 0 for a polite one; set it
-	// before Start. Real servers are as they are.
+	// Rude is the seed of a rude hermetic server, 0 for a polite one; set it before
+	// Start. Real servers are as they are.
 	Rude uint64
 	// Beside is the registration file of another application service of a Dendrite; set it
 	// before Start.
 	Beside string
 
 	tb       testing.TB
-	hermetic *hermetic.Server // instead of all that follows
+	hermetic *hermetic.Server // replaces everything that follows
 	dir      string
 	database string
 	ports    [2]int // client-server API, federation
@@ -63,15 +63,15 @@ type Server struct {
 
 // runner runs a kind of software.
 type runner interface {
-	// needs returns the environment variables that have to be set.
+	// needs returns the environment variables that must be set.
 	needs() []string
-	// files returns the configuration, by name of file in the server's directory.
+	// files returns the configuration files, by name in the server's directory.
 	files(s *Server, registration string) map[string]string
-	// start runs the server in its directory; what it writes goes to the log.
+	// start runs the server in its directory; its output goes to the log.
 	start(s *Server, log *os.File) (*process, error)
 }
 
-// process is a homeserver that runs.
+// process is a running homeserver.
 type process struct {
 	pid   int
 	ended <-chan struct{}
@@ -113,7 +113,7 @@ func New(tb testing.TB, kind string) *Server {
 	return s
 }
 
-// Database is the address of the server's PostgreSQL database.
+// Database returns the address of the server's PostgreSQL database.
 func (s *Server) Database() string {
 	s.tb.Helper()
 	if s.hermetic != nil {
@@ -122,9 +122,9 @@ func (s *Server) Database() string {
 	return s.database
 }
 
-// Start writes the configuration, starts the server and waits until it answers.
+// Start writes the configuration, starts the server and waits until it responds.
 // registration is the content of an application service's registration file; ""
-// is none.
+// means none.
 func (s *Server) Start(registration string) *Server {
 	s.tb.Helper()
 	if s.hermetic != nil {
@@ -167,7 +167,7 @@ func (s *Server) amend() {
 	}
 }
 
-// Launch starts the server again after Kill, with all it had stored.
+// Launch starts the server again after Kill, with everything it had stored.
 func (s *Server) Launch() {
 	s.tb.Helper()
 	if s.hermetic != nil {
@@ -216,7 +216,7 @@ func (s *Server) Kill() {
 	}
 }
 
-// Connections counts the files and connections that the server has open.
+// Connections counts the open files and connections of the server.
 func (s *Server) Connections() int {
 	s.tb.Helper()
 	if s.hermetic != nil {
@@ -229,7 +229,7 @@ func (s *Server) Connections() int {
 	return len(open)
 }
 
-// log returns the end of what the server wrote.
+// log returns the end of the server's output.
 func (s *Server) log(size int) []byte {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	return text[max(0, len(text)-size):]
@@ -242,7 +242,7 @@ func (s *Server) write(name, text string) {
 	}
 }
 
-// database makes a database of its own and returns how to reach it.
+// database creates a database for one server and returns its address.
 func database(tb testing.TB) string {
 	tb.Helper()
 	server, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
@@ -251,7 +251,7 @@ func database(tb testing.TB) string {
 	}
 	name := "homeserver_" + strings.ToLower(rand.Text())
 	run := func(ctx context.Context, statement string) error {
-		// One that does not answer would hold the test until it is stopped without a reason.
+		// A server that does not respond would block the test until it is stopped without a reason.
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		conn, err := pgx.Connect(ctx, server.String())
@@ -293,10 +293,9 @@ func certificate(tb testing.TB) (cert, key string) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
 }
 
-// FreePort returns a port of loopback that nobody listens on, out of those that
-// connections do not take. Until the test ends no other test gets it, of this
-// process or another: servers take a while to begin to listen, and some are
-// restarted.
+// FreePort returns a loopback port that nobody listens on, outside the range used
+// for connections. Until the test ends no other test gets it, in this process or
+// another: servers take a while to start listening, and some are restarted.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	dir := filepath.Join(os.TempDir(), "appliance-test-ports")
@@ -326,7 +325,7 @@ func FreePort(tb testing.TB) int {
 	return 0
 }
 
-// WaitFor looks until ok, and fails the test after a minute.
+// WaitFor polls until ok returns true, and fails the test after a minute.
 func WaitFor(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	deadline := time.Now().Add(time.Minute)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// synapse is Synapse out of the root file system of its image, which
-// APPLIANCE_SYNAPSE names. It runs with the libraries found there, on this host
-// and without a container, so that it ends with the test whatever happens.
+// synapse is Synapse from the root file system of its image, which
+// APPLIANCE_SYNAPSE names. It runs on this host with the libraries found there and
+// without a container, so that it ends with the test whatever happens.
 type synapse struct{}
 
 func (synapse) needs() []string { return []string{"APPLIANCE_SYNAPSE"} }
@@ -37,7 +37,7 @@ func (synapse) files(s *Server, registration string) map[string]string {
 	}
 }
 
-// Two workers of the database and no limits: tests are not guests.
+// Few database connections, and no rate limits.
 const synapseConfiguration = `server_name: "NAME"
 public_baseurl: "URL"
 pid_file: homeserver.pid

@@ -9,8 +9,8 @@ import (
 	"appliance/bridge/queue"
 )
 
-// Memory is a queue.Backend that forgets everything with the process: the reference
-// for the databases, and a backend for the tests of the worker.
+// Memory is an in-memory queue.Backend: the reference for the databases, and a backend
+// for testing the worker.
 type Memory struct {
 	mu    sync.Mutex
 	seen  map[string]bool

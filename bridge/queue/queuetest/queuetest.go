@@ -1,5 +1,5 @@
-// Package queuetest says what a queue.Backend must do. Every implementation runs
-// the same suite.
+// Package queuetest defines what a queue.Backend must do. Every implementation runs the
+// same suite.
 package queuetest
 
 import (
@@ -14,13 +14,13 @@ import (
 	"appliance/bridge/queue"
 )
 
-// Backend is what the suite needs besides queue.Backend, to look behind it.
+// Backend is what the suite needs in addition to queue.Backend, to look behind it.
 type Backend interface {
 	queue.Backend
 	deadItems
 }
 
-// deadItems shows what was given up.
+// deadItems exposes the dead letters.
 type deadItems interface {
 	// DeadItems lists the dead letters, oldest first.
 	DeadItems(ctx context.Context) ([]queue.Item, error)
@@ -32,11 +32,11 @@ var epoch = time.UnixMilli(1_700_000_000_000).UTC()
 type Subject struct {
 	// Fresh returns an empty backend.
 	Fresh func(t *testing.T) Backend
-	// Reopen returns one with the same content, as after a crash; nil where nothing
-	// outlives the process.
+	// Reopen returns a backend with the same content, as after a crash; nil if the
+	// content does not outlive the process.
 	Reopen func(t *testing.T, b Backend) Backend
-	// Travel sets the clock of a backend that does not believe the process's; nil
-	// for one that does.
+	// Travel sets the clock of a backend that does not trust the process's clock; nil for
+	// one that does.
 	Travel func(t *testing.T, b Backend, now time.Time)
 }
 
@@ -84,7 +84,7 @@ func (s suite) reopen(t *testing.T, b Backend) Backend {
 	return s.Reopen(t, b)
 }
 
-// travel makes it a time after the epoch.
+// travel sets the time to at after the epoch.
 func (s suite) travel(t *testing.T, b Backend, at time.Duration) {
 	if s.Travel != nil {
 		s.Travel(t, b, epoch.Add(at))
@@ -275,7 +275,7 @@ func (s suite) counts(t *testing.T) {
 
 func (s suite) next(t *testing.T) {
 	b := s.fresh(t)
-	polls := s.Travel != nil // then it may look earlier than there is something to do
+	polls := s.Travel != nil // then it may look before anything is due
 	if in, ok, err := b.Next(t.Context(), queue.Messages, epoch); (ok && !polls) || err != nil {
 		t.Fatalf("empty: %v, %v, %v", in, ok, err)
 	}
@@ -299,7 +299,7 @@ func (s suite) allOrNothing(t *testing.T) {
 	s.mustNotClaim(t, b, time.Hour)
 }
 
-// afterCrash is when another process has surely noticed that one died.
+// afterCrash is when another process has certainly noticed that one died.
 const afterCrash = 15 * time.Second
 
 func (s suite) crash(t *testing.T) {
@@ -320,8 +320,8 @@ func (s suite) crash(t *testing.T) {
 	s.mustClaim(t, b, 2*afterCrash, "a-2")
 }
 
-// inDoubt: the second item of a lane is begun while the first is being stored as
-// done, so a crash leaves both in doubt, and no others.
+// inDoubt: the second item of a lane is begun while the first is being stored as done, so
+// a crash leaves exactly those two in doubt.
 func (s suite) inDoubt(t *testing.T) {
 	b := s.fresh(t)
 	add(t, b, item("a", 0), item("a", 1), item("a", 2), item("a", 3))
@@ -338,7 +338,7 @@ func (s suite) inDoubt(t *testing.T) {
 	}
 }
 
-// free: the next item can be claimed before Done returns, and none comes twice.
+// free: the next item can be claimed before Done returns, and none is claimed twice.
 func (s suite) free(t *testing.T) {
 	b := s.fresh(t)
 	const n = 50
@@ -346,7 +346,7 @@ func (s suite) free(t *testing.T) {
 		add(t, b, item("a", i))
 	}
 	if again := s.reopen(t, b); again != nil {
-		b = again // its items are not at hand
+		b = again // its items are not cached
 	}
 	it := s.mustClaim(t, b, afterCrash, "a-0")
 	for i := 1; i <= n; i++ {

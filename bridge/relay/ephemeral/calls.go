@@ -9,12 +9,12 @@ import (
 
 const (
 	workers     = 4
-	maxPending  = 1000            // more than that are dropped
-	callTimeout = 5 * time.Second // of one call
+	maxPending  = 1000            // further calls are dropped
+	callTimeout = 5 * time.Second // for one call
 )
 
-// calls is a queue of calls that are of no use when they are late. Of those with the same
-// key only the newest is kept.
+// calls is a queue of calls that are useless when late. Only the newest call
+// with a key is kept.
 type calls struct {
 	mu      sync.Mutex
 	waiting map[string]func(context.Context) error

@@ -1,6 +1,6 @@
-// Package ephemeral carries ephemeral events between the sides: who types (typing.go),
-// who has read (receipt.go), who is there (presence.go). They are never stored, never wait
-// in a lane, and are dropped when there are too many: the next one replaces it.
+// Package ephemeral carries ephemeral events between the sides: typing notifications (typing.go),
+// read receipts (receipt.go) and presence (presence.go). They are never stored, never wait in a
+// lane, and are dropped when there are too many: the next one replaces the last.
 package ephemeral
 
 import (
@@ -25,7 +25,7 @@ type Events struct {
 	log   *slog.Logger
 }
 
-// Parts are what Events is made of.
+// Parts are the dependencies of Events.
 type Parts struct {
 	Store  Store
 	RC     RocketChat
@@ -36,7 +36,7 @@ type Parts struct {
 	People *people.People
 }
 
-// New returns what carries ephemeral events while Run runs.
+// New returns an Events that carries ephemeral events while Run runs.
 func New(p Parts) *Events {
 	c := newCalls()
 	names := &shownNames{RC: p.RC, people: p.People, known: map[string]knownName{}}
@@ -48,7 +48,7 @@ func New(p Parts) *Events {
 	}
 }
 
-// Run shows ephemeral events until ctx ends.
+// Run carries ephemeral events until ctx ends.
 func (ev *Events) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range workers {
@@ -59,7 +59,7 @@ func (ev *Events) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// every calls f again and again until ctx ends.
+// every calls f at intervals of d until ctx ends.
 func every(ctx context.Context, d time.Duration, f func(context.Context)) error {
 	tick := time.NewTicker(d)
 	defer tick.Stop()

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// nameRocketChat is what shownNames needs of Rocket.Chat.
+// nameRocketChat is what shownNames needs from Rocket.Chat.
 type nameRocketChat interface {
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
@@ -15,19 +15,19 @@ type nameRocketChat interface {
 	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
 }
 
-// presenceMatrix is what Presences needs of Matrix.
+// presenceMatrix is what Presences needs from Matrix.
 type presenceMatrix interface {
-	// SetPresence shows whether a ghost is there.
+	// SetPresence shows the presence of a ghost.
 	SetPresence(ctx context.Context, as ids.MXUser, is model.Presence) error
 }
 
-// presenceRocketChat is what Presences needs of Rocket.Chat.
+// presenceRocketChat is what Presences needs from Rocket.Chat.
 type presenceRocketChat interface {
-	// SetPresence shows whether a puppet is there.
+	// SetPresence shows the presence of a puppet.
 	SetPresence(ctx context.Context, as model.Puppet, is model.Presence) error
 }
 
-// presenceStore is what Presences needs of the store.
+// presenceStore is what Presences needs from the store.
 type presenceStore interface {
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
@@ -35,13 +35,13 @@ type presenceStore interface {
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// receiptMatrix is what Receipts needs of Matrix.
+// receiptMatrix is what Receipts needs from Matrix.
 type receiptMatrix interface {
-	// MarkRead shows that a ghost has read up to an event.
+	// MarkRead marks a room as read by a ghost up to an event.
 	MarkRead(ctx context.Context, room ids.MXRoom, as ids.MXUser, event ids.MXEvent) error
 }
 
-// receiptRocketChat is what Receipts needs of Rocket.Chat.
+// receiptRocketChat is what Receipts needs from Rocket.Chat.
 type receiptRocketChat interface {
 	// HasRead reports whether a user has seen everything in a room.
 	HasRead(ctx context.Context, p model.Portal, who ids.RCUser) (bool, error)
@@ -53,7 +53,7 @@ type receiptRocketChat interface {
 	Members(ctx context.Context, p model.Portal) ([]model.RCPerson, error)
 }
 
-// receiptStore is what Receipts needs of the store.
+// receiptStore is what Receipts needs from the store.
 type receiptStore interface {
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
@@ -62,19 +62,19 @@ type receiptStore interface {
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// typingMatrix is what Typing needs of Matrix.
+// typingMatrix is what Typing needs from Matrix.
 type typingMatrix interface {
-	// Typing shows for a while that a ghost types, or no longer.
+	// Typing shows, for a while, that a ghost is typing, or that it has stopped.
 	Typing(ctx context.Context, room ids.MXRoom, as ids.MXUser, on bool) error
 }
 
-// typingRocketChat is what Typing needs of Rocket.Chat.
+// typingRocketChat is what Typing needs from Rocket.Chat.
 type typingRocketChat interface {
-	// Typing shows, for some seconds, that a puppet types, or no longer.
+	// Typing shows, for some seconds, that a puppet is typing, or that it has stopped.
 	Typing(ctx context.Context, as model.Puppet, room ids.RCRoom, on bool) error
 }
 
-// typingStore is what Typing needs of the store.
+// typingStore is what Typing needs from the store.
 type typingStore interface {
 	// GhostByRC returns the ghost of a Rocket.Chat user.
 	GhostByRC(ctx context.Context, user ids.RCUser) (model.Ghost, bool, error)
@@ -85,14 +85,14 @@ type typingStore interface {
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// Store is what this package needs of the store.
+// Store is what this package needs from the store.
 type Store interface {
 	presenceStore
 	receiptStore
 	typingStore
 }
 
-// RocketChat is what this package needs of Rocket.Chat.
+// RocketChat is what this package needs from Rocket.Chat.
 type RocketChat interface {
 	nameRocketChat
 	presenceRocketChat
@@ -100,7 +100,7 @@ type RocketChat interface {
 	typingRocketChat
 }
 
-// Matrix is what this package needs of Matrix.
+// Matrix is what this package needs from Matrix.
 type Matrix interface {
 	presenceMatrix
 	receiptMatrix

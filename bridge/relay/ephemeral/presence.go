@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Presences shows on one side who is there on the other.
+// Presences shows on one side who is online on the other.
 type Presences struct {
 	Store presenceStore
 	RC    presenceRocketChat

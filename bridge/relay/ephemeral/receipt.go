@@ -13,17 +13,17 @@ import (
 
 const (
 	readEvery = 2 * time.Second
-	// readWithin is how long after a message the bridge asks who has read it, less
-	// and less often.
+	// readWithin is how long after a message the bridge polls for who has read it,
+	// less and less often.
 	readWithin = 30 * time.Minute
-	// maxReaders bounds the people of a room that the bridge asks about.
+	// maxReaders bounds the people in a room that the bridge polls for.
 	maxReaders = 20
-	// maxAsked bounds the rooms that the bridge asks about at one time: Rocket.Chat
-	// has other work.
+	// maxAsked bounds the rooms that the bridge polls for at one time:
+	// Rocket.Chat has other work.
 	maxAsked = 5
 )
 
-// Receipts shows on one side who has read what on the other.
+// Receipts shows on one side what people have read on the other.
 type Receipts struct {
 	Store  receiptStore
 	RC     receiptRocketChat
@@ -55,8 +55,8 @@ func (re *Receipts) ReadOnMatrix(room ids.MXRoom, user ids.MXUser) {
 	})
 }
 
-// ToBeRead notes that there is a new message from Matrix. Rocket.Chat sends no receipts,
-// so the bridge asks who has read it.
+// ToBeRead records a new message from Matrix. Rocket.Chat sends no receipts, so the
+// bridge polls for who has read it.
 func (re *Receipts) ToBeRead(p model.Portal, event ids.MXEvent) {
 	if !re.Live().Receipts {
 		return
@@ -70,8 +70,7 @@ func (re *Receipts) ToBeRead(p model.Portal, event ids.MXEvent) {
 	re.rooms[p.MXRoom] = &unread{portal: p, event: event, since: now, next: now.Add(readEvery)}
 }
 
-// lookWhoHasRead asks about the rooms that are due, and shows on Matrix who has read
-// them.
+// lookWhoHasRead polls for the rooms that are due, and shows on Matrix who has read them.
 func (re *Receipts) lookWhoHasRead(ctx context.Context) {
 	now := time.Now()
 	re.mu.Lock()
@@ -91,8 +90,8 @@ func (re *Receipts) lookWhoHasRead(ctx context.Context) {
 	}
 }
 
-// askWhoHasRead asks about one message. A call that is still under way when the next one
-// is due goes on alone.
+// askWhoHasRead polls for one message. It does nothing while an earlier call
+// is still under way.
 func (re *Receipts) askWhoHasRead(ctx context.Context, u *unread) error {
 	if !u.asking.TryLock() {
 		return nil
@@ -138,7 +137,7 @@ func (re *Receipts) askWhoHasRead(ctx context.Context, u *unread) error {
 	return nil
 }
 
-// unread is the newest message from Matrix that a person has not read.
+// unread is the newest message from Matrix in a room that not everybody has read.
 type unread struct {
 	portal model.Portal
 	event  ids.MXEvent
@@ -146,5 +145,5 @@ type unread struct {
 	next   time.Time
 
 	asking sync.Mutex
-	people []ids.RCUser // with asking: who have not read it; nil until they are known
+	people []ids.RCUser // guarded by asking: who has not read it; nil until known
 }

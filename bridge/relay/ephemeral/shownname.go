@@ -15,7 +15,7 @@ const (
 	maxNames = 10000
 )
 
-// shownNames finds out whom a name means in a room, and remembers it for a while.
+// shownNames resolves the names shown in a room to users, and caches the results.
 type shownNames struct {
 	RC     nameRocketChat
 	people *people.People
@@ -24,7 +24,7 @@ type shownNames struct {
 	known map[string]knownName
 }
 
-// whoIsShown finds out who a name means, and remembers it for a while.
+// whoIsShown returns the user that a shown name refers to, and caches the result.
 func (n *shownNames) whoIsShown(ctx context.Context, p model.Portal, shown string) (ids.RCUser, bool, error) {
 	key := string(p.RCRoom) + " " + shown
 	n.mu.Lock()
@@ -62,7 +62,7 @@ func (n *shownNames) lookUpShown(ctx context.Context, p model.Portal, shown stri
 		}
 	}
 	if len(found) != 1 {
-		return "", nil // nobody, or one of several of the same name
+		return "", nil // nobody, or several people of the same name
 	}
 	mine, err := n.people.IsPuppet(ctx, found[0])
 	if err != nil || mine || n.RC.IsBridge(found[0]) {
@@ -71,7 +71,7 @@ func (n *shownNames) lookUpShown(ctx context.Context, p model.Portal, shown stri
 	return found[0], nil
 }
 
-// A knownName is whom a name means in a room; "" is nobody of Rocket.Chat's own.
+// A knownName is the user that a name refers to in a room; "" is nobody of Rocket.Chat's own.
 type knownName struct {
 	user ids.RCUser
 	till time.Time

@@ -16,7 +16,7 @@ const (
 	typingFor   = 2 * time.Minute // a person who types longer has stopped unnoticed
 )
 
-// Typing shows on one side who types on the other.
+// Typing shows on one side who is typing on the other.
 type Typing struct {
 	Store typingStore
 	RC    typingRocketChat
@@ -30,7 +30,7 @@ type Typing struct {
 	rooms map[ids.MXRoom]*typists
 }
 
-// TypingOnMatrix handles who types in a Matrix room now.
+// TypingOnMatrix handles the list of people who are typing in a Matrix room.
 func (t *Typing) TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []ids.MXUser) {
 	if live := t.Live(); !live.Enabled || !live.Typing {
 		return
@@ -61,7 +61,7 @@ func (t *Typing) TypingOnMatrix(ctx context.Context, room ids.MXRoom, users []id
 	}
 }
 
-// typeInRocketChat shows the typing of those who have an account already.
+// typeInRocketChat shows the typing of users who already have an account.
 func (t *Typing) typeInRocketChat(p model.Portal, user ids.MXUser, on bool) {
 	t.calls.put("typing "+string(p.MXRoom)+" "+string(user), func(ctx context.Context) error {
 		puppet, ok, err := t.Store.PuppetByMX(ctx, user)
@@ -72,7 +72,7 @@ func (t *Typing) typeInRocketChat(p model.Portal, user ids.MXUser, on bool) {
 	})
 }
 
-// repeatTyping says again who types: Matrix says it once, Rocket.Chat forgets.
+// repeatTyping shows again who is typing: Matrix says it once, and Rocket.Chat lets it expire.
 func (t *Typing) repeatTyping(context.Context) {
 	t.mu.Lock()
 	var again []*typists
@@ -91,8 +91,8 @@ func (t *Typing) repeatTyping(context.Context) {
 	}
 }
 
-// TypingInRocketChat handles that a person types, or no longer. shown is the
-// username, or the display name where Rocket.Chat shows those.
+// TypingInRocketChat handles a person who starts or stops typing. shown is the username,
+// or the display name where Rocket.Chat shows those.
 func (t *Typing) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
 	if live := t.Live(); !live.Enabled || !live.Typing {
 		return
@@ -114,7 +114,7 @@ func (t *Typing) TypingInRocketChat(room ids.RCRoom, shown string, on bool) {
 	})
 }
 
-// typists are the people who type in a Matrix room.
+// typists are the people who are typing in a Matrix room.
 type typists struct {
 	portal model.Portal
 	users  []ids.MXUser

@@ -1,6 +1,6 @@
-// Package membership keeps the members of both rooms of a portal the same: members.go for
-// who leaves, newcomers.go for servers that have just joined, and reconcile.go, which
-// compares the rooms now and then.
+// Package membership keeps the members of both rooms of a portal in sync: members.go
+// handles departures, newcomers.go helps servers that have just joined, and reconcile.go
+// periodically compares the rooms.
 package membership
 
 import (
@@ -40,7 +40,7 @@ func (ms *Members) TakeOut(ctx context.Context, p model.Portal, who ids.RCUser) 
 	return nil
 }
 
-// TakeOutStrangers makes the ghosts leave whose users are no members.
+// TakeOutStrangers makes ghosts leave whose users are not members.
 func (ms *Members) TakeOutStrangers(ctx context.Context, p model.Portal, members []model.RCPerson) error {
 	in := map[ids.RCUser]bool{}
 	for _, m := range members {

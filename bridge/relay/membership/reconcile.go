@@ -13,23 +13,23 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
-// The bridge is not told of everything: system messages can be hidden, a server can be
-// down when a person leaves, an account can be deactivated. So the members of every room
-// are compared now and then. A homeserver may also take a membership back without a word,
-// when it resolves what it and others hold for the state of a room. A difference is
-// corrected when two comparisons in a row find it: changes are always on their way.
-// Differences come in crowds, as after an outage, and some only minutes after it: Dendrite
-// takes some events in again after five. So rounds come soon after the start and after one
-// that found something new, and then at growing distances.
+// The bridge is not notified of everything: system messages can be hidden, a server can
+// be down when a person leaves, an account can be deactivated. A homeserver may also
+// silently revoke a membership when it resolves conflicting versions of a room's state.
+// So the members of every room are compared periodically. A difference is corrected when
+// two comparisons in a row find it, because changes are always in flight. Differences
+// come in bursts, as after an outage, and some only minutes later: Dendrite takes in some
+// events again after five. So rounds come soon after the start and after a round that
+// found something new, and then at growing intervals.
 const (
 	reconcilePause = 10 * time.Minute // between two rounds
 	reconcileSoon  = time.Minute      // until the first round, and the one after a round that found something new
-	reconcileAgain = 30 * time.Second // until the rooms that differ are looked at again
+	reconcileAgain = 30 * time.Second // until the rooms that differ are compared again
 	reconcileGap   = 500 * time.Millisecond
-	lookAgain      = 2 * time.Second // between the two looks of one that the operator asks for
+	lookAgain      = 2 * time.Second // between the two comparisons that the operator requests
 )
 
-// Reconciler compares the rooms of both sides now and then.
+// Reconciler periodically compares the rooms of both sides.
 type Reconciler struct {
 	Store      reconcileStore
 	RC         reconcileRocketChat
@@ -40,21 +40,21 @@ type Reconciler struct {
 	Admission  *people.Admission
 	People     *people.People
 	Joined     *people.Joined
-	Every      time.Duration // between two rounds; 0 is the usual
+	Every      time.Duration // between two rounds; 0 means the default
 	Live       func() config.Live
 	Portals    *portal.Portals
 	Tightening *portal.Tightening
 }
 
-// Run goes through all rooms until ctx ends, soon after its start and then now and then. Rooms
-// that differ are looked at again soon.
+// Run compares all rooms until ctx ends, first soon after its start and then
+// periodically. Rooms that differ are compared again soon.
 func (rec *Reconciler) Run(ctx context.Context) error {
 	pause, soon, again, gap := reconcilePause, reconcileSoon, reconcileAgain, reconcileGap
 	if rec.Every > 0 {
 		pause, soon, again, gap = rec.Every, rec.Every, rec.Every, 0
 	}
 	usual := pause
-	pause = soon // much may have gone wrong while there was no bridge
+	pause = soon // much may have gone wrong while the bridge was down
 	var before suspects
 	for {
 		select {
@@ -73,7 +73,7 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 		begun := time.Now()
 		now, differ := rec.pass(ctx, portals, before, gap)
 		pause = min(usual, 2*pause)
-		if now.more(before) { // a round may take long; at most half of the time is for them
+		if now.more(before) { // a round may take long; rounds take at most half of the time
 			pause = min(usual, max(soon, time.Since(begun)))
 		}
 		if len(differ) > 0 {
@@ -88,8 +88,8 @@ func (rec *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// pass compares rooms, with a gap between, and corrects what was different before. It
-// returns the differences, and the rooms that have any.
+// pass compares rooms, with a gap between them, and corrects differences that were there
+// before. It returns the differences, and the rooms that have any.
 func (rec *Reconciler) pass(ctx context.Context, portals []model.Portal, before suspects, gap time.Duration) (now suspects, differ []model.Portal) {
 	now = suspects{}
 	for _, p := range portals {
@@ -111,8 +111,8 @@ func (rec *Reconciler) pass(ctx context.Context, portals []model.Portal, before 
 	return now, differ
 }
 
-// Now compares one room twice, with a moment between, and corrects what differs both
-// times. It returns how many differences those were.
+// Now compares one room twice, a moment apart, and corrects what differs both times. It
+// returns the number of those differences.
 func (rec *Reconciler) Now(ctx context.Context, p model.Portal) (corrected int, err error) {
 	first, second := suspects{}, suspects{}
 	if err := rec.reconcile(ctx, p, nil, first); err != nil || len(first) == 0 {
@@ -132,13 +132,13 @@ func (rec *Reconciler) Now(ctx context.Context, p model.Portal) (corrected int, 
 	return corrected, err
 }
 
-// reconcile compares who is in a room on both sides.
+// reconcile compares the members of a room on both sides.
 func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, now suspects) error {
 	if p.IsDirect() {
 		return nil // who is in it never changes
 	}
-	// All members may be about to be brought in, which takes minutes where they are many. A
-	// homeserver refuses some of those that are brought in from two sides.
+	// A pending item may be about to bring in all members, which takes minutes if there
+	// are many. A homeserver refuses some members that are brought in from two sides.
 	toMatrix, toRocketChat := model.RCMembershipItem("", p.RCRoom), model.MXMembershipItem("", p.MXRoom)
 	if awaited, err := rec.Store.Awaited(ctx, toMatrix.Lane, toMatrix.Kind); err != nil || awaited {
 		return err
@@ -146,7 +146,7 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	if awaited, err := rec.Store.Awaited(ctx, toRocketChat.Lane, toRocketChat.Kind); err != nil || awaited {
 		return err
 	}
-	// still reports whether a difference was there at the last look too.
+	// still records a difference, and reports whether the last comparison found it too.
 	still := func(what string) bool {
 		key := string(p.MXRoom) + " " + what
 		now[key] = true
@@ -193,7 +193,7 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	return errors.Join(errs...)
 }
 
-// reconcileHere corrects what a member of the Rocket.Chat room is on Matrix.
+// reconcileHere corrects the differences of a member of the Rocket.Chat room.
 func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who model.RCPerson, status map[ids.MXUser]model.MXMember, still func(string) bool) error {
 	if rec.RC.IsBridge(who.ID) {
 		return nil
@@ -228,7 +228,7 @@ func (rec *Reconciler) reconcileHere(ctx context.Context, p model.Portal, who mo
 	return model.Ignore(rec.Joined.BringIn(ctx, p, who), model.ErrForbidden)
 }
 
-// reconcileThere corrects what a member of the Matrix room is in Rocket.Chat.
+// reconcileThere corrects the differences of a member of the Matrix room.
 func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m model.MXMember, members map[ids.RCUser]model.RCPerson, still func(string) bool) error {
 	if m.Membership != "join" || m.User == rec.Names.BotUser() {
 		return nil
@@ -261,10 +261,10 @@ func (rec *Reconciler) reconcileThere(ctx context.Context, p model.Portal, m mod
 	return rec.RC.Add(ctx, p, puppet.RCUser)
 }
 
-// suspects are the differences that were seen in the last pass.
+// suspects are the differences found in the last pass.
 type suspects map[string]bool
 
-// more reports whether some of them were not there before.
+// more reports whether there are differences that were not there before.
 func (s suspects) more(before suspects) bool {
 	for what := range s {
 		if !before[what] {

@@ -9,8 +9,8 @@ import (
 // Errors that the sides wrap, so that the relay can decide without knowing a
 // protocol. Any other error is retried with backoff.
 var (
-	// ErrUnavailable: the network did not answer, or answered that it cannot
-	// now. Nothing is known about the event itself.
+	// ErrUnavailable: the network did not respond, or responded that it cannot serve the
+	// request now. It says nothing about the event itself.
 	ErrUnavailable = errors.New("is not available")
 	// ErrForbidden: the user may not do that, often because of a membership
 	// that has ended.
@@ -21,20 +21,20 @@ var (
 	ErrRefused = errors.New("was refused")
 	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
 	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
-	// ErrSlow: a file does not arrive, although the homeserver answers. Its own
+	// ErrSlow: a file does not arrive although the homeserver responds. The file's own
 	// server does not send it.
 	ErrSlow = errors.New("the file does not arrive")
 	// ErrNoAccount: the account of a puppet was deleted or deactivated. It is an
 	// ErrRefused too.
 	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
-	// ErrTooMany: a limit of the operator's is reached. It is an ErrRefused too.
+	// ErrTooMany: a limit set by the operator is reached. It is an ErrRefused too.
 	ErrTooMany = fmt.Errorf("the limit is reached: it %w", ErrRefused)
-	// ErrOutsider: a person who is not in a direct room wants to write there. It is
+	// ErrOutsider: a person who is not in a direct room tries to write there. It is
 	// an ErrRefused too.
 	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)
 )
 
-// A WaitError is an answer that says when to try again.
+// A WaitError is a response that says when to retry.
 type WaitError struct {
 	After time.Duration
 	Err   error

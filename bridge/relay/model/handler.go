@@ -8,18 +8,17 @@ import (
 	"appliance/bridge/queue"
 )
 
-// A Handler delivers one item to the other side. The receipts say what it has become
-// there. It may be called again for the same item when nobody knows whether the last
-// call arrived.
+// A Handler delivers one item to the other side. The receipts describe the result there.
+// It may be called again for the same item if the outcome of the last call is unknown.
 type Handler func(ctx context.Context, item queue.Item) ([]queue.Receipt, error)
 
-// An Entry is a handler and the kind of event that it is for.
+// An Entry is a handler with the kind of event that it handles.
 type Entry struct {
 	Kind    string
 	Handler Handler
 }
 
-// On makes an entry of what delivers one type of event.
+// On returns the entry for a function that delivers one type of event.
 func On[E event.Event](deliver func(ctx context.Context, item queue.Item, e E) ([]queue.Receipt, error)) Entry {
 	var kind E
 	return Entry{kind.Kind(), func(ctx context.Context, item queue.Item) ([]queue.Receipt, error) {
@@ -38,8 +37,8 @@ func OnSilent[E event.Event](deliver func(ctx context.Context, item queue.Item, 
 	})
 }
 
-// Handlers makes a table of entries. Two for one kind are a mistake of the program, which
-// panics before anything is delivered.
+// Handlers builds a table from entries. Two entries for one kind are a programming error,
+// which panics before anything is delivered.
 func Handlers(entries ...Entry) map[string]Handler {
 	table := make(map[string]Handler, len(entries))
 	for _, e := range entries {
@@ -53,7 +52,7 @@ func Handlers(entries ...Entry) map[string]Handler {
 
 var errType = errors.New("the item holds an event of another type")
 
-// read reads the event of an item. One that cannot be read becomes a dead letter.
+// read decodes the event of an item. An item that cannot be decoded becomes a dead letter.
 func read[E event.Event](item queue.Item) (e E, err error) {
 	in, err := event.Decode(item.Kind, item.Payload)
 	if err != nil {
@@ -66,6 +65,6 @@ func read[E event.Event](item queue.Item) (e E, err error) {
 	return e, nil
 }
 
-// Accept stores items and cursors in one transaction, and has them delivered. Handing
-// over an item twice is fine.
+// Accept stores items and cursors in one transaction and triggers their delivery. Passing
+// an item twice is harmless.
 type Accept func(ctx context.Context, items []queue.Item, cursors map[string]string) error

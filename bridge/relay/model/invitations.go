@@ -10,8 +10,8 @@ import (
 // An Invitation is a ghost's invitation to a Matrix room.
 type Invitation struct {
 	event.MXInvited
-	Insists bool   // a room that it seems to replace is not waited for
-	Via     string // a server that is in the room, where there is no inviter
+	Insists bool   // do not wait for the room that it seems to replace
+	Via     string // a server in the room, if there is no inviter
 }
 
 // Server returns a server that is in the room.

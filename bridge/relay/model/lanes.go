@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// Lanes is how many portals and directions are served at once. Each waits for
-	// the network most of the time.
+	// Lanes is how many portals and directions are served at once. Each spends most of
+	// its time waiting for the network.
 	Lanes = 64
-	// FileLanes is how many files that follow their messages are carried at once.
+	// FileLanes is how many files that follow their messages are transferred at once.
 	FileLanes = 16
 )
 
-// RCLane and MXLane name the lanes of one portal: what happened on that side,
-// waiting for the other.
+// RCLane and MXLane name the lanes of one portal, which hold what happened on one side
+// until it is delivered to the other.
 func RCLane(room ids.RCRoom) string { return "rc:" + string(room) }
 
 // MXLane is RCLane for the other direction.
 func MXLane(room ids.MXRoom) string { return "mx:" + string(room) }
 
-// RCMembershipItem is the item that says that a room has just been bridged, or has a
-// past: its members join on Matrix, and others leave there. of makes its ID.
+// RCMembershipItem returns the item for a room that was just bridged or has a backfill:
+// its members join on Matrix, and others leave there. Its ID is derived from of.
 func RCMembershipItem(of string, room ids.RCRoom) queue.Item {
 	item, _ := event.Item(membershipID(of), RCLane(room), event.RCMembership{Room: room}) // an identifier cannot fail
 	return item

@@ -2,9 +2,8 @@ package model
 
 import "sync"
 
-// Locks is a mutex for each key: two rooms may meet the same newcomer at the same
-// moment. The zero value is ready. Its methods are safe for
-// concurrent use.
+// Locks is a mutex per key: two rooms may meet the same newcomer at the same time. The
+// zero value is ready to use. Its methods are safe for concurrent use.
 type Locks struct {
 	// Across locks a key among all processes that share the store; nil when
 	// there is only one.
@@ -13,8 +12,8 @@ type Locks struct {
 	held sync.Map // *sync.Mutex by key
 }
 
-// Do runs f while no other f runs for the same key. An error says what f returned, or
-// that the key could not be locked.
+// Do runs f while no other f runs for the same key. It returns the error of f, or an
+// error if the key could not be locked.
 func (l *Locks) Do(key string, f func() error) error {
 	m, _ := l.held.LoadOrStore(key, &sync.Mutex{})
 	mu, _ := m.(*sync.Mutex)

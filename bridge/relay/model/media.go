@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Media is a file on its way from one side to the other. It is read once. Whoever
-// takes a Media closes its Body, also on errors.
+// Media is a file in transit from one side to the other. It is read once. The receiver of
+// a Media closes its Body, also on errors.
 type Media struct {
 	Name string
 	Type string // content type
@@ -15,34 +15,34 @@ type Media struct {
 	Body io.ReadCloser
 }
 
-// A File remembers what a file has become on the other side.
+// A File records the copy of a file on the other side.
 type File struct {
 	Source string // RCFile or MXFile
 	Target string // "mxc://server/id", or the ID of an upload to Rocket.Chat
-	Info   string // convert.FileInfo as JSON, of files on Matrix
+	Info   string // convert.FileInfo as JSON, for files on Matrix
 	At     time.Time
 }
 
-// Limits is what a side takes.
+// Limits is what a side accepts.
 type Limits struct {
-	File int64 // bytes of a file; 0 when it takes none
+	File int64 // bytes of a file; 0 when none are accepted
 	Text int   // UTF-16 units of a message; 0 when unknown
 }
 
-// limitsFor is how long a RememberedLimits is believed: administrators change what
-// their servers take now and then.
+// limitsFor is how long RememberedLimits are trusted: administrators change the limits of
+// their servers now and then.
 const limitsFor = 5 * time.Minute
 
-// RememberedLimits is what a side was last found to take. The zero value knows
-// nothing. It is safe for concurrent use; while one asks, the others wait.
+// RememberedLimits caches the limits of a side. The zero value is an empty cache. It is
+// safe for concurrent use; while one caller fetches the limits, the others wait.
 type RememberedLimits struct {
 	mu    sync.Mutex
 	known Limits
 	until time.Time
 }
 
-// Get returns what is known, or asks when it is not known or too old. What fails is
-// not remembered.
+// Get returns the cached limits, or fetches them with ask if there are none or they are
+// too old. Errors are not cached.
 func (r *RememberedLimits) Get(ask func() (Limits, error)) (Limits, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,7 +57,7 @@ func (r *RememberedLimits) Get(ask func() (Limits, error)) (Limits, error) {
 	return found, nil
 }
 
-// Forget makes the next Get ask.
+// Forget makes the next Get fetch the limits.
 func (r *RememberedLimits) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,14 +12,14 @@ type Reaction struct {
 	MXSender ids.MXUser
 }
 
-// Seen is what is known of messages of Rocket.Chat that are read.
+// Seen is what the store knows about Rocket.Chat messages that are being read.
 type Seen struct {
-	Items   map[string]bool        // those that were ever accepted, by ID
+	Items   map[string]bool        // items that were ever accepted, by ID
 	Cursors map[string]string      // by name
-	Reacted map[ids.RCMessage]bool // those with reactions that both sides have
+	Reacted map[ids.RCMessage]bool // messages with reactions that exist on both sides
 }
 
-// An RCEmoji is an emoji that is Rocket.Chat's own.
+// An RCEmoji is a custom emoji of Rocket.Chat.
 type RCEmoji struct {
 	Name    string // without colons
 	Picture string // changes with the picture
@@ -28,12 +28,12 @@ type RCEmoji struct {
 // RCWrite is the ID of the item for a message's first appearance.
 func RCWrite(message ids.RCMessage) string { return "rc:" + string(message) }
 
-// RCDelete is the ID of the item that says that a message was deleted. There is
-// one for each message, however often it is said.
+// RCDelete is the ID of the item that reports the deletion of a message. There is one per
+// message, however often the deletion is reported.
 func RCDelete(message ids.RCMessage) string { return "rc:" + string(message) + ":delete" }
 
-// MXFile names a file of Matrix in the store.
+// MXFile names a Matrix file in the store.
 func MXFile(event ids.MXEvent) string { return "mx:" + string(event) }
 
-// RCFile names an upload of Rocket.Chat in the store.
+// RCFile names a Rocket.Chat upload in the store.
 func RCFile(file string) string { return "rc:" + file }

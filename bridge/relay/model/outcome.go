@@ -8,13 +8,13 @@ import (
 	"appliance/bridge/queue"
 )
 
-// maxPause is the longest pause between attempts while a side does not answer:
-// people wait for the conversation to come back.
+// maxPause is the longest pause between attempts while a side does not respond: people
+// are waiting for the conversation to resume.
 const maxPause = 15 * time.Second
 
-// Outcome turns an error of a side into one that the queue understands: a retry with
-// backoff, a pause that counts as no failure, or a dead letter, for which refused is the
-// sentence that its sender reads.
+// Outcome maps an error of a side to one that the queue understands: a retry with
+// backoff, a pause that does not count as a failure, or a dead letter, for which refused
+// is the sentence shown to its sender.
 func Outcome(item queue.Item, err error, refused string) error {
 	if err == nil {
 		return nil
@@ -39,7 +39,7 @@ func Outcome(item queue.Item, err error, refused string) error {
 	return err
 }
 
-// Ignore returns err, or nil when it is one of these.
+// Ignore returns err, or nil if err is one of these.
 func Ignore(err error, these ...error) error {
 	for _, e := range these {
 		if errors.Is(err, e) {

@@ -28,13 +28,13 @@ type Puppet struct {
 	Username string
 	Name     string
 	Token    Token
-	// Own says that the account is the person's own: the bridge writes with it, and has
-	// neither created it nor may change, deactivate or remove it. See Double.
+	// Own means that the account is the person's own: the bridge writes with it, but did
+	// not create it and must not change, deactivate or remove it. See Double.
 	Own bool
 }
 
-// A Double is the account of Rocket.Chat that a Matrix user has besides the puppet. By the
-// consent of both sides the bridge writes with it what the Matrix user writes.
+// A Double is a Rocket.Chat account that a Matrix user has besides the puppet. With the
+// consent of both sides, the bridge uses it to write what the Matrix user writes.
 type Double struct {
 	MXUser   ids.MXUser
 	RCUser   ids.RCUser
@@ -43,13 +43,13 @@ type Double struct {
 	Since    time.Time
 }
 
-// Puppet returns the double as what writes in Rocket.Chat for the Matrix user.
+// Puppet returns the double in the form of a puppet, to write in Rocket.Chat for the Matrix user.
 func (d Double) Puppet() Puppet {
 	return Puppet{MXUser: d.MXUser, RCUser: d.RCUser, Username: d.Username, Name: d.Username, Token: d.Token, Own: true}
 }
 
-// A Claim is what the owner of an account has asked for: that a Matrix user writes with it.
-// The Matrix user confirms it with a code, of which only the digest is kept.
+// A Claim is a request by the owner of an account that a Matrix user may write with it.
+// The Matrix user confirms it with a code, of which only the digest is stored.
 type Claim struct {
 	RCUser   ids.RCUser
 	Username string
@@ -58,7 +58,7 @@ type Claim struct {
 	Expires  time.Time
 }
 
-// An RCPerson is a Rocket.Chat user as an event shows them.
+// An RCPerson is a Rocket.Chat user as shown in an event.
 type RCPerson struct {
 	ID       ids.RCUser
 	Username string
@@ -84,7 +84,7 @@ type Caller struct {
 	Room ids.RCRoom
 }
 
-// An RCProfile is what Rocket.Chat shows of a person.
+// An RCProfile is a person's profile in Rocket.Chat.
 type RCProfile struct {
 	RCPerson
 	Active bool   // false once deactivated
@@ -92,18 +92,18 @@ type RCProfile struct {
 	Roles  []string
 }
 
-// An MXProfile is what Matrix shows of a person.
+// An MXProfile is a person's profile on Matrix.
 type MXProfile struct {
 	Name   string
 	Avatar string // "mxc://..."; "" when there is none
 }
 
-// PuppetRole is the role that the account of every puppet has. Only administrators
-// of Rocket.Chat can give it, so an account without it was not created by the bridge.
+// PuppetRole is the role that every puppet's account has. Only administrators of
+// Rocket.Chat can assign it, so an account without it was not created by the bridge.
 const PuppetRole = "bot"
 
-// RCPersonItem is the item that says that something about a Rocket.Chat user may
-// have changed. Each reason makes another one.
+// RCPersonItem returns the item that reports a possible change to a Rocket.Chat user.
+// Each reason makes a different item.
 func RCPersonItem(user ids.RCUser, reason string) queue.Item {
 	item, _ := event.Item("person "+string(user)+" "+reason, "rc:people "+string(user), event.RCPerson{User: user}) // an identifier cannot fail
 	return item
@@ -115,11 +115,11 @@ func MXPersonItem(user ids.MXUser, reason string) queue.Item {
 	return item
 }
 
-// AvatarCursor names the cursor that holds which picture of a person in Rocket.Chat
-// was copied.
+// AvatarCursor names the cursor that records which picture of a
+// Rocket.Chat user was copied.
 func AvatarCursor(user ids.RCUser) string { return "avatar " + string(user) }
 
-// Presence says whether a person is there.
+// Presence says whether a person is online, away or offline.
 type Presence string
 
 // The kinds of presence that both networks have.

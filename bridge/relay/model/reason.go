@@ -2,15 +2,15 @@ package model
 
 import "strings"
 
-// Reasons are why items become dead letters, in few words: what Reason returns.
+// Reasons lists the short reasons for dead letters that Reason returns.
 var Reasons = []string{
 	"too_large", "account_gone", "limit", "not_in_room", "refused", "forbidden", "not_found", "unavailable", "unknown_kind", "other",
 }
 
-// Reason puts the stored cause of a dead letter into one of Reasons. The cause is a text:
-// the error that it was has gone with the process.
+// Reason classifies the stored cause of a dead letter as one of Reasons. The cause is
+// text: the error itself was lost with the process.
 func Reason(cause string) string {
-	for _, r := range []struct{ words, reason string }{ // the narrower ones first
+	for _, r := range []struct{ words, reason string }{ // the more specific ones first
 		{"the file is too large", "too_large"},
 		{"the account is gone", "account_gone"},
 		{"the limit is reached", "limit"},

@@ -1,6 +1,6 @@
-// Package model holds the terms that all parts of the relay share: rooms, people, messages
-// and files on both sides, the kinds of items with their lanes, and the errors that
-// decide what happens to an item. It does no I/O and knows no protocol.
+// Package model defines the terms that all parts of the relay share: rooms, people,
+// messages and files on both sides, the kinds of items with their lanes, and the errors
+// that decide what happens to an item. It does no I/O and knows no protocol.
 package model
 
 import (
@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// A Portal is a Rocket.Chat room and a Matrix room that are one conversation.
+// A Portal is a Rocket.Chat room and a Matrix room that form one conversation.
 type Portal struct {
 	RCRoom ids.RCRoom
 	MXRoom ids.MXRoom
@@ -23,24 +23,24 @@ type Portal struct {
 	// bridge's own user is not in it. Empty for the bridge's own user.
 	MXReader ids.MXUser
 	Created  time.Time
-	// Title is the room's name in Rocket.Chat as it was last seen; "" while it is not
-	// known. A direct room has none.
+	// Title is the room's name in Rocket.Chat as last seen; "" while unknown. A
+	// direct room has none.
 	Title string
 }
 
 // ReadAs returns the Matrix user through which the portal is read, given the
-// bridge's own.
+// bridge's own user.
 func (p Portal) ReadAs(bot ids.MXUser) ids.MXUser { return cmp.Or(p.MXReader, bot) }
 
-// Reader returns the Matrix user through which the portal is read, given whose names
-// are the bridge's.
+// Reader returns the Matrix user through which the portal is read, given the
+// bridge's namespace.
 func (p Portal) Reader(names ids.Namespace) ids.MXUser { return p.ReadAs(names.BotUser()) }
 
-// IsDirect reports whether the Rocket.Chat room is a direct message, which takes nobody
-// else in.
+// IsDirect reports whether the Rocket.Chat room is a direct message, which
+// nobody else can join.
 func (p Portal) IsDirect() bool { return p.RCType == rocketchat.Direct }
 
-// An RCRoomInfo is a Rocket.Chat room as the relay needs it.
+// An RCRoomInfo describes a Rocket.Chat room as the relay needs it.
 type RCRoomInfo struct {
 	ID           ids.RCRoom
 	Type         string
@@ -54,8 +54,7 @@ type RCRoomInfo struct {
 	Archived     bool
 }
 
-// An RCRoomChange is what changes about a Rocket.Chat room; nil leaves a thing as
-// it is.
+// An RCRoomChange is a change to a Rocket.Chat room; nil leaves a field unchanged.
 type RCRoomChange struct {
 	Title      *string
 	Topic      *string
@@ -64,8 +63,8 @@ type RCRoomChange struct {
 	AvatarType string // content type of Avatar
 }
 
-// A Role is what a person may do in a room. Each role may do what those before it
-// may.
+// A Role is what a person may do in a room. Each role includes the rights
+// of those before it.
 type Role int
 
 // The roles, as Rocket.Chat names them.
@@ -85,16 +84,16 @@ type MXRoomSpec struct {
 	Direct  bool
 	Invite  []ids.MXUser
 	Powers  map[ids.MXUser]int
-	Write   int // the power that writing needs
-	// Past says that whoever joins may read what was said before: in a public
-	// channel, and where a past is carried.
+	Write   int // the power level needed to write
+	// Past lets people who join read earlier messages: in a public channel, and where
+	// there is a backfill.
 	Past bool
 }
 
 // Values of m.room.history_visibility.
 const (
-	HistoryShared  = "shared"  // whoever joins reads everything from then on, back to the beginning
-	HistoryInvited = "invited" // people read what is said after their invitation
+	HistoryShared  = "shared"  // who joins can read everything, from the beginning
+	HistoryInvited = "invited" // people can read what is said after their invitation
 )
 
 // An MXMember is a person in a Matrix room.
@@ -104,11 +103,11 @@ type MXMember struct {
 	Membership string // "join", "invite", "leave", "ban", "knock"
 }
 
-// An MXCreation is how a Matrix room began (m.room.create).
+// An MXCreation describes how a Matrix room was created (m.room.create).
 type MXCreation struct {
 	Type string // "" for a room in which people talk, "m.space" for a list of rooms
-	// Creators have power without limit, and no entry in m.room.power_levels: who
-	// created the room, since version 12. Empty before that.
+	// Creators are the users who created the room. Since room version 12 they have
+	// unlimited power and no entry in m.room.power_levels. Empty before that.
 	Creators    []ids.MXUser
 	Predecessor ids.MXRoom // the room that this one replaces; "" for none
 	// HidesRedactions: redactions name their target inside the content (since
@@ -116,7 +115,7 @@ type MXCreation struct {
 	HidesRedactions bool
 }
 
-// A PublicRoom is a room that a server lists.
+// A PublicRoom is a room in a server's room directory.
 type PublicRoom struct {
 	Room    ids.MXRoom
 	Alias   string // "#name:server"; may be ""
@@ -130,23 +129,23 @@ type BridgeInfo struct {
 	Bot      ids.MXUser
 	Protocol string // "rocketchat", "irc", ...
 	Site     string // the address of the network
-	Channel  string // the room over there
+	Channel  string // the room on that network
 }
 
-// InvitePower is the power level that inviting needs: a moderator's. Members without
-// a role may not add people to a room of Rocket.Chat either.
+// InvitePower is the power level needed to invite: a moderator's. In Rocket.Chat, members
+// without a role may not add people to a room either.
 const InvitePower = 50
 
-// OwnerPower is the power level of an owner: less than the bridge's, which has to
-// be able to take the role back.
+// OwnerPower is the power level of an owner: less than the bridge's, so that the bridge
+// can take the role back.
 const OwnerPower = 90
 
-// RCCursor names the cursor of a Rocket.Chat room: milliseconds of the newest
-// change that was stored.
+// RCCursor names the cursor of a Rocket.Chat room: the timestamp, in milliseconds, of the
+// newest change that was stored.
 func RCCursor(room ids.RCRoom) string { return RCCursors + string(room) }
 
-// RCCursors begins the names of the cursors of all rooms.
+// RCCursors is the prefix of the names of all room cursors.
 const RCCursors = "rc:"
 
-// MaxHistory bounds how many messages of a room's past are carried.
+// MaxHistory bounds the number of messages in a backfill.
 const MaxHistory = 10000

@@ -62,12 +62,12 @@ func (n *Notices) Person(ctx context.Context, who model.RCPerson, text string) {
 	}
 }
 
-// Sorry tells a person in Rocket.Chat why something that they asked for was not done.
+// Sorry tells a person in Rocket.Chat why a request of theirs was not carried out.
 func (n *Notices) Sorry(ctx context.Context, who model.RCPerson, why *model.SayError) {
 	n.Person(ctx, who, "Sorry: "+why.Text+".")
 }
 
-// Encrypted says, once for each portal, that the bridge cannot read its Matrix room.
+// Encrypted announces, once per portal, that the bridge cannot read its Matrix room.
 func (n *Notices) Encrypted(ctx context.Context, p model.Portal) error {
 	known, err := n.Store.Known(ctx, []string{"encrypted " + string(p.MXRoom)})
 	if err != nil || len(known) > 0 {

@@ -19,15 +19,15 @@ var (
 )
 
 const (
-	// tellDenied and tellFlood are how often a person is told.
+	// tellDenied and tellFlood are the shortest intervals between two notices to a person.
 	tellDenied = 24 * time.Hour
 	tellFlood  = 10 * time.Minute
 	maxTold    = 10000
 )
 
-// Admission says what people may do: the operator's lists, the limits on what comes from
-// Matrix, and the permissions inside Rocket.Chat. It remembers who was told of a refusal.
-// Its methods are safe for concurrent use.
+// Admission decides what people may do, by the operator's lists, the limits on what comes
+// from Matrix, and the permissions inside Rocket.Chat. It remembers who was told of a
+// refusal. Its methods are safe for concurrent use.
 type Admission struct {
 	RC      admissionRocketChat
 	budgets budgets
@@ -37,7 +37,7 @@ type Admission struct {
 	Live    func() config.Live
 }
 
-// MayTalk says whether the operator lets people talk to a Matrix user.
+// MayTalk returns an error unless the operator lets people talk to a Matrix user.
 func (a *Admission) MayTalk(target ids.MXUser) error {
 	switch {
 	case a.Names.Owns(target):
@@ -56,8 +56,8 @@ func (a *Admission) Allows(user ids.MXUser) bool {
 	return live.Servers.Allowed(user.Homeserver()) && live.Users.Allowed(string(user))
 }
 
-// Holds reports whether a user has a role out of a list, in the workspace or,
-// where p is a portal, in its room.
+// Holds reports whether a user has a role from a list, in the workspace or, if p is a
+// portal, in its room.
 func (a *Admission) Holds(ctx context.Context, list []string, who ids.RCUser, p model.Portal) (bool, error) {
 	if config.Holds(list) {
 		return true, nil
@@ -73,8 +73,8 @@ func (a *Admission) Holds(ctx context.Context, list []string, who ids.RCUser, p 
 	return err == nil && config.Holds(list, model.RoleNames[roles[who]]), err
 }
 
-// Admit says whether what a person on Matrix does may cross. The error makes the item a
-// dead letter, with a sentence for its sender.
+// Admit checks whether what a person on Matrix does may be relayed. The error makes the
+// item a dead letter, with a sentence for its sender.
 func (a *Admission) Admit(item queue.Item, sender ids.MXUser) error {
 	if !a.Allows(sender) {
 		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages of "+string(sender), errDenied)
@@ -86,15 +86,15 @@ func (a *Admission) Admit(item queue.Item, sender ids.MXUser) error {
 	return queue.Permanent("too many messages came within a minute; please send less", errFlood)
 }
 
-// AdmitInvitation says whether a person on Matrix may invite once more today. An
-// invitation that was admitted is not counted again.
+// AdmitInvitation reports whether a person on Matrix may send another invitation today.
+// An invitation that was already admitted is not counted again.
 func (a *Admission) AdmitInvitation(item queue.Item, inv model.Invitation) bool {
 	flood := a.Live().Flood
 	return item.Attempts > 0 || a.budgets.spend(day,
 		budget{"invitation " + string(inv.Inviter), flood.InvitationsPerPerson}, budget{"invitation " + inv.Inviter.Homeserver(), flood.InvitationsPerServer})
 }
 
-// admitAccount says whether one more person of a server may get an account today.
+// admitAccount checks whether another person from a server may get an account today.
 func (a *Admission) admitAccount(user ids.MXUser) error {
 	if a.budgets.spend(day, budget{"account " + user.Homeserver(), a.Live().Flood.AccountsPerServer}) {
 		return nil
@@ -102,8 +102,8 @@ func (a *Admission) admitAccount(user ids.MXUser) error {
 	return fmt.Errorf("%w: accounts for people of %s", model.ErrTooMany, user.Homeserver())
 }
 
-// ToldRecently reports whether a person was told of a refusal not long ago, and
-// notes that it is told now.
+// ToldRecently reports whether a person was recently told of a refusal. If not, it
+// records that the person is being told now.
 func (a *Admission) ToldRecently(sender, room string, cause error) bool {
 	again := tellFlood
 	switch {

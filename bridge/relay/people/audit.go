@@ -16,35 +16,34 @@ import (
 const (
 	auditEvery = 6 * time.Hour
 	auditPage  = 200
-	// auditGap is between two accounts: the audit is never in a hurry.
+	// auditGap is the pause between two accounts: the audit is never urgent.
 	auditGap = 50 * time.Millisecond
 	// maxDoubtful bounds how many doubtful accounts are kept and reported.
 	maxDoubtful = 100
 )
 
-// Audit looks at the accounts of all puppets now and then. Its methods are safe for
-// concurrent use.
+// Audit periodically checks the accounts of all puppets. Its methods are safe
+// for concurrent use.
 type Audit struct {
 	Store    auditStore
 	RC       auditRocketChat
 	mu       sync.Mutex
 	doubtful []ids.MXUser
-	Every    time.Duration // between two rounds; 0 is the usual
+	Every    time.Duration // between two rounds; 0 means the default
 	Log      *slog.Logger
 	Accept   model.Accept
 }
 
-// Doubtful returns the Matrix users whose puppet is an account that lacks
-// PuppetRole, at most 100. The bridge may have taken over an account that belongs to
-// a person: earlier releases recognised their own work by the nickname, which anybody
-// can set.
+// Doubtful returns the Matrix users whose puppet account lacks PuppetRole, at most 100.
+// The bridge may have taken over an account that belongs to a person: earlier releases
+// recognised their own accounts by the nickname, which anybody can set.
 func (a *Audit) Doubtful() []ids.MXUser {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.doubtful)
 }
 
-// Run looks at the accounts of all puppets now and then until ctx ends.
+// Run periodically checks the accounts of all puppets until ctx ends.
 func (a *Audit) Run(ctx context.Context) error {
 	every, gap := auditEvery, auditGap
 	if a.Every > 0 {
@@ -99,8 +98,8 @@ func (a *Audit) once(ctx context.Context, gap time.Duration) error {
 	return nil
 }
 
-// madeByUs reports whether the account of a puppet has the role that only the bridge
-// and administrators give. An account that is gone is nobody's.
+// madeByUs reports whether the account of a puppet has the role that only the bridge and
+// administrators assign. It also returns true for an account that is gone.
 func (a *Audit) madeByUs(ctx context.Context, user ids.MXUser) (bool, error) {
 	puppet, ok, err := a.Store.PuppetByMX(ctx, user)
 	if err != nil || !ok {
@@ -113,8 +112,8 @@ func (a *Audit) madeByUs(ctx context.Context, user ids.MXUser) (bool, error) {
 	return slices.Contains(is.Roles, model.PuppetRole), nil
 }
 
-// addServer has a puppet renamed whose name lacks the server, as earlier releases named
-// them.
+// addServer queues a rename for a puppet whose name lacks the server, as
+// in earlier releases.
 func (a *Audit) addServer(ctx context.Context, user ids.MXUser) error {
 	puppet, ok, err := a.Store.PuppetByMX(ctx, user)
 	if err != nil || !ok || strings.HasSuffix(puppet.Name, " ("+user.Homeserver()+")") {
@@ -123,7 +122,7 @@ func (a *Audit) addServer(ctx context.Context, user ids.MXUser) error {
 	return a.Accept(ctx, []queue.Item{model.MXPersonItem(user, "lacks its server")}, nil)
 }
 
-// pause waits, and returns false when ctx ended.
+// pause waits for d, and returns false if ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,24 +9,24 @@ import (
 
 const (
 	day = 24 * time.Hour
-	// maxBudgets bounds the senders and servers that are counted at one time.
+	// maxBudgets bounds the number of senders and servers counted at one time.
 	maxBudgets = 20000
 )
 
-// A budget is how often something may happen within a time; 0 is without limit.
+// A budget is how often something may happen within a period; 0 means no limit.
 type budget struct {
 	key   string
 	limit int
 }
 
-// budgets counts what senders and servers do, each with a bucket that fills evenly. The
-// zero value is ready. Its methods are safe for concurrent use.
+// budgets limits what senders and servers do, each with a token bucket that refills
+// evenly. The zero value is ready to use. Its methods are safe for concurrent use.
 type budgets struct {
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter
 }
 
-// spend takes one from each budget, or nothing and returns false when one is used up.
+// spend takes one token from each budget. If one is used up, it takes none and returns false.
 func (b *budgets) spend(within time.Duration, all ...budget) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,8 +48,8 @@ func (b *budgets) spend(within time.Duration, all ...budget) bool {
 	return true
 }
 
-// bucket returns the bucket of a budget, under b.mu. A limit that the operator has
-// changed holds at once.
+// bucket returns the bucket of a budget. A limit that the operator has changed applies at
+// once. The caller holds b.mu.
 func (b *budgets) bucket(one budget, within time.Duration, now time.Time) *rate.Limiter {
 	every := rate.Every(within / time.Duration(one.limit))
 	if bucket, ok := b.buckets[one.key]; ok {
@@ -70,8 +70,8 @@ func (b *budgets) bucket(one budget, within time.Duration, now time.Time) *rate.
 	return bucket
 }
 
-// forget drops the buckets that are full, and any half of the rest when that is not
-// enough, under b.mu.
+// forget drops the full buckets and, if too many remain, arbitrary others until fewer than
+// half of maxBudgets are left. The caller holds b.mu.
 func (b *budgets) forget(now time.Time) {
 	for key, bucket := range b.buckets {
 		if bucket.TokensAt(now) >= float64(bucket.Burst()) {

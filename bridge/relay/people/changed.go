@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Changed handles that a Rocket.Chat user has another name or picture, or is
-// gone. Nothing happens for those who do not show on Matrix.
+// Changed handles a Rocket.Chat user who has a new name or picture, or is gone. It
+// ignores users who do not appear on Matrix.
 func (pl *People) Changed(ctx context.Context, user ids.RCUser) error {
 	_, ghost, err := pl.Store.GhostByRC(ctx, user)
 	if err != nil {

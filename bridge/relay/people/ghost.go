@@ -38,8 +38,8 @@ func (pl *People) Ghost(ctx context.Context, who model.RCPerson) (g model.Ghost,
 	return g, err
 }
 
-// freeGhost finds an address that stands for nobody else. An address is taken
-// when another user had the name before and was renamed since.
+// freeGhost finds an address that is not in use. An address is taken if another user had
+// the name before being renamed.
 func (pl *People) freeGhost(ctx context.Context, who model.RCPerson) (model.Ghost, error) {
 	for attempt := range 100 {
 		mx, ok := pl.Names.Ghost(who.Username, attempt)
@@ -57,9 +57,9 @@ func (pl *People) freeGhost(ctx context.Context, who model.RCPerson) (model.Ghos
 	return model.Ghost{}, queue.Permanent("your username does not fit into a Matrix address", fmt.Errorf("no free address for the user %s", who.ID))
 }
 
-// Person returns the Rocket.Chat user that a Matrix address of ours stands for,
-// and creates its ghost: homeservers ask when a person looks for the address. ok
-// is false when there is no such user.
+// Person returns the Rocket.Chat user that a Matrix address of ours stands for, and
+// creates its ghost: homeservers query an address when a person looks it up. ok is false
+// when there is no such user.
 func (pl *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPerson, ok bool, err error) {
 	if mx == pl.Names.BotUser() {
 		return model.RCPerson{}, false, nil
@@ -84,7 +84,7 @@ func (pl *People) Person(ctx context.Context, mx ids.MXUser) (who model.RCPerson
 	return who, err == nil && g.MXUser == mx, err
 }
 
-// AddressOf returns the Matrix user that a person in Rocket.Chat is or has.
+// AddressOf returns the Matrix user behind a puppet, or else the ghost of a Rocket.Chat user.
 func (pl *People) AddressOf(ctx context.Context, who model.RCPerson) (mx ids.MXUser, name string, ok bool) {
 	if p, ok, err := pl.Store.PuppetByRC(ctx, who.ID); err != nil || ok {
 		return p.MXUser, p.Name, ok && err == nil

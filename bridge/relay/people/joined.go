@@ -14,7 +14,7 @@ import (
 type Joined struct {
 	RC     joinedRocketChat
 	MX     joinedMatrix
-	known  sync.Map // what we know to be joined: struct{} by room and ghost
+	known  sync.Map // known memberships: struct{} by room and ghost
 	Names  ids.Namespace
 	People *People
 }
@@ -25,7 +25,7 @@ func (j *Joined) Ensure(ctx context.Context, p model.Portal, ghost ids.MXUser) e
 	return err
 }
 
-// EnsureInvited is Ensure, and reports whether the ghost had to be invited: then it was
+// EnsureInvited is Ensure, and reports whether the ghost had to be invited. If so, it was
 // not in the room, and its user may have been removed since.
 func (j *Joined) EnsureInvited(ctx context.Context, p model.Portal, ghost ids.MXUser) (invited bool, err error) {
 	if j.Has(p.MXRoom, ghost) {
@@ -43,14 +43,14 @@ func (j *Joined) BringIn(ctx context.Context, p model.Portal, who model.RCPerson
 	return j.BringInto(ctx, p, who, Present{})
 }
 
-// Present is what Matrix says of a room before many join it.
+// Present is the state of a Matrix room before many ghosts join it.
 type Present struct {
 	Membership map[ids.MXUser]string // "join", "invite" and so on
-	Closed     bool                  // nobody comes in without an invitation
+	Closed     bool                  // nobody can join without an invitation
 }
 
-// BringInto is BringIn for a room that was looked at. Who is in it does not join again, and
-// who needs an invitation does not try without: for each member that is a request less.
+// BringInto is BringIn for a room whose state is known. A ghost that is in it does not join
+// again, and one that needs an invitation does not try without: that saves a request per member.
 func (j *Joined) BringInto(ctx context.Context, p model.Portal, who model.RCPerson, room Present) error {
 	if mine, err := j.People.IsPuppet(ctx, who.ID); err != nil || mine || j.RC.IsBridge(who.ID) {
 		return err
@@ -78,12 +78,12 @@ func (j *Joined) Has(room ids.MXRoom, ghost ids.MXUser) bool {
 	return ok
 }
 
-// Note notes that a ghost is in a room.
+// Note records that a ghost is in a room.
 func (j *Joined) Note(room ids.MXRoom, ghost ids.MXUser) {
 	j.known.Store(string(room)+" "+string(ghost), struct{}{})
 }
 
-// Forget notes that a ghost may not be in a room.
+// Forget records that a ghost may no longer be in a room.
 func (j *Joined) Forget(room ids.MXRoom, ghost ids.MXUser) {
 	j.known.Delete(string(room) + " " + string(ghost))
 }

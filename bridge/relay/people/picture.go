@@ -12,7 +12,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// maxEmoji bounds a picture of an emoji, in bytes: it goes through memory.
+// maxEmoji bounds the size of an emoji picture in bytes: it is held in memory.
 const maxEmoji = 1 << 20
 
 // Pictures copies avatars and custom emoji to Matrix, each once.
@@ -24,8 +24,8 @@ type Pictures struct {
 	Names ids.Namespace
 }
 
-// Copy copies a picture of Rocket.Chat's that is not the one copied before,
-// which is remembered under a key. One that is no picture, or too large, is left out.
+// Copy copies a Rocket.Chat picture unless it is the one copied last, which is remembered
+// under key. Data that is not a picture, or too large, is skipped.
 func (pics *Pictures) Copy(ctx context.Context, as ids.MXUser, key, now string, fetch func() ([]byte, error), set func(mxc string) error) error {
 	known, err := pics.Store.Cursor(ctx, key)
 	if err != nil || known == now {
@@ -39,7 +39,7 @@ func (pics *Pictures) Copy(ctx context.Context, as ids.MXUser, key, now string, 
 		}
 		kind := http.DetectContentType(data)
 		if !strings.HasPrefix(kind, "image/") {
-			return nil // no picture: the one that is shown stays
+			return nil // not a picture: keep the current one
 		}
 		mxc, err = pics.MX.Upload(ctx, as, model.Media{Name: "avatar", Type: kind, Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))})
 		if err != nil {
@@ -52,7 +52,7 @@ func (pics *Pictures) Copy(ctx context.Context, as ids.MXUser, key, now string, 
 	return pics.Store.MoveCursor(ctx, key, now)
 }
 
-// Emoji returns the picture on Matrix of a custom emoji. It is copied once.
+// Emoji returns the Matrix picture of a custom emoji. It is copied once.
 func (pics *Pictures) Emoji(ctx context.Context, name string) (mxc string, ok bool) {
 	e, ok := pics.RC.Emoji(ctx, name)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Puppet returns the Rocket.Chat user that speaks for a Matrix user, created as
-// needed. name is the display name that was last seen, "" when none was.
+// Puppet returns the Rocket.Chat user that speaks for a Matrix user, created as needed.
+// name is the last display name seen, "" if none.
 func (pl *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p model.Puppet, err error) {
 	p, ok, err := pl.Store.PuppetByMX(ctx, user)
 	if err != nil || (ok && name == "") {
@@ -43,8 +43,8 @@ func (pl *People) Puppet(ctx context.Context, user ids.MXUser, name string) (p m
 	return p, err
 }
 
-// renamePuppet follows a new display name. A name that Rocket.Chat refuses does
-// not hold up a message.
+// renamePuppet applies a new display name. A name that Rocket.Chat rejects does not
+// hold up a message.
 func (pl *People) renamePuppet(ctx context.Context, p *model.Puppet, name string) error {
 	if p.Name == name {
 		return nil
@@ -56,7 +56,7 @@ func (pl *People) renamePuppet(ctx context.Context, p *model.Puppet, name string
 	return pl.Store.PutPuppet(ctx, *p)
 }
 
-// IsPuppet reports whether a Rocket.Chat user is a puppet. The bridge account is none.
+// IsPuppet reports whether a Rocket.Chat user is a puppet. The bridge account is not one.
 func (pl *People) IsPuppet(ctx context.Context, user ids.RCUser) (bool, error) {
 	_, ok, err := pl.Store.PuppetByRC(ctx, user)
 	return ok, err
@@ -64,7 +64,7 @@ func (pl *People) IsPuppet(ctx context.Context, user ids.RCUser) (bool, error) {
 
 // ownName returns the display name for a puppet: safe to show, and with the server that
 // vouches for it. People on Matrix choose their names freely, and letters of other
-// alphabets look alike, so that without the server anybody could pass for anybody.
+// alphabets look alike, so without the server anybody could impersonate anybody.
 func ownName(user ids.MXUser, name string) string {
 	local, server, _ := user.Parse()
 	server = " (" + server + ")"

@@ -13,8 +13,8 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// ErrNotYet: a room claims to replace the room of a portal, and that one does not confirm
-// it yet.
+// ErrNotYet: a room claims to replace the room of a portal, which does
+// not confirm it yet.
 var ErrNotYet = errors.New("the room that it replaces does not say so yet")
 
 // spaceType is the type of rooms that are lists of rooms.
@@ -35,14 +35,14 @@ type Arrivals struct {
 	Joined   *people.Joined
 }
 
-// Enter brings a user into the Rocket.Chat side of a room whose ghost has just
-// joined.
+// Enter adds a user to the Rocket.Chat side of a room that the user's
+// ghost has just joined.
 func (a *Arrivals) Enter(ctx context.Context, inv model.Invitation, who model.RCPerson) error {
 	return a.Locks.Do("begin "+string(inv.Room), func() error { return a.enterAlone(ctx, inv, who) })
 }
 
-// enterAlone is Enter while the room is locked: no other portal begins in it or moves
-// there.
+// enterAlone is Enter while the room is locked, so that no other portal begins in
+// it or moves there.
 func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who model.RCPerson) error {
 	p, ok, err := a.Store.PortalByMX(ctx, inv.Room)
 	if err != nil {
@@ -87,8 +87,8 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 	return a.Portals.start(ctx, p, everybody)
 }
 
-// fits checks a room that a ghost has just joined. It leaves one that cannot be bridged,
-// with a reason, and moves a portal to one that replaces its room.
+// fits checks a room that a ghost has just joined. It leaves a room that cannot be
+// bridged, with a reason, and moves a portal to a room that replaces its own.
 func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCPerson) (moved bool, err error) {
 	created, err := a.MX.Creation(ctx, inv.Room, inv.Ghost)
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCP
 }
 
 // bridgedElsewhere reports whether another bridge connects a Matrix room with this
-// Rocket.Chat: two would repeat each other's messages for ever.
+// Rocket.Chat: two bridges would repeat each other's messages for ever.
 func (a *Arrivals) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (bool, error) {
 	found, err := a.MX.Bridges(ctx, room, reader)
 	if err != nil {
@@ -132,8 +132,8 @@ func (a *Arrivals) bridgedElsewhere(ctx context.Context, room ids.MXRoom, reader
 	return false, nil
 }
 
-// leaveRoom lets a ghost leave a room that cannot be bridged, with a reason. The
-// error is a *RoomError then.
+// leaveRoom makes a ghost leave a room that cannot be bridged, with a reason. It then
+// returns a *RoomError.
 func (a *Arrivals) leaveRoom(ctx context.Context, inv model.Invitation, reason string) error {
 	a.Joined.Forget(inv.Room, inv.Ghost)
 	if err := model.Ignore(a.MX.Refuse(ctx, inv.Room, inv.Ghost, reason), model.ErrForbidden, model.ErrNotFound); err != nil {
@@ -156,7 +156,7 @@ func (a *Arrivals) nameIn(ctx context.Context, room ids.MXRoom, reader, user ids
 	return ""
 }
 
-// A RoomError says why a room that was joined cannot be bridged, and was left.
+// A RoomError says why a room that was joined cannot be bridged and was left.
 type RoomError struct{ reason string }
 
 func (e *RoomError) Error() string { return e.reason }

@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Backfill opens portals together with the past of their rooms.
+// Backfill opens portals together with the history of their rooms.
 type Backfill struct {
 	Store   backfillStore
 	RC      backfillRocketChat
@@ -20,13 +20,12 @@ type Backfill struct {
 	Accept  model.Accept
 }
 
-// Open bridges the caller's room and carries what was said in it before: the
-// last messages, or those since a time, or both. Everything is stored before
-// Open returns, in one transaction with the portal, and carried in the order
-// in which it was said, before anything new; it keeps its timestamps on Matrix. n is
-// how many items were stored. A room that is bridged already
-// gets no backfill: it would appear after the messages that were relayed since. A
-// caller without an identifier is the operator, who need not be in the room.
+// Open bridges the caller's room and carries its earlier messages: the last ones, or
+// those since a time, or both. Everything is stored before Open returns, in one
+// transaction with the portal. It is carried in its original order, before anything new,
+// and keeps its timestamps on Matrix. n is the number of items stored. A room that is
+// already bridged gets no backfill: it would appear after the messages relayed since. A
+// caller without an ID is the operator, who need not be in the room.
 func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, since time.Time) (n int, err error) {
 	if last <= 0 || last > model.MaxHistory {
 		last = model.MaxHistory
@@ -49,14 +48,14 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 		if err != nil || n == 0 {
 			return err
 		}
-		// Ghosts of former members joined again for their messages, and leave now.
+		// Ghosts of former members rejoined to send their messages, and leave now.
 		leave := model.RCMembershipItem("after history "+string(p.MXRoom), p.RCRoom)
 		return b.Accept(ctx, []queue.Item{leave}, nil)
 	})
 	return n, err
 }
 
-// inviteLater puts an invitation behind the items that wait for the room.
+// inviteLater queues an invitation behind the items waiting for the room.
 func (b *Backfill) inviteLater(ctx context.Context, caller model.Caller, p model.Portal, target ids.MXUser) error {
 	id := fmt.Sprintf("invite %s %s %d", p.MXRoom, target, time.Now().UnixMilli())
 	item, err := event.Item(id, model.RCLane(p.RCRoom), event.RCInvite{Caller: event.Caller(caller.RCPerson), Target: target, Room: p.RCRoom})

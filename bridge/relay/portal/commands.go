@@ -16,10 +16,10 @@ import (
 
 var errNotBridged = &model.SayError{Text: "this room is not connected with Matrix; /bridge invite @name:example.org does that"}
 
-// manyWaiting is how many items in a lane say that a past is being carried.
+// manyWaiting is how many items in a lane indicate a backfill under way.
 const manyWaiting = 3
 
-// Commands does what people ask for with slash commands.
+// Commands implements the slash commands.
 type Commands struct {
 	Store     commandStore
 	RC        commandRocketChat
@@ -39,8 +39,8 @@ type Commands struct {
 	Arrivals  *Arrivals
 }
 
-// Invite invites a Matrix user to the caller's room, on the caller's behalf, and opens
-// a portal for the room if it has none. Errors are a *SayError where the caller can do something about them.
+// Invite invites a Matrix user to the caller's room, on the caller's behalf, and opens a
+// portal for the room if it has none. Errors that the caller can act on are a *SayError.
 func (cmd *Commands) Invite(ctx context.Context, caller model.Caller, target ids.MXUser) error {
 	if err := cmd.Admission.MayTalk(target); err != nil {
 		return err
@@ -61,8 +61,8 @@ func (cmd *Commands) Invite(ctx context.Context, caller model.Caller, target ids
 	if err := cmd.Joined.Ensure(ctx, p, g.MXUser); err != nil {
 		return err
 	}
-	// While the past of the room is still being carried, the invitation waits
-	// behind it: a server that joins in the middle does not see all of it.
+	// While a backfill of the room is under way, the invitation waits behind it: a server
+	// that joins in the middle does not see all of it.
 	waiting, err := cmd.Store.Waiting(ctx, model.RCLane(p.RCRoom))
 	if err != nil {
 		return err
@@ -78,13 +78,13 @@ func (cmd *Commands) Direct(ctx context.Context, caller model.RCPerson, target i
 	return cmd.Directs.Open(ctx, caller, target)
 }
 
-// History bridges the caller's room together with its past; see Backfill.
+// History bridges the caller's room along with its history; see Backfill.
 func (cmd *Commands) History(ctx context.Context, caller model.Caller, last int, since time.Time) (int, error) {
 	return cmd.Backfill.Open(ctx, caller, last, since)
 }
 
-// Unbridge ends the connection of a room with Matrix: the ghosts leave there, the
-// people of Matrix leave here, what was said stays on both sides.
+// Unbridge disconnects a room from Matrix: the ghosts leave there, the people from Matrix
+// leave here, and messages stay on both sides.
 func (cmd *Commands) Unbridge(ctx context.Context, caller model.Caller) error {
 	p, err := cmd.portalOf(ctx, caller.Room)
 	if err != nil {
@@ -118,7 +118,7 @@ func (cmd *Commands) KickOnMatrix(ctx context.Context, caller model.Caller, targ
 	if err != nil {
 		return err
 	}
-	// What the bridge does itself is not echoed.
+	// The bridge's own actions are not echoed.
 	puppet, ok, err := cmd.Store.PuppetByMX(ctx, target)
 	if err != nil || !ok {
 		return err

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Describe says in words what a room is on Matrix.
+// Describe returns a text about a room's Matrix side.
 func (cmd *Commands) Describe(ctx context.Context, room ids.RCRoom) (string, error) {
 	p, err := cmd.portalOf(ctx, room)
 	if err != nil {
@@ -52,8 +52,8 @@ func (cmd *Commands) Describe(ctx context.Context, room ids.RCRoom) (string, err
 	return b.String(), nil
 }
 
-// Whois says in words who a person is on the other side. name is a username or a
-// Matrix address.
+// Whois returns a text about who a person is on the other side. name is a username
+// or a Matrix address.
 func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 	name = strings.TrimSpace(name)
 	if mx, err := ids.ParseUser(name); err == nil && strings.Contains(name, ":") {
@@ -88,7 +88,7 @@ func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 	return fmt.Sprintf("@%s is %s for everybody on Matrix.", who.Username, g.MXUser), err
 }
 
-// asDouble adds to what is said of a Matrix user whose account the user writes with.
+// asDouble extends a text about a Matrix user with the user's own account, if the user writes with one.
 func (cmd *Commands) asDouble(ctx context.Context, mx ids.MXUser, said string, err error) (string, error) {
 	if err != nil {
 		return "", err

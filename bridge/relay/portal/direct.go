@@ -44,8 +44,8 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 	if err != nil {
 		return err
 	}
-	// The account is created only when the invitation was sent: a mistyped address
-	// leaves nothing behind.
+	// The account is created only after the invitation was sent, so that a mistyped
+	// address leaves nothing behind.
 	if puppet, ok, err := ds.Store.PuppetByMX(ctx, target); err != nil {
 		return err
 	} else if ok {
@@ -81,8 +81,8 @@ func (ds *Directs) open(ctx context.Context, caller model.RCPerson, target ids.M
 	return ds.Portals.start(ctx, p)
 }
 
-// Begin creates the Matrix room for a direct room and invites its people. It is
-// private to those in it; the bridge's own user is not among them.
+// Begin creates the Matrix room for a direct room and invites its people. It is private
+// to them; the bridge's own user is not in it.
 func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
 	for _, p := range puppets {
 		if err := ds.Admission.MayTalk(p.MXUser); err != nil {
@@ -101,7 +101,7 @@ func (ds *Directs) Begin(ctx context.Context, d event.RCDirect, author model.RCP
 		}
 		err = ds.inviteAll(ctx, p, p.MXReader, author, locals, puppets)
 		if err == nil || errors.Is(err, model.ErrUnavailable) || ctx.Err() != nil {
-			return err // the next attempt goes on with the room
+			return err // the next attempt continues with the room
 		}
 		ds.RC.Unwatch(p)
 		if lerr := ds.MX.Leave(ctx, p.MXRoom, p.MXReader); lerr != nil {
@@ -132,7 +132,7 @@ func (ds *Directs) directPortal(ctx context.Context, d event.RCDirect, author mo
 	return p, ds.Portals.start(ctx, p)
 }
 
-// inviteAll invites everybody into a new direct room. Where one of several cannot be
+// inviteAll invites everybody to a new direct room. If one of several people cannot be
 // invited, the author is told and the room goes on without them.
 func (ds *Directs) inviteAll(ctx context.Context, p model.Portal, as ids.MXUser, author model.RCPerson, locals []model.RCPerson, puppets []model.Puppet) error {
 	for _, who := range locals {
@@ -192,8 +192,8 @@ func (ds *Directs) WhoIsIn(ctx context.Context, room ids.RCRoom) (locals []model
 	return locals, puppets, nil
 }
 
-// BegunBy reports whether a portal was opened for a first message: an attempt after one
-// that was interrupted goes on with it.
+// BegunBy reports whether a portal was opened for a first message: a retry after an
+// interruption continues with it.
 func BegunBy(p model.Portal, d event.RCDirect) bool {
 	return p.IsDirect() && p.Created.UnixMilli() == d.Since.UnixMilli()
 }

@@ -7,8 +7,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// LendTo notes that the caller wants a Matrix user to write with the caller's own account,
-// and returns the code with which that user confirms it; see people.Doubles.
+// LendTo records that the caller wants a Matrix user to write with the caller's own
+// account, and returns the code with which that user confirms it; see people.Doubles.
 func (cmd *Commands) LendTo(ctx context.Context, caller model.RCPerson, target ids.MXUser) (code string, err error) {
 	return cmd.Doubles.Ask(ctx, caller, target)
 }
@@ -19,8 +19,8 @@ func (cmd *Commands) LentTo(ctx context.Context, who ids.RCUser) (ids.MXUser, bo
 	return d.MXUser, ok, err
 }
 
-// TakeBack ends what LendTo began, also where nobody has confirmed it yet. ok is false when
-// no Matrix user wrote with the account.
+// TakeBack undoes LendTo, even if it has not been confirmed yet. ok is false if no Matrix
+// user wrote with the account.
 func (cmd *Commands) TakeBack(ctx context.Context, who ids.RCUser, why string) (user ids.MXUser, ok bool, err error) {
 	if err := cmd.Doubles.Forget(ctx, who); err != nil {
 		return "", false, err

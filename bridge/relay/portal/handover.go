@@ -6,8 +6,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// HandOver makes another ghost the reader of a portal, before its reader leaves. It
-// reports false when there is none.
+// HandOver makes another ghost the reader of a portal before its reader leaves. It
+// returns false if there is none.
 func (ps *Portals) HandOver(ctx context.Context, p model.Portal) (model.Portal, bool, error) {
 	members, err := ps.MX.Members(ctx, p.MXRoom, p.MXReader)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Invite asks a Matrix user into a portal's room. One who is there is no error.
+// Invite invites a Matrix user to a portal's room. It is no error if the user is already there.
 func (ps *Portals) Invite(ctx context.Context, p model.Portal, as, target ids.MXUser) error {
 	err := ps.MX.Invite(ctx, p.MXRoom, as, target)
 	if errors.Is(err, model.ErrForbidden) && as != p.Reader(ps.Names) {

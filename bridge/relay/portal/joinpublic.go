@@ -27,8 +27,8 @@ func (cmd *Commands) PublicRooms(ctx context.Context, server, words string) ([]m
 	return rooms, err
 }
 
-// JoinPublic lets the caller join a room of Matrix by its alias. It returns the
-// name of the room in Rocket.Chat.
+// JoinPublic makes the caller join a Matrix room by its alias. It returns the name of the
+// room in Rocket.Chat.
 func (cmd *Commands) JoinPublic(ctx context.Context, caller model.RCPerson, alias string) (string, error) {
 	_, server, _ := strings.Cut(alias, ":")
 	if !cmd.Live().Servers.Allowed(server) {

@@ -22,11 +22,10 @@ var aliasLike = regexp.MustCompile(`^#[^\s:]+:[^\s:]+(:[0-9]+)?$`)
 
 var errConnected = &model.SayError{Text: "this room is connected with Matrix already"}
 
-// Link connects a room of Rocket.Chat with a room of Matrix, both of which exist already.
-// target is an alias or an identifier. The bridge's own user joins the Matrix room; the
-// people of either room join the other one, as after every connection. What was said
-// before stays where it is. Errors are a *SayError where the operator can do something
-// about them.
+// Link connects an existing Rocket.Chat room with an existing Matrix room. target is an
+// alias or a room ID. The bridge's own user joins the Matrix room; the members of each
+// room join the other one, as with every new portal. Earlier messages are not carried.
+// Errors that the operator can act on are a *SayError.
 func (cmd *Commands) Link(ctx context.Context, room ids.RCRoom, target string) (model.Portal, error) {
 	if err := mayLinkTo(cmd.Live(), target); err != nil {
 		return model.Portal{}, err
@@ -47,8 +46,8 @@ func (cmd *Commands) Link(ctx context.Context, room ids.RCRoom, target string) (
 	return p, err
 }
 
-// mayLinkTo says whether the operator lets people talk with the server of an alias or a
-// room. Rooms of version 12 name none.
+// mayLinkTo checks whether the operator lets people talk with the server of an alias or a
+// room ID. The IDs of version 12 rooms name no server.
 func mayLinkTo(live config.Live, target string) error {
 	if len(target) < 2 || len(target) > maxRoomAddress || !strings.HasPrefix(target, "!") && !aliasLike.MatchString(target) || strings.ContainsAny(target, " \t\n/?%") {
 		return model.Say("a room on Matrix is named by its alias, #room:example.org, or its identifier, which begins with an exclamation mark")
@@ -59,7 +58,7 @@ func mayLinkTo(live config.Live, target string) error {
 	return nil
 }
 
-// linkable describes a room of Rocket.Chat that can be connected.
+// linkable describes a Rocket.Chat room, or returns an error if it cannot be connected.
 func (cmd *Commands) linkable(ctx context.Context, room ids.RCRoom) (model.RCRoomInfo, error) {
 	if _, ok, err := cmd.Store.PortalByRC(ctx, room); err != nil {
 		return model.RCRoomInfo{}, err
@@ -80,7 +79,7 @@ func (cmd *Commands) linkable(ctx context.Context, room ids.RCRoom) (model.RCRoo
 	return info, nil
 }
 
-// joinAsBot lets the bridge's own user into a Matrix room that is no portal.
+// joinAsBot makes the bridge's own user join a Matrix room that is not a portal.
 func (cmd *Commands) joinAsBot(ctx context.Context, bot ids.MXUser, target string) (room ids.MXRoom, err error) {
 	if strings.HasPrefix(target, "#") {
 		room, err = cmd.MX.JoinAlias(ctx, bot, target)
@@ -106,8 +105,8 @@ func (cmd *Commands) joinAsBot(ctx context.Context, bot ids.MXUser, target strin
 	return room, err
 }
 
-// linkJoined makes a portal of a Matrix room that the bridge's own user has joined. A room
-// that cannot be one is left again.
+// linkJoined makes a portal of a Matrix room that the bridge's own user has joined. It
+// leaves a room that cannot be one.
 func (cmd *Commands) linkJoined(ctx context.Context, p *model.Portal, target string) error {
 	if _, used, err := cmd.Store.PortalByMX(ctx, p.MXRoom); err != nil {
 		return err
@@ -121,7 +120,7 @@ func (cmd *Commands) linkJoined(ctx context.Context, p *model.Portal, target str
 		return err
 	}
 	p.Created = cmd.Portals.now()
-	at := fmt.Sprint(p.Created.UnixMilli()) // two rooms may be connected once more
+	at := fmt.Sprint(p.Created.UnixMilli()) // the same two rooms may be connected again
 	items := []queue.Item{
 		model.RCMembershipItem(string(p.MXRoom)+" linked "+at, p.RCRoom),
 		model.MXMembershipItem(string(p.MXRoom)+" linked there "+at, p.MXRoom),
@@ -129,10 +128,10 @@ func (cmd *Commands) linkJoined(ctx context.Context, p *model.Portal, target str
 	if err := cmd.Portals.start(ctx, *p, items...); err != nil {
 		return err
 	}
-	return cmd.Portals.Store.MoveCursor(ctx, tightened(*p), "1") // the room is as its people want it
+	return cmd.Portals.Store.MoveCursor(ctx, tightened(*p), "1") // leave the room as its people want it
 }
 
-// fitsLink says why a Matrix room that the bridge's own user is in cannot be a portal.
+// fitsLink returns an error if a Matrix room that the bridge's own user is in cannot be a portal.
 func (cmd *Commands) fitsLink(ctx context.Context, p model.Portal, target string) error {
 	bot := cmd.Names.BotUser()
 	created, err := cmd.Arrivals.MX.Creation(ctx, p.MXRoom, bot)
@@ -162,7 +161,7 @@ func (cmd *Commands) fitsLink(ctx context.Context, p model.Portal, target string
 	return nil
 }
 
-// Members lists who is in a connected room on both sides.
+// Members lists the people in a connected room on both sides.
 func (cmd *Commands) Members(ctx context.Context, room ids.RCRoom) (here []model.RCPerson, there []model.MXMember, err error) {
 	p, err := cmd.portalOf(ctx, room)
 	if err != nil {

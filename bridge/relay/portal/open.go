@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// settleFor and settleGap bound how long a direct room is waited for in which
-	// something is still on its way to Matrix.
+	// settleFor and settleGap bound the wait for a room whose items are still on their
+	// way to Matrix.
 	settleFor = 5 * time.Second
 	settleGap = 100 * time.Millisecond
 )
@@ -26,8 +26,8 @@ var (
 )
 
 // Open returns the portal of a room, created as needed. A new one begins with the
-// items that first returns, where there is one. caller is who asked for it, nil for the
-// operator.
+// items that first returns, if first is not nil. caller is the person who requested
+// it, nil for the operator.
 func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPerson, first func(model.RCRoomInfo) ([]queue.Item, error)) (model.Portal, error) {
 	p, ok, err := ps.Store.PortalByRC(ctx, room)
 	if err != nil || ok {
@@ -55,7 +55,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 		if err != nil {
 			return model.Portal{}, err
 		}
-		powers[g.MXUser] = max(powers[g.MXUser], model.PowerOf[model.Moderator]) // who bridges a room may invite to it and moderate it
+		powers[g.MXUser] = max(powers[g.MXUser], model.PowerOf[model.Moderator]) // whoever bridges a room may invite and moderate
 		guests = []ids.MXUser{g.MXUser}
 	}
 	p.MXRoom, err = ps.MX.CreateRoom(ctx, model.MXRoomSpec{
@@ -81,7 +81,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	return p, ps.Store.MoveCursor(ctx, tightened(p), "1") // there is nothing to tighten
 }
 
-// start stores a portal and has both rooms read.
+// start stores a portal and makes both sides read its rooms.
 func (ps *Portals) start(ctx context.Context, p model.Portal, items ...queue.Item) error {
 	if err := ps.Store.PutPortal(ctx, p, items, begin(p)); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (ps *Portals) start(ctx context.Context, p model.Portal, items ...queue.Ite
 	return nil
 }
 
-// settle waits for a moment until nothing of a lane is on its way.
+// settle waits briefly until a lane has no undelivered items.
 func (ps *Portals) settle(ctx context.Context, lane string) error {
 	for deadline := time.Now().Add(settleFor); ; {
 		n, err := ps.Store.Waiting(ctx, lane)

@@ -1,8 +1,8 @@
 // Package portal opens, changes and ends portals: open.go, direct.go and arrival.go open
-// them, invite.go lets people in, widen.go turns a direct room into a group, backfill.go
-// brings the past along, upgrade.go follows to a new Matrix room, handover.go changes who
-// reads, teardown.go ends them. public.go shows public channels to Matrix, and commands.go
-// is what slash commands call.
+// them, invite.go invites people, widen.go turns a direct room into a group, backfill.go
+// carries the history, upgrade.go follows to a new Matrix room, handover.go changes the
+// reader, teardown.go ends them. public.go publishes public channels on Matrix, and
+// commands.go implements the slash commands.
 package portal
 
 import (
@@ -22,10 +22,10 @@ type Portals struct {
 	Store   portalsStore
 	RC      portalsRocketChat
 	MX      portalsMatrix
-	placed  sync.Map // who was found in a direct room: struct{} by room and username
+	placed  sync.Map // people found in direct rooms: struct{} by room and username
 	Log     *slog.Logger
 	Wake    func()
-	Now     func() time.Time // as all processes have it; nil is the time of this one
+	Now     func() time.Time // shared by all processes; nil is this process's clock
 	Locks   *model.Locks
 	Names   ids.Namespace
 	Joined  *people.Joined
@@ -35,8 +35,8 @@ type Portals struct {
 	Notices *notice.Notices
 }
 
-// now is when a portal begins: what was said before is not carried, and another process
-// may be the one that reads the room.
+// now returns the time at which a portal begins: earlier messages are not carried, and
+// another process may be the one that reads the room.
 func (ps *Portals) now() time.Time {
 	if ps.Now == nil {
 		return time.Now().UTC()

@@ -8,15 +8,15 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// TearDown ends a portal, and says why on Matrix. After an error the portal is as it was.
+// TearDown ends a portal and says why on Matrix. After an error the portal is unchanged.
 func (ps *Portals) TearDown(ctx context.Context, p model.Portal, why string) error {
-	// A homeserver that does not answer now may do so when this is tried again. One that
-	// shows nothing has removed us.
+	// A homeserver that does not respond now may respond on a retry. One that shows
+	// nothing has removed us.
 	members, err := ps.MX.Members(ctx, p.MXRoom, p.Reader(ps.Names))
 	if err = model.Ignore(err, model.ErrForbidden, model.ErrNotFound); err != nil {
 		return err
 	}
-	// From here on nothing is relayed, so leaving is not either.
+	// From here on nothing is relayed, so the departures below are not either.
 	if err := ps.Store.DropPortal(ctx, p); err != nil {
 		return err
 	}

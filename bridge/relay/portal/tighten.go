@@ -10,17 +10,17 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// Tightening closes what earlier releases left open in the rooms that they created.
+// Tightening restricts what earlier releases left open in the rooms that they created.
 type Tightening struct {
 	Store tighteningStore
 	MX    tighteningMatrix
 	Names ids.Namespace
 }
 
-// Tighten closes what earlier releases left open in the rooms that they created: members
-// without power could invite, and the invited read what was said before. It is done
-// once, so that an owner may decide otherwise later. Where the bridge lacks the power,
-// nothing changes.
+// Tighten restricts what earlier releases left open in the rooms that they created:
+// members without power could invite, and invited people could read earlier messages. It
+// is done once, so that an owner may decide otherwise later. If the bridge lacks the
+// power, nothing changes.
 func (t *Tightening) Tighten(ctx context.Context, p model.Portal) error {
 	if p.MXReader != "" || p.IsDirect() {
 		return nil
@@ -37,8 +37,8 @@ func (t *Tightening) Tighten(ctx context.Context, p model.Portal) error {
 	return t.Store.MoveCursor(ctx, tightened(p), "1")
 }
 
-// hideHistory hides the messages of a private room, from now on, from those who are
-// invited later.
+// hideHistory hides the messages of a private room, from now on, from people who
+// are invited later.
 func (t *Tightening) hideHistory(ctx context.Context, p model.Portal) error {
 	if p.RCType != rocketchat.Group {
 		return nil
@@ -56,7 +56,7 @@ func (t *Tightening) hideHistory(ctx context.Context, p model.Portal) error {
 	return t.MX.SetState(ctx, p.MXRoom, p.Reader(t.Names), model.StateHistory, "", map[string]string{"history_visibility": model.HistoryInvited})
 }
 
-// raiseInvitePower sets the power that inviting needs, where anybody may invite.
+// raiseInvitePower sets the power level needed to invite, if anybody may invite.
 func (t *Tightening) raiseInvitePower(ctx context.Context, p model.Portal) error {
 	now, ok, err := t.MX.State(ctx, p.MXRoom, p.Reader(t.Names), model.StatePowers, "")
 	if err != nil || !ok {
@@ -66,7 +66,7 @@ func (t *Tightening) raiseInvitePower(ctx context.Context, p model.Portal) error
 	if err := json.Unmarshal(now, &levels); err != nil {
 		return nil //nolint:nilerr // what is no object has no power that could be raised
 	}
-	// It is 0 when it is not set (Client-Server API, m.room.power_levels).
+	// It defaults to 0 (Client-Server API, m.room.power_levels).
 	if level, _ := levels["invite"].(float64); level >= model.InvitePower {
 		return nil
 	}
@@ -74,5 +74,5 @@ func (t *Tightening) raiseInvitePower(ctx context.Context, p model.Portal) error
 	return t.MX.SetState(ctx, p.MXRoom, p.Reader(t.Names), model.StatePowers, "", levels)
 }
 
-// tightened names the cursor that says that a room is as this release creates rooms.
+// tightened names the cursor that marks a room as set up like the rooms of this release.
 func tightened(p model.Portal) string { return "tightened " + string(p.MXRoom) }

@@ -8,18 +8,18 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Matrix is what State needs of Matrix.
+// Matrix is what State needs from Matrix.
 type Matrix interface {
-	// Creation returns how a room began, as reader.
+	// Creation returns how a room was created, as reader.
 	Creation(ctx context.Context, room ids.MXRoom, reader ids.MXUser) (model.MXCreation, error)
-	// SetState sets a piece of state.
+	// SetState sets a state event.
 	SetState(ctx context.Context, room ids.MXRoom, as ids.MXUser, kind, key string, content any) error
-	// State returns the content of a piece of state, as reader; ok is false
+	// State returns the content of a state event, as reader; ok is false
 	// when it is not set.
 	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
-// RocketChat is what State needs of Rocket.Chat.
+// RocketChat is what State needs from Rocket.Chat.
 type RocketChat interface {
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
@@ -31,10 +31,10 @@ type RocketChat interface {
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
 }
 
-// Store is what State needs of the store.
+// Store is what State needs from the store.
 type Store interface {
-	// Cursor returns how far something was read, "" when it never was.
+	// Cursor returns the value of a cursor, "" if it was never set.
 	Cursor(ctx context.Context, name string) (string, error)
-	// MoveCursor sets how far something was read.
+	// MoveCursor sets the value of a cursor.
 	MoveCursor(ctx context.Context, name, value string) error
 }

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/ids"
 )
 
-// KnownPins returns what was last known to be pinned in a Matrix room.
+// KnownPins returns the last known pins of a Matrix room.
 func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, error) {
 	known, err := s.Store.Cursor(ctx, pinsCursor(room))
 	var list []ids.MXEvent
@@ -15,7 +15,7 @@ func (s *State) KnownPins(ctx context.Context, room ids.MXRoom) ([]ids.MXEvent, 
 	return list, err
 }
 
-// KnowPins notes what is pinned in a Matrix room now.
+// KnowPins records the current pins of a Matrix room.
 func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEvent) error {
 	data, err := json.Marshal(list)
 	if err != nil {
@@ -24,6 +24,6 @@ func (s *State) KnowPins(ctx context.Context, room ids.MXRoom, list []ids.MXEven
 	return s.Store.MoveCursor(ctx, pinsCursor(room), string(data))
 }
 
-// pinsCursor names the cursor that holds what was last known to be pinned in a Matrix
-// room, so that only what has changed since crosses.
+// pinsCursor names the cursor that holds the last known pins of a Matrix room, so that
+// only later changes are relayed.
 func pinsCursor(room ids.MXRoom) string { return "pins " + string(room) }

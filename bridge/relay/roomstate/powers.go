@@ -8,14 +8,14 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Levels that writing needs.
+// Power levels needed to write.
 const (
 	writeAll    = 0
-	writeSome   = 50  // in a room that is read-only: who has a role
-	writeNobody = 100 // in one that is archived
+	writeSome   = 50  // in a read-only room: people with a role
+	writeNobody = 100 // in an archived room
 )
 
-// Powers returns who has which power in a room.
+// Powers returns the power levels in a room.
 func (s *State) Powers(ctx context.Context, p model.Portal) (convert.Powers, error) {
 	content, _, err := s.MX.State(ctx, p.MXRoom, p.Reader(s.Names), model.StatePowers, "")
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *State) Powers(ctx context.Context, p model.Portal) (convert.Powers, err
 	return s.WithCreators(ctx, p, convert.ParsePowers(content))
 }
 
-// WithCreators adds who has power without limit.
+// WithCreators adds the users with unlimited power.
 func (s *State) WithCreators(ctx context.Context, p model.Portal, powers convert.Powers) (convert.Powers, error) {
 	created, err := s.MX.Creation(ctx, p.MXRoom, p.Reader(s.Names))
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *State) WithCreators(ctx context.Context, p model.Portal, powers convert
 	return powers, nil
 }
 
-// StartPowers returns the levels that a new Matrix room begins with.
+// StartPowers returns the initial power levels of a new Matrix room.
 func (s *State) StartPowers(ctx context.Context, p model.Portal) (map[ids.MXUser]int, error) {
 	roles, err := s.RC.Roles(ctx, p)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *State) SetWriters(ctx context.Context, p model.Portal, as ids.MXUser, i
 	return s.Set(ctx, p, as, model.StatePowers, powers.WithEvents(need))
 }
 
-// WriteLevel returns the level that writing in a room needs.
+// WriteLevel returns the power level needed to write in a room.
 func WriteLevel(info model.RCRoomInfo) int {
 	switch {
 	case info.Archived:

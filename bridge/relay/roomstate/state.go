@@ -1,5 +1,5 @@
-// Package roomstate reads and sets what a Matrix room is: its name, topic and picture
-// (state.go), what is pinned (pins.go), and who has which power (powers.go).
+// Package roomstate reads and sets the state of a Matrix room: its name, topic and
+// picture (state.go), its pins (pins.go), and its power levels (powers.go).
 package roomstate
 
 import (
@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// State reads and sets what a room is on Matrix: its name, picture, pins and powers.
+// State reads and sets the state of a Matrix room: its name, picture, pins and power levels.
 type State struct {
 	Store    Store
 	RC       RocketChat
@@ -25,8 +25,8 @@ type State struct {
 	People   *people.People
 }
 
-// Set sets a state event as the user who changed it, or, where that user may not, as the
-// reader of the portal.
+// Set sends a state event as the user who made the change, or, if that user may not, as
+// the reader of the portal.
 func (s *State) Set(ctx context.Context, p model.Portal, as ids.MXUser, kind string, content any) error {
 	err := s.Joined.Ensure(ctx, p, as)
 	if err == nil {
@@ -38,7 +38,7 @@ func (s *State) Set(ctx context.Context, p model.Portal, as ids.MXUser, kind str
 	return err
 }
 
-// SetText sets a state event that holds one text, unless it holds that already.
+// SetText sets a state event that holds a single text, unless it already holds that text.
 func (s *State) SetText(ctx context.Context, p model.Portal, as ids.MXUser, kind, key, text string) error {
 	now, _, err := s.MX.State(ctx, p.MXRoom, p.Reader(s.Names), kind, "")
 	if err != nil || convert.StateText(now, key) == text {
@@ -68,7 +68,7 @@ func (s *State) Title(ctx context.Context, room ids.MXRoom, reader ids.MXUser, o
 	return convert.Name(c.Name, otherwise), nil
 }
 
-// Label is what a room is called in a sentence.
+// Label returns what to call a room in a sentence.
 func Label(info model.RCRoomInfo) string {
 	if info.Title == "" {
 		return "the room"

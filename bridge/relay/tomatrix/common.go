@@ -21,7 +21,7 @@ import (
 	"appliance/bridge/trace"
 )
 
-// base is what several kinds of delivery need.
+// base holds what several handlers need.
 type base struct {
 	Store     baseStore
 	RC        baseRocketChat
@@ -39,13 +39,13 @@ type base struct {
 	Newcomers *membership.Newcomers
 }
 
-// portalOf finds the portal of a message's room. ok is false when that is not bridged
-// any more: then there is nothing to do.
+// portalOf finds the portal of a message's room. ok is false when the room is no longer
+// bridged, so there is nothing to do.
 func (h *base) portalOf(ctx context.Context, m rocketchat.Message) (p model.Portal, ok bool, err error) {
 	return h.Store.PortalByRC(ctx, ids.RCRoom(m.RoomID))
 }
 
-// eventOf returns the event that a message is on Matrix, in this room.
+// eventOf returns the event and sender that a message of a portal's room has on Matrix.
 func (h *base) eventOf(ctx context.Context, p model.Portal, message ids.RCMessage) (ids.MXEvent, ids.MXUser, error) {
 	links, err := h.Store.LinksByMessage(ctx, message)
 	if err != nil || len(links) == 0 || links[0].MXRoom != string(p.MXRoom) {
@@ -55,7 +55,7 @@ func (h *base) eventOf(ctx context.Context, p model.Portal, message ids.RCMessag
 }
 
 // namesInMessage looks up what a Rocket.Chat message mentions. The message carries its
-// users, so the server is not asked. What is not found stays text.
+// users, so it needs no request to the server. What is not found stays text.
 func (h *base) namesInMessage(ctx context.Context, m rocketchat.Message) convert.Lookup {
 	return convert.Lookup{
 		Dialect: h.RC.Dialect(ctx),
@@ -87,9 +87,9 @@ func (h *base) namesInMessage(ctx context.Context, m rocketchat.Message) convert
 	}
 }
 
-// send sends a message as a ghost, exactly once. A first attempt just sends. A
-// later one looks first whether an earlier one arrived without our knowing:
-// homeservers remember transaction IDs in memory only.
+// send sends a message as a ghost, exactly once. The first attempt only sends. A later
+// one first checks whether an earlier one arrived without our knowing: homeservers
+// remember transaction IDs in memory only.
 func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item queue.Item, source string, c convert.Content, at int64) (sent ids.MXEvent, err error) {
 	ctx, span := trace.Step(ctx, "send")
 	defer func() { span.Done(err) }()
@@ -104,8 +104,8 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 	txn := ids.Transaction(as, item.ID+" "+source, 0)
 	event, err := h.MX.Send(ctx, p.MXRoom, as, txn, millis(at), c)
 	if errors.Is(err, model.ErrForbidden) {
-		// Known to be joined, but it is not: the ghost was removed, or the
-		// homeserver lost the join. Try once more from the beginning.
+		// The ghost is not joined after all: it was removed, or the homeserver lost the
+		// join. Retry once from the beginning.
 		h.Joined.Forget(p.MXRoom, as)
 		if err := h.bringToSpeak(ctx, p, as, item); err != nil {
 			return "", err
@@ -118,10 +118,10 @@ func (h *base) send(ctx context.Context, p model.Portal, as ids.MXUser, item que
 	return event, err
 }
 
-// bringToSpeak makes the author of an item join. A message may be read after its author
-// was removed: the author's ghost comes back to send it, and the members are compared
-// behind it, so that the ghost does not stay. Items that were accepted together, as a
-// backfill is, share one comparison.
+// bringToSpeak makes the ghost of an item's author join. A message may be read after its
+// author was removed: the ghost then returns to send it, and the members are compared
+// afterwards, so that the ghost does not stay. Items that were accepted together, such as
+// a backfill, share one comparison.
 func (h *base) bringToSpeak(ctx context.Context, p model.Portal, ghost ids.MXUser, item queue.Item) error {
 	invited, err := h.Joined.EnsureInvited(ctx, p, ghost)
 	if err != nil || !invited {
@@ -131,8 +131,8 @@ func (h *base) bringToSpeak(ctx context.Context, p model.Portal, ghost ids.MXUse
 	return h.Accept(ctx, []queue.Item{compare}, nil)
 }
 
-// redact redacts an event as its sender, where that is a ghost, or as the reader of the
-// portal. Where neither may, the event stays.
+// redact redacts an event as its sender, if that is a ghost, or else as the reader of the
+// portal. If neither may, the event stays.
 func (h *base) redact(ctx context.Context, p model.Portal, sender ids.MXUser, event ids.MXEvent, item string) error {
 	as := p.Reader(h.Names)
 	if h.Names.Owns(sender) {

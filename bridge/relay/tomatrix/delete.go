@@ -9,18 +9,18 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// deletions takes back the events of deleted messages.
+// deletions redacts the events of deleted messages.
 type deletions struct {
 	*base
 	Store deletionStore
 	RC    deletionRocketChat
 }
 
-// deliver takes back the events of a message that was deleted.
+// deliver redacts the events of a message that was deleted.
 func (h *deletions) deliver(ctx context.Context, item queue.Item, in event.RCDeleted) error {
 	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(in.Message.ID))
 	if err != nil || len(links) == 0 {
-		return err // never crossed
+		return err // never relayed
 	}
 	p, ok, err := h.Store.PortalByMX(ctx, ids.MXRoom(links[0].MXRoom))
 	if err != nil || !ok {
@@ -38,9 +38,9 @@ func (h *deletions) deliver(ctx context.Context, item queue.Item, in event.RCDel
 	return nil
 }
 
-// whoTakesBack returns the user that redacts what a sender sent: the sender, unless the
-// account is gone, with all its messages. Then the ghost leaves its rooms in the
-// same moment, and other servers would not believe what it does there.
+// whoTakesBack returns the user that redacts a sender's events: the sender, unless the
+// account was deleted with all its messages. Then the ghost leaves its rooms at the same
+// moment, and other servers would not accept its redactions.
 func (h *deletions) whoTakesBack(ctx context.Context, p model.Portal, sender ids.MXUser) (ids.MXUser, error) {
 	g, ok, err := h.Store.GhostByMX(ctx, sender)
 	if err != nil || !ok {

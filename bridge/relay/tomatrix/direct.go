@@ -17,8 +17,8 @@ type directs struct {
 	Directs *portal.Directs
 }
 
-// deliver opens a conversation for a direct room that was opened in
-// Rocket.Chat with people of Matrix: with one, or with several.
+// deliver opens a conversation for a direct room that was opened in Rocket.Chat with one
+// or more people on Matrix.
 func (h *directs) deliver(ctx context.Context, item queue.Item, d event.RCDirect) error {
 	if p, ok, err := h.Store.PortalByRC(ctx, d.Room); err != nil || ok && !portal.BegunBy(p, d) {
 		return err

@@ -11,8 +11,8 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// edit delivers a new version of a message, part by part: parts that are
-// new are sent, and parts that are gone are redacted.
+// edit delivers a new version of a message, part by part: new parts are sent, and parts
+// that are gone are redacted.
 func (h *messages) edit(ctx context.Context, item queue.Item, in event.RCEdited) ([]queue.Receipt, error) {
 	m := in.Message
 	p, ok, err := h.portalOf(ctx, m)
@@ -21,7 +21,7 @@ func (h *messages) edit(ctx context.Context, item queue.Item, in event.RCEdited)
 	}
 	old, err := h.partsOf(ctx, p, ids.RCMessage(m.ID))
 	if err != nil || len(old) == 0 || !h.Names.Owns(ids.MXUser(old[0].MXSender)) {
-		return nil, err // it never crossed, or is of a person on Matrix, who alone can edit it
+		return nil, err // it was never relayed, or is by a person on Matrix, who alone can edit it
 	}
 	sender := ids.MXUser(old[0].MXSender)
 	if err := h.bringToSpeak(ctx, p, sender, item); err != nil {

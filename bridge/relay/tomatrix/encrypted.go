@@ -37,6 +37,6 @@ func (h *encrypted) deliver(ctx context.Context, item queue.Item, in event.RCUnr
 	return h.Store.MarkKnown(ctx, mark)
 }
 
-// unreadable is what is said of a Rocket.Chat room whose messages are encrypted.
+// unreadable is the notice for a Rocket.Chat room whose messages are encrypted.
 const unreadable = "What is written encrypted in this room of Rocket.Chat cannot be read by the bridge and does not arrive on Matrix. " +
 	"Please switch the encryption of the room off, or go on in another room."

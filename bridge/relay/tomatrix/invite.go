@@ -9,14 +9,14 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// invites makes invitations that waited for the past of a room.
+// invites sends invitations that waited for a backfill.
 type invites struct {
 	*base
 	Store inviteStore
 }
 
-// deliver makes an invitation that has waited. Whoever asked for it is told when
-// it fails.
+// deliver sends an invitation that has waited. The person who requested it
+// is told if it fails.
 func (h *invites) deliver(ctx context.Context, item queue.Item, inv event.RCInvite) error {
 	caller := model.RCPerson(inv.Caller)
 	p, ok, err := h.Store.PortalByRC(ctx, inv.Room)

@@ -23,7 +23,7 @@ type members struct {
 	Members *membership.Members
 }
 
-// deliver follows a change of membership in Rocket.Chat.
+// deliver handles a membership change in Rocket.Chat.
 func (h *members) deliver(ctx context.Context, item queue.Item, in event.RCMember) error {
 	p, ok, err := h.portalOf(ctx, in.Message)
 	if err != nil || !ok {
@@ -48,8 +48,8 @@ func (h *members) deliver(ctx context.Context, item queue.Item, in event.RCMembe
 	return model.Outcome(item, err, "the Matrix server refused it")
 }
 
-// added follows "by added username": a user of Rocket.Chat joins on Matrix, a
-// puppet's person is invited there.
+// added handles "by added username": a Rocket.Chat user joins on Matrix, and a puppet's
+// person is invited there.
 func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, username string) error {
 	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
 	if err != nil {
@@ -68,9 +68,8 @@ func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, 
 	return h.Joined.BringIn(ctx, p, who)
 }
 
-// addedPuppet invites the person of a puppet that was added to the room in
-// Rocket.Chat. Where that is refused, the puppet is removed and the person who added it
-// is told.
+// addedPuppet invites the person of a puppet that was added to the room in Rocket.Chat.
+// If that is refused, the puppet is removed and the person who added it is told.
 func (h *members) addedPuppet(ctx context.Context, p model.Portal, by model.RCPerson, puppet model.Puppet) error {
 	err := h.inviteAdded(ctx, p, by, puppet.MXUser)
 	se, ok := errors.AsType[*model.SayError](err)
@@ -102,9 +101,9 @@ func (h *members) inviteAdded(ctx context.Context, p model.Portal, by model.RCPe
 	return h.Portals.Invite(ctx, p, g.MXUser, target)
 }
 
-// removed follows "by removed username", or banned, or unbanned: as the ghost of the one
-// who did it, or as the reader of the portal. Where neither may, the person is added again,
-// so that both sides agree.
+// removed handles "by removed username", or banned, or unbanned, as the ghost of the
+// person who did it or else as the reader of the portal. If neither may, the person is
+// added again, so that both sides agree.
 func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson, username string, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
 	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
 	if err != nil {

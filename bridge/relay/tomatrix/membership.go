@@ -53,8 +53,8 @@ func (h *memberships) deliver(ctx context.Context, item queue.Item, in event.RCM
 	return model.Outcome(item, h.Members.TakeOutStrangers(ctx, p, members), "")
 }
 
-// present looks who is in a room, and whether others need an invitation. A reader that is not
-// there yet sees nothing of it.
+// present returns who is in a room, and whether others need an invitation. A reader that
+// has not joined yet sees nothing.
 func (h *memberships) present(ctx context.Context, p model.Portal) (people.Present, error) {
 	members, err := h.MX.Members(ctx, p.MXRoom, p.Reader(h.Names))
 	if err != nil {

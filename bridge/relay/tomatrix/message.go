@@ -60,8 +60,8 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.RCWrit
 	return receipts, nil
 }
 
-// contents returns what a message becomes on Matrix, with its files, which are
-// carried now, and as part of a thread where it is one.
+// contents returns a message converted for Matrix, with its files, which it carries now,
+// and as part of a thread if it is in one.
 func (h *messages) contents(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message) ([]convert.Content, error) {
 	files, rest := convert.Uploads(m)
 	look := h.namesInMessage(ctx, m)
@@ -88,15 +88,15 @@ func (h *messages) contents(ctx context.Context, item queue.Item, p model.Portal
 	return contents, nil
 }
 
-// command carries out a command that was typed as a message. Only the
-// person who typed it sees the answer; the message stays where it is.
+// command runs a command that was typed as a message. Only the person who typed it sees
+// the answer; the message stays where it is.
 func (h *messages) command(ctx context.Context, item queue.Item, caller model.Caller, name, params string) {
 	if h.Typed != nil && item.Attempts == 0 {
 		h.Typed(ctx, caller, name, params)
 	}
 }
 
-// part names a part of a message inside the event that it became.
+// part names a part of a message; its event carries that name.
 func part(message string, i int) string {
 	if i == 0 {
 		return message
@@ -104,7 +104,7 @@ func part(message string, i int) string {
 	return fmt.Sprintf("%s#%d", message, i)
 }
 
-// withFiles joins a text and the files beside it: one text is the caption of one
+// withFiles combines a text with its files: a single text is the caption of a single
 // file, otherwise the files follow the text.
 func withFiles(texts, media []convert.Content, reply string) []convert.Content {
 	if len(texts) == 1 && len(media) == 1 && media[0].URL != "" {

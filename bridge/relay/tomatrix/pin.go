@@ -19,7 +19,7 @@ type pins struct {
 	MX pinMatrix
 }
 
-// deliver pins on Matrix what was pinned in Rocket.Chat, or takes it off.
+// deliver pins or unpins on Matrix what was pinned or unpinned in Rocket.Chat.
 func (h *pins) deliver(ctx context.Context, item queue.Item, in event.RCPinned) error {
 	m := in.Message
 	p, ok, err := h.portalOf(ctx, m)
@@ -57,7 +57,7 @@ func (h *pins) deliver(ctx context.Context, item queue.Item, in event.RCPinned) 
 	return model.Outcome(item, err, "the Matrix server refused it")
 }
 
-// whoPinned returns the Matrix user that pins for the one who pinned in Rocket.Chat.
+// whoPinned returns the Matrix user that pins for the person who pinned in Rocket.Chat.
 func (h *pins) whoPinned(ctx context.Context, p model.Portal, m rocketchat.Message) (ids.MXUser, error) {
 	if m.PinnedBy == nil || h.RC.IsBridge(ids.RCUser(m.PinnedBy.ID)) {
 		return p.Reader(h.Names), nil

@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// reactions makes the reactions to a message the same on Matrix.
+// reactions keeps the reactions to a message in sync on Matrix.
 type reactions struct {
 	*base
 	Store reactionStore
@@ -19,9 +19,9 @@ type reactions struct {
 	MX    reactionMatrix
 }
 
-// deliver makes the reactions of Rocket.Chat's people to a message the
-// same on Matrix. The event is the message with all its reactions, so the
-// difference is applied, and applying it twice does nothing.
+// deliver applies the reactions of Rocket.Chat users to a message on Matrix. The
+// event is the message with all its reactions, so only the difference is applied,
+// which is idempotent.
 func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCReacted) error {
 	m := in.Message
 	links, err := h.Store.LinksByMessage(ctx, ids.RCMessage(m.ID))
@@ -47,7 +47,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCRea
 			continue
 		}
 		if !h.Names.Owns(old.MXSender) {
-			continue // of a person on Matrix, who takes it back there
+			continue // by a person on Matrix, who removes it there
 		}
 		if err := h.redact(ctx, p, old.MXSender, old.Event, item.ID); err != nil {
 			return model.Outcome(item, err, "")
@@ -64,8 +64,7 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, in event.RCRea
 	return nil
 }
 
-// reacted returns who of Rocket.Chat's people reacted how. Reactions carry
-// usernames.
+// reacted returns which Rocket.Chat users reacted, and how. Reactions carry usernames.
 func (h *reactions) reacted(ctx context.Context, m rocketchat.Message) (map[reactionKey]model.RCPerson, error) {
 	out := map[reactionKey]model.RCPerson{}
 	for emoji, by := range m.Reactions {
@@ -109,8 +108,8 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	})
 }
 
-// annotate sends a reaction exactly once: a later attempt looks first whether an earlier one
-// arrived without our knowing.
+// annotate sends a reaction exactly once: a later attempt first checks whether an earlier
+// one arrived without our knowing.
 func (h *reactions) annotate(ctx context.Context, p model.Portal, as ids.MXUser, target ids.MXEvent, shown string, key reactionKey, item queue.Item) (ids.MXEvent, error) {
 	if item.Attempts > 0 {
 		event, ok, err := h.MX.FindReaction(ctx, p.MXRoom, p.Reader(h.Names), as, target, shown)

@@ -10,15 +10,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// roles follows the roles of a Rocket.Chat room.
+// roles applies the roles of a Rocket.Chat room to Matrix.
 type roles struct {
 	*base
 	RC roleRocketChat
 }
 
-// follow gives a person whose role has changed the power that goes with it.
-// Where Matrix does not allow it the role is changed back, so that both sides
-// agree.
+// follow gives a person whose role has changed the matching power level. If Matrix does
+// not allow it, the role is changed back, so that both sides agree.
 func (h *roles) follow(ctx context.Context, p model.Portal, m rocketchat.Message, as ids.MXUser) error {
 	who, ok, err := h.RC.UserByName(ctx, m.Text)
 	if err != nil || !ok || h.RC.IsBridge(who.ID) {
@@ -40,7 +39,7 @@ func (h *roles) follow(ctx context.Context, p model.Portal, m rocketchat.Message
 	if model.RoleAt(has) == wanted {
 		return nil
 	}
-	if err = model.ErrForbidden; !powers.Creators[string(mx)] { // whose power nobody can take
+	if err = model.ErrForbidden; !powers.Creators[string(mx)] { // nobody can take a creator's power
 		err = h.State.Set(ctx, p, as, model.StatePowers, powers.With(string(mx), model.PowerOf[wanted]))
 	}
 	if !errors.Is(err, model.ErrForbidden) {

@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// rooms makes a Matrix room what the Rocket.Chat room has become.
+// rooms applies changes of a Rocket.Chat room to its Matrix room.
 type rooms struct {
 	*base
 	Store roomStore
@@ -22,8 +22,8 @@ type rooms struct {
 	roles *roles
 }
 
-// deliver makes a Matrix room what the Rocket.Chat room has become. The item
-// says only that something has changed, and who changed it.
+// deliver applies a change of a Rocket.Chat room to its Matrix room. The item says only
+// that something has changed, and who changed it.
 func (h *rooms) deliver(ctx context.Context, item queue.Item, in event.RCRoom) error {
 	m := in.Message
 	p, ok, err := h.portalOf(ctx, m)
@@ -63,7 +63,7 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item, in event.RCRoom) e
 	return model.Outcome(item, err, "the Matrix server refused it")
 }
 
-// announce says what a room's announcement has become: Matrix has none.
+// announce posts a room's new announcement as a message: Matrix has no announcements.
 func (h *rooms) announce(ctx context.Context, item queue.Item, p model.Portal, as ids.MXUser, m rocketchat.Message) error {
 	text := m
 	text.Type, text.ID = "", m.ID

@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/relay/roomstate"
 )
 
-// Parts are what the handlers are made of.
+// Parts are the dependencies of the handlers.
 type Parts struct {
 	Store  Store
 	RC     RocketChat
@@ -27,7 +27,7 @@ type Parts struct {
 	Live   func() config.Live
 	Log    *slog.Logger
 	Accept model.Accept
-	// Typed carries out a slash command that reached Rocket.Chat as a message.
+	// Typed runs a slash command that reached Rocket.Chat as a message.
 	Typed func(ctx context.Context, caller model.Caller, name, params string)
 
 	People    *people.People
@@ -42,7 +42,7 @@ type Parts struct {
 	Newcomers *membership.Newcomers
 }
 
-// Handlers returns what delivers each kind of event of Rocket.Chat.
+// Handlers returns the handler for each kind of Rocket.Chat event.
 func Handlers(p Parts) []model.Entry {
 	b := &base{
 		Store: p.Store, RC: p.RC, MX: p.MX, Names: p.Names, Log: p.Log, Accept: p.Accept, People: p.People, Pictures: p.Pictures,

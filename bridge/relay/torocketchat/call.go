@@ -16,13 +16,13 @@ import (
 // sends an event, and repeats it.
 const callFor = time.Hour
 
-// calls says that a call has begun on Matrix.
+// calls announces calls that begin on Matrix.
 type calls struct {
 	*base
 	Store callStore
 }
 
-// deliver says that a call has begun on Matrix, which nobody can
+// deliver announces a call that has begun on Matrix, which nobody can
 // join from Rocket.Chat.
 func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([]queue.Receipt, error) {
 	p, ok, err := h.portalOf(ctx, e.Room)
@@ -52,8 +52,8 @@ func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([
 	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: string(e.Room), MXEvent: string(e.ID), MXSender: string(e.Sender)}}, nil
 }
 
-// sameCall reports whether an event belongs to a call that was announced already. A call
-// of two people begins with an event of its own type.
+// sameCall reports whether an event belongs to a call that was already announced. A call
+// between two people begins with an event of its own type.
 func (h *calls) sameCall(ctx context.Context, p model.Portal, e event.MXCall) (bool, error) {
 	if e.OfTwo {
 		return false, nil
@@ -64,7 +64,7 @@ func (h *calls) sameCall(ctx context.Context, p model.Portal, e event.MXCall) (b
 		return false, err
 	}
 	last, at, _ := cutCall(known)
-	if last == string(e.ID) { // an attempt before this one
+	if last == string(e.ID) { // an earlier attempt
 		return false, nil
 	}
 	same := time.Since(at) < callFor
@@ -74,7 +74,7 @@ func (h *calls) sameCall(ctx context.Context, p model.Portal, e event.MXCall) (b
 	return false, h.Store.MoveCursor(ctx, key, fmt.Sprintf("%d %s", time.Now().UnixMilli(), e.ID))
 }
 
-// cutCall reads what is kept of the last call of a room.
+// cutCall parses the stored record of a room's last call.
 func cutCall(known string) (event string, at time.Time, ok bool) {
 	var ms string
 	if _, err := fmt.Sscanf(known, "%s %s", &ms, &event); err != nil {

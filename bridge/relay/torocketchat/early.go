@@ -12,33 +12,33 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Homeservers that were cut off from each other may tell of a deletion, an edit or a reaction
-// before they tell of the message that it is for, by minutes. What came too early is kept in
-// a lane of its own and tried again; the room goes on meanwhile.
+// Homeservers that were cut off from each other may deliver a deletion, an edit or a
+// reaction minutes before the message that it refers to. An event that came too early is
+// kept in a lane of its own and retried; the room continues meanwhile.
 
-// errEarly says that the message that an event is for has not come.
+// errEarly means that the message that an event refers to has not arrived.
 var errEarly = errors.New("the message that it is for has not come")
 
 const (
-	// earlyPause is the first pause of what came too early; each is twice as long as the one
-	// before. It is tried earlyAttempts times, for 17 minutes, while the homeserver does not
-	// have the message, and knownAttempts times when it has: then it was told of in the
-	// meantime, or is one that the bridge does not carry.
+	// earlyPause is the first pause before an early event is retried; each pause is twice
+	// as long as the one before. It is retried earlyAttempts times, for 17 minutes, while
+	// the homeserver does not have the message, and knownAttempts times if it does: then
+	// the message arrived in the meantime, or is one that the bridge does not carry.
 	earlyPause    = 2 * time.Second
 	earlyAttempts = 9
 	knownAttempts = 3
-	// maxEarly is how many of a process may be kept within an hour: anybody can react to
-	// messages that do not exist.
+	// maxEarly is how many early events a process may keep within an hour: anybody can
+	// react to messages that do not exist.
 	maxEarly = 200
 )
 
-// earlyID begins the ID of an item that is tried again.
+// earlyID is the prefix of the ID of an item that is retried.
 const earlyID = "early "
 
 func newEarly() *rate.Limiter { return rate.NewLimiter(rate.Every(time.Hour/maxEarly), maxEarly) }
 
-// early decides what becomes of an item about an event that no link names: nil when there is
-// nothing to wait for.
+// early decides what happens to an item about an event that has no link. It returns nil
+// when there is nothing to wait for.
 func (h *base) early(ctx context.Context, item queue.Item, room ids.MXRoom, id, target ids.MXEvent) error {
 	kept := item.ID == earlyID+string(id)
 	if kept && item.Attempts >= earlyAttempts {

@@ -18,9 +18,8 @@ type edits struct {
 	RC    editRocketChat
 }
 
-// edit delivers a new version of a message, unless a newer one was delivered already: the
-// newest counts, whatever the order in which they come (specification, "Applying
-// m.new_content").
+// edit delivers a new version of a message, unless a newer one was already delivered: the
+// newest counts, whatever the order of arrival (specification, "Applying m.new_content").
 func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	old, err := h.Store.LinksByEvent(ctx, target)
@@ -28,7 +27,7 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 		return nil, h.early(ctx, item, ids.MXRoom(e.Room), ids.MXEvent(e.ID), target)
 	}
 	if err != nil || old[0].MXSender != e.Sender || old[0].RCRoom != string(p.RCRoom) {
-		return nil, err // it never crossed, or is another person's
+		return nil, err // it was never relayed, or is another person's
 	}
 	if newest, err := h.Store.DateEdit(ctx, ids.MXEvent(e.ID), target, e.Timestamp); err != nil || !newest {
 		return nil, err
@@ -36,8 +35,8 @@ func (h *edits) edit(ctx context.Context, item queue.Item, p model.Portal, puppe
 	return h.replace(ctx, item, p, puppet, e, old)
 }
 
-// replace makes another version of a message of its parts: those that are new are sent, and
-// those that are gone are deleted.
+// replace changes a message to another version, part by part: new parts are sent, and
+// parts that are gone are deleted.
 func (h *edits) replace(ctx context.Context, item queue.Item, p model.Portal, puppet model.Puppet, e convert.Event, old []queue.Receipt) ([]queue.Receipt, error) {
 	target := ids.MXEvent(e.Content.Replaces)
 	kept := slices.DeleteFunc(slices.Clone(old), func(l queue.Receipt) bool { return l.Part >= transfer.LatePart })
@@ -83,8 +82,8 @@ func (h *edits) replace(ctx context.Context, item queue.Item, p model.Portal, pu
 	return receipts, nil
 }
 
-// change edits a message. One that is older than the link with the account of its author is
-// the puppet's.
+// change edits a message. A message older than the link with its author's
+// account is the puppet's.
 func (h *edits) change(ctx context.Context, p model.Portal, as model.Puppet, message ids.RCMessage, text string) error {
 	err := h.RC.Edit(ctx, as, p.RCRoom, message, text)
 	if !fallsBack(as, err) {

@@ -11,141 +11,139 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// baseMatrix is what base needs of Matrix.
+// baseMatrix is what base needs from Matrix.
 type baseMatrix interface {
 	// Event returns an event of a room, as reader.
 	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
 }
 
-// baseRocketChat is what base needs of Rocket.Chat.
+// baseRocketChat is what base needs from Rocket.Chat.
 type baseRocketChat interface {
-	// Add lets a user into a room, as the bridge account.
+	// Add adds a user to a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// Delete deletes a message as a puppet, or as the bridge account when as
-	// is nil. One that is gone is ErrNotFound.
+	// Delete deletes a message as a puppet, or as the bridge account when as is nil. The
+	// error is ErrNotFound if the message is gone.
 	Delete(ctx context.Context, as *model.Puppet, room ids.RCRoom, id ids.RCMessage) error
-	// Dialect is how the server reads the text of messages, by its version; the zero
-	// value while that is unknown. It is asked for again now and then.
+	// Dialect returns how the server parses message text, by its version; the zero value
+	// while that is unknown. It is refreshed now and then.
 	Dialect(ctx context.Context) convert.Dialect
-	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	// Limits returns the limits of Rocket.Chat. They may be minutes old.
 	Limits(ctx context.Context) (model.Limits, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// Send puts a message into a room as a puppet, into the thread of another
-	// message where one is named.
+	// Send sends a message to a room as a puppet, in the thread of another
+	// message if one is given.
 	Send(ctx context.Context, as model.Puppet, room ids.RCRoom, id, thread ids.RCMessage, text string) error
 }
 
-// baseStore is what base needs of the store.
+// baseStore is what base needs from the store.
 type baseStore interface {
 	// DoubleByMX returns the double of a Matrix user.
 	DoubleByMX(ctx context.Context, user ids.MXUser) (model.Double, bool, error)
-	// GhostByMX returns the ghost with an address.
+	// GhostByMX returns the ghost with the given address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
-	// LinksByEvent returns the parts of a message, by an event of it.
+	// LinksByEvent returns the parts of a message, looked up by one of its events.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
-	// MarkKnown makes an item ID one that was added before: what it would
-	// report is our own doing.
+	// MarkKnown marks an item ID as added before: what it would report is our own doing.
 	MarkKnown(ctx context.Context, itemID string) error
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
-	// Waiting counts the items of a lane that are not delivered yet.
+	// Waiting returns the number of items in a lane that are not delivered yet.
 	Waiting(ctx context.Context, lane string) (int, error)
 }
 
-// callStore is what calls needs of the store.
+// callStore is what calls needs from the store.
 type callStore interface {
-	// Cursor returns how far something was read, "" when it never was.
+	// Cursor returns the value of a cursor, "" if it was never set.
 	Cursor(ctx context.Context, name string) (string, error)
-	// MoveCursor sets how far something was read.
+	// MoveCursor sets the value of a cursor.
 	MoveCursor(ctx context.Context, name, value string) error
 }
 
-// editRocketChat is what edits needs of Rocket.Chat.
+// editRocketChat is what edits needs from Rocket.Chat.
 type editRocketChat interface {
 	// Edit changes a puppet's message.
 	Edit(ctx context.Context, as model.Puppet, room ids.RCRoom, id ids.RCMessage, text string) error
 }
 
-// editStore is what edits needs of the store.
+// editStore is what edits needs from the store.
 type editStore interface {
-	// DateEdit stores when the server of its sender made an edit, in milliseconds, and reports
-	// whether none of its message is newer. Of one and the same millisecond, what comes last counts.
+	// DateEdit stores when the sender's server made an edit, in milliseconds, and reports whether
+	// no edit of the message is newer. Within one millisecond, the last to arrive counts.
 	DateEdit(ctx context.Context, event, target ids.MXEvent, at int64) (newest bool, err error)
-	// DropLink forgets a part of a message that no longer exists.
+	// DropLink removes the link of a message part that no longer exists.
 	DropLink(ctx context.Context, link queue.Receipt) error
-	// File returns what a file has become on the other side.
+	// File returns the record of a file's copy on the other side.
 	File(ctx context.Context, source string) (model.File, bool, error)
-	// LinksByEvent returns the parts of a message, by an event of it.
+	// LinksByEvent returns the parts of a message, looked up by one of its events.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 }
 
-// fileMatrix is what files needs of Matrix.
+// fileMatrix is what files needs from Matrix.
 type fileMatrix interface {
-	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	// Answers checks whether the server responds at all. The error is ErrUnavailable.
 	Answers(ctx context.Context) error
-	// Download fetches a file of any server, of at most limit bytes. A transfer in
-	// which nothing arrives for patience ends in ErrSlow, before or while it is
-	// read.
+	// Download fetches a file of at most limit bytes from any server. A transfer that
+	// stalls for patience ends in ErrSlow, before or while the file is read.
 	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
 }
 
-// fileRocketChat is what files needs of Rocket.Chat.
+// fileRocketChat is what files needs from Rocket.Chat.
 type fileRocketChat interface {
-	// Add lets a user into a room, as the bridge account.
+	// Add adds a user to a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// Answers asks whether the server answers at all. The error is ErrUnavailable.
+	// Answers checks whether the server responds at all. The error is ErrUnavailable.
 	Answers(ctx context.Context) error
-	// Dialect is how the server reads the text of messages, by its version; the zero
-	// value while that is unknown. It is asked for again now and then.
+	// Dialect returns how the server parses message text, by its version; the zero value
+	// while that is unknown. It is refreshed now and then.
 	Dialect(ctx context.Context) convert.Dialect
-	// FindShown returns the message that shows an uploaded file, among those that are
-	// newer than since; ok is false when there is none.
+	// FindShown returns the message that shows an uploaded file, among those newer than
+	// since; ok is false when there is none.
 	FindShown(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, since time.Time) (ids.RCMessage, bool, error)
-	// Limits returns what Rocket.Chat takes. It may be minutes old.
+	// Limits returns the limits of Rocket.Chat. They may be minutes old.
 	Limits(ctx context.Context) (model.Limits, error)
-	// Show sends the message that shows an uploaded file. Repeating it sends another
-	// one: FindShown tells whether it was sent.
+	// Show sends the message that shows an uploaded file. Repeating it sends another one;
+	// FindShown reports whether it was sent.
 	Show(ctx context.Context, as model.Puppet, room ids.RCRoom, file string, thread ids.RCMessage, text string) (ids.RCMessage, error)
-	// Upload stores a file for a room as a puppet; no message shows it yet.
+	// Upload stores a file for a room as a puppet, without a message that shows it.
 	Upload(ctx context.Context, as model.Puppet, room ids.RCRoom, m model.Media) (file string, err error)
 }
 
-// fileStore is what files needs of the store.
+// fileStore is what files needs from the store.
 type fileStore interface {
-	// File returns what a file has become on the other side.
+	// File returns the record of a file's copy on the other side.
 	File(ctx context.Context, source string) (model.File, bool, error)
-	// PutFile stores what a file has become on the other side.
+	// PutFile stores the record of a file's copy on the other side.
 	PutFile(ctx context.Context, f model.File) error
 }
 
-// invitationMatrix is what invitations needs of Matrix.
+// invitationMatrix is what invitations needs from Matrix.
 type invitationMatrix interface {
-	// Join makes one of our users join. invited reports that inviter had to invite it first,
-	// so that it was not in the room.
+	// Join makes one of our users join. invited reports that inviter had to invite it
+	// first, which means that it was not in the room.
 	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error)
-	// Leave makes one of our users leave or refuse an invitation.
+	// Leave makes one of our users leave a room or reject an invitation.
 	Leave(ctx context.Context, room ids.MXRoom, who ids.MXUser) error
 	// Refuse declines an invitation with a reason.
 	Refuse(ctx context.Context, room ids.MXRoom, who ids.MXUser, reason string) error
-	// State returns the content of a piece of state, as reader; ok is false
+	// State returns the content of a state event, as reader; ok is false
 	// when it is not set.
 	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
-// invitationStore is what invitations needs of the store.
+// invitationStore is what invitations needs from the store.
 type invitationStore interface {
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// memberRocketChat is what members needs of Rocket.Chat.
+// memberRocketChat is what members needs from Rocket.Chat.
 type memberRocketChat interface {
-	// Add lets a user into a room, as the bridge account.
+	// Add adds a user to a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
-	// Remove takes a user out of a room, as the bridge account.
+	// Remove removes a user from a room, as the bridge account.
 	Remove(ctx context.Context, p model.Portal, who ids.RCUser) error
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
@@ -153,133 +151,132 @@ type memberRocketChat interface {
 	Tell(ctx context.Context, who model.RCPerson, text string) error
 	// UserByID looks a user up; ok is false when there is no such user.
 	UserByID(ctx context.Context, id ids.RCUser) (p model.RCPerson, ok bool, err error)
-	// Usernames returns who is in a direct room that the bridge account is not in.
+	// Usernames returns the members of a direct room that the bridge account is not in.
 	Usernames(ctx context.Context, room ids.RCRoom) ([]string, error)
 }
 
-// memberStore is what members needs of the store.
+// memberStore is what members needs from the store.
 type memberStore interface {
-	// Cursor returns how far something was read, "" when it never was.
+	// Cursor returns the value of a cursor, "" if it was never set.
 	Cursor(ctx context.Context, name string) (string, error)
-	// GhostByMX returns the ghost with an address.
+	// GhostByMX returns the ghost with the given address.
 	GhostByMX(ctx context.Context, user ids.MXUser) (model.Ghost, bool, error)
-	// MoveCursor notes how far something was read.
+	// MoveCursor sets the value of a cursor.
 	MoveCursor(ctx context.Context, name, value string) error
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// membershipMatrix is what memberships needs of Matrix.
+// membershipMatrix is what memberships needs from Matrix.
 type membershipMatrix interface {
 	// Members lists everybody in a room, as reader.
 	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
 }
 
-// membershipRocketChat is what memberships needs of Rocket.Chat.
+// membershipRocketChat is what memberships needs from Rocket.Chat.
 type membershipRocketChat interface {
-	// Add lets a user into a room, as the bridge account.
+	// Add adds a user to a room, as the bridge account.
 	Add(ctx context.Context, p model.Portal, who ids.RCUser) error
 }
 
-// membershipStore is what memberships needs of the store.
+// membershipStore is what memberships needs from the store.
 type membershipStore interface {
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 }
 
-// messageMatrix is what messages needs of Matrix.
+// messageMatrix is what messages needs from Matrix.
 type messageMatrix interface {
-	// Follow reads a room through a ghost for some minutes, where nothing
-	// else shows what happens in it.
+	// Follow reads a room through a ghost for some minutes, if the bridge gets no events
+	// from it otherwise.
 	Follow(ghost ids.MXUser)
 }
 
-// messageStore is what messages needs of the store.
+// messageStore is what messages needs from the store.
 type messageStore interface {
-	// EventLinked reports whether a message has a Matrix event already.
+	// EventLinked reports whether a message already has a Matrix event.
 	EventLinked(ctx context.Context, message ids.RCMessage) (bool, error)
-	// MessageLinked reports whether a Matrix event has a message already.
+	// MessageLinked reports whether a Matrix event already has a message.
 	MessageLinked(ctx context.Context, event ids.MXEvent) (bool, error)
 	// PutEdit stores which event an edit replaced.
 	PutEdit(ctx context.Context, event, target ids.MXEvent) error
 }
 
-// personMatrix is what persons needs of Matrix.
+// personMatrix is what persons needs from Matrix.
 type personMatrix interface {
-	// Download fetches a file of any server, of at most limit bytes. A transfer in
-	// which nothing arrives for patience ends in ErrSlow, before or while it is
-	// read.
+	// Download fetches a file of at most limit bytes from any server. A transfer that
+	// stalls for patience ends in ErrSlow, before or while the file is read.
 	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
 	// Profile describes a person of any server.
 	Profile(ctx context.Context, user ids.MXUser) (model.MXProfile, error)
 }
 
-// personRocketChat is what persons needs of Rocket.Chat.
+// personRocketChat is what persons needs from Rocket.Chat.
 type personRocketChat interface {
-	// SetAvatar gives a puppet a picture; an empty one takes it away.
+	// SetAvatar sets a puppet's picture; an empty one removes it.
 	SetAvatar(ctx context.Context, as model.Puppet, data []byte, contentType string) error
 }
 
-// personStore is what persons needs of the store.
+// personStore is what persons needs from the store.
 type personStore interface {
-	// Cursor returns how far something was read, "" when it never was.
+	// Cursor returns the value of a cursor, "" if it was never set.
 	Cursor(ctx context.Context, name string) (string, error)
-	// MoveCursor sets how far something was read.
+	// MoveCursor sets the value of a cursor.
 	MoveCursor(ctx context.Context, name, value string) error
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// pinRocketChat is what pins needs of Rocket.Chat.
+// pinRocketChat is what pins needs from Rocket.Chat.
 type pinRocketChat interface {
-	// Pin pins a message, or takes it off, as a puppet or, when as is nil, as the
-	// bridge account.
+	// Pin pins or unpins a message, as a puppet or, when as is nil, as
+	// the bridge account.
 	Pin(ctx context.Context, as *model.Puppet, id ids.RCMessage, on bool) error
 }
 
-// pollMatrix is what polls needs of Matrix.
+// pollMatrix is what polls needs from Matrix.
 type pollMatrix interface {
 	// Event returns an event of a room, as reader.
 	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
-	// Referring returns the events that have a relation to another one, such as
-	// the answers to a poll ("m.reference"), as reader.
+	// Referring returns, as reader, the events with a relation to another one, such as
+	// the answers to a poll ("m.reference").
 	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
 }
 
-// reactionRocketChat is what reactions needs of Rocket.Chat.
+// reactionRocketChat is what reactions needs from Rocket.Chat.
 type reactionRocketChat interface {
-	// Emoji returns an emoji of this Rocket.Chat's own by its name or an alias.
+	// Emoji returns a custom emoji of this Rocket.Chat by its name or an alias.
 	Emoji(ctx context.Context, name string) (model.RCEmoji, bool)
-	// React adds a puppet's reaction, such as ":smile:", or takes it back.
+	// React adds or removes a puppet's reaction, such as ":smile:".
 	React(ctx context.Context, as model.Puppet, id ids.RCMessage, emoji string, on bool) error
 }
 
-// reactionStore is what reactions needs of the store.
+// reactionStore is what reactions needs from the store.
 type reactionStore interface {
-	// DropReaction forgets a reaction.
+	// DropReaction removes a stored reaction.
 	DropReaction(ctx context.Context, r model.Reaction) error
-	// LinksByEvent returns the parts of a message, by an event of it.
+	// LinksByEvent returns the parts of a message, looked up by one of its events.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
-	// PuppetByRC returns the puppet that a Rocket.Chat user is.
+	// PuppetByRC returns the puppet with the given Rocket.Chat user ID.
 	PuppetByRC(ctx context.Context, user ids.RCUser) (model.Puppet, bool, error)
-	// PutReaction stores a reaction that is on both sides.
+	// PutReaction stores a reaction that exists on both sides.
 	PutReaction(ctx context.Context, r model.Reaction) error
 }
 
-// redactionStore is what redactions needs of the store.
+// redactionStore is what redactions needs from the store.
 type redactionStore interface {
-	// EditOf returns the event that an edit made on Matrix replaced; ok is false
-	// when the event is no edit that crossed.
+	// EditOf returns the event that an edit made on Matrix replaced; ok is false when the
+	// event is not an edit that was relayed.
 	EditOf(ctx context.Context, event ids.MXEvent) (target ids.MXEvent, ok bool, err error)
-	// LinksByEvent returns the parts of a message, by an event of it.
+	// LinksByEvent returns the parts of a message, looked up by one of its events.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
-	// ReactionByEvent returns the reaction that an event is.
+	// ReactionByEvent returns the reaction with the given Matrix event.
 	ReactionByEvent(ctx context.Context, event ids.MXEvent) (model.Reaction, bool, error)
 }
 
-// roleRocketChat is what roles needs of Rocket.Chat.
+// roleRocketChat is what roles needs from Rocket.Chat.
 type roleRocketChat interface {
-	// Change changes a room, as the bridge account where it can see it.
+	// Change changes a room, as the bridge account if it can see the room.
 	Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error
 	// IsBridge reports whether a user is the bridge account itself.
 	IsBridge(user ids.RCUser) bool
@@ -287,48 +284,47 @@ type roleRocketChat interface {
 	Roles(ctx context.Context, p model.Portal) (map[ids.RCUser]model.Role, error)
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
-	// SetRole gives a person a role, and takes the others away.
+	// SetRole gives a person a role, and removes the others.
 	SetRole(ctx context.Context, p model.Portal, who ids.RCUser, role model.Role) error
 }
 
-// roomMatrix is what rooms needs of Matrix.
+// roomMatrix is what rooms needs from Matrix.
 type roomMatrix interface {
-	// Download fetches a file of any server, of at most limit bytes. A transfer in
-	// which nothing arrives for patience ends in ErrSlow, before or while it is
-	// read.
+	// Download fetches a file of at most limit bytes from any server. A transfer that
+	// stalls for patience ends in ErrSlow, before or while the file is read.
 	Download(ctx context.Context, mxc string, limit int64, patience time.Duration) (model.Media, error)
-	// State returns the content of a piece of state, as reader; ok is false
+	// State returns the content of a state event, as reader; ok is false
 	// when it is not set.
 	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
-// roomRocketChat is what rooms needs of Rocket.Chat.
+// roomRocketChat is what rooms needs from Rocket.Chat.
 type roomRocketChat interface {
-	// Change changes a room, as the bridge account where it can see it.
+	// Change changes a room, as the bridge account if it can see the room.
 	Change(ctx context.Context, p model.Portal, c model.RCRoomChange) error
 	// Room describes a room the bridge account can see.
 	Room(ctx context.Context, room ids.RCRoom) (info model.RCRoomInfo, ok bool, err error)
 }
 
-// uneditMatrix is what unedits needs of Matrix.
+// uneditMatrix is what unedits needs from Matrix.
 type uneditMatrix interface {
 	// Event returns an event of a room, as reader.
 	Event(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent) (json.RawMessage, error)
-	// Referring returns the events that have a relation to another one, such as
-	// the answers to a poll ("m.reference"), as reader.
+	// Referring returns, as reader, the events with a relation to another one, such as
+	// the answers to a poll ("m.reference").
 	Referring(ctx context.Context, room ids.MXRoom, reader ids.MXUser, event ids.MXEvent, relation string) ([]json.RawMessage, error)
 }
 
-// uneditStore is what unedits needs of the store.
+// uneditStore is what unedits needs from the store.
 type uneditStore interface {
-	// LinksByEvent returns the parts of a message, by an event of it.
+	// LinksByEvent returns the parts of a message, looked up by one of its events.
 	LinksByEvent(ctx context.Context, event ids.MXEvent) ([]queue.Receipt, error)
 	PortalByMX(ctx context.Context, room ids.MXRoom) (model.Portal, bool, error)
 	// PuppetByMX returns the puppet of a Matrix user.
 	PuppetByMX(ctx context.Context, user ids.MXUser) (model.Puppet, bool, error)
 }
 
-// Store is what this package needs of the store.
+// Store is what this package needs from the store.
 type Store interface {
 	baseStore
 	callStore
@@ -344,7 +340,7 @@ type Store interface {
 	uneditStore
 }
 
-// RocketChat is what this package needs of Rocket.Chat.
+// RocketChat is what this package needs from Rocket.Chat.
 type RocketChat interface {
 	baseRocketChat
 	editRocketChat
@@ -358,7 +354,7 @@ type RocketChat interface {
 	roomRocketChat
 }
 
-// Matrix is what this package needs of Matrix.
+// Matrix is what this package needs from Matrix.
 type Matrix interface {
 	fileMatrix
 	invitationMatrix

@@ -12,22 +12,22 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
-// Reasons why an invitation is declined, for whoever invited.
+// Reasons for declining an invitation, shown to the inviter.
 const (
 	notAllowed     = "The administrator of this Rocket.Chat does not allow conversations with you."
 	mayNotInvite   = "The administrator of this Rocket.Chat does not let you invite people to this room."
 	tooManyInvites = "Too many invitations came today; try again tomorrow."
 )
 
-// declineAfter is how long an invitation stands before it is declined. The invited
-// server knows it before the inviting one has stored it, and Dendrite (0.15) forgets an
+// declineAfter is how long an invitation stands before it is declined. The invited server
+// sees it before the inviting one has stored it, and Dendrite (0.15) forgets an
 // invitation whose rejection the other server does not accept.
 const declineAfter = 2 * time.Second
 
-// notYetTries is how often a room that says so is looked at, a second apart.
+// notYetTries is how often a room with ErrNotYet is checked, a second apart.
 const notYetTries = 12
 
-// invitations accepts and declines what ghosts are invited to.
+// invitations accepts and declines the invitations of ghosts.
 type invitations struct {
 	*base
 	Store    invitationStore
@@ -36,15 +36,15 @@ type invitations struct {
 	Arrivals *portal.Arrivals
 }
 
-// deliver lets a ghost join a Matrix room that its user was invited to,
-// and creates the Rocket.Chat side of it.
+// deliver makes a ghost join a Matrix room that its user was invited to, and creates the
+// Rocket.Chat side of the room.
 func (h *invitations) deliver(ctx context.Context, item queue.Item, in event.MXInvited) error {
 	inv := model.Invitation{MXInvited: in}
 	switch {
 	case h.Names.Owns(inv.Inviter):
-		return nil // our own doing: who invites also lets the ghost join
+		return nil // our own doing: the inviter also makes the ghost join
 	case item.Attempts == 0 && h.alreadyIn(ctx, inv):
-		return nil // a hint and the homeserver told of the same invitation
+		return nil // a hint and the homeserver reported the same invitation
 	case !h.Admission.Allows(inv.Inviter):
 		return h.decline(ctx, item, inv, notAllowed)
 	case !h.Admission.AdmitInvitation(item, inv):
@@ -82,7 +82,7 @@ func (h *invitations) deliver(ctx context.Context, item queue.Item, in event.MXI
 }
 
 // alreadyIn reports whether a ghost has accepted an invitation to a room that is a
-// portal. What it may be told once more is no new invitation.
+// portal. A repeated report is not a new invitation.
 func (h *invitations) alreadyIn(ctx context.Context, inv model.Invitation) bool {
 	if !h.Joined.Has(inv.Room, inv.Ghost) {
 		return false
@@ -91,8 +91,8 @@ func (h *invitations) alreadyIn(ctx context.Context, inv model.Invitation) bool 
 	return ok && err == nil
 }
 
-// mayLetIn reports whether the operator lets the person who invites bring people of
-// Rocket.Chat into the room. A room that is no portal yet is one of Matrix.
+// mayLetIn reports whether the operator lets the inviter bring Rocket.Chat users into the
+// room. A room that is not a portal yet belongs to Matrix.
 func (h *invitations) mayLetIn(ctx context.Context, inv model.Invitation) (bool, error) {
 	p, ok, err := h.Store.PortalByMX(ctx, inv.Room)
 	if err != nil || !ok || p.IsDirect() {
@@ -106,8 +106,8 @@ func (h *invitations) mayLetIn(ctx context.Context, inv model.Invitation) (bool,
 	return h.Admission.Holds(ctx, list, puppet.RCUser, p)
 }
 
-// lookForEncryption says so when a room that a ghost has just joined is one that
-// the bridge cannot read.
+// lookForEncryption sends a notice if the bridge cannot read a room that a
+// ghost has just joined.
 func (h *invitations) lookForEncryption(ctx context.Context, inv model.Invitation) error {
 	_, encrypted, err := h.MX.State(ctx, inv.Room, inv.Ghost, model.StateEncryption, "")
 	if err != nil || !encrypted {
@@ -120,7 +120,7 @@ func (h *invitations) lookForEncryption(ctx context.Context, inv model.Invitatio
 	return h.Notices.Encrypted(ctx, p)
 }
 
-// decline has an invitation declined, with the reason.
+// decline queues the rejection of an invitation, with the reason.
 func (h *invitations) decline(ctx context.Context, item queue.Item, inv model.Invitation, why string) error {
 	declined, err := event.Item(item.ID+" declined", model.MXLane(inv.Room), event.MXDecline{Room: inv.Room, Ghost: inv.Ghost, Reason: why})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/relay/people"
 )
 
-// linking carries out what a Matrix user says to the bridge about an account in Rocket.Chat:
-// "!link CODE" and, where one is linked, "!unlink". Such a message does not cross. done is
+// linking carries out a Matrix user's command about an account in Rocket.Chat:
+// "!link CODE" or, if one is linked, "!unlink". Such a message is not relayed. done is
 // false for every other message.
 func (h *messages) linking(ctx context.Context, item queue.Item, p model.Portal, in event.MXWritten) (done bool, err error) {
 	c := in.Event.Content
@@ -33,7 +33,7 @@ func (h *messages) linking(ctx context.Context, item queue.Item, p model.Portal,
 	}
 	d, err := h.Doubles.Confirm(ctx, in.Sender, code)
 	if say, ok := errors.AsType[*model.SayError](err); ok {
-		if item.Attempts > 0 && d.RCUser != "" { // an attempt before this one has done it
+		if item.Attempts > 0 && d.RCUser != "" { // an earlier attempt has done it
 			return true, nil
 		}
 		h.Log.Warn("a code was refused", "mx_user", in.Sender, "reason", say.Text)
@@ -49,7 +49,7 @@ func (h *messages) linking(ctx context.Context, item queue.Item, p model.Portal,
 	return true, nil
 }
 
-// unlink ends the link at the wish of the Matrix user.
+// unlink ends the link at the request of the Matrix user.
 func (h *messages) unlink(ctx context.Context, p model.Portal, event ids.MXEvent, d model.Double) error {
 	if err := h.Doubles.End(ctx, d, "the Matrix user wishes so"); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (h *messages) unlink(ctx context.Context, p model.Portal, event ids.MXEvent
 	return nil
 }
 
-// reply answers a message of Matrix in its room, once.
+// reply answers a Matrix message in its room, once.
 func (h *messages) reply(ctx context.Context, p model.Portal, to ids.MXEvent, text string) {
 	h.Notices.OnMatrix(ctx, p, "about "+string(to), text)
 }

@@ -24,7 +24,7 @@ type members struct {
 	Newcomers *membership.Newcomers
 }
 
-// deliver follows a change of membership on Matrix.
+// deliver handles a membership change on Matrix.
 func (h *members) deliver(ctx context.Context, item queue.Item, e event.MXMember) error {
 	p, ok, err := h.portalOf(ctx, e.Room)
 	if err != nil || !ok {
@@ -56,9 +56,9 @@ func (h *members) deliver(ctx context.Context, item queue.Item, e event.MXMember
 	return model.Outcome(item, err, "Rocket.Chat refused it")
 }
 
-// joined lets a person who has joined on Matrix into the Rocket.Chat room. A
-// direct room takes nobody in: its people are told that there is another reader, and
-// the conversation goes on as a group.
+// joined adds a person who has joined on Matrix to the Rocket.Chat room. Nobody can be
+// added to a direct room: its people are told that there is another reader, and the
+// conversation goes on as a group.
 func (h *members) joined(ctx context.Context, p model.Portal, user ids.MXUser, name string) error {
 	if !p.IsDirect() {
 		puppet, err := h.People.Puppet(ctx, user, name)
@@ -106,10 +106,9 @@ func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXU
 	return nil
 }
 
-// ghostRemoved follows when a ghost is removed or banned on Matrix: the
-// user leaves the Rocket.Chat room too, and is told by whom. What the user said just
-// before may still be on its way, and bring the ghost back: after it the members are
-// compared.
+// ghostRemoved handles the removal or ban of a ghost on Matrix: the user leaves the
+// Rocket.Chat room too, and is told by whom. Messages that the user wrote just before may
+// still be on their way and bring the ghost back, so the members are compared after them.
 func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) error {
 	h.Joined.Forget(p.MXRoom, ghost)
 	if e.Membership != "leave" && e.Membership != "ban" || p.IsDirect() {
@@ -138,9 +137,9 @@ func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MX
 	return h.Accept(ctx, []queue.Item{model.RCMembershipItem("after "+string(e.ID), p.RCRoom)}, nil)
 }
 
-// isUnbanned notes bans, and reports whether an event ends one: then nobody leaves, and who
-// has been let in again in Rocket.Chat meanwhile stays there. Not every homeserver says in
-// the event what was before.
+// isUnbanned records bans, and reports whether an event ends one: then nobody leaves, and
+// a user who was added again in Rocket.Chat meanwhile stays there. Not every homeserver
+// includes the previous membership in the event.
 func (h *members) isUnbanned(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) (bool, error) {
 	name := "banned " + string(p.MXRoom) + " " + string(ghost)
 	if e.Membership == "ban" {
@@ -153,7 +152,7 @@ func (h *members) isUnbanned(ctx context.Context, p model.Portal, ghost ids.MXUs
 	return true, h.Store.MoveCursor(ctx, name, "")
 }
 
-// portraitChanged reports whether a member's event shows another picture than the
+// portraitChanged reports whether a member event shows a different picture from the
 // one that was copied.
 func (h *members) portraitChanged(ctx context.Context, e event.MXMember) (bool, error) {
 	known, err := h.Store.Cursor(ctx, "avatar "+string(e.User))

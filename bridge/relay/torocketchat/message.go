@@ -53,7 +53,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")
 	}
 	if e.Content.Replaces != "" {
-		// An edit can be redacted, and its event is empty then.
+		// An edit can be redacted, which empties its event.
 		if err := h.Store.PutEdit(ctx, in.ID, ids.MXEvent(e.Content.Replaces)); err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	return receipts, nil
 }
 
-// converted returns the messages that an event becomes.
+// converted returns the messages that an event is converted to.
 func (h *messages) converted(ctx context.Context, p model.Portal, e convert.Event) []string {
 	ctx, span := trace.Step(ctx, "convert")
 	defer span.End("")

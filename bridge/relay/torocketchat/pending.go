@@ -11,22 +11,22 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// People answer and react as soon as their homeserver shows them a message. The bridge may
-// not have its answer yet to the request that brought the message there, or may have lost
-// it: then no link says which message of Rocket.Chat the event is.
+// People reply and react as soon as their homeserver shows them a message. The bridge may
+// not have the response to the request that sent the message yet, or may have lost it:
+// then no link says which Rocket.Chat message the event is.
 
-// errUnlinked says that an event refers to one of ours that has no link yet.
+// errUnlinked means that an event refers to one of ours that has no link yet.
 var errUnlinked = errors.New("it refers to a message that the homeserver has and whose delivery has not ended")
 
-// What refers to a message waits for its link: unlinkedPause at first, and twice as long
-// each time, at most unlinkedAttempts times, which is three and a half minutes.
+// An event that refers to a message waits for its link: unlinkedPause at first, and twice
+// as long each time, at most unlinkedAttempts times, which is three and a half minutes.
 const (
 	unlinkedPause    = 200 * time.Millisecond
 	unlinkedAttempts = 10
 )
 
-// linksOf returns the parts of a message, by an event of it. While the link of one of our
-// own events is not written yet, it is an error that asks for another attempt.
+// linksOf returns the parts of a message, looked up by one of its events. While the link
+// of one of our own events is not written yet, it returns an error that requests a retry.
 func (h *base) linksOf(ctx context.Context, item queue.Item, room ids.MXRoom, target ids.MXEvent) ([]queue.Receipt, error) {
 	links, err := h.Store.LinksByEvent(ctx, target)
 	if err != nil || len(links) > 0 || item.Attempts >= unlinkedAttempts {
@@ -50,8 +50,8 @@ func (h *base) linksOf(ctx context.Context, item queue.Item, room ids.MXRoom, ta
 	return h.Store.LinksByEvent(ctx, target) // its delivery may have ended since
 }
 
-// sentByUs reports whether an event is a message or a reaction that the bridge has sent, and
-// that has a link once its delivery has ended.
+// sentByUs reports whether an event is a message or reaction sent by the bridge that has
+// a link once its delivery has ended.
 func (h *base) sentByUs(ctx context.Context, p model.Portal, target ids.MXEvent) (bool, error) {
 	raw, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), target)
 	if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) {

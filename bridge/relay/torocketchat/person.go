@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// persons keeps the names and pictures of puppets.
+// persons updates the names and pictures of puppets.
 type persons struct {
 	*base
 	Store personStore
@@ -21,7 +21,7 @@ type persons struct {
 	MX    personMatrix
 }
 
-// deliver makes a puppet look like its Matrix user.
+// deliver gives a puppet the name and picture of its Matrix user.
 func (h *persons) deliver(ctx context.Context, item queue.Item, in event.MXPerson) error {
 	user := in.User
 	puppet, ok, err := h.Store.PuppetByMX(ctx, user)
@@ -29,7 +29,7 @@ func (h *persons) deliver(ctx context.Context, item queue.Item, in event.MXPerso
 		return err
 	}
 	is, err := h.MX.Profile(ctx, user)
-	if err != nil { // many servers do not tell: what is known stays
+	if err != nil { // many servers do not disclose it: keep what is known
 		if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) || item.Attempts > 3 {
 			return nil
 		}

@@ -16,8 +16,7 @@ type pins struct {
 	RC pinRocketChat
 }
 
-// follow pins in Rocket.Chat what was pinned on Matrix, and takes off
-// what they took off.
+// follow pins and unpins in Rocket.Chat what was pinned and unpinned on Matrix.
 func (h *pins) follow(ctx context.Context, p model.Portal, e event.MXRoom) error {
 	now := e.State.Pinned
 	was, err := h.State.KnownPins(ctx, p.MXRoom)
@@ -40,8 +39,8 @@ func (h *pins) follow(ctx context.Context, p model.Portal, e event.MXRoom) error
 	return h.State.KnowPins(ctx, p.MXRoom, now)
 }
 
-// pin pins one message, as the puppet of who did so on Matrix, or, where that may not,
-// as the bridge account: the room on Matrix has allowed it.
+// pin pins or unpins one message as the puppet of the person who did so on Matrix, or, if
+// that may not, as the bridge account: the Matrix room has allowed it.
 func (h *pins) pin(ctx context.Context, p model.Portal, by ids.MXUser, id ids.MXEvent, on bool) error {
 	message, err := h.messageOf(ctx, p, id)
 	if err != nil || message == "" {

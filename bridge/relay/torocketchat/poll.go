@@ -42,8 +42,8 @@ func (h *polls) deliver(ctx context.Context, item queue.Item, e event.MXPoll) ([
 	return []queue.Receipt{{RCRoom: string(p.RCRoom), RCMessage: string(id), MXRoom: string(e.Room), MXEvent: string(e.ID), MXSender: string(e.Sender)}}, nil
 }
 
-// text returns the question with its answers, or, of a poll that has ended,
-// the answers with their votes. It is empty when there is nothing to show.
+// text returns the question with its answers or, for a poll that has ended, the answers
+// with their votes. It is empty when there is nothing to show.
 func (h *polls) text(ctx context.Context, p model.Portal, e event.MXPoll) (string, error) {
 	switch {
 	case e.Poll != nil:
@@ -58,14 +58,14 @@ func (h *polls) text(ctx context.Context, p model.Portal, e event.MXPoll) (strin
 	begun, err := convert.ParseEvent(start)
 	poll, ok := begun.Poll()
 	if err != nil || !ok {
-		return "", nil // what cannot be read is no poll
+		return "", nil // what cannot be read is not a poll
 	}
 	related, err := h.MX.Referring(ctx, p.MXRoom, p.Reader(h.Names), e.Ends, "m.reference")
 	if err != nil {
 		return "", err
 	}
 	var votes []convert.Vote
-	for _, raw := range slices.Backward(related) { // they come newest first, and of two votes at one time the later counts
+	for _, raw := range slices.Backward(related) { // newest first; of two votes at the same time, the later counts
 		if v, ok := convert.ParseVote(raw); ok && v.Time <= e.Time {
 			votes = append(votes, v)
 		}

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// reactions adds the reactions of people on Matrix, and takes them back.
+// reactions adds and removes the reactions of people on Matrix.
 type reactions struct {
 	*base
 	Store reactionStore
@@ -73,9 +73,9 @@ func (h *reactions) deliver(ctx context.Context, item queue.Item, e event.MXReac
 	return h.Store.PutReaction(ctx, reaction)
 }
 
-// reactAsOwn reacts with the account that a person has. The reaction is noted first, so that
-// its echo is not taken for one of the person in Rocket.Chat. done is false where the puppet
-// has to react.
+// reactAsOwn reacts with a person's own account. The reaction is recorded first, so that
+// its echo is not mistaken for one that the person made in Rocket.Chat. done is false if
+// the puppet has to react.
 func (h *reactions) reactAsOwn(ctx context.Context, own model.Puppet, reaction model.Reaction) (done bool, err error) {
 	if err := h.Store.PutReaction(ctx, reaction); err != nil {
 		return false, err
@@ -88,9 +88,9 @@ func (h *reactions) reactAsOwn(ctx context.Context, own model.Puppet, reaction m
 	return gone, h.Store.DropReaction(ctx, reaction)
 }
 
-// reactionName returns what a reaction is called in Rocket.Chat, without colons:
-// a standard emoji, or a custom one by its name. Clients that react with
-// pictures put the name beside it (MSC4027).
+// reactionName returns the name of a reaction in Rocket.Chat, without colons: that
+// of a standard or a custom emoji. Clients that react with pictures send the name
+// beside them (MSC4027).
 func (h *reactions) reactionName(ctx context.Context, e event.MXReacted) (string, bool) {
 	if name, ok := convert.Shortcode(e.Key); ok {
 		return name, true

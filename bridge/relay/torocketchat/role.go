@@ -9,13 +9,13 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// roles follows the power levels of a Matrix room.
+// roles applies the power levels of a Matrix room to Rocket.Chat.
 type roles struct {
 	*base
 	RC roleRocketChat
 }
 
-// writers makes a room read-only when only those with power may write.
+// writers makes a room read-only if only people with power may write.
 func (h *roles) writers(ctx context.Context, p model.Portal, powers convert.Powers) error {
 	info, ok, err := h.RC.Room(ctx, p.RCRoom)
 	if err != nil || !ok || info.Archived {
@@ -27,8 +27,8 @@ func (h *roles) writers(ctx context.Context, p model.Portal, powers convert.Powe
 	return nil
 }
 
-// follow gives everybody the role that goes with their power. Who is of
-// Rocket.Chat and not named on Matrix keeps the role they have.
+// follow gives everybody the role that matches their power level. Rocket.Chat users who
+// are not named on Matrix keep their role.
 func (h *roles) follow(ctx context.Context, p model.Portal, powers convert.Powers) error {
 	roles, err := h.RC.Roles(ctx, p)
 	if err != nil {

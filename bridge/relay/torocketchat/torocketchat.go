@@ -21,7 +21,7 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// Parts are what the handlers are made of.
+// Parts are the dependencies of the handlers.
 type Parts struct {
 	Store  Store
 	RC     RocketChat
@@ -46,7 +46,7 @@ type Parts struct {
 	Ephemeral *ephemeral.Events
 }
 
-// Handlers returns what delivers each kind of event of Matrix.
+// Handlers returns the handler for each kind of Matrix event.
 func Handlers(p Parts) []model.Entry {
 	b := &base{
 		Store: p.Store, RC: p.RC, MX: p.MX, Early: newEarly(), Names: p.Names, Site: p.Site, Log: p.Log, Accept: p.Accept, People: p.People, Joined: p.Joined,

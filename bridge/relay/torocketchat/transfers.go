@@ -11,39 +11,39 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Any server on Matrix can announce a file that never arrives. A message waits for its
-// file only for a moment, so that the room goes on; what is slow follows in a lane of
-// its own, and is given up when its server does not send it.
+// Any server on Matrix can announce a file that never arrives. A message waits only
+// briefly for its file, so that the room is not held up; a slow file follows in a lane of
+// its own, and is given up if its server does not send it.
 const (
-	// filePatience is how long the file of a message may stand still, lateFilePatience
-	// one that follows later.
+	// filePatience is how long the file of a message may stall, and lateFilePatience how
+	// long one that follows later may.
 	filePatience     = 5 * time.Second
 	lateFilePatience = time.Minute
-	// A message waits for its whole file for minFileTime and the time that the
-	// announced size takes at fileRate, but not longer than maxFileTime.
+	// A message waits for its whole file for minFileTime plus the time that the announced
+	// size takes at fileRate, but at most maxFileTime.
 	minFileTime = 10 * time.Second
 	maxFileTime = 30 * time.Second
 	fileRate    = 2 << 20 // bytes a second
 	// lateFileTime bounds one attempt at a file that follows later.
 	lateFileTime = 30 * time.Minute
 	// lateFailures is how often a file that follows later may fail to arrive, which
-	// takes about an hour. lateAge is how old it may get while the homeserver says
+	// takes about an hour. lateAge is how old it may get while the homeserver reports
 	// that it cannot fetch it.
 	lateFailures = 12
 	lateAge      = 24 * time.Hour
-	// slowFor is how long the files of a server that did not send one follow later
-	// without an attempt, unless one of them arrives meanwhile; that counts once in
-	// slowFor. maxSlow bounds the servers that are remembered.
+	// slowFor is how long, after a server has failed to send a file, its other files
+	// follow later without an attempt, unless one of them arrives meanwhile; that counts
+	// once per slowFor. maxSlow bounds the servers that are remembered.
 	slowFor = 5 * time.Minute
 	maxSlow = 1000
-	// fileSlots is how many messages may wait for their file at once, fileSlotWait how
-	// long one waits for its turn.
+	// fileSlots is how many messages may wait for their file at once, and fileSlotWait
+	// how long one waits for a slot.
 	fileSlots    = model.Lanes / 2
 	fileSlotWait = 2 * time.Second
 )
 
-// transfers bounds what messages with files may hold up. Its methods are safe for
-// concurrent use.
+// transfers limits how much messages with files may hold up. Its methods are safe
+// for concurrent use.
 type transfers struct {
 	away  func(context.Context) error // see transfer.Away
 	slots chan struct{}
@@ -51,13 +51,13 @@ type transfers struct {
 	slow  map[string]slowness // by server
 }
 
-// slowness is what is known of a server that did not send a file.
+// slowness records a server that did not send a file.
 type slowness struct {
 	until    time.Time
-	forgiven time.Time // when it sent one nevertheless
+	forgiven time.Time // when it sent one after all
 }
 
-// within runs f with a limit of time, past which its error is ErrSlow.
+// within runs f with a time limit, after which its error is ErrSlow.
 func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
 	limited, cancel := context.WithTimeoutCause(ctx, d, model.ErrSlow)
 	defer cancel()
@@ -68,8 +68,8 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 	return err
 }
 
-// lateOutcome is model.Outcome for a file that follows later: one that never arrives is given
-// up in the end.
+// lateOutcome is model.Outcome for a file that follows later: one that never arrives is
+// eventually given up.
 func lateOutcome(item queue.Item, err error, refused string) error {
 	const gone = "its server does not send it"
 	switch {
@@ -100,7 +100,7 @@ func (t *transfers) noteSlow(server string) {
 	t.slow[server] = slowness{until: time.Now().Add(slowFor), forgiven: t.slow[server].forgiven}
 }
 
-// arrived notes that a file that followed later has arrived.
+// arrived records that a file that followed later has arrived.
 func (t *transfers) arrived(server string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,9 +109,9 @@ func (t *transfers) arrived(server string) {
 	}
 }
 
-// prompt runs f, which carries the file of a message from a server, for a moment only.
-// The error is ErrSlow when the file has to follow later. Rocket.Chat or the homeserver
-// that does not answer is no fault of the server: that is ErrUnavailable.
+// prompt runs f, which carries the file of a message from a server, for a short time
+// only. The error is ErrSlow if the file has to follow later. If Rocket.Chat or the
+// homeserver does not respond, the server is not at fault: the error is ErrUnavailable.
 func (t *transfers) prompt(ctx context.Context, server string, size int64, f func(context.Context) error) error {
 	if t.isSlow(server) {
 		return fmt.Errorf("%w: %s did not send another one", model.ErrSlow, server)

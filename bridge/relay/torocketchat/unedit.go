@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// unedits takes edits back.
+// unedits reverts edits.
 type unedits struct {
 	*base
 	Store uneditStore
@@ -18,8 +18,8 @@ type unedits struct {
 	edits *edits
 }
 
-// unedit follows when an edit is redacted on Matrix: the message becomes
-// what its newest other version says.
+// unedit handles the redaction of an edit on Matrix: the message reverts to its
+// newest other version.
 func (h *unedits) unedit(ctx context.Context, item queue.Item, gone, target ids.MXEvent) error {
 	links, err := h.Store.LinksByEvent(ctx, target)
 	if err != nil || len(links) == 0 {
@@ -44,8 +44,7 @@ func (h *unedits) unedit(ctx context.Context, item queue.Item, gone, target ids.
 	return err
 }
 
-// version returns a message as it is without one of its edits, in the form of an
-// edit.
+// version returns a message without one of its edits, in the form of an edit.
 func (h *unedits) version(ctx context.Context, p model.Portal, gone, target ids.MXEvent) (convert.Event, bool, error) {
 	raw, err := h.MX.Event(ctx, p.MXRoom, p.Reader(h.Names), target)
 	if err != nil {
@@ -73,7 +72,7 @@ func (h *unedits) version(ctx context.Context, p model.Portal, gone, target ids.
 	return newest, newest.Content.New.Body != "" || newest.Content.New.URL != "", nil
 }
 
-// withoutBundle returns an event as it was sent: some homeservers put the newest
+// withoutBundle returns an event as it was sent: some homeservers merge the newest
 // version into the old event.
 func withoutBundle(raw json.RawMessage) json.RawMessage {
 	var e map[string]json.RawMessage

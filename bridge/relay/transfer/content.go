@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-// headSize is how much of a file is looked at, in bytes: the size of a JPEG comes
-// after up to 64 KB of what a camera writes.
+// headSize is how many bytes of a file are inspected: the dimensions of a JPEG come after
+// up to 64 KB of what a camera writes.
 const headSize = 96 << 10
 
-// FirstType returns the first content type that says anything.
+// FirstType returns the first content type that is meaningful.
 func FirstType(types ...string) string {
 	for _, t := range types {
 		if t != "" && t != "application/octet-stream" {
@@ -20,14 +20,14 @@ func FirstType(types ...string) string {
 	return ""
 }
 
-// Peek returns a reader of everything, and the beginning of it.
+// Peek returns a reader of the whole body, and its first bytes.
 func Peek(body io.Reader) (io.Reader, []byte) {
 	b := bufio.NewReaderSize(body, headSize)
-	head, _ := b.Peek(headSize) // an error shows again when it is read
+	head, _ := b.Peek(headSize) // an error recurs when the body is read
 	return b, head
 }
 
-// Looks returns what the first bytes of a file look like.
+// Looks returns the content type that the first bytes of a file suggest.
 func Looks(head []byte) string {
 	if len(head) == 0 {
 		return ""
@@ -35,14 +35,14 @@ func Looks(head []byte) string {
 	return http.DetectContentType(head)
 }
 
-// Counter counts what is read.
+// Counter counts the bytes that are read.
 type Counter struct {
 	r io.Reader
 	c io.Closer
 	n int64
 }
 
-// NewCounter returns a counter of what is read from r, which closes c.
+// NewCounter returns a Counter that reads from r and closes c.
 func NewCounter(r io.Reader, c io.Closer) *Counter { return &Counter{r: r, c: c} }
 
 // Count returns how many bytes were read.

@@ -5,14 +5,14 @@ import (
 )
 
 const (
-	// MaxPortrait bounds a picture of a person, in bytes: it goes through memory.
+	// MaxPortrait bounds the size of a person's picture in bytes: it is held in memory.
 	MaxPortrait = 2 << 20
 )
 
-// MaxAvatar bounds a picture of a room, in bytes: it goes through memory.
+// MaxAvatar bounds the size of a room's picture in bytes: it is held in memory.
 const MaxAvatar = 2 << 20
 
 const (
-	// PicturePatience is how long a picture may stand still.
+	// PicturePatience is how long the transfer of a picture may stall.
 	PicturePatience = 10 * time.Second
 )

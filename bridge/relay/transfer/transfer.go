@@ -1,5 +1,5 @@
-// Package transfer is what both directions need to carry files and pictures: their limits,
-// their content type, and how often a file is tried before it follows its message later.
+// Package transfer holds what both directions need to transfer files and pictures: limits,
+// content types, and how often a file is tried before it follows its message later.
 package transfer
 
 import (
@@ -8,17 +8,17 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Attempts is how often a message is tried before its file has to follow
-// later: what was written after it waits no longer.
+// Attempts is how often a message is tried before its file has to follow later, so that
+// later messages no longer wait.
 const Attempts = 4
 
-// LatePart is the first part of a message that is a file which followed later.
+// LatePart is the part number of the first file that followed its message later.
 const LatePart = 100
 
-// Late names the item of files that follow later.
+// Late returns the ID of the item for files that follow later.
 func Late(name string) string { return name + ":files" }
 
-// Refused reports whether no repetition will carry a file.
+// Refused reports whether an error is final, so that no retry will carry the file.
 func Refused(err error) bool {
 	return errors.Is(err, model.ErrRefused) || errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrForbidden)
 }

@@ -1,8 +1,8 @@
 // Package ddp is a client for Rocket.Chat's realtime API: DDP version 1 over a
 // websocket at /websocket. One Conn is one session of one user; it signs in,
-// subscribes and hands every event to one function, in the order of arrival.
-// It does not reconnect, because nothing is replayed after a reconnect: whoever
-// dials again must catch up over REST.
+// subscribes and passes every event to one function, in order of arrival. It does
+// not reconnect, because nothing is replayed after a reconnect: a caller that dials
+// again must catch up over REST.
 package ddp
 
 import (
@@ -20,9 +20,9 @@ import (
 	"appliance/bridge/secret"
 )
 
-const maxFrame = 16 << 20 // a message with attachments is some kilobytes
+const maxFrame = 16 << 20 // a message with attachments is a few kilobytes
 
-// times is how long a session waits.
+// times holds the timing of a session.
 type times struct{ dial, ping, silent time.Duration }
 
 // The server gives up after about 30 s of silence.
@@ -41,13 +41,13 @@ type Conn struct {
 	handle func(Event)
 	ctx    context.Context // ends with the connection; its cause says why
 	cancel context.CancelCauseFunc
-	done   chan struct{} // closed when nothing of it runs any more
+	done   chan struct{} // closed when its goroutines have ended
 	times  times
 
 	mu      sync.Mutex
 	nextID  int
 	waiting map[string]chan frame
-	// subscribed are the IDs of subscriptions by event.
+	// subscribed maps events to the IDs of their subscriptions.
 	subscribed map[string]string
 }
 
@@ -75,15 +75,15 @@ type streamFields struct {
 	Args      []json.RawMessage `json:"args"`
 }
 
-// longestWait bounds what the server says of how long to wait.
+// longestWait caps the wait that the server asks for.
 const longestWait = 2 * time.Minute
 
 // ErrUnauthorized is wrapped by Dial when the server refuses the token.
 var ErrUnauthorized = errors.New("the token was refused")
 
 // Dial connects to the server at base ("http://rocketchat:3000") and signs in.
-// handle is called for every event, one at a time; while it runs nothing else
-// is read, so it must neither wait for a reply on the same Conn nor Close it.
+// handle is called for every event, one at a time; nothing else is read while it
+// runs, so it must neither wait for a reply on the same Conn nor Close it.
 func Dial(ctx context.Context, base string, token secret.String, handle func(Event)) (*Conn, error) {
 	return dial(ctx, base, token, handle, usual)
 }
@@ -134,7 +134,7 @@ func (c *Conn) signIn(ctx context.Context, connected chan frame, token secret.St
 }
 
 // Subscribe starts a subscription to an event of a stream and waits until it is
-// live: what happens after Subscribe has returned is handed over.
+// live: events that occur after Subscribe has returned are delivered.
 func (c *Conn) Subscribe(ctx context.Context, stream, event string) error {
 	id, reply := c.register("s")
 	err := c.send(ctx, frame{Msg: "sub", ID: id, Name: stream, Params: []any{event, map[string]any{"useCollection": false, "args": []any{}}}})
@@ -185,11 +185,11 @@ func (c *Conn) Close() {
 	<-c.done
 }
 
-// A MethodError is a refusal of the server.
+// A MethodError is a refusal by the server.
 type MethodError struct {
 	Code   string // "403", "not-allowed", "too-many-requests"
 	Reason string
-	Wait   time.Duration // of "too-many-requests": how long to wait, at most a minute or two
+	Wait   time.Duration // for "too-many-requests": how long to wait, at most a minute or two
 }
 
 func (e *MethodError) Error() string { return e.Code + " " + e.Reason }
@@ -243,7 +243,7 @@ func (c *Conn) resolve(id string, f frame) {
 	}
 }
 
-// await waits for the reply to a frame. Whoever stops waiting is forgotten.
+// await waits for the reply to a frame. It forgets the request if ctx ends first.
 func (c *Conn) await(ctx context.Context, id string, reply chan frame) (frame, error) {
 	select {
 	case f := <-reply:
@@ -254,7 +254,7 @@ func (c *Conn) await(ctx context.Context, id string, reply chan frame) (frame, e
 	case <-c.ctx.Done():
 	}
 	select {
-	case f := <-reply: // it came just before the end
+	case f := <-reply: // arrived just before the end
 		return f, nil
 	default:
 		return frame{}, context.Cause(c.ctx)
@@ -267,8 +267,8 @@ func (c *Conn) forget(id string) {
 	delete(c.waiting, id)
 }
 
-// send writes a frame, unless ctx has ended. A context that ends while a frame is
-// written ends the connection, so the frame has one of the session's.
+// send writes a frame, unless ctx has ended. A context that ends during a write
+// ends the connection, so the write uses a context of the session.
 func (c *Conn) send(ctx context.Context, f frame) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("ddp: %w", err)
@@ -330,7 +330,7 @@ func (c *Conn) dispatch(f frame) {
 	}
 }
 
-// keepAlive pings, so that a dead peer is noticed by the read timeout.
+// keepAlive pings, so that the read timeout detects a dead peer.
 func (c *Conn) keepAlive() {
 	tick := time.NewTicker(c.times.ping)
 	defer tick.Stop()

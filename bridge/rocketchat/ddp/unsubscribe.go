@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Follow starts a subscription and does not wait for it: for what may be missed,
-// and of which there is much. Whether the server refuses is not told.
+// Follow starts a subscription without waiting for it, for frequent events that may
+// be missed. A refusal by the server goes unnoticed.
 func (c *Conn) Follow(ctx context.Context, stream, event string) error {
 	c.mu.Lock()
 	c.nextID++
@@ -16,8 +16,8 @@ func (c *Conn) Follow(ctx context.Context, stream, event string) error {
 	return c.send(ctx, frame{Msg: "sub", ID: id, Name: stream, Params: []any{event, map[string]any{"useCollection": false, "args": []any{}}}})
 }
 
-// Unsubscribe ends a subscription to an event of any stream. One that does not
-// exist, or a connection that has ended, is no error.
+// Unsubscribe ends a subscription to an event of any stream. A subscription that
+// does not exist, or a connection that has ended, is not an error.
 func (c *Conn) Unsubscribe(ctx context.Context, event string) {
 	c.mu.Lock()
 	id, ok := c.subscribed[event]

@@ -8,34 +8,34 @@ import (
 	"time"
 )
 
-// Expect is what servers of a version do where versions differ: everything that
-// tests know of it is in this one table, and each test asks for what it needs.
+// Expect describes how servers of a version behave where versions differ: all that
+// tests know about it is in this one table, and each test looks up what it needs.
 type Expect struct {
-	Version string // as /api/info says it
+	Version string // as in /api/info
 
-	// TokenSecret: users.createToken refuses who does not know the secret.
+	// TokenSecret: users.createToken refuses callers who do not know the secret.
 	TokenSecret bool
-	// TokenPermission: users.createToken refuses who may not make tokens for others,
-	// also with the secret.
+	// TokenPermission: users.createToken refuses callers who may not create tokens
+	// for others, even with the secret.
 	TokenPermission bool
-	// Limiter: the limiter of REST stops people who call too often.
+	// Limiter: the REST rate limiter stops people who call too often.
 	Limiter bool
 	// OthersConfirm: rooms.mediaConfirm lets people post what another user uploaded.
 	OthersConfirm bool
-	// FileNameInConfirm: rooms.mediaConfirm takes a name for the file.
+	// FileNameInConfirm: rooms.mediaConfirm accepts a name for the file.
 	FileNameInConfirm bool
 	// StrangerIsOneself: a direct room with an unknown user is one with oneself.
 	StrangerIsOneself bool
 	// Bans: people can be banned from rooms.
 	Bans bool
-	// NoteOfInvited is the type of the message in a channel about who was invited.
+	// NoteOfInvited is the type of the channel message about an invited user.
 	NoteOfInvited string
-	// ArchivedIsHidden: rooms.info refuses to tell of a room that is archived.
+	// ArchivedIsHidden: rooms.info refuses to describe an archived room.
 	ArchivedIsHidden bool
 }
 
-// changes says since when what is so. What a newer server does beyond the last row
-// is not known: it is expected to do what the last one does.
+// changes lists which release changed what. How servers newer than the last row
+// behave is not known: they are expected to behave like it.
 var changes = []struct {
 	since release
 	apply func(*Expect)
@@ -48,7 +48,7 @@ var changes = []struct {
 	}},
 	{release{7, 9}, func(e *Expect) { e.Limiter = true }},
 	{release{8, 0}, func(e *Expect) { e.TokenSecret, e.TokenPermission = true, false }},
-	{release{8, 3}, func(e *Expect) { // seen; when between 7.2 and 8.3 it changed is not known
+	{release{8, 3}, func(e *Expect) { // observed; changed at an unknown point between 7.2 and 8.3
 		e.FileNameInConfirm = true
 		e.OthersConfirm = false
 		e.StrangerIsOneself = true
@@ -69,7 +69,7 @@ func (r release) before(other release) bool {
 	return r[0] < other[0] || r[0] == other[0] && r[1] < other[1]
 }
 
-// expectation is the table's answer for a version such as "8.6.1" or "7.2".
+// expectation evaluates the table for a version such as "8.6.1" or "7.2".
 func expectation(version string) (Expect, error) {
 	var r release
 	if _, err := fmt.Sscanf(version, "%d.%d", &r[0], &r[1]); err != nil {
@@ -87,7 +87,7 @@ func expectation(version string) (Expect, error) {
 	return e, nil
 }
 
-// realExpect asks the real server once in a process.
+// realExpect queries the real server once per process.
 var realExpect = sync.OnceValues(func() (Expect, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -6,10 +6,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// VerifyTestMain runs the tests of a package and fails if they leave a goroutine of
-// ours behind. net/http keeps some of its own for a while: those of idle connections,
-// and of a server that waits half a second before it closes a connection whose
-// request nobody read to its end.
+// VerifyTestMain runs the tests of a package and fails if they leave a goroutine
+// running. net/http may keep some of its own for a while: those of idle
+// connections, and of a server that waits half a second before it closes a
+// connection whose request was not read to its end.
 func VerifyTestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),

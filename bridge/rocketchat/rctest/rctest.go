@@ -1,11 +1,11 @@
 // Package rctest is a Rocket.Chat for tests. It is the simulator of package sim
 // behind a local port, or the real server that ROCKETCHAT_URL names: tests are
-// written once and ask the same of both.
+// written once and demand the same of both.
 //
 // The simulator is not Rocket.Chat. It is rude unless told otherwise: it repeats
 // and reorders events, drops websockets, refuses requests with 429 and 502, and
-// loses one answer in twenty after doing the work. The seed of all that is in the
-// test's log.
+// loses one response in twenty after doing the work. The seed for all of this is in
+// the test's log.
 package rctest
 
 import (
@@ -39,20 +39,20 @@ const patience = 20 * time.Second
 
 // A Server is ready to use after Start. Fields must be set before that.
 type Server struct {
-	Polite  bool   // switches the rudeness off, for tests about something else
+	Polite  bool   // disables the rudeness, for tests about something else
 	Seed    uint64 // 0: choose one
-	Data    string // journal file of the simulator; empty keeps data in memory, also over Restart
-	Version string // which Rocket.Chat the simulator is to be, such as "7.2"; empty: sim.DefaultVersion
+	Data    string // journal file of the simulator; empty keeps data in memory, even across Restart
+	Version string // the version to simulate, such as "7.2"; empty: sim.DefaultVersion
 
-	// Simulator keeps the test on the simulator, also where ROCKETCHAT_URL is set:
-	// for tests of the simulator, and of clients whose server answers by OnRequest.
+	// Simulator keeps the test on the simulator even where ROCKETCHAT_URL is set: for
+	// tests of the simulator, and of clients whose server responds through OnRequest.
 	Simulator bool
 
-	// Unrecorded keeps what the simulator is asked and serves from Rocket.Chat's own
-	// validators and types: for tests of what no Rocket.Chat of today does.
+	// Unrecorded keeps the simulator's requests and responses from Rocket.Chat's own
+	// validators and types: for tests of behaviour that no current Rocket.Chat has.
 	Unrecorded bool
 
-	// Bridge gives the workspace the account that a bridge works with; see Bot.
+	// Bridge adds the account that a bridge works with to the workspace; see Bot.
 	Bridge bool
 
 	// Settings are in force when the test begins.
@@ -69,7 +69,7 @@ type Server struct {
 	// URL is where it listens, such as "http://127.0.0.1:41234"; set by Start.
 	URL string
 	// CreateTokenSecret is its CREATE_TOKENS_FOR_USERS_SECRET; set by Start. The
-	// other one is what a simulator has.
+	// constant of the same name is what a simulator has.
 	CreateTokenSecret string
 
 	tb   testing.TB
@@ -81,8 +81,8 @@ type Server struct {
 type Person = sim.Person
 
 // Start makes s ready until the test ends: a simulator on a local port or, where
-// ROCKETCHAT_URL is set, the real server, which this test then has for itself and
-// finds empty. A test that needs what a real server does not do is skipped there.
+// ROCKETCHAT_URL is set, the real server, emptied and reserved for this test. A
+// test that needs something a real server does not do is skipped there.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	s.tb = tb
@@ -98,7 +98,7 @@ func (s *Server) Start(tb testing.TB) {
 
 func (s *Server) choosesReal() bool { return realURL() != "" && !s.Simulator }
 
-// Expect is what servers of its version do.
+// Expect returns how servers of its version behave.
 func (s *Server) Expect() Expect {
 	s.tb.Helper()
 	e, err := s.host.expect()
@@ -106,21 +106,21 @@ func (s *Server) Expect() Expect {
 	return e
 }
 
-// Stop ends all connections and closes the port. The data stay. A real server is
+// Stop ends all connections and closes the port. The data remain. A real server is
 // stopped by the program that ROCKETCHAT_CONTROL names.
 func (s *Server) Stop() { s.tb.Helper(); s.host.stop() }
 
 // Restart starts the server again after Stop, with the same data.
 func (s *Server) Restart() { s.tb.Helper(); s.host.restart() }
 
-// Engine is the simulator itself, for what has no helper. A test that asks for it
+// Engine returns the simulator itself, for what has no helper. A test that calls it
 // is skipped on a real server.
 func (s *Server) Engine() *sim.Engine {
 	s.tb.Helper()
 	return s.simulator("it asks the simulator for what no server tells")
 }
 
-// simulator skips a test on a real server.
+// simulator returns the simulator, or skips the test on a real server.
 func (s *Server) simulator(why string) *sim.Engine {
 	s.tb.Helper()
 	e := s.host.engine()
@@ -155,8 +155,8 @@ func (s *Server) Admin() Person {
 	return s.host.administrator()
 }
 
-// Bot is the bridge's account, with a token that asks for no second factor. There
-// is one where Bridge is set.
+// Bot returns the bridge's account, with a token that needs no second factor. It
+// exists only if Bridge is set.
 func (s *Server) Bot() Person { s.tb.Helper(); return s.host.bot() }
 
 // Login gives an existing user one more token.
@@ -226,20 +226,19 @@ func (s *Server) Edit(id, username, text string) {
 // Delete removes a message.
 func (s *Server) Delete(id, username string) { s.tb.Helper(); s.check(s.work().Delete(id, username)) }
 
-// React adds a reaction such as "smile", Unreact takes it back.
+// React adds a reaction such as "smile", Unreact removes it.
 func (s *Server) React(id, username, emoji string) {
 	s.tb.Helper()
 	s.check(s.work().React(id, username, emoji, true))
 }
 
-// Unreact takes a reaction back.
+// Unreact removes a reaction.
 func (s *Server) Unreact(id, username, emoji string) {
 	s.tb.Helper()
 	s.check(s.work().React(id, username, emoji, false))
 }
 
-// Touch changes all messages of a room in one millisecond, as the renaming of
-// their author does.
+// Touch changes all messages of a room in one millisecond, as renaming their author does.
 func (s *Server) Touch(room string) {
 	s.tb.Helper()
 	s.check(s.simulator("it touches all messages of a room at once, which only the simulator does on request").Touch(room))
@@ -308,14 +307,14 @@ const (
 	counts     = "it counts requests, sessions or subscriptions, which only the simulator tells"
 )
 
-// FailNext answers the next request for what, such as
-// "POST /api/v1/chat.sendMessage", with status and text and does nothing else.
+// FailNext makes the next request for what, such as "POST /api/v1/chat.sendMessage",
+// fail with status and text before it does anything.
 func (s *Server) FailNext(what string, status int, text string) {
 	s.tb.Helper()
 	s.simulator(misbehaves).FailNext(what, status, text)
 }
 
-// LoseNext does the work of the next request for what and loses the answer.
+// LoseNext does the work of the next request for what and loses the response.
 func (s *Server) LoseNext(what string) { s.tb.Helper(); s.simulator(misbehaves).LoseNext(what) }
 
 // Restrict makes posting fail with restricted-workspace until it is lifted.
@@ -324,7 +323,7 @@ func (s *Server) Restrict(on bool) {
 	s.simulator("it restricts the workspace, which only the simulator does on request").Restrict(on)
 }
 
-// License gives the workspace a licence with so many seats, or none with 0.
+// License gives the workspace a licence with the given number of seats; 0 removes it.
 func (s *Server) License(seats int) {
 	s.tb.Helper()
 	s.simulator("it installs a licence, which only the simulator takes").License(seats)
@@ -337,7 +336,7 @@ type Message struct {
 	ID     string `json:"_id"`
 	Room   string `json:"rid"`
 	Text   string `json:"msg"`
-	Type   string `json:"t"` // empty for what people say
+	Type   string `json:"t"` // empty for messages by people
 	Thread string `json:"tmid"`
 	Alias  string `json:"alias"`
 	User   struct {
@@ -356,7 +355,7 @@ type Message struct {
 	Raw map[string]any `json:"-"` // everything
 }
 
-// Messages returns what a room holds, system messages included, oldest first.
+// Messages returns the messages of a room, system messages included, oldest first.
 func (s *Server) Messages(room string) []Message {
 	var l []Message
 	for _, d := range s.work().Messages(room) {
@@ -370,7 +369,7 @@ func (s *Server) Messages(room string) []Message {
 	return l
 }
 
-// Said returns what people said in a room: no system messages.
+// Said returns the messages that people wrote in a room, without system messages.
 func (s *Server) Said(room string) []Message {
 	var l []Message
 	for _, m := range s.Messages(room) {
@@ -397,17 +396,17 @@ func asREST(d sim.Doc) (v map[string]any) {
 	return v
 }
 
-// Count tells how often something was asked for: "POST /api/v1/chat.sendMessage",
+// Count returns how often something was requested: "POST /api/v1/chat.sendMessage",
 // "method sendMessage", "sub stream-room-messages" or "websocket".
 func (s *Server) Count(what string) int { s.tb.Helper(); return s.simulator(counts).Count(what) }
 
-// Sessions tells how many websockets are logged in as username.
+// Sessions returns how many websockets are logged in as username.
 func (s *Server) Sessions(username string) int {
 	s.tb.Helper()
 	return s.simulator(counts).Sessions(username)
 }
 
-// Subscribers tells how many subscriptions an event of a stream has, such as
+// Subscribers returns how many subscriptions an event of a stream has, such as
 // ("stream-room-messages", rid).
 func (s *Server) Subscribers(stream, event string) int {
 	s.tb.Helper()
@@ -420,7 +419,7 @@ func (s *Server) WaitFor(tb testing.TB, room, text string) Message {
 	return s.WaitForMessage(tb, room, "the text "+text, func(m Message) bool { return m.Text == text })
 }
 
-// WaitForMessage waits until a room holds a message that fits.
+// WaitForMessage waits until a room holds a matching message.
 func (s *Server) WaitForMessage(tb testing.TB, room, what string, fits func(Message) bool) (found Message) {
 	tb.Helper()
 	s.WaitUntil(tb, what+" in "+room, func() bool {
@@ -435,7 +434,7 @@ func (s *Server) WaitForMessage(tb testing.TB, room, what string, fits func(Mess
 	return found
 }
 
-// WaitUntil waits until ok does; it is asked again after every change here.
+// WaitUntil waits until ok returns true; it is called again after every change.
 func (s *Server) WaitUntil(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)

@@ -41,12 +41,11 @@ type real struct {
 
 	mu     sync.Mutex
 	people map[string]Person // by username
-	seers  map[string]Person // by room: who has seen into it
+	seers  map[string]Person // by room: a person who can see it
 	before map[string]any    // settings as they were before the test
 }
 
-// limiterOff is what every test sets: the limiter is for people, and there is one
-// test of it.
+// limiterOff is set by every test: the limiter is meant for people, and one test covers it.
 var limiterOff = map[string]any{"API_Enable_Rate_Limiter": false}
 
 // newReal waits for the real server and empties it.
@@ -93,7 +92,7 @@ func (r *real) prepare(ctx context.Context, s *Server) error {
 	return err
 }
 
-// ensureSettings sets what is not so already.
+// ensureSettings changes the settings that differ.
 func (r rest) ensureSettings(ctx context.Context, admin Person, settings map[string]any) error {
 	for id, want := range settings {
 		var now struct {
@@ -116,8 +115,8 @@ func (r *real) ensure(ctx context.Context, settings map[string]any) error {
 	return r.ensureSettings(ctx, r.admin, settings)
 }
 
-// makeBot makes the bridge's account with the kind of token that an operator gives
-// a bridge.
+// makeBot creates the bridge's account with the kind of token that an operator
+// gives a bridge.
 func (r *real) makeBot(ctx context.Context) (Person, error) {
 	p, err := r.createUser(ctx, r.admin, BotName, "Matrix bridge", true, botRoles...)
 	if err != nil {
@@ -133,7 +132,7 @@ func (r *real) makeBot(ctx context.Context) (Person, error) {
 	return Person{ID: p.ID, Username: p.Username, Token: made.Token}, err
 }
 
-// restore puts back the settings that the test has changed.
+// restore restores the settings that the test has changed.
 func (r *real) restore() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -149,7 +148,7 @@ func (r *real) bot() Person           { return r.robot }
 
 func (r *real) expect() (Expect, error) { return realExpect() }
 
-// stop ends the server. A test that leaves it so does not leave it to the next one.
+// stop stops the server. If the test does not restart it, it is restarted when the test ends.
 func (r *real) stop() {
 	r.tb.Helper()
 	r.control("stop")
@@ -161,7 +160,7 @@ func (r *real) stop() {
 	})
 }
 
-// restart returns when the server answers again.
+// restart starts the server and returns when it responds again.
 func (r *real) restart() {
 	r.tb.Helper()
 	r.control("start")
@@ -186,7 +185,7 @@ func (r *real) control(what string) {
 	}
 }
 
-// realAdmin signs in once in a process: servers limit logins.
+// realAdmin signs in once per process: servers limit logins.
 var realAdmin = sync.OnceValues(func() (Person, error) {
 	name, password := os.Getenv("ROCKETCHAT_ADMIN"), os.Getenv("ROCKETCHAT_PASSWORD")
 	if name == "" || password == "" {
@@ -197,17 +196,17 @@ var realAdmin = sync.OnceValues(func() (Person, error) {
 	return rest{realURL()}.login(ctx, name, password)
 })
 
-// request is how long one thing may take that a test asks for.
+// request bounds the time of one call that a test makes.
 const request = time.Minute
 
-// do calls as a person.
+// do makes a call as a person.
 func (r *real) do(by Person, method, endpoint string, body, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), request)
 	defer cancel()
 	return r.call(ctx, by, method, endpoint, body, out)
 }
 
-// Wait asks ten times a second: nobody tells when something has changed.
+// Wait polls ten times a second: nothing announces a change.
 func (r *real) Wait(ctx context.Context, ok func() bool) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

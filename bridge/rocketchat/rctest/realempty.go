@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// A doc is what REST shows of something.
+// A doc is a document as REST shows it.
 type doc = map[string]any
 
 func text(d doc, key string) string { s, _ := d[key].(string); return s }
 
-// empty removes what other tests have left: webhooks, rooms, people, emoji.
+// empty removes what other tests have left behind: webhooks, rooms, people, emoji.
 func (r *real) empty(ctx context.Context) error {
 	people, err := r.pages(ctx, "users.list", "users", nil)
 	if err != nil {
@@ -45,18 +45,18 @@ func (r *real) empty(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.emptyRooms(ctx, "d"); err != nil { // of people who are gone
+	if err := r.emptyRooms(ctx, "d"); err != nil { // of deleted people
 		return err
 	}
 	return r.emptyEmoji(ctx)
 }
 
-// stays tells the accounts that every workspace has.
+// stays reports whether an account is one that every workspace has.
 func (r *real) stays(u doc) bool {
 	return slices.Contains([]string{r.admin.Username, "rocket.cat"}, text(u, "username"))
 }
 
-// mayEmpty refuses a workspace in which there are people.
+// mayEmpty refuses a workspace with people in it.
 func (r *real) mayEmpty(people []doc) error {
 	if os.Getenv("ROCKETCHAT_EMPTY") == "yes" {
 		return nil
@@ -77,7 +77,7 @@ func (r *real) mayEmpty(people []doc) error {
 	return nil
 }
 
-// emptyRooms removes the rooms of some types. #general stays.
+// emptyRooms removes the rooms of the given types. #general stays.
 func (r *real) emptyRooms(ctx context.Context, types ...string) error {
 	rooms, err := r.pages(ctx, "rooms.adminRooms", "rooms", url.Values{"types[]": types})
 	if err != nil {
@@ -95,7 +95,7 @@ func (r *real) emptyRooms(ctx context.Context, types ...string) error {
 			err = r.post(ctx, "rooms.delete", doc{"roomId": room["_id"]})
 		}
 		if e, ok := errors.AsType[*refusal](err); ok && strings.Contains(e.answer, "error-invalid-room") {
-			continue // it went with the room that it belonged to
+			continue // removed along with the room that it belonged to
 		}
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func (r *real) post(ctx context.Context, endpoint string, body doc) error {
 	return r.call(ctx, r.admin, http.MethodPost, endpoint, body, nil)
 }
 
-// pages returns all that a list of the administrator's holds.
+// pages returns all entries of a list, as the administrator.
 func (r *real) pages(ctx context.Context, endpoint, key string, q url.Values) ([]doc, error) {
 	var all []doc
 	for range 1000 {

@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// What tests look at on a real server. Who may not see a room sees nothing of it,
-// administrators included, so a former member is asked.
+// These methods inspect a real server. Nobody sees rooms of others there, administrators
+// included, so the users who may be members are tried in turn.
 
 func (r *real) Messages(room string) []sim.Doc {
 	d := r.find(room)
@@ -63,7 +63,7 @@ func (r *real) Members(room string) (names []string) {
 	return names
 }
 
-// see asks for something that only those see who are in a room.
+// see requests something that only the members of a room can see.
 func (r *real) see(room doc, endpoint string, out any) bool {
 	id := text(room, "_id")
 	r.mu.Lock()
@@ -94,8 +94,7 @@ func (r *real) see(room doc, endpoint string, out any) bool {
 	})
 }
 
-// Room is what an administrator sees of it, and more where a member
-// sees more.
+// Room returns what an administrator sees of a room, and more where a member sees more.
 func (r *real) Room(room string) sim.Doc {
 	d := r.find(room)
 	if d == nil {
@@ -112,8 +111,8 @@ func (r *real) Room(room string) sim.Doc {
 	return d
 }
 
-// find returns a room of an id or name as an administrator sees it, nil when there
-// is none.
+// find returns the room with an id or name as an administrator sees it, nil when
+// there is none.
 func (r *real) find(room string) sim.Doc {
 	var d sim.Doc
 	err := r.do(r.admin, http.MethodGet, "rooms.adminRooms.getRoom?rid="+url.QueryEscape(room), nil, &d)
@@ -131,7 +130,7 @@ func (r *real) roomNamed(name string) sim.Doc {
 	return nil
 }
 
-// roomID is the id of a room of that id or name.
+// roomID returns the id of the room with that id or name.
 func (r *real) roomID(room string) string {
 	if d := r.find(room); d != nil {
 		return text(d, "_id")

@@ -33,7 +33,7 @@ func (r *real) signedIn(ctx context.Context, p Person) (Person, error) {
 	return p, err
 }
 
-// Person signs in a user, with the token of the last time if it is one still.
+// Person signs in a user, with the last token if that is still valid.
 func (r *real) Person(username string) (Person, error) {
 	if username == r.admin.Username || username == AdminName {
 		return r.admin, nil
@@ -53,7 +53,7 @@ func (r *real) Person(username string) (Person, error) {
 	return r.signedIn(ctx, Person{ID: id, Username: username, Password: username})
 }
 
-// as calls as a user.
+// as makes a call as a user.
 func (r *real) as(username, method, endpoint string, body, out any) error {
 	p, err := r.Person(username)
 	if err != nil {
@@ -96,7 +96,7 @@ func (r *real) CreateDirect(first string, others ...string) (string, error) {
 	return out.Room.ID, err
 }
 
-// posted is the answer of what makes a message.
+// posted is the response to a call that creates a message.
 type posted struct {
 	Message struct {
 		ID   string `json:"_id"`
@@ -135,7 +135,7 @@ func (r *real) Upload(room, username, name, contentType string, data []byte, cap
 	return out.Message.ID, err
 }
 
-// onMessage posts something about a message, which the server wants with its room.
+// onMessage posts a call about a message, for which the server also requires the room.
 func (r *real) onMessage(endpoint, id, username string, body doc) error {
 	var found posted
 	if err := r.as(username, http.MethodGet, "chat.getMessage?msgId="+url.QueryEscape(id), nil, &found); err != nil {
@@ -221,7 +221,7 @@ func (r *real) SetStatus(username, status, text string) error {
 	return r.as(username, http.MethodPost, "users.setStatus", doc{"status": status, "message": text}, nil)
 }
 
-// Set remembers what the setting was.
+// Set remembers the previous value of the setting.
 func (r *real) Set(setting string, value any) error {
 	var old struct {
 		Value any `json:"value"`

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// rest calls a server as a client does. It is not the product's client: tests
-// check what that one did.
+// rest calls a server as a client does. It is not the product's client, because
+// tests use it to check what that client did.
 type rest struct{ url string }
 
 var restClient = &http.Client{Timeout: time.Minute}
 
-// A refusal is an answer other than 200.
+// A refusal is a response other than 200.
 type refusal struct {
 	call   string
 	status int
@@ -30,8 +30,8 @@ type refusal struct {
 
 func (e *refusal) Error() string { return fmt.Sprintf("%s: %d %s", e.call, e.status, e.answer) }
 
-// call calls an endpoint such as "users.info?username=alice" as a user, nobody
-// where by is empty, and again when the server limits calls. nil is no body.
+// call calls an endpoint such as "users.info?username=alice" as a user, or anonymously
+// if by is empty, and retries when the server limits calls. A nil body sends none.
 func (r rest) call(ctx context.Context, by Person, method, endpoint string, body, out any) error {
 	var data []byte
 	if body != nil {
@@ -98,8 +98,8 @@ func (r rest) retry(ctx context.Context, build func() (*http.Request, error), by
 	}
 }
 
-// Sign makes a request one of a person's. Where the password is known it is the
-// second factor, which servers ask for when settings and people are changed.
+// Sign adds a person's credentials to a request. A known password is used as the
+// second factor, which servers require when settings and people are changed.
 func Sign(req *http.Request, by Person) {
 	if by.Token != "" {
 		req.Header.Set("X-User-Id", by.ID)
@@ -122,8 +122,8 @@ func exchange(req *http.Request) (status int, header http.Header, answer []byte,
 	return res.StatusCode, res.Header, answer, err
 }
 
-// until is how long a limiter wants its clients to wait: it says when it begins
-// again, in milliseconds. At most a minute.
+// until returns how long a limiter wants its clients to wait, at most a minute: it
+// announces when it resets, in milliseconds.
 func until(header http.Header) time.Duration {
 	ms, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64)
 	if err != nil {
@@ -132,7 +132,7 @@ func until(header http.Header) time.Duration {
 	return min(max(time.Until(time.UnixMilli(ms)), 100*time.Millisecond), time.Minute)
 }
 
-// login signs in with a password, which servers limit to some in a minute.
+// login signs in with a password, which servers allow only a few times per minute.
 func (r rest) login(ctx context.Context, username, password string) (Person, error) {
 	var out struct {
 		Data struct {
@@ -144,7 +144,7 @@ func (r rest) login(ctx context.Context, username, password string) (Person, err
 	return Person{ID: out.Data.UserID, Username: username, Password: password, Token: out.Data.AuthToken}, err
 }
 
-// createUser makes an account whose password is its username.
+// createUser creates an account whose password is its username.
 func (r rest) createUser(ctx context.Context, admin Person, username, name string, defaults bool, roles ...string) (Person, error) {
 	if len(roles) == 0 {
 		roles = []string{"user"}
@@ -159,10 +159,10 @@ func (r rest) createUser(ctx context.Context, admin Person, username, name strin
 	return Person{ID: made.User.ID, Username: username, Password: username}, err
 }
 
-// testDomain ends the addresses of accounts that tests make.
+// testDomain is the suffix of the addresses of accounts that tests create.
 const testDomain = "@example.invalid"
 
-// signIn prefers a token of the administrator's making, which no limit stops.
+// signIn prefers a token created by the administrator, which is not rate-limited.
 func (r rest) signIn(ctx context.Context, admin, p Person, secret string) (Person, error) {
 	if secret == "" {
 		return r.login(ctx, p.Username, p.Password)

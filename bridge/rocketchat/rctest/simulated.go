@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// simulated is the simulator behind a port of this machine.
+// simulated is the simulator behind a local port.
 type simulated struct {
 	s      *Server
 	tb     testing.TB
@@ -26,7 +26,7 @@ type simulated struct {
 	served chan struct{}
 }
 
-// newSimulated makes the simulator listen on a local port until the test ends.
+// newSimulated runs the simulator on a local port until the test ends.
 func newSimulated(tb testing.TB, s *Server) *simulated {
 	tb.Helper()
 	h := &simulated{s: s, tb: tb}
@@ -98,8 +98,8 @@ const (
 	botToken = "bridge-token-for-tests-0123456789abcdefghij"
 )
 
-// botDocument is that account as INITIAL_USER, made as the renderer makes it: with
-// a personal access token and no password.
+// botDocument returns that account as INITIAL_USER, in the form that the renderer
+// writes: with a personal access token and no password.
 func botDocument() string {
 	sum := sha256.Sum256([]byte(botToken))
 	user, _ := json.Marshal(map[string]any{ // cannot fail
@@ -143,7 +143,7 @@ func (h *simulated) stop() {
 	if h.http == nil {
 		return
 	}
-	_ = h.http.Close() // of listeners and connections of our own
+	_ = h.http.Close() // of local listeners and connections only
 	<-h.served
 	h.http = nil
 	h.sim.DropConnections()

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// A frame of DDP, as far as one call needs it.
+// A frame is a DDP frame with the fields that one call needs.
 type frame struct {
 	Msg     string          `json:"msg,omitempty"`
 	ID      string          `json:"id,omitempty"`
@@ -22,8 +22,7 @@ type frame struct {
 	Error   json.RawMessage `json:"error,omitempty"`
 }
 
-// callMethod calls one method over a websocket of its own, as a client that has
-// just opened does.
+// callMethod calls one method over a websocket of its own, as a newly opened client does.
 func (r rest) callMethod(ctx context.Context, by Person, method string, params ...any) (err error) {
 	ws, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(r.url, "http")+"/websocket", nil) //nolint:bodyclose // Dial has closed it
 	if err != nil {
@@ -49,7 +48,7 @@ func (r rest) callMethod(ctx context.Context, by Person, method string, params .
 	return nil
 }
 
-// hear reads until the frame that answers comes.
+// hear reads until the reply arrives.
 func hear(ctx context.Context, ws *websocket.Conn, msg, id string) error {
 	for {
 		var f frame

@@ -13,10 +13,10 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// A Subject is the server that a contract suite talks to: a polite Server, or
-// the real Rocket.Chat that the environment names (see docs/testing.md). Whatever
-// a suite makes there, it makes over REST and under names of its own, so that its
-// tests can share the server.
+// A Subject is the server that a contract suite talks to: a polite Server, or the
+// real Rocket.Chat that the environment names (see docs/testing.md). A suite
+// creates everything there over REST and under names of its own, so that its tests
+// can share the server.
 type Subject struct {
 	URL               string
 	AdminName         string
@@ -27,8 +27,8 @@ type Subject struct {
 	rest   rest
 }
 
-// NewSubject returns the server to talk to. Where it is a simulator, configure
-// sees it before it starts.
+// NewSubject returns the server to talk to. If it is a simulator, configure is
+// applied before it starts.
 func NewSubject(tb testing.TB, configure ...func(*Server)) *Subject {
 	tb.Helper()
 	s := &Server{Polite: true}
@@ -54,7 +54,7 @@ func newRealSubject(tb testing.TB) *Subject {
 	return s
 }
 
-// switchLimiterOff does it once in a process.
+// switchLimiterOff runs once per process.
 var switchLimiterOff = sync.OnceValue(func() error {
 	admin, err := realAdmin()
 	if err != nil {
@@ -65,8 +65,8 @@ var switchLimiterOff = sync.OnceValue(func() error {
 	return rest{realURL()}.ensureSettings(ctx, admin, limiterOff)
 })
 
-// Server returns the simulator for tests that tell it what to do, and skips them
-// where the server is a real one: because it would have to misbehave, or why.
+// Server returns the simulator for tests that control it, and skips them on a real
+// server: because it would have to misbehave, or for the reason why.
 func (s *Subject) Server(tb testing.TB, why ...string) *Server {
 	tb.Helper()
 	if s.server == nil {
@@ -75,7 +75,7 @@ func (s *Subject) Server(tb testing.TB, why ...string) *Server {
 	return s.server
 }
 
-// Expect is what servers of its version do.
+// Expect returns how servers of its version behave.
 func (s *Subject) Expect(tb testing.TB) Expect {
 	tb.Helper()
 	if s.server != nil {
@@ -88,7 +88,7 @@ func (s *Subject) Expect(tb testing.TB) Expect {
 	return e
 }
 
-// Name returns a name that nothing on the server has: letters, digits and "-".
+// Name returns a name that is not in use on the server: letters, digits and "-".
 func (s *Subject) Name(kind string) string {
 	return kind + "-" + strconv.FormatUint(rand.Uint64(), 36)
 }
@@ -106,10 +106,10 @@ func (s *Subject) Admin(tb testing.TB) Person {
 	return p
 }
 
-// Puppet makes a user as the bridge makes them, with the roles user and bot.
+// Puppet creates a user as the bridge does, with the roles user and bot.
 func (s *Subject) Puppet(tb testing.TB) Person { tb.Helper(); return s.Person(tb, "user", "bot") }
 
-// Person makes a user with roles and a token. The password is the username.
+// Person creates a user with roles and a token. The password is the username.
 func (s *Subject) Person(tb testing.TB, roles ...string) Person {
 	tb.Helper()
 	admin, name := s.Admin(tb), s.Name("person")

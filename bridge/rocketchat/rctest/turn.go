@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// takeTurn waits until this test may use the real server at url, and keeps it until
-// the test ends: alone, or with others that do not mind each other. Tests of other
-// processes take turns with those of this one.
+// takeTurn waits until this test may use the real server at url, and keeps it until the test
+// ends: alone, or together with tests that can share it. Tests of other processes take turns
+// with those of this one.
 //
-// There are two locks. Who wants the server holds the first one while waiting for
-// the second, so that nobody who has just had it comes before those who wait.
+// There are two locks. A test that wants the server holds the first one while waiting for the
+// second, so that a test that has just had the server does not overtake those that wait.
 func takeTurn(tb testing.TB, url string, alone bool) {
 	tb.Helper()
 	if has := turns.take(tb.Name()); has != "" {
@@ -43,7 +43,7 @@ func takeTurn(tb testing.TB, url string, alone bool) {
 	})
 }
 
-// turns are the tests of this process that have the server or wait for it.
+// turns holds the tests of this process that have the server or wait for it.
 var turns holders
 
 type holders struct {
@@ -51,8 +51,8 @@ type holders struct {
 	names map[string]bool
 }
 
-// take enters a test, unless the test that it is part of is there already, which
-// would wait for itself.
+// take registers a test, unless it or a test that it is part of is registered
+// already: that would wait for itself.
 func (h *holders) take(name string) (has string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

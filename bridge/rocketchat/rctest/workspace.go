@@ -6,9 +6,9 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// workspace is what people do in a Rocket.Chat, and what tests look at there.
-// The simulator does it itself (*sim.Engine); a real server is asked as clients
-// ask it (*real). Rooms are named by id or name, people by username.
+// workspace is what people do in a Rocket.Chat, and what tests look at there. The
+// simulator does it itself (*sim.Engine); a real server is called as clients call
+// it (*real). Rooms are named by id or name, people by username.
 type workspace interface {
 	workspacePeople
 	workspaceRooms
@@ -16,7 +16,7 @@ type workspace interface {
 	workspaceLooks
 }
 
-// workspacePeople are the people of a workspace, and its settings.
+// workspacePeople covers the people of a workspace, and its settings.
 type workspacePeople interface {
 	CreateUser(username, name string, roles ...string) (Person, error)
 	Person(username string) (Person, error)
@@ -26,7 +26,7 @@ type workspacePeople interface {
 	Logout(username string) error
 }
 
-// workspaceRooms are rooms and who is in them.
+// workspaceRooms covers rooms and their members.
 type workspaceRooms interface {
 	CreateRoom(t, name, owner string, members ...string) (rid string, err error)
 	CreateDirect(first string, others ...string) (rid string, err error)
@@ -37,7 +37,7 @@ type workspaceRooms interface {
 	ChangeRoom(room, by string, fields map[string]any) error
 }
 
-// workspaceMessages are what people say.
+// workspaceMessages covers what people write.
 type workspaceMessages interface {
 	Say(room, username, text string, fields sim.Doc) (id string, err error)
 	Upload(room, username, name, contentType string, data []byte, caption string) (id string, err error)
@@ -47,7 +47,7 @@ type workspaceMessages interface {
 	Typing(room, username string, on bool) error
 }
 
-// workspaceLooks are what a test looks at.
+// workspaceLooks covers what a test looks at.
 type workspaceLooks interface {
 	// Messages returns a room's messages, system messages included, oldest first.
 	Messages(room string) []sim.Doc
@@ -57,7 +57,7 @@ type workspaceLooks interface {
 	Room(room string) sim.Doc
 	User(username string) sim.Doc
 
-	// Wait returns when ok does, or when ctx ends.
+	// Wait returns when ok returns true, or when ctx ends.
 	Wait(ctx context.Context, ok func() bool) error
 }
 
@@ -68,11 +68,11 @@ type host interface {
 	// administrator and bot sign in the two accounts that tests find there.
 	administrator() Person
 	bot() Person
-	// expect is what servers of its version do.
+	// expect returns how servers of its version behave.
 	expect() (Expect, error)
-	// stop and restart end and start the server; the data stay.
+	// stop and restart stop and start the server; the data remain.
 	stop()
 	restart()
-	// engine is the simulator, nil where the server is a real one.
+	// engine returns the simulator, nil for a real server.
 	engine() *sim.Engine
 }

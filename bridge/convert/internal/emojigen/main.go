@@ -5,9 +5,9 @@
 //	npm pack emoji-toolkit@11.0.0 && tar xzf emoji-toolkit-*.tgz
 //	go run ./internal/emojigen package/emoji.json > emoji.txt
 //
-// A line is an emoji and its names, the one that Rocket.Chat prefers first. "~"
-// at the end says that the emoji takes a skin tone in the regular way: the
-// modifier follows the first character, the name is followed by _tone1 to _tone5.
+// A line is an emoji and its names, with the one that Rocket.Chat prefers first.
+// "~" at the end means that the emoji takes a skin tone in the regular way: the
+// modifier follows the first character, and _tone1 to _tone5 follow the name.
 package main
 
 import (
@@ -86,7 +86,7 @@ func run(args []string) error {
 	return w.Flush()
 }
 
-// regular reports whether the skin tones of e are made by rule.
+// regular reports whether the skin tones of e follow the rule.
 func regular(e entry, all map[string]entry) bool {
 	if len(e.Children) != 5 {
 		return false

@@ -2,7 +2,7 @@ package grammar
 
 import "strings"
 
-// autoLink reads an address that is written as it is.
+// autoLink reads a bare address.
 func (p *parser) autoLink(i int) (Node, int) {
 	if r, _ := p.rune(i); !isScheme(r) && p.domainChar(i) < 0 {
 		return none()
@@ -55,8 +55,8 @@ func isURL(s string) bool {
 	return true
 }
 
-// underscoreDomain makes text of an underscore before the name of a server,
-// unless another one ends italic text after it.
+// underscoreDomain turns an underscore before a server name into text, unless
+// another one ends italic text after it.
 func (p *parser) underscoreDomain(i int) (Node, int) {
 	if p.at(i) != '_' {
 		return none()
@@ -68,7 +68,7 @@ func (p *parser) underscoreDomain(i int) (Node, int) {
 	return text(p.s[i:j]), j
 }
 
-// mailLink reads the address of a person.
+// mailLink reads an email address.
 func (p *parser) mailLink(i int) (Node, int) {
 	if p.class(i, isLocalPart) < 0 || p.d != V31 && p.at(p.upTo(i, " \t\r\n@")) != '@' {
 		return none()
@@ -122,8 +122,8 @@ func (p *parser) localPart(i int) int {
 	return j
 }
 
-// phone reads +49123456 and +(49)123-456, and returns it as it is written and as
-// it is dialled.
+// phone reads +49123456 and +(49)123-456, and returns the number as written and as
+// dialled.
 func (p *parser) phone(i int) (written, number string, end int) {
 	if p.at(i) != '+' {
 		return "", "", fail

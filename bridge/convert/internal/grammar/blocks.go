@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// block reads what stands on lines of its own, but a paragraph.
+// block reads what stands on lines of its own, except a paragraph.
 func (p *parser) block(i int) (Block, int) {
 	var rules []func(int) (Block, int)
 	switch c := p.at(i); {
@@ -46,7 +46,7 @@ func (p *parser) paragraph(i int) (Block, int) {
 	return Block{Kind: Paragraph, Nodes: nodes}, j
 }
 
-// line reads pieces up to the end of the line, and that.
+// line reads pieces up to and including the end of the line.
 func (p *parser) line(i int) ([]Node, int) {
 	nodes, j := p.pieces(i, nil)
 	if j < 0 {
@@ -58,7 +58,7 @@ func (p *parser) line(i int) ([]Node, int) {
 	return Join(nodes), j
 }
 
-// pieces reads what stands in a line, at least one piece, up to where stop says.
+// pieces reads the pieces of a line, at least one, until stop returns true.
 func (p *parser) pieces(i int, stop func(int) bool) ([]Node, int) {
 	var nodes []Node
 	for i < len(p.s) && (stop == nil || !stop(i)) {
@@ -122,7 +122,7 @@ func (p *parser) spoilerBlock(i int) (Block, int) {
 	return b, j + 2
 }
 
-// fence reads preformatted text between lines of three ticks.
+// fence reads preformatted text between lines of three backticks.
 func (p *parser) fence(i int) (Block, int) {
 	if !p.is(i, "```") {
 		return Block{}, fail
@@ -157,8 +157,8 @@ func (p *parser) fence(i int) (Block, int) {
 	return Block{Kind: Fence, Lang: strings.TrimSpace(p.s[i+3 : lang]), Text: strings.Join(lines, "\n")}, end + 3
 }
 
-// codeChunk returns the end of a line of preformatted text. V36 knows no tick at the
-// end of one.
+// codeChunk returns the end of a line of preformatted text. V36 allows no backtick
+// at the end of one.
 func (p *parser) codeChunk(i int) int {
 	for i < len(p.s) && p.s[i] != '\n' && p.s[i] != '\r' && !p.is(i, "```") {
 		if p.d == V36 && p.s[i] == '`' {
@@ -200,7 +200,7 @@ func (p *parser) heading(i int) (Block, int) {
 	if k == j {
 		return Block{}, fail
 	}
-	if p.d == V31 { // as it is written, with the break after it a line of its own
+	if p.d == V31 { // literally, and the break after it is a line of its own
 		end := p.span(k, func(r rune) bool { return r != '\n' && r != '\r' })
 		b.Nodes = []Node{text(p.s[k:end])}
 		if end == k {
@@ -213,7 +213,7 @@ func (p *parser) heading(i int) (Block, int) {
 	return b, k
 }
 
-// items reads lines that a rule reads the beginning of.
+// items reads lines whose beginning is read by a rule.
 func (p *parser) items(kind BlockKind, i int, item func(int) (Block, int)) (Block, int) {
 	list := Block{Kind: kind}
 	for i < len(p.s) {
@@ -275,7 +275,7 @@ func (p *parser) unordered(i int) (Block, int) {
 	return p.items(Unordered, i, p.starItem)
 }
 
-// starItem reads "* item", in which no lone star may be: "* a * b" is no item.
+// starItem reads "* item", which may not contain a lone star: "* a * b" is not an item.
 func (p *parser) starItem(i int) (Block, int) {
 	j := p.spaces(i + 1)
 	if p.at(i) != '*' || j == i+1 {
@@ -375,7 +375,7 @@ func (p *parser) cell(i int) ([]Node, int) {
 	return nodes, i
 }
 
-// trimCell takes the blanks off both ends.
+// trimCell removes the blanks at both ends.
 func trimCell(nodes []Node) []Node {
 	if len(nodes) > 0 && nodes[0].Kind == Text {
 		if nodes[0].Text = strings.TrimLeftFunc(nodes[0].Text, unicode.IsSpace); nodes[0].Text == "" {

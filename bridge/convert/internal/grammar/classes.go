@@ -13,20 +13,20 @@ func isAlnum(r rune) bool { return isAlpha(r) || isDigit(r) }
 
 func isHex(r rune) bool { return isDigit(r) || r|0x20 >= 'a' && r|0x20 <= 'f' && r < 0x80 }
 
-// isExtra are the characters that end a sentence rather than an address.
+// isExtra reports whether a character ends a sentence rather than an address.
 func isExtra(r rune) bool { return r < 0x80 && strings.IndexByte(".,!%~*\"':;()=", byte(r)) >= 0 }
 
-// isLinkExtra is the same inside of [text](address).
+// isLinkExtra is the same inside [text](address).
 func isLinkExtra(r rune) bool { return r < 0x80 && strings.IndexByte(".,!%*\"':;=", byte(r)) >= 0 }
 
 func isSafe(r rune) bool { return r < 0x80 && strings.IndexByte("$@&+_#?-", byte(r)) >= 0 }
 
-// isAnyText is ordinary text, without what may be markup.
+// isAnyText reports whether a character is ordinary text, which cannot be markup.
 func isAnyText(r rune) bool {
 	return r >= 0x20 && r <= 0x27 || r >= 0x2b && r <= 0x5a || r >= 0x61 && r <= 0x7a || r >= 0x80
 }
 
-// isTextUnit is one UTF-16 unit of it, which pictures have two of.
+// isTextUnit reports whether a character is one UTF-16 unit of that; pictures have two.
 func isTextUnit(r rune) bool { return isAnyText(r) && r <= 0xffff }
 
 // isNameChar is a letter or digit of any script; names are of the basic plane.
@@ -39,8 +39,8 @@ func isNameChar(r rune) bool {
 
 func isUserName(r rune) bool { return isNameChar(r) || r == '-' || r == '_' || r == '.' }
 
-// isLocalPart is what a mail address may begin with: letters, digits, accents and
-// all kinds of pictures.
+// isLocalPart reports whether an email address may begin with a character: letters,
+// digits, accents and all kinds of pictures.
 func isLocalPart(r rune) bool {
 	if isNameChar(r) {
 		return true
@@ -66,7 +66,7 @@ func isShortcode(r rune) bool { return isAlnum(r) || r == '-' || r == '_' || r =
 
 func isLanguage(r rune) bool { return isAlnum(r) || r == ' ' || r == '_' || r == '-' || r == '.' }
 
-// isURLBody is what an address in <address|text> is made of.
+// isURLBody reports whether a character may be part of the address in <address|text>.
 func isURLBody(r rune) bool {
 	return r >= 0x20 && r <= 0x28 || r >= 0x2a && r <= 0x5b || r >= 0x5d && r <= 0x7b || r == '}' || r == '~' || r >= 0x80
 }

@@ -2,7 +2,7 @@ package grammar
 
 import "strings"
 
-// emoji reads a shortcode or an emoji of Unicode.
+// emoji reads a shortcode or a Unicode emoji.
 func (p *parser) emoji(i int) (Node, int) {
 	if p.at(i) == ':' {
 		if j := p.span(i+1, isShortcode); j > i+1 && p.at(j) == ':' {
@@ -31,7 +31,7 @@ var (
 	isTone      = in(0x1f3fb, 0x1f3ff)
 )
 
-// varied reads a character of a set and a selector of its form.
+// varied reads a character of a set and its variation selector.
 func (p *parser) varied(i int, set func(rune) bool) int {
 	j := p.class(i, set)
 	if j < 0 {
@@ -45,7 +45,7 @@ func (p *parser) varied(i int, set func(rune) bool) int {
 
 func isSymbol(r rune) bool { return r >= 0x1f300 && r <= 0x1f5ff }
 
-// oldPicture reads an emoji of Unicode as V31 and V36 know it.
+// oldPicture reads a Unicode emoji as V31 and V36 define it.
 func (p *parser) oldPicture(i int) int {
 	if j := p.class(i, in(0x1f600, 0x1f64f)); j >= 0 {
 		return j
@@ -78,7 +78,7 @@ func (p *parser) oldPicture(i int) int {
 
 const joiner = "\u200d"
 
-// joined reads pictures that joiners make one of.
+// joined reads pictures that joiners combine into one.
 func (p *parser) joined(i int, one func(int) int) int {
 	j := one(i)
 	if j < 0 {
@@ -103,7 +103,7 @@ func (p *parser) pair(i int, letter func(rune) bool) int {
 	return p.class(j, letter)
 }
 
-// picture reads an emoji of Unicode as V32 knows it.
+// picture reads a Unicode emoji as V32 defines it.
 func (p *parser) picture(i int) int {
 	if j := p.letterFlag(i); j >= 0 {
 		return j
@@ -170,6 +170,6 @@ func isOnlyVaried(r rune) bool {
 	return strings.ContainsRune("©®‼⁉™ℹ↩↪Ⓜ▪▫▶◀⤴⤵⬅⬆⬇⭐⭕〰〽㊗㊙🀄🅰🅱🅾🅿🈂🈚🈯", r)
 }
 
-// surrogateEmoji reports whether a character is among those that V36 tells emoji
-// by, which are more than emoji.
+// surrogateEmoji reports whether a character is among those by which V36 recognises
+// emoji, which are more than emoji.
 func surrogateEmoji(r rune) bool { return r >= 0x1f000 && r <= 0x1fbff }

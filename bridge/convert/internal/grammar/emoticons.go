@@ -2,8 +2,8 @@ package grammar
 
 import "strings"
 
-// emoticons are the faces made of characters, after the name of the emoji that
-// stands for them. No face begins like another.
+// emoticons lists the faces made of characters, after the name of the emoji that
+// stands for them. No face begins with another one.
 var emoticons = faces(`
 heart <3
 broken_heart </3
@@ -34,7 +34,7 @@ thumbsup (y)
 person_gesturing_ok *\0/* *\O/*
 `)
 
-// Some are not the same in all dialects.
+// Some differ between dialects.
 var (
 	oldEmoticons = faces(`
 confused >:/
@@ -50,7 +50,7 @@ person_gesturing_ok \0\/ \O\/
 // A face is an emoticon and the shortcode of its emoji.
 type face struct{ text, emoji string }
 
-// faces orders emoticons by their first character.
+// faces groups emoticons by their first character.
 func faces(table string) map[byte][]face {
 	m := map[byte][]face{}
 	for line := range strings.Lines(strings.TrimSpace(table)) {
@@ -86,7 +86,7 @@ func (p *parser) emoticonEnds(i int) bool {
 	return i >= len(p.s) || p.s[i] == '*' || p.isSpace(i) || p.isEndOfLine(i)
 }
 
-// emoticonInLine reads an emoticon that something else follows than a character.
+// emoticonInLine reads an emoticon that is followed by something other than a character.
 func (p *parser) emoticonInLine(i int) (Node, int) {
 	n, j := p.emoticon(i)
 	if j < 0 || p.emoticonEnds(j) {
@@ -95,7 +95,7 @@ func (p *parser) emoticonInLine(i int) (Node, int) {
 	if !p.spend() {
 		return none()
 	}
-	key := memoKey{at: j, skip: p.skip} // asked for at each emoticon of a row
+	key := memoKey{at: j, skip: p.skip} // needed for each emoticon in a row
 	e, ok := p.memo[key]
 	if !ok {
 		_, e.end = p.item(j)
@@ -110,7 +110,7 @@ func (p *parser) emoticonInLine(i int) (Node, int) {
 	return n, j
 }
 
-// bigEmoji reads a message of nothing but up to three emoji.
+// bigEmoji reads a message that consists of up to three emoji and nothing else.
 func (p *parser) bigEmoji() (Block, bool) {
 	blank := func(i int) int {
 		for p.isSpace(i) || p.isEndOfLine(i) {
@@ -130,8 +130,8 @@ func (p *parser) bigEmoji() (Block, bool) {
 	return b, len(b.Nodes) > 0 && i == len(p.s)
 }
 
-// Emoticons returns the emoticons and shortcodes of a message that has nothing but
-// emoji.
+// Emoticons returns the emoticons and shortcodes of a message that consists of
+// nothing but emoji.
 func Emoticons(text string, d Dialect) []string {
 	if len(text) > 200 {
 		return nil

@@ -2,7 +2,7 @@ package grammar
 
 import "strings"
 
-// A memoKey is where the inside of some emphasis was read, and how.
+// A memoKey identifies where and how the inside of some emphasis was read.
 type memoKey struct {
 	at         int
 	mark, skip uint8
@@ -16,7 +16,7 @@ type memoEntry struct {
 // emphasis reads bold, italic and struck text.
 func (p *parser) emphasis(i int) (Node, int) { return p.first(i, p.bold, p.italic, p.strike) }
 
-// lonelyMarks reads marks around blanks alone, which are text.
+// lonelyMarks reads marks around nothing but blanks, which are text.
 func (p *parser) lonelyMarks(i int) (Node, int) {
 	c := p.at(i)
 	if c != '*' && c != '_' && c != '~' {
@@ -34,7 +34,7 @@ func (p *parser) lonelyMarks(i int) (Node, int) {
 	return none()
 }
 
-// repeated returns the end of a character that is repeated.
+// repeated returns the end of a sequence of the same character.
 func (p *parser) repeated(i int) int {
 	c := p.s[i]
 	for i < len(p.s) && p.s[i] == c {
@@ -65,8 +65,8 @@ func (p *parser) paired(i int, mark byte, flag uint8, kind Kind) (Node, int) {
 	return none()
 }
 
-// italic reads what stands between underscores. They belong to words where letters
-// stand before the first or after the last.
+// italic reads what stands between underscores. They belong to words if letters
+// precede the first or follow the last.
 func (p *parser) italic(i int) (Node, int) {
 	if p.skip&inItalic != 0 {
 		return none()
@@ -102,7 +102,7 @@ func (p *parser) italic(i int) (Node, int) {
 	return none()
 }
 
-// inWord reads what stands between underscores before a letter.
+// inWord reads what stands between underscores that are followed by a letter.
 func (p *parser) inWord(i int, marks string, letter func(rune) bool) (Node, int) {
 	if !p.is(i, marks) {
 		return none()
@@ -119,8 +119,8 @@ func (p *parser) inWord(i int, marks string, letter func(rune) bool) (Node, int)
 	return Node{Kind: group, Kids: Join(append(kids, text(marks), text(p.s[j+len(marks):end])))}, end
 }
 
-// inside reads what stands between marks. The same place is asked for several
-// times, with the marks doubled or not.
+// inside reads what stands between marks. The same place is read several times,
+// with the marks doubled or not.
 func (p *parser) inside(i int, mark byte) ([]Node, int) {
 	key := memoKey{i, mark, p.skip}
 	if e, ok := p.memo[key]; ok {
@@ -157,7 +157,7 @@ func (p *parser) inside(i int, mark byte) ([]Node, int) {
 	return e.nodes, e.end
 }
 
-// preferred are the rules inside of bold and italic text that come before text.
+// preferred tries the rules inside bold and italic text that take precedence over text.
 func (p *parser) preferred(i int, other rule, next func(int) bool) (Node, int) {
 	n, j := p.first(i, p.whitespace, p.code)
 	if j < 0 && p.d != V31 {
@@ -208,7 +208,7 @@ func (p *parser) inItalic(i int) (Node, int) {
 	return p.ordinary(i, '_')
 }
 
-// ordinary reads text inside of bold and italic text, up to a mark.
+// ordinary reads text inside bold and italic text, up to a mark.
 func (p *parser) ordinary(i int, mark rune) (Node, int) {
 	j := i
 	if p.d != V31 {

@@ -1,11 +1,11 @@
 // Package grammar reads Rocket.Chat's messages as Rocket.Chat itself does. Its
 // rules have the names, the order and the quirks of the parsing expression grammar
-// of @rocket.chat/message-parser, because only then is what it finds what people
-// see there; compose/stage/parsers compares the two.
+// of @rocket.chat/message-parser, because only then does it find what people see
+// there; compose/stage/parsers compares the two.
 //
 // A rule is a method that takes a position and returns what it found there and
-// where that ends, or -1. Rules look ahead and never back, so what a text means
-// from some position on depends on nothing before it.
+// where that ends, or -1. Rules look ahead and never back, so the meaning of a text
+// from some position on does not depend on anything before it.
 package grammar
 
 import (
@@ -16,8 +16,8 @@ import (
 // A Dialect is how one range of Rocket.Chat's versions reads messages.
 type Dialect uint8
 
-// The dialects, by the version of the parser that they are those of. The zero
-// value stands for Default.
+// The dialects, with the version of the parser that each belongs to. The zero value
+// stands for Default.
 const (
 	V31 Dialect = iota + 1 // 0.31.32: no spoilers, tables or rules
 	V36                    // 0.31.36: spoilers, times in ISO form, words found whole
@@ -27,14 +27,14 @@ const (
 // Default is the dialect of servers whose version is unknown.
 const Default = V36
 
-// dialects says from which version of Rocket.Chat on a dialect is spoken.
+// dialects lists from which version of Rocket.Chat on each dialect is used.
 var dialects = []struct {
 	major, minor int
 	dialect      Dialect
 }{{8, 8, V32}, {8, 3, V36}, {0, 0, V31}}
 
 // DialectOf returns the dialect of a server by its version, such as "8.6.1" or
-// "8.6" as /api/info tells it; Default when it is none.
+// "8.6", as reported by /api/info; Default if it is not a version.
 func DialectOf(version string) Dialect {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {
@@ -84,7 +84,7 @@ const (
 	Math                // Text
 	Color               // Text
 	Time                // Target seconds since 1970, or today at Kids, in the format Text
-	group               // Kids, which are not one
+	group               // Kids that do not form one node
 )
 
 // A Node is a piece of a line.
@@ -115,7 +115,7 @@ const (
 	BigEmoji                      // Nodes, nothing but emoji
 )
 
-// A Block is what stands on lines of its own.
+// A Block is an element on lines of its own.
 type Block struct {
 	Kind   BlockKind
 	Nodes  []Node
@@ -126,7 +126,7 @@ type Block struct {
 	Done   bool
 }
 
-// Parse reads a message. It takes time in proportion to its length: markup that
+// Parse parses a message. It takes time proportional to its length: markup that
 // would take more is text.
 func Parse(text string, d Dialect) []Block {
 	p := newParser(text, d)
@@ -148,9 +148,9 @@ func Parse(text string, d Dialect) []Block {
 }
 
 // InlineCost reads the first piece of a line, as it stands outside of other markup,
-// and returns its length in bytes and how much work it was: about the number of rules
-// that were tried. Shortcodes and emoticons are emoji here, also where text beside
-// them will make text of them: see Join.
+// and returns its length in bytes and its cost: about the number of rules that were
+// tried. Shortcodes and emoticons are emoji here, even if text beside them will turn
+// them into text: see Join.
 func InlineCost(text string, d Dialect) (n Node, length, cost int) {
 	p := newParser(text, d)
 	all := p.steps

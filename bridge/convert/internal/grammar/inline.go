@@ -21,8 +21,8 @@ func (p *parser) item(i int) (Node, int) {
 	return p.unmarked(i)
 }
 
-// words returns the end of words from i on that have nothing but blanks between and
-// after them. All rules agree that they are text, and most lines are made of them.
+// words returns the end of the words from i on that have only blanks between and
+// after them. All rules agree that they are text, and most lines consist of them.
 func (p *parser) words(i int) int {
 	end := i
 	for j := i; j < len(p.s); {
@@ -43,7 +43,7 @@ func (p *parser) words(i int) int {
 
 type rule func(int) (Node, int)
 
-// first returns what the first rule finds that finds something.
+// first returns the result of the first rule that finds something.
 func (p *parser) first(i int, rules ...rule) (Node, int) {
 	for _, r := range rules {
 		if n, j := r(i); j >= 0 {
@@ -53,7 +53,7 @@ func (p *parser) first(i int, rules ...rule) (Node, int) {
 	return none()
 }
 
-// marked reads what its first character tells.
+// marked reads a piece that is identified by its first character.
 func (p *parser) marked(i int) (Node, int) {
 	switch p.s[i] {
 	case ' ', '\t':
@@ -86,7 +86,7 @@ func (p *parser) marked(i int) (Node, int) {
 	return none()
 }
 
-// unmarked reads what may begin with any character.
+// unmarked reads a piece that may begin with any character.
 func (p *parser) unmarked(i int) (Node, int) {
 	n, j := p.first(i, p.mailLink, p.underscoreDomain, p.autoLink)
 	if j >= 0 {
@@ -104,7 +104,7 @@ func (p *parser) plain(i int) (Node, int) {
 	return text(p.s[i:j]), j
 }
 
-// dashBeforeItalic keeps "-_-" from being an emoticon where more follows.
+// dashBeforeItalic keeps "-_-" from being an emoticon if more text follows.
 func (p *parser) dashBeforeItalic(i int) (Node, int) {
 	if p.is(i, "-_-") && i+3 < len(p.s) {
 		return text("-"), i + 1
@@ -118,7 +118,7 @@ func (p *parser) oldItem(i int) (Node, int) {
 		p.emoji, p.code, p.image, p.emoticon, p.color, p.math, p.escaped)
 }
 
-// escaped reads a character that a backslash makes ordinary.
+// escaped reads a character that is escaped by a backslash.
 func (p *parser) escaped(i int) (Node, int) {
 	if p.at(i) == '\\' && i+1 < len(p.s) && strings.IndexByte("*_~`#.", p.s[i+1]) >= 0 {
 		return text(p.s[i+1 : i+2]), i + 2
@@ -206,8 +206,8 @@ func (p *parser) user(i int) (Node, int) {
 	return Node{Kind: User, Text: p.s[j:end]}, end
 }
 
-// userInWord is user where a character may stand before the sign, which makes
-// text of it.
+// userInWord is user where a character may precede the sign, which turns it into
+// text.
 func (p *parser) userInWord(i int) (Node, int) {
 	if before := p.class(i, isTextUnit); before >= 0 && p.at(before) == '@' {
 		j := before
@@ -221,7 +221,7 @@ func (p *parser) userInWord(i int) (Node, int) {
 	return p.user(i)
 }
 
-// channel reads #name; a character before the sign makes text of it.
+// channel reads #name; a character before the sign turns it into text.
 func (p *parser) channel(i int) (Node, int) {
 	if before := p.class(i, isTextUnit); before >= 0 && p.at(before) == '#' {
 		if end := p.class(before+1, isNameChar); end >= 0 {

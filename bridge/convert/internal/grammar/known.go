@@ -9,7 +9,7 @@ import (
 
 // KnownHost reports whether the host of an address may exist: its last part is one
 // under which names are registered, or it is this machine, or, for V36 and later, it
-// is a number.
+// is numeric.
 func KnownHost(address string, d Dialect) bool {
 	host, ok := hostOf(address)
 	if !ok {
@@ -32,7 +32,7 @@ func KnownHost(address string, d Dialect) bool {
 	return registered || strings.Contains(suffix, ".")
 }
 
-// hostOf takes the host out of an address.
+// hostOf extracts the host from an address.
 func hostOf(s string) (string, bool) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "data:") {
@@ -63,8 +63,8 @@ func hostOf(s string) (string, bool) {
 	return strings.ToLower(s), s != ""
 }
 
-// isNumbers reports whether a host looks like an IPv4 address: four numbers, of
-// any size.
+// isNumbers reports whether a host looks like an IPv4 address: four numbers of any
+// size.
 func isNumbers(s string) bool {
 	return len(s) >= len("1.1.1.1") && len(s) <= len("255.255.255.255") && strings.Count(s, ".") == 3 && strings.Trim(s, "0123456789.") == ""
 }

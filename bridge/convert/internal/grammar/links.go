@@ -62,7 +62,7 @@ func (p *parser) titlePiece(i int) (Node, int) {
 	return text(p.s[i : i+size]), i + size
 }
 
-// nextTitle reports whether "] [text](" stands here: then the link is the next.
+// nextTitle reports whether "] [text](" stands here: then the next one is the link.
 func (p *parser) nextTitle(i int) bool {
 	if !p.is(i, "] [") {
 		return false
@@ -101,7 +101,7 @@ func (p *parser) target(i int) (string, int) {
 	return p.address(i, p.bracketBody)
 }
 
-// address reads an address whose rest body reads, or a telephone number.
+// address reads an address whose rest is read by body, or a telephone number.
 func (p *parser) address(i int, body func(int) int) (string, int) {
 	if j := p.addressHead(i); j >= 0 {
 		if k := body(j); k >= 0 {
@@ -139,7 +139,7 @@ func (p *parser) urlBody(i int, in func(rune) bool) int {
 	return i
 }
 
-// bracketBody is the same inside of round brackets, of which it counts pairs.
+// bracketBody is the same inside round brackets, and counts pairs of them.
 func (p *parser) bracketBody(i int) int {
 	for i < len(p.s) && p.s[i] != ')' && !p.isSpace(i) {
 		r, size := p.rune(i)
@@ -183,7 +183,7 @@ func (p *parser) image(i int) (Node, int) {
 	return Node{Kind: Image, Target: href, Text: title.Text}, k + 1
 }
 
-// addressHead reads what an address begins with: a scheme and a host, or a host.
+// addressHead reads the beginning of an address: a scheme and a host, or a host.
 func (p *parser) addressHead(i int) int {
 	if j := p.scheme(i); j >= 0 && p.is(j, "//") {
 		j += 2
@@ -228,7 +228,7 @@ func (p *parser) userInfo(i int) int {
 	return j + 1
 }
 
-// host reads the name of a server and a port.
+// host reads a server name and a port.
 func (p *parser) host(i int) int {
 	j := p.domain(i)
 	if j < 0 {
@@ -261,7 +261,7 @@ func (p *parser) fourNumbers(i int) int {
 	return i
 }
 
-// domain reads a name with at least one dot in it, or localhost.
+// domain reads a name with at least one dot, or localhost.
 func (p *parser) domain(i int) int {
 	if p.is(i, "localhost") {
 		return i + len("localhost")
@@ -326,8 +326,8 @@ func (p *parser) domainChars(i int) int {
 	}
 }
 
-// domainChar reads a character of a domain. An underscore or a dash takes the
-// character after it along, whatever that is.
+// domainChar reads a character of a domain. An underscore or a dash takes the next
+// character along, whatever that is.
 func (p *parser) domainChar(i int) int {
 	r, n := p.rune(i)
 	switch {

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// fail is the position after what was not found.
+// fail is the position returned if nothing was found.
 const fail = -1
 
-// Marks that must not be looked for inside themselves.
+// Marks that are not looked for inside themselves.
 const (
 	inBold uint8 = 1 << iota
 	inItalic
@@ -28,8 +28,7 @@ type parser struct {
 	marks struct{ from, to int } // where a mark was last found repeated
 }
 
-// budget is how many rules may be tried for each byte. Honest texts need a few
-// dozen.
+// budget is how many rules may be tried per byte. Honest texts need a few dozen.
 const (
 	budget   = 100
 	maxDepth = 400
@@ -79,7 +78,7 @@ func (p *parser) span(i int, in func(rune) bool) int {
 	}
 }
 
-// upTo returns where the first of some characters stands, or the end.
+// upTo returns the position of the first of some characters, or the end.
 func (p *parser) upTo(i int, set string) int {
 	n := strings.IndexAny(p.s[i:], set)
 	if n < 0 {
@@ -131,8 +130,8 @@ func (p *parser) whitespace(i int) (Node, int) {
 	return Node{Text: p.s[i:j]}, j
 }
 
-// any takes one character of a line. V31 takes a telephone number and an address
-// after it along.
+// any reads one character of a line. V31 also reads a telephone number and an
+// address after it.
 func (p *parser) any(i int) (Node, int) {
 	_, n := p.rune(i)
 	if n == 0 || p.s[i] == '\n' || p.s[i] == '\r' {
@@ -154,8 +153,8 @@ func text(s string) Node { return Node{Text: s} }
 
 func none() (Node, int) { return Node{}, fail }
 
-// Join makes one of neighbouring texts, and text of shortcodes and emoticons that
-// stand directly beside text or other emoji.
+// Join merges neighbouring texts, and turns shortcodes and emoticons into text if
+// they are directly beside text or other emoji.
 func Join(nodes []Node) []Node {
 	flat := ungroup(nodes)
 	out := make([]Node, 0, len(flat))
@@ -184,7 +183,7 @@ func Join(nodes []Node) []Node {
 	return out
 }
 
-// ungroup puts the members of groups in their place.
+// ungroup replaces groups by their members.
 func ungroup(nodes []Node) []Node {
 	first := slices.IndexFunc(nodes, func(n Node) bool { return n.Kind == group })
 	if first < 0 {
@@ -201,7 +200,7 @@ func ungroup(nodes []Node) []Node {
 	return flat
 }
 
-// Crowds reports whether a node makes text of a shortcode beside it.
+// Crowds reports whether a node turns a shortcode beside it into text.
 func Crowds(n Node) bool {
 	return n.Kind == Emoji || n.Kind == Text && strings.TrimSpace(n.Text) != ""
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// time reads <t:1630360800:f>, a moment that everybody sees in their own zone.
+// time reads <t:1630360800:f>, a moment that everybody sees in their own time zone.
 func (p *parser) time(i int) (Node, int) {
 	if !p.is(i, "<t:") {
 		return none()
@@ -29,7 +29,7 @@ func (p *parser) time(i int) (Node, int) {
 	return n, j + 1
 }
 
-// escapedTime reads the same after a backslash, which makes text of it.
+// escapedTime reads the same after a backslash, which turns it into text.
 func (p *parser) escapedTime(i int) (Node, int) {
 	if p.at(i) != '\\' {
 		return none()
@@ -41,12 +41,12 @@ func (p *parser) escapedTime(i int) (Node, int) {
 	return text(p.s[i+1 : j]), j
 }
 
-// layouts are the forms of a moment beside the ten digits of its seconds, by their
-// length without a zone. Those of a time of day alone mean today, which only who
-// shows them knows: Target is then empty.
+// layouts are the forms of a moment besides the ten digits of its seconds, told
+// apart by their length without a zone. Those with only a time of day mean today,
+// which only the client that shows them knows: Target is then empty.
 var layouts = []string{"2006-01-02T15:04:05.000", "2006-01-02T15:04:05", "15:04:05", "15:04"}
 
-// moment reads when it is, in seconds since 1970.
+// moment reads a point in time, in seconds since 1970.
 func (p *parser) moment(i int) (string, int) {
 	if j := p.span(i, isDigit); j >= i+10 {
 		return p.s[i : i+10], i + 10
@@ -85,8 +85,8 @@ func (p *parser) zone(i int) bool {
 	return i+6 <= len(p.s) && (p.s[i] == '+' || p.s[i] == '-') && looksLike(p.s[i+1:i+6], "00:00")
 }
 
-// looksLike reports whether a text has digits where a layout has them, and is the
-// same elsewhere.
+// looksLike reports whether a text has digits where a layout has them, and equals
+// it elsewhere.
 func looksLike(s, layout string) bool {
 	for i := range len(layout) {
 		if isDigit(rune(layout[i])) != isDigit(rune(s[i])) || !isDigit(rune(s[i])) && s[i] != layout[i] {

@@ -29,7 +29,7 @@ func (s *Server) makeUser(id string) *user {
 	return u
 }
 
-// newToken gives an account one more access token.
+// newToken gives an account another access token.
 func (s *Server) newToken(u *user) map[string]any {
 	token := opaque()
 	s.tokens[token] = u
@@ -85,7 +85,7 @@ func (s *Server) newAccount(name string) (*user, error) {
 	return s.makeUser(id), nil
 }
 
-// register is POST /register for application services: people cannot.
+// register is POST /register for application services: people cannot register.
 func (s *Server) register(q *request) (any, error) {
 	var in struct {
 		Type, Username string
@@ -138,7 +138,7 @@ func (s *Server) whoami(q *request) (any, error) {
 	return map[string]any{"user_id": q.user.id, "is_guest": false}, nil
 }
 
-// versions are what each kind claims: Dendrite 0.15 has not gone beyond v1.2.
+// versions returns what each kind claims: Dendrite 0.15 has not gone beyond v1.2.
 func (s *Server) versions(*request) (any, error) {
 	list := []string{"r0.6.1", "v1.1", "v1.2"}
 	if s.Traits.Synapse {
@@ -153,8 +153,8 @@ func (s *Server) capabilities(*request) (any, error) {
 	}}}, nil
 }
 
-// newVersion is the version of rooms whose maker names none: Dendrite 0.15 has 10 by
-// default, Synapse 1.157 has 11.
+// newVersion returns the version of rooms whose creator names none: Dendrite 0.15
+// has 10 by default, Synapse 1.157 has 11.
 func (s *Server) newVersion() string {
 	switch {
 	case s.RoomVersion != "":
@@ -165,7 +165,7 @@ func (s *Server) newVersion() string {
 	return "10"
 }
 
-// profile is GET /profile/{user}: of this server's people, and those of others.
+// profile is GET /profile/{user}, for users of this server and of others.
 func (s *Server) profile(q *request) (any, error) {
 	id, field := q.PathValue("user"), q.PathValue("field")
 	at, err := s.u.reach(q.Context(), serverOf(id))
@@ -197,7 +197,7 @@ func (s *Server) profile(q *request) (any, error) {
 	return out, nil
 }
 
-// asks tells the application service to create a user that is looked up: GET
+// asks has the application service create a user that is being looked up: GET
 // /_matrix/app/v1/users/{user}.
 func (s *Server) asks(ctx context.Context, id string) bool {
 	s.u.mu.Lock()
@@ -209,7 +209,7 @@ func (s *Server) asks(ctx context.Context, id string) bool {
 	return service.query(ctx, r, "users", id)
 }
 
-// setProfile is PUT /profile/{user}/{field}; the rooms are told.
+// setProfile is PUT /profile/{user}/{field}; the user's rooms are updated.
 func (s *Server) setProfile(q *request) (any, error) {
 	field := q.PathValue("field")
 	var in map[string]string
@@ -246,11 +246,11 @@ func (s *Server) mute(q *request) (any, error) {
 	return empty, nil
 }
 
-// maxNotified bounds the notifications that are kept for a user.
+// maxNotified bounds the notifications kept for a user.
 const maxNotified = 1000
 
-// notify keeps a notification for everybody in the room but the sender. Dendrite (0.15)
-// does so for users of application services, too, and Synapse does not.
+// notify stores a notification for everybody in the room except the sender. Dendrite
+// (0.15) also does so for users of application services; Synapse does not.
 func (s *Server) notify(r *room, e *event) {
 	if e.stateKey != nil {
 		return
@@ -273,7 +273,7 @@ func (s *Server) notifications(q *request) (any, error) {
 	return map[string]any{"notifications": list}, nil
 }
 
-// memberContent is the content of a membership of one of this server's people.
+// memberContent returns the content of a membership of one of this server's users.
 func (s *Server) memberContent(id, membership string) map[string]any {
 	c := map[string]any{"membership": membership}
 	if u := s.users[id]; u != nil {

@@ -18,8 +18,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// service is an application service of a server, and its pending events. It is guarded
-// by the universe's lock, but for what never changes.
+// service is an application service of a server, with its pending events. It is
+// guarded by the universe's lock, except for what never changes.
 type service struct {
 	s                                 *Server
 	id, url, asToken, hsToken, sender string
@@ -27,16 +27,16 @@ type service struct {
 	ephemeral                         bool
 
 	queue    []waiting     // not in a transaction yet
-	late     []waiting     // under way when the server stopped
-	kept     []transaction // with a number, not taken yet
+	late     []waiting     // in flight when the server stopped
+	kept     []transaction // numbered, not accepted yet
 	number   int64         // of the last transaction
-	down     bool          // a transaction with a number was not taken
+	down     bool          // a numbered transaction was not accepted
 	failures int
 	wake     chan struct{} // there is something in queue
-	force    chan struct{} // asks for a retry at once
+	force    chan struct{} // requests an immediate retry
 }
 
-// waiting is an event, or one that homeservers do not store.
+// waiting is a pending event, possibly an ephemeral one.
 type waiting struct {
 	event     json.RawMessage
 	ephemeral bool
@@ -48,18 +48,18 @@ type transaction struct {
 }
 
 const (
-	// dendriteBatch and synapseBatch are how many events a transaction has at most.
+	// dendriteBatch and synapseBatch are the maximum number of events in a transaction.
 	dendriteBatch, synapseBatch = 50, 100
 	// firstRetry and lastRetry are how long the server waits after the first failure in a
-	// row and after many. It doubles in between: Dendrite waits for 2 to 64 s, Synapse for
-	// 2 to 512 s. Here it is a tenth, and less: tests would only wait.
+	// row and after many. The pause doubles in between: Dendrite waits for 2 to 64 s,
+	// Synapse for 2 to 512 s. Here it is a tenth or less, since tests would only wait.
 	firstRetry, lastRetry = 200 * time.Millisecond, 3 * time.Second
-	// lateFor is how long after its start a Dendrite sends again what it had under way
-	// when it stopped, after all that came later: up to 64 s, and a little here.
+	// lateFor is how long after its start a Dendrite resends what was in flight when
+	// it stopped, after everything that came later: up to 64 s, but less here.
 	lateFor = time.Second
 )
 
-// registration is a file that tells of an application service.
+// registration is the registration file of an application service.
 type registration struct {
 	ID         string
 	URL        string
@@ -75,8 +75,8 @@ type registration struct {
 	}
 }
 
-// Serve gives the server its application services: the contents of their registration
-// files, as documents of one text. "" is none. The server does not run.
+// Serve sets the server's application services: the contents of their registration
+// files, as documents of one text; "" means none. The server must not be running.
 func (s *Server) Serve(registrations string) error {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *Server) addService(in registration) error {
 	return nil
 }
 
-// serviceOf returns the application service that a user belongs to, nil when there is none.
+// serviceOf returns the application service that a user belongs to, or nil if there is none.
 func (s *Server) serviceOf(user string) *service {
 	for _, v := range s.services {
 		if v.owns(user) {
@@ -131,7 +131,7 @@ func (s *Server) serviceOf(user string) *service {
 	return nil
 }
 
-// owns reports whether a user is the application service's.
+// owns reports whether a user belongs to the application service.
 func (v *service) owns(user string) bool {
 	return user == v.sender || matches(v.users, user)
 }
@@ -140,9 +140,9 @@ func matches(namespace []*regexp.Regexp, id string) bool {
 	return slices.ContainsFunc(namespace, func(re *regexp.Regexp) bool { return re.MatchString(id) })
 }
 
-// offer queues an event if the application service is to have it: one of its users is in
-// the room, or the event is of or about one (Application Service API, "Pushing events").
-// The lock is held.
+// offer queues an event if the application service should get it: one of its users is in
+// the room, or the event is from or about one (Application Service API, "Pushing
+// events"). The lock is held.
 func (v *service) offer(s *Server, r *room, e *event) {
 	about := e.stateKey != nil && e.kind == "m.room.member" && v.owns(*e.stateKey)
 	remote := about && e.str("membership") == "invite" && !r.has(s.Name) && serverOf(e.sender) != s.Name
@@ -161,8 +161,8 @@ func (v *service) offer(s *Server, r *room, e *event) {
 	v.put(waiting{event: encode(shown)})
 }
 
-// pushEphemeral queues an event that homeservers do not store; r is nil for one that is
-// about no room. The lock is held.
+// pushEphemeral queues an ephemeral event; r is nil for one that does not concern a
+// room. The lock is held.
 func (s *Server) pushEphemeral(r *room, e map[string]any) {
 	if r != nil {
 		e["room_id"] = r.id
@@ -187,7 +187,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// launch begins to send. The lock is held.
+// launch starts sending. The lock is held.
 func (v *service) launch(ctx context.Context, r *running) {
 	signal(v.wake)
 	v.failures = 0
@@ -211,7 +211,7 @@ func (v *service) launch(ctx context.Context, r *running) {
 	r.work.Go(func() { v.sendGrowing(ctx, r) })
 }
 
-// pause waits after a failure. It returns false when ctx ended.
+// pause waits after a failure. It returns false if ctx ended.
 func (v *service) pause(ctx context.Context, failures int) bool {
 	select {
 	case <-ctx.Done():
@@ -242,7 +242,7 @@ func (v *service) sendGrowing(ctx context.Context, r *running) {
 		}
 		taken := v.deliver(ctx, r, id, batch)
 		switch {
-		case ctx.Err() != nil: // under way when the server stops
+		case ctx.Err() != nil: // in flight when the server stops
 			v.s.u.mu.Lock()
 			v.late, v.queue = append(v.late, batch...), v.queue[len(batch):]
 			v.s.u.mu.Unlock()
@@ -253,7 +253,7 @@ func (v *service) sendGrowing(ctx context.Context, r *running) {
 				return
 			}
 			continue
-		case !again && v.s.rude.repeats(): // under the same ID, with what has come meanwhile
+		case !again && v.s.rude.repeats(): // under the same ID, with the events that came meanwhile
 			failures, again = 0, true
 			continue
 		}
@@ -265,9 +265,9 @@ func (v *service) sendGrowing(ctx context.Context, r *running) {
 }
 
 // sendNumbered sends as Synapse does: each transaction has a number and fixed content.
-// After a failure it keeps all that come, and sends them, oldest first, when the time has
-// come or the application service pings. One that was under way when the server stopped
-// stays where it is until there is a failure.
+// After a failure it keeps new ones, and sends all of them, oldest first, when the pause
+// is over or the application service pings. One that was in flight when the server
+// stopped stays where it is until there is a failure.
 func (v *service) sendNumbered(ctx context.Context, r *running) {
 	for ctx.Err() == nil {
 		fresh, down := v.next()
@@ -290,7 +290,7 @@ func (v *service) sendNumbered(ctx context.Context, r *running) {
 	}
 }
 
-// next makes a transaction of the pending events, nil if there are none.
+// next makes a transaction of the pending events, or returns nil if there are none.
 func (v *service) next() (fresh *transaction, down bool) {
 	v.s.u.mu.Lock()
 	defer v.s.u.mu.Unlock()
@@ -303,7 +303,7 @@ func (v *service) next() (fresh *transaction, down bool) {
 	return fresh, v.down
 }
 
-// settle notes whether a transaction was taken.
+// settle records whether a transaction was accepted.
 func (v *service) settle(ctx context.Context, t transaction, taken bool) {
 	v.s.u.mu.Lock()
 	defer v.s.u.mu.Unlock()
@@ -317,7 +317,7 @@ func (v *service) settle(ctx context.Context, t transaction, taken bool) {
 	}
 }
 
-// resume sends what is kept, oldest first, until a failure.
+// resume sends what was kept, oldest first, until a failure.
 func (v *service) resume(ctx context.Context, r *running) {
 	for ctx.Err() == nil {
 		v.next()
@@ -336,7 +336,7 @@ func (v *service) resume(ctx context.Context, r *running) {
 	}
 }
 
-// deliver is PUT /_matrix/app/v1/transactions/{id}. It reports whether it was taken.
+// deliver is PUT /_matrix/app/v1/transactions/{id}. It reports whether the transaction was accepted.
 func (v *service) deliver(ctx context.Context, r *running, id string, batch []waiting) bool {
 	events, ephemeral := []json.RawMessage{}, []json.RawMessage{}
 	for _, w := range batch {
@@ -389,7 +389,7 @@ func (v *service) query(ctx context.Context, r *running, kind, id string) bool {
 }
 
 // pingService is POST /appservice/{id}/ping (Client-Server API, since v1.7). Synapse then
-// sends at once what it has kept.
+// immediately sends what it has kept.
 func (s *Server) pingService(q *request) (any, error) {
 	s.u.mu.Lock()
 	v, r := q.service, s.running

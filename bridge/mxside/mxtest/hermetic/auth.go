@@ -20,7 +20,7 @@ type powers struct {
 	Invite        int64            `json:"invite"`
 }
 
-// parsePowers fails where a level is no integer: room versions since 10 take none else.
+// parsePowers fails if a level is not an integer: room versions since 10 accept nothing else.
 func parsePowers(content json.RawMessage) (powers, error) {
 	p := powers{StateDefault: 50, Ban: 50, Kick: 50, Redact: 50}
 	err := json.Unmarshal(content, &p)
@@ -38,7 +38,7 @@ func (r *room) powers() powers {
 	return p
 }
 
-// power returns a user's level. Creators of rooms since version 12 are above all.
+// power returns a user's level. Creators of rooms since version 12 are above everybody else.
 func (r *room) power(p powers, user string) int64 {
 	if r.creatorsRule() && slices.Contains(r.creators, user) {
 		return math.MaxInt64
@@ -60,7 +60,7 @@ func (p powers) needed(e *event) int64 {
 }
 
 // authorise checks an event against the rules of the specification ("Authorization
-// rules" of room versions 10 to 12), as far as they concern what this server has.
+// rules" of room versions 10 to 12), as far as they apply to what this server supports.
 func (r *room) authorise(e *event) error {
 	p := r.powers()
 	if e.kind == "m.room.member" && e.stateKey != nil {
@@ -83,8 +83,8 @@ func (r *room) authorise(e *event) error {
 	return nil
 }
 
-// authoriseRedaction: servers let people take back their own events, and those of others
-// with power (Client-Server API, "Redactions").
+// authoriseRedaction: servers let people redact their own events, and, with enough
+// power, those of others (Client-Server API, "Redactions").
 func (r *room) authoriseRedaction(p powers, e *event) error {
 	target := r.byID[e.redacts]
 	if target == nil {
@@ -149,7 +149,7 @@ func (r *room) authoriseJoin(e *event, was string) error {
 	return forbidden("you are not invited to this room")
 }
 
-// allowedElsewhere: a restricted room lets in who is in another room (room version 8).
+// allowedElsewhere: a restricted room admits members of another room (room version 8).
 func (r *room) allowedElsewhere(user string) bool {
 	var c struct {
 		Allow []struct {
@@ -165,7 +165,7 @@ func (r *room) allowedElsewhere(user string) bool {
 	return false
 }
 
-// authorisePowers: nobody gives or takes more power than they have.
+// authorisePowers: nobody grants or removes more power than they have.
 func (r *room) authorisePowers(old powers, e *event) error {
 	next, err := parsePowers(e.content)
 	if err != nil {
@@ -202,7 +202,7 @@ func (r *room) authorisePowers(old powers, e *event) error {
 	return nil
 }
 
-// names returns the keys of two maps.
+// names returns the keys of both maps.
 func names(a, b map[string]int64) []string {
 	var all []string
 	for k := range a {
@@ -216,8 +216,8 @@ func names(a, b map[string]int64) []string {
 	return all
 }
 
-// visible reports for each event of a room whether a user may see it: the rules of
-// m.room.history_visibility.
+// visible reports for each event of a room whether a user may see it, according to
+// the rules of m.room.history_visibility.
 func (r *room) visible(user string) []bool {
 	out := make([]bool, len(r.events))
 	last := -1 // the last event while the user was in
@@ -238,7 +238,7 @@ func (r *room) visible(user string) []bool {
 		if before.membership == "join" || membership == "join" {
 			last = i
 		}
-		if before.membership == "join" && membership != "join" { // one sees oneself go
+		if before.membership == "join" && membership != "join" { // users see themselves leave
 			seen[i].membership = "join"
 		}
 	}

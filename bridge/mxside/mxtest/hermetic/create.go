@@ -54,7 +54,7 @@ func (s *Server) createRoom(q *request) (any, error) {
 	return map[string]any{"room_id": r.id}, nil
 }
 
-// create makes a room without its guests, in the order of the specification.
+// create creates a room without inviting anybody, in the order of the specification.
 func (s *Server) create(by string, in creation) (*room, error) {
 	if in.Version == "" {
 		in.Version = s.newVersion()
@@ -96,7 +96,7 @@ func (s *Server) create(by string, in creation) (*room, error) {
 	return r, nil
 }
 
-// begin makes the room and its m.room.create event.
+// begin creates the room and its m.room.create event.
 func (s *Server) begin(by string, in *creation) *room {
 	r := &room{universe: s.u, version: in.Version, creators: []string{by}, byID: map[string]*event{}, state: map[key]*event{}, typing: nil}
 	content := map[string]json.RawMessage{}
@@ -123,8 +123,8 @@ func (s *Server) begin(by string, in *creation) *room {
 	return r
 }
 
-// firstPowers is the content of the first m.room.power_levels event: the defaults that
-// both servers have, what the preset makes of them, and what the request overrides.
+// firstPowers returns the content of the first m.room.power_levels event: the defaults
+// that both servers have, with the changes of the preset and the overrides of the request.
 func (r *room) firstPowers(by string, in creation) json.RawMessage {
 	users, tombstone := map[string]int64{by: 100}, 100
 	if r.creatorsRule() {
@@ -212,7 +212,7 @@ var carried = []string{
 	"m.room.history_visibility", "m.room.join_rules",
 }
 
-// upgradedPowers are the old room's powers for a new room whose creator has all of it.
+// upgradedPowers returns the old room's powers for a new room whose creator has full power.
 func upgradedPowers(e *event, by, version string) map[string]json.RawMessage {
 	var content map[string]json.RawMessage
 	_ = json.Unmarshal(e.content, &content)

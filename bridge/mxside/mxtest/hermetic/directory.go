@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// publicRooms is GET and POST /publicRooms, of this server or another one.
+// publicRooms is GET and POST /publicRooms, for this server or another one.
 func (s *Server) publicRooms(q *request) (any, error) {
 	var in struct {
 		Limit  int
@@ -24,7 +24,7 @@ func (s *Server) publicRooms(q *request) (any, error) {
 		if at, err = s.u.reach(q.Context(), name); err != nil && s.Traits.Synapse {
 			return nil, &apiError{http.StatusBadGateway, "M_UNKNOWN", "Failed to fetch room list: " + err.Error(), nil}
 		} else if err != nil {
-			return nil, err // Dendrite: an error of its own
+			return nil, err // Dendrite: an internal error
 		}
 	}
 	s.u.mu.Lock()
@@ -44,9 +44,9 @@ func (s *Server) publicRooms(q *request) (any, error) {
 	return map[string]any{"chunk": chunk, "total_room_count_estimate": len(chunk)}, nil
 }
 
-// lookUp returns the room of an alias, which its own server knows: it asks the
-// application service for one of its namespace that leads nowhere yet. r is nil where
-// there is none. The lock is not held.
+// lookUp returns the room of an alias, as the alias's own server knows it: that
+// server asks the application service about an alias in its namespace that leads
+// nowhere yet. r is nil if there is no room. The lock is not held.
 func (s *Server) lookUp(ctx context.Context, alias string) (r *room, at *Server, err error) {
 	if at, err = s.u.reach(ctx, serverOf(alias)); err != nil {
 		return nil, nil, &apiError{http.StatusBadGateway, "M_UNKNOWN", err.Error(), nil}
@@ -88,8 +88,8 @@ func (s *Server) resolveAlias(q *request) (any, error) {
 	return map[string]any{"room_id": r.id, "servers": servers}, nil
 }
 
-// setAlias is PUT /directory/room/{alias}. Aliases of the application service's exclusive
-// namespace are its own.
+// setAlias is PUT /directory/room/{alias}. Aliases in the application service's exclusive
+// namespace belong to it.
 func (s *Server) setAlias(q *request) (any, error) {
 	var in struct {
 		Room string `json:"room_id"`
@@ -110,8 +110,8 @@ func (s *Server) setAlias(q *request) (any, error) {
 	return empty, nil
 }
 
-// isOthers reports whether an alias is in the exclusive namespace of another application
-// service than the one that asks, which may be none.
+// isOthers reports whether an alias is in the exclusive namespace of an application
+// service other than the one that asks, which may be nil.
 func (s *Server) isOthers(asks *service, alias string) bool {
 	return slices.ContainsFunc(s.services, func(v *service) bool { return v != asks && matches(v.exclusive, alias) })
 }

@@ -39,7 +39,7 @@ func (s *Server) setTyping(q *request) (any, error) {
 	return empty, nil
 }
 
-// stopsTyping ends the typing of a user whose time is over.
+// stopsTyping ends the typing of a user whose time is up.
 func (u *Universe) stopsTyping(r *room, user string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -49,8 +49,8 @@ func (u *Universe) stopsTyping(r *room, user string) {
 	}
 }
 
-// tell notes on each server of a room that a user types there or has stopped, and
-// does something more. The lock is held.
+// tell records on each server of a room that a user started or stopped typing
+// there, and calls more. The lock is held.
 func (u *Universe) tell(r *room, more func(*Server)) {
 	for len(r.typed) < len(u.servers) {
 		r.typed = append(r.typed, 0)
@@ -80,7 +80,7 @@ func (s *Server) setReceipt(q *request) (any, error) {
 	if r.membership(q.user.id) != "join" {
 		return nil, forbidden("%s is not in the room", q.user.id)
 	}
-	if q.PathValue("kind") != "m.read" { // private ones pass nowhere
+	if q.PathValue("kind") != "m.read" { // private receipts are sent to nobody
 		return empty, nil
 	}
 	if r.byID[q.PathValue("event")] == nil {
@@ -106,7 +106,7 @@ func receiptEvent(r receipt) map[string]any {
 	}}
 }
 
-// passing is what homeservers do not store of a room, since a position.
+// passing returns the ephemeral events of a room since a position.
 func (s *Server) passing(r *room, f filter, since int64, first bool) []any {
 	events := []any{}
 	if f.Room.Ephemeral.want("m.typing") && s.index < len(r.typed) && (r.typed[s.index] > since || first && len(r.typing) > 0) {
@@ -165,7 +165,7 @@ func presenceEvent(u *user) map[string]any {
 	return map[string]any{"type": "m.presence", "sender": u.id, "content": map[string]any{"presence": u.presence}}
 }
 
-// presenceNews are the changes of those with whom a user shares a room.
+// presenceNews returns the presence changes of users who share a room with a user.
 func (s *Server) presenceNews(u *user, f filter, since int64, first bool) []any {
 	events := []any{}
 	if !f.Presence.want("m.presence") {
@@ -181,7 +181,7 @@ func (s *Server) presenceNews(u *user, f filter, since int64, first bool) []any 
 	return events
 }
 
-// share reports whether two users are in one room, or the same.
+// share reports whether two users share a room, or are the same.
 func (s *Server) share(a, b string) bool {
 	if a == b {
 		return true

@@ -1,13 +1,13 @@
 // Package hermetic is a Matrix homeserver for tests that needs nothing installed. It
 // speaks the Client-Server and the Application Service API over real HTTP on loopback;
-// its state is in memory. The servers of one test share a Universe, which stands for
-// federation: an event that one server accepts reaches the others a moment later.
+// its state is in memory. The servers of one test share a Universe, which stands in
+// for federation: an event that one server accepts reaches the others a moment later.
 //
-// It behaves as Dendrite 0.15 or as Synapse 1.157 where those two differ, as far as
-// the bridge can tell; Traits names each difference. What it leaves out: signatures,
+// It behaves like Dendrite 0.15 or like Synapse 1.157 where those two differ, as far
+// as the bridge can tell; Traits names each difference. It leaves out signatures,
 // state resolution (a room has one order of events for all servers), end-to-end
 // encryption, knocking, spaces, search and account data. Where a real server behaves
-// otherwise, this one is wrong.
+// differently, this one is wrong.
 package hermetic
 
 import (
@@ -25,30 +25,30 @@ import (
 
 // Traits are the differences between kinds of homeserver.
 type Traits struct {
-	// Synapse: else the server behaves as Dendrite in all that has no field of its own:
-	// texts of errors, tokens of pagination, and who may do what only there.
+	// Synapse: if false, the server behaves like Dendrite in everything without a field
+	// of its own: error texts, pagination tokens, and permissions that exist only there.
 	Synapse bool
 	// PushesRedactions, PushesEphemeral and PushesRemoteInvites: the application service
-	// gets them. Dendrite (0.15) pushes neither redactions nor ephemeral events, and no
-	// invitation of another server to a room that it is not in.
+	// gets them. Dendrite (0.15) pushes neither redactions nor ephemeral events, nor
+	// invitations from another server to a room that it is not in.
 	PushesRedactions, PushesEphemeral, PushesRemoteInvites bool
-	// GrowsTransactions: a transaction that was refused comes again under the same ID
-	// with more events in it, as Dendrite's does (against the specification). Else each
-	// transaction has a number and stays as it is, as Synapse's do.
+	// GrowsTransactions: a transaction that was refused is resent under the same ID
+	// with more events in it, as Dendrite does (against the specification). Otherwise
+	// each transaction has a number and fixed content, as in Synapse.
 	GrowsTransactions bool
-	// HoldsBack: a transaction with a number that was under way when the server stopped is
-	// sent again only after the next failure, as Synapse does. Else it is sent at once.
+	// HoldsBack: a numbered transaction that was in flight when the server stopped is
+	// resent only after the next failure, as Synapse does. Otherwise it is resent at once.
 	HoldsBack bool
 	// Pings: POST /appservice/{id}/ping exists (Client-Server API, since v1.7).
 	Pings bool
-	// HidesRedactions: redactions that another kind of server sends in rooms of version 11
-	// and later are shown to nobody until a user reads at the beginning of the room.
-	// Dendrite (0.15) looks for what they name at the place where earlier versions had it.
+	// HidesRedactions: redactions by another kind of server in rooms of version 11 and
+	// later are shown to nobody until a user reads at the beginning of the room. Dendrite
+	// (0.15) looks for their target at the place where earlier versions had it.
 	HidesRedactions bool
-	// LeaksAnswers: a connection to the application service whose answer has a body is
-	// never used again nor closed (Dendrite 0.15).
+	// LeaksAnswers: a connection to the application service whose response has a body
+	// is neither reused nor closed (Dendrite 0.15).
 	LeaksAnswers bool
-	// ForgetsTransactions: the IDs of clients' transactions are forgotten when the server
+	// ForgetsTransactions: the IDs of clients' transactions are lost when the server
 	// stops. Dendrite keeps them in memory, Synapse in its database.
 	ForgetsTransactions bool
 	// SharesTransactions: users of the application service share the IDs of their
@@ -56,43 +56,43 @@ type Traits struct {
 	SharesTransactions bool
 }
 
-// Dendrite are the traits of Dendrite 0.15.
+// Dendrite returns the traits of Dendrite 0.15.
 func Dendrite() Traits {
 	return Traits{GrowsTransactions: true, HidesRedactions: true, LeaksAnswers: true, ForgetsTransactions: true, SharesTransactions: true}
 }
 
-// Synapse are the traits of Synapse 1.157.
+// Synapse returns the traits of Synapse 1.157.
 func Synapse() Traits {
 	return Traits{Synapse: true, PushesRedactions: true, PushesEphemeral: true, PushesRemoteInvites: true, HoldsBack: true, Pings: true}
 }
 
-// Generic are the traits of a server that does as the specification says. Where that
-// leaves a choice it does as Synapse.
+// Generic returns the traits of a server that follows the specification. Where that
+// leaves a choice, it behaves like Synapse.
 func Generic() Traits {
 	t := Synapse()
 	t.HoldsBack = false
 	return t
 }
 
-// Options say what a server is like.
+// Options describe a server.
 type Options struct {
 	Name    string // server name
 	Address string // to listen on: host:port
 	Traits  Traits
-	// RoomVersion is that of new rooms; "" is the default of the kind.
+	// RoomVersion is the version of new rooms; "" is the default of the kind.
 	RoomVersion string
 	UploadLimit int64  // bytes
 	Secret      string // for registration with a shared secret
-	// Delay is how long an event takes to another server; 0 is as long as it takes.
+	// Delay is how long an event takes to reach another server; 0 adds no delay.
 	Delay time.Duration
-	// Rude is the seed of a server that is in a bad mood: it refuses requests of the
-	// application service with 429 and a moment to wait, breaks off the connection after
-	// it has done what was asked for, forgets the IDs of transactions now and then, and
-	// repeats transactions that were taken. 0 is a polite one.
+	// Rude is the seed of a server in a bad mood: it refuses requests of the application
+	// service with 429 and a moment to wait, drops the connection after doing what was
+	// requested, forgets transaction IDs now and then, and repeats transactions that
+	// were accepted. 0 is a polite one.
 	Rude uint64
 }
 
-// A Universe is some servers that know each other. Its lock guards everything in it.
+// A Universe is a group of servers that know each other. Its lock guards everything in it.
 type Universe struct {
 	mu      sync.Mutex
 	servers []*Server
@@ -101,7 +101,7 @@ type Universe struct {
 	changed chan struct{} // closed and replaced when something happens
 }
 
-// NewUniverse returns an empty one.
+// NewUniverse returns an empty universe.
 func NewUniverse() *Universe {
 	return &Universe{rooms: map[string]*room{}, aliases: map[string]*room{}, changed: make(chan struct{})}
 }
@@ -125,18 +125,18 @@ type Server struct {
 	services  []*service
 	running   *running
 	directory map[string]bool // public rooms, by room ID
-	skips     int             // how many messages of other servers are skipped
+	skips     int             // how many messages of other servers to skip
 	skipped   map[*event]bool // see SkipNext
 
 	connections atomic.Int64
 }
 
-// Configure sets what is known only after the server was made. The server does not run.
+// Configure sets what is known only after the server was created. The server must not be running.
 func (s *Server) Configure(roomVersion string, rude uint64) {
 	s.RoomVersion, s.Rude, s.rude = roomVersion, rude, newMood(rude)
 }
 
-// running is what lives from Launch to Stop.
+// running holds what lives from Launch to Stop.
 type running struct {
 	cancel context.CancelFunc
 	http   *http.Server
@@ -145,7 +145,7 @@ type running struct {
 	leaks  []func() // connections to the application service that are left open
 }
 
-// NewServer adds a server that does not run yet.
+// NewServer adds a server that is not running yet.
 func (u *Universe) NewServer(o Options) *Server {
 	s := &Server{
 		Options: o, u: u, users: map[string]*user{}, tokens: map[string]*user{}, sent: map[string]string{}, media: map[string]file{},
@@ -159,7 +159,7 @@ func (u *Universe) NewServer(o Options) *Server {
 	return s
 }
 
-// Launch begins to answer, with all that was there when it stopped.
+// Launch starts the server, with everything that was there when it stopped.
 func (s *Server) Launch() error {
 	var lc net.ListenConfig
 	ctx, cancel := context.WithCancel(context.Background())
@@ -188,7 +188,7 @@ func (s *Server) Launch() error {
 	return nil
 }
 
-// Stop ends the server as a power cut would: what is under way is broken off.
+// Stop ends the server as a power cut would: anything in progress is broken off.
 func (s *Server) Stop() {
 	s.u.mu.Lock()
 	r := s.running
@@ -206,7 +206,7 @@ func (s *Server) Stop() {
 	r.client.CloseIdleConnections()
 }
 
-// Connections counts the connections that are open, to the server and from it to the
+// Connections counts the open connections to the server, and from it to the
 // application service.
 func (s *Server) Connections() int { return int(s.connections.Load()) }
 
@@ -225,7 +225,7 @@ func (s *Server) count(_ net.Conn, state http.ConnState) {
 func (s *Server) outgoing() *http.Client {
 	d := &net.Dialer{Timeout: 10 * time.Second}
 	return &http.Client{Transport: &http.Transport{
-		ResponseHeaderTimeout: 30 * time.Second, // so long Dendrite waits for a transaction
+		ResponseHeaderTimeout: 30 * time.Second, // as long as Dendrite waits for a transaction
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := d.DialContext(ctx, network, address)
 			if err != nil {
@@ -237,7 +237,7 @@ func (s *Server) outgoing() *http.Client {
 	}}
 }
 
-// counted is a connection that tells when it is closed.
+// counted is a connection that reports when it is closed.
 type counted struct {
 	net.Conn
 	done func()
@@ -248,13 +248,13 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-// happened wakes everybody who waits for something to happen. The lock is held.
+// happened wakes all waiting goroutines because something changed. The lock is held.
 func (u *Universe) happened() {
 	close(u.changed)
 	u.changed = make(chan struct{})
 }
 
-// server returns the server of a name, nil when there is none. The lock is held.
+// server returns the server of a name, or nil if there is none. The lock is held.
 func (u *Universe) server(name string) *Server {
 	for _, s := range u.servers {
 		if s.Name == name {
@@ -264,8 +264,8 @@ func (u *Universe) server(name string) *Server {
 	return nil
 }
 
-// reach returns the server of a name, and what a homeserver says when it cannot be
-// reached. Only addresses of loopback are tried in earnest. The lock is not held.
+// reach returns the server of a name, or the error that a homeserver reports if it
+// cannot be reached. Only loopback addresses are actually dialled. The lock is not held.
 func (u *Universe) reach(ctx context.Context, name string) (*Server, error) {
 	u.mu.Lock()
 	s := u.server(name)
@@ -298,7 +298,7 @@ func serverOf(id string) string {
 	return name
 }
 
-// opaque returns an ID as room versions since 4 have them: the hash of something.
+// opaque returns an ID like those of room versions since 4: the hash of something.
 func opaque() string {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b)

@@ -31,13 +31,13 @@ func badJSON(err error) error {
 	return &apiError{http.StatusBadRequest, "M_BAD_JSON", err.Error(), nil}
 }
 
-// request is a request that has passed authentication.
+// request is an authenticated request.
 type request struct {
 	*http.Request
 	w    http.ResponseWriter
 	user *user
 	body json.RawMessage
-	// service is the application service that it comes from, nil when it is none.
+	// service is the application service that sent it, or nil.
 	service *service
 }
 
@@ -52,14 +52,14 @@ func (q *request) read(out any) error {
 	return nil
 }
 
-// query is a parameter of the address.
+// query returns a parameter of the URL.
 func (q *request) query(name string) string { return q.URL.Query().Get(name) }
 
-// handler answers a request. Its answer is written as JSON, unless it is nil: then the
-// handler has written it.
+// handler handles a request. Its result is written as JSON, unless it is nil: then the
+// handler has written the response itself.
 type handler func(q *request) (any, error)
 
-// maxBody bounds what is read of a request that is no upload.
+// maxBody bounds the body of a request that is not an upload.
 const maxBody = 1 << 20
 
 // locked is a handler that runs under the universe's lock.
@@ -71,7 +71,7 @@ func (s *Server) locked(h handler) handler {
 	}
 }
 
-// open serves those who need no token.
+// open serves requests that need no token.
 func (s *Server) open(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Request: r, w: w}
@@ -85,7 +85,7 @@ func (s *Server) open(h handler) http.HandlerFunc {
 	}
 }
 
-// known serves those who show a token.
+// known serves requests with a token.
 func (s *Server) known(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Request: r, w: w}
@@ -106,7 +106,7 @@ func (s *Server) known(h handler) http.HandlerFunc {
 		}
 		out, err := h(q)
 		if s.rude.hangsUp(q) {
-			panic(http.ErrAbortHandler) // it is done, and nobody is told
+			panic(http.ErrAbortHandler) // it is done, but gets no response
 		}
 		if out != nil || err != nil {
 			s.answer(w, out, err)
@@ -116,8 +116,8 @@ func (s *Server) known(h handler) http.HandlerFunc {
 
 func isUpload(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/upload") }
 
-// authenticate finds out who asks. The application service acts for its users with
-// ?user_id= (Application Service API, "Identity assertion").
+// authenticate finds out who sent a request. The application service acts for its
+// users with ?user_id= (Application Service API, "Identity assertion").
 func (s *Server) authenticate(q *request) error {
 	token, ok := strings.CutPrefix(q.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -144,7 +144,7 @@ func (s *Server) authenticate(q *request) error {
 	switch {
 	case !q.service.owns(id):
 		return forbidden("the application service may not act for %s", id)
-	case q.user == nil && id == q.service.sender: // both servers make it by themselves
+	case q.user == nil && id == q.service.sender: // both servers create it on their own
 		q.user = s.makeUser(id)
 	case q.user == nil:
 		return forbidden("Application service has not registered this user (%s)", id) // as Synapse says it
@@ -176,11 +176,11 @@ func (s *Server) answer(w http.ResponseWriter, out any, err error) {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// empty is the answer {}.
+// empty is the response {}.
 var empty = map[string]any{}
 
-// routes are all that the server answers. {v} is a version of the API: the paths are the
-// same in all.
+// routes returns all endpoints of the server. {v} is a version of the API: the paths are
+// the same in all.
 func (s *Server) routes() *http.ServeMux {
 	m := http.NewServeMux()
 	m.HandleFunc("/", s.open(func(*request) (any, error) {

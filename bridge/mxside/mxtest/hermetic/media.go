@@ -37,9 +37,9 @@ func (s *Server) upload(q *request) (any, error) {
 	return map[string]any{"content_uri": "mxc://" + s.Name + "/" + id}, nil
 }
 
-// download is GET /_matrix/client/v1/media/download/{server}/{id}, and that path before
-// Matrix 1.11. Files of servers that are none of the universe are asked for over the
-// network, as far as it is loopback.
+// download is GET /_matrix/client/v1/media/download/{server}/{id}, and its path before
+// Matrix 1.11. Files of servers outside the universe are requested over the network, if
+// that is loopback.
 func (s *Server) download(q *request) (any, error) {
 	server, id := q.PathValue("server"), q.PathValue("id")
 	s.u.mu.Lock()
@@ -66,11 +66,11 @@ func (s *Server) download(q *request) (any, error) {
 	return nil, nil
 }
 
-// fetchFor is how long Dendrite waits for a file of another server.
+// fetchFor is how long Dendrite waits for a file from another server.
 const fetchFor = 2 * time.Minute
 
-// fetch asks another server for a file, and fails: none has one. Of one that does not
-// answer Dendrite (0.15.2, mediaapi/routing/download.go) says that it has no file either.
+// fetch requests a file from another server, and fails: none has one. If a server does not
+// respond, Dendrite (0.15.2, mediaapi/routing/download.go) also reports that it has no such file.
 func (s *Server) fetch(ctx context.Context, server, id string) error {
 	gone := &apiError{http.StatusNotFound, "M_NOT_FOUND", fmt.Sprintf("Failed to download: file with media ID %q could not be downloaded from %s: connection refused", id, server), nil}
 	if !loopback(server) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// room returns the room of a request for those who are or were in it. The lock is held.
+// room returns the room of a request, if it exists. The lock is held.
 func (s *Server) room(q *request) (*room, error) {
 	r := s.u.rooms[q.PathValue("room")]
 	if r == nil {
@@ -15,7 +15,7 @@ func (s *Server) room(q *request) (*room, error) {
 	return r, nil
 }
 
-// change makes a change of a membership, if it is allowed. The lock is held.
+// change changes a membership, if that is allowed. The lock is held.
 func (s *Server) change(r *room, by, who string, content map[string]any) error {
 	e := &event{kind: "m.room.member", sender: by, stateKey: &who, content: encode(content)}
 	if err := r.authorise(e); err != nil {
@@ -25,7 +25,7 @@ func (s *Server) change(r *room, by, who string, content map[string]any) error {
 	return nil
 }
 
-// target reads whom a request is about, and why.
+// target reads the affected user and the reason from a request.
 func target(q *request) (who string, reason string, err error) {
 	var in struct {
 		User   string `json:"user_id"`
@@ -47,7 +47,7 @@ func withReason(content map[string]any, reason string) map[string]any {
 	return content
 }
 
-// invite is POST /rooms/{room}/invite. The other server has to answer before.
+// invite is POST /rooms/{room}/invite. The other server has to respond first.
 func (s *Server) invite(q *request) (any, error) {
 	who, reason, err := target(q)
 	if err != nil {
@@ -65,8 +65,8 @@ func (s *Server) invite(q *request) (any, error) {
 	return empty, s.inviteTo(r, q.user.id, who, reason, false)
 }
 
-// unreachable is what each kind says when the server of an invited user does not
-// answer: Dendrite 403 with the words of its HTTP client, Synapse 502.
+// unreachable returns the error of each kind if the server of an invited user does
+// not respond: Dendrite 403 with the error text of its HTTP client, Synapse 502.
 func (s *Server) unreachable(err error) error {
 	if s.Traits.Synapse {
 		return &apiError{http.StatusBadGateway, "M_UNKNOWN", "Failed to send the invitation: " + err.Error(), nil}
@@ -119,8 +119,8 @@ func (s *Server) join(q *request) (any, error) {
 	return map[string]any{"room_id": r.id}, nil
 }
 
-// finds reports whether the server can reach a server in the room: it is in it, or that
-// of who has invited is, or one that is named in the request or in the room's ID.
+// finds reports whether the server can reach a server in the room: itself, the
+// inviter's, or one that is named in the request or in the room's ID.
 func (s *Server) finds(r *room, who string, vias []string) bool {
 	if r.has(s.Name) {
 		return true
@@ -137,7 +137,7 @@ func (s *Server) finds(r *room, who string, vias []string) bool {
 	})
 }
 
-// leave is POST /rooms/{room}/leave. Dendrite (0.15) reads no reason there.
+// leave is POST /rooms/{room}/leave. Dendrite (0.15) ignores a reason there.
 func (s *Server) leave(q *request) (any, error) {
 	var in struct{ Reason string }
 	if err := q.read(&in); err != nil {
@@ -157,7 +157,7 @@ func (s *Server) leave(q *request) (any, error) {
 	return empty, err
 }
 
-// remove is a kick, a ban or the end of one.
+// remove is a kick, a ban or an unban.
 func (s *Server) remove(q *request, membership string, was ...string) (any, error) {
 	who, reason, err := target(q)
 	if err != nil {
@@ -191,8 +191,8 @@ func (s *Server) joinedRooms(q *request) (any, error) {
 	return map[string]any{"joined_rooms": rooms}, nil
 }
 
-// seen is a room as a user sees its state: as it is for those who are in it, as it was
-// for those who have left.
+// seen returns a room and its state as a user sees it: the current state for members,
+// the state at the time of leaving for those who have left.
 func (s *Server) seen(q *request) (*room, map[key]*event, error) {
 	r, err := s.room(q)
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 )
 
 // maxEvent is the largest event (specification, "Size limits"). The rest of an event,
-// with its signatures, takes about so much of it.
+// with its signatures, takes about envelope bytes of that.
 const (
 	maxEvent = 65536
 	envelope = 1000
-	// maxDepth is how deep JSON may be nested, for Go, and so for Dendrite; and
-	// synapseDepth for Synapse, whose JSON library is Python's.
+	// maxDepth is how deep JSON may be nested for Go, and so for Dendrite, and
+	// synapseDepth how deep for Synapse, whose JSON library is Python's.
 	maxDepth     = 10000
 	synapseDepth = 900
 )
 
-// content checks the body of a request that makes an event.
+// content checks the body of a request that creates an event.
 func (s *Server) content(q *request) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(q.body, &fields); err != nil || fields == nil {
@@ -59,8 +59,8 @@ func depth(data []byte) (deepest int) {
 	return deepest
 }
 
-// once answers a transaction of a client that was answered before with the same event
-// (Client-Server API, "Transaction identifiers").
+// once returns the same event again for a client's transaction that was already
+// answered (Client-Server API, "Transaction identifiers").
 func (s *Server) once(q *request, do func() (*event, error)) (any, error) {
 	of := q.user.id
 	if q.service != nil && s.Traits.SharesTransactions {
@@ -78,7 +78,7 @@ func (s *Server) once(q *request, do func() (*event, error)) (any, error) {
 	return map[string]any{"event_id": e.id}, nil
 }
 
-// timestamp is ?ts=: Dendrite takes it from anybody, Synapse from application services.
+// timestamp reads ?ts=: Dendrite accepts it from anybody, Synapse from application services.
 func (s *Server) timestamp(q *request) int64 {
 	ts, err := strconv.ParseInt(q.query("ts"), 10, 64)
 	if err != nil || ts <= 0 || s.Traits.Synapse && q.service == nil {
@@ -115,7 +115,7 @@ func (s *Server) send(q *request) (any, error) {
 	})
 }
 
-// reference is what an event says of another one.
+// reference is an event's relation to another one.
 type reference struct {
 	Event string `json:"event_id"`
 	Type  string `json:"rel_type"`
@@ -130,7 +130,7 @@ func (e *event) reference() reference {
 	return c.To
 }
 
-// reacted reports whether the sender has reacted to the same event with the same key before.
+// reacted reports whether the sender has already reacted to the same event with the same key.
 func (r *room) reacted(e *event) bool {
 	for _, old := range r.events {
 		if old.kind == e.kind && old.sender == e.sender && old.redaction == nil && old.reference() == e.reference() {
@@ -180,7 +180,7 @@ func (s *Server) putState(q *request) (any, error) {
 	state := q.PathValue("key")
 	e := &event{kind: q.PathValue("type"), sender: q.user.id, stateKey: &state, content: content}
 	if old := r.state[key{e.kind, state}]; old != nil && old.sender == e.sender && sameJSON(old.content, content) {
-		return map[string]any{"event_id": old.id}, nil // Synapse and Dendrite make no second one
+		return map[string]any{"event_id": old.id}, nil // Synapse and Dendrite create no second one
 	}
 	if err := r.authorise(e); err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func sameJSON(a, b json.RawMessage) bool {
 	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
 		return false
 	}
-	return string(encode(x)) == string(encode(y)) // keys are in order
+	return string(encode(x)) == string(encode(y)) // keys are sorted
 }
 
 // getState is GET /rooms/{room}/state/{type}/{key}.
@@ -226,8 +226,8 @@ func (s *Server) allState(q *request) (any, error) {
 	return list, nil
 }
 
-// reads returns the room of a request with what the user may see of it, by index: what
-// the server has and the visibility of the room's history allows.
+// reads returns the room of a request and, by index, whether the user may read each
+// event: the server has to have it, and the room's history visibility has to allow it.
 func (s *Server) reads(q *request) (*room, []bool, error) {
 	r, err := s.room(q)
 	if err != nil {
@@ -257,8 +257,8 @@ func (s *Server) oneEvent(q *request) (any, error) {
 	return s.shown(r, e, false), nil
 }
 
-// place is a token of pagination: before an event, counted from 1. Dendrite's tokens are
-// "t" with a depth and a position ("t12_34"), Synapse's have more numbers.
+// place is a pagination token: the position before an event, counted from 1. Dendrite's
+// tokens are "t" with a depth and a position ("t12_34"), Synapse's have more numbers.
 type place struct{ depth, position int64 }
 
 func (s *Server) token(depth int) string {
@@ -268,8 +268,8 @@ func (s *Server) token(depth int) string {
 	return fmt.Sprintf("t%d_%d", depth, depth)
 }
 
-// place reads a token. Those of /sync ("s12") are places in the stream, and stand for
-// the end of the room.
+// place parses a token. Those of /sync ("s12") are positions in the stream, and stand
+// for the end of the room.
 func (s *Server) place(token string) (place, error) {
 	if token == "" || token[0] == 's' {
 		return place{math.MaxInt64, math.MaxInt64}, nil
@@ -289,8 +289,8 @@ func (p place) after(index int) bool {
 	return n < p.depth || n == p.depth && n < p.position
 }
 
-// messages is GET /rooms/{room}/messages. Dendrite (0.15) fetches what it lacks from the
-// others for a user who reads at the beginning of a room.
+// messages is GET /rooms/{room}/messages. Dendrite (0.15) fetches what it lacks from
+// other servers for a user who reads at the beginning of a room.
 func (s *Server) messages(q *request) (any, error) {
 	r, visible, err := s.reads(q)
 	if err != nil {
@@ -337,7 +337,7 @@ func (s *Server) messages(q *request) (any, error) {
 	return s.fits(out)
 }
 
-// fits fails where an answer is nested too deep to be read, as Dendrite (0.15) does.
+// fits fails if a response is nested too deep to be read, as Dendrite (0.15) does.
 func (s *Server) fits(out any) (any, error) {
 	data := encode(out)
 	if depth(data) > maxDepth {

@@ -23,10 +23,10 @@ type room struct {
 	receipts []receipt
 }
 
-// key names a piece of state.
+// key identifies a piece of state.
 type key struct{ kind, state string }
 
-// event is an event of a room. Redaction replaces its content for those who know.
+// event is an event of a room. A redaction replaces its content on servers that know of it.
 type event struct {
 	id, kind, sender string
 	stateKey         *string
@@ -35,13 +35,13 @@ type event struct {
 	at               int64 // origin_server_ts
 	index            int   // in room.events
 	replaced         *event
-	redaction        *event  // that has taken it back
+	redaction        *event  // that redacted it
 	pos              []int64 // position on each server: unseen, past, or in its stream
 }
 
 const (
-	unseen = -1 // the server has not got it
-	past   = 0  // it was there before the server came to the room: /messages shows it
+	unseen = -1 // the server does not have it
+	past   = 0  // from before the server joined the room: /messages shows it
 )
 
 type receipt struct {
@@ -56,20 +56,20 @@ type delivery struct {
 	event *event
 }
 
-// number returns a room version as a number, 0 for one with a name of its own.
+// number returns a room version as a number, 0 for one with a custom name.
 func number(version string) int {
 	n, _ := strconv.Atoi(version)
 	return n
 }
 
-// creatorsRule: creators have power without limit, and a room's ID names no server
+// creatorsRule: creators have unlimited power, and a room's ID names no server
 // (room version 12, MSC4289 and MSC4291).
 func (r *room) creatorsRule() bool { return number(r.version) >= 12 }
 
 // redactsInContent: a redaction names its target in the content (room version 11).
 func (r *room) redactsInContent() bool { return number(r.version) >= 11 }
 
-// field reads a string out of the content of a piece of state.
+// field reads a string from the content of a piece of state.
 func (r *room) field(kind, name string) string {
 	e := r.state[key{kind, ""}]
 	if e == nil {
@@ -78,7 +78,7 @@ func (r *room) field(kind, name string) string {
 	return e.str(name)
 }
 
-// str reads a string out of an event's content, "" when it is none.
+// str reads a string from an event's content, "" if it is not one.
 func (e *event) str(name string) string {
 	if e == nil {
 		return ""
@@ -90,12 +90,12 @@ func (e *event) str(name string) string {
 	return s
 }
 
-// membership returns what a user is in the room, "" for nothing.
+// membership returns a user's membership in the room, "" for none.
 func (r *room) membership(user string) string {
 	return r.state[key{"m.room.member", user}].str("membership")
 }
 
-// joined returns who is in the room, in order.
+// joined returns the users in the room, sorted.
 func (r *room) joined() []string {
 	var users []string
 	for k, e := range r.state {
@@ -112,8 +112,8 @@ func (r *room) has(server string) bool {
 	return slices.ContainsFunc(r.joined(), func(u string) bool { return serverOf(u) == server })
 }
 
-// stateAt returns the state after an event. It is only asked for by those who have
-// left, and the past is short.
+// stateAt returns the state after an event. It is only needed for users who have
+// left, and the history is short.
 func (r *room) stateAt(index int) map[key]*event {
 	state := map[key]*event{}
 	for _, e := range r.events[:index+1] {
@@ -124,8 +124,8 @@ func (r *room) stateAt(index int) map[key]*event {
 	return state
 }
 
-// add makes an event part of a room and tells the servers: that of its sender at
-// once, the others a moment later. The lock is held.
+// add adds an event to a room and informs the servers: the sender's at once, the
+// others a moment later. The lock is held.
 func (u *Universe) add(r *room, e *event) {
 	e.id, e.index = "$"+opaque(), len(r.events)
 	if e.at == 0 {
@@ -154,7 +154,7 @@ func (u *Universe) add(r *room, e *event) {
 		switch {
 		case s == origin:
 			s.take(r, e)
-		case isTarget && (!before[s] || !now): // an invitation, or the last one is thrown out
+		case isTarget && (!before[s] || !now): // an invitation, or the server's last user is removed
 			s.take(r, e)
 		case before[s] || now:
 			s.inbox = append(s.inbox, delivery{r, e})
@@ -164,7 +164,7 @@ func (u *Universe) add(r *room, e *event) {
 	u.happened()
 }
 
-// nudge wakes the goroutine that receives. The lock is held.
+// nudge wakes the receiving goroutine. The lock is held.
 func (s *Server) nudge() {
 	select {
 	case s.wake <- struct{}{}:
@@ -172,11 +172,11 @@ func (s *Server) nudge() {
 	}
 }
 
-// receive takes in what other servers have sent, in its order, until ctx ends. What
-// comes while the server does not run waits.
+// receive takes in what other servers have sent, in order, until ctx ends. Events
+// that arrive while the server is not running wait.
 func (s *Server) receive(ctx context.Context) {
 	s.u.mu.Lock()
-	s.nudge() // for what came while it did not run
+	s.nudge() // for events that came while it was not running
 	s.u.mu.Unlock()
 	for {
 		select {
@@ -225,8 +225,8 @@ func (e *event) setPosition(s *Server, pos int64) {
 	e.pos[s.index] = pos
 }
 
-// take puts an event into the server's stream. Whoever joins a room that the server
-// was not in brings the room's past with it. The lock is held.
+// take puts an event into the server's stream. A user who joins a room that the
+// server was not in brings the room's history along. The lock is held.
 func (s *Server) take(r *room, e *event) {
 	if s.hides(r, e) {
 		return
@@ -251,9 +251,9 @@ func (s *Server) comes(e *event) bool {
 	return slices.ContainsFunc(s.inbox, func(d delivery) bool { return d.event == e })
 }
 
-// SkipNext makes the server reject the next message of another one, as a Dendrite (0.15)
-// that was killed may. From Recover on it takes that in, without pushing it, when a user reads
-// at the beginning of the room.
+// SkipNext makes the server reject the next message from another server, as a Dendrite (0.15)
+// that was killed may. After Recover it accepts that message, without pushing it, when a user
+// reads at the beginning of the room.
 func (s *Server) SkipNext() {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
@@ -263,7 +263,7 @@ func (s *Server) SkipNext() {
 	}
 }
 
-// Recover ends what SkipNext began.
+// Recover ends what SkipNext started.
 func (s *Server) Recover() {
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
@@ -272,7 +272,7 @@ func (s *Server) Recover() {
 	}
 }
 
-// hides reports whether the server shows an event to nobody; see Traits and SkipNext.
+// hides reports whether the server hides an event from everybody; see Traits and SkipNext.
 func (s *Server) hides(r *room, e *event) bool {
 	if _, was := s.skipped[e]; was && e.at0(s) == unseen {
 		return true
@@ -284,7 +284,7 @@ func (s *Server) hides(r *room, e *event) bool {
 	return from != nil && from.Traits.Synapse && !s.Traits.Synapse && e.at0(s) == unseen
 }
 
-// reveal shows what the server hides before the newest event of a room.
+// reveal shows the hidden events before the newest event of a room.
 func (s *Server) reveal(r *room) {
 	for _, e := range r.events[:max(0, len(r.events)-1)] {
 		if s.hides(r, e) && !s.skipped[e] {
@@ -293,8 +293,8 @@ func (s *Server) reveal(r *room) {
 	}
 }
 
-// shown is an event as a client of the server sees it; inSync leaves out the room's ID,
-// which /sync has in another place.
+// shown returns an event as a client of the server sees it; inSync omits the room's ID,
+// which /sync has elsewhere.
 func (s *Server) shown(r *room, e *event, inSync bool) map[string]any {
 	content, unsigned := e.content, map[string]any{"age": time.Now().UnixMilli() - e.at}
 	out := map[string]any{"event_id": e.id, "type": e.kind, "sender": e.sender, "origin_server_ts": e.at, "unsigned": unsigned}
@@ -324,8 +324,8 @@ func (s *Server) shown(r *room, e *event, inSync bool) map[string]any {
 	return out
 }
 
-// kept are the keys of content that a redaction leaves (specification, "Redactions",
-// room version 11; earlier ones differ in nothing that the bridge reads).
+// kept lists the keys of content that survive a redaction (specification, "Redactions",
+// room version 11; earlier ones do not differ in anything that the bridge reads).
 var kept = map[string][]string{
 	"m.room.member":             {"membership", "join_authorised_via_users_server"},
 	"m.room.join_rules":         {"join_rule", "allow"},
@@ -354,7 +354,7 @@ func withField(content json.RawMessage, name string, value any) json.RawMessage 
 	return encode(fields)
 }
 
-// encode is json.Marshal for what cannot fail.
+// encode is json.Marshal for values that cannot fail.
 func encode(v any) json.RawMessage {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// mood decides when a rude server is rude, by seed. A nil mood is polite.
+// mood decides, by seed, when a rude server is rude. A nil mood is polite.
 type mood struct {
 	mu sync.Mutex
 	r  *rand.Rand
@@ -20,7 +20,7 @@ func newMood(seed uint64) *mood {
 	return &mood{r: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // it is to repeat itself
 }
 
-// chance is true in one of n cases.
+// chance returns true in one of n cases.
 func (m *mood) chance(n int) bool {
 	if m == nil {
 		return false
@@ -30,8 +30,8 @@ func (m *mood) chance(n int) bool {
 	return m.r.IntN(n) == 0
 }
 
-// refuses answers some requests of the application service with 429 and how many
-// milliseconds to wait. (Homeservers exempt application services in general, and not
+// refuses answers some requests of the application service with 429 and a number of
+// milliseconds to wait. (Homeservers exempt application services in general, but not
 // everywhere.)
 func (m *mood) refuses(q *request) (wait int, refused bool) {
 	if q.service == nil || !m.chance(6) {
@@ -40,17 +40,17 @@ func (m *mood) refuses(q *request) (wait int, refused bool) {
 	return 20, true
 }
 
-// hangsUp breaks off some connections after the work is done.
+// hangsUp drops some connections after the work is done.
 func (m *mood) hangsUp(q *request) bool {
 	return q.service != nil && q.Method != http.MethodGet && !strings.HasSuffix(q.URL.Path, "/ping") && m.chance(8)
 }
 
-// forgets forgets a transaction of a client now and then, as a Dendrite does that is
-// started again. Only messages: of reactions and redactions the bridge has no other way to
-// find out whether they are there.
+// forgets now and then forgets a client's transaction, as a restarted Dendrite does. Only
+// messages: for reactions and redactions the bridge has no other way to find out whether
+// they are there.
 func (m *mood) forgets(q *request) bool {
 	return strings.Contains(q.URL.Path, "/send/m.room.message/") && m.chance(4)
 }
 
-// repeats sends a transaction again that was taken.
+// repeats resends a transaction that was accepted.
 func (m *mood) repeats() bool { return m.chance(3) }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// filter is what of a filter is heeded.
+// filter holds the supported parts of a filter.
 type filter struct {
 	Presence kinds `json:"presence"`
 	Room     struct {
@@ -25,17 +25,17 @@ type filter struct {
 	} `json:"room"`
 }
 
-// kinds are the types of events that are wanted; nil is all of them.
+// kinds are the wanted event types; nil means all of them.
 type kinds struct {
 	Types []string `json:"types"`
 }
 
 func (k kinds) want(kind string) bool { return k.Types == nil || slices.Contains(k.Types, kind) }
 
-// defaultTimeline is how many events of a room a /sync has without a filter.
+// defaultTimeline is how many events of a room a /sync returns without a filter.
 const defaultTimeline = 20
 
-// sync is GET /sync. It waits until it has something to say, or for ?timeout=.
+// sync is GET /sync. It waits until there is something to return, or for ?timeout=.
 func (s *Server) sync(q *request) (any, error) {
 	var f filter
 	if text := q.query("filter"); strings.HasPrefix(text, "{") {
@@ -73,7 +73,7 @@ func (s *Server) sync(q *request) (any, error) {
 	}
 }
 
-// news is what a /sync shows since a position. The lock is held.
+// news returns what a /sync shows since a position. The lock is held.
 func (s *Server) news(u *user, f filter, since int64, first bool) (any, bool) {
 	join, invite, leave := map[string]any{}, map[string]any{}, map[string]any{}
 	for id, r := range s.u.rooms {
@@ -105,14 +105,14 @@ func (s *Server) news(u *user, f filter, since int64, first bool) (any, bool) {
 	return out, len(join)+len(invite)+len(leave)+len(there) > 0
 }
 
-// joinedNews is what is new in a room that the user is in, nil for nothing.
+// joinedNews returns what is new in a room that the user is in, or nil.
 func (s *Server) joinedNews(r *room, u *user, f filter, since int64, first bool) any {
 	limit := defaultTimeline
 	if n := f.Room.Timeline.Limit; n != nil {
 		limit = max(1, *n)
 	}
 	visible := r.visible(u.id)
-	all := first || s.joinedSince(r, u.id, since) // who has just joined gets the room from before
+	all := first || s.joinedSince(r, u.id, since) // a user who has just joined also gets earlier events
 	events, limited := []any{}, false
 	at := len(r.events)
 	for i := len(r.events) - 1; i >= 0; i-- {
@@ -157,8 +157,8 @@ func (s *Server) joinedSince(r *room, user string, since int64) bool {
 	return false
 }
 
-// stripped is the state that an invited user sees (specification, "Stripped
-// state"). Dendrite gives the invitation its ID, Synapse leaves it out.
+// stripped returns the state that an invited user sees (specification, "Stripped
+// state"). Dendrite includes the invitation's ID, Synapse omits it.
 func (s *Server) stripped(r *room, user string) []any {
 	events := []any{}
 	for _, k := range []key{

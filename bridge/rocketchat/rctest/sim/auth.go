@@ -45,7 +45,7 @@ func tokenEntry(u Doc, token string) Doc {
 	return nil
 }
 
-// addToken gives u a new login token; the oldest of too many are dropped.
+// addToken gives u a new login token and drops the oldest ones beyond the maximum.
 func (e *Engine) addToken(u Doc) (token string, updated Doc) {
 	token = newToken()
 	l := append(slices.Clone(loginTokens(u)), Doc{"when": e.now(), "hashedToken": hashToken(token)})
@@ -98,7 +98,7 @@ func (e *Engine) unauthorized() *fault {
 		body: e.envelope(Doc{"status": "error", "error": "Unauthorized", "message": "Unauthorized"}, false)}
 }
 
-// envelope adds success to the answers about signing in, where the version does.
+// envelope adds success to the responses about signing in, if the version does.
 func (e *Engine) envelope(d Doc, success bool) Doc {
 	if e.rel.refusesPlainly {
 		d["success"] = success
@@ -106,8 +106,8 @@ func (e *Engine) envelope(d Doc, success bool) Doc {
 	return d
 }
 
-// loginUser finds who wants to log in. TRAP (facts 1.1): in "user" a value with
-// an '@' is taken as an e-mail address.
+// loginUser finds the user who is logging in. TRAP (facts 1.1): in "user" a value
+// with an '@' is treated as an e-mail address.
 func (e *Engine) loginUser(b Doc) Doc {
 	if d := b.doc("user"); d != nil {
 		if d.has("email") {
@@ -165,7 +165,7 @@ func (e *Engine) dropToken(u Doc, token string) {
 func me(c *call) (any, error) { return c.e.meView(c.user, false), nil }
 
 // createToken is POST users.createToken (facts 1.5). Before 8.0 the secret is
-// ignored; in 8.3 it is all that counts; since 8.6 the permission counts too.
+// ignored; in 8.3 only the secret counts; since 8.6 the permission counts too.
 func createToken(c *call) (any, error) {
 	e, refused := c.e, meteorError("error-not-authorized", "Not authorized")
 	if !e.rel.secretCounts {

@@ -12,8 +12,8 @@ import (
 	"unicode"
 )
 
-// setAvatar is POST users.setAvatar with a multipart part "image" (facts 3.5). By
-// URL it is refused as the guard against internal addresses would (12.6.19).
+// setAvatar is POST users.setAvatar with a multipart part "image" (facts 3.5). A
+// URL is refused as the guard against internal addresses would refuse it (12.6.19).
 func setAvatar(c *call) (any, error) {
 	e, u := c.e, c.user
 	if c.body.has("userId") || c.body.has("username") {
@@ -51,7 +51,7 @@ func setAvatar(c *call) (any, error) {
 // etagDelay is how long after updateAvatar some versions store a user's etag.
 const etagDelay = 500 * time.Millisecond
 
-// noteAvatar stores the etag, some versions only after they have told of it.
+// noteAvatar stores the etag, which some versions do only after they have announced it.
 func (e *Engine) noteAvatar(uid, etag string) {
 	changes := Doc{"avatarETag": etag, "avatarOrigin": "rest"}
 	if !e.rel.lateAvatarETag {
@@ -71,7 +71,7 @@ func (e *Engine) noteAvatar(uid, etag string) {
 	})
 }
 
-// storeAvatar keeps a picture as a square of Accounts_AvatarSize.
+// storeAvatar stores a picture as a square of Accounts_AvatarSize.
 func (e *Engine) storeAvatar(name, kind string, data []byte) (etag string, err error) {
 	picture, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -137,9 +137,9 @@ func (e *Engine) setRoomAvatar(u, r Doc, uri string) error {
 }
 
 // avatarPage is GET /avatar/:username and /avatar/room/:rid. While
-// Accounts_AvatarBlockUnauthenticatedAccess is on it wants rc_uid and rc_token in
-// query or cookies; headers do not count (facts 3.5). Who may not see a picture gets
-// a letter, as for who has none.
+// Accounts_AvatarBlockUnauthenticatedAccess is on it requires rc_uid and rc_token
+// in the query or cookies; headers do not count (facts 3.5). A caller who may not
+// see a picture gets a letter, as for a user without a picture.
 func (e *Engine) avatarPage(c *call, name string) answer {
 	key, label := name, name
 	if rid, ok := strings.CutPrefix(name, "room/"); ok {
@@ -160,7 +160,7 @@ func svgAnswer(label string) answer {
 	return answer{status: http.StatusOK, raw: []byte(initialsSVG(label)), header: http.Header{"Content-Type": {"image/svg+xml"}}}
 }
 
-// initialsSVG is the picture of who has none: a letter.
+// initialsSVG returns the picture for users without one: a letter.
 func initialsSVG(name string) string {
 	letter := '?'
 	for _, r := range name {

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// blobs hold the contents of files and avatars, each written once and synced
-// before the journal speaks of it: in a directory beside the journal, or in memory.
+// blobs holds the contents of files and avatars, each written once and synced
+// before the journal refers to it: in a directory beside the journal, or in memory.
 type blobs struct {
 	dir string
 

@@ -65,8 +65,8 @@ func commandsGet(c *call) (any, error) {
 	return Doc{"command": d}, nil
 }
 
-// commandsRun is POST commands.run: the name is lower-cased, then come the
-// existence of the command, access to the room, and the thread (facts 8.2, 8.3).
+// commandsRun is POST commands.run: the name is lower-cased, then the existence of
+// the command, access to the room, and the thread are checked (facts 8.2, 8.3).
 func commandsRun(c *call) (any, error) {
 	name := strings.ToLower(c.body.str("command"))
 	if commandNamed(name) == nil {
@@ -113,7 +113,7 @@ func ddpSlash(m *method) (any, error) {
 	return v, nil
 }
 
-// faces are commands that only add something to the text.
+// faces are commands that only append something to the text.
 var faces = map[string]string{"gimme": "༼ つ ◕_◕ ༽つ", "lennyface": "( ͡° ͜ʖ ͡°)", "shrug": "¯\\_(ツ)_/¯",
 	"tableflip": "(╯°□°）╯︵ ┻━┻", "unflip": "┬─┬ ノ( ゜-゜ノ)"}
 

@@ -19,8 +19,8 @@ type conn struct {
 	ip      string
 	uid     string // "" until login
 	token   string
-	started bool      // "connect" was said
-	heard   time.Time // when the client last said anything
+	started bool      // "connect" was received
+	heard   time.Time // when the client last sent anything
 	subs    map[string]*subscription
 	watched map[string]*subscription // stream-user-presence, by user id
 
@@ -30,7 +30,7 @@ type conn struct {
 	cancel context.CancelFunc
 }
 
-// pingEvery is how often an idle session is asked whether it is there.
+// pingEvery is how often a session is pinged.
 const pingEvery = 15 * time.Second
 
 func (e *Engine) serveWebsocket(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +58,7 @@ func (e *Engine) serveWebsocket(w http.ResponseWriter, r *http.Request) {
 	ws.CloseNow()
 }
 
-// forget ends all that belongs to a connection; nothing is kept for a next one.
+// forget discards everything that belongs to a connection; the next one starts from nothing.
 func (e *Engine) forget(c *conn) {
 	delete(e.conns, c)
 	for _, s := range c.subs {
@@ -90,7 +90,7 @@ func (c *conn) read(ctx context.Context) {
 	}
 }
 
-// write sends what is queued, and a ping when nothing was for a while.
+// write sends queued frames, and a ping every pingEvery.
 func (c *conn) write(ctx context.Context) {
 	defer c.cancel()
 	tick := time.NewTicker(pingEvery)
@@ -115,7 +115,7 @@ func (c *conn) write(ctx context.Context) {
 	}
 }
 
-// silent tells whether a ping went unanswered (facts 7.1: about 15 s + 15 s).
+// silent reports whether a ping went unanswered (facts 7.1: about 15 s + 15 s).
 func (c *conn) silent() (yes bool) {
 	c.e.look(func() { yes = time.Since(c.heard) > 2*pingEvery })
 	return yes
@@ -147,15 +147,15 @@ func (c *conn) push(b []byte) {
 
 func (c *conn) send(d delivery) { c.push(d.frame) }
 
-// drop cuts the connection; what is queued is lost.
+// drop cuts the connection; queued frames are lost.
 func (c *conn) drop() { c.cancel() }
 
-// reply queues a frame for this connection behind what is being journaled.
+// reply queues a frame for this connection behind the changes being journaled.
 func (c *conn) reply(d Doc) {
 	c.e.pending = append(c.e.pending, delivery{conn: c, frame: ejson(d)})
 }
 
-// handle runs one frame of the client.
+// handle processes one frame from the client.
 func (c *conn) handle(f Doc) {
 	c.heard = time.Now()
 	if m := f.str("msg"); !c.started && m != "connect" && m != "" {
@@ -188,7 +188,7 @@ func (c *conn) connect(f Doc) {
 	c.reply(Doc{"msg": "connected", "session": c.session})
 }
 
-// method runs a method and answers result, then updated.
+// method runs a method and answers updated, then result.
 func (c *conn) method(f Doc) {
 	id, name := f.str("id"), f.str("method")
 	c.e.counts["method "+name]++
@@ -239,7 +239,7 @@ func (c *conn) subscribe(f Doc) {
 	c.reply(Doc{"msg": "ready", "subs": []string{id}})
 }
 
-// usesCollection is for old clients: they hold events in a collection, and change
+// usesCollection detects old clients: they keep events in a collection, and change
 // only what was added before.
 func usesCollection(option any) bool {
 	on, _ := option.(bool)
@@ -263,7 +263,7 @@ func (c *conn) unsubscribe(id string) {
 }
 
 // watch is stream-user-presence: one live subscription per connection; later ones
-// only add and remove users, and are stopped at once (facts 7.2).
+// only add and remove users, and end at once (facts 7.2).
 func (c *conn) watch(id string, params []any) {
 	if c.uid == "" {
 		c.nosub(id, meteorError("not-allowed", ""))
@@ -321,8 +321,8 @@ func (e *Engine) dropUser(uid string) {
 	}
 }
 
-// methodCall is POST method.call/:m: a DDP method over REST. Body and answer are
-// strings of EJSON (facts 7.4).
+// methodCall is POST method.call/:m: a DDP method over REST. Request and response
+// are EJSON strings (facts 7.4).
 func methodCall(c *call) (any, error) {
 	frame, err := decodeDoc([]byte(c.body.str("message")), true)
 	if err != nil {

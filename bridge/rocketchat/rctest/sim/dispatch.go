@@ -13,8 +13,8 @@ type delivery struct {
 	frame []byte
 }
 
-// A dispatcher sends frames in the order they were queued, each only when the
-// changes it tells of are on disk.
+// A dispatcher sends frames in the order they were queued, each only once the
+// changes it announces are on disk.
 type dispatcher struct {
 	journal *journal
 	rude    *Rude
@@ -55,7 +55,7 @@ func (d *dispatcher) run(ctx context.Context) {
 			return
 		}
 		if d.journal.wait(b.seq) != nil {
-			continue // never told: it is not on disk
+			continue // never sent: it is not on disk
 		}
 		for _, f := range b.frames {
 			m.pass(f)
@@ -66,8 +66,8 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 }
 
-// next waits for a batch; a mixer that holds frames back lets them go when
-// there is nothing else to do.
+// next waits for a batch; the mixer releases the frames it holds back when there is
+// nothing else to do.
 func (d *dispatcher) next(m *mixer) (batch, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -23,7 +23,7 @@ var emoji = func() map[string]bool {
 	return known
 }()
 
-// knownEmoji tells whether name, without colons, is a shortcode or a custom emoji.
+// knownEmoji reports whether name, without colons, is a shortcode or a custom emoji.
 func (e *Engine) knownEmoji(name string) bool {
 	base, _, _ := strings.Cut(name, "_tone")
 	return emoji[base] || e.customEmoji(name) != nil
@@ -87,8 +87,8 @@ func emojiCreate(c *call) (any, error) {
 // emojiSize is the larger side of a custom emoji, in points.
 const emojiSize = 128
 
-// emojiPage is GET /emoji-custom/:name.:extension, for everybody; an unknown one is a
-// letter.
+// emojiPage is GET /emoji-custom/:name.:extension, for everybody; an unknown emoji
+// is shown as a letter.
 func (e *Engine) emojiPage(file string) answer {
 	name, _, _ := strings.Cut(file, ".")
 	if d := e.customEmoji(name); d != nil {

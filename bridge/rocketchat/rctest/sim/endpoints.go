@@ -2,7 +2,7 @@ package sim
 
 import "time"
 
-// endpoints are all REST routes, by routeKey. The shapes of bodies and queries
+// endpoints holds all REST routes, by routeKey. The shapes of bodies and queries
 // are strict: see schema.
 var endpoints map[string]*endpoint
 
@@ -128,7 +128,7 @@ func addSettingRoutes() {
 	post("permissions.update", "permissions!:l", permissionsUpdate, needs("access-permissions"))
 }
 
-// either builds a shape that wants roomId or roomName beside the rest.
+// either builds a shape that requires roomId or roomName besides the rest.
 func either(rest string) string { return "roomId! " + rest + "|roomName! " + rest }
 
 // eitherIn is either, but in channels.* a room is named by its id alone.
@@ -139,12 +139,12 @@ func eitherIn(family, rest string) string {
 	return either(rest)
 }
 
-// mongo are the parameters of lists that one family takes and the other does not.
+// mongo holds the list parameters that one family accepts and the other does not.
 var mongo = map[string]string{"channels": " sort query fields", "groups": ""}
 
 const person = "userId:s username:s user:s"
 
-// addFamilyRoutes adds what channels.* and groups.* have in common.
+// addFamilyRoutes adds the routes that channels.* and groups.* share.
 func addFamilyRoutes(f string) {
 	if f == "channels" {
 		post(f+".create", "name!:s members:L teams:l readonly:b extraData:o", roomCreate)

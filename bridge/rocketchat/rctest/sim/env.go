@@ -77,8 +77,8 @@ func convertSetting(raw string, like any) any {
 	return raw
 }
 
-// seed gives a fresh workspace what Rocket.Chat's startup gives it, and forces
-// what the environment forces at every start.
+// seed sets up a fresh workspace as Rocket.Chat's startup does, and applies what
+// the environment forces at every start.
 func (e *Engine) seed() error {
 	e.seedSettings()
 	if e.user("rocket.cat") == nil {
@@ -98,8 +98,8 @@ func (e *Engine) seed() error {
 	return e.seedInitialUser()
 }
 
-// seedTestUser is the administrator of TEST_MODE, gone at the next normal start
-// (facts 2.9).
+// seedTestUser creates the administrator of TEST_MODE and removes it at the next
+// normal start (facts 2.9).
 func (e *Engine) seedTestUser() {
 	const name = "rocketchat.internal.admin.test"
 	switch u := e.userNamed(name); {

@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// A fault is an answer that says no, in REST and in DDP.
+// A fault is an error response, in REST and in DDP.
 type fault struct {
 	status  int
 	code    string // Meteor error code; empty for a plain Error
 	text    string
 	details Doc
-	body    Doc    // the whole body, where the envelope is another one
+	body    Doc    // the whole body, where the envelope differs
 	page    string // HTML instead of JSON
 }
 
@@ -40,8 +40,8 @@ func (e *Engine) forbidden() *fault {
 	return &fault{status: http.StatusForbidden, text: e.rel.forbiddenText}
 }
 
-// unauthorizedCall is the refusal of the few endpoints that ask for a permission
-// themselves and say no more.
+// unauthorizedCall is the refusal of the few endpoints that check a permission
+// themselves and give no details.
 func unauthorizedCall() *fault { return &fault{status: http.StatusForbidden, text: "unauthorized"} }
 
 // in adds the name of the method that failed, as most methods do.
@@ -71,7 +71,7 @@ func (e *Engine) notLoggedIn() *fault {
 	return &fault{status: http.StatusUnauthorized, body: body}
 }
 
-// rest is the answer body of a fault.
+// rest returns the response body of a fault.
 func (f *fault) rest() Doc {
 	if f.body != nil {
 		return f.body
@@ -102,7 +102,7 @@ func (f *fault) ddp() Doc {
 	return d
 }
 
-// asFault makes a fault of any error.
+// asFault turns any error into a fault.
 func asFault(err error) *fault {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f

@@ -66,8 +66,8 @@ func (e *Engine) fileProblem(f *upload) error {
 	return nil
 }
 
-// mediaConfirm is POST rooms.mediaConfirm/:rid/:fileId, the second step. It does
-// not look whether it was done before: again means a second message (facts 5.1).
+// mediaConfirm is POST rooms.mediaConfirm/:rid/:fileId, the second step. It does not
+// check whether it was done before: repeating it creates a second message (facts 5.1).
 func mediaConfirm(c *call) (any, error) {
 	e := c.e
 	r, f := e.room(c.path[0]), e.get(uploads, c.path[1])
@@ -97,7 +97,7 @@ func mediaConfirm(c *call) (any, error) {
 	return Doc{"message": sent.without("mentions", "channels")}, nil
 }
 
-// fileOf is how a message names an upload.
+// fileOf returns an upload as a message refers to it.
 func (e *Engine) fileOf(f Doc) Doc {
 	d := f.only("name", "type", "size").with(Doc{"_id": f.id(), "format": f.str("format")})
 	if e.rel.fileGroups {
@@ -141,8 +141,8 @@ func (e *Engine) attachment(f Doc, description string) (Doc, error) {
 	return a, nil
 }
 
-// imageAttachment adds what is known of a picture. One of more than 480 points has a
-// thumbnail, and the dimensions are then the thumbnail's.
+// imageAttachment adds what is known of a picture. A picture of more than 480
+// points has a thumbnail, and the dimensions are then those of the thumbnail.
 func (e *Engine) imageAttachment(a, f Doc) (Doc, error) {
 	data, err := e.blobs.get(f.id())
 	if err != nil {
@@ -173,8 +173,8 @@ func (e *Engine) imageAttachment(a, f Doc) (Doc, error) {
 	return a, nil
 }
 
-// visitor finds who asks for a file or an avatar: headers where allowed, else
-// query or cookies rc_uid and rc_token (facts 5.3, 3.5).
+// visitor finds the user who requests a file or an avatar: from headers where allowed,
+// otherwise from rc_uid and rc_token in the query or cookies (facts 5.3, 3.5).
 func (c *call) visitor(headers bool) Doc {
 	if headers {
 		if c.authenticate(); c.user != nil {
@@ -219,8 +219,8 @@ func (e *Engine) fileDownload(c *call, id string) answer {
 		"Content-Disposition": {disposition + "; filename*=UTF-8''" + url.PathEscape(f.str("name"))}}}
 }
 
-// mayDownload: members only by default, administrators included; both
-// restrictions at once deny everyone.
+// mayDownload: by default only members may, and administrators are no exception;
+// both restrictions at once deny everyone.
 func (e *Engine) mayDownload(u, f Doc) bool {
 	if u == nil {
 		return false

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Every call of an outgoing webhook is kept in the integration history with the text
-// of the message, whether it arrives or not, until it is cleared.
+// Every call of an outgoing webhook is kept in the integration history with the
+// text of the message, whether it arrives or not, until the history is cleared.
 
-// hookBegun stores that a call is on its way and returns the entry's id.
+// hookBegun records that a call has started and returns the entry's id.
 func (e *Engine) hookBegun(h hookCall) (id string) {
 	data, _ := decodeDoc(h.payload, false)
 	id = newObjectID()
@@ -20,7 +20,7 @@ func (e *Engine) hookBegun(h hookCall) (id string) {
 	return id
 }
 
-// hookEnded stores what came of a call; status is 0 when there was no answer.
+// hookEnded records the result of a call; status is 0 when there was no response.
 func (e *Engine) hookEnded(id string, status int, body []byte, failed error) {
 	changes := Doc{"step": "finished-execute-outgoing", "finished": true, "httpResult": string(body)}
 	if failed != nil {

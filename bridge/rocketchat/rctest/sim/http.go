@@ -29,17 +29,17 @@ type endpoint struct {
 	run          func(*call) (any, error)
 }
 
-// A call is one REST request on its way through the simulator.
+// A call is one REST request being processed by the simulator.
 type call struct {
 	e      *Engine
 	r      *http.Request
-	header http.Header // of the answer
+	header http.Header // of the response
 	ip     string
 	user   Doc    // the caller; nil when not logged in
 	token  string // what the caller logged in with
 	body   Doc
 	q      url.Values
-	path   []string // what stands for ":x" in the route
+	path   []string // the values of ":x" in the route
 	file   *upload  // the file part of a multipart request
 	ep     *endpoint
 	seen   Doc // the message as a racing chat.react read it
@@ -51,7 +51,7 @@ type upload struct {
 	data              []byte
 }
 
-// An answer is a complete REST answer, for those that are not plain documents.
+// An answer is a complete REST response, for responses that are not plain documents.
 type answer struct {
 	status int
 	body   Doc
@@ -97,12 +97,12 @@ func (e *Engine) serveREST(w http.ResponseWriter, r *http.Request) {
 		a = answer{status: http.StatusInternalServerError, body: Doc{"success": false, "error": err.Error()}}
 	}
 	if lose {
-		panic(http.ErrAbortHandler) // the work is done, and nobody hears of it
+		panic(http.ErrAbortHandler) // the work is done, but the response is lost
 	}
 	a.write(w)
 }
 
-// answer reads the request, then runs it alone.
+// answer reads the request, then runs it exclusively.
 func (e *Engine) answer(c *call) (a answer, seq uint64) {
 	if err := c.read(); err != nil {
 		return faultAnswer(asFault(err)), 0
@@ -228,7 +228,7 @@ func (c *call) validate(ep *endpoint) error {
 	return nil
 }
 
-// read takes in the body: JSON, a form, or multipart with one file.
+// read reads the body: JSON, a form, or multipart with one file.
 func (c *call) read() error {
 	c.body = Doc{}
 	if c.r.Body == nil {
@@ -260,8 +260,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// readNothing is for GET, where 7.x reads a body all the same and refuses one that is
-// no object.
+// readNothing handles GET, where 7.x reads a body nevertheless and refuses one that
+// is not an object.
 func (c *call) readNothing() error {
 	b, err := io.ReadAll(io.LimitReader(c.r.Body, maxBody))
 	if err == nil && c.e.rel.nullBodyRefused && strings.TrimSpace(string(b)) == "null" {
@@ -320,8 +320,8 @@ func (e *Engine) clientIP(r *http.Request) string {
 	return host
 }
 
-// paged cuts l as count, offset and sort ask, and adds count, offset and total
-// (facts 0.1).
+// paged sorts and cuts l by the parameters count, offset and sort, and adds count,
+// offset and total (facts 0.1).
 func (c *call) paged(name string, l []Doc) Doc {
 	c.sort(l)
 	page, offset := c.page(l)
@@ -352,7 +352,7 @@ func (c *call) sort(l []Doc) {
 	}
 }
 
-// compareValues compares as MongoDB does: what is not there comes first.
+// compareValues compares as MongoDB does: missing values come first.
 func compareValues(a, b any) int {
 	if a == nil || b == nil {
 		return boolNum(a != nil) - boolNum(b != nil)

@@ -13,8 +13,8 @@ const idLetters = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 // newID returns a Meteor random id of 17 letters.
 func newID() string { return randomLetters(17) }
 
-// newObjectID returns an id as the database makes them: 24 hex digits. Rooms,
-// subscriptions, messages, files and integrations have such; users do not.
+// newObjectID returns an id as the database generates it: 24 hex digits. Rooms,
+// subscriptions, messages, files and integrations have such ids; users do not.
 func newObjectID() string {
 	b := make([]byte, 12)
 	rand.Read(b)
@@ -33,7 +33,7 @@ func randomLetters(n int) string {
 	return string(b)
 }
 
-// hashToken is what Meteor stores of a login token (facts 1.2).
+// hashToken returns what Meteor stores of a login token (facts 1.2).
 func hashToken(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.StdEncoding.EncodeToString(sum[:])

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// page answers what is not REST: health, files, avatars, the front page.
+// page serves everything outside REST: health, files, avatars, the front page.
 func (e *Engine) page(c *call) (answer, bool) {
 	p := c.r.URL.Path
 	switch {
@@ -29,7 +29,7 @@ func (e *Engine) page(c *call) (answer, bool) {
 	return answer{}, false
 }
 
-// noEndpoint answers for a route that this version does not have.
+// noEndpoint returns the response for a route that this version does not have.
 func (e *Engine) noEndpoint(method string) answer {
 	if e.rel.nullBodyRefused && method != http.MethodGet {
 		return answer{status: http.StatusMethodNotAllowed, raw: []byte{}}
@@ -37,8 +37,8 @@ func (e *Engine) noEndpoint(method string) answer {
 	return e.noSuchPage()
 }
 
-// noSuchPage is what the web server says below /api/v1 where there is no endpoint at
-// all: plain text, not JSON.
+// noSuchPage is the web server's response below /api/v1 where there is no endpoint
+// at all: plain text, not JSON.
 func (e *Engine) noSuchPage() answer {
 	kind := "text/plain; charset=UTF-8"
 	if e.rel.nullBodyRefused {
@@ -53,7 +53,7 @@ It is not Rocket.Chat and has no web client.
 
 func health(d Doc) answer { return answer{status: http.StatusOK, body: d}.encoded() }
 
-// info is GET /api/info: major.minor for everybody, all of the version with
+// info is GET /api/info: major.minor for everybody, the full version with
 // view-statistics (facts 2.6).
 func (e *Engine) info(u Doc) Doc {
 	d := Doc{"version": e.rel.short(), "success": true,

@@ -20,9 +20,9 @@ type op struct {
 	Doc  Doc
 }
 
-// A journal is an append-only file of JSON lines, one line for all changes of
-// one request. Many requests share one fsync: run writes whatever has gathered
-// while the disk was busy. A journal without a file is always durable.
+// A journal is an append-only file of JSON lines, one line for all changes of one
+// request. Many requests share one fsync: run writes whatever has accumulated while
+// the disk was busy. A journal without a file is always durable.
 type journal struct {
 	file *os.File
 	lock *os.File
@@ -36,8 +36,8 @@ type journal struct {
 	err     error
 }
 
-// openJournal reads path into s, rewrites it without what is obsolete, and opens
-// it for appending. A torn last line is the trace of a kill and is ignored: it
+// openJournal reads path into s, rewrites it without obsolete entries, and opens it
+// for appending. A torn last line was left by a kill and is ignored: its request
 // was never answered.
 func openJournal(path string, s *store) (*journal, error) {
 	j := &journal{}
@@ -128,7 +128,7 @@ func decodeOp(raw [3]json.RawMessage) (o op, err error) {
 	return o, err
 }
 
-// compact writes what s holds beside path and moves it into place.
+// compact writes the contents of s to a file beside path and moves it into place.
 func compact(path string, s *store) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
 	if err != nil {
@@ -231,7 +231,7 @@ func (j *journal) settle(seq uint64, err error) {
 	j.cond.Broadcast()
 }
 
-// close waits for the disk and lets go of the files.
+// close waits for the disk and closes the files.
 func (j *journal) close() error {
 	j.mu.Lock()
 	j.closed = true

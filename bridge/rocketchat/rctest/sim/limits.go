@@ -16,8 +16,8 @@ type window struct {
 	calls int
 }
 
-// take counts one call and returns what is left and when the window ends; a
-// negative rest means that the call is too many.
+// take counts one call and returns how many are left and when the window ends; a
+// negative rest means that the limit is exceeded.
 func (l limiter) take(key string, limit int, interval time.Duration, now time.Time) (rest int, ends time.Time) {
 	if len(l) > 10000 {
 		l.sweep(now)
@@ -46,9 +46,9 @@ type rate struct {
 	setting  string // the setting that holds calls
 }
 
-// limitREST is the REST rate limiter: per route, method and client address, with
-// api-bypass-rate-limit as the way out (facts 10). 7.2 does not enforce it on v1. A
-// genuine 8.3 does from a workspace's second start on; here it always does.
+// limitREST is the REST rate limiter: per route, method and client address, except
+// for callers with api-bypass-rate-limit (facts 10). 7.2 does not enforce it on v1.
+// A genuine 8.3 does from a workspace's second start on; here it always does.
 func (c *call) limitREST(ep *endpoint) error {
 	e := c.e
 	if e.env.testMode || e.rel.noLimiter || !e.settingOn("API_Enable_Rate_Limiter") || ep.unlimited {

@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// What a real server puts into md is the text as its own parser reads it. This is
-// no such parser: it knows paragraphs, plain text, links with and without a label,
-// mentions of people and of channels. Emphasis, lists, code, quotes, emoji and what is
-// an address without https:// stay plain text, so a client that renders md shows their
-// marks. official.TestParsedText compares it with the real one.
+// A real server fills md with the text as its own parser reads it. This is not that
+// parser: it handles paragraphs, plain text, links with and without a label, and
+// mentions of people and channels. Emphasis, lists, code, quotes, emoji and
+// addresses without https:// stay plain text, so a client that renders md shows
+// their markup. official.TestParsedText compares it with the real one.
 
 var markForm = regexp.MustCompile(`\[([^\]\n]*)\]\((https?://[^\s)]+)\)|(https?://[^\s<>()\[\]|]*[^\s<>()\[\]|.,;:!?])|` +
 	`(?:^|[^\w@.-])(@[0-9a-zA-Z._:@-]*[0-9a-zA-Z._-])|(?:^|[^\w#])(#[0-9a-zA-Z._-]+)`)
 
-// parsedText is md for a text; nil, which is left out, for none.
+// parsedText returns md for a text, or nil, which is omitted, for an empty one.
 func parsedText(text string) any {
 	if text == "" {
 		return nil
@@ -32,7 +32,7 @@ func parsedText(text string) any {
 
 func plainText(s string) Doc { return Doc{"type": "PLAIN_TEXT", "value": s} }
 
-// parsedLine cuts a line at its links and mentions.
+// parsedLine splits a line at its links and mentions.
 func parsedLine(line string) (l []any) {
 	add := func(s string) {
 		if s != "" {

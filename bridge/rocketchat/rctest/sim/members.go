@@ -49,7 +49,7 @@ func (e *Engine) insertSub(r, u Doc, roles []string, extra Doc) {
 	e.emit("stream-notify-user", u.id()+"/rooms-changed", r.id(), "inserted", r)
 }
 
-// directName is what a DM is called in u's list: the others (facts 6.1).
+// directName returns the name of a DM in u's list: the others (facts 6.1).
 func (e *Engine) directName(r, u Doc) (name, fname string) {
 	var names, fnames []string
 	for _, id := range r.strs("uids") {
@@ -91,14 +91,14 @@ func (e *Engine) removeSub(s Doc) {
 	e.count(r.id())
 }
 
-// count brings usersCount up to date.
+// count updates usersCount.
 func (e *Engine) count(rid string) {
 	if r := e.room(rid); r != nil && r.str("t") != "d" {
 		e.changeRoom(r, Doc{"usersCount": len(e.data.members[rid])})
 	}
 }
 
-// joinDefaults puts a new user into every default channel.
+// joinDefaults adds a new user to every default channel.
 func (e *Engine) joinDefaults(u Doc) {
 	var l []Doc
 	for _, r := range e.data.colls[rooms] {
@@ -117,8 +117,8 @@ func (e *Engine) join(r, u Doc) {
 	e.systemMessage(e.room(r.id()), noteOf(r, "uj"), u.str("username"), u, nil)
 }
 
-// noteOf is the system message of a membership that changes: discussions and teams have
-// words of their own where other rooms have "uj", "ul", "au" or "ru".
+// noteOf returns the type of the system message for a membership change: discussions
+// and teams have types of their own where other rooms have "uj", "ul", "au" or "ru".
 func noteOf(r Doc, t string) string {
 	switch {
 	case r.flag("teamMain"):
@@ -174,7 +174,7 @@ func roomInvite(c *call) (any, error) {
 	return Doc{c.kind(): c.e.room(r.id())}, nil
 }
 
-// invite adds u; being a member already is fine.
+// invite adds u, who may already be a member.
 func (e *Engine) invite(rid string, u, by Doc) {
 	if e.sub(rid, u.id()) != nil {
 		return
@@ -188,7 +188,7 @@ func (e *Engine) invite(rid string, u, by Doc) {
 	e.systemMessage(r, noteOf(r, "au"), u.str("username"), by, nil)
 }
 
-// inviteFault is what the families say of a person who does not exist.
+// inviteFault is each family's error for a person who does not exist.
 func inviteFault(kind string, err error) error {
 	switch {
 	case asFault(err).code != "error-invalid-user":
@@ -230,8 +230,8 @@ func (c *call) invited() ([]Doc, error) {
 	return people, nil
 }
 
-// mayInvite: in the room with add-user-to-joined-room, or with
-// add-user-to-any-c-room; any-p-room is granted to nobody by default.
+// mayInvite: members need add-user-to-joined-room, others add-user-to-any-c-room;
+// any-p-room is granted to nobody by default.
 func (e *Engine) mayInvite(by, r Doc) error {
 	if r.str("t") == "d" {
 		return meteorError("error-cant-invite-for-direct-room", "Can't invite user to direct rooms")
@@ -287,7 +287,7 @@ func roomLeave(c *call) (any, error) {
 	return c.channelOnly(r)
 }
 
-// channelOnly answers with the room for channels.*, with nothing for the others.
+// channelOnly returns the room for channels.*, and nothing for the other families.
 func (c *call) channelOnly(r Doc) (any, error) {
 	if c.kind() != "channel" {
 		return Doc{}, nil
@@ -416,7 +416,7 @@ func (e *Engine) subsSince(u Doc, since time.Time) Doc {
 	return Doc{"update": l, "remove": gone}
 }
 
-// deletedSince is false without a date: who asks for everything has nothing to remove.
+// deletedSince is false without a date: a caller that requests everything has nothing to remove.
 func deletedSince(d Doc, since time.Time) bool {
 	return !since.IsZero() && d.time("_deletedAt").After(since)
 }

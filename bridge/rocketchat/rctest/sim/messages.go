@@ -9,7 +9,7 @@ import (
 	"unicode/utf16"
 )
 
-// messageKeys are what a message sent over DDP may hold (facts 4.1, last line).
+// messageKeys are the keys that a message sent over DDP may have (facts 4.1, last line).
 var messageKeys = []string{"_id", "rid", "msg", "tmid", "tshow", "ts", "t", "content", "e2e", "e2eMentions", "federation",
 	"bot", "customFields", "groupable", "sentByEmail", "u", "sendMessage"}
 
@@ -38,7 +38,7 @@ func chatSend(c *call) (any, error) {
 	return Doc{"message": sent}, nil
 }
 
-// sendLoudly sends, and shows the author's sessions what went wrong.
+// sendLoudly sends, and shows an error in the author's sessions.
 func (e *Engine) sendLoudly(u, m Doc) (Doc, error) {
 	sent, err := e.send(u, m)
 	if err != nil {
@@ -47,15 +47,15 @@ func (e *Engine) sendLoudly(u, m Doc) (Doc, error) {
 	return sent, err
 }
 
-// ephemeral shows a message to all sessions of one user and to nobody else.
+// ephemeral shows a message in all sessions of one user and nowhere else.
 func (e *Engine) ephemeral(u Doc, rid, text string) {
 	e.emit("stream-notify-user", u.id()+"/message", rid, Doc{"_id": newID(), "rid": rid, "ts": e.now(), "_updatedAt": e.now(), "msg": text,
 		"groupable": false, "u": Doc{"_id": "rocket.cat", "username": "rocket.cat"}, "private": true})
 }
 
-// send is the way every user message takes. A second message with an _id that is
-// taken fails as the real server's handler does: the text of a crash, no code,
-// and nothing changed (facts 4.1, 12.6.2).
+// send handles every user message. A second message with an _id that is taken fails
+// as in the real server's handler: with the text of a crash, no code, and nothing
+// changed (facts 4.1, 12.6.2).
 func (e *Engine) send(u, m Doc) (Doc, error) {
 	r := e.room(m.str("rid"))
 	if root := e.message(m.str("tmid")); root != nil {
@@ -70,7 +70,7 @@ func (e *Engine) send(u, m Doc) (Doc, error) {
 	return e.insertMessage(u, r, m), nil
 }
 
-// mayPost holds the plain-text refusals of facts 4.1 (12.6.33).
+// mayPost returns the plain-text refusals of facts 4.1 (12.6.33).
 func (e *Engine) mayPost(u, r Doc) error {
 	switch {
 	case e.limited:
@@ -91,7 +91,7 @@ func (e *Engine) mayPost(u, r Doc) error {
 	return nil
 }
 
-// restricted is what posting answers in a restricted workspace (facts 2.7).
+// restricted is the error for posting in a restricted workspace (facts 2.7).
 func restricted() *fault { return meteorError("restricted-workspace", "restricted-workspace") }
 
 func (e *Engine) messageProblem(u, r, m Doc) error {
@@ -129,7 +129,7 @@ func (e *Engine) timeProblem(ts any) error {
 	return meteorError("error-message-ts-out-of-sync", "Message timestamp is out of sync")
 }
 
-// timeOf keeps a client's date that is off by ten seconds at most.
+// timeOf keeps a client's date if it is off by at most ten seconds.
 func (e *Engine) timeOf(ts any) time.Time {
 	if t, ok := ts.(time.Time); ok && t.Sub(e.now()).Abs() <= 10*time.Second {
 		return t
@@ -149,8 +149,8 @@ func attachmentsProblem(l []Doc) error {
 	return nil
 }
 
-// insertMessage stores a message, then does what follows from one: thread
-// counters, the room's last message, unread counters, events.
+// insertMessage stores a message, then updates what depends on it: thread counters,
+// the room's last message, unread counters, events.
 func (e *Engine) insertMessage(u, r, m Doc) Doc {
 	id := firstText(m.str("_id"), newObjectID())
 	preview := m["previewUrls"]
@@ -171,8 +171,8 @@ func (e *Engine) insertMessage(u, r, m Doc) Doc {
 	return e.previewed(m)
 }
 
-// previewed is the same message once more, as after a link preview; a rude server
-// also does it without a reason (facts 7.3, 12.6.5).
+// previewed announces the same message once more, as after a link preview; a rude
+// server also does so without a reason (facts 7.3, 12.6.5).
 func (e *Engine) previewed(m Doc) Doc {
 	if !e.opts.Rude.in(6) {
 		return m
@@ -208,7 +208,7 @@ func (e *Engine) touchRoom(rid string, m Doc) {
 	e.changeRoom(r, changes)
 }
 
-// changeRoom updates a room and tells its members.
+// changeRoom updates a room and notifies its members.
 func (e *Engine) changeRoom(r, changes Doc) Doc {
 	r = e.update(rooms, r, changes)
 	for uid := range e.data.members[r.id()] {
@@ -301,8 +301,8 @@ func (e *Engine) groupMentionProblem(u, r Doc, text string) error {
 	return nil
 }
 
-// urlsIn lists links; previewUrls names those to be looked at, an empty list none.
-// Links to the server's own messages never are.
+// urlsIn lists links; previewUrls names those to preview, none if it is empty.
+// Links to the server's own messages are never previewed.
 func (e *Engine) urlsIn(text string, preview any) []Doc {
 	l := []Doc{}
 	wanted, limited := preview.([]any)
@@ -319,8 +319,8 @@ func (e *Engine) urlsIn(text string, preview any) []Doc {
 
 var linkForm = regexp.MustCompile(`[?&]msg=([^&\s)\]]+)`)
 
-// quote rebuilds quote attachments for links to messages the author can read
-// (facts 4.7); whatever the client sent as message_link is removed first.
+// quote rebuilds quote attachments for links to messages the author can read (facts
+// 4.7); any message_link that the client sent is removed first.
 func (e *Engine) quote(u, m Doc) Doc {
 	kept := []any{}
 	for _, a := range m.docs("attachments") {

@@ -22,8 +22,8 @@ type method struct {
 // anonymousMethods need no login.
 var anonymousMethods = []string{"login", "public-settings/get", "permissions/get", "getRoomRoles"}
 
-// methods are those that the official JavaScript clients and the web client use.
-// It is filled by init because some of them reach back here.
+// methods holds the methods that the official JavaScript clients and the web client
+// use. It is filled by init because some of them refer back to it.
 var methods map[string]func(*method) (any, error)
 
 func init() {
@@ -141,8 +141,8 @@ func (m *method) loggedIn(u Doc, token, kind string) Doc {
 	return Doc{"id": u.id(), "token": token, "tokenExpires": m.e.expires(u, token), "type": kind}
 }
 
-// expires is when a token ends: a personal access token never, which is a date
-// without a time.
+// expires returns when a token expires: a personal access token never does, which
+// is sent as a date without a time.
 func (e *Engine) expires(u Doc, token string) any {
 	when := tokenEntry(u, token).time("when")
 	if when.IsZero() {
@@ -151,7 +151,7 @@ func (e *Engine) expires(u Doc, token string) any {
 	return when.AddDate(0, 0, e.settingNum("Accounts_LoginExpiration"))
 }
 
-// loginRefused is the answer to every token and password that is not taken.
+// loginRefused is the error for every token and password that is not accepted.
 func loginRefused() *fault { return meteorError("401", "User not found") }
 
 func ddpLogout(m *method) (any, error) {
@@ -363,7 +363,7 @@ func ddpMembers(m *method) (any, error) {
 	return Doc{"total": len(l), "records": l}, nil
 }
 
-// ddpSend is sendMessage: a strict key set, five a second without
+// ddpSend is sendMessage: a strict key set, five per second without
 // send-many-messages, and nearly every error swallowed (facts 4.1, 12.6.4).
 func ddpSend(m *method) (any, error) {
 	d := m.doc(0)
@@ -392,9 +392,9 @@ func ddpSend(m *method) (any, error) {
 	return nil, nil
 }
 
-// ddpSendFile is sendFileMessage(roomId, store, file, msgData). Rocket.Chat looks at the
-// room that is written to, not at the one that the file belongs to, and believes what it
-// is told of the file (app/file-upload/server/methods/sendFileMessage.ts).
+// ddpSendFile is sendFileMessage(roomId, store, file, msgData). Rocket.Chat checks the
+// room that is written to, not the one that the file belongs to, and trusts the details
+// of the file that the caller sends (app/file-upload/server/methods/sendFileMessage.ts).
 func ddpSendFile(m *method) (any, error) {
 	r, f := m.e.room(m.text(0)), m.doc(2)
 	if !m.e.canRead(r, m.user) {
@@ -484,8 +484,8 @@ func ddpMessages(m *method) (any, error) {
 func ddpSpotlight(m *method) (any, error) { return m.e.spotlightFor(m.user, m.text(0)), nil }
 
 // ddpNotifyRoom is what clients write to stream-notify-room: typing and nothing
-// else. A name that is not the caller's is silently ignored, and membership is
-// not asked for (facts 7.4).
+// else. A name that is not the caller's is silently ignored, and membership is not
+// checked (facts 7.4).
 func ddpNotifyRoom(m *method) (any, error) {
 	rid, kind, _ := strings.Cut(m.text(0), "/")
 	if kind != "user-activity" {

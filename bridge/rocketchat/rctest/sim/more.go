@@ -23,8 +23,8 @@ func addClientRoutes() {
 	post("video-conference.start", "roomId!:s title:s allowRinging:b", callStart)
 }
 
-// callStart is POST video-conference.start. It takes an app that provides calls; which
-// one the setting names.
+// callStart is POST video-conference.start. It requires an app that provides calls,
+// named by the setting.
 func callStart(c *call) (any, error) {
 	r := c.e.room(c.body.str("roomId"))
 	if r == nil || !c.e.canRead(r, c.user) || c.e.mayPost(c.user, r) != nil {
@@ -107,7 +107,7 @@ func (e *Engine) show(u Doc, rid string, open bool) error {
 	return nil
 }
 
-// pinnedMessages is GET chat.getPinnedMessages: those pinned last come first.
+// pinnedMessages is GET chat.getPinnedMessages: most recently pinned first.
 func pinnedMessages(c *call) (any, error) {
 	r := c.e.room(c.q.Get("roomId"))
 	if !c.e.canRead(r, c.user) {

@@ -6,19 +6,19 @@ import (
 	"slices"
 )
 
-// What tests do by hand: as people would, but without a client. Rooms are named
-// by id or name, people by username. Errors are what the server would have said.
+// What tests do by hand: as people would, but without a client. Rooms are named by
+// id or name, people by username. Errors are those that the server would return.
 
-// JSON is the document as REST would show it.
+// JSON returns the document as REST would show it.
 func (d Doc) JSON() []byte { return restJSON(d) }
 
-// ID is the document's _id.
+// ID returns the document's _id.
 func (d Doc) ID() string { return d.id() }
 
 // A Person is a user that tests can sign in as.
 type Person struct{ ID, Username, Password, Token string }
 
-// by runs f as a person, alone, and waits for the disk.
+// by runs f as a person, exclusively, and waits for the disk.
 func (e *Engine) by(username string, f func(u Doc) error) error {
 	var failed error
 	err := e.do(func() {
@@ -74,7 +74,7 @@ func (e *Engine) Person(username string) (p Person, err error) {
 	return p, err
 }
 
-// CreateRoom makes a room of type "c" or "p".
+// CreateRoom creates a room of type "c" or "p".
 func (e *Engine) CreateRoom(t, name, owner string, members ...string) (rid string, err error) {
 	err = e.by(owner, func(u Doc) error {
 		r, err := e.createRoom(t, name, u, members, false, nil)
@@ -84,7 +84,7 @@ func (e *Engine) CreateRoom(t, name, owner string, members ...string) (rid strin
 	return rid, err
 }
 
-// CreateDirect makes or finds the DM of these people.
+// CreateDirect finds or creates the DM of these people.
 func (e *Engine) CreateDirect(first string, others ...string) (rid string, err error) {
 	err = e.by(first, func(u Doc) error {
 		r, _, err := e.createDirect(u, others, false)
@@ -137,8 +137,7 @@ func (e *Engine) Delete(id, username string) error {
 	})
 }
 
-// Touch changes all messages of a room in one millisecond, as the renaming of
-// their author does.
+// Touch changes all messages of a room in one millisecond, as renaming their author does.
 func (e *Engine) Touch(room string) error {
 	return e.do(func() {
 		at := e.now()
@@ -150,7 +149,7 @@ func (e *Engine) Touch(room string) error {
 	})
 }
 
-// React adds or takes back a reaction such as "smile".
+// React adds or removes a reaction such as "smile".
 func (e *Engine) React(id, username, emoji string, on bool) error {
 	return e.onMessage(id, username, func(u, m Doc) error { return e.react(u, m, emoji, &on) })
 }
@@ -225,7 +224,7 @@ func (e *Engine) ChangeRoom(room, by string, fields map[string]any) error {
 	return e.byIn(by, room, func(u, r Doc) error { return e.applyRoomSettings(u, r, Doc(fields)) })
 }
 
-// Archive archives a room or brings it back.
+// Archive archives or unarchives a room.
 func (e *Engine) Archive(room, by string, on bool) error {
 	return e.byIn(by, room, func(u, r Doc) error { return e.archive(u, r, on) })
 }
@@ -255,13 +254,13 @@ func (e *Engine) Logout(username string) error {
 	})
 }
 
-// Set changes a setting past all checks.
+// Set changes a setting, bypassing all checks.
 func (e *Engine) Set(id string, value any) error {
 	return e.do(func() { e.put(settings, Doc{"_id": id, "value": value}) })
 }
 
-// Restrict makes the workspace one that has not reported statistics: posting fails
-// with restricted-workspace until it is lifted (facts 2.7).
+// Restrict makes the workspace behave as if it had not reported statistics: posting
+// fails with restricted-workspace until it is lifted (facts 2.7).
 func (e *Engine) Restrict(on bool) {
 	left := -1
 	if on {
@@ -270,7 +269,7 @@ func (e *Engine) Restrict(on bool) {
 	_ = e.do(func() { e.limited = on; e.put(settings, Doc{"_id": remainingDays, "value": left}) })
 }
 
-// License installs a licence with so many seats; 0 removes it (facts 3.4).
+// License installs a licence with the given number of seats; 0 removes it (facts 3.4).
 func (e *Engine) License(seats int) { e.look(func() { e.seats = seats }) }
 
 // What tests look at.
@@ -312,14 +311,14 @@ func (e *Engine) User(username string) (d Doc) {
 	return d
 }
 
-// Count tells how often something was asked for: "POST /api/v1/chat.sendMessage",
+// Count returns how often something was requested: "POST /api/v1/chat.sendMessage",
 // "method sendMessage", "sub stream-room-messages" or "websocket".
 func (e *Engine) Count(what string) (n int) {
 	e.look(func() { n = e.counts[what] })
 	return n
 }
 
-// Sessions tells how many websockets are logged in as username.
+// Sessions returns how many websockets are logged in as username.
 func (e *Engine) Sessions(username string) (n int) {
 	e.look(func() {
 		u := e.userNamed(username)
@@ -332,7 +331,7 @@ func (e *Engine) Sessions(username string) (n int) {
 	return n
 }
 
-// Subscribers tells how many subscriptions a stream's event has.
+// Subscribers returns how many subscriptions a stream's event has.
 func (e *Engine) Subscribers(stream, event string) (n int) {
 	e.look(func() { n = len(e.streams[stream][event]) })
 	return n
@@ -344,7 +343,7 @@ func (e *Engine) look(f func()) {
 	f()
 }
 
-// Wait returns when ok does, asking again after every change, or when ctx ends.
+// Wait returns when ok returns true, calling it again after every change, or when ctx ends.
 func (e *Engine) Wait(ctx context.Context, ok func() bool) error {
 	for {
 		var changed chan struct{}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// permissionDefaults are the default roles of facts 3.7, and of what else the
-// endpoints ask for.
+// permissionDefaults are the default roles of facts 3.7, and of the other
+// permissions that the endpoints check.
 var permissionDefaults = parsePermissions(`
 api-bypass-rate-limit: admin bot app
 send-many-messages: admin bot app
@@ -106,7 +106,7 @@ func (e *Engine) rolesWith(perm string) []string {
 	return permissionDefaults[perm]
 }
 
-// may tells whether u has perm, in the room rid when that is not empty.
+// may reports whether u has perm, in the room rid unless that is empty.
 func (e *Engine) may(u Doc, perm, rid string) bool {
 	allowed := e.rolesWith(perm)
 	has := func(role string) bool { return slices.Contains(allowed, role) }
@@ -116,7 +116,7 @@ func (e *Engine) may(u Doc, perm, rid string) bool {
 	return rid != "" && slices.ContainsFunc(e.sub(rid, u.id()).strs("roles"), has)
 }
 
-// canRead tells whether u can see a room: public ones with view-c-room, all
+// canRead reports whether u can see a room: public ones with view-c-room, all
 // others only as a member, administrators included (facts 6.4).
 func (e *Engine) canRead(room, u Doc) bool {
 	if room == nil || u == nil {
@@ -202,7 +202,7 @@ func (c *call) changeRole(change func([]string, string) []string) (any, error) {
 	return Doc{"role": c.e.role(role)}, nil
 }
 
-// role is a role of the workspace as roles.list shows it.
+// role returns a role of the workspace as roles.list shows it.
 func (e *Engine) role(id string) Doc {
 	return Doc{"_id": id, "name": id, "scope": roleNames[id], "protected": true, "description": "", "mandatory2fa": false, "_updatedAt": e.started}
 }

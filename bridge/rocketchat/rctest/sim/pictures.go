@@ -15,7 +15,7 @@ const (
 	previewSize   = 32
 )
 
-// fitted returns picture itself when no side is longer than size, else a smaller one.
+// fitted returns picture itself when no side is longer than size, otherwise a smaller one.
 func fitted(picture image.Image, size int) image.Image {
 	w, h := picture.Bounds().Dx(), picture.Bounds().Dy()
 	if w <= size && h <= size || w == 0 || h == 0 {
@@ -27,7 +27,7 @@ func fitted(picture image.Image, size int) image.Image {
 	return scaled(picture, picture.Bounds(), max(w*size/h, 1), size)
 }
 
-// squared is the middle of a picture as a square of size points, as avatars are.
+// squared returns the middle of a picture as a square of size points, as for avatars.
 func squared(picture image.Image, size int) image.Image {
 	b := picture.Bounds()
 	side := min(b.Dx(), b.Dy())
@@ -35,7 +35,7 @@ func squared(picture image.Image, size int) image.Image {
 	return scaled(picture, image.Rect(x, y, x+side, y+side), size, size)
 }
 
-// scaled takes the nearest point of from for each of w by h.
+// scaled scales from to w by h points, by nearest neighbour.
 func scaled(picture image.Image, from image.Rectangle, w, h int) image.Image {
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
 	for y := range h {
@@ -46,7 +46,7 @@ func scaled(picture image.Image, from image.Rectangle, w, h int) image.Image {
 	return out
 }
 
-// encodedPicture writes a picture as JPEG when kind says so, else as PNG.
+// encodedPicture encodes a picture as JPEG when kind says so, otherwise as PNG.
 func encodedPicture(picture image.Image, kind string) []byte {
 	var b bytes.Buffer
 	var err error
@@ -61,7 +61,7 @@ func encodedPicture(picture image.Image, kind string) []byte {
 	return b.Bytes()
 }
 
-// pictureFormat is "png", "jpeg" or "gif", and empty for what is no picture.
+// pictureFormat returns "png", "jpeg" or "gif", or "" if data is not a picture.
 func pictureFormat(data []byte) string {
 	_, format, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {

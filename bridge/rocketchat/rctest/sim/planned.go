@@ -5,25 +5,25 @@ import (
 	"slices"
 )
 
-// A plan is one misfortune that a test has arranged for one request.
+// A plan is one failure that a test has arranged for one request.
 type plan struct {
-	status int    // answer this instead of doing anything
+	status int    // respond with this instead of doing anything
 	text   string // with this error text
-	lose   bool   // do the work and lose the answer
+	lose   bool   // do the work and lose the response
 }
 
-// FailNext answers the next request for what, such as
-// "POST /api/v1/chat.sendMessage", with status and text and does nothing else.
+// FailNext makes the next request for what, such as "POST /api/v1/chat.sendMessage",
+// fail with status and text before it does anything.
 func (e *Engine) FailNext(what string, status int, text string) {
 	e.look(func() { e.planned[what] = append(e.planned[what], plan{status: status, text: text}) })
 }
 
-// LoseNext does the work of the next request for what and loses the answer.
+// LoseNext does the work of the next request for what and loses the response.
 func (e *Engine) LoseNext(what string) {
 	e.look(func() { e.planned[what] = append(e.planned[what], plan{lose: true}) })
 }
 
-// nextPlan takes the plan for a request, a zero one when there is none.
+// nextPlan takes the next plan for a request, a zero one when there is none.
 func (e *Engine) nextPlan(what string) (p plan) {
 	e.look(func() {
 		if l := e.planned[what]; len(l) > 0 {
@@ -33,8 +33,8 @@ func (e *Engine) nextPlan(what string) (p plan) {
 	return p
 }
 
-// interfere answers a request that is to be refused, by plan or out of rudeness,
-// and tells whether the answer of any other is to get lost.
+// interfere refuses a request, by plan or out of rudeness, or else reports whether
+// its response is to be lost.
 func (e *Engine) interfere(w http.ResponseWriter, r *http.Request) (answered, lose bool) {
 	p := e.nextPlan(r.Method + " " + r.URL.Path)
 	if p.status != 0 {

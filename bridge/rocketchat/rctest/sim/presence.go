@@ -2,7 +2,7 @@ package sim
 
 import "strings"
 
-// statusNumber is how the streams write a status (facts 7.2).
+// statusNumber maps a status to its number in the streams (facts 7.2).
 var statusNumber = map[string]int{"offline": 0, "online": 1, "away": 2, "busy": 3}
 
 // setStatus is POST users.setStatus (facts 3.5).
@@ -42,7 +42,7 @@ func (e *Engine) changeStatus(u, b Doc) error {
 	return nil
 }
 
-// emitStatus tells stream-notify-logged/user-status and stream-user-presence.
+// emitStatus announces a status on stream-notify-logged/user-status and stream-user-presence.
 func (e *Engine) emitStatus(u Doc) {
 	if e.settingOn("Presence_broadcast_disabled") {
 		return

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// A recorder writes down what was asked and answered, one JSON document a line and
-// one of each form: Rocket.Chat's own packages judge them afterwards. Several
-// processes may write to one file.
+// A recorder records requests and responses, one JSON document per line and one of
+// each form, for Rocket.Chat's own packages to judge afterwards. Several processes
+// may write to one file.
 type recorder struct {
 	mu   sync.Mutex
 	file *os.File
 	seen map[string]bool
 }
 
-// openRecorder appends to path; a recorder of no path is nil and records nothing.
+// openRecorder appends to path; with an empty path the recorder is nil and records nothing.
 func openRecorder(path string) (*recorder, error) {
 	if path == "" {
 		return nil, nil
@@ -35,7 +35,7 @@ func (r *recorder) close() {
 	}
 }
 
-// exchange records a REST request and its answer. Files and pages are left out.
+// exchange records a REST request and its response. Files and pages are left out.
 func (r *recorder) exchange(version string, c *call, a answer) {
 	if r == nil || c.ep == nil {
 		return
@@ -83,10 +83,10 @@ func (r *recorder) write(line map[string]any) {
 	r.file.Write(append(b, '\n'))
 }
 
-// literal are fields whose values make a form, not only their types.
+// literal lists the fields whose values, not only their types, are part of a form.
 var literal = []string{"version", "method", "endpoint", "stream", "status", "t", "type", "erasure"}
 
-// formOf describes a value without what differs each time.
+// formOf describes a value without the parts that differ each time.
 func formOf(key string, v any) string {
 	switch x := v.(type) {
 	case map[string]any:

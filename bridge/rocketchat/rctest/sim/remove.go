@@ -2,14 +2,14 @@ package sim
 
 import "fmt"
 
-// addRemovalRoutes adds what administrators do to put a workspace in order.
+// addRemovalRoutes adds the routes with which administrators clean up a workspace.
 func addRemovalRoutes() {
 	post("rooms.delete", "roomId!:s", roomErase)
 	post("emoji-custom.delete", "emojiId!:s", emojiDelete, needs("manage-emoji"))
 	post("users.logout", "userId:s", usersLogout)
 }
 
-// roomErase is POST rooms.delete, which asks for no membership.
+// roomErase is POST rooms.delete, which does not require membership.
 func roomErase(c *call) (any, error) {
 	r := c.e.room(c.body.str("roomId"))
 	if r == nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // findRoom finds the room that roomId or roomName (or rid) names, of one of the
-// types, and refuses who may not see it.
+// types, and refuses callers who may not see it.
 func (c *call) findRoom(from Doc, types string) (Doc, error) {
 	id, name := firstText(from.str("roomId"), from.str("rid")), from.str("roomName")
 	r := firstDoc(c.e.room(id), c.e.roomNamed(firstText(name, id)))
@@ -45,7 +45,7 @@ func (c *call) open(from Doc, types string) (Doc, error) {
 	return r, err
 }
 
-// roomTypes are the types an endpoint family speaks of.
+// roomTypes maps an endpoint family to its room types.
 var roomTypes = map[string]string{"channels": "c", "groups": "p", "im": "d", "dm": "d", "rooms": "cpd"}
 
 func (c *call) types() string {
@@ -53,12 +53,12 @@ func (c *call) types() string {
 	return roomTypes[family]
 }
 
-// kind is the key of the answer document: channel, group or room.
+// kind is the key of the response document: channel, group or room.
 func (c *call) kind() string {
 	return map[string]string{"c": "channel", "p": "group"}[c.types()]
 }
 
-// where is what names the room: the query of a GET, the body of a POST.
+// where returns the parameters that name the room: the query of a GET, the body of a POST.
 func (c *call) where() Doc {
 	if c.r.Method == "GET" {
 		return queryDoc(c.q)
@@ -84,8 +84,8 @@ func roomCreate(c *call) (any, error) {
 	return Doc{c.kind(): c.e.room(r.id())}, nil
 }
 
-// extraData is what a client may say of a room beyond its name. Rooms of federation
-// exist where that is on.
+// extraData returns the fields that a client may set on a room besides its name.
+// Federated rooms exist only where federation is on.
 func (e *Engine) extraData(d Doc) Doc {
 	if !e.settingOn("Federation_Service_Enabled") {
 		d = d.without("federated")
@@ -127,7 +127,7 @@ func (e *Engine) createRoom(t, name string, owner Doc, members []string, exclude
 	return e.room(r.id()), nil
 }
 
-// slug checks a display name, or makes a slug of it when special characters are
+// slug checks a display name, or turns it into a slug when special characters are
 // allowed (facts 6.2).
 func (e *Engine) slug(name string) (string, error) {
 	slug := name
@@ -211,7 +211,7 @@ func (e *Engine) insertDirect(by Doc, people []Doc) Doc {
 	return r
 }
 
-// reopen shows a hidden DM again to who asked for it.
+// reopen shows a hidden DM again to the user who requested it.
 func (e *Engine) reopen(r, u Doc) {
 	if s := e.sub(r.id(), u.id()); s != nil && !s.flag("open") {
 		e.changeSub(s, Doc{"open": true})
@@ -310,8 +310,8 @@ func (e *Engine) roomsOf(types, filter string) []Doc {
 	return l
 }
 
-// adminRooms is GET rooms.adminRooms: metadata of all rooms, or of those of the types
-// named. Discussions and teams alone name none, and then it is all.
+// adminRooms is GET rooms.adminRooms: metadata of all rooms, or of those of the
+// types named. Discussions and teams alone name no type, so all rooms are listed.
 func adminRooms(c *call) (any, error) {
 	if !c.e.may(c.user, "view-room-administration", "") {
 		return nil, textError("error-not-authorized")
@@ -323,7 +323,7 @@ func adminRooms(c *call) (any, error) {
 			l = append(l, r)
 		}
 	}
-	d := c.paged("rooms", l) // sorted by what is not shown, too
+	d := c.paged("rooms", l) // sorted by hidden fields, too
 	shown := []Doc{}
 	for _, r := range d.docs("rooms") {
 		shown = append(shown, adminView(r))
@@ -332,7 +332,7 @@ func adminRooms(c *call) (any, error) {
 }
 
 // adminView is what the administration shows of a room: neither its last message
-// nor when that was.
+// nor the time of it.
 func adminView(r Doc) Doc {
 	return r.only("_id", "prid", "fname", "name", "t", "cl", "u", "usernames", "ts", "usersCount", "muted", "unmuted", "ro", "default",
 		"favorite", "featured", "reactWhenReadOnly", "topic", "msgs", "archived", "teamId", "teamMain", "announcement", "description",
@@ -456,7 +456,7 @@ func directory(c *call) (any, error) {
 	return c.paged("result", l), nil
 }
 
-// permalink is the address of a message: what quotes are made of (facts 4.7).
+// permalink returns the address of a message, from which quotes are made (facts 4.7).
 func (e *Engine) permalink(r Doc, msgID string) string {
 	place := map[string]string{"c": "/channel/" + r.str("name"), "p": "/group/" + r.str("name"), "d": "/direct/" + r.id()}[r.str("t")]
 	return e.siteURL() + place + "?msg=" + url.QueryEscape(msgID)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// roomField is one changeable field: its key, and the system message it leaves.
+// roomFields maps each changeable field to its key and the system message it leaves.
 var roomFields = map[string]struct{ key, t string }{
 	"roomTopic": {"topic", "room_changed_topic"}, "roomDescription": {"description", "room_changed_description"},
 	"roomAnnouncement": {"announcement", "room_changed_announcement"},
@@ -143,7 +143,7 @@ func roomRename(c *call) (any, error) {
 }
 
 // roomSet is setTopic, setAnnouncement, setDescription and setPurpose of all
-// families: the value comes back.
+// families: the value is returned.
 func roomSet(field, key string) func(*call) (any, error) {
 	return func(c *call) (any, error) {
 		r, err := c.findRoom(c.body, c.types())
@@ -450,8 +450,8 @@ func trimDataURI(s string) (kind, data string, ok bool) {
 	return strings.Cut(rest, ";base64,")
 }
 
-// refOf is how lists of roles name a person: with the display name only where the
-// version does so.
+// refOf returns a person as lists of roles show it: with the display name only if
+// the version does so.
 func (e *Engine) refOf(u Doc) Doc {
 	if e.rel.namedRef {
 		return u

@@ -8,8 +8,8 @@ import (
 )
 
 // Rude makes a server unpleasant in the ways real ones are (habit 19): it refuses
-// with 429 and 502, loses one answer in twenty after doing the work, repeats
-// events, announces messages again as if a preview had come, reorders across
+// with 429 and 502, loses one response in twenty after doing the work, repeats
+// events, announces messages again as if a preview had arrived, reorders across
 // rooms, and drops websockets. All choices come from one seed. A nil *Rude is polite.
 type Rude struct {
 	mu  sync.Mutex
@@ -19,7 +19,7 @@ type Rude struct {
 // NewRude returns a Rude whose choices follow from seed.
 func NewRude(seed uint64) *Rude { return &Rude{rng: rand.New(rand.NewPCG(seed, 0))} }
 
-// in is true once in n times.
+// in returns true once in n times.
 func (r *Rude) in(n int) bool {
 	if r == nil {
 		return false
@@ -29,7 +29,7 @@ func (r *Rude) in(n int) bool {
 	return r.rng.IntN(n) == 0
 }
 
-// refuse answers some requests before anything is done.
+// refuse refuses some requests before anything is done.
 func (r *Rude) refuse(w http.ResponseWriter) bool {
 	switch {
 	case r.in(50):
@@ -44,11 +44,11 @@ func (r *Rude) refuse(w http.ResponseWriter) bool {
 	return true
 }
 
-// loses tells whether this answer gets lost.
+// loses reports whether this response gets lost.
 func (r *Rude) loses() bool { return r.in(20) }
 
 // race reads the message of a chat.react some time before it is changed, as the
-// real server does without a lock: of two reactions at once one can get lost
+// real server does without a lock: of two concurrent reactions one can be lost
 // (facts 4.3, 12.6.8).
 func (e *Engine) race(c *call) {
 	if e.opts.Rude == nil {
@@ -61,7 +61,7 @@ func (e *Engine) race(c *call) {
 	}
 }
 
-// pause is up to five milliseconds.
+// pause returns up to five milliseconds.
 func (r *Rude) pause() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (m *mixer) pass(f delivery) {
 	}
 	switch holding := len(m.held) > 0; {
 	case holding && m.held[0].lane == f.lane && !f.loose:
-		m.held = append(m.held, f) // order within a room stays
+		m.held = append(m.held, f) // keeps the order within a room
 	case !holding && m.rude.in(4):
 		m.held = append(m.held, f)
 	default:
@@ -96,7 +96,7 @@ func (m *mixer) pass(f delivery) {
 	}
 }
 
-// flush sends what was held back and tells whether there was anything.
+// flush sends the frames that were held back and reports whether there were any.
 func (m *mixer) flush() bool {
 	held := m.held
 	m.held = nil

@@ -8,10 +8,10 @@ import (
 )
 
 // A schema is the strict shape of a body or a query (facts 0.1, 12.6.29): one
-// object or, after "|", a choice of objects. Fields are separated by blanks;
-// "!" marks a required one and ":t" gives its type: s text, b boolean, n number,
-// o object, l list; a capital letter one that newer versions do not take as null, as
-// they take all others. "..." opens the schema for unknown fields.
+// object or, after "|", a choice of objects. Fields are separated by blanks; "!"
+// marks a required one and ":t" gives its type: s text, b boolean, n number, o
+// object, l list; a capital letter marks one that newer versions do not accept as
+// null, unlike all others. "..." opens the schema for unknown fields.
 type schema []shape
 
 type shape struct {
@@ -52,7 +52,7 @@ func parseShape(text string) shape {
 	return sh
 }
 
-// check returns the words of the first violation, or "".
+// check returns the text of the first violation, or "".
 func (s schema) check(d Doc, nulls bool) string {
 	var first string
 	for i, sh := range s {
@@ -124,7 +124,7 @@ func wrongType(kind byte, v any) string {
 	return want
 }
 
-// queryDoc makes a document of a query; "ids[]" and "ids" are one field.
+// queryDoc converts a query to a document; "ids[]" and "ids" are one field.
 func queryDoc(q url.Values) Doc {
 	d := Doc{}
 	for k, v := range q {
@@ -134,7 +134,7 @@ func queryDoc(q url.Values) Doc {
 	return d
 }
 
-// A Form is what an endpoint takes: the alternatives of its body or query.
+// A Form describes what an endpoint accepts: the alternatives of its body or query.
 type Form struct {
 	Method   string              `json:"method"`
 	Endpoint string              `json:"endpoint"`
@@ -142,7 +142,7 @@ type Form struct {
 	Required [][]string          `json:"required"` // by alternative
 }
 
-// Forms lists what the endpoints take whose parameters are checked.
+// Forms lists what the endpoints accept, as far as their parameters are checked.
 func Forms() []Form {
 	var l []Form
 	for _, key := range sortedKeys(endpoints) {

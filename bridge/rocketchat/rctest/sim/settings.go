@@ -6,7 +6,7 @@ import (
 )
 
 // defaults are the settings the simulator knows, with Rocket.Chat's defaults
-// (facts 2 to 10). Only those in publicSettings are shown to everybody.
+// (facts 2 to 10). Those in privateSettings are hidden from most users.
 var defaults = map[string]any{
 	"Site_Url": "", "Site_Name": "Rocket.Chat", "Language": "", "Show_Setup_Wizard": "pending", "uniqueID": "",
 	"Accounts_LoginExpiration": 90, "Accounts_RegistrationForm": "Public", "Accounts_EmailVerification": false,
@@ -52,18 +52,18 @@ var defaults = map[string]any{
 	remainingDays: -1,
 }
 
-// remainingDays says in how many days a workspace without a licence becomes read-only: -1 for
-// never. It is the one setting of the cloud that everybody may see (facts 2.7).
+// remainingDays is the number of days until a workspace without a licence becomes
+// read-only, -1 for never. It is the only cloud setting that everybody may see (facts 2.7).
 const remainingDays = "Cloud_Workspace_AirGapped_Restrictions_Remaining_Days"
 
-// registrationStatus is GET cloud.registrationStatus: a workspace is registered that has the
-// credentials of the cloud.
+// registrationStatus is GET cloud.registrationStatus: a workspace is registered if
+// it has credentials of the cloud.
 func registrationStatus(c *call) (any, error) {
 	id, secret := c.e.settingText("Cloud_Workspace_Client_Id"), c.e.settingText("Cloud_Workspace_Client_Secret")
 	return Doc{"registrationStatus": Doc{"workspaceRegistered": id != "" && secret != "", "workspaceId": "", "uniqueId": "simulator", "token": "", "email": ""}}, nil
 }
 
-// privateSettings are left out of settings.public.
+// privateSettings are the prefixes of settings left out of settings.public.
 var privateSettings = []string{"Cloud_", "DDP_Rate_Limit_", "API_Enable_Rate", "SSRF_", "Rate_Limiter_", "Accounts_AllowedDomains", "FileUpload_S3_"}
 
 func isPublicSetting(id string) bool {
@@ -164,7 +164,7 @@ func settingsPublic(c *call) (any, error) {
 	return c.paged("settings", c.e.publicSettings(commas(c.q.Get("_id")))), nil
 }
 
-// publicSettings returns those named, or all.
+// publicSettings returns the named ones, or all.
 func (e *Engine) publicSettings(ids []string) []Doc {
 	var l []Doc
 	for _, d := range e.listed(settings, "_id") {

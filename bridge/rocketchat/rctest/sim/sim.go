@@ -1,16 +1,16 @@
-// Package sim is a simulator of Rocket.Chat 7.2, 8.3 and 8.6: what a stranger would build who
-// had read its documentation and had been told about its habits. It is not
-// Rocket.Chat, holds none of its code, and nothing that passes against it has
+// Package sim is a simulator of Rocket.Chat 7.2, 8.3 and 8.6: what a stranger would
+// build after reading its documentation and being told about its habits. It is not
+// Rocket.Chat, contains none of its code, and nothing that passes against it has
 // been shown to work with the real server.
 //
 // One Engine is one workspace. Requests come in over HTTP (REST) and websockets
 // (DDP), run one at a time under one lock, change documents in collections, and
-// queue events. Changes go to an append-only journal; answers and events leave
-// only after the journal has been synced, so killing the process at any moment
+// queue events. Changes go to an append-only journal; responses and events are
+// sent only after the journal has been synced, so killing the process at any moment
 // loses nothing that was answered.
 //
-// What it leaves out on purpose: federation, livechat, teams, video, OAuth,
-// LDAP, end-to-end encryption, apps, importers and incoming webhooks.
+// What it leaves out on purpose: federation, livechat, OAuth, LDAP, end-to-end
+// encryption, apps, importers and incoming webhooks.
 package sim
 
 import (
@@ -22,32 +22,32 @@ import (
 	"time"
 )
 
-// Options are fixed when an Engine is made.
+// Options are fixed when an Engine is created.
 type Options struct {
 	// Version is the Rocket.Chat to simulate, one of Versions. Empty: DefaultVersion.
 	Version string
-	// Env answers the environment variables Rocket.Chat would read. Nil: none.
+	// Env looks up the environment variables that Rocket.Chat would read. Nil: none.
 	Env func(string) string
-	// Environ lists all of them as KEY=value, for those with a variable name.
+	// Environ lists all of them as KEY=value, for those whose names vary.
 	Environ []string
 	// Data is the journal; empty keeps everything in memory.
 	Data string
 	// Rude is nil for a polite server.
 	Rude *Rude
 	Log  *slog.Logger
-	// Record is a file to which one request and answer of each form is appended, for
-	// Rocket.Chat's own packages to judge. Empty: none.
+	// Record is a file to which one request and response of each form is appended,
+	// for Rocket.Chat's own packages to judge. Empty: none.
 	Record string
 	// OnRequest, if not nil, sees every REST request first; true: it answered.
 	OnRequest func(http.ResponseWriter, *http.Request) bool
 }
 
-// An Engine is one simulated workspace. Make it with New, serve it as an
+// An Engine is one simulated workspace. Create it with New, serve it as an
 // http.Handler and Close it.
 type Engine struct {
 	opts    Options
 	rel     release
-	started time.Time // what is built in has not changed since
+	started time.Time // built-in documents have not changed since
 	env     env
 	log     *slog.Logger
 
@@ -60,7 +60,7 @@ type Engine struct {
 	limits  limiter
 	codes   remembered2FA
 	counts  map[string]int
-	planned map[string][]plan // by "POST /api/v1/...": what a test has arranged
+	planned map[string][]plan // failures that a test has arranged
 	conns   map[*conn]struct{}
 	changed chan struct{} // closed and replaced whenever something changed
 
@@ -72,7 +72,7 @@ type Engine struct {
 	serving sync.WaitGroup // requests and websockets
 	limited bool           // guarded by mu: the workspace is restricted (facts 2.7)
 	seats   int            // guarded by mu: seats of the licence, 0 for no licence (facts 3.4)
-	closed  bool           // guarded by mu: no more of them
+	closed  bool           // guarded by mu: no more requests and websockets
 	ctx     context.Context
 	stop    context.CancelFunc
 }
@@ -126,7 +126,7 @@ func (e *Engine) Close() error {
 	return err
 }
 
-// enter counts a request or websocket in; false when the engine is closed.
+// enter registers a request or websocket; false when the engine is closed.
 func (e *Engine) enter() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -146,26 +146,26 @@ func (e *Engine) Idle(ctx context.Context) error {
 	})
 }
 
-// do runs f alone, then waits until what it changed is on disk.
+// do runs f exclusively, then waits until its changes are on disk.
 func (e *Engine) do(f func()) error {
 	return e.journal.wait(e.locked(f))
 }
 
-// locked runs f alone and returns the journal position that covers its changes.
+// locked runs f exclusively and returns the journal position that covers its changes.
 func (e *Engine) locked(f func()) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.signal()
 	var seq uint64
 	func() {
-		defer func() { seq = e.commit() }() // also when f panics: what was done is done
+		defer func() { seq = e.commit() }() // even when f panics: its changes stand
 		f()
 	}()
 	return seq
 }
 
-// commit hands the changes of the running request to the journal and its events
-// to the dispatcher, in one order.
+// commit passes the changes of the running request to the journal and its events to
+// the dispatcher, in one order.
 func (e *Engine) commit() uint64 {
 	seq := e.journal.append(e.ops)
 	e.out.push(seq, e.pending)
@@ -179,7 +179,7 @@ func (e *Engine) signal() {
 	e.changed = make(chan struct{})
 }
 
-// now is the time in the resolution of a JavaScript Date.
+// now returns the time in the resolution of a JavaScript Date.
 func (e *Engine) now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 func firstError(errs ...error) error {

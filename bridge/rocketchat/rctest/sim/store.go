@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The collections. Their names go into the journal.
+// The collections. Their names are written to the journal.
 const (
 	users    = "users"
 	rooms    = "rooms"
@@ -51,7 +51,7 @@ func newStore() *store {
 	return s
 }
 
-// apply replaces or removes one document and keeps the indexes right.
+// apply replaces or removes one document and keeps the indexes up to date.
 func (s *store) apply(o op) {
 	coll := s.colls[o.Coll]
 	if coll == nil {
@@ -78,7 +78,7 @@ func (s *store) apply(o op) {
 	}
 }
 
-// each visits every document, messages and trash in their order.
+// each visits every document, messages and trash in order.
 func (s *store) each(f func(op)) {
 	for name, coll := range s.colls {
 		if name == messages || name == trash {

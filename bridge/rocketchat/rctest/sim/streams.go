@@ -2,7 +2,7 @@ package sim
 
 import "strings"
 
-// streams are the live subscriptions: stream name, event name, subscribers.
+// streams holds the live subscriptions: stream name, event name, subscribers.
 type streams map[string]map[string]map[*subscription]struct{}
 
 // A subscription is one "sub" of one connection.
@@ -12,7 +12,7 @@ type subscription struct {
 	stream, event string
 }
 
-// isStream names the methods and subscriptions with four times the DDP limit.
+// isStream reports whether a method or subscription has four times the DDP limit.
 func isStream(name string) bool { return strings.HasPrefix(name, "stream-") }
 
 func (s streams) add(sub *subscription) {
@@ -32,7 +32,7 @@ func (s streams) remove(sub *subscription) {
 	}
 }
 
-// emit queues an event for everybody subscribed to it. lane is the room it is
+// emit queues an event for all its subscribers. lane is the room that the event is
 // about: events of one lane keep their order.
 func (e *Engine) emit(stream, event, lane string, args ...any) {
 	to := e.streams[stream][event]
@@ -85,7 +85,7 @@ func (e *Engine) waitsForPreviews(m Doc) bool {
 	return false
 }
 
-// maySee checks the right to a subscription, when it is made and at each event.
+// maySee checks whether a subscription is allowed, when it is made and at each event.
 func (e *Engine) maySee(sub *subscription) bool {
 	u := e.user(sub.conn.uid)
 	first, _, _ := strings.Cut(sub.event, "/")

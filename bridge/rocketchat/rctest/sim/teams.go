@@ -20,7 +20,8 @@ func addTeamRoutes() {
 	post("teams.removeRoom", named(" roomId!:s"), withTeam(teamRemoveRoom))
 }
 
-// withTeam finds the team that teamId or teamName names, for who is in it.
+// withTeam finds the team that teamId or teamName names, for members and, if the team is
+// public, for everybody who may read it.
 func withTeam(run func(*call, Doc) (any, error)) func(*call) (any, error) {
 	return func(c *call) (any, error) {
 		w := c.where()
@@ -40,7 +41,7 @@ func withTeam(run func(*call, Doc) (any, error)) func(*call) (any, error) {
 	}
 }
 
-// teamView is a team, seen from its main room.
+// teamView returns a team, as seen from its main room.
 func teamView(main Doc) Doc {
 	kind := 0
 	if main.str("t") == "p" {

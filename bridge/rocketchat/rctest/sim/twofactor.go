@@ -6,7 +6,7 @@ import (
 )
 
 // remembered2FA holds, per token and client, until when a second factor is
-// remembered. It is not on disk: Rocket.Chat asks again often enough.
+// remembered. It is not kept on disk: Rocket.Chat asks again often enough.
 type remembered2FA map[string]time.Time
 
 // checkTwoFactor challenges the caller of a marked endpoint (facts 1.4).

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// publicUser is what everybody sees of a user.
+// publicUser returns what everybody sees of a user.
 func publicUser(u Doc) Doc {
 	return u.only("_id", "username", "name", "nickname", "bio", "status", "statusText", "type", "active", "avatarETag",
 		"utcOffset", "federated", "_updatedAt")
@@ -19,7 +19,7 @@ func fullUser(u Doc) Doc {
 	return u.without("services", "preferences")
 }
 
-// storedUser is a user as the endpoints show it that change one.
+// storedUser returns a user as the endpoints that change users show it.
 func (e *Engine) storedUser(u Doc) Doc {
 	d := fullUser(u).with(Doc{"settings": Doc{}})
 	if e.rel.calendar && !d.has("inactiveReason") {
@@ -28,7 +28,7 @@ func (e *Engine) storedUser(u Doc) Doc {
 	return d
 }
 
-// ownUser is what users.updateOwnBasicInfo shows: 7.x with all that is secret.
+// ownUser returns what users.updateOwnBasicInfo shows: in 7.x with all secrets.
 func (e *Engine) ownUser(u Doc) Doc {
 	d := e.storedUser(u).with(Doc{"settings": e.profileOf(), "services": e.ownServices(u, true)})
 	if e.rel.calendar {
@@ -47,7 +47,7 @@ func (e *Engine) profileOf() Doc {
 	return d
 }
 
-// ownServices is how a person is shown its own means of signing in.
+// ownServices returns a person's own means of signing in, as that person sees them.
 func (e *Engine) ownServices(u Doc, afterChange bool) Doc {
 	has := u.doc("services").doc("password").str("digest") != ""
 	if e.rel.hidesPassword {
@@ -63,7 +63,7 @@ func (e *Engine) ownServices(u Doc, afterChange bool) Doc {
 	return d
 }
 
-// meView is the caller's own account (GET me, login).
+// meView returns the caller's own account (GET me, login).
 func (e *Engine) meView(u Doc, login bool) Doc {
 	d := u.only("_id", "username", "emails", "roles", "status", "statusConnection", "statusDefault", "statusText", "active", "_updatedAt",
 		"name", "nickname", "bio", "avatarOrigin", "avatarETag", "utcOffset", "customFields", "requirePasswordChange").with(Doc{
@@ -82,7 +82,7 @@ func (e *Engine) meView(u Doc, login bool) Doc {
 	return d
 }
 
-// preferences are what a person has set, over those of who has set none.
+// preferences returns what a person has set, on top of the defaults.
 func (e *Engine) preferences(u Doc) Doc {
 	d := preferences
 	if !e.rel.calendar {
@@ -91,7 +91,7 @@ func (e *Engine) preferences(u Doc) Doc {
 	return d.with(u.doc("preferences"))
 }
 
-// preferences are those of who has set none, as a genuine server shows them.
+// preferences are the defaults, as a genuine server shows them.
 var preferences = Doc{"enableAutoAway": true, "idleTimeLimit": 300, "desktopNotificationRequireInteraction": false,
 	"desktopNotifications": "all", "desktopNotificationVoiceCalls": true, "pushNotifications": "all", "unreadAlert": true,
 	"useEmojis": true, "convertAsciiEmoji": true, "autoImageLoad": true, "saveMobileBandwidth": true, "collapseMediaByDefault": false,
@@ -131,7 +131,7 @@ func (e *Engine) usernameProblem(name string) error {
 	return nil
 }
 
-// nameProblem refuses < > \ / also when they hide behind percent signs.
+// nameProblem refuses < > \ / even when they are percent-encoded.
 func nameProblem(name string) error {
 	plain, err := url.PathUnescape(name)
 	if err != nil || strings.ContainsAny(plain, `<>\/`) {
@@ -250,7 +250,7 @@ func usersRegister(c *call) (any, error) {
 	return Doc{"user": publicUser(u)}, nil
 }
 
-// target finds the user that userId, username, user or importId names.
+// target finds the user that userId, username or user names.
 func (c *call) target(from Doc) (Doc, error) {
 	u := firstDoc(c.e.user(from.str("userId")), c.e.userNamed(from.str("username")), c.e.userNamed(from.str("user")),
 		c.e.user(from.str("user")))
@@ -332,7 +332,7 @@ func (e *Engine) profileProblem(by, u, data Doc) error {
 	return firstError(errs...)
 }
 
-// editUser applies checked changes, renames everywhere and tells everybody.
+// editUser applies checked changes, renames everywhere and notifies everybody.
 func (e *Engine) editUser(u, data Doc) Doc {
 	changes := data.only("name", "username", "bio", "nickname", "statusText", "roles", "active", "requirePasswordChange",
 		"customFields", "language")
@@ -446,9 +446,9 @@ func (e *Engine) directReadOnly(uid string, ro bool) {
 	}
 }
 
-// usersDelete is POST users.delete. Message_ErasureType decides what becomes of
-// the messages; by default they go too (facts 12.6.20). A genuine server tells
-// clients of it with Users:Deleted, and with Keep not at all.
+// usersDelete is POST users.delete. Message_ErasureType decides what happens to the
+// messages; by default they are deleted too (facts 12.6.20). A genuine server
+// announces this to clients with Users:Deleted, but not at all with Keep.
 func usersDelete(c *call) (any, error) {
 	e := c.e
 	u, err := c.target(c.body)

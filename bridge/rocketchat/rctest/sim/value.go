@@ -35,7 +35,7 @@ func (d Doc) num(k string) int {
 	return 0
 }
 
-// docs returns the documents of a list, leaving out what is none.
+// docs returns the documents of a list, leaving out anything else.
 func (d Doc) docs(k string) []Doc {
 	var out []Doc
 	switch l := d[k].(type) {
@@ -65,7 +65,7 @@ func (d Doc) with(changes Doc) Doc {
 	return out
 }
 
-// only returns a copy of d that holds nothing but keys.
+// only returns a copy of d with nothing but the given keys.
 func (d Doc) only(keys ...string) Doc {
 	out := Doc{}
 	for _, k := range keys {
@@ -76,7 +76,7 @@ func (d Doc) only(keys ...string) Doc {
 	return out
 }
 
-// without returns a copy of d that holds none of keys.
+// without returns a copy of d without the given keys.
 func (d Doc) without(keys ...string) Doc {
 	out := maps.Clone(d)
 	for _, k := range keys {
@@ -183,8 +183,8 @@ func plainList[T any](l []T, date func(time.Time) any) []any {
 	return out
 }
 
-// revive turns decoded JSON into documents; dates says whether {"$date"} means a
-// date, as in EJSON.
+// revive turns decoded JSON into documents; dates means that {"$date"} is a date,
+// as in EJSON.
 func revive(v any, dates bool) any {
 	switch x := v.(type) {
 	case map[string]any:

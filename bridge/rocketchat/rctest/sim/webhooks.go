@@ -100,7 +100,7 @@ func integrationUpdate(c *call) (any, error) {
 	return Doc{"integration": d}, nil
 }
 
-// integrationRemove is POST integrations.remove. The history goes with its integration.
+// integrationRemove is POST integrations.remove. It removes the integration's history too.
 func integrationRemove(c *call) (any, error) {
 	d := c.e.get(integrations, c.body.str("integrationId"))
 	if d == nil {
@@ -119,8 +119,8 @@ type hookCall struct {
 	rid     string
 }
 
-// callHooks queues a message for every hook that wants it: all rooms of the named
-// kinds, authors of all kinds, no membership (facts 8.4).
+// callHooks queues a message for every hook that matches: all rooms of the named
+// kinds, authors of all kinds, regardless of membership (facts 8.4).
 func (e *Engine) callHooks(r, m Doc, edited bool) {
 	for _, h := range e.listed(integrations, "_id") {
 		if !h.flag("enabled") || edited && !h.flag("runOnEdits") || !hookCovers(h, r) {
@@ -166,7 +166,7 @@ func (e *Engine) hookPayload(h, r, m Doc, word string, edited bool) []byte {
 	return restJSON(d)
 }
 
-// startHooks sends what the running request has queued, once it is on disk.
+// startHooks sends the hooks that the running request has queued, once it is on disk.
 func (e *Engine) startHooks(seq uint64) {
 	for _, h := range e.hooks {
 		e.wg.Go(func() {
@@ -178,7 +178,7 @@ func (e *Engine) startHooks(seq uint64) {
 	e.hooks = nil
 }
 
-// deliverHook tries until an answer settles it.
+// deliverHook tries until a response settles it.
 func (e *Engine) deliverHook(ctx context.Context, h hookCall) {
 	entry := e.hookBegun(h)
 	for try := 0; ; try++ {
@@ -239,7 +239,7 @@ func postHook(ctx context.Context, h hookCall) (status int, body []byte, err err
 	return resp.StatusCode, body, err
 }
 
-// hookSaid posts the answer as a message when it has a text or attachments.
+// hookSaid posts the response as a message when it has a text or attachments.
 func (e *Engine) hookSaid(h hookCall, body []byte) {
 	d, err := decodeDoc(body, false)
 	if err != nil || d.str("text") == "" && len(d.docs("attachments")) == 0 {
