@@ -22,11 +22,11 @@ import (
 	"appliance/templates"
 )
 
-// A Reporter is told what Apply does.
+// A Reporter receives the progress of Apply.
 type Reporter = plan.Reporter
 
-// Apply carries out the plan. It takes the host's lock and looks again first,
-// because another run may have changed the host since Prepare.
+// Apply carries out the plan. It first takes the host's lock and observes the host again,
+// because another run may have changed it since Prepare.
 func (p *Prepared) Apply(ctx context.Context, r Reporter) error {
 	if p.Plan.Empty() {
 		return nil
@@ -42,7 +42,7 @@ func (p *Prepared) Apply(ctx context.Context, r Reporter) error {
 	return p.again(ctx, r)
 }
 
-// Execute is Apply for a caller that holds the host's lock and has just prepared.
+// Execute is Apply for a caller that holds the host's lock and has just made the plan.
 func (p *Prepared) Execute(ctx context.Context, r Reporter) error {
 	for i, step := range p.Plan.Steps {
 		err := plan.Track(r, step, func() error { return step.Do.Run(ctx, &executor{Prepared: p, step: step.ID, r: r}) })
@@ -71,14 +71,14 @@ var _ plan.Executor = (*executor)(nil)
 func (e *executor) MakeSecrets(ctx context.Context, op plan.MakeSecrets) error {
 	trace.Log(ctx).Debug("write secrets", "names", op.Names)
 	names := slices.Clone(op.Names)
-	if e.resetsPassword() { // Bootstrap writes it once it signs in
+	if e.resetsPassword() { // Bootstrap writes it once a sign-in with it works
 		names = slices.DeleteFunc(names, func(n secrets.Name) bool { return n == secrets.AdminPassword })
 	}
 	return secrets.Write(e.opts.Dir, e.seen.set, names)
 }
 
-// WriteFiles writes the files and then remembers what it wrote; if it is
-// interrupted between, the files are simply the ones that are wanted.
+// WriteFiles writes the files and then records what it wrote. If it is interrupted in between,
+// the files already match what is wanted.
 func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 	if err := e.site.Stack.Tree().MakeDirs(e.seen.wanted.Dirs); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (e *executor) WriteFiles(ctx context.Context, op plan.WriteFiles) error {
 	for _, name := range op.Paths {
 		trace.Log(ctx).Debug("wrote", "file", e.site.Path(name), "bytes", len(e.seen.wanted.Files[name].Data))
 	}
-	_ = os.Remove(e.site.Path(site.PurgedFile)) // of an earlier installation here
+	_ = os.Remove(e.site.Path(site.PurgedFile)) // left by an earlier installation
 	for _, host := range e.seen.wanted.Hosts {
 		if err := certs.Placeholder(e.site.CertsDir(), host); err != nil {
 			return err
@@ -158,14 +158,14 @@ func (e *executor) StartServices(ctx context.Context, op plan.StartServices) err
 	if err := e.amendHomeserver(ctx); err != nil {
 		return err
 	}
-	if !e.opts.Upgrade { // which may have to go back
+	if !e.opts.Upgrade { // an upgrade may need them to roll back
 		e.site.Stack.Images().RemoveOld(ctx, e.seen.prog.Image())
 	}
 	return nil
 }
 
-// amendHomeserver runs what the homeserver's database lacks. The homeserver answers, so its
-// tables exist.
+// amendHomeserver runs the SQL that adds what the homeserver's database lacks. The homeserver
+// is already up, so its tables exist.
 func (e *executor) amendHomeserver(ctx context.Context) error {
 	run := homeserver.Of(e.opts.Answers.Homeserver).Stack
 	if run == nil || run.Amend == "" {
@@ -189,8 +189,8 @@ func (e *executor) MakeSwap(ctx context.Context, _ plan.MakeSwap) error {
 	return stack.SwapFileOf(e.opts.Dir).Make(ctx)
 }
 
-// InstallUnits installs those that are missing, and the key that the nightly backup
-// needs: its owner should hear of it now.
+// InstallUnits installs the missing units and creates the key that the nightly backup needs, so
+// that its owner hears of it now.
 func (e *executor) InstallUnits(ctx context.Context, _ plan.InstallUnits) error {
 	if err := service.Complete(ctx, e.site, e.opts.Program); err != nil {
 		return err
@@ -204,7 +204,7 @@ func (e *executor) InstallUnits(ctx context.Context, _ plan.InstallUnits) error 
 	return err
 }
 
-// hear returns what passes on the progress that Compose reports.
+// hear returns a callback that forwards the progress that Compose reports.
 func (e *executor) hear() func(stack.Event) { return stack.Progress(e.r, e.step) }
 
 func (e *executor) Bootstrap(ctx context.Context, _ plan.Bootstrap) error {
@@ -245,7 +245,7 @@ func (e *executor) forgetPassword(ctx context.Context) error {
 	record := m.Files[name]
 	record.Rendered, m.Bootstrapped = plan.Identity(name, files[name].Data), true
 	m.Files[name] = record
-	if record.Kept != "" { // it is the operator's
+	if record.Kept != "" { // the operator keeps their own version
 		return e.site.Stack.Tree().SaveManifest(m)
 	}
 	err = errors.Join(e.site.Stack.Tree().Write(files, []string{name}), e.site.Stack.Tree().SaveManifest(m))

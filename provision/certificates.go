@@ -12,8 +12,8 @@ import (
 	"appliance/provision/site"
 )
 
-// An issuer gets certificates from where the answers say: an ACME authority, this
-// host's own, or files.
+// An issuer gets certificates from the source in the answers: an ACME authority, this host's
+// own authority, or files.
 type issuer struct {
 	*site.Site
 	bundle []byte // key and certificate, with tls: files
@@ -25,7 +25,7 @@ func (i issuer) acme() certs.Config {
 	return render.Certificates(i.Answers, i.CertsDir(), i.Answers.ACMECAFile)
 }
 
-// cause says why a host needs a certificate; "" when it needs none.
+// cause returns why a host needs a certificate, or "" if it needs none.
 func (i issuer) cause(host string) string {
 	switch i.Answers.TLS {
 	case answers.Internal:
@@ -36,8 +36,8 @@ func (i issuer) cause(host string) string {
 	return certs.NeedACME(i.acme(), host, time.Now())
 }
 
-// get obtains a certificate. The service of a running installation answers the
-// authority's challenges; without it this process does.
+// get obtains a certificate. In a running installation the certs service answers the
+// authority's challenges; otherwise this process does.
 func (i issuer) get(ctx context.Context, op plan.GetCertificate) error {
 	switch i.Answers.TLS {
 	case answers.Internal:
@@ -62,10 +62,9 @@ func (i issuer) get(ctx context.Context, op plan.GetCertificate) error {
 	return certs.Obtain(ctx, i.acme(), op.Host)
 }
 
-// RenewCertificates renews the certificates that are due: from this
-// host's own authority, from the operator's files when they have changed, and
-// from an ACME authority where the service that does so has not. It returns the
-// hosts that have new ones.
+// RenewCertificates renews the certificates that are due: from this host's own authority, from
+// the operator's files if they have changed, and from an ACME authority if the certs service
+// has not done so. It returns the hosts whose certificates were renewed.
 func RenewCertificates(ctx context.Context, s *site.Site, r Reporter) (renewed []string, err error) {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -93,7 +92,7 @@ func RenewCertificates(ctx context.Context, s *site.Site, r Reporter) (renewed [
 	return renewed, nil
 }
 
-// Certificates looks at the certificate of every host.
+// Certificates returns the status of every host's certificate.
 func Certificates(s *site.Site) ([]certs.Status, error) {
 	var out []certs.Status
 	for _, host := range s.Answers.Hosts() {

@@ -10,8 +10,8 @@ import (
 	"appliance/provision/site"
 )
 
-// checkDatabase refuses to let the homeserver begin from nothing in another database while it
-// has data in one, and to use a database that has the data of something else.
+// checkDatabase refuses to let the homeserver start from scratch in another database while its
+// data is in the old one, and to use a database that holds the data of something else.
 func checkDatabase(ctx context.Context, s *site.Site, o Options) error {
 	if !o.Answers.BundledHomeserver() {
 		return nil
@@ -29,7 +29,7 @@ func checkDatabase(ctx context.Context, s *site.Site, o Options) error {
 	case installed && (!o.DatabaseCopied || now == answers.Bundled && databases.FilesOf(s) == ""):
 		return &MovedDatabaseError{Was: was, Now: now}
 	case now == answers.Bundled:
-		return nil // its files are there; nobody can look into them before it runs
+		return nil // its files exist; they cannot be inspected before it runs
 	}
 	return external.Usable(ctx, o.Answers, o.DatabaseCopied)
 }

@@ -11,8 +11,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// Down stops the services. With purge it also removes everything but certificates and
-// backups, and leaves what an uninstall needs to remove these one day.
+// Down stops the services. With purge it also removes everything but certificates and backups,
+// and leaves the record that a later uninstall needs to remove those.
 func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -37,14 +37,14 @@ func Down(ctx context.Context, s *site.Site, purge bool, r Reporter) error {
 			return err
 		}
 		s.Stack.Images().RemoveOld(ctx, "")
-		if err := s.LeavePurged(left); err != nil { // first: what an interrupted purge has left is still known
+		if err := s.LeavePurged(left); err != nil { // first, so that it survives an interrupted purge
 			return err
 		}
 		return s.Stack.Tree().Purge(site.PurgedFile)
 	})
 }
 
-// imagesOf are the images that services run, each once.
+// imagesOf returns the images that the services run, without duplicates.
 func imagesOf(services map[string]plan.Service) []string {
 	var out []string
 	for _, service := range services {
@@ -64,8 +64,8 @@ func Uninstall(ctx context.Context, s *site.Site, all bool, r Reporter) error {
 	return removeRest(ctx, s.Dir, all, r)
 }
 
-// UninstallPurged is Uninstall for what a purge has left in dir. It returns a
-// *site.AbsentError where there was none.
+// UninstallPurged is Uninstall for what a purge left in dir. It returns a *site.AbsentError if
+// there was no purge.
 func UninstallPurged(ctx context.Context, dir string, all bool, r Reporter) error {
 	s, _, err := site.AfterPurge(dir)
 	if err != nil {
@@ -80,7 +80,7 @@ func UninstallPurged(ctx context.Context, dir string, all bool, r Reporter) erro
 	return removeRest(ctx, dir, all, r)
 }
 
-// removeRest removes what a purge has left.
+// removeRest removes what a purge left behind.
 func removeRest(ctx context.Context, dir string, all bool, r Reporter) error {
 	s, left, err := site.AfterPurge(dir)
 	if err != nil {
@@ -103,13 +103,13 @@ func removeRest(ctx context.Context, dir string, all bool, r Reporter) error {
 				return err
 			}
 		}
-		_ = os.Remove(s.Path("data")) // if nothing is left in it
+		_ = os.Remove(s.Path("data")) // if it is empty
 		return leave(s)
 	})
 }
 
-// leave removes the directory if this program made it and nothing is left in it. While
-// backups are in it, what an uninstall of these needs stays too.
+// leave removes the directory if this program created it and it is empty. While it holds
+// backups, the record that an uninstall of these needs stays too.
 func leave(s *site.Site) error {
 	for _, name := range []string{site.BackupsDir, site.BackupKey} {
 		if _, err := os.Lstat(s.Path(name)); err == nil {
@@ -120,7 +120,7 @@ func leave(s *site.Site) error {
 		return err
 	}
 	if os.Remove(s.Path(stack.MadeFile)) != nil {
-		return nil // the directory was here before
+		return nil // the directory existed before
 	}
 	left, err := os.ReadDir(s.Dir)
 	if err != nil || len(left) > 0 {

@@ -13,8 +13,8 @@ import (
 	"appliance/provision/site"
 )
 
-// editedSecrets returns a finding for every secret that was changed by hand, unless it is
-// to be kept. It cannot be put back: nothing here knows the former one.
+// editedSecrets returns a finding for every secret that was edited by hand, unless edits are
+// accepted. The old value cannot be put back, because nothing here has it.
 func editedSecrets(p *Prepared) ([]finding.Finding, error) {
 	if p.opts.Edits == plan.Accept {
 		return nil, nil
@@ -24,7 +24,7 @@ func editedSecrets(p *Prepared) ([]finding.Finding, error) {
 		_, turn := p.opts.Rotate.Of(name)
 		return turn || slices.Contains(p.opts.Replaces, name)
 	})
-	// One command replaces all of them: it refuses as long as another one is left.
+	// A single command has to name all of them: it refuses while another edited secret is left.
 	rotation := []string{"appliance secrets rotate"}
 	for _, name := range append(slices.Clone(p.opts.Replaces), names...) {
 		if replaceable(p, name) {
@@ -38,15 +38,15 @@ func editedSecrets(p *Prepared) ([]finding.Finding, error) {
 	return out, err
 }
 
-// replaceable reports whether a new secret in place of one that was edited can be made.
+// replaceable reports whether an edited secret can be replaced by a new one.
 func replaceable(p *Prepared, name secrets.Name) bool {
 	_, err := rotate.Choose(p.opts.Answers, []string{rotate.KeyOf(name)})
-	// To MongoDB only its root can tell a new password, even that of root.
+	// Only MongoDB's root can set a new password there, even its own.
 	return err == nil && name != secrets.MongoRootPassword && secrets.Empty(p.opts.Dir, name) == nil
 }
 
-// edited returns a finding for every file that was changed by hand, unless
-// the options say what becomes of them.
+// edited returns a finding for every file that was edited by hand, unless the options say what
+// to do with them.
 func (p *Prepared) edited() []finding.Finding {
 	if p.opts.Edits != plan.Ask {
 		return nil
@@ -61,8 +61,8 @@ func (p *Prepared) edited() []finding.Finding {
 	return out
 }
 
-// editedSecret says how to get back to a secret that is the same on both sides; rotation is
-// the command that makes new ones.
+// editedSecret explains how to get both sides back to the same secret; rotation is the command
+// that makes new ones.
 func editedSecret(p *Prepared, name secrets.Name, rotation string) finding.Finding {
 	const keep = "; or, if that knows the new one too, keep it with: appliance up --accept-edits"
 	file := secrets.Path(p.opts.Dir, name)

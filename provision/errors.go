@@ -31,8 +31,8 @@ func (e *PermanentError) Hint() string {
 	return fmt.Sprintf("set %s back to %q, or start from nothing with: appliance down --purge", e.Key, e.Was)
 }
 
-// A MovedDatabaseError says that the answers name another database for the homeserver than
-// the one that has its data.
+// A MovedDatabaseError says that the answers name a homeserver database other than the one that
+// holds its data.
 type MovedDatabaseError struct{ Was, Now string }
 
 func (e *MovedDatabaseError) Error() string {

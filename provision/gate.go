@@ -16,8 +16,8 @@ import (
 	"appliance/provision/site"
 )
 
-// Changes are the changes of images, with what each means for the data: of a database the
-// data that is there counts, whatever image was to run.
+// Changes returns the image changes, with what each means for the data. For a database the data
+// on disk counts, whatever image was meant to run.
 func (p *Prepared) Changes() []plan.Change {
 	changes := plan.Changes(p.seen.state.Disk[".env"].Data, p.seen.wanted.Files[".env"].Data)
 	for i, c := range changes {
@@ -34,8 +34,8 @@ func (p *Prepared) Changes() []plan.Change {
 	return changes
 }
 
-// foreignFiles refuses to start a PostgreSQL on files of another major version, unless an
-// upgrade or a restore replaces them by a dump.
+// foreignFiles refuses to start PostgreSQL on files of another major version, unless an upgrade
+// or a restore replaces them with a dump.
 func (p *Prepared) foreignFiles() error {
 	files, image := p.seen.formats.Postgres, plan.Image(p.seen.wanted.Files[".env"].Data, databases.Postgres)
 	major, ok := plan.Major(image)
@@ -43,7 +43,7 @@ func (p *Prepared) foreignFiles() error {
 		return nil
 	}
 	if slices.ContainsFunc(p.Changes(), func(c plan.Change) bool { return c.Service == databases.Postgres }) {
-		return nil // it is judged by these files
+		return nil // Changes judges it by these files
 	}
 	return &GateError{
 		[]string{fmt.Sprintf("postgres: %s has files of PostgreSQL %s, which %s must not open", p.site.Path("data/postgres"), files, image)},
@@ -51,7 +51,7 @@ func (p *Prepared) foreignFiles() error {
 	}
 }
 
-// gate refuses, outside an upgrade, what only an upgrade should do.
+// gate refuses changes that only an upgrade should make, unless this is one.
 func (p *Prepared) gate() error {
 	if err := p.foreignFiles(); err != nil {
 		return err
@@ -76,8 +76,8 @@ func (p *Prepared) gate() error {
 	return nil
 }
 
-// images are the names of all images, as this program pins them or as an
-// upgrade was told.
+// images returns the names of all images, as this program pins them or as versions overrides
+// them.
 func images(versions []byte) (map[string]string, error) {
 	out := render.Images()
 	for key, value := range render.ParseVersions(versions) {
@@ -89,14 +89,13 @@ func images(versions []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// CheckVersions returns why versions cannot be used in place of what this program
-// pins.
+// CheckVersions returns an error if versions cannot override what this program pins.
 func CheckVersions(versions []byte) error {
 	_, err := images(versions)
 	return err
 }
 
-// images are the images of this installation.
+// images returns the images of this installation.
 func (p *Prepared) images() (map[string]string, error) {
 	if p.opts.Versions != nil {
 		return images(*p.opts.Versions)

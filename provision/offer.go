@@ -14,20 +14,20 @@ import (
 	"appliance/provision/stack"
 )
 
-// An Offer is a change to the host that its operator may want: why, and exactly what would
-// be run.
+// An Offer is a change to the host that its operator may want: the reason, and the exact
+// commands to run.
 type Offer struct {
 	Why      string   `json:"why"`
 	Commands []string `json:"commands"`
 }
 
-// Text is the offer for people.
+// Text formats the offer for people.
 func (o Offer) Text() string {
 	return o.Why + ". This helps:\n    " + strings.Join(o.Commands, "\n    ")
 }
 
-// SwapOffer is the swap file that this host should get for the installation in dir. It
-// reports false where there is memory or swap enough, or no swap file can be made.
+// SwapOffer returns the swap file that this host should get for the installation in dir. It
+// returns false if there is enough memory or swap, or if no swap file can be made.
 func SwapOffer(dir string) (Offer, bool) {
 	h, done, err := realHost(dir)
 	if err != nil {
@@ -45,9 +45,9 @@ func swapOffer(h preflight.Host, dir string) (Offer, bool) {
 	return Offer{Why: low, Commands: stack.SwapFileOf(dir).Commands()}, true
 }
 
-// DockerOffer is what installs or starts what this host lacks of Docker. The Why of a host
-// that lacks nothing is empty. It returns a *NotReadyError where something is lacking and
-// the packages of this system do not have it, or where only root can install them.
+// DockerOffer returns the commands that install or start whatever this host lacks of Docker.
+// Why is empty if nothing is missing. It returns a *NotReadyError if something is missing that
+// this system has no packages for, or that only root can install.
 func DockerOffer(ctx context.Context, dir string) (Offer, error) {
 	h, done, err := realHost(dir)
 	if err != nil {
@@ -76,9 +76,9 @@ func DockerOffer(ctx context.Context, dir string) (Offer, error) {
 	return offer, &NotReadyError{[]finding.Finding{fail}}
 }
 
-// InstallDocker does what DockerOffer says, and waits until Docker answers. What the
-// commands say goes to out. It returns a *NotReadyError when one fails, or when Docker
-// still does not answer.
+// InstallDocker runs the commands of DockerOffer and waits until Docker answers. Their output
+// goes to out. It returns a *NotReadyError if one of them fails, or if Docker still does not
+// answer.
 func InstallDocker(ctx context.Context, dir string, out io.Writer) error {
 	h, done, err := realHost(dir)
 	if err != nil {
@@ -104,7 +104,7 @@ func failedRemedy(ctx context.Context, r preflight.Remedy, why string) error {
 	return &NotReadyError{[]finding.Finding{finding.Failure(r.Lacking, why, r.Advice+"; then go on with: appliance up")}}
 }
 
-// awaitDocker gives what was just installed the time to start.
+// awaitDocker gives a newly installed Docker time to start.
 func awaitDocker(ctx context.Context, h preflight.Host, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -126,7 +126,7 @@ func awaitDocker(ctx context.Context, h preflight.Host, limit time.Duration) err
 	}
 }
 
-// realHost is this machine. done releases it.
+// realHost returns this machine. done releases it.
 func realHost(dir string) (h preflight.Host, done func(), err error) {
 	s, err := site.New(dir, answers.Answers{})
 	if err != nil {

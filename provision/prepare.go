@@ -47,25 +47,25 @@ import (
 type Options struct {
 	Dir     string // the installation directory, absolute
 	Answers answers.Answers
-	Edits   plan.Choice // what becomes of files that were edited by hand
+	Edits   plan.Choice // what to do with files that were edited by hand
 	Program string      // path of this program, which becomes an image
-	// DatabaseCopied says that the homeserver's data is in the database of the answers, which
-	// is another one than before.
+	// DatabaseCopied says that the homeserver's data has been copied to the database in the
+	// answers, which is not the one used before.
 	DatabaseCopied bool
-	// Foreign says that the answers come from a file that is not the installation's own:
-	// an edit of that one by hand would be lost.
+	// Foreign says that the answers come from a file other than the installation's own, so that
+	// manual edits to its own file would be lost.
 	Foreign bool
 
-	// Checks are more that has to be so before anything changes: what this package does not
+	// Checks are further preconditions for any change, about things that this package does not
 	// know how to open.
 	Checks []finding.Check
 
-	Rotate secrets.Rotations // to plan; those that are under way without any
-	// Replaces names the secrets of which new ones will be made, whatever they are now.
+	Rotate secrets.Rotations // to plan; if empty, the one under way
+	// Replaces names the secrets that will be replaced, whatever their current values.
 	Replaces []secrets.Name
 
 	Upgrade  bool    // changes that only an upgrade may make are allowed
-	Versions *[]byte // content of site.VersionsFile to plan with, when it is to change
+	Versions *[]byte // content of site.VersionsFile to plan with, if it will change
 }
 
 // A Prepared is the plan for a host, with the observations it was made from.
@@ -80,7 +80,7 @@ type Prepared struct {
 	key  *archive.KeyInfo // the key to backups, if Apply has made it
 }
 
-// An observed is the result of one look at the host.
+// An observed is the result of observing the host once.
 type observed struct {
 	in     render.Input
 	wanted plan.Wanted
@@ -91,12 +91,12 @@ type observed struct {
 	prog   stack.Program
 	ca     []byte
 	bundle []byte // key and certificate, with tls: files
-	// formats are those of the data that is there.
+	// formats are the formats of the data on disk.
 	formats databases.Formats
 }
 
-// Prepare observes the host and makes a plan. It changes nothing. Close what it
-// returns, also if it comes with an error.
+// Prepare observes the host and makes a plan. It changes nothing. Close a non-nil result even
+// if it comes with an error.
 func Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	s, err := site.New(o.Dir, o.Answers)
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *Prepared) look(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := stack.Locked(p.opts.Dir); err != nil { // it began meanwhile, and is what was found
+	if err := stack.Locked(p.opts.Dir); err != nil { // it started meanwhile and explains the findings
 		return err
 	}
 	if finding.Worst(p.Findings) == finding.Fail {
@@ -152,8 +152,8 @@ func (p *Prepared) look(ctx context.Context) error {
 	return nil
 }
 
-// LookAtHost runs the checks of the host that do not depend on answers, which may
-// not have been given yet.
+// LookAtHost runs the host checks that do not depend on the answers, which may not have been
+// given yet.
 func LookAtHost(ctx context.Context, dir string, a answers.Answers) ([]finding.Finding, error) {
 	s, err := site.New(dir, a)
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *Prepared) checkPermanent() error {
 	now := p.opts.Answers.Permanent()
 	for _, f := range answers.Fields {
 		was, ok := m.Permanent[f.Key]
-		if !ok { // the answer is younger than the installation, which has the default
+		if !ok { // the answer is newer than the installation, which has the default
 			was = f.Default
 		}
 		if len(m.Permanent) > 0 && f.Permanent && was != now[f.Key] {
@@ -202,7 +202,7 @@ func (p *Prepared) checkPermanent() error {
 	return nil
 }
 
-// observe determines the wanted and the present state.
+// observe determines the wanted and the actual state.
 func (p *Prepared) observe(ctx context.Context) error {
 	in, err := p.input(ctx)
 	if err != nil {
@@ -239,7 +239,7 @@ func (p *Prepared) observe(ctx context.Context) error {
 	return nil
 }
 
-// swap is the swap file that the operator wants and this host lacks.
+// swap returns the swap file that the operator wants and this host lacks.
 func (p *Prepared) swap() plan.Swap {
 	if p.opts.Answers.SwapFile != answers.SwapYes {
 		return plan.Swap{}
@@ -248,9 +248,9 @@ func (p *Prepared) swap() plan.Swap {
 	return plan.Swap{Cause: offer.Why, Commands: offer.Commands}
 }
 
-// bootstrapped reports whether Rocket.Chat has its administrator: it says so now, or
-// said so before and still has its database. With a new database the administrator
-// must be created at once, because the first user who registers would become one.
+// bootstrapped reports whether Rocket.Chat has its administrator: it confirms that now, or did
+// so before and still has its database. With a new database the administrator must be created
+// at once, because the first user to register would become one.
 func (p *Prepared) bootstrapped(missing string) (bool, error) {
 	if a := p.opts.Answers; !a.BundledRocketChat() || missing == "" {
 		return a.BundledRocketChat(), nil
@@ -266,8 +266,8 @@ func (p *Prepared) bootstrapped(missing string) (bool, error) {
 	return len(have) > 0, err
 }
 
-// resetsPassword reports whether the file with the administrator's password is gone
-// although the administrator exists: then a new one is set in Rocket.Chat too.
+// resetsPassword reports whether the administrator exists but the file with the password is
+// gone. In that case a new password is set in Rocket.Chat too.
 func (p *Prepared) resetsPassword() bool {
 	return p.seen.in.Bootstrapped && slices.Contains(p.seen.wanted.NewSecrets, secrets.AdminPassword)
 }
@@ -352,7 +352,7 @@ func (p *Prepared) input(ctx context.Context) (render.Input, error) {
 	return in, err
 }
 
-// secrets reads those on disk, and the rotation that is under way.
+// secrets reads the secrets on disk and the rotation under way.
 func (p *Prepared) secrets() (err error) {
 	if p.seen.disk, p.seen.wanted.NewSecrets, err = secrets.Prepare(p.opts.Dir); err != nil {
 		return err
@@ -368,7 +368,7 @@ func (p *Prepared) secrets() (err error) {
 	return nil
 }
 
-// oneLine reads a secret of the operator; that of no file is empty.
+// oneLine reads a secret from one of the operator's files; without a file it is empty.
 func oneLine(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
@@ -390,7 +390,7 @@ func (p *Prepared) live() *config.Live {
 	return &c.Live
 }
 
-// wantedImages are the third-party images that the answers ask for.
+// wantedImages returns the third-party images that the answers ask for.
 func wantedImages(a answers.Answers, all map[string]string) []string {
 	names := []string{all["NGINX_IMAGE"]}
 	if a.BundledRocketChat() {
@@ -416,7 +416,7 @@ func wantedImages(a answers.Answers, all map[string]string) []string {
 
 func (p *Prepared) needBootstrap(ctx context.Context) string {
 	if !p.opts.Answers.BundledRocketChat() {
-		return "" // its accounts are not managed by us
+		return "" // its accounts are not managed here
 	}
 	rc := p.seen.state.Services["rocketchat"]
 	if !rc.OK() || rc.Address == "" {

@@ -27,7 +27,7 @@ type Report struct {
 	Attach     []attach.Attachment `json:"attach,omitempty"`     // what to add to external servers
 	Findings   []finding.Finding   `json:"findings,omitempty"`   // of the doctor
 	BackupKey  *archive.KeyInfo    `json:"backup_key,omitempty"` // just made: a copy must leave the host
-	NoSystemd  bool                `json:"no_systemd,omitempty"` // nothing starts at boot, makes backups and sends alarms
+	NoSystemd  bool                `json:"no_systemd,omitempty"` // nothing starts at boot, makes backups or sends alarms
 }
 
 // Admin is the administrator, and the file that holds the password.
@@ -36,8 +36,8 @@ type Admin struct {
 	PasswordFile string `json:"password_file"`
 }
 
-// Report examines the finished installation. One that was just changed is given up
-// to patience to become healthy.
+// Report examines the finished installation. If it was just changed, it has up to patience to
+// become healthy.
 func (p *Prepared) Report(ctx context.Context, changed bool, patience time.Duration) Report {
 	a := p.opts.Answers
 	r := Report{

@@ -15,7 +15,7 @@ import (
 	"appliance/provision/trace"
 )
 
-// A Rotation is the replacement of secrets, prepared: what it replaces, and the plan.
+// A Rotation is a prepared replacement of secrets: what it replaces, and the plan.
 type Rotation struct {
 	Secrets []rotate.Secret
 	Plan    plan.Plan
@@ -23,8 +23,8 @@ type Rotation struct {
 }
 
 // PrepareRotation plans the replacement of the secrets with these keys, or of all that the
-// installation can replace itself, and changes nothing. It refuses when anything but the
-// secrets would change. Close what it returns.
+// installation can replace itself. It changes nothing, and refuses if anything but the secrets
+// would change. Close what it returns.
 func PrepareRotation(ctx context.Context, o Options, keys []string) (*Rotation, error) {
 	s, err := site.Open(o.Dir)
 	if err != nil {
@@ -60,9 +60,8 @@ func PrepareRotation(ctx context.Context, o Options, keys []string) (*Rotation, 
 	return r, otherChanges(due, before, r.p.seen.wanted.Files)
 }
 
-// otherChanges refuses when more is due than the rotation brings about. A file that is to be
-// written again because of a secret that was changed by hand is one of those that the
-// rotation writes anyway.
+// otherChanges returns an error if more is due than the rotation causes. A file that has to be
+// rewritten because a secret was edited by hand is one that the rotation writes anyway.
 func otherChanges(due plan.Plan, before, after render.Files) error {
 	for _, step := range due.Steps {
 		write, files := step.Do.(plan.WriteFiles)
@@ -76,12 +75,12 @@ func otherChanges(due plan.Plan, before, after render.Files) error {
 	return nil
 }
 
-// restarts are the steps that may be due besides a rotation: a service that is down because
-// its secret is refused comes up with the new one.
+// restarts are the steps that may be due besides a rotation: a service that is down because its
+// secret is refused comes up with the new one.
 var restarts = []string{"services", "load", "bootstrap", plan.UnitsStep}
 
-// look plans with values that are not final: those that a server chooses stand for what it
-// will choose.
+// look plans with provisional values: placeholders stand for the values that a server will
+// choose.
 func (r *Rotation) look(ctx context.Context) error {
 	turn := r.p.opts.Rotate
 	shown := slices.Clone(turn)
@@ -90,7 +89,7 @@ func (r *Rotation) look(ctx context.Context) error {
 			shown[i].New = strings.Repeat("0", len(shown[i].Old))
 		}
 	}
-	// What was edited by hand is accepted here, so that keptFiles says what is wrong with it.
+	// Manual edits are accepted here, so that keptFiles can say what is wrong with them.
 	edits := r.p.opts.Edits
 	r.p.opts.Rotate, r.p.opts.Edits = shown, plan.Accept
 	defer func() { r.p.opts.Rotate, r.p.opts.Edits = turn, edits }()
@@ -101,7 +100,7 @@ func (r *Rotation) look(ctx context.Context) error {
 	return r.p.keptFiles()
 }
 
-// keptFiles refuses when a new secret would have to get into a file that the operator keeps.
+// keptFiles returns an error if a new secret belongs in a file whose edits the operator keeps.
 func (p *Prepared) keptFiles() error {
 	for name, record := range p.seen.state.Manifest.Files {
 		if f, wanted := p.seen.wanted.Files[name]; wanted && record.Kept != "" && plan.Identity(name, f.Data) != record.Rendered {
@@ -151,7 +150,7 @@ func (r *Rotation) Run(ctx context.Context, reporter Reporter) error {
 		return err
 	}
 	turn := p.opts.Rotate
-	p.opts.Rotate = nil // from here on what is on disk counts
+	p.opts.Rotate = nil // from here on the state on disk counts
 	if err := turn.Save(p.opts.Dir); err != nil {
 		return err
 	}
@@ -169,7 +168,7 @@ func (r *Rotation) Run(ctx context.Context, reporter Reporter) error {
 	return errors.Join(err, p.again(ctx, reporter))
 }
 
-// ask has servers make the values that they choose themselves, and notes them.
+// ask makes servers generate the values that they choose themselves, and saves them.
 func (p *Prepared) ask(ctx context.Context, turn secrets.Rotations) error {
 	if err := rotate.Ask(ctx, p.site, turn); err != nil {
 		return fmt.Errorf("ask for a new value: %w", err)
@@ -177,8 +176,8 @@ func (p *Prepared) ask(ctx context.Context, turn secrets.Rotations) error {
 	return turn.Save(p.opts.Dir)
 }
 
-// askAgain is ask for a rotation that was interrupted before that was done. Where it cannot
-// be done now, nothing was changed yet, and that secret is left as it is.
+// askAgain is ask for a rotation that was interrupted before ask was done. If it fails now,
+// that secret is left as it is, because nothing was changed yet.
 func (p *Prepared) askAgain(ctx context.Context) error {
 	turn, err := secrets.UnderWay(p.opts.Dir)
 	if err != nil || !slices.ContainsFunc(turn, func(r secrets.Rotation) bool { return r.New == "" }) {

@@ -21,16 +21,16 @@ import (
 	"appliance/provision/swarm"
 )
 
-// SwarmOptions say what becomes a stack of Docker Swarm, and where it is written.
+// SwarmOptions say what to render as a Docker Swarm stack, and where to write it.
 type SwarmOptions struct {
 	Dir     string // of the installation; "" for answers without one, whose secrets are kept in Out
 	Answers answers.Answers
-	Program string // path of this program, which is in the image
+	Program string // path of this program, which goes into the image
 	Out     string // directory, absolute
 	swarm.Options
 }
 
-// A LostSecretsError says that secrets of what may run already are missing.
+// A LostSecretsError says that secrets are missing that a running stack may depend on.
 type LostSecretsError struct {
 	Dir   string
 	Names []secrets.Name
@@ -88,7 +88,7 @@ func RenderSwarm(ctx context.Context, o SwarmOptions) (swarm.Stack, error) {
 	return out, writeStack(o.Out, out)
 }
 
-// chains are the certificates of the host names, where nginx has them from a file.
+// chains returns the certificates of the host names, if nginx reads them from files.
 func (p *Prepared) chains() (map[string][]byte, error) {
 	out := map[string][]byte{}
 	for _, host := range p.opts.Answers.Hosts() {
@@ -106,7 +106,7 @@ func (p *Prepared) chains() (map[string][]byte, error) {
 	return out, nil
 }
 
-// writeStack writes the files of a stack. The stack file comes last: what it names is there.
+// writeStack writes the files of a stack. The stack file comes last, after the files it names.
 func writeStack(dir string, out swarm.Stack) error {
 	names := slices.Sorted(maps.Keys(out.Files))
 	slices.SortStableFunc(names, func(a, b string) int {
@@ -118,7 +118,7 @@ func writeStack(dir string, out swarm.Stack) error {
 			return err
 		}
 		if old, err := os.ReadFile(file); err == nil && string(old) == string(out.Files[name].Data) { //nolint:gosec // below the directory that the operator named
-			continue // with the owner that it has
+			continue // keeping its owner
 		}
 		if err := atomicfile.Write(file, out.Files[name].Data, out.Files[name].Mode); err != nil {
 			return err

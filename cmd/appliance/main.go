@@ -1,5 +1,5 @@
-// Command appliance sets up and looks after a chat server on one host: a
-// Rocket.Chat whose people can talk to anybody on Matrix.
+// Command appliance sets up and maintains a chat server on one host: a Rocket.Chat whose
+// people can talk to anybody on Matrix.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 	"appliance/cmd/appliance/internal/cli"
 )
 
-// version is set by the linker, and so are the public keys of those who may sign releases: the
-// one that is used, and the one that will follow it. Without them self-update refuses everything.
+// version is set by the linker, and so are the public keys of those who may sign releases:
+// the current one and its successor. Without them self-update refuses everything.
 var version, releaseKey, nextReleaseKey string
 
 func main() { os.Exit(run(os.Executable)) }

@@ -76,8 +76,8 @@ func pemKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), err
 }
 
-// remoteCertificates gives the other server certificates of the authority,
-// unless it has some that the demo's world trusts.
+// remoteCertificates gives the other server certificates of the authority, unless it
+// already has some that the demo's world trusts.
 func (d world) remoteCertificates(ctx context.Context) error {
 	roots, err := os.ReadFile(d.path("ca.pem"))
 	if err != nil {
@@ -110,7 +110,7 @@ func (d world) remoteCertificates(ctx context.Context) error {
 	return nil
 }
 
-// keepCertificates renews the certificates of the other server before they end, until
+// keepCertificates renews the certificates of the other server before they expire, until
 // ctx ends. Its nginx reads them for every connection.
 func (d world) keepCertificates(ctx context.Context) {
 	for {
@@ -126,7 +126,7 @@ func (d world) keepCertificates(ctx context.Context) {
 }
 
 // trusted reports whether a file holds a certificate for name that the roots vouch for,
-// also in a minute.
+// and still will in a minute.
 func trusted(file, name string, roots []byte) bool {
 	cert, err := tls.LoadX509KeyPair(file, file)
 	if err != nil {

@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// arrivals is the order in which a person's client is shown events. The history of a room
-// is sorted otherwise where two Dendrites were cut off from each other: by depth, and an
-// event that was built on old ones then stands among those.
+// arrivals is the order in which a person's client is shown events. If two Dendrites were
+// cut off from each other, the history of a room is sorted differently: by depth, which
+// puts an event that was built on old ones among those.
 type arrivals struct {
 	mu   sync.Mutex
 	at   map[string]int // place by event ID
 	gaps atomic.Int64   // how often something was left out
-	late atomic.Int64   // how often a message of the bridge stood in a room's history and had not been shown
+	late atomic.Int64   // how often a bridge message was in a room's history but had not been shown
 }
 
-// watchedEvents is how many events of a room are read at once: more than are made while a
-// client waits for an answer.
+// watchedEvents is how many events of a room are read at once: more than arise while a
+// client waits for a response.
 const watchedEvents = "1000"
 
-// inside reads what our homeserver shows, as the ghost of meter, who is in every room that
-// meter has made. The secrets may be replaced meanwhile.
+// inside reads what our homeserver shows, as meter's ghost, who is in every room that
+// meter created. The secrets may be replaced meanwhile.
 func inside(d *demo) *matrixUser {
 	ghost := "@meter:" + serverName
 	return &matrixUser{id: ghost, as: ghost, base: "http://" + homeserverIP + ":8008", tokenFile: d.path("install/secrets/bridge/as_token"), client: &http.Client{Timeout: time.Minute}}
@@ -75,9 +75,9 @@ func (a *arrivals) watch(ctx context.Context, m matrixUser) {
 	}
 }
 
-// showed reports whether a client was shown an event as it happened. A homeserver that was
-// never told of an event may fetch it later for who reads the history, and shows it to nobody
-// else. Where something was left out nothing is known.
+// showed reports whether a client was shown an event as it happened. A homeserver that
+// never received an event may fetch it later for a client that reads the history, and
+// shows it to no other. If anything was left out, nothing is known.
 func (a *arrivals) showed(event string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,8 +85,8 @@ func (a *arrivals) showed(event string) bool {
 	return ok || a.gaps.Load() > 0
 }
 
-// sort puts events of a room's history into the order in which they were shown. What was
-// not shown stays behind what stands before it.
+// sort puts events of a room's history into the order in which they were shown. An event
+// that was not shown stays behind the one before it.
 func (a *arrivals) sort(history []roomEvent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

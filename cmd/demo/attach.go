@@ -21,12 +21,12 @@ const (
 	ownUserID       = "ownersbridge00001"
 )
 
-// Attaching shows an installation beside existing servers.
+// attaching shows an installation beside existing servers.
 type attaching struct{ *demo }
 
 // attach installs beside existing servers: it uses the other Matrix server and a
-// Rocket.Chat beside it, checks that up says what to add to them, and that messages
-// are delivered once that was done. It removes what it has created.
+// Rocket.Chat beside it, checks that up says what to add to them, and that messages are
+// delivered once that is done. It removes what it created.
 func (d attaching) attach(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -158,7 +158,7 @@ func (d attaching) ownChat(ctx context.Context, settings ...string) error {
 	return err
 }
 
-// register does at the other server what the appliance says.
+// register does on the other server what the appliance says to do.
 func (d attaching) register(ctx context.Context) error {
 	data, err := os.ReadFile(d.path("attached/config/homeserver/rocketchat-registration.yaml"))
 	if err != nil {
@@ -170,7 +170,7 @@ func (d attaching) register(ctx context.Context) error {
 	return d.restartRemote(ctx)
 }
 
-// restartRemote starts the other server with its configuration as it is now.
+// restartRemote restarts the other server with its current configuration.
 func (d attaching) restartRemote(ctx context.Context) error {
 	if err := world(d).writeElsewhere(); err != nil {
 		return err
@@ -239,7 +239,7 @@ func (d attaching) talkAttached(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// As the owner's web server hands it over.
+	// As the owner's web server passes it on.
 	header := http.Header{"X-User-Id": {carol.id}, "X-Auth-Token": {carol.token}}
 	if _, err := call(ctx, client, http.MethodPost, "https://"+attached+":8444/api/v1/commands.run", header,
 		map[string]string{"command": "bridge", "params": "invite " + bob.id, "roomId": room}); err != nil {
@@ -281,7 +281,7 @@ func (c *chatUser) exchange(ctx context.Context, bob *matrixUser, room, mxRoom s
 	return nil
 }
 
-// awaitText waits until a text is the newest of a room.
+// awaitText waits until a text is the newest in a room.
 func (c *chatUser) awaitText(ctx context.Context, room, text string) error {
 	for {
 		if page, err := c.page(ctx, room, 0); err == nil && len(page) > 0 && page[0].Text == text {
@@ -295,7 +295,7 @@ func (c *chatUser) awaitText(ctx context.Context, room, text string) error {
 	}
 }
 
-// detach removes what attach has made.
+// detach removes what attach created.
 func (d attaching) detach(ctx context.Context) error {
 	var errs []error
 	if _, err := os.Stat(d.path("attached/appliance.yaml")); err == nil {

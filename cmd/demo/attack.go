@@ -55,7 +55,7 @@ func (d inspection) held(what string, err error) error {
 	return nil
 }
 
-// lives tells since when every container of the installation runs.
+// lives returns since when each container of the installation has been running.
 func (d inspection) lives(ctx context.Context) (string, error) {
 	ids, err := d.containers(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func (d inspection) lives(ctx context.Context) (string, error) {
 	return d.command(ctx, "docker", append([]string{"inspect", "--format", "{{.Name}} {{.State.StartedAt}} {{.RestartCount}} {{.State.OOMKilled}}"}, ids...)...)
 }
 
-// containers are the IDs of the installation's.
+// containers returns the IDs of the installation's containers.
 func (d inspection) containers(ctx context.Context) ([]string, error) {
 	out, err := d.command(ctx, "docker", "ps", "-q", "--filter", "label=com.docker.compose.project.working_dir="+d.install())
 	ids := strings.Fields(out)
@@ -78,7 +78,7 @@ func (d inspection) containers(ctx context.Context) ([]string, error) {
 // A stranger has no account anywhere.
 type stranger struct{ roots *x509.CertPool }
 
-// send makes a request whose body is repeated filling, whatever is answered
+// send makes a request whose body is head and filling more bytes, whatever the response
 // meanwhile, and returns the status.
 func (s stranger) send(ctx context.Context, method, path string, header []string, head string, filling int) (int, error) {
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: s.roots, ServerName: chatHost}}
@@ -104,7 +104,7 @@ func (s stranger) send(ctx context.Context, method, path string, header []string
 	return res.StatusCode, nil
 }
 
-// several sends a request several times at once; want are the statuses that may be.
+// several sends a request several times at once; want are the acceptable statuses.
 func (s stranger) several(ctx context.Context, times int, want []int, send func(n int) (int, error)) error {
 	errs := make([]error, times)
 	var wg sync.WaitGroup
@@ -143,8 +143,8 @@ func (s stranger) guesses(ctx context.Context) error {
 	})
 }
 
-// insiders are attacks by people with accounts. The commands of alice work although
-// strangers have just guessed at them.
+// insiders plays attackers with accounts. The commands of alice work although strangers
+// have just guessed at them.
 func (d inspection) insiders(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -172,7 +172,7 @@ func (d inspection) insiders(ctx context.Context) error {
 	)
 }
 
-// powerless lets bob, who has no power, invite others into a private group.
+// powerless has bob, who has no power, invite others into a private group.
 func (d inspection) powerless(ctx context.Context, c *cast, mxRoom string) error {
 	for _, target := range []string{"@admin:" + serverName, "@mallory:" + remoteName} {
 		err := c.bob.do(ctx, http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(mxRoom)+"/invite", map[string]string{"user_id": target}, nil)
@@ -183,7 +183,7 @@ func (d inspection) powerless(ctx context.Context, c *cast, mxRoom string) error
 	return nil
 }
 
-// cmpError is an error for what should have failed.
+// cmpError returns the error of what should have failed.
 func cmpError(err error) error {
 	if err == nil {
 		return errors.New("it was done")
@@ -191,8 +191,8 @@ func cmpError(err error) error {
 	return err
 }
 
-// foreignFile lets mallory name a file of a room that she is not in. Then alice sends
-// one, which has to be all that comes to the other server.
+// foreignFile has mallory refer to a file of a room that she is not in. Then alice sends
+// one, which must be all that reaches the other server.
 func (d inspection) foreignFile(ctx context.Context, c *cast, mallory *chatUser, room, mxRoom string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
@@ -246,8 +246,8 @@ func (d inspection) foreignFile(ctx context.Context, c *cast, mallory *chatUser,
 	}
 }
 
-// closedMedia asks the front door, as a stranger, for a file that the homeserver has: media
-// without a name and without a signature are for nobody.
+// closedMedia requests a file of the homeserver at the front door, as a stranger: nobody
+// gets media without a name and without a signature.
 func closedMedia(ctx context.Context, client *http.Client, uri string) error {
 	file := strings.TrimPrefix(uri, "mxc://")
 	_, id, _ := strings.Cut(file, "/")
@@ -311,13 +311,13 @@ func (c *chatUser) upload(ctx context.Context, room, name string, data []byte) (
 	return out.File.ID, c.do(ctx, http.MethodPost, "rooms.mediaConfirm/"+room+"/"+out.File.ID, map[string]string{"msg": ""}, nil)
 }
 
-// download gets a file from the user's own server, which gets it from where it is.
+// download gets a file from the user's own server, which fetches it from its origin.
 func (m *matrixUser) download(ctx context.Context, uri string) ([]byte, error) {
 	return call(ctx, m.client, http.MethodGet, m.base+"/_matrix/client/v1/media/download/"+strings.TrimPrefix(uri, "mxc://"), http.Header{"Authorization": {"Bearer " + m.token}}, nil)
 }
 
-// takeOver gives mallory the name and the nickname that the account of a Matrix user
-// will have, and lets that user write to alice.
+// takeOver gives mallory the name and the nickname that the account of a Matrix user will
+// have, and has that user write to alice.
 func (d inspection) takeOver(ctx context.Context, c *cast, mallory *chatUser, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()

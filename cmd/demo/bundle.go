@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// checkBundle makes a support bundle of the installation that has just talked,
-// and looks in it for every secret and for everything that was said.
+// checkBundle makes a support bundle of the installation that has just talked, and
+// searches it for every secret and for everything that was said.
 func (d inspection) checkBundle(ctx context.Context) error {
 	file := d.path("support.tar.gz")
 	if err := removeFiles(file); err != nil {
@@ -56,7 +56,7 @@ func (d inspection) checkBundle(ctx context.Context) error {
 	return os.Remove(file)
 }
 
-// forbidden are the values that must not leave the host, by their meaning.
+// forbidden returns the values that must not leave the host, by description.
 func (d inspection) forbidden() (map[string]string, error) {
 	out := map[string]string{}
 	err := filepath.WalkDir(d.path("install/secrets"), func(name string, e fs.DirEntry, err error) error {

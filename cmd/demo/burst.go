@@ -27,7 +27,7 @@ type burst struct {
 	reload   bool
 }
 
-// Bursts are floods of messages.
+// bursts sends floods of messages.
 type bursts struct{ *demo }
 
 // burst checks that every message is on the other side exactly once and in
@@ -56,7 +56,7 @@ func (d bursts) burst(ctx context.Context, b burst) error {
 	var halfway sync.Once
 	half := make(chan struct{})
 	count := func() {
-		if sent.Add(1) >= int64(b.messages) { // half of both ways
+		if sent.Add(1) >= int64(b.messages) { // half of the total of both ways
 			halfway.Do(func() { close(half) })
 		}
 	}
@@ -122,8 +122,8 @@ func once(err error) error {
 	return err
 }
 
-// flood sends n messages one after the other, numbered from first, each as often
-// as it takes.
+// flood sends n messages one after the other, numbered from first, and retries each until
+// it succeeds.
 func flood(ctx context.Context, first, n int, count func(), send func(id, text string) error) error {
 	for i := range n {
 		for id := newID(); ; {
@@ -141,9 +141,9 @@ func flood(ctx context.Context, first, n int, count func(), send func(id, text s
 	return nil
 }
 
-// paced is send for a user of the other server, as fast as our homeserver can follow: one
-// that loses the order of many events is waited for from time to time until Rocket.Chat
-// shows what was sent before.
+// paced wraps send for a user of the other server so that our homeserver can keep up:
+// with one that loses the order of many events, it waits from time to time until
+// Rocket.Chat shows what was sent before.
 func (d *demo) paced(ctx context.Context, c *cast, room string, send func(id, text string) error) func(id, text string) error {
 	traits, err := mxside.TraitsOf(d.homeserver)
 	if err != nil || traits.FollowsAtMost == 0 {
@@ -247,32 +247,32 @@ func (d bursts) reloads(ctx context.Context) error {
 	return nil
 }
 
-// A homeserver that was killed may reject what another one sends it afterwards, as Dendrite
-// (0.15) does when it cannot work out the state of the room before an event ("create event
-// has different roomID"). It shows that to no client, nor to the bridge. withheldPart is the
-// part of all messages that may be missing so, and withheldAfter how long the homeserver has
-// for it.
+// A homeserver that was killed may reject what another one sends it afterwards, as
+// Dendrite (0.15) does when it cannot work out the state of the room before an event
+// ("create event has different roomID"). It shows such events to no client, nor to the
+// bridge. withheldPart is the part of all messages that may be missing for that reason,
+// and withheldAfter how long the homeserver has to show them.
 const (
 	withheldPart  = 10 // one in so many
 	withheldAfter = time.Minute
 )
 
 // takenBackIn is how long the bridge has to redact the second copy of a message, which a
-// Dendrite that was stopped while it took the message in shows minutes later, or when it
+// Dendrite that was stopped while processing the message shows minutes later, or when it
 // is restored: docs/reliability.md.
 const takenBackIn = 30 * time.Second
 
-// all is for a homeserver that takes every one of n messages.
+// all is for a homeserver that accepts all of n messages.
 func all(n int) func() (int, error) { return func() (int, error) { return n, nil } }
 
-// settled waits until both sides have as many messages as were sent, or Rocket.Chat what
-// our homeserver has taken of them, and a little longer, in which a second copy of one
-// would arrive. One on Matrix must be taken back.
+// settled waits until both sides have as many messages as were sent, or Rocket.Chat as
+// many as our homeserver accepted, and a little longer, in which a duplicate would
+// arrive. A duplicate on Matrix must be redacted.
 func (c *cast) settled(ctx context.Context, room, mxRoom string, n int, taken func() (int, error)) (inMX, inRC []string, err error) {
 	complete, begun := 0, time.Now()
 	var doubled time.Time // since when Matrix has more than were sent
 	for complete < 10 {
-		// A server that asks one which was just killed may answer with an error.
+		// A server that queries one that was just killed may respond with an error.
 		if inMX, err = c.bob.timeline(ctx, mxRoom, "@meter:"+serverName); err == nil {
 			inMX = slices.DeleteFunc(inMX, func(text string) bool { return strings.HasPrefix(text, "warming up ") })
 			inRC, err = c.alice.history(ctx, room, bobPuppet)
@@ -320,8 +320,8 @@ func (c *chatUser) history(ctx context.Context, room, username string) ([]string
 }
 
 // asTold checks that Rocket.Chat has those of bob's n messages that our homeserver showed, each
-// once, in his order or in that in which they were shown: one that was killed may be told of
-// the last ones first by the other server. What the bridge found beyond those is welcome.
+// once, in his order or in the order in which they were shown: one that was killed may receive
+// the last ones first from the other server. Further messages that the bridge found are welcome.
 func asTold(inRC []string, inHome []shown, n int) error {
 	if len(inHome) < n-n/withheldPart {
 		return fmt.Errorf("the homeserver has shown %d of %d messages", len(inHome), n)

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A storm is chaos: people write, edit, react, answer and delete in many rooms, and
-// faults go on around them. What happens follows from a seed, as far as clocks let it.
+// A storm is chaos: people write, edit, react, answer and delete in many rooms while
+// faults happen around them. A seed determines what happens, as far as clocks allow.
 type storm struct {
 	*demo
 	seed  uint64
 	last  time.Duration // how long the faults go on
 	rooms int
-	// docker says that Docker is restarted too, with all that runs on this machine.
+	// docker says that Docker is restarted too, with all that it runs on this machine.
 	docker bool
-	once   bool // both sides are read until they agree, and not once more later
+	once   bool // both sides are read until they agree, and not again later
 }
 
 const (
@@ -33,11 +33,11 @@ const (
 	stormCalm    = 3 * time.Second // between two faults, at least
 	stormUnrest  = 9 * time.Second // and how much longer at most
 	stormCatchUp = 8 * time.Minute // for what is queued when the faults end
-	// stormMembers is for members: homeservers that were cut off from each other may take a
-	// membership back without a word, which the bridge finds when it compares the rooms.
+	// stormMembers is for members: homeservers that were cut off from each other may
+	// revert a membership silently, which the bridge notices when it compares the rooms.
 	stormMembers = 13 * time.Minute
-	// stormAgain is when both sides are read once more: a Dendrite that was stopped takes in
-	// again what it had under way after 5 minutes and 10 seconds.
+	// stormAgain is when both sides are read once more: a Dendrite that was stopped
+	// processes again, after 5 minutes and 10 seconds, what was in flight.
 	stormAgain = 345 * time.Second
 	stormLife  = 3 * time.Minute // of certificates: they are renewed again and again
 )
@@ -50,7 +50,7 @@ func (d storm) blow(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.last+stormMembers+stormAgain+time.Duration(d.rooms)*patience)
 	defer cancel()
 	d.say("chaos: seed %d, %d rooms, faults for %s", d.seed, d.rooms, d.last)
-	restore, err := d.prepare(ctx) // first: the authority that people trust is another afterwards
+	restore, err := d.prepare(ctx) // first: people trust a different authority afterwards
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (d storm) blow(ctx context.Context) (err error) {
 	return nil
 }
 
-// inquire says what the bridge itself says of what did not arrive.
+// inquire prints what the bridge itself reports about what did not arrive.
 func (d storm) inquire(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -121,7 +121,7 @@ func (d storm) replicated() bool {
 	return strings.Contains(string(data), "\nbridge_replicas: ")
 }
 
-// A stage is a room with one who writes on either side.
+// A stage is a room with one writer on either side.
 type stage struct {
 	name         string
 	room, mxRoom string
@@ -130,7 +130,7 @@ type stage struct {
 	witness      *matrixWriter // reads what the homeserver of the bridge shows; says nothing
 	fromRC       *script       // what was done in Rocket.Chat
 	fromMX       *script       // what was done on Matrix
-	told         *script       // the same as the homeserver of the bridge was told, when it was judged last
+	told         *script       // the same as the bridge's homeserver had it when it was last judged
 	guests       []*guest
 }
 
@@ -154,7 +154,7 @@ func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived 
 	return stages, nil
 }
 
-// rage lets people act and faults happen until the time is over, and ends the faults.
+// rage lets people act and faults happen until the time is up, and ends the faults.
 func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err error) {
 	over, end := context.WithTimeout(ctx, d.last)
 	defer end()
@@ -164,7 +164,7 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 	for _, s := range stages {
 		guests += len(s.guests)
 	}
-	stay := max(shortestStay, time.Duration(guests)*stormMoves*2/3) // they stay for half as long again
+	stay := max(shortestStay, time.Duration(guests)*stormMoves*2/3) // on average they stay half as long again
 	for i, s := range stages {
 		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(4*i), pause) })
 		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(4*i+1), pause) })
@@ -179,14 +179,14 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 	return faults, g.Wait()
 }
 
-// random is a source of its own for each who acts, so that one that waits for a
-// server does not change what the others do.
+// random returns a separate source for each actor, so that one that waits for a server
+// does not change what the others do.
 func (d storm) random(n int) *rand.Rand {
 	return rand.New(rand.NewPCG(d.seed, uint64(n))) //nolint:gosec // repeatable on purpose
 }
 
-// disturb makes one fault after the other until over ends. A fault that has begun
-// is always taken back.
+// disturb makes one fault after the other until over ends. A fault that has begun is
+// always undone.
 func (d storm) disturb(ctx, over context.Context) (happened []string, err error) {
 	r, start := d.random(-1), time.Now()
 	kinds, rare := trouble{d.demo}.kinds(), trouble{d.demo}.rarities(d.docker)
@@ -209,8 +209,8 @@ func (d storm) disturb(ctx, over context.Context) (happened []string, err error)
 	}
 }
 
-// compare waits until both sides agree with what was done, and until what a homeserver may
-// take in a second time has come, and says what is wrong.
+// compare waits until both sides agree with what was done, and until the time at which a
+// homeserver may process events a second time has passed, and reports what is wrong.
 func (d storm) compare(ctx context.Context, stages []*stage, faults []string) error {
 	start := time.Now()
 	if err := d.agree(ctx, start, stages); err != nil {
@@ -299,7 +299,7 @@ func judge(ctx context.Context, stages []*stage) (differ []*stage, all verdict, 
 		})
 	}
 	err = g.Wait()
-	slices.Sort(all.found) // they come in no order, and are said again when they change
+	slices.Sort(all.found) // they come in no order, and are printed again when they change
 	slices.Sort(all.worst)
 	return differ, all, err
 }

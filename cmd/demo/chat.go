@@ -24,7 +24,7 @@ type chatUser struct {
 	id, name, token string
 	base            string // of the server
 	client          *http.Client
-	began           time.Time // when the last request began that was not refused for being too fast
+	began           time.Time // when the last request that was not rate-limited began
 
 	mu   sync.Mutex
 	seen []rocketchat.Message
@@ -59,8 +59,8 @@ func (c *chatUser) do(ctx context.Context, method, endpoint string, body, out an
 
 var mustWait = regexp.MustCompile(`429 Too Many Requests.*must wait (\d+) seconds`)
 
-// tooFast reads from a refusal how long to wait: people may call an endpoint ten
-// times a minute, and a demo that is repeated at once is faster than people.
+// tooFast reads from a refusal how long to wait: people may call an endpoint ten times a
+// minute, and a demo that is repeated at once is faster than that.
 func tooFast(err error) (time.Duration, bool) {
 	if err == nil {
 		return 0, false
@@ -89,7 +89,7 @@ func loginChat(ctx context.Context, client *http.Client, base, username, passwor
 	return c, nil
 }
 
-// ensureUser makes an account as the administrator, unless it is there, and signs in.
+// ensureUser creates an account as the administrator, unless it exists, and signs in.
 func (d *demo) ensureUser(ctx context.Context, admin *chatUser, username, name string, roles []string) (*chatUser, error) {
 	password, err := d.secret(username+"_password", 0)
 	if err != nil {
@@ -107,7 +107,7 @@ func (d *demo) ensureUser(ctx context.Context, admin *chatUser, username, name s
 	return loginChat(ctx, admin.client, admin.base, username, password)
 }
 
-// createRoom makes a private room.
+// createRoom creates a private room.
 func (c *chatUser) createRoom(ctx context.Context, name string) (string, error) {
 	var out struct {
 		Group struct {
@@ -247,7 +247,7 @@ func (c *chatUser) waitForMember(ctx context.Context, room, username string) err
 	}
 }
 
-// adminPassword reads what the appliance generated.
+// adminPassword reads the password that the appliance generated.
 func (d *demo) adminPassword() (string, error) {
 	data, err := os.ReadFile(d.adminPasswordFile())
 	return strings.TrimSpace(string(data)), err

@@ -11,8 +11,8 @@ import (
 	"appliance/cmd/internal/manual"
 )
 
-// notFollowed are the commands of docs/operate.md that the demo does not execute. Tests do, where
-// Docker only takes notes (TestEveryCommandOfTheManualIsExecuted).
+// notFollowed are the commands of docs/operate.md that the demo does not execute. Tests
+// do, with a Docker that only records its calls (TestEveryCommandOfTheManualIsExecuted).
 var notFollowed = map[string]string{
 	"appliance doctor --quiet --strict": "warnings are failures then, and there are some: this world has no registries and no collector",
 	"appliance service status":          "the demo installs no units",
@@ -26,8 +26,7 @@ var notFollowed = map[string]string{
 	"appliance down": "the other steps stop and start everything",
 }
 
-// checkDocuments follows docs/operate.md on the installation that runs, and takes back what it has
-// changed.
+// checkDocuments follows docs/operate.md on the running installation, and undoes its changes.
 func (d inspection) checkDocuments(ctx context.Context) error {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(d.dir), "docs/operate.md"))
 	if err != nil {

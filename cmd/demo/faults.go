@@ -49,7 +49,7 @@ func (d trouble) compose(ctx context.Context, args ...string) error {
 	return err
 }
 
-// process is the process of a service, waited for where Docker is starting it.
+// process returns the process of a service, and waits for it while Docker is starting it.
 func (d trouble) process(ctx context.Context, service string) (pid int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -89,7 +89,7 @@ func (d trouble) pause(ctx context.Context, service string, length time.Duration
 	return d.compose(context.WithoutCancel(ctx), "unpause", service)
 }
 
-// filter drops what arrives at a service and fits a rule of iptables.
+// filter drops traffic that arrives at a service and matches an iptables rule.
 func (d trouble) filter(ctx context.Context, service string, length time.Duration, rule ...string) error {
 	return d.network(ctx, service, length,
 		append([]string{"iptables", "-w", "-I", "INPUT"}, rule...),
@@ -104,7 +104,7 @@ func (d trouble) slow(ctx context.Context, service string, length time.Duration)
 }
 
 // network runs a command in the network namespace of a service, and another after a
-// while. When the container has ended in between there is nothing to undo.
+// while. If the container has ended in between, there is nothing to undo.
 func (d trouble) network(ctx context.Context, service string, length time.Duration, do, undo []string) error {
 	pid, err := d.process(ctx, service)
 	if err != nil {

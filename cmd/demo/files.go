@@ -88,7 +88,7 @@ func (d *demo) once(name string, uid int, generate func() []byte) error {
 	return os.Chown(d.path(name), uid, uid)
 }
 
-// secret returns the content of a secret file, made as needed.
+// secret returns the content of a secret file, which it creates as needed.
 func (d *demo) secret(name string, uid int) (string, error) {
 	if err := d.once(name, uid, func() []byte { return []byte(rand.Text()) }); err != nil {
 		return "", err

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// A guest comes into a room and leaves it, again and again, and says nothing. In the
-// end both sides must agree whether the guest is there.
+// A guest joins and leaves a room, again and again, and says nothing. In the end both
+// sides must agree whether the guest is there.
 type guest struct {
 	name  string
 	in    bool
 	moves int
-	// enter and leave may be tried again; invited says that an earlier attempt has invited.
+	// enter and leave may be retried; invited says that an earlier attempt sent the invitation.
 	enter, leave func(ctx context.Context, invited *bool) error
-	// inChat tells whether the guest is in the room of Rocket.Chat, onMatrix whether the
-	// homeserver of the bridge has the guest in the one of Matrix. Homeservers that were cut
-	// off from each other may take a membership back that they had accepted, so what the
-	// guest was told last does not count.
+	// inChat reports whether the guest is in the Rocket.Chat room, onMatrix whether the
+	// bridge's homeserver has the guest in the Matrix room. Homeservers that were cut off
+	// from each other may revert a membership that they had accepted, so what the guest
+	// was told last does not count.
 	inChat   func(ctx context.Context) (bool, error)
 	onMatrix func(ctx context.Context) (views, error)
 }
@@ -30,12 +30,12 @@ type guest struct {
 const (
 	// shortestStay is how long a guest stays, or stays away, at least.
 	shortestStay = 15 * time.Second
-	// movePatience is how long a guest insists on a move: homeservers that do not agree who
+	// movePatience is how long a guest retries a move: homeservers that do not agree who
 	// was invited may never agree.
 	movePatience = time.Minute
 )
 
-// visit moves until over ends, with pauses from stay to twice as long.
+// visit moves in and out until over ends, with pauses between stay and twice as long.
 func (g *guest) visit(ctx, over context.Context, r *rand.Rand, stay time.Duration) error {
 	for {
 		select {
@@ -62,15 +62,15 @@ func (g *guest) visit(ctx, over context.Context, r *rand.Rand, stay time.Duratio
 	}
 }
 
-// views are what a homeserver says of a member where it is asked: in the list of those who
-// have joined, and in the list of all members. Dendrite (0.15) keeps two, and after an outage
-// between homeservers they may differ for good, in one direction or the other.
+// views are what a homeserver says about a member in two places: in the list of joined
+// members, and in the list of all members. Dendrite (0.15) keeps both, and after an
+// outage between homeservers they may differ for good, in either direction.
 type views struct {
 	joined bool
-	member string // "none" without a word
+	member string // "none" if there is nothing
 }
 
-// agree reports whether one of the two says that the member is in the room, or is not.
+// agree reports whether at least one of the two agrees with in.
 func (v views) agree(in bool) bool { return v.joined == in || (v.member == "join") == in }
 
 // judge compares both sides.
@@ -92,7 +92,7 @@ const (
 	daveMX      = "@dave:" + serverName
 )
 
-// guests are those who come to a stage.
+// guests adds the guests to every stage.
 func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*stage) error {
 	carol, err := d.person(ctx, c.bob.client, "carol")
 	if err != nil {
@@ -129,7 +129,7 @@ func (d storm) guests(ctx context.Context, c *cast, admin *chatUser, stages []*s
 	return nil
 }
 
-// comeIn joins a room, invited from Rocket.Chat where it takes that.
+// comeIn joins a room, after an invitation from Rocket.Chat where that is needed.
 func (m *matrixUser) comeIn(ctx context.Context, host *chatUser, s *stage, invited *bool) error {
 	join := func() error {
 		return m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(s.mxRoom), map[string]any{}, nil)
@@ -198,7 +198,7 @@ func (c *chatUser) invite(ctx context.Context, room string, who *chatUser) error
 	return c.do(ctx, http.MethodPost, "groups.invite", map[string]string{"roomId": room, "userId": who.id}, nil)
 }
 
-// goOut leaves a room. Who is not there cannot list its members either.
+// goOut leaves a room. A user who is not there cannot list its members either.
 func (c *chatUser) goOut(ctx context.Context, room string) error {
 	err := c.do(ctx, http.MethodPost, "groups.leave", map[string]string{"roomId": room}, nil)
 	if err == nil {
@@ -220,7 +220,7 @@ func (c *chatUser) goOut(ctx context.Context, room string) error {
 	return nil // the answer to an earlier attempt was lost
 }
 
-// hasMember asks Rocket.Chat who is in a room.
+// hasMember asks Rocket.Chat whether a user is in a room.
 func (c *chatUser) hasMember(ctx context.Context, room, username string) (bool, error) {
 	var out struct {
 		Members []struct {

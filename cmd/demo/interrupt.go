@@ -86,7 +86,7 @@ func (d interruption) simulatorData(install string) error {
 		d.write(install+"/compose.override.yaml", []byte("services:\n  rocketchat:\n    volumes: [\"./data/rocketsim:/data\"]\n"), 0o644))
 }
 
-// planned are the steps of a new installation.
+// planned returns the steps of a new installation.
 func (d interruption) planned(ctx context.Context, args []string) ([]string, error) {
 	out, err := d.command(ctx, d.program, append(slices.Clone(args), "--json", "--dry-run")...)
 	if err != nil {

@@ -39,14 +39,14 @@ type lifetime struct {
 	before  string // the files of the second host when it was new
 }
 
-// lifeServers are what is elsewhere: the web server of the release, and storage.
+// lifeServers are the servers elsewhere: the web server of the release, and storage.
 type lifeServers struct {
 	release, storage string // their addresses
 	objects          gofakes3.Backend
 	stop             func()
 }
 
-// live goes through all of it. Nothing is left when it ends.
+// live goes through that whole life. It leaves nothing behind.
 func (d *lifetime) live(ctx context.Context, messages int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
@@ -85,7 +85,7 @@ func (d *lifetime) live(ctx context.Context, messages int) (err error) {
 	return nil
 }
 
-// on runs a script as root of the host, and returns what it said.
+// on runs a script as root on the host, and returns its output.
 func (d *lifetime) on(ctx context.Context, script string) (string, error) {
 	out, err := d.command(ctx, "docker", "exec", hostName, "sh", "-euc", "exec 2>&1; cd /root; "+script)
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *lifetime) on(ctx context.Context, script string) (string, error) {
 	return out, err
 }
 
-// says runs a script that has to say something.
+// says runs a script whose output must match want.
 func (d *lifetime) says(ctx context.Context, want, script string) error {
 	out, err := d.on(ctx, script)
 	if err == nil && !regexp.MustCompile(want).MatchString(out) {
@@ -145,7 +145,7 @@ func (d *lifetime) prepare(ctx context.Context) error {
 	return errors.Join(err, d.files())
 }
 
-// files writes what the operator brings along to every host.
+// files writes the files that the operator brings to every host.
 func (d *lifetime) files() error {
 	_, simulated, err := d.images()
 	if err != nil {
@@ -210,7 +210,7 @@ func imageOf(key string) string {
 // which Docker mounts read-only, and becomes systemd.
 const boot = `for m in $(awk '$3 ~ /^cgroup/ {print $2}' /proc/mounts) /sys/fs/cgroup; do mount -o remount,bind,rw $m 2>/dev/null || true; done; exec /sbin/init`
 
-// host starts a new host under the address of the installation.
+// host starts a new host at the address of the installation.
 func (d *lifetime) host(ctx context.Context) error {
 	args := []string{
 		"run", "--detach", "--name", hostName, "--hostname", "chat", "--stop-signal", "SIGRTMIN+3", "--cgroupns", "private",
@@ -220,7 +220,7 @@ func (d *lifetime) host(ctx context.Context) error {
 		"--volume", d.path("media") + ":/media:ro", "--volume", d.release + ":/release:ro",
 	}
 	for _, plugins := range []string{os.Getenv("HOME") + "/.docker/cli-plugins", "/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins"} {
-		if _, err := os.Stat(plugins + "/docker-compose"); err == nil { // Debian 12 has no package of it
+		if _, err := os.Stat(plugins + "/docker-compose"); err == nil { // Debian 12 has no package for it
 			args = append(args, "--volume", plugins+":/usr/libexec/docker/cli-plugins:ro")
 			break
 		}
@@ -246,7 +246,7 @@ func (d *lifetime) host(ctx context.Context) error {
 	return err
 }
 
-// hasResource tells from a set of capabilities whether CAP_SYS_RESOURCE, number 24, is in it.
+// hasResource reports whether a set of capabilities includes CAP_SYS_RESOURCE, number 24.
 func hasResource(set string) bool {
 	var bits uint64
 	_, err := fmt.Sscanf(set, "%x", &bits)
@@ -272,7 +272,7 @@ func (d *lifetime) booted(ctx context.Context) error {
 	}
 }
 
-// everything lists the files of the host, but for what the system itself writes as it runs.
+// everything lists the files of the host, except those that the system itself writes as it runs.
 func (d *lifetime) everything(ctx context.Context) (string, error) {
 	return d.on(ctx, `find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/systemd -o -path /etc/docker -o -path /root/.docker -o -path /media -o -path /release \) -prune -o -print | sort`)
 }
@@ -332,7 +332,7 @@ func (d *lifetime) reboot(ctx context.Context) error {
 	return d.says(ctx, "^active", "systemctl is-active appliance.service")
 }
 
-// timer brings the night forward, and waits for what systemd does then.
+// timer brings the nightly run forward, and waits for what systemd does then.
 func (d *lifetime) timer(ctx context.Context) error {
 	if err := d.says(ctx, `appliance-backup\.timer`, "systemctl list-timers --no-pager"); err != nil {
 		return err
@@ -393,8 +393,8 @@ func (d *lifetime) restore(ctx context.Context) error {
 	return d.says(ctx, "", "appliance doctor; test -f /etc/systemd/system/appliance-backup.timer")
 }
 
-// upgradeOne is docs/upgrade.md, "One image". Without a registry the next version is the same image
-// under its name.
+// upgradeOne follows docs/upgrade.md, "One image". Without a registry the next version is
+// the same image under its name.
 func (d *lifetime) upgradeOne(ctx context.Context) error {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(d.dir), "docs/upgrade.md"))
 	if err != nil {
@@ -451,7 +451,7 @@ func (d *lifetime) remove(ctx context.Context) error {
 	return nil
 }
 
-// leave takes away what was started.
+// leave removes what was started.
 func (d *lifetime) leave(ctx context.Context) error {
 	if d.servers != nil {
 		d.servers.stop()

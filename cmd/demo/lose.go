@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A loss is that of the whole host, and the restore of a backup.
+// A loss loses the whole host and restores a backup.
 type loss struct{ *demo }
 
 // lose shows what a backup is good for: people talk while it is made, the host
@@ -123,11 +123,11 @@ func (t *talk) settle(ctx context.Context) error {
 	return errors.Join(inOrder("Matrix", "r ", inMX, t.said), inOrder("Rocket.Chat", "m ", inRC, t.said))
 }
 
-// pauseLimit is how long a backup of an installation that has nothing to do may stop the bridge.
+// pauseLimit is how long a backup of an idle installation may stop the bridge.
 const pauseLimit = 2 * time.Second
 
-// idle makes a backup while nobody talks. What else this machine is doing may have made the
-// first pauses longer; the shortest counts.
+// idle makes a backup while nobody talks. Other load on this machine may have lengthened
+// the first pauses; the shortest counts.
 func (d loss) idle(ctx context.Context, file, key string) error {
 	var pause time.Duration
 	for range 3 {
@@ -163,7 +163,7 @@ func (d loss) backup(ctx context.Context, file, key string) (time.Duration, erro
 	return saved.Pause, err
 }
 
-// destroy loses the host: containers, networks and files, certificates too.
+// destroy loses the host: containers, networks and files, including certificates.
 func (d *demo) destroy(ctx context.Context) error {
 	ids, err := world{d}.containersOf(ctx, d.install())
 	if err != nil {
@@ -179,7 +179,7 @@ func (d *demo) destroy(ctx context.Context) error {
 	if _, err := d.command(ctx, "docker", append([]string{"rm", "-f"}, ids...)...); err != nil {
 		return err
 	}
-	// The next installation may have another name, and leave its networks alone.
+	// The next installation may have another name, and would leave these networks alone.
 	networks, err := d.command(ctx, "docker", "network", "ls", "-q", "--filter", "label=com.docker.compose.project="+name)
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (d world) containersOf(ctx context.Context, dir string) ([]string, error) {
 	return strings.Fields(out), err
 }
 
-// refusesDamaged restores damaged copies of a backup, which must leave nothing.
+// refusesDamaged restores damaged copies of a backup, which must leave nothing behind.
 func (d loss) refusesDamaged(ctx context.Context, file, key string) error {
 	good, err := os.ReadFile(file)
 	if err != nil {

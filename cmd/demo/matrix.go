@@ -30,7 +30,7 @@ func clientTrusting(roots []byte) *http.Client {
 }
 
 // clientReading trusts the roots that a file has at the time of each connection: a storm
-// that restarts the authority gives the demo another root.
+// that restarts the authority gives the demo a new root.
 func clientReading(file string) *http.Client {
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		roots, err := os.ReadFile(file) //nolint:gosec // a path of the demo's own
@@ -129,7 +129,7 @@ func (m *matrixUser) do(ctx context.Context, method, path string, body, out any)
 	return json.Unmarshal(data, out)
 }
 
-// registerMatrix makes an account with the registration secret, on the inside
+// registerMatrix creates an account with the registration secret, at the internal address
 // of the other server, as its operator would.
 func registerMatrix(ctx context.Context, inside, shared, username, password string) error {
 	client := &http.Client{Timeout: 30 * time.Second}
@@ -230,7 +230,7 @@ func (m *matrixUser) acceptInvitation(ctx context.Context, known map[string]bool
 	if err := m.do(ctx, http.MethodPost, "/_matrix/client/v3/join/"+url.PathEscape(room), map[string]any{}, nil); err != nil {
 		return "", err
 	}
-	for { // until the own server has taken the whole room over
+	for { // until the user's own server has the whole room
 		joined, _, err := m.sync(ctx)
 		if _, ok := joined[room]; ok || err != nil {
 			return room, err
@@ -290,7 +290,7 @@ func (m *matrixUser) timeline(ctx context.Context, room, sender string) ([]strin
 			}
 			seen[e.ID] = true
 			fresh++
-			if e.Type == "m.room.message" && e.Sender == sender && e.Content.Body != "" { // which one that is redacted has no longer
+			if e.Type == "m.room.message" && e.Sender == sender && e.Content.Body != "" { // redacted messages have none
 				all = append(all, e.Content.Body)
 			}
 		}

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// homeserverIP is where the demo reaches our homeserver from the inside.
+// homeserverIP is the internal address at which the demo reaches our homeserver.
 const homeserverIP = "198.18.47.11"
 
-// samples is how many messages each way of measuring sends.
+// samples is how many messages each kind of measurement sends.
 const samples = 60
 
 // A meter measures delays and memory.
@@ -77,8 +77,8 @@ func (d meter) measure(ctx context.Context, admin *chatUser) (figures, error) {
 	return f, err
 }
 
-// timed returns the milliseconds from the time that send names until the
-// observer sees the text.
+// timed returns the milliseconds from the time that send reports until the observer sees
+// the text.
 func timed(ctx context.Context, observer *matrixUser, room, text string, send func(string) (time.Time, error)) (float64, error) {
 	type outcome struct {
 		at  time.Time

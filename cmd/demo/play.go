@@ -143,9 +143,9 @@ func (c *cast) meet(ctx context.Context, name string) (room, mxRoom string, err 
 	return room, mxRoom, c.alice.waitForMember(ctx, room, bobPuppet)
 }
 
-// warmUp sends messages until the other server shows one. A server that has just
-// joined a room over federation can miss what is said in the same moment; that
-// is between the two servers, and the bridge cannot see it.
+// warmUp sends messages until the other server shows one. A server that has just joined a
+// room over federation can miss what is said at that moment; that is between the two
+// servers, and the bridge cannot see it.
 func (c *cast) warmUp(ctx context.Context, room, mxRoom string) error {
 	for n := 1; n <= 10; n++ {
 		text := fmt.Sprint("warming up ", n)
@@ -165,7 +165,7 @@ func (c *cast) warmUp(ctx context.Context, room, mxRoom string) error {
 	return fmt.Errorf("%s does not show what is said in %s", remoteName, mxRoom)
 }
 
-// direct is a direct message each way. The room may be there from an earlier run.
+// direct sends a direct message each way. The room may exist from an earlier run.
 func (d *demo) direct(ctx context.Context, c *cast, s *summary, stamp string) error {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -30,7 +30,7 @@ func (d trouble) rarities(docker bool) []fault {
 	return l
 }
 
-// rotate replaces every secret. A rotation that was hindered is completed by the next.
+// rotate replaces every secret. An interrupted rotation is completed by the next one.
 func (d trouble) rotate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -43,7 +43,7 @@ func (d trouble) rotate(ctx context.Context) error {
 // data is where the bridge keeps its database.
 func (d trouble) data() string { return d.path("install/data/bridge") }
 
-// fill leaves no room on the bridge's disk for a while.
+// fill fills the bridge's disk for a while.
 func (d trouble) fill(ctx context.Context, length time.Duration) error {
 	ballast := filepath.Join(d.data(), "ballast")
 	file, err := os.Create(ballast) //nolint:gosec // a path of the demo's own
@@ -54,7 +54,7 @@ func (d trouble) fill(ctx context.Context, length time.Duration) error {
 	for err == nil {
 		_, err = file.Write(block)
 	}
-	for size := len(block); size > 0; size /= 2 { // what is left of it
+	for size := len(block); size > 0; size /= 2 { // fills what is left
 		_, err = file.Write(block[:size/2])
 	}
 	_ = file.Close()
@@ -77,7 +77,7 @@ func ownDisk(dir string) bool {
 	return syscall.Stat(dir, &here) == nil && syscall.Stat(filepath.Dir(dir), &above) == nil && here.Dev != above.Dev
 }
 
-// confine gives the bridge's data a small disk of its own. release takes it back.
+// confine gives the bridge's data a small disk of its own. release undoes that.
 func (d trouble) confine(ctx context.Context) (release func(context.Context) error, err error) {
 	dir, old := d.data(), d.data()+".before"
 	info, err := os.Stat(dir)
@@ -156,15 +156,15 @@ func (d trouble) restartDocker(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go func() { _ = cmd.Wait() }() // else it seems to run on when it is ended next time
+	go func() { _ = cmd.Wait() }() // otherwise it would seem to run on when it is ended next time
 	return insist(ctx, func() error {
 		_, err := d.command(ctx, "docker", "version")
 		return err
 	})
 }
 
-// trustNewRoot has everybody trust the root that the authority made when it was started
-// again, beside those that it had before: certificates of both are in use.
+// trustNewRoot makes everybody trust the root that the authority created when it was
+// restarted, besides the earlier ones: certificates of both are in use.
 func (d trouble) trustNewRoot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

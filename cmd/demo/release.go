@@ -30,7 +30,7 @@ type transition struct {
 	image, project string // of the previous release: the bridge's image, the Compose project
 }
 
-// Releases builds programs from commits.
+// releases builds programs from commits.
 type releases struct{ *demo }
 
 // release installs the previous release, built from its commit, and upgrades it
@@ -63,7 +63,7 @@ func (d releases) release(ctx context.Context, from string, messages int) error 
 	return d.appliance(ctx, false) // and finds nothing wrong with what the upgrade left
 }
 
-// install puts the previous release on a host where nothing is.
+// install puts the previous release on an empty host.
 func (t *transition) install(ctx context.Context) error {
 	_, simulated, err := t.images()
 	if err != nil {
@@ -96,7 +96,7 @@ func (t *transition) withoutSystemd() error {
 	return t.write("answers.yaml", bytes.Replace(text, []byte("systemd: false\n"), nil, 1), 0o600)
 }
 
-// begin starts the conversation and notes what runs.
+// begin starts the conversation and records what is running.
 func (t *transition) begin(ctx context.Context) error {
 	talk, err := t.converse(ctx, "release")
 	if err != nil {
@@ -129,7 +129,7 @@ func (t *transition) breakAndRollBack(ctx context.Context) error {
 	return t.talk.goOn(ctx, "back on the previous release", t.messages)
 }
 
-// upgrade brings the installation to this program.
+// upgrade upgrades the installation to this program.
 func (t *transition) upgrade(ctx context.Context) error {
 	t.program = t.good
 	start := time.Now()
@@ -195,7 +195,7 @@ func (d releases) buildCommit(ctx context.Context, commit, dir, to string) error
 	return d.build(ctx, tree, to, commit)
 }
 
-// buildBroken builds this program with a bridge that spoils its data and ends.
+// buildBroken builds this program with a bridge that spoils its data and exits.
 func (d releases) buildBroken(ctx context.Context, dir, to string) error {
 	const opens = "if s.store, err = store.Open("
 	name := filepath.Join(d.source(), "bridge/bridge.go")
@@ -228,7 +228,7 @@ func (d releases) build(ctx context.Context, tree, to, version string, flags ...
 	return err
 }
 
-// projects names the Compose projects of the containers of the installation: one.
+// projects names the Compose projects of the installation's containers: one.
 func (d *demo) projects(ctx context.Context) (string, error) {
 	out, err := d.command(ctx, "docker", "ps", "-a", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--format", `{{.Label "com.docker.compose.project"}}`)
 	names := strings.Fields(out)

@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// quarter is the lifetime of the demo's certificates otherwise.
+// quarter is the usual lifetime of the demo's certificates.
 const quarter = 90 * 24 * time.Hour
 
-// A renewal is that of short-lived certificates under load.
+// A renewal renews short-lived certificates under load.
 type renewal struct{ *demo }
 
-// renew makes the authority issue short-lived certificates only, and opens
-// connection after connection through the front door while the
-// installation renews them: none may fail, and none may show a certificate that
-// has expired.
+// renew makes the authority issue only short-lived certificates, and opens connection
+// after connection through the front door while the installation renews them: none may
+// fail, and none may show an expired certificate.
 func (d renewal) renew(ctx context.Context, life, during time.Duration) (err error) {
 	if err := d.lifetime(ctx, life); err != nil {
 		return err
@@ -63,8 +62,7 @@ func (d renewal) renew(ctx context.Context, life, during time.Duration) (err err
 	return nil
 }
 
-// freshly waits until the front door shows a certificate that lives for some
-// time yet.
+// freshly waits until the front door shows a certificate that is valid for some time yet.
 func (d renewal) freshly(ctx context.Context, name string, left time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -87,8 +85,8 @@ func (d renewal) freshly(ctx context.Context, name string, left time.Duration) e
 	}
 }
 
-// lifetime restarts the authority, issuing for another time, and everybody
-// get certificates of it.
+// lifetime restarts the authority with another lifetime of certificates, and gets new
+// ones for everybody.
 func (d renewal) lifetime(ctx context.Context, life time.Duration) error {
 	d.life = life
 	if err := world(d).pebble(); err != nil {
@@ -100,7 +98,7 @@ func (d renewal) lifetime(ctx context.Context, life time.Duration) error {
 	if err := world(d).elsewhere(ctx); err != nil {
 		return err
 	}
-	// The authority has another root now, and a homeserver reads roots when it starts.
+	// The authority has a new root now, and a homeserver reads roots when it starts.
 	if err := world(d).composeElsewhere(ctx, "restart", "remote-homeserver"); err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ type serials struct {
 func (s *serials) knock(ctx context.Context, name string, pool *x509.CertPool) {
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}} // verifies the time too
 	for ctx.Err() == nil {
-		// Each has its own time: the end of all is no failure of the last.
+		// Each has its own timeout: the end of the run is not a failure of the last one.
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 		conn, err := dialer.DialContext(one, "tcp", net.JoinHostPort("127.0.0.1", "443"))
 		cancel()

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// checkTLS lets a scanner try what the front door agrees to.
+// checkTLS has a scanner try what the front door accepts.
 func (d inspection) checkTLS(ctx context.Context) error {
 	out, err := d.command(ctx, "sslscan", "--no-colour", "--xml=-", "--sni-name="+chatHost, "127.0.0.1:443")
 	if err != nil {
@@ -84,8 +84,8 @@ func (d inspection) checkTLS(ctx context.Context) error {
 }
 
 // secrets looks for every secret and every sentence of the conversation where neither may
-// be: in what the services log, in the arguments and the environment of their processes,
-// in the image of the appliance, and in a backup.
+// appear: in the logs of the services, in the arguments and the environment of their
+// processes, in the image of the appliance, and in a backup.
 func (d inspection) secrets(ctx context.Context) error {
 	forbidden, err := d.forbidden()
 	if err != nil {
@@ -118,7 +118,7 @@ func (d inspection) secrets(ctx context.Context) error {
 	return nil
 }
 
-// searchBackup makes a backup and searches it as it lies on the disk.
+// searchBackup makes a backup and searches it as it is on disk.
 func (d inspection) searchBackup(ctx context.Context, look *searched) error {
 	file, key := d.path("searched.tar.zst.age"), d.path("backup_passphrase")
 	if err := removeFiles(file); err != nil {
@@ -183,7 +183,7 @@ func (d inspection) searchContainer(ctx context.Context, look *searched, id stri
 // ownVariables are secrets that a service takes from its environment and from nowhere else.
 var ownVariables = map[string][]string{"rocketchat": {"MONGO_URL=", "MONGO_OPLOG_URL=", "CREATE_TOKENS_FOR_USERS_SECRET="}}
 
-// withoutVariables takes variables out of an environment as /proc shows it.
+// withoutVariables removes variables from an environment as /proc shows it.
 func withoutVariables(environment []byte, beginnings []string) []byte {
 	kept := slices.DeleteFunc(bytes.Split(environment, []byte{0}), func(v []byte) bool {
 		return slices.ContainsFunc(beginnings, func(name string) bool { return bytes.HasPrefix(v, []byte(name)) })
@@ -199,7 +199,7 @@ type searched struct {
 	processes int
 }
 
-// output searches what docker says, and returns how much that was.
+// output searches the output of docker, and returns how much that was.
 func (s *searched) output(ctx context.Context, where string, args ...string) (int64, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // the demo's own arguments
 	r, w := io.Pipe()
@@ -212,7 +212,7 @@ func (s *searched) output(ctx context.Context, where string, args ...string) (in
 	return counted.n, errors.Join(err, <-done)
 }
 
-// in searches one source from its beginning to its end.
+// in searches one source from beginning to end.
 func (s *searched) in(where string, r io.Reader) error {
 	longest := 0
 	for _, value := range s.forbidden {
@@ -235,7 +235,7 @@ func (s *searched) in(where string, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		kept := copy(buffer[:longest], buffer[len(buffer)-longest:]) // a secret may stand across two pieces
+		kept := copy(buffer[:longest], buffer[len(buffer)-longest:]) // a secret may span two pieces
 		buffer = buffer[:kept]
 	}
 }

@@ -16,7 +16,7 @@ import (
 type script struct {
 	prefix string // of every text
 	said   []said
-	places map[int]int // of messages by number, where they came to the bridge in another order
+	places map[int]int // positions of messages by number, if they reached the bridge in another order
 	deeds  deeds
 }
 
@@ -29,10 +29,10 @@ type said struct {
 	reacted bool   // its writer has put a thumb up
 	file    bool   // text is its name
 	deleted bool
-	unheard bool // the homeserver of the bridge was not told of it
-	either  bool // whether it is reacted to or not may be shown either way
-	orphan  bool // no client was told of its parent: it may be shown in answer to that, or to nothing
-	// rewritten is a text that it may be shown with too; "" without one.
+	unheard bool // the bridge's homeserver never received it
+	either  bool // it may be shown with or without the reaction
+	orphan  bool // no client was told of its parent: it may be shown as an answer to that, or to nothing
+	// rewritten is another text that it may be shown with; "" if there is none.
 	rewritten string
 }
 
@@ -54,11 +54,11 @@ func (n deeds) String() string {
 		n.messages, n.answers, n.files, n.edits, n.reactions, n.deletions, n.moves)
 }
 
-// A writer does what people do in a room. Each may be tried again: what was done
+// A writer does what people do in a room. Each action may be retried: one that was done
 // already is no error.
 type writer interface {
-	// write says text under an ID of the caller's, in answer to parent or "", and returns
-	// how the side calls the message.
+	// write sends text under an ID that the caller chooses, in answer to parent unless
+	// that is "", and returns the ID of the message on that side.
 	write(ctx context.Context, id, text, parent string) (string, error)
 	file(ctx context.Context, id, name string) (string, error)
 	edit(ctx context.Context, id, message, text string) error
@@ -66,7 +66,7 @@ type writer interface {
 	remove(ctx context.Context, id, message string) error
 }
 
-// act does one thing after the other until over ends, each as often as it takes.
+// act does one thing after the other until over ends, and retries each until it succeeds.
 func act(ctx, over context.Context, s *script, w writer, r *rand.Rand, pause time.Duration) error {
 	for {
 		select {
@@ -123,7 +123,7 @@ func (s *script) next(ctx context.Context, w writer, r *rand.Rand) error {
 	return nil
 }
 
-// choose picks a message that is not deleted and no answer, or -1.
+// choose picks a message that is neither deleted nor an answer, or -1.
 func (s *script) choose(r *rand.Rand) int {
 	var l []int
 	for i, m := range s.said {
@@ -160,7 +160,7 @@ func (s *script) write(ctx context.Context, w writer, id string, parent int) err
 	return nil
 }
 
-// upload sends a file that is called by its number.
+// upload sends a file that is named by its number.
 func (s *script) upload(ctx context.Context, w writer, id string) error {
 	m := said{text: fmt.Sprintf("%s%d file.txt", s.prefix, len(s.said)), parent: -1, file: true}
 	err := insist(ctx, func() (err error) {
@@ -223,8 +223,8 @@ func (w *chatWriter) remove(ctx context.Context, _, message string) error {
 // thumb is :thumbsup: in Rocket.Chat; on Matrix it is the character.
 const thumb = ":thumbsup:"
 
-// matrixWriter acts in a room of Matrix. The server knows a request that comes again
-// by its transaction ID.
+// matrixWriter acts in a room of Matrix. The server recognizes a repeated request by its
+// transaction ID.
 type matrixWriter struct {
 	*matrixUser
 	room     string

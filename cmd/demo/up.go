@@ -55,9 +55,9 @@ type line struct {
 	DelayMS float64 `json:"delay_ms"`
 }
 
-// figures are what the bridge costs. delay is from Rocket.Chat's answer to the
-// sender until the homeserver shows the event; direct is the same for an event
-// that was sent to the homeserver itself.
+// figures are what the bridge costs. delay is the time from Rocket.Chat's response to the
+// sender until the homeserver shows the event; direct is the same for an event sent to
+// the homeserver itself.
 type figures struct {
 	RSS       int64   `json:"rss_bytes"`
 	DelayP50  float64 `json:"delay_p50_ms"`
@@ -119,8 +119,8 @@ func (d *demo) up(ctx context.Context, started int64) error {
 	return nil
 }
 
-// clear removes the containers of a demo here whose files were deleted. Docker starts them
-// again, and makes directories of the files that they mount.
+// clear removes the containers of a demo here whose files were deleted. Docker restarts
+// them, and creates directories in place of the files that they mount.
 func (d world) clear(ctx context.Context) error {
 	if _, err := os.Stat(d.path("answers.yaml")); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -137,7 +137,7 @@ func (d world) clear(ctx context.Context) error {
 	return errors.Join(d.destroy(ctx), os.RemoveAll(d.path("elsewhere")))
 }
 
-// appliance runs `appliance up`. Shown or not, its output is the operator's.
+// appliance runs `appliance up`. Output that is not shown becomes part of the error.
 func (d *demo) appliance(ctx context.Context, show bool) error {
 	cmd := exec.CommandContext(ctx, d.program, "up", "--dir", d.install(), "--answers", d.path("answers.yaml"), "--yes") //nolint:gosec // our own program
 	var out bytes.Buffer
@@ -210,7 +210,7 @@ func (d *demo) down(ctx context.Context) error {
 	var errs []error
 	_ = syscall.Unmount(d.path("install/data/bridge"), syscall.MNT_DETACH) // the small disk of a storm that was interrupted
 	if _, err := os.Stat(d.path("install/appliance.yaml")); err != nil {
-		errs = append(errs, d.destroy(ctx)) // what an interrupted demo has left
+		errs = append(errs, d.destroy(ctx)) // left by an interrupted demo
 	} else {
 		_, err := d.command(ctx, d.program, "down", "--dir", d.install(), "--purge", "--yes")
 		errs = append(errs, err)

@@ -13,7 +13,7 @@ import (
 	"appliance/compose"
 )
 
-// Upgrades are those to other images, good and bad.
+// upgrades tries upgrades to other images, good and bad.
 type upgrades struct{ *demo }
 
 // upgrade moves the installation to versions that are good, and to others that
@@ -35,7 +35,7 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 	const dies = `ENTRYPOINT ["/bin/sh","-c","echo this version is broken; exit 3"]`
 	const eats = `ENTRYPOINT ["/bin/sh","-c","for f in /data/*; do echo spoilt >$f; done; echo this version is broken; exit 3"]`
 	accepted := []string{"--accept-breaking"} // of PostgreSQL, and of a Rocket.Chat whose MongoDB is elsewhere
-	reached := ""                             // the versions that the installation has come to
+	reached := ""                             // the versions that the installation has reached
 	for _, s := range []struct {
 		what, key, from, to, change string
 		flags                       []string
@@ -46,7 +46,7 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 		{"a Rocket.Chat that spoils its data", "ROCKETCHAT_IMAGE", rc, rc + "00", eats, accepted, true},
 		{"the next PostgreSQL", "POSTGRES_IMAGE", "", nextMajor(pg), "", accepted, false},
 	} {
-		if s.from != "" { // else it is on this machine, see compose/stage/images.sh
+		if s.from != "" { // otherwise it is on this machine, see compose/stage/images.sh
 			if err := d.derive(ctx, s.from, s.to, s.change); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (d upgrades) upgrade(ctx context.Context, messages int) error {
 	if err := d.keepsBackups(3); err != nil {
 		return err
 	}
-	// Back to what the program pins: not with the database, which is refused.
+	// Going back to what the program pins is refused because of the database.
 	if _, err := d.command(ctx, d.program, "upgrade", "--dir", d.install(), "--yes"); err == nil || !strings.Contains(err.Error(), "a database cannot be downgraded") {
 		return fmt.Errorf("an upgrade to an older database was not refused: %w", err)
 	}
@@ -90,7 +90,7 @@ func (d upgrades) keepsBackups(most int) error {
 	return err
 }
 
-// goOn continues the conversation: everything arrives, and the doctor finds nothing wrong.
+// goOn continues the conversation: everything must arrive, and the doctor must find nothing wrong.
 func (t *talk) goOn(ctx context.Context, what string, messages int) error {
 	if err := t.flood(ctx, messages); err != nil {
 		return err

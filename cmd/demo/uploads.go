@@ -12,7 +12,7 @@ import (
 	"net/url"
 )
 
-// file sends a file as a message in a room. What a first attempt made is found by its name.
+// file sends a file as a message in a room. The result of an earlier attempt is found by its name.
 func (w *chatWriter) file(ctx context.Context, _, name string) (string, error) {
 	latest, err := w.page(ctx, w.room, 0)
 	if err != nil {
@@ -36,7 +36,7 @@ func (w *chatWriter) file(ctx context.Context, _, name string) (string, error) {
 	return out.Message.ID, err
 }
 
-// upload stores a file that nobody sees before it is confirmed.
+// upload stores a file that nobody sees until it is confirmed.
 func (w *chatWriter) upload(ctx context.Context, name string) (id string, err error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)

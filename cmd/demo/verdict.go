@@ -18,14 +18,14 @@ import (
 type verdict struct {
 	lost, doubled, disordered, stale, sender, target, member int
 	found                                                    []string // what was found first
-	worst                                                    []string // the first of what waiting cannot correct
+	worst                                                    []string // the first that waiting cannot correct
 }
 
-// ownPrefix begins what is said in Rocket.Chat, and sent to Matrix by the bridge.
+// ownPrefix begins every text that is said in Rocket.Chat and sent to Matrix by the bridge.
 const ownPrefix = "r "
 
-// maxFound bounds how much of what is wrong is said in words, and maxOfAKind how much of each
-// kind in one room.
+// maxFound bounds how many findings are spelled out, and maxOfAKind how many of each kind
+// in one room.
 const (
 	maxFound   = 12
 	maxOfAKind = 2
@@ -80,7 +80,7 @@ type shown struct {
 	parent     string // the ID of the message that it answers
 	thumbs     int    // of the person who wrote it
 	hidden     bool   // whether there is a reaction of theirs in the room's history that no client was shown
-	rewritten  string // as the newest edit in the room's history that no client was shown has it; "" without one
+	rewritten  string // the newest edit in the room's history that no client was shown; "" if none
 }
 
 // judge compares both sides of a room with what was done.
@@ -115,9 +115,9 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 	return v, nil
 }
 
-// told is the script as the homeserver of the bridge has it, oldest first. Two homeservers
-// that are cut off from each other, or killed, may keep something from each other, for a
-// while or for good; the bridge carries what its own one tells it.
+// told is the script as the homeserver of the bridge has it, oldest first. Two
+// homeservers that are cut off from each other, or killed, may miss each other's events,
+// for a while or for good; the bridge carries what its own homeserver sends it.
 func (s *script) told(have []shown) *script {
 	t := &script{prefix: s.prefix, said: slices.Clone(s.said), places: map[int]int{}}
 	byNumber, byID := map[int]shown{}, map[string]int{}
@@ -146,7 +146,7 @@ func (s *script) told(have []shown) *script {
 	return t
 }
 
-// differs counts the messages that one homeserver has otherwise than the other.
+// differs counts the messages on which the two homeservers differ.
 func (s *script) differs(told *script) (n int) {
 	for i, said := range s.said {
 		if other := told.said[i]; other.unheard || said.text != other.text || said.reacted != other.reacted || said.deleted != other.deleted {
@@ -156,7 +156,7 @@ func (s *script) differs(told *script) (n int) {
 	return n
 }
 
-// overtook reports whether message b came to the bridge before message a, by number.
+// overtook reports whether message b reached the bridge before message a, by number.
 func (s *script) overtook(a, b int) bool {
 	if s.places == nil {
 		return b < a
@@ -166,8 +166,8 @@ func (s *script) overtook(a, b int) bool {
 	return known && also && before < at
 }
 
-// judge compares what the other side shows, oldest first, with the script. What was said in
-// one order and came to the bridge in another may be shown in either.
+// judge compares what the other side shows, oldest first, with the script. Messages that
+// reached the bridge in another order than they were said in may be shown in either.
 func (s *script) judge(got []shown, sender string) (v verdict) {
 	byNumber, byID := map[int]shown{}, map[string]int{}
 	var before []int
@@ -302,9 +302,9 @@ type roomEvent struct {
 	} `json:"content"`
 }
 
-// shown lists the messages of a room of Matrix that begin with prefix. What came from another
-// homeserver counts once a client was shown it; what the bridge sent is there when the
-// room's history has it.
+// shown lists the messages of a room of Matrix that begin with prefix. A message from
+// another homeserver counts once a client was shown it; one that the bridge sent counts
+// once the room's history has it.
 func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, err error) {
 	events, err := w.events(ctx)
 	if err != nil {
@@ -348,9 +348,9 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 	return all, nil
 }
 
-// seen returns what a client was shown, and what others of them are that the bridge, which is
-// told in another way, may know of: which messages have a reaction, by event and sender, and
-// the newest edit of each.
+// seen returns the events that a client was shown and, of the others, those that the
+// bridge may know of, as it is told in another way: which messages have a reaction, by
+// event and sender, and the newest edit of each.
 func (w *matrixWriter) seen(events []roomEvent) (shown []roomEvent, hidden map[string]bool, edits map[string]roomEvent) {
 	hidden, edits = map[string]bool{}, map[string]roomEvent{}
 	for _, e := range events {
@@ -366,7 +366,7 @@ func (w *matrixWriter) seen(events []roomEvent) (shown []roomEvent, hidden map[s
 	return shown, hidden, edits
 }
 
-// newest keeps the edit of a message that counts: the newest, whatever the place
+// newest keeps the edit of a message that counts: the newest, regardless of its position
 // (specification, "Applying m.new_content").
 func newest(edits map[string]roomEvent, e roomEvent) {
 	if old, ok := edits[e.Content.Relates.Event]; !ok || newer(e, old) {

@@ -33,7 +33,7 @@ const (
 	remoteIP  = "198.18.47.20"
 	remoteHS  = "198.18.47.21"
 	standIn   = "198.18.47.22" // for MongoDB, where the simulator is Rocket.Chat
-	ownChat   = "198.18.47.30" // a Rocket.Chat that was there before
+	ownChat   = "198.18.47.30" // a Rocket.Chat that existed before
 	ownBridge = "198.18.47.31"
 	project   = "appliance-demo-elsewhere"
 )
@@ -41,7 +41,7 @@ const (
 // A world is what is around the installation: an authority and another Matrix server.
 type world struct{ *demo }
 
-// elsewhere builds the world around the installation, as far as it is missing.
+// elsewhere builds what is missing of the world around the installation.
 func (d world) elsewhere(ctx context.Context) error {
 	if err := d.hosts(true); err != nil {
 		return err
@@ -103,8 +103,8 @@ func (d world) hosts(in bool) error {
 	return nil
 }
 
-// writeElsewhere writes the files of the other server and of the authority.
-// What was generated once stays.
+// writeElsewhere writes the files of the other server and of the authority. Generated
+// files are kept.
 func (d world) writeElsewhere() error {
 	for _, dir := range []string{"elsewhere/ca", "elsewhere/certs", "elsewhere/webroot/.well-known/acme-challenge", "elsewhere/pebble", "elsewhere/nginx"} {
 		if err := os.MkdirAll(d.path(dir), 0o755); err != nil { //nolint:gosec // containers read it

@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, logTo *os.File) error {
 	return errors.Join(serve(ctx, engine, log, *rude), engine.Close())
 }
 
-// standIn answers as a MongoDB does until ctx ends.
+// standIn responds like a MongoDB until ctx ends.
 func standIn(ctx context.Context, address string, log *slog.Logger) error {
 	server := &mongotest.Server{Version: "8.0.0", Set: "rs0"}
 	if err := server.Start(address, nil); err != nil {
@@ -108,7 +108,7 @@ func serve(ctx context.Context, engine *sim.Engine, log *slog.Logger, rude strin
 		engine.DropConnections()
 		grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = server.Shutdown(grace) // who is still served after the grace is cut off
+		_ = server.Shutdown(grace) // clients still being served after the grace period are cut off
 	})
 	defer done()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -1,5 +1,5 @@
-// Package alarm sends short messages to an operator by ways that do not depend on each
-// other: a webhook, mail, and whatever else its caller brings. It knows no installation.
+// Package alarm sends short messages to an operator in ways that do not depend on each other: a
+// webhook, mail, and whatever else its caller supplies. It knows nothing about installations.
 package alarm
 
 import (
@@ -24,14 +24,14 @@ type Message struct {
 	Time     time.Time `json:"time"`
 }
 
-// A Way carries messages to an operator. Send returns within the time that its context
-// leaves, and its errors show no secrets.
+// A Way carries messages to an operator. Send returns within the deadline of its context,
+// and its errors contain no secrets.
 type Way interface {
 	Name() string
 	Send(ctx context.Context, m Message) error
 }
 
-// A Failure says why one way did not carry a message.
+// A Failure says why one way did not deliver a message.
 type Failure struct {
 	Way    string
 	Err    error
@@ -40,10 +40,10 @@ type Failure struct {
 
 func (f *Failure) Error() string { return "by " + f.Way + ": " + f.Err.Error() }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// An UnsentError says that no way has carried a message.
+// An UnsentError says that no way delivered a message.
 type UnsentError struct{ Failures []error }
 
 func (e *UnsentError) Error() string {
@@ -55,8 +55,8 @@ func (e *UnsentError) Hint() string {
 	return "correct the answers alarms and alarm_*, then try: appliance alarm test"
 }
 
-// Send sends a message by the first way that works and returns its name. The message
-// says which ways before it have failed.
+// Send sends a message by the first way that works and returns that way's name. The
+// message lists the ways that failed before.
 func Send(ctx context.Context, ways []Way, m Message) (by string, err error) {
 	var failed []error
 	text := m.Text
@@ -74,7 +74,7 @@ func Send(ctx context.Context, ways []Way, m Message) (by string, err error) {
 	return "", &UnsentError{failed}
 }
 
-// Try sends a message by one way, in limited time.
+// Try sends a message by one way, within a time limit.
 func Try(ctx context.Context, way Way, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

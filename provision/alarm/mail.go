@@ -16,22 +16,22 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// Mail sends messages by an SMTP server.
+// Mail sends messages through an SMTP server.
 type Mail struct {
-	// URL names the server: smtps://user@host for TLS from the beginning, smtp://user@host
-	// for STARTTLS, which the server must offer, smtp+plain://host without encryption for a
-	// relay on this host. Without a user nobody signs in. The ports are 465, 587 and 25
-	// unless the URL says otherwise.
+	// URL names the server: smtps://user@host for TLS from the beginning,
+	// smtp://user@host for STARTTLS, which the server must offer, smtp+plain://host
+	// without encryption for a relay on this host. Without a user there is no
+	// authentication. The ports are 465, 587 and 25 unless the URL says otherwise.
 	URL          string
-	PasswordFile string // read by its owner only; "" without a user
+	PasswordFile string // readable by its owner only; "" without a user
 	From, To     string
-	Roots        *x509.CertPool // whom to trust; nil for whom this host trusts
+	Roots        *x509.CertPool // the authorities to trust; nil for those that this host trusts
 }
 
 // Name names the way.
 func (m Mail) Name() string { return "mail" }
 
-// ParseMailURL returns what is wrong with the URL of a mail server.
+// ParseMailURL parses the URL of a mail server; its error says what is wrong with it.
 func ParseMailURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -71,7 +71,7 @@ func (m Mail) Send(ctx context.Context, message Message) error {
 	return nil
 }
 
-// refusal is the code with which a mail server refuses.
+// refusal matches the code with which a mail server refuses.
 var refusal = regexp.MustCompile(`\b[45]\d\d\b`)
 
 // advice says what to correct after an error of Send.
@@ -80,7 +80,7 @@ func (m Mail) advice(err error) string {
 	code := cmp.Or(refusal.FindString(text), "none")
 	switch {
 	case strings.Contains(text, "chmod "), strings.Contains(text, "the URL of the mail server"):
-		return "" // it says that itself
+		return "" // the error itself says so
 	case strings.Contains(text, "certificate"):
 		return "name the server in alarm_mail_url as its certificate does"
 	case strings.Contains(text, "STARTTLS"):

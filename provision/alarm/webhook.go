@@ -22,20 +22,20 @@ const (
 	Matrix = "matrix" // a room on another Matrix server
 )
 
-// Formats are what a Webhook can speak.
+// Formats are the formats that a Webhook supports.
 var Formats = []string{JSON, Ntfy, Slack, Matrix}
 
-// Most bytes of a text that a service takes.
+// Maximum length of a text that a service accepts, in bytes.
 const (
 	ntfyMost   = 4000 // beyond 4096 it becomes an attachment
 	slackMost  = 12_000
 	matrixMost = 30_000 // an event has at most 65536, escaped
 )
 
-// A Webhook sends messages as HTTP requests. Its file, which only its owner may read,
-// has the URL in its first line and, where the service asks for one, an access token in
-// the second. For a Matrix room the URL is that of the server followed by the ID of the
-// room, such as https://matrix.example.org/!abc:example.org.
+// A Webhook sends messages as HTTP requests. Its file, which only its owner may read, has
+// the URL in its first line and, if the service requires one, an access token in the
+// second. For a Matrix room the URL is that of the server followed by the ID of the room,
+// such as https://matrix.example.org/!abc:example.org.
 type Webhook struct {
 	Format string
 	File   string
@@ -53,7 +53,7 @@ func (w Webhook) Send(ctx context.Context, m Message) error {
 	}
 	to, err := url.Parse(address)
 	if err != nil || to.Scheme != "https" && to.Scheme != "http" || to.Host == "" {
-		return fmt.Errorf("the first line of %s is no URL", w.File) // the library's words would show it
+		return fmt.Errorf("the first line of %s is no URL", w.File) // the library's message would show it
 	}
 	req, err := w.request(ctx, to, m)
 	if err != nil {
@@ -78,7 +78,7 @@ func (w Webhook) Send(ctx context.Context, m Message) error {
 	return nil
 }
 
-// A statusError is a refusal of a webhook.
+// A statusError is a refusal by a webhook.
 type statusError struct {
 	code int
 	text string
@@ -91,7 +91,7 @@ func (w Webhook) advice(err error) string {
 	refused, answered := errors.AsType[*statusError](err)
 	switch {
 	case strings.Contains(err.Error(), w.File):
-		return "" // it says that itself
+		return "" // the error itself says so
 	case answered && (refused.code == http.StatusTooManyRequests || refused.code >= 500):
 		return "the webhook refuses for a time: try again later"
 	case answered:

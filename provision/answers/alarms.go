@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Ways of an alarm.
+// Ways to send an alarm.
 const (
 	ByRocketChat = "rocketchat"
 	ByWebhook    = "webhook"
 	ByMail       = "mail"
 )
 
-// AlarmAnswers are those about how an operator is told that something is wrong.
+// AlarmAnswers are the answers about how an operator is told that something is wrong.
 type AlarmAnswers struct {
 	Alarms            string `yaml:"alarms"`
 	AlarmWebhook      string `yaml:"alarm_webhook"`
@@ -70,7 +70,7 @@ var alarmFields = []Field{
 // defaultYes makes true the default.
 func defaultYes(f Field) Field { f.Default = "true"; return f }
 
-// AlarmWays are the ways in which alarms are sent, in order.
+// AlarmWays returns the ways in which alarms are sent, in order.
 func (a Answers) AlarmWays() []string {
 	var out []string
 	for way := range strings.SplitSeq(a.Alarms, ",") {
@@ -117,7 +117,7 @@ func checkMailURL(s string) error {
 	return nil
 }
 
-// consistent checks that the ways that were chosen have what they need.
+// consistent checks that the chosen ways have the answers they need.
 func (a AlarmAnswers) consistent(ways []string) []Problem {
 	var problems []Problem
 	need := func(way, key, value string) {

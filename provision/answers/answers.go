@@ -1,7 +1,7 @@
 // Package answers holds the operator's decisions, and nothing that is generated or
-// observed. Fields is the single list of the answers: the wizard walks it,
-// Load and Set fill it, Validate checks it and the documentation is made from
-// it. An Answers is a value; only Load and Save touch a file.
+// observed. Fields is the single list of the answers: the wizard walks it, files and Set
+// fill it, Validate checks it and the documentation is generated from it. An Answers is a
+// value; only the functions of load.go and keep.go touch files.
 package answers
 
 import (
@@ -86,8 +86,8 @@ const (
 	SwapNo  = "no"
 )
 
-// What a homeserver, a Rocket.Chat, a namespace and a source of certificates may
-// be. External is one that exists already and is managed elsewhere.
+// Values for the homeserver, Rocket.Chat, the namespace and the source of certificates.
+// External is a server that exists already and is managed elsewhere.
 const (
 	Dendrite = homeserver.Dendrite
 	Synapse  = homeserver.Synapse
@@ -102,18 +102,18 @@ const (
 	ACME     = "acme"
 	Internal = "internal"
 	Files    = "files"
-	NoTLS    = "none" // a web server in front ends TLS
+	NoTLS    = "none" // a web server in front terminates TLS
 
 	DelegationHere      = "here"       // this host answers for the server name
 	DelegationElsewhere = "well-known" // another web server does, with the well-known
-	DelegationSRV       = "srv"        // a DNS record leads here
+	DelegationSRV       = "srv"        // a DNS record points here
 )
 
-// LetsEncrypt is the ACME directory that is asked unless another is named.
+// LetsEncrypt is the ACME directory that is used unless another is named.
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
-// Hosts are the names that need a certificate: where people sign in and, when
-// it differs and is ours, the name that ends every Matrix identifier.
+// Hosts returns the names that need a certificate: the one where people sign in and, if
+// it differs and is ours, the one at the end of every Matrix identifier.
 func (a Answers) Hosts() []string {
 	if a.TLS == NoTLS {
 		return nil
@@ -127,7 +127,7 @@ func (a Answers) Hosts() []string {
 // SiteURL is the front door of this host.
 func (a Answers) SiteURL() string { return "https://" + a.Domain + portSuffix(a.publicPort()) }
 
-// publicPort is where people connect: with a web server in front it is that one's.
+// publicPort is the port that people connect to: with a web server in front, the port of that.
 func (a Answers) publicPort() int {
 	if a.TLS == NoTLS {
 		return 443
@@ -135,7 +135,7 @@ func (a Answers) publicPort() int {
 	return a.HTTPSPort
 }
 
-// Listen is an address and a port of this host as Docker publishes it.
+// Listen returns an address and a port of this host as Docker publishes them.
 func (a Answers) Listen(port int) string {
 	if a.ListenAddress == "" {
 		return strconv.Itoa(port)
@@ -143,8 +143,8 @@ func (a Answers) Listen(port int) string {
 	return net.JoinHostPort(a.ListenAddress, strconv.Itoa(port))
 }
 
-// Trusted are the networks whose word about a visitor's address counts. A web server
-// on this host comes to the container from Docker's own networks, and nothing else does
+// Trusted returns the networks that are believed about a visitor's address. A web server
+// on this host reaches the container from Docker's own networks, as nothing else does
 // while only this host can connect.
 func (a Answers) Trusted() []string {
 	var out []string
@@ -161,7 +161,7 @@ func (a Answers) Trusted() []string {
 	return out
 }
 
-// WellKnown is what the web server of the server name has to answer at
+// WellKnown is the response that the web server of the server name must give at
 // /.well-known/matrix/server.
 func (a Answers) WellKnown() string { return fmt.Sprintf(`{"m.server":%q}`, a.FederationAddress()) }
 
@@ -206,8 +206,8 @@ func (a Answers) BundledRocketChat() bool { return a.RocketChat != External }
 // BundledMongo reports whether the stack brings its own MongoDB.
 func (a Answers) BundledMongo() bool { return a.BundledRocketChat() && a.MongoURL == "" }
 
-// LocalpartPrefix begins the localparts of Rocket.Chat users: "" where the homeserver is
-// theirs alone.
+// LocalpartPrefix is the prefix of the localparts of Rocket.Chat users: "" if they have
+// the homeserver to themselves.
 func (a Answers) LocalpartPrefix() string {
 	if a.Namespace != Prefixed {
 		return ""
@@ -215,8 +215,8 @@ func (a Answers) LocalpartPrefix() string {
 	return a.GhostPrefix
 }
 
-// Permanent returns the answers that can never change once something exists,
-// because identifiers that other servers have stored are made of them.
+// Permanent returns the answers that can never change once an installation exists,
+// because identifiers that other servers have stored contain them.
 func (a Answers) Permanent() map[string]string {
 	out := map[string]string{}
 	for _, f := range Fields {

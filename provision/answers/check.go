@@ -104,7 +104,7 @@ func checkHTTPS(s string) error {
 	return nil
 }
 
-// checkElsewhere accepts the address of a server that a container reaches.
+// checkElsewhere accepts the address of a server that a container can reach.
 func checkElsewhere(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -128,7 +128,7 @@ func checkUserID(s string) error {
 	return nil
 }
 
-// checkBridgeDatabase accepts sqlite, bundled and the URL of a PostgreSQL.
+// checkBridgeDatabase accepts sqlite, bundled or the URL of a PostgreSQL.
 func checkBridgeDatabase(s string) error {
 	if s == SQLite || s == Bundled {
 		return nil
@@ -170,12 +170,12 @@ func checkFederationPort(s string) error {
 	return checkPort(s)
 }
 
-// private networks are those that the homeserver never connects to.
+// private networks are the ones that the homeserver never connects to.
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"),
 }
 
-// checkSubnet takes what can be cut in four and leaves room in each part.
+// checkSubnet accepts a network that can be split in four with room in each part.
 func checkSubnet(s string) error {
 	p, err := netip.ParsePrefix(s)
 	switch {
@@ -191,7 +191,7 @@ func checkSubnet(s string) error {
 	return nil
 }
 
-// checkPlain takes what fits on one line between quotes.
+// checkPlain accepts what fits on one line between quotes.
 func checkPlain(s string) error {
 	if strings.ContainsAny(s, "'\n\r") {
 		return fmt.Errorf("must not contain quotes or line breaks")
@@ -199,7 +199,7 @@ func checkPlain(s string) error {
 	return nil
 }
 
-// checkAddress takes one address of this host.
+// checkAddress accepts one address of this host.
 func checkAddress(s string) error {
 	if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
 		return fmt.Errorf("must be an address such as 127.0.0.1")
@@ -207,7 +207,7 @@ func checkAddress(s string) error {
 	return nil
 }
 
-// parseNetwork takes an address, or a network.
+// parseNetwork parses an address or a network.
 func parseNetwork(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Prefix(a.BitLen())
@@ -215,7 +215,7 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return netip.ParsePrefix(s)
 }
 
-// checkProxies takes addresses and networks, separated by commas.
+// checkProxies accepts addresses and networks, separated by commas.
 func checkProxies(s string) error {
 	if s == "" {
 		return nil
@@ -270,7 +270,7 @@ func portSuffix(port int) string {
 	return ":" + strconv.Itoa(port)
 }
 
-// Unusable says that an answer cannot be used because of err; nil stays nil.
+// Unusable returns an error that an answer cannot be used because of err; nil stays nil.
 func Unusable(key string, err error) error {
 	if err == nil {
 		return nil
@@ -283,8 +283,8 @@ func Unusable(key string, err error) error {
 	return &InvalidError{Problems: []Problem{{Key: key, Reason: reason}}}
 }
 
-// checkAppServiceID keeps the ID to what every homeserver takes, in its registration and in
-// the path of a ping.
+// checkAppServiceID restricts the ID to what every homeserver accepts, in its
+// registration and in the path of a ping.
 func checkAppServiceID(s string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`).MatchString(s) {
 		return fmt.Errorf("must have 1 to 64 letters, digits and ._- (got %q)", s)
@@ -293,7 +293,7 @@ func checkAppServiceID(s string) error {
 }
 
 // checkBot accepts localparts that Matrix allows for new users (spec, appendices, "User
-// Identifiers"), without the "=" and "/" that stand for what is escaped.
+// Identifiers"), without the "=" and "/" that are used for escaping.
 func checkBot(s string) error {
 	if !regexp.MustCompile(`^[a-z0-9][a-z0-9._+-]{0,63}$`).MatchString(s) {
 		return fmt.Errorf("must have 1 to 64 lower-case letters, digits and ._+- (got %q)", s)

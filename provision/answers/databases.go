@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// DatabaseAnswers are those about where the servers and the bridge keep their data.
+// DatabaseAnswers are the answers about where the servers and the bridge keep their data.
 type DatabaseAnswers struct {
 	HomeserverDatabase       string `yaml:"homeserver_database"`
 	HomeserverDatabaseCAFile string `yaml:"homeserver_database_ca_file"`
@@ -19,14 +19,14 @@ type DatabaseAnswers struct {
 	MongoCAFile              string `yaml:"mongo_ca_file"`
 }
 
-// IsURL reports whether the answer to which database is the URL of one of the operator's.
+// IsURL reports whether the answer about a database is the URL of one of the operator's.
 func IsURL(database string) bool { return database != SQLite && database != Bundled && database != "" }
 
 // BundledPostgres reports whether the stack brings its own PostgreSQL.
 func (a Answers) BundledPostgres() bool { return a.BundledHomeserver() && !IsURL(a.HomeserverDatabase) }
 
-// HomeserverDatabaseAt says where a bundled homeserver has its data, without the user and the
-// password: bundled, or host:port/name.
+// HomeserverDatabaseAt returns where a bundled homeserver keeps its data, without the
+// user and the password: bundled, or host:port/name.
 func (d DatabaseAnswers) HomeserverDatabaseAt() string {
 	u, err := url.Parse(d.HomeserverDatabase)
 	if !IsURL(d.HomeserverDatabase) || err != nil {
@@ -35,8 +35,8 @@ func (d DatabaseAnswers) HomeserverDatabaseAt() string {
 	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "5432")) + u.Path
 }
 
-// checkHomeserverDatabase accepts bundled and the URL of a PostgreSQL as both homeservers
-// understand it: Dendrite's driver and that of Synapse share few parameters.
+// checkHomeserverDatabase accepts bundled, or a PostgreSQL URL that both homeservers
+// understand: the drivers of Dendrite and Synapse share few parameters.
 func checkHomeserverDatabase(s string) error {
 	if s == Bundled {
 		return nil
@@ -64,11 +64,11 @@ func checkHomeserverDatabase(s string) error {
 	return nil
 }
 
-// sslModes are those of a homeserver's database: what every driver does alike.
+// sslModes are those for a homeserver's database: the ones that every driver treats alike.
 var sslModes = []string{"verify-full", "verify-ca", "require", "disable"}
 
-// consistent checks the answers about databases with each other and with the rest. The
-// certificate of a homeserver's external one is verified unless its URL says that it is not.
+// consistent checks the answers about databases against each other and the rest. The
+// certificate of an external homeserver database is verified unless its URL turns that off.
 func (d DatabaseAnswers) consistent(a Answers) []Problem {
 	const key, ca = "homeserver_database", "homeserver_database_ca_file"
 	problems := d.mongo()

@@ -19,7 +19,7 @@ const (
 	Choice Kind = "choice"
 	Bool   Kind = "bool"
 	Int    Kind = "int"
-	// Settings are IDs with values, in the file a mapping, elsewhere JSON.
+	// Settings are IDs with values: a mapping in the file, JSON elsewhere.
 	Settings Kind = "settings"
 )
 
@@ -318,8 +318,8 @@ func (f Field) Asked(a Answers) bool { return !f.Advanced && f.matters(a) }
 
 func (f Field) matters(a Answers) bool { return f.If == nil || f.If(a) }
 
-// Meant returns the value that is meant by what was typed: without spaces around it, in
-// lower case where that makes no difference, a name in the form that DNS uses. What cannot be used stays as it was typed.
+// Meant returns the value meant by what was typed: without surrounding spaces, in lower case where
+// case does not matter, names in the form that DNS uses. Unusable input stays as it was typed.
 func (f Field) Meant(typed string) string {
 	typed = strings.TrimSpace(typed)
 	if f.Normal == nil || typed == "" {

@@ -9,12 +9,12 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// Asked is the origin of what was answered to a question.
+// Asked is the origin of an answer that was given to a question.
 const Asked = "the wizard"
 
-// Keep writes what was answered to questions so far to a file that only its owner reads,
-// so that nobody has to answer twice. What may hold a password is left out, and so is
-// what came from elsewhere and will come from there again.
+// Keep writes the answers given to questions so far to a file that only its owner can
+// read, so that nobody has to answer twice. It leaves out what may hold a password, and
+// what came from other sources and will come from there again.
 func (d *Draft) Keep(name string) error {
 	if name == "" {
 		return nil
@@ -35,9 +35,8 @@ func (d *Draft) Keep(name string) error {
 	return atomicfile.Write(name, data, 0o600)
 }
 
-// Resume adds the answers of a kept draft, as far as no other source names them and they
-// can be used, and returns how many they are. A file that does not exist or cannot be
-// read adds none.
+// Resume adds the usable answers of a kept draft that no other source sets, and returns
+// how many it added. A file that does not exist or cannot be read adds none.
 func (d *Draft) Resume(name string) int {
 	data, err := os.ReadFile(name) //nolint:gosec // a file of our own
 	if err != nil {

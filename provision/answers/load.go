@@ -14,8 +14,8 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// A Draft collects answers from several sources. The last source that says
-// something wins, and each value remembers where it came from.
+// A Draft collects answers from several sources. The last source that sets a value wins,
+// and each value remembers where it came from.
 type Draft struct {
 	Answers
 	origin   map[string]string
@@ -33,8 +33,8 @@ func NewDraft() *Draft {
 	return d
 }
 
-// File adds the answers of a YAML file. Keys that are no answers are problems,
-// as is everything that is not a plain value.
+// File adds the answers of a YAML file. Unknown keys are problems, and so are values that
+// are not plain.
 func (d *Draft) File(name string) error {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -88,7 +88,7 @@ func (d *Draft) parse(name string, data []byte) {
 	}
 }
 
-// stranger reports whether a key of a file is like none that this release knows.
+// stranger reports whether a key of a file resembles none that this release knows.
 func stranger(key string) bool {
 	_, known := Lookup(key)
 	return !known && !strings.HasPrefix(key, RocketChatSettingsKey+".") && suggestion(key) == ""
@@ -98,8 +98,8 @@ func strangerHint(name string, line int) string {
 	return fmt.Sprintf("take it out: ${EDITOR:-vi} +%d %s; or, if a newer release wrote the file, get that one, this is: appliance version; see: appliance self-update --help", line, quoted(name))
 }
 
-// document reads the one document of a file. A line further left than the first one ends a
-// document too, and what follows must not be lost silently.
+// document reads the only document of a file. A line indented less than the first one
+// ends the document too, and what follows must not be lost silently.
 func document(data []byte) (doc yaml.Node, err error) {
 	in := yaml.NewDecoder(bytes.NewReader(data))
 	if err = in.Decode(&doc); err == nil {
@@ -145,7 +145,7 @@ func (d *Draft) Assign(arg string) {
 	d.Set(key, value, "--set")
 }
 
-// Set adds one answer. What cannot be accepted is reported by Finish.
+// Set adds one answer. Finish reports an answer that cannot be accepted.
 func (d *Draft) Set(key, value, origin string) {
 	if id, one := strings.CutPrefix(key, RocketChatSettingsKey+"."); one {
 		key = RocketChatSettingsKey
@@ -172,17 +172,17 @@ func (d *Draft) Set(key, value, origin string) {
 	d.origin[key] = origin
 }
 
-// Said reports whether any source named the key.
+// Said reports whether any source set the key.
 func (d *Draft) Said(key string) bool { _, ok := d.origin[key]; return ok }
 
-// Bad reports whether a source said something that cannot be an answer at all.
+// Bad reports whether a source gave something that cannot be an answer at all.
 func (d *Draft) Bad() bool { return len(d.problems) > 0 }
 
-// Finish returns the answers with defaults that depend on others, or an
+// Finish returns the answers, with defaults that depend on other answers filled in, or an
 // *InvalidError with every problem.
 func (d *Draft) Finish() (Answers, error) {
 	problems := d.problems
-	for _, p := range d.Validate() { // as said: what follows from a bad answer is no problem of its own
+	for _, p := range d.Validate() { // as given: what follows from a bad answer is not a problem of its own
 		p.Origin = d.origin[p.Key]
 		problems = append(problems, p)
 	}
@@ -227,8 +227,8 @@ func (a Answers) Marshal(command string) []byte {
 	return []byte(b.String())
 }
 
-// Gist is what the answers decide, without what is as it is by default: a release that
-// knows more answers, or explains them otherwise, finds the same in the same file.
+// Gist returns what the answers decide, without those left at their defaults: a release that
+// knows more answers, or explains them differently, gets the same gist from the same file.
 func Gist(a Answers) string {
 	var said []string
 	for _, f := range Fields {
@@ -240,7 +240,7 @@ func Gist(a Answers) string {
 	return strings.Join(said, "")
 }
 
-// settingsYAML is an answer that is a mapping as the file has it.
+// settingsYAML renders an answer that is a mapping as it appears in the file.
 func settingsYAML(key, value string) []byte {
 	values, _ := parseSettings(value) // they were checked
 	data, _ := yaml.Marshal(map[string]any{key: values})

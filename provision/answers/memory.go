@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// LeastMemory are the services whose memory can be limited, and the least that each can do
-// with, in MB.
+// LeastMemory maps each service whose memory can be limited to the least it can work with, in MB.
 var LeastMemory = map[string]int{"nginx": 128, "rocketchat": 1024, "mongo": 640, "homeserver": 384, "postgres": 256, "bridge": 128}
 
 // mostMemory is more than any host has, in MB.
@@ -41,8 +40,8 @@ func checkMemoryLimits(s string) error {
 	return err
 }
 
-// MoreMemory is the answer memory_limits with another limit for one service; "" when the
-// answer says nothing about that service.
+// MoreMemory returns the answer memory_limits with the limit of one service set to mb or to
+// the least that it needs; "" for a service that has no limit.
 func MoreMemory(s, service string, mb int) string {
 	limits := map[string]int{}
 	if s != "" {

@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// A Mongo is the URL of a MongoDB in its parts. It may name several hosts, which the URL of
-// nothing else does.
+// A Mongo is a parsed MongoDB URL. Unlike any other URL here, it may name several hosts.
 type Mongo struct {
 	Lookup         bool     // mongodb+srv: DNS knows the hosts of the one that is named
 	User, Password string   // unescaped
@@ -19,7 +18,7 @@ type Mongo struct {
 	Options        url.Values
 }
 
-// DatabaseOrDefault is the database that is used with the URL.
+// DatabaseOrDefault is the database that the URL selects.
 func (m Mongo) DatabaseOrDefault() string {
 	if m.Database == "" {
 		return "test" // as every driver does
@@ -27,7 +26,7 @@ func (m Mongo) DatabaseOrDefault() string {
 	return m.Database
 }
 
-// TLS reports whether connections are encrypted, and whether the URL says so itself.
+// TLS reports whether connections are encrypted, and whether the URL sets that explicitly.
 func (m Mongo) TLS() (on, said bool) {
 	for key, values := range m.Options {
 		if k := strings.ToLower(key); k == "tls" || k == "ssl" {
@@ -37,7 +36,7 @@ func (m Mongo) TLS() (on, said bool) {
 	return m.Lookup, false
 }
 
-// Option is the value of an option, whose names have no case.
+// Option is the value of an option; names of options are case-insensitive.
 func (m Mongo) Option(name string) string {
 	for key, values := range m.Options {
 		if strings.EqualFold(key, name) {
@@ -47,8 +46,8 @@ func (m Mongo) Option(name string) string {
 	return ""
 }
 
-// ParseMongo reads the URL of a MongoDB. Its errors are the ends of sentences that begin with
-// the key, and have nothing of the password in them.
+// ParseMongo parses the URL of a MongoDB. Its errors complete a sentence that begins with
+// the key, and contain nothing of the password.
 func ParseMongo(s string) (m Mongo, err error) {
 	rest, ok := strings.CutPrefix(s, "mongodb://")
 	if !ok {
@@ -91,13 +90,13 @@ func MongoHost(host string) string {
 	return strings.Trim(host, "[]")
 }
 
-// Itself reports whether an address means whoever connects to it.
+// Itself reports whether an address refers to whichever host connects to it.
 func Itself(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 }
 
-// notForMongo are options that a container cannot follow, or that are ours, with what to do.
+// notForMongo are options that a container cannot use, or that are ours, with what to do instead.
 var notForMongo = map[string]string{
 	"tlscafile": "which the container of Rocket.Chat does not see: name the file as mongo_ca_file", "sslca": "which the container of Rocket.Chat does not see: name the file as mongo_ca_file",
 	"tlscertificatekeyfile": "which the container of Rocket.Chat does not see", "tlscertificatekeyfilepassword": "as Rocket.Chat has no certificate of its own there",
@@ -136,7 +135,7 @@ func (d DatabaseAnswers) mongo() []Problem {
 		return nil
 	case d.MongoURL == "":
 		return []Problem{{Key: key, Value: d.MongoCAFile, Reason: "is for a MongoDB that mongo_url names"}}
-	case err != nil: // which is a problem of its own
+	case err != nil: // reported as a problem of its own
 		return nil
 	}
 	on, said := m.TLS()

@@ -7,12 +7,11 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Each of these returns the value that is meant by what was typed. What cannot be one
-// stays as it is, so that the check that follows names what was typed.
+// Each of these functions returns the value meant by what was typed. Input that cannot be
+// a value is returned as it is, so that the check that follows names what was typed.
 
-// normalHost takes a name out of an address, and writes it as DNS does: in lower case,
-// without the dot of the root, with other letters than those of ASCII in Punycode
-// (RFC 5891).
+// normalHost extracts the name from an address and writes it as DNS does: in lower case,
+// without the trailing dot, and with non-ASCII letters in Punycode (RFC 5891).
 func normalHost(s string) string {
 	name := s
 	for _, scheme := range []string{"https://", "http://"} {
@@ -31,7 +30,7 @@ func normalHost(s string) string {
 	return s
 }
 
-// normalURL writes an address without a slash at the end; without a scheme it is https.
+// normalURL removes the slash at the end of an address; the default scheme is https.
 func normalURL(s string) string {
 	if !strings.Contains(s, "://") {
 		s = "https://" + s
@@ -44,7 +43,7 @@ func normalURL(s string) string {
 	return strings.TrimRight(u.String(), "/")
 }
 
-// normalEmail writes the domain in lower case; what is before it may depend on the case.
+// normalEmail writes the domain in lower case; the local part may be case-sensitive.
 func normalEmail(s string) string {
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 {

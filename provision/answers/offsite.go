@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// OffsiteAnswers are those about backups on other hosts, and about what need not be kept.
+// OffsiteAnswers are the answers about backups on other hosts, and about how long things are kept.
 type OffsiteAnswers struct {
 	Offsite        string `yaml:"backup_offsite"`
 	OffsiteKeyFile string `yaml:"backup_offsite_key_file"`
@@ -60,7 +60,7 @@ func checkOffsite(s string) error {
 	return nil
 }
 
-// consistent checks that a place comes with its keys.
+// consistent checks that an off-site location comes with its keys.
 func (a OffsiteAnswers) consistent() []Problem {
 	if a.Offsite != "" && a.OffsiteKeyFile == "" {
 		return []Problem{{Key: "backup_offsite_key_file", Reason: "is required with backup_offsite"}}

@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// RocketChatSettingsKey is the answer that holds settings of Rocket.Chat. With a dot and
-// the ID of a setting behind it, it names one of them.
+// RocketChatSettingsKey is the answer that holds settings of Rocket.Chat. Followed by a
+// dot and the ID of a setting, it names one of them.
 const RocketChatSettingsKey = "rocketchat_settings"
 
 // A RocketChatSetting is one setting of Rocket.Chat that the operator has decided.
@@ -64,7 +64,7 @@ var rocketchatSettingsField = Field{
 	},
 }
 
-// parseSettings reads settings from YAML, of which JSON is a part.
+// parseSettings reads settings from YAML, of which JSON is a subset.
 func parseSettings(text string) (map[string]any, error) {
 	values := map[string]any{}
 	if err := yaml.Unmarshal([]byte(text), &values); err != nil {
@@ -78,13 +78,13 @@ func formatSettings(values map[string]any) string {
 		return ""
 	}
 	data, err := json.Marshal(values)
-	if err != nil { // a value that JSON cannot hold: Check says so
+	if err != nil { // a value that JSON cannot represent: Check reports it
 		return fmt.Sprint(values)
 	}
 	return string(data)
 }
 
-// withSetting returns settings with one changed; an empty value takes it out.
+// withSetting returns settings with one changed; an empty value removes it.
 func withSetting(text, id, value string) (string, error) {
 	values, err := parseSettings(text)
 	if err != nil {
@@ -107,7 +107,7 @@ func withSetting(text, id, value string) (string, error) {
 
 var settingID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
-// ownedSettings are the settings that the appliance itself decides, by the beginning of
+// ownedSettings are the settings that the appliance itself controls, by the prefix of
 // their IDs, and where.
 var ownedSettings = []struct{ prefix, where string }{
 	{"SMTP_", "the answers smtp_*"}, {"From_Email", "the answer smtp_from"},

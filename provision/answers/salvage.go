@@ -6,10 +6,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Salvage returns what can be known of answers that cannot be used, so that an
-// installation can be looked at and stopped: every line that is an answer by itself,
-// what is permanent as the installation remembers it, and defaults for the rest. Never
-// install from it.
+// Salvage recovers what it can from unusable answers, so that an installation can be
+// inspected and stopped: every line that is a valid answer by itself, the permanent answers
+// as the installation remembers them, and defaults for the rest. Never install from it.
 func Salvage(data []byte, permanent map[string]string) Answers {
 	d := NewDraft()
 	for line := range bytes.Lines(data) {
@@ -29,7 +28,7 @@ func Salvage(data []byte, permanent map[string]string) Answers {
 	return d.Normalize()
 }
 
-// try sets an answer if it is one.
+// try sets an answer if it is valid.
 func (d *Draft) try(key, value string) {
 	f, ok := Lookup(key)
 	if !ok || value == "" || f.Check != nil && f.Check(value) != nil {

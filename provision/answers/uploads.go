@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// UploadAnswers are those about where Rocket.Chat keeps files.
+// UploadAnswers are the answers about where Rocket.Chat keeps files.
 type UploadAnswers struct {
 	Uploads        string `yaml:"uploads"`
 	UploadsKeyFile string `yaml:"uploads_key_file"`
@@ -41,7 +41,7 @@ type Storage struct{ Endpoint, Bucket, Region string }
 
 var regionOfAmazon = regexp.MustCompile(`^s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$`)
 
-// Storage is where files go; false is that they go to no storage of the operator's.
+// Storage returns the operator's storage for files, or false if there is none.
 func (u UploadAnswers) Storage() (Storage, bool) {
 	at, err := url.Parse(u.Uploads)
 	if err != nil || at.Host == "" {
@@ -91,13 +91,13 @@ func checkRegion(s string) error {
 	return nil
 }
 
-// UploadSettings are the settings of Rocket.Chat that the answers about uploads decide.
+// UploadSettings are the settings of Rocket.Chat that the answers about uploads determine.
 var UploadSettings = []string{
 	"FileUpload_Storage_Type", "FileUpload_S3_Bucket", "FileUpload_S3_BucketURL", "FileUpload_S3_Region", "FileUpload_S3_ForcePathStyle", "FileUpload_S3_SignatureVersion",
 	"FileUpload_S3_AWSAccessKeyId", "FileUpload_S3_AWSSecretAccessKey", "FileUpload_S3_Proxy_Uploads", "FileUpload_S3_Proxy_Avatars", "FileUpload_S3_Proxy_UserDataFiles",
 }
 
-// consistent checks that storage comes with its keys, and that nothing else decides the same.
+// consistent checks that storage comes with its keys, and that no forced setting conflicts with it.
 func (u UploadAnswers) consistent(forced []RocketChatSetting) []Problem {
 	var problems []Problem
 	storage, external := u.Storage()

@@ -32,13 +32,13 @@ func (p Problem) String() string {
 	return s
 }
 
-// shown is the value of an answer as it may be shown. A URL is without its password; one that
-// may hold a secret and is no URL is nothing.
+// shown returns the value of an answer in a form that may be shown: a URL without its
+// password, and nothing of one that may hold a secret and is not a URL.
 func shown(key, value string) string {
 	f, ok := Lookup(key)
 	u, err := url.Parse(value)
 	switch {
-	case (!ok || !f.Secret) && (err != nil || u.User == nil): // nobody writes one into it
+	case (!ok || !f.Secret) && (err != nil || u.User == nil): // holds no password
 		return value
 	case err != nil:
 		return ""
@@ -48,7 +48,7 @@ func shown(key, value string) string {
 	return u.Redacted()
 }
 
-// bare is a word such as the name of a choice, and nothing if there is more to it.
+// bare returns a value that is one word, such as the name of a choice, and "" for anything else.
 func bare(value string) string {
 	if len(value) > 16 || strings.ContainsFunc(value, func(r rune) bool { return r < 'a' || r > 'z' }) {
 		return ""
@@ -56,8 +56,8 @@ func bare(value string) string {
 	return value
 }
 
-// An InvalidError lists everything that is wrong with the answers, so that it
-// can be fixed in one go.
+// An InvalidError lists everything that is wrong with the answers, so that it can be
+// fixed in one go.
 type InvalidError struct{ Problems []Problem }
 
 func (e *InvalidError) Error() string {
@@ -86,7 +86,7 @@ func (a Answers) Normalize() Answers {
 	}
 	if a.Namespace == "" {
 		a.Namespace = Native
-		if !a.BundledHomeserver() { // its people have the other addresses
+		if !a.BundledHomeserver() { // its own users have the unprefixed addresses
 			a.Namespace = Prefixed
 		}
 	}
@@ -155,8 +155,8 @@ func (a Answers) consistent() []Problem {
 
 const loopback = "127.0.0.1"
 
-// inFront checks answers about a web server in front of this one, and about the server
-// name's own.
+// inFront checks the answers about a web server in front of this one, and about that of
+// the server name.
 func (a Answers) inFront() []Problem {
 	var problems []Problem
 	if a.TLS == NoTLS { // unless said otherwise, the web server in front is on this host

@@ -7,13 +7,13 @@ type database struct {
 	service string
 	data    []string // its directories
 	dump    []string // writes a dump to standard output
-	early   bool     // the dump is as of its beginning, and not as of its end
+	early   bool     // the dump reflects its beginning, not its end
 	load    []string // reads one into an empty server
 	count   []string // prints how many tables or collections there are
 }
 
-// databases are those of the stack. The addresses are inside their containers,
-// where the owner of the server may come in without a password.
+// databases returns the databases of the stack. The addresses are inside their containers,
+// where the server's owner may connect without a password.
 func databases(a answers.Answers) []database {
 	var out []database
 	if a.BundledPostgres() {

@@ -21,7 +21,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// A DrillError says that a backup would not serve.
+// A DrillError says that a backup failed a restore drill.
 type DrillError struct {
 	File string
 	Err  error
@@ -29,7 +29,7 @@ type DrillError struct {
 
 func (e *DrillError) Error() string { return e.File + " would not serve: " + e.Err.Error() }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *DrillError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
@@ -37,7 +37,7 @@ func (e *DrillError) Hint() string {
 	return "the running installation was not touched; make a new backup and try again: appliance backup && appliance backup drill"
 }
 
-// A Drilled is a backup that would serve.
+// A Drilled is a backup that passed a restore drill.
 type Drilled struct {
 	File      string         `json:"file"`
 	Created   time.Time      `json:"created"`
@@ -57,9 +57,9 @@ func Newest(s *site.Site) (string, error) {
 	return all[len(all)-1], err
 }
 
-// Drill restores a backup beside the running installation: it verifies the archive,
-// unpacks it into a directory of its own and loads the databases into servers of their
-// own, which nothing reaches. All of that is removed at the end. What runs is not touched.
+// Drill restores a backup beside the running installation: it verifies the archive, unpacks it
+// into a separate directory and loads the databases into separate servers that nothing else can
+// reach. All of that is removed at the end. The running installation is not touched.
 func Drill(ctx context.Context, s *site.Site, file string, keys backup.Keys, r plan.Reporter) (done Drilled, err error) {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -88,11 +88,11 @@ func Drill(ctx context.Context, s *site.Site, file string, keys backup.Keys, r p
 	}
 	done = Drilled{File: file, Created: header.Created, Bytes: manifest.Size()}
 	dir := s.Path(site.DrillDir)
-	if err := sweep(ctx, s, dir); err != nil { // an interrupted drill
+	if err := sweep(ctx, s, dir); err != nil { // left by an interrupted drill
 		return done, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	err = unpack(ctx, dir, RestoreOptions{File: file, Keys: keys}, r) // a link could lead to what runs
+	err = unpack(ctx, dir, RestoreOptions{File: file, Keys: keys}, r) // a link could lead to live files
 	if err == nil {
 		err = place(dir)
 	}
@@ -106,7 +106,7 @@ func Drill(ctx context.Context, s *site.Site, file string, keys backup.Keys, r p
 	return done, err
 }
 
-// room makes sure that the running installation keeps enough of the disk.
+// room makes sure that the running installation keeps enough disk space.
 func room(s *site.Site, size int64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(s.Dir, &st); err != nil {
@@ -118,7 +118,7 @@ func room(s *site.Site, size int64) error {
 	return nil
 }
 
-// sweep removes what an interrupted drill has left, its servers first.
+// sweep removes what an interrupted drill left behind, its servers first.
 func sweep(ctx context.Context, s *site.Site, dir string) error {
 	if site.Exists(dir) {
 		beside, err := openBeside(s, dir)
@@ -132,8 +132,8 @@ func sweep(ctx context.Context, s *site.Site, dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// openBeside opens what was unpacked under another project's name, which no other installation
-// of this host has for its drills.
+// openBeside opens what was unpacked, under a project name that no other installation on this
+// host uses for its drills.
 func openBeside(s *site.Site, dir string) (*site.Site, error) {
 	beside, err := site.Open(dir)
 	if err == nil {
@@ -142,12 +142,12 @@ func openBeside(s *site.Site, dir string) (*site.Site, error) {
 	return beside, err
 }
 
-// fixedSubnet is how the Compose file gives a network the addresses of docker_subnet,
-// which the running installation has.
+// fixedSubnet matches how the Compose file gives a network addresses from docker_subnet, which
+// the running installation uses.
 var fixedSubnet = regexp.MustCompile(`\[\{subnet: [^}]*\}\]`)
 
-// isolate makes sure that the servers of a drill have nothing in common with those that
-// run: no directory, port or network.
+// isolate makes sure that the servers of a drill share nothing with the running ones: no
+// directory, port or network.
 func isolate(beside *site.Site) error {
 	m, err := beside.Stack.Tree().Manifest()
 	if err != nil {
@@ -168,8 +168,8 @@ func isolate(beside *site.Site) error {
 
 const composeFile = "compose.yaml"
 
-// tryDatabases loads the dumps below dir into servers under another project's name and
-// counts what is in them.
+// tryDatabases loads the dumps below dir into servers under another project name and counts
+// what is in them.
 func tryDatabases(ctx context.Context, s *site.Site, dir string, r plan.Reporter) (found map[string]int, err error) {
 	beside, err := openBeside(s, dir)
 	if err != nil {

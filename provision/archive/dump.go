@@ -13,29 +13,29 @@ import (
 	"appliance/provision/stack"
 )
 
-// How much of a dump is read before the archive takes it: 8 MB.
+// How far a dump is read ahead of the archive: 8 MB.
 const (
 	chunkSize   = 32 << 10
 	aheadChunks = 256
 )
 
-// atSignal is what a command in a container runs behind: it waits for a line, and does
-// nothing when there is none.
+// atSignal is the prefix of a command in a container that makes it wait for a line on standard
+// input, and exit if there is none.
 var atSignal = []string{"sh", "-c", `read -r go || exit 0; exec "$@"`, "sh"}
 
-// A dumping is the dump of a database that is under way. Its command is in the container
-// before the pause and waits there for the signal, so that the pause is not spent on
-// starting it. It is for one goroutine.
+// A dumping is a database dump in progress. Its command is started in the container before the
+// pause and waits there for a signal, so that the pause is not spent on starting it. It is for
+// use by one goroutine.
 type dumping struct {
 	database
 	signal *os.File
 	cancel context.CancelFunc
 	chunks chan []byte   // of the dump, not yet in the archive; closed at its end
-	begun  chan struct{} // closed when the first of the dump is there, or its end
-	err    error         // once chunks is closed
+	begun  chan struct{} // closed at the first chunk of the dump, or at its end
+	err    error         // valid once chunks is closed
 }
 
-// prepare brings the command of a dump into its container.
+// prepare starts the command of a dump in its container, where it waits for the signal.
 func (s *saver) prepare(ctx context.Context, d database) (*dumping, error) {
 	in, signal, err := os.Pipe()
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *saver) prepare(ctx context.Context, d database) (*dumping, error) {
 	}()
 	go func() {
 		u.err = u.readAhead(ctx, out)
-		_ = out.Close() // which ends the command, if it writes still
+		_ = out.Close() // ends the command if it is still writing
 		u.err = cmp.Or(<-ended, u.err)
 		close(u.chunks)
 	}()
@@ -86,15 +86,15 @@ func (u *dumping) readAhead(ctx context.Context, out io.Reader) error {
 	}
 }
 
-// begin gives the signal.
+// begin sends the signal.
 func (u *dumping) begin() {
-	_, _ = io.WriteString(u.signal, "go\n") // the end of the command says why when this fails
+	_, _ = io.WriteString(u.signal, "go\n") // if this fails, the result of the command says why
 	_ = u.signal.Close()
 }
 
-// snapshot waits until the dump cannot see what is written from now on. Of a database whose
-// dump is as of its beginning that is when the first of it is there: pg_dump has its
-// snapshot, and a lock on every table, before it writes anything.
+// snapshot waits until the dump no longer sees later writes. If the dump reflects its
+// beginning, that is when its first chunk is there: pg_dump has its snapshot, and a lock on
+// every table, before it writes anything.
 func (u *dumping) snapshot(ctx context.Context) error {
 	select {
 	case <-u.begun:
@@ -104,7 +104,7 @@ func (u *dumping) snapshot(ctx context.Context) error {
 	}
 }
 
-// save writes the dump to the archive, to its end.
+// save writes the whole dump to the archive.
 func (u *dumping) save(s *saver) error {
 	to := s.w.Database(u.service)
 	var err error
@@ -124,7 +124,7 @@ func (u *dumping) save(s *saver) error {
 	return nil
 }
 
-// end gives up what is not saved, and returns when nothing of it runs any more.
+// end discards what has not been saved, and returns once nothing of the dump is running.
 func (u *dumping) end() {
 	_ = u.signal.Close()
 	u.cancel()
@@ -132,8 +132,8 @@ func (u *dumping) end() {
 	}
 }
 
-// serve starts the databases that do not run, as those of an installation that is down,
-// and returns what stops them again.
+// serve starts the databases that are not running, as when the installation is down, and
+// returns a function that stops them again.
 func (s *saver) serve(ctx context.Context, list []database) (stop func(), err error) {
 	var started []string
 	stop = func() {

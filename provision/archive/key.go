@@ -13,8 +13,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// EnsureKey makes the key of the installation unless it has one, and reports whether
-// it did. Its file is readable by its owner only.
+// EnsureKey makes the key of the installation unless it has one, and reports whether it did.
+// Only its owner can read the file.
 func EnsureKey(s *site.Site) (made bool, err error) {
 	file := s.Path(site.BackupKey)
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
@@ -27,8 +27,8 @@ func EnsureKey(s *site.Site) (made bool, err error) {
 	return true, atomicfile.Write(file, text, 0o600)
 }
 
-// NewKey makes another key for new backups. The old ones stay in the file, below it: they
-// open the backups that were made with them. Without a key it makes the first one.
+// NewKey makes a new key for future backups. The old ones stay in the file, below it, because
+// they open the backups that were made with them. Without a key it makes the first one.
 func NewKey(s *site.Site) (KeyInfo, error) {
 	file := s.Path(site.BackupKey)
 	old, err := os.ReadFile(file)
@@ -51,8 +51,8 @@ func NewKey(s *site.Site) (KeyInfo, error) {
 // mostKeys bounds the file of keys, in bytes.
 const mostKeys = 1 << 20
 
-// OwnKeys are those of the installation in a directory, for reading its backups. They
-// are empty when it has none.
+// OwnKeys returns the keys of the installation in a directory, for reading its backups. They
+// are empty if it has none.
 func OwnKeys(dir string) (k backup.Keys, err error) {
 	file := filepath.Join(dir, site.BackupKey)
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ type BadKeyError struct {
 
 func (e *BadKeyError) Error() string { return e.Cause.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *BadKeyError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -106,7 +106,7 @@ func Key(s *site.Site) (KeyInfo, error) {
 	return info, err
 }
 
-// encryption are the keys to save with: those that were named, or the installation's.
+// encryption returns the keys to save with: the given ones, or the installation's own.
 func encryption(s *site.Site, o Options) (k backup.Keys, made bool, err error) {
 	if o.Plain || o.Keys.Encrypts() {
 		return o.Keys, false, nil

@@ -33,8 +33,8 @@ func Place(a answers.Answers) offsite.Config {
 	return offsite.Config{URL: a.Offsite, KeyFile: a.OffsiteKeyFile, HostKey: a.OffsiteHostKey}
 }
 
-// SendOffsite sends a backup to where the answers say, reads it back, and then removes
-// those there that are beyond the limits of the answers. It notes in saved what it did.
+// SendOffsite sends a backup to the place in the answers, reads it back, and then removes the
+// backups there that exceed the limits in the answers. It records in saved what it did.
 func SendOffsite(ctx context.Context, s *site.Site, saved *Saved, r plan.Reporter) error {
 	if !saved.Encrypted {
 		return &PlainError{}
@@ -76,7 +76,7 @@ func pruneOffsite(ctx context.Context, at offsite.Store, a answers.Answers) (rem
 	return removed, nil
 }
 
-// ListOffsite lists what is at a place, the newest first.
+// ListOffsite lists the backups at a place, newest first.
 func ListOffsite(ctx context.Context, c offsite.Config) ([]offsite.Object, error) {
 	at, err := offsite.Open(ctx, c)
 	if err != nil {
@@ -97,7 +97,7 @@ func stamp(name string) string {
 	return base[strings.LastIndex(base, "-")+1:]
 }
 
-// Fetch brings a backup from a place into a new file: the newest one unless it is named.
+// Fetch downloads a backup from a place into a new file: the named one, or else the newest.
 func Fetch(ctx context.Context, c offsite.Config, name, file string, r plan.Reporter) (string, error) {
 	if name == "" {
 		list, err := ListOffsite(ctx, c)

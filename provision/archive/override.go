@@ -42,7 +42,7 @@ func (e *ForeignError) Hint() string {
 	return "review them; then restore them with: appliance restore FILE --accept-overrides; or without them: appliance restore FILE --drop-overrides"
 }
 
-// Show is what the files say.
+// Show formats the content of the files for people.
 func (e *ForeignError) Show() string {
 	var b strings.Builder
 	for i, name := range e.Files {
@@ -56,7 +56,7 @@ func (e *ForeignError) Show() string {
 	return b.String()
 }
 
-// foreign applies a choice to what has been unpacked below a directory.
+// foreign applies a choice to what was unpacked below a directory.
 func foreign(dir string, choice ForeignChoice) error {
 	if choice == ForeignAccept {
 		return nil
@@ -104,8 +104,8 @@ func foreign(dir string, choice ForeignChoice) error {
 	return &found
 }
 
-// shown is the text of a file that a stranger may have written, so that it does
-// nothing to a terminal.
+// shown returns the text of a file that a stranger may have written, made harmless for a
+// terminal.
 func shown(file string, info fs.FileInfo) string {
 	if !info.Mode().IsRegular() || info.Mode()&0o044 == 0 && filepath.Base(file) != site.OverrideFile {
 		return ""

@@ -10,13 +10,12 @@ import (
 	"appliance/provision/site"
 )
 
-// BeforeUpgrade begins the names of the backups that upgrades make.
+// BeforeUpgrade is the prefix of the names of backups that upgrades make.
 const BeforeUpgrade = "before-upgrade-"
 
-// Prune removes the oldest backups of site.BackupsDir beyond a number of them:
-// those that upgrades have made when prefix is BeforeUpgrade, the others when it
-// is empty. One from which an upgrade may have to go back stays, and so does what
-// has another name than backups get there.
+// Prune removes the oldest backups in site.BackupsDir beyond the number to keep: those that
+// upgrades made if prefix is BeforeUpgrade, the others if it is empty. A backup that an upgrade
+// may have to roll back to stays, and so does any file that is not named like a backup.
 func Prune(s *site.Site, prefix string, keep int) (removed []string, err error) {
 	dir := s.Path(site.BackupsDir)
 	all, err := filepath.Glob(filepath.Join(dir, prefix+s.Answers.ServerName+"-*.tar.zst*"))

@@ -62,8 +62,7 @@ func Pending(dir string) (bool, error) {
 	return err == nil, err
 }
 
-// CheckPending refuses a directory in which a restore has not yet brought
-// everything into its place.
+// CheckPending refuses a directory in which a restore has not yet put everything in place.
 func CheckPending(dir string) error {
 	pending, err := Pending(dir)
 	if err == nil && pending && !site.Exists(dir) {
@@ -72,15 +71,15 @@ func CheckPending(dir string) error {
 	return err
 }
 
-// RestoreOptions say what to restore, and how much a backup is trusted that others
-// may have written.
+// RestoreOptions say what to restore, and how far to trust a backup that others may have
+// written.
 type RestoreOptions struct {
 	File    string
 	Keys    backup.Keys
 	Foreign ForeignChoice
-	Links   bool // symbolic links that lead out of the installation are taken
-	// Fit judges whether this host can take the installation, from its answers, before
-	// anything is put in place; nil to do without.
+	Links   bool // accept symbolic links that lead out of the installation
+	// Fit checks from the answers whether this host can take the installation, before anything
+	// is put in place; nil to skip that.
 	Fit func(context.Context, answers.Answers) error
 }
 
@@ -118,7 +117,7 @@ func Restore(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter)
 	if err != nil {
 		err = errors.Join(fullDisk(err, filepath.Join(dir, "x")), os.RemoveAll(filepath.Join(dir, site.RestoreDir)))
 		if errors.Is(statErr, fs.ErrNotExist) {
-			_ = os.RemoveAll(dir) // it was made for this
+			_ = os.RemoveAll(dir) // created for this restore
 		}
 		return err
 	}
@@ -145,7 +144,7 @@ func fit(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) err
 }
 
 // empty returns an error unless a directory can be restored into. It removes what an
-// interrupted restore has left.
+// interrupted restore left behind.
 func empty(dir string) error {
 	if site.Exists(dir) {
 		if pending, _ := Pending(dir); pending {
@@ -154,7 +153,7 @@ func empty(dir string) error {
 		return &NotEmptyError{dir, "an installation"}
 	}
 	if pending, err := Pending(dir); err != nil || pending {
-		// It was empty when that began.
+		// The directory was empty when that restore began.
 		if err := errors.Join(err, stack.RemoveBut(dir, kept(dir)...)); err != nil {
 			return err
 		}
@@ -178,7 +177,7 @@ func empty(dir string) error {
 	return nil
 }
 
-// kept are the paths that outlive an installation.
+// kept returns the paths that outlive an installation.
 func kept(dir string) []string {
 	return []string{filepath.Join(dir, "data", "certs"), filepath.Join(dir, site.BackupsDir), filepath.Join(dir, site.BackupKey), filepath.Join(dir, ".lock"), filepath.Join(dir, stack.MadeFile)}
 }
@@ -203,8 +202,8 @@ func unpack(ctx context.Context, dir string, o RestoreOptions, r plan.Reporter) 
 	})
 }
 
-// rename gives what was unpacked the name of its new place: under that which the
-// backup remembers, another installation of this host may run.
+// rename gives what was unpacked the project name of its new directory: another installation on
+// this host may be running under the name in the backup.
 func rename(dir string, s *stack.Stack) error {
 	from, err := stack.Open(restoredFiles(dir))
 	if err != nil {
@@ -219,8 +218,8 @@ func rename(dir string, s *stack.Stack) error {
 	return from.Tree().SaveManifest(m)
 }
 
-// adopt makes the answers name the files that came along where this host does
-// not have them.
+// adopt makes the answers name the files that came with the backup if this host does not have
+// them.
 func adopt(dir string) error {
 	name := site.AnswersPath(restoredFiles(dir))
 	data, err := os.ReadFile(name) //nolint:gosec // just unpacked
@@ -249,9 +248,9 @@ func adopt(dir string) error {
 	return a.Save(name, site.Command(dir, "up"))
 }
 
-// place moves what was unpacked into the installation directory, answers last.
-// Certificates that are here already stay: they are newer. So does a key to backups,
-// which may be the only one to others that are here.
+// place moves what was unpacked into the installation directory, the answers last. Certificates
+// that already exist stay, because they are newer. So does an existing backup key, which may be
+// the only one for other backups here.
 func place(dir string) error {
 	from := restoredFiles(dir)
 	stays := func(name string) bool {
@@ -296,7 +295,7 @@ func moveAll(from, to string, skip func(name string) bool) error {
 	return nil
 }
 
-// Dumps lists the databases that wait to be loaded.
+// Dumps lists the databases whose dumps are still to be loaded.
 func Dumps(dir string) []string {
 	entries, _ := os.ReadDir(restoredDumps(dir))
 	var out []string
@@ -306,8 +305,8 @@ func Dumps(dir string) []string {
 	return out
 }
 
-// LoadDatabases fills new databases with the dumps of a backup. It starts from
-// the beginning when it is repeated, so an interruption does no harm.
+// LoadDatabases fills new databases with the dumps of a backup. If it is repeated it starts
+// over, so an interruption does no harm.
 func LoadDatabases(ctx context.Context, s *site.Site, names []string, hear func(stack.Event)) error {
 	if err := s.Stack.Compose().Down(ctx, false, hear); err != nil {
 		return err

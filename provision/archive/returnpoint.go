@@ -14,14 +14,14 @@ import (
 	"appliance/provision/stack"
 )
 
-// A ReturnPoint is the backup from which an upgrade in progress can be rolled
-// back. Its file exists from the end of that backup to the end of the upgrade.
+// A ReturnPoint is the backup to which an upgrade in progress can be rolled back. Its file
+// exists from the end of that backup to the end of the upgrade.
 type ReturnPoint struct {
 	Backup string    `json:"backup"` // the file
 	Began  time.Time `json:"began"`
 }
 
-// ReadReturnPoint returns that of the upgrade in progress; fs.ErrNotExist without one.
+// ReadReturnPoint returns the point of the upgrade in progress; fs.ErrNotExist if there is none.
 func ReadReturnPoint(s *site.Site) (ReturnPoint, error) {
 	var at ReturnPoint
 	data, err := os.ReadFile(s.Path(site.UpgradeFile))
@@ -31,7 +31,7 @@ func ReadReturnPoint(s *site.Site) (ReturnPoint, error) {
 	return at, err
 }
 
-// Write makes an upgrade the one in progress.
+// Write marks an upgrade as the one in progress.
 func (at ReturnPoint) Write(s *site.Site) error {
 	data, err := json.Marshal(at)
 	if err != nil {
@@ -40,7 +40,7 @@ func (at ReturnPoint) Write(s *site.Site) error {
 	return atomicfile.Write(s.Path(site.UpgradeFile), data, 0o600)
 }
 
-// Unpack verifies the backup and unpacks it beside what is in place.
+// Unpack verifies the backup and unpacks it beside the present files.
 func (at ReturnPoint) Unpack(ctx context.Context, s *site.Site, r plan.Reporter) error {
 	return plan.Track(r, plan.Step{ID: "unpack", Title: "unpack " + at.Backup}, func() error {
 		keys, err := OwnKeys(s.Dir)
@@ -51,7 +51,7 @@ func (at ReturnPoint) Unpack(ctx context.Context, s *site.Site, r plan.Reporter)
 	})
 }
 
-// UnpackDump brings one database of the backup to where LoadDatabases finds it.
+// UnpackDump unpacks the dump of one database to where LoadDatabases finds it.
 func (at ReturnPoint) UnpackDump(ctx context.Context, s *site.Site, name string, r plan.Reporter) error {
 	if err := at.Unpack(ctx, s, r); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (at ReturnPoint) UnpackDump(ctx context.Context, s *site.Site, name string,
 	return os.RemoveAll(restoredFiles(s.Dir))
 }
 
-// PutBack replaces the files of an installation by those that Unpack has brought.
+// PutBack replaces the files of an installation with those that Unpack unpacked.
 func PutBack(s *site.Site) error {
 	stay := append(kept(s.Dir), s.Path(site.RestoreDir), s.Path(site.UpgradeFile))
 	return errors.Join(stack.RemoveBut(s.Dir, stay...), place(s.Dir))

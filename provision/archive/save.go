@@ -20,8 +20,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// outsideDir holds, in an archive, the files that the answers name elsewhere on
-// the host.
+// outsideDir is the directory in an archive for the files elsewhere on the host that the
+// answers name.
 const outsideDir = "outside"
 
 // Options say how to save an installation.
@@ -30,7 +30,7 @@ type Options struct {
 	Keys    backup.Keys // to encrypt with; when there are none, the installation's own key, which the first backup makes
 	Plain   bool        // without encryption
 	Local   bool        // it is not sent off-site
-	Keep    int         // how many backups to keep in backups/, the oldest go; 0 for all
+	Keep    int         // how many backups to keep in backups/, dropping the oldest; 0 for all
 	Program string      // version of this program, for the header
 	Prefix  string      // of the name in backups/
 }
@@ -47,7 +47,7 @@ type Saved struct {
 	Links     []string      `json:"links,omitempty"`   // symbolic links that lead out of the installation
 	Removed   []string      `json:"removed,omitempty"` // older backups
 
-	Offsite        string   `json:"offsite,omitempty"`         // where it was sent too
+	Offsite        string   `json:"offsite,omitempty"`         // where it was also sent
 	OffsiteRemoved []string `json:"offsite_removed,omitempty"` // older ones there
 }
 
@@ -101,7 +101,7 @@ func SaveLocked(ctx context.Context, s *site.Site, o Options, r plan.Reporter) (
 	}()
 	b := saver{Site: s, ctx: ctx, r: r}
 	if !o.Keys.Encrypts() {
-		b.taken = append(b.taken, site.BackupKey) // who reads this one must not read the others
+		b.taken = append(b.taken, site.BackupKey) // its readers must not be able to read the others
 	}
 	if b.w, err = backup.NewWriter(out, b.header(o), o.Keys, b.progress); err != nil {
 		return saved, err
@@ -143,8 +143,8 @@ func backupFile(s *site.Site, o Options) (string, error) {
 	return file, nil
 }
 
-// newName is the name of a backup that is made now. It says when that is, and is that of
-// the next second which no other backup has.
+// newName returns the name for a backup made now. It contains the time, moved to the next
+// second that no other backup has.
 func newName(prefix string, encrypted bool, now time.Time) string {
 	ending := ".tar.zst"
 	if encrypted {
@@ -166,12 +166,12 @@ type saver struct {
 	r     plan.Reporter
 	w     *backup.Writer
 	step  string
-	taken []string // paths of the installation that outside has given to others
+	taken []string // paths of the installation that outside has taken for other files
 	shown time.Time
 	pause time.Duration
-	// stopped are the containers that were stopped for the snapshot. Whether they serve again
-	// is looked at after the dumps: a homeserver that changes its tables as it starts waits
-	// for the one that reads them.
+	// stopped are the containers that were stopped for the snapshot. Whether they are healthy
+	// again is checked after the dumps: a homeserver that migrates its tables at startup waits
+	// for the dump that reads them.
 	stopped []plan.Service
 }
 
@@ -248,7 +248,7 @@ func (s *saver) save() error {
 	})
 }
 
-// rest saves the dumps that were begun during the pause and are as of their beginning.
+// rest saves the dumps that were started during the pause and reflect their beginning.
 func (s *saver) rest(dumps []*dumping) error {
 	for _, u := range dumps {
 		if u.early {
@@ -260,17 +260,17 @@ func (s *saver) rest(dumps []*dumping) error {
 	return nil
 }
 
-// notSaved are the paths that no backup has: databases are saved as dumps.
+// notSaved are the paths that are in no backup: databases are saved as dumps.
 var notSaved = []string{site.BackupsDir, site.RestoreDir, site.DrillDir, site.UpgradeFile, site.LastBackup, site.GrowthFile, site.ChoresFile, site.AlarmFile, stack.LoadedFile, ".lock", stack.MadeFile, site.PurgedFile, "data/postgres", "data/mongo/db", "data/mongo/configdb", "data/prometheus"}
 
-// inSnapshot reports whether a file belongs to what is saved during the pause:
-// all that the bridge and the homeserver keep, but for media, which only grow.
+// inSnapshot reports whether a file belongs to what is saved during the pause: all data of the
+// bridge and the homeserver except media, which only grow.
 func inSnapshot(path string) bool {
 	return path == "data/bridge" || strings.HasPrefix(path, "data/homeserver/") && path != "data/homeserver/media"
 }
 
-// foreign lists the directories of data that are the operator's own, for
-// services of an override. Nobody knows how to save them while they change.
+// foreign lists the data directories that are the operator's own, for services of an override.
+// How to save them while they change is not known here.
 func (s *saver) foreign() []string {
 	entries, _ := os.ReadDir(s.Path("data"))
 	var out []string
@@ -282,12 +282,12 @@ func (s *saver) foreign() []string {
 	return out
 }
 
-// snapshot saves what must be consistent, with the bridge and the homeserver stopped. Of
-// the dumps it saves those that are as of their end; the others have begun.
+// snapshot saves what must be consistent, with the bridge and the homeserver stopped. It saves
+// the dumps that reflect their end; the others have only begun.
 func (s *saver) snapshot(dumps []*dumping) (err error) {
 	begin := time.Now()
-	// In this order: Synapse does not send again what the bridge did not take
-	// while Synapse itself was stopping.
+	// In this order: Synapse does not resend what the bridge did not accept while Synapse
+	// itself was stopping.
 	s.stopped, err = s.Stack.Stop(s.ctx, "homeserver", "bridge")
 	defer func() {
 		err = errors.Join(err, s.Stack.Start(context.WithoutCancel(s.ctx), s.stopped))
@@ -315,7 +315,7 @@ func (s *saver) snapshot(dumps []*dumping) (err error) {
 	return nil
 }
 
-// frozenFiles saves the files that nothing may write to meanwhile.
+// frozenFiles saves the files that nothing may write to in the meantime.
 func (s *saver) frozenFiles() error {
 	for _, dir := range s.foreign() {
 		if err := s.frozen(dir); err != nil {
@@ -343,8 +343,8 @@ func (s *saver) frozen(dir string) error {
 	return errors.Join(s.tree(dir, nil), thaw())
 }
 
-// outside saves the files that the answers name elsewhere on this host, so that
-// another host can do without them.
+// outside saves the files elsewhere on this host that the answers name, so that another host
+// can do without them.
 func (s *saver) outside() error {
 	for key, file := range outsideFiles(&s.Answers) {
 		if *file == "" || strings.HasPrefix(*file, s.Dir+"/") {
@@ -371,7 +371,7 @@ func outsideFiles(a *answers.Answers) map[string]*string {
 	}
 }
 
-// A FullDiskError says that there was no room.
+// A FullDiskError says that the disk is full.
 type FullDiskError struct{ Dir string }
 
 func (e *FullDiskError) Error() string { return "the disk that holds " + e.Dir + " is full" }

@@ -26,7 +26,7 @@ func Verify(ctx context.Context, file string, k backup.Keys, r plan.Reporter) (h
 	return h, m, err
 }
 
-// A MissingError says that there is no backup of a name.
+// A MissingError says that a backup file does not exist.
 type MissingError struct{ File string }
 
 func (e *MissingError) Error() string { return "there is no file " + e.File }

@@ -1,6 +1,6 @@
-// Package attach checks an external homeserver and an external Rocket.Chat: do they
-// answer, do they know the bridge, are the settings that it needs switched on. It asks
-// over HTTP, as the bridge does, and changes nothing.
+// Package attach checks an external homeserver and an external Rocket.Chat: whether they
+// answer, know the bridge, and have the settings that it needs. It uses HTTP, as the
+// bridge does, and changes nothing.
 package attach
 
 import (
@@ -20,14 +20,14 @@ import (
 	"appliance/provision/answers"
 )
 
-// Servers are those that the answers call external; nil for our own.
+// Servers are the external servers of the answers; nil for our own.
 type Servers struct {
 	Homeserver *Homeserver
 	RocketChat *RocketChat
 }
 
-// Of returns the external servers of the answers. The homeserver still lacks what
-// a registration says. A token file that cannot be read leaves the token empty.
+// Of returns the external servers of the answers. The homeserver does not yet have what a
+// registration says. A token file that cannot be read leaves the token empty.
 func Of(a answers.Answers) Servers {
 	var s Servers
 	client := clientFor(a)
@@ -41,7 +41,7 @@ func Of(a answers.Answers) Servers {
 	return s
 }
 
-// clientFor trusts whom the bridge trusts.
+// clientFor returns a client that trusts the same authorities as the bridge.
 func clientFor(a answers.Answers) *http.Client {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -64,7 +64,7 @@ func (e *Error) Error() string { return e.Summary + ": " + e.Why }
 // Hint says what to do.
 func (e *Error) Hint() string { return e.Fix }
 
-// ask makes a request and decodes what comes back, whatever the status.
+// ask makes a request and decodes the response, whatever the status.
 func ask(ctx context.Context, c *http.Client, method, url string, header http.Header, out any) (int, error) {
 	var body io.Reader
 	if method != http.MethodGet {

@@ -21,8 +21,8 @@ type Homeserver struct {
 	client *http.Client
 }
 
-// Reach finds out whether a homeserver answers at the address, and whether it is
-// the one that is meant as far as it says so.
+// Reach checks that a homeserver answers at the address and, as far as it reveals its
+// name, that it is the intended one.
 func (h *Homeserver) Reach(ctx context.Context) error {
 	var versions struct {
 		Versions []string `json:"versions"`
@@ -34,7 +34,7 @@ func (h *Homeserver) Reach(ctx context.Context) error {
 	var keys struct {
 		Name string `json:"server_name"`
 	}
-	// The same address has this only where federation comes in there too.
+	// The address serves this only if federation comes in there too.
 	status, err = ask(ctx, h.client, http.MethodGet, h.URL+"/_matrix/key/v2/server", nil, &keys)
 	if err == nil && status == http.StatusOK && keys.Name != "" && keys.Name != h.Name {
 		return &Error{"the homeserver at " + h.URL + " is that of " + keys.Name, "server_name is " + h.Name, "give its name with: --set server_name=" + keys.Name}
@@ -47,9 +47,8 @@ type matrixError struct {
 	Text string `json:"error"`
 }
 
-// Known finds out whether the homeserver has read our registration, and whether
-// it reaches the bridge as far as it can be asked. Dendrite cannot be: then it
-// returns asked false.
+// Known checks whether the homeserver has read our registration and, if it can be asked,
+// whether it reaches the bridge. Dendrite cannot be asked: then asked is false.
 func (h *Homeserver) Known(ctx context.Context) (asked bool, err error) {
 	var who struct {
 		matrixError

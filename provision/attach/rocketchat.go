@@ -25,8 +25,8 @@ func (r *RocketChat) get(ctx context.Context, path string, out any) (int, error)
 	return ask(ctx, r.client, http.MethodGet, r.URL+path, header, out)
 }
 
-// Reach finds out whether a Rocket.Chat answers at the address and knows the
-// bridge's account as an administrator.
+// Reach checks that Rocket.Chat answers at the address and that the bridge's account is
+// an administrator there.
 func (r *RocketChat) Reach(ctx context.Context) (version string, err error) {
 	var info struct {
 		Version string `json:"version"`
@@ -44,7 +44,7 @@ func (r *RocketChat) Reach(ctx context.Context) (version string, err error) {
 	case err != nil || status != http.StatusOK:
 		return "", &Error{"Rocket.Chat at " + r.URL + " does not say who the bridge is", why(status, err), "check that server and try again"}
 	}
-	for _, role := range []string{"admin", "bot"} { // bots are not slowed down
+	for _, role := range []string{"admin", "bot"} { // bots are not rate-limited
 		if !slices.Contains(me.Roles, role) {
 			return "", &Error{me.Username + " lacks the role " + role + " in Rocket.Chat", "its roles are " + strings.Join(me.Roles, ", "), "give it that role: Administration, Permissions, " + role}
 		}
@@ -52,8 +52,8 @@ func (r *RocketChat) Reach(ctx context.Context) (version string, err error) {
 	return info.Version, nil
 }
 
-// Settings returns which of the wanted settings have another value, as ID=value
-// pairs of what they should be.
+// Settings returns the wanted settings that have a different value, as ID=value pairs
+// with the value that they should have.
 func (r *RocketChat) Settings(ctx context.Context, want [][2]string) (differ []string, err error) {
 	for _, s := range want {
 		var got struct {

@@ -1,6 +1,6 @@
-// Package backup is the file format of a backup: one file with a whole installation,
-// which can be verified without it. It knows no Docker and no
-// database: its caller supplies the files and the dumps.
+// Package backup defines the file format of a backup: one file with a whole installation, which
+// can be verified without that installation. It knows nothing of Docker or of databases: its
+// caller supplies the files and the dumps.
 //
 // An archive is a tar, compressed with zstd and, if asked for, encrypted with
 // age, so that it can be opened without this program:
@@ -31,7 +31,7 @@ const (
 	databasesDir = "databases/"
 )
 
-// A Header says what a backup is of.
+// A Header describes a backup and the installation it is from.
 type Header struct {
 	Format     int               `json:"format"`
 	Created    time.Time         `json:"created"`
@@ -63,7 +63,7 @@ func (m Manifest) Size() int64 {
 	return n
 }
 
-// A CorruptError says that an archive is not what was written.
+// A CorruptError says that an archive differs from what was written.
 type CorruptError struct{ Reason string }
 
 func (e *CorruptError) Error() string { return "the backup cannot be used: " + e.Reason }

@@ -18,11 +18,11 @@ type Keys struct {
 	identities []age.Identity
 }
 
-// Encrypts reports whether an archive that is written with the keys is secret.
+// Encrypts reports whether an archive that is written with the keys is encrypted.
 func (k Keys) Encrypts() bool { return len(k.recipients) > 0 }
 
-// To adds recipients: public keys such as age1..., from the command line or, one
-// in a line, from a file.
+// To adds recipients: public keys such as age1..., from the command line or from a file with
+// one per line.
 func (k *Keys) To(keys []string, file string) error {
 	if file != "" {
 		data, err := os.ReadFile(file) //nolint:gosec // the operator names the file
@@ -54,14 +54,14 @@ func (k *Keys) Identity(file string) error {
 	defer func() { _ = f.Close() }()
 	ids, err := age.ParseIdentities(f)
 	if err != nil {
-		return fmt.Errorf("%s holds no private key of age", file) // the library's words could show a part of it
+		return fmt.Errorf("%s holds no private key of age", file) // the library's error could reveal part of it
 	}
 	k.identities = append(k.identities, ids...)
 	return nil
 }
 
-// Own adds the keys of an installation, as NewKey has made them: archives are encrypted for
-// the first one in the file, and each of them decrypts what was encrypted for it.
+// Own adds the keys of an installation, as made by NewKey: archives are encrypted for the first
+// one in the file, and each of them decrypts what was encrypted for it.
 func (k *Keys) Own(file string) error {
 	own, all, err := readOwn(file)
 	if err != nil {
@@ -71,8 +71,8 @@ func (k *Keys) Own(file string) error {
 	return nil
 }
 
-// Recipient is the public part of the key that archives are encrypted for, the first one in
-// a file that NewKey has made.
+// Recipient returns the public part of the key that archives are encrypted for, which is the
+// first one in a file made by NewKey.
 func Recipient(file string) (string, error) {
 	own, _, err := readOwn(file)
 	if err != nil {
@@ -94,7 +94,7 @@ func readOwn(file string) (first *age.X25519Identity, all []age.Identity, err er
 	return nil, nil, fmt.Errorf("%s holds no private key that begins with AGE-SECRET-KEY-1", file)
 }
 
-// NewKey makes a private key: the text of its file, as age-keygen writes it.
+// NewKey makes a private key and returns the text of its file, as age-keygen writes it.
 func NewKey(comment string) ([]byte, error) {
 	own, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -103,7 +103,7 @@ func NewKey(comment string) ([]byte, error) {
 	return fmt.Appendf(nil, "# %s\n# public key: %s\n%s\n", comment, own.Recipient(), own), nil
 }
 
-// Passphrase takes the first line of a file as what encrypts and decrypts.
+// Passphrase uses the first line of a file to encrypt and decrypt.
 func (k *Keys) Passphrase(file string) error {
 	data, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -131,7 +131,7 @@ func (k *Keys) Passphrase(file string) error {
 
 const ageMagic = "age-encryption.org/v1\n"
 
-// decrypt takes the encryption off, if there is one.
+// decrypt removes the encryption, if there is any.
 func (k Keys) decrypt(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	if head, _ := b.Peek(len(ageMagic)); string(head) != ageMagic {

@@ -18,14 +18,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Bounds on what an archive may hold. One that others have written could be small
-// and fill the disk or the memory of this host.
+// Bounds on what an archive may hold. A small one that others have written could otherwise fill
+// the disk or the memory of this host.
 const (
 	maxMembers = 2_000_000
 	maxName    = 4096
 	maxHeader  = 1 << 20
-	// maxRatio is how many times its own size an archive may unpack to, beyond
-	// plainly harmless: text compresses to a tenth, a log of one line to a hundredth.
+	// maxRatio is how many times its own size an archive may unpack to, beyond what is plainly
+	// harmless: text compresses to a tenth, a log of one line to a hundredth.
 	maxRatio = 200
 	harmless = 256 << 20
 )
@@ -45,7 +45,7 @@ type Reader struct {
 	read     int64
 }
 
-// Open reads what an archive is of. A format of the future is refused.
+// Open reads the header of an archive. Newer formats are refused.
 func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 	file := &sized{r: r}
 	plain, err := k.decrypt(file)
@@ -77,10 +77,10 @@ func Open(r io.Reader, k Keys, progress func(read int64)) (*Reader, error) {
 	return out, nil
 }
 
-// Close ends reading. It does not close what is read from.
+// Close ends reading. It does not close the underlying reader.
 func (r *Reader) Close() { r.under.Close() }
 
-// document reads a member that is JSON.
+// document reads a JSON member.
 func (r *Reader) document(h *tar.Header, v any, most int64) error {
 	if h.Size > most {
 		return corruptf("%s is too large", h.Name)
@@ -128,7 +128,7 @@ func (c readCounter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// sized counts what is read of a file.
+// sized counts the bytes that are read from a file.
 type sized struct {
 	r io.Reader
 	n atomic.Int64
@@ -140,13 +140,13 @@ func (s *sized) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Verify reads everything and returns the manifest if all is as it was written.
+// Verify reads the whole archive and returns the manifest if everything is as it was written.
 func (r *Reader) Verify(ctx context.Context) (Manifest, error) {
 	return r.each(ctx, func(*tar.Header, io.Reader) error { return nil })
 }
 
-// each calls do for every member, and fails at the end when anything was not as
-// the manifest says. What do has done by then is to be thrown away.
+// each calls do for every member, and fails at the end if anything differs from the manifest.
+// What do has done by then must be discarded.
 func (r *Reader) each(ctx context.Context, do func(*tar.Header, io.Reader) error) (Manifest, error) {
 	for {
 		h, err := r.tar.Next()
@@ -177,7 +177,7 @@ func or(a, b error) error {
 	return b
 }
 
-// fromTheArchive tells a failure to read the archive from one to write its
+// fromTheArchive distinguishes a failure to read the archive from a failure to write its
 // content, which is a problem of this host.
 func fromTheArchive(err error) bool {
 	var host *fs.PathError
@@ -214,9 +214,8 @@ func (r *Reader) compare(h *tar.Header) (Manifest, error) {
 	return want, nil
 }
 
-// Unpack puts the files below root, and the dumps, each in one piece, below
-// dumps. Both must exist and should be new: when an error is returned their
-// content is worthless.
+// Unpack writes the files below root, and the dumps, each in one piece, below dumps. Both must
+// exist and should be new: if an error is returned, their content is worthless.
 func (r *Reader) Unpack(ctx context.Context, root, dumps string) (Manifest, error) {
 	files, err := os.OpenRoot(root)
 	if err != nil {
@@ -273,7 +272,7 @@ func unpackEntry(root *os.Root, name string, h *tar.Header, in io.Reader) error 
 		}
 		return own(root, name, h)
 	case tar.TypeReg:
-		if err := root.MkdirAll(path.Dir(name), 0o700); err != nil { // of a file from elsewhere
+		if err := root.MkdirAll(path.Dir(name), 0o700); err != nil { // for a file from elsewhere
 			return err
 		}
 		if err := unpackFile(root, name, in); err != nil {
@@ -297,7 +296,7 @@ func unpackFile(root *os.Root, name string, in io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// twice tells a member that is there for the second time from what this host did.
+// twice turns the error about a member that occurs twice into a CorruptError.
 func twice(name string, err error) error {
 	if errors.Is(err, fs.ErrExist) {
 		return corruptf("it has %s twice", name)
@@ -305,7 +304,7 @@ func twice(name string, err error) error {
 	return err
 }
 
-// own gives a file to whom it belonged; only root can.
+// own restores the owner of a file; only root can.
 func own(root *os.Root, name string, h *tar.Header) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -22,8 +22,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// partSize is how much of a dump becomes one member. A tar has to know the size
-// of a member before its content, and this much of it fits into memory.
+// partSize is how much of a dump becomes one member. A tar needs the size of a member before
+// its content, and this much fits into memory.
 const partSize = 8 << 20
 
 // A Writer makes an archive.
@@ -38,8 +38,8 @@ type Writer struct {
 	OutsideLinks []string // paths of symbolic links that lead out of the installation
 }
 
-// NewWriter begins an archive. progress hears how many bytes have been read so
-// far; it may be nil.
+// NewWriter starts an archive. progress receives the number of bytes read so far; it may be
+// nil.
 func NewWriter(w io.Writer, h Header, k Keys, progress func(int64)) (*Writer, error) {
 	out := &Writer{progress: progress, dirs: map[string]bool{".": true}}
 	if out.progress == nil {
@@ -63,7 +63,7 @@ func NewWriter(w io.Writer, h Header, k Keys, progress func(int64)) (*Writer, er
 	return out, out.document(headerName, h)
 }
 
-// Close writes the manifest and ends the archive, but not what it is written to.
+// Close writes the manifest and finishes the archive. It does not close the underlying writer.
 func (w *Writer) Close() (Manifest, error) {
 	err := w.document(manifestName, w.manifest)
 	err = errors.Join(err, w.tar.Close())
@@ -73,9 +73,9 @@ func (w *Writer) Close() (Manifest, error) {
 	return w.manifest, err
 }
 
-// Tree adds a directory of the installation, or one file of it, with everything
-// below. skip is asked for every path relative to root; a directory that is
-// skipped is left out with its content. What vanishes meanwhile is left out.
+// Tree adds a directory of the installation, or one file of it, with everything below. skip is
+// called with every path relative to root; a skipped directory is left out with its content.
+// Files that vanish meanwhile are left out.
 func (w *Writer) Tree(ctx context.Context, root, below string, skip func(path string) bool) error {
 	if err := w.parents(root, below); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -143,7 +143,7 @@ func (w *Writer) entry(from, name string) error {
 			w.OutsideLinks = append(w.OutsideLinks, rel)
 		}
 	case !info.IsDir():
-		return nil // a socket or a pipe is nothing without its process
+		return nil // a socket or a pipe is useless without its process
 	case w.dirs[strings.TrimPrefix(name, filesDir)]:
 		return nil
 	default:
@@ -156,8 +156,8 @@ func (w *Writer) entry(from, name string) error {
 	return w.put(h, nil)
 }
 
-// file adds a file as long as it is when it is opened: one that is being
-// appended to is cut there.
+// file adds a file with the size that it has when it is opened: one that is being appended to
+// is cut off there.
 func (w *Writer) file(from, name string) error {
 	f, err := os.Open(from) //nolint:gosec // below the installation directory
 	if err != nil {
@@ -229,8 +229,8 @@ func (w *Writer) document(name string, v any) error {
 	return w.put(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(data)), ModTime: time.Now(), Format: tar.FormatPAX}, bytes.NewReader(data))
 }
 
-// Database returns where to write the dump of a database. It has to be closed
-// before anything else is added.
+// Database returns a writer for the dump of a database. It has to be closed before anything
+// else is added.
 func (w *Writer) Database(name string) io.WriteCloser {
 	return &dump{w: w, name: databasesDir + name}
 }
@@ -252,8 +252,7 @@ func (d *dump) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close writes the last part, which is there even if it is empty: it says that
-// there was a database.
+// Close writes the last part even if it is empty, because that shows that there was a database.
 func (d *dump) Close() error { return d.flush(len(d.buf)) }
 
 func (d *dump) flush(n int) error {

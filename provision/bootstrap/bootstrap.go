@@ -20,7 +20,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// Accounts are what has to exist.
+// Accounts are the accounts that have to exist.
 type Accounts struct {
 	BridgeUserID string
 	BridgeToken  secret.String
@@ -29,7 +29,7 @@ type Accounts struct {
 	AdminPass    secret.String
 }
 
-// AccountsOf are those that the answers name, with their secrets.
+// AccountsOf returns the accounts that the answers name, with their secrets.
 func AccountsOf(a answers.Answers, set secrets.Set) Accounts {
 	return Accounts{
 		BridgeUserID: render.BridgeUserID, BridgeToken: set[secrets.RocketChatToken],
@@ -51,8 +51,7 @@ func (e *TokenError) Hint() string {
 	return "make a new one with: appliance secrets rotate rocketchat-token; or, if the database belongs to another installation, copy its secrets/bridge/rocketchat_token"
 }
 
-// Missing says what does not yet exist in the Rocket.Chat at base, or "" when
-// all is there.
+// Missing says what is still missing from the Rocket.Chat at base, or "" if nothing is.
 func Missing(ctx context.Context, base string, want Accounts) (string, error) {
 	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
 	if _, err := client.Me(ctx); err != nil {
@@ -77,12 +76,12 @@ func asTokenError(err error) error {
 	return err
 }
 
-// attempts is how often the administrator is asked for: a server that has just
-// started turns some requests away.
+// attempts is how often creating the administrator is tried: a server that has just
+// started rejects some requests.
 const attempts = 5
 
-// Run waits until the Rocket.Chat at base answers and creates what is missing. An
-// answer may have been lost, so what counts is what the next look sees.
+// Run waits until the Rocket.Chat at base answers and creates what is missing. A response
+// may have been lost, so only the next check counts.
 func Run(ctx context.Context, base string, want Accounts) error {
 	client := rocketchat.New(base, want.BridgeUserID, want.BridgeToken)
 	var createErr error
@@ -106,25 +105,25 @@ func Run(ctx context.Context, base string, want Accounts) error {
 	return err
 }
 
-// passing reports whether an error may be gone the next time: the server is
-// busy, or did not answer at all.
+// passing reports whether an error may be gone on the next try: the server is busy, or
+// did not answer at all.
 func passing(err error) bool {
 	status := rocketchat.Status(err)
 	return status == 0 || status == 429 || status >= 500
 }
 
-// How long Rocket.Chat may take for its accounts after its first answer, and
-// how long it may say that it does not know the bridge.
+// How long Rocket.Chat may take to create its accounts after its first response, and how
+// long it may say that it does not know the bridge.
 const (
 	patience      = time.Minute
 	tokenPatience = 10 * time.Second
 )
 
-// patiently is Missing for a Rocket.Chat that has just started: its accounts may
-// come a moment after its first answer.
+// patiently is Missing for a Rocket.Chat that has just started: its accounts may appear a
+// moment after its first response.
 func patiently(ctx context.Context, base string, want Accounts) (string, error) {
 	started := time.Now()
-	var unknown *TokenError // sticks: who is unknown for long is soon told to slow down
+	var unknown *TokenError // sticks: an unknown client is soon rate-limited instead
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -174,8 +173,8 @@ func reset(ctx context.Context, client *rocketchat.Client, want Accounts) error 
 	if err == nil {
 		err = client.SetPassword(ctx, admin.ID, want.AdminPass)
 	}
-	// The answer may have been lost: what counts is whether it signs in. A second factor
-	// is asked for only with the right password, with status 401 and an error of its own.
+	// The response may have been lost: what counts is whether signing in works. A second factor
+	// is requested only with the right password, with status 401 and an error of its own.
 	_, signIn := client.Login(ctx, want.AdminName, want.AdminPass)
 	if signIn == nil || err == nil && strings.Contains(signIn.Error(), "totp") {
 		return nil
@@ -183,8 +182,8 @@ func reset(ctx context.Context, client *rocketchat.Client, want Accounts) error 
 	return cmp.Or(err, signIn)
 }
 
-// pause waits before a request is made again, as long as the server asked for within
-// bounds. It reports false when ctx ends.
+// pause waits before a retry, for as long as the server asked, within bounds. It reports
+// false when ctx ends.
 func pause(ctx context.Context, err error) bool {
 	wait := 500 * time.Millisecond
 	if e, ok := errors.AsType[*rocketchat.Error](err); ok {

@@ -1,6 +1,6 @@
-// Package bridgedata moves what the bridge has stored from one database to another, while
-// the bridge is stopped. Where the databases are, as this host reaches them, it finds in
-// the answers; the copying is done by package store of the bridge.
+// Package bridgedata moves the bridge's data from one database to another while the
+// bridge is stopped. It finds the databases, as this host reaches them, in the answers;
+// the copying is done by the bridge's package store.
 package bridgedata
 
 import (
@@ -29,7 +29,7 @@ const sqliteFile = "data/bridge/bridge.db"
 // Ends are the two databases of a move, as this host reaches them.
 type Ends struct{ From, To secret.String }
 
-// A PasswordError says that a password stands where every user of the host sees it.
+// A PasswordError says that a password was given where every user of the host sees it.
 type PasswordError struct{}
 
 func (*PasswordError) Error() string {
@@ -41,11 +41,11 @@ func (*PasswordError) Hint() string {
 	return "write the URL to a file that only you can read, and name that with: --to-file FILE; and change the password, which was seen"
 }
 
-// CheckArgument refuses a database that was named on the command line with a password.
+// CheckArgument refuses a database with a password on the command line.
 func CheckArgument(database string) error {
 	u, err := url.Parse(database)
 	if err != nil {
-		return errors.New("--to is no URL") // its words would show what was given
+		return errors.New("--to is no URL") // its message would show what was given
 	}
 	if _, set := u.User.Password(); set || u.Query().Has("password") || u.Query().Has("sslpassword") {
 		return &PasswordError{}
@@ -61,7 +61,7 @@ func (e *OpenFileError) Error() string { return e.File + " holds a password and 
 // Hint says what to do.
 func (e *OpenFileError) Hint() string { return "restrict it with: chmod 600 " + site.Quoted(e.File) }
 
-// maxURL bounds the file with a URL, in bytes.
+// maxURL limits the size of a file with a URL, in bytes.
 const maxURL = 8 << 10
 
 // ReadURL reads the URL of a database from a file that only its owner can read.
@@ -79,8 +79,8 @@ func ReadURL(name string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// Locate finds the database of the answers, and the one that the answers would name after
-// the move. It starts the bundled PostgreSQL if one of them is there and it is down.
+// Locate finds the database that the answers name, and the one they would name after the
+// move. It starts the bundled PostgreSQL if one of them is there and it is down.
 func Locate(ctx context.Context, s *site.Site, after answers.Answers) (e Ends, err error) {
 	if e.From, err = locate(ctx, s, s.Answers); err == nil {
 		e.To, err = locate(ctx, s, after)
@@ -123,8 +123,8 @@ func bundled(ctx context.Context, s *site.Site) (secret.String, error) {
 	return secret.New(render.BundledDatabase(set, net.JoinHostPort(services[service].Address, "5432"))), nil
 }
 
-// Run stops the bridge and moves its data. On success the bridge stays stopped: it must not
-// start before the answers name the new database. Else it goes on as before.
+// Run stops the bridge and moves its data. On success the bridge stays stopped: it must
+// not start before the answers name the new database. On failure it is started again.
 func Run(ctx context.Context, s *site.Site, r plan.Reporter, move func(progress func(what string, done, total int64)) error) error {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -148,7 +148,7 @@ func Run(ctx context.Context, s *site.Site, r plan.Reporter, move func(progress 
 	return err
 }
 
-// own gives the files of an SQLite database that root has made to the user of the bridge.
+// own gives the files of an SQLite database that root created to the bridge's user.
 func own(s *site.Site) error {
 	dir, err := os.Stat(s.Path("data/bridge"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package bundle puts into one file what an installation needs from the internet, for hosts
-// that have none: the program and the images that belong to it. The file is a tar:
+// Package bundle packs what an installation needs from the internet into one file, for
+// hosts without access: the program and the images that belong to it. The file is a tar:
 //
 //	bundle.json              what it holds: the version and platform of the program, the images
 //	appliance                the program; `tar xf FILE appliance` takes it out
@@ -7,8 +7,8 @@
 //	images/01.tar.gz ...     each image as `docker save` writes it, compressed
 //	SHA256SUMS               the checksum of each of these, as sha256sum writes it
 //
-// Load reads all of it and compares every checksum before it gives anything to Docker.
-// Neither direction holds more of the file in memory than a buffer.
+// Load reads the whole file and verifies every checksum before it passes anything to
+// Docker. Neither direction holds more than a buffer of the file in memory.
 package bundle
 
 import (
@@ -19,7 +19,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// Format is the version of the form of the file.
+// Format is the version of the file format.
 const Format = 1
 
 // Names of members.
@@ -31,14 +31,14 @@ const (
 	imageDir    = "images/"
 )
 
-// Limits of what is read.
+// Limits on what is read.
 const (
 	maxMembers = 64
 	maxText    = 1 << 20  // of bundle.json, images.lock and SHA256SUMS
 	maxMember  = 16 << 30 // of others
 )
 
-// Images is what of Docker is used: stack.Images.
+// Images is the part of Docker that is used: stack.Images.
 type Images interface {
 	Fetch(ctx context.Context, names []string, hear func(what string, done, total int64)) error
 	Describe(ctx context.Context, name string) (stack.LockedImage, []string, error)
@@ -54,7 +54,7 @@ type Header struct {
 	Images   []Image `json:"images"`
 }
 
-// An Image is one of a bundle.
+// An Image is one image of a bundle.
 type Image struct {
 	Name string `json:"name"`
 	stack.LockedImage
@@ -70,7 +70,7 @@ type Outcome struct {
 	Images  []string `json:"images"`
 }
 
-// A DamagedError says that a file is no whole bundle.
+// A DamagedError says that a file is not a complete bundle.
 type DamagedError struct{ File, Reason string }
 
 func (e *DamagedError) Error() string { return e.File + " cannot be used: " + e.Reason }
@@ -80,7 +80,7 @@ func (*DamagedError) Hint() string {
 	return "nothing was loaded; copy the file again and compare its SHA-256 with what appliance bundle create printed"
 }
 
-// An ExistsError says that a bundle would take the place of a file.
+// An ExistsError says that a bundle would overwrite a file.
 type ExistsError struct{ File string }
 
 func (e *ExistsError) Error() string { return e.File + " is there already" }
@@ -88,7 +88,7 @@ func (e *ExistsError) Error() string { return e.File + " is there already" }
 // Hint says what to do.
 func (e *ExistsError) Hint() string { return "choose another name, or remove it: rm " + e.File }
 
-// A MissingError says that there is no bundle of a name.
+// A MissingError says that there is no bundle with that name.
 type MissingError struct{ File string }
 
 func (e *MissingError) Error() string { return "there is no file " + e.File }
@@ -98,7 +98,7 @@ func (e *MissingError) Hint() string {
 	return "make one on a host with a network, and copy it here: appliance bundle create " + filepath.Base(e.File)
 }
 
-// counted hears how many bytes pass.
+// counted reports how many bytes pass through it.
 type counted struct {
 	n    int64
 	hear func(n int64)

@@ -28,9 +28,9 @@ type Plan struct {
 	Progress func(what string, done, total int64) // bytes; total is 0 where it is unknown
 }
 
-// Create makes a bundle. What is missing of the images is fetched from the registries. The file
-// has its name only when it is complete; one image after the other is kept beside it
-// meanwhile, because a tar has to know how long a member is.
+// Create makes a bundle. Missing images are fetched from the registries. The file gets
+// its name only once it is complete; images are kept beside it meanwhile, one at a time,
+// because a tar has to know how long a member is.
 func Create(ctx context.Context, images Images, p Plan) (out Outcome, err error) {
 	if _, err := os.Lstat(p.File); err == nil {
 		return out, &ExistsError{File: p.File}
@@ -50,7 +50,7 @@ func Create(ctx context.Context, images Images, p Plan) (out Outcome, err error)
 	if err != nil {
 		return out, err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // a bundle that is complete has another name
+	defer func() { _ = os.Remove(f.Name()) }() // a complete bundle has another name
 	whole := sha256.New()
 	w := &writer{tar: tar.NewWriter(io.MultiWriter(f, whole)), dir: filepath.Dir(p.File)}
 	err = w.all(ctx, images, p, h)
@@ -63,10 +63,10 @@ func Create(ctx context.Context, images Images, p Plan) (out Outcome, err error)
 	return Outcome{File: p.File, SHA256: hex.EncodeToString(whole.Sum(nil)), Version: p.Version, Images: p.Names}, nil
 }
 
-// A writer writes members and notes their checksums.
+// A writer writes members and records their checksums.
 type writer struct {
 	tar  *tar.Writer
-	dir  string // for what has to be kept meanwhile
+	dir  string // for temporary files
 	sums bytes.Buffer
 }
 
@@ -114,7 +114,7 @@ func (w *writer) program(p Plan) error {
 	return w.member(programName, 0o755, info.Size(), f)
 }
 
-// image compresses an image into a file without a name, and adds that.
+// image compresses an image into an unnamed temporary file, and adds that.
 func (w *writer) image(ctx context.Context, images Images, i Image, progress func(string, int64, int64)) error {
 	f, err := os.CreateTemp(w.dir, ".bundle-*")
 	if err != nil {
@@ -142,7 +142,7 @@ func (w *writer) image(ctx context.Context, images Images, i Image, progress fun
 	return w.member(i.File, 0o644, size, f)
 }
 
-// member writes one and notes its checksum.
+// member writes a member and records its checksum.
 func (w *writer) member(name string, mode, size int64, from io.Reader) error {
 	if err := w.tar.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: size, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// Load verifies a bundle and gives its images to Docker. want is the checksum of the whole
-// file, in hex, or "".
+// Load verifies a bundle and loads its images into Docker. want is the checksum of the
+// whole file, in hex, or "".
 func Load(ctx context.Context, images Images, file, want string, progress func(what string, done, total int64)) (Outcome, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -60,13 +60,13 @@ func Load(ctx context.Context, images Images, file, want string, progress func(w
 	return out, v.load(ctx, images, f, progress)
 }
 
-// verified is what is known of a bundle that was read.
+// verified is what is known about a bundle after it was read.
 type verified struct {
 	header Header
 	sums   map[string]string // of all members, by name
 }
 
-// read reads the whole of a bundle and compares everything with its checksum.
+// read reads a whole bundle and compares everything with its checksum.
 func (v *verified) read(ctx context.Context, r io.Reader) error {
 	members := tar.NewReader(r)
 	for n := 0; ; n++ {
@@ -95,7 +95,7 @@ func (v *verified) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// admit refuses members that do not belong into a bundle.
+// admit refuses members that do not belong in a bundle.
 func (v *verified) admit(h *tar.Header, n int) error {
 	_, twice := v.sums[h.Name]
 	text := h.Name == headerName || h.Name == lockName || h.Name == sumsName
@@ -145,7 +145,7 @@ func (v *verified) compare(r io.Reader) error {
 	return nil
 }
 
-// end makes sure that nothing follows the last member, and reads what pads the file.
+// end makes sure that nothing follows the last member, and reads the padding of the file.
 func end(members *tar.Reader, r io.Reader) error {
 	if h, err := members.Next(); err == nil {
 		return fmt.Errorf("%q follows the list of checksums", h.Name)
@@ -156,8 +156,8 @@ func end(members *tar.Reader, r io.Reader) error {
 	return err
 }
 
-// load reads the bundle again and gives each image to Docker, which has to have what the
-// bundle names afterwards.
+// load reads the bundle again and loads each image into Docker, which must then have what
+// the bundle names.
 func (v *verified) load(ctx context.Context, images Images, r io.Reader, progress func(string, int64, int64)) error {
 	members := tar.NewReader(r)
 	for {
@@ -191,7 +191,7 @@ func (v *verified) load(ctx context.Context, images Images, r io.Reader, progres
 	}
 }
 
-// whileContext ends reading when ctx does.
+// whileContext stops reading when ctx ends.
 func whileContext(ctx context.Context, r io.Reader) io.Reader {
 	return reader(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {

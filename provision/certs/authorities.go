@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Authorities reads certificates in PEM; those of no file are none.
+// Authorities reads certificates in PEM; without a file there are none.
 func Authorities(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil

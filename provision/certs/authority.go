@@ -11,16 +11,15 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// caRecord is the file in an authority's cache that says with which CAFile the
-// certificate of host was obtained.
+// caRecord is the file in an authority's cache that records with which CAFile the certificate
+// of host was obtained.
 func (c Config) caRecord(host string) string {
 	return filepath.Join(CacheDir(c.Dir, c.Directory), host+".ca_file")
 }
 
-// foreign reports whether a certificate in the cache comes from an authority that is
-// no longer trusted: CAFile has changed, and none of its roots signs the
-// certificate. CAFile alone does not tell, because it need not hold the root of
-// what the authority issues.
+// foreign reports whether a certificate in the cache comes from an authority that is no longer
+// trusted: CAFile has changed, and none of its roots signed the certificate. The roots alone do
+// not decide it, because CAFile need not hold the root of what the authority issues.
 func (c Config) foreign(host string, pair tls.Certificate) bool {
 	digest, roots := c.caDigest()
 	was, err := os.ReadFile(c.caRecord(host))
@@ -51,19 +50,18 @@ func (c Config) caDigest() (string, *x509.CertPool) {
 	return hex.EncodeToString(sum[:]), roots
 }
 
-// forget removes a certificate of an authority that is no longer trusted from the cache.
-// nginx serves it until there is another.
+// forget removes the certificate from the cache if its authority is no longer trusted. nginx
+// serves it until there is another.
 func (i *issuer) forget(host string) error {
 	name := filepath.Join(CacheDir(i.cfg.Dir, i.cfg.Directory), host)
 	pair, err := tls.LoadX509KeyPair(name, name)
 	if err != nil || !i.cfg.foreign(host, pair) {
-		return nil // what cannot be read, autocert replaces
+		return nil // autocert replaces what cannot be read
 	}
 	return os.Remove(name)
 }
 
-// vouched remembers the CAFile with which the certificate of host was obtained
-// or found good.
+// vouched records the CAFile with which the certificate of host was obtained or found valid.
 func (c Config) vouched(host string) error {
 	digest, _ := c.caDigest()
 	if was, err := os.ReadFile(c.caRecord(host)); digest == "" || err == nil && string(was) == digest {

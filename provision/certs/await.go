@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// patience is how long the service may take for a certificate.
+// patience is how long the service may take to obtain a certificate.
 const patience = 2 * time.Minute
 
-// Await waits until the service, which has just been started, has a certificate
-// of cfg.Directory for host or the authority has refused one.
+// Await waits until the service, which has just been started, has a certificate from
+// cfg.Directory for host, or the authority has refused one.
 func Await(ctx context.Context, cfg Config, host string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// A Binding ties the ACME account that is made to one that the operator has with
-// the authority (RFC 8555, section 7.3.4).
+// A Binding ties the new ACME account to one that the operator already has with the authority
+// (RFC 8555, section 7.3.4).
 type Binding struct {
 	KeyID    string `yaml:"key_id"`
 	HMACFile string `yaml:"hmac_file"` // holds the key, in base64 as authorities give it out
 }
 
-// An ExposedError says that others can read a file that holds a secret.
+// An ExposedError says that other users can read a file that holds a secret.
 type ExposedError struct{ File string }
 
 func (e *ExposedError) Error() string { return e.File + " holds a secret and can be read by others" }
@@ -25,7 +25,7 @@ func (e *ExposedError) Error() string { return e.File + " holds a secret and can
 // Hint says what to do.
 func (e *ExposedError) Hint() string { return "restrict it with: chmod 600 " + e.File }
 
-// ReadHMAC reads a file with an HMAC key, which only its owner may be able to read.
+// ReadHMAC reads a file with an HMAC key. Only its owner may be able to read it.
 func ReadHMAC(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -53,7 +53,7 @@ func decodeHMAC(data []byte) ([]byte, error) {
 	return key, nil
 }
 
-// binding reads what an account is to be bound with, nil for nothing.
+// binding returns the external account to bind the ACME account to, or nil if there is none.
 func (c Config) binding() (*acme.ExternalAccountBinding, error) {
 	if c.EAB == nil {
 		return nil, nil

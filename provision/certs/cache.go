@@ -12,16 +12,16 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// A cache is autocert's cache of one authority. It gives every file to Owner,
-// because both the command (as root) and the service (as Owner) write here, and
-// it puts each new certificate where nginx reads it.
+// A cache is autocert's cache for one authority. It gives every file to Owner, because both the
+// command (as root) and the service (as Owner) write here, and it puts each new certificate
+// where nginx reads it.
 type cache struct {
 	dir     string // CacheDir
 	publish func(host string, pem []byte) error
 	hidden  *hidden // may be nil
 }
 
-// hidden is a certificate that the cache does not show until there is another.
+// hidden is a certificate that the cache hides until there is a new one.
 type hidden struct {
 	host string
 	done atomic.Bool
@@ -66,7 +66,7 @@ func publish(dir, host string, pem []byte) error {
 	return atomicfile.WriteOwned(name, pem, 0o600, Owner, Owner)
 }
 
-// mkdir makes a directory and those above it that only Owner may enter.
+// mkdir makes a directory and its missing parents. Only Owner may enter them.
 func mkdir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil

@@ -26,8 +26,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Config says which certificates to ask which authority for. It is also the
-// configuration file of the service that renews them.
+// Config says which certificates to request from which authority. It is also the configuration
+// file of the service that renews them.
 type Config struct {
 	Hosts     []string `yaml:"hosts"`
 	Directory string   `yaml:"directory"`          // the authority's ACME directory
@@ -42,7 +42,7 @@ type Config struct {
 // Owner is the user who reads certificates: nginx in its container.
 const Owner = 101
 
-// LoadConfig reads a configuration file; a key it does not know is an error.
+// LoadConfig reads a configuration file; an unknown key is an error.
 func LoadConfig(name string) (Config, error) {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -70,7 +70,7 @@ func CacheDir(dir, directory string) string {
 	return filepath.Join(dir, "acme", hex.EncodeToString(sum[:6]))
 }
 
-// roots are the system's certificates and those of CAFile.
+// roots returns the system's certificates and those in CAFile.
 func (c Config) roots() (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {

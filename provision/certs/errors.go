@@ -55,8 +55,8 @@ func (e *RefusedError) Hint() string {
 	return "fix that and run again: appliance up"
 }
 
-// aboutAccount reports whether an authority speaks of the external account; the
-// types of its problems are those of other failures.
+// aboutAccount reports whether a problem is about the external account; the types of such
+// problems are also used for other failures.
 func aboutAccount(detail string) bool {
 	detail = strings.ToLower(detail)
 	return strings.Contains(detail, "external account") || strings.Contains(detail, "externalaccountbinding")

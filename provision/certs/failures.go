@@ -16,7 +16,7 @@ type Failure struct {
 	Directory string    `json:"directory"`
 	At        time.Time `json:"at"`
 	Problem   Problem   `json:"problem"`
-	NotBefore time.Time `json:"not_before,omitzero"` // ask again only then
+	NotBefore time.Time `json:"not_before,omitzero"` // do not ask again before then
 }
 
 // Failures returns the last refusal of each host that has one.
@@ -32,7 +32,7 @@ func Failures(dir string) (map[string]Failure, error) {
 	return out, err
 }
 
-// waiting returns an error when the authority asked to wait longer.
+// waiting returns an error while the authority has asked to wait.
 func waiting(cfg Config, host string, now time.Time) error {
 	failures, err := Failures(cfg.Dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func waiting(cfg Config, host string, now time.Time) error {
 	return &RefusedError{Host: host, Directory: f.Directory, Problem: f.Problem, RetryAt: f.NotBefore, Earlier: true}
 }
 
-// record keeps a refusal, or forgets it after a success.
+// record stores a refusal, or removes it after a success.
 func record(cfg Config, host string, outcome error) error {
 	refused, isRefusal := errors.AsType[*RefusedError](outcome)
 	if outcome != nil && !isRefusal {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ReadFiles reads a certificate with its chain and its key, checks that they
-// belong together and are good for every host, and returns them as one.
+// ReadFiles reads a certificate with its chain and its key, checks that they belong together
+// and are valid for every host, and returns them as one bundle.
 func ReadFiles(certFile, keyFile string, hosts []string, now time.Time) ([]byte, error) {
 	chain, err := os.ReadFile(certFile) //nolint:gosec // the operator names the file
 	if err != nil {

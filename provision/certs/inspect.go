@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Status is what is known of the certificate of one host.
+// A Status describes the certificate of one host.
 type Status struct {
 	Host        string    `json:"host"`
 	Exists      bool      `json:"exists"`
@@ -23,10 +23,10 @@ type Status struct {
 	Failure     *Failure  `json:"failure,omitempty"` // the last refusal, if nothing came after it
 }
 
-// Days is how many days the certificate is still good.
+// Days returns for how many more days the certificate is valid.
 func (s Status) Days(now time.Time) int { return int(s.NotAfter.Sub(now).Hours() / 24) }
 
-// Inspect looks at the certificate that nginx serves for host.
+// Inspect returns the status of the certificate that nginx serves for host.
 func Inspect(dir, host string) (Status, error) {
 	s := Status{Host: host}
 	failures, err := Failures(dir)
@@ -61,8 +61,8 @@ func readLeaf(name string) (*x509.Certificate, error) {
 	return pair.Leaf, nil
 }
 
-// NeedACME says why a certificate of cfg.Directory has to be obtained for host,
-// or "" when a good one is in place.
+// NeedACME returns why a certificate from cfg.Directory has to be obtained for host, or "" if a
+// valid one is in place.
 func NeedACME(cfg Config, host string, now time.Time) string {
 	cached, err := os.ReadFile(filepath.Join(CacheDir(cfg.Dir, cfg.Directory), host))
 	if err != nil {
@@ -81,7 +81,7 @@ func NeedACME(cfg Config, host string, now time.Time) string {
 	return ""
 }
 
-// NeedInternal says why this host's own authority has to issue a certificate.
+// NeedInternal returns why this host's own authority has to issue a certificate.
 func NeedInternal(dir, host string, now time.Time) string {
 	leaf, err := readLeaf(LivePath(dir, host))
 	if err != nil {
@@ -97,7 +97,7 @@ func NeedInternal(dir, host string, now time.Time) string {
 	return ""
 }
 
-// NeedFiles says why the operator's certificate has to be put in place.
+// NeedFiles returns why the operator's certificate has to be put in place.
 func NeedFiles(dir, host string, bundle []byte) string {
 	if live, err := os.ReadFile(LivePath(dir, host)); err != nil || !bytes.Equal(live, bundle) { //nolint:gosec // host is one of ours
 		return "the file differs from the one in use"

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// An issuer asks one authority.
+// An issuer requests certificates from one authority.
 type issuer struct {
 	cfg       Config
 	transport *transport
 	manager   *autocert.Manager
 }
 
-// newIssuer prepares to ask cfg.Directory; the certificates are published when
-// live is true. Requests end when ctx does.
+// newIssuer prepares requests to cfg.Directory; the certificates are published if live is true.
+// Requests end when ctx does.
 func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 	roots, err := cfg.roots()
 	if err != nil {
@@ -51,8 +51,8 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 	return &issuer{cfg: cfg, transport: t, manager: m}, nil
 }
 
-// get returns when host has a valid certificate in the cache and, if it is to be
-// published, in its place.
+// get returns once host has a valid certificate in the cache and, if it is to be published,
+// where nginx reads it.
 func (i *issuer) get(host string) error {
 	if err := i.forget(host); err != nil {
 		return err
@@ -84,8 +84,7 @@ func errIfExpired(c *tls.Certificate, now time.Time) error {
 	return nil
 }
 
-// republish puts a cached certificate in its place: it may have been issued when
-// something else was there.
+// republish publishes the cached certificate again: what is published may be older, or gone.
 func (i *issuer) republish(host string) error {
 	c, _ := i.manager.Cache.(cache)
 	if c.publish == nil {
@@ -98,10 +97,10 @@ func (i *issuer) republish(host string) error {
 	return c.publish(host, pem)
 }
 
-// Obtain makes sure that host has a certificate of cfg.Directory, and publishes
-// it. Challenges must be answered meanwhile: by Answer, or by the service when
-// it runs with the same directory. A *RefusedError is kept, and when it says
-// until when to wait, the next call before that time fails without asking.
+// Obtain makes sure that host has a certificate from cfg.Directory, and publishes it.
+// Challenges must be answered meanwhile, by Answer or by a service that uses the same
+// directory. A *RefusedError is stored, and if it says how long to wait, calls before that time
+// fail without a request.
 func Obtain(ctx context.Context, cfg Config, host string) error {
 	if err := waiting(cfg, host, time.Now()); err != nil {
 		return err
@@ -116,8 +115,8 @@ func Obtain(ctx context.Context, cfg Config, host string) error {
 	return errors.Join(err, record(cfg, host, err))
 }
 
-// rehearse asks the test authority first, which forgives failures that the real
-// one counts. A host that already has a certificate does not rehearse.
+// rehearse tries the test authority first, which forgives failures that the real one counts. A
+// host that already has a certificate does not rehearse.
 func rehearse(ctx context.Context, cfg Config, host string) error {
 	if cfg.Rehearse == "" {
 		return nil
@@ -133,8 +132,8 @@ func rehearse(ctx context.Context, cfg Config, host string) error {
 	return i.get(host)
 }
 
-// Answer answers challenges on addr until ctx ends, while no service does. It
-// returns when it listens.
+// Answer answers challenges on addr until stop is called, for the time in which no service
+// does. It returns once it listens.
 func Answer(ctx context.Context, dir, addr string) (stop func(), err error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)

@@ -18,11 +18,11 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// placeholderName marks certificates that only let nginx start.
+// placeholderName marks certificates that exist only to let nginx start.
 const placeholderName = "appliance placeholder"
 
-// Placeholder makes sure that host has some certificate, so that nginx can
-// answer. It does not replace an existing one.
+// Placeholder makes sure that host has a certificate, so that nginx can answer. It does not
+// replace an existing one.
 func Placeholder(dir, host string) error {
 	if _, err := os.Stat(LivePath(dir, host)); err == nil {
 		return nil
@@ -47,8 +47,8 @@ func Placeholder(dir, host string) error {
 // InternalCA is the certificate that people have to trust with tls: internal.
 func InternalCA(dir string) string { return filepath.Join(dir, "internal", "ca.pem") }
 
-// IssueInternal publishes a certificate for host from this host's own authority,
-// which it makes when there is none.
+// IssueInternal publishes a certificate for host from this host's own authority, which it
+// creates if there is none.
 func IssueInternal(dir, host string) error {
 	ca, caKey, err := internalAuthority(dir)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// A FullDiskError says that the authority was not asked, because what it gives
-// could not be kept: every certificate that is issued counts, and authorities
-// give only a few of the same in a week.
+// A FullDiskError says that no certificate was requested, because it could not have been
+// stored: every certificate that is issued counts, and authorities issue only a few of the same
+// in a week.
 type FullDiskError struct {
 	Host, Dir string
 	Cause     error
@@ -30,7 +30,7 @@ func (e *FullDiskError) Hint() string {
 // size is more than an account, a challenge and a certificate need.
 const size = 64 << 10
 
-// room returns an error unless size more bytes can be kept in dir.
+// room returns an error unless size more bytes can be stored in dir.
 func room(dir string) error {
 	if err := mkdir(dir); err != nil {
 		return err

@@ -44,11 +44,11 @@ func Serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return g.Wait()
 }
 
-// keep makes sure that host has a certificate. Asking autocert for it once
-// starts autocert's own timer, which renews it when a third of its life is left;
-// but after one failure that timer rests for up to an hour, whatever the life of
-// the certificate, without a report. So keep watches it, renews what is
-// overdue itself, and records what the authority said.
+// keep makes sure that host has a certificate. Requesting it from autocert once starts
+// autocert's own timer, which renews it when a third of its life is left; but after one failure
+// that timer pauses for up to an hour, whatever the life of the certificate, and reports
+// nothing. So keep watches it, renews overdue certificates itself, and records what the
+// authority said.
 func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 	for failures := 0; ctx.Err() == nil; {
 		err := waiting(i.cfg, host, time.Now())
@@ -73,8 +73,8 @@ func keep(ctx context.Context, i *issuer, host string, log *slog.Logger) {
 	}
 }
 
-// fresh returns when host has a certificate that is not overdue, and the issuer
-// that looks after it from now on.
+// fresh returns once host has a certificate that is not overdue, with the issuer that looks
+// after it from now on.
 func (i *issuer) fresh(host string) (*issuer, error) {
 	leaf, err := i.leaf(host)
 	if err != nil || time.Until(leaf.NotAfter) > life(leaf)/4 {
@@ -85,7 +85,7 @@ func (i *issuer) fresh(host string) (*issuer, error) {
 		return i, err
 	}
 	c, _ := next.manager.Cache.(cache)
-	c.hidden = &hidden{host: host} // as if there were none: then autocert asks at once, and says how it went
+	c.hidden = &hidden{host: host} // as if there were none: autocert then asks at once and returns the result
 	next.manager.Cache = c
 	if err := next.get(host); err != nil {
 		return i, err
@@ -93,15 +93,15 @@ func (i *issuer) fresh(host string) (*issuer, error) {
 	return next, nil
 }
 
-// leaf is the certificate of host in the cache.
+// leaf returns the certificate of host in the cache.
 func (i *issuer) leaf(host string) (*x509.Certificate, error) {
 	return readLeaf(filepath.Join(CacheDir(i.cfg.Dir, i.cfg.Directory), host))
 }
 
 func life(leaf *x509.Certificate) time.Duration { return leaf.NotAfter.Sub(leaf.NotBefore) }
 
-// breath is the time in which a certificate of this life may be looked at once:
-// a long one every hour, one of minutes every few seconds.
+// breath is the interval at which to check a certificate, by its life: a long one every hour,
+// one of minutes every few seconds.
 func (i *issuer) breath(host string) time.Duration {
 	leaf, err := i.leaf(host)
 	if err != nil {
@@ -110,8 +110,8 @@ func (i *issuer) breath(host string) time.Duration {
 	return max(life(leaf)/12, time.Second)
 }
 
-// pause is how long to wait after failures in a row, which is never so long that
-// a certificate of a short life would expire in it.
+// pause is how long to wait after consecutive failures. It is never so long that a short-lived
+// certificate would expire in the meantime.
 func (i *issuer) pause(host string, failures int, err error) time.Duration {
 	wait := pause(failures, err)
 	if refused, ok := errors.AsType[*RefusedError](err); ok && !refused.RetryAt.IsZero() {
@@ -123,8 +123,8 @@ func (i *issuer) pause(host string, failures int, err error) time.Duration {
 	return wait
 }
 
-// pause is how long to wait after a number of failures in a row: authorities
-// allow five an hour, so the first waits are the length of one allowance.
+// pause is how long to wait after a number of consecutive failures: authorities allow five an
+// hour, so the first waits are the length of one allowance.
 func pause(failures int, err error) time.Duration {
 	wait := min(time.Duration(failures)*15*time.Minute, 6*time.Hour)
 	if refused, ok := errors.AsType[*RefusedError](err); ok && !refused.RetryAt.IsZero() {

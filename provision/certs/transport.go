@@ -12,23 +12,22 @@ import (
 	"time"
 )
 
-// A Problem is what the authority said no with (RFC 7807).
+// A Problem is the authority's reason for a refusal (RFC 7807).
 type Problem struct {
 	Type   string `json:"type"`
 	Detail string `json:"detail"`
 }
 
-// A transport stands between autocert and the authority for two reasons.
-// autocert always tries tls-alpn-01 first, which cannot work behind nginx and
-// costs one of the few failures that authorities allow: so it is only shown
-// http-01. And autocert keeps what the authority says to itself: so the last
-// problem is remembered here. It also orders what it cannot keep, again and again:
-// so no order passes while there is no room.
+// A transport sits between autocert and the authority. autocert always tries tls-alpn-01 first,
+// which cannot work behind nginx and costs one of the few failures that authorities allow, so
+// it is only shown http-01. It does not pass on what the authority says, so the last problem is
+// recorded here. And it keeps ordering certificates that it cannot store, so no order passes
+// while there is no room.
 type transport struct {
 	ctx  context.Context // ends requests of autocert, which has no context of its own
 	base http.RoundTripper
 	now  func() time.Time
-	room func() error // nil when what is ordered can be kept
+	room func() error // nil when what is ordered can be stored
 
 	mu      sync.Mutex
 	problem Problem
@@ -63,7 +62,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// admit returns an error for an order while there is no room for what it brings.
+// admit returns an error for an order while there is no room to store its result.
 func (t *transport) admit(req *http.Request) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,7 +73,7 @@ func (t *transport) admit(req *http.Request) error {
 	return t.full
 }
 
-// inspect remembers problems and returns the body as autocert should see it.
+// inspect records problems and returns the body as autocert should see it.
 func (t *transport) inspect(res *http.Response, body []byte) []byte {
 	var fields map[string]json.RawMessage
 	if !strings.Contains(res.Header.Get("Content-Type"), "json") || json.Unmarshal(body, &fields) != nil {
@@ -86,7 +85,7 @@ func (t *transport) inspect(res *http.Response, body []byte) []byte {
 	t.remember(fields["error"], "")
 	if orders, ok := fields["newOrder"]; ok { // this is the directory
 		t.mu.Lock()
-		_ = json.Unmarshal(orders, &t.orders) // what is no text is none
+		_ = json.Unmarshal(orders, &t.orders) // anything but a string counts as none
 		t.mu.Unlock()
 	}
 	var challenges []json.RawMessage
@@ -128,7 +127,7 @@ func (t *transport) remember(raw json.RawMessage, retryAfter string) {
 	}
 }
 
-// last returns what was remembered.
+// last returns what was recorded.
 func (t *transport) last() (p Problem, retryAt time.Time, full error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -143,8 +142,8 @@ func parseRetryAfter(v string, now time.Time) (time.Time, bool) {
 	return at, err == nil
 }
 
-// backoff is how long to wait before asking again within one attempt. When the
-// authority says that it has had enough, the attempt is over.
+// backoff is how long to wait before a retry within one attempt. The attempt ends when the
+// authority reports too many requests.
 func backoff(n int, _ *http.Request, res *http.Response) time.Duration {
 	if n > 8 || res != nil && res.StatusCode == http.StatusTooManyRequests {
 		return -1

@@ -21,29 +21,29 @@ import (
 	"appliance/provision/site"
 )
 
-// No more than mostAlarms are sent in a period of alarmPeriod: what comes and goes all
-// the time is told often enough by then. The next one after that says how it is.
+// At most mostAlarms are sent within alarmPeriod: a problem that comes and goes has been
+// reported often enough by then. The next one after that reports the current state.
 const (
 	mostAlarms  = 6
 	alarmPeriod = 24 * time.Hour
 )
 
-// A notice is one finding that the administrator was told of. Its text may change
-// from day to day without being news.
+// A notice is one finding that was reported to the administrator. Its text may change from day
+// to day without being news.
 type notice struct {
 	Check    string `json:"check"`
 	Severity string `json:"severity"`
 }
 
-// told is what is remembered of the alarms that were sent.
+// told is the record of the alarms that were sent.
 type told struct {
 	Notices []notice    `json:"notices"`
-	Sent    []time.Time `json:"sent"` // the last ones
+	Sent    []time.Time `json:"sent"` // the latest ones
 }
 
-// Alarm tells the operator of the findings by the first way of the answers that works,
-// if they have changed since the last time. It reports whether a message was sent; one
-// that failed is sent the next time, and so is one too many.
+// Alarm notifies the operator of the findings by the first configured way that works, if they
+// have changed since the last time. It reports whether a message was sent; one that failed is
+// sent the next time, and so is one beyond the limit.
 func Alarm(ctx context.Context, s *site.Site, findings []finding.Finding) (sent bool, err error) {
 	return alarmAt(ctx, s, findings, time.Now())
 }
@@ -68,8 +68,8 @@ func sorted(list []notice) []notice {
 	})
 }
 
-// tell sends a message about findings, unless there were too many lately, and remembers of
-// what the operator knows then.
+// tell sends a message about findings, unless there were too many lately, and records what the
+// operator then knows.
 func tell(ctx context.Context, s *site.Site, findings []finding.Finding, news []notice, was told, now time.Time) (sent bool, err error) {
 	was.Sent = slices.DeleteFunc(was.Sent, func(t time.Time) bool { return now.Sub(t) >= alarmPeriod || t.After(now) })
 	if len(was.Sent) >= mostAlarms {
@@ -89,18 +89,18 @@ func tell(ctx context.Context, s *site.Site, findings []finding.Finding, news []
 	return true, atomicfile.Write(s.Path(site.AlarmFile), data, 0o600)
 }
 
-// lastTold reads what was told last, also from a file of an earlier release, which is
-// only a list of notices.
+// lastTold reads the record of what was reported last, also from a file of an earlier release,
+// which is only a list of notices.
 func lastTold(s *site.Site) (t told) {
-	data, _ := os.ReadFile(s.Path(site.AlarmFile)) // what cannot be read is told once more
+	data, _ := os.ReadFile(s.Path(site.AlarmFile)) // what cannot be read is reported again
 	if json.Unmarshal(data, &t) != nil {
 		_ = json.Unmarshal(data, &t.Notices)
 	}
 	return t
 }
 
-// AlarmTest sends a message by every way, and returns what became of each in the order
-// of AlarmWays.
+// AlarmTest sends a message by every way, and returns the result of each in the order of
+// AlarmWays.
 func AlarmTest(ctx context.Context, s *site.Site) []error {
 	m := alarm.Message{
 		Server: s.Answers.ServerName, Severity: finding.OK.String(), Title: s.Answers.ServerName + ": a test of the alarm",
@@ -113,7 +113,7 @@ func AlarmTest(ctx context.Context, s *site.Site) []error {
 	return out
 }
 
-// Ways are the ways of the answers, in their order.
+// Ways returns the alarm ways in the answers, in their order.
 func Ways(s *site.Site) []alarm.Way {
 	var out []alarm.Way
 	a := s.Answers
@@ -134,7 +134,7 @@ func Ways(s *site.Site) []alarm.Way {
 	return out
 }
 
-// A directMessage tells the administrator in Rocket.Chat, from the bridge's account.
+// A directMessage notifies the administrator in Rocket.Chat, from the bridge's account.
 type directMessage struct{ site *site.Site }
 
 func (directMessage) Name() string { return answers.ByRocketChat }

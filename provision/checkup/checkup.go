@@ -1,6 +1,6 @@
-// Package checkup examines an installation with the doctor's checks: it gives them
-// this host to look at, remembers how full the disk was, waits until all is well,
-// and tells the administrator what was found.
+// Package checkup examines an installation with the doctor's checks: it gives them this host to
+// examine, records how full the disk was, waits until all is well, and notifies the
+// administrator of the findings.
 package checkup
 
 import (
@@ -35,9 +35,9 @@ import (
 	"appliance/provision/site"
 )
 
-// Run examines everything and says what is wrong. It remembers how full the disk is,
-// to tell when it will be full, and leaves what it found for the bridge's console; apart
-// from that it changes nothing.
+// Run runs all checks and returns the findings. It records how full the disk is, to predict
+// when it will be full, and leaves the findings for the bridge's console; apart from that it
+// changes nothing.
 func Run(ctx context.Context, s *site.Site) []finding.Finding {
 	measured := make(chan struct{})
 	go func() {
@@ -52,17 +52,17 @@ func Run(ctx context.Context, s *site.Site) []finding.Finding {
 	return findings
 }
 
-// Look is Run without remembering anything.
+// Look is Run without recording anything.
 func Look(ctx context.Context, s *site.Site) []finding.Finding { return doctor.Run(ctx, target(s)) }
 
-// Await examines a changed installation again and again until nothing fails, at
-// most for patience, and returns the last findings.
+// Await examines a changed installation repeatedly until nothing fails, for at most patience,
+// and returns the last findings.
 func Await(ctx context.Context, s *site.Site, patience time.Duration) []finding.Finding {
 	t := target(s)
 	look := t.Files
 	t.Files = func() doctor.Files {
 		f := look()
-		f.Half = "" // it is being done now
+		f.Half = "" // it is in progress
 		return f
 	}
 	until := time.Now().Add(patience)
@@ -82,13 +82,13 @@ func Await(ctx context.Context, s *site.Site, patience time.Duration) []finding.
 	}
 }
 
-// LastBackup is when the installation was saved last, or zero.
+// LastBackup returns when the installation was last backed up, or zero.
 func LastBackup(s *site.Site) time.Time {
 	_, last := backupTimes(s)
 	return last
 }
 
-// target is this host as the doctor's checks see it.
+// target returns this host as the doctor's checks see it.
 func target(s *site.Site) doctor.Target {
 	host := preflight.RealHost(s.Stack)
 	return doctor.Target{
@@ -106,7 +106,7 @@ func target(s *site.Site) doctor.Target {
 	}
 }
 
-// account is the one that the bridge has in Rocket.Chat.
+// account returns the bridge's account in Rocket.Chat.
 func account(s *site.Site) (id string, token secret.String, err error) {
 	data, err := os.ReadFile(secrets.Path(s.Dir, secrets.RocketChatToken))
 	return render.BridgeUserID, secret.New(strings.TrimSpace(string(data))), err
@@ -121,7 +121,7 @@ func runtimes(ctx context.Context, s *site.Site) (map[string]doctor.Runtime, err
 	return out, err
 }
 
-// outsideClient trusts whom other servers trust, and the authority of closed networks.
+// outsideClient trusts the authorities that other servers trust, and that of a closed network.
 func outsideClient(s *site.Site) *http.Client {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -161,7 +161,7 @@ func files(s *site.Site) doctor.Files {
 	if len(m.Files) > 0 {
 		lost, kept := secrets.Missing(s.Dir)
 		out.Lost, out.Kept = below(lost), below(kept)
-		changed, _ := secrets.Edited(s.Dir) // what cannot be read is said elsewhere
+		changed, _ := secrets.Edited(s.Dir) // what cannot be read is reported elsewhere
 		out.Changed = below(changed)
 	}
 	_ = filepath.WalkDir(s.Path("secrets"), func(name string, d fs.DirEntry, err error) error {
@@ -180,7 +180,7 @@ func files(s *site.Site) doctor.Files {
 	return out
 }
 
-// unfinished says what was interrupted, and how to complete it.
+// unfinished returns what was interrupted, and how to complete it.
 func unfinished(s *site.Site) (what, fix string) {
 	if _, err := archive.ReadReturnPoint(s); err == nil {
 		return "an upgrade", (&archive.InterruptedError{Dir: s.Dir}).Hint()
@@ -194,7 +194,7 @@ func unfinished(s *site.Site) (what, fix string) {
 	return "", ""
 }
 
-// below are the paths of secrets from the installation's directory.
+// below returns the paths of secrets relative to the installation's directory.
 func below(names []secrets.Name) (out []string) {
 	for _, n := range names {
 		out = append(out, "secrets/"+string(n))
@@ -202,10 +202,10 @@ func below(names []secrets.Name) (out []string) {
 	return out
 }
 
-// formats are those of the data, and what is to read it.
+// formats returns the formats of the data, and what has to read it.
 func formats(ctx context.Context, s *site.Site) doctor.Databases {
 	f := databases.Look(ctx, s)
-	env, _ := os.ReadFile(s.Path(".env")) // that it is missing is said elsewhere
+	env, _ := os.ReadFile(s.Path(".env")) // its absence is reported elsewhere
 	image := plan.Image(env, databases.Postgres)
 	major, _ := plan.Major(image)
 	return doctor.Databases{
@@ -214,7 +214,7 @@ func formats(ctx context.Context, s *site.Site) doctor.Databases {
 	}
 }
 
-// units are what systemd knows of the installation.
+// units returns the state of the installation's systemd units.
 func units(ctx context.Context, s *site.Site) doctor.Units {
 	out := doctor.Units{Lacking: service.Lacking(s)}
 	list, err := service.Status(ctx, s, "")
@@ -235,7 +235,7 @@ func units(ctx context.Context, s *site.Site) doctor.Units {
 }
 
 func backupTimes(s *site.Site) (began, last time.Time) {
-	// The oldest secret tells since when there is an installation.
+	// The oldest secret shows when the installation began.
 	if info, err := os.Stat(s.Path("secrets/admin_password")); err == nil {
 		began = info.ModTime()
 	}

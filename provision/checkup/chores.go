@@ -15,8 +15,8 @@ import (
 	"appliance/provision/site"
 )
 
-// Note remembers how a chore that may run unattended has ended, one of doctor.Chores: the
-// doctor speaks of its failure until it succeeds. It returns what the doctor will say.
+// Note records the result of a chore that may run unattended, one of doctor's Chore constants:
+// the doctor reports a failure until the chore succeeds. It returns what the doctor will say.
 func Note(s *site.Site, chore string, err error) (finding.Finding, error) {
 	failed := failures(s)
 	_, known := failed[chore]
@@ -33,7 +33,7 @@ func Note(s *site.Site, chore string, err error) (finding.Finding, error) {
 	return f, errors.Join(encodeErr, atomicfile.Write(s.Path(site.ChoresFile), data, 0o600))
 }
 
-// mostReason is how many bytes of an error are remembered.
+// mostReason is how many bytes of an error are recorded.
 const mostReason = 500
 
 func failure(err error, now time.Time) doctor.ChoreFailure {
@@ -50,7 +50,7 @@ func failure(err error, now time.Time) doctor.ChoreFailure {
 	return f
 }
 
-// failures are the chores that failed the last time. What cannot be read is forgotten.
+// failures returns the chores whose last run failed. An unreadable file is ignored.
 func failures(s *site.Site) map[string]doctor.ChoreFailure {
 	out := map[string]doctor.ChoreFailure{}
 	if data, err := os.ReadFile(s.Path(site.ChoresFile)); err != nil || json.Unmarshal(data, &out) != nil || out == nil {
@@ -59,9 +59,8 @@ func failures(s *site.Site) map[string]doctor.ChoreFailure {
 	return out
 }
 
-// AlarmOf tells the operator of one finding, by itself and at once, unless its check was
-// told of already. The doctor does not tell of it again. It reports whether a message was
-// sent.
+// AlarmOf notifies the operator of one finding, separately and at once, unless it was already
+// reported. The doctor does not report it again. It returns whether a message was sent.
 func AlarmOf(ctx context.Context, s *site.Site, f finding.Finding) (sent bool, err error) {
 	was := lastTold(s)
 	news := notice{f.Check, f.Severity.String()}

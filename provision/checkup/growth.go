@@ -16,8 +16,8 @@ import (
 	"appliance/provision/site"
 )
 
-// samples returns what was remembered, the oldest first. What cannot be read is
-// forgotten: it is worth a month of waiting at most.
+// samples returns the recorded samples, oldest first. An unreadable file is ignored: that costs
+// a month of waiting at most.
 func samples(s *site.Site) []doctor.Sample {
 	var out []doctor.Sample
 	data, err := os.ReadFile(s.Path(site.GrowthFile))
@@ -52,7 +52,7 @@ func remember(ctx context.Context, s *site.Site, now time.Time) error {
 	return atomicfile.Write(s.Path(site.GrowthFile), data, 0o600)
 }
 
-// parts measures what of the installation grows.
+// parts measures the parts of the installation that grow.
 func parts(ctx context.Context, s *site.Site) map[string]int64 {
 	out := map[string]int64{
 		"databases": bytesBelow(ctx, s, "data/postgres") + bytesBelow(ctx, s, "data/mongo") + bytesBelow(ctx, s, "data/bridge"),
@@ -91,7 +91,7 @@ func bytesBelow(ctx context.Context, s *site.Site, dir string) (sum int64) {
 	return sum
 }
 
-// occupied is what a file takes of the disk, in bytes.
+// occupied returns the disk space that a file takes, in bytes.
 func occupied(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512

@@ -17,11 +17,11 @@ import (
 	"appliance/provision/site"
 )
 
-// noteFile is what the bridge shows in its console of the host.
+// noteFile holds what the bridge's console shows about the host.
 const noteFile = "data/bridge/" + hoststatus.FileName
 
-// note leaves what was found for the console. Where there is no bridge, or this user may
-// not write there, it does nothing: who looks sees when the file was written.
+// note leaves the findings for the console. If there is no bridge, or this user may not write
+// there, it does nothing: the console shows when the file was written.
 func note(ctx context.Context, s *site.Site, findings []finding.Finding, now time.Time) error {
 	return change(ctx, s, now, func(st *hoststatus.Status) {
 		st.Examined, st.Findings = now.UTC(), []hoststatus.Finding{}
@@ -31,13 +31,13 @@ func note(ctx context.Context, s *site.Site, findings []finding.Finding, now tim
 	})
 }
 
-// Saved notes for the console that the installation was saved.
+// Saved records for the console that the installation was backed up.
 func Saved(ctx context.Context, s *site.Site) error {
 	return change(ctx, s, time.Now(), func(*hoststatus.Status) {})
 }
 
-// Drilled notes for the console that a backup was restored beside the installation, or
-// why it could not be.
+// Drilled records for the console that a backup was restored beside the installation, or why it
+// could not be.
 func Drilled(ctx context.Context, s *site.Site, failed error) error {
 	now := time.Now()
 	return change(ctx, s, now, func(st *hoststatus.Status) {
@@ -48,8 +48,8 @@ func Drilled(ctx context.Context, s *site.Site, failed error) error {
 	})
 }
 
-// Released notes for the console what is known of the newest release of this program, found at
-// the address of the answers; failed is why nothing is.
+// Released records for the console what is known of the newest release of this program, found
+// at the address in the answers; failed is why nothing is known.
 func Released(ctx context.Context, s *site.Site, have, newest string, newer bool, failed error) error {
 	now := time.Now()
 	return change(ctx, s, now, func(st *hoststatus.Status) {
@@ -60,7 +60,7 @@ func Released(ctx context.Context, s *site.Site, have, newest string, newer bool
 	})
 }
 
-// LastDrill is when a backup was last restored beside the installation, zero when never.
+// LastDrill returns when a backup was last restored beside the installation, zero if never.
 func LastDrill(s *site.Site) time.Time {
 	st, err := hoststatus.Read(s.Path(noteFile))
 	if err != nil || st == nil {
@@ -92,7 +92,7 @@ func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatu
 	}
 	st.Updates = updates(s)
 	if st.Release.From != s.Answers.Releases {
-		st.Release = hoststatus.Release{} // nobody is asked any more, or others are
+		st.Release = hoststatus.Release{} // the address was removed or changed
 	}
 	data, err := json.Marshal(st)
 	if err != nil {
@@ -101,8 +101,8 @@ func change(ctx context.Context, s *site.Site, now time.Time, do func(*hoststatu
 	return ignorePermission(atomicfile.WriteOwned(name, data, 0o600, render.ApplianceUser, render.ApplianceUser))
 }
 
-// updates is what `appliance upgrade` would change: the images of the installation are
-// compared with those that this program brings.
+// updates returns what `appliance upgrade` would change: it compares the images of the
+// installation with those that this program pins.
 func updates(s *site.Site) (out []hoststatus.Update) {
 	env, err := os.ReadFile(s.Path(".env"))
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"appliance/provision/site"
 )
 
-// signsIn are the secrets on disk that servers are asked about, with the server, and the
-// services that do not work when it refuses. The administrator's password is not among
-// them: people change it in Rocket.Chat, and nothing depends on it.
+// signsIn are the secrets on disk to check with their servers, and the services that do not
+// work if the server refuses. The administrator's password is not among them: people change it
+// in Rocket.Chat, and nothing depends on it.
 var signsIn = []struct {
 	name     secrets.Name
 	server   string
@@ -26,8 +26,8 @@ var signsIn = []struct {
 	{secrets.HSToken, "the bridge", nil},
 }
 
-// refused asks each server whether it accepts the secret on disk. What gives no clear answer
-// is the business of other checks.
+// refused asks each server whether it accepts the secret on disk. Unclear answers are left to
+// other checks.
 func refused(ctx context.Context, s *site.Site) []doctor.Refusal {
 	if turn, err := secrets.UnderWay(s.Dir); err != nil || len(turn) > 0 {
 		return nil // up completes the rotation
@@ -37,7 +37,7 @@ func refused(ctx context.Context, s *site.Site) []doctor.Refusal {
 	for i, c := range signsIn {
 		data, err := os.ReadFile(secrets.Path(s.Dir, c.name))
 		if _, chosen := rotate.Choose(s.Answers, []string{rotate.KeyOf(c.name)}); err != nil || chosen != nil {
-			continue // it is missing, which is said elsewhere, or belongs to an external server
+			continue // it is missing, which is reported elsewhere, or belongs to an external server
 		}
 		wg.Go(func() {
 			accepted, asked, err := rotate.Accepted(ctx, s, c.name, strings.TrimSpace(string(data)))
@@ -59,8 +59,8 @@ func present(list []doctor.Refusal) (out []doctor.Refusal) {
 	return out
 }
 
-// mongoRefused reads what the health check of MongoDB says about the password that
-// Rocket.Chat has; it asks nothing itself, because mongosh takes seconds to start.
+// mongoRefused reads from MongoDB's health check whether Rocket.Chat's password is accepted; it
+// does not sign in itself, because mongosh takes seconds to start.
 func mongoRefused(ctx context.Context, s *site.Site) []doctor.Refusal {
 	if !s.Answers.BundledMongo() {
 		return nil

@@ -1,5 +1,5 @@
-// Package conversation is what people of Rocket.Chat and of Matrix say to each other while
-// tests break the cluster in between, and whether all of it arrives.
+// Package conversation has people on Rocket.Chat and on Matrix talk to each other while
+// tests break the cluster in between, and checks whether all of it arrives.
 package conversation
 
 import (
@@ -25,14 +25,14 @@ import (
 	"appliance/bridge/mxside"
 )
 
-// A Person speaks to a server as a client does.
+// A Person talks to a server as a client does.
 type Person struct {
 	Base   string
 	HTTP   *http.Client
 	Header http.Header
 }
 
-// Do asks for something, and reads the answer unless out is nil.
+// Do sends a request, and decodes the response unless out is nil.
 func (p *Person) Do(ctx context.Context, method, path string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -70,7 +70,7 @@ func (p *Person) Do(ctx context.Context, method, path string, body, out any) err
 	return json.Unmarshal(data, out)
 }
 
-// Through sends every connection of a client to one address.
+// Through directs every connection of a client to one address.
 func Through(c *http.Client, address string) *http.Client {
 	transport, _ := c.Transport.(*http.Transport)
 	dial := transport.DialContext
@@ -78,7 +78,7 @@ func Through(c *http.Client, address string) *http.Client {
 	return c
 }
 
-// RegisterAt makes an account on a homeserver, as its operator does, and signs in.
+// RegisterAt creates an account on a homeserver, as its operator does, and signs in.
 func RegisterAt(ctx context.Context, p *Person, shared, name string) error {
 	var nonce struct {
 		Nonce string `json:"nonce"`
@@ -108,14 +108,14 @@ func SignIn(ctx context.Context, p *Person, name, password string) error {
 	return err
 }
 
-// A Conversation is what alice of Rocket.Chat and bob of Matrix say to each other, about
-// six times a second each, and when the other one saw it.
+// A Conversation is the messages that alice on Rocket.Chat and bob on Matrix send each
+// other, about six a second each, and when the other one saw them.
 type Conversation struct {
 	T          *testing.T
 	Alice, Bob *Person
-	Room, MX   string // where they talk, as Rocket.Chat and as Matrix have it
+	Room, MX   string // where they talk, on Rocket.Chat and on Matrix
 	Began      time.Time
-	Inquest    func(before time.Time) // says where texts are that did not arrive
+	Inquest    func(before time.Time) // reports where missing texts are
 
 	mu   sync.Mutex
 	sent map[string]time.Time
@@ -123,13 +123,13 @@ type Conversation struct {
 	deep atomic.Int64 // how often a look had to go further back than window
 }
 
-// New is a conversation that has not begun.
+// New returns a conversation that has not begun.
 func New(t *testing.T) *Conversation {
 	return &Conversation{T: t, Began: time.Now(), sent: map[string]time.Time{}, seen: map[string]time.Time{}}
 }
 
-// Begin lets both talk. The end waits until all has arrived, and fails the test unless each text is
-// there once and in order.
+// Begin starts the conversation. end waits until all of it has arrived, and fails the
+// test unless each text is there exactly once and in order.
 func (c *Conversation) Begin() (end func()) {
 	ctx, stop := context.WithCancel(c.T.Context())
 	watching, blind := context.WithCancel(c.T.Context())
@@ -160,8 +160,8 @@ func (c *Conversation) Say(format string, args ...any) {
 	c.T.Logf("%6.1f s  %s", time.Since(c.Began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// speak sends numbered texts until ctx ends; one that fails is sent again under its ID. A
-// text counts as sent when the server has taken it: what did not get that far cannot arrive.
+// speak sends numbered texts until ctx ends; a failed one is sent again with the same ID.
+// A text counts as sent once the server has accepted it: before that it cannot arrive.
 func (c *Conversation) speak(ctx context.Context, who string, send func(ctx context.Context, id, text string) error) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
@@ -191,8 +191,8 @@ func (c *Conversation) speak(ctx context.Context, who string, send func(ctx cont
 	}
 }
 
-// watch looks five times a second which texts of one side are on the other one. A look goes
-// as far back as the one before it has seen, however long that one took.
+// watch checks five times a second which texts of one side have reached the other. Each
+// check goes back as far as the previous one had seen, however long that took.
 func (c *Conversation) watch(ctx context.Context, who string, look func(int) func(context.Context) ([]string, error)) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -211,11 +211,11 @@ func (c *Conversation) watch(ctx context.Context, who string, look func(int) fun
 	}
 }
 
-// window is how many texts the watch looks at when it has fallen behind by no more.
+// window is how many texts a check reads unless it has fallen further behind.
 const window = 100
 
-// see notes texts of one side that are there, oldest first, and reports whether the oldest of
-// them was known.
+// see records texts of one side that have arrived, oldest first, and reports whether the
+// oldest of them was known already.
 func (c *Conversation) see(who string, texts []string) (known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,7 +242,7 @@ func (c *Conversation) fromBob(ctx context.Context, id, text string) error {
 	return c.Bob.Do(ctx, http.MethodPut, "/_matrix/client/v3/rooms/"+url.PathEscape(c.MX)+"/send/m.room.message/"+id, map[string]string{"msgtype": "m.text", "body": text}, nil)
 }
 
-// inChat are the newest texts in Rocket.Chat, oldest first.
+// inChat reads the newest texts in Rocket.Chat, oldest first.
 func (c *Conversation) inChat(count int) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
 		var out struct {
@@ -258,7 +258,7 @@ func (c *Conversation) inChat(count int) func(context.Context) ([]string, error)
 	}
 }
 
-// onMatrix are the newest texts on Matrix, oldest first.
+// onMatrix reads the newest texts on Matrix, oldest first.
 func (c *Conversation) onMatrix(count int) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
 		var texts []string
@@ -294,7 +294,7 @@ func (c *Conversation) onMatrix(count int) func(context.Context) ([]string, erro
 	}
 }
 
-// waiting is how many of the texts that were sent before a time have not been seen.
+// waiting counts the texts sent before a time that have not been seen.
 func (c *Conversation) waiting(before time.Time) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -306,7 +306,7 @@ func (c *Conversation) waiting(before time.Time) (n int) {
 	return n
 }
 
-// longest is how long the slowest text that was sent since a time was on its way.
+// longest is how long the slowest text sent since a time took to arrive.
 func (c *Conversation) longest(who string, since time.Time) (slowest time.Duration, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -318,7 +318,7 @@ func (c *Conversation) longest(who string, since time.Time) (slowest time.Durati
 	return slowest, count
 }
 
-// faultless fails the test unless every text of one side is on the other one once, and in order.
+// faultless fails the test unless every text of one side has reached the other exactly once, and in order.
 func (c *Conversation) faultless(ctx context.Context, who string, look func(context.Context) ([]string, error)) {
 	c.T.Helper()
 	texts, err := look(ctx)
@@ -346,7 +346,7 @@ func (c *Conversation) faultless(ctx context.Context, who string, look func(cont
 	c.Say("%s: %d texts sent, %d arrived, each once and in order", who, total, len(texts))
 }
 
-// missing are the texts that were sent before a time and not seen, in their order.
+// missing returns the texts sent before a time and not seen, in order.
 func (c *Conversation) missing(before time.Time) (texts []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -359,8 +359,8 @@ func (c *Conversation) missing(before time.Time) (texts []string) {
 	return texts
 }
 
-// arrived waits until every text that was sent before a time was seen. When one was not, it
-// says where the text is before it fails the test.
+// arrived waits until every text sent before a time has been seen. If one is missing, it
+// reports where the text is before it fails the test.
 func (c *Conversation) arrived(before time.Time, patience time.Duration, what string) {
 	c.T.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -378,8 +378,8 @@ func (c *Conversation) arrived(before time.Time, patience time.Duration, what st
 	}
 }
 
-// Phase lets something happen while people talk, waits for what was said in it, and tells how
-// long it took. takeover is how long the slowest message may be on its way.
+// Phase runs do while people talk, waits for what was said meanwhile, and logs how long
+// that took. takeover is how long the slowest message may take to arrive.
 func (c *Conversation) Phase(what string, takeover time.Duration, do func()) {
 	c.T.Helper()
 	c.Say("--- %s", what)
@@ -402,7 +402,7 @@ func (c *Conversation) Phase(what string, takeover time.Duration, do func()) {
 	}
 }
 
-// Where says which texts that were sent before a time did not arrive, and on which server they are.
+// Where logs which texts sent before a time did not arrive, and which server they are on.
 func (c *Conversation) Where(ctx context.Context, before time.Time) {
 	missing := c.missing(before)
 	c.Say("missing: %d, at first %q", len(missing), missing[:min(len(missing), 10)])

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dialer connects from inside a network namespace, which a file names.
+// Dialer connects from inside the network namespace that a file names.
 func Dialer(file func() (string, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		name, err := file()

@@ -1,7 +1,7 @@
-// Package databases finds out in which format the databases of an installation keep their
-// data, and raises that of MongoDB. A server of another major version than the format must
-// not open it. It reads files and what the health check of MongoDB has said; it starts and
-// stops nothing.
+// Package databases determines the format in which the databases of an installation keep
+// their data, and raises MongoDB's. A server of a different major version than the format
+// must not open the data. The package reads files and the output of MongoDB's health
+// check; it starts and stops nothing.
 package databases
 
 import (
@@ -23,14 +23,14 @@ const (
 	Mongo    = "mongo"
 )
 
-// Formats are those of the data that is there; "" is unknown.
+// Formats are the formats of the existing data; "" is unknown.
 type Formats struct {
 	Postgres string // major version of the files: "17"
-	Server   string // version of the MongoDB that runs: "8.2.1"
+	Server   string // version of the running MongoDB: "8.2.1"
 	Mongo    string // its featureCompatibilityVersion: "8.0"
 }
 
-// Look reads the formats. It fails at nothing: what cannot be read is unknown.
+// Look reads the formats. It never fails: what cannot be read is unknown.
 func Look(ctx context.Context, s *site.Site) (f Formats) {
 	if s.Answers.BundledPostgres() {
 		f.Postgres = FilesOf(s)
@@ -43,7 +43,7 @@ func Look(ctx context.Context, s *site.Site) (f Formats) {
 	return f
 }
 
-// FilesOf is the major version of PostgreSQL that has made the files, "" without any.
+// FilesOf is the major version of PostgreSQL that created the files, or "" if there are none.
 func FilesOf(s *site.Site) string {
 	data, err := os.ReadFile(s.Path("data/postgres/PG_VERSION"))
 	if err != nil || len(data) > 16 {
@@ -74,16 +74,16 @@ func Series(version string) string {
 	return parts[0] + "." + parts[1]
 }
 
-// Behind reports whether MongoDB keeps its data as an earlier series did. It can serve like
-// that for as long as it likes, but the next upgrade would skip a version.
+// Behind reports whether MongoDB keeps its data in the format of an earlier series. It
+// can run like that indefinitely, but the next upgrade would skip a version.
 func (f Formats) Behind() bool { return f.Mongo != "" && f.Server != "" && f.Mongo != Series(f.Server) }
 
 // ErrUnchanged says that MongoDB answered and kept its format.
 var ErrUnchanged = errors.New("MongoDB did not change its featureCompatibilityVersion") //nolint:staticcheck // a name
 
-// Raise lets MongoDB keep its data as the series that runs does. Files of that format cannot
-// be opened by the series before it, so the new one should have proved itself. Raising what
-// is raised changes nothing.
+// Raise moves MongoDB's data to the format of the running series. The series before it
+// cannot open files of that format, so the new one should have proved itself. Raising the
+// format again changes nothing.
 func Raise(ctx context.Context, s *site.Site) (Formats, error) {
 	var out bytes.Buffer
 	err := s.Stack.Exec(ctx, Mongo, bytes.NewReader(compose.MongoRaise), &out, "sh", "-c", `set -eu; umask 077; f=$(mktemp); trap 'rm -f "$f"' EXIT

@@ -9,8 +9,7 @@ import (
 	"appliance/provision/render"
 )
 
-// homeserver checks an external homeserver: does it answer, does it
-// know the bridge, does it reach it.
+// homeserver checks whether an external homeserver answers, knows the bridge and reaches it.
 func (t Target) homeserver(ctx context.Context) finding.Finding {
 	hs := t.Attached.Homeserver
 	if err := hs.Reach(ctx); err != nil {

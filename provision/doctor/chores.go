@@ -9,21 +9,21 @@ import (
 	"appliance/provision/finding"
 )
 
-// Chores that may fail while nobody looks, named after the checks that speak of them.
+// Chores that may fail unattended, named after the checks that report them.
 const (
 	ChoreBackup  = "backup"
 	ChoreOffsite = "offsite"
 	ChoreDrill   = "drill"
 )
 
-// A ChoreFailure is how the last try of a chore has ended.
+// A ChoreFailure is how the last run of a chore failed.
 type ChoreFailure struct {
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason"`
 	Hint   string    `json:"hint,omitempty"`
 }
 
-// Failed is what the doctor says about a chore that failed the last time.
+// Failed returns the finding about a chore whose last run failed.
 func Failed(chore string, c ChoreFailure) finding.Finding {
 	on := " on " + c.At.Format("2006-01-02 15:04 UTC")
 	summary, again := "the backup"+on+" failed", "appliance backup"
@@ -42,7 +42,7 @@ func Failed(chore string, c ChoreFailure) finding.Finding {
 	return f
 }
 
-// chore is the check of one chore.
+// chore returns the check of one chore.
 func chore(t Target, name, good string) finding.Check {
 	return finding.Check{Name: name, Run: func(context.Context) finding.Finding {
 		if c, failed := t.Chores()[name]; failed {
@@ -52,19 +52,19 @@ func chore(t Target, name, good string) finding.Check {
 	}}
 }
 
-// Units are what systemd knows of an installation.
+// Units describes the systemd units of an installation.
 type Units struct {
-	Lacking string   // why units are to be installed; "" when they are there or not wanted
+	Lacking string   // why units have to be installed; "" if they exist or are not wanted
 	Idle    []string // timers that are disabled or stopped
 	Failed  []string // services whose last run failed
 	Nightly bool     // a timer makes backups
 }
 
-// timers checks what runs by itself: the boot, backups, renewals, the doctor and its alarms.
+// timers checks what runs unattended: the boot, backups, renewals, the doctor and its alarms.
 func timers(ctx context.Context, t Target) finding.Finding {
 	u := t.Units(ctx)
 	told := t.Chores()
-	u.Failed = slices.DeleteFunc(u.Failed, func(unit string) bool { // the doctor's exit status is about what it finds
+	u.Failed = slices.DeleteFunc(u.Failed, func(unit string) bool { // the doctor's exit status reflects its findings
 		return strings.HasSuffix(unit, "-doctor.service") || (strings.HasSuffix(unit, "-backup.service") || strings.HasSuffix(unit, "-drill.service")) && len(told) > 0
 	})
 	switch {

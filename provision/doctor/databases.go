@@ -8,19 +8,19 @@ import (
 	"appliance/provision/finding"
 )
 
-// Databases are the formats of the data, and which versions are to read them; "" and 0 are
+// Databases are the formats of the data, and the versions that have to read them; "" and 0 are
 // unknown.
 type Databases struct {
 	PostgresFiles string // major version of the files
 	PostgresMajor int    // of the image
 	PostgresImage string
-	VersionsFile  string // where another image is named
+	VersionsFile  string // where to name another image
 	MongoServer   string // version that runs
 	MongoFormat   string // featureCompatibilityVersion of its data
-	MongoBehind   bool   // that is of an earlier series
+	MongoBehind   bool   // the format is of an earlier series
 }
 
-// databases compares the formats of the data with the versions that are to read it.
+// databases compares the formats of the data with the versions that have to read it.
 func databases(ctx context.Context, t Target) finding.Finding {
 	d := t.Databases(ctx)
 	if d.PostgresFiles != "" && d.PostgresMajor != 0 && d.PostgresFiles != strconv.Itoa(d.PostgresMajor) {

@@ -12,8 +12,8 @@ import (
 	"appliance/provision/finding"
 )
 
-// delegation checks what a server name that leads to another host says about this one,
-// as other servers read it (Matrix server-server API, "Resolving server names").
+// delegation checks what a server name that points to another host says about this one, as
+// other servers read it (Matrix server-server API, "Resolving server names").
 func delegation(ctx context.Context, t Target) finding.Finding {
 	if t.Answers.Delegation == answers.DelegationSRV {
 		return srvRecord(ctx, t)
@@ -36,7 +36,7 @@ func delegation(ctx context.Context, t Target) finding.Finding {
 	return finding.Good("%s points to %s", name, answer.Server)
 }
 
-// srvRecord looks up the DNS record that leads from the server name to this host.
+// srvRecord looks up the DNS record that points from the server name to this host.
 func srvRecord(ctx context.Context, t Target) finding.Finding {
 	name, want := t.Answers.ServerName, t.Answers.FederationAddress()
 	record := "_matrix-fed._tcp." + name

@@ -1,6 +1,6 @@
-// Package doctor diagnoses a running installation and says how to fix it. Checks look
-// at it from outside, through the front door, and from inside, at the services; they
-// never change anything.
+// Package doctor diagnoses a running installation and says how to fix it. Checks examine it
+// from outside, through the front door, and from inside, at the services; they never change
+// anything.
 package doctor
 
 import (
@@ -39,7 +39,7 @@ type Target struct {
 	Dir       string // of the installation
 	Runtimes  func(context.Context) (map[string]Runtime, error)
 	FreeBytes func(path string) (free, total uint64, err error)
-	Samples   func() []Sample                                        // of how full the disk was, the oldest first
+	Samples   func() []Sample                                        // of how full the disk was, oldest first
 	Operator  func() (secret.String, error)                          // the bearer token of the bridge's operator API
 	Account   func() (userID string, token secret.String, err error) // of the bridge in Rocket.Chat
 	Files     func() Files
@@ -49,18 +49,18 @@ type Target struct {
 	Databases func(context.Context) Databases
 	Units     func(context.Context) Units
 	Refused   func(context.Context) []Refusal                          // secrets on disk that their servers do not accept
-	Chores    func() map[string]ChoreFailure                           // those that failed the last time
+	Chores    func() map[string]ChoreFailure                           // those whose last run failed
 	Host      []finding.Check                                          // of the host
 	Attached  attach.Servers                                           // external servers
-	Resolve   func(ctx context.Context, host string) ([]net.IP, error) // as the internet does, where that can be asked
+	Resolve   func(ctx context.Context, host string) ([]net.IP, error) // through the public DNS, if it can be reached
 	Addresses func() ([]net.IP, error)                                 // of this host
 	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
-	// Federation is whether messages are carried, as bridge.yaml has it: "on", "off" or "unknown".
+	// Federation is whether messages are forwarded, according to bridge.yaml: "on", "off" or "unknown".
 	Federation func() string
 	Outside    *http.Client // connects as other servers do: by public names, trusting known authorities
 }
 
-// Run looks at everything and returns what it found, in a stable order.
+// Run runs all checks and returns the findings, in a stable order.
 func Run(ctx context.Context, t Target) []finding.Finding {
 	return fold(ctx, t, finding.Run(ctx, limit, Checks(t)))
 }
@@ -70,7 +70,7 @@ func Checks(t Target) []finding.Check {
 	checks := []finding.Check{
 		{Name: "answers", Run: func(context.Context) finding.Finding { return usable(t) }}, {Name: "services", Run: t.services},
 	}
-	if t.Answers.Domain == "" { // the answers do not even say that
+	if t.Answers.Domain == "" { // the answers lack even that
 		return append(append(checks, inside(t)...), t.Host...)
 	}
 	for i, host := range t.Answers.Hosts() {
@@ -95,7 +95,7 @@ func Checks(t Target) []finding.Check {
 	return append(append(checks, inside(t)...), t.Host...)
 }
 
-// inside lists the checks of what is behind the front door.
+// inside lists the checks behind the front door.
 func inside(t Target) []finding.Check {
 	return []finding.Check{
 		{Name: "bridge", Run: t.bridge},
@@ -120,8 +120,8 @@ func inside(t Target) []finding.Check {
 	}
 }
 
-// usable says whether the answers on disk can be used. All other checks go by what
-// could be read of them.
+// usable checks whether the answers on disk can be used. All other checks go by what could be
+// read of them.
 func usable(t Target) finding.Finding {
 	if t.Unusable != nil {
 		return finding.Failure("appliance.yaml cannot be used", t.Unusable.Error(), "correct "+filepath.Join(t.Dir, "appliance.yaml")+" and run: appliance up")
@@ -152,7 +152,7 @@ func (t Target) services(ctx context.Context) finding.Finding {
 	return finding.Good("all %d services are healthy", len(have))
 }
 
-// certificate compares what is on disk with what the front door shows.
+// certificate compares the certificate on disk with the one that the front door shows.
 func (t Target) certificate(ctx context.Context, host string) finding.Finding {
 	status, err := certs.Inspect(t.CertsDir, host)
 	if err != nil {
@@ -202,7 +202,7 @@ func door(t Target) string {
 	return net.JoinHostPort(t.Address, fmt.Sprint(port))
 }
 
-// clientFor comes through the front door whatever DNS says.
+// clientFor returns a client that connects to the front door, whatever DNS says.
 func clientFor(t Target) *http.Client {
 	return &http.Client{Timeout: limit, Transport: &http.Transport{
 		DisableKeepAlives: true,

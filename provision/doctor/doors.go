@@ -17,7 +17,7 @@ import (
 
 func joined(parts []string) string { return strings.Join(parts, "; ") }
 
-// get asks the front door.
+// get sends a request to the front door.
 func get(ctx context.Context, t Target, host, path string, header ...string) (int, []byte, error) {
 	scheme := "https://"
 	if t.Answers.TLS == answers.NoTLS {

@@ -10,7 +10,7 @@ import (
 	"appliance/provision/render"
 )
 
-// ill returns the services that are wanted and do not do what they should, sorted.
+// ill returns the wanted services that are not healthy, sorted.
 func ill(t Target, have map[string]plan.Service) []string {
 	var out []string
 	for _, name := range render.Services(t.Answers) {
@@ -21,7 +21,7 @@ func ill(t Target, have map[string]plan.Service) []string {
 	return out
 }
 
-// disabled are the services that are of no use though they may run.
+// disabled returns the services that are of no use even if they run.
 func disabled(findings []finding.Finding) []string {
 	var out []string
 	for _, f := range findings {
@@ -35,7 +35,7 @@ func disabled(findings []finding.Finding) []string {
 // all stands for every service.
 const all = "*"
 
-// root is the check that explains why services are down, "services" when none does.
+// root returns the check that explains why services are down, or "services" if none does.
 func root(findings []finding.Finding, down []string) string {
 	for _, f := range findings {
 		explained := func(service string) bool {
@@ -48,8 +48,8 @@ func root(findings []finding.Finding, down []string) string {
 	return "services"
 }
 
-// fold names the cause of what follows from another finding, and puts causes first:
-// when a service is down, so is everything that needs it.
+// fold marks a finding that follows from another with its cause, and puts causes first: when a
+// service is down, so is everything that needs it.
 func fold(ctx context.Context, t Target, findings []finding.Finding) []finding.Finding {
 	have, err := t.Services(ctx)
 	down := append(ill(t, have), disabled(findings)...)
@@ -70,7 +70,7 @@ func fold(ctx context.Context, t Target, findings []finding.Finding) []finding.F
 	return first(findings)
 }
 
-// first puts findings that explain others before those, and leaves the rest in place.
+// first puts findings that explain others before them, and leaves the rest in place.
 func first(findings []finding.Finding) []finding.Finding {
 	causes := map[string]bool{}
 	for _, f := range findings {

@@ -11,14 +11,14 @@ import (
 	"appliance/provision/finding"
 )
 
-// A Sample is how full the disk was at a moment.
+// A Sample is how full the disk was at one time.
 type Sample struct {
 	At    time.Time        `json:"at"`
-	Used  int64            `json:"used"`  // bytes, by everybody
+	Used  int64            `json:"used"`  // bytes, whoever uses them
 	Parts map[string]int64 `json:"parts"` // bytes of this installation: databases, media, logs ...
 }
 
-// Samples are taken and kept so that a month of them tells where a disk is heading.
+// Samples are taken and kept so that a month of them shows where disk usage is heading.
 const (
 	SampleEvery = 4 * time.Hour
 	SamplesFor  = 30 * 24 * time.Hour
@@ -26,7 +26,7 @@ const (
 	shortest    = 24 * time.Hour // between the first and the last
 )
 
-// growth warns before a disk that still has room is full.
+// growth warns before a disk that still has room fills up.
 func (t Target) growth(context.Context) finding.Finding {
 	free, _, err := t.FreeBytes(t.Dir)
 	samples := t.Samples()
@@ -66,8 +66,7 @@ func size(bytes float64) string {
 	return fmt.Sprintf("%.0f MB", bytes/(1<<20))
 }
 
-// fastest is the part of the installation that grows most, and by how many
-// bytes a day.
+// fastest returns the part of the installation that grows most, and by how many bytes a day.
 func fastest(samples []Sample) (part string, perDay float64) {
 	perDay = math.Inf(-1)
 	for _, name := range slices.Sorted(maps.Keys(samples[len(samples)-1].Parts)) {
@@ -78,8 +77,8 @@ func fastest(samples []Sample) (part string, perDay float64) {
 	return part, perDay
 }
 
-// slope is the growth in bytes a day: the median of that between any two
-// samples (Theil and Sen), so that one large file that came or went counts little.
+// slope is the growth in bytes a day: the median over all pairs of samples (Theil and Sen), so
+// that one large file that came or went counts little.
 func slope(samples []Sample, of func(Sample) int64) float64 {
 	var all []float64
 	for i, a := range samples {

@@ -15,10 +15,10 @@ import (
 	"appliance/provision/finding"
 )
 
-// outside does what another homeserver does before it federates with this one: it
-// follows the delegation with the names of the public DNS, trusts only known
-// authorities, and checks that the key it is shown signs itself
-// (Matrix server-server API, "Server discovery" and "Retrieving server keys").
+// outside does what another homeserver does before it federates with this one: it follows the
+// delegation by the names in the public DNS, trusts only known authorities, and checks that the
+// keys it is shown are self-signed (Matrix server-server API, "Server discovery" and
+// "Retrieving server keys").
 func (t Target) outside(ctx context.Context) finding.Finding {
 	name := t.Answers.ServerName
 	host, err := delegated(ctx, t, name)
@@ -89,8 +89,8 @@ func selfSigned(data []byte, name string, now time.Time) error {
 	return nil
 }
 
-// canonical is what a signature is of: sorted keys, no spaces, numbers as they
-// are, without signatures and unsigned. Go's encoder sorts.
+// canonical returns what a signature covers: sorted keys, no spaces, numbers as they are,
+// without signatures and unsigned. Go's encoder sorts.
 func canonical(data []byte) ([]byte, error) {
 	dec := json.NewDecoder(strings.NewReader(string(data)))
 	dec.UseNumber()

@@ -12,19 +12,19 @@ import (
 	"appliance/provision/finding"
 )
 
-// A backlog is what the bridge says of itself and its queue.
+// A backlog is the bridge's report about itself and its queue.
 type backlog struct {
 	Enabled     bool
 	Waiting     int64
 	Dead        int64     `json:"dead_letters"`
-	OldDead     int64     `json:"buried"` // of a bridge of an earlier release
+	OldDead     int64     `json:"buried"` // from a bridge of an earlier release
 	Oldest      time.Time `json:"oldest_waiting"`
 	ConfigError string    `json:"config_error"`
 	Doubtful    []string  `json:"doubtful_puppets"`
-	Replicas    int       // 0 of a bridge of an earlier release
+	Replicas    int       // 0 from a bridge of an earlier release
 }
 
-// backlogOf asks the bridge. bad says why it does not answer.
+// backlogOf queries the bridge. bad says why it did not answer.
 func backlogOf(ctx context.Context, t Target) (b backlog, bad *finding.Finding) {
 	failed := func(f finding.Finding) (backlog, *finding.Finding) { return b, &f }
 	services, err := t.Services(ctx)
@@ -42,8 +42,8 @@ func backlogOf(ctx context.Context, t Target) (b backlog, bad *finding.Finding) 
 	return b, nil
 }
 
-// enabled says whether messages are carried. What bridge.yaml has counts while the bridge
-// cannot be asked.
+// enabled checks whether messages are forwarded. While the bridge cannot be queried,
+// bridge.yaml counts.
 func enabled(ctx context.Context, t Target) finding.Finding {
 	b, bad := backlogOf(ctx, t)
 	off := "federation is off"

@@ -19,11 +19,11 @@ import (
 // mostAddresses is how many addresses of one name are tried.
 const mostAddresses = 8
 
-// reach connects to each address that DNS gives for the domain, of both versions, as a
-// visitor does. Whoever answers has to show the certificate of this host's front door, and
-// signs the nonce of the handshake with its key (RFC 8446, CertificateVerify), which nobody
-// else has: that tells this host from another one. Where an address belongs to a router, a
-// failure may be the router's: many do not lead back to the inside (hairpin NAT).
+// reach connects to each address that DNS gives for the domain, IPv4 and IPv6, as a visitor
+// does. The server that answers has to show the certificate of this host's front door, and
+// signs the nonce of the handshake with its key (RFC 8446, CertificateVerify), which no other
+// host has: that identifies this host. If an address belongs to a router, a failure may be the
+// router's: many do not lead back inside (hairpin NAT).
 func reach(ctx context.Context, t Target) finding.Finding {
 	domain := t.Answers.Domain
 	if t.Answers.TLS == answers.NoTLS || t.Answers.TrustedProxies != "" {
@@ -60,7 +60,7 @@ func reach(ctx context.Context, t Target) finding.Finding {
 	return finding.Good("%s leads to this host at %s", domain, strings.Join(good, " and "))
 }
 
-// knock looks who answers at an address.
+// knock checks which host answers at an address.
 func knock(ctx context.Context, t Target, ip net.IP, own *x509.Certificate, ours bool) finding.Finding {
 	domain, port := t.Answers.Domain, t.Answers.HTTPSPort
 	kind := map[bool]string{true: "A", false: "AAAA"}[ip.To4() != nil]
@@ -81,7 +81,7 @@ func knock(ctx context.Context, t Target, ip net.IP, own *x509.Certificate, ours
 		fmt.Sprintf("connect to https://%s from another network: if that works, the router only does not lead back inside (hairpin NAT), which harms nobody outside; if not, forward port %d to this host or remove the %s record", domain, port, kind))
 }
 
-// shown returns the certificate that a server shows, in limited time.
+// shown returns the certificate that a server shows, within a time limit.
 func shown(ctx context.Context, host, address string) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit/2)
 	defer cancel()

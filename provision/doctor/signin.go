@@ -8,7 +8,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// Homeserver is what the server of a refusal is called if it is the homeserver.
+// Homeserver is the Server of a refusal by the homeserver.
 const Homeserver = "the homeserver"
 
 // A Refusal is a secret on disk that its server does not accept.
@@ -20,9 +20,9 @@ type Refusal struct {
 	Fix      string   // when a new secret does not help
 }
 
-// signIn finds out whether each secret on disk is the one that its server knows. One that
-// was changed by hand, or comes from another installation, is noticed here rather than at
-// the next restart.
+// signIn checks whether each secret on disk is the one that its server has. A secret that was
+// changed by hand, or comes from another installation, is noticed here rather than at the next
+// restart.
 func signIn(ctx context.Context, t Target) finding.Finding {
 	refused := t.Refused(ctx)
 	if len(refused) == 0 {
@@ -43,7 +43,7 @@ func signIn(ctx context.Context, t Target) finding.Finding {
 	}
 	f := finding.Failure(joined(files)+verb, joined(why), "replace it with: appliance secrets rotate "+strings.Join(keys, " ")).Explaining(explained...)
 	if !slices.ContainsFunc(refused, func(r Refusal) bool { return r.Server != Homeserver }) {
-		return f.Without("homeserver", "postgres") // which refuses everyone when it cannot look into its database
+		return f.Without("homeserver", "postgres") // which refuses everyone when it cannot read its database
 	}
 	return f
 }

@@ -10,13 +10,13 @@ import (
 	"appliance/provision/finding"
 )
 
-// remaining is the setting in which Rocket.Chat 7 and later say how many days are left
-// until the workspace becomes read-only: -1 when it does not, 0 when it is.
+// remaining is the setting in which Rocket.Chat 7 and later report how many days are left until
+// the workspace becomes read-only: -1 if it does not, 0 if it is.
 const remaining = "Cloud_Workspace_AirGapped_Restrictions_Remaining_Days"
 
-// workspace finds out whether Rocket.Chat is read-only, or about to be. Without a
-// licence it is once its last report to its maker's collector is about ten days old,
-// and then it refuses every message.
+// workspace checks whether Rocket.Chat is read-only, or about to be. Without a licence it is
+// once its last report to its maker's collector is about ten days old, and then it refuses
+// every message.
 func workspace(ctx context.Context, t Target) finding.Finding {
 	status, body, err := get(ctx, t, t.Answers.Domain, "/api/v1/settings.public?_id="+remaining)
 	var answer struct {
@@ -44,8 +44,8 @@ func workspace(ctx context.Context, t Target) finding.Finding {
 	return finding.Good("Rocket.Chat is not about to become read-only")
 }
 
-// registration finds out whether the workspace is registered with Rocket.Chat's cloud. That is
-// the operator's to decide; a token for it that has registered nothing is a fault.
+// registration checks whether the workspace is registered with Rocket.Chat's cloud. That is the
+// operator's decision, but a token that has registered nothing is a fault.
 func registration(ctx context.Context, t Target) finding.Finding {
 	var answer struct {
 		Status struct {
@@ -81,7 +81,7 @@ func days(n int) string {
 	return "days"
 }
 
-// container is what docker calls a service.
+// container returns what docker calls a service's container.
 func container(ctx context.Context, t Target, service string) string {
 	if have, err := t.Services(ctx); err == nil && have[service].ID != "" {
 		return have[service].ID[:min(len(have[service].ID), 12)]

@@ -12,8 +12,8 @@ import (
 )
 
 // InHomeserver runs statements in the homeserver's database, wherever that is, and returns the
-// rows of the answers, the columns of a row parted by "|". The statements are read from
-// standard input where a program runs them: nothing of them is in its arguments.
+// resulting rows, with their columns separated by "|". If a program runs the statements, it
+// reads them from standard input: nothing of them is in its arguments.
 func InHomeserver(ctx context.Context, on *stack.Stack, a answers.Answers, sql string) ([]string, error) {
 	if !a.BundledPostgres() {
 		return Query(ctx, a, sql)
@@ -27,31 +27,31 @@ func InHomeserver(ctx context.Context, on *stack.Stack, a answers.Answers, sql s
 	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), nil
 }
 
-// used is whether a table has a row, and false when there is none of the name.
+// used is an expression for whether a table has a row; it is false if there is no such table.
 const used = `CASE WHEN to_regclass('%[1]s') IS NULL THEN false ELSE
 (xpath('/row/c/text()', query_to_xml('SELECT count(*) AS c FROM (SELECT 1 FROM %[1]s LIMIT 1) AS one', false, true, '')))[1]::text = '1' END`
 
-// state asks for one row: whether there is a table of events, whether it or that of accounts
-// has any, and how many tables there are.
+// state is a query for one row: whether there is a table of events, whether it or the table of
+// accounts has any rows, and how many tables there are.
 func state(kind *homeserver.Stack) string {
 	return fmt.Sprintf("SELECT to_regclass('%s') IS NOT NULL, ", kind.Events) + fmt.Sprintf(used, kind.Events) + " OR " + fmt.Sprintf(used, kind.Accounts) +
 		", (SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema())"
 }
 
-// Holds is what a database has before it is used.
+// Holds is what a database contains before it is used.
 type Holds int
 
-// What a database may have.
+// What a database may contain.
 const (
 	Nothing    Holds = iota // no table
 	Homeserver              // the tables of a homeserver of this kind, with an account or an event in them
-	Unused                  // the same with nothing in them: it was begun and not used
+	Unused                  // the same with nothing in them: it was set up but not used
 	Other                   // tables of another program
 )
 
 // Usable refuses an external database that has the tables of another program, one that has a
-// homeserver's data unless that was copied there for this installation, and one that was
-// said to have it and has not.
+// homeserver's data unless it was copied there for this installation, and one that should have
+// the copied data but does not.
 func Usable(ctx context.Context, a answers.Answers, copied bool) error {
 	found, err := Look(ctx, a)
 	if err != nil {
@@ -70,7 +70,7 @@ func Usable(ctx context.Context, a answers.Answers, copied bool) error {
 	return nil
 }
 
-// Look says what the external database of the homeserver has.
+// Look returns what the external database of the homeserver contains.
 func Look(ctx context.Context, a answers.Answers) (Holds, error) {
 	kind := homeserver.Of(a.Homeserver).Stack
 	if kind == nil {

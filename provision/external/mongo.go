@@ -25,7 +25,7 @@ import (
 	"appliance/provision/render"
 )
 
-// mongoCheck looks at the MongoDB of mongo_url.
+// mongoCheck returns the check of the MongoDB of mongo_url.
 func mongoCheck(a answers.Answers) finding.Check {
 	return finding.Check{Name: "mongo", Run: func(ctx context.Context) finding.Finding {
 		version, err := Mongo(ctx, a)
@@ -36,7 +36,7 @@ func mongoCheck(a answers.Answers) finding.Check {
 	}}
 }
 
-// Mongo looks at the MongoDB of mongo_url and returns its version. It writes nothing there.
+// Mongo checks the MongoDB of mongo_url and returns its version. It writes nothing there.
 func Mongo(ctx context.Context, a answers.Answers) (version string, err error) {
 	l := looker{a: a}
 	if l.url, err = answers.ParseMongo(a.MongoURL); err != nil {
@@ -59,19 +59,19 @@ func Mongo(ctx context.Context, a answers.Answers) (version string, err error) {
 	return l.signIn(ctx, primary)
 }
 
-// A looker is one look at a MongoDB.
+// A looker checks one MongoDB once.
 type looker struct {
 	a      answers.Answers
 	url    answers.Mongo
 	secure *tls.Config // nil without TLS
 }
 
-// at is the service at one of its hosts.
+// at returns the service at one of its hosts.
 func (l looker) at(host string) service {
 	return service{summary: "Rocket.Chat cannot use the MongoDB of mongo_url", key: "mongo_url", caKey: "mongo_ca_file", caFile: l.a.MongoCAFile, host: host}
 }
 
-// lookUp asks DNS for the hosts and the options, where the URL says so.
+// lookUp gets the hosts and the options from DNS, if the URL says so.
 func (l *looker) lookUp(ctx context.Context) error {
 	if !l.url.Lookup {
 		for i, host := range l.url.Hosts {
@@ -103,7 +103,7 @@ func (l *looker) lookUp(ctx context.Context) error {
 	return nil
 }
 
-// trust says what certificate a host must show.
+// trust determines which certificate a host must show.
 func (l *looker) trust() error {
 	on, _ := l.url.TLS()
 	if !on && l.a.MongoCAFile == "" {
@@ -136,8 +136,8 @@ func (l *looker) trust() error {
 	return nil
 }
 
-// anyOne returns what one of the hosts of the URL says, and which one: Rocket.Chat asks all
-// of them too, and the others may be down.
+// anyOne returns the greeting of one of the hosts in the URL, and which one it is from:
+// Rocket.Chat tries all of them too, and the others may be down.
 func (l looker) anyOne(ctx context.Context) (greeting, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -164,8 +164,8 @@ func (l looker) anyOne(ctx context.Context) (greeting, string, error) {
 	return greeting{}, "", l.explain(l.url.Hosts[0], errs[0])
 }
 
-// primary returns the address of the member that takes what is written, under the name at
-// which Rocket.Chat will look for it.
+// primary returns the address of the member that accepts writes, under the name by which
+// Rocket.Chat will look for it.
 func (l looker) primary(ctx context.Context, g greeting, seed string) (string, error) {
 	s := l.at(seed)
 	wanted := l.url.Option("replicaSet")
@@ -203,7 +203,7 @@ func (l looker) primary(ctx context.Context, g greeting, seed string) (string, e
 	return g.Primary, nil
 }
 
-// unreachable says that the primary's own name leads nowhere.
+// unreachable explains that the primary cannot be reached under its own name.
 func (l looker) unreachable(g greeting, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -217,7 +217,7 @@ func (l looker) unreachable(g greeting, err error) error {
 	return &out
 }
 
-// explain says what is wrong with a connection to a host.
+// explain describes what is wrong with a connection to a host.
 func (l looker) explain(host string, err error) error {
 	s := l.at(host)
 	name, _, _ := net.SplitHostPort(host)
@@ -237,7 +237,7 @@ func (l looker) explain(host string, err error) error {
 	return s.error("see the log of that server", "%s: %s", host, l.without(err.Error()))
 }
 
-// askedFor is what in the answers turns TLS on.
+// askedFor returns what in the answers turns TLS on.
 func (l looker) askedFor() string {
 	switch on, said := l.url.TLS(); {
 	case said && on:
@@ -248,7 +248,7 @@ func (l looker) askedFor() string {
 	return "mongo_ca_file, and nothing"
 }
 
-// without is a text without the password.
+// without returns a text without the password.
 func (l looker) without(text string) string {
 	if l.url.Password == "" {
 		return text
@@ -256,10 +256,10 @@ func (l looker) without(text string) string {
 	return strings.NewReplacer(l.url.Password, "***", url.QueryEscape(l.url.Password), "***", url.PathEscape(l.url.Password), "***").Replace(text)
 }
 
-// needed is what a user has to be allowed in the database.
+// needed are the actions that the user must be allowed in the database.
 var needed = []string{"find", "insert", "update", "remove", "createCollection", "createIndex", "dropIndex", "listCollections", "listIndexes", "changeStream"}
 
-// A status is what MongoDB says about whoever is connected.
+// A status is what MongoDB reports about the connected user.
 type status struct {
 	Info struct {
 		Users      []bson.D `bson:"authenticatedUsers"`
@@ -274,7 +274,7 @@ type status struct {
 	} `bson:"authInfo"`
 }
 
-// lacks returns what of the needed is not allowed in a database.
+// lacks returns the needed actions that are not allowed in a database.
 func (s status) lacks(database string) []string {
 	return slices.DeleteFunc(slices.Clone(needed), func(action string) bool {
 		for _, p := range s.Info.Privileges {
@@ -288,7 +288,7 @@ func (s status) lacks(database string) []string {
 	})
 }
 
-// signIn signs in at the primary, sees what the user may do, and returns the version.
+// signIn signs in at the primary, checks what the user may do, and returns the version.
 func (l looker) signIn(ctx context.Context, primary string) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -328,7 +328,7 @@ func (l looker) signIn(ctx context.Context, primary string) (version string, err
 	return build.Version, nil
 }
 
-// allowed returns what the user may not do that Rocket.Chat does.
+// allowed returns an error if the user lacks a right that Rocket.Chat needs.
 func (l looker) allowed(ctx context.Context, database *mongo.Database, seen status, primary string) error {
 	s, name := l.at(primary), l.url.DatabaseOrDefault()
 	if len(seen.Info.Users) == 0 { // either everybody may do everything, or nobody signed in
@@ -345,10 +345,10 @@ func (l looker) allowed(ctx context.Context, database *mongo.Database, seen stat
 	return nil
 }
 
-// Codes of MongoDB.
+// Error codes of MongoDB.
 const codeUnauthorized, codeAuthenticationFailed, codeMechanismUnavailable = 13, 18, 334
 
-// refused says what is wrong when a command fails, or the sign-in before it.
+// refused explains the failure of a command, or of the sign-in before it.
 func (l looker) refused(host string, err error) error {
 	if err == nil {
 		return nil
@@ -385,7 +385,7 @@ func rocketChatMajor() int {
 	return major(tag)
 }
 
-// leastMongo is the oldest MongoDB with which that Rocket.Chat starts.
+// leastMongo is the oldest major version of MongoDB with which that Rocket.Chat starts.
 func leastMongo() int {
 	if rocketChatMajor() >= 8 {
 		return 7

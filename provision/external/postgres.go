@@ -17,8 +17,8 @@ import (
 	"appliance/provision/render"
 )
 
-// Query runs statements in the homeserver's external database and returns the rows of the
-// last one, the columns of a row parted by "|".
+// Query runs statements in the homeserver's external database and returns the rows of the last
+// one, with their columns separated by "|".
 func Query(ctx context.Context, a answers.Answers, sql string) ([]string, error) {
 	conn, err := connect(ctx, a)
 	if err != nil {
@@ -60,11 +60,11 @@ func serviceOf(a answers.Answers) service {
 	}
 }
 
-// properties is what a homeserver needs to be so in its database, in one row.
+// properties is a query for the properties that a homeserver requires of its database, in one row.
 const properties = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('server_encoding'), datcollate, datctype,
 pg_is_in_recovery(), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user, datname FROM pg_database WHERE datname = current_database()`
 
-// HomeserverDatabase looks at the PostgreSQL of homeserver_database and returns its version.
+// HomeserverDatabase checks the PostgreSQL of homeserver_database and returns its version.
 func HomeserverDatabase(ctx context.Context, a answers.Answers) (version string, err error) {
 	s := serviceOf(a)
 	list, err := Query(ctx, a, properties)
@@ -77,7 +77,7 @@ func HomeserverDatabase(ctx context.Context, a answers.Answers) (version string,
 	p := strings.Split(list[0], "|")
 	number, _ := strconv.Atoi(p[0])
 	user, database := quoted(p[7]), quoted(p[8])
-	// Its template is one with every locale, which template1 may not be.
+	// The template must allow every locale, which template1 may not.
 	create := "CREATE DATABASE " + database + " OWNER " + user + " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
 	least := 12
 	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
@@ -101,10 +101,10 @@ func HomeserverDatabase(ctx context.Context, a answers.Answers) (version string,
 	return p[1], nil
 }
 
-// quoted is a name as SQL has it where it needs quotes.
+// quoted returns a name as a quoted SQL identifier.
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// explainPostgres says what is wrong with a connection to PostgreSQL.
+// explainPostgres describes what is wrong with a connection to PostgreSQL.
 func explainPostgres(s service, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err

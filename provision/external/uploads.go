@@ -44,7 +44,7 @@ func Uploads(ctx context.Context, a answers.Answers) error {
 		if c.Roots, err = x509.SystemCertPool(); err != nil {
 			c.Roots = x509.NewCertPool()
 		}
-		c.Roots.AppendCertsFromPEM(pem) // beside the others, as Rocket.Chat has them
+		c.Roots.AppendCertsFromPEM(pem) // in addition to the others, as in Rocket.Chat
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// A greeting is what a MongoDB says of itself to whoever asks, before a user signs in.
+// A greeting is what a MongoDB reports about itself before a user signs in.
 type greeting struct {
 	SetName string   `bson:"setName"`
 	Me      string   `bson:"me"`
@@ -27,7 +27,7 @@ type greeting struct {
 	Kind      string `bson:"msg"` // isdbgrid of a mongos
 }
 
-// Failures of a connection that are about TLS itself, and not about a certificate.
+// Connection failures that are about TLS itself, and not about a certificate.
 var (
 	errNoTLS        = errors.New("it has no TLS")
 	errTLSOnly      = errors.New("it takes connections with TLS only")
@@ -53,7 +53,7 @@ func greet(ctx context.Context, host string, secure *tls.Config) (greeting, erro
 		}
 	}
 	// Alerts of a server that wants a certificate and got none, in TLS 1.3 and 1.2. They have
-	// no type that others could name.
+	// no type that other packages can use.
 	if text := err.Error(); secure != nil && (strings.HasSuffix(text, "tls: certificate required") || strings.HasSuffix(text, "tls: bad certificate")) {
 		return g, errWantsClient
 	}
@@ -82,7 +82,7 @@ func dial(ctx context.Context, host string, secure *tls.Config) (net.Conn, error
 	return secured, nil
 }
 
-// forHost is a configuration for a host.
+// forHost returns a copy of a configuration for a host.
 func forHost(c *tls.Config, host string) *tls.Config {
 	c = c.Clone()
 	c.ServerName, _, _ = net.SplitHostPort(host)
@@ -110,7 +110,7 @@ func greetOnce(ctx context.Context, host string, secure *tls.Config) (g greeting
 	return g, nil
 }
 
-// opMsg is the kind of all messages of MongoDB's protocol today.
+// opMsg is the opcode of all messages in MongoDB's present protocol.
 const opMsg = 2013
 
 // ask sends a command and returns the document of the reply.

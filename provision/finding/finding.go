@@ -1,6 +1,6 @@
-// Package finding is the result of a check of the host or the installation: ok, or
+// Package finding holds the result of a check of the host or the installation: ok, or
 // what is wrong, why, and what to type. It checks nothing itself; preflight and doctor
-// bring the checks.
+// supply the checks.
 package finding
 
 import (
@@ -27,18 +27,18 @@ func (s Severity) String() string { return [...]string{"ok", "warn", "fail"}[s] 
 // MarshalJSON writes the word.
 func (s Severity) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// A Finding is what one check saw. Why and Fix are empty when Severity is OK.
+// A Finding is the result of one check. Why and Fix are empty when Severity is OK.
 type Finding struct {
 	Check    string   `json:"check"` // kebab-case, stable: scripts match on it
 	Severity Severity `json:"severity"`
 	Summary  string   `json:"summary"` // one line, names the thing
 	Why      string   `json:"why,omitempty"`
 	Fix      string   `json:"fix,omitempty"` // a command or a sentence in the imperative
-	// Because is the check whose finding explains this one: with its cause fixed, this
-	// one is gone too.
+	// Because is the check whose finding explains this one: once its cause is fixed, this
+	// one goes away too.
 	Because  string   `json:"because,omitempty"`
 	Explains []string `json:"-"` // services that cannot run because of it
-	Disables bool     `json:"-"` // the services that it explains may run, and are of no use
+	Disables bool     `json:"-"` // the services in Explains may run, but are of no use
 	Needs    string   `json:"-"` // services, separated by spaces; while one is down, this finding says nothing of its own
 }
 
@@ -65,7 +65,7 @@ func Counted[N int | int64](n N, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// Without adds services without which nothing better can be expected.
+// Without adds services without which no better result can be expected.
 func (f Finding) Without(services ...string) Finding {
 	f.Needs = strings.Join(services, " ")
 	return f
@@ -77,7 +77,7 @@ func (f Finding) Explaining(services ...string) Finding {
 	return f
 }
 
-// Disabling adds services that may run and are of no use because of a failure.
+// Disabling adds services that may run but are of no use because of a failure.
 func (f Finding) Disabling(services ...string) Finding {
 	f.Explains, f.Disables = services, true
 	return f
@@ -89,8 +89,8 @@ type Check struct {
 	Run  func(context.Context) Finding
 }
 
-// Run runs the checks at the same time, each for at most limit, and returns
-// their findings in the order of checks.
+// Run runs the checks concurrently, each for at most limit, and returns their findings in
+// the order of checks.
 func Run(ctx context.Context, limit time.Duration, checks []Check) []Finding {
 	findings := make([]Finding, len(checks))
 	var wg sync.WaitGroup
@@ -129,7 +129,7 @@ func Failures(findings []Finding) []Finding {
 	return out
 }
 
-// Consequences returns the names of the checks whose findings follow from that of check.
+// Consequences returns the names of the checks whose findings are explained by that of check.
 func Consequences(findings []Finding, check string) []string {
 	var out []string
 	for _, f := range findings {

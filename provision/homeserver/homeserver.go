@@ -1,11 +1,11 @@
-// Package homeserver holds what the appliance does otherwise for one Matrix homeserver
-// than for another, as one value for each kind. The rest of provision asks the value and
-// compares no names. What the running bridge does otherwise is in package mxside; how to
-// add a kind is in docs/homeservers.md.
+// Package homeserver holds what the appliance does differently for each Matrix
+// homeserver, as one value for each kind. The rest of provision consults the value and
+// compares no names. What the running bridge does differently is in package mxside; how
+// to add a kind is in docs/homeservers.md.
 //
-// What all kinds share stays where it is: the client API on port 8008, a health check by
+// What all kinds share is not here: the client API on port 8008, a health check with
 // /_matrix/client/versions, one PostgreSQL database named homeserver, data in
-// data/homeserver, and memory by the size of the host.
+// data/homeserver, and memory according to the size of the host.
 package homeserver
 
 import (
@@ -24,10 +24,10 @@ const (
 // A Kind is a Matrix homeserver that the appliance knows.
 type Kind struct {
 	Name string
-	// AttachSteps is the template of what to add to one that was there before, a file of
+	// AttachSteps is the template of the steps that attach an existing one, a file of
 	// package templates.
 	AttachSteps string
-	// AdminPaths are paths of its own that must be closed to the internet.
+	// AdminPaths are its own paths that must be closed to the internet.
 	AdminPaths []string
 	// Stack is how the stack runs it; nil when it is only attached to.
 	Stack *Stack
@@ -37,36 +37,36 @@ type Kind struct {
 type Stack struct {
 	ImageKey string // its name in versions.env
 	Command  string // of its container, as .env has it
-	// Templates make its configuration in config/homeserver/, files of package templates
-	// without their ending .tmpl.
+	// Templates make its configuration in config/homeserver/: files of package templates
+	// without their suffix .tmpl.
 	Templates []string
-	// SigningKey is the file of its signing key there. TranslatesKey says that it has
-	// Synapse's format: "ed25519", a version and the seed in one line. Else it is a PEM file.
+	// SigningKey is the file of its signing key there. TranslatesKey says that it has Synapse's
+	// format: "ed25519", a version and the seed in one line. Otherwise it is a PEM file.
 	SigningKey    string
 	TranslatesKey bool
-	// Amend is what runs in its database each time it was started, a file of package
-	// templates; "" is nothing.
+	// Amend is run in its database after every start: a file of package templates, or ""
+	// for nothing.
 	Amend string
-	// KeepsCopies: it never removes its copies of other servers' media, which are in the
-	// tables of Dendrite's media API and below data/homeserver/media.
+	// KeepsCopies says that it never removes its copies of other servers' media, which
+	// are in the tables of Dendrite's media API and below data/homeserver/media.
 	KeepsCopies bool
-	// NeedsRoots: it trusts the authorities of one file only. OpenSSL finds none in a
-	// directory unless files are named after their hashes, and Synapse's own setting for
-	// more of them reads the first of each file and forgets those of the system.
+	// NeedsRoots says that it trusts the authorities in one file only. OpenSSL finds none in
+	// a directory unless the files are named after their hashes, and Synapse's own setting
+	// for more of them reads only the first in each file and drops those of the system.
 	NeedsRoots bool
-	// Postgres is the earliest major version of PostgreSQL that it takes. LocaleC: its
-	// database must have the locale C, or it does not start.
+	// Postgres is the earliest major version of PostgreSQL that it supports. LocaleC says
+	// that its database must have the locale C, or it does not start.
 	Postgres int
 	LocaleC  bool
 	// Events is the table of events, and Newest the column that grows with each.
 	Events, Newest string
-	// Accounts is the table of the accounts: the bridge's own is there from its first start.
+	// Accounts is the table of accounts, which has the bridge's own from the first start.
 	Accounts string
 	// AdminPage: Ketesa can administer it.
 	AdminPage bool
 }
 
-// kinds are all of them. This is the one place of provision that knows their names.
+// kinds are all kinds. This is the only place in provision that knows their names.
 var kinds = []Kind{
 	{
 		Name: Dendrite, AttachSteps: "attach-dendrite.txt.tmpl", AdminPaths: []string{"/_dendrite/monitor/up"},
@@ -87,7 +87,7 @@ var kinds = []Kind{
 	{Name: Generic, AttachSteps: "attach-generic.txt.tmpl"},
 }
 
-// Of returns the kind of a name; the zero value, without a Stack, when there is none.
+// Of returns the kind of that name; the zero value, without a Stack, if there is none.
 func Of(name string) Kind {
 	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == name })
 	if i < 0 {
@@ -96,7 +96,7 @@ func Of(name string) Kind {
 	return kinds[i]
 }
 
-// Bundled are the names of those that the stack can run.
+// Bundled returns the names of the kinds that the stack can run.
 func Bundled() []string {
 	var names []string
 	for _, k := range kinds {
@@ -107,7 +107,7 @@ func Bundled() []string {
 	return names
 }
 
-// AdminPaths are the paths of all kinds that must be closed to the internet.
+// AdminPaths returns the paths of all kinds that must be closed to the internet.
 func AdminPaths() []string {
 	var paths []string
 	for _, k := range kinds {
@@ -116,7 +116,7 @@ func AdminPaths() []string {
 	return paths
 }
 
-// ConfigFiles are the files in config/homeserver/ that the kinds are set up with, without
+// ConfigFiles returns the files in config/homeserver/ that configure the kinds, without
 // their keys.
 func ConfigFiles() []string {
 	var names []string

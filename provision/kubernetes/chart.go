@@ -1,7 +1,7 @@
 // Package kubernetes turns an installation into what a cluster takes: the values of the
-// Helm chart in templates/kubernetes, plain manifests that are that chart rendered, and
-// the Secrets that both name. The chart is rendered here with text/template and the few
-// functions that it uses, so that the program has no Helm in it; a test of the tools
+// Helm chart in templates/kubernetes, plain manifests rendered from that chart, and the
+// Secrets that both refer to. The chart is rendered here with text/template and the few
+// functions that it uses, so that the program does not include Helm; a test of the tools
 // module compares the result with Helm's.
 package kubernetes
 
@@ -27,7 +27,7 @@ import (
 	"appliance/templates"
 )
 
-// chartDir is where the chart is in templates.Kubernetes.
+// chartDir is the directory of the chart in templates.Kubernetes.
 const chartDir = "kubernetes"
 
 // A Release is how a chart is installed.
@@ -36,10 +36,10 @@ type Release struct {
 	Version         string // of this program; the chart's appVersion
 }
 
-// chartFiles is what the chart reads of its own files.
+// chartFiles gives the chart access to its own files.
 type chartFiles struct{}
 
-// Get returns a file of the chart, "" when there is none, as Helm does.
+// Get returns a file of the chart, or "" if there is none, as Helm does.
 func (chartFiles) Get(name string) string {
 	data, err := templates.Kubernetes.ReadFile(path.Join(chartDir, name))
 	if err != nil {
@@ -48,7 +48,7 @@ func (chartFiles) Get(name string) string {
 	return string(data)
 }
 
-// Defaults returns the values of the chart where nothing else is said.
+// Defaults returns the default values of the chart.
 func Defaults() (map[string]any, error) {
 	data, err := templates.Kubernetes.ReadFile(chartDir + "/values.yaml")
 	if err != nil {
@@ -58,7 +58,7 @@ func Defaults() (map[string]any, error) {
 }
 
 // Manifests renders the chart with complete values, as one file of YAML documents. A
-// value that is missing is an error that says which.
+// missing value is an error that names it.
 func Manifests(r Release, values map[string]any) ([]byte, error) {
 	t, names, err := parse()
 	if err != nil {
@@ -77,7 +77,7 @@ func Manifests(r Release, values map[string]any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// fullName is what the names of a release's objects begin with.
+// fullName is the prefix of the names of a release's objects.
 func fullName(r Release, values map[string]any) (string, error) {
 	t, _, err := parse()
 	if err != nil {
@@ -86,7 +86,7 @@ func fullName(r Release, values map[string]any) (string, error) {
 	return execute(t, "appliance.fullname", r, values)
 }
 
-// parse reads the templates of the chart, and returns the names of those that are objects.
+// parse parses the templates of the chart, and returns the names of those that are objects.
 func parse() (t *template.Template, objects []string, err error) {
 	t = template.New("chart").Option("missingkey=error")
 	t.Funcs(functions(t))
@@ -123,7 +123,7 @@ func execute(t *template.Template, name string, r Release, values map[string]any
 // A ValueError says which value is missing or cannot be used.
 type ValueError struct {
 	Reason string
-	Fix    string // what to do; "" for the values of the chart
+	Fix    string // what to do; "" for the hint about values of the chart
 }
 
 func (e *ValueError) Error() string { return e.Reason }
@@ -133,7 +133,7 @@ func (e *ValueError) Hint() string {
 	return cmp.Or(e.Fix, "give values of the chart with --value key=value or --values FILE; see: appliance render kubernetes --help")
 }
 
-// plainly takes what a template has refused out of what the template engine says of it.
+// plainly extracts a template's refusal from the template engine's error.
 func plainly(err error) error {
 	if refused, ok := errors.AsType[*ValueError](err); ok {
 		return refused
@@ -141,7 +141,7 @@ func plainly(err error) error {
 	return fmt.Errorf("render the chart: %w", err)
 }
 
-// functions are those of Helm that the chart uses.
+// functions are the functions of Helm that the chart uses.
 func functions(t *template.Template) template.FuncMap {
 	return template.FuncMap{
 		"include": func(name string, data any) (string, error) {
@@ -216,7 +216,7 @@ func add(numbers ...any) (sum int64, err error) {
 	return sum, nil
 }
 
-// ParseValues reads values as Helm does: numbers are those of JSON.
+// ParseValues parses values as Helm does, with numbers as in JSON.
 func ParseValues(name string, data []byte) (map[string]any, error) {
 	var v map[string]any
 	if err := yaml.Unmarshal(data, &v); err != nil {

@@ -20,8 +20,8 @@ import (
 // Names of the files that are written.
 const (
 	NamespaceFile    = "namespace.yaml"
-	SecretsFile      = "secrets.yaml"      // mode 0600: the only one with secrets, but for the next
-	RegistrationFile = "registration.yaml" // mode 0600: a Secret for the namespace of a homeserver of its own
+	SecretsFile      = "secrets.yaml"      // mode 0600: the only one with secrets besides the next
+	RegistrationFile = "registration.yaml" // mode 0600: a Secret for the namespace of a separate homeserver
 	ManifestsFile    = "manifests.yaml"
 	ValuesFile       = "values.yaml" // the same for Helm
 )
@@ -30,11 +30,11 @@ const (
 type Installation struct {
 	Render  render.Input // the answers, the secrets and the live keys
 	Release Release
-	Image   string // of the bridge, in a registry that the cluster reaches
+	Image   string // of the bridge, in a registry that the cluster can reach
 	// HomeserverDatabase is the address of Dendrite's PostgreSQL, with the password; ""
-	// where Dendrite does not go along.
+	// if Dendrite does not move to the cluster.
 	HomeserverDatabase string
-	// Settings are values of the chart that say more than the answers, the later ones first.
+	// Settings are chart values beyond what the answers say; later ones take precedence.
 	Settings []map[string]any
 }
 
@@ -79,17 +79,17 @@ func (in Installation) Files() (render.Files, error) {
 	return files, err
 }
 
-// A cluster is an installation with what follows from the settings.
+// A cluster is an installation plus what follows from its settings.
 type cluster struct {
 	Installation
 
 	said map[string]any // all settings together
-	full string         // what the names of all objects begin with
+	full string         // prefix of the names of all objects
 }
 
 const writtenBy = "# Written by appliance render kubernetes: change the answers or the values, and write it again.\n"
 
-// overlay puts values over others: maps are merged, all else is replaced.
+// overlay overlays one set of values on another: maps are merged, everything else is replaced.
 func overlay(under, over map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range under {
@@ -105,21 +105,21 @@ func overlay(under, over map[string]any) map[string]any {
 	return out
 }
 
-// ownHomeserver reports whether Dendrite goes along.
+// ownHomeserver reports whether Dendrite moves to the cluster too.
 func (in Installation) ownHomeserver() bool { return in.HomeserverDatabase != "" }
 
-// authoritiesKey is where the authorities of the database are in their Secret.
+// authoritiesKey is the key of the database's authorities in their Secret.
 const authoritiesKey = "ca.crt"
 
-// ownAuthorities reports whether the authorities of the answers are those of the bridge's
-// database, and not others of the settings.
+// ownAuthorities reports whether the bridge's database uses the authorities of the
+// answers, and not others from the settings.
 func (in cluster) ownAuthorities() bool {
 	database, _ := in.said["database"].(map[string]any)
 	ca, _ := database["ca"].(map[string]any)
 	return len(in.Render.DatabaseCA) > 0 && ca["secret"] == nil
 }
 
-// values are those of the chart that follow from the answers, and the password of the
+// values returns the chart values that follow from the answers, and the password of the
 // bridge's database as a line of pgpass.
 func (in cluster) values() (values map[string]any, pgpass string, err error) {
 	a, bridge := in.Render.Answers, render.Bridge(in.Render)
@@ -167,7 +167,7 @@ func (in Installation) needHomeserver() error {
 	}
 }
 
-// splitImage parts "registry/name:tag@sha256:...".
+// splitImage splits "registry/name:tag@sha256:...".
 func splitImage(image string) (repository, tag, digest string) {
 	image, digest, _ = strings.Cut(image, "@")
 	if n := strings.LastIndex(image, ":"); n > strings.LastIndex(image, "/") {
@@ -176,7 +176,7 @@ func splitImage(image string) (repository, tag, digest string) {
 	return image, "", digest
 }
 
-// bridgeDatabase is the address that the answers give, "" when the data is on this host.
+// bridgeDatabase is the address in the answers, or "" if the data is on this host.
 func bridgeDatabase(a answers.Answers) string {
 	if a.BridgeDatabase == answers.SQLite || a.BridgeDatabase == answers.Bundled {
 		return ""
@@ -184,7 +184,7 @@ func bridgeDatabase(a answers.Answers) string {
 	return a.BridgeDatabase
 }
 
-// withoutPassword takes the password out of the address of a PostgreSQL, as a line of pgpass.
+// withoutPassword moves the password of a PostgreSQL address to a line of pgpass.
 func withoutPassword(address string) (rest, pgpass string, err error) {
 	const example = "postgres://user:password@host/name"
 	if address == "" {
@@ -330,7 +330,7 @@ func (in cluster) labels() map[string]string {
 	return map[string]string{"app.kubernetes.io/name": "appliance", "app.kubernetes.io/instance": in.Release.Name, "app.kubernetes.io/managed-by": "appliance"}
 }
 
-// secret is a Secret of the release; here says that it belongs into the namespace.
+// secret is a Secret of the release; here says that it belongs in the namespace.
 func (in cluster) secret(name string, values map[string]string, here bool) any {
 	data := map[string][]byte{}
 	for k, v := range values {
@@ -343,7 +343,7 @@ func (in cluster) secret(name string, values map[string]string, here bool) any {
 	return map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": data}
 }
 
-// namespace is the namespace, in which only pods of the restricted standard are admitted.
+// namespace is the namespace, which admits only pods that meet the restricted standard.
 func namespace(name string) any {
 	const standard = "pod-security.kubernetes.io/"
 	return map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{

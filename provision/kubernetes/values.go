@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Merge puts more values over those of base, as Helm does: maps are merged, all else is
-// replaced. A key that base does not have, and a value of another type, is refused by its
-// path. Where base has an empty map any key may stand, and below resources.
+// Merge overlays more values on base, as Helm does: maps are merged, everything else is
+// replaced. It refuses a key that base does not have, or a value of another type, and
+// names its path. Any key is allowed where base has an empty map, and below resources.
 func Merge(base, more map[string]any) (map[string]any, error) {
 	return merge("", base, more)
 }

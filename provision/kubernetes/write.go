@@ -65,7 +65,7 @@ func optional(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// ReadAddress reads the address of a database from a file of its own.
+// ReadAddress reads the address of a database from its own file.
 func ReadAddress(name string) (string, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -87,8 +87,8 @@ func ReadValues(name string) (map[string]any, error) {
 	return ParseValues(name, data)
 }
 
-// Write puts the files into dir, each as a whole, and returns their paths in the order of
-// their use.
+// Write writes the files to dir, each atomically, and returns their paths in the order in
+// which they are used.
 func Write(dir string, files render.Files) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

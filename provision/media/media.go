@@ -1,5 +1,5 @@
-// Package media removes copies of other servers' media that the homeserver keeps only
-// to have them at hand. Synapse does that itself; Dendrite has no setting for it.
+// Package media removes the homeserver's cached copies of other servers' media. Synapse
+// does that itself; Dendrite has no setting for it.
 package media
 
 import (
@@ -22,7 +22,7 @@ import (
 type Result struct {
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// Itself says that the homeserver does it, or that all copies are to stay.
+	// Itself says that the homeserver does it, or that all copies are kept.
 	Itself bool `json:"itself,omitempty"`
 }
 
@@ -57,9 +57,9 @@ func Prune(ctx context.Context, s *site.Site, now time.Time) (r Result, err erro
 	return r, errors.Join(errs...)
 }
 
-// Query forgets the copies that are older than a time, with their thumbnails, and
-// returns the hashes of the files that nothing else refers to: the same file may have
-// been sent from here, or come later from elsewhere.
+// Query returns the SQL that deletes the copies older than a time, with their thumbnails,
+// and selects the hashes of files that nothing else refers to: the same file may have
+// been sent from here, or have come from elsewhere later.
 func Query(server string, before time.Time) string {
 	old := fmt.Sprintf("media_origin <> '%s' AND creation_ts < %d", strings.ReplaceAll(server, "'", "''"), before.UnixMilli())
 	return `WITH old AS (DELETE FROM mediaapi_media_repository WHERE ` + old + ` RETURNING media_id, media_origin, base64hash),
@@ -72,8 +72,8 @@ WHERE NOT EXISTS (SELECT 1 FROM mediaapi_media_repository m WHERE m.base64hash =
 // hashes are as Dendrite writes them: SHA-256 in unpadded base64 for URLs.
 var hashes = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// remove removes the file of a hash and its thumbnails; it returns -1 when it is gone
-// already.
+// remove removes the file of a hash and its thumbnails; it returns -1 if the file is
+// already gone.
 func remove(root *os.Root, hash string) (size int64, err error) {
 	if !hashes.MatchString(hash) {
 		return -1, fmt.Errorf("the database names a file %q, which is no hash", hash)

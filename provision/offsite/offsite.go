@@ -1,6 +1,6 @@
 // Package offsite keeps files on other hosts: in S3-compatible storage or on an SFTP
-// server. It streams: a file of any size needs a few megabytes of memory. It knows no
-// installation.
+// server. It streams: a file of any size needs a few megabytes of memory. It knows
+// nothing about installations.
 package offsite
 
 import (
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// stall is how long a connection may make no progress.
+// stall is how long a connection may go without progress.
 const stall = time.Minute
 
 // A Config says where files go.
@@ -31,41 +31,41 @@ type Config struct {
 	KeyFile string
 	// HostKey is the public key of the SFTP server, such as "ssh-ed25519 AAAA...".
 	HostKey string
-	// Region is that of the bucket in S3; "" to ask for it.
+	// Region is the region of the S3 bucket; "" to look it up.
 	Region string
 	// Answer is the key of the answer with the URL; "" is backup_offsite.
 	Answer string
-	// Tries is how often a request to S3 is tried; 0 is often.
+	// Tries is how often a request to S3 is tried; 0 for the default.
 	Tries int
-	// Roots vouch for the S3 endpoint; nil means those of this host.
+	// Roots are the authorities trusted for the S3 endpoint; nil means those of this host.
 	Roots *x509.CertPool
 }
 
-// An Object is a file that is kept.
+// An Object is a stored file.
 type Object struct {
 	Name string    `json:"name"` // below the prefix or directory of the URL
 	Size int64     `json:"size"` // bytes
 	Time time.Time `json:"time"`
 }
 
-// A File is read from its beginning, and parts of it at once.
+// A File can be read from its beginning, and in several parts at once.
 type File interface {
 	io.Reader
 	io.ReaderAt
 }
 
-// A Store is a place for files. Its errors are Errors where the operator can do
-// something.
+// A Store is a place for files. Its errors are Errors where the operator can do something
+// about them.
 type Store interface {
 	List(ctx context.Context) ([]Object, error)
-	// Put stores size bytes of a file under a name; a failure leaves nothing under it.
+	// Put stores size bytes of a file under a name; on failure nothing is left under it.
 	Put(ctx context.Context, name string, from File, size int64) error
 	Get(ctx context.Context, name string) (io.ReadCloser, error)
 	Remove(ctx context.Context, name string) error
 	Close() error
 }
 
-// An Error is a failure with what to do about it.
+// An Error is a failure with advice on what to do about it.
 type Error struct {
 	Host   string
 	Err    error
@@ -74,7 +74,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Host + ": " + e.Err.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says what to do.
@@ -100,7 +100,7 @@ func parse(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// Open connects to the place of a configuration.
+// Open connects to the location that c names.
 func Open(ctx context.Context, c Config) (Store, error) {
 	u, err := parse(c.URL)
 	if err != nil {
@@ -129,8 +129,8 @@ func readKey(file string) ([]byte, error) {
 	return os.ReadFile(file) //nolint:gosec // the operator names the file
 }
 
-// Send stores a file under its own name and reads it back: it returns nil only if what
-// came back is what was sent. progress hears of the bytes of both ways.
+// Send stores a file under its own name and reads it back: it returns nil only if the
+// content that comes back is the same. progress counts the bytes of both directions.
 func Send(ctx context.Context, s Store, file string, progress func(done, total int64)) error {
 	f, err := os.Open(file) //nolint:gosec // a backup of ours
 	if err != nil {
@@ -187,9 +187,8 @@ func digest(r io.Reader, progress func(int64)) (sum [sha256.Size]byte, err error
 	}
 }
 
-// Expired are the objects that are beyond a number and beyond an age; 0 limits nothing.
-// The newest always stays. Time is in the names, after their prefix; what is named
-// otherwise stays.
+// Expired returns the objects beyond a number or beyond an age; 0 means no limit. The newest
+// always stays. The time is in the names, after their prefix; objects with other names stay.
 func Expired(list []Object, prefix string, keep int, age time.Duration, now time.Time) []Object {
 	type dated struct {
 		Object
@@ -214,7 +213,7 @@ func Expired(list []Object, prefix string, keep int, age time.Duration, now time
 	return out
 }
 
-// dial connects to a server, and gives up when nothing moves.
+// dial connects to a server; the connection fails when it makes no progress.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := (&net.Dialer{Timeout: 15 * time.Second}).DialContext(ctx, network, address)
 	if err != nil {
@@ -223,7 +222,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return &restless{c}, nil
 }
 
-// restless is a connection whose every read and write has to get somewhere.
+// restless is a connection on which every read and write must make progress.
 type restless struct{ net.Conn }
 
 func (c *restless) Read(p []byte) (int, error) {

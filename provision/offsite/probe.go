@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Keys reads the access key and the secret key from a file that is readable by its owner only.
+// Keys reads the access key and the secret key from a file that only its owner can read.
 func Keys(file string) (access, secret string, err error) {
 	text, err := readKey(file)
 	if err != nil {
@@ -25,8 +25,8 @@ func Keys(file string) (access, secret string, err error) {
 	return strings.TrimSpace(lines[0]), strings.TrimSpace(lines[1]), nil
 }
 
-// Probe sees whether a place takes files: it stores a small one under a name of its own, reads
-// it back and removes it, also when it does not read back.
+// Probe checks that a location accepts files: it stores a small one under a unique name,
+// reads it back and removes it, even if reading it back fails.
 func Probe(ctx context.Context, c Config) error {
 	at, err := Open(ctx, c)
 	if err != nil {

@@ -28,7 +28,7 @@ type s3Store struct {
 	host           string
 	bucket, prefix string
 	keyFile        string
-	answer         string // the key of the one with the URL
+	answer         string // the key of the answer with the URL
 }
 
 func openS3(u *url.URL, c Config) (Store, error) {
@@ -79,7 +79,7 @@ func (s *s3Store) List(ctx context.Context) ([]Object, error) {
 func (s *s3Store) Put(ctx context.Context, name string, from File, size int64) error {
 	o := minio.PutObjectOptions{ContentType: "application/octet-stream", NumThreads: 2, PartSize: uint64(max(partSize, (size/maxParts>>20+1)<<20))}
 	_, err := s.client.PutObject(ctx, s.bucket, s.key(name), from, size, o)
-	if err != nil && size > int64(o.PartSize) { // it went in parts
+	if err != nil && size > int64(o.PartSize) { // it was sent in parts
 		_ = s.client.RemoveIncompleteUpload(context.WithoutCancel(ctx), s.bucket, s.key(name))
 	}
 	return s.explain(err)
@@ -90,14 +90,14 @@ func (s *s3Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	if _, err := o.Stat(); err != nil { // asks for it at last
+	if _, err := o.Stat(); err != nil { // this makes the actual request
 		_ = o.Close()
 		return nil, s.explain(err)
 	}
 	return &reading{o, s}, nil
 }
 
-// reading is a file that is read, with errors that say what to do.
+// reading is a file being read, whose errors say what to do.
 type reading struct {
 	*minio.Object
 	from *s3Store
@@ -117,7 +117,7 @@ func (s *s3Store) Remove(ctx context.Context, name string) error {
 
 func (s *s3Store) Close() error { return nil }
 
-// explain says what to do about the codes of S3.
+// explain adds advice to the error codes of S3.
 func (s *s3Store) explain(err error) error {
 	if err == nil {
 		return nil

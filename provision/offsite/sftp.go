@@ -23,10 +23,10 @@ type sftpStore struct {
 	host, dir string
 }
 
-// A HostKeyError says that an SFTP server is not, or may not be, the one that was meant.
+// A HostKeyError says that an SFTP server is not, or may not be, the intended one.
 type HostKeyError struct {
-	Host, Shown string // the key as a line
-	Pinned      bool   // another one was named
+	Host, Shown string // the key, as one line
+	Pinned      bool   // a different key was configured
 }
 
 func (e *HostKeyError) Error() string {
@@ -71,7 +71,7 @@ func openSFTP(ctx context.Context, u *url.URL, key []byte, c Config) (Store, err
 		return nil, &Error{address, err, "allow SFTP for this user there"}
 	}
 	s := &sftpStore{conn: client, Client: session, host: address, dir: path.Join("/", u.Path)}
-	if strings.HasPrefix(u.Path, "/~/") { // below the home
+	if strings.HasPrefix(u.Path, "/~/") { // below the home directory
 		s.dir = strings.TrimPrefix(u.Path, "/~/")
 	}
 	return s, nil
@@ -90,7 +90,7 @@ func handshake(conn net.Conn, address, user string, signer ssh.Signer, pinned st
 		},
 	}
 	if want, _, _, _, err := ssh.ParseAuthorizedKey([]byte(pinned)); err == nil {
-		config.HostKeyAlgorithms = algorithms(want.Type()) // of several keys the pinned one is shown
+		config.HostKeyAlgorithms = algorithms(want.Type()) // a server with several keys shows the pinned one
 	}
 	c, channels, requests, err := ssh.NewClientConn(conn, address, config)
 	switch {
@@ -131,7 +131,7 @@ func (s *sftpStore) List(ctx context.Context) ([]Object, error) {
 	return out, nil
 }
 
-// Put writes beside the name and renames at the end, so that half a file never has it.
+// Put writes to a temporary name and renames at the end, so that name never holds a partial file.
 func (s *sftpStore) Put(ctx context.Context, name string, from File, size int64) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
 	defer stop()

@@ -1,5 +1,5 @@
-// Package operator speaks to the bridge as its operator, over the HTTP API that the
-// bridge serves inside.
+// Package operator talks to the bridge as its operator, over the HTTP API that the bridge
+// serves internally.
 package operator
 
 import (
@@ -21,8 +21,8 @@ import (
 	"appliance/provision/site"
 )
 
-// Federation reads in bridge.yaml whether messages are carried: "on", "off", or "unknown"
-// where the file cannot be read.
+// Federation reads from bridge.yaml whether messages are bridged: "on", "off", or
+// "unknown" if the file cannot be read.
 func Federation(s *site.Site) string {
 	c, err := config.Load(s.Path(plan.BridgeFile))
 	switch {
@@ -39,10 +39,10 @@ type Lane struct {
 	Lane      string    `json:"lane"` // "rc:" or "mx:" and the room it comes from
 	Waiting   int64     `json:"waiting"`
 	Oldest    time.Time `json:"oldest"`               // acceptance of the oldest item
-	Due       time.Time `json:"due,omitzero"`         // of the next attempt, when it is put off
+	Due       time.Time `json:"due,omitzero"`         // of the next attempt, if postponed
 	First     string    `json:"first"`                // ID of the oldest item
 	Kind      string    `json:"kind"`                 // of the oldest item
-	Attempts  int       `json:"attempts"`             // at the oldest item
+	Attempts  int       `json:"attempts"`             // for the oldest item
 	LastError string    `json:"last_error,omitempty"` // of the last attempt
 }
 
@@ -53,7 +53,7 @@ type Queue struct {
 	Lanes       []Lane `json:"lanes"` // the one with the oldest item first
 }
 
-// A DeadLetter is an item that the bridge has given up, without what it says.
+// A DeadLetter is an item that the bridge gave up on, without its content.
 type DeadLetter struct {
 	ID       string    `json:"id"`
 	Lane     string    `json:"lane"`
@@ -64,7 +64,7 @@ type DeadLetter struct {
 	Cause    string    `json:"cause"`
 }
 
-// A BuriedLetter is a DeadLetter as earlier releases have printed it.
+// A BuriedLetter is a DeadLetter as earlier releases printed it.
 type BuriedLetter struct {
 	ID       string    `json:"id"`
 	Lane     string    `json:"lane"`
@@ -75,46 +75,46 @@ type BuriedLetter struct {
 	Cause    string    `json:"cause"`
 }
 
-// Waiting lists the lanes in which items wait.
+// Waiting lists the lanes that have a backlog.
 func Waiting(ctx context.Context, s *site.Site) (Queue, error) {
 	var q Queue
 	return q, ask(ctx, s, http.MethodGet, "/queue", nil, &q)
 }
 
-// DeadLetters lists what the bridge has given up, oldest first.
+// DeadLetters lists the dead letters, oldest first.
 func DeadLetters(ctx context.Context, s *site.Site) ([]DeadLetter, error) {
 	list := []DeadLetter{}
 	return list, ask(ctx, s, http.MethodGet, "/queue/dead", nil, &list)
 }
 
-// Buried is DeadLetters for scripts that were written for an earlier release.
+// Buried is DeadLetters for scripts written for an earlier release.
 func Buried(ctx context.Context, s *site.Site) ([]BuriedLetter, error) {
 	var list []BuriedLetter
 	return list, ask(ctx, s, http.MethodGet, "/buried", nil, &list)
 }
 
-// A Choice is which dead letters are meant: those with these IDs, or all.
+// A Choice selects dead letters: those with these IDs, or all.
 type Choice struct {
 	IDs []string `json:"ids"`
 	All bool     `json:"all"`
 }
 
-// Retried says which dead letters wait again.
+// Retried lists the dead letters that were queued again.
 type Retried struct {
 	Retried []string `json:"retried"`
-	Unknown []string `json:"unknown"` // no dead letters, or no longer
+	Unknown []string `json:"unknown"` // not dead letters, or no longer
 }
 
-// Retry makes dead letters wait again, as the last of their lanes.
+// Retry queues dead letters again, at the end of their lanes.
 func Retry(ctx context.Context, s *site.Site, c Choice) (Retried, error) {
 	var out Retried
 	return out, ask(ctx, s, http.MethodPost, "/queue/dead/retry", c, &out)
 }
 
-// Dropped says which dead letters were removed.
+// Dropped lists the dead letters that were removed.
 type Dropped struct {
 	Dropped []string `json:"dropped"`
-	Unknown []string `json:"unknown"` // no dead letters, or no longer
+	Unknown []string `json:"unknown"` // not dead letters, or no longer
 }
 
 // Drop removes dead letters for good.
@@ -123,26 +123,26 @@ func Drop(ctx context.Context, s *site.Site, c Choice) (Dropped, error) {
 	return out, ask(ctx, s, http.MethodPost, "/queue/dead/drop", c, &out)
 }
 
-// Reloaded says what has come of a reload of bridge.yaml.
+// Reloaded is the result of a reload of bridge.yaml.
 type Reloaded struct {
 	Error   string    `json:"error,omitempty"` // why the file is not in force; "" when it is
-	Changed []string  `json:"changed"`         // the keys that the last reload has changed
-	At      time.Time `json:"at,omitzero"`     // when that was; zero when it was never since the bridge was started
+	Changed []string  `json:"changed"`         // the keys that the last reload changed
+	At      time.Time `json:"at,omitzero"`     // when that was; zero if not since the bridge was started
 }
 
-// Reload makes the bridge read bridge.yaml and answers what has come of it.
+// Reload makes the bridge read bridge.yaml again and returns the result.
 func Reload(ctx context.Context, s *site.Site) (Reloaded, error) {
 	out := Reloaded{Changed: []string{}}
 	return out, ask(ctx, s, http.MethodPost, "/reload", nil, &out)
 }
 
-// Token is what the bridge asks of its operator.
+// Token is the token that the bridge requires of its operator.
 func Token(s *site.Site) (secret.String, error) {
 	c, err := config.Load(s.Path(plan.BridgeFile))
 	if err != nil {
 		return secret.String{}, err
 	}
-	// As the bridge names it, inside its container.
+	// TokenFile is a path inside the bridge's container.
 	file := "secrets/bridge/" + path.Base(c.RocketChat.TokenFile)
 	if strings.HasPrefix(c.RocketChat.TokenFile, "/etc/appliance/") {
 		file = "config/bridge/" + path.Base(c.RocketChat.TokenFile)
@@ -151,7 +151,7 @@ func Token(s *site.Site) (secret.String, error) {
 	return config.OperatorToken(secret.New(strings.TrimSpace(string(data)))), err
 }
 
-// A BridgeError says that the bridge cannot be asked.
+// A BridgeError says that a request to the bridge failed.
 type BridgeError struct{ Reason, Advice string }
 
 func (e *BridgeError) Error() string { return e.Reason }
@@ -159,10 +159,10 @@ func (e *BridgeError) Error() string { return e.Reason }
 // Hint says what to do.
 func (e *BridgeError) Hint() string { return e.Advice }
 
-// port is where the bridge listens inside.
+// port is the port on which the bridge listens internally.
 const port = "29328"
 
-// ask calls the bridge on its inside address, which this host reaches and no other.
+// ask sends a request to the bridge at its internal address, which only this host can reach.
 func ask(ctx context.Context, s *site.Site, method, path string, in, out any) error {
 	services, err := s.Stack.Services(ctx)
 	if err != nil {

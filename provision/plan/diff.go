@@ -9,8 +9,8 @@ import (
 	"appliance/provision/render"
 )
 
-// Difference says in a few lines how a file on the host differs from the
-// rendered one. What may hold secrets is not shown.
+// Difference describes in a few lines how a file on the host differs from the rendered one.
+// What may be secret is not shown.
 func Difference(path string, have, want render.File) string {
 	if path == BridgeFile {
 		if reason := bridgeDifference(path, have.Data, want.Data); reason != "" {

@@ -16,8 +16,8 @@ const (
 	Overwrite               // put the rendered file back
 )
 
-// Edited returns the files that were changed by hand and whose rendered
-// content is different: to write them would lose the change.
+// Edited returns the files that were edited by hand and whose rendered content differs, so that
+// writing them would lose the edit.
 func Edited(w Wanted, s State) []string {
 	var out []string
 	for path, want := range w.Files {
@@ -54,8 +54,8 @@ func stale(w Wanted, s State, choice Choice) []string {
 	return out
 }
 
-// unrecorded returns the files that are as wanted, but not because of the last run: an
-// operator has made them so, and the record still has what they were before.
+// unrecorded returns the files that are as wanted, but not because of the last run: an operator
+// edited them, and the record still has what they were before.
 func unrecorded(files render.Files, s State) []string {
 	var out []string
 	for path, want := range files {
@@ -72,8 +72,8 @@ func unrecorded(files render.Files, s State) []string {
 	return out
 }
 
-// access reports whether its readers, and no others, can read a file. An
-// operator's editor may have given away one that operators are invited to edit.
+// access reports whether exactly the intended users can read a file. An operator's editor may
+// have changed the owner of one that operators are invited to edit.
 func access(path string, have, want render.File) bool {
 	switch path {
 	case AnswersFile:

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// A Change is a service that is to run another image.
+// A Change is the switch of a service to another image.
 type Change struct {
 	Service string `json:"service"`
 	From    string `json:"from"`
 	To      string `json:"to"`
-	// Breaking says what to know before it is done; "" when there is nothing.
+	// Breaking is what to know before the change; "" if there is nothing.
 	Breaking string `json:"breaking,omitempty"`
-	// Refused says why it cannot be done; "" when it can.
+	// Refused is why the change cannot be made; "" if it can.
 	Refused string `json:"refused,omitempty"`
 }
 
@@ -33,8 +33,8 @@ var imageKeys = map[string]string{
 // nothing is installed.
 func Changes(have, want []byte) []Change { return changes(variables(have), variables(want)) }
 
-// Offered is what an upgrade would change of an installation: its .env is compared with
-// other images, by their variables there.
+// Offered returns what an upgrade would change in an installation: it compares its .env with
+// other images, given by their variables there.
 func Offered(have []byte, images map[string]string) []Change {
 	from := variables(have)
 	to := maps.Clone(from)
@@ -62,7 +62,7 @@ func changes(from, to map[string]string) []Change {
 	return out
 }
 
-// elsewhere is the answer that names the database of a service, "" for one of this stack.
+// elsewhere returns the answer that names the database of a service, "" for one in this stack.
 func elsewhere(service string, env map[string]string) string {
 	switch {
 	case service == "homeserver" && env["POSTGRES_IMAGE"] == none:
@@ -76,14 +76,14 @@ func elsewhere(service string, env map[string]string) string {
 // none is the image of a service that the stack does not have.
 const none = "none"
 
-// Between is the change of a service from one image to another.
+// Between returns the change of a service from one image to another.
 func Between(service, from, to string) Change {
 	c := Change{Service: service, From: from, To: to}
 	c.judge()
 	return c
 }
 
-// Major is the first number of an image's tag; ok is false when the tag is no version.
+// Major returns the first number of an image's tag; ok is false if the tag is not a version.
 func Major(image string) (major int, ok bool) {
 	v, ok := versionOf(image)
 	if !ok {
@@ -92,11 +92,11 @@ func Major(image string) (major int, ok bool) {
 	return v[0], true
 }
 
-// Image is the image of a service in .env.
+// Image returns the image of a service in .env.
 func Image(env []byte, service string) string { return variables(env)[imageKeys[service]] }
 
-// judge finds out what a change means. Images whose tags are no versions are
-// left to the operator.
+// judge determines what a change means. Images whose tags are not versions are left to the
+// operator.
 func (c *Change) judge() {
 	from, fromOK := versionOf(c.From)
 	to, toOK := versionOf(c.To)
@@ -135,8 +135,8 @@ func (c *Change) judge() {
 	}
 }
 
-// series judges a change between series of MongoDB such as 8.0 and 8.2, which differ
-// like major versions: their data has a feature compatibility version each.
+// series judges a change between series of MongoDB such as 8.0 and 8.2, which differ like major
+// versions: each has its own feature compatibility version.
 func (c *Change) series(from, to []int) {
 	if len(from) < 2 || len(to) < 2 {
 		return

@@ -11,7 +11,7 @@ import (
 	"appliance/provision/render"
 )
 
-// Make lists what has to be done so that the host is as wanted.
+// Make lists the steps that bring the host to the wanted state.
 func Make(w Wanted, s State, choice Choice) Plan {
 	var p Plan
 	add := func(id, title, cause string, do Op, after ...string) {
@@ -81,8 +81,8 @@ func Make(w Wanted, s State, choice Choice) Plan {
 	return p
 }
 
-// rotationCause says why services are started although nothing else has changed: a database
-// may be all that knows a secret.
+// rotationCause returns why services are started although nothing else has changed: a database
+// may be the only place that has a secret.
 func rotationCause(w Wanted) string {
 	if len(w.Rotating) > 0 {
 		return "secrets are replaced"
@@ -102,17 +102,17 @@ func rotating(w Wanted) []string {
 // UnitsStep is the ID of the step that installs units.
 const UnitsStep = "units"
 
-// labels are the variables of .env by which Compose starts a service again.
+// labels are the variables of .env whose changes make Compose recreate a service.
 var labels = map[string]string{"nginx": "NGINX_CONFIG", "homeserver": "HOMESERVER_CONFIG", "certs": "CERTS_CONFIG", "bridge": "BRIDGE_CONFIG"}
 
-// notLoaded returns the services that will not run what will be on disk, unless
-// they are restarted, and because of which files.
+// notLoaded returns the services that have to be restarted to run what will be on disk, and the
+// cause, which names the files.
 func notLoaded(w Wanted, s State, paths []string) (services []string, cause string) {
 	was, will := variables(s.Disk[".env"].Data), variables(w.Files[".env"].Data)
 	var files []string
 	for _, name := range slices.Sorted(maps.Keys(Reads)) {
 		if s.Services[name].State != "running" || was[labels[name]] != will[labels[name]] {
-			continue // it is started anyway
+			continue // it is restarted anyway
 		}
 		list := slices.Clone(s.NotLoaded[name])
 		for _, p := range paths {
@@ -147,8 +147,8 @@ func (p Plan) has(id string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.ID == id })
 }
 
-// lockCause says why the lock has to be written: for names that it does not
-// have, or that it will not have once the configuration is written.
+// lockCause returns why the lock has to be written: for names that it does not have, or that it
+// will not have once the configuration is written.
 func lockCause(w Wanted, s State) string {
 	switch n := len(s.Unrecorded); {
 	case n == 1:
@@ -192,8 +192,8 @@ func bases(paths []string) []string {
 	return names
 }
 
-// composeFiles are those that Compose itself reads: when one changes, only
-// Compose knows what follows for the services.
+// composeFiles are the files that Compose itself reads: when one changes, only Compose knows
+// what that means for the services.
 var composeFiles = []string{"compose.yaml", ".env", "rocketchat.env"}
 
 // unwanted returns the services that exist although the answers no longer ask

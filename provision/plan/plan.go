@@ -61,19 +61,19 @@ type (
 	MakeSecrets struct{ Names []secrets.Name }
 	// WriteFiles makes the directories and puts rendered files in place.
 	WriteFiles struct{ Paths []string }
-	// GetCertificate gets a certificate for a host from where the answers say.
+	// GetCertificate gets a certificate for a host from the source in the answers.
 	GetCertificate struct {
 		Host    string
 		Started bool // the service that renews certificates was just started and is obtaining it
 	}
 	// BuildImage builds the image of this program.
 	BuildImage struct{ Name string }
-	// PullImages fetches images from their registries, by digest those that are
-	// locked, and gives them their names.
+	// PullImages fetches images from their registries, the locked ones by digest, and gives
+	// them their names.
 	PullImages struct{ Names []string }
 	// LockImages records which images the names stand for.
 	LockImages struct{}
-	// LoadDatabases replaces the content of databases by the dumps of a backup.
+	// LoadDatabases replaces the content of databases with the dumps of a backup.
 	LoadDatabases struct{ Names []string }
 	// StartServices starts what is not running, restarts what has changed,
 	// removes what is no longer wanted and waits until all are healthy.
@@ -82,19 +82,19 @@ type (
 	// restarted since.
 	Load struct {
 		Services []string
-		Wait     bool // until they are healthy: nothing else does
+		Wait     bool // until they are healthy, if no later step does
 	}
 	// Bootstrap makes sure that Rocket.Chat has its administrator and the bridge
 	// its account.
 	Bootstrap struct{}
-	// MakeSwap makes a swap file, switches it on and enters it in the table of file systems.
+	// MakeSwap makes a swap file, enables it and adds it to the table of file systems.
 	MakeSwap struct{}
-	// Rotate tells databases their new passwords and writes new secrets to disk.
+	// Rotate sets the new passwords in databases and writes new secrets to disk.
 	Rotate struct{ Names []secrets.Name }
 	// Prove makes sure that servers accept the new secrets and refuse the old ones.
 	Prove struct{ Names []secrets.Name }
-	// InstallUnits adds the units of systemd that start the installation at boot, back
-	// it up and send alarms.
+	// InstallUnits adds the systemd units that start the installation at boot, back it up and
+	// send alarms.
 	InstallUnits struct{}
 )
 
@@ -161,7 +161,7 @@ func (p Plan) String() string {
 	return b.String()
 }
 
-// A StepState is how far a step has come.
+// A StepState is the progress of a step.
 type StepState string
 
 // States of a step.
@@ -172,7 +172,7 @@ const (
 	NotReached StepState = "not reached"
 )
 
-// A Reporter is told what Apply does. Methods may be called concurrently.
+// A Reporter receives the progress of Apply. Methods may be called concurrently.
 type Reporter interface {
 	// Step says that a step of the plan has reached a state.
 	Step(s Step, state StepState, detail string)
@@ -181,7 +181,7 @@ type Reporter interface {
 	Progress(stepID, what string, done, total int64)
 }
 
-// Track does what a step stands for and tells r when it begins and how it ends.
+// Track runs a step and reports to r when it starts and how it ends.
 func Track(r Reporter, step Step, do func() error) error {
 	r.Step(step, Started, "")
 	if err := do(); err != nil {

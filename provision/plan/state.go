@@ -23,8 +23,8 @@ type Wanted struct {
 	Image      string         // our own image
 	Hosts      []string
 	Profiles   []string // optional services
-	// OwnAnswers says that the answers began with those in the installation's own file:
-	// what was changed there by hand is part of what is wanted.
+	// OwnAnswers says that the answers are based on those in the installation's own file, so
+	// that manual edits there are part of what is wanted.
 	OwnAnswers bool
 }
 
@@ -34,7 +34,7 @@ type Disk struct {
 	Exists bool
 }
 
-// A Service is what runs under a name of the Compose file.
+// A Service is what runs under a name in the Compose file.
 type Service struct {
 	Name       string `json:"name"`
 	Image      string `json:"image"`
@@ -44,12 +44,12 @@ type Service struct {
 	ConfigHash string `json:"-"`
 	ID         string `json:"-"`
 	Address    string `json:"-"` // on the network of the applications
-	// Others are further containers of the service. The service itself is the one that
-	// does least well, with the address of one that runs.
+	// Others are further containers of the service. The service itself is the least healthy
+	// one, with the address of one that runs.
 	Others []Service `json:"-"`
 }
 
-// Add makes a service of two containers.
+// Add combines two containers into one service.
 func (s Service) Add(other Service) Service {
 	if s.OK() && !other.OK() {
 		other.Others, s.Others = append(s.Others, s), nil
@@ -66,7 +66,7 @@ func (s Service) Add(other Service) Service {
 	return s
 }
 
-// Containers are all containers of a service.
+// Containers returns all containers of a service.
 func (s Service) Containers() []Service {
 	others := s.Others
 	s.Others = nil
@@ -81,24 +81,24 @@ type State struct {
 	Manifest     Manifest
 	Disk         map[string]Disk
 	MissingDirs  []string
-	Images       map[string]bool     // which of the wanted images are on this host, and are those of the lock
+	Images       map[string]bool     // which of the wanted images are on this host and match the lock
 	Strangers    []string            // names that stand for images other than the locked ones
-	Unrecorded   []string            // names of which the lock does not say what they stand for
-	Replaced     []string            // services that run another image than the one that has its name
-	Services     map[string]Service  // what exists of the project
+	Unrecorded   []string            // names whose image the lock does not determine
+	Replaced     []string            // services that run an image other than the one its name now stands for
+	Services     map[string]Service  // the project's services that exist
 	Hashes       map[string]string   // service -> hash of its configuration on disk
 	Certificates map[string]string   // host -> why it needs a certificate; "" when it needs none
 	Dumps        []string            // databases from a backup that are still to be loaded
-	Starts       map[string]string   // service -> its present start, of those that read files then
+	Starts       map[string]string   // service -> its current start, for those that read files at startup
 	NotLoaded    map[string][]string // service -> files on disk that it does not run
-	Bootstrap    string              // why bootstrap has to run; "" when all is there
-	Swap         Swap                // what the operator wants made
-	Units        string              // why units of systemd are to be installed; "" when they need not
+	Bootstrap    string              // why bootstrap has to run; "" if nothing is missing
+	Swap         Swap                // the swap file to make
+	Units        string              // why systemd units have to be installed; "" if they need not be
 }
 
-// Swap is a swap file that is to be made.
+// Swap is a swap file to make.
 type Swap struct {
-	Cause    string // why; "" when none is to be made
+	Cause    string // why; "" if none has to be made
 	Commands []string
 }
 
@@ -114,9 +114,9 @@ var Reads = map[string][]string{
 	"prometheus": {"config/prometheus"}, "rocketchat": {"config/rocketchat"},
 }
 
-// Identity is what makes a file the same file: its bytes, or for bridge.yaml
-// the keys that are not the operator's to change, and for appliance.yaml the
-// answers however they are written down, and whatever release explains them.
+// Identity identifies the content of a file: its bytes, or for bridge.yaml the keys that are
+// not the operator's to change, and for appliance.yaml the answers, however they are written
+// and whichever release wrote the explanations.
 func Identity(path string, data []byte) string {
 	switch path {
 	case BridgeFile:
@@ -140,8 +140,8 @@ func (r Record) Written(path string, data []byte) bool {
 	return Identity(path, data) == r.Rendered || path == AnswersFile && r.Rendered == formerIdentity(data)
 }
 
-// formerIdentity is what releases noted that took the explanations of all answers, which
-// are others in every release, for a part of appliance.yaml.
+// formerIdentity is what earlier releases recorded for appliance.yaml: they included the
+// explanations of all answers, which differ in every release.
 func formerIdentity(data []byte) string {
 	_, rest, _ := bytes.Cut(data, []byte("\n"))
 	none, _, _ := bytes.Cut(answers.Answers{}.Marshal(""), []byte("\n"))
@@ -150,10 +150,10 @@ func formerIdentity(data []byte) string {
 }
 
 // ManifestVersion is the format of a Manifest. A release that cannot read what a newer one
-// has written leaves that installation alone.
+// wrote leaves that installation alone.
 const ManifestVersion = 1
 
-// A Manifest remembers what was written, so that an edit by hand is noticed.
+// A Manifest records what was written, so that manual edits are noticed.
 type Manifest struct {
 	Version   int               `json:"version"`
 	Project   string            `json:"project,omitempty"` // name of the Compose project
@@ -162,12 +162,12 @@ type Manifest struct {
 	// HomeserverDatabase is where the homeserver has its data: answers.Answers.HomeserverDatabaseAt.
 	// "" is where it was before there was a choice.
 	HomeserverDatabase string `json:"homeserver_database,omitempty"`
-	// Bootstrapped says that Rocket.Chat has its administrator, so that it needs the
-	// password of the first one no longer.
+	// Bootstrapped says that Rocket.Chat has its administrator, so that it no longer needs the
+	// password of the first one.
 	Bootstrapped bool `json:"bootstrapped,omitempty"`
 }
 
-// A Record is what is known of a written file.
+// A Record describes a written file.
 type Record struct {
 	Rendered string `json:"rendered"`       // Identity of what was rendered
 	Kept     string `json:"kept,omitempty"` // Identity of the operator's version, when it was accepted

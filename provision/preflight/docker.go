@@ -11,13 +11,13 @@ import (
 	"appliance/provision/stack"
 )
 
-// The least that the installation works with.
+// The oldest versions that the installation works with.
 const (
 	leastAPI     = "1.41"
 	leastCompose = "2.24"
 )
 
-// A dockerOnce asks Docker and Compose once for all checks that want to know.
+// A dockerOnce queries Docker and Compose once for all checks that need it.
 type dockerOnce struct {
 	host Host
 	once sync.Once
@@ -55,7 +55,7 @@ func (d *dockerOnce) check(ctx context.Context) finding.Finding {
 	return finding.Good("Docker %s (API %s)", got.v.Docker, got.v.API)
 }
 
-// oldCompose reports whether the Compose of before 2022 is here.
+// oldCompose reports whether Compose from before 2022 is installed.
 func (h Host) oldCompose() bool {
 	for _, name := range []string{"usr/bin/docker-compose", "usr/local/bin/docker-compose"} {
 		if _, err := fs.Stat(h.Root, name); err == nil {
@@ -69,7 +69,7 @@ func (d *dockerOnce) compose(ctx context.Context, h Host) finding.Finding {
 	got := d.get(ctx)
 	fix := remedy(h, false, true).fix()
 	switch {
-	case got.dockerErr != nil && got.composeErr != nil: // one remedy is for both
+	case got.dockerErr != nil && got.composeErr != nil: // one remedy covers both
 		f := finding.Failure("`docker compose` does not answer", got.composeErr.Error(), fix)
 		f.Because = "docker"
 		return f

@@ -13,15 +13,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// freeInodes looks at the nearest directory that exists.
+// freeInodes measures at the nearest directory that exists.
 func freeInodes(path string) (free, total uint64, err error) {
 	var st syscall.Statfs_t
 	err = nearest(path, func(p string) error { return syscall.Statfs(p, &st) })
 	return st.Ffree, st.Files, err
 }
 
-// clockAhead asks a web server for the time. Its certificate does not matter: a
-// clock that is wrong makes every certificate look wrong.
+// clockAhead asks a web server for the time. Its certificate does not matter, because a wrong
+// clock makes every certificate look wrong.
 func clockAhead(ctx context.Context, url string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -51,7 +51,7 @@ func reach(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// addresses are those of this host's interfaces.
+// addresses returns the addresses of this host's interfaces.
 func addresses() ([]net.IP, error) {
 	list, err := net.InterfaceAddrs()
 	var out []net.IP
@@ -63,8 +63,8 @@ func addresses() ([]net.IP, error) {
 	return out, err
 }
 
-// caaIssuers looks for CAA records of a name and of those above it (RFC 8659), with the
-// name servers of this host.
+// caaIssuers looks up the CAA records of a name and of its parents (RFC 8659), with the name
+// servers of this host.
 func caaIssuers(ctx context.Context, host string) ([]string, error) {
 	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
 	if err != nil {
@@ -77,9 +77,9 @@ func caaIssuers(ctx context.Context, host string) ([]string, error) {
 	return issuersAt(ctx, servers, host)
 }
 
-// issuersAt is caaIssuers with the name servers at some addresses. The nearest name that
-// has CAA records decides. An authority refuses a certificate when it cannot look them up,
-// so a failure is no leave.
+// issuersAt is caaIssuers with the given name servers. The nearest name that has CAA records
+// decides. An authority refuses a certificate if it cannot look them up, so a failure is not
+// permission.
 func issuersAt(ctx context.Context, servers []string, host string) ([]string, error) {
 	for name := dns.Fqdn(host); strings.Count(name, ".") > 1; {
 		records, err := caaRecords(ctx, servers, name)
@@ -94,7 +94,7 @@ func issuersAt(ctx context.Context, servers []string, host string) ([]string, er
 	return nil, nil
 }
 
-// caaRecords asks one name server after the other until one knows.
+// caaRecords asks the name servers in turn until one has an answer.
 func caaRecords(ctx context.Context, servers []string, name string) (out []*dns.CAA, err error) {
 	client := &dns.Client{Timeout: 3 * time.Second}
 	err = errors.New("no name server is configured")
@@ -117,7 +117,7 @@ func caaRecords(ctx context.Context, servers []string, name string) (out []*dns.
 	return nil, err
 }
 
-// issuers are the authorities that some records allow.
+// issuers returns the authorities that the records allow.
 func issuers(records []*dns.CAA) (out []string) {
 	for _, caa := range records {
 		if strings.EqualFold(caa.Tag, "issue") {

@@ -36,8 +36,8 @@ func (h Host) cpus(a answers.Answers) finding.Finding {
 	return finding.Good("%d CPUs", h.CPUs)
 }
 
-// memory allows for what firmware and kernel keep: a host sold with 2 GB reports
-// some 5 % less.
+// memory allows for what firmware and kernel reserve: a host sold with 2 GB reports some 5 %
+// less.
 func (h Host) memory(a answers.Answers) finding.Finding {
 	total := h.meminfo("MemTotal")
 	low := LacksSwap(h)
@@ -53,7 +53,7 @@ func (h Host) memory(a answers.Answers) finding.Finding {
 	return finding.Good("%d MB of memory", total)
 }
 
-// LacksSwap says how little memory and swap the host has, "" when it has enough.
+// LacksSwap describes how little memory and swap the host has, "" if it has enough.
 func LacksSwap(h Host) string {
 	total, swap := h.meminfo("MemTotal"), h.meminfo("SwapTotal")
 	if total >= 3500 || swap >= 1024 {
@@ -62,7 +62,7 @@ func LacksSwap(h Host) string {
 	return fmt.Sprintf("%d MB of memory and %d MB of swap", total, swap)
 }
 
-// NoSwapFile says why no swap file can be made on this host, "" when one can.
+// NoSwapFile returns why no swap file can be made on this host, "" if one can.
 func NoSwapFile(h Host) string {
 	if f := h.virtualization(); f.Severity != finding.OK {
 		return f.Summary + ", whose swap the host around it gives"
@@ -84,9 +84,9 @@ func (h Host) meminfo(key string) int {
 	return 0
 }
 
-// disk looks where Docker keeps its images and where the installation goes. A
-// disk sold with 25 GB has some 22 free on a fresh system, so what counts is the
-// size, less a tenth, and that a good part of it is free.
+// disk checks where Docker keeps its images and where the installation goes. A disk sold with
+// 25 GB has some 22 free on a fresh system, so it goes by the size, less a tenth, and requires
+// that a good part of it is free.
 func (h Host) disk(ctx context.Context, a answers.Answers, dir string, d *dockerOnce) finding.Finding {
 	paths := []string{dir}
 	if root := d.get(ctx).v.Root; root != "" {
@@ -109,8 +109,8 @@ func (h Host) disk(ctx context.Context, a answers.Answers, dir string, d *docker
 	return finding.Good("%d GB free", least)
 }
 
-// processor is the check of what MongoDB 5 and later are built for: without AVX on amd64,
-// or before version 8.2 of the architecture on arm64, they end with an illegal instruction.
+// processor returns the check of what MongoDB 5 and later are built for: without AVX on amd64,
+// or before version 8.2 of the architecture on arm64, they crash with an illegal instruction.
 func processor(h Host) finding.Check {
 	if h.Arch == "arm64" {
 		return finding.Check{Name: "armv8-2", Run: func(context.Context) finding.Finding { return armv82(h) }}
@@ -137,9 +137,9 @@ func avx(h Host) finding.Finding {
 	return finding.Good("the processor has AVX")
 }
 
-// armv82 goes by atomics, which version 8.1 brought, and dcpop, which version 8.2 did; both
-// are mandatory there (Arm Architecture Reference Manual, FEAT_LSE and FEAT_DPB). Of
-// processors with different cores the least able one counts.
+// armv82 goes by atomics, introduced in version 8.1, and dcpop, introduced in version 8.2; both
+// are mandatory there (Arm Architecture Reference Manual, FEAT_LSE and FEAT_DPB). If the cores
+// differ, the least capable one counts.
 func armv82(h Host) finding.Finding {
 	all := features(h, "Features")
 	if len(all) == 0 {
@@ -152,7 +152,7 @@ func armv82(h Host) finding.Finding {
 	return finding.Good("the processor is an ARMv8.2-A or later")
 }
 
-// features are those of every core, as a line of /proc/cpuinfo for each has them.
+// features returns the features of every core, from its line in /proc/cpuinfo.
 func features(h Host, key string) (all [][]string) {
 	data, _ := fs.ReadFile(h.Root, "proc/cpuinfo")
 	for line := range strings.Lines(string(data)) {
@@ -163,7 +163,7 @@ func features(h Host, key string) (all [][]string) {
 	return all
 }
 
-// lacking returns those of the wanted features that some core does not have.
+// lacking returns the wanted features that at least one core does not have.
 func lacking(all [][]string, wanted ...string) string {
 	var out []string
 	for _, want := range wanted {

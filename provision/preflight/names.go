@@ -17,26 +17,26 @@ import (
 	"appliance/provision/finding"
 )
 
-// A DNS is asked server by server: what the resolver of this host says may be old, or only
-// true here.
+// A DNS is queried server by server, because the answers of this host's resolver may be stale,
+// or only valid here.
 type DNS struct {
-	Public []string // resolvers for everybody: "1.1.1.1:53"
+	Public []string // public resolvers: "1.1.1.1:53"
 	Port   string   // of authoritative servers
 }
 
-// internet are the resolvers that most people and authorities use.
+// internet returns the resolvers that most people and authorities use.
 func internet() *DNS {
 	return &DNS{Public: []string{"1.1.1.1:53", "8.8.8.8:53", "9.9.9.9:53"}, Port: "53"}
 }
 
-// Limits of asking: one try of each server, and no more servers than that.
+// Limits on queries: one try of each server, and no more servers than this.
 const (
 	dnsPatience = 1500 * time.Millisecond
 	mostServers = 4
 	mostIPs     = 8
 )
 
-// A Told is what one server says about a name.
+// A Told is the answer of one server about a name.
 type Told struct {
 	Server string
 	IPs    []net.IP // sorted
@@ -47,8 +47,8 @@ type Told struct {
 // A NameView is what the servers of a name's zone and public resolvers say about it.
 type NameView struct{ Authoritative, Public []Told }
 
-// Look asks the public resolvers, all at the same time, and then the servers of the zone
-// as a resolver that has answered knows them. Where none answers it ends after dnsPatience.
+// Look queries the public resolvers concurrently, and then the servers of the zone, as known to
+// a resolver that has answered. If none answers, it ends after dnsPatience.
 func (d *DNS) Look(ctx context.Context, host string) NameView {
 	v := NameView{Public: tell(ctx, d.Public, host, true)}
 	for _, t := range v.Public {
@@ -96,7 +96,7 @@ func addressesAt(ctx context.Context, server, host string, recursive bool) Told 
 	return out
 }
 
-// ask puts one question. That a name does not exist is an answer.
+// ask sends one query. That a name does not exist is an answer.
 func ask(ctx context.Context, server, host string, kind uint16, recursive bool) (*dns.Msg, error) {
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(host), kind)
 	m.RecursionDesired = recursive
@@ -115,8 +115,8 @@ func ask(ctx context.Context, server, host string, kind uint16, recursive bool) 
 	return answer, nil
 }
 
-// servers are the addresses of the servers of the zone that a name is in, as a resolver
-// knows them.
+// servers returns the addresses of the servers of the zone that a name is in, as known to a
+// resolver.
 func (d *DNS) servers(ctx context.Context, resolver, host string) []string {
 	names, err := zoneServers(ctx, resolver, host)
 	if err != nil {
@@ -139,7 +139,7 @@ func (d *DNS) servers(ctx context.Context, resolver, host string) []string {
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
 
-// zoneServers are the names of the servers of the closest zone above a name.
+// zoneServers returns the names of the servers of the closest zone above a name.
 func zoneServers(ctx context.Context, resolver, host string) (names []string, err error) {
 	for zone := dns.Fqdn(host); strings.Count(zone, ".") > 1; _, zone, _ = strings.Cut(zone, ".") {
 		m, err := ask(ctx, resolver, zone, dns.TypeNS, true)
@@ -159,16 +159,16 @@ func zoneServers(ctx context.Context, resolver, host string) (names []string, er
 	return nil, nil
 }
 
-// reserved are endings that the internet's DNS does not have.
+// reserved are endings that do not exist in the public DNS.
 var reserved = []string{"test", "internal", "local", "localhost", "invalid", "lan", "home.arpa"}
 
-// outside reports whether the internet should know a name.
+// outside reports whether a name should be in the public DNS.
 func outside(a answers.Answers, host string) bool {
 	return a.TLS != answers.Internal && !slices.ContainsFunc(reserved, func(end string) bool { return strings.HasSuffix(host, "."+end) })
 }
 
-// Public resolves a name as the internet does where its servers can be asked, and as this
-// host does where not: its /etc/hosts may lead to itself.
+// Public resolves a name through the public DNS if its servers can be reached, and otherwise as
+// this host does, whose /etc/hosts may point to itself.
 func (h Host) Public(ctx context.Context, host string) ([]net.IP, error) {
 	if outside(answers.Answers{}, host) && h.DNS != nil {
 		v := h.DNS.Look(ctx, host)
@@ -201,7 +201,7 @@ func publicDNS(ctx context.Context, h Host, a answers.Answers) finding.Finding {
 	return finding.Good("%s", strings.Join(good, "; "))
 }
 
-// judgeNames finds the first thing that is wrong with what servers say.
+// judgeNames finds the first problem in what the servers say.
 func judgeNames(host string, v NameView) finding.Finding {
 	heard := func(list []Told) []Told {
 		return slices.DeleteFunc(slices.Clone(list), func(t Told) bool { return t.Err != nil })
@@ -238,7 +238,7 @@ func judgeNames(host string, v NameView) finding.Finding {
 	return finding.Good("%s %s is %s", who, host, said(append(zone, public...)[0]))
 }
 
-// said is a list of addresses for people.
+// said formats a list of addresses for people.
 func said(t Told) string {
 	if len(t.IPs) == 0 {
 		return "no address"

@@ -14,8 +14,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// port checks that a port is free, or finds out who uses it. What it advises never
-// ends a process of this program or of another installation.
+// port checks that a port is free, or finds out what uses it. Its advice never ends a process
+// of this program or of another installation.
 func (h Host) port(ctx context.Context, port int) finding.Finding {
 	u := settled(ctx, h, port)
 	switch {
@@ -44,9 +44,9 @@ func (h Host) port(ctx context.Context, port int) finding.Finding {
 		"stop it, for a service with: systemctl disable --now "+name+", otherwise with: kill "+strconv.Itoa(pid))
 }
 
-// use is what is known of who uses a port.
+// use describes what uses a port.
 type use struct {
-	published bool // by a container, which is by
+	published bool // by a container, the field by
 	by        stack.Publisher
 	dockerErr error  // Docker cannot say
 	listenErr error  // nil when the port is free
@@ -54,8 +54,8 @@ type use struct {
 	pid       int
 }
 
-// settled finds out who uses a port. While Docker starts a container it holds the ports
-// already and does not list them yet, so that is asked again for a while.
+// settled finds out what uses a port. While Docker starts a container, it already holds the
+// ports but does not list them yet, so settled retries for a while.
 func settled(ctx context.Context, h Host, port int) use {
 	patience := time.NewTimer(h.Settle)
 	defer patience.Stop()
@@ -88,7 +88,7 @@ func used(ctx context.Context, h Host, port int) (u use) {
 	return u
 }
 
-// httpPort checks the port for HTTP, which behind another web server is any that is free.
+// httpPort checks the port for HTTP, which may be any free one behind another web server.
 func httpPort(ctx context.Context, h Host, a answers.Answers) finding.Finding {
 	f := h.port(ctx, a.HTTPPort)
 	if f.Severity > finding.OK && a.TLS == answers.NoTLS {
@@ -97,7 +97,7 @@ func httpPort(ctx context.Context, h Host, a answers.Answers) finding.Finding {
 	return f
 }
 
-// foreign says what to do about a port that another container has.
+// foreign advises on a port that another container holds.
 func foreign(h Host, port int, p stack.Publisher) finding.Finding {
 	if p.Dir != "" && h.installed(p.Dir) {
 		return finding.Failure(fmt.Sprintf("port %d is used by the installation in %s", port, p.Dir), "two installations cannot share a port",
@@ -107,7 +107,7 @@ func foreign(h Host, port int, p stack.Publisher) finding.Finding {
 		"if nothing needs that container, stop it with: docker stop "+p.Container+"; or give this installation other ports with: --set http_port=8080 --set https_port=8443")
 }
 
-// holder returns the process that listens on a port, by way of /proc.
+// holder returns the process that listens on a port, according to /proc.
 func (h Host) holder(port int) (name string, pid int) {
 	inodes := map[string]bool{}
 	for _, table := range []string{"proc/net/tcp", "proc/net/tcp6"} {

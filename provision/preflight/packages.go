@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// A Remedy is how this host gets what it lacks of Docker.
+// A Remedy is how to get what this host lacks of Docker.
 type Remedy struct {
 	Lacking  string     // what is missing; "" when nothing is
 	Commands [][]string // what to run, in order; none when this system has no packages for it
 	Advice   string     // what to do instead
 }
 
-// DockerRemedy asks Docker and Compose, and says how this host gets the one that does not
-// answer: by the packages of its distribution, and nothing from anywhere else. A Docker
-// that is here already is not replaced.
+// DockerRemedy queries Docker and Compose, and returns how to get the one that does not answer:
+// from the packages of the distribution, and nowhere else. A Docker that is already installed
+// is not replaced.
 func DockerRemedy(ctx context.Context, h Host) Remedy {
 	got := once(h).get(ctx)
 	compose := got.composeErr != nil || got.v.Compose != "dev" && older(got.v.Compose, leastCompose)
@@ -65,7 +65,7 @@ func remedy(h Host, docker, compose bool) Remedy {
 	return r
 }
 
-// fix is what the checks advise.
+// fix returns the advice of the checks.
 func (r Remedy) fix() string {
 	if len(r.Commands) == 0 {
 		return r.Advice
@@ -83,7 +83,7 @@ func (r Remedy) fix() string {
 	return "run: appliance prepare; or by hand: " + strings.Join(last, " ")
 }
 
-// composePackage is the package of this system that has version 2 of Compose, "" when there is none.
+// composePackage returns the package of this system with version 2 of Compose, "" if there is none.
 func composePackage(h Host) string {
 	if has(h, "var/lib/dpkg/info/docker-ce.list") { // Docker's own repository is set up
 		return "docker-compose-plugin"
@@ -110,7 +110,7 @@ func composePackage(h Host) string {
 	return ""
 }
 
-// has reports whether a file is there.
+// has reports whether a file exists.
 func has(h Host, name string) bool {
 	_, err := fs.Stat(h.Root, name)
 	return err == nil

@@ -24,7 +24,7 @@ type route struct {
 	via string // the interface
 }
 
-// routes are those of /proc/net/route, but for the default route.
+// routes returns the routes in /proc/net/route, except the default route.
 func (h Host) routes() []route {
 	data, _ := fs.ReadFile(h.Root, "proc/net/route")
 	var out []route
@@ -36,9 +36,9 @@ func (h Host) routes() []route {
 		to, err1 := hex.DecodeString(f[1])
 		mask, err2 := hex.DecodeString(f[7])
 		if err1 != nil || err2 != nil || len(to) != 4 || len(mask) != 4 {
-			continue // the heading
+			continue // the header line
 		}
-		var addr, m [4]byte // both are written as the processor keeps them
+		var addr, m [4]byte // both are in the processor's byte order
 		binary.BigEndian.PutUint32(addr[:], binary.LittleEndian.Uint32(to))
 		binary.BigEndian.PutUint32(m[:], binary.LittleEndian.Uint32(mask))
 		bits, _ := net.IPMask(m[:]).Size()
@@ -49,7 +49,7 @@ func (h Host) routes() []route {
 	return out
 }
 
-// docksItself are the pools of a Docker that was told of no others.
+// docksItself are the default pools of Docker.
 var docksItself = []stack.Pool{
 	{Base: netip.MustParsePrefix("172.17.0.0/16"), Size: 16}, {Base: netip.MustParsePrefix("172.18.0.0/16"), Size: 16},
 	{Base: netip.MustParsePrefix("172.19.0.0/16"), Size: 16}, {Base: netip.MustParsePrefix("172.20.0.0/14"), Size: 16},
@@ -57,12 +57,12 @@ var docksItself = []stack.Pool{
 	{Base: netip.MustParsePrefix("192.168.0.0/16"), Size: 20},
 }
 
-// candidates are proposed as docker_subnet, from those that few people use.
+// candidates are proposed as docker_subnet, from ranges that few people use.
 var candidates = []string{
 	"10.213.0.0/24", "10.87.0.0/24", "172.31.213.0/24", "192.168.213.0/24", "10.213.128.0/24", "100.127.213.0/24",
 }
 
-// A ground is what networks of containers must not stand on.
+// A ground is what the networks of containers must not overlap.
 type ground struct {
 	routes []route         // of the host, without those that lead to Docker's networks
 	others []stack.Network // not of this installation
@@ -95,9 +95,8 @@ func (h Host) ground(ctx context.Context) (ground, error) {
 	return g, nil
 }
 
-// crossed returns who else uses addresses of a subnet, or "". A route for half
-// of the internet, with which a VPN takes over everything, gives way to any
-// network of this host.
+// crossed returns what else uses addresses of a subnet, or "". A route for half of the
+// internet, with which a VPN captures all traffic, yields to any network of this host.
 func (g ground) crossed(subnet netip.Prefix) string {
 	for _, r := range g.routes {
 		if r.to.Bits() > 4 && r.to.Overlaps(subnet) {
@@ -116,7 +115,7 @@ func (g ground) taken(subnet netip.Prefix) string {
 	return ""
 }
 
-// proposal is an unused subnet.
+// proposal returns an unused subnet.
 func (g ground) proposal() string {
 	for _, c := range candidates {
 		if g.crossed(netip.MustParsePrefix(c)) == "" {
@@ -126,8 +125,8 @@ func (g ground) proposal() string {
 	return "A.B.C.0/24"
 }
 
-// left counts the subnets that Docker still has to give, up to enough, and names
-// a route that is in its way. Docker takes none that overlaps with any route.
+// left counts the subnets that Docker can still allocate, up to enough, and names a route that
+// is in the way. Docker takes none that overlaps with any route.
 func (g ground) left(enough int) (n int, blocked string) {
 	for _, pool := range g.pools {
 		step := uint64(1) << (32 - pool.Size)
@@ -146,8 +145,8 @@ func (g ground) left(enough int) (n int, blocked string) {
 	return n, blocked
 }
 
-// addressPool checks that the containers get addresses that nothing else uses: of two
-// hosts with the same address one cannot be reached.
+// addressPool checks that the containers get addresses that nothing else uses: if two hosts
+// have the same address, one cannot be reached.
 func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Finding {
 	g, err := h.ground(ctx)
 	if err != nil {
@@ -181,11 +180,11 @@ func (h Host) addressPool(ctx context.Context, a answers.Answers) finding.Findin
 	return finding.Good("Docker has free addresses")
 }
 
-// matrixPort is where other servers come when nothing tells them where to go.
+// matrixPort is where other servers connect without a delegation.
 const matrixPort = 8448
 
-// federationPort looks at the port for other servers: one that was asked for has
-// to be free, and 8448 should not belong to another service.
+// federationPort checks the port for other servers: one that was asked for has to be free, and
+// 8448 should not belong to another service.
 func (h Host) federationPort(ctx context.Context, a answers.Answers) finding.Finding {
 	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort {
 		return h.port(ctx, a.FederationPort)

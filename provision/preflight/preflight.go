@@ -45,7 +45,7 @@ type Host struct {
 // limit is how long one check may take.
 const limit = 15 * time.Second
 
-// Run looks at the host, and runs more checks with its own, and returns what it found, in a
+// Run runs the checks of the host, and more checks with them, and returns the findings in a
 // stable order.
 func Run(ctx context.Context, h Host, a answers.Answers, dir string, more ...finding.Check) []finding.Finding {
 	return finding.Run(ctx, limit, append(Checks(h, a, dir), more...))
@@ -90,7 +90,7 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 	checks = append(checks, finding.Check{Name: "public-dns", Run: func(ctx context.Context) finding.Finding { return publicDNS(ctx, h, a) }})
 	checks = append(append(checks, attached(a)...), external.Checks(a)...)
 	if h.installed(dir) {
-		return checks // it has come through what follows
+		return checks // it has already passed the rest
 	}
 	checks = append(checks, finding.Check{Name: "egress", Run: func(ctx context.Context) finding.Finding { return h.egress(ctx, a) }})
 	if a.TLS == answers.ACME {
@@ -102,8 +102,8 @@ func Checks(h Host, a answers.Answers, dir string) []finding.Check {
 	return checks
 }
 
-// localPorts checks the ports that are for this host only. Others may have them for good
-// reasons: a Prometheus of the host's own has 9090.
+// localPorts checks the ports that are for this host only. Other software may have a good
+// reason to hold them: a Prometheus of the host's own has 9090.
 func localPorts(h Host, a answers.Answers) []finding.Check {
 	var checks []finding.Check
 	add := func(name, key string, port int) {

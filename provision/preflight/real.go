@@ -14,7 +14,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// RealHost is the machine that this process runs on.
+// RealHost returns the machine that this process runs on.
 func RealHost(s *stack.Stack) Host {
 	return Host{
 		Root: os.DirFS("/"), Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), EUID: os.Geteuid(), Settle: 10 * time.Second,
@@ -28,7 +28,7 @@ func RealHost(s *stack.Stack) Host {
 	}
 }
 
-// freeBytes looks at the nearest directory that exists.
+// freeBytes measures at the nearest directory that exists.
 func freeBytes(path string) (free, total uint64, err error) {
 	var st syscall.Statfs_t
 	err = nearest(path, func(p string) error { return syscall.Statfs(p, &st) })
@@ -36,7 +36,7 @@ func freeBytes(path string) (free, total uint64, err error) {
 	return st.Bavail * size, st.Blocks * size, err
 }
 
-// nearest calls look for a path, or for the closest directory above it that exists.
+// nearest calls look with a path, or with the closest directory above it that exists.
 func nearest(path string, look func(string) error) error {
 	for {
 		err := look(path)
@@ -47,7 +47,7 @@ func nearest(path string, look func(string) error) error {
 	}
 }
 
-// anyCertificate is for looking at servers whose certificates are judged elsewhere.
+// anyCertificate accepts any certificate, for servers whose certificates are checked elsewhere.
 func anyCertificate() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // as said
 }

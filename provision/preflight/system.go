@@ -17,8 +17,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// inodes run out before bytes where a disk is full of small files, and media are
-// small files.
+// inodes run out before bytes on a disk that is full of small files, and media are small files.
 func (h Host) inodes(dir string) finding.Finding {
 	free, total, err := h.FreeInodes(dir)
 	switch {
@@ -66,7 +65,7 @@ func (h Host) installers() finding.Finding {
 	return finding.Good("no package manager is running")
 }
 
-// clock compares this host's with that of the authority: certificates, tokens and
+// clock compares the clock of this host with the authority's: certificates, tokens and the
 // signatures of other servers are all judged by it.
 func (h Host) clock(ctx context.Context, a answers.Answers) finding.Finding {
 	ahead, err := h.ClockAhead(ctx, a.ACMEDirectory)
@@ -174,10 +173,10 @@ func (h Host) leads(a answers.Answers, host string, ips []net.IP) (finding.Findi
 		return finding.Failure(host+" resolves to "+strings.Join(foreign, ", ")+", and this host is "+public[0].String(), "certificate authorities and people would reach another host",
 			"change the record to "+public[0].String()+" and wait until it has propagated"), true
 	}
-	return finding.Finding{}, false // behind a router: nobody can tell
+	return finding.Finding{}, false // behind a router: cannot be determined
 }
 
-// cloudflare are the networks of https://www.cloudflare.com/ips/.
+// cloudflare reports whether an address is in the networks of https://www.cloudflare.com/ips/.
 func cloudflare(ip net.IP) bool {
 	addr, ok := netip.AddrFromSlice(ip)
 	return ok && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
@@ -195,5 +194,5 @@ func prefixes(list string) []netip.Prefix {
 	return out
 }
 
-// errNoClock says that a server did not tell the time.
+// errNoClock says that a server did not send the time.
 var errNoClock = errors.New("the server did not say what time it is")

@@ -8,7 +8,7 @@ import (
 	"appliance/templates"
 )
 
-// What the bridge has to know of an external Rocket.Chat.
+// What the bridge needs for an external Rocket.Chat.
 const (
 	rocketchatToken  = "config/bridge/rocketchat_token"
 	rocketchatSecret = "config/bridge/rocketchat_create_token_secret"
@@ -20,7 +20,7 @@ const (
 	AttachRocketChat = "attach/rocketchat.txt"
 )
 
-// Registration is the file with which a homeserver knows the bridge.
+// Registration is the file that registers the bridge with a homeserver.
 const Registration = "config/homeserver/rocketchat-registration.yaml"
 
 type attachFields struct {
@@ -31,7 +31,7 @@ type attachFields struct {
 	Settings                   [][2]string
 }
 
-// attach renders what belongs to external servers.
+// attach renders the files about external servers.
 func (in Input) attach(put putter) error {
 	a := in.Answers
 	fields := attachFields{

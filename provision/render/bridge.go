@@ -20,7 +20,7 @@ const BridgeUserID = "rcmxbridge0000001"
 
 const insideBridge = "http://bridge:29328"
 
-// Bridge is the configuration of the bridge that belongs to the answers.
+// Bridge returns the configuration of the bridge for the answers.
 func Bridge(in Input) config.Config {
 	c := config.Default()
 	c.Homeserver = config.Homeserver{URL: "http://homeserver:8008", Domain: in.Answers.ServerName, Kind: in.Answers.Homeserver}
@@ -59,13 +59,13 @@ func Bridge(in Input) config.Config {
 	return c
 }
 
-// traceHeaders are the headers for the collector of traces.
+// traceHeaders are the headers for the trace collector.
 const traceHeaders = "config/bridge/trace_headers"
 
-// databaseCA is where the bridge finds the authorities of its database, in its container.
+// databaseCA is the file of the installation with the authorities of the bridge's database.
 const databaseCA = "config/bridge/database_ca.pem"
 
-// bridgeDatabase is where the bridge keeps its data.
+// bridgeDatabase returns where the bridge keeps its data.
 func (in Input) bridgeDatabase() string {
 	switch in.Answers.BridgeDatabase {
 	case answers.SQLite, "":
@@ -76,8 +76,8 @@ func (in Input) bridgeDatabase() string {
 	return ExternalDatabase(in.Answers, "/etc/appliance/"+path.Base(databaseCA))
 }
 
-// BundledDatabase is the address of the bridge's schema in the homeserver's PostgreSQL,
-// which is in the same backups. host is where that is reached.
+// BundledDatabase returns the address of the bridge's schema in the homeserver's PostgreSQL,
+// which is part of the same backups. host is where that server is reached.
 func BundledDatabase(set secrets.Set, host string) string {
 	u := postgres(set, host)
 	q := u.Query()
@@ -86,9 +86,9 @@ func BundledDatabase(set secrets.Set, host string) string {
 	return u.String()
 }
 
-// ExternalDatabase is the address of the operator's PostgreSQL. With a file of authorities
-// the server must have a certificate of one of them for its name, unless the address says
-// something else. caFile is where that file is for who connects.
+// ExternalDatabase returns the address of the operator's PostgreSQL. With a file of authorities
+// the server must have a certificate from one of them for its name, unless the address says
+// otherwise. caFile is the path of that file for whoever connects.
 func ExternalDatabase(a answers.Answers, caFile string) string {
 	return WithCA(a.BridgeDatabase, a.BridgeDatabaseCAFile, caFile)
 }
@@ -106,8 +106,8 @@ func WithCA(address, answer, caFile string) string {
 	return u.String()
 }
 
-// Verified is the address of a PostgreSQL that asks for a verified certificate, if an
-// answer names its authorities and the address does not say something else.
+// Verified returns the address of a PostgreSQL, requiring a verified certificate if an answer
+// names its authorities and the address does not say otherwise.
 func Verified(address, answer string) string {
 	u, err := url.Parse(address)
 	if err != nil || answer == "" || u.Query().Has("sslmode") {
@@ -119,7 +119,7 @@ func Verified(address, answer string) string {
 	return u.String()
 }
 
-// explanations go above the keys of bridge.yaml.
+// explanations are the comments above the keys of bridge.yaml.
 var explanations = map[string]string{
 	"enabled":         "false holds messages back in both directions and delivers them once this is true again.",
 	"log_level":       "debug, info, warn or error.",
@@ -135,8 +135,8 @@ var explanations = map[string]string{
 	"ghost_prefix":    "What the addresses of Rocket.Chat users begin with, where namespace is prefixed. It never changes.",
 }
 
-// keys writes every key of a configuration, each below its explanation. It goes
-// by the type, so a key that the bridge gains is never left out.
+// keys writes every key of a configuration, each below its explanation. It iterates over the
+// type, so a new key of the bridge is never left out.
 func keys(v any) (string, error) {
 	var b strings.Builder
 	value := reflect.ValueOf(v)

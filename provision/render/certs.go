@@ -26,11 +26,11 @@ func (in Input) certs(put putter) error {
 	return err
 }
 
-// letsEncryptStaging is asked before Let's Encrypt itself: it forgives failures.
+// letsEncryptStaging is tried before Let's Encrypt itself: it forgives failures.
 const letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 
-// Certificates says which certificates the answers ask for and where they are
-// kept: the same for the service and for the first installation.
+// Certificates returns which certificates the answers ask for and where they are kept: the same
+// for the service and for the first installation.
 func Certificates(a answers.Answers, dir, caFile string) certs.Config {
 	c := certs.Config{Hosts: a.Hosts(), Directory: a.ACMEDirectory, Email: a.Email, CAFile: caFile, Dir: dir, Listen: ":8402"}
 	if a.ACMEDirectory == answers.LetsEncrypt {

@@ -11,9 +11,9 @@ import (
 	"appliance/provision/answers"
 )
 
-// compose renders compose.yaml from its text: without what this host's Docker
-// Engine cannot do, and with the networks and ports that only some answers ask
-// for, because Compose takes no empty value for them.
+// compose renders compose.yaml from its text: without what this host's Docker Engine does not
+// support, and with the networks and ports that only some answers ask for, because Compose
+// accepts no empty value for them.
 func (in Input) compose(text []byte) ([]byte, error) {
 	f, err := parseCompose(text)
 	if err != nil {
@@ -45,7 +45,7 @@ func (in Input) compose(text []byte) ([]byte, error) {
 	return []byte(strings.Join(f.lines, "")), f.err
 }
 
-// morePorts are the ports of nginx that only some answers ask for.
+// morePorts returns the ports of nginx that only some answers ask for.
 func morePorts(a answers.Answers) (list string) {
 	if a.FederationPort != 0 && a.FederationPort != a.HTTPSPort && a.TLS != answers.NoTLS {
 		list += fmt.Sprintf(`, "%s:443"`, a.Listen(a.FederationPort))
@@ -62,8 +62,8 @@ func morePorts(a answers.Answers) (list string) {
 	return list
 }
 
-// quarters cuts a subnet for the three networks; one part remains. It returns nil
-// for what is no subnet.
+// quarters splits a subnet for the three networks; one part is left over. It returns nil if
+// subnet is not valid.
 func quarters(subnet string) []netip.Prefix {
 	whole, err := netip.ParsePrefix(subnet)
 	if err != nil {
@@ -80,9 +80,9 @@ func quarters(subnet string) []netip.Prefix {
 
 func ipam(subnet netip.Prefix) string { return fmt.Sprintf("{config: [{subnet: %s}]}", subnet) }
 
-// A composeFile is the text of a Compose file that is edited where the parser says
-// that a value is: comments, anchors and the layout stay. Its first error is kept,
-// and nothing is edited after it; a path that is not there is an error.
+// A composeFile is the text of a Compose file, edited where the parser locates a value, so that
+// comments, anchors and the layout stay. Its first error is kept, and nothing is edited after
+// it; a path that does not exist is an error.
 type composeFile struct {
 	root  *yaml.Node
 	lines []string // an edited line may hold several, or none
@@ -117,8 +117,8 @@ func lookUp(n *yaml.Node, path ...string) (key, value *yaml.Node) {
 	return key, value
 }
 
-// edit replaces the text from a value to the end of its line. It fails where the
-// path is not there or the text is not as do expects it.
+// edit replaces the text from a value to the end of its line. It fails if the path does not
+// exist or the text is not as do expects it.
 func (f *composeFile) edit(do func(text string) (string, bool), path ...string) {
 	if f.err != nil {
 		return
@@ -146,12 +146,12 @@ func (f *composeFile) extend(items string, path ...string) {
 	}, path...)
 }
 
-// fill puts an ipam section into a network that has nothing.
+// fill puts an ipam section into an empty network.
 func (f *composeFile) fill(ipam string, path ...string) {
 	f.edit(func(text string) (string, bool) { return "{ipam: " + ipam + "}", text == "{}" }, path...)
 }
 
-// follow adds a line below a value of one line, as the next key of its mapping.
+// follow adds a line below a single-line value, as the next key of its mapping.
 func (f *composeFile) follow(line string, path ...string) {
 	key, _ := lookUp(f.root, path...)
 	f.edit(func(text string) (string, bool) {
@@ -159,8 +159,8 @@ func (f *composeFile) follow(line string, path ...string) {
 	}, path...)
 }
 
-// withoutStartIntervals makes health checks quick enough to start and slow enough
-// to keep, for an engine that knows one interval only.
+// withoutStartIntervals makes health checks frequent enough for starting and rare enough for
+// running, for an engine that supports only one interval.
 func (f *composeFile) withoutStartIntervals() {
 	_, services := lookUp(f.root, "services")
 	if services == nil {
@@ -182,7 +182,7 @@ func (f *composeFile) withoutStartIntervals() {
 	}
 }
 
-// drop removes a key whose value is on its line.
+// drop removes a key whose value is on the same line.
 func (f *composeFile) drop(path ...string) {
 	f.edit(func(text string) (string, bool) { return text, true }, path...)
 	if key, _ := lookUp(f.root, path...); f.err == nil {

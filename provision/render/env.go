@@ -25,7 +25,7 @@ func (v *variables) quoted(name, value string)             { v.setf(name, "'%s'"
 func (v *variables) comment(text string)                   { fmt.Fprintf(&v.text, "\n# %s\n", text) }
 func (v *variables) bytes() []byte                         { return []byte(v.text.String()) }
 
-// env renders .env, what compose.yaml varies by.
+// env renders .env, the variables of compose.yaml.
 func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	images := in.Images
 	if images == nil {
@@ -80,14 +80,14 @@ func (in Input) env(files Files, bridge config.Config) ([]byte, error) {
 	if len(in.DatabaseCA) > 0 {
 		foreign += digest(files, databaseCA)
 	}
-	if a.BridgeReplicas > 1 { // Compose itself does not take notice
+	if a.BridgeReplicas > 1 { // Compose itself does not notice
 		fixed = fmt.Appendf(fixed, "replicas: %d\n", a.BridgeReplicas)
 	}
 	v.set("BRIDGE_CONFIG", short(append(append(fixed, ca...), foreign...)))
 	return v.bytes(), nil
 }
 
-// Profiles are the optional services that the answers ask for.
+// Profiles returns the optional services that the answers ask for.
 func Profiles(a answers.Answers) []string {
 	var out []string
 	if a.TLS == answers.ACME {
@@ -114,7 +114,7 @@ func Profiles(a answers.Answers) []string {
 	return out
 }
 
-// Services are the names of all services that the answers ask for, sorted.
+// Services returns the names of all services that the answers ask for, sorted.
 func Services(a answers.Answers) []string {
 	out := []string{"bridge", "nginx"}
 	for _, profile := range Profiles(a) {
@@ -145,7 +145,7 @@ func ParseVersions(data []byte) map[string]string {
 }
 
 // Chosen returns the images of an installation by their variables in .env, out of those that
-// versions.env names; that of an external service is none.
+// versions.env names; for an external service that is none.
 func Chosen(a answers.Answers, images map[string]string) map[string]string {
 	const none = "none"
 	out := map[string]string{"HOMESERVER_IMAGE": none, "POSTGRES_IMAGE": none, "ROCKETCHAT_IMAGE": none}

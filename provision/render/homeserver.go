@@ -77,25 +77,25 @@ func (in Input) homeserver(put putter) error {
 // homeserverDatabaseCA is where the homeserver finds the authorities of its database.
 const homeserverDatabaseCA = "config/homeserver/database_ca.pem"
 
-// homeserverDatabase is the address of the homeserver's database, as its container reaches it.
+// homeserverDatabase returns the address of the homeserver's database, as its container reaches it.
 func (in Input) homeserverDatabase() url.URL {
 	if in.Answers.BundledPostgres() {
 		return postgres(in.Secrets, "postgres:5432")
 	}
 	u, err := url.Parse(HomeserverDatabase(in.Answers, "/etc/dendrite/"+path.Base(homeserverDatabaseCA)))
-	if err != nil { // which was checked
+	if err != nil { // already checked
 		return url.URL{}
 	}
 	return *u
 }
 
-// HomeserverDatabase is the address of the operator's PostgreSQL for the homeserver. caFile
-// is where the file of its authorities is for who connects.
+// HomeserverDatabase returns the address of the operator's PostgreSQL for the homeserver.
+// caFile is the path of its file of authorities for whoever connects.
 func HomeserverDatabase(a answers.Answers, caFile string) string {
 	return WithCA(a.HomeserverDatabase, a.HomeserverDatabaseCAFile, caFile)
 }
 
-// libpq parts an address into the keywords that psycopg2 takes.
+// libpq splits an address into the keywords that psycopg2 takes.
 func libpq(u url.URL) [][2]string {
 	password, _ := u.User.Password()
 	out := [][2]string{{"user", u.User.Username()}, {"password", password}, {"dbname", strings.Trim(u.Path, "/")}, {"host", u.Hostname()}}
@@ -108,7 +108,7 @@ func libpq(u url.URL) [][2]string {
 	return out
 }
 
-// postgres is the address of the homeserver's database at a host.
+// postgres returns the address of the homeserver's database at a host.
 func postgres(set secrets.Set, host string) url.URL {
 	return url.URL{
 		Scheme: "postgresql", User: url.UserPassword("homeserver", set[secrets.PostgresPassword].Reveal()),
@@ -129,7 +129,7 @@ func (in Input) signingKey(put putter, dir string, stack *homeserver.Stack) (err
 
 type registrationFields struct {
 	ID, URL, ASToken, HSToken, Bot, UserRegex string
-	OwnAliases, FreeAliases                   string // FreeAliases is "" beside people of the homeserver's own
+	OwnAliases, FreeAliases                   string // FreeAliases is "" if the homeserver has its own users
 }
 
 func (in Input) registration() registrationFields {

@@ -7,8 +7,8 @@ type limits struct {
 	nginx, rocketchat, mongo, homeserver, postgres, bridge, certs int
 }
 
-// memory shares out the host's memory, but for what the operator has decided. The smallest shares add up to what a host
-// of 2 GB with 2 GB of swap can bear.
+// memory divides the host's memory, except where the operator has set a limit. The smallest
+// shares add up to what a host of 2 GB with 2 GB of swap can bear.
 func (in Input) memory() limits {
 	total := max(in.Host.MemoryMB, 1900)
 	share := func(percent, low, high int) int { return min(max(total*percent/100, low), high) }
@@ -23,7 +23,7 @@ func (in Input) memory() limits {
 	}
 	said := map[string]int{}
 	if in.Answers.MemoryLimits != "" {
-		said, _ = answers.ParseMemoryLimits(in.Answers.MemoryLimits) // which was checked
+		said, _ = answers.ParseMemoryLimits(in.Answers.MemoryLimits) // already checked
 	}
 	for name, limit := range map[string]*int{"nginx": &m.nginx, "rocketchat": &m.rocketchat, "mongo": &m.mongo, "homeserver": &m.homeserver, "postgres": &m.postgres, "bridge": &m.bridge} {
 		if mb, ok := said[name]; ok {
@@ -33,8 +33,8 @@ func (in Input) memory() limits {
 	return m
 }
 
-// connections is how many connections each of nginx's two processes may have: 32
-// kB for each in what is left beside 64 MB for bodies, which lie in memory.
+// connections returns how many connections each of nginx's two processes may have: 32 kB for
+// each, in what is left beside 64 MB for bodies, which are kept in memory.
 func (m limits) connections() int { return (m.nginx - 64) * 16 }
 
 func (m limits) write(v *variables) {

@@ -16,9 +16,9 @@ type nginxFields struct {
 	Homeserver         bool     // is ours
 	RocketChat         bool     // is ours
 	ChatURL            string   // of one that is not
-	Names              []string // of the server that everything is on
+	Names              []string // of the server that handles everything
 	Apex               bool     // there is another server for the name in Matrix addresses
-	Plain              bool     // a web server in front ends TLS
+	Plain              bool     // a web server in front terminates TLS
 	Scheme             string   // of the visitor's connection, as nginx writes it
 	Trusted            []string // networks of the web servers in front
 }

@@ -56,7 +56,7 @@ type Input struct {
 	Live         *config.Live // what the operator wrote into bridge.yaml; nil for the defaults
 }
 
-// Host is what has been observed of the machine.
+// Host is what was observed of the machine.
 type Host struct {
 	MemoryMB int
 	// StartInterval says that the Docker Engine can check a starting container
@@ -64,7 +64,7 @@ type Host struct {
 	StartInterval bool
 }
 
-// A File is what belongs at a path below the installation directory.
+// A File is the wanted file at a path below the installation directory.
 type File struct {
 	Mode     fs.FileMode
 	UID, GID int
@@ -88,7 +88,7 @@ func Tree(in Input) (Files, error) {
 			data, err := execute(templates.FS, "bridge.yaml.tmpl", bridge)
 			mode := fs.FileMode(0o644)
 			if in.Answers.BridgeDatabase != answers.SQLite {
-				mode = 0o600 // the address has a password in it
+				mode = 0o600 // the address contains a password
 			}
 			put("config/bridge/bridge.yaml", mode, ApplianceUser, data)
 			return err
@@ -138,7 +138,7 @@ func Tree(in Input) (Files, error) {
 	return files, nil
 }
 
-// needsRoots reports whether the homeserver wants all authorities in one file.
+// needsRoots reports whether the homeserver needs all authorities in one file.
 func (in Input) needsRoots() bool {
 	stack := homeserver.Of(in.Answers.Homeserver).Stack
 	return stack != nil && stack.NeedsRoots
@@ -147,7 +147,7 @@ func (in Input) needsRoots() bool {
 // allRoots are all authorities in one file.
 const allRoots = "config/ca/roots.pem"
 
-// homeserverRoots is where the homeserver finds the authorities to trust.
+// homeserverRoots returns where the homeserver finds the authorities to trust.
 func (in Input) homeserverRoots() string {
 	if in.needsRoots() && len(in.CA) > 0 {
 		return "/etc/appliance-ca/" + path.Base(allRoots)
@@ -155,7 +155,7 @@ func (in Input) homeserverRoots() string {
 	return "/etc/ssl/certs/ca-certificates.crt"
 }
 
-// monitoring renders what Prometheus reads, where the answers ask for one.
+// monitoring renders the configuration of Prometheus, if the answers ask for it.
 func (in Input) monitoring(put putter) error {
 	if !in.Answers.Monitoring {
 		return nil

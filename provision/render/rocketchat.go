@@ -16,7 +16,7 @@ import (
 // settings are forced at every start of Rocket.Chat.
 var settings = append([][2]string{{"Show_Setup_Wizard", "completed"}}, NeededSettings...)
 
-// NeededSettings are what the bridge counts on.
+// NeededSettings are the settings that the bridge relies on.
 var NeededSettings = [][2]string{
 	// The bridge subscribes to several streams of each room on one connection.
 	{"DDP_Rate_Limit_Connection_Enabled", "false"},
@@ -31,12 +31,12 @@ var NeededSettings = [][2]string{
 	{"Federation_Service_Enabled", "false"},
 }
 
-// rocketchatEnv renders the environment of Rocket.Chat, which knows no other
-// configuration. It holds secrets: only root may read the file.
+// rocketchatEnv renders the environment of Rocket.Chat, which has no other configuration. It
+// holds secrets: only root may read the file.
 func (in Input) rocketchatEnv() []byte {
 	a := in.Answers
 	v := &variables{}
-	if !a.BundledRocketChat() { // Compose wants the file in any case
+	if !a.BundledRocketChat() { // Compose needs the file in any case
 		v.text.WriteString("# This installation has no Rocket.Chat of its own.\n")
 		return v.bytes()
 	}
@@ -49,7 +49,7 @@ func (in Input) rocketchatEnv() []byte {
 	v.set("EVENT_LOOP_LAG_MS", "2000")
 	v.setf("NODE_OPTIONS", "--max-old-space-size=%d", in.memory().rocketchat*3/4)
 
-	if !in.Bootstrapped { // whoever sees the environment later is not to see the password
+	if !in.Bootstrapped { // whoever sees the environment later must not see the password
 		v.comment("The first administrator; taken out once there is one.")
 		v.set("ADMIN_USERNAME", a.AdminUsername)
 		v.set("ADMIN_NAME", "Administrator")
@@ -83,7 +83,7 @@ func (in Input) rocketchatEnv() []byte {
 	return v.bytes()
 }
 
-// mail renders the server that Rocket.Chat sends mail with.
+// mail renders the settings of the server through which Rocket.Chat sends mail.
 func (in Input) mail(v *variables) {
 	a := in.Answers
 	if a.SMTPHost == "" {
@@ -103,8 +103,8 @@ func (in Input) mail(v *variables) {
 	v.quoted("OVERWRITE_SETTING_From_Email", cmp.Or(a.SMTPFrom, a.AdminEmail))
 }
 
-// uploads renders where Rocket.Chat keeps files. Those that are elsewhere stay there, and are
-// read with what Rocket.Chat has stored of these settings.
+// uploads renders where Rocket.Chat keeps files. Files that are elsewhere stay there, and are
+// read with the values of these settings that Rocket.Chat has stored.
 func (in Input) uploads(v *variables) {
 	storage, external := in.Answers.Storage()
 	switch {
@@ -121,7 +121,7 @@ func (in Input) uploads(v *variables) {
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_BucketURL", storage.Endpoint)
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_Region", storage.Region)
 	v.set("OVERWRITE_SETTING_FileUpload_S3_ForcePathStyle", "true")
-	v.set("OVERWRITE_SETTING_FileUpload_S3_SignatureVersion", "v4") // versions of Rocket.Chat without it take no notice
+	v.set("OVERWRITE_SETTING_FileUpload_S3_SignatureVersion", "v4") // ignored by versions of Rocket.Chat without it
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_AWSAccessKeyId", in.UploadsAccessKey)
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_AWSSecretAccessKey", in.UploadsSecretKey.Reveal())
 	for _, kind := range []string{"Uploads", "Avatars", "UserDataFiles"} {
@@ -143,7 +143,7 @@ func (in Input) mongoURL() string {
 	return u.String()
 }
 
-// rocketChatFiles is where Rocket.Chat finds files, in its container, and what they are here.
+// rocketChatFiles is where Rocket.Chat finds files in its container; the rest are paths here.
 const (
 	rocketChatFiles  = "/etc/appliance"
 	rocketChatConfig = "config/rocketchat"
@@ -151,10 +151,10 @@ const (
 	uploadsCA        = rocketChatConfig + "/uploads_ca.pem"
 )
 
-// rocketChatHasFiles reports whether Rocket.Chat reads files of ours.
+// rocketChatHasFiles reports whether Rocket.Chat reads files that are rendered here.
 func (in Input) rocketChatHasFiles() bool { return len(in.MongoCA) > 0 || len(in.UploadsCA) > 0 }
 
-// externalMongo is the address of the operator's MongoDB, with the file of its authorities.
+// externalMongo returns the address of the operator's MongoDB, with the file of its authorities.
 func externalMongo(a answers.Answers) string {
 	m, err := answers.ParseMongo(a.MongoURL)
 	if err != nil || a.MongoCAFile == "" {
@@ -174,8 +174,8 @@ func externalMongo(a answers.Answers) string {
 	return before + "?" + more
 }
 
-// initialUser is the document of the bridge account. It has a token and no
-// password, so nobody can sign in as it.
+// initialUser returns the document of the bridge account. It has a token and no password, so
+// nobody can sign in as it.
 func (in Input) initialUser() string {
 	token := in.Secrets[secrets.RocketChatToken].Reveal()
 	hash := sha256.Sum256([]byte(token))

@@ -10,24 +10,24 @@ import (
 	"appliance/templates"
 )
 
-// Units is what systemd has to know to look after an installation.
+// Units is what systemd needs to look after an installation.
 type Units struct {
 	Answers    answers.Answers
-	Prefix     string // begins their names, see UnitPrefix
+	Prefix     string // what their names begin with; see UnitPrefix
 	Dir        string // the installation directory
-	Program    string // the file of this program
-	Docker     string // the file of the docker command
-	Keep       int    // backups; 0 for no timer that makes them
-	Drill      bool   // a timer restores the newest backup beside the installation, to see whether it would serve
+	Program    string // the path of this program
+	Docker     string // the path of the docker command
+	Keep       int    // how many backups; 0 for no timer that makes them
+	Drill      bool   // a timer restores the newest backup beside the installation to test it
 	Recipients string // file with the public keys that backups are encrypted for, or "" for the installation's own
 	Plain      bool   // backups are not encrypted
 }
 
-// Name is the name of the server, for people.
+// Name returns the name of the server, for people.
 func (u Units) Name() string { return u.Answers.ServerName }
 
-// UnitNames are the names of the units, with a prefix: those that make backups if any
-// are to be kept, and with drill those that try every month whether they would serve.
+// UnitNames returns the names of the units, with a prefix: those that make backups if any are
+// to be kept, and with drill those that test a backup every month.
 func UnitNames(a answers.Answers, prefix string, keep int, drill bool) []string {
 	names := []string{".service", "-doctor.service", "-doctor.timer"}
 	if keep > 0 {
@@ -64,7 +64,7 @@ func (u Units) Files() (map[string][]byte, error) {
 	return out, nil
 }
 
-// UnitPrefix begins the names of the units of an installation that is called so.
+// UnitPrefix returns what the unit names of an installation with this name begin with.
 func UnitPrefix(name string) string {
 	if name == "appliance" {
 		return name
@@ -72,13 +72,13 @@ func UnitPrefix(name string) string {
 	return "appliance-at-" + name
 }
 
-// unitPath is a path where systemd takes the rest of the line.
+// unitPath escapes a path where systemd takes the rest of the line.
 func unitPath(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// unitProgram is the first word of a command line, in which a $ is only a $.
+// unitProgram escapes the first word of a command line, where a $ is only a $.
 func unitProgram(s string) string { return strings.ReplaceAll(unitArgument(s), "$$", "$") }
 
-// unitArgument is one argument of a command line.
+// unitArgument escapes one argument of a command line.
 func unitArgument(s string) string {
 	s = strings.NewReplacer(`%`, `%%`, `$`, `$$`, `\`, `\\`, `"`, `\"`).Replace(s)
 	if s == "" || strings.ContainsAny(s, " '\t;") || strings.Contains(s, `\`) {

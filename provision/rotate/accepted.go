@@ -19,9 +19,9 @@ import (
 	"appliance/provision/stack"
 )
 
-// Accepted asks the server of a secret whether it accepts a value. asked is false for those
-// about which no server can be asked. An error means that there was no clear answer. It
-// asks once.
+// Accepted asks the server of a secret whether it accepts a value. asked is false for secrets
+// that no server can be asked about. An error means that there was no clear answer. It does not
+// retry.
 func Accepted(ctx context.Context, s *site.Site, name secrets.Name, value string) (accepted, asked bool, err error) {
 	asked = true
 	switch name {
@@ -46,7 +46,7 @@ func Accepted(ctx context.Context, s *site.Site, name secrets.Name, value string
 	return accepted, asked, err
 }
 
-// clear tells an answer from one that decides nothing: refused is what says no.
+// clear tells a clear answer from an error that decides nothing; refused are the statuses that mean no.
 func clear(err error, refused ...int) (bool, error) {
 	for _, status := range refused {
 		if rocketchat.Status(err) == status {
@@ -81,8 +81,8 @@ func adminAccepted(ctx context.Context, s *site.Site, password string) (bool, er
 	return clear(err, http.StatusUnauthorized)
 }
 
-// createTokenAccepted has Rocket.Chat make a token of the bridge's own account and ends it.
-// Before Rocket.Chat 8 the secret opens nothing, so nothing is to be asked.
+// createTokenAccepted makes Rocket.Chat create a token for the bridge's own account and revokes
+// it. Before Rocket.Chat 8 the secret opens nothing, so there is nothing to ask.
 func createTokenAccepted(ctx context.Context, s *site.Site, value string) (accepted, asked bool, err error) {
 	set, _, err := secrets.Prepare(s.Dir)
 	if err != nil {
@@ -108,7 +108,7 @@ func createTokenAccepted(ctx context.Context, s *site.Site, value string) (accep
 	return accepted, true, err
 }
 
-// bearerAccepted asks a service of the stack, inside, with a bearer token.
+// bearerAccepted sends a request with a bearer token to a service inside the stack.
 func bearerAccepted(ctx context.Context, s *site.Site, service string, port int, method, path, token string) (bool, error) {
 	services, err := s.Stack.Services(ctx)
 	if err != nil {
@@ -139,16 +139,16 @@ func bearerAccepted(ctx context.Context, s *site.Site, service string, port int,
 	return false, fmt.Errorf("the %s answered %s", service, res.Status)
 }
 
-// mongoUser is who signs in to MongoDB with a secret.
+// mongoUser is the user that signs in to MongoDB with a secret.
 var mongoUser = map[secrets.Name]string{secrets.MongoRootPassword: "root", secrets.MongoPassword: "rocketchat"}
 
-// passwords are those of a user of MongoDB.
+// passwords are the new and the old password of a MongoDB user.
 type passwords struct {
 	Now string `json:"now"`
 	Was string `json:"was,omitempty"`
 }
 
-// A given is what the script for MongoDB is told.
+// A given is the input of the script for MongoDB.
 type given struct {
 	Change bool                 `json:"change"`
 	Root   passwords            `json:"root"`

@@ -30,9 +30,9 @@ func (c Change) has(names ...secrets.Name) bool {
 	return slices.ContainsFunc(c.Rotations.Names(), func(n secrets.Name) bool { return slices.Contains(names, n) })
 }
 
-// Begin tells the databases the new passwords and puts the new secrets on disk. The bridge
-// stops where it must not meet a server that knows another secret; whoever starts the
-// services starts it again.
+// Begin sets the new passwords in the databases and writes the new secrets to disk. The bridge
+// is stopped if it must not meet a server that has another secret; whatever starts the services
+// starts it again.
 func (c Change) Begin(ctx context.Context) error {
 	if slices.ContainsFunc(c.Rotations, func(r secrets.Rotation) bool { return stops(c, r.Name) }) {
 		if stopped, err := c.Site.Stack.Stop(ctx, "bridge"); err != nil {
@@ -72,8 +72,8 @@ func stops(c Change, name secrets.Name) bool {
 	return false
 }
 
-// write puts the new secrets on disk. The administrator's password follows when it signs
-// in.
+// write puts the new secrets on disk. The administrator's password follows once a sign-in with
+// it works.
 func (c Change) write() error {
 	for _, r := range c.Rotations {
 		if r.Name == secrets.AdminPassword || r.New == "" {
@@ -108,7 +108,7 @@ func (c Change) restart(ctx context.Context, service string) error {
 }
 
 // Finish makes sure that each server accepts the new secrets and refuses the old ones. The
-// services run with the new ones.
+// services have to run with the new ones.
 func (c Change) Finish(ctx context.Context) error {
 	if r, ok := c.Rotations.Of(secrets.AdminPassword); ok {
 		if err := c.setAdmin(ctx, r); err != nil {
@@ -126,7 +126,7 @@ func (c Change) Finish(ctx context.Context) error {
 	return c.verify(ctx, false)
 }
 
-// verify asks the servers about the new values, or the old ones.
+// verify checks the new values with the servers, or the old ones.
 func (c Change) verify(ctx context.Context, fresh bool) error {
 	var errs []error
 	for _, r := range c.Rotations {
@@ -154,7 +154,7 @@ func (c Change) verify(ctx context.Context, fresh bool) error {
 	return errors.Join(errs...)
 }
 
-// chat is the bridge's account at Rocket.Chat, with the token on disk.
+// chat returns a client of Rocket.Chat for the bridge's account, signed in with a token.
 func chat(ctx context.Context, s *site.Site, token string) (*rocketchat.Client, error) {
 	services, err := s.Stack.Services(ctx)
 	if err != nil {
@@ -167,7 +167,7 @@ func chat(ctx context.Context, s *site.Site, token string) (*rocketchat.Client, 
 	return rocketchat.New(site.RocketChatURL(rc), render.BridgeUserID, secret.New(token)), nil
 }
 
-// setAdmin sets the administrator's password and writes it to disk once it signs in.
+// setAdmin sets the administrator's password and writes it to disk once a sign-in with it works.
 func (c Change) setAdmin(ctx context.Context, r secrets.Rotation) error {
 	set, _, err := secrets.Prepare(c.Site.Dir)
 	if err != nil {
@@ -184,7 +184,7 @@ func (c Change) setAdmin(ctx context.Context, r secrets.Rotation) error {
 	return secrets.Replace(c.Site.Dir, secrets.AdminPassword, r.New)
 }
 
-// forget removes the other access tokens of the bridge's account that this program has made,
+// forget removes the other access tokens of the bridge's account that this program made,
 // whether the old one is among them or was lost before.
 func (c Change) forget(ctx context.Context, r secrets.Rotation) error {
 	client, err := chat(ctx, c.Site, r.New)
@@ -203,12 +203,12 @@ func (c Change) forget(ctx context.Context, r secrets.Rotation) error {
 	})
 }
 
-// tokenName is what an access token of the bridge's account is called: the first one, and
-// with an addition each later one.
+// tokenName is the name of the first access token of the bridge's account; each later one has a
+// suffix.
 const tokenName = "bridge"
 
-// Ask has Rocket.Chat make the new values that it chooses itself. When it does not accept the
-// token on disk, the administrator's password and the create-token secret open the account.
+// Ask makes Rocket.Chat generate the new values that it chooses itself. If it does not accept
+// the token on disk, the administrator's password and the create-token secret open the account.
 func Ask(ctx context.Context, s *site.Site, rotations secrets.Rotations) error {
 	for i, r := range rotations {
 		if r.New != "" {
@@ -260,8 +260,8 @@ func throughAdmin(ctx context.Context, s *site.Site, client *rocketchat.Client, 
 	return token, err
 }
 
-// openAccount has the administrator sign in as the bridge's account. The secret on disk that
-// this takes may be another one than Rocket.Chat was started with, which then counts.
+// openAccount makes the administrator sign in as the bridge's account. The secret that this
+// takes may differ on disk from the one that Rocket.Chat was started with, which then counts.
 func openAccount(ctx context.Context, s *site.Site, admin *rocketchat.Client, onDisk secret.String) (secret.String, error) {
 	session, err := admin.CreateToken(ctx, render.BridgeUserID, onDisk)
 	if status := rocketchat.Status(err); status != http.StatusBadRequest && status != http.StatusForbidden {
@@ -291,7 +291,7 @@ func (e *ClosedError) Error() string {
 	return "neither the token on disk nor the administrator's password opens the bridge's account: " + e.Cause.Error()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *ClosedError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -309,7 +309,7 @@ func (e *ClosedError) Hint() string {
 // patience is how long a server that was just restarted may take to give a clear answer.
 const patience = 30 * time.Second
 
-// persist repeats what a busy server, or one that does not answer yet, has not done.
+// persist retries do while a server is busy or does not answer yet.
 func persist(ctx context.Context, do func() error) error {
 	until := time.Now().Add(patience)
 	tick := time.NewTicker(500 * time.Millisecond)

@@ -19,9 +19,9 @@ import (
 	"appliance/provision/stack"
 )
 
-// PostgresSQL gives the role that runs it a new password. The server is told no more than
-// what it keeps: the verifier of SCRAM-SHA-256 (RFC 5803), so neither its log nor its
-// statistics of statements can show the password.
+// PostgresSQL returns the SQL that gives the role running it a new password. The server
+// receives only what it stores: the SCRAM-SHA-256 verifier (RFC 5803), so neither its log nor
+// its statistics of statements can show the password.
 func PostgresSQL(password string) (string, error) {
 	const rounds = 4096
 	salt := make([]byte, 16)
@@ -41,8 +41,8 @@ func PostgresSQL(password string) (string, error) {
 	return fmt.Sprintf("ALTER ROLE CURRENT_USER PASSWORD 'SCRAM-SHA-256$%d:%s$%s:%s';\n", rounds, encode(salt), encode(stored[:]), encode(mac("Server Key"))), nil
 }
 
-// setPostgres changes the password inside the container, where the owner of the server
-// comes in without one.
+// setPostgres changes the password inside the container, where the server's owner can connect
+// without one.
 func setPostgres(ctx context.Context, s *stack.Stack, password string) error {
 	sql, err := PostgresSQL(password)
 	if err != nil {
@@ -55,9 +55,9 @@ func setPostgres(ctx context.Context, s *stack.Stack, password string) error {
 	return nil
 }
 
-// postgresAccepts signs in by the container's own address, as other containers do: only
-// there a password is asked for. It goes in through standard input, not by arguments that
-// others see.
+// postgresAccepts signs in at the container's own address, as other containers do, because only
+// there a password is required. It is passed through standard input, not in arguments that
+// others can see.
 func postgresAccepts(ctx context.Context, s *stack.Stack, password string) (bool, error) {
 	err := s.Exec(ctx, "postgres", strings.NewReader(password+"\n"), io.Discard, "sh", "-c",
 		`read -r PGPASSWORD; export PGPASSWORD; set -- $(hostname -i); exec psql -w -h "$1" -U homeserver -d homeserver -Atc 'SELECT 1'`)

@@ -1,11 +1,10 @@
-// Package rotate replaces the secrets of an installation and finds out which of them
-// sign in.
+// Package rotate replaces the secrets of an installation and checks which of them are accepted.
 //
-// A rotation is noted on disk before anything changes (secrets.Rotations). Then Begin tells
-// the databases and writes the secrets, the caller renders what depends on them and
-// restarts what reads them, and Finish makes sure that the new values are accepted and the
-// old ones are not. Each part can be repeated, so a rotation that was interrupted is
-// completed by doing all of it again.
+// A rotation is recorded on disk before anything changes (secrets.Rotations). Then Begin
+// updates the databases and writes the secrets, the caller renders what depends on them and
+// restarts what reads them, and Finish makes sure that the new values are accepted and the old
+// ones are not. Each part can be repeated, so a rotation that was interrupted is completed by
+// doing all of it again.
 package rotate
 
 import (
@@ -17,7 +16,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// A Secret is one that can be replaced.
+// A Secret is a secret that can be replaced.
 type Secret struct {
 	Key      string       `json:"secret"` // as the command line names it
 	Name     secrets.Name `json:"-"`
@@ -25,7 +24,7 @@ type Secret struct {
 	Restarts []string     `json:"restarts"` // services that are restarted
 }
 
-// BackupKey is what the command line calls the key to the backups, which is no secret of a
+// BackupKey is what the command line calls the key to the backups, which is not a secret of a
 // service.
 const BackupKey = "backup-key"
 
@@ -54,7 +53,7 @@ func all(a answers.Answers) []Secret {
 	}
 }
 
-// Keys are the names of all secrets that can be replaced.
+// Keys returns the names of all secrets that can be replaced.
 func Keys() []string {
 	out := make([]string, 0, 13)
 	for _, s := range all(answers.Answers{}) {
@@ -63,7 +62,7 @@ func Keys() []string {
 	return append(out, BackupKey)
 }
 
-// KeyOf is what the command line calls a secret.
+// KeyOf returns what the command line calls a secret.
 func KeyOf(name secrets.Name) string {
 	if name == secrets.MatrixKey {
 		return SigningKey
@@ -84,8 +83,8 @@ func (e *ChoiceError) Error() string { return e.Reason }
 // Hint says what to do.
 func (e *ChoiceError) Hint() string { return e.Advice }
 
-// Choose returns the secrets that are meant by their keys, or all that this installation
-// can replace itself when there are none.
+// Choose returns the secrets with the given keys, or all that this installation can replace
+// itself if there are none.
 func Choose(a answers.Answers, keys []string) ([]Secret, error) {
 	list := all(a)
 	if len(keys) == 0 {
@@ -111,7 +110,7 @@ func Choose(a answers.Answers, keys []string) ([]Secret, error) {
 	return out, nil
 }
 
-// foreign says why a secret is not this installation's own to replace.
+// foreign returns why a secret is not this installation's own to replace, or nil.
 func foreign(a answers.Answers, name secrets.Name) error {
 	switch name {
 	case secrets.AdminPassword:
@@ -140,7 +139,7 @@ func foreign(a answers.Answers, name secrets.Name) error {
 	return nil
 }
 
-// fileOf is where an external Rocket.Chat's secret is kept.
+// fileOf returns where an external Rocket.Chat's secret is kept.
 func fileOf(a answers.Answers, name secrets.Name) string {
 	if name == secrets.CreateTokenSecret {
 		return a.RocketChatSecretFile

@@ -15,13 +15,13 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// knownFile has the digest of each secret as this program wrote it, below the installation
-// directory. Servers know that value; another one in its place was written by hand.
+// knownFile, below the installation directory, has the digest of each secret as this
+// program wrote it. Servers know that value; a different one was written by hand.
 const knownFile = "secrets/.known.json"
 
-// Edited returns the secrets on disk that are not as this program wrote them, sorted. One
-// that is being replaced is not among them, and neither is the administrator's password,
-// which people change in Rocket.Chat.
+// Edited returns the secrets on disk that differ from what this program wrote, sorted. It
+// leaves out those that are being replaced, and the administrator's password, which
+// people change in Rocket.Chat.
 func Edited(dir string) ([]Name, error) {
 	known, err := readKnown(dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func Edited(dir string) ([]Name, error) {
 		if _, replaced := turn.Of(s.name); !noted || replaced || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil || digest(value) != was { // an empty one is an error, and no value of ours
+		if err != nil || digest(value) != was { // an empty one is an error, and not a value of ours
 			out = append(out, s.name)
 		}
 	}
@@ -46,8 +46,8 @@ func Edited(dir string) ([]Name, error) {
 	return out, nil
 }
 
-// Remember takes the secrets on disk for known: those of which nothing is known, such as
-// an earlier release wrote, and with all of them those that were edited.
+// Remember records the secrets on disk as known: those without a record, such as an
+// earlier release wrote, and, if all is set, also those that were edited.
 func Remember(dir string, all bool) error {
 	known, err := readKnown(dir)
 	if err != nil {
@@ -63,7 +63,7 @@ func Remember(dir string, all bool) error {
 	return know(dir, values)
 }
 
-// know notes what secrets will be once they are written.
+// know records the values that secrets will have once they are written.
 func know(dir string, values map[Name]string) error {
 	delete(values, AdminPassword)
 	if len(values) == 0 {
@@ -83,7 +83,7 @@ func know(dir string, values map[Name]string) error {
 	return atomicfile.Write(filepath.Join(dir, filepath.FromSlash(knownFile)), append(data, '\n'), 0o600)
 }
 
-// readKnown reads what is noted. A file that cannot be read as such was damaged by hand, and
+// readKnown reads the records. A file that cannot be parsed was damaged by hand, and
 // nothing is known then.
 func readKnown(dir string) (map[Name]string, error) {
 	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(knownFile))) //nolint:gosec // below the installation directory

@@ -14,12 +14,12 @@ func token() (string, error) {
 	return random(64, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 }
 
-// password is for people: 24 characters that are hard to mistake, about 130 bits.
+// password is for people: 24 characters that are hard to confuse, about 130 bits.
 func password() (string, error) {
 	return random(24, "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789")
 }
 
-// keyfile is what the members of a MongoDB replica set know each other by.
+// keyfile is how the members of a MongoDB replica set authenticate to each other.
 func keyfile() (string, error) {
 	raw := make([]byte, 756)
 	if _, err := rand.Read(raw); err != nil {

@@ -12,9 +12,9 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// RotationFile holds the rotation that is under way, below the installation directory. It
-// is written before anything is changed and removed when all is verified, so that a
-// rotation that was interrupted can be completed.
+// RotationFile holds the rotation in progress, below the installation directory. It is
+// written before anything is changed and removed once everything is verified, so that an
+// interrupted rotation can be completed.
 const RotationFile = "secrets/.rotation.json"
 
 // A Rotation is the replacement of one secret.
@@ -26,7 +26,7 @@ type Rotation struct {
 	Label string `json:"label,omitempty"`
 }
 
-// Rotations are those that are carried out together.
+// Rotations are carried out together.
 type Rotations []Rotation
 
 // Of returns the rotation of a secret, and whether there is one.
@@ -39,7 +39,7 @@ func (r Rotations) Of(name Name) (Rotation, bool) {
 	return Rotation{}, false
 }
 
-// Names are the secrets that are replaced.
+// Names returns the secrets that are replaced.
 func (r Rotations) Names() []Name {
 	var out []Name
 	for _, one := range r {
@@ -57,8 +57,8 @@ func (r Rotations) Into(set Set) {
 	}
 }
 
-// Back are the rotations that put the old values back. A value that the server never chose
-// has nothing to go back from.
+// Back returns the rotations that put the old values back. Where the server never chose a
+// new value, there is nothing to go back from.
 func (r Rotations) Back() Rotations {
 	var out Rotations
 	for _, one := range r {
@@ -69,8 +69,8 @@ func (r Rotations) Back() Rotations {
 	return out
 }
 
-// Begin makes the rotations of some secrets, in memory only. Of RocketChatToken the server
-// chooses the new value.
+// Begin creates the rotations of the named secrets, in memory only. The new value of
+// RocketChatToken is chosen by the server.
 func Begin(dir string, names []Name) (Rotations, error) {
 	var out Rotations
 	for _, s := range specs {
@@ -94,7 +94,7 @@ func Begin(dir string, names []Name) (Rotations, error) {
 	return out, nil
 }
 
-// UnderWay reads the rotation that was begun in dir; there usually is none.
+// UnderWay reads the rotation in progress in dir; usually there is none.
 func UnderWay(dir string) (Rotations, error) {
 	name := filepath.Join(dir, filepath.FromSlash(RotationFile))
 	data, err := os.ReadFile(name) //nolint:gosec // below the installation directory
@@ -111,7 +111,7 @@ func UnderWay(dir string) (Rotations, error) {
 	return out, nil
 }
 
-// A BadRotationError says that the note of a rotation cannot be read.
+// A BadRotationError says that the record of a rotation cannot be read.
 type BadRotationError struct {
 	File  string
 	Cause error
@@ -121,7 +121,7 @@ func (e *BadRotationError) Error() string {
 	return fmt.Sprintf("the rotation of secrets that is under way: %s cannot be used: %v", e.File, e.Cause)
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *BadRotationError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -129,7 +129,7 @@ func (e *BadRotationError) Hint() string {
 	return "put it back from a backup; or leave it and see which secrets do not sign in: rm '" + e.File + "' && appliance doctor"
 }
 
-// Save notes that rotations are under way; with none the note is removed.
+// Save records that rotations are in progress; with none it removes the record.
 func (r Rotations) Save(dir string) error {
 	name := filepath.Join(dir, filepath.FromSlash(RotationFile))
 	if len(r) == 0 {

@@ -1,7 +1,7 @@
-// Package secrets generates the passwords, tokens and keys of an installation, once,
-// and keeps each in a file that only its reader may open. Prepare creates
-// what is missing and never replaces one, because data that was written under a secret
-// is lost without it; a rotation tells the server first.
+// Package secrets generates the passwords, tokens and keys of an installation, once, and
+// keeps each in a file that only its reader may open. Prepare creates missing ones and
+// never replaces any, because data written under a secret is lost without it; a rotation
+// tells the server first.
 package secrets
 
 import (
@@ -36,7 +36,7 @@ const (
 	CreateTokenSecret  Name = "bridge/create_token_secret"
 )
 
-// Users inside the containers, who have to read their secrets.
+// IDs of the users inside the containers who have to read their secrets.
 const (
 	databaseUser = 999
 	bridgeUser   = 10500
@@ -69,12 +69,12 @@ var specs = []spec{
 // A Set holds the value of every secret.
 type Set map[Name]secret.String
 
-// An OrphanError says that data exists whose secret is gone.
+// An OrphanError says that data exists whose secret is missing.
 type OrphanError struct {
 	Name      Name
 	Guard     string
 	Dir       string
-	Directory bool // an empty directory, which Docker made, is in the place of the secret
+	Directory bool // Docker made an empty directory in place of the secret
 }
 
 func (e *OrphanError) Error() string {
@@ -111,8 +111,8 @@ func Prepare(dir string) (Set, []Name, error) {
 	return set, missing, errors.Join(errs...)
 }
 
-// Missing returns the names of secrets that are not on disk, and which of them data
-// that exists cannot do without.
+// Missing returns the names of secrets that are not on disk, and which of them existing
+// data depends on.
 func Missing(dir string) (all, guarding []Name) {
 	for _, s := range specs {
 		if _, err := os.Lstat(Path(dir, s.name)); !errors.Is(err, fs.ErrNotExist) && !isPlaceholder(Path(dir, s.name)) {
@@ -139,8 +139,8 @@ func read(dir string, s spec) (string, error) {
 }
 
 // isPlaceholder reports whether name is an empty directory. Docker makes one where a file
-// that it mounts is missing: it starts the containers of an installation that was deleted
-// again when the host boots.
+// that it mounts is missing: when the host boots, it restarts the containers of an
+// installation that was deleted.
 func isPlaceholder(name string) bool {
 	entries, err := os.ReadDir(name)
 	return err == nil && len(entries) == 0
@@ -189,7 +189,7 @@ func holdsData(dir string) bool {
 // Path is where a secret is kept.
 func Path(dir string, n Name) string { return filepath.Join(dir, "secrets", string(n)) }
 
-// Write puts the named secrets of set on disk. One that is there already stays.
+// Write puts the named secrets of set on disk. An existing one is kept.
 func Write(dir string, set Set, names []Name) error {
 	if err := atomicfile.Mkdir(filepath.Join(dir, "secrets"), 0o700, 0, 0); err != nil {
 		return err

@@ -18,11 +18,11 @@ import (
 	"aead.dev/minisign"
 )
 
-// Limits of what is taken from a server.
+// Limits on what is taken from a server.
 const (
 	sumsLimit    = 1 << 20
 	programLimit = 1 << 30
-	stall        = time.Minute // without a byte
+	stall        = time.Minute // without receiving a byte
 )
 
 func isSum(s string) bool {
@@ -41,8 +41,8 @@ func sumOf(name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// checksum is what the program of the release must have, and version that of the release,
-// both as a known key has signed them.
+// checksum returns the checksum that the program of the release must have, and the version of
+// the release, both as signed by a known key.
 func (o *Options) checksum(ctx context.Context, keys []minisign.PublicKey) (sum, version string, err error) {
 	sums, version, err := o.signed(ctx, keys)
 	if err != nil {
@@ -76,7 +76,7 @@ func (o *Options) signed(ctx context.Context, keys []minisign.PublicKey) (sums [
 	return sums, version, err
 }
 
-// listed is the checksum of a file in a list of them, in lower case, or "".
+// listed returns the checksum of a file in a list of them, in lower case, or "".
 func listed(sums []byte, name string) string {
 	for line := range strings.Lines(string(sums)) {
 		sum, file, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -109,7 +109,7 @@ func (o *Options) small(ctx context.Context, name string, limit int64) ([]byte, 
 // A missingFileError says that the server does not have a file.
 type missingFileError struct{ ReleaseError }
 
-// get asks for a file of the release from an offset on.
+// get requests a file of the release, from an offset on.
 func (o *Options) get(ctx context.Context, name string, from int64) (*http.Response, context.CancelFunc, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.Release+name, nil)
@@ -138,9 +138,9 @@ func (o *Options) get(ctx context.Context, name string, from int64) (*http.Respo
 	return res, done, nil
 }
 
-// download brings the program beside the present one and returns its file, which
-// is locked until done is called. What an earlier run has downloaded is not asked
-// for again; resumed says so.
+// download fetches the program to a file beside the present one and returns that file, which is
+// locked until done is called. What an earlier run downloaded is not requested again; resumed
+// says so.
 func (o *Options) download(ctx context.Context, want string) (name string, resumed bool, done func(), err error) {
 	dir, base := filepath.Split(o.Program)
 	name = filepath.Join(dir, "."+base+"-"+want[:16]+".part")
@@ -172,7 +172,7 @@ func (o *Options) download(ctx context.Context, want string) (name string, resum
 	return name, resumed, unlock, f.Sync()
 }
 
-// forget removes what was downloaded of other releases.
+// forget removes the downloads of other releases.
 func (o *Options) forget(but string) {
 	dir, base := filepath.Split(o.Program)
 	others, _ := filepath.Glob(filepath.Join(dir, "."+base+"-*.part"))
@@ -225,7 +225,7 @@ func (o *Options) fill(ctx context.Context, f *os.File) (resumed bool, err error
 	return have > 0, nil
 }
 
-// counted tells how far reading is, but not too often.
+// counted reports how far reading has got, but not too often.
 type counted struct {
 	r     io.Reader
 	at    int64

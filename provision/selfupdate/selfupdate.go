@@ -1,5 +1,5 @@
-// Package selfupdate replaces the file of this program by that of another
-// release. A release is a directory on a web server:
+// Package selfupdate replaces the file of this program with that of another release. A release
+// is a directory on a web server:
 //
 //	SHA256SUMS               "<hex>  <name>" in every line, as sha256sum writes it
 //	SHA256SUMS.minisig       its signature by one of the keys that are built into the program
@@ -8,11 +8,11 @@
 // The signature is minisign's. The comment that it covers names the file and the version
 // of the release ("timestamp:1700000000	file:SHA256SUMS	version:v1.2.3", separated by
 // tabs), so that neither another signed file nor an older release can take its place.
-// Nothing is downloaded before the signature is verified. What is downloaded is kept beside the program under another name until its
-// checksum is verified and it has been started once; then it replaces the program
-// atomically, and the old one is kept beside it. An interruption before that, however
-// hard, leaves the program as it was, and the next run resumes the download. It changes
-// nothing of an installation.
+// Nothing is downloaded before the signature is verified. The download is kept beside the
+// program under another name until its checksum is verified and it has been started once; then
+// it replaces the program atomically, and the old one is kept beside it. An interruption before
+// that, however hard, leaves the program as it was, and the next run resumes the download. It
+// changes nothing in an installation.
 package selfupdate
 
 import (
@@ -32,23 +32,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options say what to update to what.
+// Options say which program to update, and to which release.
 type Options struct {
 	Program  string                                          // the file of this program
 	Release  string                                          // address of the directory of a release
 	Keys     []string                                        // public keys, in minisign's form, one of which has signed the release
 	Version  string                                          // of this program; an older release is refused
-	SHA256   string                                          // what the program of the release must have besides, in hex; "" for what SHA256SUMS says
-	Try      func(ctx context.Context, program string) error // starts a program to see whether it does; may be nil
+	SHA256   string                                          // what the program of the release must also have, in hex; "" for what SHA256SUMS says
+	Try      func(ctx context.Context, program string) error // starts a program to see whether it runs; may be nil
 	Progress func(what string, done, total int64)            // bytes; may be nil
-	Client   *http.Client                                    // nil for one that trusts whom this host trusts
+	Client   *http.Client                                    // nil for one that trusts this host's roots
 }
 
-// An Outcome is what has become of an update.
+// An Outcome is the result of an update.
 type Outcome struct {
 	Changed  bool   `json:"changed"`
 	SHA256   string `json:"sha256"`
-	Version  string `json:"version"`            // of the release, as its signature has it
+	Version  string `json:"version"`            // of the release, according to its signature
 	Previous string `json:"previous,omitempty"` // the file of the program that was there before
 }
 
@@ -79,19 +79,19 @@ func (e *StartError) Error() string {
 	return "the downloaded program does not start: " + e.Cause.Error()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *StartError) Hint() string { return "nothing was changed; it may be for another kind of host" }
 
-// packaged is a file that packages bring along, as seen from the program.
+// packaged is a file that packages install, relative to the program.
 const packaged = "../lib/appliance/package"
 
 // Name is the name of the program in a release for this platform.
 func Name() string { return "appliance_" + runtime.GOOS + "_" + runtime.GOARCH }
 
-// Previous is the file that keeps the program which was there before.
+// Previous returns the file that keeps the previous program.
 func Previous(program string) string { return program + ".previous" }
 
 // Run downloads, verifies and replaces.
@@ -112,7 +112,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	}
 	resumed, err := o.update(ctx, want)
 	if _, wrong := errors.AsType[*ChecksumError](err); wrong && resumed {
-		_, err = o.update(ctx, want) // the first half may have suffered when an earlier run was stopped
+		_, err = o.update(ctx, want) // the first half may have been damaged when an earlier run was stopped
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -120,9 +120,9 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	return Outcome{Changed: true, SHA256: want, Version: version, Previous: Previous(o.Program)}, nil
 }
 
-// Newest returns the version of the release at an address, whose signature it verifies. newer
-// says that it is a later one than that of this program. Of the options it needs Release, Keys
-// and Version; it keeps nothing.
+// Newest returns the version of the release at an address, after verifying its signature. newer
+// says whether it is later than that of this program. Of the options it needs only Release,
+// Keys and Version; it stores nothing.
 func Newest(ctx context.Context, o Options) (version string, newer bool, err error) {
 	keys, err := parseKeys(o.Keys)
 	if err != nil {
@@ -147,7 +147,7 @@ func (o *Options) update(ctx context.Context, want string) (resumed bool, err er
 	return resumed, replace(o.Program, file)
 }
 
-// reach makes sure that the address is one of a release, and how it is reached.
+// reach makes sure that the address is one of a release, and sets up how to reach it.
 func (o *Options) reach() error {
 	u, err := url.Parse(o.Release)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
@@ -242,8 +242,8 @@ func replace(program, file string) error {
 	return syncDir(filepath.Dir(program))
 }
 
-// Back puts the program that was there before in the place of the present one,
-// which is kept in its stead: a second time it is undone.
+// Back exchanges the program with the one that was there before, and keeps both: a second call
+// undoes it.
 func Back(program string) error {
 	program, err := filepath.EvalSymlinks(program)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// The files of a release that say what belongs to it.
+// The files of a release that list and sign its content.
 const (
 	SumsName      = "SHA256SUMS"
 	SignatureName = SumsName + ".minisig"
 )
 
-// signatureLimit is more than any signature of minisign's has with our comments.
+// signatureLimit is more than any minisign signature has with our comments.
 const signatureLimit = 4 << 10
 
-// A NoKeyError says that this program knows no key to verify a release with.
+// A NoKeyError says that this program has no key to verify a release with.
 type NoKeyError struct{}
 
 func (*NoKeyError) Error() string {
@@ -34,7 +34,7 @@ func (*NoKeyError) Hint() string {
 	return "nothing was changed; install a release by hand, as docs/install.md says"
 }
 
-// A SignatureError says that a release is not signed as it has to be.
+// A SignatureError says that a release is not signed as required.
 type SignatureError struct{ Reason string }
 
 func (e *SignatureError) Error() string { return e.Reason }
@@ -75,7 +75,7 @@ func parseKeys(texts []string) ([]minisign.PublicKey, error) {
 	return keys, nil
 }
 
-// Sign signs the list of checksums of a release. version is that of the release, such as
+// Sign signs the list of checksums of a release. version is the version of the release, such as
 // v1.2.3; at is written into the signature, which is the same every time.
 func Sign(key minisign.PrivateKey, sums []byte, version string, at time.Time) ([]byte, error) {
 	if !semver.IsValid(version) {
@@ -144,8 +144,8 @@ func signedVersion(comment string) (string, error) {
 	return said["version"], nil
 }
 
-// older reports whether a release is older than the present program. A program that is no
-// release, such as one that was built from a commit, is older than all of them.
+// older reports whether a release is older than the present program. A program that is not a
+// release, such as one built from a commit, counts as older than all of them.
 func older(offered, have string) bool {
 	return semver.IsValid(have) && semver.Compare(offered, have) < 0
 }

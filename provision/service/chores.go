@@ -12,8 +12,8 @@ type Chore struct {
 	Do    func(context.Context) error
 }
 
-// Chores does them until ctx ends, each when it is due, one after the other. last
-// returns when a chore was done before; failed is called for each failure.
+// Chores runs the chores until ctx ends, each when it is due, one after the other. last
+// returns when a chore last ran; failed is called for each failure.
 func Chores(ctx context.Context, chores []Chore, last func(name string) time.Time, failed func(name string, err error)) {
 	due := make([]time.Time, len(chores))
 	for n, c := range chores {

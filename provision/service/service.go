@@ -16,16 +16,16 @@ import (
 	"appliance/provision/stack"
 )
 
-// DefaultKeep is how many backups of the nightly timer stay unless told otherwise.
+// DefaultKeep is how many backups of the nightly timer are kept by default.
 const DefaultKeep = 7
 
 // Options of the service.
 type Options struct {
 	Program    string // the file of this program, as the units run it
-	Keep       int    // how many backups to keep; 0 for none that are made by themselves
+	Keep       int    // how many backups to keep; 0 for no automatic backups
 	Recipients string // file with public keys that backups are encrypted for, or ""
 	Plain      bool   // backups are not encrypted
-	UnitDir    string // "" for that of this host, whose systemd is told
+	UnitDir    string // "" for that of this host, whose systemd is notified
 }
 
 // A NoSystemdError says that this host was not started by systemd.
@@ -38,7 +38,7 @@ func (*NoSystemdError) Hint() string {
 	return "containers restart with Docker; for the rest, run this under your supervisor: appliance service run"
 }
 
-// Units are the installation's, in the directory that was given or in the host's.
+// units returns the installation's units, in the given directory or in the host's.
 func units(s *site.Site, dir string) (stack.Units, error) {
 	u := stack.Units{Dir: dir, Prefix: render.UnitPrefix(stack.BaseName(s.Dir))}
 	if dir == "" {
@@ -73,12 +73,12 @@ func Install(ctx context.Context, s *site.Site, o Options) (changed bool, err er
 	return u.Install(ctx, files)
 }
 
-// Drill reports whether backups are tried every month: where they are made, and the key to
-// them is on this host.
+// Drill reports whether backups are tested every month: if they are made, and their key
+// is on this host.
 func (o Options) Drill() bool { return o.Keep > 0 && o.Recipients == "" }
 
-// drillWanted reports whether the units that are there ask for a drill which they lack: an
-// earlier release has installed them.
+// drillWanted reports whether the installed units should include a drill and lack it,
+// because an earlier release installed them.
 func drillWanted(u stack.Units, have []string) bool {
 	if !slices.Contains(have, u.Prefix+"-backup.timer") || slices.Contains(have, u.Prefix+"-drill.timer") {
 		return false
@@ -98,8 +98,8 @@ func (o Options) files(s *site.Site, prefix string) (map[string][]byte, error) {
 	}.Files()
 }
 
-// Lacking says why units are to be installed, or "": none are wanted, this host has no
-// systemd, or all are there. Whoever left out the backup goes without it.
+// Lacking says why units should be installed, or "" if none are wanted, this host has no
+// systemd, or all are there. An operator who left out the backup goes without it.
 func Lacking(s *site.Site) string {
 	if !s.Answers.Systemd {
 		return ""
@@ -120,8 +120,8 @@ func Lacking(s *site.Site) string {
 	return ""
 }
 
-// Complete installs the units that Lacking misses. Those that are there stay as they
-// are: they may have been installed with other options.
+// Complete installs the units that Lacking finds missing. Existing ones stay as they are:
+// they may have been installed with other options.
 func Complete(ctx context.Context, s *site.Site, program string) error {
 	u, err := units(s, "")
 	if err != nil {
@@ -185,7 +185,8 @@ func Status(ctx context.Context, s *site.Site, unitDir string) ([]stack.UnitStat
 	return u.Status(ctx)
 }
 
-// ProgramFile is the file that units run: name, when it stays where it is.
+// ProgramFile returns the file that units run: name, with symbolic links resolved. It fails
+// if that file cannot be executed.
 func ProgramFile(name string) (string, error) {
 	name, err := filepath.EvalSymlinks(name)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"appliance/provision/site"
 )
 
-// LivePrefix begins the names of bridge.yaml's live keys where they stand beside
-// answers.
+// LivePrefix is the prefix of the names of bridge.yaml's live keys where they are listed
+// beside answers.
 const LivePrefix = "bridge."
 
 // A Setting is one value and where it is kept.
@@ -81,7 +81,7 @@ func flatten(prefix string, n *yaml.Node) []Setting {
 	return out
 }
 
-// Get returns one of List.
+// Get returns one setting of List.
 func Get(s *site.Site, key string) (Setting, error) {
 	all, err := List(s)
 	if n := slices.IndexFunc(all, func(one Setting) bool { return one.Key == key }); n >= 0 {
@@ -99,11 +99,10 @@ func Live(s *site.Site) (config.Live, error) {
 	return c.Live, err
 }
 
-// SetLive changes live keys of bridge.yaml. A list may be given as YAML or with commas,
-// anything else as it is; the rest of the
-// file, including comments, stays as it is. An invalid value changes nothing. The
-// bridge watches the file. It returns the keys that have
-// changed.
+// SetLive changes live keys of bridge.yaml and returns the keys that changed. A list may
+// be given as YAML or separated by commas, any other value as it is; the rest of the
+// file, including comments, is preserved. An invalid value changes nothing. The bridge
+// watches the file.
 func SetLive(s *site.Site, values map[string]string) (changed []string, err error) {
 	unlock, err := s.Stack.Lock()
 	if err != nil {
@@ -133,7 +132,7 @@ func SetLive(s *site.Site, values map[string]string) (changed []string, err erro
 			}
 			value := values[p.Key]
 			if strings.Contains(p.Reason, "(got ") {
-				value = "" // it says so itself
+				value = "" // the reason has it already
 			}
 			problems.Problems = append(problems.Problems, answers.Problem{Key: cmp.Or(key, "bridge.yaml"), Value: value, Reason: p.Reason})
 		}
@@ -145,7 +144,7 @@ func SetLive(s *site.Site, values map[string]string) (changed []string, err erro
 	return changed, replace(name, out)
 }
 
-// replace writes a file for the same readers as before.
+// replace writes a file with the same owner and mode as before.
 func replace(name string, data []byte) error {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -193,12 +192,12 @@ func list(values []string) string {
 	return string(data)
 }
 
-// Check returns why bridge.yaml cannot be used, with the place of each mistake.
+// Check returns why bridge.yaml cannot be used, with the location of each mistake.
 func Check(s *site.Site) error {
 	_, err := bridge(s)
 	return err
 }
 
-// Reload makes all processes of the bridge read bridge.yaml again. They do so by
-// themselves; this is for file systems that do not report changes.
+// Reload makes all processes of the bridge read bridge.yaml again. Usually they do so on
+// their own; this is for file systems that do not report changes.
 func Reload(ctx context.Context, s *site.Site) error { return s.Stack.Signal(ctx, "bridge", "HUP") }

@@ -6,10 +6,10 @@ const (
 	BackupsDir   = "backups"               // where backups go unless a file is named; neither a backup nor a purge includes it
 	BackupKey    = "backup.key"            // the private key to the backups; a purge keeps it
 	RestoreDir   = ".restore"              // what was unpacked from a backup and is not in place yet
-	VersionsFile = "versions.env"          // images other than this program's, as an upgrade was told
-	DrillDir     = ".drill"                // a backup that is restored beside the installation to see whether it would serve
+	VersionsFile = "versions.env"          // images other than this program's, as given to an upgrade
+	DrillDir     = ".drill"                // a backup that is restored beside the installation to test it
 	UpgradeFile  = ".upgrade"              // exists while an upgrade is in progress
-	LastBackup   = ".last_backup"          // its time is that of the last backup
+	LastBackup   = ".last_backup"          // its time is the time of the last backup
 	GrowthFile   = ".growth.json"          // how full the disk was each time the doctor looked
 	ChoresFile   = ".chores.json"          // which backup, upload or drill failed the last time
 	AlarmFile    = ".alarm.json"           // what the administrator was told last

@@ -15,13 +15,13 @@ import (
 	"appliance/provision/stack"
 )
 
-// A Purged is what a purge leaves for a later uninstall: what of the installation is
-// still on this host besides what CertsDir, BackupsDir and BackupKey name.
+// A Purged is what a purge records for a later uninstall: what is left of the
+// installation on this host besides CertsDir, BackupsDir and BackupKey.
 type Purged struct {
 	Images []string `json:"images"` // that its services ran
 }
 
-// LeavePurged writes that an installation was purged.
+// LeavePurged records that an installation was purged.
 func (s *Site) LeavePurged(p Purged) error {
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -30,8 +30,8 @@ func (s *Site) LeavePurged(p Purged) error {
 	return atomicfile.Write(s.Path(PurgedFile), append(data, '\n'), 0o600)
 }
 
-// AfterPurge opens what a purge has left in dir. It returns an AbsentError when no
-// installation was purged there.
+// AfterPurge opens what a purge left in dir. It returns an AbsentError if no installation
+// was purged there.
 func AfterPurge(dir string) (*Site, Purged, error) {
 	var p Purged
 	data, err := os.ReadFile(filepath.Join(dir, PurgedFile)) //nolint:gosec // below the installation directory
@@ -45,7 +45,7 @@ func AfterPurge(dir string) (*Site, Purged, error) {
 	return s, p, err
 }
 
-// An OccupiedError says that a directory holds what belongs to no installation.
+// An OccupiedError says that a directory holds files that belong to no installation.
 type OccupiedError struct{ Dir, Found string }
 
 func (e *OccupiedError) Error() string {
@@ -66,8 +66,8 @@ var beforehand = []string{
 // begun are the names that show that an installation is here, or was.
 var begun = []string{"manifest.json", "compose.yaml", "secrets", ".lock", stack.MadeFile, PurgedFile, RestoreDir, BackupsDir}
 
-// Vacant returns an *OccupiedError when dir holds what belongs to no installation: a
-// purge or an uninstall would remove it one day. A directory in which an installation
+// Vacant returns an *OccupiedError when dir holds files that belong to no installation: a
+// purge or an uninstall would remove them one day. A directory in which an installation
 // was begun before is never refused.
 func Vacant(dir string) error {
 	entries, err := os.ReadDir(dir)

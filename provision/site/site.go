@@ -52,8 +52,8 @@ func Open(dir string) (*Site, error) {
 	return New(dir, a)
 }
 
-// Examine is Open for what must work whatever is wrong with the answers: looking at an
-// installation, and stopping it.
+// Examine is Open for commands that must work whatever is wrong with the answers:
+// inspecting an installation, and stopping it.
 func Examine(dir string) (*Site, error) {
 	s, err := Open(dir)
 	if err == nil || !remains(dir) {
@@ -81,7 +81,7 @@ func remains(dir string) bool {
 // Close ends the connection to Docker.
 func (s *Site) Close() error { return s.Stack.Close() }
 
-// Path is the path of a file that is named by its place below the directory.
+// Path is the path of a file that is given relative to the installation directory.
 func (s *Site) Path(below string) string { return filepath.Join(s.Dir, filepath.FromSlash(below)) }
 
 // CertsDir is where certificates are kept.
@@ -104,7 +104,7 @@ func Command(dir, command string) string {
 	return "appliance --dir " + Quoted(dir) + " " + command
 }
 
-// Quoted is a word as a shell reads it.
+// Quoted quotes a word for a shell.
 func Quoted(word string) string { return stack.Quoted(word) }
 
 // RocketChatURL is where this host reaches Rocket.Chat's container.

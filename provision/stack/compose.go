@@ -51,8 +51,8 @@ func (e *UnhealthyError) Hint() string {
 	return "fix what the lines above complain about and run again: appliance up (more: appliance logs " + e.Service + ")"
 }
 
-// Up starts what is not running, restarts what has changed and waits until all
-// are healthy. It starts at once what Docker would start later, or not at all.
+// Up starts the services that are not running, restarts those that have changed and waits until
+// all are healthy. It immediately starts those that Docker would start later or never.
 func (s Compose) Up(ctx context.Context, hear func(Event)) error {
 	if err := s.unblock(ctx, hear); err != nil {
 		return err
@@ -76,10 +76,10 @@ func (s Compose) Up(ctx context.Context, hear func(Event)) error {
 	return nil
 }
 
-// unblock removes containers on networks that are gone, as `docker network prune` leaves
-// those that were stopped: Docker refuses to start them, and Compose does not make them
-// again. It restarts those that crashed: Docker waits longer after each crash, a minute in
-// the end, and what needs them would crash as well.
+// unblock removes containers on networks that are gone, as left by `docker network prune` for
+// stopped ones: Docker refuses to start them, and Compose does not recreate them. It restarts
+// crashed containers, because Docker waits longer after each crash, up to a minute, and
+// services that need them would crash as well.
 func (s Compose) unblock(ctx context.Context, hear func(Event)) error {
 	networks, err := s.stack.api(ctx).NetworkList(ctx, network.ListOptions{})
 	if err != nil {
@@ -120,7 +120,7 @@ func onLostNetwork(c container.Summary, networks []network.Summary) bool {
 	return false
 }
 
-// Remove stops and removes services whose data stays.
+// Remove stops and removes services. Their data stays.
 func (s Compose) Remove(ctx context.Context, services []string, hear func(Event)) error {
 	if len(services) == 0 {
 		return nil
@@ -128,8 +128,8 @@ func (s Compose) Remove(ctx context.Context, services []string, hear func(Event)
 	return s.run(ctx, hear, append([]string{"rm", "--stop", "--force"}, services...)...)
 }
 
-// Pull fetches images that are not here, and is patient with registries. It returns a
-// *RegistryError when they cannot be fetched.
+// Pull fetches the images that are missing on this host, and is patient with registries. It
+// returns a *RegistryError if they cannot be fetched.
 func (s Compose) Pull(ctx context.Context, hear func(Event)) error {
 	tell := func(what string) { hear(Event{ID: "images:", Status: "Working", Text: what}) }
 	return patiently(ctx, tell, func() (string, error) {
@@ -141,8 +141,8 @@ func (s Compose) Pull(ctx context.Context, hear func(Event)) error {
 	})
 }
 
-// Down stops and removes the containers. Data stays, unless volumes: then those
-// that an operator's override has made go too.
+// Down stops and removes the containers. Data stays. With volumes, the volumes that an
+// operator's override created are removed too.
 func (s Compose) Down(ctx context.Context, volumes bool, hear func(Event)) error {
 	args := []string{"down", "--remove-orphans"}
 	if volumes {
@@ -156,7 +156,7 @@ type composeError struct{ message string }
 
 func (e *composeError) Error() string { return e.message }
 
-// run runs a command of Compose and passes on what it reports.
+// run runs a Compose command and passes its progress events to hear.
 func (s Compose) run(ctx context.Context, hear func(Event), args ...string) error {
 	if err := s.stack.own(ctx); err != nil {
 		return err
@@ -183,8 +183,8 @@ func (s Compose) run(ctx context.Context, hear func(Event), args ...string) erro
 	return &composeError{message}
 }
 
-// listen reads events until the end and returns the message of the last error,
-// or the last lines that were no events.
+// listen reads events until the end and returns the message of the last error, or else the last
+// lines that were not events.
 func listen(r io.Reader, hear func(Event)) string {
 	var message string
 	var other []string
@@ -212,7 +212,7 @@ func listen(r io.Reader, hear func(Event)) string {
 	return message
 }
 
-// explain finds the service that a failure of Compose is about, and its log.
+// explain finds the service that a Compose failure is about, and adds the end of its log.
 func (s Compose) explain(ctx context.Context, err error) error {
 	failed, ok := errors.AsType[*composeError](err)
 	if !ok {
@@ -250,8 +250,8 @@ func (s Compose) lastLines(ctx context.Context, service string) []string {
 	return out
 }
 
-// UpOnly starts some services and waits until they are healthy, leaving alone
-// those that depend on them.
+// UpOnly starts some services, without those that they depend on, and waits until they are
+// healthy.
 func (s Compose) UpOnly(ctx context.Context, hear func(Event), services ...string) error {
 	err := s.run(ctx, hear, append([]string{"up", "--detach", "--wait", "--wait-timeout", "300", "--no-deps", "--quiet-pull"}, services...)...)
 	if err != nil && ctx.Err() == nil {
@@ -260,9 +260,9 @@ func (s Compose) UpOnly(ctx context.Context, hear func(Event), services ...strin
 	return err
 }
 
-// lines returns what a command of Compose prints, or nothing when there
-// is no Compose file yet or it cannot be used: then the files are about to be
-// rewritten, or Up will say what is wrong.
+// lines returns the output of a Compose command, or nothing if there is no Compose file yet or
+// it cannot be used. In that case the files are about to be rewritten, or Up will report what
+// is wrong.
 func (s Compose) lines(ctx context.Context, args ...string) []string {
 	if _, err := os.Stat(s.stack.path("compose.yaml")); err != nil {
 		return nil
@@ -270,7 +270,7 @@ func (s Compose) lines(ctx context.Context, args ...string) []string {
 	return s.linesWith(ctx, nil, args...)
 }
 
-// linesWith is lines with variables that win over those of .env.
+// linesWith is lines with variables that override those of .env.
 func (s Compose) linesWith(ctx context.Context, env []string, args ...string) []string {
 	cmd := s.stack.command(ctx, append([]string{"compose"}, args...)...)
 	cmd.Env = append(cmd.Env, env...)
@@ -288,7 +288,7 @@ func (s Compose) imagesWith(ctx context.Context, env []byte) []string {
 		return nil
 	}
 	if m, err := s.stack.Tree().Manifest(); err != nil || m.Files[".env"].Kept != "" {
-		env = nil // the operator's stays
+		env = nil // the operator's own .env stays
 	}
 	var variables []string
 	for line := range strings.Lines(string(env)) {
@@ -299,8 +299,8 @@ func (s Compose) imagesWith(ctx context.Context, env []byte) []string {
 	return s.linesWith(ctx, variables, "config", "--images")
 }
 
-// hashes asks Compose what every service's configuration amounts to, with the
-// operator's override and everything.
+// hashes returns Compose's hash of every service's configuration, including the operator's
+// override.
 func (s Compose) hashes(ctx context.Context) map[string]string {
 	hashes := map[string]string{}
 	for _, line := range s.lines(ctx, "config", "--hash", "*") {
@@ -311,8 +311,8 @@ func (s Compose) hashes(ctx context.Context) map[string]string {
 	return hashes
 }
 
-// Logs writes the logs of services, all without a name, until ctx ends when
-// following. since is a time or a duration as Docker takes it, or empty.
+// Logs writes the logs of the named services, or of all if none is named. With follow it
+// continues until ctx ends. since is a time or duration in Docker's format, or empty.
 func (s Compose) Logs(ctx context.Context, stdout, stderr io.Writer, follow bool, tail, since string, services ...string) error {
 	if err := s.stack.own(ctx); err != nil {
 		return err

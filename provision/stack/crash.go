@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// restarts is how often a service may die while it is being started. Databases
-// that start beside it are a good reason once or twice, not more often.
+// restarts is how often a service may die while it is being started. Databases that start at
+// the same time are a good reason for one or two deaths, not more.
 const restarts = 4
 
-// watchForCrashes cancels ctx with an UnhealthyError when a service keeps dying.
-// Compose would wait until its own time is up, because the service is always
-// about to be restarted.
+// watchForCrashes cancels ctx with an UnhealthyError when a service keeps dying. Compose itself
+// would wait for its whole timeout, because the service is always about to be restarted.
 func (s Compose) watchForCrashes(ctx context.Context, cancel context.CancelCauseFunc) {
 	before := map[string]int{}
 	for tick := time.NewTicker(time.Second); ; {

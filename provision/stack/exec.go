@@ -17,8 +17,8 @@ import (
 	"appliance/provision/plan"
 )
 
-// Exec runs a command in the container of a service. What it says to stderr is
-// part of the error when it fails. in may be nil.
+// Exec runs a command in the container of a service. If it fails, its stderr is part of the
+// error. in may be nil.
 func (s *Stack) Exec(ctx context.Context, service string, in io.Reader, out io.Writer, args ...string) error {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Stack) Exec(ctx context.Context, service string, in io.Reader, out io.W
 	return nil
 }
 
-// Stop stops running services, in this order, and returns those that it has stopped.
+// Stop stops running services in the given order and returns the containers that it stopped.
 func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, error) {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, erro
 			if service.State != "running" && service.State != "restarting" {
 				continue
 			}
-			stopped = append(stopped, service) // also if stopping fails half way
+			stopped = append(stopped, service) // even if stopping it fails
 			if err := s.api(ctx).ContainerStop(ctx, service.ID, container.StopOptions{Timeout: &seconds}); err != nil {
 				return stopped, fmt.Errorf("stop %s: %w", name, err)
 			}
@@ -66,7 +66,7 @@ func (s *Stack) Stop(ctx context.Context, names ...string) ([]plan.Service, erro
 	return stopped, nil
 }
 
-// Start starts what Stop has stopped, the last one first. It does not wait.
+// Start starts what Stop stopped, in reverse order. It does not wait.
 func (s *Stack) Start(ctx context.Context, services []plan.Service) error {
 	var errs []error
 	for i := len(services) - 1; i >= 0; i-- {
@@ -77,8 +77,8 @@ func (s *Stack) Start(ctx context.Context, services []plan.Service) error {
 	return errors.Join(errs...)
 }
 
-// Freeze pauses the processes of those services that use a directory below the
-// installation and returns what resumes them.
+// Freeze pauses the processes of the services that use a directory below the installation, and
+// returns a function that resumes them.
 func (s *Stack) Freeze(ctx context.Context, below string) (thaw func() error, err error) {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -118,8 +118,8 @@ func (s *Stack) mounts(ctx context.Context, id, dir string) bool {
 	return false
 }
 
-// AwaitStarted waits until the containers that Start has started are healthy. Another
-// container of the same service may be down, as it was before.
+// AwaitStarted waits until the containers that Start started are healthy. Another container of
+// the same service may be down, as it was before.
 func (s *Stack) AwaitStarted(ctx context.Context, limit time.Duration, started []plan.Service) error {
 	return awaitOK(ctx, s, limit, func(services map[string]plan.Service) (bad plan.Service, found bool) {
 		for _, one := range started {
@@ -137,7 +137,7 @@ func (s *Stack) AwaitStarted(ctx context.Context, limit time.Duration, started [
 	})
 }
 
-// AwaitHealthy waits until services are healthy, with all of their containers.
+// AwaitHealthy waits until all containers of the services are healthy.
 func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...string) error {
 	return awaitOK(ctx, s, limit, func(services map[string]plan.Service) (bad plan.Service, found bool) {
 		for _, name := range names {
@@ -150,7 +150,7 @@ func (s *Stack) AwaitHealthy(ctx context.Context, limit time.Duration, names ...
 	})
 }
 
-// awaitOK looks again and again until bad finds nothing.
+// awaitOK polls the services until bad finds nothing.
 func awaitOK(ctx context.Context, s *Stack, limit time.Duration, bad func(map[string]plan.Service) (plan.Service, bool)) error {
 	until := time.Now().Add(limit)
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -175,7 +175,7 @@ func awaitOK(ctx context.Context, s *Stack, limit time.Duration, bad func(map[st
 	}
 }
 
-// Vacant returns an error when containers of the project's name exist.
+// Vacant returns an error if containers with the project's name exist.
 func (s *Stack) Vacant(ctx context.Context) error {
 	services, err := s.Services(ctx)
 	if err == nil && len(services) > 0 {
@@ -184,7 +184,7 @@ func (s *Stack) Vacant(ctx context.Context) error {
 	return err
 }
 
-// A Runtime is what Docker knows about a container's life; see doctor.Runtime.
+// A Runtime is Docker's record of a container; see doctor.Runtime.
 type Runtime struct {
 	Restarts      int
 	Started       time.Time
@@ -195,18 +195,18 @@ type Runtime struct {
 	Loose         []string
 }
 
-// Runtimes looks at every container of the project.
+// Runtimes inspects one container of each service of the project.
 func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 	services, err := s.Services(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lock, _ := s.Images().Locked() // planning says when it cannot be read
+	lock, _ := s.Images().Locked() // planning reports an unreadable lock
 	out := map[string]Runtime{}
 	for name, service := range services {
 		info, err := s.api(ctx).ContainerInspect(ctx, service.ID)
 		if err != nil || info.ContainerJSONBase == nil {
-			continue // it has just gone
+			continue // it has just disappeared
 		}
 		r := Runtime{Restarts: info.RestartCount, Image: info.Image}
 		if info.State != nil {
@@ -232,8 +232,8 @@ func (s *Stack) Runtimes(ctx context.Context) (map[string]Runtime, error) {
 	return out, nil
 }
 
-// HealthOutput is what the last health check of a service has printed: "" when there was
-// none yet. Of a service that does not run it is an error.
+// HealthOutput returns the output of a service's last successful health check, "" if there is
+// none yet. A service that does not run is an error.
 func (s Engine) HealthOutput(ctx context.Context, service string) (string, error) {
 	info, err := s.inspect(ctx, service)
 	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Health == nil {
@@ -247,8 +247,8 @@ func (s Engine) HealthOutput(ctx context.Context, service string) (string, error
 	return "", nil
 }
 
-// Variable is a variable of the environment with which a service was started, which may be a
-// secret: empty when it had none of that name.
+// Variable returns an environment variable that a service was started with, which may be a
+// secret. It is empty if there was none of that name.
 func (s Engine) Variable(ctx context.Context, service, name string) (secret.String, error) {
 	info, err := s.inspect(ctx, service)
 	if err != nil || info.Config == nil {
@@ -262,8 +262,8 @@ func (s Engine) Variable(ctx context.Context, service, name string) (secret.Stri
 	return secret.String{}, nil
 }
 
-// inspect is what Docker knows of the container of a service. Of one that does not run it is
-// an error.
+// inspect returns what Docker reports about a service's container. It is an error if the
+// service is not running.
 func (s Engine) inspect(ctx context.Context, service string) (info container.InspectResponse, err error) {
 	services, err := s.stack.Services(ctx)
 	if err != nil {
@@ -276,8 +276,8 @@ func (s Engine) inspect(ctx context.Context, service string) (info container.Ins
 	return s.stack.api(ctx).ContainerInspect(ctx, found.ID)
 }
 
-// LogFiles are where Docker writes what the services say, by service. Older
-// parts of each lie beside it, with a number at the end of the name.
+// LogFiles returns the files to which Docker writes the services' logs, by service. Rotated
+// parts of each are beside it, with a number at the end of the name.
 func (s *Stack) LogFiles(ctx context.Context) (map[string]string, error) {
 	services, err := s.Services(ctx)
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 	"appliance/provision/render"
 )
 
-// MakeDirs makes the directories that are missing. One that exists keeps its
-// mode and owner.
+// MakeDirs creates the missing directories. Existing ones keep their mode and owner.
 func (s Tree) MakeDirs(dirs []render.Dir) error {
 	if err := os.MkdirAll(s.stack.Dir, 0o755); err != nil { //nolint:gosec // what is secret in it has modes of its own
 		return err
@@ -33,7 +32,7 @@ func (s Tree) MakeDirs(dirs []render.Dir) error {
 	return nil
 }
 
-// Write puts files in place, each in one step.
+// Write puts files in place, each atomically.
 func (s Tree) Write(files render.Files, paths []string) error {
 	for _, p := range paths {
 		f := files[p]
@@ -44,7 +43,7 @@ func (s Tree) Write(files render.Files, paths []string) error {
 	return nil
 }
 
-// SaveManifest remembers what was written, and under which name it runs.
+// SaveManifest records what was written, and the name of the Compose project.
 func (s Tree) SaveManifest(m plan.Manifest) error {
 	m.Project = s.stack.Project
 	data, err := json.MarshalIndent(m, "", "  ")
@@ -54,14 +53,14 @@ func (s Tree) SaveManifest(m plan.Manifest) error {
 	return atomicfile.Write(s.stack.path("manifest.json"), append(data, '\n'), 0o600)
 }
 
-// Purge removes the installation but for its certificates, which authorities do
-// not give out again and again, its backups, and a file with a note about it.
+// Purge removes the installation except for its backups, a file with a note about it, and its
+// certificates, which authorities reissue only so often.
 func (s Tree) Purge(note string) error {
 	return RemoveBut(s.stack.Dir, s.stack.path(note), s.stack.path("data/certs"), s.stack.path("backups"), s.stack.path("backup.key"), s.stack.path(lockName), s.stack.path(MadeFile))
 }
 
-// RemoveBut removes what is in a directory except the kept paths and the
-// directories above them.
+// RemoveBut removes the content of a directory except the kept paths and the directories above
+// them.
 func RemoveBut(dir string, kept ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -95,8 +94,8 @@ func (s Tree) missingDirs(dirs []render.Dir) []string {
 	return out
 }
 
-// has reports whether a directory is there. An empty one of root that should be another
-// user's is not: Docker makes it when it starts a container whose files were deleted.
+// has reports whether a directory exists. An empty one owned by root instead of its user does
+// not count: Docker creates it when it starts a container whose files were deleted.
 func (s Tree) has(d render.Dir) bool {
 	info, err := os.Stat(s.stack.path(d.Path))
 	if err != nil || !info.IsDir() {
@@ -134,7 +133,7 @@ func (s Tree) disk(files render.Files) (map[string]plan.Disk, error) {
 	return out, nil
 }
 
-// Manifest reads what was written last time; it is empty on a new host.
+// Manifest reads the record of what was written last time; it is empty on a new host.
 func (s Tree) Manifest() (plan.Manifest, error) {
 	m := plan.Manifest{Version: plan.ManifestVersion, Files: map[string]plan.Record{}, Permanent: map[string]string{}}
 	data, err := os.ReadFile(s.stack.path("manifest.json"))
@@ -168,7 +167,7 @@ func (e *NewerError) Hint() string {
 	return "use that release, this one is: appliance version; see: appliance self-update --help"
 }
 
-// A ManifestError says that what is known of the written files cannot be read.
+// A ManifestError says that the record of the written files cannot be read.
 type ManifestError struct {
 	File  string
 	Cause error
@@ -176,7 +175,7 @@ type ManifestError struct {
 
 func (e *ManifestError) Error() string { return e.File + " cannot be used: " + e.Cause.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *ManifestError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.

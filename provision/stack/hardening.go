@@ -7,14 +7,14 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// unconfined are services whose image decides about its user and its files.
+// unconfined are the services whose image decides on its own user or files.
 var unconfined = map[string][]string{
 	"rocketchat":    {"user", "files"}, // its Apps engine writes beside the program
 	"synapse-admin": {"user"},
 }
 
-// loose says what a running container may do although compose.yaml does not let it: an
-// override, another version of Docker or a container made by hand may be the reason.
+// loose lists what a running container may do although compose.yaml forbids it. The reason may
+// be an override, another version of Docker or a container created by hand.
 func loose(service string, c container.InspectResponse) []string {
 	var out []string
 	host := c.HostConfig

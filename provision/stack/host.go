@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// hostCommand runs a command of the host; what it says is part of the error.
+// hostCommand runs a command on the host; its output is part of the error.
 func hostCommand(ctx context.Context, args []string) error { return RunOnHost(ctx, io.Discard, args) }
 
-// RunOnHost runs a command of the host, which asks nothing. What it says goes to out too,
-// and the end of it is part of the error.
+// RunOnHost runs a non-interactive command on the host. Its output also goes to out, and the
+// end of it is part of the error.
 func RunOnHost(ctx context.Context, out io.Writer, args []string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // our own words
 	var said bytes.Buffer

@@ -28,7 +28,7 @@ const repository = "appliance-program"
 // systemRoots is where Debian and Ubuntu keep the certificates to trust.
 const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 
-// Roots are the authorities that this host trusts, nil when it has none.
+// Roots returns the certificate authorities that this host trusts, or nil if it has none.
 func Roots() []byte {
 	roots, _ := os.ReadFile(systemRoots)
 	return roots
@@ -64,8 +64,7 @@ func OpenProgram(path string) (Program, error) {
 // Image is the name of the program's image.
 func (p Program) Image() string { return repository + ":" + p.sum[:12] }
 
-// static returns an error when the program needs libraries, which the image
-// does not have.
+// static returns an error if the program needs shared libraries, which the image does not have.
 func (p Program) static() error {
 	f, err := elf.Open(p.path)
 	if err != nil {
@@ -149,7 +148,7 @@ func (s Images) RemoveOld(ctx context.Context, keep string) {
 	}
 }
 
-// Fetch gets images that are not here from their registries.
+// Fetch gets images that are missing on this host from their registries.
 func (s Images) Fetch(ctx context.Context, names []string, hear func(what string, done, total int64)) error {
 	for _, name := range names {
 		have, err := s.present(ctx, []string{name})
@@ -196,8 +195,8 @@ func (s Images) fetch(ctx context.Context, name string, hear func(string, int64,
 	}
 }
 
-// Remove removes an image unless some container uses it. Docker itself
-// would take the name away from one that is in use and has another name too.
+// Remove removes an image unless a container uses it. Docker itself would untag an image that
+// is in use and has another name too.
 func (s Images) Remove(ctx context.Context, name string) {
 	info, err := s.stack.api(ctx).ImageInspect(ctx, name)
 	if err != nil {
@@ -210,7 +209,7 @@ func (s Images) Remove(ctx context.Context, name string) {
 	_, _ = s.stack.api(ctx).ImageRemove(ctx, name, image.RemoveOptions{})
 }
 
-// IDs returns which image every service runs, by the digest of its content.
+// IDs returns the image that each service runs, as the digest of its content.
 func (s Images) IDs(ctx context.Context) (map[string]string, error) {
 	services, err := s.stack.Services(ctx)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// Describe says what a name stands for on this host: its image, and the digests of the
+// Describe returns what a name stands for on this host: its image, and the digests of the
 // layers, which are the same in every kind of image store.
 func (s Images) Describe(ctx context.Context, name string) (LockedImage, []string, error) {
 	info, err := s.stack.api(ctx).ImageInspect(ctx, name)

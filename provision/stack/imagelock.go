@@ -15,15 +15,15 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// ImageLockFile says, below the installation, which images the names of the
-// Compose file stand for. Names may move in a registry; these do not.
+// ImageLockFile records, below the installation, which images the names in the Compose file
+// stand for. Names may move in a registry; the recorded images do not.
 const ImageLockFile = "images.lock"
 
 // A LockedImage is what a name stands for.
 type LockedImage struct {
 	ID string `json:"id"` // the digest of the image's configuration
-	// Digest is that of the manifest in the registry that the image came from. An
-	// image that was built or loaded on this host has none.
+	// Digest is the digest of the manifest in the registry that the image came from. An image
+	// that was built or loaded on this host has none.
 	Digest string `json:"digest,omitempty"`
 }
 
@@ -56,7 +56,7 @@ type BadLockError struct {
 
 func (e *BadLockError) Error() string { return e.File + ": " + e.Cause.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *BadLockError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -64,7 +64,7 @@ func (e *BadLockError) Hint() string {
 	return "restore it from a backup; or lock the images that are on this host with: rm " + e.File + " && appliance up"
 }
 
-// here looks at an image on this host.
+// here inspects an image on this host.
 func (s Images) here(ctx context.Context, ref string) (info image.InspectResponse, ok bool, err error) {
 	info, err = s.stack.api(ctx).ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
@@ -88,7 +88,7 @@ func (e *LostImageError) Error() string {
 	return "cannot fetch " + e.Ref + ", which is locked: " + e.Cause.Error()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *LostImageError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -101,13 +101,13 @@ func (e *LostImageError) Hint() string {
 
 // A Holding is how an image on this host compares with the lock.
 type Holding struct {
-	Here     bool // some image has the name
+	Here     bool // an image has the name
 	Locked   bool // it is the locked one, or may become it
-	Recorded bool // the lock says already what it is to be
+	Recorded bool // the lock already says which image it has to be
 }
 
-// holdings compares images with the lock. A name in the lock that came from a
-// registry belongs to that image; one that was built here is its builder's to give.
+// holdings compares images with the lock. A name whose locked image came from a registry
+// belongs to that image; if the image was built here, its builder may reassign the name.
 func (s Images) holdings(ctx context.Context, names []string) (map[string]Holding, error) {
 	lock, err := s.Locked()
 	if err != nil {
@@ -126,8 +126,8 @@ func (s Images) holdings(ctx context.Context, names []string) (map[string]Holdin
 	return out, nil
 }
 
-// Lock makes the lock say what the names of the Compose file stand for on
-// this host. What is locked stays so.
+// Lock records what the names in the Compose file stand for on this host. What is locked stays
+// locked.
 func (s Images) Lock(ctx context.Context) error {
 	names := slices.DeleteFunc(s.stack.Compose().lines(ctx, "config", "--images"), ours)
 	was, err := s.Locked()
@@ -153,7 +153,7 @@ func (s Images) Lock(ctx context.Context) error {
 	return atomicfile.Write(s.stack.path(ImageLockFile), append(data, '\n'), 0o644)
 }
 
-// repositoryOf is the name of an image without tag and digest.
+// repositoryOf returns the name of an image without tag and digest.
 func repositoryOf(name string) string {
 	name, _, _ = strings.Cut(name, "@")
 	if i := strings.LastIndex(name, ":"); i > strings.LastIndex(name, "/") {
@@ -174,10 +174,9 @@ func digestOf(name string, digests []string) string {
 	return ""
 }
 
-// RestoreLocked gives the names among those listed that the lock knows, all
-// without a list, back to the locked images: those of this host, or by digest
-// from their registries. It returns the names of which the lock knows nothing
-// that helps.
+// RestoreLocked points the given names, or all names in the lock if none are given, back at
+// their locked images, found on this host or pulled from their registries by digest. It returns
+// the names for which the lock does not help.
 func (s Images) RestoreLocked(ctx context.Context, hear func(what string, done, total int64), names ...string) (unknown []string, err error) {
 	lock, err := s.Locked()
 	if err != nil {
@@ -229,8 +228,8 @@ func (s Images) restore(ctx context.Context, name string, entry LockedImage, hea
 	return true, s.stack.api(ctx).ImageTag(ctx, id, name)
 }
 
-// pull fetches one image by Docker's command, which knows the passwords of
-// registries. Docker itself compares what it gets with the digest.
+// pull fetches one image with the docker command, which has the credentials for registries.
+// Docker itself verifies the digest.
 func (s Images) pull(ctx context.Context, ref string, hear func(string, int64, int64)) error {
 	hear("Pulling "+ref, 0, 0)
 	err := patiently(ctx, func(what string) { hear(what, 0, 0) }, func() (string, error) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// HasIPVS reports whether the kernel of this host has IPVS, which Docker Swarm needs to
-// give several tasks one address: it is loaded, or there is a module of it.
+// HasIPVS reports whether the kernel of this host has IPVS, which Docker Swarm needs to give
+// several tasks one address: it is loaded, or available as a module.
 func HasIPVS() bool {
 	if _, err := os.Stat("/proc/net/ip_vs"); err == nil {
 		return true

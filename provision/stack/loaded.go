@@ -22,7 +22,7 @@ import (
 	"appliance/provision/plan"
 )
 
-// LoadedFile remembers with which files the services were started.
+// LoadedFile records the files that the services were started with.
 const LoadedFile = ".loaded.json"
 
 // A record is what a service was started with, as far as that is known for sure.
@@ -37,7 +37,7 @@ type start struct {
 	at time.Time
 }
 
-// starts tells since when the services run that read files when they start.
+// starts returns when each running service that reads files at startup was started.
 func (s Loaded) starts(ctx context.Context) (map[string]start, error) {
 	services, err := s.stack.Services(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s Loaded) starts(ctx context.Context) (map[string]start, error) {
 		}
 		info, err := s.stack.api(ctx).ContainerInspect(ctx, service.ID)
 		if err != nil || info.ContainerJSONBase == nil || info.State == nil {
-			continue // it has just gone
+			continue // it has just disappeared
 		}
 		if at, err := time.Parse(time.RFC3339Nano, info.State.StartedAt); err == nil {
 			out[name] = start{service.ID + " " + info.State.StartedAt, at}
@@ -60,7 +60,7 @@ func (s Loaded) starts(ctx context.Context) (map[string]start, error) {
 	return out, nil
 }
 
-// Starts identifies the present start of every service that reads files then.
+// Starts identifies the current start of every service that reads files at startup.
 func (s Loaded) Starts(ctx context.Context) (map[string]string, error) {
 	starts, err := s.starts(ctx)
 	out := map[string]string{}
@@ -70,10 +70,9 @@ func (s Loaded) Starts(ctx context.Context) (map[string]string, error) {
 	return out, err
 }
 
-// Stale compares what runs with what is on disk: for each service that does
-// not run what is on disk it names the files. A service of which nothing is
-// remembered, because it was started by others, has read what is older than its
-// start.
+// Stale compares the running services with what is on disk, and returns the files that differ
+// by service. A service without a record, because something else started it, is taken to have
+// read the files that are older than its start.
 func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 	starts, err := s.starts(ctx)
 	if err != nil {
@@ -83,7 +82,7 @@ func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 	for name, st := range starts {
 		files, changed, err := s.reads(name)
 		if errors.Is(err, fs.ErrPermission) {
-			continue // without permission to read it there is no telling
+			continue // cannot be determined without permission to read it
 		}
 		if err != nil {
 			return nil, err
@@ -96,7 +95,7 @@ func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 			continue
 		}
 		for _, file := range slices.Sorted(maps.Keys(changed)) {
-			// Most of bridge.yaml is read again when it is saved.
+			// Most of bridge.yaml is reloaded when it is saved.
 			live := file == plan.BridgeFile && (!remembered || record.Files[file] == files[file])
 			if changed[file].After(st.at) && !live {
 				out[name] = append(out[name], file)
@@ -106,7 +105,7 @@ func (s Loaded) Stale(ctx context.Context) (map[string][]string, error) {
 	return out, nil
 }
 
-// differing names the files of which two sets know different things.
+// differing returns the files that differ between two sets.
 func differing(a, b map[string]string) []string {
 	var out []string
 	for file := range b {
@@ -123,8 +122,8 @@ func differing(a, b map[string]string) []string {
 	return out
 }
 
-// reads returns the identity of each file that a service reads when it starts, and
-// when it was last changed, its mode or owner included.
+// reads returns the identity of each file that a service reads at startup, and when it was last
+// changed, including its mode or owner.
 func (s Loaded) reads(service string) (files map[string]string, changed map[string]time.Time, err error) {
 	files, changed = map[string]string{}, map[string]time.Time{}
 	for _, dir := range plan.Reads[service] {
@@ -162,12 +161,12 @@ func (s Loaded) reads(service string) (files map[string]string, changed map[stri
 func (s Loaded) records() map[string]record {
 	out := map[string]record{}
 	if data, err := os.ReadFile(s.stack.path(LoadedFile)); err == nil {
-		_ = json.Unmarshal(data, &out) // what is not remembered is found out
+		_ = json.Unmarshal(data, &out) // without records Stale goes by times
 	}
 	return out
 }
 
-// Remember records, for the services that run what is on disk, what that is.
+// Remember records the files on disk for the services that run them.
 func (s Loaded) Remember(ctx context.Context) error {
 	stale, err := s.Stale(ctx)
 	if err != nil {
@@ -210,9 +209,9 @@ func (e *RefusedError) Hint() string {
 	return "correct the file that is named, or discard the edit with: appliance up --overwrite"
 }
 
-// Restart restarts services whose start is still the one of before, so that they read
-// what is on disk, and waits until they are healthy if it is told to. A web server
-// that would not come up again is left alone.
+// Restart restarts the services that have not been started since before was taken, so that they
+// read what is on disk, and with wait it waits until they are healthy. A web server that would
+// not come up again is left alone.
 func (s Loaded) Restart(ctx context.Context, before map[string]string, wait bool, names ...string) error {
 	now, err := s.Starts(ctx)
 	if err != nil {

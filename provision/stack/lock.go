@@ -16,15 +16,14 @@ import (
 const lockName = ".lock"
 
 const (
-	// lockedFor is how long a lock is tried: Locked of another process holds it for a moment.
+	// lockedFor is how long Lock retries: Locked in another process holds the lock for a moment.
 	lockedFor = 200 * time.Millisecond
-	// releasedFor is the same where whoever took it has ended: a child of that process has it
-	// until it becomes another program.
+	// releasedFor is the same if the process that took the lock has ended: a child of it holds
+	// the lock until it executes another program.
 	releasedFor = 5 * time.Second
 )
 
-// MadeFile says, in the directory of an installation, that this program made it and may
-// remove it.
+// MadeFile marks an installation directory that this program created and may remove.
 const MadeFile = ".made"
 
 // A LockedError says that another process is changing the installation.
@@ -74,7 +73,7 @@ func (s *Stack) Lock() (unlock func(), err error) {
 	return func() { _ = f.Truncate(0); _ = f.Close() }, nil
 }
 
-// makeDir makes the directory of the installation, if it is missing, and notes that.
+// makeDir creates the installation directory if it is missing, and records that it did.
 func makeDir(s *Stack) error {
 	_, err := os.Stat(s.Dir)
 	missing := errors.Is(err, fs.ErrNotExist)
@@ -87,8 +86,8 @@ func makeDir(s *Stack) error {
 	return atomicfile.Write(s.path(MadeFile), nil, 0o600)
 }
 
-// Locked returns a *LockedError while another process changes the installation in dir,
-// and changes nothing itself. What such a process has half done is not to be judged.
+// Locked returns a *LockedError while another process changes the installation in dir, because
+// a half-done change must not be judged. It changes nothing itself.
 func Locked(dir string) error {
 	f, err := os.Open(filepath.Join(dir, lockName)) //nolint:gosec // below the installation directory
 	if err != nil {
@@ -109,10 +108,10 @@ func gone(f *os.File) bool {
 	return err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
-// self is this process as the lock names it.
+// self is how the lock names this process.
 func self() string { return fmt.Sprintf("pid %d", os.Getpid()) }
 
-// holder is what the process that has the lock wrote into it.
+// holder returns what the process that holds the lock wrote into it.
 func holder(f *os.File) string {
 	text := make([]byte, 200)
 	n, _ := f.ReadAt(text, 0)

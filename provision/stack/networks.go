@@ -8,26 +8,26 @@ import (
 	"github.com/docker/docker/api/types/network"
 )
 
-// A Network is one of Docker's.
+// A Network is a Docker network.
 type Network struct {
 	Name    string
 	Ours    bool // it belongs to this installation
 	Subnets []netip.Prefix
 }
 
-// A Pool is where Docker takes the subnets of new networks from.
+// A Pool is an address range from which Docker allocates subnets for new networks.
 type Pool struct {
 	Base netip.Prefix
 	Size int // length of the prefix of each subnet
 }
 
-// Networking is what Docker has given out, and what it gives out from.
+// Networking is what Docker has allocated, and the pools from which it allocates.
 type Networking struct {
 	Networks []Network
-	Pools    []Pool // empty when Docker does not say; then its own
+	Pools    []Pool // empty if Docker reports none; then its defaults
 }
 
-// Networking asks Docker for its networks, those of version 4 only.
+// Networking asks Docker for its networks and pools, IPv4 only.
 func (s Engine) Networking(ctx context.Context) (Networking, error) {
 	var out Networking
 	info, err := s.stack.api(ctx).Info(ctx)
@@ -55,7 +55,7 @@ func (s Engine) Networking(ctx context.Context) (Networking, error) {
 	return out, nil
 }
 
-// Elsewhere reports whether a network of the installation is outside of a subnet.
+// Elsewhere reports whether a network of the installation lies outside a subnet.
 func (s Engine) Elsewhere(ctx context.Context, subnet string) bool {
 	whole, err := netip.ParsePrefix(subnet)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"appliance/provision/plan"
 )
 
-// Observe looks at everything that a plan depends on, but for certificates and
-// accounts, which others look at. It changes nothing.
+// Observe determines everything that a plan depends on, except certificates and accounts, which
+// are observed elsewhere. It changes nothing.
 func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (plan.State, error) {
 	var st plan.State
 	g, ctx := errgroup.WithContext(ctx)
@@ -65,7 +65,7 @@ func (s *Stack) Observe(ctx context.Context, w plan.Wanted, images []string) (pl
 
 func (s *Stack) path(below string) string { return filepath.Join(s.Dir, filepath.FromSlash(below)) }
 
-// containers lists the containers of the project, also those that do not run.
+// containers lists the containers of the project, including stopped ones.
 func (s Engine) containers(ctx context.Context) ([]container.Summary, error) {
 	list, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{
 		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.stack.Project)),
@@ -103,7 +103,7 @@ func (s *Stack) Services(ctx context.Context) (map[string]plan.Service, error) {
 	return out, nil
 }
 
-// health takes the result of the health check out of the status line.
+// health extracts the result of the health check from the status line.
 func health(status string) string {
 	for _, h := range []string{"unhealthy", "healthy"} {
 		if strings.Contains(status, "("+h+")") {
@@ -116,7 +116,7 @@ func health(status string) string {
 	return ""
 }
 
-// address is where this host reaches a container, which it can on every network.
+// address returns where this host reaches a container, which works on every network.
 func (s *Stack) address(c container.Summary) string {
 	if c.NetworkSettings == nil {
 		return ""

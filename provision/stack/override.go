@@ -69,7 +69,7 @@ var (
 	place    = regexp.MustCompile(`^validating [^ ]*: *`)
 )
 
-// refuses is what Compose says against the files, or "".
+// refuses returns Compose's complaint about the files, or "".
 func (s Compose) refuses(ctx context.Context, files ...string) string {
 	var said bytes.Buffer
 	cmd := s.stack.command(ctx, append(append([]string{"compose"}, files...), "config", "--quiet")...)
@@ -86,9 +86,9 @@ func (s Compose) refuses(ctx context.Context, files ...string) string {
 	return text[:min(len(text), 500)]
 }
 
-// lineOf finds the key that a complaint of Compose is about: by its path, such as
-// services.nginx.ports, or by its name in quotes. The longest path wins; 0 means that
-// none is named.
+// lineOf returns the line of the key that Compose complains about, by its path, such as
+// services.nginx.ports, or by its name in quotes. The longest path wins; 0 means that no key is
+// named.
 func lineOf(doc *yaml.Node, reason string) int {
 	said := strings.NewReplacer("[", ".", "]", "").Replace(reason)
 	line, longest := 0, 0

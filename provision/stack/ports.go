@@ -13,7 +13,7 @@ type Publisher struct {
 	Dir       string // where its Compose project is, if it has one
 }
 
-// Publishers returns who holds which port.
+// Publishers returns the container that holds each port.
 func (s Engine) Publishers(ctx context.Context) (map[int]Publisher, error) {
 	list, err := s.stack.api(ctx).ContainerList(ctx, container.ListOptions{})
 	if err != nil {

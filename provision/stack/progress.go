@@ -2,8 +2,7 @@ package stack
 
 import "appliance/provision/plan"
 
-// Progress returns a function that passes on what Compose reports as the progress
-// of a step.
+// Progress returns a function that reports Compose's events as the progress of a step.
 func Progress(r plan.Reporter, step string) func(Event) {
 	return func(ev Event) {
 		if ev.Error || ev.Text == "" {

@@ -10,11 +10,10 @@ import (
 	"strings"
 )
 
-// projectOf is the name of the Compose project of an installation: the one that
-// its manifest remembers, that of earlier versions where the manifest remembers
-// none, and the directory's own where nothing is installed yet. It never changes,
-// because containers, networks and volumes are found by it. Where the manifest is damaged
-// or gone, Compose's own file still has it.
+// projectOf returns the Compose project name of an installation: the one in its manifest, the
+// one that earlier versions used if the manifest has none, or a new one for the directory if
+// nothing is installed yet. It never changes, because containers, networks and volumes are
+// found by it. If the manifest is damaged or gone, Compose's own file still has it.
 func projectOf(dir string) string {
 	m, err := (&Stack{Dir: dir}).Tree().Manifest()
 	switch {
@@ -32,14 +31,14 @@ func projectOf(dir string) string {
 	return ProjectName(dir)
 }
 
-// ProjectName is the name of a new Compose project in a directory. It carries a
-// hash of the whole path, so that no two installations of a host have the same.
+// ProjectName returns the name for a new Compose project in a directory. It includes a hash of
+// the whole path, so that no two installations on a host have the same.
 func ProjectName(dir string) string {
 	sum := sha256.Sum256([]byte(resolved(dir)))
 	return BaseName(dir) + "-" + hex.EncodeToString(sum[:4])
 }
 
-// resolved is a path without symbolic links, as far as it exists.
+// resolved returns a path without symbolic links, as far as it exists.
 func resolved(dir string) string {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		return real
@@ -50,8 +49,8 @@ func resolved(dir string) string {
 	return dir
 }
 
-// BaseName is the last part of a directory, as far as Compose allows. It was the
-// name of the project before that had a hash.
+// BaseName returns the last element of a directory, as far as Compose allows its characters.
+// Earlier versions used it as the project name, without a hash.
 func BaseName(dir string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -81,13 +80,13 @@ func (e *ForeignError) Hint() string {
 	return "manage that one with: " + Elsewhere(e.Dir, "status")
 }
 
-// Elsewhere is what to type to run a command of this program on another installation than
-// the one that the operator has named.
+// Elsewhere returns the command line for a command of this program on an installation other
+// than the one that the operator named.
 func Elsewhere(dir, command string) string {
 	return "appliance --dir " + Quoted(dir) + " " + command
 }
 
-// Quoted is a word as a shell reads it.
+// Quoted returns a word as it has to be written in a shell.
 func Quoted(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
 		return !strings.ContainsRune("/._-+:,@%=", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -97,9 +96,9 @@ func Quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// own returns a *ForeignError when containers of the project's name belong to an
-// installation in another directory. Whatever speaks to Compose asks it first:
-// Compose goes by the name alone.
+// own returns a *ForeignError if containers with the project's name belong to an installation
+// in another directory. It is called before Compose is used, because Compose goes by the name
+// alone.
 func (s *Stack) own(ctx context.Context) error {
 	_, err := s.Services(ctx)
 	return err

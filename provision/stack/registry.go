@@ -34,16 +34,15 @@ func (e *RegistryError) Hint() string {
 	return "see whether this host reaches the registry, and whether a proxy is set for Docker; then run again: appliance up; " + bundle
 }
 
-// How the engine and the registries say that they are asked too often, that they cannot
-// at the moment, and that they will not at all. The words are those of Docker 20.10 to 29
-// (distribution's error codes, and Go's network errors).
+// How the engine and the registries report rate limits, temporary failures and refusals. The
+// words are those of Docker 20.10 to 29 (distribution's error codes, and Go's network errors).
 var (
 	limitedWords = regexp.MustCompile(`(?i)toomanyrequests|too many requests|status(?: code)?:? 429|rate limit`)
 	busyWords    = regexp.MustCompile(`(?i)status(?: code)?:? 5\d\d|\b50[0234] |unavailable|timeout|timed out|deadline exceeded|connection re(?:set|fused)|unexpected EOF|\bEOF$|temporary failure|TLS handshake|download failed after`)
 	refusedWords = regexp.MustCompile(`(?i)unauthorized|denied|manifest unknown|manifest for .* not found|not found: manifest|no basic auth|repository does not exist`)
 )
 
-// registryError tells what an engine's words about a pull mean.
+// registryError classifies an engine's message about a pull.
 func registryError(words string) *RegistryError {
 	e := &RegistryError{Reason: strings.Join(strings.Fields(words), " ")}
 	e.Limited = limitedWords.MatchString(words)
@@ -51,16 +50,16 @@ func registryError(words string) *RegistryError {
 	return e
 }
 
-// again reports whether it may go better in some time.
+// again reports whether a later attempt may succeed.
 func (e *RegistryError) again() bool {
 	return e.Limited || !e.Refused && busyWords.MatchString(e.Reason)
 }
 
-// pauses are how long a pull waits before each further attempt.
+// pauses are the delays before each retry of a pull.
 var pauses = []time.Duration{5 * time.Second, 15 * time.Second, 45 * time.Second}
 
-// patiently pulls until that succeeds, cannot succeed or has been tried often enough. It
-// tells hear why it waits.
+// patiently retries a pull until it succeeds, cannot succeed or has been tried often enough. It
+// passes the reason for each wait to hear.
 func patiently(ctx context.Context, hear func(what string), pull func() (words string, err error)) error {
 	for attempt := 0; ; attempt++ {
 		words, err := pull()

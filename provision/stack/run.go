@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Signal sends a signal to the process of a service. It goes past the engine where the
-// process is on this host: a container that the engine has sent any signal counts as
-// stopped by hand, and is not started again when it ends.
+// Signal sends a signal to the process of a service. It bypasses the engine if the process is
+// on this host, because a container that was sent any signal through the engine counts as
+// stopped by hand and is not restarted when it ends.
 func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	services, err := s.Services(ctx)
 	if err != nil {
@@ -38,13 +38,13 @@ func (s *Stack) Signal(ctx context.Context, service, signal string) error {
 	return nil
 }
 
-// signalHere sends a signal to the process of a container, and reports whether it could.
+// signalHere sends a signal to the process of a container, and reports whether it succeeded.
 func signalHere(ctx context.Context, api client.APIClient, id, signal string) bool {
 	info, err := api.ContainerInspect(ctx, id)
 	if err != nil || info.ContainerJSONBase == nil || info.State == nil || info.State.Pid <= 1 {
 		return false
 	}
-	// Of an engine elsewhere the number says nothing here.
+	// If the engine is on another host, the number means nothing here.
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", info.State.Pid))
 	if err != nil || !strings.Contains(string(groups), info.ID) {
 		return false
@@ -60,8 +60,7 @@ func (e *NotRunningError) Error() string { return "service " + e.Service + " is 
 // Hint says what to do.
 func (e *NotRunningError) Hint() string { return "start it with: appliance up" }
 
-// Edit opens a file in the operator's editor: $VISUAL, $EDITOR or the one that every
-// system has.
+// Edit opens a file in the operator's editor: $VISUAL, $EDITOR or vi, which every system has.
 func Edit(ctx context.Context, environ []string, file string, in io.Reader, out, errOut io.Writer) error {
 	editor := "vi"
 	for _, name := range []string{"EDITOR=", "VISUAL="} {

@@ -1,8 +1,7 @@
-// Package stack is the host and its containers: it observes them, and it carries
-// out what a plan says about them. It alone starts processes and speaks to
-// Docker. Compose is driven by its command, so that an operator can repeat what
-// happens here; everything else goes through Docker's API. Package plan
-// makes the decisions.
+// Package stack manages the host and its containers: it observes them, and carries out what a
+// plan says about them. It alone starts processes and talks to Docker. Compose is driven
+// through its command, so that an operator can repeat what happens here; everything else goes
+// through Docker's API. Package plan makes the decisions.
 package stack
 
 import (
@@ -29,15 +28,15 @@ type Stack struct {
 
 // A Stack has parts, each for one subject.
 type (
-	// Compose starts and stops services by the command docker compose.
+	// Compose starts and stops services with the docker compose command.
 	Compose struct{ stack *Stack }
 	// Images builds, pulls, locks and removes images.
 	Images struct{ stack *Stack }
-	// Loaded knows with which files the services were started.
+	// Loaded tracks the files that the services were started with.
 	Loaded struct{ stack *Stack }
 	// Tree is the directory of the installation.
 	Tree struct{ stack *Stack }
-	// Engine is Docker itself: its version and what it has given to whom.
+	// Engine is Docker itself: its version and what it has allocated to whom.
 	Engine struct{ stack *Stack }
 )
 
@@ -53,10 +52,10 @@ func (s *Stack) Loaded() Loaded { return Loaded{s} }
 // Tree returns the part that reads and writes files.
 func (s *Stack) Tree() Tree { return Tree{s} }
 
-// Engine returns the part that asks Docker about itself.
+// Engine returns the part that queries Docker about itself.
 func (s *Stack) Engine() Engine { return Engine{s} }
 
-// Open prepares to speak to Docker; it does not yet do so.
+// Open prepares the connection to Docker but does not open it yet.
 func Open(dir string) (*Stack, error) {
 	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation(), traced)
 	if err != nil {
@@ -65,8 +64,8 @@ func Open(dir string) (*Stack, error) {
 	return &Stack{Dir: dir, Project: projectOf(dir), docker: docker}, nil
 }
 
-// api returns the client once it has agreed with Docker on a version, which it
-// does not do safely when several ask at the same time.
+// api returns the client once it has negotiated an API version with Docker, which the client
+// does not do safely for concurrent callers.
 func (s *Stack) api(ctx context.Context) *client.Client {
 	s.once.Do(func() { s.docker.NegotiateAPIVersion(ctx) })
 	return s.docker
@@ -75,17 +74,17 @@ func (s *Stack) api(ctx context.Context) *client.Client {
 // Close ends the connection to Docker.
 func (s *Stack) Close() error { return s.docker.Close() }
 
-// Versions of what has to be there.
+// Versions describes the software that has to be installed.
 type Versions struct {
 	Docker, API string
 	Compose     string // "dev" for one built from source
-	Rootless    bool   // Docker runs as a user
-	Cgroup      string // driver of control groups: cgroupfs, systemd or none
+	Rootless    bool   // Docker runs as an ordinary user
+	Cgroup      string // cgroup driver: cgroupfs, systemd or none
 	Root        string // where Docker keeps its data
 }
 
-// Versions asks Docker and Compose who they are. dockerErr and composeErr say
-// which of them did not answer.
+// Versions asks Docker and Compose for their versions. dockerErr and composeErr say which of
+// them did not answer.
 func (s Engine) Versions(ctx context.Context) (v Versions, dockerErr, composeErr error) {
 	server, dockerErr := s.stack.api(ctx).ServerVersion(ctx)
 	v.Docker, v.API = server.Version, server.APIVersion
@@ -109,8 +108,8 @@ func (s Engine) CanCheckStart(ctx context.Context) (bool, error) {
 	return !versions.LessThan(ping.APIVersion, "1.44"), nil
 }
 
-// command prepares `docker <args>` in the installation directory. Variables of
-// the operator's shell are kept from it, because they would win over .env.
+// command prepares `docker <args>` in the installation directory. Variables of the operator's
+// shell are withheld from it, because they would override .env.
 func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // arguments are ours
 	if _, err := os.Stat(s.Dir); err == nil {
@@ -122,7 +121,7 @@ func (s *Stack) command(ctx context.Context, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	// It wins over .env, which may have come from another host.
+	// It overrides .env, which may have come from another host.
 	cmd.Env = append(cmd.Env, "COMPOSE_PROJECT_NAME="+s.Project)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

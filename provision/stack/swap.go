@@ -15,8 +15,8 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// A SwapFile is a file of this host that holds swap, and its line in the table of file
-// systems, which switches it on at every boot.
+// A SwapFile is a swap file on this host, and its line in the table of file systems, which
+// enables it at every boot.
 type SwapFile struct {
 	File  string
 	Table string // fstab(5)
@@ -24,13 +24,13 @@ type SwapFile struct {
 	Dir   string // the installation whose uninstall removes it
 }
 
-// SwapFileOf is the swap file that an installation makes on this host. It carries the
-// program's name: no other software makes or removes it.
+// SwapFileOf returns the swap file that an installation makes on this host. It has the
+// program's name, so that no other software makes or removes it.
 func SwapFileOf(dir string) SwapFile {
 	return SwapFile{File: "/var/lib/appliance.swap", Table: "/etc/fstab", MB: 2048, Dir: dir}
 }
 
-// roomBeside is how much of the disk, in MB, has to stay free beside a swap file.
+// roomBeside is how much disk space, in MB, has to stay free beside a swap file.
 const roomBeside = 6 << 10
 
 // A SwapError says that a swap file could not be made or removed.
@@ -50,7 +50,7 @@ func (f SwapFile) dd() []string {
 	return []string{"dd", "if=/dev/zero", "of=" + f.File, "bs=1M", fmt.Sprintf("count=%d", f.MB)}
 }
 
-// rest is what follows once the file has its size.
+// rest returns the commands to run once the file has its size.
 func (f SwapFile) rest() [][]string {
 	return [][]string{{"chmod", "600", f.File}, {"mkswap", f.File}, {"swapon", f.File}}
 }
@@ -61,7 +61,7 @@ func (f SwapFile) mark() string {
 	return "# Swap that appliance has made for " + f.Dir + "; its uninstall removes it."
 }
 
-// Commands are what Make does, as a shell reads it.
+// Commands returns what Make does, as shell commands.
 func (f SwapFile) Commands() []string {
 	out := []string{strings.Join(f.fallocate(), " ") + " || " + strings.Join(f.dd(), " ")}
 	for _, args := range f.rest() {
@@ -70,7 +70,7 @@ func (f SwapFile) Commands() []string {
 	return append(out, fmt.Sprintf("echo '%s' >>%s", f.line(), f.Table))
 }
 
-// Obstacle says why the file cannot be made on this host, or "".
+// Obstacle returns why the file cannot be made on this host, or "".
 func (f SwapFile) Obstacle() string {
 	for _, name := range []string{"fallocate", "mkswap", "swapon"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -93,11 +93,11 @@ func (f SwapFile) Obstacle() string {
 	return ""
 }
 
-// noSwapOn says why a file system, by its number (statfs(2)), cannot hold a swap file that
-// is made like any other file.
+// noSwapOn returns why a file system, given by its magic number (statfs(2)), cannot hold a swap
+// file that is made like any other file.
 func noSwapOn(kind int64) string {
 	switch kind {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC: // ext2 and ext3 have the number of ext4
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC: // ext2 and ext3 share the number of ext4
 		return ""
 	case unix.BTRFS_SUPER_MAGIC:
 		return "on btrfs a swap file needs a subvolume of its own, without snapshots: see man 5 btrfs"
@@ -107,7 +107,7 @@ func noSwapOn(kind int64) string {
 	return fmt.Sprintf("a file system of kind %#x is not known to hold swap files", kind)
 }
 
-// Made reports whether the file is there, and in the table.
+// Made reports whether the file exists and is in the table.
 func (f SwapFile) Made() bool {
 	_, err := os.Lstat(f.File)
 	table, _ := os.ReadFile(f.Table)
@@ -125,8 +125,8 @@ func (f SwapFile) on() bool {
 	return false
 }
 
-// Make makes the file, switches it on and enters it in the table. One that an interrupted
-// run has left is made again. A failure leaves nothing.
+// Make creates the file, enables it and adds it to the table. A file left by an interrupted run
+// is created again. After a failure nothing is left of it.
 func (f SwapFile) Make(ctx context.Context) error {
 	if !f.on() {
 		if err := f.create(ctx); err != nil {
@@ -175,7 +175,7 @@ func (f SwapFile) write(text string) error {
 	return atomicfile.Write(name, []byte(text), info.Mode().Perm())
 }
 
-// Remove switches off and removes the file and its line, if this installation has made it.
+// Remove disables the file and removes it and its line, if this installation made it.
 func (f SwapFile) Remove(ctx context.Context) error {
 	table, err := os.ReadFile(f.Table)
 	if err != nil || !strings.Contains(string(table), f.mark()+"\n") {

@@ -12,8 +12,8 @@ import (
 	"appliance/provision/trace"
 )
 
-// traced makes a client log every call of Docker's API whose context has a log. Other
-// calls go the usual way.
+// traced makes a client log every Docker API call whose context has a log. Other calls are not
+// affected.
 func traced(docker *client.Client) error {
 	own, ok := docker.HTTPClient().Transport.(*http.Transport)
 	if !ok {

@@ -16,26 +16,26 @@ import (
 	"appliance/provision/internal/atomicfile"
 )
 
-// UnitDir is where an administrator's units are.
+// UnitDir is the directory for an administrator's units.
 const UnitDir = "/etc/systemd/system"
 
-// Units are those of an installation in a directory of systemd's.
+// Units are the systemd units of an installation, in a directory.
 type Units struct {
 	Dir    string // where the files are
-	Prefix string // how their names begin
-	Live   bool   // a systemd runs here that is to know of them
+	Prefix string // what their names begin with
+	Live   bool   // systemd runs here and has to be told of changes
 }
 
-// Systemd reports whether systemd is what started this host.
+// Systemd reports whether this host was booted with systemd.
 func Systemd() bool {
-	info, err := os.Lstat("/run/systemd/system") // as sd_booted(3) has it
+	info, err := os.Lstat("/run/systemd/system") // as sd_booted(3) does
 	return err == nil && info.IsDir()
 }
 
-// Docker is the file of the docker command.
+// Docker returns the path of the docker command.
 func Docker() (string, error) { return exec.LookPath("docker") }
 
-// Names lists the names of the units that are there.
+// Names lists the names of the units that exist.
 func (u Units) Names() []string {
 	var out []string
 	for _, pattern := range []string{".service", "-doctor.*", "-backup.*", "-drill.*", "-certs.*"} {
@@ -50,7 +50,7 @@ func (u Units) Names() []string {
 	return out
 }
 
-// Owner is the installation whose units have these names, "" when there are none.
+// Owner returns the installation whose units have these names, or "" if there are none.
 func (u Units) Owner() string {
 	data, _ := os.ReadFile(filepath.Join(u.Dir, u.Prefix+".service"))
 	for line := range strings.Lines(string(data)) {
@@ -61,7 +61,7 @@ func (u Units) Owner() string {
 	return ""
 }
 
-// started are those units that systemd starts by itself.
+// started returns the units that systemd starts by itself.
 func started(names []string, prefix string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool {
 		return filepath.Ext(n) != ".timer" && n != prefix+".service"
@@ -135,16 +135,16 @@ func (u Units) drop(ctx context.Context, names []string) error {
 	return nil
 }
 
-// A UnitStatus is what has become of a unit.
+// A UnitStatus is the state of a unit.
 type UnitStatus struct {
 	Unit    string `json:"unit"`
 	Enabled string `json:"enabled,omitempty"` // enabled, disabled, static; empty when no systemd runs
 	Active  string `json:"active,omitempty"`  // active, inactive, failed
 	Result  string `json:"result,omitempty"`  // of the last run: success, exit-code, timeout
-	Next    string `json:"next,omitempty"`    // when a timer comes next, as systemd writes it
+	Next    string `json:"next,omitempty"`    // when a timer next fires, as systemd writes it
 }
 
-// Status looks at the units.
+// Status returns the state of each unit.
 func (u Units) Status(ctx context.Context) ([]UnitStatus, error) {
 	out := []UnitStatus{}
 	for _, name := range u.Names() {

@@ -1,5 +1,5 @@
-// Package support shows and collects what is needed to find a fault, without secrets
-// and without what people wrote.
+// Package support shows and collects what is needed to find a fault, without secrets and
+// without what people wrote.
 package support
 
 import (
@@ -26,7 +26,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// bundled returns the files of an installation that tell how it is set up.
+// bundled returns the files of an installation that show how it is set up.
 func bundled() []string {
 	files := []string{
 		plan.AnswersFile, ".env", "compose.yaml", site.OverrideFile, "manifest.json", stack.ImageLockFile, site.VersionsFile, site.UpgradeFile, site.GrowthFile,
@@ -39,12 +39,11 @@ func bundled() []string {
 	return files
 }
 
-// hostFacts are files that tell what kind of host it is.
+// hostFacts are files that show what kind of host it is.
 var hostFacts = []string{"/etc/os-release", "/proc/version", "/proc/meminfo", "/proc/loadavg", "/proc/uptime", "/proc/mounts", "/etc/docker/daemon.json"}
 
-// Bundle collects diagnostics in a new file: versions, findings, configuration and
-// the ends of the logs, without secrets and without what people wrote. It changes
-// nothing.
+// Bundle collects diagnostics in a new file: versions, findings, configuration and the ends
+// of the logs, without secrets and without what people wrote. It changes nothing else.
 func Bundle(ctx context.Context, s *site.Site, file string, version any) (err error) {
 	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
 	if err != nil {
@@ -91,7 +90,7 @@ func orText(v any, err error) any {
 }
 
 // topOf is the directory in a bundle that holds everything else, so that unpacking it
-// leaves one directory behind. It is named after the file, and never the same.
+// leaves one directory behind. It is named after the file, but never the same.
 func topOf(file string) string {
 	name := filepath.Base(file)
 	for _, end := range []string{".tar.gz", ".tgz"} {

@@ -17,17 +17,17 @@ import (
 	"appliance/provision/site"
 )
 
-// masked is what stands for a secret.
+// masked replaces a secret.
 const masked = "[secret]"
 
 // A mask removes secrets from texts that are shown or shared.
 type mask struct {
 	replace *strings.Replacer
-	wipe    bool // also whatever could be what people wrote
+	wipe    bool // also removes whatever people may have written
 }
 
-// newMask knows the secrets of the installation, in every spelling in which they
-// are written down, and those inside addresses that the operator has given.
+// newMask returns a mask for the secrets of the installation, in every form in which they
+// are written down, and for those inside addresses that the operator gave.
 func newMask(s *site.Site) mask {
 	set, _, _ := secrets.Prepare(s.Dir) // what can be read
 	var pairs []string
@@ -71,7 +71,7 @@ func newMask(s *site.Site) mask {
 	return mask{replace: strings.NewReplacer(args...)}
 }
 
-// reveal passes on a secret whole and, when it has several lines, each of them.
+// reveal passes a secret to hide, whole and, if it has several lines, line by line.
 func reveal(value secret.String, hide func(string)) {
 	hide(value.Reveal())
 	for line := range strings.Lines(value.Reveal()) {
@@ -84,7 +84,7 @@ var (
 	credential = regexp.MustCompile(`(?i)((?:authorization|x-auth-token|access_token|as_token|hs_token|password|passwd|secret|token)["']?\s*[:=]\s*["']?(?:bearer\s+)?)[^\s"',;&{}\[\]]{6,}`)
 	inAddress  = regexp.MustCompile(`(://[^/\s:@"]*:)[^@/\s"]+@`)
 	query      = regexp.MustCompile(`\?[^\s"']+`)
-	// statements are lines in which databases show values of rows.
+	// statements matches lines in which databases show the values of rows.
 	statements = regexp.MustCompile(`(?m)^.*(?:STATEMENT|DETAIL|CONTEXT|Failing row|"body"|"formatted_body"|"msg":|"message":\s*\{).*$`)
 )
 
@@ -124,7 +124,7 @@ func (w *maskWriter) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// flush writes what is left without an end of line.
+// flush writes the rest, which does not end with a line break.
 func (w *maskWriter) flush() {
 	_, _ = io.WriteString(w.w, w.m.text(string(w.buf)))
 	w.buf = nil

@@ -42,7 +42,7 @@ func (t *translation) mounts(name string, from, to mapping) error {
 			}
 		case root == "data" && t.in.pinned(name):
 			volumes = append(volumes, t.state(rest, target, fmt.Sprint(from["user"])))
-		case source == "data/bridge": // with PostgreSQL nothing in it is missed
+		case source == "data/bridge": // with PostgreSQL it holds nothing that is needed
 			volumes = append(volumes, mapping{"type": "tmpfs", "target": target})
 		default:
 			return fmt.Errorf("%s has no counterpart in a Swarm", entry)
@@ -76,8 +76,8 @@ func (t *translation) state(below, target, user string) mapping {
 	return mapping{"type": "bind", "source": at, "target": target}
 }
 
-// inMemory is an entry of tmpfs. A stack file cannot say whose it is: it belongs to root
-// with the mode that the directory has in the image, which /tmp gives to all.
+// inMemory translates an entry of tmpfs. A stack file cannot set its owner: it belongs to
+// root, with the mode that the directory has in the image, which lets everyone use /tmp.
 func inMemory(entry string) mapping {
 	target, options, _ := strings.Cut(entry, ":")
 	out := mapping{"type": "tmpfs", "target": target}
@@ -89,14 +89,14 @@ func inMemory(entry string) mapping {
 	return out
 }
 
-// megabytes is a size such as 64m in bytes.
+// megabytes converts a size such as 64m to bytes.
 func megabytes(size string) int {
 	var n int
 	_, _ = fmt.Sscanf(size, "%dm", &n)
 	return n << 20
 }
 
-// texts are the strings of a list.
+// texts returns the elements of a list as strings.
 func texts(value any) []string {
 	list, _ := value.([]any)
 	out := make([]string, len(list))

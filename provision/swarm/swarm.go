@@ -1,7 +1,7 @@
-// Package swarm turns the files of an installation into a stack of Docker Swarm. It
-// reads the same compose.yaml and the same .env as Docker Compose does, and says the
-// same in the words that a Swarm understands: configuration and secrets become objects
-// of the Swarm, named by their content, and data stays on one node.
+// Package swarm turns the files of an installation into a stack of Docker Swarm. It reads
+// the same compose.yaml and the same .env as Docker Compose does, and expresses them in
+// terms that a Swarm understands: configuration and secrets become objects of the Swarm,
+// named by their content, and data stays on one node.
 //
 // It is pure: the same input gives the same bytes.
 package swarm
@@ -29,8 +29,8 @@ const StackFile = "stack.yaml"
 // Options say how the installation is spread over the cluster.
 type Options struct {
 	Stack    string         // name of the stack
-	Replicas map[string]int // by service; 1 for those that are not named, but bridge_replicas for the bridge
-	DNSRR    bool           // names lead to the addresses of the tasks: for kernels without IPVS
+	Replicas map[string]int // by service; the default is 1, and bridge_replicas for the bridge
+	DNSRR    bool           // names resolve to the addresses of the tasks: for kernels without IPVS
 	Plain    bool           // the networks between the nodes are not encrypted: for kernels without ESP
 	State    string         // directory on the node with StateLabel below which the data is
 	Image    string         // of this program; "" for what the installation runs
@@ -48,7 +48,7 @@ type Service struct {
 	Name     string `json:"name"`
 	Image    string `json:"image"`
 	Replicas int    `json:"replicas"`
-	Single   string `json:"single,omitempty"` // why there is one of it
+	Single   string `json:"single,omitempty"` // why there is only one
 }
 
 // A Dir is a directory that has to exist on the node with the data.
@@ -57,8 +57,8 @@ type Dir struct {
 	User int    `json:"user"`
 }
 
-// A Stack is a rendered stack: its files, the stack file among them, and what there is
-// to know of it.
+// A Stack is a rendered stack: its files, including the stack file, and what there is to
+// know about it.
 type Stack struct {
 	Name     string       `json:"stack"`
 	Services []Service    `json:"services"`
@@ -67,7 +67,7 @@ type Stack struct {
 	Files    render.Files `json:"-"`
 }
 
-// single are the services of which there is one, with the reason.
+// single are the services that run only once, with the reason.
 var single = map[string]string{
 	"homeserver": "the homeserver is one process", "postgres": "its data is on one node", "mongo": "its data is on one node",
 	"prometheus": "its data is on one node", "certs": "its certificates are on one node", "synapse-admin": "one page is enough",
@@ -86,7 +86,7 @@ func (e *RefusedError) Hint() string { return e.Advice }
 
 var stackName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,23}$`)
 
-// Render makes a stack. It returns a *RefusedError for options that make none.
+// Render makes a stack. It returns a *RefusedError for options from which none can be made.
 func Render(in Input) (Stack, error) {
 	a := &in.Render.Answers
 	if n := in.Options.Replicas["bridge"]; n > 0 {
@@ -96,7 +96,7 @@ func Render(in Input) (Stack, error) {
 		return Stack{}, err
 	}
 	in.Render.Image = cmp.Or(in.Options.Image, in.Render.Image)
-	in.Render.Host.StartInterval = false // stack files know one interval only
+	in.Render.Host.StartInterval = false // stack files have only one interval
 	in.Render.Project = in.Options.Stack
 	files, err := render.Tree(in.Render)
 	if err != nil {
@@ -115,7 +115,7 @@ func Render(in Input) (Stack, error) {
 	return t.out, nil
 }
 
-// refuse returns why the options make no stack.
+// refuse returns why no stack can be made from the options.
 func (in Input) refuse() error {
 	a, o := in.Render.Answers, in.Options
 	if !stackName.MatchString(o.Stack) {
@@ -170,7 +170,7 @@ func (in Input) complete() error {
 	return nil
 }
 
-// replicas is how many of a service there are.
+// replicas is the number of replicas of a service.
 func (in Input) replicas(service string) int {
 	if service == "bridge" {
 		return max(1, in.Render.Answers.BridgeReplicas)
@@ -178,7 +178,7 @@ func (in Input) replicas(service string) int {
 	return max(1, in.Options.Replicas[service])
 }
 
-// singular says why there is one of a service; "" when there may be several.
+// singular says why a service runs only once; "" if it may have several replicas.
 func (in Input) singular(service string) string {
 	a := in.Render.Answers
 	switch {

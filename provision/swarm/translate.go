@@ -17,7 +17,7 @@ import (
 	"appliance/provision/render"
 )
 
-// A mapping is a mapping of YAML.
+// A mapping is a YAML mapping.
 type mapping = map[string]any
 
 // A translation is one run over a Compose file.
@@ -72,8 +72,8 @@ func (t *translation) stack(compose []byte) ([]byte, error) {
 	return []byte(b.String()), err
 }
 
-// identity keeps a second installation from taking over a stack of the same name: the
-// Swarm lets nobody change the content of an object under its name.
+// identity keeps a second installation from taking over a stack of the same name: a Swarm
+// does not let the content of an object change under its name.
 func (t *translation) identity(services mapping) {
 	const name = "identity"
 	file := "config/" + name
@@ -84,7 +84,7 @@ func (t *translation) identity(services mapping) {
 	bridge["configs"] = append(list, mapping{"source": name, "target": "/etc/appliance-identity"})
 }
 
-// networks are those of the Compose file, between the nodes.
+// networks turns the networks of the Compose file into overlays between the nodes.
 func (t *translation) networks(in map[string]mapping) mapping {
 	out := mapping{}
 	for name, network := range in {
@@ -98,15 +98,15 @@ func (t *translation) networks(in map[string]mapping) mapping {
 	return out
 }
 
-// kept are the keys that mean the same in both.
+// kept are the keys that mean the same in both formats.
 var kept = []string{"image", "entrypoint", "command", "user", "read_only", "cap_drop", "environment", "healthcheck", "logging", "networks"}
 
-// leftOut are the keys that a Swarm does not know, with what comes of them.
+// leftOut are the keys that a Swarm does not support, with the consequence of each.
 var leftOut = map[string]string{
 	"security_opt":   `no-new-privileges is a setting of each engine in a Swarm: "no-new-privileges": true in its daemon.json`,
 	"depends_on":     "no service waits for another one to start: each tries again until the others answer",
 	"pull_policy":    "",
-	"labels":         "", // digests, in place of which objects have names of their own
+	"labels":         "", // digests, which the names of objects replace
 	"scale":          "",
 	"profiles":       "",
 	"restart":        "",
@@ -114,8 +114,8 @@ var leftOut = map[string]string{
 	"build":          "",
 }
 
-// service translates one service. It fails on a key that it does not know: what is left
-// out is left out knowingly.
+// service translates one service. It fails on an unknown key, so that nothing is left out
+// by accident.
 func (t *translation) service(name string, from mapping) (mapping, error) {
 	to, limits := mapping{}, mapping{}
 	for _, key := range slices.Sorted(maps.Keys(from)) {
@@ -151,10 +151,10 @@ func (t *translation) service(name string, from mapping) (mapping, error) {
 	return to, nil
 }
 
-// deploy says how many of a service run where, and how they are replaced.
+// deploy sets how many replicas of a service run where, and how they are replaced.
 func (t *translation) deploy(name string, limits mapping) mapping {
 	order, after := "start-first", "rollback"
-	if name == "nginx" || t.in.pinned(name) { // a port of the host, or data, is for one at a time
+	if name == "nginx" || t.in.pinned(name) { // a port of the host, or data, can be used by one at a time
 		order = "stop-first"
 	}
 	out := mapping{
@@ -176,9 +176,9 @@ func (t *translation) deploy(name string, limits mapping) mapping {
 	return out
 }
 
-// ports are those of the nodes on which the service runs, not of the whole Swarm: so
-// nginx sees the addresses of visitors, and no IPVS is needed. They are open on every
-// address of a node, so what is for a host alone is left out, but for the front door
+// ports are published by the nodes that run the service, not by the whole Swarm: that way
+// nginx sees the addresses of visitors, and IPVS is not needed. They are open on every
+// address of a node, so ports meant for one host only are left out, except the front door
 // itself, which with tls: none is for a balancer that is now elsewhere.
 func (t *translation) ports(value any) []any {
 	var out []any
@@ -196,7 +196,7 @@ func (t *translation) ports(value any) []any {
 	return out
 }
 
-// envFiles are the environment files, as docker stack reads them: without quotes.
+// envFiles rewrites the environment files as docker stack reads them: without quotes.
 func (t *translation) envFiles(value any) []any {
 	list, _ := value.([]any)
 	for _, name := range list {
@@ -229,8 +229,8 @@ func environment(data []byte) map[string]string {
 
 var variable = regexp.MustCompile(`\$\{([A-Z_]+):\?\}`)
 
-// interpolate puts the values of .env into a value. What remains of $ is not one for
-// docker stack either.
+// interpolate substitutes the variables of .env in a value. A $ that remains is not a
+// variable for docker stack either.
 func (t *translation) interpolate(value any) any {
 	switch v := value.(type) {
 	case string:
@@ -259,7 +259,7 @@ type object struct {
 	secret bool
 }
 
-// attach makes an object of the stack, unless it is there, and gives it to a service.
+// attach adds an object to the stack, unless it is there already, and gives it to a service.
 func (t *translation) attach(to mapping, o object, target string) {
 	kind, mode := "configs", fs.FileMode(0o444)
 	if o.secret {
@@ -286,12 +286,12 @@ func (t *translation) attach(to mapping, o object, target string) {
 	to[kind] = append(list, use)
 }
 
-// octal is a mode as people write it.
+// octal writes a mode in octal, as people do.
 func octal(mode fs.FileMode) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%#o", uint32(mode.Perm()))}
 }
 
-// below are the names of files in a directory, sorted.
+// below returns the names of the files in a directory, sorted.
 func below(files render.Files, dir string) []string {
 	var out []string
 	for name := range files {

@@ -1,5 +1,4 @@
-// Package synapseadmin signs an administrator in to the web page on which Synapse is
-// administered.
+// Package synapseadmin signs an administrator in to the web page for administering Synapse.
 package synapseadmin
 
 import (
@@ -28,7 +27,7 @@ type SignIn struct {
 	Token  secret.String `json:"-"` // to sign in with; earlier ones are revoked
 }
 
-// A NoPageError says that there is no page to administer the homeserver on.
+// A NoPageError says that there is no page for administering the homeserver.
 type NoPageError struct{ Homeserver string }
 
 func (e *NoPageError) Error() string {
@@ -52,9 +51,8 @@ func hasPage(name string) bool {
 	return stack != nil && stack.AdminPage
 }
 
-// Run makes sure that an account exists which administers Synapse, and
-// signs it in. The account belongs to the bridge's part of the namespace and has
-// no password.
+// Run makes sure that an account exists that administers Synapse, and signs it in. The
+// account belongs to the bridge's part of the namespace and has no password.
 func Run(ctx context.Context, s *site.Site) (SignIn, error) {
 	a := s.Answers
 	out := SignIn{URL: fmt.Sprintf("http://127.0.0.1:%d", a.SynapseAdminPort), UserID: "@" + adminLocalpart(a) + ":" + a.ServerName}

@@ -1,5 +1,5 @@
 // Package trace carries the log of what a command does through a context, for an operator
-// who asked to see it. Where nobody did, nothing is written.
+// who asked to see it. Otherwise nothing is written.
 package trace
 
 import (
@@ -16,8 +16,8 @@ func With(ctx context.Context, log *slog.Logger) context.Context {
 	return context.WithValue(ctx, key{}, log)
 }
 
-// Log returns the log of a context; without one, a log that writes nothing. It is never
-// nil. Whoever writes to it writes no secrets.
+// Log returns the log of a context, or one that discards everything; it is never nil.
+// Callers must not write secrets to it.
 func Log(ctx context.Context) *slog.Logger {
 	if log, ok := ctx.Value(key{}).(*slog.Logger); ok {
 		return log

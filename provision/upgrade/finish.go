@@ -9,20 +9,20 @@ import (
 	"appliance/provision/site"
 )
 
-// An UnfinishedError says that an upgrade has succeeded but for MongoDB's format.
+// An UnfinishedError says that an upgrade has succeeded except for MongoDB's format.
 type UnfinishedError struct{ Err error }
 
 func (e *UnfinishedError) Error() string {
 	return "the new versions run, and MongoDB keeps its data as the old one did: " + e.Err.Error()
 }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *UnfinishedError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *UnfinishedError) Hint() string { return "try again with: appliance upgrade --finish" }
 
-// raise lets MongoDB keep its data as the version that runs does.
+// raise moves MongoDB's data to the format of the running version.
 func raise(ctx context.Context, s *site.Site, r provision.Reporter) error {
 	if !s.Answers.BundledMongo() {
 		return nil

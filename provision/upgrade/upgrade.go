@@ -26,17 +26,17 @@ type Options struct {
 	provision.Options
 	NewVersions []byte        // content of another versions.env; nil for this program's
 	Breaking    bool          // breaking changes are accepted
-	Patience    time.Duration // how long until all checks have to be good
+	Patience    time.Duration // how long until all checks must pass
 	Version     string        // of this program
-	Keep        int           // how many backups of upgrades stay, the oldest go; 0 for all
+	Keep        int           // how many backups of upgrades to keep, the newest ones; 0 for all
 }
 
-// An Upgrade is one that was prepared.
+// An Upgrade is a prepared upgrade.
 type Upgrade struct {
 	Changes []plan.Change
 	Plan    plan.Plan
-	Removed []string         // backups of earlier upgrades, after a good one
-	NewKey  *archive.KeyInfo // the key to the backups, if the backup of this upgrade has made it
+	Removed []string         // backups of earlier upgrades, after a successful one
+	NewKey  *archive.KeyInfo // the key to the backups, if this upgrade's backup created it
 	o       Options
 	site    *site.Site
 }
@@ -50,7 +50,7 @@ type FailedError struct {
 
 func (e *FailedError) Error() string { return e.Outcome() + ": " + e.Cause.Error() }
 
-// Outcome is what has become of the installation.
+// Outcome says what became of the installation.
 func (e *FailedError) Outcome() string {
 	if e.RolledBack {
 		return "the upgrade failed and was rolled back"
@@ -58,7 +58,7 @@ func (e *FailedError) Outcome() string {
 	return "the upgrade failed, and so did the rollback"
 }
 
-// Unwrap is the failure.
+// Unwrap returns the failure.
 func (e *FailedError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
@@ -91,7 +91,7 @@ func Prepare(ctx context.Context, o Options) (*Upgrade, error) {
 // Close releases what Prepare opened.
 func (u *Upgrade) Close() error { return u.site.Close() }
 
-// Gate returns why the upgrade should not be begun.
+// Gate returns why the upgrade should not begin.
 func (u *Upgrade) Gate(ctx context.Context) error {
 	var refused, breaking []string
 	for _, c := range plan.Severe(u.Changes) {
@@ -108,7 +108,7 @@ func (u *Upgrade) Gate(ctx context.Context) error {
 		return &provision.GateError{Reasons: breaking, Advice: "if that is wanted, run: appliance upgrade --accept-breaking"}
 	}
 	if _, err := archive.ReadReturnPoint(u.site); err == nil {
-		return nil // it goes on
+		return nil // an interrupted upgrade continues
 	}
 	if ill := finding.Failures(checkup.Run(ctx, u.site)); len(ill) > 0 {
 		reasons := []string{"the installation is not healthy, and an upgrade would hide the cause"}
@@ -144,8 +144,8 @@ func (u *Upgrade) Run(ctx context.Context, r provision.Reporter) error {
 	return &FailedError{Cause: errors.Join(err, back), RolledBack: back == nil, Backup: at.Backup}
 }
 
-// end is what follows once the new versions have proved themselves: now there is no way
-// back but by a backup.
+// end finishes an upgrade once the new versions have proved themselves: from here on,
+// only a backup leads back.
 func (u *Upgrade) end(ctx context.Context, r provision.Reporter) (err error) {
 	u.site.Stack.Images().RemoveOld(ctx, u.image())
 	if err := os.Remove(u.site.Path(site.UpgradeFile)); err != nil {
@@ -262,8 +262,7 @@ func rollBack(ctx context.Context, s *site.Site, at archive.ReturnPoint, r provi
 	})
 }
 
-// Rollback goes back from an upgrade that was interrupted or whose own rollback
-// failed.
+// Rollback reverts an upgrade that was interrupted or whose own rollback failed.
 func Rollback(ctx context.Context, s *site.Site, r provision.Reporter) error {
 	unlock, err := s.Stack.Lock()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command benchtable makes one table of what benchmarks have printed. It reads the output of
-// `go test -bench` and writes Markdown to its standard output and, with -json, the same as
-// JSON to a file, with the machine described in both.
+// Command benchtable makes one table from the output of benchmarks. It reads the output
+// of `go test -bench` and writes Markdown to its standard output and, with -json, the
+// same as JSON to a file, with the machine described in both.
 package main
 
 import (
@@ -80,7 +80,7 @@ func run(in io.Reader, out io.Writer, file, version string) error {
 	return cmp.Or(e.Encode(t), f.Close())
 }
 
-// parse reads the lines of benchmarks; what other lines say does not matter.
+// parse reads the result lines of benchmarks; other lines do not matter.
 func parse(in io.Reader) (rows []Row, cpu string, err error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
@@ -129,8 +129,8 @@ func machine(cpu string) Machine {
 	return m
 }
 
-// markdown is the table for people. The time of a whole benchmark says nothing beside what it
-// reports itself, and is left out there.
+// markdown is the table for people. Where a benchmark reports figures of its own, the
+// time of the whole benchmark says nothing and is left out.
 func (t *Table) markdown() string {
 	var b strings.Builder
 	m := t.Machine
@@ -148,7 +148,7 @@ func (t *Table) markdown() string {
 	return b.String()
 }
 
-// figure writes a number with four digits, or all of those before the point.
+// figure writes a number with four digits, or all the digits before the point.
 func figure(v float64) string {
 	if v >= 10_000 {
 		return strconv.FormatFloat(v, 'f', 0, 64)

@@ -1,5 +1,5 @@
-// Package manual reads the manual, which is README.md and docs/*.md: the commands of the program
-// that it shows. Tests and the demo execute them. It runs nothing itself.
+// Package manual extracts the commands of the program from the manual, which is README.md
+// and docs/*.md. Tests and the demo execute them. It runs nothing itself.
 package manual
 
 import (
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A Command is one that a document shows in a block of code.
+// A Command is a command that a document shows in a code block.
 type Command struct {
 	Document string // the name of its file
 	Line     string // from "appliance" on, without sudo and what comes after &&
@@ -36,8 +36,8 @@ func Code(text string) (code, prose []string) {
 	return code, prose
 }
 
-// Commands are the commands of the program in the code blocks of a document, those after && among
-// them, in their order.
+// Commands returns the commands of the program in the code blocks of a document,
+// including those after &&, in order.
 func Commands(text string) (out []string) {
 	code, _ := Code(text)
 	for _, line := range code {
@@ -51,8 +51,8 @@ func Commands(text string) (out []string) {
 	return out
 }
 
-// NeedsContainers lists the commands that cannot be executed where Docker only takes notes, each
-// with the reason and with what executes them.
+// NeedsContainers lists the commands that cannot be executed with a Docker that only
+// records its calls, each with the reason and with what executes it.
 var NeedsContainers = map[string]string{
 	"appliance alarm test":                                                                      "a Rocket.Chat has to take the message: bin/demo check",
 	"appliance bundle create appliance-bundle.tar":                                              "it saves images: bin/demo life",

@@ -1,7 +1,7 @@
-// Package acmetest runs a real ACME certificate authority inside the test
-// process. It wraps Pebble, so nonce rejection, random validation order and the
-// rest of Pebble's deliberate unpleasantness apply to our client. Every name
-// ends at this machine, except those told not to exist.
+// Package acmetest runs a real ACME certificate authority inside the test process. It wraps
+// Pebble, so nonce rejection, random validation order and the rest of Pebble's deliberate
+// unpleasantness apply to our client. Every name resolves to this machine, except those under
+// ".invalid".
 package acmetest
 
 import (
@@ -51,14 +51,14 @@ func New(tb testing.TB) *Server {
 	return NewFor(tb, 90*24*time.Hour)
 }
 
-// NewFor starts an authority whose certificates live for some time.
+// NewFor starts an authority whose certificates have the given life.
 func NewFor(tb testing.TB, life time.Duration) *Server {
 	tb.Helper()
 	return start(tb, life, false)
 }
 
-// NewBound starts an authority that makes accounts only for those who have one
-// with it already, under this key ID and this HMAC key in base64.
+// NewBound starts an authority that creates accounts only for those who already have one with
+// it, identified by this key ID and this HMAC key in base64.
 func NewBound(tb testing.TB, keyID, key string) *Server {
 	tb.Helper()
 	s := start(tb, 90*24*time.Hour, true)
@@ -68,8 +68,8 @@ func NewBound(tb testing.TB, keyID, key string) *Server {
 	return s
 }
 
-// atOnce keeps Pebble from waiting before it validates. It is a variable of the process, for
-// tests beside each other too.
+// atOnce keeps Pebble from waiting before it validates. The environment variable applies to the
+// whole process, so also to tests that run in parallel.
 var atOnce = sync.OnceValue(func() error { return os.Setenv("PEBBLE_VA_NOSLEEP", "1") })
 
 func start(tb testing.TB, life time.Duration, bound bool) *Server {
@@ -113,16 +113,15 @@ func (s *Server) Busy(retryAfter time.Duration) {
 	s.busy = retryAfter
 }
 
-// Broken makes the authority fail at new orders, without a word about when to
-// come back.
+// Broken makes the authority reject new orders without saying when to come back.
 func (s *Server) Broken(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = yes
 }
 
-// Asked returns how many requests came for a part of the protocol, such as
-// "order-plz" (new orders), without those whose nonce Pebble spurned.
+// Asked returns how many requests came for a part of the protocol, such as "order-plz" (new
+// orders), not counting those whose nonce Pebble rejected.
 func (s *Server) Asked(part string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +163,7 @@ func (s *Server) count(part string) {
 	s.asked[part]++
 }
 
-// An answer notices that Pebble refused a nonce, which it does for practice.
+// An answer detects that Pebble rejected a nonce, which it does for practice.
 type answer struct {
 	http.ResponseWriter
 	badNonce bool
@@ -175,11 +174,11 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// nameServer says that every name is at 127.0.0.1, but for those that end in
+// nameServer starts a server that resolves every name to 127.0.0.1, except those that end in
 // ".invalid", which do not exist.
 func nameServer(tb testing.TB) string {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // Pebble asks by TCP
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // Pebble queries over TCP
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -205,10 +204,10 @@ func resolve(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(m)
 }
 
-// FreePort returns a port of loopback on which nothing listens. It is not one of those
-// that the kernel gives to outgoing connections: on a busy machine one of these would take
-// it before the server that it is for. Until the test ends no other test gets it, of this
-// process or another.
+// FreePort returns a loopback port on which nothing listens. It is not one of those that the
+// kernel gives to outgoing connections: on a busy machine a connection could take it before the
+// server that it is meant for. Until the test ends no other test gets it, in this process or
+// another.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	dir := filepath.Join(os.TempDir(), "appliance-test-ports") // other packages' tests lock there too

@@ -1,6 +1,6 @@
-// Package mongotest answers what a look at a MongoDB asks, as a MongoDB does. It is for tests
-// and demonstrations, in which a simulator stands in for Rocket.Chat: it keeps no data, and
-// it is not MongoDB.
+// Package mongotest answers the requests of a MongoDB check as a MongoDB would. It is for tests
+// and demonstrations in which a simulator stands in for Rocket.Chat: it keeps no data, and it
+// is not MongoDB.
 package mongotest
 
 import (
@@ -17,14 +17,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// A Server is one member of a replica set, the primary unless Primary says something else.
+// A Server is one member of a replica set, the primary unless Primary says otherwise.
 type Server struct {
 	Version string // such as 8.0.12
 	Set     string // name of the replica set; "" for none
-	Name    string // under which the set knows it; "" for the address
+	Name    string // its name in the set; "" for the address
 	Primary string // of the set; "" for itself, None for none
 
-	User, Password string   // who may sign in; nobody has to where both are empty
+	User, Password string   // who may sign in; nobody has to if both are empty
 	Actions        []string // what the user may do in its database; nil for all that the role readWrite allows
 	Database       string   // of the user
 
@@ -33,10 +33,10 @@ type Server struct {
 	asked    []string
 }
 
-// None is the name of no primary.
+// None is the Primary of a set that has none.
 const None = "none"
 
-// Start listens at an address, with TLS where secure has certificates.
+// Start listens at an address, with TLS if secure is given.
 func (s *Server) Start(address string, secure *tls.Config) error {
 	l, err := net.Listen("tcp", address) //nolint:noctx // it lives as long as the program
 	if err != nil {
@@ -61,10 +61,10 @@ func (s *Server) Start(address string, secure *tls.Config) error {
 // Address is where it listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Close ends it.
+// Close stops listening.
 func (s *Server) Close() { _ = s.listener.Close() }
 
-// Asked are the names of the commands that came, in their order.
+// Asked returns the names of the commands received, in order.
 func (s *Server) Asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *Server) serve(conn net.Conn) {
 		}
 		size, id, kind := binary.LittleEndian.Uint32(header[:]), binary.LittleEndian.Uint32(header[4:]), binary.LittleEndian.Uint32(header[12:])
 		if size < 16 || size > 1<<20 {
-			return // what else would end here is a TLS handshake
+			return // such as a TLS handshake
 		}
 		body := make([]byte, size-16)
 		if _, err := io.ReadFull(conn, body); err != nil {
@@ -121,7 +121,7 @@ func (s *Server) serve(conn net.Conn) {
 	}
 }
 
-// document is the command in a message. Before they know a server, drivers ask it with a query.
+// document returns the command in a message. Drivers use a query until they know a server.
 func document(kind uint32, body []byte) (bson.Raw, error) {
 	switch {
 	case kind == opMsg && len(body) > 5 && body[4] == 0:
@@ -157,7 +157,7 @@ func (o *session) answer(command bson.Raw) bson.M {
 			out["saslSupportedMechs"] = bson.A{"SCRAM-SHA-256"}
 		}
 		if speculative, err := command.LookupErr("speculativeAuthenticate"); err == nil && speculative.Type == bson.TypeEmbeddedDocument {
-			if reply := o.sasl(speculative.Document()); reply["ok"] == 1.0 { // else it is as if nobody had asked
+			if reply := o.sasl(speculative.Document()); reply["ok"] == 1.0 { // otherwise the request is ignored
 				out["speculativeAuthenticate"] = reply
 			}
 		}
@@ -180,7 +180,7 @@ func (o *session) answer(command bson.Raw) bson.M {
 	return refusal(59, "CommandNotFound", "no such command: '%s'", name)
 }
 
-// hello is what a member says of itself.
+// hello returns what a member reports about itself.
 func (s *Server) hello(at string) bson.M {
 	me := cmp.Or(s.Name, at)
 	out := bson.M{"ok": 1.0, "isWritablePrimary": true, "ismaster": true, "helloOk": true, "minWireVersion": int32(0), "maxWireVersion": int32(25),
@@ -262,7 +262,7 @@ func (o *session) sasl(command bson.Raw) bson.M {
 	return bson.M{"ok": 1.0, "conversationId": int32(1), "done": o.conn.Done(), "payload": bson.Binary{Data: []byte(said)}}
 }
 
-// Address is one of this host at which its containers reach it too: not the loopback.
+// Address returns an address of this host that its containers can reach too: not the loopback.
 func Address() (string, error) {
 	found, err := net.InterfaceAddrs()
 	for _, one := range found {

@@ -24,7 +24,7 @@ func alarmCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// An alarmResult is what became of a test message by one way.
+// An alarmResult is the result of sending a test message by one way.
 type alarmResult struct {
 	Way   string `json:"way"`
 	Sent  bool   `json:"sent"`
@@ -32,7 +32,7 @@ type alarmResult struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// An alarmTestError says that a test message did not go by every way.
+// An alarmTestError says that a test message could not be sent by every way.
 type alarmTestError struct {
 	failed, all int
 	advice      []string
@@ -89,7 +89,7 @@ func alarmResults(ways []string, errs []error) []alarmResult {
 			if failure, ok := errors.AsType[*alarm.Failure](reason); ok {
 				out[n].Hint = failure.Advice
 			}
-			if inner := errors.Unwrap(reason); inner != nil { // which way is said already
+			if inner := errors.Unwrap(reason); inner != nil { // the way is named already
 				reason = inner
 			}
 			out[n].Error = strings.ReplaceAll(reason.Error(), "\n", "; ")

@@ -108,9 +108,8 @@ func changed(a *app, saved answers.Answers, set []string) (answers.Answers, erro
 	return draft.Finish()
 }
 
-// ask runs the wizard on a terminal, after the checks of the host: it would be a
-// pity to answer questions for a host that is not fit. What is answered is kept in a
-// file until it is used.
+// ask runs the wizard on a terminal, after the checks of the host, so that nobody answers
+// questions for a host that is not fit. The answers are kept in a file until they are used.
 func (a *app) ask(ctx context.Context, draft *answers.Draft, fresh bool) (asked bool, err error) {
 	tty := a.terminal()
 	if tty == nil {
@@ -135,7 +134,7 @@ func (a *app) ask(ctx context.Context, draft *answers.Draft, fresh bool) (asked 
 	return true, nil
 }
 
-// absolute makes --dir independent of where we are.
+// absolute makes --dir independent of the working directory.
 func (a *app) absolute() error {
 	dir, err := filepath.Abs(a.dir)
 	a.dir = dir

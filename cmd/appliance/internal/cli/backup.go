@@ -66,8 +66,8 @@ func (f *keyFlags) keys() (k backup.Keys, err error) {
 	return k, nil
 }
 
-// reading are the keys to decrypt with: those that were named, or that of the
-// installation in the directory.
+// reading returns the keys to decrypt with: those that were named, or the key of the
+// installation in dir.
 func (f *keyFlags) reading(dir string) (backup.Keys, error) {
 	if len(f.identities) == 0 && f.passphraseFile == "" {
 		return archive.OwnKeys(dir)
@@ -104,7 +104,7 @@ func backupCommand(a *app) *cobra.Command {
 				saved, err := a.backup(cmd.Context(), on, archive.Options{File: output, Keys: k, Plain: keys.plain, Keep: keep, Local: local}, alarm)
 				switch {
 				case saved.File != "":
-					err = errors.Join(a.saved(saved), err) // it is here, whatever has become of it elsewhere
+					err = errors.Join(a.saved(saved), err) // it is here, whatever became of it elsewhere
 				case saved.NewKey != nil:
 					newKey(a, *saved.NewKey)
 				}
@@ -121,8 +121,8 @@ func backupCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// backup makes a backup and sends it off-site if the answers say so. How both have ended is
-// remembered for the doctor, unless the backup is one of another kind.
+// backup makes a backup and sends it off-site if the answers say so. The outcome of both
+// is recorded for the doctor, unless the backup is of another kind.
 func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options, alarm bool) (saved archive.Saved, err error) {
 	o.Program = a.buildInfo().Version
 	away := on.Answers.Offsite != "" && o.File == "" && !o.Local
@@ -146,8 +146,8 @@ func (a *app) backup(ctx context.Context, on *site.Site, o archive.Options, alar
 	return saved, err
 }
 
-// noted remembers how a chore has ended, and tells the operator at once of a failure when
-// nobody may be looking. An interrupted chore has not failed.
+// noted records the outcome of a chore, and alerts the operator of a failure at once when
+// nobody may be watching. An interrupted chore has not failed.
 func noted(a *app, ctx context.Context, on *site.Site, chore string, failed error, alarm bool) {
 	if ctx.Err() != nil && !alarm {
 		return
@@ -159,7 +159,7 @@ func noted(a *app, ctx context.Context, on *site.Site, chore string, failed erro
 		err = errors.Join(err, alarmErr)
 	}
 	if err != nil {
-		fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // that it failed counts for more
+		fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // the failure itself matters more
 	}
 }
 
@@ -190,7 +190,7 @@ func (a *app) saved(s archive.Saved) error {
 	return nil
 }
 
-// newKey says once what matters most about a key that has just been made.
+// newKey says once what matters most about a newly created key.
 func newKey(a *app, key archive.KeyInfo) {
 	fmt.Fprint(a.env.Stderr, a.exact("\nBackups are encrypted, and the only key is on this host: "+key.File+"\n"+
 		"Copy it to another place now. If this host is lost without a copy, no backup of it can be restored.\n"+

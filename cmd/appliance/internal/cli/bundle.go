@@ -72,7 +72,7 @@ func bundleLoadCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// bundling shows the progress of do and what came of it.
+// bundling shows the progress of do and its outcome.
 func bundling(a *app, ctx context.Context, step plan.Step, do func(context.Context, stack.Images, func(string, int64, int64)) (bundle.Outcome, error), says string) error {
 	if err := a.absolute(); err != nil {
 		return err
@@ -97,7 +97,7 @@ func bundling(a *app, ctx context.Context, step plan.Step, do func(context.Conte
 	})
 }
 
-// bundledImages are the images that this program was tested with, but for those of
+// bundledImages returns the images that this program was tested with, except those of
 // homeservers that are not wanted.
 func bundledImages(wanted []string) ([]string, error) {
 	kinds, images := homeserver.Bundled(), render.Images()

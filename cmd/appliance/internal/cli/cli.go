@@ -46,7 +46,7 @@ type app struct {
 	env     Env
 	json    bool
 	quiet   bool   // only errors and results
-	verbose bool   // what is done, too
+	verbose bool   // also what is being done
 	colour  string // when words are coloured: one of colourWhen
 	began   time.Time
 }
@@ -168,8 +168,8 @@ func (e *notRootError) Error() string { return "the installation in " + e.dir + 
 // Hint says what to do.
 func (e *notRootError) Hint() string { return "run it as root: " + e.command }
 
-// readable returns a *notRootError when the answers cannot be read by who asks: all else
-// that would go wrong follows from it.
+// readable returns a *notRootError when the caller cannot read the answers: everything
+// else that would go wrong follows from it.
 func readable(a *app) error {
 	f, err := os.Open(site.AnswersPath(a.dir))
 	if err == nil {
@@ -191,7 +191,7 @@ func readable(a *app) error {
 	return &notRootError{a.dir, strings.Join(words, " ")}
 }
 
-// examine is with for what must work whatever is wrong with the answers.
+// examine is with for commands that must work whatever is wrong with the answers.
 func examine(a *app, do func(*site.Site) error) error {
 	if err := errors.Join(a.absolute(), readable(a)); err != nil {
 		return err
@@ -222,7 +222,7 @@ func (a *app) show(doc any, text func(w io.Writer)) error {
 	return err
 }
 
-// note tells something that is no result of the command.
+// note prints something that is not a result of the command.
 func note(a *app, text string) {
 	if a.quiet {
 		return
@@ -278,14 +278,14 @@ func colours(a *app, w io.Writer) ui.Colours {
 	return ui.Colours(a.colour == "always" || a.colour != "never" && ui.Fancy(w, a.env.Environ))
 }
 
-// warn prints findings that are no result.
+// warn prints findings that are not the result.
 func warn(a *app, findings []finding.Finding) {
 	if !a.quiet {
 		ui.Warnings(a.env.Stderr, colours(a, a.env.Stderr), a.findings(findings))
 	}
 }
 
-// exactly takes n arguments, as the command's use names them.
+// exactly accepts n arguments, as the command's use names them.
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
@@ -295,7 +295,7 @@ func exactly(n int) cobra.PositionalArgs {
 	}
 }
 
-// atLeast takes n arguments or more, as the command's use names them.
+// atLeast accepts n arguments or more, as the command's use names them.
 func atLeast(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < n {
@@ -305,7 +305,7 @@ func atLeast(n int) cobra.PositionalArgs {
 	}
 }
 
-// atMost takes no more than n arguments.
+// atMost accepts no more than n arguments.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
@@ -326,7 +326,7 @@ func wrongArguments(cmd *cobra.Command, args []string) error {
 	return &usageError{err: fmt.Errorf("%s takes %s, and %s", strings.Join(words, " "), cmp.Or(takes, "no argument"), given)}
 }
 
-// confirm asks whether to do what cannot be undone. No is the default.
+// confirm asks whether to do something that cannot be undone. No is the default.
 func (a *app) confirm(question string) error { return decide(a, question, false) }
 
 // agree asks whether to do what was asked for. Yes is the default.

@@ -122,7 +122,7 @@ func setLive(a *app, on *site.Site, values map[string]string) error {
 	return printChanged(a, changed)
 }
 
-// printChanged tells which live keys have changed.
+// printChanged prints which live keys changed.
 func printChanged(a *app, changed []string) error {
 	switch {
 	case a.json:

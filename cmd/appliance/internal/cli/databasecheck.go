@@ -10,7 +10,7 @@ import (
 	"appliance/provision/render"
 )
 
-// databaseChecks look at a database of the operator's before anything is changed: whether
+// databaseChecks examine the operator's own database before anything is changed: whether
 // it answers, as whom, with which certificate, and whether the bridge can use it.
 func databaseChecks(a answers.Answers) []finding.Check {
 	if !answers.IsURL(a.BridgeDatabase) {

@@ -11,8 +11,8 @@ import (
 	"appliance/provision/answers"
 )
 
-// A draftFile keeps answers that have been given and not used yet. It is "" where there
-// is no place for one.
+// A draftFile keeps answers that have been given but not used yet. It is "" if there is
+// no place for one.
 type draftFile string
 
 // keptDraft is the file for this installation, in the operator's own state directory:
@@ -53,14 +53,14 @@ func variable(environ []string, name string) string {
 	return ""
 }
 
-// An interruptedError says that the operator has ended the command, and how to go on.
+// An interruptedError says that the operator ended the command, and how to continue.
 type interruptedError struct{ hint string }
 
 func (e *interruptedError) Error() string { return errInterrupted.Error() }
 func (e *interruptedError) Hint() string  { return e.hint }
 func (e *interruptedError) Unwrap() error { return errInterrupted }
 
-// interrupted is the error of a command that was ended while it asked.
+// interrupted is the error of a command that was ended during its questions.
 func interrupted(a *app) error {
 	if !keptDraft(a).exists() {
 		return errInterrupted
@@ -68,8 +68,8 @@ func interrupted(a *app) error {
 	return &interruptedError{"your answers are kept; go on where you were by running the same command again"}
 }
 
-// unknownVariables are the variables that look like answers and are none. Those with
-// which the program is developed and tested are known.
+// unknownVariables returns the variables that look like answers but are not. Those that
+// are used to develop and test the program are known.
 func unknownVariables(environ []string) []string {
 	var out []string
 	for _, e := range environ {

@@ -49,8 +49,8 @@ func backupDrillCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// drill restores a backup beside the installation. How that has ended is remembered for
-// the doctor and the console, unless the backup was named.
+// drill restores a backup beside the installation. The outcome is recorded for the doctor
+// and the console, unless the backup was named.
 func (a *app) drill(ctx context.Context, on *site.Site, args []string, keys *keyFlags, alarm bool) (done archive.Drilled, err error) {
 	k, err := keys.reading(a.dir)
 	if err != nil {

@@ -43,9 +43,8 @@ func configEditCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// edited opens a copy of the answers in the editor, again and again until they can be
-// used or the operator has had enough. It returns the file as it was left, also with an
-// error.
+// edited opens a copy of the answers in the editor, again and again until they are usable
+// or the operator gives up. It returns the file as it was left, even with an error.
 func edited(a *app, ctx context.Context) (string, error) {
 	data, err := os.ReadFile(site.AnswersPath(a.dir))
 	if err != nil {
@@ -92,8 +91,8 @@ func again(a *app, problem error) bool {
 	return err == nil && yes
 }
 
-// keepEdit removes an edit that is applied, or that has changed nothing, and says where
-// another one is.
+// keepEdit removes an edit that was applied or changed nothing; otherwise it says where
+// the edit is.
 func keepEdit(a *app, name string, err error) error {
 	if name == "" {
 		return err

@@ -15,8 +15,8 @@ import (
 // dirVariable names the installation directory in the environment.
 const dirVariable = "APPLIANCE_DIR"
 
-// mentioned finds commands of this program in a text for people. What stands before
-// tells them from parts of paths and of other words.
+// mentioned finds commands of this program in a text for people. The character before
+// distinguishes them from parts of paths and of other words.
 var mentioned = regexp.MustCompile(`(^|[^\w/.-])appliance ([a-z][a-z-]*)`)
 
 // A speaker tells the operator what to type.
@@ -40,7 +40,7 @@ func (a speaker) exact(text string) string {
 	})
 }
 
-// findings are findings with exact commands.
+// findings returns findings with exact commands.
 func (a speaker) findings(list []finding.Finding) []finding.Finding {
 	out := slices.Clone(list)
 	for i, f := range out {
@@ -59,7 +59,7 @@ func (a speaker) report(r provision.Report) provision.Report {
 	return r
 }
 
-// commandNames are the names by which the commands of the program begin.
+// commandNames are the names with which the commands of the program begin.
 func commandNames(root *cobra.Command) []string {
 	var out []string
 	for _, c := range root.Commands() {

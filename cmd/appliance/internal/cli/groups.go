@@ -2,7 +2,7 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// groups are the commands by what an operator wants to do. Every command is in one.
+// groups are the commands by what an operator wants to do. Every command is in one group.
 var groups = []struct {
 	title    string
 	commands []string
@@ -14,7 +14,7 @@ var groups = []struct {
 	{other, []string{"bridge", "completion", "help"}},
 }
 
-// other is the group of what the program or a shell runs.
+// other is the group of commands that the program itself or a shell runs.
 const other = "Other:"
 
 // group puts the commands of root into groups.

@@ -106,7 +106,7 @@ func (l *jsonLines) put(line string) error {
 	return l.enc.Encode(logLine{strings.TrimSpace(container), strings.TrimRight(text, "\r")})
 }
 
-// flush writes what is left without an end of line.
+// flush writes what is left, which does not end with a line break.
 func (l *jsonLines) flush() {
 	if len(l.buf) > 0 {
 		_ = l.put(string(l.buf))

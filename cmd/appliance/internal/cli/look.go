@@ -53,7 +53,7 @@ func statusCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// watchStatus refreshes the status; a failed look is shown too. As JSON it is one
+// watchStatus refreshes the status, and shows a failure to read it too. As JSON it is one
 // document per line.
 func watchStatus(a *app, ctx context.Context, on *site.Site, interval time.Duration) error {
 	screen := ui.NewScreen(a.env.Stdout, a.env.Environ)
@@ -63,7 +63,7 @@ func watchStatus(a *app, ctx context.Context, on *site.Site, interval time.Durat
 		st, err := provision.StatusOf(ctx, on)
 		if ctx.Err() == nil {
 			if err := drawStatus(a, screen, st, err, interval); err != nil {
-				return err // nobody reads any more
+				return err // nobody is reading any more
 			}
 		}
 		select {
@@ -117,7 +117,7 @@ func doctorCommand(a *app) *cobra.Command {
 				worst := finding.Worst(findings)
 				if alarm {
 					if _, err := checkup.Alarm(cmd.Context(), on, findings); err != nil {
-						fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // that it is ill counts for more
+						fmt.Fprintf(a.env.Stderr, "appliance: %v\n", err) // the findings matter more
 					}
 				}
 				var err error

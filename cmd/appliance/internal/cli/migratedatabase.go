@@ -61,7 +61,7 @@ func migrateDatabaseCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// target is the new database, which must not show a password to the other users of the host.
+// target is the new database, whose password must not be visible to the other users of the host.
 func (o migrateOptions) target() (string, error) {
 	switch {
 	case o.to == "" && o.toFile == "":
@@ -133,7 +133,7 @@ func migrateInstalled(a *app, ctx context.Context, o migrateOptions, target stri
 	return err
 }
 
-// rehearsed looks at both databases before anything is stopped.
+// rehearsed examines both databases before anything is stopped.
 func rehearsed(ctx context.Context, m store.Moving) (store.Moved, error) {
 	m.DryRun = true
 	return store.Move(ctx, m)

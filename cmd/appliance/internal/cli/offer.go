@@ -84,9 +84,9 @@ func prepareCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// offerDocker proposes to install what a host lacks of Docker before anything is installed
-// there. Without a terminal it does so only when that was asked for. Whoever declines is
-// told by the checks of the host what is missing.
+// offerDocker offers to install what a host lacks of Docker before anything else is
+// installed there. Without a terminal it installs that only on request. If the operator
+// declines, the checks of the host report what is missing.
 func offerDocker(a *app, ctx context.Context, unattended bool) error {
 	if site.Exists(a.dir) || !unattended && (a.json || a.quiet || !a.onTerminal()) {
 		return nil
@@ -94,7 +94,7 @@ func offerDocker(a *app, ctx context.Context, unattended bool) error {
 	offer, err := provision.DockerOffer(ctx, a.dir)
 	switch {
 	case err != nil && !unattended:
-		return ctx.Err() // the checks of the host say it, with what else there is
+		return ctx.Err() // the checks of the host report it, with everything else
 	case err != nil || offer.Why == "":
 		return err
 	}

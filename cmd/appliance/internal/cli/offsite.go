@@ -14,7 +14,7 @@ import (
 	"appliance/provision/site"
 )
 
-// placeFlags name a place of backups where no installation does.
+// placeFlags name a backup location where no installation does.
 type placeFlags struct{ offsite.Config }
 
 func (f *placeFlags) add(cmd *cobra.Command) {
@@ -23,7 +23,7 @@ func (f *placeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.HostKey, "host-key", "", "the public `KEY` of the SFTP server")
 }
 
-// place is the one that was named, or that of the installation.
+// place returns the named location, or that of the installation.
 func (f *placeFlags) place(a *app) (offsite.Config, error) {
 	if f.URL != "" {
 		if err := offsite.Check(f.URL); err != nil {

@@ -173,7 +173,7 @@ func letters(n int, one, many string) string {
 	return counted(n, "dead letter "+one, "dead letters "+many)
 }
 
-// An unknownItemsError names items that are no dead letters.
+// An unknownItemsError names items that are not dead letters.
 type unknownItemsError struct{ ids []string }
 
 func unknownItems(ids []string) error {

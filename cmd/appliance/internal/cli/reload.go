@@ -59,7 +59,7 @@ func reload(cmd *cobra.Command, on *site.Site) (operator.Reloaded, error) {
 	return out, nil
 }
 
-// A notInForceError says that the bridge keeps what it had.
+// A notInForceError says that the bridge keeps its previous configuration.
 type notInForceError struct {
 	cause  error
 	advice string

@@ -2,7 +2,7 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// renderCommand is the parent of those that write an installation for more than one host.
+// renderCommand is the parent of the commands that write an installation for more than one host.
 func renderCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render",

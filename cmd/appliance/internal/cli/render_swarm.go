@@ -16,7 +16,7 @@ import (
 	"appliance/provision/swarm"
 )
 
-// swarmFlags are those of render swarm.
+// swarmFlags are the flags of render swarm.
 type swarmFlags struct {
 	answers, out, mode string
 	encrypt            bool
@@ -91,7 +91,7 @@ func renderSwarm(a *app, ctx context.Context, f swarmFlags) error {
 	return writeSwarm(a, ctx, o)
 }
 
-// dnsrr says whether names lead to the addresses of all replicas.
+// dnsrr says whether names resolve to the addresses of all replicas.
 func (f swarmFlags) dnsrr() (bool, error) {
 	switch f.mode {
 	case "vip", "dnsrr":

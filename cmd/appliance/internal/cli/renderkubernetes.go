@@ -49,7 +49,7 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// dnsLabel is what Kubernetes takes as a name of these objects.
+// dnsLabel matches the names that Kubernetes accepts for these objects.
 var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 
 func renderKubernetes(a *app, on *site.Site, o renderKubernetesOptions) error {

@@ -153,7 +153,7 @@ func names(r *provision.Rotation, key bool) (out []string) {
 	return out
 }
 
-// restarted are the services that a rotation restarts, each once.
+// restarted returns the services that a rotation restarts, each once.
 func restarted(r *provision.Rotation) (out []string) {
 	if r == nil {
 		return nil

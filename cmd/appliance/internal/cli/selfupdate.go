@@ -65,8 +65,8 @@ func selfUpdateCommand(a *app) *cobra.Command {
 // askFor bounds how long asking for the newest release may take.
 const askFor = 15 * time.Second
 
-// askForRelease asks for the newest release, where the answers say where that is, and leaves
-// what it learns for the console. It decides nothing: the installation is well without it.
+// askForRelease looks up the newest release, if the answers say where to, and leaves the
+// result for the console. Nothing depends on it: the installation works without it.
 func askForRelease(a *app, ctx context.Context, on *site.Site) {
 	if on.Answers.Releases == "" {
 		return

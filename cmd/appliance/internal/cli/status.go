@@ -48,7 +48,7 @@ var (
 // A usageError is a mistake on the command line.
 type usageError struct {
 	err  error
-	hint string // "" for where the usage is described
+	hint string // "" to refer to the usage
 }
 
 func (e *usageError) Error() string { return e.err.Error() }

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// noSubcommand refuses what follows a command that has commands of its own, and says
-// which of them was probably meant.
+// noSubcommand refuses an argument of a command that has subcommands, and suggests the
+// subcommand that was probably meant.
 func noSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -30,8 +30,8 @@ func unknownCommand(cmd *cobra.Command, typed string) error {
 	return err
 }
 
-// flagMistake is the error about flags. One of a command that does not exist is about
-// the command: its flags are not known either.
+// flagMistake is the error for a wrong flag. If the command does not exist, the error is
+// about the command: its flags are not known either.
 func flagMistake(a *app, cmd *cobra.Command, err error) error {
 	if cmd.HasSubCommands() {
 		words := a.env.Args
@@ -50,7 +50,7 @@ func flagMistake(a *app, cmd *cobra.Command, err error) error {
 	return &usageError{err: errors.Join(err), hint: hint}
 }
 
-// helpCommand is that of cobra, but for what it says about a command that does not exist.
+// helpCommand is cobra's, except for what it says about a command that does not exist.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

@@ -2,6 +2,6 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// Tree is every command of the program, for those who write its manual. They do not
-// run any of them.
+// Tree is every command of the program, for programs that generate its manual. They run
+// none of them.
 func Tree() *cobra.Command { return (&app{}).root() }

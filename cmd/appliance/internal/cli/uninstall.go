@@ -28,7 +28,7 @@ func uninstallCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// uninstall removes the installation, or what a purge has left of it.
+// uninstall removes the installation, or what a purge left of it.
 func uninstall(a *app, ctx context.Context, yes, all bool) error {
 	err := examine(a, func(on *site.Site) error {
 		return removing(a, yes, all, func(r provision.Reporter) error { return provision.Uninstall(ctx, on, all, r) })

@@ -18,9 +18,9 @@ type upOptions struct {
 	answerFlags
 	dryRun, accept, overwrite, yes bool
 	own                            bool // the file began as a copy of the installation's own answers
-	ask                            bool // whoever sits at a terminal, before anything is changed
-	docker                         bool // what is missing of Docker is installed without asking
-	copied                         bool // the homeserver's data is in the database of the answers
+	ask                            bool // ask at the terminal before anything is changed
+	docker                         bool // install what is missing of Docker without asking
+	copied                         bool // the homeserver's data is in the database that the answers name
 	patience                       time.Duration
 }
 

@@ -1,8 +1,8 @@
 // Package fakehost is what the tests of the appliance run in place of docker and systemctl.
-// They are programs: the appliance starts them hundreds of times, and a small one starts in a
-// tenth of the time that the program of the tests would take. What they are told, and what they
-// are to say, is in files of a directory, beside the socket that DOCKER_HOST names; the daemon
-// behind the socket is in the tests. It is no part of the appliance.
+// These are programs: the appliance starts them hundreds of times, and a small one starts in a
+// tenth of the time that the test program would take. The record of their calls and the output
+// that they are to give are in files of a directory, beside the socket that DOCKER_HOST names;
+// the daemon behind the socket is in the tests. It is not part of the appliance.
 package fakehost
 
 import (
@@ -18,13 +18,13 @@ import (
 // Services are what the fake Compose runs.
 var Services = []string{"bridge", "homeserver", "nginx", "postgres", "rocketchat"}
 
-// Docker stands in for the docker command. What it is told goes to
-// docker/log; what the daemon behind the socket says is in files beside it, those of a Compose
-// project in a directory of its name. A file docker/unhealthy names a service that
-// will not come up, docker/dies one that does not the next time, docker/exited one
-// of which a second container has exited. With docker/nodump a database cannot be read,
-// and in the middle of a dump it waits for what docker/slowdump has, as a line of docker/log.
-// It says its version only when docker/hold is gone.
+// Docker stands in for the docker command. It records its calls in docker/log; what the
+// daemon behind the socket reports is in files beside it, with those of a Compose project
+// in a directory of its name. A file docker/unhealthy names a service that will not come
+// up, docker/dies one that will not the next time, docker/exited one of which a second
+// container has exited. With docker/nodump a database cannot be read, and in the middle
+// of a dump it waits until docker/log has the line in docker/slowdump. It prints its
+// version only once docker/hold is gone.
 func Docker() {
 	args := strings.Join(os.Args[1:], " ")
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
@@ -137,7 +137,7 @@ func up(dir, project, name string) {
 	dieAt(dir, "after up")
 }
 
-// wait waits until the log of docker says something, and fails when it does not.
+// wait waits until docker/log has a line, and fails if it never does.
 func wait(dir, line string) {
 	for range 500 {
 		if said, _ := os.ReadFile(filepath.Join(dir, "log")); strings.Contains(string(said), line+"\n") {
@@ -149,7 +149,7 @@ func wait(dir, line string) {
 	os.Exit(1)
 }
 
-// hold notes in docker/held that it was asked, and waits while there is a docker/hold.
+// hold waits while docker/hold exists, and records in docker/held that it does.
 func hold(dir string) {
 	for n := range 500 {
 		if _, err := os.Stat(filepath.Join(dir, "hold")); err != nil {
@@ -162,16 +162,15 @@ func hold(dir string) {
 	}
 }
 
-// signal waits for the line that a dump begins with, and ends the program when there
-// is none.
+// signal waits for the line that a dump begins with, and ends the program if there is none.
 func signal() {
 	if line, _ := io.ReadAll(os.Stdin); len(line) == 0 {
 		os.Exit(0)
 	}
 }
 
-// composed are the Services, with mongo if docker/mongo has what its health check says, and
-// with those that docker/optional names and without those of docker/without.
+// composed returns the Services, with mongo if docker/mongo has the output of its health
+// check, plus those that docker/optional names and minus those in docker/without.
 func composed(dir string) []string {
 	without := Lines(dir, "without")
 	all := slices.DeleteFunc(append(Lines(dir, "optional"), Services...), func(s string) bool { return slices.Contains(without, s) })
@@ -208,8 +207,8 @@ func mongo(dir, args, script string) {
 	}
 }
 
-// Systemctl stands in for systemctl, and notes what it is told in docker/systemctl.
-// What it shows of a unit is in docker/unit-NAME.
+// Systemctl stands in for systemctl, and records its calls in docker/systemctl. What it
+// shows for a unit is in docker/unit-NAME.
 func Systemctl() {
 	dir := filepath.Dir(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"))
 	if os.Args[1] == "show" {
@@ -220,7 +219,7 @@ func Systemctl() {
 	Note(dir, "systemctl", strings.Join(os.Args[1:], " "))
 }
 
-// begin notes where a Compose project is, unless containers of that name exist.
+// begin records where a Compose project is, unless containers of that name exist.
 func begin(project string) {
 	where, err := os.Getwd()
 	if err == nil {
@@ -235,7 +234,7 @@ func begin(project string) {
 	}
 }
 
-// Note adds a line to a file.
+// Note appends a line to a file.
 func Note(dir, name, line string) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -246,7 +245,7 @@ func Note(dir, name, line string) {
 	_ = f.Close()
 }
 
-// Lines returns the words of a file, one in a line.
+// Lines returns the words of a file, one per line.
 func Lines(dir, name string) []string {
 	data, _ := os.ReadFile(filepath.Join(dir, name))
 	return strings.Fields(string(data))

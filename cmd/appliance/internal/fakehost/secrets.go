@@ -15,12 +15,12 @@ import (
 	"syscall"
 )
 
-// The servers of an installation know secrets of their own, in files beside docker/log, and
-// change them only as real ones do: databases when they are told to, the others when they
-// start. So what is on disk and what they know can differ.
+// The servers of an installation keep secrets of their own, in files beside docker/log,
+// and change them only as real servers do: databases on command, the others when they
+// start. So the secrets on disk and those that the servers know can differ.
 
-// learn has the servers read their secrets as they start, in an installation in the
-// present directory. Databases keep the passwords that they began with.
+// learn makes the servers read their secrets on start, in an installation in the current
+// directory. Databases keep the passwords that they began with.
 func learn(dir string) {
 	env, _ := os.ReadFile("rocketchat.env")
 	first := regexp.MustCompile(`(?m)^ADMIN_PASS=(.+)$`).FindSubmatch(env)
@@ -50,8 +50,8 @@ func learn(dir string) {
 	}
 }
 
-// restart notes a new start of the Services whose label in .env is another than before, as
-// Compose recreates them.
+// restart records a new start of the Services whose label in .env has changed, as Compose
+// recreates them.
 func restart(dir string) {
 	was, _ := os.ReadFile(filepath.Join(dir, "env"))
 	will, _ := os.ReadFile(".env")
@@ -70,8 +70,8 @@ func take(dir, name, from string) {
 	}
 }
 
-// dieAt kills the program that has started this one, as a power cut would, if docker/kills
-// names what is being done. Only once.
+// dieAt kills the program that started this one, as a power cut would, if docker/kills
+// names the current operation. It does so only once.
 func dieAt(dir, what string) {
 	if at, err := os.ReadFile(filepath.Join(dir, "kills")); err == nil && strings.TrimSpace(string(at)) == what {
 		_ = os.Remove(filepath.Join(dir, "kills"))
@@ -80,8 +80,8 @@ func dieAt(dir, what string) {
 	}
 }
 
-// signIn is PostgreSQL when the password of its role is changed, and when a client
-// signs in over the network.
+// signIn stands in for PostgreSQL when the password of its role is changed, and when a
+// client signs in over the network.
 func signIn(dir, said string) {
 	const name = "postgres-password"
 	if verifier, ok := strings.CutPrefix(said, "ALTER ROLE CURRENT_USER PASSWORD '"); ok {
@@ -97,7 +97,7 @@ func signIn(dir, said string) {
 	}
 }
 
-// opens compares a password with what PostgreSQL keeps of it: RFC 5803.
+// opens checks a password against the verifier that PostgreSQL keeps of it: RFC 5803.
 func opens(kept, password string) bool {
 	rest, ok := strings.CutPrefix(kept, "SCRAM-SHA-256$4096:")
 	if !ok {
@@ -112,7 +112,7 @@ func opens(kept, password string) bool {
 	return strings.HasPrefix(keys, base64.StdEncoding.EncodeToString(stored[:])+":")
 }
 
-// mongoPasswords is MongoDB when it runs the script that changes passwords.
+// mongoPasswords stands in for MongoDB when it runs the script that changes passwords.
 func mongoPasswords(dir, script string) {
 	type passwords struct{ Now, Was string }
 	var given struct {

@@ -1,6 +1,6 @@
-// Command release is for those who publish the program: it makes and uses the key that
-// releases are signed with, and writes the files that go with the program. compose/stage/release.sh calls it, see docs/release.md. It is
-// no part of a release.
+// Command release is for publishers of the program: it makes and uses the key that
+// releases are signed with, and writes the files that go with the program.
+// compose/stage/release.sh calls it, see docs/release.md. It is not part of a release.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	return misused()
 }
 
-// dated executes a command whose output has a time in it.
+// dated executes a command whose output contains a time.
 func dated(name string, args []string, in io.Reader, out io.Writer) error {
 	seconds, err := strconv.ParseInt(args[2], 10, 64)
 	if err != nil {

@@ -24,7 +24,7 @@ const (
 	unitDir = "systemd"
 )
 
-// files writes what goes with the program into directories of dir, which it makes.
+// files writes the files that accompany the program to directories of dir, which it creates.
 func files(dir, version string, at time.Time) error {
 	for _, name := range []string{manDir, bashDir, zshDir, fishDir, unitDir} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil { //nolint:gosec // everybody reads it
@@ -43,8 +43,8 @@ func manual(dir, version string, at time.Time) error {
 	}, dir)
 }
 
-// units writes the systemd units of an installation in the place that is proposed, by the
-// program of a package: what appliance service install writes there but for the first line.
+// units writes the systemd units of an installation in the proposed directory, for the program
+// of a package: what appliance service install writes there, except for the first line.
 func units(dir string) error {
 	files, err := render.Units{
 		Drill:   true,
@@ -59,8 +59,8 @@ func units(dir string) error {
 	return err
 }
 
-// completion writes the scripts with which shells complete the program's arguments, under
-// the names by which each shell looks for them.
+// completion writes the shell completion scripts of the program, under the names that
+// each shell looks for.
 func completion(dir string) error {
 	root := cli.Tree()
 	for name, generate := range map[string]func(io.Writer) error{

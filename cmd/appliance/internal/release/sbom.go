@@ -14,8 +14,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// sbom writes what a program is made of, in CycloneDX: the modules that Go's linker noted
-// in the program itself. It is the same for the same program, version and time.
+// sbom writes what a program is made of, in CycloneDX: the modules that Go's linker recorded
+// in the program itself. The output is the same for the same program, version and time.
 func sbom(program, version string, at time.Time, out io.Writer) error {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
@@ -52,7 +52,7 @@ func moduleOf(dep *debug.Module) cdx.Component {
 	return module(dep.Path, dep.Version, dep.Sum)
 }
 
-// module describes a module of Go by its package URL. The sum is that of go.sum: one of the
+// module describes a Go module by its package URL. The sum is the one in go.sum: of the
 // tree of files, not of an archive.
 func module(path, version, sum string) cdx.Component {
 	url := "pkg:golang/" + path + "@" + version

@@ -46,9 +46,8 @@ func (p *Plain) Progress(string, string, int64, int64) {}
 // Close implements Printer.
 func (p *Plain) Close() {}
 
-// A Text printer draws on a terminal: the line of the current step is written
-// over until the step is done. It is never longer than the terminal is wide, because
-// only one row can be written over.
+// A Text printer draws on a terminal: the line of the current step is overwritten until the
+// step is done. It is never wider than the terminal, because only one row can be overwritten.
 type Text struct {
 	width   func() int
 	mu      sync.Mutex
@@ -112,8 +111,8 @@ func (t *Text) Progress(_, what string, done, total int64) {
 	fmt.Fprintf(t.w, "%s  %s %s%s%s%s", clear, title, dim, what, bar, plain)
 }
 
-// fit cuts a text so that it fits into the row beside what else is in it. The last
-// column stays free: some terminals go on to the next row when it is used.
+// fit cuts a text so that it fits in the row beside the rest. The last column stays free:
+// some terminals move on to the next row when it is used.
 func (t *Text) fit(text string, beside int) string {
 	width := t.width()
 	if width == 0 {

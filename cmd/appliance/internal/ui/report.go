@@ -117,7 +117,7 @@ func PlanJSON(w io.Writer, p plan.Plan, findings []finding.Finding) error {
 	return json.NewEncoder(w).Encode(out)
 }
 
-// Status prints what runs.
+// Status prints what is running.
 func Status(w io.Writer, st provision.Status) {
 	switch st.Federation {
 	case "off":

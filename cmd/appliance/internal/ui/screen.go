@@ -10,8 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A Screen shows one text after the other in the same place. Where it cannot, it
-// shows them one below the other.
+// A Screen shows successive texts in the same place or, where it cannot, one below the other.
 type Screen struct {
 	w    io.Writer
 	size func() (width, height int, err error)
@@ -27,8 +26,8 @@ func NewScreen(w io.Writer, environ []string) *Screen {
 	return s
 }
 
-// Draw shows text, and below it a last line about it. What is wider or higher
-// than the terminal is cut off, and the last line says so.
+// Draw shows text, with a last line about it below. What is wider or taller than the
+// terminal is cut off, and the last line says so.
 func (s *Screen) Draw(text, last string) {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if s.size == nil {
@@ -79,7 +78,7 @@ func cut(line string, width int) string {
 	return string(r[:width-1]) + "…"
 }
 
-// Width is how many columns the terminal has that w is; 0 when it is none.
+// Width is the number of columns of the terminal w; 0 if w is not a terminal.
 func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a descriptor fits

@@ -22,7 +22,7 @@ type Printer interface {
 	closer
 }
 
-// A Quiet printer shows nothing: who wants only results and errors gets them elsewhere.
+// A Quiet printer shows nothing: results and errors are printed elsewhere.
 type Quiet struct{}
 
 // Step implements plan.Reporter.
@@ -37,7 +37,7 @@ func (Quiet) Close() {}
 // Colours says whether words are coloured.
 type Colours bool
 
-// severity is the word for a severity, as wide as the longest.
+// severity is the word for a severity, padded to the longest.
 func (c Colours) severity(s finding.Severity) string {
 	word := fmt.Sprintf("%-4s", s)
 	if !c {
@@ -46,7 +46,7 @@ func (c Colours) severity(s finding.Severity) string {
 	return map[finding.Severity]string{finding.OK: green, finding.Warn: yellow, finding.Fail: red}[s] + word + plain
 }
 
-// faint is text that matters less than what is beside it.
+// faint dims text that matters less than what is next to it.
 func (c Colours) faint(text string) string {
 	if !c {
 		return text

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// A line is a question that is answered in one line. Unlike survey.Input it says what
-// the answer is for before it is asked, shows the value that it takes from what was
-// typed, and keeps what was typed when that cannot be used.
+// A line is a question that is answered in one line. Unlike survey.Input it says
+// beforehand what the answer is for, shows the value that it derives from what was typed,
+// and keeps what was typed when that cannot be used.
 type line struct {
 	survey.Renderer
 	message, note, help, byDefault string
@@ -54,7 +54,7 @@ func (l *line) view(config *survey.PromptConfig) lineView {
 	return v
 }
 
-// width is how many columns there are.
+// width is the number of columns.
 func (l *line) width() int {
 	width, _, err := term.GetSize(int(l.Stdio().Out.Fd()))
 	if err != nil || width < 20 {
@@ -121,7 +121,7 @@ func (l *line) read(config *survey.PromptConfig, begin string) (any, error) {
 	}
 }
 
-// edit lets a line be edited that begins with a text.
+// edit lets the operator edit a line that begins with a text.
 func (l *line) edit(begin string) ([]rune, error) {
 	reader := l.NewRuneReader()
 	if err := reader.SetTermMode(); err != nil {
@@ -130,7 +130,7 @@ func (l *line) edit(begin string) ([]rune, error) {
 	defer func() { _ = reader.RestoreTermMode() }()
 	runes, err := reader.ReadLineWithDefault(0, []rune(begin))
 	if err == nil {
-		_ = l.NewCursor().Up(1) // it went on to the next line
+		_ = l.NewCursor().Up(1) // it moved to the next line
 	}
 	return runes, err
 }

@@ -1,6 +1,5 @@
-// Package wizard asks for answers on a terminal. What it fills is a draft of the
-// answers and nothing else: running it and then `appliance up` is the same
-// as writing the file by hand.
+// Package wizard asks for answers on a terminal. It fills a draft of the answers and does
+// nothing else: running it and then `appliance up` is the same as writing the file by hand.
 package wizard
 
 import (
@@ -14,7 +13,7 @@ import (
 	"appliance/provision/answers"
 )
 
-// Ask asks for the answers that nobody has given yet, each until it is valid, and then
+// Ask asks for the answers that have not been given yet, each until it is valid, and then
 // shows all of them for review, where each can be changed. It calls keep after every
 // answer. It returns an error when it is interrupted.
 func Ask(tty *os.File, draft *answers.Draft, keep func()) error {
@@ -32,7 +31,7 @@ type wizard struct {
 	keep  func()
 }
 
-// open asks the questions that are open. An answer may open further ones.
+// open asks the unanswered questions. An answer may raise further ones.
 func (w wizard) open() error {
 	for _, f := range answers.Fields {
 		if !f.Asked(w.draft.Answers) || w.draft.Said(f.Key) && (!f.Required || f.Get(&w.draft.Answers) != "") {
@@ -47,7 +46,7 @@ func (w wizard) open() error {
 
 const goOn = "Yes, go on"
 
-// review shows the answers until none is to be changed.
+// review shows the answers until the operator changes none.
 func (w wizard) review() error {
 	for {
 		now := w.draft.Normalize()
@@ -122,7 +121,7 @@ func (w wizard) ask(f answers.Field) error {
 	return nil
 }
 
-// derived is the value that a field has when nothing is said.
+// derived is the value that a field has when it is not answered.
 func derived(f answers.Field, a answers.Answers) string {
 	if f.Kind != answers.Text || f.Set(&a, "") != nil {
 		return ""
@@ -136,12 +135,12 @@ func (w wizard) one(prompt survey.Prompt, to any, options ...survey.AskOpt) erro
 	return survey.AskOne(prompt, to, slices.Concat(options, []survey.AskOpt{survey.WithStdio(w.tty, w.tty, w.tty)})...)
 }
 
-// selectTemplate is that of survey with a shorter instruction, which fits beside the
-// questions on a narrow terminal.
+// selectTemplate is survey's with a shorter instruction, which fits beside the questions
+// on a narrow terminal.
 var selectTemplate = strings.Replace(survey.SelectQuestionTemplate,
 	"[Use arrows to move, type to filter{{- if and .Help (not .ShowHelp)}}, {{ .Config.HelpInput }} for more help{{end}}]", "[arrows, Enter]", 1)
 
-// Confirm asks a question to be answered with yes or no, with a default.
+// Confirm asks a yes-or-no question with a default.
 func Confirm(tty *os.File, question string, byDefault bool) (bool, error) {
 	yes := byDefault
 	err := survey.AskOne(&survey.Confirm{Message: question, Default: byDefault}, &yes, survey.WithStdio(tty, tty, tty))
