@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 [ -z "${OTHER_ACCOUNTS:-}" ] || OTHER_ACCOUNTS=$(realpath -m "$OTHER_ACCOUNTS")
 cd "$root"
-all="rooms dendrite other members backfill busy portals large drain file console small"
+all="rooms dendrite other members backfill busy portals large drain file console replicas small"
 parts=${PARTS:-$all}
 [ -z "${OTHER:-}" ] || parts="${PARTS:-} pair"
 [[ ${OTHER_NAME:-other} =~ ^[A-Za-z0-9._-]+$ ]] || die "OTHER_NAME is ${OTHER_NAME}: letters, digits and . _ - make a name in the table" "type: make bench OTHER_NAME=other-1.0 and the rest"
@@ -75,7 +75,11 @@ for part in $parts; do
 	drain) bench "100,000 items that waited for eight hours" ./bridge -bench '^BenchmarkDrain$' -benchtime 1x -timeout 12m ;;
 	file) bench "a file of 200 MB" ./bridge -bench '^BenchmarkFile$' -benchtime 3x -timeout 5m ;;
 	console) bench "the pages of the console, and live ones" ./bridge -bench 'Console$' -benchtime 1x -timeout 5m ;;
-	small) bench "what one conversion and one write cost" "./bridge/convert ./bridge/store ./bridge/queue" -bench . -benchmem -benchtime 200ms -timeout 5m ;;
+	replicas)
+		servers
+		bench "one and two processes on one PostgreSQL" ./bridge/store -bench '^BenchmarkReplicas$' -benchtime 20000x -timeout 5m
+		;;
+	small) bench "what one conversion and one write cost" "./bridge/convert ./bridge/store ./bridge/queue" -bench . -skip '^BenchmarkReplicas$' -benchmem -benchtime 200ms -timeout 5m ;;
 	*)
 		printf 'there is no part %s; the parts are: %s, and pair\n' "$part" "$all" >&2
 		exit 1
