@@ -16,28 +16,28 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// busyRooms is how many rooms talk at once in benchmarks.
+// busyRooms is the number of rooms that talk at once in benchmarks.
 const busyRooms = 64
 
-// processor returns how much processor time this process has used: unlike the
-// clock it does not count what others on the machine do.
+// processor returns the processor time this process has used. Unlike wall-clock
+// time, it excludes other load on the machine.
 func processor() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// report says how many messages were carried in a second, and what one cost both
-// test servers and the bridge together.
+// report reports the messages carried per second, and the processor time per message
+// of the bridge and both test servers together.
 func report(b *testing.B, before time.Duration) {
 	b.Helper()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	b.ReportMetric(float64((processor()-before).Microseconds())/float64(b.N), "cpu-µs/message")
 }
 
-// BenchmarkToMatrix is how fast what is said in 64 rooms of Rocket.Chat comes out
-// on a homeserver that answers at once; each message is on disk before it is
-// carried. The second figure is with a large database.
+// BenchmarkToMatrix measures how fast messages from 64 Rocket.Chat rooms reach a
+// homeserver that answers at once. Each message is on disk before it is carried. The
+// second figure is with a large database.
 func BenchmarkToMatrix(b *testing.B) {
 	for _, links := range []int{0, 200_000} {
 		b.Run(fmt.Sprintf("links=%d", links), func(b *testing.B) {
@@ -58,7 +58,7 @@ func BenchmarkToMatrix(b *testing.B) {
 	}
 }
 
-// BenchmarkToRocketChat is the other direction: transactions of a hundred events.
+// BenchmarkToRocketChat measures the other direction, with transactions of a hundred events.
 func BenchmarkToRocketChat(b *testing.B) {
 	in := newInstant(b)
 	url := in.start(b, busyRooms, 0)
@@ -81,16 +81,16 @@ func BenchmarkToRocketChat(b *testing.B) {
 	})
 }
 
-// settle waits until the bridge does not doubt any more what the homeserver sends:
-// for two minutes after a start it looks for what came before each transaction.
+// settle waits until the bridge trusts what the homeserver sends: for two minutes
+// after a start it looks for events that preceded each transaction.
 func settle(b *testing.B) {
 	b.Helper()
 	b.Log("waiting for two minutes: the bridge has just started")
 	time.Sleep(2*time.Minute + 5*time.Second)
 }
 
-// BenchmarkDelay is how long one message takes through an idle bridge, when both
-// sides answer at once: what the bridge adds.
+// BenchmarkDelay measures how long one message takes through an idle bridge when
+// both sides answer at once: the delay the bridge adds.
 func BenchmarkDelay(b *testing.B) {
 	in := newInstant(b)
 	url := in.start(b, 1, 0)
@@ -118,8 +118,8 @@ func BenchmarkDelay(b *testing.B) {
 	}
 }
 
-// BenchmarkFile carries a file of 200 MB and reports the most memory that it
-// took, of the bridge and both test servers together.
+// BenchmarkFile carries a 200 MB file and reports the peak memory of the bridge and
+// both test servers together.
 func BenchmarkFile(b *testing.B) {
 	in := newInstant(b)
 	in.file = 200 << 20
@@ -142,13 +142,16 @@ func BenchmarkFile(b *testing.B) {
 			}
 		}
 	}
+	if got, want := in.uploaded.Load(), in.file*int64(b.N); got != want {
+		b.Fatalf("%d bytes arrived, want %d", got, want)
+	}
 	b.SetBytes(in.file)
 	b.ReportMetric(float64(most)/(1<<20), "extra-MB")
 }
 
 // BenchmarkLargeInstallation starts the program with 10,000 rooms, 100,000 people
-// and 1,000,000 links in its database, and reports how long it takes until it is
-// ready and until every room is read, and its memory then.
+// and 1,000,000 links in its database. It reports how long it takes until it is
+// ready and until every room has been read, and its memory use at that point.
 func BenchmarkLargeInstallation(b *testing.B) {
 	program := buildProgram(b)
 	for _, size := range []struct{ rooms, ghosts, links int }{{0, 0, 0}, {10_000, 100_000, 1_000_000}} {
@@ -177,13 +180,13 @@ func launch(b *testing.B, program, dir string, rooms int) {
 	b.ReportMetric(footprintOf(b, pid).all, "RSS-MB")
 }
 
-// BenchmarkDendrite sends messages to a real Dendrite, straight and through the
-// bridge in turns, and reports how fast the bridge is in comparison: 1 is as fast
-// as without it. Straight means one client for each room that sends the next
-// message when the last one is answered, as the bridge does. What a message costs
-// Dendrite grows with its room's state and local members, so both kinds of rooms
-// have the same number of them, and nobody is notified in either; what Dendrite
-// spends on telling the bridge of each message counts as the bridge's.
+// BenchmarkDendrite sends messages to a real Dendrite, directly and through the
+// bridge in turns, and reports the bridge's relative speed: 1 is as fast as without
+// it. Directly means one client per room that sends the next message when the last
+// one is answered, as the bridge does. What a message costs Dendrite grows with its
+// room's state and local members, so both kinds of rooms have the same number of
+// each, and nobody is notified in either. What Dendrite spends on pushing each
+// message to the bridge counts as the bridge's.
 func BenchmarkDendrite(b *testing.B) {
 	for _, rooms := range []int{1, 8, busyRooms} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) { againstStraight(b, rooms) })
@@ -229,7 +232,7 @@ func againstStraight(b *testing.B, rooms int) {
 		w.log.wait(sent)
 		return direct, time.Since(start)
 	}
-	turns(-1) // the bridged rooms are the older ones: the homeserver reads them again first
+	turns(-1) // the bridged rooms are older: the homeserver has to reload them first
 	var direct, bridged time.Duration
 	b.ResetTimer()
 	for i := range b.N {
@@ -248,8 +251,8 @@ func againstStraight(b *testing.B, rooms int) {
 	b.ReportMetric(float64(b.N*turn)/bridged.Seconds(), "messages/s")
 }
 
-// likeIt makes a room of two local people with as many state events as another has,
-// and the remote one in it.
+// likeIt creates a room of two local people with as many state events as the given
+// room, and adds the remote person.
 func likeIt(b *testing.B, like string, creator, local, remote *mxtest.Person) string {
 	b.Helper()
 	room := creator.CreateRoom("straight", false, remote.ID)

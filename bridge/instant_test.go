@@ -34,28 +34,29 @@ const (
 	instantToken = "bridge-token-for-tests-0123456789abcdefghij"
 )
 
-// instant is a Rocket.Chat and a homeserver that answer at once and do nothing
-// else: what is measured with them is the bridge, and their share of the machine.
+// instant is a Rocket.Chat and a homeserver that answer at once and do nothing else:
+// what is measured with them is the bridge, and their share of the machine.
 type instant struct {
 	rc, mx     *httptest.Server
 	mu         sync.Mutex
 	ws         *websocket.Conn
 	subscribed atomic.Int64
-	synced     atomic.Int64 // calls for what was missed: two for each room
+	synced     atomic.Int64 // requests for missed messages: two per room
 	toMX, toRC atomic.Int64
-	arrived    chan struct{} // one for each message that came out on the other side, while a test wants to know
+	arrived    chan struct{} // one for each message that came out on the other side, if a test needs to know
 	slow       time.Duration // how long Rocket.Chat takes for a message
-	file       int64         // bytes of the file that Rocket.Chat has
+	file       int64         // size of each file in Rocket.Chat, in bytes; they are f0 to f99, in every room
+	uploaded   atomic.Int64  // bytes that the homeserver got as media
 	txn        atomic.Int64
-	first      func(http.ResponseWriter, *http.Request) bool // sees each request first, and may answer it
-	pushed     map[string][]string                           // the newest events of each room of Matrix, oldest first
+	first      func(http.ResponseWriter, *http.Request) bool // handles each request first, and may answer it
+	pushed     map[string][]string                           // newest events per Matrix room, oldest first
 }
 
-// page is how many events /messages shows.
+// page is the number of events that /messages returns.
 const page = 1000
 
-// keep notes events that the bridge is sent, so that /messages shows them: the bridge
-// asks until they are there.
+// keep records events that are sent to the bridge, so that /messages returns them:
+// the bridge asks until they are there.
 func (in *instant) keep(events []string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -122,6 +123,12 @@ func (in *instant) rocketChat(w http.ResponseWriter, r *http.Request) {
 	case "chat.syncMessages":
 		in.synced.Add(1)
 		_, _ = io.WriteString(w, `{"success":true,"result":{"updated":[],"deleted":[],"cursor":{"next":null,"previous":null}}}`)
+	case "groups.files":
+		files := make([]string, 100)
+		for i := range files {
+			files[i] = fmt.Sprintf(`{"_id":"f%d"}`, i)
+		}
+		_, _ = io.WriteString(w, `{"success":true,"files":[`+strings.Join(files, ",")+`]}`)
 	case "chat.sendMessage":
 		if in.slow > 0 {
 			<-time.After(in.slow)
@@ -187,7 +194,8 @@ func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(path, "/messages"):
 		in.messages(w, path)
 	case strings.HasSuffix(path, "/media/v3/upload"):
-		_, _ = io.Copy(io.Discard, r.Body)
+		n, _ := io.Copy(io.Discard, r.Body)
+		in.uploaded.Add(n)
 		_, _ = io.WriteString(w, `{"content_uri":"mxc://x/y"}`)
 	case strings.HasSuffix(path, "/config"):
 		_, _ = io.WriteString(w, `{"m.upload.size":1073741824}`)
@@ -197,12 +205,12 @@ func (in *instant) homeserver(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// say makes a user say something in Rocket.Chat.
+// say sends a message as a user in Rocket.Chat.
 func (in *instant) say(tb testing.TB, room int, id string, extra string) {
 	in.frame(tb, room, id, "What a person says in a room, with *some* marks.", extra)
 }
 
-// frame is say with a text.
+// frame is say with the given text.
 func (in *instant) frame(tb testing.TB, room int, id, text, extra string) {
 	now := time.Now().UnixMilli()
 	frame := fmt.Sprintf(`{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"room%d","args":[{"_id":%q,"rid":"room%d",`+
@@ -215,7 +223,7 @@ func (in *instant) frame(tb testing.TB, room int, id, text, extra string) {
 	}
 }
 
-// push delivers a transaction of the homeserver to the bridge.
+// push delivers a transaction to the bridge as the homeserver does.
 func (in *instant) push(tb testing.TB, url string, events []string) {
 	in.keep(events)
 	req, _ := http.NewRequest(http.MethodPut, fmt.Sprintf("%s/_matrix/app/v1/transactions/%d", url, in.txn.Add(1)),
@@ -250,8 +258,8 @@ func (in *instant) wait(tb testing.TB, n int) {
 	}
 }
 
-// filled makes a database of rooms with a ghost and a puppet each, more ghosts,
-// and links; each room counts from 0.
+// filled creates a database of rooms with a ghost and a puppet each, more ghosts,
+// and links; each kind is numbered from 0.
 func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 	tb.Helper()
 	emptyDatabase(tb, file)
@@ -300,8 +308,8 @@ func filled(tb testing.TB, file string, rooms, ghosts, links int) {
 	})
 }
 
-// configure writes a configuration for the instant servers and returns its file
-// and where the bridge listens.
+// configure writes a configuration for the instant servers and returns its file and
+// the bridge's URL.
 func (in *instant) configure(tb testing.TB, dir string, port int) (file, url string) {
 	tb.Helper()
 	url = fmt.Sprintf("http://127.0.0.1:%d", port)
@@ -320,7 +328,7 @@ flood: {per_person: 0, per_server: 0}
 	return filepath.Join(dir, "bridge.yaml"), url
 }
 
-// start runs a bridge in this process and returns where it listens.
+// start runs a bridge in this process and returns its URL.
 func (in *instant) start(tb testing.TB, rooms, links int) string {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -338,7 +346,7 @@ func (in *instant) start(tb testing.TB, rooms, links int) string {
 			tb.Error(err)
 		}
 	})
-	for in.subscribed.Load() < 3*int64(min(rooms, 100)) { // the bridge has streams of its own for the rooms that talk most
+	for in.subscribed.Load() < 3*int64(min(rooms, 100)) { // separate streams for the most active rooms
 		select {
 		case err := <-done:
 			tb.Fatal(err)
