@@ -16,10 +16,10 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// speakers is how many people have spoken in a room that has a past.
+// speakers is the number of people who have posted in a room with history.
 const speakers = 8
 
-// past is a pair of instant servers, with a room in Rocket.Chat that has a past.
+// past is a pair of instant servers with a Rocket.Chat room that has history.
 type past struct {
 	*instant
 	began   time.Time
@@ -34,12 +34,12 @@ func newPast(b *testing.B, said int) *past {
 	return p
 }
 
-// speaker is a person of the room as JSON.
+// speaker returns a member of the room as JSON.
 func speaker(n int) string {
 	return fmt.Sprintf(`{"_id":"user%d","username":"user%d","name":"User %d","roles":["user"],"active":true}`, n, n, n)
 }
 
-// answer answers what the connection of a room asks, and counts messages.
+// answer serves the requests that connecting a room makes, and counts messages.
 func (p *past) answer(w http.ResponseWriter, r *http.Request) bool {
 	q := r.URL.Query()
 	var text string
@@ -79,7 +79,7 @@ func (p *past) answer(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// page is a page of the past, the newest message first.
+// page returns a page of the history, newest message first.
 func (p *past) page(latest, count string) string {
 	until, _ := time.Parse(time.RFC3339, latest)
 	most, _ := strconv.Atoi(count)
@@ -91,9 +91,9 @@ func (p *past) page(latest, count string) string {
 	return strings.Join(page, ",")
 }
 
-// BenchmarkBackfill connects a room with 10,000 messages of its past, which is as many as the
-// bridge brings along, on servers that answer at once. The bridge is a process of its own: what
-// it uses of the processor and how far it grows are its own figures.
+// BenchmarkBackfill connects a room with 10,000 messages of history, the most the bridge
+// backfills, on servers that answer at once. The bridge runs as a process of its own, so its
+// processor time and memory growth are its own.
 func BenchmarkBackfill(b *testing.B) {
 	program := buildProgram(b)
 	b.Run(fmt.Sprintf("messages=%d", model.MaxHistory), func(b *testing.B) {

@@ -29,7 +29,7 @@ import (
 	"appliance/templates"
 )
 
-// world is a Rocket.Chat, two homeservers that federate, and a bridge.
+// world is a Rocket.Chat server, two federated homeservers and a bridge.
 type world struct {
 	t         testing.TB
 	rc        *rctest.Server
@@ -41,17 +41,17 @@ type world struct {
 	people    map[string]rctest.Person
 	base      string // of the configuration
 	often     time.Duration
-	gate      *gate // before the homeserver, where the test asked for one
+	gate      *gate // in front of the homeserver, if the test asked for one
 
 	listen, registration string
 }
 
-// syncBuffer is a log. It counts the messages of Rocket.Chat that were delivered.
+// syncBuffer is a log that counts the delivered Rocket.Chat messages.
 type syncBuffer struct {
 	mu        sync.Mutex
 	b         bytes.Buffer
 	delivered int
-	more      chan struct{} // closed when delivered grows; nil when nobody waits
+	more      chan struct{} // closed when delivered grows; nil if nobody waits
 }
 
 func (s *syncBuffer) Write(p []byte) (int, error) {
@@ -67,8 +67,8 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	return s.b.Write(p)
 }
 
-// wait returns when n messages of Rocket.Chat were delivered. It does not poll,
-// which would take the processor from what is measured.
+// wait returns once n Rocket.Chat messages have been delivered. It does not poll,
+// which would take processor time from what is measured.
 func (s *syncBuffer) wait(n int) {
 	for {
 		s.mu.Lock()
@@ -91,35 +91,35 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// newWorld starts everything; configure may change the simulator before.
+// newWorld starts everything with the given simulator.
 func newWorld(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	return newWorldNamed(t, rc, "native")
 }
 
-// newWorldNamed is newWorld with a namespace.
+// newWorldNamed is newWorld with the given namespace.
 func newWorldNamed(t testing.TB, rc *rctest.Server, namespace string) *world {
 	t.Helper()
 	home := mxtest.Kind(t)
 	return worldSpec{namespace: namespace, home: home, far: mxtest.Dendrite, version: roomVersion(t, home)}.start(t, rc)
 }
 
-// worldSpec says which servers a world has.
+// worldSpec describes the servers of a world.
 type worldSpec struct {
 	namespace string
 	prefix    string // of a prefixed namespace; "" is the default
-	beside    *world // has the homeservers
-	across    *world // has them the other way round: what is far to it is home here
+	beside    *world // shares its homeservers
+	across    *world // shares them the other way round: its far is home here
 	home, far string // kinds of homeserver
-	version   string // of the rooms that are made on either
+	version   string // of the rooms created on either
 	rude      uint64 // seed of a rude home, hermetic only; 0 is a polite one
 	database  string // "" for SQLite
 	noBridge  bool   // the test starts it
 	gated     bool   // with a gate before home
 }
 
-// roomVersion is the version that the appliance's own configuration of a kind of
-// homeserver gives to new rooms.
+// roomVersion returns the room version that the appliance's own configuration of a
+// kind of homeserver gives new rooms.
 func roomVersion(t testing.TB, kind string) string {
 	t.Helper()
 	file := mxtest.SoftwareOf(kind).Template
@@ -135,7 +135,7 @@ func roomVersion(t testing.TB, kind string) string {
 	return version
 }
 
-// amendment is what the appliance runs in the database of a kind of homeserver.
+// amendment returns the statements that the appliance runs in the database of a kind of homeserver.
 func amendment(t testing.TB, kind string) string {
 	t.Helper()
 	run := homeserver.Of(kind).Stack
@@ -149,7 +149,7 @@ func amendment(t testing.TB, kind string) string {
 	return string(text)
 }
 
-// start starts everything of a world.
+// start starts everything in a world.
 func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	w := spec.prepare(t, rc)
@@ -159,8 +159,8 @@ func (spec worldSpec) start(t testing.TB, rc *rctest.Server) *world {
 	return w
 }
 
-// prepare makes the servers of a world, and starts its Rocket.Chat. With beside or across they are
-// the homeservers of another world that has not been started either.
+// prepare creates the servers of a world and starts its Rocket.Chat. With beside or across, it
+// uses the homeservers of another world, which has not been started either.
 func (spec worldSpec) prepare(t testing.TB, rc *rctest.Server) *world {
 	t.Helper()
 	prefix := map[string]string{"prefixed": cmp.Or(spec.prefix, "rc_")}[spec.namespace]
@@ -205,7 +205,7 @@ namespaces:
 	return w
 }
 
-// run starts the bridge of a world whose homeservers run.
+// run starts the bridge of a world whose homeservers are running.
 func (spec worldSpec) run(w *world) {
 	w.t.Helper()
 	rc := w.rc
@@ -232,8 +232,8 @@ ghost_prefix: %[12]s
 	}
 }
 
-// migrated is an SQLite database without content, as the bridge makes it. It is made once:
-// migrating takes a sixth of the processor's time under the race detector.
+// migrated returns an empty SQLite database with the bridge's schema. It is created once:
+// migrating takes a sixth of the processor time under the race detector.
 var migrated = sync.OnceValues(func() (database []byte, err error) {
 	dir, err := os.MkdirTemp("", "migrated")
 	if err != nil {
@@ -251,7 +251,7 @@ var migrated = sync.OnceValues(func() (database []byte, err error) {
 	return os.ReadFile(file)
 })
 
-// emptyDatabase makes a database as a bridge that started once leaves it.
+// emptyDatabase creates a database as a bridge leaves it after its first start.
 func emptyDatabase(tb testing.TB, file string) {
 	tb.Helper()
 	database, err := migrated()
@@ -274,7 +274,7 @@ func (w *world) write(name, text string) {
 	}
 }
 
-// startBridge runs the bridge in this process until w.stop.
+// startBridge runs the bridge in this process until w.stop is called.
 func (w *world) startBridge() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -313,8 +313,8 @@ func (w *world) startBridge() {
 	})
 }
 
-// keptSecrets looks for what no log may hold: whatever happened in a test, the bridge has
-// not written down what it signs in with.
+// keptSecrets checks the log for secrets: whatever happened in a test, the bridge must
+// not have logged its credentials.
 func (w *world) keptSecrets() {
 	w.t.Helper()
 	log := w.log.String()
@@ -329,7 +329,7 @@ func (w *world) keptSecrets() {
 	}
 }
 
-// command types a slash command as a user and returns the answer.
+// command runs a slash command as a user and returns the response.
 func (w *world) command(p rctest.Person, room, command, params string) (int, string) {
 	w.t.Helper()
 	body, _ := json.Marshal(map[string]string{"command": command, "params": params, "roomId": room})
@@ -349,7 +349,7 @@ func (w *world) command(p rctest.Person, room, command, params string) (int, str
 func (w *world) must(p rctest.Person, room, command, params string) {
 	w.t.Helper()
 	status, body := 0, ""
-	for range 20 { // a rude server refuses now and then, and people try again
+	for range 20 { // a rude server refuses now and then, and people retry
 		if status, body = w.command(p, room, command, params); status == http.StatusOK {
 			return
 		}
@@ -369,7 +369,7 @@ func (w *world) hint(room, ghost, sender string) {
 	_ = res.Body.Close()
 }
 
-// saidOnMatrix returns "sender: body" of a room's messages.
+// saidOnMatrix returns a room's messages as "sender: body".
 func saidOnMatrix(p *mxtest.Person, room string) []string {
 	var out []string
 	for _, e := range p.Timeline(room) {
@@ -380,7 +380,7 @@ func saidOnMatrix(p *mxtest.Person, room string) []string {
 	return out
 }
 
-// saidInRC returns "username: text" of a room's messages, without the bridge's own.
+// saidInRC returns a room's messages as "username: text", without the bridge's own.
 func (w *world) saidInRC(room string) []string {
 	var out []string
 	for _, m := range w.rc.Said(room) {
@@ -417,8 +417,8 @@ func (w *world) waitForRC(room string, want ...string) {
 
 func (w *world) alice() string { return "@alice:" + w.home.Name }
 
-// waitForGhost waits until one of our users is in a room of p's, for p's homeserver and for
-// ours. Between the two Dendrite may miss what is said.
+// waitForGhost waits until one of our users is in a room of p's according to both p's
+// homeserver and ours. Until both have seen the join, Dendrite may miss messages.
 func (w *world) waitForGhost(p *mxtest.Person, room, ghost string) {
 	w.t.Helper()
 	mxtest.WaitFor(w.t, ghost+" to join on Matrix", func() bool {
@@ -426,7 +426,7 @@ func (w *world) waitForGhost(p *mxtest.Person, room, ghost string) {
 	})
 }
 
-// joinedRooms returns the rooms that one of our users is in, as our homeserver has it.
+// joinedRooms returns the rooms one of our users has joined, according to our homeserver.
 func (w *world) joinedRooms(ghost string) []string {
 	var out struct {
 		Rooms []string `json:"joined_rooms"`
@@ -567,8 +567,8 @@ func TestCommandsThatCannotBeCarriedOut(t *testing.T) {
 	}
 }
 
-// directWith waits for the direct room of a user with a person whose name has a
-// prefix.
+// directWith waits for a direct room between a user and a person whose name has the
+// given prefix.
 func (w *world) directWith(user, prefix string) (room string) {
 	w.t.Helper()
 	mxtest.WaitFor(w.t, "a direct room of "+user+" and "+prefix, func() bool {
@@ -601,7 +601,7 @@ func (w *world) roomNamed(name string) string {
 	return ""
 }
 
-// rooms lists the rooms of alice.
+// rooms lists alice's rooms.
 func (w *world) rooms() []map[string]any {
 	w.t.Helper()
 	p := w.rc.Login("alice")

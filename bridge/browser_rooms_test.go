@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// TestActionsOnRoomsInABrowser connects a room with its past, links two rooms, compares their
-// members and disconnects them, as an administrator does.
+// TestActionsOnRoomsInABrowser connects a room with its history, links two rooms, compares
+// their members and disconnects them, as an administrator does.
 func TestActionsOnRoomsInABrowser(t *testing.T) {
 	needBrowser(t)
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -45,7 +45,7 @@ func TestActionsOnRoomsInABrowser(t *testing.T) {
 		b.press(`section[aria-labelledby=` + form + `] button`)
 	}
 
-	// A room with its past.
+	// Connect a room with its history.
 	fill("connect", "room", "no-such-room")
 	submit("connect")
 	b.shows("the bridge cannot see this room")
@@ -70,7 +70,7 @@ func TestActionsOnRoomsInABrowser(t *testing.T) {
 	submit("connect")
 	b.shows("is connected with Matrix already")
 
-	// Two rooms that exist.
+	// Link two existing rooms.
 	b.open("rooms")
 	fill("link", "room", "garden")
 	fill("link", "matrix", alias)
@@ -91,7 +91,7 @@ func TestActionsOnRoomsInABrowser(t *testing.T) {
 	})
 	b.accessible("room-linked")
 
-	// Its members, of whom one is missing on Matrix. Nobody tells the bridge.
+	// Compare members: one is missing on Matrix, and the bridge was not notified.
 	w.asService(w.alice(), "/rooms/"+made.RoomID+"/leave", map[string]any{})
 	mxtest.WaitFor(t, "alice to be out", func() bool { return bob.Members(made.RoomID)[w.alice()] == "leave" })
 	b.open("room?id=" + garden)
@@ -104,7 +104,7 @@ func TestActionsOnRoomsInABrowser(t *testing.T) {
 	b.press("button[value=reconcile]")
 	b.shows("The members were compared; nothing had to be corrected.")
 
-	// And its end.
+	// Disconnect the room.
 	b.press("button[value=disconnect]")
 	b.shows("Nothing was changed. Tick the box beside the button")
 	b.open("room?id=" + garden)

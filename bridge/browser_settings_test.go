@@ -14,13 +14,13 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// vanishes waits until something is no longer written on the page.
+// vanishes waits until a text is no longer on the page.
 func (b *browser) vanishes(text string) {
 	b.t.Helper()
 	mxtest.WaitFor(b.t, text+" to vanish", func() bool { return !strings.Contains(b.text(), text) })
 }
 
-// put writes into a field.
+// put types a value into a field.
 func (b *browser) put(id, value string) {
 	b.t.Helper()
 	eval[string](b, `document.getElementById("`+id+`").value = ""`)
@@ -28,7 +28,7 @@ func (b *browser) put(id, value string) {
 }
 
 // TestSettingsAndLogInABrowser changes settings and follows the log as an administrator
-// does, and does what goes wrong.
+// does, including what can go wrong.
 func TestSettingsAndLogInABrowser(t *testing.T) {
 	needBrowser(t)
 	w := worldSpec{namespace: "native", home: mxtest.Kind(t), far: mxtest.Dendrite, version: roomVersion(t, mxtest.Kind(t)), noBridge: true}.start(t, &rctest.Server{Polite: true})
@@ -67,7 +67,7 @@ func TestSettingsAndLogInABrowser(t *testing.T) {
 	b.shows("What would change in the file")
 	b.accessible("settings-review")
 
-	// Another person saves a different setting meanwhile.
+	// Another person saves a different setting in the meantime.
 	now, _ := os.ReadFile(file)
 	w.write("bridge.yaml", strings.Replace(string(now), "log_level: info", "log_level: warn", 1))
 	b.press("button[value=save]")
@@ -82,7 +82,7 @@ func TestSettingsAndLogInABrowser(t *testing.T) {
 		}
 	}
 
-	// The log, live: what happens shows within a moment.
+	// The live log: events show within a moment.
 	b.open("log?level=warn")
 	b.accessible("log")
 	w.write("bridge.yaml", string(now)+"colour: red\n")
@@ -94,7 +94,7 @@ func TestSettingsAndLogInABrowser(t *testing.T) {
 	b.shows("No line fits.")
 	w.write("bridge.yaml", string(now))
 
-	// The session ends while something was typed: it stays on the page.
+	// The session ends after something was typed: the input stays on the page.
 	b.open("settings")
 	b.put("set.flood.per_server", "4711")
 	w.age("began")
@@ -105,7 +105,7 @@ func TestSettingsAndLogInABrowser(t *testing.T) {
 	b.press("button[value=review]")
 	b.shows("Your session has ended. Nothing was changed.")
 
-	// A forged form, and a role that is taken away.
+	// A forged form, and a revoked role.
 	b.signIn("ada", "ada")
 	b.shows("Connected rooms")
 	b.open("settings")

@@ -28,11 +28,11 @@ type browser struct {
 	axe  string
 }
 
-// refusals keeps what the Content-Security-Policy of a page has refused.
+// refusals records a page's Content-Security-Policy violations.
 const refusals = `window.refused = []; addEventListener("securitypolicyviolation", e => refused.push(e.violatedDirective + " " + e.sample + " " + e.sourceFile))`
 
-// needBrowser skips a test before it starts anything, where there is no Chromium or no
-// axe-core. Both are installed by compose/stage/setup.sh.
+// needBrowser skips a test, before it starts anything, if Chromium or axe-core is
+// missing. Both are installed by compose/stage/setup.sh.
 func needBrowser(t *testing.T) (program, axe string) {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -79,7 +79,7 @@ func (b *browser) open(page string) {
 	b.run("open "+page, chromedp.Navigate(b.base+"/_appliance/"+page), chromedp.WaitReady(chromedp.CSS("main")))
 }
 
-// eval runs a script in the page, and returns what it returns.
+// eval runs a script in the page and returns its result.
 func eval[T any](b *browser, script string) T {
 	b.t.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
@@ -89,13 +89,13 @@ func eval[T any](b *browser, script string) T {
 	return v
 }
 
-// text is what is written on the page.
+// text returns the visible text of the page.
 func (b *browser) text() string {
 	b.t.Helper()
 	return eval[string](b, `document.body ? document.body.innerText : ""`)
 }
 
-// shows waits until something is written on the page.
+// shows waits until a text appears on the page.
 func (b *browser) shows(want string) {
 	b.t.Helper()
 	last := ""
@@ -108,8 +108,8 @@ func (b *browser) shows(want string) {
 	}
 }
 
-// listsOne opens the queue again and again until it lists one item that was given up: the
-// list stays as it was opened, so that nothing moves below who chooses in it.
+// listsOne reopens the queue until it lists exactly one dead letter: an open list does
+// not change, so that nothing moves under the cursor of a person choosing from it.
 func (b *browser) listsOne(page string) {
 	b.t.Helper()
 	mxtest.WaitFor(b.t, "the page to list one item", func() bool {
@@ -124,15 +124,15 @@ func (b *browser) signIn(name, password string) {
 	b.run("sign in", chromedp.SendKeys(chromedp.CSS("#username"), name), chromedp.SendKeys(chromedp.CSS("#password"), password+"\r"), chromedp.WaitReady(chromedp.CSS("main")))
 }
 
-// press presses a button by its label, and waits for the next page.
+// press clicks the element that a CSS selector names, and waits for the next page.
 func (b *browser) press(selector string) {
 	b.t.Helper()
 	eval[string](b, `document.body.dataset.old = "yes"`)
 	b.run("press "+selector, chromedp.Click(chromedp.CSS(selector)), chromedp.WaitReady(chromedp.CSS(`body:not([data-old]) main`)))
 }
 
-// accessible lets axe-core look at the page, light and dark, wide and on a phone, where
-// it must not have to be moved sideways.
+// accessible checks the page with axe-core, light and dark, wide and on a phone, where
+// it must not scroll sideways.
 func (b *browser) accessible(name string) {
 	b.t.Helper()
 	eval[bool](b, `new Promise(done => document.readyState === "complete" ? done(true) : addEventListener("load", () => done(true)))`)
@@ -160,7 +160,7 @@ func (b *browser) accessible(name string) {
 	b.run("as before", chromedp.EmulateViewport(1200, 900))
 }
 
-// picture keeps a picture of the page where CONSOLE_PICTURES says.
+// picture saves a screenshot of the page in the directory that CONSOLE_PICTURES names.
 func (b *browser) picture(name, scheme string, width int64) {
 	dir := os.Getenv("CONSOLE_PICTURES")
 	if dir == "" || scheme == "dark" && width == 360 {
@@ -186,7 +186,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	s.rc.CreateUser("carol", "user")
 	front := s.front()
 	b := openBrowser(t, front.URL)
-	b.open("queue") // as a stranger
+	b.open("queue") // not signed in
 	b.shows("Use the name and password of an administrator")
 	b.accessible("signin")
 	b.signIn("carol", "carol")
@@ -200,7 +200,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 		t.Errorf("a script reads the cookie: %s", left)
 	}
 
-	// What happens shows on a page that is open.
+	// An open page shows events as they happen.
 	s.call(s.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": s.rc.User(s.puppet)["_id"], "activeStatus": false, "confirmRelinquish": true}, nil)
 	s.bob.Send(s.mxRoom, "the first secret words")
 	s.bob.Send(s.mxRoom, "the second secret words")
@@ -255,7 +255,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 		t.Errorf("the log of one room:\n%s", text)
 	}
 
-	// With the keyboard alone: the first stop leads past the navigation, later ones through it.
+	// With the keyboard only: the first tab stop skips the navigation, later ones go through it.
 	b.open("")
 	b.run("tab", chromedp.KeyEvent("\t"))
 	if at := eval[string](b, `document.activeElement.textContent`); at != "Skip to the content" {
@@ -281,7 +281,7 @@ func TestTheConsoleInABrowser(t *testing.T) {
 	b.shows("Use the name and password of an administrator")
 }
 
-// oneByFilter tries one item again, and drops another one by a filter.
+// oneByFilter retries one item, and drops another one by a filter.
 func (s *stage) oneByFilter(b *browser) {
 	s.t.Helper()
 	activate := func(on bool) {

@@ -8,8 +8,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// A homeserver gets no heavier with every message: it keeps no notification for
-// our users, which nobody would ever read, and no connection to the bridge.
+// The load on a homeserver does not grow with every message: it keeps no notifications for our
+// users, which nobody would ever read, and no connections to the bridge.
 func TestTheHomeserverIsNotBurdened(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -14,9 +14,9 @@ import (
 // busyFor is how long people talk in BenchmarkBusy.
 const busyFor = 30 * time.Second
 
-// BenchmarkBusy is the resident memory of a bridge that is a process of its own, with 64
-// rooms: some seconds after its start, and the most while in each of them one message at a
-// time goes there and one comes back, for half a minute.
+// BenchmarkBusy measures the resident memory of a bridge that is a process of its own,
+// with 64 rooms: some seconds after its start, and the peak while each room carries one
+// message at a time in each direction for half a minute.
 func BenchmarkBusy(b *testing.B) {
 	program := buildProgram(b)
 	b.Run(fmt.Sprintf("rooms=%d", busyRooms), func(b *testing.B) {
@@ -47,8 +47,8 @@ func BenchmarkBusy(b *testing.B) {
 	})
 }
 
-// talk lets a message go there and one come back in each room, again and again, and returns how
-// many those were in a second.
+// talk sends one message in each direction in each room, over and over, and returns the number
+// of messages per second.
 func (s *signalled) talk(b *testing.B, length time.Duration) (rate float64) {
 	var n atomic.Int64
 	var all sync.WaitGroup

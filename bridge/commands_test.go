@@ -12,7 +12,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// told waits until the bridge has told a person something in a direct message.
+// told waits until the bridge has sent a person a direct message that contains text.
 func (w *world) told(username, text string) string {
 	w.t.Helper()
 	found := ""
@@ -57,7 +57,7 @@ func TestFeatureCommands(t *testing.T) {
 	s.must(alice, s.room, "bridge", "whois alice")
 	s.told("alice", "@alice is "+s.alice())
 
-	// Typed where the web server does not see it, a command is a message.
+	// Typed where the web server does not see it, a command arrives as a message.
 	s.rc.Say(s.room, "alice", "/bridge whois @nobody-at-all")
 	s.told("alice", "there is nobody called nobody-at-all")
 	s.rc.Say(s.room, "alice", "after the command")
@@ -95,8 +95,8 @@ func TestFeatureUnbridge(t *testing.T) {
 	})
 	s.bob.Send(s.mxRoom, "anybody here?")
 	s.rc.Say(s.room, "alice", "alone again")
-	// Dendrite 0.15 breaks a room for itself when others join in the moment in
-	// which it does.
+	// Dendrite 0.15 breaks its own view of a room when others join at the moment it
+	// does.
 	s.rc.Kick(s.room, "alice", "eve")
 	s.must(s.people["alice"], s.room, "bridge", "invite "+s.bob.ID)
 	room, _ := s.bob.AcceptInvitation()
@@ -168,7 +168,7 @@ func TestFeaturePermissions(t *testing.T) {
 	refused(alice, "federation", "rooms "+s.far.Name, "does not let you look")
 	s.must(mods, s.room, "federation", "dm "+s.bob.ID)
 
-	// What goes past the commands is held to the same.
+	// What bypasses the commands is held to the same rules.
 	other := s.rc.CreateRoom("p", "other", "alice")
 	s.configure("")
 	dave := s.far.Register("dave", "Dave")
@@ -182,7 +182,7 @@ func TestFeaturePermissions(t *testing.T) {
 	s.rc.Say(dm, "alice", "past the command")
 	s.told("alice", "does not let you open direct messages")
 
-	// Who is denied is told once, and nothing of theirs crosses.
+	// A denied person is told once, and none of their messages cross.
 	s.configure("users: {deny: [\"@bob:*\"]}\n")
 	s.bob.Send(s.mxRoom, "denied one")
 	s.bob.Send(s.mxRoom, "denied two")
@@ -219,7 +219,7 @@ func TestFeatureFloodLimits(t *testing.T) {
 		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "too many messages")
 	})
 	mxtest.WaitFor(t, "the rest to be kept back", func() bool { return strings.Count(s.log.String(), "level=ERROR msg=\"gave up\"") >= 2 })
-	if n := len(only(s.saidInRC(s.room), "bob_")); n < 5 || n > 10 { // ten when a minute ends in between
+	if n := len(only(s.saidInRC(s.room), "bob_")); n < 5 || n > 10 { // ten if a minute ends in between
 		t.Errorf("%d messages crossed", n)
 	}
 	s.configure("flood: {per_person: 0}\n")
@@ -227,8 +227,8 @@ func TestFeatureFloodLimits(t *testing.T) {
 	s.messageText("without limit")
 }
 
-// Administrators see the queue from the chat and try again what was given up; others do
-// not.
+// Administrators see the queue from the chat and retry dead letters there; others
+// cannot.
 func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

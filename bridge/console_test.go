@@ -21,7 +21,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// front is the web server in front of the console: HTTPS, and the visitor's address.
+// front is the web server in front of the console: it adds HTTPS and the visitor's address.
 func (w *world) front() *httptest.Server {
 	target, err := url.Parse(w.url)
 	if err != nil {
@@ -154,8 +154,8 @@ func TestWhoMayUseTheConsole(t *testing.T) {
 	w.audited(`signed in to the console.* user=\S+ address=192.0.2.7`, `signed out of the console.* user=`, `signing in to the console failed.* address=192.0.2.7`)
 }
 
-// Whoever has a second factor signs in with its code, which is asked for after the password.
-// The simulator sends no codes, so this one is made here.
+// A user with a second factor signs in with its code, which is requested after the password.
+// The simulator sends no codes, so this test supplies one.
 func TestASecondFactorOpensTheConsole(t *testing.T) {
 	t.Parallel()
 	var eve atomic.Pointer[rctest.Person]
@@ -215,7 +215,7 @@ func TestTheConsolesCookieAndHeaders(t *testing.T) {
 	}
 }
 
-// Forms of others, and forms without the token of the session, change nothing.
+// Forms from other origins, and forms without the session's token, change nothing.
 func TestForgedFormsOfTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -268,7 +268,7 @@ func TestGuessersOfTheConsoleWait(t *testing.T) {
 	}
 }
 
-// A role that is taken away ends the session.
+// Revoking an administrator's role ends the session.
 func TestARoleThatIsTakenAwayEndsTheSession(t *testing.T) {
 	t.Parallel()
 	w := worldSpec{namespace: "native", home: mxtest.Kind(t), far: mxtest.Dendrite, version: roomVersion(t, mxtest.Kind(t)), noBridge: true}.start(t, &rctest.Server{Polite: true})
@@ -286,7 +286,7 @@ func TestARoleThatIsTakenAwayEndsTheSession(t *testing.T) {
 	})
 }
 
-// What other people choose stays text, and short.
+// Names that other people choose are shown as text, and short.
 func TestHostileNamesInTheConsole(t *testing.T) {
 	t.Parallel()
 	var shown atomic.Pointer[string]

@@ -16,8 +16,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// The overview shows what the operator's program has found, and what to type where it has
-// not looked yet.
+// The overview shows the findings of the operator's program, and the command to type if
+// it has not run yet.
 func TestTheConsoleShowsTheHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -60,7 +60,7 @@ func TestTheConsoleShowsTheHost(t *testing.T) {
 	shows("what is wrong with the file", "What is known of the host cannot be read")
 }
 
-// The overview says how much was carried and how long that took, what is waiting, and why.
+// The overview says how much was carried and how long that took, how much is waiting, and why.
 func TestTheOverviewSaysWhySomethingWaits(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool
@@ -92,7 +92,7 @@ func TestTheOverviewSaysWhySomethingWaits(t *testing.T) {
 	shows("that nothing waits", `(?s)Matrix to Rocket.Chat</h2>.*>0 items</a></dd>`)
 }
 
-// A session counts at each of several processes, and so does signing out.
+// A session is valid at every process, and signing out ends it at every process.
 func TestReplicasShareTheConsolesSessions(t *testing.T) {
 	f := newFleet(t, 2)
 	f.rc.CreateUser("ada", "user", "admin")
@@ -128,7 +128,7 @@ func TestReplicasShareTheConsolesSessions(t *testing.T) {
 	}
 }
 
-// The console's sessions outlive the bridge, and end by themselves.
+// The console's sessions survive a restart of the bridge, and expire by themselves.
 func TestSessionsOfTheConsoleEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -154,7 +154,7 @@ func TestSessionsOfTheConsoleEnd(t *testing.T) {
 	}
 }
 
-// age makes the console's sessions 13 hours older, in one respect.
+// age sets one timestamp of the console's sessions to 13 hours ago.
 func (w *world) age(column string) {
 	w.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+w.dir+"/bridge.db?_pragma=busy_timeout(10000)")

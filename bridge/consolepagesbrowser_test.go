@@ -19,7 +19,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// peopled is a world whose bridge knows some people of Matrix from before.
+// peopled returns a world whose bridge already knows some Matrix people.
 func peopled(t *testing.T, rc *rctest.Server) *stage {
 	t.Helper()
 	home := mxtest.Kind(t)
@@ -44,7 +44,7 @@ func peopled(t *testing.T, rc *rctest.Server) *stage {
 	return bridgedStage(w)
 }
 
-// TestPeopleAndServersInABrowser uses these pages as an administrator does.
+// TestPeopleAndServersInABrowser uses the people and servers pages as an administrator does.
 func TestPeopleAndServersInABrowser(t *testing.T) {
 	needBrowser(t)
 	s := peopled(t, &rctest.Server{Polite: true})
@@ -99,7 +99,7 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 	b.shows("is not a pattern for a server name")
 }
 
-// linkedInABrowser links bob with an account that he has in Rocket.Chat, and ends it.
+// linkedInABrowser links bob to an account of his in Rocket.Chat, and unlinks it.
 func (s *stage) linkedInABrowser(b *browser) {
 	s.t.Helper()
 	d := &doubled{stage: s, bobby: s.rc.CreateUser("bobby", "user")}
@@ -138,8 +138,8 @@ func (s *stage) linkedInABrowser(b *browser) {
 	b.shows("The link has ended: the puppet writes again.")
 }
 
-// amongLaterItems finds what a person has waiting behind more items of others than one page
-// looks at.
+// amongLaterItems finds a person's waiting items behind more items of other people than one
+// page scans.
 func (s *stage) amongLaterItems(b *browser) {
 	s.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+s.dir+"/bridge.db?_pragma=busy_timeout(10000)")
@@ -178,13 +178,13 @@ func (s *stage) amongLaterItems(b *browser) {
 	}
 }
 
-// deadOf reports whether the page of bob shows something that was given up.
+// deadOf reports whether bob's page shows a dead letter.
 func (s *stage) deadOf(b *browser) bool {
 	b.open("person?id=" + url.QueryEscape(s.bob.ID))
 	return strings.Contains(b.text(), "the administrator does not allow it")
 }
 
-// What goes wrong is said in words, and what others chose does nothing and stays short.
+// Errors are explained, and names chosen by other people are inert and stay short.
 func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
 	needBrowser(t)
 	var shown atomic.Pointer[string]
@@ -211,7 +211,7 @@ func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
 	shown.Store(&hostile)
 	for _, page := range []string{"rooms", "room?id=" + s.room, "people?q=" + url.QueryEscape(hostile[:900]), "servers?q=" + url.QueryEscape(hostile[:900]), "person?id=" + url.QueryEscape(hostile[:900])} {
 		b.open(page)
-		if page == "rooms" { // a name that is known is asked for while the page is shown
+		if page == "rooms" { // known names are refreshed while the page is shown
 			mxtest.WaitFor(t, "the new name", func() bool { b.open(page); return strings.Contains(b.text(), "<img src=x") })
 		}
 		if n := eval[int](b, `document.querySelectorAll("main img, main script").length`); n != 0 {
@@ -251,7 +251,7 @@ func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
 	b.shows("This room is not connected with Matrix, or no longer.")
 }
 
-// again is a second browser in which an administrator is signed in.
+// again returns a second browser in which an administrator is signed in.
 func (w *world) again(name string) *visit {
 	w.t.Helper()
 	v := visitor(w.t, w.front())

@@ -16,7 +16,7 @@ import (
 
 var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
 
-// settingsForm is what the form of a page of settings sends.
+// settingsForm returns the fields that the form of a settings page sends.
 func settingsForm(text string) url.Values {
 	form := url.Values{}
 	if i := strings.Index(text, `action="/_appliance/settings"`); i >= 0 {
@@ -27,8 +27,8 @@ func settingsForm(text string) url.Values {
 	return form
 }
 
-// A setting is changed in the file, which keeps its comments, and is in force at once; one
-// that cannot be used changes nothing and is named.
+// A setting is changed in the file, which keeps its comments, and takes effect at once; an
+// invalid one changes nothing and is named.
 func TestSettingsAreChangedInTheConsole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -91,8 +91,8 @@ func TestSettingsAreChangedInTheConsole(t *testing.T) {
 	}
 }
 
-// Of two people who change different settings the second one is shown what the first has
-// changed, and loses nothing of it.
+// When two people change different settings, the second one is shown the first one's
+// change and does not undo it.
 func TestTwoPeopleChangeSettings(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -134,7 +134,7 @@ func TestTwoPeopleChangeSettings(t *testing.T) {
 	}
 }
 
-// Where the file cannot be written, or not be used, the page says so and changes nothing.
+// If the file cannot be written or used, the page says so and changes nothing.
 func TestSettingsThatCannotBeChanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})

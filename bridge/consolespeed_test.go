@@ -28,8 +28,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// fillStore makes a large store: 10,000 portals, 100,000 people on both sides together, and
-// 10,000 items, of which half were given up.
+// fillStore fills a large store: 10,000 portals, 100,000 people on both sides together, and
+// 10,000 items, half of them dead letters.
 func fillStore(tb testing.TB, file string) {
 	tb.Helper()
 	s, err := store.Open(tb.Context(), "sqlite:"+file)
@@ -119,15 +119,15 @@ func (c *largeConsole) ask(method, page, cookie string, form url.Values) *httpte
 	return out
 }
 
-// signIn returns the cookie of a session.
+// signIn signs in and returns the session's cookie.
 func (c *largeConsole) signIn(name string) string {
 	cookie, _, _ := strings.Cut(c.ask(http.MethodPost, "sign-in", "", url.Values{"username": {name}, "password": {name}}).Header().Get("Set-Cookie"), ";")
 	return cookie
 }
 
-// BenchmarkConsole is the server's time for each page with a large store. It reports the
-// median and the 99th percentile in milliseconds; the limit is 50. The second pair is of
-// the processor's time, which other programs on the same machine do not lengthen.
+// BenchmarkConsole measures the server's time for each page with a large store. It reports the
+// median and the 99th percentile in milliseconds; the limit is 50. The second pair is
+// processor time, which other programs on the same machine do not lengthen.
 func BenchmarkConsole(b *testing.B) {
 	c := newLargeConsole(b)
 	cookie := c.signIn("ada")
@@ -137,7 +137,7 @@ func BenchmarkConsole(b *testing.B) {
 		"servers", "servers?q=server77", "settings", "log",
 	} {
 		b.Run(pageName(page), func(b *testing.B) {
-			c.ask(http.MethodGet, page, cookie, nil) // what is made once for all
+			c.ask(http.MethodGet, page, cookie, nil) // computed once for all requests
 			var took, used []time.Duration
 			for b.Loop() {
 				begin, before := time.Now(), processor()
@@ -156,10 +156,10 @@ func BenchmarkConsole(b *testing.B) {
 	}
 }
 
-// BenchmarkLiveConsole is what ten consoles cost that show one page and stay up to date, with a
-// large store in which items come and go all the time: the processor's time of the server and of
-// those who read, as a share of one core, and the memory that the process takes more than before.
-// The limits are 1 % and 10 MB. The last one is what is left of both when all have gone.
+// BenchmarkLiveConsole measures the cost of ten consoles that show one page and stay up to date,
+// with a large store in which items come and go all the time: the processor time of the server
+// and the readers, as a share of one core, and the additional memory of the process. The limits
+// are 1 % and 10 MB. The last figure is what remains when all have gone.
 func BenchmarkLiveConsole(b *testing.B) {
 	c := newLargeConsole(b)
 	for _, page := range []string{"", "queue", "queue?kind=mx.message&lane=server7", "rooms", "people?q=remote499", "servers"} {
@@ -209,7 +209,7 @@ func (c *largeConsole) live(b *testing.B, page string) {
 	var grown int64
 	for range b.N {
 		alone += share()
-		before := taken() // with what writes to the store here
+		before := taken() // including the writer of the store
 		ctx, stop := context.WithCancel(b.Context())
 		var all sync.WaitGroup
 		for range consoles {
@@ -232,8 +232,8 @@ func (c *largeConsole) live(b *testing.B, page string) {
 	b.ReportMetric(float64(read.Load())/float64(max(1, refreshed.Load()))/1000, "kB/refresh")
 }
 
-// taken is how much memory this process takes, in bytes, after it has given back what it
-// does not need.
+// taken returns the memory of this process, in bytes, after it has released what it does
+// not need.
 func taken() int64 {
 	debug.FreeOSMemory()
 	data, _ := os.ReadFile("/proc/self/statm")
@@ -245,12 +245,12 @@ func taken() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// pageName is a page as a part of a benchmark's name.
+// pageName returns a page as part of a benchmark's name.
 func pageName(page string) string {
 	return strings.NewReplacer("?", ",", "=", "-", "&", ",").Replace("page-" + page)
 }
 
-// changes lets items come ten times a second, and go, until the benchmark ends.
+// changes adds items ten times a second, and removes them, until the benchmark ends.
 func (c *largeConsole) changes(b *testing.B) {
 	db, err := sql.Open("sqlite", "file:"+c.database+"?_pragma=busy_timeout(10000)")
 	if err != nil {

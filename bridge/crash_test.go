@@ -20,8 +20,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// bridgeProcess makes the test binary be the bridge: a bridge that is to be
-// killed has to be a process of its own.
+// bridgeProcess makes the test binary act as the bridge: a bridge that is to be
+// killed needs a process of its own.
 const bridgeProcess = "APPLIANCE_TEST_BRIDGE_CONFIG"
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// spawnBridge replaces the bridge in this process by one of its own.
+// spawnBridge replaces the bridge in this process with a separate process.
 func (w *world) spawnBridge() (kill func()) {
 	w.t.Helper()
 	w.stop()
@@ -77,8 +77,8 @@ func (w *world) spawnBridge() (kill func()) {
 	return kill
 }
 
-// burst sends n messages each way at once, while disturb disturbs, and checks
-// that every one is there exactly once and in order.
+// burst sends n messages each way at once while disturb runs, and checks that each
+// one arrives exactly once and in order.
 func (w *world) burst(n int, room, mxRoom string, bob *mxtest.Person, disturb func(sent func() int)) {
 	w.t.Helper()
 	var sending sync.WaitGroup
@@ -116,8 +116,8 @@ func (w *world) burst(n int, room, mxRoom string, bob *mxtest.Person, disturb fu
 	for (len(inMX()) < n || len(inRC()) < n) && time.Now().Before(deadline) {
 		<-time.After(100 * time.Millisecond)
 	}
-	// A Dendrite that was killed while it took a message in may show it beside the copy that the
-	// bridge has sent again, until that is taken back.
+	// A Dendrite that was killed while it accepted a message may show it beside the copy that
+	// the bridge sent again, until one is redacted.
 	for takenBack := time.Now().Add(30 * time.Second); len(inMX()) > n && time.Now().Before(takenBack); {
 		<-time.After(100 * time.Millisecond)
 	}
@@ -138,7 +138,7 @@ func around(got []string, i int) string {
 	return fmt.Sprintf("%q", got[max(0, min(i, len(got))-2):min(len(got), i+4)])
 }
 
-// only returns what was said by those whose name has a prefix, without the name.
+// only returns what was said by people whose name has a prefix, without the name.
 func only(said []string, prefix string) []string {
 	var out []string
 	for _, s := range said {
@@ -149,13 +149,13 @@ func only(said []string, prefix string) []string {
 	return out
 }
 
-// rcSay says something in Rocket.Chat as a client that does not give up would:
-// under an ID of its own, and "it is there already" is success.
+// rcSay posts in Rocket.Chat as a persistent client would: with its own ID, so that
+// "already exists" is success.
 func (w *world) rcSay(room string, i int) error {
 	return w.rcSayAs(room, fmt.Sprintf("burst%012d", i), fmt.Sprint("r ", i))
 }
 
-// rcSayAs is rcSay with an ID and a text.
+// rcSayAs is rcSay with the given ID and text.
 func (w *world) rcSayAs(room, id, text string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -179,8 +179,8 @@ func (w *world) rcSayAs(room, id, text string) (err error) {
 	return fmt.Errorf("status %d", res.StatusCode)
 }
 
-// burstSize is how many messages go each way: what a homeserver can follow that loses the
-// order of more; see TestAFloodOnSynapse.
+// burstSize is the number of messages each way: no more than a homeserver can follow that
+// loses the order of more; see TestAFloodOnSynapse.
 func burstSize(t testing.TB) int {
 	software := mxtest.TraitsOf(t, mxtest.SoftwareOf(mxtest.Kind(t)).Kind)
 	if software.FollowsAtMost > 0 {
@@ -195,8 +195,8 @@ func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
 	alice := w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	w.people = map[string]rctest.Person{"alice": alice}
 	bob = w.far.Register("bob", "Bob Builder")
-	// A Dendrite (0.15) that is sent an event in the moment in which it joins may lose
-	// the room for good ("room does not exist"). People would begin another one.
+	// A Dendrite (0.15) that is sent an event at the moment it joins may lose the room
+	// for good ("room does not exist"). People would create another one.
 	for _, name := range []string{"plans", "other-plans"} {
 		room = w.rc.CreateRoom("p", name, "alice")
 		w.must(alice, room, "bridge", "invite "+bob.ID)
@@ -212,8 +212,8 @@ func (w *world) bridged() (room, mxRoom string, bob *mxtest.Person) {
 	return "", "", nil
 }
 
-// warmUp waits until a person's server shows what is said: one that has just joined
-// over federation can miss what is said in the same moment, which is between the two
+// warmUp waits until a person's server shows messages: one that has just joined over
+// federation can miss what is sent at the same moment, which is between the two
 // servers.
 func (w *world) warmUp(who *mxtest.Person, mxRoom, room string) {
 	w.t.Helper()
@@ -222,7 +222,7 @@ func (w *world) warmUp(who *mxtest.Person, mxRoom, room string) {
 	}
 }
 
-// warmsUp reports whether the other server shows one of so many messages.
+// warmsUp reports whether the other server shows one of the given number of messages.
 func (w *world) warmsUp(who *mxtest.Person, mxRoom, room string, tries int) bool {
 	for n := range tries {
 		text := fmt.Sprint("warming up ", n+1)
@@ -237,7 +237,7 @@ func (w *world) warmsUp(who *mxtest.Person, mxRoom, room string, tries int) bool
 	return false
 }
 
-// when waits until n messages were sent.
+// when waits until n messages have been sent.
 func when(t *testing.T, sent func() int, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); sent() < n; {

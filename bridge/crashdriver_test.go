@@ -19,15 +19,15 @@ import (
 	"appliance/bridge/store"
 )
 
-// fuse kills this process at a write to its database. It is lit over standard input: a
-// line with the number of the kill point at which to die, counted from then on. Each
-// write has two of them, one before it is committed and one after.
+// fuse kills this process at a write to its database. It is lit over standard input,
+// by a line with the number of the kill point at which to die, counted from then on.
+// Each write has two kill points, one before its commit and one after.
 type fuse struct {
 	mu   sync.Mutex
-	left int // points to go; 0 while it is not lit
+	left int // points to go; 0 while not lit
 }
 
-// listen lights the fuse with what comes in, until that ends.
+// listen lights the fuse with each number read from in, until in ends.
 func (f *fuse) listen(in io.Reader) {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -40,7 +40,7 @@ func (f *fuse) listen(in io.Reader) {
 	}
 }
 
-// point passes a kill point, or does not.
+// point passes a kill point, or dies at it.
 func (f *fuse) point(where, what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,10 +54,10 @@ func (f *fuse) point(where, what string) {
 	}
 }
 
-// upkeep is what processes that share a database write by the clock, whatever people do.
+// upkeep matches what processes that share a database write on a schedule, whatever people do.
 var upkeep = regexp.MustCompile(`pg_notify|\b(roles|replicas)\b|^(LISTEN|SET|PRAGMA|SELECT)`)
 
-// during passes the two points of one write.
+// during passes the two kill points of one write.
 func (f *fuse) during(what string, write func() error) error {
 	if upkeep.MatchString(what) {
 		return write()
@@ -100,13 +100,13 @@ func (c fusedConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return fused, nil
 }
 
-// postgres lets the store hear notifications.
+// postgres lets the store receive notifications.
 type postgres struct{ conn interface{ Conn() *pgx.Conn } }
 
 // Conn returns the connection of the driver.
 func (p postgres) Conn() *pgx.Conn { return p.conn.Conn() }
 
-// wholeConn is what connections of both drivers can do.
+// wholeConn is what connections of both drivers implement.
 type wholeConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -120,7 +120,7 @@ type wholeConn interface {
 type fusedConn struct {
 	wholeConn
 	fuse *fuse
-	tx   *fusedTx // the transaction that is open
+	tx   *fusedTx // the open transaction
 }
 
 // CheckNamedValue implements driver.NamedValueChecker.
@@ -152,7 +152,7 @@ func (c *fusedConn) ExecContext(ctx context.Context, query string, args []driver
 	return c.exec(query, func() (driver.Result, error) { return c.wholeConn.ExecContext(ctx, query, args) })
 }
 
-// exec is a write of its own, or part of a transaction.
+// exec runs a write of its own, or one that is part of a transaction.
 func (c *fusedConn) exec(query string, write func() (driver.Result, error)) (res driver.Result, err error) {
 	query = strings.Join(strings.Fields(query), " ")
 	if c.tx != nil {
@@ -194,7 +194,7 @@ func (s *fusedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (
 }
 
 // QueryContext implements driver.StmtQueryContext. A statement that adds and removes items
-// is a transaction of its own, which has ended when its answer was read.
+// is a transaction of its own, which ends once its rows have been read.
 func (s *fusedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	if s.conn.tx != nil || !strings.Contains(s.query, "INSERT INTO items") {
 		return s.wholeStmt.QueryContext(ctx, args)

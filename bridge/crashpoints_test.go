@@ -23,10 +23,10 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// fusedProcess makes a bridge that is a process of its own have a fuse; see fuse.
+// fusedProcess gives a bridge that is a process of its own a fuse; see fuse.
 const fusedProcess = "APPLIANCE_TEST_BRIDGE_FUSE"
 
-// runBridge is what this program does when it is the bridge.
+// runBridge runs this program as the bridge.
 func runBridge(file string) error {
 	o := bridge.Options{ConfigFile: file, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Version: "test"}
 	if os.Getenv(fusedProcess) != "" {
@@ -44,18 +44,18 @@ func runBridge(file string) error {
 	return err
 }
 
-// mortal is a world whose bridge dies, and is started again.
+// mortal is a world whose bridge dies and is restarted.
 type mortal struct {
 	*world
 	mu     sync.Mutex
-	in     io.WriteCloser // of the bridge that runs
+	in     io.WriteCloser // of the running bridge
 	deaths atomic.Int64
 	done   chan struct{}
 	over   atomic.Bool
 	cmd    *exec.Cmd
 }
 
-// newMortal starts a world with a bridge that comes back when it dies, until the test ends.
+// newMortal starts a world whose bridge is restarted when it dies, until the test ends.
 func newMortal(t *testing.T, database string) *mortal {
 	t.Helper()
 	home := mxtest.Kind(t)
@@ -82,7 +82,7 @@ func newMortal(t *testing.T, database string) *mortal {
 	return m
 }
 
-// live starts the bridge, and again when it has died.
+// live starts the bridge, and restarts it when it has died.
 func (m *mortal) live(started chan<- struct{}) {
 	defer close(m.done)
 	log, err := os.OpenFile(filepath.Join(m.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -121,7 +121,7 @@ func (m *mortal) live(started chan<- struct{}) {
 	}
 }
 
-// light lights the fuse of the bridge that runs.
+// light lights the fuse of the running bridge.
 func (m *mortal) light(point int) {
 	m.t.Helper()
 	m.mu.Lock()
@@ -145,7 +145,7 @@ func (m *mortal) ready() {
 }
 
 // die holds a conversation while the bridge dies at a kill point, and compares both sides.
-// It reports whether it has died.
+// It reports whether the bridge died.
 func (m *mortal) die(point int) bool {
 	m.t.Helper()
 	before := m.deaths.Load()
@@ -170,7 +170,7 @@ func (m *mortal) die(point int) bool {
 	return died
 }
 
-// where tells at what the bridge died last.
+// where returns the write at which the bridge last died.
 func (m *mortal) where() string {
 	text, _ := os.ReadFile(filepath.Join(m.dir, "log"))
 	_, last, _ := strings.Cut(string(text[max(0, strings.LastIndex(string(text), "fuse: ")):]), "fuse: ")
@@ -178,11 +178,11 @@ func (m *mortal) where() string {
 	return line
 }
 
-// A conversation with every kind of event each way is held again and again, and the
-// bridge dies in it: before the first write to its database, after it, before the second
-// one and so on, until a conversation ends before it dies. Each time both sides have the
-// same in the end: nothing is lost, doubled, out of order, of another sender or at another
-// target. By default some points are tried, all with APPLIANCE_TEST_CRASH=all.
+// A conversation with every kind of event each way is repeated, and the bridge dies during
+// it: before the first write to its database, after it, before the second one and so on,
+// until a conversation ends before the bridge dies. Each time both sides end up the same:
+// nothing is lost, duplicated, out of order, or with the wrong sender or target. By
+// default some points are tried, all with APPLIANCE_TEST_CRASH=all.
 func TestTheBridgeMayDieAtAnyWrite(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Hermetic() {
@@ -191,15 +191,15 @@ func TestTheBridgeMayDieAtAnyWrite(t *testing.T) {
 	for _, sub := range []struct {
 		name     string
 		database func(t *testing.T) string
-		worlds   int   // side by side: with PostgreSQL most of the time is spent on waiting for leases to end
-		some     []int // the points that are tried by default
+		worlds   int   // side by side: with PostgreSQL most time is spent waiting for leases to expire
+		some     []int // the points tried by default
 	}{
 		{"SQLite", func(*testing.T) string { return "" }, 4, []int{1, 12, 31, 58, 83, 120, 157, 194}},
 		{"PostgreSQL", func(t *testing.T) string { return postgresDatabase(t) }, 6, []int{1, 64, 131}},
 	} {
 		t.Run(sub.name, func(t *testing.T) {
 			t.Parallel()
-			database := sub.database(t) // skips here, if it does
+			database := sub.database(t) // may skip here
 			next, every := points(t, sub.some)
 			if !every {
 				sub.worlds = min(sub.worlds, len(sub.some))
@@ -233,8 +233,8 @@ func TestTheBridgeMayDieAtAnyWrite(t *testing.T) {
 	}
 }
 
-// points returns a function that says which kill point comes next, and 0 after the last
-// one: some over the whole conversation, all, or those that APPLIANCE_TEST_CRASH names.
+// points returns a function that returns the next kill point, and 0 after the last one:
+// some over the whole conversation, all, or those that APPLIANCE_TEST_CRASH names.
 func points(t *testing.T, some []int) (next func() int, every bool) {
 	t.Helper()
 	if named := os.Getenv("APPLIANCE_TEST_CRASH"); named == "all" {

@@ -16,8 +16,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// talk is a conversation with everything that people do, in a room of its own, of people
-// of its own: what is new to the bridge is new in each.
+// talk is a conversation that covers everything people do, in a room of its own between
+// people of its own: what is new to the bridge is new in each talk.
 type talk struct {
 	*stage
 	n                  int
@@ -25,18 +25,18 @@ type talk struct {
 	daves              string // dave's account in Rocket.Chat
 	direct, mxDirect   string
 
-	here, there      []string // IDs of what was said in Rocket.Chat, and on Matrix
-	events, messages []string // what became of them on the other side
+	here, there      []string // IDs of the messages sent in Rocket.Chat, and on Matrix
+	events, messages []string // their counterparts on the other side
 	picture          []byte
 }
 
-// names of people: nobody else has them.
+// name returns a person's name, which nobody else has.
 func (k *talk) name(who string) string { return fmt.Sprint(who, k.n) }
 
 func (k *talk) ghost(who string) string { return "@" + k.name(who) + ":" + k.home.Name }
 
-// converse does everything, and does not wait but for what people wait for: an invitation
-// before they accept it, a message before they answer it.
+// converse does everything, and waits only where people would: for an invitation before
+// they accept it, for a message before they reply to it.
 func (k *talk) converse() {
 	k.t.Helper()
 	k.meet()
@@ -59,7 +59,7 @@ func (k *talk) meet() {
 	k.daves = k.arrived("dave")
 }
 
-// insist types a command until it is answered, as people do who see that it was not.
+// insist repeats a command until it is answered, as people do who get no answer.
 func (k *talk) insist(params string) {
 	k.t.Helper()
 	body, _ := json.Marshal(map[string]string{"command": "bridge", "params": params, "roomId": k.room})
@@ -83,7 +83,7 @@ func (k *talk) insist(params string) {
 	})
 }
 
-// arrived waits for the account of one of Matrix in the room.
+// arrived waits until the account of a Matrix user is in the room.
 func (k *talk) arrived(who string) (username string) {
 	k.t.Helper()
 	mxtest.WaitFor(k.t, who+" to be in the room", func() bool {
@@ -97,9 +97,9 @@ func (k *talk) arrived(who string) (username string) {
 	return username
 }
 
-// say is what is said first, each way at once.
+// say sends the first messages, in both directions at once.
 func (k *talk) say() {
-	k.picture = append(picture(20, 20), byte(k.n), byte(k.n>>8)) // nobody else has it
+	k.picture = append(picture(20, 20), byte(k.n), byte(k.n>>8)) // unique to this talk
 	for i := range 6 {
 		who := k.alice
 		if i == 2 {
@@ -128,7 +128,7 @@ func (k *talk) say() {
 	k.bob.Send(k.mxDirect, "m psst")
 }
 
-// change is what people do to what was said.
+// change does what people do to earlier messages.
 func (k *talk) change() {
 	k.rc.Typing(k.room, k.alice.Username, true)
 	k.bobTypes(true)
@@ -159,7 +159,7 @@ func (k *talk) change() {
 	k.call(k.alice, http.MethodPost, "subscriptions.read", map[string]any{"rid": k.room}, nil)
 }
 
-// arrange is what people do to the room.
+// arrange does what people do to the room.
 func (k *talk) arrange() {
 	as := k.alice.Username
 	k.rc.SetTopic(k.room, as, "r topic")
@@ -180,7 +180,7 @@ func (k *talk) arrange() {
 	k.setState("m.room.pinned_events", map[string]any{"pinned": []string{k.events[0], k.there[0]}})
 }
 
-// part is how it ends: dave leaves, bob kicks erin, and both say a last word.
+// part ends the conversation: dave leaves, bob kicks erin, and alice and bob say a last word.
 func (k *talk) part() {
 	k.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(k.mxRoom)+"/kick", map[string]any{"user_id": k.ghost("erin")}, nil)
 	k.dave.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(k.mxRoom)+"/leave", map[string]any{}, nil)
@@ -188,8 +188,8 @@ func (k *talk) part() {
 	k.bob.Send(k.mxRoom, "m end")
 }
 
-// compare waits until both sides have all, and returns what differs from what they
-// should have.
+// compare waits until both sides are complete, and returns the differences from what
+// they should have.
 func (k *talk) compare(patience time.Duration) string {
 	want := k.wanted()
 	var got string
@@ -219,7 +219,7 @@ func (k *talk) compare(patience time.Duration) string {
 	return strings.Join(wrong, "\n")
 }
 
-// wanted is what both sides have when nothing was lost, doubled or mixed up.
+// wanted returns what both sides have if nothing was lost, duplicated or mixed up.
 func (k *talk) wanted() string {
 	a, c, e := k.ghost("alice"), k.ghost("carol"), k.ghost("erin")
 	var b strings.Builder
@@ -240,7 +240,7 @@ func (k *talk) wanted() string {
 	return b.String()
 }
 
-// found is what both sides have, in the words of wanted.
+// found returns what both sides have, in the format of wanted.
 func (k *talk) found() string {
 	var b strings.Builder
 	line := func(what string, values ...string) { fmt.Fprintf(&b, "%s: %s\n", what, strings.Join(values, " | ")) }
@@ -281,7 +281,7 @@ func (k *talk) found() string {
 	return b.String()
 }
 
-// inside lists who is in the room on Matrix, without the bridge's own account.
+// inside lists the members of the room on Matrix, without the bridge's own account.
 func (k *talk) inside() []string {
 	var out []string
 	for who, membership := range k.bob.Members(k.mxRoom) {
@@ -292,8 +292,8 @@ func (k *talk) inside() []string {
 	return sorted(out...)
 }
 
-// onMatrix returns what stands in a room, in its order: "sender text", with the last edit,
-// without what was taken back, and with what it answers. An edit that came twice is said.
+// onMatrix returns the messages of a room in order, as "sender text", with the last edit,
+// without redacted ones, and with what they reply to. A duplicate edit is reported.
 func (k *talk) onMatrix(room string) (said, files []string) {
 	type saying struct {
 		sender, text, to string
@@ -370,7 +370,7 @@ func (k *talk) inRocketChat(room string) (said, files []string) {
 	return said, files
 }
 
-// reactedOnMatrix lists the reactions of Rocket.Chat's users that stand.
+// reactedOnMatrix lists the reactions of Rocket.Chat's users that have not been redacted.
 func (k *talk) reactedOnMatrix() []string {
 	texts, gone := map[string]string{}, map[any]bool{}
 	var out []string

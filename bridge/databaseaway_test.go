@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// door is a way to a database that can be shut.
+// door is a proxy to a database that can be shut.
 type door struct {
 	to     string
 	mu     sync.Mutex
@@ -17,7 +17,7 @@ type door struct {
 	conns  []net.Conn
 }
 
-// newDoor opens one, and returns the database's address behind it.
+// newDoor opens a door, and returns the address of the database behind it.
 func newDoor(t *testing.T, database string) (*door, string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -43,7 +43,7 @@ func newDoor(t *testing.T, database string) (*door, string) {
 	return d, u.String()
 }
 
-// pass lets one connection through, as long as the door is open.
+// pass lets one connection through while the door is open.
 func (d *door) pass(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	d.mu.Lock()
@@ -65,7 +65,7 @@ func (d *door) pass(c net.Conn) {
 	_, _ = io.Copy(c, up)
 }
 
-// shut breaks all connections off and lets none through, or opens the door again.
+// shut drops all connections and lets none through, or opens the door again.
 func (d *door) shut(closed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,8 +78,8 @@ func (d *door) shut(closed bool) {
 	d.conns = nil
 }
 
-// PostgreSQL is away behind two bridges for longer than a lease lasts, while people write on
-// both sides: afterwards everything is there exactly once and in order.
+// PostgreSQL is unreachable for two bridges for longer than a lease lasts, while people
+// write on both sides: afterwards every message is there exactly once and in order.
 func TestNothingIsLostWhenPostgreSQLIsAwayForLongerThanALease(t *testing.T) {
 	t.Parallel()
 	direct := postgresDatabase(t)
@@ -88,7 +88,7 @@ func TestNothingIsLostWhenPostgreSQLIsAwayForLongerThanALease(t *testing.T) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		fl.send(100 * time.Millisecond) // so that people write before, while it is away, and after
+		fl.send(100 * time.Millisecond) // so that people write before, during and after the outage
 	}()
 	<-time.After(2 * time.Second)
 	d.shut(true)

@@ -13,10 +13,10 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// A Dendrite that is stopped while it takes an event in takes it in again five minutes later.
-// The bridge has sent the message once more by then, under another event ID, and people would
+// A Dendrite that is stopped while it accepts an event accepts it again five minutes later.
+// By then the bridge has sent the message once more, under another event ID, and people would
 // see both. Here the second copies are sent as the homeserver makes them: by the ghost, with
-// all that the first one had.
+// everything that the first one had.
 func TestFeatureSecondCopies(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -53,7 +53,7 @@ func TestFeatureSecondCopies(t *testing.T) {
 		}
 	}
 	if err := again("m.reaction", smile); err != nil && !strings.Contains(err.Error(), "M_DUPLICATE_ANNOTATION") {
-		t.Fatal(err) // some refuse the same reaction again
+		t.Fatal(err) // some homeservers refuse a repeated reaction
 	}
 	mxtest.WaitFor(t, "all second copies to be taken back", func() bool {
 		have := s.redactions()
@@ -64,8 +64,8 @@ func TestFeatureSecondCopies(t *testing.T) {
 	}
 }
 
-// A second copy comes just before the bridge is killed: it has not been looked at then, and
-// is not pushed again.
+// A second copy arrives just before the bridge is killed: it has not been examined by then,
+// and is not pushed again. It is redacted all the same.
 func TestASecondCopyOutlivesTheBridge(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -80,14 +80,14 @@ func TestASecondCopyOutlivesTheBridge(t *testing.T) {
 	if _, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodPut, path, content, &out); err != nil {
 		t.Fatal(err)
 	}
-	s.bob.Send(s.mxRoom, "after") // what was pushed before is acknowledged when this is
+	s.bob.Send(s.mxRoom, "after") // earlier pushes are acknowledged when this one is
 	s.rc.WaitFor(t, s.room, "after")
 	kill()
 	s.spawnBridge()
 	mxtest.WaitFor(t, "the second copy to be taken back", func() bool { return slices.Contains(s.redactions(), out.Event) })
 }
 
-// redactions returns the events that were taken back in the stage's room.
+// redactions returns the events that were redacted in the stage's room.
 func (s *stage) redactions() (all []string) {
 	for _, e := range s.bob.Events(s.mxRoom) {
 		if id, ok := redacted(e).(string); ok {

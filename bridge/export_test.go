@@ -8,8 +8,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// ConsoleOf returns the pages of a bridge that does not run: it serves what is stored, and
-// neither reads nor carries anything.
+// ConsoleOf returns the pages of a bridge that is not running: it serves what is stored,
+// and neither reads nor carries anything.
 func ConsoleOf(ctx context.Context, o Options) (pages http.Handler, end func() error, err error) {
 	s := &service{Options: o}
 	cfg, err := config.Load(o.ConfigFile)

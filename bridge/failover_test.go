@@ -14,9 +14,9 @@ import (
 )
 
 // PostgreSQL is killed behind two bridges while people write on both sides, and its standby
-// takes over, with no connection for some seconds: everything is there exactly once and in
-// order. The standby is synchronous. One that is not loses what was committed last, and nobody
-// above it could know.
+// takes over, after some seconds without a connection: every message is there exactly once and
+// in order. The standby is synchronous. An asynchronous one loses the last commits, and
+// nothing above it could know.
 func TestNothingIsLostWhenPostgreSQLFailsOver(t *testing.T) {
 	t.Parallel()
 	primary, standby := newPair(t)
@@ -39,7 +39,7 @@ func TestNothingIsLostWhenPostgreSQLFailsOver(t *testing.T) {
 	fl.check(2 * time.Minute)
 }
 
-// lead makes a door lead to another server.
+// lead points a door at another server.
 func (d *door) lead(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,7 +53,7 @@ type pgServer struct {
 	name string
 }
 
-// newPair starts two servers, of which one follows the other: what is committed is on both.
+// newPair starts two servers, one of which follows the other: what is committed is on both.
 func newPair(t *testing.T) (primary, standby *pgServer) {
 	t.Helper()
 	if os.Getenv("APPLIANCE_TEST_POSTGRES") == "" {
@@ -85,7 +85,7 @@ func newPair(t *testing.T) (primary, standby *pgServer) {
 	return primary, standby
 }
 
-// docker runs a command of Docker and returns what it prints.
+// docker runs a Docker command and returns its output.
 func (s *pgServer) docker(args ...string) string {
 	s.t.Helper()
 	out, err := exec.CommandContext(s.t.Context(), "docker", args...).CombinedOutput() //nolint:gosec // arguments of this file
@@ -105,7 +105,7 @@ func (s *pgServer) address() string {
 	return "postgres://postgres@" + s.host() + ":5432/postgres?sslmode=disable"
 }
 
-// sql executes a statement that answers with one value, or none.
+// sql executes a statement that returns one value, or none.
 func (s *pgServer) sql(query string) string {
 	s.t.Helper()
 	db, err := sql.Open("pgx", s.address())
@@ -120,7 +120,7 @@ func (s *pgServer) sql(query string) string {
 	return out
 }
 
-// awaits waits until the server answers a query so.
+// awaits waits until a query returns the wanted value.
 func (s *pgServer) awaits(query, want string) {
 	s.t.Helper()
 	waitUntil(s.t, query+" to be "+want, time.Minute, func() bool {

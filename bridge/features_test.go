@@ -20,11 +20,11 @@ import (
 )
 
 // stage is a room with alice in Rocket.Chat and bob on Matrix, for tests of what
-// crosses.
+// crosses the bridge.
 type stage struct {
 	*world
 	room, mxRoom string
-	bob, dave    *mxtest.Person // dave where a test makes him
+	bob, dave    *mxtest.Person // dave if the test creates him
 	puppet       string
 }
 
@@ -38,7 +38,7 @@ func newStageOn(t *testing.T, rc *rctest.Server) *stage {
 	return bridgedStage(newWorld(t, rc))
 }
 
-// bridgedStage is the stage in a world.
+// bridgedStage returns a stage in a world.
 func bridgedStage(w *world) *stage {
 	w.t.Helper()
 	s := &stage{world: w}
@@ -74,7 +74,7 @@ func (s *stage) findText(body string) (id string, content map[string]any) {
 	return s.find(body, func(kind string, c map[string]any) bool { return kind == "m.room.message" && c["body"] == body })
 }
 
-// delivered returns how many messages our homeserver has got.
+// delivered returns how many messages our homeserver has received.
 func (w *world) delivered() int {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
@@ -119,8 +119,8 @@ func relation(c map[string]any) map[string]any {
 	return r
 }
 
-// redacted returns the event that a redaction takes back: rooms say so inside
-// the content since version 11.
+// redacted returns the event that a redaction redacts: since room version 11 its ID
+// is inside the content.
 func redacted(e map[string]any) any {
 	if e["type"] != "m.room.redaction" {
 		return nil
@@ -240,7 +240,7 @@ func TestFeatureReactions(t *testing.T) {
 	mxtest.WaitFor(t, "bob's reaction to be taken back", func() bool { return !reacted() })
 }
 
-// Emoji that administrators of Rocket.Chat have added are pictures on Matrix.
+// Custom emoji that Rocket.Chat's administrators have added are pictures on Matrix.
 func TestFeatureCustomEmoji(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -254,7 +254,7 @@ func TestFeatureCustomEmoji(t *testing.T) {
 		return uri
 	}
 	for n, name := range []string{":blobcat:", ":bc:"} {
-		// Whether the server has said so yet cannot be seen from outside.
+		// Whether the server has announced it yet cannot be seen from outside.
 		var html string
 		mxtest.WaitFor(t, "the picture of "+name, func() bool {
 			text := fmt.Sprintf("look %d %s %s", n, name, rand.Text())
@@ -389,8 +389,8 @@ func TestFeatureDirectRoomsOpenedInRocketChat(t *testing.T) {
 	dm := s.rc.CreateDirect("alice", s.puppet)
 	n := s.delivered()
 	s.rc.Say(dm, "alice", "psst, bob")
-	// A server that joins in the very moment in which something is said may lose
-	// it, and people are not that quick.
+	// A server that joins at the very moment a message is sent may lose it, and
+	// people are not that quick.
 	s.waitForDelivered(n + 1)
 	mxRoom, inviter := s.bob.AcceptInvitation()
 	if inviter != s.alice() {
@@ -469,8 +469,8 @@ func TestFeatureManyDeletedAtOnce(t *testing.T) {
 	})
 }
 
-// A discussion is connected like any other room: what people write, answer, edit, take
-// back, react and call, and who comes and goes.
+// A discussion is connected like any other room: messages, replies, edits, deletions,
+// reactions and calls cross, and so do people who come and go.
 func TestFeatureDiscussions(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -528,7 +528,7 @@ func TestFeatureDiscussions(t *testing.T) {
 	}
 }
 
-// callsInRocketChat: that a call begins in Rocket.Chat is said on Matrix, by who begins it.
+// callsInRocketChat: the start of a call in Rocket.Chat is announced on Matrix, by the person who starts it.
 func (s *stage) callsInRocketChat() {
 	s.t.Helper()
 	if os.Getenv("ROCKETCHAT_URL") != "" {
@@ -547,7 +547,7 @@ func (s *stage) callsInRocketChat() {
 	})
 }
 
-// Who comes and goes in the room of a team does so on Matrix, as in any other room.
+// People who join or leave a team's room do so on Matrix too, as in any other room.
 func TestFeatureTeams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -584,7 +584,7 @@ func TestFeatureTeams(t *testing.T) {
 	s.messageText("hello crew")
 }
 
-// asked is the answer of the bridge to its operator.
+// asked returns the bridge's response to a request from its operator.
 func (w *world) asked(method, path, body string) string {
 	w.t.Helper()
 	res := w.operator(method, path, body)
@@ -640,8 +640,8 @@ func TestFeatureDeadLetters(t *testing.T) {
 	}
 }
 
-// While federation is off the operator sees which lanes wait, since when and how often
-// they were tried.
+// While federation is off, the operator sees which lanes are waiting, since when, and
+// how often they were tried.
 func TestTheOperatorSeesWhatEachLaneWaitsFor(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -679,7 +679,7 @@ func TestFeatureRoomMentionsAndLimits(t *testing.T) {
 	})
 	s.messageText("#plans")
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "hello all of you", "m.mentions": map[string]any{"room": true}})
-	s.messageText("hello all of you") // bob may not call everybody
+	s.messageText("hello all of you") // bob may not mention everybody
 	s.promote()
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "wake up", "m.mentions": map[string]any{"room": true}})
 	s.messageText("@all wake up")

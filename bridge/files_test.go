@@ -92,8 +92,8 @@ func (s *stage) withFile(name string) rctest.Message {
 	return s.message(name, func(m rctest.Message) bool { return m.File.Name == name })
 }
 
-// shown is what people read beside a file: the text of its message and the captions
-// of its attachments.
+// shown returns what people read beside a file: the text of its message and the
+// captions of its attachments.
 func shown(m rctest.Message) string {
 	text := m.Text
 	for _, a := range m.Attachments {
@@ -136,7 +136,7 @@ func TestFeatureFiles(t *testing.T) {
 	if m := s.withFile("wave.png"); m.Text != "" {
 		t.Errorf("sticker = %+v", m)
 	}
-	// A caption is edited, and the file stays.
+	// The caption is edited, and the file stays.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.image", "body": "* what I saw", "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
 		"m.new_content": map[string]any{"msgtype": "m.image", "body": "what I saw", "filename": "window.png", "url": c["url"]},
@@ -149,9 +149,9 @@ func TestFeatureFiles(t *testing.T) {
 	}
 }
 
-// Captions that are edited show as they are now, and as nothing else, on both sides:
-// in Rocket.Chat 7, where the text of the message is changed, and from 8 on, where the
-// caption of the attachment is and the text stays.
+// Edited captions show in their current form only, on both sides: in Rocket.Chat 7,
+// where the text of the message changes, and from 8 on, where the caption of the
+// attachment changes and the text stays.
 func TestFeatureCaptionEdits(t *testing.T) {
 	t.Parallel()
 	versions := []string{"7.2", "8.3"}
@@ -202,7 +202,7 @@ func (s *stage) tryCaptionsHere() {
 func (s *stage) tryCaptionsThere() {
 	s.t.Helper()
 	pill := fmt.Sprintf(`<a href="https://matrix.to/#/%s">Alice</a>`, s.alice())
-	for name, words := range map[string][3]string{ // as they are written, then edited twice
+	for name, words := range map[string][3]string{ // as written, then edited twice
 		"plan.pdf":  {"see page 2", "see page 3", "see page 4"},
 		"draft.pdf": {pill + ", see page 2", pill + ", see page 3", "see page 4"},
 		"final.pdf": {"see page 2", pill + ", see page 3", pill + ", see page 4"},
@@ -212,7 +212,7 @@ func (s *stage) tryCaptionsThere() {
 				"filename": name, "url": s.upload(name, "application/pdf", []byte("%PDF-1.4")), "info": map[string]any{"mimetype": "application/pdf", "size": 8}}
 		}
 		before := len(s.rc.Said(s.room))
-		// all that is read in the room since, once each text
+		// every text shown in the room since, once each
 		read := func() string {
 			var texts []string
 			for _, m := range s.rc.Said(s.room)[before:] {
@@ -243,8 +243,8 @@ func (s *stage) tryCaptionsThere() {
 	}
 }
 
-// mentions tells whether the newest message with a text, or with it as the caption of its
-// file, mentions a user, as Rocket.Chat sees it.
+// mentions reports whether the newest message with a text, or with it as the caption of
+// its file, mentions a user according to Rocket.Chat.
 func (s *stage) mentions(username, text string) bool {
 	for _, m := range slices.Backward(s.rc.Said(s.room)) {
 		if text != "" && strings.HasSuffix(shown(m), text) {
@@ -267,7 +267,7 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 		"msgtype": "m.file", "body": "odd.tar", "url": s.upload("odd.tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
 	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not take") })
-	// A name that calls everybody calls nobody.
+	// A file name that mentions everybody notifies nobody.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.file", "body": "minutes for @all please.tar", "url": s.upload("tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
@@ -282,7 +282,7 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 			t.Errorf("%q mentions %v", m.Text, mentioned)
 		}
 	}
-	// A picture that is none is a file like any other.
+	// A file that only claims to be a picture is a file like any other.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.image", "body": "cat.png", "url": s.upload("cat.png", "image/png", []byte("<html><script>alert(1)</script></html>")), "info": map[string]any{"mimetype": "image/png"},
 	})
@@ -365,8 +365,8 @@ func TestFeatureFilesThatAreLate(t *testing.T) {
 	}
 }
 
-// A message does not go on without its file while Rocket.Chat is away: what is said after it
-// would come before the file.
+// While Rocket.Chat is away, a message does not go on without its file: later messages would
+// arrive before the file.
 func TestFilesKeepTheirPlaceWhileRocketChatIsAway(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

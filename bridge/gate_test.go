@@ -17,8 +17,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// gate stands between the bridge and its homeserver. It passes everything on but what a
-// test has it refuse.
+// gate is a proxy between the bridge and its homeserver. It passes everything on except
+// what a test has it refuse.
 type gate struct {
 	url      string
 	mu       sync.Mutex
@@ -26,18 +26,18 @@ type gate struct {
 	answered map[string]int // by method, end of the path and status
 }
 
-// refusal is one thing that the homeserver does not do.
+// refusal is one request that the homeserver refuses.
 type refusal struct {
 	g            *gate
 	method, part string // of the path
-	user         string // for whom the bridge asks, "" for anybody
-	left         int    // how often it refuses
+	user         string // on whose behalf the bridge asks, "" for anybody
+	left         int    // how often it still refuses
 	status       int
 	code         string
 	refused      int
 }
 
-// always is how often a refusal lasts that a test lifts.
+// always is the count of a refusal that lasts until the test lifts it.
 const always = 1 << 30
 
 func newGate(t testing.TB, homeserver string) *gate {
@@ -62,7 +62,7 @@ func newGate(t testing.TB, homeserver string) *gate {
 	return g
 }
 
-// note counts what the homeserver answered.
+// note counts the homeserver's responses.
 func (g *gate) note(res *http.Response) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,14 +70,14 @@ func (g *gate) note(res *http.Response) error {
 	return nil
 }
 
-// count returns how often the homeserver gave an answer: "POST join 200".
+// count returns how often the homeserver gave a response, such as "POST join 200".
 func (g *gate) count(answer string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.answered[answer]
 }
 
-// answer returns what a request is refused with, 0 where it is not.
+// answer returns how a request is refused, or 0 if it is not.
 func (g *gate) answer(r *http.Request) (status int, code string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -91,7 +91,7 @@ func (g *gate) answer(r *http.Request) (status int, code string) {
 	return 0, ""
 }
 
-// refuse refuses the next n requests with a method and something in their path.
+// refuse refuses the next n requests with the given method and part in their path.
 func (g *gate) refuse(n int, method, part string, status int, code string) *refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,7 +100,7 @@ func (g *gate) refuse(n int, method, part string, status int, code string) *refu
 	return f
 }
 
-// to refuses it to one user alone.
+// to limits a refusal to one user.
 func (f *refusal) to(user string) *refusal {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
@@ -115,7 +115,7 @@ func (f *refusal) lift() {
 	f.left = 0
 }
 
-// waitFor waits until it was refused n times.
+// waitFor waits until n requests have been refused.
 func (f *refusal) waitFor(t testing.TB, n int) {
 	t.Helper()
 	mxtest.WaitFor(t, fmt.Sprintf("%s %s to be refused %d times", f.method, f.part, n), func() bool {
@@ -125,7 +125,7 @@ func (f *refusal) waitFor(t testing.TB, n int) {
 	})
 }
 
-// newGatedStage is newStage with a gate before the homeserver.
+// newGatedStage is newStage with a gate in front of the homeserver.
 func newGatedStage(t *testing.T) *stage {
 	t.Helper()
 	return newGatedStageOn(t, &rctest.Server{Polite: true})
@@ -136,7 +136,7 @@ func newGatedStageOn(t *testing.T, rc *rctest.Server) *stage {
 	return bridgedStage(gatedWorld(t, rc))
 }
 
-// gatedWorld is newWorld with a gate before the homeserver.
+// gatedWorld is newWorld with a gate in front of the homeserver.
 func gatedWorld(t *testing.T, rc *rctest.Server) *world {
 	t.Helper()
 	home := mxtest.Kind(t)

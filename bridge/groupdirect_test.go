@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// TestFeatureGroupDirectRoomsFromMatrix: a direct room of Matrix with more than two
-// people is a private group in Rocket.Chat, whether they were all asked at once or
+// TestFeatureGroupDirectRoomsFromMatrix: a direct room on Matrix with more than two
+// people is a private group in Rocket.Chat, whether they were all invited at once or
 // some came later.
 func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	t.Parallel()
@@ -46,7 +46,7 @@ func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	invite := func(room, user string) {
 		bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/invite", map[string]any{"user_id": user}, nil)
 	}
-	// Two servers that accept a join at the same moment can lose one of them.
+	// Two servers that accept joins at the same moment can lose one of them.
 	in := func(room string, users ...string) {
 		for _, user := range users {
 			w.waitForGhost(bob, room, user)
@@ -81,7 +81,7 @@ func TestFeatureGroupDirectRoomsFromMatrix(t *testing.T) {
 	})
 }
 
-// has reports whether a list has an element that begins in a way.
+// has reports whether a list has an element with the given prefix.
 func has(list []string, prefix string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, prefix) })
 }

@@ -9,9 +9,9 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// Synapse keeps a transaction for good that it makes in the moment between finding
-// that it has sent all it held back, and noting that the bridge is there again.
-// That moment is made as long as it takes here, by holding on to what it notes.
+// Synapse keeps a transaction for good if it creates it between finding that it has
+// sent everything it held back and recording that the bridge is up again. This test
+// prolongs that moment by locking the record.
 func TestATransactionThatSynapseHoldsBack(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Traits(t).HoldsBack {

@@ -31,13 +31,13 @@ func TestFeatureHistory(t *testing.T) {
 	w.rc.React(first, "carol", "smile")
 	w.rc.Leave(room, "carol")
 	said := time.Now()
-	w.must(alice, room, "bridge", "history 122") // with two words about who came and left
+	w.must(alice, room, "bridge", "history 122") // including two messages about joins and leaves
 	w.rc.Say(room, "alice", "after the bridge")
 	bob := w.far.Register("bob", "Bob Builder")
 	w.must(alice, room, "bridge", "invite "+bob.ID)
 	mxRoom, _ := bob.AcceptInvitation()
 	want = append(want, w.alice()+": after the bridge")
-	// The past is shared with who is invited later.
+	// The history is shared with people who are invited later.
 	mxtest.WaitFor(t, "the past on Matrix", func() bool { return len(saidOnMatrix(bob, mxRoom)) >= len(want) })
 	if got := saidOnMatrix(bob, mxRoom); !slices.Equal(got, want) {
 		t.Errorf("on Matrix:\n%q\nwant\n%q", got, want)

@@ -21,8 +21,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// manyRooms makes 1,000 rooms and 1,200 direct rooms, or a tenth of them, in Rocket.Chat and in a database
-// of the bridge's, and returns them.
+// manyRooms creates 1,000 rooms and 1,200 direct rooms, or a tenth of them, in Rocket.Chat and in a
+// database of the bridge, and returns them.
 func manyRooms(t *testing.T, rc *rctest.Server, database string) (all []string) {
 	t.Helper()
 	s, err := store.Open(t.Context(), "sqlite:"+database)
@@ -52,7 +52,7 @@ func manyRooms(t *testing.T, rc *rctest.Server, database string) (all []string) 
 	return all
 }
 
-// The program with 1,000 rooms and 1,200 direct rooms (a tenth by default: see reduced) on a Rocket.Chat with its own
+// The program with 1,000 rooms and 1,200 direct rooms (a tenth by default: see mustrun.Sized) on a Rocket.Chat with its own
 // limits is ready, and has carried what was said while it was away, within 30 s and in
 // 120 MB.
 func TestAThousandRoomsFitIntoTheMemory(t *testing.T) {
@@ -121,13 +121,13 @@ func adapt(t *testing.T, file string, pairs ...string) {
 	}
 }
 
-// resident returns how many bytes of memory a process has.
+// resident returns the resident memory of a process, in bytes.
 func resident(tb testing.TB, pid int) int64 {
 	tb.Helper()
 	return memory(tb, pid, "VmRSS:")
 }
 
-// memory returns a number of bytes out of what the kernel says of a process.
+// memory returns a field of the kernel's status of a process, in bytes.
 func memory(tb testing.TB, pid int, field string) int64 {
 	tb.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

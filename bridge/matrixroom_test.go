@@ -11,7 +11,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// roomOfBobs is a stage whose room is bob's, who is the only one with power there.
+// roomOfBobs returns a stage whose room is bob's; only he has power there.
 func roomOfBobs(w *world) *stage {
 	w.t.Helper()
 	s := &stage{world: w, bob: w.far.Register("bob", "Bob Builder")}
@@ -26,8 +26,8 @@ func roomOfBobs(w *world) *stage {
 	return s
 }
 
-// What Rocket.Chat lets its owner do and the room on Matrix does not is taken back, and
-// the owner is told.
+// What Rocket.Chat lets a room's owner do but the room on Matrix does not is undone,
+// and the owner is told.
 func TestWhatARoomOfMatrixDoesNotAllow(t *testing.T) {
 	t.Parallel()
 	s := roomOfBobs(newWorld(t, &rctest.Server{Polite: true}))
@@ -68,7 +68,7 @@ func TestWhatARoomOfMatrixDoesNotAllow(t *testing.T) {
 	s.message("a word in Rocket.Chat", func(m rctest.Message) bool { return strings.Contains(m.Text, "cannot read encrypted messages") })
 }
 
-// Commands that make no sense where they are typed are answered with the reason.
+// Commands that make no sense where they are typed are refused with the reason.
 func TestCommandsInRoomsTheyDoNotFit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -112,8 +112,8 @@ func TestCommandsInRoomsTheyDoNotFit(t *testing.T) {
 	refused(room, "federation", "dm "+bob.ID, "does not allow conversations with "+w.far.Name)
 }
 
-// Rooms that nobody may join, or that the bridge cannot read, are refused with the reason,
-// and nobody stays in them.
+// Rooms that cannot be joined, or that the bridge cannot read, are refused with the
+// reason, and nobody stays in them.
 func TestRoomsThatCannotBeJoined(t *testing.T) {
 	t.Parallel()
 	w := gatedWorld(t, &rctest.Server{Polite: true})
@@ -151,8 +151,8 @@ func TestRoomsThatCannotBeJoined(t *testing.T) {
 	w.told("alice", "You have joined #open:"+w.far.Name)
 }
 
-// A person who cannot be invited leaves no trace; one with whom there is a direct room is
-// invited to that one.
+// A person who cannot be invited leaves no trace; a person with whom there is a direct
+// room is invited to that one.
 func TestDirectMessagesByCommand(t *testing.T) {
 	t.Parallel()
 	w := gatedWorld(t, &rctest.Server{Polite: true})

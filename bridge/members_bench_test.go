@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	// crowd is how many people are in the room of BenchmarkMembers. What a join costs Dendrite
-	// grows with those who are there: on a busy machine with two cores 1,000 joins each way take
-	// a quarter of an hour, so this is done once, and no more than once.
+	// crowd is the number of people in the room of BenchmarkMembers. What a join costs Dendrite
+	// grows with the number of members: on a busy machine with two cores 1,000 joins each way
+	// take a quarter of an hour, so this is done only once.
 	crowd = 1000
-	// crowdTurn is how many of them join before it is the other's turn.
+	// crowdTurn is the number of joins before it is the other side's turn.
 	crowdTurn = 5
 )
 
-// BenchmarkMembers connects a room of 1,000 people with a real Dendrite, and reports how long
-// that takes until all of them have joined. In turns with it a client that does nothing else
-// registers as many users of an application service with the same Dendrite and lets them join a
-// room: one after the other, as the bridge does it, and with an invitation each, which rooms
-// that are not public need.
+// BenchmarkMembers connects a room of 1,000 people to a real Dendrite, and reports how long it
+// takes until all of them have joined. In turns with it, a client that does nothing else
+// registers as many users of an application service with the same Dendrite and has them join a
+// room: one after the other, as the bridge does, and with an invitation each, which rooms that
+// are not public require.
 func BenchmarkMembers(b *testing.B) {
 	if mxtest.Hermetic() {
 		mustrun.Skip(b, "it measures a real homeserver; make bench PARTS=members has one")
@@ -62,7 +62,7 @@ func benchMembers(b *testing.B) {
 	b.ReportMetric(bridged.Seconds()/s.took.Seconds(), "of-joins-alone")
 }
 
-// idleService is the registration of an application service that does nothing.
+// idleService returns the registration of an application service that does nothing.
 func idleService(b *testing.B) string {
 	b.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
@@ -77,8 +77,8 @@ namespaces: {users: [{regex: "^@straight[^:]*:", exclusive: true}], aliases: [],
 `, s.URL)
 }
 
-// straightJoins stands between the bridge and its homeserver. After some of the bridge's
-// users have joined it holds the bridge until as many others have done so without it.
+// straightJoins is a proxy between the bridge and its homeserver. After some of the bridge's
+// users have joined, it blocks the bridge until as many others have joined without it.
 type straightJoins struct {
 	w       *world
 	mu      sync.Mutex
@@ -109,7 +109,7 @@ func newStraightJoins(w *world) *straightJoins {
 	return s
 }
 
-// passed sees each answer before the bridge does.
+// passed sees each response before the bridge does.
 func (s *straightJoins) passed(res *http.Response) {
 	r := res.Request
 	if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/join") || !strings.HasPrefix(r.URL.Query().Get("user_id"), "@rc_") || res.StatusCode != http.StatusOK {
@@ -124,7 +124,7 @@ func (s *straightJoins) passed(res *http.Response) {
 	}
 }
 
-// makeRoom makes the room for those who join without the bridge.
+// makeRoom creates the room for the users who join without the bridge.
 func (s *straightJoins) makeRoom() {
 	var made struct {
 		RoomID string `json:"room_id"`
@@ -133,7 +133,7 @@ func (s *straightJoins) makeRoom() {
 	s.room = "/_matrix/client/v3/rooms/" + url.PathEscape(made.RoomID)
 }
 
-// join lets some users join without the bridge.
+// join has some users join without the bridge.
 func (s *straightJoins) join() {
 	as := s.w.home.As("as-token-of-straight")
 	for range crowdTurn {
@@ -146,7 +146,7 @@ func (s *straightJoins) join() {
 	}
 }
 
-// joinCrowd connects a room in which a crowd is, and returns how long it takes until all have
+// joinCrowd connects a room with a crowd in it, and returns how long it takes until all have
 // joined.
 func (w *world) joinCrowd() (took time.Duration) {
 	w.t.Helper()

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// Where everybody needs an invitation the bridge does not try without: a room that is connected
+// Where everybody needs an invitation, the bridge does not try without one: connecting a room
 // costs the homeserver an invitation and a join for each member, and nothing that it refuses.
 func TestMembersAreInvitedBeforeTheyJoin(t *testing.T) {
 	t.Parallel()

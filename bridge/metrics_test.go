@@ -26,7 +26,7 @@ func (w *world) get(path string) (int, string) {
 }
 
 // TestEveryMetricIsPublished holds a conversation, with one message that cannot be
-// carried, and reads every number that docs/metrics.md lists.
+// carried, and reads every metric that docs/metrics.md lists.
 func TestEveryMetricIsPublished(t *testing.T) {
 	t.Parallel()
 	w := newStage(t)
@@ -41,7 +41,7 @@ func TestEveryMetricIsPublished(t *testing.T) {
 		"msgtype": "m.image", "body": "window.png", "url": w.upload("window.png", "image/png", back), "info": map[string]any{"mimetype": "image/png", "size": len(back)},
 	})
 	w.withFile("window.png")
-	// An account that an administrator has deactivated: what bob says now is given up.
+	// An account that an administrator has deactivated: bob's next message becomes a dead letter.
 	w.call(w.rc.Admin(), http.MethodPost, "users.setActiveStatus", map[string]any{"userId": w.rc.User(w.puppet)["_id"], "activeStatus": false, "confirmRelinquish": true}, nil)
 	w.bob.Send(w.mxRoom, "nobody hears this")
 	page := ""
@@ -95,7 +95,7 @@ func TestEveryMetricIsPublished(t *testing.T) {
 	}
 }
 
-// published is a number on the page.
+// published returns the value of a metric on the page.
 func published(t *testing.T, page, name string) int {
 	t.Helper()
 	_, after, _ := strings.Cut(page, "\n"+name+" ")
@@ -107,7 +107,7 @@ func published(t *testing.T, page, name string) int {
 	return int(n)
 }
 
-// Whoever opens the address of the bridge sees where its pages are, and they are there.
+// The bridge's first page lists its other pages, and they exist.
 func TestTheFirstPageLeadsToTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -126,7 +126,7 @@ func TestTheFirstPageLeadsToTheOthers(t *testing.T) {
 	}
 }
 
-// TestReadyzNamesThePart takes Rocket.Chat away.
+// TestReadyzNamesThePart stops Rocket.Chat, and /readyz names it as the part that is missing.
 func TestReadyzNamesThePart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -141,7 +141,7 @@ func TestReadyzNamesThePart(t *testing.T) {
 	if code, text := w.get("/livez"); code != http.StatusOK {
 		t.Errorf("%d %s", code, text)
 	}
-	// A cluster asks whether the bridge can store what it is given.
+	// A cluster probes whether the bridge can store what it receives.
 	if code, text := w.get("/readyz?exclude=rocketchat&exclude=matrix"); code != http.StatusOK || text != "[+]database ok\n" {
 		t.Errorf("without the servers: %d %s", code, text)
 	}

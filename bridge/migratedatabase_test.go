@@ -13,9 +13,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// People talk while the bridge moves from SQLite to PostgreSQL, and back later. What was said
-// before, what was stored and not delivered, what was said while there was no bridge, and
-// what is said afterwards: everything arrives once and in order.
+// People talk while the bridge moves from SQLite to PostgreSQL, and back later. Messages from
+// before, messages stored but not delivered, messages sent while there was no bridge, and
+// later ones all arrive once and in order.
 func TestAConversationGoesOnAcrossAMoveOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	server := postgresDatabase(t)
@@ -32,7 +32,7 @@ func TestAConversationGoesOnAcrossAMoveOfTheDatabase(t *testing.T) {
 	talk.check(2 * time.Minute)
 }
 
-// more has n more messages sent each way.
+// more sends n more messages each way.
 func (fl *flood) more(n int) {
 	fl.t.Helper()
 	for i := fl.each; i < fl.each+n; i++ {
@@ -44,11 +44,11 @@ func (fl *flood) more(n int) {
 	fl.each += n
 }
 
-// move moves what the bridge has stored, while n messages each way wait in it, and as many are
-// said while it is away.
+// move moves the bridge's database while n messages each way wait in it, and as many are sent
+// while the bridge is down.
 func (fl *flood) move(from, to string, n int) {
 	fl.t.Helper()
-	fl.configure("enabled: false\n") // what is said from now on is stored, and waits
+	fl.configure("enabled: false\n") // messages from now on are stored, and wait
 	fl.more(n)
 	waits := 0
 	waitUntil(fl.t, "messages to wait", time.Minute, func() bool {
@@ -79,7 +79,7 @@ func (fl *flood) move(from, to string, n int) {
 	fl.startBridge()
 }
 
-// waitingItems counts the items that wait in a database.
+// waitingItems counts the waiting items in a database.
 func waitingItems(t testing.TB, database string) (n int) {
 	t.Helper()
 	driver, address := "pgx", database

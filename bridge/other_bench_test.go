@@ -16,7 +16,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// What is written in BenchmarkOther: in turns of each, in at most so many rooms.
+// The load of BenchmarkOther: the rooms, at most, and the turns of each competitor.
 const (
 	contestRooms = busyRooms
 	contestTurns = 5
@@ -27,8 +27,8 @@ const (
 // BenchmarkOther puts the same load through this bridge, through matterbridge and straight to
 // the far server, in turns: between the same Rocket.Chat and the same homeserver, for the same
 // people, in rooms of the same kind. Either bridge is a process of its own. The load is one
-// message at a time in each of 1, 8 and 64 rooms, and then some hundred at once; what comes
-// out is seen by a person on the far side.
+// message at a time in each of 1, 8 and 64 rooms, and then some hundred at once; a person on
+// the far side sees what comes out.
 func BenchmarkOther(b *testing.B) {
 	program := os.Getenv("APPLIANCE_MATTERBRIDGE")
 	if program == "" {
@@ -54,14 +54,14 @@ func BenchmarkOther(b *testing.B) {
 	}
 }
 
-// competitor is one that carries messages, or nothing between.
+// competitor is a bridge that carries messages, or no bridge at all.
 type competitor struct {
 	name string
 	ways map[string]way
 }
 
-// inTurns gives each competitor its turn several times over: what else the machine does is
-// then the same for all of them.
+// inTurns runs each competitor several times, in turns, so that other load on the machine
+// affects all of them alike.
 func inTurns(b *testing.B, name string, all []competitor, turns int, one func(competitor, *outcome)) {
 	outcomes := make([]outcome, len(all))
 	for range turns {
@@ -84,7 +84,7 @@ type contest struct {
 	onRC   anybody // alice
 	onMX   anybody // bob
 	hook   string  // the path of matterbridge's incoming webhook, with its secret
-	hookBy string  // who posts what comes in there
+	hookBy string  // the account that posts what arrives there
 }
 
 // newContest starts the servers. The homeserver is the bridge's own and bob's, so that nothing
@@ -103,8 +103,8 @@ func newContest(b *testing.B) *contest {
 	return c
 }
 
-// between are both ways between pairs of rooms: alice writes and bob hears, and the other way
-// round.
+// between returns both ways between pairs of rooms: alice writes and bob hears, and the other
+// way round.
 func (c *contest) between(rcRooms, mxRooms []string) (toMX, toRC way) {
 	c.b.Helper()
 	toMX = way{ear: newEar(), say: postingAs(c.onRC, rcRooms)}
@@ -113,8 +113,8 @@ func (c *contest) between(rcRooms, mxRooms []string) (toMX, toRC way) {
 	return toMX, toRC
 }
 
-// carried are the ways of between when a process carries what is said there, which a message
-// each way in each of the rooms shows.
+// carried returns the ways of between once a process carries messages there, as one message
+// each way in each room confirms.
 func (c *contest) carried(what string, pid, rooms int, toMX, toRC way) map[string]way {
 	c.b.Helper()
 	toMX.pid, toRC.pid = pid, pid
@@ -167,9 +167,9 @@ func (c *contest) appliance() map[string]way {
 	return c.carried("the bridge", pid, contestRooms, toMX, toRC)
 }
 
-// matterbridge is that, with its accounts and its rooms: on Matrix it has a token, on
+// matterbridge is that bridge, with its accounts and rooms: on Matrix it has a token, in
 // Rocket.Chat a token for reading and an incoming webhook for writing. Without the webhook it
-// cannot write to a Rocket.Chat of today; see docs/performance.md.
+// cannot write to a current Rocket.Chat; see docs/performance.md.
 type matterbridge struct {
 	*contest
 	program    string
@@ -196,7 +196,7 @@ func (c *contest) newMatterbridge(program string) *matterbridge {
 
 func gatewayName(n int) string { return fmt.Sprint("theirs", n) }
 
-// start starts it with a gateway for each of so many pairs of rooms.
+// start starts matterbridge with a gateway for each pair of rooms.
 func (m *matterbridge) start(rooms int) map[string]way {
 	m.b.Helper()
 	m.stop()
@@ -220,9 +220,8 @@ func (m *matterbridge) start(rooms int) map[string]way {
 	return m.carried("matterbridge", pid, rooms, m.toMX, m.toRC)
 }
 
-// incoming stands in for Rocket.Chat's incoming webhooks, which the simulator does not have:
-// it posts what is said there as the account of the webhook does, under the name that was
-// given.
+// incoming stands in for Rocket.Chat's incoming webhooks, which the simulator lacks: it
+// posts messages as the webhook's account does, under the given name.
 func (c *contest) incoming(w http.ResponseWriter, r *http.Request) bool {
 	if r.URL.Path != c.hook {
 		return false
@@ -250,7 +249,7 @@ func (c *contest) incoming(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// straight is without a bridge: carol writes on the far side itself, where bob or alice reads.
+// straight returns the ways without a bridge: carol writes on the far side itself, where bob or alice reads.
 func (c *contest) straight() map[string]way {
 	c.b.Helper()
 	carol, onMX := c.rc.CreateUser("carol", "user", "bot"), c.home.Register("carol", "Carol")
@@ -267,8 +266,8 @@ func (c *contest) straight() map[string]way {
 	return map[string]way{"to-matrix": toMX, "to-rocketchat": toRC}
 }
 
-// child starts a program that ends with the benchmark, and returns its process, its log and how
-// to end it sooner.
+// child starts a program that ends with the benchmark, and returns its process ID, its log and
+// a function that ends it sooner.
 func (c *contest) child(program string, args ...string) (pid int, log string, stop func()) {
 	c.b.Helper()
 	log = filepath.Join(c.b.TempDir(), "log")

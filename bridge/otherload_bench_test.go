@@ -24,10 +24,10 @@ import (
 	"appliance/bridge/secret"
 )
 
-// What is in this file asks nothing of a bridge: people write on one side and read on the
-// other, through the client APIs of two servers, and whatever is between carries it.
+// Nothing in this file depends on a particular bridge: people write on one side and read on
+// the other, through the client APIs of two servers, and whatever is in between carries it.
 
-// anybody is a person with the client API of a server.
+// anybody is a person who uses a server's client API.
 type anybody struct {
 	base    string
 	headers map[string]string
@@ -36,7 +36,7 @@ type anybody struct {
 // calls keeps a connection for each room.
 var calls = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: busyRooms + 2}, Timeout: time.Minute}
 
-// call asks the server; out may be nil.
+// call makes a request to the server; out may be nil.
 func (a anybody) call(ctx context.Context, method, path string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -72,7 +72,7 @@ func (a anybody) call(ctx context.Context, method, path string, body, out any) e
 	return json.Unmarshal(data, out)
 }
 
-// notOK is any answer but 200.
+// notOK is any response but 200.
 type notOK struct {
 	status int
 	text   string
@@ -80,36 +80,36 @@ type notOK struct {
 
 func (r *notOK) Error() string { return fmt.Sprintf("%d to %s", r.status, r.text) }
 
-// onRocketChat is a person with Rocket.Chat's client API.
+// onRocketChat returns a person who uses Rocket.Chat's client API.
 func onRocketChat(base, id, token string) anybody {
 	return anybody{base, map[string]string{"X-User-Id": id, "X-Auth-Token": token}}
 }
 
-// onMatrix is a person with Matrix's.
+// onMatrix returns a person who uses Matrix's.
 func onMatrix(base, token string) anybody {
 	return anybody{base, map[string]string{"Authorization": "Bearer " + token}}
 }
 
-// post writes into a room of Rocket.Chat.
+// post sends a message to a Rocket.Chat room.
 func (a anybody) post(ctx context.Context, room, text string) error {
 	return a.call(ctx, http.MethodPost, "/api/v1/chat.sendMessage", map[string]any{"message": map[string]string{"rid": room, "msg": text}}, nil)
 }
 
-// txns makes transaction IDs.
+// txns numbers transaction IDs.
 var txns atomic.Int64
 
-// send writes into a room of Matrix.
+// send sends a message to a Matrix room.
 func (a anybody) send(ctx context.Context, room, text string) error {
 	txn := strconv.FormatInt(time.Now().UnixNano(), 36) + "-" + strconv.FormatInt(txns.Add(1), 36)
 	return a.call(ctx, http.MethodPut, "/_matrix/client/v3/rooms/"+url.PathEscape(room)+"/send/m.room.message/"+txn, map[string]string{"msgtype": "m.text", "body": text}, nil)
 }
 
-// ear hears what comes out in some rooms. What it listens for is marked: bridges put names
-// before texts, and some put marks of their own into them.
+// ear collects what comes out in some rooms. The texts it listens for are marked: bridges
+// put names before texts, and some add marks of their own.
 type ear struct {
 	mu    sync.Mutex
 	heard map[string]*word
-	order []string // marks as they came
+	order []string // marks in order of arrival
 }
 
 // word is one text that was written.
@@ -122,7 +122,7 @@ var mark = regexp.MustCompile(`bench[0-9]+r[0-9]+n[0-9]+e`)
 
 func newEar() *ear { return &ear{heard: map[string]*word{}} }
 
-// expect returns what is closed when the marked text has come out.
+// expect returns a channel that is closed when the marked text has come out.
 func (e *ear) expect(marked string) <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -131,7 +131,7 @@ func (e *ear) expect(marked string) <-chan struct{} {
 	return w.out
 }
 
-// hear notes one message.
+// hear records one message.
 func (e *ear) hear(id, text string) {
 	marked := mark.FindString(text)
 	if marked == "" {
@@ -157,7 +157,7 @@ func (e *ear) forget() {
 	e.heard, e.order = map[string]*word{}, nil
 }
 
-// count is how many texts were written, and how many of them have come out.
+// count returns how many texts were written, and how many of them have come out.
 func (e *ear) count() (written, out int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -177,8 +177,8 @@ func (e *ear) silent() {
 	}
 }
 
-// tally is how many texts were written and have come out, how many have not, how many have
-// come out more than once, and how many after one of their room that was written later.
+// tally returns how many texts were written, came out, did not come out, came out more
+// than once, and came out after a later text of the same room.
 func (e *ear) tally() (written, out, lost, doubled, reordered int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -256,7 +256,7 @@ func (e *ear) onMatrixHears(tb testing.TB, reader anybody, rooms []string) error
 	return nil
 }
 
-// sync reads what is new.
+// sync reads new messages.
 func (e *ear) sync(ctx context.Context, reader anybody, filter, since string, wait time.Duration) (next string, err error) {
 	var news struct {
 		Next  string `json:"next_batch"`
@@ -283,34 +283,34 @@ func (e *ear) sync(ctx context.Context, reader anybody, filter, since string, wa
 	return news.Next, nil
 }
 
-// way is one direction through something.
+// way is one direction through whatever carries messages.
 type way struct {
 	say func(ctx context.Context, room int, text string) error // writes on the near side
 	ear *ear                                                   // hears on the far side
-	pid int                                                    // of what carries it; 0 where that is not known or nothing
+	pid int                                                    // of what carries it; 0 if unknown or nothing
 }
 
 // The bounds of a run: how long a message may take before it counts as lost, and after how
-// many that are lost in succession a room is given up.
+// many consecutive losses a room is given up.
 const (
 	tooLong = 20 * time.Second
 	giveUp  = 3
 )
 
-// loads counts the runs, so that no message of an earlier one is taken for one of this.
+// loads counts the runs, so that no message of an earlier run is mistaken for one of this.
 var loads atomic.Int64
 
-// outcome is what has become of some messages.
+// outcome is the result of writing some messages.
 type outcome struct {
 	written, out             int
 	took                     []time.Duration // until each came out
-	elapsed, used            time.Duration   // used is processor time of what was between
+	elapsed, used            time.Duration   // used is processor time of whatever was in between
 	lost, doubled, reordered int
-	resident, private        int64 // memory; what is private is not a file's
+	resident, private        int64 // memory; private excludes what is backed by files
 }
 
-// load writes messages, in each room the next one when the last has come out, and adds to an
-// outcome how fast they came out and what became of them.
+// load writes messages, in each room the next one when the last has come out, and adds their
+// times and results to an outcome.
 func (w way) load(tb testing.TB, rooms, messages int, o *outcome) {
 	tb.Helper()
 	took := make([][]time.Duration, rooms)
@@ -327,7 +327,7 @@ func (w way) load(tb testing.TB, rooms, messages int, o *outcome) {
 	o.took = append(o.took, slices.Concat(took...)...)
 }
 
-// flood writes messages as fast as the near server takes them.
+// flood writes messages as fast as the near server accepts them.
 func (w way) flood(tb testing.TB, rooms, messages int, o *outcome) {
 	tb.Helper()
 	w.run(tb, rooms, messages, o, func(run int64, room int, more func() bool) {
@@ -342,7 +342,7 @@ func (w way) flood(tb testing.TB, rooms, messages int, o *outcome) {
 	})
 }
 
-// run lets a person write in each room, for as long as there is more, and waits until nothing
+// run has a person write in each room, for as long as there is more, and waits until nothing
 // comes out any more.
 func (w way) run(tb testing.TB, rooms, messages int, o *outcome, write func(run int64, room int, more func() bool)) {
 	tb.Helper()
@@ -358,7 +358,7 @@ func (w way) run(tb testing.TB, rooms, messages int, o *outcome, write func(run 
 	w.ear.silent()
 	o.elapsed += time.Since(start)
 	o.used += spent(tb, w.pid) - used
-	<-time.After(time.Second / 2) // what comes out once more does so soon
+	<-time.After(time.Second / 2) // duplicates come out soon
 	written, out, lost, doubled, reordered := w.ear.tally()
 	o.written, o.out, o.lost, o.doubled, o.reordered = o.written+written, o.out+out, o.lost+lost, o.doubled+doubled, o.reordered+reordered
 	if w.pid != 0 {
@@ -366,7 +366,7 @@ func (w way) run(tb testing.TB, rooms, messages int, o *outcome, write func(run 
 	}
 }
 
-// report is an outcome as a line of its own.
+// report reports an outcome as a line of its own.
 func (o *outcome) report(b *testing.B) {
 	b.ReportMetric(float64(o.out)/o.elapsed.Seconds(), "messages/s")
 	percentiles(b, o.took)
@@ -380,13 +380,13 @@ func (o *outcome) report(b *testing.B) {
 	b.ReportMetric(float64(o.reordered), "reordered")
 }
 
-// text is what people write.
+// text returns a mark, and a text as people write it that contains the mark.
 func text(run int64, room, n int) (string, string) {
 	marked := fmt.Sprintf("bench%dr%dn%de", run, room, n)
 	return marked, "What a person says in a room, " + marked + "."
 }
 
-// postingAs and sendingAs are ways to say something in some rooms.
+// postingAs and sendingAs return ways to send a message to some rooms.
 func postingAs(who anybody, rooms []string) func(context.Context, int, string) error {
 	return func(ctx context.Context, room int, text string) error { return who.post(ctx, rooms[room], text) }
 }
@@ -429,7 +429,7 @@ func (w way) warmUp(tb testing.TB, what string, room int) error {
 	return fmt.Errorf("%s carried none of six messages within %s each", what, tooLong/4)
 }
 
-// spent is how much processor time a process has used; that of no process is 0.
+// spent returns the processor time that a process has used, and 0 without a process.
 func spent(tb testing.TB, pid int) time.Duration {
 	tb.Helper()
 	if pid == 0 {
@@ -439,8 +439,8 @@ func spent(tb testing.TB, pid int) time.Duration {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// After the name, which is in brackets and may hold anything: state is field 3, and
-	// utime and stime are 14 and 15, in hundredths of a second.
+	// After the name, which is in brackets and may contain anything: state is field 3,
+	// and utime and stime are 14 and 15, in hundredths of a second.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)

@@ -15,10 +15,10 @@ import (
 	"appliance/bridge/store"
 )
 
-// Between an upgrade and a rollback each release finds what the other has stored. What
-// the one before has stored crosses. What a newer one has stored, in a form or of a kind
-// that this one does not know, becomes a dead letter that says so; the next one goes on,
-// and it can be retried.
+// Between an upgrade and a rollback each release finds what the other has stored. Items
+// of the previous release are delivered. Items of a newer one, in a form or of a kind
+// that this one does not know, become dead letters that say so; the next item goes on,
+// and they can be retried.
 func TestWhatOtherReleasesHaveStored(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -71,7 +71,7 @@ func TestWhatOtherReleasesHaveStored(t *testing.T) {
 			t.Errorf("the cause of %s is %q, want %q", id, list[id], cause)
 		}
 	}
-	// The operator tries again too early: nothing is lost.
+	// The operator retries too early: nothing is lost.
 	if got := s.asked(http.MethodPost, "/queue/dead/retry", `{"all":true}`); !strings.Contains(got, "$newer") {
 		t.Errorf("retried: %s", got)
 	}

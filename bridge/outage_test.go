@@ -23,8 +23,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// far is the side of an instant pair of servers that takes no messages for a while. It
-// takes a time for each message, in each room one after the other, and notes what it took.
+// far is the side of an instant pair of servers that accepts no messages for a while. It takes
+// some time for each message, one at a time in each room, and records what it accepted.
 type far struct {
 	*instant
 	takes   time.Duration
@@ -35,7 +35,7 @@ type far struct {
 	mu      sync.Mutex
 	busy    map[string]*sync.Mutex
 	got     map[string][]string // texts, by room
-	known   map[string]bool     // IDs of what was taken: what comes again after an answer was lost is taken once
+	known   map[string]bool     // IDs of accepted messages: a repeat after a lost response counts once
 }
 
 func newFar(tb testing.TB) *far {
@@ -44,7 +44,7 @@ func newFar(tb testing.TB) *far {
 	return f
 }
 
-// take answers a request that brings a message, or a word of the bridge itself.
+// take answers a request that brings a message, or a notice from the bridge itself.
 func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
 	var room, text, id string
 	switch path := r.URL.Path; {
@@ -54,7 +54,7 @@ func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
 			f.notices.Add(1)
 		}
 		room, text, id = strings.Split(path, "/")[5], c.Body, path
-	case strings.Contains(path, "/send/"): // the bridge looks whether this is shown
+	case strings.Contains(path, "/send/"): // the bridge checks whether this is shown
 		parts := strings.Split(path, "/")
 		id := fmt.Sprintf("$probe%d", f.toMX.Add(1))
 		f.keep([]string{fmt.Sprintf(`{"type":%q,"event_id":%q,"room_id":%q,"sender":%q,"origin_server_ts":1,"content":{}}`, parts[7], id, parts[5], r.URL.Query().Get("user_id"))})
@@ -105,7 +105,7 @@ func (f *far) take(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// ownRate is how many messages a second this side takes of one client for each room.
+// ownRate returns how many messages per second this side accepts from one client per room.
 func (f *far) ownRate(tb testing.TB, rooms, each int) float64 {
 	tb.Helper()
 	start := time.Now()
@@ -128,14 +128,14 @@ func (f *far) ownRate(tb testing.TB, rooms, each int) float64 {
 	return float64(rooms*each) / time.Since(start).Seconds()
 }
 
-// outage is a time in which one side takes nothing.
+// outage is a period in which one side accepts nothing.
 type outage struct {
 	*far
 	tb        testing.TB
 	file, url string
 	stop      func()
 	rooms     int
-	toMatrix  bool // the backlog was said in Rocket.Chat
+	toMatrix  bool // the backlog comes from Rocket.Chat
 }
 
 func newOutage(tb testing.TB, rooms int, toMatrix bool) *outage {
@@ -168,7 +168,7 @@ func (o *outage) run() {
 	waitUntil(o.tb, "the bridge to listen", time.Minute, func() bool { return o.subscribed.Load() >= want })
 }
 
-// speak has n things said in each room, of the direction that is asked for.
+// speak sends numbered messages in each room, in the given direction.
 func (o *outage) speak(word string, from, to int, toMatrix bool) {
 	o.tb.Helper()
 	var events []string
@@ -192,7 +192,7 @@ func (o *outage) speak(word string, from, to int, toMatrix bool) {
 	}
 }
 
-// said returns what one side took with a word at its beginning, by room.
+// said returns what one side accepted that begins with a word, by room.
 func (o *outage) said(word string) map[string][]string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -207,7 +207,7 @@ func (o *outage) said(word string) map[string][]string {
 	return out
 }
 
-// complete checks that everything with a word arrived in each room, once and in order.
+// complete checks that every message with a word arrived in each room, once and in order.
 func (o *outage) complete(word string, each int) {
 	o.tb.Helper()
 	all := o.said(word)
@@ -224,8 +224,8 @@ func (o *outage) complete(word string, each int) {
 	}
 }
 
-// pass makes a time pass for what is stored: the bridge is stopped, everything is older
-// when it starts again.
+// pass lets time pass for what is stored: the bridge is stopped, and everything is
+// older when it starts again.
 func (o *outage) pass(d time.Duration) {
 	o.tb.Helper()
 	o.stop()
@@ -244,7 +244,7 @@ func (o *outage) pass(d time.Duration) {
 	o.run()
 }
 
-// heap is what is in use after a collection, in bytes.
+// heap returns the number of bytes in use after a collection.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -252,16 +252,16 @@ func heap() int64 {
 	return int64(m.HeapAlloc) //nolint:gosec // it is no larger than the machine
 }
 
-// drained is what came of an outage.
+// drained is the result of an outage.
 type drained struct {
-	rate, own      float64 // messages a second, and those of the far side without us
-	grown          int64   // bytes of heap that the backlog took, and that are not the test's own
+	rate, own      float64 // messages per second, and those of the far side without us
+	grown          int64   // bytes of heap that the backlog took, without the test's own
 	worst          time.Duration
 	refused, words int64
 }
 
-// sit lets a side be away for eight hours while n things are said in each room, and come
-// back.
+// sit keeps a side away for eight hours while messages are sent in each room, and lets
+// it come back.
 func (o *outage) sit(each, meanwhile int) (d drained) {
 	o.tb.Helper()
 	d.own = o.ownRate(o.tb, o.rooms, max(20, each/10))
@@ -302,7 +302,7 @@ func (o *outage) sit(each, meanwhile int) (d drained) {
 	return d
 }
 
-// waiting waits until so many items wait.
+// waiting waits until n items are waiting.
 func (o *outage) waiting(n int) {
 	o.tb.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(filepath.Dir(o.file), "bridge.db")+"?mode=ro&_pragma=busy_timeout(10000)")
@@ -316,11 +316,11 @@ func (o *outage) waiting(n int) {
 	})
 }
 
-// A side takes nothing for eight hours. What was said meanwhile waits and is delivered when
-// it is back, in order and once, nearly as fast as that side takes it; the other direction
-// goes on, and nobody is told of anything, for nothing was lost.
+// One side accepts nothing for eight hours. Messages sent meanwhile wait, and are delivered
+// when it is back, in order and once, nearly as fast as that side accepts them. The other
+// direction goes on, and nobody is notified, because nothing was lost.
 func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
-	if !mustrun.Full { // then the rates that it logs mean nothing
+	if !mustrun.Full { // in parallel, the rates that it logs mean nothing
 		t.Parallel()
 	}
 	each := mustrun.Sized(625, 60) // in each of eight rooms
@@ -341,8 +341,8 @@ func TestEightHoursInWhichASideTakesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkDrain is how fast 100,000 items that waited for eight hours are delivered, in
-// comparison with what the far side takes without us, and what memory they take.
+// BenchmarkDrain measures how fast 100,000 items that waited for eight hours are delivered,
+// compared with what the far side accepts without us, and how much memory they take.
 func BenchmarkDrain(b *testing.B) {
 	for _, toMatrix := range []bool{true, false} {
 		b.Run(map[bool]string{true: "ToMatrix", false: "ToRocketChat"}[toMatrix], func(b *testing.B) {

@@ -16,13 +16,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// pairMessages is how many messages BenchmarkPair writes each way.
+// pairMessages is the number of messages that BenchmarkPair writes each way.
 const pairMessages = 200
 
-// BenchmarkPair puts the load of BenchmarkOther through two rooms that are there, which some
-// other bridge connects: one message at a time, each way. OTHER are the addresses of the rooms,
-// OTHER_ACCOUNTS is a file with an account on each side, OTHER_NAME how the bridge is called in
-// the table, and OTHER_PID its process, where that is on this machine.
+// BenchmarkPair puts the load of BenchmarkOther through two existing rooms, which some other
+// bridge connects: one message at a time, each way. OTHER holds the addresses of the rooms,
+// OTHER_ACCOUNTS names a file with an account on each side, OTHER_NAME is the bridge's name in
+// the table, and OTHER_PID its process, if that is on this machine.
 func BenchmarkPair(b *testing.B) {
 	if os.Getenv("OTHER") == "" {
 		b.Skip("OTHER is not set; make bench OTHER='...' sets it")
@@ -61,7 +61,7 @@ type accounts struct {
 	}
 }
 
-// hinted is what went wrong, and what to do.
+// hinted returns an error that says what went wrong, and what to do.
 func hinted(fact, hint string) error { return fmt.Errorf("error: %s\nhint: %s", fact, hint) }
 
 // openPair signs in on both sides of a pair of rooms and listens there.
@@ -99,8 +99,8 @@ func openPair(tb testing.TB, addresses, file string, pid int) (toMX, toRC way, e
 
 const wellFormed = "type: make bench OTHER='https://chat.example.org/channel/general #general:example.org' OTHER_ACCOUNTS=accounts.yaml"
 
-// readAddresses takes the two addresses apart: Rocket.Chat's own and the name of its room, and
-// the alias or ID of the room of Matrix.
+// readAddresses parses the two addresses: Rocket.Chat's own with the name of its room, and the
+// alias or ID of the room on Matrix.
 func readAddresses(addresses string) (base, name, there string, err error) {
 	fields := strings.Fields(addresses)
 	if len(fields) != 2 {
@@ -119,7 +119,7 @@ func readAddresses(addresses string) (base, name, there string, err error) {
 	return "", "", "", hinted("the first address of OTHER is no channel of Rocket.Chat: "+fields[0], wellFormed)
 }
 
-// readAccounts reads the file, which nobody else may be able to read.
+// readAccounts reads the file, which must not be readable by others.
 func readAccounts(file string) (who accounts, err error) {
 	if file == "" {
 		return who, hinted("OTHER_ACCOUNTS is not set: it names a file with an account on each side", "docs/performance.md shows such a file")
@@ -150,7 +150,7 @@ func readAccounts(file string) (who accounts, err error) {
 	return who, nil
 }
 
-// onRocketChat signs in there.
+// onRocketChat signs in to Rocket.Chat.
 func (a accounts) onRocketChat(ctx context.Context, base string) (anybody, string, error) {
 	id, token := a.RocketChat.UserID, a.RocketChat.Token
 	if token == "" {
@@ -166,7 +166,7 @@ func (a accounts) onRocketChat(ctx context.Context, base string) (anybody, strin
 	return onRocketChat(base, id, token), token, nil
 }
 
-// onMatrix signs in there.
+// onMatrix signs in to the homeserver.
 func (a accounts) onMatrix(ctx context.Context) (anybody, error) {
 	base, token := strings.TrimSuffix(a.Matrix.URL, "/"), a.Matrix.Token
 	if token == "" {
@@ -184,7 +184,7 @@ func (a accounts) onMatrix(ctx context.Context) (anybody, error) {
 	return onMatrix(base, token), nil
 }
 
-// findRoom returns the ID of a room of Rocket.Chat.
+// findRoom returns the ID of a Rocket.Chat room.
 func findRoom(ctx context.Context, who anybody, name string) (string, error) {
 	var out struct {
 		Room struct {
@@ -201,7 +201,7 @@ func findRoom(ctx context.Context, who anybody, name string) (string, error) {
 	return out.Room.ID, nil
 }
 
-// enterRoom joins a room of Matrix, where the account is no member, and returns its ID.
+// enterRoom joins a Matrix room, if the account is not a member, and returns its ID.
 func enterRoom(ctx context.Context, who anybody, address string) (string, error) {
 	var out struct {
 		ID string `json:"room_id"`

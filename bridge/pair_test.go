@@ -12,7 +12,7 @@ import (
 )
 
 // make bench OTHER='...' measures whatever carries messages between two rooms, here this
-// bridge: each message comes out once, and is told apart from what else is said.
+// bridge: each message comes out once, and is distinguished from other messages.
 func TestPairOfRoomsIsMeasured(t *testing.T) {
 	t.Parallel()
 	w := newWorldNamed(t, &rctest.Server{Polite: true}, "prefixed")
@@ -84,7 +84,7 @@ func TestPairOfRoomsIsMeasured(t *testing.T) {
 	})
 }
 
-// What the table says of lost, doubled and reordered messages is so.
+// The table's numbers of lost, doubled and reordered messages are correct.
 func TestWhatComesOutIsCounted(t *testing.T) {
 	t.Parallel()
 	e := newEar()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	_ "image/jpeg" // what servers make of pictures
+	_ "image/jpeg" // servers convert pictures to it
 	"image/png"
 	"io"
 	"mime/multipart"
@@ -26,7 +26,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// configure adds keys to the configuration that the bridge began with.
+// configure adds keys to the configuration that the bridge started with.
 func (w *world) configure(extra string) {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "bridge.yaml")
@@ -44,7 +44,7 @@ func (w *world) configure(extra string) {
 	})
 }
 
-// passing collects what bob's client is shown and homeservers do not store.
+// passing collects what bob's client is shown but homeservers do not store.
 type passing struct {
 	w     *world
 	who   *mxtest.Person
@@ -87,8 +87,8 @@ func (v *passing) wait(what string, fits func(kind string, text string) bool) {
 	v.during(what, func() {}, fits)
 }
 
-// during waits as wait does while something is done again and again: nothing tells
-// since when a bridge listens.
+// during waits as wait does while something is repeated: nothing shows when a bridge
+// begins to listen.
 func (v *passing) during(what string, do func(), fits func(kind string, text string) bool) {
 	v.w.t.Helper()
 	mxtest.WaitFor(v.w.t, what, func() bool {
@@ -105,7 +105,7 @@ func (v *passing) has(fits func(kind string, text string) bool) bool {
 	})
 }
 
-// activity collects who types in a Rocket.Chat room, as a user there sees it.
+// activity collects who is typing in a Rocket.Chat room, as a user there sees it.
 type activity struct {
 	mu   sync.Mutex
 	seen []string
@@ -167,7 +167,7 @@ func TestFeatureTyping(t *testing.T) {
 	}
 }
 
-// Only the simulator tells who listens.
+// With typing off, the bridge does not listen for it. Only the simulator shows who listens.
 func TestFeatureTypingThatIsOffIsNotListenedTo(t *testing.T) {
 	t.Parallel()
 	s := newStageOn(t, &rctest.Server{Simulator: true, Polite: true})
@@ -231,7 +231,7 @@ func TestFeaturePresence(t *testing.T) {
 // call makes a REST call to Rocket.Chat as a user.
 func (w *world) call(p rctest.Person, method, endpoint string, body, out any) {
 	w.t.Helper()
-	var data []byte // a body of null is none that every version takes
+	var data []byte // not every version accepts a body of null
 	if body != nil {
 		data, _ = json.Marshal(body)
 	}
@@ -265,8 +265,8 @@ func portrait(c color.Color) []byte {
 	return b.Bytes()
 }
 
-// looks tells whether data is a picture of one colour, as far as it can be told:
-// servers make pictures larger, smaller and square, and another kind of file.
+// looks reports whether data is a picture of one colour, as far as that can be
+// determined: servers resize pictures, make them square, and change their format.
 func looks(data []byte, like color.Color) bool {
 	img, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -286,7 +286,7 @@ func (w *world) setAvatar(p rctest.Person, data []byte) {
 	w.post(p, "users.setAvatar", "image", data, nil)
 }
 
-// post sends a picture with a form.
+// post uploads a picture with a form.
 func (w *world) post(p rctest.Person, path, field string, data []byte, fields map[string]string) {
 	w.t.Helper()
 	var b bytes.Buffer
@@ -331,7 +331,7 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 	s := newStage(t)
 	alice := s.people["alice"]
 	s.rc.SetName("alice", "Alice of Wonderland")
-	s.rc.Say(s.room, "alice", "under my new name") // which shows it: no event tells of it by default
+	s.rc.Say(s.room, "alice", "under my new name") // which shows it: by default no event announces it
 	mxtest.WaitFor(t, "alice's new name on Matrix", func() bool { return s.bob.DisplayName(s.alice()) == "Alice of Wonderland" })
 	avatarOf := func(user string) string {
 		var out struct {
@@ -353,7 +353,7 @@ func TestFeatureNamesAndPictures(t *testing.T) {
 	s.bob.Must("PUT", "/_matrix/client/v3/profile/"+s.bob.ID+"/displayname", map[string]any{"displayname": "Robert"}, nil)
 	mxtest.WaitFor(t, "bob's new name in Rocket.Chat", func() bool { return s.rc.User(s.puppet)["name"] == "Robert ("+s.far.Name+")" })
 
-	// The address is the person's, whatever the username becomes.
+	// The Matrix address stays the same, whatever the username becomes.
 	s.call(s.rc.Admin(), http.MethodPost, "users.update", map[string]any{"userId": alice.ID, "data": map[string]any{"username": "alicia"}}, nil)
 	s.rc.Say(s.room, "alicia", "still me")
 	mxtest.WaitFor(t, "what was said under the new name", func() bool {
@@ -401,7 +401,7 @@ func TestFeatureDepartures(t *testing.T) {
 	ghost := "@carol:" + s.home.Name
 	joined := func() bool { return s.bob.Members(s.mxRoom)[ghost] == "join" }
 	mxtest.WaitFor(t, "carol on Matrix", joined)
-	s.compareOften() // no event tells of a person whose messages are kept
+	s.compareOften() // no event announces the deletion of a person whose messages are kept
 	s.call(s.rc.Admin(), http.MethodPost, "users.delete", map[string]any{"userId": carol.ID, "confirmRelinquish": true}, nil)
 	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return !joined() })
 }

@@ -12,9 +12,9 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// What one server refuses at the end of a connection does not keep the others in: the
-// people of Matrix leave in Rocket.Chat, and the ghosts leave on Matrix, but the one that
-// may not.
+// What one server refuses at the end of a connection does not keep the others in: Matrix
+// users leave in Rocket.Chat, and the ghosts leave on Matrix, except the one that may
+// not.
 func TestTheEndOfAConnectionThatIsRefusedInPart(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -37,7 +37,7 @@ func TestTheEndOfAConnectionThatIsRefusedInPart(t *testing.T) {
 	}
 }
 
-// What was on its way in a room whose connection has ended is dropped, and nothing of it
+// What is on its way in a room whose connection has ended is dropped, and none of it
 // becomes a dead letter.
 func TestWhatIsOnItsWayWhenAConnectionEnds(t *testing.T) {
 	t.Parallel()
@@ -63,7 +63,7 @@ func TestWhatIsOnItsWayWhenAConnectionEnds(t *testing.T) {
 	}
 }
 
-// A ghost that cannot follow to the room that replaces another comes when it speaks.
+// A ghost that cannot follow a room upgrade joins the new room when it speaks.
 func TestAGhostThatCannotFollowAnUpgradeComesLater(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -84,7 +84,7 @@ func TestAGhostThatCannotFollowAnUpgradeComesLater(t *testing.T) {
 	outside.lift()
 	s.rc.Say(s.room, "carol", "me too")
 	mxtest.WaitFor(t, "carol's word in the new room", func() bool { return slices.Contains(saidOnMatrix(s.bob, next), carol+": me too") })
-	// The room that was left is none of ours any more.
+	// The old room is no longer ours.
 	s.bob.Send(s.mxRoom, "said in the old room")
 	s.bob.Send(next, "said in the new one")
 	s.messageText("said in the new one")
@@ -93,7 +93,7 @@ func TestAGhostThatCannotFollowAnUpgradeComesLater(t *testing.T) {
 	}
 }
 
-// An upgrade to a room that does not let the bridge in is told on both sides.
+// When a room is upgraded to one that does not let the bridge in, both sides are told.
 func TestAnUpgradeThatLeavesTheBridgeOutside(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -106,14 +106,14 @@ func TestAnUpgradeThatLeavesTheBridgeOutside(t *testing.T) {
 }
 
 // A group that is deleted while the homeserver does not answer is left on Matrix once it
-// does, and says why.
+// answers, with the reason.
 func TestARoomThatVanishedIsLeftOnMatrix(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
 	away := s.gate.refuse(always, http.MethodGet, "/members", http.StatusBadGateway, "M_UNKNOWN")
 	s.api("alice", "groups.delete", map[string]any{"roomId": s.room})
 	s.compareOften()
-	away.waitFor(t, 2) // a difference counts when two comparisons find it
+	away.waitFor(t, 2) // a difference counts once two comparisons have found it
 	away.lift()
 	s.find("the reason", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.notice" && strings.HasPrefix(fmt.Sprint(c["body"]), "This room is not there any more in Rocket.Chat")

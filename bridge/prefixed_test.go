@@ -17,8 +17,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// TestFeatureSharedHomeserver: people of the homeserver that the bridge uses talk
-// to Rocket.Chat as people of other servers do.
+// TestFeatureSharedHomeserver: users of the bridge's own homeserver talk to
+// Rocket.Chat as users of other servers do.
 func TestFeatureSharedHomeserver(t *testing.T) {
 	t.Parallel()
 	w := newWorldNamed(t, &rctest.Server{Polite: true}, "prefixed")
@@ -53,7 +53,7 @@ func TestFeatureSharedHomeserver(t *testing.T) {
 	for _, p := range []*mxtest.Person{local, far} {
 		mxtest.WaitFor(t, p.ID+" to see it", func() bool { return slices.Contains(saidOnMatrix(p, mxRoom), ghost+": to both") })
 	}
-	// A direct message that begins on Matrix.
+	// A direct message that starts on Matrix.
 	dmRoom := local.CreateRoom("", true, ghost)
 	mxtest.WaitFor(t, "alice to join on Matrix", func() bool { return local.Members(dmRoom)[ghost] == "join" })
 	local.Send(dmRoom, "just us")
@@ -63,8 +63,8 @@ func TestFeatureSharedHomeserver(t *testing.T) {
 	w.waitForMatrix(local, dmRoom, local.ID+": just us", ghost+": indeed")
 }
 
-// Two workspaces, each with a bridge, share a homeserver: each has users of its own there,
-// though people have the same names, and hears nothing of the other's.
+// Two workspaces, each with a bridge, share a homeserver: each has its own users there,
+// although people have the same names, and neither hears anything of the other's.
 func TestTwoBridgesShareAHomeserver(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Hermetic() {
@@ -114,7 +114,7 @@ func TestTwoBridgesShareAHomeserver(t *testing.T) {
 	}
 }
 
-// The users of Rocket.Chat keep the addresses that they have on Matrix.
+// Rocket.Chat's users keep their addresses on Matrix.
 func TestThePrefixIsPermanent(t *testing.T) {
 	t.Parallel()
 	w := newWorldNamed(t, &rctest.Server{Polite: true}, "prefixed")

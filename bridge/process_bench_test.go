@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// asInstalled is what the appliance sets for the bridge (compose.yaml).
+// asInstalled is the environment that the appliance sets for the bridge (compose.yaml).
 const asInstalled = "GOGC=50"
 
 // buildProgram builds the program with the flags of a release.
@@ -30,7 +30,7 @@ func buildProgram(tb testing.TB) string {
 	return program
 }
 
-// runProgram runs the bridge as a process of its own until stop, and returns when it is ready.
+// runProgram runs the bridge as a process of its own until stop is called, and returns once it is ready.
 func runProgram(tb testing.TB, program, file, url string, environment ...string) (pid int, stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
@@ -56,8 +56,8 @@ func runProgram(tb testing.TB, program, file, url string, environment ...string)
 	}
 }
 
-// footprint is the memory that a process has, in MB. What is of files, such as the program
-// itself, the kernel takes back when it needs it.
+// footprint is the memory of a process, in MB. What is backed by files, such as the
+// program itself, the kernel reclaims when it needs to.
 type footprint struct{ all, file float64 }
 
 func footprintOf(tb testing.TB, pid int) footprint {
@@ -65,8 +65,8 @@ func footprintOf(tb testing.TB, pid int) footprint {
 	return footprint{float64(resident(tb, pid)) / (1 << 20), float64(memory(tb, pid, "RssFile:")) / (1 << 20)}
 }
 
-// settledMemory is what a process has when that has not changed for ten seconds, or after
-// a minute. Five seconds after its start, a bridge releases what only that needed.
+// settledMemory returns a process's memory once it has not changed for ten seconds, or after a
+// minute. Five seconds after its start, a bridge releases what only the start needed.
 func settledMemory(tb testing.TB, pid int) footprint {
 	tb.Helper()
 	is, since := footprintOf(tb, pid), time.Now()
@@ -78,7 +78,7 @@ func settledMemory(tb testing.TB, pid int) footprint {
 	return is
 }
 
-// mostMemory looks at a process until stop, and returns the most that it had.
+// mostMemory samples a process until stop is called, which returns its peak.
 func mostMemory(tb testing.TB, pid int) (stop func() footprint) {
 	tb.Helper()
 	end, most := make(chan struct{}), make(chan footprint, 1)
@@ -99,7 +99,7 @@ func mostMemory(tb testing.TB, pid int) (stop func() footprint) {
 	return func() footprint { close(end); return <-most }
 }
 
-// processorOf returns how much processor time a process has used, to a hundredth of a second.
+// processorOf returns the processor time of a process, to a hundredth of a second.
 func processorOf(tb testing.TB, pid int) time.Duration {
 	tb.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

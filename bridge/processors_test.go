@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// A process that waits for its own disk has spare processors, once, and no other number than
-// the one that the operator has set.
+// A process that waits for its own disk gets spare processors, only once, and none if the
+// operator has set their number.
 func TestABridgeOnSQLiteHasSpareProcessors(t *testing.T) {
 	const child = "APPLIANCE_TEST_PROCESSORS"
 	if os.Getenv(child) != "" {

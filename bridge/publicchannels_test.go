@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// TestFeatureChannelsByAlias: the channels that the operator has chosen are found and
-// joined from Matrix by alias; no other is.
+// TestFeatureChannelsByAlias: the channels that the operator has chosen can be found
+// and joined from Matrix by alias; no others can.
 func TestFeatureChannelsByAlias(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -65,7 +65,7 @@ func TestFeatureChannelsByAlias(t *testing.T) {
 		return len(w.saidInRC(square)) > 0 && slices.ContainsFunc(w.saidInRC(square), func(s string) bool { return s[len(s)-12:] == "hello square" })
 	})
 
-	help := w.rc.CreateRoom("c", "help-desk", "alice") // made since: the homeserver asks for it
+	help := w.rc.CreateRoom("c", "help-desk", "alice") // created since then: the homeserver asks for it
 	mxtest.WaitFor(t, "bob to join a channel that was just made", func() bool { return join(alias("rocketchat_help-desk")) != "" })
 	mxtest.WaitFor(t, "bob in the new channel", func() bool { return has(w.rc.Members(help), "bob_") })
 	for _, name := range []string{"office", "rocketchat_office", "help-secret", "rocketchat_help-secret", "nothing"} {

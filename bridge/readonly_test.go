@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// A workspace that makes itself read-only: what people on Matrix write waits, whoever looks
-// at the bridge reads why, and when it is over everything arrives once and in order.
+// A workspace becomes read-only: messages from Matrix wait, whoever looks at the bridge
+// sees why, and when it is over everything arrives once and in order.
 func TestAReadOnlyWorkspaceKeepsMessagesWaiting(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

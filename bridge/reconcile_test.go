@@ -35,7 +35,7 @@ func (w *world) asServiceDo(method, user, path string, body any) {
 	}
 }
 
-// compareOften restarts the bridge as one that compares rooms all the time.
+// compareOften restarts the bridge so that it compares rooms all the time.
 func (w *world) compareOften() {
 	w.t.Helper()
 	w.stop()
@@ -52,17 +52,17 @@ func TestFeatureReconcile(t *testing.T) {
 	mxtest.WaitFor(t, "carol on Matrix", func() bool { return s.bob.Members(s.mxRoom)[ghost] == "join" })
 	s.compareOften()
 
-	// Nobody says that alice's ghost is gone.
+	// No event says that alice's ghost is gone.
 	s.asService(s.alice(), "/rooms/"+s.mxRoom+"/leave", map[string]any{})
 	mxtest.WaitFor(t, "alice to be out", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
 	mxtest.WaitFor(t, "alice to be back on Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "join" })
 
-	// What the bridge account does is no news to the bridge.
+	// The bridge ignores what its own account does.
 	puppetID := s.rc.User(s.puppet)["_id"]
 	s.call(s.bot, http.MethodPost, "groups.kick", map[string]any{"roomId": s.room, "userId": puppetID}, nil)
 	mxtest.WaitFor(t, "bob to be back in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(s.room), s.puppet) })
 
-	// An account that is deactivated says nothing either.
+	// No event announces that an account is deactivated, either.
 	s.call(s.bot, http.MethodPost, "users.setActiveStatus", map[string]any{"userId": carol.ID, "activeStatus": false, "confirmRelinquish": true}, nil)
 	mxtest.WaitFor(t, "carol to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[ghost] == "leave" })
 
@@ -70,8 +70,8 @@ func TestFeatureReconcile(t *testing.T) {
 	s.messageText("all well")
 }
 
-// What was said in a Matrix room before one of our users came stays there, also
-// while the bridge has just started and looks for what it may have missed.
+// What was said in a Matrix room before one of our users joined stays there, even
+// while the bridge has just started and searches for what it may have missed.
 func TestFeatureOnlyWhatIsSaidAfterJoining(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -82,7 +82,7 @@ func TestFeatureOnlyWhatIsSaidAfterJoining(t *testing.T) {
 	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Attic") != "" })
 	rc := s.roomNamed("Attic")
 	mxtest.WaitFor(t, "the first word that is carried", func() bool {
-		s.bob.Send(room, "after") // Dendrite may miss what is said in the very moment of a join
+		s.bob.Send(room, "after") // Dendrite may miss messages sent at the very moment of a join
 		return slices.Contains(s.saidInRC(rc), s.puppet+": after")
 	})
 	if said := s.saidInRC(rc); slices.Contains(said, s.puppet+": before anybody came") {
@@ -90,8 +90,8 @@ func TestFeatureOnlyWhatIsSaidAfterJoining(t *testing.T) {
 	}
 }
 
-// TestFeatureRoomDeleted: who is left in the Matrix room is told, and nobody stays
-// behind that nobody speaks through.
+// TestFeatureRoomDeleted: the people left in the Matrix room are told, and no ghost
+// stays behind that nobody speaks through.
 func TestFeatureRoomDeleted(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -104,7 +104,7 @@ func TestFeatureRoomDeleted(t *testing.T) {
 	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
 }
 
-// TestFeatureLostHints: the web server could not tell the bridge of an invitation.
+// TestFeatureLostHints: an invitation is accepted even if the web server could not notify the bridge.
 func TestFeatureLostHints(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -114,8 +114,8 @@ func TestFeatureLostHints(t *testing.T) {
 	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Without-a-hint") != "" })
 }
 
-// TestFeatureDirectRedactions: Dendrite does not pass these on; the bridge reads
-// them through the ghost.
+// TestFeatureDirectRedactions: Dendrite does not push these; the bridge reads them
+// through the ghost.
 func TestFeatureDirectRedactions(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -131,8 +131,8 @@ func TestFeatureDirectRedactions(t *testing.T) {
 	})
 }
 
-// TestFeatureAnotherBridge: a room that another bridge connects with this
-// Rocket.Chat is left alone.
+// TestFeatureAnotherBridge: a room that another bridge connects to this Rocket.Chat
+// is left alone.
 func TestFeatureAnotherBridge(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -146,10 +146,10 @@ func TestFeatureAnotherBridge(t *testing.T) {
 	if s.roomNamed("Twice") != "" {
 		t.Error("the room is bridged twice")
 	}
-	// A message that another bridge took from here does not come back.
+	// A message that another bridge carried from here does not come back.
 	id := s.rc.Say(s.room, "alice", "only once")
 	s.findText("only once")
-	s.rc.Say(s.room, "alice", "and the next one") // begins when what became of the first one is known
+	s.rc.Say(s.room, "alice", "and the next one") // is sent when the result of the first one is known
 	s.findText("and the next one")
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{"msgtype": "m.text", "body": "only once", "org.appliance.source": id})
 	s.bob.Send(s.mxRoom, "after it")
@@ -159,7 +159,7 @@ func TestFeatureAnotherBridge(t *testing.T) {
 	}
 }
 
-// TestFeatureTheFirstOneLeaves: a room goes on when the one through whom the bridge
+// TestFeatureTheFirstOneLeaves: a room goes on when the user through whom the bridge
 // read it has left.
 func TestFeatureTheFirstOneLeaves(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// postgresDatabase makes a database of its own on the server that
+// postgresDatabase creates a database of its own on the server that
 // APPLIANCE_TEST_POSTGRES names; `make test` starts one.
 func postgresDatabase(t testing.TB) string {
 	t.Helper()
@@ -57,7 +57,7 @@ func postgresDatabase(t testing.TB) string {
 	return u.String()
 }
 
-// fleet is several bridges, processes of their own, behind one address.
+// fleet is several bridges, each a process of its own, behind one address.
 type fleet struct {
 	*world
 	db   *sql.DB
@@ -66,11 +66,11 @@ type fleet struct {
 	turn int
 }
 
-// replica is one of them.
+// replica is one bridge of a fleet.
 type replica struct {
 	file, url string
 	cmd       *exec.Cmd
-	id        string // among the processes that share the database
+	id        string // its ID among the processes that share the database
 }
 
 // newFleet starts n bridges that share a database.
@@ -80,7 +80,7 @@ func newFleet(t testing.TB, n int) *fleet {
 	return newFleetOn(t, n, database, database)
 }
 
-// newFleetOn starts n bridges whose way to a database may be another one than the test's.
+// newFleetOn starts n bridges that may reach the database by another address than the test.
 func newFleetOn(t testing.TB, n int, database, direct string) *fleet {
 	t.Helper()
 	home := mxtest.Kind(t)
@@ -117,8 +117,8 @@ func newFleetOn(t testing.TB, n int, database, direct string) *fleet {
 	return f
 }
 
-// ServeHTTP gives requests to the bridges in turns, as Docker's DNS does. One that is
-// stopped keeps the caller waiting for a while.
+// ServeHTTP passes requests to the bridges in turn, as Docker's DNS does. A stopped
+// bridge keeps the caller waiting for a while.
 func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.turn++
@@ -169,7 +169,7 @@ func (f *fleet) launch(r *replica) {
 	r.id = st.Process
 }
 
-// status asks a bridge for its status.
+// status requests the status of a bridge.
 func (f *fleet) status(r *replica, into *bridge.Status) bool {
 	token, err := os.ReadFile(f.dir + "/rc")
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *fleet) status(r *replica, into *bridge.Status) bool {
 	return json.NewDecoder(res.Body).Decode(into) == nil
 }
 
-// reader returns the bridge that reads the networks, nil when none does.
+// reader returns the bridge that reads from the networks, or nil if none does.
 func (f *fleet) reader() *replica {
 	var owner string
 	if f.db.QueryRowContext(f.t.Context(), `SELECT owner FROM roles WHERE role = 'reading'`).Scan(&owner) != nil {
@@ -201,8 +201,8 @@ func (f *fleet) reader() *replica {
 	return f.all[i]
 }
 
-// takeOver waits until a process has nothing any more that has work to do, and returns
-// how long that took.
+// takeOver waits until a process no longer owns anything that has work to do, and
+// returns how long that took.
 func (f *fleet) takeOver(id string) time.Duration {
 	f.t.Helper()
 	start := time.Now()
@@ -215,7 +215,7 @@ func (f *fleet) takeOver(id string) time.Duration {
 	return time.Since(start)
 }
 
-// flood is messages each way in many rooms.
+// flood is messages in both directions in many rooms.
 type flood struct {
 	*fleet
 	bob           *mxtest.Person
@@ -269,7 +269,7 @@ func (fl *flood) send(pause time.Duration) {
 	sending.Wait()
 }
 
-// check waits until everything is there, and checks that it is exactly once and in order.
+// check waits until every message has arrived, and checks that each did so exactly once and in order.
 func (fl *flood) check(patience time.Duration) {
 	fl.t.Helper()
 	said := func(n int) (inMX, inRC []string) {
@@ -320,7 +320,7 @@ func TestNothingIsLostWhenOneOfThreeBridgesIsKilledOrStopped(t *testing.T) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		// So long that messages flow while bridges go and come.
+		// Long enough that messages flow while bridges go and come.
 		fl.send(time.Duration(rounds) * 24 * time.Second / time.Duration(messages))
 	}()
 	var slowest time.Duration
@@ -347,7 +347,7 @@ func TestNothingIsLostWhenOneOfThreeBridgesIsKilledOrStopped(t *testing.T) {
 				t.Fatal(err)
 			}
 			took("a bridge was stopped", f.takeOver(r.id))
-			<-time.After(2 * time.Second) // others work on what was its own
+			<-time.After(2 * time.Second) // others process what it owned
 			if err := r.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}

@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// All of the program is brought into memory; released, most of it is gone, and the program
-// goes on.
+// The whole program is brought into memory; after a release most of it is gone, and the
+// program goes on.
 func TestTheProgramsPagesAreReleased(t *testing.T) {
 	mappings, err := programMappings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(mappings) < 2 { // what is run, and what is only read
+	if len(mappings) < 2 { // code, and read-only data
 		t.Fatalf("the program is mapped %d times", len(mappings))
 	}
 	for _, m := range mappings {

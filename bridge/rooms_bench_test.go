@@ -16,8 +16,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// signalled is an instant pair of servers that says of each message in which room it came
-// out, and counts what either server is asked.
+// signalled is an instant pair of servers that signals in which room each message came
+// out, and counts the requests to either server.
 type signalled struct {
 	*instant
 	url          string
@@ -60,10 +60,10 @@ func (s *signalled) note(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// BenchmarkRooms is one message at a time in each of 1, 8 and 64 rooms: how many come out in
-// a second, how long each takes, what it costs of the processor with both test servers
-// counted in, and how often either server is asked. Straight is the same without a bridge:
-// a client for each room calls the far server itself.
+// BenchmarkRooms sends one message at a time in each of 1, 8 and 64 rooms: how many come out
+// per second, how long each takes, what processor time it costs, both test servers included,
+// and how many requests either server gets. Straight is the same without a bridge: a client
+// for each room calls the far server itself.
 func BenchmarkRooms(b *testing.B) {
 	s := newSignalled(b, busyRooms)
 	n := 0
@@ -128,7 +128,7 @@ func (s *signalled) closedLoop(b *testing.B, rooms int, n *int, one func(b *test
 	percentiles(b, slices.Concat(took...))
 }
 
-// percentiles reports how long each of many things took.
+// percentiles reports percentiles of how long each of many things took.
 func percentiles(b *testing.B, took []time.Duration) {
 	b.Helper()
 	slices.Sort(took)
@@ -162,8 +162,8 @@ func (s *signalled) straight(b *testing.B, base string, matrix bool, room, n int
 // straightClient keeps a connection for each room.
 var straightClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: busyRooms}}
 
-// BenchmarkPortals is what a message to Matrix costs as portals grow: in 10 of them there is
-// talk, whatever their number.
+// BenchmarkPortals measures what a message to Matrix costs as portals grow: 10 of them are
+// active, whatever their number.
 func BenchmarkPortals(b *testing.B) {
 	for _, portals := range []int{10, 100, 1000, 10_000} {
 		b.Run(fmt.Sprintf("portals=%d", portals), func(b *testing.B) {

@@ -29,7 +29,7 @@ func (s *stage) api(as, path string, body map[string]any) {
 	}
 }
 
-// state returns a piece of a room's state as bob sees it, nil when it is not set.
+// state returns a piece of a room's state as bob sees it, or nil if it is not set.
 func (s *stage) state(kind string) map[string]any {
 	var out map[string]any
 	_, _ = s.bob.Call(s.t.Context(), http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/state/"+kind+"/", nil, &out)
@@ -52,7 +52,7 @@ func (s *stage) power(user string) float64 {
 	return n
 }
 
-// promote gives bob power on Matrix, by way of a role in Rocket.Chat.
+// promote gives bob power on Matrix, through a role in Rocket.Chat.
 func (s *stage) promote() {
 	s.t.Helper()
 	s.api("alice", "groups.addOwner", map[string]any{"roomId": s.room, "userId": s.rc.User(s.puppet)["_id"]})
@@ -204,8 +204,8 @@ func TestFeatureKicksAndBans(t *testing.T) {
 	})
 }
 
-// Who is removed on Matrix stays out, also when what they said in Rocket.Chat just before
-// is still on its way: their ghost comes back to say it, and leaves again.
+// A person who is removed on Matrix stays out, even if what they said in Rocket.Chat just
+// before is still on its way: their ghost comes back to say it, and leaves again.
 func TestFeatureKicksWhileSpeaking(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -237,8 +237,8 @@ func TestFeatureKicksWhileSpeaking(t *testing.T) {
 	}
 }
 
-// What an author wrote may have to be sent after the author was removed on Matrix and the
-// members were compared: a message that was read late, or one that an owner edits.
+// A text may have to be sent after its author was removed on Matrix and the members were
+// compared: a message that was read late, or one that an owner edits.
 func TestAnEditAfterTheAuthorWasRemoved(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -252,7 +252,7 @@ func TestAnEditAfterTheAuthorWasRemoved(t *testing.T) {
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/kick", map[string]any{"user_id": carol}, nil)
 	mxtest.WaitFor(t, "carol to be out of the room in Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })
 	s.rc.Say(s.room, "alice", "where is carol?")
-	s.findText("where is carol?") // and what came before it was delivered
+	s.findText("where is carol?") // and everything before it was delivered
 	s.api("alice", "chat.update", map[string]any{"roomId": s.room, "msgId": message, "text": "the pass is closed"})
 	s.find("the edit", func(_ string, content map[string]any) bool {
 		c, _ := content["m.new_content"].(map[string]any)

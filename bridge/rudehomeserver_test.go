@@ -11,9 +11,8 @@ import (
 )
 
 // TestEverythingOnARudeHomeserver holds the conversation of TestEverythingOnRudeServers
-// beside homeservers that refuse requests with 429, break off connections after they have
-// done what was asked for, forget which transactions of clients they know, and repeat
-// their own with more in them.
+// on homeservers that refuse requests with 429, drop connections after they have done
+// what was requested, forget client transactions, and repeat their own with more in them.
 func TestEverythingOnARudeHomeserver(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Hermetic() {
@@ -38,7 +37,7 @@ func TestEverythingOnARudeHomeserver(t *testing.T) {
 	}
 }
 
-// reactedOnce fails when a ghost has reacted to one event twice in the same way.
+// reactedOnce fails if a ghost has reacted to one event twice in the same way.
 func (s *stage) reactedOnce() {
 	s.t.Helper()
 	seen := map[string]bool{}

@@ -9,8 +9,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// When the licence of Rocket.Chat has no seat left, a newcomer from Matrix becomes a dead
-// letter that says so, people who are there go on, and a retry works once there are seats.
+// When Rocket.Chat's licence has no seat left, a newcomer from Matrix becomes a dead
+// letter that says so, existing people go on, and a retry works once there are seats.
 func TestWhenTheSeatsRunOut(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

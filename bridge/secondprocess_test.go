@@ -14,8 +14,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A second bridge on the same SQLite file ends at once, and says what to do; the first one
-// goes on.
+// A second bridge on the same SQLite file exits at once, and says what to do; the first
+// one goes on.
 func TestASecondBridgeOnAnSQLiteFileEndsAndSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})

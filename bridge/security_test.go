@@ -17,9 +17,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// A person who gives herself the name and the nickname that the account of a Matrix
-// user will have must not become that account, nor must an account with the role that
-// the bridge's accounts have.
+// A person who takes the name and the nickname that the account of a Matrix user will
+// have must not become that account, not even with the role that the bridge's
+// accounts have.
 func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
 	t.Parallel()
 	for _, roles := range [][]string{{"user"}, {"user", "bot"}} {
@@ -53,7 +53,7 @@ func TestAttackTakingOverAPuppetBeforeItExists(t *testing.T) {
 	}
 }
 
-// An account whose creation was not answered is found again, because it carries what
+// An account whose creation got no response is found again, because it carries what
 // only the bridge knows.
 func TestAPuppetWhoseCreationWasNotAnsweredIsUsed(t *testing.T) {
 	t.Parallel()
@@ -120,7 +120,7 @@ func inviteOf(ghost string) string {
 	return fmt.Sprintf(`{"type":"m.room.member","room_id":"!r:far","state_key":%q,"sender":"@m:far","content":{"membership":"invite"}}`, ghost)
 }
 
-// Hints come from anybody: they must cost no disk, little memory and little log.
+// Anybody can send hints: they must use no disk, little memory and little log.
 func TestAttackHintsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -147,7 +147,7 @@ func TestAttackHintsWithoutEnd(t *testing.T) {
 	if info, err := os.Stat(w.dir + "/bridge.db"); err != nil || info.Size() > 1<<20 {
 		t.Errorf("the database has %d bytes, %v", info.Size(), err)
 	}
-	// A person who is invited meanwhile is found.
+	// A person who is invited meanwhile is still found.
 	w.rc.CreateUser("alice", "user", "bot") // bot: no rate limit
 	bob := w.far.Register("bob", "Bob Builder")
 	room := bob.CreateRoom("plans", false, w.alice())
@@ -155,8 +155,8 @@ func TestAttackHintsWithoutEnd(t *testing.T) {
 	mxtest.WaitFor(t, "alice to join", func() bool { return bob.Members(room)[w.alice()] == "join" })
 }
 
-// People without power let nobody into a private room, and the invited do not read what
-// was said before.
+// People without power cannot let anybody into a private room, and invited people
+// cannot read earlier messages.
 func TestAttackInvitationsByThePowerless(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -192,7 +192,7 @@ func TestMembersInviteWhereTheWorkspaceLetsThem(t *testing.T) {
 		{"_id": "add-user-to-joined-room", "roles": []string{"admin", "owner", "moderator", "user"}},
 	}}, nil)
 	s.stop()
-	s.startBridge() // permissions are remembered for a while
+	s.startBridge() // permissions are cached for a while
 	dave := s.rc.CreateUser("dave")
 	s.rc.Invite(s.room, "alice", "dave")
 	carol := s.far.Register("carol", "Carol")
@@ -201,7 +201,7 @@ func TestMembersInviteWhereTheWorkspaceLetsThem(t *testing.T) {
 	s.waitForPuppet(s.room, ids.PuppetUsername(ids.MXUser(carol.ID), false))
 }
 
-// The operator's permissions hold for invitations that are made on Matrix, too.
+// The operator's permissions apply to invitations made on Matrix, too.
 func TestPermissionsHoldForInvitationsMadeOnMatrix(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -222,7 +222,7 @@ func TestPermissionsHoldForInvitationsMadeOnMatrix(t *testing.T) {
 	}
 }
 
-// forget stops the bridge and takes a note out of its database.
+// forget stops the bridge and removes a note from its database.
 func (w *world) forget(note string) {
 	w.t.Helper()
 	w.stop()
@@ -235,7 +235,7 @@ func (w *world) forget(note string) {
 	}
 }
 
-// Rooms that an earlier release made are closed as new ones are.
+// Rooms that an earlier release created are closed as new ones are.
 func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -250,8 +250,8 @@ func TestRoomsOfEarlierReleasesAreTightened(t *testing.T) {
 	s.waitForState("m.room.history_visibility", "that the past is hidden", func(c map[string]any) bool { return c["history_visibility"] == "invited" })
 }
 
-// The bridge fetches files with its own rights: it must not carry one that the writer of
-// a message only names.
+// The bridge fetches files with its own rights: it must not carry one that the author of
+// a message merely names.
 func TestAttackFilesOfOtherRooms(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -283,8 +283,8 @@ func TestAttackFilesOfOtherRooms(t *testing.T) {
 	}
 }
 
-// Rocket.Chat's method sendFileMessage puts any upload that its caller names into a
-// message: one of another room does not cross, neither fetched nor copied before.
+// Rocket.Chat's method sendFileMessage puts any upload that its caller names into a message: one
+// of another room does not cross, whether it would have to be fetched or was copied before.
 func TestAttackTheUploadOfAnotherRoom(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -367,7 +367,7 @@ func TestAttackInvitationsWithoutEnd(t *testing.T) {
 	if _, exists := w.rc.User(ids.PuppetUsername(ids.MXUser(dave.ID), false))["_id"]; exists {
 		t.Error("dave got the third account of a server that has two a day")
 	}
-	erin := w.far.Register("erin", "Erin") // she is the first to invite, and her server has had its five
+	erin := w.far.Register("erin", "Erin") // her first invitation, but her server has used up its five
 	room := erin.CreateRoom("plans of erin", false, w.alice())
 	w.hint(room, w.alice(), erin.ID)
 	mxtest.WaitFor(t, "erin's invitation to be declined", func() bool { return erin.Members(room)[w.alice()] == "leave" })

@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// seeds is on how many differently rude servers the conversation is held:
-// APPLIANCE_SEEDS, or two. APPLIANCE_SEED is the first of them.
+// seeds returns the number of differently rude servers on which the conversation is
+// held: APPLIANCE_SEEDS, or two. APPLIANCE_SEED is the first of them.
 func seeds(t *testing.T) (first, n uint64) {
 	t.Helper()
 	read := func(name string, otherwise uint64) uint64 {
@@ -30,8 +30,8 @@ func seeds(t *testing.T) (first, n uint64) {
 	return read("APPLIANCE_SEED", 1), read("APPLIANCE_SEEDS", 2)
 }
 
-// TestEverythingOnRudeServers holds one conversation, with all that people do to
-// messages, on servers that repeat, reorder, drop, refuse and lose answers.
+// TestEverythingOnRudeServers holds one conversation, with everything people do to
+// messages, on servers that repeat, reorder, drop, refuse and lose responses.
 func TestEverythingOnRudeServers(t *testing.T) {
 	t.Parallel()
 	first, n := seeds(t)
@@ -65,7 +65,7 @@ func (s *stage) everything() {
 		events[i], _ = s.findText(fmt.Sprint("r ", i))
 		messages[i] = s.messageText(fmt.Sprint("m ", i)).ID
 	}
-	// Edits, reactions, replies in threads and deletions, without waiting between.
+	// Edits, reactions, replies in threads and deletions, without waiting in between.
 	s.rc.Edit(here[1], "alice", "r 1 edited")
 	s.rc.Edit(here[1], "alice", "r 1 edited again")
 	s.rc.React(here[2], "alice", "smile")
@@ -130,8 +130,8 @@ func (s *stage) bobReacts(event, key string) {
 	s.bob.SendEvent(s.mxRoom, "m.reaction", map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": event, "key": key}})
 }
 
-// aliceOnMatrix returns what alice's messages are now, in their order: the last
-// edit of each, without those that were taken back.
+// aliceOnMatrix returns alice's messages as they are now, in order: the last edit of
+// each, without redacted ones.
 func (s *stage) aliceOnMatrix() []string {
 	var order []string
 	text := map[string]string{}

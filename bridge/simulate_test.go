@@ -31,14 +31,14 @@ import (
 )
 
 // A simulation is a workspace with many people and rooms between two servers that answer at once,
-// and one or more bridges, processes of their own, that share a PostgreSQL.
+// and one or more bridges, each a process of its own, that share a PostgreSQL.
 type simulation struct {
 	*instant
 	t       *testing.T
 	db      *sql.DB
 	urls    []string
 	cmds    []*exec.Cmd
-	sockets atomic.Int64 // connections to Rocket.Chat that are open
+	sockets atomic.Int64 // open connections to Rocket.Chat
 	calls   atomic.Int64 // requests to Rocket.Chat
 
 	mu    sync.Mutex
@@ -46,18 +46,18 @@ type simulation struct {
 	lags  []time.Duration
 }
 
-// simulated is what one run has shown.
+// simulated is the result of one run.
 type simulated struct {
 	processes            int
-	rate, cpu            float64 // messages a second; ms of the bridges' processors for each
+	rate, cpu            float64 // messages per second; processor time of the bridges for each, in ms
 	half, most           time.Duration
-	statements, commits  float64 // for each message; statements are -1 where nobody counts them
-	sockets, calls, size int64   // calls are those for each thousand messages
+	statements, commits  float64 // per message; statements are -1 where they are not counted
+	sockets, calls, size int64   // calls are per thousand messages
 }
 
 // TestSimulate is make simulate: what one, two and four bridges carry, and what it costs.
 // APPLIANCE_SIMULATE_PEOPLE, _ROOMS, _MESSAGES and _RATE (messages a second of the steady part, each way)
-// say how much.
+// set the size.
 func TestSimulate(t *testing.T) {
 	if os.Getenv("APPLIANCE_SIMULATE") == "" {
 		mustrun.Skip(t, "it measures, and takes minutes: make simulate")
@@ -86,7 +86,7 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// populated makes a database with all people and rooms, of which others are copies.
+// populated creates a database with all people and rooms, from which the others are copied.
 func populated(t *testing.T, people, rooms int) (address string) {
 	t.Helper()
 	address = postgresDatabase(t)
@@ -111,7 +111,7 @@ func populated(t *testing.T, people, rooms int) (address string) {
 	return address
 }
 
-// populate makes person and room number i: half of the people are of either side.
+// populate creates person and room number i: half of the people are on either side.
 func populate(t *testing.T, s *store.Store, i, people, rooms int) error {
 	if i < rooms {
 		room := ids.RCRoom(fmt.Sprint("room", i))
@@ -193,13 +193,13 @@ func copied(t *testing.T, template string) string {
 	return u.String()
 }
 
-// talking is how many rooms of Rocket.Chat talk at once: as many as a session hears.
+// talking is the number of Rocket.Chat rooms that talk at once: as many as a session receives.
 const talking = 100
 
-// marked begins a text of a simulation, and the time at which it was said follows, in ns.
+// marked begins each text of a simulation, followed by the time at which it was sent, in ns.
 const marked = "said at "
 
-// take counts what Rocket.Chat is asked, and notes when a message arrives on either side.
+// take counts the requests to Rocket.Chat, and records when a message arrives on either side.
 func (s *simulation) take(w http.ResponseWriter, r *http.Request) bool {
 	path := r.URL.Path
 	if path == "/websocket" {
@@ -232,14 +232,14 @@ func (s *simulation) take(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// arrivals is how many messages have arrived.
+// arrivals returns how many messages have arrived.
 func (s *simulation) arrivals() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.lags)
 }
 
-// utter has messages from..to said, every other one on either side.
+// utter sends messages from..to, every other one on either side.
 func (s *simulation) utter(from, to, rooms int) {
 	s.t.Helper()
 	var events []string
@@ -264,14 +264,14 @@ func (s *simulation) utter(from, to, rooms int) {
 // doubted is how long after a start a bridge doubts the order of events; see mxside.Traits.Disorder.
 const doubted = 2*time.Minute + 5*time.Second
 
-// day is a day's traffic compressed: as many messages as fit at once, and then a steady flow.
+// day sends a day's traffic, compressed: as many messages as fit at once, and then a steady flow.
 func (s *simulation) day(rooms, messages, rate int) simulated {
 	s.t.Helper()
 	out := simulated{processes: len(s.cmds), statements: -1}
 	s.utter(0, 2*rooms, rooms) // everybody joins, in every room
 	s.arrive(2 * rooms)
-	// For so long after a start the bridge doubts the order of what a Dendrite sends, and looks
-	// twice at it. A day is longer.
+	// For this long after a start the bridge doubts the order of what a Dendrite sends, and
+	// looks twice at it. A day is longer.
 	<-time.After(doubted)
 	used, asked, done, requests := s.used(), s.statements(), s.commits(), s.calls.Load()
 	queries := s.queries()
@@ -282,7 +282,7 @@ func (s *simulation) day(rooms, messages, rate int) simulated {
 	out.rate = float64(messages) / s.ended.Sub(began).Seconds()
 	s.mu.Unlock()
 	waitUntil(s.t, "everything to be settled", time.Minute, func() bool {
-		<-time.After(200 * time.Millisecond) // what it asks counts too
+		<-time.After(200 * time.Millisecond) // its requests count too
 		var n int
 		return s.db.QueryRowContext(s.t.Context(), `SELECT COUNT(*) FROM items WHERE buried = 0`).Scan(&n) == nil && n == 0
 	})
@@ -321,7 +321,7 @@ func (s *simulation) arrive(n int) {
 	}
 }
 
-// used is how much of the processors the bridges have used.
+// used returns the processor time that the bridges have used.
 func (s *simulation) used() (sum time.Duration) {
 	s.t.Helper()
 	for _, cmd := range s.cmds {
@@ -339,7 +339,7 @@ func (s *simulation) used() (sum time.Duration) {
 	return sum
 }
 
-// statements is how many statements PostgreSQL has executed in this database; -1 where it does not count them.
+// statements returns how many statements were executed in this database, or -1 if they are not counted.
 func (s *simulation) statements() float64 {
 	var n float64
 	if s.db.QueryRowContext(s.t.Context(), `SELECT COALESCE(SUM(calls), 0) FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname = current_database()`).Scan(&n) != nil {
@@ -348,7 +348,7 @@ func (s *simulation) statements() float64 {
 	return n
 }
 
-// queries is how often each statement was executed, by its text without values.
+// queries returns how often each statement was executed, by its text without values.
 func (s *simulation) queries() map[string]float64 {
 	out := map[string]float64{}
 	rows, err := s.db.QueryContext(s.t.Context(), `SELECT query, SUM(calls) FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname = current_database() GROUP BY query`)
@@ -369,7 +369,7 @@ func (s *simulation) queries() map[string]float64 {
 	return out
 }
 
-// mostAsked shows the statements that were executed most since then, for each message.
+// mostAsked logs the statements that were executed most since before, per message.
 func (s *simulation) mostAsked(before map[string]float64, messages float64) {
 	now := s.queries()
 	list := slices.SortedFunc(maps.Keys(now), func(a, b string) int { return cmp.Compare(now[b]-before[b], now[a]-before[a]) })
@@ -378,7 +378,7 @@ func (s *simulation) mostAsked(before map[string]float64, messages float64) {
 	}
 }
 
-// commits is how many transactions were committed in this database.
+// commits returns how many transactions were committed in this database.
 func (s *simulation) commits() (n float64) {
 	s.t.Helper()
 	if err := s.db.QueryRowContext(s.t.Context(), `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`).Scan(&n); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // A Dendrite that was killed may reject what another server sends it just afterwards, and
-// take it minutes later without a word. It is found then.
+// accept it minutes later without pushing it. It is found then.
 func TestWhatWasRejectedAfterAKillIsFoundLater(t *testing.T) {
 	t.Parallel()
 	if !mxtest.Hermetic() || !mxtest.Traits(t).SkipsInterrupted {

@@ -18,11 +18,11 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// profiles is the folder in which a bridge that is a process of its own writes its heap
-// profile and the number of its goroutines, each time it gets SIGUSR1.
+// profiles names the directory to which a bridge that is a process of its own writes
+// its heap profile and its number of goroutines, each time it gets SIGUSR1.
 const profiles = "APPLIANCE_TEST_BRIDGE_PROFILES"
 
-// profile writes what profiles says, until the process ends.
+// profile writes the files that profiles describes, until the process ends.
 func profile(dir string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -40,14 +40,14 @@ func profile(dir string) {
 	}
 }
 
-// usage is what a bridge takes at a moment.
+// usage is what a bridge uses at a moment.
 type usage struct {
 	rss, database, wal int64 // bytes
 	goroutines, files  int
 	carried            int // messages so far, both ways
 }
 
-// measure asks the bridge's process for what it takes.
+// measure returns what the bridge's process uses.
 func (m *mortal) measure(dir string, n, carried int) usage {
 	m.t.Helper()
 	m.mu.Lock()
@@ -82,10 +82,10 @@ func (m *mortal) measure(dir string, n, carried int) usage {
 	return u
 }
 
-// soakRooms is in how many rooms people talk in TestSoak.
+// soakRooms is the number of rooms in which people talk in TestSoak.
 const soakRooms = 4
 
-// People talk for as long as APPLIANCE_SOAK_FOR says, and the bridge takes no more memory,
+// People talk for as long as APPLIANCE_SOAK_FOR says, and the bridge uses no more memory,
 // goroutines and file descriptors than after a third of that time, or after ten minutes;
 // its database grows by what it has to remember.
 func TestSoak(t *testing.T) {
@@ -115,7 +115,7 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("%8s %9s %8s %10s %6s %9s %8s", "after", "carried", "RSS MB", "goroutines", "files", "DB MB", "WAL MB")
 	var seen []usage
-	var settled int // how many measurements are of the warm-up
+	var settled int // the number of measurements in the warm-up
 	start, next := time.Now(), time.Now().Add(every)
 	for round := 0; time.Since(start) < length; round++ {
 		for _, k := range rooms {
@@ -145,7 +145,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// chat is what happens in a room in each round.
+// chat does what happens in a room in each round.
 func (k *talk) chat(round int) {
 	k.t.Helper()
 	here := k.rc.Say(k.room, k.alice.Username, fmt.Sprint("r ", round))
@@ -176,7 +176,7 @@ func (k *talk) chat(round int) {
 	<-time.After(50 * time.Millisecond) // people, and not a flood
 }
 
-// judge compares what a bridge took while it warmed up with what it took later.
+// judge compares what a bridge used while it warmed up with what it used later.
 func judge(t *testing.T, before, after []usage) {
 	t.Helper()
 	most := func(all []usage, of func(usage) int64) (n int64) {

@@ -8,9 +8,9 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// What is written in one room of Matrix at 15 messages a second arrives as fast in a
-// Rocket.Chat that takes 55 ms for each (asserted at full size), although each waits for the one before it;
-// and several rooms are delivered at once.
+// Messages written in one Matrix room at 15 per second arrive as fast in a Rocket.Chat that takes 55 ms for
+// each (asserted at full size), although each waits for the one before it; and several rooms are delivered
+// at once.
 func TestMessagesFromMatrixKeepUp(t *testing.T) {
 	const each = 55 * time.Millisecond
 	perRoom := mustrun.Sized(90, 20)
@@ -28,7 +28,7 @@ func TestMessagesFromMatrixKeepUp(t *testing.T) {
 					events = append(events, matrixEvent(room, fmt.Sprintf("$e%d-%d", room, n)))
 				}
 			}
-			// In one transaction: soon after a start the bridge looks what came before each.
+			// In one transaction: soon after a start the bridge checks what came before each.
 			in.push(t, url, events)
 			start := time.Now()
 			in.wait(t, perRoom*rooms)

@@ -13,8 +13,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// TestFeatureRoomsFromMatrixAsTheyAre: a room that was made on Matrix has its topic,
-// its picture and its people's roles in Rocket.Chat from the beginning.
+// TestFeatureRoomsFromMatrixAsTheyAre: a room that was created on Matrix has its
+// topic, its picture and its people's roles in Rocket.Chat from the beginning.
 func TestFeatureRoomsFromMatrixAsTheyAre(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -36,7 +36,7 @@ func TestFeatureRoomsFromMatrixAsTheyAre(t *testing.T) {
 	mxtest.WaitFor(t, "the picture", func() bool { return s.rc.Room(s.room)["avatarETag"] != nil })
 }
 
-// TestFeatureSpaces: a space, which Rocket.Chat has not, is refused with a sentence.
+// TestFeatureSpaces: a space, which Rocket.Chat does not have, is refused with a reason.
 func TestFeatureSpaces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -92,8 +92,8 @@ func TestFeaturePins(t *testing.T) {
 	mxtest.WaitFor(t, "no pin on Matrix", func() bool { return pinned() == "[]" })
 }
 
-// TestFeatureCallsOnMatrix: a word says that a call was begun on Matrix, once for
-// each.
+// TestFeatureCallsOnMatrix: a message says that a call was started on Matrix, once
+// for each.
 func TestFeatureCallsOnMatrix(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -123,8 +123,8 @@ func TestFeatureCallsOnMatrix(t *testing.T) {
 	}
 }
 
-// TestFeatureEncryptedInRocketChat: of what Rocket.Chat's people encrypt there, both
-// sides are told once that it does not cross.
+// TestFeatureEncryptedInRocketChat: both sides are told once that what people
+// encrypt in Rocket.Chat does not cross.
 func TestFeatureEncryptedInRocketChat(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -160,8 +160,8 @@ func TestFeatureEncryptedInRocketChat(t *testing.T) {
 	}
 }
 
-// TestFeaturePublicChannels: a public channel is connected as a private one is, and
-// who is let out of a ban may come back.
+// TestFeaturePublicChannels: a public channel is connected like a private one, and a
+// person who is unbanned may come back.
 func TestFeaturePublicChannels(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})

@@ -12,9 +12,9 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// An invitation that is told twice, by a hint of the web server and by the homeserver, is
-// one: it uses up no second one of those that a person may send in a day, and throws
-// nobody out.
+// An invitation that arrives twice, in a hint from the web server and from the
+// homeserver, is one: it uses up only one of the invitations that a person may send in a
+// day, and throws nobody out.
 func TestAnInvitationThatIsToldTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, &rctest.Server{Polite: true})
@@ -40,8 +40,8 @@ func TestAnInvitationThatIsToldTwice(t *testing.T) {
 	}
 }
 
-// A homeserver that was cut off may learn of an older edit after a newer one, and tells it
-// then. The newest counts.
+// A homeserver that was cut off may learn of an older edit after a newer one, and pushes
+// it then. The newest counts.
 func TestAnOlderEditThatComesLateChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// takenBack reports whether an event is taken back, as bob's server has it.
+// takenBack reports whether an event is redacted on bob's server.
 func (s *stage) takenBack(event string) bool {
 	return slices.ContainsFunc(s.bob.Events(s.mxRoom), func(e map[string]any) bool { return redacted(e) == event })
 }
@@ -27,8 +27,8 @@ func (s *stage) fileOnMatrix(name string) (id string, content map[string]any) {
 	})
 }
 
-// A file that the homeserver does not take for a while holds nothing up: the words beside
-// it arrive, then what was said later, then the file, as an answer to the words.
+// A file that the homeserver refuses for a while blocks nothing: its caption arrives,
+// then later messages, then the file, as a reply to the caption.
 func TestFilesThatMatrixDoesNotTakeForAWhileFollow(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -51,7 +51,7 @@ func TestFilesThatMatrixDoesNotTakeForAWhileFollow(t *testing.T) {
 	mxtest.WaitFor(t, "words and file to be taken back", func() bool { return s.takenBack(words) && s.takenBack(file) })
 }
 
-// One without words follows alone.
+// A file without a caption follows alone.
 func TestAFileWithoutWordsThatMatrixDoesNotTakeForAWhileFollows(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -65,8 +65,8 @@ func TestAFileWithoutWordsThatMatrixDoesNotTakeForAWhileFollows(t *testing.T) {
 	}
 }
 
-// What the homeserver refuses of a file, and what Rocket.Chat has lost, is replaced by a
-// line that says why, and the one who sent it is told.
+// A file that the homeserver refuses, or that Rocket.Chat has lost, is replaced by a
+// line that says why, and its sender is told.
 func TestFilesThatMatrixRefuses(t *testing.T) {
 	t.Parallel()
 	var lost atomic.Bool
@@ -94,8 +94,8 @@ func TestFilesThatMatrixRefuses(t *testing.T) {
 	refused("lost.pdf", "Rocket.Chat does not have it any more")
 }
 
-// A homeserver that refuses once is asked again; what it keeps refusing is given up, its
-// author is told, and what follows crosses.
+// A message that is refused once is retried; one that the homeserver keeps refusing is
+// given up, its author is told, and later messages cross.
 func TestMessagesThatMatrixRefuses(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -126,7 +126,7 @@ func TestMessagesThatMatrixRefuses(t *testing.T) {
 }
 
 // A deletion that the ghost may not make is made by the bridge; one that nobody may make
-// holds nothing up.
+// blocks nothing.
 func TestDeletionsThatMatrixRefuses(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -147,7 +147,7 @@ func TestDeletionsThatMatrixRefuses(t *testing.T) {
 	}
 }
 
-// What a reaction meets that is there already stops nothing.
+// A reaction that exists already blocks nothing.
 func TestReactionsThatMatrixRefuses(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -162,8 +162,8 @@ func TestReactionsThatMatrixRefuses(t *testing.T) {
 	s.findText("go on")
 }
 
-// Who is removed in Rocket.Chat is removed on Matrix, also where the one who does it has
-// no power there; who is added again is invited again.
+// A person who is removed in Rocket.Chat is removed on Matrix, even if the remover has
+// no power there; a person who is added again is invited again.
 func TestRemovedAndAddedInRocketChat(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)
@@ -193,7 +193,7 @@ func (s *stage) roomsOf(p *mxtest.Person) []string {
 	return out.Rooms
 }
 
-// Where a person cannot be invited, the one who opened a direct room is told, and may try
+// If a person cannot be invited, the user who opened the direct room is told, and may try
 // again.
 func TestDirectRoomsWhoseInvitationIsRefused(t *testing.T) {
 	t.Parallel()
@@ -209,7 +209,7 @@ func TestDirectRoomsWhoseInvitationIsRefused(t *testing.T) {
 	mxtest.WaitFor(t, "the second attempt", func() bool { return slices.Contains(saidOnMatrix(s.bob, mxRoom), s.alice()+": once more") })
 }
 
-// In a direct room of several the others talk without the one who cannot be invited.
+// In a direct room of several people the others talk without the one who cannot be invited.
 func TestADirectRoomOfSeveralGoesOnWithoutOne(t *testing.T) {
 	t.Parallel()
 	s := newGatedStage(t)

@@ -10,7 +10,7 @@ import (
 )
 
 // TestRateLimitsDelayAndLoseNothing takes from bots and administrators the permission that
-// lifts Rocket.Chat's limits of its API, here five calls of an endpoint in a second: REST
+// lifts Rocket.Chat's limits of its API, here five calls of an endpoint in eight seconds: REST
 // answers with 429 and says how long to wait. What is said meanwhile arrives once and in
 // order, and the bridge does not hammer the server while it waits.
 func TestRateLimitsDelayAndLoseNothing(t *testing.T) {
@@ -18,7 +18,7 @@ func TestRateLimitsDelayAndLoseNothing(t *testing.T) {
 	w := newWorld(t, &rctest.Server{Polite: true})
 	w.rc.Engine() // the limits of a real server are not for tests to set
 	w.rc.Set("API_Enable_Rate_Limiter_Limit_Calls_Default", 5)
-	w.rc.Set("API_Enable_Rate_Limiter_Limit_Time_Default", 8000) // so long that a busy machine meets the limit too
+	w.rc.Set("API_Enable_Rate_Limiter_Limit_Time_Default", 8000) // so long that a busy machine hits it too
 	room, mxRoom, bob := w.bridged()
 	admin := w.rc.Admin()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.rc.URL+"/api/v1/permissions.update",
@@ -47,7 +47,7 @@ func TestRateLimitsDelayAndLoseNothing(t *testing.T) {
 			t.Errorf("message %d is %q", i, said)
 		}
 	}
-	// Five are taken at first; the one that is refused waits for the rest of the time.
+	// Five are accepted at first; the refused one waits for the rest of the time.
 	const send = "POST /api/v1/chat.sendMessage"
 	if asked := w.rc.Count(send); asked <= n || asked > 3*n {
 		t.Errorf("%d messages took %d calls", n, asked)

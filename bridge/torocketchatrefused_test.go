@@ -19,7 +19,7 @@ func (s *stage) bobSendsFile(name, mxc string, size int) string {
 	})
 }
 
-// What Rocket.Chat takes no file for is said in its place, on both sides.
+// A file that Rocket.Chat does not accept is replaced by a line that says why, on both sides.
 func TestFilesThatRocketChatRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -40,7 +40,7 @@ func TestFilesThatRocketChatRefuses(t *testing.T) {
 	refused("gone.pdf", "mxc://"+s.far.Name+"/nothing", 10, "its server does not have it")
 }
 
-// A file whose server does not answer is not refused: it follows when that one is back.
+// A file whose server does not answer is not refused: it follows when that server is back.
 func TestAFileOfAServerThatIsAwayIsNotGivenUp(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -53,8 +53,8 @@ func TestAFileOfAServerThatIsAwayIsNotGivenUp(t *testing.T) {
 	}
 }
 
-// A puppet that Rocket.Chat does not take for a member is let in and tries again: with a
-// message, and with a file.
+// A puppet that Rocket.Chat does not accept as a member is let in and tries again: with
+// a message, and with a file.
 func TestAPuppetThatIsOutsideIsLetIn(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -76,8 +76,8 @@ func TestAPuppetThatIsOutsideIsLetIn(t *testing.T) {
 	s.deadLetters(1)
 }
 
-// A change that Rocket.Chat does not allow is said to be none, and odd changes change
-// nothing.
+// If Rocket.Chat does not allow a change, its author is told that it was not made;
+// odd changes change nothing.
 func TestRoomChangesThatRocketChatRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -102,7 +102,7 @@ func TestRoomChangesThatRocketChatRefuses(t *testing.T) {
 	}
 }
 
-// A moderator on Matrix takes back what others said, and a role that is no longer named
+// A moderator on Matrix can redact what others said, and a role that is no longer named
 // there ends.
 func TestModeratorsOnMatrix(t *testing.T) {
 	t.Parallel()
@@ -114,7 +114,7 @@ func TestModeratorsOnMatrix(t *testing.T) {
 	mxtest.WaitFor(t, "it to be gone in Rocket.Chat", func() bool {
 		return !slices.ContainsFunc(s.rc.Said(s.room), func(m rctest.Message) bool { return m.ID == id })
 	})
-	// One that Rocket.Chat does not delete stops nothing.
+	// A deletion that Rocket.Chat refuses blocks nothing.
 	stays := s.bob.Send(s.mxRoom, "this stays")
 	s.messageText("this stays")
 	s.rc.FailNext("POST /api/v1/chat.delete", http.StatusBadRequest, "error-action-not-allowed")
@@ -130,8 +130,8 @@ func TestModeratorsOnMatrix(t *testing.T) {
 	mxtest.WaitFor(t, "bob to be no owner", func() bool { return !slices.Contains(s.roles(s.puppet), "owner") })
 }
 
-// Reactions and pins that Rocket.Chat has no name for, or refuses, stop nothing; a pin is
-// made by the bridge where the person may not.
+// Reactions and pins that Rocket.Chat has no name for, or refuses, block nothing; the
+// bridge makes a pin that the person may not make.
 func TestReactionsAndPinsThatRocketChatRefuses(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -153,7 +153,7 @@ func TestReactionsAndPinsThatRocketChatRefuses(t *testing.T) {
 	}
 }
 
-// A caption that is taken away leaves its file.
+// A caption that is removed leaves its file.
 func TestACaptionThatIsTakenAway(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -167,7 +167,7 @@ func TestACaptionThatIsTakenAway(t *testing.T) {
 	s.message("the file alone", func(m rctest.Message) bool { return m.File.Name == "plan.pdf" && shown(m) == "" })
 }
 
-// A group that becomes a channel stays connected, and what is quoted in it is found.
+// A group that becomes a channel stays connected, and messages quoted in it are found.
 func TestAGroupThatBecomesAChannel(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -182,7 +182,7 @@ func TestAGroupThatBecomesAChannel(t *testing.T) {
 	})
 }
 
-// An account of a person on Matrix that an administrator renames stays that person's.
+// A Matrix user's account that an administrator renames stays that user's.
 func TestARenamedPuppetStaysThePerson(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -9,7 +9,7 @@ import (
 )
 
 // Two installations, each with a Rocket.Chat, a homeserver and a bridge, federate with each
-// other: people of both sit in one room, although they have the same name, and what is said
+// other: people of both share a room, although they have the same name, and every message
 // is there once on either side, in order.
 func TestTwoInstallationsTalkToEachOther(t *testing.T) {
 	t.Parallel()
@@ -23,7 +23,7 @@ func TestTwoInstallationsTalkToEachOther(t *testing.T) {
 	first.run(here)
 	second.run(there)
 
-	// Both are called alice, as happens.
+	// Both are called alice, as can happen.
 	alice := here.rc.CreateUser("alice", "user", "bot")
 	there.rc.CreateUser("alice", "user", "bot")
 

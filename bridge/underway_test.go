@@ -10,9 +10,8 @@ import (
 	"appliance/bridge/mxside/mxtest"
 )
 
-// TestWhatIsUnderWayWhenTheHomeserverIsKilledArrives: the homeserver is killed
-// while it waits for the answer to a transaction, and nothing is said afterwards
-// that would remind it.
+// TestWhatIsUnderWayWhenTheHomeserverIsKilledArrives: the homeserver is killed while
+// it waits for the response to a transaction, and no later message reminds it.
 func TestWhatIsUnderWayWhenTheHomeserverIsKilledArrives(t *testing.T) {
 	s := newStage(t)
 	s.stop()

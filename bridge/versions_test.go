@@ -24,8 +24,8 @@ func (s *stage) in(t *testing.T) *stage {
 	return &c
 }
 
-// versionFeatures are what may depend on the version of a room, in the order in
-// which each cell tries them.
+// versionFeatures are the features that may depend on the version of a room, in the
+// order in which each cell tries them.
 var versionFeatures = []versionFeature{
 	{"messages", (*stage).tryMessages},
 	{"deletion in RC", (*stage).tryDeletionHere},
@@ -48,7 +48,7 @@ type versionFeature struct {
 	try  func(s *stage)
 }
 
-// A cell is one room in which all of them are tried.
+// A cell is one room in which all features are tried.
 type cell struct {
 	home, far string // kinds of homeserver
 	version   string
@@ -57,11 +57,11 @@ type cell struct {
 
 var roomVersions = []string{"10", "11", "12"}
 
-// hiddenFromDendrite is why some features do not exist in a cell.
+// hiddenFromDendrite says why some features do not exist in a cell.
 const hiddenFromDendrite = "Dendrite (0.15) as the other server hides from its people what Synapse takes back in rooms of version 11 and later. " +
 	"Everybody else sees it go. That is why the appliance makes rooms of version 10."
 
-// without returns why a feature does not exist in a cell, "" where it can.
+// without returns why a feature does not exist in a cell, or "" if it can.
 func (c cell) without(feature string) string {
 	far, err := mxside.TraitsOf(c.far)
 	if err == nil && far.HidesRedactions && c.home != c.far && c.version != "10" && (feature == "deletion in RC" || feature == "reaction taken back in RC") {
@@ -71,9 +71,9 @@ func (c cell) without(feature string) string {
 }
 
 // TestRoomVersions tries each feature that may depend on the version of a room in
-// each version, with each kind of homeserver on either side, in a room that the
-// bridge has made and in one that a user of the other server has made. The bridge's
-// homeserver is the one that APPLIANCE_TEST_HOMESERVER names. What comes out is
+// each version, with each kind of homeserver on either side, in a room created by
+// the bridge and in one created by a user of the other server. The bridge's
+// homeserver is the one that APPLIANCE_TEST_HOMESERVER names. The result is
 // docs/room-versions.md.
 func TestRoomVersions(t *testing.T) {
 	t.Parallel()
@@ -93,7 +93,7 @@ func TestRoomVersions(t *testing.T) {
 				}
 			}
 			name := fmt.Sprintf("%s beside %s v%s", home, far, version)
-			if mxtest.Hermetic() { // they wait most of the time, and as parallel ones would begin last of all tests
+			if mxtest.Hermetic() { // they mostly wait, and parallel ones would begin after all other tests
 				all.Go(func() { t.Run(name, run) })
 				continue
 			}
@@ -102,7 +102,7 @@ func TestRoomVersions(t *testing.T) {
 	}
 }
 
-// fill makes a cell's room and tries everything in it.
+// fill creates a cell's room and tries everything in it.
 func (s *stage) fill(c cell) {
 	t, _ := s.t.(*testing.T)
 	map[string]func(){"here": s.makeHere, "there": s.makeThere}[c.made]()
@@ -119,8 +119,8 @@ func (s *stage) fill(c cell) {
 	}
 }
 
-// TestRoomVersionsDocument keeps docs/room-versions.md equal to what TestRoomVersions
-// tries and leaves out. UPDATE_GOLDEN=1 rewrites it.
+// TestRoomVersionsDocument keeps docs/room-versions.md in step with what
+// TestRoomVersions tries and leaves out. UPDATE_GOLDEN=1 rewrites it.
 func TestRoomVersionsDocument(t *testing.T) {
 	t.Parallel()
 	const file = "../docs/room-versions.md"
@@ -180,8 +180,8 @@ func (s *stage) makeHere() {
 	alice := s.rc.Login("alice")
 	s.room = s.rc.CreateRoom("p", "plans", "alice", "carol")
 	s.must(alice, s.room, "bridge", "invite "+s.bob.ID)
-	// People are not that quick: a Dendrite to which the joining of another person comes
-	// while it joins itself does not get over it.
+	// People are not that quick: a Dendrite that receives another person's join while it
+	// joins itself does not recover.
 	mxtest.WaitFor(s.t, "carol to join on Matrix", func() bool { return len(s.joinedRooms(s.carol())) == 1 })
 	s.mxRoom, _ = s.bob.AcceptInvitation()
 	s.join()
@@ -367,8 +367,8 @@ func (s *stage) tryJoinRule() {
 		return slices.ContainsFunc(s.rc.Members(s.room), func(m string) bool { return strings.HasPrefix(m, "dave_") })
 	}
 	mxtest.WaitFor(s.t, "dave to be in the room in Rocket.Chat", in)
-	// The rule changes when dave has left: a server that hears of both at one time may
-	// decide that he never came.
+	// The rule changes after dave has left: a server that receives both at the same
+	// time may decide that he never came.
 	s.dave.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/leave", map[string]any{}, nil)
 	mxtest.WaitFor(s.t, "dave to be gone", func() bool { return !in() })
 	s.setState("m.room.join_rules", map[string]any{"join_rule": "invite"})

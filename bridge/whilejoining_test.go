@@ -12,9 +12,9 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// An event that comes while one of our users joins makes Dendrite lose the room for good;
-// templates/dendrite.sql prevents it. That moment is made as long as it takes here, by
-// holding on to what Dendrite notes when the other server has accepted the join.
+// An event that arrives while one of our users joins makes Dendrite lose the room for
+// good; templates/dendrite.sql prevents it. This test prolongs that moment by locking
+// what Dendrite records when the other server has accepted the join.
 func TestSpokenToWhileJoining(t *testing.T) {
 	t.Parallel()
 	if amendment(t, mxtest.Kind(t)) == "" {

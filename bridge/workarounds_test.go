@@ -10,8 +10,8 @@ import (
 )
 
 // workarounds are the tests that show what the bridge does for a trait of a homeserver, by
-// the beginnings of their names. They have nothing to show where the bridge is not told
-// what it has before it, and that has the trait.
+// the prefixes of their names. They have nothing to show where the bridge is not told what
+// homeserver it has, and that one has the trait.
 var workarounds = map[string]struct {
 	trait func(mxside.Traits) bool
 	why   string
@@ -26,8 +26,8 @@ var workarounds = map[string]struct {
 func holdsBack(t mxside.Traits) bool  { return t.HoldsBack }
 func losesOrder(t mxside.Traits) bool { return t.FollowsAtMost > 0 }
 
-// skipUntold skips a test of a workaround where the bridge is told of a homeserver without
-// the trait, and what runs has it.
+// skipUntold skips a test of a workaround if the bridge is told of a homeserver without
+// the trait, but the one that runs has it.
 func skipUntold(t testing.TB, home *mxtest.Server) {
 	t.Helper()
 	software, told := home.Misbehaves(), mxtest.TraitsOf(t, home.Kind)
@@ -38,7 +38,7 @@ func skipUntold(t testing.TB, home *mxtest.Server) {
 	}
 }
 
-// Every test of the table exists for a trait that some homeserver has.
+// Every test in the table is for a trait that some homeserver has.
 func TestWorkaroundsAreOfTraits(t *testing.T) {
 	for name, w := range workarounds {
 		if !w.trait(mxtest.TraitsOf(t, mxtest.Synapse)) || w.trait(mxtest.TraitsOf(t, mxtest.Generic)) {

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// call makes a request as a client of a person's would.
+// call makes a request as a person's client would.
 func (c *counter) call(p rctest.Person, method, path, body string, header ...string) (status int, answer string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
@@ -39,7 +39,7 @@ func (c *counter) call(p rctest.Person, method, path, body string, header ...str
 	return res.StatusCode, string(data)
 }
 
-// typed is what a web client before 8.6 sends for a slash command.
+// typed returns what a web client before 8.6 sends for a slash command.
 func typed(name, params string) string {
 	inner, _ := json.Marshal(map[string]any{
 		"msg": "method", "id": "7", "method": "slashCommand",
@@ -49,7 +49,7 @@ func typed(name, params string) string {
 	return string(outer)
 }
 
-// A web client before 8.6 gets its answers in the envelope that it knows.
+// A web client before 8.6 gets responses in the envelope that it understands.
 func TestAnOlderWebClientIsAnswered(t *testing.T) {
 	c := open(t, &rctest.Server{})
 	carol := c.rc.CreateUser("carol")
@@ -85,7 +85,7 @@ func TestAnOlderWebClientIsAnswered(t *testing.T) {
 	}
 }
 
-// listing is a Rocket.Chat that lists three commands, two to a page.
+// listing is a Rocket.Chat that lists three commands, two per page.
 func listing(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch {
@@ -102,7 +102,7 @@ func listing(w http.ResponseWriter, r *http.Request) {
 }
 
 // Clients see the bridge's commands once, at the end of the last page of Rocket.Chat's
-// own, and everything else as Rocket.Chat has it.
+// own, and everything else unchanged.
 func TestClientsListTheCommands(t *testing.T) {
 	rc := httptest.NewServer(http.HandlerFunc(listing))
 	t.Cleanup(rc.Close)

@@ -23,14 +23,14 @@ import (
 
 func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
-// told counts what callers were told.
+// told counts the notices sent to callers.
 type told struct{ n atomic.Int64 }
 
 func (t *told) Tell(context.Context, model.RCPerson, string) error { t.n.Add(1); return nil }
 
 func (t *told) Say(context.Context, ids.RCRoom, string) error { return nil }
 
-// A counter is the bridge's counter of commands in front of a Rocket.Chat.
+// A counter is a command front before a Rocket.Chat server.
 type counter struct {
 	t   *testing.T
 	rc  *rctest.Server
@@ -56,7 +56,7 @@ func open(t *testing.T, rc *rctest.Server) *counter {
 	return &counter{t: t, rc: rc, url: server.URL}
 }
 
-// help types /bridge help as the web server at an address would bring it.
+// help sends /bridge help as the web server forwards it from an address.
 func (c *counter) help(address, userID, token string) (status int, retryAfter, said string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.url+"/api/v1/commands.run", strings.NewReader(`{"command":"bridge","params":"help","roomId":"GENERAL"}`))
@@ -80,8 +80,8 @@ func (c *counter) help(address, userID, token string) (status int, retryAfter, s
 	return res.StatusCode, res.Header.Get("Retry-After"), body.Error
 }
 
-// TestGuessersLockNobodyOut lets strangers come with tokens of nobody to a
-// Rocket.Chat that limits all callers together, as one does that is elsewhere.
+// TestGuessersLockNobodyOut has strangers try made-up tokens against a Rocket.Chat that limits
+// all callers together, as a remote one does. Real users still get answers.
 func TestGuessersLockNobodyOut(t *testing.T) {
 	asked := &atomic.Int64{}
 	c := open(t, &rctest.Server{OnRequest: func(_ http.ResponseWriter, r *http.Request) bool {
@@ -94,12 +94,12 @@ func TestGuessersLockNobodyOut(t *testing.T) {
 	asked.Store(0)
 	var wg sync.WaitGroup
 	for n := range 40 {
-		wg.Go(func() { // of users whom nobody has
+		wg.Go(func() { // for users that do not exist
 			if status, _, said := c.help("192.0.2.9", fmt.Sprint("nobody", n), "guessed"); status != http.StatusUnauthorized {
 				t.Errorf("a guess is answered %d: %s", status, said)
 			}
 		})
-		wg.Go(func() { // and of one
+		wg.Go(func() { // and for one that does
 			status, after, said := c.help("192.0.2.9", carol.ID, fmt.Sprint("guessed", n))
 			if status != http.StatusUnauthorized && (status != http.StatusTooManyRequests || after == "" || !strings.HasPrefix(said, "too many requests, wait ")) {
 				t.Errorf("a guess is answered %d, Retry-After %q: %s", status, after, said)
@@ -116,7 +116,7 @@ func TestGuessersLockNobodyOut(t *testing.T) {
 	if status, _, said := c.help("198.51.100.7", carol.ID, carol.Token); status != http.StatusOK {
 		t.Errorf("carol, from elsewhere, gets %d: %s", status, said)
 	}
-	for range 30 { // she is known now, and so is who is not
+	for range 30 { // valid and invalid tokens are cached now
 		if status, _, said := c.help("198.51.100.7", carol.ID, carol.Token); status != http.StatusOK {
 			t.Fatalf("carol gets %d: %s", status, said)
 		}
@@ -126,8 +126,8 @@ func TestGuessersLockNobodyOut(t *testing.T) {
 	}
 }
 
-// TestEverybodyHasALimitOfTheirOwn needs the callers' addresses on the way to a
-// Rocket.Chat that believes its web server.
+// TestEverybodyHasALimitOfTheirOwn requires the callers' addresses to be forwarded
+// to a Rocket.Chat that trusts its web server.
 func TestEverybodyHasALimitOfTheirOwn(t *testing.T) {
 	c := open(t, &rctest.Server{Env: map[string]string{"HTTP_FORWARDED_COUNT": "1"}})
 	for n := range 25 {

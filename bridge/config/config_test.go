@@ -137,7 +137,7 @@ func TestWatchSeesAReplacedFile(t *testing.T) {
 }
 
 // Kubernetes mounts a ConfigMap as links into a directory that it replaces as a whole: the
-// file itself is never touched, and a change of it counts.
+// file itself is never touched, but its change is noticed.
 func TestWatchSeesAReplacedMount(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "bridge.yaml")

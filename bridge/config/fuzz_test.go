@@ -15,7 +15,7 @@ enabled: true # people may talk
 flood: {per_person: 0, per_server: 0}
 `
 
-// FuzzParse: whatever bridge.yaml holds, it is refused or valid.
+// FuzzParse: whatever bridge.yaml contains, it is either refused or valid.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{fuzzed, "", "a: &a [*a]", "enabled: [true]", "homeserver: {url: ':'}\n", "flood: {per_person: 1e400}", "\xff\xfe"} {
 		f.Add([]byte(s))
@@ -34,8 +34,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzSet: a form of the console changes the value that it names, and makes no file that
-// cannot be read.
+// FuzzSet: a console form changes the value that it names, and never makes the file
+// unreadable.
 func FuzzSet(f *testing.F) {
 	for _, s := range [][2]string{{"enabled", "false"}, {"flood.per_person", "7"}, {"enabled", "{a: 1}"}, {"database", "sqlite:/x"}, {"log_level", "debug\nenabled: false"}, {"servers.allow", "[a.example, '*.b.example']"}, {"", ""}} {
 		f.Add(fuzzed, s[0], s[1])
@@ -62,7 +62,7 @@ func FuzzSet(f *testing.F) {
 	})
 }
 
-// FuzzHeaders: a file of headers is refused or read.
+// FuzzHeaders: a headers file is either refused or read.
 func FuzzHeaders(f *testing.F) {
 	f.Add([]byte("Authorization: Bearer x\n"))
 	f.Add([]byte(":\n\r\n: \x00"))

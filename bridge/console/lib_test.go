@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// libraries are the SHA-256 sums of the files in the packages of npm: dist/htmx.min.js of
+// libraries holds the SHA-256 sums of the files in the npm packages: dist/htmx.min.js of
 // htmx.org and dist/sse.min.js of htmx-ext-sse.
 var libraries = map[string]string{
 	"htmx.org-2.0.11.min.js":    "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717",
 	"htmx-ext-sse-2.2.4.min.js": "98a46496de0c3605fbffdce9167ba427bdd9553184f83f149c261891a92c0136",
 }
 
-// The libraries are those of npm to the byte; each page names them, and browsers may keep them,
+// The libraries match npm's byte for byte. Each page names them, and browsers may cache them,
 // because another version has another name.
 func TestTheLibrariesAreThoseOfNPM(t *testing.T) {
 	notice, err := files.ReadFile("static/lib/NOTICE.txt")
@@ -48,8 +48,8 @@ func TestTheLibrariesAreThoseOfNPM(t *testing.T) {
 	}
 }
 
-// An open page whose session has ended is told so in the words of htmx; whoever opens one
-// themselves is led to the form.
+// An open page whose session has ended is led to the sign-in form through htmx; a newly
+// opened one by an ordinary redirect.
 func TestAnOpenPageIsLedToTheForm(t *testing.T) {
 	o := open(t, 1, time.Hour)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

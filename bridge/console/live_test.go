@@ -18,7 +18,7 @@ import (
 	"appliance/bridge/hoststatus"
 )
 
-// counting is a bridge with one administrator, which counts what is asked of it.
+// counting is a bridge with one administrator that counts the requests made to it.
 type counting struct {
 	Sessions
 	Queue
@@ -34,7 +34,7 @@ type counting struct {
 
 func (c *counting) State(context.Context) (State, error) {
 	c.asked.Add(1)
-	// What is known of the host is read from its file each time.
+	// The host's status is read from its file each time.
 	return State{Enabled: true, Rooms: c.rooms.Load(), Host: &hoststatus.Status{Alarms: []string{"mail"}}}, nil
 }
 
@@ -75,7 +75,7 @@ func (c *counting) Asked(_ context.Context, key string, at time.Time) error {
 	return nil
 }
 
-// admins is Rocket.Chat, in which everybody is an administrator.
+// admins is a Rocket.Chat in which everybody is an administrator.
 type admins struct {
 	Accounts
 	*counting
@@ -104,7 +104,7 @@ type opened struct {
 
 const often = 40 * time.Millisecond
 
-// open opens pages, each of another administrator, and waits until each is shown.
+// open opens pages, each as a different administrator, and waits until each is shown.
 func open(t *testing.T, n int, rolesFor time.Duration) *opened {
 	t.Helper()
 	c := &counting{list: map[string]Session{}}
@@ -147,20 +147,20 @@ func open(t *testing.T, n int, rolesFor time.Duration) *opened {
 	return o
 }
 
-// during returns how often the database was asked in a time.
+// during returns how often the database was queried within d.
 func (o *opened) during(d time.Duration) int64 {
 	before := o.asked.Load()
 	<-time.After(d)
 	return o.asked.Load() - before
 }
 
-// Open pages share one look: the database is asked for ten as often as for one, and not at
-// all when nobody looks.
+// Open pages share one look: ten cause as many database queries as one, and without open
+// pages there are none.
 func TestOpenPagesShareOneLook(t *testing.T) {
 	const looks = 25
 	for _, n := range []int{1, 10} {
 		o := open(t, n, time.Hour)
-		// A look asks for the state and for the sessions.
+		// A look queries the state and the sessions.
 		if asked := o.during(looks * often); asked == 0 || asked > 2*looks*13/10 {
 			t.Errorf("%d open pages: the database was asked %d times in the time of %d looks", n, asked, looks)
 		}
@@ -172,8 +172,8 @@ func TestOpenPagesShareOneLook(t *testing.T) {
 	}
 }
 
-// The roles of those who look are confirmed, once each time, and who is signed out elsewhere
-// sees the page end while the others stay.
+// The roles of viewers are confirmed, once each time. When a viewer is signed out elsewhere,
+// their page ends while the others stay.
 func TestAnOpenPageEndsWithItsSession(t *testing.T) {
 	o := open(t, 3, 4*often)
 	if o.during(20 * often); o.roles.Load() < 6 || o.roles.Load() > 3*6 {
@@ -206,7 +206,7 @@ func TestTenOpenPagesAreSmall(t *testing.T) {
 	}
 }
 
-// ask reads a page as one of the administrators; a page that is open says so.
+// ask requests a page as one of the administrators; with open it does so as an open page.
 func (o *opened) ask(ctx context.Context, who, page string, open bool) *http.Response {
 	o.t.Helper()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, o.server.URL+Path+page, nil)
@@ -232,9 +232,9 @@ func (o *opened) read(who, page string, open bool) string {
 	return string(text)
 }
 
-// A page that ten administrators have open is made once for all of them after each look, with
-// the token of each in their forms and nothing else of anybody. Whoever opens a page gets one of
-// their own, as it is now.
+// A page that ten administrators have open is rendered once for all of them after each look,
+// with each one's own token in their forms and nothing else that is personal. Opening a page
+// renders a current one for that person alone.
 func TestAnOpenPageIsMadeOnceForAll(t *testing.T) {
 	o := open(t, 10, time.Hour)
 	all := func() {
@@ -247,7 +247,7 @@ func TestAnOpenPageIsMadeOnceForAll(t *testing.T) {
 		}
 	}
 	all()
-	if n := o.made.Load(); n > 3 { // the look may have been renewed meanwhile
+	if n := o.made.Load(); n > 3 { // the look may have been refreshed meanwhile
 		t.Errorf("the page was made %d times for ten who look", n)
 	}
 	before := o.made.Load()
@@ -270,7 +270,7 @@ func TestAnOpenPageIsMadeOnceForAll(t *testing.T) {
 	}
 }
 
-// changed counts how often a page is told that it has changed.
+// changed counts the change events that a page receives.
 func (o *opened) changed(page string) *atomic.Int64 {
 	o.t.Helper()
 	n := &atomic.Int64{}
@@ -296,9 +296,9 @@ func (o *opened) changed(page string) *atomic.Int64 {
 	return n
 }
 
-// A page is told of what it shows and of nothing else: a delivery concerns the overview, and a
-// room that was connected concerns all. While nothing happens nobody is told anything, but for
-// the ages of things, once a minute.
+// A page is notified only of changes to what it shows: a delivery concerns the overview, and a
+// newly connected room concerns every page. While nothing happens no page is notified, except
+// to update ages, once a minute.
 func TestAPageIsToldOfWhatItShows(t *testing.T) {
 	o := open(t, 1, time.Hour)
 	pages := map[string]*atomic.Int64{}

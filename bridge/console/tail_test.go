@@ -44,7 +44,7 @@ func TestTheTailBy(t *testing.T) {
 	}
 }
 
-// The tail adds little to what a line of the log costs anyway.
+// The tail adds little to the cost of a log line.
 func BenchmarkLogging(b *testing.B) {
 	plain := slog.NewTextHandler(io.Discard, nil)
 	var tail Tail

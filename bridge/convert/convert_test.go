@@ -16,7 +16,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// known is what the cases in testdata are looked up in.
+// known is the lookup for the cases in testdata.
 var known = convert.Lookup{
 	User: func(name string) (id.UserID, string, bool) {
 		users := map[string][2]string{"ada": {"@ada:example.org", "Ada Lovelace"}, "bob_matrix.org": {"@bob:matrix.org", "Bob"}, "jörg": {"@j=c3=b6rg:example.org", "Jörg"}}
@@ -43,9 +43,9 @@ var known = convert.Lookup{
 	},
 }
 
-// cases calls f for each example of a folder: a sentence that says what is shown,
-// the original, and what is wanted of it. With APPLIANCE_UPDATE=1 the wanted is
-// written instead, to be read before it is committed.
+// cases calls f for each example in a folder: a sentence that says what is shown,
+// the original, and the wanted result. With APPLIANCE_UPDATE=1 it writes the result
+// instead, to be reviewed before it is committed.
 func cases(t *testing.T, dir, want string, f func(t *testing.T, a *txtar.Archive) []byte) {
 	files, err := filepath.Glob("testdata/" + dir + "/*.txtar")
 	if err != nil || len(files) == 0 {

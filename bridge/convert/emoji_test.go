@@ -45,7 +45,7 @@ func TestEmojiAliasesAreUnderstood(t *testing.T) {
 	}
 }
 
-// Every name of the table means an emoji whose preferred name means the same.
+// Every name in the table stands for an emoji, and the emoji's preferred name stands for the same one.
 func TestTheEmojiTableIsConsistent(t *testing.T) {
 	table, err := os.ReadFile("emoji.txt")
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"appliance/bridge/convert"
 )
 
-// An address that can be a link in no form, beside something that comes alive, is
-// written as text in the end.
+// An address that cannot be a link in any form, next to characters that would become
+// markup, is written as text in the end.
 func TestWritingEndsWhateverIsTried(t *testing.T) {
 	for _, version := range []string{"7.2", "8.6", "8.8"} {
 		look := convert.Lookup{Dialect: convert.DialectFor(version)}

@@ -77,7 +77,7 @@ func looks(head string) string {
 }
 
 // The caption of a file that was edited in Rocket.Chat is the new one, whether the
-// server writes it into msg (7.x) or beside the file, where msg keeps the old one (8.x).
+// server writes it to msg (7.x) or next to the file, where msg keeps the old one (8.x).
 func TestAnEditedCaptionReplacesTheOldOne(t *testing.T) {
 	file := `"files":[{"_id":"f","name":"a.txt","type":"text/plain"}],"file":{"_id":"f","name":"a.txt","type":"text/plain"}`
 	for name, c := range map[string]struct{ message, want string }{

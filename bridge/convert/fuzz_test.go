@@ -17,7 +17,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// allowed are the tags and attributes that the Matrix specification permits, as
+// allowed holds the tags and attributes that the Matrix specification permits, as
 // far as we write them.
 var allowed = map[string][]string{
 	"h1": nil, "h2": nil, "h3": nil, "h4": nil, "blockquote": nil, "ul": nil, "ol": {"start"}, "li": nil, "pre": nil, "hr": nil, "br": nil,
@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 }
 
 // checkHTML reports what a Matrix client should not be sent: other tags or
-// attributes, tags that are not closed, addresses that do harm.
+// attributes, unclosed tags, harmful addresses.
 func checkHTML(t *testing.T, s string) {
 	t.Helper()
 	var open []string
@@ -97,7 +97,7 @@ func seeds(f *testing.F, dir string) {
 	}
 }
 
-// size returns how many bytes c has in the JSON that homeservers measure.
+// size returns the number of bytes of c in the JSON that homeservers measure.
 func size(c convert.Content) int {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -108,8 +108,8 @@ func size(c convert.Content) int {
 	return b.Len()
 }
 
-// Whatever is written in Rocket.Chat, Matrix gets events that fit and hold
-// only what is allowed.
+// Whatever is written in Rocket.Chat, Matrix gets events that fit and contain only
+// what is allowed.
 func FuzzToMatrix(f *testing.F) {
 	seeds(f, "tomatrix")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -126,8 +126,8 @@ func FuzzToMatrix(f *testing.F) {
 	})
 }
 
-// Whatever is sent on Matrix, Rocket.Chat gets messages that fit, and
-// nobody calls everybody.
+// Whatever is sent on Matrix, Rocket.Chat gets messages that fit and do not notify
+// everybody.
 func FuzzToRocketChat(f *testing.F) {
 	seeds(f, "torocketchat")
 	f.Fuzz(func(t *testing.T, formatted string) {
@@ -144,7 +144,7 @@ func FuzzToRocketChat(f *testing.F) {
 	})
 }
 
-// callsEveryone searches as Rocket.Chat's server does.
+// callsEveryone searches for mentions as Rocket.Chat's server does.
 func callsEveryone(s string) bool {
 	for _, field := range strings.FieldsFunc(s, func(r rune) bool {
 		return r == '>' || r == ' ' || r == '\n' || r == '\t' || r == '\u00a0' || r == '\u3000'
@@ -159,7 +159,7 @@ func callsEveryone(s string) bool {
 	return false
 }
 
-// What came from Rocket.Chat and is sent back there is never lost on the way.
+// A message from Rocket.Chat that is sent back there is never lost on the way.
 func FuzzThereAndBack(f *testing.F) {
 	seeds(f, "tomatrix")
 	f.Fuzz(func(t *testing.T, md string) {
@@ -172,7 +172,7 @@ func FuzzThereAndBack(f *testing.F) {
 	})
 }
 
-// Events are what anybody sends.
+// Events can be anything, because anybody can send them.
 func FuzzParseEvent(f *testing.F) {
 	f.Add([]byte(`{"event_id":"$1","content":{"msgtype":"m.text","body":"x","m.mentions":{"user_ids":["@a:x"],"room":true},"m.relates_to":{"rel_type":"m.replace","event_id":"$0","m.in_reply_to":{"event_id":"$x"}},"m.new_content":{"body":"y","format":"org.matrix.custom.html","formatted_body":"<b>y</b>"}}}`))
 	f.Add([]byte(`{"content":{"msgtype":"m.location","body":"x","geo_uri":"geo:1,2;u=3"}}`))

@@ -13,12 +13,12 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// sized returns the size of a hostile text: a sixteenth of n, but in make test.
+// sized returns the size of a hostile text: n in make test, otherwise a sixteenth of it.
 func sized(n int) int {
 	return mustrun.Sized(n, n/16)
 }
 
-// cost returns the processor time that f takes: a busy machine does not make it longer.
+// cost returns the processor time that f takes, which does not grow on a busy machine.
 // f must not start goroutines.
 func cost(t *testing.T, f func()) time.Duration {
 	t.Helper()
@@ -36,8 +36,8 @@ func cost(t *testing.T, f func()) time.Duration {
 	return used() - before
 }
 
-// hostile is what costs most in a reader that is not careful. f makes about n
-// bytes of it.
+// hostile holds the inputs that cost a careless reader the most. f makes about n
+// bytes of one.
 var hostile = map[string]func(n int) string{
 	"nested tags":        func(n int) string { return strings.Repeat("<b>", n/3) + "x" },
 	"nested quotes":      func(n int) string { return strings.Repeat("<blockquote>", n/12) + "x" },
@@ -89,7 +89,7 @@ var hostile = map[string]func(n int) string{
 }
 
 // Ten megabytes of tags (full size), far more than an event can have, take seconds and
-// little memory; nothing that is written is too long for the other side.
+// little memory, and no output is too long for the other side.
 func TestHostileInputTakesLinearTimeAndBoundedMemory(t *testing.T) {
 	ways := map[string]struct {
 		size int
@@ -172,7 +172,7 @@ func BenchmarkToRocketChatHostile(b *testing.B) {
 	}
 }
 
-// Pictures of emoji make HTML many times as long as what was typed.
+// Custom emoji make HTML many times as long as what was typed.
 func TestManyEmojiFitIntoEvents(t *testing.T) {
 	contents := convert.ToMatrix(rocketchat.Message{Text: strings.Repeat(":p: ", 5000)}, known)
 	shown := 0
@@ -188,8 +188,8 @@ func TestManyEmojiFitIntoEvents(t *testing.T) {
 	}
 }
 
-// A text that is made to be hard to write for Rocket.Chat costs no more than a moment:
-// one of 32 kB took half a minute once.
+// A text designed to be hard to write for Rocket.Chat takes only a moment: one of 32
+// kB once took half a minute.
 func TestHostileTextIsWrittenInAMoment(t *testing.T) {
 	versions := []string{"8.6.0"}
 	if mustrun.Full {

@@ -12,14 +12,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// both knows ada on both sides, and the newest dialect, which knows most.
+// both knows ada on both sides, and uses the newest dialect, which has the most features.
 var both = convert.Lookup{Dialect: convert.DialectFor("8.8.0"), User: known.User, Room: known.Room, Channel: known.Channel, Username: func(mx id.UserID) (string, bool) {
 	return "ada", mx == "@ada:example.org"
 }}
 
 var word = rapid.StringMatching(`[a-zA-Zäπ日]{1,6}`)
 
-// words draws ordinary text, with blanks of any number between the words.
+// words draws ordinary text, with a varying number of blanks between the words.
 func words(t *rapid.T) string {
 	var b strings.Builder
 	for i := range rapid.IntRange(1, 4).Draw(t, "words") {
@@ -31,7 +31,7 @@ func words(t *rapid.T) string {
 	return b.String()
 }
 
-// piece draws a part of a line, as Rocket.Chat's own editor writes it.
+// piece draws part of a line, as Rocket.Chat's own editor writes it.
 func piece(t *rapid.T) string {
 	switch rapid.IntRange(0, 12).Draw(t, "piece") {
 	case 0:
@@ -76,7 +76,7 @@ func mdBlock(t *rapid.T, depth int) []string {
 	case 1:
 		out := []string{"```" + rapid.SampledFrom([]string{"", "go", "objective-c"}).Draw(t, "lang")}
 		for range rapid.IntRange(1, 4).Draw(t, "lines") {
-			// Not three ticks, nor one at the end, which Rocket.Chat 8.3 to 8.6 reads as no code.
+			// Not three backticks, nor one at the end: Rocket.Chat 8.3 to 8.6 does not read those as code.
 			out = append(out, rapid.StringMatching("x([ \ta-z*_<&>@#]`{0,2}){0,12}x").Draw(t, "code line"))
 		}
 		return append(out, "```")
@@ -102,7 +102,7 @@ func mdBlock(t *rapid.T, depth int) []string {
 
 func mdList(t *rapid.T) []string {
 	var out []string
-	kind := rapid.IntRange(0, 2).Draw(t, "kind of list") // Rocket.Chat knows no mixed ones
+	kind := rapid.IntRange(0, 2).Draw(t, "kind of list") // Rocket.Chat has no mixed ones
 	for i := range rapid.IntRange(1, 3).Draw(t, "items") {
 		bullet := "- "
 		switch kind {
@@ -116,8 +116,8 @@ func mdList(t *rapid.T) []string {
 	return out
 }
 
-// What Rocket.Chat's people commonly write is the same after the way to Matrix and
-// back: nothing is lost, nothing moves.
+// Common Rocket.Chat text is the same after a round trip through Matrix: nothing is
+// lost, nothing moves.
 func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var lines []string
@@ -130,7 +130,7 @@ func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
 					lines, list = append(lines, ""), false
 				}
 			}
-			if isQuote || list { // neighbours of the same kind would be one block
+			if isQuote || list { // adjacent ones of the same kind would be one block
 				lines = append(lines, "between")
 			}
 			list = len(b) > 0 && (strings.HasPrefix(b[0], "-") || strings.HasPrefix(b[0], "1"))
@@ -156,8 +156,8 @@ func TestTheRoundTripOfTheCommonSubsetIsTheIdentity(t *testing.T) {
 	})
 }
 
-// What is plain text on Matrix is plain text in Rocket.Chat: read as its people's
-// clients read it, it says the same.
+// Plain text on Matrix is plain text in Rocket.Chat: as Rocket.Chat's clients read
+// it, it says the same.
 func FuzzPlainTextLooksTheSame(f *testing.F) {
 	f.Fuzz(rapid.MakeFuzz(plainTextLooksTheSame))
 }
@@ -168,7 +168,7 @@ func plainTextLooksTheSame(t *rapid.T) {
 		b.WriteString(rapid.SampledFrom([]string{"*", "_", "~", "`", "||", "|", " ", "  ", "word", "a", "1", "(", ")", "[", "](", "\\", ".", "#", "<", ">", "é", "foo_", ",", "-", "https://example.org/a_b", "x.y"}).Draw(t, "piece"))
 	}
 	typed := "x " + b.String()
-	for _, version := range []string{"7.2.0", "8.3.0", "8.8.0"} { // of each dialect one
+	for _, version := range []string{"7.2.0", "8.3.0", "8.8.0"} { // one of each dialect
 		l := convert.Lookup{Dialect: convert.DialectFor(version)}
 		parts := convert.ToRocketChat(text(typed), l)
 		if len(parts) != 1 {

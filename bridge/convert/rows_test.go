@@ -8,14 +8,14 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// newest is known for a server with the newest dialect.
+// newest is the lookup known, for a server with the newest dialect.
 var newest = func() convert.Lookup {
 	look := known
 	look.Dialect = convert.DialectFor("8.8.0")
 	return look
 }()
 
-// matrixHTML returns what Matrix is sent for a message: HTML, or text where that is
+// matrixHTML returns what Matrix is sent for a message: HTML, or text if that is
 // enough.
 func matrixHTML(t *testing.T, message string, look convert.Lookup) string {
 	t.Helper()
@@ -32,8 +32,8 @@ func matrixHTML(t *testing.T, message string, look convert.Lookup) string {
 	return c[0].FormattedBody
 }
 
-// TestRocketChatsTextIsReadAsItsPeopleSeeIt names the classes in which we once read
-// something else than Rocket.Chat's clients show.
+// TestRocketChatsTextIsReadAsItsPeopleSeeIt lists the classes of text that were once
+// read differently from what Rocket.Chat's clients show.
 func TestRocketChatsTextIsReadAsItsPeopleSeeIt(t *testing.T) {
 	for _, tc := range []struct{ class, message, want string }{
 		{"C1 emoticons", "thx :)", "thx 🙂"},
@@ -67,8 +67,8 @@ func TestRocketChatsTextIsReadAsItsPeopleSeeIt(t *testing.T) {
 	}
 }
 
-// TestMatrixTextMeansTheSameInRocketChat names the classes in which what we sent
-// once meant something else there.
+// TestMatrixTextMeansTheSameInRocketChat lists the classes of text that once changed
+// their meaning on the way there.
 func TestMatrixTextMeansTheSameInRocketChat(t *testing.T) {
 	const zero = "\u200b"
 	for _, tc := range []struct{ class, html, want string }{
@@ -98,7 +98,7 @@ func TestMatrixTextMeansTheSameInRocketChat(t *testing.T) {
 	}
 }
 
-// A dialect is spoken from a version on.
+// A dialect is used from a certain version on.
 func TestDialectsFollowTheVersion(t *testing.T) {
 	table := "|a|b|\n|-|-|"
 	for version, want := range map[string]string{"7.2": "0.31.32", "7.13.9": "0.31.32", "8.0.0": "0.31.32", "8.3": "0.31.36", "8.6.1": "0.31.36", "8.8": "0.32.0", "9.0.0": "0.32.0", "": "0.31.36", "soon": "0.31.36"} {
@@ -116,7 +116,7 @@ func TestDialectsFollowTheVersion(t *testing.T) {
 	}
 }
 
-// A link whose text is the address of another server shows where it leads.
+// A link whose text is the address of another server shows its real target.
 func TestALinkIsNotDisguised(t *testing.T) {
 	evil := `<a href="https://evil.example.net/login">https://chat.example.org</a>`
 	for _, version := range []string{"7.2", "8.6", "8.8"} {
@@ -135,8 +135,8 @@ func TestALinkIsNotDisguised(t *testing.T) {
 	}
 }
 
-// Only the sender says what the message was that is replied to, when the bridge
-// does not know it: so it is nobody's.
+// If the bridge does not know the message that is replied to, only the sender
+// vouches for its text, so it is attributed to nobody.
 func TestAReplyCannotMakeOthersSayThings(t *testing.T) {
 	e := text("> <@ada:example.org> I quit\n\nwow")
 	e.Content.ReplyTo = "$unknown"
@@ -150,7 +150,7 @@ func TestAReplyCannotMakeOthersSayThings(t *testing.T) {
 	}
 }
 
-// What strangers choose, such as the name of a file, notifies nobody.
+// Text chosen by strangers, such as a file name, notifies nobody.
 func TestTextAsTypedNotifiesNobody(t *testing.T) {
 	for _, name := range []string{"@here", "x @all.png", "@ada", "*b* :) [a](https://b.org)"} {
 		for _, version := range []string{"7.2", "8.6", "8.8"} {

@@ -7,7 +7,7 @@ import (
 	"appliance/bridge/convert"
 )
 
-// What an event was sent for is inside its content, where the bridge finds it again, and
+// The source of an event is inside its content, where the bridge finds it again, and
 // only there: not inside the new version that an edit carries.
 func TestTheSourceOfAnEventIsInItsContent(t *testing.T) {
 	edit := convert.Content{MsgType: "m.text", Body: "hello"}.Edit("$first", nil)

@@ -113,8 +113,7 @@ func TestLongMessagesFitIntoEvents(t *testing.T) {
 	}
 }
 
-// However a text is split, each part fits and nothing but the blanks at the places
-// of the cuts is lost.
+// However a text is split, each part fits, and only blanks at the cuts are lost.
 func TestSplittingLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringOfN(rapid.SampledFrom([]rune("abc de\n\n😀é>-1.`")), 1, 300, -1).Draw(t, "text")

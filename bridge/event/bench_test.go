@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkOneEvent is all reading and writing of one message between a side and the
-// handler that delivers it.
+// BenchmarkOneEvent measures all decoding and encoding of one message between a side
+// and the handler that delivers it.
 func BenchmarkOneEvent(b *testing.B) {
 	matrix, err := os.ReadFile(fixture(KindMXMessage, 0))
 	if err != nil {
@@ -27,7 +27,7 @@ func BenchmarkOneEvent(b *testing.B) {
 		}
 	})
 	b.Run("rc", func(b *testing.B) {
-		e, err := Decode(KindRCMessage, chat) // what the client of Rocket.Chat has read
+		e, err := Decode(KindRCMessage, chat) // what the Rocket.Chat client has read
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func fixture(kind string, version int) string {
 	return filepath.Join("testdata", fmt.Sprintf("%s.v%d", kind, version))
 }
 
-// shown is what a person who reads the fixture sees of an event.
+// shown returns an event as a reader of the fixture sees it.
 func shown(t *testing.T, e Event) []byte {
 	t.Helper()
 	data, err := json.MarshalIndent(e, "", "  ")
@@ -30,9 +30,9 @@ func shown(t *testing.T, e Event) []byte {
 	return append(data, '\n')
 }
 
-// What any release has stored is read, and means what it meant. The files of a version
-// are written once and stay: who changes the form raises the version, adds the file of
-// the new one (UPDATE_GOLDEN=1 does) and keeps the old.
+// Whatever any release has stored can be read, and means what it meant. The files of a
+// version are written once and stay: a change of the format raises the version, adds
+// the file of the new one (UPDATE_GOLDEN=1 does so) and keeps the old.
 func TestEveryVersionOfEveryKindIsRead(t *testing.T) {
 	t.Parallel()
 	update := os.Getenv("UPDATE_GOLDEN") != ""
@@ -93,7 +93,7 @@ func writeFixture(t *testing.T, kind string, version int) []byte {
 	return stored
 }
 
-// A file of a kind that is not there any more would not be read by anybody.
+// A fixture of a kind that no longer exists would be read by no test.
 func TestEveryFixtureIsOfAKind(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.*")
@@ -109,9 +109,9 @@ func TestEveryFixtureIsOfAKind(t *testing.T) {
 	}
 }
 
-// The previous release reads what this one stores: it is rolled back to on the same
-// database, and runs beside this one while several processes are replaced one by one.
-// It knew no versions and read each kind as is done here.
+// The previous release can read what this one stores: a rollback uses the same
+// database, and both run side by side while several processes are replaced one by
+// one. The previous release knew no versions and read each kind as is done here.
 func TestThePreviousReleaseReadsWhatIsStored(t *testing.T) {
 	t.Parallel()
 	for _, kind := range Kinds() {
@@ -146,7 +146,7 @@ func TestThePreviousReleaseReadsWhatIsStored(t *testing.T) {
 	}
 }
 
-// previous is the type into which the previous release read a kind.
+// previous returns the type into which the previous release decoded a kind.
 func previous(kind string) reflect.Type {
 	if strings.HasPrefix(kind, "rc.") && kind != KindRCInvite && kind != KindRCDirect {
 		return reflect.TypeFor[rocketchat.Message]()
@@ -195,7 +195,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// A sender chooses what is in an event, but not its version or its room.
+// A sender controls the content of an event, but not its version or its room.
 func TestASenderSetsNeitherVersionNorRoom(t *testing.T) {
 	t.Parallel()
 	raw := `{"event_id":"$e","room_id":"!other:x","sender":"@a:x","type":"m.room.message","content":{"body":"b"},"org.appliance.v":99}`
@@ -214,13 +214,13 @@ func TestASenderSetsNeitherVersionNorRoom(t *testing.T) {
 	if m, _ := again.(MXWritten); m.Room != "!room:x" || m.Event.Room != "!room:x" || m.Event.Content.Body != "b" {
 		t.Errorf("%+v", again)
 	}
-	// The previous release, and whatever reads only the last key of a name.
+	// The previous release, and any reader that uses only the last of several equal keys.
 	if e, err := convert.ParseEvent(stored); err != nil || e.Room != "!room:x" {
 		t.Error(e, err)
 	}
 }
 
-// Each type of event of Matrix becomes what the bridge does with it.
+// Each type of Matrix event becomes what the bridge does with it.
 func TestReadMatrix(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -301,8 +301,8 @@ func TestOfSystemMessage(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what is stored comes from strangers in the end. Whatever can be read can
-// be stored again, and is the same then.
+// FuzzDecode: stored data ultimately comes from strangers. Whatever can be read can be
+// stored again, and is then the same.
 func FuzzDecode(f *testing.F) {
 	all := Kinds()
 	for i, kind := range all {
@@ -322,7 +322,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		once, err := Encode(e)
 		if err != nil {
-			return // null, for one, is read as an event of which nothing is known
+			return // null, for one, is read as an empty event
 		}
 		again, err := Decode(kind, once)
 		if err != nil {
@@ -335,7 +335,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzReadMatrix: what was read at intake is read the same when it is delivered.
+// FuzzReadMatrix: an event is read the same at delivery as it was at intake.
 func FuzzReadMatrix(f *testing.F) {
 	for _, kind := range Kinds() {
 		if stored, err := os.ReadFile(fixture(kind, 0)); err == nil && strings.HasPrefix(kind, "mx.") {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// features names, for each kind of event, the test that proves the row of the table of
-// features in the README in which the kind appears.
+// features maps each kind of event to the test that proves its row in the README's
+// table of features.
 var features = map[string]string{
 	KindRCMessage:    "TestFeatureFormatting",
 	KindRCEdit:       "TestFeatureEdits",
@@ -39,7 +39,7 @@ var features = map[string]string{
 	KindMXDecline:    "TestFeaturePermissions",
 }
 
-// Whoever adds a kind of event says what people have of it, and proves it.
+// Every kind of event has a row in the README that says what people get from it, and a test that proves it.
 func TestEveryKindHasARowInTheTableOfFeatures(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")

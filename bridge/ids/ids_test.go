@@ -109,7 +109,7 @@ func FuzzParseUser(f *testing.F) {
 	})
 }
 
-// A prefix is the beginning of a localpart; with it come addresses, back and forth.
+// A prefix is the beginning of a localpart. Addresses are made with it, and read back.
 func TestPrefixes(t *testing.T) {
 	for _, wrong := range []string{"", "Acme_", "a b", "a:", "@a_", "a=", "ä", strings.Repeat("a", 33)} {
 		if ids.CheckPrefix(wrong) == nil {

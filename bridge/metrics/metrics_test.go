@@ -36,7 +36,7 @@ func (m *Metrics) page() string {
 
 var described = regexp.MustCompile(`fqName: "([^"]+)", help: "([^"]+)", .*variableLabels: \{([^}]*)\}`)
 
-// table is the table of docs/metrics.md: every metric of ours.
+// table returns the table of docs/metrics.md: all of our metrics.
 func table(t *testing.T) string {
 	t.Helper()
 	m := idle(noStore{})
@@ -67,8 +67,8 @@ func table(t *testing.T) string {
 	return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + strings.Join(rows, "")
 }
 
-// TestTheTableOfMetrics keeps docs/metrics.md equal to what the bridge publishes.
-// UPDATE_GOLDEN=1 rewrites it.
+// TestTheTableOfMetrics keeps docs/metrics.md in step with what the bridge
+// publishes. UPDATE_GOLDEN=1 rewrites it.
 func TestTheTableOfMetrics(t *testing.T) {
 	const file, begin, end = "../../docs/metrics.md", "<!-- metrics -->\n", "<!-- /metrics -->"
 	text, err := os.ReadFile(file)
@@ -102,7 +102,7 @@ func TestNamesHaveUnits(t *testing.T) {
 	}
 }
 
-// A database that does not answer costs its own numbers, not the page.
+// If the database does not answer, only its own metrics are missing from the page.
 func TestTheDatabaseIsDown(t *testing.T) {
 	m := idle(noStore{errors.New("gone")})
 	m.Delivered("mx.message", time.Second, time.Second)
@@ -141,7 +141,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// What strangers choose does not become a number each.
+// Values that strangers choose do not each become a metric.
 func TestLabelsAreBounded(t *testing.T) {
 	m := idle(noStore{})
 	down := errors.New("down")

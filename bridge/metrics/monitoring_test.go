@@ -22,7 +22,7 @@ import (
 
 const monitoring = "../../docs/monitoring/"
 
-// program finds a program of Debian's package prometheus.
+// program finds a program of Debian's prometheus package.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	file, err := exec.LookPath(name)
@@ -56,7 +56,7 @@ func TestTheAlertRules(t *testing.T) {
 	}
 }
 
-// dashboard is what is read of Grafana's format.
+// dashboard holds the parts of Grafana's format that the tests read.
 type dashboard struct {
 	UID, Title    string
 	SchemaVersion int
@@ -115,7 +115,7 @@ func TestTheDashboardIsWellFormed(t *testing.T) {
 	}
 }
 
-// busy is a store with something of everything.
+// busy is a store with some of everything.
 type busy struct{}
 
 func (busy) Census(context.Context) (store.Census, error) {
@@ -131,8 +131,8 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: int(a), Body: http.NoBody}, nil
 }
 
-// TestTheDashboardsQueriesAreAnswered asks a real Prometheus, which reads a bridge that is
-// busy, everything that the dashboard asks.
+// TestTheDashboardsQueriesAreAnswered runs every query of the dashboard on a real
+// Prometheus that scrapes a busy bridge.
 func TestTheDashboardsQueriesAreAnswered(t *testing.T) {
 	prometheus := program(t, "prometheus")
 	m := idle(busy{})
@@ -187,7 +187,7 @@ func startPrometheus(t *testing.T, program, target string) (address string) {
 	return address
 }
 
-// ask asks a Prometheus; the answer is empty while it does not run.
+// ask queries a Prometheus; the result is empty while that is not running.
 func ask(t *testing.T, address, expr string) string {
 	t.Helper()
 	res, err := http.Get("http://" + address + "/api/v1/query?query=" + url.QueryEscape(expr))

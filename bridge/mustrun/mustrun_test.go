@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A test that is named, whole or by its beginning, fails instead of skipping; others skip.
+// A test that is named, in full or by a prefix, fails instead of skipping; others skip.
 func TestASkipIsAFailureWhereTheTestIsDemanded(t *testing.T) {
 	if os.Getenv("BE_SKIPPED") != "" {
 		t.Run("part", func(t *testing.T) { Skip(t, "there is no server") })

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A homeserver that was killed and is there again before it is asked for anything has broken
-// the connection that it had: the order of what it sends is doubted.
+// A homeserver that was killed and is up again before the next request to it has broken its
+// connection: the order of what it sends is doubted.
 func TestAHomeserverThatWasKilledBetweenTwoRequestsIsDoubted(t *testing.T) {
 	c := newContact(time.Minute, nil)
 	c.doubtUntil = time.Time{} // long after a start
@@ -32,7 +32,7 @@ func TestAHomeserverThatWasKilledBetweenTwoRequestsIsDoubted(t *testing.T) {
 	}
 }
 
-// We close connections ourselves when nobody needs them.
+// Idle connections that the bridge itself closes are no reason for doubt.
 func TestAConnectionThatWeCloseIsNoReasonForDoubt(t *testing.T) {
 	broken := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// linkedMeanwhile is a store that learns of a link while it is asked for it.
+// linkedMeanwhile is a store that learns of a link while it is queried for it.
 type linkedMeanwhile struct {
 	Store
 	linked map[ids.MXEvent]bool
@@ -35,8 +35,8 @@ func (*linkedMeanwhile) PortalByMX(_ context.Context, room ids.MXRoom) (model.Po
 	return model.Portal{MXRoom: room, RCRoom: "room"}, true, nil
 }
 
-// After an outage of more than a minute every event of ours comes late, and may come while
-// its link is being stored. Only one that has no link then is looked at.
+// After an outage of more than a minute every event of ours arrives late, possibly while
+// its link is being stored. Only one that still has no link then is examined.
 func TestALateEventThatIsLinkedMeanwhileIsNoCopy(t *testing.T) {
 	t.Parallel()
 	late := []echo{{event: "$one", room: "!room", message: "m", made: time.Now().Add(-2 * time.Minute).UnixMilli()}}

@@ -19,8 +19,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// What a homeserver says when it has lost its database, or is killed in mid-answer, is no
-// refusal: a message that is given up for it would be lost.
+// The errors of a homeserver that has lost its database, or is killed in mid-response,
+// are not refusals: a message given up because of one would be lost.
 func TestFailuresAreNotRefusals(t *testing.T) {
 	for _, text := range []string{
 		"r.InputRoomEvents: r.DB.RoomInfo: dial tcp 172.25.0.2:5432: connect: connection refused",
@@ -61,7 +61,7 @@ func TestFailuresAreNotRefusals(t *testing.T) {
 	}
 }
 
-// slow is a homeserver that stores what it is sent, and shows it later.
+// slow is a homeserver that stores what it is sent and shows it later.
 type slow struct {
 	mu            sync.Mutex
 	probes        []string // transaction IDs in the room "again", each once
@@ -84,7 +84,7 @@ func (s *slow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for most := s.most.Load(); now > most && !s.most.CompareAndSwap(most, now); most = s.most.Load() {
 	}
 	select {
-	case <-time.After(5 * time.Millisecond): // as long as a look takes
+	case <-time.After(5 * time.Millisecond): // as long as one search takes
 	case <-r.Context().Done():
 		return
 	}
@@ -107,8 +107,8 @@ func (s *slow) sent() []string {
 	return s.probes
 }
 
-// After a failure every room is searched for what may have been sent. Where the homeserver
-// is slow to show it, the search must not be what keeps it slow.
+// After a failure every room is searched for messages that may have been sent. If the
+// homeserver is slow to show them, the search must not be what keeps it slow.
 func TestASlowHomeserverIsSearchedGently(t *testing.T) {
 	server := &slow{}
 	s := sideOn(t, config.Dendrite, server)
@@ -123,7 +123,7 @@ func TestASlowHomeserverIsSearchedGently(t *testing.T) {
 		all.Go(func() { _ = look("!r"+strconv.Itoa(i)+":home", "m", 100*time.Millisecond) })
 	}
 	all.Wait()
-	if most := server.most.Load(); most > 8 { // with looks that nobody waits for any more
+	if most := server.most.Load(); most > 8 { // including searches that nobody waits for any more
 		t.Errorf("%d rooms were searched at once", most)
 	}
 	for range 3 {
@@ -140,7 +140,7 @@ func TestASlowHomeserverIsSearchedGently(t *testing.T) {
 	if err := look("!again:home", "m", 10*time.Second); err != nil {
 		t.Errorf("once the homeserver shows what it has: %v", err)
 	}
-	// What was sent since needs a probe that was sent later still.
+	// Messages sent since then need a probe that was sent later still.
 	if err := look("!again:home", "m", 10*time.Second); err != nil || len(server.sent()) != 2 {
 		t.Errorf("the next search: %v, after %d probe events", err, len(server.sent()))
 	}

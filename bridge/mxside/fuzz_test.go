@@ -11,8 +11,8 @@ import (
 
 var fuzzNames = ids.Namespace{Server: "home", Bot: "bot"}
 
-// FuzzTransaction: what a homeserver pushes becomes items with names that can be kept, and
-// nothing of what our own users sent.
+// FuzzTransaction: what a homeserver pushes becomes items with names that can be stored,
+// and nothing that our own users sent becomes one.
 func FuzzTransaction(f *testing.F) {
 	for _, s := range []string{
 		`{"events":[{"type":"m.room.message","event_id":"$a","room_id":"!r:x","sender":"@b:x","origin_server_ts":1,"content":{"msgtype":"m.text","body":"hello"}}]}`,
@@ -42,7 +42,7 @@ func FuzzTransaction(f *testing.F) {
 	})
 }
 
-// FuzzSync: what /sync answers is read, with at most one invitation to each room.
+// FuzzSync: a /sync response is read, with at most one invitation to each room.
 func FuzzSync(f *testing.F) {
 	f.Add([]byte(`{"next_batch":"s","rooms":{"invite":{"!r:x":{"invite_state":{"events":[{"type":"m.room.member","sender":"@b:x","state_key":"@alice:home","content":{"membership":"invite","is_direct":true}}]}}},"join":{"!q:x":{"timeline":{"events":[{}]}}}}}`))
 	f.Add([]byte(`{"rooms":{"invite":{"":{"invite_state":{"events":[7,{"type":"m.room.name","content":{"name":{}}}]}}}}}`))
@@ -60,7 +60,7 @@ func FuzzSync(f *testing.F) {
 	})
 }
 
-// FuzzList: a list of the homeserver is handed over element by element, or is an error.
+// FuzzList: a list from the homeserver is passed on element by element, or is an error.
 func FuzzList(f *testing.F) {
 	f.Add([]byte(`{"other":{"chunk":[1]},"chunk":[{"a":1},2]}`), "chunk")
 	f.Add([]byte(`[1,[2],{"3":4}]`), "")

@@ -12,7 +12,7 @@ import (
 	"appliance/bridge/ids"
 )
 
-// Nobody has checked who sends a hint, so it must be small, whatever its sender claims.
+// The sender of a hint is not authenticated, so a hint must be small, whatever its sender claims.
 func TestHintsAreSmallAndFew(t *testing.T) {
 	h := newHints(&client{names: ids.Namespace{Server: "home", Bot: "bot"}, log: slog.New(slog.DiscardHandler)}, nil, nil,
 		func(context.Context, ids.MXUser) (bool, error) { return false, nil })

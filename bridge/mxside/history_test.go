@@ -6,8 +6,8 @@ import (
 	"appliance/bridge/mxside"
 )
 
-// A Dendrite that had taken in events of one depth from two servers left out
-// "r 10" between the pages that end and begin at t25_2000.
+// A Dendrite that had accepted events of the same depth from two servers left out "r
+// 10" between the pages that end and begin at t25_2000.
 func TestPagesOfDendriteOverlap(t *testing.T) {
 	for token, want := range map[string]string{
 		"t25_2000":           "t26_9223372036854775807",

@@ -17,14 +17,14 @@ import (
 	"appliance/bridge/store"
 )
 
-// sulking is a homeserver that does not answer the second ping, nor those after it.
+// sulking is a homeserver that does not answer the second ping or any later one.
 type sulking struct {
-	pings  chan struct{} // an element for each ping
+	pings  chan struct{} // one element per ping
 	silent bool
 }
 
 func (s *sulking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // or the server does not notice that the caller is gone
+	_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the caller is gone
 	if strings.HasSuffix(r.URL.Path, "/ping") {
 		s.pings <- struct{}{}
 		if s.silent {
@@ -36,7 +36,7 @@ func (s *sulking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// A side that is told to end does so while the homeserver is being asked to send again what
+// A side that is told to stop does so while the homeserver is being asked to resend what
 // was refused, and leaves nothing running.
 func TestLeadingEndsWhileARefusedTransactionIsWaitedFor(t *testing.T) {
 	before := goleak.IgnoreCurrent()

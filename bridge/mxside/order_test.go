@@ -10,7 +10,7 @@ import (
 )
 
 // The order of a room in which two Dendrites were killed and cut off: bob's server built
-// "m 68" on older events than "m 67", which it had made two seconds before.
+// "m 68" on older events than "m 67", which it had created two seconds before.
 func TestASenderIsReadInOrder(t *testing.T) {
 	read := func(id string, sender ids.MXUser, at int64) mxside.Read {
 		return mxside.Read{Item: queue.Item{ID: id}, Sender: sender, At: at}
@@ -29,8 +29,8 @@ func TestASenderIsReadInOrder(t *testing.T) {
 	}
 }
 
-// A Dendrite that was away for minutes tells what it learns then of those minutes, "m 8", and
-// after that what is new, "m 22", which its room has already.
+// A Dendrite that was away for minutes first sends what it then learns of those minutes, "m
+// 8", and after that what is new, "m 22", which its room already has.
 func TestWhatComesLateComesBeforeWhatIsNew(t *testing.T) {
 	items := func(ids ...string) (list []queue.Item) {
 		for _, id := range ids {

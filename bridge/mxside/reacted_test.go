@@ -20,8 +20,8 @@ func (s shows) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"chunk":[`+s.events+`]}`)
 }
 
-// A Dendrite that was killed when it had taken a reaction takes it once more, and then
-// shows two of them: the bridge looks before it sends a reaction again.
+// A Dendrite that was killed when it had accepted a reaction accepts it once more, and
+// then shows two of them: the bridge checks before it sends a reaction again.
 func TestAReactionThatArrivedIsFound(t *testing.T) {
 	const (
 		thumb  = `{"type":"m.reaction","event_id":"$thumb","sender":"@alice:home","room_id":"!r:home","origin_server_ts":1,"content":{"m.relates_to":{"rel_type":"m.annotation","event_id":"$said","key":"👍"}}}`

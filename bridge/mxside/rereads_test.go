@@ -19,8 +19,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// People who never stop talking would keep a room from being read again: it is read while
-// they do, and after they have stopped as any other.
+// A room in which people never stop talking must still be re-read: it is while they talk,
+// and like any other once they have stopped.
 func TestARoomThatIsNeverQuietIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		traits, err := TraitsOf("dendrite")
@@ -57,7 +57,7 @@ func TestARoomThatIsNeverQuietIsReadAgain(t *testing.T) {
 	})
 }
 
-// A look at a room in which people talk leaves alone what the homeserver may still push.
+// A look at a busy room leaves alone what the homeserver may still push.
 func TestALookTakesWhatIsOldEnough(t *testing.T) {
 	now := time.Now()
 	said := func(id string, at time.Time) string {

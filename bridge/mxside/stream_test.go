@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/ids"
 )
 
-// listing is a side whose homeserver answers everything with write.
+// listing returns a side whose homeserver answers every request with write.
 func listing(t *testing.T, write func(io.Writer)) *Side {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { write(w) }))
@@ -26,7 +26,7 @@ func listing(t *testing.T, write func(io.Writer)) *Side {
 	return s
 }
 
-// A room's state is as large as other servers like. Reading it must end, and cost no
+// Other servers decide how large a room's state is. Reading it must end, and cost no
 // memory.
 func TestStateWithoutEnd(t *testing.T) {
 	filler := `{"type":"x","state_key":"","content":{"a":"` + strings.Repeat("b", 60_000) + `"}},`
@@ -61,8 +61,8 @@ func TestMembersWithoutEnd(t *testing.T) {
 	}
 }
 
-// People choose their names, and a server can have people without end: what is kept of
-// them is little.
+// People choose their own names, and a server can have any number of people: little of
+// them is kept.
 func TestMembersWithNamesWithoutEnd(t *testing.T) {
 	for _, name := range []string{strings.Repeat("é", 30_000), "éé" + strings.Repeat(" ", 60_000) + "b"} {
 		namesWithoutEnd(t, name)

@@ -22,8 +22,8 @@ import (
 	"appliance/bridge/secret"
 )
 
-// asked is a homeserver that notes what it is asked and answers with answers, by method
-// and the end of the path; with {} where there is none.
+// asked is a homeserver that records its requests and responds with answers, by method
+// and the end of the path, or with {} if there is none.
 type asked struct {
 	mu      sync.Mutex
 	seen    []string
@@ -55,7 +55,7 @@ func (a *asked) was(end string) bool {
 	return false
 }
 
-// sideOf is a side whose homeserver is told to be of a kind.
+// sideOf returns a side that takes its homeserver to be of a kind.
 func sideOf(t *testing.T, kind string, a *asked) *mxside.Side {
 	t.Helper()
 	return sideOn(t, kind, a)
@@ -68,7 +68,7 @@ func sideOn(t *testing.T, kind string, server http.Handler) *mxside.Side {
 	return sideAt(t, kind, srv.URL, nil)
 }
 
-// sideAt is a side whose homeserver has an address. db may be nil.
+// sideAt returns a side whose homeserver has the given address. db may be nil.
 func sideAt(t *testing.T, kind, url string, db mxside.Store) *mxside.Side {
 	t.Helper()
 	s, err := mxside.New(mxside.Options{
@@ -102,8 +102,8 @@ func TestAnUnknownKindOfHomeserverIsRefused(t *testing.T) {
 	}
 }
 
-// A homeserver that nothing is known of is asked for nothing but what the specification
-// has: it need not know pings.
+// A homeserver of an unknown kind is asked for nothing beyond the specification: it
+// need not support pings.
 func TestAGenericHomeserverIsAskedWhoTheBridgeIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		ping, whoami func(http.ResponseWriter)
@@ -148,8 +148,8 @@ func TestAGenericHomeserverIsAskedWhoTheBridgeIs(t *testing.T) {
 	}
 }
 
-// A trait changes what the homeserver is asked for and answered with; a homeserver
-// without any gets what the specification says.
+// A trait changes the bridge's requests to the homeserver and its responses; a
+// homeserver without any gets what the specification says.
 func TestTraitsChangeWhatTheBridgeDoes(t *testing.T) {
 	for _, kind := range config.Homeservers() {
 		t.Run(kind, func(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// Dendrite says that it does not know a user of ours while it cannot look into its database.
-// Nothing is forbidden then: it is asked again later, and the user is there afterwards even
-// when the homeserver has lost it.
+// Dendrite reports one of our users as unknown while it cannot read its database. That is no
+// refusal: the request is retried later, and the user is there afterwards even if the
+// homeserver has lost it.
 func TestAHomeserverThatDoesNotKnowOurUserIsAskedAgain(t *testing.T) {
 	for why, want := range map[string]error{
 		"appservice has not registered this user":                               model.ErrUnavailable, // Dendrite

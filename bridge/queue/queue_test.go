@@ -222,7 +222,7 @@ func TestAnItemThatIsPostponedAgainAndAgainIsLogged(t *testing.T) {
 	})
 }
 
-// slowDisk is a backend that frees a lane long before it has stored what was delivered.
+// slowDisk is a backend that frees a lane long before it has stored the delivery.
 type slowDisk struct {
 	queuetest.Memory
 	stored chan struct{} // closed when the disk is done
@@ -235,7 +235,7 @@ func (d *slowDisk) Done(ctx context.Context, it queue.Item, receipts []queue.Rec
 	return err
 }
 
-// A delivery that is being stored does not keep the place of another.
+// A delivery that is being stored does not hold up another.
 func TestWhileOneIsStoredTheNextIsDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &slowDisk{stored: make(chan struct{})}
@@ -254,7 +254,7 @@ func TestWhileOneIsStoredTheNextIsDelivered(t *testing.T) {
 	})
 }
 
-// tries delivers items until a time, and returns when each lane was tried.
+// tries delivers items for a time, and returns when each lane was tried.
 func tries(t *testing.T, until time.Duration, deliver func(lane string, at time.Duration) error, items ...queue.Item) map[string][]time.Duration {
 	t.Helper()
 	b, start := &queuetest.Memory{}, time.Now()
@@ -295,8 +295,8 @@ func TestTheFirstDeliveryAfterAnOutageHastensTheOthers(t *testing.T) {
 	})
 }
 
-// A room that fails by itself is tried no more often because others go on, nor is one while
-// a side is down to which other items need not be sent.
+// A room that fails on its own is not tried more often because others succeed, nor is one
+// while a side is down that the other items do not need.
 func TestWhatSucceedsElsewhereDoesNotHastenAgainAndAgain(t *testing.T) {
 	for every, most := range map[time.Duration]int{time.Second: 7, 3 * time.Second: 10} {
 		synctest.Test(t, func(t *testing.T) {

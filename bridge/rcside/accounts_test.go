@@ -12,7 +12,7 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A token that ends soon after it was made is replaced at once.
+// A token that becomes invalid soon after it was created is replaced at once.
 func TestTokensThatEndAgainAndAgain(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	bob := b.puppet("bob")
@@ -26,8 +26,8 @@ func TestTokensThatEndAgainAndAgain(t *testing.T) {
 	}
 }
 
-// A server that refuses new tokens too is not asked for one after the other, and what a
-// puppet does waits for as long as that takes.
+// A server that refuses new tokens too is not asked for one after another, and a
+// puppet's actions wait for as long as that takes.
 func TestNewTokensThatAreRefused(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	bob := b.puppet("bob")

@@ -18,8 +18,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A direct room goes on when the token of the account through which it is read has
-// ended: while the bridge runs, and while it was down.
+// A direct room goes on when the token of the account through which it is read
+// becomes invalid, both while the bridge runs and while it is down.
 func TestADirectRoomGoesOnWhenATokenHasEnded(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	bob := b.puppet("bob")
@@ -38,7 +38,7 @@ func TestADirectRoomGoesOnWhenATokenHasEnded(t *testing.T) {
 	say("with the third token")
 }
 
-// An account that is gone when its token is refused ends a session and not the bridge.
+// An account that is gone when its token is refused ends a session, not the bridge.
 func TestAnAccountThatEndsWithItsToken(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	bob := b.puppet("bob")
@@ -67,8 +67,8 @@ func (f *forgetful) PuppetByMX(ctx context.Context, user ids.MXUser) (model.Pupp
 	return f.Store.PuppetByMX(ctx, user)
 }
 
-// A direct room that a user opens while the bridge is down becomes one with Matrix,
-// from the first word on; one among others does not, and nobody asks what is said there.
+// A direct room that a user opens while the bridge is down is connected to Matrix, from
+// its first message on; one between others is not, and nobody reads what is said there.
 func TestDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.puppet("bob")
@@ -95,9 +95,9 @@ func TestDirectRoomsOpenedWhileTheBridgeIsDown(t *testing.T) {
 	}
 }
 
-// No text of anybody's stays in Rocket.Chat because of the bridge: it sets up no
-// webhook, and removes that of earlier releases with all that Rocket.Chat has kept of
-// what was said. First words to a person on Matrix are noticed without it, soon.
+// The bridge makes Rocket.Chat keep nobody's texts: it sets up no webhook, and
+// removes that of earlier releases with all the texts that Rocket.Chat has kept for
+// it. First messages to a person on Matrix are noticed soon without it.
 func TestNoWebhookKeepsWhatIsSaidInDirectRooms(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.puppet("bob")
@@ -128,8 +128,8 @@ func TestNoWebhookKeepsWhatIsSaidInDirectRooms(t *testing.T) {
 	}
 }
 
-// Where the bridge may not remove it, the operator is told once what to do, and the
-// list is not asked for with every look.
+// If the bridge may not remove the webhook, the operator is told once what to do,
+// and the list is not requested on every look.
 func TestTheOperatorIsToldOfAWebhookThatStays(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.hook("Matrix bridge: new direct messages")
@@ -147,7 +147,7 @@ func TestTheOperatorIsToldOfAWebhookThatStays(t *testing.T) {
 	}
 }
 
-// hook makes a webhook that covers all direct messages and returns its ID.
+// hook creates a webhook that covers all direct messages and returns its ID.
 func (b *bed) hook(name string) string {
 	b.t.Helper()
 	var out struct {
@@ -160,7 +160,7 @@ func (b *bed) hook(name string) string {
 	return out.Integration.ID
 }
 
-// kept is what the history of a webhook says that was said.
+// kept returns the texts in the history of a webhook.
 func (b *bed) kept(hook string) (texts []string) {
 	b.t.Helper()
 	var out struct {

@@ -12,9 +12,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// A file that the bridge has brought with a person's account comes back as a message of that
-// person, with an ID that was not known before. It is the bridge's doing all the same; a file
-// of the person's own, or the same file shown by another person, is not.
+// A file that the bridge posted with a person's account comes back as a message of that
+// person, with an unknown ID. It is the bridge's all the same; a file of the person's own, or
+// the same file posted by another person, is not.
 func TestAFileThatTheBridgeBroughtComesBack(t *testing.T) {
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "bridge.db"))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/secret"
 )
 
-// What a newer server says that nobody knows here is left out, and logged once.
+// An unknown kind of message from a newer server is skipped, and logged once.
 func TestAnUnknownKindOfMessageIsLoggedOnce(t *testing.T) {
 	var log strings.Builder
 	s := New(Options{Client: rocketchat.New("http://127.0.0.1:1", "bridge", secret.New("t")), Log: slog.New(slog.NewTextHandler(&log, nil))})

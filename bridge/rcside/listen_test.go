@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// fullReader has as many frames of a room as it keeps.
+// fullReader returns a reader that holds the maximum number of frames of a room.
 func fullReader(caughtUp bool) *reader {
 	r := newReader(nil, "")
 	r.rooms["room"] = &room{done: caughtUp}
@@ -19,7 +19,7 @@ func fullReader(caughtUp bool) *reader {
 	return r
 }
 
-// Whoever sends faster than can be stored is held up until something was stored,
+// A sender that is faster than the store is blocked until something has been stored,
 // and nothing is dropped.
 func TestAFullReaderHoldsUp(t *testing.T) {
 	r := fullReader(true)
@@ -28,7 +28,7 @@ func TestAFullReaderHoldsUp(t *testing.T) {
 		defer close(done)
 		r.put(t.Context(), rocketchat.Message{ID: "last", RoomID: "room"})
 	}()
-	for range 2 { // the second finds room when the first was taken: put waits
+	for range 2 { // the second fits once the first was taken: put is waiting
 		select {
 		case r.space <- struct{}{}:
 		case <-done:
@@ -58,8 +58,8 @@ func TestAFullReaderHoldsUp(t *testing.T) {
 	}
 }
 
-// A session that ends does not wait for space, and what it dropped is read again by
-// the next.
+// A session that ends does not wait for space, and the next one reads again what it
+// dropped.
 func TestAFullReaderEnds(t *testing.T) {
 	r := fullReader(false)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -70,8 +70,8 @@ func TestAFullReaderEnds(t *testing.T) {
 	}
 }
 
-// Frames of a room that is still being caught up with wait in their order, and
-// those of others go on.
+// Frames of a room that is still being caught up wait in order, while those of other
+// rooms go on.
 func TestFramesWaitForTheirRoom(t *testing.T) {
 	r := newReader(nil, "")
 	r.rooms = map[ids.RCRoom]*room{"done": {done: true}, "new": {}}

@@ -20,14 +20,14 @@ import (
 	"appliance/bridge/secret"
 )
 
-// as returns the client of a user.
+// as returns a client for a user.
 func (b *bed) as(username string) *rocketchat.Client {
 	b.t.Helper()
 	p := b.rc.Login(username)
 	return rocketchat.New(b.rc.URL, p.ID, secret.New(p.Token))
 }
 
-// ghost makes a person known on Matrix, as they look now.
+// ghost makes a person known on Matrix, with their current profile.
 func (b *bed) ghost(username string) ids.RCUser {
 	b.t.Helper()
 	u, ok, err := b.as("matrix-bridge").UserByName(b.t.Context(), username)
@@ -58,7 +58,7 @@ func (b *bed) post(username, endpoint, body string) {
 	}
 }
 
-// changes waits until a person is handed over as changed.
+// changes waits until a person is reported as changed.
 func (b *bed) changes(what string, user ids.RCUser) {
 	b.t.Helper()
 	b.waitFor(what, 15*time.Second, func() bool { return slices.Contains(b.people, user) })
@@ -67,8 +67,8 @@ func (b *bed) changes(what string, user ids.RCUser) {
 	b.people = nil
 }
 
-// A new display name shows on Matrix before its bearer says anything, although
-// Rocket.Chat tells nobody of it while it shows usernames.
+// A new display name shows on Matrix before its owner says anything, although
+// Rocket.Chat sends no event for it while it shows usernames.
 func TestANewDisplayNameShows(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.often = 50 * time.Millisecond
@@ -79,8 +79,8 @@ func TestANewDisplayNameShows(t *testing.T) {
 	b.changes("the new name", alice)
 }
 
-// Whose account was deleted so that the messages stay leaves on Matrix soon: of that
-// Rocket.Chat tells nothing. The same when it was deactivated.
+// A person whose account was deleted while the messages stay leaves on Matrix soon,
+// although Rocket.Chat sends no event for that. The same holds for deactivation.
 func TestWhoIsDeletedOrDeactivatedIsNoticed(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	b.often = 50 * time.Millisecond
@@ -96,9 +96,9 @@ func TestWhoIsDeletedOrDeactivatedIsNoticed(t *testing.T) {
 	b.changes("the deactivation", dave)
 }
 
-// The messages of an account that was deleted together with them go on Matrix too,
-// while the session lasts, although Rocket.Chat tells only that the account is gone;
-// and they stay where they were to stay.
+// When an account is deleted together with its messages, they go on Matrix too,
+// while the session lasts, although Rocket.Chat only reports that the account is
+// gone. Where they were meant to stay, they stay.
 func TestErasedMessagesAreErasedOnMatrix(t *testing.T) {
 	for _, erasure := range []string{"Delete", "Keep", "Unlink"} {
 		t.Run(erasure, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestErasedMessagesAreErasedOnMatrix(t *testing.T) {
 	}
 }
 
-// A room's picture is nobody's picture: nothing is asked about anybody.
+// A room's picture is nobody's picture: nothing is requested about anybody.
 func TestARoomsPictureAsksNothingAboutPeople(t *testing.T) {
 	var asked atomic.Int64
 	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(_ http.ResponseWriter, r *http.Request) bool {
@@ -151,7 +151,7 @@ func TestARoomsPictureAsksNothingAboutPeople(t *testing.T) {
 	if err := b.as("alice").SaveRoom(t.Context(), string(room), rocketchat.RoomChange{Avatar: &uri}); err != nil {
 		t.Fatal(err)
 	}
-	b.setAvatar("alice") // comes after it
+	b.setAvatar("alice") // arrives after it
 	b.changes("the picture of alice", alice)
 	if n := asked.Load(); n != 0 {
 		t.Errorf("%d calls ask for nobody", n)
@@ -175,7 +175,7 @@ func (b *bed) setAvatar(username string) {
 	}
 }
 
-// A new picture arrives although the server (8.3) tells of it before it stores its etag.
+// A new picture arrives although the server (8.3) announces it before it stores its etag.
 func TestANewPictureThatIsToldOfTooSoonArrives(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true, Version: "8.3"})
 	alice := b.ghost("alice")

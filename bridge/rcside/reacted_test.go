@@ -8,8 +8,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A reaction that is taken back before the first word of it was delivered is taken back
-// on Matrix, too: nothing else than what was accepted tells that there is one.
+// A reaction that is removed before the reaction itself was delivered is removed on
+// Matrix, too: only what was accepted shows that there is one.
 func TestAReactionThatIsTakenBackAtOnce(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true})
 	room := string(b.group("plans"))

@@ -8,8 +8,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// A room that was archived is known to be archived, also where rooms.info only says
-// that it is: 7.x and some of 8.x.
+// An archived room is recognized as archived, even where rooms.info says nothing
+// else: 7.x and some of 8.x.
 func TestAnArchivedRoomIsKnownToBeArchived(t *testing.T) {
 	b := newBed(t, &rctest.Server{Polite: true, OnRequest: func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/api/v1/rooms.info" {

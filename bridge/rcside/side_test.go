@@ -26,12 +26,12 @@ import (
 )
 
 // bed is the Rocket.Chat side alone, with a Rocket.Chat and a database: what it
-// hands over is stored, and seen by the test.
+// hands over is stored, and visible to the test.
 type bed struct {
 	t     *testing.T
 	rc    *rctest.Server
 	store *store.Store
-	over  relay.Store // what the side sees in its place, nil for itself
+	over  relay.Store // what the side sees instead of store, if not nil
 	side  *rcside.Side
 	stop  func()
 
@@ -42,10 +42,10 @@ type bed struct {
 	typed   []ids.RCRoom
 	accepts int
 	log     strings.Builder
-	often   time.Duration // between two looks at the people; 0 is the usual
+	often   time.Duration // between two looks at the people; 0 is the default
 }
 
-// bundled is what the bundled Rocket.Chat is told of its limits.
+// bundled holds the rate limit settings of the bundled Rocket.Chat.
 var bundled = map[string]any{"DDP_Rate_Limit_User_By_Method_Enabled": false, "DDP_Rate_Limit_Connection_By_Method_Enabled": false}
 
 func newBed(t *testing.T, rc *rctest.Server) *bed {
@@ -62,7 +62,7 @@ func newBed(t *testing.T, rc *rctest.Server) *bed {
 	return b
 }
 
-// start lets a side listen, as a process does that begins.
+// start lets a side listen, as a new process does.
 func (b *bed) start() {
 	b.t.Helper()
 	me := b.rc.Bot()
@@ -121,7 +121,7 @@ func (b *bed) PersonChanged(_ context.Context, user ids.RCUser) error {
 	return nil
 }
 
-// Write keeps the log, and shows what is more than news.
+// Write keeps the log, and shows lines above the info level.
 func (b *bed) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,7 +140,7 @@ func (b *bed) signal() {
 	}
 }
 
-// waitFor waits until ok, which is asked after everything that the side hands over.
+// waitFor waits until ok, which is checked after everything that the side hands over.
 func (b *bed) waitFor(what string, within time.Duration, ok func() bool) time.Duration {
 	b.t.Helper()
 	start := time.Now()
@@ -160,7 +160,7 @@ func (b *bed) waitFor(what string, within time.Duration, ok func() bool) time.Du
 	}
 }
 
-// waitForAll waits until the side has handed over an item of each ID.
+// waitForAll waits until the side has handed over an item for each ID.
 func (b *bed) waitForAll(what string, within time.Duration, itemIDs []string) time.Duration {
 	b.t.Helper()
 	next := 0
@@ -175,7 +175,7 @@ func (b *bed) waitForAll(what string, within time.Duration, itemIDs []string) ti
 	})
 }
 
-// group makes a private room of alice's that the bridge reads.
+// group creates a private room of alice's that the bridge reads.
 func (b *bed) group(name string) ids.RCRoom {
 	b.t.Helper()
 	room := ids.RCRoom(b.rc.CreateRoom("p", name, "alice", "matrix-bridge"))
@@ -183,7 +183,7 @@ func (b *bed) group(name string) ids.RCRoom {
 	return room
 }
 
-// portal stores a portal that was there before the side begins.
+// portal stores a portal that existed before the side starts.
 func (b *bed) portal(p model.Portal) {
 	b.t.Helper()
 	p.Created = time.Now().Add(-time.Hour)
@@ -192,7 +192,7 @@ func (b *bed) portal(p model.Portal) {
 	}
 }
 
-// puppet makes an account for a person on Matrix.
+// puppet creates an account for a person on Matrix.
 func (b *bed) puppet(name string) model.Puppet {
 	b.t.Helper()
 	u := b.rc.CreateUser(name, "user", "bot")
@@ -203,7 +203,7 @@ func (b *bed) puppet(name string) model.Puppet {
 	return p
 }
 
-// direct makes a direct room of alice and a puppet that is a portal.
+// direct creates a direct room of alice and a puppet that is a portal.
 func (b *bed) direct(p model.Puppet) ids.RCRoom {
 	b.t.Helper()
 	room := ids.RCRoom(b.rc.CreateDirect("alice", p.Username))
@@ -211,7 +211,7 @@ func (b *bed) direct(p model.Puppet) ids.RCRoom {
 	return room
 }
 
-// directs returns what was handed over about new direct rooms.
+// directs returns the events about new direct rooms that were handed over.
 func (b *bed) directs() (out []event.RCDirect) {
 	for _, it := range b.items {
 		if it.Kind == event.KindRCDirect {

@@ -19,8 +19,8 @@ func (without) Event(context.Context, ids.MXRoom, ids.MXUser, ids.MXEvent) (json
 	return nil, model.ErrNotFound
 }
 
-// A homeserver may tell of a deletion, an edit or a reaction before it tells of the message
-// that it is for. The room goes on, and the message gets what was done with it when it comes.
+// A homeserver may push a deletion, an edit or a reaction before the message that it is for.
+// The room goes on, and the change is applied to the message when it arrives.
 func TestADeletionComesBeforeItsMessage(t *testing.T) {
 	const message = "$late"
 	for name, c := range map[string]struct {

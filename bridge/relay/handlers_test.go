@@ -8,8 +8,8 @@ import (
 )
 
 // Every kind of event has a handler, and every handler has a kind: an event without one
-// would become a dead letter while the bridge runs. That each kind has an example of how
-// it is stored, and a row in the table of features, is tested in package event.
+// would become a dead letter while the bridge runs. Package event tests that each kind
+// has an example of its stored form, and a row in the table of features.
 func TestEveryKindHasAHandler(t *testing.T) {
 	kinds, table := event.Kinds(), new(Relay).wire().handlers
 	if len(kinds) < 20 {

@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// When the members of a room are compared, those who are there do not join again.
+// When the members of a room are compared, those already there do not join again.
 func TestWhoIsThereDoesNotJoinAgain(t *testing.T) {
 	b := newBench(t)
 	b.rc.members = []ids.RCUser{"alice", "bob", "carol"}

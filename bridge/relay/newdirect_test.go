@@ -15,7 +15,7 @@ import (
 )
 
 // A group direct room is one room on Matrix: the invitation of the second ghost,
-// which comes back while the room is being made, makes no other of it.
+// which comes back while the room is being created, does not create another.
 func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 	b := newBench(t)
 	const direct, room = ids.RCRoom("direct"), ids.MXRoom("!direct:here.org")
@@ -27,7 +27,7 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 			return
 		}
 		b.must(b.Accept(t.Context(), []queue.Item{model.InvitationItem("$invitation", event.MXInvited{Room: room, Ghost: who, Inviter: "@alice:here.org"})}, nil))
-		go func() { // until it was dealt with, or has made a room of its own
+		go func() { // until it was handled, or has created a room of its own
 			defer close(back)
 			for range 100 {
 				n, err := b.Store.Waiting(t.Context(), model.MXLane(room))
@@ -64,9 +64,9 @@ func TestAGroupDirectRoomIsBridgedOnce(t *testing.T) {
 	}
 }
 
-// One of ours whom one of ours invites is let in by who invites. That the homeserver shows
-// the invitation is no request to us: whoever may invite people from Matrix, it is not
-// declined.
+// When one of our users invites another, the inviter lets the other in. The homeserver's
+// event for the invitation is no request to the bridge: whoever may invite people from
+// Matrix, it is not declined.
 func TestAnInvitationOfOursIsNotDeclined(t *testing.T) {
 	b := newBench(t)
 	b.live.Permissions.Invite = []string{"admin"}
@@ -89,7 +89,7 @@ func (m refusing) Refuse(_ context.Context, _ ids.MXRoom, ghost ids.MXUser, why 
 	return m.do("%s declines: %s", ghost, why)
 }
 
-// wait waits until ok.
+// wait waits until ok returns true.
 func (b *bench) wait(what string, ok func() bool) {
 	b.t.Helper()
 	late := time.After(10 * time.Second)
@@ -118,7 +118,7 @@ func (c directChat) CreateGroup(_ context.Context, title string, _ model.RCPerso
 	return model.RCRoomInfo{ID: "stray", Type: "p"}, c.do("group %s", title)
 }
 
-// directMatrix makes one room, and says when a user joins it.
+// directMatrix creates one room, and reports when a user joins it.
 type directMatrix struct {
 	*matrix
 	room  ids.MXRoom
@@ -142,7 +142,7 @@ func (directMatrix) Bridges(context.Context, ids.MXRoom, ids.MXUser) ([]model.Br
 	return nil, nil
 }
 
-// State is that of a direct room: who makes it may invite.
+// State returns that of a direct room: its creator may invite.
 func (m directMatrix) State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (json.RawMessage, bool, error) {
 	if kind != "m.room.power_levels" || room != m.room {
 		return m.matrix.State(ctx, room, reader, kind, key)

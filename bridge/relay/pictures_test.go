@@ -36,7 +36,7 @@ func (c fileChat) Open(context.Context, model.Portal, string, int64) (model.Medi
 
 func (c fileChat) Avatar(context.Context, string, int64) ([]byte, error) { return c.data, nil }
 
-// fileMatrix takes files and shows what it was sent.
+// fileMatrix accepts files and shows what it was sent.
 type fileMatrix struct{ *matrix }
 
 func (fileMatrix) Limits(context.Context) (model.Limits, error) {
@@ -59,7 +59,7 @@ func (m fileMatrix) SetAvatar(_ context.Context, ghost ids.MXUser, mxc string) e
 	return m.do("%s has the picture %q", ghost, mxc)
 }
 
-// large are pictures of 700 by 500 pixels, as a camera and a browser make them.
+// large returns pictures of 700 by 500 pixels, as a camera and a browser make them.
 func large(t *testing.T) map[string][]byte {
 	t.Helper()
 	picture := image.NewGray(image.Rect(0, 0, 700, 500))
@@ -70,7 +70,7 @@ func large(t *testing.T) map[string][]byte {
 	if err := jpeg.Encode(&asJPEG, picture, nil); err != nil {
 		t.Fatal(err)
 	}
-	// What a camera writes of itself comes first: as much as fits.
+	// A camera's metadata comes first: as much as fits.
 	camera := append([]byte{0xff, 0xd8, 0xff, 0xe1, 0xff, 0xff}, make([]byte, 0xfffd)...)
 	webp, err := base64.StdEncoding.DecodeString("UklGRh4AAABXRUJQVlA4TBEAAAAvu8J8AAdQ//73v/+BiOh/AAA=")
 	if err != nil {
@@ -79,8 +79,8 @@ func large(t *testing.T) map[string][]byte {
 	return map[string][]byte{"a.png": asPNG.Bytes(), "a.jpg": append(camera, asJPEG.Bytes()[2:]...), "a.webp": webp}
 }
 
-// A picture that is larger than the smaller one that Rocket.Chat makes of it has its
-// own width and height on Matrix.
+// A picture larger than Rocket.Chat's thumbnail of it has its own width and height
+// on Matrix.
 func TestALargePictureHasItsOwnSize(t *testing.T) {
 	for name, data := range large(t) {
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestALargePictureHasItsOwnSize(t *testing.T) {
 	}
 }
 
-// Where Rocket.Chat answers with a letter instead of a user's picture, as it does
-// when it takes no token, the picture on Matrix stays.
+// If Rocket.Chat returns a letter instead of a user's picture, as it does when it
+// rejects the token, the picture on Matrix stays.
 func TestALetterDoesNotWipeAPicture(t *testing.T) {
 	b := newBench(t)
 	svg := `<?xml version="1.0" encoding="UTF-8" standalone="no"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200"><text>A</text></svg>`

@@ -13,7 +13,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// cutOff is a homeserver that takes a reaction and whose answer is lost.
+// cutOff is a homeserver that accepts a reaction and whose response is lost.
 type cutOff struct {
 	*matrix
 	taken *atomic.Int32
@@ -28,7 +28,7 @@ func (m cutOff) FindReaction(_ context.Context, _ ids.MXRoom, _, as ids.MXUser, 
 	return "$thumb", m.taken.Load() > 0, m.do("%s is looked for on %s by %s", key, target, as)
 }
 
-// A reaction whose answer is lost is looked for, and not sent again: a homeserver that was
+// A reaction whose response is lost is looked up, not sent again: a homeserver that was
 // restarted meanwhile would show two.
 func TestAReactionWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
 	b := newBench(t)

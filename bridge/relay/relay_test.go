@@ -28,7 +28,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// chat is a Rocket.Chat in memory, as far as the policy of the relay needs one. A
+// chat is an in-memory Rocket.Chat, as far as the policy of the relay needs one. A
 // method that is not here panics.
 type chat struct {
 	relay.RocketChat
@@ -142,7 +142,7 @@ func (c *chat) Open(_ context.Context, _ model.Portal, link string, _ int64) (mo
 	return model.Media{Type: "text/plain", Size: 4, Body: io.NopCloser(strings.NewReader("text"))}, nil
 }
 
-// matrix is a homeserver in memory.
+// matrix is an in-memory homeserver.
 type matrix struct {
 	relay.Matrix
 	mu      sync.Mutex
@@ -159,7 +159,7 @@ func (m *matrix) do(format string, args ...any) error {
 
 func (m *matrix) log() []string { m.mu.Lock(); defer m.mu.Unlock(); return slices.Clone(m.did) }
 
-// State is that of a room as the bridge makes it.
+// State returns the state of a room as the bridge creates it.
 func (m *matrix) State(_ context.Context, _ ids.MXRoom, _ ids.MXUser, kind, _ string) (json.RawMessage, bool, error) {
 	return json.RawMessage(map[string]string{"m.room.power_levels": `{"invite":50}`, "m.room.history_visibility": `{"history_visibility":"invited"}`}[kind]), true, nil
 }
@@ -210,7 +210,7 @@ func (m *matrix) Upload(_ context.Context, _ ids.MXUser, media model.Media) (str
 	return "mxc://here.org/" + media.Name, err
 }
 
-// bench is a relay between the two, with a room in which alice and bob are.
+// bench is a relay between the two, with a room that alice and bob are in.
 type bench struct {
 	*relay.Relay
 	t    *testing.T
@@ -263,7 +263,7 @@ func (b *bench) person(id ids.RCUser, username string) {
 	b.must(b.Store.PutGhost(b.t.Context(), model.Ghost{RCUser: id, MXUser: ids.MXUser("@" + username + ":here.org"), Username: username, Name: who.Name}))
 }
 
-// run lets the relay work until the test ends.
+// run runs the relay until the test ends.
 func (b *bench) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -319,7 +319,7 @@ func (b *bench) untilRC(want ...string) {
 	until(b.t, fmt.Sprintf("%q in Rocket.Chat", want), b.rc.log, func(got []string) bool { return slices.Equal(got, want) })
 }
 
-// Another process may announce work from the moment the database is open, before this one
+// Another process may announce work as soon as the database is open, before this one
 // knows its sides.
 func TestWorkMayBeAnnouncedBeforeTheSidesAreKnown(t *testing.T) {
 	b := newBench(t)
@@ -422,8 +422,8 @@ func TestWhoIsDeniedIsToldOnce(t *testing.T) {
 
 func TestADifferenceIsPutRightAtTheSecondLook(t *testing.T) {
 	b := newBench(t)
-	b.rc.members = []ids.RCUser{"alice", "bob", "carol"} // carol's ghost is not there
-	b.mx.members = []model.MXMember{                     // bob has left, dave has come
+	b.rc.members = []ids.RCUser{"alice", "bob", "carol"} // carol's ghost is missing
+	b.mx.members = []model.MXMember{                     // bob has left, dave has joined
 		{User: "@alice:here.org", Membership: "join"}, {User: bob, Membership: "leave"},
 	}
 	b.run()
@@ -517,7 +517,7 @@ func TestUnavailableIsNotRefused(t *testing.T) {
 }
 
 // A delivery that panics makes its event a dead letter: the next one goes on, the sender
-// is told, and so is the operator, without what was said.
+// is told, and so is the operator, without the text.
 func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
 	b := newBench(t)
 	b.rc.fail = func(what string) error {
@@ -539,8 +539,8 @@ func TestADeliveryThatPanicsStopsNothing(t *testing.T) {
 	}
 }
 
-// A file whose link leaves the uploads is refused for good: a line takes its place, its
-// author is told, and the next file arrives.
+// A file whose link leads outside the uploads is refused for good: a line of text takes
+// its place, its author is told, and the next file arrives.
 func TestARefusedFileIsReplacedAndTheNextOneArrives(t *testing.T) {
 	b := newBench(t)
 	upload := func(id, link string) {
@@ -567,8 +567,8 @@ func TestARefusedFileIsReplacedAndTheNextOneArrives(t *testing.T) {
 	}
 }
 
-// A portal begins at the time that all processes agree on, whatever the clock of the one
-// that opens it says: another one decides by it what was said before.
+// A portal begins at a time that all processes agree on, whatever the clock of the one
+// that opens it says: the others use it to decide which messages are older.
 func TestAPortalBeginsAtTheTimeOfAll(t *testing.T) {
 	b := newBench(t)
 	const ahead = 10 * time.Minute
@@ -590,7 +590,7 @@ func TestAPortalBeginsAtTheTimeOfAll(t *testing.T) {
 	}
 }
 
-// groupChat makes a group.
+// groupChat creates a group.
 type groupChat struct{ *chat }
 
 func (groupChat) CreateGroup(context.Context, string, model.RCPerson, func(ids.RCRoom) (bool, error)) (model.RCRoomInfo, error) {
@@ -604,7 +604,7 @@ func (c groupChat) UserByID(_ context.Context, id ids.RCUser) (model.RCPerson, b
 	return p.RCPerson, ok, nil
 }
 
-// newRoom is a homeserver with a room that nobody has bridged.
+// newRoom is a homeserver with a room that is not bridged.
 type newRoom struct{ *matrix }
 
 func (newRoom) Creation(context.Context, ids.MXRoom, ids.MXUser) (model.MXCreation, error) {

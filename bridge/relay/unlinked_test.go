@@ -16,12 +16,12 @@ import (
 )
 
 // slowAnswer is a homeserver that shows a message to its people before the bridge has the
-// answer to the request that brought it.
+// response to the request that sent it.
 type slowAnswer struct {
 	*matrix
 	mu    sync.Mutex
 	shown json.RawMessage
-	asked chan struct{} // closed when the bridge asks for the event
+	asked chan struct{} // closed when the bridge requests the event
 	first sync.Once
 }
 
@@ -34,7 +34,7 @@ func (m *slowAnswer) Send(ctx context.Context, room ids.MXRoom, as ids.MXUser, t
 	m.mu.Unlock()
 	select {
 	case <-m.asked:
-	case <-time.After(3 * time.Second): // nobody asks
+	case <-time.After(3 * time.Second): // no request
 	}
 	return id, err
 }
@@ -49,15 +49,15 @@ func (m *slowAnswer) Event(context.Context, ids.MXRoom, ids.MXUser, ids.MXEvent)
 	return m.shown, nil
 }
 
-// threads is a chat that notes the threads of what is said.
+// threads is a chat that records the threads of messages.
 type threads struct{ *chat }
 
 func (c threads) Send(_ context.Context, _ model.Puppet, _ ids.RCRoom, _, thread ids.RCMessage, text string) error {
 	return c.do("in the thread of %s: %s", thread, text)
 }
 
-// What people do with a message that their homeserver shows already waits until the bridge
-// knows which message that is: a reaction, an answer in its thread.
+// What people do with a message that their homeserver already shows, a reaction or a reply
+// in its thread, waits until the bridge knows which message it is.
 func TestAMessageIsReactedToBeforeTheBridgeHasItsAnswer(t *testing.T) {
 	const message = "rcmessage00000001"
 	for name, c := range map[string]struct {

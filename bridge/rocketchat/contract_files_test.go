@@ -26,7 +26,7 @@ func noise(n int) []byte {
 	return b
 }
 
-// onlyReader hides what else a reader can do.
+// onlyReader hides the other methods of a reader.
 type onlyReader struct{ io.Reader }
 
 func TestAFileCrossesAsItIs(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAFileCrossesAsItIs(t *testing.T) {
 	} {
 		up, err := p.UploadMedia(t.Context(), r.ID, rocketchat.Media{Name: f.name, Type: f.kind, Size: f.size, Body: onlyReader{bytes.NewReader(f.data)}})
 		if err != nil && f.data == nil {
-			continue // a server may refuse what is empty
+			continue // a server may refuse empty files
 		}
 		w.ok(err)
 		m, err := p.ConfirmMedia(t.Context(), r.ID, up.ID, rocketchat.MediaMessage{Text: "see " + f.kind, Description: "caption"})
@@ -125,8 +125,8 @@ func TestRefusedFiles(t *testing.T) {
 	w.refused(err, http.StatusNotFound)
 }
 
-// The server lists the files of a room, so that an upload of another room is found out.
-// The one that is looked for may be older than a page.
+// The server lists the files of a room, so that an upload to another room is detected.
+// The wanted file may be older than a page.
 func TestARoomTellsItsFiles(t *testing.T) {
 	w := begin(t)
 	p, other := w.puppet(), w.puppet()
@@ -306,7 +306,7 @@ func TestATransferThatStandsStillEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Body.Close()
-	time.Sleep(100 * time.Millisecond) // who reads may take its time
+	time.Sleep(100 * time.Millisecond) // the reader may take its time
 	got, err := io.ReadAll(d.Body)
 	if string(got) != "a beginning" || !errors.Is(err, rocketchat.ErrStalled) {
 		t.Errorf("download: %q, %v", got, err)
@@ -328,7 +328,7 @@ func TestATransferThatStandsStillEnds(t *testing.T) {
 	}
 }
 
-// zeros is a file without end.
+// zeros is an endless file.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

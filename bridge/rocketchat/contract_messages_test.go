@@ -73,7 +73,7 @@ func TestALostAnswerIsSettledByLooking(t *testing.T) {
 	_, err = p.SendMessage(t.Context(), rocketchat.NewMessage{ID: "never", RoomID: r.ID, Text: "never"})
 	w.refused(err, http.StatusBadGateway)
 
-	// It is there already, and looking fails: that must not look like a refusal.
+	// The message is there already, and looking it up fails: that must not look like a refusal.
 	s.FailNext("GET /api/v1/chat.getMessage", 503, "busy")
 	_, err = p.SendMessage(t.Context(), rocketchat.NewMessage{ID: "lost", RoomID: r.ID, Text: "lost"})
 	w.refused(err, http.StatusServiceUnavailable)
@@ -329,7 +329,7 @@ func TestSyncMessagesIsForThoseWhoMayRead(t *testing.T) {
 	w.refused(p.SyncMessages(t.Context(), w.Name("room"), time.UnixMilli(0), nothing), http.StatusBadRequest)
 }
 
-// The renaming of a user changes all messages of that user in one millisecond.
+// Renaming a user changes all messages of that user in one millisecond.
 func TestEqualMillisecondsLoseNothing(t *testing.T) {
 	w := begin(t)
 	s := w.Server(t, "it changes messages in one millisecond, which only the simulator does on request")
@@ -441,7 +441,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// Clients store what they like in a message; nothing of it may stop a room.
+// Clients store what they like in a message; nothing in it may block a room.
 func TestAnOddMessageDoesNotStopTheCatchUp(t *testing.T) {
 	w := begin(t)
 	s := w.Server(t, "it stores a message that real servers refuse to take")

@@ -104,7 +104,7 @@ func TestHistoryIsInOrderAndComplete(t *testing.T) {
 	}
 }
 
-// What Rocket.Chat has kept of a webhook's calls is gone with the webhook.
+// What Rocket.Chat recorded of a webhook's calls is deleted with the webhook.
 func TestWebhooksAreListedAndRemoved(t *testing.T) {
 	w := begin(t)
 	me, err := w.admin.Me(t.Context())
@@ -128,7 +128,7 @@ func TestWebhooksAreListedAndRemoved(t *testing.T) {
 	kept := func() bool {
 		return strings.Contains(w.asAdmin(http.MethodGet, "integrations.history?id="+url.QueryEscape(got[0].ID), ""), "between the two of us")
 	}
-	for deadline := time.Now().Add(20 * time.Second); !kept(); { // it is written down after the message is
+	for deadline := time.Now().Add(20 * time.Second); !kept(); { // it is recorded after the message is
 		if time.Now().After(deadline) {
 			t.Fatal("the server has kept nothing: there is nothing to see here")
 		}
@@ -147,7 +147,7 @@ func TestWebhooksAreListedAndRemoved(t *testing.T) {
 	}
 }
 
-// asAdmin calls an endpoint that the client does not know, and returns the answer.
+// asAdmin calls an endpoint that the client does not support, and returns the response.
 func (w world) asAdmin(method, path, body string) string {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.URL+"/api/v1/"+path, strings.NewReader(body))

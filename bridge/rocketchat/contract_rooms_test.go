@@ -21,7 +21,7 @@ func TestCreateRooms(t *testing.T) {
 		},
 	} {
 		name := w.Name("room")
-		r, err := create(*p.Client, name, []string{other.Username, w.Name("nobody")}) // who is unknown is left out
+		r, err := create(*p.Client, name, []string{other.Username, w.Name("nobody")}) // omits unknown users
 		w.ok(err)
 		if r.Type != kind || r.Name != name || r.Title() != name {
 			t.Errorf("got %+v", r)

@@ -25,8 +25,8 @@ import (
 	"appliance/bridge/secret"
 )
 
-// The contract of the client, against the simulator or against the real server
-// that ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
+// The contract of the client, tested against the simulator or the real server that
+// ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
 
 func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
@@ -54,14 +54,14 @@ type person struct {
 	rctest.Person
 }
 
-// puppet makes a person as the bridge makes them.
+// puppet creates a person as the bridge does.
 func (w world) puppet() person {
 	w.t.Helper()
 	p := w.Puppet(w.t)
 	return person{as(w.Subject, p), p}
 }
 
-// channel and group make rooms.
+// channel and group create rooms.
 func (w world) channel(owner person, members ...person) rocketchat.Room {
 	w.t.Helper()
 	r, err := owner.CreateChannel(w.t.Context(), w.Name("channel"), usernames(members))
@@ -108,7 +108,7 @@ func (w world) refused(err error, status int, codes ...string) {
 	}
 }
 
-// history is every message of a room, by SyncMessages.
+// history returns every message of a room, by SyncMessages.
 func (w world) history(p person, rid string) []rocketchat.Message {
 	w.t.Helper()
 	var all []rocketchat.Message
@@ -119,7 +119,7 @@ func (w world) history(p person, rid string) []rocketchat.Message {
 	return all
 }
 
-// said is what people said in a room, oldest change first.
+// said returns what people said in a room, oldest change first.
 func (w world) said(p person, rid string) []string {
 	w.t.Helper()
 	var l []string
@@ -138,7 +138,7 @@ func equal[T any](t *testing.T, got, want T, what string) {
 	}
 }
 
-// calls is one call of every method that asks the server for something.
+// calls returns one call of every method that makes a request to the server.
 func calls() map[string]func(context.Context, *rocketchat.Client) error {
 	type ctx = context.Context
 	type client = *rocketchat.Client
@@ -246,8 +246,8 @@ func calls() map[string]func(context.Context, *rocketchat.Client) error {
 	}
 }
 
-// isFile tells the methods that fetch a file: those are not REST, and may be sent
-// elsewhere for it.
+// isFile reports whether a method fetches a file: such methods are not REST, and may
+// be redirected.
 func isFile(name string) bool {
 	return slices.Contains([]string{"Download", "Avatar", "RoomAvatar", "EmojiPicture"}, name)
 }
@@ -280,7 +280,7 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 				w := world{w.Subject, t, w.admin}
 				err := call(t.Context(), wrong)
 				w.refused(err, http.StatusUnauthorized)
-				if name != "SetOwnName" { // one call a minute, also of strangers
+				if name != "SetOwnName" { // one call per minute, for strangers too
 					w.refused(call(t.Context(), nobody), http.StatusUnauthorized)
 				}
 			})
@@ -288,7 +288,7 @@ func TestAWrongTokenIsRefusedByEveryMethod(t *testing.T) {
 	}
 }
 
-// Who may not see a picture, and who asks for one that is not there, gets none:
+// A picture that does not exist, or that the caller may not see, is not returned:
 // servers refuse, or answer with a letter as SVG, which is no picture.
 func TestPicturesAreForThoseWhoSignIn(t *testing.T) {
 	w := begin(t)
@@ -311,7 +311,7 @@ func TestPicturesAreForThoseWhoSignIn(t *testing.T) {
 	none("an emoji that is not there", got, err)
 }
 
-// aPicture is a PNG.
+// aPicture returns a PNG.
 func aPicture(t *testing.T) []byte {
 	t.Helper()
 	var data bytes.Buffer
@@ -321,12 +321,12 @@ func aPicture(t *testing.T) []byte {
 	return data.Bytes()
 }
 
-// answered returns a world whose server answers every request of the client
-// under test by f.
+// answered returns a world whose server answers every request of the client under
+// test with f.
 func answered(t *testing.T, f http.HandlerFunc) (world, *rocketchat.Client) {
 	t.Helper()
 	w := begin(t, func(s *rctest.Server) {
-		s.Simulator = true // a server made up
+		s.Simulator = true // a made-up server
 		s.OnRequest = func(rw http.ResponseWriter, r *http.Request) bool { f(rw, r); return true }
 	})
 	w.Server(t)
@@ -345,11 +345,11 @@ func TestARefusalOfAnyKindReachesTheCallerOfEveryMethodAndShowsNoToken(t *testin
 			for name, call := range calls() {
 				err := call(t.Context(), c)
 				if status == 400 && name == "Message" {
-					w.ok(err) // is how a missing message looks
+					w.ok(err) // this is how a missing message looks
 					continue
 				}
 				if status == 301 && isFile(name) {
-					continue // goes there
+					continue // follows the redirect
 				}
 				w.refused(err, status)
 				e, _ := errors.AsType[*rocketchat.Error](err)
@@ -391,7 +391,7 @@ func TestSuccessThatSaysItIsNoneIsARefusal(t *testing.T) {
 
 func TestACancelledContextEndsEveryMethod(t *testing.T) {
 	w, c := answered(t, func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // or the server does not notice that the client is gone
+		io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the client is gone
 		<-r.Context().Done()
 	})
 	for name, call := range calls() {
@@ -488,7 +488,7 @@ func TestTheRateLimiterStopsOrdinaryPeople(t *testing.T) {
 	t.Error("nobody was stopped")
 }
 
-// alone is a server that no other test uses, for one that changes settings.
+// alone returns a server that no other test uses, for a test that changes settings.
 func alone(t *testing.T) *rctest.Server {
 	t.Helper()
 	s := &rctest.Server{Polite: true}
@@ -578,7 +578,7 @@ func TestCreateUser(t *testing.T) {
 	}
 }
 
-// A code that nobody asked for does no harm, and a session ends when its user says so.
+// A code that nobody asked for does no harm, and logging out ends a session.
 func TestASessionEnds(t *testing.T) {
 	w := begin(t)
 	p := w.Puppet(t)
@@ -592,8 +592,8 @@ func TestASessionEnds(t *testing.T) {
 	w.refused(err, http.StatusUnauthorized)
 }
 
-// users.update asks those who have a password for it once more. The account that sets the
-// administrator's password has none; TestANewPasswordOfTheAdministratorSignsIn is its way.
+// users.update asks users with a password for it once more. The account that sets the
+// administrator's password has none; TestANewPasswordOfTheAdministratorSignsIn covers it.
 func TestAPasswordIsSetOnlyWithASecondFactor(t *testing.T) {
 	w := begin(t)
 	n := w.newUser()
@@ -602,7 +602,7 @@ func TestAPasswordIsSetOnlyWithASecondFactor(t *testing.T) {
 	other := secret.New(w.Name("q"))
 	anonymous := rocketchat.New(w.URL, "", secret.String{})
 	known := w.Admin(t)
-	admin, err := anonymous.Login(t.Context(), known.Username, secret.New(known.Password)) // a session for which the server remembers no factor
+	admin, err := anonymous.Login(t.Context(), known.Username, secret.New(known.Password)) // a session without a remembered factor
 	w.ok(err)
 	w.refused(admin.SetPassword(t.Context(), u.ID, other), http.StatusBadRequest, "totp-required")
 	if err := w.puppet().SetPassword(t.Context(), u.ID, other); err == nil {
@@ -615,8 +615,8 @@ func TestAPasswordIsSetOnlyWithASecondFactor(t *testing.T) {
 	w.ok(err)
 }
 
-// An account without a password, as the bridge's is, makes access tokens of its own, replaces
-// one whose value was lost, and removes them.
+// An account without a password, such as the bridge's, creates its own access tokens,
+// replaces one whose value was lost, and removes them.
 func TestAccessTokensAreMadeReplacedAndRemoved(t *testing.T) {
 	sum := sha256.Sum256([]byte("first"))
 	account := fmt.Sprintf(`{"_id":"bridge","username":"bridge","name":"Bridge","type":"bot","active":true,"roles":["bot","admin"],"services":{"resume":{"loginTokens":[`+
@@ -729,8 +729,8 @@ func TestSetAvatar(t *testing.T) {
 	w.refused(err, http.StatusBadRequest)
 }
 
-// A rude server loses, repeats and refuses; whoever tries again until the client
-// says that it is done has everything once.
+// A rude server loses, repeats and refuses requests; a caller that retries until the
+// client reports success has everything once.
 func TestOnARudeServerEverythingHappensOnce(t *testing.T) {
 	w := begin(t, func(s *rctest.Server) { s.Polite = false })
 	s := w.Server(t)

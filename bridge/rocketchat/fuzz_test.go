@@ -7,8 +7,8 @@ import (
 	"appliance/bridge/rocketchat"
 )
 
-// FuzzMessage: a message that a client has stored is read as far as it can be read, in an
-// answer and in a frame alike.
+// FuzzMessage: a message stored by a client is read as far as possible, in a response and
+// in a frame alike.
 func FuzzMessage(f *testing.F) {
 	for _, s := range []string{
 		`{"_id":"a","rid":"r","msg":"hello","ts":{"$date":1700000000000},"u":{"_id":"u","username":"alice"}}`,

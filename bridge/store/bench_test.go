@@ -11,9 +11,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// BenchmarkItem is what one message costs the database: stored, claimed, and
-// taken out again with its link, each a transaction of its own on disk. The
-// second figure is with a hundred thousand links in the store: it must not grow.
+// BenchmarkItem measures what one message costs the database: it is stored, claimed,
+// and removed with its link, each in a transaction of its own on disk. The second
+// figure is with a hundred thousand links in the store: it must not grow.
 func BenchmarkItem(b *testing.B) {
 	for _, links := range []int{0, 100_000} {
 		b.Run(fmt.Sprintf("links=%d", links), func(b *testing.B) {
@@ -61,8 +61,8 @@ func one(b *testing.B, s *store.Store, id string, receipts []queue.Receipt) {
 	}
 }
 
-// BenchmarkLanes is what a message costs when many rooms are busy at once, as
-// seen by all of them together: they share transactions, and waits for the disk.
+// BenchmarkLanes measures what a message costs when many rooms are busy at once,
+// over all of them together: they share transactions, and waits for the disk.
 func BenchmarkLanes(b *testing.B) {
 	for _, lanes := range []int{1, 64, 1000} {
 		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {

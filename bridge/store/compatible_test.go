@@ -17,7 +17,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// The next release, as far as the database goes: it adds, and says who can live with it.
+// The next release, as far as the database goes: it adds, and declares what is compatible with it.
 const (
 	nextRelease = `-- +goose Up
 ALTER TABLE portals ADD COLUMN colour TEXT NOT NULL DEFAULT '';
@@ -28,7 +28,7 @@ CREATE TABLE colours (name TEXT PRIMARY KEY);
 `
 )
 
-// releaseAfter is the schema of the next release.
+// releaseAfter returns the schema of the next release.
 func releaseAfter(t *testing.T, migration string) fs.FS {
 	t.Helper()
 	all := fstest.MapFS{"09000_next.sql": {Data: []byte(migration)}}
@@ -47,8 +47,8 @@ func releaseAfter(t *testing.T, migration string) fs.FS {
 }
 
 // During a rolling upgrade processes of this release and of the next one share a
-// PostgreSQL, and one of this release may even be restarted: everything comes once and in
-// order.
+// PostgreSQL, and one of this release may even be restarted: every item is delivered once
+// and in order.
 func TestThisReleaseAndTheNextShareADatabase(t *testing.T) {
 	t.Parallel()
 	url := postgresURL(t)
@@ -90,8 +90,8 @@ func TestThisReleaseAndTheNextShareADatabase(t *testing.T) {
 	t.Logf("delivered by each: %v", r.by)
 }
 
-// A release that changes what this one relies on says so, and this one keeps away; from
-// one that only adds there is a way back.
+// A release that changes what this one relies on declares that, and this one refuses
+// the database; a release that only adds can be rolled back.
 func TestWhichNewerReleaseIsRefused(t *testing.T) {
 	for _, sub := range subjects {
 		t.Run(sub.name, func(t *testing.T) {
@@ -132,11 +132,11 @@ func nextItem(t *testing.T, url string) string {
 	return next(t.Context(), t, s).ID
 }
 
-// breaks finds what a release before a migration cannot live with.
+// breaks matches what the release before a migration cannot work with.
 var breaks = regexp.MustCompile(`(?i)\bDROP\b|\bRENAME\b|\bALTER\s+COLUMN\b|\bADD\s+CONSTRAINT\b|\bTRUNCATE\b`)
 
-// addsMandatory reports whether a migration adds a column that a release before it does not
-// fill.
+// addsMandatory reports whether a migration adds a column that the release before it does
+// not fill.
 func addsMandatory(up string) bool {
 	for line := range strings.Lines(up) {
 		upper := strings.ToUpper(line)
@@ -147,15 +147,15 @@ func addsMandatory(up string) bool {
 	return false
 }
 
-// needsMark reports whether a migration must raise the oldest schema that can live with
+// needsMark reports whether a migration must raise the oldest schema compatible with
 // its own, and does not.
 func needsMark(migration string) bool {
 	up, _, _ := strings.Cut(migration, "-- +goose Down")
 	return (breaks.MatchString(up) || addsMandatory(up)) && !strings.Contains(up, "UPDATE compatible SET oldest")
 }
 
-// A migration that the release before cannot live with says so: else that one would go on
-// writing during a rolling upgrade.
+// A migration that the previous release cannot work with says so: otherwise that release
+// would go on writing during a rolling upgrade.
 func TestAMigrationAddsOrSaysThatItBreaks(t *testing.T) {
 	for text, want := range map[string]bool{
 		nextRelease: false, "ALTER TABLE items DROP COLUMN kind;": true, "ALTER TABLE items ADD COLUMN x TEXT NOT NULL;": true,

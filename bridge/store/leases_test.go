@@ -50,7 +50,7 @@ func add(t *testing.T, s *store.Store, items ...queue.Item) {
 	}
 }
 
-// claimed waits until a store gives out an item.
+// claimed waits until a store hands out an item.
 func claimed(t *testing.T, s *store.Store, id string) queue.Item {
 	t.Helper()
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
@@ -71,7 +71,7 @@ func claimed(t *testing.T, s *store.Store, id string) queue.Item {
 	return queue.Item{}
 }
 
-// mustNotClaim fails when a store gives out an item.
+// mustNotClaim fails if a store hands out an item.
 func mustNotClaim(t *testing.T, s *store.Store) {
 	t.Helper()
 	s.LookNow()
@@ -80,7 +80,7 @@ func mustNotClaim(t *testing.T, s *store.Store) {
 	}
 }
 
-// A process that was stopped for longer than its lease settles nothing: what it says of
+// A process that was stopped for longer than its lease settles nothing: its result for
 // the item is refused, and the item belongs to the process that took over.
 func TestAProcessThatWasStoppedSettlesNothing(t *testing.T) {
 	for name, settle := range map[string]func(s *store.Store, it queue.Item) error{
@@ -112,7 +112,7 @@ func TestAProcessThatWasStoppedSettlesNothing(t *testing.T) {
 			if linked, err := p.b.MessageLinked(t.Context(), "$twice"); linked || err != nil {
 				t.Errorf("its link was stored: %v, %v", linked, err)
 			}
-			if it := claimed(t, p.b, "2"); it.Attempts != 1 { // it may have been begun too
+			if it := claimed(t, p.b, "2"); it.Attempts != 1 { // it may have been started too
 				t.Errorf("the second item has %d attempts", it.Attempts)
 			}
 			if list, err := p.b.DeadLetters(t.Context(), 10); len(list) > 0 || err != nil {
@@ -122,8 +122,8 @@ func TestAProcessThatWasStoppedSettlesNothing(t *testing.T) {
 	}
 }
 
-// A delivery whose lane goes to another process is stopped, may send nothing any more,
-// and is not settled.
+// A delivery whose lane goes to another process is cancelled, may no longer send
+// anything, and is not settled.
 func TestADeliveryEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -161,7 +161,7 @@ func TestADeliveryEndsWithItsLease(t *testing.T) {
 	}
 }
 
-// What a process gives back when it stops is taken at once, and is not in doubt.
+// What a process releases when it stops is taken over at once, and is not in doubt.
 func TestAProcessThatStopsGivesItsLanesBack(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -179,8 +179,8 @@ func TestAProcessThatStopsGivesItsLanesBack(t *testing.T) {
 	}
 }
 
-// The clocks of the processes are ten minutes fast and ten minutes slow: the time of the
-// database decides.
+// The clocks of two processes are ten minutes fast and ten minutes slow: the database's
+// time decides.
 func TestClocksThatDifferByTenMinutesDoNotMatter(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -218,8 +218,8 @@ func TestClocksThatDifferByTenMinutesDoNotMatter(t *testing.T) {
 	}
 }
 
-// receiver takes deliveries and checks that each item comes once and in the order of
-// each sender, also when it is offered again.
+// receiver accepts deliveries and checks that each item comes once and in its
+// sender's order, even when it is offered again.
 type receiver struct {
 	mu    sync.Mutex
 	lanes map[string][]string
@@ -266,7 +266,7 @@ func (r *receiver) count() int {
 	return len(r.seen)
 }
 
-// check checks that each sender's items are there, in order.
+// check checks that all of each sender's items are there, in order.
 func (r *receiver) check(t *testing.T, lanes, senders, each int) {
 	t.Helper()
 	r.mu.Lock()
@@ -293,7 +293,7 @@ func (r *receiver) check(t *testing.T, lanes, senders, each int) {
 }
 
 // Three processes accept items of the same lanes at the same time and deliver them,
-// while one dies and another one is stopped past its leases and goes on.
+// while one dies and another is stopped past its leases and resumed.
 func TestProcessesShareTheWorkInOrder(t *testing.T) {
 	t.Parallel()
 	url := postgresURL(t)
@@ -309,7 +309,7 @@ func TestProcessesShareTheWorkInOrder(t *testing.T) {
 	for i, s := range all[:2] {
 		w := r.worker(fmt.Sprint(i), s, 8)
 		running.Go(func() {
-			for r.byProcess("2") == 0 && ctx.Err() == nil { // the one that dies has lanes then
+			for r.byProcess("2") == 0 && ctx.Err() == nil { // by then the dying one has lanes
 				<-time.After(10 * time.Millisecond)
 			}
 			if err := w.Run(ctx); err != nil {
@@ -350,14 +350,14 @@ func TestProcessesShareTheWorkInOrder(t *testing.T) {
 	running.Wait()
 	r.check(t, lanes, senders, each)
 	t.Logf("delivered by each: %v", r.by)
-	if len(r.by) < 2 { // which lane is whose depends on who is first
+	if len(r.by) < 2 { // who owns which lane depends on who is first
 		t.Errorf("one process delivered everything: %v", r.by)
 	}
 }
 
-// door is a TCP proxy to PostgreSQL that can be closed, or pass nothing on.
+// door is a TCP proxy to PostgreSQL that can be closed, or stop forwarding.
 type door struct {
-	gate   sync.RWMutex // held while nothing is passed on
+	gate   sync.RWMutex // held while nothing is forwarded
 	mu     sync.Mutex
 	closed bool
 	conns  []net.Conn
@@ -409,7 +409,7 @@ func (d *door) serve(c net.Conn) {
 	_, _ = io.Copy(c, gated{up, &d.gate})
 }
 
-// gated is a connection of which nothing is read while a gate is held.
+// gated is a connection from which nothing is read while a gate is held.
 type gated struct {
 	io.Reader
 	gate *sync.RWMutex
@@ -423,7 +423,7 @@ func (g gated) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hold makes the door take everything and pass nothing on, or go on.
+// hold makes the door accept everything and forward nothing, or resume.
 func (d *door) hold(on bool) {
 	if on {
 		d.gate.Lock()
@@ -444,8 +444,8 @@ func (d *door) shut(closed bool) {
 	}
 }
 
-// PostgreSQL goes away in the middle of deliveries, and comes back: the worker goes on by
-// itself, and nothing is lost or comes twice.
+// PostgreSQL goes away in the middle of deliveries, and comes back: the worker resumes on
+// its own, and nothing is lost or delivered twice.
 func TestPostgreSQLGoesAwayAndComesBack(t *testing.T) {
 	t.Parallel()
 	direct := postgresURL(t)
@@ -487,8 +487,8 @@ func TestPostgreSQLGoesAwayAndComesBack(t *testing.T) {
 	r.check(t, lanes, 1, each)
 }
 
-// An earlier release has the database alone: the two do not run at the same time, and
-// what it left is delivered.
+// An earlier release has the database to itself: the two do not run at the same time,
+// and the items that it left are delivered.
 func TestWhatAnEarlierReleaseLeftIsDelivered(t *testing.T) {
 	t.Parallel()
 	url := postgresURL(t)
@@ -538,8 +538,8 @@ func TestWhatAnEarlierReleaseLeftIsDelivered(t *testing.T) {
 	}
 }
 
-// A role is one process's at a time: the next one has it soon after it is given back, or
-// when the role of a process that died has ended, and the work of one that lost it ends.
+// A role belongs to one process at a time: the next one has it soon after it is released, or when
+// the role of a process that died has expired, and the work of a process that lost it ends.
 func TestARoleIsHandedOver(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
@@ -582,7 +582,7 @@ func TestARoleIsHandedOver(t *testing.T) {
 	go lead(second, p.b)
 	stop()
 	wait(2, 5*time.Second)
-	p.exec(t, `UPDATE roles SET owner = 'another'`) // b was stopped, another one took the role, and died
+	p.exec(t, `UPDATE roles SET owner = 'another'`) // b was stopped, another process took the role, and died
 	wait(3, 20*time.Second)
 	if led, err := p.a.Led(t.Context(), "reader"); !led || err != nil {
 		t.Errorf("it is led: %v, %v", led, err)
@@ -626,8 +626,8 @@ func TestALockIsSharedByAllProcesses(t *testing.T) {
 	}
 }
 
-// The bridge may have a schema of its own in the database of another program, as it does
-// in the homeserver's. It is made when it is not there.
+// The bridge may have a schema of its own in another program's database, such as the
+// homeserver's. It is created if it does not exist.
 func TestASchemaOfItsOwn(t *testing.T) {
 	t.Parallel()
 	direct := postgresURL(t)
@@ -660,8 +660,8 @@ func TestASchemaOfItsOwn(t *testing.T) {
 	}
 }
 
-// An item that another process has delivered while it was being added a second time is not
-// delivered again, and what comes after it is.
+// An item that another process delivered while it was being added a second time is not
+// delivered again, and the items after it are.
 func TestAnItemThatIsDoneIsNotGivenOut(t *testing.T) {
 	p := newPair(t)
 	add(t, p.a, queue.Item{ID: "1", Lane: "l"})
@@ -687,7 +687,7 @@ func TestAnItemThatIsDoneIsNotGivenOut(t *testing.T) {
 	}
 }
 
-// An item that is done does not stand for one that the process before may have delivered.
+// An item that is done does not stand in for one that the previous process may have delivered.
 func TestADoneItemTakesNoDoubtAway(t *testing.T) {
 	p := newPair(t)
 	add(t, p.a, queue.Item{ID: "0", Lane: "l"})
@@ -710,7 +710,7 @@ func TestADoneItemTakesNoDoubtAway(t *testing.T) {
 	}
 }
 
-// A server, or a pooler before it, that takes connections and does not answer any more is given
+// A server, or a pooler in front of it, that accepts connections but no longer answers is given
 // up: nothing waits for it for ever.
 func TestAServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()

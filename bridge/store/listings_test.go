@@ -12,8 +12,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// Every portal is on exactly one page, the newest first, also those that began at the
-// same moment; a search treats what people type as text.
+// Every portal is on exactly one page, newest first, including those that began at
+// the same moment; a search treats what people type as text.
 func TestPortalsAreListedByKey(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -51,7 +51,7 @@ func TestPortalsAreListedByKey(t *testing.T) {
 	})
 }
 
-// What a room's lanes hold is summed up without what it says.
+// A room's lanes are summed up without what is said in them.
 func TestLanesAreSummedUp(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx, now := t.Context(), time.Now()
@@ -97,7 +97,7 @@ func TestLanesAreSummedUp(t *testing.T) {
 	})
 }
 
-// People are found by any part of what they are called, and listed once each.
+// People are found by any part of their names and addresses, and listed once each.
 func TestPeopleAreListedByKey(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

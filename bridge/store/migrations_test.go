@@ -19,7 +19,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// published are the migrations that databases out there were made with. A change of one
+// published holds the migrations that existing databases were created with. Changing one
 // would make new databases differ from those. A new migration is added here when it lands.
 var published = map[string]string{
 	"00001_initial.sql":          "3aed2418cb901f8ad3becb307aef690190d83ff7d976e35e1df91231639d672d",
@@ -53,8 +53,8 @@ func TestAPublishedMigrationStaysAsItIs(t *testing.T) {
 	}
 }
 
-// left is what an earlier release had in its database, by the version of the schema from
-// which on it could.
+// left is what an earlier release had in its database, by the schema version that made
+// it possible.
 var left = map[int64][]string{
 	1: {
 		`INSERT INTO items (seq, id, lane, kind, payload, accepted) VALUES (7, '$first', 'mx:!m:x', 'k', 'one', 1), (8, '$second', 'mx:!m:x', 'k', 'two', 2)`,
@@ -72,8 +72,8 @@ var left = map[int64][]string{
 	4: {`INSERT INTO edits (event, target) VALUES ('$edit', '$delivered')`},
 }
 
-// A database of every schema that there ever was is brought up to date: what waited is
-// delivered in its order, what was delivered stays so, and all that was known is.
+// A database of every past schema is brought up to date: waiting items are delivered
+// in order, delivered ones stay so, and everything that was known still is.
 func TestADatabaseOfEveryReleaseIsBroughtUpToDate(t *testing.T) {
 	files, err := filepath.Glob("migrations/*.sql")
 	if err != nil || len(files) == 0 {
@@ -95,7 +95,7 @@ func TestADatabaseOfEveryReleaseIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
-// older makes a database as it was with a version of the schema.
+// older creates a database as it was with a version of the schema.
 func older(t *testing.T, url string, version int64) {
 	t.Helper()
 	driver, dialect, dsn := "pgx", goose.DialectPostgres, url
@@ -123,7 +123,7 @@ func older(t *testing.T, url string, version int64) {
 	}
 }
 
-// keptAll looks for everything in left.
+// keptAll checks that everything in left is still there.
 func keptAll(t *testing.T, s *store.Store, version int64) {
 	t.Helper()
 	ctx := t.Context()
@@ -174,7 +174,7 @@ func keptAll(t *testing.T, s *store.Store, version int64) {
 	}
 }
 
-// next claims an item, soon: another process may have had its lane.
+// next claims an item, and waits for it a little: another process may have had its lane.
 func next(ctx context.Context, t *testing.T, s *store.Store) queue.Item {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {

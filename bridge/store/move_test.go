@@ -20,8 +20,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// bridgeData are rows in every table, as a bridge leaves them. Some texts hold what
-// PostgreSQL does not take.
+// bridgeData are rows in every table, as a bridge leaves them. Some texts contain
+// what PostgreSQL does not accept.
 var bridgeData = []string{
 	`INSERT INTO items (seq, id, lane, kind, payload, accepted, attempts, failures, cause, buried) VALUES (1000000, '$dead', 'mx:!m:x', 'k', 'dead', 1, 3, 2, 'refused', 4)`,
 	`INSERT INTO lanes (lane, waiting, due, held) VALUES ('mx:later', 1, 1, 0)`,
@@ -42,8 +42,8 @@ var bridgeData = []string{
 
 const lanesOfData = 20
 
-// used makes an SQLite database as a bridge that was stopped leaves it, with a number of
-// links, and items that wait in lanesOfData lanes.
+// used creates an SQLite database as a stopped bridge leaves it, with a number of links,
+// and items that wait in lanesOfData lanes.
 func used(t *testing.T, links, waiting int) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "bridge.db")
@@ -122,7 +122,7 @@ func dumpTable(t *testing.T, db *sql.DB, table string) (out []string) {
 	return out
 }
 
-// same compares dumps. What PostgreSQL does not take was replaced in a name.
+// same compares dumps. In a name, what PostgreSQL does not accept was replaced.
 func same(t *testing.T, got, want map[string][]string) {
 	t.Helper()
 	for _, table := range store.MovedTables {
@@ -149,8 +149,8 @@ func move(t *testing.T, from, to string) store.Moved {
 	return done
 }
 
-// sizeOfMove is how many links and items the move there and back has: those of the
-// reference size with APPLIANCE_TEST_MOVE=full.
+// sizeOfMove returns how many links and items the move there and back has: those of
+// the reference size with APPLIANCE_TEST_MOVE=full.
 func sizeOfMove() (links, waiting int) {
 	if os.Getenv("APPLIANCE_TEST_MOVE") == "full" {
 		return 100_000, 1000
@@ -158,8 +158,8 @@ func sizeOfMove() (links, waiting int) {
 	return 3000, 200
 }
 
-// A bridge is moved from SQLite to PostgreSQL and back: all that it knew it knows, what
-// waited is delivered in its order, and the database that was left is refused.
+// A bridge is moved from SQLite to PostgreSQL and back: it keeps everything it knew,
+// waiting items are delivered in order, and the database that was left is refused.
 func TestADatabaseIsMovedThereAndBack(t *testing.T) {
 	t.Parallel()
 	links, waiting := sizeOfMove()
@@ -211,8 +211,8 @@ func TestADatabaseIsMovedThereAndBack(t *testing.T) {
 	}
 }
 
-// takeHalf delivers the first item of every lane, which must be the one that came first
-// and must count as tried: the process before may have delivered it.
+// takeHalf delivers the first item of every lane, which must be the oldest and must
+// count as tried: the previous process may have delivered it.
 func takeHalf(t *testing.T, s *store.Store) {
 	t.Helper()
 	want := map[string]bool{}
@@ -248,7 +248,7 @@ func refusedAs(t *testing.T, url string, words ...string) {
 	}
 }
 
-// Every table of the schema is moved, or known to belong where it is.
+// Every table of the schema is moved, or known to stay where it is.
 func TestEveryTableIsMoved(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bridge.db")
 	_ = open(t, "sqlite:"+file).Close()
@@ -277,7 +277,7 @@ func TestEveryTableIsMoved(t *testing.T) {
 	}
 }
 
-// What cannot be moved is refused, and stays as it is.
+// What cannot be moved is refused, and stays unchanged.
 func TestAMoveIsRefused(t *testing.T) {
 	t.Parallel()
 	file, server := used(t, 10, 20), postgresURL(t)
@@ -303,7 +303,7 @@ func TestAMoveIsRefused(t *testing.T) {
 	try(server, file, "in use by another process", "stop")
 	_ = on.Close()
 	try(file, other, "no data to move")
-	if again := move(t, file, server); !again.Already { // an interrupted command that is repeated
+	if again := move(t, file, server); !again.Already { // an interrupted command is repeated
 		t.Errorf("moved again: %+v", again)
 	}
 	move(t, server, file)
@@ -312,7 +312,7 @@ func TestAMoveIsRefused(t *testing.T) {
 	}
 }
 
-// A rehearsal counts, and changes and makes nothing, also while the bridge runs.
+// A rehearsal counts, changes nothing and creates nothing, even while the bridge runs.
 func TestAMoveIsRehearsed(t *testing.T) {
 	t.Parallel()
 	file, server := used(t, 10, 20), postgresURL(t)
@@ -339,14 +339,14 @@ func TestAMoveIsRehearsed(t *testing.T) {
 	}
 }
 
-// killedMove names, in the environment of a process of this test, what it moves and where
-// it dies: "from to point".
+// killedMove is the environment variable that tells a process of this test what to move
+// and where to die: "from to point".
 const killedMove = "APPLIANCE_TEST_MOVE_KILLED"
 
 func TestMoveUntilKilled(t *testing.T) {
 	job := strings.Fields(os.Getenv(killedMove))
 	if len(job) != 3 {
-		return // it is a process of the test below
+		return // it runs as a process of the test below
 	}
 	_, err := store.Move(t.Context(), store.Moving{From: job[0], To: job[1]}.At(func(point string) {
 		if strings.ReplaceAll(point, " ", "-") == job[2] {
@@ -357,7 +357,7 @@ func TestMoveUntilKilled(t *testing.T) {
 	t.Fatal("was not killed", err)
 }
 
-// A move that is killed, wherever that is, is begun again or completed by the same call.
+// A move that is killed, at whatever point, is restarted or completed by the same call.
 // Until then the bridge either runs on what it had, or is refused with what to do.
 func TestAMoveThatIsKilledIsRepeated(t *testing.T) {
 	t.Parallel()
@@ -400,7 +400,7 @@ func TestAMoveThatIsKilledIsRepeated(t *testing.T) {
 	}
 }
 
-// openable returns 1 when a bridge can start on a database.
+// openable returns 1 if a bridge can start on a database.
 func openable(t *testing.T, url string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -412,7 +412,7 @@ func openable(t *testing.T, url string) int {
 	defer func() { _ = db.Close() }()
 	var links int
 	if db.QueryRowContext(ctx, `SELECT COUNT(*) FROM links`).Scan(&links) != nil || links == 0 {
-		return 0 // a bridge could begin on it, but not this one
+		return 0 // a bridge could start on it, but not this one
 	}
 	s, err := store.Open(ctx, url)
 	if err != nil {

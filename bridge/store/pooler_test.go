@@ -19,7 +19,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// pooled starts a PgBouncer in front of the server of a database, and returns the address of the
+// pooled starts a PgBouncer in front of a database's server, and returns the address of the
 // database behind it.
 func pooled(t *testing.T, database string, options ...string) string {
 	t.Helper()
@@ -99,8 +99,8 @@ func answers(t *testing.T, address string) {
 	}
 }
 
-// A pooler that gives a server for a transaction would make the bridge deaf, and lose its
-// locks: it is refused with a sentence, and nothing is written.
+// A pooler that assigns a server per transaction would make the bridge deaf to
+// notifications, and lose its locks: it is refused with a reason, and nothing is written.
 func TestAPoolerThatKeepsNoSessionsIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]string{
@@ -126,15 +126,15 @@ func TestAPoolerThatKeepsNoSessionsIsRefused(t *testing.T) {
 	}
 }
 
-// Behind a pooler that keeps sessions processes share the work as they do without one: each
-// hears at once what the others have done, and a lock of one keeps the others out.
+// Behind a pooler that keeps sessions, processes share the work as they do without one: each is
+// notified at once of what the others have done, and a lock held by one keeps the others out.
 func TestAPoolerThatKeepsSessionsIsLikeNone(t *testing.T) {
 	t.Parallel()
 	behind := pooled(t, postgresURL(t), "pool_mode = session")
 	a, b := open(t, behind), open(t, behind)
 	heard := make(chan string, 1)
 	b.Subscribe("test", func(values []string) { heard <- values[0] })
-	for end := time.After(20 * time.Second); ; { // b may not listen yet
+	for end := time.After(20 * time.Second); ; { // b may not be listening yet
 		a.Announce("test", "hello")
 		select {
 		case got := <-heard:

@@ -32,7 +32,7 @@ func deliver(t *testing.T, s *store.Store, message, event string) {
 	}
 }
 
-// Captions are edited, and edits taken back, for as long as their message exists.
+// Captions can be edited, and edits redacted, for as long as their message exists.
 func TestAYearOfPruningKeepsWhatIsNeeded(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -81,7 +81,7 @@ func TestAYearOfPruningKeepsWhatIsNeeded(t *testing.T) {
 	})
 }
 
-// An installation of the release before has edits among its files, and may have
+// An installation of the previous release has edits among its files, and may have
 // hints of any size.
 func TestEditsOfTheReleaseBeforeAreKeptAndItsHintsAreNot(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// What is kept in memory is what is stored, after each kind of write.
+// What is cached in memory is what is stored, after each kind of write.
 func TestPeopleAndPortalsAreWhatWasWrittenLast(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		for _, name := range []string{"", "Alice", "Alice B."} {
@@ -23,7 +23,7 @@ func TestPeopleAndPortalsAreWhatWasWrittenLast(t *testing.T) {
 				mustWrite(t, s.PutGhost(t.Context(), model.Ghost{RCUser: "u", MXUser: "@alice:x", Username: "alice", Name: name}))
 				mustWrite(t, s.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: name, Token: secret.New(name)}))
 			}
-			for range 2 { // also when it was asked for before
+			for range 2 { // also when it was looked up before
 				recalls(t, "ghost by rc", name, func(ctx context.Context) (string, bool, error) {
 					g, ok, err := s.GhostByRC(ctx, "u")
 					return g.Name, ok, err
@@ -132,7 +132,7 @@ func TestADoubleIsFoundUntilItIsDropped(t *testing.T) {
 	})
 }
 
-// recalls compares what is found with what was written last; "" is nothing.
+// recalls compares what is found with what was written last; "" means nothing.
 func recalls(t *testing.T, what, want string, get func(context.Context) (string, bool, error)) {
 	t.Helper()
 	got, ok, err := get(t.Context())
@@ -148,8 +148,8 @@ func mustWrite(t *testing.T, err error) {
 	}
 }
 
-// What a process recalls is forgotten before it delivers something that another process has
-// accepted after it had changed it.
+// A process forgets a cached row before it delivers an item that another process accepted
+// after it had changed that row.
 func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
 	url := postgresURL(t)
 	one, other := open(t, url), open(t, url)
@@ -234,7 +234,7 @@ func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
 	mustWrite(t, one.DropDouble(t.Context(), d))
 	deliver()
 
-	// An operator, with a search_path of their own.
+	// An operator's change, with a search_path of their own.
 	warm("Alice B.", "Bobby", "!n:x", "")
 	mine, _, _ := strings.Cut(url, "search_path=")
 	db, err := sql.Open("pgx", mine+"search_path=pg_catalog")
@@ -245,7 +245,7 @@ func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
 	deliver()
 	everything("an operator changed the ghost", "A.", "Bobby", "!n:x", "")
 
-	// What others do under a lock is known to who locks next, at once.
+	// What another process does under a lock is known at once to the next one that locks.
 	warm("A.", "Bobby", "!n:x", "")
 	mustWrite(t, one.PutPuppet(t.Context(), model.Puppet{RCUser: "v", MXUser: "@bob:y", Username: "bob", Name: "Robert", Token: secret.New("t")}))
 	unlock, err := other.Lock("puppet")
@@ -254,7 +254,7 @@ func TestWhatAnotherProcessHasChangedIsNotRecalled(t *testing.T) {
 	unlock()
 }
 
-// A process that has not heard from the database for a while relies on nothing.
+// A process that has not heard from the database for a while trusts no cached row.
 func TestNothingIsRecalledWithoutHearingFromTheDatabase(t *testing.T) {
 	url := postgresURL(t)
 	one, other := open(t, url), open(t, url)

@@ -12,9 +12,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// BenchmarkReplicas is how many messages in 64 rooms one and two processes carry on one
-// PostgreSQL, to servers that answer at once and to ones that take ten milliseconds: each
-// process accepts a share in transactions of a hundred, and delivers.
+// BenchmarkReplicas measures how many messages in 64 rooms one and two processes carry on
+// one PostgreSQL, to servers that answer at once and to ones that take ten milliseconds:
+// each process accepts a share in transactions of a hundred, and delivers.
 func BenchmarkReplicas(b *testing.B) {
 	for _, answer := range []time.Duration{0, 10 * time.Millisecond} {
 		for _, replicas := range []int{1, 2} {

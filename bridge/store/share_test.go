@@ -11,8 +11,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// A process that begins later gets its share of lanes that never run empty, and what
-// moves stays in order and comes once.
+// A process that starts later gets its share of lanes that never run empty, and the
+// items of lanes that move stay in order and are delivered once.
 func TestAProcessThatBeginsLaterGetsItsShare(t *testing.T) {
 	t.Parallel()
 	url := postgresURL(t)
@@ -36,7 +36,7 @@ func TestAProcessThatBeginsLaterGetsItsShare(t *testing.T) {
 		w := r.worker(name, s, lanes)
 		deliver := w.Deliver
 		w.Deliver = func(ctx context.Context, it queue.Item) ([]queue.Receipt, error) {
-			<-time.After(20 * time.Millisecond) // a server that answers
+			<-time.After(20 * time.Millisecond) // the time a server takes to answer
 			return deliver(ctx, it)
 		}
 		running.Go(func() {

@@ -17,9 +17,9 @@ import (
 	"appliance/bridge/store"
 )
 
-// A message that is alone costs PostgreSQL one statement to accept it, one to read it and one
-// to settle it, with what they bring: its cursor, its link and the checks of the lease. Who
-// speaks and in which portal is recalled.
+// A single message costs PostgreSQL one statement to accept it, one to read it and one to
+// settle it, including its cursor, its link and the checks of the lease. Its sender and its
+// portal are cached.
 func TestAMessageCostsThreeStatements(t *testing.T) {
 	var n counter
 	s, err := store.Open(t.Context(), postgresURL(t), store.Through(func(c driver.Connector) driver.Connector { return counting{c, &n} }))
@@ -60,12 +60,12 @@ func TestAMessageCostsThreeStatements(t *testing.T) {
 	for i := range rooms * each {
 		carry(fmt.Sprint("m", i), i%rooms)
 	}
-	if got := float64(n.Load()-before) / (rooms * each); got > 3.5 { // what is done by the clock is in it
+	if got := float64(n.Load()-before) / (rooms * each); got > 3.5 { // including the periodic work
 		t.Errorf("%.1f statements for a message", got)
 	}
 }
 
-// counter counts what the database is asked, BEGIN and COMMIT too.
+// counter counts requests to the database, including BEGIN and COMMIT.
 type counter struct{ atomic.Int64 }
 
 type counting struct {
@@ -96,7 +96,7 @@ type countedConn struct {
 
 // BeginTx implements driver.ConnBeginTx.
 func (c countedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	c.n.Add(2) // its end too
+	c.n.Add(2) // including its end
 	return c.pgxConn.BeginTx(ctx, opts)
 }
 
@@ -142,8 +142,8 @@ func (s countedStmt) QueryContext(ctx context.Context, args []driver.NamedValue)
 	return s.Stmt.QueryContext(ctx, args)
 }
 
-// What a message costs, and what is done by the clock, does not grow with the rooms, people and
-// messages that there are: no table is read from its beginning.
+// What a message costs, and what the periodic work costs, does not grow with the number of
+// rooms, people and messages: no table is read from its beginning.
 func TestNoStatementGrowsWithTheRooms(t *testing.T) {
 	url := postgresURL(t)
 	s := open(t, url)
@@ -207,11 +207,11 @@ func TestNoStatementGrowsWithTheRooms(t *testing.T) {
 		}
 		mustWrite(t, s.Done(t.Context(), it, []queue.Receipt{{RCRoom: "r", RCMessage: id, MXRoom: "!m", MXEvent: "$" + id}}, nil))
 	}
-	// Beside another process there is more to do by the clock.
+	// Beside another process there is more periodic work.
 	_, err = db.ExecContext(t.Context(), `INSERT INTO replicas (id, until) SELECT 'other', 2 * until FROM replicas LIMIT 1`)
 	mustWrite(t, err)
 	s.Renew(t.Context(), t)
-	_ = s.Close() // the connections say what they have read
+	_ = s.Close() // the connections report what they have read
 	for table, n := range read() {
 		if table != "clock" && n-before[table] > rows/4 {
 			t.Errorf("%d rows of %s were read from its beginning", n-before[table], table)

@@ -35,7 +35,7 @@ var subjects = []subject{
 	{"PostgreSQL", func(t *testing.T) string { return postgresURL(t) }},
 }
 
-// postgresURL makes a database of its own on the server that
+// postgresURL creates a database of its own on the server that
 // APPLIANCE_TEST_POSTGRES names; `make test` starts one.
 func postgresURL(t testing.TB) string {
 	t.Helper()
@@ -152,8 +152,8 @@ func TestASecondProcessIsRefused(t *testing.T) {
 	open(t, url)
 }
 
-// A process that is just being started has a copy of each file that is open here, as this
-// descriptor is one.
+// A process that is being started has a copy of every file that is open here; this
+// descriptor stands in for one.
 func TestADatabaseThatIsClosedIsFreeWhileAProcessStarts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bridge.db")
 	first := open(t, "sqlite:"+file)
@@ -221,8 +221,6 @@ func TestADeliveredItemIsLinkedBothWays(t *testing.T) {
 	})
 }
 
-// The next item of a lane is begun while the disk is still busy with the last one;
-// whoever asks for the last one's link waits for it.
 // firstOfTwo adds two items in one lane and claims the first.
 func firstOfTwo(t *testing.T, s *store.Store) queue.Item {
 	t.Helper()
@@ -237,7 +235,7 @@ func firstOfTwo(t *testing.T, s *store.Store) queue.Item {
 }
 
 // storing begins to store that an item was delivered, as the message m and the event $e, and
-// returns when its lane is free.
+// returns once its lane is free.
 func storing(ctx context.Context, s *store.Store, it queue.Item) <-chan error {
 	free, done := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -247,6 +245,8 @@ func storing(ctx context.Context, s *store.Store, it queue.Item) <-chan error {
 	return done
 }
 
+// The next item of a lane is begun while the disk is still busy with the last one; a query
+// for the last one's link waits for it.
 func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -287,8 +287,8 @@ func TestALinkIsWaitedForWhileItIsWritten(t *testing.T) {
 	}
 }
 
-// What was delivered waits for something to be written with, here for an hour: it is written
-// at once when something needs it.
+// A delivery waits to be written together with others, here for an hour: it is written at
+// once when something needs it.
 func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
 	t.Parallel()
 	for what, need := range map[string]func(context.Context, *store.Store) error{
@@ -473,7 +473,7 @@ func TestTheFileWithTokensIsPrivate(t *testing.T) {
 	}
 }
 
-// What the operator drops does not come back, not even when a side is read again.
+// A dead letter that the operator drops does not come back, even when a side is re-read.
 func TestADroppedDeadLetterDoesNotComeBack(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -497,7 +497,7 @@ func TestADroppedDeadLetterDoesNotComeBack(t *testing.T) {
 	})
 }
 
-// An item is awaited until it is delivered or given up, also while it is under way.
+// An item is awaited until it is delivered or given up, even while it is under way.
 func TestWhatIsAwaited(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -549,7 +549,7 @@ func TestTheOperatorSeesWhichLanesWaitAndWhy(t *testing.T) {
 			}
 		}
 		it, _, err := s.Claim(ctx, queue.Messages, now)
-		if err == nil && it.ID == "b1" { // lanes that are taken together have no order
+		if err == nil && it.ID == "b1" { // lanes that are claimed together have no order
 			it, _, err = s.Claim(ctx, queue.Messages, now)
 		}
 		if err != nil || it.ID != "a1" {
@@ -598,7 +598,7 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 		if err := s.Revive(ctx, "a"); !errors.Is(err, store.ErrNotDead) {
 			t.Errorf("a second time: %v", err)
 		}
-		for _, want := range []string{"b", "a"} { // behind what waited
+		for _, want := range []string{"b", "a"} { // behind the items that waited
 			it, ok, err := s.Claim(ctx, queue.Messages, time.Now())
 			check(err)
 			if !ok || it.ID != want || string(it.Payload) != "secret "+want {
@@ -612,7 +612,7 @@ func TestWhatWasGivenUpCanBeTriedAgain(t *testing.T) {
 	})
 }
 
-// What is known of a message is found in one question, for one message as for hundreds.
+// What is known about a message is found in one query, for one message as for hundreds.
 func TestWhatWasSeenIsKnown(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		mustWrite(t, s.MarkKnown(t.Context(), "done"))

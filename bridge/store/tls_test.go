@@ -23,7 +23,7 @@ import (
 	"appliance/bridge/store"
 )
 
-// authority is one of a test's own, which has made a certificate for a server on this machine.
+// authority is a test's own certificate authority, with a certificate for a server on this machine.
 type authority struct{ ca, cert, key []byte }
 
 func newAuthority(t *testing.T, name string) authority {
@@ -54,7 +54,7 @@ func newAuthority(t *testing.T, name string) authority {
 	return authority{block("CERTIFICATE", ca), block("CERTIFICATE", cert), block("PRIVATE KEY", key)}
 }
 
-// strict starts a PostgreSQL that takes connections with TLS only, and returns its address.
+// strict starts a PostgreSQL that accepts only connections with TLS, and returns its address.
 func strict(t *testing.T, a authority) *url.URL {
 	t.Helper()
 	image := os.Getenv("POSTGRES_IMAGE")
@@ -105,8 +105,8 @@ func strict(t *testing.T, a authority) *url.URL {
 	}
 }
 
-// A PostgreSQL that requires TLS, with a certificate of an authority of the operator's own, is
-// used when the address names that authority. Otherwise a sentence says what is wrong.
+// A PostgreSQL that requires TLS, with a certificate from an authority of the operator's own,
+// is used if the address names that authority. Otherwise an error says what is wrong.
 func TestAPostgreSQLWithAnAuthorityOfItsOwn(t *testing.T) {
 	t.Parallel()
 	right, wrong := newAuthority(t, "Right"), newAuthority(t, "Wrong")
@@ -150,7 +150,7 @@ func TestAPostgreSQLWithAnAuthorityOfItsOwn(t *testing.T) {
 	}
 }
 
-// A server without TLS is not used when the address asks for it.
+// A server without TLS is not used if the address asks for TLS.
 func TestAPostgreSQLWithoutTLSIsRefusedWhereTLSIsWanted(t *testing.T) {
 	t.Parallel()
 	u, err := url.Parse(postgresURL(t))

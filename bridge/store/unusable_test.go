@@ -22,8 +22,8 @@ import (
 	"appliance/bridge/store"
 )
 
-// TestMain makes this program open a database in a process of its own, where a test wants
-// the disk of that process to be another one.
+// TestMain makes this program open a database in a process of its own, if a test wants
+// that process to have another disk.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(smallDisk); dir != "" {
 		if err := onSmallDisk(dir); err != nil {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// filledFile is a database in which an item waits, and one was delivered.
+// filledFile returns a database in which items wait.
 func filledFile(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "bridge.db")
@@ -56,7 +56,7 @@ func filledFile(t *testing.T) string {
 	return file
 }
 
-// contents returns the hash of a file and of those beside it, but for locks.
+// contents returns the hashes of a file and of those beside it, except locks.
 func contents(t *testing.T, file string) map[string][32]byte {
 	t.Helper()
 	out := map[string][32]byte{}
@@ -69,7 +69,7 @@ func contents(t *testing.T, file string) map[string][32]byte {
 	return out
 }
 
-// refuses checks that a database is refused with a sentence that has all the words.
+// refuses checks that a database is refused with a sentence that contains all the words.
 func refuses(t *testing.T, database string, words ...string) {
 	t.Helper()
 	s, err := store.Open(t.Context(), database)
@@ -116,8 +116,8 @@ func execSQLite(t *testing.T, file string, queries ...string) {
 	}
 }
 
-// A file that is no sound database of this release is refused with a sentence that names
-// it and says what to do, and is left as it is.
+// A file that is not a sound database of this release is refused with an error that
+// names it and says what to do, and is left unchanged.
 func TestABrokenFileIsRefusedAndLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -160,7 +160,7 @@ func TestABrokenFileIsRefusedAndLeftAsItIs(t *testing.T) {
 			execSQLite(t, file, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9001, 1)`, `UPDATE compatible SET oldest = 9000`)
 		}, []string{"newer release", "9001", "appliance restore"}},
 		{"of a newer release that was killed", func(t *testing.T, file string) {
-			// The number of the schema is in the log alone.
+			// The schema version is in the log alone.
 			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -208,7 +208,7 @@ func TestABrokenFileIsRefusedAndLeftAsItIs(t *testing.T) {
 	}
 }
 
-// A folder that does not exist is not made: the volume may not be mounted.
+// A folder that does not exist is not created: the volume may not be mounted.
 func TestADatabaseInNoFolderIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "volume")
@@ -218,7 +218,7 @@ func TestADatabaseInNoFolderIsRefused(t *testing.T) {
 	}
 }
 
-// A database that another program has locked is waited for, then refused.
+// The bridge waits for a database that another program has locked, then refuses it.
 func TestADatabaseThatAnotherProgramHasLockedIsRefused(t *testing.T) {
 	t.Parallel()
 	file := filledFile(t)
@@ -238,8 +238,8 @@ func TestADatabaseThatAnotherProgramHasLockedIsRefused(t *testing.T) {
 	open(t, "sqlite:"+file)
 }
 
-// Without the log beside it a database is what it was at the last checkpoint: items that
-// were accepted since come again, as both sides are read from their cursors.
+// Without the log beside it a database is what it was at the last checkpoint: items
+// accepted since then come again, because both sides are read from their cursors.
 func TestADatabaseWithoutItsLogIsOpened(t *testing.T) {
 	t.Parallel()
 	file := filledFile(t)
@@ -263,7 +263,7 @@ func TestADatabaseWithoutItsLogIsOpened(t *testing.T) {
 // smallDisk names the folder on which onSmallDisk mounts a disk.
 const smallDisk = "APPLIANCE_TEST_SMALL_DISK"
 
-// ownDisk runs this program with a small disk of its own, mounted where nobody else sees it.
+// ownDisk runs this program with a small disk of its own, mounted where no other process sees it.
 func ownDisk(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this test binary; it ends by itself
@@ -283,14 +283,14 @@ func ownDisk(t *testing.T) {
 	}
 }
 
-// A disk that is full when the bridge starts, or becomes full while it runs, loses nothing;
-// and one that is read-only is named.
+// A disk that is full when the bridge starts, or fills up while it runs, loses nothing; a
+// read-only one is named.
 func TestADiskThatIsFullOrReadOnly(t *testing.T) {
 	t.Parallel()
 	ownDisk(t)
 }
 
-// onSmallDisk is what the test does in a process of its own.
+// onSmallDisk is the part of the test that runs in a process of its own.
 func onSmallDisk(dir string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
@@ -300,7 +300,7 @@ func onSmallDisk(dir string) error {
 	}
 	file, filler := filepath.Join(dir, "bridge.db"), filepath.Join(dir, "filler")
 	fill := func() error {
-		err := os.WriteFile(filler, make([]byte, 2<<20), 0o600) // as far as it goes
+		err := os.WriteFile(filler, make([]byte, 2<<20), 0o600) // as much as fits
 		if !errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("the disk is not full: %w", err)
 		}
@@ -348,7 +348,7 @@ func onSmallDisk(dir string) error {
 	return says(file, "is read-only", "writable")
 }
 
-// says opens a database that cannot be used, and looks for words in what is said.
+// says opens an unusable database, and looks for words in the error.
 func says(file string, words ...string) error {
 	s, err := store.Open(context.Background(), "sqlite:"+file)
 	if err == nil {
@@ -360,8 +360,8 @@ func says(file string, words ...string) error {
 	return nil
 }
 
-// A PostgreSQL database that is none for the bridge is refused with a sentence, and left as
-// it is.
+// A PostgreSQL database that is unfit for the bridge is refused with a sentence, and left
+// unchanged.
 func TestAPostgreSQLThatIsUnfitIsRefused(t *testing.T) {
 	t.Parallel()
 	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
@@ -416,7 +416,7 @@ func TestAPostgreSQLThatIsUnfitIsRefused(t *testing.T) {
 	refuses(t, u.String(), "there_is_no_such_database", "does not exist", "CREATE DATABASE")
 }
 
-// bareDatabase makes a database and runs statements in it.
+// bareDatabase creates a database and runs statements in it.
 func bareDatabase(t *testing.T, server, options string, queries []string) (*url.URL, *sql.DB) {
 	t.Helper()
 	admin, err := sql.Open("pgx", server)
@@ -449,7 +449,7 @@ func bareDatabase(t *testing.T, server, options string, queries []string) (*url.
 	return u, db
 }
 
-// state lists the tables of a database with how many rows were ever written to them.
+// state lists the tables of a database with their sizes and files.
 func state(t *testing.T, db *sql.DB) string {
 	t.Helper()
 	var out string

@@ -34,7 +34,7 @@ func TestSaveReplacesWhatWasSeen(t *testing.T) {
 	}
 }
 
-// While one process replaces the file another one does not.
+// While one process is replacing the file, no other can.
 func TestSaveWaitsForTheLock(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "bridge.yaml")
 	if err := os.WriteFile(name, []byte("old"), 0o600); err != nil {
@@ -53,7 +53,7 @@ func TestSaveWaitsForTheLock(t *testing.T) {
 	}
 }
 
-// Whatever the file was replaced by, reading it ends.
+// Reading the file always returns, whatever it was replaced with.
 func TestReadTakesFilesOnly(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "bridge.yaml")
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
@@ -64,7 +64,7 @@ func TestReadTakesFilesOnly(t *testing.T) {
 	}
 }
 
-// A link counts when root has made it, and not when the container has.
+// A link is followed if root made it, but not if the container did.
 func TestReadFollowsOnlyLinksOfRoot(t *testing.T) {
 	dir := t.TempDir()
 	secret, name := filepath.Join(dir, "secret"), filepath.Join(dir, "bridge.yaml")

@@ -15,11 +15,11 @@ import (
 	"appliance/bridge/convert"
 )
 
-// What both sides show is compared in one form: blocks, one a line, each with the
-// kind of block, and what stands in it with its look. Blanks count once, blanks and
-// what nobody sees have no look, and empty lines do not count.
+// What both sides show is compared in one form: blocks, one per line, each with its
+// kind and its contents with their look. Runs of blanks count as one, blanks and
+// invisible text have no look, and empty lines do not count.
 
-// A look is how a piece of text looks.
+// A look is the style of a piece of text.
 type look struct {
 	bold, italic, strike, spoiler, code bool
 	target                              string // of a link
@@ -28,7 +28,7 @@ type look struct {
 // A shape collects blocks.
 type shape struct {
 	blocks []string
-	kind   string // of the block that is being collected
+	kind   string // of the block being collected
 	room   bool   // "@room" notifies everybody
 	pieces []shapePiece
 }
@@ -36,7 +36,7 @@ type shape struct {
 type shapePiece struct {
 	text string
 	look look
-	atom bool // it is one thing
+	atom bool // indivisible
 }
 
 func (s *shape) add(text string, l look) {
@@ -106,7 +106,7 @@ func (l look) String() string {
 
 func (s *shape) String() string { return strings.Join(s.blocks, "\n") }
 
-// within collects blocks of a kind.
+// within collects blocks of the given kind.
 func (s *shape) within(kind string, f func()) {
 	before := s.kind
 	s.kind = before + kind
@@ -115,7 +115,7 @@ func (s *shape) within(kind string, f func()) {
 	s.kind = before
 }
 
-// address writes the address of a link in one form.
+// address normalizes the address of a link.
 func address(s string) string {
 	if strings.HasPrefix(s, "//") {
 		s = "https:" + s
@@ -140,10 +140,10 @@ func alone(label, target string) bool {
 	return label != "" && short(address(label)) == short(address(target))
 }
 
-// people are those whom both sides know.
+// people are the people known to both sides.
 var people = map[string]string{"ada": "@ada:example.org", "bob_matrix.org": "@bob:matrix.org"}
 
-// ofTree returns what a tree of Rocket.Chat's parser shows.
+// ofTree returns what a tree from Rocket.Chat's parser shows.
 func ofTree(tree []node) string {
 	s := &shape{}
 	s.tree(tree)
@@ -478,7 +478,7 @@ func content(n *html.Node) string {
 	return b.String()
 }
 
-// anchor handles links, and mentions, which are links.
+// anchor handles links, including mentions.
 func (s *shape) anchor(n *html.Node, l look) {
 	href, _ := attribute(n, "href")
 	if to, ok := strings.CutPrefix(href, "https://matrix.to/#/"); ok {

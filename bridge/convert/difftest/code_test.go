@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// codes are code as it is on Matrix, with ticks and fences in it.
+// codes are code samples as on Matrix, with backticks and fences in them.
 var codes = []string{
 	"a`b", "`a", "a`", "`a`", "a``b", "```", "a```b", "``", "a `b` c", "`", "x`*y*`z", "a`_b_", "$(date `now`)", "\\`", "a\\`b", " `a", "a` ",
 }
 
 // TestCodeThatHoldsTicks: whatever is code on Matrix stays code in Rocket.Chat, and no
-// character is lost. Only ticks, which inline code there cannot hold, may be text.
+// character is lost. Only backticks, which inline code there cannot contain, may become text.
 func TestCodeThatHoldsTicks(t *testing.T) {
 	parsers(t)
 	for _, d := range dialects {
@@ -36,7 +36,7 @@ func TestCodeThatHoldsTicks(t *testing.T) {
 	}
 }
 
-// ticksAside takes the looks off ticks, and what a look does not go on beyond.
+// ticksAside removes the looks of backticks and blanks, so that these do not interrupt a look.
 func ticksAside(shape string) string {
 	var b strings.Builder
 	look, shown := "", ""
@@ -63,8 +63,8 @@ func ticksAside(shape string) string {
 	return b.String()
 }
 
-// TestMessagesWithTicks: what Rocket.Chat reads as code, and what it does not, is so on
-// Matrix, whatever ticks stand in it.
+// TestMessagesWithTicks: what Rocket.Chat reads as code, and only that, is code on
+// Matrix, whatever backticks it contains.
 func TestMessagesWithTicks(t *testing.T) {
 	parsers(t)
 	for _, d := range dialects {

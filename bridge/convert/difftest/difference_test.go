@@ -17,7 +17,7 @@ import (
 
 func unmarshal(data []byte, to any) error { return json.Unmarshal(data, to) }
 
-// lookup knows the people and the room of the comparison.
+// lookup returns the people and the room used in the comparison.
 func lookup(d grammar.Dialect) convert.Lookup {
 	return convert.Lookup{
 		Dialect: d,
@@ -39,7 +39,7 @@ func lookup(d grammar.Dialect) convert.Lookup {
 	}
 }
 
-// committed reads the texts of a file, one a line, written as JSON.
+// committed reads the texts in a file: one per line, written as JSON.
 func committed(t *testing.T, name string) []string {
 	t.Helper()
 	f, err := os.Open("testdata/" + name)
@@ -58,7 +58,7 @@ func committed(t *testing.T, name string) []string {
 	return texts
 }
 
-// A rate counts agreement, and shows some of the rest.
+// A rate counts agreement, and reports some of the differences.
 type rate struct {
 	t           *testing.T
 	name        string
@@ -86,11 +86,11 @@ func (r *rate) end() {
 	}
 }
 
-// generated is how many texts are made up.
+// generated is the number of generated texts.
 var generated = mustrun.Sized(5000, 300)
 
 // TestMatrixShowsWhatRocketChatShows compares what Rocket.Chat's parser sees in a
-// text with the HTML that Matrix is sent for it.
+// text with the HTML that is sent to Matrix for it.
 func TestMatrixShowsWhatRocketChatShows(t *testing.T) {
 	parsers(t)
 	for _, d := range dialects {
@@ -116,7 +116,7 @@ func TestMatrixShowsWhatRocketChatShows(t *testing.T) {
 	}
 }
 
-// onMatrix returns what Matrix shows of a message, and what it was sent.
+// onMatrix returns what Matrix shows for a message, and what it was sent.
 func onMatrix(text string, d grammar.Dialect) (shown, sent string) {
 	var shapes []string
 	for _, c := range convert.ToMatrix(rocketchat.Message{Text: text}, lookup(d)) {
@@ -131,15 +131,15 @@ func onMatrix(text string, d grammar.Dialect) (shown, sent string) {
 	return strings.Join(shapes, "\n"), sent
 }
 
-// onPurpose is how many of the samples Rocket.Chat shows otherwise than Matrix, because
-// its language has no words for them: see docs/text.md.
+// onPurpose is the number of samples that Rocket.Chat shows differently from Matrix
+// because its language cannot express them: see docs/text.md.
 var onPurpose = map[string]struct{ committed, generated int }{
 	"0.31.32": {14, mustrun.Sized(33, 1)}, "0.31.36": {12, mustrun.Sized(36, 3)}, "0.32.0": {8, mustrun.Sized(36, 3)},
 }
 
 // TestRocketChatShowsWhatMatrixShows compares what a Matrix message shows with what
-// Rocket.Chat's parser sees in what it is sent. Samples that begin with "<" are
-// HTML, the others plain text.
+// Rocket.Chat's parser sees in its conversion. Samples that begin with "<" are HTML,
+// the others plain text.
 func TestRocketChatShowsWhatMatrixShows(t *testing.T) {
 	parsers(t)
 	for _, d := range dialects {
@@ -168,8 +168,8 @@ func TestRocketChatShowsWhatMatrixShows(t *testing.T) {
 	}
 }
 
-// toRocketChat returns what Rocket.Chat is sent for a sample, and what that is
-// meant to show.
+// toRocketChat returns what Rocket.Chat is sent for a sample, and what it should
+// show.
 func toRocketChat(sample string, d grammar.Dialect) (sent, want string) {
 	content := convert.EventContent{MsgType: "m.text", Body: sample}
 	if html, ok := strings.CutPrefix(sample, "<html>"); ok {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A drawer draws texts as people write them.
+// A drawer generates random texts as people write them.
 type drawer struct{ *rand.Rand }
 
 func (d drawer) of(list ...string) string { return list[d.IntN(len(list))] }
@@ -26,7 +26,7 @@ func (d drawer) words() string {
 	return strings.Join(list, " ")
 }
 
-// oddity is a word with characters in it that are markup elsewhere.
+// oddity draws a word with characters that are markup elsewhere.
 func (d drawer) oddity() string {
 	return d.of("snake_case", "my_var_name", "node.js", "config.yml", "_private", "2*3*4", "~5", "a|b", "C:\\new", "10:30:20", "#1", "a@b", "x_y@example.org", "foo()", "[1]", "(a)", "50%",
 		"don't", "e.g.", "...", "!", "?", "->", "=>", "<-", "{x}", "a/b", "--flag", "$HOME", "&", "1.", "v1.2.3", "_config.yml", "a_b", "*", "_", "`", "**", "#", "@", "~", "||", "a*b")
@@ -36,7 +36,7 @@ func (d drawer) link() string {
 	return d.of("https://example.org", "https://example.org/a_b", "http://example.com/x?y=1&z=2#top", "https://example.org/wiki/Foo_(bar)", "example.com", "https://example.org/a,b")
 }
 
-// messagePiece draws a part of a line of Rocket.Chat.
+// messagePiece draws part of a line of a Rocket.Chat message.
 func (d drawer) messagePiece() string {
 	w := d.words
 	switch d.IntN(30) {
@@ -115,7 +115,7 @@ func (d drawer) message() string {
 	return d.messageLine()
 }
 
-// messages draws messages of Rocket.Chat.
+// messages draws Rocket.Chat messages.
 func messages(seed uint64, n int) []string {
 	d := drawer{rand.New(rand.NewPCG(seed, 1))}
 	out := make([]string, n)
@@ -125,7 +125,7 @@ func messages(seed uint64, n int) []string {
 	return out
 }
 
-// inline draws a part of a line of HTML.
+// inline draws part of a line of HTML.
 func (d drawer) inline(depth int) string {
 	inside := func() string {
 		if depth > 1 {
@@ -156,7 +156,7 @@ func (d drawer) inline(depth int) string {
 	case 10:
 		return html.EscapeString(d.of(":)", ":D", "8)", "<3", ":P", ":tada:"))
 	case 11, 12:
-		if depth > 0 && d.IntN(4) > 0 { // emphasis is of words, mostly
+		if depth > 0 && d.IntN(4) > 0 { // emphasis mostly holds words
 			return html.EscapeString(d.words())
 		}
 		return html.EscapeString(d.oddity())
@@ -182,7 +182,7 @@ func (d drawer) htmlLine() string {
 	return strings.Join(list, d.of(" ", " ", " ", " ", ", "))
 }
 
-// typed draws plain text of Matrix.
+// typed draws plain Matrix text.
 func (d drawer) typed() string {
 	n := 1 + d.IntN(5)
 	list := make([]string, n)
@@ -212,7 +212,7 @@ func (d drawer) document() string {
 	return "<html>" + d.htmlLine()
 }
 
-// documents draws messages of Matrix.
+// documents draws Matrix messages.
 func documents(seed uint64, n int) []string {
 	d := drawer{rand.New(rand.NewPCG(seed, 2))}
 	out := make([]string, n)

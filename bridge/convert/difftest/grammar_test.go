@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// theirs writes a tree of Rocket.Chat's parser in one line.
+// theirs formats a tree from Rocket.Chat's parser on one line.
 func theirs(list []node) string {
 	var b strings.Builder
 	for _, n := range list {
@@ -59,7 +59,7 @@ func theirs(list []node) string {
 	return b.String()
 }
 
-// ours writes nodes of the grammar in the same way.
+// ours formats nodes of our grammar in the same way.
 func ours(list []grammar.Node) string {
 	var b strings.Builder
 	names := map[grammar.Kind]string{grammar.Bold: "BOLD", grammar.Italic: "ITALIC", grammar.Strike: "STRIKE", grammar.Spoiler: "SPOILER",
@@ -147,8 +147,8 @@ func ourBlocks(list []grammar.Block) string {
 
 var dialects = []grammar.Dialect{grammar.V31, grammar.V36, grammar.V32}
 
-// TestTheGrammarIsThatOfRocketChat compares whole trees, for random characters that
-// mean something.
+// TestTheGrammarIsThatOfRocketChat compares whole trees, for random sequences of
+// markup.
 func TestTheGrammarIsThatOfRocketChat(t *testing.T) {
 	texts := soup(1, mustrun.Sized(4000, 300))
 	texts = append(texts, committed(t, "texts.jsonl")...)

@@ -1,6 +1,6 @@
 // Package difftest compares what convert makes of texts with what Rocket.Chat's own
-// parsers make of them, in both directions. The parsers are packages of npm that
-// compose/stage/setup.sh installs; docs/text.md says what the comparison is.
+// parsers make of them, in both directions. The parsers are npm packages that
+// compose/stage/setup.sh installs; docs/text.md describes the comparison.
 package difftest
 
 import (
@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// A node is a node of the tree of Rocket.Chat's own parser.
+// A node is a node of a tree from Rocket.Chat's own parser.
 type node struct {
 	Type      string          `json:"type"`
 	Value     json.RawMessage `json:"value"`
@@ -77,8 +77,8 @@ func (n node) table() [][]node {
 	return rows
 }
 
-// parsers is where the packages are: what APPLIANCE_PARSERS names, or where
-// setup.sh puts them.
+// parsers returns the directory of the packages: the one that APPLIANCE_PARSERS
+// names, or where setup.sh puts them.
 func parsers(t *testing.T) string {
 	dir := os.Getenv("APPLIANCE_PARSERS")
 	if dir == "" {

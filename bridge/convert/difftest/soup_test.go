@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// pieces are what markup is made of, and what stands around it.
+// pieces are the elements of markup, and the text around it.
 var pieces = []string{
 	"*", "_", "~", "`", "||", "|", "**", "__", "~~", " ", " ", " ", " ", "  ", "\n", "\n", "word", "a", "B", "1", "42", "(", ")", "[", "]", "](", "\\", ".", "#", "<", ">", "é", "日本", "foo_",
 	",", "-", "!", ":", ";", "'", "=", "+", "@", "&", "%", "/", "?", "@bob", "@ada", "@all", "#general", ":smile:", ":tada:", ":)", ":(", "8)", "<3", ":D", "*)", "-_-", "😀", "👍🏽", "❤️", "🇩🇪", "👨‍👩‍👧",
@@ -14,10 +14,10 @@ var pieces = []string{
 	"color:#ff0000", "snake_case", "*bold*", "_it_", "~no~", "**b**", "__i__", "||hid||", "~~s~~", "2*3*4", "\\<t:1630360800>",
 }
 
-// starts are what begins a line.
+// starts are the strings that begin a line.
 var starts = []string{"- ", "* ", "+ ", "1. ", "2. ", "> ", ">", "# ", "## ", "#### ", "##### ", "- [ ] ", "- [x] ", "```\n", "```js\n", "```", "```\na`\n```", "```\n``\n\n```", "---", "|a|b|\n|-|-|\n", "| x |", "||\n", "\\[x\\]", "  - ", "  ", "\t"}
 
-// soup makes texts of random pieces.
+// soup returns texts of random pieces.
 func soup(seed uint64, n int) []string {
 	r := rand.New(rand.NewPCG(seed, 7))
 	texts := make([]string, n)

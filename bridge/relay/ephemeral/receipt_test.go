@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// slowChat takes its time to say who has read.
+// slowChat takes its time to report who has read.
 type slowChat struct {
 	receiptRocketChat
 	asked, answer chan struct{}
@@ -34,7 +34,7 @@ func (m *marks) MarkRead(context.Context, ids.MXRoom, ids.MXUser, ids.MXEvent) e
 	return nil
 }
 
-// A server that answers later than it is asked again shows once who has read.
+// A server that is slow to answer is not asked again meanwhile: who has read shows once.
 func TestASlowServerShowsOnceWhoHasRead(t *testing.T) {
 	chat, shown := slowChat{asked: make(chan struct{}, 2), answer: make(chan struct{})}, new(marks)
 	re := &Receipts{RC: chat, Store: ghosts{}, MX: shown, rooms: map[ids.MXRoom]*unread{}}

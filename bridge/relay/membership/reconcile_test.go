@@ -17,14 +17,14 @@ import (
 	"appliance/bridge/relay/portal"
 )
 
-// apart is a room in which bob is a member in Rocket.Chat, and has left on Matrix.
+// apart is a room in which bob is a member in Rocket.Chat but has left on Matrix.
 type apart struct {
 	membership.Store
 	membership.RocketChat
 	membership.Matrix
 	removed chan ids.RCUser
 	looked  *[]time.Time // at the members on Matrix
-	gathers *atomic.Bool // all members are being brought in; nil for no
+	gathers *atomic.Bool // whether all members are being brought in; nil for no
 }
 
 func (a apart) Awaited(_ context.Context, lane, kind string) (bool, error) {
@@ -45,7 +45,7 @@ func (apart) Room(context.Context, ids.RCRoom) (model.RCRoomInfo, bool, error) {
 	return model.RCRoomInfo{ID: "room", Type: "p"}, true, nil
 }
 
-// chat is apart as Rocket.Chat has it.
+// chat is apart as seen by Rocket.Chat.
 type chat struct{ apart }
 
 func (chat) Members(context.Context, model.Portal) ([]model.RCPerson, error) {
@@ -57,7 +57,7 @@ func (c chat) Remove(_ context.Context, _ model.Portal, who ids.RCUser) error {
 	return nil
 }
 
-// matrix is apart as Matrix has it.
+// matrix is apart as seen by Matrix.
 type matrix struct{ apart }
 
 func (m matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
@@ -65,7 +65,7 @@ func (m matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMemb
 	return []model.MXMember{{User: "@bob:there.org", Membership: "leave"}}, nil
 }
 
-// A difference is seen a minute after the start, and corrected half a minute later and not at
+// A difference is found a minute after the start, and corrected half a minute later, not at
 // once: a change may be on its way.
 func TestADifferenceIsCorrectedSoonAfterItWasSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -89,8 +89,8 @@ func reconciler(both apart) *membership.Reconciler {
 	}
 }
 
-// While the members of a room are being brought in, which takes minutes where they are many,
-// who is missing is not missed.
+// While the members of a room are being brought in, which takes minutes if there are many, a
+// missing member is not a difference.
 func TestARoomWhoseMembersAreBroughtInIsNotCorrected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		both := apart{removed: make(chan ids.RCUser, 100), looked: new([]time.Time)}
@@ -109,8 +109,8 @@ func TestARoomWhoseMembersAreBroughtInIsNotCorrected(t *testing.T) {
 	})
 }
 
-// After a round that found something new the next ones come soon, as more may have gone
-// wrong by then; what cannot be corrected does not bring them forward again.
+// After a round that found something new the next ones come soon, because more may have
+// gone wrong by then; what cannot be corrected does not bring them forward again.
 func TestTheRoundAfterADifferenceComesSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		both := apart{removed: make(chan ids.RCUser, 100), looked: new([]time.Time)} // the difference stays
@@ -122,7 +122,7 @@ func TestTheRoundAfterADifferenceComesSoon(t *testing.T) {
 		for _, look := range *both.looked {
 			at = append(at, int(look.Sub(begun).Round(time.Second).Seconds()))
 		}
-		// Each round is followed by a look at the room that differs.
+		// Each round is followed by a look at the differing room.
 		want := []int{60, 91, 151, 182, 302, 332, 573, 603, 1083, 1114, 1714, 1744}
 		if len(at) != len(want) {
 			t.Fatalf("the room was looked at after %v seconds, want about %v", at, want)

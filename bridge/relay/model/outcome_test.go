@@ -10,8 +10,8 @@ import (
 	"appliance/bridge/relay/model"
 )
 
-// What would stop a lane for ever ends: a file that stands still uses up its attempts,
-// and for a person without an account, or outside a direct room, no attempt helps.
+// Nothing blocks a lane for ever: a stalled file uses up its attempts, and for a
+// person without an account, or outside a direct room, no retry helps.
 func TestNothingStopsALaneForEver(t *testing.T) {
 	slow := fmt.Errorf("the file: %w", model.ErrSlow)
 	if got := model.Outcome(queue.Item{}, slow, "refused"); !errors.Is(slow, got) {

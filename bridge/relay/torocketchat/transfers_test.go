@@ -17,7 +17,7 @@ func never(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// there is both servers as they answer.
+// there reports that both servers answer.
 func there(context.Context) error { return nil }
 
 func TestAMessageWaitsForItsFileForAMomentOnly(t *testing.T) {
@@ -59,7 +59,7 @@ func TestFilesDoNotTakeEveryPlace(t *testing.T) {
 	})
 }
 
-// A file that arrives late shows that its server sends files, but not again and again.
+// A file that arrives late shows that its server does send files, but that does not count again and again.
 func TestAServerThatSendsALateFileIsTrusted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := newTransfers(there)
@@ -84,7 +84,7 @@ func TestAServerThatSendsALateFileIsTrusted(t *testing.T) {
 	})
 }
 
-// A homeserver or a Rocket.Chat that is away is not the fault of the server of a file.
+// A homeserver or a Rocket.Chat that is away is not the fault of the file's server.
 func TestAServerIsNotSlowWhileOursIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := model.ErrUnavailable

@@ -9,7 +9,7 @@ import (
 	"appliance/bridge/relay/transfer"
 )
 
-// answersAfter is a server that answers after a while, as far as it is waited for.
+// answersAfter is a server that answers after a while, if the caller waits that long.
 type answersAfter time.Duration
 
 func (a answersAfter) Answers(ctx context.Context) error {
@@ -21,8 +21,8 @@ func (a answersAfter) Answers(ctx context.Context) error {
 	}
 }
 
-// A server that is slow counts as away at first, and in the end as there; one that does not
-// answer stays away, and is waited for within bounds.
+// A slow server counts as away at first, and as available in the end; one that does not
+// answer stays away, and the wait for it is bounded.
 func TestWhoIsAway(t *testing.T) {
 	for _, c := range []struct {
 		what     string

@@ -19,8 +19,8 @@ import (
 	"appliance/bridge/secret"
 )
 
-// The contract of the session, against the simulator or against the real server
-// that ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
+// The contract of the session, tested against the simulator or the real server that
+// ROCKETCHAT_URL names: see rctest.Subject and docs/testing.md.
 
 func TestMain(m *testing.M) { rctest.VerifyTestMain(m) }
 
@@ -42,7 +42,7 @@ func dial(t *testing.T, s *rctest.Subject, p rctest.Person) session {
 	return session{c, events}
 }
 
-// message waits for the next event that is a message.
+// message waits for the next event, which must be a message.
 func (s session) message(t *testing.T) rocketchat.Message {
 	t.Helper()
 	select {
@@ -108,7 +108,7 @@ func TestEventsOfARoomComeInOrder(t *testing.T) {
 		switch m.Text {
 		case fmt.Sprint(want):
 			want++
-		case fmt.Sprint(want - 1): // told again
+		case fmt.Sprint(want - 1): // repeated
 		default:
 			t.Fatalf("got %q, want %d", m.Text, want)
 		}
@@ -224,8 +224,8 @@ func TestADroppedConnectionEnds(t *testing.T) {
 	}
 }
 
-// A script is what a made-up server says to one client. Real servers do not do
-// this on request.
+// A script is what a made-up server sends to one client. Real servers do not do this
+// on request.
 func scripted(t *testing.T, run func(ctx context.Context, read func() map[string]any, write func(string))) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -248,7 +248,7 @@ func scripted(t *testing.T, run func(ctx context.Context, read func() map[string
 	return s.URL
 }
 
-// welcome lets the client in.
+// welcome accepts the client's login.
 func welcome(read func() map[string]any, write func(string)) {
 	write(`{"server_id":"0"}`)
 	read()
@@ -378,7 +378,7 @@ func TestDiallingEndsWhateverTheServerDoes(t *testing.T) {
 	}
 }
 
-// On a rude server, whoever dials again and catches up over REST misses nothing.
+// On a rude server, a client that redials and catches up over REST misses nothing.
 func TestDiallingAgainAndCatchingUpMissesNothing(t *testing.T) {
 	t.Parallel()
 	server := rctest.Server{Seed: 7}

@@ -7,12 +7,12 @@ import (
 	"appliance/bridge/secret"
 )
 
-// DialWith is Dial with other times.
+// DialWith is Dial with the given times.
 func DialWith(ctx context.Context, base string, token secret.String, handle func(Event), dialing, ping, silent time.Duration) (*Conn, error) {
 	return dial(ctx, base, token, handle, times{dialing, ping, silent})
 }
 
-// Waiting tells for how many replies the connection waits.
+// Waiting returns how many replies the connection is waiting for.
 func (c *Conn) Waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzFrame: a frame of the server is an event of a stream, an answer that is waited
-// for, or nothing.
+// FuzzFrame: a frame from the server is an event of a stream, an awaited reply, or
+// nothing.
 func FuzzFrame(f *testing.F) {
 	for _, s := range []string{
 		`{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"r","args":[{"_id":"a"}]}}`,

@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Unsetenv("APPLIANCE_RECORD") // what is asked here is asked by no suite of the product
+	os.Unsetenv("APPLIANCE_RECORD") // requests made here come from no suite of the product
 	rctest.VerifyTestMain(m)
 }
 
@@ -40,7 +40,7 @@ func polite(t *testing.T, env ...string) *rctest.Server {
 
 type object = map[string]any
 
-// A client is the thinnest thing that can talk to a Rocket.Chat.
+// A client is a minimal client of a Rocket.Chat.
 type client struct {
 	t   testing.TB
 	s   *rctest.Server
@@ -105,7 +105,7 @@ func (c client) ok(status int, v object, _ http.Header) object {
 	return v
 }
 
-// refused posts and wants this status, error text and errorType.
+// refused posts and expects this status, error text and errorType.
 func (c client) refused(path string, body object, status int, text, code string) {
 	c.t.Helper()
 	got, v, _ := c.do("POST", "/api/v1/"+path, body)
@@ -460,7 +460,7 @@ func TestSection12_6_23_APlainBotCannotDeleteItsOwnMessage(t *testing.T) {
 
 func TestSection4_4_SyncMessagesComparesStrictlyAndHasTwoForms(t *testing.T) {
 	s := polite(t)
-	ada := client{t, s, s.CreateUser("ada", "user", "bot")} // bots are not limited
+	ada := client{t, s, s.CreateUser("ada", "user", "bot")} // bots are not rate limited
 	rid := s.CreateChannel("c1", "ada")
 	var ids []string
 	for _, text := range []string{"one", "two", "three", "four", "five"} {
@@ -502,7 +502,7 @@ func TestSection4_4_SyncMessagesComparesStrictlyAndHasTwoForms(t *testing.T) {
 	}
 }
 
-// tick lets the server's clock go on, so that times differ.
+// tick lets the server's clock advance, so that timestamps differ.
 func tick(s *rctest.Server, rid string) {
 	l := s.Messages(rid)
 	last, _ := time.Parse(time.RFC3339, l[len(l)-1].Raw["_updatedAt"].(string))
@@ -541,7 +541,7 @@ func TestSection4_8_AThreadRootLeavesAPlaceholder(t *testing.T) {
 	}
 }
 
-// upload sends a file, and more fields: a name and a value each.
+// upload sends a file and additional fields: a name and a value each.
 func (c client) upload(path, field, name, kind string, data []byte, fields ...string) (int, object) {
 	c.t.Helper()
 	var b bytes.Buffer
@@ -840,7 +840,7 @@ func (d *session) say(f object) {
 	}
 }
 
-// until reads frames until one fits and returns it.
+// until reads frames until one matches, and returns it.
 func (d *session) until(what string, fits func(object) bool) object {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -1156,9 +1156,9 @@ func TestSection12_6_5_ARudeServerRepeatsDropsAndKeepsOrderWithinARoom(t *testin
 	}
 }
 
-// listenTo says numbers in rooms and hears them until the last one or the end of
-// the connection. It counts what came twice, and what came after a later number
-// of another room; within a room no number may overtake.
+// listenTo posts numbers in rooms and receives them until the last one or the end of
+// the connection. It counts repeats, and numbers that came after a later number of
+// another room; within a room no number may overtake.
 func (c client) listenTo(rooms []string, round int) (repeats, overtaken int) {
 	c.t.Helper()
 	d := c.dial()
@@ -1185,7 +1185,7 @@ func (c client) listenTo(rooms []string, round int) (repeats, overtaken int) {
 		json.Unmarshal([]byte(dig(f, "fields", "args", 0, "msg").(string)), &n)
 		switch {
 		case n < first:
-			continue // of the round before
+			continue // of the previous round
 		case n < last[rid]-1:
 			c.t.Errorf("room %s: %d after %d", rid, n, last[rid])
 		case n <= last[rid]:
@@ -1262,7 +1262,7 @@ func TestSection7_3_LinksArriveLateOnARudeServerUnlessPreviewsAreOff(t *testing.
 	}
 }
 
-// sees reads until the tenth message that begins with plain and tells whether one
+// sees reads until the tenth message that begins with plain, and reports whether one
 // of them came before the link it follows.
 func (d *session) sees(plain, link string) bool {
 	seen := map[string]bool{}

@@ -21,7 +21,7 @@ func TestEveryVersionIsExpectedToDoSomething(t *testing.T) {
 		},
 		"8.6.1":  func(e Expect) bool { return !e.ArchivedIsHidden && e.TokenPermission },
 		"8.8":    func(e Expect) bool { return !e.ArchivedIsHidden && e.Bans },
-		"9.1-rc": func(e Expect) bool { return !e.ArchivedIsHidden && e.Bans }, // as the newest that is known
+		"9.1-rc": func(e Expect) bool { return !e.ArchivedIsHidden && e.Bans }, // as the newest known version
 	} {
 		if e, err := expectation(version); err != nil || e.Version != version || !fits(e) {
 			t.Errorf("%s: %+v, %v", version, e, err)
@@ -39,7 +39,7 @@ func TestEveryVersionIsExpectedToDoSomething(t *testing.T) {
 	}
 }
 
-// Whoever names a workspace in which people work does not lose it.
+// Naming a workspace in which people work does not empty it.
 func TestAWorkspaceWithPeopleIsNotEmptied(t *testing.T) {
 	mail := func(address string) []any { return []any{map[string]any{"address": address}} }
 	r := &real{admin: Person{Username: "root"}}
@@ -62,7 +62,7 @@ func TestAWorkspaceWithPeopleIsNotEmptied(t *testing.T) {
 	}
 }
 
-// Tests that want the server alone have it alone; those that share it, share it.
+// Tests that need the server alone have it alone; the others share it.
 func TestTurns(t *testing.T) {
 	url := "http://" + t.TempDir()
 	var alone, together atomic.Int32

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// What a recorded document shows is brought about here, so that the simulator has
-// to show as much.
+// This file reproduces what a recorded document shows, so that the simulator has to
+// show as much.
 
-// messageAlike makes a message in a room that is like a recorded one, and returns its id.
+// messageAlike creates a message in a room that is like a recorded one, and returns its id.
 func (w *world) messageAlike(rid string, like object) string {
 	switch like["t"] {
 	case "au":
@@ -57,7 +57,7 @@ func (w *world) saidAlike(rid string, like object) string {
 	return must(w.e.Say(rid, w.owner.Username, text, extra))
 }
 
-// quoting is a text that quotes a message of the room.
+// quoting returns a text that quotes a message of the room.
 func (w *world) quoting(rid, text string) string {
 	_, rest, _ := strings.Cut(text, ")")
 	return "[ ](http://127.0.0.1:3000/group/" + rid + "?msg=" + w.say(rid, "the original") + ")" + rest
@@ -92,13 +92,13 @@ func (w *world) family(rid string) string {
 	return "groups"
 }
 
-// last is the newest message of a room.
+// last returns the id of the newest message of a room.
 func (w *world) last(rid string) string {
 	l := w.e.Messages(rid)
 	return l[len(l)-1].ID()
 }
 
-// roomAlike makes a room that is like a recorded one, and returns its id.
+// roomAlike creates a room that is like a recorded one, and returns its id.
 func (w *world) roomAlike(like object) string {
 	if like["t"] == "d" {
 		return w.directAlike(like)
@@ -147,8 +147,8 @@ func (w *world) directAlike(like object) string {
 	return rid
 }
 
-// personAlike brings the member, or the administrator for one, into the likeness of
-// a recorded user.
+// personAlike makes the member, or for example the administrator, resemble a
+// recorded user.
 func (w *world) personAlike(like object) (who string) {
 	p := w.member
 	switch {

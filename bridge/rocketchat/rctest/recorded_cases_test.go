@@ -9,7 +9,7 @@ import (
 )
 
 // prepare brings the world into the state in which a request was recorded. The
-// keys are kinds without the method, with "ROLE." for both of channels and groups.
+// keys are kinds without the method, with "FAMILY." for both of channels and groups.
 func (w *world) prepare(x exchange, q *request) {
 	_, kind, _ := strings.Cut(x.kind(), " ")
 	for _, family := range []string{"channels.", "groups."} {
@@ -41,7 +41,7 @@ func both(l ...preparation) preparation {
 	}
 }
 
-// memberIs gives the member a role first.
+// memberIs first gives the member a role.
 func memberIs(role string) preparation {
 	return func(w *world, _ exchange, q *request) {
 		family, _, _ := strings.Cut(strings.TrimPrefix(q.path, "/api/v1/"), ".")
@@ -49,7 +49,7 @@ func memberIs(role string) preparation {
 	}
 }
 
-// aMessage puts a message in place of the recorded one.
+// aMessage substitutes a message for the recorded one.
 func aMessage(w *world, x exchange, q *request) {
 	like, ok := dig(x.Answer, "message").(object)
 	if !ok {
@@ -351,7 +351,7 @@ var preparations = map[string]preparation{
 	"users.delete":     func(w *world, _ exchange, q *request) { q.body["userId"] = w.member.ID },
 }
 
-// file makes a multipart request to the group.
+// file turns a request into a multipart one to the group.
 func (w *world) file(q *request, p *part) {
 	q.path, q.body, q.file = "/api/v1/rooms.media/"+w.group, nil, p
 }
@@ -379,7 +379,7 @@ func (w *world) changedHook(id string) {
 		"urls": []any{"http://127.0.0.1:1/hook"}, "token": "t", "scriptEnabled": false}})
 }
 
-// emoji makes a custom emoji and returns its id.
+// emoji creates a custom emoji and returns its id.
 func (w *world) emoji() string {
 	w.send(request{who: w.admin, method: "POST", path: "/api/v1/emoji-custom.create", body: object{"name": "blobcat", "aliases": ""},
 		file: &part{"emoji", "blobcat.png", "image/png", picture()}})

@@ -11,8 +11,8 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// TestFramesAreThoseOfAGenuineServer has a session of the kind that was recorded of a
-// genuine 7.2 and compares the frames that the server sends.
+// TestFramesAreThoseOfAGenuineServer holds a session like the one recorded from a
+// genuine 7.2, and compares the frames that the server sends.
 func TestFramesAreThoseOfAGenuineServer(t *testing.T) {
 	recorded, served := map[string]*form{}, map[string]*form{}
 	add := func(to map[string]*form, frame object) {
@@ -65,7 +65,7 @@ func recordedFrames(t *testing.T) (l []object) {
 	return l
 }
 
-// kindOfFrame tells apart what has different fields by design.
+// kindOfFrame distinguishes frames that have different fields by design.
 func kindOfFrame(f object) string {
 	k := fmt.Sprint(f["msg"])
 	if c, ok := f["collection"]; ok {

@@ -17,13 +17,13 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// What a genuine Rocket.Chat answered is kept in testdata/recorded: one REST
-// exchange of each shape, for each version that was recorded. Every one is asked
-// of the simulator again, in a world that is prepared for it. Refusals must be
-// equal in status and body; answers must have the same fields of the same types.
-// What still differs is listed in testdata/recorded/differences.txt with a reason.
+// The responses of a genuine Rocket.Chat are kept in testdata/recorded: one REST
+// exchange of each shape, for each recorded version. Each request is repeated on the
+// simulator, in a world that is prepared for it. Refusals must be equal in status
+// and body; responses must have the same fields of the same types. What still
+// differs is listed in testdata/recorded/differences.txt with a reason.
 
-// An exchange is one recorded request and its answer. In paths identifiers are
+// An exchange is one recorded request and its response. In paths, identifiers are
 // replaced by ID; tokens and passwords are masked.
 type exchange struct {
 	Request   string
@@ -46,7 +46,7 @@ func recordedExchanges(t *testing.T, version string) (l []exchange) {
 	return l
 }
 
-// TestAnswersAreThoseOfAGenuineServer replays what was recorded.
+// TestAnswersAreThoseOfAGenuineServer replays the recorded exchanges.
 func TestAnswersAreThoseOfAGenuineServer(t *testing.T) {
 	var found []string
 	asked := 0
@@ -73,8 +73,8 @@ func TestAnswersAreThoseOfAGenuineServer(t *testing.T) {
 	judge(t, "testdata/recorded/differences.txt", found)
 }
 
-// judge compares what was found with what is listed: an unlisted difference is a
-// failure, and so is a listed one that is no longer there. A line of the list is a
+// judge compares the differences found with those listed: an unlisted difference is
+// a failure, and so is a listed one that no longer occurs. A line of the list is a
 // pattern, " | " and a reason.
 func judge(t *testing.T, list string, found []string) {
 	t.Helper()
@@ -109,7 +109,7 @@ func judge(t *testing.T, list string, found []string) {
 	}
 }
 
-// fits is a match in which * stands for anything.
+// fits matches a pattern in which * stands for anything.
 func fits(pattern, s string) bool {
 	var re strings.Builder
 	for i, part := range strings.Split(pattern, "*") {
@@ -121,7 +121,7 @@ func fits(pattern, s string) bool {
 	return regexp.MustCompile("^" + re.String() + "$").MatchString(s)
 }
 
-// kind groups exchanges whose answers have one form.
+// kind groups exchanges whose responses have the same form.
 func (x exchange) kind() string {
 	method, p, _ := strings.Cut(x.Request, " ")
 	switch {
@@ -137,7 +137,7 @@ func (x exchange) kind() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %d %s", method, strings.TrimPrefix(p, "/api/v1/"), x.Status, x.code()))
 }
 
-// code is the error code of a refusal, or its text where it has none.
+// code returns the error code of a refusal, or its text if it has none.
 func (x exchange) code() string {
 	if x.Status < 400 {
 		return ""
@@ -149,7 +149,7 @@ func (x exchange) code() string {
 	return plainNames(code)
 }
 
-// A kind collects recorded and served answers.
+// A kind collects recorded and served responses.
 type kind struct {
 	recorded, served *form
 	other            []string
@@ -187,7 +187,7 @@ var (
 	seconds     = regexp.MustCompile(`wait \d+ seconds`)
 )
 
-// plainNames takes out what is different each time.
+// plainNames masks what differs each time.
 func plainNames(s string) string {
 	s = dates.ReplaceAllString(s, "DATE")
 	s = madeUpNames.ReplaceAllString(s, "$1-X")
@@ -195,8 +195,8 @@ func plainNames(s string) string {
 	return identifiers.ReplaceAllString(s, "ID")
 }
 
-// A form is the merged form of several values: the types seen, and for objects
-// which fields were there how often.
+// A form is the merged form of several values: the types seen, and for objects how
+// often each field was present.
 type form struct {
 	seen   int
 	types  map[string]bool
@@ -264,7 +264,7 @@ func typeOfText(s string) string {
 	return "string"
 }
 
-// differences tells how served differs from f, which was recorded.
+// differences returns how served differs from f, which was recorded.
 func (f *form) differences(served *form, at string) (l []string) {
 	if f.seen == 0 || served.seen == 0 {
 		return nil
@@ -311,7 +311,7 @@ func sortedNames(set map[string]bool) (l []string) {
 	return l
 }
 
-// A request is what is asked of the simulator in place of a recorded one.
+// A request is what is sent to the simulator in place of a recorded one.
 type request struct {
 	who          sim.Person
 	method, path string
@@ -326,8 +326,8 @@ type part struct {
 	data              []byte
 }
 
-// send asks the simulator and returns what it said; an answer that is not JSON is
-// told as the recordings tell it.
+// send makes a request to the simulator and returns the response; one that is not
+// JSON is represented as in the recordings.
 func (w *world) send(q request) (int, any) {
 	w.t.Helper()
 	var body bytes.Buffer

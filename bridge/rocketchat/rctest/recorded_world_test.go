@@ -15,11 +15,11 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// A world is a fresh server with what the recorded requests speak of.
+// A world is a fresh server with everything that the recorded requests refer to.
 type world struct {
 	t                              testing.TB
 	version                        string
-	rooms                          int // made so far
+	rooms                          int // created so far
 	e                              *sim.Engine
 	admin, bridge                  sim.Person // the bridge's account is administrator and bot
 	owner, member, stranger, guest sim.Person
@@ -64,7 +64,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// create makes a person who is in no channel.
+// create creates a person who is in no channel.
 func (w *world) create(name string, roles ...string) sim.Person {
 	if len(roles) == 0 {
 		roles = []string{"user"}
@@ -74,7 +74,7 @@ func (w *world) create(name string, roles ...string) sim.Person {
 	return w.person(name)
 }
 
-// inGroup is a message of the owner's in the group.
+// inGroup posts a message of the owner's in the group.
 func (w *world) inGroup() string {
 	return w.messageAlike(w.group, object{"_id": "m-x", "msg": "in the group"})
 }
@@ -89,7 +89,7 @@ func (w *world) say(room, text string) string {
 	return must(w.e.Say(room, w.owner.Username, text, nil))
 }
 
-// ok is a request of the preparation, which must succeed.
+// ok makes a request of the preparation, which must succeed.
 func (w *world) ok(who sim.Person, endpoint string, body object) any {
 	w.t.Helper()
 	status, answer := w.send(request{who: who, method: "POST", path: "/api/v1/" + endpoint, body: body})
@@ -141,7 +141,7 @@ func (w *world) posted(name, kind string, data []byte) string {
 
 var anyID = regexp.MustCompile(`^([0-9a-f]{24}|[2-9A-HJ-NP-Za-km-z]{17}([2-9A-HJ-NP-Za-km-z]{17})?|[2-9A-HJ-NP-Za-km-z]{17}rcmxbridge0000001|rcmxbridge0000001.*)$`)
 
-// replay asks the simulator what a recorded exchange asked.
+// replay sends the simulator the request of a recorded exchange.
 func (w *world) replay(x exchange) (int, any) {
 	w.t.Helper()
 	method, p, _ := strings.Cut(x.Request, " ")
@@ -158,7 +158,7 @@ func (w *world) replay(x exchange) (int, any) {
 	return w.send(q)
 }
 
-// administrative are endpoints that only the bridge's account was recorded at.
+// administrative lists the endpoints that were recorded only with the bridge's account.
 var administrative = []string{"users.create", "users.delete", "users.setActiveStatus", "users.list",
 	"users.info", "settings", "permissions.listAll", "integrations.", "rooms.adminRooms", "emoji-custom.create", "emoji-custom.delete",
 	"rooms.delete"}
@@ -189,7 +189,7 @@ func (w *world) insteadOf(p string, d object) object {
 	return out
 }
 
-// instead is what stands in this world for a recorded value.
+// instead returns this world's counterpart of a recorded value.
 func (w *world) instead(p, key string, v any) any {
 	if d, ok := v.(map[string]any); ok && key == "message" {
 		return w.insteadOf(p, d)

@@ -21,8 +21,8 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// What genuine servers were seen to do and documentation does not say. Each test names
-// the versions that it holds for.
+// Observed behaviour of genuine servers that the documentation does not mention. Each
+// test names the versions that it holds for.
 
 var everyVersion = []string{"7.2", "8.3", "8.6"}
 
@@ -45,7 +45,7 @@ func eachVersion(t *testing.T, versions []string, f func(t *testing.T, version s
 	}
 }
 
-// password are the headers of the second factor that is the password again.
+// password returns the headers that give the password as the second factor.
 func password(p string) []string {
 	sum := sha256.Sum256([]byte(p))
 	return []string{"x-2fa-method", "password", "x-2fa-code", hex.EncodeToString(sum[:])}
@@ -111,7 +111,7 @@ func TestTruth_AConnectionHas600CallsAMinuteAndAUser1200(t *testing.T) {
 			t.Errorf("%s: %v", what, f)
 		}
 	}
-	first := ada.dial() // its login is a call of its own
+	first := ada.dial() // its login counts as a call
 	fill(first, 599)
 	refused("the 601st call of a connection", first)
 	fill(ada.dial(), 599)
@@ -187,7 +187,7 @@ func TestTruth_ANewNameIsToldOnlyWhereRealNamesAreUsed(t *testing.T) {
 	s, ada, bob := inVersion(t, "")
 	d := ada.dial()
 	d.sub("stream-notify-logged", "Users:NameChanged")
-	s.SetName("bob", "Robert") // not told
+	s.SetName("bob", "Robert") // not announced
 	root := admin(t, s)
 	root.ok(root.do("POST", "/api/v1/users.update", object{"userId": bob.who.ID, "data": object{"username": "bobby"}}, password(root.who.Password)...))
 	if a := d.event("stream-notify-logged", "Users:NameChanged"); dig(a, 0, "username") != "bobby" {
@@ -202,7 +202,7 @@ func TestTruth_ANewNameIsToldOnlyWhereRealNamesAreUsed(t *testing.T) {
 	}
 }
 
-// Events tell what their published types say and nothing beside it.
+// Events contain what their published types say and nothing else.
 func TestTruth_EventsTellNoMoreThanTheirTypes(t *testing.T) {
 	s, _, bob := inVersion(t, "")
 	rid := s.CreateRoom("p", "p1", "ada", "bob")
@@ -478,7 +478,7 @@ func TestTruth_IDsOfTheServersOwnAre24Digits(t *testing.T) {
 	}
 }
 
-// From 8.x on the text of a file message is edited in the attachment, also where it
+// From 8.x on the text of a file message is edited in the attachment, even where it
 // was sent as msg.
 func TestTruth_ACaptionIsEditedInTheAttachmentFrom8On(t *testing.T) {
 	eachVersion(t, everyVersion, func(t *testing.T, version string) {
@@ -570,13 +570,13 @@ func TestTruth_TheSameTopicAgainIsRefused(t *testing.T) {
 	ada.refused("channels.setTopic", object{"roomId": rid, "topic": "what for"}, 400, "The channel topic is the same as what it would be changed to.", "")
 }
 
-// System messages count and leave the room's last message and its time alone.
+// System messages count, but leave the room's last message and its time unchanged.
 func TestTruth_OnlyWhatPeopleSayMovesARoomsLastMessage(t *testing.T) {
 	s, _, _ := inVersion(t, "")
 	rid := s.CreateRoom("p", "p1", "ada")
 	s.Say(rid, "ada", "hi")
 	before := s.Room(rid)["lm"]
-	time.Sleep(2 * time.Millisecond) // the times are of whole milliseconds
+	time.Sleep(2 * time.Millisecond) // timestamps are in whole milliseconds
 	s.SetTopic(rid, "ada", "what for")
 	if r := s.Room(rid); r["lm"] != before || r["msgs"] != 2.0 || dig(r, "lastMessage", "msg") != "hi" {
 		t.Errorf("got %v", r)
@@ -597,8 +597,8 @@ func TestTruth_ARestrictedWorkspaceRefusesEveryKindOfMessage(t *testing.T) {
 	}
 }
 
-// Discussions and teams have words of their own for who comes and goes, and rooms tell
-// that they are encrypted, of a team, or of federation.
+// Discussions and teams have their own messages for people who come and go, and rooms
+// show that they are encrypted, belong to a team, or are federated.
 func TestTruth_EachKindOfRoomHasItsOwnWords(t *testing.T) {
 	eachVersion(t, everyVersion, func(t *testing.T, version string) {
 		s, ada, bob := inVersion(t, version, "OVERWRITE_SETTING_Federation_Service_Enabled", "true", "OVERWRITE_SETTING_VideoConf_Default_Provider", "jitsi",

@@ -8,7 +8,7 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// Everybody may know major.minor, who may see statistics all of it.
+// Everybody may see major.minor, and whoever may see statistics all of it.
 func TestTheVersionIsWhatWasAskedFor(t *testing.T) {
 	for asked, full := range map[string]string{"7.2": "7.2.0", "8.3": "8.3.0", "8.6": "8.6.1", "": "8.6.1"} {
 		s := &rctest.Server{Simulator: true, Polite: true, Version: asked}

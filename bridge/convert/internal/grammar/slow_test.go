@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A row of emoticons, each of which looks at the next, takes no longer than other
-// text.
+// A row of emoticons, each of which needs lookahead to the next, takes no longer
+// than other text.
 func TestARowOfEmoticonsIsReadInTime(t *testing.T) {
 	for _, d := range []Dialect{V31, V36, V32} {
 		began := time.Now()

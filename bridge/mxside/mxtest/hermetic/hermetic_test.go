@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// house is a server with an application service, whose token speaks for everybody here.
+// house is a server with an application service, whose token acts for every user here.
 type house struct {
 	t *testing.T
 	s *Server
@@ -73,7 +73,7 @@ func (h *house) ask(as, method, path string, body map[string]any) (status int, o
 	return res.StatusCode, out
 }
 
-// room is one of alice's, closed to who is not invited, with bob in it.
+// room returns an invite-only room of alice's with bob in it.
 func (h *house) room() string {
 	h.t.Helper()
 	status, out := h.ask("alice", http.MethodPost, "/createRoom", map[string]any{"preset": "private_chat", "power_level_content_override": map[string]any{"invite": 50}})
@@ -86,7 +86,7 @@ func (h *house) room() string {
 	return room
 }
 
-// must asks, and expects a status.
+// must makes a request and expects a status.
 func (h *house) must(want int, as, method, path string, body map[string]any) map[string]any {
 	h.t.Helper()
 	status, out := h.ask(as, method, path, body)
@@ -101,8 +101,8 @@ func (h *house) send(as, room, txn string) string {
 	return fmt.Sprint(h.must(http.StatusOK, as, http.MethodPut, "/rooms/"+room+"/send/m.room.message/"+txn, map[string]any{"msgtype": "m.text", "body": "hello"})["event_id"])
 }
 
-// Who may do what is decided as the specification says: a test that passes because this
-// server lets everybody do everything would prove nothing.
+// Permissions follow the specification: a test that passes because this server lets
+// everybody do everything would prove nothing.
 func TestWhatIsNotAllowedIsRefused(t *testing.T) {
 	for name, traits := range map[string]Traits{"dendrite": Dendrite(), "synapse": Synapse(), "generic": Generic()} {
 		t.Run(name, func(t *testing.T) {
@@ -144,8 +144,8 @@ func TestWhatIsNotAllowedIsRefused(t *testing.T) {
 	}
 }
 
-// A transaction of a client that comes again is the same event, until a server of a kind
-// that forgets them stops; and only where the kind shares them is it that of another user.
+// A repeated client transaction is the same event, until a server of a kind that forgets
+// transactions stops. Another user shares it only where the kind shares transactions.
 func TestTransactionsAreRememberedAsTheKindDoes(t *testing.T) {
 	for name, traits := range map[string]Traits{"dendrite": Dendrite(), "synapse": Synapse(), "generic": Generic()} {
 		t.Run(name, func(t *testing.T) {

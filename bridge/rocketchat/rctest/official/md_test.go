@@ -14,12 +14,12 @@ import (
 	"appliance/bridge/rocketchat/rctest"
 )
 
-// parsedAlike is how many of the texts the simulator parses as Rocket.Chat does: of the
-// others it leaves emphasis, code and the like as text, see sim/md.go.
+// parsedAlike is the number of texts that the simulator parses as Rocket.Chat does: in
+// the others it leaves emphasis, code and the like as text, see sim/md.go.
 const parsedAlike = 646
 
-// TestParsedText compares md, of messages and of quotes of them, with what Rocket.Chat's
-// own parser makes of their text.
+// TestParsedText compares md, of messages and of quotes of them, with the output of
+// Rocket.Chat's own parser for their text.
 func TestParsedText(t *testing.T) {
 	packages(t)
 	s := &rctest.Server{Simulator: true, Polite: true, Env: map[string]string{"OVERWRITE_SETTING_API_Enable_Rate_Limiter": "false"}}
@@ -58,7 +58,7 @@ func TestParsedText(t *testing.T) {
 	}
 }
 
-// typed are the texts with which bridge/convert is compared with the parsers.
+// typed returns the texts with which bridge/convert is compared with the parsers.
 func typed(t *testing.T) (texts []string) {
 	t.Helper()
 	b, err := os.ReadFile("../../../convert/difftest/testdata/texts.jsonl")
@@ -77,7 +77,7 @@ func typed(t *testing.T) (texts []string) {
 	return texts
 }
 
-// send says something and returns the message that the server has made of it.
+// send sends a message and returns what the server has made of it.
 func send(t *testing.T, s *rctest.Server, who rctest.Person, message map[string]any) map[string]any {
 	t.Helper()
 	body, _ := json.Marshal(map[string]any{"message": message})
@@ -99,7 +99,7 @@ func send(t *testing.T, s *rctest.Server, who rctest.Person, message map[string]
 	return answer.Message
 }
 
-// parsed is what Rocket.Chat's own parser makes of texts.
+// parsed returns what Rocket.Chat's own parser makes of texts.
 func parsed(t *testing.T, texts []string) (trees []any) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "texts.json")

@@ -1,7 +1,7 @@
-// Package official holds the simulator of Rocket.Chat against what Rocket.Chat itself
-// publishes for npm: the validators of requests, the types of answers and events, and
-// the clients. The packages are pinned in package-lock.json and never part of this
-// project: compose/stage/setup.sh installs them into its cache.
+// Package official compares the simulator of Rocket.Chat with what Rocket.Chat itself
+// publishes on npm: the validators of requests, the types of responses and events,
+// and the clients. The packages are pinned in package-lock.json and never part of
+// this project: compose/stage/setup.sh installs them into its cache.
 package official
 
 import (
@@ -19,7 +19,7 @@ import (
 	"appliance/bridge/rocketchat/rctest/sim"
 )
 
-// packages is where setup.sh has installed the packages, and Node runs.
+// packages returns the directory in which setup.sh has installed the packages, and requires Node.
 func packages(t *testing.T) (modules string) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
@@ -39,7 +39,7 @@ func packages(t *testing.T) (modules string) {
 	return modules
 }
 
-// recorded is the file that the suites have written their requests to.
+// recorded returns the file in which the suites have recorded their requests.
 func recorded(t *testing.T) string {
 	t.Helper()
 	file := os.Getenv("APPLIANCE_RECORDED")
@@ -49,7 +49,7 @@ func recorded(t *testing.T) string {
 	return file
 }
 
-// script runs one of the scripts beside the packages and returns what it printed.
+// script runs one of the scripts beside the packages and returns its output.
 func script(t *testing.T, env []string, args ...string) (said string, failed error) {
 	t.Helper()
 	modules, dir := packages(t), t.TempDir()
@@ -81,7 +81,7 @@ func script(t *testing.T, env []string, args ...string) (said string, failed err
 	return out.String(), failed
 }
 
-// TestValidators judges each request that the suites make.
+// TestValidators validates each request that the suites make.
 func TestValidators(t *testing.T) {
 	file := recorded(t)
 	b, err := json.Marshal(sim.Forms())
@@ -99,8 +99,8 @@ func TestValidators(t *testing.T) {
 	}
 }
 
-// TestTypes judges each answer and event that the simulator has given the suites. What
-// the compiler says and a genuine server does all the same is listed with a reason.
+// TestTypes checks each response and event that the simulator has sent to the suites. What the
+// compiler rejects but a genuine server does all the same is listed with a reason.
 func TestTypes(t *testing.T) {
 	file := recorded(t)
 	said, _ := script(t, nil, "types.mjs", file)
@@ -128,7 +128,7 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// listed are the patterns of types.txt. Each names an endpoint or a stream.
+// listed returns the patterns of types.txt. Each names an endpoint or a stream.
 func listed(t *testing.T) map[*regexp.Regexp]bool {
 	t.Helper()
 	b, err := os.ReadFile("types.txt")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// values are for fields of this name; anything else gets "x".
+// values returns values for fields by name; any other field gets "x".
 func values(rid, msgID, uid string) Doc {
 	return Doc{"roomId": rid, "rid": rid, "prid": rid, "msgId": msgID, "messageId": msgID, "tmid": msgID, "mid": msgID,
 		"userId": uid, "username": "bob", "usernames": "bob", "message": Doc{"rid": rid, "msg": "hi"}, "emoji": "smile",
@@ -40,8 +40,8 @@ func firstSet(l ...any) any {
 	return nil
 }
 
-// TestNoEndpointCrashes calls every endpoint with hardly anything and with
-// everything it takes, as a user with all permissions and as one with none.
+// TestNoEndpointCrashes calls every endpoint with hardly any parameters and with all
+// that it takes, as a user with all permissions and as one with none.
 func TestNoEndpointCrashes(t *testing.T) {
 	for _, ep := range endpoints {
 		for _, all := range []bool{false, true} {
@@ -98,7 +98,7 @@ func request(ep *endpoint, vals, d Doc) *http.Request {
 	return httptest.NewRequest(ep.method, path, bytes.NewReader(restJSON(d)))
 }
 
-// TestNoMethodCrashes calls every DDP method without and with odd parameters.
+// TestNoMethodCrashes calls every DDP method without parameters and with odd ones.
 func TestNoMethodCrashes(t *testing.T) {
 	e, err := New(Options{Env: func(k string) string { return map[string]string{"TEST_MODE": "api"}[k] }})
 	if err != nil {

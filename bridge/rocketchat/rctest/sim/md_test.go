@@ -2,7 +2,7 @@ package sim
 
 import "testing"
 
-// The trees are those of the genuine parser for the same texts.
+// The trees match those of the genuine parser for the same texts.
 func TestPlainTextLinksAndMentionsAreParsed(t *testing.T) {
 	for text, want := range map[string]string{
 		"hello": `[{"type":"PARAGRAPH","value":[{"type":"PLAIN_TEXT","value":"hello"}]}]`,
