@@ -34,7 +34,7 @@ test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL
 	@compose/stage/real.sh
 
 .PHONY: test-kubernetes
-test-kubernetes: setup images ## Show the Helm chart to Helm and a real API server, then run its pods on three kubelets and break those
+test-kubernetes: setup images ## Check the Helm chart with Helm and a real API server, then run its pods on three kubelets and break those
 	@compose/stage/kubernetes.sh
 
 .PHONY: life
@@ -98,7 +98,7 @@ crash: ## Let the bridge die at each write of a conversation with every kind of 
 	APPLIANCE_TEST_CRASH=all go test -v -count=1 -timeout 60m -run '^TestTheBridgeMayDieAtAnyWrite$$' ./bridge
 
 .PHONY: soak
-soak: ## Talk through the bridge for a long time, and see that it takes no more than at first (FOR=2h)
+soak: ## Talk through the bridge for a long time, and check that it uses no more resources than at first (FOR=2h)
 	APPLIANCE_SOAK_FOR=$(or $(FOR),2h) go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./bridge
 
 .PHONY: reproducible

@@ -68,7 +68,7 @@ func TestActionsOnRoomsInABrowser(t *testing.T) {
 	b.shows("plans")
 	fill("connect", "room", "plans")
 	submit("connect")
-	b.shows("is connected with Matrix already")
+	b.shows("is already connected with Matrix")
 
 	// Link two existing rooms.
 	b.open("rooms")

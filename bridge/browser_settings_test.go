@@ -112,7 +112,7 @@ func TestSettingsAndLogInABrowser(t *testing.T) {
 	eval[string](b, `document.querySelector("form.settings input[name=token]").value = "forged"`)
 	b.put("set.flood.per_server", "4711")
 	b.press("button[value=review]")
-	b.shows("This form is not one of your session. Nothing was changed.")
+	b.shows("This form does not belong to your session. Nothing was changed.")
 	b.open("queue")
 	w.call(w.rc.Admin(), http.MethodPost, "users.update", map[string]any{"userId": ada.ID, "data": map[string]any{"roles": []string{"user"}}}, nil)
 	b.shows("Use the name and password of an administrator") // by itself

@@ -187,7 +187,7 @@ func TestFeaturePermissions(t *testing.T) {
 	s.bob.Send(s.mxRoom, "denied one")
 	s.bob.Send(s.mxRoom, "denied two")
 	_, c := s.find("the word to bob", func(_ string, c map[string]any) bool { return c["msgtype"] == "m.notice" })
-	if !strings.Contains(fmt.Sprint(c["body"]), "does not allow messages of "+s.bob.ID) {
+	if !strings.Contains(fmt.Sprint(c["body"]), "does not allow messages from "+s.bob.ID) {
 		t.Errorf("bob is told %v", c["body"])
 	}
 	s.rc.Say(s.room, "alice", "still here")
@@ -277,12 +277,12 @@ func TestAdministratorsSeeTheQueueInTheChat(t *testing.T) {
 	}
 	activate(true)
 	s.must(ada, "GENERAL", "bridge", "retry "+listed[1][1])
-	s.told("ada", "1 item waits again")
+	s.told("ada", "1 item is queued again")
 	s.messageText("more of these words")
 	if said := s.saidInRC(s.room); slices.ContainsFunc(said, func(text string) bool { return strings.Contains(text, "words that nobody may see") }) {
 		t.Errorf("an item that was not named was tried again: %q", said)
 	}
 	s.must(ada, "GENERAL", "bridge", "retry all")
-	s.told("ada", "1 item waits again")
+	s.told("ada", "1 item is queued again")
 	s.messageText("words that nobody may see")
 }

@@ -122,8 +122,8 @@ func TestWhoMayUseTheConsole(t *testing.T) {
 		status         int
 		says           string
 	}{
-		{"ada", "wrong", http.StatusUnauthorized, "does not know this name with this password"},
-		{"nobody", "wrong", http.StatusUnauthorized, "does not know this name with this password"},
+		{"ada", "wrong", http.StatusUnauthorized, "does not accept this name and password"},
+		{"nobody", "wrong", http.StatusUnauthorized, "does not accept this name and password"},
 		{"carol", "carol", http.StatusForbidden, "not an administrator"},
 		{"eve", "eve-password", http.StatusUnauthorized, "second factor"},
 		{"", "", http.StatusBadRequest, "type your name"},
@@ -132,7 +132,7 @@ func TestWhoMayUseTheConsole(t *testing.T) {
 			t.Errorf("%s: %d\n%s", c.name, status, text)
 		}
 	}
-	if _, text, _ := v.do(http.MethodPost, "sign-in", url.Values{"username": {"eve"}, "password": {"eve-password"}, "code": {"123456"}}); !strings.Contains(text, "does not take this code") {
+	if _, text, _ := v.do(http.MethodPost, "sign-in", url.Values{"username": {"eve"}, "password": {"eve-password"}, "code": {"123456"}}); !strings.Contains(text, "does not accept this code") {
 		t.Errorf("a wrong code:\n%s", text)
 	}
 	before := out.Load()
@@ -184,7 +184,7 @@ func TestASecondFactorOpensTheConsole(t *testing.T) {
 	if status, text := v.signIn("eve", "eve"); status != http.StatusUnauthorized || !strings.Contains(text, `name="code"`) {
 		t.Fatalf("no code is asked for: %d\n%s", status, text)
 	}
-	for code, want := range map[string]string{"000000": "does not take this code", " 424242 ": "<h1>Overview</h1>"} {
+	for code, want := range map[string]string{"000000": "does not accept this code", " 424242 ": "<h1>Overview</h1>"} {
 		if _, text, _ := v.do(http.MethodPost, "sign-in", url.Values{"username": {"eve"}, "password": {"eve"}, "code": {code}}); !strings.Contains(text, want) {
 			t.Errorf("the code %s:\n%s", code, text)
 		}
@@ -320,7 +320,7 @@ func TestHostileNamesInTheConsole(t *testing.T) {
 			t.Errorf("%s: %d, %d bytes\n%s", page, status, len(text), fmt.Sprintf("%.3000s", text))
 		}
 	}
-	for page, want := range map[string]string{"room?id=" + bad: "not connected with Matrix", "person?id=" + bad: "knows nobody with this address"} {
+	for page, want := range map[string]string{"room?id=" + bad: "not connected with Matrix", "person?id=" + bad: "does not know this address"} {
 		if status, text, _ := v.do(http.MethodGet, page, nil); status != http.StatusNotFound || !strings.Contains(text, want) {
 			t.Errorf("%s: %d\n%s", page, status, text)
 		}

@@ -47,17 +47,17 @@ func TestTheConsoleShowsTheHost(t *testing.T) {
 		{"check":"certificate","severity":"ok","summary":"chat.example.org: 60 days"}]}`)
 	shows("what was found", "on 2026-01-02 03:04:05 UTC", "the disk has 2 GB left of 40 &lt;img", "What to do: free space", "chat.example.org: 60 days", "<code>nginx:1</code>", "appliance backup drill", ">mail<", "Available updates (1)", "<code>rocket.chat:7.13.2</code> to <code>rocket.chat:8.6.1&lt;img", "a new major version", "<code>appliance upgrade</code>", "Something needs your attention.")
 	w.write("host.json", `{"written":"2026-01-02T03:04:05Z","examined":"2026-01-02T03:04:05Z","images":{"nginx":"nginx:1"}}`)
-	shows("that there are no updates", "Every service runs the version that this release brings.", "Nothing is wrong.", "Nobody is asked for newer releases")
+	shows("that there are no updates", "Every service runs the version that comes with this release.", "Nothing is wrong.", "Nothing checks for newer releases")
 	for release, want := range map[string][]string{
-		`"from":"https://releases.example.org/latest<img src=x>","have":"v1.2.3","version":"v1.3.0","newer":true`: {"A newer release", "The appliance v1.3.0 is there; this host has v1.2.3.", "<code>appliance self-update https://releases.example.org/latest&lt;img src=x&gt;</code>"},
+		`"from":"https://releases.example.org/latest<img src=x>","have":"v1.2.3","version":"v1.3.0","newer":true`: {"A newer release", "The appliance v1.3.0 is available; this host has v1.2.3.", "<code>appliance self-update https://releases.example.org/latest&lt;img src=x&gt;</code>"},
 		`"from":"https://releases.example.org/latest","have":"v1.3.0","version":"v1.3.0"`:                         {"The appliance v1.3.0 is the newest release"},
-		`"from":"https://releases.example.org/latest","failed":"the server does not answer"`:                      {"could not be found out", "the server does not answer"},
+		`"from":"https://releases.example.org/latest","failed":"the server does not answer"`:                      {"could not be checked", "the server does not answer"},
 	} {
 		w.write("host.json", `{"written":"2026-01-02T03:04:05Z","images":{"nginx":"nginx:1"},"release":{"asked":"2026-01-02T03:04:05Z",`+release+`}}`)
 		shows("what is known of releases", want...)
 	}
 	w.write("host.json", "{")
-	shows("what is wrong with the file", "What is known of the host cannot be read")
+	shows("what is wrong with the file", "The status of the host cannot be read")
 }
 
 // The overview says how much was carried and how long that took, how much is waiting, and why.

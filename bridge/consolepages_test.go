@@ -151,7 +151,7 @@ func TestARoomIsConnectedInTheConsole(t *testing.T) {
 		t.Error("the administrator is in the room on Matrix")
 	}
 	w.audited(`a room was connected in the console.* user=\S+ rc_room=` + room + ` asked=5`)
-	if status, text := v.send("rooms/connect", "room", "plans", "last", "5"); status != http.StatusConflict || !strings.Contains(text, "is connected with Matrix already") {
+	if status, text := v.send("rooms/connect", "room", "plans", "last", "5"); status != http.StatusConflict || !strings.Contains(text, "is already connected with Matrix") {
 		t.Errorf("%d\n%s", status, text)
 	}
 }

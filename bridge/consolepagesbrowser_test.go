@@ -71,7 +71,7 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 	b.shows("@alice:")
 	b.open("people?q=" + url.QueryEscape(s.bob.ID))
 	b.press("tbody a")
-	b.shows("A person of Matrix")
+	b.shows("A person on Matrix")
 	b.press("button[value=deny]")
 	b.shows("no: denied by " + s.bob.ID)
 	s.bob.Send(s.mxRoom, "secret words of a person who is denied")
@@ -81,7 +81,7 @@ func TestPeopleAndServersInABrowser(t *testing.T) {
 	}
 	b.accessible("person")
 	b.press("button[value=allow]")
-	b.shows("Allowed. It is in bridge.yaml, and in force.")
+	b.shows("Allowed. This is saved in bridge.yaml and in force.")
 
 	s.linkedInABrowser(b)
 
@@ -114,7 +114,7 @@ func (s *stage) linkedInABrowser(b *browser) {
 	b.open(page)
 	b.run("a name that nobody has", chromedp.SendKeys(name, "<b>nobody</b>"))
 	b.press("button[value=link]")
-	b.shows("There is no account of this name in Rocket.Chat.")
+	b.shows("there is no account of this name in Rocket.Chat.")
 	b.open(page)
 	b.run("an administrator's name", chromedp.SendKeys(name, "ada"))
 	b.press("button[value=link]")
@@ -122,7 +122,7 @@ func (s *stage) linkedInABrowser(b *browser) {
 	b.open(page)
 	b.run("the name of the account", chromedp.SendKeys(name, "@bobby"))
 	b.press("button[value=link]")
-	b.shows("The owner of the account has got a code.")
+	b.shows("The owner of the account was sent a code.")
 	s.told("bobby", "!link")
 	s.bob.Send(s.mxRoom, "!link "+d.codes("bobby")[0])
 	d.answered(s.bob, "appears there as @bobby")
@@ -131,7 +131,7 @@ func (s *stage) linkedInABrowser(b *browser) {
 	b.accessible("person-linked")
 	s.must(d.bobby, "GENERAL", "bridge", "me off") // while the page is open
 	b.press("button[value=unlink]")
-	b.shows("This person is not linked, or no longer.")
+	b.shows("this person is not linked, or no longer is.")
 	s.bob.Send(s.mxRoom, "!link "+d.code(d.bobby, "bobby", s.bob.ID))
 	mxtest.WaitFor(s.t, "the second link", func() bool { b.open(page); return strings.Contains(b.text(), "@bobby") })
 	b.press("button[value=unlink]")
@@ -167,7 +167,7 @@ func (s *stage) amongLaterItems(b *browser) {
 		s.t.Fatal(err)
 	}
 	b.open("person?id=" + url.QueryEscape(grace))
-	b.shows("Nothing of theirs waits or was given up among the items that were looked at.")
+	b.shows("None of their items is waiting or was given up among the items that were looked at.")
 	b.press(`#main a[href*="from="]`)
 	b.shows("later than others")
 	if text := b.text(); strings.Contains(text, "never shown") || strings.Contains(text, "Look among later items") {
@@ -232,7 +232,7 @@ func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
 	b.run("an address", chromedp.SendKeys(chromedp.CSS("input[name=pattern]"), "@eve:example.org"))
 	eval[string](b, `[...document.querySelectorAll("input[name=token]")].map(e => e.value = "forged").join()`)
 	b.press("section button[value=deny]")
-	b.shows("This form is not one of your session. Nothing was changed.")
+	b.shows("This form does not belong to your session. Nothing was changed.")
 	b.open("people")
 	if text := b.text(); strings.Contains(text, "@eve:") {
 		t.Errorf("a forged form was obeyed:\n%s", text)
@@ -246,9 +246,9 @@ func TestBadInputOnTheNewPagesInABrowser(t *testing.T) {
 		t.Fatal(status, text)
 	}
 	b.press("button[value=reconcile]")
-	b.shows("This room is not connected with Matrix, or no longer.")
+	b.shows("This room is not connected with Matrix, or no longer is.")
 	b.open("room?id=" + s.room)
-	b.shows("This room is not connected with Matrix, or no longer.")
+	b.shows("This room is not connected with Matrix, or no longer is.")
 }
 
 // again returns a second browser in which an administrator is signed in.

@@ -365,14 +365,14 @@ func TestAnAdministratorLinksAPersonInTheConsole(t *testing.T) {
 	d := newDoubled(t)
 	v := d.signedIn()
 	page := "person?id=" + url.QueryEscape(d.bob.ID)
-	for username, want := range map[string]string{"nobody-at-all": "There is no account of this name", "ada": "an administrator&#39;s account cannot be linked", "matrix-bridge": "belongs to a program"} {
+	for username, want := range map[string]string{"nobody-at-all": "there is no account of this name", "ada": "an administrator&#39;s account cannot be linked", "matrix-bridge": "belongs to a program"} {
 		_, _, _ = v.do(http.MethodGet, page, nil)
 		if _, text := v.send("people/link", "person", d.bob.ID, "username", username, "do", "link"); !strings.Contains(text, want) {
 			t.Errorf("%s: want %q in\n%s", username, want, text)
 		}
 	}
 	_, _, _ = v.do(http.MethodGet, page, nil)
-	if _, text := v.send("people/link", "person", d.bob.ID, "username", "@bobby", "do", "link"); !strings.Contains(text, "The owner of the account has got a code") || strings.Contains(text, "!link") {
+	if _, text := v.send("people/link", "person", d.bob.ID, "username", "@bobby", "do", "link"); !strings.Contains(text, "The owner of the account was sent a code") || strings.Contains(text, "!link") {
 		t.Fatal(text)
 	}
 	if who := d.says("nobody has agreed yet"); who != d.puppet {

@@ -266,7 +266,9 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.file", "body": "odd.tar", "url": s.upload("odd.tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
 	})
-	s.message("a word about the odd file", func(m rctest.Message) bool { return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not take") })
+	s.message("a word about the odd file", func(m rctest.Message) bool {
+		return strings.HasPrefix(m.Text, "[odd.tar]: Rocket.Chat does not accept")
+	})
 	// A file name that mentions everybody notifies nobody.
 	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
 		"msgtype": "m.file", "body": "minutes for @all please.tar", "url": s.upload("tar", "application/x-tar", []byte{0, 1, 2, 3}), "info": map[string]any{"mimetype": "application/x-tar"},
@@ -276,7 +278,7 @@ func TestFeatureFilesThatDoNotFit(t *testing.T) {
 	})
 	for _, name := range []string{"all", "here"} {
 		m := s.message("a word about "+name, func(m rctest.Message) bool {
-			return strings.Contains(m.Text, name) && strings.Contains(m.Text, "Rocket.Chat does not take")
+			return strings.Contains(m.Text, name) && strings.Contains(m.Text, "Rocket.Chat does not accept")
 		})
 		if mentioned, _ := m.Raw["mentions"].([]any); len(mentioned) != 0 {
 			t.Errorf("%q mentions %v", m.Text, mentioned)

@@ -52,7 +52,7 @@ func TestWhatARoomOfMatrixDoesNotAllow(t *testing.T) {
 	dave := s.far.Register("dave", "Dave")
 	for command, want := range map[string]string{
 		"invite " + dave.ID: "cannot be invited: the room or their server does not allow it",
-		"kick " + s.bob.ID:  "has not the power to remove",
+		"kick " + s.bob.ID:  "lacks the power level to remove",
 	} {
 		if status, body := s.command(alice, s.room, "bridge", command); status != http.StatusBadRequest || !strings.Contains(body, want) {
 			t.Errorf("/bridge %s: %d %s, want %q", command, status, body, want)
@@ -85,8 +85,8 @@ func TestCommandsInRoomsTheyDoNotFit(t *testing.T) {
 	}
 	refused(plain, "bridge", "status", "this room is not connected with Matrix")
 	refused(plain, "bridge", "kick "+bob.ID, "this room is not connected with Matrix")
-	refused(room, "bridge", "history 10", "connected with Matrix already")
-	refused(room, "bridge", "whois @nobody:"+w.far.Name, "has no part in any room here")
+	refused(room, "bridge", "history 10", "already connected with Matrix")
+	refused(room, "bridge", "whois @nobody:"+w.far.Name, "is not in any room here")
 
 	answers := func(params, want string) string {
 		t.Helper()
@@ -98,8 +98,8 @@ func TestCommandsInRoomsTheyDoNotFit(t *testing.T) {
 	// Dendrite lists an invitation a moment after it has accepted it.
 	status := ""
 	mxtest.WaitFor(t, "the status to name the invitation", func() bool {
-		status = answers("status", "This room is connected")
-		return strings.Contains(status, "Invited, and not here yet: "+bob.ID)
+		status = answers("status", "This room has been connected")
+		return strings.Contains(status, "Invited, but not here yet: "+bob.ID)
 	})
 	if !strings.Contains(status, "Nobody from Matrix is here now.") {
 		t.Errorf("status = %s", status)

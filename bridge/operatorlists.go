@@ -58,7 +58,7 @@ func (c consoleLists) Permit(_ context.Context, list, pattern string, allow bool
 		}
 		c.reload()
 		if why := c.refused.Load(); why != nil {
-			return &console.RefusedError{Text: "it is in the file, which is not in force: " + *why}
+			return &console.RefusedError{Saved: true, Text: "the change is saved in bridge.yaml, but not in force: " + *why}
 		}
 		return nil
 	}

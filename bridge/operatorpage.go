@@ -292,7 +292,7 @@ func (o chatOperator) Queue(ctx context.Context) (string, error) {
 		fmt.Fprintf(&b, "\n`%s` %s, %s, in `%s` since %s", d.ID, d.Kind, model.Reason(d.Cause), d.Lane, d.GaveUp.Format("2006-01-02 15:04 MST"))
 	}
 	if len(letters) > 0 {
-		b.WriteString("\n/bridge retry and such an item, or /bridge retry all, tries again.")
+		b.WriteString("\n/bridge retry with one of these items, or /bridge retry all, tries again.")
 	}
 	return b.String(), err
 }

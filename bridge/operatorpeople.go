@@ -139,7 +139,7 @@ func (c consolePeople) AskToLink(ctx context.Context, mxUser, username string) e
 		return err
 	}
 	if !ok {
-		return &console.RefusedError{Text: "There is no account of this name in Rocket.Chat."}
+		return &console.RefusedError{Text: "there is no account of this name in Rocket.Chat"}
 	}
 	code, err := c.relay.Commands().LendTo(ctx, who, puppet.MXUser)
 	if err != nil {
@@ -158,13 +158,13 @@ func (c consolePeople) Unlink(ctx context.Context, mxUser string) error {
 	if v.Puppet {
 		d, ok, err := c.store.DoubleByMX(ctx, ids.MXUser(mxUser))
 		if err != nil || !ok {
-			return cmp.Or[error](err, &console.RefusedError{Text: "This person is not linked, or no longer."})
+			return cmp.Or[error](err, &console.RefusedError{Text: "this person is not linked, or no longer is"})
 		}
 		account = d.RCUser
 	}
-	user, ok, err := c.relay.Commands().TakeBack(ctx, account, "an administrator wishes so")
+	user, ok, err := c.relay.Commands().TakeBack(ctx, account, "at an administrator's request")
 	if err != nil || !ok {
-		return cmp.Or[error](err, &console.RefusedError{Text: "This person is not linked, or no longer."})
+		return cmp.Or[error](err, &console.RefusedError{Text: "this person is not linked, or no longer is"})
 	}
 	who, ok, err := c.rc.UserByID(ctx, account)
 	if err == nil && ok {
@@ -179,7 +179,7 @@ func (c consolePeople) Unlink(ctx context.Context, mxUser string) error {
 // personRefusal shows an administrator what a person would have been told.
 func personRefusal(err error) error {
 	if say, ok := errors.AsType[*model.SayError](err); ok {
-		return &console.RefusedError{Text: "Not linked: " + say.Text + "."}
+		return &console.RefusedError{Text: "not linked: " + say.Text}
 	}
 	return err
 }

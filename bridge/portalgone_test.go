@@ -100,7 +100,7 @@ func TestAnUpgradeThatLeavesTheBridgeOutside(t *testing.T) {
 	s.promote()
 	closed := s.bob.CreateRoom("for some only", false)
 	s.setState("m.room.tombstone", map[string]any{"body": "moved", "replacement_room": closed})
-	const sentence = "the bridge was not let in there"
+	const sentence = "the bridge was not admitted there"
 	s.find("a word on Matrix", func(_ string, c map[string]any) bool { return strings.Contains(fmt.Sprint(c["body"]), sentence) })
 	s.message("a word in Rocket.Chat", func(m rctest.Message) bool { return strings.Contains(m.Text, sentence) })
 }
@@ -116,7 +116,7 @@ func TestARoomThatVanishedIsLeftOnMatrix(t *testing.T) {
 	away.waitFor(t, 2) // a difference counts once two comparisons have found it
 	away.lift()
 	s.find("the reason", func(_ string, c map[string]any) bool {
-		return c["msgtype"] == "m.notice" && strings.HasPrefix(fmt.Sprint(c["body"]), "This room is not there any more in Rocket.Chat")
+		return c["msgtype"] == "m.notice" && strings.HasPrefix(fmt.Sprint(c["body"]), "This room no longer exists in Rocket.Chat")
 	})
 	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
 }

@@ -99,7 +99,7 @@ func TestFeatureRoomDeleted(t *testing.T) {
 	s.api("alice", "groups.delete", map[string]any{"roomId": s.room})
 	s.find("the reason", func(_ string, c map[string]any) bool {
 		body, _ := c["body"].(string)
-		return c["msgtype"] == "m.notice" && strings.HasPrefix(body, "This room is not there any more in Rocket.Chat")
+		return c["msgtype"] == "m.notice" && strings.HasPrefix(body, "This room no longer exists in Rocket.Chat")
 	})
 	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(s.mxRoom)[s.alice()] == "leave" })
 }

@@ -128,7 +128,7 @@ func TestFeatureCallsOnMatrix(t *testing.T) {
 func TestFeatureEncryptedInRocketChat(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	const sentence = "written encrypted in this room of Rocket.Chat"
+	const sentence = "read encrypted messages in this room of Rocket.Chat"
 	secret := func(n int) {
 		s.api("alice", "chat.sendMessage", map[string]any{"message": map[string]any{"_id": fmt.Sprint("secret", n), "rid": s.room, "msg": "", "t": "e2e",
 			"content": map[string]any{"algorithm": "rc.v1.aes-sha2", "ciphertext": "aGVsbG8="}}})

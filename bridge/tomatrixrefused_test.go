@@ -89,9 +89,9 @@ func TestFilesThatMatrixRefuses(t *testing.T) {
 	s.gate.refuse(1, http.MethodPost, "/upload", http.StatusForbidden, "M_FORBIDDEN")
 	refused("odd.pdf", "the Matrix server refused it")
 	s.gate.refuse(1, http.MethodPost, "/upload", http.StatusRequestEntityTooLarge, "M_TOO_LARGE")
-	refused("large.pdf", "the Matrix server takes files of at most")
+	refused("large.pdf", "the Matrix server accepts files of at most")
 	lost.Store(true)
-	refused("lost.pdf", "Rocket.Chat does not have it any more")
+	refused("lost.pdf", "Rocket.Chat no longer has it")
 }
 
 // A message that is refused once is retried; one that the homeserver keeps refusing is

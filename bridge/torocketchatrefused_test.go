@@ -36,7 +36,7 @@ func TestFilesThatRocketChatRefuses(t *testing.T) {
 			return c["msgtype"] == "m.notice" && strings.Contains(body, "the file \""+name+"\" was not carried to Rocket.Chat: ") && strings.Contains(body, why)
 		})
 	}
-	refused("large.pdf", s.upload("large.pdf", "application/pdf", []byte("%PDF-1.4")), 5000, "Rocket.Chat takes files of at most")
+	refused("large.pdf", s.upload("large.pdf", "application/pdf", []byte("%PDF-1.4")), 5000, "Rocket.Chat accepts files of at most")
 	refused("gone.pdf", "mxc://"+s.far.Name+"/nothing", 10, "its server does not have it")
 }
 
@@ -85,7 +85,7 @@ func TestRoomChangesThatRocketChatRefuses(t *testing.T) {
 	s.rc.FailNext("POST /api/v1/rooms.saveRoomSettings", http.StatusBadRequest, "error-not-allowed")
 	s.setState("m.room.topic", map[string]any{"topic": "no topic of yours"})
 	s.find("a word on Matrix", func(_ string, c map[string]any) bool {
-		return strings.Contains(fmt.Sprint(c["body"]), s.bob.ID+": your change of this room was not made in Rocket.Chat, which does not allow it.")
+		return strings.Contains(fmt.Sprint(c["body"]), s.bob.ID+": your change to this room was not made in Rocket.Chat, which does not allow it.")
 	})
 	s.setState("m.room.name", map[string]any{"name": ""})
 	s.setState("m.room.avatar", map[string]any{"url": s.upload("a.png", "image/png", []byte("<html>no picture</html>"))})

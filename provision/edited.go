@@ -66,7 +66,7 @@ func (p *Prepared) edited() []finding.Finding {
 func editedSecret(p *Prepared, name secrets.Name, rotation string) finding.Finding {
 	const keep = "; or, if that knows the new one too, keep it with: appliance up --accept-edits"
 	file := secrets.Path(p.opts.Dir, name)
-	f := finding.Failure(file+" was edited by hand", "what else uses this secret knows another one",
+	f := finding.Failure(file+" was edited by hand", "whatever else uses this secret has a different value",
 		"make a new one for both with: "+rotation+keep)
 	f.Check = "edited-secret"
 	if empty := secrets.Empty(p.opts.Dir, name); empty != nil {

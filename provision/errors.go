@@ -28,7 +28,7 @@ func (e *PermanentError) Error() string {
 
 // Hint says what to do.
 func (e *PermanentError) Hint() string {
-	return fmt.Sprintf("set %s back to %q, or start from nothing with: appliance down --purge", e.Key, e.Was)
+	return fmt.Sprintf("set %s back to %q, or start from scratch with: appliance down --purge", e.Key, e.Was)
 }
 
 // A MovedDatabaseError says that the answers name a homeserver database other than the one that
@@ -36,7 +36,7 @@ func (e *PermanentError) Hint() string {
 type MovedDatabaseError struct{ Was, Now string }
 
 func (e *MovedDatabaseError) Error() string {
-	return fmt.Sprintf("homeserver_database: the homeserver has its data in %s, and would begin from nothing in %s", place(e.Was), place(e.Now))
+	return fmt.Sprintf("homeserver_database: the homeserver has its data in %s, and would start from scratch in %s", place(e.Was), place(e.Now))
 }
 
 // Hint says what to do.

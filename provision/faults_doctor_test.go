@@ -308,18 +308,18 @@ func (p *installation) faults() []fault {
 		{"a service without enough memory", "restarts", func() func() { return runtime("homeserver", func(r *doctor.Runtime) { r.OOMKilled = true }) }, "homeserver was OOM-killed", "appliance config set memory_limits=homeserver=576"},
 		{"a container with privileges", "hardening", func() func() {
 			return runtime("homeserver", func(r *doctor.Runtime) { r.Loose = []string{"is privileged", "runs as root"} })
-		}, "containers may do more than they need", "compose.override.yaml"},
+		}, "containers have more privileges than they need", "compose.override.yaml"},
 		{"an image that was replaced", "images", func() func() { return runtime("nginx", func(r *doctor.Runtime) { r.Pinned = "sha256:b" }) }, "nginx runs an older image", "appliance up"},
 		{"an image that is not the locked one", "images", func() func() {
 			return runtime("postgres", func(r *doctor.Runtime) { r.Stranger = "postgres:17" })
 		}, "postgres does not run the image that postgres:17 is locked to", "rm /opt/appliance/images.lock && appliance up"},
 		{"a disk that fills up", "disk", func() func() { return set(&p.free, 2<<30) }, "the disk has 2 GB left of 80", "docker image prune"},
-		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk is full in 16 days", "appliance config set remote_media_days=30 && appliance media prune"},
+		{"media that fill the disk in two weeks", "growth", func() func() { return set(&p.samples, growing("media", 3<<30)) }, "the disk will be full in 16 days", "appliance config set remote_media_days=30 && appliance media prune"},
 		{"backups that fill the disk in two days", "growth", func() func() {
 			a, b := set(&p.samples, growing("backups", 3<<30)), set(&p.free, 8<<30)
 			return func() { a(); b() }
-		}, "the disk is full in 2 days", "appliance backup --keep 7"},
-		{"something else that fills the disk", "growth", func() func() { return set(&p.samples, growing("", 4<<30)) }, "the disk is full in 12 days", "use a larger disk"},
+		}, "the disk will be full in 2 days", "appliance backup --keep 7"},
+		{"something else that fills the disk", "growth", func() func() { return set(&p.samples, growing("", 4<<30)) }, "the disk will be full in 12 days", "use a larger disk"},
 		{"a disk that is full", "disk", func() func() { return set(&p.free, 100<<20) }, "the disk has 100 MB left", "docker image prune"},
 		{"a service that does not run what is on disk", "loaded", func() func() { return set(&p.stale, map[string][]string{"nginx": {"config/nginx/nginx.conf"}}) }, "nginx was started before config/nginx/nginx.conf was changed", "appliance up"},
 		{"a file changed by hand", "files", func() func() { return set(&p.files.Edited, []string{"config/nginx/nginx.conf"}) }, "config/nginx/nginx.conf was edited by hand", "--accept-edits"},

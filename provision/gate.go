@@ -47,7 +47,7 @@ func (p *Prepared) foreignFiles() error {
 	}
 	return &GateError{
 		[]string{fmt.Sprintf("postgres: %s has files of PostgreSQL %s, which %s must not open", p.site.Path("data/postgres"), files, image)},
-		fmt.Sprintf("use the version that they are of: echo POSTGRES_IMAGE=postgres:%s >>%s && appliance up; then upgrade it with: appliance upgrade", files, site.Quoted(p.site.Path(site.VersionsFile))),
+		fmt.Sprintf("use the version that wrote them: echo POSTGRES_IMAGE=postgres:%s >>%s && appliance up; then upgrade it with: appliance upgrade", files, site.Quoted(p.site.Path(site.VersionsFile))),
 	}
 }
 

@@ -67,7 +67,7 @@ func DockerOffer(ctx context.Context, dir string) (Offer, error) {
 	case h.EUID != 0:
 		fail = finding.Failure(r.Lacking, "only root can install packages", "run it again with: sudo")
 	case os.Getenv("DOCKER_HOST") != "":
-		fail = finding.Failure(r.Lacking, "DOCKER_HOST names another one than that of this system", "unset DOCKER_HOST, or start the one that it names")
+		fail = finding.Failure(r.Lacking, "DOCKER_HOST names a daemon other than this system's", "unset DOCKER_HOST, or start the one that it names")
 	case len(r.Commands) == 0:
 		fail = finding.Failure(r.Lacking, "this system has no packages for it", r.Advice)
 	default:
@@ -101,7 +101,7 @@ func failedRemedy(ctx context.Context, r preflight.Remedy, why string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &NotReadyError{[]finding.Finding{finding.Failure(r.Lacking, why, r.Advice+"; then go on with: appliance up")}}
+	return &NotReadyError{[]finding.Finding{finding.Failure(r.Lacking, why, r.Advice+"; then continue with: appliance up")}}
 }
 
 // awaitDocker gives a newly installed Docker time to start.

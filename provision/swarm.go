@@ -46,7 +46,7 @@ func (e *LostSecretsError) Error() string {
 
 // Hint says what to do.
 func (e *LostSecretsError) Hint() string {
-	return "put them back from a backup: what runs knows their old values"
+	return "put them back from a backup: the running services know their old values"
 }
 
 // RenderSwarm writes the installation as a stack. It changes nothing but Out.

@@ -66,7 +66,7 @@ func TestAnOlderWebClientIsAnswered(t *testing.T) {
 		{"no such command", carol, typed("bridge", "fly"), http.StatusBadRequest, "there is no /bridge fly"},
 		{"no address", carol, typed("bridge", "invite"), http.StatusBadRequest, "this needs one address"},
 		{"no past", carol, typed("bridge", "history"), http.StatusBadRequest, "a number of messages or a day"},
-		{"too much past", carol, typed("bridge", "history 1000000000"), http.StatusBadRequest, "the number of messages is from 1 to"},
+		{"too much past", carol, typed("bridge", "history 1000000000"), http.StatusBadRequest, "the number of messages must be from 1 to"},
 		{"no day", carol, typed("bridge", "history yesterday"), http.StatusBadRequest, "neither a number of messages nor a day"},
 		{"a stranger", rctest.Person{ID: carol.ID, Token: "guessed"}, typed("bridge", "help"), http.StatusUnauthorized, "You must be logged in to do this."},
 	} {

@@ -91,14 +91,14 @@ func mine(name string) bool {
 
 const help = "/bridge invite @name:example.org - invite a person on Matrix to this room\n" +
 	"/bridge kick @name:example.org - remove a person on Matrix from this room\n" +
-	"/bridge status - what this room is on Matrix, and for administrators whether everything is connected\n" +
+	"/bridge status - this room's counterpart on Matrix and, for administrators, whether everything is connected\n" +
 	"/bridge whois @name - who a person is on the other side\n" +
-	"/bridge unbridge - end the connection of this room with Matrix\n" +
-	"/bridge history 200 - before anybody is invited: show so many messages of the past, or those since 2026-01-31\n" +
+	"/bridge unbridge - disconnect this room from Matrix\n" +
+	"/bridge history 200 - before anybody is invited: show that many past messages, or those since 2026-01-31\n" +
 	"/bridge me @name:example.org - what you write on Matrix appears here as yours; /bridge me off ends that\n" +
 	"/bridge rooms some words - for administrators: the connected rooms, what is waiting in them and what was given up\n" +
 	"/bridge queue - for administrators: what is waiting, and what was given up\n" +
-	"/bridge retry all - for administrators: try again what was given up, or one item of it\n" +
+	"/bridge retry all - for administrators: retry everything that was given up, or one item of it\n" +
 	"/federation dm @name:example.org - talk to one person on Matrix\n" +
 	"/federation rooms example.org some words - public rooms of a server\n" +
 	"/federation join #room:example.org - join a public room\n" +
@@ -143,7 +143,7 @@ func (c *Commands) run(ctx context.Context, r request) error {
 	case "bridge help", "federation help", "bridge ", "federation ":
 		return c.Answers.Tell(ctx, personOf(r.user), help)
 	default:
-		err = &model.SayError{Text: fmt.Sprintf("there is no /%s %s; these commands are there:\n%s", r.name, verb, help)}
+		err = &model.SayError{Text: fmt.Sprintf("there is no /%s %s; the commands are:\n%s", r.name, verb, help)}
 	}
 	if err != nil {
 		c.refuse(ctx, r, err)
@@ -194,7 +194,7 @@ func (c *Commands) invite(ctx context.Context, r request, words []string) error 
 		return err
 	}
 	if room.Type == rocketchat.Direct {
-		return sayf("a direct message cannot take another person in; use /federation dm %s", target)
+		return sayf("nobody can be added to a direct message; use /federation dm %s", target)
 	}
 	if ok, err := c.mayInvite(ctx, r.user, room, sub); err != nil {
 		return err
@@ -287,5 +287,5 @@ func (c *Commands) direct(ctx context.Context, r request, words []string) error 
 	if err := c.Bridge.Direct(ctx, personOf(r.user), target); err != nil {
 		return err
 	}
-	return c.Answers.Tell(ctx, personOf(r.user), fmt.Sprintf("%s is invited. Write to them in your new direct message; they see it once they have accepted.", target))
+	return c.Answers.Tell(ctx, personOf(r.user), fmt.Sprintf("%s was invited. Write to them in your new direct message; they will see it once they have accepted.", target))
 }

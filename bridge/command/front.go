@@ -148,7 +148,7 @@ const passedOn = "X-Appliance-Bridge"
 func once(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(passedOn) != "" {
-			reply(w, http.StatusLoopDetected, map[string]any{"success": false, "error": "the web server in front of Rocket.Chat hands back what the bridge has passed on"})
+			reply(w, http.StatusLoopDetected, map[string]any{"success": false, "error": "the web server in front of Rocket.Chat sends the bridge's own requests back to it"})
 			return
 		}
 		next(w, r)

@@ -26,18 +26,18 @@ func (c *Commands) history(ctx context.Context, r request, words []string) error
 		return err
 	}
 	if room.Type == rocketchat.Direct {
-		return sayf("the past of a direct message stays where it is")
+		return sayf("the history of a direct message is not carried to Matrix")
 	}
 	if ok, err := c.mayInvite(ctx, r.user, room, sub); err != nil {
 		return err
 	} else if !ok {
-		return sayf("you may not invite people to this room, so you may not show its past to them")
+		return sayf("you may not invite people to this room, so you may not show them its history")
 	}
 	if err := c.mayUse(ctx, r, room, sub); err != nil {
 		return err
 	}
 	if r.caller == nil {
-		return sayf("this room is connected with Matrix already; its past can be brought along only when the connection is made")
+		return sayf("this room is already connected with Matrix; its history can be carried over only when the connection is made")
 	}
 	if err := r.caller.Invite(ctx, room.Type, room.ID, c.Client.UserID()); err != nil {
 		return fmt.Errorf("bring the bridge into the room: %w", err)
@@ -58,7 +58,7 @@ func howMuch(words []string) (last int, since time.Time, err error) {
 	}
 	if n, err := strconv.Atoi(words[0]); err == nil {
 		if n < 1 || n > model.MaxHistory {
-			return 0, since, sayf("the number of messages is from 1 to %d", model.MaxHistory)
+			return 0, since, sayf("the number of messages must be from 1 to %d", model.MaxHistory)
 		}
 		return n, since, nil
 	}

@@ -19,14 +19,14 @@ func (c *Commands) me(ctx context.Context, r request, words []string) error {
 		return c.meNow(ctx, r)
 	}
 	if len(words) == 1 && strings.EqualFold(words[0], "off") {
-		user, ok, err := c.Bridge.TakeBack(ctx, personOf(r.user).ID, "the owner of the account wishes so")
+		user, ok, err := c.Bridge.TakeBack(ctx, personOf(r.user).ID, "at the account owner's request")
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return c.tell(ctx, r, "Nobody on Matrix writes with your account.")
 		}
-		return c.tell(ctx, r, fmt.Sprintf("%s no longer writes with your account. What was written stays yours.", user))
+		return c.tell(ctx, r, fmt.Sprintf("%s no longer writes with your account. Messages already written stay yours.", user))
 	}
 	target, err := oneAddress(meUsage, words)
 	if err != nil {
@@ -44,8 +44,8 @@ func (c *Commands) me(ctx context.Context, r request, words []string) error {
 
 // HowToLink returns instructions for the owner of an account on how to use a code.
 func HowToLink(target ids.MXUser, code string) string {
-	return fmt.Sprintf("Is %s you? Then send this from there within ten minutes, in any room that is connected with this Rocket.Chat, best in a direct message to yourself:\n```\n!link %s\n```\n"+
-		"From then on what %s writes on Matrix appears here under your name. Show the code to nobody else, and send no code that another person gives you.", target, code, target)
+	return fmt.Sprintf("Is %s you? Then send this from there within ten minutes, in any room that is connected with this Rocket.Chat, preferably in a direct message to yourself:\n```\n!link %s\n```\n"+
+		"From then on what %s writes on Matrix appears here under your name. Do not show the code to anybody else, and never send a code that another person gives you.", target, code, target)
 }
 
 // meNow tells the caller who writes with their account.
@@ -55,7 +55,7 @@ func (c *Commands) meNow(ctx context.Context, r request) error {
 		return err
 	}
 	if !ok {
-		return c.tell(ctx, r, "Nobody on Matrix writes with your account. If you have one there too: "+meUsage)
+		return c.tell(ctx, r, "Nobody on Matrix writes with your account. To link your own account there: "+meUsage)
 	}
 	return c.tell(ctx, r, fmt.Sprintf("%s on Matrix writes with your account; /bridge me off ends that.", user))
 }

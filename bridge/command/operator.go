@@ -65,7 +65,7 @@ func (c *Commands) retry(ctx context.Context, r request, words []string) error {
 		return err
 	}
 	if len(words) == 0 {
-		return sayf("this needs the items that /bridge queue lists, or all: /bridge retry all")
+		return sayf("name items that /bridge queue lists, or all of them: /bridge retry all")
 	}
 	if len(words) == 1 && words[0] == "all" {
 		words = nil
@@ -76,7 +76,7 @@ func (c *Commands) retry(ctx context.Context, r request, words []string) error {
 	}
 	c.Log.Info("dead letters were retried by a command", "user", r.user.ID, "changed", n)
 	if n == 1 {
-		return c.tell(ctx, r, "1 item waits again, as the last of its room.")
+		return c.tell(ctx, r, "1 item is queued again, last in its room.")
 	}
-	return c.tell(ctx, r, fmt.Sprintf("%d items wait again, as the last of their rooms.", n))
+	return c.tell(ctx, r, fmt.Sprintf("%d items are queued again, last in their rooms.", n))
 }

@@ -56,7 +56,7 @@ func (c *Commands) kick(ctx context.Context, r request, words []string) error {
 	if err := c.Bridge.KickOnMatrix(ctx, model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}, target); err != nil {
 		return err
 	}
-	return c.tell(ctx, r, fmt.Sprintf("%s is removed from %s.", target, room.Title()))
+	return c.tell(ctx, r, fmt.Sprintf("%s was removed from %s.", target, room.Title()))
 }
 
 // status is /bridge status: of the room and, for administrators, of the bridge, in any room.
@@ -67,7 +67,7 @@ func (c *Commands) status(ctx context.Context, r request) error {
 	}
 	text, err := c.describe(ctx, r)
 	if say, ok := errors.AsType[*model.SayError](err); ok && state != "" {
-		text, err = "Of this room: "+say.Text+".", nil
+		text, err = "About this room: "+say.Text+".", nil
 	}
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (c *Commands) unbridge(ctx context.Context, r request) error {
 		return err
 	}
 	if room.Type != rocketchat.Direct && !holds(perms["edit-room"], r.user.Roles, sub.Roles) {
-		return sayf("only an owner of this room may end its connection with Matrix")
+		return sayf("only an owner of this room may disconnect it from Matrix")
 	}
 	if err := c.Bridge.Unbridge(ctx, model.Caller{RCPerson: personOf(r.user), Room: ids.RCRoom(room.ID)}); err != nil {
 		return err
@@ -180,7 +180,7 @@ func (c *Commands) join(ctx context.Context, r request, words []string) error {
 		return err
 	}
 	if !holds(perms["create-p"], r.user.Roles) {
-		return sayf("you may not make rooms, and joining one on Matrix makes one here")
+		return sayf("you may not create rooms, and joining one on Matrix creates one here")
 	}
 	title, err := c.Bridge.JoinPublic(ctx, personOf(r.user), words[0])
 	if err != nil {
@@ -194,7 +194,7 @@ func (c *Commands) join(ctx context.Context, r request, words []string) error {
 func (c *Commands) roomTypedIn(ctx context.Context, r request) (rocketchat.Room, rocketchat.Subscription, error) {
 	room, ok, err := c.Client.RoomByID(ctx, r.room)
 	if err == nil && !ok || rocketchat.Says(err, "Not Allowed", "not-allowed") {
-		err = sayf("the bridge cannot see this room; type the command in the address of your Rocket.Chat")
+		err = sayf("the bridge cannot see this room; open Rocket.Chat at its own address and type the command there")
 	}
 	if err != nil {
 		return room, rocketchat.Subscription{}, err

@@ -200,7 +200,7 @@ func (c Config) validateTraces(bad func(key, reason string, args ...any)) {
 		bad("trace_percent", "must be from 0 to 100 (got %d)", c.TracePercent)
 	}
 	if c.Traces.Endpoint == "" && c.Traces.HeadersFile != "" {
-		bad("traces.headers_file", "belongs to traces.endpoint: give both, or none")
+		bad("traces.headers_file", "belongs to traces.endpoint: set both or neither")
 	}
 	if u, err := url.Parse(c.Traces.Endpoint); err == nil && u.User != nil {
 		bad("traces.endpoint", "must hold no password: a header in traces.headers_file does")

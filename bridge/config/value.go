@@ -67,7 +67,7 @@ func listOf(value string) (*yaml.Node, error) {
 	var words []string
 	if strings.HasPrefix(value, "[") || strings.HasPrefix(value, "- ") {
 		if err := yaml.Unmarshal([]byte(value), &words); err != nil {
-			return nil, errors.New("must be a list: words between commas, such as admin,owner")
+			return nil, errors.New("must be a list: words separated by commas, such as admin,owner")
 		}
 	} else {
 		for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {

@@ -69,13 +69,13 @@ func (p *permits) permit(w http.ResponseWriter, r *http.Request, s session, list
 func noticeOfLists(what string) string {
 	switch what {
 	case "allow":
-		return "Allowed. It is in bridge.yaml, and in force."
+		return "Allowed. This is saved in bridge.yaml and in force."
 	case "linked":
-		return "The owner of the account has got a code. When it is sent from Matrix, the two are linked."
+		return "The owner of the account was sent a code. Once it is sent from Matrix, the two are linked."
 	case "unlinked":
 		return "The link has ended: the puppet writes again."
 	case "deny":
-		return "Denied. It is in bridge.yaml, and in force: what they write is not carried any more."
+		return "Denied. This is saved in bridge.yaml and in force: their messages are no longer carried."
 	}
 	return ""
 }

@@ -106,7 +106,7 @@ func (p *peoplePages) one(w http.ResponseWriter, r *http.Request, s session) {
 	v, err := p.people.Person(r.Context(), r.URL.Query().Get("id"), from)
 	v.Later = from > 0
 	if errors.Is(err, ErrNoPerson) {
-		p.problem(w, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
+		p.problem(w, s, http.StatusNotFound, "The bridge does not know this address, or no longer does.")
 		return
 	}
 	if err != nil {
@@ -137,7 +137,7 @@ func (p *peoplePages) link(w http.ResponseWriter, r *http.Request, s session) {
 	}
 	p.log.Info("an account link was changed in the console", "user", s.userID, "action", did, "mx_user", cut(person, 255), "username", cut(username, 80), "err", err)
 	if errors.Is(err, ErrNoPerson) {
-		p.problem(w, s, http.StatusNotFound, "The bridge knows nobody with this address, or no longer.")
+		p.problem(w, s, http.StatusNotFound, "The bridge does not know this address, or no longer does.")
 		return
 	}
 	if err != nil {

@@ -70,7 +70,7 @@ func notice(r *http.Request) string {
 	}
 	switch q.Get("done") {
 	case "retry":
-		return counted(n, "item waits again, as the last of its room.", "items wait again, as the last of their rooms.")
+		return counted(n, "item is queued again, last in its room.", "items are queued again, last in their rooms.")
 	case "drop":
 		return counted(n, "item was dropped.", "items were dropped.")
 	case "settings":

@@ -60,9 +60,11 @@ type Member struct {
 // ErrNoRoom is wrapped when a room is not connected, or no longer so.
 var ErrNoRoom = errors.New("is not connected with Matrix")
 
-// A RefusedError explains why an administrator's request cannot be carried out, for the
-// administrator to read.
-type RefusedError struct{ Text string }
+// A RefusedError explains why an administrator's request cannot be carried out.
+type RefusedError struct {
+	Text  string // the end of a sentence, without a full stop
+	Saved bool   // the change is stored all the same, but not in force
+}
 
 func (e *RefusedError) Error() string { return e.Text }
 
@@ -213,7 +215,7 @@ func (p *roomPages) link(w http.ResponseWriter, r *http.Request, s session) {
 func (p *roomPages) disconnect(w http.ResponseWriter, r *http.Request, s session) {
 	room := r.PostForm.Get("room")
 	if r.PostForm.Get("sure") != "yes" {
-		p.problem(w, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people of Matrix leave the room, and that cannot be undone.")
+		p.problem(w, s, http.StatusBadRequest, "Nothing was changed. Tick the box beside the button: people from Matrix leave the room, and that cannot be undone.")
 		return
 	}
 	err := p.rooms.Disconnect(r.Context(), room, s.username)

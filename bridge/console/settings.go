@@ -154,7 +154,7 @@ func (p *settingsPage) change(w http.ResponseWriter, r *http.Request, s session)
 func (p *settingsPage) review(w http.ResponseWriter, s session, v settingsView, was, now []byte) {
 	v.Review, v.Diff = true, diff(was, now)
 	if v.Conflict {
-		p.showForm(w, s, http.StatusConflict, v, "", "The file has changed since you opened this page. Nothing was changed yet: look at what others have done, and save once more if yours is still right.")
+		p.showForm(w, s, http.StatusConflict, v, "", "The file has changed since you opened this page. Nothing was changed yet: look at what others have changed, and save again if your change is still right.")
 		return
 	}
 	if len(v.Diff) == 0 {

@@ -109,11 +109,11 @@ func refusal(err error) (status int, why string) {
 	case errors.Is(err, ErrCode):
 		return http.StatusUnauthorized, "This account has a second factor. Please type its code, and your password again."
 	case errors.Is(err, ErrWrongCode):
-		return http.StatusUnauthorized, "Rocket.Chat does not take this code. Please try a new one."
+		return http.StatusUnauthorized, "Rocket.Chat does not accept this code. Please try a new one."
 	case errors.Is(err, ErrBlocked):
-		return http.StatusTooManyRequests, "Rocket.Chat takes no more attempts from here for a while. Please wait some minutes."
+		return http.StatusTooManyRequests, "Rocket.Chat accepts no more attempts from here for a while. Please wait a few minutes."
 	case errors.Is(err, ErrWrong):
-		return http.StatusUnauthorized, "Rocket.Chat does not know this name with this password, or the account is locked."
+		return http.StatusUnauthorized, "Rocket.Chat does not accept this name and password, or the account is locked."
 	}
 	return http.StatusServiceUnavailable, "Rocket.Chat does not answer now, so nobody can sign in. Please try again in a moment."
 }
@@ -149,7 +149,7 @@ func (g *gate) inside(next handler) http.HandlerFunc {
 		}
 		if r.Method != http.MethodGet && subtle.ConstantTimeCompare([]byte(r.PostForm.Get("token")), []byte(s.token)) != 1 {
 			g.log.Warn("a forged form was refused by the console", "user", s.userID)
-			g.problem(w, s, http.StatusForbidden, "This form is not one of your session. Nothing was changed. Please open the page again.")
+			g.problem(w, s, http.StatusForbidden, "This form does not belong to your session. Nothing was changed. Please open the page again.")
 			return
 		}
 		next(w, r, s)

@@ -56,11 +56,15 @@ func (v *views) failed(w http.ResponseWriter, r *http.Request, s session, err er
 // there are any.
 func (v *views) refused(w http.ResponseWriter, r *http.Request, s session, err error) {
 	if errors.Is(err, ErrNoRoom) {
-		v.problem(w, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer.")
+		v.problem(w, s, http.StatusNotFound, "This room is not connected with Matrix, or no longer is.")
 		return
 	}
 	if re, ok := errors.AsType[*RefusedError](err); ok {
-		v.problem(w, s, http.StatusConflict, "Nothing was changed. Sorry: "+cut(re.Text, 600)+".")
+		said := "Nothing was changed. Sorry: "
+		if re.Saved {
+			said = "Sorry: "
+		}
+		v.problem(w, s, http.StatusConflict, said+cut(re.Text, 600)+".")
 		return
 	}
 	v.failed(w, r, s, err)

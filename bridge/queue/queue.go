@@ -125,7 +125,7 @@ func Sentence(err error) string {
 	if p, ok := errors.AsType[*permanent](err); ok {
 		return p.sentence
 	}
-	return "it could not be delivered, in spite of many attempts"
+	return "it could not be delivered despite many attempts"
 }
 
 // Later asks for another attempt after d without counting this one. Use it for

@@ -108,7 +108,7 @@ func (s *server) noteSent(err error) {
 }
 
 // restrictedMeans is what "restricted-workspace" means to the operator.
-const restrictedMeans = "this Rocket.Chat has no licence and could not report its statistics for some days, so that it takes no messages (restricted-workspace): " +
+const restrictedMeans = "this Rocket.Chat has no licence and could not report its statistics for several days, so it accepts no messages (restricted-workspace): " +
 	"let it reach https://collector.rocket.chat, or register the workspace under Workspace > Registration; queued messages are then delivered"
 
 // Problem returns why Rocket.Chat accepts no messages, for the operator; "" when it does.

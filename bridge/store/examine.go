@@ -61,7 +61,7 @@ func examinePlace(file string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Stat(filepath.Dir(file)); errors.Is(err, fs.ErrNotExist) {
-			return refused("make the folder, or name another file as database in bridge.yaml", "%s has no folder to be in", file)
+			return refused("make the folder, or name another file as database in bridge.yaml", "%s is in a missing folder", file)
 		}
 	case err != nil:
 		return explained(file, err)
@@ -249,7 +249,7 @@ func explained(name string, err error) error {
 	case full:
 		return refused(hintSpace, "%s cannot be written: its disk is full", name)
 	case private:
-		return refused(fmt.Sprintf("let the user that the bridge runs as write it, user %d here, and its folder", os.Getuid()), "%s cannot be opened: permission denied", name)
+		return refused(fmt.Sprintf("let the user that the bridge runs as, here user %d, write to it and its folder", os.Getuid()), "%s cannot be opened: permission denied", name)
 	case readOnly:
 		return refused("make its disk writable, or name another one as database in bridge.yaml", "%s is read-only", name)
 	case damaged:

@@ -60,7 +60,7 @@ func explainedTLS(name string, err error) error {
 	}
 	unknown, ok := errors.AsType[x509.UnknownAuthorityError](err)
 	if ok {
-		return refused(hintAuthority, "%s has a certificate that is not of the authorities that this bridge trusts: %v", name, unknown)
+		return refused(hintAuthority, "%s has a certificate that is not from the authorities that this bridge trusts: %v", name, unknown)
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return refused(hintAuthority, "%s has a certificate that cannot be verified: %v", name, e.Err)

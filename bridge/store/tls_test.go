@@ -130,8 +130,8 @@ func TestAPostgreSQLWithAnAuthorityOfItsOwn(t *testing.T) {
 		address string
 		words   []string
 	}{
-		"another authority": {with("localhost", "sslmode=verify-full", "sslrootcert="+file("wrong.pem", wrong.ca)), []string{"not of the authorities", "bridge_database_ca_file", "sslrootcert"}},
-		"no authority":      {with("localhost", "sslmode=verify-full"), []string{"not of the authorities", "bridge_database_ca_file"}},
+		"another authority": {with("localhost", "sslmode=verify-full", "sslrootcert="+file("wrong.pem", wrong.ca)), []string{"not from the authorities", "bridge_database_ca_file", "sslrootcert"}},
+		"no authority":      {with("localhost", "sslmode=verify-full"), []string{"not from the authorities", "bridge_database_ca_file"}},
 		"another name":      {with("127.0.0.1", "sslmode=verify-full", ca), []string{"certificate for another name", "127.0.0.1"}},
 		"without TLS":       {with("localhost", "sslmode=disable"), []string{"no connections without TLS", "sslmode=verify-full"}},
 		"no such file":      {with("localhost", "sslmode=verify-full", "sslrootcert="+filepath.Join(dir, "none.pem")), []string{"cannot be read", "none.pem", "bridge_database_ca_file"}},

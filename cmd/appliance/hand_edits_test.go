@@ -321,7 +321,7 @@ func TestADamagedNoteOfTheProgram(t *testing.T) {
 
 	// As the first hint says.
 	e.write("appliance/manifest.json", "{")
-	if said := e.does(4, "doctor"); !strings.Contains(said, "fail  files              it cannot be told which files were edited by hand\n") {
+	if said := e.does(4, "doctor"); !strings.Contains(said, "fail  files              cannot tell which files were edited by hand\n") {
 		t.Errorf("the doctor:\n%s", said)
 	}
 	if err := os.Remove(filepath.Join(dir, "manifest.json")); err != nil {

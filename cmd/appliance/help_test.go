@@ -27,6 +27,20 @@ func everyCommand(t *testing.T, see func(*cobra.Command)) {
 	walk(root)
 }
 
+// A mistyped subcommand is named as one, wherever it stands. Two commands do something
+// without a subcommand too: there it may as well be an argument too many.
+func TestEveryParentKnowsItsCommands(t *testing.T) {
+	everyCommand(t, func(c *cobra.Command) {
+		if !c.HasSubCommands() || c.Name() == "backup" || c.Name() == "bridge" {
+			return
+		}
+		typed := c.Commands()[0].Name() + "x"
+		if err := c.ValidateArgs([]string{typed}); err == nil || !strings.HasPrefix(err.Error(), `unknown command "`+typed+`"`) {
+			t.Errorf("%s %s: %v", c.CommandPath(), typed, err)
+		}
+	})
+}
+
 func TestEveryCommandIsInAGroup(t *testing.T) {
 	everyCommand(t, func(c *cobra.Command) {
 		if !c.HasParent() || c.Parent().HasParent() || c.IsAdditionalHelpTopicCommand() {

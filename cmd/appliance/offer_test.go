@@ -55,7 +55,7 @@ func TestUpOffersASwapFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			place := newSmallHost(t)
 			term := place.sit(up...)
-			if screen := term.wait("Should that be run?"); !strings.Contains(screen, "    mkswap /var/lib/appliance.swap\n    swapon /var/lib/appliance.swap\n") || !strings.Contains(screen, "1967 MB of memory and 0 MB of swap") {
+			if screen := term.wait("Run this now?"); !strings.Contains(screen, "    mkswap /var/lib/appliance.swap\n    swapon /var/lib/appliance.swap\n") || !strings.Contains(screen, "1967 MB of memory and 0 MB of swap") {
 				t.Errorf("it does not say what it would run:\n%s", screen)
 			}
 			term.enter(c.keys)
@@ -68,7 +68,7 @@ func TestUpOffersASwapFile(t *testing.T) {
 			}
 			term = place.sit(up...)
 			term.end()
-			if text := term.raw.String(); term.status() != 0 || strings.Contains(text, "Should that be run?") || !strings.Contains(text, "nothing to do") {
+			if text := term.raw.String(); term.status() != 0 || strings.Contains(text, "Run this now?") || !strings.Contains(text, "nothing to do") {
 				t.Errorf("a second time:\n%s", text)
 			}
 		})

@@ -94,7 +94,7 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	run(1, "404", srv.URL+"/v9")
 	run(1, "the release is not signed", srv.URL+"/unsigned")
 	run(1, "which is not one of this program's", srv.URL+"/forged")
-	run(0, "nothing to do: this is that program", srv.URL+"/same")
+	run(0, "nothing to do: this is already that release", srv.URL+"/same")
 	run(0, `"changed":false`, srv.URL+"/same", "--json")
 	run(1, `"status":1`, srv.URL+"/forged", "--json")
 	run(2, "takes no checksum", "--rollback", "--sha256", strings.Repeat("0", 64))
@@ -102,7 +102,7 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 	if data, err := os.ReadFile(program); err != nil || string(data[:4]) != "\x7fELF" {
 		t.Fatalf("the program was changed: %v", err)
 	}
-	run(0, "updated to v2.0.0; the old program is "+selfupdate.Previous(program)+". Bring the installation to its versions with: appliance upgrade", srv.URL+"/v2")
+	run(0, "updated to v2.0.0; the old program is "+selfupdate.Previous(program)+". Upgrade the installation with: appliance upgrade", srv.URL+"/v2")
 	if data, err := os.ReadFile(program); err != nil || string(data) != string(next) {
 		t.Fatalf("the program was not changed: %v", err)
 	}
@@ -110,5 +110,5 @@ func TestTheProgramUpdatesItselfAndGoesBack(t *testing.T) {
 		t.Fatalf("the old program was not kept: %v", err)
 	}
 	run(0, `{"previous":"`+selfupdate.Previous(program)+`","program":"`+program+`","rolled_back":true}`, "--rollback", "--json")
-	run(0, "the program from before is back", "--rollback")
+	run(0, "the previous program is back in place", "--rollback")
 }

@@ -172,7 +172,7 @@ func (term *terminal) recording() string {
 	_, text, _ = strings.Cut(text, "\n 1. ")
 	plan, text, _ := strings.Cut(text, "\n\n")
 	_, text, _ = strings.Cut(text, "==>")
-	text, _, _ = strings.Cut(text, "\nNot everything is well")
+	text, _, _ = strings.Cut(text, "\nSome checks need attention")
 	if plan == "" || text == "" {
 		term.t.Fatalf("no recording in\n%s", term.raw.String())
 	}

@@ -57,7 +57,7 @@ verify() {
 		how="checksum only, not the signature: that needs minisign or OpenSSL 3, and a release with a key"
 	fi
 	grep "[ *]$1\$" SHA256SUMS >sum || die "SHA256SUMS does not name $1" "nothing was changed; this release is not for this kind of host"
-	sha256sum -c sum >/dev/null 2>&1 || die "$1 does not have the checksum of SHA256SUMS" "nothing was changed; run this again, and if it stays so ask who publishes the release"
+	sha256sum -c sum >/dev/null 2>&1 || die "$1 does not have the checksum of SHA256SUMS" "nothing was changed; run this again, and if it still fails ask whoever publishes the release"
 	say "verified $1: $how"
 }
 
@@ -78,7 +78,7 @@ main() {
 	case $(uname -s)/$(uname -m) in
 	Linux/x86_64 | Linux/amd64) name=appliance_linux_amd64 ;;
 	Linux/aarch64 | Linux/arm64) name=appliance_linux_arm64 ;;
-	*) die "there is no release for $(uname -s) on $(uname -m)" "it runs on Linux with a 64-bit processor of Intel, AMD or ARM" ;;
+	*) die "there is no release for $(uname -s) on $(uname -m)" "it runs on Linux with a 64-bit Intel, AMD or ARM processor" ;;
 	esac
 	{ mkdir -p "$prefix/bin" && [ -w "$prefix/bin" ]; } 2>/dev/null || die "cannot write to $prefix/bin" "run this as root: sudo sh install.sh"
 	[ ! -e /usr/lib/appliance/package ] || die "appliance is installed here as a package" "install the package of the new release: apt install ./$name.deb"
@@ -104,7 +104,7 @@ main() {
 	elif [ "$docker$up" = yesno ]; then
 		"$program" prepare </dev/tty || die "Docker was not installed" "the program is; see above why"
 	fi
-	if [ "$up" = yes ] && terminal; then "$program" up </dev/tty; else say "next, type: appliance up (where an installation is already: appliance upgrade)"; fi
+	if [ "$up" = yes ] && terminal; then "$program" up </dev/tty; else say "next, type: appliance up (or, with an existing installation: appliance upgrade)"; fi
 }
 
 main "$@"

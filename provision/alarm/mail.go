@@ -36,12 +36,12 @@ func ParseMailURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "smtp" && u.Scheme != "smtps" && u.Scheme != "smtp+plain":
-		return nil, errors.New("must be such as smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
+		return nil, errors.New("must look like smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
 	case u.RawQuery != "" || u.Path != "" && u.Path != "/":
 		return nil, errors.New("must have no path and no query")
 	}
 	if _, has := u.User.Password(); has {
-		return nil, errors.New("must not have a password: it belongs into a file, see alarm_mail_password_file")
+		return nil, errors.New("must not have a password: it belongs in a file, see alarm_mail_password_file")
 	}
 	return u, nil
 }
@@ -94,7 +94,7 @@ func (m Mail) advice(err error) string {
 	case code[0] == '5':
 		return "set addresses in alarm_mail_from and alarm_mail_to that the mail server takes"
 	}
-	return "let this host connect to the mail server; many providers close port 25: 587 and 465 are others for alarm_mail_url"
+	return "let this host connect to the mail server; many providers block port 25: try 587 or 465 in alarm_mail_url"
 }
 
 func (m Mail) client(to *url.URL) (*mail.Client, error) {

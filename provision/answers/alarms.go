@@ -35,10 +35,10 @@ var alarmFields = []Field{
 	})),
 	text("alarms", func(a *Answers) *string { return &a.Alarms }, Field{
 		Ask: "How should alarms be sent?", Default: ByRocketChat, Advanced: true, Check: checkAlarms,
-		Help: "One or more of rocketchat, webhook and mail, separated by commas: an alarm goes by the first one that works. Empty means rocketchat. Try them with: appliance alarm test",
+		Help: "One or more of rocketchat, webhook and mail, separated by commas: an alarm is sent by the first one that works. Empty means rocketchat. Try them with: appliance alarm test",
 	}),
 	choice("alarm_webhook", func(a *Answers) *string { return &a.AlarmWebhook }, "json", webhookFormats, Field{
-		Ask: "What does the webhook of alarms speak?", Advanced: true,
+		Ask: "Which format does the alarm webhook expect?", Advanced: true,
 		Help: "json: the whole message. ntfy: ntfy.sh and its like. slack: Slack, Mattermost and others that take its webhooks. matrix: a room on another Matrix server. Only with alarms: webhook.",
 	}),
 	text("alarm_webhook_file", func(a *Answers) *string { return &a.AlarmWebhookFile }, Field{
@@ -63,7 +63,7 @@ var alarmFields = []Field{
 	}),
 	text("releases", func(a *Answers) *string { return &a.Releases }, Field{
 		Ask: "Where is the newest release of this program to be found?", Advanced: true, Check: optional(checkReleases),
-		Help: "The https address of the directory that always holds it, such as https://releases.example.org/appliance/latest. The doctor looks there for a newer one, whose signature it verifies, and the console shows it. Empty means that nobody is asked.",
+		Help: "The https address of the directory that always holds it, such as https://releases.example.org/appliance/latest. The doctor looks there for a newer one, whose signature it verifies, and the console shows it. Empty means no check for new releases.",
 	}),
 }
 
@@ -109,7 +109,7 @@ func checkReleases(s string) error {
 func checkMailURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"smtp", "smtps", "smtp+plain"}, u.Scheme) || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
-		return fmt.Errorf("must be such as smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
+		return fmt.Errorf("must look like smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
 	}
 	if _, has := u.User.Password(); has {
 		return fmt.Errorf("must not have a password: put it into a file and name that as alarm_mail_password_file")

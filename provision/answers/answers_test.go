@@ -72,7 +72,7 @@ func TestBadAnswers(t *testing.T) {
 		"domain=chat.example.org/x":         `domain: must be a bare name, without a path (got "chat.example.org/x") in --set`,
 		"domain=@alice:example.org":         `domain: must be a name, not an address with @ (got "@alice:example.org") in --set`,
 		"domain=localhost":                  `domain: must have at least two parts, such as chat.example.org (got "localhost") in --set`,
-		"domain=chat..example.org":          `domain: has a dot too many (got "chat..example.org") in --set`,
+		"domain=chat..example.org":          `domain: has one dot too many (got "chat..example.org") in --set`,
 		"domain=":                           `domain: is required in --set`,
 		"email=nobody":                      `email: is not an e-mail address (got "nobody") in --set`,
 		"homeserver=conduit":                `homeserver: must be one of dendrite, synapse, external (got "conduit") in --set`,
@@ -94,7 +94,7 @@ func TestBadAnswers(t *testing.T) {
 		"federation_private_networks=si":    `federation_private_networks: must be true or false (got "si") in --set`,
 		"traces_endpoint=collector:4318":    `traces_endpoint: must be an http or https URL such as http://collector:4318/v1/traces (got "collector:4318") in --set`,
 		"traces_endpoint=http://c:4318/":    `traces_endpoint: must not end in a slash: collectors of OpenTelemetry expect /v1/traces at its end (got "http://c:4318/") in --set`,
-		"traces_headers_file=/root/headers": `traces_headers_file: belongs to traces_endpoint: give both, or none (got "/root/headers") in --set`,
+		"traces_headers_file=/root/headers": `traces_headers_file: belongs to traces_endpoint: set both or neither (got "/root/headers") in --set`,
 		"colour=red":                        `colour: unknown key in --set`,
 		"memory_limits=certs=64":            `memory_limits: must be services and MB, such as homeserver=1024,rocketchat=2048; the services are bridge, homeserver, mongo, nginx, postgres, rocketchat (got "certs=64") in --set`,
 		"memory_limits=bridge=1g":           `memory_limits: must give bridge a number of MB, at least 128 (got "bridge=1g") in --set`,
@@ -410,7 +410,7 @@ func TestTheAddressOfAMongoDB(t *testing.T) {
 		ca + " mongodb://u:s3cret@db.example.org/rc?tls=false":                 "the URL in mongo_url turns it off",
 		ca + " mongodb://u:s3cret@db.example.org/rc?tls=true&tlsInsecure=true": "has tlsInsecure=true",
 		ca + " mongodb://u:s3cret@db.example.org/rc":                           "",
-		ca + " ": "is for a MongoDB that mongo_url names",
+		ca + " ": "applies only together with mongo_url",
 	} {
 		d := answers.NewDraft()
 		d.Set("domain", "chat.example.org", "--set")
@@ -444,7 +444,7 @@ func TestWhereFilesGo(t *testing.T) {
 		"uploads=s3://AKIA:s3cret@s3.example.org/fi " + keys:                                           "must hold no keys",
 		"uploads=https://s3.example.org/files " + keys:                                                 "must be bundled or such as s3://",
 		"uploads=s3://localhost:9000/files " + keys:                                                    "localhost would be the container itself",
-		"uploads=bundled " + keys:                                                                      "uploads_key_file: is for storage that uploads names",
+		"uploads=bundled " + keys:                                                                      "uploads_key_file: needs external storage in uploads",
 		"uploads=s3+http://10.0.0.7/files uploads_ca_file=/ca.pem " + keys:                             "s3+http has none",
 		"uploads=s3://s3.example.org/files uploads_region=eu_1 " + keys:                                "must be such as eu-central-1",
 		"uploads=s3://s3.example.org/files rocketchat_settings.FileUpload_Storage_Type=GridFS " + keys: "has FileUpload_Storage_Type, which the answer uploads decides",

@@ -41,7 +41,7 @@ func checkHost(s string) error {
 		return fmt.Errorf("is longer than the 253 characters that DNS allows")
 	}
 	if strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
-		return fmt.Errorf("has a dot too many")
+		return fmt.Errorf("has one dot too many")
 	}
 	for part := range strings.SplitSeq(s, ".") {
 		if !label.MatchString(part) {
@@ -76,7 +76,7 @@ func checkCollector(s string) error {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("must be an http or https URL such as http://collector:4318/v1/traces")
 	case u.User != nil:
-		return fmt.Errorf("must hold no password: a header in traces_headers_file does")
+		return fmt.Errorf("must contain no password: put it in a header in traces_headers_file")
 	case strings.HasSuffix(s, "/"):
 		return fmt.Errorf("must not end in a slash: collectors of OpenTelemetry expect /v1/traces at its end")
 	}
@@ -226,7 +226,7 @@ func checkProxies(s string) error {
 			return fmt.Errorf("must be addresses or networks such as 10.0.0.5 or 192.168.7.0/24, separated by commas: %q is none", strings.TrimSpace(one))
 		}
 		if p.Bits() < 8 {
-			return fmt.Errorf("must be the web servers in front of this one: %s would let everybody choose an address", p)
+			return fmt.Errorf("must be the web servers in front of this one: %s would let anyone claim any address", p)
 		}
 	}
 	return nil

@@ -76,7 +76,7 @@ func (d DatabaseAnswers) consistent(a Answers) []Problem {
 		problems = append(problems, Problem{Key: key, Value: value, Reason: reason})
 	}
 	if d.BridgeDatabaseCAFile != "" && !IsURL(d.BridgeDatabase) {
-		report("bridge_database_ca_file", d.BridgeDatabaseCAFile, "is for a bridge_database that is the URL of a PostgreSQL")
+		report("bridge_database_ca_file", d.BridgeDatabaseCAFile, "applies only if bridge_database is the URL of a PostgreSQL")
 	}
 	if d.BridgeDatabase == Bundled && !a.BundledHomeserver() {
 		report("bridge_database", Bundled, "needs a bundled homeserver, whose PostgreSQL it uses: with homeserver: external give the URL of a PostgreSQL")
@@ -86,7 +86,7 @@ func (d DatabaseAnswers) consistent(a Answers) []Problem {
 		report(key, "", "is for a bundled homeserver: with homeserver: external it has its own")
 		return problems
 	case d.HomeserverDatabaseCAFile != "" && !IsURL(d.HomeserverDatabase):
-		report(ca, d.HomeserverDatabaseCAFile, "is for a homeserver_database that is the URL of a PostgreSQL")
+		report(ca, d.HomeserverDatabaseCAFile, "applies only if homeserver_database is the URL of a PostgreSQL")
 		return problems
 	case !IsURL(d.HomeserverDatabase):
 		return problems
@@ -100,7 +100,7 @@ func (d DatabaseAnswers) consistent(a Answers) []Problem {
 	}
 	switch verified := mode == "" || strings.HasPrefix(mode, "verify-"); {
 	case verified && d.HomeserverDatabaseCAFile == "":
-		report(ca, "", "is required with the URL of a PostgreSQL: it names the authorities of its certificate. Without verification add ?sslmode=require to the URL, without TLS ?sslmode=disable")
+		report(ca, "", "is required with the URL of a PostgreSQL: it holds the authorities for its certificate. To skip verification add ?sslmode=require to the URL, to go without TLS ?sslmode=disable")
 	case !verified && d.HomeserverDatabaseCAFile != "":
 		report(ca, d.HomeserverDatabaseCAFile, "goes with sslmode=verify-full or verify-ca, and the URL in homeserver_database says sslmode="+mode)
 	}

@@ -62,7 +62,7 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("email", func(a *Answers) *string { return &a.Email }, Field{
 		Ask: "E-mail address for the certificate authority?", Check: optional(checkEmail), Normal: normalEmail,
-		Note: "It may be empty. Only the authority gets it.",
+		Note: "Optional. Only the certificate authority receives it.",
 		Help: "Given to the certificate authority only. Let's Encrypt no longer sends warnings; others do.",
 	}),
 	choice("homeserver", func(a *Answers) *string { return &a.Homeserver }, Dendrite, append(homeserver.Bundled(), External), Field{
@@ -76,17 +76,17 @@ var Fields = slices.Concat([]Field{
 		Help: "Its client API, from inside a container, such as https://matrix.example.org. Only with homeserver: external.",
 	}),
 	choice("homeserver_kind", func(a *Answers) *string { return &a.HomeserverKind }, Synapse, []string{Synapse, Dendrite, homeserver.Generic}, Field{
-		Ask: "What is your homeserver?", If: externalHomeserver,
+		Ask: "What does your homeserver run?", If: externalHomeserver,
 		Means: []string{"by Element", "by matrix.org", "any other one that follows the specification"},
-		Help:  "What the external homeserver runs; generic is any other one that does as the Matrix specification says. Only with homeserver: external.",
+		Help:  "What the external homeserver runs; generic is any other one that follows the Matrix specification. Only with homeserver: external.",
 	}),
 	text("homeserver_database", func(a *Answers) *string { return &a.HomeserverDatabase }, Field{
 		Ask: "Where should the homeserver keep its data?", Default: Bundled, Advanced: true, Check: optional(checkHomeserverDatabase), If: Answers.BundledHomeserver, Secret: true,
-		Help: "bundled: a PostgreSQL of this installation. Or the URL of a PostgreSQL of yours, postgres://user:password@host/name, which backups leave out. To change it, copy the data first; see docs/external.md.",
+		Help: "bundled: the PostgreSQL of this installation. Or the URL of your own PostgreSQL, postgres://user:password@host/name, which backups leave out. To change it, copy the data first; see docs/external.md.",
 	}),
 	text("homeserver_database_ca_file", func(a *Answers) *string { return &a.HomeserverDatabaseCAFile }, Field{
-		Ask: "Which file holds the authorities of that PostgreSQL's certificate?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledHomeserver,
-		Help: "PEM. Only with the URL of a PostgreSQL as homeserver_database. Its certificate must be of one of them and for its name, or for any name with sslmode=verify-ca in the URL.",
+		Ask: "Which file holds the certificate authorities for that PostgreSQL?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledHomeserver,
+		Help: "PEM. Only with the URL of a PostgreSQL as homeserver_database. One of them must have issued its certificate, for its name, or for any name with sslmode=verify-ca in the URL.",
 	}),
 	text("namespace", func(a *Answers) *string { return &a.Namespace }, Field{
 		Kind: Choice, Choices: []string{Native, Prefixed}, Check: optional(oneOf([]string{Native, Prefixed})),
@@ -95,15 +95,15 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("ghost_prefix", func(a *Answers) *string { return &a.GhostPrefix }, Field{
 		Ask: "What should the addresses of Rocket.Chat users begin with?", Default: ids.DefaultPrefix, Permanent: true, Advanced: true, Check: ids.CheckPrefix,
-		Help: "With namespace: prefixed. Installations that share a homeserver need different ones, of which none begins another.",
+		Help: "With namespace: prefixed. Installations that share a homeserver need different ones, none of which is a prefix of another.",
 	}),
 	text("appservice_id", func(a *Answers) *string { return &a.AppServiceID }, Field{
 		Ask: "What is the bridge called in its registration?", Permanent: true, Advanced: true, Check: optional(checkAppServiceID),
-		Help: "The ID of the application service at the homeserver, where each needs another one. Empty means rocketchat, with a ghost_prefix of your own before it.",
+		Help: "The ID of the application service at the homeserver, where each needs its own. Empty means rocketchat, preceded by your ghost_prefix if you set one.",
 	}),
 	text("appservice_bot", func(a *Answers) *string { return &a.AppServiceBot }, Field{
 		Ask: "What is the name of the bridge's own Matrix user?", Permanent: true, Advanced: true, Check: optional(checkBot),
-		Help: "Its localpart. No user of Rocket.Chat and no other bridge of the homeserver may have it. Empty means rocket.cat, with a ghost_prefix of your own before it.",
+		Help: "Its localpart. No user of Rocket.Chat and no other bridge of the homeserver may have it. Empty means rocket.cat, preceded by your ghost_prefix if you set one.",
 	}),
 	choice("rocketchat", func(a *Answers) *string { return &a.RocketChat }, Bundled, []string{Bundled, External}, Field{
 		Ask: "Which Rocket.Chat?", Advanced: true,
@@ -135,11 +135,11 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("bridge_database", func(a *Answers) *string { return &a.BridgeDatabase }, Field{
 		Ask: "Where should the bridge keep its data?", Default: SQLite, Advanced: true, Check: checkBridgeDatabase, Secret: true,
-		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. To change it, move what the bridge has stored: appliance bridge migrate-database; see docs/external.md.",
+		Help: "sqlite: a file of its own. bundled: a schema in the homeserver's PostgreSQL. Or the URL of a PostgreSQL, postgres://user:password@host/name, which backups leave out. To change it, move the bridge's data with: appliance bridge migrate-database; see docs/external.md.",
 	}),
 	text("bridge_database_ca_file", func(a *Answers) *string { return &a.BridgeDatabaseCAFile }, Field{
-		Ask: "Which file holds the authorities of that PostgreSQL's certificate?", Advanced: true, Check: optional(checkAbsolute),
-		Help: "PEM. Only with the URL of a PostgreSQL, whose certificate must then be of one of them and for its name (sslmode=verify-full), unless the URL has another sslmode.",
+		Ask: "Which file holds the certificate authorities for that PostgreSQL?", Advanced: true, Check: optional(checkAbsolute),
+		Help: "PEM. Only with the URL of a PostgreSQL, whose certificate must then be issued by one of them and match its name (sslmode=verify-full), unless the URL has another sslmode.",
 	}),
 	integer("bridge_replicas", func(a *Answers) *int { return &a.BridgeReplicas }, 1, Field{
 		Ask: "How many bridge processes should share the work?", Advanced: true, Check: checkReplicas,
@@ -158,7 +158,7 @@ var Fields = slices.Concat([]Field{
 	choice("tls", func(a *Answers) *string { return &a.TLS }, ACME, []string{ACME, Internal, Files, NoTLS}, Field{
 		Ask:   "Where should certificates come from?",
 		Means: []string{"Let's Encrypt or another ACME authority", "an authority of this host, for closed networks", "you have a certificate", "a web server in front has one"},
-		Help:  "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate. none: a web server in front of this one ends TLS, see docs/proxy.md.",
+		Help:  "acme: Let's Encrypt or another authority. internal: a private authority of this host, for closed networks. files: your own certificate. none: a web server in front of this one terminates TLS, see docs/proxy.md.",
 	}),
 	text("tls_cert_file", func(a *Answers) *string { return &a.TLSCertFile }, Field{
 		Ask: "Which file holds the certificate and its chain?", Required: true, If: ownCertificate, Check: optional(checkAbsolute),
@@ -191,8 +191,8 @@ var Fields = slices.Concat([]Field{
 		Help: "URL of an external MongoDB replica set, mongodb://user:password@host/rocketchat?authSource=admin. Empty means a bundled one.", If: Answers.BundledRocketChat,
 	}),
 	text("mongo_ca_file", func(a *Answers) *string { return &a.MongoCAFile }, Field{
-		Ask: "Which file holds the authorities of that MongoDB's certificate?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
-		Help: "PEM. Only with mongo_url, whose connections then have TLS: the certificate must be of one of these authorities and for its name.",
+		Ask: "Which file holds the CA certificates for that MongoDB?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
+		Help: "PEM. Only with mongo_url, whose connections then use TLS: the certificate must be issued by one of these authorities and match its name.",
 	}),
 	boolean("synapse_admin", func(a *Answers) *bool { return &a.SynapseAdmin }, Field{
 		Ask: "Should there be a web page to administer Synapse?", Advanced: true,
@@ -203,15 +203,15 @@ var Fields = slices.Concat([]Field{
 		Help: "The port on 127.0.0.1.",
 	}),
 	boolean("metrics", func(a *Answers) *bool { return &a.Metrics }, Field{
-		Ask: "Should the bridge's numbers be published for Prometheus?", Advanced: true,
+		Ask: "Should the bridge's metrics be published for Prometheus?", Advanced: true,
 		Help: "At http://127.0.0.1:9464/metrics, on this host only; see docs/metrics.md.",
 	}),
 	integer("metrics_port", func(a *Answers) *int { return &a.MetricsPort }, 9464, Field{
-		Ask: "Which port for these numbers?", Advanced: true, Check: checkPort,
+		Ask: "Which port for these metrics?", Advanced: true, Check: checkPort,
 		Help: "The port on 127.0.0.1.",
 	}),
 	boolean("monitoring", func(a *Answers) *bool { return &a.Monitoring }, Field{
-		Ask: "Should a Prometheus run that keeps the bridge's numbers and raises alarms?", Advanced: true,
+		Ask: "Should Prometheus run here to store the bridge's metrics and raise alarms?", Advanced: true,
 		Help: "At http://127.0.0.1:9090, on this host only, with 256 MB of memory and at most 1 GB of disk; see docs/monitoring.md.",
 	}),
 	integer("monitoring_port", func(a *Answers) *int { return &a.MonitoringPort }, 9090, Field{
@@ -219,20 +219,20 @@ var Fields = slices.Concat([]Field{
 		Help: "The port on 127.0.0.1.",
 	}),
 	text("traces_endpoint", func(a *Answers) *string { return &a.TracesEndpoint }, Field{
-		Ask: "Which OpenTelemetry collector should be told of the way of messages?", Advanced: true, Check: optional(checkCollector),
+		Ask: "Which OpenTelemetry collector should receive traces of messages?", Advanced: true, Check: optional(checkCollector),
 		Help: "Its address for traces by OTLP over HTTP, as the bridge's container reaches it: http://collector:4318/v1/traces. Empty means none; see docs/monitoring.md.",
 	}),
 	text("traces_headers_file", func(a *Answers) *string { return &a.TracesHeadersFile }, Field{
 		Ask: "Which file holds headers for that collector?", Advanced: true, Check: optional(checkAbsolute),
-		Help: "One on a line, such as Authorization: Bearer x. Readable by its owner only. Goes with traces_endpoint.",
+		Help: "One per line, such as Authorization: Bearer x. Readable by its owner only. Goes with traces_endpoint.",
 	}),
 	boolean("federation_private_networks", func(a *Answers) *bool { return &a.FederationPrivateNetworks }, Field{
 		Ask: "May other Matrix servers have private addresses?", Advanced: true,
 		Help: "Only for closed networks and tests: lets federation reach 10.0.0.0/8 and the like.",
 	}),
 	boolean("presence", func(a *Answers) *bool { return &a.Presence }, Field{
-		Ask: "Show people who is there on the other side?", Advanced: true,
-		Help: "Switches presence on in the homeserver and in the bridge. It costs CPU with every server that shares a room. With true the live key presence of the bridge is true, whatever was written there by hand. With false the homeserver has none, and the live key stays as it is.",
+		Ask: "Show people who is online on the other side?", Advanced: true,
+		Help: "Switches presence on in the homeserver and in the bridge. It costs CPU for every server that shares a room. true also sets the live key presence of the bridge to true, whatever was written there by hand. false turns it off in the homeserver and leaves the live key as it is.",
 	}),
 	integer("http_port", func(a *Answers) *int { return &a.HTTPPort }, 80, Field{
 		Ask: "Which port for HTTP?", Advanced: true, Check: checkPort,
@@ -247,12 +247,12 @@ var Fields = slices.Concat([]Field{
 		Help: "0 means https_port. Set 8448 if a proxy in front of https_port blocks other servers.",
 	}),
 	text("smtp_host", func(a *Answers) *string { return &a.SMTPHost }, Field{
-		Ask: "Which mail server should Rocket.Chat send with?", Advanced: true, Check: optional(checkHost), If: Answers.BundledRocketChat,
-		Help: "The name of an SMTP server. Empty means that Rocket.Chat sends no mail: nobody can reset a forgotten password alone.",
+		Ask: "Which mail server should Rocket.Chat use?", Advanced: true, Check: optional(checkHost), If: Answers.BundledRocketChat,
+		Help: "The name of an SMTP server. Empty means that Rocket.Chat sends no mail: users cannot reset a forgotten password themselves.",
 	}),
 	integer("smtp_port", func(a *Answers) *int { return &a.SMTPPort }, 587, Field{
 		Ask: "Which port of the mail server?", Advanced: true, Check: checkPort,
-		Help: "587 begins without TLS and goes over to it; 465 is TLS from the start.",
+		Help: "587 starts without TLS and switches to it; 465 uses TLS from the start.",
 	}),
 	text("smtp_username", func(a *Answers) *string { return &a.SMTPUsername }, Field{
 		Ask: "Which user signs in to the mail server?", Advanced: true, Check: checkPlain,
@@ -268,7 +268,7 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("rocketchat_registration_token_file", func(a *Answers) *string { return &a.RegistrationTokenFile }, Field{
 		Ask: "Which file holds the workspace's registration token?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
-		Help: "From cloud.rocket.chat. A registered workspace can notify phones, and take a licence.",
+		Help: "From cloud.rocket.chat. A registered workspace can send push notifications, and use a licence.",
 	}),
 	rocketchatSettingsField,
 	text("listen_address", func(a *Answers) *string { return &a.ListenAddress }, Field{
@@ -289,7 +289,7 @@ var Fields = slices.Concat([]Field{
 	}),
 	text("memory_limits", func(a *Answers) *string { return &a.MemoryLimits }, Field{
 		Ask: "How much memory may the services have?", Advanced: true, Check: optional(checkMemoryLimits),
-		Help: "In MB, such as homeserver=1024,rocketchat=2048. A service that is not named has a share of this host's memory. Caches and heaps follow.",
+		Help: "In MB, such as homeserver=1024,rocketchat=2048. A service that is not named gets a share of this host's memory. Cache and heap sizes follow.",
 	}),
 	integer("min_cpus", func(a *Answers) *int { return &a.MinCPUs }, 2, Field{
 		Ask: "How many CPUs are enough?", Advanced: true, Check: checkNatural,

@@ -95,7 +95,7 @@ func stranger(key string) bool {
 }
 
 func strangerHint(name string, line int) string {
-	return fmt.Sprintf("take it out: ${EDITOR:-vi} +%d %s; or, if a newer release wrote the file, get that one, this is: appliance version; see: appliance self-update --help", line, quoted(name))
+	return fmt.Sprintf("take it out: ${EDITOR:-vi} +%d %s; or, if a newer release wrote the file, get that one; this release is shown by: appliance version; see: appliance self-update --help", line, quoted(name))
 }
 
 // document reads the only document of a file. A line indented less than the first one

@@ -98,10 +98,10 @@ func Itself(host string) bool {
 
 // notForMongo are options that a container cannot use, or that are ours, with what to do instead.
 var notForMongo = map[string]string{
-	"tlscafile": "which the container of Rocket.Chat does not see: name the file as mongo_ca_file", "sslca": "which the container of Rocket.Chat does not see: name the file as mongo_ca_file",
-	"tlscertificatekeyfile": "which the container of Rocket.Chat does not see", "tlscertificatekeyfilepassword": "as Rocket.Chat has no certificate of its own there",
-	"tlscrlfile": "which the container of Rocket.Chat does not see", "sslcert": "which the container of Rocket.Chat does not see", "sslkey": "which the container of Rocket.Chat does not see",
-	"tlsallowinvalidcertificates": "say tlsInsecure=true if nothing of the certificate is to be verified",
+	"tlscafile": "which Rocket.Chat's container cannot see: name the file as mongo_ca_file", "sslca": "which Rocket.Chat's container cannot see: name the file as mongo_ca_file",
+	"tlscertificatekeyfile": "which Rocket.Chat's container cannot see", "tlscertificatekeyfilepassword": "as Rocket.Chat has no certificate of its own there",
+	"tlscrlfile": "which Rocket.Chat's container cannot see", "sslcert": "which Rocket.Chat's container cannot see", "sslkey": "which Rocket.Chat's container cannot see",
+	"tlsallowinvalidcertificates": "say tlsInsecure=true to skip all verification of the certificate",
 }
 
 func checkMongo(s string) error {
@@ -134,7 +134,7 @@ func (d DatabaseAnswers) mongo() []Problem {
 	case d.MongoCAFile == "":
 		return nil
 	case d.MongoURL == "":
-		return []Problem{{Key: key, Value: d.MongoCAFile, Reason: "is for a MongoDB that mongo_url names"}}
+		return []Problem{{Key: key, Value: d.MongoCAFile, Reason: "applies only together with mongo_url"}}
 	case err != nil: // reported as a problem of its own
 		return nil
 	}

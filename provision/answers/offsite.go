@@ -32,15 +32,15 @@ var offsiteFields = []Field{
 	}),
 	integer("backup_offsite_keep", func(a *Answers) *int { return &a.OffsiteKeep }, 30, Field{
 		Ask: "How many backups should stay there?", Advanced: true, Check: checkNatural,
-		Help: "The oldest go beyond this number; 0 means no limit.",
+		Help: "Beyond this number, the oldest are removed; 0 means no limit.",
 	}),
 	integer("backup_offsite_days", func(a *Answers) *int { return &a.OffsiteDays }, 0, Field{
 		Ask: "For how many days should backups stay there?", Advanced: true, Check: checkNatural,
-		Help: "Older ones go, but for the newest; 0 means no limit.",
+		Help: "Older ones are removed, except the newest; 0 means no limit.",
 	}),
 	integer("remote_media_days", func(a *Answers) *int { return &a.RemoteMediaDays }, 90, Field{
 		Ask: "For how many days should copies of other servers' media stay?", Advanced: true, If: Answers.BundledHomeserver, Check: checkNatural,
-		Help: "The bundled homeserver fetches them again when they are needed. Synapse counts from the last use and does it itself, for Dendrite the nightly backup does it. 0 means for ever.",
+		Help: "The bundled homeserver fetches them again when they are needed. Synapse counts from the last use and removes them itself; for Dendrite the nightly backup does. 0 means forever.",
 	}),
 }
 
@@ -48,7 +48,7 @@ func checkOffsite(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "s3" && u.Scheme != "s3+http" && u.Scheme != "sftp":
-		return fmt.Errorf("must be such as s3://s3.example.org/bucket/prefix or sftp://user@host/directory")
+		return fmt.Errorf("must look like s3://s3.example.org/bucket/prefix or sftp://user@host/directory")
 	case u.Scheme == "sftp" && u.User.Username() == "":
 		return fmt.Errorf("must name the user: sftp://user@host/directory")
 	case u.Scheme != "sftp" && strings.Trim(u.Path, "/") == "":

@@ -41,7 +41,7 @@ func (a Answers) ForcedSettings() []RocketChatSetting {
 var rocketchatSettingsField = Field{
 	Key: RocketChatSettingsKey, Kind: Settings, Advanced: true, Secret: true, If: Answers.BundledRocketChat,
 	Ask:  "Which settings of Rocket.Chat should always have a certain value?",
-	Help: "IDs of Rocket.Chat's settings and their values: true or false, a whole number, text, or a list of texts. They hold from every start on; see docs/operate.md. One of them: appliance config set rocketchat_settings.Accounts_RegistrationForm=Disabled",
+	Help: "IDs of Rocket.Chat's settings and their values: true or false, a whole number, text, or a list of texts. They are applied at every start; see docs/operate.md. One of them: appliance config set rocketchat_settings.Accounts_RegistrationForm=Disabled",
 	Get:  func(a *Answers) string { return a.RocketChatSettings },
 	Set: func(a *Answers, v string) error {
 		values, err := parseSettings(v)
@@ -121,7 +121,7 @@ var ownedSettings = []struct{ prefix, where string }{
 // checkSetting returns what is wrong with a setting as the end of a sentence.
 func checkSetting(id string, value any) error {
 	if !settingID.MatchString(id) {
-		return errors.New("is no ID of a setting: it has letters, digits and underscores, such as Accounts_RegistrationForm")
+		return errors.New("is not a setting ID: it has letters, digits and underscores, such as Accounts_RegistrationForm")
 	}
 	for _, o := range ownedSettings {
 		if strings.HasPrefix(id, o.prefix) {

@@ -57,7 +57,7 @@ func TestSettingsThatCannotBeSaidAreRefused(t *testing.T) {
 		"rocketchat_settings: {Site_Url: x}":                                                 "has Site_Url, which is decided by the answer domain",
 		"rocketchat_settings: {DDP_Rate_Limit_User_Enabled: true}":                           "which is decided by the bridge",
 		"rocketchat_settings: {Federation_Matrix_enabled: true}":                             "which is decided by the bridge",
-		"rocketchat_settings: {A B: true}":                                                   "is no ID of a setting",
+		"rocketchat_settings: {A B: true}":                                                   "is not a setting ID",
 		"rocketchat_settings: {API_Embed: 'true'}":                                           "would become a switch: write it without quotes",
 		"rocketchat_settings: {API_Default_Count: 1.5}":                                      "must be a whole number",
 		"rocketchat_settings: {API_Default_Count: }":                                         "must be true or false, a whole number, text, or a list of texts",

@@ -20,7 +20,7 @@ type UploadAnswers struct {
 var uploadFields = []Field{
 	text("uploads", func(a *Answers) *string { return &a.Uploads }, Field{
 		Ask: "Where should Rocket.Chat keep the files that people send?", Advanced: true, Check: optional(checkUploads), If: Answers.BundledRocketChat,
-		Help: "bundled: in its MongoDB. s3://endpoint/bucket: in S3-compatible storage, which backups leave out. Empty leaves it to Rocket.Chat's own settings, which begin with MongoDB. See docs/external.md.",
+		Help: "bundled: in its MongoDB. s3://endpoint/bucket: in S3-compatible storage, which backups leave out. Empty leaves it to Rocket.Chat's own settings, whose default is MongoDB. See docs/external.md.",
 	}),
 	text("uploads_key_file", func(a *Answers) *string { return &a.UploadsKeyFile }, Field{
 		Ask: "Which file holds the keys to that storage?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
@@ -31,7 +31,7 @@ var uploadFields = []Field{
 		Help: "Empty means the one in the name of an endpoint of Amazon's, and us-east-1 elsewhere.",
 	}),
 	text("uploads_ca_file", func(a *Answers) *string { return &a.UploadsCAFile }, Field{
-		Ask: "Which file holds the authorities of that storage's certificate?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
+		Ask: "Which file holds the CA certificates for that storage?", Advanced: true, Check: optional(checkAbsolute), If: Answers.BundledRocketChat,
 		Help: "PEM. Rocket.Chat then trusts them in all its connections, beside the public ones.",
 	}),
 }
@@ -106,7 +106,7 @@ func (u UploadAnswers) consistent(forced []RocketChatSetting) []Problem {
 	}
 	for _, f := range []struct{ key, value string }{{"uploads_key_file", u.UploadsKeyFile}, {"uploads_region", u.UploadsRegion}, {"uploads_ca_file", u.UploadsCAFile}} {
 		if !external && f.value != "" {
-			problems = append(problems, Problem{Key: f.key, Value: f.value, Reason: "is for storage that uploads names"})
+			problems = append(problems, Problem{Key: f.key, Value: f.value, Reason: "needs external storage in uploads"})
 		}
 	}
 	if external && u.UploadsCAFile != "" && strings.HasPrefix(storage.Endpoint, "http://") {

@@ -187,7 +187,7 @@ func (a Answers) inFront() []Problem {
 func mailServer(a Answers) []Problem {
 	var problems []Problem
 	if (a.SMTPUsername == "") != (a.SMTPPasswordFile == "") {
-		problems = append(problems, Problem{Key: "smtp_password_file", Value: a.SMTPPasswordFile, Reason: "belongs to smtp_username: give both, or none"})
+		problems = append(problems, Problem{Key: "smtp_password_file", Value: a.SMTPPasswordFile, Reason: "belongs to smtp_username: set both or neither"})
 	}
 	if a.SMTPUsername != "" && a.SMTPHost == "" {
 		problems = append(problems, Problem{Key: "smtp_host", Reason: "is required with smtp_username"})
@@ -212,7 +212,7 @@ func numbers(a Answers) []Problem {
 		problems = append(problems, Problem{Key: "monitoring_port", Value: fmt.Sprint(a.MonitoringPort), Reason: "must differ from the other ports"})
 	}
 	if a.TracesHeadersFile != "" && a.TracesEndpoint == "" {
-		problems = append(problems, Problem{Key: "traces_headers_file", Value: a.TracesHeadersFile, Reason: "belongs to traces_endpoint: give both, or none"})
+		problems = append(problems, Problem{Key: "traces_headers_file", Value: a.TracesHeadersFile, Reason: "belongs to traces_endpoint: set both or neither"})
 	}
 	return problems
 }

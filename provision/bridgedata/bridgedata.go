@@ -137,7 +137,7 @@ func Run(ctx context.Context, s *site.Site, r plan.Reporter, move func(progress 
 		return err
 	})
 	if err == nil {
-		step := plan.Step{ID: "move", Title: "copy what the bridge has stored, and compare it"}
+		step := plan.Step{ID: "move", Title: "copy the bridge's data, and compare it"}
 		err = plan.Track(r, step, func() error {
 			return errors.Join(move(func(what string, done, total int64) { r.Progress(step.ID, what, done, total) }), own(s))
 		})

@@ -102,7 +102,7 @@ func (v *verified) admit(h *tar.Header, n int) error {
 	known := text || h.Name == programName || strings.HasPrefix(h.Name, imageDir)
 	switch {
 	case h.Typeflag != tar.TypeReg || !known || twice:
-		return fmt.Errorf("%q does not belong into it", h.Name)
+		return fmt.Errorf("%q does not belong in it", h.Name)
 	case n == 0 && h.Name != headerName:
 		return fmt.Errorf("it begins with %q and not with %s", h.Name, headerName)
 	case text && h.Size > maxText || h.Size > maxMember:

@@ -72,7 +72,7 @@ func timers(ctx context.Context, t Target) finding.Finding {
 		return finding.Warning(u.Lacking, "systemd neither starts the installation at boot nor makes backups, renews certificates and sends alarms without its units",
 			"install them with: appliance up; or do without them: appliance config set systemd=false")
 	case len(u.Idle) > 0:
-		return finding.Warning(joined(u.Idle)+" "+isOrAre(len(u.Idle))+" not active", "what a timer starts does not run", "start it with: systemctl enable --now "+strings.Join(u.Idle, " "))
+		return finding.Warning(joined(u.Idle)+" "+isOrAre(len(u.Idle))+" not active", "scheduled jobs do not run", "start it with: systemctl enable --now "+strings.Join(u.Idle, " "))
 	case len(u.Failed) > 0:
 		return finding.Warning("the last run of "+joined(u.Failed)+" failed", "systemd has noted it", "see why with: journalctl -n 50 -u "+strings.Join(u.Failed, " -u "))
 	}

@@ -25,7 +25,7 @@ func databases(ctx context.Context, t Target) finding.Finding {
 	d := t.Databases(ctx)
 	if d.PostgresFiles != "" && d.PostgresMajor != 0 && d.PostgresFiles != strconv.Itoa(d.PostgresMajor) {
 		return finding.Failure("data/postgres has files of PostgreSQL "+d.PostgresFiles, d.PostgresImage+" cannot open them",
-			fmt.Sprintf("use the version that they are of: echo POSTGRES_IMAGE=postgres:%s >>%s && appliance up; then upgrade it with: appliance upgrade", d.PostgresFiles, d.VersionsFile)).
+			fmt.Sprintf("use the version that wrote them: echo POSTGRES_IMAGE=postgres:%s >>%s && appliance up; then upgrade it with: appliance upgrade", d.PostgresFiles, d.VersionsFile)).
 			Explaining("postgres", "homeserver")
 	}
 	if d.MongoBehind {

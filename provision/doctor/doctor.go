@@ -114,7 +114,7 @@ func inside(t Target) []finding.Check {
 		{Name: "sign-in", Run: func(ctx context.Context) finding.Finding { return signIn(ctx, t) }},
 		{Name: "unfinished", Run: t.unfinished},
 		{Name: ChoreBackup, Run: t.backups},
-		chore(t, ChoreOffsite, "no backup failed to leave this host"),
+		chore(t, ChoreOffsite, "no backup failed to be sent off-site"),
 		chore(t, ChoreDrill, "no restore drill has failed"),
 		{Name: "timers", Run: func(ctx context.Context) finding.Finding { return timers(ctx, t) }},
 	}

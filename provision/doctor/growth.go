@@ -48,11 +48,11 @@ func (t Target) growth(context.Context) finding.Finding {
 	case its < perDay/4:
 		why = fmt.Sprintf("growing by %s a day, mostly outside the installation; see: du -xd3 / | sort -n | tail", size(perDay))
 	case part == "media":
-		fix = "let copies of other servers' media go sooner: appliance config set remote_media_days=30 && appliance media prune; or use a larger disk"
+		fix = "delete copies of other servers' media sooner: appliance config set remote_media_days=30 && appliance media prune; or use a larger disk"
 	case part == "backups":
 		fix = "keep fewer backups with: appliance backup --keep 7; or store them elsewhere with: --output FILE"
 	}
-	summary := "the disk is full in " + finding.Counted(int(days), "day", "days")
+	summary := "the disk will be full in " + finding.Counted(int(days), "day", "days")
 	if days < 3 {
 		return finding.Failure(summary, why, fix)
 	}

@@ -44,7 +44,7 @@ const settled = 10 * time.Minute
 func (t Target) restarts(ctx context.Context) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
-		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
+		return finding.Failure("cannot inspect the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		r := list[name]
@@ -66,7 +66,7 @@ func (t Target) restarts(ctx context.Context) finding.Finding {
 func (t Target) images(ctx context.Context) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
-		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
+		return finding.Failure("cannot inspect the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	for _, name := range slices.Sorted(maps.Keys(list)) {
 		if r := list[name]; r.Stranger != "" {
@@ -84,7 +84,7 @@ func (t Target) images(ctx context.Context) finding.Finding {
 func hardening(ctx context.Context, t Target) finding.Finding {
 	list, err := t.Runtimes(ctx)
 	if err != nil {
-		return finding.Failure("cannot look at the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
+		return finding.Failure("cannot inspect the containers", err.Error(), "start Docker with: systemctl start docker").Without("nginx")
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -93,9 +93,9 @@ func hardening(ctx context.Context, t Target) finding.Finding {
 		}
 	}
 	if len(parts) > 0 {
-		return finding.Warning("containers may do more than they need", joined(parts), "take it out of compose.override.yaml if it is there, and recreate them with: appliance down && appliance up")
+		return finding.Warning("containers have more privileges than they need", joined(parts), "take it out of compose.override.yaml if it is there, and recreate them with: appliance down && appliance up")
 	}
-	return finding.Good("no container may do more than it needs")
+	return finding.Good("no container has more privileges than it needs")
 }
 
 // room warns before a full disk stops the databases.
@@ -124,7 +124,7 @@ func (t Target) drift(context.Context) finding.Finding {
 		if errors.As(f.Unknown, &hinted) {
 			hint = hinted.Hint()
 		}
-		return finding.Failure("it cannot be told which files were edited by hand", f.Unknown.Error(), hint)
+		return finding.Failure("cannot tell which files were edited by hand", f.Unknown.Error(), hint)
 	}
 	if n := len(f.Missing); n > 0 {
 		missing := finding.Failure(joined(f.Missing)+" "+isOrAre(n)+" missing", "services that read it do not start again", "write it again with: appliance up")
@@ -214,7 +214,7 @@ func (t Target) modes(context.Context) finding.Finding {
 		return finding.Failure(joined(f.Exposed)+" can be read by others", "it holds a secret", "restrict it with: chmod 600 "+strings.Join(f.Exposed, " "))
 	}
 	if len(f.Changed) > 0 {
-		return finding.Warning(joined(f.Changed)+" "+wasOrWere(len(f.Changed))+" edited by hand", "what else uses the secret may know another one", "see how to go on with: appliance up --dry-run")
+		return finding.Warning(joined(f.Changed)+" "+wasOrWere(len(f.Changed))+" edited by hand", "whatever else uses the secret may have a different value", "see how to continue with: appliance up --dry-run")
 	}
 	return finding.Good("secrets are readable by their owners only")
 }

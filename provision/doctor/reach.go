@@ -27,7 +27,7 @@ const mostAddresses = 8
 func reach(ctx context.Context, t Target) finding.Finding {
 	domain := t.Answers.Domain
 	if t.Answers.TLS == answers.NoTLS || t.Answers.TrustedProxies != "" {
-		return finding.Good("another web server is in front, so its certificate tells nothing")
+		return finding.Good("another web server is in front, so its certificate proves nothing")
 	}
 	ours, err := served(ctx, t, domain)
 	if err != nil {
@@ -78,7 +78,7 @@ func knock(ctx context.Context, t Target, ip net.IP, own *x509.Certificate, ours
 			fmt.Sprintf("give this host the address %s, or remove the AAAA record: most clients try it first", ip))
 	}
 	return finding.Warning("this host cannot reach "+domain+" at "+ip.String(), "the address is not one of this host, so a router is in between: "+err.Error(),
-		fmt.Sprintf("connect to https://%s from another network: if that works, the router only does not lead back inside (hairpin NAT), which harms nobody outside; if not, forward port %d to this host or remove the %s record", domain, port, kind))
+		fmt.Sprintf("connect to https://%s from another network: if that works, the router only lacks hairpin NAT, which affects nobody outside; if not, forward port %d to this host or remove the %s record", domain, port, kind))
 }
 
 // shown returns the certificate that a server shows, within a time limit.

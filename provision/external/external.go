@@ -82,7 +82,7 @@ func (s service) connection(err error) error {
 	name, _, _ := net.SplitHostPort(s.host)
 	correct := "correct " + s.key + ", or let this host reach it: appliance config edit"
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
-		return s.error("correct the name in "+s.key+", or let the DNS of this host know it: getent hosts "+name, "%s has no address: %s", name, e.Err)
+		return s.error("correct the name in "+s.key+", or make it known to the DNS of this host: getent hosts "+name, "%s has no address: %s", name, e.Err)
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if e.Reason == x509.Expired && e.Cert != nil && time.Now().After(e.Cert.NotAfter) {
@@ -94,7 +94,7 @@ func (s service) connection(err error) error {
 		return s.error("use a name of its certificate in "+s.key, "the certificate of %s is for another name: %s", s.host, named(e.Certificate))
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return s.error("name the file with the authorities of its certificate: appliance config set "+s.caKey+"=/etc/ca.pem", "the certificate of %s is of %s, which %s does not have", s.host, issuer(e.Cert), s.trusted())
+		return s.error("name the file with the authorities of its certificate: appliance config set "+s.caKey+"=/etc/ca.pem", "the certificate of %s was issued by %s, which %s does not have", s.host, issuer(e.Cert), s.trusted())
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return s.error("give "+name+" a certificate of the authorities in "+s.caKey, "the certificate of %s cannot be verified: %v", s.host, e.Err)

@@ -175,7 +175,7 @@ func (l looker) primary(ctx context.Context, g greeting, seed string) (string, e
 		return "", s.error("name the members of a replica set in mongo_url", "%s is a mongos, and Rocket.Chat needs a replica set", seed)
 	case g.SetName == "":
 		return "", s.error("start it with --replSet rs0, and then, in mongosh: rs.initiate({_id: \"rs0\", members: [{_id: 0, host: \""+seed+"\"}]})",
-			"%s is no member of a replica set, and Rocket.Chat needs one, of one member at least", seed)
+			"%s is not a member of a replica set, and Rocket.Chat needs one, of one member at least", seed)
 	case wanted != "" && wanted != g.SetName:
 		return "", s.error("write replicaSet="+g.SetName+" in mongo_url", "its replica set is called %s, and mongo_url says replicaSet=%s", g.SetName, wanted)
 	case l.url.Option("directConnection") == "true" && !g.Writable:
@@ -186,7 +186,7 @@ func (l looker) primary(ctx context.Context, g greeting, seed string) (string, e
 	for _, member := range g.Hosts {
 		if host := answers.MongoHost(member); answers.Itself(host) && !answers.Itself(name) {
 			return "", s.error("give the member a name that all reach, in mongosh: c = rs.conf(); c.members[0].host = \""+seed+"\"; rs.reconfig(c)",
-				"its replica set %s calls a member %s, which is another host for whoever connects", g.SetName, member)
+				"its replica set %s calls a member %s, which is a different host for each client", g.SetName, member)
 		}
 	}
 	if g.Primary == "" {
@@ -227,7 +227,7 @@ func (l looker) explain(host string, err error) error {
 	case errors.Is(err, errTLSOnly):
 		return s.error("add tls=true to mongo_url, and name the authorities of its certificate: appliance config set mongo_ca_file=/etc/ca.pem", "%s takes connections with TLS only", host)
 	case errors.Is(err, errWantsClient):
-		return s.error("set net.tls.allowConnectionsWithoutCertificates in that server: Rocket.Chat has none", "%s wants a certificate of whoever connects", host)
+		return s.error("set net.tls.allowConnectionsWithoutCertificates in that server: Rocket.Chat has none", "%s requires a client certificate", host)
 	case errors.Is(err, errNotItsAnswer), rejected(err):
 		return s.error("correct the port of "+name+" in mongo_url", "%s does not answer as MongoDB does", host)
 	}

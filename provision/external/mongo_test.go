@@ -187,8 +187,8 @@ func TestAnExternalMongoDBIsLookedAtFirst(t *testing.T) {
 		"another service":      {url: user + ssh.Addr().String() + query, why: "does not answer as MongoDB does", fix: "correct the port"},
 		"TLS is not expected":  {url: user + "HOST" + query + "&tls=true", why: "has no TLS", fix: "take tls=true out of mongo_url"},
 		"TLS is expected":      {secure: secure, url: user + "HOST" + query, why: "takes connections with TLS only", fix: "add tls=true to mongo_url"},
-		"client certificates":  {secure: &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}, url: user + "HOST" + query, ca: ca, why: "wants a certificate of whoever connects", fix: "allowConnectionsWithoutCertificates"}, //nolint:gosec // a server
-		"no replica set":       {alter: func(s *mongotest.Server) { s.Set = "" }, url: user + "HOST" + query, why: "is no member of a replica set", fix: "rs.initiate("},
+		"client certificates":  {secure: &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}, url: user + "HOST" + query, ca: ca, why: "requires a client certificate", fix: "allowConnectionsWithoutCertificates"}, //nolint:gosec // a server
+		"no replica set":       {alter: func(s *mongotest.Server) { s.Set = "" }, url: user + "HOST" + query, why: "is not a member of a replica set", fix: "rs.initiate("},
 		"another set":          {alter: func(s *mongotest.Server) { s.Set = "main" }, url: user + "HOST" + query, why: "is called main, and mongo_url says replicaSet=rs0", fix: "replicaSet=main"},
 		"no primary":           {alter: func(s *mongotest.Server) { s.Primary = mongotest.None }, url: user + "HOST" + query, why: "has no primary", fix: "rs.status()"},
 		"a lost primary":       {alter: func(s *mongotest.Server) { s.Primary = "mongo1.invalid:27017" }, url: user + "HOST" + query, why: "its primary is mongo1.invalid:27017: mongo1.invalid has no address", fix: "let this host and its containers reach mongo1.invalid:27017"},

@@ -72,7 +72,7 @@ func HomeserverDatabase(ctx context.Context, a answers.Answers) (version string,
 		return "", explainPostgres(s, err)
 	}
 	if len(list) != 1 || strings.Count(list[0], "|") != 8 {
-		return "", s.error("name the server itself, not one that stands for it", "%s does not answer as PostgreSQL does", s.host)
+		return "", s.error("name the server itself, not a proxy for it", "%s does not answer as PostgreSQL does", s.host)
 	}
 	p := strings.Split(list[0], "|")
 	number, _ := strconv.Atoi(p[0])
@@ -83,20 +83,20 @@ func HomeserverDatabase(ctx context.Context, a answers.Answers) (version string,
 	if stack := homeserver.Of(a.Homeserver).Stack; stack != nil {
 		least = stack.Postgres
 		if stack.LocaleC && (p[3] != "C" || p[4] != "C") {
-			return "", s.error("make the database again while it is empty, as its administrator: "+create,
+			return "", s.error("recreate the database while it is empty, as its administrator: "+create,
 				"the database %s has the collation %s and the character type %s; %s needs C for both", p[8], p[3], p[4], a.Homeserver)
 		}
 	}
 	switch {
 	case p[2] != "UTF8":
-		return "", s.error("make the database again while it is empty, as its administrator: "+create, "the database %s has the encoding %s, and not UTF8", p[8], p[2])
+		return "", s.error("recreate the database while it is empty, as its administrator: "+create, "the database %s has the encoding %s, and not UTF8", p[8], p[2])
 	case number < least*10_000:
 		return "", s.error("upgrade that server, or name another one in homeserver_database", "%s is PostgreSQL %s; %s needs %d or later", s.host, p[1], a.Homeserver, least)
 	case p[5] == "t":
 		return "", s.error("name the primary server in homeserver_database", "%s is a standby, in which nothing can be written", s.host)
 	case p[6] != "t":
 		return "", s.error("make it the owner, as the administrator of that server: ALTER DATABASE "+database+" OWNER TO "+user,
-			"%s may not make tables in the database %s", p[7], p[8])
+			"%s may not create tables in the database %s", p[7], p[8])
 	}
 	return p[1], nil
 }

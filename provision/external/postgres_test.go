@@ -184,7 +184,7 @@ func TestAnExternalPostgreSQLIsLookedAtFirst(t *testing.T) {
 		"no database":        {s.answer("dendrite", "right", "missing", "", s.ca), "", "has no such database", "CREATE DATABASE"},
 		"encoding":           {s.answer("dendrite", "right", "latin", "", s.ca), "", "has the encoding SQL_ASCII", `CREATE DATABASE "latin"`},
 		"collation":          {s.answer("synapse", "right", "collated", "", s.ca), "", "needs C for both", `LC_COLLATE 'C'`},
-		"rights":             {s.answer("dendrite", "right", "closed", "", s.ca), "", "may not make tables", `ALTER DATABASE "closed" OWNER TO "homeserver"`},
+		"rights":             {s.answer("dendrite", "right", "closed", "", s.ca), "", "may not create tables", `ALTER DATABASE "closed" OWNER TO "homeserver"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checks := external.Checks(c.a)

@@ -18,7 +18,7 @@ import (
 func uploadsCheck(a answers.Answers) finding.Check {
 	return finding.Check{Name: "uploads", Run: func(ctx context.Context) finding.Finding {
 		storage, _ := a.Storage()
-		return judge(Uploads(ctx, a), nil, "the bucket %s of uploads takes files, returns and removes them", storage.Bucket)
+		return judge(Uploads(ctx, a), nil, "the bucket %s of uploads can store, return and remove files", storage.Bucket)
 	}}
 }
 

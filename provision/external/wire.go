@@ -31,7 +31,7 @@ type greeting struct {
 var (
 	errNoTLS        = errors.New("it has no TLS")
 	errTLSOnly      = errors.New("it takes connections with TLS only")
-	errWantsClient  = errors.New("it wants a certificate of whoever connects")
+	errWantsClient  = errors.New("it requires a client certificate")
 	errNotItsAnswer = errors.New("it does not answer as MongoDB does")
 )
 

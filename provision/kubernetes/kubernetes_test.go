@@ -222,8 +222,8 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		in   kubernetes.Installation
 		want string
 	}{
-		"unknown value":           {beside(t, "bridge.replica=3"), "bridge.replica is no value of the chart; there are affinity, appserviceId"},
-		"unknown section":         {beside(t, "brigde.replicas=3"), "brigde is no value"},
+		"unknown value":           {beside(t, "bridge.replica=3"), "bridge.replica is not a value of the chart; its values are affinity, appserviceId"},
+		"unknown section":         {beside(t, "brigde.replicas=3"), "brigde is not a value"},
 		"another type":            {beside(t, "bridge.replicas=many"), "bridge.replicas must be a number, and is text"},
 		"unknown live key":        {beside(t, "bridge.live={typping: true}"), "typping: unknown key"},
 		"wrong live value":        {beside(t, "bridge.live={log_level: loud}"), "log_level: must be one of debug, info, warn, error"},

@@ -26,7 +26,7 @@ func merge(at string, base, more map[string]any) (map[string]any, error) {
 		was, known := base[key]
 		switch {
 		case !known && len(base) > 0 && !strings.Contains(at, "resources"):
-			return nil, &ValueError{Reason: fmt.Sprintf("%s is no value of the chart; there are %s", path, strings.Join(slices.Sorted(maps.Keys(base)), ", "))}
+			return nil, &ValueError{Reason: fmt.Sprintf("%s is not a value of the chart; its values are %s", path, strings.Join(slices.Sorted(maps.Keys(base)), ", "))}
 		case known && kind(was) != kind(more[key]):
 			return nil, &ValueError{Reason: fmt.Sprintf("%s must be %s, and is %s", path, kind(was), kind(more[key]))}
 		}

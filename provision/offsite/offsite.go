@@ -88,14 +88,14 @@ func parse(address string) (*url.URL, error) {
 	bad := err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != ""
 	switch {
 	case bad, u.Scheme != "s3" && u.Scheme != "s3+http" && u.Scheme != "sftp":
-		return nil, errors.New("must be such as s3://s3.example.org/bucket/prefix or sftp://user@host/directory")
+		return nil, errors.New("must look like s3://s3.example.org/bucket/prefix or sftp://user@host/directory")
 	case u.Scheme == "sftp" && u.User.Username() == "":
 		return nil, errors.New("must name the user: sftp://user@host/directory")
 	case u.Scheme != "sftp" && strings.Trim(u.Path, "/") == "":
 		return nil, errors.New("must name the bucket: s3://s3.example.org/bucket")
 	}
 	if _, has := u.User.Password(); has || u.Scheme != "sftp" && u.User != nil {
-		return nil, errors.New("must hold no keys and no password: they belong into the file backup_offsite_key_file")
+		return nil, errors.New("must hold no keys and no password: they belong in the file backup_offsite_key_file")
 	}
 	return u, nil
 }

@@ -41,7 +41,7 @@ func (e *HostKeyError) Hint() string {
 	if e.Pinned {
 		return "another server may answer in its place: ask who runs it, and change the answer only if its key has changed"
 	}
-	return "compare with who runs it, then: appliance config set 'backup_offsite_host_key=" + e.Shown + "'"
+	return "check it with whoever runs the server, then: appliance config set 'backup_offsite_host_key=" + e.Shown + "'"
 }
 
 func openSFTP(ctx context.Context, u *url.URL, key []byte, c Config) (Store, error) {

@@ -55,7 +55,7 @@ func changes(from, to map[string]string) []Change {
 		}
 		c.judge()
 		if key := elsewhere(service, to); key != "" && c.Breaking == "" && c.Refused == "" {
-			c.Breaking = "it may change its database for good, and the backup that the way back needs has nothing of the one in " + key + ": back that up first"
+			c.Breaking = "it may change its database permanently, and the backup for a rollback does not contain the one in " + key + ": back that up first"
 		}
 		out = append(out, c)
 	}

@@ -46,9 +46,9 @@ func (h Host) memory(a answers.Answers) finding.Finding {
 		return finding.Failure(fmt.Sprintf("%d MB of memory, %d required", total, a.MinMemoryMB),
 			"services would be killed when memory runs out", "use a larger host, or at your own risk set the answer min_memory_mb")
 	case low != "" && NoSwapFile(h) != "":
-		return finding.Warning(low, "all services together come close to that", "give this host more memory or swap; no swap file can be made here: "+NoSwapFile(h))
+		return finding.Warning(low, "all services together need nearly that much", "give this host more memory or swap; no swap file can be made here: "+NoSwapFile(h))
 	case low != "":
-		return finding.Warning(low, "all services together come close to that", "add a swap file of 2 GB: appliance up --set swap_file=yes")
+		return finding.Warning(low, "all services together need nearly that much", "add a swap file of 2 GB: appliance up --set swap_file=yes")
 	}
 	return finding.Good("%d MB of memory", total)
 }
@@ -65,7 +65,7 @@ func LacksSwap(h Host) string {
 // NoSwapFile returns why no swap file can be made on this host, "" if one can.
 func NoSwapFile(h Host) string {
 	if f := h.virtualization(); f.Severity != finding.OK {
-		return f.Summary + ", whose swap the host around it gives"
+		return f.Summary + ", whose swap comes from the host around it"
 	}
 	return h.NoSwap()
 }
@@ -130,7 +130,7 @@ func avx(h Host) finding.Finding {
 	all := features(h, "flags")
 	switch {
 	case len(all) == 0:
-		return finding.Warning("cannot tell whether the processor has AVX", "/proc/cpuinfo lists no flags", "make sure that it has")
+		return finding.Warning("cannot tell whether the processor has AVX", "/proc/cpuinfo lists no flags", "make sure that it does")
 	case lacking(all, "avx") != "":
 		return finding.Failure("the processor has no AVX", illegal, "on Proxmox and QEMU set the processor type to host"+elsewhere)
 	}

@@ -196,7 +196,7 @@ func publicDNS(ctx context.Context, h Host, a answers.Answers) finding.Finding {
 		good = append(good, f.Summary)
 	}
 	if len(good) == 0 {
-		return finding.Good("the names are of a closed network")
+		return finding.Good("the names belong to a closed network")
 	}
 	return finding.Good("%s", strings.Join(good, "; "))
 }
@@ -210,7 +210,7 @@ func judgeNames(host string, v NameView) finding.Finding {
 	create := "create an A record for " + host + " that points to this host"
 	for _, t := range zone {
 		if len(t.IPs) == 0 {
-			return finding.Warning(host+" has no address at "+t.Server, "that is a server of its zone, and everybody asks one of them", create+"; if it is there, wait until all servers of the zone have it")
+			return finding.Warning(host+" has no address at "+t.Server, "it is one of the zone's name servers, and resolvers ask any of them", create+"; if it is there, wait until all servers of the zone have it")
 		}
 		if said(t) != said(zone[0]) {
 			return finding.Warning("the servers of the zone of "+host+" disagree", fmt.Sprintf("%s says %s, and %s says %s", zone[0].Server, said(zone[0]), t.Server, said(t)),
@@ -223,7 +223,7 @@ func judgeNames(host string, v NameView) finding.Finding {
 			return finding.Warning(fmt.Sprintf("%s still gives %s for %s", t.Server, said(t), host), "the zone says "+said(zone[0])+" by now",
 				fmt.Sprintf("wait until it has forgotten the old answer, %s at most", max(t.TTL, time.Minute)))
 		case len(zone) == 0 && len(t.IPs) == 0:
-			return finding.Warning(host+" has no address at "+t.Server, "the internet does not know the name", create)
+			return finding.Warning(host+" has no address at "+t.Server, "the name does not exist on the internet", create)
 		}
 	}
 	for _, t := range v.Public {
@@ -232,7 +232,7 @@ func judgeNames(host string, v NameView) finding.Finding {
 		}
 	}
 	if len(zone) == 0 && len(public) == 0 {
-		return finding.Good("no server of the internet's DNS can be asked from here")
+		return finding.Good("no public DNS server can be reached from here")
 	}
 	who := map[bool]string{true: "a public resolver says", false: "the zone and public resolvers say"}[len(zone) == 0]
 	return finding.Good("%s %s is %s", who, host, said(append(zone, public...)[0]))

@@ -80,7 +80,7 @@ func TestTheDNSOfTheInternetIsAskedServerByServer(t *testing.T) {
 		{"only version 6 is forgotten", here + six, here + six, here + six, here, "warn 127.0.1.22: still gives 203.0.113.7 for chat.example.org"},
 		{"a resolver that validates", here, here, here, "SERVFAIL", "warn 127.0.1.22: does not resolve chat.example.org"},
 		{"servers of the zone that are silent", "SERVFAIL", "SERVFAIL", here, here, "ok a public resolver says chat.example.org is 203.0.113.7"},
-		{"nobody can be asked", "SERVFAIL", "SERVFAIL", "SERVFAIL", "SERVFAIL", "ok no server of the internet's DNS can be asked from here"},
+		{"nobody can be asked", "SERVFAIL", "SERVFAIL", "SERVFAIL", "SERVFAIL", "ok no public DNS server can be reached from here"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			full := func(records string) string {
@@ -134,7 +134,7 @@ func TestNamesOfAClosedNetworkStayThere(t *testing.T) {
 	h.DNS = &preflight.DNS{Public: []string{"127.0.1.31:" + port}, Port: port}
 	for _, set := range [][]string{{"tls=internal"}, {"domain=chat.office.internal"}} {
 		for _, f := range preflight.Run(t.Context(), h, ask(t, set...), "/opt/appliance") {
-			if f.Check == "public-dns" && f.Summary != "the names are of a closed network" {
+			if f.Check == "public-dns" && f.Summary != "the names belong to a closed network" {
 				t.Errorf("%v: %+v", set, f)
 			}
 		}

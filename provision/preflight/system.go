@@ -74,9 +74,9 @@ func (h Host) clock(ctx context.Context, a answers.Answers) finding.Finding {
 	case err != nil:
 		return finding.Good("no clock to compare with") // egress says why
 	case off > time.Hour:
-		return finding.Failure(fmt.Sprintf("the clock is %s wrong", off.Round(time.Minute)), "the certificate authority and other Matrix servers would refuse what it signs", fix)
+		return finding.Failure(fmt.Sprintf("the clock is %s wrong", off.Round(time.Minute)), "the certificate authority and other Matrix servers would reject what this host signs", fix)
 	case off > 30*time.Second:
-		return finding.Warning(fmt.Sprintf("the clock is %s wrong", off.Round(time.Second)), "times of messages are wrong too, and beyond some minutes other servers refuse what it signs", fix)
+		return finding.Warning(fmt.Sprintf("the clock is %s wrong", off.Round(time.Second)), "times of messages are wrong too, and beyond a few minutes other servers reject what this host signs", fix)
 	}
 	return finding.Good("the clock is right")
 }

@@ -124,14 +124,14 @@ var explanations = map[string]string{
 	"enabled":         "false holds messages back in both directions and delivers them once this is true again.",
 	"log_level":       "debug, info, warn or error.",
 	"servers":         "Which Matrix servers may federate: patterns such as \"*.example.org\".",
-	"public_channels": "Public channels that people on Matrix find and join by alias: names or patterns such as \"help-*\".",
+	"public_channels": "Public channels that people on Matrix can find and join by alias: names or patterns such as \"help-*\".",
 	"homeserver":      "Where Matrix is. The domain ends every Matrix address and never changes.",
 	"appservice":      "The bridge as the homeserver knows it, in rocketchat-registration.yaml.",
 	"rocketchat":      "Where Rocket.Chat is and who the bridge is there.",
-	"database":        "Where the bridge keeps what it must not forget.",
+	"database":        "Where the bridge stores its persistent data.",
 	"namespace":       "native: @alice:domain. prefixed: @rc_alice:domain.",
-	"trace_percent":   "How many of a hundred messages are traced, where traces.endpoint names a collector.",
-	"traces":          "The OpenTelemetry collector that is told of the way of messages; see docs/monitoring.md.",
+	"trace_percent":   "The percentage of messages that are traced, where traces.endpoint names a collector.",
+	"traces":          "The OpenTelemetry collector that receives traces of messages; see docs/monitoring.md.",
 	"ghost_prefix":    "What the addresses of Rocket.Chat users begin with, where namespace is prefixed. It never changes.",
 }
 

@@ -115,7 +115,7 @@ func (in Input) uploads(v *variables) {
 		v.set("OVERWRITE_SETTING_FileUpload_Storage_Type", "GridFS")
 		return
 	}
-	v.comment("Files are in S3-compatible storage. Rocket.Chat passes them on: people need no way there.")
+	v.comment("Files are in S3-compatible storage. Rocket.Chat relays them: people need no access to it.")
 	v.set("OVERWRITE_SETTING_FileUpload_Storage_Type", "AmazonS3")
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_Bucket", storage.Bucket)
 	v.quoted("OVERWRITE_SETTING_FileUpload_S3_BucketURL", storage.Endpoint)

@@ -96,7 +96,7 @@ func Choose(a answers.Answers, keys []string) ([]Secret, error) {
 		switch {
 		case key == SigningKey:
 			return nil, &ChoiceError{"the signing key of the homeserver is not replaced: other servers know this name by it, and what it has signed would no longer count",
-				"if it may be known to others, leave this name and install under another one; see docs/security.md"}
+				"if it may have leaked, abandon this name and install under another one; see docs/security.md"}
 		case i < 0:
 			return nil, &ChoiceError{fmt.Sprintf("there is no secret %q", key), "the secrets are: " + strings.Join(Keys(), ", ")}
 		}

@@ -162,10 +162,10 @@ func (o *Options) reach() error {
 	client := *o.Client
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if req.URL.Scheme != "https" {
-			return fmt.Errorf("sent on to %s, which is not https", req.URL.Redacted())
+			return fmt.Errorf("redirected to %s, which is not https", req.URL.Redacted())
 		}
 		if len(via) > 5 {
-			return errors.New("sent on too often")
+			return errors.New("redirected too often")
 		}
 		return nil
 	}

@@ -49,7 +49,7 @@ func AfterPurge(dir string) (*Site, Purged, error) {
 type OccupiedError struct{ Dir, Found string }
 
 func (e *OccupiedError) Error() string {
-	return fmt.Sprintf("%s is not empty: it has %s, and an installation has its directory to itself", e.Dir, e.Found)
+	return fmt.Sprintf("%s is not empty: it has %s, and an installation needs a directory of its own", e.Dir, e.Found)
 }
 
 // Hint says what to do.

@@ -164,7 +164,7 @@ func (e *NewerError) Error() string {
 
 // Hint says what to do.
 func (e *NewerError) Hint() string {
-	return "use that release, this one is: appliance version; see: appliance self-update --help"
+	return "use that release; this one is shown by: appliance version; see: appliance self-update --help"
 }
 
 // A ManifestError says that the record of the written files cannot be read.
@@ -180,5 +180,5 @@ func (e *ManifestError) Unwrap() error { return e.Cause }
 
 // Hint says what to do.
 func (e *ManifestError) Hint() string {
-	return "put it back from a backup; or have it written again, which takes the files as they are for ours: rm " + Quoted(e.File) + " && appliance up --accept-edits"
+	return "put it back from a backup; or have it rewritten, which accepts the files as they are: rm " + Quoted(e.File) + " && appliance up --accept-edits"
 }

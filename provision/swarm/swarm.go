@@ -1,4 +1,4 @@
-// Package swarm turns the files of an installation into a stack of Docker Swarm. It reads
+// Package swarm turns the files of an installation into a Docker Swarm stack. It reads
 // the same compose.yaml and the same .env as Docker Compose does, and expresses them in
 // terms that a Swarm understands: configuration and secrets become objects of the Swarm,
 // named by their content, and data stays on one node.
@@ -120,7 +120,7 @@ func (in Input) refuse() error {
 	a, o := in.Render.Answers, in.Options
 	if !stackName.MatchString(o.Stack) {
 		return &RefusedError{
-			Reason: fmt.Sprintf("%q is no name of a stack: it has to have 1 to 24 characters of a-z, 0-9 and -, and begin with a letter or digit", o.Stack),
+			Reason: fmt.Sprintf("%q is not a stack name: it has to have 1 to 24 characters of a-z, 0-9 and -, and begin with a letter or digit", o.Stack),
 			Advice: "give it another name with --stack, such as --stack chat",
 		}
 	}
@@ -136,7 +136,7 @@ func (in Input) refuse() error {
 		case n < 1 || n > 8:
 			return &RefusedError{Reason: fmt.Sprintf("%d replicas of %s: the number has to be from 1 to 8", n, name), Advice: "for example --replicas " + name + "=2"}
 		case n > 1 && single[name] != "":
-			return &RefusedError{Reason: fmt.Sprintf("%s stays single: %s", name, single[name]), Advice: "leave it out of --replicas; several may run of bridge, nginx and rocketchat"}
+			return &RefusedError{Reason: fmt.Sprintf("%s stays single: %s", name, single[name]), Advice: "leave it out of --replicas; only bridge, nginx and rocketchat may have several"}
 		}
 	}
 	if a.BridgeReplicas > 1 && a.BridgeDatabase == answers.SQLite {
@@ -155,7 +155,7 @@ func (in Input) refuse() error {
 func (in Input) complete() error {
 	for _, name := range []secrets.Name{secrets.ASToken, secrets.HSToken, secrets.RocketChatToken, secrets.CreateTokenSecret, secrets.PostgresPassword} {
 		if in.Render.Secrets[name].Reveal() == "" {
-			return &RefusedError{Reason: "the secret " + string(name) + " is missing", Advice: "put its file back from a backup: what runs knows its old value"}
+			return &RefusedError{Reason: "the secret " + string(name) + " is missing", Advice: "put its file back from a backup: the running services know its old value"}
 		}
 	}
 	a := in.Render.Answers

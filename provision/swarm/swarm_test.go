@@ -335,7 +335,7 @@ func TestRefusals(t *testing.T) {
 		{"single", "replicas", func(in *swarm.Input) { in.Options.Replicas["postgres"] = 2 }, "postgres stays single"},
 		{"unknown", "replicas", func(in *swarm.Input) { in.Options.Replicas["nginxx"] = 2 }, "no service nginxx"},
 		{"many", "replicas", func(in *swarm.Input) { in.Options.Replicas["nginx"] = 900 }, "from 1 to 8"},
-		{"name", "replicas", func(in *swarm.Input) { in.Options.Stack = "My Chat" }, "no name of a stack"},
+		{"name", "replicas", func(in *swarm.Input) { in.Options.Stack = "My Chat" }, "not a stack name"},
 		{"state", "replicas", func(in *swarm.Input) { in.Options.State = "data" }, "no directory for data"},
 		{"certificate", "replicas", func(in *swarm.Input) { in.Certificates = nil }, "no certificate for chat.example.org"},
 		{"ACME", "minimal", func(in *swarm.Input) { in.Options.Replicas = map[string]int{"nginx": 2} }, "tls: acme"},

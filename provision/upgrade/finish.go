@@ -13,7 +13,7 @@ import (
 type UnfinishedError struct{ Err error }
 
 func (e *UnfinishedError) Error() string {
-	return "the new versions run, and MongoDB keeps its data as the old one did: " + e.Err.Error()
+	return "the new versions run, and MongoDB keeps its data in the old format: " + e.Err.Error()
 }
 
 // Unwrap returns the reason.
@@ -27,7 +27,7 @@ func raise(ctx context.Context, s *site.Site, r provision.Reporter) error {
 	if !s.Answers.BundledMongo() {
 		return nil
 	}
-	step := plan.Step{ID: "format", Title: "let MongoDB keep its data as the version that runs does"}
+	step := plan.Step{ID: "format", Title: "switch MongoDB to the data format of the running version"}
 	err := plan.Track(r, step, func() error { _, err := databases.Raise(ctx, s); return err })
 	if err != nil {
 		return &UnfinishedError{err}

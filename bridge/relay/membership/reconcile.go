@@ -160,7 +160,7 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 			return err
 		}
 	case !there && still("gone"):
-		return rec.Portals.TearDown(ctx, p, "This room is not there any more in Rocket.Chat, so nothing is carried there.")
+		return rec.Portals.TearDown(ctx, p, "This room no longer exists in Rocket.Chat, so nothing is carried there.")
 	case !there:
 		return nil
 	}

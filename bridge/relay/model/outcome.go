@@ -30,9 +30,9 @@ func Outcome(item queue.Item, err error, refused string) error {
 	case errors.Is(err, ErrNoAccount):
 		return queue.Permanent("your account in Rocket.Chat was deleted or deactivated by its administrator", err)
 	case errors.Is(err, ErrTooMany):
-		return queue.Permanent("too many new people of your server came to this Rocket.Chat today", err)
+		return queue.Permanent("too many new people from your server joined this Rocket.Chat today", err)
 	case errors.Is(err, ErrOutsider):
-		return queue.Permanent("it is a direct message in Rocket.Chat, and you are not in it there", err)
+		return queue.Permanent("the room is a direct message in Rocket.Chat, and you are not in it", err)
 	case errors.Is(err, ErrRefused):
 		return queue.Permanent(refused, err)
 	}

@@ -73,6 +73,6 @@ func (n *Notices) Encrypted(ctx context.Context, p model.Portal) error {
 	if err != nil || len(known) > 0 {
 		return err
 	}
-	n.OnBoth(ctx, p, "encrypted", "This room is encrypted on Matrix, and the bridge to Rocket.Chat cannot read encrypted messages: what is written on Matrix does not arrive in Rocket.Chat. Please go on in a room without encryption.")
+	n.OnBoth(ctx, p, "encrypted", "This room is encrypted on Matrix, and the bridge to Rocket.Chat cannot read encrypted messages: what is written on Matrix does not arrive in Rocket.Chat. Please continue in a room without encryption.")
 	return n.Store.MarkKnown(ctx, "encrypted "+string(p.MXRoom))
 }

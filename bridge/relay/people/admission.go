@@ -77,13 +77,13 @@ func (a *Admission) Holds(ctx context.Context, list []string, who ids.RCUser, p 
 // item a dead letter, with a sentence for its sender.
 func (a *Admission) Admit(item queue.Item, sender ids.MXUser) error {
 	if !a.Allows(sender) {
-		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages of "+string(sender), errDenied)
+		return queue.Permanent("the administrator of the Rocket.Chat does not allow messages from "+string(sender), errDenied)
 	}
 	flood := a.Live().Flood
 	if item.Attempts > 0 || a.budgets.spend(time.Minute, budget{"message " + string(sender), flood.PerPerson}, budget{"message " + sender.Homeserver(), flood.PerServer}) {
 		return nil
 	}
-	return queue.Permanent("too many messages came within a minute; please send less", errFlood)
+	return queue.Permanent("too many messages arrived within a minute; please send fewer", errFlood)
 }
 
 // AdmitInvitation reports whether a person on Matrix may send another invitation today.

@@ -91,7 +91,7 @@ func digest(code string) string {
 }
 
 // ErrCode is the response to every invalid code, whatever the reason.
-var ErrCode = model.Say("this code is not valid: codes can be used once, for ten minutes, by the Matrix user for whom they were made")
+var ErrCode = model.Say("this code is not valid: a code works once, within ten minutes, for the Matrix user it was created for")
 
 // Confirm makes an account the double of the Matrix user who sends the code that the
 // account's owner requested. Errors that the user can act on are a *model.SayError.
@@ -168,7 +168,7 @@ func (ds *Doubles) mayLend(ctx context.Context, user ids.RCUser) error {
 	case puppet || ds.RC.IsBridge(user) || slices.Contains(is.Roles, model.PuppetRole) || slices.Contains(is.Roles, "app"):
 		return model.Say("this account belongs to a program, and not to a person")
 	case slices.Contains(is.Roles, "admin"):
-		return model.Say("an administrator's account cannot be linked: whoever runs the server of the Matrix user could speak with its authority")
+		return model.Say("an administrator's account cannot be linked: whoever runs the Matrix user's server could act with its authority")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 // ErrNotYet: a room claims to replace the room of a portal, which does
 // not confirm it yet.
-var ErrNotYet = errors.New("the room that it replaces does not say so yet")
+var ErrNotYet = errors.New("the room that it replaces has not confirmed that yet")
 
 // spaceType is the type of rooms that are lists of rooms.
 const spaceType = "m.space"
@@ -95,7 +95,7 @@ func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCP
 		return false, err
 	}
 	if created.Type == spaceType {
-		return false, a.leaveRoom(ctx, inv, "This is a space, a list of rooms, and Rocket.Chat has no such thing: please invite to the rooms in it, one by one.")
+		return false, a.leaveRoom(ctx, inv, "This is a space, a list of rooms, which Rocket.Chat does not have: please invite people to its rooms one by one.")
 	}
 	p, replaces, sure, err := a.Upgrades.replaces(ctx, created, inv.Room)
 	switch {
@@ -111,7 +111,7 @@ func (a *Arrivals) fits(ctx context.Context, inv model.Invitation, who model.RCP
 	}
 	twice, err := a.bridgedElsewhere(ctx, inv.Room, inv.Ghost)
 	if err == nil && twice {
-		err = a.leaveRoom(ctx, inv, "Another bridge connects this room with this Rocket.Chat already.")
+		err = a.leaveRoom(ctx, inv, "Another bridge already connects this room with this Rocket.Chat.")
 	}
 	return false, err
 }

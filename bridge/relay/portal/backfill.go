@@ -34,7 +34,7 @@ func (b *Backfill) Open(ctx context.Context, caller model.Caller, last int, sinc
 		if _, ok, err := b.Store.PortalByRC(ctx, caller.Room); err != nil {
 			return err
 		} else if ok {
-			return model.Say("this room is connected with Matrix already; its past can be brought along only when the connection is made")
+			return model.Say("this room is already connected with Matrix; its history can be carried over only when the connection is made")
 		}
 		by := &caller.RCPerson
 		if by.ID == "" {

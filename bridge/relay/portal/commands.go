@@ -14,7 +14,7 @@ import (
 	"appliance/bridge/relay/roomstate"
 )
 
-var errNotBridged = &model.SayError{Text: "this room is not connected with Matrix; /bridge invite @name:example.org does that"}
+var errNotBridged = &model.SayError{Text: "this room is not connected with Matrix; to connect it: /bridge invite @name:example.org"}
 
 // manyWaiting is how many items in a lane indicate a backfill under way.
 const manyWaiting = 3
@@ -113,7 +113,7 @@ func (cmd *Commands) KickOnMatrix(ctx context.Context, caller model.Caller, targ
 	}
 	err = cmd.MX.Kick(ctx, p.MXRoom, p.Reader(cmd.Names), target)
 	if errors.Is(err, model.ErrForbidden) {
-		return model.Say("the bridge has not the power to remove %s from the Matrix room", target)
+		return model.Say("the bridge lacks the power level to remove %s from the Matrix room", target)
 	}
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func (cmd *Commands) Describe(ctx context.Context, room ids.RCRoom) (string, err
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "This room is connected with the Matrix room %s since %s.", p.MXRoom, p.Created.Format("2 January 2006 15:04 MST"))
+	fmt.Fprintf(&b, "This room has been connected with the Matrix room %s since %s.", p.MXRoom, p.Created.Format("2 January 2006 15:04 MST"))
 	servers := make([]string, 0, len(count))
 	for s, n := range count {
 		servers = append(servers, fmt.Sprintf("%s (%d)", s, n))
@@ -44,10 +44,10 @@ func (cmd *Commands) Describe(ctx context.Context, room ids.RCRoom) (string, err
 		b.WriteString("\nNobody from Matrix is here now.")
 	}
 	if len(invited) > 0 {
-		fmt.Fprintf(&b, "\nInvited, and not here yet: %s.", strings.Join(invited, ", "))
+		fmt.Fprintf(&b, "\nInvited, but not here yet: %s.", strings.Join(invited, ", "))
 	}
 	if !cmd.Live().Enabled {
-		b.WriteString("\nThe administrator has paused the bridge: what is written is kept and carried later.")
+		b.WriteString("\nThe administrator has paused the bridge: messages are kept and delivered later.")
 	}
 	return b.String(), nil
 }
@@ -64,7 +64,7 @@ func (cmd *Commands) Whois(ctx context.Context, name string) (string, error) {
 		if err != nil || ok {
 			return cmd.asDouble(ctx, mx, fmt.Sprintf("%s is @%s here, and is called %s.", mx, puppet.Username, puppet.Name), err)
 		}
-		return "", model.Say("%s has no part in any room here", mx)
+		return "", model.Say("%s is not in any room here", mx)
 	}
 	name = strings.TrimPrefix(name, "@")
 	if puppet, ok, err := cmd.Store.PuppetByUsername(ctx, name); err != nil || ok {
@@ -95,7 +95,7 @@ func (cmd *Commands) asDouble(ctx context.Context, mx ids.MXUser, said string, e
 	}
 	d, ok, err := cmd.Store.DoubleByMX(ctx, mx)
 	if err == nil && ok {
-		said += fmt.Sprintf(" In rooms they write as @%s, who has agreed.", d.Username)
+		said += fmt.Sprintf(" In rooms they write as @%s, their linked account.", d.Username)
 	}
 	return said, err
 }

@@ -20,7 +20,7 @@ const maxRoomAddress = 255
 
 var aliasLike = regexp.MustCompile(`^#[^\s:]+:[^\s:]+(:[0-9]+)?$`)
 
-var errConnected = &model.SayError{Text: "this room is connected with Matrix already"}
+var errConnected = &model.SayError{Text: "this room is already connected with Matrix"}
 
 // Link connects an existing Rocket.Chat room with an existing Matrix room. target is an
 // alias or a room ID. The bridge's own user joins the Matrix room; the members of each
@@ -74,7 +74,7 @@ func (cmd *Commands) linkable(ctx context.Context, room ids.RCRoom) (model.RCRoo
 	case info.Encrypted:
 		return info, errEncrypted
 	case info.Type == rocketchat.Direct:
-		return info, model.Say("a direct message has the people it began with, and is connected with no other room")
+		return info, model.Say("a direct message keeps the people it began with, and cannot be linked to another room")
 	}
 	return info, nil
 }
@@ -139,7 +139,7 @@ func (cmd *Commands) fitsLink(ctx context.Context, p model.Portal, target string
 		return err
 	}
 	if created.Type == spaceType {
-		return model.Say("%s is a space, a list of rooms, and Rocket.Chat has no such thing", target)
+		return model.Say("%s is a space, a list of rooms, which Rocket.Chat does not have", target)
 	}
 	if _, secret, err := cmd.MX.State(ctx, p.MXRoom, bot, "m.room.encryption", ""); err != nil {
 		return err
@@ -149,14 +149,14 @@ func (cmd *Commands) fitsLink(ctx context.Context, p model.Portal, target string
 	if twice, err := cmd.Arrivals.bridgedElsewhere(ctx, p.MXRoom, bot); err != nil {
 		return err
 	} else if twice {
-		return model.Say("another bridge connects %s with this Rocket.Chat already", target)
+		return model.Say("another bridge already connects %s with this Rocket.Chat", target)
 	}
 	powers, err := cmd.State.Powers(ctx, p)
 	if err != nil {
 		return err
 	}
 	if has := powers.Of(string(bot)); has < powers.Events {
-		return model.Say("%s lets only people with a role write; give %s the power %d there and try again", target, bot, powers.Events)
+		return model.Say("%s lets only people with a role write; give %s the power level %d there and try again", target, bot, powers.Events)
 	}
 	return nil
 }

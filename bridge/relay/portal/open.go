@@ -42,7 +42,7 @@ func (ps *Portals) Open(ctx context.Context, room ids.RCRoom, caller *model.RCPe
 	case info.Encrypted:
 		return model.Portal{}, errEncrypted
 	case info.Type == rocketchat.Direct:
-		return model.Portal{}, model.Say("a direct message cannot take another person in; use /federation dm")
+		return model.Portal{}, model.Say("nobody can be added to a direct message; use /federation dm")
 	}
 	p = model.Portal{RCRoom: info.ID, RCType: info.Type, Created: ps.now(), Title: info.Title}
 	powers, err := ps.State.StartPowers(ctx, p)

@@ -50,7 +50,7 @@ func (u *Upgrades) followAlone(ctx context.Context, p model.Portal, by ids.MXUse
 	via := by.Homeserver()
 	if err := u.MX.JoinVia(ctx, next, p.Reader(u.Names), via); err != nil {
 		if errors.Is(err, model.ErrForbidden) {
-			u.Notices.OnBoth(ctx, p, "upgrade "+string(next), "This room goes on elsewhere on Matrix, and the bridge was not let in there. Invite a user of Rocket.Chat into the new room to go on.")
+			u.Notices.OnBoth(ctx, p, "upgrade "+string(next), "This room has moved elsewhere on Matrix, and the bridge was not admitted there. Invite a user of Rocket.Chat to the new room to continue.")
 			return nil
 		}
 		return err

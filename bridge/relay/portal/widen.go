@@ -107,7 +107,7 @@ func (ps *Portals) regroup(ctx context.Context, old model.Portal, usernames []st
 	ps.RC.Watch(p)
 	ps.Wake()
 	if ps.now().Sub(old.Created) > unused {
-		if err := ps.Notices.InRocketChat(ctx, old, "This conversation has more people now and goes on in the group "+convert.Name(info.Title, "beside this")+"."); err != nil {
+		if err := ps.Notices.InRocketChat(ctx, old, "This conversation has more people now and continues in the group "+convert.Name(info.Title, "beside this")+"."); err != nil {
 			ps.Log.Warn("a notice could not be sent to Rocket.Chat", "rc_room", old.RCRoom, "err", err)
 		}
 	}

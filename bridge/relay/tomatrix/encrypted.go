@@ -38,5 +38,5 @@ func (h *encrypted) deliver(ctx context.Context, item queue.Item, in event.RCUnr
 }
 
 // unreadable is the notice for a Rocket.Chat room whose messages are encrypted.
-const unreadable = "What is written encrypted in this room of Rocket.Chat cannot be read by the bridge and does not arrive on Matrix. " +
-	"Please switch the encryption of the room off, or go on in another room."
+const unreadable = "The bridge cannot read encrypted messages in this room of Rocket.Chat, so they do not arrive on Matrix. " +
+	"Please turn off encryption for the room, or continue in another room."

@@ -156,13 +156,13 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 	switch {
 	case errors.Is(err, model.ErrTooLarge):
 		if limits, lerr := h.MX.Limits(ctx); lerr == nil {
-			return "the Matrix server takes files of at most " + convert.Bytes(limits.File)
+			return "the Matrix server accepts files of at most " + convert.Bytes(limits.File)
 		}
 		return "it is too large for the Matrix server"
 	case errors.Is(err, errOtherRoom):
 		return "it belongs to another room"
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
-		return "Rocket.Chat does not have it any more"
+		return "Rocket.Chat no longer has it"
 	}
 	return "the Matrix server refused it"
 }

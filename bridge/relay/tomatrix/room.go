@@ -57,7 +57,7 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item, in event.RCRoom) e
 		err = h.State.SetWriters(ctx, p, g.MXUser, info)
 	}
 	if errors.Is(err, model.ErrForbidden) {
-		h.Notices.Author(ctx, m, fmt.Sprintf("Your change of %s was not made on Matrix: the room there does not allow it.", roomstate.Label(info)))
+		h.Notices.Author(ctx, m, fmt.Sprintf("Your change to %s was not made on Matrix: the room there does not allow it.", roomstate.Label(info)))
 		return nil
 	}
 	return model.Outcome(item, err, "the Matrix server refused it")

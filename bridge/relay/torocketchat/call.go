@@ -43,7 +43,7 @@ func (h *calls) deliver(ctx context.Context, item queue.Item, e event.MXCall) ([
 		puppet, err = h.Doubles.Author(ctx, p, puppet)
 	}
 	if err != nil {
-		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+		return nil, model.Outcome(item, err, "Rocket.Chat refused to create an account for you")
 	}
 	id := ids.MessageFor(p.MXRoom, e.ID, 0)
 	if err := h.say(ctx, p, puppet, id, "", "_started a call on Matrix, which cannot be joined from Rocket.Chat_"); err != nil {

@@ -17,7 +17,7 @@ import (
 // kept in a lane of its own and retried; the room continues meanwhile.
 
 // errEarly means that the message that an event refers to has not arrived.
-var errEarly = errors.New("the message that it is for has not come")
+var errEarly = errors.New("the message that it refers to has not arrived")
 
 const (
 	// earlyPause is the first pause before an early event is retried; each pause is twice

@@ -188,15 +188,15 @@ func (h *files) whyNot(ctx context.Context, err error) string {
 	limits, lerr := h.RC.Limits(ctx)
 	switch {
 	case lerr == nil && limits.File == 0:
-		return "this Rocket.Chat takes no files"
+		return "this Rocket.Chat does not accept files"
 	case lerr == nil && errors.Is(err, model.ErrTooLarge):
-		return "Rocket.Chat takes files of at most " + convert.Bytes(limits.File)
+		return "Rocket.Chat accepts files of at most " + convert.Bytes(limits.File)
 	case errors.Is(err, model.ErrTooLarge):
 		return "it is too large for Rocket.Chat"
 	case errors.Is(err, model.ErrNotFound):
 		return "its server does not have it"
 	}
-	return "Rocket.Chat does not take files of this kind"
+	return "Rocket.Chat does not accept files of this kind"
 }
 
 // later queues the file of an event for later delivery.

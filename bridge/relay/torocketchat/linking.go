@@ -45,13 +45,13 @@ func (h *messages) linking(ctx context.Context, item queue.Item, p model.Portal,
 	}
 	h.reply(ctx, p, in.ID, "From now on what you write in rooms of this Rocket.Chat appears there as @"+d.Username+". Direct messages stay as they are. !unlink ends it.")
 	h.Notices.Person(ctx, model.RCPerson{ID: d.RCUser, Username: d.Username},
-		"From now on what "+string(d.MXUser)+" writes on Matrix appears here under your name, in the rooms that both of you are in. Whoever controls that address speaks for you there. /bridge me off ends it.")
+		"From now on what "+string(d.MXUser)+" writes on Matrix appears here under your name, in the rooms that both accounts are in. Whoever controls that address speaks for you there. /bridge me off ends it.")
 	return true, nil
 }
 
 // unlink ends the link at the request of the Matrix user.
 func (h *messages) unlink(ctx context.Context, p model.Portal, event ids.MXEvent, d model.Double) error {
-	if err := h.Doubles.End(ctx, d, "the Matrix user wishes so"); err != nil {
+	if err := h.Doubles.End(ctx, d, "at the Matrix user's request"); err != nil {
 		return err
 	}
 	h.reply(ctx, p, event, "What you write no longer appears as @"+d.Username+" in Rocket.Chat.")

@@ -44,7 +44,7 @@ func (h *messages) deliver(ctx context.Context, item queue.Item, in event.MXWrit
 	}
 	puppet, err := h.speaker(ctx, p, in.Sender)
 	if err != nil {
-		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+		return nil, model.Outcome(item, err, "Rocket.Chat refused to create an account for you")
 	}
 	if p, err = h.Portals.PlaceFor(ctx, p, puppet); err != nil {
 		return nil, model.Outcome(item, err, "Rocket.Chat refused it")

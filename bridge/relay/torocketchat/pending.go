@@ -16,7 +16,7 @@ import (
 // then no link says which Rocket.Chat message the event is.
 
 // errUnlinked means that an event refers to one of ours that has no link yet.
-var errUnlinked = errors.New("it refers to a message that the homeserver has and whose delivery has not ended")
+var errUnlinked = errors.New("it refers to a message that the homeserver has but that is not delivered yet")
 
 // An event that refers to a message waits for its link: unlinkedPause at first, and twice
 // as long each time, at most unlinkedAttempts times, which is three and a half minutes.

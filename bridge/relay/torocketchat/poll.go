@@ -33,7 +33,7 @@ func (h *polls) deliver(ctx context.Context, item queue.Item, e event.MXPoll) ([
 	}
 	puppet, err := h.author(ctx, p, e.Sender)
 	if err != nil {
-		return nil, model.Outcome(item, err, "Rocket.Chat did not accept an account for you")
+		return nil, model.Outcome(item, err, "Rocket.Chat refused to create an account for you")
 	}
 	id := ids.MessageFor(p.MXRoom, e.ID, 0)
 	if err := h.say(ctx, p, puppet, id, "", text); err != nil {

@@ -48,7 +48,7 @@ func (h *rooms) deliver(ctx context.Context, item queue.Item, e event.MXRoom) er
 	}
 	if errors.Is(err, model.ErrForbidden) || errors.Is(err, model.ErrRefused) {
 		h.Log.Warn("a room change was refused", "rc_room", p.RCRoom, "type", e.State.Change, "err", err)
-		h.Notices.OnMatrix(ctx, p, "change "+item.ID, fmt.Sprintf("%s: your change of this room was not made in Rocket.Chat, which does not allow it.", e.Sender))
+		h.Notices.OnMatrix(ctx, p, "change "+item.ID, fmt.Sprintf("%s: your change to this room was not made in Rocket.Chat, which does not allow it.", e.Sender))
 		return nil
 	}
 	return model.Outcome(item, model.Ignore(err, model.ErrNotFound), "Rocket.Chat refused it")

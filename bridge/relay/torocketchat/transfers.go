@@ -122,7 +122,7 @@ func (t *transfers) prompt(ctx context.Context, server string, size int64, f fun
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
 	case <-turn.C:
-		return fmt.Errorf("%w: too many files are on their way", model.ErrSlow)
+		return fmt.Errorf("%w: too many files are being transferred", model.ErrSlow)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

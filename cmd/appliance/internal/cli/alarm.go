@@ -52,7 +52,7 @@ func (e *alarmTestError) Hint() string {
 func alarmTestCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "test",
-		Short: "Send a test message by every way of the answer alarms",
+		Short: "Send a test message in every way listed in the answer alarms",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(func(on *site.Site) error {

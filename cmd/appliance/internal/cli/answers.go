@@ -83,7 +83,7 @@ func (a *app) draft(f answerFlags) (*answers.Draft, error) {
 	switch {
 	case f.file != "":
 		if err := draft.File(f.file); err != nil {
-			return nil, &usageError{err: fmt.Errorf("answers: %w", err), hint: "write a file of answers with: appliance init --output " + site.Quoted(f.file)}
+			return nil, &usageError{err: fmt.Errorf("answers: %w", err), hint: "create an answers file with: appliance init --output " + site.Quoted(f.file)}
 		}
 	case site.Exists(a.dir):
 		if err := draft.File(site.AnswersPath(a.dir)); err != nil {

@@ -35,7 +35,7 @@ func (f *keyFlags) add(cmd *cobra.Command) {
 	if f.canEncrypt {
 		cmd.Flags().StringArrayVarP(&f.recipients, "recipient", "r", nil, "encrypt for this age public `KEY`; may be repeated")
 		cmd.Flags().StringVar(&f.recipientsFile, "recipients-file", "", "encrypt for the age public keys in `FILE`, one per line")
-		cmd.Flags().BoolVar(&f.plain, "no-encryption", false, "do not encrypt: whoever reads the file has all secrets")
+		cmd.Flags().BoolVar(&f.plain, "no-encryption", false, "do not encrypt: anyone who can read the file gets all secrets")
 		for _, other := range []string{"recipient", "recipients-file"} {
 			cmd.MarkFlagsMutuallyExclusive("no-encryption", other)
 		}
@@ -113,10 +113,10 @@ func backupCommand(a *app) *cobra.Command {
 		},
 	}
 	keys.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of one in the directory backups of the installation")
-	cmd.Flags().BoolVar(&local, "local", false, "do not send it to the place of backup_offsite")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write the backup to `FILE` instead of the installation's backups directory")
+	cmd.Flags().BoolVar(&local, "local", false, "do not send it to the location in backup_offsite")
 	cmd.Flags().BoolVar(&alarm, "alarm", false, "send an alarm if it fails (see the answer alarms)")
-	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the directory backups and remove older ones")
+	cmd.Flags().IntVar(&keep, "keep", 0, "keep the newest `N` in the backups directory and remove older ones")
 	cmd.AddCommand(backupVerifyCommand(a), backupKeyCommand(a), backupListCommand(a), backupFetchCommand(a), backupDrillCommand(a))
 	return cmd
 }
@@ -194,13 +194,13 @@ func (a *app) saved(s archive.Saved) error {
 func newKey(a *app, key archive.KeyInfo) {
 	fmt.Fprint(a.env.Stderr, a.exact("\nBackups are encrypted, and the only key is on this host: "+key.File+"\n"+
 		"Copy it to another place now. If this host is lost without a copy, no backup of it can be restored.\n"+
-		"Its place and public part are shown again by: appliance backup key\n"))
+		"To see its location and public part again: appliance backup key\n"))
 }
 
 func backupKeyCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "key",
-		Short: "Show where the key to the backups is, and its public part",
+		Short: "Show where the backup key is kept, and its public part",
 		Args:  exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.with(func(on *site.Site) error {

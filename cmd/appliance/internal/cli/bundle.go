@@ -21,7 +21,7 @@ func bundleCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bundle",
 		Short: "Carry the program and its images to a host without internet access",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(bundleCreateCommand(a), bundleLoadCommand(a))
@@ -32,7 +32,7 @@ func bundleCreateCommand(a *app) *cobra.Command {
 	var homeservers []string
 	cmd := &cobra.Command{
 		Use:   "create FILE",
-		Short: "Put this program and the images that belong to it into one file",
+		Short: "Put this program and its images into one file",
 		Long: "Fetches the images that this program was tested with, unless they are here, and writes them and this program to FILE.\n" +
 			"On the other host: tar xf FILE appliance && ./appliance bundle load FILE",
 		Args: exactly(1),
@@ -58,7 +58,7 @@ func bundleLoadCommand(a *app) *cobra.Command {
 	var sum string
 	cmd := &cobra.Command{
 		Use:   "load FILE",
-		Short: "Verify a bundle and give its images to Docker; then run: appliance up",
+		Short: "Verify a bundle and load its images into Docker; then run: appliance up",
 		Long: "Reads all of FILE and compares every checksum before anything is loaded. It changes no installation: use\n" +
 			"appliance up or appliance upgrade for that.",
 		Args: exactly(1),

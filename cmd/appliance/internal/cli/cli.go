@@ -107,7 +107,7 @@ func globalFlags(a *app, root *cobra.Command) {
 	flags.StringVar(&a.dir, "dir", cmp.Or(variable(a.env.Environ, dirVariable), site.DefaultDir), "the installation directory; also "+dirVariable+" in the environment")
 	flags.BoolVar(&a.json, "json", false, "print JSON, for scripts")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only errors and the result")
-	flags.BoolVar(&a.verbose, "verbose", false, "also print what is done: calls of Docker, files, durations")
+	flags.BoolVar(&a.verbose, "verbose", false, "also print what is done: Docker calls, files, durations")
 	flags.StringVar(&a.colour, "color", "auto", "when to use colours: auto, always or never; NO_COLOR is respected")
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(colourWhen, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 }
@@ -118,14 +118,14 @@ func prepare(a *app, cmd *cobra.Command) error {
 		return &usageError{err: fmt.Errorf("--color is %q, and not one of %s", a.colour, strings.Join(colourWhen, ", "))}
 	}
 	if a.quiet && a.verbose {
-		return &usageError{err: errors.New("--quiet and --verbose exclude each other")}
+		return &usageError{err: errors.New("--quiet and --verbose cannot be combined")}
 	}
 	if a.verbose {
 		cmd.SetContext(trace.With(cmd.Context(), logOf(a)))
 	}
 	if !cmd.Hidden {
 		for _, name := range unknownVariables(a.env.Environ) {
-			note(a, name+" in the environment is no answer and is ignored; see: appliance help environment")
+			note(a, name+" in the environment names no answer and is ignored; see: appliance help environment")
 		}
 	}
 	return nil

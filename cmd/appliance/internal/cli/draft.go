@@ -65,7 +65,7 @@ func interrupted(a *app) error {
 	if !keptDraft(a).exists() {
 		return errInterrupted
 	}
-	return &interruptedError{"your answers are kept; go on where you were by running the same command again"}
+	return &interruptedError{"your answers are kept; run the same command again to continue where you were"}
 }
 
 // unknownVariables returns the variables that look like answers but are not. Those that

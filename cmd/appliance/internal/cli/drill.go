@@ -24,9 +24,9 @@ func backupDrillCommand(a *app) *cobra.Command {
 	var alarm bool
 	cmd := &cobra.Command{
 		Use:   "drill [FILE]",
-		Short: "Restore the newest backup beside the running installation, and say whether it would serve",
+		Short: "Restore the newest backup beside the running installation, and report whether it is usable",
 		Long: "Verifies the newest backup, or FILE, unpacks it into a directory of its own and loads the databases into servers\n" +
-			"of their own, which nothing reaches. All of that is removed at the end. What runs is not touched.",
+			"of their own, which nothing reaches. All of that is removed at the end. The running installation is not touched.",
 		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(func(on *site.Site) error {
@@ -35,7 +35,7 @@ func backupDrillCommand(a *app) *cobra.Command {
 					return err
 				}
 				return a.show(done, func(w io.Writer) {
-					fmt.Fprintf(w, "%s would serve: made on %s, %.1f MB, restored beside what runs in %s\n",
+					fmt.Fprintf(w, "%s is usable: made on %s, %.1f MB, the test restore took %s\n",
 						done.File, done.Created.Format(time.RFC3339), float64(done.Bytes)/1e6, done.Took.Round(100*time.Millisecond))
 					for _, name := range slices.Sorted(maps.Keys(done.Databases)) {
 						fmt.Fprintf(w, "%s: %s\n", name, counted(done.Databases[name], "table or collection", "tables or collections"))

@@ -8,7 +8,7 @@ var groups = []struct {
 	commands []string
 }{
 	{"Install and change:", []string{"up", "down", "config", "federation", "reload", "init", "prepare", "upgrade", "self-update", "bundle", "render", "uninstall"}},
-	{"Look and find faults:", []string{"status", "doctor", "logs", "queue", "support", "version"}},
+	{"Inspect and troubleshoot:", []string{"status", "doctor", "logs", "queue", "support", "version"}},
 	{"Keep safe:", []string{"backup", "restore", "service", "alarm", "certs", "secrets", "media"}},
 	{"Connect:", []string{"attach", "synapse-admin"}},
 	{other, []string{"bridge", "completion", "help"}},

@@ -15,7 +15,7 @@ func mediaCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "media",
 		Short: "Remove old copies of other servers' media",
-		Args:  exactly(0),
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(mediaPruneCommand(a))

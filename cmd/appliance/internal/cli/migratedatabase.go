@@ -33,10 +33,10 @@ func migrateDatabaseCommand(a *app) *cobra.Command {
 	var o migrateOptions
 	cmd := &cobra.Command{
 		Use:   "migrate-database",
-		Short: "Move what the bridge has stored to another database, and back",
+		Short: "Move the bridge's data to another database, and back",
 		Long: "Stops the bridge, copies everything that it has stored, compares the number of rows and a checksum of\n" +
 			"every table, changes the answer bridge_database and starts the bridge on the new database. If it is\n" +
-			"interrupted, run it again. The way back is the same command with --to sqlite.",
+			"interrupted, run it again. To move back, run the same command with --to sqlite.",
 		Example: "  appliance bridge migrate-database --to bundled\n  appliance bridge migrate-database --to-file /root/postgres-url --dry-run\n  appliance bridge migrate-database --to sqlite",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,7 +52,7 @@ func migrateDatabaseCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.to, "to", "", "the new `DATABASE`: sqlite, bundled, or the URL of a PostgreSQL without a password")
 	cmd.Flags().StringVar(&o.toFile, "to-file", "", "read the URL of the new database from `FILE`, which only its owner can read")
-	cmd.Flags().StringVar(&o.caFile, "ca-file", "", "`FILE` with the authorities of the new PostgreSQL's certificate, in PEM")
+	cmd.Flags().StringVar(&o.caFile, "ca-file", "", "`FILE` with the certificate authorities for the new PostgreSQL, in PEM")
 	cmd.Flags().StringVar(&o.config, "config", "", "move the data of a bridge without an installation, which has this configuration `FILE` and is stopped")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "look at both databases, count what would be moved, and change nothing")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
@@ -155,7 +155,7 @@ func migrateAlone(a *app, ctx context.Context, o migrateOptions, target string) 
 	}
 	var done store.Moved
 	err = a.reporting(func(r provision.Reporter) error {
-		step := plan.Step{ID: "move", Title: "copy what the bridge has stored, and compare it"}
+		step := plan.Step{ID: "move", Title: "copy the bridge's data, and compare it"}
 		return plan.Track(r, step, func() (err error) {
 			m.Progress = func(what string, done, total int64) { r.Progress(step.ID, what, done, total) }
 			done, err = store.Move(ctx, m)
@@ -182,7 +182,7 @@ func showMove(a *app, done store.Moved, failed error) error {
 		case done.DryRun:
 			fmt.Fprintf(w, "%d rows would move from %s to %s:\n", done.Rows, done.From, done.To)
 		default:
-			fmt.Fprintf(w, "moved %d rows from %s to %s in %.1f s; every table was read again and is the same:\n", done.Rows, done.From, done.To, done.Took)
+			fmt.Fprintf(w, "moved %d rows from %s to %s in %.1f s; every table was read back and matches:\n", done.Rows, done.From, done.To, done.Took)
 		}
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, table := range done.Tables {
@@ -190,7 +190,7 @@ func showMove(a *app, done store.Moved, failed error) error {
 		}
 		_ = t.Flush()
 		if done.Changed > 0 {
-			fmt.Fprintf(w, "%d texts had characters that PostgreSQL cannot keep; these were taken out\n", done.Changed)
+			fmt.Fprintf(w, "%d texts had characters that PostgreSQL cannot store; these were removed\n", done.Changed)
 		}
 	})
 }

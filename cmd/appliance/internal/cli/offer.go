@@ -25,12 +25,12 @@ func askSwap(a *app, draft *answers.Draft) error {
 		return nil
 	}
 	defer func() { _ = tty.Close() }()
-	fmt.Fprintf(tty, "\nThis host has %s; all services together come close to that. A swap file of 2 GB helps:\n", offer.Why)
+	fmt.Fprintf(tty, "\nThis host has %s; all services together need nearly that much. A swap file of 2 GB helps:\n", offer.Why)
 	for _, command := range offer.Commands {
 		fmt.Fprintf(tty, "    %s\n", command)
 	}
 	field, _ := answers.Lookup("swap_file")
-	yes, err := wizard.Propose(tty, "Should that be run?", field.Help)
+	yes, err := wizard.Propose(tty, "Run this now?", field.Help)
 	if err != nil {
 		return interrupted(a)
 	}
@@ -44,9 +44,9 @@ func prepareCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "prepare",
 		SuggestFor: []string{"docker", "setup"},
-		Short:      "Install what this host lacks of Docker, from the packages of its distribution",
+		Short:      "Install Docker, or the parts of it that are missing, from the distribution's packages",
 		Long: "Shows what it would run, asks, and installs Docker and its Compose plugin where they are missing. appliance up\n" +
-			"offers the same on a terminal. A Docker that is here already is not replaced.",
+			"offers the same on a terminal. A Docker that is already installed is not replaced.",
 		Example: "  appliance prepare\n  appliance prepare --yes && appliance up --answers answers.yaml",
 		Args:    exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,7 +74,7 @@ func prepareCommand(a *app) *cobra.Command {
 				case dry:
 					fmt.Fprintln(w, offer.Text())
 				default:
-					fmt.Fprintln(w, "Docker is ready; go on with: appliance up")
+					fmt.Fprintln(w, "Docker is ready; continue with: appliance up")
 				}
 			})
 		},

@@ -19,7 +19,7 @@ type placeFlags struct{ offsite.Config }
 
 func (f *placeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.URL, "from", "", "look at `URL` instead of the answer backup_offsite, for a host without the installation")
-	cmd.Flags().StringVar(&f.KeyFile, "key-file", "", "the keys to it are in `FILE`, as with backup_offsite_key_file")
+	cmd.Flags().StringVar(&f.KeyFile, "key-file", "", "`FILE` with the keys to it, as in backup_offsite_key_file")
 	cmd.Flags().StringVar(&f.HostKey, "host-key", "", "the public `KEY` of the SFTP server")
 }
 
@@ -48,7 +48,7 @@ func backupListCommand(a *app) *cobra.Command {
 	var at placeFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the backups that are off this host, the newest first",
+		Short: "List the off-site backups, newest first",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := at.place(a)
@@ -75,7 +75,7 @@ func backupFetchCommand(a *app) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "fetch [NAME]",
-		Short: "Bring back the newest backup that is off this host, or a named one",
+		Short: "Download the newest off-site backup, or a named one",
 		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := at.place(a)
@@ -100,6 +100,6 @@ func backupFetchCommand(a *app) *cobra.Command {
 		},
 	}
 	at.add(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to `FILE` instead of one of its name here")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write it to `FILE` instead of its own name in this directory")
 	return cmd
 }

@@ -184,8 +184,8 @@ func unknownItems(ids []string) error {
 }
 
 func (e *unknownItemsError) Error() string {
-	return fmt.Sprintf("%s, or no longer: %q", counted(len(e.ids), "item is no dead letter", "items are no dead letters"), e.ids)
+	return fmt.Sprintf("%s, or no longer: %q", counted(len(e.ids), "item is not a dead letter", "items are not dead letters"), e.ids)
 }
 
 // Hint says what to do.
-func (*unknownItemsError) Hint() string { return "see which there are with: appliance queue dead" }
+func (*unknownItemsError) Hint() string { return "list the dead letters with: appliance queue dead" }

@@ -18,7 +18,7 @@ import (
 func reloadCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:        "reload",
-		Short:      "Make the bridge reload bridge.yaml and say what came of it (it reloads by itself when the file changes)",
+		Short:      "Make the bridge reload bridge.yaml and show the result (it reloads by itself when the file changes)",
 		Args:       exactly(0),
 		SuggestFor: []string{"restart"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +66,7 @@ type notInForceError struct {
 }
 
 func (e *notInForceError) Error() string {
-	return e.cause.Error() + ": nothing has changed, the bridge goes on with what it had"
+	return e.cause.Error() + ": nothing has changed, the bridge keeps its previous configuration"
 }
 func (e *notInForceError) Hint() string  { return e.advice }
 func (e *notInForceError) Unwrap() error { return e.cause }

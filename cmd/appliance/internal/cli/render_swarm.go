@@ -30,7 +30,7 @@ func renderSwarmCommand(a *app) *cobra.Command {
 	var f swarmFlags
 	cmd := &cobra.Command{
 		Use:   "swarm",
-		Short: "Write the installation as a stack of Docker Swarm; see docs/swarm.md",
+		Short: "Write the installation as a Docker Swarm stack; see docs/swarm.md",
 		Long: "Writes a stack file, and the configuration and secrets that it names, into a directory. They come from\n" +
 			"the answers of the installation, or of the file that --answers names, and from the same Compose file.\n" +
 			"On a manager of the Swarm: cd DIR && docker stack deploy --detach=true --prune -c stack.yaml NAME",
@@ -40,12 +40,12 @@ func renderSwarmCommand(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.answers, "answers", "", "read answers from `FILE`, for a cluster without an installation on this host")
-	flags.StringVarP(&f.out, "out", "o", "appliance-swarm", "write into `DIR`, which holds secrets afterwards")
+	flags.StringVarP(&f.out, "out", "o", "appliance-swarm", "write into `DIR`, which will contain secrets")
 	flags.StringVar(&f.o.Stack, "stack", "", "call the stack `NAME` (default: as Compose calls the installation)")
-	flags.StringToIntVar(&f.o.Replicas, "replicas", nil, "how many there are of a service, as `SERVICE=N`: bridge, nginx, rocketchat")
+	flags.StringToIntVar(&f.o.Replicas, "replicas", nil, "number of replicas of a service, as `SERVICE=N`: bridge, nginx, rocketchat")
 	flags.StringVar(&f.o.State, "state", "/var/lib/appliance", "`DIR` on the node with the data, below which the data is")
 	flags.StringVar(&f.o.Image, "image", "", "`NAME` of this program's image, as the nodes know it")
-	flags.StringVar(&f.mode, "endpoint-mode", "auto", "how names lead to replicas: vip, dnsrr for kernels without IPVS, or auto: as this host's kernel can")
+	flags.StringVar(&f.mode, "endpoint-mode", "auto", "how names resolve to replicas: vip, dnsrr for kernels without IPVS, or auto: depending on this host's kernel")
 	flags.BoolVar(&f.encrypt, "encrypted", true, "encrypt what passes between the nodes; needs ESP in their kernels")
 	_ = cmd.RegisterFlagCompletionFunc("endpoint-mode", cobra.FixedCompletions(endpointModes, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	_ = cmd.RegisterFlagCompletionFunc("replicas", cobra.FixedCompletions([]string{"bridge=", "nginx=", "rocketchat="}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))

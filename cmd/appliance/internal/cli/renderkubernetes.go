@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kubernetes",
 		Short: "Write manifests for Kubernetes, and values for the Helm chart",
-		Long: "Writes the bridge, its front and, where you give it a database, Dendrite as manifests of Kubernetes, from the\n" +
+		Long: "Writes the bridge, its front and, if you name a database for it, Dendrite as Kubernetes manifests, from the\n" +
 			"answers of this installation. Rocket.Chat comes from its own chart, Synapse from Element's. Secrets are in files\n" +
 			"of their own with mode 0600: secrets.yaml and, for a homeserver elsewhere, registration.yaml. values.yaml is the\n" +
 			"same for helm install. See docs/kubernetes.md.",
@@ -42,7 +43,7 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 	flags.StringVar(&o.namespace, "namespace", "appliance", "the namespace of the cluster")
 	flags.StringArrayVar(&o.set, "value", nil, "a value of the chart as `KEY=VALUE`; may be repeated")
 	flags.StringArrayVar(&o.values, "values", nil, "a `FILE` of values of the chart; may be repeated")
-	flags.StringVar(&o.database, "homeserver-database", "", "`FILE` with the address of a PostgreSQL for Dendrite, which then goes along")
+	flags.StringVar(&o.database, "homeserver-database", "", "`FILE` with the address of a PostgreSQL for Dendrite, which is then included")
 	_ = cmd.MarkFlagDirname("out") // the flags exist
 	_ = cmd.MarkFlagFilename("values", "yaml", "yml")
 	_ = cmd.MarkFlagFilename("homeserver-database")
@@ -55,7 +56,7 @@ var dnsLabel = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 func renderKubernetes(a *app, on *site.Site, o renderKubernetesOptions) error {
 	for flag, value := range map[string]string{"name": o.name, "namespace": o.namespace} {
 		if !dnsLabel.MatchString(value) {
-			return &usageError{err: fmt.Errorf("--%s is %q, and must be up to 40 small letters, digits and dashes", flag, value)}
+			return &usageError{err: fmt.Errorf("--%s is %q, but must be up to 40 lower-case letters, digits and dashes, with a letter first and no dash last", flag, value)}
 		}
 	}
 	if o.image == "" {
@@ -110,7 +111,13 @@ func showKubernetes(a *app, o renderKubernetesOptions, written []string) error {
 		for _, name := range written {
 			fmt.Fprintf(w, "wrote %s\n", name)
 		}
-		fmt.Fprintf(w, "\nTwo files hold secrets: keep them out of version control.\nThen:\n\n")
+		if slices.Contains(written, filepath.Join(o.out, kubernetes.RegistrationFile)) {
+			fmt.Fprintf(w, "\n%s and %s hold secrets: keep them out of version control.\n", kubernetes.SecretsFile, kubernetes.RegistrationFile)
+			fmt.Fprintf(w, "%s is for the namespace of your homeserver; see docs/kubernetes.md\n", kubernetes.RegistrationFile)
+		} else {
+			fmt.Fprintf(w, "\n%s holds secrets: keep it out of version control.\n", kubernetes.SecretsFile)
+		}
+		fmt.Fprintf(w, "Then:\n\n")
 		for _, name := range []string{kubernetes.NamespaceFile, kubernetes.SecretsFile, kubernetes.ManifestsFile} {
 			fmt.Fprintf(w, "  kubectl apply --server-side -f %s\n", site.Quoted(filepath.Join(o.out, name)))
 		}

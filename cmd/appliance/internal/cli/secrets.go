@@ -34,8 +34,8 @@ func rotateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate [SECRET...]",
 		Short: "Replace secrets, tell the servers and restart what uses them",
-		Long: "Replaces secrets by new ones: the servers that know them are told, what reads them is restarted, and at the end\n" +
-			"the new ones have to be accepted and the old ones refused. If that fails, the old ones are put back; if it is\n" +
+		Long: "Replaces secrets with new ones: the servers that know them are told, what uses them is restarted, and at the end\n" +
+			"the new ones must be accepted and the old ones rejected. If that fails, the old ones are put back; if it is\n" +
 			"interrupted, appliance up completes it. The secrets are\n" + listing(rotate.Keys()) + ".",
 		Example:   "  appliance secrets rotate create-token\n  appliance secrets rotate postgres-password --dry-run\n  appliance secrets rotate --all --yes",
 		ValidArgs: rotate.Keys(),
@@ -122,7 +122,7 @@ func rotateSecrets(ctx context.Context, a *app, keys []string, o rotateOptions) 
 		}
 	}
 	return a.show(out, func(w io.Writer) {
-		fmt.Fprintln(w, "rotated; backups made before still hold the old values")
+		fmt.Fprintln(w, "rotated; earlier backups still contain the old values")
 		if out.Key != nil {
 			newKey(a, *out.Key)
 		}

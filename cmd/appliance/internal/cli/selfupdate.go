@@ -27,7 +27,7 @@ func selfUpdateCommand(a *app) *cobra.Command {
 			"refuses releases that are older than it, downloads the program for this host, compares its checksum, starts it once,\n" +
 			"and replaces this one, which is kept beside it. An interrupted download resumes. It changes no installation: use\n" +
 			"appliance upgrade for that.\n\n" +
-			"The exit status is 0 when the program was replaced, taken back, or is that of the release already; 1 when the release was\n" +
+			"The exit status is 0 when the program was replaced, rolled back, or is already that of the release; 1 when the release was\n" +
 			"refused (unsigned, signed by another key, older, altered), does not start here or cannot be reached: then nothing was changed.",
 		Example: "  appliance self-update https://releases.example.org/appliance/v2\n  appliance self-update --rollback",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +53,7 @@ func selfUpdateCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.show(map[string]any{"rolled_back": true, "program": program, "previous": selfupdate.Previous(program)}, func(w io.Writer) {
-				fmt.Fprintln(w, "the program from before is back; the other one is kept beside it")
+				fmt.Fprintln(w, "the previous program is back in place; the other one is kept beside it")
 			})
 		},
 	}
@@ -98,9 +98,9 @@ func selfUpdate(a *app, ctx context.Context, o selfupdate.Options) error {
 	case a.json:
 		return json.NewEncoder(a.env.Stdout).Encode(out)
 	case !out.Changed:
-		fmt.Fprintln(a.env.Stdout, "nothing to do: this is that program")
+		fmt.Fprintln(a.env.Stdout, "nothing to do: this is already that release")
 	default:
-		fmt.Fprintf(a.env.Stdout, "updated to %s; the old program is %s. Bring the installation to its versions with: appliance upgrade\n", out.Version, out.Previous)
+		fmt.Fprintf(a.env.Stdout, "updated to %s; the old program is %s. Upgrade the installation with: appliance upgrade\n", out.Version, out.Previous)
 	}
 	return nil
 }

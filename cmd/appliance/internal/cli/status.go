@@ -42,7 +42,7 @@ const (
 
 var (
 	errInterrupted = errors.New("interrupted")
-	errDoctor      = errors.New("the doctor found something") // already printed
+	errDoctor      = errors.New("the doctor found problems") // already printed
 )
 
 // A usageError is a mistake on the command line.

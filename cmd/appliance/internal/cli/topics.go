@@ -11,7 +11,7 @@ const exitStatuses = `Exit status:
   1    unexpected failure
   2    usage
   3    answers are missing or cannot be used
-  4    the doctor found something
+  4    the doctor found problems
   5    the host is not ready
   6    another appliance process is running
   7    the certificate authority refused
@@ -21,16 +21,16 @@ const exitStatuses = `Exit status:
 With --json an error is one object on stderr: error, hint and status, and problems where there are several.`
 
 const environment = `Environment:
-  APPLIANCE_DIR   the installation directory; --dir goes before it
+  APPLIANCE_DIR   the installation directory; --dir takes precedence
   APPLIANCE_<KEY> an answer, with its key in upper case: APPLIANCE_DOMAIN=chat.example.org.
-                  Flags go before it, and it goes before the file of answers
-  NO_COLOR        set to anything: no colours, and no drawing over lines; --color goes before it
+                  Flags take precedence over it, and it over the answers file
+  NO_COLOR        set to anything: no colours and no redrawing of lines; --color takes precedence
   VISUAL, EDITOR  the editor of appliance config edit
-  DOCKER_HOST     where Docker is, and its other variables DOCKER_*
-  HTTPS_PROXY     and its like: how programs get out of your network
+  DOCKER_HOST     where Docker is; its other DOCKER_* variables count too
+  HTTPS_PROXY     and similar: the proxy for connections out of your network
   XDG_STATE_HOME  below it, unfinished answers are kept; otherwise in ~/.local/state
 
-Another variable that begins with APPLIANCE_ is reported and ignored.`
+Any other variable that begins with APPLIANCE_ is reported and ignored.`
 
 // topics are pages of help that belong to no command.
 func topics() []*cobra.Command {

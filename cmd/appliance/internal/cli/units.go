@@ -35,7 +35,7 @@ func askSystemd(a *app, draft *answers.Draft) error {
 func lookedAfter(a *app, r provision.Report) {
 	if r.Changed && r.NoSystemd {
 		fmt.Fprint(a.env.Stderr, a.exact("\nThis host does not run systemd: nothing makes backups, renews certificates or sends alarms.\n"+
-			"Let a supervisor run this, which does: appliance service run\n"))
+			"To have this done, let a supervisor run: appliance service run\n"))
 	}
 	if r.BackupKey != nil {
 		newKey(a, *r.BackupKey)

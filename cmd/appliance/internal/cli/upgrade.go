@@ -32,7 +32,7 @@ func upgradeCommand(a *app) *cobra.Command {
 		Short: "Upgrade to the versions of this program; roll back if they are unhealthy",
 		Long: "Pulls the new images while the old ones run, makes a backup, and starts the new versions. If they are\n" +
 			"unhealthy, it restores files and data and starts the previous versions. To upgrade, replace this\n" +
-			"program by the new one and run it.",
+			"program with the new one and run it.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.absolute(); err != nil {
@@ -54,7 +54,7 @@ func upgradeCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would change and exit")
 	cmd.Flags().BoolVar(&o.breaking, "accept-breaking", false, "allow breaking changes")
 	cmd.Flags().BoolVar(&o.rollback, "rollback", false, "roll back an interrupted upgrade")
-	cmd.Flags().BoolVar(&o.finish, "finish", false, "only let MongoDB keep its data as the version that runs does, which an upgrade does at its end")
+	cmd.Flags().BoolVar(&o.finish, "finish", false, "only switch MongoDB to the data format of the running version, which an upgrade does at its end")
 	cmd.MarkFlagsMutuallyExclusive("finish", "rollback")
 	cmd.MarkFlagsMutuallyExclusive("finish", "versions")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask for confirmation")
@@ -121,7 +121,7 @@ func upgraded(a *app, u *upgrade.Upgrade, text string) error {
 		return json.NewEncoder(a.env.Stdout).Encode(map[string]any{"changed": !u.Plan.Empty(), "changes": u.Changes, "removed": u.Removed})
 	}
 	for _, name := range u.Removed {
-		fmt.Fprintf(a.env.Stdout, "removed %s, of an earlier upgrade\n", name)
+		fmt.Fprintf(a.env.Stdout, "removed %s, from an earlier upgrade\n", name)
 	}
 	fmt.Fprintln(a.env.Stdout, text)
 	return nil
@@ -130,13 +130,13 @@ func upgraded(a *app, u *upgrade.Upgrade, text string) error {
 func finishUpgrade(a *app, ctx context.Context) error {
 	return a.with(func(on *site.Site) error {
 		if !on.Answers.BundledMongo() {
-			return &usageError{err: errors.New("--finish is for a MongoDB of the installation, and mongo_url names another")}
+			return &usageError{err: errors.New("--finish is for the bundled MongoDB, and mongo_url names an external one")}
 		}
 		if err := a.reporting(func(r provision.Reporter) error { return upgrade.Finish(ctx, on, r) }); err != nil {
 			return err
 		}
 		return a.show(map[string]bool{"finished": true}, func(w io.Writer) {
-			fmt.Fprintln(w, "finished: MongoDB keeps its data as the version that runs does")
+			fmt.Fprintln(w, "finished: MongoDB uses the data format of the running version")
 		})
 	})
 }

@@ -38,7 +38,7 @@ func Report(w io.Writer, c Colours, r provision.Report) {
 	}
 	Attachments(w, r.Attach)
 	if finding.Worst(r.Findings) > finding.OK {
-		fmt.Fprintln(w, "\nNot everything is well:")
+		fmt.Fprintln(w, "\nSome checks need attention:")
 		Warnings(w, c, r.Findings)
 	}
 }
@@ -71,7 +71,7 @@ func Findings(w io.Writer, c Colours, findings []finding.Finding) {
 	}
 	fmt.Fprintf(w, "\n%s: %d ok, %d warn, %d fail", finding.Counted(len(findings), "check", "checks"), count[finding.OK], count[finding.Warn], count[finding.Fail])
 	if follow > 0 {
-		fmt.Fprintf(w, ", and %d that follow from another", follow)
+		fmt.Fprintf(w, ", and %d caused by another", follow)
 	}
 	fmt.Fprintln(w)
 }
@@ -130,7 +130,7 @@ func Status(w io.Writer, st provision.Status) {
 	}
 	fmt.Fprintf(w, "Rocket.Chat  %s\nMatrix name  %s\nfiles        %s\n\n", st.ChatURL, st.ServerName, st.Dir)
 	if len(st.Services) == 0 {
-		fmt.Fprintln(w, "no service is running; start them with: appliance up")
+		fmt.Fprintln(w, "no service is running; start the services with: appliance up")
 	}
 	for _, s := range st.Services {
 		fmt.Fprintf(w, "%-13s %-32s %s\n", s.Name, s.Status, s.Image)
@@ -186,10 +186,10 @@ func Plan(w io.Writer, p plan.Plan) {
 // Host prints the findings about the host before the first question.
 func Host(w io.Writer, c Colours, findings []finding.Finding) {
 	if finding.Worst(findings) == finding.OK {
-		fmt.Fprintf(w, "This host is fit: %s, all good.\n\n", finding.Counted(len(findings), "check", "checks"))
+		fmt.Fprintf(w, "This host is ready: %s, all good.\n\n", finding.Counted(len(findings), "check", "checks"))
 		return
 	}
-	fmt.Fprintln(w, "What was found of this host:")
+	fmt.Fprintln(w, "Problems with this host:")
 	Warnings(w, c, findings)
 	fmt.Fprintln(w)
 }

@@ -17,7 +17,7 @@ import (
 // shows all of them for review, where each can be changed. It calls keep after every
 // answer. It returns an error when it is interrupted.
 func Ask(tty *os.File, draft *answers.Draft, keep func()) error {
-	fmt.Fprint(tty, "Enter takes what is in parentheses; ? explains a question.\nWhat is permanent can never change later.\n\n")
+	fmt.Fprint(tty, "Enter takes what is in parentheses; ? explains a question.\nA permanent answer can never be changed.\n\n")
 	w := wizard{tty, draft, keep}
 	if err := w.open(); err != nil {
 		return err
