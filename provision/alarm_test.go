@@ -17,7 +17,7 @@ import (
 	"appliance/provision/site"
 )
 
-// The administrator is told once of what is found, and once that it is over.
+// The administrator gets one message when a problem is found, and one when it is over.
 func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	rc := owner(t, "bot", "admin")
 	a := answers.NewDraft().Answers
@@ -63,7 +63,7 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	if err := os.Rename(a.RocketChatTokenFile+".away", a.RocketChatTokenFile); err != nil {
 		t.Fatal(err)
 	}
-	visit(true, good) // what could not be told is told later
+	visit(true, good) // a message that could not be sent is sent later
 	visit(false, good)
 
 	var got []string
@@ -75,8 +75,8 @@ func TestTheAlarmReachesTheAdministratorOnce(t *testing.T) {
 	}
 }
 
-// outward is an address of this host, other than that of itself, at which a
-// server can be reached too.
+// outward returns the URL of a proxy to the server at address, which listens on a
+// non-loopback address of this host.
 func outward(t *testing.T, address string) string {
 	t.Helper()
 	to, err := url.Parse(address)

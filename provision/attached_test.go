@@ -24,9 +24,9 @@ import (
 	"appliance/provision/secrets"
 )
 
-// TestAttached brings what is rendered for external servers to a real
-// homeserver and a Rocket.Chat: the homeserver first does not know the bridge,
-// then knows it, then reaches it, and people talk.
+// TestAttached uses the files rendered for external servers with a real homeserver
+// and a Rocket.Chat: the homeserver at first does not know the bridge, then knows
+// it, then reaches it, and people talk.
 func TestAttached(t *testing.T) {
 	for _, kind := range []string{mxtest.Dendrite, mxtest.Synapse, mxtest.Generic} {
 		t.Run(kind, func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestAttached(t *testing.T) {
 	}
 }
 
-// rendered writes what the bridge reads into dir, in place of the paths inside
-// its container.
+// rendered writes the files that the bridge reads to dir, and makes them refer to
+// dir instead of the paths inside its container.
 func rendered(t *testing.T, a answers.Answers, dir string, port int) render.Files {
 	t.Helper()
 	set := secrets.Set{}
@@ -119,8 +119,8 @@ func runBridge(t *testing.T, file, url string) {
 	})
 }
 
-// talk invites a user of the homeserver by a command that comes as the owner's
-// web server hands it over, and lets both say something.
+// talk invites a user of the homeserver with a command that arrives as the owner's
+// web server would forward it, and sends a message in each direction.
 func talk(t *testing.T, rc *rctest.Server, hs *mxtest.Server, url string) {
 	t.Helper()
 	alice := rc.CreateUser("alice", "user")

@@ -19,7 +19,7 @@ import (
 	"appliance/provision/render"
 )
 
-// owned is an installation that uses an external homeserver and Rocket.Chat, on which all is well.
+// owned is a healthy installation that uses an external homeserver and Rocket.Chat.
 type owned struct {
 	*installation
 	rc      *rctest.Server
@@ -27,7 +27,7 @@ type owned struct {
 	name    string // of the homeserver
 	token   string // that the homeserver knows
 	pingErr string
-	deaf    *httptest.Server // something that is no homeserver and no Rocket.Chat
+	deaf    *httptest.Server // a server that is neither a homeserver nor Rocket.Chat
 }
 
 const (
@@ -129,8 +129,8 @@ func (o *owned) faults() []fault {
 	}
 }
 
-// TestAnswersForExternalServers: what is missing or cannot work is said
-// before anything is looked at.
+// TestAnswersForExternalServers: missing answers, and those that cannot work,
+// are reported before any check runs.
 func TestAnswersForExternalServers(t *testing.T) {
 	for _, c := range []struct {
 		set  []string

@@ -33,8 +33,8 @@ type commands struct {
 	dir      string // of the installation
 	file     string // a backup of one
 	keys     backup.Keys
-	acme     *acmetest.Server // made when it is needed
-	host     string           // that wants a certificate
+	acme     *acmetest.Server // created on demand
+	host     string           // that needs a certificate
 	answered bool             // challenges are answered
 	set      []string         // answers
 	eab      *certs.Binding
@@ -172,7 +172,7 @@ func (c *commands) plain(text string) string {
 	})
 }
 
-// damage changes the backup.
+// damage alters the backup and returns a function that restores it.
 func (c *commands) damage(how func([]byte) []byte) func() {
 	was, err := os.ReadFile(c.file)
 	if err != nil {
@@ -216,15 +216,15 @@ func (c *commands) encrypted() func() {
 
 const boundKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 
-// hmac writes a key into a file.
+// hmac writes a key to a file and returns its name.
 func (c *commands) hmac(name, key string) string {
 	name = filepath.Join(filepath.Dir(c.file), name)
 	c.write(name, key)
 	return name
 }
 
-// bound makes the authority want an account of the operator's, and gives it one
-// binding first and the right one afterwards.
+// bound makes the authority require an account binding, and uses a wrong one at
+// first and the right one after the repair.
 func (c *commands) bound(wrong *certs.Binding) func() {
 	c.acme = acmetest.NewBound(c.t, "customer-7", boundKey)
 	right := &certs.Binding{KeyID: "customer-7", HMACFile: c.hmac("right", boundKey)}

@@ -33,8 +33,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// An installation is one on which all is well until something is broken: a
-// front door with real certificates, and a bridge that answers.
+// An installation is healthy until a test breaks something: it has a front door
+// with real certificates, and a bridge that answers.
 type installation struct {
 	doctor.Target
 	t        *testing.T
@@ -47,22 +47,22 @@ type installation struct {
 	stale    map[string][]string
 	free     uint64
 	samples  []doctor.Sample
-	now      time.Duration // since now
+	now      time.Duration // offset from the real time
 	last     time.Time     // backup
 	formats  doctor.Databases
 	units    doctor.Units
 	chores   map[string]doctor.ChoreFailure
 	refused  []doctor.Refusal
-	carries  string // whether messages are carried, as bridge.yaml has it
+	carries  string // whether messages are carried, as bridge.yaml says
 	key      ed25519.PrivateKey
 	trust    *x509.CertPool
 }
 
-// installations counts them.
+// installations counts the installations created so far.
 var installations atomic.Int32
 
-// insideAddress is where the bridge of an installation answers: no other one, in this run of
-// the tests or another at the same time, does there.
+// insideAddress returns the address of an installation's bridge. No other bridge uses it, in
+// this run of the tests or in a concurrent one.
 func insideAddress() string {
 	v := os.Getpid()<<8 | int(installations.Add(1))&255
 	return fmt.Sprintf("127.%d.%d.%d", 64+v>>16&63, v>>8&255, v&255)
@@ -124,7 +124,7 @@ func serve(bodies map[string]string) http.Handler {
 	})
 }
 
-// openDoor serves what the internet sees, with the certificates that are on disk.
+// openDoor serves what the internet sees, with the certificates on disk.
 func (p *installation) openDoor() {
 	srv := httptest.NewUnstartedServer(serve(p.door))
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -139,7 +139,7 @@ func (p *installation) openDoor() {
 		}
 		srv.TLS.Certificates = append(srv.TLS.Certificates, pair)
 	}
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that do not trust it
 	srv.StartTLS()
 	p.t.Cleanup(srv.Close)
 	addr, _ := srv.Listener.Addr().(*net.TCPAddr)
@@ -161,7 +161,7 @@ func (p *installation) openDoor() {
 	p.door["/_matrix/key/v2/server"] = p.keys("example.test", time.Hour)
 }
 
-// keys is what a homeserver says about its key.
+// keys returns a homeserver's response to a request for its keys.
 func (p *installation) keys(name string, valid time.Duration) string {
 	public, _ := p.key.Public().(ed25519.PublicKey)
 	doc := map[string]any{
@@ -195,7 +195,7 @@ func (p *installation) look(by string) (verdict, bool) {
 	return judge(doctor.Run(p.t.Context(), p.Target), by)
 }
 
-// readOnlyOn is a date that differs from day to day.
+// readOnlyOn matches a date that changes from day to day.
 var readOnlyOn = regexp.MustCompile(`(read-only on )\d{4}-\d\d-\d\d`)
 
 func (p *installation) plain(text string) string {
@@ -204,13 +204,13 @@ func (p *installation) plain(text string) string {
 	return strings.ReplaceAll(text, fmt.Sprintf(":%d", p.Answers.HTTPSPort), "")
 }
 
-// failed is a chore that failed the last time.
+// failed records that a chore failed at its last run.
 func (p *installation) failed(chore, reason string) func() {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return set(&p.chores, map[string]doctor.ChoreFailure{chore: {At: at, Reason: reason}})
 }
 
-// value changes an entry of a map; an empty one is taken out.
+// value changes an entry of a map and returns the undo; nil removes the entry.
 func value[V any](m map[string]V, key string, v *V) func() {
 	was, existed := m[key]
 	delete(m, key)
@@ -376,8 +376,8 @@ func dialer(p *installation) func(context.Context, string, string) (net.Conn, er
 	}
 }
 
-// growing are samples of a week in which a part of the installation, or something
-// else, grew by so many bytes a day, and in which a large image was pulled.
+// growing returns samples of a week in which a part of the installation, or something
+// else if part is "", grew by perDay bytes a day, and in which a large image was pulled.
 func growing(part string, perDay int64) []doctor.Sample {
 	var out []doctor.Sample
 	for n := range int64(7 * 6) {
@@ -393,15 +393,15 @@ func growing(part string, perDay int64) []doctor.Sample {
 	return out
 }
 
-// A stopped stack is one failure, and everything else follows from it; a service that
-// was restarted often and has settled since is none.
+// A stopped stack is reported as one failure, with everything else as its consequence. A
+// service that was restarted often but has settled since is not a failure.
 func TestOneCauseAndItsConsequences(t *testing.T) {
 	p, _ := newInstallation(t).(*installation)
 	p.runtimes["rocketchat"] = doctor.Runtime{Image: "sha256:a", Pinned: "sha256:a", Restarts: 6, Started: time.Now().Add(-time.Hour)}
 	for name := range p.services {
 		p.services[name] = plan.Service{Name: name, State: "exited", Status: "Exited (0)"}
 	}
-	p.Address = "127.0.0.2" // where nobody listens
+	p.Address = "127.0.0.2" // where nothing listens
 	p.Outside.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") }}
 	findings := doctor.Run(t.Context(), p.Target)
 	if bad := finding.Failures(findings); len(bad) != 1 || bad[0].Check != "services" || findings[0].Check != "services" {
@@ -418,7 +418,7 @@ func TestOneCauseAndItsConsequences(t *testing.T) {
 	}
 }
 
-// What keeps services from running is the one failure; that they are down follows from it.
+// Whatever keeps services from running is the only failure; that they are down is its consequence.
 func TestTheRootCauseComesFirst(t *testing.T) {
 	down := func(p *installation, names ...string) {
 		for _, name := range names {
@@ -428,7 +428,7 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 	for _, c := range []struct {
 		cause       string
 		make        func(*installation)
-		consequence string // "" is that services are down
+		consequence string // "" means that services are down
 	}{
 		{"databases", func(p *installation) {
 			down(p, "postgres", "homeserver")
@@ -441,19 +441,19 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 			down(p, "rocketchat")
 			p.override = errors.New("services.rocketchat.imag: unknown")
 		}, ""},
-		{"homeserver-database", func(p *installation) { // the homeserver runs and lets nobody in
+		{"homeserver-database", func(p *installation) { // the homeserver runs but refuses every sign-in
 			p.Host = append(p.Host, finding.Check{Name: "homeserver-database", Run: func(context.Context) finding.Finding {
 				return finding.Failure("the homeserver cannot use the PostgreSQL of homeserver_database", "nothing listens", "start it").Disabling("homeserver", "bridge")
 			}})
 			p.refused = []doctor.Refusal{{Secret: "as-token", File: "secrets/bridge/as_token", Server: doctor.Homeserver, Explains: []string{"bridge"}}}
 		}, "sign-in"},
-		{"mongo", func(p *installation) { // Rocket.Chat starts again and again
+		{"mongo", func(p *installation) { // Rocket.Chat keeps restarting
 			down(p, "rocketchat")
 			p.Host = append(p.Host, finding.Check{Name: "mongo", Run: func(context.Context) finding.Finding {
 				return finding.Failure("Rocket.Chat cannot use the MongoDB of mongo_url", "nothing listens", "start it").Disabling("rocketchat", "bridge")
 			}})
 		}, ""},
-		{"services", func(p *installation) { // the disk is no reason for nginx to be down
+		{"services", func(p *installation) { // the disk does not explain that nginx is down
 			down(p, "nginx")
 			p.free = 20 << 20
 		}, ""},
@@ -474,8 +474,8 @@ func TestTheRootCauseComesFirst(t *testing.T) {
 	}
 }
 
-// The doctor reads what the web server of the server name says, as other servers do, and
-// the DNS record that leads here.
+// Like other homeservers, the doctor reads the well-known file of the server name, and the DNS
+// record that leads here.
 func TestTheDoctorChecksWhatLeadsFromTheServerNameToThisHost(t *testing.T) {
 	p, _ := newInstallation(t).(*installation)
 	check := func(want string) {
@@ -513,8 +513,8 @@ func TestTheDoctorChecksWhatLeadsFromTheServerNameToThisHost(t *testing.T) {
 	check("ok; example.test points to chat.example.test:")
 }
 
-// The doctor connects to every address of the records and tells a firewall, a router that
-// does not lead back inside, and another host apart.
+// The doctor connects to every address in the records, and distinguishes a firewall, a router
+// without hairpin NAT, and another host.
 func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 	for _, one := range []struct {
 		what    string
@@ -562,7 +562,7 @@ func TestTheDoctorTellsWhoAnswersAtThePublicName(t *testing.T) {
 	}
 }
 
-// sameSerial makes a certificate with the serial number of the one that a server shows.
+// sameSerial creates a certificate with the serial number of the one that a server presents.
 func sameSerial(t *testing.T, address string) tls.Certificate {
 	t.Helper()
 	d := tls.Dialer{Config: &tls.Config{ServerName: "chat.example.test", InsecureSkipVerify: true}} //nolint:gosec // to copy it

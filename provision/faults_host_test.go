@@ -17,7 +17,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// A host is a small droplet on which all is well.
+// A host is a small, healthy droplet.
 type host struct {
 	preflight.Host
 	t        *testing.T
@@ -111,7 +111,7 @@ func (h *host) file(name, content string) func() {
 	}
 }
 
-// routes are lines of /proc/net/route: interface, destination and mask.
+// routes returns a /proc/net/route with the given lines: interface, destination and mask.
 func routes(lines ...string) string {
 	out := "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\neth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n"
 	for _, line := range lines {
@@ -226,7 +226,7 @@ func (h *host) faults() []fault {
 	}
 }
 
-// No hint about a port advises to end a process of this program, one of Docker, or a
+// No hint about a port suggests ending a process of this program or of Docker, or a
 // container of another installation.
 func TestNoHintEndsWhatIsOurs(t *testing.T) {
 	for _, what := range []string{"a port that Docker holds, while Docker does not answer", "another appliance that obtains a certificate", "another installation of this host"} {

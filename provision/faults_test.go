@@ -11,22 +11,22 @@ import (
 	"appliance/provision/finding"
 )
 
-// A fault is something that is wrong with a host, an installation or an archive,
-// made on purpose. inflict makes it and returns what does as the hint says.
+// A fault is a problem of a host, an installation or an archive, caused on purpose.
+// inflict causes it and returns a function that does what the hint says.
 type fault struct {
 	what    string
 	by      string // the check or the command that finds it
 	inflict func() (repair func())
-	says    string // the beginning of what is said
-	hint    string // part of what to type
+	says    string // the beginning of the message
+	hint    string // a part of the hint
 }
 
-// A verdict is what was found.
+// A verdict is the result of a check or a command.
 type verdict struct{ severity, says, why, hint string }
 
-// TestFaults breaks one thing after the other: the finding has to name the cause
-// and what to do, and after that was done all has to be well. What is found goes
-// into docs/faults.md, which UPDATE_GOLDEN=1 rewrites.
+// TestFaults breaks one thing at a time: the finding must name the cause and what
+// to do, and once that is done all must be well. The findings are documented in
+// docs/faults.md, which UPDATE_GOLDEN=1 rewrites.
 func TestFaults(t *testing.T) {
 	var doc strings.Builder
 	doc.WriteString("# Faults, and what the program says about them\n\n" +
@@ -36,7 +36,7 @@ func TestFaults(t *testing.T) {
 	for _, part := range []struct {
 		title string
 		world func(*testing.T) world
-		alone bool // it sets variables of the process
+		alone bool // it sets environment variables
 	}{
 		{"Before installing: `appliance up`", newHost, false},
 		{"On a running installation: `appliance doctor`", newInstallation, false},
@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 					if !part.alone {
 						t.Parallel()
 					}
-					rows[i] = try(t, part.world(t), name) // one for each: nothing is left from the last
+					rows[i] = try(t, part.world(t), name) // a new world for each: nothing is left over
 				})
 			}
 		})
@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// try makes a fault in a world, looks and repairs it, and returns its row of the document.
+// try causes a fault in a world, detects and repairs it, and returns its row of the document.
 func try(t *testing.T, w world, name string) string {
 	t.Helper()
 	f := same(t, w.faults(), name)
@@ -91,7 +91,7 @@ func try(t *testing.T, w world, name string) string {
 	return fmt.Sprintf("| %s | `%s` | %s | %s | %s | %s |\n", f.what, f.by, v.severity, cell(w, v.says), cell(w, v.why), cell(w, v.hint))
 }
 
-// A world is where faults are made.
+// A world is a place where faults can be caused.
 type world interface {
 	faults() []fault
 	look(by string) (v verdict, bad bool)
@@ -152,7 +152,7 @@ func golden(t *testing.T, name, want string) {
 	}
 }
 
-// differing shows the first line in which two texts differ.
+// differing returns an error with the first line in which two texts differ.
 func differing(have, want string) error {
 	old := strings.Split(have, "\n")
 	for n, line := range strings.Split(want, "\n") {
@@ -163,7 +163,7 @@ func differing(have, want string) error {
 	return fmt.Errorf("it has %d lines, and the test says fewer", len(old))
 }
 
-// set changes a value and returns what changes it back.
+// set changes a value and returns a function that restores it.
 func set[T any](at *T, value T) func() {
 	was := *at
 	*at = value

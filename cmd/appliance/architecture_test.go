@@ -43,8 +43,8 @@ func declared(t *testing.T, name string) map[string]bool {
 	return found
 }
 
-// docs/architecture.md names files, folders, and functions in files, as `file.go` `Name`.
-// All of them exist.
+// The files, folders, and functions in files (as `file.go` `Name`) that docs/architecture.md
+// names all exist.
 func TestLayersOfTheDocumentExist(t *testing.T) {
 	const root = "../../"
 	text, err := os.ReadFile(root + "docs/architecture.md")
@@ -77,9 +77,9 @@ func TestLayersOfTheDocumentExist(t *testing.T) {
 	}
 }
 
-// What docs/architecture.md says of the length of its two walks is so: from Relay.Deliver
-// on, how many files each passes through, how often it comes back to one that it has left,
-// and how many names the relay has for what travels.
+// What docs/architecture.md says about the length of its two walks is true: from Relay.Deliver
+// on, how many files each passes through, how often it returns to a file that it has left,
+// and how many names the relay has for what is delivered.
 func TestTheWalksAreShort(t *testing.T) {
 	text, err := os.ReadFile("../../docs/architecture.md")
 	if err != nil {
@@ -121,10 +121,10 @@ func TestTheWalksAreShort(t *testing.T) {
 	}
 }
 
-// travels are the types of what is delivered, as the relay hands it on.
+// travels matches the types of what is delivered, as the relay passes it on.
 var travels = regexp.MustCompile(`^(queue\.Item|rocketchat\.Message|convert\.Event|event\.(RC|MX)\w+)$`)
 
-// namesOf returns the names of the parameters in a tree of packages that travel.
+// namesOf returns the names of the parameters of such types in a tree of packages.
 func namesOf(t *testing.T, tree string) []string {
 	t.Helper()
 	found := map[string]bool{}

@@ -11,26 +11,26 @@ import (
 	"testing"
 )
 
-// oneWay lists the packages whose files know each other in one direction only, and in which
-// a type has all its methods in one file. Others are added as they get there.
+// oneWay lists the packages whose files depend on each other in one direction only, and in
+// which a type has all its methods in one file. Others are added once they qualify.
 var oneWay = []string{
 	"bridge/mxside", "bridge/queue", "bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/transfer",
 }
 
-// noCircles lists those in which a type may have methods in several files.
+// noCircles lists the packages in which a type may have methods in several files.
 var noCircles = []string{
 	"bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/tomatrix", "bridge/relay/torocketchat",
 }
 
 // A part is a file of a package: the names that it declares for the whole package, and
-// those that it takes from other files.
+// those that it uses from other files.
 type part struct {
 	declares, uses map[string]bool
 	methodsOf      map[string]bool // types that have methods here
 }
 
-// TestArrowsBetweenFilesRunOneWay: no two files of a package need each other, directly or
-// by way of others, and a type has all its methods in the file that declares it.
+// TestArrowsBetweenFilesRunOneWay: no two files of a package depend on each other, directly or
+// through others, and a type has all its methods in the file that declares it.
 func TestArrowsBetweenFilesRunOneWay(t *testing.T) {
 	for _, pkg := range slices.Concat(oneWay, noCircles) {
 		names, err := filepath.Glob(filepath.Join("../..", pkg, "*.go"))
@@ -52,7 +52,7 @@ func TestArrowsBetweenFilesRunOneWay(t *testing.T) {
 	}
 }
 
-// partOf reads a file. source is its content, nil to read it.
+// partOf parses a file. source is its content, or nil to read the file.
 func partOf(t *testing.T, name string, source any) part {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, source, 0)
@@ -87,7 +87,7 @@ func partOf(t *testing.T, name string, source any) part {
 	return p
 }
 
-// circles returns what is wrong with the arrows between some files.
+// circles returns what is wrong with the dependencies between some files.
 func circles(parts map[string]part) []string {
 	home := map[string]string{}
 	for file, p := range parts {
@@ -110,7 +110,7 @@ func circles(parts map[string]part) []string {
 			}
 		}
 	}
-	for len(arrows) > 0 { // those that need nobody go, until nothing is left or all are in circles
+	for len(arrows) > 0 { // remove files without dependencies, until none is left or all are in circles
 		free := ""
 		for _, file := range slices.Sorted(maps.Keys(arrows)) {
 			if len(arrows[file]) == 0 {

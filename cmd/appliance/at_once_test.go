@@ -17,7 +17,7 @@ import (
 	"appliance/provision/certs/acmetest"
 )
 
-// finished runs a command and returns its exit status and what it said.
+// finished runs a command and returns its exit status and its output.
 func finished(t *testing.T, cmd *exec.Cmd) (int, string) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
@@ -34,7 +34,7 @@ func (w *workplace) write(name, text string) {
 	}
 }
 
-// whole fails unless the installation is complete and was started once.
+// whole fails the test unless the installation is complete and was started once.
 func (w *workplace) whole(up ...string) {
 	w.t.Helper()
 	log, _ := os.ReadFile(filepath.Join(w.dir, "docker/log"))
@@ -46,9 +46,9 @@ func (w *workplace) whole(up ...string) {
 	}
 }
 
-// Whatever a first up is doing, a second one, and whoever else would change something, is
-// told who is at work and what to do. It neither waits silently nor changes or judges
-// what is half done, and the first comes to its end.
+// Whatever a first up is doing, a second up, or another command that would change something,
+// says who is at work and what to do. It does not wait silently, and neither changes nor judges
+// a half-finished installation. The first up completes.
 func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -103,8 +103,8 @@ func TestASecondUpIsRefusedInEveryPhase(t *testing.T) {
 	w.whole(up...)
 }
 
-// Two that begin at the same time both look at the host; one of them installs, and the
-// other one changes nothing.
+// If two start at the same time, both check the host; one of them installs, and the other
+// one changes nothing.
 func TestTwoThatBeginAtOnceInstallOnce(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -18,8 +18,8 @@ import (
 )
 
 // storeData is the command "storedata fill DATABASE N", which stores items as a bridge
-// does, and "storedata holds DATABASE N", which fails unless N items wait there. In the
-// place of a database may stand a file that has its URL.
+// does, and "storedata holds DATABASE N", which fails unless N items are queued there.
+// DATABASE can also be a file that contains the URL of the database.
 func storeData(ts *testscript.TestScript, _ bool, args []string) {
 	database := args[1]
 	if !strings.Contains(database, ":") {
@@ -48,7 +48,7 @@ func storeData(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // newPostgres is the command "postgres FILE", which creates a database and writes its
-// URL to a file, and "postgres fill FILE TABLE", which makes a table with one row in it.
+// URL to a file, and "postgres fill FILE TABLE", which creates a table with one row in it.
 func newPostgres(ts *testscript.TestScript, _ bool, args []string) {
 	if args[0] == "fill" {
 		fillTable(ts, args[1], args[2])
@@ -70,7 +70,7 @@ func newPostgres(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(address.String()+"\n"), 0o600))
 }
 
-// fillTable makes a table with a row in the database whose URL is in a file.
+// fillTable creates a table with one row in the database whose URL is in a file.
 func fillTable(ts *testscript.TestScript, file, table string) {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, strings.TrimSpace(ts.ReadFile(file)))

@@ -39,8 +39,8 @@ func readUserData() (u userData, err error) {
 	return u, yaml.Unmarshal([]byte(doc), &u)
 }
 
-// droplet writes the files of the user data into a story's directory, as they are
-// but for where they and the installation lie.
+// droplet writes the files of the user data to a story's directory, unchanged except
+// for the paths of the files and of the installation.
 func droplet(work string) error {
 	u, err := readUserData()
 	if err != nil {
@@ -54,8 +54,8 @@ func droplet(work string) error {
 	return errors.Join(errs...)
 }
 
-// TestTheUserDataOfADroplet: the answers are answers, the shell understands the
-// scripts, what is run exists, and cloud-init accepts the whole.
+// TestTheUserDataOfADroplet: the answers are valid, the shell can parse the scripts,
+// what is run exists, and cloud-init accepts the whole document.
 func TestTheUserDataOfADroplet(t *testing.T) {
 	u, err := readUserData()
 	if err != nil {
@@ -91,8 +91,7 @@ func TestTheUserDataOfADroplet(t *testing.T) {
 	}
 }
 
-// TestTheDropletInTenLines: the user data of the README has answers that are answers, and commands that are
-// commands.
+// TestTheDropletInTenLines: the user data in the README has valid answers and valid commands.
 func TestTheDropletInTenLines(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, "../../README.md"), "```yaml\n")
 	doc, _, ok := strings.Cut(rest, "```")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// An edit that cannot be used is said to be so and opened again as it was left, as visudo
-// does; Enter is yes. The one that can be used is applied.
+// An edit that cannot be used is reported and opened again as it was left, as visudo does;
+// Enter means yes. A usable one is applied.
 func TestAnEditThatCannotBeUsedIsEditedAgain(t *testing.T) {
 	t.Parallel()
 	w := installed(t)

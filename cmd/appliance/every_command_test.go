@@ -20,7 +20,7 @@ import (
 // untilStopped are the commands that do not end by themselves.
 var untilStopped = []string{"certs serve", "bridge", "service run"}
 
-// given are the arguments of the commands that need some. WORK is the workplace.
+// given lists the arguments of the commands that need some. WORK stands for the workplace.
 var given = map[string][]string{
 	"alarm test":       nil,
 	"backup drill":     {"WORK/saved"},
@@ -53,8 +53,8 @@ var given = map[string][]string{
 	"bridge migrate-database": {"sqlite:WORK/made/bridge.db"},
 }
 
-// everyLeaf are the commands that do something, with their arguments, those that take the
-// installation away last.
+// everyLeaf returns the commands that do something, with their arguments. Those that take the
+// installation away come last.
 func everyLeaf(t *testing.T, w *workplace) [][]string {
 	t.Helper()
 	var leaves, last [][]string
@@ -90,8 +90,8 @@ func (w *workplace) shell(script string) {
 	}
 }
 
-// Of two installations that have the same name, as earlier releases gave it, no command on the
-// second one does anything to the containers of the first one, or asks what runs in them.
+// If two installations have the same name, as earlier releases could give it, no command on the
+// second one touches the containers of the first one, or sends requests to them.
 func TestNoCommandTouchesAnotherInstallation(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -119,7 +119,7 @@ func TestNoCommandTouchesAnotherInstallation(t *testing.T) {
 	w.env = append(w.env, "EDITOR=true")
 	for _, words := range everyLeaf(t, w) {
 		if words[0] == "backup" && len(words) > 1 && words[1] == "drill" {
-			continue // which works beside what runs, under a name that no other installation has
+			continue // it works beside what runs, under a unique name
 		}
 		_, said := finished(t, w.command(append([]string{"--dir", "third/chat"}, words...)...))
 		if after := state(); after != before {
@@ -135,7 +135,7 @@ func TestNoCommandTouchesAnotherInstallation(t *testing.T) {
 	}
 }
 
-// What every command says with --json is JSON, on both streams, whether it succeeds or not.
+// With --json every command prints only JSON, on both streams, whether it succeeds or not.
 func TestEveryCommandSpeaksJSON(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -167,7 +167,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 	}
 }
 
-// documentsOf returns why a text is no sequence of JSON documents.
+// documentsOf returns why a text is not a sequence of JSON documents.
 func documentsOf(text string) error {
 	for d := json.NewDecoder(strings.NewReader(text)); ; {
 		var doc any

@@ -14,8 +14,8 @@ import (
 	"appliance/cmd/appliance/internal/fakehost"
 )
 
-// knowsBearer answers a request with the right token, and refuses others, unless
-// docker/everyone is there.
+// knowsBearer accepts a request with the right token, and refuses others unless
+// docker/everyone exists.
 func (d *daemon) knowsBearer(w http.ResponseWriter, r *http.Request, token string) {
 	if len(fakehost.Lines(d.dir, "everyone")) > 0 {
 		reply(w, map[string]any{})
@@ -28,7 +28,7 @@ func (d *daemon) knowsBearer(w http.ResponseWriter, r *http.Request, token strin
 	reply(w, map[string]any{})
 }
 
-// homeserver knows the bridge by the registration that it has read when it started.
+// homeserver recognises the bridge by the registration that it read when it started.
 func (d *daemon) homeserver(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/_matrix/client/v3/account/whoami" {
 		w.WriteHeader(http.StatusNotFound)
@@ -42,8 +42,8 @@ func (d *daemon) homeserver(w http.ResponseWriter, r *http.Request) {
 	d.knowsBearer(w, r, token)
 }
 
-// account is Rocket.Chat where the bridge's account and its tokens are concerned; it reports
-// whether it has answered. Tokens are in docker/tokens, with their names, ends and digests.
+// account is the part of Rocket.Chat for the bridge's account and its tokens; it reports whether
+// it has answered. Tokens are in docker/tokens, with their names, ends and digests.
 func (d *daemon) account(w http.ResponseWriter, r *http.Request, body map[string]any) bool {
 	known := fakehost.Lines(d.dir, "tokens")
 	sum := sha256.Sum256([]byte(r.Header.Get("X-Auth-Token")))

@@ -17,8 +17,8 @@ import (
 	"appliance/cmd/appliance/internal/fakehost"
 )
 
-// A daemon answers as Docker's would for what the fake command has done, and as
-// the Rocket.Chat in its containers.
+// A daemon answers as Docker's daemon would after what the fake command has done, and
+// as the Rocket.Chat in its containers.
 type daemon struct{ dir, address string }
 
 func (d *daemon) socket() string { return filepath.Join(d.dir, "sock") }
@@ -50,7 +50,7 @@ func (d *daemon) start() (stop func(), err error) {
 	return func() { _ = api.Close(); _ = rocketchat.Close(); _ = bridge.Close(); _ = homeserver.Close() }, nil
 }
 
-// noting writes down in docker/requests what a service is asked.
+// noting records the requests to a service in docker/requests.
 func (d *daemon) noting(service string, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fakehost.Note(d.dir, "requests", service+" "+r.Method+" "+r.URL.Path)
@@ -58,9 +58,9 @@ func (d *daemon) noting(service string, answer http.HandlerFunc) http.Handler {
 	})
 }
 
-// bridge is as much of the bridge as its operator asks: the lanes of docker/lanes and
-// the dead letters of docker/dead, one ID in a line. It notes in docker/log what
-// becomes of them, and answers as a bridge of an earlier release without these files.
+// bridge is the part of the bridge that its operator uses: the lanes of docker/lanes and
+// the dead letters of docker/dead, one ID per line. It records in docker/log what becomes
+// of them. Without these files it answers as a bridge of an earlier release does.
 func (d *daemon) bridge(w http.ResponseWriter, r *http.Request) {
 	if answer, err := os.ReadFile(filepath.Join(d.dir, "reload")); err == nil && r.URL.Path == "/reload" && r.Method == http.MethodPost {
 		_, _ = w.Write(answer)
@@ -192,7 +192,7 @@ func (d *daemon) has(path string) bool {
 	return slices.Contains(fakehost.Lines(d.dir, "images"), name)
 }
 
-// absent reports whether docker/absent names an image by a part of its name.
+// absent reports whether docker/absent contains a part of an image's name.
 func (d *daemon) absent(path string) bool {
 	return strings.HasPrefix(path, "/images/") && slices.ContainsFunc(fakehost.Lines(d.dir, "absent"), func(part string) bool { return strings.Contains(path, part) })
 }
@@ -230,8 +230,8 @@ func (d *daemon) containers(filters string) []any {
 	return out
 }
 
-// chat is as much of Rocket.Chat as an installation looks at. A password that is set
-// is noted in docker/password as its digest, and signs in.
+// chat is the part of Rocket.Chat that an installation uses. The digest of a new password
+// is recorded in docker/password, and the password then signs in.
 func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Data     struct{ Password string }
@@ -247,7 +247,7 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch r.URL.Path {
-	case "/hook": // no part of Rocket.Chat: a webhook for alarms
+	case "/hook": // not part of Rocket.Chat: a webhook for alarms
 		fakehost.Note(d.dir, "hook", in.Title+"\n"+in.Text)
 	case "/api/v1/me":
 		reply(w, map[string]any{"_id": "rcmxbridge0000001", "success": true})

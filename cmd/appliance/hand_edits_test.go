@@ -17,10 +17,10 @@ import (
 	"appliance/provision/plan"
 )
 
-// An edited is an installation of which every rendered file can be edited.
+// An edited is an installation in which every rendered file can be edited.
 type edited struct {
 	*workplace
-	files map[string][]byte // those that are rendered, as they were written
+	files map[string][]byte // the rendered files, as they were written
 }
 
 // newEdited is an installation with every kind of file: Synapse, the bridge, a certificate
@@ -47,7 +47,7 @@ func newEdited(t *testing.T, homeserver string) *edited {
 	return e
 }
 
-// does runs a command on the installation and returns what it said.
+// does runs a command on the installation, checks its exit status and returns its output.
 func (w *workplace) does(want int, args ...string) string {
 	w.t.Helper()
 	if args[0] == "up" {
@@ -69,8 +69,8 @@ func (e *edited) read(name string) []byte {
 	return data
 }
 
-// edit changes every rendered file in a way that the program which reads it would notice, but
-// for appliance.yaml, which operators are invited to edit. It returns the names.
+// edit changes every rendered file in a way that the program which reads it would notice, except
+// appliance.yaml, which operators are invited to edit. It returns the names.
 func (e *edited) edit() []string {
 	for name, data := range e.files {
 		switch name {
@@ -96,8 +96,8 @@ func (e *edited) changes(names []string) (out []string) {
 }
 
 // Whichever rendered file is edited by hand, up and its dry run name it, say how to keep and
-// how to discard the edit, and change nothing; the doctor names it, and what does not run it.
-// Both ways on end with what is on disk being what runs.
+// how to discard the edit, and change nothing. The doctor names it, and the services that do
+// not run it. Either way, what runs in the end is what is on disk.
 func TestAHandEditOfEveryFileIsNoticed(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -150,7 +150,7 @@ func TestAHandEditOfEveryFileIsNoticed(t *testing.T) {
 	}
 }
 
-// settled fails unless what is on disk is what runs.
+// settled fails the test unless what is on disk is what runs.
 func (e *edited) settled() {
 	e.t.Helper()
 	if said := e.does(0, "up"); !strings.Contains(said, "nothing to do\n") {
@@ -164,8 +164,8 @@ func (e *edited) settled() {
 	}
 }
 
-// Whichever rendered files and secrets are gone, the doctor names each of them. The files come
-// back with up, and what is then on disk is what runs.
+// Whichever rendered files and secrets are missing, the doctor names each of them. up restores the
+// files, and what is then on disk is what runs.
 func TestEveryFileThatIsGoneIsMissed(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -211,8 +211,8 @@ func TestEveryFileThatIsGoneIsMissed(t *testing.T) {
 	e.settled()
 }
 
-// A secret that is edited by hand gets into no configuration. The hint leads back: to the
-// former key by which other servers know this one, and to new secrets of everything else.
+// A secret that is edited by hand does not reach any configuration. The hint leads back: to the
+// former key by which other servers know this one, and to new values of all other secrets.
 func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -226,7 +226,7 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 	for _, file := range append(list, more...) {
 		name, _ := filepath.Rel(filepath.Join(e.dir, "appliance"), file)
 		if info, err := os.Stat(file); err != nil || info.IsDir() || strings.HasPrefix(info.Name(), ".") || name == "secrets/admin_password" {
-			continue // the last is the people's, who change it in Rocket.Chat
+			continue // the last belongs to people, who change it in Rocket.Chat
 		}
 		former[name] = e.read(name)
 		e.write(filepath.Join("appliance", name), "another-value-of-the-same-kind")
@@ -278,8 +278,8 @@ func TestAHandEditOfEverySecretIsNoticed(t *testing.T) {
 	e.settled()
 }
 
-// What the program notes for itself is edited by hand, too: nothing is lost or mistaken for
-// another installation, and each command that cannot do without says how to go on.
+// If a file that the program keeps for itself is damaged by hand, nothing is lost or mistaken for
+// another installation, and each command that needs the file says how to go on.
 func TestADamagedNoteOfTheProgram(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -313,13 +313,13 @@ func TestADamagedNoteOfTheProgram(t *testing.T) {
 		})
 	}
 
-	// Others are only remembered, and nothing needs them.
+	// Other files are only a memory, and no command needs them.
 	for _, file := range []string{"secrets/.known.json", ".loaded.json", ".growth.json", ".chores.json", ".alarm.json"} {
 		e.write(filepath.Join("appliance", file), "{ nonsense\n= x\n")
 	}
 	e.does(0, "up")
 
-	// As the first hint says.
+	// Do what the first hint says.
 	e.write("appliance/manifest.json", "{")
 	if said := e.does(4, "doctor"); !strings.Contains(said, "fail  files              cannot tell which files were edited by hand\n") {
 		t.Errorf("the doctor:\n%s", said)

@@ -9,7 +9,7 @@ import (
 	"appliance/cmd/appliance/internal/cli"
 )
 
-// everyCommand walks the commands of the program that people see.
+// everyCommand walks the visible commands of the program.
 func everyCommand(t *testing.T, see func(*cobra.Command)) {
 	t.Helper()
 	root := cli.Tree()

@@ -12,15 +12,15 @@ import (
 	"testing"
 )
 
-// homeserverPlaces are the files that may tell kinds of homeserver apart by name: each
-// makes a value of a kind, and everything else asks the value.
+// homeserverPlaces are the files that may distinguish kinds of homeserver by name: each
+// maps a kind to a value, and all other code uses the value.
 var homeserverPlaces = []string{"bridge/config/config.go", "bridge/mxside/traits.go", "bridge/mxside/mxtest/kinds.go", "provision/homeserver/homeserver.go", "cmd/appliance/homeservers_test.go"}
 
-// homeserverTrees are where no other file may.
+// homeserverTrees are the trees in which no other file may do so.
 var homeserverTrees = []string{"bridge", "cmd", "provision"}
 
-// TestHomeserversAreValues fails where the name of a homeserver decides something: it is
-// compared, is a case of a switch, or is the key of a table.
+// TestHomeserversAreValues fails if code depends on the name of a homeserver, in a comparison,
+// as a case of a switch, or as the key of a table.
 func TestHomeserversAreValues(t *testing.T) {
 	const root = "../.."
 	for _, tree := range homeserverTrees {
@@ -43,8 +43,8 @@ func TestHomeserversAreValues(t *testing.T) {
 	}
 }
 
-// decidedByHomeserver returns where a file tells homeservers apart by name. source is the
-// file's content, nil to read it.
+// decidedByHomeserver returns where a file distinguishes homeservers by name. source is the
+// file's content, or nil to read it.
 func decidedByHomeserver(t *testing.T, name string, source any) []token.Position {
 	t.Helper()
 	files := token.NewFileSet()

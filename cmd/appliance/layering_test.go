@@ -32,8 +32,8 @@ var allowed = map[string][]string{
 	"cmd/rocketsim":                   {"bridge/rocketchat/rctest", "provision/external/mongotest"},
 
 	// The root prepares, applies and reports, with the packages beside it; upgrade
-	// and support stand above it. Of the bridge it knows what it renders, and the
-	// client with which it looks into Rocket.Chat.
+	// and support are above it. Of the bridge it uses what it renders, and the
+	// client with which it examines Rocket.Chat.
 	"provision":                     {"provision", "bridge/config", "bridge/secret", "templates"},
 	"provision/alarm":               {},
 	"provision/answers":             {"bridge/ids", "provision/homeserver", "provision/internal/atomicfile"},
@@ -90,7 +90,7 @@ var allowed = map[string][]string{
 	"bridge/rcside":  {"bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/pause", "bridge/queue", "bridge/relay", "bridge/rocketchat", "bridge/secret"},
 	"bridge/trace":   {"bridge/pause", "bridge/queue", "bridge/secret"},
 	"bridge/relay":   {"bridge/trace", "bridge/relay", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
-	// The relay's concepts: the model below, the two directions on top, which never meet.
+	// The relay's concepts: the model at the bottom, and the two directions on top, which never meet.
 	"bridge/relay/model":        {"bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat", "bridge/secret"},
 	"bridge/relay/transfer":     {"bridge/relay/model"},
 	"bridge/relay/notice":       {"bridge/relay/model", "bridge/ids", "bridge/rocketchat"},
@@ -103,7 +103,7 @@ var allowed = map[string][]string{
 	"bridge/relay/torocketchat": {"bridge/trace", "bridge/relay/ephemeral", "bridge/relay/membership", "bridge/relay/model", "bridge/relay/notice", "bridge/relay/people", "bridge/relay/portal", "bridge/relay/roomstate", "bridge/relay/transfer", "bridge/config", "bridge/convert", "bridge/event", "bridge/ids", "bridge/queue", "bridge/rocketchat"},
 
 	"bridge/rocketchat":        {"bridge/rocketchat", "bridge/secret", "bridge/stall"},
-	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest", "bridge/mustrun"}, // a stranger's idea of Rocket.Chat
+	"bridge/rocketchat/rctest": {"bridge/rocketchat/rctest", "bridge/mustrun"}, // an independent view of Rocket.Chat
 	"bridge/secret":            {},
 	"bridge/stall":             {},
 	"bridge/store":             {"bridge/ids", "bridge/queue", "bridge/relay", "bridge/secret"},
@@ -149,7 +149,7 @@ var homes = []struct {
 	{"testing", []string{"bridge/rocketchat/rctest", "bridge/mxside/mxtest", "bridge/queue/queuetest", "bridge/mustrun", "provision/certs/acmetest", "provision/conversation"}},
 }
 
-// pure packages decide and hold most of the tests; they open nothing.
+// pure lists packages that decide and hold most of the tests, with what they must not import.
 var pure = map[string][]string{
 	"provision/plan":       {"os", "net", "net/http", "time"},
 	"provision/render":     {"os", "net", "net/http", "time"},
@@ -188,8 +188,8 @@ func rule(pkg string) (list []string, ok bool) {
 	return nil, false
 }
 
-// TestLayering keeps the arrows between packages true, and requires a package comment everywhere. It opens the source files
-// itself, rather than asking `go list`, so that the test cache notices changes.
+// TestLayering checks the dependencies between packages, and requires a package comment everywhere. It
+// opens the source files itself instead of running `go list`, so that the test cache notices changes.
 func TestLayering(t *testing.T) {
 	const root = "../.."
 	documented := map[string]bool{}

@@ -33,8 +33,8 @@ import (
 )
 
 // Every command that a document shows in a code block is executed: here, on an installation whose
-// Docker only takes notes, but for those that manual.NeedsContainers lists, most of which the demo
-// executes (bin/demo check and bin/demo life). Documents are followed from top to bottom.
+// Docker only takes notes, except those in manual.NeedsContainers, most of which the demo executes
+// (bin/demo check and bin/demo life). Documents are followed from top to bottom.
 func TestEveryCommandOfTheManualIsExecuted(t *testing.T) {
 	t.Parallel()
 	mustrun.Exhaustive(t)
@@ -83,8 +83,8 @@ type follower struct {
 	place   *strings.Replacer
 }
 
-// newFollower returns one with what the manual's names stand for: storage, a homeserver, a
-// Rocket.Chat and a release.
+// newFollower returns a follower with the services that the manual's names stand for: storage,
+// a homeserver, a Rocket.Chat and a release.
 func newFollower(t *testing.T) *follower {
 	w := newWorkplace(t)
 	f := &follower{workplace: w, install: filepath.Join(w.dir, "opt/appliance")}
@@ -126,7 +126,7 @@ func (f *follower) write(name, text string) {
 	}
 }
 
-// publish serves a signed release under any version and returns where. The follower trusts it.
+// publish serves a signed release under any version and returns its URL. The follower trusts it.
 func (f *follower) publish() string {
 	program := []byte("#!/bin/sh\necho '{\"version\":\"v2\"}'\n")
 	sums := fmt.Sprintf("%x  %s\n", sha256.Sum256(program), selfupdate.Name())
@@ -146,7 +146,7 @@ func (f *follower) publish() string {
 	return srv.URL
 }
 
-// workspace is a Rocket.Chat that was there before, with the account of docs/external.md.
+// workspace starts a Rocket.Chat that was there before, with the account of docs/external.md.
 func (f *follower) workspace() string {
 	const token = "a-token-of-the-operator"
 	type object = map[string]any
@@ -175,7 +175,7 @@ func (f *follower) workspace() string {
 	return f.reachable(httputil.NewSingleHostReverseProxy(at).ServeHTTP)
 }
 
-// reachable serves on an address of this host that a container would reach, and returns it.
+// reachable serves on an address of this host that a container could reach, and returns the URL.
 func (f *follower) reachable(serve http.HandlerFunc) string {
 	at, err := mongotest.Address()
 	if err != nil {
@@ -200,7 +200,7 @@ func (f *follower) run(args ...string) error {
 	return nil
 }
 
-// installed leaves a new installation and a backup of it.
+// installed creates a new installation and a backup of it.
 func (f *follower) installed() {
 	f.t.Helper()
 	f.lost()
@@ -215,7 +215,7 @@ func (f *follower) installed() {
 	}
 }
 
-// lost takes the installation away, but for the copies of its key.
+// lost removes the installation, except for copies of its key.
 func (f *follower) lost() {
 	f.t.Helper()
 	if key, err := os.ReadFile(filepath.Join(f.install, "backup.key")); err == nil {
@@ -230,8 +230,8 @@ func (f *follower) lost() {
 	}
 }
 
-// follow types a line: with the names of this host, "yes" to every question, and on what the
-// document supposes to be there.
+// follow types a line: with the names of this host, "yes" to every question, and after suppose
+// has made true what the document presupposes.
 func (f *follower) follow(line string) error {
 	if err := f.suppose(line); err != nil {
 		return err
@@ -249,7 +249,7 @@ func (f *follower) follow(line string) error {
 	err = f.run(args...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 4 && cmd.Name() == "doctor" {
-		return nil // there are no services, which it says
+		return nil // there are no services, which it reports
 	}
 	return err
 }
@@ -279,7 +279,7 @@ func (f *follower) suppose(line string) error {
 	return nil
 }
 
-// answers are those that the document shows.
+// answers returns the answers that the document shows.
 func (f *follower) answers() string {
 	_, rest, _ := strings.Cut(f.text, "domain: ")
 	var out strings.Builder

@@ -7,8 +7,8 @@ import (
 	"appliance/provision/external/mongotest"
 )
 
-// mongoURL is the address of what stands in for a MongoDB of the operator's while the tests
-// run: an installation looks at it before it is made.
+// mongoURL returns the address of a stand-in for the operator's MongoDB, which an installation
+// checks before it is made.
 var mongoURL = sync.OnceValue(func() string {
 	at, err := mongotest.Address()
 	if err != nil {

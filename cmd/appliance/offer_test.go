@@ -11,14 +11,14 @@ import (
 	"appliance/provision/stack"
 )
 
-// smallHost has 2 GB of memory and no swap. Its swapon tells the kernel nothing.
+// smallHost has 2 GB of memory and no swap. Its swapon does not reach the kernel.
 const smallHost = `
 mount --bind meminfo /proc/meminfo
 mount --bind etc /etc
 mount --bind lib /var/lib
 PATH=$WORK/bin:$PATH`
 
-// newSmallHost is a workplace on such a host.
+// newSmallHost returns a workplace on such a host.
 func newSmallHost(t *testing.T) *workplace {
 	t.Helper()
 	switch {
@@ -43,8 +43,8 @@ chmod 755 bin/swapon`
 	return place
 }
 
-// Where memory is small, up shows what it would run and asks once; Enter is yes. Who says
-// no is not asked again.
+// On a host with little memory, up shows what it would run and asks once; Enter means yes.
+// After a no it does not ask again.
 func TestUpOffersASwapFile(t *testing.T) {
 	t.Parallel()
 	up := []string{"up", "--dir", "appliance", "--set", "domain=chat.example.test", "--set", "tls=internal", "--patience", "0s"}

@@ -13,8 +13,8 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// A backup goes to a real S3 server, older ones there go, the host is lost, and another
-// host gets everything back with nothing but the keys.
+// A backup is sent to a real S3 server, older ones there are removed, the host is lost, and
+// another host gets everything back with nothing but the keys.
 func TestALostHostComesBackFromOffsite(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -62,7 +62,7 @@ func TestALostHostComesBackFromOffsite(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := file("copy", string(key))
-	again := func() { // the name of a backup is the second in which it was made
+	again := func() { // a backup is named after the second in which it was made
 		t.Helper()
 		if err := os.RemoveAll(filepath.Join(dir, "backups")); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestALostHostComesBackFromOffsite(t *testing.T) {
 		t.Errorf("listed %q", listed)
 	}
 
-	// The storage fails: the backup is here all the same, and the error says what to do.
+	// If the storage fails, the backup is still kept here, and the error says what to do.
 	if _, err := storage.DeleteObject("backups", "night/mine.txt"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,9 +11,9 @@ import (
 	"appliance/provision/answers"
 )
 
-// Each way of docs/proxy.md, to be behind another web server or to have a server name whose
-// website lives elsewhere, has answers that the program takes, and what it says to give to
-// others is what follows from these answers. TestBehindNginx and TestBehindCaddy start real ones.
+// Each setup of docs/proxy.md, behind another web server or with a server name whose website is
+// elsewhere, has answers that the program accepts, and the examples for other servers follow from
+// these answers. TestBehindNginx and TestBehindCaddy start real ones.
 func TestTheWaysOfTheProxyManualFitTheirAnswers(t *testing.T) {
 	data, err := os.ReadFile("../../docs/proxy.md")
 	if err != nil {

@@ -22,7 +22,7 @@ func TestTheManualTellsTheTruth(t *testing.T) {
 	generated(t, "../../docs/commands.md", "status", statusTable(t))
 }
 
-// generated keeps one place of a document as it should be.
+// generated checks one generated section of a document, or rewrites it.
 func generated(t *testing.T, file, place, text string) {
 	t.Helper()
 	have, err := os.ReadFile(file)
@@ -105,7 +105,7 @@ func statusTable(t *testing.T) string {
 	return b.String()
 }
 
-// between puts table between the two markers of a name.
+// between replaces what is between the two markers of a name with table.
 func between(t *testing.T, text []byte, name, table string) []byte {
 	t.Helper()
 	begin, end := []byte("<!-- "+name+": begin"), []byte("<!-- "+name+": end -->")
@@ -117,7 +117,7 @@ func between(t *testing.T, text []byte, name, table string) []byte {
 	return bytes.Join([][]byte{text[:i], []byte(table), text[j:]}, nil)
 }
 
-// commandsTable lists every command with its flags, as their help has them.
+// commandsTable lists every command with its flags, as in its help.
 func commandsTable(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
@@ -160,7 +160,7 @@ func leaves(t *testing.T, path []string, short string, leaf func(use, short stri
 	}
 }
 
-// listed are the commands in a help page, of all groups.
+// listed returns the commands in a help page, of all groups.
 func listed(help string) string {
 	var out strings.Builder
 	title := ""
@@ -175,14 +175,14 @@ func listed(help string) string {
 	return out.String()
 }
 
-// section is the indented text below a title of a help page.
+// section returns the indented text below a title of a help page.
 func section(help, title string) string {
 	_, rest, _ := strings.Cut(help, "\n"+title+"\n")
 	text, _, _ := strings.Cut(rest, "\n\n")
 	return text
 }
 
-// firstWords are the names in a list; of a flag, its long name.
+// firstWords returns the names in a list; for a flag, its long name.
 func firstWords(list string) []string {
 	var out []string
 	for line := range strings.Lines(list) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// withFakes has docker and systemctl of package fakehost found first while tests run.
+// withFakes puts docker and systemctl of package fakehost first in the PATH while tests run.
 type withFakes struct{ *testing.M }
 
 func (m withFakes) Run() int {
@@ -52,8 +52,8 @@ func (m withFakes) Run() int {
 	return m.M.Run()
 }
 
-// program stands in for this program's file, which in tests may need libraries:
-// the head of a program that needs none.
+// program stands in for this program's executable, which in tests may need libraries:
+// it is the ELF header of a program that needs none.
 func program() (string, error) {
 	name := filepath.Join(os.Getenv("WORK"), "docker", "program")
 	head := append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00\x01\x00\x00\x00"), make([]byte, 40)...)
@@ -78,26 +78,26 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// occupy is the command "occupy PORT": until the story ends another program listens there.
+// occupy is the command "occupy PORT": another program listens there until the story ends.
 func occupy(ts *testscript.TestScript, _ bool, args []string) {
 	ln, err := net.Listen("tcp", ":"+args[0])
 	ts.Check(err)
 	ts.Defer(func() { _ = ln.Close() })
 }
 
-// addresses counts those that were given out.
+// addresses counts the addresses that were given out.
 var addresses atomic.Int32
 
-// ownAddress is an address of loopback that no other test, and no other run of these tests,
-// has at the same time.
+// ownAddress returns a loopback address that no other test, and no other run of these tests,
+// uses at the same time.
 func ownAddress() string {
 	v := os.Getpid()<<8 | int(addresses.Add(1))&255
 	return fmt.Sprintf("127.%d.%d.%d", 128+v>>16&63, v>>8&255, v&255)
 }
 
-// TestScript runs the stories of testdata/script. Each has a Docker of its own,
-// which remembers what it was told in docker/log, and shares a certificate
-// authority with the others. See fake_test.go for what the Docker can be told.
+// TestScript runs the stories of testdata/script. Each has a Docker of its own, which
+// logs its commands in docker/log, and shares a certificate authority with the
+// others. See fake_test.go for how that Docker is controlled.
 func TestScript(t *testing.T) {
 	authority := acmetest.New(t)
 	testscript.Run(t, testscript.Params{

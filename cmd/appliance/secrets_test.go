@@ -9,8 +9,8 @@ import (
 	"appliance/provision/secrets"
 )
 
-// The manual says of every secret what it protects and how it is replaced, and names none
-// that does not exist.
+// The manual says for every secret what it protects and how it is replaced, and names no
+// secret that does not exist.
 func TestTheManualNamesEverySecret(t *testing.T) {
 	text, err := os.ReadFile("../../docs/security.md")
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 // limits.
 var small = []string{"bridge", "provision", "cmd"}
 
-// large are the types that may have more methods, with the reason.
+// large lists the types that may have more methods, with the reason.
 var large = map[string]string{
 	"bridge/convert/internal/grammar.parser": "the grammar of Rocket.Chat's messages, with a method for each of its rules",
 	"bridge/mxside/mxtest/hermetic.Server":   "a homeserver for tests, with a method for each request of the specification that it answers",
@@ -32,7 +32,7 @@ var large = map[string]string{
 	"bridge/rocketchat/rctest/sim.call":      "a request to the simulator, with a method for each thing that endpoints ask of one",
 }
 
-// A shape is what is counted in a package.
+// A shape holds what was counted in a package.
 type shape struct {
 	methods    map[string]int // by type
 	interfaces map[string]int // declared methods, by interface
@@ -68,7 +68,7 @@ func (s *shape) measure(file *ast.File) {
 	})
 }
 
-// receiver returns the name of the type of a receiver.
+// receiver returns the type name of a receiver.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:
@@ -112,7 +112,7 @@ func shapes(t *testing.T, tree string) map[string]*shape {
 }
 
 // Types and interfaces stay small: no type has more than maxMethods methods, no interface
-// declares more than maxInterface, and one that puts others together, as the wiring needs,
+// declares more than maxInterface, and an interface that embeds others, as the wiring needs,
 // declares none of its own.
 func TestTypesAndInterfacesStaySmall(t *testing.T) {
 	needed := map[string]bool{} // of large

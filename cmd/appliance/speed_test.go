@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestWhatIsTypedOftenIsFast keeps what people wait for below what they notice. Of the best of
-// some runs it counts the processor's time, which a busy host does not change, and, by the clock,
-// what a wait adds. The programs that stand in for Docker are counted, too.
+// TestWhatIsTypedOftenIsFast keeps the time that people wait below what they notice. From the best
+// of several runs it takes CPU time, which a busy host does not change, and wall-clock time, which
+// includes waits. The programs that stand in for Docker are counted, too.
 func TestWhatIsTypedOftenIsFast(t *testing.T) {
 	w := installed(t)
 	for _, c := range []struct {

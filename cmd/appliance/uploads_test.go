@@ -15,8 +15,8 @@ import (
 	"appliance/provision/external/mongotest"
 )
 
-// Rocket.Chat's files go to the operator's storage once that has taken one, with the keys of
-// their file, and back into the database when that is said.
+// Rocket.Chat's files go to the operator's storage once that has accepted a file, with the keys
+// of the key file, and back into the database when the answers say so.
 func TestFilesGoToTheOperatorsStorage(t *testing.T) {
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers; make test runs as root and demands this")

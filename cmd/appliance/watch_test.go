@@ -15,7 +15,7 @@ import (
 	"appliance/cmd/appliance/internal/fakehost"
 )
 
-// installed is a workplace with an installation in the directory appliance.
+// installed returns a workplace with an installation in the directory appliance.
 func installed(t *testing.T) *workplace {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -99,7 +99,7 @@ func TestTheStatusIsWatchedByAProgram(t *testing.T) {
 	}
 }
 
-// resize makes the terminal another size.
+// resize changes the size of the terminal.
 func (term *terminal) resize(rows, cols uint16) error {
 	term.screen.Resize(int(cols), int(rows))
 	return pty.Setsize(term.pty, &pty.Winsize{Rows: rows, Cols: cols})

@@ -29,9 +29,9 @@ type terminal struct {
 	cmd    *exec.Cmd
 	pty    *os.File
 	screen vt10x.Terminal
-	raw    bytes.Buffer  // everything that was written; to be read when it has ended
+	raw    bytes.Buffer  // all output; read it only after the end
 	drawn  atomic.Int64  // bytes that were written
-	ended  chan struct{} // when nothing more is drawn
+	ended  chan struct{} // closed when nothing more is drawn
 }
 
 // Write counts what is drawn.
@@ -46,13 +46,13 @@ func sit(t *testing.T, args ...string) *terminal {
 	return newWorkplace(t).sit(args...)
 }
 
-// A workplace is where programs are started one after the other.
+// A workplace is a directory and an environment in which programs are run one after another.
 type workplace struct {
 	t   *testing.T
 	dir string
 	env []string
-	// host is what a shell does before the program is started, in a namespace of mounts: it
-	// makes another host of this one.
+	// host is a shell script that runs before the program, in a mount namespace: it disguises
+	// this host as another one.
 	host string
 }
 
@@ -70,8 +70,8 @@ func newWorkplace(t *testing.T) *workplace {
 		"APPLIANCE_HTTP_PORT="+strconv.Itoa(acmetest.FreePort(t)), "APPLIANCE_HTTPS_PORT="+strconv.Itoa(acmetest.FreePort(t)))}
 }
 
-// environ is the environment without answers and without what those who develop the
-// program have set.
+// environ returns the environment without answers and without a state directory of the
+// user's.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "APPLIANCE_") || strings.HasPrefix(e, "XDG_STATE_HOME=")
@@ -92,7 +92,7 @@ func (w *workplace) sit(args ...string) *terminal {
 	return w.sitAt(80, 24, args...)
 }
 
-// sitAt is sit on a terminal of another size.
+// sitAt is sit on a terminal of the given size.
 func (w *workplace) sitAt(columns, rows int, args ...string) *terminal {
 	w.t.Helper()
 	t, cmd := w.t, w.command(args...)
@@ -116,7 +116,7 @@ func (w *workplace) sitAt(columns, rows int, args ...string) *terminal {
 	return term
 }
 
-// text is what the screen shows, without blanks at the ends of lines.
+// text returns what the screen shows, without blanks at the ends of lines.
 func (term *terminal) text() string {
 	var out []string
 	for line := range strings.Lines(term.screen.String()) {
@@ -125,7 +125,7 @@ func (term *terminal) text() string {
 	return strings.TrimRight(strings.Join(out, "\n"), "\n")
 }
 
-// wait waits until the screen shows something and stands still.
+// wait waits until the screen shows what and no longer changes.
 func (term *terminal) wait(what string) string {
 	term.t.Helper()
 	var last string
@@ -148,12 +148,12 @@ func (term *terminal) wait(what string) string {
 	return ""
 }
 
-// more adds the questions on a screen that have been answered, all but the last
-// one, to those before.
+// more adds the answered questions on a screen, which are all but the last one, to
+// the earlier ones.
 func more(answered []string, screen string) []string {
 	var on []string
 	for line := range strings.Lines(screen) {
-		if line = strings.TrimRight(line, " \n"); strings.HasPrefix(line, "? ") && strings.Contains(line[2:], "?") { // a line of help begins so too
+		if line = strings.TrimRight(line, " \n"); strings.HasPrefix(line, "? ") && strings.Contains(line[2:], "?") { // a line of help begins like this, too
 			on = append(on, line)
 		}
 	}
@@ -165,8 +165,8 @@ func more(answered []string, screen string) []string {
 	return answered
 }
 
-// recording is the course of an installation from the plan on. What the doctor
-// thinks of a world without a front door does not belong to it.
+// recording returns the output of an installation from the plan on, without the
+// doctor's findings in a world that has no front door.
 func (term *terminal) recording() string {
 	text := strings.ReplaceAll(term.raw.String(), "\r\n", "\n")
 	_, text, _ = strings.Cut(text, "\n 1. ")
@@ -179,8 +179,8 @@ func (term *terminal) recording() string {
 	return " 1. " + plan + "\n\n? Go on? Yes\n==>" + strings.TrimRight(text, "\n")
 }
 
-// enter types keys. Those that come before the program reads keys one by one are lost on a busy
-// host, and are typed again when they have no effect.
+// enter types keys. On a busy host, keys that arrive before the program reads single keys are lost,
+// so they are typed again if they have no effect.
 func (term *terminal) enter(keys string) {
 	for range 3 {
 		before := term.drawn.Load()
@@ -198,7 +198,7 @@ func (term *terminal) enter(keys string) {
 	}
 }
 
-// end waits until the program has ended, and with it all that has its terminal.
+// end waits until the program has ended, and with it everything that has its terminal open.
 func (term *terminal) end() {
 	term.t.Helper()
 	select {
@@ -208,7 +208,7 @@ func (term *terminal) end() {
 	}
 }
 
-// status waits for the end of the program.
+// status waits for the end of the program and returns its exit status.
 func (term *terminal) status() int {
 	term.t.Helper()
 	err := term.cmd.Wait()
@@ -221,8 +221,8 @@ func (term *terminal) status() int {
 
 var varies = regexp.MustCompile(`/\S*/001|:\d{5}\b|\b\d+(\.\d+)?(ms|µs|s)\b`)
 
-// steady is a screen without what differs between runs and machines: what was
-// found of the host comes before the first question.
+// steady returns a screen without what differs between runs and machines: what was
+// found about the host comes before the first question.
 func steady(screen string) string {
 	for _, begin := range []string{"Enter takes", "? Which name will people"} {
 		if i := strings.Index(screen, begin); i >= 0 {
@@ -241,7 +241,7 @@ func steady(screen string) string {
 	})
 }
 
-// steps are a whole first installation, with what goes wrong on the way.
+// steps are a complete first installation, with mistakes on the way.
 var steps = []struct{ title, wait, keys string }{
 	{"the first question", "Which name will people open", "chat example.test\r"},
 	{"what will not do stays, to be corrected", "is not a DNS name", strings.Repeat("\x7f", len(" example.test")) + ".Example.test.\r"},
@@ -258,8 +258,8 @@ var steps = []struct{ title, wait, keys string }{
 	{"the plan", "Go on?", "\r"},
 }
 
-// TestTheWizardOnATerminal drives a whole first installation on terminals of two sizes,
-// and keeps the screens: UPDATE_GOLDEN=1 rewrites them.
+// TestTheWizardOnATerminal drives a complete first installation on terminals of two sizes,
+// and compares the screens with golden files: UPDATE_GOLDEN=1 rewrites them.
 func TestTheWizardOnATerminal(t *testing.T) {
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root can give files to the users of containers")
@@ -309,8 +309,8 @@ func TestInterruptingAQuestionChangesNothing(t *testing.T) {
 	}
 }
 
-// Whatever ends a run, what was answered is not asked again, until it is used: then
-// nothing of it is left.
+// Whatever ends a run, answered questions are not asked again until the answers are used;
+// then nothing of them is left behind.
 func TestNothingIsAskedTwice(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Of three backups while nobody talks the shortest pause counts; when none is short enough, that
-// is an error with the number, and a backup that does not say its pause is none.
+// Of three backups while nobody talks the shortest pause counts. If none is short enough, the error
+// says how long it was, and a backup that does not report its pause fails.
 func TestTheShortestPauseCounts(t *testing.T) {
 	for pauses, want := range map[string]string{
 		"1700000000":                       "",

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A secret is found wherever it stands, also where one piece of what is read ends.
+// A secret is found wherever it is, even across the boundary between two reads.
 func TestASecretIsFoundAcrossPieces(t *testing.T) {
 	const secret = "correct horse battery staple"
 	for _, at := range []int{0, 1<<20 - 7, 1 << 20, 1<<20 + len(secret) - 3, 3 << 20} {

@@ -47,8 +47,8 @@ func TestAVerdictSeesEachKindOfWrong(t *testing.T) {
 	}
 }
 
-// Events are judged in the order in which a client was shown them; those that it was not
-// shown stay where the history of the room has them.
+// Events are judged in the order in which a client received them; those that it did not
+// receive keep their place in the history of the room.
 func TestEventsAreInTheOrderOfTheirArrival(t *testing.T) {
 	a := &arrivals{at: map[string]int{"a": 0, "b": 1, "c": 2, "d": 3}}
 	history := []roomEvent{{ID: "before"}, {ID: "a"}, {ID: "d"}, {ID: "with d"}, {ID: "b"}, {ID: "c"}}
@@ -74,7 +74,7 @@ func TestTheNumberOfAText(t *testing.T) {
 	}
 }
 
-// What one homeserver keeps from the other is not the bridge's to carry; what it was told is.
+// The bridge must deliver what its homeserver received, and not what another one kept from it.
 func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
 	s := &script{prefix: "m ", said: []said{
 		{text: "m 0 edit 1", parent: -1},
@@ -124,8 +124,8 @@ func TestAVerdictOnWhatTheHomeserverWasTold(t *testing.T) {
 	}
 }
 
-// Bob's own order is right, and so is that in which the homeserver was told; no other is, and
-// nothing may be missing or there twice.
+// Bob's own order is right, and so is the order in which the homeserver received the messages. No
+// other order is, and no message may be missing or doubled.
 func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
 	home := []shown{{id: "a", number: 0, text: "m 0"}, {id: "c", number: 2, text: "m 2"}, {id: "b", number: 1, text: "m 1"}, {id: "d", number: 3, text: "m 3"}}
 	for _, c := range []struct {
@@ -161,8 +161,8 @@ func TestABurstIsJudgedByWhatTheHomeserverShowed(t *testing.T) {
 	}
 }
 
-// An answer to a message of which no client was told may be shown as one or not: the bridge
-// may have found the message in the room's history.
+// A reply to a message that no client received may be shown as a reply or not: the bridge may
+// have found the message in the room's history.
 func TestAVerdictOnAnAnswerToWhatNobodyWasTold(t *testing.T) {
 	s := &script{prefix: "m ", said: []said{{text: "m 0", parent: -1}, {text: "m 1", parent: -1}, {text: "m 2", parent: 1}}}
 	told := s.told([]shown{{id: "a", number: 0, text: "m 0"}, {id: "c", number: 2, text: "m 2", parent: "b"}})
@@ -174,7 +174,7 @@ func TestAVerdictOnAnAnswerToWhatNobodyWasTold(t *testing.T) {
 	}
 }
 
-// A homeserver that contradicts itself is no fault of the bridge; one that does not is
+// If a homeserver contradicts itself, that is not the bridge's fault; one that does not is
 // believed.
 func TestViewsOfAMember(t *testing.T) {
 	for _, c := range []struct {

@@ -21,7 +21,7 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-// The test binary is rocketsim when it is told so.
+// TestMain runs rocketsim instead of the tests if BE_ROCKETSIM is set.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_ROCKETSIM") != "" {
 		main()
@@ -41,7 +41,7 @@ type program struct {
 
 var listening = regexp.MustCompile(`listen=\S*:(\d+)`)
 
-// start runs rocketsim until it listens.
+// start starts rocketsim and waits until it listens.
 func start(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, cmd: exec.Command(os.Args[0], args...), done: make(chan struct{})}
@@ -69,7 +69,7 @@ func start(t testing.TB, env []string, args ...string) *program {
 	return nil
 }
 
-// kill is kill -9.
+// kill sends SIGKILL and waits for the end.
 func (p *program) kill() {
 	if p.cmd.ProcessState == nil {
 		p.cmd.Process.Kill()
@@ -78,7 +78,7 @@ func (p *program) kill() {
 	}
 }
 
-// A login is who calls.
+// A login holds the credentials of a caller.
 type login struct{ UserID, AuthToken string }
 
 func (p *program) call(who login, method, path string, body, answer any) error {
@@ -137,7 +137,7 @@ func TestItSaysThatItIsNotRocketChat(t *testing.T) {
 	}
 }
 
-// The settings of storage for files are the administrator's to see only, as on the real one.
+// Only the administrator can read the settings of file storage, as on a real Rocket.Chat.
 func TestTheKeysOfStorageAreNotPublic(t *testing.T) {
 	p := start(t, []string{"OVERWRITE_SETTING_FileUpload_Storage_Type=AmazonS3", "OVERWRITE_SETTING_FileUpload_S3_ForcePathStyle=true", "OVERWRITE_SETTING_FileUpload_S3_AWSSecretAccessKey=s3cret-key"})
 	who, _ := p.signIn("dev")
@@ -162,7 +162,7 @@ func TestTheKeysOfStorageAreNotPublic(t *testing.T) {
 	}
 }
 
-// send says things until the program dies and returns what was answered.
+// send sends messages until the program dies and returns those that were acknowledged.
 func (p *program) send(who login, rid, prefix string, enough chan<- struct{}) (answered []string) {
 	for i := 0; ; i++ {
 		text := fmt.Sprintf("%s %d", prefix, i)
@@ -192,7 +192,7 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 		for i := range senders {
 			wg.Go(func() { got[i] = p.send(who, rid, fmt.Sprint(round, i), enough) })
 		}
-		for range cap(enough) { // die in the middle of the work
+		for range cap(enough) { // killed in the middle of the work
 			<-enough
 		}
 		p.kill()

@@ -53,7 +53,7 @@ func receiver(t *testing.T, status int) (url string, got func() []heard) {
 	return srv.URL, func() []heard { mu.Lock(); defer mu.Unlock(); return list }
 }
 
-// file writes a secret with a mode.
+// file writes a secret to a file with a mode and returns the file's name.
 func file(t *testing.T, content string, mode os.FileMode) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "secret")
@@ -63,7 +63,7 @@ func file(t *testing.T, content string, mode os.FileMode) string {
 	return name
 }
 
-// Each service gets the message in the form that it takes.
+// Each service gets the message in its own format.
 func TestWebhooksSpeakTheLanguageOfEachService(t *testing.T) {
 	for format, check := range map[string]func(heard) bool{
 		alarm.JSON: func(h heard) bool {
@@ -101,8 +101,8 @@ func TestWebhooksSpeakTheLanguageOfEachService(t *testing.T) {
 	}
 }
 
-// What goes wrong is said without the URL, which can be a secret, and nothing follows a
-// redirect with the token.
+// A failure is reported without the URL, which can be a secret, and no redirect is followed
+// with the token.
 func TestAWebhookThatRefusesIsNamedWithoutItsSecrets(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
@@ -135,7 +135,7 @@ func TestAWebhookThatRefusesIsNamedWithoutItsSecrets(t *testing.T) {
 	}
 }
 
-// free is an address at which nobody listens.
+// free returns an address on which nothing listens.
 func free(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -146,7 +146,7 @@ func free(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// silent accepts connections and never says anything.
+// silent returns an address that accepts connections and never answers.
 func silent(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -157,7 +157,7 @@ func silent(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// A postOffice is an SMTP server that knows one account, and can refuse.
+// A postOffice is an SMTP server with one account, which can refuse mail.
 type postOffice struct {
 	mu     sync.Mutex
 	refuse error
@@ -197,7 +197,7 @@ func (c *counter) Data(r io.Reader) error {
 func (c *counter) Reset()        {}
 func (c *counter) Logout() error { return nil }
 
-// open starts the office, with TLS if it has a certificate.
+// open starts the server, with TLS if it has a certificate.
 func (p *postOffice) open(t *testing.T, cert *tls.Config) (address string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -211,7 +211,7 @@ func (p *postOffice) open(t *testing.T, cert *tls.Config) (address string) {
 	return ln.Addr().String()
 }
 
-// certificate is one for 127.0.0.1, and who vouches for it.
+// certificate returns a certificate for 127.0.0.1 and a pool that trusts it.
 func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 	t.Helper()
 	srv := httptest.NewTLSServer(nil)
@@ -262,7 +262,7 @@ func TestMailIsDeliveredEncryptedOrNotAtAll(t *testing.T) {
 	}
 }
 
-// A way that hangs costs a limited time, and the message goes by the next one, which says so.
+// A way that hangs takes a limited time. The message then goes by the next way, and says so.
 func TestAnAlarmGoesAnotherWayWhenOneHangs(t *testing.T) {
 	alarm.Hurry(t, 300*time.Millisecond)
 	cert, roots := certificate(t)

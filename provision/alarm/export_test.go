@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Hurry shortens the time that one way may take.
+// Hurry shortens the time limit of one way for a test.
 func Hurry(t *testing.T, to time.Duration) {
 	was := limit
 	limit = to

@@ -113,7 +113,7 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// What is wrong with an answer that may hold a password is said without it.
+// The error about an answer that may hold a password does not show the password.
 func TestABadAnswerDoesNotShowItsPassword(t *testing.T) {
 	for answer, want := range map[string]string{
 		"bridge_database=postgres://bridge:hush@db.example.org": `(got "postgres://bridge:xxxxx@db.example.org")`,
@@ -161,7 +161,7 @@ func TestWhatIsMeantIsTaken(t *testing.T) {
 	}
 }
 
-// A kept draft holds what was answered, and nothing that is secret or said elsewhere.
+// A kept draft holds the answers to questions, but no secrets and nothing that was set elsewhere.
 func TestADraftIsKeptForItsOwner(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "draft.yaml")
 	d := answers.NewDraft()
@@ -199,7 +199,7 @@ func TestADraftIsKeptForItsOwner(t *testing.T) {
 	}
 }
 
-// What the wizard says fits beside the question on a narrow terminal.
+// The wizard's notes fit beside the question on a narrow terminal.
 func TestNotesAreShort(t *testing.T) {
 	for _, f := range answers.Fields {
 		if len(f.Note) > 58 || len(f.Means) > 0 && len(f.Means) != len(f.Choices) || f.Kind == answers.Choice && !f.Advanced && f.Means == nil {
@@ -384,11 +384,11 @@ func TestNoCertificateForAServerNameOfAnotherWebServer(t *testing.T) {
 	}
 }
 
-// An address of a MongoDB that Rocket.Chat could not use is refused, and what is refused
-// tells nobody its password.
+// A MongoDB address that Rocket.Chat could not use is refused, and the error does not show
+// its password.
 func TestTheAddressOfAMongoDB(t *testing.T) {
 	const ca = "/root/ca.pem"
-	for address, want := range map[string]string{ // "" is all right
+	for address, want := range map[string]string{ // "" means accepted
 		"mongodb://db.example.org/rc":                                          "",
 		"mongodb://u:s3cr%40t@a:27017,b:27018/rc?authSource=admin&tls=true":    "",
 		"mongodb://u:s3cret@[2001:db8::1]:27017/rc":                            "",
@@ -430,10 +430,10 @@ func TestTheAddressOfAMongoDB(t *testing.T) {
 	}
 }
 
-// Where Rocket.Chat keeps files is said as it is for backups: with the keys in a file.
+// Storage for Rocket.Chat's files is configured like that for backups: with the keys in a file.
 func TestWhereFilesGo(t *testing.T) {
 	const keys = "uploads_key_file=/root/keys"
-	for set, want := range map[string]string{ // "" is all right
+	for set, want := range map[string]string{ // "" means accepted
 		"uploads=bundled": "",
 		"uploads=s3://s3.example.org/files " + keys:                                                    "",
 		"uploads=s3+http://10.0.0.7:9000/files/ " + keys:                                               "",

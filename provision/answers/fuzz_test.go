@@ -7,8 +7,8 @@ import (
 	"appliance/provision/answers"
 )
 
-// FuzzParse: whatever an answers file holds, it is refused, or says the same when it is
-// written and read again.
+// FuzzParse: any answers file is either refused, or still the same after it was written and
+// read again.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"domain: chat.example.org\nemail: admin@example.org\n", "domain: [a]\n", "a: &a {b: *a}", "settings: {A: 1}\n", "domain: chat.example.org\ntls: internal\nadmin_username: a\n", "\x00"} {
 		f.Add([]byte(s))

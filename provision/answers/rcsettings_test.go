@@ -88,7 +88,7 @@ func TestOneSettingIsChangedByItsName(t *testing.T) {
 	}
 }
 
-// What the installation itself forces is refused from the operator, whatever is added.
+// Settings that the installation enforces are refused as answers, also those added later.
 func TestWhatTheInstallationForcesIsNoAnswer(t *testing.T) {
 	for _, s := range append(render.NeededSettings, [2]string{"Show_Setup_Wizard", ""}) {
 		if _, err := settingsOf(t, "rocketchat_settings: {"+s[0]+": 7}"); err == nil || !strings.Contains(err.Error(), "is decided by") {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Backups that are made within one second have names of their own, in the order in which
-// they were made, whatever is encrypted.
+// Backups made within one second have distinct names that sort in the order in which they
+// were made, encrypted or not.
 func TestBackupsOfOneSecondDoNotCollide(t *testing.T) {
 	prefix, now := filepath.Join(t.TempDir(), "example.test"), time.Date(2026, 1, 2, 3, 4, 59, 0, time.UTC)
 	var names []string

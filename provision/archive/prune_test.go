@@ -12,9 +12,9 @@ import (
 	"appliance/provision/site"
 )
 
-// TestOldBackupsGo: upgrades and people keep their own number of backups, what
-// was put there by others stays, and so does the backup that an upgrade in
-// progress can roll back to.
+// TestOldBackupsGo: backups by upgrades and by people are limited separately. Files
+// that others put there stay, and so does the backup that an upgrade in progress
+// can roll back to.
 func TestOldBackupsGo(t *testing.T) {
 	dir := t.TempDir()
 	s := &site.Site{Dir: dir, Answers: answers.Answers{ServerName: "example.test"}}

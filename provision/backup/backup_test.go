@@ -22,7 +22,7 @@ import (
 	"appliance/provision/backup"
 )
 
-// installation makes a directory with everything that installations have.
+// installation creates a directory with everything that an installation contains.
 func installation(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -157,10 +157,10 @@ func TestADamagedBackupIsRefusedWhereverTheDamageIs(t *testing.T) {
 			for what, bad := range map[string][]byte{"truncated": data[:at], "altered": flipped} {
 				files, _, err := unpack(t, bad, keys)
 				if err == nil && what == "altered" && tree(t, files) == tree(t, dir) {
-					continue // a bit that means nothing
+					continue // a bit without meaning
 				}
 				var corrupt *backup.CorruptError
-				var key *backup.KeyError // the head of an encrypted file names the key
+				var key *backup.KeyError // the header of an encrypted file names the key
 				if err == nil || !errors.As(err, &corrupt) && !errors.As(err, &key) {
 					t.Errorf("%s, %s at %d of %d: %v", name, what, at, len(data), err)
 				}
@@ -169,7 +169,7 @@ func TestADamagedBackupIsRefusedWhereverTheDamageIs(t *testing.T) {
 	}
 }
 
-// both are a public and a private key that belong together.
+// both returns a public key and the matching private key.
 func both(t *testing.T) (k backup.Keys) {
 	t.Helper()
 	id, err := age.GenerateX25519Identity()
@@ -238,7 +238,7 @@ func TestAnEncryptedBackupNeedsItsKey(t *testing.T) {
 	}
 }
 
-// A hostile archive was made to write where it must not.
+// A hostile archive is crafted to write outside of its target.
 func hostile(t *testing.T, members ...tar.Header) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -302,8 +302,8 @@ func TestAHostileBackupWritesNothingOutside(t *testing.T) {
 	}
 }
 
-// TestLinksThatLeadOutAreRefused: a link of a stranger's would let what follows it
-// later, as root, write elsewhere.
+// TestLinksThatLeadOutAreRefused: through a foreign link, whatever follows it later, as
+// root, would write elsewhere.
 func TestLinksThatLeadOutAreRefused(t *testing.T) {
 	link := func(name, target string) tar.Header {
 		return tar.Header{Name: "files/" + name, Linkname: target, Typeflag: tar.TypeSymlink}
@@ -330,7 +330,7 @@ func TestLinksThatLeadOutAreRefused(t *testing.T) {
 			t.Errorf("%s -> %s: %v", good.Name, good.Linkname, err)
 		}
 	}
-	// Whoever saves such a link is told at once, not when it is too late.
+	// Such a link is reported when it is saved, not when it is too late.
 	dir := installation(t)
 	if err := os.Symlink("/mnt/large", filepath.Join(dir, "data/media")); err != nil {
 		t.Fatal(err)
@@ -344,7 +344,7 @@ func TestLinksThatLeadOutAreRefused(t *testing.T) {
 	}
 }
 
-// TestASmallBackupFillsNoDisk unpacks some kilobytes that hold a gigabyte.
+// TestASmallBackupFillsNoDisk unpacks a few kilobytes that would expand to a gigabyte.
 func TestASmallBackupFillsNoDisk(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "zeros"))
@@ -422,7 +422,7 @@ func TestAFileThatGrowsIsCut(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }()
 	var out bytes.Buffer
-	grow := func(int64) { _, _ = f.WriteString("more\n") } // whenever something was read
+	grow := func(int64) { _, _ = f.WriteString("more\n") } // after every read
 	w, err := backup.NewWriter(&out, header, backup.Keys{}, grow)
 	if err != nil {
 		t.Fatal(err)

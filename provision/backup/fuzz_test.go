@@ -12,7 +12,7 @@ import (
 	"appliance/provision/backup"
 )
 
-// fuzzedTar is an archive with members, of which the first is the header of a backup.
+// fuzzedTar returns an archive of members, the first of which is the header of a backup.
 func fuzzedTar(members ...tar.Header) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -29,8 +29,8 @@ func fuzzedTar(members ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// FuzzUnpack: whatever an archive holds, nothing is written beside the folder that it is
-// unpacked to.
+// FuzzUnpack: whatever an archive contains, nothing is written outside the folder that it
+// is unpacked to.
 func FuzzUnpack(f *testing.F) {
 	head := tar.Header{Name: "backup.json", Typeflag: tar.TypeReg}
 	f.Add(fuzzedTar(head, tar.Header{Name: "files/a", Typeflag: tar.TypeReg}), true)

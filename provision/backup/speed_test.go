@@ -8,7 +8,7 @@ import (
 	"appliance/provision/backup"
 )
 
-// BenchmarkMedia saves what cannot be compressed, as most media cannot. Compare:
+// BenchmarkMedia saves data that cannot be compressed, like most media. Compare:
 // tar -c DIR | zstd | cat >/dev/null
 func BenchmarkMedia(b *testing.B) {
 	dir := os.Getenv("APPLIANCE_MEDIA")

@@ -16,7 +16,7 @@ import (
 	"appliance/provision/bootstrap"
 )
 
-// server is a Rocket.Chat, rude or not, that knows the bridge's account.
+// server starts a Rocket.Chat, polite or not, that has the bridge's account.
 func server(t *testing.T, token string, polite bool) *rctest.Server {
 	t.Helper()
 	sum := sha256.Sum256([]byte(token))
@@ -92,8 +92,8 @@ func TestANewPasswordOfTheAdministratorSignsIn(t *testing.T) {
 	}
 }
 
-// signsIn tells whether the administrator's password is the right one, as soon as the
-// server says so: a rude one closes connections and has people wait.
+// signsIn reports whether the administrator's password is accepted. It retries until the
+// server decides: an impolite one closes connections and makes clients wait.
 func signsIn(t *testing.T, srv *rctest.Server, as bootstrap.Accounts) bool {
 	t.Helper()
 	client := rocketchat.New(srv.URL, as.BridgeUserID, as.BridgeToken)

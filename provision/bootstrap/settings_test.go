@@ -12,8 +12,8 @@ import (
 	"appliance/provision/secrets"
 )
 
-// What the operator writes into the answers is what Rocket.Chat has after a start, with
-// its type.
+// Rocket.Chat's settings in the answers have the same value and type in Rocket.Chat after
+// a start.
 func TestSettingsOfTheAnswersReachRocketChat(t *testing.T) {
 	a, err := answers.Parse("appliance.yaml", []byte("domain: chat.example.org\nrocketchat_settings:\n"+
 		"  Message_MaxAllowedSize: 77\n  API_Embed: false\n  Site_Name: Our chat\n  Hide_System_Messages: [uj, ul]\n"))
@@ -43,7 +43,7 @@ func TestSettingsOfTheAnswersReachRocketChat(t *testing.T) {
 	}
 }
 
-// publicSetting reads a setting as anybody can, as JSON.
+// publicSetting reads a setting without signing in, and returns it as JSON.
 func publicSetting(t *testing.T, base, id string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/v1/settings.public?count=0&_id="+id, nil)

@@ -24,12 +24,12 @@ import (
 	"appliance/provision/stack"
 )
 
-// An engine is as much of Docker's API as a bundle needs. An image is "NAME\n" and content.
+// An engine is the part of Docker's API that a bundle needs. An image is "NAME\n" and content.
 type engine struct {
 	mu     sync.Mutex
 	images map[string]string // content by name
 	loads  int
-	empty  bool // images have no content after they were loaded
+	empty  bool // images have no content after loading
 	huge   int  // bytes that follow the content of every saved image
 }
 
@@ -76,7 +76,7 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// docker connects to an engine.
+// docker serves an engine on a socket and returns a client for its images.
 func docker(t *testing.T, e *engine) stack.Images {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "sock")
@@ -100,7 +100,7 @@ func quiet(string, int64, int64) {}
 
 var names = []string{"mongo:8.0", "rocketchat/rocket.chat:8.6.1"}
 
-// made is a bundle of two images and its plan.
+// made creates a bundle of two images and returns its plan and the outcome.
 func made(t *testing.T, e *engine) (bundle.Plan, bundle.Outcome) {
 	t.Helper()
 	dir := t.TempDir()
@@ -180,7 +180,7 @@ func altered(t *testing.T, data []byte, change func(h *tar.Header, content []byt
 	return out.Bytes()
 }
 
-// only changes one member.
+// only applies a change to one member.
 func only(name string, change func([]byte) []byte) func(*tar.Header, []byte) (*tar.Header, []byte) {
 	return func(h *tar.Header, content []byte) (*tar.Header, []byte) {
 		if h.Name == name {
@@ -288,7 +288,7 @@ func TestABundleThatCannotBeMadeLeavesNothing(t *testing.T) {
 	}
 }
 
-// What is in memory does not grow with the images.
+// Memory use does not grow with the size of the images.
 func TestABundleOfAnySizeNeedsLittleMemory(t *testing.T) {
 	e := full()
 	e.huge = 256 << 20

@@ -10,7 +10,7 @@ import (
 	"appliance/provision/bundle"
 )
 
-// FuzzLoad: what is no whole bundle is refused before anything is asked of Docker.
+// FuzzLoad: a file that is not a complete bundle is refused before any request to Docker.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte("no tar"))
 	f.Add(make([]byte, 1024))

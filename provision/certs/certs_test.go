@@ -156,7 +156,7 @@ func TestTheServiceObtainsAndAnswersForOthers(t *testing.T) {
 	eventually(t, "the service's own certificate", func() bool {
 		return certs.NeedACME(cfg, "chat.example.test", time.Now()) == ""
 	})
-	// Another process asks with the same directory; the service answers for it.
+	// Another process orders a certificate with the same directory; the service answers its challenge.
 	other := cfg
 	other.Hosts = []string{"example.test"}
 	if err := certs.Obtain(t.Context(), other, "example.test"); err != nil {
@@ -234,7 +234,7 @@ func TestFilesMustBelongTogetherAndToEveryHost(t *testing.T) {
 	}
 }
 
-// eventually waits for a state.
+// eventually waits until a condition is true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -268,7 +268,7 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 		if again := obtain(); again != first {
 			t.Error("it was obtained again though nothing has changed")
 		}
-		// The same authority for the requests, but others to trust.
+		// The authority that signs stays the same, but acme_ca_file changes.
 		data, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
 			t.Fatal(err)
@@ -290,8 +290,8 @@ func TestACertificateOfAnAuthorityThatIsNoMoreIsObtainedAgain(t *testing.T) {
 	})
 }
 
-// A certificate of a quarter of a minute is renewed although the authority fails when
-// autocert asks for it, which would then rest for an hour.
+// A certificate that is valid for a quarter of a minute is renewed in time even if the authority
+// fails at autocert's own attempt, after which autocert would pause for an hour.
 func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -312,7 +312,7 @@ func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
 	}
 	eventually(t, "a certificate", func() bool { return serial() != "" })
 	first, obtained := serial(), time.Now()
-	srv.Broken(true) // when autocert's timer comes
+	srv.Broken(true) // when autocert's timer fires
 	orders := srv.Asked("order-plz")
 	eventually(t, "a failed renewal", func() bool { return srv.Asked("order-plz") > orders })
 	srv.Broken(false)
@@ -322,7 +322,7 @@ func TestAFailedRenewalIsTriedAgainInTime(t *testing.T) {
 	}
 }
 
-// An authority that makes accounts only for its customers.
+// With an authority that creates accounts only for its customers, only the right binding works.
 func TestAnAccountIsBoundToTheOperatorsOwn(t *testing.T) {
 	const host, keyID, key = "chat.example.test", "customer-7", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	srv := acmetest.NewBound(t, keyID, key)
@@ -363,7 +363,7 @@ func TestAnAccountIsBoundToTheOperatorsOwn(t *testing.T) {
 	if cause := certs.NeedACME(cfg, host, time.Now()); cause != "" {
 		t.Error(cause)
 	}
-	// Others write the same key with another alphabet and with padding.
+	// Some authorities write keys in another base64 alphabet and with padding.
 	for _, written := range []string{"-_8=", "+/8=", "-_8", "  +/8\n"} {
 		if err := errors.Join(os.Chmod(file, 0o600), os.WriteFile(file, []byte(written), 0o600)); err != nil {
 			t.Fatal(err)
@@ -374,7 +374,7 @@ func TestAnAccountIsBoundToTheOperatorsOwn(t *testing.T) {
 	}
 }
 
-// lines is a log that is read while it is written.
+// lines is a log that can be read while it is written.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -392,9 +392,9 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// TestAFullDiskKeepsTheOldCertificate: while what the authority gives could not
-// be kept it is not asked, because that would count; what there is stays, and
-// when there is room again the renewal comes by itself.
+// TestAFullDiskKeepsTheOldCertificate: while a new certificate could not be stored,
+// none is ordered, because orders count towards the rate limit. The old one stays,
+// and once there is room again the renewal follows by itself.
 func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -424,7 +424,7 @@ func TestAFullDiskKeepsTheOldCertificate(t *testing.T) {
 	if err := os.WriteFile(bulk, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
-	// Until it is overdue, and some attempts later.
+	// Wait until it is overdue, and for some attempts after that.
 	eventually(t, "a renewal that is overdue, and said", func() bool {
 		return strings.Contains(log.String(), "is full, so the authority was not asked")
 	})

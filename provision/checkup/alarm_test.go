@@ -16,7 +16,7 @@ import (
 	"appliance/provision/site"
 )
 
-// hooked is an installation whose alarms go to a webhook; got counts them.
+// hooked returns an installation whose alarms go to a webhook; got counts them.
 func hooked(t *testing.T) (s *site.Site, got *atomic.Int32, last *atomic.Value) {
 	t.Helper()
 	got, last = new(atomic.Int32), new(atomic.Value)
@@ -62,14 +62,14 @@ func TestAnAlarmThatComesAndGoesIsLimited(t *testing.T) {
 	if got.Load() != mostAlarms {
 		t.Errorf("%d alarms in a day, want %d", got.Load(), mostAlarms)
 	}
-	// The next day the truth is told.
+	// The next day an alarm is sent again.
 	if sent, err := alarmAt(t.Context(), s, bad("disk"), begin.Add(25*time.Hour)); err != nil || !sent {
 		t.Errorf("sent %v: %v", sent, err)
 	}
 }
 
-// What an earlier release has told is not told again, and a clock that was wrong does
-// not silence the alarm.
+// A problem that an earlier release reported is not reported again, and a clock that was
+// wrong does not silence the alarm.
 func TestTheMemoryOfAnEarlierReleaseIsRead(t *testing.T) {
 	s, got, _ := hooked(t)
 	write := func(text string) {

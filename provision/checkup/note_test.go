@@ -14,8 +14,8 @@ import (
 	"appliance/provision/site"
 )
 
-// What the doctor has found, and when a backup was made and tried, is left for the
-// bridge's console, and for nobody else.
+// The doctor's findings and the times of the last backup and drill are stored for the
+// bridge's console, and nobody else can read them.
 func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 	dir := t.TempDir()
 	d := answers.NewDraft()
@@ -65,7 +65,7 @@ func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 
-	// What an upgrade would change is left too, with what to know before.
+	// The changes of a pending upgrade are stored too, with what to know before it.
 	if len(st.Updates) != 0 {
 		t.Errorf("%+v", st.Updates)
 	}
@@ -84,7 +84,7 @@ func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 		t.Errorf("%+v", st.Updates)
 	}
 
-	// A newer release of the program is told of while the answers say where releases are.
+	// A newer release of the program is stored as long as the answers say where releases are.
 	installed.Answers.Releases = "https://releases.example.org/latest"
 	if err := checkup.Released(t.Context(), installed, "v1.2.3", "v1.3.0", true, nil); err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestTheConsoleIsToldOfTheHost(t *testing.T) {
 		t.Errorf("nobody is asked any more, and this is told: %+v", r)
 	}
 
-	// A link in its place leads nowhere: root writes where the bridge may.
+	// A symlink in its place is not followed: root writes where the bridge can write too.
 	target := filepath.Join(dir, "other")
 	if err := errors.Join(os.WriteFile(target, []byte(`{"drill_problem":"secret"}`), 0o600), os.Remove(name), os.Symlink(target, name)); err != nil {
 		t.Fatal(err)

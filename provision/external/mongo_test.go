@@ -25,10 +25,10 @@ import (
 	"appliance/provision/finding"
 )
 
-// hardPassword has every character that a URL has to escape.
+// hardPassword contains every character that must be escaped in a URL.
 const hardPassword = "p@ss/w:rd?%&#"
 
-// issue makes an authority in a file, and a certificate of it.
+// issue creates a certificate authority, stored in caFile, and a certificate issued by it.
 func issue(t *testing.T, until time.Time, names ...string) (cert tls.Certificate, caFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -62,7 +62,7 @@ func issue(t *testing.T, until time.Time, names ...string) (cert tls.Certificate
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, caFile
 }
 
-// address is where containers would reach this host.
+// address returns the address at which containers would reach this host.
 func address(t *testing.T) string {
 	t.Helper()
 	at, err := mongotest.Address()
@@ -72,7 +72,7 @@ func address(t *testing.T) string {
 	return at
 }
 
-// mongo starts what answers as a MongoDB does; alter makes another one of the usual.
+// mongo starts a stand-in for MongoDB; alter changes its usual properties.
 func mongo(t *testing.T, secure *tls.Config, alter func(*mongotest.Server)) *mongotest.Server {
 	t.Helper()
 	s := &mongotest.Server{Version: "8.0.12", Set: "rs0", User: "rocketchat", Password: hardPassword, Database: "rocketchat"}
@@ -86,7 +86,7 @@ func mongo(t *testing.T, secure *tls.Config, alter func(*mongotest.Server)) *mon
 	return s
 }
 
-// answersFor are those that name a MongoDB.
+// answersFor returns answers that name a MongoDB.
 func answersFor(t *testing.T, address, caFile string) answers.Answers {
 	t.Helper()
 	d := answers.NewDraft()
@@ -100,7 +100,7 @@ func answersFor(t *testing.T, address, caFile string) answers.Answers {
 	return a
 }
 
-// lookAt runs the check of a MongoDB, and sees that no password is in what it finds.
+// lookAt runs the check of a MongoDB, and fails the test if the finding shows a password.
 func lookAt(t *testing.T, a answers.Answers) finding.Finding {
 	t.Helper()
 	checks := external.Checks(a)
@@ -119,8 +119,8 @@ func lookAt(t *testing.T, a answers.Answers) finding.Finding {
 	return f
 }
 
-// What keeps Rocket.Chat from using a MongoDB of the operator's is said before anything is
-// changed, with what to do. The server here answers as MongoDB does, and is none.
+// Whatever keeps Rocket.Chat from using the operator's MongoDB is reported before anything is
+// changed, with what to do. The server here is a stand-in that answers as MongoDB does.
 func TestAnExternalMongoDBIsLookedAtFirst(t *testing.T) {
 	t.Parallel()
 	at := address(t)
@@ -166,7 +166,7 @@ func TestAnExternalMongoDBIsLookedAtFirst(t *testing.T) {
 		alter    change
 		url      string // HOST is the address of the server
 		ca       string
-		why, fix string // "" is all right
+		why, fix string // "" means no failure
 	}{
 		"good":                 {secure: secure, url: user + "HOST" + query, ca: ca},
 		"one of two is down":   {secure: secure, url: user + free.Addr().String() + ",HOST" + query, ca: ca},
@@ -220,8 +220,8 @@ func TestAnExternalMongoDBIsLookedAtFirst(t *testing.T) {
 	}
 }
 
-// A MongoDB with which Rocket.Chat still starts, but which it is not tested with, is used
-// with a warning.
+// A MongoDB version that Rocket.Chat still starts with, but is not tested with, is used with
+// a warning.
 func TestAnOldExternalMongoDBIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	s := mongo(t, nil, func(s *mongotest.Server) { s.Version = "7.0.14" })

@@ -32,7 +32,7 @@ type server struct {
 	ca, other  string // files: the authority of its certificate, and another one
 }
 
-// newServer starts one, whose certificate is for its address.
+// newServer starts a PostgreSQL whose certificate is for its address.
 func newServer(t *testing.T) *server {
 	t.Helper()
 	if os.Getenv("APPLIANCE_TEST_POSTGRES") == "" {
@@ -48,7 +48,7 @@ func newServer(t *testing.T) *server {
 	}
 	s := &server{t: t, name: fmt.Sprintf("appliance-test-external-%d", time.Now().UnixNano())}
 	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", s.name).Run() }) //nolint:gosec // our own name
-	// It waits for its certificate, which needs its address.
+	// The container waits for its certificate, which needs its address.
 	s.docker("run", "-d", "--name", s.name, "--user", "999:999", "--shm-size", "64m", "--tmpfs", "/var/lib/postgresql/data:uid=999,gid=999,mode=0700", "--tmpfs", "/tls:uid=999,gid=999",
 		"--entrypoint", "sh", string(image[1]), "-c", `initdb --pgdata "$PGDATA" --username postgres --auth trust --locale en_US.UTF-8 --encoding UTF8 || initdb --pgdata "$PGDATA" --username postgres --auth trust --locale C.UTF-8 --encoding UTF8
 chmod 0700 "$PGDATA"
@@ -73,7 +73,7 @@ exec postgres -c listen_addresses='*' -c ssl=on -c ssl_cert_file=/tls/cert.pem -
 	return s
 }
 
-// certificate writes an authority, and returns a key and a certificate of it for an address.
+// certificate writes an authority to file, and returns a key and a certificate it issued for host.
 func certificate(t *testing.T, file, host string) (key, cert string) {
 	t.Helper()
 	make := func(parent *x509.Certificate, signer *ecdsa.PrivateKey, c *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
@@ -120,7 +120,7 @@ func (s *server) docker(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// put writes a file that only the server's user reads.
+// put writes a file that only the server's user can read.
 func (s *server) put(name, text string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), "docker", "exec", "-i", s.name, "sh", "-c", `umask 077; cat >"$1"`, "sh", name) //nolint:gosec // names of this file
@@ -159,8 +159,8 @@ func (s *server) answer(kind, password, database, query, ca string) answers.Answ
 	return a
 }
 
-// What keeps a homeserver from using a PostgreSQL of the operator's is said with the key of the
-// answer and what to do, before anything is changed.
+// Whatever keeps a homeserver from using the operator's PostgreSQL is reported before anything is
+// changed, with the key of the answer and what to do.
 func TestAnExternalPostgreSQLIsLookedAtFirst(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -171,7 +171,7 @@ func TestAnExternalPostgreSQLIsLookedAtFirst(t *testing.T) {
 		`CREATE DATABASE collated OWNER homeserver`, `CREATE DATABASE closed TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'`)
 	for name, c := range map[string]struct {
 		a                 answers.Answers
-		summary, why, fix string // "" is all right
+		summary, why, fix string // "" means no failure
 	}{
 		"good, Dendrite":     {a: s.answer("dendrite", "right", "good", "", s.ca)},
 		"good, Synapse":      {a: s.answer("synapse", "right", "good", "", s.ca)},
@@ -208,8 +208,8 @@ func TestAnExternalPostgreSQLIsLookedAtFirst(t *testing.T) {
 	}
 }
 
-// A homeserver begins in a database that is empty, and takes one over only when it is said to
-// have the data of this installation, and has.
+// A homeserver starts in an empty database. It takes over an existing one only if that is declared
+// to hold the data of this installation, and does.
 func TestADatabaseOfSomethingElseIsNotUsed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

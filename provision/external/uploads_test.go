@@ -22,7 +22,7 @@ import (
 	"appliance/provision/finding"
 )
 
-// A refusal is what a storage answers to a method.
+// A refusal is the error that the storage returns for a method.
 type refusal struct {
 	method string
 	status int
@@ -30,8 +30,8 @@ type refusal struct {
 	extra  string
 }
 
-// storage starts S3-compatible storage with a bucket "files", which knows the access key AKIA1.
-// It counts what is stored, and returns its address and what is in the bucket.
+// storage starts S3-compatible storage with a bucket "files" and the access key AKIA1. It returns
+// its address, a counter of stored files, and a function that lists the bucket.
 func storage(t *testing.T, secure *tls.Config, refuse refusal) (place string, stored *atomic.Int32, list func() []string) {
 	t.Helper()
 	backend := s3mem.New()
@@ -99,8 +99,8 @@ func uploadsAnswers(t *testing.T, set ...string) answers.Answers {
 	return a
 }
 
-// What keeps Rocket.Chat from keeping files in the operator's storage is said before anything
-// is changed, and nothing stays there of the attempt.
+// Whatever keeps Rocket.Chat from storing files in the operator's storage is reported before
+// anything is changed, and the attempt leaves nothing behind.
 func TestStorageForFilesIsTriedFirst(t *testing.T) {
 	t.Parallel()
 	at, soon := address(t), time.Now().Add(time.Hour)
@@ -121,8 +121,8 @@ func TestStorageForFilesIsTriedFirst(t *testing.T) {
 		secure           *tls.Config
 		refuse           refusal
 		url, keys, ca    string // HOST is the address of the storage
-		why, fix         string // "" is all right
-		stored, attempts int    // files that stay there, and that were sent
+		why, fix         string // "" means no failure
+		stored, attempts int    // files that are left there, and that were sent
 	}{
 		"good":              {secure: secure, url: "HOST/files", ca: ca, attempts: 1},
 		"without TLS":       {url: "HOST/files", attempts: 1},

@@ -11,8 +11,8 @@ import (
 	"appliance/templates"
 )
 
-// Each kind that the bridge knows has a value here, with templates and an image that
-// exist.
+// Each kind of homeserver that the bridge supports has a value here, with templates and an
+// image that exist.
 func TestEveryKindIsWhole(t *testing.T) {
 	for _, name := range config.Homeservers() {
 		k := homeserver.Of(name)

@@ -24,14 +24,14 @@ import (
 	"appliance/templates"
 )
 
-// secretValues are told apart from everything else by what they begin with.
+// secretValues are recognised by their common prefix.
 var secretValues = secrets.Set{
 	secrets.HSToken: secret.New("hidden-hs"), secrets.ASToken: secret.New("hidden-as"), secrets.RocketChatToken: secret.New("hidden-rc"),
 	secrets.CreateTokenSecret: secret.New("hidden-create"), secrets.MatrixKey: secret.New("hidden-key"), secrets.PostgresPassword: secret.New("hidden-pg"),
 	secrets.RegistrationSecret: secret.New("hidden-registration"),
 }
 
-// installation is one whose answers are set, with values of the chart.
+// installation returns an installation with the given answers and values of the chart.
 func installation(t testing.TB, set []string, settings ...string) kubernetes.Installation {
 	t.Helper()
 	d := answers.NewDraft()
@@ -56,13 +56,13 @@ func installation(t testing.TB, set []string, settings ...string) kubernetes.Ins
 	return in
 }
 
-// beside is Rocket.Chat's chart and Element's in the same cluster.
+// beside is an installation in the same cluster as Rocket.Chat's chart and Element's.
 func beside(t testing.TB, more ...string) kubernetes.Installation {
 	return installation(t, []string{"homeserver=external", "homeserver_url=http://ess-synapse.ess.svc:8008", "server_name=example.org"},
 		append([]string{"rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc"}, more...)...)
 }
 
-// whole is with Dendrite and everything that the chart can add.
+// whole is an installation with Dendrite and everything that the chart can add.
 func whole(t testing.TB) kubernetes.Installation {
 	in := installation(t, nil, "rocketchat.url=http://rocketchat-rocketchat.rocketchat.svc", "ingress.enabled=true", "ingress.className=nginx", "ingress.tlsSecret=chat-tls",
 		"ingress.annotations={cert-manager.io/cluster-issuer: letsencrypt}", "gateway.enabled=true", "gateway.parentRefs=[{name: public, namespace: gateways}]",
@@ -81,7 +81,7 @@ func files(t testing.TB, in kubernetes.Installation) render.Files {
 	return f
 }
 
-// The manifests and the values of two installations, as they are written.
+// The manifests and the values of two installations match the golden files.
 func TestManifestsAreThoseThatWereLookedAt(t *testing.T) {
 	for name, in := range map[string]kubernetes.Installation{"beside": beside(t), "whole": whole(t)} {
 		all := files(t, in)
@@ -103,7 +103,7 @@ func TestManifestsAreThoseThatWereLookedAt(t *testing.T) {
 	}
 }
 
-// Secrets are in the two files that say so, with mode 0600, and in no other text.
+// Secrets are in the two files named after them, with mode 0600, and in no other text.
 func TestSecretsAreInFilesOfTheirOwn(t *testing.T) {
 	for name, in := range map[string]kubernetes.Installation{"beside": beside(t), "whole": whole(t)} {
 		all := files(t, in)
@@ -126,7 +126,7 @@ func TestSecretsAreInFilesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// decoded is a text with what it has in base64.
+// decoded returns a text, followed by the same text with its base64 decoded.
 func decoded(text []byte) []byte {
 	return append(slices.Clone(text), regexp.MustCompile(`[A-Za-z0-9+/=]{8,}`).ReplaceAllFunc(text, func(b []byte) []byte {
 		out, _ := base64.StdEncoding.DecodeString(string(b))
@@ -134,7 +134,7 @@ func decoded(text []byte) []byte {
 	})...)
 }
 
-// The Secrets hold what the processes read: the password as a line of pgpass, and the
+// The Secrets hold the files that the processes read: the password as a line of pgpass, and the
 // registration and Dendrite's configuration with the addresses of the cluster.
 func TestSecretsHoldWhatIsRead(t *testing.T) {
 	data := secretData(t, files(t, whole(t))[kubernetes.SecretsFile].Data)
@@ -157,8 +157,8 @@ func TestSecretsHoldWhatIsRead(t *testing.T) {
 	}
 }
 
-// The authorities of the database's certificate go along, and the bridge is told to verify it.
-// The settings may name others.
+// The CA certificates of the database are included, and the bridge is told to verify against
+// them. The settings may name others.
 func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	const authorities = "-----BEGIN CERTIFICATE-----\nof the database\n-----END CERTIFICATE-----\n"
 	with := func(more ...string) render.Files {
@@ -213,7 +213,7 @@ func secretData(t *testing.T, text []byte) map[string]map[string]string {
 	}
 }
 
-// What cannot work is refused before anything is written, with what to do.
+// Settings that cannot work are refused before anything is written, with what to do.
 func TestWhatCannotWorkIsRefused(t *testing.T) {
 	dendrite := func(set ...string) kubernetes.Installation {
 		return installation(t, set, "rocketchat.url=http://rc")
@@ -245,8 +245,8 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 	}
 }
 
-// The chart names the images that Compose runs, and the alerts that Prometheus has on one
-// host; only what to type differs.
+// The chart has the same images as Compose, and the same alerts as Prometheus on a single
+// host; only the commands to type differ.
 func TestTheChartIsUpToDate(t *testing.T) {
 	values, err := kubernetes.Defaults()
 	if err != nil {
@@ -284,8 +284,8 @@ func TestTheChartIsUpToDate(t *testing.T) {
 	}
 }
 
-// The schema knows the same keys as the values, so that none is refused that exists, and
-// the live keys that the bridge has.
+// The schema has the same keys as the values, so that no existing key is refused, and the
+// live keys of the bridge.
 func TestTheSchemaKnowsEveryKey(t *testing.T) {
 	data, err := templates.Kubernetes.ReadFile("kubernetes/values.schema.json")
 	if err != nil {
@@ -316,7 +316,7 @@ func TestTheSchemaKnowsEveryKey(t *testing.T) {
 func known(t *testing.T, at string, values, schema map[string]any) {
 	t.Helper()
 	properties, ok := schema["properties"].(map[string]any)
-	if !ok { // any key may stand here
+	if !ok { // any key is allowed here
 		return
 	}
 	if schema["additionalProperties"] != false {
@@ -339,7 +339,7 @@ func known(t *testing.T, at string, values, schema map[string]any) {
 	}
 }
 
-// What is written can be written again, and nobody else reads the secrets.
+// Files can be written again over earlier ones, and nobody else can read the secrets.
 func TestWriteReplacesItsFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "kubernetes")
 	for range 2 {

@@ -28,14 +28,14 @@ import (
 	"appliance/provision/conversation"
 )
 
-// A cluster is a Kubernetes in network namespaces of this machine: the control plane with the
-// names of Services in one, whose bridge connects the others, and in each of those a containerd,
-// a kubelet and a kube-proxy. A node is the tree of processes below one that is the first of its
-// PID namespace: with that one all end, as if the power was cut.
+// A cluster is a Kubernetes in network namespaces of this machine: the control plane and the DNS
+// of Services in one, whose network bridge connects the others, and a containerd, a kubelet and a
+// kube-proxy in each of those. A node is the process tree below the first process of a PID
+// namespace: when that one dies, all of them end, as if the power was cut.
 type cluster struct {
 	t     *testing.T
 	dir   string
-	bin   string // what make test-kubernetes has built
+	bin   string // the programs built by make test-kubernetes
 	nodes []*node
 	plane map[string]*exec.Cmd
 }
@@ -54,7 +54,7 @@ const (
 	subnet = "10.213.8."   // of the nodes
 	pods   = "10.214."     // of the pods, a third number per node
 	plane  = subnet + "254"
-	group  = "k8test-" // what the namespaces and control groups of nodes begin with
+	group  = "k8test-" // prefix of the nodes' namespaces and control groups
 )
 
 func (c *cluster) command(ctx context.Context, name string, args ...string) (string, error) {
@@ -76,7 +76,7 @@ func (c *cluster) must(name string, args ...string) string {
 	return out
 }
 
-// kubectl is what an operator types.
+// kubectl runs kubectl as an operator would.
 func (c *cluster) kubectl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 5*time.Minute)
 	defer cancel()
@@ -92,7 +92,7 @@ func (c *cluster) mustKubectl(args ...string) string {
 	return out
 }
 
-// until looks twice a second whether something is so, and fails the test when it is not.
+// until checks a condition twice a second, and fails the test if it does not become true in time.
 func (c *cluster) until(patience time.Duration, what string, so func() (bool, string)) {
 	c.t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
@@ -113,11 +113,11 @@ func (c *cluster) until(patience time.Duration, what string, so func() (bool, st
 	}
 }
 
-// newCluster makes the namespaces and starts everything. The test removes all of it, also when it fails.
+// newCluster creates the namespaces and starts everything. The test removes it all, even if it fails.
 func newCluster(t *testing.T, bin string, size int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), bin: bin, plane: map[string]*exec.Cmd{}}
-	c.sweep(size) // what a killed run has left
+	c.sweep(size) // left by a killed run
 	t.Cleanup(func() { c.remove(size) })
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
@@ -151,7 +151,7 @@ func newCluster(t *testing.T, bin string, size int) *cluster {
 	return c
 }
 
-// wired connects a node with the others, and its pods with theirs.
+// wired connects a node with the other nodes, and its pods with their pods.
 func (n *node) wired(i, size int) {
 	n.c.t.Helper()
 	must := n.c.must
@@ -209,7 +209,7 @@ resolvConf: ""
 `, n.dir, n.net, plane))
 }
 
-// write puts a file into the directory of the node.
+// write writes a file to the directory of the node.
 func (n *node) write(name, text string) {
 	n.c.t.Helper()
 	n.c.write(filepath.Join(n.name, name), text)
@@ -228,7 +228,7 @@ func (c *cluster) write(name, text string) string {
 	return file
 }
 
-// controlPlane starts etcd, the API server, controllers, scheduler and the names of Services.
+// controlPlane starts etcd, the API server, the controllers, the scheduler and the DNS of Services.
 func (c *cluster) controlPlane() {
 	c.t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -248,7 +248,7 @@ current-context: x
 	const etcd, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 	c.serve("etcd", "--data-dir", filepath.Join(c.dir, "etcd"), "--listen-client-urls", etcd, "--advertise-client-urls", etcd,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
-	// Pods of a node that is away are replaced after five seconds, and not after five minutes.
+	// Pods of an unreachable node are replaced after five seconds instead of five minutes.
 	c.serve("kube-apiserver", "--etcd-servers", etcd, "--bind-address", plane, "--advertise-address", plane, "--secure-port", "6443", "--cert-dir", filepath.Join(c.dir, "certs"),
 		"--service-cluster-ip-range", "10.96.0.0/24", "--service-account-issuer", "https://kubernetes.default.svc", "--service-account-signing-key-file", signing,
 		"--service-account-key-file", signing, "--authorization-mode", "RBAC", "--token-auth-file", tokens, "--kubelet-preferred-address-types", "InternalIP",
@@ -278,8 +278,8 @@ func (c *cluster) serve(name string, args ...string) {
 	c.plane[name] = cmd
 }
 
-// inNode is the first process of a node. What its programs write outside of the node's directory is in
-// memory, and what they set in the kernel for all of the machine stays as it is.
+// inNode is the first process of a node. What its programs write outside of the node's directory stays
+// in memory, and kernel settings that they would change for the whole machine are left as they are.
 const inNode = `set -e
 hostname %[1]s; mount --make-rprivate /
 mkdir -p %[2]s/over %[2]s/work %[2]s/kernel %[2]s/plugins %[2]s/logs
@@ -316,7 +316,7 @@ func (n *node) start() {
 	}
 }
 
-// groups are the control groups of the node; all of them, or those that are there.
+// groups returns the control groups of the node: all of them, or only those that exist.
 func (n *node) groups(all bool) (dirs []string) {
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
 		dirs = []string{"/sys/fs/cgroup/" + n.net}
@@ -338,7 +338,7 @@ func (n *node) groups(all bool) (dirs []string) {
 	return there
 }
 
-// ready waits until pods can be given to the node.
+// ready waits until the node can run pods.
 func (n *node) ready() {
 	n.c.t.Helper()
 	n.c.until(4*time.Minute, n.name+" is ready", func() (bool, string) {
@@ -347,7 +347,7 @@ func (n *node) ready() {
 	})
 }
 
-// load gives the node images of an archive.
+// load imports the images of an archive on the node.
 func (n *node) load(archive string) {
 	n.c.t.Helper()
 	n.c.until(2*time.Minute, n.name+" has "+filepath.Base(archive), func() (bool, string) {
@@ -356,7 +356,7 @@ func (n *node) load(archive string) {
 	})
 }
 
-// image writes an archive of an image that is one program under its own name, and an empty /tmp.
+// image writes an archive of an image that contains one program under its own name, and an empty /tmp.
 func (c *cluster) image(archive, name, program string, entry ...string) {
 	c.t.Helper()
 	binary, err := os.ReadFile(program)
@@ -401,7 +401,7 @@ func (c *cluster) image(archive, name, program string, entry ...string) {
 
 func only(_ int, err error) error { return err }
 
-// pids are the processes of the node, the first one of its namespace before all others.
+// pids returns the processes of the node, starting with the first one of its namespace.
 func (n *node) pids() []int {
 	if n.root == nil {
 		return nil
@@ -424,20 +424,20 @@ func (n *node) pids() []int {
 	return out
 }
 
-// signal is sent to every process of the node.
+// signal sends a signal to every process of the node.
 func (n *node) signal(s syscall.Signal) {
 	for _, pid := range n.pids() {
 		_ = syscall.Kill(pid, s)
 	}
 }
 
-// die is the end of the power.
+// die cuts the power of the node.
 func (n *node) die() {
 	n.c.must("ip", "-n", wire, "link", "set", n.name, "down")
 	n.kill()
 }
 
-// kill ends all in the namespace of the node with its first process.
+// kill ends everything in the namespace of the node by killing its first process.
 func (n *node) kill() {
 	if n.root == nil {
 		return
@@ -449,7 +449,7 @@ func (n *node) kill() {
 	n.root = nil
 }
 
-// back is the power again.
+// back restores the power of the node.
 func (n *node) back() {
 	n.c.must("ip", "-n", wire, "link", "set", n.name, "up")
 	n.start()
@@ -481,8 +481,8 @@ func (c *cluster) logs() {
 	}
 }
 
-// sweep removes namespaces and control groups by their names, which are ours alone, and ends what
-// a test that was killed has left in them.
+// sweep removes namespaces and control groups by their names, which only these tests use, and ends
+// the processes that a killed test has left in them.
 func (c *cluster) sweep(size int) {
 	ctx := context.Background()
 	remove := func(namespace string) {
@@ -504,12 +504,12 @@ func (c *cluster) sweep(size int) {
 	}
 }
 
-// client speaks HTTP from where the control plane is, which reaches pods and Services.
+// client returns an HTTP client in the namespace of the control plane, which reaches pods and Services.
 func client() *http.Client {
 	return conversation.Client(func() (string, error) { return "/run/netns/" + wire, nil })
 }
 
-// get asks something of the API server.
+// get reads objects from the API server.
 func (c *cluster) get(out any, args ...string) error {
 	text, err := c.kubectl(append([]string{"get", "-o", "json"}, args...)...)
 	if err != nil {

@@ -32,10 +32,10 @@ type story struct {
 
 	c       *cluster
 	in      kubernetes.Installation
-	files   render.Files // of the installation on one host, of which Rocket.Chat's environment is taken
+	files   render.Files // of the installation on one host, which provides Rocket.Chat's environment
 	images  map[string]string
 	program string
-	dead    *node // what nodeDies has ended, and nodeReturns starts again
+	dead    *node // killed by nodeDies, and restarted by nodeReturns
 }
 
 const (
@@ -43,8 +43,8 @@ const (
 	domain    = "chat.kubernetes.test"
 )
 
-// TestKubernetes is the whole story; make test-kubernetes runs it. It needs root, the images of the
-// stack in Docker, and takes some minutes.
+// TestKubernetes: a conversation survives failures, upgrades and maintenance of a cluster. It needs root
+// and the images of the stack in Docker, and takes some minutes: make test-kubernetes runs it.
 func TestKubernetes(t *testing.T) {
 	bin := os.Getenv("APPLIANCE_KUBERNETES")
 	if bin == "" {
@@ -76,12 +76,12 @@ func TestKubernetes(t *testing.T) {
 	end()
 }
 
-// load gives the nodes their images: there is no registry.
+// load imports the images on the nodes, because there is no registry.
 func (s *story) load() {
 	s.T.Helper()
 	s.program = filepath.Join(s.c.dir, "appliance")
 	archives := map[string][]*node{}
-	for _, version := range []string{"v2", "v1"} { // v1 is what is left
+	for _, version := range []string{"v2", "v1"} { // v1 is built last, and stays
 		build := exec.CommandContext(s.T.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", s.program, "appliance/cmd/appliance")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -113,7 +113,7 @@ func (s *story) load() {
 	}
 }
 
-// roles says which node has the data, and which ones may fail.
+// roles labels the node that has the data, and those that may fail.
 func (s *story) roles() {
 	s.T.Helper()
 	s.c.mustKubectl("label", "node", s.c.nodes[0].name, "role=data")
@@ -122,7 +122,7 @@ func (s *story) roles() {
 	}
 }
 
-// render writes the manifests as an operator does, with one version of the bridge.
+// render writes the manifests as an operator would, with one version of the bridge.
 func (s *story) render(image string) {
 	s.T.Helper()
 	if s.in.Release.Name == "" {
@@ -139,7 +139,7 @@ func (s *story) render(image string) {
 	}
 }
 
-// installation is one with two bridges, whose databases are in the cluster.
+// installation prepares one with two bridges, whose databases are in the cluster.
 func (s *story) installation() {
 	s.T.Helper()
 	set, _, err := secrets.Prepare(s.c.dir)
@@ -177,8 +177,8 @@ func (s *story) installation() {
 	}
 }
 
-// neighbours are what the cluster has besides: PostgreSQL, the simulator in place of Rocket.Chat,
-// which here has no limits for those who talk fast, and a disk for Dendrite.
+// neighbours adds what else the cluster needs: PostgreSQL, the simulator in place of Rocket.Chat,
+// here without rate limits, and a disk for Dendrite.
 func (s *story) neighbours() {
 	s.T.Helper()
 	environment, err := dotenv.UnmarshalBytesWithLookup(s.files["rocketchat.env"].Data, nil)
@@ -268,7 +268,7 @@ spec:
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: role, operator: In, values: [data]}]}]}}
 `
 
-// apply hands files to the cluster.
+// apply applies files to the cluster.
 func (s *story) apply(files ...string) {
 	s.T.Helper()
 	for _, name := range files {
@@ -276,7 +276,7 @@ func (s *story) apply(files ...string) {
 	}
 }
 
-// A pod is what the API server says of one.
+// A pod is a pod as the API server describes it.
 type pod struct {
 	Metadata struct {
 		Name              string
@@ -301,14 +301,14 @@ func (p pod) ready() bool {
 	return p.Metadata.DeletionTimestamp == "" && slices.ContainsFunc(p.Status.Conditions, func(c struct{ Type, Status string }) bool { return c.Type == "Ready" && c.Status == "True" })
 }
 
-// bridges are the pods of the bridge.
+// bridges returns the pods of the bridge.
 func (s *story) bridges() (list []pod, err error) {
 	var out struct{ Items []pod }
 	err = s.c.get(&out, "pods", "-n", namespace, "-l", "app.kubernetes.io/component=bridge")
 	return out.Items, err
 }
 
-// pods says where which pods are.
+// pods describes the pods and the nodes that they run on.
 func (s *story) pods() string {
 	out, err := s.c.kubectl("get", "pods", "-A", "--no-headers", "-o", "custom-columns=N:.metadata.name,W:.spec.nodeName,R:.status.containerStatuses[*].ready,S:.status.phase,C:.status.containerStatuses[*].restartCount,I:.status.containerStatuses[*].state.waiting.reason")
 	if err != nil {
@@ -321,7 +321,7 @@ func (s *story) pods() string {
 	return strings.Join(lines, ", ")
 }
 
-// settle waits until all that was applied is ready.
+// settle waits until everything that was applied is ready.
 func (s *story) settle() {
 	s.T.Helper()
 	s.c.until(4*time.Minute, "all pods are ready", func() (bool, string) {
@@ -335,7 +335,7 @@ func (s *story) settle() {
 	})
 }
 
-// meet brings alice and bob into one room. What comes from outside is led as the Ingress says.
+// meet brings alice and bob into one room. Requests from outside are routed as the Ingress says.
 func (s *story) meet() {
 	s.T.Helper()
 	ctx := s.T.Context()
@@ -384,13 +384,13 @@ func (s *story) meet() {
 	s.Say("alice of Rocket.Chat has invited bob of Matrix into a room")
 }
 
-// service is the address of a Service.
+// service returns the address of a Service.
 func (s *story) service(namespace, name string) string {
 	s.T.Helper()
 	return s.c.mustKubectl("get", "service", "-n", namespace, name, "-o", "jsonpath={.spec.clusterIP}")
 }
 
-// A route leads requests as an Ingress controller does: those of the Ingress to the front, all
+// A route forwards requests as an Ingress controller does: those of the Ingress to the front, all
 // others to Rocket.Chat.
 type route struct {
 	exact, prefix     []string
@@ -439,7 +439,7 @@ func (s *story) ingress() http.RoundTripper {
 	return r
 }
 
-// ask asks a bridge for one of its pages.
+// ask requests one of the pages of a bridge.
 func (s *story) ask(ctx context.Context, p pod, page string, out any) error {
 	bearer := config.OperatorToken(s.in.Render.Secrets[secrets.RocketChatToken]).Reveal()
 	who := &conversation.Person{Base: "http://" + p.Status.PodIP + ":29328", HTTP: client(), Header: http.Header{"Authorization": {"Bearer " + bearer}}}
@@ -447,7 +447,7 @@ func (s *story) ask(ctx context.Context, p pod, page string, out any) error {
 	return who.Do(ctx, http.MethodGet, page, nil, out)
 }
 
-// reader is the pod of the bridge that reads the networks for all, and its node.
+// reader returns the pod of the bridge that reads the networks for all bridges, and its node.
 func (s *story) reader() (found pod, on *node) {
 	s.T.Helper()
 	s.c.until(30*time.Second, "a bridge reads", func() (bool, string) {
@@ -469,7 +469,7 @@ func (s *story) reader() (found pod, on *node) {
 	return found, on
 }
 
-// processDies kills the process in the pod, which the kubelet starts again.
+// processDies kills the process in the pod, and waits until the kubelet has restarted it.
 func (s *story) processDies() {
 	p, n := s.reader()
 	container := strings.TrimPrefix(p.Status.ContainerStatuses[0].ContainerID, "containerd://")
@@ -548,7 +548,7 @@ func (s *story) run(image string) {
 	}
 }
 
-// breakUpgrade applies the manifests with a version that does not start, and takes that back.
+// breakUpgrade applies the manifests with a version that does not start, and rolls back.
 func (s *story) breakUpgrade() {
 	s.render("appliance:broken")
 	s.apply(kubernetes.SecretsFile, kubernetes.ManifestsFile)
@@ -578,7 +578,7 @@ func (s *story) drain() {
 	s.c.mustKubectl("uncordon", n.name)
 }
 
-// pause stops every process of the node whose bridge reads, as a frozen virtual machine.
+// pause stops every process of the node whose bridge reads, like a frozen virtual machine.
 func (s *story) pause() {
 	p, n := s.reader()
 	s.Say("    it is %s, where %s reads", n.name, p.Metadata.Name)
@@ -589,8 +589,7 @@ func (s *story) pause() {
 	s.settle()
 }
 
-// inquest looks where the missing texts are: on the servers, and in the bridges and their
-// database.
+// inquest looks for the missing texts on the servers, and in the bridges and their database.
 func (s *story) inquest(before time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.T.Context()), 2*time.Minute)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"appliance/provision/media"
 )
 
-// Copies of others go when they are old; what was sent from here, what is new, and files
+// Old copies of other servers' media are removed. Media sent from here, new copies, and files
 // that one of these shares with an old copy stay.
 func TestOnlyOldCopiesOfOthersAreForgotten(t *testing.T) {
 	address := os.Getenv("APPLIANCE_TEST_POSTGRES")

@@ -21,7 +21,7 @@ import (
 
 func silent(int64, int64) {}
 
-// places are configurations of the two kinds of servers.
+// places returns a configuration for each of the two kinds of servers.
 func places(t *testing.T) map[string]offsite.Config {
 	t.Helper()
 	s3 := server(t, "s3")
@@ -43,7 +43,7 @@ func open(t *testing.T, c offsite.Config) offsite.Store {
 	return s
 }
 
-// What was sent is listed, comes back the same, and can be removed.
+// A file that was sent is listed, comes back unchanged, and can be removed.
 func TestAFileGoesAwayAndComesBack(t *testing.T) {
 	for kind, c := range places(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestAFileGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// The memory that a backup of 300 MB (by default 64 MB) needs on its way out and back stays below 32 MB.
+// Sending a backup of 300 MB (by default 64 MB) and reading it back needs less than 32 MB of memory.
 func TestSendingNeedsLittleMemoryWhateverTheSize(t *testing.T) {
 	file, _ := large(t, int64(mustrun.Sized(300<<20, 64<<20)))
 	for kind, c := range places(t) {
@@ -129,8 +129,8 @@ func hint(err error) string {
 	return ""
 }
 
-// Whatever S3 refuses, the operator is told what to do, in limited time; nothing is
-// left under the name and the file is intact.
+// For whatever reason S3 refuses, the operator is told what to do, in limited time. Nothing
+// is left under the name there, and the file is intact.
 func TestEachRefusalOfS3SaysWhatToDo(t *testing.T) {
 	behind := server(t, "s3")[0]
 	var d door
@@ -142,7 +142,7 @@ func TestEachRefusalOfS3SaysWhatToDo(t *testing.T) {
 		status int
 		code   string
 		hint   string
-		again  bool // it is worth another try
+		again  bool // worth another try
 	}{
 		{http.StatusServiceUnavailable, "SlowDown", "the next backup tries again", true},
 		{http.StatusForbidden, "InvalidAccessKeyId", "correct the access key and the secret key in " + keys, false},
@@ -179,7 +179,7 @@ func TestEachRefusalOfS3SaysWhatToDo(t *testing.T) {
 	}
 }
 
-// An SFTP server has to show the key that was pinned, and to accept ours.
+// An SFTP server must present the pinned key, and must accept ours.
 func TestAnSFTPServerIsTheOneThatWasMeant(t *testing.T) {
 	key, public := userKey(t)
 	_, other := userKey(t)

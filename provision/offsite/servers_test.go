@@ -30,7 +30,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// TestMain lets the test program be a server in a process of its own, so that the
+// TestMain lets the test binary act as a server in a process of its own, so that the
 // memory of the client can be measured.
 func TestMain(m *testing.M) {
 	switch os.Getenv("OFFSITE_SERVER") {
@@ -43,12 +43,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// server starts this program as a server and returns what it prints first.
+// server starts the test binary as a server and returns what it prints first.
 func server(t *testing.T, kind string, env ...string) []string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), "OFFSITE_SERVER="+kind), env...)
-	in, err := cmd.StdinPipe() // it ends with this
+	in, err := cmd.StdinPipe() // closing it stops the server
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func server(t *testing.T, kind string, env ...string) []string {
 	return strings.SplitN(strings.TrimSpace(line), " ", 2)
 }
 
-// serving prints what to know, and returns when the test ends.
+// serving prints what a test needs to know, and returns when the test ends.
 func serving(what ...any) {
 	fmt.Println(what...)
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -86,7 +86,7 @@ func serveS3() {
 	serving(strings.TrimPrefix(srv.URL, "https://"))
 }
 
-// serveSFTP is an SSH server that knows the key of OFFSITE_USER_KEY and serves files.
+// serveSFTP is an SSH server that accepts the key in OFFSITE_USER_KEY and serves files.
 func serveSFTP() {
 	known, _, _, _, err := ssh.ParseAuthorizedKey([]byte(os.Getenv("OFFSITE_USER_KEY")))
 	if err != nil {
@@ -141,7 +141,7 @@ func session(c net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// roots vouch for the server of S3, whose certificate is that of httptest.
+// roots returns a pool that trusts the S3 server, which uses the certificate of httptest.
 func roots(t *testing.T) *x509.CertPool {
 	t.Helper()
 	srv := httptest.NewTLSServer(nil)
@@ -151,7 +151,7 @@ func roots(t *testing.T) *x509.CertPool {
 	return pool
 }
 
-// A door stands before an S3 server and can refuse as S3 does.
+// A door is a proxy in front of an S3 server that can refuse requests as S3 does.
 type door struct {
 	code   atomic.Value // of the error, "" for none
 	status atomic.Int32
@@ -164,7 +164,7 @@ func (d *door) refuse(status int, code string) {
 	d.tried.Store(0)
 }
 
-// open returns the address of the door before an S3 server.
+// open starts the door in front of an S3 server and returns its address.
 func (d *door) open(t *testing.T, behind string) string {
 	t.Helper()
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "https", Host: behind})
@@ -193,7 +193,7 @@ func write(t *testing.T, dir, name, content string) string {
 	return file
 }
 
-// userKey is a new private key in a file, and its public part.
+// userKey creates a private key in a file, and returns its public part too.
 func userKey(t *testing.T) (file, public string) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -211,7 +211,7 @@ func userKey(t *testing.T) (file, public string) {
 	return write(t, t.TempDir(), "key", string(pem.EncodeToMemory(block))), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }
 
-// large makes a file that does not compress, of so many bytes.
+// large creates a file of size bytes that cannot be compressed.
 func large(t *testing.T, size int64) (file string, sum [sha256.Size]byte) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "chat.example.test-20260101T000000Z.tar.zst.age")

@@ -8,8 +8,8 @@ import (
 	"appliance/provision/plan"
 )
 
-// An upgrade can be taken back with the backup that it makes first, which has nothing of a
-// database that is elsewhere: that has to be known before.
+// An upgrade is rolled back with the backup that it makes first, which does not include an
+// external database: the operator must know that beforehand.
 func TestAnUpgradeOnADatabaseElsewhereIsAskedFor(t *testing.T) {
 	for _, c := range []struct{ env, key, from, to, says string }{
 		{"COMPOSE_PROFILES=acme,homeserver\nPOSTGRES_IMAGE=none\n", "HOMESERVER_IMAGE", "x/dendrite:v0.15.2", "x/dendrite:v0.15.3", "homeserver_database: back that up first"},

@@ -12,8 +12,8 @@ import (
 	"appliance/provision/render"
 )
 
-// A file that an earlier release has written is no other one for this release: what is
-// known of it, and of what the services have read, was noted by that release.
+// A file that an earlier release wrote has the same identity in this release: what is recorded
+// about it, and about what the services have read, was recorded by that release.
 func TestAFileOfAnEarlierReleaseStaysTheSame(t *testing.T) {
 	const file = `homeserver:
   url: http://homeserver:8008
@@ -42,8 +42,8 @@ log_level: debug
 	}
 }
 
-// A release that knows more answers than the one that wrote appliance.yaml takes the file for
-// what it is: nothing was edited by hand, neither for up nor for answers of another file.
+// A release with more answers than the one that wrote appliance.yaml does not mistake the file for
+// one that was edited by hand, neither in a plain up nor with the answers of another file.
 func TestAnswersOfAnEarlierReleaseAreNotEdited(t *testing.T) {
 	read := func(text string) answers.Answers {
 		a, err := answers.Parse("a", []byte(text))
@@ -53,7 +53,7 @@ func TestAnswersOfAnEarlierReleaseAreNotEdited(t *testing.T) {
 		return a
 	}
 	ours := read("domain: chat.example.org\nemail: ops@example.org").Marshal("appliance up")
-	// The earlier release has one answer less, another explanation, and noted both.
+	// The earlier release had one answer fewer and another explanation, and recorded both.
 	blocks := bytes.Split(ours, []byte("\n\n"))
 	blocks[1] = append([]byte("# As it was explained then, and "), blocks[1]...)
 	blocks = slices.Delete(blocks, len(blocks)-1, len(blocks))

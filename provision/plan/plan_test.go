@@ -30,7 +30,7 @@ func wanted() plan.Wanted {
 	}
 }
 
-// settled is a host on which everything is as wanted.
+// settled returns the state of a host on which everything is as wanted.
 func settled(w plan.Wanted) plan.State {
 	s := plan.State{
 		Manifest: plan.Manifest{Files: map[string]plan.Record{}},
@@ -193,7 +193,7 @@ func TestEditsAreNoticed(t *testing.T) {
 	if got := strings.Join(plan.Edited(w, s), " "); got != "config/bridge/bridge.yaml config/nginx/nginx.conf" {
 		t.Errorf("%s", got)
 	}
-	// A file that is as it was written, but is now wanted differently, is ours.
+	// A file that was not touched since it was written, but would now be rendered differently, is no edit.
 	s = settled(w)
 	changed := w
 	changed.Files = maps.Clone(w.Files)
@@ -201,7 +201,7 @@ func TestEditsAreNoticed(t *testing.T) {
 	if got := plan.Edited(changed, s); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
-	// One that was kept is noticed again when ours changes.
+	// An edit that was kept is noticed again when the rendered file changes.
 	const path = "config/nginx/nginx.conf"
 	write(s, path, "mine")
 	s.Manifest.Files[path] = plan.Record{Rendered: plan.Identity(path, []byte("older")), Kept: plan.Identity(path, []byte("mine"))}
@@ -210,8 +210,8 @@ func TestEditsAreNoticed(t *testing.T) {
 	}
 }
 
-// Following the header of appliance.yaml is no dead end: what was changed there is what
-// is wanted, it is recorded, and the next change is planned as any other.
+// Editing appliance.yaml, as its header suggests, works: the edit is accepted and recorded,
+// and the next change is planned like any other.
 func TestAnEditOfTheAnswersIsTakenAndRecorded(t *testing.T) {
 	answersOf := func(email string) []byte {
 		a, err := answers.Parse("a", []byte("domain: chat.example.org\nemail: "+email))
@@ -237,7 +237,7 @@ func TestAnEditOfTheAnswersIsTakenAndRecorded(t *testing.T) {
 	if got := plan.Make(w, s, plan.Ask).String(); got != " 1. files              write the configuration (appliance.yaml differs)\n" {
 		t.Errorf("%s", got)
 	}
-	w.OwnAnswers = false // answers of another file, which know nothing of the edit
+	w.OwnAnswers = false // answers of another file, without the edit
 	if got := plan.Edited(w, s); len(got) != 1 {
 		t.Errorf("%v", got)
 	}

@@ -6,7 +6,7 @@ import (
 	"appliance/provision/plan"
 )
 
-// Two containers of one service are as good as the worse one, and are reached at one that
+// A service of two containers has the state of the worse one, and the address of one that
 // runs.
 func TestAServiceOfTwoContainersIsAsGoodAsTheWorse(t *testing.T) {
 	good := plan.Service{Name: "bridge", ID: "good", State: "running", Health: "healthy", Address: "10.0.0.1"}

@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// nameServer answers questions for CAA records with those of a zone, by name; those of a
-// name that is not there fail with failure.
+// nameServer answers queries for CAA records from a zone, by name. A query for a name that
+// is not in the zone fails with failure.
 func nameServer(t *testing.T, zone map[string][]string, failure int) (address string, asked *atomic.Int32) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -40,7 +40,7 @@ func nameServer(t *testing.T, zone map[string][]string, failure int) (address st
 	return conn.LocalAddr().String(), asked
 }
 
-// The look-up of CAA records asks real name servers, and decides as authorities do.
+// CAA records are looked up at real name servers, and interpreted as authorities do.
 func TestCAARecordsAreLookedUp(t *testing.T) {
 	const host = "chat.example.org"
 	for name, c := range map[string]struct {
@@ -69,7 +69,7 @@ func TestCAARecordsAreLookedUp(t *testing.T) {
 	}
 }
 
-// A name server that fails or is away does not decide while another one knows.
+// If a name server fails or cannot be reached, the next one is asked.
 func TestTheNextNameServerIsAsked(t *testing.T) {
 	broken, _ := nameServer(t, nil, dns.RcodeServerFailure)
 	knows, asked := nameServer(t, map[string][]string{"chat.example.org.": {`CAA 0 issue "pki.goog"`}}, dns.RcodeNameError)

@@ -13,10 +13,10 @@ import (
 	"appliance/provision/preflight"
 )
 
-// A zone is what servers of the DNS say: records by the address of the server.
+// A zone is what DNS servers return: records by the address of the server.
 type zone map[string]string
 
-// open starts the servers, all at one port of addresses of loopback.
+// open starts the servers on loopback addresses, all on the same port.
 func (z zone) open(t *testing.T) (port string) {
 	t.Helper()
 	for range 20 {
@@ -48,7 +48,7 @@ func (z zone) try(t *testing.T) string {
 	return port
 }
 
-// says answers with those of some records that were asked for; the text "SERVFAIL" refuses.
+// says answers a query with the matching records; the text "SERVFAIL" makes it refuse.
 func says(records string) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
@@ -65,7 +65,7 @@ func says(records string) dns.HandlerFunc {
 	}
 }
 
-// The doctor asks the servers of the zone and public resolvers, not only this host's.
+// The doctor queries the servers of the zone and public resolvers, not only this host's resolver.
 func TestTheDNSOfTheInternetIsAskedServerByServer(t *testing.T) {
 	const delegation = "example.org. 60 NS ns1.example.org.\nexample.org. 60 NS ns2.example.org.\nns1.example.org. 60 A 127.0.1.11\nns2.example.org. 60 A 127.0.1.12\n"
 	const here, old, six = "chat.example.org. 300 A 203.0.113.7\n", "chat.example.org. 300 A 198.51.100.9\n", "chat.example.org. 300 AAAA 2001:db8::7\n"
@@ -108,11 +108,11 @@ func TestTheDNSOfTheInternetIsAskedServerByServer(t *testing.T) {
 	}
 }
 
-// A firewall that drops questions costs one patience, not one for each server.
+// A firewall that drops queries costs one timeout, not one for each server.
 func TestSilentServersOfTheDNSCostLittleTime(t *testing.T) {
 	d := preflight.DNS{Port: "53"}
 	for range 3 {
-		pc, err := net.ListenPacket("udp", "127.0.0.1:0") // it reads nothing
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0") // it never reads
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,8 +126,8 @@ func TestSilentServersOfTheDNSCostLittleTime(t *testing.T) {
 	}
 }
 
-// A closed network is not asked about, and a host is known by its public addresses even
-// where its own resolver says 127.0.1.1.
+// Names of a closed network are not looked up outside, and the public addresses of a host are
+// found even if its own resolver returns 127.0.1.1.
 func TestNamesOfAClosedNetworkStayThere(t *testing.T) {
 	port := zone{"127.0.1.31": "chat.example.org. 60 A 203.0.113.7\n"}.open(t)
 	h := droplet()

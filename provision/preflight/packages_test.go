@@ -12,8 +12,8 @@ import (
 	"appliance/provision/stack"
 )
 
-// Each system gets what its own packages have, only what is missing, and where they have
-// no Compose 2, nothing but advice.
+// Each system gets only what is missing, from its own packages, and nothing but advice if
+// those have no Compose 2.
 func TestDockerComesFromThePackagesOfTheSystem(t *testing.T) {
 	const (
 		ubuntu = "ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"24.04\"\n"
@@ -27,7 +27,7 @@ func TestDockerComesFromThePackagesOfTheSystem(t *testing.T) {
 		system          string
 		docker, compose error
 		version         string // of Compose
-		files           string // that are there
+		files           string // that exist
 		want            string // how the last command ends; "" for advice only
 	}{
 		"a fresh Ubuntu":                {ubuntu, silent, silent, "", "", " docker.io docker-compose-v2"},

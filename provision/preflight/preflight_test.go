@@ -19,7 +19,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// droplet is a fresh host that is just large enough.
+// droplet returns a fresh host that is just large enough.
 func droplet() preflight.Host {
 	return preflight.Host{
 		Root: fstest.MapFS{
@@ -72,8 +72,8 @@ func TestASmallDropletWillDo(t *testing.T) {
 	}
 }
 
-// TestAPortOfAContainerThatStartsIsOurs: what an interrupted start leaves behind may be
-// coming up while the next one looks.
+// TestAPortOfAContainerThatStartsIsOurs: containers left by an interrupted start may still be
+// coming up while the next start checks the ports.
 func TestAPortOfAContainerThatStartsIsOurs(t *testing.T) {
 	h := droplet()
 	h.Root.(fstest.MapFS)["proc/812/comm"] = file("docker-proxy\n")
@@ -95,8 +95,8 @@ func TestAPortOfAContainerThatStartsIsOurs(t *testing.T) {
 	}
 }
 
-// What is wrong with hosts is in the faults of package provision; here is what
-// looks wrong and is not.
+// The faults of hosts are tested in package provision; here is what looks wrong
+// but is not.
 func TestWhatOnlyLooksWrong(t *testing.T) {
 	proc := func(name, text string) func(*preflight.Host) {
 		return func(h *preflight.Host) {
@@ -171,8 +171,8 @@ func TestWhatOnlyLooksWrong(t *testing.T) {
 	}
 }
 
-// The ports for this host only are looked at where something is to be there, and another
-// port is what helps: the service that has it may be wanted.
+// The ports for this host only are checked if something will listen there. The hint is to choose
+// another port, because the service that has this one may be wanted.
 func TestThePortsForThisHostOnly(t *testing.T) {
 	taken := droplet()
 	taken.Listen = func(int) error { return errors.New("address already in use") }
@@ -193,8 +193,8 @@ func TestThePortsForThisHostOnly(t *testing.T) {
 	}
 }
 
-// An installation that is there has come through the checks of the network, and
-// up on it should be quick.
+// An existing installation has already passed the network checks, and up on it
+// should be quick.
 func TestAnInstalledHostIsNotAskedAboutTheInternetAgain(t *testing.T) {
 	h := droplet()
 	m, _ := h.Root.(fstest.MapFS)
@@ -237,7 +237,7 @@ func TestNoMongoNoProcessorNeeded(t *testing.T) {
 	}
 }
 
-// Processors for which MongoDB is not built are found by what /proc/cpuinfo says of them.
+// Processors that MongoDB is not built for are recognised by their /proc/cpuinfo.
 func TestTheProcessorIsOneThatMongoDBIsBuiltFor(t *testing.T) {
 	for name, want := range map[string]string{
 		"amd64 droplet":       "ok the processor has AVX",

@@ -8,8 +8,8 @@ import (
 	"appliance/provision/answers"
 )
 
-// An edit that finds nothing to edit is an error that names what is missing: a port
-// or a subnet that was asked for must not silently stay away.
+// An edit that matches nothing is an error that names what is missing: a port or a
+// subnet that was requested must not be dropped silently.
 func TestEditingComposeFailsWhereNothingMatches(t *testing.T) {
 	asked := Input{Answers: answers.Answers{FederationPort: 8448, HTTPSPort: 443, DockerSubnet: "10.213.0.0/24"}}
 	for want, change := range map[string][2]string{

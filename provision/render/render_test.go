@@ -27,7 +27,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// scenarios are installations that differ in as much as possible.
+// scenarios are installations that differ as much as possible.
 var scenarios = map[string]struct {
 	set    []string
 	memory int
@@ -82,7 +82,7 @@ func input(t *testing.T, name string) render.Input {
 	}
 }
 
-// fixed are secrets that are the same every time.
+// fixed returns secrets that are the same every time.
 func fixed() secrets.Set {
 	set := secrets.Set{}
 	for _, n := range []secrets.Name{
@@ -126,7 +126,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// golden is the name of a golden file: flat, so that none is hidden.
+// golden returns the flat name of a golden file, without a leading dot that would hide it.
 func golden(path string) string { return strings.ReplaceAll(strings.TrimPrefix(path, "."), "/", "_") }
 
 func update(t *testing.T, dir string, files render.Files) {
@@ -219,7 +219,7 @@ func TestComposeReadsWhatIsRendered(t *testing.T) {
 			for service, c := range p.Services {
 				if c.Restart != "unless-stopped" || c.HealthCheck == nil || c.MemLimit == 0 || !slices.Contains(c.CapDrop, "ALL") ||
 					!slices.Contains(c.SecurityOpt, "no-new-privileges:true") || c.Logging == nil || c.Privileged ||
-					!c.ReadOnly && service != "rocketchat" { // whose image writes beside itself
+					!c.ReadOnly && service != "rocketchat" { // whose image writes to its own directories
 					t.Errorf("%s is not guarded as all services are", service)
 				}
 				if len(c.Ports) > 0 != (service == "nginx") {
@@ -294,8 +294,8 @@ func TestPresenceReachesTheHomeserverAndTheBridge(t *testing.T) {
 	}
 }
 
-// A limit of the operator's reaches the service and what lives within it; the others keep
-// their shares.
+// A memory limit set by the operator reaches the service and the runtime inside it; the other
+// services keep their shares.
 func TestMemoryLimitsReachTheServices(t *testing.T) {
 	in := input(t, "minimal")
 	plain, err := render.Tree(in)
@@ -374,7 +374,7 @@ func TestAllServicesFitASmallHost(t *testing.T) {
 	}
 }
 
-// The manual says that homeservers report to nobody and that Rocket.Chat's report is left on: a
+// As the manual says, homeservers report to nobody, and Rocket.Chat's report is left on, because a
 // workspace without it becomes read-only.
 func TestOnlyRocketChatReports(t *testing.T) {
 	seen := map[string]bool{}
@@ -418,8 +418,8 @@ func TestOnlyRocketChatReports(t *testing.T) {
 	}
 }
 
-// TestHomeserversAskNoNeighbours reads the list as Dendrite does: another server
-// chooses its own address, so none of a closed network may be asked.
+// TestHomeserversAskNoNeighbours reads the list as Dendrite does: another server chooses
+// its own address, so no address of a closed network may be contacted.
 func TestHomeserversAskNoNeighbours(t *testing.T) {
 	var dendrite struct {
 		Federation struct {
@@ -458,7 +458,7 @@ func TestHomeserversAskNoNeighbours(t *testing.T) {
 	}
 }
 
-// Two bridges on one homeserver, or one beside an older bridge, have names of their own.
+// Two bridges on one homeserver, or one beside an older bridge, can have distinct names.
 func TestTheBridgeIsCalledWhatTheAnswersSay(t *testing.T) {
 	for _, c := range []struct{ set, id, bot string }{
 		{"", "rocketchat", "rocket.cat"},
@@ -496,8 +496,8 @@ func TestTheBridgeIsCalledWhatTheAnswersSay(t *testing.T) {
 	}
 }
 
-// A MongoDB of the operator's whose certificate is of an authority of theirs: the file goes to
-// Rocket.Chat, which is told of it, and which is recreated when it changes.
+// If the certificate of an external MongoDB is from the operator's own authority, Rocket.Chat gets
+// the CA file, is configured to use it, and is recreated when the file changes.
 func TestAMongoDBWithAnAuthorityOfItsOwn(t *testing.T) {
 	in := input(t, "minimal")
 	in.Answers.MongoCAFile = "/root/ca.pem"
@@ -543,8 +543,8 @@ func TestAMongoDBWithAnAuthorityOfItsOwn(t *testing.T) {
 	}
 }
 
-// Rocket.Chat is told of the operator's storage for files, and passes them on itself. With
-// bundled it is told of its database, and without an answer it decides itself.
+// Rocket.Chat is configured to use the operator's storage for files, and serves them itself.
+// With bundled it uses its database, and without an answer it decides itself.
 func TestWhereFilesGoReachesRocketChat(t *testing.T) {
 	in := input(t, "minimal")
 	settings := func() string {

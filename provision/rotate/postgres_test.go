@@ -14,8 +14,8 @@ import (
 	"appliance/provision/rotate"
 )
 
-// A real PostgreSQL lets the role in with the password that was set, and no longer with the
-// one before; it is never told the password itself.
+// A real PostgreSQL accepts the new password of a role, and no longer the one before. The password
+// itself is never sent to it.
 func TestPostgreSQLTakesTheNewPasswordAndForgetsTheOld(t *testing.T) {
 	server := os.Getenv("APPLIANCE_TEST_POSTGRES")
 	if server == "" {

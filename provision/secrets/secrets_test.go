@@ -71,8 +71,8 @@ func TestDataWithoutItsSecretIsRefused(t *testing.T) {
 	}
 }
 
-// Docker starts the containers of an installation whose files were deleted again when the
-// host boots, and makes an empty directory of each file that they mount.
+// When the host boots, Docker restarts the containers of an installation whose files were deleted,
+// and creates an empty directory in place of each file that they mount.
 func TestADirectoryThatDockerMadeIsNotASecret(t *testing.T) {
 	dir := t.TempDir()
 	name := secrets.Path(dir, secrets.PostgresPassword)

@@ -6,8 +6,8 @@ import (
 	"appliance/provision/selfupdate"
 )
 
-// The newest release is known by its signature alone: nothing is downloaded, and what others
-// have signed says nothing.
+// The newest release is determined from its signature alone: the program is not downloaded, and
+// signatures by others do not count.
 func TestTheNewestRelease(t *testing.T) {
 	r := newRelease(t, program("new", 100))
 	ask := func(have string, keys ...string) (string, bool, error) {

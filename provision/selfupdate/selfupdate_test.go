@@ -26,19 +26,19 @@ import (
 	"appliance/provision/selfupdate"
 )
 
-// A release on a web server that can be unpleasant.
+// A release is on a web server that can misbehave.
 type release struct {
 	*httptest.Server
 	key     minisign.PrivateKey
 	mu      sync.Mutex
 	program []byte
-	sums    string // "" for the right ones
+	sums    string // "" for the correct ones
 	version string // that is signed
 	sign    func(key minisign.PrivateKey, sums []byte, version string) []byte
 	cut     int      // bytes after which the connection is cut, 0 for never
-	slow    bool     // a little at a time
-	noRange bool     // always from the beginning
-	ranges  []string // that were asked for
+	slow    bool     // sends a little at a time
+	noRange bool     // always sends from the beginning
+	ranges  []string // that were requested
 }
 
 func newRelease(t *testing.T, program []byte) *release {
@@ -51,7 +51,7 @@ func newRelease(t *testing.T, program []byte) *release {
 		return out
 	}}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
-	r.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who do not trust it
+	r.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that do not trust it
 	r.StartTLS()
 	t.Cleanup(r.Close)
 	return r
@@ -66,7 +66,7 @@ func newKey(t *testing.T) minisign.PrivateKey {
 	return key
 }
 
-// public is the half of a key that a program is built with.
+// public returns the half of a key that a program is built with.
 func public(key minisign.PrivateKey) string { return key.Public().(minisign.PublicKey).String() }
 
 func sum(data []byte) string { s := sha256.Sum256(data); return hex.EncodeToString(s[:]) }
@@ -135,13 +135,13 @@ func (u *unpleasant) Write(p []byte) (int, error) {
 		}
 		if u.slow {
 			_ = http.NewResponseController(u.ResponseWriter).Flush()
-			time.Sleep(time.Millisecond) // it is what makes it slow
+			time.Sleep(time.Millisecond) // this makes it slow
 		}
 	}
 	return written, nil
 }
 
-// program is one that says something and is size bytes long.
+// program returns a script that prints says, padded with size bytes of noise.
 func program(says string, size int) []byte {
 	head := []byte("#!/bin/sh\necho " + says + "\nexit\n")
 	tail := make([]byte, size)
@@ -176,7 +176,7 @@ func (r *release) options(program string) selfupdate.Options {
 	return selfupdate.Options{Program: program, Release: r.URL + "/v2", Client: r.Client(), Try: try, Version: "v1.9.0", Keys: []string{"", public(r.key)}}
 }
 
-// beside lists what lies beside a program.
+// beside lists the other files in the directory of a program.
 func beside(t *testing.T, program string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(program))
@@ -297,7 +297,7 @@ func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 		t.Errorf("asked for %q", asked)
 	}
 
-	// A server that cannot resume starts from the beginning.
+	// If the server cannot resume, the download starts from the beginning.
 	r, name = newRelease(t, program("new", 300_000)), installed(t)
 	r.set(func(r *release) { r.cut, r.noRange = 100_000, true })
 	_, _ = selfupdate.Run(t.Context(), r.options(name))
@@ -323,8 +323,8 @@ func TestADamagedDownloadIsRepeated(t *testing.T) {
 	}
 }
 
-// TestKilled kills the program while it updates itself, again and again, at every
-// moment: whatever is there always runs, and in the end it is the new one.
+// TestKilled kills the program during its update again and again, a moment later each
+// time: the program on disk always runs, and in the end it is the new one.
 func TestKilled(t *testing.T) {
 	if target := os.Getenv("SELFUPDATE_KILLED"); target != "" {
 		_, err := selfupdate.Run(t.Context(), selfupdate.Options{Program: target, Release: os.Getenv("SELFUPDATE_RELEASE"), Keys: []string{os.Getenv("SELFUPDATE_KEY")}, Try: try})

@@ -32,8 +32,8 @@ func after(change func([]byte) []byte) func(*release, *selfupdate.Options) {
 	}
 }
 
-// Whatever is wrong with the signature, nothing is downloaded, and nothing is there
-// afterwards that was not there before.
+// Whatever is wrong with the signature, the program is not downloaded, and no new file is
+// left behind.
 func TestAReleaseThatIsNotSignedByUsIsRefused(t *testing.T) {
 	foreign := newKey(t)
 	for what, c := range map[string]struct {
@@ -103,7 +103,7 @@ func TestAReleaseThatIsNotSignedByUsIsRefused(t *testing.T) {
 	}
 }
 
-// A new key is built into a release before the first one is signed with it.
+// A new key is built into a release before the first release is signed with it.
 func TestKeysAreChangedOneReleaseAhead(t *testing.T) {
 	r, name := newRelease(t, program("new", 1000)), installed(t)
 	o := r.options(name)
@@ -113,7 +113,7 @@ func TestKeysAreChangedOneReleaseAhead(t *testing.T) {
 	}
 	r, name = newRelease(t, program("new", 1000)), installed(t)
 	o = r.options(name)
-	o.Version = "0123abc" // a build that is no release
+	o.Version = "0123abc" // a build that is not a release
 	if out, err := selfupdate.Run(t.Context(), o); err != nil || !out.Changed {
 		t.Errorf("from a build that is no release: %+v, %v", out, err)
 	}

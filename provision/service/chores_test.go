@@ -12,8 +12,8 @@ import (
 	"appliance/provision/service"
 )
 
-// Two days of chores: what was done before the program came is not done again at
-// once, what fails is said and does not keep the others from being done.
+// Two days of chores: a chore that was done before the program started is not repeated
+// at once, and one that fails is reported and does not hold up the others.
 func TestChoresAreDoneWhenTheyAreDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour-time.Minute)

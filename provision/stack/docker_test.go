@@ -16,7 +16,7 @@ import (
 	"appliance/provision/secrets"
 )
 
-// onThisMachine is a stack on the Docker of this machine.
+// onThisMachine returns a stack on the Docker of this machine.
 func onThisMachine(t *testing.T) *Stack {
 	t.Helper()
 	s, err := Open(filepath.Join(t.TempDir(), "appliance-test"))
@@ -108,8 +108,8 @@ func TestComposeItselfReadsWhatIsRenderedAndSeesTheOverride(t *testing.T) {
 
 func TestAnImageIsMadeOfAProgram(t *testing.T) {
 	s := onThisMachine(t)
-	// A program that needs no libraries: this test's own Go tool would do, but
-	// the smallest is the head of one.
+	// A program that needs no libraries: the Go tool would do, but the smallest is
+	// an ELF header alone.
 	name := filepath.Join(t.TempDir(), "program")
 	head := append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x3e\x00\x01\x00\x00\x00"), make([]byte, 40)...)
 	head[52], head[54], head[58] = 64, 56, 64

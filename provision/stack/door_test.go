@@ -29,7 +29,7 @@ import (
 
 const doorHost = "chat.example.test"
 
-// A door is the web server of the stack with what is rendered for it, in front of
+// A door is the web server of the stack with its rendered configuration, in front of
 // servers of this test.
 type door struct {
 	t                              *testing.T
@@ -39,10 +39,10 @@ type door struct {
 	prometheus                     *behind
 }
 
-// behind is a server behind the door. It reads all that it is sent.
+// behind is a server behind the door. It reads request bodies to the end.
 type behind struct {
 	requests, bytes atomic.Int64
-	begun           chan struct{} // has something after the first byte of a body
+	begun           chan struct{} // has a value once a body begins to arrive
 	last            atomic.Pointer[http.Request]
 }
 
@@ -107,7 +107,7 @@ func openDoor(t *testing.T, set ...string) *door {
 	return d
 }
 
-// hostOfContainers is where containers reach this machine.
+// hostOfContainers returns the address at which containers reach this machine.
 func hostOfContainers(t *testing.T) string {
 	t.Helper()
 	said := docker(t, "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}")
@@ -184,7 +184,7 @@ func (d *door) run(image, config, live string, files render.Files) {
 	}
 }
 
-// port is the one that visitors, or a web server in front, connect to.
+// port returns the port that visitors, or a web server in front, connect to.
 func (d *door) port() string {
 	if d.plain {
 		return "80"
@@ -192,7 +192,7 @@ func (d *door) port() string {
 	return "443"
 }
 
-// knock opens a connection, with TLS where there is one.
+// knock opens a connection, with TLS unless the door is plain.
 func (d *door) knock() (net.Conn, error) {
 	if !d.plain {
 		return d.dial(&tls.Config{})
@@ -210,8 +210,8 @@ func (d *door) dial(c *tls.Config) (*tls.Conn, error) {
 	return tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", d.address, c)
 }
 
-// attack sends a request with a body of some size, whatever is answered meanwhile,
-// and returns the answer. A negative size sends that many bytes in chunks.
+// attack sends a request with a body of the given size, even if a response arrives
+// meanwhile, and returns the response. A negative size sends that many bytes in chunks.
 func (d *door) attack(method, path string, size int, header ...string) *http.Response {
 	conn, err := d.dial(&tls.Config{})
 	if err != nil {
@@ -255,8 +255,8 @@ func (d *door) attack(method, path string, size int, header ...string) *http.Res
 	return res
 }
 
-// settled is attack for a request that is to be judged by its size. nginx counts earlier
-// large bodies until it has read the rest of what it refused, and answers 429 meanwhile.
+// settled repeats attack until the request is judged by its size. nginx counts a refused large
+// body until it has read the rest of it, and answers 429 meanwhile.
 func (d *door) settled(method, path string, size int) (res *http.Response) {
 	for until := time.Now().Add(time.Minute); ; {
 		if res = d.attack(method, path, size); res.StatusCode != http.StatusTooManyRequests || time.Now().After(until) {
@@ -265,7 +265,7 @@ func (d *door) settled(method, path string, size int) (res *http.Response) {
 	}
 }
 
-// several makes an attack several times at once and counts the answers.
+// several runs n attacks at once and counts the responses by status.
 func (d *door) several(n int, attack func() *http.Response) map[int]int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -282,8 +282,8 @@ func (d *door) several(n int, attack func() *http.Response) map[int]int {
 	return got
 }
 
-// limited makes sure that of some requests no more came through than 20 at once and
-// 5 a second, and that the rest were refused for that.
+// limited checks that no more of n requests came through than 20 at once and 5 a
+// second, and that the rest were refused as too many.
 func (d *door) limited(what string, n int, got map[int]int, began time.Time) {
 	d.t.Helper()
 	most := 22 + int(5*time.Since(began).Seconds())
@@ -292,7 +292,7 @@ func (d *door) limited(what string, n int, got map[int]int, began time.Time) {
 	}
 }
 
-// open makes sure that no process of the web server was killed and that it answers.
+// open checks that no process of the web server was killed and that it answers.
 func (d *door) open() {
 	d.t.Helper()
 	if res := d.attack(http.MethodGet, "/api/info", 0); res.StatusCode != http.StatusOK {
@@ -306,7 +306,7 @@ func (d *door) open() {
 	}
 }
 
-// TestTheFrontDoor attacks the web server that all installations show the internet.
+// TestTheFrontDoor attacks the web server that every installation exposes to the internet.
 func TestTheFrontDoor(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -399,7 +399,7 @@ func doorMedia(t *testing.T, d *door) {
 	}
 }
 
-// doorClients looks for ways to sign up and in at the homeserver.
+// doorClients tries to reach sign-up and sign-in at the homeserver.
 func doorClients(t *testing.T, d *door) {
 	for _, path := range []string{
 		"/_matrix/client/versions", "/_matrix/client/v3/register", "/_matrix/client/v3/login", "/_matrix/client/r0/login", "/_matrix/client/v3/sync",
@@ -424,7 +424,7 @@ func doorLog(t *testing.T, d *door) {
 	d.attack(http.MethodPut, "/_matrix/federation/v2/invite/"+long+"/e", 1<<20)
 	d.open()
 	for line := range strings.Lines(docker(t, "logs", d.container)) {
-		if len(line) > 2100 { // nginx itself cuts what it complains about
+		if len(line) > 2100 { // nginx itself truncates its complaints
 			t.Errorf("a line of %d bytes: %.80s...", len(line), line)
 		} else if len(line) > 450 && !strings.Contains(line, "[error]") && !strings.Contains(line, "[warn]") {
 			t.Errorf("a line of %d bytes about a request: %.80s...", len(line), line)
@@ -454,8 +454,8 @@ func doorCommands(t *testing.T, d *door) {
 	}
 }
 
-// doorUploads shows the first half of a file and waits until it has come through:
-// a file that is kept on the way would not.
+// doorUploads sends the first half of a file and waits until it has come through, which
+// it would not if uploads were buffered on the way.
 func doorUploads(t *testing.T, d *door) {
 	conn, err := d.dial(&tls.Config{})
 	if err != nil {
@@ -497,7 +497,7 @@ func doorAddress(t *testing.T, d *door) {
 	}
 }
 
-// doorConsole looks for ways to what the bridge shows inside, beside the operator's page.
+// doorConsole tries to reach what the bridge shows inside, other than the operator's page.
 func doorConsole(t *testing.T, d *door) {
 	for _, path := range []string{"/metrics", "/_appliance/../metrics", "/_appliance/%2e%2e/metrics", "/_appliance/..%2fstatus", "//_appliance/../queue", "/readyz", "/status"} {
 		_ = d.attack(http.MethodGet, path, 0).Body.Close()

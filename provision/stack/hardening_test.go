@@ -9,7 +9,7 @@ import (
 	"appliance/provision/render"
 )
 
-// What a container that runs may do is read from Docker, not from what was written.
+// The privileges of a container are read from Docker, not from its configuration.
 func TestContainersThatMayDoMoreThanTheyNeed(t *testing.T) {
 	s := onThisMachine(t)
 	image := render.Images()["NGINX_IMAGE"]

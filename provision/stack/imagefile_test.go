@@ -10,7 +10,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 )
 
-// A real Docker gives out an image and takes it back under its name.
+// A real Docker saves an image and loads it again under its name.
 func TestAnImageIsSavedAndLoaded(t *testing.T) {
 	s := onThisMachine(t)
 	const name = "appliance-stage/saved:1"

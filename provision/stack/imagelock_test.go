@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 )
 
-// A locker is a stack whose Compose file names images of a registry that is its own.
+// A locker is a stack whose Compose file names images of its own registry.
 type locker struct {
 	*Stack
 	t    *testing.T
@@ -114,7 +114,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 	if h := l.holding(name); h != (Holding{Here: true, Recorded: true}) || first == second {
 		t.Fatalf("with another image: %+v", h)
 	}
-	if err := l.Images().Lock(t.Context()); err != nil { // what is locked stays so
+	if err := l.Images().Lock(t.Context()); err != nil { // a locked image stays locked
 		t.Fatal(err)
 	}
 	if again, _ := l.Images().Locked(); again[name] != lock[name] {
@@ -136,7 +136,7 @@ func TestAnImageThatMovedInItsRegistryComesBackByDigest(t *testing.T) {
 		t.Errorf("in the end: %+v", h)
 	}
 
-	// A registry that has lost it is named, and nothing else takes its place.
+	// If a registry has lost the image, the error says so, and no other image takes its place.
 	lock[name] = LockedImage{ID: "sha256:" + strings.Repeat("0", 64), Digest: "sha256:" + strings.Repeat("1", 64)}
 	data, _ := json.Marshal(imageLock{Version: 1, Images: lock})
 	if err := os.WriteFile(l.path(ImageLockFile), data, 0o600); err != nil {
@@ -161,7 +161,7 @@ func TestAnImageThatWasBuiltHereIsLockedByItsID(t *testing.T) {
 		t.Fatalf("lock %+v", lock)
 	}
 	second := l.build(name, "second")
-	if h := l.holding(name); h != (Holding{Here: true, Locked: true}) { // its builder's to give
+	if h := l.holding(name); h != (Holding{Here: true, Locked: true}) { // its name belongs to its builder
 		t.Fatalf("rebuilt: %+v", h)
 	}
 	if err := l.Images().Lock(t.Context()); err != nil {

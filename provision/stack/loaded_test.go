@@ -14,8 +14,8 @@ import (
 	"appliance/provision/render"
 )
 
-// A site is the web server of the stack alone, run by Compose, with a file of
-// configuration that people edit.
+// A site is the web server of the stack alone, run by Compose, with a configuration
+// file that people edit.
 type site struct {
 	*Stack
 	t *testing.T
@@ -65,7 +65,7 @@ func (s *site) write(way string) {
 	}
 }
 
-// runs makes sure what a visitor gets.
+// runs checks the status that a visitor gets.
 func (s *site) runs(status int) {
 	s.t.Helper()
 	services, err := s.Services(s.t.Context())
@@ -81,7 +81,7 @@ func (s *site) runs(status int) {
 		}
 		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 		if err != nil {
-			continue // it is about to listen
+			continue // it does not listen yet
 		}
 		_ = res.Body.Close()
 		if got = res.StatusCode; got == status {
@@ -91,7 +91,7 @@ func (s *site) runs(status int) {
 	s.t.Errorf("/metrics answers %d, want %d", got, status)
 }
 
-// stale makes sure which services are known not to run what is on disk.
+// stale checks which files on disk are known not to be in force.
 func (s *site) stale(want string) {
 	s.t.Helper()
 	list, err := s.Loaded().Stale(s.t.Context())
@@ -113,8 +113,8 @@ func (s *site) load() error {
 	return err
 }
 
-// TestWhatIsOnDiskIsWhatRuns edits the configuration of a running web server in
-// the ways that people do.
+// TestWhatIsOnDiskIsWhatRuns edits the configuration of a running web server in the ways
+// that people do: files that are not in force are known, and can be loaded.
 func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -128,7 +128,7 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s.write(openWay)
 	s.runs(http.StatusNotFound)
 	s.stale(siteFile)
-	if err := s.Loaded().Remember(t.Context()); err != nil { // by whatever else is done meanwhile
+	if err := s.Loaded().Remember(t.Context()); err != nil { // as any other command does meanwhile
 		t.Fatal(err)
 	}
 	s.stale(siteFile)
@@ -138,7 +138,7 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s.runs(http.StatusOK)
 	s.stale("")
 
-	// Put back after a restart by hand with an edit.
+	// Reverted after a manual restart with an edit.
 	s.write(closedWay)
 	if err := s.load(); err != nil {
 		t.Fatal(err)
@@ -155,11 +155,11 @@ func TestWhatIsOnDiskIsWhatRuns(t *testing.T) {
 	s.runs(http.StatusNotFound)
 	s.stale("")
 
-	// The same content again is no change.
+	// Writing the same content again is no change.
 	s.write(closedWay)
 	s.stale("")
 
-	// What it would not start with is not tried.
+	// A configuration that it would not start with is not loaded.
 	s.write("no such thing;")
 	refused, ok := errors.AsType[*RefusedError](s.load())
 	if !ok || !strings.Contains(refused.Said, `unknown directive "no"`) {

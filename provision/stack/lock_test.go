@@ -12,7 +12,7 @@ import (
 	"appliance/provision/stack"
 )
 
-// A process that is killed while it starts another one leaves its lock with that one for a
+// A process that is killed while it starts a child leaves its lock with the child for a
 // moment.
 func TestALockOfAKilledProcessIsWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -29,7 +29,7 @@ func TestALockOfAKilledProcessIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(lock, "pid %d since 2026-01-02T03:04:05Z\n", ended.Process.Pid)
-	child := exec.Command("cat") // reads until its input ends
+	child := exec.Command("cat") // reads until end of input
 	child.ExtraFiles = []*os.File{lock}
 	input, err := child.StdinPipe()
 	if err != nil {

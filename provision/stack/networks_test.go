@@ -18,7 +18,7 @@ import (
 func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	t.Parallel()
 	s, image := onNginx(t, "appliance-networks")
-	networks := func(set ...string) { // what is rendered, around one service
+	networks := func(set ...string) { // the rendered networks, around one service
 		file := string(rendered(t, set...)["compose.yaml"].Data)
 		at := strings.Index(file, "\nnetworks:")
 		file = "name: " + s.Project + "\nservices: {one: {image: \"" + image + "\", entrypoint: [sleep, infinity], init: true, stop_grace_period: 1s, networks: [edge, app, data]}}\n" + file[at:]
@@ -63,7 +63,7 @@ func TestTheContainersMoveToOtherAddresses(t *testing.T) {
 	}
 }
 
-// onNginx is an empty stack, and the name of an image that is here.
+// onNginx returns an empty stack, and the name of an image that is on this machine.
 func onNginx(t *testing.T, project string) (*Stack, string) {
 	t.Helper()
 	s := onThisMachine(t)
@@ -78,7 +78,7 @@ func onNginx(t *testing.T, project string) (*Stack, string) {
 	return s, image
 }
 
-// alone is a stack of one service.
+// alone returns a stack of one service.
 func alone(t *testing.T, project, service string) *Stack {
 	t.Helper()
 	s, image := onNginx(t, project)
@@ -90,7 +90,7 @@ func alone(t *testing.T, project, service string) *Stack {
 	return s
 }
 
-// `docker network prune` takes the networks of containers that are stopped.
+// `docker network prune` removes the networks of stopped containers; Up creates them again.
 func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := alone(t, "appliance-stranded", "entrypoint: [sleep, infinity]")
@@ -108,8 +108,8 @@ func TestNetworksThatAreGoneAreMadeAgain(t *testing.T) {
 	}
 }
 
-// Docker lets a container that crashes wait for up to a minute; what needs it would crash
-// meanwhile, although its cause is gone.
+// Docker delays the restart of a crashed container by up to a minute. What needs it would crash
+// meanwhile, although the cause is gone, so Up starts it at once.
 func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := alone(t, "appliance-crashed", `entrypoint: [sh, -c, "test -e /given/cause-is-gone && exec sleep infinity"], restart: always, volumes: ["./given:/given:ro"]`)
@@ -127,7 +127,7 @@ func TestWhatCrashedIsStartedAtOnce(t *testing.T) {
 		}
 		return info.State.Status, info.RestartCount
 	}
-	// After the sixth Docker waits for more than six seconds.
+	// After the sixth restart Docker waits for more than six seconds.
 	limit := time.Now().Add(2 * time.Minute)
 	for status, restarts := look(); restarts < 6 || status != "restarting"; status, restarts = look() {
 		if time.Now().After(limit) {

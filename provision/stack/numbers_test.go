@@ -20,16 +20,16 @@ import (
 	"appliance/provision/render"
 )
 
-// TestTheNumbersAreForThisHostOnly asks the real web server for the numbers, the health
-// and Prometheus: on the ports of this host, under names that a foreign page may claim,
-// and from the internet.
+// TestTheNumbersAreForThisHostOnly requests metrics, health and Prometheus from the real web
+// server: on the ports of this host, under names that a foreign page may claim, and from the
+// internet.
 func TestTheNumbersAreForThisHostOnly(t *testing.T) {
 	t.Parallel()
 	d := openDoor(t, "metrics=true", "monitoring=true")
 	for _, c := range []struct {
 		port, host, path string
 		want             int
-		at               *behind // who is asked; nil for nobody
+		at               *behind // which one gets the request; nil for none
 	}{
 		{"9464", "127.0.0.1:9464", "/metrics", http.StatusOK, d.bridge},
 		{"9464", "localhost:9464", "/readyz", http.StatusOK, d.bridge},
@@ -53,7 +53,7 @@ func TestTheNumbersAreForThisHostOnly(t *testing.T) {
 			t.Errorf("http://%s%s was passed on to another one", c.host, c.path)
 		}
 	}
-	// What a stranger sees: Rocket.Chat's own answers, and nothing of the bridge.
+	// A stranger gets Rocket.Chat's own responses, and nothing of the bridge.
 	bridge, prometheus := d.bridge.requests.Load(), d.prometheus.requests.Load()
 	if res := d.attack(http.MethodGet, "/metrics", 0); res.StatusCode != http.StatusNotFound {
 		t.Errorf("the internet's /metrics: %d", res.StatusCode)
@@ -66,7 +66,7 @@ func TestTheNumbersAreForThisHostOnly(t *testing.T) {
 	}
 }
 
-// onThisHost asks a port that is open on this host only.
+// onThisHost sends a request to a port that is open on this host only.
 func (d *door) onThisHost(port, host, path string) int {
 	d.t.Helper()
 	address, _, _ := strings.Cut(docker(d.t, "port", d.container, port+"/tcp"), "\n")
@@ -83,7 +83,7 @@ func (d *door) onThisHost(port, host, path string) int {
 	return res.StatusCode
 }
 
-// A composed is what compose.yaml says of a service.
+// A composed is a service of compose.yaml.
 type composed struct {
 	Image               string
 	Entrypoint, Command []string
@@ -172,7 +172,7 @@ func TestPrometheusReadsTheBridge(t *testing.T) {
 	}
 }
 
-// asked is what a server answers, "" while it does not.
+// asked returns a server's response, or "" if there is none.
 func asked(t *testing.T, address, path string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
@@ -188,7 +188,7 @@ func asked(t *testing.T, address, path string) string {
 	return string(said)
 }
 
-// until waits for something, a minute at most.
+// until waits for a condition, a minute at most.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

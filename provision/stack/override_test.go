@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What Compose itself refuses in compose.override.yaml is told with its line.
+// What Compose itself refuses in compose.override.yaml is reported with its line.
 func TestAnOverrideThatComposeRefusesIsNamedWithItsLine(t *testing.T) {
 	t.Parallel()
 	s := onThisMachine(t)

@@ -19,7 +19,7 @@ import (
 	"appliance/provision/render"
 )
 
-// snippet is what docs/proxy.md says to put into a web server, the first one of its kind.
+// snippet returns the first example in docs/proxy.md that is in the given language.
 func snippet(t *testing.T, language string) string {
 	t.Helper()
 	data, err := os.ReadFile("../../docs/proxy.md")
@@ -34,7 +34,7 @@ func snippet(t *testing.T, language string) string {
 	return text
 }
 
-// proxied is the answers of docs/proxy.md.
+// proxied returns the answers of docs/proxy.md.
 func proxied(t *testing.T) []string {
 	var set []string
 	for line := range strings.Lines(snippet(t, "yaml")) {
@@ -43,7 +43,7 @@ func proxied(t *testing.T) []string {
 	return append(set, "domain="+doorHost)
 }
 
-// through asks for a path through a web server in front, as a visitor who claims to
+// through requests a path through a web server in front, as a visitor who claims to
 // come from elsewhere.
 func through(t *testing.T, front, path string, header ...string) *http.Response {
 	t.Helper()
@@ -73,7 +73,7 @@ func through(t *testing.T, front, path string, header ...string) *http.Response 
 	}
 }
 
-// freePort is a port of this machine.
+// freePort returns a free port of this machine.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,9 +85,9 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// checkFront makes sure that a visitor who comes through a web server in front is told
-// from others by their own address, whatever they claim, and that the rest arrives as it
-// has to.
+// checkFront checks that a visitor who comes through a web server in front is identified
+// by their own address, whatever they claim, and that everything else arrives as it
+// should.
 func checkFront(t *testing.T, d *door, front string) {
 	t.Helper()
 	if res := through(t, front, "/api/info", "X-Forwarded-For", "203.0.113.66"); res.StatusCode != http.StatusOK {
@@ -168,8 +168,8 @@ func TestBehindCaddy(t *testing.T) {
 	checkFront(t, d, "127.0.0.1:"+port)
 }
 
-// Nobody but a trusted proxy says where a visitor comes from: neither without one, nor
-// from another address than its own.
+// Only a trusted proxy may say where a visitor comes from: a claim is ignored if there is
+// none, or if the request comes from another address.
 func TestAForgedAddressIsIgnored(t *testing.T) {
 	for _, set := range [][]string{nil, {"trusted_proxies=192.0.2.1, 198.51.100.0/24"}} {
 		t.Run(fmt.Sprint(set), func(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// The words of engines and registries, as they were recorded.
+// Recorded messages of engines and registries are interpreted correctly.
 func TestWordsOfRegistriesAreUnderstood(t *testing.T) {
 	for words, want := range map[string]string{
 		"Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit":                               "limited",
@@ -52,13 +52,13 @@ func TestWordsOfRegistriesAreUnderstood(t *testing.T) {
 	}
 }
 
-// A standIn is a registry of one small image. It refuses manifests as often as it is told.
+// A standIn is a registry with one small image. It refuses manifests as often as it is told.
 type standIn struct {
 	*httptest.Server
 	refuse   atomic.Int32
 	asked    atomic.Int32
 	answer   int    // status of a refusal
-	document string // and its text
+	document string // and its body
 }
 
 func newRegistry(t *testing.T, answer int, document string) *standIn {
@@ -101,7 +101,7 @@ func (r *standIn) image() string { return strings.TrimPrefix(r.URL, "http://") +
 
 const tooMany = `{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"}]}`
 
-// Docker fetches from a registry that says 429 and 503 as long as it likes to.
+// Pulls are retried while a registry answers 429 or 503, until the attempts are used up.
 func TestARegistryThatLimitsIsWaitedFor(t *testing.T) {
 	s := onThisMachine(t)
 	was := pauses
@@ -122,7 +122,7 @@ func TestARegistryThatLimitsIsWaitedFor(t *testing.T) {
 		t.Errorf("it told %q", said)
 	}
 
-	// By Compose, until it is enough.
+	// By Compose, until the attempts are used up.
 	for status, c := range map[int]struct{ document, says, hint string }{
 		http.StatusTooManyRequests:    {tooMany, "the registry limits how many images this address may fetch: ", "docker login; "},
 		http.StatusServiceUnavailable: {`{"errors":[{"code":"UNAVAILABLE","message":"down for maintenance"}]}`, "fetch images: ", "appliance bundle load"},
@@ -144,7 +144,7 @@ func TestARegistryThatLimitsIsWaitedFor(t *testing.T) {
 		}
 	}
 
-	// What is not there is not asked for again.
+	// An image that does not exist is not requested again.
 	r = newRegistry(t, http.StatusNotFound, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`)
 	r.refuse.Store(1 << 20)
 	before := time.Now()

@@ -10,7 +10,7 @@ import (
 	"appliance/provision/render"
 )
 
-// A service that was told to reload starts again when it ends later on its own.
+// A service that was told to reload is still restarted when it later ends on its own.
 func TestAServiceThatReloadedStartsAgain(t *testing.T) {
 	t.Parallel()
 	s := onThisMachine(t)
@@ -34,7 +34,7 @@ func TestAServiceThatReloadedStartsAgain(t *testing.T) {
 	if err := s.Compose().Up(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	// A container that ends within its first ten seconds is started again all the same.
+	// A container that ends within its first ten seconds is restarted all the same.
 	if err := s.Signal(t.Context(), "one", "HUP"); err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func TestFilesAreWrittenAndObserved(t *testing.T) {
 	}
 }
 
-// Docker makes the directories of an installation that was deleted again, for root.
+// Directories of a deleted installation that Docker recreated, owned by root, get their owner.
 func TestADirectoryThatDockerMadeGetsItsOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root gives files away")
@@ -165,7 +165,7 @@ func TestNoTwoInstallationsShareAName(t *testing.T) {
 		}
 		names[name] = dir
 	}
-	// The same directory by another way, before and after it exists.
+	// The same directory by another path, before and after it exists.
 	before := ProjectName(filepath.Join(root, "real/chat"))
 	if err := errors.Join(os.MkdirAll(filepath.Join(root, "real/chat"), 0o755), os.Symlink("real", filepath.Join(root, "link"))); err != nil { //nolint:gosec // as an installation has it
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestNoTwoInstallationsShareAName(t *testing.T) {
 			t.Errorf("%s is called %s, and was %s", dir, got, before)
 		}
 	}
-	// What an earlier version has made keeps its name; what this one makes, too.
+	// An installation keeps its name, whether an earlier version or this one created it.
 	s := &Stack{Dir: filepath.Join(root, "real/chat"), Project: ""}
 	old := plan.Manifest{Version: 1, Files: map[string]plan.Record{".env": {Rendered: "x"}}}
 	if err := s.Tree().SaveManifest(old); err != nil {

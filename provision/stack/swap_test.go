@@ -10,7 +10,7 @@ import (
 	"appliance/bridge/mustrun"
 )
 
-const oldTable = "UUID=1 / ext4 defaults 0 1" // no newline, as some hosts have it
+const oldTable = "UUID=1 / ext4 defaults 0 1" // no newline, as on some hosts
 
 func swapFile(t *testing.T) SwapFile {
 	t.Helper()
@@ -31,9 +31,9 @@ func (f SwapFile) table(t *testing.T) string {
 	return string(data)
 }
 
-// The commands of the host make a swap file, a second time nothing changes, and removing
-// it leaves what was there before. Where the kernel does not let this host have swap, as in
-// most containers, nothing is left and the hint says how to go on.
+// The host's own commands make a swap file, a second run changes nothing, and removing the file
+// leaves what was there before. Where the kernel does not allow swap, as in most containers,
+// nothing is left behind and the hint says how to go on.
 func TestASwapFileIsMadeAndRemoved(t *testing.T) {
 	if os.Geteuid() != 0 {
 		mustrun.Skip(t, "only root may have swap; make test runs as root")
@@ -71,8 +71,8 @@ func TestASwapFileIsMadeAndRemoved(t *testing.T) {
 	}
 }
 
-// What an interrupted run has left, half a file, does not stop the next one, and a command
-// that fails leaves nothing.
+// Half a file, left by an interrupted run, does not stop the next one, and a command that
+// fails leaves nothing behind.
 func TestASwapFileThatFailsLeavesNothing(t *testing.T) {
 	f := swapFile(t)
 	bin := t.TempDir()

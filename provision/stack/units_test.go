@@ -34,7 +34,7 @@ func units(t *testing.T, dir string, keep int, set ...string) map[string][]byte 
 	return files
 }
 
-// systemd's own opinion of the units, in a directory whose name is hard to write.
+// systemd itself accepts the units, even in a directory whose name is hard to quote.
 func TestSystemdAcceptsTheUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		mustrun.Skip(t, "no systemd-analyze on this machine")
@@ -70,7 +70,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 	}
 }
 
-// A systemctl that works on a directory in place of the host, and notes what it is told.
+// fakeSystemctl provides a systemctl that works on a directory instead of the host, and logs its use.
 func fakeSystemctl(t *testing.T) (root string, told func() []string) {
 	t.Helper()
 	bin, root := t.TempDir(), t.TempDir()
@@ -135,7 +135,7 @@ func TestUnitsComeAndGo(t *testing.T) {
 	}
 	told()
 
-	// Without backups, and with a service that renews certificates, their timers go.
+	// Without backups, and with a service that renews certificates, their timers are removed.
 	if !install(0) {
 		t.Error("nothing changed")
 	}

@@ -10,8 +10,8 @@ import (
 	"appliance/provision/site"
 )
 
-// The passwords in addresses that the operator has given are hidden wherever they turn up,
-// as they are and as an address has them.
+// Passwords in addresses that the operator has given are hidden wherever they occur, plain
+// and as escaped in a URL.
 func TestPasswordsOfAddressesAreHidden(t *testing.T) {
 	a := answers.Answers{}
 	a.MongoURL = "mongodb://chat:p%40ss-of-mongo@db1.example.org:27017,db2.example.org:27018/rc"

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// A cluster is three Docker Engines in network namespaces of this machine, which a bridge
-// in a fourth one connects. Each is the tree of processes below one that is the first of
-// its PID namespace: with that one all end, as if the power was cut.
+// A cluster is three Docker Engines in network namespaces of this machine, connected by a
+// network bridge in a fourth one. Each is the process tree below the first process of a PID
+// namespace: when that one dies, all of them end, as if the power was cut.
 type cluster struct {
 	t     *testing.T
 	dir   string
@@ -55,12 +55,12 @@ func (c *cluster) must(name string, args ...string) string {
 	return out
 }
 
-// newCluster makes the namespaces and starts the engines. The test removes all of it, also when
+// newCluster creates the namespaces and starts the engines. The test removes all of it, even if
 // it fails.
 func newCluster(t *testing.T, size int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), wire: "swtest-wire"}
-	c.sweep(size) // what a killed run has left
+	c.sweep(size) // left by a killed run
 	t.Cleanup(func() { c.remove(size) })
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
@@ -96,8 +96,8 @@ func newCluster(t *testing.T, size int) *cluster {
 	return c
 }
 
-// engine starts the engine again when it ends, as systemd does. No name server answers: a Swarm
-// asks the registry before each task, and uses the image that is there when it is refused.
+// engine restarts the engine when it ends, as systemd does. No name server answers: a Swarm asks
+// the registry before each task, and uses the local image if that fails.
 const engine = `hostname %[1]s; mount --make-rprivate /
 echo nameserver 127.0.0.1 >%[2]s/resolv.conf; mount --bind %[2]s/resolv.conf /etc/resolv.conf
 while :; do
@@ -121,7 +121,7 @@ func (n *node) start() {
 	}
 }
 
-// docker runs a command of Docker on the node.
+// docker runs a docker command on the node.
 func (n *node) docker(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // images are large
 	defer cancel()
@@ -146,7 +146,7 @@ func (n *node) await() {
 	})
 }
 
-// until looks twice a second whether something is so, and fails the test when it is not.
+// until checks a condition twice a second, and fails the test if it does not become true in time.
 func (c *cluster) until(patience time.Duration, what string, so func() (bool, string)) {
 	c.t.Helper()
 	if ok, why := c.becomes(patience, so); !ok {
@@ -154,8 +154,8 @@ func (c *cluster) until(patience time.Duration, what string, so func() (bool, st
 	}
 }
 
-// becomes looks twice a second whether something is so. More often would take the processors away from
-// the engines: each look starts a program.
+// becomes checks a condition twice a second. More often would take processor time from the engines,
+// because each check starts a program.
 func (c *cluster) becomes(patience time.Duration, so func() (bool, string)) (bool, string) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -175,7 +175,7 @@ func (c *cluster) becomes(patience time.Duration, so func() (bool, string)) (boo
 	}
 }
 
-// pids are the processes of the node, the first one of its namespace before all others.
+// pids returns the processes of the node, starting with the first one of its namespace.
 func (n *node) pids() []int {
 	var out []int
 	queue := []int{n.root.Process.Pid}
@@ -205,11 +205,11 @@ func (n *node) called(name string) (out []int) {
 	return out
 }
 
-// cut takes the node off the network, without a word to anybody.
+// cut takes the node off the network without notice.
 func (n *node) cut()    { n.c.must("ip", "-n", n.c.wire, "link", "set", n.name, "down") }
 func (n *node) joinUp() { n.c.must("ip", "-n", n.c.wire, "link", "set", n.name, "up") }
 
-// die is the end of the power.
+// die cuts the power of the node.
 func (n *node) die() {
 	n.cut()
 	n.kill()
@@ -220,13 +220,13 @@ func (n *node) kill() {
 		return
 	}
 	if pids := n.pids(); len(pids) > 0 {
-		_ = syscall.Kill(pids[0], syscall.SIGKILL) // all in its namespace end with it
+		_ = syscall.Kill(pids[0], syscall.SIGKILL) // everything in its namespace ends with it
 	}
 	_ = n.root.Wait()
 	n.root = nil
 }
 
-// signal is sent to every process of the node.
+// signal sends a signal to every process of the node.
 func (n *node) signal(s syscall.Signal) {
 	for _, pid := range n.pids() {
 		_ = syscall.Kill(pid, s)
@@ -257,7 +257,7 @@ func (c *cluster) logs() string {
 	return out.String()
 }
 
-// sweep removes namespaces and control groups by their names, which are ours alone.
+// sweep removes namespaces and control groups by their names, which only these tests use.
 func (c *cluster) sweep(size int) {
 	ctx := context.Background()
 	_, _ = c.command(ctx, "ip", "netns", "del", c.wire)
@@ -271,7 +271,7 @@ func (c *cluster) sweep(size int) {
 	}
 }
 
-// inside names the namespace of a container of the node.
+// inside returns a function that names the network namespace of a container of the node.
 func (n *node) inside(container string) func() (string, error) {
 	return func() (string, error) {
 		key, err := n.docker(context.Background(), "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", container)
@@ -286,14 +286,14 @@ func (n *node) inside(container string) func() (string, error) {
 	}
 }
 
-// tasks are the healthy containers of a service on the node. After a node was away, another
+// tasks returns the healthy containers of a service on the node. After a node was down, another
 // one has two of a service.
 func (n *node) tasks(service string) []string {
 	out, _ := n.docker(n.c.t.Context(), "ps", "-q", "--filter", "label=com.docker.swarm.service.name="+service, "--filter", "health=healthy")
 	return strings.Fields(out)
 }
 
-// task is one of tasks; "" when there is none.
+// task returns one of tasks, or "" if there is none.
 func (n *node) task(service string) string {
 	if all := n.tasks(service); len(all) > 0 {
 		return all[0]
@@ -301,7 +301,7 @@ func (n *node) task(service string) string {
 	return ""
 }
 
-// leader is the manager that leads.
+// leader returns the manager that leads.
 func (c *cluster) leader(ask *node) *node {
 	c.t.Helper()
 	for line := range strings.Lines(ask.must("node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}")) {

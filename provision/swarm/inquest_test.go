@@ -15,8 +15,7 @@ import (
 	"appliance/provision/conversation"
 )
 
-// inquest looks where the missing texts are: on the servers, and in the bridges and their
-// database.
+// inquest looks for the missing texts on the servers, and in the bridges and their database.
 func (s *story) inquest(before time.Time) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.T.Context()), 2*time.Minute)
 	defer cancel()
@@ -46,7 +45,7 @@ func (s *story) inquest(before time.Time) {
 	}
 }
 
-// ask asks a bridge on a node for one of its pages.
+// ask requests one of the pages of a bridge on a node.
 func (s *story) ask(ctx context.Context, n *node, task, page string, out any) error {
 	token, err := os.ReadFile(filepath.Join(s.out, "secrets/bridge/rocketchat_token"))
 	if err != nil {
@@ -57,7 +56,7 @@ func (s *story) ask(ctx context.Context, n *node, task, page string, out any) er
 	return p.Do(ctx, http.MethodGet, page, nil, out)
 }
 
-// warnings are the last lines of a bridge's log that are not about success.
+// warnings returns the last lines of a bridge's log above level INFO.
 func (s *story) warnings(ctx context.Context, n *node, task string) string {
 	out, err := s.c.command(ctx, "sh", "-c", fmt.Sprintf("docker -H unix://%s logs --tail 3000 %s 2>&1 | grep -v 'level=\\(INFO\\|DEBUG\\)' | tail -n 30", filepath.Join(n.dir, "docker.sock"), task))
 	if err != nil {

@@ -29,8 +29,8 @@ type story struct {
 
 const stackName = "chat"
 
-// TestSwarm is the whole story; make test-swarm runs it. It needs root, Docker and the images of
-// the stack, and takes some minutes.
+// TestSwarm: a conversation survives failures and upgrades of a Swarm. It needs root, Docker and the
+// images of the stack, and takes some minutes: make test-swarm runs it.
 func TestSwarm(t *testing.T) {
 	if os.Getenv("APPLIANCE_TEST_SWARM") == "" {
 		mustrun.Skip(t, "it takes minutes and three Docker Engines: make test-swarm")
@@ -61,11 +61,11 @@ func TestSwarm(t *testing.T) {
 	end()
 }
 
-// load gives the nodes their images: there is no registry.
+// load imports the images on the nodes, because there is no registry.
 func (s *story) load() {
 	s.T.Helper()
 	s.program = filepath.Join(s.c.dir, "appliance")
-	for _, version := range []string{"v2", "v1"} { // v1 is what is left
+	for _, version := range []string{"v2", "v1"} { // v1 is built last, and stays
 		build := exec.CommandContext(s.T.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", s.program, "appliance/cmd/appliance")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -103,7 +103,7 @@ func (s *story) load() {
 // form makes a Swarm of three managers. The first node has the data.
 func (s *story) form() {
 	s.T.Helper()
-	first := s.c.nodes[1] // not the node with the data leads
+	first := s.c.nodes[1] // the node with the data does not lead
 	first.must("swarm", "init", "--advertise-addr", first.ip, "--listen-addr", first.ip)
 	token := first.must("swarm", "join-token", "-q", "manager")
 	for _, n := range []*node{s.c.nodes[0], s.c.nodes[2]} {
@@ -113,7 +113,7 @@ func (s *story) form() {
 	s.Say("they form a Swarm of three managers; %s leads, %s has the data", s.c.leader(first).name, s.c.nodes[0].name)
 }
 
-// render writes the stack as an operator does, with one version of the bridge.
+// render writes the stack as an operator would, with one version of the bridge.
 func (s *story) render(image string) {
 	s.T.Helper()
 	s.out = filepath.Join(s.c.dir, "stack")
@@ -127,7 +127,7 @@ func (s *story) render(image string) {
 	s.standIn()
 }
 
-// options are those that this kernel needs: APPLIANCE_TEST_SWARM_OPTIONS, or what every kernel can.
+// options returns those for this kernel: APPLIANCE_TEST_SWARM_OPTIONS, or what every kernel supports.
 func options() []string {
 	if set := os.Getenv("APPLIANCE_TEST_SWARM_OPTIONS"); set != "" {
 		return strings.Fields(set)
@@ -135,9 +135,9 @@ func options() []string {
 	return []string{"--encrypted=false"}
 }
 
-// standIn adds what the simulator needs: it keeps its data in its container, and has no limits
-// for those who talk fast. The bridges are on the nodes that may fail. Three nodes share the
-// processors of one machine, so a health check may take longer.
+// standIn adds what the simulator needs: it keeps its data in its container, and has no rate
+// limits. The bridges are on the nodes that may fail. Health checks may take longer, because
+// three nodes share the processors of one machine.
 func (s *story) standIn() {
 	s.T.Helper()
 	file := filepath.Join(s.out, "stack.yaml")
@@ -178,7 +178,7 @@ func (s *story) standIn() {
 	}
 }
 
-// deploy hands the stack over.
+// deploy deploys the stack on the Swarm.
 func (s *story) deploy() {
 	s.T.Helper()
 	for name, user := range map[string]int{"homeserver": 10500, "postgres": 999, "run/postgres": 999} {
@@ -194,7 +194,7 @@ func (s *story) deploy() {
 	s.c.nodes[0].must("stack", "deploy", "--detach=true", "--prune", "--resolve-image", "never", "-c", filepath.Join(s.out, "stack.yaml"), stackName)
 }
 
-// services says how many of each service run.
+// services says how many replicas of each service run.
 func (s *story) services() string {
 	out, err := s.c.nodes[0].docker(s.T.Context(), "service", "ls", "--format", "{{.Name}} {{.Replicas}}")
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *story) services() string {
 	return strings.ReplaceAll(out, "\n", ", ")
 }
 
-// settle waits until all of every service is healthy.
+// settle waits until all replicas of every service are healthy.
 func (s *story) settle() {
 	s.T.Helper()
 	ok, out := s.c.becomes(6*time.Minute, func() (bool, string) {
@@ -227,7 +227,7 @@ func (s *story) why() string {
 	return out
 }
 
-// refuseAnother sees that a second installation cannot take the stack over by its name.
+// refuseAnother checks that a second installation cannot take over the stack by its name.
 func (s *story) refuseAnother() {
 	s.T.Helper()
 	other := filepath.Join(s.c.dir, "other.yaml")
@@ -301,7 +301,7 @@ func (s *story) meet() {
 	s.Say("alice of Rocket.Chat has invited bob of Matrix into a room")
 }
 
-// reader is the node whose bridge reads the networks for all.
+// reader returns the node whose bridge reads the networks for all bridges.
 func (s *story) reader() *node {
 	s.T.Helper()
 	var found *node
@@ -320,7 +320,7 @@ func (s *story) reader() *node {
 	return found
 }
 
-var dead *node // of the last nodeDies
+var dead *node // killed by the last nodeDies
 
 func (s *story) nodeDies() {
 	dead = s.reader()
@@ -340,8 +340,8 @@ func (s *story) nodeReturns() {
 	s.ready(dead)
 }
 
-// engineBack is how long an engine may take to find what it had before it was killed. It is
-// not the bridge's time.
+// engineBack is how long an engine may take to recover its state after it was killed. It does
+// not measure the bridge.
 const engineBack = 4 * time.Minute
 
 // ready waits until the Swarm has a node back.
@@ -357,7 +357,7 @@ func (s *story) ready(n *node) {
 func (s *story) managerChanges() {
 	s.apart()
 	leads := s.c.leader(s.c.nodes[0])
-	if leads == s.c.nodes[0] { // its containers are the databases
+	if leads == s.c.nodes[0] { // it runs the databases
 		leads.must("node", "demote", leads.name)
 	} else {
 		for _, pid := range leads.called("dockerd") {
@@ -381,7 +381,7 @@ func (s *story) managerChanges() {
 	s.settle()
 }
 
-// upgrade hands over a stack with another version and waits for what becomes of it.
+// upgrade deploys the stack with another version and waits for the outcome.
 func (s *story) upgrade(image, want string) {
 	s.T.Helper()
 	s.settle()
@@ -402,7 +402,7 @@ func (s *story) upgrade(image, want string) {
 	s.settle()
 }
 
-// split keeps two managers from each other; both reach the third one.
+// split cuts two managers off from each other; both still reach the third one.
 func (s *story) split() {
 	a, b := s.c.nodes[1], s.c.nodes[2]
 	s.c.must("ip", "-n", a.net, "route", "add", "blackhole", b.ip+"/32")
@@ -414,7 +414,7 @@ func (s *story) split() {
 	s.ready(b)
 }
 
-// apart leaves a bridge on each of the two nodes. After one was away, both may be on the other one.
+// apart puts a bridge on each of the two nodes. After one was down, both may be on the other one.
 func (s *story) apart() {
 	s.T.Helper()
 	where := func() (on []string) {
@@ -434,7 +434,7 @@ func (s *story) apart() {
 	s.T.Fatalf("the bridges stay on one node: %s", strings.Join(where(), ", "))
 }
 
-// pause stops every process of the node whose bridge reads, as a frozen virtual machine.
+// pause stops every process of the node whose bridge reads, like a frozen virtual machine.
 func (s *story) pause() {
 	s.apart()
 	n := s.reader()

@@ -22,7 +22,7 @@ import (
 	"appliance/provision/swarm"
 )
 
-// scenarios are the stacks that golden files show.
+// scenarios are the stacks that have golden files.
 var scenarios = map[string]struct {
 	set  []string
 	o    swarm.Options
@@ -66,7 +66,7 @@ func input(t *testing.T, name string) swarm.Input {
 	return in
 }
 
-// fixed are secrets that are the same every time.
+// fixed returns secrets that are the same every time.
 func fixed() secrets.Set {
 	set := secrets.Set{}
 	for _, n := range []secrets.Name{
@@ -105,7 +105,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// A stack is what docker stack takes.
+// docker stack accepts every stack, and ignores no part of it.
 func TestDockerTakesTheStack(t *testing.T) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		mustrun.Skip(t, "docker is not installed")
@@ -132,7 +132,7 @@ func TestDockerTakesTheStack(t *testing.T) {
 	}
 }
 
-// The authorities of the databases' certificates go along, to where they are looked for.
+// The CA certificates of the databases are included, where the services look for them.
 func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	in := input(t, "minimal")
 	in.Render.Answers.BridgeDatabase, in.Render.Answers.BridgeDatabaseCAFile = "postgres://bridge:p@db.example.org/bridge", "/root/ca.pem"
@@ -170,10 +170,10 @@ func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	}
 }
 
-// A mount is where a service has a config.
+// A mount is the place where a service has a config.
 type mount struct{ Source, Target string }
 
-// stackOf is a stack file as it is read.
+// stackOf is a parsed stack file.
 type stackOf struct {
 	Services map[string]struct {
 		Environment map[string]string
@@ -209,7 +209,7 @@ func read(t *testing.T, out swarm.Stack) (s stackOf) {
 	return s
 }
 
-// A changed secret has another name, so that the Swarm replaces what uses it, and nothing else does.
+// Only a changed secret gets another name, so that the Swarm replaces the services that use it.
 func TestAChangedSecretHasAnotherName(t *testing.T) {
 	was := read(t, rendered(t, input(t, "replicas")))
 	in := input(t, "replicas")
@@ -233,7 +233,7 @@ func TestAChangedSecretHasAnotherName(t *testing.T) {
 	}
 }
 
-// No secret is in the stack file, in an object that is no secret, or in a file that others may read.
+// No secret is in the stack file, in an object that is not a secret, or in a file that others can read.
 func TestSecretsAreInSecretsOnly(t *testing.T) {
 	for name := range scenarios {
 		out := rendered(t, input(t, name))
@@ -252,7 +252,7 @@ func TestSecretsAreInSecretsOnly(t *testing.T) {
 
 func clean(name string) string { return strings.TrimPrefix(name, "./") }
 
-// Each service says what it may use, when it is healthy, and that a bad version goes back.
+// Each service has resource limits and a health check, and a bad version is rolled back.
 func TestEveryServiceIsRolledAndLimited(t *testing.T) {
 	for name := range scenarios {
 		for service, s := range read(t, rendered(t, input(t, name))).Services {
@@ -263,7 +263,7 @@ func TestEveryServiceIsRolledAndLimited(t *testing.T) {
 	}
 }
 
-// Data is on the node with the label; what may have replicas runs anywhere.
+// Services with data run on the labelled node; those that may have replicas run anywhere.
 func TestDataIsOnOneNode(t *testing.T) {
 	for name, want := range map[string][]string{
 		"minimal": {"bridge", "certs", "homeserver", "mongo", "nginx", "postgres"}, "replicas": {"homeserver", "mongo", "postgres"},
@@ -282,7 +282,7 @@ func TestDataIsOnOneNode(t *testing.T) {
 	}
 }
 
-// In a Swarm memory belongs to root, so what PostgreSQL and MongoDB write beside their data is on disk.
+// In a Swarm a tmpfs belongs to root, so what PostgreSQL and MongoDB write beside their data is on disk.
 func TestWhatAUserMayWriteIsTheirs(t *testing.T) {
 	var owned []string
 	for _, d := range rendered(t, input(t, "replicas")).Dirs {
@@ -312,8 +312,8 @@ func TestNetworksAreEncryptedUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
-// Values reach a container as the answers have them: docker stack interpolates $, and
-// takes quotes in an environment file for a part of the value.
+// Values reach a container as they are in the answers, although docker stack interpolates $
+// and takes quotes in an environment file as part of the value.
 func TestValuesArriveAsTheyAre(t *testing.T) {
 	env := string(rendered(t, input(t, "plain")).Files["rocketchat.env"].Data)
 	if !strings.Contains(env, "\nOVERWRITE_SETTING_Site_Name=Only $5\n") || !strings.Contains(env, "\nMONGO_URL=mongodb://rocketchat:SECRET-") {

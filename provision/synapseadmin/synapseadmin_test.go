@@ -13,8 +13,8 @@ import (
 	"appliance/bridge/secret"
 )
 
-// A real Synapse takes the account that is made in the bridge's part of the
-// namespace for an administrator, and its earlier token for ended.
+// A real Synapse accepts the account that is created in the bridge's part of the
+// namespace as an administrator, and rejects its earlier token.
 func TestTheAdministratorOfSynapseSignsIn(t *testing.T) {
 	hs := mxtest.New(t, mxtest.Synapse)
 	hs.Start(fmt.Sprintf("id: rocketchat\nurl: null\nas_token: as-token\nhs_token: hs-token\nsender_localpart: rocket.cat\nrate_limited: false\n"+

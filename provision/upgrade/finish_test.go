@@ -22,8 +22,8 @@ type silent struct{}
 func (silent) Step(plan.Step, plan.StepState, string) {}
 func (silent) Progress(string, string, int64, int64)  {}
 
-// upgraded is an installation with an upgrade in progress, a Docker in which only MongoDB
-// runs, and a docker command that answers what says and keeps what it was told.
+// upgraded returns an installation with an upgrade in progress, with a Docker in which only
+// MongoDB runs and a docker command that runs says and logs what it was told.
 func upgraded(t *testing.T, says string) (u *Upgrade, told func() string) {
 	t.Helper()
 	dir, bin := t.TempDir(), t.TempDir()
@@ -56,8 +56,8 @@ func upgraded(t *testing.T, says string) (u *Upgrade, told func() string) {
 	return &Upgrade{site: s}, func() string { data, _ := os.ReadFile(log); return string(data) }
 }
 
-// MongoDB's format is raised when the new versions have proved themselves and there is no
-// way back any more, and not before.
+// MongoDB's format is raised only after the new versions have proved themselves and the upgrade
+// can no longer be rolled back.
 func TestAnUpgradeEndsWithMongoDBsFormat(t *testing.T) {
 	u, told := upgraded(t, `echo '{"version":"8.2.1","featureCompatibilityVersion":"8.2"}'`)
 	if err := u.end(context.WithoutCancel(t.Context()), silent{}); err != nil {
@@ -68,7 +68,7 @@ func TestAnUpgradeEndsWithMongoDBsFormat(t *testing.T) {
 	}
 }
 
-// When that fails the upgrade has succeeded nevertheless, and is not rolled back.
+// If raising the format fails, the upgrade has still succeeded and is not rolled back.
 func TestAnUpgradeIsNotRolledBackForMongoDBsFormat(t *testing.T) {
 	for says, want := range map[string]string{
 		"echo MongoServerError: not primary >&2; exit 1":                 "not primary",

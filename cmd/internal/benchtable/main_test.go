@@ -19,7 +19,7 @@ BenchmarkLarge-2	 5	 123456 ns/op
 PASS
 `
 
-// What benchmarks report becomes one table and one file, with the machine.
+// The results of benchmarks become one table and one file, which also describe the machine.
 func TestTheTable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var out bytes.Buffer

@@ -8,8 +8,8 @@ import (
 	"appliance/provision/certs/acmetest"
 )
 
-// A port that a test is given is never one that an outgoing connection of another
-// program may take before the test's server listens there.
+// FreePort never returns an ephemeral port, which an outgoing connection of another
+// program could take before the test's server listens on it.
 func TestAFreePortStaysFree(t *testing.T) {
 	var first, last int
 	data, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")

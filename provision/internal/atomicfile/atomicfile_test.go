@@ -11,7 +11,7 @@ import (
 
 func TestADirectoryIsThereOnlyWhenItIsItsOwners(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "data", "postgres")
-	// What an interruption has left.
+	// Left over from an interrupted run.
 	if err := os.MkdirAll(filepath.Join(filepath.Dir(name), ".postgres.new"), 0o755); err != nil {
 		t.Fatal(err)
 	}

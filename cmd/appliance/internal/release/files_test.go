@@ -44,7 +44,7 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 	var check func(cmd *cobra.Command)
 	check = func(cmd *cobra.Command) {
 		if cmd.HasParent() && !cmd.IsAvailableCommand() {
-			return // hidden, with all below
+			return // hidden, with everything below it
 		}
 		pages++
 		page := made[0][manDir+"/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"]
@@ -75,7 +75,7 @@ func TestEveryCommandHasAManualPage(t *testing.T) {
 	}
 }
 
-// What a program is made of is read from the program: here from this test.
+// The modules of a program are read from the program itself: here from this test binary.
 func TestTheBillOfMaterialsNamesEveryModule(t *testing.T) {
 	one, err := command(t, "", "sbom", "/proc/self/exe", "v1.2.3", "1700000000")
 	if err != nil {

@@ -29,10 +29,10 @@ import (
 
 const script = "../../../../compose/release/install.sh"
 
-// archive is the name of the file of a release that install.sh fetches here.
+// archive is the name of the release file that install.sh fetches on this machine.
 var archive = "appliance_linux_" + runtime.GOARCH + ".tar.gz"
 
-// A host is one on which install.sh runs, with a release in a directory of its own.
+// A host is a machine on which install.sh runs, with a release in a directory of its own.
 type host struct {
 	t      *testing.T
 	dir    string // with stubs of the host's commands in bin
@@ -41,7 +41,7 @@ type host struct {
 	script string
 }
 
-// newHost makes a release of a program that says its version, and a host that has Docker.
+// newHost makes a release of a program that prints its version, and a host that has Docker.
 func newHost(t *testing.T) *host {
 	t.Helper()
 	for _, needed := range []string{"curl", "openssl"} {
@@ -74,10 +74,10 @@ func (h *host) put(name string, data []byte) {
 	}
 }
 
-// stub puts a command before those of this machine.
+// stub adds a command that takes precedence over those of this machine.
 func (h *host) stub(name, does string) { h.put("bin/"+name, []byte("#!/bin/sh\n"+does+"\n")) }
 
-// release makes one, as compose/stage/release.sh does.
+// release makes a release, as compose/stage/release.sh does.
 func (h *host) release(version string) {
 	h.t.Helper()
 	top := strings.TrimSuffix(archive, ".tar.gz")
@@ -119,7 +119,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// installs expects that the script does, and says so.
+// installs expects that the script succeeds and prints says.
 func (h *host) installs(says string, args ...string) {
 	h.t.Helper()
 	out, err := h.command(args...).CombinedOutput()
@@ -128,7 +128,7 @@ func (h *host) installs(says string, args ...string) {
 	}
 }
 
-// refuses expects that the script does, says why and what to do, and leaves nothing.
+// refuses expects that the script fails, says why and what to do, and leaves nothing behind.
 func (h *host) refuses(says string, args ...string) {
 	h.t.Helper()
 	out, err := h.command(args...).CombinedOutput()
@@ -149,7 +149,7 @@ func (h *host) unchanged() {
 	}
 }
 
-// version is what the installed program says.
+// version returns the version that the installed program prints.
 func (h *host) version(name string) string {
 	h.t.Helper()
 	out, err := exec.CommandContext(h.t.Context(), filepath.Join(h.prefix(), "bin", name), "version").CombinedOutput()
@@ -179,7 +179,7 @@ func TestInstallFromADirectoryAndASecondTime(t *testing.T) {
 	}
 }
 
-// serve offers the release on a web server.
+// serve makes the release available on a web server.
 func (h *host) serve(change func(w http.ResponseWriter, r *http.Request) bool) {
 	h.t.Helper()
 	files := http.FileServer(http.Dir(h.from))
@@ -240,7 +240,7 @@ func TestInstallRefusesWhatIsNotRight(t *testing.T) {
 	}
 }
 
-// A script that came only in part, as it does through a pipe when a connection breaks, does nothing.
+// A script that arrived only in part, as through a pipe when a connection breaks, does nothing.
 func TestInstallInPartDoesNothing(t *testing.T) {
 	h := newHost(t)
 	whole := h.script
@@ -253,13 +253,13 @@ func TestInstallInPartDoesNothing(t *testing.T) {
 	}
 }
 
-// ran is what the installed program was told.
+// ran returns the commands that the installed program was run with.
 func (h *host) ran() string {
 	text, _ := os.ReadFile(filepath.Join(h.dir, "ran"))
 	return string(text)
 }
 
-// The program installs what is missing of Docker, see appliance prepare.
+// The program installs the missing parts of Docker: see appliance prepare.
 func TestInstallBringsDockerUnattended(t *testing.T) {
 	h := newHost(t)
 	h.stub("docker", "exit 1")
@@ -282,7 +282,7 @@ func TestInstallBringsDockerUnattended(t *testing.T) {
 	}
 }
 
-// On a terminal it goes on to appliance up, which asks; with --no-up only Docker is asked for.
+// On a terminal the script continues with appliance up, which asks; with --no-up it asks about Docker only.
 func TestInstallOnATerminal(t *testing.T) {
 	for option, ran := range map[string]string{"": "up\n", "--no-up": "prepare\n"} {
 		h := newHost(t)
@@ -309,7 +309,7 @@ func TestInstallOnATerminal(t *testing.T) {
 	}
 }
 
-// What goes wrong while the archive is unpacked is said as it is, and the host is not blamed.
+// A failure to unpack the archive is reported as it is, and the host is not blamed.
 func TestInstallSaysWhyItCannotUnpack(t *testing.T) {
 	h := newHost(t)
 	h.stub("tar", "echo tar: No space left on device >&2; exit 2")

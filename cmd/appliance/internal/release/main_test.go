@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// command runs one and returns what it printed.
+// command runs a command and returns what it printed.
 func command(t *testing.T, in string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer

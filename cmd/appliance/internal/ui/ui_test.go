@@ -13,7 +13,7 @@ import (
 	"appliance/provision/plan"
 )
 
-// play is a plan that fails in the middle.
+// play prints a plan that fails in the middle.
 func play(p Printer) {
 	files := plan.Step{ID: "files", Title: "write the configuration", Cause: "nginx.conf differs"}
 	services := plan.Step{ID: "services", Title: "start the services", Cause: "configuration changed"}
@@ -52,8 +52,8 @@ func TestTextDrawsOverItsLine(t *testing.T) {
 	}
 }
 
-// A row that is written over must not be longer than the terminal is wide: the rest of
-// it would stay.
+// A row that is overwritten must not be wider than the terminal, because the rest of it
+// would stay.
 func TestTextFitsIntoARow(t *testing.T) {
 	for _, width := range []int{20, 40, 60} {
 		var b bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"appliance/provision/answers"
 )
 
-// sit runs ask at a terminal at which play types the answers.
+// sit runs ask on a terminal on which play types the answers.
 func sit(t *testing.T, ask func(tty *os.File) error, play func(c *expect.Console)) error {
 	t.Helper()
 	master, slave, err := pty.Open()
@@ -32,7 +32,7 @@ func sit(t *testing.T, ask func(tty *os.File) error, play func(c *expect.Console
 		_ = c.Tty().Close()
 	}()
 	play(c)
-	_, _ = c.ExpectEOF() // the console answers the terminal's questions only while it expects
+	_, _ = c.ExpectEOF() // the console answers terminal queries only while it expects
 	err = <-done
 	_ = c.Close()
 	return err
@@ -78,7 +78,7 @@ func TestTheWizardKeepsWhatWasTypedAndAsksAgain(t *testing.T) {
 	same(t, draft, "domain=chat.example.org", "server_name=example.org", "admin_email=ops@example.org", "tls=internal")
 }
 
-// same compares a draft with answers that are given otherwise.
+// same compares a draft with answers that are set directly.
 func same(t *testing.T, draft *answers.Draft, sets ...string) {
 	t.Helper()
 	a, err := draft.Finish()
@@ -114,11 +114,11 @@ func TestWhatIsMeantIsTakenAndShown(t *testing.T) {
 	same(t, draft, "domain=chat.xn--mnchen-3ya.example", "server_name=example.org", "admin_username=chief")
 }
 
-// An answer that needs others brings their questions, and every answer can be changed
+// An answer that requires others leads to their questions, and every answer can be changed
 // before anything happens; what is derived from it changes with it.
 func TestEveryAnswerThatIsNeededIsAskedAndCanBeChanged(t *testing.T) {
 	draft := answers.NewDraft()
-	draft.Assign("admin_username=chief") // said elsewhere: not asked
+	draft.Assign("admin_username=chief") // set elsewhere: not asked
 	kept := 0
 	err := sit(t, func(tty *os.File) error { return wizard.Ask(tty, draft, func() { kept++ }) }, func(c *expect.Console) {
 		play(t, c,
