@@ -46,9 +46,6 @@ func Checks(a answers.Answers) []finding.Check {
 	return checks
 }
 
-// Names are the names of all checks here.
-var Names = []string{"homeserver-database", "mongo", "uploads"}
-
 // judge returns the finding about a service; without the service, those in disables are of no use.
 func judge(err error, disables []string, good string, args ...any) finding.Finding {
 	if err == nil {

@@ -127,9 +127,11 @@ func localPorts(h Host, a answers.Answers) []finding.Check {
 // Lasting lists the checks that stay relevant after the installation, because the
 // host and its network may change.
 func Lasting(h Host, a answers.Answers, dir string) []finding.Check {
-	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool {
-		return !slices.Contains(append([]string{"address-pool", "collector", "federation-port", "inodes", "public-dns"}, external.Names...), c.Name)
-	})
+	lasting := []string{"address-pool", "collector", "federation-port", "inodes", "public-dns"}
+	for _, c := range external.Checks(a) {
+		lasting = append(lasting, c.Name)
+	}
+	return slices.DeleteFunc(Checks(h, a, dir), func(c finding.Check) bool { return !slices.Contains(lasting, c.Name) })
 }
 
 // installed reports whether dir holds an installation already.
