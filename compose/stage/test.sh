@@ -55,7 +55,9 @@ APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFl
 
 part "the bridge with a homeserver that it knows nothing of: one that does as the specification says, and a Synapse"
 APPLIANCE_TEST_HOMESERVER=hermetic-generic "$stage/suite.sh" ./bridge -timeout 20m
-APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -run '^(TestAConversation|TestADirectMessageFromMatrix|TestFeature(Edits$|Deletes|Reactions|Files$|Typing$|Receipts|DirectRedactions|Departures|KicksAndBans|ChannelsByAlias))'
+# A Synapse may hold a transaction back across a restart of the bridge, which `generic` does not
+# know (Traits.HoldsBack): the test with restarts runs with all the other homeservers.
+APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -skip '^TestAConversationGoesOnAcrossAMoveOfTheDatabase$' -run '^(TestAConversation|TestADirectMessageFromMatrix|TestFeature(Edits$|Deletes|Reactions|Files$|Typing$|Receipts|DirectRedactions|Departures|KicksAndBans|ChannelsByAlias))'
 
 if [ -n "$storm" ]; then
 	part "the end of the storm"
