@@ -218,14 +218,7 @@ func TestFeatureKicksWhileSpeaking(t *testing.T) {
 	s.rc.Say(s.room, "carol", "one more thing")
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/kick", map[string]any{"user_id": carol}, nil)
 	// What she says before her own server knows of it would be hers no longer on the other one.
-	mxtest.WaitFor(t, "our own server to know that carol is out", func() bool {
-		var out struct {
-			Membership string `json:"membership"`
-		}
-		path := "/_matrix/client/v3/rooms/" + url.PathEscape(s.mxRoom) + "/state/m.room.member/" + url.PathEscape(carol) + "?user_id=" + url.QueryEscape("@alice:"+s.home.Name)
-		_, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodGet, path, nil, &out)
-		return err == nil && out.Membership == "leave"
-	})
+	mxtest.WaitFor(t, "our own server to know that carol is out", func() bool { return s.membershipHere(carol) == "leave" })
 	s.startBridge()
 	s.findText("one more thing")
 	mxtest.WaitFor(t, "carol to be out of the room in Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })

@@ -29,6 +29,10 @@ var (
 	ErrNoAccount = fmt.Errorf("the account is gone or deactivated: it %w", ErrRefused)
 	// ErrTooMany: a limit set by the operator is reached. It is an ErrRefused too.
 	ErrTooMany = fmt.Errorf("the limit is reached: it %w", ErrRefused)
+	// ErrNotAdmitted: a Matrix room does not let one of our users in. It is an ErrRefused too.
+	ErrNotAdmitted = fmt.Errorf("not admitted to the room: it %w", ErrRefused)
+	// ErrBanned: one of our users is banned from a Matrix room. It is an ErrNotAdmitted too.
+	ErrBanned = fmt.Errorf("banned and %w", ErrNotAdmitted)
 	// ErrOutsider: a person who is not in a direct room tries to write there. It is
 	// an ErrRefused too.
 	ErrOutsider = fmt.Errorf("the person is not in the direct room: it %w", ErrRefused)

@@ -12,6 +12,11 @@ import (
 // are waiting for the conversation to resume.
 const maxPause = 15 * time.Second
 
+// maxForbidden is how many attempts may fail because something is not allowed, which takes
+// half a minute. A server may say so for a moment, before it knows of a change of members or
+// of power levels. What is still not allowed then must not hold up its room.
+const maxForbidden = 6
+
 // Outcome maps an error of a side to one that the queue understands: a retry with
 // backoff, a pause that does not count as a failure, or a dead letter, for which refused
 // is the sentence shown to its sender.
@@ -31,9 +36,13 @@ func Outcome(item queue.Item, err error, refused string) error {
 		return queue.Permanent("your account in Rocket.Chat was deleted or deactivated by its administrator", err)
 	case errors.Is(err, ErrTooMany):
 		return queue.Permanent("too many new people from your server joined this Rocket.Chat today", err)
+	case errors.Is(err, ErrBanned):
+		return queue.Permanent("you are banned from the room on Matrix", err)
+	case errors.Is(err, ErrNotAdmitted):
+		return queue.Permanent("the room on Matrix does not let you in", err)
 	case errors.Is(err, ErrOutsider):
 		return queue.Permanent("the room is a direct message in Rocket.Chat, and you are not in it", err)
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, ErrRefused), errors.Is(err, ErrForbidden) && item.Failures >= maxForbidden:
 		return queue.Permanent(refused, err)
 	}
 	return err

@@ -4,7 +4,7 @@ import "strings"
 
 // Reasons lists the short reasons for dead letters that Reason returns.
 var Reasons = []string{
-	"too_large", "account_gone", "limit", "not_in_room", "refused", "forbidden", "not_found", "unavailable", "unknown_kind", "other",
+	"too_large", "account_gone", "limit", "not_admitted", "not_in_room", "refused", "forbidden", "not_found", "unavailable", "unknown_kind", "other",
 }
 
 // Reason classifies the stored cause of a dead letter as one of Reasons. The cause is
@@ -14,6 +14,7 @@ func Reason(cause string) string {
 		{"the file is too large", "too_large"},
 		{"the account is gone", "account_gone"},
 		{"the limit is reached", "limit"},
+		{"not admitted to the room", "not_admitted"},
 		{"the person is not in the direct room", "not_in_room"},
 		{ErrRefused.Error(), "refused"},
 		{ErrForbidden.Error(), "forbidden"},

@@ -6,6 +6,7 @@ const (
 	StateTopic      = "m.room.topic"
 	StateAvatar     = "m.room.avatar"
 	StatePowers     = "m.room.power_levels"
+	StateMember     = "m.room.member"
 	StateTombstone  = "m.room.tombstone"
 	StateEncryption = "m.room.encryption"
 	StateHistory    = "m.room.history_visibility"

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"appliance/bridge/ids"
@@ -82,6 +83,9 @@ type joinedMatrix interface {
 	// Join makes one of our users join. invited reports that inviter had to invite it
 	// first, which means that it was not in the room.
 	Join(ctx context.Context, room ids.MXRoom, who, inviter ids.MXUser) (invited bool, err error)
+	// State returns the content of a state event, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
 // joinedRocketChat is what Joined needs from Rocket.Chat.

@@ -2,12 +2,19 @@ package people
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 )
+
+// keptOutAfter is how long a room may refuse to let a ghost join before that is final. A
+// server may refuse for a moment, before it knows of a change of members or of power levels.
+const keptOutAfter = 10 * time.Second
 
 // Joined makes ghosts join rooms, and remembers which ones are there. Its methods are
 // safe for concurrent use.
@@ -15,6 +22,7 @@ type Joined struct {
 	RC     joinedRocketChat
 	MX     joinedMatrix
 	known  sync.Map // known memberships: struct{} by room and ghost
+	keptBy sync.Map // since when a room refuses to let a ghost join: time.Time by room and ghost
 	Names  ids.Namespace
 	People *People
 }
@@ -32,7 +40,7 @@ func (j *Joined) EnsureInvited(ctx context.Context, p model.Portal, ghost ids.MX
 		return false, nil
 	}
 	if invited, err = j.MX.Join(ctx, p.MXRoom, ghost, p.Reader(j.Names)); err != nil {
-		return invited, fmt.Errorf("join %s: %w", ghost, err)
+		return invited, fmt.Errorf("join %s: %w", ghost, j.keptOut(ctx, p, ghost, err))
 	}
 	j.Note(p.MXRoom, ghost)
 	return invited, nil
@@ -61,15 +69,37 @@ func (j *Joined) BringInto(ctx context.Context, p model.Portal, who model.RCPers
 	}
 	switch is := room.Membership[g.MXUser]; {
 	case is == "join":
+	case is == "ban":
+		return fmt.Errorf("join %s: %w", g.MXUser, model.ErrBanned)
 	case room.Closed && is != "invite" && !j.Has(p.MXRoom, g.MXUser):
 		if err := j.MX.Admit(ctx, p.MXRoom, g.MXUser, p.Reader(j.Names)); err != nil {
-			return fmt.Errorf("join %s: %w", g.MXUser, err)
+			return fmt.Errorf("join %s: %w", g.MXUser, j.keptOut(ctx, p, g.MXUser, err))
 		}
 	default:
 		return j.Ensure(ctx, p, g.MXUser)
 	}
 	j.Note(p.MXRoom, g.MXUser)
 	return nil
+}
+
+// keptOut returns the error of a join, and makes it final if the ghost is banned, or if the
+// room has refused for a while. It remains an ErrForbidden.
+func (j *Joined) keptOut(ctx context.Context, p model.Portal, ghost ids.MXUser, err error) error {
+	if !errors.Is(err, model.ErrForbidden) {
+		return err
+	}
+	content, ok, serr := j.MX.State(ctx, p.MXRoom, p.Reader(j.Names), model.StateMember, string(ghost))
+	var member struct {
+		Membership string `json:"membership"`
+	}
+	if serr == nil && ok && json.Unmarshal(content, &member) == nil && member.Membership == "ban" {
+		return fmt.Errorf("%w: %w", model.ErrBanned, err)
+	}
+	since, again := j.keptBy.LoadOrStore(string(p.MXRoom)+" "+string(ghost), time.Now())
+	if t, _ := since.(time.Time); again && time.Since(t) >= keptOutAfter {
+		return fmt.Errorf("%w: %w", model.ErrNotAdmitted, err)
+	}
+	return err
 }
 
 // Has reports whether a ghost is known to be in a room.
@@ -81,6 +111,7 @@ func (j *Joined) Has(room ids.MXRoom, ghost ids.MXUser) bool {
 // Note records that a ghost is in a room.
 func (j *Joined) Note(room ids.MXRoom, ghost ids.MXUser) {
 	j.known.Store(string(room)+" "+string(ghost), struct{}{})
+	j.keptBy.Delete(string(room) + " " + string(ghost))
 }
 
 // Forget records that a ghost may no longer be in a room.

@@ -58,7 +58,10 @@ func (cmd *Commands) Invite(ctx context.Context, caller model.Caller, target ids
 	if err != nil {
 		return err
 	}
-	if err := cmd.Joined.Ensure(ctx, p, g.MXUser); err != nil {
+	switch err := cmd.Joined.Ensure(ctx, p, g.MXUser); {
+	case errors.Is(err, model.ErrNotAdmitted):
+		return model.Say("the room on Matrix does not let you in")
+	case err != nil:
 		return err
 	}
 	// While a backfill of the room is under way, the invitation waits behind it: a server

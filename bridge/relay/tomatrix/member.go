@@ -32,7 +32,7 @@ func (h *members) deliver(ctx context.Context, item queue.Item, in event.RCMembe
 	by := model.PersonOf(in.By)
 	switch in.Change {
 	case event.Joined:
-		err = h.Joined.BringIn(ctx, p, by)
+		err = h.bringIn(ctx, p, by, by)
 	case event.Left:
 		err = h.Members.TakeOut(ctx, p, by.ID)
 	case event.Added:
@@ -65,7 +65,30 @@ func (h *members) added(ctx context.Context, p model.Portal, by model.RCPerson, 
 	if err != nil || !ok {
 		return err
 	}
-	return h.Joined.BringIn(ctx, p, who)
+	return h.bringIn(ctx, p, by, who)
+}
+
+// bringIn makes the ghost of a new member join. If the room on Matrix does not let it in, the
+// member stays in Rocket.Chat, and the person who did it is told.
+func (h *members) bringIn(ctx context.Context, p model.Portal, by, who model.RCPerson) error {
+	err := h.Joined.BringIn(ctx, p, who)
+	var text string
+	switch name := who.Display(); {
+	case errors.Is(err, model.ErrBanned) && by.ID == who.ID:
+		text = "You are banned from the room on Matrix: your messages are not carried there."
+	case errors.Is(err, model.ErrBanned):
+		text = fmt.Sprintf("%s is banned from the room on Matrix: messages of %s are not carried there.", name, name)
+	case errors.Is(err, model.ErrNotAdmitted) && by.ID == who.ID:
+		text = "You are not in the room on Matrix, because it does not let you in: your messages are not carried there."
+	case errors.Is(err, model.ErrNotAdmitted):
+		text = fmt.Sprintf("%s is not in the room on Matrix, because it does not let %s in: messages of %s are not carried there.", name, name, name)
+	default:
+		return err
+	}
+	if !h.RC.IsBridge(by.ID) {
+		h.Notices.Person(ctx, by, text)
+	}
+	return nil
 }
 
 // addedPuppet invites the person of a puppet that was added to the room in Rocket.Chat.

@@ -92,11 +92,15 @@ func (h *reactions) react(ctx context.Context, p model.Portal, target ids.MXEven
 	if err != nil {
 		return err
 	}
-	if err := h.bringToSpeak(ctx, p, g.MXUser, item); err != nil {
-		return err
+	err = h.bringToSpeak(ctx, p, g.MXUser, item)
+	var event ids.MXEvent
+	if err == nil {
+		event, err = h.annotate(ctx, p, g.MXUser, target, shownAs(key.emoji), key, item)
 	}
-	event, err := h.annotate(ctx, p, g.MXUser, target, shownAs(key.emoji), key, item)
-	if errors.Is(err, model.ErrRefused) { // it is there already
+	if errors.Is(err, model.ErrForbidden) {
+		h.Joined.Forget(p.MXRoom, g.MXUser) // the ghost may have been removed
+	}
+	if errors.Is(err, model.ErrRefused) { // it is there already, or the room does not let the ghost in
 		h.Log.Warn("a reaction was refused", "mx_room", p.MXRoom, "err", err)
 		return nil
 	}
