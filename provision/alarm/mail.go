@@ -36,7 +36,7 @@ func ParseMailURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "smtp" && u.Scheme != "smtps" && u.Scheme != "smtp+plain":
-		return nil, errors.New("must look like smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
+		return nil, errors.New("must look like smtp://user@smtp.example.org, smtps://user@smtp.example.org:465 or smtp+plain://127.0.0.1")
 	case u.RawQuery != "" || u.Path != "" && u.Path != "/":
 		return nil, errors.New("must have no path and no query")
 	}

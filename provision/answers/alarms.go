@@ -109,7 +109,7 @@ func checkReleases(s string) error {
 func checkMailURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"smtp", "smtps", "smtp+plain"}, u.Scheme) || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
-		return fmt.Errorf("must look like smtp://user@smtp.example.org or smtps://user@smtp.example.org:465")
+		return fmt.Errorf("must look like smtp://user@smtp.example.org, smtps://user@smtp.example.org:465 or smtp+plain://127.0.0.1")
 	}
 	if _, has := u.User.Password(); has {
 		return fmt.Errorf("must not have a password: put it into a file and name that as alarm_mail_password_file")

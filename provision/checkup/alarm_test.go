@@ -42,7 +42,7 @@ func bad(check string) []finding.Finding {
 	return []finding.Finding{f}
 }
 
-// What comes and goes every hour for two days is told a few times a day, not 48 times,
+// What comes and goes every hour for a day is told a few times, not 24 times,
 // and the last message of a day says that it is the last.
 func TestAnAlarmThatComesAndGoesIsLimited(t *testing.T) {
 	s, got, last := hooked(t)

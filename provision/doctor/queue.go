@@ -78,7 +78,7 @@ func (t Target) queue(ctx context.Context) finding.Finding {
 	case lag > 10*time.Minute:
 		return finding.Warning(fmt.Sprintf("%s, the oldest for %s", finding.Counted(s.Waiting, "item waits", "items wait"), lag.Round(time.Minute)), "the receiving server rejects them, or a remote server is down", "see: appliance logs bridge")
 	case s.Replicas > 0 && s.Replicas < t.Answers.BridgeReplicas:
-		return finding.Warning(fmt.Sprintf("%d of %d bridge processes run", s.Replicas, t.Answers.BridgeReplicas), "the others do its work meanwhile", "start it with: appliance up; see why it ended with: appliance logs bridge")
+		return finding.Warning(fmt.Sprintf("%d of %d bridge processes run", s.Replicas, t.Answers.BridgeReplicas), "the others do its work meanwhile", "start what is missing with: appliance up; see why it ended with: appliance logs bridge")
 	case max(s.Dead, s.OldDead) > 0:
 		return finding.Warning(finding.Counted(max(s.Dead, s.OldDead), "dead letter", "dead letters"), "the bridge could not deliver these items, gave up and told their rooms", "see the reasons with: appliance queue dead; retry with: appliance queue retry --all")
 	}
