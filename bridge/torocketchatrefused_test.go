@@ -71,9 +71,14 @@ func TestAPuppetThatIsOutsideIsLetIn(t *testing.T) {
 	s.find("a word to bob", func(_ string, c map[string]any) bool {
 		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat: Rocket.Chat refused it.")
 	})
+	s.rc.FailNext("POST /api/v1/chat.sendMessage", http.StatusBadRequest, "A Rocket.Chat App prevented the message sending. [error-app-prevented-sending]")
+	s.bob.Send(s.mxRoom, "a bad word")
+	s.find("a word to bob", func(_ string, c map[string]any) bool {
+		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat: an app in Rocket.Chat does not allow it.")
+	})
 	s.bob.Send(s.mxRoom, "go on")
 	s.messageText("go on")
-	s.deadLetters(1)
+	s.deadLetters(2)
 }
 
 // If Rocket.Chat does not allow a change, its author is told that it was not made;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,6 +25,18 @@ var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked
 	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
 	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
 
+// prevented begins the codes with which Rocket.Chat reports that an app of the Apps-Engine does
+// not allow something, such as error-app-prevented-sending.
+const prevented = "error-app-prevented"
+
+// depends matches the errors of Rocket.Chat's database and network drivers. It answers 400 with
+// the text of whatever exception a request ended in, and without a code.
+var depends = regexp.MustCompile(`(?i)mongo|topology|server selection|not primary|no primary|node is recovering|connection pool|interrupted|timed? ?out|ECONN|ETIMEDOUT|EPIPE|ENOTFOUND|EAI_AGAIN|socket hang up|getaddrinfo`)
+
+// codes are what Rocket.Chat's own refusals have as a code. A method that ends in an exception
+// has 500 instead, and its file storage has sentences.
+var codes = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+
 // side translates an error of the client into an error of the relay.
 func side(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
@@ -33,7 +46,8 @@ func side(err error) error {
 	switch {
 	case errors.Is(err, rocketchat.ErrNoUpload):
 		return fmt.Errorf("%w: %w", model.ErrRefused, err) // no server was contacted, so none is unavailable
-	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden):
+	case errors.Is(err, model.ErrSlow), errors.Is(err, model.ErrRefused), errors.Is(err, model.ErrUnavailable), errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrForbidden),
+		errors.Is(err, model.ErrUnclear), errors.Is(err, model.ErrBroken):
 		return err // already translated, by a call further down
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
 		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
@@ -45,8 +59,14 @@ func side(err error) error {
 		return fmt.Errorf("%w: %w", model.ErrNotFound, err)
 	case rocketchat.Says(err, final...):
 		return fmt.Errorf("%w: %w", model.ErrRefused, err)
+	case strings.HasPrefix(e.Code, prevented):
+		return fmt.Errorf("%w: %w", model.ErrPrevented, err)
 	case rocketchat.Says(err, forbidden...), e.Status == http.StatusForbidden:
 		return fmt.Errorf("%w: %w", model.ErrForbidden, err)
+	case codes.MatchString(e.Code):
+		return fmt.Errorf("%w: %w", model.ErrUnclear, err)
+	case depends.MatchString(e.Text):
+		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
 	}
-	return err
+	return fmt.Errorf("%w: %w", model.ErrBroken, err)
 }

@@ -19,6 +19,13 @@ var (
 	ErrNotFound = errors.New("does not exist")
 	// ErrRefused: the network will never accept this.
 	ErrRefused = errors.New("was refused")
+	// ErrUnclear: the network rejects this, for a reason that the bridge does not know. It may
+	// accept it later.
+	ErrUnclear = errors.New("was rejected")
+	// ErrBroken: the network fails over this; everything else it serves.
+	ErrBroken = errors.New("could not be processed")
+	// ErrPrevented: an app of the Rocket.Chat workspace does not allow it. It is an ErrRefused too.
+	ErrPrevented = fmt.Errorf("prevented by an app: it %w", ErrRefused)
 	// ErrTooLarge: the file is larger than allowed. It is an ErrRefused too.
 	ErrTooLarge = fmt.Errorf("the file is too large and %w", ErrRefused)
 	// ErrSlow: a file does not arrive although the homeserver responds. The file's own

@@ -12,10 +12,16 @@ import (
 // are waiting for the conversation to resume.
 const maxPause = 15 * time.Second
 
-// maxForbidden is how many attempts may fail because something is not allowed, which takes
-// half a minute. A server may say so for a moment, before it knows of a change of members or
-// of power levels. What is still not allowed then must not hold up its room.
-const maxForbidden = 6
+// What a server keeps rejecting must not hold up its room.
+const (
+	// maxForbidden is how many attempts may fail because something is not allowed, or for a
+	// reason that the bridge does not know, which takes half a minute. A server may say so for a
+	// moment, before it knows of a change of members or of power levels.
+	maxForbidden = 6
+	// maxBroken is how many attempts may fail because the server fails over the request, which
+	// takes nine minutes: it may be starting, or lack something that it depends on.
+	maxBroken = 10
+)
 
 // Outcome maps an error of a side to one that the queue understands: a retry with
 // backoff, a pause that does not count as a failure, or a dead letter, for which refused
@@ -42,10 +48,23 @@ func Outcome(item queue.Item, err error, refused string) error {
 		return queue.Permanent("the room on Matrix does not let you in", err)
 	case errors.Is(err, ErrOutsider):
 		return queue.Permanent("the room is a direct message in Rocket.Chat, and you are not in it", err)
-	case errors.Is(err, ErrRefused), errors.Is(err, ErrForbidden) && item.Failures >= maxForbidden:
+	case errors.Is(err, ErrPrevented):
+		return queue.Permanent("an app in Rocket.Chat does not allow it", err)
+	case errors.Is(err, ErrRefused), lasts(item, err):
 		return queue.Permanent(refused, err)
 	}
 	return err
+}
+
+// lasts reports whether an item was rejected so often that another attempt is unlikely to help.
+func lasts(item queue.Item, err error) bool {
+	switch {
+	case errors.Is(err, ErrForbidden), errors.Is(err, ErrUnclear):
+		return item.Failures >= maxForbidden
+	case errors.Is(err, ErrBroken):
+		return item.Failures >= maxBroken
+	}
+	return false
 }
 
 // Ignore returns err, or nil if err is one of these.

@@ -17,6 +17,7 @@ func Reason(cause string) string {
 		{"not admitted to the room", "not_admitted"},
 		{"the person is not in the direct room", "not_in_room"},
 		{ErrRefused.Error(), "refused"},
+		{ErrUnclear.Error(), "refused"},
 		{ErrForbidden.Error(), "forbidden"},
 		{ErrNotFound.Error(), "not_found"},
 		{ErrSlow.Error(), "unavailable"},
