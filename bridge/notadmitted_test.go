@@ -35,6 +35,7 @@ func TestABannedUserHoldsNothingUp(t *testing.T) {
 	s.rc.Say(s.room, "alice", "and she likes that")
 	s.findText("and she likes that")
 	s.deadLetters(1)
+	s.nothingWasRetried()
 	if said := saidOnMatrix(s.bob, s.mxRoom); slices.Contains(said, carol+": can you hear me?") {
 		t.Errorf("a banned user was heard: %q", said)
 	}

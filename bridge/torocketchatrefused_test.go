@@ -81,6 +81,35 @@ func TestAPuppetThatIsOutsideIsLetIn(t *testing.T) {
 	s.deadLetters(2)
 }
 
+// A workspace may let nobody edit messages. An edit on Matrix is then refused, and holds up
+// nothing that follows.
+func TestEditsThatRocketChatRefuses(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.Set("Message_AllowEditing", false)
+	event := s.bob.Send(s.mxRoom, "at noon")
+	s.messageText("at noon")
+	s.bob.SendEvent(s.mxRoom, "m.room.message", map[string]any{
+		"msgtype": "m.text", "body": "* at one", "m.new_content": map[string]any{"msgtype": "m.text", "body": "at one"},
+		"m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": event},
+	})
+	s.bob.Send(s.mxRoom, "at the usual place")
+	s.messageText("at the usual place")
+	s.find("a word to bob", func(_ string, c map[string]any) bool {
+		return c["msgtype"] == "m.notice" && strings.Contains(fmt.Sprint(c["body"]), "was not carried to Rocket.Chat: Rocket.Chat refused the edit.")
+	})
+	s.deadLetters(1)
+	s.nothingWasRetried()
+}
+
+// nothingWasRetried fails the test if a delivery was attempted again, as others behind it had to wait.
+func (s *stage) nothingWasRetried() {
+	s.t.Helper()
+	if strings.Contains(s.log.String(), "it will be retried") {
+		s.t.Error("a delivery that cannot succeed was retried")
+	}
+}
+
 // If Rocket.Chat does not allow a change, its author is told that it was not made;
 // odd changes change nothing.
 func TestRoomChangesThatRocketChatRefuses(t *testing.T) {

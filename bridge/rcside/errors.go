@@ -23,6 +23,7 @@ var missing = []string{"error-message-not-found", "error-room-not-found", "error
 var final = []string{"room_is_archived", "error-room-archived", "room_is_blocked", "You_have_been_muted", "error-message-size-exceeded",
 	"error-file-too-large", "error-invalid-file-type", "error-file-upload-disabled", "error-direct-message-file-upload-not-allowed",
 	"error-field-unavailable", "error-input-is-not-a-valid-field", "error-license-user-limit-reached", "error-user-is-banned",
+	"error-message-editing-blocked", "error-message-deleting-blocked",
 	"You can't send messages because the room is readonly.", "invalid-params", "Name contains invalid characters"}
 
 // prevented begins the codes with which Rocket.Chat reports that an app of the Apps-Engine does

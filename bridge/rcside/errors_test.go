@@ -20,6 +20,7 @@ func TestWhatRocketChatSaysDecidesWhetherARoomWaits(t *testing.T) {
 		{400, "error-app-prevented-sending", "A Rocket.Chat App prevented the message sending. [error-app-prevented-sending]", model.ErrPrevented},
 		{400, "error-app-prevented", "Not in this room [error-app-prevented]", model.ErrPrevented},
 		{400, "error-something-new", "Something new [error-something-new]", model.ErrUnclear},
+		{400, "error-message-editing-blocked", "Message editing is blocked [error-message-editing-blocked]", model.ErrRefused},
 		{400, "error-not-allowed", "Not allowed [error-not-allowed]", model.ErrForbidden},
 		{400, "", "Cannot read properties of undefined (reading 'name')", model.ErrBroken},
 		{200, "500", "Internal server error", model.ErrBroken},

@@ -133,22 +133,30 @@ func (h *base) say(ctx context.Context, p model.Portal, puppet model.Puppet, id,
 		}
 		puppet = *instead
 	}
-	err = h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text)
+	err = h.asMember(ctx, p, puppet, func() error { return h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text) })
+	if p.IsDirect() && errors.Is(err, model.ErrForbidden) {
+		return errors.Join(model.ErrOutsider, err)
+	}
+	return err
+}
+
+// asMember does something as a puppet. If that is not allowed, the puppet is added to the room
+// first; what is not allowed then either is an ErrRefused.
+func (h *base) asMember(ctx context.Context, p model.Portal, puppet model.Puppet, do func() error) error {
+	err := do()
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
 	}
-	if p.IsDirect() {
-		return errors.Join(model.ErrOutsider, err)
+	if !p.IsDirect() {
+		if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
+			return err
+		}
+		err = do()
 	}
-	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
-		return err
-	}
-	if err := h.RC.Send(ctx, puppet, p.RCRoom, id, thread, text); errors.Is(err, model.ErrForbidden) {
+	if errors.Is(err, model.ErrForbidden) {
 		return errors.Join(model.ErrRefused, err)
-	} else if err != nil {
-		return err
 	}
-	return nil
+	return err
 }
 
 // permalink returns the URL by which Rocket.Chat finds a quoted message.

@@ -85,13 +85,14 @@ func (h *edits) replace(ctx context.Context, item queue.Item, p model.Portal, pu
 // change edits a message. A message older than the link with its author's
 // account is the puppet's.
 func (h *edits) change(ctx context.Context, p model.Portal, as model.Puppet, message ids.RCMessage, text string) error {
-	err := h.RC.Edit(ctx, as, p.RCRoom, message, text)
-	if !fallsBack(as, err) {
-		return err
+	if as.Own {
+		err := h.RC.Edit(ctx, as, p.RCRoom, message, text)
+		if !fallsBack(as, err) {
+			return err
+		}
+		if as, err = h.speaker(ctx, p, as.MXUser); err != nil {
+			return err
+		}
 	}
-	puppet, err := h.speaker(ctx, p, as.MXUser)
-	if err != nil {
-		return err
-	}
-	return h.RC.Edit(ctx, puppet, p.RCRoom, message, text)
+	return h.asMember(ctx, p, as, func() error { return h.RC.Edit(ctx, as, p.RCRoom, message, text) })
 }
