@@ -52,7 +52,7 @@ func side(err error) error {
 		return err // already translated, by a call further down
 	case !ok, e.Status >= 500, e.Status == http.StatusUnauthorized:
 		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
-	case e.Status == http.StatusTooManyRequests:
+	case e.Status == http.StatusTooManyRequests, rocketchat.Says(err, "too-many-requests", "error-too-many-requests"):
 		return &model.WaitError{After: max(e.RetryAfter, time.Second), Err: err}
 	case rocketchat.Says(err, "restricted-workspace"):
 		return fmt.Errorf("rocket.chat %w: %w", model.ErrUnavailable, err)
