@@ -85,11 +85,12 @@ func (a *arrivals) showed(event string) bool {
 	return ok || a.gaps.Load() > 0
 }
 
-// sort puts events of a room's history into the order in which they were shown. An event
-// that was not shown stays behind the one before it.
+// sort puts events of a room's history into the order in which they were shown, and marks those
+// that were shown out of place. An event that was not shown stays behind the one before it.
 func (a *arrivals) sort(history []roomEvent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.markMoved(history)
 	places, last := make(map[string]int, len(history)), -1
 	for _, e := range history {
 		if at, ok := a.at[e.ID]; ok {
@@ -98,4 +99,36 @@ func (a *arrivals) sort(history []roomEvent) {
 		places[e.ID] = last
 	}
 	slices.SortStableFunc(history, func(x, y roomEvent) int { return places[x.ID] - places[y.ID] })
+}
+
+// markMoved marks messages that the homeserver itself has in two orders: in the room's history
+// after one of the same sender and shown before it, or the other way round. A Dendrite that was
+// killed, or lost its database, sends one on late, or accepts it minutes later. As few as
+// possible are marked: the others are in the same order in both.
+func (a *arrivals) markMoved(history []roomEvent) {
+	bySender := map[string][]int{}
+	for i, e := range history {
+		if _, shown := a.at[e.ID]; shown && e.Type == "m.room.message" {
+			bySender[e.Sender] = append(bySender[e.Sender], i)
+		}
+	}
+	for _, at := range bySender {
+		// longest and before describe the longest ordered sequence that ends with each message.
+		longest, before, end := make([]int, len(at)), make([]int, len(at)), 0
+		for i := range at {
+			longest[i], before[i] = 1, -1
+			for j := range i {
+				if a.at[history[at[j]].ID] < a.at[history[at[i]].ID] && longest[j] >= longest[i] {
+					longest[i], before[i] = longest[j]+1, j
+				}
+			}
+			if longest[i] > longest[end] {
+				end = i
+			}
+			history[at[i]].moved = true
+		}
+		for i := end; i >= 0; i = before[i] {
+			history[at[i]].moved = false
+		}
+	}
 }

@@ -16,7 +16,8 @@ import (
 type script struct {
 	prefix string // of every text
 	said   []said
-	places map[int]int // positions of messages by number, if they reached the bridge in another order
+	places map[int]int  // positions of messages by number, if they reached the bridge in another order
+	moved  map[int]bool // messages that the homeserver has in two orders; see arrivals.markMoved
 	deeds  deeds
 }
 

@@ -81,6 +81,7 @@ type shown struct {
 	thumbs     int    // of the person who wrote it
 	hidden     bool   // whether there is a reaction of theirs in the room's history that no client was shown
 	rewritten  string // the newest edit in the room's history that no client was shown; "" if none
+	moved      bool   // the homeserver has it in two orders
 }
 
 // judge compares both sides of a room with what was done.
@@ -98,7 +99,12 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 		return v, err
 	}
 	v.add(s.fromRC.judge(onMatrix, "@meter:"+serverName))
-	s.told = s.fromMX.told(fromMX)
+	s.told, s.moved = s.fromMX.told(fromMX), 0
+	for _, m := range slices.Concat(onMatrix, fromMX) {
+		if m.moved {
+			s.moved++
+		}
+	}
 	v.add(s.told.judge(inChat, bobPuppet))
 	for _, g := range s.guests {
 		found, err := g.judge(ctx)
@@ -119,10 +125,10 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 // homeservers that are cut off from each other, or killed, may miss each other's events,
 // for a while or for good; the bridge carries what its own homeserver sends it.
 func (s *script) told(have []shown) *script {
-	t := &script{prefix: s.prefix, said: slices.Clone(s.said), places: map[int]int{}}
+	t := &script{prefix: s.prefix, said: slices.Clone(s.said), places: map[int]int{}, moved: map[int]bool{}}
 	byNumber, byID := map[int]shown{}, map[string]int{}
 	for i, m := range have {
-		byNumber[m.number], byID[m.id], t.places[m.number] = m, m.number, i
+		byNumber[m.number], byID[m.id], t.places[m.number], t.moved[m.number] = m, m.number, i, m.moved
 	}
 	for i := range t.said {
 		want := &t.said[i]
@@ -166,6 +172,9 @@ func (s *script) overtook(a, b int) bool {
 	return known && also && before < at
 }
 
+// isMoved reports whether the homeserver has a message in two orders: any place is right.
+func (s *script) isMoved(m shown) bool { return m.moved || s.moved[m.number] }
+
 // judge compares what the other side shows, oldest first, with the script. Messages that
 // reached the bridge in another order than they were said in may be shown in either.
 func (s *script) judge(got []shown, sender string) (v verdict) {
@@ -178,7 +187,7 @@ func (s *script) judge(got []shown, sender string) (v verdict) {
 		}
 		byNumber[m.number], byID[m.id] = m, m.number
 		for _, n := range before {
-			if m.number < n && s.overtook(n, m.number) {
+			if m.number < n && s.overtook(n, m.number) && !s.isMoved(m) && !s.isMoved(byNumber[n]) {
 				v.note(&v.disordered, "%q after number %d", m.text, n)
 				break
 			}
@@ -290,6 +299,7 @@ type roomEvent struct {
 	Type    string `json:"type"`
 	Sender  string `json:"sender"`
 	Time    int64  `json:"origin_server_ts"`
+	moved   bool   // see arrivals.markMoved
 	Content struct {
 		Body string `json:"body"`
 		New  struct {
@@ -332,7 +342,7 @@ func (w *matrixWriter) shown(ctx context.Context, prefix string) (all []shown, e
 		if own && !w.timeline.showed(e.ID) {
 			w.timeline.late.Add(1)
 		}
-		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender], hidden: hidden[e.ID+" "+e.Sender]}
+		s := shown{id: e.ID, sender: e.Sender, number: n, text: e.Content.Body, thumbs: thumbs[e.ID+" "+e.Sender], hidden: hidden[e.ID+" "+e.Sender], moved: e.moved}
 		edit, edited := edits[e.ID]
 		if edited {
 			s.text = edit.Content.New.Body

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -59,6 +60,54 @@ func TestEventsAreInTheOrderOfTheirArrival(t *testing.T) {
 	}
 	if want := []string{"before", "a", "b", "c", "d", "with d"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A homeserver that lost its database shows a message after one that it has before it. Where
+// that message is shown says nothing about the bridge; the others are judged as always.
+func TestAMessageThatTheHomeserverMovedHasNoPlace(t *testing.T) {
+	a := &arrivals{at: map[string]int{"0": 0, "2": 1, "1": 2, "3": 3, "hers": 4, "4": 5}}
+	var history []roomEvent
+	for _, id := range []string{"0", "1", "2", "hers", "3", "4"} {
+		e := roomEvent{ID: id, Type: "m.room.message", Sender: "@bob:elsewhere.test"}
+		if id == "hers" {
+			e.Sender = "@eve:elsewhere.test"
+		}
+		history = append(history, e)
+	}
+	a.sort(history)
+	var got []shown
+	moved := 0
+	for _, e := range history {
+		if n, err := strconv.Atoi(e.ID); err == nil {
+			got = append(got, shown{id: e.ID, number: n, text: "m " + e.ID, moved: e.moved})
+		}
+		if e.moved {
+			moved++
+		}
+	}
+	if moved != 1 {
+		t.Fatalf("%d messages were moved, want one of two: %v", moved, history)
+	}
+	s := &script{prefix: "m "}
+	for n := range 5 {
+		s.said = append(s.said, said{text: fmt.Sprint("m ", n), parent: -1})
+	}
+	if v := s.judge(got, ""); !v.fine() {
+		t.Errorf("the homeserver moved a message, and the verdict is %s", v.String())
+	}
+	told := s.told(got)
+	for _, c := range []struct {
+		order      []int
+		disordered int
+	}{{[]int{0, 1, 2, 3, 4}, 0}, {[]int{0, 2, 1, 3, 4}, 0}, {[]int{0, 1, 2, 4, 3}, 1}} {
+		var list []shown
+		for _, n := range c.order {
+			list = append(list, shown{id: fmt.Sprint(n), number: n, text: fmt.Sprint("m ", n)})
+		}
+		if v := told.judge(list, ""); v.disordered != c.disordered {
+			t.Errorf("%v: the verdict is %s, want %d out of order", c.order, v.String(), c.disordered)
+		}
 	}
 }
 
