@@ -14,6 +14,10 @@ type dendrite struct{}
 
 func (dendrite) needs() []string { return []string{"APPLIANCE_DENDRITE"} }
 
+func (dendrite) program() string { return os.Getenv("APPLIANCE_DENDRITE") }
+
+func (dendrite) unsettled() string { return "" }
+
 func (dendrite) files(s *Server, registration string) map[string]string {
 	registrations, version := []string{}, ""
 	if registration != "" {

@@ -65,6 +65,11 @@ type Server struct {
 type runner interface {
 	// needs returns the environment variables that must be set.
 	needs() []string
+	// program returns a file that differs if the program does.
+	program() string
+	// unsettled returns the query for how much the server has yet to do in a new database
+	// after its start, "" if nothing.
+	unsettled() string
 	// files returns the configuration files, by name in the server's directory.
 	files(s *Server, registration string) map[string]string
 	// start runs the server in its directory; its output goes to the log.
@@ -95,19 +100,26 @@ const sharedSecret = "only-for-tests"
 // Start.
 func New(tb testing.TB, kind string) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, Kind: kind, Software: SoftwareOf(kind)}
-	if s.Software.run == nil {
+	software := SoftwareOf(kind)
+	if software.run == nil {
 		tb.Fatalf("there is no homeserver %q", kind)
 	}
 	if Hermetic() {
-		return s.prepareHermetic()
+		return (&Server{tb: tb, Kind: kind, Software: software}).prepareHermetic()
 	}
-	for _, name := range append(s.Software.run.needs(), "APPLIANCE_TEST_POSTGRES") {
+	for _, name := range append(software.run.needs(), "APPLIANCE_TEST_POSTGRES") {
 		if os.Getenv(name) == "" {
 			mustrun.Skip(tb, name+" is not set; make test sets it and runs this")
 		}
 	}
-	s.database, s.dir, s.ports = database(tb), tb.TempDir(), [2]int{FreePort(tb), FreePort(tb)}
+	return prepare(tb, kind, schema(tb, kind))
+}
+
+// prepare is New for a real server whose database is a copy of another one.
+func prepare(tb testing.TB, kind, template string) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, Kind: kind, Software: SoftwareOf(kind)}
+	s.database, s.dir, s.ports = database(tb, template), tb.TempDir(), [2]int{FreePort(tb), FreePort(tb)}
 	s.Name = "localhost:" + strconv.Itoa(s.ports[1])
 	s.URL = "http://localhost:" + strconv.Itoa(s.ports[0])
 	return s
@@ -242,8 +254,8 @@ func (s *Server) write(name, text string) {
 	}
 }
 
-// database creates a database for one server and returns its address.
-func database(tb testing.TB) string {
+// database creates a database for one server, as a copy of another one, and returns its address.
+func database(tb testing.TB, template string) string {
 	tb.Helper()
 	server, err := url.Parse(os.Getenv("APPLIANCE_TEST_POSTGRES"))
 	if err != nil {
@@ -262,7 +274,7 @@ func database(tb testing.TB) string {
 		_, err = conn.Exec(ctx, statement)
 		return err
 	}
-	if err := run(tb.Context(), "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"); err != nil {
+	if err := run(tb.Context(), "CREATE DATABASE "+name+" TEMPLATE "+template+" ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = run(context.WithoutCancel(tb.Context()), "DROP DATABASE "+name+" WITH (FORCE)") })

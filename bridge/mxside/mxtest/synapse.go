@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -14,6 +16,12 @@ import (
 type synapse struct{}
 
 func (synapse) needs() []string { return []string{"APPLIANCE_SYNAPSE"} }
+
+func (synapse) program() string {
+	return filepath.Join(os.Getenv("APPLIANCE_SYNAPSE"), "usr/lib/python3/dist-packages/synapse/__init__.py")
+}
+
+func (synapse) unsettled() string { return "SELECT COUNT(*) FROM background_updates" }
 
 func (synapse) files(s *Server, registration string) map[string]string {
 	seed := make([]byte, 32)
@@ -57,6 +65,7 @@ registration_shared_secret: SECRET
 macaroon_secret_key: SECRET
 form_secret: SECRET
 enable_registration: false
+background_updates: {sleep_enabled: false}
 bcrypt_rounds: 4
 report_stats: false
 suppress_key_server_warning: true
