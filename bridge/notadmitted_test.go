@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"appliance/bridge/ids"
+	"appliance/bridge/mustrun"
 	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/rocketchat/rctest"
 )
@@ -68,6 +70,60 @@ func TestAUserWhoIsNotAdmittedHoldsNothingUp(t *testing.T) {
 		if !strings.Contains(cause, "not admitted to the room") {
 			t.Errorf("the cause of the dead letter is %q", cause)
 		}
+	}
+}
+
+// A person may leave on Matrix while a Rocket.Chat user removes them. They stay out, and nobody
+// is told that Matrix does not allow it.
+func TestARemovalOfWhoHasLeftMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.stop()
+	s.rc.Kick(s.room, "alice", s.puppet)
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/leave", map[string]any{}, nil)
+	mxtest.WaitFor(t, "our own server to know that bob has left", func() bool { return s.membershipHere(s.bob.ID) == "leave" })
+	s.startBridge()
+	s.rc.Say(s.room, "alice", "and then there was one")
+	alice := s.home.As("as-token-for-tests")
+	mxtest.WaitFor(t, "what was said after that", func() bool {
+		var out struct {
+			Chunk []struct{ Content struct{ Body string } }
+		}
+		_, err := alice.Call(t.Context(), http.MethodGet, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/messages?dir=b&limit=5&user_id="+url.QueryEscape(s.alice()), nil, &out)
+		return err == nil && slices.ContainsFunc(out.Chunk, func(e struct{ Content struct{ Body string } }) bool {
+			return e.Content.Body == "and then there was one"
+		})
+	})
+	if slices.Contains(s.rc.Members(s.room), s.puppet) {
+		t.Error("bob is back in the room of Rocket.Chat")
+	}
+	if strings.Contains(s.log.String(), "it will be retried") {
+		t.Error("a removal was retried")
+	}
+}
+
+// An owner may lift a ban in Rocket.Chat that the room on Matrix does not let them lift. The
+// person does not come back, and the owner is told why.
+func TestABanThatMatrixDoesNotLift(t *testing.T) {
+	t.Parallel()
+	s := roomOfBobs(newWorld(t, &rctest.Server{Polite: true}))
+	if !s.rc.Expect().Bans {
+		mustrun.Skip(t, "this Rocket.Chat has no bans; make test runs it on a version that has")
+	}
+	dave := s.far.Register("dave", "Dave")
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/invite", map[string]any{"user_id": dave.ID}, nil)
+	dave.AcceptInvitation()
+	puppet := ids.PuppetUsername(ids.MXUser(dave.ID), false)
+	s.waitForPuppet(s.room, puppet)
+	s.stop()
+	s.api("alice", "rooms.banUser", map[string]any{"roomId": s.room, "username": puppet})
+	s.api("alice", "rooms.unbanUser", map[string]any{"roomId": s.room, "username": puppet})
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/ban", map[string]any{"user_id": dave.ID}, nil)
+	mxtest.WaitFor(t, "our own server to know of the ban", func() bool { return s.membershipHere(dave.ID) == "ban" })
+	s.startBridge()
+	s.told("alice", dave.ID+" is still banned on Matrix: the room there does not allow you to lift the ban.")
+	if slices.Contains(s.rc.Members(s.room), puppet) {
+		t.Error("dave is back in the room of Rocket.Chat")
 	}
 }
 

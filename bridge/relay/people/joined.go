@@ -2,7 +2,6 @@ package people
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -88,11 +87,7 @@ func (j *Joined) keptOut(ctx context.Context, p model.Portal, ghost ids.MXUser, 
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
 	}
-	content, ok, serr := j.MX.State(ctx, p.MXRoom, p.Reader(j.Names), model.StateMember, string(ghost))
-	var member struct {
-		Membership string `json:"membership"`
-	}
-	if serr == nil && ok && json.Unmarshal(content, &member) == nil && member.Membership == "ban" {
+	if is, serr := model.MembershipOf(ctx, j.MX, p, j.Names, ghost); serr == nil && is == "ban" {
 		return fmt.Errorf("%w: %w", model.ErrBanned, err)
 	}
 	since, again := j.keptBy.LoadOrStore(string(p.MXRoom)+" "+string(ghost), time.Now())

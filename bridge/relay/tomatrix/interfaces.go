@@ -113,6 +113,9 @@ type memberMatrix interface {
 	Ban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 	// Kick removes a person, as one of our users.
 	Kick(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
+	// State returns the content of a state event, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 	// Unban lets a banned person come back.
 	Unban(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error
 }

@@ -38,11 +38,11 @@ func (h *members) deliver(ctx context.Context, item queue.Item, in event.RCMembe
 	case event.Added:
 		err = h.added(ctx, p, by, in.Username)
 	case event.Removed:
-		err = h.removed(ctx, p, by, in.Username, h.MX.Kick)
+		err = h.removed(ctx, p, by, in, h.MX.Kick)
 	case event.Banned:
-		err = h.removed(ctx, p, by, in.Username, h.MX.Ban)
+		err = h.removed(ctx, p, by, in, h.MX.Ban)
 	case event.Unbanned:
-		err = h.removed(ctx, p, by, in.Username, h.MX.Unban)
+		err = h.removed(ctx, p, by, in, h.MX.Unban)
 	case event.Unknown:
 	}
 	return model.Outcome(item, err, "the Matrix server refused it")
@@ -125,15 +125,14 @@ func (h *members) inviteAdded(ctx context.Context, p model.Portal, by model.RCPe
 }
 
 // removed handles "by removed username", or banned, or unbanned, as the ghost of the
-// person who did it or else as the reader of the portal. If neither may, the person is
-// added again, so that both sides agree.
-func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson, username string, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
-	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, username)
+// person who did it or else as the reader of the portal.
+func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson, in event.RCMember, how func(ctx context.Context, room ids.MXRoom, as, who ids.MXUser) error) error {
+	puppet, isPuppet, err := h.Store.PuppetByUsername(ctx, in.Username)
 	if err != nil {
 		return err
 	}
 	if !isPuppet {
-		who, ok, err := h.RC.UserByName(ctx, username)
+		who, ok, err := h.RC.UserByName(ctx, in.Username)
 		if err != nil || !ok {
 			return err
 		}
@@ -153,7 +152,29 @@ func (h *members) removed(ctx context.Context, p model.Portal, by model.RCPerson
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
 	}
-	if err := h.RC.Add(ctx, p, puppet.RCUser); err != nil {
+	return h.notRemoved(ctx, p, by, puppet, in.Change)
+}
+
+// notRemoved handles a removal, ban or unban that the room on Matrix does not allow: a member
+// who is still there is added again, so that both sides agree, and the person who did it is
+// told. Homeservers also refuse to remove who has left meanwhile.
+func (h *members) notRemoved(ctx context.Context, p model.Portal, by model.RCPerson, puppet model.Puppet, change event.MemberChange) error {
+	is, err := model.MembershipOf(ctx, h.MX, p, h.Names, puppet.MXUser)
+	switch {
+	case err != nil:
+		return err
+	case change == event.Unbanned && is == "ban":
+		h.Notices.Person(ctx, by, fmt.Sprintf("%s is still banned on Matrix: the room there does not allow you to lift the ban.", puppet.MXUser))
+		return nil
+	case change == event.Unbanned, is != "join" && is != "invite":
+		return nil // as wanted
+	}
+	err = h.RC.Add(ctx, p, puppet.RCUser)
+	if change == event.Banned && errors.Is(err, model.ErrRefused) {
+		h.Notices.Person(ctx, by, fmt.Sprintf("%s is still in the room on Matrix, which does not allow you to ban people.", puppet.MXUser))
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	h.Notices.Person(ctx, by, fmt.Sprintf("%s is back in the room: the room on Matrix does not allow you to remove people.", puppet.MXUser))
