@@ -21,7 +21,7 @@ die() { printf 'install: error: %s\ninstall: hint: %s\n' "$1" "$2" >&2 && exit 1
 have() { command -v "$1" >/dev/null 2>&1; }
 terminal() { (: </dev/tty) 2>/dev/null; }
 
-# get FILE: brings a file of the release here, the whole of it or none.
+# get FILE downloads a file of the release, completely or not at all.
 get() {
 	case $from in
 	http*)
@@ -33,7 +33,7 @@ get() {
 	mv "$1.part" "$1"
 }
 
-# signed: has the key signed SHA256SUMS, and the comment that names it?
+# signed reports whether the key signed SHA256SUMS and the comment that names it.
 signed() {
 	if have minisign; then minisign -Vqm SHA256SUMS -P "$key" >/dev/null 2>&1; else
 		{ printf '\060\052\060\005\006\003\053\145\160\003\041\000' && printf %s "$key" | base64 -d | tail -c 32; } >key.der
@@ -46,7 +46,7 @@ signed() {
 	fi && sed -n 3p SHA256SUMS.minisig | grep -q 'file:SHA256SUMS'
 }
 
-# verify FILE: the checksum always, the signature where it can be; says which.
+# verify FILE checks the checksum, and the signature where that is possible, and says which.
 verify() {
 	if [ -n "$key" ] && { have minisign || openssl pkeyutl -help 2>&1 | grep -q rawin; }; then
 		get SHA256SUMS.minisig

@@ -18,7 +18,7 @@ else
 	: >"$out"
 fi
 
-# bench TITLE PACKAGES FLAGS...: no part takes longer than it may.
+# bench TITLE PACKAGES FLAGS... runs benchmarks and appends their results.
 bench() {
 	say "$1"
 	# shellcheck disable=SC2086 # a list of packages
@@ -30,7 +30,7 @@ bench() {
 	fi
 }
 
-# servers starts a database and says where Dendrite is, once.
+# servers starts a database and exports where Dendrite is, once.
 servers() {
 	[ -z "${database:-}" ] || return 0
 	set -a
@@ -39,7 +39,7 @@ servers() {
 	. "$root/compose/stage/servers.sh"
 }
 
-# matterbridge builds that, for the two networks that it is asked for.
+# matterbridge builds matterbridge, for the two networks that it connects here.
 matterbridge() {
 	local without
 	without=$(printf ',no%s' api discord gitter harmony irc keybase mattermost msteams mumble nctalk slack sshchat steam telegram vk whatsapp xmpp zulip)

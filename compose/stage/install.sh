@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a release for this host and installs it on a fresh Debian, in containers without a network: the Debian
-# package, the RPM package, and install.sh from a web server, all at once. Each has to leave nothing when it is removed.
+# package, the RPM package, and install.sh from a web server, all at once. Each must leave nothing behind when it is removed.
 . "$(dirname "$0")/lib.sh"
 need_root
 cd "$root"

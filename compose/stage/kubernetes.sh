@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows the Helm chart to Helm, and what it renders to a real API server with controllers
+# Renders the Helm chart with Helm, and applies the result to a real API server with controllers
 # and scheduler, on loopback. Then runs the manifests as pods of three kubelets in network
 # namespaces, and breaks those while people talk. Called by `make test-kubernetes`, after
 # setup.sh and images.sh. The servers are built from their Go modules, once per version:

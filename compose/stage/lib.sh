@@ -1,4 +1,4 @@
-# Shared by the scripts of this directory: where things are and how to speak.
+# Shared by the scripts of this directory: paths, messages and tools.
 # shellcheck shell=bash
 set -euo pipefail
 stage=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Looks at the source without running it: formatting, go.mod, go vet and what
+# Checks the source without running it: formatting, go.mod, go vet and what
 # .golangci.yml lists (staticcheck among it), and code that nothing reaches. Called
 # by `make lint`. Needs Go alone; the linters are built into the cache, once per version.
 . "$(dirname "$0")/lib.sh"
@@ -13,7 +13,7 @@ go vet ./...
 tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 GOLANGCI_LINT_CACHE=$cache/golangci-lint "$cache/bin/golangci-lint" run ./...
 
-# What no program and no test reaches.
+# Code that no program and no test reaches.
 tool deadcode golang.org/x/tools/cmd/deadcode
 dead=$("$cache/bin/deadcode" -test ./... ./cmd/appliance/testdata/fakehost)
 [ -z "$dead" ] || die "nothing calls these:"$'\n'"$dead" "remove them"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the contract of the Rocket.Chat client and the end-to-end tests on a server
-# that is none of their own: the one that ROCKETCHAT_URL names, which they empty, or
-# else rocketsim, as a process of its own, as each version that it can be. Called by
+# that they do not start themselves: the one that ROCKETCHAT_URL names, which they empty, or
+# else rocketsim, as a separate process, in each version that it supports. Called by
 # `make test-real`, and by test.sh for some of them. See docs/testing.md.
 #
 #   real.sh [NAMES]   NAMES is an expression for `go test -run`: the end-to-end tests

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes everything that belongs to a release, in dist/ (or DIST): called by `make release`.
-# VERSION, KEY, PUBLIC_KEY, NEXT_KEY and RELEASE_URL are those of docs/release.md; tests make do with one of ARCHES. What it makes is
-# the same byte for byte wherever and whenever it is made from a commit; times are the commit's.
+# VERSION, KEY, PUBLIC_KEY, NEXT_KEY and RELEASE_URL are those of docs/release.md; tests build for a single architecture (ARCHES). The result is
+# the same byte for byte wherever and whenever it is built from a commit; times are the commit's.
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 

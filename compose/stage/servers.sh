@@ -1,5 +1,5 @@
-# Starts and unpacks what tests and benchmarks of the bridge need beside them, and
-# says where it is: Dendrite, Synapse, PostgreSQL. To be sourced after lib.sh and
+# Starts or unpacks the servers that tests and benchmarks of the bridge need, and exports
+# where they are: Dendrite, Synapse, PostgreSQL. To be sourced after lib.sh and
 # versions.env; the database ends with the script.
 tool dendrite github.com/element-hq/dendrite/cmd/dendrite
 
@@ -21,7 +21,7 @@ for _ in $(seq 100); do
 	sleep 0.2
 done
 # Docker's proxy for published ports takes a third of the time of a test; where the
-# container itself cannot be reached, as in rootless Docker, it has to do.
+# container itself cannot be reached, as in rootless Docker, the proxy is used.
 address=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$database"):5432
 if ! (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null; then
 	address=$(docker port "$database" 5432/tcp | head -n 1)

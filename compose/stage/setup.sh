@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes this machine able to run the demo and the tests: Docker Engine with a
+# Prepares this machine for the demo and the tests: Docker Engine with a
 # running daemon, the Compose plugin, and the few Debian packages that build the
 # local images. Changes nothing that is already there. Needs root, apt and Go.
 . "$(dirname "$0")/lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what one, two and four bridge processes carry between servers that answer at once, with a
+# Measures what one, two and four bridge processes carry between servers that answer at once, on a
 # PostgreSQL that counts its statements. See docs/scale.md. APPLIANCE_SIMULATE_PEOPLE, _ROOMS,
 # _MESSAGES and _RATE make it larger or smaller. Called by `make simulate`.
 . "$(dirname "$0")/lib.sh"
