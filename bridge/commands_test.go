@@ -17,27 +17,36 @@ func (w *world) told(username, text string) string {
 	w.t.Helper()
 	found := ""
 	mxtest.WaitFor(w.t, username+" to be told "+text, func() bool {
-		p := w.rc.Login(username)
-		var ims struct {
-			IMs []struct {
-				ID        string   `json:"_id"`
-				Usernames []string `json:"usernames"`
-			} `json:"ims"`
-		}
-		w.call(p, http.MethodGet, "im.list?count=100", nil, &ims)
-		for _, im := range ims.IMs {
-			if !slices.Contains(im.Usernames, "matrix-bridge") {
-				continue
-			}
-			for _, m := range w.rc.Messages(im.ID) {
-				if strings.Contains(m.Text, text) {
-					found = m.Text
-				}
+		for _, said := range w.toldTexts(username) {
+			if strings.Contains(said, text) {
+				found = said
 			}
 		}
 		return found != ""
 	})
 	return found
+}
+
+// toldTexts returns the direct messages between a person and the bridge.
+func (w *world) toldTexts(username string) (texts []string) {
+	w.t.Helper()
+	p := w.rc.Login(username)
+	var ims struct {
+		IMs []struct {
+			ID        string   `json:"_id"`
+			Usernames []string `json:"usernames"`
+		} `json:"ims"`
+	}
+	w.call(p, http.MethodGet, "im.list?count=100", nil, &ims)
+	for _, im := range ims.IMs {
+		if !slices.Contains(im.Usernames, "matrix-bridge") {
+			continue
+		}
+		for _, m := range w.rc.Messages(im.ID) {
+			texts = append(texts, m.Text)
+		}
+	}
+	return texts
 }
 
 func TestFeatureCommands(t *testing.T) {

@@ -37,6 +37,11 @@ func TestABannedUserHoldsNothingUp(t *testing.T) {
 	s.rc.Say(s.room, "alice", "and she likes that")
 	s.findText("and she likes that")
 	s.deadLetters(1)
+	s.rc.Say(s.room, "carol", "can anybody hear me?")
+	s.deadLetters(2)
+	if n := len(s.toldTexts("carol")); n != 1 {
+		t.Errorf("carol was told %d times: %q", n, s.toldTexts("carol"))
+	}
 	s.nothingWasRetried()
 	if said := saidOnMatrix(s.bob, s.mxRoom); slices.Contains(said, carol+": can you hear me?") {
 		t.Errorf("a banned user was heard: %q", said)

@@ -55,6 +55,9 @@ func (r *Relay) deadLetter(ctx context.Context, item queue.Item, cause error) {
 
 // tellAuthor notifies the author of a Rocket.Chat message that it, its edit or its file was given up.
 func (r *Relay) tellAuthor(ctx context.Context, m rocketchat.Message, what string, cause error) error {
+	if r.parts.admission.ToldRecently(m.User.ID, m.RoomID, cause) {
+		return nil
+	}
 	return r.RC.Tell(ctx, model.PersonOf(m.User),
 		fmt.Sprintf("Your %s from %s was not carried to Matrix: %s.", what, m.Time.Format("15:04 MST"), queue.Sentence(cause)))
 }

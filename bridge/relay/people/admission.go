@@ -109,7 +109,7 @@ func (a *Admission) ToldRecently(sender, room string, cause error) bool {
 	switch {
 	case errors.Is(cause, errDenied):
 		again = tellDenied
-	case !errors.Is(cause, errFlood):
+	case !errors.Is(cause, errFlood) && !errors.Is(cause, model.ErrNotAdmitted):
 		return false
 	}
 	a.mu.Lock()
