@@ -82,12 +82,16 @@ func (j *Joined) BringInto(ctx context.Context, p model.Portal, who model.RCPers
 }
 
 // keptOut returns the error of a join, and makes it final if the ghost is banned, or if the
-// room has refused for a while. It remains an ErrForbidden.
+// room has refused for a while. It remains an ErrForbidden. A homeserver that cannot read the
+// room refuses too, and is unavailable instead.
 func (j *Joined) keptOut(ctx context.Context, p model.Portal, ghost ids.MXUser, err error) error {
 	if !errors.Is(err, model.ErrForbidden) {
 		return err
 	}
-	if is, serr := model.MembershipOf(ctx, j.MX, p, j.Names, ghost); serr == nil && is == "ban" {
+	switch is, unread := model.MembershipOf(ctx, j.MX, p, j.Names, ghost); {
+	case model.Ignore(unread, model.ErrForbidden, model.ErrNotFound) != nil:
+		return unread
+	case is == "ban":
 		return fmt.Errorf("%w: %w", model.ErrBanned, err)
 	}
 	since, again := j.keptBy.LoadOrStore(string(p.MXRoom)+" "+string(ghost), time.Now())
