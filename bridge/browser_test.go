@@ -92,14 +92,25 @@ func eval[T any](b *browser, script string) T {
 // text returns the visible text of the page.
 func (b *browser) text() string {
 	b.t.Helper()
-	return eval[string](b, `document.body ? document.body.innerText : ""`)
+	return eval[string](b, visibleText)
 }
 
-// shows waits until a text appears on the page.
+// visibleText is what a script evaluates to get the visible text of a page.
+const visibleText = `document.body ? document.body.innerText : ""`
+
+// shows waits until a text appears on the page. A page that goes away while it is read does
+// not show it yet.
 func (b *browser) shows(want string) {
 	b.t.Helper()
 	last := ""
-	ok := func() bool { last = b.text(); return strings.Contains(last, want) }
+	ok := func() bool {
+		text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](visibleText, chromedp.EvalAwaitPromise))
+		if err != nil && !strings.Contains(err.Error(), "navigated or closed") {
+			b.t.Fatalf("in the page: %v", err)
+		}
+		last = text
+		return strings.Contains(last, want)
+	}
 	for deadline := time.Now().Add(30 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the page does not show %q:\n%s", want, last)

@@ -22,8 +22,8 @@ func TestABannedUserHoldsNothingUp(t *testing.T) {
 	carol := "@carol:" + s.home.Name
 	s.promote()
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/ban", map[string]any{"user_id": carol}, nil)
-	s.bob.Send(s.mxRoom, "carol stays out")
-	s.messageText("carol stays out") // and the ban before it was handled
+	ban, _ := s.find("the ban", func(kind string, c map[string]any) bool { return kind == "m.room.member" && c["membership"] == "ban" })
+	mxtest.WaitFor(t, "the ban to be handled", func() bool { return strings.Contains(s.log.String(), "msg=delivered item="+ban) })
 
 	s.rc.Invite(s.room, "alice", "carol")
 	s.rc.Say(s.room, "alice", "welcome, carol")
@@ -51,6 +51,25 @@ func TestABannedUserHoldsNothingUp(t *testing.T) {
 	mxtest.WaitFor(t, "our own server to know that the ban has ended", func() bool { return s.membershipHere(carol) == "leave" })
 	s.rc.Say(s.room, "carol", "and now?")
 	s.findText("and now?")
+}
+
+// A ban on Matrix says nothing to a Rocket.Chat user who is not in the room, and names no room to them.
+func TestABanOfAUserWhoIsNotThere(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	s.rc.Invite(s.room, "alice", "carol")
+	carol := "@carol:" + s.home.Name
+	mxtest.WaitFor(t, "carol to join on Matrix", func() bool { return s.bob.Members(s.mxRoom)[carol] == "join" })
+	s.promote()
+	s.rc.Kick(s.room, "alice", "carol")
+	mxtest.WaitFor(t, "carol to leave on Matrix", func() bool { return s.bob.Members(s.mxRoom)[carol] == "leave" })
+	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/ban", map[string]any{"user_id": carol}, nil)
+	ban, _ := s.find("the ban", func(kind string, c map[string]any) bool { return kind == "m.room.member" && c["membership"] == "ban" })
+	mxtest.WaitFor(t, "the ban to be handled", func() bool { return strings.Contains(s.log.String(), "msg=delivered item="+ban) })
+	if told := s.toldTexts("carol"); len(told) > 0 {
+		t.Errorf("carol was told %q", told)
+	}
 }
 
 // A room on Matrix may stop letting Rocket.Chat users in. Then what a new one writes does

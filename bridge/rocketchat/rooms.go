@@ -132,13 +132,9 @@ func (c *Client) Leave(ctx context.Context, roomType, rid string) error {
 	return err
 }
 
-// Kick calls channels.kick or groups.kick. Kicking a non-member is not an error.
+// Kick calls channels.kick or groups.kick. Kicking a non-member is "error-user-not-in-room".
 func (c *Client) Kick(ctx context.Context, roomType, rid, userID string) error {
-	err := c.post(ctx, family(roomType)+".kick", map[string]string{"roomId": rid, "userId": userID}, nil)
-	if Says(err, "error-user-not-in-room") {
-		return nil
-	}
-	return err
+	return c.post(ctx, family(roomType)+".kick", map[string]string{"roomId": rid, "userId": userID}, nil)
 }
 
 // AddOwner calls channels.addOwner or groups.addOwner. Adding an existing owner is
