@@ -48,7 +48,7 @@ func TestABannedUserHoldsNothingUp(t *testing.T) {
 	}
 
 	s.bob.Must(http.MethodPost, "/_matrix/client/v3/rooms/"+url.PathEscape(s.mxRoom)+"/unban", map[string]any{"user_id": carol}, nil)
-	mxtest.WaitFor(t, "our own server to know that the ban has ended", func() bool { return s.membershipHere(carol) == "leave" })
+	mxtest.WaitFor(t, "carol to come in on Matrix", func() bool { return s.bob.Members(s.mxRoom)[carol] == "join" })
 	s.rc.Say(s.room, "carol", "and now?")
 	s.findText("and now?")
 }

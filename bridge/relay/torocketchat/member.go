@@ -114,8 +114,11 @@ func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MX
 	if e.Membership != "leave" && e.Membership != "ban" || p.IsDirect() {
 		return nil
 	}
-	if unbanned, err := h.isUnbanned(ctx, p, ghost, e); err != nil || unbanned {
+	switch unbanned, err := h.isUnbanned(ctx, p, ghost, e); {
+	case err != nil:
 		return err
+	case unbanned: // who is in the room of Rocket.Chat, may come in now
+		return h.Accept(ctx, []queue.Item{model.RCMembershipItem("unbanned "+string(e.ID), p.RCRoom)}, nil)
 	}
 	g, ok, err := h.Store.GhostByMX(ctx, ghost)
 	if err != nil || !ok {
