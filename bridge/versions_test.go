@@ -345,14 +345,7 @@ func (s *stage) tryBanThere() {
 	s.member(s.carol(), "ban")
 	mxtest.WaitFor(s.t, "carol to be banned", func() bool { return !slices.Contains(s.rc.Members(s.room), "carol") })
 	s.member(s.carol(), "unban")
-	mxtest.WaitFor(s.t, "our homeserver to know that she may come back", func() bool {
-		var out struct {
-			Membership string `json:"membership"`
-		}
-		path := "/_matrix/client/v3/rooms/" + url.PathEscape(s.mxRoom) + "/state/m.room.member/" + url.PathEscape(s.carol()) + "?user_id=" + url.QueryEscape(s.alice())
-		_, _ = s.home.As("as-token-for-tests").Call(s.t.Context(), http.MethodGet, path, nil, &out)
-		return out.Membership == "leave"
-	})
+	mxtest.WaitFor(s.t, "our homeserver to know that she may come back", func() bool { return s.membershipHere(s.carol()) == "leave" })
 	s.rc.Invite(s.room, "alice", "carol")
 	mxtest.WaitFor(s.t, "carol to be back after the ban", func() bool { return s.bob.Members(s.mxRoom)[s.carol()] == "join" })
 }

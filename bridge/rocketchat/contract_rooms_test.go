@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"appliance/bridge/mustrun"
 	"appliance/bridge/rocketchat"
 )
 
@@ -303,7 +304,7 @@ func TestTopicAnnouncementAndName(t *testing.T) {
 
 func TestMembersComeInPages(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes a hundred users")
+		mustrun.Skip(t, "it makes a hundred users; make test runs it, without -short")
 	}
 	w := begin(t)
 	p := w.puppet()
