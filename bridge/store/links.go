@@ -68,6 +68,9 @@ var eventsLinked = `SELECT mx_event FROM links WHERE mx_event IN ` + places(even
 
 // EventsLinked implements mxside.Store.
 func (s *linkTable) EventsLinked(ctx context.Context, events []ids.MXEvent) (map[ids.MXEvent]bool, error) {
+	s.await(func(l *leaving) bool {
+		return slices.ContainsFunc(l.receipts, func(r queue.Receipt) bool { return slices.Contains(events, ids.MXEvent(r.MXEvent)) })
+	})
 	linked := map[string]bool{}
 	for some := range slices.Chunk(events, eventsAsked) {
 		args := make([]any, eventsAsked)

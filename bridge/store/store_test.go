@@ -296,6 +296,13 @@ func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
 			_, err := s.LinksByMessage(ctx, "m")
 			return err
 		},
+		"it is in a past that is read": func(ctx context.Context, s *store.Store) error {
+			linked, err := s.EventsLinked(ctx, []ids.MXEvent{"$other", "$e"})
+			if !linked["$e"] {
+				t.Error("the event is not linked")
+			}
+			return err
+		},
 		"the next of its lane was delivered": func(ctx context.Context, s *store.Store) error {
 			next, _, err := s.Claim(ctx, queue.Messages, time.Now())
 			storing(ctx, s, next)

@@ -16,8 +16,9 @@ import (
 const (
 	// maxGroup is how many writes share one transaction, and so one wait for the disk.
 	maxGroup = 256
-	// lingers is how long patient writes wait for others to share a transaction with.
-	lingers = 5 * time.Millisecond
+	// lingers is how long patient writes wait for others to share a transaction with. With
+	// some messages a second, the next message carries the record of the last delivery.
+	lingers = 100 * time.Millisecond
 )
 
 var errClosed = errors.New("the database is closed")
