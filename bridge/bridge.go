@@ -97,7 +97,6 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = s.store.Close() }()
-	s.addProcessors()
 	if err := keepNamespace(ctx, s.store, namespace(cfg.Fixed)); err != nil {
 		return err
 	}
@@ -192,6 +191,7 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g.Go(func() error { return config.Watch(ctx, s.ConfigFile, s.reload) })
 	g.Go(func() error { return s.hangups(ctx) })
 	g.Go(func() error { return s.releasePages(ctx) })
+	g.Go(func() error { return s.adaptProcessors(ctx) })
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err
