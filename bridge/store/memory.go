@@ -327,6 +327,11 @@ func (m *memory) claim(ctx context.Context, class queue.Class, now time.Time) (q
 			m.lanes.leave(l.name, 0)
 			continue
 		}
+		for gone := range m.s.leaving {
+			if gone.lane == l.name {
+				m.s.hurry() // written while this item is delivered, because Done waits for it
+			}
+		}
 		heap.Pop(turns)
 		l.busy, l.index = true, -1
 		it := l.items[0].item
