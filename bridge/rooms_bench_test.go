@@ -60,10 +60,15 @@ func (s *signalled) note(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// steadyRate is how many messages a second steady rooms get together: what some thousand
+// people write in a busy minute.
+const steadyRate = 200
+
 // BenchmarkRooms sends one message at a time in each of 1, 8 and 64 rooms: how many come out
 // per second, how long each takes, what processor time it costs, both test servers included,
-// and how many requests either server gets. Straight is the same without a bridge: a client
-// for each room calls the far server itself.
+// and how many requests either server gets. Steady is the same with messages that come at a
+// fixed rate, because at full speed in many rooms each message mostly waits for the others.
+// Straight is the same without a bridge: a client for each room calls the far server itself.
 func BenchmarkRooms(b *testing.B) {
 	s := newSignalled(b, busyRooms)
 	n := 0
@@ -87,20 +92,27 @@ func BenchmarkRooms(b *testing.B) {
 	for _, rooms := range []int{1, 8, busyRooms} {
 		for _, way := range ways {
 			b.Run(fmt.Sprintf("rooms=%d,%s", rooms, way.name), func(b *testing.B) {
-				s.closedLoop(b, rooms, &n, way.one)
+				s.load(b, rooms, 0, &n, way.one)
 			})
 		}
 	}
+	for _, way := range ways {
+		b.Run(fmt.Sprintf("steady,rooms=%d,%s", busyRooms, way.name), func(b *testing.B) {
+			s.load(b, busyRooms, steadyRate, &n, way.one)
+		})
+	}
 }
 
-// closedLoop sends b.N messages, in each room the next one when the last has come out.
-func (s *signalled) closedLoop(b *testing.B, rooms int, n *int, one func(b *testing.B, room, n int)) {
+// load sends b.N messages, in each room the next one when the last has come out. With a
+// rate, so many messages a second are due, and their delay counts from then.
+func (s *signalled) load(b *testing.B, rooms, rate int, n *int, one func(b *testing.B, room, n int)) {
 	from, took := *n, make([][]time.Duration, rooms)
 	*n += b.N
 	used, askMX, askRC := processor(), s.askMX.Load(), s.askRC.Load()
 	var next atomic.Int64
 	var all sync.WaitGroup
 	b.ResetTimer()
+	begin := time.Now()
 	for room := range rooms {
 		all.Go(func() {
 			for {
@@ -109,6 +121,10 @@ func (s *signalled) closedLoop(b *testing.B, rooms int, n *int, one func(b *test
 					return
 				}
 				start := time.Now()
+				if rate > 0 {
+					start = begin.Add(time.Duration(i) * time.Second / time.Duration(rate))
+					time.Sleep(time.Until(start))
+				}
 				one(b, room, from+i)
 				select {
 				case <-s.out[room]:
