@@ -11,7 +11,7 @@ import (
 
 const (
 	// spareProcessors is how many more Go processors than the machine has a bridge on SQLite
-	// gets for a backlog. A write waits for the disk inside a system call, and keeps its
+	// gets while it delivers a backlog. A write waits for the disk inside a system call, and keeps its
 	// processor until the runtime notices: of two processors one would be idle most of the
 	// time, and a message would wait a millisecond longer for each of its steps.
 	spareProcessors = 2
@@ -57,8 +57,8 @@ func (p *pacing) next(l load, now time.Time) pace {
 		p.calmSince = now
 	}
 	switch {
-	case p.spares && l.waiting >= longBacklog:
-		p.pace, p.calmSince = spare, now
+	case p.spares && l.waiting >= longBacklog && l.share >= calmShare: // in an outage they only wait
+		p.pace = spare
 	case l.share >= busyShare || p.pace == spare:
 		p.pace = busy
 	case now.Sub(p.calmSince) >= calmFor:
@@ -107,7 +107,7 @@ func (s *service) adaptProcessors(ctx context.Context) error {
 		last, at := used, measured
 		used, measured = processorTime(), time.Now()
 		l := load{share: float64(used-last) / float64(measured.Sub(at))}
-		if p.spares && p.pace != calm {
+		if p.spares && p.pace != calm && l.share >= calmShare {
 			b, err := s.store.Backlog(ctx)
 			if err != nil && ctx.Err() == nil {
 				s.Log.Debug("the backlog could not be counted", "err", err)

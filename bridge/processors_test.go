@@ -33,9 +33,9 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 		{time.Second, load{share: 0.4}, calm, calm},
 		{time.Second, load{share: 0.6}, busy, busy},
 		{time.Second, load{share: 0.6, waiting: longBacklog}, spare, busy},
-		{calmFor, load{share: 0.1, waiting: longBacklog}, spare, calm},
-		{time.Second, load{share: 0.1}, busy, calm},
-		{calmFor - time.Second, load{share: 0.1}, calm, calm},
+		{calmFor, load{share: 0.3, waiting: longBacklog}, spare, busy},
+		{time.Second, load{share: 0.1, waiting: longBacklog}, busy, busy}, // an outage: nothing is delivered
+		{calmFor - time.Second, load{share: 0.1, waiting: longBacklog}, calm, calm},
 	} {
 		now = now.Add(step.after)
 		if got := p.next(step.load, now); got != step.want {

@@ -60,8 +60,7 @@ func (s *signalled) note(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// steadyRate is how many messages a second steady rooms get together: what some thousand
-// people write in a busy minute.
+// steadyRate is how many messages a second steady rooms get together.
 const steadyRate = 200
 
 // BenchmarkRooms sends one message at a time in each of 1, 8 and 64 rooms: how many come out

@@ -87,11 +87,14 @@ func (s *itemTable) Done(ctx context.Context, it queue.Item, receipts []queue.Re
 	if err != nil {
 		return err
 	}
-	w := &write{lease: it.Lease, collects: true, patient: free != nil, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) }}
+	l := &leaving{lane: it.Lane, seq: h.seq, receipts: receipts, stored: make(chan struct{})}
+	w := &write{
+		lease: it.Lease, collects: true, patient: free != nil, do: func(b *batch) error { return s.keeper.done(b, it, h, receipts) },
+		committed: func() { l.written = true },
+	}
 	if err := s.send(ctx, w); err != nil {
 		return s.keeper.failed(it, err)
 	}
-	l := &leaving{lane: it.Lane, seq: h.seq, receipts: receipts, stored: make(chan struct{})}
 	s.mu.Lock()
 	s.leaving[l] = true
 	s.mu.Unlock()
@@ -118,7 +121,8 @@ type leaving struct {
 	lane     string
 	seq      int64
 	receipts []queue.Receipt
-	stored   chan struct{} // closed when it is written
+	written  bool          // whether it is on disk; guarded by writer.mu
+	stored   chan struct{} // closed when it is written, or cannot be
 }
 
 // storing returns the lanes whose delivered items are still being written. The caller

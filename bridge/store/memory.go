@@ -328,7 +328,7 @@ func (m *memory) claim(ctx context.Context, class queue.Class, now time.Time) (q
 			continue
 		}
 		for gone := range m.s.leaving {
-			if gone.lane == l.name {
+			if gone.lane == l.name && !gone.written {
 				m.s.hurry() // written while this item is delivered, because Done waits for it
 			}
 		}

@@ -303,6 +303,10 @@ func TestWhatLingersIsWrittenWhenItIsNeeded(t *testing.T) {
 			}
 			return err
 		},
+		"the next of its lane is begun": func(ctx context.Context, s *store.Store) error {
+			_, _, err := s.Claim(ctx, queue.Messages, time.Now())
+			return err
+		},
 		"the next of its lane was delivered": func(ctx context.Context, s *store.Store) error {
 			next, _, err := s.Claim(ctx, queue.Messages, time.Now())
 			storing(ctx, s, next)
