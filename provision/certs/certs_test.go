@@ -178,6 +178,24 @@ func TestTheServiceObtainsAndAnswersForOthers(t *testing.T) {
 	}
 }
 
+func TestAnAuthorityIsAskedOneThingAtATime(t *testing.T) {
+	srv := acmetest.New(t)
+	cfg := config(t, srv, "a.example.test", "b.example.test", "c.example.test", "d.example.test")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- certs.Serve(ctx, cfg, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	for _, host := range cfg.Hosts {
+		eventually(t, "the certificate of "+host, func() bool { return certs.NeedACME(cfg, host, time.Now()) == "" })
+	}
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+	if n := srv.Together(); n != 1 {
+		t.Errorf("%d requests were under way at the same time", n)
+	}
+}
+
 func TestAPlaceholderNeverReplacesAnything(t *testing.T) {
 	dir := t.TempDir()
 	if err := certs.Placeholder(dir, "a.test"); err != nil {

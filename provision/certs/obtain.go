@@ -31,7 +31,7 @@ func newIssuer(ctx context.Context, cfg Config, live bool) (*issuer, error) {
 		return nil, err
 	}
 	dir := CacheDir(cfg.Dir, cfg.Directory)
-	t := &transport{ctx: ctx, now: time.Now, room: func() error { return room(dir) }, base: &http.Transport{
+	t := &transport{ctx: ctx, now: time.Now, turn: make(chan struct{}, 1), room: func() error { return room(dir) }, base: &http.Transport{
 		Proxy:           http.ProxyFromEnvironment,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}}

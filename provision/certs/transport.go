@@ -22,12 +22,14 @@ type Problem struct {
 // which cannot work behind nginx and costs one of the few failures that authorities allow, so
 // it is only shown http-01. It does not pass on what the authority says, so the last problem is
 // recorded here. And it keeps ordering certificates that it cannot store, so no order passes
-// while there is no room.
+// while there is no room. It also asks about an authorization while it polls the order, which
+// can deadlock Pebble for good: one request passes at a time.
 type transport struct {
 	ctx  context.Context // ends requests of autocert, which has no context of its own
 	base http.RoundTripper
 	now  func() time.Time
-	room func() error // nil when what is ordered can be stored
+	room func() error  // nil when what is ordered can be stored
+	turn chan struct{} // holds one value while a request is under way
 
 	mu      sync.Mutex
 	problem Problem
@@ -42,16 +44,21 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
 	stop := context.AfterFunc(t.ctx, cancel)
 	defer stop()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	res, err := t.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		cancel()
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	_ = res.Body.Close()
-	cancel()
 	if err != nil {
 		return nil, err
 	}

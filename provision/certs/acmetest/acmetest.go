@@ -39,6 +39,8 @@ type Server struct {
 
 	store  *db.MemoryStore
 	mu     sync.Mutex
+	now    int            // requests being answered
+	most   int            // the most there ever were
 	asked  map[string]int // requests by the first part of their path
 	broken bool
 	busy   time.Duration // answer 429 with this Retry-After to new orders
@@ -128,8 +130,29 @@ func (s *Server) Asked(part string) int {
 	return s.asked[part]
 }
 
+// Together returns how many requests, at most, were under way at the same time.
+func (s *Server) Together() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
+}
+
+// begin counts a request as under way until end is called.
+func (s *Server) begin() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now++
+	s.most = max(s.most, s.now)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now--
+	}
+}
+
 func (s *Server) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.begin()()
 		part, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		s.mu.Lock()
 		busy, broken := s.busy, s.broken
