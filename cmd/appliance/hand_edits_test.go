@@ -23,8 +23,8 @@ type edited struct {
 	files map[string][]byte // the rendered files, as they were written
 }
 
-// newEdited is an installation with every kind of file: Synapse, the bridge, a certificate
-// service that trusts an authority of its own, and Prometheus.
+// newEdited is an installation with this homeserver, the bridge, a certificate service that
+// trusts an authority of its own, and Prometheus.
 func newEdited(t *testing.T, homeserver string) *edited {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -98,7 +98,7 @@ type composed struct {
 }
 
 // TestPrometheusReadsTheBridge runs the Prometheus of the stack as compose.yaml says, with
-// what is rendered for it, beside a bridge that lags: it reads it and raises the alarm.
+// what is rendered for it, beside a server that stands for a bridge with a queue.
 func TestPrometheusReadsTheBridge(t *testing.T) {
 	t.Parallel()
 	s := onThisMachine(t)
