@@ -34,6 +34,9 @@ type Installation struct {
 	// HomeserverDatabase is the address of Dendrite's PostgreSQL, with the password; ""
 	// if Dendrite does not move to the cluster.
 	HomeserverDatabase string
+	// HomeserverDatabaseCA are the authorities of that PostgreSQL, in PEM; nil means those
+	// that Dendrite's image trusts.
+	HomeserverDatabaseCA []byte
 	// Settings are chart values beyond what the answers say; later ones take precedence.
 	Settings []map[string]any
 }
@@ -153,7 +156,11 @@ func (in cluster) values() (values map[string]any, pgpass string, err error) {
 		values["database"] = overlay(values["database"].(map[string]any), map[string]any{"ca": map[string]any{"secret": in.full + "-database", "key": authoritiesKey}}) //nolint:errcheck // made above
 	}
 	if in.ownHomeserver() {
-		values["dendrite"] = map[string]any{"enabled": true, "host": a.Domain, "secret": map[string]any{"name": in.full + "-homeserver"}}
+		secret := map[string]any{"name": in.full + "-homeserver"}
+		if len(in.HomeserverDatabaseCA) > 0 {
+			secret["databaseCA"] = authoritiesKey
+		}
+		values["dendrite"] = map[string]any{"enabled": true, "host": a.Domain, "secret": secret}
 	} else if own, _ := in.said["homeserver"].(map[string]any); a.BundledHomeserver() && own["url"] == nil {
 		return nil, "", in.needHomeserver()
 	}
@@ -273,25 +280,36 @@ func (in cluster) secrets(pgpass string) (render.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	const dir = "config/homeserver/"
 	registration, err := rewrite(tree[render.Registration].Data, fmt.Sprintf("http://%s-bridge.%s.svc:29328", in.full, in.Release.Namespace), "url")
 	if err != nil {
 		return nil, err
 	}
 	files := render.Files{}
 	if in.ownHomeserver() {
-		dendrite, err := rewrite(tree[dir+"dendrite.yaml"].Data, in.HomeserverDatabase, "global", "database", "connection_string")
+		homeserver, err := in.homeserver(tree, registration)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, in.secret("homeserver", map[string]string{
-			"dendrite.yaml": string(dendrite), "matrix_key.pem": string(tree[dir+"matrix_key.pem"].Data),
-			"rocketchat-registration.yaml": string(registration),
-		}, true))
+		list = append(list, in.secret("homeserver", homeserver, true))
 	} else if files[RegistrationFile], err = file(0o600, in.secret("registration", map[string]string{"registration.yaml": string(registration)}, false)); err != nil {
 		return nil, err
 	}
 	files[SecretsFile], err = file(0o600, list...)
+	return files, err
+}
+
+// homeserver returns the files of Dendrite, by their names in its Secret.
+func (in cluster) homeserver(tree render.Files, registration []byte) (map[string]string, error) {
+	const dir = "config/homeserver/"
+	address, key := in.HomeserverDatabase, tree[dir+"matrix_key.pem"].Data
+	files := map[string]string{"matrix_key.pem": string(key), "rocketchat-registration.yaml": string(registration)}
+	if len(in.HomeserverDatabaseCA) > 0 {
+		const name = "/etc/dendrite/database_ca.pem" // the chart puts it there
+		address = render.WithCA(address, name, name)
+		files[authoritiesKey] = string(in.HomeserverDatabaseCA)
+	}
+	dendrite, err := rewrite(tree[dir+"dendrite.yaml"].Data, address, "global", "database", "connection_string")
+	files["dendrite.yaml"] = string(dendrite)
 	return files, err
 }
 

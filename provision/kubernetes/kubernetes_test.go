@@ -191,6 +191,29 @@ func TestTheAuthoritiesOfTheDatabaseGoAlong(t *testing.T) {
 	}
 }
 
+// The CA certificates of Dendrite's database are in its Secret and mounted where its address
+// names them; without any, neither is there.
+func TestTheAuthoritiesOfDendritesDatabaseGoAlong(t *testing.T) {
+	in := whole(t)
+	without := files(t, in)
+	if manifests := string(without[kubernetes.ManifestsFile].Data); strings.Contains(manifests, "database_ca.pem") {
+		t.Error("authorities are mounted, and there are none")
+	}
+	const authorities = "-----BEGIN CERTIFICATE-----\nof the database\n-----END CERTIFICATE-----\n"
+	in.HomeserverDatabaseCA = []byte(authorities)
+	all := files(t, in)
+	homeserver := secretData(t, all[kubernetes.SecretsFile].Data)["appliance-homeserver"]
+	if homeserver["ca.crt"] != authorities {
+		t.Errorf("the Secret has %q", homeserver["ca.crt"])
+	}
+	if want := `dendrite?sslmode=verify-full&sslrootcert=%2Fetc%2Fdendrite%2Fdatabase_ca.pem"`; !strings.Contains(homeserver["dendrite.yaml"], want) {
+		t.Errorf("Dendrite's configuration lacks %s:\n%s", want, homeserver["dendrite.yaml"])
+	}
+	if manifests := string(all[kubernetes.ManifestsFile].Data); !strings.Contains(manifests, "key: ca.crt\n            path: database_ca.pem") && !strings.Contains(manifests, "{key: ca.crt, path: database_ca.pem}") {
+		t.Error("the authorities are not mounted")
+	}
+}
+
 func secretData(t *testing.T, text []byte) map[string]map[string]string {
 	t.Helper()
 	out := map[string]map[string]string{}

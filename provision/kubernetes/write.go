@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,9 @@ func ReadAddress(name string) (string, error) {
 		return "", err
 	}
 	address := string(bytes.TrimSpace(data))
+	if u, err := url.Parse(address); err == nil && u.Query().Has("sslrootcert") {
+		return "", &ValueError{Reason: name + " holds an address with sslrootcert, a file that no container of the cluster sees", Fix: "take it out, and name the file: --homeserver-database-ca FILE"}
+	}
 	if _, _, err := withoutPassword(address); err != nil {
 		return "", &ValueError{Reason: name + " does not hold the address of a PostgreSQL with user and password", Fix: "write it as postgres://user:password@host/name"}
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"appliance/provision/certs"
 	"appliance/provision/kubernetes"
 	"appliance/provision/site"
 )
 
 type renderKubernetesOptions struct {
 	out, image, name, namespace string
-	database                    string
+	database, databaseCA        string
 	values, set                 []string
 }
 
@@ -44,9 +45,11 @@ func renderKubernetesCommand(a *app) *cobra.Command {
 	flags.StringArrayVar(&o.set, "value", nil, "a value of the chart as `KEY=VALUE`; may be repeated")
 	flags.StringArrayVar(&o.values, "values", nil, "a `FILE` of values of the chart; may be repeated")
 	flags.StringVar(&o.database, "homeserver-database", "", "`FILE` with the address of a PostgreSQL for Dendrite, which is then included")
+	flags.StringVar(&o.databaseCA, "homeserver-database-ca", "", "`FILE` with the authorities of that PostgreSQL, in PEM, if they are its own")
 	_ = cmd.MarkFlagDirname("out") // the flags exist
 	_ = cmd.MarkFlagFilename("values", "yaml", "yml")
 	_ = cmd.MarkFlagFilename("homeserver-database")
+	_ = cmd.MarkFlagFilename("homeserver-database-ca", "pem", "crt")
 	return cmd
 }
 
@@ -71,10 +74,8 @@ func renderKubernetes(a *app, on *site.Site, o renderKubernetesOptions) error {
 		return err
 	}
 	in.Render.Image = o.image
-	if o.database != "" {
-		if in.HomeserverDatabase, err = kubernetes.ReadAddress(o.database); err != nil {
-			return err
-		}
+	if in.HomeserverDatabase, in.HomeserverDatabaseCA, err = o.homeserverDatabase(); err != nil {
+		return err
 	}
 	for _, name := range o.values {
 		more, err := kubernetes.ReadValues(name)
@@ -99,6 +100,22 @@ func renderKubernetes(a *app, on *site.Site, o renderKubernetesOptions) error {
 		return err
 	}
 	return showKubernetes(a, o, written)
+}
+
+// homeserverDatabase reads the files that describe Dendrite's PostgreSQL.
+func (o renderKubernetesOptions) homeserverDatabase() (address string, authorities []byte, err error) {
+	switch {
+	case o.database != "":
+		if address, err = kubernetes.ReadAddress(o.database); err != nil {
+			return "", nil, err
+		}
+	case o.databaseCA != "":
+		return "", nil, &usageError{err: errors.New("--homeserver-database-ca goes with --homeserver-database, which is missing")}
+	}
+	if authorities, err = certs.Authorities(o.databaseCA); err != nil {
+		return "", nil, &kubernetes.ValueError{Reason: "--homeserver-database-ca: " + err.Error()}
+	}
+	return address, authorities, nil
 }
 
 func showKubernetes(a *app, o renderKubernetesOptions, written []string) error {
