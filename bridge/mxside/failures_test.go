@@ -126,6 +126,18 @@ func TestASlowHomeserverIsSearchedGently(t *testing.T) {
 	if most := server.most.Load(); most > 8 { // including searches that nobody waits for any more
 		t.Errorf("%d rooms were searched at once", most)
 	}
+	server.most.Store(0)
+	for i := range 20 { // it does not show what it has: once that is known, one room is searched
+		all.Go(func() {
+			if err := look("!r"+strconv.Itoa(i)+":home", "m", 100*time.Millisecond); !errors.Is(err, model.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("room %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if most := server.most.Load(); most > 2 {
+		t.Errorf("%d rooms were searched at once, and the homeserver was known to be behind", most)
+	}
 	for range 3 {
 		if err := look("!again:home", "m", 200*time.Millisecond); !errors.Is(err, model.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a message that is not shown: %v", err)

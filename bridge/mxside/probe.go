@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"maunium.net/go/mautrix"
 	mxevent "maunium.net/go/mautrix/event"
 
@@ -30,6 +32,8 @@ const (
 	longProbeGap = 2 * time.Second
 	// searchesAtOnce bounds how many rooms are searched at the same time. After a failure of
 	// the homeserver they are all due at once, and reading rooms is its most expensive task.
+	// While it does not show what it has accepted, which it does in one order for all rooms,
+	// only one is searched, and the others are postponed.
 	searchesAtOnce = 4
 )
 
@@ -38,7 +42,8 @@ type probes struct {
 	*client
 	history *history
 	store   Store
-	turns   chan struct{} // one for each search
+	turns   *semaphore.Weighted // of weight searchesAtOnce
+	behind  atomic.Bool         // the last search ended because the homeserver did not show a probe
 
 	mu      sync.Mutex
 	pending map[ids.MXRoom]pendingProbe // of searches that were postponed
@@ -55,7 +60,7 @@ type pendingProbe struct {
 }
 
 func newProbes(c *client, h *history, store Store) *probes {
-	return &probes{client: c, history: h, store: store, turns: make(chan struct{}, searchesAtOnce), pending: map[ids.MXRoom]pendingProbe{}}
+	return &probes{client: c, history: h, store: store, turns: semaphore.NewWeighted(searchesAtOnce), pending: map[ids.MXRoom]pendingProbe{}}
 }
 
 // FindSent implements relay.Matrix.
@@ -84,32 +89,49 @@ func (p *probes) FindReaction(ctx context.Context, room ids.MXRoom, reader, as i
 
 // find searches for one of our events that fits. source identifies the search.
 func (p *probes) find(ctx context.Context, room ids.MXRoom, reader ids.MXUser, source string, fits func(arrival) bool) (ids.MXEvent, bool, error) {
-	select {
-	case p.turns <- struct{}{}:
-		defer func() { <-p.turns }()
-	case <-ctx.Done():
-		return "", false, ctx.Err()
+	gap, done, err := p.turn(ctx)
+	if err != nil {
+		return "", false, err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, probeFor)
 	defer cancel()
 	probe, err := p.checkpoint(ctx, room, reader, source)
 	if err != nil {
 		return "", false, fmt.Errorf("send a probe event: %w", err)
 	}
-	for gap := probeGap; ; gap = min(2*gap, longProbeGap) {
+	for ; ; gap = min(2*gap, longProbeGap) {
 		found, shown, err := p.search(ctx, room, reader, probe, fits)
 		if err == nil && shown {
+			p.behind.Store(false)
 			p.settle(room)
+		}
+		if ctx.Err() != nil {
+			p.behind.Store(true)
 		}
 		if err != nil || shown {
 			return found, found != "", err
 		}
-		select {
-		case <-ctx.Done():
-			return "", false, fmt.Errorf("the homeserver %w: it does not show what it has accepted", model.ErrUnavailable)
-		case <-time.After(gap):
+		if !wait(ctx, gap) {
+			p.behind.Store(true)
+			return "", false, errNotShown
 		}
 	}
+}
+
+var errNotShown = fmt.Errorf("the homeserver %w: it does not show what it has accepted", model.ErrUnavailable)
+
+// turn returns when a search may begin, with the time to wait before it is repeated. done
+// ends it.
+func (p *probes) turn(ctx context.Context) (gap time.Duration, done func(), err error) {
+	if !p.behind.Load() {
+		err = p.turns.Acquire(ctx, 1)
+		return probeGap, func() { p.turns.Release(1) }, err
+	}
+	if !p.turns.TryAcquire(searchesAtOnce) {
+		return 0, nil, errNotShown
+	}
+	return longProbeGap, func() { p.turns.Release(searchesAtOnce) }, nil
 }
 
 // checkpoint returns the probe that a search waits for: the one of the previous search, or
