@@ -18,6 +18,7 @@ type arrivals struct {
 	at   map[string]int // place by event ID
 	gaps atomic.Int64   // how often something was left out
 	late atomic.Int64   // how often a bridge message was in a room's history but had not been shown
+	lag  *lag           // is told of what is shown
 }
 
 // watchedEvents is how many events of a room are read at once: more than arise while a
@@ -65,6 +66,7 @@ func (a *arrivals) watch(ctx context.Context, m matrixUser) {
 				if _, known := a.at[e.ID]; !known {
 					a.at[e.ID] = len(a.at)
 				}
+				a.lag.show(e.ID)
 			}
 			if room.Timeline.Limited && since != "" {
 				a.gaps.Add(1)

@@ -46,7 +46,7 @@ func (d bursts) burst(ctx context.Context, b burst) error {
 	if err := c.warmUp(ctx, room, mxRoom); err != nil {
 		return err
 	}
-	witness := &matrixWriter{inside(d.demo), mxRoom, &arrivals{at: map[string]int{}}}
+	witness := &matrixWriter{matrixUser: inside(d.demo), room: mxRoom, timeline: &arrivals{at: map[string]int{}}}
 	watching, rest := context.WithCancel(ctx)
 	var watched sync.WaitGroup
 	watched.Go(func() { witness.timeline.watch(watching, *witness.matrixUser) })

@@ -60,7 +60,7 @@ func (d storm) blow(ctx context.Context) (err error) {
 		return err
 	}
 	within := inside(d.demo)
-	arrived := &arrivals{at: map[string]int{}}
+	arrived := &arrivals{at: map[string]int{}, lag: newLag()}
 	stages, err := d.stages(ctx, c, within, arrived)
 	if err != nil {
 		return err
@@ -148,8 +148,8 @@ func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived 
 		if err != nil {
 			return nil, fmt.Errorf("room %d: %w", i, err)
 		}
-		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{c.bob, s.mxRoom, nil}
-		s.witness = &matrixWriter{within, s.mxRoom, arrived}
+		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{matrixUser: c.bob, room: s.mxRoom, lag: arrived.lag}
+		s.witness = &matrixWriter{matrixUser: within, room: s.mxRoom, timeline: arrived}
 		stages[i] = s
 	}
 	return stages, nil
@@ -166,9 +166,10 @@ func (d storm) rage(ctx context.Context, stages []*stage) (faults []string, err 
 		guests += len(s.guests)
 	}
 	stay := max(shortestStay, time.Duration(guests)*stormMoves*2/3) // on average they stay half as long again
+	behind := stages[0].witness.timeline.lag
 	for i, s := range stages {
-		g.Go(func() error { return act(gctx, over, s.fromRC, s.chat, d.random(4*i), pause) })
-		g.Go(func() error { return act(gctx, over, s.fromMX, s.matrix, d.random(4*i+1), pause) })
+		g.Go(func() error { return act(gctx, over, behind, s.fromRC, s.chat, d.random(4*i), pause) })
+		g.Go(func() error { return act(gctx, over, behind, s.fromMX, s.matrix, d.random(4*i+1), pause) })
 		for j, guest := range s.guests {
 			g.Go(func() error { return guest.visit(gctx, over, d.random(4*i+2+j), stay) })
 		}
@@ -247,6 +248,9 @@ func (d storm) compare(ctx context.Context, stages []*stage, faults []string) er
 	d.say("bob's server and the bridge's differ about %d messages of his, and the bridge carries what its own one has", differ)
 	if moved > 0 {
 		d.say("the homeserver itself has %d messages in two orders, in a room's history and as it showed them: their place was not judged", moved)
+	}
+	if waited := stages[0].witness.timeline.lag.total(start); waited > 0 {
+		d.say("people waited for %s, as the homeserver was far behind with what it had been sent", waited.Round(time.Second))
 	}
 	if n := stages[0].witness.timeline.late.Load(); n > 0 {
 		d.say("a room's history had messages of the bridge that the homeserver had not shown, %d times when it was read", n)

@@ -67,14 +67,16 @@ type writer interface {
 	remove(ctx context.Context, id, message string) error
 }
 
-// act does one thing after the other until over ends, and retries each until it succeeds.
-func act(ctx, over context.Context, s *script, w writer, r *rand.Rand, pause time.Duration) error {
+// act does one thing after the other until over ends, and retries each until it succeeds. It
+// waits while the homeserver is far behind.
+func act(ctx, over context.Context, behind *lag, s *script, w writer, r *rand.Rand, pause time.Duration) error {
 	for {
 		select {
 		case <-over.Done():
 			return ctx.Err()
 		case <-time.After(pause/2 + time.Duration(r.Int64N(int64(pause)))):
 		}
+		behind.wait(over)
 		if err := s.next(ctx, w, r); err != nil {
 			return err
 		}
@@ -230,6 +232,7 @@ type matrixWriter struct {
 	*matrixUser
 	room     string
 	timeline *arrivals // of the user
+	lag      *lag      // is told of what is sent
 }
 
 func (w *matrixWriter) put(ctx context.Context, what, id string, content any) (string, error) {
@@ -237,6 +240,9 @@ func (w *matrixWriter) put(ctx context.Context, what, id string, content any) (s
 		Event string `json:"event_id"`
 	}
 	err := w.do(ctx, http.MethodPut, "/_matrix/client/v3/rooms/"+url.PathEscape(w.room)+"/"+what+"/"+id, content, &out)
+	if err == nil {
+		w.lag.send(out.Event, time.Now())
+	}
 	return out.Event, err
 }
 
