@@ -61,13 +61,15 @@ func (d storm) blow(ctx context.Context) (err error) {
 	}
 	within := inside(d.demo)
 	arrived := &arrivals{at: map[string]int{}, lag: newLag()}
-	stages, err := d.stages(ctx, c, within, arrived)
+	late := &followers{events: map[string]bool{}}
+	stages, err := d.stages(ctx, c, within, arrived, late)
 	if err != nil {
 		return err
 	}
 	watching, rest := context.WithCancel(ctx)
 	var watched sync.WaitGroup
 	watched.Go(func() { arrived.watch(watching, *within) })
+	watched.Go(func() { late.watch(watching, d.demo) })
 	defer func() { rest(); watched.Wait() }()
 	if err := d.guests(ctx, c, admin, stages); err != nil {
 		return err
@@ -132,11 +134,13 @@ type stage struct {
 	fromMX       *script       // what was done on Matrix
 	told         *script       // the same as the bridge's homeserver had it when it was last judged
 	moved        int           // messages that this homeserver has in two orders; see arrivals.markMoved
+	late         *followers    // files whose place is not promised
+	followed     int           // such files in this room
 	guests       []*guest
 }
 
 // stages makes the rooms and brings both people in.
-func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived *arrivals) ([]*stage, error) {
+func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived *arrivals, late *followers) ([]*stage, error) {
 	stamp := time.Now().UnixMilli()
 	stages := make([]*stage, d.rooms)
 	for i := range stages {
@@ -149,7 +153,7 @@ func (d storm) stages(ctx context.Context, c *cast, within *matrixUser, arrived 
 			return nil, fmt.Errorf("room %d: %w", i, err)
 		}
 		s.chat, s.matrix = &chatWriter{c.alice, s.room}, &matrixWriter{matrixUser: c.bob, room: s.mxRoom, lag: arrived.lag}
-		s.witness = &matrixWriter{matrixUser: within, room: s.mxRoom, timeline: arrived}
+		s.witness, s.late = &matrixWriter{matrixUser: within, room: s.mxRoom, timeline: arrived}, late
 		stages[i] = s
 	}
 	return stages, nil
@@ -241,11 +245,14 @@ func (d storm) compare(ctx context.Context, stages []*stage, faults []string) er
 	}
 	d.say("seed %d: %s; %d faults; caught up %.1f s after the last", d.seed, done, len(faults), caught.Seconds())
 	d.say("%s", (&verdict{}).String())
-	differ, moved := 0, 0
+	differ, moved, followed := 0, 0, 0
 	for _, s := range stages {
-		differ, moved = differ+s.fromMX.differs(s.told), moved+s.moved
+		differ, moved, followed = differ+s.fromMX.differs(s.told), moved+s.moved, followed+s.followed
 	}
 	d.say("bob's server and the bridge's differ about %d messages of his, and the bridge carries what its own one has", differ)
+	if followed > 0 {
+		d.say("the bridge let %d files follow later, as their server did not send them in time: their place was not judged", followed)
+	}
 	if moved > 0 {
 		d.say("the homeserver itself has %d messages in two orders, in a room's history and as it showed them: their place was not judged", moved)
 	}

@@ -17,7 +17,7 @@ type script struct {
 	prefix string // of every text
 	said   []said
 	places map[int]int  // positions of messages by number, if they reached the bridge in another order
-	moved  map[int]bool // messages that the homeserver has in two orders; see arrivals.markMoved
+	moved  map[int]bool // messages that may be shown in any place; see arrivals.markMoved and followers
 	deeds  deeds
 }
 

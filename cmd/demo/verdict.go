@@ -99,7 +99,13 @@ func (s *stage) judge(ctx context.Context) (v verdict, err error) {
 		return v, err
 	}
 	v.add(s.fromRC.judge(onMatrix, "@meter:"+serverName))
-	s.told, s.moved = s.fromMX.told(fromMX), 0
+	s.told, s.moved, s.followed = s.fromMX.told(fromMX), 0, 0
+	for _, m := range fromMX {
+		if s.late.has(m.id) {
+			s.told.moved[m.number] = true
+			s.followed++
+		}
+	}
 	for _, m := range slices.Concat(onMatrix, fromMX) {
 		if m.moved {
 			s.moved++
@@ -172,7 +178,7 @@ func (s *script) overtook(a, b int) bool {
 	return known && also && before < at
 }
 
-// isMoved reports whether the homeserver has a message in two orders: any place is right.
+// isMoved reports whether any place is right for a message.
 func (s *script) isMoved(m shown) bool { return m.moved || s.moved[m.number] }
 
 // judge compares what the other side shows, oldest first, with the script. Messages that
