@@ -160,7 +160,8 @@ func (f *composeFile) follow(line string, path ...string) {
 }
 
 // withoutStartIntervals makes health checks frequent enough for starting and rare enough for
-// running, for an engine that supports only one interval.
+// running, for an engine that supports only one interval. A check starts a process in its
+// container, which takes some 100 ms of the processor.
 func (f *composeFile) withoutStartIntervals() {
 	_, services := lookUp(f.root, "services")
 	if services == nil {
@@ -174,7 +175,7 @@ func (f *composeFile) withoutStartIntervals() {
 		}
 		f.edit(func(text string) (string, bool) {
 			if text == "10s" {
-				text = "2s"
+				text = "5s"
 			}
 			return text, true
 		}, "services", name, "healthcheck", "interval")
