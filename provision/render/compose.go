@@ -160,8 +160,7 @@ func (f *composeFile) follow(line string, path ...string) {
 }
 
 // withoutStartIntervals makes health checks frequent enough for starting and rare enough for
-// running, for an engine that supports only one interval. A check starts a process in its
-// container, which takes some 100 ms of the processor.
+// running, for an engine that supports only one interval.
 func (f *composeFile) withoutStartIntervals() {
 	_, services := lookUp(f.root, "services")
 	if services == nil {
@@ -175,7 +174,7 @@ func (f *composeFile) withoutStartIntervals() {
 		}
 		f.edit(func(text string) (string, bool) {
 			if text == "10s" {
-				text = "5s"
+				text = "2s"
 			}
 			return text, true
 		}, "services", name, "healthcheck", "interval")
