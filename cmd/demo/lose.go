@@ -48,7 +48,11 @@ func (d loss) lose(ctx context.Context, messages int) error {
 	d.say("%d messages each way while a backup was made: every one exactly once and in order on both sides", messages)
 
 	file := d.path("lose.tar.zst.age")
-	if err := d.idle(ctx, file, key); err != nil {
+	restart, err := d.restart(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.idle(ctx, file, key, restart); err != nil {
 		return err
 	}
 	if err := d.destroy(ctx); err != nil {
@@ -123,23 +127,44 @@ func (t *talk) settle(ctx context.Context) error {
 	return errors.Join(inOrder("Matrix", "r ", inMX, t.said), inOrder("Rocket.Chat", "m ", inRC, t.said))
 }
 
-// pauseLimit is how long a backup of an idle installation may stop the bridge.
-const pauseLimit = 2 * time.Second
+// A backup of an idle installation may stop the bridge for pauseLimit, or for pauseRestarts
+// times as long as Docker takes to restart its container here, whichever is longer.
+const (
+	pauseLimit    = 2 * time.Second
+	pauseRestarts = 3
+)
 
-// idle makes a backup while nobody talks. Other load on this machine may have lengthened
-// the first pauses; the shortest counts.
-func (d loss) idle(ctx context.Context, file, key string) error {
-	var pause time.Duration
+// idle makes a backup while nobody talks, where Docker takes a time to restart the bridge.
+// Other load on this machine may have lengthened the first pauses; the shortest counts.
+func (d loss) idle(ctx context.Context, file, key string, restart time.Duration) error {
+	limit, pause := max(pauseLimit, pauseRestarts*restart), time.Duration(0)
 	for range 3 {
 		err := removeFiles(file)
 		if err == nil {
 			pause, err = d.backup(ctx, file, key)
 		}
-		if err != nil || pause <= pauseLimit {
+		if err != nil || pause <= limit {
 			return err
 		}
 	}
-	return fmt.Errorf("a backup while nobody talks stopped the bridge for %s, three times; at most %s", pause, pauseLimit)
+	return fmt.Errorf("a backup while nobody talks stopped the bridge for %s, three times; at most %s, and Docker restarts its container in %s", pause, limit, restart)
+}
+
+// restart restarts the bridge's container twice and returns the shorter time.
+func (d loss) restart(ctx context.Context) (time.Duration, error) {
+	ids, err := d.command(ctx, "docker", "ps", "-q", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--filter", "label=com.docker.compose.service=bridge")
+	if err != nil || strings.TrimSpace(ids) == "" {
+		return 0, errors.Join(errors.New("no bridge runs"), err)
+	}
+	best := time.Hour
+	for range 2 {
+		start := time.Now()
+		if _, err := d.command(ctx, "docker", "restart", strings.Fields(ids)[0]); err != nil {
+			return 0, err
+		}
+		best = min(best, time.Since(start))
+	}
+	return best, nil
 }
 
 // backup makes a backup, verifies it, and returns how long the bridge was stopped.
