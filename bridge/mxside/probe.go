@@ -3,6 +3,7 @@ package mxside
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -43,7 +44,7 @@ type probes struct {
 	history *history
 	store   Store
 	turns   *semaphore.Weighted // of weight searchesAtOnce
-	behind  atomic.Bool         // the last search ended because the homeserver did not show a probe
+	behind  atomic.Bool         // a search ran out of time, and none has seen its probe since
 
 	mu      sync.Mutex
 	pending map[ids.MXRoom]pendingProbe // of searches that were postponed
@@ -105,16 +106,16 @@ func (p *probes) find(ctx context.Context, room ids.MXRoom, reader ids.MXUser, s
 		if err == nil && shown {
 			p.behind.Store(false)
 			p.settle(room)
+			return found, found != "", nil
 		}
-		if ctx.Err() != nil {
-			p.behind.Store(true)
+		if err == nil && !wait(ctx, gap) {
+			err = errNotShown
 		}
-		if err != nil || shown {
+		if err != nil {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) { // and not because the bridge stops
+				p.behind.Store(true)
+			}
 			return found, found != "", err
-		}
-		if !wait(ctx, gap) {
-			p.behind.Store(true)
-			return "", false, errNotShown
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -46,11 +45,11 @@ func (f *followers) watch(ctx context.Context, d *demo) {
 		case <-time.After(5 * time.Second):
 		}
 		begun := time.Now()
-		ids, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--filter", "label=com.docker.compose.service=bridge")
+		ids, err := world{d}.containersOf(ctx, d.install(), bridgeOnly)
 		if err != nil {
 			continue // Docker is being restarted
 		}
-		for _, id := range strings.Fields(ids) {
+		for _, id := range ids {
 			var log bytes.Buffer
 			logs := exec.CommandContext(ctx, "docker", "logs", "--since", strconv.FormatInt(last.Unix()-1, 10), id) //nolint:gosec // an ID that Docker printed
 			logs.Stdout, logs.Stderr = &log, &log

@@ -134,8 +134,8 @@ const (
 	pauseRestarts = 3
 )
 
-// idle makes a backup while nobody talks, where Docker takes a time to restart the bridge.
-// Other load on this machine may have lengthened the first pauses; the shortest counts.
+// idle makes a backup while nobody talks. Other load on this machine may have lengthened
+// the first pauses; the shortest counts. restart is how long Docker takes to restart the bridge.
 func (d loss) idle(ctx context.Context, file, key string, restart time.Duration) error {
 	limit, pause := max(pauseLimit, pauseRestarts*restart), time.Duration(0)
 	for range 3 {
@@ -152,14 +152,14 @@ func (d loss) idle(ctx context.Context, file, key string, restart time.Duration)
 
 // restart restarts the bridge's container twice and returns the shorter time.
 func (d loss) restart(ctx context.Context) (time.Duration, error) {
-	ids, err := d.command(ctx, "docker", "ps", "-q", "--filter", "label=com.docker.compose.project.working_dir="+d.install(), "--filter", "label=com.docker.compose.service=bridge")
-	if err != nil || strings.TrimSpace(ids) == "" {
-		return 0, errors.Join(errors.New("no bridge runs"), err)
+	ids, err := world(d).containersOf(ctx, d.install(), bridgeOnly)
+	if err != nil || len(ids) == 0 {
+		return 0, errors.Join(errors.New("there is no bridge"), err)
 	}
 	best := time.Hour
 	for range 2 {
 		start := time.Now()
-		if _, err := d.command(ctx, "docker", "restart", strings.Fields(ids)[0]); err != nil {
+		if _, err := d.command(ctx, "docker", "restart", ids[0]); err != nil {
 			return 0, err
 		}
 		best = min(best, time.Since(start))
@@ -217,9 +217,17 @@ func (d *demo) destroy(ctx context.Context) error {
 	return os.RemoveAll(d.install())
 }
 
-// containersOf returns the containers that Compose made from a directory.
-func (d world) containersOf(ctx context.Context, dir string) ([]string, error) {
-	out, err := d.command(ctx, "docker", "ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir="+dir)
+// bridgeOnly is the label of the containers of the bridge.
+const bridgeOnly = "com.docker.compose.service=bridge"
+
+// containersOf returns the containers that Compose made from a directory, and that have all
+// the labels.
+func (d world) containersOf(ctx context.Context, dir string, labels ...string) ([]string, error) {
+	args := []string{"ps", "-aq", "--filter", "label=com.docker.compose.project.working_dir=" + dir}
+	for _, label := range labels {
+		args = append(args, "--filter", "label="+label)
+	}
+	out, err := d.command(ctx, "docker", args...)
 	return strings.Fields(out), err
 }
 
