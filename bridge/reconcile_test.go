@@ -180,3 +180,39 @@ func TestFeatureTheFirstOneLeaves(t *testing.T) {
 	s.bob.Redact(room, mine)
 	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
 }
+
+// TestADeletionBeforeTheFirstReadingThroughAnotherUser: a deletion reaches Rocket.Chat although it
+// is older than the first /sync of the user through whom the room is read from now on.
+func TestADeletionBeforeTheFirstReadingThroughAnotherUser(t *testing.T) {
+	t.Parallel()
+	s := newGatedStage(t)
+	s.rc.CreateUser("carol")
+	carol := "@carol:" + s.home.Name
+	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	rc := s.roomNamed("Garden")
+	s.hint(room, carol, s.bob.ID)
+	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
+	unread := s.gate.refuse(always, http.MethodGet, "/sync", http.StatusBadGateway, "M_UNKNOWN").to(carol)
+	s.rc.Leave(rc, "alice")
+	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
+	mine := s.bob.Send(room, "still there?")
+	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+	s.bob.Redact(room, mine)
+	mxtest.WaitFor(t, "the homeserver to have the deletion", func() bool {
+		var e struct {
+			Unsigned struct {
+				Because json.RawMessage `json:"redacted_because"`
+			} `json:"unsigned"`
+		}
+		path := "/_matrix/client/v3/rooms/" + room + "/event/" + mine + "?user_id=" + url.QueryEscape(carol)
+		_, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodGet, path, nil, &e)
+		return err == nil && e.Unsigned.Because != nil
+	})
+	if mxtest.Traits(t).PushesPart { // else nobody is read
+		unread.waitFor(t, 1)
+	}
+	unread.lift()
+	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+}

@@ -185,10 +185,11 @@ func (f *followers) readGhost(ctx context.Context, ghost ids.MXUser, wait time.D
 		if err != nil {
 			return err
 		}
-		if !ok || p.MXReader != ghost || since == "" && !again {
+		if !ok || p.MXReader != ghost {
 			continue
 		}
-		r.Timeline.Limited = r.Timeline.Limited || again
+		// Before its first poll the room was read through another user, or through nobody.
+		r.Timeline.Limited = r.Timeline.Limited || again || since == ""
 		f.ephemeral.receive(ctx, r.Ephemeral.Events, room)
 		brought, err := f.replay.timeline(ctx, room, ghost, r.Timeline)
 		if err != nil {
