@@ -181,6 +181,28 @@ func TestFeatureTheFirstOneLeaves(t *testing.T) {
 	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
 }
 
+// TestTheNextOneReadsARoomThatEverybodyHadLeft: a room that nobody read any more is read
+// through the next user who is invited.
+func TestTheNextOneReadsARoomThatEverybodyHadLeft(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	room := s.bob.CreateRoom("Garden", false, s.alice())
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	rc := s.roomNamed("Garden")
+	s.rc.Leave(rc, "alice")
+	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
+	carol := "@carol:" + s.home.Name
+	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+room+"/invite", map[string]any{"user_id": carol}, nil)
+	s.hint(room, carol, s.bob.ID)
+	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
+	mine := s.bob.Send(room, "anybody there?")
+	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": anybody there?") })
+	s.bob.Redact(room, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": anybody there?") })
+}
+
 // TestADeletionBeforeTheFirstReadingThroughAnotherUser: a deletion reaches Rocket.Chat although it
 // is older than the first /sync of the user through whom the room is read from now on.
 func TestADeletionBeforeTheFirstReadingThroughAnotherUser(t *testing.T) {

@@ -49,6 +49,9 @@ func (a *Arrivals) enterAlone(ctx context.Context, inv model.Invitation, who mod
 		return err
 	}
 	if ok {
+		if p, err = a.Portals.TakeOver(ctx, p, inv.Ghost); err != nil {
+			return err
+		}
 		if p, err = a.Portals.Widen(ctx, p, who.Username); err != nil || p.IsDirect() {
 			return err
 		}

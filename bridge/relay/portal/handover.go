@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 
+	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
 )
 
@@ -14,18 +15,42 @@ func (ps *Portals) HandOver(ctx context.Context, p model.Portal) (model.Portal, 
 		return p, false, err
 	}
 	for _, m := range members {
-		if m.Membership != "join" || m.User == p.MXReader || !ps.Names.Owns(m.User) {
+		// A homeserver may take a moment to show as a member who has just joined.
+		joined := m.Membership == "join" || m.Membership == "invite" && ps.Joined.Has(p.MXRoom, m.User)
+		if !joined || m.User == p.MXReader || !ps.Names.Owns(m.User) {
 			continue
 		}
-		p.MXReader = m.User
-		if m.User == ps.Names.BotUser() {
-			p.MXReader = ""
-		}
-		if err := ps.Store.PutPortal(ctx, p, nil, nil); err != nil {
-			return p, false, err
-		}
-		ps.MX.Follow(p.MXReader)
-		return p, true, nil
+		p, err := ps.readAs(ctx, p, m.User)
+		return p, err == nil, err
 	}
 	return p, false, nil
+}
+
+// TakeOver makes a ghost that has just joined the reader of a portal whose reader is no
+// longer in the room: nobody else was there when that one left.
+func (ps *Portals) TakeOver(ctx context.Context, p model.Portal, ghost ids.MXUser) (model.Portal, error) {
+	if p.MXReader == "" || p.MXReader == ghost {
+		return p, nil
+	}
+	seen := p
+	seen.MXReader = ghost
+	is, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, p.MXReader)
+	if err != nil || is == "join" {
+		return p, err
+	}
+	return ps.readAs(ctx, p, ghost)
+}
+
+// readAs makes one of our users the reader of a portal.
+func (ps *Portals) readAs(ctx context.Context, p model.Portal, user ids.MXUser) (model.Portal, error) {
+	next := p
+	next.MXReader = user
+	if user == ps.Names.BotUser() {
+		next.MXReader = ""
+	}
+	if err := ps.Store.PutPortal(ctx, next, nil, nil); err != nil {
+		return p, err
+	}
+	ps.MX.Follow(next.MXReader)
+	return next, nil
 }

@@ -151,6 +151,9 @@ type portalsMatrix interface {
 	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
 	// Notice sends a notice of the bridge to a room, as reader.
 	Notice(ctx context.Context, room ids.MXRoom, reader ids.MXUser, txn, text string) error
+	// State returns the content of a state event, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
 // portalsRocketChat is what Portals needs from Rocket.Chat.
