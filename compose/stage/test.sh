@@ -25,20 +25,34 @@ recorded=$cache/recorded-$$.jsonl
 # The next PostgreSQL is needed much later, and building it is mostly a download.
 "$stage/images.sh" next >"$cache/images-next.log" 2>&1 &
 
+# What a browser and the console show, how the bridge divides its work, and what it does when its
+# database or Rocket.Chat refuse something, do not depend on the homeserver.
+whichever='^Test(TheLogIsHeldBackInABrowser|AnOpenPageLeavesAloneWhatIsTyped|ActionsOnRoomsInABrowser|SettingsAndLogInABrowser|TheConsoleInABrowser|WhoMayUseTheConsole|ASecondFactorOpensTheConsole|TheConsolesCookieAndHeaders|ForgedFormsOfTheConsole|HostileNamesInTheConsole|TheConsoleShowsTheHost|TheOverviewSaysWhySomethingWaits|ReplicasShareTheConsolesSessions|SessionsOfTheConsoleEnd|APersonIsDeniedInTheConsole|AServerIsDeniedInTheConsole|ARoomIsConnectedInTheConsole|TheNamesOfBothSidesAreInTheConsole|TwoRoomsAreLinkedInTheConsole|TheMembersOfARoomAreComparedInTheConsole|PeopleAndServersInABrowser|BadInputOnTheNewPagesInABrowser|SettingsAreChangedInTheConsole|TwoPeopleChangeSettings|SettingsThatCannotBeChanged|AnAdministratorLinksAPersonInTheConsole|NothingIsLostWhenPostgreSQLFailsOver|AThousandRoomsFitIntoTheMemory|EveryMetricIsPublished|TheFirstPageLeadsToTheOthers|EightHoursInWhichASideTakesNothing|PairOfRoomsIsMeasured|ABridgeUsesTheProcessorsItNeeds|TheTraceOfAMessage|ACollectorThatRefusesLosesNoMessage|GuessersOfTheConsoleWait|ARoleThatIsTakenAwayEndsTheSession|TheProgramsPagesAreReleased|ReadyzNamesThePart|TheOperatorSeesWhatEachLaneWaitsFor|AReloadIsAnsweredAtOnce|ARocketChatNewerThanAllThatAreKnown|ReactionsAndPinsThatRocketChatRefuses|EditsThatRocketChatRefuses|FilesThatRocketChatRefuses|WhenTheSeatsRunOut|ARenamedPuppetStaysThePerson|EverythingOnRudeServers|AdministratorsSeeTheQueueInTheChat|OnlyTheOperatorSeesTheQueue)$'
 part "the Go tests, with Dendrite and PostgreSQL beside them"
-APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining,TestAttackAnEvent "$stage/suite.sh" ./... -timeout 40m
+APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining,TestAttackAnEvent "$stage/suite.sh" ./... -timeout 40m -skip "$whichever"
+part "the bridge's tests with a homeserver of their own"
+APPLIANCE_TEST_HOMESERVER=hermetic APPLIANCE_RECORD=$recorded "$stage/suite.sh" ./bridge -timeout 20m
 
 part "Rocket.Chat's own validators, types and clients"
 APPLIANCE_CACHE=$cache APPLIANCE_RECORDED=$recorded APPLIANCE_MUST_RUN=TestValidators,TestTypes,TestClients,TestParsedText \
 	go test -v -count=1 -timeout 20m ./bridge/rocketchat/rctest/official | grep -v '^=== '
 rm -f "$recorded"
 
-part "text as Rocket.Chat's own parsers read it, in both directions"
-APPLIANCE_TEST_FULL=1 go test -count=1 -v ./bridge/convert/difftest | grep -E '^(ok|FAIL|---)|agree|differ'
+# What a homeserver has to do with: the others ran with Dendrite.
+concerned='^(TestFeature|TestAttack|TestNothingIsLostWhen(TheHomeserver|TheBridge|OneOf)|TestAConversation|TestADirect|TestARoom|TestAFlood|TestATransaction|TestABan|TestWhatIs|TestWhatARoom|TestWhatOther|TestRoom|TestTheHomeserver|TestRateLimits|TestAnInvitation|TestMembers|TestModerators|TestTwoInstallations|TestFilesThatMatrix|TestMessagesThatMatrix|TestReactionsThatMatrix|TestDeletionsThatMatrix|TestADeletion|TestTheNextOne|TestAGhost|TestDirect|TestSpokenTo|TestPermissions)'
+part "the bridge with Synapse in place of Dendrite"
+APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFloodOnSynapse,TestATransactionThatSynapseHoldsBack \
+	"$stage/suite.sh" ./bridge -timeout 40m -run "$concerned"
 
-# A storm over the whole stack, while the suites below run: both wait much more than they work. On a
+part "the bridge with a homeserver that it knows nothing of: one that does as the specification says, and a Synapse"
+APPLIANCE_TEST_HOMESERVER=hermetic-generic "$stage/suite.sh" ./bridge -timeout 20m -run "$concerned"
+# A Synapse may hold a transaction back across a restart of the bridge, which `generic` does not
+# know (Traits.HoldsBack): the test with restarts runs with all the other homeservers.
+APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -skip '^TestAConversationGoesOnAcrossAMoveOfTheDatabase$' -run '^(TestAConversation|TestADirectMessageFromMatrix|TestFeature(Edits$|Deletes|Reactions|Files$|Typing$|Receipts|DirectRedactions|Departures|KicksAndBans|ChannelsByAlias))'
+
+# A storm over the whole stack, while what follows runs: both wait much more than they work. On a
 # slow machine they do not, and to the scheduler all containers together may be worth as much as one
-# process outside: the suites give way, so that the storm's homeserver is not minutes behind.
+# process outside: the tests give way, so that the storm's homeserver is not minutes behind.
 running=false
 [ -f .demo/summary.json ] && running=true
 storm=
@@ -51,18 +65,16 @@ if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
 	trap 'kill "$storm" 2>/dev/null || true; cleanup' EXIT
 fi
 
-# What a browser shows, and a PostgreSQL that another one replaces, do not depend on the homeserver:
-# these tests ran above, and take much of the processor.
-whichever='InABrowser$|^TestAnOpenPageLeavesAloneWhatIsTyped$|^TestNothingIsLostWhenPostgreSQLFailsOver$'
-part "the bridge with Synapse in place of Dendrite"
-APPLIANCE_TEST_HOMESERVER=synapse APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestAFloodOnSynapse,TestATransactionThatSynapseHoldsBack \
-	nice -n 15 "$stage/suite.sh" ./bridge -timeout 40m -skip "$whichever"
+part "the client and what versions differ in, as on a real server: rocketsim 7.2, 8.3 and 8.6"
+REAL_VERSIONS="7.2 8.3" nice -n 10 compose/stage/real.sh '^(TestAConversation|TestADirect|TestNothingIsLostWhenRocketChat|TestFeature(CustomEmoji|Files$|CaptionEdits|ManyDeleted|Typing|NamesAndPictures|Departures|ReadOnly|Kicks|RoomName|Commands))'
+REAL_VERSIONS=8.6 nice -n 10 compose/stage/real.sh '^(TestAConversation|TestNothingIsLostWhenRocketChat|TestFeature(CustomEmoji|Files$))' # the rest ran on it above
 
-part "the bridge with a homeserver that it knows nothing of: one that does as the specification says, and a Synapse"
-APPLIANCE_TEST_HOMESERVER=hermetic-generic nice -n 15 "$stage/suite.sh" ./bridge -timeout 20m -skip "$whichever"
-# A Synapse may hold a transaction back across a restart of the bridge, which `generic` does not
-# know (Traits.HoldsBack): the test with restarts runs with all the other homeservers.
-APPLIANCE_TEST_HOMESERVER=generic nice -n 15 "$stage/suite.sh" ./bridge -timeout 20m -skip '^TestAConversationGoesOnAcrossAMoveOfTheDatabase$' -run '^(TestAConversation|TestADirectMessageFromMatrix|TestFeature(Edits$|Deletes|Reactions|Files$|Typing$|Receipts|DirectRedactions|Departures|KicksAndBans|ChannelsByAlias))'
+part "the same promises under the race detector"
+# Not the tests of how long hostile texts take, nor the comparison with the parsers, which runs above:
+# the detector makes everything ten times slower. Nor does it look into SQLite: docs/testing.md.
+race=(-race -gcflags=modernc.org/sqlite/lib=-race=false)
+CGO_ENABLED=1 nice -n 10 go test "${race[@]}" -timeout 20m -skip '^TestHostile' ./bridge/queue/... ./bridge/relay/... ./bridge/config/... ./bridge/ids/... ./bridge/convert ./bridge/convert/internal/...
+CGO_ENABLED=1 nice -n 10 "$stage/suite.sh" ./bridge "${race[@]}" -timeout 20m -run 'TestAConversation|TestADirect|TestARoom|TestTheConf'
 
 if [ -n "$storm" ]; then
 	part "the end of the storm"
@@ -84,17 +96,6 @@ if [ -n "$storm" ]; then
 	grep -A1 '^seed' "$cache/storm.log"
 	$running || bin/demo -appliance bin/appliance down
 fi
-
-part "the client and what versions differ in, as on a real server: rocketsim 7.2, 8.3 and 8.6"
-REAL_VERSIONS="7.2 8.3" compose/stage/real.sh '^(TestAConversation|TestADirect|TestNothingIsLostWhenRocketChat|TestFeature(CustomEmoji|Files$|CaptionEdits|ManyDeleted|Typing|NamesAndPictures|Departures|ReadOnly|Kicks|RoomName|Commands))'
-REAL_VERSIONS=8.6 compose/stage/real.sh '^(TestAConversation|TestNothingIsLostWhenRocketChat|TestFeature(CustomEmoji|Files$))' # the rest ran on it above
-
-part "the same promises under the race detector"
-# Not the tests of how long hostile texts take, nor the comparison with the parsers, which runs above:
-# the detector makes everything ten times slower. Nor does it look into SQLite: docs/testing.md.
-race=(-race -gcflags=modernc.org/sqlite/lib=-race=false)
-CGO_ENABLED=1 go test "${race[@]}" -timeout 20m -skip '^TestHostile' ./bridge/queue/... ./bridge/relay/... ./bridge/config/... ./bridge/ids/... ./bridge/convert ./bridge/convert/internal/...
-CGO_ENABLED=1 "$stage/suite.sh" ./bridge "${race[@]}" -timeout 20m -run 'TestAConversation|TestADirect|TestARoom|TestTheConf'
 
 part "a release, installed on a fresh Debian and removed from it"
 compose/stage/install.sh
