@@ -181,6 +181,27 @@ func TestFeatureTheFirstOneLeaves(t *testing.T) {
 	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
 }
 
+// TestARoomIsReadWhenTheFirstOneIsRemoved: a deletion reaches Rocket.Chat after the user
+// through whom the room was read was removed on Matrix.
+func TestARoomIsReadWhenTheFirstOneIsRemoved(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	carol := "@carol:" + s.home.Name
+	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	rc := s.roomNamed("Garden")
+	s.hint(room, carol, s.bob.ID)
+	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
+	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+room+"/kick", map[string]any{"user_id": s.alice()}, nil)
+	mxtest.WaitFor(t, "alice to be gone from Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(rc), "alice") })
+	mine := s.bob.Send(room, "was that wise?")
+	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
+	s.bob.Redact(room, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
+}
+
 // TestTheNextOneReadsARoomThatEverybodyHadLeft: a room that nobody read any more is read
 // through the next user who is invited.
 func TestTheNextOneReadsARoomThatEverybodyHadLeft(t *testing.T) {

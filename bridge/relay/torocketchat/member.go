@@ -111,7 +111,16 @@ func (h *members) tellOfReader(ctx context.Context, p model.Portal, user ids.MXU
 // still be on their way and bring the ghost back, so the members are compared after them.
 func (h *members) ghostRemoved(ctx context.Context, p model.Portal, ghost ids.MXUser, e event.MXMember) error {
 	h.Joined.Forget(p.MXRoom, ghost)
-	if e.Membership != "leave" && e.Membership != "ban" || p.IsDirect() {
+	if e.Membership != "leave" && e.Membership != "ban" {
+		return nil
+	}
+	if ghost == p.MXReader {
+		var err error // who was removed may still list who was there then
+		if p, _, err = h.Portals.HandOver(ctx, p); model.Ignore(err, model.ErrForbidden, model.ErrNotFound) != nil {
+			return err
+		}
+	}
+	if p.IsDirect() {
 		return nil
 	}
 	switch unbanned, err := h.isUnbanned(ctx, p, ghost, e); {
