@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -200,6 +201,41 @@ func TestARoomIsReadWhenTheFirstOneIsRemoved(t *testing.T) {
 	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
 	s.bob.Redact(room, mine)
 	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
+}
+
+// TestARoomWhoseReaderIsNoLongerThereIsReadByAnother: the comparison of rooms finds another user
+// through whom a room can be read.
+func TestARoomWhoseReaderIsNoLongerThereIsReadByAnother(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.rc.CreateUser("carol")
+	carol := "@carol:" + s.home.Name
+	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
+	s.hint(room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	rc := s.roomNamed("Garden")
+	s.hint(room, carol, s.bob.ID)
+	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
+	s.rc.Leave(rc, "alice")
+	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
+	s.stop()
+	db, err := sql.Open("sqlite", "file:"+s.dir+"/bridge.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "UPDATE portals SET mx_reader = ? WHERE mx_room = ?", s.alice(), room); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.often = 300 * time.Millisecond
+	s.startBridge()
+	mxtest.WaitFor(t, "another reader", func() bool { return strings.Contains(s.log.String(), "whose reader is no longer there") })
+	mine := s.bob.Send(room, "who reads this?")
+	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": who reads this?") })
+	s.bob.Redact(room, mine)
+	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": who reads this?") })
 }
 
 // TestTheNextOneReadsARoomThatEverybodyHadLeft: a room that nobody read any more is read

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"encoding/json"
 
 	"appliance/bridge/ids"
 	"appliance/bridge/relay/model"
@@ -34,6 +35,9 @@ type newcomerMatrix interface {
 type reconcileMatrix interface {
 	// Members lists everybody in a room, as reader.
 	Members(ctx context.Context, room ids.MXRoom, reader ids.MXUser) ([]model.MXMember, error)
+	// State returns the content of a state event, as reader; ok is false
+	// when it is not set.
+	State(ctx context.Context, room ids.MXRoom, reader ids.MXUser, kind, key string) (content json.RawMessage, ok bool, err error)
 }
 
 // reconcileRocketChat is what Reconciler needs from Rocket.Chat.

@@ -171,6 +171,9 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 	if err != nil {
 		return err
 	}
+	if p, err = rec.replaceReader(ctx, p, here); err != nil {
+		return err
+	}
 	there, err := rec.MX.Members(ctx, p.MXRoom, p.Reader(rec.Names))
 	if err != nil {
 		return err
@@ -191,6 +194,38 @@ func (rec *Reconciler) reconcile(ctx context.Context, p model.Portal, before, no
 		errs = append(errs, rec.reconcileThere(ctx, p, m, members, still))
 	}
 	return errors.Join(errs...)
+}
+
+// maxReaders bounds how many members are tried as the reader of a room in one comparison.
+const maxReaders = 20
+
+// replaceReader makes a member of a room its reader if its reader is no longer there.
+func (rec *Reconciler) replaceReader(ctx context.Context, p model.Portal, here []model.RCPerson) (model.Portal, error) {
+	if p.MXReader == "" {
+		return p, nil
+	}
+	is, err := model.MembershipOf(ctx, rec.MX, p, rec.Names, p.MXReader)
+	if err = model.Ignore(err, model.ErrForbidden, model.ErrNotFound); err != nil || is == "join" {
+		return p, err
+	}
+	for _, who := range here[:min(len(here), maxReaders)] {
+		g, known, err := rec.Store.GhostByRC(ctx, who.ID)
+		if err != nil {
+			return p, err
+		}
+		if !known || g.MXUser == p.MXReader {
+			continue
+		}
+		next, err := rec.Portals.TakeOver(ctx, p, g.MXUser)
+		if err = model.Ignore(err, model.ErrForbidden, model.ErrNotFound); err != nil {
+			return p, err
+		}
+		if next.MXReader != p.MXReader {
+			rec.Log.Info("another user reads a room whose reader is no longer there", "mx_room", p.MXRoom, "mx_user", next.MXReader)
+			return next, nil
+		}
+	}
+	return p, nil
 }
 
 // reconcileHere corrects the differences of a member of the Rocket.Chat room.

@@ -26,16 +26,20 @@ func (ps *Portals) HandOver(ctx context.Context, p model.Portal) (model.Portal, 
 	return p, false, nil
 }
 
-// TakeOver makes a ghost that has just joined the reader of a portal whose reader is no
-// longer in the room: nobody else was there when that one left.
+// TakeOver makes a ghost the reader of a portal if it is in the room, and the portal's reader
+// no longer is: nobody else was there when that one left.
 func (ps *Portals) TakeOver(ctx context.Context, p model.Portal, ghost ids.MXUser) (model.Portal, error) {
 	if p.MXReader == "" || p.MXReader == ghost {
 		return p, nil
 	}
 	seen := p
 	seen.MXReader = ghost
-	is, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, p.MXReader)
-	if err != nil || is == "join" {
+	was, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, p.MXReader)
+	if err != nil || was == "join" {
+		return p, err
+	}
+	is, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, ghost)
+	if err != nil || is != "join" {
 		return p, err
 	}
 	return ps.readAs(ctx, p, ghost)
