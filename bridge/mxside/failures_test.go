@@ -16,6 +16,7 @@ import (
 	"appliance/bridge/config"
 	"appliance/bridge/convert"
 	"appliance/bridge/ids"
+	"appliance/bridge/mxside/mxtest"
 	"appliance/bridge/relay/model"
 )
 
@@ -120,12 +121,13 @@ func TestASlowHomeserverIsSearchedGently(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for i := range 20 {
-		all.Go(func() { _ = look("!r"+strconv.Itoa(i)+":home", "m", 100*time.Millisecond) })
+		all.Go(func() { _ = look("!r"+strconv.Itoa(i)+":home", "m", time.Second) })
 	}
 	all.Wait()
 	if most := server.most.Load(); most > 8 { // including searches that nobody waits for any more
 		t.Errorf("%d rooms were searched at once", most)
 	}
+	mxtest.WaitFor(t, "the last of these searches to end", func() bool { return server.reading.Load() == 0 })
 	server.most.Store(0)
 	for i := range 20 { // it does not show what it has: once that is known, one room is searched
 		all.Go(func() {
