@@ -4,7 +4,7 @@
 # named in the cache's unsteady.txt. More than three failures, a data race or a process
 # that dies are never tried again.
 #
-#   suite.sh PACKAGES [ARGUMENTS...]   PACKAGES is one word; ARGUMENTS are those of
+#   suite.sh PACKAGES [ARGUMENTS...]   PACKAGES is one word, with spaces if need be; ARGUMENTS are those of
 #                                      `go test`. SUITE_FORMAT is one of gotestsum's.
 . "$(dirname "$0")/lib.sh"
 cd "$root"
