@@ -2,6 +2,7 @@ package membership_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -63,6 +64,11 @@ type matrix struct{ apart }
 func (m matrix) Members(context.Context, ids.MXRoom, ids.MXUser) ([]model.MXMember, error) {
 	*m.looked = append(*m.looked, time.Now())
 	return []model.MXMember{{User: "@bob:there.org", Membership: "leave"}}, nil
+}
+
+// State: the room's reader is there.
+func (m matrix) State(context.Context, ids.MXRoom, ids.MXUser, string, string) (json.RawMessage, bool, error) {
+	return json.RawMessage(`{"membership":"join"}`), true, nil
 }
 
 // A difference is found a minute after the start, and corrected half a minute later, not at
