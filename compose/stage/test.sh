@@ -56,6 +56,13 @@ APPLIANCE_TEST_HOMESERVER=generic "$stage/suite.sh" ./bridge -timeout 20m -skip 
 # process outside: the tests give way, so that the storm's homeserver is not minutes behind.
 running=false
 [ -f .demo/summary.json ] && running=true
+# Whoever ends this before its time is not left with services that restart for ever.
+ended() { # status
+	[ "$1" -lt 128 ] || $running || bin/demo -appliance bin/appliance down || true
+	cleanup
+}
+trap 'ended "$?"' EXIT
+trap 'exit 143' TERM
 storm=
 blow=(bin/demo -seed 103 -rooms 50 -once)
 if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
@@ -63,7 +70,7 @@ if [ "${APPLIANCE_STORM:-10m}" != 0 ]; then # how long; 0 leaves it out
 	(unset APPLIANCE_AXE APPLIANCE_PARSERS && make --no-print-directory demo)
 	"${blow[@]}" -for "${APPLIANCE_STORM:-10m}" chaos >"$cache/storm.log" 2>&1 &
 	storm=$!
-	trap 'kill "$storm" 2>/dev/null || true; cleanup' EXIT
+	trap 'status=$?; kill "$storm" 2>/dev/null || true; ended "$status"' EXIT
 fi
 
 part "the client and what versions differ in, as on a real server: rocketsim 7.2, 8.3 and 8.6"
@@ -93,7 +100,7 @@ if [ -n "$storm" ]; then
 		fi
 		"${blow[@]}" -for 3m chaos >"$cache/storm.log" 2>&1 || die "the storm ended badly twice: $(tail -n 40 "$cache/storm.log")" "the demo is still up; its logs are in $cache/storm.log and storm-first.log, and docs/reliability.md says how to run it again"
 	fi
-	trap cleanup EXIT
+	trap 'ended "$?"' EXIT
 	grep -A1 '^seed' "$cache/storm.log"
 	$running || bin/demo -appliance bin/appliance down
 fi
