@@ -160,138 +160,143 @@ func TestFeatureAnotherBridge(t *testing.T) {
 	}
 }
 
+// garden is a room of bob's on Matrix that is read through the user who came first, alice.
+type garden struct {
+	*stage
+	room, rcRoom, carol string
+}
+
+// newGarden makes alice enter a room to which bob also invites other users.
+func newGarden(s *stage, others ...string) *garden {
+	s.t.Helper()
+	s.rc.CreateUser("carol")
+	g := &garden{stage: s, carol: "@carol:" + s.home.Name}
+	invited := []string{s.alice()}
+	for _, name := range others {
+		invited = append(invited, "@"+name+":"+s.home.Name)
+	}
+	g.room = s.bob.CreateRoom("Garden", false, invited...)
+	s.hint(g.room, s.alice(), s.bob.ID)
+	mxtest.WaitFor(s.t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
+	g.rcRoom = s.roomNamed("Garden")
+	return g
+}
+
+func (g *garden) carolEnters() {
+	g.t.Helper()
+	g.hint(g.room, g.carol, g.bob.ID)
+	mxtest.WaitFor(g.t, "carol in Rocket.Chat", func() bool { return slices.Contains(g.rc.Members(g.rcRoom), "carol") })
+}
+
+func (g *garden) aliceLeaves() {
+	g.t.Helper()
+	g.rc.Leave(g.rcRoom, "alice")
+	mxtest.WaitFor(g.t, "alice to be gone from Matrix", func() bool { return g.bob.Members(g.room)[g.alice()] == "leave" })
+}
+
+// bobSays waits until what bob says is in Rocket.Chat, and returns its event.
+func (g *garden) bobSays(text string) (event string) {
+	g.t.Helper()
+	event = g.bob.Send(g.room, text)
+	mxtest.WaitFor(g.t, "what bob says", func() bool { return slices.Contains(g.saidInRC(g.rcRoom), g.puppet+": "+text) })
+	return event
+}
+
+// isDeleted waits until what bob said is no longer in Rocket.Chat.
+func (g *garden) isDeleted(text string) {
+	g.t.Helper()
+	mxtest.WaitFor(g.t, "the deletion", func() bool { return !slices.Contains(g.saidInRC(g.rcRoom), g.puppet+": "+text) })
+}
+
+// deletionsArrive: what bob says and deletes is deleted in Rocket.Chat.
+func (g *garden) deletionsArrive() {
+	g.t.Helper()
+	g.bob.Redact(g.room, g.bobSays("a mistake"))
+	g.isDeleted("a mistake")
+}
+
 // TestFeatureTheFirstOneLeaves: a room goes on when the user through whom the bridge
 // read it has left.
 func TestFeatureTheFirstOneLeaves(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.rc.CreateUser("carol")
-	room := s.bob.CreateRoom("Garden", false, s.alice(), "@carol:"+s.home.Name)
-	s.hint(room, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
-	rc := s.roomNamed("Garden")
-	s.hint(room, "@carol:"+s.home.Name, s.bob.ID)
-	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
-	s.rc.Leave(rc, "alice")
-	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
-	mine := s.bob.Send(room, "still there?")
-	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
-	s.rc.Say(rc, "carol", "yes")
-	mxtest.WaitFor(t, "the answer", func() bool { return slices.Contains(saidOnMatrix(s.bob, room), "@carol:"+s.home.Name+": yes") })
-	s.bob.Redact(room, mine)
-	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+	g := newGarden(newStage(t), "carol")
+	g.carolEnters()
+	g.aliceLeaves()
+	mine := g.bobSays("still there?")
+	g.rc.Say(g.rcRoom, "carol", "yes")
+	mxtest.WaitFor(t, "the answer", func() bool { return slices.Contains(saidOnMatrix(g.bob, g.room), g.carol+": yes") })
+	g.bob.Redact(g.room, mine)
+	g.isDeleted("still there?")
 }
 
 // TestARoomIsReadWhenTheFirstOneIsRemoved: a deletion reaches Rocket.Chat after the user
 // through whom the room was read was removed on Matrix.
 func TestARoomIsReadWhenTheFirstOneIsRemoved(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.rc.CreateUser("carol")
-	carol := "@carol:" + s.home.Name
-	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
-	s.hint(room, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
-	rc := s.roomNamed("Garden")
-	s.hint(room, carol, s.bob.ID)
-	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
-	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+room+"/kick", map[string]any{"user_id": s.alice()}, nil)
-	mxtest.WaitFor(t, "alice to be gone from Rocket.Chat", func() bool { return !slices.Contains(s.rc.Members(rc), "alice") })
-	mine := s.bob.Send(room, "was that wise?")
-	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
-	s.bob.Redact(room, mine)
-	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": was that wise?") })
+	g := newGarden(newStage(t), "carol")
+	g.carolEnters()
+	g.bob.Must("POST", "/_matrix/client/v3/rooms/"+g.room+"/kick", map[string]any{"user_id": g.alice()}, nil)
+	mxtest.WaitFor(t, "alice to be gone from Rocket.Chat", func() bool { return !slices.Contains(g.rc.Members(g.rcRoom), "alice") })
+	g.deletionsArrive()
 }
 
 // TestARoomWhoseReaderIsNoLongerThereIsReadByAnother: the comparison of rooms finds another user
 // through whom a room can be read.
 func TestARoomWhoseReaderIsNoLongerThereIsReadByAnother(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.rc.CreateUser("carol")
-	carol := "@carol:" + s.home.Name
-	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
-	s.hint(room, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
-	rc := s.roomNamed("Garden")
-	s.hint(room, carol, s.bob.ID)
-	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
-	s.rc.Leave(rc, "alice")
-	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
-	s.stop()
-	db, err := sql.Open("sqlite", "file:"+s.dir+"/bridge.db")
+	g := newGarden(newStage(t), "carol")
+	g.carolEnters()
+	g.aliceLeaves()
+	g.stop()
+	db, err := sql.Open("sqlite", "file:"+g.dir+"/bridge.db")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(t.Context(), "UPDATE portals SET mx_reader = ? WHERE mx_room = ?", s.alice(), room); err != nil {
+	if _, err := db.ExecContext(t.Context(), "UPDATE portals SET mx_reader = ? WHERE mx_room = ?", g.alice(), g.room); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s.often = 300 * time.Millisecond
-	s.startBridge()
-	mxtest.WaitFor(t, "another reader", func() bool { return strings.Contains(s.log.String(), "whose reader is no longer there") })
-	mine := s.bob.Send(room, "who reads this?")
-	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": who reads this?") })
-	s.bob.Redact(room, mine)
-	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": who reads this?") })
+	g.often = 300 * time.Millisecond
+	g.startBridge()
+	g.deletionsArrive()
 }
 
 // TestTheNextOneReadsARoomThatEverybodyHadLeft: a room that nobody read any more is read
 // through the next user who is invited.
 func TestTheNextOneReadsARoomThatEverybodyHadLeft(t *testing.T) {
 	t.Parallel()
-	s := newStage(t)
-	s.rc.CreateUser("carol")
-	room := s.bob.CreateRoom("Garden", false, s.alice())
-	s.hint(room, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
-	rc := s.roomNamed("Garden")
-	s.rc.Leave(rc, "alice")
-	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
-	carol := "@carol:" + s.home.Name
-	s.bob.Must("POST", "/_matrix/client/v3/rooms/"+room+"/invite", map[string]any{"user_id": carol}, nil)
-	s.hint(room, carol, s.bob.ID)
-	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
-	mine := s.bob.Send(room, "anybody there?")
-	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": anybody there?") })
-	s.bob.Redact(room, mine)
-	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": anybody there?") })
+	g := newGarden(newStage(t))
+	g.aliceLeaves()
+	g.bob.Must("POST", "/_matrix/client/v3/rooms/"+g.room+"/invite", map[string]any{"user_id": g.carol}, nil)
+	g.carolEnters()
+	g.deletionsArrive()
 }
 
 // TestADeletionBeforeTheFirstReadingThroughAnotherUser: a deletion reaches Rocket.Chat although it
 // is older than the first /sync of the user through whom the room is read from now on.
 func TestADeletionBeforeTheFirstReadingThroughAnotherUser(t *testing.T) {
 	t.Parallel()
-	s := newGatedStage(t)
-	s.rc.CreateUser("carol")
-	carol := "@carol:" + s.home.Name
-	room := s.bob.CreateRoom("Garden", false, s.alice(), carol)
-	s.hint(room, s.alice(), s.bob.ID)
-	mxtest.WaitFor(t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
-	rc := s.roomNamed("Garden")
-	s.hint(room, carol, s.bob.ID)
-	mxtest.WaitFor(t, "carol in Rocket.Chat", func() bool { return slices.Contains(s.rc.Members(rc), "carol") })
-	unread := s.gate.refuse(always, http.MethodGet, "/sync", http.StatusBadGateway, "M_UNKNOWN").to(carol)
-	s.rc.Leave(rc, "alice")
-	mxtest.WaitFor(t, "alice to be gone from Matrix", func() bool { return s.bob.Members(room)[s.alice()] == "leave" })
-	mine := s.bob.Send(room, "still there?")
-	mxtest.WaitFor(t, "the question", func() bool { return slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
-	s.bob.Redact(room, mine)
+	g := newGarden(newGatedStage(t), "carol")
+	g.carolEnters()
+	unread := g.gate.refuse(always, http.MethodGet, "/sync", http.StatusBadGateway, "M_UNKNOWN").to(g.carol)
+	g.aliceLeaves()
+	mine := g.bobSays("still there?")
+	g.bob.Redact(g.room, mine)
 	mxtest.WaitFor(t, "the homeserver to have the deletion", func() bool {
 		var e struct {
 			Unsigned struct {
 				Because json.RawMessage `json:"redacted_because"`
 			} `json:"unsigned"`
 		}
-		path := "/_matrix/client/v3/rooms/" + room + "/event/" + mine + "?user_id=" + url.QueryEscape(carol)
-		_, err := s.home.As("as-token-for-tests").Call(t.Context(), http.MethodGet, path, nil, &e)
+		path := "/_matrix/client/v3/rooms/" + g.room + "/event/" + mine + "?user_id=" + url.QueryEscape(g.carol)
+		_, err := g.home.As("as-token-for-tests").Call(t.Context(), http.MethodGet, path, nil, &e)
 		return err == nil && e.Unsigned.Because != nil
 	})
 	if mxtest.Traits(t).PushesPart { // else nobody is read
 		unread.waitFor(t, 1)
 	}
 	unread.lift()
-	mxtest.WaitFor(t, "the deletion", func() bool { return !slices.Contains(s.saidInRC(rc), s.puppet+": still there?") })
+	g.isDeleted("still there?")
 }

@@ -26,12 +26,13 @@ recorded=$cache/recorded-$$.jsonl
 "$stage/images.sh" next >"$cache/images-next.log" 2>&1 &
 
 part "the Go tests, with PostgreSQL beside them"
-APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded "$stage/suite.sh" "$(go list ./... | grep -v '^appliance/bridge$' | tr '\n' ' ')" -timeout 20m
+others=$(go list ./... | grep -v '^appliance/bridge$')
+APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded "$stage/suite.sh" "${others//$'\n'/ }" -timeout 20m
 part "the bridge's tests with a homeserver of their own"
 APPLIANCE_TEST_FULL=1 APPLIANCE_TEST_HOMESERVER=hermetic APPLIANCE_RECORD=$recorded "$stage/suite.sh" ./bridge -timeout 20m
 
-# With real homeservers run the tests that have to do with one. Two servers for each test take a
-# hundred times as long as those inside the process.
+# With real homeservers run the tests that have to do with one. Two servers for each test take much
+# longer than those inside the process.
 concerned='AConversation|ADeletion|ADirect|AFlood|AGhost|ABan|AnInvitation|ARoom|ATransaction|Attack|DeletionsThatMatrix|Direct|Feature|FilesThatMatrix|Members|MessagesThatMatrix|Moderators|NothingIsLostWhen(OneOf|TheBridge|TheHomeserver)|Permissions|RateLimits|ReactionsThatMatrix|Room|SpokenTo|TheHomeserver|TheNextOne|TwoInstallations|WhatARoom|WhatIs|WhatOther'
 part "the bridge with Dendrite"
 APPLIANCE_TEST_FULL=1 APPLIANCE_RECORD=$recorded APPLIANCE_MUST_RUN=$APPLIANCE_MUST_RUN,TestSpokenToWhileJoining,TestAttackAnEvent "$stage/suite.sh" ./bridge -timeout 40m -run "^Test($concerned)"

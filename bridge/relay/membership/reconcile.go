@@ -217,7 +217,7 @@ func (rec *Reconciler) replaceReader(ctx context.Context, p model.Portal, here [
 			continue
 		}
 		next, err := rec.Portals.TakeOver(ctx, p, g.MXUser)
-		if err = model.Ignore(err, model.ErrForbidden, model.ErrNotFound); err != nil {
+		if err != nil {
 			return p, err
 		}
 		if next.MXReader != p.MXReader {

@@ -15,7 +15,7 @@ func (ps *Portals) HandOver(ctx context.Context, p model.Portal) (model.Portal, 
 		return p, false, err
 	}
 	for _, m := range members {
-		// A homeserver may take a moment to show as a member who has just joined.
+		// A homeserver may take a moment to show that an invited user has joined.
 		joined := m.Membership == "join" || m.Membership == "invite" && ps.Joined.Has(p.MXRoom, m.User)
 		if !joined || m.User == p.MXReader || !ps.Names.Owns(m.User) {
 			continue
@@ -27,20 +27,21 @@ func (ps *Portals) HandOver(ctx context.Context, p model.Portal) (model.Portal, 
 }
 
 // TakeOver makes a ghost the reader of a portal if it is in the room, and the portal's reader
-// no longer is: nobody else was there when that one left.
+// no longer is: nobody else was there when that one left. A ghost that may not read the room is
+// not in it.
 func (ps *Portals) TakeOver(ctx context.Context, p model.Portal, ghost ids.MXUser) (model.Portal, error) {
 	if p.MXReader == "" || p.MXReader == ghost {
 		return p, nil
 	}
 	seen := p
 	seen.MXReader = ghost
-	was, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, p.MXReader)
-	if err != nil || was == "join" {
-		return p, err
-	}
 	is, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, ghost)
 	if err != nil || is != "join" {
-		return p, err
+		return p, model.Ignore(err, model.ErrForbidden, model.ErrNotFound)
+	}
+	was, err := model.MembershipOf(ctx, ps.MX, seen, ps.Names, p.MXReader)
+	if err != nil || was == "join" {
+		return p, model.Ignore(err, model.ErrForbidden, model.ErrNotFound)
 	}
 	return ps.readAs(ctx, p, ghost)
 }
