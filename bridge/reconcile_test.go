@@ -179,6 +179,7 @@ func newGarden(s *stage, others ...string) *garden {
 	s.hint(g.room, s.alice(), s.bob.ID)
 	mxtest.WaitFor(s.t, "the room in Rocket.Chat", func() bool { return s.roomNamed("Garden") != "" })
 	g.rcRoom = s.roomNamed("Garden")
+	g.bobSays("welcome") // then the rooms are connected
 	return g
 }
 
