@@ -33,6 +33,10 @@ simulate: setup images ## Measure what 1, 2 and 4 bridge processes carry (PEOPLE
 test-real: setup images ## Run the suites on the Rocket.Chat that ROCKETCHAT_URL names, which they empty (else on rocketsim)
 	@compose/stage/real.sh
 
+.PHONY: test-homeservers
+test-homeservers: setup images ## Run all tests of the bridge with a real Dendrite and a real Synapse (make test runs a selection)
+	@compose/stage/homeservers.sh
+
 .PHONY: test-kubernetes
 test-kubernetes: setup images ## Check the Helm chart with Helm and a real API server, then run its pods on three kubelets and break those
 	@compose/stage/kubernetes.sh

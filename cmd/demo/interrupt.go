@@ -16,60 +16,89 @@ import (
 // An interruption kills appliance up at each step.
 type interruption struct{ *demo }
 
-// interrupt kills `appliance up` with kill -9 at the beginning of every step and
-// in the middle of it, each time on a new host beside the demo's installation.
-// The next up has to complete, and the one after it has to find nothing to do.
-func (d interruption) interrupt(ctx context.Context) error { //nolint:gocognit // a list of steps, each of which may fail
+// A kill is one of `appliance up` some time after a step has begun.
+type kill struct {
+	step  string
+	after time.Duration
+}
+
+// interrupt kills `appliance up` with kill -9 on a new host beside the demo's installation: at the
+// beginning of every step and in the middle of the longest, each run continuing what the one before
+// it left, and then once in the middle alone. After each of the two series up has to complete, the
+// one after it has to find nothing to do, and the doctor nothing wrong.
+func (d interruption) interrupt(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
 	dir := d.path("interrupted")
 	args := []string{"up", "--dir", dir, "--yes", "--set", "domain=chat.interrupted.test", "--set", "tls=internal", "--set", "systemd=false", "--set", "http_port=18080", "--set", "https_port=18443",
 		"--set", "mongo_url=mongodb://" + standIn + "/rocketchat?replicaSet=rs0"}
-	purge := func() error {
-		if _, err := os.Stat(dir + "/appliance.yaml"); err == nil {
-			if _, err := d.command(ctx, d.program, "down", "--dir", dir, "--purge", "--yes"); err != nil {
-				return err
-			}
-		}
-		return os.RemoveAll(dir)
-	}
-	fresh := func() error { return errors.Join(purge(), d.simulatorData("interrupted")) }
-	if err := fresh(); err != nil {
+	if err := d.fresh(ctx, dir); err != nil {
 		return err
 	}
 	steps, err := d.planned(ctx, args)
 	if err != nil {
 		return err
 	}
+	var each []kill
 	for _, step := range steps {
-		delays := []time.Duration{0}
+		each = append(each, kill{step, 0})
 		if step == "services" { // the longest
-			delays = append(delays, 700*time.Millisecond, 4*time.Second)
-		}
-		for _, after := range delays {
-			reached, err := d.killed(ctx, args, step, after)
-			if err != nil {
-				return err
-			}
-			if _, err := d.command(ctx, d.program, args...); err != nil {
-				return fmt.Errorf("after kill -9 in the step %s: %w", step, err)
-			}
-			out, err := d.command(ctx, d.program, "up", "--dir", dir)
-			if err != nil || !strings.HasPrefix(out, "nothing to do") {
-				return fmt.Errorf("after kill -9 in the step %s and another up there is still something to do: %w\n%s", step, err, out)
-			}
-			if _, err := d.command(ctx, d.program, "doctor", "--dir", dir); err != nil {
-				return err
-			}
-			if reached {
-				d.say("kill -9 of appliance up %4d ms after the step %-14s began: the next up completed", after.Milliseconds(), step)
-			}
-			if err := fresh(); err != nil {
-				return err
-			}
+			each = append(each, kill{step, 700 * time.Millisecond}, kill{step, 4 * time.Second})
 		}
 	}
-	return purge()
+	for _, kills := range [][]kill{each, {{"services", 4 * time.Second}}} {
+		if err := d.killedAndCompleted(ctx, dir, args, kills); err != nil {
+			return err
+		}
+	}
+	return d.purge(ctx, dir)
+}
+
+// killedAndCompleted kills one up after the other, lets the last one complete, and checks what it left.
+func (d interruption) killedAndCompleted(ctx context.Context, dir string, args []string, kills []kill) error {
+	if err := d.fresh(ctx, dir); err != nil {
+		return err
+	}
+	for _, k := range kills {
+		reached, err := d.killed(ctx, args, k.step, k.after)
+		if err != nil {
+			return err
+		}
+		if reached {
+			d.say("kill -9 of appliance up %4d ms after the step %s began", k.after.Milliseconds(), k.step)
+			continue
+		}
+		// The program was faster and has completed everything: the next kill needs a host on which there is something to do.
+		if err := d.fresh(ctx, dir); err != nil {
+			return err
+		}
+	}
+	if _, err := d.command(ctx, d.program, args...); err != nil {
+		return fmt.Errorf("after %d times kill -9, the last in the step %s: %w", len(kills), kills[len(kills)-1].step, err)
+	}
+	out, err := d.command(ctx, d.program, "up", "--dir", dir)
+	if err != nil || !strings.HasPrefix(out, "nothing to do") {
+		return fmt.Errorf("after kill -9 in the step %s and another up there is still something to do: %w\n%s", kills[len(kills)-1].step, err, out)
+	}
+	if _, err := d.command(ctx, d.program, "doctor", "--dir", dir); err != nil {
+		return err
+	}
+	d.say("after that the next up completed, the one after it found nothing to do, and the doctor found nothing wrong")
+	return nil
+}
+
+// fresh makes the host one on which nothing is installed.
+func (d interruption) fresh(ctx context.Context, dir string) error {
+	return errors.Join(d.purge(ctx, dir), d.simulatorData("interrupted"))
+}
+
+func (d interruption) purge(ctx context.Context, dir string) error {
+	if _, err := os.Stat(dir + "/appliance.yaml"); err == nil {
+		if _, err := d.command(ctx, d.program, "down", "--dir", dir, "--purge", "--yes"); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
 }
 
 // simulatorData makes the simulator of an installation keep its data when its
