@@ -70,7 +70,8 @@ type service struct {
 	history console.History
 	traffic console.Traffic
 	tail    console.Tail
-	reads   atomic.Bool // this process holds the role reading
+	carried atomic.Int64 // items that this process has delivered
+	reads   atomic.Bool  // this process holds the role reading
 
 	operatorToken secret.String
 }

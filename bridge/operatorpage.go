@@ -31,8 +31,9 @@ func (s *service) openConsole(client *rocketchat.Client) (err error) {
 	return err
 }
 
-// delivered records a delivery for the metrics and the plots.
+// delivered records a delivery for the metrics, the plots and the pace.
 func (s *service) delivered(kind string, waited, took time.Duration) {
+	s.carried.Add(1)
 	s.metrics.Delivered(kind, waited, took)
 	direction := console.ToMatrix
 	if metrics.DirectionOf(kind) == metrics.ToRocketChat {

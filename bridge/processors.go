@@ -15,8 +15,11 @@ const (
 	// processor until the runtime notices: of two processors one would be idle most of the
 	// time, and a message would wait a millisecond longer for each of its steps.
 	spareProcessors = 2
-	// longBacklog is how many waiting items make a backlog.
+	// longBacklog is how many waiting items make a backlog, and drainRate how many deliveries a second show
+	// that it is delivered. In an outage the items only wait. The processor time would not show it: a
+	// bridge that waits for a far side and its disk uses little of it.
 	longBacklog = 500
+	drainRate   = 100
 )
 
 // How the load is measured. The shares are of one processor.
@@ -41,6 +44,7 @@ const (
 // load is what decides the pace.
 type load struct {
 	share   float64 // processor time per time, in processors
+	rate    float64 // deliveries a second
 	waiting int64   // items
 }
 
@@ -57,8 +61,8 @@ func (p *pacing) next(l load, now time.Time) pace {
 		p.calmSince = now
 	}
 	switch {
-	case p.spares && l.waiting >= longBacklog && l.share >= calmShare: // in an outage they only wait
-		p.pace = spare
+	case p.spares && l.waiting >= longBacklog && l.rate >= drainRate:
+		p.pace, p.calmSince = spare, now
 	case l.share >= busyShare || p.pace == spare:
 		p.pace = busy
 	case now.Sub(p.calmSince) >= calmFor:
@@ -95,7 +99,7 @@ func (s *service) adaptProcessors(ctx context.Context) error {
 	defer runtime.SetDefaultGOMAXPROCS()
 	p := pacing{pace: busy, spares: !s.store.Shared(), calmSince: time.Now()}
 	p.pace.set()
-	used, measured := processorTime(), time.Now()
+	used, carried, measured := processorTime(), s.carried.Load(), time.Now()
 	next := time.NewTimer(loadEvery)
 	defer next.Stop()
 	for {
@@ -104,17 +108,17 @@ func (s *service) adaptProcessors(ctx context.Context) error {
 			return nil
 		case <-next.C:
 		}
-		last, at := used, measured
-		used, measured = processorTime(), time.Now()
-		l := load{share: float64(used-last) / float64(measured.Sub(at))}
-		if p.spares && p.pace != calm && l.share >= calmShare {
+		last, before, at := used, carried, measured
+		used, carried, measured = processorTime(), s.carried.Load(), time.Now()
+		l := load{share: float64(used-last) / float64(measured.Sub(at)), rate: float64(carried-before) / measured.Sub(at).Seconds()}
+		if p.spares && l.rate >= drainRate {
 			b, err := s.store.Backlog(ctx)
 			if err != nil && ctx.Err() == nil {
 				s.Log.Debug("the backlog could not be counted", "err", err)
 			}
 			l.waiting = b.Waiting
 		}
-		if before := p.pace; p.next(l, measured) != before {
+		if was := p.pace; p.next(l, measured) != was {
 			p.pace.set()
 		}
 		if p.pace == calm && l.share < idleShare {

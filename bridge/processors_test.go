@@ -32,10 +32,13 @@ func TestThePaceFollowsTheLoad(t *testing.T) {
 		{calmFor / 2, load{share: 0.1}, calm, calm},
 		{time.Second, load{share: 0.4}, calm, calm},
 		{time.Second, load{share: 0.6}, busy, busy},
-		{time.Second, load{share: 0.6, waiting: longBacklog}, spare, busy},
-		{calmFor, load{share: 0.3, waiting: longBacklog}, spare, busy},
-		{time.Second, load{share: 0.1, waiting: longBacklog}, busy, busy}, // an outage: nothing is delivered
+		{time.Second, load{share: 0.6, waiting: longBacklog}, busy, busy},
+		{time.Second, load{share: 0.6, rate: drainRate, waiting: longBacklog}, spare, busy},
+		{calmFor, load{share: 0.1, rate: drainRate, waiting: longBacklog}, spare, calm},
+		{time.Second, load{share: 0.1, waiting: longBacklog}, busy, calm}, // an outage: nothing is delivered
 		{calmFor - time.Second, load{share: 0.1, waiting: longBacklog}, calm, calm},
+		{time.Second, load{share: 0.2, rate: drainRate, waiting: longBacklog}, spare, calm}, // and its end, on a fast machine
+		{time.Second, load{share: 0.2, rate: drainRate, waiting: longBacklog - 1}, busy, calm},
 	} {
 		now = now.Add(step.after)
 		if got := p.next(step.load, now); got != step.want {
