@@ -32,7 +32,7 @@ func (d interruption) interrupt(ctx context.Context) error {
 	dir := d.path("interrupted")
 	args := []string{"up", "--dir", dir, "--yes", "--set", "domain=chat.interrupted.test", "--set", "tls=internal", "--set", "systemd=false", "--set", "http_port=18080", "--set", "https_port=18443",
 		"--set", "mongo_url=mongodb://" + standIn + "/rocketchat?replicaSet=rs0"}
-	if err := d.fresh(ctx, dir); err != nil {
+	if err := d.purge(ctx, dir); err != nil {
 		return err
 	}
 	steps, err := d.planned(ctx, args)
@@ -59,6 +59,7 @@ func (d interruption) killedAndCompleted(ctx context.Context, dir string, args [
 	if err := d.fresh(ctx, dir); err != nil {
 		return err
 	}
+	hits := 0
 	for _, k := range kills {
 		reached, err := d.killed(ctx, args, k.step, k.after)
 		if err != nil {
@@ -66,6 +67,7 @@ func (d interruption) killedAndCompleted(ctx context.Context, dir string, args [
 		}
 		if reached {
 			d.say("kill -9 of appliance up %4d ms after the step %s began", k.after.Milliseconds(), k.step)
+			hits++
 			continue
 		}
 		// The program was faster and has completed everything: the next kill needs a host on which there is something to do.
@@ -73,8 +75,11 @@ func (d interruption) killedAndCompleted(ctx context.Context, dir string, args [
 			return err
 		}
 	}
+	if hits == 0 {
+		return fmt.Errorf("appliance up was faster than each kill of %v: nothing is shown", kills)
+	}
 	if _, err := d.command(ctx, d.program, args...); err != nil {
-		return fmt.Errorf("after %d times kill -9, the last in the step %s: %w", len(kills), kills[len(kills)-1].step, err)
+		return fmt.Errorf("after %d times kill -9, the last in the step %s: %w", hits, kills[len(kills)-1].step, err)
 	}
 	out, err := d.command(ctx, d.program, "up", "--dir", dir)
 	if err != nil || !strings.HasPrefix(out, "nothing to do") {
@@ -92,6 +97,7 @@ func (d interruption) fresh(ctx context.Context, dir string) error {
 	return errors.Join(d.purge(ctx, dir), d.simulatorData("interrupted"))
 }
 
+// purge removes the installation, if there is one.
 func (d interruption) purge(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir + "/appliance.yaml"); err == nil {
 		if _, err := d.command(ctx, d.program, "down", "--dir", dir, "--purge", "--yes"); err != nil {
